@@ -1,0 +1,147 @@
+"""The tables' base class, the engine, and the unit of work: one transaction and its nudges."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+from sqlalchemy import DateTime, MetaData, Text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import (
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+    create_async_engine,
+)
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.types import Uuid
+
+from crm_api.jobs import Job, JobQueue
+
+
+class Base(DeclarativeBase):
+    """Every table; constraint names follow one convention so that migrations can name them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "idx_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it as a plain class attribute
+        datetime: DateTime(timezone=True),
+        str: Text(),
+        UUID: Uuid(),
+        dict[str, Any]: JSONB(),
+        list[Any]: JSONB(),
+    }
+
+
+SessionFactory = async_sessionmaker[AsyncSession]
+
+
+class UnitOfWork:
+    """One transaction, and the jobs to nudge once it is committed.
+
+    ``async with uow:`` begins; the end of the block commits, an exception rolls back and forgets
+    the jobs. The entry point (route, worker function, command) opens it; services never do.
+    """
+
+    def __init__(self, sessions: SessionFactory, queue: JobQueue) -> None:
+        self._sessions = sessions
+        self._queue = queue
+        self._session: AsyncSession | None = None
+        self._jobs: list[Job] = []
+
+    @property
+    def session(self) -> AsyncSession:
+        """The open session.
+
+        Raises:
+            RuntimeError: Outside the ``async with`` block.
+        """
+        if self._session is None:
+            msg = "The unit of work is not open; use `async with uow:`."
+            raise RuntimeError(msg)
+        return self._session
+
+    def after_commit(self, job: Job) -> None:
+        """Nudge this job once the transaction is committed; forgotten on rollback."""
+        if job not in self._jobs:
+            self._jobs.append(job)
+
+    async def __aenter__(self) -> Self:
+        """Open a session; its transaction begins with the first statement."""
+        self._session = self._sessions()
+        self._jobs = []
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Commit and push the jobs, or roll back."""
+        session, self._session = self.session, None
+        try:
+            if exc_type is None:
+                await session.commit()
+            else:
+                await session.rollback()
+        finally:
+            await session.close()
+        if exc_type is None:
+            for job in self._jobs:
+                await self._queue.push(job)
+
+
+UnitOfWorkFactory = Callable[[], UnitOfWork]
+
+
+def create_engine(
+    database_url: str, *, pool_size: int = 10, application: str = "crm-api"
+) -> AsyncEngine:
+    """Build the engine; nothing is connected yet.
+
+    Args:
+        database_url: ``postgresql+asyncpg://…``.
+        pool_size: Connections this process may hold.
+        application: Shown in ``pg_stat_activity``.
+    """
+    return create_async_engine(
+        database_url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=10,
+        pool_pre_ping=False,
+        connect_args={
+            "timeout": 5,
+            "server_settings": {
+                "application_name": application,
+                "timezone": "UTC",
+                "jit": "off",
+                "idle_in_transaction_session_timeout": "60000",
+            },
+        },
+    )
+
+
+def session_factory(engine: AsyncEngine) -> SessionFactory:
+    """Build sessions that keep their objects readable after the commit."""
+    return async_sessionmaker(engine, expire_on_commit=False)
+
+
+@asynccontextmanager
+async def open_engine(database_url: str, **options: Any) -> AsyncIterator[AsyncEngine]:  # noqa: ANN401 - passed through to create_engine
+    """Give an engine for the length of a block and dispose of it afterwards."""
+    engine = create_engine(database_url, **options)
+    try:
+        yield engine
+    finally:
+        await engine.dispose()

@@ -1,0 +1,39 @@
+"""What a background job is, not how it travels.
+
+The row is the truth and a job is a nudge: it carries no data, may be lost, late or doubled, and
+only says that something waits. Cron picks up whatever a lost nudge left behind.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class JobName(StrEnum):
+    """Every background function, by the name under which the worker registers it."""
+
+    PROCESS_CAMPAIGN_QUEUE = "process_campaign_queue"
+    PROCESS_WEBHOOK_BACKLOG = "process_webhook_backlog"
+    RESOLVE_UNKNOWN_SENDS = "resolve_unknown_sends"
+    RUN_IMPORTS = "run_imports"
+    SEND_MESSAGES = "send_messages"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A nudge.
+
+    Attributes:
+        name: The function that should run.
+        delay_seconds: How long to wait before it runs; 0 is at once.
+    """
+
+    name: JobName
+    delay_seconds: float = 0.0
+
+
+class JobQueue(Protocol):
+    """Where nudges go after the commit."""
+
+    async def push(self, job: Job) -> None:
+        """Ask for a run of the job; a failure is logged, never raised."""

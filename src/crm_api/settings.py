@@ -1,0 +1,297 @@
+"""Settings, read once from the environment or a ``.env`` file and handed down."""
+
+import hashlib
+import hmac
+import ipaddress
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+REAL_PROVIDER = "https://api.quo.com"
+SANDBOX_PORT_OFFSET = 1
+CALL_START_SECONDS = 1.0
+"""From the gate's statement to the request body, at most (send-protocol, I4)."""
+MAX_SKEW_SECONDS = 2.0
+"""How far the clocks of workers, provider and database may differ."""
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+CommaSeparated = Annotated[tuple[str, ...], BeforeValidator(_split)]
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message is one line that names it and says what it takes."""
+
+
+class Settings(BaseModel):
+    """Read once at start and handed down; never a module global.
+
+    Every field is the variable ``CRM_<NAME>``; durations carry their unit in the name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    database_url: str | None = None
+    redis_url: str | None = None
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    data_dir: Path = Path(".crm-data")
+    openphone_base_url: str | None = None
+    openphone_api_key: SecretStr | None = None
+    openphone_webhook_secrets: Annotated[tuple[SecretStr, ...], BeforeValidator(_split)] = ()
+    openphone_rate_per_second: float = Field(default=8, gt=0)
+    send_lease_seconds: int = Field(default=60, ge=20)
+    settle_grace_seconds: int | None = Field(default=None, ge=10)
+    unclear_sends: Literal["resend", "park"] = "resend"
+    bootstrap_api_key: SecretStr | None = Field(default=None, min_length=32)
+    secret_key: SecretStr | None = Field(default=None, min_length=32)
+    business_name: str | None = None
+    business_contact: str | None = None
+    media_url: str | None = None
+    public_url: str | None = None
+    smtp_url: SecretStr | None = None
+    alert_emails: CommaSeparated = ()
+    alert_from: str | None = None
+    health_check_from: str | None = None
+    health_check_to: str | None = None
+    compliance_rules: str | None = None
+    cors_origins: CommaSeparated = ()
+    log_format: Literal["console", "json"] | None = None
+
+    @field_validator("database_url")
+    @classmethod
+    def _use_asyncpg(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        for prefix in ("postgresql+asyncpg://", "postgresql://", "postgres://"):
+            if value.startswith(prefix):
+                return "postgresql+asyncpg://" + value.removeprefix(prefix)
+        msg = "takes postgresql://user:password@host/database"
+        raise ValueError(msg)
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_redis_scheme(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
+            msg = "takes redis://host:port/0, rediss://… or unix:///path"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("openphone_webhook_secrets")
+    @classmethod
+    def _decodable_secrets(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for secret in value:
+            try:
+                key = b64decode(secret.get_secret_value().removeprefix("whsec_"), validate=True)
+            except (Base64Error, ValueError):
+                key = b""
+            if len(key) < 8:  # noqa: PLR2004 - an empty or tiny key would verify anything
+                msg = "takes signing keys in base64 or whsec_…, separated by commas"
+                raise ValueError(msg)
+        return value
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> Self:
+        if not self.provider_on_loopback and self.grace_seconds < 120:  # noqa: PLR2004
+            msg = "CRM_SETTLE_GRACE_SECONDS takes 120 or more unless the provider is on loopback"
+            raise ValueError(msg)
+        if self.send_lease_seconds < CALL_START_SECONDS + self.call_timeout_seconds + 10:
+            msg = "CRM_SEND_LEASE_SECONDS must be at least call start + call time-out + 10"
+            raise ValueError(msg)
+        if self.compliance_rules == "none" and not self.provider_on_loopback:
+            msg = "CRM_COMPLIANCE_RULES=none is accepted only with the sandbox or on loopback"
+            raise ValueError(msg)
+        rules = self.compliance_rules
+        if rules not in (None, "none", "us") and not Path(str(rules)).is_file():
+            msg = "CRM_COMPLIANCE_RULES takes us, none, or a file of rules that exists"
+            raise ValueError(msg)
+        if self.openphone_api_key is not None and not self.openphone_webhook_secrets:
+            msg = (
+                "CRM_OPENPHONE_WEBHOOK_SECRETS is needed with a real API key: without a signing "
+                "key anyone could post webhooks; copy it from the provider's webhook page"
+            )
+            raise ValueError(msg)
+        return self
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """Read every ``CRM_*`` variable; an unknown one is refused, so a typo cannot pass.
+
+        An empty value counts as unset.
+
+        Raises:
+            SettingsError: One line that names the setting and what it takes, never its value.
+        """
+        values = {
+            name.removeprefix("CRM_").lower(): value
+            for name, value in env.items()
+            if name.startswith("CRM_") and value != ""
+        }
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise SettingsError(_one_line(error)) from None
+
+    @classmethod
+    def load(cls, env: Mapping[str, str], *, env_file: Path = Path(".env")) -> Self:
+        """Read the environment over a ``.env`` file, if there is one.
+
+        Raises:
+            SettingsError: As ``from_env``.
+        """
+        return cls.from_env({**read_env_file(env_file), **env})
+
+    @property
+    def uses_sandbox(self) -> bool:
+        """True when nothing is really sent: there is no API key."""
+        return self.openphone_api_key is None
+
+    @property
+    def provider_url(self) -> str:
+        """The provider's host without a trailing slash; v1 paths lie under ``/v1``."""
+        if self.openphone_base_url is not None:
+            return self.openphone_base_url.rstrip("/")
+        if self.uses_sandbox:
+            return f"http://127.0.0.1:{self.port + SANDBOX_PORT_OFFSET}"
+        return REAL_PROVIDER
+
+    @property
+    def provider_on_loopback(self) -> bool:
+        """True when the provider is on this machine, so times and rules may be relaxed."""
+        host = urlsplit(self.provider_url).hostname or ""
+        if host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def grace_seconds(self) -> float:
+        """Age after which an unclear send may be concluded not to exist."""
+        if self.settle_grace_seconds is not None:
+            return float(self.settle_grace_seconds)
+        return 10.0 if self.uses_sandbox and self.provider_on_loopback else 600.0
+
+    @property
+    def call_timeout_seconds(self) -> float:
+        """The whole POST, from the pool to the answer (send-protocol, section 3)."""
+        return min(15.0, self.send_lease_seconds / 3, self.grace_seconds / 3)
+
+    @property
+    def look_gap_seconds(self) -> float:
+        """Between two look-ups that both find nothing."""
+        return min(60.0, self.grace_seconds / 2)
+
+    @property
+    def rules_name(self) -> str:
+        """``us``, ``none`` or a file of rules."""
+        if self.compliance_rules is not None:
+            return self.compliance_rules
+        return "none" if self.uses_sandbox else "us"
+
+    @property
+    def public_base_url(self) -> str:
+        """Where the provider reaches this service, without a trailing slash."""
+        return (self.public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
+
+    def require_database_url(self) -> str:
+        """The database's URL.
+
+        Raises:
+            SettingsError: It is unset, and this command brings no database of its own.
+        """
+        if self.database_url is None:
+            raise SettingsError(
+                "CRM_DATABASE_URL is not set; give postgresql://…, or run `crm-api up`, "
+                "which brings a database of its own"
+            )
+        return self.database_url
+
+    def require_redis_url(self) -> str:
+        """Redis' URL.
+
+        Raises:
+            SettingsError: It is unset, and this command brings no Redis of its own.
+        """
+        if self.redis_url is None:
+            raise SettingsError(
+                "CRM_REDIS_URL is not set; give redis://…, or run `crm-api up`, "
+                "which brings a Redis of its own"
+            )
+        return self.redis_url
+
+    def require_secret_key(self) -> bytes:
+        """The key for keyed hashes and tokens, from the environment or the data directory.
+
+        Raises:
+            SettingsError: Neither has one.
+        """
+        if self.secret_key is not None:
+            return self.secret_key.get_secret_value().encode()
+        path = self.data_dir / "secret-key"
+        try:
+            return path.read_text().strip().encode()
+        except OSError:
+            raise SettingsError(
+                "CRM_SECRET_KEY is not set and the data directory has no secret-key file; "
+                "give any text of 32 characters or more, the same to every process"
+            ) from None
+
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """All signing keys that are accepted; with the sandbox and none set, the sandbox's.
+
+        Raises:
+            SettingsError: The sandbox's key cannot be derived, because there is no secret key.
+        """
+        if self.openphone_webhook_secrets:
+            return tuple(secret.get_secret_value() for secret in self.openphone_webhook_secrets)
+        return (self.sandbox_signing_key(),)
+
+    def sandbox_signing_key(self) -> str:
+        """The key with which the sandbox signs, base64, derived from the secret key."""
+        digest = hmac.new(self.require_secret_key(), b"sandbox webhooks", hashlib.sha256).digest()
+        return b64encode(digest).decode()
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """Read ``NAME=value`` lines; comments, blank lines and quotes round a value are allowed."""
+    if not path.is_file():
+        return {}
+    values: dict[str, str] = {}
+    for raw in path.read_text().splitlines():
+        line = raw.strip().removeprefix("export ").strip()
+        if not line or line.startswith("#") or "=" not in line:
+            continue
+        name, _, value = line.partition("=")
+        values[name.strip()] = value.strip().strip("\"'")
+    return values
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False)[0]
+    message = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        return f"CRM_{str(first['loc'][0]).upper()} is no setting of this program"
+    if not first["loc"]:
+        return message
+    return f"CRM_{str(first['loc'][0]).upper()}: {message}"
