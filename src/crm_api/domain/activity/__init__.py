@@ -1,0 +1,1 @@
+"""Conversations, messages and calls; one timeline of them."""

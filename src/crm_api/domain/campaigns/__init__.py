@@ -1,0 +1,1 @@
+"""Campaigns, their audience and their recipients."""

@@ -1,0 +1,66 @@
+"""The table of people."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Computed, Index, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm_api.db import Base
+from crm_api.ids import new_id
+
+SEARCH_TEXT = (
+    "lower(coalesce(first_name, '') || ' ' || coalesce(last_name, '') || ' ' || phone || ' ' "
+    "|| coalesce(email, '') || ' ' || coalesce(company, ''))"
+)
+
+
+class Contact(Base):
+    """One person, known by one number in E.164.
+
+    The row stands for the number: deleting a contact blanks its personal fields and sets
+    ``deleted_at``; adding the number again revives the row under the same id, so that a campaign
+    cannot reach the same number twice. The claim locks this row as the number's lock.
+    """
+
+    __tablename__ = "contact"
+    __table_args__ = (
+        UniqueConstraint("phone"),
+        Index("idx_contact_phone_hash", "phone", postgresql_using="hash"),
+        Index(
+            "idx_contact_created",
+            text("created_at DESC"),
+            text("id DESC"),
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+        Index(
+            "idx_contact_search",
+            "search_text",
+            postgresql_using="gin",
+            postgresql_ops={"search_text": "gin_trgm_ops"},
+        ),
+        Index("idx_contact_tags", "tags", postgresql_using="gin"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    phone: Mapped[str]
+    first_name: Mapped[str | None]
+    last_name: Mapped[str | None]
+    email: Mapped[str | None]
+    company: Mapped[str | None]
+    street: Mapped[str | None]
+    city: Mapped[str | None]
+    state: Mapped[str | None]
+    postal_code: Mapped[str | None]
+    country: Mapped[str | None]
+    timezone: Mapped[str | None]
+    zone_key: Mapped[str]
+    """Where the person plausibly is, as ``domain.zones`` writes it; decides the local time."""
+    tags: Mapped[list[str]] = mapped_column(ARRAY(Text()), server_default=text("'{}'"))
+    attributes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    source: Mapped[str] = mapped_column(server_default=text("'api'"))
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
+    search_text: Mapped[str] = mapped_column(Computed(SEARCH_TEXT, persisted=True))

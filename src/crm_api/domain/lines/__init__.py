@@ -1,0 +1,1 @@
+"""Own numbers that send, and what each may still send today."""

@@ -1,0 +1,1 @@
+"""Alerts, heartbeats and the last run of each schedule."""

@@ -1,0 +1,1 @@
+"""The send ledger: every text that may leave, from claim to delivery."""

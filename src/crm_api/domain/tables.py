@@ -1,0 +1,29 @@
+"""Imports every table, so that migrations and tests see one complete metadata."""
+
+from crm_api.db import Base
+from crm_api.domain.access import models as access
+from crm_api.domain.activity import models as activity
+from crm_api.domain.campaigns import models as campaigns
+from crm_api.domain.consent import models as consent
+from crm_api.domain.contacts import models as contacts
+from crm_api.domain.lines import models as lines
+from crm_api.domain.lists import models as lists
+from crm_api.domain.operations import models as operations
+from crm_api.domain.sends import models as sends
+from crm_api.domain.transfer import models as transfer
+from crm_api.domain.webhooks import models as webhooks
+
+MODULES = (
+    access,
+    activity,
+    campaigns,
+    consent,
+    contacts,
+    lines,
+    lists,
+    operations,
+    sends,
+    transfer,
+    webhooks,
+)
+metadata = Base.metadata

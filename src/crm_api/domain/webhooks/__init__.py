@@ -1,0 +1,1 @@
+"""The ledger of received events, and what each of them changes."""
