@@ -1,0 +1,200 @@
+"""The data directory: who holds it, its secret files, and where a running `up` is found."""
+
+import errno
+import fcntl
+import os
+import secrets
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from crm_api.processes import StartError
+
+LEFT_OVER_SECONDS = 30.0
+"""How long the servers of a killed run may take to end; a checkpoint is the longest part."""
+_RUNNING = "running.env"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A data directory that this process holds.
+
+    Attributes:
+        path: Absolute.
+        children_fd: Children keep it open, so that its lock lasts until the last one has ended,
+            even when this process is killed.
+    """
+
+    path: Path
+    children_fd: int
+
+
+@contextmanager
+def claim(path: Path) -> Iterator[Claim]:
+    """Create the data directory and hold it for the length of the block.
+
+    Waits for servers that a killed run left behind, because a second one on the same files
+    would damage them.
+
+    Raises:
+        StartError: Another run holds it, its servers do not end, or it cannot be written.
+    """
+    path = path.absolute()
+    with explained(path):
+        # Nobody must be able to pass through, because root's servers run as nobody.
+        path.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
+        up_fd = os.open(path / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if not _lock(up_fd, seconds=0.5):
+            owner = os.pread(up_fd, 32, 0).decode().strip()
+            raise StartError(
+                f"crm-api is already running in {path} (process {owner}); "
+                "stop it, or give another CRM_DATA_DIR"
+            )
+        with explained(path):
+            os.ftruncate(up_fd, 0)
+            os.pwrite(up_fd, f"{os.getpid()}\n".encode(), 0)
+            children_fd = os.open(path / "children.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            _wait_for_left_overs(path, children_fd)
+            yield Claim(path, children_fd)
+        finally:
+            os.close(children_fd)
+    finally:
+        os.close(up_fd)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn the usual failures of a disk into one line.
+
+    Raises:
+        StartError: Full, read-only, or not ours.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StartError(disk_full(path)) from error
+        raise StartError(
+            f"the data directory {path} cannot be used ({error.strerror}); "
+            "give a CRM_DATA_DIR that this user may write"
+        ) from error
+
+
+def disk_full(path: Path) -> str:
+    """Say that there is no room left."""
+    return f"the disk that holds {path} is full; free some space, or give another CRM_DATA_DIR"
+
+
+def secret_file(path: Path, make: Callable[[], str]) -> str:
+    """Read a secret, or make it and keep it readable for its owner only (mode 0600).
+
+    Raises:
+        StartError: It cannot be read or written.
+    """
+    with explained(path.parent), suppress(FileNotFoundError):
+        path.chmod(0o600)
+        if kept := path.read_text().strip():
+            return kept
+    made = make()
+    write_secret(path, made)
+    return made
+
+
+def write_secret(path: Path, value: str) -> None:
+    """Write a secret file (mode 0600) whole or not at all.
+
+    Raises:
+        StartError: It cannot be written.
+    """
+    with explained(path.parent):
+        fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        try:
+            with os.fdopen(fd, "w") as file:
+                file.write(value + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except OSError:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+def new_secret() -> str:
+    """Make a random text of 43 characters."""
+    return secrets.token_urlsafe(32)
+
+
+def announce(path: Path, variables: Mapping[str, str]) -> None:
+    """Leave the settings of a running `up` for commands beside it; ``running_settings`` reads."""
+    write_secret(path / _RUNNING, "\n".join(f"{name}={value}" for name, value in variables.items()))
+
+
+def withdraw(path: Path) -> None:
+    """Take back what ``announce`` left."""
+    with suppress(OSError):
+        (path / _RUNNING).unlink(missing_ok=True)
+
+
+def running_settings(path: Path) -> dict[str, str]:
+    """Read where the `up` of this data directory listens; empty when none runs."""
+    try:
+        fd = os.open(path / "up.lock", os.O_RDONLY)
+    except OSError:
+        return {}
+    try:
+        if _lock(fd, seconds=0, shared=True):
+            return {}
+        lines = (path / _RUNNING).read_text().splitlines()
+    except OSError:
+        return {}
+    finally:
+        os.close(fd)
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def _lock(fd: int, *, seconds: float, shared: bool = False) -> bool:
+    deadline = time.monotonic() + seconds
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    while True:
+        try:
+            fcntl.flock(fd, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.05)
+        else:
+            return True
+
+
+def _wait_for_left_overs(path: Path, children_fd: int) -> None:
+    if _lock(children_fd, seconds=0):
+        return
+    # On Linux they have had their signal from the kernel; elsewhere nobody told them.
+    _signal_server(path / "postgres" / "postmaster.pid", "postgres", signal.SIGINT)
+    _signal_server(path / "redis" / "redis.pid", "server", signal.SIGTERM)
+    if not _lock(children_fd, seconds=LEFT_OVER_SECONDS):
+        raise StartError(
+            f"processes of an earlier run still use {path}; "
+            "stop them (`ps` shows postgres, valkey-server or crm_api), then start again"
+        )
+
+
+def _signal_server(pid_file: Path, name: str, number: signal.Signals) -> None:
+    """Signal the process of a pid file, unless the number now belongs to another program."""
+    with suppress(OSError, ValueError, IndexError):
+        pid = int(pid_file.read_text().split()[0])
+        command = subprocess.run(  # noqa: S603 - a number of our own
+            ["ps", "-o", "comm=", "-p", str(pid)],  # noqa: S607 - where `ps` is, varies
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if name in command.stdout:
+            os.kill(pid, number)

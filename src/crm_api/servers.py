@@ -1,0 +1,299 @@
+"""PostgreSQL and Valkey as child processes: how each is prepared, started, awaited and stopped."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Protocol
+from urllib.parse import quote
+
+from crm_api.data_dir import Claim, disk_full, explained
+from crm_api.processes import Account, StartError, child_command, kill_group, start
+
+DATABASE = "crm"
+_REDIS_SOCKET = "redis.sock"
+_LOG_LIMIT = 10_000_000
+_FULL_BELOW = 1_000_000
+"""With fewer free bytes than this, a server that cannot start lacks the room to say why."""
+_BUILTIN_LOCALE_SINCE = 17
+_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+"""All that the servers get of the environment: none of it is theirs, and some of it is secret."""
+
+
+class Server(Protocol):
+    """What the supervisor needs to know about an embedded server."""
+
+    name: str
+
+    def spawn(self) -> None:
+        """Start the process and return at once."""
+
+    def is_alive(self) -> bool:
+        """Tell whether the process runs."""
+
+    def wait_ready(self, *, seconds: float = 120) -> None:
+        """Return when it answers."""
+
+    def stop(self) -> None:
+        """End it in bounded time."""
+
+
+class _Process:
+    """A server as a child process with a log file."""
+
+    name = ""
+
+    def __init__(self, held: Claim, account: Account, folder: Path, sockets: Path) -> None:
+        self._held = held
+        self._account = account
+        self._folder = folder
+        self._sockets = sockets
+        self._log = held.path / f"{self.name}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def is_alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def wait_ready(self, *, seconds: float = 120) -> None:
+        """Return when the server answers; recovery after a crash may take its time.
+
+        Raises:
+            StartError: It ended, or did not answer in time.
+        """
+        deadline = time.monotonic() + seconds
+        while not self._answers():
+            if not self.is_alive() or time.monotonic() > deadline:
+                self.stop()
+                raise StartError(self._explanation())
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Ask for a clean end, then insist: at most about 25 seconds."""
+        process = self._process
+        if process is None:
+            return
+        for number, seconds in self._stop_signals():
+            with suppress(ProcessLookupError):
+                process.send_signal(number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)
+                break
+        kill_group(process)
+        process.wait()
+        self._process = None
+
+    def _stop_signals(self) -> Sequence[tuple[signal.Signals, float]]:
+        raise NotImplementedError
+
+    def _answers(self) -> bool:
+        raise NotImplementedError
+
+    def _run(self, argv: Sequence[str], death_signal: signal.Signals) -> None:
+        with explained(self._held.path), self._open_log() as log:
+            self._process = start(
+                argv,
+                account=self._account,
+                death_signal=death_signal,
+                environment=_ENVIRONMENT,
+                pass_fd=self._held.children_fd,
+                output=log,
+                folder=self._folder,
+            )
+
+    def _open_log(self) -> IO[bytes]:
+        is_long = self._log.exists() and self._log.stat().st_size > _LOG_LIMIT
+        return self._log.open("wb" if is_long else "ab")
+
+    def _explanation(self) -> str:
+        lines = self._log.read_text(errors="replace").splitlines()[-40:]
+        return _explain(self.name, lines, self._held.path) + f" (more in {self._log})"
+
+
+class Postgres(_Process):
+    """PostgreSQL on a socket in a private folder, with the database ``crm``."""
+
+    name = "postgres"
+
+    def __init__(
+        self,
+        held: Claim,
+        account: Account,
+        folder: Path,
+        sockets: Path,
+        *,
+        binaries: Path,
+        fsync: bool,
+    ) -> None:
+        """Prepare; nothing is started.
+
+        Args:
+            fsync: False trades the safety of the data for speed; for tests.
+        """
+        super().__init__(held, account, folder, sockets)
+        self._binaries = binaries
+        self._fsync = fsync
+
+    @property
+    def url(self) -> str:
+        """For the engine; the host is the folder of the socket."""
+        return f"postgresql+asyncpg://postgres@/{DATABASE}?host={quote(str(self._sockets))}"
+
+    def spawn(self) -> None:
+        """Start the process; the first time, make the cluster.
+
+        Raises:
+            StartError: Its files are of another version, or the disk refuses.
+        """
+        program = str(self._binaries / "postgres")
+        major = _major_version(program)
+        self._make_cluster(program, major)
+        found = (self._folder / "PG_VERSION").read_text().strip()
+        if found != str(major):
+            raise StartError(
+                f"{self._folder} was written by PostgreSQL {found}, but this is {major}; "
+                "give another CRM_DATA_DIR, or dump and restore with the old version"
+            )
+        # The claim proves that no server runs here, so this file names a dead or foreign process.
+        (self._folder / "postmaster.pid").unlink(missing_ok=True)
+        options = ["max_connections=100", "shared_buffers=128MB", "unix_socket_permissions=0700"]
+        if not self._fsync:
+            options += ["fsync=off", "synchronous_commit=off", "full_page_writes=off"]
+        flags = [part for option in options for part in ("-c", option)]
+        argv = [program, "-D", str(self._folder), "-h", "", "-k", str(self._sockets), *flags]
+        self._run(argv, signal.SIGINT)
+
+    def _make_cluster(self, program: str, major: int) -> None:
+        if (self._folder / "PG_VERSION").exists():
+            return
+        # Made aside and renamed when complete, so a run that is cut off leaves no half of one.
+        fresh = self._folder.with_name("postgres.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        make_folder(fresh, self._account)
+        builtin = ("--locale-provider=builtin", "--locale=C.UTF-8")
+        locale = builtin if major >= _BUILTIN_LOCALE_SINCE else ("--locale=C",)
+        common = ("-A", "trust", "-E", "UTF8", "-U", "postgres", "-D", str(fresh))
+        sync = () if self._fsync else ("--no-sync",)
+        initdb = str(self._binaries / "initdb")
+        self._finish([initdb, *common, *locale, *sync], cwd=fresh)
+        single = [program, "--single", "-D", str(fresh), "postgres"]
+        self._finish(single, cwd=fresh, text=f"CREATE DATABASE {DATABASE};\n")
+        self._folder.rmdir()
+        fresh.rename(self._folder)
+
+    def _finish(self, argv: Sequence[str], *, cwd: Path, text: str = "") -> None:
+        command = child_command(argv, account=self._account, death_signal=signal.SIGKILL)
+        done = subprocess.run(  # noqa: S603 - our own commands, no shell
+            command,
+            input=text,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            cwd=cwd,
+            env=_ENVIRONMENT,
+            start_new_session=True,
+            check=False,
+        )
+        said = done.stderr.splitlines()
+        if done.returncode != 0 or any(re.search("ERROR|FATAL|PANIC", line) for line in said):
+            shutil.rmtree(cwd, ignore_errors=True)
+            raise StartError(_explain(self.name, said, self._held.path))
+
+    def _stop_signals(self) -> Sequence[tuple[signal.Signals, float]]:
+        # Fast (with a checkpoint), immediate (recovery at the next start).
+        return ((signal.SIGINT, 20), (signal.SIGQUIT, 5))
+
+    def _answers(self) -> bool:
+        with suppress(OSError):
+            lines = (self._folder / "postmaster.pid").read_text().splitlines()
+            # Line 8 is what pg_ctl waits for; a line of an earlier process does not count.
+            return (
+                self._process is not None
+                and lines[0] == str(self._process.pid)
+                and [line.strip() for line in lines[7:8]] == ["ready"]
+            )
+        return False
+
+
+class Redis(_Process):
+    """Valkey (or Redis) on a socket in a private folder, every write in its append-only file."""
+
+    name = "redis"
+
+    def __init__(
+        self, held: Claim, account: Account, folder: Path, sockets: Path, *, program: Path
+    ) -> None:
+        super().__init__(held, account, folder, sockets)
+        self._program = program
+
+    @property
+    def url(self) -> str:
+        """For Redis' client; the path is the socket."""
+        return f"unix://{quote(str(self._sockets / _REDIS_SOCKET))}"
+
+    def spawn(self) -> None:
+        """Start the process.
+
+        Raises:
+            StartError: The disk refuses.
+        """
+        path = str(self._sockets / _REDIS_SOCKET)
+        Path(path).unlink(missing_ok=True)
+        argv = [str(self._program), "--port", "0", "--unixsocket", path, "--unixsocketperm", "700"]
+        argv += ["--dir", str(self._folder), "--pidfile", str(self._folder / "redis.pid")]
+        argv += ["--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"]
+        self._run(argv, signal.SIGTERM)
+
+    def _stop_signals(self) -> Sequence[tuple[signal.Signals, float]]:
+        return ((signal.SIGTERM, 10),)
+
+    def _answers(self) -> bool:
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(1)
+            client.connect(str(self._sockets / _REDIS_SOCKET))
+            client.sendall(b"PING\r\n")
+            return client.recv(64).startswith(b"+PONG")
+        return False
+
+
+def make_folder(folder: Path, account: Account) -> None:
+    """Create a private folder, or take over all of an existing one, for the account.
+
+    Raises:
+        StartError: It belongs to somebody else.
+    """
+    owner = account.file_owner
+    with explained(folder):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.chmod(0o700)
+        status = folder.stat()
+        if (status.st_uid, status.st_gid) == owner:
+            return
+        # Children first: a run that is cut off here begins again at the next start.
+        for parent, folders, files in os.walk(folder, topdown=False):
+            for name in (*folders, *files):
+                os.chown(Path(parent) / name, *owner, follow_symlinks=False)
+        os.chown(folder, *owner)
+
+
+def _major_version(program: str) -> int:
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)  # noqa: S603 - found by us
+    found = re.search(r"\) (\d+)", done.stdout)
+    if found is None:
+        raise StartError(f"{program} does not run on this machine: {done.stderr.strip()[:200]}")
+    return int(found[1])
+
+
+def _explain(name: str, lines: Sequence[str], folder: Path) -> str:
+    """Make one line of what a server said before it gave up."""
+    has_no_room = shutil.disk_usage(folder).free < _FULL_BELOW
+    if has_no_room or any("No space left on device" in line for line in lines):
+        return disk_full(folder)
+    telling = [line for line in lines if re.search(r"FATAL|PANIC|ERROR|error:|# ", line)]
+    said = (telling or list(lines) or ["it said nothing"])[-1].strip()
+    return f"the embedded {name} does not start: {said[:300]}"
