@@ -1,0 +1,158 @@
+"""Log lines for people or programs, from every library alike, with secrets masked."""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal, TextIO
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+MASK = "***"
+_SECRET_NAME = re.compile(
+    r"(^|[_-])(authorization|cookie|passwords?|passwd|secrets?|signatures?|tokens?)$"
+    r"|^keys?$|(^|[_-])(api|secret|signing|private|admin|bootstrap)[_-]?keys?$",
+    re.IGNORECASE,
+)
+_SECRET_TEXT = re.compile(
+    r"whsec_[\w+/=-]+"
+    r"|(?<=\bBearer )\S+|(?<=\bBasic )\S+"
+    r"|(?<=\bauthorization[:=] )\S+"
+    r"|(?<=://)[^/\s@]*:[^/\s@]+(?=@)",
+    re.IGNORECASE,
+)
+_TALKATIVE = ("httpx", "httpcore", "aiosqlite", "asyncio", "hpack", "multipart")
+"""Libraries that log each of their steps; only their warnings are news."""
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Marks our handler among others, so that configuring twice replaces only it."""
+
+
+def configure(
+    log_format: Literal["console", "json"] | None = None,
+    level: str = "INFO",
+    *,
+    process: str | None = None,
+    stream: TextIO | None = None,
+) -> None:
+    """Send structlog and the standard library through one formatter to standard error.
+
+    Lines carry what is bound in ``structlog.contextvars``: the request id or the job key.
+
+    Args:
+        log_format: None chooses ``console`` on a terminal and ``json`` elsewhere.
+        level: The lowest level that is written.
+        process: Which of several processes that share a terminal speaks, for example ``worker``.
+        stream: Elsewhere than standard error.
+    """
+    target = stream if stream is not None else sys.stderr
+    is_console = log_format == "console" or (log_format is None and target.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    if process is not None:
+        shared.insert(0, _naming(process))
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = _Handler(target)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, _drop_copies],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                mask_secrets,
+                _renderer(is_console=is_console, colors=target.isatty()),
+            ],
+        )
+    )
+    _install(handler, level)
+
+
+def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Replace secrets by ``***``: values under a telling name, and texts that look like one."""
+    return {name: _masked(name, value) for name, value in event.items()}
+
+
+def mask_text(text: str) -> str:
+    """Replace what looks like a secret inside a text: keys, bearer tokens, passwords in URLs."""
+    return _SECRET_TEXT.sub(MASK, text)
+
+
+def _masked(name: object, value: object) -> object:
+    if isinstance(name, bytes):
+        name = name.decode(errors="replace")
+    if isinstance(name, str) and _SECRET_NAME.search(name) and value not in (None, ""):
+        return MASK
+    if isinstance(value, str):
+        return mask_text(value)
+    if isinstance(value, Mapping):
+        return {inner: _masked(inner, held) for inner, held in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_masked(None, held) for held in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return mask_text(str(value))
+
+
+def _naming(process: str) -> Processor:
+    def add_process(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event.setdefault("process", process)
+        return event
+
+    return add_process
+
+
+def _drop_copies(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    # The event again: uvicorn adds it in colour, another formatter leaves it on the record.
+    event.pop("color_message", None)
+    event.pop("message", None)
+    return event
+
+
+def _renderer(*, is_console: bool, colors: bool) -> Processor:
+    if is_console:
+        return structlog.dev.ConsoleRenderer(
+            colors=colors, exception_formatter=structlog.dev.plain_traceback
+        )
+    return structlog.processors.JSONRenderer(serializer=_to_json)
+
+
+def _to_json(value: Any, **_options: object) -> str:  # noqa: ANN401 - any event
+    options = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z
+    return orjson.dumps(value, default=str, option=options).decode()
+
+
+def _install(handler: logging.Handler, level: str) -> None:
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        if isinstance(old, _Handler):
+            root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level)
+    for name in list(logging.root.manager.loggerDict):
+        # Uvicorn and arq bring handlers of their own when started by their own commands.
+        if name.split(".")[0] in ("uvicorn", "arq", "sqlalchemy", "alembic"):
+            logger = logging.getLogger(name)
+            logger.handlers.clear()
+            logger.propagate = True
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.captureWarnings(True)
