@@ -37,3 +37,6 @@ class JobQueue(Protocol):
 
     async def push(self, job: Job) -> None:
         """Ask for a run of the job; a failure is logged, never raised."""
+
+    async def ping(self) -> bool:
+        """True when the transport answers."""

@@ -1,0 +1,114 @@
+"""Wires the web process: lifespan, middleware, routers, problem handlers."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+from crm_api import clock
+from crm_api.db import UnitOfWork, create_engine, session_factory
+from crm_api.domain.access import service as access
+from crm_api.domain.openphone.client import OpenPhoneClient
+from crm_api.domain.openphone.signature import Verifier
+from crm_api.domain.webhooks.intake import EventIntake
+from crm_api.jobs import JobQueue
+from crm_api.request_id import RequestIdMiddleware
+from crm_api.routers import (
+    access as access_router,
+)
+from crm_api.routers import (
+    campaigns,
+    contacts,
+    conversations,
+    health,
+    imports,
+    lines,
+    lists,
+    operations,
+    problems,
+    webhooks,
+)
+from crm_api.routers.deps import AppState
+from crm_api.settings import Settings
+from crm_api.workers.queue import ArqJobQueue
+
+log = structlog.get_logger()
+
+DESCRIPTION = (
+    "Text campaigns through an OpenPhone (Quo) number: import a list, write a text, start; "
+    "replies, calls and opt-outs come back by webhook."
+)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the application; connections are opened by its lifespan."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        engine = create_engine(settings.require_database_url(), application="crm-api serve")
+        queue = ArqJobQueue(settings.require_redis_url())
+        sessions = session_factory(engine)
+        provider = OpenPhoneClient.from_settings(settings)
+        intake = EventIntake(settings.require_database_url(), queue=queue)
+        state = AppState(
+            settings=settings,
+            new_uow=lambda: UnitOfWork(sessions, queue),
+            secret=settings.require_secret_key(),
+            provider=provider,
+        )
+        attach(app, state, queue=queue, intake=intake)
+        try:
+            await intake.start()
+            await _accept_bootstrap_key(state)
+            yield
+        finally:
+            await intake.close()
+            await provider.close()
+            await queue.close()
+            await engine.dispose()
+
+    return build_app(settings, lifespan=lifespan)
+
+
+async def _accept_bootstrap_key(state: AppState) -> None:
+    key = state.settings.bootstrap_api_key
+    if key is None:
+        return
+    async with state.new_uow() as uow:
+        await access.ensure_admin_key(uow, text=key.get_secret_value(), now=clock.now())
+
+
+def build_app(settings: Settings, **options: object) -> FastAPI:
+    """Build the application without its connections; tests put their own in its state."""
+    app = FastAPI(
+        title="crm-api",
+        version="0.1.0",
+        description=DESCRIPTION,
+        license_info={"name": "Apache-2.0"},
+        **options,  # type: ignore[arg-type] - only `lifespan` is passed
+    )
+    problems.install(app)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["X-Request-ID", "ETag", "Retry-After"],
+        )
+    app.add_middleware(RequestIdMiddleware)
+    for module in (contacts, imports, lists, lines, campaigns, conversations, webhooks):
+        app.include_router(module.router)
+    for module in (operations, access_router, health):
+        app.include_router(module.router)
+    return app
+
+
+def attach(app: FastAPI, state: AppState, *, queue: JobQueue, intake: EventIntake) -> None:
+    """Put the parts that the lifespan would make into the application's state."""
+    app.state.crm = state
+    app.state.queue = queue
+    app.state.intake = intake
+    app.state.verifier = Verifier(state.settings.webhook_secrets())

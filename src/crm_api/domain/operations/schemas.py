@@ -1,0 +1,32 @@
+"""Answers about the running system."""
+
+from typing import Any
+
+from crm_api.domain.schemas import Id, Instant, ReadModel
+
+
+class ScheduledJobRead(ReadModel):
+    """The last run of one scheduled job; times are null until it ran."""
+
+    name: str
+    schedule: str
+    last_started_at: Instant | None
+    last_finished_at: Instant | None
+    duration_ms: int | None
+    last_result: str | None
+    last_error: str | None
+    runs: int
+
+
+class AlertRead(ReadModel):
+    """Something that a person should see."""
+
+    id: Id
+    kind: str
+    subject: str
+    detail: str
+    context: dict[str, Any]
+    count: int
+    first_seen_at: Instant
+    last_seen_at: Instant
+    resolved_at: Instant | None

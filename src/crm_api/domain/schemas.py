@@ -1,0 +1,43 @@
+"""What every request and every answer has in common."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer
+
+Item = TypeVar("Item")
+
+
+def format_instant(value: datetime) -> str:
+    """Write an instant as ISO 8601 in UTC with ``Z``, to the millisecond."""
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Instant = Annotated[datetime, PlainSerializer(format_instant, when_used="json")]
+"""An instant in an answer: always UTC with ``Z``."""
+
+Id = Annotated[UUID, PlainSerializer(str, when_used="json")]
+"""An id in an answer: opaque text."""
+
+
+class RequestModel(BaseModel):
+    """A request body; an unknown field is refused, so that a typo cannot pass."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+
+class ReadModel(BaseModel):
+    """An answer, built from a row."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class PageRead(BaseModel, Generic[Item]):
+    """One page of a list; ``next_cursor`` is null on the last."""
+
+    data: list[Item]
+    next_cursor: str | None
+
+
+JsonObject = dict[str, Any]

@@ -1,0 +1,48 @@
+"""Alive and ready."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from crm_api import clock
+from crm_api.db import UnitOfWork
+from crm_api.domain.operations import service as operations
+from crm_api.migrate import head_revision
+from crm_api.routers.deps import State
+from crm_api.routers.problems import database_is_away
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz")
+async def alive() -> dict[str, str]:
+    """Say that the process lives."""
+    return {"status": "ok"}
+
+
+async def _queue_state(request: Request) -> str:
+    queue = request.app.state.queue
+    return "ok" if await queue.ping() else "degraded"
+
+
+@router.get("/readyz")
+async def ready(request: Request, state: State) -> JSONResponse:
+    """Say whether requests can be served, and the state of each part.
+
+    503 only when the database cannot be used or the migrations do not fit; Redis, worker and
+    backlog are listed as ``ok`` or ``degraded`` and leave it 200.
+    """
+    uow: UnitOfWork = state.new_uow()
+    checks: dict[str, Any]
+    try:
+        async with uow:
+            checks = await operations.readiness(uow, head=head_revision(), now=clock.now())
+    except Exception as error:
+        if not database_is_away(error) and "alembic_version" not in str(error):
+            raise
+        checks = {"database": "unavailable", "migrations": "unknown"}
+    checks["redis"] = await _queue_state(request)
+    is_ready = checks["database"] == "ok" and checks["migrations"] == "ok"
+    status = "ok" if is_ready else "unavailable"
+    return JSONResponse({"status": status, "checks": checks}, status_code=200 if is_ready else 503)

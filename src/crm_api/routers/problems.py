@@ -1,0 +1,209 @@
+"""Every failure becomes one RFC 9457 problem document, here and nowhere else."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, cast
+
+import asyncpg
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import ORJSONResponse
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from crm_api.domain.errors import (
+    ConflictError,
+    CrmError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    RateLimitedError,
+    TransientError,
+    UnauthenticatedError,
+)
+
+log = structlog.get_logger()
+
+STATUS_OF_KIND: dict[type[CrmError], int] = {
+    NotFoundError: 404,
+    ConflictError: 409,
+    InvalidError: 422,
+    UnauthenticatedError: 401,
+    ForbiddenError: 403,
+    RateLimitedError: 429,
+    TransientError: 503,
+}
+RETRY_AFTER_SECONDS = 5
+MEDIA_TYPE = "application/problem+json"
+
+
+class ProblemResponse(ORJSONResponse):
+    """A problem document."""
+
+    media_type = MEDIA_TYPE
+
+
+def problem(
+    request: Request,
+    *,
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    extras: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Build the document; ``extras`` become members beside the standard ones."""
+    body = {
+        "type": f"urn:crm-api:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": request.url.path,
+        "code": code,
+        **(extras or {}),
+    }
+    return ProblemResponse(body, status_code=status, headers=dict(headers or {}))
+
+
+def status_of(error: CrmError) -> int:
+    """Return the status of the error's kind."""
+    for kind, status in STATUS_OF_KIND.items():
+        if isinstance(error, kind):
+            return status
+    return 500
+
+
+async def on_crm_error(request: Request, error: Exception) -> Response:
+    """Answer an expected failure."""
+    failure = cast("CrmError", error)
+    status = status_of(failure)
+    extras = dict(failure.extras)
+    headers: dict[str, str] = {}
+    if isinstance(failure, InvalidError):
+        extras["errors"] = [vars(fault) for fault in failure.errors]
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    if status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
+        headers["Retry-After"] = str(extras.pop("retry_after_seconds", RETRY_AFTER_SECONDS))
+    return problem(
+        request,
+        status=status,
+        code=failure.code,
+        title=failure.title,
+        detail=failure.detail,
+        extras=extras,
+        headers=headers,
+    )
+
+
+def _pointer(location: Sequence[int | str]) -> str:
+    source, *path = location
+    shown = path if source in {"body", "query", "path", "header"} else list(location)
+    return "/" + "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in shown)
+
+
+def _errors_of(error: RequestValidationError) -> list[dict[str, str]]:
+    faults = []
+    for fault in error.errors():
+        code = "unknown_field" if fault["type"] == "extra_forbidden" else str(fault["type"])
+        detail = str(fault["msg"]).removeprefix("Value error, ")
+        faults.append(
+            {"pointer": _pointer(fault["loc"]), "code": code, "detail": detail},
+        )
+    return faults
+
+
+async def on_validation_error(request: Request, error: Exception) -> Response:
+    """Answer a request that does not fit its schema, with a pointer to each fault."""
+    invalid = cast("RequestValidationError", error)
+    faults = _errors_of(invalid)
+    if any(fault["code"] == "json_invalid" for fault in faults):
+        return problem(
+            request,
+            status=400,
+            code="malformed_json",
+            title="Malformed JSON",
+            detail="The body is not valid JSON.",
+        )
+    return problem(
+        request,
+        status=422,
+        code="validation_failed",
+        title="Invalid input",
+        detail=f"{len(faults)} fault(s); the first at {faults[0]['pointer']}.",
+        extras={"errors": faults},
+    )
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """Answer the framework's own refusals (unknown path, wrong method)."""
+    refusal = cast("HTTPException", error)
+    status = HTTPStatus(refusal.status_code)
+    return problem(
+        request,
+        status=status,
+        code=status.phrase.lower().replace(" ", "_").replace("-", "_"),
+        title=status.phrase,
+        detail=str(refusal.detail) if refusal.detail != status.phrase else status.description,
+        headers=refusal.headers,
+    )
+
+
+async def on_database_error(request: Request, error: Exception) -> Response:
+    """Answer 503 when the database cannot be used, 500 when the statement was wrong."""
+    if not database_is_away(error):
+        return await on_bug(request, error)
+    log.warning("database away", path=request.url.path, error=type(error).__name__)
+    return problem(
+        request,
+        status=503,
+        code="database_unavailable",
+        title="Temporarily unavailable",
+        detail="The database cannot be used right now; try again in a few seconds.",
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
+
+
+def database_is_away(error: BaseException) -> bool:
+    """True when the failure means that the database is unreachable, starting or stopping."""
+    if isinstance(error, (InterfaceError, PoolTimeoutError, ConnectionError, asyncio.TimeoutError)):
+        return True
+    if isinstance(error, (asyncpg.PostgresConnectionError, asyncpg.InterfaceError)):
+        return True
+    if isinstance(error, OperationalError) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated
+    ):
+        return True
+    original = getattr(error, "orig", None)
+    state = getattr(original, "sqlstate", None) or getattr(error, "sqlstate", None) or ""
+    # Class 57: the operator intervened (shutting down, starting up); 53: out of resources.
+    return str(state)[:2] in {"57", "53", "08"}
+
+
+async def on_bug(request: Request, error: Exception) -> Response:
+    """Answer 500 without telling anything; the traceback goes to the log."""
+    log.error("unhandled error", path=request.url.path, exc_info=error)
+    return problem(
+        request,
+        status=500,
+        code="internal_error",
+        title="Internal error",
+        detail="Something went wrong here. The request id leads to the log entry.",
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Register every handler."""
+    app.add_exception_handler(CrmError, on_crm_error)
+    app.add_exception_handler(RequestValidationError, on_validation_error)
+    app.add_exception_handler(HTTPException, on_http_error)
+    for kind in (DBAPIError, PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        app.add_exception_handler(kind, on_database_error)
+    app.add_exception_handler(ConnectionError, on_database_error)
+    app.add_exception_handler(TimeoutError, on_database_error)
+    app.add_exception_handler(Exception, on_bug)
