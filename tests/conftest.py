@@ -21,7 +21,7 @@ from crm_api.db import UnitOfWork, create_engine, session_factory
 from crm_api.domain.access import service as access
 from crm_api.domain.access.models import Scope
 from crm_api.domain.tables import metadata
-from crm_api.embedded import ServerUrls, servers
+from crm_api.embedded import Urls, servers
 from crm_api.migrate import upgrade
 from crm_api.routers.deps import AppState
 from crm_api.settings import Settings
@@ -33,7 +33,7 @@ ADMIN_KEY = "crm_test-admin-key-of-enough-characters"
 
 
 @pytest.fixture(scope="session")
-def urls() -> Iterator[ServerUrls]:
+def urls() -> Iterator[Urls]:
     """Servers for the run; fsync is off, since nothing here must survive a power cut."""
     with (
         tempfile.TemporaryDirectory(prefix="crm-test-", ignore_cleanup_errors=True) as folder,
@@ -43,7 +43,7 @@ def urls() -> Iterator[ServerUrls]:
 
 
 @pytest_asyncio.fixture(scope="session")
-async def database_url(urls: ServerUrls) -> str:
+async def database_url(urls: Urls) -> str:
     assert urls.database_url is not None
     await upgrade(urls.database_url)
     return urls.database_url
@@ -57,7 +57,7 @@ async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.fixture
-def settings(database_url: str, urls: ServerUrls, tmp_path: Path) -> Settings:
+def settings(database_url: str, urls: Urls, tmp_path: Path) -> Settings:
     return Settings.from_env(
         {
             "CRM_DATABASE_URL": database_url,
@@ -200,7 +200,7 @@ async def committed_client(committed_app: FastAPI) -> AsyncIterator[httpx.AsyncC
 def key_with(
     new_uow: Callable[[], UnitOfWork],
 ) -> Callable[..., object]:
-    """Make an API key with just these scopes: ``headers = await key_with(Scope.X)``."""
+    """Make an API key with just these scopes and return the header that carries it."""
 
     async def make(*scopes: Scope) -> dict[str, str]:
         async with new_uow() as uow:

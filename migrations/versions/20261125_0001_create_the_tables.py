@@ -581,6 +581,7 @@ def upgrade() -> None:
         sa.Column("called_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("accepted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("answered_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("reported_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("nil_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("provider_message_id", sa.Text(), nullable=True),
         sa.Column("is_matched", sa.Boolean(), server_default=sa.text("false"), nullable=False),

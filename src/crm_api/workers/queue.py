@@ -1,6 +1,7 @@
 """The only file that pushes to arq."""
 
 import json
+import time
 from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -57,16 +58,16 @@ class ArqJobQueue:
         self._pool: ArqRedis | None = None
 
     async def push(self, job: Job) -> None:
-        """Enqueue the job under its name, so that many nudges are one run.
+        """Enqueue the job under its name and second, so that many nudges are one run.
 
         A failure is logged, not raised: the row is safe, and cron picks it up.
         """
         try:
             pool = await self._connect()
-            suffix = ":later" if job.delay_seconds else ""
+            due = time.time() + job.delay_seconds
             await pool.enqueue_job(
                 job.name.value,
-                _job_id=f"nudge:{job.name}{suffix}",
+                _job_id=f"nudge:{job.name}:{int(due)}",
                 _defer_by=timedelta(seconds=job.delay_seconds) if job.delay_seconds else None,
             )
         except (RedisError, OSError, TimeoutError) as error:

@@ -122,6 +122,8 @@ class SendAttempt(Base):
     accepted_at: Mapped[datetime | None]
     """The provider's ``createdAt``; decides on which day the text counts."""
     answered_at: Mapped[datetime | None]
+    reported_at: Mapped[datetime | None]
+    """When the provider reported the end of it: delivered, failed or undelivered."""
     nil_at: Mapped[datetime | None]
     """When the first complete look-up that found nothing began."""
     provider_message_id: Mapped[str | None]
