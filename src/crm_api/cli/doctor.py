@@ -1,0 +1,205 @@
+"""`crm-api doctor`: looks at every part that can be broken and says what to fix."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import httpx
+import typer
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from crm_api import logs, migrate
+from crm_api.cli.options import DataDir, load_settings
+from crm_api.db import open_engine
+from crm_api.settings import Settings, SettingsError
+
+OLDEST_POSTGRES = 160_000
+"""As ``server_version_num`` counts: 16."""
+TIMEOUT_SECONDS = 10.0
+_OPEN_TO_OTHERS = 0o077
+_COLORS = {"ok": "green", "warning": "yellow", "broken": "red"}
+
+cli = typer.Typer(pretty_exceptions_enable=False)
+
+
+class State(StrEnum):
+    """How a part does; only ``broken`` makes the command fail."""
+
+    OK = "ok"
+    WARNING = "warning"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report; ``advice`` tells what to do, or what was found."""
+
+    part: str
+    state: State
+    advice: str
+
+
+@cli.command()
+def doctor(data_dir: DataDir = None) -> None:
+    """Check settings, database, Redis, migrations, provider and secrets; say what to fix."""
+    logs.configure("console", "CRITICAL")
+    try:
+        settings = load_settings(data_dir=data_dir)
+    except SettingsError as error:
+        checks = [Check("settings", State.BROKEN, str(error))]
+    else:
+        checks = [Check("settings", State.OK, "all values can be read")]
+        checks += check_files(settings)
+        checks += asyncio.run(_check_services(settings))
+    _show(checks)
+    if any(check.state is State.BROKEN for check in checks):
+        sys.exit(1)
+
+
+def check_files(settings: Settings) -> list[Check]:
+    """Check that the secret files of the data directory are there and closed to others."""
+    checks = []
+    wanted = {"secret-key": settings.secret_key, "admin-key": settings.bootstrap_api_key}
+    for name, given in wanted.items():
+        path = settings.data_dir / name
+        if path.exists() and path.stat().st_mode & _OPEN_TO_OTHERS:
+            checks.append(Check(name, State.BROKEN, f"others can read it: chmod 600 {path}"))
+        elif path.exists() or given is not None:
+            checks.append(Check(name, State.OK, "present"))
+        elif name == "secret-key":
+            advice = "set CRM_SECRET_KEY, or run `crm-api up`, which makes one"
+            checks.append(Check(name, State.BROKEN, advice))
+        else:
+            advice = "there is none here; `crm-api keys create` makes keys"
+            checks.append(Check(name, State.WARNING, advice))
+    return checks
+
+
+async def _check_services(settings: Settings) -> list[Check]:
+    found = [
+        *await _guarded("database", settings, check_database),
+        *await _guarded("redis", settings, check_redis),
+    ]
+    return found + await check_provider(settings)
+
+
+async def _guarded(
+    part: str, settings: Settings, check: Callable[[Settings], Awaitable[list[Check]]]
+) -> list[Check]:
+    try:
+        return await check(settings)
+    except SettingsError as error:
+        return [Check(part, State.BROKEN, str(error))]
+    except (SQLAlchemyError, RedisError, OSError, TimeoutError) as error:
+        cause = getattr(error, "orig", None) or error
+        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        return [Check(part, State.BROKEN, f"cannot be reached: {logs.mask_text(reason)}")]
+
+
+async def check_database(settings: Settings) -> list[Check]:
+    """Check the server's version and the schema's.
+
+    Raises:
+        SettingsError: No database is named.
+    """
+    async with open_engine(settings.require_database_url(), pool_size=1) as engine:
+        async with engine.connect() as connection:
+            version = str(await connection.scalar(text("SHOW server_version")))
+            number = int(str(await connection.scalar(text("SHOW server_version_num"))))
+        revision = await migrate.current_revision(engine)
+    head = migrate.head_revision()
+    is_old = number < OLDEST_POSTGRES
+    database = Check(
+        "database",
+        State.BROKEN if is_old else State.OK,
+        f"PostgreSQL {version}" + ("; this program needs 16 or newer" if is_old else ""),
+    )
+    if revision == head:
+        return [database, Check("migrations", State.OK, head)]
+    advice = f"the schema is at {revision or 'nothing'}, this code at {head}: run `crm-api migrate`"
+    return [database, Check("migrations", State.BROKEN, advice)]
+
+
+async def check_redis(settings: Settings) -> list[Check]:
+    """Check that Redis answers and drops nothing.
+
+    Raises:
+        SettingsError: No Redis is named.
+    """
+    client: Any = Redis.from_url(settings.require_redis_url(), socket_timeout=TIMEOUT_SECONDS)
+    try:
+        about = await client.info()
+    finally:
+        await client.aclose()
+    policy = about.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        advice = f"it may drop keys ({policy}): set maxmemory-policy noeviction"
+        return [Check("redis", State.WARNING, advice)]
+    return [Check("redis", State.OK, f"version {about.get('redis_version')}")]
+
+
+async def check_provider(settings: Settings) -> list[Check]:
+    """Check the API key by listing the own numbers, then the webhook that brings events here."""
+    key = settings.openphone_api_key
+    headers = {"Authorization": key.get_secret_value() if key is not None else "sandbox"}
+    async with httpx.AsyncClient(
+        base_url=settings.provider_url, headers=headers, timeout=TIMEOUT_SECONDS
+    ) as client:
+        try:
+            numbers = await client.get("/v1/phone-numbers")
+            hooks = await client.get("/v1/webhooks")
+        except httpx.HTTPError as error:
+            advice = f"{settings.provider_url} cannot be reached ({type(error).__name__})"
+            if settings.uses_sandbox:
+                advice += "; `crm-api up` or `crm-api sandbox` starts the sandbox"
+            return [Check("provider", State.BROKEN, advice)]
+    return [read_numbers(settings, numbers), read_hooks(settings, hooks)]
+
+
+def read_numbers(settings: Settings, answer: httpx.Response) -> Check:
+    """Judge the answer to the list of own numbers."""
+    where = "the sandbox: nothing is really sent" if settings.uses_sandbox else "the real provider"
+    if answer.status_code in (401, 403):
+        advice = f"it refuses the key ({answer.status_code}): check CRM_OPENPHONE_API_KEY"
+        return Check("provider", State.BROKEN, advice)
+    if answer.is_error:
+        return Check("provider", State.BROKEN, f"it answers {answer.status_code}; try again later")
+    numbers = answer.json().get("data", [])
+    if not numbers:
+        return Check("provider", State.WARNING, "the account has no number to send from")
+    return Check("provider", State.OK, f"{len(numbers)} numbers, on {where}")
+
+
+def read_hooks(settings: Settings, answer: httpx.Response) -> Check:
+    """Judge the answer to the list of registered webhooks."""
+    wanted = f"{settings.public_base_url}/webhooks/openphone"
+    hooks = [] if answer.is_error else answer.json().get("data", [])
+    if any(hook.get("url") == wanted and hook.get("status") != "disabled" for hook in hooks):
+        return Check("webhooks", State.OK, wanted)
+    if settings.uses_sandbox:
+        return Check("webhooks", State.OK, "the sandbox is started with the address of this API")
+    # A hook made in the provider's app or by another user of the account is not in this list.
+    advice = (
+        f"no webhook of this API key points to {wanted}: register it, or check CRM_PUBLIC_URL; "
+        "one made in the provider's app is not listed"
+    )
+    return Check("webhooks", State.WARNING, advice)
+
+
+def _show(checks: list[Check]) -> None:
+    table = Table(show_edge=False, pad_edge=False)
+    for heading in ("check", "state", "what was found, what to fix"):
+        table.add_column(heading, overflow="fold")
+    for check in checks:
+        color = _COLORS[check.state]
+        table.add_row(check.part, f"[{color}]{check.state}[/{color}]", escape(check.advice))
+    Console().print(table)

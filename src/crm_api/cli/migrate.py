@@ -1,0 +1,38 @@
+"""`crm-api migrate`: brings the schema where this code, or an older one, needs it."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from crm_api import logs
+from crm_api import migrate as schema
+from crm_api.cli.options import load_settings
+from crm_api.db import open_engine
+
+cli = typer.Typer(pretty_exceptions_enable=False)
+
+
+@cli.command()
+def migrate(
+    down_to: Annotated[
+        str | None, typer.Option(help="Go down to this revision; `base` removes everything.")
+    ] = None,
+) -> None:
+    """Bring the database's schema up to this version."""
+    settings = load_settings()
+    logs.configure(settings.log_format, "WARNING", process="migrate")
+    typer.echo(asyncio.run(_migrate(settings.require_database_url(), down_to)))
+
+
+async def _migrate(database_url: str, down_to: str | None) -> str:
+    async with open_engine(database_url, pool_size=1) as engine:
+        before = await schema.current_revision(engine)
+        if down_to is None:
+            await schema.upgrade(database_url)
+        else:
+            await schema.downgrade(database_url, revision=down_to)
+        after = await schema.current_revision(engine)
+    if before == after:
+        return f"The schema is at {after or 'base'}; there was nothing to do."
+    return f"The schema is at {after or 'base'}; it was at {before or 'base'}."

@@ -1,0 +1,25 @@
+"""`crm-api openapi`: the API's description for programs."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crm_api.app import build_app
+from crm_api.settings import Settings
+
+cli = typer.Typer(pretty_exceptions_enable=False)
+
+
+@cli.command()
+def openapi(
+    output: Annotated[Path | None, typer.Option(help="A file instead of the terminal.")] = None,
+) -> None:
+    """Write the OpenAPI document as JSON. Needs no settings and no server."""
+    document = json.dumps(build_app(Settings()).openapi(), indent=2, ensure_ascii=False) + "\n"
+    if output is None:
+        typer.echo(document, nl=False)
+        return
+    output.write_text(document)
+    typer.echo(f"Written to {output}.")

@@ -1,0 +1,47 @@
+"""`crm-api serve`: the API, one process."""
+
+import gc
+
+import typer
+import uvicorn
+
+from crm_api import logs
+from crm_api.app import create_app
+from crm_api.cli.options import load_settings
+from crm_api.supervisor import require_free_port
+
+GRACE_SECONDS = 10
+"""How long requests that run may take to end after SIGTERM."""
+
+cli = typer.Typer(pretty_exceptions_enable=False)
+
+
+@cli.command()
+def serve() -> None:
+    """Run the API. Any number of these share one database and one Redis."""
+    settings = load_settings()
+    logs.configure(settings.log_format, process="serve")
+    require_free_port(
+        settings.host, settings.port, takes="the API listens there; give another CRM_PORT"
+    )
+    application = create_app(settings)
+    config = uvicorn.Config(
+        application,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    # What is loaded now stays for good: the collector need not walk it again in the middle of a
+    # request, which was most of the 99th percentile (40 to 60 ms, then 8 to 9).
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 50)
+    uvicorn.Server(config).run()

@@ -1,0 +1,17 @@
+"""`crm-api worker`: background jobs and the schedule, one process."""
+
+import typer
+
+from crm_api import logs
+from crm_api.cli.options import load_settings
+from crm_api.workers import worker as background
+
+cli = typer.Typer(pretty_exceptions_enable=False)
+
+
+@cli.command()
+def worker() -> None:
+    """Run background jobs and the schedule. Any number of these share one database and Redis."""
+    settings = load_settings()
+    logs.configure(settings.log_format, process="worker")
+    background.run(settings)
