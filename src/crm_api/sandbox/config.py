@@ -1,0 +1,89 @@
+"""What a sandbox is started with."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from crm_api import clock
+
+BANNER = "OpenPhone sandbox: nothing is really sent. Every text stays on this machine."
+
+DEFAULT_SIGNING_KEY = "c2FuZGJveC1rZXktdGhhdC1wcm92ZXMtbm90aGluZyE="
+"""For a sandbox that is run alone; `crm-api up` derives one from its own secret key."""
+
+Post = Callable[[str, bytes, dict[str, str]], Awaitable[int]]
+"""Deliver one webhook (address, body, headers); returns the status, raises when unreachable."""
+
+
+class SigningScheme(StrEnum):
+    """How webhooks are signed and shaped."""
+
+    LEGACY = "legacy"
+    """v4 shapes; has no event for failed and undelivered texts, as the real one."""
+    STANDARD = "2026-03-30"
+    ALTERNATING = "both"
+    """Events change between the two, each sent once; failures always take 2026-03-30."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnLine:
+    """A number of the sandbox's workspace."""
+
+    id: str
+    number: str
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeopleWeights:
+    """How the people who are texted divide up; shares of 1, the rest is delivered only.
+
+    Which share a number falls into depends on the number and the seed alone, so that a second
+    run meets the same people.
+    """
+
+    reply: float = 0.12
+    stop: float = 0.03
+    failed: float = 0.03
+    undelivered: float = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class SandboxConfig:
+    """How a sandbox behaves; everything has a default.
+
+    Attributes:
+        webhook_url: Gets every event; None for none. More are added by ``POST /v1/webhooks/…``.
+        signing_key: Base64, for ``webhook_url``; both schemes sign with it.
+        people: ``silent`` people do nothing unless a script says so.
+        time_scale: Factor on every delay, also of webhook retries; 0 is at once.
+        rate_per_second: Requests a key may make in any second, else 429; None is no limit.
+        list_delay_seconds: An accepted text is listed only when it is older.
+        journal: File that keeps accepted texts over a restart; None keeps nothing.
+        post: Delivers webhooks instead of HTTP, for tests in one process.
+    """
+
+    webhook_url: str | None = None
+    signing_key: str = DEFAULT_SIGNING_KEY
+    scheme: SigningScheme = SigningScheme.STANDARD
+    people: PeopleWeights | Literal["silent"] = PeopleWeights()
+    seed: int = 1
+    time_scale: float = 1.0
+    delivered_after_seconds: tuple[float, float] = (0.2, 1.5)
+    replied_after_seconds: tuple[float, float] = (1.0, 6.0)
+    rate_per_second: int | None = 10
+    list_delay_seconds: float = 0.0
+    webhook_concurrency: int = 8
+    webhook_timeout_seconds: float = 10.0
+    hang_seconds: float = 600.0
+    slow_seconds: float = 2.0
+    journal: Path | None = None
+    lines: tuple[OwnLine, ...] = (
+        OwnLine(id="PNsandbox1", number="+16175550100", name="Sandbox line"),
+        OwnLine(id="PNsandbox2", number="+16175550199", name="Second sandbox line"),
+    )
+    clock: Callable[[], datetime] = clock.now
+    post: Post | None = None

@@ -1,0 +1,176 @@
+"""The sandbox's own controls, under ``/sandbox``: people, faults, counts, incoming texts."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from crm_api.sandbox import shapes
+from crm_api.sandbox.calls import read_call
+from crm_api.sandbox.config import BANNER, OwnLine, PeopleWeights
+from crm_api.sandbox.faults import Fault, FaultKind, FaultScope
+from crm_api.sandbox.people import read_script
+from crm_api.sandbox.reading import BadRequestError, read_json
+from crm_api.sandbox.world import World
+
+CHANGEABLE = frozenset(
+    {"rate_per_second", "list_delay_seconds", "people", "time_scale", "hang_seconds"}
+    | {"slow_seconds", "seed"}
+)
+PAGE = 100_000
+
+Handler = Callable[[World, Request], Awaitable[dict[str, Any]]]
+
+
+def routes(world: World) -> list[Route]:
+    """Return the control paths."""
+    listed: list[tuple[str, str, Handler]] = [
+        ("", "GET", show_banner),
+        ("/messages", "GET", list_messages),
+        ("/stats", "GET", show_stats),
+        ("/people", "POST", set_script),
+        ("/faults", "GET", list_faults),
+        ("/faults", "POST", add_fault),
+        ("/faults", "DELETE", clear_faults),
+        ("/receive", "POST", receive),
+        ("/app-send", "POST", send_from_app),
+        ("/calls", "POST", make_call),
+        ("/reset", "POST", reset),
+        ("/config", "PATCH", change_config),
+    ]
+    return [
+        Route("/sandbox" + path, _endpoint(world, act), methods=[method])
+        for path, method, act in listed
+    ]
+
+
+def _endpoint(world: World, act: Handler) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        try:
+            body, status = await act(world, request), 200
+        except (BadRequestError, ValueError, TypeError, KeyError) as error:
+            body, status = {"error": str(error) or type(error).__name__}, 400
+        return Response(orjson.dumps(body), status, media_type="application/json")
+
+    return endpoint
+
+
+async def show_banner(world: World, request: Request) -> dict[str, Any]:  # noqa: ARG001
+    """Say what this is."""
+    return {"banner": BANNER, "lines": [asdict(line) for line in world.config.lines]}
+
+
+async def list_messages(world: World, request: Request) -> dict[str, Any]:
+    """List texts, oldest first, whatever the list delay; ``limit`` and ``after`` (seq) page."""
+    query = request.query_params
+    direction, after = query.get("direction"), int(query.get("after", "0"))
+    limit = int(query.get("limit", str(PAGE)))
+    found = [
+        message
+        for message in world.store.ordered
+        if message.seq > after and direction in (None, message.direction)
+    ][:limit]
+    return {
+        "data": [
+            {**shapes.message(message), "seq": message.seq, "errorCode": message.error_code}
+            for message in found
+        ],
+        "next": found[-1].seq if len(found) == limit else None,
+    }
+
+
+async def show_stats(world: World, request: Request) -> dict[str, Any]:  # noqa: ARG001
+    """Count what was accepted and what became of it."""
+    return world.stats()
+
+
+async def set_script(world: World, request: Request) -> dict[str, Any]:
+    """Say what a number does on each text: ``{number, script: [{do, after, …}]}``."""
+    body = await read_json(request)
+    steps = read_script(body["script"])
+    world.people.scripts[str(body["number"])] = steps
+    return {"number": body["number"], "script": [asdict(step) for step in steps]}
+
+
+async def list_faults(world: World, request: Request) -> dict[str, Any]:  # noqa: ARG001
+    """Show the standing orders."""
+    return {"data": [asdict(fault) for fault in world.faults.orders]}
+
+
+async def add_fault(world: World, request: Request) -> dict[str, Any]:
+    """Order a fault: ``{kind, on?, number?, count? or probability?, retry_after?}``."""
+    body = await read_json(request)
+    fault = Fault(
+        **{
+            **body,
+            "kind": FaultKind(str(body["kind"])),
+            "on": FaultScope(str(body.get("on", "send"))),
+        }
+    )
+    if fault.count is None and fault.probability is None:
+        fault.count = 1
+    world.faults.orders.append(fault)
+    return asdict(fault)
+
+
+async def clear_faults(world: World, request: Request) -> dict[str, Any]:  # noqa: ARG001
+    """Forget all standing orders."""
+    world.faults.orders.clear()
+    return {"data": []}
+
+
+async def receive(world: World, request: Request) -> dict[str, Any]:
+    """Let a person text in: ``{from, to?, text, media?}``."""
+    body = await read_json(request)
+    media = tuple({"url": str(m["url"]), "type": str(m["type"])} for m in body.get("media", ()))
+    message = world.receive(_line(world, body.get("to")), str(body["from"]), body["text"], media)
+    return {"data": shapes.message(message)}
+
+
+async def send_from_app(world: World, request: Request) -> dict[str, Any]:
+    """Let a colleague send from the provider's app: ``{from?, to, text}``."""
+    body = await read_json(request)
+    to = body["to"]
+    recipients = tuple(map(str, to)) if isinstance(to, list) else (str(to),)
+    message = world.send_from_app(_line(world, body.get("from")), recipients, body["text"])
+    return {"data": shapes.message(message)}
+
+
+async def make_call(world: World, request: Request) -> dict[str, Any]:
+    """Let a call happen; its events follow: see ``calls.read_call``."""
+    body = await read_json(request)
+    call = read_call(body, _line(world, body.get("line")), at=world.config.clock())
+    for event in call.events():
+        world.deliverer.emit(event)
+    return {"id": call.id}
+
+
+async def reset(world: World, request: Request) -> dict[str, Any]:  # noqa: ARG001
+    """Start afresh."""
+    world.reset()
+    return world.stats()
+
+
+async def change_config(world: World, request: Request) -> dict[str, Any]:
+    """Change settings of the running sandbox."""
+    body = await read_json(request)
+    unknown = body.keys() - CHANGEABLE
+    if unknown:
+        raise BadRequestError(f"cannot change {', '.join(sorted(unknown))}")
+    if isinstance(body.get("people"), dict):
+        body["people"] = PeopleWeights(**body["people"])
+    elif body.get("people", "silent") != "silent":
+        raise BadRequestError("people takes silent or an object of weights")
+    world.configure(**body)
+    return {name: body[name] for name in body if name != "people"}
+
+
+def _line(world: World, name: object) -> OwnLine:
+    line = world.config.lines[0] if name is None else world.line(str(name))
+    if line is None:
+        raise BadRequestError("there is no such line")
+    return line

@@ -1,0 +1,165 @@
+"""The texts that the sandbox holds, in memory and, if wanted, in a journal file."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+
+@dataclass(slots=True)
+class StoredMessage:
+    """One text. ``seq`` grows with each and serves as the place in a list."""
+
+    seq: int
+    id: str
+    direction: str
+    sender: str
+    to: tuple[str, ...]
+    text: str
+    phone_number_id: str
+    user_id: str
+    status: str
+    created_at: datetime
+    updated_at: datetime
+    media: tuple[dict[str, str], ...] = ()
+    error_code: str | None = None
+
+    @property
+    def participants(self) -> tuple[str, ...]:
+        """The outside numbers, sorted: the thread's name."""
+        return tuple(sorted(self.to)) if self.direction == "outgoing" else (self.sender,)
+
+    @property
+    def conversation_id(self) -> str:
+        """The same for every text between a line and the same people."""
+        return conversation_id(self.phone_number_id, self.participants)
+
+
+def conversation_id(phone_number_id: str, participants: tuple[str, ...]) -> str:
+    """Derive the ``CN…`` id, so that it survives a restart."""
+    name = "|".join((phone_number_id, *participants)).encode()
+    return "CN" + blake2b(name, digest_size=16).hexdigest()
+
+
+class MessageStore:
+    """All texts by id, in order, and by thread. With a journal, kept over a restart."""
+
+    def __init__(self, journal: Path | None = None) -> None:
+        self.by_id: dict[str, StoredMessage] = {}
+        self.ordered: list[StoredMessage] = []
+        self._threads: dict[tuple[str, tuple[str, ...]], list[StoredMessage]] = {}
+        self._path = journal
+        self._file: int | None = None
+        if journal is not None:
+            self._load(journal)
+            self._file = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def add(self, message: StoredMessage) -> None:
+        """Keep a text; with a journal it is written before this returns."""
+        self._index(message)
+        self._write(
+            {
+                "seq": message.seq,
+                "id": message.id,
+                "direction": message.direction,
+                "from": message.sender,
+                "to": message.to,
+                "text": message.text,
+                "pn": message.phone_number_id,
+                "user": message.user_id,
+                "status": message.status,
+                "at": message.created_at.timestamp(),
+                "media": message.media,
+            }
+        )
+
+    def update(
+        self, message: StoredMessage, *, status: str, at: datetime, error_code: str | None = None
+    ) -> None:
+        """Change a text's state."""
+        message.status, message.updated_at, message.error_code = status, at, error_code
+        self._write({"id": message.id, "set": status, "at": at.timestamp(), "code": error_code})
+
+    def next_seq(self) -> int:
+        """Return the place of the next text."""
+        return self.ordered[-1].seq + 1 if self.ordered else 1
+
+    def newest_first(
+        self,
+        *,
+        before_seq: int | None = None,
+        thread: tuple[str, tuple[str, ...]] | None = None,
+    ) -> Iterator[StoredMessage]:
+        """Go back in time through all texts, or those of one (line, participants) thread."""
+        held = self.ordered if thread is None else self._threads.get(thread, [])
+        for message in reversed(held):
+            if before_seq is None or message.seq < before_seq:
+                yield message
+
+    def reset(self) -> None:
+        """Forget every text, also in the journal."""
+        self.by_id.clear()
+        self.ordered.clear()
+        self._threads.clear()
+        if self._file is not None:
+            os.ftruncate(self._file, 0)
+
+    def close(self) -> None:
+        """Close the journal."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _index(self, message: StoredMessage) -> None:
+        self.by_id[message.id] = message
+        self.ordered.append(message)
+        thread = (message.phone_number_id, message.participants)
+        self._threads.setdefault(thread, []).append(message)
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        # One unbuffered write a change: what was answered survives a kill of the process.
+        if self._file is not None:
+            os.write(self._file, orjson.dumps(entry) + b"\n")
+
+    def _load(self, journal: Path) -> None:
+        if not journal.exists():
+            journal.parent.mkdir(parents=True, exist_ok=True)
+            return
+        complete = 0
+        with journal.open("rb") as lines:
+            for line in lines:
+                if not line.endswith(b"\n"):
+                    break
+                self._replay(orjson.loads(line))
+                complete += len(line)
+        # The last line may be cut off by a kill; the next must not be glued to it.
+        os.truncate(journal, complete)
+
+    def _replay(self, entry: dict[str, Any]) -> None:
+        at = datetime.fromtimestamp(entry["at"], UTC)
+        if "set" in entry:
+            message = self.by_id[entry["id"]]
+            message.status, message.updated_at = entry["set"], at
+            message.error_code = entry["code"]
+            return
+        self._index(
+            StoredMessage(
+                seq=entry["seq"],
+                id=entry["id"],
+                direction=entry["direction"],
+                sender=entry["from"],
+                to=tuple(entry["to"]),
+                text=entry["text"],
+                phone_number_id=entry["pn"],
+                user_id=entry["user"],
+                status=entry["status"],
+                created_at=at,
+                updated_at=at,
+                media=tuple(entry["media"]),
+            )
+        )

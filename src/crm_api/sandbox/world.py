@@ -1,0 +1,209 @@
+"""The sandbox's state, and what happens in it."""
+
+from collections import Counter, deque
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+from crm_api.sandbox.config import OwnLine, SandboxConfig
+from crm_api.sandbox.events import message_event
+from crm_api.sandbox.faults import Faults
+from crm_api.sandbox.people import Act, People, Step, is_stop
+from crm_api.sandbox.shapes import COLLEAGUE, OWNER
+from crm_api.sandbox.store import MessageStore, StoredMessage
+from crm_api.sandbox.timers import Timers
+from crm_api.sandbox.webhooks import Deliverer, Hook
+
+_OUTCOMES = {
+    Act.DELIVER: ("delivered", "message.delivered"),
+    Act.FAIL: ("failed", "message.failed"),
+    Act.UNDELIVER: ("undelivered", "message.undelivered"),
+}
+
+
+class World:
+    """Lines, texts, people, hooks and faults of one sandbox."""
+
+    def __init__(self, config: SandboxConfig) -> None:
+        self.config = config
+        self.store = MessageStore(config.journal)
+        self.timers = Timers()
+        self.people = People()
+        self.faults = Faults(config.seed)
+        self.deliverer = Deliverer(config, self.timers)
+        self.after_stop = 0
+        """Texts accepted for someone who had asked to stop: each is a fault of the sender."""
+        self.stops = 0
+        self._stopped: set[str] = set()
+        self._seen: dict[str, deque[float]] = {}
+        if config.webhook_url is not None:
+            self.deliverer.hooks["WHsandbox"] = Hook(
+                id="WHsandbox",
+                url=config.webhook_url,
+                key=config.signing_key,
+                scheme=config.scheme,
+                label="sandbox",
+                created_at=config.clock(),
+            )
+
+    def resume(self) -> None:
+        """Let what an earlier run accepted, and not yet reported, take its course."""
+        for message in self.store.ordered:
+            if message.direction == "outgoing" and message.status == "sent":
+                self._take_its_course(message)
+
+    async def stop(self) -> None:
+        """End everything that still runs."""
+        await self.timers.stop()
+        await self.deliverer.stop()
+        self.store.close()
+
+    def line(self, name: str) -> OwnLine | None:
+        """Find an own line by id or number."""
+        for line in self.config.lines:
+            if name in (line.id, line.number):
+                return line
+        return None
+
+    def is_too_fast(self, key: str) -> bool:
+        """Count a request of this key; True when it is beyond the limit."""
+        limit = self.config.rate_per_second
+        if limit is None:
+            return False
+        now = self.config.clock().timestamp()
+        recent = self._seen.setdefault(key, deque())
+        while recent and now - recent[0] >= 1.0:
+            recent.popleft()
+        if len(recent) >= limit:
+            return True
+        recent.append(now)
+        return False
+
+    def accept(
+        self, line: OwnLine, to: tuple[str, ...], text: str, *, user_id: str = OWNER
+    ) -> StoredMessage:
+        """Accept a text from an own line, and let it take its course."""
+        message = self._new(line, line.number, to, text, user_id=user_id)
+        if not self._stopped.isdisjoint(to):
+            self.after_stop += 1
+        self._take_its_course(message)
+        return message
+
+    def send_from_app(self, line: OwnLine, to: tuple[str, ...], text: str) -> StoredMessage:
+        """Accept a text that a colleague sends in the provider's app."""
+        return self.accept(line, to, text, user_id=COLLEAGUE)
+
+    def receive(
+        self, line: OwnLine, sender: str, text: str, media: tuple[dict[str, str], ...] = ()
+    ) -> StoredMessage:
+        """Let a person text an own line; tells the hooks."""
+        message = self._new(line, sender, (line.number,), text, media=media)
+        self.people.hears(sender, text)
+        if is_stop(text):
+            self.stops += 1
+            self._stopped.add(sender)
+        elif text.strip().upper() in {"START", "UNSTOP"}:
+            self._stopped.discard(sender)
+        self.deliverer.emit(message_event("message.received", message, at=message.created_at))
+        return message
+
+    def reset(self) -> None:
+        """Start afresh: no texts, faults, scripts or pending events; hooks and settings stay."""
+        self.timers.clear()
+        self.deliverer.forget()
+        self.store.reset()
+        self.people.reset()
+        self.faults = Faults(self.config.seed)
+        self._stopped.clear()
+        self._seen.clear()
+        self.after_stop = self.stops = 0
+
+    def configure(self, **changes: Any) -> None:  # noqa: ANN401 - checked by the caller
+        """Change settings of the running sandbox."""
+        self.config = replace(self.config, **changes)
+
+    def stats(self) -> dict[str, Any]:
+        """Count what was accepted and what became of it."""
+        outgoing = [m for m in self.store.ordered if m.direction == "outgoing"]
+        pairs = Counter((number, m.text) for m in outgoing for number in m.to)
+        status = Counter(m.status for m in outgoing)
+        own = {line.number for line in self.config.lines}
+        return {
+            "accepted": len(outgoing),
+            "recipients": {
+                "total": pairs.total(),
+                "distinct": len({number for number, _ in pairs}),
+                "duplicates": sum(count - 1 for count in pairs.values()),
+            },
+            "sent": status["sent"],
+            "delivered": status["delivered"],
+            "failed": status["failed"],
+            "undelivered": status["undelivered"],
+            "replies": sum(
+                1 for m in self.store.ordered if m.direction == "incoming" and m.sender not in own
+            ),
+            "stops": self.stops,
+            "after_stop": self.after_stop,
+            "webhooks": asdict(self.deliverer.counts) | {"scheduled": len(self.timers)},
+        }
+
+    def _new(
+        self,
+        line: OwnLine,
+        sender: str,
+        to: tuple[str, ...],
+        text: str,
+        *,
+        user_id: str = OWNER,
+        media: tuple[dict[str, str], ...] = (),
+    ) -> StoredMessage:
+        is_ours = sender == line.number
+        now = self.config.clock()
+        # The provider's times have milliseconds; a finer one would not come back equal.
+        now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+        message = StoredMessage(
+            seq=self.store.next_seq(),
+            id="AC" + uuid4().hex,
+            direction="outgoing" if is_ours else "incoming",
+            sender=sender,
+            to=to,
+            text=text,
+            phone_number_id=line.id,
+            user_id=user_id,
+            status="sent" if is_ours else "received",
+            created_at=now,
+            updated_at=now,
+            media=media,
+        )
+        self.store.add(message)
+        return message
+
+    def _take_its_course(self, message: StoredMessage) -> None:
+        for number in message.to:
+            own = self.line(number)
+            if own is not None:
+                self.timers.after(0.0, partial(self._arrive, message, own))
+                continue
+            for step in self.people.steps_for(number, self.config):
+                delay = step.after * self.config.time_scale
+                self.timers.after(delay, partial(self._perform, message, number, step))
+
+    def _arrive(self, message: StoredMessage, line: OwnLine) -> None:
+        """Let a text from one own line to another come in there, as a health check wants."""
+        self._perform(message, line.number, Step(do=Act.DELIVER))
+        incoming = self._new(line, message.sender, (line.number,), message.text)
+        self.deliverer.emit(message_event("message.received", incoming, at=incoming.created_at))
+
+    def _perform(self, message: StoredMessage, number: str, step: Step) -> None:
+        if step.do is Act.REPLY:
+            line = self.line(message.phone_number_id)
+            if line is not None:
+                self.receive(line, number, step.text)
+            return
+        status, kind = _OUTCOMES[step.do]
+        now = self.config.clock()
+        self.store.update(message, status=status, at=now, error_code=step.error_code)
+        event = message_event(kind, message, at=now)
+        for _ in range(step.times):
+            self.deliverer.emit(event)
