@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 STAMP := $(VENV)/.installed
 
-.PHONY: up demo test check lint bench lock clean
+.PHONY: up demo test check bench lock clean
 
 up: $(STAMP)
 	@exec $(BIN)/crm-api up
@@ -30,10 +31,14 @@ lock:
 	uv pip compile pyproject.toml --universal --python-version 3.11 -c requirements-dev.txt \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements.txt
 
+# Made anew when a pinned version changes; a run that is cut off begins again.
 $(STAMP): pyproject.toml requirements-dev.txt
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@echo "Installing the pinned dependencies into $(VENV) ..."
+	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
 clean:

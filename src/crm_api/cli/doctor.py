@@ -28,7 +28,7 @@ TIMEOUT_SECONDS = 10.0
 _OPEN_TO_OTHERS = 0o077
 _COLORS = {"ok": "green", "warning": "yellow", "broken": "red"}
 
-cli = typer.Typer(pretty_exceptions_enable=False)
+cli = typer.Typer(add_completion=False)
 
 
 class State(StrEnum):

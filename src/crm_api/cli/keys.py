@@ -12,7 +12,7 @@ from crm_api.domain.access import service as access
 from crm_api.settings import Settings
 from crm_api.workers.queue import ArqJobQueue
 
-cli = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+cli = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 @cli.callback()

@@ -10,7 +10,7 @@ from crm_api import migrate as schema
 from crm_api.cli.options import load_settings
 from crm_api.db import open_engine
 
-cli = typer.Typer(pretty_exceptions_enable=False)
+cli = typer.Typer(add_completion=False)
 
 
 @cli.command()

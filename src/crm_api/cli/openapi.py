@@ -9,7 +9,7 @@ import typer
 from crm_api.app import build_app
 from crm_api.settings import Settings
 
-cli = typer.Typer(pretty_exceptions_enable=False)
+cli = typer.Typer(add_completion=False)
 
 
 @cli.command()

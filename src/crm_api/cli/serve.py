@@ -2,6 +2,7 @@
 
 import gc
 
+import structlog
 import typer
 import uvicorn
 
@@ -13,7 +14,7 @@ from crm_api.supervisor import require_free_port
 GRACE_SECONDS = 10
 """How long requests that run may take to end after SIGTERM."""
 
-cli = typer.Typer(pretty_exceptions_enable=False)
+cli = typer.Typer(add_completion=False)
 
 
 @cli.command()
@@ -35,6 +36,7 @@ def serve() -> None:
         lifespan="on",
         access_log=False,
         log_config=None,
+        log_level="warning",
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
@@ -44,4 +46,5 @@ def serve() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 50, 50)
+    structlog.get_logger().info("API listens", host=settings.host, port=settings.port)
     uvicorn.Server(config).run()

@@ -30,7 +30,7 @@ READY_SECONDS = 90.0
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - recognised, not bound
 
-cli = typer.Typer(pretty_exceptions_enable=False)
+cli = typer.Typer(add_completion=False)
 
 
 @cli.command()

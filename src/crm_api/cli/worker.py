@@ -6,7 +6,7 @@ from crm_api import logs
 from crm_api.cli.options import load_settings
 from crm_api.workers import worker as background
 
-cli = typer.Typer(pretty_exceptions_enable=False)
+cli = typer.Typer(add_completion=False)
 
 
 @cli.command()

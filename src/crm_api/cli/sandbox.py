@@ -1,0 +1,53 @@
+"""`crm-api sandbox`: OpenPhone in small, for trying everything without sending anything."""
+
+from typing import Annotated
+
+import structlog
+import typer
+import uvicorn
+
+from crm_api import logs
+from crm_api.cli.options import load_settings
+from crm_api.sandbox.app import create_sandbox
+from crm_api.sandbox.config import SandboxConfig
+from crm_api.settings import SANDBOX_PORT_OFFSET
+from crm_api.supervisor import require_free_port
+
+GRACE_SECONDS = 2
+
+cli = typer.Typer(add_completion=False)
+
+
+@cli.command()
+def sandbox(
+    port: Annotated[int | None, typer.Option(help="Else the one after the API's.")] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Run the OpenPhone sandbox: it accepts texts and answers, and nothing is really sent."""
+    settings = load_settings()
+    logs.configure(settings.log_format, process="sandbox")
+    port = port if port is not None else settings.port + SANDBOX_PORT_OFFSET
+    require_free_port(host, port, takes="the sandbox listens there; give another CRM_PORT")
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    config = SandboxConfig(
+        webhook_url=f"{settings.public_base_url}/webhooks/openphone",
+        signing_key=settings.webhook_secrets()[0].removeprefix("whsec_"),
+        journal=settings.data_dir / "sandbox-journal.jsonl",
+    )
+    structlog.get_logger().info("sandbox listens", url=f"http://{host}:{port}")
+    uvicorn.Server(
+        uvicorn.Config(
+            create_sandbox(config),
+            host=host,
+            port=port,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            access_log=False,
+            log_config=None,
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+    ).run()
