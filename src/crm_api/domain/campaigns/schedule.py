@@ -1,0 +1,258 @@
+"""When a campaign may send: its days and window in one zone or several, and its pacing.
+
+All of it is pure. Instants are timezone-aware; what is returned is UTC. Wall-clock times come
+from the zone database, so a change to or from daylight-saving time moves the window with it.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from crm_api.domain.zones import parse_zone_key
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+RECIPIENT = "recipient"
+"""The campaign time zone that stands for each recipient's own."""
+SEARCH_DAYS = 14
+"""How far ahead an opening is looked for; a window of one day a week opens within eight."""
+LAST_MINUTE = time(23, 59)
+"""A window that ends in the last minute of the day lasts to midnight: `23:59` is how people
+write the end of the day."""
+TICK_SECONDS = 60.0
+"""How often the queue is looked at."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """The hours of the days on which a campaign sends, in local time.
+
+    Attributes:
+        days: Among ``mon`` … ``sun``.
+        start: The first moment that is open.
+        end: The first that is not; from 23:59 on it means midnight.
+    """
+
+    days: frozenset[str]
+    start: time
+    end: time
+
+    @classmethod
+    def of(cls, days: Iterable[str], start: time, end: time) -> "Window":
+        """Make a window from any collection of day names."""
+        return cls(days=frozenset(days), start=start, end=end)
+
+
+def resolve_zones(
+    campaign_timezone: str | None, line_timezone: str, zone_key: str
+) -> tuple[str, ...]:
+    """Return the zones in all of which the window must be open.
+
+    Args:
+        campaign_timezone: An IANA name, ``recipient``, or None for the line's.
+        line_timezone: An IANA name.
+        zone_key: Where the recipient plausibly is; read only for ``recipient``.
+    """
+    if campaign_timezone is None:
+        return (line_timezone,)
+    if campaign_timezone != RECIPIENT:
+        return (campaign_timezone,)
+    return tuple(parse_zone_key(zone_key).zones)
+
+
+def open_until(window: Window, zones: tuple[str, ...], now: datetime) -> datetime | None:
+    """Return when the first zone closes if all are open now, else None."""
+    closings: list[datetime] = []
+    for zone in zones:
+        span = _opening(window, zone, now.astimezone(ZoneInfo(zone)).date())
+        if span is None or not span[0] <= now < span[1]:
+            return None
+        closings.append(span[1])
+    return min(closings, default=None)
+
+
+def open_since(window: Window, zones: tuple[str, ...], now: datetime) -> datetime | None:
+    """Return when the last of the zones opened if all are open now, else None."""
+    if open_until(window, zones, now) is None:
+        return None
+    spans = [_opening(window, zone, now.astimezone(ZoneInfo(zone)).date()) for zone in zones]
+    return max(span[0] for span in spans if span is not None)
+
+
+def next_open(window: Window, zones: tuple[str, ...], now: datetime) -> datetime | None:
+    """Return the first instant from ``now`` on at which all zones are open.
+
+    None when there is no such instant within two weeks: zones so far apart that their windows
+    never meet.
+    """
+    horizon = now + timedelta(days=SEARCH_DAYS)
+    at: datetime = now.astimezone(UTC)
+    while at <= horizon:
+        openings = [_next_in_zone(window, zone, at) for zone in zones]
+        latest = max((opening for opening in openings if opening is not None), default=None)
+        if latest is None or None in openings:
+            return None
+        if latest == at:
+            return at
+        at = latest
+    return None
+
+
+def _next_in_zone(window: Window, zone: str, at: datetime) -> datetime | None:
+    day = at.astimezone(ZoneInfo(zone)).date()
+    for offset in range(SEARCH_DAYS + 1):
+        span = _opening(window, zone, day + timedelta(days=offset))
+        if span is not None and at < span[1]:
+            return max(span[0], at)
+    return None
+
+
+@lru_cache(maxsize=8192)
+def _opening(window: Window, zone: str, day: date) -> tuple[datetime, datetime] | None:
+    """Return the opening and closing instants of a local day, or None when it has none.
+
+    On a day that is set back one hour comes twice. A window then opens with the second of its
+    two starts and closes with the first of its two ends, so that no moment outside the written
+    hours is open; only where that leaves nothing do both count at their first.
+    """
+    if DAYS[day.weekday()] not in window.days:
+        return None
+    place = ZoneInfo(zone)
+    if window.end >= LAST_MINUTE:
+        closes = _instant(day + timedelta(days=1), time(0), place, fold=0)
+    else:
+        closes = _instant(day, window.end, place, fold=0)
+    for fold in (1, 0):
+        opens = _instant(day, window.start, place, fold=fold)
+        if opens < closes:
+            return opens, closes
+    return None
+
+
+def _instant(day: date, at: time, place: ZoneInfo, *, fold: int) -> datetime:
+    """Return the instant of a wall-clock time; inside a skipped hour that of the jump itself."""
+    local = datetime.combine(day, at)
+    early, late = sorted(
+        local.replace(tzinfo=place, fold=either).astimezone(UTC) for either in (0, 1)
+    )
+    skipped = early != late and early.astimezone(place).replace(tzinfo=None) != local
+    if not skipped:
+        return local.replace(tzinfo=place, fold=fold).astimezone(UTC)
+    before = early.astimezone(place).utcoffset()
+    while late - early > timedelta(microseconds=1):
+        middle = early + (late - early) / 2
+        if middle.astimezone(place).utcoffset() == before:
+            early = middle
+        else:
+            late = middle
+    return late
+
+
+def even_quota(
+    *,
+    remaining_today: int,
+    sent_today: int,
+    opens_at: datetime,
+    closes_at: datetime,
+    now: datetime,
+    tick_seconds: float = TICK_SECONDS,
+) -> int:
+    """Return how many texts may go now so that the day's allowance is spread evenly.
+
+    With ``total = sent_today + remaining_today`` the n-th text (from 0) is due at
+    ``opens_at + n * (closes_at - opens_at) / total``; the quota is what is due by now and has
+    not gone. 125 a day from 09:00 to 18:00 is one every 4 minutes 19 seconds, the first at
+    once. A tick that was missed is made up by the next. Within the last tick before closing
+    everything that remains may go, so that rounding starves nobody.
+
+    Args:
+        remaining_today: What the caps still allow today.
+        sent_today: What has gone since ``opens_at``.
+        opens_at: When today's spreading began: the opening, or the start or resume if later.
+        closes_at: When the window closes.
+        now: Within the window.
+        tick_seconds: Until the next look at the queue.
+    """
+    if remaining_today <= 0 or now >= closes_at or now < opens_at:
+        return 0
+    if (closes_at - now).total_seconds() <= tick_seconds:
+        return remaining_today
+    total = sent_today + remaining_today
+    elapsed = (now - opens_at) / (closes_at - opens_at)
+    due = math.floor(total * elapsed) + 1
+    return max(0, min(remaining_today, due - sent_today))
+
+
+def burst_quota(
+    *,
+    batch_size: int,
+    batch_interval_minutes: int,
+    last_batch_at: datetime | None,
+    sent_in_batch: int,
+    now: datetime,
+) -> int:
+    """Return how many texts may go now when they leave in batches.
+
+    A batch is open from its first text for ``batch_interval_minutes``; what is left of it may
+    still go, the next one starts full when the interval is over.
+
+    Args:
+        batch_size: Texts in a batch.
+        batch_interval_minutes: From the start of one batch to the start of the next.
+        last_batch_at: When the newest batch began; None before the first.
+        sent_in_batch: What of the newest batch has gone.
+        now: Any instant.
+    """
+    interval = timedelta(minutes=batch_interval_minutes)
+    if last_batch_at is None or now >= last_batch_at + interval:
+        return batch_size
+    return max(0, batch_size - sent_in_batch)
+
+
+def estimate_finish(
+    *,
+    pending: int,
+    remaining_today: int,
+    per_day: int,
+    texts_per_second: float,
+    window: Window,
+    zone: str,
+    now: datetime,
+) -> datetime | None:
+    """Estimate when the last text goes if nothing else stands in the way.
+
+    Whole days are counted off in weeks of the window's days, the rest is walked day by day; on
+    the last day the texts go at full rate from the opening. None when it never ends: no
+    allowance, or a window that never opens.
+
+    Args:
+        pending: Texts that have not gone; 0 gives ``now``.
+        remaining_today: What the caps still allow today.
+        per_day: The smallest daily cap.
+        texts_per_second: The provider's rate.
+        window: The campaign's.
+        zone: In whose days the caps are counted, an IANA name.
+        now: The present instant.
+    """
+    opening = next_open(window, (zone,), now)
+    if opening is None or per_day <= 0:
+        return None
+    place = ZoneInfo(zone)
+    starts_today = opening.astimezone(place).date() == now.astimezone(place).date()
+    allowance = min(remaining_today, per_day) if starts_today else per_day
+    if pending <= allowance:
+        return opening + timedelta(seconds=pending / texts_per_second)
+    left = pending - allowance
+    full_days, last_day = divmod(left - 1, per_day)
+    weeks, days = divmod(full_days, len(window.days))
+    # Noon keeps the same date on either side of a clock change.
+    day = opening.astimezone(place).date() + timedelta(weeks=weeks)
+    for _ in range(days + 1):
+        after = datetime.combine(day + timedelta(days=1), time(0), tzinfo=place)
+        following = next_open(window, (zone,), after)
+        if following is None:
+            return None
+        opening, day = following, following.astimezone(place).date()
+    return opening + timedelta(seconds=(last_day + 1) / texts_per_second)

@@ -1,0 +1,407 @@
+"""Days and window in one zone or several, clock changes, pacing."""
+
+from datetime import UTC, datetime, time, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crm_api.domain.campaigns.schedule import (
+    DAYS,
+    Window,
+    burst_quota,
+    estimate_finish,
+    even_quota,
+    next_open,
+    open_since,
+    open_until,
+    resolve_zones,
+)
+
+NEW_YORK = "America/New_York"
+CHICAGO = "America/Chicago"
+OFFICE = Window.of(DAYS, time(9), time(18))
+WEEKDAYS = Window.of(DAYS[:5], time(9), time(18))
+
+
+def local(zone: str, *at: int, fold: int = 0) -> datetime:
+    year, month, day, hour, minute, second = (*at, 0)[:6]
+    wall = datetime(year, month, day, hour, minute, second, tzinfo=ZoneInfo(zone), fold=fold)
+    return wall.astimezone(UTC)
+
+
+@pytest.mark.parametrize(
+    ("at", "is_open"),
+    [
+        ((2026, 11, 25, 8, 59, 59), False),
+        ((2026, 11, 25, 9, 0), True),
+        ((2026, 11, 25, 17, 59, 59), True),
+        ((2026, 11, 25, 18, 0), False),
+    ],
+)
+def test_window_includes_its_start_and_not_its_end(at: tuple[int, ...], *, is_open: bool) -> None:
+    closes = local(NEW_YORK, 2026, 11, 25, 18, 0)
+
+    assert open_until(OFFICE, (NEW_YORK,), local(NEW_YORK, *at)) == (closes if is_open else None)
+
+
+def test_day_that_is_not_named_is_closed() -> None:
+    saturday = local(NEW_YORK, 2026, 11, 28, 12, 0)
+
+    assert open_until(WEEKDAYS, (NEW_YORK,), saturday) is None
+    assert next_open(WEEKDAYS, (NEW_YORK,), saturday) == local(NEW_YORK, 2026, 11, 30, 9, 0)
+
+
+def test_day_is_the_zones_own() -> None:
+    # Monday 00:30 in New York is still Sunday evening in Chicago.
+    at = local(NEW_YORK, 2026, 11, 30, 0, 30)
+    late = Window.of(["mon"], time(0), time(3))
+
+    assert open_until(late, (NEW_YORK,), at) is not None
+    assert open_until(late, (CHICAGO,), at) is None
+
+
+def test_all_zones_must_be_open_and_the_first_to_close_decides() -> None:
+    zones = (CHICAGO, NEW_YORK)
+
+    assert open_until(OFFICE, zones, local(NEW_YORK, 2026, 11, 25, 9, 30)) is None
+    assert open_until(OFFICE, zones, local(CHICAGO, 2026, 11, 25, 9, 0)) == local(
+        NEW_YORK, 2026, 11, 25, 18, 0
+    )
+    assert open_until(OFFICE, zones, local(CHICAGO, 2026, 11, 25, 17, 30)) is None
+
+
+def test_opening_of_several_zones_is_the_last_of_them() -> None:
+    zones = (CHICAGO, NEW_YORK)
+    noon = local(NEW_YORK, 2026, 11, 25, 12, 0)
+
+    assert open_since(OFFICE, zones, noon) == local(CHICAGO, 2026, 11, 25, 9, 0)
+    assert open_since(OFFICE, zones, local(NEW_YORK, 2026, 11, 25, 9, 30)) is None
+    assert next_open(OFFICE, zones, local(NEW_YORK, 2026, 11, 25, 9, 30)) == local(
+        CHICAGO, 2026, 11, 25, 9, 0
+    )
+
+
+def test_open_window_is_next_open_now() -> None:
+    now = local(NEW_YORK, 2026, 11, 25, 12, 34, 56)
+
+    assert next_open(OFFICE, (NEW_YORK,), now) == now
+
+
+def test_next_opening_is_tomorrow_after_closing() -> None:
+    after = local(NEW_YORK, 2026, 11, 25, 18, 0)
+
+    assert next_open(OFFICE, (NEW_YORK,), after) == local(NEW_YORK, 2026, 11, 26, 9, 0)
+
+
+def test_zones_whose_windows_never_meet_have_no_opening() -> None:
+    morning = Window.of(DAYS, time(9), time(11))
+
+    assert next_open(
+        morning, (NEW_YORK, "Pacific/Honolulu"), datetime(2026, 11, 25, tzinfo=UTC)
+    ) is (None)
+
+
+def test_window_without_days_never_opens() -> None:
+    nothing = Window.of([], time(9), time(18))
+
+    assert next_open(nothing, (NEW_YORK,), datetime(2026, 11, 25, tzinfo=UTC)) is None
+
+
+def test_one_day_a_week_is_found_from_just_after_it() -> None:
+    tuesdays = Window.of(["tue"], time(9), time(9, 1))
+
+    assert next_open(tuesdays, (NEW_YORK,), local(NEW_YORK, 2026, 11, 24, 9, 1)) == local(
+        NEW_YORK, 2026, 12, 1, 9, 0
+    )
+
+
+@pytest.mark.parametrize("end", [time(23, 59), time.max])
+def test_last_minute_of_the_day_means_midnight(end: time) -> None:
+    always = Window.of(DAYS, time(0), end)
+    last_second = local(NEW_YORK, 2026, 11, 25, 23, 59, 59)
+
+    assert open_until(always, (NEW_YORK,), last_second) == local(NEW_YORK, 2026, 11, 26, 0, 0)
+
+
+# In 2026 New York sets the clock forward on 8 March, 02:00, and back on 1 November, 02:00.
+
+
+def test_window_is_nine_hours_on_the_day_clocks_change() -> None:
+    for day, opens_utc in (((2026, 3, 8), 13), ((2026, 11, 1), 14)):
+        opens = local(NEW_YORK, *day, 9, 0)
+
+        assert opens.hour == opens_utc
+        assert open_until(OFFICE, (NEW_YORK,), opens) == opens + timedelta(hours=9)
+
+
+def test_opening_moves_with_the_clock() -> None:
+    assert next_open(OFFICE, (NEW_YORK,), local(NEW_YORK, 2026, 3, 7, 20, 0)) == datetime(
+        2026, 3, 8, 13, 0, tzinfo=UTC
+    )
+    assert next_open(OFFICE, (NEW_YORK,), local(NEW_YORK, 2026, 10, 31, 20, 0)) == datetime(
+        2026, 11, 1, 14, 0, tzinfo=UTC
+    )
+
+
+def test_whole_day_is_as_long_as_the_day() -> None:
+    always = Window.of(DAYS, time(0), time.max)
+    for day, hours in (((2026, 3, 8), 23), ((2026, 11, 1), 25), ((2026, 11, 2), 24)):
+        midnight = local(NEW_YORK, *day, 0, 0)
+
+        assert open_until(always, (NEW_YORK,), midnight) == midnight + timedelta(hours=hours)
+
+
+def test_start_inside_the_skipped_hour_is_the_jump() -> None:
+    early = Window.of(DAYS, time(2, 30), time(9))
+    jump = datetime(2026, 3, 8, 7, 0, tzinfo=UTC)
+
+    assert next_open(early, (NEW_YORK,), local(NEW_YORK, 2026, 3, 8, 0, 0)) == jump
+    assert open_until(early, (NEW_YORK,), jump - timedelta(seconds=1)) is None
+
+
+def test_end_inside_the_skipped_hour_is_the_jump() -> None:
+    night = Window.of(DAYS, time(0), time(2, 30))
+    jump = datetime(2026, 3, 8, 7, 0, tzinfo=UTC)
+
+    assert open_until(night, (NEW_YORK,), jump - timedelta(seconds=1)) == jump
+    assert open_until(night, (NEW_YORK,), jump) is None
+
+
+def test_window_inside_the_skipped_hour_does_not_open_that_day() -> None:
+    gone = Window.of(DAYS, time(2, 10), time(2, 50))
+
+    assert next_open(gone, (NEW_YORK,), local(NEW_YORK, 2026, 3, 8, 0, 0)) == local(
+        NEW_YORK, 2026, 3, 9, 2, 10
+    )
+
+
+def test_start_inside_the_repeated_hour_is_the_second() -> None:
+    early = Window.of(DAYS, time(1, 30), time(9))
+    second = local(NEW_YORK, 2026, 11, 1, 1, 30, fold=1)
+
+    assert next_open(early, (NEW_YORK,), local(NEW_YORK, 2026, 11, 1, 0, 0)) == second
+    assert open_until(early, (NEW_YORK,), second - timedelta(minutes=1)) is None
+
+
+def test_end_inside_the_repeated_hour_is_the_first() -> None:
+    night = Window.of(DAYS, time(0), time(1, 30))
+    first = local(NEW_YORK, 2026, 11, 1, 1, 30)
+
+    assert open_until(night, (NEW_YORK,), local(NEW_YORK, 2026, 11, 1, 0, 0)) == first
+    assert open_until(night, (NEW_YORK,), local(NEW_YORK, 2026, 11, 1, 1, 10, fold=1)) is None
+
+
+def test_window_inside_the_repeated_hour_opens_at_its_first() -> None:
+    inside = Window.of(DAYS, time(1, 10), time(1, 50))
+    first = local(NEW_YORK, 2026, 11, 1, 1, 10)
+
+    assert next_open(inside, (NEW_YORK,), local(NEW_YORK, 2026, 11, 1, 0, 0)) == first
+    assert open_until(inside, (NEW_YORK,), first) == local(NEW_YORK, 2026, 11, 1, 1, 50)
+
+
+def test_zone_with_an_odd_change_is_right_too() -> None:
+    # Lord Howe Island moves by half an hour: 5 April 2026, 02:00 back to 01:30.
+    zone = "Australia/Lord_Howe"
+    midnight = local(zone, 2026, 4, 5, 0, 0)
+    always = Window.of(DAYS, time(0), time.max)
+
+    assert open_until(always, (zone,), midnight) == midnight + timedelta(hours=24, minutes=30)
+
+
+@given(
+    minutes=st.integers(0, 366 * 24 * 60),
+    start=st.integers(0, 23 * 60),
+    length=st.integers(1, 12 * 60),
+    days=st.sets(st.sampled_from(DAYS), min_size=1),
+    zones=st.sets(
+        st.sampled_from([NEW_YORK, CHICAGO, "America/Phoenix", "America/Denver"]), min_size=1
+    ),
+)
+def test_what_is_open_is_inside_the_written_hours(
+    minutes: int, start: int, length: int, days: set[str], zones: set[str]
+) -> None:
+    end = min(start + length, 23 * 60 + 58)
+    if end <= start:
+        return
+    window = Window.of(days, time(*divmod(start, 60)), time(*divmod(end, 60)))
+    named = tuple(sorted(zones))
+    now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes)
+
+    closes = open_until(window, named, now)
+    opening = next_open(window, named, now)
+
+    for zone in named:
+        if closes is not None:
+            wall = now.astimezone(ZoneInfo(zone))
+            assert DAYS[wall.weekday()] in days
+            assert window.start <= wall.time() < window.end
+    if closes is not None:
+        assert opening == now < closes
+    elif opening is not None:
+        assert opening > now
+        assert open_until(window, named, opening) is not None
+        assert open_until(window, named, opening - timedelta(seconds=1)) is None
+
+
+@pytest.mark.parametrize(
+    ("campaign", "zones"),
+    [
+        (None, (NEW_YORK,)),
+        ("America/Denver", ("America/Denver",)),
+        ("recipient", ("America/Chicago", "America/Denver")),
+    ],
+)
+def test_zones_are_the_lines_the_campaigns_or_the_recipients(
+    campaign: str | None, zones: tuple[str, ...]
+) -> None:
+    key = "TX/America/Chicago,America/Denver"
+
+    assert resolve_zones(campaign, NEW_YORK, key) == zones
+
+
+def _drain_evenly(*, allowance: int, opens: datetime, closes: datetime) -> list[datetime]:
+    """Ask every minute, send what may go, and return when each text went."""
+    gone: list[datetime] = []
+    now = opens
+    while now < closes:
+        quota = even_quota(
+            remaining_today=allowance - len(gone),
+            sent_today=len(gone),
+            opens_at=opens,
+            closes_at=closes,
+            now=now,
+        )
+        gone += [now] * quota
+        now += timedelta(seconds=60)
+    return gone
+
+
+def test_even_pacing_sends_one_about_every_four_minutes() -> None:
+    opens = local(NEW_YORK, 2026, 11, 25, 9, 0)
+    closes = local(NEW_YORK, 2026, 11, 25, 18, 0)
+
+    gone = _drain_evenly(allowance=125, opens=opens, closes=closes)
+
+    gaps = {(later - earlier) for earlier, later in pairwise(gone)}
+    assert len(gone) == 125
+    assert gone[0] == opens
+    assert gaps == {timedelta(minutes=4), timedelta(minutes=5)}
+
+
+def test_even_pacing_spreads_what_is_left_over_what_is_left() -> None:
+    opens = local(NEW_YORK, 2026, 11, 25, 17, 0)
+    closes = local(NEW_YORK, 2026, 11, 25, 18, 0)
+
+    gone = _drain_evenly(allowance=30, opens=opens, closes=closes)
+
+    assert len(gone) == 30
+    assert gone[15] == opens + timedelta(minutes=30)
+
+
+@pytest.mark.parametrize("allowance", [1, 7, 59, 125, 1000])
+@pytest.mark.parametrize("minutes", [1, 3, 60, 540])
+def test_even_pacing_starves_nobody(allowance: int, minutes: int) -> None:
+    opens = local(NEW_YORK, 2026, 11, 25, 9, 0)
+
+    gone = _drain_evenly(
+        allowance=allowance, opens=opens, closes=opens + timedelta(minutes=minutes)
+    )
+
+    assert len(gone) == allowance
+
+
+def test_even_pacing_makes_up_for_missed_ticks() -> None:
+    opens = local(NEW_YORK, 2026, 11, 25, 9, 0)
+    noon_ish = opens + timedelta(hours=3)
+
+    quota = even_quota(
+        remaining_today=100,
+        sent_today=0,
+        opens_at=opens,
+        closes_at=opens + timedelta(hours=9),
+        now=noon_ish,
+    )
+
+    assert quota == 34
+
+
+@pytest.mark.parametrize("offset", [timedelta(seconds=-1), timedelta(hours=9)])
+def test_even_pacing_sends_nothing_outside_the_window(offset: timedelta) -> None:
+    opens = local(NEW_YORK, 2026, 11, 25, 9, 0)
+
+    quota = even_quota(
+        remaining_today=10,
+        sent_today=0,
+        opens_at=opens,
+        closes_at=opens + timedelta(hours=9),
+        now=opens + offset,
+    )
+
+    assert quota == 0
+
+
+@pytest.mark.parametrize(
+    ("last_batch_minutes_ago", "sent", "quota"),
+    [(None, 0, 20), (0, 20, 0), (5, 12, 8), (29, 20, 0), (30, 20, 20), (90, 3, 20), (1, 25, 0)],
+)
+def test_batches_start_after_their_interval(
+    last_batch_minutes_ago: int | None, sent: int, quota: int
+) -> None:
+    now = datetime(2026, 11, 25, 15, 0, tzinfo=UTC)
+    last = None
+    if last_batch_minutes_ago is not None:
+        last = now - timedelta(minutes=last_batch_minutes_ago)
+
+    assert quota == burst_quota(
+        batch_size=20, batch_interval_minutes=30, last_batch_at=last, sent_in_batch=sent, now=now
+    )
+
+
+@pytest.mark.parametrize(
+    ("pending", "finish"),
+    [
+        (0, (2026, 11, 25, 12, 0, 0)),
+        (80, (2026, 11, 25, 12, 0, 10)),
+        (100, (2026, 11, 25, 12, 0, 12)),
+        (101, (2026, 11, 26, 9, 0, 0)),
+        (225, (2026, 11, 26, 9, 0, 15)),
+        (226, (2026, 11, 27, 9, 0, 0)),
+        # Thursday and Friday fill up, so the rest goes on Monday.
+        (100 + 250 + 1, (2026, 11, 30, 9, 0, 0)),
+        # Five full weeks of weekdays later.
+        (100 + 125 * 25, (2026, 12, 30, 9, 0, 15)),
+    ],
+)
+def test_estimate_counts_the_days_that_the_caps_take(pending: int, finish: tuple[int, ...]) -> None:
+    found = estimate_finish(
+        pending=pending,
+        remaining_today=100,
+        per_day=125,
+        texts_per_second=8,
+        window=WEEKDAYS,
+        zone=NEW_YORK,
+        now=local(NEW_YORK, 2026, 11, 25, 12, 0),
+    )
+
+    assert found is not None
+    assert found.replace(microsecond=0) == local(NEW_YORK, *finish)
+
+
+@pytest.mark.parametrize(
+    ("per_day", "window"), [(0, OFFICE), (125, Window.of([], time(9), time(18)))]
+)
+def test_what_never_ends_has_no_estimate(per_day: int, window: Window) -> None:
+    found = estimate_finish(
+        pending=5,
+        remaining_today=0,
+        per_day=per_day,
+        texts_per_second=8,
+        window=window,
+        zone=NEW_YORK,
+        now=local(NEW_YORK, 2026, 11, 25, 12, 0),
+    )
+
+    assert found is None
