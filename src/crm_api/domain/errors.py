@@ -46,6 +46,20 @@ class FieldProblem:
     detail: str
 
 
+class MalformedError(CrmError):
+    """The body cannot be parsed at all."""
+
+    code = "malformed"
+    title = "Malformed request"
+
+
+class TooLargeError(CrmError):
+    """The body is larger than what is taken here."""
+
+    code = "too_large"
+    title = "Request too large"
+
+
 class InvalidError(CrmError):
     """The input cannot be accepted; ``errors`` names each fault with a JSON pointer."""
 

@@ -20,8 +20,10 @@ from crm_api.domain.errors import (
     CrmError,
     ForbiddenError,
     InvalidError,
+    MalformedError,
     NotFoundError,
     RateLimitedError,
+    TooLargeError,
     TransientError,
     UnauthenticatedError,
 )
@@ -29,6 +31,8 @@ from crm_api.domain.errors import (
 log = structlog.get_logger()
 
 STATUS_OF_KIND: dict[type[CrmError], int] = {
+    MalformedError: 400,
+    TooLargeError: 413,
     NotFoundError: 404,
     ConflictError: 409,
     InvalidError: 422,
