@@ -61,11 +61,7 @@ class _Process:
         return self._process is not None and self._process.poll() is None
 
     def wait_ready(self, *, seconds: float = 120) -> None:
-        """Return when the server answers; recovery after a crash may take its time.
-
-        Raises:
-            StartError: It ended, or did not answer in time.
-        """
+        """Return when the server answers; recovery after a crash may take its time."""
         deadline = time.monotonic() + seconds
         while not self._answers():
             if not self.is_alive() or time.monotonic() > deadline:
@@ -296,4 +292,6 @@ def _explain(name: str, lines: Sequence[str], folder: Path) -> str:
         return disk_full(folder)
     telling = [line for line in lines if re.search(r"FATAL|PANIC|ERROR|error:|# ", line)]
     said = (telling or list(lines) or ["it said nothing"])[-1].strip()
+    # Without the time and process number in front.
+    said = re.sub(r"^.*?(?=FATAL|PANIC|ERROR)", "", said)
     return f"the embedded {name} does not start: {said[:300]}"

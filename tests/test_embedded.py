@@ -1,0 +1,241 @@
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from sqlalchemy import text
+
+from crm_api import data_dir, processes
+from crm_api import servers as server_processes
+from crm_api.db import open_engine
+from crm_api.embedded import ServerUrls, servers
+from crm_api.processes import Account, StartError
+
+HOLD = """
+import sys
+from pathlib import Path
+from crm_api.embedded import servers
+
+with servers(Path(sys.argv[1])) as urls:
+    print(urls.database_url, urls.redis_url, flush=True)
+    sys.stdin.read()
+"""
+"""Holds the servers of a folder until its input ends, as a run of its own."""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A data directory that nobody else may enter, with a short path."""
+    path = Path(tempfile.mkdtemp(prefix="crm-test-"))
+    yield path / "data"
+    shutil.rmtree(path)
+
+
+def hold(folder: Path, *, account: Account | None = None) -> subprocess.Popen[str]:
+    command = processes.child_command(
+        [sys.executable, "-c", HOLD, str(folder)],
+        account=account or processes.own_account(),
+        death_signal=signal.SIGKILL,
+    )
+    return subprocess.Popen(  # noqa: S603 - our own command
+        command,
+        cwd=folder.parent,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def announced(run: subprocess.Popen[str]) -> ServerUrls:
+    assert run.stdout is not None
+    database_url, redis_url = run.stdout.readline().split()
+    return ServerUrls(database_url, redis_url)
+
+
+async def execute(urls: ServerUrls, statement: str) -> object:
+    assert urls.database_url is not None
+    async with open_engine(urls.database_url, pool_size=1) as engine, engine.begin() as connection:
+        result = await connection.execute(text(statement))
+        return result.scalar() if result.returns_rows else None
+
+
+def redis(urls: ServerUrls) -> "Redis":
+    assert urls.redis_url is not None
+    return Redis.from_url(urls.redis_url, decode_responses=True)
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+async def test_row_and_entry_survive_a_restart(folder: Path, mode: int) -> None:
+    # Root's servers run as nobody where nobody can enter, else in a user namespace.
+    folder.parent.chmod(mode)
+    with servers(folder) as urls:
+        await execute(urls, "CREATE TABLE kept AS SELECT 7 AS value")
+        with redis(urls) as client:
+            client.set("kept", "7")
+
+    with servers(folder) as urls:
+        row = await execute(urls, "SELECT value FROM kept")
+        with redis(urls) as client:
+            entry = client.get("kept")
+
+    assert row == 7
+    assert entry == "7"
+
+
+async def test_database_is_durable_and_sorts_alike_everywhere(folder: Path) -> None:
+    with servers(folder, redis=False) as urls:
+        durable = await execute(
+            urls, "SELECT current_setting('fsync') || current_setting('synchronous_commit')"
+        )
+        locale = await execute(urls, "SELECT datlocale FROM pg_database WHERE datname = 'crm'")
+
+    assert durable == "onon"
+    assert locale == "C.UTF-8"
+    assert urls.redis_url is None
+
+
+def test_nothing_listens_but_sockets_in_a_private_folder(folder: Path) -> None:
+    with servers(folder, fsync=False) as urls:
+        mode = stat.S_IMODE((folder / "run").stat().st_mode)
+        sockets = {path.name for path in (folder / "run").iterdir() if path.is_socket()}
+
+    assert mode == 0o700
+    assert sockets == {".s.PGSQL.5432", "redis.sock"}
+    assert urls.database_url == f"postgresql+asyncpg://postgres@/crm?host={folder}/run"
+
+
+def test_stop_leaves_no_process(folder: Path) -> None:
+    with servers(folder, fsync=False):
+        pid = int((folder / "postgres" / "postmaster.pid").read_text().split()[0])
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert not (folder / "postgres" / "postmaster.pid").exists()
+
+
+async def test_kill_of_the_holder_loses_nothing_and_hinders_no_start(folder: Path) -> None:
+    run = hold(folder)
+    with run:
+        urls = announced(run)
+        await execute(urls, "CREATE TABLE kept AS SELECT 7 AS value")
+        with redis(urls) as client:
+            client.set("kept", "7")
+        run.send_signal(signal.SIGKILL)
+
+    with servers(folder) as urls:
+        row = await execute(urls, "SELECT value FROM kept")
+        with redis(urls) as client:
+            entry = client.get("kept")
+
+    assert row == 7
+    assert entry == "7"
+
+
+def test_second_start_on_the_same_folder_is_one_clear_line(folder: Path) -> None:
+    with (
+        servers(folder, postgres=False),
+        pytest.raises(StartError, match=rf"already running in .*\(process {os.getpid()}\)"),
+        servers(folder, postgres=False),
+    ):
+        pass
+
+
+def test_files_of_another_version_are_one_clear_line(folder: Path) -> None:
+    (folder / "postgres").mkdir(parents=True)
+    (folder / "postgres" / "PG_VERSION").write_text("9\n")
+
+    with pytest.raises(StartError, match="written by PostgreSQL 9, but this is 1"):
+        servers(folder, redis=False).__enter__()
+
+
+async def test_stale_pid_file_that_names_a_living_process_is_no_hindrance(folder: Path) -> None:
+    with servers(folder, redis=False, fsync=False):
+        left = (folder / "postgres" / "postmaster.pid").read_text()
+    lines = left.splitlines()
+    (folder / "postgres" / "postmaster.pid").write_text("\n".join([str(os.getppid()), *lines[1:]]))
+
+    with servers(folder, redis=False, fsync=False) as urls:
+        assert await execute(urls, "SELECT 1") == 1
+
+
+async def test_half_made_cluster_is_made_anew(folder: Path) -> None:
+    (folder / "postgres.new" / "base").mkdir(parents=True)
+
+    with servers(folder, redis=False, fsync=False) as urls:
+        assert await execute(urls, "SELECT 1") == 1
+
+
+async def test_long_path_gets_short_sockets_that_go_again(folder: Path) -> None:
+    deep = folder / ("x" * 60) / ("y" * 60)
+
+    with servers(deep, fsync=False) as urls:
+        assert urls.database_url is not None
+        sockets = Path(urls.database_url.partition("host=")[2])
+        assert await execute(urls, "SELECT 1") == 1
+
+    assert len(str(sockets)) < 60
+    assert sockets not in set(sockets.parent.iterdir())
+
+
+async def test_ordinary_user_can_run_it() -> None:
+    # Root becomes an ordinary user for this, by whichever of the two ways works here.
+    place = Path(tempfile.mkdtemp(prefix="crm-test-", dir="/tmp"))
+    account = processes.choose_account(Path(sys.executable), place.parent)
+    os.chown(place, *account.file_owner)
+    try:
+        with hold(place / "data", account=account) as run:
+            urls = announced(run)
+            answer = await execute(urls, "SELECT 1")
+            owner = (place / "data" / "postgres").stat().st_uid
+    finally:
+        shutil.rmtree(place)
+
+    assert answer == 1
+    assert owner == account.file_owner[0]
+    assert run.returncode == 0
+
+
+def test_folder_that_cannot_be_written_is_one_clear_line(folder: Path) -> None:
+    folder.write_text("a file, not a folder")
+
+    with pytest.raises(StartError, match="cannot be used"):
+        servers(folder).__enter__()
+
+
+def test_server_that_cannot_start_says_why_in_one_line(folder: Path) -> None:
+    with servers(folder, redis=False, fsync=False):
+        pass
+    (folder / "postgres" / "postgresql.conf").write_text("max_connections = many\n")
+
+    with pytest.raises(
+        StartError, match=r"the embedded postgres does not start: FATAL: .*contains errors"
+    ) as caught:
+        servers(folder, redis=False, fsync=False).__enter__()
+    assert "\n" not in str(caught.value)
+
+
+def test_full_disk_is_one_clear_line(tmp_path: Path) -> None:
+    said = ['PANIC:  could not write to file "pg_wal/xlogtemp.1": No space left on device']
+
+    line = server_processes._explain("postgres", said, tmp_path)
+
+    assert line == data_dir.disk_full(tmp_path)
+
+
+def test_secret_file_is_made_once_and_closed_to_others(tmp_path: Path) -> None:
+    path = tmp_path / "secret-key"
+
+    first = data_dir.secret_file(path, data_dir.new_secret)
+    path.chmod(0o644)
+    second = data_dir.secret_file(path, data_dir.new_secret)
+
+    assert first == second
+    assert len(first) >= 32
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

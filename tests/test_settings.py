@@ -1,0 +1,140 @@
+from pathlib import Path
+
+import pytest
+
+from crm_api.settings import Settings, SettingsError, read_env_file
+
+KEY = "0123456789abcdef0123456789abcdef"
+
+
+def message(**values: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({f"CRM_{name.upper()}": value for name, value in values.items()})
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ({"port": "eighty"}, "CRM_PORT"),
+        ({"port": "70000"}, "CRM_PORT"),
+        ({"database_url": "mysql://db/crm"}, "CRM_DATABASE_URL"),
+        ({"redis_url": "http://redis"}, "CRM_REDIS_URL"),
+        ({"openphone_webhook_secrets": "!!"}, "CRM_OPENPHONE_WEBHOOK_SECRETS"),
+        ({"openphone_rate_per_second": "0"}, "CRM_OPENPHONE_RATE_PER_SECOND"),
+        ({"send_lease_seconds": "1"}, "CRM_SEND_LEASE_SECONDS"),
+        ({"unclear_sends": "retry"}, "CRM_UNCLEAR_SENDS"),
+        ({"bootstrap_api_key": "short"}, "CRM_BOOTSTRAP_API_KEY"),
+        ({"secret_key": "short"}, "CRM_SECRET_KEY"),
+        ({"log_format": "xml"}, "CRM_LOG_FORMAT"),
+        ({"compliance_rules": "/no/such/file"}, "CRM_COMPLIANCE_RULES"),
+        ({"postgres_url": "x"}, "CRM_POSTGRES_URL"),
+    ],
+)
+def test_wrong_value_is_one_line_that_names_the_setting(values: dict[str, str], names: str) -> None:
+    line = message(**values)
+
+    assert names in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("name", ["bootstrap_api_key", "secret_key", "openphone_webhook_secrets"])
+def test_message_never_shows_a_secret(name: str) -> None:
+    assert "hunter2!" not in message(**{name: "hunter2!"})
+
+
+def test_empty_value_counts_as_unset() -> None:
+    settings = Settings.from_env({"CRM_DATABASE_URL": "", "CRM_OPENPHONE_API_KEY": ""})
+
+    assert settings.database_url is None
+    assert settings.uses_sandbox
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
+def test_every_postgres_scheme_is_accepted(scheme: str) -> None:
+    settings = Settings.from_env({"CRM_DATABASE_URL": f"{scheme}://u:p@db/crm"})
+
+    assert settings.database_url == "postgresql+asyncpg://u:p@db/crm"
+
+
+def test_real_key_needs_a_signing_key() -> None:
+    assert "CRM_OPENPHONE_WEBHOOK_SECRETS" in message(openphone_api_key="a real key")
+
+
+def test_real_key_means_the_real_provider() -> None:
+    settings = Settings.from_env(
+        {"CRM_OPENPHONE_API_KEY": "a real key", "CRM_OPENPHONE_WEBHOOK_SECRETS": "c2VjcmV0LWtleQ=="}
+    )
+
+    assert not settings.uses_sandbox
+    assert settings.provider_url == "https://api.quo.com"
+    assert settings.rules_name == "us"
+    assert settings.grace_seconds == 600
+
+
+def test_without_a_key_the_sandbox_is_the_port_after_the_api() -> None:
+    settings = Settings.from_env({"CRM_PORT": "9000"})
+
+    assert settings.provider_url == "http://127.0.0.1:9001"
+    assert settings.rules_name == "none"
+    assert settings.grace_seconds == 10
+
+
+def test_rules_none_are_refused_against_a_real_host() -> None:
+    line = message(compliance_rules="none", openphone_base_url="https://api.quo.com")
+
+    assert "CRM_COMPLIANCE_RULES" in line
+
+
+def test_short_grace_is_refused_against_a_real_host() -> None:
+    line = message(settle_grace_seconds="30", openphone_base_url="https://api.quo.com")
+
+    assert "CRM_SETTLE_GRACE_SECONDS" in line
+
+
+def test_lists_are_split_at_commas() -> None:
+    settings = Settings.from_env({"CRM_CORS_ORIGINS": "https://a.example, https://b.example,"})
+
+    assert settings.cors_origins == ("https://a.example", "https://b.example")
+
+
+def test_environment_wins_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text('# ours\nexport CRM_PORT="9001"\nCRM_HOST=0.0.0.0\n\nnonsense\n')
+
+    settings = Settings.load({"CRM_PORT": "9002"}, env_file=file)
+
+    assert settings.port == 9002
+    assert settings.host == "0.0.0.0"  # noqa: S104 - read, not bound
+
+
+def test_missing_file_is_empty(tmp_path: Path) -> None:
+    assert read_env_file(tmp_path / ".env") == {}
+
+
+def test_secret_key_is_read_from_the_data_directory(tmp_path: Path) -> None:
+    (tmp_path / "secret-key").write_text(f"{KEY}\n")
+
+    assert Settings(data_dir=tmp_path).require_secret_key() == KEY.encode()
+
+
+def test_missing_secret_key_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="CRM_SECRET_KEY"):
+        Settings(data_dir=tmp_path).require_secret_key()
+
+
+def test_missing_servers_say_what_to_do() -> None:
+    settings = Settings()
+
+    with pytest.raises(SettingsError, match="CRM_DATABASE_URL"):
+        settings.require_database_url()
+    with pytest.raises(SettingsError, match="CRM_REDIS_URL"):
+        settings.require_redis_url()
+
+
+def test_sandbox_signs_with_a_key_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "secret-key").write_text(KEY)
+    settings = Settings(data_dir=tmp_path)
+
+    assert settings.webhook_secrets() == (settings.sandbox_signing_key(),)
+    assert KEY not in settings.sandbox_signing_key()
