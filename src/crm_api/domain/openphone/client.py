@@ -1,0 +1,328 @@
+"""The client of OpenPhone's API: sends once, reads patiently."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import aiohttp
+import httpx
+import orjson
+from httpx_aiohttp import AiohttpTransport
+
+from crm_api.domain.openphone.answers import (
+    SendAnswer,
+    read_json,
+    retry_after,
+    server_date,
+)
+from crm_api.domain.openphone.errors import (
+    OpenPhoneBusyError,
+    OpenPhoneListError,
+    OpenPhoneRefusedError,
+)
+from crm_api.domain.openphone.facts import MessageFacts, OwnNumber, RegisteredWebhook
+from crm_api.domain.openphone.json_values import items, text
+from crm_api.domain.openphone.sending import GateClock, GatedBody, call
+from crm_api.domain.openphone.wire import (
+    parse_message,
+    parse_phone_number,
+    parse_problem,
+    parse_webhook,
+)
+
+__all__ = ["GateClock", "OpenPhoneClient", "SendAnswer"]
+
+DATED_VERSION = {"Quo-Api-Version": "2026-03-30"}
+V1_PAGE_SIZE = 100
+DATED_PAGE_SIZE = 50
+MAX_PAGES = 1000
+"""A list that goes on beyond this is taken to be broken, not long."""
+READ_TRIES = 3
+BACK_OFF_SECONDS = (0.5, 2.0)
+LONGEST_RETRY_AFTER_SECONDS = 30.0
+"""A read does not wait longer than this for a provider that asks for it; it gives up instead."""
+KEEPALIVE_SECONDS = 4.0
+"""Shorter than servers commonly keep an idle connection: one that closes just as a send begins
+leaves that send unclear."""
+_THROTTLED = 429
+_SERVER_ERROR = 500
+
+Query = list[tuple[str, str | int | float | bool | None]]
+
+
+class OpenPhoneClient:
+    """One connection pool to the provider; close it with ``aclose`` or a ``with`` block.
+
+    Sends are never repeated, on any layer. Reads are, a few times, and only when repeating can
+    help.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        api_key: str,
+        max_connections: int = 64,
+        keepalive_seconds: float = KEEPALIVE_SECONDS,
+        connect_timeout: float = 5.0,
+        read_timeout: float = 15.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Make a client; nothing is opened before the first call.
+
+        Args:
+            base_url: The host, with v1 under ``/v1``.
+            api_key: Sent bare.
+            transport: Instead of the network, for tests.
+            sleep: Waits between the tries of a read.
+        """
+        self._sleep = sleep
+        self._messages_url = f"{base_url.rstrip('/')}/v1/messages"
+        self._http = httpx.AsyncClient(
+            base_url=base_url,
+            headers={"authorization": api_key, "user-agent": "crm-api"},
+            timeout=httpx.Timeout(read_timeout, connect=connect_timeout, pool=read_timeout),
+            transport=transport or _transport(max_connections, keepalive_seconds),
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def send_message(
+        self, *, sender: str, to: str, text: str, gate: GateClock, call_timeout: float
+    ) -> SendAnswer:
+        """Send one text to one recipient, at most once; how it ended is the answer.
+
+        Args:
+            sender: ``PN…`` or own number.
+            gate: Taken before the statement of the gate that let this send pass.
+            call_timeout: Seconds for the whole call.
+
+        Raises:
+            asyncio.CancelledError: The task was cancelled; the outcome is unknown.
+
+        Source: OpenPhone API description 1.0.0, "Send a text message", read 2026-11-24.
+        """
+        content = orjson.dumps({"content": text, "from": sender, "to": [to]})
+        body = GatedBody(content, gate)
+        request = self._http.build_request(
+            "POST",
+            self._messages_url,
+            content=body,
+            headers={"content-type": "application/json", "content-length": str(len(content))},
+            timeout=httpx.Timeout(call_timeout, connect=call_timeout / 2, pool=call_timeout / 2),
+        )
+        return await call(self._http, request, body, call_timeout=call_timeout)
+
+    async def list_phone_numbers(self) -> list[OwnNumber]:
+        """Fetch the workspace's own lines.
+
+        Raises:
+            OpenPhoneBusyError: 429, 5xx or no answer, also after the repeats.
+            OpenPhoneRefusedError: Any other 4xx.
+            UnreadableEventError: A line without id or number.
+        """
+        answer = await self._get("/v1/phone-numbers", [])
+        return [parse_phone_number(item) for item in items(answer.get("data"))]
+
+    async def list_webhooks(self) -> list[RegisteredWebhook]:
+        """Fetch the webhooks that the key's owner made through the API.
+
+        Raises:
+            OpenPhoneBusyError: 429, 5xx or no answer, also after the repeats.
+            OpenPhoneRefusedError: Any other 4xx.
+            UnreadableEventError: A webhook without id or address.
+        """
+        answer = await self._get("/v1/webhooks", [])
+        return [parse_webhook(item) for item in items(answer.get("data"))]
+
+    async def get_message(self, provider_message_id: str) -> MessageFacts:
+        """Fetch one text.
+
+        Raises:
+            OpenPhoneBusyError: 429, 5xx or no answer, also after the repeats.
+            OpenPhoneRefusedError: Any other 4xx; 404 when there is none.
+            UnreadableEventError: It lacks id, direction or time.
+        """
+        answer = await self._get(f"/v1/messages/{quote(provider_message_id, safe='')}", [])
+        return parse_message(answer.get("data"))
+
+    async def list_messages(
+        self,
+        *,
+        phone_number_id: str,
+        participant: str,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> AsyncIterator[MessageFacts]:
+        """Fetch every text between a line and one person, to the last page, newest first.
+
+        Only a list that came to its end without an error says anything about what is not there.
+
+        Raises:
+            OpenPhoneBusyError: 429, 5xx or no answer, also after the repeats.
+            OpenPhoneRefusedError: Any other 4xx.
+            OpenPhoneListError: It does not come to an end.
+            UnreadableEventError: A text that lacks id, direction or time.
+        """
+        query = [
+            ("phoneNumberId", phone_number_id),
+            ("participants", participant),
+            ("maxResults", str(V1_PAGE_SIZE)),
+            *_times(("createdAfter", created_after), ("createdBefore", created_before)),
+        ]
+        pages = self._pages("/v1/messages", query, sent="pageToken", given="nextPageToken")
+        async for item in pages:
+            yield parse_message(item)
+
+    async def list_workspace_messages(
+        self,
+        *,
+        phone_number_id: str | None = None,
+        to: str | None = None,
+        direction: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> AsyncIterator[MessageFacts]:
+        """Fetch the workspace's texts, to the last page, newest first.
+
+        Both bounds are exclusive, as the provider has it.
+
+        Raises:
+            OpenPhoneBusyError: 429, 5xx or no answer, also after the repeats.
+            OpenPhoneRefusedError: Any other 4xx.
+            OpenPhoneListError: It does not come to an end.
+            UnreadableEventError: A text that lacks id, direction or time.
+
+        Source: restated from Quo, "List messages" (2026-03-30), read 2026-11-24.
+        """
+        named = (("phoneNumberId", phone_number_id), ("to", to), ("direction", direction))
+        query = [
+            *((name, value) for name, value in named if value is not None),
+            *_times(("createdAt[gt]", created_after), ("createdAt[lt]", created_before)),
+            ("limit", str(DATED_PAGE_SIZE)),
+        ]
+        pages = self._pages(
+            "/messages", query, sent="after", given="nextCursor", headers=DATED_VERSION
+        )
+        async for item in pages:
+            yield parse_message(item)
+
+    async def _pages(
+        self,
+        path: str,
+        query: Query,
+        *,
+        sent: str,
+        given: str,
+        headers: dict[str, str] | None = None,
+    ) -> AsyncIterator[Any]:
+        seen: set[str] = set()
+        token: str | None = None
+        for _ in range(MAX_PAGES):
+            more = [(sent, token)] if token is not None else []
+            answer = await self._get(path, query + more, headers=headers)
+            if not isinstance(answer.get("data"), list):
+                raise OpenPhoneListError("A page of the list holds no data.")
+            for item in answer["data"]:
+                yield item
+            token = text(answer.get(given))
+            if token is None:
+                return
+            if token in seen:
+                raise OpenPhoneListError("The list gave the same page token again.")
+            seen.add(token)
+        raise OpenPhoneListError(f"The list has more than {MAX_PAGES} pages.")
+
+    async def _get(
+        self, path: str, query: Query, *, headers: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        for attempt in range(1, READ_TRIES + 1):
+            try:
+                return await self._get_once(path, query, headers)
+            except OpenPhoneBusyError as error:
+                wait = _wait(attempt, error.retry_after_seconds)
+                if attempt == READ_TRIES or wait > LONGEST_RETRY_AFTER_SECONDS:
+                    raise
+            await self._sleep(wait)
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    async def _get_once(
+        self, path: str, query: Query, headers: dict[str, str] | None
+    ) -> dict[str, Any]:
+        try:
+            response = await self._http.get(path, params=query or None, headers=headers)
+        except httpx.HTTPError as error:
+            raise OpenPhoneBusyError(
+                f"No answer from OpenPhone: {type(error).__name__}."
+            ) from error
+        except (aiohttp.ClientError, OSError) as error:
+            # A broken answer leaves the transport as its own error, not as one of httpx.
+            raise OpenPhoneBusyError("OpenPhone's answer broke off.") from error
+        if response.is_success:
+            body = read_json(response)
+            if isinstance(body, dict):
+                return body
+            raise OpenPhoneBusyError("OpenPhone's answer is no JSON object.")
+        raise _problem(response)
+
+
+def _problem(response: httpx.Response) -> OpenPhoneBusyError | OpenPhoneRefusedError:
+    problem = parse_problem(response.status_code, read_json(response))
+    if response.status_code == _THROTTLED or response.status_code >= _SERVER_ERROR:
+        date = server_date(response.headers.get("date"))
+        return OpenPhoneBusyError(
+            f"OpenPhone answered {response.status_code}: {problem.detail}",
+            retry_after_seconds=retry_after(response.headers.get("retry-after"), date),
+        )
+    return OpenPhoneRefusedError(
+        f"OpenPhone answered {response.status_code}: {problem.detail}",
+        status=response.status_code,
+        provider_code=problem.code,
+    )
+
+
+def _wait(attempt: int, asked: float | None) -> float:
+    backing_off = BACK_OFF_SECONDS[min(attempt, len(BACK_OFF_SECONDS)) - 1]
+    # Jitter keeps several workers from coming back at the same instant.
+    jittered = backing_off * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+    return max(jittered, asked or 0.0)
+
+
+def _times(*bounds: tuple[str, datetime | None]) -> Query:
+    return [
+        (name, at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"))
+        for name, at in bounds
+        if at is not None
+    ]
+
+
+def _transport(max_connections: int, keepalive_seconds: float) -> AiohttpTransport:
+    # Made inside the running loop, at the first call.
+    def session() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=max_connections, keepalive_timeout=keepalive_seconds
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    return AiohttpTransport(client=session)

@@ -1,0 +1,269 @@
+"""The provider's JSON, read tolerantly: unknown fields and new words never fail.
+
+A text as it comes by webhook since 2026-03-30; the older shapes differ in nearly every name::
+
+    {"id": "EV…", "apiVersion": "2026-03-30", "createdAt": "…", "type": "message.delivered",
+     "data": {"resource": {"id": "AC…", "direction": "outgoing", "text": "…", "media": [],
+                           "status": "delivered", "createdAt": "…"},
+              "context": {"phoneNumberId": "PN…", "conversationId": "CN…", "userId": "US…",
+                          "contacts": {"ids": [], "lookupStatus": "none"},
+                          "senderIdentifier": "+16175550100",
+                          "recipientIdentifiers": ["+16175550123"]},
+              "links": {"quo": "https://…"}}}
+
+Source: OpenPhone API description 1.0.0, and Quo, "Webhooks", both read 2026-11-24.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from crm_api.domain.openphone.call_wire import Place, parse_call
+from crm_api.domain.openphone.errors import UnreadableEventError
+from crm_api.domain.openphone.facts import (
+    ContactFacts,
+    EventKind,
+    MediaItem,
+    MessageFacts,
+    OwnNumber,
+    ProviderEvent,
+    ProviderProblem,
+    RegisteredWebhook,
+    TaskFacts,
+)
+from crm_api.domain.openphone.json_values import (
+    Json,
+    first_text,
+    identifiers,
+    instant,
+    items,
+    mapping,
+    text,
+    texts,
+    without_numbers,
+)
+
+_PRESENT_NAMES = {
+    "callSummary": "call.summary.completed",
+    "callTranscript": "call.transcript.completed",
+}
+_KINDS = (
+    ("message.", EventKind.MESSAGE),
+    ("call.summary.", EventKind.CALL_SUMMARY),
+    ("call.transcript.", EventKind.CALL_TRANSCRIPT),
+    ("call.voicemail.", EventKind.CALL_VOICEMAIL),
+    ("call.", EventKind.CALL),
+    ("contact.", EventKind.CONTACT),
+    ("task.", EventKind.TASK),
+)
+
+
+def parse_event(payload: object) -> ProviderEvent:
+    """Read a webhook event of either system and of every generation.
+
+    Raises:
+        UnreadableEventError: It is no event, or lacks what its kind cannot do without; the
+            detail says what.
+    """
+    event = mapping(payload)
+    if "type" not in event and isinstance(event.get("object"), dict):
+        event = mapping(event["object"])
+    named = text(event.get("type"))
+    if named is None:
+        raise UnreadableEventError("The event has no type.")
+    event_type = _PRESENT_NAMES.get(named, named)
+    kind = kind_of(event_type)
+    created_at = instant(event.get("createdAt"))
+    return ProviderEvent(
+        event_id=text(event.get("id")),
+        type=event_type,
+        api_version=text(event.get("apiVersion")),
+        created_at=created_at,
+        kind=kind,
+        **_payload(kind, event_type, mapping(event.get("data")), created_at),
+    )
+
+
+def kind_of(event_type: str) -> EventKind:
+    """Return what an event of this (present) name is about."""
+    for prefix, kind in _KINDS:
+        if event_type.startswith(prefix):
+            return kind
+    return EventKind.UNKNOWN
+
+
+def _payload(
+    kind: EventKind, event_type: str, data: Json, created_at: datetime | None
+) -> dict[str, Any]:
+    if kind is EventKind.UNKNOWN:
+        return {}
+    content = mapping(data.get("resource") or data.get("object"))
+    if not content:
+        raise UnreadableEventError("The event has no data.resource and no data.object.")
+    if kind is EventKind.MESSAGE:
+        meant = _Meant(
+            direction="incoming" if event_type == "message.received" else "outgoing",
+            status=event_type.removeprefix("message."),
+            created_at=created_at,
+        )
+        return {"message": _message(content, data, meant)}
+    if kind is EventKind.CONTACT:
+        return {"contact": _contact(content)}
+    if kind is EventKind.TASK:
+        return {"task": _task(content, mapping(data.get("context")))}
+    return {"call": parse_call(content, data, kind=kind, event_type=event_type)}
+
+
+def parse_message(item: object) -> MessageFacts:
+    """Read a text of a list or of a single answer.
+
+    Raises:
+        UnreadableEventError: It has no id, direction or time.
+    """
+    return _message(mapping(item), {}, _Meant())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Meant:
+    """What the event's name and envelope say, should its content not."""
+
+    direction: str | None = None
+    status: str = "unknown"
+    created_at: datetime | None = None
+
+
+def _message(content: Json, data: Json, meant: _Meant) -> MessageFacts:
+    message_id = text(content.get("id"))
+    if message_id is None:
+        raise UnreadableEventError("The message has no id.")
+    direction = first_text(content.get("direction"), meant.direction)
+    if direction not in {"incoming", "outgoing"}:
+        raise UnreadableEventError("The message is neither incoming nor outgoing.")
+    created_at = instant(content.get("createdAt")) or meant.created_at
+    if created_at is None:
+        raise UnreadableEventError("The message has no time.")
+    place = Place(content, data)
+    sender = identifiers(content.get("from")) or identifiers(place.context.get("senderIdentifier"))
+    if not sender and direction == "incoming":
+        raise UnreadableEventError("The incoming message has no sender.")
+    status = first_text(content.get("status")) or meant.status
+    return MessageFacts(
+        provider_message_id=message_id,
+        direction=direction,
+        text=first_text(content.get("text"), content.get("body"), content.get("content")) or "",
+        status=status.lower(),
+        from_number=sender[0] if sender else None,
+        to_numbers=identifiers(content.get("to"))
+        or identifiers(place.context.get("recipientIdentifiers")),
+        phone_number_id=place.phone_number_id,
+        conversation_id=place.conversation_id,
+        user_id=place.user_id,
+        media=_media(content.get("media")),
+        error_code=text(content.get("errorCode")),
+        created_at=created_at,
+        updated_at=instant(content.get("updatedAt")),
+        contact_ids=place.contact_ids,
+    )
+
+
+def _media(listed: object) -> tuple[MediaItem, ...]:
+    found = []
+    for item in items(listed):
+        url = text(item) if isinstance(item, str) else text(mapping(item).get("url"))
+        if url is not None:
+            found.append(MediaItem(url=url, type=text(mapping(item).get("type"))))
+    return tuple(found)
+
+
+def _contact(content: Json) -> ContactFacts:
+    contact_id = text(content.get("id"))
+    if contact_id is None:
+        raise UnreadableEventError("The contact has no id.")
+    phones = _values(content.get("phoneNumbers"))
+    emails = _values(content.get("emails"))
+    # Older hooks have only fields, by label (an object) or as a list: the value tells.
+    fields = content.get("fields")
+    loose = (
+        [one for value in fields.values() for one in texts(value)]
+        if isinstance(fields, dict)
+        else _values(fields)
+    )
+    return ContactFacts(
+        provider_contact_id=contact_id,
+        first_name=text(content.get("firstName")),
+        last_name=text(content.get("lastName")),
+        company=text(content.get("company")),
+        phone_numbers=identifiers([*phones, *(one for one in loose if one.startswith("+"))]),
+        emails=(*emails, *(one for one in loose if "@" in one)),
+        updated_at=instant(content.get("updatedAt")),
+    )
+
+
+def _values(listed: object) -> list[str]:
+    found = (first_text(mapping(item).get("value")) for item in items(listed))
+    return [value for value in found if value is not None]
+
+
+def _task(content: Json, context: Json) -> TaskFacts:
+    task_id = text(content.get("id"))
+    if task_id is None:
+        raise UnreadableEventError("The task has no id.")
+    return TaskFacts(
+        provider_task_id=task_id,
+        title=text(content.get("title")),
+        conversation_id=text(context.get("conversationId")),
+    )
+
+
+def parse_phone_number(item: object) -> OwnNumber:
+    """Read an own line.
+
+    Raises:
+        UnreadableEventError: It has no id or no number.
+    """
+    line = mapping(item)
+    line_id, number = text(line.get("id")), identifiers(line.get("number"))
+    if line_id is None or not number:
+        raise UnreadableEventError("The phone number has no id or no number.")
+    messaging = mapping(mapping(line.get("restrictions")).get("messaging")).get("US")
+    user_ids = (text(mapping(user).get("id")) for user in items(line.get("users")))
+    return OwnNumber(
+        phone_number_id=line_id,
+        number=number[0],
+        name=text(line.get("name")),
+        user_ids=tuple(user for user in user_ids if user is not None),
+        may_text_us=None if messaging is None else messaging != "restricted",
+    )
+
+
+def parse_webhook(item: object) -> RegisteredWebhook:
+    """Read a registered webhook.
+
+    Raises:
+        UnreadableEventError: It has no id or no address.
+    """
+    hook = mapping(item)
+    hook_id, url = text(hook.get("id")), text(hook.get("url"))
+    if hook_id is None or url is None:
+        raise UnreadableEventError("The webhook has no id or no url.")
+    return RegisteredWebhook(
+        webhook_id=hook_id,
+        url=url,
+        status=text(hook.get("status")),
+        events=texts(hook.get("events")),
+        label=text(hook.get("label")),
+        key=text(hook.get("key")),
+    )
+
+
+def parse_problem(status: int, body: object) -> ProviderProblem:
+    """Read an error answer: ``{"message", "code", …}``, or the same under ``error``."""
+    answer = mapping(body)
+    problem = mapping(answer.get("error")) or answer
+    message = first_text(problem.get("message"), problem.get("title"), problem.get("key"))
+    code = problem.get("code")
+    return ProviderProblem(
+        status=status,
+        code=text(code) if isinstance(code, str) else None,
+        detail=without_numbers(message or f"HTTP {status}"),
+    )
