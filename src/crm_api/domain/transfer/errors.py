@@ -1,0 +1,85 @@
+"""Why a file cannot be imported."""
+
+from crm_api.domain.errors import (
+    ConflictError,
+    FieldProblem,
+    InvalidError,
+    MalformedError,
+    NotFoundError,
+    TooLargeError,
+)
+
+
+class ImportFileError(InvalidError):
+    """The file as a whole cannot be taken; ``detail`` is the sentence for the user."""
+
+    code = "invalid_file"
+    title = "File cannot be imported"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(
+            detail, errors=[FieldProblem(pointer="/file", code=self.code, detail=detail)]
+        )
+
+
+class NotCsvError(ImportFileError):
+    """A spreadsheet, a picture, an archive or other binary content."""
+
+    code = "not_csv"
+    title = "Not a CSV file"
+
+
+class EmptyFileError(ImportFileError):
+    """No rows: nothing at all, or nothing under the header."""
+
+    code = "empty_file"
+    title = "Empty file"
+
+
+class FileTooLargeError(TooLargeError):
+    """More bytes than an import takes."""
+
+    code = "file_too_large"
+    title = "File too large"
+
+
+class NoPhoneColumnError(ImportFileError):
+    """No column holds phone numbers, neither by its name nor by its values."""
+
+    code = "no_phone_column"
+    title = "No phone column"
+
+
+class InvalidMappingError(InvalidError):
+    """The mapping names a column or a field that does not exist, or one field twice."""
+
+    code = "invalid_mapping"
+    title = "Invalid mapping"
+
+
+class ImportOptionError(InvalidError):
+    """An option of the upload is wrong; ``errors`` names it."""
+
+    code = "invalid_import_option"
+    title = "Invalid import option"
+
+
+class ImportNotFoundError(NotFoundError):
+    """No import has this id."""
+
+    code = "import_not_found"
+    title = "Import not found"
+
+
+class ImportFinishedError(ConflictError):
+    """The import has ended and cannot be cancelled."""
+
+    code = "import_finished"
+    title = "Import has ended"
+
+
+class MalformedUploadError(MalformedError):
+    """The body is no multipart form, or it ends too early."""
+
+    code = "malformed_upload"
+    title = "Malformed upload"

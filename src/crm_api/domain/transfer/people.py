@@ -1,0 +1,292 @@
+"""From a row to the people in it, and what of it could not be taken."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from crm_api.domain.phone import InvalidPhoneError, parse_phone, split_extension, split_numbers
+from crm_api.domain.transfer import values
+from crm_api.domain.transfer.formats import ATTRIBUTES, PHONE_FIELDS, SECOND
+from crm_api.domain.transfer.reader import RawRow
+from crm_api.domain.transfer.rows import PersonRow, RowProblem, RowResult
+from crm_api.domain.zones import is_time_zone, zone_key
+
+_MAX_NAME = 200
+_MAX_ATTRIBUTE = 5_000
+_MAX_SHOWN = 200
+_MAX_TAGS = 50
+_SIMPLE_FIELDS = ("company", "street", "city", "state", "postal_code", "country")
+_TIDY = {
+    "state": values.state_name,
+    "postal_code": values.postal_code,
+    "country": values.country_code,
+}
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Where one person's values stand in a row."""
+
+    phones: list[tuple[int, str]]
+    fields: dict[str, int]
+    tags: list[int]
+    attributes: dict[str, int]
+    role: str | None
+
+
+class RowReader:
+    """Reads the rows of one file under one mapping."""
+
+    def __init__(self, header: Sequence[str], mapping: Mapping[str, str | None]) -> None:
+        self._header = tuple(header)
+        self._folded = [name.casefold() for name in header]
+        targets = [mapping.get(name) for name in header]
+        self._plans = [self._plan(targets, prefix="")]
+        if f"{SECOND}phone" in targets:
+            self._plans = [
+                self._plan(targets, prefix="", role="primary"),
+                self._plan(targets, prefix=SECOND, role="secondary"),
+            ]
+
+    def read(self, row: RawRow) -> RowResult:
+        """Turn a row into its people, and its problems."""
+        if row.fault is not None:
+            return self._refused(row, None, None, "unreadable_row", row.fault)
+        cells = [value.strip() for value in row.values]
+        if [cell.casefold() for cell in cells] == self._folded:
+            return self._refused(row, None, None, "repeated_header", "The header again.")
+        missing = len(self._header) - len(cells)
+        problems: list[RowProblem] = []
+        if missing > 0:
+            cells += [""] * missing
+        elif missing < 0 and any(cells[missing:]):
+            problems.append(self._surplus(row.line, cells[missing:]))
+        people = []
+        for plan in self._plans:
+            person = self._person(row.line, cells, plan, problems)
+            if person is not None:
+                people.append(person)
+        if not people and not any(problem.refuses for problem in problems):
+            problems += self._without_number(row.line)
+        return RowResult(people, problems)
+
+    def _plan(
+        self, targets: Sequence[str | None], *, prefix: str, role: str | None = None
+    ) -> _Plan:
+        """Find a person's columns; the second shares the first's address and attributes."""
+        own = {
+            target.removeprefix(prefix): position
+            for position, target in enumerate(targets)
+            if target is not None
+            and target.startswith(prefix)
+            and (prefix or not target.startswith(SECOND))
+        }
+        shared: dict[str, int] = {}
+        if prefix:
+            theirs = {"name", "first_name", "last_name", "email", "company", *PHONE_FIELDS}
+            shared = {
+                target: position
+                for position, target in enumerate(targets)
+                if target is not None and not target.startswith(prefix) and target not in theirs
+            }
+        found = shared | own
+        tags = [at for at, target in enumerate(targets) if target in {"tags", f"{prefix}tags"}]
+        return _Plan(
+            phones=[
+                (found[name], self._header[found[name]]) for name in PHONE_FIELDS if name in found
+            ],
+            fields={
+                name: position
+                for name, position in found.items()
+                if not name.startswith(ATTRIBUTES) and name not in {*PHONE_FIELDS, "tags"}
+            },
+            tags=tags,
+            attributes={
+                name.removeprefix(ATTRIBUTES): position
+                for name, position in found.items()
+                if name.startswith(ATTRIBUTES)
+            },
+            role=role,
+        )
+
+    def _person(
+        self, line: int, cells: list[str], plan: _Plan, problems: list[RowProblem]
+    ) -> PersonRow | None:
+        numbers, extension = self._numbers(line, cells, plan, problems)
+        if not numbers:
+            return None
+        person = PersonRow(line=line, phone=numbers[0])
+        self._take_attributes(person, cells, plan, problems)
+        for copy, number in enumerate(numbers[1:], start=2):
+            person.attributes[f"phone_{copy}"] = number
+        if extension:
+            person.attributes["phone_extension"] = extension
+        self._take_name(person, cells, plan, problems)
+        self._take_rest(person, cells, plan, problems)
+        person.zone_key = zone_key(
+            timezone=person.timezone,
+            state=person.state,
+            postal_code=person.postal_code,
+            phone=person.phone,
+        )
+        return person
+
+    def _numbers(
+        self, line: int, cells: list[str], plan: _Plan, problems: list[RowProblem]
+    ) -> tuple[list[str], str | None]:
+        """Read all of a person's numbers; the bad ones refuse the person when none is good."""
+        numbers: list[str] = []
+        extension: str | None = None
+        bad: list[tuple[str, str, str]] = []
+        for position, column in plan.phones:
+            text = cells[position]
+            if not text:
+                continue
+            parts = [text] if text.isdigit() else split_numbers(text)
+            for part in parts:
+                try:
+                    number = parse_phone(part)
+                except InvalidPhoneError as error:
+                    bad.append((column, part, error.detail))
+                    continue
+                if not numbers and not part.isdigit():
+                    extension = split_extension(part)[1]
+                if number not in numbers:
+                    numbers.append(number)
+        problems += [
+            RowProblem(
+                line=line,
+                column=column,
+                value=text[:_MAX_SHOWN],
+                code=InvalidPhoneError.code,
+                reason=reason,
+                refuses=not numbers,
+            )
+            for column, text, reason in bad
+        ]
+        return numbers, extension
+
+    def _take_name(
+        self, person: PersonRow, cells: list[str], plan: _Plan, problems: list[RowProblem]
+    ) -> None:
+        parts = {name: cells[at] for name, at in plan.fields.items() if name.endswith("name")}
+        person.first_name = values.person_name(parts.get("first_name", "")) or None
+        person.last_name = values.person_name(parts.get("last_name", "")) or None
+        if parts.get("name") and not (person.first_name and person.last_name):
+            name = values.split_name(parts["name"])
+            person.first_name = person.first_name or name.first
+            person.last_name = person.last_name or name.last
+            person.company = name.company
+            if name.middle:
+                person.attributes.setdefault("middle_name", name.middle)
+        for which in ("first_name", "last_name"):
+            text = getattr(person, which)
+            if text is not None and len(text) > _MAX_NAME:
+                setattr(person, which, None)
+                column = self._header[plan.fields.get(which, plan.fields.get("name", 0))]
+                problems.append(self._left_out(person.line, column, text, "too_long", _MAX_NAME))
+
+    def _take_rest(
+        self, person: PersonRow, cells: list[str], plan: _Plan, problems: list[RowProblem]
+    ) -> None:
+        address = plan.fields.get("address")
+        if address is not None and cells[address]:
+            found = values.split_address(cells[address])
+            person.street, person.city, person.state = found.street, found.city, found.state
+            person.postal_code, person.country = found.postal_code, found.country
+        for name in _SIMPLE_FIELDS:
+            position = plan.fields.get(name)
+            if position is None or not cells[position]:
+                continue
+            text = _TIDY.get(name, values.squeeze)(cells[position])
+            if len(text) > _MAX_NAME:
+                column = self._header[position]
+                problems.append(self._left_out(person.line, column, text, "too_long", _MAX_NAME))
+            else:
+                setattr(person, name, text)
+        self._take_email(person, cells, plan, problems)
+        zone = plan.fields.get("timezone")
+        if zone is not None and cells[zone]:
+            if is_time_zone(cells[zone]):
+                person.timezone = cells[zone]
+            else:
+                column = self._header[zone]
+                problems.append(
+                    self._left_out(person.line, column, cells[zone], "invalid_timezone")
+                )
+        person.tags = [tag for at in plan.tags for tag in values.tag_names(cells[at])][:_MAX_TAGS]
+
+    def _take_email(
+        self, person: PersonRow, cells: list[str], plan: _Plan, problems: list[RowProblem]
+    ) -> None:
+        position = plan.fields.get("email")
+        if position is None or not cells[position]:
+            return
+        person.email = values.email_address(cells[position])
+        if person.email is None:
+            column, text = self._header[position], cells[position]
+            problems.append(self._left_out(person.line, column, text, "invalid_email"))
+
+    def _take_attributes(
+        self, person: PersonRow, cells: list[str], plan: _Plan, problems: list[RowProblem]
+    ) -> None:
+        for name, position in plan.attributes.items():
+            text = cells[position]
+            if len(text) > _MAX_ATTRIBUTE:
+                column = self._header[position]
+                problems.append(
+                    self._left_out(person.line, column, text, "too_long", _MAX_ATTRIBUTE)
+                )
+            elif text:
+                person.attributes[name] = text
+        if plan.role:
+            person.attributes["owner_role"] = plan.role
+
+    def _without_number(self, line: int) -> list[RowProblem]:
+        """A row for one person has to have a number; one for two may have none."""
+        if len(self._plans) > 1:
+            return []
+        columns = " / ".join(column for _, column in self._plans[0].phones)
+        reason = "The row has no phone number."
+        return [
+            RowProblem(
+                line=line, column=columns, value=None, code="no_phone", reason=reason, refuses=True
+            )
+        ]
+
+    @staticmethod
+    def _left_out(
+        line: int, column: str, text: str, code: str, limit: int | None = None
+    ) -> RowProblem:
+        reason = {
+            "invalid_email": "This is not an e-mail address; the person was taken without it.",
+            "invalid_timezone": "No such time zone; the person was taken without it.",
+            "too_long": f"Longer than {limit} characters; the person was taken without it.",
+        }[code]
+        return RowProblem(
+            line=line,
+            column=column,
+            value=text[:_MAX_SHOWN],
+            code=code,
+            reason=reason,
+            refuses=False,
+        )
+
+    @staticmethod
+    def _refused(
+        row: RawRow, column: str | None, value: str | None, code: str, reason: str
+    ) -> RowResult:
+        problem = RowProblem(
+            line=row.line, column=column, value=value, code=code, reason=reason, refuses=True
+        )
+        return RowResult([], [problem])
+
+    def _surplus(self, line: int, cells: list[str]) -> RowProblem:
+        return RowProblem(
+            line=line,
+            column=None,
+            value=", ".join(cells)[:_MAX_SHOWN],
+            code="surplus_values",
+            reason=f"The row has more values than the header's {len(self._header)} columns; the "
+            "surplus was left out.",
+            refuses=False,
+        )

@@ -1,0 +1,235 @@
+"""Rows of a CSV file, streamed: delimiter, header, and each row with its line number."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from crm_api.domain.phone import InvalidPhoneError, parse_phone
+from crm_api.domain.transfer.decode import (
+    SAMPLE_BYTES,
+    Line,
+    detect_encoding,
+    open_text,
+    read_lines,
+)
+from crm_api.domain.transfer.errors import EmptyFileError, NotCsvError
+
+_DELIMITERS = (",", ";", "\t", "|")
+_SAMPLE_ROWS = 50
+_MAX_COLUMNS = 1_000
+_MAX_ROW_LINES = 100
+"""A value with more line breaks is a quote that somebody forgot to close."""
+_MAX_COLUMN_NAME = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How to read one file.
+
+    Attributes:
+        header: The columns' names, each once; ``column_1`` … when the file has no header.
+        header_line: The line of the header; None when the first row is data.
+        declares_delimiter: The first line is a spreadsheet's ``sep=;``.
+        sample: The first rows, for telling columns by their values.
+    """
+
+    encoding: str
+    delimiter: str
+    header: tuple[str, ...]
+    header_line: int | None
+    declares_delimiter: bool
+    sample: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RawRow:
+    """One row as it stands in the file.
+
+    Attributes:
+        line: The line on which it starts, from 1.
+        values: As many as the row has, which may differ from the header.
+        fault: Why the row cannot be read; then ``values`` is empty.
+    """
+
+    line: int
+    values: list[str]
+    fault: str | None = None
+
+
+def inspect(path: Path) -> Layout:
+    """Find out how a file is written, from its beginning.
+
+    Raises:
+        EmptyFileError: No rows.
+        NotCsvError: The content is not text.
+    """
+    encoding = detect_encoding(path)
+    with open_text(path, encoding) as stream:
+        sample = stream.read(SAMPLE_BYTES)
+    if "\0" in sample:
+        raise NotCsvError("The file holds binary data, not text; export it as CSV and try again.")
+    declared = _declared_delimiter(sample)
+    delimiter = declared or _sniff(sample)
+    rows = _rows(path, encoding=encoding, delimiter=delimiter, skip_first=declared is not None)
+    first = list(islice(rows, _SAMPLE_ROWS + 1))
+    if not first:
+        raise EmptyFileError("The file holds no rows.")
+    if first[0].fault:
+        raise NotCsvError(f"The first row cannot be read: {first[0].fault}")
+    has_header = not _is_data(first[0].values)
+    data = first[1:] if has_header else first
+    if not data:
+        raise EmptyFileError("The file holds a header, but no rows under it.")
+    if len(first[0].values) > _MAX_COLUMNS:
+        raise NotCsvError(f"The first row has more than {_MAX_COLUMNS} columns; this is no CSV.")
+    return Layout(
+        encoding=encoding,
+        delimiter=delimiter,
+        header=_column_names(first[0].values if has_header else [""] * len(first[0].values)),
+        header_line=first[0].line if has_header else None,
+        declares_delimiter=declared is not None,
+        sample=tuple(tuple(row.values) for row in data),
+    )
+
+
+def read_rows(path: Path, layout: Layout) -> Iterator[RawRow]:
+    """Yield the rows under the header; blank ones are left out.
+
+    Raises:
+        NotCsvError: The content turns binary.
+    """
+    rows = _rows(
+        path,
+        encoding=layout.encoding,
+        delimiter=layout.delimiter,
+        skip_first=layout.declares_delimiter,
+    )
+    if layout.header_line is not None:
+        next(rows, None)
+    yield from rows
+
+
+def _rows(path: Path, *, encoding: str, delimiter: str, skip_first: bool) -> Iterator[RawRow]:
+    with open_text(path, encoding) as stream:
+        source = _CountedLines(read_lines(stream))
+        if skip_first:
+            next(source, None)
+        parser = csv.reader(source, delimiter=delimiter, skipinitialspace=True)
+        while True:
+            line = source.start_row()
+            try:
+                values = next(parser)
+            except StopIteration:
+                return
+            except csv.Error:
+                yield RawRow(line, [], source.give_back())
+                continue
+            if source.saw_overlong:
+                yield RawRow(line, [], "The line is too long for a row of a contact list.")
+            elif source.row_is_unclosed():
+                yield RawRow(line, [], source.give_back())
+            elif any(map(str.strip, values)):
+                yield RawRow(line, values)
+
+
+class _CountedLines(Iterator[str]):
+    """Lines with their count, which can be read again when a quote was never closed."""
+
+    def __init__(self, lines: Iterator[Line]) -> None:
+        self.saw_overlong = False
+        self._lines = lines
+        self._count = 0
+        self._row: list[str] = []
+        self._again: list[str] = []
+        self._ended = False
+
+    def start_row(self) -> int:
+        """Begin a row; return the number of its first line."""
+        self._row = []
+        self.saw_overlong = False
+        return self._count + 1
+
+    def __next__(self) -> str:
+        if self._again:
+            text = self._again.pop()
+        else:
+            line = next(self._lines, None)
+            if line is None:
+                self._ended = True
+                raise StopIteration
+            self.saw_overlong = self.saw_overlong or line.is_overlong
+            text = "\n" if line.is_overlong else line.text
+        self._count += 1
+        self._row.append(text)
+        return text
+
+    def row_is_unclosed(self) -> bool:
+        """Tell whether a quote swallowed what follows, up to the end or far down the file."""
+        if len(self._row) == 1:
+            return False
+        odd = sum(text.count('"') for text in self._row) % 2 == 1
+        return len(self._row) > _MAX_ROW_LINES or (odd and self._ended)
+
+    def give_back(self) -> str:
+        """Let all but the row's first line be read again, as rows of their own; say why."""
+        lost, rest = self._row[:1], self._row[1:]
+        self._count -= len(rest)
+        self._again += reversed(rest)
+        self._row = lost
+        if rest:
+            return "A value begins with a quote that is not closed."
+        return f"A value is longer than {csv.field_size_limit()} characters."
+
+
+def _declared_delimiter(sample: str) -> str | None:
+    first = sample.split("\n", 1)[0].strip().strip('"').lower()
+    if first.startswith("sep=") and len(first) == len("sep=") + 1:
+        return first[-1]
+    return "\t" if first == "sep=" else None
+
+
+def _sniff(sample: str) -> str:
+    """Take the delimiter that cuts most rows into the header's number of columns."""
+    lines = sample.splitlines(keepends=True)
+    # The sample's last line may be cut off in the middle.
+    lines = lines[:-1] if len(lines) > 1 and len(sample) >= SAMPLE_BYTES else lines
+    best, best_score = ",", 0.0
+    for delimiter in _DELIMITERS:
+        try:
+            parsed = islice(csv.reader(lines, delimiter=delimiter), _SAMPLE_ROWS)
+            widths = [len(row) for row in parsed if row]
+        except csv.Error:
+            continue
+        if not widths or widths[0] < 2:  # noqa: PLR2004 - it cuts the header into nothing
+            continue
+        same = Counter(widths)[widths[0]] / len(widths)
+        score = same * (1 + min(widths[0], 20) / 100)
+        if score > best_score:
+            best, best_score = delimiter, score
+    return best
+
+
+def _is_data(values: list[str]) -> bool:
+    """A first row that holds a phone number is no header."""
+    for value in values:
+        try:
+            parse_phone(value)
+        except InvalidPhoneError:
+            continue
+        return True
+    return False
+
+
+def _column_names(values: list[str]) -> tuple[str, ...]:
+    """Name each column once: no name becomes ``column_3``, a second ``Phone`` ``Phone (2)``."""
+    names: list[str] = []
+    for position, value in enumerate(values, start=1):
+        name = " ".join(value.split())[:_MAX_COLUMN_NAME] or f"column_{position}"
+        unique, copy = name, 2
+        while unique in names:
+            unique, copy = f"{name} ({copy})", copy + 1
+        names.append(unique)
+    return tuple(names)
