@@ -66,8 +66,9 @@ class People:
         self.blocked.clear()
         self._answered.clear()
 
-    def hears(self, number: str, text: str) -> None:
-        """Keep the provider's own block: note a stop or start word of this person."""
+    def said(self, number: str, text: str) -> None:
+        """Note that this person texted, and keep the provider's own block by its words."""
+        self._answered.add(number)
         word = text.strip().upper()
         if word in PROVIDER_STOP_WORDS:
             self.blocked.add(number)

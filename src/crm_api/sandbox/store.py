@@ -1,5 +1,6 @@
 """The texts that the sandbox holds, in memory and, if wanted, in a journal file."""
 
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -135,7 +138,10 @@ class MessageStore:
             for line in lines:
                 if not line.endswith(b"\n"):
                     break
-                self._replay(orjson.loads(line))
+                try:
+                    self._replay(orjson.loads(line))
+                except (orjson.JSONDecodeError, KeyError):
+                    _logger.warning("a line of the sandbox's journal cannot be read")
                 complete += len(line)
         # The last line may be cut off by a kill; the next must not be glued to it.
         os.truncate(journal, complete)

@@ -9,7 +9,7 @@ from uuid import uuid4
 from crm_api.sandbox.config import OwnLine, SandboxConfig
 from crm_api.sandbox.events import message_event
 from crm_api.sandbox.faults import Faults
-from crm_api.sandbox.people import Act, People, Step, is_stop
+from crm_api.sandbox.people import PROVIDER_START_WORDS, Act, People, Step, is_stop
 from crm_api.sandbox.shapes import COLLEAGUE, OWNER
 from crm_api.sandbox.store import MessageStore, StoredMessage
 from crm_api.sandbox.timers import Timers
@@ -37,6 +37,9 @@ class World:
         self.stops = 0
         self._stopped: set[str] = set()
         self._seen: dict[str, deque[float]] = {}
+        for message in self.store.ordered:
+            if message.direction == "incoming":
+                self._hear(message.sender, message.text)
         if config.webhook_url is not None:
             self.deliverer.hooks["WHsandbox"] = Hook(
                 id="WHsandbox",
@@ -99,12 +102,7 @@ class World:
     ) -> StoredMessage:
         """Let a person text an own line; tells the hooks."""
         message = self._new(line, sender, (line.number,), text, media=media)
-        self.people.hears(sender, text)
-        if is_stop(text):
-            self.stops += 1
-            self._stopped.add(sender)
-        elif text.strip().upper() in {"START", "UNSTOP"}:
-            self._stopped.discard(sender)
+        self._hear(sender, text)
         self.deliverer.emit(message_event("message.received", message, at=message.created_at))
         return message
 
@@ -188,6 +186,14 @@ class World:
             for step in self.people.steps_for(number, self.config):
                 delay = step.after * self.config.time_scale
                 self.timers.after(delay, partial(self._perform, message, number, step))
+
+    def _hear(self, sender: str, text: str) -> None:
+        self.people.said(sender, text)
+        if is_stop(text):
+            self.stops += 1
+            self._stopped.add(sender)
+        elif text.strip().upper() in PROVIDER_START_WORDS:
+            self._stopped.discard(sender)
 
     def _arrive(self, message: StoredMessage, line: OwnLine) -> None:
         """Let a text from one own line to another come in there, as a health check wants."""

@@ -1,11 +1,10 @@
 """The client of OpenPhone's API: sends once, reads patiently."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from urllib.parse import quote
 
 import aiohttp
@@ -13,45 +12,21 @@ import httpx
 import orjson
 from httpx_aiohttp import AiohttpTransport
 
-from crm_api.domain.openphone.answers import (
-    SendAnswer,
-    read_json,
-    retry_after,
-    server_date,
-)
-from crm_api.domain.openphone.errors import (
-    OpenPhoneBusyError,
-    OpenPhoneListError,
-    OpenPhoneRefusedError,
-)
+from crm_api.domain.openphone.answers import SendAnswer
 from crm_api.domain.openphone.facts import MessageFacts, OwnNumber, RegisteredWebhook
-from crm_api.domain.openphone.json_values import items, text
+from crm_api.domain.openphone.json_values import items
+from crm_api.domain.openphone.reading import Query, Reader
 from crm_api.domain.openphone.sending import GateClock, GatedBody, call
-from crm_api.domain.openphone.wire import (
-    parse_message,
-    parse_phone_number,
-    parse_problem,
-    parse_webhook,
-)
+from crm_api.domain.openphone.wire import parse_message, parse_phone_number, parse_webhook
 
 __all__ = ["GateClock", "OpenPhoneClient", "SendAnswer"]
 
 DATED_VERSION = {"Quo-Api-Version": "2026-03-30"}
 V1_PAGE_SIZE = 100
 DATED_PAGE_SIZE = 50
-MAX_PAGES = 1000
-"""A list that goes on beyond this is taken to be broken, not long."""
-READ_TRIES = 3
-BACK_OFF_SECONDS = (0.5, 2.0)
-LONGEST_RETRY_AFTER_SECONDS = 30.0
-"""A read does not wait longer than this for a provider that asks for it; it gives up instead."""
 KEEPALIVE_SECONDS = 4.0
 """Shorter than servers commonly keep an idle connection: one that closes just as a send begins
 leaves that send unclear."""
-_THROTTLED = 429
-_SERVER_ERROR = 500
-
-Query = list[tuple[str, str | int | float | bool | None]]
 
 
 class OpenPhoneClient:
@@ -81,7 +56,6 @@ class OpenPhoneClient:
             transport: Instead of the network, for tests.
             sleep: Waits between the tries of a read.
         """
-        self._sleep = sleep
         self._messages_url = f"{base_url.rstrip('/')}/v1/messages"
         self._http = httpx.AsyncClient(
             base_url=base_url,
@@ -90,6 +64,7 @@ class OpenPhoneClient:
             transport=transport or _transport(max_connections, keepalive_seconds),
             trust_env=False,
         )
+        self._reader = Reader(self._http, sleep=sleep)
 
     async def __aenter__(self) -> Self:
         return self
@@ -140,7 +115,7 @@ class OpenPhoneClient:
             OpenPhoneRefusedError: Any other 4xx.
             UnreadableEventError: A line without id or number.
         """
-        answer = await self._get("/v1/phone-numbers", [])
+        answer = await self._reader.get("/v1/phone-numbers", [])
         return [parse_phone_number(item) for item in items(answer.get("data"))]
 
     async def list_webhooks(self) -> list[RegisteredWebhook]:
@@ -151,7 +126,7 @@ class OpenPhoneClient:
             OpenPhoneRefusedError: Any other 4xx.
             UnreadableEventError: A webhook without id or address.
         """
-        answer = await self._get("/v1/webhooks", [])
+        answer = await self._reader.get("/v1/webhooks", [])
         return [parse_webhook(item) for item in items(answer.get("data"))]
 
     async def get_message(self, provider_message_id: str) -> MessageFacts:
@@ -162,7 +137,7 @@ class OpenPhoneClient:
             OpenPhoneRefusedError: Any other 4xx; 404 when there is none.
             UnreadableEventError: It lacks id, direction or time.
         """
-        answer = await self._get(f"/v1/messages/{quote(provider_message_id, safe='')}", [])
+        answer = await self._reader.get(f"/v1/messages/{quote(provider_message_id, safe='')}", [])
         return parse_message(answer.get("data"))
 
     async def list_messages(
@@ -183,13 +158,13 @@ class OpenPhoneClient:
             OpenPhoneListError: It does not come to an end.
             UnreadableEventError: A text that lacks id, direction or time.
         """
-        query = [
+        query: Query = [
             ("phoneNumberId", phone_number_id),
             ("participants", participant),
             ("maxResults", str(V1_PAGE_SIZE)),
             *_times(("createdAfter", created_after), ("createdBefore", created_before)),
         ]
-        pages = self._pages("/v1/messages", query, sent="pageToken", given="nextPageToken")
+        pages = self._reader.pages("/v1/messages", query, sent="pageToken", given="nextPageToken")
         async for item in pages:
             yield parse_message(item)
 
@@ -215,96 +190,16 @@ class OpenPhoneClient:
         Source: restated from Quo, "List messages" (2026-03-30), read 2026-11-24.
         """
         named = (("phoneNumberId", phone_number_id), ("to", to), ("direction", direction))
-        query = [
+        query: Query = [
             *((name, value) for name, value in named if value is not None),
             *_times(("createdAt[gt]", created_after), ("createdAt[lt]", created_before)),
             ("limit", str(DATED_PAGE_SIZE)),
         ]
-        pages = self._pages(
+        pages = self._reader.pages(
             "/messages", query, sent="after", given="nextCursor", headers=DATED_VERSION
         )
         async for item in pages:
             yield parse_message(item)
-
-    async def _pages(
-        self,
-        path: str,
-        query: Query,
-        *,
-        sent: str,
-        given: str,
-        headers: dict[str, str] | None = None,
-    ) -> AsyncIterator[Any]:
-        seen: set[str] = set()
-        token: str | None = None
-        for _ in range(MAX_PAGES):
-            more = [(sent, token)] if token is not None else []
-            answer = await self._get(path, query + more, headers=headers)
-            if not isinstance(answer.get("data"), list):
-                raise OpenPhoneListError("A page of the list holds no data.")
-            for item in answer["data"]:
-                yield item
-            token = text(answer.get(given))
-            if token is None:
-                return
-            if token in seen:
-                raise OpenPhoneListError("The list gave the same page token again.")
-            seen.add(token)
-        raise OpenPhoneListError(f"The list has more than {MAX_PAGES} pages.")
-
-    async def _get(
-        self, path: str, query: Query, *, headers: dict[str, str] | None = None
-    ) -> dict[str, Any]:
-        for attempt in range(1, READ_TRIES + 1):
-            try:
-                return await self._get_once(path, query, headers)
-            except OpenPhoneBusyError as error:
-                wait = _wait(attempt, error.retry_after_seconds)
-                if attempt == READ_TRIES or wait > LONGEST_RETRY_AFTER_SECONDS:
-                    raise
-            await self._sleep(wait)
-        raise AssertionError("unreachable: the last try returns or raises")
-
-    async def _get_once(
-        self, path: str, query: Query, headers: dict[str, str] | None
-    ) -> dict[str, Any]:
-        try:
-            response = await self._http.get(path, params=query or None, headers=headers)
-        except httpx.HTTPError as error:
-            raise OpenPhoneBusyError(
-                f"No answer from OpenPhone: {type(error).__name__}."
-            ) from error
-        except (aiohttp.ClientError, OSError) as error:
-            # A broken answer leaves the transport as its own error, not as one of httpx.
-            raise OpenPhoneBusyError("OpenPhone's answer broke off.") from error
-        if response.is_success:
-            body = read_json(response)
-            if isinstance(body, dict):
-                return body
-            raise OpenPhoneBusyError("OpenPhone's answer is no JSON object.")
-        raise _problem(response)
-
-
-def _problem(response: httpx.Response) -> OpenPhoneBusyError | OpenPhoneRefusedError:
-    problem = parse_problem(response.status_code, read_json(response))
-    if response.status_code == _THROTTLED or response.status_code >= _SERVER_ERROR:
-        date = server_date(response.headers.get("date"))
-        return OpenPhoneBusyError(
-            f"OpenPhone answered {response.status_code}: {problem.detail}",
-            retry_after_seconds=retry_after(response.headers.get("retry-after"), date),
-        )
-    return OpenPhoneRefusedError(
-        f"OpenPhone answered {response.status_code}: {problem.detail}",
-        status=response.status_code,
-        provider_code=problem.code,
-    )
-
-
-def _wait(attempt: int, asked: float | None) -> float:
-    backing_off = BACK_OFF_SECONDS[min(attempt, len(BACK_OFF_SECONDS)) - 1]
-    # Jitter keeps several workers from coming back at the same instant.
-    jittered = backing_off * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
-    return max(jittered, asked or 0.0)
 
 
 def _times(*bounds: tuple[str, datetime | None]) -> Query:
