@@ -23,6 +23,7 @@ from crm_api.domain.access.models import Scope
 from crm_api.domain.tables import metadata
 from crm_api.embedded import Urls, servers
 from crm_api.migrate import upgrade
+from crm_api.provider import open_provider
 from crm_api.routers.deps import AppState
 from crm_api.settings import Settings
 
@@ -127,9 +128,9 @@ def committed_uow(committed_db: AsyncEngine, queue: RecordingQueue) -> Callable[
 
 @pytest_asyncio.fixture
 async def provider(settings: Settings) -> AsyncIterator[OpenPhoneClient]:
-    client = OpenPhoneClient.from_settings(settings)
+    client = open_provider(settings)
     yield client
-    await client.close()
+    await client.aclose()
 
 
 async def _application(

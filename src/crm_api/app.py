@@ -10,10 +10,10 @@ from fastapi.middleware.cors import CORSMiddleware
 from crm_api import clock
 from crm_api.db import UnitOfWork, create_engine, session_factory
 from crm_api.domain.access import service as access
-from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.domain.openphone.signature import Verifier
 from crm_api.domain.webhooks.intake import EventIntake
 from crm_api.jobs import JobQueue
+from crm_api.provider import open_provider
 from crm_api.request_id import RequestIdMiddleware
 from crm_api.routers import (
     access as access_router,
@@ -50,7 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
         engine = create_engine(settings.require_database_url(), application="crm-api serve")
         queue = ArqJobQueue(settings.require_redis_url())
         sessions = session_factory(engine)
-        provider = OpenPhoneClient.from_settings(settings)
+        provider = open_provider(settings)
         intake = EventIntake(settings.require_database_url(), queue=queue)
         state = AppState(
             settings=settings,
@@ -65,7 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
             yield
         finally:
             await intake.close()
-            await provider.close()
+            await provider.aclose()
             await queue.close()
             await engine.dispose()
 

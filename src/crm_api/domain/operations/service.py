@@ -57,6 +57,21 @@ async def list_alerts(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Pag
     return Page(rows, encode_cursor(rows[-1].last_seen_at, rows[-1].id) if more else None)
 
 
+async def audit(
+    uow: UnitOfWork,
+    *,
+    actor: str,
+    action: str,
+    subject: str,
+    detail: dict[str, Any],
+    now: datetime,
+) -> None:
+    """Append a decision to the audit log."""
+    await queries.audit(
+        uow.session, actor=actor, action=action, subject=subject, detail=detail, now=now
+    )
+
+
 async def start_job(uow: UnitOfWork, *, name: str, now: datetime) -> None:
     """Note that a scheduled job begins."""
     await queries.start_job(uow.session, name=name, now=now)

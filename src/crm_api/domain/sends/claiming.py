@@ -1,0 +1,197 @@
+"""Claim, gate, release: from a pending recipient to a call that may begin."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Row
+
+from crm_api.db import UnitOfWork
+from crm_api.domain.errors import InvalidError
+from crm_api.domain.sends import queries
+from crm_api.domain.sends.times import SendTimes
+from crm_api.ids import new_id
+
+POSTPONE = timedelta(seconds=60)
+"""A recipient that the claim could not take (number busy, texted lately) is looked at again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claimed:
+    """An attempt that this process holds; only the holder of the token may gate and call."""
+
+    attempt_id: UUID
+    token: UUID
+    membership_id: UUID | None
+    campaign_id: UUID | None
+    line_id: UUID
+    sender: str
+    """The provider's id of the line."""
+    phone: str
+    body: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimOrder:
+    """What may go now for one campaign.
+
+    Attributes:
+        open_zones: The zones that are open, each with the instant at which it closes.
+        compose: Writes the text for a recipient's row, with the line's row.
+        daily_limit: The campaign's own, in the line's day.
+    """
+
+    campaign_id: UUID
+    line_id: UUID
+    open_zones: Mapping[str, datetime]
+    daily_limit: int
+    min_days_between: int | None
+    compose: Callable[[Row[Any], Row[Any]], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimResult:
+    """What a claim took; ``is_exhausted``: nothing more may go for this campaign now."""
+
+    claimed: list[Claimed] = field(default_factory=list)
+    is_exhausted: bool = True
+
+
+async def claim(
+    uow: UnitOfWork, order: ClaimOrder, *, limit: int, times: SendTimes, now: datetime
+) -> ClaimResult:
+    """Claim up to ``limit`` due recipients: lock line and numbers, count, then insert (R1).
+
+    The caller commits before it does anything with the result.
+    """
+    session = uow.session
+    line = await queries.lock_line(session, line_id=order.line_id)
+    if line is None or line.status != "active":
+        return ClaimResult()
+    used = (
+        await queries.usage(
+            session,
+            line_ids=[order.line_id],
+            campaign_id=order.campaign_id,
+            grace=times.grace_seconds,
+            now=now,
+        )
+    )[0]
+    cap = min(line.daily_limit - used.line_used, order.daily_limit - used.campaign_used)
+    wanted = min(limit, cap)
+    if wanted <= 0:
+        return ClaimResult()
+    rows = await queries.lock_candidates(
+        session,
+        campaign_id=order.campaign_id,
+        zone_keys=list(order.open_zones),
+        limit=wanted,
+        now=now,
+    )
+    texts, lacking = _compose(order, rows, line)
+    for reason, membership_ids in lacking.items():
+        await queries.skip(session, membership_ids=membership_ids, reason=reason, now=now)
+    claimed = await _insert(uow, order, texts, line=line, times=times, now=now)
+    # Fewer rows than asked for: the rest is locked elsewhere or not there; both can wait a tick.
+    return ClaimResult(claimed=claimed, is_exhausted=len(rows) < wanted or wanted < limit)
+
+
+def _compose(
+    order: ClaimOrder, rows: Sequence[Row[Any]], line: Row[Any]
+) -> tuple[list[tuple[Row[Any], str]], dict[str, list[UUID]]]:
+    texts: list[tuple[Row[Any], str]] = []
+    lacking: dict[str, list[UUID]] = {}
+    for row in rows:
+        try:
+            texts.append((row, order.compose(row, line)))
+        except InvalidError as error:
+            lacking.setdefault(error.code, []).append(row.id)
+    return texts, lacking
+
+
+async def _insert(
+    uow: UnitOfWork,
+    order: ClaimOrder,
+    texts: list[tuple[Row[Any], str]],
+    *,
+    line: Row[Any],
+    times: SendTimes,
+    now: datetime,
+) -> list[Claimed]:
+    if not texts:
+        return []
+    token = uuid4()
+    attempt_ids = [new_id() for _ in texts]
+    got = await queries.claim(
+        uow.session,
+        attempt_ids=attempt_ids,
+        membership_ids=[row.id for row, _ in texts],
+        contact_ids=[row.contact_id for row, _ in texts],
+        phones=[row.phone for row, _ in texts],
+        bodies=[body for _, body in texts],
+        not_afters=[order.open_zones[row.zone_key] for row, _ in texts],
+        campaign_id=order.campaign_id,
+        line_id=order.line_id,
+        token=token,
+        lease_until=now + times.lease,
+        min_days=order.min_days_between,
+        grace=times.grace_seconds,
+        now=now,
+    )
+    left = [
+        row.id
+        for attempt_id, (row, _) in zip(attempt_ids, texts, strict=True)
+        if attempt_id not in got
+    ]
+    await queries.derive(uow.session, membership_ids=left, now=now, due_at=now + POSTPONE)
+    return [
+        Claimed(
+            attempt_id=attempt_id,
+            token=token,
+            membership_id=row.id,
+            campaign_id=order.campaign_id,
+            line_id=order.line_id,
+            sender=line.phone_number_id,
+            phone=row.phone,
+            body=body,
+        )
+        for attempt_id, (row, body) in zip(attempt_ids, texts, strict=True)
+        if attempt_id in got
+    ]
+
+
+async def gate(
+    uow: UnitOfWork, batch: Sequence[Claimed], *, times: SendTimes, now: datetime
+) -> list[Claimed]:
+    """Re-check everything for those about to be called, in one statement; those that may go.
+
+    Only these may be called, and only once the commit is confirmed. The others are released.
+    """
+    passed = await queries.gate(
+        uow.session,
+        ids=[item.attempt_id for item in batch],
+        tokens=[item.token for item in batch],
+        lease_until=now + times.lease,
+        ends_at=now + times.call,
+        now=now,
+    )
+    refused = [item for item in batch if item.attempt_id not in passed]
+    if refused:
+        await release(uow, refused, reason="gate", now=now)
+    return [item for item in batch if item.attempt_id in passed]
+
+
+async def release(uow: UnitOfWork, batch: Sequence[Claimed], *, reason: str, now: datetime) -> None:
+    """Give claims back that were never called: no look-up, no try used."""
+    rows = await queries.release(
+        uow.session,
+        ids=[item.attempt_id for item in batch],
+        tokens=[item.token for item in batch],
+        reason=reason,
+        send_after=now + POSTPONE,
+        now=now,
+    )
+    memberships = [row.membership_id for row in rows if row.membership_id is not None]
+    await queries.derive(uow.session, membership_ids=memberships, now=now)

@@ -1,0 +1,182 @@
+"""Reports: what webhooks and lists tell about outgoing texts, and whose text was answered."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, bindparam
+from sqlalchemy.dialects.postgresql import JSONB
+
+from crm_api.db import UnitOfWork
+from crm_api.domain.openphone.facts import MessageFacts
+from crm_api.domain.sends import recording
+from crm_api.domain.sends import report_statements as sql
+from crm_api.domain.sends.matching import is_same_text
+from crm_api.domain.sends.models import AttemptStatus
+from crm_api.domain.sends.queries import Outcome
+from crm_api.domain.sends.times import SendTimes
+from crm_api.ids import new_id
+
+STORE_FOREIGN = sql.STORE_FOREIGN.bindparams(bindparam("media", type_=JSONB))
+
+RANKS = {"queued": 1, "sending": 1, "sent": 3, "undelivered": 4, "failed": 4, "delivered": 5}
+"""R13: delivery is proof and beats a failure, whichever came first; unknown words are `sent`."""
+
+
+def status_of(facts: MessageFacts) -> AttemptStatus:
+    """Return what a report makes of its attempt."""
+    if facts.status == "delivered":
+        return AttemptStatus.DELIVERED
+    if facts.status in {"failed", "undelivered"}:
+        return AttemptStatus.FAILED
+    return AttemptStatus.SENT
+
+
+def outcome_of(
+    facts: MessageFacts, *, attempt_id: UUID, is_matched: bool, seen: str | None
+) -> Outcome:
+    """Write a report as the outcome of an attempt."""
+    status = status_of(facts)
+    is_final = status is not AttemptStatus.SENT
+    return Outcome(
+        attempt_id=attempt_id,
+        status=status,
+        seen=seen,
+        message_id=facts.provider_message_id,
+        is_matched=is_matched,
+        accepted_at=facts.created_at,
+        reported_at=(facts.updated_at or facts.created_at) if is_final else None,
+        error_code=(facts.error_code or facts.status) if status is AttemptStatus.FAILED else None,
+        shown=facts.status if is_final else None,
+    )
+
+
+async def apply_report(
+    uow: UnitOfWork,
+    *,
+    facts: MessageFacts,
+    line_id: UUID,
+    times: SendTimes,
+    now: datetime,
+    contact_id: UUID | None = None,
+) -> UUID:
+    """Apply what is told about an outgoing text; the id of its timeline row.
+
+    A text of ours moves by rank; an unclear one that fits exactly this message is settled by it;
+    anything else is stored as somebody's and can still be adopted later.
+    """
+    while True:
+        held = await _attempt_of(uow, facts)
+        if held is not None:
+            outcome = outcome_of(facts, attempt_id=held.id, is_matched=held.is_matched, seen=None)
+            await recording.write(uow, [outcome], now=now)
+            return UUID(str(held.activity_id))
+        fitting = await _fitting(uow, facts, line_id=line_id, times=times)
+        if fitting is not None:
+            outcome = outcome_of(facts, attempt_id=fitting.id, is_matched=True, seen=fitting.status)
+            await recording.write(uow, [outcome], now=now)
+            return UUID(str(fitting.activity_id))
+        stored = await _store(uow, facts, line_id=line_id, contact_id=contact_id, now=now)
+        if stored.origin == "provider":
+            return UUID(str(stored.id))
+        # Its own answer was recorded while we looked: now the attempt holds the id.
+
+
+async def _attempt_of(uow: UnitOfWork, facts: MessageFacts) -> Row[Any] | None:
+    values = {"message_id": facts.provider_message_id}
+    return (await uow.session.execute(sql.ATTEMPT_OF_MESSAGE, values)).one_or_none()
+
+
+async def _fitting(
+    uow: UnitOfWork, facts: MessageFacts, *, line_id: UUID, times: SendTimes
+) -> Row[Any] | None:
+    if len(facts.to_numbers) != 1:
+        return None
+    rows = await uow.session.execute(
+        sql.UNSETTLED,
+        {
+            "phone": facts.to_numbers[0],
+            "line_id": line_id,
+            "made_at": facts.created_at,
+            "grace": times.grace_seconds,
+            "skew": times.skew.total_seconds(),
+        },
+    )
+    same = [row for row in rows if is_same_text(row.body, facts.text)]
+    return same[0] if len(same) == 1 else None
+
+
+async def _store(
+    uow: UnitOfWork,
+    facts: MessageFacts,
+    *,
+    line_id: UUID,
+    contact_id: UUID | None,
+    now: datetime,
+) -> Row[Any]:
+    phone = facts.to_numbers[0] if facts.to_numbers else None
+    conversation_id = None
+    if phone is not None:
+        result = await uow.session.execute(
+            sql.UPSERT_CONVERSATION,
+            {
+                "id": new_id(),
+                "line_id": line_id,
+                "phone": phone,
+                "contact_id": contact_id,
+                "openphone_id": facts.conversation_id,
+                "at": facts.created_at,
+                "now": now,
+            },
+        )
+        conversation_id = result.scalar_one()
+    stored = await uow.session.execute(
+        STORE_FOREIGN,
+        {
+            "id": new_id(),
+            "line_id": line_id,
+            "conversation_id": conversation_id,
+            "contact_id": contact_id,
+            "phone": phone,
+            "message_id": facts.provider_message_id,
+            "user_id": facts.user_id,
+            "body": facts.text,
+            "media": [{"url": item.url, "type": item.type} for item in facts.media],
+            "status": facts.status,
+            "rank": RANKS.get(facts.status, RANKS["sent"]),
+            "error_code": facts.error_code,
+            "occurred_at": facts.created_at,
+            "reported_at": facts.updated_at or now,
+            "now": now,
+        },
+    )
+    return stored.one()
+
+
+async def note_reply(
+    uow: UnitOfWork,
+    *,
+    phone: str,
+    line_id: UUID,
+    at: datetime,
+    times: SendTimes,
+    now: datetime,
+    is_opt_out: bool = False,
+) -> UUID | None:
+    """Tie an incoming text to the newest campaign text to the number within 72 hours.
+
+    Only the first reply sets ``replied_at``. None when no campaign texted the number lately.
+    """
+    result = await uow.session.execute(
+        sql.NOTE_REPLY,
+        {
+            "phone": phone,
+            "line_id": line_id,
+            "at": at,
+            "is_opt_out": is_opt_out,
+            "skew": times.skew.total_seconds(),
+            "now": now,
+        },
+    )
+    campaign_id: UUID | None = result.scalar_one_or_none()
+    return campaign_id

@@ -1,0 +1,309 @@
+"""The statements of the send path, built once.
+
+Every statement takes a batch. Rows are matched by id and token through ``unnest``, never by the
+state that a partial index is built on: after a mass change of state the planner would take that
+index on stale statistics.
+"""
+
+from sqlalchemy import text
+
+FLAGGED = """EXISTS (
+    SELECT 1 FROM contact_flag f
+    WHERE f.phone = {phone} AND f.flag_type IN ({flags})
+      AND (f.expires_at IS NULL OR f.expires_at > :now))"""
+SUPPRESSED = FLAGGED.format(phone="{phone}", flags="'opted_out', 'opt_out_hold', 'do_not_contact'")
+OPTED_OUT = FLAGGED.format(phone="{phone}", flags="'opted_out'")
+EXEMPT_OR_FREE = f"""(CASE
+    WHEN a.kind = 'campaign' THEN NOT {SUPPRESSED.format(phone="a.phone")}
+    WHEN a.kind IN ('manual', 'test') THEN NOT {OPTED_OUT.format(phone="a.phone")}
+    ELSE true END)"""
+"""HELP and the one confirmation answer the person's own text, so they pass an opt-out."""
+
+LOCK_LINE = text("""
+    SELECT l.id, l.status, l.daily_limit, l.timezone, l.resend_unclear, l.name, l.number,
+           l.phone_number_id
+    FROM line l WHERE l.id = :line_id FOR NO KEY UPDATE
+""")
+
+# R9: open attempts count today; accepted ones on the day of the provider's clock in the line's
+# zone; parked and not-found ones on every day that their window touches.
+USAGE = text("""
+    SELECT d.line_id, count(u.line_id) AS line_used,
+           count(u.line_id) FILTER (WHERE u.campaign_id = :campaign_id) AS campaign_used
+    FROM (
+        SELECT l.id AS line_id,
+               date_trunc('day', CAST(:now AS timestamptz) AT TIME ZONE l.timezone)
+                   AT TIME ZONE l.timezone AS starts_at,
+               (date_trunc('day', CAST(:now AS timestamptz) AT TIME ZONE l.timezone)
+                   + interval '1 day') AT TIME ZONE l.timezone AS ends_at
+        FROM line l WHERE l.id = ANY(CAST(:line_ids AS uuid[]))
+    ) d LEFT JOIN LATERAL (
+        SELECT a.line_id, a.campaign_id FROM send_attempt a
+        WHERE a.line_id = d.line_id AND a.status IN ('claimed', 'calling', 'unknown')
+        UNION ALL
+        SELECT a.line_id, a.campaign_id FROM send_attempt a
+        WHERE a.line_id = d.line_id AND a.accepted_at IS NOT NULL
+          AND a.accepted_at >= d.starts_at AND a.accepted_at < d.ends_at
+        UNION ALL
+        SELECT a.line_id, a.campaign_id FROM send_attempt a
+        WHERE a.line_id = d.line_id AND a.status IN ('parked', 'not_found')
+          AND a.called_at < d.ends_at
+          AND a.called_at > d.starts_at - make_interval(secs => :grace)
+    ) u ON true
+    GROUP BY d.line_id
+""")
+
+# The contact row with the number is the number's lock: two lines that share a number take turns.
+LOCK_CANDIDATES = text("""
+    SELECT m.id, m.contact_id, m.phone, m.zone_key, m.variant, m.step,
+           c.first_name, c.last_name, c.email, c.company, c.street, c.city, c.state,
+           c.postal_code, c.attributes
+    FROM (
+        SELECT q.id FROM unnest(CAST(:zone_keys AS text[])) AS z (zone_key)
+        CROSS JOIN LATERAL (
+            SELECT p.id, p.due_at FROM campaign_membership p
+            WHERE p.campaign_id = :campaign_id AND p.zone_key = z.zone_key
+              AND p.status = 'pending' AND p.due_at <= :now
+            ORDER BY p.due_at, p.id LIMIT :limit
+        ) q
+        ORDER BY q.due_at, q.id LIMIT :limit
+    ) picked
+    JOIN campaign_membership m ON m.id = picked.id
+    JOIN contact c ON c.phone = m.phone
+    ORDER BY m.due_at, m.id
+    FOR NO KEY UPDATE OF c SKIP LOCKED
+""")
+
+CLAIM = text(f"""
+    WITH wanted AS (
+        SELECT * FROM unnest(
+            CAST(:attempt_ids AS uuid[]), CAST(:membership_ids AS uuid[]),
+            CAST(:contact_ids AS uuid[]), CAST(:phones AS text[]), CAST(:bodies AS text[]),
+            CAST(:not_afters AS timestamptz[])
+        ) AS w (attempt_id, membership_id, contact_id, phone, body, not_after)
+    ), allowed AS (
+        SELECT w.* FROM wanted w
+        WHERE NOT {SUPPRESSED.format(phone="w.phone")}
+          AND NOT EXISTS (
+              SELECT 1 FROM send_attempt a
+              WHERE a.phone = w.phone AND (a.status = 'parked' OR a.is_matched)
+                AND a.called_at > CAST(:now AS timestamptz) - make_interval(secs => :grace))
+          AND (CAST(:min_days AS integer) IS NULL OR NOT EXISTS (
+              SELECT 1 FROM send_attempt a
+              WHERE a.phone = w.phone AND a.kind = 'campaign' AND a.campaign_id <> :campaign_id
+                AND a.status NOT IN ('released', 'refused')
+                AND a.created_at > CAST(:now AS timestamptz)
+                    - make_interval(days => CAST(:min_days AS integer))))
+    ), claimed AS (
+        INSERT INTO send_attempt (id, kind, membership_id, campaign_id, line_id, activity_id,
+            phone, body, status, token, lease_until, not_after, created_at, updated_at)
+        SELECT attempt_id, 'campaign', membership_id, :campaign_id, :line_id, attempt_id,
+               phone, body, 'claimed', :token, :lease_until, not_after, :now, :now
+        FROM allowed
+        ON CONFLICT DO NOTHING
+        RETURNING id, membership_id, phone, body
+    ), moved AS (
+        UPDATE campaign_membership m SET status = 'sending', updated_at = :now
+        FROM claimed c WHERE m.id = c.membership_id
+    ), talk AS (
+        INSERT INTO conversation (id, line_id, phone, contact_id, last_activity_at, created_at)
+        SELECT uuid_v7(), :line_id, w.phone, w.contact_id, :now, :now
+        FROM claimed c JOIN wanted w ON w.attempt_id = c.id
+        ON CONFLICT (line_id, phone) DO UPDATE
+        SET last_activity_at = greatest(conversation.last_activity_at, excluded.last_activity_at)
+        RETURNING id, phone
+    ), told AS (
+        INSERT INTO activity (id, kind, direction, origin, line_id, conversation_id, contact_id,
+            phone, campaign_id, body, status, rank, occurred_at, created_at, updated_at)
+        SELECT c.id, 'message', 'outgoing', 'campaign', :line_id, t.id, w.contact_id,
+               c.phone, :campaign_id, c.body, 'sending', 1, :now, :now, :now
+        FROM claimed c JOIN wanted w ON w.attempt_id = c.id JOIN talk t ON t.phone = c.phone
+    )
+    SELECT id FROM claimed
+""")
+
+GATE = text(f"""
+    UPDATE send_attempt a
+    SET status = 'calling', called_at = :now, lease_until = :lease_until, updated_at = :now
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:tokens AS uuid[])) AS x (id, token), line l
+    WHERE a.id = x.id AND a.token = x.token AND a.called_at IS NULL AND a.lease_until > :now
+      AND l.id = a.line_id AND l.status = 'active'
+      AND (a.not_after IS NULL OR a.not_after >= :ends_at)
+      AND (a.campaign_id IS NULL OR EXISTS (
+          SELECT 1 FROM campaign c WHERE c.id = a.campaign_id AND c.status = 'running'))
+      AND {EXEMPT_OR_FREE}
+    RETURNING a.id
+""")
+
+RELEASE = text(f"""
+    WITH freed AS (
+        UPDATE send_attempt a
+        SET status = 'released', token = NULL, lease_until = NULL, error_code = :reason,
+            updated_at = :now
+        FROM unnest(CAST(:ids AS uuid[]), CAST(:tokens AS uuid[])) AS x (id, token)
+        WHERE a.id = x.id AND a.token = x.token AND a.called_at IS NULL
+        RETURNING a.id, a.kind, a.phone, a.membership_id, a.activity_id
+    ), told AS (
+        UPDATE activity t
+        SET status = CASE WHEN a.kind = 'campaign' THEN 'released'
+                          WHEN NOT {EXEMPT_OR_FREE} THEN 'failed' ELSE 'queued' END,
+            error_code = CASE WHEN a.kind <> 'campaign' AND NOT {EXEMPT_OR_FREE}
+                              THEN 'recipient_opted_out' END,
+            send_after = :send_after, updated_at = :now
+        FROM freed a WHERE t.id = a.activity_id
+    )
+    SELECT id, membership_id FROM freed
+""")
+
+# Sent, failed and delivered are ranks: the same message never moves down (R13). An answer is a
+# fact and is written whatever the row's state; the rest only on the state that its writer saw (R6).
+RECORD = text("""
+    WITH answer AS (
+        SELECT * FROM unnest(
+            CAST(:ids AS uuid[]), CAST(:statuses AS text[]), CAST(:seen AS text[]),
+            CAST(:message_ids AS text[]), CAST(:matched AS boolean[]),
+            CAST(:accepted AS timestamptz[]), CAST(:reported AS timestamptz[]),
+            CAST(:no_ids AS boolean[]), CAST(:codes AS text[]), CAST(:details AS text[]),
+            CAST(:shown AS text[])
+        ) AS x (id, status, seen, message_id, is_matched, accepted_at, reported_at, has_no_id,
+                code, detail, shown)
+    ), changed AS (
+        UPDATE send_attempt a
+        SET status = CASE
+                WHEN a.provider_message_id = x.message_id
+                     AND (a.status = 'delivered' OR (a.status = 'failed' AND x.status = 'sent'))
+                THEN a.status ELSE x.status END,
+            error_code = CASE
+                WHEN a.provider_message_id = x.message_id AND a.status = 'failed'
+                     AND x.status = 'sent' THEN a.error_code ELSE x.code END,
+            accepted_at = CASE WHEN a.provider_message_id = x.message_id
+                THEN coalesce(x.accepted_at, a.accepted_at) ELSE x.accepted_at END,
+            provider_message_id = x.message_id, is_matched = x.is_matched, answered_at = :now,
+            reported_at = coalesce(x.reported_at, a.reported_at),
+            has_no_id = a.has_no_id OR x.has_no_id, error_detail = x.detail,
+            token = NULL, lease_until = NULL, updated_at = :now
+        FROM answer x
+        WHERE a.id = x.id AND (x.seen IS NULL OR a.status = x.seen)
+        RETURNING a.id, a.kind, a.membership_id, a.activity_id, a.status, a.accepted_at,
+                  a.provider_message_id, a.error_code,
+                  CASE WHEN a.status = x.status THEN x.shown END AS shown
+    ), told AS (
+        UPDATE activity t
+        SET openphone_id = c.provider_message_id, error_code = c.error_code,
+            status = coalesce(c.shown, CASE c.status
+                WHEN 'refused' THEN 'failed'
+                WHEN 'released' THEN CASE WHEN c.kind = 'campaign' THEN 'released' ELSE 'queued' END
+                WHEN 'not_found' THEN 'failed' WHEN 'parked' THEN 'unknown'
+                ELSE c.status END),
+            rank = CASE c.status WHEN 'unknown' THEN 2 WHEN 'parked' THEN 2 WHEN 'sent' THEN 3
+                WHEN 'refused' THEN 4 WHEN 'failed' THEN 4 WHEN 'delivered' THEN 5 ELSE 1 END,
+            occurred_at = coalesce(c.accepted_at, t.occurred_at),
+            send_after = CASE WHEN c.status = 'released' THEN CAST(:send_after AS timestamptz) END,
+            updated_at = :now
+        FROM changed c WHERE t.id = c.activity_id
+    ), newer AS (
+        UPDATE send_attempt n
+        SET status = 'released', token = NULL, lease_until = NULL, updated_at = :now
+        FROM changed c
+        WHERE n.membership_id = c.membership_id AND n.id <> c.id AND n.called_at IS NULL
+          AND n.status = 'claimed' AND c.status IN ('sent', 'failed', 'delivered')
+        RETURNING n.activity_id
+    ), hidden AS (
+        UPDATE activity t SET status = 'released', updated_at = :now
+        FROM newer n WHERE t.id = n.activity_id
+    )
+    SELECT id, membership_id, status FROM changed
+""")
+
+# What a webhook or a list told about these messages before their answers were recorded.
+TAKE_STRAYS = text("""
+    DELETE FROM activity t
+    USING unnest(CAST(:message_ids AS text[]), CAST(:attempt_ids AS uuid[])) AS x (id, attempt_id)
+    WHERE t.openphone_id = x.id AND t.origin = 'provider'
+    RETURNING t.openphone_id, t.status, t.rank, t.error_code, t.updated_at
+""")
+
+UNBIND = text("""
+    WITH freed AS (
+        UPDATE send_attempt a
+        SET status = 'unknown', provider_message_id = NULL, is_matched = false,
+            accepted_at = NULL, reported_at = NULL, updated_at = :now
+        FROM unnest(CAST(:message_ids AS text[]), CAST(:attempt_ids AS uuid[]))
+            AS x (id, attempt_id)
+        WHERE a.provider_message_id = x.id AND a.id <> x.attempt_id AND a.is_matched
+        RETURNING a.id, a.membership_id, a.activity_id
+    ), told AS (
+        UPDATE activity t SET openphone_id = NULL, status = 'unknown', rank = 2, updated_at = :now
+        FROM freed f WHERE t.id = f.activity_id
+    )
+    SELECT id, membership_id FROM freed
+""")
+
+LOCK_MEMBERSHIPS = text("""
+    SELECT m.id FROM campaign_membership m WHERE m.id = ANY(CAST(:ids AS uuid[]))
+    ORDER BY m.id FOR NO KEY UPDATE
+""")
+
+# The first that fits: delivered, failed, sent; claimed or calling; unknown or parked; refused;
+# else the world decides. A skipped or cancelled row stays so unless an attempt says otherwise.
+DERIVE = text(f"""
+    UPDATE campaign_membership m
+    SET status = d.status, attempts = d.tries, error_code = d.error_code,
+        skip_reason = CASE WHEN d.status = 'skipped' THEN coalesce(m.skip_reason, 'opted_out')
+                           WHEN d.status = 'cancelled' THEN m.skip_reason END,
+        provider_message_id = d.provider_message_id, sent_at = d.accepted_at,
+        delivered_at = CASE WHEN d.status = 'delivered' THEN d.reported_at END,
+        due_at = coalesce(CAST(:due_at AS timestamptz), m.due_at), updated_at = :now
+    FROM (
+        SELECT m.id, t.tries, b.provider_message_id, b.accepted_at, b.reported_at,
+               CASE WHEN b.status IN ('failed', 'refused') THEN coalesce(b.error_code, 'failed')
+                    WHEN b.status IS NULL AND t.tries >= c.max_attempts THEN 'gave_up'
+               END AS error_code,
+               CASE
+                   WHEN b.status IN ('delivered', 'failed', 'sent') THEN b.status
+                   WHEN b.status IN ('claimed', 'calling') THEN 'sending'
+                   WHEN b.status IN ('unknown', 'parked') THEN 'unknown'
+                   WHEN b.status = 'refused' THEN 'failed'
+                   WHEN m.status IN ('skipped', 'cancelled') THEN m.status
+                   WHEN c.status = 'cancelled' THEN 'cancelled'
+                   WHEN {FLAGGED.format(phone="m.phone", flags="'opted_out', 'do_not_contact'")}
+                       THEN 'skipped'
+                   WHEN {FLAGGED.format(phone="m.phone", flags="'opt_out_hold'")} THEN 'held'
+                   WHEN t.tries >= c.max_attempts THEN 'failed'
+                   WHEN m.status = 'review' THEN 'review'
+                   ELSE 'pending'
+               END AS status
+        FROM campaign_membership m
+        JOIN campaign c ON c.id = m.campaign_id
+        LEFT JOIN LATERAL (
+            SELECT a.status, a.error_code, a.provider_message_id, a.accepted_at, a.reported_at
+            FROM send_attempt a
+            WHERE a.membership_id = m.id AND a.status NOT IN ('released', 'not_found')
+            ORDER BY CASE a.status WHEN 'delivered' THEN 1 WHEN 'failed' THEN 2 WHEN 'sent' THEN 3
+                WHEN 'claimed' THEN 4 WHEN 'calling' THEN 4 WHEN 'unknown' THEN 5
+                WHEN 'parked' THEN 5 ELSE 6 END, a.created_at DESC
+            LIMIT 1
+        ) b ON true
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS tries FROM send_attempt a
+            WHERE a.membership_id = m.id AND a.called_at IS NOT NULL AND a.status <> 'released'
+        ) t
+        WHERE m.id = ANY(CAST(:ids AS uuid[]))
+    ) d
+    WHERE m.id = d.id
+""")
+
+SKIP = text("""
+    UPDATE campaign_membership m SET status = 'skipped', skip_reason = :reason, updated_at = :now
+    WHERE m.id = ANY(CAST(:ids AS uuid[])) AND m.status = 'pending'
+""")
+
+BLOCK_LINE = text("""
+    UPDATE line SET status = 'blocked', blocked_reason = :reason, blocked_at = :now,
+           updated_at = :now
+    WHERE id = :line_id AND status = 'active' RETURNING id
+""")
+BLOCK_CAMPAIGN = text("""
+    UPDATE campaign SET status = 'blocked', blocked_reason = :reason, updated_at = :now
+    WHERE id = :campaign_id AND status = 'running' RETURNING id
+""")
