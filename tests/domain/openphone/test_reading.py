@@ -1,0 +1,203 @@
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from tests.domain.openphone.samples import check_query
+
+from crm_api.domain.openphone.client import OpenPhoneClient
+from crm_api.domain.openphone.errors import (
+    OpenPhoneBusyError,
+    OpenPhoneListError,
+    OpenPhoneRefusedError,
+    UnreadableEventError,
+)
+from crm_api.domain.openphone.reading import MAX_PAGES
+
+PERSON = "+16175550123"
+AFTER = datetime(2026, 11, 25, 15, 0, tzinfo=UTC)
+
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+class Provider:
+    """Answers from a list, one after the other; keeps the requests and the waits."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.requests: list[httpx.Request] = []
+        self.waits: list[float] = []
+        self._answers = list(answers)
+
+    def client(self) -> OpenPhoneClient:
+        return OpenPhoneClient(
+            base_url="https://api.quo.com",
+            api_key="bare",
+            transport=httpx.MockTransport(self._answer),
+            sleep=self._sleep,
+        )
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return httpx.Response(answer.status_code, content=answer.content, headers=answer.headers)
+
+    async def _sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+
+def _page(*ids: str, following: str | None, **more: Any) -> httpx.Response:
+    listed = [
+        {"id": one, "direction": "outgoing", "createdAt": "2026-11-25T15:00:00Z"} for one in ids
+    ]
+    body = {"data": listed, "totalItems": 1, "nextPageToken": following, "nextCursor": following}
+    return httpx.Response(200, json=body | more)
+
+
+async def _list(provider: Provider) -> list[str]:
+    client = provider.client()
+    found = client.list_messages(
+        phone_number_id="PN1", participant=PERSON, created_after=AFTER, created_before=AFTER
+    )
+    return [message.provider_message_id async for message in found]
+
+
+async def test_list_goes_on_until_the_token_is_null() -> None:
+    provider = Provider(
+        _page("AC1", "AC2", following="t1"), _page(following="t2"), _page("AC3", following=None)
+    )
+
+    assert await _list(provider) == ["AC1", "AC2", "AC3"]
+    assert [request.url.params.get("pageToken") for request in provider.requests] == [
+        None,
+        "t1",
+        "t2",
+    ]
+
+
+async def test_list_query_follows_the_description() -> None:
+    provider = Provider(_page(following=None))
+
+    await _list(provider)
+
+    (request,) = provider.requests
+    params = request.url.params
+    query: dict[str, Any] = dict(params) | {
+        "participants": params.get_list("participants"),
+        "maxResults": int(params["maxResults"]),
+    }
+    check_query("GET /v1/messages", query)
+    assert "participants=%2B16175550123" in str(request.url)
+    assert params["createdAfter"] == "2026-11-25T15:00:00.000Z"
+
+
+async def test_repeated_token_is_no_end() -> None:
+    provider = Provider(_page("AC1", following="t1"))
+
+    with pytest.raises(OpenPhoneListError, match="same page token"):
+        await _list(provider)
+
+    assert len(provider.requests) == 2
+
+
+async def test_list_without_end_is_given_up() -> None:
+    provider = Provider(*(_page(following=f"t{number}") for number in range(MAX_PAGES + 1)))
+
+    with pytest.raises(OpenPhoneListError, match="more than 1000 pages"):
+        await _list(provider)
+
+
+async def test_page_without_data_is_no_end() -> None:
+    provider = Provider(httpx.Response(200, json={"nextPageToken": None}))
+
+    with pytest.raises(OpenPhoneListError, match="no data"):
+        await _list(provider)
+
+
+async def test_workspace_list_names_its_version_and_filters() -> None:
+    provider = Provider(_page("AC1", following="c1"), _page("AC2", following=None))
+
+    found = provider.client().list_workspace_messages(
+        phone_number_id="PN1", to=PERSON, direction="outgoing", created_after=AFTER
+    )
+
+    assert [message.provider_message_id async for message in found] == ["AC1", "AC2"]
+    first, second = provider.requests
+    assert first.url.path == "/messages"
+    assert first.headers["quo-api-version"] == "2026-03-30"
+    assert dict(first.url.params) == {
+        "phoneNumberId": "PN1",
+        "to": PERSON,
+        "direction": "outgoing",
+        "createdAt[gt]": "2026-11-25T15:00:00.000Z",
+        "limit": "50",
+    }
+    assert second.url.params["after"] == "c1"
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        httpx.Response(429, json={"message": "slow down"}),
+        httpx.Response(500, text="oops"),
+        httpx.Response(200, text="no json"),
+        httpx.ReadTimeout("late"),
+        httpx.ConnectError("refused"),
+        ConnectionResetError("reset"),
+    ],
+    ids=["429", "500", "no json", "timeout", "refused", "reset"],
+)
+async def test_read_is_tried_again(failure: httpx.Response | Exception) -> None:
+    provider = Provider(failure, failure, _page("AC1", following=None))
+
+    assert await _list(provider) == ["AC1"]
+    assert len(provider.waits) == 2
+
+
+async def test_read_gives_up_after_three_tries() -> None:
+    provider = Provider(httpx.Response(429, json={}, headers={"retry-after": "3"}))
+
+    with pytest.raises(OpenPhoneBusyError) as caught:
+        await provider.client().list_phone_numbers()
+
+    assert len(provider.requests) == 3
+    assert provider.waits == [3.0, 3.0]
+    assert caught.value.retry_after_seconds == 3.0
+
+
+async def test_read_does_not_wait_for_ever() -> None:
+    provider = Provider(httpx.Response(429, json={}, headers={"retry-after": "3600"}))
+
+    with pytest.raises(OpenPhoneBusyError):
+        await provider.client().list_webhooks()
+
+    assert (len(provider.requests), provider.waits) == (1, [])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"message": "Not found", "code": "0200404", "status": 404},
+        {"error": {"message": "Not found", "code": "0200404"}},
+    ],
+    ids=["flat", "nested"],
+)
+async def test_refused_read_is_not_tried_again(body: dict[str, Any]) -> None:
+    provider = Provider(httpx.Response(404, json=body))
+
+    with pytest.raises(OpenPhoneRefusedError) as caught:
+        await provider.client().get_message("AC/../1")
+
+    assert (caught.value.status, caught.value.provider_code) == (404, "0200404")
+    assert "Not found" in caught.value.detail
+    assert len(provider.requests) == 1
+    assert provider.requests[0].url.raw_path == b"/v1/messages/AC%2F..%2F1"
+
+
+async def test_unreadable_item_is_an_error_not_a_gap() -> None:
+    provider = Provider(_page(following=None, data=[{"id": "AC1"}]))
+
+    with pytest.raises(UnreadableEventError):
+        await _list(provider)
