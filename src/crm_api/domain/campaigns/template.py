@@ -7,16 +7,15 @@ without bound are not available. See ``docs`` of the library for the language it
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
-from liquid import BoundTemplate, Environment, Undefined
-from liquid.exceptions import FilterArgumentError, LiquidError
-from liquid.filter import with_environment
+from liquid import BoundTemplate
+from liquid.exceptions import LiquidError
 from liquid.static_analysis import TemplateAnalysis, Variable
 
+from crm_api.domain.campaigns.dialect import ENVIRONMENT, FAULTS
 from crm_api.domain.campaigns.errors import MissingValueError, TextFailedError
 from crm_api.domain.errors import FieldProblem
 
@@ -38,107 +37,9 @@ CONTACT_FIELDS = frozenset(
 ATTRIBUTES = "attributes"
 OWN_FIELDS = {"line": frozenset({"name", "number"}), "business": frozenset({"name", "contact"})}
 
-_FILTERS = (
-    "default",
-    "upcase",
-    "downcase",
-    "capitalize",
-    "strip",
-    "lstrip",
-    "rstrip",
-    "strip_newlines",
-    "squish",
-    "truncate",
-    "truncatewords",
-    "replace",
-    "replace_first",
-    "remove",
-    "remove_first",
-    "append",
-    "prepend",
-    "split",
-    "first",
-    "last",
-    "slice",
-    "size",
-    "plus",
-    "minus",
-    "times",
-    "divided_by",
-    "modulo",
-    "round",
-    "ceil",
-    "floor",
-    "abs",
-    "at_least",
-    "at_most",
-    "date",
-)
-_REMOVED_TAGS = ("include", "render", "tablerow")
-_OUTPUT_LIMIT = 16_000
-"""Bytes; far above what can be sent, low enough that a runaway text costs nothing."""
 _UNSENDABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufff9-\uffff]")
 _SAMPLES = ("7", "Ada")
 """Stand-ins for every value when a text is tried at save: some filters want a number."""
-_FAULTS = (LiquidError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
-"""What the library raises when a filter meets a value that it cannot take."""
-
-
-class _Missing(Undefined):
-    """A value that the contact lacks: false in a condition, replaced by ``default``.
-
-    Writing it out is refused, so that nobody gets "Hi , …".
-    """
-
-    force_liquid_default = True
-
-    def __str__(self) -> str:
-        """Refuse to be written.
-
-        Raises:
-            MissingValueError: Always; names the value.
-        """
-        hint = (self.hint or self.name).removesuffix(" is undefined").strip("'")
-        raise MissingValueError(f"The contact has no value for {hint}.", variable=hint)
-
-
-class _TextEnvironment(Environment):
-    loop_iteration_limit = 1_000
-    output_stream_limit = _OUTPUT_LIMIT
-    local_namespace_limit = 100_000
-
-    def setup_tags_and_filters(self, *, extra: bool = False) -> None:
-        """Register the tags and filters that a text may use."""
-        super().setup_tags_and_filters(extra=extra)
-        for tag in _REMOVED_TAGS:
-            del self.tags[tag]
-        self.filters = {name: self.filters[name] for name in _FILTERS}
-        self.filters["date"] = _known_date(self.filters["date"])
-        self.filters["replace"] = _bounded_replace(self.filters["replace"])
-
-
-def _known_date(original: Callable[..., Any]) -> Callable[..., Any]:
-    def date(value: object, *arguments: object, **options: object) -> object:
-        if isinstance(value, Undefined):
-            str(value)
-        if value in ("now", "today"):
-            raise FilterArgumentError("a text cannot read the clock", token=None)
-        return original(value, *arguments, **options)
-
-    return with_environment(date)
-
-
-def _bounded_replace(original: Callable[..., Any]) -> Callable[..., Any]:
-    def replace(value: object, search: object = "", new: object = "") -> object:
-        text, grown = str(value), str(new)
-        if len(text) + text.count(str(search)) * len(grown) > _OUTPUT_LIMIT:
-            raise FilterArgumentError("the result would be too long", token=None)
-        return original(text, str(search), grown)
-
-    return replace
-
-
-_ENVIRONMENT = _TextEnvironment(undefined=_Missing)
 
 
 @dataclass(frozen=True)
@@ -159,7 +60,7 @@ def compile_text(body: str) -> Compiled:
     if "{{" not in body and "{%" not in body:
         return Compiled(sendable(body), None)
     try:
-        return Compiled(body, _ENVIRONMENT.from_string(sendable(body)))
+        return Compiled(body, ENVIRONMENT.from_string(sendable(body)))
     except LiquidError as error:
         raise TextFailedError(f"The text is not valid: {error.message}.") from error
 
@@ -180,7 +81,7 @@ def render(compiled: Compiled, context: Mapping[str, object]) -> str:
         return compiled.body
     try:
         text = compiled.template.render(_present(context))
-    except _FAULTS as error:
+    except FAULTS as error:
         raise TextFailedError(f"The text cannot be made: {_reason(error)}.") from error
     text = sendable(text)
     if not text.strip():
@@ -242,7 +143,7 @@ def check(body: str, *, pointer: str) -> list[FieldProblem]:
     if "{{" not in body and "{%" not in body:
         return []
     try:
-        template = _ENVIRONMENT.from_string(body)
+        template = ENVIRONMENT.from_string(body)
     except LiquidError as error:
         return [_syntax_problem(error, body, pointer)]
     analysis = template.analyze(include_partials=False)
@@ -276,7 +177,7 @@ def _unknown_filters(analysis: TemplateAnalysis, body: str) -> list[FieldProblem
             detail=f"{_place(body, spans[0].index)}: unknown filter {name}.",
         )
         for name, spans in analysis.filters.items()
-        if name not in _ENVIRONMENT.filters
+        if name not in ENVIRONMENT.filters
     ]
 
 
@@ -302,7 +203,7 @@ def _trial(
         context[ATTRIBUTES] = {str(variable.segments[1]): sample for variable in attributes}
         try:
             template.render(context)
-        except _FAULTS as error:
+        except FAULTS as error:
             faults.append(error)
         except MissingValueError:
             return []

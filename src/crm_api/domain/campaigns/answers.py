@@ -1,0 +1,193 @@
+"""What the API answers about campaigns."""
+
+from decimal import Decimal
+from typing import Any
+
+from crm_api.domain.campaigns.models import (
+    Campaign,
+    CampaignMembership,
+    CampaignStatus,
+    CampaignVariant,
+    MembershipStatus,
+    PacingMode,
+    PreviouslyContacted,
+)
+from crm_api.domain.campaigns.schemas import ClockTime
+from crm_api.domain.schemas import Id, Instant, ReadModel
+
+
+class VariantRead(ReadModel):
+    """One wording and its share in percent."""
+
+    name: str
+    body: str
+    weight: int
+
+
+class WindowRead(ReadModel):
+    """The hours of the day."""
+
+    start: ClockTime
+    end: ClockTime
+
+
+class ScheduleRead(ReadModel):
+    """When it may send; ``timezone`` is the line's when none was set."""
+
+    start_at: Instant | None
+    end_at: Instant | None
+    days: list[str]
+    window: WindowRead
+    timezone: str
+
+
+class PacingRead(ReadModel):
+    """How the texts of a day are spread."""
+
+    daily_limit: int
+    mode: PacingMode
+    batch_size: int | None
+    batch_interval_minutes: int | None
+
+
+class RulesRead(ReadModel):
+    """What is left out, repeated, or added."""
+
+    previously_contacted: PreviouslyContacted
+    min_days_between: int | None
+    opt_out_footer: str | None
+    max_attempts: int
+
+
+class CampaignRead(ReadModel):
+    """A campaign."""
+
+    id: Id
+    name: str
+    line_id: Id
+    status: CampaignStatus
+    audience: dict[str, Any]
+    variants: list[VariantRead]
+    schedule: ScheduleRead
+    pacing: PacingRead
+    rules: RulesRead
+    follow_ups: list[Any]
+    paused_reason: str | None
+    blocked_reason: str | None
+    recipients_total: int | None
+    started_at: Instant | None
+    finished_at: Instant | None
+    created_at: Instant
+    updated_at: Instant
+
+    @classmethod
+    def of(
+        cls, campaign: Campaign, variants: list[CampaignVariant], *, line_timezone: str
+    ) -> "CampaignRead":
+        """Shape a campaign; its columns group into schedule, pacing and rules."""
+        return cls.model_validate(
+            {
+                **{name: getattr(campaign, name) for name in _FLAT_FIELDS},
+                "variants": variants,
+                "schedule": {
+                    "start_at": campaign.start_at,
+                    "end_at": campaign.end_at,
+                    "days": campaign.days,
+                    "window": WindowRead.model_construct(
+                        start=campaign.window_start, end=campaign.window_end
+                    ),
+                    "timezone": campaign.timezone or line_timezone,
+                },
+                "pacing": {
+                    "daily_limit": campaign.daily_limit,
+                    "mode": campaign.pacing_mode,
+                    "batch_size": campaign.batch_size,
+                    "batch_interval_minutes": campaign.batch_interval_minutes,
+                },
+                "rules": RulesRead.model_validate(campaign),
+            }
+        )
+
+
+_FLAT_FIELDS = tuple(
+    name
+    for name in CampaignRead.model_fields
+    if name not in {"variants", "schedule", "pacing", "rules"}
+)
+
+
+class RecipientRead(ReadModel):
+    """One person of the campaign and where their text stands."""
+
+    id: Id
+    contact_id: Id
+    phone: str
+    status: MembershipStatus
+    variant: str
+    attempts: int
+    skip_reason: str | None
+    error_code: str | None
+    provider_message_id: str | None
+    sent_at: Instant | None
+    delivered_at: Instant | None
+    replied_at: Instant | None
+
+    @classmethod
+    def of(cls, member: CampaignMembership, variant_names: list[str]) -> "RecipientRead":
+        """Shape a recipient; ``variant_names`` are in the order of the positions."""
+        fields = {name: getattr(member, name) for name in cls.model_fields if name != "variant"}
+        return cls.model_validate({**fields, "variant": variant_names[member.variant]})
+
+
+class StatusCounts(ReadModel):
+    """Recipients by status; together they are all of them."""
+
+    pending: int = 0
+    review: int = 0
+    held: int = 0
+    sending: int = 0
+    unknown: int = 0
+    sent: int = 0
+    delivered: int = 0
+    failed: int = 0
+    skipped: int = 0
+    cancelled: int = 0
+
+
+class VariantStats(ReadModel):
+    """How one wording does; ``sent`` includes what was delivered."""
+
+    name: str
+    recipients: int
+    sent: int
+    delivered: int
+    replied: int
+    opted_out: int
+    response_rate: str | None
+
+
+class CampaignStats(ReadModel):
+    """Where a campaign stands.
+
+    ``by_status.sent`` counts those not yet reported as delivered; ``response_rate`` is replies
+    over all that was sent, delivered or not, with four decimals, null before the first.
+    """
+
+    recipients_total: int
+    by_status: StatusCounts
+    parked: int
+    replied: int
+    opted_out: int
+    response_rate: str | None
+    variants: list[VariantStats]
+    ab_test: None = None
+    sent_today: int
+    remaining_today: int
+    estimated_finish_at: Instant | None
+
+
+def rate(part: int, whole: int) -> str | None:
+    """Write a share with four decimals; None when there is no whole."""
+    if whole <= 0:
+        return None
+    return str((Decimal(part) / Decimal(whole)).quantize(Decimal("0.0001")))

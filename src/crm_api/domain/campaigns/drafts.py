@@ -1,0 +1,137 @@
+"""Drafts: written, changed, removed; everything is checked before it is stored."""
+
+from datetime import datetime
+from uuid import UUID
+
+from crm_api.db import UnitOfWork
+from crm_api.domain.campaigns import content, queries, state
+from crm_api.domain.campaigns.content import Columns
+from crm_api.domain.campaigns.errors import CampaignNotEditableError, CampaignNotFoundError
+from crm_api.domain.campaigns.models import Campaign
+from crm_api.domain.campaigns.schemas import Audience, CampaignCreate, CampaignUpdate, Variant
+from crm_api.domain.errors import FieldProblem
+from crm_api.ids import new_id
+
+
+async def create(uow: UnitOfWork, body: CampaignCreate, *, now: datetime) -> Campaign:
+    """Store a draft.
+
+    Raises:
+        InvalidCampaignError: The content has faults, each named by its pointer.
+    """
+    columns = content.columns_of(body, only_given=False)
+    await _check(uow, columns, body.variants, audience=body.audience)
+    campaign = await queries.insert_campaign(
+        uow.session,
+        values={**columns, "id": new_id(), "created_at": now, "updated_at": now},
+    )
+    await _store_variants(uow, campaign.id, body.variants)
+    return campaign
+
+
+async def update(
+    uow: UnitOfWork, *, campaign_id: UUID, body: CampaignUpdate, now: datetime
+) -> Campaign:
+    """Change a draft; what the request leaves out stays.
+
+    Raises:
+        CampaignNotFoundError: There is no such campaign.
+        CampaignNotEditableError: It is no draft any more.
+        InvalidCampaignError: What would result has faults.
+    """
+    campaign = await queries.lock_campaign(uow.session, campaign_id=campaign_id)
+    if campaign is None:
+        raise CampaignNotFoundError(campaign_id)
+    _require_draft(campaign)
+    given = content.columns_of(body, only_given=True)
+    present = await queries.list_variants(uow.session, campaign_ids=[campaign_id])
+    variants = body.variants or [
+        Variant.model_validate(row, from_attributes=True) for row in present
+    ]
+    columns = {**content.present_columns(campaign), **given}
+    await _check(uow, columns, variants, audience=body.audience)
+    changed = await queries.change_draft(
+        uow.session, campaign_id=campaign_id, values={**given, "updated_at": now}
+    )
+    if changed is None:  # pragma: no cover - the row is locked above
+        raise CampaignNotFoundError(campaign_id)
+    if body.variants is not None:
+        await _store_variants(uow, campaign_id, body.variants)
+    return changed
+
+
+async def remove(uow: UnitOfWork, *, campaign_id: UUID) -> None:
+    """Remove a draft; a campaign that was started is the record of what was sent.
+
+    Raises:
+        CampaignNotFoundError: There is no such campaign.
+        CampaignNotEditableError: It is no draft any more.
+    """
+    if await queries.delete_draft(uow.session, campaign_id=campaign_id):
+        return
+    campaign = await queries.find_campaign(uow.session, campaign_id=campaign_id)
+    if campaign is None:
+        raise CampaignNotFoundError(campaign_id)
+    _require_draft(campaign)
+
+
+def _require_draft(campaign: Campaign) -> None:
+    if not state.is_editable(campaign.status):
+        raise CampaignNotEditableError(
+            f"The campaign is {campaign.status}; only a draft can be changed or removed."
+        )
+
+
+async def _store_variants(uow: UnitOfWork, campaign_id: UUID, variants: list[Variant]) -> None:
+    values = [
+        {
+            "id": new_id(),
+            "campaign_id": campaign_id,
+            "position": position,
+            **variant.model_dump(),
+        }
+        for position, variant in enumerate(variants)
+    ]
+    await queries.replace_variants(uow.session, campaign_id=campaign_id, values=values)
+
+
+async def _check(
+    uow: UnitOfWork, columns: Columns, variants: list[Variant], *, audience: Audience | None
+) -> None:
+    problems = content.faults(columns, variants)
+    if not await queries.line_exists(uow.session, line_id=columns["line_id"]):
+        problems.append(
+            FieldProblem(pointer="/line_id", code="unknown_line", detail="There is no such line.")
+        )
+    if audience is not None:
+        problems += await _unknown_people(uow, audience)
+    content.refuse(problems)
+
+
+async def _unknown_people(uow: UnitOfWork, audience: Audience) -> list[FieldProblem]:
+    problems: list[FieldProblem] = []
+    for source, pointer in ((audience, "/audience"), (audience.exclude, "/audience/exclude")):
+        if source is None:
+            continue
+        if source.list_id is not None and not await queries.list_exists(
+            uow.session, list_id=source.list_id
+        ):
+            problems.append(
+                FieldProblem(
+                    pointer=f"{pointer}/list_id",
+                    code="unknown_list",
+                    detail="There is no such list.",
+                )
+            )
+        ids = source.contact_ids or []
+        known = await queries.find_known_contacts(uow.session, contact_ids=ids) if ids else set()
+        problems += [
+            FieldProblem(
+                pointer=f"{pointer}/contact_ids/{position}",
+                code="unknown_contact",
+                detail="There is no such contact.",
+            )
+            for position, contact_id in enumerate(ids)
+            if contact_id not in known
+        ]
+    return problems

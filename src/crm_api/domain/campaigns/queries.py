@@ -1,0 +1,290 @@
+"""All SQL of campaigns; the large statements are in ``statements.py``."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    Row,
+    Uuid,
+    any_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    null,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.campaigns import statements
+from crm_api.domain.campaigns.models import (
+    Campaign,
+    CampaignMembership,
+    CampaignStatus,
+    CampaignVariant,
+)
+from crm_api.domain.contacts.models import Contact
+from crm_api.domain.lines.models import Line
+from crm_api.domain.lists.models import ContactList
+
+
+async def insert_campaign(session: AsyncSession, *, values: dict[str, Any]) -> Campaign:
+    """Store a draft."""
+    statement = insert(Campaign).values(values).returning(Campaign)
+    return (await session.scalars(statement)).one()
+
+
+async def replace_variants(
+    session: AsyncSession, *, campaign_id: UUID, values: list[dict[str, Any]]
+) -> None:
+    """Put these variants in the place of those a campaign has."""
+    await session.execute(delete(CampaignVariant).where(CampaignVariant.campaign_id == campaign_id))
+    await session.execute(insert(CampaignVariant).values(values))
+
+
+async def find_campaign(session: AsyncSession, *, campaign_id: UUID) -> Campaign | None:
+    """Fetch a campaign, as the database has it now."""
+    statement = select(Campaign).where(Campaign.id == campaign_id)
+    return await session.scalar(statement, execution_options={"populate_existing": True})
+
+
+async def lock_campaign(session: AsyncSession, *, campaign_id: UUID) -> Campaign | None:
+    """Fetch a campaign and hold its row until the end of the transaction."""
+    statement = select(Campaign).where(Campaign.id == campaign_id).with_for_update(key_share=True)
+    return await session.scalar(statement, execution_options={"populate_existing": True})
+
+
+async def list_campaigns(
+    session: AsyncSession,
+    *,
+    status: CampaignStatus | None,
+    after: tuple[datetime, UUID] | None,
+    limit: int,
+) -> Sequence[Campaign]:
+    """Fetch campaigns, newest first."""
+    statement = select(Campaign)
+    if status is not None:
+        statement = statement.where(Campaign.status == status)
+    if after is not None:
+        statement = statement.where(tuple_(Campaign.created_at, Campaign.id) < after)
+    statement = statement.order_by(Campaign.created_at.desc(), Campaign.id.desc()).limit(limit)
+    return (await session.scalars(statement)).all()
+
+
+async def list_variants(
+    session: AsyncSession, *, campaign_ids: Iterable[UUID]
+) -> Sequence[CampaignVariant]:
+    """Fetch the variants of campaigns in their order."""
+    statement = (
+        select(CampaignVariant)
+        .where(CampaignVariant.campaign_id.in_(list(campaign_ids)))
+        .order_by(CampaignVariant.campaign_id, CampaignVariant.position)
+    )
+    return (await session.scalars(statement)).all()
+
+
+async def list_lines(session: AsyncSession, *, line_ids: Iterable[UUID]) -> Sequence[Line]:
+    """Fetch lines by id."""
+    return (await session.scalars(select(Line).where(Line.id.in_(set(line_ids))))).all()
+
+
+async def line_exists(session: AsyncSession, *, line_id: UUID) -> bool:
+    """Tell whether there is such a line."""
+    return bool(await session.scalar(select(exists().where(Line.id == line_id))))
+
+
+async def list_exists(session: AsyncSession, *, list_id: UUID) -> bool:
+    """Tell whether there is such a list."""
+    return bool(await session.scalar(select(exists().where(ContactList.id == list_id))))
+
+
+async def find_known_contacts(session: AsyncSession, *, contact_ids: list[UUID]) -> set[UUID]:
+    """Return those of the ids that are contacts and not deleted."""
+    statement = select(Contact.id).where(
+        Contact.id == any_(bindparam("ids", contact_ids, ARRAY(Uuid()))),
+        Contact.deleted_at.is_(None),
+    )
+    return set((await session.scalars(statement)).all())
+
+
+async def change_draft(
+    session: AsyncSession, *, campaign_id: UUID, values: dict[str, Any]
+) -> Campaign | None:
+    """Change the content of a draft; None when it is none."""
+    statement = (
+        update(Campaign)
+        .where(Campaign.id == campaign_id, Campaign.status == CampaignStatus.DRAFT)
+        .values(values)
+        .returning(Campaign)
+    )
+    return await session.scalar(statement, execution_options={"populate_existing": True})
+
+
+async def delete_draft(session: AsyncSession, *, campaign_id: UUID) -> bool:
+    """Remove a draft; False when it is none."""
+    statement = (
+        delete(Campaign)
+        .where(Campaign.id == campaign_id, Campaign.status == CampaignStatus.DRAFT)
+        .returning(Campaign.id)
+    )
+    return await session.scalar(statement) is not None
+
+
+async def move(
+    session: AsyncSession,
+    *,
+    campaign_id: UUID,
+    sources: Iterable[CampaignStatus],
+    values: dict[str, Any],
+) -> Campaign | None:
+    """Change the status of a campaign that is in one of these; of two at once one gets None."""
+    statement = (
+        update(Campaign)
+        .where(Campaign.id == campaign_id, Campaign.status.in_(list(sources)))
+        .values(values)
+        .returning(Campaign)
+    )
+    return await session.scalar(statement, execution_options={"populate_existing": True})
+
+
+def resumed_status(now: datetime) -> Any:  # noqa: ANN401 - an SQL expression
+    """Return the status of a resumed campaign: back in line when its start is still ahead."""
+    waits = or_(Campaign.recipients_total.is_(None), Campaign.start_at > now)
+    return case((waits, CampaignStatus.SCHEDULED), else_=CampaignStatus.RUNNING)
+
+
+def audience_values(audience: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored audience as bind values of the audience statements."""
+    excluded = audience.get("exclude") or {}
+    return {
+        "list_id": _uuid(audience.get("list_id")),
+        "contact_ids": [UUID(value) for value in audience.get("contact_ids") or []],
+        "exclude_list_id": _uuid(excluded.get("list_id")),
+        "exclude_contact_ids": [UUID(value) for value in excluded.get("contact_ids") or []],
+    }
+
+
+def _uuid(value: str | None) -> UUID | None:
+    return UUID(value) if value else None
+
+
+async def has_anyone_to_text(session: AsyncSession, *, campaign: Campaign, now: datetime) -> bool:
+    """Tell whether somebody in the audience may be texted."""
+    values = {
+        **audience_values(campaign.audience),
+        "previously_contacted": campaign.previously_contacted,
+        "now": now,
+    }
+    return bool(await session.scalar(statements.ANYONE_TO_TEXT, values))
+
+
+async def list_unwritten(session: AsyncSession) -> Sequence[UUID]:
+    """Return the scheduled campaigns whose audience is not yet written down, oldest first."""
+    statement = (
+        select(Campaign.id)
+        .where(Campaign.status == CampaignStatus.SCHEDULED, Campaign.recipients_total.is_(null()))
+        .order_by(Campaign.id)
+    )
+    return (await session.scalars(statement)).all()
+
+
+async def take_unwritten(session: AsyncSession, *, campaign_id: UUID) -> Campaign | None:
+    """Lock a campaign whose audience is to be written down; None when another worker has it."""
+    statement = (
+        select(Campaign)
+        .where(
+            Campaign.id == campaign_id,
+            Campaign.status == CampaignStatus.SCHEDULED,
+            Campaign.recipients_total.is_(null()),
+        )
+        .with_for_update(key_share=True, skip_locked=True)
+    )
+    return await session.scalar(statement, execution_options={"populate_existing": True})
+
+
+async def write_recipients(
+    session: AsyncSession, *, campaign: Campaign, weights: list[int], now: datetime
+) -> tuple[int, list[str]]:
+    """Write the audience down; the number of recipients and their distinct zone keys."""
+    thresholds = [sum(weights[: position + 1]) for position in range(len(weights) - 1)]
+    values = {
+        **audience_values(campaign.audience),
+        "campaign_id": campaign.id,
+        "previously_contacted": campaign.previously_contacted,
+        "thresholds": thresholds,
+        "now": now,
+    }
+    row = (await session.execute(statements.MATERIALISE, values)).one()
+    return row.total, sorted(row.zone_keys)
+
+
+async def begin_due(session: AsyncSession, *, now: datetime) -> list[UUID]:
+    """Let campaigns run whose start has come; their ids."""
+    return list((await session.scalars(statements.BEGIN_DUE, {"now": now})).all())
+
+
+async def end_overdue(session: AsyncSession, *, now: datetime) -> None:
+    """Cancel what still waits in running campaigns whose end has come."""
+    await session.execute(statements.END_OVERDUE, {"now": now})
+
+
+async def complete_finished(session: AsyncSession, *, now: datetime) -> list[UUID]:
+    """Complete running campaigns of which nobody waits any more; their ids."""
+    return list((await session.scalars(statements.COMPLETE_FINISHED, {"now": now})).all())
+
+
+async def count_recipients(
+    session: AsyncSession, *, campaign: Campaign, step: int
+) -> Sequence[Row[Any]]:
+    """Count by status and variant, answers by variant, and parked sends, in one statement."""
+    values = {"campaign_id": campaign.id, "line_id": campaign.line_id, "step": step}
+    return (await session.execute(statements.COUNT, values)).all()
+
+
+async def list_recipients(
+    session: AsyncSession,
+    *,
+    campaign_id: UUID,
+    step: int,
+    status: str | None,
+    variant: int | None,
+    after: UUID | None,
+    limit: int,
+) -> Sequence[CampaignMembership]:
+    """Fetch recipients in the order of their contact ids."""
+    membership = CampaignMembership
+    statement = select(membership).where(
+        membership.campaign_id == campaign_id, membership.step == step
+    )
+    if status is not None:
+        statement = statement.where(membership.status == status)
+    if variant is not None:
+        statement = statement.where(membership.variant == variant)
+    if after is not None:
+        statement = statement.where(membership.contact_id > after)
+    statement = statement.order_by(membership.contact_id).limit(limit)
+    return (await session.scalars(statement)).all()
+
+
+async def find_recipient(
+    session: AsyncSession, *, campaign_id: UUID, contact_id: UUID, step: int
+) -> CampaignMembership | None:
+    """Fetch one recipient, as the database has it now."""
+    statement = select(CampaignMembership).where(
+        CampaignMembership.campaign_id == campaign_id,
+        CampaignMembership.step == step,
+        CampaignMembership.contact_id == contact_id,
+    )
+    return await session.scalar(statement, execution_options={"populate_existing": True})
+
+
+async def refresh_statistics(session: AsyncSession) -> None:
+    """Tell the planner about the rows of a mass change."""
+    await session.execute(statements.ANALYZE)

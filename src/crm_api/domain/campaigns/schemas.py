@@ -1,0 +1,185 @@
+"""What a request about campaigns may say; the answers are in ``answers.py``.
+
+Requests leave out what they do not set; ``exclude_unset`` then tells a PATCH apart from a null.
+"""
+
+import re
+from datetime import time
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import (
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from crm_api.domain.campaigns.models import PacingMode, PreviouslyContacted
+from crm_api.domain.campaigns.schedule import DAYS, RECIPIENT
+from crm_api.domain.campaigns.template import MAX_TEXT
+from crm_api.domain.schemas import RequestModel
+from crm_api.domain.zones import is_time_zone
+
+MAX_CONTACT_IDS = 10_000
+DEFAULT_DAILY_LIMIT = 125
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+_CLOCK = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00")
+_MIDNIGHT = "24:00"
+
+
+def read_clock(value: object) -> object:
+    """Read ``HH:MM``; ``24:00`` is the end of the day."""
+    if not isinstance(value, str) or not _CLOCK.fullmatch(value.strip()):
+        raise PydanticCustomError("clock_time", 'Give a time of day as "HH:MM".')
+    return time.max if value.strip() == _MIDNIGHT else time.fromisoformat(value.strip())
+
+
+def write_clock(value: time) -> str:
+    """Write a time of day as ``HH:MM``."""
+    return _MIDNIGHT if value == time.max else value.strftime("%H:%M")
+
+
+def _known_zone(value: str) -> str:
+    if value != RECIPIENT and not is_time_zone(value):
+        raise PydanticCustomError(
+            "unknown_timezone", 'Give an IANA time zone such as "America/New_York", or "recipient".'
+        )
+    return value
+
+
+ClockTime = Annotated[
+    time,
+    BeforeValidator(read_clock),
+    PlainSerializer(write_clock, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": "^[0-2][0-9]:[0-5][0-9]$", "example": "09:00"}),
+]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT, strip_whitespace=True)]
+EVERY_DAY: list[Day] = list(DAYS)  # type: ignore[arg-type]  # the same seven, typed as a tuple of str
+
+
+class Exclusion(RequestModel):
+    """Who of the audience is left out."""
+
+    list_id: UUID | None = None
+    contact_ids: list[UUID] | None = Field(default=None, max_length=MAX_CONTACT_IDS)
+
+
+class Audience(RequestModel):
+    """Who gets it: exactly one of a list, a segment, or contacts by id."""
+
+    list_id: UUID | None = None
+    segment_id: UUID | None = None
+    contact_ids: list[UUID] | None = Field(default=None, min_length=1, max_length=MAX_CONTACT_IDS)
+    exclude: Exclusion | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Audience":
+        given = [self.list_id, self.segment_id, self.contact_ids]
+        if sum(source is not None for source in given) != 1:
+            raise PydanticCustomError(
+                "one_audience", "Give exactly one of list_id, segment_id and contact_ids."
+            )
+        return self
+
+
+class Variant(RequestModel):
+    """One wording and its share of the recipients, in percent."""
+
+    name: Name
+    body: Text
+    weight: int = Field(ge=0, le=100)
+
+
+class WindowFields(RequestModel):
+    """The hours of the day, local to the schedule's time zone."""
+
+    start: ClockTime = time(9)
+    end: ClockTime = time(18)
+
+
+class Schedule(RequestModel):
+    """When it may send."""
+
+    start_at: AwareDatetime | None = None
+    end_at: AwareDatetime | None = None
+    days: list[Day] = Field(default=EVERY_DAY, min_length=1)
+    window: WindowFields = Field(default_factory=WindowFields)
+    timezone: Annotated[str, BeforeValidator(_known_zone)] | None = None
+
+    @field_validator("days")
+    @classmethod
+    def _each_once(cls, value: list[Day]) -> list[Day]:
+        if len(set(value)) != len(value):
+            raise PydanticCustomError("duplicate_day", "Name each day once.")
+        return sorted(value, key=DAYS.index)
+
+
+class Pacing(RequestModel):
+    """How the texts of a day are spread."""
+
+    daily_limit: int = Field(default=DEFAULT_DAILY_LIMIT, ge=1, le=1_000_000)
+    mode: PacingMode = PacingMode.EVEN
+    batch_size: int | None = Field(default=None, ge=1, le=100_000)
+    batch_interval_minutes: int | None = Field(default=None, ge=1, le=1440)
+
+
+class Rules(RequestModel):
+    """What is left out, repeated, or added."""
+
+    previously_contacted: PreviouslyContacted = PreviouslyContacted.SEND
+    min_days_between: int | None = Field(default=None, ge=1, le=3650)
+    opt_out_footer: (
+        Annotated[str, StringConstraints(min_length=1, max_length=320, strip_whitespace=True)]
+        | None
+    ) = None
+    max_attempts: int = Field(default=5, ge=1, le=20)
+
+
+class CampaignCreate(RequestModel):
+    """A new campaign; it starts as a draft."""
+
+    name: Name
+    line_id: UUID
+    audience: Audience
+    variants: list[Variant] = Field(min_length=1, max_length=4)
+    schedule: Schedule = Field(default_factory=Schedule)
+    pacing: Pacing = Field(default_factory=Pacing)
+    rules: Rules = Field(default_factory=Rules)
+    follow_ups: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class CampaignUpdate(RequestModel):
+    """Changes to a draft; what is left out stays, also inside schedule, pacing and rules.
+
+    ``audience`` and ``variants`` are replaced as a whole.
+    """
+
+    name: Name | None = None
+    line_id: UUID | None = None
+    audience: Audience | None = None
+    variants: list[Variant] | None = Field(default=None, min_length=1, max_length=4)
+    schedule: Schedule | None = None
+    pacing: Pacing | None = None
+    rules: Rules | None = None
+    follow_ups: list[dict[str, Any]] | None = None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_null(cls, value: object) -> object:
+        if value is None:
+            raise PydanticCustomError("null", "Leave the field out instead of sending null.")
+        return value
+
+
+class SettleRequest(RequestModel):
+    """What a person found out about a send that waits for a decision."""
+
+    outcome: Literal["sent", "resend", "failed"]

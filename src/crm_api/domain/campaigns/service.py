@@ -1,0 +1,309 @@
+"""Campaigns: what routes and workers may ask for.
+
+Drafts are written in ``drafts.py``, the figures made in ``stats.py``, and what moves a campaign on
+by itself is in ``progress.py``.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from crm_api.db import UnitOfWork
+from crm_api.domain.campaigns import drafts, queries, state
+from crm_api.domain.campaigns.content import CampaignDetail
+from crm_api.domain.campaigns.drafts import remove
+from crm_api.domain.campaigns.errors import (
+    CampaignNotFoundError,
+    EmptyAudienceError,
+    InvalidCampaignError,
+    InvalidTransitionError,
+    RecipientNotFoundError,
+)
+from crm_api.domain.campaigns.models import (
+    Campaign,
+    CampaignMembership,
+    CampaignStatus,
+    CampaignVariant,
+    MembershipStatus,
+)
+from crm_api.domain.campaigns.progress import (
+    begin_due,
+    complete_finished,
+    list_unwritten,
+    materialise,
+    refresh_statistics,
+)
+from crm_api.domain.campaigns.schemas import CampaignCreate, CampaignUpdate
+from crm_api.domain.campaigns.state import Action
+from crm_api.domain.campaigns.stats import stats
+from crm_api.domain.errors import FieldProblem
+from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.domain.sends import service as sends
+from crm_api.jobs import Job, JobName
+
+__all__ = [
+    "begin_due",
+    "cancel",
+    "complete_finished",
+    "create",
+    "list_page",
+    "list_recipients",
+    "list_unwritten",
+    "materialise",
+    "pause",
+    "read",
+    "refresh_statistics",
+    "remove",
+    "resume",
+    "settle",
+    "start",
+    "stats",
+    "update",
+]
+
+
+async def create(uow: UnitOfWork, body: CampaignCreate, *, now: datetime) -> CampaignDetail:
+    """Store a draft.
+
+    Raises:
+        InvalidCampaignError: The content has faults, each named by its pointer.
+    """
+    return await _detail(uow, await drafts.create(uow, body, now=now))
+
+
+async def update(
+    uow: UnitOfWork, *, campaign_id: UUID, body: CampaignUpdate, now: datetime
+) -> CampaignDetail:
+    """Change a draft; what the request leaves out stays.
+
+    Raises:
+        CampaignNotFoundError: There is no such campaign.
+        CampaignNotEditableError: It is no draft any more.
+        InvalidCampaignError: What would result has faults.
+    """
+    changed = await drafts.update(uow, campaign_id=campaign_id, body=body, now=now)
+    return await _detail(uow, changed)
+
+
+async def read(uow: UnitOfWork, *, campaign_id: UUID) -> CampaignDetail:
+    """Fetch one campaign.
+
+    Raises:
+        CampaignNotFoundError: There is no such campaign.
+    """
+    return await _detail(uow, await _find(uow, campaign_id))
+
+
+async def list_page(
+    uow: UnitOfWork, *, status: CampaignStatus | None, cursor: str | None, limit: int
+) -> Page[CampaignDetail]:
+    """List campaigns, newest first.
+
+    Raises:
+        InvalidCursorError: The cursor is not one of this list's.
+    """
+    after = decode_cursor(cursor) if cursor else None
+    rows = await queries.list_campaigns(uow.session, status=status, after=after, limit=limit + 1)
+    more = len(rows) > limit
+    rows = rows[:limit]
+    last = rows[-1] if more else None
+    return Page(
+        await _details(uow, rows), encode_cursor(last.created_at, last.id) if last else None
+    )
+
+
+async def start(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> CampaignDetail:
+    """Start a draft: schedule it, and nudge the worker that writes its audience down.
+
+    Of two that start at once, the statement's row lock lets one through.
+
+    Raises:
+        CampaignNotFoundError: There is no such campaign.
+        InvalidTransitionError: It is no draft.
+        EmptyAudienceError: Nobody in the audience may be texted.
+        InvalidCampaignError: Its end has passed.
+    """
+    campaign = await _move(
+        uow,
+        campaign_id,
+        Action.START,
+        {"status": CampaignStatus.SCHEDULED, "started_at": now, "updated_at": now},
+    )
+    if campaign.end_at is not None and campaign.end_at <= now:
+        detail = "The end of this campaign has passed."
+        raise InvalidCampaignError(
+            [FieldProblem(pointer="/schedule/end_at", code="end_at", detail=detail)]
+        )
+    if not await queries.has_anyone_to_text(uow.session, campaign=campaign, now=now):
+        detail = "Nobody in the audience may be texted: it is empty, or all have opted out."
+        raise EmptyAudienceError(
+            detail,
+            errors=[FieldProblem(pointer="/audience", code="empty_audience", detail=detail)],
+        )
+    uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))
+    return await _detail(uow, campaign)
+
+
+async def pause(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> CampaignDetail:
+    """Pause a campaign: nothing new is called, calls under way end and are recorded.
+
+    Raises:
+        CampaignNotFoundError: There is no such campaign.
+        InvalidTransitionError: It neither runs nor is scheduled.
+    """
+    campaign = await _move(
+        uow, campaign_id, Action.PAUSE, {"status": CampaignStatus.PAUSED, "updated_at": now}
+    )
+    await sends.withdraw_campaign(uow, campaign_id=campaign_id, now=now)
+    return await _detail(uow, campaign)
+
+
+async def resume(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> CampaignDetail:
+    """Let a paused or blocked campaign go on, or wait for its start if that is still ahead.
+
+    Raises:
+        CampaignNotFoundError: There is no such campaign.
+        InvalidTransitionError: It is neither paused nor blocked.
+    """
+    values = {
+        "status": queries.resumed_status(now),
+        "paused_reason": None,
+        "blocked_reason": None,
+        "updated_at": now,
+    }
+    campaign = await _move(uow, campaign_id, Action.RESUME, values)
+    uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))
+    return await _detail(uow, campaign)
+
+
+async def cancel(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> CampaignDetail:
+    """End a campaign: who still waits gets nothing, calls under way end and are recorded.
+
+    Raises:
+        CampaignNotFoundError: There is no such campaign.
+        InvalidTransitionError: It was not started, or is over.
+    """
+    values = {"status": CampaignStatus.CANCELLED, "finished_at": now, "updated_at": now}
+    campaign = await _move(uow, campaign_id, Action.CANCEL, values)
+    await sends.withdraw_campaign(uow, campaign_id=campaign_id, now=now)
+    return await _detail(uow, campaign)
+
+
+async def list_recipients(
+    uow: UnitOfWork,
+    *,
+    campaign_id: UUID,
+    status: MembershipStatus | None,
+    variant: str | None,
+    step: int,
+    cursor: str | None,
+    limit: int,
+) -> tuple[Page[CampaignMembership], list[str]]:
+    """List the recipients of a step, and the variants' names by position.
+
+    Raises:
+        CampaignNotFoundError: There is no such campaign.
+        InvalidCampaignError: The campaign has no variant of that name.
+        InvalidCursorError: The cursor is not one of this list's.
+    """
+    await _find(uow, campaign_id)
+    names = await _variant_names(uow, campaign_id)
+    if variant is not None and variant not in names:
+        detail = f"The campaign has no variant {variant!r}; it has: {', '.join(names)}."
+        raise InvalidCampaignError(
+            [FieldProblem(pointer="/variant", code="unknown_variant", detail=detail)]
+        )
+    after = decode_cursor(cursor)[1] if cursor else None
+    rows = await queries.list_recipients(
+        uow.session,
+        campaign_id=campaign_id,
+        step=step,
+        status=status,
+        variant=None if variant is None else names.index(variant),
+        after=after,
+        limit=limit + 1,
+    )
+    more = len(rows) > limit
+    rows = rows[:limit]
+    # The order is that of the contact ids alone; the time only completes the common cursor.
+    last = encode_cursor(rows[-1].created_at, rows[-1].contact_id) if more else None
+    return Page(list(rows), last), names
+
+
+async def settle(
+    uow: UnitOfWork,
+    *,
+    campaign_id: UUID,
+    contact_id: UUID,
+    outcome: Literal["sent", "resend", "failed"],
+    actor: str,
+    now: datetime,
+) -> tuple[CampaignMembership, list[str]]:
+    """Decide a parked send as a person says; the recipient as it then is, and variants' names.
+
+    Raises:
+        CampaignNotFoundError: There is no such campaign.
+        RecipientNotFoundError: The contact is no recipient of it.
+        NotParkedError: The recipient has no send that waits for a person.
+    """
+    await _find(uow, campaign_id)
+    await _recipient(uow, campaign_id, contact_id)
+    await sends.settle_by_person(
+        uow, campaign_id=campaign_id, contact_id=contact_id, outcome=outcome, actor=actor, now=now
+    )
+    return await _recipient(uow, campaign_id, contact_id), await _variant_names(uow, campaign_id)
+
+
+async def _find(uow: UnitOfWork, campaign_id: UUID) -> Campaign:
+    campaign = await queries.find_campaign(uow.session, campaign_id=campaign_id)
+    if campaign is None:
+        raise CampaignNotFoundError(campaign_id)
+    return campaign
+
+
+async def _recipient(uow: UnitOfWork, campaign_id: UUID, contact_id: UUID) -> CampaignMembership:
+    member = await queries.find_recipient(
+        uow.session, campaign_id=campaign_id, contact_id=contact_id, step=0
+    )
+    if member is None:
+        raise RecipientNotFoundError("This contact is no recipient of the campaign.")
+    return member
+
+
+async def _move(
+    uow: UnitOfWork, campaign_id: UUID, action: Action, values: dict[str, Any]
+) -> Campaign:
+    campaign = await queries.move(
+        uow.session, campaign_id=campaign_id, sources=state.SOURCES[action], values=values
+    )
+    if campaign is not None:
+        return campaign
+    current = (await _find(uow, campaign_id)).status
+    raise InvalidTransitionError(action.value, status=current, allowed=state.allowed(current))
+
+
+async def _variant_names(uow: UnitOfWork, campaign_id: UUID) -> list[str]:
+    rows = await queries.list_variants(uow.session, campaign_ids=[campaign_id])
+    return [row.name for row in rows]
+
+
+async def _detail(uow: UnitOfWork, campaign: Campaign) -> CampaignDetail:
+    return (await _details(uow, [campaign]))[0]
+
+
+async def _details(uow: UnitOfWork, campaigns: Sequence[Campaign]) -> list[CampaignDetail]:
+    if not campaigns:
+        return []
+    ids = [campaign.id for campaign in campaigns]
+    variants: dict[UUID, list[CampaignVariant]] = {campaign_id: [] for campaign_id in ids}
+    for variant in await queries.list_variants(uow.session, campaign_ids=ids):
+        variants[variant.campaign_id].append(variant)
+    line_ids = [campaign.line_id for campaign in campaigns]
+    lines = {line.id: line for line in await queries.list_lines(uow.session, line_ids=line_ids)}
+    return [
+        CampaignDetail(
+            campaign=campaign, variants=variants[campaign.id], line=lines[campaign.line_id]
+        )
+        for campaign in campaigns
+    ]

@@ -1,0 +1,129 @@
+"""The large statements of campaigns: writing the audience down, ending, counting."""
+
+from sqlalchemy import text
+
+# Who is in the audience and what becomes of each. Deleted contacts are nobody; a number that may
+# not be texted stays, with its reason, so that "why did they not get it" has an answer.
+_AUDIENCE = """
+    audience AS (
+        SELECT c.id AS contact_id, c.phone, c.zone_key
+        FROM contact c
+        WHERE c.deleted_at IS NULL
+          AND c.id IN (
+              SELECT l.contact_id FROM contact_list_member l
+              WHERE l.list_id = CAST(:list_id AS uuid)
+              UNION ALL
+              SELECT unnest(CAST(:contact_ids AS uuid[])))
+          AND NOT EXISTS (
+              SELECT 1 FROM contact_list_member l
+              WHERE l.list_id = CAST(:exclude_list_id AS uuid) AND l.contact_id = c.id)
+          AND NOT EXISTS (
+              SELECT 1 FROM unnest(CAST(:exclude_contact_ids AS uuid[])) AS x (id)
+              WHERE x.id = c.id)
+    ), flags AS (
+        SELECT f.phone,
+               bool_or(f.flag_type = 'opted_out') AS opted_out,
+               bool_or(f.flag_type = 'do_not_contact') AS do_not_contact,
+               bool_or(f.flag_type = 'opt_out_hold') AS on_hold,
+               bool_or(f.flag_type = 'recently_texted') AS recently_texted
+        FROM contact_flag f
+        WHERE f.flag_type IN ('opted_out', 'do_not_contact', 'opt_out_hold', 'recently_texted')
+          AND (f.expires_at IS NULL OR f.expires_at > CAST(:now AS timestamptz))
+        GROUP BY f.phone
+    ), standing AS (
+        SELECT a.contact_id, a.phone, a.zone_key,
+               CASE WHEN f.opted_out THEN 'opted_out'
+                    WHEN f.do_not_contact THEN 'do_not_contact'
+                    WHEN f.on_hold THEN 'held'
+                    WHEN CAST(:previously_contacted AS text) = 'send' THEN 'pending'
+                    WHEN f.recently_texted
+                      OR EXISTS (
+                          SELECT 1 FROM campaign_membership p
+                          WHERE p.phone = a.phone AND p.sent_at IS NOT NULL)
+                      OR EXISTS (
+                          SELECT 1 FROM activity t
+                          WHERE t.contact_id = a.contact_id AND t.kind = 'message'
+                            AND t.direction = 'outgoing' AND t.origin IN ('manual', 'provider'))
+                    THEN CASE CAST(:previously_contacted AS text)
+                         WHEN 'skip' THEN 'previously_contacted' ELSE 'review' END
+                    ELSE 'pending' END AS verdict
+        FROM audience a LEFT JOIN flags f ON f.phone = a.phone
+    )
+"""
+
+ANYONE_TO_TEXT = text(f"""
+    WITH {_AUDIENCE}
+    SELECT EXISTS (SELECT 1 FROM standing s WHERE s.verdict IN ('pending', 'review'))
+""")
+
+# The share decides by a hash of person and campaign: the same person gets the same variant
+# however often this runs, and another one in the next campaign. `thresholds` are the summed
+# weights without the last, so that the bucket is the variant's position.
+MATERIALISE = text(f"""
+    WITH {_AUDIENCE}, inserted AS (
+        INSERT INTO campaign_membership (id, campaign_id, step, contact_id, phone, zone_key,
+            variant, status, skip_reason, due_at, created_at, updated_at)
+        SELECT uuid_v7(), :campaign_id, 0, s.contact_id, s.phone, s.zone_key,
+               width_bucket(
+                   (hashtextextended(s.contact_id::text || CAST(:campaign_id AS uuid)::text, 0)
+                       & 9223372036854775807) % 100,
+                   CAST(:thresholds AS bigint[])),
+               CASE WHEN s.verdict IN ('pending', 'review', 'held') THEN s.verdict
+                    ELSE 'skipped' END,
+               CASE WHEN s.verdict NOT IN ('pending', 'review', 'held') THEN s.verdict END,
+               :now, :now, :now
+        FROM standing s
+        ON CONFLICT DO NOTHING
+        RETURNING zone_key
+    )
+    SELECT count(*) AS total,
+           coalesce(array_agg(DISTINCT zone_key), CAST('{{}}' AS text[])) AS zone_keys
+    FROM inserted
+""")
+
+BEGIN_DUE = text("""
+    UPDATE campaign c SET status = 'running', updated_at = :now
+    WHERE c.status = 'scheduled' AND c.recipients_total IS NOT NULL
+      AND (c.start_at IS NULL OR c.start_at <= CAST(:now AS timestamptz))
+    RETURNING c.id
+""")
+
+END_OVERDUE = text("""
+    UPDATE campaign_membership m
+    SET status = 'cancelled', skip_reason = 'campaign_ended', updated_at = :now
+    FROM campaign c
+    WHERE c.status = 'running' AND c.end_at <= CAST(:now AS timestamptz)
+      AND m.campaign_id = c.id AND m.status IN ('pending', 'review', 'held')
+""")
+
+# One probe of idx_campaign_membership_campaign for each step and open status.
+COMPLETE_FINISHED = text("""
+    UPDATE campaign c SET status = 'completed', finished_at = :now, updated_at = :now
+    WHERE c.status = 'running' AND c.recipients_total IS NOT NULL
+      AND NOT EXISTS (
+          SELECT 1
+          FROM generate_series(0, jsonb_array_length(c.follow_ups)) AS s (step)
+          JOIN campaign_membership m ON m.campaign_id = c.id AND m.step = s.step
+          WHERE m.status IN ('pending', 'review', 'held', 'sending', 'unknown'))
+    RETURNING c.id
+""")
+
+COUNT = text("""
+    SELECT 'status' AS what, m.status, m.variant, count(*) AS people, 0 AS replied, 0 AS opted_out
+    FROM campaign_membership m
+    WHERE m.campaign_id = :campaign_id AND m.step = :step
+    GROUP BY m.status, m.variant
+    UNION ALL
+    SELECT 'answer', NULL, m.variant, 0, count(m.replied_at), count(m.opted_out_at)
+    FROM campaign_membership m
+    WHERE m.campaign_id = :campaign_id AND m.step = :step
+      AND (m.replied_at IS NOT NULL OR m.opted_out_at IS NOT NULL)
+    GROUP BY m.variant
+    UNION ALL
+    SELECT 'parked', NULL, 0, count(DISTINCT m.id), 0, 0
+    FROM send_attempt a JOIN campaign_membership m ON m.id = a.membership_id
+    WHERE a.line_id = :line_id AND a.campaign_id = :campaign_id AND a.status = 'parked'
+      AND m.step = :step AND m.status = 'unknown'
+""")
+
+ANALYZE = text("ANALYZE campaign_membership")

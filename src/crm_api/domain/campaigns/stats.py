@@ -1,0 +1,137 @@
+"""The figures of a campaign."""
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row
+
+from crm_api.db import UnitOfWork
+from crm_api.domain.campaigns import queries
+from crm_api.domain.campaigns.answers import CampaignStats, StatusCounts, VariantStats, rate
+from crm_api.domain.campaigns.errors import CampaignNotFoundError
+from crm_api.domain.campaigns.models import (
+    Campaign,
+    CampaignStatus,
+    CampaignVariant,
+    MembershipStatus,
+)
+from crm_api.domain.campaigns.schedule import RECIPIENT, Window, estimate_finish
+from crm_api.domain.lines.models import Line
+from crm_api.domain.sends import service as sends
+from crm_api.domain.sends.times import SendTimes
+
+_REACHED = (MembershipStatus.SENT, MembershipStatus.DELIVERED)
+_TO_COME = (MembershipStatus.PENDING, MembershipStatus.SENDING)
+_ON_ITS_WAY = (CampaignStatus.SCHEDULED, CampaignStatus.RUNNING)
+
+
+async def stats(
+    uow: UnitOfWork,
+    *,
+    campaign_id: UUID,
+    step: int = 0,
+    times: SendTimes,
+    texts_per_second: float,
+    now: datetime,
+) -> CampaignStats:
+    """Count where a campaign stands.
+
+    Args:
+        uow: Open.
+        campaign_id: Of any status; a draft counts nothing.
+        step: 0 is the first text.
+        times: Decide how long an unclear send counts for today.
+        texts_per_second: The provider's rate, for the estimate.
+        now: Decides which day is today.
+
+    Raises:
+        CampaignNotFoundError: There is no such campaign.
+    """
+    campaign = await queries.find_campaign(uow.session, campaign_id=campaign_id)
+    if campaign is None:
+        raise CampaignNotFoundError(campaign_id)
+    rows = await queries.count_recipients(uow.session, campaign=campaign, step=step)
+    variants = await queries.list_variants(uow.session, campaign_ids=[campaign_id])
+    line = (await queries.list_lines(uow.session, line_ids=[campaign.line_id]))[0]
+    sent_today, line_used = await sends.campaign_sent_today(
+        uow.session, campaign_id=campaign_id, line_id=line.id, times=times, now=now
+    )
+    by_status = _by_status(rows)
+    replied = sum(row.replied for row in rows)
+    return CampaignStats(
+        recipients_total=sum(by_status.values()),
+        by_status=StatusCounts(**by_status),
+        parked=sum(row.people for row in rows if row.what == "parked"),
+        replied=replied,
+        opted_out=sum(row.opted_out for row in rows),
+        response_rate=rate(replied, _reached(by_status)),
+        variants=[_variant_stats(variant, rows) for variant in variants],
+        sent_today=sent_today,
+        remaining_today=max(0, campaign.daily_limit - sent_today),
+        estimated_finish_at=_estimate(
+            campaign,
+            line,
+            pending=sum(by_status[status] for status in _TO_COME),
+            left_today=min(campaign.daily_limit - sent_today, line.daily_limit - line_used),
+            texts_per_second=texts_per_second,
+            now=now,
+        ),
+    )
+
+
+def _by_status(rows: Iterable[Row[Any]]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for row in rows:
+        if row.what == "status":
+            counts[row.status] += row.people
+    return counts
+
+
+def _reached(by_status: Counter[str]) -> int:
+    return sum(by_status[status] for status in _REACHED)
+
+
+def _variant_stats(variant: CampaignVariant, rows: Iterable[Row[Any]]) -> VariantStats:
+    own = [row for row in rows if row.what != "parked" and row.variant == variant.position]
+    by_status = _by_status(own)
+    replied = sum(row.replied for row in own)
+    return VariantStats(
+        name=variant.name,
+        recipients=sum(by_status.values()),
+        sent=_reached(by_status),
+        delivered=by_status[MembershipStatus.DELIVERED],
+        replied=replied,
+        opted_out=sum(row.opted_out for row in own),
+        response_rate=rate(replied, _reached(by_status)),
+    )
+
+
+def _estimate(
+    campaign: Campaign,
+    line: Line,
+    *,
+    pending: int,
+    left_today: int,
+    texts_per_second: float,
+    now: datetime,
+) -> datetime | None:
+    """Estimate the finish of a campaign that is on its way; None for any other.
+
+    For recipients in several zones the line's stands in for theirs.
+    """
+    if campaign.status not in _ON_ITS_WAY or pending == 0:
+        return None
+    begins = max(now, campaign.start_at) if campaign.start_at is not None else now
+    own_zone = campaign.timezone not in {None, RECIPIENT}
+    return estimate_finish(
+        pending=pending,
+        remaining_today=max(0, left_today),
+        per_day=min(campaign.daily_limit, line.daily_limit),
+        texts_per_second=texts_per_second,
+        window=Window.of(campaign.days, campaign.window_start, campaign.window_end),
+        zone=campaign.timezone if own_zone and campaign.timezone else line.timezone,
+        now=begins,
+    )

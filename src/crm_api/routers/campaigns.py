@@ -1,0 +1,181 @@
+"""Campaigns: drafts, moves, recipients, figures."""
+
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+
+from crm_api import clock
+from crm_api.domain.access.models import Scope
+from crm_api.domain.campaigns import service as campaigns
+from crm_api.domain.campaigns.answers import CampaignRead, CampaignStats, RecipientRead
+from crm_api.domain.campaigns.content import CampaignDetail
+from crm_api.domain.campaigns.models import CampaignStatus, MembershipStatus
+from crm_api.domain.campaigns.schemas import CampaignCreate, CampaignUpdate, SettleRequest
+from crm_api.domain.schemas import PageRead
+from crm_api.domain.sends.times import SendTimes
+from crm_api.routers.deps import Caller, Paging, State, Uow, require
+
+router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"])
+Reader = Annotated[Caller, require(Scope.CAMPAIGNS_READ)]
+Writer = Annotated[Caller, require(Scope.CAMPAIGNS_WRITE)]
+Sender = Annotated[Caller, require(Scope.CAMPAIGNS_SEND)]
+Step = Annotated[int, Query(ge=0, le=20, description="0 is the first text.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipientFilter:
+    """Which recipients of a campaign."""
+
+    status: MembershipStatus | None
+    variant: str | None
+    step: int
+
+
+def _recipient_filter(
+    status: Annotated[MembershipStatus | None, Query()] = None,
+    variant: Annotated[str | None, Query(description="A variant's name.")] = None,
+    step: Step = 0,
+) -> RecipientFilter:
+    return RecipientFilter(status=status, variant=variant, step=step)
+
+
+def _shown(detail: CampaignDetail) -> CampaignRead:
+    return CampaignRead.of(detail.campaign, detail.variants, line_timezone=detail.line.timezone)
+
+
+@router.post("", status_code=201)
+async def create_campaign(body: CampaignCreate, uow: Uow, _caller: Writer) -> CampaignRead:
+    """Write a campaign; it is a draft until it is started."""
+    async with uow:
+        detail = await campaigns.create(uow, body, now=clock.now())
+    return _shown(detail)
+
+
+@router.get("")
+async def list_campaigns(
+    uow: Uow,
+    page: Paging,
+    _caller: Reader,
+    status: Annotated[CampaignStatus | None, Query()] = None,
+) -> PageRead[CampaignRead]:
+    """List campaigns, newest first."""
+    async with uow:
+        found = await campaigns.list_page(uow, status=status, cursor=page.cursor, limit=page.limit)
+    return PageRead(data=[_shown(detail) for detail in found.data], next_cursor=found.next_cursor)
+
+
+@router.get("/{campaign_id}")
+async def read_campaign(campaign_id: UUID, uow: Uow, _caller: Reader) -> CampaignRead:
+    """Show one campaign."""
+    async with uow:
+        detail = await campaigns.read(uow, campaign_id=campaign_id)
+    return _shown(detail)
+
+
+@router.patch("/{campaign_id}")
+async def update_campaign(
+    campaign_id: UUID, body: CampaignUpdate, uow: Uow, _caller: Writer
+) -> CampaignRead:
+    """Change a draft; what is left out stays."""
+    async with uow:
+        detail = await campaigns.update(uow, campaign_id=campaign_id, body=body, now=clock.now())
+    return _shown(detail)
+
+
+@router.delete("/{campaign_id}", status_code=204)
+async def delete_campaign(campaign_id: UUID, uow: Uow, _caller: Writer) -> None:
+    """Remove a draft."""
+    async with uow:
+        await campaigns.remove(uow, campaign_id=campaign_id)
+
+
+@router.post("/{campaign_id}/start")
+async def start_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> CampaignRead:
+    """Start a draft; the worker writes its audience down and sends."""
+    async with uow:
+        detail = await campaigns.start(uow, campaign_id=campaign_id, now=clock.now())
+    return _shown(detail)
+
+
+@router.post("/{campaign_id}/pause")
+async def pause_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> CampaignRead:
+    """Stop before the next text; texts under way end and are recorded."""
+    async with uow:
+        detail = await campaigns.pause(uow, campaign_id=campaign_id, now=clock.now())
+    return _shown(detail)
+
+
+@router.post("/{campaign_id}/resume")
+async def resume_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> CampaignRead:
+    """Let a paused or blocked campaign go on."""
+    async with uow:
+        detail = await campaigns.resume(uow, campaign_id=campaign_id, now=clock.now())
+    return _shown(detail)
+
+
+@router.post("/{campaign_id}/cancel")
+async def cancel_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> CampaignRead:
+    """End a campaign; who still waits gets nothing."""
+    async with uow:
+        detail = await campaigns.cancel(uow, campaign_id=campaign_id, now=clock.now())
+    return _shown(detail)
+
+
+@router.get("/{campaign_id}/stats")
+async def read_stats(
+    campaign_id: UUID, uow: Uow, state: State, _caller: Reader, step: Step = 0
+) -> CampaignStats:
+    """Count where a campaign stands."""
+    async with uow:
+        return await campaigns.stats(
+            uow,
+            campaign_id=campaign_id,
+            step=step,
+            times=SendTimes.from_settings(state.settings),
+            texts_per_second=state.settings.openphone_rate_per_second,
+            now=clock.now(),
+        )
+
+
+@router.get("/{campaign_id}/recipients")
+async def list_recipients(
+    campaign_id: UUID,
+    uow: Uow,
+    page: Paging,
+    _caller: Reader,
+    wanted: Annotated[RecipientFilter, Depends(_recipient_filter)],
+) -> PageRead[RecipientRead]:
+    """List who gets it and where their text stands."""
+    async with uow:
+        found, names = await campaigns.list_recipients(
+            uow,
+            campaign_id=campaign_id,
+            status=wanted.status,
+            variant=wanted.variant,
+            step=wanted.step,
+            cursor=page.cursor,
+            limit=page.limit,
+        )
+    return PageRead(
+        data=[RecipientRead.of(member, names) for member in found.data],
+        next_cursor=found.next_cursor,
+    )
+
+
+@router.post("/{campaign_id}/recipients/{contact_id}/settle")
+async def settle_recipient(
+    campaign_id: UUID, contact_id: UUID, body: SettleRequest, uow: Uow, caller: Sender
+) -> RecipientRead:
+    """Say what became of a send that waits for a person."""
+    async with uow:
+        member, names = await campaigns.settle(
+            uow,
+            campaign_id=campaign_id,
+            contact_id=contact_id,
+            outcome=body.outcome,
+            actor=caller.name,
+            now=clock.now(),
+        )
+    return RecipientRead.of(member, names)
