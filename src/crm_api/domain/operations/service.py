@@ -108,6 +108,11 @@ async def beat(uow: UnitOfWork, *, worker_id: UUID, started_at: datetime, now: d
     await queries.beat(uow.session, worker_id=worker_id, started_at=started_at, now=now)
 
 
+async def clock_skew(uow: UnitOfWork, *, now: datetime) -> timedelta:
+    """Return how far the caller's clock is ahead of the database's; negative when behind."""
+    return now - await queries.database_now(uow.session)
+
+
 async def readiness(uow: UnitOfWork, *, head: str, now: datetime) -> dict[str, str]:
     """Return the state of the parts that the database knows about.
 

@@ -85,6 +85,13 @@ async def conclude(
         return await _wait(uow, unknown, nil_at=None, now=now)
     if not is_old or look.list_lags:
         return await _wait(uow, unknown, nil_at=unknown.nil_at, now=now)
+    return await _conclude_absent(uow, unknown, look, times=times, now=now)
+
+
+async def _conclude_absent(
+    uow: UnitOfWork, unknown: Row[Any], look: Look, *, times: SendTimes, now: datetime
+) -> AttemptStatus:
+    """Count one "nothing" that counts; the second one, a gap later, concludes."""
     if unknown.nil_at is None:
         return await _wait(uow, unknown, nil_at=look.begun_at, now=now)
     if look.begun_at - unknown.nil_at < times.look_gap:

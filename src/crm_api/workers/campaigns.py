@@ -1,0 +1,124 @@
+"""Drains the campaign queue."""
+
+from collections import deque
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from crm_api import clock
+from crm_api.domain.campaigns import planning
+from crm_api.domain.campaigns import service as campaigns
+from crm_api.domain.openphone.answers import AnswerKind
+from crm_api.domain.operations import service as operations
+from crm_api.domain.sends import claiming
+from crm_api.domain.sends.claiming import Claimed, ClaimOrder
+from crm_api.domain.sends.dispatch import Dispatcher
+from crm_api.jobs import Job, JobName
+from crm_api.workers.deps import Deps, deps_of
+
+log = structlog.get_logger()
+
+WORKS_FOR = timedelta(seconds=45)
+"""A run is short, so that a deploy cuts little off; what is left is nudged on."""
+MAX_CLOCK_SKEW = timedelta(seconds=5)
+
+
+async def process_campaign_queue(ctx: dict[str, Any]) -> None:
+    """Write down audiences that are due, send what may go now, complete what is finished.
+
+    Works until nothing may go or its time is up; then it nudges itself. Safe to run twice: the
+    claim decides.
+    """
+    deps = deps_of(ctx)
+    async with deps.new_uow() as uow:
+        skew = abs(await operations.clock_skew(uow, now=clock.now()))
+        if skew > MAX_CLOCK_SKEW:
+            await operations.raise_alert(
+                uow,
+                kind="clock_skew",
+                subject="worker",
+                detail=f"This worker's clock and the database's differ by {skew}; nothing is sent "
+                "until they agree within five seconds. Set the clocks (NTP).",
+                now=clock.now(),
+            )
+            return
+    await prepare(deps)
+    is_done = await drain(deps)
+    async with deps.new_uow() as uow:
+        await campaigns.complete_finished(uow, now=clock.now())
+    if not is_done and not deps.is_stopping:
+        await deps.queue.push(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE, delay_seconds=0.05))
+
+
+async def prepare(deps: Deps) -> None:
+    """Write down the audiences of started campaigns and begin those whose time has come."""
+    async with deps.new_uow() as uow:
+        waiting = await campaigns.list_unwritten(uow)
+    for campaign_id in waiting:
+        async with deps.new_uow() as uow:
+            await campaigns.materialise(uow, campaign_id=campaign_id, now=clock.now())
+    if waiting:
+        async with deps.new_uow() as uow:
+            await campaigns.refresh_statistics(uow)
+    async with deps.new_uow() as uow:
+        await campaigns.begin_due(uow, now=clock.now())
+
+
+async def drain(deps: Deps) -> bool:
+    """Send what may go now; False when time ran out before the work did."""
+    dispatcher = Dispatcher(
+        new_uow=deps.new_uow,
+        provider=deps.provider,
+        limiter=deps.limiter,
+        times=deps.times,
+        now=clock.now,
+    )
+    source = _Source(deps)
+    deps.on_stop.add(dispatcher.stop)
+    try:
+        tally = await dispatcher.run(source.claim_more)
+    finally:
+        deps.on_stop.discard(dispatcher.stop)
+    if tally.claimed:
+        log.info("campaign queue drained", result=str(tally))
+    if tally.answers.get(AnswerKind.UNCLEAR):
+        delay = deps.times.look_gap.total_seconds()
+        await deps.queue.push(Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=delay))
+    return source.is_exhausted
+
+
+class _Source:
+    """Claims for one campaign after the other, in turn, so that a large one starves nobody."""
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+        self._ends_at = clock.now() + WORKS_FOR
+        self._orders: deque[ClaimOrder] = deque()
+        self._claimed_since_plan = True
+        self.is_exhausted = False
+
+    async def claim_more(self, limit: int) -> list[Claimed]:
+        """Claim and commit up to ``limit``; nothing when nothing may go or time is up."""
+        while clock.now() < self._ends_at:
+            if not self._orders:
+                if not self._claimed_since_plan:
+                    self.is_exhausted = True
+                    return []
+                self._claimed_since_plan = False
+                async with self._deps.new_uow() as uow:
+                    self._orders.extend(
+                        await planning.plan(uow, business=self._deps.business, now=clock.now())
+                    )
+                continue
+            order = self._orders.popleft()
+            async with self._deps.new_uow() as uow:
+                result = await claiming.claim(
+                    uow, order, limit=limit, times=self._deps.times, now=clock.now()
+                )
+            if not result.is_exhausted:
+                self._orders.append(order)
+            if result.claimed:
+                self._claimed_since_plan = True
+                return result.claimed
+        return []

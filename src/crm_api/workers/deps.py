@@ -1,0 +1,59 @@
+"""What the background functions work with; built at start and kept under ``ctx["deps"]``."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from crm_api.db import UnitOfWorkFactory
+from crm_api.domain.campaigns.planning import Business
+from crm_api.domain.openphone.client import OpenPhoneClient
+from crm_api.domain.sends.limiter import Limiter
+from crm_api.domain.sends.times import SendTimes
+from crm_api.jobs import JobName, JobQueue
+from crm_api.settings import Settings
+
+
+@dataclass(kw_only=True)
+class Turn:
+    """One kind of job runs once at a time in a process; who comes meanwhile asks for another."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    is_asked: bool = False
+
+
+@dataclass(kw_only=True)
+class Deps:
+    """The parts of a worker process.
+
+    Attributes:
+        on_stop: Called on SIGTERM, so that running work claims and gates nothing more.
+        turns: One for each kind of job that has run.
+    """
+
+    settings: Settings
+    new_uow: UnitOfWorkFactory
+    queue: JobQueue
+    provider: OpenPhoneClient
+    limiter: Limiter
+    times: SendTimes
+    secret: bytes = field(repr=False)
+    is_stopping: bool = False
+    on_stop: set[Callable[[], None]] = field(default_factory=set)
+    turns: dict[JobName, Turn] = field(default_factory=dict)
+
+    @property
+    def business(self) -> Business:
+        """Who is texting, as the settings say."""
+        return Business(name=self.settings.business_name, contact=self.settings.business_contact)
+
+    def stop(self) -> None:
+        """Tell running work to come to its end."""
+        self.is_stopping = True
+        for stop in tuple(self.on_stop):
+            stop()
+
+
+def deps_of(ctx: dict[str, Any]) -> Deps:
+    """Return the parts that the worker put into the job's context."""
+    return cast("Deps", ctx["deps"])

@@ -1,0 +1,234 @@
+"""The worker process: arq with our functions, its schedule, and a loop around it.
+
+arq's worker ends when Redis goes away; the loop starts another one, with back-off. Every function
+is a cron function too, so that a lost nudge costs a minute at most.
+"""
+
+import asyncio
+import gc
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from datetime import UTC
+from typing import Any, cast
+
+import structlog
+import uvloop
+from arq.cron import CronJob, cron
+from arq.worker import Worker
+from redis.exceptions import RedisError
+
+from crm_api import clock
+from crm_api.db import UnitOfWork, open_engine, session_factory
+from crm_api.domain.operations import service as operations
+from crm_api.domain.sends.limiter import Limiter
+from crm_api.domain.sends.times import SendTimes
+from crm_api.ids import new_id
+from crm_api.jobs import Job, JobName
+from crm_api.provider import open_provider
+from crm_api.settings import Settings
+from crm_api.workers import campaigns, sends, transfer, webhooks
+from crm_api.workers.deps import Deps, Turn
+from crm_api.workers.queue import (
+    QUEUE_NAME,
+    ArqJobQueue,
+    deserialize,
+    redis_settings,
+    serialize,
+)
+
+log = structlog.get_logger()
+
+Function = Callable[[dict[str, Any]], Awaitable[None]]
+
+FUNCTIONS: dict[JobName, Function] = {
+    JobName.PROCESS_CAMPAIGN_QUEUE: campaigns.process_campaign_queue,
+    JobName.PROCESS_WEBHOOK_BACKLOG: webhooks.process_webhook_backlog,
+    JobName.RESOLVE_UNKNOWN_SENDS: sends.resolve_unknown_sends,
+    JobName.RUN_IMPORTS: transfer.run_imports,
+    JobName.SEND_MESSAGES: sends.send_messages,
+}
+JOB_TIMEOUT_SECONDS = 90
+"""At least 45 s of work, the longest call and 15 s (send-protocol, drain job)."""
+POLL_SECONDS = 0.1
+BACK_OFF_SECONDS = (0.5, 10.0)
+HEALTHY_AFTER_SECONDS = 60
+AWAY_RETRY_SECONDS = 5
+
+
+def build_worker(settings: Settings, deps: Deps) -> Worker:
+    """Build arq's worker: each function once, on its minute and whenever it is nudged."""
+    return Worker(
+        cron_jobs=[_cron(name, function) for name, function in FUNCTIONS.items()],
+        queue_name=QUEUE_NAME,
+        redis_settings=redis_settings(settings.require_redis_url()),
+        job_serializer=serialize,
+        job_deserializer=deserialize,
+        ctx={"deps": deps},
+        handle_signals=False,
+        max_jobs=20,
+        job_timeout=JOB_TIMEOUT_SECONDS,
+        keep_result=0,
+        max_tries=1,
+        poll_delay=POLL_SECONDS,
+        health_check_interval=10,
+        timezone=UTC,
+        log_results=False,
+    )
+
+
+def _cron(name: JobName, function: Function) -> CronJob:
+    return cron(
+        cast("Any", guarded(name, function)),  # arq's protocol wants *args that no job takes
+        name=name.value,
+        second=0,
+        run_at_startup=True,
+        unique=True,
+        timeout=JOB_TIMEOUT_SECONDS,
+        keep_result=0,
+        max_tries=1,
+    )
+
+
+def guarded(name: JobName, function: Function) -> Function:
+    """Wrap a function: one run at a time in a process, its result kept in ``scheduled_job``.
+
+    What is asked for while a run works is asked for again once it is done, so that nothing which
+    came meanwhile waits for the next minute.
+    """
+
+    async def run(ctx: dict[str, Any]) -> None:
+        deps: Deps = ctx["deps"]
+        turn = deps.turns.setdefault(name, Turn())
+        turn.is_asked = True
+        if turn.lock.locked():
+            return
+        async with turn.lock:
+            turn.is_asked = False
+            await _run_once(deps, name, function, ctx)
+        if turn.is_asked:
+            await deps.queue.push(Job(name=name))
+
+    run.__qualname__ = name.value
+    return run
+
+
+async def _run_once(deps: Deps, name: JobName, function: Function, ctx: dict[str, Any]) -> None:
+    started = time.monotonic()
+    error: str | None = None
+    with structlog.contextvars.bound_contextvars(job=name.value):
+        try:
+            async with deps.new_uow() as uow:
+                await operations.start_job(uow, name=name.value, now=clock.now())
+            await function(ctx)
+        except Exception as failure:  # the edge of the process: nothing may end the worker
+            error = f"{type(failure).__name__}: {failure}"[:500]
+            log.exception("job failed")
+        try:
+            async with deps.new_uow() as uow:
+                await operations.finish_job(
+                    uow,
+                    name=name.value,
+                    duration_ms=int((time.monotonic() - started) * 1000),
+                    error=error,
+                    now=clock.now(),
+                )
+        except Exception as failure:  # noqa: BLE001 - the database is away; the next run tells
+            log.warning("result of the job not stored", error=type(failure).__name__)
+            error = error or "not stored"
+        if error is not None:
+            await deps.queue.push(Job(name=name, delay_seconds=AWAY_RETRY_SECONDS))
+
+
+def run(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT; calls that are under way end and are recorded first."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 50)
+    uvloop.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    async with AsyncExitStack() as stack:
+        deps = await _open(settings, stack)
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            deps.stop()
+            stopping.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop)
+        async with asyncio.TaskGroup() as tasks:
+            beating = tasks.create_task(_beat(deps))
+            await _serve_queue(settings, deps, stopping)
+            beating.cancel()
+
+
+async def _open(settings: Settings, stack: AsyncExitStack) -> Deps:
+    engine = await stack.enter_async_context(
+        open_engine(settings.require_database_url(), application="crm-api worker")
+    )
+    queue = ArqJobQueue(settings.require_redis_url())
+    stack.push_async_callback(queue.close)
+    provider = open_provider(settings)
+    stack.push_async_callback(provider.aclose)
+    sessions = session_factory(engine)
+    return Deps(
+        settings=settings,
+        new_uow=lambda: UnitOfWork(sessions, queue),
+        queue=queue,
+        provider=provider,
+        limiter=Limiter(rate_per_second=settings.openphone_rate_per_second),
+        times=SendTimes.from_settings(settings),
+        secret=settings.require_secret_key(),
+    )
+
+
+async def _serve_queue(settings: Settings, deps: Deps, stopping: asyncio.Event) -> None:
+    wait = BACK_OFF_SECONDS[0]
+    while not stopping.is_set():
+        begun = time.monotonic()
+        worker = build_worker(settings, deps)
+        working = asyncio.create_task(worker.async_run())
+        stopped = asyncio.create_task(stopping.wait())
+        await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if stopping.is_set():
+            await _finish(worker, settings)
+        working.cancel()
+        with suppress(asyncio.CancelledError):
+            try:
+                await working
+            except (RedisError, OSError, TimeoutError) as error:
+                log.warning("Redis away; trying again", error=type(error).__name__, seconds=wait)
+        with suppress(RedisError, OSError, TimeoutError, asyncio.CancelledError):
+            await worker.close()
+        if not stopping.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), timeout=wait)
+            was_healthy = time.monotonic() - begun > HEALTHY_AFTER_SECONDS
+            wait = BACK_OFF_SECONDS[0] if was_healthy else min(wait * 2, BACK_OFF_SECONDS[1])
+
+
+async def _finish(worker: Worker, settings: Settings) -> None:
+    """Pick nothing more and let running jobs end; longer than the longest call."""
+    worker.allow_pick_jobs = False
+    running = list(worker.tasks.values())
+    if running:
+        await asyncio.wait(running, timeout=settings.call_timeout_seconds + 10)
+
+
+async def _beat(deps: Deps) -> None:
+    worker_id, started_at = new_id(), clock.now()
+    while True:
+        try:
+            async with deps.new_uow() as uow:
+                await operations.beat(
+                    uow, worker_id=worker_id, started_at=started_at, now=clock.now()
+                )
+        except Exception as error:  # noqa: BLE001 - the edge of the process: the database is away
+            log.warning("heartbeat not stored", error=type(error).__name__)
+        await asyncio.sleep(operations.HEARTBEAT_SECONDS)
