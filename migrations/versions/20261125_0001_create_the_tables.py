@@ -706,6 +706,13 @@ def upgrade() -> None:
         postgresql_include=["variant"],
     )
     op.create_index(
+        "idx_campaign_membership_answered",
+        "campaign_membership",
+        ["campaign_id", "step", "variant"],
+        unique=False,
+        postgresql_where=sa.text("replied_at IS NOT NULL OR opted_out_at IS NOT NULL"),
+    )
+    op.create_index(
         "idx_campaign_membership_phone", "campaign_membership", ["phone", "sent_at"], unique=False
     )
     op.create_index(
@@ -759,6 +766,11 @@ def downgrade() -> None:
         postgresql_where=sa.text("status = 'pending'"),
     )
     op.drop_index("idx_campaign_membership_phone", table_name="campaign_membership")
+    op.drop_index(
+        "idx_campaign_membership_answered",
+        table_name="campaign_membership",
+        postgresql_where=sa.text("replied_at IS NOT NULL OR opted_out_at IS NOT NULL"),
+    )
     op.drop_index(
         "idx_campaign_membership_campaign",
         table_name="campaign_membership",

@@ -12,6 +12,9 @@ from crm_api.domain.campaigns.schemas import Audience, CampaignCreate, CampaignU
 from crm_api.domain.errors import FieldProblem
 from crm_api.ids import new_id
 
+_SHOWN_FAULTS = 20
+"""Unknown contacts named in an answer; a list of ten thousand helps nobody."""
+
 
 async def create(uow: UnitOfWork, body: CampaignCreate, *, now: datetime) -> Campaign:
     """Store a draft.
@@ -125,13 +128,13 @@ async def _unknown_people(uow: UnitOfWork, audience: Audience) -> list[FieldProb
             )
         ids = source.contact_ids or []
         known = await queries.find_known_contacts(uow.session, contact_ids=ids) if ids else set()
+        unknown = [position for position, contact_id in enumerate(ids) if contact_id not in known]
         problems += [
             FieldProblem(
                 pointer=f"{pointer}/contact_ids/{position}",
                 code="unknown_contact",
                 detail="There is no such contact.",
             )
-            for position, contact_id in enumerate(ids)
-            if contact_id not in known
+            for position in unknown[:_SHOWN_FAULTS]
         ]
     return problems

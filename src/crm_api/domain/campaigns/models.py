@@ -180,6 +180,13 @@ class CampaignMembership(Base):
             postgresql_include=["variant"],
         ),
         Index("idx_campaign_membership_phone", "phone", "sent_at"),
+        Index(
+            "idx_campaign_membership_answered",
+            "campaign_id",
+            "step",
+            "variant",
+            postgresql_where=text("replied_at IS NOT NULL OR opted_out_at IS NOT NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
