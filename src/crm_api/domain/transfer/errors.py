@@ -36,6 +36,13 @@ class EmptyFileError(ImportFileError):
     title = "Empty file"
 
 
+class UploadGoneError(ImportFileError):
+    """The uploaded file is no longer where the upload put it."""
+
+    code = "upload_gone"
+    title = "Upload is gone"
+
+
 class FileTooLargeError(TooLargeError):
     """More bytes than an import takes."""
 

@@ -50,16 +50,13 @@ class RowReader:
     def read(self, row: RawRow) -> RowResult:
         """Turn a row into its people, and its problems."""
         if row.fault is not None:
-            return self._refused(row, None, None, "unreadable_row", row.fault)
-        cells = [value.strip() for value in row.values]
-        if [cell.casefold() for cell in cells] == self._folded:
-            return self._refused(row, None, None, "repeated_header", "The header again.")
-        missing = len(self._header) - len(cells)
+            return self._refused(row.line, "unreadable_row", row.fault)
+        cells = self._cells(row)
+        if cells is None:
+            return self._refused(row.line, "repeated_header", "The row repeats the header.")
         problems: list[RowProblem] = []
-        if missing > 0:
-            cells += [""] * missing
-        elif missing < 0 and any(cells[missing:]):
-            problems.append(self._surplus(row.line, cells[missing:]))
+        if any(surplus := cells[len(self._header) :]):
+            problems.append(self._surplus(row.line, surplus))
         people = []
         for plan in self._plans:
             person = self._person(row.line, cells, plan, problems)
@@ -68,6 +65,21 @@ class RowReader:
         if not people and not any(problem.refuses for problem in problems):
             problems += self._without_number(row.line)
         return RowResult(people, problems)
+
+    def phones(self, row: RawRow) -> list[str]:
+        """Return only the numbers under which ``read`` would give the row's people."""
+        cells = self._cells(row) if row.fault is None else None
+        if cells is None:
+            return []
+        found = (self._numbers(row.line, cells, plan, [])[0] for plan in self._plans)
+        return [numbers[0] for numbers in found if numbers]
+
+    def _cells(self, row: RawRow) -> list[str] | None:
+        """Return the row's values, at least as many as the header's; None for the header again."""
+        cells = [value.strip() for value in row.values]
+        if [cell.casefold() for cell in cells] == self._folded:
+            return None
+        return cells + [""] * (len(self._header) - len(cells))
 
     def _plan(
         self, targets: Sequence[str | None], *, prefix: str, role: str | None = None
@@ -272,11 +284,9 @@ class RowReader:
         )
 
     @staticmethod
-    def _refused(
-        row: RawRow, column: str | None, value: str | None, code: str, reason: str
-    ) -> RowResult:
+    def _refused(line: int, code: str, reason: str) -> RowResult:
         problem = RowProblem(
-            line=row.line, column=column, value=value, code=code, reason=reason, refuses=True
+            line=line, column=None, value=None, code=code, reason=reason, refuses=True
         )
         return RowResult([], [problem])
 

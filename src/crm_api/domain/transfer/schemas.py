@@ -1,0 +1,84 @@
+"""Imports as the API shows them, and the options of an upload."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import Field, Json, ValidationError
+
+from crm_api.domain.errors import FieldProblem
+from crm_api.domain.schemas import Id, Instant, ReadModel, RequestModel
+from crm_api.domain.transfer.errors import ImportOptionError
+from crm_api.domain.transfer.models import OnDuplicate
+
+
+class ImportOptions(RequestModel):
+    """What an upload may say beside its file; every value comes as text of a form field."""
+
+    list_name: Annotated[str | None, Field(min_length=1, max_length=200)] = None
+    """Everyone in the file is put on the list of this name, which is made when there is none."""
+    list_id: UUID | None = None
+    mapping: Json[dict[str, str | None]] | None = None
+    """Column to field; null leaves the column out."""
+    dry_run: bool = False
+    """Count what would happen, and change nothing."""
+    on_duplicate: OnDuplicate = OnDuplicate.FILL
+
+
+class ImportRead(ReadModel):
+    """One import; ``rows_total`` is null until the file was counted."""
+
+    id: Id
+    status: str
+    file_name: str | None
+    detected_format: str | None
+    mapping: dict[str, str | None]
+    on_duplicate: str
+    dry_run: bool
+    rows_total: int | None
+    rows_processed: int
+    created: int
+    updated: int
+    unchanged: int
+    duplicates_in_file: int
+    invalid: int
+    list_id: Id | None
+    created_at: Instant
+    started_at: Instant | None
+    finished_at: Instant | None
+    error: str | None
+
+
+def read_options(fields: Mapping[str, str]) -> ImportOptions:
+    """Read the form's fields; an empty one counts as left out.
+
+    Raises:
+        ImportOptionError: With one problem for each field.
+    """
+    given: dict[str, Any] = {name: value for name, value in fields.items() if value.strip()}
+    try:
+        options = ImportOptions.model_validate(given)
+    except ValidationError as error:
+        faults = [
+            FieldProblem(
+                pointer="/" + "/".join(str(part) for part in fault["loc"]),
+                code="unknown_field" if fault["type"] == "extra_forbidden" else fault["type"],
+                detail=fault["msg"],
+            )
+            for fault in error.errors(include_url=False, include_input=False)
+        ]
+        raise ImportOptionError(f"{len(faults)} option(s) are wrong.", errors=faults) from None
+    if options.list_name and options.list_id:
+        raise _wrong("/list_id", "Give list_name or list_id, not both.")
+    return options
+
+
+def unknown_list() -> ImportOptionError:
+    """Make the error for a ``list_id`` that does not exist."""
+    return _wrong("/list_id", "There is no list with this id.", code="unknown_list")
+
+
+def _wrong(pointer: str, detail: str, *, code: str = "conflicting_fields") -> ImportOptionError:
+    return ImportOptionError(
+        detail, errors=[FieldProblem(pointer=pointer, code=code, detail=detail)]
+    )

@@ -1,0 +1,135 @@
+"""An uploaded file as chunks of people; blocking, so it is called in a thread."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from crm_api.domain.transfer.formats import Detected, detect
+from crm_api.domain.transfer.people import RowReader
+from crm_api.domain.transfer.reader import RawRow, inspect, read_rows
+from crm_api.domain.transfer.rows import PersonRow, RowProblem
+from crm_api.domain.transfer.seen import SeenNumbers
+
+CHUNK_ROWS = 2_000
+"""Rows a transaction: long enough to be fast, short enough that nobody waits for its locks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """What stands in some consecutive rows.
+
+    Attributes:
+        start: How many rows of the file come before it.
+        rows: How many it has.
+        people: Each number once, and only if no earlier row of the file had it.
+        duplicates: People left out because their number came earlier in the file.
+        invalid: Rows of which nobody could be taken.
+    """
+
+    start: int
+    rows: int
+    people: list[PersonRow]
+    problems: list[RowProblem]
+    duplicates: int
+    invalid: int
+
+    @property
+    def end(self) -> int:
+        """How many rows are done once this chunk is."""
+        return self.start + self.rows
+
+
+def examine(path: Path, overrides: Mapping[str, str | None] | None = None) -> Detected:
+    """Tell what a file is and which column means what.
+
+    Raises:
+        EmptyFileError: No rows.
+        NotCsvError: The content is not text.
+        NoPhoneColumnError: No column holds phone numbers.
+        InvalidMappingError: The overrides do not fit the file.
+    """
+    layout = inspect(path)
+    return detect(layout.header, layout.sample, overrides)
+
+
+class ImportSource:
+    """Reads one file from its first row on.
+
+    Nothing but the numbers is remembered, so memory hardly grows with the file. To resume, a new
+    source skips to the checkpoint; it then knows the same numbers as the one that was lost.
+    """
+
+    def __init__(self, path: Path, mapping: Mapping[str, str | None]) -> None:
+        """Open the file.
+
+        Raises:
+            ImportFileError: It cannot be read as CSV.
+            FileNotFoundError: It is gone.
+        """
+        layout = inspect(path)
+        self._path = path
+        self._layout = layout
+        self._reader = RowReader(layout.header, mapping)
+        self._rows = read_rows(path, layout)
+        self._seen = SeenNumbers()
+        self._position = 0
+
+    @property
+    def position(self) -> int:
+        """How many rows were read."""
+        return self._position
+
+    def count_rows(self) -> int:
+        """Count all rows of the file, in a pass of its own.
+
+        Raises:
+            NotCsvError: The file turns binary.
+        """
+        return sum(1 for _ in read_rows(self._path, self._layout))
+
+    def skip_to(self, position: int) -> None:
+        """Pass over the rows before this one, remembering their numbers."""
+        for row in islice(self._rows, position - self._position):
+            for phone in self._reader.phones(row):
+                self._is_new(phone)
+            self._position += 1
+
+    def next_chunk(self, limit: int = CHUNK_ROWS) -> Chunk | None:
+        """Read on; None at the end of the file.
+
+        Raises:
+            NotCsvError: The file turns binary.
+        """
+        rows = list(islice(self._rows, limit))
+        if not rows:
+            return None
+        chunk = self._chunk(rows)
+        self._position = chunk.end
+        return chunk
+
+    def _chunk(self, rows: list[RawRow]) -> Chunk:
+        people: list[PersonRow] = []
+        problems: list[RowProblem] = []
+        duplicates = invalid = 0
+        for row in rows:
+            result = self._reader.read(row)
+            problems += result.problems
+            if not result.people and result.problems:
+                invalid += 1
+            for person in result.people:
+                if self._is_new(person.phone):
+                    people.append(person)
+                else:
+                    duplicates += 1
+        return Chunk(
+            start=self._position,
+            rows=len(rows),
+            people=people,
+            problems=problems,
+            duplicates=duplicates,
+            invalid=invalid,
+        )
+
+    def _is_new(self, phone: str) -> bool:
+        return self._seen.add(int(phone[1:]))

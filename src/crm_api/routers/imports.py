@@ -1,0 +1,151 @@
+"""Imports of contacts: upload, progress, errors, cancel."""
+
+import asyncio
+import contextlib
+import csv
+import io
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+
+from crm_api import clock
+from crm_api.db import UnitOfWorkFactory
+from crm_api.domain.access.models import Scope
+from crm_api.domain.schemas import PageRead
+from crm_api.domain.transfer import service as transfer
+from crm_api.domain.transfer.schemas import ImportRead, read_options
+from crm_api.domain.transfer.source import examine
+from crm_api.ids import new_id
+from crm_api.routers.deps import Caller, Paging, State, Uow, require
+from crm_api.routers.uploads import receive
+
+router = APIRouter(prefix="/v1/imports", tags=["imports"])
+Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
+Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
+
+MAX_FILE_BYTES = 512 * 2**20
+
+_FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "file": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "CSV with phone numbers; UTF-8, UTF-16 or Windows-1252.",
+                        },
+                        "list_name": {
+                            "type": "string",
+                            "maxLength": 200,
+                            "description": "Put everyone on this list; it is made when new.",
+                        },
+                        "list_id": {"type": "string", "format": "uuid"},
+                        "mapping": {
+                            "type": "string",
+                            "contentMediaType": "application/json",
+                            "description": "Column to field (null: leave out), for example "
+                            '{"Contact": "phone"}; other columns are told by name or values.',
+                        },
+                        "on_duplicate": {
+                            "type": "string",
+                            "enum": ["fill", "overwrite", "skip"],
+                            "default": "fill",
+                        },
+                        "dry_run": {"type": "boolean", "default": False},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@router.post("", status_code=202, openapi_extra=_FORM)
+async def create_import(request: Request, state: State, uow: Uow, _caller: Writer) -> ImportRead:
+    """Upload a CSV; its people are taken over in the background."""
+    import_id = new_id()
+    path = transfer.upload_path(state.settings.data_dir, import_id)
+    with contextlib.ExitStack() as cleanup:
+        cleanup.callback(path.unlink, missing_ok=True)
+        upload = await receive(request, path, max_bytes=MAX_FILE_BYTES)
+        options = read_options(upload.fields)
+        detected = await asyncio.to_thread(examine, path, options.mapping)
+        async with uow:
+            row = await transfer.create(
+                uow,
+                import_id=import_id,
+                file_name=upload.file_name,
+                byte_size=upload.byte_size,
+                detected=detected,
+                options=options,
+                now=clock.now(),
+            )
+        cleanup.pop_all()
+    return ImportRead.model_validate(row)
+
+
+@router.get("")
+async def list_imports(uow: Uow, page: Paging, _caller: Reader) -> PageRead[ImportRead]:
+    """List imports, newest first."""
+    async with uow:
+        found = await transfer.list_imports(uow, cursor=page.cursor, limit=page.limit)
+    return PageRead(
+        data=[ImportRead.model_validate(row) for row in found.data],
+        next_cursor=found.next_cursor,
+    )
+
+
+@router.get("/{import_id}")
+async def get_import(import_id: UUID, uow: Uow, _caller: Reader) -> ImportRead:
+    """Tell how far an import is."""
+    async with uow:
+        row = await transfer.get(uow, import_id=import_id)
+    return ImportRead.model_validate(row)
+
+
+@router.get(
+    "/{import_id}/errors",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/csv": {}}, "description": "line, column, value, reason"}},
+)
+async def get_import_errors(
+    import_id: UUID, state: State, uow: Uow, _caller: Reader
+) -> StreamingResponse:
+    """Download what could not be taken, in the order of the file."""
+    async with uow:
+        await transfer.get(uow, import_id=import_id)
+    return StreamingResponse(
+        _error_lines(state.new_uow, import_id),
+        media_type="text/csv",
+        headers={"Content-Disposition": f'attachment; filename="import-{import_id}-errors.csv"'},
+    )
+
+
+@router.post("/{import_id}/cancel")
+async def cancel_import(import_id: UUID, state: State, uow: Uow, _caller: Writer) -> ImportRead:
+    """Stop an import; what is written stays."""
+    async with uow:
+        row = await transfer.cancel(uow, import_id=import_id, now=clock.now())
+    path = transfer.upload_path(state.settings.data_dir, import_id)
+    await asyncio.to_thread(path.unlink, missing_ok=True)
+    return ImportRead.model_validate(row)
+
+
+async def _error_lines(new_uow: UnitOfWorkFactory, import_id: UUID) -> AsyncIterator[str]:
+    header = io.StringIO()
+    csv.writer(header).writerow(transfer.ERROR_COLUMNS)
+    yield header.getvalue()
+    after: int | None = 0
+    while after is not None:
+        async with new_uow() as uow:
+            lines, after = await transfer.errors_as_csv(uow, import_id=import_id, after=after)
+        yield lines

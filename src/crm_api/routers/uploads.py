@@ -1,0 +1,168 @@
+"""A multipart upload, streamed to one file on disk: never whole in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from fastapi import Request
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from crm_api.domain.errors import FieldProblem
+from crm_api.domain.transfer.errors import (
+    FileTooLargeError,
+    ImportOptionError,
+    MalformedUploadError,
+)
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+_MAX_FIELD_BYTES = 1_000_000
+_MAX_FIELDS = 20
+_MAX_FILE_NAME = 255
+_WRITE_BYTES = 1 << 20
+_FILE_FIELD = "file"
+
+
+@dataclass
+class Upload:
+    """What a form held; the file's content is at the path that was given."""
+
+    fields: dict[str, str] = field(default_factory=dict)
+    file_name: str | None = None
+    byte_size: int = 0
+
+
+async def receive(request: Request, target: Path, *, max_bytes: int) -> Upload:
+    """Stream a form's one file to ``target`` and read its fields.
+
+    Raises:
+        MalformedUploadError: The body is no multipart form, or it is cut off.
+        FileTooLargeError: The file has more than ``max_bytes``.
+        ImportOptionError: There is no file, or more than one.
+    """
+    kind, options = parse_options_header(request.headers.get("content-type"))
+    if kind != b"multipart/form-data" or b"boundary" not in options:
+        raise MalformedUploadError("Send the file as multipart/form-data, in the field `file`.")
+    if int(request.headers.get("content-length") or 0) > max_bytes + _MAX_FIELD_BYTES:
+        raise _too_large(max_bytes)
+    await asyncio.to_thread(target.parent.mkdir, parents=True, exist_ok=True)
+    with await asyncio.to_thread(target.open, "xb") as file:
+        parts = _Parts(max_bytes)
+        parser = MultipartParser(options[b"boundary"], callbacks=parts.callbacks())
+        try:
+            await _feed(request.stream(), parser, parts, file)
+            parser.finalize()
+        except FormParserError as error:
+            raise MalformedUploadError("The multipart body cannot be read.") from error
+    if not parts.has_ended:
+        raise MalformedUploadError("The multipart body ends too early.")
+    if not parts.has_file:
+        raise _wrong_file("missing", "Send the CSV in a form field of the name `file`.")
+    return parts.upload
+
+
+async def _feed(
+    stream: AsyncIterator[bytes], parser: MultipartParser, parts: "_Parts", file: BinaryIO
+) -> None:
+    async for data in stream:
+        parser.write(data)
+        if len(parts.waiting) >= _WRITE_BYTES:
+            await asyncio.to_thread(file.write, parts.take_waiting())
+    await asyncio.to_thread(file.write, parts.take_waiting())
+
+
+class _Parts:
+    """Sorts a form's parts as the parser meets them: fields to keep, the file to pass on."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.upload = Upload()
+        self.waiting = bytearray()
+        self.has_file = False
+        self.has_ended = False
+        self._max_bytes = max_bytes
+        self._header_name = b""
+        self._header_value = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._name = ""
+        self._is_file = False
+        self._value = bytearray()
+
+    def callbacks(self) -> "MultipartCallbacks":
+        """Return what the parser calls."""
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": self._add_header_name,
+            "on_header_value": self._add_header_value,
+            "on_header_end": self._end_header,
+            "on_headers_finished": self._start_content,
+            "on_part_data": self._add_content,
+            "on_part_end": self._end_part,
+            "on_end": self._end,
+        }
+
+    def take_waiting(self) -> bytes:
+        """Return the file's bytes that are not written yet."""
+        taken, self.waiting = bytes(self.waiting), bytearray()
+        return taken
+
+    def _begin(self) -> None:
+        self._headers = {}
+        self._value = bytearray()
+
+    def _add_header_name(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def _add_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def _end_header(self) -> None:
+        self._headers[self._header_name.lower()] = self._header_value
+        self._header_name = self._header_value = b""
+
+    def _start_content(self) -> None:
+        _, options = parse_options_header(self._headers.get(b"content-disposition"))
+        self._name = options.get(b"name", b"").decode(errors="replace")
+        self._is_file = self._name == _FILE_FIELD
+        if not self._is_file:
+            return
+        if self.has_file:
+            raise _wrong_file("more_than_one", "Send one file at a time.")
+        self.has_file = True
+        name = options.get(b"filename", b"").decode(errors="replace")
+        # Only shown, never a path; without what some browsers put before it.
+        self.upload.file_name = name.replace("\\", "/").rpartition("/")[2][:_MAX_FILE_NAME] or None
+
+    def _add_content(self, data: bytes, start: int, end: int) -> None:
+        if not self._is_file:
+            self._value += data[start:end]
+            if len(self._value) > _MAX_FIELD_BYTES:
+                raise MalformedUploadError(f"The field {self._name!r} is too long.")
+            return
+        self.upload.byte_size += end - start
+        if self.upload.byte_size > self._max_bytes:
+            raise _too_large(self._max_bytes)
+        self.waiting += data[start:end]
+
+    def _end_part(self) -> None:
+        if self._is_file:
+            return
+        if len(self.upload.fields) >= _MAX_FIELDS:
+            raise MalformedUploadError(f"The form has more than {_MAX_FIELDS} fields.")
+        self.upload.fields[self._name] = self._value.decode(errors="replace")
+
+    def _end(self) -> None:
+        self.has_ended = True
+
+
+def _too_large(max_bytes: int) -> FileTooLargeError:
+    return FileTooLargeError(f"A file may have at most {max_bytes // 2**20} MiB; split it.")
+
+
+def _wrong_file(code: str, detail: str) -> ImportOptionError:
+    return ImportOptionError(
+        detail, errors=[FieldProblem(pointer="/file", code=code, detail=detail)]
+    )

@@ -1,0 +1,397 @@
+"""Imports in the background, against the database."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select, text, update
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from tests.conftest import NOW
+
+from crm_api import clock
+from crm_api.db import UnitOfWork
+from crm_api.domain.consent.models import ContactFlag
+from crm_api.domain.contacts.models import Contact
+from crm_api.domain.lists.models import ContactList, ContactListMember
+from crm_api.domain.transfer import service as transfer
+from crm_api.domain.transfer.models import ContactImport, ContactImportError
+from crm_api.domain.transfer.schemas import ImportOptions
+from crm_api.domain.transfer.source import ImportSource, examine
+from crm_api.ids import new_id
+from crm_api.workers.transfer import run_imports, work_on
+
+NewUow = Callable[[], UnitOfWork]
+MESSY = (
+    "\ufeffphone,first_name,last_name,email,city,state,notes\r\n"
+    "617-555-0101 x204,  Zoë ,ROSSI,zoe@example.com,Quincy,MA,café ☕\r\n"
+    "(617) 555-0102,Leo,Kim,not-an-email,Boston,MA,"
+    '"line one\nline two"\r\n'
+    "+44 20 7946 0958,Olga,Garcia,,,,\r\n"
+    ",Nora,Chen,,,,\r\n"
+    "call after 5,Omar,Patel,,,,\r\n"
+    "6175550101,Eva,Silva,,,,\r\n"
+    "1-617-555-0103,Ivan\r\n"
+    '617.555.0104,Ruth,Cohen,,,,"=HYPERLINK(""http://x.invalid"")"\r\n'
+    "555-0123,Wei,Smith,,,,\r\n"
+).encode()
+
+
+@dataclass
+class Storage:
+    data_dir: Path
+
+
+@dataclass
+class WorkerDeps:
+    """As much of the worker's parts as imports use."""
+
+    new_uow: NewUow
+    settings: Storage
+
+
+@dataclass
+class Importer:
+    """Accepts files as the route does, and runs the worker."""
+
+    new_uow: NewUow
+    folder: Path
+
+    async def accept(self, content: bytes | str, **options: Any) -> UUID:
+        import_id = new_id()
+        path = transfer.upload_path(self.folder, import_id)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        mapping = options.pop("mapping", None)
+        async with self.new_uow() as uow:
+            await transfer.create(
+                uow,
+                import_id=import_id,
+                file_name="people.csv",
+                byte_size=path.stat().st_size,
+                detected=examine(path, mapping),
+                options=ImportOptions(**options),
+                now=clock.now(),
+            )
+        return import_id
+
+    async def run(self) -> None:
+        await run_imports({"deps": WorkerDeps(self.new_uow, Storage(self.folder))})
+
+    async def get(self, import_id: UUID) -> ContactImport:
+        async with self.new_uow() as uow:
+            return await transfer.get(uow, import_id=import_id)
+
+    async def take(self, content: bytes | str, **options: Any) -> ContactImport:
+        import_id = await self.accept(content, **options)
+        await self.run()
+        return await self.get(import_id)
+
+
+@pytest.fixture
+def importer(new_uow: NewUow, tmp_path: Path) -> Importer:
+    return Importer(new_uow, tmp_path)
+
+
+def people(count: int, *, start: int = 0) -> str:
+    rows = (f"+1617555{at:04d},Person{at},Quincy,MA" for at in range(start, start + count))
+    return "phone,first_name,city,state\n" + "\n".join(rows) + "\n"
+
+
+def counts(row: ContactImport) -> dict[str, int]:
+    names = ("created", "updated", "unchanged", "duplicates_in_file", "invalid")
+    return {name: getattr(row, name) for name in names if getattr(row, name)}
+
+
+async def contacts(session: AsyncSession) -> list[Contact]:
+    statement = select(Contact).order_by(Contact.phone)
+    return list(await session.scalars(statement.execution_options(populate_existing=True)))
+
+
+async def faults(session: AsyncSession) -> list[tuple[int, str | None, str]]:
+    rows = await session.scalars(select(ContactImportError).order_by(ContactImportError.id))
+    return [(row.line, row.column, row.code) for row in rows]
+
+
+async def test_messy_file_is_taken_row_by_row(importer: Importer, session: AsyncSession) -> None:
+    row = await importer.take(MESSY)
+
+    assert (row.status, row.error, row.detected_format) == ("completed", None, "standard")
+    assert (row.rows_total, row.rows_processed) == (9, 9)
+    assert counts(row) == {"created": 4, "duplicates_in_file": 1, "invalid": 4}
+    assert await faults(session) == [
+        (3, "email", "invalid_email"),
+        (5, "phone", "invalid_phone"),
+        (6, "phone", "no_phone"),
+        (7, "phone", "invalid_phone"),
+        (11, "phone", "invalid_phone"),
+    ]
+    found = await contacts(session)
+    assert [(one.first_name, one.last_name) for one in found] == [
+        ("Zoë", "Rossi"),
+        ("Leo", "Kim"),
+        ("Ivan", None),
+        ("Ruth", "Cohen"),
+    ]
+    assert found[0].attributes == {"notes": "café ☕", "phone_extension": "204"}
+    assert found[0].zone_key == "MA/America/New_York"
+    assert found[1].email is None
+    assert found[3].attributes["notes"] == '=HYPERLINK("http://x.invalid")'
+    assert {one.source for one in found} == {"import"}
+
+
+async def test_same_file_again_changes_nothing(importer: Importer, session: AsyncSession) -> None:
+    await importer.take(MESSY)
+    before = [(one.id, one.updated_at) for one in await contacts(session)]
+
+    row = await importer.take(MESSY)
+
+    assert counts(row) == {"unchanged": 4, "duplicates_in_file": 1, "invalid": 4}
+    assert [(one.id, one.updated_at) for one in await contacts(session)] == before
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
+async def test_other_encodings_are_taken(
+    importer: Importer, session: AsyncSession, encoding: str
+) -> None:
+    await importer.take("phone,first_name\n6175550101,Zoë\n".encode(encoding))
+
+    assert [one.first_name for one in await contacts(session)] == ["Zoë"]
+
+
+async def test_fill_overwrite_and_skip(importer: Importer, session: AsyncSession) -> None:
+    await importer.take("phone,first_name,tags\n6175550101,Ada,vip\n")
+    new = "phone,first_name,last_name,tags\n6175550101,Eva,Rossi,spring\n"
+
+    skipped = await importer.take(new, on_duplicate="skip")
+    assert (counts(skipped), (await contacts(session))[0].last_name) == ({"unchanged": 1}, None)
+
+    filled = await importer.take(new)
+    (found,) = await contacts(session)
+    assert (counts(filled), found.first_name, found.last_name) == ({"updated": 1}, "Ada", "Rossi")
+    assert found.tags == ["vip", "spring"]
+
+    overwritten = await importer.take(new, on_duplicate="overwrite")
+    assert (counts(overwritten), (await contacts(session))[0].first_name) == ({"updated": 1}, "Eva")
+
+
+async def test_deleted_contact_comes_back_as_created(
+    importer: Importer, session: AsyncSession
+) -> None:
+    await importer.take("phone,first_name,notes\n6175550101,Ada,old\n")
+    (before,) = await contacts(session)
+    await session.execute(update(Contact).values(deleted_at=NOW, first_name=None))
+    await session.commit()
+
+    row = await importer.take("phone,last_name\n6175550101,Rossi\n", on_duplicate="skip")
+
+    (after,) = await contacts(session)
+    assert counts(row) == {"created": 1}
+    assert (after.id, after.deleted_at, after.last_name) == (before.id, None, "Rossi")
+    assert after.attributes == {}
+
+
+async def test_opt_out_survives_an_import(importer: Importer, session: AsyncSession) -> None:
+    session.add(ContactFlag(phone="+16175550101", flag_type="opted_out", created_at=NOW))
+    await session.commit()
+
+    await importer.take(people(2, start=101), on_duplicate="overwrite")
+
+    flags = await session.execute(select(ContactFlag.phone, ContactFlag.flag_type))
+    assert flags.all() == [("+16175550101", "opted_out")]
+
+
+async def test_everyone_in_the_file_is_put_on_the_list(
+    importer: Importer, session: AsyncSession
+) -> None:
+    await importer.take(people(2))
+
+    row = await importer.take(people(3), list_name="Quincy")
+    again = await importer.take(people(3), list_name="Quincy")
+
+    assert row.list_id == again.list_id is not None
+    members = await session.scalars(select(ContactListMember.list_id))
+    assert list(members) == [row.list_id] * 3
+    assert list(await session.scalars(select(ContactList.name))) == ["Quincy"]
+
+
+async def test_list_deleted_meanwhile_fails_the_import(
+    importer: Importer, session: AsyncSession
+) -> None:
+    import_id = await importer.accept(people(2), list_name="Quincy")
+    await session.execute(text("DELETE FROM contact_list"))
+    await session.commit()
+
+    await importer.run()
+
+    row = await importer.get(import_id)
+    assert (row.status, row.error) == ("failed", "The list was deleted meanwhile.")
+
+
+async def test_dry_run_counts_and_changes_nothing(
+    importer: Importer, session: AsyncSession
+) -> None:
+    await importer.take(people(1))
+
+    row = await importer.take(people(3) + "+16175550002,again\n", dry_run=True, list_name="New")
+
+    assert counts(row) == {"created": 2, "unchanged": 1, "duplicates_in_file": 1}
+    assert len(await contacts(session)) == 1
+    assert list(await session.scalars(select(ContactList.name))) == []
+
+
+async def test_property_file_makes_two_contacts_a_row(
+    importer: Importer, session: AsyncSession
+) -> None:
+    header = (
+        "Type,Address,City,ZIP,APN,Mail Address,Mail City,Mail State,Mail ZIP,Primary Name,"
+        "Primary Mobile Phone1,Primary Email1,Secondary Name,Secondary Mobile Phone1\n"
+    )
+    rows = (
+        "SFR,1 Sea St,Quincy,02169,1,1 Sea St,Quincy,MA,02169,Ada Rossi,617-555-0101,,"
+        "Leo Rossi,617-555-0102\n"
+        "SFR,2 Sea St,Quincy,02169,2,2 Sea St,Quincy,MA,02169,Eva Kim,617-555-0103,,Omar Kim,\n"
+        "SFR,3 Sea St,Quincy,02169,3,3 Sea St,Quincy,MA,02169,Nora Chen,,,,\n"
+    )
+
+    row = await importer.take(header + rows)
+
+    assert row.detected_format == "propertyradar"
+    assert (counts(row), row.rows_processed) == ({"created": 3}, 3)
+    found = await contacts(session)
+    assert [one.first_name for one in found] == ["Ada", "Leo", "Eva"]
+    assert found[1].attributes["property_address"] == "1 Sea St"
+
+
+async def test_worker_lost_in_the_middle_is_resumed_with_the_same_result(
+    importer: Importer, session: AsyncSession, tmp_path: Path
+) -> None:
+    repeated = people(30) + "+16175550003,again,,\n" + "nonsense,x,,\n" + people(10, start=30)[28:]
+    import_id = await importer.accept(repeated, list_name="Quincy")
+    path = transfer.upload_path(tmp_path, import_id)
+    async with importer.new_uow() as uow:
+        claimed = await transfer.claim(uow, now=clock.now())
+    assert claimed is not None
+    source = ImportSource(path, claimed.mapping)
+    for _ in range(2):
+        chunk = source.next_chunk(limit=10)
+        assert chunk is not None
+        async with importer.new_uow() as uow:
+            await transfer.apply_chunk(uow, import_id=import_id, chunk=chunk, now=clock.now())
+    # The worker is gone here, with a chunk read but not written, and its lease still runs.
+    lost = source.next_chunk(limit=10)
+    assert lost is not None
+    await importer.run()
+    assert (await importer.get(import_id)).rows_processed == 20
+    lease = {"now": clock.now() - timedelta(seconds=1)}
+    await session.execute(text("UPDATE contact_import SET lease_until = :now"), lease)
+    await session.commit()
+
+    await importer.run()
+
+    row = await importer.get(import_id)
+    assert (row.status, row.rows_processed) == ("completed", 42)
+    assert counts(row) == {"created": 40, "duplicates_in_file": 1, "invalid": 1}
+    assert len(await contacts(session)) == 40
+    assert not path.exists()
+    # Whoever comes late with what was done already changes nothing.
+    async with importer.new_uow() as uow:
+        assert not await transfer.apply_chunk(uow, import_id=import_id, chunk=lost, now=clock.now())
+
+
+async def test_chunk_that_somebody_else_wrote_is_refused(
+    importer: Importer, tmp_path: Path
+) -> None:
+    import_id = await importer.accept(people(20))
+    async with importer.new_uow() as uow:
+        claimed = await transfer.claim(uow, now=clock.now())
+    assert claimed is not None
+    path = transfer.upload_path(tmp_path, import_id)
+    first, second = (ImportSource(path, claimed.mapping) for _ in range(2))
+    outcomes = []
+
+    for source in (first, second):
+        chunk = source.next_chunk(limit=10)
+        assert chunk is not None
+        async with importer.new_uow() as uow:
+            outcomes.append(
+                await transfer.apply_chunk(uow, import_id=import_id, chunk=chunk, now=clock.now())
+            )
+
+    assert outcomes == [True, False]
+    assert (await importer.get(import_id)).created == 10
+
+
+async def test_run_out_of_time_lets_the_next_run_go_on(importer: Importer, tmp_path: Path) -> None:
+    import_id = await importer.accept(people(4_500))
+    async with importer.new_uow() as uow:
+        claimed = await transfer.claim(uow, now=clock.now())
+    assert claimed is not None
+    path = transfer.upload_path(tmp_path, import_id)
+
+    await work_on(importer.new_uow, claimed, path=path, ends_at=0)
+    row = await importer.get(import_id)
+    assert (row.status, row.rows_total, row.rows_processed) == ("running", 4_500, 2_000)
+
+    await importer.run()
+    row = await importer.get(import_id)
+    assert (row.status, row.created) == ("completed", 4_500)
+
+
+async def test_cancelled_import_stops_and_keeps_what_is_written(
+    importer: Importer, session: AsyncSession, tmp_path: Path
+) -> None:
+    import_id = await importer.accept(people(4_500))
+    async with importer.new_uow() as uow:
+        claimed = await transfer.claim(uow, now=clock.now())
+    assert claimed is not None
+    path = transfer.upload_path(tmp_path, import_id)
+    await work_on(importer.new_uow, claimed, path=path, ends_at=0)
+
+    async with importer.new_uow() as uow:
+        await transfer.cancel(uow, import_id=import_id, now=clock.now())
+    await importer.run()
+
+    row = await importer.get(import_id)
+    assert (row.status, row.created) == ("cancelled", 2_000)
+    assert row.finished_at is not None
+    assert len(await contacts(session)) == 2_000
+
+
+async def test_file_that_turns_binary_fails_with_its_reason(importer: Importer) -> None:
+    row = await importer.take(people(9_000).encode() + b"\0\0\0\n")
+
+    assert row.status == "failed"
+    assert "binary" in str(row.error)
+
+
+async def test_file_that_is_gone_fails_with_its_reason(importer: Importer, tmp_path: Path) -> None:
+    import_id = await importer.accept(people(3))
+    transfer.upload_path(tmp_path, import_id).unlink()
+
+    await importer.run()
+
+    row = await importer.get(import_id)
+    assert (row.status, row.rows_processed) == ("failed", 0)
+    assert "data directory" in str(row.error)
+
+
+async def test_two_imports_of_one_file_at_once_make_each_contact_once(
+    committed_uow: NewUow, committed_db: AsyncEngine, tmp_path: Path
+) -> None:
+    importer = Importer(committed_uow, tmp_path)
+    ids = [await importer.accept(people(2_500), list_name="Quincy") for _ in range(2)]
+
+    await asyncio.gather(importer.run(), importer.run())
+
+    rows = [await importer.get(import_id) for import_id in ids]
+    assert [row.status for row in rows] == ["completed", "completed"]
+    assert sum(row.created for row in rows) == 2_500
+    assert sum(row.unchanged for row in rows) == 2_500
+    async with committed_db.connect() as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM contact")) == 2_500
+        assert await connection.scalar(text("SELECT count(*) FROM contact_list_member")) == 2_500
