@@ -176,14 +176,37 @@ def _lock(fd: int, *, seconds: float, shared: bool = False) -> bool:
 def _wait_for_left_overs(path: Path, children_fd: int) -> None:
     if _lock(children_fd, seconds=0):
         return
-    # On Linux they have had their signal from the kernel; elsewhere nobody told them.
+    # On Linux the kernel has told the servers to end; elsewhere nobody has.
+    for pid, command in _holders(path):
+        if "crm_api" in command:
+            _signal(pid, signal.SIGKILL)
     _signal_server(path / "postgres" / "postmaster.pid", "postgres", signal.SIGINT)
     _signal_server(path / "redis" / "redis.pid", "server", signal.SIGTERM)
     if not _lock(children_fd, seconds=LEFT_OVER_SECONDS):
+        named = ", ".join(f"{command[:40]} ({pid})" for pid, command in _holders(path))
         raise StartError(
-            f"processes of an earlier run still use {path}; "
-            "stop them (`ps` shows postgres, valkey-server or crm_api), then start again"
+            f"processes of an earlier run still use {path}: "
+            f"{named or 'see postgres, valkey-server and crm_api in `ps`'}; stop them first"
         )
+
+
+def _holders(path: Path) -> list[tuple[int, str]]:
+    """List processes, with their command lines, that hold the children's lock; Linux only."""
+    lock = (path / "children.lock").stat()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            held = [fd.stat() for fd in (process / "fd").iterdir() if fd.exists()]
+            is_ours = any((fd.st_dev, fd.st_ino) == (lock.st_dev, lock.st_ino) for fd in held)
+            if is_ours and int(process.name) != os.getpid():
+                command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+                found.append((int(process.name), command))
+    return found
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(OSError):
+        os.kill(pid, number)
 
 
 def _signal_server(pid_file: Path, name: str, number: signal.Signals) -> None:
@@ -197,4 +220,4 @@ def _signal_server(pid_file: Path, name: str, number: signal.Signals) -> None:
             check=False,
         )
         if name in command.stdout:
-            os.kill(pid, number)
+            _signal(pid, number)

@@ -24,7 +24,15 @@ _SECRET_TEXT = re.compile(
     r"|(?<=://)[^/\s@]*:[^/\s@]+(?=@)",
     re.IGNORECASE,
 )
-_TALKATIVE = ("httpx", "httpcore", "aiosqlite", "asyncio", "hpack", "multipart")
+_TALKATIVE = (
+    "httpx",
+    "httpcore",
+    "aiosqlite",
+    "asyncio",
+    "hpack",
+    "multipart",
+    "alembic.runtime.plugins",
+)
 """Libraries that log each of their steps; only their warnings are news."""
 
 

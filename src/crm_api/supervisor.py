@@ -104,6 +104,9 @@ class _Watched:
             return
         if self.child.is_alive():
             return
+        if isinstance(self.child, Program):
+            # What it started must not work beside its successor.
+            self.child.kill()
         if now - self.started_at >= HEALTHY_AFTER_SECONDS:
             self.delay_seconds = FIRST_DELAY_SECONDS
         self._schedule(now)

@@ -8,6 +8,7 @@ import typer
 import typer.core
 import typer.main
 
+from crm_api.domain.errors import CrmError
 from crm_api.processes import StartError
 from crm_api.settings import SettingsError
 
@@ -49,6 +50,8 @@ def main() -> None:
         application()
     except SettingsError as error:
         _fail(str(error), EXIT_WRONG_SETTING)
+    except CrmError as error:
+        _fail(error.detail, EXIT_FAILED)
     except StartError as error:
         _fail(str(error), EXIT_FAILED)
     except BrokenPipeError:

@@ -1,0 +1,335 @@
+"""`crm-api up` as people run it: real processes, real signals, free ports."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from crm_api.embedded import servers
+from crm_api.processes import Account, child_command, choose_account, own_account
+
+READY_SECONDS = 60.0
+STOP_SECONDS = 30.0
+
+
+@dataclass
+class Run:
+    """One `crm-api up`, its files and its output."""
+
+    folder: Path
+    port: int
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text()
+
+    @property
+    def admin_key(self) -> str:
+        return (self.folder / "admin-key").read_text().strip()
+
+    def family(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def call(self, method: str, path: str, body: dict[str, str] | None = None) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.admin_key}"}
+        return httpx.request(method, self.url + path, headers=headers, json=body, timeout=20)
+
+
+def free_port() -> int:
+    """Find a port that is free together with the one after it, which the sandbox takes."""
+    while True:
+        with ExitStack() as stack, suppress(OSError, OverflowError):
+            first = stack.enter_context(socket.socket())
+            first.bind(("127.0.0.1", 0))
+            port = int(first.getsockname()[1])
+            stack.enter_context(socket.socket()).bind(("127.0.0.1", port + 1))
+            return port
+
+
+def environment(values: Mapping[str, str] | None = None) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CRM_")}
+    return {**kept, **(values or {})}
+
+
+def command(*arguments: str, **values: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end, in a folder without a `.env` file."""
+    return subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-m", "crm_api.cli", *arguments],
+        env=environment(values),
+        cwd=tempfile.gettempdir(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@contextmanager
+def up(folder: Path, port: int, *, account: Account | None = None, **values: str) -> Iterator[Run]:
+    """Start `up` in a process group of its own and wait until it is ready."""
+    arguments = ["up", "--port", str(port), "--data-dir", str(folder)]
+    argv = child_command(
+        [sys.executable, "-m", "crm_api.cli", *arguments],
+        account=account or own_account(),
+        death_signal=signal.SIGKILL,
+    )
+    log = folder.parent / f"up-{time.monotonic_ns()}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            argv,
+            env=environment(values),
+            cwd=folder.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    run = Run(folder, port, process, log)
+    try:
+        wait_until(lambda: "is ready" in run.output or process.poll() is not None, READY_SECONDS)
+        assert process.poll() is None, run.output
+        yield run
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_until(is_true: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def stop(run: Run, send: Callable[[], None]) -> None:
+    """Stop a run, and see that it ends well, in time, and leaves no process."""
+    family = run.family()
+    send()
+    assert run.process.wait(STOP_SECONDS) == 0, run.output
+    assert [process for process in family if process.is_running()] == []
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="crm-test-", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="module")
+def running(place: Path) -> Iterator[Run]:
+    """One run for all tests that do not stop it; it ends by SIGTERM to the supervisor alone."""
+    with up(place / "data", free_port()) as run:
+        yield run
+        stop(run, run.process.terminate)
+
+
+def test_output_says_where_everything_is_and_what_comes_next(running: Run) -> None:
+    said = running.output
+
+    for text in (running.url, f"{running.url}/docs", running.admin_key, "make demo"):
+        assert text in said
+    assert str(running.folder / "admin-key") in said
+    assert "nothing is really sent" in said
+    assert f"http://127.0.0.1:{running.port + 1}" in said
+    assert said.count("is ready") == 1
+
+
+def test_admin_key_is_accepted_and_its_file_is_private(running: Run) -> None:
+    answer = running.call("GET", "/v1/contacts")
+
+    assert answer.status_code == 200, answer.text
+    for name in ("admin-key", "secret-key"):
+        assert stat.S_IMODE((running.folder / name).stat().st_mode) == 0o600
+
+
+def test_processes_show_what_they_are(running: Run) -> None:
+    lines = [" ".join(process.cmdline()) for process in running.family()]
+
+    for name in ("serve", "worker", "sandbox"):
+        assert sum(line.endswith(f"crm_api.cli {name}") for line in lines) == 1
+    assert not any(running.admin_key in line for line in lines)
+
+
+def test_second_run_in_the_same_folder_is_one_clear_line(running: Run) -> None:
+    done = command("up", "--port", str(free_port()), "--data-dir", str(running.folder))
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"crm-api: crm-api is already running in {running.folder} (process "
+        f"{running.process.pid}); stop it, or give another CRM_DATA_DIR\n"
+    )
+
+
+@pytest.mark.parametrize("offset", [0, -1])
+def test_port_in_use_is_one_clear_line(running: Run, place: Path, offset: int) -> None:
+    # One before: then it is the new run's sandbox that finds its port taken.
+    port = running.port + offset
+
+    done = command("up", "--port", str(port), "--data-dir", str(place / "other"))
+
+    assert done.returncode == 1
+    assert re.fullmatch(r"crm-api: port \d+ on 127\.0\.0\.1 .*CRM_PORT\n", done.stderr)
+    assert str(running.port) in done.stderr
+
+
+def test_process_that_dies_is_started_again(running: Run) -> None:
+    def worker() -> psutil.Process | None:
+        found = [one for one in running.family() if one.cmdline()[-1:] == ["worker"]]
+        return found[0] if found else None
+
+    first = worker()
+    assert first is not None
+    first.kill()
+    first.wait(10)
+
+    wait_until(lambda: worker() is not None, 10)
+    assert running.output.count("process ended; it is started again") == 1
+
+
+def test_key_made_beside_a_run_is_accepted(running: Run) -> None:
+    done = command(
+        "keys",
+        "create",
+        "--name=reader",
+        "--scopes=contacts:read",
+        CRM_DATA_DIR=str(running.folder),
+    )
+
+    assert done.returncode == 0, done.stderr
+    headers = {"Authorization": f"Bearer {done.stdout.strip()}"}
+    assert httpx.get(f"{running.url}/v1/contacts", headers=headers).status_code == 200
+
+
+def test_unknown_scope_is_one_clear_line(running: Run) -> None:
+    done = command(
+        "keys", "create", "--name=x", "--scopes=everything", CRM_DATA_DIR=str(running.folder)
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("crm-api: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_doctor_finds_a_run_healthy(running: Run) -> None:
+    done = command("doctor", "--data-dir", str(running.folder))
+
+    assert done.returncode == 0, done.stdout
+    for part in ("settings", "database", "migrations", "redis", "provider", "webhooks"):
+        assert part in done.stdout
+    assert "broken" not in done.stdout
+
+
+def test_migrating_again_changes_nothing(running: Run) -> None:
+    done = command("migrate", CRM_DATA_DIR=str(running.folder))
+
+    assert done.returncode == 0, done.stderr
+    assert "nothing to do" in done.stdout
+
+
+def test_kill_of_the_supervisor_loses_nothing_and_ctrl_c_stops_all(place: Path) -> None:
+    # As an ordinary user; root becomes one by whichever way works here.
+    account = choose_account(Path(sys.executable), place.parent)
+    home = place / "user"
+    home.mkdir(mode=0o755)
+    os.chown(home, *account.file_owner)
+    port = free_port()
+    with up(home / "data", port, account=account) as run:
+        made = run.call("POST", "/v1/contacts", {"phone": "617-555-0142"})
+        family = run.family()
+        run.process.kill()
+        run.process.wait()
+    psutil.wait_procs(family, timeout=STOP_SECONDS)
+
+    with up(home / "data", port, account=account) as again:
+        kept = again.call("GET", f"/v1/contacts/{made.json()['id']}")
+        # As the terminal does it: to the whole group.
+        stop(again, lambda: os.killpg(again.process.pid, signal.SIGINT))
+
+    assert not any(process.is_running() for process in family)
+    assert kept.status_code == 200
+    assert kept.json()["phone"] == "+16175550142"
+    assert (home / "data" / "postgres").stat().st_uid == account.file_owner[0]
+
+
+def test_given_servers_are_used_instead(place: Path) -> None:
+    given = "an admin key that was chosen by the operator"
+    with (
+        servers(place / "servers", fsync=False) as urls,
+        up(
+            place / "external",
+            free_port(),
+            CRM_DATABASE_URL=urls.database_url or "",
+            CRM_REDIS_URL=urls.redis_url or "",
+            CRM_BOOTSTRAP_API_KEY=given,
+        ) as run,
+    ):
+        names = {process.name() for process in run.family()}
+        answer = run.call("GET", "/v1/contacts")
+        stop(run, lambda: run.process.send_signal(signal.SIGINT))
+
+    assert run.admin_key == given
+    assert answer.status_code == 200
+    assert not names & {"postgres", "valkey-server"}
+    assert not (place / "external" / "postgres").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"CRM_PORT": "eighty"}, "CRM_PORT: "),
+        ({"CRM_PROT": "8000"}, "CRM_PROT is no setting"),
+        ({"CRM_OPENPHONE_API_KEY": "a real key"}, "CRM_OPENPHONE_WEBHOOK_SECRETS is needed"),
+    ],
+)
+def test_wrong_setting_is_one_line_that_names_it(values: dict[str, str], line: str) -> None:
+    done = command("up", **values)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"crm-api: {line}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_server_that_is_away_is_one_clear_line(place: Path) -> None:
+    url = f"postgresql://crm@127.0.0.1:{free_port()}/crm"
+
+    done = command("migrate", CRM_DATABASE_URL=url, CRM_DATA_DIR=str(place / "none"))
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("crm-api: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_doctor_says_what_to_fix(place: Path) -> None:
+    done = command("doctor", CRM_DATA_DIR=str(place / "none"), CRM_PORT=str(free_port()))
+
+    assert done.returncode == 1
+    for text in ("CRM_DATABASE_URL", "CRM_REDIS_URL", "CRM_SECRET_KEY", "crm-api sandbox"):
+        assert text in " ".join(done.stdout.split())
+
+
+def test_openapi_document_needs_no_server() -> None:
+    done = command("openapi")
+
+    assert done.returncode == 0, done.stderr
+    assert httpx.Response(200, text=done.stdout).json()["info"]["title"] == "crm-api"
