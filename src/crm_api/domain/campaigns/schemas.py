@@ -57,7 +57,7 @@ def _known_zone(value: str) -> str:
 ClockTime = Annotated[
     time,
     BeforeValidator(read_clock),
-    PlainSerializer(write_clock, return_type=str),
+    PlainSerializer(write_clock, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": "^[0-2][0-9]:[0-5][0-9]$", "example": "09:00"}),
 ]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]

@@ -1,0 +1,317 @@
+"""Start, pause, resume, cancel, settle; races between them."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+from tests.factories import make_campaign, make_contact, make_line, make_list, make_member, number
+from tests.fakes import RecordingQueue
+
+from crm_api.db import UnitOfWork
+from crm_api.domain.campaigns import service as campaigns
+from crm_api.domain.campaigns.errors import (
+    CampaignNotFoundError,
+    EmptyAudienceError,
+    InvalidCampaignError,
+    InvalidTransitionError,
+    RecipientNotFoundError,
+)
+from crm_api.domain.campaigns.models import Campaign, CampaignMembership
+from crm_api.domain.consent.models import ContactFlag
+from crm_api.domain.sends.models import SendAttempt
+from crm_api.domain.sends.service import NotParkedError
+from crm_api.ids import new_id
+from crm_api.jobs import JobName
+
+NewUow = Callable[[], UnitOfWork]
+
+
+async def flag(session: AsyncSession, phone: str, kind: str = "opted_out", **values: Any) -> None:
+    session.add(ContactFlag(phone=phone, flag_type=kind, created_at=NOW, **values))
+    await session.flush()
+
+
+async def draft(session: AsyncSession, *, people: int = 1, **values: Any) -> Campaign:
+    line = await make_line(session)
+    contacts = [await make_contact(session, phone=number(n)) for n in range(people)]
+    homeowners = await make_list(session, contacts=contacts)
+    campaign = await make_campaign(
+        session, line=line, status="draft", audience={"list_id": str(homeowners.id)}, **values
+    )
+    await session.commit()
+    return campaign
+
+
+async def running(session: AsyncSession, **values: Any) -> tuple[Campaign, CampaignMembership]:
+    line = await make_line(session)
+    campaign = await make_campaign(session, line=line, **values)
+    contact = await make_contact(session)
+    member = await make_member(session, campaign=campaign, contact=contact)
+    await session.commit()
+    return campaign, member
+
+
+async def attempt(session: AsyncSession, member: CampaignMembership, status: str) -> SendAttempt:
+    campaign = await session.get_one(Campaign, member.campaign_id)
+    row = SendAttempt(
+        id=new_id(),
+        membership_id=member.id,
+        campaign_id=campaign.id,
+        line_id=campaign.line_id,
+        activity_id=new_id(),
+        phone=member.phone,
+        body="Hi Ada",
+        status=status,
+        called_at=None if status == "claimed" else NOW,
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    session.add(row)
+    await session.commit()
+    return row
+
+
+async def test_start_schedules_and_nudges_the_worker(
+    session: AsyncSession, new_uow: NewUow, queue: RecordingQueue
+) -> None:
+    campaign = await draft(session)
+
+    async with new_uow() as uow:
+        detail = await campaigns.start(uow, campaign_id=campaign.id, now=NOW)
+
+    assert detail.campaign.status == "scheduled"
+    assert detail.campaign.started_at == NOW
+    assert detail.campaign.recipients_total is None
+    assert queue.names == [JobName.PROCESS_CAMPAIGN_QUEUE]
+
+
+async def test_second_start_is_refused(session: AsyncSession, new_uow: NewUow) -> None:
+    campaign = await draft(session)
+    async with new_uow() as uow:
+        await campaigns.start(uow, campaign_id=campaign.id, now=NOW)
+
+    with pytest.raises(InvalidTransitionError) as caught:
+        async with new_uow() as uow:
+            await campaigns.start(uow, campaign_id=campaign.id, now=NOW)
+
+    assert caught.value.extras == {"allowed": ["pause", "cancel"]}
+
+
+async def test_of_two_starts_at_once_one_wins(committed_uow: NewUow, queue: RecordingQueue) -> None:
+    async with committed_uow() as uow:
+        campaign = await draft(uow.session)
+
+    async def start() -> str:
+        try:
+            async with committed_uow() as uow:
+                await campaigns.start(uow, campaign_id=campaign.id, now=NOW)
+                # The other one now waits for this row.
+                await asyncio.sleep(0)
+        except InvalidTransitionError as error:
+            return error.code
+        return "started"
+
+    outcomes = await asyncio.gather(start(), start(), start())
+
+    assert sorted(outcomes) == ["invalid_transition", "invalid_transition", "started"]
+    assert queue.names == [JobName.PROCESS_CAMPAIGN_QUEUE]
+
+
+@pytest.mark.parametrize("kind", ["opted_out", "do_not_contact", "opt_out_hold"])
+async def test_start_without_anyone_to_text_is_refused(
+    session: AsyncSession, new_uow: NewUow, queue: RecordingQueue, kind: str
+) -> None:
+    campaign = await draft(session)
+    await flag(session, number(0), kind)
+    await session.commit()
+
+    with pytest.raises(EmptyAudienceError) as caught:
+        async with new_uow() as uow:
+            await campaigns.start(uow, campaign_id=campaign.id, now=NOW)
+
+    async with new_uow() as uow:
+        detail = await campaigns.read(uow, campaign_id=campaign.id)
+    assert caught.value.code == "empty_audience"
+    assert detail.campaign.status == "draft"
+    assert queue.names == []
+
+
+async def test_empty_list_is_an_empty_audience(session: AsyncSession, new_uow: NewUow) -> None:
+    campaign = await draft(session, people=0)
+
+    with pytest.raises(EmptyAudienceError):
+        async with new_uow() as uow:
+            await campaigns.start(uow, campaign_id=campaign.id, now=NOW)
+
+
+async def test_deleted_contacts_are_nobody(session: AsyncSession, new_uow: NewUow) -> None:
+    line = await make_line(session)
+    gone = await make_contact(session, deleted_at=NOW)
+    campaign = await make_campaign(
+        session, line=line, status="draft", audience={"contact_ids": [str(gone.id)]}
+    )
+    await session.commit()
+
+    with pytest.raises(EmptyAudienceError):
+        async with new_uow() as uow:
+            await campaigns.start(uow, campaign_id=campaign.id, now=NOW)
+
+
+async def test_flag_that_has_expired_stops_nobody(session: AsyncSession, new_uow: NewUow) -> None:
+    campaign = await draft(session)
+    await flag(session, number(0), "do_not_contact", expires_at=NOW - timedelta(seconds=1))
+    await session.commit()
+
+    async with new_uow() as uow:
+        detail = await campaigns.start(uow, campaign_id=campaign.id, now=NOW)
+
+    assert detail.campaign.status == "scheduled"
+
+
+async def test_start_after_the_end_is_refused(session: AsyncSession, new_uow: NewUow) -> None:
+    campaign = await draft(session, end_at=NOW)
+
+    with pytest.raises(InvalidCampaignError) as caught:
+        async with new_uow() as uow:
+            await campaigns.start(uow, campaign_id=campaign.id, now=NOW)
+
+    assert caught.value.errors[0].pointer == "/schedule/end_at"
+
+
+async def test_pause_takes_claims_back(session: AsyncSession, new_uow: NewUow) -> None:
+    campaign, member = await running(session)
+    claim = await attempt(session, member, "claimed")
+
+    async with new_uow() as uow:
+        detail = await campaigns.pause(uow, campaign_id=campaign.id, now=NOW)
+
+    await session.refresh(claim)
+    await session.refresh(member)
+    assert detail.campaign.status == "paused"
+    assert claim.status == "released"
+    assert member.status == "pending"
+
+
+async def test_resume_lets_it_run_and_nudges(
+    session: AsyncSession, new_uow: NewUow, queue: RecordingQueue
+) -> None:
+    campaign, _ = await running(session, status="paused", paused_reason="opt-outs")
+
+    async with new_uow() as uow:
+        detail = await campaigns.resume(uow, campaign_id=campaign.id, now=NOW)
+
+    assert detail.campaign.status == "running"
+    assert detail.campaign.paused_reason is None
+    assert queue.names == [JobName.PROCESS_CAMPAIGN_QUEUE]
+
+
+async def test_resume_leaves_blocked(session: AsyncSession, new_uow: NewUow) -> None:
+    campaign, _ = await running(session, status="blocked", blocked_reason="refused")
+
+    async with new_uow() as uow:
+        detail = await campaigns.resume(uow, campaign_id=campaign.id, now=NOW)
+
+    assert detail.campaign.status == "running"
+    assert detail.campaign.blocked_reason is None
+
+
+@pytest.mark.parametrize(
+    "values", [{"start_at": NOW + timedelta(hours=1), "recipients_total": 1}, {}]
+)
+async def test_resume_before_the_start_waits_for_it(
+    session: AsyncSession, new_uow: NewUow, values: dict[str, Any]
+) -> None:
+    line = await make_line(session)
+    campaign = await make_campaign(session, line=line, status="paused", **values)
+    await session.commit()
+
+    async with new_uow() as uow:
+        detail = await campaigns.resume(uow, campaign_id=campaign.id, now=NOW)
+
+    assert detail.campaign.status == "scheduled"
+
+
+async def test_cancel_ends_who_waits_and_what_is_claimed(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    campaign, member = await running(session)
+    claim = await attempt(session, member, "claimed")
+    member.status = "sending"
+    waiting = [
+        await make_member(
+            session,
+            campaign=campaign,
+            contact=await make_contact(session, phone=number(n)),
+            status=status,
+        )
+        for n, status in enumerate(["pending", "review", "held", "sent", "skipped"])
+    ]
+    await session.commit()
+
+    async with new_uow() as uow:
+        detail = await campaigns.cancel(uow, campaign_id=campaign.id, now=NOW)
+
+    for row in [claim, member, *waiting]:
+        await session.refresh(row)
+    assert detail.campaign.status == "cancelled"
+    assert detail.campaign.finished_at == NOW
+    assert claim.status == "released"
+    assert [row.status for row in [member, *waiting]] == [
+        "cancelled",
+        "cancelled",
+        "cancelled",
+        "cancelled",
+        "sent",
+        "skipped",
+    ]
+
+
+@pytest.mark.parametrize("move", ["start", "pause", "resume", "cancel"])
+async def test_move_of_what_does_not_exist_is_not_found(new_uow: NewUow, move: str) -> None:
+    with pytest.raises(CampaignNotFoundError):
+        async with new_uow() as uow:
+            await getattr(campaigns, move)(uow, campaign_id=UUID(int=0), now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"), [("sent", "sent"), ("resend", "pending"), ("failed", "failed")]
+)
+async def test_person_settles_a_parked_send(
+    session: AsyncSession, new_uow: NewUow, outcome: Any, status: str
+) -> None:
+    campaign, member = await running(session)
+    await attempt(session, member, "parked")
+    member.status = "unknown"
+    await session.commit()
+
+    async with new_uow() as uow:
+        settled, names = await campaigns.settle(
+            uow,
+            campaign_id=campaign.id,
+            contact_id=member.contact_id,
+            outcome=outcome,
+            actor="owner",
+            now=NOW,
+        )
+
+    assert settled.status == status
+    assert names == ["V0"]
+
+
+async def test_only_a_parked_send_can_be_settled(session: AsyncSession, new_uow: NewUow) -> None:
+    campaign, member = await running(session)
+    values: dict[str, Any] = {"outcome": "sent", "actor": "owner", "now": NOW}
+
+    with pytest.raises(NotParkedError):
+        async with new_uow() as uow:
+            await campaigns.settle(
+                uow, campaign_id=campaign.id, contact_id=member.contact_id, **values
+            )
+    with pytest.raises(RecipientNotFoundError):
+        async with new_uow() as uow:
+            await campaigns.settle(uow, campaign_id=campaign.id, contact_id=UUID(int=0), **values)
