@@ -55,7 +55,7 @@ async def run(new_uow: NewUow, settings: Settings) -> None:
         row = await transfer.claim(uow, now=clock.now())
     assert row is not None
     path = transfer.upload_path(settings.data_dir, row.id)
-    await work_on(new_uow, row, path=path, ends_at=float("inf"))
+    await work_on(new_uow, row, path=path, is_over=lambda: False)
 
 
 def leftovers(settings: Settings) -> list[str]:

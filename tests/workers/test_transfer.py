@@ -52,6 +52,7 @@ class WorkerDeps:
 
     new_uow: NewUow
     settings: Storage
+    is_stopping: bool = False
 
 
 @dataclass
@@ -333,13 +334,22 @@ async def test_run_out_of_time_lets_the_next_run_go_on(importer: Importer, tmp_p
     assert claimed is not None
     path = transfer.upload_path(tmp_path, import_id)
 
-    await work_on(importer.new_uow, claimed, path=path, ends_at=0)
+    await work_on(importer.new_uow, claimed, path=path, is_over=lambda: True)
     row = await importer.get(import_id)
     assert (row.status, row.rows_total, row.rows_processed) == ("running", 4_500, 2_000)
 
     await importer.run()
     row = await importer.get(import_id)
     assert (row.status, row.created) == ("completed", 4_500)
+
+
+async def test_stopping_worker_claims_nothing_more(importer: Importer, tmp_path: Path) -> None:
+    import_id = await importer.accept(people(3))
+    deps = WorkerDeps(importer.new_uow, Storage(tmp_path), is_stopping=True)
+
+    await run_imports({"deps": deps})
+
+    assert (await importer.get(import_id)).status == "pending"
 
 
 async def test_cancelled_import_stops_and_keeps_what_is_written(
@@ -350,7 +360,7 @@ async def test_cancelled_import_stops_and_keeps_what_is_written(
         claimed = await transfer.claim(uow, now=clock.now())
     assert claimed is not None
     path = transfer.upload_path(tmp_path, import_id)
-    await work_on(importer.new_uow, claimed, path=path, ends_at=0)
+    await work_on(importer.new_uow, claimed, path=path, is_over=lambda: True)
 
     async with importer.new_uow() as uow:
         await transfer.cancel(uow, import_id=import_id, now=clock.now())

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,7 +17,7 @@ from crm_api.domain.transfer import service as transfer
 from crm_api.domain.transfer.errors import ImportFileError, UploadGoneError
 from crm_api.domain.transfer.models import ContactImport
 from crm_api.domain.transfer.source import ImportSource
-from crm_api.workers.deps import Deps
+from crm_api.workers.deps import deps_of
 
 log = structlog.get_logger()
 
@@ -28,27 +29,31 @@ _OUR_FAULT = "Something went wrong here, and was logged; the rows counted so far
 
 async def run_imports(ctx: dict[str, Any]) -> None:
     """Work on imports until none waits or the time is up; a second run changes nothing."""
-    deps: Deps = ctx["deps"]
+    deps = deps_of(ctx)
     ends_at = time.monotonic() + SLICE_SECONDS
-    while time.monotonic() < ends_at:
+
+    def is_over() -> bool:
+        return deps.is_stopping or time.monotonic() >= ends_at
+
+    while not is_over():
         async with deps.new_uow() as uow:
             row = await transfer.claim(uow, now=clock.now())
         if row is None:
             return
         path = transfer.upload_path(deps.settings.data_dir, row.id)
-        await work_on(deps.new_uow, row, path=path, ends_at=ends_at)
+        await work_on(deps.new_uow, row, path=path, is_over=is_over)
 
 
 async def work_on(
-    new_uow: UnitOfWorkFactory, row: ContactImport, *, path: Path, ends_at: float
+    new_uow: UnitOfWorkFactory, row: ContactImport, *, path: Path, is_over: Callable[[], bool]
 ) -> None:
     """Write a claimed import; the outcome is in its row.
 
     Args:
-        ends_at: On the monotonic clock; what is left then waits for the next run.
+        is_over: Asked after each chunk; when true, what is left waits for the next run.
     """
     try:
-        has_ended = await _write(new_uow, row, path=path, ends_at=ends_at)
+        has_ended = await _write(new_uow, row, path=path, is_over=is_over)
     except ImportFileError as error:
         await _fail(new_uow, row.id, error.detail)
     except (DataError, IntegrityError, ProgrammingError):
@@ -73,7 +78,7 @@ async def discard(path: Path) -> None:
 
 
 async def _write(
-    new_uow: UnitOfWorkFactory, row: ContactImport, *, path: Path, ends_at: float
+    new_uow: UnitOfWorkFactory, row: ContactImport, *, path: Path, is_over: Callable[[], bool]
 ) -> bool:
     """Write chunks; True when the import has ended, by us or by others."""
     try:
@@ -95,7 +100,7 @@ async def _write(
             )
         if not is_ours:
             return await _has_ended(new_uow, row.id)
-        if time.monotonic() >= ends_at:
+        if is_over():
             async with new_uow() as uow:
                 await transfer.release(uow, import_id=row.id, now=clock.now())
             return False
