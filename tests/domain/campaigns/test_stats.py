@@ -1,0 +1,261 @@
+"""The figures of a campaign agree with its rows."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+from tests.factories import make_campaign, make_line, number
+
+from crm_api.db import UnitOfWork
+from crm_api.domain.campaigns import service as campaigns
+from crm_api.domain.campaigns.answers import CampaignStats, rate
+from crm_api.domain.campaigns.errors import CampaignNotFoundError
+from crm_api.domain.campaigns.models import Campaign, CampaignMembership
+from crm_api.domain.sends.models import SendAttempt
+from crm_api.domain.sends.times import SendTimes
+from crm_api.ids import new_id
+from crm_api.settings import Settings
+
+NewUow = Callable[[], UnitOfWork]
+
+
+class Rows:
+    """Adds recipients and attempts to a campaign, one number after the other."""
+
+    def __init__(self, session: AsyncSession, campaign: Campaign) -> None:
+        self.session = session
+        self.campaign = campaign
+        self.position = 0
+
+    def add(self, status: str, *, count: int = 1, **values: Any) -> list[CampaignMembership]:
+        rows = []
+        for _ in range(count):
+            self.position += 1
+            rows.append(
+                CampaignMembership(
+                    id=new_id(),
+                    campaign_id=self.campaign.id,
+                    contact_id=UUID(int=self.position),
+                    phone=number(self.position),
+                    zone_key="x",
+                    status=status,
+                    due_at=NOW,
+                    created_at=NOW,
+                    updated_at=NOW,
+                    **values,
+                )
+            )
+        self.session.add_all(rows)
+        return rows
+
+    def attempt(self, member: CampaignMembership, status: str, **values: Any) -> None:
+        self.session.add(
+            SendAttempt(
+                id=new_id(),
+                membership_id=member.id,
+                campaign_id=self.campaign.id,
+                line_id=self.campaign.line_id,
+                activity_id=new_id(),
+                phone=member.phone,
+                body="Hi",
+                status=status,
+                called_at=NOW,
+                created_at=NOW,
+                updated_at=NOW,
+                **values,
+            )
+        )
+
+
+async def campaign_with(session: AsyncSession, **values: Any) -> Rows:
+    line_values = values.pop("line_values", {})
+    line = await make_line(session, timezone="America/New_York", **line_values)
+    return Rows(session, await make_campaign(session, line=line, **values))
+
+
+async def figures(
+    new_uow: NewUow, rows: Rows, settings: Settings, *, step: int = 0, now: datetime = NOW
+) -> CampaignStats:
+    await rows.session.commit()
+    async with new_uow() as uow:
+        return await campaigns.stats(
+            uow,
+            campaign_id=rows.campaign.id,
+            step=step,
+            times=SendTimes.from_settings(settings),
+            texts_per_second=8,
+            now=now,
+        )
+
+
+async def test_every_status_is_counted(
+    session: AsyncSession, new_uow: NewUow, settings: Settings
+) -> None:
+    rows = await campaign_with(session)
+    expected = {
+        "pending": 3,
+        "review": 1,
+        "held": 2,
+        "sending": 1,
+        "unknown": 2,
+        "sent": 4,
+        "delivered": 5,
+        "failed": 1,
+        "skipped": 2,
+        "cancelled": 1,
+    }
+    for status, count in expected.items():
+        rows.add(status, count=count)
+    rows.add("pending", count=4, step=1)
+
+    found = await figures(new_uow, rows, settings)
+
+    assert found.by_status.model_dump() == expected
+    assert found.recipients_total == sum(expected.values())
+    assert (await figures(new_uow, rows, settings, step=1)).recipients_total == 4
+
+
+async def test_answers_are_counted_by_variant(
+    session: AsyncSession, new_uow: NewUow, settings: Settings
+) -> None:
+    rows = await campaign_with(session, bodies=("A", "B"))
+    rows.add("delivered", count=2, variant=0, replied_at=NOW)
+    rows.add("sent", variant=0)
+    rows.add("pending", variant=0)
+    rows.add("delivered", variant=1, replied_at=NOW, opted_out_at=NOW)
+    rows.add("failed", variant=1)
+
+    found = await figures(new_uow, rows, settings)
+
+    assert (found.replied, found.opted_out, found.response_rate) == (3, 1, "0.7500")
+    assert [variant.model_dump() for variant in found.variants] == [
+        {
+            "name": "V0",
+            "recipients": 4,
+            "sent": 3,
+            "delivered": 2,
+            "replied": 2,
+            "opted_out": 0,
+            "response_rate": "0.6667",
+        },
+        {
+            "name": "V1",
+            "recipients": 2,
+            "sent": 1,
+            "delivered": 1,
+            "replied": 1,
+            "opted_out": 1,
+            "response_rate": "1.0000",
+        },
+    ]
+    assert found.ab_test is None
+
+
+async def test_nothing_sent_has_no_rate(
+    session: AsyncSession, new_uow: NewUow, settings: Settings
+) -> None:
+    rows = await campaign_with(session)
+    rows.add("pending")
+
+    found = await figures(new_uow, rows, settings)
+
+    assert found.response_rate is None
+    assert found.variants[0].response_rate is None
+
+
+async def test_parked_is_the_part_of_unknown_that_waits_for_a_person(
+    session: AsyncSession, new_uow: NewUow, settings: Settings
+) -> None:
+    rows = await campaign_with(session)
+    first, second, third = rows.add("unknown", count=3)
+    (settled,) = rows.add("sent")
+    rows.attempt(first, "parked")
+    rows.attempt(second, "unknown")
+    rows.attempt(third, "parked")
+    rows.attempt(settled, "parked")
+
+    found = await figures(new_uow, rows, settings)
+
+    assert found.by_status.unknown == 3
+    assert found.parked == 2
+
+
+async def test_today_is_counted_in_the_lines_zone(
+    session: AsyncSession, new_uow: NewUow, settings: Settings
+) -> None:
+    rows = await campaign_with(session, daily_limit=10)
+    midnight = datetime(2026, 11, 25, 5, 0, tzinfo=UTC)
+    for member, at in zip(rows.add("sent", count=3), (-1, 0, 3600), strict=True):
+        rows.attempt(member, "sent", accepted_at=midnight + timedelta(seconds=at))
+
+    found = await figures(new_uow, rows, settings)
+
+    assert (found.sent_today, found.remaining_today) == (2, 8)
+
+
+async def test_estimate_fills_the_days_that_follow(
+    session: AsyncSession, new_uow: NewUow, settings: Settings
+) -> None:
+    rows = await campaign_with(session, daily_limit=10)
+    rows.add("pending", count=26)
+
+    found = await figures(new_uow, rows, settings)
+
+    # Ten today, ten tomorrow, six on the day after from 09:00 in New York.
+    assert found.estimated_finish_at == datetime(2026, 11, 27, 14, 0, 0, 750_000, tzinfo=UTC)
+
+
+async def test_estimate_heeds_the_lines_limit(
+    session: AsyncSession, new_uow: NewUow, settings: Settings
+) -> None:
+    rows = await campaign_with(session, daily_limit=100, line_values={"daily_limit": 5})
+    rows.add("pending", count=6)
+
+    found = await figures(new_uow, rows, settings)
+
+    assert found.estimated_finish_at == datetime(2026, 11, 26, 14, 0, 0, 125_000, tzinfo=UTC)
+
+
+async def test_estimate_begins_with_the_campaign(
+    session: AsyncSession, new_uow: NewUow, settings: Settings
+) -> None:
+    start_at = datetime(2026, 12, 24, 16, 0, tzinfo=UTC)
+    rows = await campaign_with(session, status="scheduled", start_at=start_at)
+    rows.add("pending", count=8)
+
+    found = await figures(new_uow, rows, settings)
+
+    assert found.estimated_finish_at == start_at + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("status", ["draft", "paused", "blocked", "completed", "cancelled"])
+async def test_campaign_that_does_not_move_has_no_estimate(
+    session: AsyncSession, new_uow: NewUow, settings: Settings, status: str
+) -> None:
+    rows = await campaign_with(session, status=status)
+    rows.add("pending")
+
+    assert (await figures(new_uow, rows, settings)).estimated_finish_at is None
+
+
+async def test_what_does_not_exist_is_not_found(new_uow: NewUow, settings: Settings) -> None:
+    with pytest.raises(CampaignNotFoundError):
+        async with new_uow() as uow:
+            await campaigns.stats(
+                uow,
+                campaign_id=UUID(int=0),
+                times=SendTimes.from_settings(settings),
+                texts_per_second=8,
+                now=NOW,
+            )
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "text"), [(0, 3, "0.0000"), (1, 3, "0.3333"), (3, 3, "1.0000"), (0, 0, None)]
+)
+def test_rate_has_four_decimals(part: int, whole: int, text: str | None) -> None:
+    assert rate(part, whole) == text
