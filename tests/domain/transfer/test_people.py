@@ -148,6 +148,22 @@ def test_overlong_values_are_left_out_and_told() -> None:
     assert all(fault.value is not None and len(fault.value) <= 200 for fault in problems)
 
 
+def test_attributes_that_are_too_much_together_are_told() -> None:
+    row = {"phone": "6175550101"} | {f"note {at}": "x" * 4_000 for at in range(4)}
+
+    people, problems = read(row)
+
+    assert sorted(people[0].attributes) == ["note_0", "note_1"]
+    assert [fault.column for fault in problems] == ["note 2", "note 3"]
+
+
+def test_tags_are_unique_and_an_overlong_one_is_told() -> None:
+    people, problems = read({"phone": "6175550101", "tags": f"vip,{'x' * 65}", "labels": "a"})
+
+    assert people[0].tags == ["vip", "a"]
+    assert [(fault.code, fault.column) for fault in problems] == [("too_long", "tags")]
+
+
 def test_short_row_is_taken_and_surplus_is_told() -> None:
     reader = RowReader(["phone", "first_name"], {"phone": "phone", "first_name": "first_name"})
 

@@ -7,13 +7,24 @@ from crm_api.domain.phone import InvalidPhoneError, parse_phone, split_extension
 from crm_api.domain.transfer import values
 from crm_api.domain.transfer.formats import ATTRIBUTES, PHONE_FIELDS, SECOND
 from crm_api.domain.transfer.reader import RawRow
-from crm_api.domain.transfer.rows import PersonRow, RowProblem, RowResult
+from crm_api.domain.transfer.rows import (
+    MAX_SHOWN,
+    PersonRow,
+    RowProblem,
+    RowResult,
+    left_out,
+    refused,
+    surplus_values,
+)
 from crm_api.domain.zones import is_time_zone, zone_key
 
 _MAX_NAME = 200
 _MAX_ATTRIBUTE = 5_000
-_MAX_SHOWN = 200
+_MAX_ATTRIBUTES_TOGETHER = 12_000
+"""Characters of one person's; the API takes 16 KiB, and some characters take two bytes or more."""
+_MAX_COUNT = 90
 _MAX_TAGS = 50
+_MAX_TAG = 64
 _SIMPLE_FIELDS = ("company", "street", "city", "state", "postal_code", "country")
 _TIDY = {
     "state": values.state_name,
@@ -50,13 +61,13 @@ class RowReader:
     def read(self, row: RawRow) -> RowResult:
         """Turn a row into its people, and its problems."""
         if row.fault is not None:
-            return self._refused(row.line, "unreadable_row", row.fault)
+            return refused(row.line, "unreadable_row", row.fault)
         cells = self._cells(row)
         if cells is None:
-            return self._refused(row.line, "repeated_header", "The row repeats the header.")
+            return refused(row.line, "repeated_header", "The row repeats the header.")
         problems: list[RowProblem] = []
         if any(surplus := cells[len(self._header) :]):
-            problems.append(self._surplus(row.line, surplus))
+            problems.append(surplus_values(row.line, surplus, columns=len(self._header)))
         people = []
         for plan in self._plans:
             person = self._person(row.line, cells, plan, problems)
@@ -168,7 +179,7 @@ class RowReader:
             RowProblem(
                 line=line,
                 column=column,
-                value=text[:_MAX_SHOWN],
+                value=text[:MAX_SHOWN],
                 code=InvalidPhoneError.code,
                 reason=reason,
                 refuses=not numbers,
@@ -195,7 +206,7 @@ class RowReader:
             if text is not None and len(text) > _MAX_NAME:
                 setattr(person, which, None)
                 column = self._header[plan.fields.get(which, plan.fields.get("name", 0))]
-                problems.append(self._left_out(person.line, column, text, "too_long", _MAX_NAME))
+                problems.append(left_out(person.line, column, text, "too_long", _MAX_NAME))
 
     def _take_rest(
         self, person: PersonRow, cells: list[str], plan: _Plan, problems: list[RowProblem]
@@ -212,7 +223,7 @@ class RowReader:
             text = _TIDY.get(name, values.squeeze)(cells[position])
             if len(text) > _MAX_NAME:
                 column = self._header[position]
-                problems.append(self._left_out(person.line, column, text, "too_long", _MAX_NAME))
+                problems.append(left_out(person.line, column, text, "too_long", _MAX_NAME))
             else:
                 setattr(person, name, text)
         self._take_email(person, cells, plan, problems)
@@ -222,10 +233,14 @@ class RowReader:
                 person.timezone = cells[zone]
             else:
                 column = self._header[zone]
-                problems.append(
-                    self._left_out(person.line, column, cells[zone], "invalid_timezone")
-                )
-        person.tags = [tag for at in plan.tags for tag in values.tag_names(cells[at])][:_MAX_TAGS]
+                problems.append(left_out(person.line, column, cells[zone], "invalid_timezone"))
+        tags = [(at, tag) for at in plan.tags for tag in values.tag_names(cells[at])]
+        for at, tag in tags[:_MAX_TAGS]:
+            if len(tag) > _MAX_TAG:
+                column = self._header[at]
+                problems.append(left_out(person.line, column, tag, "too_long", _MAX_TAG))
+            elif tag not in person.tags:
+                person.tags.append(tag)
 
     def _take_email(
         self, person: PersonRow, cells: list[str], plan: _Plan, problems: list[RowProblem]
@@ -236,20 +251,25 @@ class RowReader:
         person.email = values.email_address(cells[position])
         if person.email is None:
             column, text = self._header[position], cells[position]
-            problems.append(self._left_out(person.line, column, text, "invalid_email"))
+            problems.append(left_out(person.line, column, text, "invalid_email"))
 
     def _take_attributes(
         self, person: PersonRow, cells: list[str], plan: _Plan, problems: list[RowProblem]
     ) -> None:
+        room = _MAX_ATTRIBUTES_TOGETHER
         for name, position in plan.attributes.items():
             text = cells[position]
-            if len(text) > _MAX_ATTRIBUTE:
+            if not text:
+                continue
+            size = len(name) + len(text)
+            if len(text) > _MAX_ATTRIBUTE or size > room or len(person.attributes) >= _MAX_COUNT:
                 column = self._header[position]
                 problems.append(
-                    self._left_out(person.line, column, text, "too_long", _MAX_ATTRIBUTE)
+                    left_out(person.line, column, text, "too_long", min(_MAX_ATTRIBUTE, room))
                 )
-            elif text:
-                person.attributes[name] = text
+                continue
+            room -= size
+            person.attributes[name] = text
         if plan.role:
             person.attributes["owner_role"] = plan.role
 
@@ -264,39 +284,3 @@ class RowReader:
                 line=line, column=columns, value=None, code="no_phone", reason=reason, refuses=True
             )
         ]
-
-    @staticmethod
-    def _left_out(
-        line: int, column: str, text: str, code: str, limit: int | None = None
-    ) -> RowProblem:
-        reason = {
-            "invalid_email": "This is not an e-mail address; the person was taken without it.",
-            "invalid_timezone": "No such time zone; the person was taken without it.",
-            "too_long": f"Longer than {limit} characters; the person was taken without it.",
-        }[code]
-        return RowProblem(
-            line=line,
-            column=column,
-            value=text[:_MAX_SHOWN],
-            code=code,
-            reason=reason,
-            refuses=False,
-        )
-
-    @staticmethod
-    def _refused(line: int, code: str, reason: str) -> RowResult:
-        problem = RowProblem(
-            line=line, column=None, value=None, code=code, reason=reason, refuses=True
-        )
-        return RowResult([], [problem])
-
-    def _surplus(self, line: int, cells: list[str]) -> RowProblem:
-        return RowProblem(
-            line=line,
-            column=None,
-            value=", ".join(cells)[:_MAX_SHOWN],
-            code="surplus_values",
-            reason=f"The row has more values than the header's {len(self._header)} columns; the "
-            "surplus was left out.",
-            refuses=False,
-        )

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 
+MAX_SHOWN = 200
+"""Characters of a value that a problem shows."""
+
 
 @dataclass(slots=True, kw_only=True)
 class PersonRow:
@@ -46,3 +49,34 @@ class RowResult:
 
     people: list[PersonRow]
     problems: list[RowProblem]
+
+
+def left_out(line: int, column: str, text: str, code: str, limit: int | None = None) -> RowProblem:
+    """Tell of a value without which the person was taken."""
+    reason = {
+        "invalid_email": "This is not an e-mail address; the person was taken without it.",
+        "invalid_timezone": "No such time zone; the person was taken without it.",
+        "too_long": f"Longer than {limit} characters; the person was taken without it.",
+    }[code]
+    return RowProblem(
+        line=line, column=column, value=text[:MAX_SHOWN], code=code, reason=reason, refuses=False
+    )
+
+
+def surplus_values(line: int, values: list[str], *, columns: int) -> RowProblem:
+    """Tell of values beyond the header's columns."""
+    return RowProblem(
+        line=line,
+        column=None,
+        value=", ".join(values)[:MAX_SHOWN],
+        code="surplus_values",
+        reason=f"The row has more values than the header's {columns} columns; the surplus was "
+        "left out.",
+        refuses=False,
+    )
+
+
+def refused(line: int, code: str, reason: str) -> RowResult:
+    """Refuse a row as a whole."""
+    problem = RowProblem(line=line, column=None, value=None, code=code, reason=reason, refuses=True)
+    return RowResult([], [problem])
