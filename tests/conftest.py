@@ -21,7 +21,7 @@ from crm_api.db import UnitOfWork, create_engine, session_factory
 from crm_api.domain.access import service as access
 from crm_api.domain.access.models import Scope
 from crm_api.domain.tables import metadata
-from crm_api.embedded import Urls, servers
+from crm_api.embedded import ServerUrls, servers
 from crm_api.migrate import upgrade
 from crm_api.provider import open_provider
 from crm_api.routers.deps import AppState
@@ -34,7 +34,7 @@ ADMIN_KEY = "crm_test-admin-key-of-enough-characters"
 
 
 @pytest.fixture(scope="session")
-def urls() -> Iterator[Urls]:
+def urls() -> Iterator[ServerUrls]:
     """Servers for the run; fsync is off, since nothing here must survive a power cut."""
     with (
         tempfile.TemporaryDirectory(prefix="crm-test-", ignore_cleanup_errors=True) as folder,
@@ -44,7 +44,7 @@ def urls() -> Iterator[Urls]:
 
 
 @pytest_asyncio.fixture(scope="session")
-async def database_url(urls: Urls) -> str:
+async def database_url(urls: ServerUrls) -> str:
     assert urls.database_url is not None
     await upgrade(urls.database_url)
     return urls.database_url
@@ -58,7 +58,7 @@ async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.fixture
-def settings(database_url: str, urls: Urls, tmp_path: Path) -> Settings:
+def settings(database_url: str, urls: ServerUrls, tmp_path: Path) -> Settings:
     return Settings.from_env(
         {
             "CRM_DATABASE_URL": database_url,

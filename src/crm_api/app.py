@@ -1,7 +1,7 @@
 """Wires the web process: lifespan, middleware, routers, problem handlers."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import structlog
 from fastapi import FastAPI
@@ -80,14 +80,18 @@ async def _accept_bootstrap_key(state: AppState) -> None:
         await access.ensure_admin_key(uow, text=key.get_secret_value(), now=clock.now())
 
 
-def build_app(settings: Settings, **options: object) -> FastAPI:
+def build_app(
+    settings: Settings,
+    *,
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
+) -> FastAPI:
     """Build the application without its connections; tests put their own in its state."""
     app = FastAPI(
         title="crm-api",
         version="0.1.0",
         description=DESCRIPTION,
         license_info={"name": "Apache-2.0"},
-        **options,  # type: ignore[arg-type] - only `lifespan` is passed
+        lifespan=lifespan,
     )
     problems.install(app)
     if settings.cors_origins:
@@ -99,6 +103,8 @@ def build_app(settings: Settings, **options: object) -> FastAPI:
             expose_headers=["X-Request-ID", "ETag", "Retry-After"],
         )
     app.add_middleware(RequestIdMiddleware)
+    # First of all routes: the hot path must not be matched against every other one before.
+    app.router.routes.insert(0, webhooks.receive_route)
     for module in (contacts, imports, lists, lines, campaigns, conversations, webhooks):
         app.include_router(module.router)
     for module in (operations, access_router, health):

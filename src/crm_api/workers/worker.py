@@ -5,7 +5,6 @@ is a cron function too, so that a lost nudge costs a minute at most.
 """
 
 import asyncio
-import gc
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -19,7 +18,7 @@ from arq.cron import CronJob, cron
 from arq.worker import Worker
 from redis.exceptions import RedisError
 
-from crm_api import clock
+from crm_api import clock, collector
 from crm_api.db import UnitOfWork, open_engine, session_factory
 from crm_api.domain.operations import service as operations
 from crm_api.domain.sends.limiter import Limiter
@@ -143,9 +142,7 @@ async def _run_once(deps: Deps, name: JobName, function: Function, ctx: dict[str
 
 def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT; calls that are under way end and are recorded first."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 50, 50)
+    collector.tune()
     uvloop.run(_run(settings))
 
 

@@ -67,8 +67,10 @@ async def claim(
     The caller commits before it does anything with the result.
     """
     session = uow.session
-    line = await queries.lock_line(session, line_id=order.line_id)
-    if line is None or line.status != "active":
+    # A zone that closes before a call could end is as good as closed; the gate would refuse it.
+    zones = [key for key, closes_at in order.open_zones.items() if closes_at > now + times.call]
+    line = await queries.lock_line(session, campaign_id=order.campaign_id) if zones else None
+    if line is None:
         return ClaimResult()
     used = (
         await queries.usage(
@@ -86,7 +88,7 @@ async def claim(
     rows = await queries.lock_candidates(
         session,
         campaign_id=order.campaign_id,
-        zone_keys=list(order.open_zones),
+        zone_keys=zones,
         limit=wanted,
         now=now,
     )

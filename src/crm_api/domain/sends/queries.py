@@ -42,9 +42,12 @@ async def _all(session: AsyncSession, statement: TextClause, **values: Any) -> S
     return (await session.execute(statement, values)).all()
 
 
-async def lock_line(session: AsyncSession, *, line_id: UUID) -> Row[Any] | None:
-    """Lock the line; whoever counts its texts does so in a later statement (R1)."""
-    rows = await _all(session, sql.LOCK_LINE, line_id=line_id)
+async def lock_line(session: AsyncSession, *, campaign_id: UUID) -> Row[Any] | None:
+    """Lock the line of a running campaign; its texts are counted in a later statement (R1).
+
+    None when the campaign does not run or its line is blocked.
+    """
+    rows = await _all(session, sql.LOCK_LINE, campaign_id=campaign_id)
     return rows[0] if rows else None
 
 

@@ -19,10 +19,12 @@ EXEMPT_OR_FREE = f"""(CASE
     ELSE true END)"""
 """HELP and the one confirmation answer the person's own text, so they pass an opt-out."""
 
+# The campaign is looked at again: an order may be older than a pause.
 LOCK_LINE = text("""
-    SELECT l.id, l.status, l.daily_limit, l.timezone, l.resend_unclear, l.name, l.number,
-           l.phone_number_id
-    FROM line l WHERE l.id = :line_id FOR NO KEY UPDATE
+    SELECT l.id, l.daily_limit, l.timezone, l.name, l.number, l.phone_number_id
+    FROM line l JOIN campaign c ON c.line_id = l.id
+    WHERE c.id = :campaign_id AND c.status = 'running' AND l.status = 'active'
+    FOR NO KEY UPDATE OF l
 """)
 
 # R9: open attempts count today; accepted ones on the day of the provider's clock in the line's

@@ -1,0 +1,280 @@
+"""Dispatch: keeps the provider busy with what may leave, and the ledger ahead of it.
+
+    claim (commit) ─► ready ─► limiter ─► gate (commit) ─► calls at once ─► answers ─► record
+
+Claims run while calls run. Only this process holds the tokens of what it claimed, and only rows
+that its gate returned after a confirmed commit are called.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from crm_api.db import UnitOfWorkFactory
+from crm_api.domain.openphone.answers import AnswerKind
+from crm_api.domain.openphone.client import OpenPhoneClient
+from crm_api.domain.openphone.sending import GateClock
+from crm_api.domain.sends import claiming, recording
+from crm_api.domain.sends.claiming import Claimed
+from crm_api.domain.sends.limiter import Limiter
+from crm_api.domain.sends.recording import Answered
+from crm_api.domain.sends.times import SendTimes
+
+log = structlog.get_logger()
+
+CONCURRENCY = 64
+"""Calls at once, at most; the limiter, not this, sets the pace."""
+GATE_SIZE = 32
+"""Calls of one gate, at most: half of the slots, so that one half calls while one is gated."""
+SLICE_SECONDS = 0.1
+SLICE_CALLS = 500
+"""The limiter is asked for this much at once, so that a fast line asks seldom."""
+GATE_SHARE = 0.4
+"""Of ``call_start``: calls of one gate are spread over this much of it, the rest is margin."""
+RECORD_EVERY = 0.2
+RECORD_AT = 100
+"""Answers in hand at a crash become unknown, so they are written soon (send-protocol, record)."""
+RECORD_RETRY_SECONDS = 1.0
+MIN_SPACING = 0.002
+"""Below this a call need not wait for its neighbour: the limiter is as good as lifted."""
+AHEAD = 2
+"""Batches that are claimed ahead of the calls."""
+CLAIM_SECONDS = 5.0
+CLAIM_SIZE = 500
+"""A batch is this much work: little is stranded by a crash, and a fast line claims seldom."""
+AWAY = (DBAPIError, OSError, TimeoutError)
+"""How it shows that the database is away."""
+
+ClaimMore = Callable[[int], Awaitable[list[Claimed]]]
+"""Claims up to so many and commits; an empty list means that nothing may go now."""
+
+
+@dataclass
+class Tally:
+    """What a run did."""
+
+    claimed: int = 0
+    called: int = 0
+    refused_by_gate: int = 0
+    answers: dict[str, int] = field(default_factory=dict)
+
+    def count(self, kind: AnswerKind) -> None:
+        """Count one answer."""
+        self.answers[kind.value] = self.answers.get(kind.value, 0) + 1
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.answers.items()))
+        return f"claimed {self.claimed}, called {self.called}: {kinds or 'nothing'}"
+
+
+class Dispatcher:
+    """One run: made for a drain, used once."""
+
+    def __init__(
+        self,
+        *,
+        new_uow: UnitOfWorkFactory,
+        provider: OpenPhoneClient,
+        limiter: Limiter,
+        times: SendTimes,
+        now: Callable[[], datetime],
+        concurrency: int = CONCURRENCY,
+    ) -> None:
+        self._new_uow = new_uow
+        self._provider = provider
+        self._limiter = limiter
+        self._times = times
+        self._now = now
+        self._free = concurrency
+        self._has_slot = asyncio.Event()
+        self._ready: deque[Claimed] = deque()
+        self._answered: list[Answered] = []
+        self._has_answers = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._has_ready = asyncio.Event()
+        self._is_over = asyncio.Event()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._all_claimed = False
+        self._stopping = False
+        spread = times.call_start.total_seconds() * GATE_SHARE
+        self._gate_size = max(1, min(GATE_SIZE, int(limiter.rate_per_second * spread)))
+        self._starts = _Starts(limiter, self._gate_size)
+        # All that is claimed ahead fits well into a third of a lease, so no claim waits it out.
+        ahead = min(CLAIM_SECONDS, times.lease.total_seconds() / 3 / AHEAD)
+        self.claim_size = max(1, min(CLAIM_SIZE, int(limiter.rate_per_second * ahead)))
+        self._failure: Exception | None = None
+        self.tally = Tally()
+
+    def stop(self) -> None:
+        """Claim and gate nothing more; calls that run end, and their answers are recorded."""
+        self._stopping = True
+        self._has_room.set()
+        self._has_ready.set()
+
+    async def run(self, claim_more: ClaimMore) -> Tally:
+        """Work until nothing may go, or until ``stop``; claims that were not called go back.
+
+        When the database goes away, calls under way still end and their answers are kept until
+        they are stored; then the failure is raised.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._record())
+            tasks.create_task(self._until_away(self._claim(claim_more)))
+            await tasks.create_task(self._until_away(self._call()))
+            if self._calls:
+                await asyncio.wait(self._calls)
+            self._is_over.set()
+            self._has_answers.set()
+        if self._ready:
+            async with self._new_uow() as uow:
+                await claiming.release(uow, list(self._ready), reason="stopped", now=self._now())
+        if self._failure is not None:
+            raise self._failure
+        return self.tally
+
+    async def _until_away(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except AWAY as error:
+            self._failure = error
+            self.stop()
+
+    async def _claim(self, claim_more: ClaimMore) -> None:
+        while not self._stopping:
+            if len(self._ready) > self.claim_size * (AHEAD - 1):
+                self._has_room.clear()
+                await self._has_room.wait()
+                continue
+            batch = await claim_more(self.claim_size)
+            if not batch:
+                break
+            self.tally.claimed += len(batch)
+            self._ready.extend(batch)
+            self._has_ready.set()
+        self._all_claimed = True
+        self._has_ready.set()
+
+    async def _call(self) -> None:
+        while not self._stopping:
+            if not self._ready:
+                if self._all_claimed:
+                    return
+                self._has_ready.clear()
+                await self._has_ready.wait()
+            elif self._free < self._gate_size:
+                self._has_slot.clear()
+                await self._has_slot.wait()
+            else:
+                await self._pass_gate(min(self._gate_size, len(self._ready)))
+
+    async def _pass_gate(self, size: int) -> None:
+        """Gate a batch at its time and start the calls of those that passed."""
+        starts_at = await self._starts.take(size, new_uow=self._new_uow, now=self._now())
+        await asyncio.sleep(max(0.0, (starts_at - self._now()).total_seconds()))
+        batch = [self._ready.popleft() for _ in range(size)]
+        self._has_room.set()
+        clock = GateClock.start()
+        async with self._new_uow() as uow:
+            passed = await claiming.gate(uow, batch, times=self._times, now=self._now())
+        # Only here is the commit confirmed.
+        self.tally.refused_by_gate += len(batch) - len(passed)
+        self._free -= len(passed)
+        spacing = self._limiter.spacing.total_seconds()
+        for position, claimed in enumerate(passed):
+            wait = position * spacing if spacing > MIN_SPACING else 0.0
+            task = asyncio.create_task(self._one_call(claimed, clock, wait))
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
+
+    async def _one_call(self, claimed: Claimed, clock: GateClock, wait: float) -> None:
+        try:
+            if wait:
+                await asyncio.sleep(wait)
+            answer = await self._provider.send_message(
+                sender=claimed.sender,
+                to=claimed.phone,
+                text=claimed.body,
+                gate=clock,
+                call_timeout=self._times.call_timeout.total_seconds(),
+            )
+        finally:
+            self._free += 1
+            self._has_slot.set()
+        self.tally.called += 1
+        self.tally.count(answer.kind)
+        self._answered.append(Answered(claimed=claimed, answer=answer))
+        if len(self._answered) >= RECORD_AT:
+            self._has_answers.set()
+
+    async def _record(self) -> None:
+        while not (self._is_over.is_set() and not self._answered):
+            if not self._is_over.is_set():
+                try:
+                    async with asyncio.timeout(RECORD_EVERY):
+                        await self._has_answers.wait()
+                except TimeoutError:
+                    pass
+                self._has_answers.clear()
+            if self._answered:
+                batch, self._answered = self._answered, []
+                await self._record_batch(batch)
+
+    async def _record_batch(self, batch: list[Answered]) -> None:
+        """Write answers, and again from memory until they are stored."""
+        while True:
+            now = self._now()
+            try:
+                async with self._new_uow() as uow:
+                    await recording.record(uow, batch, now=now)
+                await self._slow_down(batch, now=now)
+            except IntegrityError:
+                # An id is bound to an attempt that only matched it, or was stored just now.
+                async with self._new_uow() as uow:
+                    await recording.unbind(uow, batch, now=now)
+            except AWAY as error:
+                log.warning("answers not stored yet", count=len(batch), error=type(error).__name__)
+                await asyncio.sleep(RECORD_RETRY_SECONDS)
+            else:
+                return
+
+    async def _slow_down(self, batch: list[Answered], *, now: datetime) -> None:
+        throttled = [item for item in batch if item.answer.kind is AnswerKind.LATER]
+        if not throttled:
+            return
+        asked = max(item.answer.retry_after_seconds or 1.0 for item in throttled)
+        async with self._new_uow() as uow:
+            await self._limiter.delay(uow, until=now + timedelta(seconds=asked))
+
+
+class _Starts:
+    """Start times taken from the limiter in slices and handed out gate by gate."""
+
+    def __init__(self, limiter: Limiter, gate_size: int) -> None:
+        self._limiter = limiter
+        slice_size = int(limiter.rate_per_second * SLICE_SECONDS)
+        self._slice = max(gate_size, min(SLICE_CALLS, slice_size))
+        self._left = 0
+        self._next: datetime | None = None
+
+    async def take(self, size: int, *, new_uow: UnitOfWorkFactory, now: datetime) -> datetime:
+        """Return when the first of ``size`` calls may start."""
+        is_stale = self._next is None or now - self._next > STALE_AFTER
+        if self._left < size or is_stale:
+            async with new_uow() as uow:
+                self._next = await self._limiter.reserve(uow, calls=self._slice, now=now)
+            self._left = self._slice
+        starts_at = self._next or now
+        self._left -= size
+        self._next = starts_at + size * self._limiter.spacing
+        return starts_at
+
+
+STALE_AFTER = timedelta(seconds=1)
+"""Starts that were not used in time are forgotten, or they would leave in one burst."""

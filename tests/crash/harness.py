@@ -1,0 +1,167 @@
+"""Real processes for the crash tests: servers, sandbox, and a worker that can be killed."""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from benchmarks import population
+from redis.asyncio import Redis
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from crm_api.db import open_engine
+from crm_api.embedded import servers
+from crm_api.migrate import upgrade
+from crm_api.sandbox.config import SandboxConfig
+from crm_api.sandbox.running import run_sandbox
+
+OPEN = ("pending", "sending", "unknown")
+
+
+class Worker:
+    """`crm-api worker` as a process of its own."""
+
+    def __init__(self, env: dict[str, str], log: Path) -> None:
+        self._env = env
+        self.log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "crm_api.cli", "worker"]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(command, env=self._env, stdout=log, stderr=log)  # noqa: S603 - our own
+
+    def kill(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+
+    def terminate(self) -> int | None:
+        """Ask it to stop, and return its exit code; None when it had to be killed."""
+        if self._process is None:
+            return None
+        self._process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(timeout=30)
+        self.kill()
+        return None
+
+
+@dataclass(kw_only=True)
+class Scene:
+    """What a crash test looks at: the database, the provider's own log, and the worker."""
+
+    engine: AsyncEngine
+    database_url: str
+    redis_url: str
+    sandbox_url: str
+    worker: Worker
+    deadline: float
+
+    async def start_campaign(self, recipients: int) -> None:
+        await population.start_campaign(self.database_url, recipients)
+
+    async def statuses(self) -> Counter[str]:
+        async with self.engine.connect() as connection:
+            rows = await connection.execute(
+                text("SELECT status, count(*) AS rows FROM campaign_membership GROUP BY status")
+            )
+            return Counter({row.status: row.rows for row in rows})
+
+    async def in_flight(self) -> int:
+        """How many attempts a worker holds right now."""
+        async with self.engine.connect() as connection:
+            found = await connection.scalar(
+                text("SELECT count(*) FROM send_attempt WHERE status IN ('claimed', 'calling')")
+            )
+        return int(found or 0)
+
+    async def wait_for_work(self) -> bool:
+        """Wait until something is in flight; False when nothing more will be."""
+        while time.monotonic() < self.deadline:
+            if await self.in_flight():
+                return True
+            statuses = await self.statuses()
+            if not any(statuses[name] for name in OPEN):
+                return False
+            await asyncio.sleep(0.02)
+        return False
+
+    async def wait_until_settled(self) -> Counter[str]:
+        statuses = await self.statuses()
+        while any(statuses[name] for name in OPEN) and time.monotonic() < self.deadline:
+            await asyncio.sleep(0.5)
+            statuses = await self.statuses()
+        return statuses
+
+    async def add_fault(self, kind: str, probability: float) -> None:
+        async with httpx.AsyncClient(base_url=self.sandbox_url) as client:
+            body = {"kind": kind, "probability": probability}
+            (await client.post("/sandbox/faults", json=body)).raise_for_status()
+
+    async def texts_by_recipient(self) -> Counter[str]:
+        """How many texts the provider accepted for each number."""
+        async with httpx.AsyncClient(base_url=self.sandbox_url) as client:
+            answer = await client.get("/sandbox/messages", params={"direction": "outgoing"})
+        return Counter(message["to"][0] for message in answer.json()["data"])
+
+    async def pause(self, seconds: float) -> None:
+        """Let the processes work."""
+        await asyncio.sleep(seconds)
+
+    async def empty_redis(self) -> None:
+        async with Redis.from_url(self.redis_url) as redis:
+            await redis.flushall()
+
+    async def kill_at_random(self, chance: random.Random, kills: int, *, within: float) -> int:
+        """Kill and restart the worker while something is in flight; how often it was."""
+        counted = 0
+        while counted < kills and await self.wait_for_work():
+            await asyncio.sleep(chance.uniform(0.0, within))
+            counted += bool(await self.in_flight())
+            self.worker.kill()
+            self.worker.start()
+        return counted
+
+
+@contextlib.asynccontextmanager
+async def scene(folder: Path, *, rate_per_second: float, seconds: float) -> AsyncIterator[Scene]:
+    """Start everything but the worker, and leave no process behind."""
+    config = SandboxConfig(people="silent", rate_per_second=None)
+    with servers(folder) as urls, run_sandbox(config) as sandbox:
+        database_url, redis_url = str(urls.database_url), str(urls.redis_url)
+        await upgrade(database_url)
+        env = {
+            **os.environ,
+            "CRM_DATABASE_URL": database_url,
+            "CRM_REDIS_URL": redis_url,
+            "CRM_DATA_DIR": str(folder),
+            "CRM_SECRET_KEY": "a crash test's key of 32 characters or more",
+            "CRM_OPENPHONE_BASE_URL": sandbox.url,
+            "CRM_OPENPHONE_RATE_PER_SECOND": str(rate_per_second),
+            "CRM_SEND_LEASE_SECONDS": "20",
+            "CRM_SETTLE_GRACE_SECONDS": "10",
+        }
+        worker = Worker(env, folder / "worker.log")
+        async with open_engine(database_url, pool_size=3) as engine:
+            try:
+                yield Scene(
+                    engine=engine,
+                    database_url=database_url,
+                    redis_url=redis_url,
+                    sandbox_url=sandbox.url,
+                    worker=worker,
+                    deadline=time.monotonic() + seconds,
+                )
+            finally:
+                worker.kill()
