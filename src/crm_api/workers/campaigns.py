@@ -7,13 +7,14 @@ from typing import Any
 import structlog
 
 from crm_api import clock
+from crm_api.db import UnitOfWork
 from crm_api.domain.campaigns import planning
 from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.openphone.answers import AnswerKind
 from crm_api.domain.operations import service as operations
 from crm_api.domain.sends import claiming
 from crm_api.domain.sends.claiming import Claimed, ClaimOrder
-from crm_api.domain.sends.dispatch import Dispatcher
+from crm_api.domain.sends.dispatch import MAX_SKEW, Dispatcher
 from crm_api.jobs import Job, JobName
 from crm_api.workers.deps import Deps, deps_of
 
@@ -22,7 +23,6 @@ log = structlog.get_logger()
 WORKS_FOR = timedelta(seconds=30)
 """A run claims no longer than this and has called all of it well within 45 s; then it nudges
 itself, so that a deploy cuts little off."""
-MAX_CLOCK_SKEW = timedelta(seconds=5)
 
 
 async def process_campaign_queue(ctx: dict[str, Any]) -> None:
@@ -32,24 +32,34 @@ async def process_campaign_queue(ctx: dict[str, Any]) -> None:
     claim decides.
     """
     deps = deps_of(ctx)
-    async with deps.new_uow() as uow:
-        skew = abs(await operations.clock_skew(uow, now=clock.now()))
-        if skew > MAX_CLOCK_SKEW:
-            await operations.raise_alert(
-                uow,
-                kind="clock_skew",
-                subject="worker",
-                detail=f"This worker's clock and the database's differ by {skew}; nothing is sent "
-                "until they agree within five seconds. Set the clocks (NTP).",
-                now=clock.now(),
-            )
-            return
+    if not await _clock_agrees(deps):
+        return
     await prepare(deps)
     is_done = await drain(deps)
     async with deps.new_uow() as uow:
         await campaigns.complete_finished(uow, now=clock.now())
     if not is_done and not deps.is_stopping:
         await deps.queue.push(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE, delay_seconds=0.05))
+
+
+async def _clock_agrees(deps: Deps) -> bool:
+    async with deps.new_uow() as uow:
+        skew = await operations.clock_skew(uow, now=clock.now())
+        if abs(skew) <= MAX_SKEW:
+            return True
+        await _alert_skew(uow, of="database", skew=skew)
+    return False
+
+
+async def _alert_skew(uow: UnitOfWork, *, of: str, skew: timedelta) -> None:
+    await operations.raise_alert(
+        uow,
+        kind="clock_skew",
+        subject=of,
+        detail=f"This worker's clock and the {of}'s differ by {skew.total_seconds():.0f} seconds; "
+        "nothing is sent until they agree within five. Set the clocks (NTP).",
+        now=clock.now(),
+    )
 
 
 async def prepare(deps: Deps) -> None:
@@ -81,6 +91,10 @@ async def drain(deps: Deps) -> bool:
         tally = await dispatcher.run(source.claim_more)
     finally:
         deps.on_stop.discard(dispatcher.stop)
+    if tally.provider_skew:
+        async with deps.new_uow() as uow:
+            await _alert_skew(uow, of="provider", skew=tally.provider_skew)
+        return True
     if tally.claimed:
         log.info("campaign queue drained", result=str(tally))
     if tally.answers.get(AnswerKind.UNCLEAR):

@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from crm_api.db import UnitOfWorkFactory
-from crm_api.domain.openphone.answers import AnswerKind
+from crm_api.domain.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.domain.openphone.sending import GateClock
 from crm_api.domain.sends import claiming, recording
@@ -48,6 +48,8 @@ AHEAD = 2
 CLAIM_SECONDS = 5.0
 CLAIM_SIZE = 500
 """A batch is this much work: little is stranded by a crash, and a fast line claims seldom."""
+MAX_SKEW = timedelta(seconds=5)
+"""Clocks of worker, provider and database may differ this much before nothing is sent."""
 AWAY = (DBAPIError, OSError, TimeoutError)
 """How it shows that the database is away."""
 
@@ -62,6 +64,8 @@ class Tally:
     claimed: int = 0
     called: int = 0
     refused_by_gate: int = 0
+    provider_skew: timedelta = timedelta(0)
+    """How far the provider's clock was off, once that was more than ``MAX_SKEW``."""
     answers: dict[str, int] = field(default_factory=dict)
 
     def count(self, kind: AnswerKind) -> None:
@@ -209,9 +213,19 @@ class Dispatcher:
             self._has_slot.set()
         self.tally.called += 1
         self.tally.count(answer.kind)
+        self._compare_clocks(answer)
         self._answered.append(Answered(claimed=claimed, answer=answer))
         if len(self._answered) >= RECORD_AT:
             self._has_answers.set()
+
+    def _compare_clocks(self, answer: SendAnswer) -> None:
+        """Stop when the provider's clock is far off: windows and look-ups rest on both."""
+        if answer.server_date is None:
+            return
+        skew = self._now() - answer.server_date
+        if abs(skew) > MAX_SKEW:
+            self.tally.provider_skew = skew
+            self.stop()
 
     async def _record(self) -> None:
         while not (self._is_over.is_set() and not self._answered):
