@@ -19,8 +19,6 @@ FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 30.0
 HEALTHY_AFTER_SECONDS = 60.0
 """A child that lived this long is new trouble when it dies, not the old one."""
-STOP_SECONDS = 15.0
-"""Longer than the API's and the worker's own patience with running work."""
 _POLL_SECONDS = 0.1
 _ENDS_AT_START = 5
 """A child that ends this often before all is ready will not be better the next time."""
@@ -137,8 +135,17 @@ class _Watched:
 class Supervisor:
     """Runs programs beside embedded servers until it is told to stop."""
 
-    def __init__(self, programs: Sequence[Program], servers: Sequence[Server] = ()) -> None:
-        """Take what to start, and servers that run already and are only watched."""
+    def __init__(
+        self, programs: Sequence[Program], *, servers: Sequence[Server], stop_seconds: float
+    ) -> None:
+        """Prepare; nothing is started.
+
+        Args:
+            programs: What to start.
+            servers: What runs already and is only watched.
+            stop_seconds: How long the programs may take to end their work before they are killed.
+        """
+        self._stop_seconds = stop_seconds
         self._programs = programs
         children: list[Program | Server] = [*servers, *programs]
         self._watched = [_Watched(child) for child in children]
@@ -200,7 +207,7 @@ class Supervisor:
     async def _end_programs(self) -> None:
         for program in self._programs:
             program.ask_to_stop()
-        deadline = time.monotonic() + STOP_SECONDS
+        deadline = time.monotonic() + self._stop_seconds
         while any(program.is_alive() for program in self._programs):
             if self._hurry.is_set() or time.monotonic() > deadline:
                 break

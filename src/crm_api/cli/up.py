@@ -27,6 +27,8 @@ from crm_api.settings import SANDBOX_PORT_OFFSET, Settings
 from crm_api.supervisor import Program, Supervisor, require_free_port
 
 READY_SECONDS = 90.0
+STOP_MARGIN_SECONDS = 15.0
+"""Beyond the longest call to the provider, whose end the worker waits for and records."""
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - recognised, not bound
 
@@ -121,7 +123,11 @@ async def _supervise(
 ) -> None:
     from crm_api import migrate  # noqa: PLC0415 - loading it takes longer than starting Redis
 
-    supervisor = Supervisor(programs, embedded.processes)
+    supervisor = Supervisor(
+        programs,
+        servers=embedded.processes,
+        stop_seconds=settings.call_timeout_seconds + STOP_MARGIN_SECONDS,
+    )
     await migrate.upgrade(settings.require_database_url())
     loop = asyncio.get_running_loop()
     for number in _STOPS:
