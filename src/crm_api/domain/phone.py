@@ -22,7 +22,7 @@ _OTHER_COUNTRIES = frozenset(
     )
 )
 """Area codes under +1 that are neither US (with its territories) nor Canada: the Caribbean and
-Bermuda. Source: the numbering plan's list of geographic area codes, read 2026-11-25."""
+Bermuda. Written from general knowledge, checked against no published list yet."""
 
 _LABEL = re.compile(
     r"^(?:tel|telephone|phone|ph|mobile|mob|cell|cellular|text|sms|home|work|office|direct|main"
