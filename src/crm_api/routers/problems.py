@@ -6,10 +6,10 @@ from http import HTTPStatus
 from typing import Any, cast
 
 import asyncpg
+import orjson
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import ORJSONResponse
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
@@ -45,12 +45,6 @@ RETRY_AFTER_SECONDS = 5
 MEDIA_TYPE = "application/problem+json"
 
 
-class ProblemResponse(ORJSONResponse):
-    """A problem document."""
-
-    media_type = MEDIA_TYPE
-
-
 def problem(
     request: Request,
     *,
@@ -71,7 +65,9 @@ def problem(
         "code": code,
         **(extras or {}),
     }
-    return ProblemResponse(body, status_code=status, headers=dict(headers or {}))
+    return Response(
+        orjson.dumps(body, default=str), status, dict(headers or {}), media_type=MEDIA_TYPE
+    )
 
 
 def status_of(error: CrmError) -> int:
