@@ -1,5 +1,6 @@
 """Campaign routes: who may, what they take, what they answer."""
 
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
@@ -221,6 +222,31 @@ async def test_bad_field_is_named(
     assert response.status_code == 422
     faults = [(fault["pointer"], fault["code"]) for fault in response.json()["errors"]]
     assert faults == [(pointer, code)]
+
+
+async def test_control_characters_are_dropped_at_save(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    variants = [{"name": "A\x00", "body": "Hi\x00 {{ first_name }}\r\n\x1bbye", "weight": 100}]
+
+    campaign = await created(client, session, name="Autumn\x00", variants=variants)
+
+    assert campaign["name"] == "Autumn"
+    assert campaign["variants"] == [
+        {"name": "A", "body": "Hi {{ first_name }}\nbye", "weight": 100}
+    ]
+
+
+async def test_broken_unicode_is_named(client: httpx.AsyncClient, session: AsyncSession) -> None:
+    body = await body_for(session, name="Autumn")
+    raw = json.dumps(body).replace("Autumn", "\\ud800")
+
+    response = await client.post(
+        "/v1/campaigns", content=raw, headers={"Content-Type": "application/json"}
+    )
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["pointer"] == "/name"
 
 
 @pytest.mark.parametrize("field", ["name", "line_id", "audience", "variants", "schedule"])

@@ -22,7 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from crm_api.domain.campaigns.models import PacingMode, PreviouslyContacted
 from crm_api.domain.campaigns.schedule import DAYS, RECIPIENT
-from crm_api.domain.campaigns.template import MAX_TEXT
+from crm_api.domain.campaigns.template import MAX_TEXT, sendable
 from crm_api.domain.schemas import RequestModel
 from crm_api.domain.zones import is_time_zone
 
@@ -46,6 +46,11 @@ def write_clock(value: time) -> str:
     return _MIDNIGHT if value == time.max else value.strftime("%H:%M")
 
 
+def _clean(value: object) -> object:
+    """Drop control characters before lengths are counted: what is stored is what is sent."""
+    return sendable(value) if isinstance(value, str) else value
+
+
 def _known_zone(value: str) -> str:
     if value != RECIPIENT and not is_time_zone(value):
         raise PydanticCustomError(
@@ -60,8 +65,10 @@ ClockTime = Annotated[
     PlainSerializer(write_clock, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": "^[0-2][0-9]:[0-5][0-9]$", "example": "09:00"}),
 ]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT, strip_whitespace=True)]
+Cleaned = BeforeValidator(_clean)
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200), Cleaned]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT), Cleaned]
+Footer = Annotated[str, StringConstraints(min_length=1, max_length=320), Cleaned]
 EVERY_DAY: list[Day] = list(DAYS)  # type: ignore[arg-type]  # the same seven, typed as a tuple of str
 
 
@@ -136,10 +143,7 @@ class Rules(RequestModel):
 
     previously_contacted: PreviouslyContacted = PreviouslyContacted.SEND
     min_days_between: int | None = Field(default=None, ge=1, le=3650)
-    opt_out_footer: (
-        Annotated[str, StringConstraints(min_length=1, max_length=320, strip_whitespace=True)]
-        | None
-    ) = None
+    opt_out_footer: Footer | None = None
     max_attempts: int = Field(default=5, ge=1, le=20)
 
 
