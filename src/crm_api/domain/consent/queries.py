@@ -1,0 +1,116 @@
+"""SQL on flags and on the consent history."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, bindparam, delete, or_, select, text
+from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.consent.models import ConsentEntry, ConsentWording, ContactFlag
+from crm_api.ids import new_id
+
+
+async def stand_flag(
+    session: AsyncSession, *, phone: str, flag: str, reason: str | None, now: datetime
+) -> bool:
+    """Put a flag on a number for good; False when it already stands so, and then keep that row."""
+    statement = insert(ContactFlag).values(
+        id=new_id(), phone=phone, flag_type=flag, reason=reason, created_at=now
+    )
+    told = statement.excluded
+    # The row is locked also where nothing changes, so that two decisions take turns.
+    statement = statement.on_conflict_do_update(
+        index_elements=["phone", "flag_type"],
+        set_={"reason": told.reason, "expires_at": None, "created_at": told.created_at},
+        where=ContactFlag.expires_at.is_not(None),
+    )
+    return await session.scalar(statement.returning(ContactFlag.id)) is not None
+
+
+async def put_flag(
+    session: AsyncSession,
+    *,
+    phone: str,
+    flag: str,
+    reason: str | None,
+    expires_at: datetime | None,
+    now: datetime,
+) -> None:
+    """Put a flag on a number, or replace its reason and expiry."""
+    statement = insert(ContactFlag).values(
+        id=new_id(),
+        phone=phone,
+        flag_type=flag,
+        reason=reason,
+        expires_at=expires_at,
+        created_at=now,
+    )
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["phone", "flag_type"],
+            set_={"reason": statement.excluded.reason, "expires_at": statement.excluded.expires_at},
+        )
+    )
+
+
+async def remove_flags(
+    session: AsyncSession, *, phone: str, flags: Sequence[str], now: datetime
+) -> set[str]:
+    """Take flags off a number; the names of those that stood."""
+    statement = (
+        delete(ContactFlag)
+        .where(ContactFlag.phone == phone, ContactFlag.flag_type.in_(flags))
+        .returning(ContactFlag.flag_type, ContactFlag.expires_at)
+    )
+    rows = await session.execute(statement)
+    return {name for name, expires_at in rows if expires_at is None or expires_at > now}
+
+
+async def flags_of(
+    session: AsyncSession, *, phones: Sequence[str], now: datetime
+) -> Sequence[Row[str, str]]:
+    """Fetch (phone, flag) of every flag that stands on these numbers."""
+    statement = (
+        select(ContactFlag.phone, ContactFlag.flag_type)
+        .where(
+            ContactFlag.phone.in_(phones),
+            or_(ContactFlag.expires_at.is_(None), ContactFlag.expires_at > now),
+        )
+        .order_by(ContactFlag.phone, ContactFlag.flag_type)
+    )
+    return (await session.execute(statement)).all()
+
+
+_ADD_ENTRY = text("""
+    WITH entry AS (
+        INSERT INTO consent_entry
+            (phone_hash, contact_id, action, source, actor, activity_id, created_at)
+        VALUES (:phone_hash, :contact_id, :action, :source, :actor, :activity_id, :now)
+        RETURNING id
+    )
+    INSERT INTO consent_wording (entry_id, phone, reason, note, evidence)
+    SELECT id, :phone, :reason, :note, :evidence FROM entry
+    RETURNING entry_id
+""").bindparams(bindparam("evidence", type_=JSONB))
+
+
+async def add_entry(session: AsyncSession, **values: Any) -> int:  # noqa: ANN401 - bind values
+    """Append a decision and its wording; the entry's id."""
+    entry_id: int = (await session.execute(_ADD_ENTRY, values)).scalar_one()
+    return entry_id
+
+
+async def history(
+    session: AsyncSession, *, phone_hash: bytes, before_id: int | None, limit: int
+) -> Sequence[Row[ConsentEntry, ConsentWording | None]]:
+    """Fetch the decisions about a number, newest first, each with its wording if it is kept."""
+    statement = (
+        select(ConsentEntry, ConsentWording)
+        .outerjoin(ConsentWording, ConsentWording.entry_id == ConsentEntry.id)
+        .where(ConsentEntry.phone_hash == phone_hash)
+    )
+    if before_id is not None:
+        statement = statement.where(ConsentEntry.id < before_id)
+    return (await session.execute(statement.order_by(ConsentEntry.id.desc()).limit(limit))).all()

@@ -1,0 +1,233 @@
+"""Opt-outs, opt-ins and holds: the flag on the number, what it stops, and the history of it.
+
+Every decision is one transaction in this order: the flag; what waits or is claimed for the number
+is taken back (R10 of the send protocol); then the entry, because only now it is certain which
+texts had passed the gate already and are named in it.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NotRequired, TypedDict, Unpack
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.db import UnitOfWork
+from crm_api.domain.consent import queries
+from crm_api.domain.consent.errors import ConsentDoesNotExpireError
+from crm_api.domain.consent.models import (
+    SUPPRESSING_FLAGS,
+    ConsentAction,
+    ConsentEntry,
+    ConsentSource,
+    ConsentWording,
+    FlagType,
+)
+from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.domain.sends import service as sends
+
+_LAST_ENTRY_ID = 2**63 - 1
+
+
+class Act(TypedDict):
+    """A decision about a number, and how it came; what every function here takes.
+
+    ``actor`` is ``person`` for the recipient's own text, else the API key's name. ``evidence`` is
+    for example ``{"text": "stop texting me"}``, ``activity_id`` the message that said so.
+    ``secret`` keys the hash that names the number in the history.
+    """
+
+    phone: str
+    contact_id: UUID | None
+    source: ConsentSource
+    actor: str
+    reason: str | None
+    note: NotRequired[str | None]
+    evidence: NotRequired[dict[str, Any]]
+    activity_id: NotRequired[UUID | None]
+    now: datetime
+    secret: bytes
+
+
+async def opt_out(uow: UnitOfWork, **act: Unpack[Act]) -> bool:
+    """Stop every text to a number; an ``opt_out_hold`` on it is thereby confirmed.
+
+    Repeating it changes no flag. A message or an API call leaves an entry each time, because each
+    is an act of its own; an import or the provider's list only repeats what is known and leaves
+    none.
+
+    Returns:
+        True when the number was not opted out before.
+    """
+    phone, now = act["phone"], act["now"]
+    is_new = await queries.stand_flag(
+        uow.session, phone=phone, flag=FlagType.OPTED_OUT, reason=act["reason"], now=now
+    )
+    await queries.remove_flags(uow.session, phone=phone, flags=[FlagType.OPT_OUT_HOLD], now=now)
+    await sends.withdraw_numbers(uow, phones=[phone], now=now)
+    if is_new or act["source"] in {ConsentSource.MESSAGE, ConsentSource.API}:
+        await _remember(uow, ConsentAction.OPT_OUT, act)
+    return is_new
+
+
+async def opt_in(uow: UnitOfWork, **act: Unpack[Act]) -> bool:
+    """Allow texts to a number again; ``opted_out`` and ``opt_out_hold`` are taken off.
+
+    What was held goes on; what was skipped stays skipped. Each time leaves an entry.
+
+    Returns:
+        True when the number was opted out or held before.
+    """
+    phone, now = act["phone"], act["now"]
+    removed = await queries.remove_flags(
+        uow.session, phone=phone, flags=[FlagType.OPTED_OUT, FlagType.OPT_OUT_HOLD], now=now
+    )
+    await sends.restore_numbers(uow, phones=[phone], now=now)
+    await _remember(uow, ConsentAction.OPT_IN, act)
+    return bool(removed)
+
+
+async def hold(uow: UnitOfWork, **act: Unpack[Act]) -> bool:
+    """Hold campaign texts to a number until a person decides.
+
+    An opted-out number needs no hold: nothing changes and no entry is left. A second doubtful text
+    leaves an entry of its own.
+
+    Returns:
+        True when the number is held now and was not before.
+    """
+    phone, now = act["phone"], act["now"]
+    if FlagType.OPTED_OUT in (await flags_of(uow.session, [phone], now=now))[phone]:
+        return False
+    is_new = await queries.stand_flag(
+        uow.session, phone=phone, flag=FlagType.OPT_OUT_HOLD, reason=act["reason"], now=now
+    )
+    await sends.withdraw_numbers(uow, phones=[phone], now=now)
+    await _remember(uow, ConsentAction.HOLD, act)
+    return is_new
+
+
+async def release(uow: UnitOfWork, **act: Unpack[Act]) -> bool:
+    """End a hold: the text was no opt-out, and what was held goes on.
+
+    Returns:
+        False, and no entry is left, when the number was not held.
+    """
+    phone, now = act["phone"], act["now"]
+    removed = await queries.remove_flags(
+        uow.session, phone=phone, flags=[FlagType.OPT_OUT_HOLD], now=now
+    )
+    if not removed:
+        return False
+    await sends.restore_numbers(uow, phones=[phone], now=now)
+    await _remember(uow, ConsentAction.RELEASE, act)
+    return True
+
+
+async def add_flag(
+    uow: UnitOfWork, *, flag: str, expires_at: datetime | None, **act: Unpack[Act]
+) -> None:
+    """Put a flag on a number; ``opted_out`` is an opt-out and ``opt_out_hold`` a hold.
+
+    A flag that suppresses takes back what waits for the number.
+
+    Raises:
+        ConsentDoesNotExpireError: An opt-out or a hold was given an end.
+    """
+    if flag in {FlagType.OPTED_OUT, FlagType.OPT_OUT_HOLD}:
+        if expires_at is not None:
+            raise ConsentDoesNotExpireError(flag)
+        await (opt_out if flag == FlagType.OPTED_OUT else hold)(uow, **act)
+        return
+    phone, now = act["phone"], act["now"]
+    await queries.put_flag(
+        uow.session,
+        phone=phone,
+        flag=flag,
+        reason=act["reason"],
+        expires_at=expires_at,
+        now=now,
+    )
+    if flag in SUPPRESSING_FLAGS:
+        await sends.withdraw_numbers(uow, phones=[phone], now=now)
+
+
+async def remove_flag(uow: UnitOfWork, *, flag: str, **act: Unpack[Act]) -> bool:
+    """Take a flag off a number; for ``opted_out`` that is an opt-in, for a hold its release.
+
+    Returns:
+        False, and nothing is changed, when the flag did not stand.
+    """
+    phone, now = act["phone"], act["now"]
+    if flag not in (await flags_of(uow.session, [phone], now=now))[phone]:
+        return False
+    if flag == FlagType.OPTED_OUT:
+        await opt_in(uow, **act)
+    elif flag == FlagType.OPT_OUT_HOLD:
+        await release(uow, **act)
+    else:
+        await queries.remove_flags(uow.session, phone=phone, flags=[flag], now=now)
+    return True
+
+
+async def flags_of(
+    session: AsyncSession, phones: Sequence[str], *, now: datetime
+) -> dict[str, set[str]]:
+    """Return the flags that stand on each of these numbers; a number without any has none."""
+    found: dict[str, set[str]] = {phone: set() for phone in phones}
+    for phone, flag in await queries.flags_of(session, phones=phones, now=now):
+        found[phone].add(flag)
+    return found
+
+
+async def suppressed(session: AsyncSession, phones: Sequence[str], *, now: datetime) -> set[str]:
+    """Return those of these numbers that get no campaign text now."""
+    found = await flags_of(session, phones, now=now)
+    return {phone for phone, flags in found.items() if flags.intersection(SUPPRESSING_FLAGS)}
+
+
+async def history(
+    uow: UnitOfWork, *, phone: str, secret: bytes, cursor: str | None, limit: int
+) -> Page[tuple[ConsentEntry, ConsentWording | None]]:
+    """List the decisions about a number, newest first.
+
+    Raises:
+        InvalidCursorError: The cursor is not one of this list's.
+    """
+    before_id = min(decode_cursor(cursor)[1].int, _LAST_ENTRY_ID) if cursor else None
+    rows = await queries.history(
+        uow.session, phone_hash=hash_phone(phone, secret), before_id=before_id, limit=limit + 1
+    )
+    shown = [(entry, wording) for entry, wording in rows[:limit]]
+    if len(rows) <= limit:
+        return Page(shown, None)
+    last = shown[-1][0]
+    return Page(shown, encode_cursor(last.created_at, UUID(int=last.id)))
+
+
+def hash_phone(phone: str, secret: bytes) -> bytes:
+    """Return what names a number in the history: HMAC-SHA256, so that nobody can list numbers."""
+    return hmac.new(secret, phone.encode(), hashlib.sha256).digest()
+
+
+async def _remember(uow: UnitOfWork, action: ConsentAction, act: Act) -> None:
+    """Append the entry, with the texts that are under way and cannot be recalled."""
+    evidence = dict(act.get("evidence") or {})
+    if action in {ConsentAction.OPT_OUT, ConsentAction.HOLD}:
+        evidence["under_way"] = await sends.under_way(uow.session, phone=act["phone"])
+    await queries.add_entry(
+        uow.session,
+        phone_hash=hash_phone(act["phone"], act["secret"]),
+        contact_id=act["contact_id"],
+        action=action,
+        source=act["source"],
+        actor=act["actor"],
+        activity_id=act.get("activity_id"),
+        now=act["now"],
+        phone=act["phone"],
+        reason=act["reason"],
+        note=act.get("note"),
+        evidence=evidence,
+    )

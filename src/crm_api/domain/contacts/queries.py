@@ -1,0 +1,290 @@
+"""SQL on contacts."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    ScalarSelect,
+    Select,
+    String,
+    and_,
+    cast,
+    delete,
+    exists,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by, insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.activity.models import Conversation
+from crm_api.domain.consent.models import ContactFlag, FlagType
+from crm_api.domain.contacts.models import Contact
+from crm_api.domain.contacts.schemas import ContactFilter, FlaggedContact
+from crm_api.domain.lists.models import ContactListMember
+from crm_api.ids import new_id
+
+Position = tuple[datetime, UUID]
+"""Where a page continues: after the row with this time and id."""
+
+PERSONAL = (
+    *("first_name", "last_name", "email", "company"),
+    *("street", "city", "state", "postal_code", "country", "timezone"),
+)
+
+
+def _stands(now: datetime) -> ColumnElement[bool]:
+    return or_(ContactFlag.expires_at.is_(None), ContactFlag.expires_at > now)
+
+
+def _flags(now: datetime) -> ScalarSelect[Any]:
+    """The names of the flags that stand on the contact's number, in order."""
+    names = func.array_agg(aggregate_order_by(ContactFlag.flag_type, ContactFlag.flag_type))
+    return (
+        select(func.coalesce(names, cast([], ARRAY(String))))
+        .where(ContactFlag.phone == Contact.phone, _stands(now))
+        .correlate(Contact)
+        .scalar_subquery()
+    )
+
+
+def _flagged(now: datetime) -> Select[tuple[Contact, Any]]:
+    return select(Contact, _flags(now).label("flags")).where(Contact.deleted_at.is_(None))
+
+
+async def _fetch(session: AsyncSession, statement: Select[Any]) -> list[FlaggedContact]:
+    rows = await session.execute(statement.execution_options(populate_existing=True))
+    return [FlaggedContact(contact, list(flags)) for contact, flags, *_ in rows]
+
+
+async def insert_contact(session: AsyncSession, *, values: dict[str, Any]) -> UUID | None:
+    """Add a contact, or revive the deleted one with this number; None when a live one has it."""
+    statement = insert(Contact).values(id=new_id(), **values)
+    fresh = {name: statement.excluded[name] for name in values if name != "phone"}
+    statement = statement.on_conflict_do_update(
+        index_elements=["phone"],
+        set_=fresh | {"deleted_at": None},
+        where=Contact.deleted_at.is_not(None),
+    )
+    return await session.scalar(statement.returning(Contact.id))
+
+
+async def id_of_phone(session: AsyncSession, *, phone: str) -> UUID | None:
+    """Return the id of the row that stands for a number, also of a deleted one."""
+    return await session.scalar(select(Contact.id).where(Contact.phone == phone))
+
+
+async def find(session: AsyncSession, *, contact_id: UUID, now: datetime) -> FlaggedContact | None:
+    """Fetch a contact with its flags; None when it is not there or deleted."""
+    found = await _fetch(session, _flagged(now).where(Contact.id == contact_id))
+    return found[0] if found else None
+
+
+async def find_by_phone(
+    session: AsyncSession, *, phone: str, now: datetime
+) -> FlaggedContact | None:
+    """Fetch the contact with a number; None when it is not there or deleted."""
+    found = await _fetch(session, _flagged(now).where(Contact.phone == phone))
+    return found[0] if found else None
+
+
+async def lock(session: AsyncSession, *, contact_id: UUID) -> Contact | None:
+    """Lock a contact's row, which is also the lock of its number that a claim takes."""
+    statement = (
+        select(Contact)
+        .where(Contact.id == contact_id, Contact.deleted_at.is_(None))
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return await session.scalar(statement)
+
+
+async def list_contacts(
+    session: AsyncSession,
+    *,
+    wanted: ContactFilter,
+    terms: Sequence[Sequence[str]],
+    after: Position | None,
+    limit: int,
+    now: datetime,
+) -> list[FlaggedContact]:
+    """Fetch contacts, newest first.
+
+    Args:
+        terms: The parts of ``wanted.q``: each must occur in one of its writings.
+    """
+    statement = _flagged(now).where(*_conditions(wanted, terms, now))
+    if after is not None:
+        statement = statement.where(tuple_(Contact.created_at, Contact.id) < after)
+    ordered = statement.order_by(Contact.created_at.desc(), Contact.id.desc())
+    return await _fetch(session, ordered.limit(limit))
+
+
+def _conditions(
+    wanted: ContactFilter, terms: Sequence[Sequence[str]], now: datetime
+) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [
+        or_(*(Contact.search_text.icontains(writing, autoescape=True) for writing in writings))
+        for writings in terms
+    ]
+    if wanted.phone is not None:
+        conditions.append(Contact.phone == wanted.phone)
+    if wanted.tag is not None:
+        conditions.append(Contact.tags.contains([wanted.tag]))
+    if wanted.list_id is not None:
+        member = select(ContactListMember.contact_id).where(
+            ContactListMember.list_id == wanted.list_id,
+            ContactListMember.contact_id == Contact.id,
+        )
+        conditions.append(exists(member.correlate(Contact)))
+    if wanted.opted_out is not None:
+        # Written out, so that the planner may use the index of suppressing flags.
+        is_opt_out = ContactFlag.flag_type == literal_column(f"'{FlagType.OPTED_OUT}'")
+        flag = select(literal(1)).where(
+            is_opt_out, ContactFlag.phone == Contact.phone, _stands(now)
+        )
+        is_opted_out = exists(flag.correlate(Contact))
+        conditions.append(is_opted_out if wanted.opted_out else ~is_opted_out)
+    if wanted.created_after is not None:
+        conditions.append(Contact.created_at > wanted.created_after)
+    if wanted.created_before is not None:
+        conditions.append(Contact.created_at < wanted.created_before)
+    return conditions
+
+
+async def list_members(
+    session: AsyncSession, *, list_id: UUID, after: Position | None, limit: int, now: datetime
+) -> list[tuple[FlaggedContact, datetime]]:
+    """Fetch the contacts of a list with when each was added, the last added first."""
+    member = ContactListMember
+    statement = (
+        _flagged(now)
+        .add_columns(member.added_at)
+        .join(member, and_(member.contact_id == Contact.id, member.list_id == list_id))
+    )
+    if after is not None:
+        statement = statement.where(tuple_(member.added_at, member.contact_id) < after)
+    ordered = statement.order_by(member.added_at.desc(), member.contact_id.desc()).limit(limit)
+    rows = await session.execute(ordered.execution_options(populate_existing=True))
+    return [(FlaggedContact(row[0], list(row[1])), row[2]) for row in rows]
+
+
+async def update_contact(
+    session: AsyncSession, *, contact_id: UUID, values: dict[str, Any]
+) -> None:
+    """Write these columns of a contact."""
+    await session.execute(update(Contact).where(Contact.id == contact_id).values(values))
+
+
+async def erase(session: AsyncSession, *, contact_id: UUID, zone_key: str, now: datetime) -> None:
+    """Blank what is known of a person and mark the row as deleted; the number stays."""
+    await update_contact(
+        session,
+        contact_id=contact_id,
+        values={
+            **dict.fromkeys(PERSONAL),
+            "tags": [],
+            "attributes": {},
+            "zone_key": zone_key,
+            "updated_at": now,
+            "deleted_at": now,
+        },
+    )
+    await session.execute(
+        delete(ContactListMember).where(ContactListMember.contact_id == contact_id)
+    )
+
+
+async def remove_tombstone(session: AsyncSession, *, phone: str, heir_id: UUID) -> None:
+    """Free a number that only a deleted contact holds; its conversations go to the heir."""
+    removed = await session.scalar(
+        delete(Contact)
+        .where(Contact.phone == phone, Contact.deleted_at.is_not(None))
+        .returning(Contact.id)
+    )
+    if removed is not None:
+        await session.execute(
+            update(Conversation)
+            .where(Conversation.contact_id == removed)
+            .values(contact_id=heir_id)
+        )
+
+
+# Campaigns before memberships: whoever pauses or cancels locks them in this order too. A zone that
+# a campaign does not know is never planned for.
+_ADD_ZONES = text("""
+    UPDATE campaign c SET zone_keys = array_append(c.zone_keys, :zone_key)
+    FROM (
+        SELECT k.id FROM campaign k
+        WHERE k.id IN (
+            SELECT m.campaign_id FROM campaign_membership m
+            WHERE m.phone = :old_phone AND m.contact_id = :contact_id
+              AND m.status IN ('pending', 'review', 'held'))
+        ORDER BY k.id FOR NO KEY UPDATE
+    ) mine
+    WHERE c.id = mine.id AND NOT c.zone_keys @> ARRAY[CAST(:zone_key AS text)]
+""")
+
+_FOLLOW = text("""
+    UPDATE campaign_membership m
+    SET phone = CASE WHEN d.is_twin THEN m.phone ELSE :phone END,
+        zone_key = CASE WHEN d.is_twin THEN m.zone_key ELSE :zone_key END,
+        status = CASE WHEN d.is_twin THEN 'skipped' ELSE m.status END,
+        skip_reason = CASE WHEN d.is_twin THEN 'duplicate_number' ELSE m.skip_reason END,
+        updated_at = :now
+    FROM (
+        SELECT w.id, EXISTS (
+            SELECT 1 FROM campaign_membership t
+            WHERE t.campaign_id = w.campaign_id AND t.step = w.step AND t.phone = :phone
+              AND t.id <> w.id) AS is_twin
+        FROM campaign_membership w
+        WHERE w.phone = :old_phone AND w.contact_id = :contact_id
+          AND w.status IN ('pending', 'review', 'held')
+    ) d
+    WHERE m.id = d.id AND m.status IN ('pending', 'review', 'held')
+""")
+
+_SKIP_DELETED = text("""
+    UPDATE campaign_membership
+    SET status = 'skipped', skip_reason = 'contact_deleted', updated_at = :now
+    WHERE phone = :phone AND status IN ('pending', 'review', 'held')
+""")
+
+
+async def follow(
+    session: AsyncSession,
+    *,
+    contact_id: UUID,
+    old_phone: str,
+    phone: str,
+    zone_key: str,
+    now: datetime,
+) -> None:
+    """Let the contact's waiting memberships follow its number and zone.
+
+    One whose campaign step already has the new number is skipped as ``duplicate_number``.
+    """
+    values = {
+        "contact_id": contact_id,
+        "old_phone": old_phone,
+        "phone": phone,
+        "zone_key": zone_key,
+    }
+    await session.execute(
+        _ADD_ZONES, {name: value for name, value in values.items() if name != "phone"}
+    )
+    await session.execute(_FOLLOW, values | {"now": now})
+
+
+async def skip_waiting(session: AsyncSession, *, phone: str, now: datetime) -> None:
+    """Skip what still waits for the number of a deleted contact."""
+    await session.execute(_SKIP_DELETED, {"phone": phone, "now": now})

@@ -1,0 +1,119 @@
+"""What happened with one person, as items of one timeline."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import Field, TypeAdapter
+from sqlalchemy import Row
+
+from crm_api.db import UnitOfWork
+from crm_api.domain.consent import service as consent
+from crm_api.domain.contacts import timeline_queries
+from crm_api.domain.contacts.service import get
+from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.domain.schemas import Id, Instant, ReadModel
+
+_END_OF_TIME = (datetime(9999, 12, 31, tzinfo=UTC), UUID(int=2**128 - 1))
+
+
+class TimelineMessage(ReadModel):
+    """A text, received or sent."""
+
+    id: str
+    type: Literal["message"]
+    at: Instant
+    direction: str | None
+    origin: str
+    body: str | None
+    media: list[Any]
+    status: str
+    error_code: str | None
+    line_id: Id | None
+    conversation_id: Id | None
+    campaign_id: Id | None
+
+
+class TimelineCall(ReadModel):
+    """A call; ``call`` holds its recordings, voicemail, summary and transcript as far as known."""
+
+    id: str
+    type: Literal["call"]
+    at: Instant
+    direction: str | None
+    status: str
+    line_id: Id | None
+    conversation_id: Id | None
+    call: dict[str, Any]
+
+
+class TimelineConsent(ReadModel):
+    """A decision about texts to the number."""
+
+    id: str
+    type: Literal["opt_out", "opt_in", "hold", "release"]
+    at: Instant
+    source: str
+    actor: str
+    reason: str | None
+    note: str | None
+    activity_id: Id | None
+
+
+class TimelineStep(ReadModel):
+    """A step of a campaign; ``at`` is when its text was accepted, else when it was planned."""
+
+    id: str
+    type: Literal["campaign_step"]
+    at: Instant
+    campaign_id: Id
+    campaign_name: str
+    step: int
+    status: str
+    skip_reason: str | None
+    error_code: str | None
+    delivered_at: Instant | None
+    replied_at: Instant | None
+
+
+TimelineItem = Annotated[
+    TimelineMessage | TimelineCall | TimelineConsent | TimelineStep,
+    Field(discriminator="type"),
+]
+
+_ITEM: TypeAdapter[TimelineItem] = TypeAdapter(TimelineItem)
+
+
+async def timeline(
+    uow: UnitOfWork,
+    *,
+    contact_id: UUID,
+    secret: bytes,
+    cursor: str | None,
+    limit: int,
+    now: datetime,
+) -> Page[TimelineItem]:
+    """List what happened with a contact, newest first.
+
+    Raises:
+        ContactNotFoundError: It is not there, or was deleted.
+        InvalidCursorError: The cursor is not one of this list's.
+    """
+    contact = (await get(uow, contact_id=contact_id, now=now)).contact
+    rows = await timeline_queries.timeline(
+        uow.session,
+        contact_id=contact_id,
+        phone=contact.phone,
+        phone_hash=consent.hash_phone(contact.phone, secret),
+        after=decode_cursor(cursor) if cursor else _END_OF_TIME,
+        limit=limit + 1,
+    )
+    items = [_read_item(row) for row in rows[:limit]]
+    if len(rows) <= limit:
+        return Page(items, None)
+    last = rows[limit - 1]
+    return Page(items, encode_cursor(last.at, last.key))
+
+
+def _read_item(row: Row[Any]) -> TimelineItem:
+    return _ITEM.validate_python({"id": row.id, "type": row.type, "at": row.at, **row.detail})

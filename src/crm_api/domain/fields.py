@@ -1,0 +1,96 @@
+"""Field types that several request bodies share: clean text, numbers, time zones, instants."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from crm_api.domain.phone import InvalidPhoneError, parse_phone
+from crm_api.domain.zones import is_time_zone
+
+_SPACING = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
+_CONTROL = re.compile(r"[\x01-\x1f\x7f-\x9f]")
+_UNOFFICIAL_ZONE = re.compile(
+    r"(?:posix|right)/.*|posixrules|localtime|Factory|.*[^A-Za-z0-9/_+-].*"
+)
+"""Names that a machine's zone files may hold, but that name no place."""
+
+
+def clean_line(text: str) -> str:
+    """Make one line of it: line breaks to spaces, other control characters away, ends trimmed.
+
+    Raises:
+        PydanticCustomError: It holds a NUL, which the database cannot store.
+    """
+    refuse_nul(text)
+    return _CONTROL.sub("", _SPACING.sub(" ", text)).strip()
+
+
+def refuse_nul(text: str) -> str:
+    """Return the text.
+
+    Raises:
+        PydanticCustomError: It holds a NUL, which the database cannot store.
+    """
+    if "\x00" in text:
+        raise PydanticCustomError("nul_character", "The text holds a NUL character.")
+    return text
+
+
+def _not_empty(text: str) -> str:
+    if not text:
+        raise PydanticCustomError("empty", "The text is empty.")
+    return text
+
+
+def _none_if_blank(text: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
+    return None if isinstance(text, str) and not text.strip() else text
+
+
+def _read_phone(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise PydanticCustomError("phone_not_text", "A phone number is a JSON string.")
+    if not isinstance(value, str):
+        raise PydanticCustomError(
+            "phone_not_text",
+            'Write the phone number as a JSON string, in quotes: "+16175550123".',
+        )
+    try:
+        return parse_phone(value)
+    except InvalidPhoneError as error:
+        raise PydanticCustomError("invalid_phone", "{detail}", {"detail": error.detail}) from error
+
+
+def _check_zone(name: str) -> str:
+    if _UNOFFICIAL_ZONE.fullmatch(name) or not is_time_zone(name):
+        raise PydanticCustomError(
+            "unknown_timezone", "This is no IANA time zone name, such as America/New_York."
+        )
+    return name
+
+
+def _in_utc(instant: datetime) -> datetime:
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError as error:
+        raise PydanticCustomError("out_of_range", "This time is out of range.") from error
+
+
+PhoneNumber = Annotated[str, BeforeValidator(_read_phone)]
+"""A number in any usual writing; E.164 once read."""
+
+TimeZoneName = Annotated[str, AfterValidator(_check_zone)]
+"""An IANA name."""
+
+RequestInstant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""An instant in a request; its offset is needed."""
+
+Line200 = Annotated[str, StringConstraints(max_length=200), AfterValidator(clean_line)]
+Name200 = Annotated[Line200, AfterValidator(_not_empty)]
+OptionalLine200 = Annotated[Line200 | None, BeforeValidator(_none_if_blank)]
+"""One line of at most 200 characters; a blank one is null."""
+
+BlankIsNull = BeforeValidator(_none_if_blank)
+"""For optional fields: forms send an empty text where there is nothing."""

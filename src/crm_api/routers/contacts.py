@@ -1,0 +1,213 @@
+"""Contacts, consent, timeline."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+
+from crm_api import clock
+from crm_api.domain.access.models import Scope
+from crm_api.domain.consent.schemas import ConsentDecision, ConsentEntryRead
+from crm_api.domain.contacts import decisions
+from crm_api.domain.contacts import service as contacts
+from crm_api.domain.contacts.schemas import (
+    ContactCreate,
+    ContactFilter,
+    ContactRead,
+    ContactUpdate,
+    FlagCreate,
+    FlagName,
+)
+from crm_api.domain.contacts.timeline import TimelineItem, timeline
+from crm_api.domain.fields import Line200, PhoneNumber, RequestInstant
+from crm_api.domain.schemas import PageRead
+from crm_api.routers.deps import Caller, Paging, State, Uow, require
+
+router = APIRouter(prefix="/v1/contacts", tags=["contacts"])
+Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
+Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
+
+
+def read_filter(
+    *,
+    q: Annotated[
+        Line200, Query(description="Any part of name, phone, e-mail or company; every word.")
+    ] = "",
+    phone: Annotated[PhoneNumber | None, Query(description="One number exactly.")] = None,
+    tag: Annotated[Line200 | None, Query()] = None,
+    list_id: Annotated[UUID | None, Query()] = None,
+    opted_out: Annotated[bool | None, Query()] = None,
+    created_after: Annotated[RequestInstant | None, Query(description="Exclusive.")] = None,
+    created_before: Annotated[RequestInstant | None, Query(description="Exclusive.")] = None,
+) -> ContactFilter:
+    """Read which contacts are wanted."""
+    return ContactFilter(
+        q=q,
+        phone=phone,
+        tag=tag,
+        list_id=list_id,
+        opted_out=opted_out,
+        created_after=created_after,
+        created_before=created_before,
+    )
+
+
+Wanted = Annotated[ContactFilter, Depends(read_filter)]
+
+
+@router.post("", status_code=201)
+async def create_contact(body: ContactCreate, uow: Uow, _caller: Writer) -> ContactRead:
+    """Add a contact; one that was deleted comes back under its old id, with fresh fields."""
+    async with uow:
+        contact = await contacts.create(uow, body, now=clock.now())
+    return ContactRead.of(contact)
+
+
+@router.get("")
+async def list_contacts(
+    uow: Uow, page: Paging, wanted: Wanted, _caller: Reader
+) -> PageRead[ContactRead]:
+    """List contacts, newest first."""
+    async with uow:
+        found = await contacts.list_contacts(
+            uow, wanted, cursor=page.cursor, limit=page.limit, now=clock.now()
+        )
+    return PageRead(data=[ContactRead.of(one) for one in found.data], next_cursor=found.next_cursor)
+
+
+@router.get("/by-phone/{phone:path}")
+async def get_contact_by_phone(phone: str, uow: Uow, _caller: Reader) -> ContactRead:
+    """Find a contact by its number, in any usual writing."""
+    async with uow:
+        contact = await contacts.get_by_phone(uow, phone=phone, now=clock.now())
+    return ContactRead.of(contact)
+
+
+@router.get("/{contact_id}")
+async def get_contact(contact_id: UUID, uow: Uow, _caller: Reader) -> ContactRead:
+    """Show a contact."""
+    async with uow:
+        contact = await contacts.get(uow, contact_id=contact_id, now=clock.now())
+    return ContactRead.of(contact)
+
+
+@router.patch("/{contact_id}")
+async def update_contact(
+    contact_id: UUID, body: ContactUpdate, uow: Uow, _caller: Writer
+) -> ContactRead:
+    """Change some fields; null clears one, `address` and `attributes` are merged."""
+    async with uow:
+        contact = await contacts.update(uow, body, contact_id=contact_id, now=clock.now())
+    return ContactRead.of(contact)
+
+
+@router.delete("/{contact_id}", status_code=204)
+async def delete_contact(contact_id: UUID, uow: Uow, _caller: Writer) -> None:
+    """Forget a person; an opt-out stays with the number."""
+    async with uow:
+        await contacts.delete(uow, contact_id=contact_id, now=clock.now())
+
+
+@router.get("/{contact_id}/timeline")
+async def get_timeline(
+    contact_id: UUID, uow: Uow, state: State, page: Paging, _caller: Reader
+) -> PageRead[TimelineItem]:
+    """List messages, calls, opt-outs and campaign steps of a contact, newest first."""
+    async with uow:
+        found = await timeline(
+            uow,
+            contact_id=contact_id,
+            secret=state.secret,
+            cursor=page.cursor,
+            limit=page.limit,
+            now=clock.now(),
+        )
+    return PageRead(data=found.data, next_cursor=found.next_cursor)
+
+
+@router.post("/{contact_id}/opt-out")
+async def opt_out(
+    contact_id: UUID, body: ConsentDecision, uow: Uow, state: State, caller: Writer
+) -> ContactRead:
+    """Stop every text to this contact's number; a hold on it is thereby confirmed."""
+    async with uow:
+        contact = await decisions.opt_out(
+            uow,
+            contact_id=contact_id,
+            reason=body.reason,
+            note=body.note,
+            actor=caller.name,
+            now=clock.now(),
+            secret=state.secret,
+        )
+    return ContactRead.of(contact)
+
+
+@router.post("/{contact_id}/opt-in")
+async def opt_in(
+    contact_id: UUID, body: ConsentDecision, uow: Uow, state: State, caller: Writer
+) -> ContactRead:
+    """Allow texts to this contact's number again; a hold on it is released."""
+    async with uow:
+        contact = await decisions.opt_in(
+            uow,
+            contact_id=contact_id,
+            reason=body.reason,
+            note=body.note,
+            actor=caller.name,
+            now=clock.now(),
+            secret=state.secret,
+        )
+    return ContactRead.of(contact)
+
+
+@router.post("/{contact_id}/flags", status_code=201)
+async def add_flag(
+    contact_id: UUID, body: FlagCreate, uow: Uow, state: State, caller: Writer
+) -> ContactRead:
+    """Put a flag on this contact's number; `opted_out` is an opt-out with all that it does."""
+    async with uow:
+        contact = await decisions.add_flag(
+            uow,
+            body,
+            contact_id=contact_id,
+            actor=caller.name,
+            now=clock.now(),
+            secret=state.secret,
+        )
+    return ContactRead.of(contact)
+
+
+@router.delete("/{contact_id}/flags/{flag}", status_code=204)
+async def remove_flag(
+    contact_id: UUID, flag: FlagName, uow: Uow, state: State, caller: Writer
+) -> None:
+    """Take a flag off this contact's number; for `opted_out` that is an opt-in."""
+    async with uow:
+        await decisions.remove_flag(
+            uow,
+            contact_id=contact_id,
+            flag=flag,
+            actor=caller.name,
+            now=clock.now(),
+            secret=state.secret,
+        )
+
+
+@router.get("/{contact_id}/consent-history")
+async def get_consent_history(
+    contact_id: UUID, uow: Uow, state: State, page: Paging, _caller: Reader
+) -> PageRead[ConsentEntryRead]:
+    """List the decisions about this contact's number, newest first; none is ever changed."""
+    async with uow:
+        found = await decisions.consent_history(
+            uow,
+            contact_id=contact_id,
+            secret=state.secret,
+            cursor=page.cursor,
+            limit=page.limit,
+            now=clock.now(),
+        )
+    return PageRead(
+        data=[ConsentEntryRead.of(*row) for row in found.data], next_cursor=found.next_cursor
+    )
