@@ -155,7 +155,16 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 
 
 async def on_database_error(request: Request, error: Exception) -> Response:
-    """Answer 503 when the database cannot be used, 500 when the statement was wrong."""
+    """Answer 503 when the database is away, 422 for text it cannot hold, else 500."""
+    if is_unstorable_text(error):
+        return problem(
+            request,
+            status=422,
+            code="unstorable_text",
+            title="Text cannot be stored",
+            detail="A text holds a NUL character or half a surrogate pair; leave it out.",
+            extras={"errors": []},
+        )
     if not database_is_away(error):
         return await on_bug(request, error)
     log.warning("database away", path=request.url.path, error=type(error).__name__)
@@ -183,6 +192,18 @@ def database_is_away(error: BaseException) -> bool:
     state = getattr(original, "sqlstate", None) or getattr(error, "sqlstate", None) or ""
     # Class 57: the operator intervened (shutting down, starting up); 53: out of resources.
     return str(state)[:2] in {"57", "53", "08"}
+
+
+def is_unstorable_text(error: BaseException) -> bool:
+    """True when a text has a character that PostgreSQL or UTF-8 cannot hold."""
+    chain: BaseException | None = error
+    while chain is not None:
+        if isinstance(chain, UnicodeEncodeError):
+            return True
+        if getattr(chain, "sqlstate", None) in {"22021", "22P05"}:
+            return True
+        chain = chain.__cause__
+    return False
 
 
 async def on_bug(request: Request, error: Exception) -> Response:
