@@ -97,7 +97,7 @@ async def claim(
         await queries.skip(session, membership_ids=membership_ids, reason=reason, now=now)
     claimed = await _insert(uow, order, texts, line=line, times=times, now=now)
     # Fewer rows than asked for: the rest is locked elsewhere or not there; both can wait a tick.
-    return ClaimResult(claimed=claimed, is_exhausted=len(rows) < wanted or wanted < limit)
+    return ClaimResult(claimed=claimed, is_exhausted=len(rows) < wanted or len(claimed) >= cap)
 
 
 def _compose(

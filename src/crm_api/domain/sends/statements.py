@@ -251,8 +251,11 @@ LOCK_MEMBERSHIPS = text("""
 DERIVE = text(f"""
     UPDATE campaign_membership m
     SET status = d.status, attempts = d.tries, error_code = d.error_code,
-        skip_reason = CASE WHEN d.status = 'skipped' THEN coalesce(m.skip_reason, 'opted_out')
-                           WHEN d.status = 'cancelled' THEN m.skip_reason END,
+        skip_reason = CASE
+            WHEN d.status = 'skipped' THEN coalesce(m.skip_reason, CASE
+                WHEN {OPTED_OUT.format(phone="m.phone")} THEN 'opted_out'
+                ELSE 'do_not_contact' END)
+            WHEN d.status = 'cancelled' THEN m.skip_reason END,
         provider_message_id = d.provider_message_id, sent_at = d.accepted_at,
         delivered_at = CASE WHEN d.status = 'delivered' THEN d.reported_at END,
         due_at = coalesce(CAST(:due_at AS timestamptz), m.due_at), updated_at = :now

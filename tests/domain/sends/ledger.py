@@ -1,0 +1,246 @@
+"""A campaign on the ledger, and short ways to move its attempts and look at them."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Self
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from tests.conftest import NOW
+from tests.factories import make_campaign, make_contact, make_line, make_member, number
+
+from crm_api.db import UnitOfWork, UnitOfWorkFactory
+from crm_api.domain.campaigns import planning
+from crm_api.domain.campaigns.models import Campaign
+from crm_api.domain.campaigns.planning import Business
+from crm_api.domain.consent.models import ContactFlag
+from crm_api.domain.lines.models import Line
+from crm_api.domain.openphone.answers import AnswerKind, SendAnswer
+from crm_api.domain.openphone.facts import MessageFacts
+from crm_api.domain.sends import claiming, recording, reports, settling
+from crm_api.domain.sends.claiming import Claimed, ClaimOrder, ClaimResult
+from crm_api.domain.sends.models import AttemptStatus
+from crm_api.domain.sends.recording import Answered
+from crm_api.domain.sends.settling import Look
+from crm_api.domain.sends.times import SendTimes
+
+TIMES = SendTimes(
+    lease=timedelta(seconds=60),
+    call_start=timedelta(seconds=1),
+    call_timeout=timedelta(seconds=15),
+    grace=timedelta(seconds=600),
+    look_gap=timedelta(seconds=60),
+    skew=timedelta(seconds=2),
+)
+BUSINESS = Business(name="Granite Foundations", contact="+16175550100")
+BODY = "Hi there, this is Granite. Reply STOP to opt out."
+
+
+def after(seconds: float) -> datetime:
+    """An instant so long after the one at which every test begins."""
+    return NOW + timedelta(seconds=seconds)
+
+
+class Ledger:
+    """One running campaign on one line; a second one is another ``Ledger`` on the same line."""
+
+    def __init__(self, new_uow: UnitOfWorkFactory, line: Line, campaign: Campaign) -> None:
+        self.new_uow = new_uow
+        self.line = line
+        self.campaign = campaign
+
+    @classmethod
+    async def open(
+        cls,
+        new_uow: UnitOfWorkFactory,
+        *,
+        people: int = 1,
+        line: Line | None = None,
+        bodies: tuple[str, ...] = (BODY,),
+        line_limit: int = 125,
+        contact: dict[str, Any] | None = None,
+        **campaign: Any,
+    ) -> Self:
+        """Make the campaign, and contacts for the first ``people`` numbers, all due now."""
+        async with new_uow() as uow:
+            line = line or await make_line(uow.session, daily_limit=line_limit)
+            made = await make_campaign(uow.session, line=line, bodies=bodies, **campaign)
+            for position in range(people):
+                known = await uow.session.execute(
+                    text("SELECT id, phone, zone_key FROM contact WHERE phone = :phone"),
+                    {"phone": number(position)},
+                )
+                person: Any = known.one_or_none() or await make_contact(
+                    uow.session, phone=number(position), **(contact or {})
+                )
+                await make_member(uow.session, campaign=made, contact=person)
+        return cls(new_uow, line, made)
+
+    async def order(self, uow: UnitOfWork, *, now: datetime = NOW) -> ClaimOrder | None:
+        """What the planner allows this campaign."""
+        orders = await planning.plan(uow, business=BUSINESS, now=now)
+        return next((item for item in orders if item.campaign_id == self.campaign.id), None)
+
+    async def claim_in(
+        self, uow: UnitOfWork, *, limit: int = 100, now: datetime = NOW
+    ) -> ClaimResult:
+        """Plan and claim in a unit of work that stays open."""
+        order = await self.order(uow, now=now)
+        if order is None:
+            return ClaimResult()
+        return await claiming.claim(uow, order, limit=limit, times=TIMES, now=now)
+
+    async def claim(self, *, limit: int = 100, now: datetime = NOW) -> list[Claimed]:
+        async with self.new_uow() as uow:
+            return (await self.claim_in(uow, limit=limit, now=now)).claimed
+
+    async def gate(self, batch: Sequence[Claimed], *, now: datetime = NOW) -> list[Claimed]:
+        async with self.new_uow() as uow:
+            return await claiming.gate(uow, batch, times=TIMES, now=now)
+
+    async def called(self, *, limit: int = 100, now: datetime = NOW) -> list[Claimed]:
+        """Claim and pass the gate."""
+        return await self.gate(await self.claim(limit=limit, now=now), now=now)
+
+    async def answer(
+        self, claimed: Claimed, kind: AnswerKind, *, now: datetime = NOW, **answer: Any
+    ) -> None:
+        """Record how a call ended."""
+        async with self.new_uow() as uow:
+            answered = Answered(claimed=claimed, answer=SendAnswer(kind=kind, **answer))
+            await recording.record(uow, [answered], now=now)
+
+    async def accept(
+        self,
+        claimed: Claimed,
+        message_id: str = "AC1",
+        *,
+        at: datetime | None = NOW,
+        now: datetime = NOW,
+    ) -> None:
+        """Record a 202 with this id."""
+        await self.answer(
+            claimed,
+            AnswerKind.ACCEPTED,
+            provider_message_id=message_id,
+            provider_created_at=at,
+            now=now,
+        )
+
+    async def unclear(self, *, now: datetime = NOW, **answer: Any) -> Claimed:
+        """Call one recipient; the call has no clear end."""
+        (claimed,) = await self.called(limit=1, now=now)
+        await self.answer(claimed, AnswerKind.UNCLEAR, code="timeout", now=now, **answer)
+        return claimed
+
+    async def report(self, facts: MessageFacts, *, now: datetime = NOW) -> UUID:
+        async with self.new_uow() as uow:
+            return await reports.apply_report(
+                uow, facts=facts, line_id=self.line.id, times=TIMES, now=now
+            )
+
+    async def look(
+        self, *messages: MessageFacts, begun_at: datetime, list_lags: bool = False
+    ) -> AttemptStatus:
+        """Look the only unclear send up, as it stands, and conclude."""
+        async with self.new_uow() as uow:
+            (unknown,) = await settling.list_unknown(uow, limit=10)
+        return await self.conclude(unknown, *messages, begun_at=begun_at, list_lags=list_lags)
+
+    async def conclude(
+        self,
+        unknown: Row[Any],
+        *messages: MessageFacts,
+        begun_at: datetime,
+        list_lags: bool = False,
+    ) -> AttemptStatus:
+        """Conclude on a row that was read earlier."""
+        look = Look(begun_at=begun_at, messages=messages, list_lags=list_lags)
+        async with self.new_uow() as uow:
+            return await settling.conclude(uow, unknown, look, times=TIMES, now=begun_at)
+
+    async def not_found(self) -> None:
+        """Conclude twice that the only unclear send was never accepted."""
+        assert await self.look(begun_at=after(700)) is AttemptStatus.UNKNOWN
+        assert await self.look(begun_at=after(800)) is AttemptStatus.NOT_FOUND
+
+    async def expire(self, *, now: datetime) -> int:
+        async with self.new_uow() as uow:
+            return await settling.expire_leases(uow, limit=100, now=now)
+
+    async def flag(
+        self, flag: str, *, phone: str = number(0), expires_at: datetime | None = None
+    ) -> None:
+        """Put a flag on a number and do nothing else."""
+        async with self.new_uow() as uow:
+            uow.session.add(
+                ContactFlag(phone=phone, flag_type=flag, expires_at=expires_at, created_at=NOW)
+            )
+
+    async def run(self, statement: str, **values: Any) -> None:
+        async with self.new_uow() as uow:
+            await uow.session.execute(text(statement), values)
+
+    async def rows(self, statement: str, **values: Any) -> Sequence[Row[Any]]:
+        async with self.new_uow() as uow:
+            return (await uow.session.execute(text(statement), values)).all()
+
+    async def attempts(self) -> Sequence[Row[Any]]:
+        """Every attempt, oldest first."""
+        return await self.rows("SELECT * FROM send_attempt ORDER BY created_at, id")
+
+    async def attempt(self) -> Row[Any]:
+        (row,) = await self.attempts()
+        return row
+
+    async def members(self) -> Sequence[Row[Any]]:
+        """The campaign's recipients, by number."""
+        return await self.rows(
+            "SELECT * FROM campaign_membership WHERE campaign_id = :id ORDER BY phone",
+            id=self.campaign.id,
+        )
+
+    async def member(self) -> Row[Any]:
+        (row,) = await self.members()
+        return row
+
+    async def texts(self) -> Sequence[Row[Any]]:
+        """The timeline, oldest first."""
+        return await self.rows("SELECT * FROM activity ORDER BY created_at, id")
+
+    async def text(self) -> Row[Any]:
+        (row,) = await self.texts()
+        return row
+
+    async def alerts(self) -> set[str]:
+        return {row.kind for row in await self.rows("SELECT kind FROM alert")}
+
+
+def told(
+    status: str = "sent",
+    *,
+    message_id: str = "AC1",
+    phone: str = number(0),
+    body: str = BODY,
+    at: datetime = NOW,
+    updated_at: datetime | None = None,
+    error_code: str | None = None,
+    direction: str = "outgoing",
+) -> MessageFacts:
+    """What a webhook or a list tells about one text."""
+    return MessageFacts(
+        provider_message_id=message_id,
+        direction=direction,
+        text=body,
+        status=status,
+        from_number="+16175550100",
+        to_numbers=(phone,),
+        phone_number_id="PNsandbox1",
+        conversation_id=None,
+        user_id=None,
+        media=(),
+        error_code=error_code,
+        created_at=at,
+        updated_at=updated_at,
+        contact_ids=(),
+    )
