@@ -104,7 +104,10 @@ async def beat(
         statement.on_conflict_do_update(index_elements=["id"], set_={"seen_at": now})
     )
     await session.execute(
-        text("DELETE FROM worker_heartbeat WHERE seen_at < :now - interval '1 day'"), {"now": now}
+        text(
+            "DELETE FROM worker_heartbeat WHERE seen_at < CAST(:now AS timestamptz) - interval '1 day'"
+        ),
+        {"now": now},
     )
 
 
