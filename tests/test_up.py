@@ -207,6 +207,19 @@ def test_process_that_dies_is_started_again(running: Run) -> None:
     assert running.output.count("process ended; it is started again") == 1
 
 
+def test_database_that_dies_is_started_again(running: Run) -> None:
+    first = [one for one in running.family() if one.name() == "postgres"]
+    postmaster = min(first, key=lambda one: len(one.parents()))
+    postmaster.kill()
+    postmaster.wait(10)
+
+    def answers() -> bool:
+        return running.call("GET", "/v1/contacts").status_code == 200
+
+    wait_until(answers, 20)
+    assert not postmaster.is_running()
+
+
 def test_key_made_beside_a_run_is_accepted(running: Run) -> None:
     done = command(
         "keys",
