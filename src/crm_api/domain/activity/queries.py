@@ -1,0 +1,234 @@
+"""All SQL on conversations and the timeline."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, func, literal_column, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.activity.models import Activity, ActivityKind, Conversation, Direction, Origin
+from crm_api.domain.consent.models import ContactFlag
+from crm_api.domain.contacts.models import Contact
+from crm_api.ids import new_id
+
+Position = tuple[datetime, UUID]
+"""Where a page continues: after the row with this time and id."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownCall:
+    """What is stored of a call, its row locked."""
+
+    id: UUID
+    line_id: UUID | None
+    contact_id: UUID | None
+    rank: int
+    status: str
+    call: dict[str, Any]
+
+
+async def touch_conversation(
+    session: AsyncSession,
+    *,
+    line_id: UUID,
+    phone: str,
+    contact_id: UUID | None,
+    openphone_id: str | None,
+    at: datetime,
+    now: datetime,
+) -> UUID:
+    """Find or open the conversation; its last activity only moves forward."""
+    statement = insert(Conversation).values(
+        id=new_id(),
+        line_id=line_id,
+        phone=phone,
+        contact_id=contact_id,
+        openphone_id=openphone_id,
+        last_activity_at=at,
+        created_at=now,
+    )
+    told = statement.excluded
+    statement = statement.on_conflict_do_update(
+        index_elements=["line_id", "phone"],
+        set_={
+            "contact_id": func.coalesce(Conversation.contact_id, told.contact_id),
+            "openphone_id": func.coalesce(Conversation.openphone_id, told.openphone_id),
+            "last_activity_at": func.greatest(Conversation.last_activity_at, told.last_activity_at),
+        },
+    )
+    found: UUID = (await session.execute(statement.returning(Conversation.id))).scalar_one()
+    return found
+
+
+async def add_incoming(session: AsyncSession, *, values: dict[str, Any]) -> tuple[UUID, bool]:
+    """Store a received text once, by the provider's id.
+
+    One that is known already only gains what it lacks.
+
+    Returns:
+        The row's id, and whether it is new.
+    """
+    statement = insert(Activity).values(
+        id=new_id(),
+        kind=ActivityKind.MESSAGE,
+        direction=Direction.INCOMING,
+        origin=Origin.PROVIDER,
+        **values,
+    )
+    told = statement.excluded
+    statement = statement.on_conflict_do_update(
+        index_elements=["openphone_id"],
+        index_where=Activity.openphone_id.is_not(None),
+        set_={
+            "user_id": func.coalesce(Activity.user_id, told.user_id),
+            "media": func.coalesce(func.nullif(Activity.media, _EMPTY), told.media),
+        },
+    )
+    row = (await session.execute(statement.returning(Activity.id, _IS_NEW))).one()
+    return row[0], row[1]
+
+
+_EMPTY: ColumnElement[Any] = literal_column("'[]'::jsonb")
+_IS_NEW: ColumnElement[bool] = literal_column("(xmax = 0)")
+"""A row that this statement inserted has no deleting transaction; one that it updated has."""
+
+
+async def set_campaign(session: AsyncSession, *, activity_id: UUID, campaign_id: UUID) -> None:
+    """Tie a received text to the campaign that it answers."""
+    await session.execute(
+        update(Activity).where(Activity.id == activity_id).values(campaign_id=campaign_id)
+    )
+
+
+async def lock_call(session: AsyncSession, *, provider_call_id: str, now: datetime) -> KnownCall:
+    """Fetch what is known of a call and lock its row; an empty one is made when none is there."""
+    statement = insert(Activity).values(
+        id=new_id(),
+        kind=ActivityKind.CALL,
+        origin=Origin.PROVIDER,
+        openphone_id=provider_call_id,
+        status="unknown",
+        occurred_at=now,
+        created_at=now,
+        updated_at=now,
+    )
+    statement = statement.on_conflict_do_update(
+        index_elements=["openphone_id"],
+        index_where=Activity.openphone_id.is_not(None),
+        set_={"updated_at": statement.excluded.updated_at},
+    )
+    row = (
+        await session.execute(
+            statement.returning(
+                Activity.id,
+                Activity.line_id,
+                Activity.contact_id,
+                Activity.rank,
+                Activity.status,
+                Activity.call,
+            )
+        )
+    ).one()
+    return KnownCall(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name begins so
+
+
+async def save_call(session: AsyncSession, *, activity_id: UUID, values: dict[str, Any]) -> None:
+    """Write what is known of a call now."""
+    await session.execute(update(Activity).where(Activity.id == activity_id).values(**values))
+
+
+async def find_contact(session: AsyncSession, *, phone: str) -> UUID | None:
+    """Return the contact with this number, if there is one."""
+    query = select(Contact.id).where(Contact.phone == phone, Contact.deleted_at.is_(None))
+    return (await session.execute(query)).scalar_one_or_none()
+
+
+async def has_flag(
+    session: AsyncSession, *, phone: str, flags: Sequence[str], now: datetime
+) -> bool:
+    """Say whether one of the flags stands on the number."""
+    query = select(ContactFlag.id).where(
+        ContactFlag.phone == phone,
+        ContactFlag.flag_type.in_(flags),
+        or_(ContactFlag.expires_at.is_(None), ContactFlag.expires_at > now),
+    )
+    return (await session.execute(query.limit(1))).first() is not None
+
+
+async def has_recent(
+    session: AsyncSession, *, conversation_id: UUID, origin: Origin, since: datetime
+) -> bool:
+    """Say whether a text of this origin is in the conversation since then."""
+    query = select(Activity.id).where(
+        Activity.conversation_id == conversation_id,
+        Activity.origin == origin.value,
+        Activity.occurred_at > since,
+    )
+    return (await session.execute(query.limit(1))).first() is not None
+
+
+async def get_conversation(session: AsyncSession, conversation_id: UUID) -> Conversation | None:
+    """Fetch one conversation."""
+    return await session.get(Conversation, conversation_id)
+
+
+async def get_activity(
+    session: AsyncSession, activity_id: UUID, *, kind: ActivityKind
+) -> Activity | None:
+    """Fetch one message or one call."""
+    query = select(Activity).where(Activity.id == activity_id, Activity.kind == kind.value)
+    return (await session.scalars(query)).one_or_none()
+
+
+async def list_conversations(
+    session: AsyncSession,
+    *,
+    line_id: UUID | None,
+    contact_id: UUID | None,
+    phone: str | None,
+    after: Position | None,
+    limit: int,
+) -> list[Conversation]:
+    """Fetch a page of conversations, the last active first."""
+    query: Select[tuple[Conversation]] = select(Conversation)
+    if line_id is not None:
+        query = query.where(Conversation.line_id == line_id)
+    if contact_id is not None:
+        query = query.where(Conversation.contact_id == contact_id)
+    if phone is not None:
+        query = query.where(Conversation.phone == phone)
+    if after is not None:
+        query = query.where(tuple_(Conversation.last_activity_at, Conversation.id) < after)
+    query = query.order_by(Conversation.last_activity_at.desc(), Conversation.id.desc())
+    return list(await session.scalars(query.limit(limit)))
+
+
+async def list_messages(
+    session: AsyncSession, *, conversation_id: UUID, after: Position | None, limit: int
+) -> list[Activity]:
+    """Fetch a page of a conversation's messages, newest first."""
+    query = select(Activity).where(
+        Activity.conversation_id == conversation_id, Activity.kind == ActivityKind.MESSAGE.value
+    )
+    return await _newest(session, query, after=after, limit=limit)
+
+
+async def list_calls(
+    session: AsyncSession, *, after: Position | None, limit: int
+) -> list[Activity]:
+    """Fetch a page of calls, newest first."""
+    query = select(Activity).where(literal_column("activity.kind = 'call'"))
+    return await _newest(session, query, after=after, limit=limit)
+
+
+async def _newest(
+    session: AsyncSession, query: Select[Activity], *, after: Position | None, limit: int
+) -> list[Activity]:
+    if after is not None:
+        query = query.where(tuple_(Activity.occurred_at, Activity.id) < after)
+    query = query.order_by(Activity.occurred_at.desc(), Activity.id.desc()).limit(limit)
+    return list(await session.scalars(query))

@@ -1,0 +1,193 @@
+"""Stores what the provider delivers, many deliveries with one statement, before they are answered.
+
+What arrives while one batch is being written is the next batch; nothing waits for company.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+
+import asyncpg
+import structlog
+
+from crm_api.domain.webhooks import envelope, queries
+from crm_api.domain.webhooks.envelope import ReceivedEvent
+from crm_api.domain.webhooks.errors import EventNotStoredError
+from crm_api.jobs import Job, JobName, JobQueue
+
+log = structlog.get_logger()
+
+CONNECT_SECONDS = 2.0
+STORE_SECONDS = 3.0
+"""With one new connection in between, the answer comes within the provider's 10 seconds."""
+LARGEST_BATCH = 500
+MOST_WAITING = 5_000
+"""Beyond this the database does not keep up, and the provider is asked to come again."""
+NUDGE_GAP_SECONDS = 0.1
+"""One nudge for all that arrives in this time; the worker looks at its queue no more often."""
+
+Waiting = tuple[ReceivedEvent, asyncio.Future[None]]
+
+_LOST_CONNECTION = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+)
+_UNACCEPTABLE_ROW = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+)
+
+
+class EventIntake:
+    """The batcher of one web process, on a connection of its own.
+
+    ``start()`` and ``close()`` belong to the application's lifespan.
+
+    Attributes:
+        stored: New events since the start.
+        repeated: Deliveries of an event that was already stored.
+        refused: Deliveries without a good signature, by the error's code.
+    """
+
+    def __init__(self, database_url: str, *, queue: JobQueue) -> None:
+        self._dsn = database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
+        self._queue = queue
+        self._connection: queries.Connection | None = None
+        self._waiting: list[Waiting] = []
+        self._has_waiting = asyncio.Event()
+        self._has_new = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.stored = 0
+        self.repeated = 0
+        self.refused: Counter[str] = Counter()
+
+    async def start(self) -> None:
+        """Begin to take events; the database is connected when the first one comes."""
+        self._tasks = [
+            asyncio.create_task(self._store_batches(), name="webhook intake"),
+            asyncio.create_task(self._nudge(), name="webhook nudge"),
+        ]
+
+    async def close(self) -> None:
+        """Stop; whoever still waits is told that nothing was stored."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        waiting, self._waiting = self._waiting, []
+        _refuse(waiting)
+        if self._connection is not None:
+            with suppress(*_LOST_CONNECTION):
+                await self._connection.close(timeout=1)
+            self._connection = None
+
+    async def store(self, event: ReceivedEvent) -> None:
+        """Return when the event is committed, now or earlier.
+
+        Raises:
+            EventNotStoredError: The database is away or does not keep up.
+        """
+        if not self._tasks or len(self._waiting) >= MOST_WAITING:
+            raise _not_stored()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((event, done))
+        self._has_waiting.set()
+        await done
+
+    async def _store_batches(self) -> None:
+        while True:
+            await self._has_waiting.wait()
+            batch = self._waiting[:LARGEST_BATCH]
+            del self._waiting[:LARGEST_BATCH]
+            if not self._waiting:
+                self._has_waiting.clear()
+            try:
+                await self._store_batch(batch)
+            except Exception:  # this task must outlive whatever goes wrong with one batch
+                log.exception("storing webhook events failed")
+            finally:
+                _refuse(batch)
+
+    async def _store_batch(self, batch: Sequence[Waiting]) -> None:
+        """Store a batch and tell those who wait; whoever is left untold was not stored."""
+        try:
+            await self._insert(batch)
+        except _UNACCEPTABLE_ROW:
+            # One row that PostgreSQL refuses must not take its neighbours with it.
+            for waiting in batch:
+                await self._store_alone(waiting)
+        except (asyncpg.PostgresError, *_LOST_CONNECTION) as error:
+            log.warning("webhook events not stored", count=len(batch), error=type(error).__name__)
+
+    async def _store_alone(self, waiting: Waiting) -> None:
+        event, done = waiting
+        try:
+            await self._insert([waiting])
+        except _UNACCEPTABLE_ROW as error:
+            log.warning(
+                "webhook event kept as text", event=event.provider_event_id, error=str(error)
+            )
+            await self._insert([(envelope.as_text(event), done)])
+
+    async def _insert(self, batch: Sequence[Waiting]) -> None:
+        events = [event for event, _ in batch]
+        try:
+            new = await self._execute(events)
+        except TimeoutError:
+            raise
+        except _LOST_CONNECTION:
+            # The server may have restarted since the last batch. To store twice is harmless.
+            new = await self._execute(events)
+        self.stored += new
+        self.repeated += len(events) - new
+        for _, done in batch:
+            if not done.done():
+                done.set_result(None)
+        if new:
+            self._has_new.set()
+
+    async def _execute(self, events: Sequence[ReceivedEvent]) -> int:
+        connection = self._connection
+        if connection is None or connection.is_closed():
+            connection = await asyncpg.connect(
+                self._dsn,
+                timeout=CONNECT_SECONDS,
+                server_settings={"application_name": "crm-api intake", "timezone": "UTC"},
+            )
+            self._connection = connection
+        try:
+            return await queries.store_events(connection, events, timeout_seconds=STORE_SECONDS)
+        except _UNACCEPTABLE_ROW:
+            raise
+        except BaseException:
+            # After anything else the connection's state is not worth a guess.
+            self._connection = None
+            connection.terminate()
+            raise
+
+    async def _nudge(self) -> None:
+        while True:
+            await self._has_new.wait()
+            self._has_new.clear()
+            try:
+                await self._queue.push(Job(name=JobName.PROCESS_WEBHOOK_BACKLOG))
+            except Exception:  # the rows are safe, and the next minute's run finds them
+                log.exception("nudge lost; cron will do it")
+            await asyncio.sleep(NUDGE_GAP_SECONDS)
+
+
+def _refuse(batch: Sequence[Waiting]) -> None:
+    for _, done in batch:
+        if not done.done():
+            done.set_exception(_not_stored())
+
+
+def _not_stored() -> EventNotStoredError:
+    return EventNotStoredError(
+        "The event could not be stored; please deliver it again.", retry_after_seconds=5
+    )

@@ -1,0 +1,40 @@
+"""What applying an event needs beside the event."""
+
+from dataclasses import dataclass, field
+from typing import Self
+
+from crm_api.domain.sends.times import SendTimes
+from crm_api.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reception:
+    """Who answers, with which key consent is recorded, and how far clocks may differ.
+
+    Attributes:
+        business_name: None: the line's name.
+        business_contact: How to reach the business; None: the line's number.
+        secret: For the keyed hashes of the consent history.
+        resend_unclear: For a line that is met for the first time.
+    """
+
+    business_name: str | None
+    business_contact: str | None
+    secret: bytes = field(repr=False)
+    times: SendTimes
+    resend_unclear: bool = True
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Take what the settings say.
+
+        Raises:
+            SettingsError: There is no secret key.
+        """
+        return cls(
+            business_name=settings.business_name,
+            business_contact=settings.business_contact,
+            secret=settings.require_secret_key(),
+            times=SendTimes.from_settings(settings),
+            resend_unclear=settings.unclear_sends == "resend",
+        )
