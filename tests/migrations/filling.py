@@ -1,0 +1,162 @@
+"""Enough rows for the planner to choose as it would in a year: tens of thousands, in one go."""
+
+from datetime import timedelta
+from hashlib import md5
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.conftest import NOW
+
+
+def made_id(kind: str, position: int) -> UUID:
+    """The id that the statements below give to the position-th row of a kind."""
+    return UUID(md5(f"{kind}{position}".encode(), usedforsecurity=False).hexdigest())
+
+
+def phone_of(position: int) -> str:
+    return f"+1{601 + position // 10_000}555{position % 10_000:04d}"
+
+
+def _phone(position: str) -> str:
+    """The same in SQL."""
+    return (
+        f"'+1' || (601 + ({position}) / 10000) || '555' "
+        f"|| lpad((({position}) % 10000)::text, 4, '0')"
+    )
+
+
+LINE = made_id("line", 1)
+RUNNING = made_id("campaign", 1)
+FINISHED = made_id("campaign", 30)
+LIST = made_id("list", 1)
+NOON = NOW - timedelta(hours=1)
+
+# A year of a busy line: 40 campaigns of 500 behind it, one of 10,000 on its way.
+_STATEMENTS = (
+    """INSERT INTO line (id, phone_number_id, number, name, created_at, updated_at)
+    SELECT md5('line' || i)::uuid, 'PN' || i, '+1617555' || lpad(i::text, 4, '0'), 'Line ' || i,
+           CAST(:now AS timestamptz) - i * interval '1 day', :now
+    FROM generate_series(1, 300) i""",
+    f"""INSERT INTO contact (id, phone, first_name, last_name, email, zone_key, tags, created_at,
+        updated_at, deleted_at)
+    SELECT md5('contact' || i)::uuid, {_phone("i")}, 'Ada' || i % 700,
+           'Rossi' || i % 900, 'ada' || i || '@example.com',
+           'MA/zone' || i % 4, ARRAY['tag' || i % 400],
+           CAST(:now AS timestamptz) - i * interval '1 minute', :now,
+           CASE WHEN i % 500 = 0 THEN CAST(:now AS timestamptz) END
+    FROM generate_series(1, 20000) i""",
+    f"""INSERT INTO contact_flag (id, phone, flag_type, created_at)
+    SELECT md5('flag' || i)::uuid, {_phone("i")},
+           (ARRAY['opted_out', 'opt_out_hold', 'do_not_contact', 'vip', 'vip', 'vip', 'vip', 'vip',
+                  'vip', 'vip'])[1 + i % 10], :now
+    FROM generate_series(1, 5000) i""",
+    """INSERT INTO contact_list (id, name, created_at, updated_at)
+    SELECT md5('list' || i)::uuid, 'List ' || i,
+           CAST(:now AS timestamptz) - i * interval '1 hour', :now
+    FROM generate_series(1, 2000) i""",
+    """INSERT INTO contact_list_member (list_id, contact_id, added_at)
+    SELECT md5('list' || 1 + i % 40)::uuid, md5('contact' || i)::uuid,
+           CAST(:now AS timestamptz) - i * interval '1 second'
+    FROM generate_series(1, 20000) i""",
+    """INSERT INTO campaign (id, name, line_id, status, audience, days, window_start, window_end,
+        zone_keys, recipients_total, started_at, created_at, updated_at)
+    SELECT md5('campaign' || i)::uuid, 'Campaign ' || i, md5('line' || 1 + i % 2)::uuid,
+           CASE WHEN i = 1 THEN 'running' WHEN i < 4 THEN 'completed' WHEN i = 4 THEN 'scheduled'
+                ELSE 'completed' END,
+           '{}', ARRAY['mon'], '09:00', '18:00', ARRAY['MA/zone0'],
+           CASE WHEN i <> 4 THEN 500 END, CAST(:now AS timestamptz) - i * interval '1 day',
+           CAST(:now AS timestamptz) - i * interval '1 day', :now
+    FROM generate_series(1, 2000) i""",
+    "UPDATE campaign SET line_id = md5('line1')::uuid WHERE id = md5('campaign1')::uuid",
+    """INSERT INTO campaign_variant (id, campaign_id, position, name, body, weight)
+    SELECT md5('variant' || i)::uuid, md5('campaign' || i)::uuid, 0, 'A', 'Hi', 100
+    FROM generate_series(1, 2000) i""",
+    """INSERT INTO campaign_membership (id, campaign_id, contact_id, phone, zone_key, status,
+        due_at, sent_at, replied_at, provider_message_id, created_at, updated_at)
+    SELECT md5('member' || i)::uuid,
+           CASE WHEN i <= 10000 THEN md5('campaign1')::uuid
+                ELSE md5('campaign' || 2 + i / 500)::uuid END,
+           md5('contact' || CASE WHEN i <= 10000 THEN i ELSE i % 500 + 1 END)::uuid,
+           '+1617' || (5550000 + CASE WHEN i <= 10000 THEN i ELSE i % 500 + 1 END),
+           'MA/zone' || i % 4,
+           CASE WHEN i <= 2000 THEN 'pending' WHEN i % 50 = 0 THEN 'failed' ELSE 'delivered' END,
+           CAST(:now AS timestamptz) - i * interval '1 second',
+           CASE WHEN i > 2000 THEN CAST(:now AS timestamptz) - i * interval '10 minutes' END,
+           CASE WHEN i > 2000 AND i % 30 = 0 THEN CAST(:now AS timestamptz) END,
+           CASE WHEN i > 2000 THEN 'AC' || i END, :now, :now
+    FROM generate_series(1, 30000) i""",
+    """INSERT INTO send_attempt (id, membership_id, campaign_id, line_id, activity_id, phone, body,
+        status, called_at, accepted_at, provider_message_id, created_at, updated_at)
+    SELECT md5('attempt' || i)::uuid, m.id, m.campaign_id, md5('line' || 1 + i % 2)::uuid,
+           md5('attempt' || i)::uuid, m.phone, 'Hi', m.status, m.sent_at, m.sent_at,
+           m.provider_message_id, m.sent_at, m.sent_at
+    FROM generate_series(2001, 30000) i
+    JOIN campaign_membership m ON m.id = md5('member' || i)::uuid""",
+    f"""INSERT INTO send_attempt (id, membership_id, campaign_id, line_id, activity_id, phone, body,
+        status, token, lease_until, called_at, created_at, updated_at)
+    SELECT md5('open' || i)::uuid, md5('member' || i)::uuid, md5('campaign1')::uuid,
+           md5('line1')::uuid, md5('open' || i)::uuid, {_phone("i")}, 'Hi',
+           (ARRAY['claimed', 'calling', 'unknown', 'parked', 'not_found'])[1 + i % 5],
+           md5('token' || i)::uuid, CAST(:now AS timestamptz) + (i % 3 - 1) * interval '1 minute',
+           CASE WHEN i % 5 > 0 THEN CAST(:now AS timestamptz) - i * interval '1 second' END,
+           CAST(:now AS timestamptz) - interval '5 minutes', :now
+    FROM generate_series(1, 250) i""",
+    f"""INSERT INTO conversation (id, line_id, phone, contact_id, last_activity_at, created_at)
+    SELECT md5('talk' || i)::uuid, md5('line1')::uuid, {_phone("i")},
+           md5('contact' || i)::uuid, CAST(:now AS timestamptz) - i * interval '1 minute', :now
+    FROM generate_series(1, 15000) i""",
+    f"""INSERT INTO activity (id, kind, direction, origin, line_id, conversation_id, contact_id,
+        phone, openphone_id, status, send_after, occurred_at, created_at, updated_at)
+    SELECT md5('activity' || i)::uuid, CASE WHEN i % 100 = 0 THEN 'call' ELSE 'message' END,
+           CASE WHEN i % 10 = 1 THEN 'incoming' ELSE 'outgoing' END,
+           CASE WHEN i % 10 = 1 OR i % 100 = 0 OR i % 200 = 7 THEN 'provider' ELSE 'campaign' END,
+           md5('line1')::uuid, md5('talk' || 1 + i % 15000)::uuid,
+           md5('contact' || 1 + i % 15000)::uuid, {_phone("1 + i % 15000")}, 'AC' || i,
+           CASE WHEN i % 1000 = 3 THEN 'queued' ELSE 'delivered' END,
+           CASE WHEN i % 1000 = 3 THEN CAST(:now AS timestamptz) - interval '1 minute' END,
+           CAST(:now AS timestamptz) - i * interval '1 minute', :now, :now
+    FROM generate_series(1, 40000) i""",
+    """INSERT INTO webhook_event (id, provider_event_id, scheme, type, status, next_attempt_at,
+        received_at, payload)
+    SELECT md5('event' || i)::uuid, 'EV' || i, 'legacy', 'message.received',
+           CASE WHEN i % 100 = 0 THEN 'dead' WHEN i <= 200 THEN 'pending'
+                WHEN i <= 250 THEN 'failed' ELSE 'processed' END,
+           CAST(:now AS timestamptz) - i * interval '1 second',
+           CAST(:now AS timestamptz) - i * interval '1 second', '{}'
+    FROM generate_series(1, 20000) i""",
+    """INSERT INTO consent_entry (phone_hash, action, source, actor, created_at)
+    SELECT sha256(convert_to('hash' || i % 3000, 'UTF8')), 'opt_out', 'api', 'key', :now
+    FROM generate_series(1, 6000) i""",
+    """INSERT INTO consent_wording (entry_id, phone)
+    SELECT id, '+16175550000' FROM consent_entry""",
+    """INSERT INTO contact_import (id, status, byte_size, created_at, updated_at)
+    SELECT md5('import' || i)::uuid, CASE WHEN i <= 3 THEN 'pending' ELSE 'completed' END, 1,
+           CAST(:now AS timestamptz) - i * interval '1 hour', :now
+    FROM generate_series(1, 2000) i""",
+    """INSERT INTO contact_import_error (import_id, line, code, reason)
+    SELECT md5('import' || 1 + i % 100)::uuid, i, 'invalid_phone', 'No number'
+    FROM generate_series(1, 10000) i""",
+    """INSERT INTO alert (id, kind, subject, detail, first_seen_at, last_seen_at)
+    SELECT md5('alert' || i)::uuid, 'line_blocked', i::text, 'x', :now,
+           CAST(:now AS timestamptz) - i * interval '1 minute'
+    FROM generate_series(1, 3000) i""",
+    """INSERT INTO api_key (id, name, key_hash, prefix, scopes, created_at)
+    SELECT md5('key' || i)::uuid, 'key', sha256(convert_to('key' || i, 'UTF8')), 'crm_',
+           ARRAY['admin'], CAST(:now AS timestamptz) - i * interval '1 minute'
+    FROM generate_series(1, 3000) i""",
+    """INSERT INTO audit_log (actor, action, subject, created_at)
+    SELECT 'key', 'act', 'x', :now FROM generate_series(1, 3000) i""",
+)
+
+
+async def fill(engine: AsyncEngine) -> None:
+    """Write the rows, committed, and let the planner know them as autovacuum would."""
+    async with engine.begin() as connection:
+        for statement in _STATEMENTS:
+            query = text(statement)
+            values = {"now": NOW} if "now" in query._bindparams else {}
+            await connection.execute(query, values)
+    async with engine.connect() as connection:
+        plain = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await plain.execute(text("VACUUM ANALYZE"))

@@ -1,0 +1,55 @@
+"""What a hot query is, and the rows that the examples ask for."""
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import TextClause
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.migrations.filling import NOON, made_id, phone_of
+from tests.migrations.support import Call, Plan
+
+PHONE = phone_of(7)
+CONTACT = made_id("contact", 7)
+PLACE = (NOON, made_id("any", 1))
+"""Where a second page begins."""
+LARGE = {
+    "activity",
+    "campaign_membership",
+    "consent_entry",
+    "contact",
+    "contact_import_error",
+    "contact_list_member",
+    "conversation",
+    "send_attempt",
+    "webhook_event",
+}
+"""Tables of which no hot query may read every row."""
+
+
+class Hot(NamedTuple):
+    """A query of the code and how it must be read.
+
+    ``indexes``: each must be used; ``a|b`` leaves the choice between two that serve alike.
+    ``is_generic``: it must be so also in a plan that knows no values. ``whole``: large tables of
+    which it may read every row.
+    """
+
+    name: str
+    indexes: set[str]
+    call: Call
+    is_generic: bool = False
+    whole: frozenset[str] = frozenset()
+
+    def missing(self, plan: Plan) -> set[str]:
+        return {wanted for wanted in self.indexes if not set(wanted.split("|")) & plan.indexes}
+
+    def read_whole(self, plan: Plan) -> set[str]:
+        return plan.scanned & LARGE - self.whole
+
+
+def sql(statement: TextClause, **values: Any) -> Call:
+    """A statement of the code's own, run as it is."""
+
+    async def run(session: AsyncSession) -> None:
+        await session.execute(statement, values)
+
+    return run

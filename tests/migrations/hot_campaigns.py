@@ -1,0 +1,125 @@
+"""Queries on campaigns and on what runs the house."""
+
+from hashlib import sha256
+
+from tests.conftest import NOW
+from tests.migrations.filling import FINISHED, LINE, LIST, RUNNING, made_id
+from tests.migrations.hot import CONTACT, PLACE, Hot, sql
+
+from crm_api.domain.access import queries as access
+from crm_api.domain.campaigns import plan_statements, statements
+from crm_api.domain.campaigns import queries as campaigns
+from crm_api.domain.lines import queries as lines
+from crm_api.domain.operations import queries as operations
+
+AUDIENCE = {
+    "list_id": LIST,
+    "contact_ids": [],
+    "exclude_list_id": None,
+    "exclude_contact_ids": [],
+    "previously_contacted": "skip",
+    "now": NOW,
+}
+
+CAMPAIGNS = [
+    Hot(
+        "campaigns, newest first",
+        {"idx_campaign_created"},
+        lambda s: campaigns.list_campaigns(s, status=None, after=PLACE, limit=51),
+    ),
+    Hot(
+        "campaigns that may send now",
+        {"idx_campaign_active", "uq_campaign_variant_campaign_id_position"},
+        sql(plan_statements.RUNNING, now=NOW),
+        is_generic=True,
+    ),
+    Hot(
+        "campaigns whose start has come",
+        {"idx_campaign_active"},
+        lambda s: campaigns.begin_due(s, now=NOW),
+        is_generic=True,
+    ),
+    Hot("campaigns to write down", {"idx_campaign_active"}, campaigns.list_unwritten),
+    Hot(
+        "campaigns that are done",
+        {"idx_campaign_active", "idx_campaign_membership_campaign"},
+        lambda s: campaigns.complete_finished(s, now=NOW),
+        is_generic=True,
+    ),
+    Hot(
+        "the audience, who of it was texted before",
+        {"idx_campaign_membership_phone", "idx_activity_contact"},
+        sql(statements.ANYONE_TO_TEXT, **AUDIENCE),
+        whole=frozenset({"contact"}),  # of 20,000 people a list of 500 is a fair share
+    ),
+    Hot(
+        "figures of a campaign",
+        {
+            "idx_campaign_membership_campaign",
+            "idx_campaign_membership_answered",
+            "idx_send_attempt_uncertain",
+        },
+        sql(statements.COUNT, campaign_id=FINISHED, line_id=LINE, step=0),
+    ),
+    Hot(
+        "recipients of a campaign",
+        {"uq_campaign_membership_campaign_id_step_contact_id"},
+        lambda s: campaigns.list_recipients(
+            s, campaign_id=RUNNING, step=0, status=None, variant=None, after=CONTACT, limit=51
+        ),
+    ),
+    Hot(
+        "recipients of one status",
+        {"idx_campaign_membership_campaign"},
+        lambda s: campaigns.list_recipients(
+            s, campaign_id=RUNNING, step=0, status="failed", variant=None, after=CONTACT, limit=51
+        ),
+    ),
+    Hot(
+        "variants of a page of campaigns",
+        {"uq_campaign_variant_campaign_id_position"},
+        lambda s: campaigns.list_variants(
+            s, campaign_ids=[made_id("campaign", i) for i in range(1, 51)]
+        ),
+    ),
+]
+
+OPERATIONS = [
+    Hot(
+        "lines, newest first",
+        {"idx_line_created"},
+        lambda s: lines.list_lines(s, after=PLACE, limit=51),
+    ),
+    Hot(
+        "the line of an event",
+        {"uq_line_phone_number_id"},
+        lambda s: lines.find_by_provider_id(s, phone_number_id="PN7"),
+        is_generic=True,
+    ),
+    Hot(
+        "the line with a number",
+        {"idx_line_number"},
+        lambda s: lines.find_by_number(s, numbers=["+16175550007"]),
+    ),
+    Hot(
+        "alerts, last seen first",
+        {"idx_alert_last_seen"},
+        lambda s: operations.list_alerts(s, after=PLACE, limit=51),
+    ),
+    Hot(
+        "an alert that stands",
+        {"uq_alert_kind_subject"},
+        lambda s: operations.resolve_alert(s, kind="line_blocked", subject="5", now=NOW),
+    ),
+    Hot(
+        "the key of a request",
+        {"uq_api_key_key_hash"},
+        lambda s: access.find_live_key(s, key_hash=sha256(b"key5").digest()),
+        is_generic=True,
+    ),
+    Hot(
+        "keys, newest first",
+        {"idx_api_key_created"},
+        lambda s: access.list_keys(s, after=PLACE, limit=51),
+    ),
+]

@@ -1,0 +1,140 @@
+"""Queries on contacts, consent, lists and imports."""
+
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+from tests.migrations.filling import LIST, made_id, phone_of
+from tests.migrations.hot import CONTACT, PHONE, PLACE, Hot
+from tests.migrations.support import Call
+
+from crm_api.domain.consent import queries as consent
+from crm_api.domain.contacts import queries as contacts
+from crm_api.domain.contacts import timeline_queries
+from crm_api.domain.contacts.schemas import ContactFilter
+from crm_api.domain.lists import queries as lists
+from crm_api.domain.transfer import queries as transfer
+
+
+def listed(**wanted: Any) -> Call:
+    """A page of contacts under a filter."""
+
+    async def run(session: AsyncSession) -> None:
+        await contacts.list_contacts(
+            session,
+            wanted=ContactFilter(**wanted),
+            terms=[[str(wanted["q"])]] if "q" in wanted else [],
+            after=PLACE,
+            limit=51,
+            now=NOW,
+        )
+
+    return run
+
+
+CONTACTS = [
+    Hot(
+        "contact by phone",
+        {"idx_contact_phone_hash", "uq_contact_flag_phone_flag_type"},
+        lambda s: contacts.find_by_phone(s, phone=PHONE, now=NOW),
+        is_generic=True,
+    ),
+    Hot("contacts, newest first", {"idx_contact_created"}, listed()),
+    Hot("contacts by a part of a name", {"idx_contact_search"}, listed(q="ada777@example")),
+    Hot("contacts by tag", {"idx_contact_tags"}, listed(tag="tag17")),
+    Hot("contacts who opted out", {"idx_contact_flag_type_phone"}, listed(opted_out=True)),
+    Hot(
+        "contacts of a list",
+        {"idx_contact_list_member_added"},
+        lambda s: contacts.list_members(s, list_id=LIST, after=PLACE, limit=51, now=NOW),
+    ),
+    Hot(
+        "lists of a contact that is erased",
+        {"idx_contact_list_member_contact", "pk_contact"},
+        lambda s: contacts.erase(s, contact_id=CONTACT, zone_key="MA/zone1", now=NOW),
+        is_generic=True,
+    ),
+    Hot(
+        "waiting memberships of a changed number",
+        {"idx_campaign_membership_phone", "uq_campaign_membership_campaign_id_step_phone"},
+        lambda s: contacts.follow(
+            s,
+            contact_id=CONTACT,
+            old_phone=PHONE,
+            phone="+16175559999",
+            zone_key="MA/zone1",
+            now=NOW,
+        ),
+    ),
+    Hot(
+        "timeline of a contact",
+        {"idx_activity_contact", "idx_consent_entry_phone_hash", "idx_campaign_membership_phone"},
+        lambda s: timeline_queries.timeline(
+            s,
+            contact_id=CONTACT,
+            phone=PHONE,
+            phone_hash=sha256(b"hash7").digest(),
+            after=(NOW, CONTACT),
+            limit=51,
+        ),
+        is_generic=True,
+    ),
+    Hot(
+        "consent history",
+        {"idx_consent_entry_phone_hash", "pk_consent_wording"},
+        lambda s: consent.history(
+            s, phone_hash=sha256(b"hash7").digest(), before_id=None, limit=51
+        ),
+    ),
+    Hot(
+        "flags of numbers",
+        {"uq_contact_flag_phone_flag_type"},
+        lambda s: consent.flags_of(s, phones=[phone_of(i) for i in range(20)], now=NOW),
+    ),
+    Hot(
+        "an opt-out is put on a number",
+        {"uq_contact_flag_phone_flag_type"},
+        lambda s: consent.stand_flag(s, phone=PHONE, flag="opted_out", reason="x", now=NOW),
+    ),
+]
+
+IMPORTS = [
+    Hot(
+        "contacts of a chunk of a file",
+        {"uq_contact_phone"},
+        lambda s: transfer.find_contacts(
+            s, phones=[phone_of(i) for i in range(200)], is_locking=True
+        ),
+    ),
+    Hot(
+        "imports, newest first",
+        {"idx_contact_import_created"},
+        lambda s: transfer.list_imports(s, after=PLACE, limit=51),
+    ),
+    Hot(
+        "the import that waits longest",
+        {"idx_contact_import_waiting"},
+        lambda s: transfer.claim(s, now=NOW, lease_until=NOW),
+    ),
+    Hot(
+        "errors of an import",
+        {"idx_contact_import_error_import"},
+        lambda s: transfer.list_errors(s, import_id=made_id("import", 5), after=0, limit=500),
+    ),
+    Hot(
+        "the list of a name",
+        {"uq_contact_list_name"},
+        lambda s: transfer.list_named(s, name="List 7", now=NOW),
+    ),
+    Hot(
+        "lists, newest first, with their counts",
+        {"idx_contact_list_created", "pk_contact_list_member|idx_contact_list_member_added"},
+        lambda s: lists.list_lists(s, after=PLACE, limit=51),
+    ),
+    Hot(
+        "contacts put on a list",
+        {"pk_contact"},
+        lambda s: lists.add_members(s, list_id=LIST, contact_ids=[CONTACT], now=NOW),
+    ),
+]

@@ -1,0 +1,217 @@
+"""Queries of the send path."""
+
+from tests.conftest import NOW
+from tests.migrations.filling import LINE, RUNNING, made_id, phone_of
+from tests.migrations.hot import CONTACT, PHONE, Hot, sql
+
+from crm_api.domain.sends import queries as sends
+from crm_api.domain.sends import report_statements as reports
+
+ATTEMPT = made_id("attempt", 2500)
+MEMBER = made_id("member", 2500)
+MESSAGE = {
+    "phone": PHONE,
+    "line_id": LINE,
+    "made_at": NOW,
+    "called_at": NOW,
+    "grace": 600.0,
+    "skew": 2.0,
+}
+
+SENDS = [
+    Hot(
+        "recipients to claim",
+        {"idx_campaign_membership_status"},
+        lambda s: sends.lock_candidates(
+            s, campaign_id=RUNNING, zone_keys=["MA/zone0", "MA/zone1"], limit=160, now=NOW
+        ),
+        is_generic=True,
+    ),
+    Hot(
+        "a day's use of line and campaign",
+        {"idx_send_attempt_open", "idx_send_attempt_accepted", "idx_send_attempt_uncertain"},
+        lambda s: sends.usage(s, line_ids=[LINE], campaign_id=RUNNING, grace=600.0, now=NOW),
+        is_generic=True,
+    ),
+    Hot(
+        "the claim: flags and earlier texts of the numbers",
+        {"uq_contact_flag_phone_flag_type", "idx_send_attempt_phone"},
+        lambda s: sends.claim(
+            s,
+            attempt_ids=[made_id("new", 1)],
+            membership_ids=[made_id("member", 1500)],
+            contact_ids=[made_id("contact", 1500)],
+            phones=[phone_of(1500)],
+            bodies=["Hi"],
+            not_afters=[NOW],
+            campaign_id=RUNNING,
+            line_id=LINE,
+            token=made_id("token", 1),
+            lease_until=NOW,
+            min_days=30,
+            grace=600.0,
+            now=NOW,
+        ),
+    ),
+    Hot(
+        "the gate",
+        {"pk_send_attempt"},
+        lambda s: sends.gate(
+            s, ids=[ATTEMPT], tokens=[ATTEMPT], lease_until=NOW, ends_at=NOW, now=NOW
+        ),
+        is_generic=True,
+    ),
+    Hot(
+        "outcomes of calls",
+        {"pk_send_attempt", "pk_activity"},
+        lambda s: sends.record(
+            s,
+            [sends.Outcome(attempt_id=ATTEMPT, status="sent", message_id="ACnew")],
+            send_after=NOW,
+            now=NOW,
+        ),
+        is_generic=True,
+    ),
+    Hot(
+        "reports that came before their answers",
+        {"idx_activity_openphone_id"},
+        lambda s: sends.take_strays(s, message_ids=["AC5"], attempt_ids=[ATTEMPT]),
+        is_generic=True,
+    ),
+    Hot(
+        "an answer that beats a match",
+        {"uq_send_attempt_provider_message_id"},
+        lambda s: sends.unbind(s, message_ids=["AC2500"], attempt_ids=[CONTACT], now=NOW),
+        is_generic=True,
+    ),
+    Hot(
+        "memberships from their attempts",
+        {"pk_campaign_membership", "idx_send_attempt_membership"},
+        lambda s: sends.derive(s, membership_ids=[MEMBER], now=NOW),
+        is_generic=True,
+    ),
+    Hot(
+        "claims whose lease is over",
+        {"idx_send_attempt_open|uq_send_attempt_open_phone"},
+        sql(reports.EXPIRE_CLAIMS, limit=100, now=NOW),
+        is_generic=True,
+    ),
+    Hot(
+        "calls whose lease is over",
+        {"idx_send_attempt_open|uq_send_attempt_open_phone"},
+        sql(reports.EXPIRE_CALLS, limit=100, now=NOW),
+        is_generic=True,
+    ),
+    Hot(
+        "unclear sends to look up",
+        {"idx_send_attempt_open|uq_send_attempt_open_phone"},
+        sql(reports.UNKNOWN, limit=100),
+        is_generic=True,
+    ),
+    Hot(
+        "the attempt of a report",
+        {"uq_send_attempt_provider_message_id"},
+        sql(reports.ATTEMPT_OF_MESSAGE, message_id="AC2500"),
+        is_generic=True,
+    ),
+    Hot(
+        "unclear sends that a report may settle",
+        {"idx_send_attempt_phone"},
+        sql(
+            reports.UNSETTLED,
+            **{name: value for name, value in MESSAGE.items() if name != "called_at"},
+        ),
+        is_generic=True,
+    ),
+    Hot(
+        "stored texts that may be an unclear send",
+        {"idx_activity_unmatched"},
+        sql(
+            reports.STORED_CANDIDATES,
+            **{name: value for name, value in MESSAGE.items() if name != "made_at"},
+        ),
+        is_generic=True,
+    ),
+    Hot(
+        "which ids are taken",
+        {"uq_send_attempt_provider_message_id"},
+        sql(reports.HELD_IDS, message_ids=["AC2500", "AC2501"]),
+        is_generic=True,
+    ),
+    Hot(
+        "the newest text that the list must show",
+        {"idx_send_attempt_accepted"},
+        sql(reports.CANARY, line_id=LINE, age=150.0, now=NOW),
+        is_generic=True,
+    ),
+    Hot(
+        "the text that was answered",
+        {"idx_send_attempt_phone"},
+        sql(
+            reports.NOTE_REPLY,
+            phone=phone_of(2500),
+            line_id=LINE,
+            at=NOW,
+            is_opt_out=False,
+            skew=2.0,
+            now=NOW,
+        ),
+        is_generic=True,
+    ),
+    Hot(
+        "what waits for a number that opts out",
+        {"idx_campaign_membership_phone"},
+        sql(reports.MEMBERS_OF_NUMBERS, phones=[PHONE], statuses=["pending"]),
+        is_generic=True,
+    ),
+    Hot(
+        "what is claimed for a number that opts out",
+        {"uq_send_attempt_open_phone"},
+        sql(reports.WITHDRAW_NUMBERS, phones=[PHONE], now=NOW),
+    ),
+    Hot(
+        "texts under way to a number",
+        {"uq_send_attempt_open_phone"},
+        sql(reports.UNDER_WAY, phone=PHONE),
+    ),
+    Hot(
+        "what is claimed for a campaign that stops",
+        {"idx_send_attempt_open"},
+        sql(reports.WITHDRAW_CAMPAIGN, campaign_id=RUNNING, now=NOW),
+        is_generic=True,
+    ),
+    Hot(
+        "parked sends to a recipient",
+        {
+            "uq_campaign_membership_campaign_id_step_contact_id",
+            "idx_send_attempt_membership",
+        },
+        sql(reports.PARKED, campaign_id=RUNNING, contact_id=CONTACT),
+    ),
+    Hot(
+        "texts outside campaigns that wait",
+        {"idx_activity_queued"},
+        sql(reports.LOCK_QUEUED, limit=50, now=NOW),
+        is_generic=True,
+    ),
+    Hot(
+        "the conversation of a text",
+        {"uq_conversation_line_id_phone"},
+        sql(
+            reports.UPSERT_CONVERSATION,
+            id=made_id("new", 2),
+            line_id=LINE,
+            phone=PHONE,
+            contact_id=None,
+            openphone_id=None,
+            at=NOW,
+            now=NOW,
+        ),
+    ),
+    Hot(
+        "the lock of a campaign's line",
+        {"pk_line", "pk_campaign"},
+        lambda s: sends.lock_line(s, campaign_id=RUNNING),
+        is_generic=True,
+    ),
+]

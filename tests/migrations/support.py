@@ -1,0 +1,122 @@
+"""A database of its own beside the run's, and what the planner does with real statements."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import event, make_url, text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+
+from crm_api.db import open_engine
+
+Call = Callable[[AsyncSession], Awaitable[object]]
+_PLANNED = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
+
+
+def url_of(database_url: str, name: str) -> str:
+    """The same server, another database."""
+    url = make_url(database_url).set(database=name)
+    return url.render_as_string(hide_password=False)
+
+
+@asynccontextmanager
+async def own_database(engine: AsyncEngine, name: str) -> AsyncIterator[str]:
+    """Make an empty database for the length of a block; its URL."""
+    async with engine.connect() as connection:
+        plain = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await plain.execute(text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+        await plain.execute(text(f'CREATE DATABASE "{name}"'))
+        try:
+            yield url_of(engine.url.render_as_string(hide_password=False), name)
+        finally:
+            await plain.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+@asynccontextmanager
+async def connected_engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    async with open_engine(database_url, pool_size=2) as engine:
+        yield engine
+
+
+@dataclass
+class Plan:
+    """What the statements of one call read by index, what they read whole, and what they sort."""
+
+    indexes: set[str] = field(default_factory=set)
+    scanned: set[str] = field(default_factory=set)
+
+    def add(self, node: dict[str, Any]) -> None:
+        if "Index Name" in node:
+            self.indexes.add(node["Index Name"])
+        self.indexes.update(node.get("Conflict Arbiter Indexes", ()))
+        if node["Node Type"] == "Seq Scan":
+            self.scanned.add(node["Relation Name"])
+        for child in node.get("Plans", ()):
+            self.add(child)
+
+
+@contextmanager
+def _recorded(engine: AsyncEngine) -> Iterator[list[tuple[str, Any]]]:
+    seen: list[tuple[str, Any]] = []
+
+    def remember(*given: Any) -> None:
+        _, _, statement, parameters, *_ = given
+        if statement.lstrip().upper().startswith(_PLANNED):
+            seen.append((statement, parameters))
+
+    event.listen(engine.sync_engine, "before_cursor_execute", remember)
+    try:
+        yield seen
+    finally:
+        event.remove(engine.sync_engine, "before_cursor_execute", remember)
+
+
+async def plan_of(engine: AsyncEngine, call: Call) -> Plan:
+    """Run the code's own call, let the planner explain each statement of it, and roll back."""
+    sessions = async_sessionmaker(engine, expire_on_commit=False)
+    plan = Plan()
+    async with sessions() as session:
+        with _recorded(engine) as statements:
+            await call(session)
+        connection = await session.connection()
+        for statement, parameters in statements:
+            answer = await connection.exec_driver_sql(
+                f"EXPLAIN (FORMAT JSON) {statement}", parameters
+            )
+            _add(plan, answer.scalar_one())
+        await session.rollback()
+    return plan
+
+
+async def generic_plan_of(engine: AsyncEngine, call: Call) -> Plan:
+    """The same with the plan that a pooled connection falls back to, which knows no values."""
+    sessions = async_sessionmaker(engine, expire_on_commit=False)
+    plan = Plan()
+    async with sessions() as session:
+        with _recorded(engine) as statements:
+            await call(session)
+        connection = await session.connection()
+        await connection.execute(text("SET LOCAL plan_cache_mode = force_generic_plan"))
+        for statement, _ in statements:
+            await connection.exec_driver_sql(f"PREPARE probe AS {statement}")
+            count = await connection.scalar(
+                text(
+                    "SELECT cardinality(parameter_types) FROM pg_prepared_statements "
+                    "WHERE name = 'probe'"
+                )
+            )
+            values = f"({', '.join(['NULL'] * count)})" if count else ""
+            answer = await connection.exec_driver_sql(
+                f"EXPLAIN (FORMAT JSON) EXECUTE probe {values}"
+            )
+            _add(plan, answer.scalar_one())
+            await connection.exec_driver_sql("DEALLOCATE probe")
+        await session.rollback()
+    return plan
+
+
+def _add(plan: Plan, answer: Any) -> None:
+    [document] = json.loads(answer) if isinstance(answer, str) else answer
+    plan.add(document["Plan"])

@@ -1,0 +1,58 @@
+"""The page on indexes, the database and the tested queries tell the same."""
+
+import re
+from pathlib import Path
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+from tests.migrations.test_indexes import HOT
+
+PAGE = Path(__file__).parents[2] / "docs" / "indexes.md"
+RELIED_ON = {
+    "idx_activity_openphone_id",
+    "idx_webhook_event_processed",
+    "idx_campaign_membership_status",
+    "idx_contact_phone_hash",
+    "idx_contact_flag_type_phone",
+}
+"""Names that others read."""
+UNREAD = {
+    "idx_audit_log_created",
+    "idx_send_attempt_activity",
+    "uq_campaign_variant_campaign_id_name",
+}
+"""Read by hand, or only a rule."""
+
+
+def described() -> list[str]:
+    """The first column of every table of the page."""
+    return re.findall(r"^\| `(\w+)` \|", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
+async def in_database(connection: AsyncConnection) -> set[str]:
+    rows = await connection.scalars(
+        text("SELECT indexname FROM pg_indexes WHERE schemaname = 'public'")
+    )
+    return set(rows)
+
+
+async def test_every_index_is_on_the_page_and_no_other(connection: AsyncConnection) -> None:
+    names = described()
+
+    assert set(names) == await in_database(connection)
+    assert len(names) == len(set(names))
+
+
+async def test_names_that_others_read_exist(connection: AsyncConnection) -> None:
+    existing = await in_database(connection)
+
+    assert existing >= RELIED_ON
+    assert len([name for name in existing if name.startswith("idx_")]) >= 18
+
+
+async def test_every_index_has_a_tested_query(connection: AsyncConnection) -> None:
+    """Also the other way round: what has none is named here, so that nobody adds one unseen."""
+    tested = {name for hot in HOT for wanted in hot.indexes for name in wanted.split("|")}
+    own = {name for name in await in_database(connection) if name.startswith(("idx_", "uq_"))}
+
+    assert own - tested == UNREAD

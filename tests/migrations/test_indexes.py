@@ -1,0 +1,46 @@
+"""Each hot query, as the code itself runs it, takes the index that was made for it."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.migrations.filling import fill
+from tests.migrations.hot import Hot
+from tests.migrations.hot_campaigns import CAMPAIGNS, OPERATIONS
+from tests.migrations.hot_events import RECEIVED
+from tests.migrations.hot_people import CONTACTS, IMPORTS
+from tests.migrations.hot_sends import SENDS
+from tests.migrations.support import connected_engine, generic_plan_of, own_database, plan_of
+
+from crm_api.migrate import upgrade
+
+HOT = [*CONTACTS, *IMPORTS, *CAMPAIGNS, *SENDS, *RECEIVED, *OPERATIONS]
+
+
+@pytest_asyncio.fixture(scope="module")
+async def filled(engine: AsyncEngine) -> AsyncIterator[AsyncEngine]:
+    """A migrated database of its own with tens of thousands of rows."""
+    async with own_database(engine, "crm_filled") as url:
+        await upgrade(url)
+        async with connected_engine(url) as filled:
+            await fill(filled)
+            yield filled
+
+
+@pytest.mark.parametrize("hot", HOT, ids=[hot.name for hot in HOT])
+async def test_hot_query_uses_its_index(filled: AsyncEngine, hot: Hot) -> None:
+    plan = await plan_of(filled, hot.call)
+
+    assert not hot.missing(plan)
+    assert not hot.read_whole(plan)
+
+
+@pytest.mark.parametrize(
+    "hot", [hot for hot in HOT if hot.is_generic], ids=[hot.name for hot in HOT if hot.is_generic]
+)
+async def test_hot_query_uses_its_index_without_known_values(filled: AsyncEngine, hot: Hot) -> None:
+    plan = await generic_plan_of(filled, hot.call)
+
+    assert not hot.missing(plan)
+    assert not hot.read_whole(plan)
