@@ -144,7 +144,9 @@ async def check_redis(settings: Settings) -> list[Check]:
     if policy != "noeviction":
         advice = f"it may drop keys ({policy}): set maxmemory-policy noeviction"
         return [Check("redis", State.WARNING, advice)]
-    return [Check("redis", State.OK, f"version {about.get('redis_version')}")]
+    name = "Valkey" if "valkey_version" in about else "Redis"
+    version = about.get("valkey_version") or about.get("redis_version")
+    return [Check("redis", State.OK, f"{name} {version}")]
 
 
 async def check_provider(settings: Settings) -> list[Check]:
