@@ -1,7 +1,6 @@
 """Keyset paging: an opaque cursor over ``(time, id)``, stable under inserts."""
 
 import base64
-import binascii
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -44,7 +43,7 @@ def decode_cursor(cursor: str) -> tuple[datetime, UUID]:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         at, row_id = json.loads(raw)
         return datetime.fromisoformat(at).astimezone(UTC), UUID(hex=row_id)
-    except (ValueError, TypeError, AttributeError, binascii.Error) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         detail = "The cursor is not one of this list's; start again without it."
         raise InvalidCursorError(
             detail,

@@ -173,7 +173,7 @@ CLEAR = tuple(
         rf"\b(?:remove|delete|erase|scratch|strike|take|get|pull|drop) {_MINE} {_LIST}",
         rf"\b(?:remove|delete|erase) {_MINE}{_GOES_ON}",
         rf"\b(?:take|get) {_MINE} off{_GOES_ON}",
-        r"\b(?:leave|let) (?:me|us) (?:alone|be)\b",
+        r"\bleave (?:me|us) (?:alone|be)\b",
         r"\blose (?:my|this) number\b",
         r"\b(?:fuck|piss|bugger|f|eff|buzz|screw) off\b",
         r"\bcease and desist\b",
@@ -204,7 +204,7 @@ WISHES = tuple(
         ),
         rf"\b(?:dont|do not|no longer|never) {_WANT}(?: to)?{_GETTING}(?:{_TEXTS}|{_DONE})\b",
         rf"\b(?:dont|do not|no longer|never) {_WANT} to hear from\b",
-        r"\bnot interested in (?:receiving|getting) ",
+        rf"\bnot interested in{_GETTING}(?:{_TEXTS}|{_DONE})\b",
         rf"\b(?:{_WANT}|ask|asked|asking|request|requesting|requested|demand|demanding) {_BE_OFF}",
         (
             r"\b(?:told|asked|said|begged|asking|telling|want|need|like) "
@@ -252,8 +252,8 @@ REFUSED = re.compile(r"\b(?:dont|do not|never|didnt|did not|wont|not) $")
 
 BENIGN_STOP = re.compile(
     r"\b(?:full|bus|pit|next|truck|rest|train|non|one|last|first|short|quick|a|the|door"
-    r"|(?<!make )it|rain|water|leak|leaking|leaks|wont|will|does|did|dont|not|never|cant|doesnt|didnt|drip|dripping|could"
-    r"|going to|ever) stop$"
+    r"|(?<!make )it|rain|water|leak|leaking|leaks|wont|will|does|did|dont|not|never|cant|doesnt"
+    r"|didnt|drip|dripping|could|going to|ever) stop$"
 )
 
 DOUBTFUL = tuple(
