@@ -242,16 +242,19 @@ class Dispatcher:
 
     async def _record_batch(self, batch: list[Answered]) -> None:
         """Write answers, and again from memory until they are stored."""
+        write = recording.record
         while True:
             now = self._now()
             try:
                 async with self._new_uow() as uow:
-                    await recording.record(uow, batch, now=now)
+                    await write(uow, batch, now=now)
                 await self._slow_down(batch, now=now)
             except IntegrityError:
                 # An id is bound to an attempt that only matched it, or was stored just now.
-                async with self._new_uow() as uow:
-                    await recording.unbind(uow, batch, now=now)
+                if write is recording.correct:
+                    log.warning("answers contradict the ledger", count=len(batch))
+                    await asyncio.sleep(RECORD_RETRY_SECONDS)
+                write = recording.correct
             except AWAY as error:
                 log.warning("answers not stored yet", count=len(batch), error=type(error).__name__)
                 await asyncio.sleep(RECORD_RETRY_SECONDS)

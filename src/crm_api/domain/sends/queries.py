@@ -149,10 +149,15 @@ async def record(
 async def unbind(
     session: AsyncSession, *, message_ids: list[str], attempt_ids: list[UUID], now: datetime
 ) -> Sequence[Row[Any]]:
-    """Take message ids away from attempts that only matched them: an answer beats a match."""
+    """Take message ids away from attempts that only matched them, and park these."""
     return await _all(
         session, sql.UNBIND, message_ids=message_ids, attempt_ids=attempt_ids, now=now
     )
+
+
+async def reopen(session: AsyncSession, *, ids: list[UUID], now: datetime) -> None:
+    """Make parked attempts unknown again, so that they are looked up; not beside an open one."""
+    await session.execute(sql.REOPEN, {"ids": ids, "now": now})
 
 
 async def skip(

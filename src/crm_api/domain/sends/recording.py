@@ -30,6 +30,8 @@ STATUS_OF_ANSWER = {
     AnswerKind.UNCLEAR: AttemptStatus.UNKNOWN,
 }
 
+REPORT_RANKS = {AttemptStatus.SENT: 1, AttemptStatus.FAILED: 2, AttemptStatus.DELIVERED: 3}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answered:
@@ -154,20 +156,28 @@ async def _merge_strays(uow: UnitOfWork, outcomes: Sequence[Outcome]) -> list[Ou
 
 
 def _with_report(outcome: Outcome, stray: Row[Any] | None) -> Outcome:
+    """Take what was stored about the message where it ranks higher, or came earlier (R13)."""
     if stray is None or stray.status not in {"delivered", "failed", "undelivered"}:
         return outcome
     is_delivered = stray.status == "delivered"
-    return replace(
+    told = replace(
         outcome,
         status=AttemptStatus.DELIVERED if is_delivered else AttemptStatus.FAILED,
         reported_at=stray.updated_at,
         error_code=None if is_delivered else (stray.error_code or stray.status),
         shown=stray.status,
     )
+    if told.status == outcome.status and outcome.reported_at is not None:
+        return told if stray.updated_at < outcome.reported_at else outcome
+    return max(outcome, told, key=lambda item: REPORT_RANKS[AttemptStatus(item.status)])
 
 
-async def unbind(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
-    """Take the ids of these answers away from attempts that only matched them (R6)."""
+async def correct(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
+    """Record answers whose messages were taken for those of other attempts: an answer wins (R6).
+
+    What loses its message is unclear again, with an entry in the audit log; it stays parked if
+    its number has an open attempt meanwhile.
+    """
     named = [item for item in batch if item.answer.provider_message_id is not None]
     rows = await queries.unbind(
         uow.session,
@@ -175,4 +185,10 @@ async def unbind(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -
         attempt_ids=[item.claimed.attempt_id for item in named],
         now=now,
     )
+    await record(uow, batch, now=now)
+    await queries.reopen(uow.session, ids=[row.id for row in rows], now=now)
     await queries.derive(uow.session, membership_ids=_members(rows), now=now)
+    for row in rows:
+        await operations.audit(
+            uow, actor="worker", action="correct_match", subject=str(row.id), detail={}, now=now
+        )

@@ -2,8 +2,11 @@
 
 from sqlalchemy import text
 
-# The timeline row of a message that nobody of ours holds yet; a report only raises its rank.
-STORE_FOREIGN = text("""
+# The timeline row of a message that nobody of ours holds yet; a report only raises its rank, and
+# of two of one rank the earlier stays. No row comes back when the message is one of ours.
+_WINS = """(excluded.rank > activity.rank
+    OR (excluded.rank = activity.rank AND excluded.updated_at < activity.updated_at))"""
+STORE_FOREIGN = text(f"""
     INSERT INTO activity (id, kind, direction, origin, line_id, conversation_id, contact_id, phone,
         openphone_id, user_id, body, media, status, rank, error_code, occurred_at, created_at,
         updated_at)
@@ -11,15 +14,13 @@ STORE_FOREIGN = text("""
         :message_id, :user_id, :body, :media, :status, :rank, :error_code, :occurred_at, :now,
         :reported_at)
     ON CONFLICT (openphone_id) WHERE openphone_id IS NOT NULL DO UPDATE
-    SET status = CASE WHEN excluded.rank > activity.rank THEN excluded.status
-                      ELSE activity.status END,
-        error_code = CASE WHEN excluded.rank > activity.rank THEN excluded.error_code
-                          ELSE activity.error_code END,
-        updated_at = CASE WHEN excluded.rank > activity.rank THEN excluded.updated_at
-                          ELSE activity.updated_at END,
+    SET status = CASE WHEN {_WINS} THEN excluded.status ELSE activity.status END,
+        error_code = CASE WHEN {_WINS} THEN excluded.error_code ELSE activity.error_code END,
+        updated_at = CASE WHEN {_WINS} THEN excluded.updated_at ELSE activity.updated_at END,
         rank = greatest(activity.rank, excluded.rank)
-    RETURNING id, origin
-""")
+    WHERE activity.origin = 'provider'
+    RETURNING id
+""")  # noqa: S608 - a constant of this file
 
 UPSERT_CONVERSATION = text("""
     INSERT INTO conversation (id, line_id, phone, contact_id, openphone_id, last_activity_at,

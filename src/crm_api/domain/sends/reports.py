@@ -77,8 +77,8 @@ async def apply_report(
             await recording.write(uow, [outcome], now=now)
             return UUID(str(fitting.activity_id))
         stored = await _store(uow, facts, line_id=line_id, contact_id=contact_id, now=now)
-        if stored.origin == "provider":
-            return UUID(str(stored.id))
+        if stored is not None:
+            return stored
         # Its own answer was recorded while we looked: now the attempt holds the id.
 
 
@@ -113,7 +113,7 @@ async def _store(
     line_id: UUID,
     contact_id: UUID | None,
     now: datetime,
-) -> Row[Any]:
+) -> UUID | None:
     phone = facts.to_numbers[0] if facts.to_numbers else None
     conversation_id = None
     if phone is not None:
@@ -150,7 +150,8 @@ async def _store(
             "now": now,
         },
     )
-    return stored.one()
+    activity_id: UUID | None = stored.scalar_one_or_none()
+    return activity_id
 
 
 async def note_reply(

@@ -157,9 +157,16 @@ RELEASE = text(f"""
     SELECT id, membership_id FROM freed
 """)
 
-# Sent, failed and delivered are ranks: the same message never moves down (R13). An answer is a
-# fact and is written whatever the row's state; the rest only on the state that its writer saw (R6).
-RECORD = text("""
+# Sent, failed and delivered are ranks: the same message never moves down, and of two reports of
+# one rank the earlier by the provider's clock stays, whichever came first (R13).
+_RANK = "array_position(ARRAY['sent', 'failed', 'delivered'], {status})"
+_KEPT = f"""(a.provider_message_id = x.message_id AND (
+    {_RANK.format(status="a.status")} > {_RANK.format(status="x.status")}
+    OR (a.status = x.status AND a.status <> 'sent' AND x.reported_at >= a.reported_at)))"""
+
+# An answer is a fact and is written whatever the row's state; the rest only on the state that its
+# writer saw (R6). An acceptance without an id is a fact too: it can never become not found.
+RECORD = text(f"""
     WITH answer AS (
         SELECT * FROM unnest(
             CAST(:ids AS uuid[]), CAST(:statuses AS text[]), CAST(:seen AS text[]),
@@ -171,24 +178,24 @@ RECORD = text("""
                 code, detail, shown)
     ), changed AS (
         UPDATE send_attempt a
-        SET status = CASE
-                WHEN a.provider_message_id = x.message_id
-                     AND (a.status = 'delivered' OR (a.status = 'failed' AND x.status = 'sent'))
-                THEN a.status ELSE x.status END,
-            error_code = CASE
-                WHEN a.provider_message_id = x.message_id AND a.status = 'failed'
-                     AND x.status = 'sent' THEN a.error_code ELSE x.code END,
+        SET status = CASE WHEN {_KEPT} THEN a.status
+                WHEN x.has_no_id AND a.status IN ('parked', 'not_found') THEN 'parked'
+                WHEN a.has_no_id AND x.status = 'not_found' THEN 'parked'
+                ELSE x.status END,
+            error_code = CASE WHEN {_KEPT} THEN a.error_code ELSE x.code END,
+            reported_at = CASE WHEN {_KEPT} THEN a.reported_at ELSE x.reported_at END,
             accepted_at = CASE WHEN a.provider_message_id = x.message_id
                 THEN coalesce(x.accepted_at, a.accepted_at) ELSE x.accepted_at END,
             provider_message_id = x.message_id, is_matched = x.is_matched, answered_at = :now,
-            reported_at = coalesce(x.reported_at, a.reported_at),
             has_no_id = a.has_no_id OR x.has_no_id, error_detail = x.detail,
             token = NULL, lease_until = NULL, updated_at = :now
         FROM answer x
-        WHERE a.id = x.id AND (x.seen IS NULL OR a.status = x.seen)
+        WHERE a.id = x.id AND (x.seen IS NULL OR a.status = x.seen
+            OR (x.has_no_id AND a.status IN ('unknown', 'parked', 'not_found')))
         RETURNING a.id, a.kind, a.membership_id, a.activity_id, a.status, a.accepted_at,
                   a.provider_message_id, a.error_code,
-                  CASE WHEN a.status = x.status THEN x.shown END AS shown
+                  CASE WHEN a.status = x.status AND a.reported_at = x.reported_at
+                       THEN x.shown END AS shown
     ), told AS (
         UPDATE activity t
         SET openphone_id = c.provider_message_id, error_code = c.error_code,
@@ -196,6 +203,7 @@ RECORD = text("""
                 WHEN 'refused' THEN 'failed'
                 WHEN 'released' THEN CASE WHEN c.kind = 'campaign' THEN 'released' ELSE 'queued' END
                 WHEN 'not_found' THEN 'failed' WHEN 'parked' THEN 'unknown'
+                WHEN 'failed' THEN t.status
                 ELSE c.status END),
             rank = CASE c.status WHEN 'unknown' THEN 2 WHEN 'parked' THEN 2 WHEN 'sent' THEN 3
                 WHEN 'refused' THEN 4 WHEN 'failed' THEN 4 WHEN 'delivered' THEN 5 ELSE 1 END,
@@ -208,7 +216,7 @@ RECORD = text("""
         SET status = 'released', token = NULL, lease_until = NULL, updated_at = :now
         FROM changed c
         WHERE n.membership_id = c.membership_id AND n.id <> c.id AND n.called_at IS NULL
-          AND n.status = 'claimed' AND c.status IN ('sent', 'failed', 'delivered')
+          AND n.status = 'claimed' AND c.status IN ('sent', 'failed', 'delivered', 'parked')
         RETURNING n.activity_id
     ), hidden AS (
         UPDATE activity t SET status = 'released', updated_at = :now
@@ -225,11 +233,13 @@ TAKE_STRAYS = text("""
     RETURNING t.openphone_id, t.status, t.rank, t.error_code, t.updated_at
 """)
 
+# Parked first: the number's open attempt is, as a rule, the one whose answer has come.
 UNBIND = text("""
     WITH freed AS (
         UPDATE send_attempt a
-        SET status = 'unknown', provider_message_id = NULL, is_matched = false,
-            accepted_at = NULL, reported_at = NULL, updated_at = :now
+        SET status = 'parked', provider_message_id = NULL, is_matched = false,
+            accepted_at = NULL, reported_at = NULL, error_code = 'match_corrected',
+            updated_at = :now
         FROM unnest(CAST(:message_ids AS text[]), CAST(:attempt_ids AS uuid[]))
             AS x (id, attempt_id)
         WHERE a.provider_message_id = x.id AND a.id <> x.attempt_id AND a.is_matched
@@ -239,6 +249,13 @@ UNBIND = text("""
         FROM freed f WHERE t.id = f.activity_id
     )
     SELECT id, membership_id FROM freed
+""")
+
+REOPEN = text("""
+    UPDATE send_attempt a SET status = 'unknown', updated_at = :now
+    WHERE a.id = ANY(CAST(:ids AS uuid[])) AND NOT EXISTS (
+        SELECT 1 FROM send_attempt o
+        WHERE o.phone = a.phone AND o.status IN ('claimed', 'calling', 'unknown'))
 """)
 
 LOCK_MEMBERSHIPS = text("""
