@@ -156,7 +156,11 @@ class ContactUpdate(RequestModel):
         return attributes if attributes is None else check_attributes(attributes)
 
     def columns(self, contact: Contact) -> dict[str, Any]:
-        """Return the columns whose value differs from the contact's."""
+        """Return the columns whose value differs from the contact's.
+
+        Raises:
+            PydanticCustomError: The merged attributes exceed the limits.
+        """
         values = self.model_dump(exclude={"address", "attributes"}, exclude_unset=True)
         if "address" in self.model_fields_set:
             values |= (
@@ -172,7 +176,9 @@ class ContactUpdate(RequestModel):
         if self.attributes is None:
             return {}
         merged = attributes | self.attributes
-        return {name: value for name, value in merged.items() if value is not None}
+        return check_attributes(
+            {name: value for name, value in merged.items() if value is not None}
+        )
 
 
 @dataclass(frozen=True)
