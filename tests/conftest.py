@@ -9,8 +9,6 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
-from crm_api.domain.openphone.client import OpenPhoneClient
-from crm_api.domain.webhooks.intake import EventIntake
 from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
@@ -20,7 +18,9 @@ from crm_api.app import attach, build_app
 from crm_api.db import UnitOfWork, create_engine, session_factory
 from crm_api.domain.access import service as access
 from crm_api.domain.access.models import Scope
+from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.domain.tables import metadata
+from crm_api.domain.webhooks.intake import EventIntake
 from crm_api.embedded import ServerUrls, servers
 from crm_api.migrate import upgrade
 from crm_api.provider import open_provider

@@ -25,6 +25,7 @@ _SECRET_TEXT = re.compile(
     re.IGNORECASE,
 )
 _TALKATIVE = (
+    "arq.worker",  # two lines a nudge; what a job did, it says itself
     "httpx",
     "httpcore",
     "aiosqlite",
