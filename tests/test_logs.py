@@ -50,7 +50,7 @@ def test_line_carries_the_request_id(stream: io.StringIO) -> None:
 def test_line_names_the_process(stream: io.StringIO) -> None:
     logs.configure("json", stream=stream, process="worker")
 
-    logging.getLogger("arq.worker").info("ready")
+    logging.getLogger("arq.connections").info("ready")
 
     assert last_line(stream)["process"] == "worker"
 
