@@ -1,0 +1,267 @@
+"""Line routes: who may, what they take, what they answer."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import ADMIN_KEY, NOW
+from tests.factories import make_line
+
+from crm_api.db import UnitOfWorkFactory
+from crm_api.domain.access.models import Scope
+from crm_api.domain.openphone.client import OpenPhoneClient
+from crm_api.routers.deps import AppState
+
+NOTHING = "/v1/lines/00000000-0000-7000-8000-000000000000"
+KeyWith = Callable[..., Awaitable[dict[str, str]]]
+
+READ, WRITE = Scope.CAMPAIGNS_READ, Scope.CAMPAIGNS_WRITE
+ROUTES = [
+    ("POST", "/v1/lines", WRITE),
+    ("GET", "/v1/lines", READ),
+    ("POST", "/v1/lines/sync", WRITE),
+    ("GET", NOTHING, READ),
+    ("PATCH", NOTHING, WRITE),
+    ("POST", f"{NOTHING}/unblock", WRITE),
+]
+GIVEN = {"phone_number_id": "PN1", "number": "617 555 0100"}
+
+
+async def created(client: httpx.AsyncClient, **values: Any) -> Any:
+    response = await client.post("/v1/lines", json=GIVEN | values)
+    assert response.status_code == 201, response.text
+    return response.json()
+
+
+def faults(response: httpx.Response) -> dict[str, str]:
+    assert response.status_code == 422, response.text
+    return {fault["pointer"]: fault["code"] for fault in response.json()["errors"]}
+
+
+class Answers:
+    """What the provider answers when it is asked for its numbers."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.data: list[dict[str, Any]] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        assert request.url.path == "/v1/phone-numbers"
+        if self.status != 200:
+            return httpx.Response(self.status, json={"message": "no", "code": "0400401"})
+        return httpx.Response(200, json={"data": self.data})
+
+
+@pytest.fixture
+def workspace() -> Answers:
+    return Answers()
+
+
+@pytest_asyncio.fixture
+async def synced(
+    app: FastAPI, client: httpx.AsyncClient, workspace: Answers, new_uow: UnitOfWorkFactory
+) -> AsyncIterator[httpx.AsyncClient]:
+    """The caller, of an application whose provider is the workspace."""
+
+    async def at_once(_seconds: float) -> None:
+        """Do not wait between the tries of a read."""
+
+    provider = OpenPhoneClient(
+        base_url="http://provider.test",
+        api_key="x",
+        transport=httpx.MockTransport(workspace),
+        sleep=at_once,
+    )
+    state: AppState = app.state.crm
+    app.state.crm = AppState(
+        settings=state.settings, new_uow=new_uow, secret=state.secret, provider=provider
+    )
+    async with provider:
+        yield client
+
+
+@pytest.mark.parametrize(("method", "path", "scope"), ROUTES)
+async def test_missing_key_is_refused(
+    client: httpx.AsyncClient, method: str, path: str, scope: Scope
+) -> None:
+    del client.headers["Authorization"]
+
+    assert (await client.request(method, path, json={})).status_code == 401, scope
+
+
+@pytest.mark.parametrize(("method", "path", "scope"), ROUTES)
+async def test_missing_scope_is_refused(
+    client: httpx.AsyncClient, key_with: KeyWith, method: str, path: str, scope: Scope
+) -> None:
+    other = READ if scope is WRITE else WRITE
+
+    response = await client.request(method, path, json={}, headers=await key_with(other))
+
+    assert response.status_code == 403
+    assert response.json()["required_scope"] == scope
+
+
+async def test_line_is_created_with_the_defaults(client: httpx.AsyncClient) -> None:
+    made = await created(client)
+
+    assert made == {
+        "id": made["id"],
+        "phone_number_id": "PN1",
+        "number": "+16175550100",
+        "name": "+16175550100",
+        "daily_limit": 125,
+        "timezone": "America/New_York",
+        "status": "active",
+        "blocked_reason": None,
+        "resend_unclear": True,
+        "sent_today": 0,
+        "remaining_today": 125,
+        "created_at": made["created_at"],
+        "updated_at": made["created_at"],
+    }
+    assert (await client.get(f"/v1/lines/{made['id']}")).json() == made
+    assert (await client.get("/v1/lines")).json() == {"data": [made], "next_cursor": None}
+
+
+async def test_known_provider_id_is_409_with_its_line(client: httpx.AsyncClient) -> None:
+    made = await created(client)
+
+    response = await client.post("/v1/lines", json=GIVEN)
+
+    assert response.status_code == 409
+    assert (response.json()["code"], response.json()["line_id"]) == ("line_exists", made["id"])
+
+
+async def test_created_at_once_is_one_201_and_one_409(
+    committed_client: httpx.AsyncClient,
+) -> None:
+    answers = await asyncio.gather(
+        *(committed_client.post("/v1/lines", json=GIVEN) for _ in range(4))
+    )
+
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"phone_number_id": ""}, {"/phone_number_id": "string_pattern_mismatch"}),
+        ({"phone_number_id": "PN 1"}, {"/phone_number_id": "string_pattern_mismatch"}),
+        ({"number": "12"}, {"/number": "invalid_phone"}),
+        ({"daily_limit": -1}, {"/daily_limit": "greater_than_equal"}),
+        ({"daily_limit": 2_000_000}, {"/daily_limit": "less_than_equal"}),
+        ({"daily_limit": "many"}, {"/daily_limit": "int_type"}),
+        ({"timezone": "Mars/Base"}, {"/timezone": "unknown_timezone"}),
+        ({"status": "active"}, {"/status": "unknown_field"}),
+    ],
+)
+async def test_unusable_input_is_422_with_its_pointer(
+    client: httpx.AsyncClient, values: dict[str, Any], expected: dict[str, str]
+) -> None:
+    assert faults(await client.post("/v1/lines", json=GIVEN | values)) == expected
+
+
+async def test_line_is_changed(client: httpx.AsyncClient) -> None:
+    path = f"/v1/lines/{(await created(client))['id']}"
+
+    response = await client.patch(
+        path,
+        json={
+            "name": "Main",
+            "daily_limit": 300,
+            "timezone": "America/Chicago",
+            "resend_unclear": False,
+        },
+    )
+
+    changed = response.json()
+    assert response.status_code == 200
+    assert (changed["name"], changed["daily_limit"]) == ("Main", 300)
+    assert (changed["timezone"], changed["resend_unclear"]) == ("America/Chicago", False)
+    assert changed["remaining_today"] == 300
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"name": None}, {"/name": "string_type"}),
+        ({"daily_limit": None}, {"/daily_limit": "int_type"}),
+        ({"number": "6175550101"}, {"/number": "unknown_field"}),
+    ],
+)
+async def test_change_with_unusable_input_is_422(
+    client: httpx.AsyncClient, body: dict[str, Any], expected: dict[str, str]
+) -> None:
+    assert faults(await client.patch(NOTHING, json=body)) == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", NOTHING, None),
+        ("PATCH", NOTHING, {"name": "x"}),
+        ("POST", f"{NOTHING}/unblock", None),
+    ],
+)
+async def test_unknown_line_is_404(
+    client: httpx.AsyncClient, method: str, path: str, body: dict[str, str] | None
+) -> None:
+    response = await client.request(method, path, json=body)
+
+    assert response.status_code == 404
+    assert response.json()["code"] == "line_not_found"
+
+
+async def test_blocked_line_is_unblocked(client: httpx.AsyncClient, session: AsyncSession) -> None:
+    line = await make_line(session, status="blocked", blocked_reason="no credits", blocked_at=NOW)
+    await session.commit()
+
+    before = (await client.get(f"/v1/lines/{line.id}")).json()
+    after = await client.post(f"/v1/lines/{line.id}/unblock")
+
+    assert (before["status"], before["blocked_reason"]) == ("blocked", "no credits")
+    assert after.status_code == 200
+    assert (after.json()["status"], after.json()["blocked_reason"]) == ("active", None)
+
+
+async def test_sync_reads_the_lines_of_the_workspace(
+    synced: httpx.AsyncClient, workspace: Answers
+) -> None:
+    workspace.data = [
+        {"id": "PNone", "number": "+16175550101", "name": "Main", "users": []},
+        {"id": "PNtwo", "number": "+16175550102", "name": None, "users": []},
+    ]
+
+    first = await synced.post("/v1/lines/sync")
+    again = await synced.post("/v1/lines/sync")
+
+    assert first.status_code == 200
+    assert {(one["phone_number_id"], one["name"]) for one in first.json()["data"]} == {
+        ("PNone", "Main"),
+        ("PNtwo", "+16175550102"),
+    }
+    assert {one["id"] for one in again.json()["data"]} == {
+        one["id"] for one in first.json()["data"]
+    }
+    assert len((await synced.get("/v1/lines")).json()["data"]) == 2
+
+
+@pytest.mark.parametrize("status", [401, 429, 503])
+async def test_provider_that_fails_is_503_with_a_sentence(
+    synced: httpx.AsyncClient, workspace: Answers, status: int
+) -> None:
+    workspace.status = status
+
+    response = await synced.post("/v1/lines/sync")
+
+    problem = response.json()
+    assert response.status_code == 503
+    assert problem["code"] == "lines_unreadable"
+    assert problem["detail"].startswith("OpenPhone ")
+    assert "Retry-After" in response.headers
+    assert ADMIN_KEY not in response.text
