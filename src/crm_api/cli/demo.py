@@ -1,0 +1,46 @@
+"""`crm-api demo`: the main job in one command, on the sandbox."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crm_api import clock
+from crm_api.cli.options import DataDir, Host, Port, variables
+from crm_api.demo.api import Api, Sandbox
+from crm_api.demo.journey import Upload, run
+from crm_api.demo.running import DemoError, service
+from crm_api.demo.sample import make_csv
+from crm_api.demo.screen import Screen
+
+EXIT_DISAGREE = 1
+
+cli = typer.Typer(add_completion=False)
+
+
+@cli.command()
+def demo(
+    csv: Annotated[
+        Path | None, typer.Option(help="A file of contacts; else made-up people are used.")
+    ] = None,
+    port: Port = None,
+    host: Host = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Show it all: import a CSV, text everyone on the sandbox, and wait for the replies."""
+    screen = Screen()
+    upload = _upload(csv)
+    found = variables(port=port, host=host, data_dir=data_dir)
+    with service(found, screen.step) as here, Api(here) as api:
+        agree = run(api, Sandbox(here.sandbox_url), upload, screen, now=clock.now())
+    if not agree:
+        raise typer.Exit(EXIT_DISAGREE)
+
+
+def _upload(csv: Path | None) -> Upload:
+    if csv is None:
+        return Upload("propertyradar-sample.csv", make_csv())
+    try:
+        return Upload(csv.name, csv.read_bytes())
+    except OSError as error:
+        raise DemoError(f"{csv} cannot be read ({error.strerror})") from error
