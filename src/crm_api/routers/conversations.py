@@ -10,6 +10,7 @@ from crm_api import clock
 from crm_api.domain.access.models import Scope
 from crm_api.domain.activity import service as activity
 from crm_api.domain.activity.schemas import CallRead, ConversationRead, MessageRead, ReplyCreate
+from crm_api.domain.fields import PhoneNumber
 from crm_api.domain.schemas import PageRead
 from crm_api.routers.deps import Caller, Paging, Uow, require
 
@@ -25,7 +26,7 @@ async def list_conversations(
     _caller: Reader,
     line_id: UUID | None = None,
     contact_id: UUID | None = None,
-    phone: str | None = None,
+    phone: PhoneNumber | None = None,
 ) -> PageRead[ConversationRead]:
     """List conversations, the last active first."""
     async with uow:

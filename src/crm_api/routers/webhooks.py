@@ -7,11 +7,11 @@ from uuid import UUID
 import structlog
 from fastapi import APIRouter, Query
 from fastapi.routing import APIRoute
-from pydantic import AwareDatetime
 from starlette.types import Receive, Scope, Send
 
 from crm_api import clock
 from crm_api.domain.access.models import Scope as AccessScope
+from crm_api.domain.fields import RequestInstant
 from crm_api.domain.openphone.errors import SignatureError
 from crm_api.domain.openphone.signature import Verifier
 from crm_api.domain.schemas import PageRead
@@ -121,7 +121,7 @@ async def list_events(
     _caller: Reader,
     status: WebhookEventStatus | None = None,
     event_type: Annotated[str | None, Query(alias="type")] = None,
-    received_after: AwareDatetime | None = None,
+    received_after: RequestInstant | None = None,
 ) -> PageRead[WebhookEventRead]:
     """List received events, newest first."""
     async with uow:
@@ -134,7 +134,7 @@ async def list_events(
             limit=page.limit,
         )
     return PageRead(
-        data=[WebhookEventRead.model_validate(event) for event in found.data],
+        data=[WebhookEventRead.of(event) for event in found.data],
         next_cursor=found.next_cursor,
     )
 
@@ -144,7 +144,7 @@ async def read_one_event(event_id: UUID, uow: Uow, _caller: Reader) -> WebhookEv
     """Read one received event with its payload."""
     async with uow:
         event = await webhooks.get_event(uow, event_id)
-    return WebhookEventRead.model_validate(event)
+    return WebhookEventRead.of(event)
 
 
 @router.post("/{event_id}/replay", status_code=HTTPStatus.ACCEPTED)

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import StringConstraints
+from pydantic import AfterValidator, StringConstraints
 
 from crm_api.domain.activity.models import Activity
+from crm_api.domain.fields import PhoneNumber, refuse_nul
 from crm_api.domain.schemas import Id, Instant, ReadModel, RequestModel
 
 LONGEST_TEXT = 1600
@@ -15,9 +16,11 @@ class ReplyCreate(RequestModel):
     """A text that a person writes."""
 
     line_id: Id
-    to: str
+    to: PhoneNumber
     body: Annotated[
-        str, StringConstraints(min_length=1, max_length=LONGEST_TEXT, strip_whitespace=True)
+        str,
+        StringConstraints(min_length=1, max_length=LONGEST_TEXT, strip_whitespace=True),
+        AfterValidator(refuse_nul),
     ]
 
 

@@ -186,12 +186,10 @@ async def send_reply(uow: UnitOfWork, reply: ReplyCreate, *, now: datetime) -> A
     """Queue a text that a person wrote; it leaves at once, outside the daily limit.
 
     Raises:
-        InvalidPhoneError: ``to`` is no phone number.
         UnknownLineError: There is no such line.
         LineCannotSendError: The line is blocked.
         RecipientOptedOutError: The recipient asked not to be texted.
     """
-    phone = parse_phone(reply.to, pointer="/to")
     line = await uow.session.get(Line, reply.line_id)
     if line is None:
         detail = "There is no line with this id."
@@ -202,15 +200,15 @@ async def send_reply(uow: UnitOfWork, reply: ReplyCreate, *, now: datetime) -> A
             "The line is blocked and sends nothing.", blocked_reason=line.blocked_reason
         )
     flags = (FlagType.OPTED_OUT, FlagType.DO_NOT_CONTACT)
-    if await queries.has_flag(uow.session, phone=phone, flags=flags, now=now):
+    if await queries.has_flag(uow.session, phone=reply.to, flags=flags, now=now):
         raise RecipientOptedOutError("This number asked not to be texted.")
     return await sends.queue_text(
         uow,
         line_id=line.id,
-        phone=phone,
+        phone=reply.to,
         body=reply.body,
         kind=SendKind.MANUAL,
-        contact_id=await _contact_of(uow, phone, now=now),
+        contact_id=await _contact_of(uow, reply.to, now=now),
         now=now,
     )
 
@@ -228,13 +226,12 @@ async def list_conversations(
 
     Raises:
         InvalidCursorError: The cursor is not one of this list's.
-        InvalidPhoneError: ``phone`` is no phone number.
     """
     rows = await queries.list_conversations(
         uow.session,
         line_id=line_id,
         contact_id=contact_id,
-        phone=None if phone is None else parse_phone(phone),
+        phone=phone,
         after=decode_cursor(cursor) if cursor else None,
         limit=limit + 1,
     )

@@ -76,8 +76,11 @@ def as_text(event: ReceivedEvent) -> ReceivedEvent:
     For JSON that it refuses, for example a number of a million digits: the event is kept, fails
     when it is applied, and a person can look at it.
     """
-    raw = json.dumps({"raw": _storable_text(event.payload)}, ensure_ascii=False)
-    return replace(event, payload=raw)
+    return replace(event, payload=_raw(event.payload))
+
+
+def _raw(text: str) -> str:
+    return json.dumps({"raw": _storable_text(text)}, ensure_ascii=False)
 
 
 def _read_object(body: bytes) -> tuple[dict[str, Any], str]:
@@ -96,9 +99,12 @@ def _read_unusual(body: bytes) -> tuple[Any, str]:
     """Read JSON that the fast parser refuses: half a surrogate pair, a byte order mark."""
     try:
         document = json.loads(body, parse_constant=_refuse_constant)
-        return document, _storable_json(document)
     except (ValueError, RecursionError) as error:
         raise MalformedEventError("The body is not valid JSON.") from error
+    try:
+        return document, _storable_json(document)
+    except (ValueError, RecursionError):  # a number beyond all floats, or nested too deep
+        return document, _raw(body.decode(errors="replace"))
 
 
 def _refuse_constant(name: str) -> NoReturn:

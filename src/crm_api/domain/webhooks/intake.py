@@ -130,7 +130,9 @@ class EventIntake:
             await self._insert([waiting])
         except _UNACCEPTABLE_ROW as error:
             log.warning(
-                "webhook event kept as text", event=event.provider_event_id, error=str(error)
+                "webhook event kept as text",
+                provider_id=event.provider_event_id,
+                code=error.sqlstate,
             )
             await self._insert([(envelope.as_text(event), done)])
 

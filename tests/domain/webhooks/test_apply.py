@@ -1,0 +1,321 @@
+import asyncio
+import itertools
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from tests.conftest import NOW
+from tests.domain.openphone.samples import sample, sample_names
+from tests.domain.webhooks.support import (
+    OWN_NUMBER,
+    PERSON,
+    PROVIDER_LINE,
+    RECEPTION,
+    apply,
+    incoming,
+    rows,
+    statuses,
+    store,
+    texts_out,
+)
+from tests.factories import make_line
+from tests.fakes import RecordingQueue
+
+from crm_api.db import UnitOfWork, UnitOfWorkFactory
+from crm_api.domain.lines.models import Line
+from crm_api.domain.openphone.wire import parse_event
+from crm_api.domain.webhooks import service as webhooks
+from crm_api.domain.webhooks.envelope import read_event
+from crm_api.domain.webhooks.errors import WebhookEventNotFoundError
+from crm_api.ids import new_id
+from crm_api.jobs import JobName
+
+CALL = "AC747df9905da836742ff24c1c587b59b5"
+STATE_OF_CALLS = """
+    SELECT openphone_id, status, rank, direction, phone, line_id, contact_id, conversation_id,
+           user_id, call, occurred_at
+      FROM activity ORDER BY openphone_id
+"""
+
+
+@pytest_asyncio.fixture
+async def line(session: AsyncSession) -> Line:
+    line = await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
+    await session.commit()
+    return line
+
+
+def poison(event_id: str = "EVpoison") -> dict[str, Any]:
+    return {"id": event_id, "type": "message.received", "data": {"resource": {"id": "AC0"}}}
+
+
+@pytest.mark.usefixtures("line")
+async def test_every_sample_is_applied_or_ignored(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    for position, name in enumerate(sample_names()):
+        payload = sample(name)
+        taken_down = read_event(
+            json.dumps(payload).encode(), scheme="legacy", delivery_id=None, now=NOW
+        )
+        await store(session, payload, provider_event_id=f"EV{position}", type=taken_down.type)
+
+    taken = await apply(new_uow)
+
+    found = await rows(session, "SELECT type, status, last_error FROM webhook_event")
+    assert taken == len(sample_names())
+    assert [one for one in found if one["last_error"]] == []
+    for one in found:
+        is_used = one["type"].startswith(("message.", "call"))
+        assert one["status"] == ("processed" if is_used else "ignored"), one
+
+
+@pytest.mark.parametrize("kind", ["contact.updated", "task.created", "unknown", "integration.x"])
+async def test_other_types_are_ignored_even_when_they_cannot_be_read(
+    session: AsyncSession, new_uow: UnitOfWorkFactory, kind: str
+) -> None:
+    await store(session, {"id": "EV1"}, type=kind)
+
+    await apply(new_uow)
+
+    assert await statuses(session) == ["ignored"]
+
+
+def call_events() -> list[dict[str, Any]]:
+    """What the 2026-03-30 hooks tell of one call."""
+    names = "ringing menu.selected answered completed recording.completed summary.completed"
+    listed = [*names.split(), "transcript.completed"]
+    return [sample(f"2026-03-30/call.{name}") for name in listed]
+
+
+def orders(events: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Every rotation, forwards and backwards, the first one again at the end."""
+    turned = [events[start:] + events[:start] for start in range(len(events))]
+    return [order + order[:1] for one in turned for order in (one, one[::-1])]
+
+
+async def test_events_of_a_call_give_the_same_row_in_any_order(
+    session: AsyncSession, new_uow: UnitOfWorkFactory, line: Line
+) -> None:
+    states = []
+    for order in orders(call_events()):
+        async with session.begin_nested() as attempt:
+            for payload in order:
+                async with new_uow() as uow:
+                    await webhooks.apply_event(
+                        uow, parse_event(payload), now=NOW, reception=RECEPTION
+                    )
+            found = await rows(session, STATE_OF_CALLS)
+            for one in found:
+                contact, talk = one.pop("contact_id"), one.pop("conversation_id")
+                assert contact is not None
+                assert talk is not None
+            talks = await rows(session, "SELECT last_activity_at, openphone_id FROM conversation")
+            states.append((found, talks))
+            await attempt.rollback()
+
+    first = states[0]
+    assert all(state == first for state in states)
+    assert [(one["status"], one["phone"], one["line_id"]) for one in first[0]] == [
+        ("answered", PERSON, line.id)
+    ]
+
+
+@pytest.mark.usefixtures("line")
+async def test_reports_of_a_message_give_the_same_row_in_any_order(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    delivered = sample("2026-03-30/message.delivered")
+    reports = [delivered, sample("legacy/message.delivered")]
+    for kind in ("failed", "undelivered"):
+        report = sample(f"2026-03-30/message.{kind}")
+        report["data"]["resource"]["id"] = delivered["data"]["resource"]["id"]
+        report["data"]["resource"]["createdAt"] = delivered["data"]["resource"]["createdAt"]
+        report["data"]["context"]["recipientIdentifiers"] = [PERSON]
+        reports.append(report)
+    seen = []
+    for order in itertools.permutations(reports):
+        async with session.begin_nested() as attempt:
+            for payload in (*order, order[0]):
+                async with new_uow() as uow:
+                    await webhooks.apply_event(
+                        uow, parse_event(payload), now=NOW, reception=RECEPTION
+                    )
+            seen += await rows(session, "SELECT status, direction, origin FROM activity")
+            await attempt.rollback()
+
+    assert seen == [{"status": "delivered", "direction": "outgoing", "origin": "provider"}] * len(
+        list(itertools.permutations(reports))
+    )
+
+
+@pytest.mark.usefixtures("line")
+async def test_caller_who_is_not_known_becomes_a_contact(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    await store(session, sample("2026-03-30/call.missed"))
+
+    await apply(new_uow)
+
+    found = await rows(session, "SELECT phone FROM contact")
+    assert found == [{"phone": PERSON}]
+
+
+@pytest.mark.usefixtures("line")
+async def test_call_that_we_made_adds_no_contact(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    payload = sample("2026-03-30/call.completed")
+    payload["data"]["resource"]["direction"] = "outgoing"
+    await store(session, payload)
+
+    await apply(new_uow)
+
+    assert await rows(session, "SELECT phone FROM contact") == []
+    assert await rows(session, "SELECT phone FROM conversation") == [{"phone": PERSON}]
+
+
+async def test_event_of_an_unknown_line_says_what_to_do(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    payload = sample("2026-03-30/call.completed")
+    del payload["data"]["context"]["participants"]
+    await store(session, payload)
+
+    await apply(new_uow)
+
+    found = await rows(session, "SELECT status, attempts, last_error FROM webhook_event")
+    assert (found[0]["status"], found[0]["attempts"]) == ("failed", 1)
+    assert "POST /v1/lines/sync" in found[0]["last_error"]
+
+
+async def test_message_without_any_line_says_so(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    await store(
+        session,
+        sample("legacy/variants/v3-wrapped-in-object.message.received"),
+        type="message.received",
+    )
+
+    await apply(new_uow)
+
+    found = await rows(session, "SELECT last_error FROM webhook_event")
+    assert found[0]["last_error"] == "The message does not say on which line it was."
+
+
+@pytest.mark.usefixtures("line")
+async def test_poison_goes_to_dead_while_its_neighbours_are_processed(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    await store(session, incoming("first", message_id="AC1"))
+    await store(session, poison(), now=NOW + timedelta(seconds=1))
+    await store(session, incoming("last", message_id="AC2"), now=NOW + timedelta(seconds=2))
+    now = NOW + timedelta(seconds=10)
+
+    waits = []
+    await apply(new_uow, now=now)
+    while (await statuses(session))[1] == "failed":
+        row = (await rows(session, "SELECT * FROM webhook_event WHERE status = 'failed'"))[0]
+        waits.append(row["next_attempt_at"] - now)
+        now = row["next_attempt_at"]
+        await apply(new_uow, now=now)
+
+    alert = (await rows(session, "SELECT kind, subject, detail, context FROM alert"))[0]
+    dead = (await rows(session, "SELECT * FROM webhook_event WHERE status = 'dead'"))[0]
+    assert await statuses(session) == ["processed", "dead", "processed"]
+    assert waits == list(webhooks.RETRY_MEANS)
+    assert timedelta(hours=20) < sum(waits, timedelta()) < timedelta(hours=28)
+    assert dead["last_error"] == "The message has no time."
+    assert (alert["kind"], alert["subject"]) == ("webhook_event_dead", "message.received")
+    assert alert["context"] == {"event_id": str(dead["id"])}
+    assert await apply(new_uow, now=now + timedelta(days=30)) == 0
+
+
+@pytest.mark.usefixtures("line")
+async def test_statement_that_the_database_refuses_undoes_only_its_own_event(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    refused = incoming("too early for PostgreSQL", message_id="AC1")
+    refused["data"]["resource"]["id"] = "AC" + "x" * 400_000
+    await store(session, refused)
+    await store(session, incoming("fine", message_id="AC2"), now=NOW + timedelta(seconds=1))
+
+    await apply(new_uow, now=NOW + timedelta(seconds=1))
+
+    found = await rows(session, "SELECT last_error FROM webhook_event WHERE status = 'failed'")
+    assert await statuses(session) == ["failed", "processed"]
+    assert found[0]["last_error"].startswith("The database refused it (54000)")
+    assert "xxxx" not in found[0]["last_error"]
+
+
+@pytest.mark.usefixtures("line")
+async def test_replay_of_a_processed_event_changes_nothing(
+    session: AsyncSession, new_uow: UnitOfWorkFactory, queue: RecordingQueue
+) -> None:
+    event = await store(session, incoming("remove me from your list"))
+    await apply(new_uow)
+
+    async with new_uow() as uow:
+        await webhooks.replay(uow, event_id=event.id, now=NOW)
+    await apply(new_uow)
+
+    assert await statuses(session) == ["processed"]
+    assert len(await texts_out(session)) == 1
+    assert len(await rows(session, "SELECT id FROM consent_entry")) == 1
+    assert JobName.PROCESS_WEBHOOK_BACKLOG in queue.names
+
+
+async def test_replay_gives_a_dead_event_all_its_tries_again(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    event = await store(session, poison(), status="dead", attempts=7, last_error="No sender.")
+
+    async with new_uow() as uow:
+        await webhooks.replay(uow, event_id=event.id, now=NOW)
+
+    found = (await rows(session, "SELECT status, attempts, last_error FROM webhook_event"))[0]
+    assert found == {"status": "pending", "attempts": 0, "last_error": None}
+
+
+async def test_replay_of_an_unknown_event_is_refused(new_uow: UnitOfWorkFactory) -> None:
+    with pytest.raises(WebhookEventNotFoundError):
+        async with new_uow() as uow:
+            await webhooks.replay(uow, event_id=new_id(), now=NOW)
+
+
+async def test_two_workers_share_the_backlog(
+    committed_db: AsyncEngine, committed_uow: Callable[[], UnitOfWork]
+) -> None:
+    sessions = async_sessionmaker(committed_db, expire_on_commit=False)
+    async with sessions() as session:
+        await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
+        for position in range(12):
+            await store(session, incoming(f"text {position}", message_id=f"AC{position}"))
+        for payload in call_events():
+            await store(session, payload)
+
+    async def work() -> None:
+        while True:
+            async with committed_uow() as uow:
+                taken = await webhooks.apply_batch(
+                    uow, limit=2, now=NOW + timedelta(seconds=5), reception=RECEPTION
+                )
+            if not taken:
+                return
+
+    await asyncio.gather(*(work() for _ in range(4)))
+    await work()
+
+    async with sessions() as session:
+        kinds = await rows(
+            session, "SELECT kind, count(*) AS count FROM activity GROUP BY kind ORDER BY kind"
+        )
+        assert set(await statuses(session)) == {"processed"}
+        assert kinds == [{"kind": "call", "count": 1}, {"kind": "message", "count": 12}]
+        assert len(await rows(session, "SELECT id FROM contact")) == 1
+        assert CALL in [one["openphone_id"] for one in await rows(session, STATE_OF_CALLS)]

@@ -1,0 +1,204 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.conftest import NOW
+from tests.fakes import RecordingQueue
+
+from crm_api.domain.webhooks.envelope import ReceivedEvent, read_event
+from crm_api.domain.webhooks.errors import EventNotStoredError
+from crm_api.domain.webhooks.intake import MOST_WAITING, EventIntake
+from crm_api.jobs import Job, JobName
+
+UNSTORABLE = b'{"id": "EVpoison", "type": "x", "n": 1e-20000}'
+"""Valid JSON whose number is beyond what PostgreSQL's numeric holds."""
+
+
+class SignallingQueue(RecordingQueue):
+    """Tells when a nudge came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.came = asyncio.Event()
+
+    async def push(self, job: Job) -> None:
+        await super().push(job)
+        self.came.set()
+
+
+class BrokenQueue(RecordingQueue):
+    """A queue that raises, which it should not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tried = asyncio.Event()
+
+    async def push(self, job: Job) -> None:
+        self.tried.set()
+        raise ConnectionError(f"no {job.name}")
+
+
+def event(name: str, *, body: bytes | None = None) -> ReceivedEvent:
+    written = body or f'{{"id": "{name}", "type": "message.received"}}'.encode()
+    return read_event(written, scheme="legacy", delivery_id=None, now=NOW)
+
+
+async def stored(engine: AsyncEngine) -> list[str]:
+    async with engine.connect() as connection:
+        rows = await connection.execute(
+            text("SELECT provider_event_id FROM webhook_event ORDER BY provider_event_id")
+        )
+        return list(rows.scalars())
+
+
+async def payload_of(engine: AsyncEngine, name: str) -> object:
+    async with engine.connect() as connection:
+        query = text("SELECT payload FROM webhook_event WHERE provider_event_id = :name")
+        return (await connection.execute(query, {"name": name})).scalar_one()
+
+
+@pytest.fixture
+def signals() -> SignallingQueue:
+    return SignallingQueue()
+
+
+@pytest_asyncio.fixture
+async def intake(
+    committed_db: AsyncEngine, database_url: str, signals: SignallingQueue
+) -> AsyncIterator[EventIntake]:
+    assert committed_db is not None
+    intake = EventIntake(database_url, queue=signals)
+    await intake.start()
+    yield intake
+    await intake.close()
+
+
+async def test_events_that_come_together_are_all_stored(
+    intake: EventIntake, committed_db: AsyncEngine
+) -> None:
+    await asyncio.gather(*(intake.store(event(f"EV{position:03}")) for position in range(100)))
+
+    assert await stored(committed_db) == [f"EV{position:03}" for position in range(100)]
+
+
+async def test_the_same_event_at_once_is_one_row(
+    intake: EventIntake, committed_db: AsyncEngine
+) -> None:
+    await asyncio.gather(*(intake.store(event("EV1")) for _ in range(10)))
+    await intake.store(event("EV1"))
+
+    assert await stored(committed_db) == ["EV1"]
+    assert (intake.stored, intake.repeated) == (1, 10)
+
+
+async def test_two_processes_that_store_the_same_events_do_not_block_each_other(
+    intake: EventIntake, committed_db: AsyncEngine, database_url: str
+) -> None:
+    twin = EventIntake(database_url, queue=RecordingQueue())
+    await twin.start()
+    names = [f"EV{position:03}" for position in range(200)]
+
+    await asyncio.gather(
+        *(intake.store(event(name)) for name in names),
+        *(twin.store(event(name)) for name in reversed(names)),
+    )
+    await twin.close()
+
+    assert await stored(committed_db) == names
+
+
+async def test_a_row_that_the_database_refuses_is_kept_as_text_and_harms_no_neighbour(
+    intake: EventIntake, committed_db: AsyncEngine
+) -> None:
+    poison = event("EVpoison", body=UNSTORABLE)
+
+    await asyncio.gather(
+        intake.store(event("EV1")), intake.store(poison), intake.store(event("EV2"))
+    )
+
+    assert await stored(committed_db) == ["EV1", "EV2", "EVpoison"]
+    assert await payload_of(committed_db, "EVpoison") == {"raw": UNSTORABLE.decode()}
+
+
+async def test_new_rows_nudge_the_worker_and_repeated_ones_do_not(
+    intake: EventIntake, signals: SignallingQueue
+) -> None:
+    await asyncio.gather(*(intake.store(event(f"EV{position}")) for position in range(20)))
+    await signals.came.wait()
+    await intake.store(event("EV1"))
+
+    assert signals.names == [JobName.PROCESS_WEBHOOK_BACKLOG]
+
+
+async def test_a_nudge_that_fails_does_not_stop_the_intake(
+    committed_db: AsyncEngine, database_url: str
+) -> None:
+    queue = BrokenQueue()
+    intake = EventIntake(database_url, queue=queue)
+    await intake.start()
+
+    await intake.store(event("EV1"))
+    await queue.tried.wait()
+    await intake.store(event("EV2"))
+    await intake.close()
+
+    assert await stored(committed_db) == ["EV1", "EV2"]
+
+
+async def test_a_connection_that_was_cut_is_replaced(
+    intake: EventIntake, committed_db: AsyncEngine
+) -> None:
+    await intake.store(event("EV1"))
+    async with committed_db.begin() as connection:
+        await connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                "WHERE application_name = 'crm-api intake'"
+            )
+        )
+
+    await intake.store(event("EV2"))
+
+    assert await stored(committed_db) == ["EV1", "EV2"]
+
+
+async def test_without_a_database_nothing_is_claimed_as_stored() -> None:
+    intake = EventIntake("postgresql+asyncpg://postgres@/crm?host=/nowhere", queue=RecordingQueue())
+    await intake.start()
+
+    with pytest.raises(EventNotStoredError) as caught:
+        await intake.store(event("EV1"))
+    await intake.close()
+
+    assert caught.value.extras == {"retry_after_seconds": 5}
+    assert intake.stored == 0
+
+
+async def test_a_batcher_that_is_not_started_refuses(database_url: str) -> None:
+    intake = EventIntake(database_url, queue=RecordingQueue())
+
+    with pytest.raises(EventNotStoredError):
+        await intake.store(event("EV1"))
+
+
+async def test_what_waits_has_a_bound(intake: EventIntake) -> None:
+    waiting = [asyncio.ensure_future(intake.store(event("EV1"))) for _ in range(MOST_WAITING + 1)]
+
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert [type(one) for one in results if one is not None] == [EventNotStoredError]
+
+
+async def test_close_tells_those_who_wait(database_url: str) -> None:
+    intake = EventIntake(database_url, queue=RecordingQueue())
+    await intake.start()
+    waiting = asyncio.ensure_future(intake.store(event("EV1")))
+    await asyncio.sleep(0)
+
+    await intake.close()
+
+    with pytest.raises(EventNotStoredError):
+        await waiting

@@ -1,0 +1,347 @@
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from tests.conftest import NOW
+from tests.domain.openphone.samples import sample, sample_names
+from tests.domain.webhooks.support import rows, store
+from tests.fakes import RecordingQueue
+
+from crm_api import clock
+from crm_api.db import session_factory
+from crm_api.domain.access.models import Scope
+from crm_api.domain.openphone.signature import sign_legacy, sign_standard
+from crm_api.domain.webhooks.intake import EventIntake
+from crm_api.ids import new_id
+from crm_api.jobs import JobName
+from crm_api.routers.webhooks import LARGEST_BODY
+from crm_api.settings import Settings
+
+URL = "/webhooks/openphone"
+BODY = b'{"id": "EV1", "type": "message.received"}'
+OTHER_KEY = "c29tZWJvZHkgZWxzZSdzIHNpZ25pbmcga2V5"
+
+
+def signed(
+    settings: Settings,
+    body: bytes,
+    *,
+    scheme: str = "legacy",
+    at: datetime | None = None,
+    key: str | None = None,
+) -> dict[str, str]:
+    key = key or settings.webhook_secrets()[0]
+    at = at or clock.now()
+    if scheme == "legacy":
+        return sign_legacy(key, body, at=at)
+    return sign_standard(key, body, delivery_id="msg_1", at=at)
+
+
+async def stored(engine: AsyncEngine) -> list[dict[str, Any]]:
+    async with session_factory(engine)() as session:
+        return await rows(session, "SELECT * FROM webhook_event ORDER BY received_at, id")
+
+
+@pytest.mark.parametrize("scheme", ["legacy", "2026-03-30"])
+async def test_signed_event_is_stored_before_it_is_acknowledged(
+    committed_client: httpx.AsyncClient,
+    committed_db: AsyncEngine,
+    settings: Settings,
+    scheme: str,
+) -> None:
+    answer = await committed_client.post(
+        URL, content=BODY, headers=signed(settings, BODY, scheme=scheme)
+    )
+
+    row = (await stored(committed_db))[0]
+    assert (answer.status_code, answer.json()) == (200, {"received": True})
+    assert answer.headers["x-request-id"]
+    assert (row["provider_event_id"], row["type"], row["status"], row["scheme"]) == (
+        "EV1",
+        "message.received",
+        "pending",
+        scheme,
+    )
+    assert row["payload"] == json.loads(BODY)
+
+
+async def test_every_sample_is_taken(
+    committed_client: httpx.AsyncClient, committed_db: AsyncEngine, settings: Settings
+) -> None:
+    names = sample_names()
+    for name in names:
+        body = json.dumps(sample(name), separators=(",", ":")).encode()
+        scheme = "legacy" if name.startswith("legacy") else "2026-03-30"
+        answer = await committed_client.post(
+            URL, content=body, headers=signed(settings, body, scheme=scheme)
+        )
+        assert answer.status_code == 200, name
+
+    ids = {row["provider_event_id"] for row in await stored(committed_db)}
+    payloads = [sample(name) for name in names]
+    assert ids == {(one if "type" in one else one["object"])["id"] for one in payloads}
+
+
+def refused_headers(settings: Settings, scheme: str) -> dict[str, dict[str, str]]:
+    good = signed(settings, BODY, scheme=scheme)
+    old = clock.now() - (
+        timedelta(days=3, minutes=1) if scheme == "legacy" else timedelta(minutes=6)
+    )
+    return {
+        "missing": {},
+        "of_another_body": signed(settings, BODY + b" ", scheme=scheme),
+        "of_another_key": signed(settings, BODY, scheme=scheme, key=OTHER_KEY),
+        "stale": signed(settings, BODY, scheme=scheme, at=old),
+        "from_the_future": signed(
+            settings, BODY, scheme=scheme, at=clock.now() + timedelta(minutes=6)
+        ),
+        "garbled": dict.fromkeys(good, "hmac;1;;"),
+    }
+
+
+@pytest.mark.parametrize("scheme", ["legacy", "2026-03-30"])
+async def test_without_a_good_signature_nothing_is_stored(
+    committed_app: FastAPI,
+    committed_client: httpx.AsyncClient,
+    committed_db: AsyncEngine,
+    settings: Settings,
+    scheme: str,
+) -> None:
+    cases = refused_headers(settings, scheme)
+    for name, headers in cases.items():
+        answer = await committed_client.post(URL, content=BODY, headers=headers)
+
+        assert answer.status_code == 401, name
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["code"].startswith("signature_")
+
+    intake: EventIntake = committed_app.state.intake
+    assert await stored(committed_db) == []
+    assert intake.refused.total() == len(cases)
+
+
+async def test_api_key_is_no_signature(
+    committed_client: httpx.AsyncClient, committed_db: AsyncEngine
+) -> None:
+    answer = await committed_client.post(URL, content=BODY)
+
+    assert answer.json()["code"] == "signature_missing"
+    assert await stored(committed_db) == []
+
+
+@pytest.mark.parametrize("body", [b"", b"not JSON", b"[1]", b'"EV1"', b"null"])
+async def test_signed_body_that_is_no_object_is_malformed(
+    committed_client: httpx.AsyncClient,
+    committed_db: AsyncEngine,
+    settings: Settings,
+    body: bytes,
+) -> None:
+    answer = await committed_client.post(URL, content=body, headers=signed(settings, body))
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_json")
+    assert await stored(committed_db) == []
+
+
+@pytest.mark.parametrize("declared", [True, False])
+async def test_body_over_one_mebibyte_is_refused_unread(
+    committed_client: httpx.AsyncClient,
+    committed_db: AsyncEngine,
+    settings: Settings,
+    *,
+    declared: bool,
+) -> None:
+    large = b'{"id": "EV1", "text": "' + b"x" * LARGEST_BODY + b'"}'
+
+    async def pieces() -> Any:
+        for start in range(0, len(large), 65_536):
+            yield large[start : start + 65_536]
+
+    content = large if declared else pieces()
+    answer = await committed_client.post(URL, content=content, headers=signed(settings, large))
+
+    assert (answer.status_code, answer.json()["code"]) == (413, "event_too_large")
+    assert await stored(committed_db) == []
+
+
+async def test_body_that_comes_in_pieces_is_put_together(
+    committed_client: httpx.AsyncClient, committed_db: AsyncEngine, settings: Settings
+) -> None:
+    async def pieces() -> Any:
+        for position in range(len(BODY)):
+            yield BODY[position : position + 1]
+
+    answer = await committed_client.post(URL, content=pieces(), headers=signed(settings, BODY))
+
+    assert answer.status_code == 200
+    assert len(await stored(committed_db)) == 1
+
+
+async def test_same_event_ten_times_at_once_is_one_row(
+    committed_client: httpx.AsyncClient, committed_db: AsyncEngine, settings: Settings
+) -> None:
+    answers = await asyncio.gather(
+        *(
+            committed_client.post(URL, content=BODY, headers=signed(settings, BODY))
+            for _ in range(10)
+        )
+    )
+
+    assert [answer.status_code for answer in answers] == [200] * 10
+    assert len(await stored(committed_db)) == 1
+
+
+async def test_without_a_database_the_provider_is_asked_to_come_again(
+    client: httpx.AsyncClient, app: FastAPI, settings: Settings
+) -> None:
+    intake = EventIntake("postgresql+asyncpg://postgres@/crm?host=/nowhere", queue=RecordingQueue())
+    app.state.intake = intake
+    await intake.start()
+
+    answer = await client.post(URL, content=BODY, headers=signed(settings, BODY))
+    await intake.close()
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "event_not_stored")
+    assert answer.headers["retry-after"] == "5"
+
+
+async def test_other_methods_are_refused(client: httpx.AsyncClient) -> None:
+    assert (await client.get(URL)).status_code == 405
+
+
+async def test_intake_is_documented(app: FastAPI) -> None:
+    described = app.openapi()["paths"][URL]["post"]
+
+    assert described["tags"] == ["webhooks"]
+    assert "signature" in described["description"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("GET", "/v1/webhook-events", Scope.WEBHOOKS_READ),
+        ("GET", f"/v1/webhook-events/{new_id()}", Scope.WEBHOOKS_READ),
+        ("POST", f"/v1/webhook-events/{new_id()}/replay", Scope.WEBHOOKS_WRITE),
+    ],
+)
+async def test_key_and_scope_are_needed(
+    client: httpx.AsyncClient,
+    key_with: Callable[..., Any],
+    method: str,
+    path: str,
+    scope: Scope,
+) -> None:
+    others = [one for one in Scope if one not in {scope, Scope.ADMIN}]
+
+    nobody = await client.request(method, path, headers={"Authorization": ""})
+    wrong = await client.request(method, path, headers=await key_with(*others))
+    right = await client.request(method, path, headers=await key_with(scope))
+
+    assert (nobody.status_code, wrong.status_code) == (401, 403)
+    assert right.status_code in {200, 404}
+
+
+async def test_events_are_listed_newest_first_page_by_page(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    for position in range(5):
+        at = NOW + timedelta(seconds=position // 2)
+        await store(session, {"id": f"EV{position}", "type": "call.ringing"}, now=at)
+
+    listed: list[str] = []
+    cursor: str | None = None
+    while cursor is not None or not listed:
+        params = {"limit": 2} | ({"cursor": cursor} if cursor else {})
+        page = (await client.get("/v1/webhook-events", params=params)).json()
+        listed += [event["provider_event_id"] for event in page["data"]]
+        cursor = page["next_cursor"]
+
+    assert listed == ["EV4", "EV3", "EV2", "EV1", "EV0"]
+
+
+async def test_events_are_filtered(client: httpx.AsyncClient, session: AsyncSession) -> None:
+    await store(session, {"id": "EV1", "type": "call.ringing"}, status="dead")
+    await store(session, {"id": "EV2", "type": "message.received"}, status="dead")
+    await store(session, {"id": "EV3", "type": "message.received"})
+    later = NOW + timedelta(hours=1)
+    await store(session, {"id": "EV4", "type": "message.received"}, status="dead", now=later)
+
+    async def ids(**params: str) -> list[str]:
+        page = await client.get("/v1/webhook-events", params=params)
+        return [event["provider_event_id"] for event in page.json()["data"]]
+
+    assert await ids(status="dead") == ["EV4", "EV2", "EV1"]
+    assert await ids(type="call.ringing") == ["EV1"]
+    assert await ids(received_after=NOW.isoformat()) == ["EV4"]
+    assert await ids(status="dead", type="message.received") == ["EV4", "EV2"]
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"status": "lost"}, {"received_after": "yesterday"}, {"received_after": "2026-11-25T10:00"}],
+)
+async def test_filter_that_means_nothing_is_refused(
+    client: httpx.AsyncClient, params: dict[str, str]
+) -> None:
+    answer = await client.get("/v1/webhook-events", params=params)
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == f"/{next(iter(params))}"
+
+
+async def test_event_is_read_with_its_payload(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    payload = sample("2026-03-30/call.missed")
+    event = await store(session, payload)
+
+    read = (await client.get(f"/v1/webhook-events/{event.id}")).json()
+
+    assert read == {
+        "id": str(event.id),
+        "provider_event_id": payload["id"],
+        "type": "call.missed",
+        "status": "pending",
+        "attempts": 0,
+        "next_attempt_at": "2026-11-25T15:00:00.000Z",
+        "last_error": None,
+        "received_at": "2026-11-25T15:00:00.000Z",
+        "processed_at": None,
+        "payload": payload,
+    }
+
+
+async def test_event_that_waits_for_nothing_has_no_next_attempt(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    event = await store(session, {"id": "EV1", "type": "x"}, status="processed", processed_at=NOW)
+
+    read = (await client.get(f"/v1/webhook-events/{event.id}")).json()
+
+    assert (read["next_attempt_at"], read["processed_at"]) == (None, "2026-11-25T15:00:00.000Z")
+
+
+async def test_unknown_event_is_not_found(client: httpx.AsyncClient) -> None:
+    read = await client.get(f"/v1/webhook-events/{new_id()}")
+    replayed = await client.post(f"/v1/webhook-events/{new_id()}/replay")
+
+    assert (read.status_code, replayed.status_code) == (404, 404)
+    assert read.json()["code"] == "webhook_event_not_found"
+
+
+async def test_replay_puts_the_event_back_and_nudges(
+    client: httpx.AsyncClient, session: AsyncSession, queue: RecordingQueue
+) -> None:
+    event = await store(session, {"id": "EV1", "type": "x"}, status="dead", attempts=7)
+
+    answer = await client.post(f"/v1/webhook-events/{event.id}/replay")
+
+    row = (await rows(session, "SELECT status, attempts FROM webhook_event"))[0]
+    assert (answer.status_code, answer.json()) == (202, {"replayed": 1})
+    assert row == {"status": "pending", "attempts": 0}
+    assert queue.names == [JobName.PROCESS_WEBHOOK_BACKLOG]
