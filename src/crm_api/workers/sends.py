@@ -63,6 +63,8 @@ async def _settle_all(deps: Deps, unknown: Sequence[Row[Any]]) -> set[AttemptSta
         except CrmError as error:
             # An incomplete look-up says nothing; the next run begins a new one.
             log.warning("look-up failed", attempt=str(attempt.id), error=error.code)
+            async with deps.new_uow() as uow:
+                await settling.postpone(uow, attempt, now=clock.now())
             results.add(AttemptStatus.UNKNOWN)
             continue
         async with deps.new_uow() as uow:

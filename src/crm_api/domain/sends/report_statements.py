@@ -122,6 +122,10 @@ NOTE_LOOK = text("""
     WHERE a.id = x.id AND a.status = 'unknown'
 """)
 
+POSTPONE_LOOK = text("""
+    UPDATE send_attempt a SET updated_at = :now WHERE a.id = :id AND a.status = 'unknown'
+""")
+
 STORED_CANDIDATES = text("""
     SELECT t.openphone_id, t.body, t.status, t.error_code, t.occurred_at, t.updated_at, t.user_id
     FROM activity t
@@ -199,7 +203,8 @@ UNDER_WAY = text("""
 """)
 
 PARKED = text("""
-    SELECT a.id FROM send_attempt a JOIN campaign_membership m ON m.id = a.membership_id
+    SELECT a.id, a.called_at
+    FROM send_attempt a JOIN campaign_membership m ON m.id = a.membership_id
     WHERE m.campaign_id = :campaign_id AND m.contact_id = :contact_id AND a.status = 'parked'
     FOR NO KEY UPDATE OF a
 """)

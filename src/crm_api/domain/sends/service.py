@@ -134,14 +134,14 @@ async def settle_by_person(
     found = await uow.session.execute(
         sql.PARKED, {"campaign_id": campaign_id, "contact_id": contact_id}
     )
-    attempt_id: UUID | None = found.scalars().first()
-    if attempt_id is None:
+    parked = found.first()
+    if parked is None:
         raise NotParkedError("No send to this recipient waits for a person to settle it.")
     settled = Outcome(
-        attempt_id=attempt_id,
+        attempt_id=parked.id,
         status=SETTLED_BY_PERSON[outcome],
         seen=AttemptStatus.PARKED,
-        accepted_at=now if outcome == "sent" else None,
+        accepted_at=parked.called_at if outcome == "sent" else None,
         error_code=None if outcome == "sent" else "settled_by_person",
     )
     await recording.write(uow, [settled], now=now, retry_at=now)
@@ -149,7 +149,7 @@ async def settle_by_person(
         uow,
         actor=actor,
         action="settle_send",
-        subject=str(attempt_id),
+        subject=str(parked.id),
         detail={"outcome": outcome, "campaign_id": str(campaign_id)},
         now=now,
     )

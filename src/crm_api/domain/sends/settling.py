@@ -157,6 +157,11 @@ def _facts_of(row: Row[Any], unknown: Row[Any]) -> MessageFacts:
     )
 
 
+async def postpone(uow: UnitOfWork, unknown: Row[Any], *, now: datetime) -> None:
+    """Conclude nothing, for the look-up failed; the others come before its next one."""
+    await uow.session.execute(sql.POSTPONE_LOOK, {"id": unknown.id, "now": now})
+
+
 async def _wait(
     uow: UnitOfWork, unknown: Row[Any], *, nil_at: datetime | None, now: datetime
 ) -> AttemptStatus:
