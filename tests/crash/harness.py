@@ -5,11 +5,13 @@ import contextlib
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,25 +21,30 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from crm_api.data_dir import claim
 from crm_api.db import open_engine
-from crm_api.embedded import servers
+from crm_api.embedded import EmbeddedServers
 from crm_api.migrate import upgrade
 from crm_api.sandbox.config import SandboxConfig
 from crm_api.sandbox.running import run_sandbox
+from crm_api.servers import Server
 
+SECRET_KEY = "a crash test's key of 32 characters or more"  # noqa: S105 - made up
+ADMIN_KEY = "crm_crash-test-admin-key-of-enough-characters"
 OPEN = ("pending", "sending", "unknown")
 
 
-class Worker:
-    """`crm-api worker` as a process of its own."""
+class Program:
+    """`crm-api worker` or `crm-api serve` as a process of its own."""
 
-    def __init__(self, env: dict[str, str], log: Path) -> None:
+    def __init__(self, command: str, env: dict[str, str], log: Path) -> None:
+        self._command = command
         self._env = env
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "crm_api.cli", "worker"]
+        command = [sys.executable, "-m", "crm_api.cli", self._command]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, env=self._env, stdout=log, stderr=log)  # noqa: S603 - our own
 
@@ -65,7 +72,11 @@ class Scene:
     database_url: str
     redis_url: str
     sandbox_url: str
-    worker: Worker
+    worker: Program
+    api: Program
+    api_url: str
+    redis: Server
+    postgres: Server
     deadline: float
 
     async def start_campaign(self, recipients: int) -> None:
@@ -104,6 +115,27 @@ class Scene:
             statuses = await self.statuses()
         return statuses
 
+    @asynccontextmanager
+    async def caller(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Start the API and give a client with the admin key."""
+        self.api.start()
+        headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
+        async with httpx.AsyncClient(base_url=self.api_url, headers=headers, timeout=15) as client:
+            while time.monotonic() < self.deadline:
+                with contextlib.suppress(httpx.TransportError):
+                    if (await client.get("/readyz")).is_success:
+                        break
+                await asyncio.sleep(0.05)
+            yield client
+
+    async def until(self, ask: Callable[[], Awaitable[bool]]) -> bool:
+        """Wait until something is true; False when it is too late."""
+        while time.monotonic() < self.deadline:
+            if await ask():
+                return True
+            await asyncio.sleep(0.1)
+        return False
+
     async def add_fault(self, kind: str, probability: float) -> None:
         async with httpx.AsyncClient(base_url=self.sandbox_url) as client:
             body = {"kind": kind, "probability": probability}
@@ -134,34 +166,59 @@ class Scene:
         return counted
 
 
-@contextlib.asynccontextmanager
+@asynccontextmanager
 async def scene(folder: Path, *, rate_per_second: float, seconds: float) -> AsyncIterator[Scene]:
     """Start everything but the worker, and leave no process behind."""
     config = SandboxConfig(people="silent", rate_per_second=None)
-    with servers(folder) as urls, run_sandbox(config) as sandbox:
-        database_url, redis_url = str(urls.database_url), str(urls.redis_url)
-        await upgrade(database_url)
-        env = {
-            **os.environ,
-            "CRM_DATABASE_URL": database_url,
-            "CRM_REDIS_URL": redis_url,
-            "CRM_DATA_DIR": str(folder),
-            "CRM_SECRET_KEY": "a crash test's key of 32 characters or more",
-            "CRM_OPENPHONE_BASE_URL": sandbox.url,
-            "CRM_OPENPHONE_RATE_PER_SECOND": str(rate_per_second),
-            "CRM_SEND_LEASE_SECONDS": "20",
-            "CRM_SETTLE_GRACE_SECONDS": "10",
-        }
-        worker = Worker(env, folder / "worker.log")
-        async with open_engine(database_url, pool_size=3) as engine:
-            try:
+    with claim(folder) as held, run_sandbox(config) as sandbox:
+        embedded = EmbeddedServers(held, postgres=True, redis=True)
+        try:
+            urls = embedded.start()
+            redis, postgres = embedded.processes
+            database_url, redis_url = str(urls.database_url), str(urls.redis_url)
+            await upgrade(database_url)
+            env = _environment(folder, database_url, redis_url, sandbox.url, rate_per_second)
+            worker = Program("worker", env, folder / "worker.log")
+            api = Program("serve", env, folder / "serve.log")
+            async with open_engine(database_url, pool_size=3) as engine:
                 yield Scene(
                     engine=engine,
                     database_url=database_url,
                     redis_url=redis_url,
                     sandbox_url=sandbox.url,
                     worker=worker,
+                    api=api,
+                    api_url=f"http://127.0.0.1:{env['CRM_PORT']}",
+                    redis=redis,
+                    postgres=postgres,
                     deadline=time.monotonic() + seconds,
                 )
-            finally:
-                worker.kill()
+        finally:
+            worker.kill()
+            api.kill()
+            embedded.stop()
+
+
+def _environment(
+    folder: Path, database_url: str, redis_url: str, sandbox_url: str, rate: float
+) -> dict[str, str]:
+    return {
+        **os.environ,
+        "CRM_DATABASE_URL": database_url,
+        "CRM_REDIS_URL": redis_url,
+        "CRM_DATA_DIR": str(folder),
+        "CRM_PORT": str(_free_port()),
+        "CRM_SECRET_KEY": SECRET_KEY,
+        "CRM_BOOTSTRAP_API_KEY": ADMIN_KEY,
+        "CRM_OPENPHONE_BASE_URL": sandbox_url,
+        "CRM_OPENPHONE_RATE_PER_SECOND": str(rate),
+        "CRM_SEND_LEASE_SECONDS": "20",
+        "CRM_SETTLE_GRACE_SECONDS": "10",
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

@@ -1,6 +1,6 @@
 """Every failure becomes one RFC 9457 problem document, here and nowhere else."""
 
-import asyncio
+import socket
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, cast
@@ -42,6 +42,8 @@ STATUS_OF_KIND: dict[type[CrmError], int] = {
     TransientError: 503,
 }
 RETRY_AFTER_SECONDS = 5
+UNREACHABLE = (ConnectionError, FileNotFoundError, TimeoutError, socket.gaierror)
+"""What connecting raises: refused or reset, no socket file, too slow, no such host."""
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -180,7 +182,7 @@ async def on_database_error(request: Request, error: Exception) -> Response:
 
 def database_is_away(error: BaseException) -> bool:
     """True when the failure means that the database is unreachable, starting or stopping."""
-    if isinstance(error, (InterfaceError, PoolTimeoutError, ConnectionError, asyncio.TimeoutError)):
+    if isinstance(error, (InterfaceError, PoolTimeoutError, *UNREACHABLE)):
         return True
     if isinstance(error, (asyncpg.PostgresConnectionError, asyncpg.InterfaceError)):
         return True
@@ -225,6 +227,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, on_http_error)
     for kind in (DBAPIError, PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
         app.add_exception_handler(kind, on_database_error)
-    app.add_exception_handler(ConnectionError, on_database_error)
-    app.add_exception_handler(TimeoutError, on_database_error)
+    for unreachable in UNREACHABLE:
+        app.add_exception_handler(unreachable, on_database_error)
     app.add_exception_handler(Exception, on_bug)
