@@ -97,6 +97,15 @@ OPT_OUTS = [
     "cancel my subscription",
     "end these messages",
     "Wrong number stop",
+    "Remove from your list please",
+    "off your list please, remove me",
+    "Kindly desist",
+    "please desist from texting",
+    "Do not call",
+    "add me to your do not contact list",
+    "No me llame m\u00e1s",
+    "Cancelar suscripci\u00f3n",
+    "he died, please stop",
     "not interested in receiving these messages",
     "no thank you, quit",
     "how do I stop these texts",
@@ -133,6 +142,11 @@ OPT_OUTS = [
 ]
 
 DOUBTFUL = [
+    "You can stop now",
+    "Don't text now",
+    "do not text my wife",
+    "House sold, remove",
+    "stopp",
     "Please don't call me before 9",
     "Don't text me before noon",
     "don't text me at work",
@@ -157,6 +171,12 @@ DOUBTFUL = [
 ]
 
 NOTHING = [
+    "Please don't text while driving",
+    "don't contact the seller",
+    "I need to cancel my inspection",
+    "remove the debris from the file cabinet",
+    "It won't stop raining",
+    "START please",
     "Can you stop by tomorrow?",
     "Please stop by after 5",
     "stop by anytime",

@@ -9,29 +9,15 @@ import re
 EXACT = frozenset(
     (
         *("stop", "stopall", "stop all", "unsubscribe", "unsub", "cancel", "end", "quit", "revoke"),
-        *(
-            "optout",
-            "opt out",
-            "opt me out",
-            "remove",
-            "remove me",
-            "delete",
-            "delete me",
-            "no more",
-        ),
-        *(
-            "stop it",
-            "stop this",
-            "stop that",
-            "stop these",
-            "stop everything",
-            "stopped",
-            "stop me",
-        ),
-        *("go away", "no thanks stop", "end all", "cancel all", "quit it"),
+        *("optout", "opt out", "opt me out", "remove", "remove me", "delete", "delete me"),
+        "no more",
+        *("stop it", "stop this", "stop that", "stop these", "stop everything"),
+        *("go away", "quit it"),
         *("alto", "pare", "paren", "parar", "detener", "detengan", "detenganse", "cancelar"),
         *("cancele", "cancelen", "baja", "dar de baja", "darme de baja", "basta", "no mas"),
         *("quitar", "quitarme", "eliminar", "eliminarme", "salir", "terminar", "ya no", "borrar"),
+        *("cancela", "cancelar suscripcion", "cancelar mensajes", "detente", "detenga"),
+        *("do not call", "do not contact", "dnc", "desist", "get lost"),
     )
 )
 """The whole text is this, apart from courtesies."""
@@ -40,7 +26,7 @@ SURE = frozenset(
     (
         *("stop", "stopall", "stop all", "unsubscribe", "unsub", "optout", "opt out", "opt me out"),
         *("remove me", "delete me", "stop it", "stop this", "stop that", "stop these"),
-        *("dar de baja", "darme de baja", "go away"),
+        *("dar de baja", "darme de baja", "go away", "get lost", "desist"),
     )
 )
 """Clear also as one clause among several: "not interested, stop"."""
@@ -123,7 +109,7 @@ _AFTER_DOING = (
     r"(?= (?:me|us|my|this|here|again|now|please|pls|and|all|so|thank|thanks|i|im|or|already|every"
     r"|immediately|asap|anymore|everyone|people|the same|these)\b|$)"
 )
-_ME = r"(?:me|us|my (?:cell|phone|number|wife|husband)|this (?:number|phone|cell|line)|here)"
+_ME = r"(?:me|us|my (?:cell|phone|number)|this (?:number|phone|cell|line)|here)"
 _MINE = (
     r"(?:me|us|(?:my|our) (?:number|cell|phone(?: number)?|contact(?: info(?:rmation)?)?"
     r"|info(?:rmation)?|name(?: and (?:phone )?number)?|details|data)"
@@ -172,6 +158,8 @@ CLEAR = tuple(
         rf"\b(?:stop|quit) (?:sending|getting|receiving)(?: (?:me|us|to this number))?{_THINGS}",
         rf"\b(?:remove|delete|erase|scratch|strike|take|get|pull|drop) {_MINE} {_LIST}",
         rf"\b(?:remove|delete|erase) {_MINE}{_GOES_ON}",
+        rf"^(?:please |pls )?(?:remove|delete|take|get)(?: number)? {_LIST}",
+        rf"\bdesist from {_DOING}",
         rf"\b(?:take|get) {_MINE} off{_GOES_ON}",
         r"\bleave (?:me|us) (?:alone|be)\b",
         r"\blose (?:my|this) number\b",
@@ -197,7 +185,7 @@ WISHES = tuple(
     for pattern in (
         rf"\bno (?:more|further) (?:of )?(?:(?:these|your|this|unsolicited) )*{_TEXTS}\b",
         rf"^no (?:{_TEXTS}|soliciting|solicitations?|solicitors|contact)(?: please| thanks)?$",
-        rf"\bon (?:the|a|your) (?:(?:national|federal|state) )?(?:do not|dont) {_CALL}(?! me\b)",
+        rf"\b(?:on|to) (?:the|a|your) (?:\w+ )?(?:do not|dont) {_CALL}(?! me\b)",
         (
             r"\b(?:revok|withdraw|rescind)(?:e|ing|ed)? (?:my |all |any )?(?:prior )?"
             r"(?:consent|permission|authorization)\b"
@@ -215,6 +203,7 @@ WISHES = tuple(
             rf"\bno me (?:vuelvan? a |vuelvas a )?{_HAGAN}(?: (?:mas|nunca|nada|mensajes|textos|por"
             r"|otra|ya)\b|$)"
         ),
+        r"\bno me llam[a-z]* (?:mas|nunca|otra vez)\b",
         rf"\bno {_QUIERO} (?:sus |estos |esos )?(?:mensajes?|textos?|sms|llamadas)\b",
         rf"\bno (?:quiero|deseo) que me (?:llam[a-z]*|{_HAGAN})",
     )
@@ -234,6 +223,8 @@ DO_NOT = re.compile(
     r"|disturb|reach out)(?: to)?\b(?P<rest>.*)$"
 )
 OBJECT = re.compile(rf"^ {_ME}\b")
+SOMEBODY_ELSE = re.compile(r"^ my (?:wife|husband|mother|mom|father|dad|parents|son|daughter)\b")
+NOT_NOW = re.compile(r"^ (?:right )?now$")
 FOR_GOOD = re.compile(r"\b(?:again|anymore|any more|ever|any longer|at all)\b")
 FOR_A_TIME = re.compile(
     r"\b(?:before|after|until|till|on|during|tomorrow|today|tonight|while|when|unless|if|about"
@@ -263,6 +254,8 @@ DOUBTFUL = tuple(
         r"\bstop$",
         rf"^stop (?!{_ELSEWHERE}\b)",
         r"\b(?:make it|make this|make them) stop\b",
+        r"\byou (?:can|may|should) stop(?: now)?$",
+        r"\bblock (?:me|us|my number)\b",
         r"\b(?:want|like|need|have|wish) to (?:cancel|quit|end)$",
         r"\b(?:remove|delete|erase) (?:me|us|my number|this number|my name)\b",
         r"\bdo not (?:call|contact|text) (?:list|registry)\b",

@@ -147,20 +147,23 @@ def _forbidden(clause: str, whole: str) -> Reading | None:
         r"\b(?:i|we|they|you|u|he|she|if|also) $", clause[: found.start()]
     ):
         return None
-    verb, rest = found["verb"], found["rest"]
-    wording = found.group().strip()
-    if verb == "send":
-        if not phrases.THINGS_SENT.search(rest):
-            return None
-        return Reading(_unless_for_a_time(rest), wording)
+    kind = _kind_of_ban(found["verb"], found["rest"], whole)
+    return None if kind is Kind.NONE else Reading(kind, found.group().strip())
+
+
+def _kind_of_ban(verb: str, rest: str, whole: str) -> Kind:
     is_for_good = phrases.FOR_GOOD.search(rest) is not None
+    if verb == "send":
+        return _unless_for_a_time(rest) if phrases.THINGS_SENT.search(rest) else Kind.NONE
     if verb in {"call", "email", "write"} and not is_for_good:
         # "Do not call, text me" is the opposite of an opt-out.
         says_text = phrases.TEXT_INSTEAD.search(whole) or re.search(r"\btext\b", whole)
-        return None if says_text else Reading(Kind.DOUBTFUL, wording)
-    if not (rest.strip() == "" or is_for_good or phrases.OBJECT.match(rest)):
-        return None
-    return Reading(_unless_for_a_time(rest), wording)
+        return Kind.NONE if says_text else Kind.DOUBTFUL
+    if phrases.NOT_NOW.match(rest) or phrases.SOMEBODY_ELSE.match(rest):
+        return Kind.DOUBTFUL
+    if not rest.strip() or is_for_good or phrases.OBJECT.match(rest):
+        return _unless_for_a_time(rest)
+    return Kind.NONE
 
 
 def _unless_for_a_time(rest: str) -> Kind:
