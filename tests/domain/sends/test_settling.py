@@ -1,6 +1,7 @@
 """Leases that ran out, look-ups, and what may be concluded from them."""
 
 from datetime import timedelta
+from typing import Literal
 
 import pytest
 from tests.conftest import NOW
@@ -422,7 +423,7 @@ async def _parked(new_uow: UnitOfWorkFactory) -> Ledger:
 )
 async def test_person_settles_a_parked_send(
     new_uow: UnitOfWorkFactory,
-    outcome: str,
+    outcome: Literal["sent", "resend", "failed"],
     attempt_status: str,
     member_status: str,
     tries: int,
@@ -435,7 +436,7 @@ async def test_person_settles_a_parked_send(
             uow,
             campaign_id=ledger.campaign.id,
             contact_id=contact_id,
-            outcome=outcome,  # type: ignore[arg-type] - the parameter is one of the literals
+            outcome=outcome,
             actor="Dana",
             now=after(3600),
         )

@@ -2,6 +2,8 @@
 
 from sqlalchemy import text
 
+from crm_api.domain.sends.statements import EXEMPT_OR_FREE
+
 # The timeline row of a message that nobody of ours holds yet; a report only raises its rank, and
 # of two of one rank the earlier stays. No row comes back when the message is one of ours.
 _WINS = """(excluded.rank > activity.rank
@@ -155,13 +157,20 @@ MEMBERS_OF_NUMBERS = text("""
     WHERE m.phone = ANY(CAST(:phones AS text[])) AND m.status = ANY(CAST(:statuses AS text[]))
 """)
 
-WITHDRAW_NUMBERS = text("""
+# A claim of such a text that is still open in another transaction ends first.
+LOCK_WAITING_TEXTS = text("""
+    SELECT t.id FROM activity t
+    WHERE t.status = 'queued' AND t.phone = ANY(CAST(:phones AS text[]))
+    FOR NO KEY UPDATE
+""")
+
+WITHDRAW_NUMBERS = text(f"""
     WITH freed AS (
         UPDATE send_attempt a
         SET status = 'released', token = NULL, lease_until = NULL, error_code = 'withdrawn',
             updated_at = :now
         WHERE a.phone = ANY(CAST(:phones AS text[])) AND a.status = 'claimed'
-          AND a.kind IN ('campaign', 'manual', 'test')
+          AND NOT {EXEMPT_OR_FREE}
         RETURNING a.kind, a.membership_id, a.activity_id
     ), told AS (
         UPDATE activity t
@@ -171,7 +180,7 @@ WITHDRAW_NUMBERS = text("""
         FROM freed f WHERE t.id = f.activity_id
     )
     SELECT membership_id FROM freed WHERE membership_id IS NOT NULL
-""")
+""")  # noqa: S608 - a constant of the neighbouring file
 
 WITHDRAW_CAMPAIGN = text("""
     WITH freed AS (

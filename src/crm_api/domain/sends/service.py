@@ -50,9 +50,10 @@ class NotParkedError(ConflictError):
 async def withdraw_numbers(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
     """Take back what is planned or claimed for numbers whose flag row is already written (R10).
 
-    In this order: recipients, then claims. Reversed, a claim that is still open would survive.
+    In this order: what waits, then claims. Reversed, a claim that is still open would survive.
     """
     await _derive_members(uow, phones=phones, statuses=["pending", "review", "held"], now=now)
+    await uow.session.execute(sql.LOCK_WAITING_TEXTS, {"phones": list(phones)})
     freed = await uow.session.execute(sql.WITHDRAW_NUMBERS, {"phones": list(phones), "now": now})
     await queries.derive(uow.session, membership_ids=list(freed.scalars()), now=now)
 

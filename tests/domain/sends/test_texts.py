@@ -1,0 +1,193 @@
+"""Texts outside campaigns use the same ledger."""
+
+import pytest
+from tests.conftest import NOW
+from tests.domain.sends.ledger import TIMES, Ledger, after, told
+from tests.factories import make_line, number
+from tests.fakes import RecordingQueue
+
+from crm_api.db import UnitOfWorkFactory
+from crm_api.domain.activity.models import Activity
+from crm_api.domain.openphone.answers import AnswerKind
+from crm_api.domain.sends import texts
+from crm_api.domain.sends.claiming import Claimed
+from crm_api.domain.sends.models import SendKind
+from crm_api.jobs import JobName
+
+KINDS = list(SendKind)[1:]
+
+
+async def _queue(
+    ledger: Ledger, kind: SendKind = SendKind.MANUAL, *, phone: str = number(0)
+) -> Activity:
+    async with ledger.new_uow() as uow:
+        return await texts.queue_text(
+            uow,
+            line_id=ledger.line.id,
+            phone=phone,
+            body="On our way.",
+            kind=kind,
+            contact_id=None,
+            now=NOW,
+        )
+
+
+async def _claim(ledger: Ledger, seconds: float = 0) -> list[Claimed]:
+    async with ledger.new_uow() as uow:
+        return await texts.claim_queued(uow, limit=10, times=TIMES, now=after(seconds))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_queued_text_is_sent(
+    new_uow: UnitOfWorkFactory, queue: RecordingQueue, kind: SendKind
+) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    activity = await _queue(ledger, kind)
+
+    (claimed,) = await _claim(ledger)
+    assert await ledger.gate([claimed]) == [claimed]
+    await ledger.accept(claimed)
+
+    attempt, line = await ledger.attempt(), await ledger.text()
+    assert queue.names == [JobName.SEND_MESSAGES]
+    assert (attempt.status, attempt.kind, attempt.activity_id) == ("sent", kind, activity.id)
+    assert (line.status, line.openphone_id, line.origin) == ("sent", "AC1", kind)
+    assert (claimed.phone, claimed.body, claimed.sender) == (
+        number(0),
+        "On our way.",
+        "PNsandbox1",
+    )
+
+
+@pytest.mark.parametrize("kind", [SendKind.MANUAL, SendKind.TEST])
+async def test_text_to_an_opted_out_number_fails_at_the_gate(
+    new_uow: UnitOfWorkFactory, kind: SendKind
+) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger, kind)
+    await ledger.flag("opted_out")
+
+    assert await ledger.gate(await _claim(ledger)) == []
+
+    line = await ledger.text()
+    assert (line.status, line.error_code) == ("failed", "recipient_opted_out")
+    assert await _claim(ledger, 1000) == []
+
+
+@pytest.mark.parametrize("kind", [SendKind.HELP, SendKind.CONFIRMATION])
+async def test_answer_to_the_persons_own_word_passes_an_opt_out(
+    new_uow: UnitOfWorkFactory, kind: SendKind
+) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger, kind)
+    await ledger.flag("opted_out")
+
+    batch = await _claim(ledger)
+
+    assert await ledger.gate(batch) == batch
+
+
+async def test_reply_to_a_held_number_passes(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger)
+    await ledger.flag("opt_out_hold")
+
+    batch = await _claim(ledger)
+
+    assert await ledger.gate(batch) == batch
+
+
+async def test_number_with_an_open_attempt_waits(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    (open_one,) = await ledger.called()
+    await _queue(ledger)
+
+    assert await _claim(ledger) == []
+    await ledger.accept(open_one)
+
+    assert len(await _claim(ledger)) == 1
+
+
+async def test_two_texts_to_one_number_leave_one_after_the_other(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger)
+    await _queue(ledger)
+
+    (first,) = await _claim(ledger)
+    assert await _claim(ledger) == []
+    await ledger.gate([first])
+    await ledger.accept(first)
+    (second,) = await _claim(ledger)
+
+    assert first.attempt_id != second.attempt_id
+
+
+async def test_blocked_line_keeps_its_texts(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger)
+    await ledger.run("UPDATE line SET status = 'blocked'")
+    async with new_uow() as uow:
+        await make_line(uow.session, phone_number_id="PNsandbox2", line_number="+16175550199")
+
+    assert await _claim(ledger) == []
+
+    await ledger.run("UPDATE line SET status = 'active'")
+    assert len(await _claim(ledger)) == 1
+
+
+@pytest.mark.parametrize("kind", [AnswerKind.LATER, AnswerKind.NOT_CONNECTED, AnswerKind.TOO_LATE])
+async def test_text_that_did_not_leave_is_queued_again(
+    new_uow: UnitOfWorkFactory, kind: AnswerKind
+) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger)
+    batch = await _claim(ledger)
+    await ledger.gate(batch)
+
+    await ledger.answer(batch[0], kind)
+
+    assert (await ledger.text()).status == "queued"
+    assert await _claim(ledger, 19) == []
+    assert len(await _claim(ledger, 60)) == 1
+
+
+async def test_unclear_reply_is_settled_like_any_other(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger)
+    batch = await _claim(ledger)
+    await ledger.gate(batch)
+    await ledger.answer(batch[0], AnswerKind.UNCLEAR, code="timeout")
+
+    await ledger.look(told(body="On our way.", at=after(1)), begun_at=after(100))
+
+    line = await ledger.text()
+    assert (line.status, line.openphone_id) == ("sent", "AC1")
+
+
+async def test_reply_that_was_not_found_is_failed_and_not_sent_again(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger)
+    batch = await _claim(ledger)
+    await ledger.gate(batch)
+    await ledger.answer(batch[0], AnswerKind.UNCLEAR, code="timeout")
+
+    await ledger.not_found()
+
+    line = await ledger.text()
+    assert (line.status, line.error_code) == ("failed", "not_found")
+    assert await _claim(ledger, 2000) == []
+
+
+async def test_claim_whose_lease_is_over_is_queued_again(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger)
+    await _claim(ledger)
+
+    await ledger.expire(now=after(61))
+
+    assert (await ledger.text()).status == "queued"
+    assert len(await _claim(ledger, 62)) == 1
