@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from tests.conftest import NOW
 from tests.domain.openphone.samples import sample, sample_names
@@ -16,13 +17,14 @@ from tests.domain.webhooks.support import (
     PROVIDER_LINE,
     RECEPTION,
     apply,
+    half,
     incoming,
     rows,
     statuses,
     store,
     texts_out,
 )
-from tests.factories import make_line
+from tests.factories import make_contact, make_line
 from tests.fakes import RecordingQueue
 
 from crm_api.db import UnitOfWork, UnitOfWorkFactory
@@ -251,6 +253,29 @@ async def test_statement_that_the_database_refuses_undoes_only_its_own_event(
     assert await statuses(session) == ["failed", "processed"]
     assert found[0]["last_error"].startswith("The database refused it (54000)")
     assert "xxxx" not in found[0]["last_error"]
+
+
+async def test_event_that_meets_another_transaction_comes_again_without_losing_a_try(
+    committed_db: AsyncEngine, committed_uow: Callable[[], UnitOfWork]
+) -> None:
+    sessions = async_sessionmaker(committed_db, expire_on_commit=False)
+    async with sessions() as session:
+        await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
+        await store(session, incoming("hello"))
+
+    async with sessions() as other, committed_uow() as uow:
+        await make_contact(other, phone=PERSON)
+        await uow.session.execute(text("SET LOCAL lock_timeout = '50ms'"))
+        await webhooks.apply_batch(uow, limit=10, now=NOW, reception=RECEPTION, jitter=half)
+
+    async with sessions() as session:
+        row = (await rows(session, "SELECT * FROM webhook_event"))[0]
+    assert (row["status"], row["attempts"]) == ("pending", 0)
+    assert NOW < row["next_attempt_at"] <= NOW + webhooks.CONFLICT_RETRY
+    async with committed_uow() as uow:
+        await webhooks.apply_batch(uow, limit=10, now=row["next_attempt_at"], reception=RECEPTION)
+    async with sessions() as session:
+        assert await statuses(session) == ["processed"]
 
 
 @pytest.mark.usefixtures("line")

@@ -12,6 +12,7 @@ from crm_api.domain.webhooks.envelope import ReceivedEvent, read_event
 from crm_api.domain.webhooks.errors import EventNotStoredError
 from crm_api.domain.webhooks.intake import MOST_WAITING, EventIntake
 from crm_api.jobs import Job, JobName
+from crm_api.workers.queue import ArqJobQueue
 
 UNSTORABLE = b'{"id": "EVpoison", "type": "x", "n": 1e-20000}'
 """Valid JSON whose number is beyond what PostgreSQL's numeric holds."""
@@ -144,6 +145,22 @@ async def test_a_nudge_that_fails_does_not_stop_the_intake(
     await queue.tried.wait()
     await intake.store(event("EV2"))
     await intake.close()
+
+    assert await stored(committed_db) == ["EV1", "EV2"]
+
+
+async def test_without_redis_events_are_stored_all_the_same(
+    committed_db: AsyncEngine, database_url: str
+) -> None:
+    queue = ArqJobQueue("redis://127.0.0.1:1/0")
+    intake = EventIntake(database_url, queue=queue)
+    await intake.start()
+
+    await intake.store(event("EV1"))
+    await queue.push(Job(name=JobName.PROCESS_WEBHOOK_BACKLOG))
+    await intake.store(event("EV2"))
+    await intake.close()
+    await queue.close()
 
     assert await stored(committed_db) == ["EV1", "EV2"]
 

@@ -259,3 +259,16 @@ async def test_older_text_does_not_move_the_conversation_back(
 
     talks = await rows(session, "SELECT last_activity_at FROM conversation")
     assert talks == [{"last_activity_at": NOW}]
+
+
+@pytest.mark.usefixtures("line")
+async def test_text_that_a_colleague_sent_in_the_app_is_stored_with_its_contact(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    contact = await make_contact(session, phone=PERSON)
+    await store(session, sample("2026-03-30/message.delivered"))
+
+    await apply(new_uow)
+
+    message = (await rows(session, "SELECT contact_id, origin, status FROM activity"))[0]
+    assert message == {"contact_id": contact.id, "origin": "provider", "status": "delivered"}

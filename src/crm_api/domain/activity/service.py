@@ -171,6 +171,12 @@ def as_phone(identifier: str) -> str | None:
         return None
 
 
+async def find_contact(uow: UnitOfWork, *, identifier: str) -> UUID | None:
+    """Return the contact with this number; None when it is unknown or no number."""
+    phone = as_phone(identifier)
+    return None if phone is None else await queries.find_contact(uow.session, phone=phone)
+
+
 async def _contact_of(
     uow: UnitOfWork, phone: str | None, *, now: datetime, may_add: bool = True
 ) -> UUID | None:

@@ -56,7 +56,15 @@ async def apply_message(
     if line is None:
         raise IncompleteEventError("The message does not say on which line it was.")
     if not is_incoming:
-        await sends.apply_report(uow, facts=facts, line_id=line.id, times=reception.times, now=now)
+        to = facts.to_numbers[0] if facts.to_numbers else ""
+        await sends.apply_report(
+            uow,
+            facts=facts,
+            line_id=line.id,
+            contact_id=await activity.find_contact(uow, identifier=to),
+            times=reception.times,
+            now=now,
+        )
         return
     received = await activity.record_incoming(uow, facts, line=line, now=now)
     if received.is_new and received.phone is not None:
