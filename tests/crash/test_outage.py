@@ -89,6 +89,7 @@ async def test_without_postgresql_requests_get_503_and_work_goes_on_later(
             await stage.pause(2)
             stage.postgres.spawn()
             stage.postgres.wait_ready()
+            await stage.engine.dispose()
 
             assert contacts.status_code == 503
             assert contacts.json()["code"] == "database_unavailable"

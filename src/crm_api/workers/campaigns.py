@@ -89,6 +89,11 @@ async def drain(deps: Deps) -> bool:
     deps.on_stop.add(dispatcher.stop)
     try:
         tally = await dispatcher.run(source.claim_more)
+    except Exception:
+        # What was claimed or called is settled once its lease is over, and not a minute later.
+        delay = deps.times.lease.total_seconds() + 1
+        await deps.queue.push(Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=delay))
+        raise
     finally:
         deps.on_stop.discard(dispatcher.stop)
     if tally.provider_skew:

@@ -12,9 +12,12 @@ FLAGGED = """EXISTS (
     WHERE f.phone = {phone} AND f.flag_type IN ({flags})
       AND (f.expires_at IS NULL OR f.expires_at > :now))"""
 SUPPRESSED = FLAGGED.format(phone="{phone}", flags="'opted_out', 'opt_out_hold', 'do_not_contact'")
+DELETED = "EXISTS (SELECT 1 FROM contact p WHERE p.phone = {phone} AND p.deleted_at IS NOT NULL)"
+BARRED = f"({SUPPRESSED} OR {DELETED})"
+"""No campaign text: a flag stands on the number, or its contact was deleted."""
 OPTED_OUT = FLAGGED.format(phone="{phone}", flags="'opted_out'")
 EXEMPT_OR_FREE = f"""(CASE
-    WHEN a.kind = 'campaign' THEN NOT {SUPPRESSED.format(phone="a.phone")}
+    WHEN a.kind = 'campaign' THEN NOT {BARRED.format(phone="a.phone")}
     WHEN a.kind IN ('manual', 'test') THEN NOT {OPTED_OUT.format(phone="a.phone")}
     ELSE true END)"""
 """HELP and the one confirmation answer the person's own text, so they pass an opt-out."""
@@ -85,7 +88,7 @@ CLAIM = text(f"""
         ) AS w (attempt_id, membership_id, contact_id, phone, body, not_after)
     ), allowed AS (
         SELECT w.* FROM wanted w
-        WHERE NOT {SUPPRESSED.format(phone="w.phone")}
+        WHERE NOT {BARRED.format(phone="w.phone")}
           AND NOT EXISTS (
               SELECT 1 FROM send_attempt a
               WHERE a.phone = w.phone AND (a.status = 'parked' OR a.is_matched)
@@ -271,6 +274,7 @@ DERIVE = text(f"""
         skip_reason = CASE
             WHEN d.status = 'skipped' THEN coalesce(m.skip_reason, CASE
                 WHEN {OPTED_OUT.format(phone="m.phone")} THEN 'opted_out'
+                WHEN {DELETED.format(phone="m.phone")} THEN 'contact_deleted'
                 ELSE 'do_not_contact' END)
             WHEN d.status = 'cancelled' THEN m.skip_reason END,
         provider_message_id = d.provider_message_id, sent_at = d.accepted_at,
@@ -289,7 +293,7 @@ DERIVE = text(f"""
                    WHEN m.status IN ('skipped', 'cancelled') THEN m.status
                    WHEN c.status = 'cancelled' THEN 'cancelled'
                    WHEN {FLAGGED.format(phone="m.phone", flags="'opted_out', 'do_not_contact'")}
-                       THEN 'skipped'
+                       OR {DELETED.format(phone="m.phone")} THEN 'skipped'
                    WHEN {FLAGGED.format(phone="m.phone", flags="'opt_out_hold'")} THEN 'held'
                    WHEN t.tries >= c.max_attempts THEN 'failed'
                    WHEN m.status = 'review' THEN 'review'

@@ -1,0 +1,47 @@
+"""A deleted contact gets nothing more, also when its text was claimed already."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+from tests.factories import make_campaign, make_contact, make_line, make_member
+
+from crm_api.db import UnitOfWork
+from crm_api.domain.contacts import service as contacts
+from crm_api.domain.sends import claiming
+from crm_api.domain.sends.claiming import ClaimOrder
+from crm_api.domain.sends.times import SendTimes
+from crm_api.settings import Settings
+
+CLOSES_AT = datetime(2026, 11, 25, 23, 0, tzinfo=NOW.tzinfo)
+
+
+async def test_claimed_text_of_a_deleted_contact_is_skipped(
+    session: AsyncSession, new_uow: Callable[[], UnitOfWork], settings: Settings
+) -> None:
+    contact = await make_contact(session)
+    campaign = await make_campaign(session, line=await make_line(session))
+    member = await make_member(session, campaign=campaign, contact=contact)
+    await session.commit()
+    times = SendTimes.from_settings(settings)
+    order = ClaimOrder(
+        campaign_id=campaign.id,
+        line_id=campaign.line_id,
+        open_zones={member.zone_key: CLOSES_AT},
+        daily_limit=10,
+        min_days_between=None,
+        compose=lambda recipient, line: f"Hello from {line.name}, {recipient.first_name}",
+    )
+    async with new_uow() as uow:
+        claimed = (await claiming.claim(uow, order, limit=5, times=times, now=NOW)).claimed
+    async with new_uow() as uow:
+        await contacts.delete(uow, contact_id=contact.id, now=NOW)
+
+    async with new_uow() as uow:
+        passed = await claiming.gate(uow, claimed, times=times, now=NOW)
+
+    await session.refresh(member)
+    assert len(claimed) == 1
+    assert passed == []
+    assert (member.status, member.skip_reason) == ("skipped", "contact_deleted")
