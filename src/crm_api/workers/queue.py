@@ -1,8 +1,9 @@
 """The only file that pushes to arq."""
 
+import asyncio
 import json
 import time
-from datetime import timedelta
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -15,6 +16,8 @@ from crm_api.jobs import Job
 log = structlog.get_logger()
 
 QUEUE_NAME = "crm:jobs"
+NUDGE_STEP_SECONDS = 0.1
+"""Nudges for the same work within one step are one job; at most so much later it runs."""
 
 
 def serialize(value: dict[str, Any]) -> bytes:
@@ -56,19 +59,22 @@ class ArqJobQueue:
     def __init__(self, redis_url: str) -> None:
         self._settings = redis_settings(redis_url)
         self._pool: ArqRedis | None = None
+        self._connecting = asyncio.Lock()
 
     async def push(self, job: Job) -> None:
-        """Enqueue the job under its name and second, so that many nudges are one run.
+        """Enqueue the job for the start of the next step, so that many nudges are one run.
 
-        A failure is logged, not raised: the row is safe, and cron picks it up.
+        Whoever asks within a step shares a job that cannot have started yet: it would look at the
+        rows too early, and its id would swallow the nudge. A failure is logged, not raised: the
+        row is safe, and cron picks it up.
         """
         try:
             pool = await self._connect()
-            due = time.time() + job.delay_seconds
+            step = int((time.time() + job.delay_seconds) / NUDGE_STEP_SECONDS) + 1
             await pool.enqueue_job(
                 job.name.value,
-                _job_id=f"nudge:{job.name}:{int(due)}",
-                _defer_by=timedelta(seconds=job.delay_seconds) if job.delay_seconds else None,
+                _job_id=f"nudge:{job.name}:{step}",
+                _defer_until=datetime.fromtimestamp(step * NUDGE_STEP_SECONDS, UTC),
             )
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("nudge lost; cron will do it", job=job.name, error=type(error).__name__)
@@ -82,17 +88,18 @@ class ArqJobQueue:
         return True
 
     async def _connect(self) -> ArqRedis:
-        if self._pool is None:
-            self._pool = await create_pool(
-                self._settings,
-                job_serializer=serialize,
-                job_deserializer=deserialize,
-                default_queue_name=QUEUE_NAME,
-            )
-        return self._pool
+        async with self._connecting:
+            if self._pool is None:
+                self._pool = await create_pool(
+                    self._settings,
+                    job_serializer=serialize,
+                    job_deserializer=deserialize,
+                    default_queue_name=QUEUE_NAME,
+                )
+            return self._pool
 
     async def close(self) -> None:
         """Close the connections."""
         if self._pool is not None:
-            await self._pool.aclose()
+            await self._pool.aclose(close_connection_pool=True)
             self._pool = None

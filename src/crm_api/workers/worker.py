@@ -7,7 +7,7 @@ is a cron function too, so that a lost nudge costs a minute at most.
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC
 from typing import Any, cast
@@ -15,7 +15,8 @@ from typing import Any, cast
 import structlog
 import uvloop
 from arq.cron import CronJob, cron
-from arq.worker import Worker
+from arq.worker import Function as ArqFunction
+from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
 from crm_api import clock, collector
@@ -56,10 +57,13 @@ HEALTHY_AFTER_SECONDS = 60
 AWAY_RETRY_SECONDS = 5
 
 
-def build_worker(settings: Settings, deps: Deps) -> Worker:
-    """Build arq's worker: each function once, on its minute and whenever it is nudged."""
+def build_worker(
+    settings: Settings, deps: Deps, functions: Mapping[JobName, Function] = FUNCTIONS
+) -> Worker:
+    """Build arq's worker: each function on its minute, and whenever it is nudged."""
     return Worker(
-        cron_jobs=[_cron(name, function) for name, function in FUNCTIONS.items()],
+        functions=[_nudged(name, function) for name, function in functions.items()],
+        cron_jobs=[_cron(name, function) for name, function in functions.items()],
         queue_name=QUEUE_NAME,
         redis_settings=redis_settings(settings.require_redis_url()),
         job_serializer=serialize,
@@ -77,10 +81,22 @@ def build_worker(settings: Settings, deps: Deps) -> Worker:
     )
 
 
-def _cron(name: JobName, function: Function) -> CronJob:
-    return cron(
+def _nudged(name: JobName, function: Function) -> ArqFunction:
+    # Apart from the cron function of the same work: arq keeps the id of a cron run for a minute,
+    # and a nudge with the id of one that has just ended would wait for that.
+    return func(
         cast("Any", guarded(name, function)),  # arq's protocol wants *args that no job takes
         name=name.value,
+        timeout=JOB_TIMEOUT_SECONDS,
+        keep_result=0,
+        max_tries=1,
+    )
+
+
+def _cron(name: JobName, function: Function) -> CronJob:
+    return cron(
+        cast("Any", guarded(name, function)),
+        name=f"cron:{name.value}",
         second=0,
         run_at_startup=True,
         unique=True,
