@@ -59,21 +59,22 @@ class Ledger:
         bodies: tuple[str, ...] = (BODY,),
         line_limit: int = 125,
         contact: dict[str, Any] | None = None,
+        now: datetime = NOW,
         **campaign: Any,
     ) -> Self:
-        """Make the campaign, and contacts for the first ``people`` numbers, all due now."""
+        """Make the campaign, and contacts for the first ``people`` numbers, due at ``now``."""
         async with new_uow() as uow:
-            line = line or await make_line(uow.session, daily_limit=line_limit)
-            made = await make_campaign(uow.session, line=line, bodies=bodies, **campaign)
+            line = line or await make_line(uow.session, daily_limit=line_limit, now=now)
+            made = await make_campaign(uow.session, line=line, bodies=bodies, now=now, **campaign)
             for position in range(people):
                 known = await uow.session.execute(
                     text("SELECT id, phone, zone_key FROM contact WHERE phone = :phone"),
                     {"phone": number(position)},
                 )
                 person: Any = known.one_or_none() or await make_contact(
-                    uow.session, phone=number(position), **(contact or {})
+                    uow.session, phone=number(position), now=now, **(contact or {})
                 )
-                await make_member(uow.session, campaign=made, contact=person)
+                await make_member(uow.session, campaign=made, contact=person, now=now)
         return cls(new_uow, line, made)
 
     async def order(self, uow: UnitOfWork, *, now: datetime = NOW) -> ClaimOrder | None:

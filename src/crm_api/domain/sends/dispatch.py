@@ -40,6 +40,8 @@ GATE_SHARE = 0.4
 RECORD_EVERY = 0.2
 RECORD_AT = 100
 """Answers in hand at a crash become unknown, so they are written soon (send-protocol, record)."""
+URGENT = {AnswerKind.ACCOUNT_REFUSED, AnswerKind.LATER}
+"""These stop or slow what is about to be called, so they are written at once."""
 RECORD_RETRY_SECONDS = 1.0
 MIN_SPACING = 0.002
 """Below this a call need not wait for its neighbour: the limiter is as good as lifted."""
@@ -107,6 +109,7 @@ class Dispatcher:
         self._calls: set[asyncio.Task[None]] = set()
         self._all_claimed = False
         self._stopping = False
+        self._is_stopped = asyncio.Event()
         spread = times.call_start.total_seconds() * GATE_SHARE
         self._gate_size = max(1, min(GATE_SIZE, int(limiter.rate_per_second * spread)))
         self._starts = _Starts(limiter, self._gate_size)
@@ -119,6 +122,7 @@ class Dispatcher:
     def stop(self) -> None:
         """Claim and gate nothing more; calls that run end, and their answers are recorded."""
         self._stopping = True
+        self._is_stopped.set()
         self._has_room.set()
         self._has_ready.set()
 
@@ -181,7 +185,9 @@ class Dispatcher:
     async def _pass_gate(self, size: int) -> None:
         """Gate a batch at its time and start the calls of those that passed."""
         starts_at = await self._starts.take(size, new_uow=self._new_uow, now=self._now())
-        await asyncio.sleep(max(0.0, (starts_at - self._now()).total_seconds()))
+        await self._wait(starts_at - self._now())
+        if self._stopping:
+            return
         batch = [self._ready.popleft() for _ in range(size)]
         self._has_room.set()
         clock = GateClock.start()
@@ -196,6 +202,14 @@ class Dispatcher:
             task = asyncio.create_task(self._one_call(claimed, clock, wait))
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
+
+    async def _wait(self, for_: timedelta) -> None:
+        """Wait, but no longer than until ``stop``: the provider may have asked for a long pause."""
+        try:
+            async with asyncio.timeout(max(0.0, for_.total_seconds())):
+                await self._is_stopped.wait()
+        except TimeoutError:
+            pass
 
     async def _one_call(self, claimed: Claimed, clock: GateClock, wait: float) -> None:
         try:
@@ -215,7 +229,7 @@ class Dispatcher:
         self.tally.count(answer.kind)
         self._compare_clocks(answer)
         self._answered.append(Answered(claimed=claimed, answer=answer))
-        if len(self._answered) >= RECORD_AT:
+        if len(self._answered) >= RECORD_AT or answer.kind in URGENT:
             self._has_answers.set()
 
     def _compare_clocks(self, answer: SendAnswer) -> None:
