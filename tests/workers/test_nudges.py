@@ -31,10 +31,7 @@ async def queue_and_runs(
     settings: Settings, committed_uow: Callable[[], UnitOfWork], provider: OpenPhoneClient
 ) -> AsyncIterator[tuple[ArqJobQueue, Runs]]:
     """A worker with one function that only tells that it ran."""
-    runs: # arq 0.28 calls a name that redis 5 has renamed.
-pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning")
-
-Runs = asyncio.Queue()
+    runs: Runs = asyncio.Queue()
 
     async def tell(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - what a job is given
         runs.put_nowait(None)
@@ -68,8 +65,6 @@ async def test_every_nudge_after_a_run_is_another_run(
     for _ in range(5):
         await queue.push(Job(name=JobName.SEND_MESSAGES))
         await asyncio.wait_for(runs.get(), SOON_SECONDS)
-
-    assert runs.empty()
 
 
 async def test_nudges_at_once_are_few_runs(queue_and_runs: tuple[ArqJobQueue, Runs]) -> None:
