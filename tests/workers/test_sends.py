@@ -1,0 +1,341 @@
+"""The cron functions that settle unclear sends and send what is queued."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from tests.domain.sends.ledger import TIMES, Ledger
+from tests.factories import number
+from tests.fakes import RecordingQueue
+from tests.workers.drain import make_deps, open_ledger, shifted
+
+from crm_api import clock
+from crm_api.db import UnitOfWorkFactory
+from crm_api.domain.openphone.client import OpenPhoneClient
+from crm_api.domain.sends import service as sends
+from crm_api.domain.sends.dispatch import Dispatcher
+from crm_api.domain.sends.limiter import Limiter
+from crm_api.domain.sends.models import SendKind
+from crm_api.jobs import Job, JobName
+from crm_api.sandbox.app import Sandbox, create_sandbox
+from crm_api.sandbox.config import SandboxConfig
+from crm_api.sandbox.faults import Fault, FaultKind, FaultScope
+from crm_api.sandbox.running import run_sandbox
+from crm_api.settings import Settings
+from crm_api.workers.campaigns import process_campaign_queue
+from crm_api.workers.sends import resolve_unknown_sends, send_messages
+
+AGO = 700.0
+"""Calls were made so long ago, that is, beyond the grace; the sandbox's clock is behind as much."""
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return create_sandbox(SandboxConfig(people="silent", rate_per_second=None, clock=shifted(AGO)))
+
+
+async def _at_once(seconds: float) -> None:  # noqa: ARG001 - a wait between two tries of a read
+    return
+
+
+@pytest_asyncio.fixture
+async def openphone(sandbox: Sandbox) -> AsyncIterator[OpenPhoneClient]:
+    async with OpenPhoneClient(
+        base_url="http://sandbox.test",
+        api_key="key",
+        transport=httpx.ASGITransport(app=sandbox),
+        sleep=_at_once,
+    ) as client:
+        yield client
+    await sandbox.world.stop()
+
+
+@pytest.fixture
+def ctx(
+    settings: Settings,
+    committed_uow: UnitOfWorkFactory,
+    queue: RecordingQueue,
+    openphone: OpenPhoneClient,
+) -> dict[str, Any]:
+    return {"deps": make_deps(settings, committed_uow, queue, openphone)}
+
+
+async def _drain(ledger: Ledger, openphone: OpenPhoneClient) -> None:
+    """Send as a worker did a while ago."""
+    now = shifted(AGO)
+    dispatcher = Dispatcher(
+        new_uow=ledger.new_uow,
+        provider=openphone,
+        limiter=Limiter(rate_per_second=10_000),
+        times=TIMES,
+        now=now,
+    )
+    await dispatcher.run(lambda limit: ledger.claim(limit=limit, now=now()))
+    # What reserved the limiter then must not hold it up now.
+    await ledger.run("DELETE FROM rate_limit")
+
+
+def _fault(sandbox: Sandbox, kind: FaultKind, *, count: int = 1, on: str = "send") -> None:
+    sandbox.world.faults.orders.append(Fault(kind=kind, on=FaultScope(on), count=count))
+
+
+def _texts(sandbox: Sandbox) -> Counter[str]:
+    return Counter(message.to[0] for message in sandbox.world.store.ordered)
+
+
+async def _let_a_gap_pass(ledger: Ledger) -> None:
+    await ledger.run("UPDATE send_attempt SET nil_at = nil_at - interval '61 seconds'")
+
+
+async def test_leases_that_ran_out_are_swept(
+    committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], queue: RecordingQueue
+) -> None:
+    ledger = await open_ledger(committed_uow, ago=AGO, people=2)
+    then = shifted(AGO)()
+    await ledger.called(limit=1, now=then)
+    await ledger.claim(limit=1, now=then)
+
+    await resolve_unknown_sends(ctx)
+
+    assert [row.status for row in await ledger.members()] == ["unknown", "pending"]
+    assert JobName.PROCESS_CAMPAIGN_QUEUE in queue.names
+
+
+@pytest.mark.parametrize("fault", [FaultKind.ERROR_AFTER, FaultKind.NO_ID, FaultKind.RESET_AFTER])
+async def test_accepted_text_whose_answer_was_lost_is_found(
+    committed_uow: UnitOfWorkFactory,
+    ctx: dict[str, Any],
+    openphone: OpenPhoneClient,
+    sandbox: Sandbox,
+    fault: FaultKind,
+) -> None:
+    ledger = await open_ledger(committed_uow, ago=AGO, people=3)
+    _fault(sandbox, fault)
+    await _drain(ledger, openphone)
+    assert Counter(row.status for row in await ledger.members()) == {"sent": 2, "unknown": 1}
+
+    await resolve_unknown_sends(ctx)
+
+    assert {row.status for row in await ledger.members()} == {"sent"}
+    assert {row.provider_message_id for row in await ledger.attempts()} == set(
+        sandbox.world.store.by_id
+    )
+    (campaign,) = await ledger.rows("SELECT * FROM campaign")
+    assert campaign.status == "completed"
+
+
+async def test_text_that_was_never_accepted_is_sent_after_two_looks(
+    committed_uow: UnitOfWorkFactory,
+    ctx: dict[str, Any],
+    openphone: OpenPhoneClient,
+    sandbox: Sandbox,
+    queue: RecordingQueue,
+) -> None:
+    ledger = await open_ledger(committed_uow, ago=AGO, people=2)
+    _fault(sandbox, FaultKind.ERROR_BEFORE)
+    await _drain(ledger, openphone)
+
+    await resolve_unknown_sends(ctx)
+    assert queue.jobs == [
+        Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=pytest.approx(60, abs=1))
+    ]
+    assert Counter(row.status for row in await ledger.members()) == {"sent": 1, "unknown": 1}
+    await _let_a_gap_pass(ledger)
+    await resolve_unknown_sends(ctx)
+
+    assert queue.names[-1] is JobName.PROCESS_CAMPAIGN_QUEUE
+    assert Counter(row.status for row in await ledger.members()) == {"sent": 1, "pending": 1}
+    await process_campaign_queue(ctx)
+    assert _texts(sandbox) == {number(0): 1, number(1): 1}
+    assert {row.status for row in await ledger.members()} == {"sent"}
+
+
+@pytest.mark.parametrize(
+    "fault", [FaultKind.THROTTLED, FaultKind.ERROR_BEFORE, FaultKind.UNAUTHORIZED]
+)
+async def test_look_up_that_fails_concludes_nothing(
+    committed_uow: UnitOfWorkFactory,
+    ctx: dict[str, Any],
+    openphone: OpenPhoneClient,
+    sandbox: Sandbox,
+    fault: FaultKind,
+) -> None:
+    ledger = await open_ledger(committed_uow, ago=AGO)
+    _fault(sandbox, FaultKind.ERROR_BEFORE)
+    await _drain(ledger, openphone)
+    touched = (await ledger.attempt()).updated_at
+    _fault(sandbox, fault, count=3, on="read")
+
+    await resolve_unknown_sends(ctx)
+
+    attempt = await ledger.attempt()
+    assert (attempt.status, attempt.nil_at) == ("unknown", None)
+    assert attempt.updated_at > touched
+
+
+async def test_half_a_list_concludes_nothing(
+    committed_uow: UnitOfWorkFactory, ctx: dict[str, Any]
+) -> None:
+    ledger = await open_ledger(committed_uow, ago=AGO)
+    await ledger.unclear(now=shifted(AGO)())
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "pageToken" in request.url.params:
+            return httpx.Response(500)
+        return httpx.Response(200, json={"data": [], "totalItems": 0, "nextPageToken": "more"})
+
+    async with OpenPhoneClient(
+        base_url="http://sandbox.test",
+        api_key="key",
+        transport=httpx.MockTransport(answer),
+        sleep=_at_once,
+    ) as client:
+        ctx["deps"].provider = client
+        await resolve_unknown_sends(ctx)
+
+    attempt = await ledger.attempt()
+    assert (attempt.status, attempt.nil_at) == ("unknown", None)
+
+
+async def test_one_failing_look_up_does_not_hold_up_the_others(
+    committed_uow: UnitOfWorkFactory,
+    ctx: dict[str, Any],
+    openphone: OpenPhoneClient,
+    sandbox: Sandbox,
+) -> None:
+    ledger = await open_ledger(committed_uow, ago=AGO, people=3)
+    _fault(sandbox, FaultKind.ERROR_AFTER, count=3)
+    await _drain(ledger, openphone)
+    sandbox.world.faults.orders.append(
+        Fault(kind=FaultKind.INVALID, on=FaultScope.READ, number=number(1), count=1)
+    )
+
+    await resolve_unknown_sends(ctx)
+
+    assert [row.status for row in await ledger.members()] == ["sent", "unknown", "sent"]
+
+
+async def test_list_that_lags_counts_for_nothing_and_raises_an_alert(
+    committed_uow: UnitOfWorkFactory,
+    ctx: dict[str, Any],
+    openphone: OpenPhoneClient,
+    sandbox: Sandbox,
+) -> None:
+    """A text of known id is not listed, so the one that is looked for may be accepted as well."""
+    ledger = await open_ledger(committed_uow, ago=AGO, people=2)
+    _fault(sandbox, FaultKind.ERROR_AFTER)
+    await _drain(ledger, openphone)
+    sandbox.world.configure(list_delay_seconds=10_000.0)
+
+    for _ in range(3):
+        await resolve_unknown_sends(ctx)
+        await _let_a_gap_pass(ledger)
+
+    assert Counter(row.status for row in await ledger.members()) == {"sent": 1, "unknown": 1}
+    assert {row.nil_at for row in await ledger.attempts()} == {None}
+    assert await ledger.alerts() == {"provider_list_lags"}
+
+    sandbox.world.configure(list_delay_seconds=0.0)
+    await resolve_unknown_sends(ctx)
+    assert {row.status for row in await ledger.members()} == {"sent"}
+
+
+async def test_run_again_changes_nothing(
+    committed_uow: UnitOfWorkFactory,
+    ctx: dict[str, Any],
+    openphone: OpenPhoneClient,
+    sandbox: Sandbox,
+) -> None:
+    ledger = await open_ledger(committed_uow, ago=AGO, people=2)
+    _fault(sandbox, FaultKind.ERROR_AFTER)
+    await _drain(ledger, openphone)
+    await resolve_unknown_sends(ctx)
+    before = await ledger.attempts()
+
+    await resolve_unknown_sends(ctx)
+
+    assert await ledger.attempts() == before
+
+
+async def test_queued_texts_are_sent_once(
+    committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox, queue: RecordingQueue
+) -> None:
+    ledger = await open_ledger(committed_uow, people=0)
+    for position in range(3):
+        async with committed_uow() as uow:
+            await sends.queue_text(
+                uow,
+                line_id=ledger.line.id,
+                phone=number(position),
+                body="On our way.",
+                kind=SendKind.MANUAL,
+                contact_id=None,
+                now=clock.now(),
+            )
+
+    await send_messages(ctx)
+    await send_messages(ctx)
+
+    assert _texts(sandbox) == {number(0): 1, number(1): 1, number(2): 1}
+    assert {row.status for row in await ledger.texts()} == {"sent"}
+    assert queue.names == [JobName.SEND_MESSAGES] * 3
+
+
+async def test_unclear_reply_asks_for_a_look_up(
+    committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox, queue: RecordingQueue
+) -> None:
+    ledger = await open_ledger(committed_uow, people=0)
+    async with committed_uow() as uow:
+        await sends.queue_text(
+            uow,
+            line_id=ledger.line.id,
+            phone=number(0),
+            body="On our way.",
+            kind=SendKind.MANUAL,
+            contact_id=None,
+            now=clock.now(),
+        )
+    _fault(sandbox, FaultKind.ERROR_AFTER)
+
+    await send_messages(ctx)
+
+    assert (await ledger.text()).status == "unknown"
+    assert queue.names == [JobName.SEND_MESSAGES, JobName.RESOLVE_UNKNOWN_SENDS]
+
+
+async def test_faults_on_a_live_provider_end_in_one_text_each(
+    settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
+) -> None:
+    """Real sockets and real time, with a short grace, until nothing is unclear."""
+    times = replace(
+        TIMES,
+        call_timeout=timedelta(seconds=5),
+        grace=timedelta(seconds=2),
+        look_gap=timedelta(seconds=0.2),
+    )
+    kinds = ["429", "500_before", "500_after", "reset_before", "reset_after", "202_without_id"]
+    config = SandboxConfig(people="silent", rate_per_second=None)
+    with run_sandbox(config) as running:
+        running.app.world.faults.orders.extend(
+            Fault(kind=FaultKind(kind), number=number(position * 3), count=1, retry_after=0)
+            for position, kind in enumerate(kinds * 2)
+        )
+        ledger = await open_ledger(committed_uow, people=60)
+        async with OpenPhoneClient(base_url=running.url, api_key="key") as client:
+            ctx = {"deps": make_deps(settings, committed_uow, queue, client, times=times)}
+            async with asyncio.timeout(60):
+                while {row.status for row in await ledger.members()} != {"sent"}:
+                    await ledger.run("UPDATE campaign_membership SET due_at = :at", at=clock.now())
+                    await process_campaign_queue(ctx)
+                    await resolve_unknown_sends(ctx)
+
+    accepted = running.app.world.store
+    assert _texts(running.app) == Counter(number(position) for position in range(60))
+    held = [row.provider_message_id for row in await ledger.attempts() if row.status == "sent"]
+    assert (len(held), set(held)) == (60, set(accepted.by_id))
