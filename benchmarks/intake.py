@@ -7,8 +7,6 @@ that a slow minute of the machine meets both.
 """
 
 import asyncio
-import gc
-import hashlib
 import hmac
 import json
 import os
@@ -17,35 +15,26 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from base64 import b64decode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import cast
 
 import asyncpg
 import uvicorn
-import uvloop
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
+from benchmarks.webhook_load import CONNECTIONS, SIGNING_KEY, Round
 from crm_api import collector
-from crm_api.domain.openphone.signature import LEGACY_HEADER, sign_legacy
+from crm_api.domain.openphone.signature import LEGACY_HEADER
 from crm_api.embedded import servers
 from crm_api.migrate import upgrade
 
-CONNECTIONS = 16
 ROUNDS = 5
 ROUND_SECONDS = 4.0
 WARM_UP_SECONDS = 1.0
-MOST_REQUESTS = 60_000
-"""Signed before the clock starts; a round that needs more ends early."""
 SUBJECT_PORT, FLOOR_PORT = 18471, 18472
-SIGNING_KEY = "YSBiZW5jaG1hcmsncyBzaWduaW5nIGtleQ=="
 SECRET_KEY = "a benchmark's secret key of 32 characters"  # noqa: S105 - made up
 TARGET_RATIO = 0.8
 TARGET_P99_MS = 20.0
@@ -62,15 +51,6 @@ FLOOR_INSERT = """
     INSERT INTO floor_event (provider_event_id, payload) VALUES ($1, $2::text::jsonb)
     ON CONFLICT (provider_event_id) DO NOTHING
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class Round:
-    """What one side did in one round."""
-
-    per_second: float
-    p50_ms: float
-    p99_ms: float
 
 
 def main() -> None:
@@ -161,7 +141,7 @@ async def _listening(process: subprocess.Popen[bytes], port: int) -> None:
 
 
 def _load(port: int, path: str, *, seconds: float, name: str) -> Round:
-    arguments = ["-m", "benchmarks.intake", "load", str(port), path, str(seconds), name]
+    arguments = ["-m", "benchmarks.webhook_load", str(port), path, str(seconds), name]
     done = subprocess.run(  # noqa: S603 - ours
         [sys.executable, *arguments], check=True, stdout=subprocess.PIPE, text=True
     )
@@ -208,126 +188,8 @@ async def _keep(_connection: object) -> None:
     """Spare the floor the round trip by which a pool cleans a connection: it is to be fast."""
 
 
-# The load's process
-
-
-class Caller(asyncio.Protocol):
-    """One connection that posts one request after the other, each after its answer."""
-
-    def __init__(self, requests: Iterator[bytes], until: float, ended: asyncio.Event) -> None:
-        self.latencies: list[float] = []
-        self.refusal = ""
-        self._requests = requests
-        self._until = until
-        self._ended = ended
-        self._sent_at = 0.0
-        self._answer = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send the first request."""
-        self._transport = cast("asyncio.Transport", transport)
-        self._next()
-
-    def data_received(self, data: bytes) -> None:
-        """Take the answer, whose head and body may come apart; each body is a JSON object."""
-        self._answer += data
-        if not self._answer.startswith(b"HTTP/1.1 200"):
-            self.refusal = self._answer.decode(errors="replace")
-            self._transport.close()
-            return
-        if self._answer.endswith(b"}"):
-            self.latencies.append(time.perf_counter() - self._sent_at)
-            self._answer = b""
-            self._next()
-
-    def _next(self) -> None:
-        request = next(self._requests, None)
-        self._sent_at = time.perf_counter()
-        if request is None or self._sent_at > self._until:
-            self._transport.close()
-            return
-        self._transport.write(request)
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's name
-        """End, also when the other side hung up."""
-        self._ended.set()
-
-
-async def load(port: int, path: str, seconds: float, name: str) -> Round:
-    """Post signed events for a while and tell how fast they were answered."""
-    requests = iter(_signed_requests(path, name, count=int(MOST_REQUESTS * seconds / 4)))
-    gc.freeze()
-    gc.disable()
-    loop = asyncio.get_running_loop()
-    begun = time.perf_counter()
-    callers, ends = [], []
-    for _ in range(CONNECTIONS):
-        ended = asyncio.Event()
-        _, caller = await loop.create_connection(
-            partial(Caller, requests, begun + seconds, ended), "127.0.0.1", port
-        )
-        callers.append(caller)
-        ends.append(ended)
-    for ended in ends:
-        await ended.wait()
-    took = time.perf_counter() - begun
-    if refusal := next((caller.refusal for caller in callers if caller.refusal), None):
-        raise SystemExit(f"not stored: {refusal}")
-    latencies = sorted(one for caller in callers for one in caller.latencies)
-    return Round(
-        per_second=len(latencies) / took,
-        p50_ms=latencies[len(latencies) // 2] * 1000,
-        p99_ms=latencies[len(latencies) * 99 // 100] * 1000,
-    )
-
-
-def _signed_requests(path: str, name: str, *, count: int) -> list[bytes]:
-    now = datetime.now(UTC)
-    return [_signed_request(path, f"{name}{position}", now) for position in range(count)]
-
-
-def _signed_request(path: str, name: str, now: datetime) -> bytes:
-    digest = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
-    body = json.dumps(
-        {
-            "id": f"EV{digest}",
-            "object": "event",
-            "apiVersion": "v4",
-            "createdAt": now.isoformat(),
-            "type": "message.received",
-            "data": {
-                "object": {
-                    "id": f"AC{digest}",
-                    "object": "message",
-                    "from": "+16175550123",
-                    "to": "+16175550100",
-                    "direction": "incoming",
-                    "text": "Yes, Tuesday at 10 works for me",
-                    "media": [],
-                    "status": "received",
-                    "createdAt": now.isoformat(),
-                    "phoneNumberId": "PNd81fYcQ2",
-                }
-            },
-        },
-        separators=(",", ":"),
-    ).encode()
-    headers = {
-        "host": "127.0.0.1",
-        "content-type": "application/json",
-        "content-length": str(len(body)),
-        **sign_legacy(SIGNING_KEY, body, at=now),
-    }
-    lines = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
-    return f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode() + body
-
-
 if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["floor"]:
-            serve_floor()
-        case ["load", port, path, seconds, name]:
-            result = uvloop.run(load(int(port), path, float(seconds), name))
-            print(json.dumps(vars(result)))
-        case _:
-            main()
+    if sys.argv[1:] == ["floor"]:
+        serve_floor()
+    else:
+        main()

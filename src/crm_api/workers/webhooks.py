@@ -9,7 +9,7 @@ from crm_api.domain.webhooks.reception import Reception
 from crm_api.jobs import Job, JobName
 from crm_api.workers.deps import deps_of
 
-BATCH = 50
+BATCH = 20
 """Events a transaction: few enough that what they lock is soon free again."""
 WORKING_SECONDS = 40.0
 """Well within the job's time-out; then another run goes on."""

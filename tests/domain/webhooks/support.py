@@ -116,3 +116,10 @@ async def flags(session: AsyncSession) -> list[str]:
         phone=PERSON,
     )
     return [row["flag_type"] for row in found]
+
+
+def call_events() -> list[dict[str, Any]]:
+    """What the 2026-03-30 hooks tell of one call."""
+    names = "ringing menu.selected answered completed recording.completed summary.completed"
+    listed = [*names.split(), "transcript.completed"]
+    return [sample(f"2026-03-30/call.{name}") for name in listed]

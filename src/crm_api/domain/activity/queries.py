@@ -6,13 +6,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, literal_column, or_, select, tuple_, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Select, bindparam, literal_column, or_, select, text, tuple_, update
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.activity.models import Activity, ActivityKind, Conversation, Direction, Origin
+from crm_api.domain.activity.models import Activity, ActivityKind, Conversation, Origin
 from crm_api.domain.consent.models import ContactFlag
-from crm_api.domain.contacts.models import Contact
 from crm_api.ids import new_id
 
 Position = tuple[datetime, UUID]
@@ -31,6 +30,36 @@ class KnownCall:
     call: dict[str, Any]
 
 
+# Hot statements are built once: to build one costs more than to run it.
+
+TOUCH_CONVERSATION = text("""
+    INSERT INTO conversation AS known
+        (id, line_id, phone, contact_id, openphone_id, last_activity_at, created_at)
+    VALUES (:id, :line_id, :phone, :contact_id, :openphone_id, :at, :now)
+    ON CONFLICT (line_id, phone) DO UPDATE
+       SET contact_id = coalesce(known.contact_id, excluded.contact_id),
+           openphone_id = coalesce(known.openphone_id, excluded.openphone_id),
+           last_activity_at = greatest(known.last_activity_at, excluded.last_activity_at)
+    RETURNING id
+""")
+
+# A row that this statement inserted has no deleting transaction; one that it updated has.
+ADD_INCOMING = text("""
+    INSERT INTO activity AS known
+        (id, kind, direction, origin, line_id, conversation_id, contact_id, phone, openphone_id,
+         user_id, body, media, status, call, occurred_at, created_at, updated_at)
+    VALUES (:id, 'message', 'incoming', 'provider', :line_id, :conversation_id, :contact_id,
+            :phone, :openphone_id, :user_id, :body, :media, 'received', :call, :occurred_at, :now,
+            :now)
+    ON CONFLICT (openphone_id) WHERE openphone_id IS NOT NULL DO UPDATE
+       SET user_id = coalesce(known.user_id, excluded.user_id),
+           media = coalesce(nullif(known.media, '[]'::jsonb), excluded.media)
+    RETURNING id, xmax = 0 AS is_new
+""").bindparams(bindparam("media", type_=JSONB), bindparam("call", type_=JSONB))
+
+FIND_CONTACT = text("SELECT id FROM contact WHERE phone = :phone AND deleted_at IS NULL")
+
+
 async def touch_conversation(
     session: AsyncSession,
     *,
@@ -42,29 +71,20 @@ async def touch_conversation(
     now: datetime,
 ) -> UUID:
     """Find or open the conversation; its last activity only moves forward."""
-    statement = insert(Conversation).values(
-        id=new_id(),
-        line_id=line_id,
-        phone=phone,
-        contact_id=contact_id,
-        openphone_id=openphone_id,
-        last_activity_at=at,
-        created_at=now,
-    )
-    told = statement.excluded
-    statement = statement.on_conflict_do_update(
-        index_elements=["line_id", "phone"],
-        set_={
-            "contact_id": func.coalesce(Conversation.contact_id, told.contact_id),
-            "openphone_id": func.coalesce(Conversation.openphone_id, told.openphone_id),
-            "last_activity_at": func.greatest(Conversation.last_activity_at, told.last_activity_at),
-        },
-    )
-    found: UUID = (await session.execute(statement.returning(Conversation.id))).scalar_one()
+    values = {
+        "id": new_id(),
+        "line_id": line_id,
+        "phone": phone,
+        "contact_id": contact_id,
+        "openphone_id": openphone_id,
+        "at": at,
+        "now": now,
+    }
+    found: UUID = (await session.execute(TOUCH_CONVERSATION, values)).scalar_one()
     return found
 
 
-async def add_incoming(session: AsyncSession, *, values: dict[str, Any]) -> tuple[UUID, bool]:
+async def add_incoming(session: AsyncSession, **values: Any) -> tuple[UUID, bool]:  # noqa: ANN401 - bind values
     """Store a received text once, by the provider's id.
 
     One that is known already only gains what it lacks.
@@ -72,29 +92,8 @@ async def add_incoming(session: AsyncSession, *, values: dict[str, Any]) -> tupl
     Returns:
         The row's id, and whether it is new.
     """
-    statement = insert(Activity).values(
-        id=new_id(),
-        kind=ActivityKind.MESSAGE,
-        direction=Direction.INCOMING,
-        origin=Origin.PROVIDER,
-        **values,
-    )
-    told = statement.excluded
-    statement = statement.on_conflict_do_update(
-        index_elements=["openphone_id"],
-        index_where=Activity.openphone_id.is_not(None),
-        set_={
-            "user_id": func.coalesce(Activity.user_id, told.user_id),
-            "media": func.coalesce(func.nullif(Activity.media, _EMPTY), told.media),
-        },
-    )
-    row = (await session.execute(statement.returning(Activity.id, _IS_NEW))).one()
-    return row[0], row[1]
-
-
-_EMPTY: ColumnElement[Any] = literal_column("'[]'::jsonb")
-_IS_NEW: ColumnElement[bool] = literal_column("(xmax = 0)")
-"""A row that this statement inserted has no deleting transaction; one that it updated has."""
+    row = (await session.execute(ADD_INCOMING, {"id": new_id(), **values})).one()
+    return row.id, row.is_new
 
 
 async def set_campaign(session: AsyncSession, *, activity_id: UUID, campaign_id: UUID) -> None:
@@ -143,8 +142,8 @@ async def save_call(session: AsyncSession, *, activity_id: UUID, values: dict[st
 
 async def find_contact(session: AsyncSession, *, phone: str) -> UUID | None:
     """Return the contact with this number, if there is one."""
-    query = select(Contact.id).where(Contact.phone == phone, Contact.deleted_at.is_(None))
-    return (await session.execute(query)).scalar_one_or_none()
+    found: UUID | None = await session.scalar(FIND_CONTACT, {"phone": phone})
+    return found
 
 
 async def has_flag(
