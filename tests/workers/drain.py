@@ -16,7 +16,7 @@ from crm_api.settings import Settings
 from crm_api.workers.deps import Deps
 
 FAST = 10_000.0
-ALWAYS = {"window_start": time(0), "window_end": time(23, 59)}
+ALWAYS: dict[str, Any] = {"window_start": time(0), "window_end": time(23, 59)}
 
 
 def make_deps(
@@ -48,13 +48,8 @@ async def open_ledger(
 ) -> Ledger:
     """A campaign of so many people that began ``ago`` seconds ago by the real clock."""
     now = clock.now() - timedelta(seconds=ago)
-    more = {
-        **ALWAYS,
-        "timezone": far_from_midnight(),
-        "line_limit": 1000,
-        "daily_limit": 1000,
-    } | more
-    return await Ledger.open(new_uow, people=people, now=now, **more)
+    values = ALWAYS | {"timezone": far_from_midnight(), "line_limit": 1000, "daily_limit": 1000}
+    return await Ledger.open(new_uow, people=people, now=now, **(values | more))
 
 
 def shifted(seconds: float) -> Callable[[], datetime]:
