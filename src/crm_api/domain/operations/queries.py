@@ -95,6 +95,12 @@ async def list_jobs(session: AsyncSession) -> dict[str, ScheduledJob]:
     return {job.name: job for job in await session.scalars(select(ScheduledJob))}
 
 
+FORGET_SILENT = text("""
+    DELETE FROM worker_heartbeat
+    WHERE seen_at < CAST(:now AS timestamptz) - interval '1 day'
+""")
+
+
 async def beat(
     session: AsyncSession, *, worker_id: UUID, started_at: datetime, now: datetime
 ) -> None:
@@ -103,12 +109,7 @@ async def beat(
     await session.execute(
         statement.on_conflict_do_update(index_elements=["id"], set_={"seen_at": now})
     )
-    await session.execute(
-        text(
-            "DELETE FROM worker_heartbeat WHERE seen_at < CAST(:now AS timestamptz) - interval '1 day'"
-        ),
-        {"now": now},
-    )
+    await session.execute(FORGET_SILENT, {"now": now})
 
 
 OVERVIEW = text("""
