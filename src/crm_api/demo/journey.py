@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -22,23 +23,12 @@ SETTLE_SECONDS = 30.0
 ROOM = 1_000
 LARGEST_BATCH = 100_000
 """What the API takes."""
-PHRASE = "free foundation check"
-"""By which the sandbox's texts are known as this demo's."""
-VARIANTS = [
-    {
-        "name": "A",
-        "weight": 50,
-        "body": 'Hi {{ first_name | default: "there" }}, this is Granite Foundations. May we do a '
-        f'{PHRASE} at {{{{ attributes.property_address | default: "your home" }}}}? '
-        "Reply STOP to opt out.",
-    },
-    {
-        "name": "B",
-        "weight": 50,
-        "body": f"Granite Foundations offers neighbors a {PHRASE} this week. Interested, "
-        '{{ first_name | default: "neighbor" }}? Reply STOP to opt out.',
-    },
-]
+WORDINGS = {
+    "A": 'Hi {{ first_name | default: "there" }}, this is Granite Foundations. May we do a free '
+    'foundation check at {{ attributes.property_address | default: "your home" }}? ',
+    "B": "Granite Foundations offers neighbors a free foundation check this week. Interested, "
+    '{{ first_name | default: "neighbor" }}? ',
+}
 
 
 @dataclass(frozen=True)
@@ -60,19 +50,31 @@ def run(api: Api, sandbox: Sandbox, upload: Upload, screen: Screen, *, now: date
     _opt_some_out(api, list_id, screen)
     contacts = int(api.get(f"/v1/lists/{list_id}")["contact_count"])
     _make_room(api, line, contacts, screen)
-    campaign_id = api.post("/v1/campaigns", _campaign(line["id"], list_id, contacts, now))["id"]
+    mark = f"Ref {now:%d%H%M%S}."
+    wanted = _campaign(line["id"], list_id, contacts, mark=mark, now=now)
+    campaign_id = api.post("/v1/campaigns", wanted)["id"]
     position, stops = sandbox.last_position(), int(sandbox.stats()["stops"])
+    if position:
+        screen.step("the sandbox was texted before: its people answer only their first text")
+
+    def look() -> Witnesses:
+        seen = sandbox.messages(after=position)
+        now_stopped = int(sandbox.stats()["stops"]) - stops
+        return _look(api, campaign_id, seen, mark=mark, stops=now_stopped)
+
     began = time.monotonic()
     api.post(f"/v1/campaigns/{campaign_id}/start")
     screen.step(f"campaign {campaign_id} started; the worker sends")
-
-    def look() -> Witnesses:
-        return _look(api, sandbox, campaign_id, after=position, stops_before=stops)
-
-    _follow(api, campaign_id, screen)
-    sent_seconds = time.monotonic() - began
-    screen.step("every text is on its way; waiting for the last reports and replies")
-    seen, checks = _settle(look, sandbox)
+    try:
+        _follow(api, campaign_id, screen)
+        sent_seconds = time.monotonic() - began
+        screen.step("every text is on its way; waiting for the last reports and replies")
+        seen, checks = _settle(look, sandbox)
+    except KeyboardInterrupt:
+        with suppress(DemoError):  # it may have ended by itself just now
+            api.post(f"/v1/campaigns/{campaign_id}/cancel")
+            screen.step("stopped; the campaign is cancelled")
+        raise
     screen.result(_rows(seen, sent_seconds, screen.seconds), checks)
     return all(check.agrees for check in checks) and not figures.waiting(seen.stats)
 
@@ -140,13 +142,20 @@ def _opt_some_out(api: Api, list_id: str, screen: Screen) -> None:
     screen.step(f"opted out {len(chosen)} contacts beforehand; they must get nothing")
 
 
-def _campaign(line_id: str, list_id: str, contacts: int, now: datetime) -> JSON:
-    """Write a campaign that may send at any hour, as fast as the provider takes it."""
+def _campaign(line_id: str, list_id: str, contacts: int, *, mark: str, now: datetime) -> JSON:
+    """Write a campaign that may send at any hour, as fast as the provider takes it.
+
+    Args:
+        mark: Goes into every text, so that the sandbox's can be told from all others.
+    """
     return {
         "name": f"Demo {now:%Y-%m-%d %H:%M:%S}",
         "line_id": line_id,
         "audience": {"list_id": list_id},
-        "variants": VARIANTS,
+        "variants": [
+            {"name": name, "weight": 50, "body": f"{body}{mark} Reply STOP to opt out."}
+            for name, body in WORDINGS.items()
+        ],
         "schedule": {
             "days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"],
             "window": {"start": "00:00", "end": "24:00"},
@@ -213,20 +222,14 @@ def _settle(look: Callable[[], Witnesses], sandbox: Sandbox) -> tuple[Witnesses,
         time.sleep(POLL_SECONDS)
 
 
-def _look(
-    api: Api, sandbox: Sandbox, campaign_id: str, *, after: int, stops_before: int
-) -> Witnesses:
-    messages = sandbox.messages(after=after)
+def _look(api: Api, campaign_id: str, messages: list[JSON], *, mark: str, stops: int) -> Witnesses:
+    outgoing = (message for message in messages if message["direction"] == "outgoing")
     return Witnesses(
         stats=api.get(f"/v1/campaigns/{campaign_id}/stats"),
         recipients=list(api.pages(f"/v1/campaigns/{campaign_id}/recipients")),
-        texts=[
-            message
-            for message in messages
-            if message["direction"] == "outgoing" and PHRASE in message["text"]
-        ],
+        texts=[message for message in outgoing if mark in message["text"]],
         answers=[message for message in messages if message["direction"] == "incoming"],
-        stops=int(sandbox.stats()["stops"]) - stops_before,
+        stops=stops,
     )
 
 
