@@ -48,7 +48,7 @@ MIN_SPACING = 0.002
 AHEAD = 2
 """Batches that are claimed ahead of the calls."""
 CLAIM_SECONDS = 5.0
-CLAIM_SIZE = 500
+CLAIM_SIZE = 1_000
 """A batch is this much work: little is stranded by a crash, and a fast line claims seldom."""
 MAX_SKEW = timedelta(seconds=5)
 """Clocks of worker, provider and database may differ this much before nothing is sent."""

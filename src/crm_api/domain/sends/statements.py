@@ -218,8 +218,9 @@ RECORD = text(f"""
         UPDATE send_attempt n
         SET status = 'released', token = NULL, lease_until = NULL, updated_at = :now
         FROM changed c
-        WHERE n.membership_id = c.membership_id AND n.id <> c.id AND n.called_at IS NULL
-          AND n.status = 'claimed' AND c.status IN ('sent', 'failed', 'delivered', 'parked')
+        WHERE n.membership_id = c.membership_id AND n.id <> c.id
+          AND n.token IS NOT NULL AND n.called_at IS NULL
+          AND c.status IN ('sent', 'failed', 'delivered', 'parked')
         RETURNING n.activity_id
     ), hidden AS (
         UPDATE activity t SET status = 'released', updated_at = :now
