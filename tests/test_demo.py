@@ -215,4 +215,4 @@ def test_demo_alone_brings_its_service_and_takes_it_away(tmp_path: Path) -> None
     assert "skipped: opted_out" in result.stdout
     assert "NO" not in result.stdout
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", port))
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
