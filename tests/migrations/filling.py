@@ -125,8 +125,9 @@ _STATEMENTS = (
            CAST(:now AS timestamptz) - i * interval '1 second',
            CAST(:now AS timestamptz) - i * interval '1 second', '{}'
     FROM generate_series(1, 20000) i""",
-    """INSERT INTO consent_entry (phone_hash, action, source, actor, created_at)
-    SELECT sha256(convert_to('hash' || i % 3000, 'UTF8')), 'opt_out', 'api', 'key', :now
+    """INSERT INTO consent_entry (phone_hash, action, source, actor, occurred_at,
+        created_at)
+    SELECT sha256(convert_to('hash' || i % 3000, 'UTF8')), 'opt_out', 'api', 'key', :now, :now
     FROM generate_series(1, 6000) i""",
     """INSERT INTO consent_wording (entry_id, phone)
     SELECT id, '+16175550000' FROM consent_entry""",
