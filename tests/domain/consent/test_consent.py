@@ -262,7 +262,7 @@ async def test_opted_out_number_is_not_held(new_uow: UnitOfWorkFactory) -> None:
 
     assert not is_held
     assert await flags(new_uow) == {"opted_out"}
-    assert len(await entries(new_uow)) == 1
+    assert len(await entries(new_uow)) == 2
 
 
 async def test_release_of_a_free_number_leaves_nothing(new_uow: UnitOfWorkFactory) -> None:

@@ -1,3 +1,4 @@
+import itertools
 from datetime import timedelta
 
 import pytest
@@ -272,3 +273,32 @@ async def test_text_that_a_colleague_sent_in_the_app_is_stored_with_its_contact(
 
     message = (await rows(session, "SELECT contact_id, origin, status FROM activity"))[0]
     assert message == {"contact_id": contact.id, "origin": "provider", "status": "delivered"}
+
+
+SAID = ("STOP", "START", "stop it already maybe", "Thanks, see you then")
+
+
+@pytest.mark.usefixtures("line")
+@pytest.mark.parametrize("order", list(itertools.permutations(range(len(SAID)))))
+async def test_last_word_counts_in_any_order_of_arrival(
+    session: AsyncSession, new_uow: UnitOfWorkFactory, order: tuple[int, ...]
+) -> None:
+    for minute in order:
+        said_at = (NOW - timedelta(minutes=30 - minute)).isoformat()
+        await hear(session, new_uow, SAID[minute], message_id=f"AC{minute}", createdAt=said_at)
+
+    found = await flags(session)
+
+    assert found == ["opt_out_hold"]
+
+
+@pytest.mark.usefixtures("line")
+async def test_late_start_does_not_undo_a_later_stop(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    earlier = (NOW - timedelta(minutes=5)).isoformat()
+    await hear(session, new_uow, "STOP", message_id="AC2")
+    await hear(session, new_uow, "START", message_id="AC1", createdAt=earlier)
+
+    assert await flags(session) == ["opted_out"]
+    assert len(await rows(session, "SELECT 1 FROM consent_entry")) == 2

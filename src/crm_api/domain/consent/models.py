@@ -98,6 +98,8 @@ class ConsentEntry(Base):
     """Who decided: ``person`` for the recipient's own text, else the API key's name."""
     activity_id: Mapped[UUID | None]
     """The message that said so, when one did."""
+    occurred_at: Mapped[datetime]
+    """When it was said, by the clock of whoever carried it; decides which word is the last."""
     created_at: Mapped[datetime]
 
 

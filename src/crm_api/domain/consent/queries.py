@@ -83,11 +83,30 @@ async def flags_of(
     return (await session.execute(statement)).all()
 
 
+_TAKE_TURNS = text("SELECT pg_advisory_xact_lock(hashtextextended(:phone, 1))")
+
+
+async def take_turns(session: AsyncSession, *, phone: str) -> None:
+    """Wait until no other transaction decides about this number; ends with the transaction."""
+    await session.execute(_TAKE_TURNS, {"phone": phone})
+
+
+async def decisions(session: AsyncSession, *, phone_hash: bytes) -> list[tuple[datetime, str]]:
+    """Fetch when and what was decided about a number, in the order of arrival."""
+    statement = (
+        select(ConsentEntry.occurred_at, ConsentEntry.action)
+        .where(ConsentEntry.phone_hash == phone_hash)
+        .order_by(ConsentEntry.id)
+    )
+    return [(at, action) for at, action in await session.execute(statement)]
+
+
 _ADD_ENTRY = text("""
     WITH entry AS (
         INSERT INTO consent_entry
-            (phone_hash, contact_id, action, source, actor, activity_id, created_at)
-        VALUES (:phone_hash, :contact_id, :action, :source, :actor, :activity_id, :now)
+            (phone_hash, contact_id, action, source, actor, activity_id, occurred_at, created_at)
+        VALUES
+            (:phone_hash, :contact_id, :action, :source, :actor, :activity_id, :occurred_at, :now)
         RETURNING id
     )
     INSERT INTO consent_wording (entry_id, phone, reason, note, evidence)

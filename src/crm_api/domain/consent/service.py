@@ -25,6 +25,7 @@ from crm_api.domain.consent.models import (
     ConsentWording,
     FlagType,
 )
+from crm_api.domain.consent.standing import Standing, fold
 from crm_api.domain.paging import Page, decode_cursor, encode_cursor
 from crm_api.domain.sends import service as sends
 
@@ -36,7 +37,8 @@ class Act(TypedDict):
 
     ``actor`` is ``person`` for the recipient's own text, else the API key's name. ``evidence`` is
     for example ``{"text": "stop texting me"}``, ``activity_id`` the message that said so.
-    ``secret`` keys the hash that names the number in the history.
+    ``at`` is when it was said, for a text that may arrive late; else now. ``secret`` keys the hash
+    that names the number in the history.
     """
 
     phone: str
@@ -47,6 +49,7 @@ class Act(TypedDict):
     note: NotRequired[str | None]
     evidence: NotRequired[dict[str, Any]]
     activity_id: NotRequired[UUID | None]
+    at: NotRequired[datetime]
     now: datetime
     secret: bytes
 
@@ -61,12 +64,8 @@ async def opt_out(uow: UnitOfWork, **act: Unpack[Act]) -> bool:
     Returns:
         True when the number was not opted out before.
     """
-    phone, now = act["phone"], act["now"]
-    is_new = await queries.stand_flag(
-        uow.session, phone=phone, flag=FlagType.OPTED_OUT, reason=act["reason"], now=now
-    )
-    await queries.remove_flags(uow.session, phone=phone, flags=[FlagType.OPT_OUT_HOLD], now=now)
-    await sends.withdraw_numbers(uow, phones=[phone], now=now)
+    before, after = await _decide(uow, ConsentAction.OPT_OUT, act)
+    is_new = after.opted_out and not before.opted_out
     if is_new or act["source"] in {ConsentSource.MESSAGE, ConsentSource.API}:
         await _remember(uow, ConsentAction.OPT_OUT, act)
     return is_new
@@ -78,35 +77,25 @@ async def opt_in(uow: UnitOfWork, **act: Unpack[Act]) -> bool:
     What was held goes on; what was skipped stays skipped. Each time leaves an entry.
 
     Returns:
-        True when the number was opted out or held before.
+        True when the number was opted out or held before and is free now.
     """
-    phone, now = act["phone"], act["now"]
-    removed = await queries.remove_flags(
-        uow.session, phone=phone, flags=[FlagType.OPTED_OUT, FlagType.OPT_OUT_HOLD], now=now
-    )
-    await sends.restore_numbers(uow, phones=[phone], now=now)
+    before, after = await _decide(uow, ConsentAction.OPT_IN, act)
     await _remember(uow, ConsentAction.OPT_IN, act)
-    return bool(removed)
+    return bool(before.flags) and not after.flags
 
 
 async def hold(uow: UnitOfWork, **act: Unpack[Act]) -> bool:
     """Hold campaign texts to a number until a person decides.
 
-    An opted-out number needs no hold: nothing changes and no entry is left. A second doubtful text
-    leaves an entry of its own.
+    An opted-out number needs no hold; the entry is left all the same, for an opt-in that was said
+    earlier may still arrive.
 
     Returns:
         True when the number is held now and was not before.
     """
-    phone, now = act["phone"], act["now"]
-    if FlagType.OPTED_OUT in (await flags_of(uow.session, [phone], now=now))[phone]:
-        return False
-    is_new = await queries.stand_flag(
-        uow.session, phone=phone, flag=FlagType.OPT_OUT_HOLD, reason=act["reason"], now=now
-    )
-    await sends.withdraw_numbers(uow, phones=[phone], now=now)
+    before, after = await _decide(uow, ConsentAction.HOLD, act)
     await _remember(uow, ConsentAction.HOLD, act)
-    return is_new
+    return after.on_hold and not before.on_hold
 
 
 async def release(uow: UnitOfWork, **act: Unpack[Act]) -> bool:
@@ -115,15 +104,10 @@ async def release(uow: UnitOfWork, **act: Unpack[Act]) -> bool:
     Returns:
         False, and no entry is left, when the number was not held.
     """
-    phone, now = act["phone"], act["now"]
-    removed = await queries.remove_flags(
-        uow.session, phone=phone, flags=[FlagType.OPT_OUT_HOLD], now=now
-    )
-    if not removed:
-        return False
-    await sends.restore_numbers(uow, phones=[phone], now=now)
-    await _remember(uow, ConsentAction.RELEASE, act)
-    return True
+    before, _ = await _decide(uow, ConsentAction.RELEASE, act)
+    if before.on_hold:
+        await _remember(uow, ConsentAction.RELEASE, act)
+    return before.on_hold
 
 
 async def add_flag(
@@ -212,6 +196,31 @@ def hash_phone(phone: str, secret: bytes) -> bytes:
     return hmac.new(secret, phone.encode(), hashlib.sha256).digest()
 
 
+async def _decide(uow: UnitOfWork, action: ConsentAction, act: Act) -> tuple[Standing, Standing]:
+    """Bring the flags to what the history and this decision tell; the standing before and after.
+
+    Decisions about one number take turns, so that two at once see each other.
+    """
+    phone, now = act["phone"], act["now"]
+    await queries.take_turns(uow.session, phone=phone)
+    standing = (await flags_of(uow.session, [phone], now=now))[phone]
+    before = Standing(
+        opted_out=FlagType.OPTED_OUT in standing, on_hold=FlagType.OPT_OUT_HOLD in standing
+    )
+    said = await queries.decisions(uow.session, phone_hash=hash_phone(phone, act["secret"]))
+    after = fold(said, new=(act.get("at", now), action), now=before)
+    for flag in sorted(after.flags):
+        await queries.stand_flag(uow.session, phone=phone, flag=flag, reason=act["reason"], now=now)
+    gone = sorted(before.flags - after.flags)
+    if gone:
+        await queries.remove_flags(uow.session, phone=phone, flags=gone, now=now)
+    if after.flags:
+        await sends.withdraw_numbers(uow, phones=[phone], now=now)
+    else:
+        await sends.restore_numbers(uow, phones=[phone], now=now)
+    return before, after
+
+
 async def _remember(uow: UnitOfWork, action: ConsentAction, act: Act) -> None:
     """Append the entry, with the texts that are under way and cannot be recalled."""
     evidence = dict(act.get("evidence") or {})
@@ -225,6 +234,7 @@ async def _remember(uow: UnitOfWork, action: ConsentAction, act: Act) -> None:
         source=act["source"],
         actor=act["actor"],
         activity_id=act.get("activity_id"),
+        occurred_at=act.get("at", act["now"]),
         now=act["now"],
         phone=act["phone"],
         reason=act["reason"],

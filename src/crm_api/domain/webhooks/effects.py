@@ -148,6 +148,7 @@ async def _hear(
         reason=reading.wording,
         evidence={"text": facts.text},
         activity_id=received.activity_id,
+        at=facts.created_at,
         now=now,
         secret=reception.secret,
     )
