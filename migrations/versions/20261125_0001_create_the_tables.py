@@ -177,7 +177,6 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_log")),
     )
-    op.create_index("idx_audit_log_created", "audit_log", ["created_at", "id"], unique=False)
     op.create_table(
         "consent_entry",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
@@ -611,13 +610,6 @@ def upgrade() -> None:
         postgresql_where=sa.text("accepted_at IS NOT NULL"),
     )
     op.create_index(
-        "idx_send_attempt_activity",
-        "send_attempt",
-        ["activity_id"],
-        unique=False,
-        postgresql_where=sa.text("membership_id IS NULL"),
-    )
-    op.create_index(
         "idx_send_attempt_membership",
         "send_attempt",
         ["membership_id"],
@@ -806,11 +798,6 @@ def downgrade() -> None:
         postgresql_where=sa.text("membership_id IS NOT NULL"),
     )
     op.drop_index(
-        "idx_send_attempt_activity",
-        table_name="send_attempt",
-        postgresql_where=sa.text("membership_id IS NULL"),
-    )
-    op.drop_index(
         "idx_send_attempt_accepted",
         table_name="send_attempt",
         postgresql_include=["campaign_id"],
@@ -876,7 +863,6 @@ def downgrade() -> None:
     op.drop_table("contact")
     op.drop_index("idx_consent_entry_phone_hash", table_name="consent_entry")
     op.drop_table("consent_entry")
-    op.drop_index("idx_audit_log_created", table_name="audit_log")
     op.drop_table("audit_log")
     op.drop_index("idx_api_key_created", table_name="api_key")
     op.drop_table("api_key")

@@ -63,7 +63,7 @@ SENDS = [
     ),
     Hot(
         "outcomes of calls",
-        {"pk_send_attempt", "pk_activity"},
+        {"pk_send_attempt", "pk_activity", "idx_send_attempt_membership"},
         lambda s: sends.record(
             s,
             [sends.Outcome(attempt_id=ATTEMPT, status="sent", message_id="ACnew")],

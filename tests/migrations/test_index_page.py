@@ -17,8 +17,6 @@ RELIED_ON = {
 }
 """Names that others read."""
 UNREAD = {
-    "idx_audit_log_created",
-    "idx_send_attempt_activity",
     "uq_campaign_variant_campaign_id_name",
 }
 """Read by hand, or only a rule."""

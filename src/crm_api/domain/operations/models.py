@@ -61,7 +61,6 @@ class AuditEntry(Base):
     """A decision that somebody made; never changed or removed (a trigger refuses it)."""
 
     __tablename__ = "audit_log"
-    __table_args__ = (Index("idx_audit_log_created", "created_at", "id"),)
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     actor: Mapped[str]

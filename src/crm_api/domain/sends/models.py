@@ -95,11 +95,6 @@ class SendAttempt(Base):
             postgresql_include=["campaign_id"],
             postgresql_where=text("status IN ('parked', 'not_found')"),
         ),
-        Index(
-            "idx_send_attempt_activity",
-            "activity_id",
-            postgresql_where=text("membership_id IS NULL"),
-        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
