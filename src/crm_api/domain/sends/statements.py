@@ -22,6 +22,18 @@ EXEMPT_OR_FREE = f"""(CASE
     ELSE true END)"""
 """HELP and the one confirmation answer the person's own text, so they pass an opt-out."""
 
+KEPT = """EXISTS (
+    SELECT 1 FROM send_attempt a
+    WHERE a.phone = {phone} AND (a.status = 'parked' OR a.is_matched)
+      AND a.called_at > CAST(:now AS timestamptz) - make_interval(secs => :grace))"""
+"""R2: a parked or matched send keeps its number until its window is over."""
+TEXTED_LATELY = """(CAST(:min_days AS integer) IS NOT NULL AND EXISTS (
+    SELECT 1 FROM send_attempt a
+    WHERE a.phone = {phone} AND a.kind = 'campaign' AND a.campaign_id <> :campaign_id
+      AND a.status NOT IN ('released', 'refused')
+      AND a.created_at > CAST(:now AS timestamptz)
+          - make_interval(days => CAST(:min_days AS integer))))"""
+
 # The campaign is looked at again: an order may be older than a pause.
 LOCK_LINE = text("""
     SELECT l.id, l.daily_limit, l.timezone, l.name, l.number, l.phone_number_id
@@ -89,16 +101,8 @@ CLAIM = text(f"""
     ), allowed AS (
         SELECT w.* FROM wanted w
         WHERE NOT {BARRED.format(phone="w.phone")}
-          AND NOT EXISTS (
-              SELECT 1 FROM send_attempt a
-              WHERE a.phone = w.phone AND (a.status = 'parked' OR a.is_matched)
-                AND a.called_at > CAST(:now AS timestamptz) - make_interval(secs => :grace))
-          AND (CAST(:min_days AS integer) IS NULL OR NOT EXISTS (
-              SELECT 1 FROM send_attempt a
-              WHERE a.phone = w.phone AND a.kind = 'campaign' AND a.campaign_id <> :campaign_id
-                AND a.status NOT IN ('released', 'refused')
-                AND a.created_at > CAST(:now AS timestamptz)
-                    - make_interval(days => CAST(:min_days AS integer))))
+          AND NOT {KEPT.format(phone="w.phone")}
+          AND NOT {TEXTED_LATELY.format(phone="w.phone")}
     ), claimed AS (
         INSERT INTO send_attempt (id, kind, membership_id, campaign_id, line_id, activity_id,
             phone, body, status, token, lease_until, not_after, created_at, updated_at)
