@@ -27,12 +27,11 @@ KEPT = """EXISTS (
     WHERE a.phone = {phone} AND (a.status = 'parked' OR a.is_matched)
       AND a.called_at > CAST(:now AS timestamptz) - make_interval(secs => :grace))"""
 """R2: a parked or matched send keeps its number until its window is over."""
-TEXTED_LATELY = """(CAST(:min_days AS integer) IS NOT NULL AND EXISTS (
+TEXTED_LATELY = """({min_days} IS NOT NULL AND EXISTS (
     SELECT 1 FROM send_attempt a
     WHERE a.phone = {phone} AND a.kind = 'campaign' AND a.campaign_id <> :campaign_id
       AND a.status NOT IN ('released', 'refused')
-      AND a.created_at > CAST(:now AS timestamptz)
-          - make_interval(days => CAST(:min_days AS integer))))"""
+      AND a.created_at > CAST(:now AS timestamptz) - make_interval(days => {min_days})))"""
 
 # The campaign is looked at again: an order may be older than a pause.
 LOCK_LINE = text("""
@@ -102,7 +101,7 @@ CLAIM = text(f"""
         SELECT w.* FROM wanted w
         WHERE NOT {BARRED.format(phone="w.phone")}
           AND NOT {KEPT.format(phone="w.phone")}
-          AND NOT {TEXTED_LATELY.format(phone="w.phone")}
+          AND NOT {TEXTED_LATELY.format(phone="w.phone", min_days="CAST(:min_days AS integer)")}
     ), claimed AS (
         INSERT INTO send_attempt (id, kind, membership_id, campaign_id, line_id, activity_id,
             phone, body, status, token, lease_until, not_after, created_at, updated_at)
