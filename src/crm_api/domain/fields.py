@@ -1,10 +1,17 @@
 """Field types that several request bodies share: clean text, numbers, time zones, instants."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from crm_api.domain.phone import InvalidPhoneError, parse_phone
@@ -16,6 +23,9 @@ _UNOFFICIAL_ZONE = re.compile(
     r"(?:posix|right)/.*|posixrules|localtime|Factory|.*[^A-Za-z0-9/_+-].*"
 )
 """Names that a machine's zone files may hold, but that name no place."""
+
+_CLOCK = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00")
+_MIDNIGHT = "24:00"
 
 
 def clean_line(text: str) -> str:
@@ -78,6 +88,18 @@ def _in_utc(instant: datetime) -> datetime:
         raise PydanticCustomError("out_of_range", "This time is out of range.") from error
 
 
+def read_clock(value: object) -> object:
+    """Read ``HH:MM``; ``24:00`` is the end of the day."""
+    if not isinstance(value, str) or not _CLOCK.fullmatch(value.strip()):
+        raise PydanticCustomError("clock_time", 'Give a time of day as "HH:MM".')
+    return time.max if value.strip() == _MIDNIGHT else time.fromisoformat(value.strip())
+
+
+def write_clock(value: time) -> str:
+    """Write a time of day as ``HH:MM``."""
+    return _MIDNIGHT if value == time.max else value.strftime("%H:%M")
+
+
 PhoneNumber = Annotated[str, BeforeValidator(_read_phone)]
 """A number in any usual writing; E.164 once read."""
 
@@ -94,3 +116,11 @@ OptionalLine200 = Annotated[Line200 | None, BeforeValidator(_none_if_blank)]
 
 BlankIsNull = BeforeValidator(_none_if_blank)
 """For optional fields: forms send an empty text where there is nothing."""
+
+ClockTime = Annotated[
+    time,
+    BeforeValidator(read_clock),
+    PlainSerializer(write_clock, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": "^[0-2][0-9]:[0-5][0-9]$", "example": "09:00"}),
+]
+"""A time of day without a date; ``24:00`` is the end of the day."""

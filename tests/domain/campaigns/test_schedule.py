@@ -9,8 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crm_api.domain.campaigns.schedule import (
-    DAYS,
-    Window,
     burst_quota,
     estimate_finish,
     even_quota,
@@ -19,6 +17,7 @@ from crm_api.domain.campaigns.schedule import (
     open_until,
     resolve_zones,
 )
+from crm_api.domain.windows import DAYS, Window
 
 NEW_YORK = "America/New_York"
 CHICAGO = "America/Chicago"

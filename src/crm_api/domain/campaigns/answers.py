@@ -12,7 +12,7 @@ from crm_api.domain.campaigns.models import (
     PacingMode,
     PreviouslyContacted,
 )
-from crm_api.domain.campaigns.schemas import ClockTime
+from crm_api.domain.fields import ClockTime
 from crm_api.domain.schemas import Id, Instant, ReadModel
 
 

@@ -10,8 +10,9 @@ from sqlalchemy import Row
 from crm_api.db import UnitOfWork
 from crm_api.domain.campaigns import plan_statements as sql
 from crm_api.domain.campaigns import template
-from crm_api.domain.campaigns.schedule import Window, open_until, resolve_zones
+from crm_api.domain.campaigns.schedule import open_until, resolve_zones
 from crm_api.domain.sends.claiming import ClaimOrder
+from crm_api.domain.windows import Window
 
 Compose = Callable[[Row[Any], Row[Any]], str]
 

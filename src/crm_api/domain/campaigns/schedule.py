@@ -5,44 +5,18 @@ from the zone database, so a change to or from daylight-saving time moves the wi
 """
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from crm_api.domain.windows import Window, day_span
 from crm_api.domain.zones import parse_zone_key
 
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 RECIPIENT = "recipient"
 """The campaign time zone that stands for each recipient's own."""
 SEARCH_DAYS = 14
 """How far ahead an opening is looked for; a window of one day a week opens within eight."""
-LAST_MINUTE = time(23, 59)
-"""A window that ends in the last minute of the day lasts to midnight: `23:59` is how people
-write the end of the day."""
 TICK_SECONDS = 60.0
 """How often the queue is looked at."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """The hours of the days on which a campaign sends, in local time.
-
-    Attributes:
-        days: Among ``mon`` … ``sun``.
-        start: The first moment that is open.
-        end: The first that is not; from 23:59 on it means midnight.
-    """
-
-    days: frozenset[str]
-    start: time
-    end: time
-
-    @classmethod
-    def of(cls, days: Iterable[str], start: time, end: time) -> "Window":
-        """Make a window from any collection of day names."""
-        return cls(days=frozenset(days), start=start, end=end)
 
 
 def resolve_zones(
@@ -66,7 +40,7 @@ def open_until(window: Window, zones: tuple[str, ...], now: datetime) -> datetim
     """Return when the first zone closes if all are open now, else None."""
     closings: list[datetime] = []
     for zone in zones:
-        span = _opening(window, zone, now.astimezone(ZoneInfo(zone)).date())
+        span = day_span(window, zone, now.astimezone(ZoneInfo(zone)).date())
         if span is None or not span[0] <= now < span[1]:
             return None
         closings.append(span[1])
@@ -77,7 +51,7 @@ def open_since(window: Window, zones: tuple[str, ...], now: datetime) -> datetim
     """Return when the last of the zones opened if all are open now, else None."""
     if open_until(window, zones, now) is None:
         return None
-    spans = [_opening(window, zone, now.astimezone(ZoneInfo(zone)).date()) for zone in zones]
+    spans = [day_span(window, zone, now.astimezone(ZoneInfo(zone)).date()) for zone in zones]
     return max(span[0] for span in spans if span is not None)
 
 
@@ -103,51 +77,10 @@ def next_open(window: Window, zones: tuple[str, ...], now: datetime) -> datetime
 def _next_in_zone(window: Window, zone: str, at: datetime) -> datetime | None:
     day = at.astimezone(ZoneInfo(zone)).date()
     for offset in range(SEARCH_DAYS + 1):
-        span = _opening(window, zone, day + timedelta(days=offset))
+        span = day_span(window, zone, day + timedelta(days=offset))
         if span is not None and at < span[1]:
             return max(span[0], at)
     return None
-
-
-@lru_cache(maxsize=8192)
-def _opening(window: Window, zone: str, day: date) -> tuple[datetime, datetime] | None:
-    """Return the opening and closing instants of a local day, or None when it has none.
-
-    On a day that is set back one hour comes twice. A window then opens with the second of its
-    two starts and closes with the first of its two ends, so that no moment outside the written
-    hours is open; only where that leaves nothing do both count at their first.
-    """
-    if DAYS[day.weekday()] not in window.days:
-        return None
-    place = ZoneInfo(zone)
-    if window.end >= LAST_MINUTE:
-        closes = _instant(day + timedelta(days=1), time(0), place, fold=0)
-    else:
-        closes = _instant(day, window.end, place, fold=0)
-    for fold in (1, 0):
-        opens = _instant(day, window.start, place, fold=fold)
-        if opens < closes:
-            return opens, closes
-    return None
-
-
-def _instant(day: date, at: time, place: ZoneInfo, *, fold: int) -> datetime:
-    """Return the instant of a wall-clock time; inside a skipped hour that of the jump itself."""
-    local = datetime.combine(day, at)
-    early, late = sorted(
-        local.replace(tzinfo=place, fold=either).astimezone(UTC) for either in (0, 1)
-    )
-    skipped = early != late and early.astimezone(place).replace(tzinfo=None) != local
-    if not skipped:
-        return local.replace(tzinfo=place, fold=fold).astimezone(UTC)
-    before = early.astimezone(place).utcoffset()
-    while late - early > timedelta(microseconds=1):
-        middle = early + (late - early) / 2
-        if middle.astimezone(place).utcoffset() == before:
-            early = middle
-        else:
-            late = middle
-    return late
 
 
 def even_quota(

@@ -3,7 +3,6 @@
 Requests leave out what they do not set; ``exclude_unset`` then tells a PATCH apart from a null.
 """
 
-import re
 from datetime import time
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -12,38 +11,23 @@ from pydantic import (
     AwareDatetime,
     BeforeValidator,
     Field,
-    PlainSerializer,
     StringConstraints,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from crm_api.domain.campaigns.models import PacingMode, PreviouslyContacted
-from crm_api.domain.campaigns.schedule import DAYS, RECIPIENT
+from crm_api.domain.campaigns.schedule import RECIPIENT
 from crm_api.domain.campaigns.template import MAX_TEXT, sendable
+from crm_api.domain.fields import ClockTime
 from crm_api.domain.schemas import RequestModel
+from crm_api.domain.windows import DAYS
 from crm_api.domain.zones import is_time_zone
 
 MAX_CONTACT_IDS = 10_000
 DEFAULT_DAILY_LIMIT = 125
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-
-_CLOCK = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00")
-_MIDNIGHT = "24:00"
-
-
-def read_clock(value: object) -> object:
-    """Read ``HH:MM``; ``24:00`` is the end of the day."""
-    if not isinstance(value, str) or not _CLOCK.fullmatch(value.strip()):
-        raise PydanticCustomError("clock_time", 'Give a time of day as "HH:MM".')
-    return time.max if value.strip() == _MIDNIGHT else time.fromisoformat(value.strip())
-
-
-def write_clock(value: time) -> str:
-    """Write a time of day as ``HH:MM``."""
-    return _MIDNIGHT if value == time.max else value.strftime("%H:%M")
 
 
 def _clean(value: object) -> object:
@@ -59,12 +43,6 @@ def _known_zone(value: str) -> str:
     return value
 
 
-ClockTime = Annotated[
-    time,
-    BeforeValidator(read_clock),
-    PlainSerializer(write_clock, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": "^[0-2][0-9]:[0-5][0-9]$", "example": "09:00"}),
-]
 Cleaned = BeforeValidator(_clean)
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200), Cleaned]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT), Cleaned]

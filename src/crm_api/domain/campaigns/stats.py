@@ -18,10 +18,11 @@ from crm_api.domain.campaigns.models import (
     CampaignVariant,
     MembershipStatus,
 )
-from crm_api.domain.campaigns.schedule import RECIPIENT, Window, estimate_finish
+from crm_api.domain.campaigns.schedule import RECIPIENT, estimate_finish
 from crm_api.domain.lines.models import Line
 from crm_api.domain.sends import service as sends
 from crm_api.domain.sends.times import SendTimes
+from crm_api.domain.windows import Window
 
 _REACHED = (MembershipStatus.SENT, MembershipStatus.DELIVERED)
 _TO_COME = (MembershipStatus.PENDING, MembershipStatus.SENDING)
