@@ -4,7 +4,7 @@ All of it is pure. Instants are timezone-aware; what is returned is UTC. Wall-cl
 from the zone database, so a change to or from daylight-saving time moves the window with it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -14,6 +14,13 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 LAST_MINUTE = time(23, 59)
 """A window that ends in the last minute of the day lasts to midnight: `23:59` is how people
 write the end of the day."""
+SEARCH_DAYS = 14
+"""How far ahead an opening is looked for; a window of one day a week opens within eight."""
+
+Span = tuple[datetime, datetime]
+"""The instants at which a day opens and closes."""
+SpanOf = Callable[[str, date], Span | None]
+"""Gives the span of a zone's local day, or None when it stays shut."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +43,47 @@ class Window:
         return cls(days=frozenset(days), start=start, end=end)
 
 
+def open_until(span_of: SpanOf, zones: Sequence[str], now: datetime) -> datetime | None:
+    """Return when the first zone closes if all are open now, else None."""
+    closings: list[datetime] = []
+    for zone in zones:
+        span = span_of(zone, now.astimezone(ZoneInfo(zone)).date())
+        if span is None or not span[0] <= now < span[1]:
+            return None
+        closings.append(span[1])
+    return min(closings, default=None)
+
+
+def next_open(span_of: SpanOf, zones: Sequence[str], now: datetime) -> datetime | None:
+    """Return the first instant from ``now`` on at which all zones are open.
+
+    None when there is no such instant within two weeks: zones so far apart that their windows
+    never meet.
+    """
+    horizon = now + timedelta(days=SEARCH_DAYS)
+    at: datetime = now.astimezone(UTC)
+    while at <= horizon:
+        openings = [_next_in_zone(span_of, zone, at) for zone in zones]
+        latest = max((opening for opening in openings if opening is not None), default=None)
+        if latest is None or None in openings:
+            return None
+        if latest == at:
+            return at
+        at = latest
+    return None
+
+
+def _next_in_zone(span_of: SpanOf, zone: str, at: datetime) -> datetime | None:
+    day = at.astimezone(ZoneInfo(zone)).date()
+    for offset in range(SEARCH_DAYS + 1):
+        span = span_of(zone, day + timedelta(days=offset))
+        if span is not None and at < span[1]:
+            return max(span[0], at)
+    return None
+
+
 @lru_cache(maxsize=8192)
-def day_span(window: Window, zone: str, day: date) -> tuple[datetime, datetime] | None:
+def day_span(window: Window, zone: str, day: date) -> Span | None:
     """Return the opening and closing instants of a local day, or None when it has none.
 
     On a day that is set back one hour comes twice. A window then opens with the second of its

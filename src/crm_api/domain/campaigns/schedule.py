@@ -5,16 +5,16 @@ from the zone database, so a change to or from daylight-saving time moves the wi
 """
 
 import math
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, time, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
+from crm_api.domain import windows
 from crm_api.domain.windows import Window, day_span
 from crm_api.domain.zones import parse_zone_key
 
 RECIPIENT = "recipient"
 """The campaign time zone that stands for each recipient's own."""
-SEARCH_DAYS = 14
-"""How far ahead an opening is looked for; a window of one day a week opens within eight."""
 TICK_SECONDS = 60.0
 """How often the queue is looked at."""
 
@@ -38,13 +38,7 @@ def resolve_zones(
 
 def open_until(window: Window, zones: tuple[str, ...], now: datetime) -> datetime | None:
     """Return when the first zone closes if all are open now, else None."""
-    closings: list[datetime] = []
-    for zone in zones:
-        span = day_span(window, zone, now.astimezone(ZoneInfo(zone)).date())
-        if span is None or not span[0] <= now < span[1]:
-            return None
-        closings.append(span[1])
-    return min(closings, default=None)
+    return windows.open_until(partial(day_span, window), zones, now)
 
 
 def open_since(window: Window, zones: tuple[str, ...], now: datetime) -> datetime | None:
@@ -58,29 +52,9 @@ def open_since(window: Window, zones: tuple[str, ...], now: datetime) -> datetim
 def next_open(window: Window, zones: tuple[str, ...], now: datetime) -> datetime | None:
     """Return the first instant from ``now`` on at which all zones are open.
 
-    None when there is no such instant within two weeks: zones so far apart that their windows
-    never meet.
+    None when there is none within two weeks.
     """
-    horizon = now + timedelta(days=SEARCH_DAYS)
-    at: datetime = now.astimezone(UTC)
-    while at <= horizon:
-        openings = [_next_in_zone(window, zone, at) for zone in zones]
-        latest = max((opening for opening in openings if opening is not None), default=None)
-        if latest is None or None in openings:
-            return None
-        if latest == at:
-            return at
-        at = latest
-    return None
-
-
-def _next_in_zone(window: Window, zone: str, at: datetime) -> datetime | None:
-    day = at.astimezone(ZoneInfo(zone)).date()
-    for offset in range(SEARCH_DAYS + 1):
-        span = day_span(window, zone, day + timedelta(days=offset))
-        if span is not None and at < span[1]:
-            return max(span[0], at)
-    return None
+    return windows.next_open(partial(day_span, window), zones, now)
 
 
 def even_quota(
