@@ -1,8 +1,16 @@
 """Counting segments."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from crm_api.domain.campaigns.segments import Encoding, segments
+from crm_api.domain.campaigns.segments import (
+    BASIC,
+    EXTENSION,
+    Encoding,
+    forcing_characters,
+    segments,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +27,8 @@ from crm_api.domain.campaigns.segments import Encoding, segments
         # 153 is odd, so a two-unit character never fills the last place of a part.
         ("€" * 152, Encoding.GSM_7, 2),
         ("€" * 153, Encoding.GSM_7, 3),
+        ("a" * 152 + "€" + "a" * 152, Encoding.GSM_7, 3),
+        ("a" * 159 + "€", Encoding.GSM_7, 2),
         ("ñÑéÉàÄöü§¿¡", Encoding.GSM_7, 1),
         ("ç", Encoding.UCS_2, 1),
         ("\u2019" + "a" * 69, Encoding.UCS_2, 1),
@@ -30,3 +40,45 @@ from crm_api.domain.campaigns.segments import Encoding, segments
 )
 def test_segments_follow_the_alphabet(text: str, encoding: Encoding, count: int) -> None:
     assert segments(text) == (encoding, count)
+
+
+def test_alphabet_is_the_standard_one() -> None:
+    # 128 places, of which one escapes into the extension table with its ten characters.
+    assert len(BASIC) == len(set(BASIC)) == 127
+    assert set(EXTENSION) == set("^{}\\[~]|€\f")
+
+
+def cut(text: str) -> int:
+    """Cut a text into parts one character after the other, as a phone would."""
+    gsm = all(character in BASIC + EXTENSION for character in text)
+    single, size = (160, 153) if gsm else (70, 67)
+    widths = [
+        2 if (character in EXTENSION if gsm else len(character.encode("utf-16-le")) > 2) else 1
+        for character in text
+    ]
+    if sum(widths) <= single:
+        return 1 if text else 0
+    parts, used = 1, 0
+    for width in widths:
+        if used + width > size:
+            parts, used = parts + 1, 0
+        used += width
+    return parts
+
+
+@given(
+    st.text(alphabet="ab€[ñ", max_size=1_000)
+    | st.text(alphabet="a€ç\U0001f600\u05d0", max_size=600)
+)
+def test_no_character_is_split_over_two_parts(text: str) -> None:
+    assert segments(text)[1] == cut(text)
+
+
+def test_forcing_characters_are_named_with_their_place() -> None:
+    text = "Don\u2019t [wait] \U0001f600 \u05e9\u05dc\u05d5\u05dd €"
+
+    found = forcing_characters(text)
+
+    assert found[:2] == [(3, "\u2019"), (13, "\U0001f600")]
+    assert [text[position] for position, _ in found] == [character for _, character in found]
+    assert {character for _, character in found[2:]} == set("\u05e9\u05dc\u05d5\u05dd")
