@@ -17,6 +17,8 @@ from crm_api.ids import new_id
 POSTPONE = timedelta(seconds=60)
 """A recipient that the claim could not take (number busy, texted lately) is looked at again."""
 
+_NO_CAP = (None, None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Claimed:
@@ -41,6 +43,8 @@ class ClaimOrder:
         open_zones: The zones that are open, each with the instant at which it closes.
         compose: Writes the text for a recipient's row, with the line's row.
         daily_limit: The campaign's own, in the line's day.
+        caps: Of zones whose law limits it: how many campaign texts a number may get, and in how
+            many hours.
     """
 
     campaign_id: UUID
@@ -49,6 +53,7 @@ class ClaimOrder:
     daily_limit: int
     min_days_between: int | None
     compose: Callable[[Row[Any], Row[Any]], str]
+    caps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +131,7 @@ async def _insert(
         return []
     token = uuid4()
     attempt_ids = [new_id() for _ in texts]
+    caps = [order.caps.get(row.zone_key, _NO_CAP) for row, _ in texts]
     got = await queries.claim(
         uow.session,
         attempt_ids=attempt_ids,
@@ -134,6 +140,8 @@ async def _insert(
         phones=[row.phone for row, _ in texts],
         bodies=[body for _, body in texts],
         not_afters=[order.open_zones[row.zone_key] for row, _ in texts],
+        max_recents=[max_recent for max_recent, _ in caps],
+        recent_hours=[hours for _, hours in caps],
         campaign_id=order.campaign_id,
         line_id=order.line_id,
         token=token,

@@ -22,7 +22,7 @@ STORE_FOREIGN = text(f"""
         rank = greatest(activity.rank, excluded.rank)
     WHERE activity.origin = 'provider'
     RETURNING id
-""")  # noqa: S608 - a constant of this file
+""")
 
 UPSERT_CONVERSATION = text("""
     INSERT INTO conversation (id, line_id, phone, contact_id, openphone_id, last_activity_at,
@@ -180,7 +180,7 @@ WITHDRAW_NUMBERS = text(f"""
         FROM freed f WHERE t.id = f.activity_id
     )
     SELECT membership_id FROM freed WHERE membership_id IS NOT NULL
-""")  # noqa: S608 - a constant of the neighbouring file
+""")
 
 WITHDRAW_CAMPAIGN = text("""
     WITH freed AS (

@@ -32,6 +32,14 @@ TEXTED_LATELY = """({min_days} IS NOT NULL AND EXISTS (
     WHERE a.phone = {phone} AND a.kind = 'campaign' AND a.campaign_id <> :campaign_id
       AND a.status NOT IN ('released', 'refused')
       AND a.created_at > CAST(:now AS timestamptz) - make_interval(days => {min_days})))"""
+TEXTED_OFTEN = """({max_recent} IS NOT NULL AND {max_recent} <= (
+    SELECT count(*) FROM send_attempt a
+    WHERE a.phone = {phone} AND a.kind = 'campaign' AND a.status NOT IN ('released', 'refused')
+      AND a.created_at > CAST(:now AS timestamptz) - make_interval(hours => {hours} + 1)
+      AND greatest(a.created_at, a.called_at, a.accepted_at)
+          > CAST(:now AS timestamptz) - make_interval(hours => {hours})))"""
+"""The law's limit for a number is reached. The hours count from the latest instant known of a text,
+which lies no hour after its row was made; that bound is what the index reads."""
 
 # The campaign is looked at again: an order may be older than a pause.
 LOCK_LINE = text("""
@@ -90,18 +98,24 @@ LOCK_CANDIDATES = text("""
     FOR NO KEY UPDATE OF c SKIP LOCKED
 """)
 
+_TEXTED_OFTEN_HERE = TEXTED_OFTEN.format(
+    phone="w.phone", max_recent="w.max_recent", hours="w.recent_hours"
+)
 CLAIM = text(f"""
     WITH wanted AS (
         SELECT * FROM unnest(
             CAST(:attempt_ids AS uuid[]), CAST(:membership_ids AS uuid[]),
             CAST(:contact_ids AS uuid[]), CAST(:phones AS text[]), CAST(:bodies AS text[]),
-            CAST(:not_afters AS timestamptz[])
-        ) AS w (attempt_id, membership_id, contact_id, phone, body, not_after)
+            CAST(:not_afters AS timestamptz[]), CAST(:max_recents AS integer[]),
+            CAST(:recent_hours AS integer[])
+        ) AS w (attempt_id, membership_id, contact_id, phone, body, not_after, max_recent,
+                recent_hours)
     ), allowed AS (
         SELECT w.* FROM wanted w
         WHERE NOT {BARRED.format(phone="w.phone")}
           AND NOT {KEPT.format(phone="w.phone")}
           AND NOT {TEXTED_LATELY.format(phone="w.phone", min_days="CAST(:min_days AS integer)")}
+          AND NOT {_TEXTED_OFTEN_HERE}
     ), claimed AS (
         INSERT INTO send_attempt (id, kind, membership_id, campaign_id, line_id, activity_id,
             phone, body, status, token, lease_until, not_after, created_at, updated_at)

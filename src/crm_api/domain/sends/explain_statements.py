@@ -1,0 +1,40 @@
+"""The rules of the claim, asked one by one for one recipient.
+
+The conditions are the claim's own fragments, so that what is explained is what is done.
+"""
+
+from sqlalchemy import text
+
+from crm_api.domain.sends.statements import DELETED, FLAGGED, KEPT, TEXTED_LATELY
+
+RECIPIENT = text(f"""
+    SELECT m.id, m.contact_id, m.phone, m.zone_key, m.variant, m.step, m.status, m.skip_reason,
+           m.error_code, m.due_at, m.attempts, m.sent_at,
+           c.status AS campaign_status, c.start_at, c.end_at, c.paused_reason, c.blocked_reason,
+           c.daily_limit, c.min_days_between, c.line_id,
+           l.status AS line_status, l.blocked_reason AS line_blocked_reason,
+           l.daily_limit AS line_daily_limit, l.timezone AS line_timezone, l.name, l.number,
+           p.first_name, p.last_name, p.email, p.company, p.street, p.city, p.state,
+           p.postal_code, p.attributes,
+           {FLAGGED.format(phone="m.phone", flags="'opted_out'")} AS is_opted_out,
+           {FLAGGED.format(phone="m.phone", flags="'do_not_contact'")} AS is_do_not_contact,
+           {FLAGGED.format(phone="m.phone", flags="'opt_out_hold'")} AS is_held,
+           {DELETED.format(phone="m.phone")} AS is_deleted,
+           {KEPT.format(phone="m.phone")} AS is_kept,
+           {TEXTED_LATELY.format(phone="m.phone", min_days="c.min_days_between")}
+               AS was_texted_lately,
+           EXISTS (
+               SELECT 1 FROM send_attempt a
+               WHERE a.phone = m.phone AND a.status IN ('claimed', 'calling', 'unknown')
+                 AND a.membership_id IS DISTINCT FROM m.id) AS is_busy,
+           (SELECT max(a.created_at) FROM send_attempt a
+             WHERE a.phone = m.phone AND a.kind = 'campaign' AND a.campaign_id <> :campaign_id
+               AND a.status NOT IN ('released', 'refused')) AS last_texted_at
+    FROM campaign_membership m
+    JOIN campaign c ON c.id = m.campaign_id
+    JOIN line l ON l.id = c.line_id
+    LEFT JOIN contact p ON p.id = m.contact_id
+    WHERE m.campaign_id = :campaign_id AND m.contact_id = :contact_id
+      AND (CAST(:step AS smallint) IS NULL OR m.step = CAST(:step AS smallint))
+    ORDER BY m.status IN ('sent', 'delivered', 'failed'), m.step LIMIT 1
+""")
