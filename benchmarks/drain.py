@@ -27,6 +27,7 @@ from sqlalchemy import text
 from benchmarks import population
 from crm_api import collector
 from crm_api.db import UnitOfWork, create_engine, session_factory
+from crm_api.domain.compliance.rules import NO_RULES
 from crm_api.domain.openphone.sending import GateClock
 from crm_api.domain.sends.dispatch import CONCURRENCY
 from crm_api.domain.sends.limiter import Limiter
@@ -104,6 +105,7 @@ async def _run_drain(count: int) -> dict[str, float]:
             provider=provider,
             limiter=Limiter(rate_per_second=settings.openphone_rate_per_second),
             times=SendTimes.from_settings(settings),
+            rules=NO_RULES,
             secret=settings.require_secret_key(),
         )
         await prepare(deps)

@@ -18,6 +18,7 @@ from crm_api.app import attach, build_app
 from crm_api.db import UnitOfWork, create_engine, session_factory
 from crm_api.domain.access import service as access
 from crm_api.domain.access.models import Scope
+from crm_api.domain.compliance.loader import load_rules
 from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.domain.tables import metadata
 from crm_api.domain.webhooks.intake import EventIntake
@@ -141,7 +142,11 @@ async def _application(
 ) -> FastAPI:
     app = build_app(settings)
     state = AppState(
-        settings=settings, new_uow=new_uow, secret=settings.require_secret_key(), provider=provider
+        settings=settings,
+        new_uow=new_uow,
+        secret=settings.require_secret_key(),
+        provider=provider,
+        rules=load_rules(settings.rules_name),
     )
     intake = EventIntake(settings.require_database_url(), queue=queue)
     attach(app, state, queue=queue, intake=intake)

@@ -10,6 +10,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from crm_api import clock
 from crm_api.db import UnitOfWork, create_engine, session_factory
 from crm_api.domain.access import service as access
+from crm_api.domain.compliance.loader import load_rules
 from crm_api.domain.openphone.signature import Verifier
 from crm_api.domain.webhooks.intake import EventIntake
 from crm_api.jobs import JobQueue
@@ -20,6 +21,7 @@ from crm_api.routers import (
 )
 from crm_api.routers import (
     campaigns,
+    compliance,
     contacts,
     conversations,
     health,
@@ -43,7 +45,12 @@ DESCRIPTION = (
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Build the application; connections are opened by its lifespan."""
+    """Build the application; connections are opened by its lifespan.
+
+    Raises:
+        SettingsError: The file of rules cannot be used.
+    """
+    rules = load_rules(settings.rules_name)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -57,6 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
             new_uow=lambda: UnitOfWork(sessions, queue),
             secret=settings.require_secret_key(),
             provider=provider,
+            rules=rules,
         )
         attach(app, state, queue=queue, intake=intake)
         try:
@@ -107,7 +115,7 @@ def build_app(
     app.router.routes.insert(0, webhooks.receive_route)
     for module in (contacts, imports, lists, lines, campaigns, conversations, webhooks):
         app.include_router(module.router)
-    for module in (operations, access_router, health):
+    for module in (compliance, operations, access_router, health):
         app.include_router(module.router)
     return app
 

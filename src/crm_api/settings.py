@@ -207,7 +207,7 @@ class Settings(BaseModel):
         """``us``, ``none`` or a file of rules."""
         if self.compliance_rules is not None:
             return self.compliance_rules
-        return "none" if self.uses_sandbox else "us"
+        return "none" if self.uses_sandbox and self.provider_on_loopback else "us"
 
     @property
     def public_base_url(self) -> str:

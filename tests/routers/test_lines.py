@@ -79,7 +79,11 @@ async def synced(
     )
     state: AppState = app.state.crm
     app.state.crm = AppState(
-        settings=state.settings, new_uow=new_uow, secret=state.secret, provider=provider
+        settings=state.settings,
+        new_uow=new_uow,
+        secret=state.secret,
+        provider=provider,
+        rules=state.rules,
     )
     async with provider:
         yield client

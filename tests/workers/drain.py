@@ -9,6 +9,7 @@ from tests.fakes import RecordingQueue
 
 from crm_api import clock
 from crm_api.db import UnitOfWorkFactory
+from crm_api.domain.compliance.rules import NO_RULES, RuleBook
 from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.domain.sends.limiter import Limiter
 from crm_api.domain.sends.times import SendTimes
@@ -26,6 +27,7 @@ def make_deps(
     provider: OpenPhoneClient,
     *,
     times: SendTimes = TIMES,
+    rules: RuleBook = NO_RULES,
 ) -> Deps:
     return Deps(
         settings=settings,
@@ -34,6 +36,7 @@ def make_deps(
         provider=provider,
         limiter=Limiter(rate_per_second=FAST),
         times=times,
+        rules=rules,
         secret=settings.require_secret_key(),
     )
 

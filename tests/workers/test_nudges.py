@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from crm_api.db import UnitOfWork
+from crm_api.domain.compliance.rules import NO_RULES
 from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.domain.sends.limiter import Limiter
 from crm_api.domain.sends.times import SendTimes
@@ -44,6 +45,7 @@ async def queue_and_runs(
         provider=provider,
         limiter=Limiter(rate_per_second=8),
         times=SendTimes.from_settings(settings),
+        rules=NO_RULES,
         secret=settings.require_secret_key(),
     )
     worker = build_worker(settings, deps, {JobName.SEND_MESSAGES: tell})

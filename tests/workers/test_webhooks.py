@@ -17,6 +17,7 @@ from tests.factories import make_line
 from tests.fakes import RecordingQueue
 
 from crm_api.db import UnitOfWork
+from crm_api.domain.compliance.rules import NO_RULES
 from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.domain.sends.limiter import Limiter
 from crm_api.domain.sends.times import SendTimes
@@ -46,6 +47,7 @@ async def ctx(
         provider=provider,
         limiter=Limiter(rate_per_second=8),
         times=SendTimes.from_settings(settings),
+        rules=NO_RULES,
         secret=settings.require_secret_key(),
     )
     return {"deps": deps}

@@ -22,6 +22,7 @@ from crm_api.data_dir import (
     withdraw,
     write_secret,
 )
+from crm_api.domain.compliance.loader import load_rules
 from crm_api.embedded import EmbeddedServers
 from crm_api.settings import SANDBOX_PORT_OFFSET, Settings
 from crm_api.supervisor import Program, Supervisor, require_free_port
@@ -41,6 +42,7 @@ def up(port: Port = None, host: Host = None, data_dir: DataDir = None) -> None:
     began = time.monotonic()
     found = variables(port=port, host=host, data_dir=data_dir)
     settings = Settings.from_env(found)
+    load_rules(settings.rules_name)
     logs.configure(settings.log_format, process="up")
     found["CRM_DATA_DIR"] = str(settings.data_dir.absolute())
     for number in _STOPS:

@@ -9,6 +9,7 @@ from crm_api.db import UnitOfWork, UnitOfWorkFactory
 from crm_api.domain.access import service as access
 from crm_api.domain.access.errors import MissingCredentialsError, MissingScopeError
 from crm_api.domain.access.models import Scope
+from crm_api.domain.compliance.rules import RuleBook
 from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.settings import Settings
 
@@ -21,6 +22,7 @@ class AppState:
     new_uow: UnitOfWorkFactory
     secret: bytes = field(repr=False)
     provider: OpenPhoneClient
+    rules: RuleBook
 
 
 @dataclass(frozen=True, kw_only=True)

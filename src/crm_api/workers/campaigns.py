@@ -128,7 +128,12 @@ class _Source:
                 self._claimed_since_plan = False
                 async with self._deps.new_uow() as uow:
                     self._orders.extend(
-                        await planning.plan(uow, business=self._deps.business, now=clock.now())
+                        await planning.plan(
+                            uow,
+                            rules=self._deps.rules,
+                            business=self._deps.business,
+                            now=clock.now(),
+                        )
                     )
                 continue
             order = self._orders.popleft()

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.campaigns.planning import Business
+from crm_api.domain.compliance.rules import RuleBook
 from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.domain.sends.limiter import Limiter
 from crm_api.domain.sends.times import SendTimes
@@ -37,6 +38,7 @@ class Deps:
     provider: OpenPhoneClient
     limiter: Limiter
     times: SendTimes
+    rules: RuleBook
     secret: bytes = field(repr=False)
     is_stopping: bool = False
     on_stop: set[Callable[[], None]] = field(default_factory=set)

@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 
 from crm_api import clock, collector
 from crm_api.db import UnitOfWork, open_engine, session_factory
+from crm_api.domain.compliance.loader import load_rules
 from crm_api.domain.operations import service as operations
 from crm_api.domain.sends.limiter import Limiter
 from crm_api.domain.sends.times import SendTimes
@@ -181,6 +182,7 @@ async def _run(settings: Settings) -> None:
 
 
 async def _open(settings: Settings, stack: AsyncExitStack) -> Deps:
+    rules = load_rules(settings.rules_name)
     engine = await stack.enter_async_context(
         open_engine(settings.require_database_url(), application="crm-api worker")
     )
@@ -196,6 +198,7 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> Deps:
         provider=provider,
         limiter=Limiter(rate_per_second=settings.openphone_rate_per_second),
         times=SendTimes.from_settings(settings),
+        rules=rules,
         secret=settings.require_secret_key(),
     )
 

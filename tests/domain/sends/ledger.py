@@ -13,6 +13,7 @@ from crm_api.db import UnitOfWork, UnitOfWorkFactory
 from crm_api.domain.campaigns import planning
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.campaigns.planning import Business
+from crm_api.domain.compliance.rules import NO_RULES, RuleBook
 from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.lines.models import Line
 from crm_api.domain.openphone.answers import AnswerKind, SendAnswer
@@ -43,6 +44,8 @@ def after(seconds: float) -> datetime:
 
 class Ledger:
     """One running campaign on one line; a second one is another ``Ledger`` on the same line."""
+
+    rules: RuleBook = NO_RULES
 
     def __init__(self, new_uow: UnitOfWorkFactory, line: Line, campaign: Campaign) -> None:
         self.new_uow = new_uow
@@ -79,7 +82,7 @@ class Ledger:
 
     async def order(self, uow: UnitOfWork, *, now: datetime = NOW) -> ClaimOrder | None:
         """What the planner allows this campaign."""
-        orders = await planning.plan(uow, business=BUSINESS, now=now)
+        orders = await planning.plan(uow, rules=self.rules, business=BUSINESS, now=now)
         return next((item for item in orders if item.campaign_id == self.campaign.id), None)
 
     async def claim_in(
