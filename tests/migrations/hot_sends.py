@@ -197,6 +197,16 @@ SENDS = [
         is_generic=True,
     ),
     Hot(
+        "where a recipient is, and whether they ever wrote",
+        {
+            "uq_contact_phone|idx_contact_phone_hash",
+            "uq_conversation_line_id_phone",
+            "idx_activity_conversation",
+        },
+        sql(reports.REPLY_PLACE, line_id=LINE, phone=PHONE),
+        is_generic=True,
+    ),
+    Hot(
         "the conversation of a text",
         {"uq_conversation_line_id_phone"},
         sql(

@@ -12,7 +12,7 @@ from crm_api.domain.activity import service as activity
 from crm_api.domain.activity.schemas import CallRead, ConversationRead, MessageRead, ReplyCreate
 from crm_api.domain.fields import PhoneNumber
 from crm_api.domain.schemas import PageRead
-from crm_api.routers.deps import Caller, Paging, Uow, require
+from crm_api.routers.deps import Caller, Paging, State, Uow, require
 
 router = APIRouter(prefix="/v1", tags=["conversations"])
 Reader = Annotated[Caller, require(Scope.MESSAGES_READ)]
@@ -57,10 +57,10 @@ async def list_messages(
 
 
 @router.post("/messages", status_code=HTTPStatus.ACCEPTED)
-async def send_message(body: ReplyCreate, uow: Uow, _caller: Sender) -> MessageRead:
+async def send_message(body: ReplyCreate, uow: Uow, state: State, _caller: Sender) -> MessageRead:
     """Send a text that a person wrote; it is queued, and its status tells when it left."""
     async with uow:
-        message = await activity.send_reply(uow, body, now=clock.now())
+        message = await activity.send_reply(uow, body, rules=state.rules, now=clock.now())
     return MessageRead.of(message)
 
 

@@ -141,7 +141,9 @@ async def send_messages(ctx: dict[str, Any]) -> None:
 
     async def claim_more(limit: int) -> list[Claimed]:
         async with deps.new_uow() as uow:
-            return await texts.claim_queued(uow, limit=limit, times=deps.times, now=clock.now())
+            return await texts.claim_queued(
+                uow, limit=limit, times=deps.times, rules=deps.rules, now=clock.now()
+            )
 
     dispatcher = Dispatcher(
         new_uow=deps.new_uow,

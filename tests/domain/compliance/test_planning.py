@@ -65,7 +65,7 @@ async def test_earlier_end_of_campaign_and_law_is_the_latest_instant(
     new_uow: UnitOfWorkFactory,
 ) -> None:
     law = await open_at(new_uow, MA)
-    hours = {"window_start": time(9), "window_end": time(19)}
+    hours: dict[str, Any] = {"window_start": time(9), "window_end": time(19)}
     campaign = await open_at(new_uow, MA, line=law.line, **hours)
     ending = await open_at(new_uow, MA, line=law.line, end_at=eastern(18))
 

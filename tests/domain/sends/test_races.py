@@ -13,6 +13,7 @@ from tests.domain.sends.ledger import BODY, TIMES, Ledger, after, told
 from tests.factories import make_line, number
 
 from crm_api.db import UnitOfWorkFactory
+from crm_api.domain.compliance.rules import NO_RULES
 from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.sends import claiming, recording, reports, settling, texts
@@ -214,7 +215,7 @@ async def _queue_reply(new_uow: UnitOfWorkFactory, ledger: Ledger) -> None:
 
 async def _claim_reply(new_uow: UnitOfWorkFactory) -> list[claiming.Claimed]:
     async with new_uow() as uow:
-        return await texts.claim_queued(uow, limit=10, times=TIMES, now=NOW)
+        return await texts.claim_queued(uow, limit=10, times=TIMES, rules=NO_RULES, now=NOW)
 
 
 async def test_opt_out_waits_for_an_open_claim_of_a_reply(
@@ -224,7 +225,7 @@ async def test_opt_out_waits_for_an_open_claim_of_a_reply(
     await _queue_reply(committed_uow, ledger)
 
     async with committed_uow() as uow:
-        await texts.claim_queued(uow, limit=10, times=TIMES, now=NOW)
+        await texts.claim_queued(uow, limit=10, times=TIMES, rules=NO_RULES, now=NOW)
         waiting = await _blocked(committed_db, _opt_out(committed_uow))
     await waiting
 

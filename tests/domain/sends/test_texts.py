@@ -8,6 +8,7 @@ from tests.fakes import RecordingQueue
 
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.activity.models import Activity
+from crm_api.domain.compliance.rules import NO_RULES
 from crm_api.domain.openphone.answers import AnswerKind
 from crm_api.domain.sends import texts
 from crm_api.domain.sends.claiming import Claimed
@@ -34,7 +35,9 @@ async def _queue(
 
 async def _claim(ledger: Ledger, seconds: float = 0) -> list[Claimed]:
     async with ledger.new_uow() as uow:
-        return await texts.claim_queued(uow, limit=10, times=TIMES, now=after(seconds))
+        return await texts.claim_queued(
+            uow, limit=10, times=TIMES, rules=NO_RULES, now=after(seconds)
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)

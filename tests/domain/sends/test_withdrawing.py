@@ -7,6 +7,7 @@ from tests.factories import number
 from tests.fakes import RecordingQueue
 
 from crm_api.db import UnitOfWorkFactory
+from crm_api.domain.compliance.rules import NO_RULES
 from crm_api.domain.openphone.answers import AnswerKind
 from crm_api.domain.sends import service as sends
 from crm_api.domain.sends import texts
@@ -152,7 +153,7 @@ async def test_opt_out_fails_a_claimed_reply(new_uow: UnitOfWorkFactory) -> None
     ledger = await Ledger.open(new_uow, people=0)
     await _queue(ledger, SendKind.MANUAL)
     async with new_uow() as uow:
-        batch = await texts.claim_queued(uow, limit=10, times=TIMES, now=NOW)
+        batch = await texts.claim_queued(uow, limit=10, times=TIMES, rules=NO_RULES, now=NOW)
 
     await _withdraw(ledger)
 
@@ -168,7 +169,7 @@ async def test_hold_leaves_a_claimed_reply_alone(new_uow: UnitOfWorkFactory, fla
     ledger = await Ledger.open(new_uow, people=0)
     await _queue(ledger, SendKind.MANUAL)
     async with new_uow() as uow:
-        batch = await texts.claim_queued(uow, limit=10, times=TIMES, now=NOW)
+        batch = await texts.claim_queued(uow, limit=10, times=TIMES, rules=NO_RULES, now=NOW)
 
     await _withdraw(ledger, flag)
 
@@ -183,7 +184,7 @@ async def test_opt_out_leaves_its_own_confirmation_alone(
     ledger = await Ledger.open(new_uow, people=0)
     await _queue(ledger, kind)
     async with new_uow() as uow:
-        batch = await texts.claim_queued(uow, limit=10, times=TIMES, now=NOW)
+        batch = await texts.claim_queued(uow, limit=10, times=TIMES, rules=NO_RULES, now=NOW)
 
     await _withdraw(ledger)
 

@@ -31,6 +31,13 @@ class RecipientOptedOutError(ConflictError):
     title = "Recipient opted out"
 
 
+class OutsideWindowError(ConflictError):
+    """By law no text may leave for the recipient now; ``next_allowed_at`` says when, or null."""
+
+    code = "outside_window"
+    title = "Outside legal hours"
+
+
 class UnknownLineError(InvalidError):
     """The request names a line that does not exist."""
 

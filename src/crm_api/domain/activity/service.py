@@ -12,6 +12,7 @@ from crm_api.domain.activity.errors import (
     ConversationNotFoundError,
     LineCannotSendError,
     MessageNotFoundError,
+    OutsideWindowError,
     RecipientOptedOutError,
     UnknownLineError,
 )
@@ -27,10 +28,12 @@ from crm_api.domain.activity.recording import (
     was_sent_lately,
 )
 from crm_api.domain.activity.schemas import ReplyCreate
+from crm_api.domain.compliance.rules import RuleBook
 from crm_api.domain.consent.models import FlagType
 from crm_api.domain.errors import FieldProblem
 from crm_api.domain.lines.models import Line, LineStatus
 from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.domain.schemas import format_instant
 from crm_api.domain.sends import service as sends
 from crm_api.domain.sends.models import SendKind
 
@@ -53,13 +56,18 @@ __all__ = [
 Row = TypeVar("Row")
 
 
-async def send_reply(uow: UnitOfWork, reply: ReplyCreate, *, now: datetime) -> Activity:
+async def send_reply(
+    uow: UnitOfWork, reply: ReplyCreate, *, rules: RuleBook, now: datetime
+) -> Activity:
     """Queue a text that a person wrote; it leaves at once, outside the daily limit.
+
+    Legal hours hold for it, unless the recipient has texted this line: then it is an answer.
 
     Raises:
         UnknownLineError: There is no such line.
         LineCannotSendError: The line is blocked.
         RecipientOptedOutError: The recipient asked not to be texted.
+        OutsideWindowError: It is outside legal hours where the recipient plausibly is.
     """
     line = await uow.session.get(Line, reply.line_id)
     if line is None:
@@ -73,6 +81,7 @@ async def send_reply(uow: UnitOfWork, reply: ReplyCreate, *, now: datetime) -> A
     flags = (FlagType.OPTED_OUT, FlagType.DO_NOT_CONTACT)
     if await queries.has_flag(uow.session, phone=reply.to, flags=flags, now=now):
         raise RecipientOptedOutError("This number asked not to be texted.")
+    await _check_hours(uow, reply, rules=rules, now=now)
     return await sends.queue_text(
         uow,
         line_id=line.id,
@@ -82,6 +91,20 @@ async def send_reply(uow: UnitOfWork, reply: ReplyCreate, *, now: datetime) -> A
         contact_id=await contact_of(uow, reply.to, now=now),
         now=now,
     )
+
+
+async def _check_hours(
+    uow: UnitOfWork, reply: ReplyCreate, *, rules: RuleBook, now: datetime
+) -> None:
+    hours = await sends.reply_hours(
+        uow, line_id=reply.line_id, phone=reply.to, rules=rules, now=now
+    )
+    if not hours.is_open:
+        raise OutsideWindowError(
+            "At the recipient it is outside the hours in which the law lets a text leave, and "
+            "they never texted this line.",
+            next_allowed_at=None if hours.opens_at is None else format_instant(hours.opens_at),
+        )
 
 
 async def list_conversations(

@@ -111,7 +111,7 @@ class SendAttempt(Base):
     """The claim's: only the process that holds it in memory may gate and call."""
     lease_until: Mapped[datetime | None]
     not_after: Mapped[datetime | None]
-    """The latest instant at which the call may begin; None for manual replies."""
+    """The latest instant at which the call may begin; None for answers, HELP and confirmations."""
     called_at: Mapped[datetime | None]
     """When it passed the gate; the age of an unclear send counts from here."""
     accepted_at: Mapped[datetime | None]

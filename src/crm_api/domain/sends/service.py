@@ -15,7 +15,7 @@ from crm_api.domain.sends import report_statements as sql
 from crm_api.domain.sends.models import AttemptStatus
 from crm_api.domain.sends.queries import Outcome
 from crm_api.domain.sends.reports import apply_report, note_reply
-from crm_api.domain.sends.texts import queue_text
+from crm_api.domain.sends.texts import queue_text, reply_hours
 from crm_api.domain.sends.times import SendTimes
 from crm_api.jobs import Job, JobName
 
@@ -25,6 +25,7 @@ __all__ = [
     "campaign_sent_today",
     "note_reply",
     "queue_text",
+    "reply_hours",
     "restore_numbers",
     "sent_today",
     "settle_by_person",

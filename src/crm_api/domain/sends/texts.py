@@ -1,7 +1,8 @@
 """Texts outside campaigns: queued on the timeline, sent by the same ledger."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,12 +10,17 @@ from sqlalchemy import Row
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.activity.models import Activity
+from crm_api.domain.compliance.rules import FOREVER, RuleBook
 from crm_api.domain.sends import report_statements as sql
 from crm_api.domain.sends.claiming import Claimed
 from crm_api.domain.sends.models import SendKind
 from crm_api.domain.sends.times import SendTimes
+from crm_api.domain.zones import zone_key
 from crm_api.ids import new_id
 from crm_api.jobs import Job, JobName
+
+NEVER_OPEN_RETRY = timedelta(days=1)
+"""A text whose place opens at no instant in sight is looked at again."""
 
 
 async def queue_text(
@@ -66,25 +72,67 @@ async def queue_text(
     return activity
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReplyHours:
+    """When a person's own text may leave.
+
+    Attributes:
+        is_open: It may leave now.
+        not_after: While it may: its latest instant; None is no end.
+        opens_at: While it may not: when it may; None when no such instant is in sight.
+    """
+
+    is_open: bool
+    not_after: datetime | None = None
+    opens_at: datetime | None = None
+
+
+async def reply_hours(
+    uow: UnitOfWork, *, line_id: UUID, phone: str, rules: RuleBook, now: datetime
+) -> ReplyHours:
+    """Tell when a person's text to a number may leave; an answer to theirs may at any hour."""
+    found = await uow.session.execute(sql.REPLY_PLACE, {"line_id": line_id, "phone": phone})
+    return _hours(found.one(), rules=rules, now=now)
+
+
+def _hours(row: Row[Any], *, rules: RuleBook, now: datetime) -> ReplyHours:
+    if row.is_answer:
+        return ReplyHours(is_open=True)
+    closes_at = rules.open_until(_place(row), now)
+    if closes_at is None:
+        return ReplyHours(is_open=False, opens_at=rules.next_open(_place(row), now))
+    return ReplyHours(is_open=True, not_after=None if closes_at == FOREVER else closes_at)
+
+
+def _place(row: Row[Any]) -> str:
+    """Return the zone key of the contact; of an unknown number that of its area code."""
+    known: str | None = row.zone_key
+    return known or zone_key(timezone=None, state=None, postal_code=None, phone=row.phone)
+
+
 async def claim_queued(
-    uow: UnitOfWork, *, limit: int, times: SendTimes, now: datetime
+    uow: UnitOfWork, *, limit: int, times: SendTimes, rules: RuleBook, now: datetime
 ) -> list[Claimed]:
     """Claim queued texts; one whose number has an open attempt waits for it.
 
-    The caller commits before it does anything with the result.
+    A person's text that legal hours have caught up with waits until they begin again. The caller
+    commits before it does anything with the result.
     """
-    rows: Sequence[Row[Any]] = (
-        await uow.session.execute(sql.LOCK_QUEUED, {"limit": limit, "now": now})
-    ).all()
-    if not rows:
-        return []
+    rows: list[tuple[Row[Any], datetime | None]] = []
+    while not rows:
+        found = await uow.session.execute(sql.LOCK_QUEUED, {"limit": limit, "now": now})
+        locked = found.all()
+        if not locked:
+            return []
+        rows = await _postpone_closed(uow, locked, times=times, rules=rules, now=now)
     token = uuid4()
-    attempts = {new_id(): row for row in rows}
+    attempts = {new_id(): row for row, _ in rows}
     got = await uow.session.execute(
         sql.CLAIM_QUEUED,
         {
             "attempt_ids": list(attempts),
-            "activity_ids": [row.id for row in rows],
+            "activity_ids": [row.id for row, _ in rows],
+            "not_afters": [not_after for _, not_after in rows],
             "token": token,
             "lease_until": now + times.lease,
             "now": now,
@@ -105,3 +153,39 @@ async def claim_queued(
         for attempt_id, row in attempts.items()
         if attempt_id in taken
     ]
+
+
+async def _postpone_closed(
+    uow: UnitOfWork,
+    locked: Sequence[Row[Any]],
+    *,
+    times: SendTimes,
+    rules: RuleBook,
+    now: datetime,
+) -> list[tuple[Row[Any], datetime | None]]:
+    """Put off what may not leave now; the others, each with its latest instant."""
+    may_go: list[tuple[Row[Any], datetime | None]] = []
+    put_off: list[tuple[UUID, datetime]] = []
+    for row in locked:
+        # HELP, the one confirmation and tests to own numbers are no marketing.
+        if row.origin != SendKind.MANUAL:
+            may_go.append((row, None))
+            continue
+        hours = _hours(row, rules=rules, now=now)
+        closes_at = hours.not_after if hours.is_open else now
+        # A place that closes before a call could end is as good as closed.
+        if closes_at is None or closes_at > now + times.call:
+            may_go.append((row, closes_at))
+        else:
+            opens_at = rules.next_open(_place(row), closes_at)
+            put_off.append((row.id, opens_at or now + NEVER_OPEN_RETRY))
+    if put_off:
+        await uow.session.execute(
+            sql.POSTPONE_QUEUED,
+            {
+                "activity_ids": [activity_id for activity_id, _ in put_off],
+                "send_afters": [send_after for _, send_after in put_off],
+                "now": now,
+            },
+        )
+    return may_go
