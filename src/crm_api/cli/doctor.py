@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from crm_api import logs, migrate
 from crm_api.cli.options import DataDir, load_settings
 from crm_api.db import open_engine
+from crm_api.domain.compliance.loader import load_rules
 from crm_api.settings import Settings, SettingsError
 
 OLDEST_POSTGRES = 160_000
@@ -54,6 +55,7 @@ def doctor(data_dir: DataDir = None) -> None:
     logs.configure("console", "CRITICAL")
     try:
         settings = load_settings(data_dir=data_dir)
+        load_rules(settings.rules_name)
     except SettingsError as error:
         checks = [Check("settings", State.BROKEN, str(error))]
     else:

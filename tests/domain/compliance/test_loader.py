@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from crm_api.cli.up import up
 from crm_api.domain.compliance.loader import load_rules
 from crm_api.domain.compliance.schemas import RuleKind
 from crm_api.settings import Settings, SettingsError
@@ -192,6 +193,18 @@ def test_file_too_large_to_be_one_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b" " * 1_000_001)
 
     assert "larger" in refusal(str(path))
+
+
+def test_wrong_file_stops_up_before_it_makes_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CRM_COMPLIANCE_RULES", write(tmp_path, GEORGIA))
+    folder = tmp_path / "new"
+
+    with pytest.raises(SettingsError, match="CRM_COMPLIANCE_RULES"):
+        up(data_dir=folder)
+
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,10 @@ class RuleFile(BaseModel):
         limited = {day for rule in everywhere if rule.kind in kinds for day in rule.weekdays}
         open_days = [day for day in DAYS if day not in limited]
         if open_days:
-            raise _fault(f"rules need a window with state null for each day; without: {open_days}")
+            missing = ", ".join(open_days)
+            raise _fault(
+                f"rules take a window with state null for every day, but not for {missing}"
+            )
         return self
 
 
