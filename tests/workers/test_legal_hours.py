@@ -44,18 +44,25 @@ async def openphone(sandbox: Sandbox) -> AsyncIterator[OpenPhoneClient]:
     await sandbox.world.stop()
 
 
-@pytest.mark.parametrize(("rules", "sent"), [(CLOSED, 0), (NO_RULES, 3)])
-async def test_worker_sends_only_what_its_rules_allow(
+@pytest.fixture
+def ctx(
     settings: Settings,
     committed_uow: UnitOfWorkFactory,
     queue: RecordingQueue,
     openphone: OpenPhoneClient,
+) -> dict[str, Any]:
+    return {"deps": make_deps(settings, committed_uow, queue, openphone)}
+
+
+@pytest.mark.parametrize(("rules", "sent"), [(CLOSED, 0), (NO_RULES, 3)])
+async def test_worker_sends_only_what_its_rules_allow(
+    committed_uow: UnitOfWorkFactory,
+    ctx: dict[str, Any],
     sandbox: Sandbox,
     rules: RuleBook,
     sent: int,
 ) -> None:
-    deps = make_deps(settings, committed_uow, queue, openphone, rules=rules)
-    ctx: dict[str, Any] = {"deps": deps}
+    ctx["deps"].rules = rules
     ledger = await open_ledger(committed_uow, people=2)
     async with committed_uow() as uow:
         await sends.queue_text(
