@@ -8,14 +8,26 @@ from fastapi import APIRouter, Depends, Query
 
 from crm_api import clock
 from crm_api.domain.access.models import Scope
+from crm_api.domain.activity.schemas import MessageRead
+from crm_api.domain.campaigns import cloning, preview, trial
 from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.campaigns.answers import CampaignRead, CampaignStats, RecipientRead
 from crm_api.domain.campaigns.content import CampaignDetail
 from crm_api.domain.campaigns.models import CampaignStatus, MembershipStatus
-from crm_api.domain.campaigns.schemas import CampaignCreate, CampaignUpdate, SettleRequest
+from crm_api.domain.campaigns.planning import Business
+from crm_api.domain.campaigns.preview_answers import CampaignPreview
+from crm_api.domain.campaigns.schemas import (
+    CampaignCreate,
+    CampaignUpdate,
+    CloneRequest,
+    DraftPreview,
+    PreviewRequest,
+    SettleRequest,
+    TrialRequest,
+)
 from crm_api.domain.schemas import PageRead
 from crm_api.domain.sends.times import SendTimes
-from crm_api.routers.deps import Caller, Paging, State, Uow, require
+from crm_api.routers.deps import AppState, Caller, Paging, State, Uow, require
 
 router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"])
 Reader = Annotated[Caller, require(Scope.CAMPAIGNS_READ)]
@@ -45,6 +57,10 @@ def _shown(detail: CampaignDetail) -> CampaignRead:
     return CampaignRead.of(detail.campaign, detail.variants, line_timezone=detail.line.timezone)
 
 
+def _business(state: AppState) -> Business:
+    return Business(name=state.settings.business_name, contact=state.settings.business_contact)
+
+
 @router.post("", status_code=201)
 async def create_campaign(body: CampaignCreate, uow: Uow, _caller: Writer) -> CampaignRead:
     """Write a campaign; it is a draft until it is started."""
@@ -64,6 +80,15 @@ async def list_campaigns(
     async with uow:
         found = await campaigns.list_page(uow, status=status, cursor=page.cursor, limit=page.limit)
     return PageRead(data=[_shown(detail) for detail in found.data], next_cursor=found.next_cursor)
+
+
+@router.post("/preview")
+async def preview_draft(
+    body: DraftPreview, uow: Uow, state: State, _caller: Reader
+) -> CampaignPreview:
+    """Show what a campaign would send and cost, without storing it."""
+    async with uow:
+        return await preview.of_draft(uow, body, business=_business(state), now=clock.now())
 
 
 @router.get("/{campaign_id}")
@@ -92,10 +117,13 @@ async def delete_campaign(campaign_id: UUID, uow: Uow, _caller: Writer) -> None:
 
 
 @router.post("/{campaign_id}/start")
-async def start_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> CampaignRead:
+async def start_campaign(
+    campaign_id: UUID, uow: Uow, state: State, _caller: Sender
+) -> CampaignRead:
     """Start a draft; the worker writes its audience down and sends."""
+    sender = _business(state) if state.settings.rules_name != "none" else None
     async with uow:
-        detail = await campaigns.start(uow, campaign_id=campaign_id, now=clock.now())
+        detail = await campaigns.start(uow, campaign_id=campaign_id, sender=sender, now=clock.now())
     return _shown(detail)
 
 
@@ -121,6 +149,52 @@ async def cancel_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> Campa
     async with uow:
         detail = await campaigns.cancel(uow, campaign_id=campaign_id, now=clock.now())
     return _shown(detail)
+
+
+@router.post("/{campaign_id}/clone", status_code=201)
+async def clone_campaign(
+    campaign_id: UUID, uow: Uow, _caller: Writer, body: CloneRequest | None = None
+) -> CampaignRead:
+    """Write a new draft with the same content; a start or end that has passed is left out."""
+    name = body.name if body is not None else None
+    async with uow:
+        detail = await cloning.clone(uow, campaign_id=campaign_id, name=name, now=clock.now())
+    return _shown(detail)
+
+
+@router.post("/{campaign_id}/preview")
+async def preview_campaign(
+    campaign_id: UUID,
+    uow: Uow,
+    state: State,
+    _caller: Reader,
+    body: PreviewRequest | None = None,
+) -> CampaignPreview:
+    """Show what a campaign would send and cost, were it started now."""
+    async with uow:
+        return await preview.of_campaign(
+            uow,
+            campaign_id=campaign_id,
+            request=body or PreviewRequest(),
+            business=_business(state),
+            now=clock.now(),
+        )
+
+
+@router.post("/{campaign_id}/test-send", status_code=202)
+async def send_test(
+    campaign_id: UUID, body: TrialRequest, uow: Uow, state: State, _caller: Sender
+) -> MessageRead:
+    """Send a wording to another own line; it counts for no recipient."""
+    async with uow:
+        message = await trial.send(
+            uow,
+            campaign_id=campaign_id,
+            request=body,
+            business=_business(state),
+            now=clock.now(),
+        )
+    return MessageRead.of(message)
 
 
 @router.get("/{campaign_id}/stats")

@@ -23,12 +23,12 @@ async def create(uow: UnitOfWork, body: CampaignCreate, *, now: datetime) -> Cam
         InvalidCampaignError: The content has faults, each named by its pointer.
     """
     columns = content.columns_of(body, only_given=False)
-    await _check(uow, columns, body.variants, audience=body.audience)
+    await check(uow, columns, body.variants, audience=body.audience)
     campaign = await queries.insert_campaign(
         uow.session,
         values={**columns, "id": new_id(), "created_at": now, "updated_at": now},
     )
-    await _store_variants(uow, campaign.id, body.variants)
+    await store_variants(uow, campaign.id, body.variants)
     return campaign
 
 
@@ -52,14 +52,14 @@ async def update(
         Variant.model_validate(row, from_attributes=True) for row in present
     ]
     columns = {**content.present_columns(campaign), **given}
-    await _check(uow, columns, variants, audience=body.audience)
+    await check(uow, columns, variants, audience=body.audience)
     changed = await queries.change_draft(
         uow.session, campaign_id=campaign_id, values={**given, "updated_at": now}
     )
     if changed is None:  # pragma: no cover - the row is locked above
         raise CampaignNotFoundError(campaign_id)
     if body.variants is not None:
-        await _store_variants(uow, campaign_id, body.variants)
+        await store_variants(uow, campaign_id, body.variants)
     return changed
 
 
@@ -85,7 +85,8 @@ def _require_draft(campaign: Campaign) -> None:
         )
 
 
-async def _store_variants(uow: UnitOfWork, campaign_id: UUID, variants: list[Variant]) -> None:
+async def store_variants(uow: UnitOfWork, campaign_id: UUID, variants: list[Variant]) -> None:
+    """Store the wordings of a campaign in place of those it has."""
     values = [
         {
             "id": new_id(),
@@ -98,9 +99,18 @@ async def _store_variants(uow: UnitOfWork, campaign_id: UUID, variants: list[Var
     await queries.replace_variants(uow.session, campaign_id=campaign_id, values=values)
 
 
-async def _check(
+async def check(
     uow: UnitOfWork, columns: Columns, variants: list[Variant], *, audience: Audience | None
 ) -> None:
+    """Refuse content that has faults.
+
+    Args:
+        columns: As they would be stored.
+        audience: None when it is the stored one, which was checked when it was saved.
+
+    Raises:
+        InvalidCampaignError: There is a fault; each is named by its pointer.
+    """
     problems = content.faults(columns, variants)
     if not await queries.line_exists(uow.session, line_id=columns["line_id"]):
         problems.append(

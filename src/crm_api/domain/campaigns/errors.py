@@ -62,6 +62,20 @@ class InvalidCampaignError(InvalidError):
         super().__init__(f"The campaign has {count}.", errors=errors)
 
 
+class MissingIdentificationError(InvalidError):
+    """A first text must name its sender and say how to stop."""
+
+    code = "missing_identification"
+    title = "Sender or way to stop not named"
+
+
+class NotOwnNumberError(InvalidError):
+    """A test text goes to another line of one's own and to nobody else."""
+
+    code = "not_own_number"
+    title = "Not an own number"
+
+
 class MissingValueError(InvalidError):
     """A contact lacks a value that the text needs, and the text has no default for it."""
 

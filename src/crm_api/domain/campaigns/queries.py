@@ -213,16 +213,20 @@ async def write_recipients(
     session: AsyncSession, *, campaign: Campaign, weights: list[int], now: datetime
 ) -> tuple[int, list[str]]:
     """Write the audience down; the number of recipients and their distinct zone keys."""
-    thresholds = [sum(weights[: position + 1]) for position in range(len(weights) - 1)]
     values = {
         **audience_values(campaign.audience),
         "campaign_id": campaign.id,
         "previously_contacted": campaign.previously_contacted,
-        "thresholds": thresholds,
+        "thresholds": thresholds(weights),
         "now": now,
     }
     row = (await session.execute(statements.MATERIALISE, values)).one()
     return row.total, sorted(row.zone_keys)
+
+
+def thresholds(weights: list[int]) -> list[int]:
+    """Return the shares as ``MATERIALISE`` takes them: summed up, without the last."""
+    return [sum(weights[: position + 1]) for position in range(len(weights) - 1)]
 
 
 async def begin_due(session: AsyncSession, *, now: datetime) -> list[UUID]:

@@ -20,12 +20,14 @@ from pydantic_core import PydanticCustomError
 from crm_api.domain.campaigns.models import PacingMode, PreviouslyContacted
 from crm_api.domain.campaigns.schedule import RECIPIENT
 from crm_api.domain.campaigns.template import MAX_TEXT, sendable
-from crm_api.domain.fields import ClockTime
+from crm_api.domain.fields import ClockTime, PhoneNumber
 from crm_api.domain.schemas import RequestModel
 from crm_api.domain.windows import DAYS
 from crm_api.domain.zones import is_time_zone
 
 MAX_CONTACT_IDS = 10_000
+MAX_SAMPLES = 50
+LONGEST_NAME = 200
 DEFAULT_DAILY_LIMIT = 125
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
@@ -44,7 +46,7 @@ def _known_zone(value: str) -> str:
 
 
 Cleaned = BeforeValidator(_clean)
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200), Cleaned]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NAME), Cleaned]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT), Cleaned]
 Footer = Annotated[str, StringConstraints(min_length=1, max_length=320), Cleaned]
 EVERY_DAY: list[Day] = list(DAYS)  # type: ignore[arg-type]  # the same seven, typed as a tuple of str
@@ -159,6 +161,36 @@ class CampaignUpdate(RequestModel):
         if value is None:
             raise PydanticCustomError("null", "Leave the field out instead of sending null.")
         return value
+
+
+class PreviewRequest(RequestModel):
+    """What of the audience a preview shows in full; the sums are always over all of it.
+
+    Attributes:
+        limit: How many texts are shown.
+        contact_ids: These people of the audience instead of its first ones; ``limit`` is then
+            not looked at.
+    """
+
+    limit: int = Field(default=10, ge=1, le=MAX_SAMPLES)
+    contact_ids: list[UUID] | None = Field(default=None, min_length=1, max_length=MAX_SAMPLES)
+
+
+class DraftPreview(CampaignCreate, PreviewRequest):
+    """A campaign that is not stored, and what of its audience to show."""
+
+
+class CloneRequest(RequestModel):
+    """What a copy is called; left out, the name of the original with ``(copy)``."""
+
+    name: Name | None = None
+
+
+class TrialRequest(RequestModel):
+    """Which own line gets a test text, and which wording; left out, the first."""
+
+    to: PhoneNumber
+    variant: str | None = None
 
 
 class SettleRequest(RequestModel):

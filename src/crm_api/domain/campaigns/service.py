@@ -10,7 +10,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from crm_api.db import UnitOfWork
-from crm_api.domain.campaigns import drafts, queries, state
+from crm_api.domain.campaigns import drafts, identification, queries, state
 from crm_api.domain.campaigns.content import CampaignDetail
 from crm_api.domain.campaigns.drafts import remove
 from crm_api.domain.campaigns.errors import (
@@ -27,6 +27,7 @@ from crm_api.domain.campaigns.models import (
     CampaignVariant,
     MembershipStatus,
 )
+from crm_api.domain.campaigns.planning import Business
 from crm_api.domain.campaigns.progress import (
     begin_due,
     complete_finished,
@@ -113,16 +114,22 @@ async def list_page(
     )
 
 
-async def start(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> CampaignDetail:
+async def start(
+    uow: UnitOfWork, *, campaign_id: UUID, sender: Business | None = None, now: datetime
+) -> CampaignDetail:
     """Start a draft: schedule it, and nudge the worker that writes its audience down.
 
     Of two that start at once, the statement's row lock lets one through.
+
+    Args:
+        sender: Whom the first text must name, while it says how to stop; None where no rules ask.
 
     Raises:
         CampaignNotFoundError: There is no such campaign.
         InvalidTransitionError: It is no draft.
         EmptyAudienceError: Nobody in the audience may be texted.
         InvalidCampaignError: Its end has passed.
+        MissingIdentificationError: The first text does not name the sender or how to stop.
     """
     campaign = await _move(
         uow,
@@ -131,18 +138,23 @@ async def start(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> Campaig
         {"status": CampaignStatus.SCHEDULED, "started_at": now, "updated_at": now},
     )
     if campaign.end_at is not None and campaign.end_at <= now:
-        detail = "The end of this campaign has passed."
+        reason = "The end of this campaign has passed."
         raise InvalidCampaignError(
-            [FieldProblem(pointer="/schedule/end_at", code="end_at", detail=detail)]
+            [FieldProblem(pointer="/schedule/end_at", code="end_at", detail=reason)]
+        )
+    detail = await _detail(uow, campaign)
+    if sender is not None:
+        identification.require(
+            detail.variants, footer=campaign.opt_out_footer, business=sender, line=detail.line
         )
     if not await queries.has_anyone_to_text(uow.session, campaign=campaign, now=now):
-        detail = "Nobody in the audience may be texted: it is empty, or all have opted out."
+        reason = "Nobody in the audience may be texted: it is empty, or all have opted out."
         raise EmptyAudienceError(
-            detail,
-            errors=[FieldProblem(pointer="/audience", code="empty_audience", detail=detail)],
+            reason,
+            errors=[FieldProblem(pointer="/audience", code="empty_audience", detail=reason)],
         )
     uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))
-    return await _detail(uow, campaign)
+    return detail
 
 
 async def pause(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> CampaignDetail:

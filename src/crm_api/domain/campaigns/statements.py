@@ -2,6 +2,8 @@
 
 from sqlalchemy import text
 
+from crm_api.domain.campaigns.template import ATTRIBUTES, CONTACT_FIELDS
+
 # Who is in the audience and what becomes of each. Deleted contacts are nobody; a number that may
 # not be texted stays, with its reason, so that "why did they not get it" has an answer.
 _AUDIENCE = """
@@ -51,23 +53,27 @@ _AUDIENCE = """
     )
 """
 
+# The share decides by a hash of person and campaign: the same person gets the same variant
+# however often this runs, and another one in the next campaign. `thresholds` are the summed
+# weights without the last, so that the bucket is the variant's position.
+_VARIANT = """
+    width_bucket(
+        (hashtextextended(s.contact_id::text || CAST(:campaign_id AS uuid)::text, 0)
+            & 9223372036854775807) % 100,
+        CAST(:thresholds AS bigint[]))
+"""
+
 ANYONE_TO_TEXT = text(f"""
     WITH {_AUDIENCE}
     SELECT EXISTS (SELECT 1 FROM standing s WHERE s.verdict IN ('pending', 'review'))
 """)
 
-# The share decides by a hash of person and campaign: the same person gets the same variant
-# however often this runs, and another one in the next campaign. `thresholds` are the summed
-# weights without the last, so that the bucket is the variant's position.
 MATERIALISE = text(f"""
     WITH {_AUDIENCE}, inserted AS (
         INSERT INTO campaign_membership (id, campaign_id, step, contact_id, phone, zone_key,
             variant, status, skip_reason, due_at, created_at, updated_at)
         SELECT uuid_v7(), :campaign_id, 0, s.contact_id, s.phone, s.zone_key,
-               width_bucket(
-                   (hashtextextended(s.contact_id::text || CAST(:campaign_id AS uuid)::text, 0)
-                       & 9223372036854775807) % 100,
-                   CAST(:thresholds AS bigint[])),
+               {_VARIANT},
                CASE WHEN s.verdict IN ('pending', 'review', 'held') THEN s.verdict
                     ELSE 'skipped' END,
                CASE WHEN s.verdict NOT IN ('pending', 'review', 'held') THEN s.verdict END,
@@ -79,6 +85,26 @@ MATERIALISE = text(f"""
     SELECT count(*) AS total,
            coalesce(array_agg(DISTINCT zone_key), CAST('{{}}' AS text[])) AS zone_keys
     FROM inserted
+""")
+
+COUNT_AUDIENCE = text(f"""
+    WITH {_AUDIENCE}
+    SELECT s.verdict, count(*) AS people FROM standing s GROUP BY s.verdict
+""")
+
+# Of a row of READ_AUDIENCE: first who it is, then what a text may name, as the claim reads it.
+LEADING = ("contact_id", "verdict", "variant")
+NAMED = tuple(sorted({*CONTACT_FIELDS, ATTRIBUTES}))
+
+# `chosen` asks for these people only.
+READ_AUDIENCE = text(f"""
+    WITH {_AUDIENCE}
+    SELECT s.contact_id, s.verdict, {_VARIANT} AS variant,
+           {", ".join(f"c.{name}" for name in NAMED)}
+    FROM standing s JOIN contact c ON c.id = s.contact_id
+    WHERE CAST(:chosen AS uuid[]) IS NULL OR s.contact_id = ANY(CAST(:chosen AS uuid[]))
+    ORDER BY s.contact_id
+    LIMIT :limit
 """)
 
 BEGIN_DUE = text("""

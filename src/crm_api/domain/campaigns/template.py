@@ -7,7 +7,7 @@ without bound are not available. See ``docs`` of the library for the language it
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -44,10 +44,14 @@ _SAMPLES = ("7", "Ada")
 
 @dataclass(frozen=True)
 class Compiled:
-    """A text ready to render; without markup it needs no rendering and ``template`` is None."""
+    """A text ready to render; without markup it needs no rendering and ``template`` is None.
+
+    ``roots`` are the values that it names, so that a render looks at no others.
+    """
 
     body: str
     template: BoundTemplate | None
+    roots: frozenset[str] = frozenset()
 
 
 @lru_cache(maxsize=1024)
@@ -60,9 +64,11 @@ def compile_text(body: str) -> Compiled:
     if "{{" not in body and "{%" not in body:
         return Compiled(sendable(body), None)
     try:
-        return Compiled(body, ENVIRONMENT.from_string(sendable(body)))
+        template = ENVIRONMENT.from_string(sendable(body))
     except LiquidError as error:
         raise TextFailedError(f"The text is not valid: {error.message}.") from error
+    roots = template.analyze(include_partials=False).globals
+    return Compiled(body, template, frozenset(roots))
 
 
 def render(compiled: Compiled, context: Mapping[str, object]) -> str:
@@ -80,7 +86,7 @@ def render(compiled: Compiled, context: Mapping[str, object]) -> str:
     if compiled.template is None:
         return compiled.body
     try:
-        text = compiled.template.render(_present(context))
+        text = compiled.template.render(_present(context, compiled.roots))
     except FAULTS as error:
         raise TextFailedError(f"The text cannot be made: {_reason(error)}.") from error
     text = sendable(text)
@@ -116,16 +122,19 @@ def sendable(text: str) -> str:
     return _UNSENDABLE.sub("", text.replace("\r\n", "\n").replace("\t", " "))
 
 
-def _present(values: Mapping[str, object]) -> dict[str, object]:
-    """Keep what has a value, cleaned."""
+def _present(values: Mapping[str, object], names: Iterable[str]) -> dict[str, object]:
+    """Keep of these what has a value, cleaned."""
     kept: dict[str, object] = {}
-    for name, value in values.items():
+    for name in names:
+        value = values.get(name)
+        if value is None:
+            continue
         if isinstance(value, str):
             if value and not value.isspace():
                 kept[name] = sendable(value)
         elif isinstance(value, Mapping):
-            kept[name] = _present(value)
-        elif value is not None:
+            kept[name] = _present(value, value)
+        else:
             kept[name] = value
     return kept
 
@@ -199,8 +208,7 @@ def _trial(
         context: dict[str, object] = dict.fromkeys(CONTACT_FIELDS, sample)
         for root, names in OWN_FIELDS.items():
             context[root] = dict.fromkeys(names, sample)
-        attributes = analysis.globals.get(ATTRIBUTES, [])
-        context[ATTRIBUTES] = {str(variable.segments[1]): sample for variable in attributes}
+        context[ATTRIBUTES] = dict.fromkeys(_attributes(analysis), sample)
         try:
             template.render(context)
         except FAULTS as error:
@@ -214,6 +222,28 @@ def _trial(
     place = f"{_place(body, token.start_index)}: " if token and token.start_index >= 0 else ""
     detail = f"{place}the text fails whatever its values: {_reason(first)}."
     return [FieldProblem(pointer=pointer, code="template_fails", detail=detail)]
+
+
+def _attributes(analysis: TemplateAnalysis) -> list[str]:
+    return [str(variable.segments[1]) for variable in analysis.globals.get(ATTRIBUTES, [])]
+
+
+def placeholders(compiled: Compiled) -> list[dict[str, object]]:
+    """Return values of nobody in particular, for a text that is shown before it has a reader.
+
+    Returns:
+        First each value as its name in brackets, then others for texts that want a number.
+    """
+    if compiled.template is None:
+        return [{}]
+    attributes = _attributes(compiled.template.analyze(include_partials=False))
+    return [
+        {
+            **{name: sample or f"[{name}]" for name in CONTACT_FIELDS},
+            ATTRIBUTES: {name: sample or f"[{name}]" for name in attributes},
+        }
+        for sample in ("", *_SAMPLES)
+    ]
 
 
 def _reason(error: Exception) -> str:

@@ -1,0 +1,60 @@
+"""Reads the audience of a campaign for its preview; the statements are in ``statements.py``."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.campaigns import statements
+from crm_api.domain.campaigns.queries import audience_values, thresholds
+
+BATCH = 1_000
+"""Rows in memory at once; a render of so many takes some 30 ms."""
+
+
+async def count_audience(
+    session: AsyncSession, *, audience: dict[str, Any], previously_contacted: str, now: datetime
+) -> dict[str, int]:
+    """Count the audience by what would become of each person at a start."""
+    values = {
+        **audience_values(audience),
+        "previously_contacted": previously_contacted,
+        "now": now,
+    }
+    rows = await session.execute(statements.COUNT_AUDIENCE, values)
+    return {row.verdict: row.people for row in rows}
+
+
+async def stream_audience(
+    session: AsyncSession,
+    *,
+    audience: dict[str, Any],
+    previously_contacted: str,
+    campaign_id: UUID,
+    weights: list[int],
+    chosen: Sequence[UUID] | None,
+    limit: int,
+    now: datetime,
+) -> AsyncIterator[Sequence[Row[Any]]]:
+    """Read people with what a text may name, in the order of their ids, a batch at a time.
+
+    Args:
+        campaign_id: Decides, with ``weights``, who gets which variant.
+        chosen: These people only; None for everybody.
+        limit: At most so many.
+    """
+    values = {
+        **audience_values(audience),
+        "previously_contacted": previously_contacted,
+        "campaign_id": campaign_id,
+        "thresholds": thresholds(weights),
+        "chosen": None if chosen is None else list(chosen),
+        "limit": limit,
+        "now": now,
+    }
+    result = await session.stream(statements.READ_AUDIENCE, values)
+    async for batch in result.partitions(BATCH):
+        yield batch
