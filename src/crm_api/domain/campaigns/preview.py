@@ -2,12 +2,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from uuid import UUID
+
+from sqlalchemy import Row
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.campaigns import content, drafts, identification, preview_queries, queries
@@ -24,9 +26,6 @@ from crm_api.domain.campaigns.schemas import DraftPreview, PreviewRequest, Varia
 from crm_api.domain.campaigns.tally import TO_TEXT, Tally, cost_of
 from crm_api.domain.errors import FieldProblem
 from crm_api.domain.lines.models import Line
-
-if TYPE_CHECKING:
-    from sqlalchemy import Row
 
 MOST_PEOPLE = 100_000
 """People for whom texts are made in one preview, in a few seconds; of more, for the first."""
@@ -75,9 +74,13 @@ async def of_campaign(
     campaign_id: UUID,
     request: PreviewRequest,
     business: Business,
+    most: int = MOST_PEOPLE,
     now: datetime,
 ) -> CampaignPreview:
     """Show what a stored campaign would send, were it started now.
+
+    Args:
+        most: Of a larger audience texts are made for the first so many people.
 
     Raises:
         CampaignNotFoundError: There is no such campaign.
@@ -94,7 +97,7 @@ async def of_campaign(
         variants=await queries.list_variants(uow.session, campaign_ids=[campaign_id]),
         line=(await queries.list_lines(uow.session, line_ids=[campaign.line_id]))[0],
     )
-    return await _preview(uow, subject, request, business=business, now=now)
+    return await _preview(uow, subject, request, business=business, most=most, now=now)
 
 
 async def _preview(
@@ -103,6 +106,7 @@ async def _preview(
     request: PreviewRequest,
     *,
     business: Business,
+    most: int = MOST_PEOPLE,
     now: datetime,
 ) -> CampaignPreview:
     bodies = [variant.body for variant in subject.variants]
@@ -115,9 +119,9 @@ async def _preview(
         sample_size=0 if request.contact_ids else request.limit,
     )
     chosen = await _chosen(uow, subject, request.contact_ids, tally, now=now)
-    await _write_all(uow, subject, tally, now=now)
+    await _write_all(uow, subject, tally, most=most, now=now)
     verdicts: dict[str, int] = tally.verdicts
-    if tally.verdicts.total() >= MOST_PEOPLE:
+    if tally.verdicts.total() >= most:
         verdicts = await preview_queries.count_audience(
             uow.session,
             audience=subject.audience,
@@ -151,7 +155,7 @@ async def _chosen(
     if not contact_ids:
         return []
     found: dict[UUID, SampleText] = {}
-    async for batch in _read(uow, subject, chosen=contact_ids, now=now):
+    async for batch in _read(uow, subject, chosen=contact_ids, most=len(contact_ids), now=now):
         found |= {person.contact_id: tally.show(person) for person in batch}
     unknown = [at for at, contact_id in enumerate(contact_ids) if contact_id not in found]
     if unknown:
@@ -168,16 +172,23 @@ async def _chosen(
     return [found[contact_id] for contact_id in dict.fromkeys(contact_ids)]
 
 
-async def _write_all(uow: UnitOfWork, subject: _Subject, tally: Tally, *, now: datetime) -> None:
-    async with aclosing(_read(uow, subject, chosen=None, now=now)) as batches:
+async def _write_all(
+    uow: UnitOfWork, subject: _Subject, tally: Tally, *, most: int, now: datetime
+) -> None:
+    async with aclosing(_read(uow, subject, chosen=None, most=most, now=now)) as batches:
         async for batch in batches:
             # In a thread, so that other requests are answered meanwhile.
             await asyncio.to_thread(tally.add, batch)
 
 
 def _read(
-    uow: UnitOfWork, subject: _Subject, *, chosen: Sequence[UUID] | None, now: datetime
-) -> Any:  # noqa: ANN401 - an async generator of rows
+    uow: UnitOfWork,
+    subject: _Subject,
+    *,
+    chosen: Sequence[UUID] | None,
+    most: int,
+    now: datetime,
+) -> AsyncGenerator[Sequence[Row[Any]]]:
     return preview_queries.stream_audience(
         uow.session,
         audience=subject.audience,
@@ -185,7 +196,7 @@ def _read(
         campaign_id=subject.campaign_id,
         weights=[variant.weight for variant in subject.variants],
         chosen=chosen,
-        limit=MOST_PEOPLE,
+        limit=most,
         now=now,
     )
 

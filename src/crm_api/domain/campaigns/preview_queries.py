@@ -1,6 +1,6 @@
 """Reads the audience of a campaign for its preview; the statements are in ``statements.py``."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -38,7 +38,7 @@ async def stream_audience(
     chosen: Sequence[UUID] | None,
     limit: int,
     now: datetime,
-) -> AsyncIterator[Sequence[Row[Any]]]:
+) -> AsyncGenerator[Sequence[Row[Any]]]:
     """Read people with what a text may name, in the order of their ids, a batch at a time.
 
     Args:

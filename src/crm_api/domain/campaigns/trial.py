@@ -1,8 +1,10 @@
 """Test texts: a campaign's wording, sent to one's own lines."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from uuid import UUID
+
+from sqlalchemy import Row
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.activity.errors import LineCannotSendError, RecipientOptedOutError
@@ -24,9 +26,6 @@ from crm_api.domain.lines import service as lines
 from crm_api.domain.lines.models import Line, LineStatus
 from crm_api.domain.sends import service as sends
 from crm_api.domain.sends.models import SendKind
-
-if TYPE_CHECKING:
-    from sqlalchemy import Row
 
 _TRIED = 20
 """How many of the audience are tried for somebody who has all values."""

@@ -1,15 +1,14 @@
 """Writes texts by the composer of the claim for readers that are not recipients yet."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
+
+from sqlalchemy import Row
 
 from crm_api.domain.campaigns import template
 from crm_api.domain.campaigns.errors import MissingValueError, TextFailedError
-from crm_api.domain.campaigns.planning import Business, composer
+from crm_api.domain.campaigns.planning import Business, Compose, composer
 from crm_api.domain.lines.models import Line
-
-if TYPE_CHECKING:
-    from sqlalchemy import Row
 
 
 class Reader:
@@ -36,14 +35,10 @@ def texts_for_nobody(body: str, *, footer: str | None, business: Business, line:
     return texts or [template.with_footer(body, footer)]
 
 
-def _first(
-    compose: Any,  # noqa: ANN401 - takes rows, and what looks like one
-    readers: list[dict[str, object]],
-    line: Line,
-) -> list[str]:
+def _first(compose: Compose, readers: list[dict[str, object]], line: Line) -> list[str]:
     for values in readers:
         try:
-            return [compose(cast("Row[Any]", Reader(values)), line)]
+            return [compose(cast("Row[Any]", Reader(values)), cast("Row[Any]", line))]
         except (MissingValueError, TextFailedError):
             continue
     return []
