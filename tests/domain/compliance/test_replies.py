@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.sends.ledger import TIMES
@@ -99,6 +99,16 @@ async def test_text_to_another_line_begins_no_conversation_with_this_one(
 
     assert await send(new_uow, line) == "queued"
     assert await next_allowed(new_uow, other) == "2026-11-26T13:00:00.000Z"
+
+
+async def test_call_of_theirs_is_no_text_to_answer(
+    new_uow: UnitOfWorkFactory, session: AsyncSession, line: Line
+) -> None:
+    await hear(session, new_uow, "Are you still there?", message_id="AC1")
+    await session.execute(update(Activity).values(kind="call"))
+    await session.commit()
+
+    assert await next_allowed(new_uow, line) == "2026-11-26T13:00:00.000Z"
 
 
 async def test_own_text_alone_begins_no_conversation(
