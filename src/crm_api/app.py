@@ -15,7 +15,6 @@ from crm_api.domain.openphone.signature import Verifier
 from crm_api.domain.webhooks.intake import EventIntake
 from crm_api.jobs import JobQueue
 from crm_api.provider import open_provider
-from crm_api.request_id import RequestIdMiddleware
 from crm_api.routers import (
     access as access_router,
 )
@@ -33,6 +32,7 @@ from crm_api.routers import (
     webhooks,
 )
 from crm_api.routers.deps import AppState
+from crm_api.routers.middleware import RequestMiddleware
 from crm_api.settings import Settings
 from crm_api.workers.queue import ArqJobQueue
 
@@ -110,7 +110,7 @@ def build_app(
             allow_headers=["*"],
             expose_headers=["X-Request-ID", "ETag", "Retry-After"],
         )
-    app.add_middleware(RequestIdMiddleware)
+    app.add_middleware(RequestMiddleware)
     # First of all routes: the hot path must not be matched against every other one before.
     app.router.routes.insert(0, webhooks.receive_route)
     for module in (contacts, imports, lists, lines, campaigns, conversations, webhooks):

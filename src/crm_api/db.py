@@ -120,6 +120,7 @@ def create_engine(
         max_overflow=0,
         pool_timeout=10,
         pool_pre_ping=False,
+        hide_parameters=True,  # an error's text goes to the log, and parameters hold people
         connect_args={
             "timeout": 5,
             "server_settings": {

@@ -25,6 +25,7 @@ REAL_PROVIDER = "https://api.quo.com"
 SANDBOX_PORT_OFFSET = 1
 CALL_START_SECONDS = 1.0
 """From the gate's statement to the request body, at most (send-protocol, I4)."""
+SHORTEST_SECRET = 32
 MAX_SKEW_SECONDS = 2.0
 """How far the clocks of workers, provider and database may differ."""
 
@@ -62,8 +63,8 @@ class Settings(BaseModel):
     send_lease_seconds: int = Field(default=60, ge=20)
     settle_grace_seconds: int | None = Field(default=None, ge=10)
     unclear_sends: Literal["resend", "park"] = "resend"
-    bootstrap_api_key: SecretStr | None = Field(default=None, min_length=32)
-    secret_key: SecretStr | None = Field(default=None, min_length=32)
+    bootstrap_api_key: SecretStr | None = None
+    secret_key: SecretStr | None = None
     business_name: str | None = None
     business_contact: str | None = None
     media_url: str | None = None
@@ -93,6 +94,30 @@ class Settings(BaseModel):
     def _known_redis_scheme(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
             msg = "takes redis://host:port/0, rediss://… or unix:///path"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("bootstrap_api_key", "secret_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < SHORTEST_SECRET:
+            msg = f"takes any text of {SHORTEST_SECRET} characters or more"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("public_url", "openphone_base_url")
+    @classmethod
+    def _web_address(cls, value: str | None) -> str | None:
+        if value is not None and not _is_web_address(value):
+            msg = "takes an address like https://crm.example.com"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(origin == "*" or _is_web_address(origin) for origin in value):
+            msg = "takes origins like https://app.example.com, separated by commas"
             raise ValueError(msg)
         return value
 
@@ -271,6 +296,11 @@ class Settings(BaseModel):
         """The key with which the sandbox signs, base64, derived from the secret key."""
         digest = hmac.new(self.require_secret_key(), b"sandbox webhooks", hashlib.sha256).digest()
         return b64encode(digest).decode()
+
+
+def _is_web_address(text: str) -> bool:
+    parts = urlsplit(text)
+    return parts.scheme in {"http", "https"} and bool(parts.hostname)
 
 
 def read_env_file(path: Path) -> dict[str, str]:

@@ -81,11 +81,18 @@ def _check_zone(name: str) -> str:
     return name
 
 
+_YEARS = range(1900, 9000)
+"""Instants outside are slips of the keyboard, and sums with them leave the calendar."""
+
+
 def _in_utc(instant: datetime) -> datetime:
     try:
-        return instant.astimezone(UTC)
-    except OverflowError as error:
-        raise PydanticCustomError("out_of_range", "This time is out of range.") from error
+        moved = instant.astimezone(UTC)
+    except OverflowError:
+        moved = None
+    if moved is None or moved.year not in _YEARS:
+        raise PydanticCustomError("out_of_range", "Give a time between the years 1900 and 8999.")
+    return moved
 
 
 def read_clock(value: object) -> object:

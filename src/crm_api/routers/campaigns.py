@@ -9,10 +9,11 @@ from fastapi import APIRouter, Depends, Query
 from crm_api import clock
 from crm_api.domain.access.models import Scope
 from crm_api.domain.activity.schemas import MessageRead
-from crm_api.domain.campaigns import cloning, preview, trial
+from crm_api.domain.campaigns import cloning, explaining, preview, trial
 from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.campaigns.answers import CampaignRead, CampaignStats, RecipientRead
 from crm_api.domain.campaigns.content import CampaignDetail
+from crm_api.domain.campaigns.explain_answers import ExplanationRead
 from crm_api.domain.campaigns.models import CampaignStatus, MembershipStatus
 from crm_api.domain.campaigns.planning import Business
 from crm_api.domain.campaigns.preview_answers import CampaignPreview
@@ -236,6 +237,30 @@ async def list_recipients(
         data=[RecipientRead.of(member, names) for member in found.data],
         next_cursor=found.next_cursor,
     )
+
+
+@router.get("/{campaign_id}/recipients/{contact_id}/explain")
+async def explain_recipient(
+    campaign_id: UUID,
+    contact_id: UUID,
+    uow: Uow,
+    state: State,
+    _caller: Reader,
+    step: Annotated[int | None, Query(ge=0, le=20, description="Left out: the next.")] = None,
+) -> ExplanationRead:
+    """Say whether this person would be texted now, which rule stops it, and until when."""
+    async with uow:
+        found = await explaining.explain(
+            uow,
+            campaign_id=campaign_id,
+            contact_id=contact_id,
+            step=step,
+            rules=state.rules,
+            business=_business(state),
+            times=SendTimes.from_settings(state.settings),
+            now=clock.now(),
+        )
+    return ExplanationRead.of(found)
 
 
 @router.post("/{campaign_id}/recipients/{contact_id}/settle")

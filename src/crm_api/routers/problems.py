@@ -57,15 +57,15 @@ def problem(
     extras: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Build the document; ``extras`` become members beside the standard ones."""
+    """Build the document; ``extras`` become members beside the standard ones, never instead."""
     body = {
+        **(extras or {}),
         "type": f"urn:crm-api:problem:{code}",
         "title": title,
         "status": status,
         "detail": detail,
         "instance": request.url.path,
         "code": code,
-        **(extras or {}),
     }
     return Response(
         orjson.dumps(body, default=str), status, dict(headers or {}), media_type=MEDIA_TYPE
@@ -120,18 +120,22 @@ def _errors_of(error: RequestValidationError) -> list[dict[str, str]]:
     return faults
 
 
+def _malformed_json(request: Request) -> Response:
+    return problem(
+        request,
+        status=400,
+        code="malformed_json",
+        title="Malformed JSON",
+        detail="The body is not valid JSON in UTF-8; send it as application/json.",
+    )
+
+
 async def on_validation_error(request: Request, error: Exception) -> Response:
     """Answer a request that does not fit its schema, with a pointer to each fault."""
     invalid = cast("RequestValidationError", error)
     faults = _errors_of(invalid)
     if any(fault["code"] == "json_invalid" for fault in faults):
-        return problem(
-            request,
-            status=400,
-            code="malformed_json",
-            title="Malformed JSON",
-            detail="The body is not valid JSON.",
-        )
+        return _malformed_json(request)
     return problem(
         request,
         status=422,
@@ -143,9 +147,11 @@ async def on_validation_error(request: Request, error: Exception) -> Response:
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
-    """Answer the framework's own refusals (unknown path, wrong method)."""
+    """Answer the framework's own refusals (unknown path, wrong method, unreadable body)."""
     refusal = cast("HTTPException", error)
     status = HTTPStatus(refusal.status_code)
+    if status is HTTPStatus.BAD_REQUEST and "parsing the body" in str(refusal.detail):
+        return _malformed_json(request)
     return problem(
         request,
         status=status,

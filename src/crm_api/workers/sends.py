@@ -43,10 +43,20 @@ async def resolve_unknown_sends(ctx: dict[str, Any]) -> None:
     results = await _settle_all(deps, unknown)
     async with deps.new_uow() as uow:
         await campaigns.complete_finished(uow, now=clock.now())
+    await _come_back_for_leases(deps)
     if AttemptStatus.NOT_FOUND in results or swept:
         await deps.queue.push(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))
     if AttemptStatus.UNKNOWN in results:
         delay = deps.times.look_gap.total_seconds() + 0.1
+        await deps.queue.push(Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=delay))
+
+
+async def _come_back_for_leases(deps: Deps) -> None:
+    """Run again when the first lease is over: its worker may be gone."""
+    async with deps.new_uow() as uow:
+        ends_at = await settling.next_lease_end(uow)
+    if ends_at is not None:
+        delay = max(0.0, (ends_at - clock.now()).total_seconds()) + 0.5
         await deps.queue.push(Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=delay))
 
 

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import (
-    AwareDatetime,
     BeforeValidator,
     Field,
     StringConstraints,
@@ -20,7 +19,7 @@ from pydantic_core import PydanticCustomError
 from crm_api.domain.campaigns.models import PacingMode, PreviouslyContacted
 from crm_api.domain.campaigns.schedule import RECIPIENT
 from crm_api.domain.campaigns.template import MAX_TEXT, sendable
-from crm_api.domain.fields import ClockTime, PhoneNumber
+from crm_api.domain.fields import ClockTime, PhoneNumber, RequestInstant
 from crm_api.domain.schemas import RequestModel
 from crm_api.domain.windows import DAYS
 from crm_api.domain.zones import is_time_zone
@@ -95,8 +94,8 @@ class WindowFields(RequestModel):
 class Schedule(RequestModel):
     """When it may send."""
 
-    start_at: AwareDatetime | None = None
-    end_at: AwareDatetime | None = None
+    start_at: RequestInstant | None = None
+    end_at: RequestInstant | None = None
     days: list[Day] = Field(default=EVERY_DAY, min_length=1)
     window: WindowFields = Field(default_factory=WindowFields)
     timezone: Annotated[str, BeforeValidator(_known_zone)] | None = None

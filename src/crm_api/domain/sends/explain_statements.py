@@ -5,13 +5,27 @@ The conditions are the claim's own fragments, so that what is explained is what 
 
 from sqlalchemy import text
 
-from crm_api.domain.sends.statements import DELETED, FLAGGED, KEPT, TEXTED_LATELY
+from crm_api.domain.sends.statements import (
+    DELETED,
+    FLAGGED,
+    KEPT,
+    TEXTED_LATELY,
+    TEXTED_OFTEN,
+)
+
+PLACE = text("""
+    SELECT m.zone_key FROM campaign_membership m
+    WHERE m.campaign_id = :campaign_id AND m.contact_id = :contact_id LIMIT 1
+""")
 
 RECIPIENT = text(f"""
     SELECT m.id, m.contact_id, m.phone, m.zone_key, m.variant, m.step, m.status, m.skip_reason,
            m.error_code, m.due_at, m.attempts, m.sent_at,
            c.status AS campaign_status, c.start_at, c.end_at, c.paused_reason, c.blocked_reason,
-           c.daily_limit, c.min_days_between, c.line_id,
+           c.daily_limit, c.min_days_between, c.line_id, c.days, c.window_start, c.window_end,
+           c.timezone, c.opt_out_footer,
+           (SELECT array_agg(v.body ORDER BY v.position) FROM campaign_variant v
+             WHERE v.campaign_id = c.id) AS bodies,
            l.status AS line_status, l.blocked_reason AS line_blocked_reason,
            l.daily_limit AS line_daily_limit, l.timezone AS line_timezone, l.name, l.number,
            p.first_name, p.last_name, p.email, p.company, p.street, p.city, p.state,
@@ -23,6 +37,13 @@ RECIPIENT = text(f"""
            {KEPT.format(phone="m.phone")} AS is_kept,
            {TEXTED_LATELY.format(phone="m.phone", min_days="c.min_days_between")}
                AS was_texted_lately,
+           {
+    TEXTED_OFTEN.format(
+        phone="m.phone",
+        max_recent="CAST(:max_recent AS integer)",
+        hours="CAST(:recent_hours AS integer)",
+    )
+} AS was_texted_often,
            EXISTS (
                SELECT 1 FROM send_attempt a
                WHERE a.phone = m.phone AND a.status IN ('claimed', 'calling', 'unknown')

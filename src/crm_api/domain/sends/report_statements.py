@@ -109,6 +109,11 @@ EXPIRE_CALLS = text("""
     SELECT id, membership_id FROM lost
 """)
 
+NEXT_LEASE = text("""
+    SELECT min(a.lease_until) FROM send_attempt a
+    WHERE a.status IN ('claimed', 'calling', 'unknown') AND a.lease_until IS NOT NULL
+""")
+
 # Fair over runs: those looked at longest ago come first, so a hundred stuck ones starve nobody.
 UNKNOWN = text("""
     SELECT a.id, a.phone, a.body, a.called_at, a.nil_at, a.has_no_id, a.membership_id,

@@ -37,6 +37,12 @@ async def expire_leases(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
     return len(claims) + len(calls)
 
 
+async def next_lease_end(uow: UnitOfWork) -> datetime | None:
+    """Return when the first lease of a claim or call runs out; None when nobody holds one."""
+    end: datetime | None = await uow.session.scalar(sql.NEXT_LEASE)
+    return end
+
+
 async def list_unknown(uow: UnitOfWork, *, limit: int) -> Sequence[Row[Any]]:
     """Fetch unclear sends, those looked at longest ago first."""
     return (await uow.session.execute(sql.UNKNOWN, {"limit": limit})).all()

@@ -88,14 +88,17 @@ async def list_imports(
 async def claim(
     session: AsyncSession, *, now: datetime, lease_until: datetime
 ) -> ContactImport | None:
-    """Take the oldest import that waits, or whose worker is gone; None when there is none."""
+    """Take an import that waits or whose worker is gone; None when there is none.
+
+    The one worked on longest ago comes first, so that a large file lets small ones pass.
+    """
     waiting = (
         select(ContactImport.id)
         .where(
             ContactImport.status.in_(OPEN),
             or_(ContactImport.lease_until.is_(None), ContactImport.lease_until < now),
         )
-        .order_by(ContactImport.created_at, ContactImport.id)
+        .order_by(ContactImport.updated_at, ContactImport.id)
         .limit(1)
         .with_for_update(skip_locked=True)
         .scalar_subquery()

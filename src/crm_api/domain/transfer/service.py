@@ -125,7 +125,7 @@ async def cancel(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> ContactI
     await _end(uow, import_id=import_id, status=ImportStatus.CANCELLED, now=now)
     row = await get(uow, import_id=import_id)
     if row.status != ImportStatus.CANCELLED:
-        raise ImportFinishedError(f"The import has {row.status} already.", status=row.status)
+        raise ImportFinishedError(f"The import has {row.status} already.", import_status=row.status)
     return row
 
 

@@ -1,0 +1,282 @@
+"""Explain: would this recipient be texted now, which rule stops it, and until when.
+
+The rules are the claim's own: its SQL fragments, the planner's windows and its composer.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Row
+
+from crm_api.db import UnitOfWork
+from crm_api.domain.campaigns.errors import RecipientNotFoundError
+from crm_api.domain.campaigns.models import CampaignStatus, MembershipStatus
+from crm_api.domain.campaigns.planning import Business, composer
+from crm_api.domain.campaigns.schedule import next_open, open_until, resolve_zones
+from crm_api.domain.compliance.rules import RuleBook
+from crm_api.domain.errors import InvalidError
+from crm_api.domain.sends import explaining
+from crm_api.domain.sends import service as sends
+from crm_api.domain.sends.times import SendTimes
+from crm_api.domain.windows import Window
+
+STEPS = 20
+"""How often two calendars are asked in turn before it is said that they never meet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """A rule that stops the text; ``until`` is None when time alone does not lift it."""
+
+    rule: str
+    detail: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """Whether a recipient would be texted now.
+
+    Attributes:
+        stops: Every rule that stops it, the first decides; empty when it would be sent.
+        next_allowed_at: When the last of them is over, if all are lifted by time alone.
+    """
+
+    step: int
+    status: str
+    stops: list[Stop]
+    next_allowed_at: datetime | None
+
+    @property
+    def would_send_now(self) -> bool:
+        """True when no rule stops it."""
+        return not self.stops
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Case:
+    row: Row[Any]
+    campaign_used: int
+    line_used: int
+    rules: RuleBook
+    business: Business
+    now: datetime
+
+
+async def explain(
+    uow: UnitOfWork,
+    *,
+    campaign_id: UUID,
+    contact_id: UUID,
+    step: int | None,
+    rules: RuleBook,
+    business: Business,
+    times: SendTimes,
+    now: datetime,
+) -> Explanation:
+    """Say whether a recipient would be texted now, and what stops it.
+
+    Raises:
+        RecipientNotFoundError: The campaign has no such recipient; before its audience is written
+            down it has none at all.
+    """
+    place = await explaining.find_place(uow, campaign_id=campaign_id, contact_id=contact_id)
+    row = place and await explaining.find_recipient(
+        uow,
+        campaign_id=campaign_id,
+        contact_id=contact_id,
+        step=step,
+        cap=rules.frequency_cap(place, now),
+        times=times,
+        now=now,
+    )
+    if not row:
+        raise RecipientNotFoundError("This campaign has no such recipient.")
+    used = await sends.campaign_sent_today(
+        uow.session, campaign_id=campaign_id, line_id=row.line_id, times=times, now=now
+    )
+    case = _Case(
+        row=row,
+        campaign_used=used[0],
+        line_used=used[1],
+        rules=rules,
+        business=business,
+        now=now,
+    )
+    stops = [stop for rule in RULES for stop in rule(case)]
+    return Explanation(
+        step=row.step,
+        status=row.status,
+        stops=stops,
+        next_allowed_at=_next_allowed(case, stops),
+    )
+
+
+def _next_allowed(case: _Case, stops: list[Stop]) -> datetime | None:
+    if not stops:
+        return case.now
+    ends = [stop.until for stop in stops]
+    if any(end is None for end in ends):
+        return None
+    latest = max(end for end in ends if end is not None)
+    return _opening(case, latest)
+
+
+def _recipient(case: _Case) -> Iterator[Stop]:
+    row = case.row
+    if row.status == MembershipStatus.PENDING:
+        return
+    why = row.skip_reason or row.error_code
+    because = f" ({why})" if why else ""
+    yield Stop(rule=why or row.status, detail=f"This recipient is {row.status}{because}.")
+
+
+def _campaign(case: _Case) -> Iterator[Stop]:
+    row = case.row
+    if row.campaign_status == CampaignStatus.RUNNING:
+        if row.end_at is not None and row.end_at <= case.now:
+            yield Stop(rule="campaign_ended", detail="The campaign's end has passed.")
+        return
+    if row.campaign_status == CampaignStatus.SCHEDULED and row.start_at is not None:
+        yield Stop(rule="not_started", detail="The campaign has not begun.", until=row.start_at)
+        return
+    why = row.paused_reason or row.blocked_reason
+    because = f": {why}" if why else ""
+    yield Stop(
+        rule=f"campaign_{row.campaign_status}",
+        detail=f"The campaign is {row.campaign_status}{because}.",
+    )
+
+
+def _line(case: _Case) -> Iterator[Stop]:
+    row = case.row
+    if row.line_status != "active":
+        yield Stop(
+            rule="line_blocked",
+            detail=f"The line {row.number} is blocked: {row.line_blocked_reason}. Put that right, "
+            "then POST /v1/lines/{id}/unblock.",
+        )
+
+
+def _consent(case: _Case) -> Iterator[Stop]:
+    row = case.row
+    if row.is_opted_out:
+        yield Stop(rule="opted_out", detail="The person asked not to be texted.")
+    if row.is_do_not_contact:
+        yield Stop(rule="do_not_contact", detail="The number is flagged do_not_contact.")
+    if row.is_held:
+        yield Stop(
+            rule="opt_out_hold",
+            detail="A doubtful text holds the number; confirm it (opt-out) or release it (opt-in).",
+        )
+    if row.is_deleted:
+        yield Stop(rule="contact_deleted", detail="The contact was deleted.")
+
+
+def _number(case: _Case) -> Iterator[Stop]:
+    row, now = case.row, case.now
+    if row.is_busy:
+        yield Stop(rule="number_busy", detail="Another text to the number is under way.", until=now)
+    if row.is_kept:
+        yield Stop(rule="number_kept", detail="An unclear text to the number is settled first.")
+    if row.was_texted_lately and row.last_texted_at is not None:
+        yield Stop(
+            rule="min_days_between",
+            detail=f"Another campaign texted the number less than {row.min_days_between} days ago.",
+            until=row.last_texted_at + timedelta(days=row.min_days_between),
+        )
+    if row.was_texted_often:
+        yield Stop(
+            rule="legal_frequency",
+            detail="The law of the person's state allows no further text today.",
+        )
+
+
+def _hours(case: _Case) -> Iterator[Stop]:
+    row, now = case.row, case.now
+    until = _opening(case, now)
+    if open_until(_window(row), _zones(row), now) is None:
+        yield Stop(rule="outside_schedule", detail="The campaign's hours are over.", until=until)
+    if case.rules.open_until(row.zone_key, now) is None:
+        yield Stop(
+            rule="outside_legal_hours",
+            detail="At the person's place no text may be sent at this hour.",
+            until=until,
+        )
+
+
+def _caps(case: _Case) -> Iterator[Stop]:
+    row = case.row
+    zone = ZoneInfo(row.line_timezone)
+    today = case.now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    tomorrow = (today + timedelta(days=1)).astimezone(case.now.tzinfo)
+    if case.line_used >= row.line_daily_limit:
+        yield Stop(
+            rule="line_daily_limit",
+            detail=f"The line has used its {row.line_daily_limit} texts of today.",
+            until=tomorrow,
+        )
+    if case.campaign_used >= row.daily_limit:
+        yield Stop(
+            rule="campaign_daily_limit",
+            detail=f"The campaign has used its {row.daily_limit} texts of today.",
+            until=tomorrow,
+        )
+
+
+def _due(case: _Case) -> Iterator[Stop]:
+    if case.row.status == MembershipStatus.PENDING and case.row.due_at > case.now:
+        yield Stop(
+            rule="waiting",
+            detail="An earlier try was put off; the next one is due later.",
+            until=case.row.due_at,
+        )
+
+
+def _text(case: _Case) -> Iterator[Stop]:
+    row = case.row
+    compose = composer(row.bodies, footer=row.opt_out_footer, business=case.business)
+    try:
+        compose(row, row)
+    except InvalidError as error:
+        yield Stop(rule=error.code, detail=error.detail)
+
+
+RULES: tuple[Callable[[_Case], Iterator[Stop]], ...] = (
+    _recipient,
+    _campaign,
+    _line,
+    _consent,
+    _number,
+    _hours,
+    _caps,
+    _due,
+    _text,
+)
+"""In the order in which a person would ask."""
+
+
+def _window(row: Row[Any]) -> Window:
+    return Window.of(row.days, row.window_start, row.window_end)
+
+
+def _zones(row: Row[Any]) -> tuple[str, ...]:
+    return resolve_zones(row.timezone, row.line_timezone, row.zone_key)
+
+
+def _opening(case: _Case, at: datetime) -> datetime | None:
+    """Return the first instant from ``at`` on when the campaign's and the legal hours are open."""
+    window, zones = _window(case.row), _zones(case.row)
+    for _ in range(STEPS):
+        own = next_open(window, zones, at)
+        legal = own and case.rules.next_open(case.row.zone_key, own)
+        if own is None or legal is None:
+            return None
+        if legal == own:
+            return own
+        at = legal
+    return None

@@ -1,0 +1,225 @@
+"""Each rule that stops a claim is named by the explanation, and the claim agrees with it."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+from tests.factories import make_campaign, make_contact, make_line, make_member
+
+from crm_api.db import UnitOfWork
+from crm_api.domain.campaigns import planning
+from crm_api.domain.campaigns.errors import RecipientNotFoundError
+from crm_api.domain.campaigns.explaining import Explanation, explain
+from crm_api.domain.campaigns.models import Campaign, CampaignMembership
+from crm_api.domain.campaigns.planning import Business
+from crm_api.domain.compliance.loader import load_rules
+from crm_api.domain.consent.models import ContactFlag
+from crm_api.domain.contacts.models import Contact
+from crm_api.domain.sends import claiming
+from crm_api.domain.sends.models import SendAttempt
+from crm_api.domain.sends.times import SendTimes
+from crm_api.settings import Settings
+
+NOBODY = Business(name=None, contact=None)
+
+
+class Scene:
+    """A running campaign with one recipient who would be texted now."""
+
+    def __init__(
+        self, session: AsyncSession, new_uow: Callable[[], UnitOfWork], settings: Settings
+    ) -> None:
+        self.session = session
+        self._new_uow = new_uow
+        self.times = SendTimes.from_settings(settings)
+        self.contact: Contact
+        self.campaign: Campaign
+        self.member: CampaignMembership
+
+    async def build(self) -> "Scene":
+        line = await make_line(self.session)
+        self.contact = await make_contact(self.session)
+        self.campaign = await make_campaign(self.session, line=line)
+        self.member = await make_member(self.session, campaign=self.campaign, contact=self.contact)
+        self.line = line
+        await self.session.commit()
+        return self
+
+    async def explain(self, *, now: datetime = NOW, rules: str = "none") -> Explanation:
+        async with self._new_uow() as uow:
+            return await explain(
+                uow,
+                campaign_id=self.campaign.id,
+                contact_id=self.contact.id,
+                step=None,
+                rules=load_rules(rules),
+                business=NOBODY,
+                times=self.times,
+                now=now,
+            )
+
+    async def claimed(self, *, now: datetime = NOW, rules: str = "none") -> int:
+        """How many the planner and the claim take, for real."""
+        taken = 0
+        async with self._new_uow() as uow:
+            orders = await planning.plan(uow, rules=load_rules(rules), business=NOBODY, now=now)
+            for order in orders:
+                result = await claiming.claim(uow, order, limit=10, times=self.times, now=now)
+                taken += len(result.claimed)
+        return taken
+
+
+@pytest.fixture
+async def scene(
+    session: AsyncSession, new_uow: Callable[[], UnitOfWork], settings: Settings
+) -> Scene:
+    return await Scene(session, new_uow, settings).build()
+
+
+async def test_recipient_whom_nothing_stops_would_be_sent_now(scene: Scene) -> None:
+    found = await scene.explain()
+
+    assert found.would_send_now
+    assert found.next_allowed_at == NOW
+    assert await scene.claimed() == 1
+
+
+def flag(scene: Scene, name: str) -> ContactFlag:
+    return ContactFlag(phone=scene.contact.phone, flag_type=name, created_at=NOW)
+
+
+def attempt(scene: Scene, **values: Any) -> SendAttempt:
+    return SendAttempt(
+        line_id=scene.line.id,
+        activity_id=scene.member.id,
+        phone=scene.contact.phone,
+        body="Hi",
+        created_at=NOW - timedelta(hours=1),
+        updated_at=NOW,
+        **values,
+    )
+
+
+def pause(scene: Scene) -> None:
+    scene.campaign.status = "paused"
+    scene.campaign.paused_reason = "failure_rate"
+
+
+def block(scene: Scene) -> None:
+    scene.line.status = "blocked"
+    scene.line.blocked_reason = "no_credits"
+
+
+def use_up_line(scene: Scene) -> None:
+    scene.line.daily_limit = 0
+
+
+def use_up_campaign(scene: Scene) -> None:
+    scene.campaign.daily_limit = 0
+
+
+def put_off(scene: Scene) -> None:
+    scene.member.due_at = NOW + timedelta(minutes=3)
+
+
+def close_window(scene: Scene) -> None:
+    scene.campaign.window_start, scene.campaign.window_end = time(11), time(12)
+
+
+def take_name(scene: Scene) -> None:
+    scene.contact.first_name = None
+
+
+def delete_contact(scene: Scene) -> None:
+    scene.contact.deleted_at = NOW
+
+
+def ask_for_days(scene: Scene) -> None:
+    scene.campaign.min_days_between = 7
+    scene.session.add(attempt(scene, kind="campaign", status="sent", campaign_id=scene.member.id))
+
+
+CASES: dict[str, Callable[[Scene], None]] = {
+    "failure_rate": pause,
+    "line_blocked": block,
+    "opted_out": lambda scene: scene.session.add(flag(scene, "opted_out")),
+    "do_not_contact": lambda scene: scene.session.add(flag(scene, "do_not_contact")),
+    "opt_out_hold": lambda scene: scene.session.add(flag(scene, "opt_out_hold")),
+    "contact_deleted": delete_contact,
+    "number_busy": lambda scene: scene.session.add(
+        attempt(scene, kind="manual", status="calling", called_at=NOW)
+    ),
+    "number_kept": lambda scene: scene.session.add(
+        attempt(scene, kind="manual", status="parked", called_at=NOW)
+    ),
+    "min_days_between": ask_for_days,
+    "line_daily_limit": use_up_line,
+    "campaign_daily_limit": use_up_campaign,
+    "waiting": put_off,
+    "outside_schedule": close_window,
+    "missing_value": take_name,
+}
+
+
+@pytest.mark.parametrize("rule", CASES)
+async def test_rule_that_stops_the_claim_is_named(scene: Scene, rule: str) -> None:
+    CASES[rule](scene)
+    await scene.session.commit()
+
+    found = await scene.explain()
+
+    named = {stop.rule for stop in found.stops} | {stop.detail for stop in found.stops}
+    assert any(rule in word for word in named)
+    assert not found.would_send_now
+    assert await scene.claimed() == 0
+
+
+async def test_next_instant_is_the_opening_after_the_longest_wait(scene: Scene) -> None:
+    close_window(scene)
+    put_off(scene)
+    await scene.session.commit()
+
+    found = await scene.explain()
+
+    assert found.next_allowed_at == datetime(2026, 11, 25, 16, 0, tzinfo=UTC)
+
+
+async def test_daily_limit_is_over_at_the_next_opening(scene: Scene) -> None:
+    use_up_line(scene)
+    await scene.session.commit()
+
+    found = await scene.explain()
+
+    assert found.next_allowed_at == datetime(2026, 11, 26, 14, 0, tzinfo=UTC)
+
+
+async def test_opt_out_has_no_next_instant(scene: Scene) -> None:
+    scene.session.add(flag(scene, "opted_out"))
+    await scene.session.commit()
+
+    found = await scene.explain()
+
+    assert found.next_allowed_at is None
+
+
+async def test_legal_hours_stop_what_the_schedule_allows(scene: Scene) -> None:
+    scene.campaign.window_start, scene.campaign.window_end = time(0), time(23, 59)
+    await scene.session.commit()
+    night = datetime(2026, 11, 26, 3, 0, tzinfo=UTC)
+
+    found = await scene.explain(now=night, rules="us")
+
+    assert [stop.rule for stop in found.stops] == ["outside_legal_hours"]
+    assert found.next_allowed_at == datetime(2026, 11, 26, 13, 0, tzinfo=UTC)
+    assert await scene.claimed(now=night, rules="us") == 0
+
+
+async def test_stranger_is_no_recipient(scene: Scene) -> None:
+    scene.contact = await make_contact(scene.session, phone="+16175550177")
+    await scene.session.commit()
+
+    with pytest.raises(RecipientNotFoundError):
+        await scene.explain()

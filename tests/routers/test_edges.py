@@ -1,0 +1,112 @@
+"""What every request gets: an id, a limit, a sentence, and never a look inside."""
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.factories import make_campaign, make_contact, make_line, make_member
+
+from crm_api.domain.access.models import Scope
+
+LARGE = b'{"phone": "' + b"1" * 1024 * 1024 + b'"}'
+
+
+async def test_bug_is_answered_with_the_request_id_and_nothing_else(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    @app.get("/broken")
+    async def broken() -> None:
+        raise RuntimeError("a secret of the inside")
+
+    answer = await client.get("/broken", headers={"X-Request-ID": "mine-1"})
+
+    assert answer.status_code == 500
+    assert answer.headers["X-Request-ID"] == "mine-1"
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/v1/contacts", "/nowhere", "/healthz"])
+async def test_every_answer_carries_a_request_id(client: httpx.AsyncClient, path: str) -> None:
+    answer = await client.get(path)
+
+    assert answer.headers["X-Request-ID"]
+
+
+async def test_harmful_request_id_is_replaced(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/healthz", headers={"X-Request-ID": "a b\tc"})
+
+    assert answer.headers["X-Request-ID"] != "a b\tc"
+
+
+async def test_large_body_is_refused_unread(client: httpx.AsyncClient) -> None:
+    answer = await client.post(
+        "/v1/contacts", content=LARGE, headers={"content-type": "application/json"}
+    )
+
+    assert answer.status_code == 413
+    assert answer.json()["code"] == "body_too_large"
+    assert answer.headers["X-Request-ID"]
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"phone": "\xff"}', b"[" * 5000])
+async def test_broken_json_is_400(client: httpx.AsyncClient, body: bytes) -> None:
+    answer = await client.post(
+        "/v1/contacts", content=body, headers={"content-type": "application/json"}
+    )
+
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "malformed_json"
+
+
+@pytest.mark.parametrize(
+    "instant", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"]
+)
+async def test_start_outside_the_calendar_is_422(
+    client: httpx.AsyncClient, session: AsyncSession, instant: str
+) -> None:
+    line = await make_line(session)
+    await session.commit()
+    body = {
+        "name": "Far away",
+        "line_id": str(line.id),
+        "audience": {"contact_ids": []},
+        "variants": [{"name": "A", "body": "Hi", "weight": 100}],
+        "schedule": {"start_at": instant},
+    }
+
+    answer = await client.post("/v1/campaigns", json=body)
+
+    assert answer.status_code == 422
+    assert "/schedule/start_at" in [fault["pointer"] for fault in answer.json()["errors"]]
+
+
+async def recipient_path(session: AsyncSession) -> str:
+    contact = await make_contact(session)
+    campaign = await make_campaign(session, line=await make_line(session), status="paused")
+    await make_member(session, campaign=campaign, contact=contact)
+    await session.commit()
+    return f"/v1/campaigns/{campaign.id}/recipients/{contact.id}/explain"
+
+
+async def test_explain_needs_a_key_and_a_scope(
+    client: httpx.AsyncClient, session: AsyncSession, key_with: object
+) -> None:
+    path = await recipient_path(session)
+
+    without = await client.get(path, headers={"Authorization": ""})
+    wrong = await client.get(path, headers=await key_with(Scope.CONTACTS_READ))  # type: ignore[operator] - a factory
+
+    assert (without.status_code, wrong.status_code) == (401, 403)
+
+
+async def test_explain_names_the_rule_that_stops_the_text(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    answer = await client.get(await recipient_path(session))
+
+    assert answer.status_code == 200
+    body = answer.json()
+    assert body["would_send_now"] is False
+    assert body["rule"] == "campaign_paused"
+    assert body["next_allowed_at"] is None
