@@ -338,3 +338,16 @@ async def test_faults_on_a_live_provider_end_in_one_text_each(
     assert _texts(running.app) == Counter(number(position) for position in range(60))
     held = [row.provider_message_id for row in await ledger.attempts() if row.status == "sent"]
     assert (len(held), set(held)) == (60, set(accepted.by_id))
+
+
+async def test_claim_of_a_worker_that_is_gone_is_come_back_for(
+    committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], queue: RecordingQueue
+) -> None:
+    ledger = await open_ledger(committed_uow)
+    await ledger.claim(now=clock.now())
+    queue.jobs.clear()
+
+    await resolve_unknown_sends(ctx)
+
+    (job,) = [job for job in queue.jobs if job.name is JobName.RESOLVE_UNKNOWN_SENDS]
+    assert 0 < job.delay_seconds <= TIMES.lease.total_seconds() + 1

@@ -92,6 +92,25 @@ def test_every_state_with_a_rule_of_its_own_is_among_the_cases() -> None:
     assert {rule.state for rule in US.rules if rule.state} == set(HOURS) - {"GA"}
 
 
+@pytest.mark.parametrize("state", sorted(set(HOURS) - {"GA"}))
+def test_row_is_written_as_it_is_kept(state: str) -> None:
+    # 08:00 and 21:00 would hold for every state, whatever its own row said.
+    rows = [rule for rule in US.rules if rule.state == state and rule.start and rule.end]
+    written = {
+        day: f"{rule.start:%H:%M}-{rule.end:%H:%M}" for rule in rows for day in rule.weekdays
+    }
+    resting = {
+        day
+        for rule in US.rules
+        if rule.state == state and rule.kind is RuleKind.NO_DAY
+        for day in rule.weekdays
+    }
+
+    for name, (_, column) in DAYS.items():
+        assert (HOURS[state][column] is None) == (name in resting)
+        assert name in resting or written[name] == HOURS[state][column]
+
+
 @pytest.mark.parametrize(
     ("state", "at", "opens"),
     [
