@@ -96,7 +96,7 @@ def test_every_state_with_a_rule_of_its_own_is_among_the_cases() -> None:
 def test_row_is_written_as_it_is_kept(state: str) -> None:
     # 08:00 and 21:00 would hold for every state, whatever its own row said.
     rows = [rule for rule in US.rules if rule.state == state and rule.start and rule.end]
-    written = {
+    written: dict[str, str] = {
         day: f"{rule.start:%H:%M}-{rule.end:%H:%M}" for rule in rows for day in rule.weekdays
     }
     resting = {
