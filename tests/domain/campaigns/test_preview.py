@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.sends.ledger import BUSINESS, TIMES
@@ -173,7 +173,7 @@ async def test_who_was_texted_before_is_seen_on_the_timeline(
 
 
 @pytest.mark.parametrize(
-    ("name", "text"),
+    ("name", "written"),
     [
         ("{{ business.name }}", "Hi {{ business.name }}!"),
         ("{% assign x = 1 %}{{ 7 | times: 6 }}", "Hi {% assign x = 1 %}{{ 7 | times: 6 }}!"),
@@ -184,14 +184,14 @@ async def test_who_was_texted_before_is_seen_on_the_timeline(
     ],
 )
 async def test_a_value_is_text(
-    session: AsyncSession, new_uow: NewUow, name: str, text: str
+    session: AsyncSession, new_uow: NewUow, name: str, written: str
 ) -> None:
     ada = await person(session, 1, first_name=name)
     campaign = await draft(session, [ada], "Hi {{ first_name }}!")
 
     found = await shown(new_uow, campaign)
 
-    assert [sample.text for sample in found.samples] == [text]
+    assert [sample.text for sample in found.samples] == [written]
 
 
 async def test_a_dear_value_is_named_without_a_place(
@@ -300,6 +300,29 @@ async def test_large_audience_is_counted_whole_and_rendered_in_part(
     assert (whole.is_partial, whole.texts_rendered, whole.cost) == (False, 4, "0.04")
     assert part.recipients == whole.recipients
     assert part.recipients.would_be_texted == 4
+
+
+async def test_audience_is_planned_for_its_size(session: AsyncSession, new_uow: NewUow) -> None:
+    # A plan for any audience takes twenty times as long for a large one; PostgreSQL turns to it
+    # after five runs on a connection.
+    campaign = await draft(session, [await person(session, 1)], SIGNED)
+
+    modes = []
+    async with new_uow() as uow:
+        await preview.of_campaign(
+            uow, campaign_id=campaign.id, request=PreviewRequest(), business=BUSINESS, now=NOW
+        )
+        modes.append(await uow.session.scalar(text("SHOW plan_cache_mode")))
+    async with new_uow() as uow:
+        await uow.session.execute(text("SET LOCAL plan_cache_mode = auto"))
+        await campaigns.start(uow, campaign_id=campaign.id, now=NOW)
+        modes.append(await uow.session.scalar(text("SHOW plan_cache_mode")))
+    async with new_uow() as uow:
+        await uow.session.execute(text("SET LOCAL plan_cache_mode = auto"))
+        await campaigns.materialise(uow, campaign_id=campaign.id, now=NOW)
+        modes.append(await uow.session.scalar(text("SHOW plan_cache_mode")))
+
+    assert modes == ["force_custom_plan"] * 3
 
 
 async def test_unknown_campaign_is_not_found(new_uow: NewUow) -> None:

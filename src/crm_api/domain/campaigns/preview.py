@@ -176,12 +176,9 @@ async def _write_all(
     uow: UnitOfWork, subject: _Subject, tally: Tally, *, most: int, now: datetime
 ) -> None:
     async with aclosing(_read(uow, subject, chosen=None, most=most, now=now)) as batches:
-        batch = await anext(batches, None)
-        while batch is not None:
-            # In a thread, so that other requests are answered and the next batch comes meanwhile.
-            batch, _ = await asyncio.gather(
-                anext(batches, None), asyncio.to_thread(tally.add, batch)
-            )
+        async for batch in batches:
+            # In a thread, so that other requests are answered meanwhile.
+            await asyncio.to_thread(tally.add, batch)
 
 
 def _read(

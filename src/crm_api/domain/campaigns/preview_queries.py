@@ -9,7 +9,7 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.campaigns import statements
-from crm_api.domain.campaigns.queries import audience_values, thresholds
+from crm_api.domain.campaigns.queries import audience_values, plan_for_values, thresholds
 
 BATCH = 1_000
 """Rows in memory at once; a render of so many takes some 30 ms."""
@@ -24,6 +24,7 @@ async def count_audience(
         "previously_contacted": previously_contacted,
         "now": now,
     }
+    await plan_for_values(session)
     rows = await session.execute(statements.COUNT_AUDIENCE, values)
     return {row.verdict: row.people for row in rows}
 
@@ -55,6 +56,7 @@ async def stream_audience(
         "limit": limit,
         "now": now,
     }
+    await plan_for_values(session)
     result = await session.stream(statements.READ_AUDIENCE, values)
     async for batch in result.partitions(BATCH):
         yield batch

@@ -182,7 +182,13 @@ async def has_anyone_to_text(session: AsyncSession, *, campaign: Campaign, now: 
         "previously_contacted": campaign.previously_contacted,
         "now": now,
     }
+    await plan_for_values(session)
     return bool(await session.scalar(statements.ANYONE_TO_TEXT, values))
+
+
+async def plan_for_values(session: AsyncSession) -> None:
+    """Let the statements of an audience be planned for that audience, in this transaction."""
+    await session.execute(statements.PLAN_FOR_VALUES)
 
 
 async def list_unwritten(session: AsyncSession) -> Sequence[UUID]:
@@ -220,6 +226,7 @@ async def write_recipients(
         "thresholds": thresholds(weights),
         "now": now,
     }
+    await plan_for_values(session)
     row = (await session.execute(statements.MATERIALISE, values)).one()
     return row.total, sorted(row.zone_keys)
 

@@ -63,6 +63,10 @@ _VARIANT = """
         CAST(:thresholds AS bigint[]))
 """
 
+# Until the end of the transaction. After five runs on a connection PostgreSQL would take a plan for
+# any audience: one that counts on small lists, and takes 12 s instead of 0.6 for 100,000 people.
+PLAN_FOR_VALUES = text("SET LOCAL plan_cache_mode = force_custom_plan")
+
 ANYONE_TO_TEXT = text(f"""
     WITH {_AUDIENCE}
     SELECT EXISTS (SELECT 1 FROM standing s WHERE s.verdict IN ('pending', 'review'))
