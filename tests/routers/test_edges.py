@@ -1,5 +1,7 @@
 """What every request gets: an id, a limit, a sentence, and never a look inside."""
 
+from collections.abc import Awaitable, Callable
+
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -8,6 +10,7 @@ from tests.factories import make_campaign, make_contact, make_line, make_member
 
 from crm_api.domain.access.models import Scope
 
+KeyWith = Callable[..., Awaitable[dict[str, str]]]
 LARGE = b'{"phone": "' + b"1" * 1024 * 1024 + b'"}'
 
 
@@ -90,12 +93,12 @@ async def recipient_path(session: AsyncSession) -> str:
 
 
 async def test_explain_needs_a_key_and_a_scope(
-    client: httpx.AsyncClient, session: AsyncSession, key_with: object
+    client: httpx.AsyncClient, session: AsyncSession, key_with: KeyWith
 ) -> None:
     path = await recipient_path(session)
 
     without = await client.get(path, headers={"Authorization": ""})
-    wrong = await client.get(path, headers=await key_with(Scope.CONTACTS_READ))  # type: ignore[operator] - a factory
+    wrong = await client.get(path, headers=await key_with(Scope.CONTACTS_READ))
 
     assert (without.status_code, wrong.status_code) == (401, 403)
 
