@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from crm_api.db import open_engine
+from crm_api.settings import SettingsError
 
 ADVISORY_LOCK = 0x63726D61
 """An arbitrary number of this program's: two migrations never run at once."""
@@ -61,9 +64,28 @@ def _migrate(connection: Connection, *, target: str, is_down: bool) -> None:
 
 
 async def upgrade(database_url: str, *, revision: str = "head") -> None:
-    """Bring the schema up to the revision; waits while another process migrates."""
-    async with open_engine(database_url, pool_size=1) as engine, engine.connect() as connection:
-        await connection.run_sync(_migrate, target=revision, is_down=False)
+    """Bring the schema up to the revision; waits while another process migrates.
+
+    Raises:
+        SettingsError: The database cannot be reached with this URL.
+    """
+    async with open_engine(database_url, pool_size=1) as engine:
+        await _reach(engine)
+        async with engine.connect() as connection:
+            await connection.run_sync(_migrate, target=revision, is_down=False)
+
+
+async def _reach(engine: AsyncEngine) -> None:
+    try:
+        async with engine.connect():
+            return
+    except (OSError, DBAPIError, asyncpg.PostgresError) as error:
+        cause = getattr(error, "orig", None) or error
+        why = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        raise SettingsError(
+            f"CRM_DATABASE_URL: the database cannot be reached ({why}); start it, or correct the "
+            "address, user, password or name"
+        ) from error
 
 
 async def downgrade(database_url: str, *, revision: str) -> None:
