@@ -72,7 +72,7 @@ def _run(settings: Settings, found: dict[str, str], held: Claim, began: float) -
         announce(held.path, {name: found[name] for name in announced if name in found})
         found["CRM_BOOTSTRAP_API_KEY"] = admin_key
         resolved = Settings.from_env(found)
-        banner = _banner(resolved, admin_key, runs_sandbox=runs_sandbox)
+        banner = _banner(resolved, admin_key)
         programs = _programs(found, held, runs_sandbox=runs_sandbox)
         asyncio.run(_supervise(resolved, programs, embedded, banner, began))
     finally:
@@ -156,19 +156,21 @@ def _is_ready(settings: Settings) -> bool:
         connection.close()
 
 
-def _banner(settings: Settings, admin_key: str, *, runs_sandbox: bool) -> str:
+def _banner(settings: Settings, admin_key: str) -> str:
     host = _EVERYWHERE.get(settings.host, settings.host)
     host = f"[{host}]" if ":" in host else host
     api = f"http://{host}:{settings.port}"
-    provider = f"{settings.provider_url}"
-    if runs_sandbox:
-        provider += "  (sandbox: nothing is really sent)"
+    provider, step = settings.provider_url, "POST /v1/lines/sync reads your numbers"
+    if settings.uses_sandbox:
+        provider, step = f"{provider}  (sandbox: nothing is really sent)", "`make demo`"
+    else:
+        provider = f"{provider}  (texts are REALLY sent)"
     lines = [("API", api), ("Docs", f"{api}/docs"), ("OpenPhone", provider)]
     if settings.rules_name == "none":
         lines.append(("Rules", "none: NO legal quiet hours are kept; only for the sandbox"))
     lines += [
         ("Data", str(settings.data_dir)),
         ("Admin key", f"{admin_key}  (kept in {settings.data_dir / 'admin-key'})"),
-        ("Next", "`make demo` in another terminal; Ctrl-C here stops everything"),
+        ("Next", f"{step}, in another terminal; Ctrl-C here stops everything"),
     ]
     return "\n".join(f"  {name:<10} {value}" for name, value in lines) + "\n"
