@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -44,7 +45,7 @@ class Server(Protocol):
         """End it in bounded time."""
 
 
-class _Process:
+class _Process(ABC):
     """A server as a child process with a log file."""
 
     name = ""
@@ -84,11 +85,13 @@ class _Process:
         process.wait()
         self._process = None
 
+    @abstractmethod
     def _stop_signals(self) -> Sequence[tuple[signal.Signals, float]]:
-        raise NotImplementedError
+        """Return the signals that stop it, each with the seconds it is given."""
 
+    @abstractmethod
     def _answers(self) -> bool:
-        raise NotImplementedError
+        """True when it takes connections."""
 
     def _run(self, argv: Sequence[str], death_signal: signal.Signals) -> None:
         with explained(self._held.path), self._open_log() as log:
