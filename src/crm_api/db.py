@@ -37,7 +37,7 @@ class Base(DeclarativeBase):
         datetime: DateTime(timezone=True),
         str: Text(),
         UUID: Uuid(),
-        dict[str, Any]: JSONB(),
+        dict[str, Any]: JSONB(none_as_null=True),
         list[Any]: JSONB(),
     }
 

@@ -72,6 +72,13 @@ _STATEMENTS = (
     """INSERT INTO campaign_variant (id, campaign_id, position, name, body, weight)
     SELECT md5('variant' || i)::uuid, md5('campaign' || i)::uuid, 0, 'A', 'Hi', 100
     FROM generate_series(1, 2000) i""",
+    """INSERT INTO campaign_tally (campaign_id, step, variant, status, people, replied, opted_out)
+    SELECT md5('campaign' || 1 + i % 2000)::uuid, 0, 0, 'delivered', 5, 0, 0
+    FROM generate_series(1, 40000) i""",
+    """INSERT INTO message_template (id, name, body, created_at, updated_at)
+    SELECT md5('template' || i)::uuid, 'Template ' || i, 'Hi',
+           CAST(:now AS timestamptz) - i * interval '1 minute', :now
+    FROM generate_series(1, 2000) i""",
     """INSERT INTO campaign_membership (id, campaign_id, contact_id, phone, zone_key, status,
         due_at, sent_at, replied_at, provider_message_id, created_at, updated_at)
     SELECT md5('member' || i)::uuid,

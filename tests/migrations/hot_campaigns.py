@@ -11,6 +11,7 @@ from crm_api.domain.campaigns import plan_statements, statements
 from crm_api.domain.campaigns import queries as campaigns
 from crm_api.domain.lines import queries as lines
 from crm_api.domain.operations import queries as operations
+from crm_api.domain.templates import queries as templates
 
 AUDIENCE = {
     "list_id": LIST,
@@ -26,6 +27,11 @@ CAMPAIGNS = [
         "campaigns, newest first",
         {"idx_campaign_created"},
         lambda s: campaigns.list_campaigns(s, status=None, after=PLACE, limit=51),
+    ),
+    Hot(
+        "saved texts, newest first",
+        {"idx_message_template_created"},
+        lambda s: templates.list_templates(s, after=PLACE, limit=51),
     ),
     Hot(
         "campaigns that may send now",
@@ -55,8 +61,7 @@ CAMPAIGNS = [
     Hot(
         "figures of a campaign",
         {
-            "idx_campaign_membership_campaign",
-            "idx_campaign_membership_answered",
+            "idx_campaign_tally_campaign",
             "idx_send_attempt_uncertain",
         },
         sql(statements.COUNT, campaign_id=FINISHED, line_id=LINE, step=0),

@@ -113,6 +113,7 @@ async def test_new_campaign_is_a_draft_with_the_documented_defaults(
         "days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"],
         "window": {"start": "09:00", "end": "18:00"},
         "timezone": "America/New_York",
+        "start_grace_hours": 24,
     }
     assert campaign["pacing"] == {
         "daily_limit": 125,
@@ -123,9 +124,13 @@ async def test_new_campaign_is_a_draft_with_the_documented_defaults(
     assert campaign["rules"] == {
         "previously_contacted": "send",
         "min_days_between": None,
+        "frequency_cap": None,
         "opt_out_footer": None,
         "max_attempts": 5,
+        "max_opt_out_rate": "0.05",
+        "max_failure_rate": "0.25",
     }
+    assert campaign["ab_test"] is None
     assert campaign["follow_ups"] == []
     assert campaign["created_at"].endswith("Z")
 
@@ -145,7 +150,10 @@ async def test_campaign_reads_back_as_it_was_written(
         "previously_contacted": "review",
         "min_days_between": 30,
         "opt_out_footer": "Reply STOP to end",
+        "frequency_cap": {"texts": 3, "days": 30},
         "max_attempts": 3,
+        "max_opt_out_rate": "0.1",
+        "max_failure_rate": None,
     }
 
     made = await created(client, session, schedule=schedule, pacing=pacing, rules=rules)
@@ -159,6 +167,7 @@ async def test_campaign_reads_back_as_it_was_written(
         "start_at": "2026-12-01T09:00:00.000Z",
         "end_at": "2026-12-20T00:00:00.000Z",
         "days": ["mon", "fri"],
+        "start_grace_hours": 24,
     }
 
 
@@ -202,7 +211,7 @@ async def test_campaign_reads_back_as_it_was_written(
         ({"pacing": {"mode": "slow"}}, "/pacing/mode", "enum"),
         ({"rules": {"max_attempts": 0}}, "/rules/max_attempts", "greater_than_equal"),
         ({"line_id": str(UUID(int=1))}, "/line_id", "unknown_line"),
-        ({"follow_ups": [{"after_hours": 1}]}, "/follow_ups", "not_supported"),
+        ({"follow_ups": [{"after_hours": 1}]}, "/follow_ups/0/body", "missing"),
         (
             {"variants": [{"name": "A", "body": "{{ nope }}", "weight": 100}]},
             "/variants/0/body",

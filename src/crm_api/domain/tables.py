@@ -10,6 +10,7 @@ from crm_api.domain.lines import models as lines
 from crm_api.domain.lists import models as lists
 from crm_api.domain.operations import models as operations
 from crm_api.domain.sends import models as sends
+from crm_api.domain.templates import models as templates
 from crm_api.domain.transfer import models as transfer
 from crm_api.domain.webhooks import models as webhooks
 
@@ -23,6 +24,7 @@ MODULES = (
     lists,
     operations,
     sends,
+    templates,
     transfer,
     webhooks,
 )

@@ -38,6 +38,8 @@ async def process_campaign_queue(ctx: dict[str, Any]) -> None:
     is_done = await drain(deps)
     async with deps.new_uow() as uow:
         await campaigns.complete_finished(uow, now=clock.now())
+    async with deps.new_uow() as uow:
+        await campaigns.compact_tallies(uow)
     if not is_done and not deps.is_stopping:
         await deps.queue.push(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE, delay_seconds=0.05))
 

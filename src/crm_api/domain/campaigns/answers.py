@@ -1,7 +1,9 @@
 """What the API answers about campaigns."""
 
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import PlainSerializer
 
 from crm_api.domain.campaigns.models import (
     Campaign,
@@ -12,8 +14,12 @@ from crm_api.domain.campaigns.models import (
     PacingMode,
     PreviouslyContacted,
 )
+from crm_api.domain.campaigns.schemas import ABTest, FrequencyCap
 from crm_api.domain.fields import ClockTime
 from crm_api.domain.schemas import Id, Instant, ReadModel
+
+Share = Annotated[Decimal, PlainSerializer(lambda share: f"{share.normalize():f}", return_type=str)]
+"""Of all texts, as a string such as "0.05"."""
 
 
 class VariantRead(ReadModel):
@@ -39,6 +45,7 @@ class ScheduleRead(ReadModel):
     days: list[str]
     window: WindowRead
     timezone: str
+    start_grace_hours: int
 
 
 class PacingRead(ReadModel):
@@ -55,8 +62,18 @@ class RulesRead(ReadModel):
 
     previously_contacted: PreviouslyContacted
     min_days_between: int | None
+    frequency_cap: FrequencyCap | None
     opt_out_footer: str | None
     max_attempts: int
+    max_opt_out_rate: Share | None
+    max_failure_rate: Share | None
+
+
+class FollowUpRead(ReadModel):
+    """A further text to whoever has not answered the one before."""
+
+    after_hours: float
+    body: str
 
 
 class CampaignRead(ReadModel):
@@ -71,8 +88,10 @@ class CampaignRead(ReadModel):
     schedule: ScheduleRead
     pacing: PacingRead
     rules: RulesRead
-    follow_ups: list[Any]
+    ab_test: ABTest | None
+    follow_ups: list[FollowUpRead]
     paused_reason: str | None
+    paused_evidence: dict[str, Any] | None
     blocked_reason: str | None
     recipients_total: int | None
     started_at: Instant | None
@@ -97,6 +116,7 @@ class CampaignRead(ReadModel):
                         start=campaign.window_start, end=campaign.window_end
                     ),
                     "timezone": campaign.timezone or line_timezone,
+                    "start_grace_hours": campaign.start_grace_hours,
                 },
                 "pacing": {
                     "daily_limit": campaign.daily_limit,

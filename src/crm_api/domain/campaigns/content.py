@@ -25,7 +25,7 @@ class CampaignDetail:
     line: Line
 
 
-_DIRECT = ("name", "line_id", "follow_ups")
+_DIRECT = ("name", "line_id", "ab_test", "follow_ups")
 _GROUPS = ("schedule", "pacing", "rules")
 _RENAMED = {"mode": "pacing_mode"}
 
@@ -61,6 +61,7 @@ def faults(columns: Columns, variants: list[Variant]) -> list[FieldProblem]:
     """Find what is wrong with a campaign as a whole, before any look into the database."""
     return [
         *_variant_faults(variants, columns["opt_out_footer"]),
+        *_follow_up_faults(columns["follow_ups"], columns["opt_out_footer"]),
         *_schedule_faults(columns),
         *_pacing_faults(columns),
         *_unsupported(columns),
@@ -95,11 +96,26 @@ def _variant_faults(variants: list[Variant], footer: str | None) -> list[FieldPr
                 )
             )
         names.add(variant.name)
-        problems += check(variant.body, pointer=pointer)
-        length = len(with_footer(variant.body, footer))
-        if length > MAX_TEXT:
-            detail = f"With the footer the text has {length} characters; {MAX_TEXT} can be sent."
-            problems.append(FieldProblem(pointer=pointer, code="string_too_long", detail=detail))
+        problems += _body_faults(variant.body, footer, pointer=pointer)
+    return problems
+
+
+def _follow_up_faults(follow_ups: list[Columns], footer: str | None) -> list[FieldProblem]:
+    return [
+        problem
+        for position, follow_up in enumerate(follow_ups)
+        for problem in _body_faults(
+            follow_up["body"], footer, pointer=f"/follow_ups/{position}/body"
+        )
+    ]
+
+
+def _body_faults(body: str, footer: str | None, *, pointer: str) -> list[FieldProblem]:
+    problems = check(body, pointer=pointer)
+    length = len(with_footer(body, footer))
+    if length > MAX_TEXT:
+        detail = f"With the footer the text has {length} characters; {MAX_TEXT} can be sent."
+        problems.append(FieldProblem(pointer=pointer, code="string_too_long", detail=detail))
     return problems
 
 

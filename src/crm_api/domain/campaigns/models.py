@@ -1,16 +1,20 @@
 """Campaigns, their variants, and who gets them."""
 
 from datetime import datetime, time
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     CheckConstraint,
     ForeignKey,
+    Identity,
     Index,
     Integer,
+    Numeric,
     SmallInteger,
     Text,
     Time,
@@ -105,6 +109,8 @@ class Campaign(Base):
     audience: Mapped[dict[str, Any]]
     start_at: Mapped[datetime | None]
     end_at: Mapped[datetime | None]
+    start_grace_hours: Mapped[int] = mapped_column(Integer, server_default=text("24"))
+    """A start that was missed by longer waits for a person."""
     days: Mapped[list[str]] = mapped_column(ARRAY(Text()))
     """Among ``mon`` … ``sun``, local to ``timezone``."""
     window_start: Mapped[time] = mapped_column(Time())
@@ -117,10 +123,24 @@ class Campaign(Base):
     batch_interval_minutes: Mapped[int | None] = mapped_column(Integer)
     previously_contacted: Mapped[str] = mapped_column(server_default=text("'send'"))
     min_days_between: Mapped[int | None] = mapped_column(Integer)
+    frequency_cap: Mapped[dict[str, Any] | None]
+    """``{texts, days}``: so many campaign texts a number may get in so many days, over all."""
     opt_out_footer: Mapped[str | None]
     max_attempts: Mapped[int] = mapped_column(Integer, server_default=text("5"))
+    max_opt_out_rate: Mapped[Decimal | None] = mapped_column(
+        Numeric(5, 4), server_default=text("0.05")
+    )
+    max_failure_rate: Mapped[Decimal | None] = mapped_column(
+        Numeric(5, 4), server_default=text("0.25")
+    )
+    ab_test: Mapped[dict[str, Any] | None]
     follow_ups: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
+    """``{after_hours, body}`` each; the first is step 1."""
     paused_reason: Mapped[str | None]
+    paused_evidence: Mapped[dict[str, Any] | None]
+    """The figures on which a rule paused it."""
+    watched_from: Mapped[dict[str, Any] | None]
+    """The counts at the last resume: the rates are watched from there."""
     blocked_reason: Mapped[str | None]
     zone_keys: Mapped[list[str]] = mapped_column(ARRAY(Text()), server_default=text("'{}'"))
     """The distinct zones of the recipients, so that a tick plans by zone and not by person."""
@@ -149,6 +169,9 @@ class CampaignVariant(Base):
     body: Mapped[str]
     """Liquid."""
     weight: Mapped[int] = mapped_column(SmallInteger)
+    stopped_at: Mapped[datetime | None]
+    """From then on its share goes to the others."""
+    stopped_reason: Mapped[str | None]
 
 
 class CampaignMembership(Base):
@@ -180,13 +203,6 @@ class CampaignMembership(Base):
             postgresql_include=["variant"],
         ),
         Index("idx_campaign_membership_phone", "phone", "sent_at"),
-        Index(
-            "idx_campaign_membership_answered",
-            "campaign_id",
-            "step",
-            "variant",
-            postgresql_where=text("replied_at IS NOT NULL OR opted_out_at IS NOT NULL"),
-        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -209,5 +225,45 @@ class CampaignMembership(Base):
     delivered_at: Mapped[datetime | None]
     replied_at: Mapped[datetime | None]
     opted_out_at: Mapped[datetime | None]
+    ended_by: Mapped[str | None]
+    """What ended the person's follow-ups: ``reply`` or ``call``."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+
+
+class CampaignTally(Base):
+    """What one statement added to a count and, negative, took away; a trigger appends it.
+
+    The sum over a campaign is its count. Rows are only appended, and summed up now and then, so
+    that counting holds up no sender; ``migrations`` has the trigger. No foreign key: its check
+    would lock the campaign for each row.
+    """
+
+    __tablename__ = "campaign_tally"
+    __table_args__ = (Index("idx_campaign_tally_campaign", "campaign_id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    campaign_id: Mapped[UUID]
+    step: Mapped[int] = mapped_column(SmallInteger)
+    variant: Mapped[int] = mapped_column(SmallInteger)
+    status: Mapped[str]
+    people: Mapped[int] = mapped_column(BigInteger)
+    replied: Mapped[int] = mapped_column(BigInteger)
+    opted_out: Mapped[int] = mapped_column(BigInteger)
+
+
+class CampaignPace(Base):
+    """When a campaign's next text may be claimed; written by claims alone, under the line's lock.
+
+    A row of its own, so that a claim and a pause never wait for each other.
+    """
+
+    __tablename__ = "campaign_pace"
+
+    campaign_id: Mapped[UUID] = mapped_column(
+        ForeignKey("campaign.id", ondelete="CASCADE"), primary_key=True
+    )
+    next_at: Mapped[datetime]
+    """Even: of the next text. Burst: of the next batch."""
+    batch_left: Mapped[int] = mapped_column(Integer)
+    """Burst: what is left of the present batch."""

@@ -10,6 +10,9 @@ from uuid import UUID
 from crm_api.db import UnitOfWork
 from crm_api.domain.campaigns import queries
 
+COMPACT_ABOVE = 200
+"""Rows of a campaign's count; summed up they are a few dozen."""
+
 
 async def list_unwritten(uow: UnitOfWork) -> Sequence[UUID]:
     """Return the campaigns that wait for ``materialise``, oldest first."""
@@ -55,6 +58,11 @@ async def complete_finished(uow: UnitOfWork, *, now: datetime) -> list[UUID]:
     """
     await queries.end_overdue(uow.session, now=now)
     return await queries.complete_finished(uow.session, now=now)
+
+
+async def compact_tallies(uow: UnitOfWork) -> None:
+    """Keep the counts of campaigns short; what they add up to stays the same."""
+    await queries.compact_tallies(uow.session, rows=COMPACT_ABOVE)
 
 
 async def refresh_statistics(uow: UnitOfWork) -> None:

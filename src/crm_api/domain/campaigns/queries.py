@@ -254,9 +254,15 @@ async def complete_finished(session: AsyncSession, *, now: datetime) -> list[UUI
 async def count_recipients(
     session: AsyncSession, *, campaign: Campaign, step: int
 ) -> Sequence[Row[Any]]:
-    """Count by status and variant, answers by variant, and parked sends, in one statement."""
+    """Sum up people and answers by status and variant, and parked sends, in one statement."""
     values = {"campaign_id": campaign.id, "line_id": campaign.line_id, "step": step}
     return (await session.execute(statements.COUNT, values)).all()
+
+
+async def compact_tallies(session: AsyncSession, *, rows: int) -> None:
+    """Sum up the counts of campaigns that have more than so many rows of them."""
+    if await session.scalar(statements.COMPACT_LOCK):
+        await session.execute(statements.COMPACT, {"rows": rows})
 
 
 async def list_recipients(

@@ -4,7 +4,8 @@ Requests leave out what they do not set; ``exclude_unset`` then tells a PATCH ap
 """
 
 from datetime import time
-from typing import Annotated, Any, Literal
+from decimal import Decimal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import (
@@ -26,6 +27,7 @@ from crm_api.domain.zones import is_time_zone
 
 MAX_CONTACT_IDS = 10_000
 MAX_SAMPLES = 50
+MAX_FOLLOW_UPS = 10
 LONGEST_NAME = 200
 DEFAULT_DAILY_LIMIT = 125
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -48,6 +50,8 @@ Cleaned = BeforeValidator(_clean)
 Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NAME), Cleaned]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT), Cleaned]
 Footer = Annotated[str, StringConstraints(min_length=1, max_length=320), Cleaned]
+Share = Annotated[Decimal, Field(gt=0, le=1, max_digits=5, decimal_places=4)]
+"""Of all texts: a string such as "0.05"."""
 EVERY_DAY: list[Day] = list(DAYS)  # type: ignore[arg-type]  # the same seven, typed as a tuple of str
 
 
@@ -99,6 +103,15 @@ class Schedule(RequestModel):
     days: list[Day] = Field(default=EVERY_DAY, min_length=1)
     window: WindowFields = Field(default_factory=WindowFields)
     timezone: Annotated[str, BeforeValidator(_known_zone)] | None = None
+    start_grace_hours: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=8760,
+            description="A start that was missed by more than this, because the service was down, "
+            "waits for a person: the campaign is paused with the reason `missed_start`.",
+        ),
+    ] = 24
 
     @field_validator("days")
     @classmethod
@@ -117,13 +130,42 @@ class Pacing(RequestModel):
     batch_interval_minutes: int | None = Field(default=None, ge=1, le=1440)
 
 
+class FrequencyCap(RequestModel):
+    """At most so many campaign texts to a number in so many days, over all campaigns."""
+
+    texts: int = Field(ge=1, le=100)
+    days: int = Field(ge=1, le=365)
+
+
 class Rules(RequestModel):
-    """What is left out, repeated, or added."""
+    """What is left out, repeated, or added, and what pauses the campaign by itself."""
 
     previously_contacted: PreviouslyContacted = PreviouslyContacted.SEND
     min_days_between: int | None = Field(default=None, ge=1, le=3650)
+    frequency_cap: FrequencyCap | None = None
     opt_out_footer: Footer | None = None
     max_attempts: int = Field(default=5, ge=1, le=20)
+    max_opt_out_rate: Annotated[
+        Share | None, Field(description="Opt-outs per text; null: not watched.")
+    ] = Decimal("0.05")
+    max_failure_rate: Annotated[
+        Share | None, Field(description="Failed texts per text; null: not watched.")
+    ] = Decimal("0.25")
+
+
+class ABTest(RequestModel):
+    """How the wordings are compared, and what follows by itself; null: only shown."""
+
+    min_per_variant: int = Field(default=100, ge=20, le=1_000_000)
+    stop_harmful: bool = False
+    shift_to_winner: bool = False
+
+
+class FollowUp(RequestModel):
+    """A further text to whoever has not answered the one before."""
+
+    after_hours: float = Field(gt=0, le=8760)
+    body: Text
 
 
 class CampaignCreate(RequestModel):
@@ -136,7 +178,20 @@ class CampaignCreate(RequestModel):
     schedule: Schedule = Field(default_factory=Schedule)
     pacing: Pacing = Field(default_factory=Pacing)
     rules: Rules = Field(default_factory=Rules)
-    follow_ups: list[dict[str, Any]] = Field(default_factory=list)
+    ab_test: ABTest | None = None
+    follow_ups: list[FollowUp] = Field(default_factory=list, max_length=MAX_FOLLOW_UPS)
+
+
+NEVER_NULL = (
+    "name",
+    "line_id",
+    "audience",
+    "variants",
+    "schedule",
+    "pacing",
+    "rules",
+    "follow_ups",
+)
 
 
 class CampaignUpdate(RequestModel):
@@ -152,9 +207,10 @@ class CampaignUpdate(RequestModel):
     schedule: Schedule | None = None
     pacing: Pacing | None = None
     rules: Rules | None = None
-    follow_ups: list[dict[str, Any]] | None = None
+    ab_test: ABTest | None = None
+    follow_ups: list[FollowUp] | None = Field(default=None, max_length=MAX_FOLLOW_UPS)
 
-    @field_validator("*", mode="before")
+    @field_validator(*NEVER_NULL, mode="before")
     @classmethod
     def _not_null(cls, value: object) -> object:
         if value is None:

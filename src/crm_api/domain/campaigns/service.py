@@ -30,6 +30,7 @@ from crm_api.domain.campaigns.models import (
 from crm_api.domain.campaigns.planning import Business
 from crm_api.domain.campaigns.progress import (
     begin_due,
+    compact_tallies,
     complete_finished,
     list_unwritten,
     materialise,
@@ -46,6 +47,7 @@ from crm_api.jobs import Job, JobName
 __all__ = [
     "begin_due",
     "cancel",
+    "compact_tallies",
     "complete_finished",
     "create",
     "list_page",

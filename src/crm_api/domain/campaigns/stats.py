@@ -86,7 +86,7 @@ async def stats(
 def _by_status(rows: Iterable[Row[Any]]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for row in rows:
-        if row.what == "status":
+        if row.what == "count":
             counts[row.status] += row.people
     return counts
 

@@ -1,10 +1,10 @@
 """Own numbers that send."""
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, Integer, UniqueConstraint, text
+from sqlalchemy import ARRAY, CheckConstraint, Index, Integer, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.db import Base
@@ -44,6 +44,16 @@ class Line(Base):
     status: Mapped[str] = mapped_column(server_default=text("'active'"))
     blocked_reason: Mapped[str | None]
     blocked_at: Mapped[datetime | None]
+    is_probing: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Open again on trial: one text at a time until one is accepted."""
+    probe_at: Mapped[datetime | None]
+    """When a blocked line is opened on trial."""
+    probes: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    """Blocks since the last accepted text; each waits longer than the one before."""
+    ramp_plan: Mapped[list[int] | None] = mapped_column(ARRAY(Integer()))
+    """Limits of the first days of a new line, day by day; then ``daily_limit`` holds."""
+    ramp_started_on: Mapped[date | None]
+    """The first day of the plan in the line's zone; set by the first claim."""
     resend_unclear: Mapped[bool] = mapped_column(server_default=text("true"))
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

@@ -1,0 +1,1 @@
+"""Saved texts, to be used in campaigns again."""
