@@ -29,6 +29,7 @@ from crm_api.routers import (
     lists,
     operations,
     problems,
+    recipients,
     webhooks,
 )
 from crm_api.routers.deps import AppState
@@ -113,7 +114,7 @@ def build_app(
     app.add_middleware(RequestMiddleware)
     # First of all routes: the hot path must not be matched against every other one before.
     app.router.routes.insert(0, webhooks.receive_route)
-    for module in (contacts, imports, lists, lines, campaigns, conversations, webhooks):
+    for module in (contacts, imports, lists, lines, campaigns, recipients, conversations, webhooks):
         app.include_router(module.router)
     for module in (compliance, operations, access_router, health):
         app.include_router(module.router)

@@ -1,21 +1,18 @@
-"""Campaigns: drafts, moves, recipients, figures."""
+"""Campaigns: drafts, moves, figures; ``recipients.py`` has who gets them."""
 
-from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 
 from crm_api import clock
 from crm_api.domain.access.models import Scope
 from crm_api.domain.activity.schemas import MessageRead
-from crm_api.domain.campaigns import cloning, explaining, preview, trial
+from crm_api.domain.campaigns import cloning, preview, trial
 from crm_api.domain.campaigns import service as campaigns
-from crm_api.domain.campaigns.answers import CampaignRead, CampaignStats, RecipientRead
+from crm_api.domain.campaigns.answers import CampaignRead, CampaignStats
 from crm_api.domain.campaigns.content import CampaignDetail
-from crm_api.domain.campaigns.explain_answers import ExplanationRead
-from crm_api.domain.campaigns.models import CampaignStatus, MembershipStatus
-from crm_api.domain.campaigns.planning import Business
+from crm_api.domain.campaigns.models import CampaignStatus
 from crm_api.domain.campaigns.preview_answers import CampaignPreview
 from crm_api.domain.campaigns.schemas import (
     CampaignCreate,
@@ -23,43 +20,20 @@ from crm_api.domain.campaigns.schemas import (
     CloneRequest,
     DraftPreview,
     PreviewRequest,
-    SettleRequest,
     TrialRequest,
 )
 from crm_api.domain.schemas import PageRead
 from crm_api.domain.sends.times import SendTimes
-from crm_api.routers.deps import AppState, Caller, Paging, State, Uow, require
+from crm_api.routers.deps import Caller, Paging, State, Step, Uow, business_of, require
 
 router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"])
 Reader = Annotated[Caller, require(Scope.CAMPAIGNS_READ)]
 Writer = Annotated[Caller, require(Scope.CAMPAIGNS_WRITE)]
 Sender = Annotated[Caller, require(Scope.CAMPAIGNS_SEND)]
-Step = Annotated[int, Query(ge=0, le=20, description="0 is the first text.")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecipientFilter:
-    """Which recipients of a campaign."""
-
-    status: MembershipStatus | None
-    variant: str | None
-    step: int
-
-
-def _recipient_filter(
-    status: Annotated[MembershipStatus | None, Query()] = None,
-    variant: Annotated[str | None, Query(description="A variant's name.")] = None,
-    step: Step = 0,
-) -> RecipientFilter:
-    return RecipientFilter(status=status, variant=variant, step=step)
 
 
 def _shown(detail: CampaignDetail) -> CampaignRead:
     return CampaignRead.of(detail.campaign, detail.variants, line_timezone=detail.line.timezone)
-
-
-def _business(state: AppState) -> Business:
-    return Business(name=state.settings.business_name, contact=state.settings.business_contact)
 
 
 @router.post("", status_code=201)
@@ -89,7 +63,7 @@ async def preview_draft(
 ) -> CampaignPreview:
     """Show what a campaign would send and cost, without storing it."""
     async with uow:
-        return await preview.of_draft(uow, body, business=_business(state), now=clock.now())
+        return await preview.of_draft(uow, body, business=business_of(state), now=clock.now())
 
 
 @router.get("/{campaign_id}")
@@ -122,7 +96,7 @@ async def start_campaign(
     campaign_id: UUID, uow: Uow, state: State, _caller: Sender
 ) -> CampaignRead:
     """Start a draft; the worker writes its audience down and sends."""
-    sender = _business(state) if state.settings.rules_name != "none" else None
+    sender = business_of(state) if state.settings.rules_name != "none" else None
     async with uow:
         detail = await campaigns.start(uow, campaign_id=campaign_id, sender=sender, now=clock.now())
     return _shown(detail)
@@ -177,7 +151,7 @@ async def preview_campaign(
             uow,
             campaign_id=campaign_id,
             request=body or PreviewRequest(),
-            business=_business(state),
+            business=business_of(state),
             now=clock.now(),
         )
 
@@ -192,7 +166,7 @@ async def send_test(
             uow,
             campaign_id=campaign_id,
             request=body,
-            business=_business(state),
+            business=business_of(state),
             now=clock.now(),
         )
     return MessageRead.of(message)
@@ -212,69 +186,3 @@ async def read_stats(
             texts_per_second=state.settings.openphone_rate_per_second,
             now=clock.now(),
         )
-
-
-@router.get("/{campaign_id}/recipients")
-async def list_recipients(
-    campaign_id: UUID,
-    uow: Uow,
-    page: Paging,
-    _caller: Reader,
-    wanted: Annotated[RecipientFilter, Depends(_recipient_filter)],
-) -> PageRead[RecipientRead]:
-    """List who gets it and where their text stands."""
-    async with uow:
-        found, names = await campaigns.list_recipients(
-            uow,
-            campaign_id=campaign_id,
-            status=wanted.status,
-            variant=wanted.variant,
-            step=wanted.step,
-            cursor=page.cursor,
-            limit=page.limit,
-        )
-    return PageRead(
-        data=[RecipientRead.of(member, names) for member in found.data],
-        next_cursor=found.next_cursor,
-    )
-
-
-@router.get("/{campaign_id}/recipients/{contact_id}/explain")
-async def explain_recipient(
-    campaign_id: UUID,
-    contact_id: UUID,
-    uow: Uow,
-    state: State,
-    _caller: Reader,
-    step: Annotated[int | None, Query(ge=0, le=20, description="Left out: the next.")] = None,
-) -> ExplanationRead:
-    """Say whether this person would be texted now, which rule stops it, and until when."""
-    async with uow:
-        found = await explaining.explain(
-            uow,
-            campaign_id=campaign_id,
-            contact_id=contact_id,
-            step=step,
-            rules=state.rules,
-            business=_business(state),
-            times=SendTimes.from_settings(state.settings),
-            now=clock.now(),
-        )
-    return ExplanationRead.of(found)
-
-
-@router.post("/{campaign_id}/recipients/{contact_id}/settle")
-async def settle_recipient(
-    campaign_id: UUID, contact_id: UUID, body: SettleRequest, uow: Uow, caller: Sender
-) -> RecipientRead:
-    """Say what became of a send that waits for a person."""
-    async with uow:
-        member, names = await campaigns.settle(
-            uow,
-            campaign_id=campaign_id,
-            contact_id=contact_id,
-            outcome=body.outcome,
-            actor=caller.name,
-            now=clock.now(),
-        )
-    return RecipientRead.of(member, names)

@@ -9,6 +9,7 @@ from crm_api.db import UnitOfWork, UnitOfWorkFactory
 from crm_api.domain.access import service as access
 from crm_api.domain.access.errors import MissingCredentialsError, MissingScopeError
 from crm_api.domain.access.models import Scope
+from crm_api.domain.campaigns.planning import Business
 from crm_api.domain.compliance.rules import RuleBook
 from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.settings import Settings
@@ -100,3 +101,11 @@ def page_params(
 
 
 Paging = Annotated[PageParams, Depends(page_params)]
+
+Step = Annotated[int, Query(ge=0, le=20, description="0 is the first text.")]
+"""Which text of a campaign: the first, or a follow-up."""
+
+
+def business_of(state: AppState) -> Business:
+    """Return who is texting, by the settings."""
+    return Business(name=state.settings.business_name, contact=state.settings.business_contact)
