@@ -33,6 +33,8 @@ class Claimed:
     """The provider's id of the line."""
     phone: str
     body: str
+    is_probe: bool = False
+    """The one text by which a line that was blocked is tried again."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.sends import statements as sql
 
+BACK_OFF_BASE = 30.0
+"""Seconds; the provider asks for a minute's rest at most when it says 429."""
+BACK_OFF_CAP = 3600.0
+"""Seconds; a day's window must not be slept through."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -174,16 +179,32 @@ async def derive(
     membership_ids: Sequence[UUID],
     now: datetime,
     due_at: datetime | None = None,
+    back_off: bool = False,
 ) -> None:
     """Derive memberships from their attempts and the world; the one writer of their status.
 
     The lock is a statement of its own: the second one must see what others committed meanwhile.
+
+    Args:
+        due_at: When those who wait are due again; None leaves it.
+        back_off: Each waits longer than before, by a random instant of its own: full jitter up
+            to ``BACK_OFF_BASE`` doubled with every call that was put off, not before ``due_at``.
+
+    Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, read 2026-11-25.
     """
     if not membership_ids:
         return
     ids = sorted(set(membership_ids))
     await session.execute(sql.LOCK_MEMBERSHIPS, {"ids": ids})
-    await session.execute(sql.DERIVE, {"ids": ids, "now": now, "due_at": due_at})
+    values = {
+        "ids": ids,
+        "due_at": due_at,
+        "back_off": back_off,
+        "back_off_base": BACK_OFF_BASE,
+        "back_off_cap": BACK_OFF_CAP,
+        "now": now,
+    }
+    await session.execute(sql.DERIVE, values)
 
 
 async def block_line(session: AsyncSession, *, line_id: UUID, reason: str, now: datetime) -> bool:

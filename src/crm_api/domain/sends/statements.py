@@ -297,9 +297,13 @@ DERIVE = text(f"""
             WHEN d.status = 'cancelled' THEN m.skip_reason END,
         provider_message_id = d.provider_message_id, sent_at = d.accepted_at,
         delivered_at = CASE WHEN d.status = 'delivered' THEN d.reported_at END,
-        due_at = coalesce(CAST(:due_at AS timestamptz), m.due_at), updated_at = :now
+        due_at = CASE WHEN CAST(:back_off AS boolean) THEN greatest(
+                CAST(:due_at AS timestamptz),
+                CAST(:now AS timestamptz) + random() * make_interval(
+                    secs => least(:back_off_cap, :back_off_base * 2 ^ least(d.waits - 1, 20))))
+            ELSE coalesce(CAST(:due_at AS timestamptz), m.due_at) END, updated_at = :now
     FROM (
-        SELECT m.id, t.tries, b.provider_message_id, b.accepted_at, b.reported_at,
+        SELECT m.id, t.tries, t.waits, b.provider_message_id, b.accepted_at, b.reported_at,
                CASE WHEN b.status IN ('failed', 'refused') THEN coalesce(b.error_code, 'failed')
                     WHEN b.status IS NULL AND t.tries >= c.max_attempts THEN 'gave_up'
                END AS error_code,
@@ -329,8 +333,10 @@ DERIVE = text(f"""
             LIMIT 1
         ) b ON true
         CROSS JOIN LATERAL (
-            SELECT count(*) AS tries FROM send_attempt a
-            WHERE a.membership_id = m.id AND a.called_at IS NOT NULL AND a.status <> 'released'
+            SELECT count(*) FILTER (WHERE a.status <> 'released') AS tries,
+                   count(*) FILTER (WHERE a.status = 'released') AS waits
+            FROM send_attempt a
+            WHERE a.membership_id = m.id AND a.called_at IS NOT NULL
         ) t
         WHERE m.id = ANY(CAST(:ids AS uuid[]))
     ) d
