@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from crm_api import clock
+from crm_api import clock, failpoints
 from crm_api.db import UnitOfWork
 from crm_api.domain.campaigns import planning
 from crm_api.domain.campaigns import service as campaigns
@@ -71,6 +71,7 @@ async def prepare(deps: Deps) -> None:
     for campaign_id in waiting:
         async with deps.new_uow() as uow:
             await campaigns.materialise(uow, campaign_id=campaign_id, now=clock.now())
+            await failpoints.reach("audience.open")
     if waiting:
         async with deps.new_uow() as uow:
             await campaigns.refresh_statistics(uow)
@@ -143,6 +144,7 @@ class _Source:
                 result = await claiming.claim(
                     uow, order, limit=limit, times=self._deps.times, now=clock.now()
                 )
+                await failpoints.reach("claim.open")
             if not result.is_exhausted:
                 self._orders.append(order)
             if result.claimed:

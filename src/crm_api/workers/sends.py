@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Row
 
-from crm_api import clock
+from crm_api import clock, failpoints
 from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.errors import CrmError
 from crm_api.domain.openphone.answers import AnswerKind
@@ -36,6 +36,7 @@ async def resolve_unknown_sends(ctx: dict[str, Any]) -> None:
     while True:
         async with deps.new_uow() as uow:
             swept = await settling.expire_leases(uow, limit=SWEEP, now=clock.now())
+            await failpoints.reach("settle.leases_open")
         if swept < SWEEP:
             break
     async with deps.new_uow() as uow:
@@ -77,8 +78,11 @@ async def _settle_all(deps: Deps, unknown: Sequence[Row[Any]]) -> set[AttemptSta
                 await settling.postpone(uow, attempt, now=clock.now())
             results.add(AttemptStatus.UNKNOWN)
             continue
+        await failpoints.reach("settle.looked_up")
         async with deps.new_uow() as uow:
             status = await settling.conclude(uow, attempt, look, times=deps.times, now=clock.now())
+            await failpoints.reach("settle.open")
+        await failpoints.reach("settle.committed")
         log.info("unclear send looked up", attempt=str(attempt.id), result=status)
         results.add(status)
     return results

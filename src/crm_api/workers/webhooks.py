@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from crm_api import clock
+from crm_api import clock, failpoints
 from crm_api.domain.webhooks import service as webhooks
 from crm_api.domain.webhooks.reception import Reception
 from crm_api.jobs import Job, JobName
@@ -26,6 +26,8 @@ async def process_webhook_backlog(ctx: dict[str, Any]) -> None:
             applied = await webhooks.apply_batch(
                 uow, limit=BATCH, now=clock.now(), reception=reception
             )
+            await failpoints.reach("webhook.open")
+        await failpoints.reach("webhook.committed")
         if not applied:
             return
     await deps.queue.push(Job(name=JobName.PROCESS_WEBHOOK_BACKLOG, delay_seconds=GO_ON_SECONDS))

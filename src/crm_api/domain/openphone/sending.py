@@ -13,6 +13,7 @@ from typing import Self
 
 import httpx
 
+from crm_api import failpoints
 from crm_api.domain.openphone.answers import AnswerKind, SendAnswer, classify
 from crm_api.domain.openphone.json_values import without_numbers
 from crm_api.settings import CALL_START_SECONDS
@@ -71,11 +72,13 @@ class GatedBody:
         """
         if self._is_closed or self.was_handed_out:
             raise BodyTooLateError("the call has ended")
+        await failpoints.reach("call.before_body")
         if self._elapsed(self._gate) > CALL_START_SECONDS:
             self.was_too_late = True
             raise BodyTooLateError("too long since the gate")
         self.was_handed_out = True
         yield self._content
+        await failpoints.reach("call.body_out")
 
     def close(self) -> None:
         """Withhold the body from now on: nobody waits for this call any more."""

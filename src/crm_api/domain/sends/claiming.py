@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Row
 
+from crm_api import failpoints
 from crm_api.db import UnitOfWork
 from crm_api.domain.errors import InvalidError
 from crm_api.domain.sends import queries
@@ -99,6 +100,7 @@ async def claim(
         limit=wanted,
         now=now,
     )
+    await failpoints.reach("claim.locked")
     texts, lacking = _compose(order, rows, line)
     for reason, membership_ids in lacking.items():
         await queries.skip(session, membership_ids=membership_ids, reason=reason, now=now)

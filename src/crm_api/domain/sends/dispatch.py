@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from crm_api import failpoints
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.openphone.client import OpenPhoneClient
@@ -143,6 +144,7 @@ class Dispatcher:
         if self._ready:
             async with self._new_uow() as uow:
                 await claiming.release(uow, list(self._ready), reason="stopped", now=self._now())
+                await failpoints.reach("release.open")
         if self._failure is not None:
             raise self._failure
         return self.tally
@@ -163,6 +165,7 @@ class Dispatcher:
             batch = await claim_more(self.claim_size)
             if not batch:
                 break
+            await failpoints.reach("claim.committed")
             self.tally.claimed += len(batch)
             self._ready.extend(batch)
             self._has_ready.set()
@@ -193,7 +196,9 @@ class Dispatcher:
         clock = GateClock.start()
         async with self._new_uow() as uow:
             passed = await claiming.gate(uow, batch, times=self._times, now=self._now())
+            await failpoints.reach("gate.open")
         # Only here is the commit confirmed.
+        await failpoints.reach("gate.committed")
         self.tally.refused_by_gate += len(batch) - len(passed)
         self._free -= len(passed)
         spacing = self._limiter.spacing.total_seconds()
@@ -225,6 +230,7 @@ class Dispatcher:
         finally:
             self._free += 1
             self._has_slot.set()
+        await failpoints.reach("call.answered")
         self.tally.called += 1
         self.tally.count(answer.kind)
         self._compare_clocks(answer)
@@ -262,6 +268,8 @@ class Dispatcher:
             try:
                 async with self._new_uow() as uow:
                     await write(uow, batch, now=now)
+                    await failpoints.reach("record.open")
+                await failpoints.reach("record.committed")
                 await self._slow_down(batch, now=now)
             except IntegrityError:
                 # An id is bound to an attempt that only matched it, or was stored just now.

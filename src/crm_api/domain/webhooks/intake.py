@@ -11,6 +11,7 @@ from contextlib import suppress
 import asyncpg
 import structlog
 
+from crm_api import failpoints
 from crm_api.domain.webhooks import envelope, queries
 from crm_api.domain.webhooks.envelope import ReceivedEvent
 from crm_api.domain.webhooks.errors import EventNotStoredError
@@ -138,6 +139,7 @@ class EventIntake:
 
     async def _insert(self, batch: Sequence[Waiting]) -> None:
         events = [event for event, _ in batch]
+        await failpoints.reach("intake.before")
         try:
             new = await self._execute(events)
         except TimeoutError:
@@ -145,6 +147,7 @@ class EventIntake:
         except _LOST_CONNECTION:
             # The server may have restarted since the last batch. To store twice is harmless.
             new = await self._execute(events)
+        await failpoints.reach("intake.committed")
         self.stored += new
         self.repeated += len(events) - new
         for _, done in batch:
