@@ -30,6 +30,7 @@ from crm_api.routers import (
     operations,
     problems,
     recipients,
+    templates,
     webhooks,
 )
 from crm_api.routers.deps import AppState
@@ -116,6 +117,7 @@ def build_app(
     app.router.routes.insert(0, webhooks.receive_route)
     for module in (contacts, imports, lists, lines, campaigns, recipients, conversations, webhooks):
         app.include_router(module.router)
+    app.include_router(templates.router)
     for module in (compliance, operations, access_router, health):
         app.include_router(module.router)
     return app

@@ -211,7 +211,7 @@ async def test_campaign_reads_back_as_it_was_written(
         ({"pacing": {"mode": "slow"}}, "/pacing/mode", "enum"),
         ({"rules": {"max_attempts": 0}}, "/rules/max_attempts", "greater_than_equal"),
         ({"line_id": str(UUID(int=1))}, "/line_id", "unknown_line"),
-        ({"follow_ups": [{"after_hours": 1}]}, "/follow_ups/0/body", "missing"),
+        ({"follow_ups": [{"after_hours": 1}]}, "/follow_ups/0", "one_text"),
         (
             {"variants": [{"name": "A", "body": "{{ nope }}", "weight": 100}]},
             "/variants/0/body",

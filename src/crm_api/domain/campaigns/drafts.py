@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from crm_api.db import UnitOfWork
-from crm_api.domain.campaigns import content, queries, state
+from crm_api.domain.campaigns import content, queries, saved_texts, state
 from crm_api.domain.campaigns.content import Columns
 from crm_api.domain.campaigns.errors import CampaignNotEditableError, CampaignNotFoundError
 from crm_api.domain.campaigns.models import Campaign
@@ -22,6 +22,7 @@ async def create(uow: UnitOfWork, body: CampaignCreate, *, now: datetime) -> Cam
     Raises:
         InvalidCampaignError: The content has faults, each named by its pointer.
     """
+    await saved_texts.fill_in(uow, body)
     columns = content.columns_of(body, only_given=False)
     await check(uow, columns, body.variants, audience=body.audience)
     campaign = await queries.insert_campaign(
@@ -46,6 +47,7 @@ async def update(
     if campaign is None:
         raise CampaignNotFoundError(campaign_id)
     _require_draft(campaign)
+    await saved_texts.fill_in(uow, body)
     given = content.columns_of(body, only_given=True)
     present = await queries.list_variants(uow.session, campaign_ids=[campaign_id])
     variants = body.variants or [

@@ -12,7 +12,14 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from crm_api.db import UnitOfWork
-from crm_api.domain.campaigns import content, drafts, identification, preview_queries, queries
+from crm_api.domain.campaigns import (
+    content,
+    drafts,
+    identification,
+    preview_queries,
+    queries,
+    saved_texts,
+)
 from crm_api.domain.campaigns.errors import CampaignNotFoundError, InvalidCampaignError
 from crm_api.domain.campaigns.models import CampaignVariant
 from crm_api.domain.campaigns.planning import Business, composer
@@ -54,6 +61,7 @@ async def of_draft(
     Raises:
         InvalidCampaignError: It could not be stored, or a chosen contact is not in its audience.
     """
+    await saved_texts.fill_in(uow, body)
     columns = content.columns_of(body, only_given=False)
     await drafts.check(uow, columns, body.variants, audience=body.audience)
     lines = await queries.list_lines(uow.session, line_ids=[body.line_id])

@@ -5,7 +5,7 @@ Requests leave out what they do not set; ``exclude_unset`` then tells a PATCH ap
 
 from datetime import time
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import (
@@ -80,11 +80,27 @@ class Audience(RequestModel):
         return self
 
 
-class Variant(RequestModel):
+class Wording(RequestModel):
+    """A text: its own, or a copy of a saved one; exactly one of the two."""
+
+    body: Text = Field(default="", description="Liquid.")
+    template_id: UUID | None = Field(
+        default=None,
+        exclude=True,
+        description="Instead of `body`: the saved text is copied now, later changes of it are not.",
+    )
+
+    @model_validator(mode="after")
+    def _one_text(self) -> Self:
+        if bool(self.body) == (self.template_id is not None):
+            raise PydanticCustomError("one_text", "Give exactly one of body and template_id.")
+        return self
+
+
+class Variant(Wording):
     """One wording and its share of the recipients, in percent."""
 
     name: Name
-    body: Text
     weight: int = Field(ge=0, le=100)
 
 
@@ -161,11 +177,10 @@ class ABTest(RequestModel):
     shift_to_winner: bool = False
 
 
-class FollowUp(RequestModel):
+class FollowUp(Wording):
     """A further text to whoever has not answered the one before."""
 
     after_hours: float = Field(gt=0, le=8760)
-    body: Text
 
 
 class CampaignCreate(RequestModel):

@@ -246,6 +246,14 @@ def placeholders(compiled: Compiled) -> list[dict[str, object]]:
     ]
 
 
+def names_in(compiled: Compiled) -> list[str]:
+    """Return the values that a text names, in order of the alphabet: ``attributes.roof``."""
+    if compiled.template is None:
+        return []
+    found = compiled.template.analyze(include_partials=False).globals
+    return sorted({str(variable) for variables in found.values() for variable in variables})
+
+
 def _reason(error: Exception) -> str:
     return str(error.message if isinstance(error, LiquidError) else error)
 
