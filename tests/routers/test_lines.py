@@ -119,9 +119,14 @@ async def test_line_is_created_with_the_defaults(client: httpx.AsyncClient) -> N
         "number": "+16175550100",
         "name": "+16175550100",
         "daily_limit": 125,
+        "ramp_plan": None,
+        "ramp_started_on": None,
+        "limit_today": 125,
         "timezone": "America/New_York",
         "status": "active",
         "blocked_reason": None,
+        "is_probing": False,
+        "probe_at": None,
         "resend_unclear": True,
         "sent_today": 0,
         "remaining_today": 125,
@@ -160,6 +165,12 @@ async def test_created_at_once_is_one_201_and_one_409(
         ({"daily_limit": -1}, {"/daily_limit": "greater_than_equal"}),
         ({"daily_limit": 2_000_000}, {"/daily_limit": "less_than_equal"}),
         ({"daily_limit": "many"}, {"/daily_limit": "int_type"}),
+        ({"ramp_plan": []}, {"/ramp_plan": "too_short"}),
+        ({"ramp_plan": [1] * 61}, {"/ramp_plan": "too_long"}),
+        ({"ramp_plan": [20, 0]}, {"/ramp_plan/1": "greater_than_equal"}),
+        ({"ramp_plan": [1_000_001]}, {"/ramp_plan/0": "less_than_equal"}),
+        ({"ramp_plan": ["20", True]}, {"/ramp_plan/0": "int_type", "/ramp_plan/1": "int_type"}),
+        ({"ramp_plan": 20}, {"/ramp_plan": "list_type"}),
         ({"timezone": "Mars/Base"}, {"/timezone": "unknown_timezone"}),
         ({"status": "active"}, {"/status": "unknown_field"}),
     ],
@@ -190,11 +201,35 @@ async def test_line_is_changed(client: httpx.AsyncClient) -> None:
     assert changed["remaining_today"] == 300
 
 
+async def test_ramp_plan_is_set_shown_and_taken_away(client: httpx.AsyncClient) -> None:
+    made = await created(client, ramp_plan=[20, 40, 80, 125])
+    path = f"/v1/lines/{made['id']}"
+
+    changed = (await client.patch(path, json={"ramp_plan": [30, 60]})).json()
+    ended = (await client.patch(path, json={"ramp_plan": None})).json()
+
+    assert (made["ramp_plan"], made["ramp_started_on"]) == ([20, 40, 80, 125], None)
+    assert (made["limit_today"], made["remaining_today"]) == (20, 20)
+    assert (changed["ramp_plan"], changed["limit_today"]) == ([30, 60], 30)
+    assert (ended["ramp_plan"], ended["limit_today"], ended["remaining_today"]) == (None, 125, 125)
+
+
+async def test_line_on_trial_shows_it(client: httpx.AsyncClient, session: AsyncSession) -> None:
+    line = await make_line(session, is_probing=True, probe_at=NOW, ramp_started_on=NOW.date())
+    await session.commit()
+
+    shown = (await client.get(f"/v1/lines/{line.id}")).json()
+
+    assert (shown["is_probing"], shown["probe_at"]) == (True, "2026-11-25T15:00:00.000Z")
+    assert shown["ramp_started_on"] == "2026-11-25"
+
+
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
         ({"name": None}, {"/name": "string_type"}),
         ({"daily_limit": None}, {"/daily_limit": "int_type"}),
+        ({"ramp_plan": [0]}, {"/ramp_plan/0": "greater_than_equal"}),
         ({"number": "6175550101"}, {"/number": "unknown_field"}),
     ],
 )

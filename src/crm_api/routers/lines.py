@@ -76,14 +76,15 @@ async def get_line(line_id: UUID, uow: Uow, state: State, _caller: Reader) -> Li
 
 @router.patch("/{line_id}")
 async def update_line(
-    line_id: UUID, body: LineUpdate, uow: Uow, state: State, _caller: Writer
+    line_id: UUID, body: LineUpdate, uow: Uow, state: State, caller: Writer
 ) -> LineRead:
-    """Change name, daily limit, time zone, or what happens to unclear sends."""
+    """Change name, daily limit, ramp plan, time zone, or what happens to unclear sends."""
     async with uow:
         line = await lines.update(
             uow,
             body,
             line_id=line_id,
+            actor=caller.name,
             times=SendTimes.from_settings(state.settings),
             now=clock.now(),
         )

@@ -27,7 +27,8 @@ from crm_api.domain.openphone.errors import (
     UnreadableEventError,
 )
 from crm_api.domain.openphone.facts import OwnNumber
-from crm_api.domain.operations.models import AuditEntry
+from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.models import Alert, AuditEntry
 from crm_api.domain.paging import InvalidCursorError
 from crm_api.domain.sends.models import AttemptStatus, SendAttempt
 from crm_api.domain.sends.times import SendTimes
@@ -121,6 +122,7 @@ async def test_changes_leave_the_rest_and_nudge_the_queue(
             uow,
             LineUpdate(daily_limit=0, timezone="America/Chicago"),
             line_id=made.line.id,
+            actor="a key",
             times=TIMES,
             now=NOW,
         )
@@ -135,7 +137,12 @@ async def test_empty_change_changes_nothing(new_uow: UnitOfWorkFactory) -> None:
 
     async with new_uow() as uow:
         found = await lines.update(
-            uow, LineUpdate(), line_id=made.line.id, times=TIMES, now=NOW + timedelta(hours=1)
+            uow,
+            LineUpdate(),
+            line_id=made.line.id,
+            actor="a key",
+            times=TIMES,
+            now=NOW + timedelta(hours=1),
         )
 
     assert found.line.updated_at == NOW
@@ -157,6 +164,30 @@ async def test_unblocked_line_sends_again(
     assert set(queue.names) == {JobName.PROCESS_CAMPAIGN_QUEUE, JobName.SEND_MESSAGES}
 
 
+async def test_unblocking_ends_the_wait_the_trial_and_the_alert(
+    new_uow: UnitOfWorkFactory, session: AsyncSession
+) -> None:
+    waiting = {"probes": 4, "probe_at": NOW}
+    blocked = await make_line(session, status="blocked", **waiting)
+    on_trial = await make_line(session, phone_number_id="PNother", is_probing=True, **waiting)
+    await session.commit()
+
+    async with new_uow() as uow:
+        for line in (blocked, on_trial):
+            await operations.raise_alert(
+                uow, kind="line_blocked", subject=str(line.id), detail="x", now=NOW
+            )
+        found = [
+            await lines.unblock(uow, line_id=line.id, actor="a key", times=TIMES, now=NOW)
+            for line in (blocked, on_trial)
+        ]
+
+    alerts = await session.scalars(select(Alert))
+    assert {(one.line.status, one.line.probes) for one in found} == {("active", 0)}
+    assert {(one.line.is_probing, one.line.probe_at) for one in found} == {(False, None)}
+    assert {alert.resolved_at for alert in alerts} == {NOW}
+
+
 async def test_active_line_stays_when_unblocked(
     new_uow: UnitOfWorkFactory, session: AsyncSession, queue: RecordingQueue
 ) -> None:
@@ -174,7 +205,9 @@ async def test_unknown_line_is_not_found(new_uow: UnitOfWorkFactory) -> None:
     async with new_uow() as uow:
         for attempt in (
             lines.get(uow, line_id=nothing, times=TIMES, now=NOW),
-            lines.update(uow, LineUpdate(name="x"), line_id=nothing, times=TIMES, now=NOW),
+            lines.update(
+                uow, LineUpdate(name="x"), line_id=nothing, actor="x", times=TIMES, now=NOW
+            ),
             lines.unblock(uow, line_id=nothing, actor="x", times=TIMES, now=NOW),
         ):
             with pytest.raises(LineNotFoundError):

@@ -47,9 +47,9 @@ class Line(Base):
     is_probing: Mapped[bool] = mapped_column(server_default=text("false"))
     """Open again on trial: one text at a time until one is accepted."""
     probe_at: Mapped[datetime | None]
-    """When a blocked line is opened on trial."""
+    """Of a blocked line: when it is opened on trial. Of one on trial: since when it is."""
     probes: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    """Blocks since the last accepted text; each waits longer than the one before."""
+    """Blocks since the line was last proved; each waits longer than the one before."""
     ramp_plan: Mapped[list[int] | None] = mapped_column(ARRAY(Integer()))
     """Limits of the first days of a new line, day by day; then ``daily_limit`` holds."""
     ramp_started_on: Mapped[date | None]

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text, tuple_, update
+from sqlalchemy import or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -46,6 +46,12 @@ async def find(session: AsyncSession, *, line_id: UUID) -> Line | None:
     return await session.scalar(statement.execution_options(populate_existing=True))
 
 
+async def lock(session: AsyncSession, *, line_id: UUID) -> Line | None:
+    """Fetch a line and hold its row until the transaction ends; a claim waits for it."""
+    statement = select(Line).where(Line.id == line_id).with_for_update(key_share=True)
+    return await session.scalar(statement.execution_options(populate_existing=True))
+
+
 async def find_by_provider_id(session: AsyncSession, *, phone_number_id: str) -> Line | None:
     """Fetch the line with the provider's id."""
     return await session.scalar(select(Line).where(Line.phone_number_id == phone_number_id))
@@ -75,20 +81,27 @@ async def list_lines(
     return list(await session.scalars(ordered))
 
 
-async def update_line(
-    session: AsyncSession, *, line_id: UUID, values: dict[str, Any]
-) -> Line | None:
-    """Write these columns of a line; None when there is none."""
+async def update_line(session: AsyncSession, *, line_id: UUID, values: dict[str, Any]) -> Line:
+    """Write these columns of a line that is there."""
     statement = update(Line).where(Line.id == line_id).values(values).returning(Line)
-    return await session.scalar(statement.execution_options(populate_existing=True))
+    found = await session.execute(statement.execution_options(populate_existing=True))
+    return found.scalar_one()
 
 
 async def unblock(session: AsyncSession, *, line_id: UUID, now: datetime) -> bool:
-    """Let a blocked line send again; False when it is not blocked, or not there."""
+    """Let a line send again that is blocked or on trial; False when it is neither, or not there."""
     statement = (
         update(Line)
-        .where(Line.id == line_id, Line.status == LineStatus.BLOCKED)
-        .values(status=LineStatus.ACTIVE, blocked_reason=None, blocked_at=None, updated_at=now)
+        .where(Line.id == line_id, or_(Line.status == LineStatus.BLOCKED, Line.is_probing))
+        .values(
+            status=LineStatus.ACTIVE,
+            blocked_reason=None,
+            blocked_at=None,
+            is_probing=False,
+            probe_at=None,
+            probes=0,
+            updated_at=now,
+        )
     )
     return await session.scalar(statement.returning(Line.id)) is not None
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.lines import queries
+from crm_api.domain.lines.allowance import limit_on
 from crm_api.domain.lines.errors import (
     LineExistsError,
     LineNotFoundError,
@@ -96,11 +98,18 @@ async def list_lines(
 
 
 async def update(
-    uow: UnitOfWork, changes: LineUpdate, *, line_id: UUID, times: SendTimes, now: datetime
+    uow: UnitOfWork,
+    changes: LineUpdate,
+    *,
+    line_id: UUID,
+    actor: str,
+    times: SendTimes,
+    now: datetime,
 ) -> CountedLine:
-    """Change a line's name, limit, time zone or what happens to its unclear sends.
+    """Change a line's name, limits, time zone or what happens to its unclear sends.
 
-    The campaign queue is nudged, for a higher limit lets texts go at once.
+    A new limit or plan goes into the audit log; a plan that is set begins with the next text. The
+    campaign queue is nudged, for a higher limit lets texts go at once.
 
     Raises:
         LineNotFoundError: There is none with this id.
@@ -111,21 +120,46 @@ async def update(
         return await get(uow, line_id=line_id, times=times, now=now)
     if "timezone" in values:
         await _check_zone(uow, values["timezone"])
+    before = await queries.lock(uow.session, line_id=line_id)
+    if before is None:
+        raise LineNotFoundError("No line has this id.")
+    changed = _changed_limits(before, values)
+    if "ramp_plan" in values:
+        values["ramp_started_on"] = None
     line = await queries.update_line(
         uow.session, line_id=line_id, values=values | {"updated_at": now}
     )
-    if line is None:
-        raise LineNotFoundError("No line has this id.")
+    if changed:
+        await operations.audit(
+            uow,
+            actor=actor,
+            action="change_line_limit",
+            subject=str(line_id),
+            detail=changed,
+            now=now,
+        )
     uow.after_commit(CAMPAIGNS_MAY_GO)
     return await _counted(uow, line, times=times, now=now)
+
+
+def _changed_limits(line: Line, values: dict[str, Any]) -> dict[str, Any]:
+    """Name what a change does to what the line may send; a plan set again begins again."""
+    changed: dict[str, Any] = {}
+    if values.get("daily_limit", line.daily_limit) != line.daily_limit:
+        changed["daily_limit"] = {"from": line.daily_limit, "to": values["daily_limit"]}
+    if "ramp_plan" in values:
+        is_begun = line.ramp_started_on is not None
+        if is_begun or values["ramp_plan"] != line.ramp_plan:
+            changed["ramp_plan"] = {"from": line.ramp_plan, "to": values["ramp_plan"]}
+    return changed
 
 
 async def unblock(
     uow: UnitOfWork, *, line_id: UUID, actor: str, times: SendTimes, now: datetime
 ) -> CountedLine:
-    """Let a blocked line send again; a line that is active stays as it is.
+    """Let a line send again that is blocked or on trial; any other stays as it is.
 
-    The decision goes into the audit log, and what waits for the line is nudged.
+    Its alert is over, the decision goes into the audit log, and what waits for the line is nudged.
 
     Raises:
         LineNotFoundError: There is none with this id.
@@ -134,6 +168,7 @@ async def unblock(
         await operations.audit(
             uow, actor=actor, action="unblock_line", subject=str(line_id), detail={}, now=now
         )
+        await operations.resolve_alert(uow, kind="line_blocked", subject=str(line_id), now=now)
         uow.after_commit(CAMPAIGNS_MAY_GO)
         uow.after_commit(TEXTS_MAY_GO)
     return await get(uow, line_id=line_id, times=times, now=now)
@@ -246,4 +281,9 @@ async def _count(
     used = await sends.sent_today(
         uow.session, line_ids=[line.id for line in lines], times=times, now=now
     )
-    return [CountedLine(line, used.get(line.id, 0)) for line in lines]
+    return [CountedLine(line, _limit_today(line, now), used.get(line.id, 0)) for line in lines]
+
+
+def _limit_today(line: Line, now: datetime) -> int:
+    today = now.astimezone(ZoneInfo(line.timezone)).date()
+    return limit_on(line.ramp_plan, line.ramp_started_on, line.daily_limit, today)
