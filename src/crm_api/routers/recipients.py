@@ -8,12 +8,13 @@ from fastapi import APIRouter, Depends, Query
 
 from crm_api import clock
 from crm_api.domain.access.models import Scope
-from crm_api.domain.campaigns import explaining
+from crm_api.domain.campaigns import explaining, reviewing
 from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.campaigns.answers import RecipientRead
 from crm_api.domain.campaigns.explain_answers import ExplanationRead
 from crm_api.domain.campaigns.models import MembershipStatus
-from crm_api.domain.campaigns.schemas import SettleRequest
+from crm_api.domain.campaigns.review_answers import ReviewRead
+from crm_api.domain.campaigns.schemas import ReviewRequest, SettleRequest
 from crm_api.domain.schemas import PageRead
 from crm_api.domain.sends.times import SendTimes
 from crm_api.routers.deps import Caller, Paging, State, Step, Uow, business_of, require
@@ -63,6 +64,22 @@ async def list_recipients(
         data=[RecipientRead.of(member, names) for member in found.data],
         next_cursor=found.next_cursor,
     )
+
+
+@router.post("/review")
+async def review_recipients(
+    campaign_id: UUID, body: ReviewRequest, uow: Uow, caller: Sender
+) -> ReviewRead:
+    """Approve or reject people who were texted before; `?status=review` lists them."""
+    async with uow:
+        return await reviewing.decide(
+            uow,
+            campaign_id=campaign_id,
+            decision=body.decision,
+            contact_ids=body.contact_ids,
+            actor=caller.name,
+            now=clock.now(),
+        )
 
 
 @router.get("/{contact_id}/explain")

@@ -30,6 +30,13 @@ class CampaignNotEditableError(ConflictError):
     title = "Campaign can no longer be changed"
 
 
+class NotInReviewError(ConflictError):
+    """A campaign that has not begun, or is over, has nobody in review."""
+
+    code = "not_in_review"
+    title = "Nobody in review"
+
+
 class InvalidTransitionError(ConflictError):
     """The campaign's status does not allow this move; ``allowed`` names those it does."""
 

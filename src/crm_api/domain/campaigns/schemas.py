@@ -263,6 +263,22 @@ class TrialRequest(RequestModel):
     variant: str | None = None
 
 
+class ReviewRequest(RequestModel):
+    """A decision about people who were texted before: about these, or about all in review."""
+
+    decision: Literal["approve", "reject"]
+    contact_ids: list[UUID] | None = Field(default=None, min_length=1, max_length=MAX_CONTACT_IDS)
+    all: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if (self.contact_ids is None) == (self.all is None):
+            raise PydanticCustomError(
+                "whom", 'Say about whom: give exactly one of contact_ids and "all": true.'
+            )
+        return self
+
+
 class SettleRequest(RequestModel):
     """What a person found out about a send that waits for a decision."""
 
