@@ -9,7 +9,7 @@ from crm_api.db import UnitOfWork, UnitOfWorkFactory
 from crm_api.domain.access import service as access
 from crm_api.domain.access.errors import MissingCredentialsError, MissingScopeError
 from crm_api.domain.access.models import Scope
-from crm_api.domain.campaigns.planning import Business
+from crm_api.domain.campaigns.wording import Business
 from crm_api.domain.compliance.rules import RuleBook
 from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.settings import Settings

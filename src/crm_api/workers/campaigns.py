@@ -1,7 +1,8 @@
 """Drains the campaign queue."""
 
 from collections import deque
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -12,7 +13,7 @@ from crm_api.domain.campaigns import planning
 from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.openphone.answers import AnswerKind
 from crm_api.domain.operations import service as operations
-from crm_api.domain.sends import claiming
+from crm_api.domain.sends import blocking, claiming
 from crm_api.domain.sends.claiming import Claimed, ClaimOrder
 from crm_api.domain.sends.dispatch import MAX_SKEW, Dispatcher
 from crm_api.jobs import Job, JobName
@@ -23,6 +24,21 @@ log = structlog.get_logger()
 WORKS_FOR = timedelta(seconds=30)
 """A run claims no longer than this and has called all of it well within 45 s; then it nudges
 itself, so that a deploy cuts little off."""
+TICK_SECONDS = 60.0
+"""The schedule looks at the queue so often by itself; a text that is due sooner is nudged for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drained:
+    """How a drain ended.
+
+    Attributes:
+        is_done: Nothing more may go now; False when time ran out before the work did.
+        wakes_at: When the pace of a campaign allows the next text; None when none waits for it.
+    """
+
+    is_done: bool = True
+    wakes_at: datetime | None = None
 
 
 async def process_campaign_queue(ctx: dict[str, Any]) -> None:
@@ -35,13 +51,23 @@ async def process_campaign_queue(ctx: dict[str, Any]) -> None:
     if not await _clock_agrees(deps):
         return
     await prepare(deps)
-    is_done = await drain(deps)
+    drained = await drain(deps)
     async with deps.new_uow() as uow:
         await campaigns.complete_finished(uow, now=clock.now())
     async with deps.new_uow() as uow:
         await campaigns.compact_tallies(uow)
-    if not is_done and not deps.is_stopping:
-        await deps.queue.push(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE, delay_seconds=0.05))
+    if deps.is_stopping:
+        return
+    if not drained.is_done:
+        await _come_back(deps, delay=0.05)
+    elif drained.wakes_at is not None:
+        delay = (drained.wakes_at - clock.now()).total_seconds()
+        if delay < TICK_SECONDS:
+            await _come_back(deps, delay=max(0.0, delay))
+
+
+async def _come_back(deps: Deps, *, delay: float) -> None:
+    await deps.queue.push(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE, delay_seconds=delay))
 
 
 async def _clock_agrees(deps: Deps) -> bool:
@@ -65,7 +91,9 @@ async def _alert_skew(uow: UnitOfWork, *, of: str, skew: timedelta) -> None:
 
 
 async def prepare(deps: Deps) -> None:
-    """Write down the audiences of started campaigns and begin those whose time has come."""
+    """Open lines on trial, write down audiences, and begin campaigns whose time has come."""
+    async with deps.new_uow() as uow:
+        await blocking.open_on_trial(uow, now=clock.now())
     async with deps.new_uow() as uow:
         waiting = await campaigns.list_unwritten(uow)
     for campaign_id in waiting:
@@ -79,8 +107,8 @@ async def prepare(deps: Deps) -> None:
         await campaigns.begin_due(uow, now=clock.now())
 
 
-async def drain(deps: Deps) -> bool:
-    """Send what may go now; False when time ran out before the work did."""
+async def drain(deps: Deps) -> Drained:
+    """Send what may go now."""
     dispatcher = Dispatcher(
         new_uow=deps.new_uow,
         provider=deps.provider,
@@ -102,13 +130,13 @@ async def drain(deps: Deps) -> bool:
     if tally.provider_skew:
         async with deps.new_uow() as uow:
             await _alert_skew(uow, of="provider", skew=tally.provider_skew)
-        return True
+        return Drained()
     if tally.claimed:
         log.info("campaign queue drained", result=str(tally))
     if tally.answers.get(AnswerKind.UNCLEAR):
         delay = deps.times.look_gap.total_seconds()
         await deps.queue.push(Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=delay))
-    return source.is_exhausted
+    return Drained(is_done=source.is_exhausted, wakes_at=source.wakes_at)
 
 
 class _Source:
@@ -120,6 +148,7 @@ class _Source:
         self._orders: deque[ClaimOrder] = deque()
         self._claimed_since_plan = True
         self.is_exhausted = False
+        self.wakes_at: datetime | None = None
 
     async def claim_more(self, limit: int) -> list[Claimed]:
         """Claim and commit up to ``limit``; nothing when nothing may go or time is up."""
@@ -130,14 +159,14 @@ class _Source:
                     return []
                 self._claimed_since_plan = False
                 async with self._deps.new_uow() as uow:
-                    self._orders.extend(
-                        await planning.plan(
-                            uow,
-                            rules=self._deps.rules,
-                            business=self._deps.business,
-                            now=clock.now(),
-                        )
+                    plan = await planning.plan(
+                        uow,
+                        rules=self._deps.rules,
+                        business=self._deps.business,
+                        now=clock.now(),
                     )
+                self._orders.extend(plan.orders)
+                self.wakes_at = plan.wakes_at
                 continue
             order = self._orders.popleft()
             async with self._deps.new_uow() as uow:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from crm_api.db import UnitOfWorkFactory
-from crm_api.domain.campaigns.planning import Business
+from crm_api.domain.campaigns.wording import Business
 from crm_api.domain.compliance.rules import RuleBook
 from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.domain.sends.limiter import Limiter

@@ -14,7 +14,7 @@ from crm_api.domain.campaigns import planning
 from crm_api.domain.campaigns.errors import RecipientNotFoundError
 from crm_api.domain.campaigns.explaining import Explanation, explain
 from crm_api.domain.campaigns.models import Campaign, CampaignMembership
-from crm_api.domain.campaigns.planning import Business
+from crm_api.domain.campaigns.wording import Business
 from crm_api.domain.compliance.loader import load_rules
 from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.contacts.models import Contact
@@ -65,8 +65,8 @@ class Scene:
         """How many the planner and the claim take, for real."""
         taken = 0
         async with self._new_uow() as uow:
-            orders = await planning.plan(uow, rules=load_rules(rules), business=NOBODY, now=now)
-            for order in orders:
+            made = await planning.plan(uow, rules=load_rules(rules), business=NOBODY, now=now)
+            for order in made.orders:
                 result = await claiming.claim(uow, order, limit=10, times=self.times, now=now)
                 taken += len(result.claimed)
         return taken

@@ -6,7 +6,7 @@ from crm_api.domain.campaigns import identification
 from crm_api.domain.campaigns.errors import MissingIdentificationError
 from crm_api.domain.campaigns.identification import Lack
 from crm_api.domain.campaigns.models import CampaignVariant
-from crm_api.domain.campaigns.planning import Business
+from crm_api.domain.campaigns.wording import Business
 from crm_api.domain.lines.models import Line
 
 LINE = Line(name="Boston office", number="+16175550100")

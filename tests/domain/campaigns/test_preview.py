@@ -17,15 +17,18 @@ from crm_api.domain.campaigns import preview
 from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.campaigns.errors import CampaignNotFoundError, InvalidCampaignError
 from crm_api.domain.campaigns.models import Campaign, CampaignMembership
-from crm_api.domain.campaigns.planning import composer
 from crm_api.domain.campaigns.preview_answers import CampaignPreview
 from crm_api.domain.campaigns.schemas import DraftPreview, PreviewRequest
 from crm_api.domain.campaigns.segments import Encoding
+from crm_api.domain.campaigns.wording import Wordings
 from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.contacts.models import Contact
 from crm_api.domain.sends import claiming
 from crm_api.domain.sends.claiming import ClaimOrder
+from crm_api.domain.sends.pacing import Burst
 from crm_api.ids import new_id
+
+AT_ONCE = Burst(size=100, interval=timedelta(minutes=1))
 
 NewUow = Callable[[], UnitOfWork]
 SIGNED = "Granite here. Reply STOP to opt out."
@@ -101,7 +104,13 @@ async def test_preview_shows_what_the_claim_writes(session: AsyncSession, new_uo
             open_zones={"MA/America/New_York": NOW + timedelta(hours=1)},
             daily_limit=125,
             min_days_between=None,
-            compose=composer(list(bodies), footer="STOP ends it", business=BUSINESS),
+            pacing=AT_ONCE,
+            compose=Wordings(
+                variants=[{"body": body, "weight": 50, "is_stopped": False} for body in bodies],
+                follow_ups=[],
+                footer="STOP ends it",
+                business=BUSINESS,
+            ),
         )
         claim = await claiming.claim(uow, order, limit=50, times=TIMES, now=NOW)
         members = (await uow.session.scalars(select(CampaignMembership))).all()

@@ -1,7 +1,6 @@
 """Days and window in one zone or several, clock changes, pacing."""
 
 from datetime import UTC, datetime, time, timedelta
-from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -9,11 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crm_api.domain.campaigns.schedule import (
-    burst_quota,
     estimate_finish,
-    even_quota,
     next_open,
-    open_since,
     open_until,
     resolve_zones,
 )
@@ -74,10 +70,7 @@ def test_all_zones_must_be_open_and_the_first_to_close_decides() -> None:
 
 def test_opening_of_several_zones_is_the_last_of_them() -> None:
     zones = (CHICAGO, NEW_YORK)
-    noon = local(NEW_YORK, 2026, 11, 25, 12, 0)
 
-    assert open_since(OFFICE, zones, noon) == local(CHICAGO, 2026, 11, 25, 9, 0)
-    assert open_since(OFFICE, zones, local(NEW_YORK, 2026, 11, 25, 9, 30)) is None
     assert next_open(OFFICE, zones, local(NEW_YORK, 2026, 11, 25, 9, 30)) == local(
         CHICAGO, 2026, 11, 25, 9, 0
     )
@@ -259,104 +252,6 @@ def test_zones_are_the_lines_the_campaigns_or_the_recipients(
     key = "TX/America/Chicago,America/Denver"
 
     assert resolve_zones(campaign, NEW_YORK, key) == zones
-
-
-def _drain_evenly(*, allowance: int, opens: datetime, closes: datetime) -> list[datetime]:
-    """Ask every minute, send what may go, and return when each text went."""
-    gone: list[datetime] = []
-    now = opens
-    while now < closes:
-        quota = even_quota(
-            remaining_today=allowance - len(gone),
-            sent_today=len(gone),
-            opens_at=opens,
-            closes_at=closes,
-            now=now,
-        )
-        gone += [now] * quota
-        now += timedelta(seconds=60)
-    return gone
-
-
-def test_even_pacing_sends_one_about_every_four_minutes() -> None:
-    opens = local(NEW_YORK, 2026, 11, 25, 9, 0)
-    closes = local(NEW_YORK, 2026, 11, 25, 18, 0)
-
-    gone = _drain_evenly(allowance=125, opens=opens, closes=closes)
-
-    gaps = {(later - earlier) for earlier, later in pairwise(gone)}
-    assert len(gone) == 125
-    assert gone[0] == opens
-    assert gaps == {timedelta(minutes=4), timedelta(minutes=5)}
-
-
-def test_even_pacing_spreads_what_is_left_over_what_is_left() -> None:
-    opens = local(NEW_YORK, 2026, 11, 25, 17, 0)
-    closes = local(NEW_YORK, 2026, 11, 25, 18, 0)
-
-    gone = _drain_evenly(allowance=30, opens=opens, closes=closes)
-
-    assert len(gone) == 30
-    assert gone[15] == opens + timedelta(minutes=30)
-
-
-@pytest.mark.parametrize("allowance", [1, 7, 59, 125, 1000])
-@pytest.mark.parametrize("minutes", [1, 3, 60, 540])
-def test_even_pacing_starves_nobody(allowance: int, minutes: int) -> None:
-    opens = local(NEW_YORK, 2026, 11, 25, 9, 0)
-
-    gone = _drain_evenly(
-        allowance=allowance, opens=opens, closes=opens + timedelta(minutes=minutes)
-    )
-
-    assert len(gone) == allowance
-
-
-def test_even_pacing_makes_up_for_missed_ticks() -> None:
-    opens = local(NEW_YORK, 2026, 11, 25, 9, 0)
-    noon_ish = opens + timedelta(hours=3)
-
-    quota = even_quota(
-        remaining_today=100,
-        sent_today=0,
-        opens_at=opens,
-        closes_at=opens + timedelta(hours=9),
-        now=noon_ish,
-    )
-
-    assert quota == 34
-
-
-@pytest.mark.parametrize("offset", [timedelta(seconds=-1), timedelta(hours=9)])
-def test_even_pacing_sends_nothing_outside_the_window(offset: timedelta) -> None:
-    opens = local(NEW_YORK, 2026, 11, 25, 9, 0)
-
-    quota = even_quota(
-        remaining_today=10,
-        sent_today=0,
-        opens_at=opens,
-        closes_at=opens + timedelta(hours=9),
-        now=opens + offset,
-    )
-
-    assert quota == 0
-
-
-@pytest.mark.parametrize(
-    ("last_batch_minutes_ago", "sent", "quota"),
-    [(None, 0, 20), (0, 20, 0), (5, 12, 8), (29, 20, 0), (30, 20, 20), (90, 3, 20), (1, 25, 0)],
-)
-def test_batches_start_after_their_interval(
-    last_batch_minutes_ago: int | None, sent: int, quota: int
-) -> None:
-    now = datetime(2026, 11, 25, 15, 0, tzinfo=UTC)
-    last = None
-    if last_batch_minutes_ago is not None:
-        last = now - timedelta(minutes=last_batch_minutes_ago)
-
-    assert quota == burst_quota(
-        batch_size=20, batch_interval_minutes=30, last_batch_at=last, sent_in_batch=sent, now=now
-    )
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tests.factories import make_campaign, make_contact, make_line, make_member,
 from crm_api.db import UnitOfWork, UnitOfWorkFactory
 from crm_api.domain.campaigns import planning
 from crm_api.domain.campaigns.models import Campaign
-from crm_api.domain.campaigns.planning import Business
+from crm_api.domain.campaigns.wording import Business
 from crm_api.domain.compliance.rules import NO_RULES, RuleBook
 from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.lines.models import Line
@@ -82,8 +82,8 @@ class Ledger:
 
     async def order(self, uow: UnitOfWork, *, now: datetime = NOW) -> ClaimOrder | None:
         """What the planner allows this campaign."""
-        orders = await planning.plan(uow, rules=self.rules, business=BUSINESS, now=now)
-        return next((item for item in orders if item.campaign_id == self.campaign.id), None)
+        made = await planning.plan(uow, rules=self.rules, business=BUSINESS, now=now)
+        return next((item for item in made.orders if item.campaign_id == self.campaign.id), None)
 
     async def claim_in(
         self, uow: UnitOfWork, *, limit: int = 100, now: datetime = NOW

@@ -1,16 +1,18 @@
 """A deleted contact gets nothing more, also when its text was claimed already."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.factories import make_campaign, make_contact, make_line, make_member
 
 from crm_api.db import UnitOfWork
+from crm_api.domain.campaigns.wording import Business, Wordings
 from crm_api.domain.contacts import service as contacts
 from crm_api.domain.sends import claiming
 from crm_api.domain.sends.claiming import ClaimOrder
+from crm_api.domain.sends.pacing import Burst
 from crm_api.domain.sends.times import SendTimes
 from crm_api.settings import Settings
 
@@ -31,7 +33,19 @@ async def test_claimed_text_of_a_deleted_contact_is_skipped(
         open_zones={member.zone_key: CLOSES_AT},
         daily_limit=10,
         min_days_between=None,
-        compose=lambda recipient, line: f"Hello from {line.name}, {recipient.first_name}",
+        pacing=Burst(size=10, interval=timedelta(minutes=1)),
+        compose=Wordings(
+            variants=[
+                {
+                    "body": "Hello from {{ line.name }}, {{ first_name }}",
+                    "weight": 100,
+                    "is_stopped": False,
+                }
+            ],
+            follow_ups=[],
+            footer=None,
+            business=Business(name=None, contact=None),
+        ),
     )
     async with new_uow() as uow:
         claimed = (await claiming.claim(uow, order, limit=5, times=times, now=NOW)).claimed

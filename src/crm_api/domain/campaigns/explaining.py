@@ -15,11 +15,12 @@ from sqlalchemy import Row
 from crm_api.db import UnitOfWork
 from crm_api.domain.campaigns.errors import RecipientNotFoundError
 from crm_api.domain.campaigns.models import CampaignStatus, MembershipStatus
-from crm_api.domain.campaigns.planning import Business, composer
+from crm_api.domain.campaigns.planning import pace_of, pacing_of
 from crm_api.domain.campaigns.schedule import next_open, open_until, resolve_zones
+from crm_api.domain.campaigns.wording import Business, Wordings
 from crm_api.domain.compliance.rules import RuleBook
 from crm_api.domain.errors import InvalidError
-from crm_api.domain.sends import explaining
+from crm_api.domain.sends import explaining, pacing
 from crm_api.domain.sends import service as sends
 from crm_api.domain.sends.times import SendTimes
 from crm_api.domain.windows import Window
@@ -159,6 +160,7 @@ def _line(case: _Case) -> Iterator[Stop]:
             rule="line_blocked",
             detail=f"The line {row.number} is blocked: {row.line_blocked_reason}. Put that right, "
             "then POST /v1/lines/{id}/unblock.",
+            until=row.line_probe_at,
         )
 
 
@@ -194,6 +196,12 @@ def _number(case: _Case) -> Iterator[Stop]:
             rule="legal_frequency",
             detail="The law of the person's state allows no further text today.",
         )
+    if row.is_capped:
+        cap = row.frequency_cap
+        yield Stop(
+            rule="frequency_cap",
+            detail=f"The number has had its {cap['texts']} campaign texts in {cap['days']} days.",
+        )
 
 
 def _hours(case: _Case) -> Iterator[Stop]:
@@ -214,10 +222,12 @@ def _caps(case: _Case) -> Iterator[Stop]:
     zone = ZoneInfo(row.line_timezone)
     today = case.now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
     tomorrow = (today + timedelta(days=1)).astimezone(case.now.tzinfo)
-    if case.line_used >= row.line_daily_limit:
+    if case.line_used >= row.line_limit:
+        ramps = row.line_limit < row.line_daily_limit
         yield Stop(
-            rule="line_daily_limit",
-            detail=f"The line has used its {row.line_daily_limit} texts of today.",
+            rule="line_ramp" if ramps else "line_daily_limit",
+            detail=f"The line has used its {row.line_limit} texts of today"
+            + (", by the plan for a new line." if ramps else "."),
             until=tomorrow,
         )
     if case.campaign_used >= row.daily_limit:
@@ -228,18 +238,40 @@ def _caps(case: _Case) -> Iterator[Stop]:
         )
 
 
-def _due(case: _Case) -> Iterator[Stop]:
-    if case.row.status == MembershipStatus.PENDING and case.row.due_at > case.now:
+def _pace(case: _Case) -> Iterator[Stop]:
+    row = case.row
+    until = pacing.waits_until(pacing_of(row, sharers=1), pace_of(row), case.now)
+    if until is not None:
         yield Stop(
-            rule="waiting",
-            detail="An earlier try was put off; the next one is due later.",
-            until=case.row.due_at,
+            rule="pacing",
+            detail=f"The campaign sends {row.pacing_mode}; its next text may leave later.",
+            until=until,
         )
+
+
+def _due(case: _Case) -> Iterator[Stop]:
+    row = case.row
+    if row.status != MembershipStatus.PENDING or row.due_at <= case.now:
+        return
+    if row.step > 0 and row.attempts == 0:
+        detail = "This is a follow-up; it is due later, unless the person answers or calls."
+        yield Stop(rule="follow_up_waits", detail=detail, until=row.due_at)
+        return
+    yield Stop(
+        rule="waiting",
+        detail="An earlier try was put off; the next one is due later.",
+        until=row.due_at,
+    )
 
 
 def _text(case: _Case) -> Iterator[Stop]:
     row = case.row
-    compose = composer(row.bodies, footer=row.opt_out_footer, business=case.business)
+    compose = Wordings(
+        variants=row.variants,
+        follow_ups=row.follow_ups,
+        footer=row.opt_out_footer,
+        business=case.business,
+    )
     try:
         compose(row, row)
     except InvalidError as error:
@@ -254,6 +286,7 @@ RULES: tuple[Callable[[_Case], Iterator[Stop]], ...] = (
     _number,
     _hours,
     _caps,
+    _pace,
     _due,
     _text,
 )

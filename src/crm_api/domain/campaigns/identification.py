@@ -10,8 +10,8 @@ from enum import StrEnum
 
 from crm_api.domain.campaigns.errors import MissingIdentificationError
 from crm_api.domain.campaigns.models import CampaignVariant
-from crm_api.domain.campaigns.planning import Business
 from crm_api.domain.campaigns.schemas import Variant
+from crm_api.domain.campaigns.wording import Business
 from crm_api.domain.campaigns.writing import texts_for_nobody
 from crm_api.domain.errors import FieldProblem
 from crm_api.domain.lines.models import Line

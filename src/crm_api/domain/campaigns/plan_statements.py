@@ -4,11 +4,15 @@ from sqlalchemy import text
 
 RUNNING = text("""
     SELECT c.id, c.line_id, c.days, c.window_start, c.window_end, c.timezone, c.end_at,
-           c.daily_limit, c.min_days_between, c.opt_out_footer, c.zone_keys,
-           l.timezone AS line_timezone,
-           (SELECT array_agg(v.body ORDER BY v.position) FROM campaign_variant v
-             WHERE v.campaign_id = c.id) AS bodies
+           c.daily_limit, c.min_days_between, c.frequency_cap, c.opt_out_footer, c.zone_keys,
+           c.pacing_mode, c.batch_size, c.batch_interval_minutes, c.follow_ups,
+           p.next_at, p.batch_left, l.timezone AS line_timezone,
+           (SELECT jsonb_agg(jsonb_build_object('body', v.body, 'weight', v.weight,
+                                                'is_stopped', v.stopped_at IS NOT NULL)
+                             ORDER BY v.position)
+              FROM campaign_variant v WHERE v.campaign_id = c.id) AS variants
     FROM campaign c JOIN line l ON l.id = c.line_id
+    LEFT JOIN campaign_pace p ON p.campaign_id = c.id
     WHERE c.status = 'running' AND l.status = 'active' AND c.recipients_total IS NOT NULL
       AND (c.start_at IS NULL OR c.start_at <= :now) AND (c.end_at IS NULL OR c.end_at > :now)
     ORDER BY c.started_at, c.id

@@ -1,34 +1,42 @@
 """Plan: what may go now, for every running campaign, by zone and not by person."""
 
-from collections.abc import Callable, Mapping, Sequence
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.campaigns import plan_statements as sql
-from crm_api.domain.campaigns import template
+from crm_api.domain.campaigns.models import PacingMode
 from crm_api.domain.campaigns.schedule import open_until, resolve_zones
+from crm_api.domain.campaigns.wording import Business, Wordings
 from crm_api.domain.compliance.rules import FOREVER, FrequencyCap, RuleBook
+from crm_api.domain.sends import pacing
 from crm_api.domain.sends.claiming import ClaimOrder
+from crm_api.domain.sends.pacing import Burst, Even, Pace, Pacing
 from crm_api.domain.windows import Window
 
-Compose = Callable[[Row[Any], Row[Any]], str]
+JITTER = (0.5, 1.5)
+"""Of the distance between two texts of a day that is spread evenly; around 1, so the day fits."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Business:
-    """Who is texting; None falls back to the line's name and number."""
+class Plan:
+    """What may be claimed now, and when the pace of a campaign that is open allows more.
 
-    name: str | None
-    contact: str | None
+    Attributes:
+        wakes_at: The first such instant; None when no open campaign waits for its pace.
+    """
+
+    orders: list[ClaimOrder]
+    wakes_at: datetime | None
 
 
-async def plan(
-    uow: UnitOfWork, *, rules: RuleBook, business: Business, now: datetime
-) -> list[ClaimOrder]:
+async def plan(uow: UnitOfWork, *, rules: RuleBook, business: Business, now: datetime) -> Plan:
     """Return what may be claimed now; campaigns whose window is shut everywhere are left out.
 
     A place is open while both the campaign's window and the law's are; the earlier end of the two
@@ -37,8 +45,40 @@ async def plan(
     """
     rows = (await uow.session.execute(sql.RUNNING, {"now": now})).all()
     legal = _legal_hours(rows, rules=rules, now=now)
-    orders = (_order(row, legal=legal, business=business, now=now) for row in rows)
-    return [order for order in orders if order.open_zones]
+    windows = {row.id: zones for row in rows if (zones := _open_zones(row, legal=legal, now=now))}
+    sharers = Counter(row.line_id for row in rows if row.id in windows)
+    orders: list[ClaimOrder] = []
+    wakes: list[datetime] = []
+    for row in rows:
+        if row.id not in windows:
+            continue
+        its_pacing = pacing_of(row, sharers=sharers[row.line_id])
+        waits_until = pacing.waits_until(its_pacing, pace_of(row), now)
+        if waits_until is not None:
+            wakes.append(waits_until)
+            continue
+        orders.append(_order(row, windows[row.id], its_pacing, legal=legal, business=business))
+    return Plan(orders=orders, wakes_at=min(wakes, default=None))
+
+
+def pacing_of(row: Row[Any], *, sharers: int) -> Pacing:
+    """Return how a campaign's row says that it is paced.
+
+    Args:
+        row: Has the campaign's pacing columns.
+        sharers: Campaigns that share the line's day now.
+    """
+    if row.pacing_mode == PacingMode.BURST:
+        interval = timedelta(minutes=row.batch_interval_minutes)
+        return Burst(size=row.batch_size, interval=interval)
+    return Even(jitter=random.uniform(*JITTER), sharers=sharers)  # noqa: S311 - no secret
+
+
+def pace_of(row: Row[Any]) -> Pace | None:
+    """Return where a campaign's row says that its pace stands; None before its first text."""
+    if row.next_at is None:
+        return None
+    return Pace(next_at=row.next_at, batch_left=row.batch_left)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,20 +97,33 @@ def _legal_hours(rows: Sequence[Row[Any]], *, rules: RuleBook, now: datetime) ->
     return legal
 
 
-def _order(
-    row: Row[Any], *, legal: Mapping[str, _Legal], business: Business, now: datetime
-) -> ClaimOrder:
+def _open_zones(
+    row: Row[Any], *, legal: Mapping[str, _Legal], now: datetime
+) -> dict[str, datetime]:
+    """Return the campaign's zones that are open, each with the instant at which it closes."""
     window = Window.of(row.days, row.window_start, row.window_end)
-    open_zones: dict[str, datetime] = {}
-    caps: dict[str, tuple[int, int]] = {}
+    closes: dict[tuple[str, ...], datetime | None] = {}
+    found: dict[str, datetime] = {}
     for key in row.zone_keys:
         zones = resolve_zones(row.timezone, row.line_timezone, key)
-        closes_at = open_until(window, zones, now)
-        if closes_at is None or key not in legal:
-            continue
-        open_zones[key] = min(closes_at, legal[key].closes_at, row.end_at or FOREVER)
-        if cap := legal[key].cap:
-            caps[key] = cap
+        if zones not in closes:
+            closes[zones] = open_until(window, zones, now)
+        closes_at = closes[zones]
+        if closes_at is not None and key in legal:
+            found[key] = min(closes_at, legal[key].closes_at, row.end_at or FOREVER)
+    return found
+
+
+def _order(
+    row: Row[Any],
+    open_zones: dict[str, datetime],
+    its_pacing: Pacing,
+    *,
+    legal: Mapping[str, _Legal],
+    business: Business,
+) -> ClaimOrder:
+    caps = {key: cap for key in open_zones if (cap := legal[key].cap)}
+    limit = row.frequency_cap
     return ClaimOrder(
         campaign_id=row.id,
         line_id=row.line_id,
@@ -78,24 +131,12 @@ def _order(
         caps=caps,
         daily_limit=row.daily_limit,
         min_days_between=row.min_days_between,
-        compose=composer(row.bodies, footer=row.opt_out_footer, business=business),
+        frequency_cap=(limit["texts"], limit["days"]) if limit else None,
+        pacing=its_pacing,
+        compose=Wordings(
+            variants=row.variants,
+            follow_ups=row.follow_ups,
+            footer=row.opt_out_footer,
+            business=business,
+        ),
     )
-
-
-def composer(bodies: list[str], *, footer: str | None, business: Business) -> Compose:
-    """Return the function that writes the text for a recipient's row and the line's row."""
-    compiled = [template.compile_text(body) for body in bodies]
-
-    def compose(recipient: Row[Any], line: Row[Any]) -> str:
-        text = compiled[recipient.variant]
-        if text.template is None:
-            return template.with_footer(text.body, footer)
-        values = dict(recipient._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
-        values["line"] = {"name": line.name, "number": line.number}
-        values["business"] = {
-            "name": business.name or line.name,
-            "contact": business.contact or line.number,
-        }
-        return template.compose(text, values, footer=footer)
-
-    return compose

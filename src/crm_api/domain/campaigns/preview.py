@@ -22,7 +22,6 @@ from crm_api.domain.campaigns import (
 )
 from crm_api.domain.campaigns.errors import CampaignNotFoundError, InvalidCampaignError
 from crm_api.domain.campaigns.models import CampaignVariant
-from crm_api.domain.campaigns.planning import Business, composer
 from crm_api.domain.campaigns.preview_answers import (
     CampaignPreview,
     PreviewRecipients,
@@ -31,6 +30,7 @@ from crm_api.domain.campaigns.preview_answers import (
 )
 from crm_api.domain.campaigns.schemas import DraftPreview, PreviewRequest, Variant
 from crm_api.domain.campaigns.tally import TO_TEXT, Tally, cost_of
+from crm_api.domain.campaigns.wording import Business, composer
 from crm_api.domain.errors import FieldProblem
 from crm_api.domain.lines.models import Line
 

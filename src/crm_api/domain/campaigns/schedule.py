@@ -1,10 +1,9 @@
-"""When a campaign may send: its days and window in one zone or several, and its pacing.
+"""When a campaign may send: its days and window in one zone or several.
 
 All of it is pure. Instants are timezone-aware; what is returned is UTC. Wall-clock times come
 from the zone database, so a change to or from daylight-saving time moves the window with it.
 """
 
-import math
 from datetime import datetime, time, timedelta
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -15,8 +14,6 @@ from crm_api.domain.zones import parse_zone_key
 
 RECIPIENT = "recipient"
 """The campaign time zone that stands for each recipient's own."""
-TICK_SECONDS = 60.0
-"""How often the queue is looked at."""
 
 
 def resolve_zones(
@@ -41,81 +38,12 @@ def open_until(window: Window, zones: tuple[str, ...], now: datetime) -> datetim
     return windows.open_until(partial(day_span, window), zones, now)
 
 
-def open_since(window: Window, zones: tuple[str, ...], now: datetime) -> datetime | None:
-    """Return when the last of the zones opened if all are open now, else None."""
-    if open_until(window, zones, now) is None:
-        return None
-    spans = [day_span(window, zone, now.astimezone(ZoneInfo(zone)).date()) for zone in zones]
-    return max(span[0] for span in spans if span is not None)
-
-
 def next_open(window: Window, zones: tuple[str, ...], now: datetime) -> datetime | None:
     """Return the first instant from ``now`` on at which all zones are open.
 
     None when there is none within two weeks.
     """
     return windows.next_open(partial(day_span, window), zones, now)
-
-
-def even_quota(
-    *,
-    remaining_today: int,
-    sent_today: int,
-    opens_at: datetime,
-    closes_at: datetime,
-    now: datetime,
-    tick_seconds: float = TICK_SECONDS,
-) -> int:
-    """Return how many texts may go now so that the day's allowance is spread evenly.
-
-    With ``total = sent_today + remaining_today`` the n-th text (from 0) is due at
-    ``opens_at + n * (closes_at - opens_at) / total``; the quota is what is due by now and has
-    not gone. 125 a day from 09:00 to 18:00 is one every 4 minutes 19 seconds, the first at
-    once. A tick that was missed is made up by the next. Within the last tick before closing
-    everything that remains may go, so that rounding starves nobody.
-
-    Args:
-        remaining_today: What the caps still allow today.
-        sent_today: What has gone since ``opens_at``.
-        opens_at: When today's spreading began: the opening, or the start or resume if later.
-        closes_at: When the window closes.
-        now: Within the window.
-        tick_seconds: Until the next look at the queue.
-    """
-    if remaining_today <= 0 or now >= closes_at or now < opens_at:
-        return 0
-    if (closes_at - now).total_seconds() <= tick_seconds:
-        return remaining_today
-    total = sent_today + remaining_today
-    elapsed = (now - opens_at) / (closes_at - opens_at)
-    due = math.floor(total * elapsed) + 1
-    return max(0, min(remaining_today, due - sent_today))
-
-
-def burst_quota(
-    *,
-    batch_size: int,
-    batch_interval_minutes: int,
-    last_batch_at: datetime | None,
-    sent_in_batch: int,
-    now: datetime,
-) -> int:
-    """Return how many texts may go now when they leave in batches.
-
-    A batch is open from its first text for ``batch_interval_minutes``; what is left of it may
-    still go, the next one starts full when the interval is over.
-
-    Args:
-        batch_size: Texts in a batch.
-        batch_interval_minutes: From the start of one batch to the start of the next.
-        last_batch_at: When the newest batch began; None before the first.
-        sent_in_batch: What of the newest batch has gone.
-        now: Any instant.
-    """
-    interval = timedelta(minutes=batch_interval_minutes)
-    if last_batch_at is None or now >= last_batch_at + interval:
-        return batch_size
-    return max(0, batch_size - sent_in_batch)
 
 
 def estimate_finish(

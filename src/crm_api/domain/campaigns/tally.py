@@ -9,7 +9,6 @@ from typing import Any, cast
 from sqlalchemy import Row
 
 from crm_api.domain.campaigns.errors import MissingValueError
-from crm_api.domain.campaigns.planning import Compose
 from crm_api.domain.campaigns.preview_answers import (
     ForcingCharacter,
     LackingContact,
@@ -19,6 +18,7 @@ from crm_api.domain.campaigns.preview_answers import (
 )
 from crm_api.domain.campaigns.segments import Encoding, forcing_characters, segments
 from crm_api.domain.campaigns.statements import LEADING, NAMED
+from crm_api.domain.campaigns.wording import Compose
 from crm_api.domain.campaigns.writing import Reader
 from crm_api.domain.errors import InvalidError
 

@@ -16,9 +16,9 @@ from crm_api.domain.campaigns.errors import (
     NotOwnNumberError,
 )
 from crm_api.domain.campaigns.models import Campaign, CampaignVariant
-from crm_api.domain.campaigns.planning import Business, composer
 from crm_api.domain.campaigns.schemas import TrialRequest
 from crm_api.domain.campaigns.tally import TO_TEXT
+from crm_api.domain.campaigns.wording import Business, composer
 from crm_api.domain.campaigns.writing import texts_for_nobody
 from crm_api.domain.consent import service as consent
 from crm_api.domain.errors import FieldProblem, InvalidError

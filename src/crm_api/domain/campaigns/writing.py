@@ -7,7 +7,7 @@ from sqlalchemy import Row
 
 from crm_api.domain.campaigns import template
 from crm_api.domain.campaigns.errors import MissingValueError, TextFailedError
-from crm_api.domain.campaigns.planning import Business, Compose, composer
+from crm_api.domain.campaigns.wording import Business, Compose, composer
 from crm_api.domain.lines.models import Line
 
 

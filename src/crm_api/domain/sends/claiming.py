@@ -1,9 +1,9 @@
 """Claim, gate, release: from a pending recipient to a call that may begin."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 from sqlalchemy import Row
@@ -11,7 +11,8 @@ from sqlalchemy import Row
 from crm_api import failpoints
 from crm_api.db import UnitOfWork
 from crm_api.domain.errors import InvalidError
-from crm_api.domain.sends import queries
+from crm_api.domain.sends import pacing, queries
+from crm_api.domain.sends.pacing import Pace, Pacing, Room
 from crm_api.domain.sends.times import SendTimes
 from crm_api.ids import new_id
 
@@ -38,6 +39,20 @@ class Claimed:
     """The one text by which a line that was blocked is tried again."""
 
 
+class Composer(Protocol):
+    """Writes the text of a recipient."""
+
+    def variant_of(self, recipient: Row[Any]) -> int:
+        """Return the wording that a recipient gets: its own, unless that one was stopped."""
+
+    def __call__(self, recipient: Row[Any], line: Row[Any]) -> str:
+        """Write the text of a recipient's step.
+
+        Raises:
+            InvalidError: There is none, and why.
+        """
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClaimOrder:
     """What may go now for one campaign.
@@ -48,6 +63,7 @@ class ClaimOrder:
         daily_limit: The campaign's own, in the line's day.
         caps: Of zones whose law limits it: how many campaign texts a number may get, and in how
             many hours.
+        frequency_cap: The campaign's own limit of the kind, over all campaigns.
     """
 
     campaign_id: UUID
@@ -55,8 +71,10 @@ class ClaimOrder:
     open_zones: Mapping[str, datetime]
     daily_limit: int
     min_days_between: int | None
-    compose: Callable[[Row[Any], Row[Any]], str]
+    compose: Composer
+    pacing: Pacing
     caps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    frequency_cap: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +83,16 @@ class ClaimResult:
 
     claimed: list[Claimed] = field(default_factory=list)
     is_exhausted: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Allowance:
+    """What caps and pace allow, counted under the line's lock."""
+
+    room: Room
+    pace: Pace | None
+    quota: int
+    is_ramp_waiting: bool
 
 
 async def claim(
@@ -80,17 +108,9 @@ async def claim(
     line = await queries.lock_line(session, campaign_id=order.campaign_id) if zones else None
     if line is None:
         return ClaimResult()
-    used = (
-        await queries.usage(
-            session,
-            line_ids=[order.line_id],
-            campaign_id=order.campaign_id,
-            grace=times.grace_seconds,
-            now=now,
-        )
-    )[0]
-    cap = min(line.daily_limit - used.line_used, order.daily_limit - used.campaign_used)
-    wanted = min(limit, cap)
+    await failpoints.reach("claim.locked")
+    allowance = await _count(uow, order, line, zones=zones, times=times, now=now)
+    wanted = min(limit, allowance.quota)
     if wanted <= 0:
         return ClaimResult()
     rows = await queries.lock_candidates(
@@ -100,13 +120,55 @@ async def claim(
         limit=wanted,
         now=now,
     )
-    await failpoints.reach("claim.locked")
     texts, lacking = _compose(order, rows, line)
     for reason, membership_ids in lacking.items():
         await queries.skip(session, membership_ids=membership_ids, reason=reason, now=now)
     claimed = await _insert(uow, order, texts, line=line, times=times, now=now)
+    if claimed:
+        await _go_on(uow, order, allowance, taken=len(claimed), now=now)
     # Fewer rows than asked for: the rest is locked elsewhere or not there; both can wait a tick.
-    return ClaimResult(claimed=claimed, is_exhausted=len(rows) < wanted or len(claimed) >= cap)
+    is_exhausted = len(rows) < wanted or len(claimed) >= allowance.quota
+    return ClaimResult(claimed=claimed, is_exhausted=is_exhausted)
+
+
+async def _count(
+    uow: UnitOfWork,
+    order: ClaimOrder,
+    line: Row[Any],
+    *,
+    zones: list[str],
+    times: SendTimes,
+    now: datetime,
+) -> _Allowance:
+    used = (
+        await queries.usage(
+            uow.session,
+            line_ids=[order.line_id],
+            campaign_id=order.campaign_id,
+            grace=times.grace_seconds,
+            now=now,
+        )
+    )[0]
+    room = Room(
+        line_left=used.line_limit - used.line_used,
+        campaign_left=order.daily_limit - used.campaign_used,
+        ends_at=min(used.ends_at, max(order.open_zones[key] for key in zones)),
+    )
+    pace = None if used.next_at is None else Pace(next_at=used.next_at, batch_left=used.batch_left)
+    quota = pacing.quota(order.pacing, pace, room, now)
+    if line.is_probing:
+        # The line was blocked: one text at a time, until the provider has taken one.
+        quota = min(quota, 0 if used.line_open else 1)
+    return _Allowance(room=room, pace=pace, quota=quota, is_ramp_waiting=used.is_ramp_waiting)
+
+
+async def _go_on(
+    uow: UnitOfWork, order: ClaimOrder, allowance: _Allowance, *, taken: int, now: datetime
+) -> None:
+    pace = pacing.advance(order.pacing, allowance.pace, allowance.room, taken=taken, now=now)
+    await queries.set_pace(uow.session, campaign_id=order.campaign_id, pace=pace)
+    if allowance.is_ramp_waiting:
+        await queries.begin_ramp(uow.session, line_id=order.line_id, now=now)
 
 
 def _compose(
@@ -136,6 +198,7 @@ async def _insert(
     token = uuid4()
     attempt_ids = [new_id() for _ in texts]
     caps = [order.caps.get(row.zone_key, _NO_CAP) for row, _ in texts]
+    cap_texts, cap_days = order.frequency_cap or _NO_CAP
     got = await queries.claim(
         uow.session,
         attempt_ids=attempt_ids,
@@ -143,9 +206,12 @@ async def _insert(
         contact_ids=[row.contact_id for row, _ in texts],
         phones=[row.phone for row, _ in texts],
         bodies=[body for _, body in texts],
+        variants=[order.compose.variant_of(row) for row, _ in texts],
         not_afters=[order.open_zones[row.zone_key] for row, _ in texts],
-        max_recents=[max_recent for max_recent, _ in caps],
+        max_recents=[cap for cap, _ in caps],
         recent_hours=[hours for _, hours in caps],
+        cap_texts=cap_texts,
+        cap_hours=None if cap_days is None else cap_days * 24,
         campaign_id=order.campaign_id,
         line_id=order.line_id,
         token=token,
@@ -160,6 +226,10 @@ async def _insert(
         if attempt_id not in got
     ]
     await queries.derive(uow.session, membership_ids=left, now=now, due_at=now + POSTPONE)
+    if left and order.min_days_between is not None:
+        await queries.postpone_texted(
+            uow.session, membership_ids=left, min_days=order.min_days_between, now=now
+        )
     return [
         Claimed(
             attempt_id=attempt_id,
@@ -170,6 +240,7 @@ async def _insert(
             sender=line.phone_number_id,
             phone=row.phone,
             body=body,
+            is_probe=line.is_probing,
         )
         for attempt_id, (row, body) in zip(attempt_ids, texts, strict=True)
         if attempt_id in got

@@ -9,6 +9,7 @@ from crm_api.domain.sends.statements import (
     DELETED,
     FLAGGED,
     KEPT,
+    LINE_LIMIT,
     TEXTED_LATELY,
     TEXTED_OFTEN,
 )
@@ -22,12 +23,17 @@ RECIPIENT = text(f"""
     SELECT m.id, m.contact_id, m.phone, m.zone_key, m.variant, m.step, m.status, m.skip_reason,
            m.error_code, m.due_at, m.attempts, m.sent_at,
            c.status AS campaign_status, c.start_at, c.end_at, c.paused_reason, c.blocked_reason,
-           c.daily_limit, c.min_days_between, c.line_id, c.days, c.window_start, c.window_end,
-           c.timezone, c.opt_out_footer,
-           (SELECT array_agg(v.body ORDER BY v.position) FROM campaign_variant v
-             WHERE v.campaign_id = c.id) AS bodies,
+           c.daily_limit, c.min_days_between, c.frequency_cap, c.line_id, c.days, c.window_start,
+           c.window_end, c.timezone, c.opt_out_footer, c.pacing_mode, c.batch_size,
+           c.batch_interval_minutes, c.follow_ups, o.next_at, o.batch_left,
+           (SELECT jsonb_agg(jsonb_build_object('body', v.body, 'weight', v.weight,
+                                                'is_stopped', v.stopped_at IS NOT NULL)
+                             ORDER BY v.position)
+              FROM campaign_variant v WHERE v.campaign_id = c.id) AS variants,
            l.status AS line_status, l.blocked_reason AS line_blocked_reason,
-           l.daily_limit AS line_daily_limit, l.timezone AS line_timezone, l.name, l.number,
+           l.probe_at AS line_probe_at,
+           {LINE_LIMIT.format(line="l")} AS line_limit, l.daily_limit AS line_daily_limit,
+           l.timezone AS line_timezone, l.name, l.number,
            p.first_name, p.last_name, p.email, p.company, p.street, p.city, p.state,
            p.postal_code, p.attributes,
            {FLAGGED.format(phone="m.phone", flags="'opted_out'")} AS is_opted_out,
@@ -44,6 +50,13 @@ RECIPIENT = text(f"""
         hours="CAST(:recent_hours AS integer)",
     )
 } AS was_texted_often,
+           {
+    TEXTED_OFTEN.format(
+        phone="m.phone",
+        max_recent="CAST(c.frequency_cap ->> 'texts' AS integer)",
+        hours="(CAST(c.frequency_cap ->> 'days' AS integer) * 24)",
+    )
+} AS is_capped,
            EXISTS (
                SELECT 1 FROM send_attempt a
                WHERE a.phone = m.phone AND a.status IN ('claimed', 'calling', 'unknown')
@@ -54,6 +67,7 @@ RECIPIENT = text(f"""
     FROM campaign_membership m
     JOIN campaign c ON c.id = m.campaign_id
     JOIN line l ON l.id = c.line_id
+    LEFT JOIN campaign_pace o ON o.campaign_id = c.id
     LEFT JOIN contact p ON p.id = m.contact_id
     WHERE m.campaign_id = :campaign_id AND m.contact_id = :contact_id
       AND (CAST(:step AS smallint) IS NULL OR m.step = CAST(:step AS smallint))

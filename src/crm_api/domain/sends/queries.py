@@ -10,6 +10,7 @@ from sqlalchemy import Row, TextClause
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.sends import statements as sql
+from crm_api.domain.sends.pacing import Pace
 
 BACK_OFF_BASE = 30.0
 """Seconds; the provider asks for a minute's rest at most when it says 429."""
@@ -64,7 +65,10 @@ async def usage(
     grace: float,
     now: datetime,
 ) -> Sequence[Row[Any]]:
-    """Count what the lines, and one campaign on them, may have had accepted today."""
+    """Count what the lines, and one campaign on them, may have had accepted today.
+
+    Each row has the line's limit of today, the end of its day, and the campaign's pace.
+    """
     return await _all(
         session, sql.USAGE, line_ids=list(line_ids), campaign_id=campaign_id, grace=grace, now=now
     )
@@ -87,6 +91,29 @@ async def lock_candidates(
 async def claim(session: AsyncSession, **values: Any) -> set[UUID]:  # noqa: ANN401 - bind values
     """Insert attempts for those who may be texted, and mark their memberships; ids that got in."""
     return {row.id for row in await _all(session, sql.CLAIM, **values)}
+
+
+async def postpone_texted(
+    session: AsyncSession, *, membership_ids: Sequence[UUID], min_days: int, now: datetime
+) -> None:
+    """Make those whom another campaign texted lately due when that is long enough ago."""
+    values = {"ids": list(membership_ids), "min_days": min_days, "now": now}
+    await session.execute(sql.POSTPONE_TEXTED, values)
+
+
+async def set_pace(session: AsyncSession, *, campaign_id: UUID, pace: Pace) -> None:
+    """Write when a campaign's next text may be claimed."""
+    values = {
+        "campaign_id": campaign_id,
+        "next_at": pace.next_at,
+        "batch_left": pace.batch_left,
+    }
+    await session.execute(sql.SET_PACE, values)
+
+
+async def begin_ramp(session: AsyncSession, *, line_id: UUID, now: datetime) -> None:
+    """Let a new line's plan begin today."""
+    await session.execute(sql.BEGIN_RAMP, {"line_id": line_id, "now": now})
 
 
 async def gate(
@@ -205,17 +232,3 @@ async def derive(
         "now": now,
     }
     await session.execute(sql.DERIVE, values)
-
-
-async def block_line(session: AsyncSession, *, line_id: UUID, reason: str, now: datetime) -> bool:
-    """Stop a line; False when it was stopped already."""
-    return bool(await _all(session, sql.BLOCK_LINE, line_id=line_id, reason=reason, now=now))
-
-
-async def block_campaign(
-    session: AsyncSession, *, campaign_id: UUID, reason: str, now: datetime
-) -> bool:
-    """Stop a campaign; False when it does not run."""
-    return bool(
-        await _all(session, sql.BLOCK_CAMPAIGN, campaign_id=campaign_id, reason=reason, now=now)
-    )

@@ -22,6 +22,11 @@ EXEMPT_OR_FREE = f"""(CASE
     ELSE true END)"""
 """HELP and the one confirmation answer the person's own text, so they pass an opt-out."""
 
+FOLLOW_UP_ENDED = """EXISTS (
+    SELECT 1 FROM campaign_membership f
+    WHERE f.id = {member} AND f.step > 0 AND f.ended_by IS NOT NULL)"""
+"""The person has answered or called since the text before."""
+
 KEPT = """EXISTS (
     SELECT 1 FROM send_attempt a
     WHERE a.phone = {phone} AND (a.status = 'parked' OR a.is_matched)
@@ -43,38 +48,78 @@ which lies no hour after its row was made; that bound is what the index reads.""
 
 # The campaign is looked at again: an order may be older than a pause.
 LOCK_LINE = text("""
-    SELECT l.id, l.daily_limit, l.timezone, l.name, l.number, l.phone_number_id
+    SELECT l.id, l.timezone, l.name, l.number, l.phone_number_id, l.is_probing
     FROM line l JOIN campaign c ON c.line_id = l.id
     WHERE c.id = :campaign_id AND c.status = 'running' AND l.status = 'active'
     FOR NO KEY UPDATE OF l
 """)
 
+# The day's entry of a new line's plan, before its first text the first one; never more than the
+# daily limit, which holds when the plan is over (PostgreSQL gives null outside of an array).
+LINE_LIMIT = """least({line}.daily_limit, coalesce(
+    {line}.ramp_plan[1 + coalesce(
+        CAST(CAST(:now AS timestamptz) AT TIME ZONE {line}.timezone AS date)
+            - {line}.ramp_started_on, 0)], {line}.daily_limit))"""
+
 # R9: open attempts count today; accepted ones on the day of the provider's clock in the line's
 # zone; parked and not-found ones on every day that their window touches.
-USAGE = text("""
-    SELECT d.line_id, count(u.line_id) AS line_used,
-           count(u.line_id) FILTER (WHERE u.campaign_id = :campaign_id) AS campaign_used
+USAGE = text(f"""
+    SELECT d.line_id, d.line_limit, d.ends_at, d.is_ramp_waiting,
+           count(u.line_id) AS line_used,
+           count(u.line_id) FILTER (WHERE u.campaign_id = :campaign_id) AS campaign_used,
+           count(u.line_id) FILTER (WHERE u.is_open) AS line_open,
+           (SELECT p.next_at FROM campaign_pace p WHERE p.campaign_id = :campaign_id) AS next_at,
+           (SELECT p.batch_left FROM campaign_pace p WHERE p.campaign_id = :campaign_id)
+               AS batch_left
     FROM (
-        SELECT l.id AS line_id,
+        SELECT l.id AS line_id, {LINE_LIMIT.format(line="l")} AS line_limit,
+               l.ramp_plan IS NOT NULL AND l.ramp_started_on IS NULL AS is_ramp_waiting,
                date_trunc('day', CAST(:now AS timestamptz) AT TIME ZONE l.timezone)
                    AT TIME ZONE l.timezone AS starts_at,
                (date_trunc('day', CAST(:now AS timestamptz) AT TIME ZONE l.timezone)
                    + interval '1 day') AT TIME ZONE l.timezone AS ends_at
         FROM line l WHERE l.id = ANY(CAST(:line_ids AS uuid[]))
     ) d LEFT JOIN LATERAL (
-        SELECT a.line_id, a.campaign_id FROM send_attempt a
+        SELECT a.line_id, a.campaign_id, true AS is_open FROM send_attempt a
         WHERE a.line_id = d.line_id AND a.status IN ('claimed', 'calling', 'unknown')
         UNION ALL
-        SELECT a.line_id, a.campaign_id FROM send_attempt a
+        SELECT a.line_id, a.campaign_id, false FROM send_attempt a
         WHERE a.line_id = d.line_id AND a.accepted_at IS NOT NULL
           AND a.accepted_at >= d.starts_at AND a.accepted_at < d.ends_at
         UNION ALL
-        SELECT a.line_id, a.campaign_id FROM send_attempt a
+        SELECT a.line_id, a.campaign_id, false FROM send_attempt a
         WHERE a.line_id = d.line_id AND a.status IN ('parked', 'not_found')
           AND a.called_at < d.ends_at
           AND a.called_at > d.starts_at - make_interval(secs => :grace)
     ) u ON true
-    GROUP BY d.line_id
+    GROUP BY d.line_id, d.line_limit, d.ends_at, d.is_ramp_waiting
+""")
+
+# Looked at again the next day at the latest: the text that stands in the way may yet be refused.
+POSTPONE_TEXTED = text("""
+    UPDATE campaign_membership m
+    SET due_at = least(x.until, CAST(:now AS timestamptz) + interval '1 day')
+    FROM (
+        SELECT p.id, max(a.created_at) + make_interval(days => :min_days) AS until
+        FROM campaign_membership p JOIN send_attempt a ON a.phone = p.phone
+        WHERE p.id = ANY(CAST(:ids AS uuid[])) AND a.kind = 'campaign'
+          AND a.campaign_id <> p.campaign_id AND a.status NOT IN ('released', 'refused')
+        GROUP BY p.id
+    ) x
+    WHERE m.id = x.id AND m.due_at < x.until
+""")
+
+SET_PACE = text("""
+    INSERT INTO campaign_pace (campaign_id, next_at, batch_left)
+    VALUES (:campaign_id, :next_at, :batch_left)
+    ON CONFLICT (campaign_id) DO UPDATE
+    SET next_at = excluded.next_at, batch_left = excluded.batch_left
+""")
+
+BEGIN_RAMP = text("""
+    UPDATE line l
+    SET ramp_started_on = CAST(CAST(:now AS timestamptz) AT TIME ZONE l.timezone AS date)
+    WHERE l.id = :line_id AND l.ramp_started_on IS NULL
 """)
 
 # The contact row with the number is the number's lock: two lines that share a number take turns.
@@ -101,21 +146,25 @@ LOCK_CANDIDATES = text("""
 _TEXTED_OFTEN_HERE = TEXTED_OFTEN.format(
     phone="w.phone", max_recent="w.max_recent", hours="w.recent_hours"
 )
+_CAPPED_HERE = TEXTED_OFTEN.format(
+    phone="w.phone", max_recent="CAST(:cap_texts AS integer)", hours="CAST(:cap_hours AS integer)"
+)
 CLAIM = text(f"""
     WITH wanted AS (
         SELECT * FROM unnest(
             CAST(:attempt_ids AS uuid[]), CAST(:membership_ids AS uuid[]),
             CAST(:contact_ids AS uuid[]), CAST(:phones AS text[]), CAST(:bodies AS text[]),
             CAST(:not_afters AS timestamptz[]), CAST(:max_recents AS integer[]),
-            CAST(:recent_hours AS integer[])
+            CAST(:recent_hours AS integer[]), CAST(:variants AS smallint[])
         ) AS w (attempt_id, membership_id, contact_id, phone, body, not_after, max_recent,
-                recent_hours)
+                recent_hours, variant)
     ), allowed AS (
         SELECT w.* FROM wanted w
         WHERE NOT {BARRED.format(phone="w.phone")}
           AND NOT {KEPT.format(phone="w.phone")}
           AND NOT {TEXTED_LATELY.format(phone="w.phone", min_days="CAST(:min_days AS integer)")}
           AND NOT {_TEXTED_OFTEN_HERE}
+          AND NOT {_CAPPED_HERE}
     ), claimed AS (
         INSERT INTO send_attempt (id, kind, membership_id, campaign_id, line_id, activity_id,
             phone, body, status, token, lease_until, not_after, created_at, updated_at)
@@ -125,8 +174,9 @@ CLAIM = text(f"""
         ON CONFLICT DO NOTHING
         RETURNING id, membership_id, phone, body
     ), moved AS (
-        UPDATE campaign_membership m SET status = 'sending', updated_at = :now
-        FROM claimed c WHERE m.id = c.membership_id
+        UPDATE campaign_membership m
+        SET status = 'sending', variant = w.variant, updated_at = :now
+        FROM claimed c JOIN wanted w ON w.attempt_id = c.id WHERE m.id = c.membership_id
     ), talk AS (
         INSERT INTO conversation (id, line_id, phone, contact_id, last_activity_at, created_at)
         SELECT uuid_v7(), :line_id, w.phone, w.contact_id, :now, :now
@@ -152,7 +202,8 @@ GATE = text(f"""
       AND l.id = a.line_id AND l.status = 'active'
       AND (a.not_after IS NULL OR a.not_after >= :ends_at)
       AND (a.campaign_id IS NULL OR EXISTS (
-          SELECT 1 FROM campaign c WHERE c.id = a.campaign_id AND c.status = 'running'))
+          SELECT 1 FROM campaign c WHERE c.id = a.campaign_id AND c.status = 'running'
+            AND (c.follow_ups = '[]' OR NOT {FOLLOW_UP_ENDED.format(member="a.membership_id")})))
       AND {EXEMPT_OR_FREE}
     RETURNING a.id
 """)
@@ -286,14 +337,18 @@ LOCK_MEMBERSHIPS = text("""
 
 # The first that fits: delivered, failed, sent; claimed or calling; unknown or parked; refused;
 # else the world decides. A skipped or cancelled row stays so unless an attempt says otherwise.
+# A text that is sent or delivered makes the next step due; one that failed ends them (R14).
 DERIVE = text(f"""
+    WITH derived AS (
     UPDATE campaign_membership m
     SET status = d.status, attempts = d.tries, error_code = d.error_code,
         skip_reason = CASE
             WHEN d.status = 'skipped' THEN coalesce(m.skip_reason, CASE
                 WHEN {OPTED_OUT.format(phone="m.phone")} THEN 'opted_out'
                 WHEN {DELETED.format(phone="m.phone")} THEN 'contact_deleted'
-                ELSE 'do_not_contact' END)
+                WHEN {FLAGGED.format(phone="m.phone", flags="'do_not_contact'")}
+                    THEN 'do_not_contact'
+                ELSE m.ended_by END)
             WHEN d.status = 'cancelled' THEN m.skip_reason END,
         provider_message_id = d.provider_message_id, sent_at = d.accepted_at,
         delivered_at = CASE WHEN d.status = 'delivered' THEN d.reported_at END,
@@ -315,7 +370,8 @@ DERIVE = text(f"""
                    WHEN m.status IN ('skipped', 'cancelled') THEN m.status
                    WHEN c.status = 'cancelled' THEN 'cancelled'
                    WHEN {FLAGGED.format(phone="m.phone", flags="'opted_out', 'do_not_contact'")}
-                       OR {DELETED.format(phone="m.phone")} THEN 'skipped'
+                       OR {DELETED.format(phone="m.phone")}
+                       OR (m.step > 0 AND m.ended_by IS NOT NULL) THEN 'skipped'
                    WHEN {FLAGGED.format(phone="m.phone", flags="'opt_out_hold'")} THEN 'held'
                    WHEN t.tries >= c.max_attempts THEN 'failed'
                    WHEN m.status = 'review' THEN 'review'
@@ -341,19 +397,28 @@ DERIVE = text(f"""
         WHERE m.id = ANY(CAST(:ids AS uuid[]))
     ) d
     WHERE m.id = d.id
+    RETURNING m.campaign_id, m.step, m.contact_id, m.phone, m.zone_key, m.variant, m.status,
+              m.sent_at, m.ended_by
+    ), next_step AS (
+        INSERT INTO campaign_membership (id, campaign_id, step, contact_id, phone, zone_key,
+            variant, status, due_at, created_at, updated_at)
+        SELECT uuid_v7(), d.campaign_id, d.step + 1, d.contact_id, d.phone, d.zone_key, d.variant,
+               'pending', d.sent_at + CAST(c.follow_ups -> d.step ->> 'after_hours' AS float8)
+                   * interval '1 hour', :now, :now
+        FROM derived d JOIN campaign c ON c.id = d.campaign_id
+        WHERE d.status IN ('sent', 'delivered') AND d.ended_by IS NULL
+          AND jsonb_array_length(c.follow_ups) > d.step
+          AND c.status IN ('scheduled', 'running', 'paused', 'blocked')
+        ON CONFLICT DO NOTHING
+    )
+    UPDATE campaign_membership n
+    SET status = 'skipped', skip_reason = 'previous_failed', updated_at = :now
+    FROM derived d
+    WHERE d.status = 'failed' AND n.campaign_id = d.campaign_id AND n.step = d.step + 1
+      AND n.contact_id = d.contact_id AND n.status = 'pending'
 """)
 
 SKIP = text("""
     UPDATE campaign_membership m SET status = 'skipped', skip_reason = :reason, updated_at = :now
     WHERE m.id = ANY(CAST(:ids AS uuid[])) AND m.status = 'pending'
-""")
-
-BLOCK_LINE = text("""
-    UPDATE line SET status = 'blocked', blocked_reason = :reason, blocked_at = :now,
-           updated_at = :now
-    WHERE id = :line_id AND status = 'active' RETURNING id
-""")
-BLOCK_CAMPAIGN = text("""
-    UPDATE campaign SET status = 'blocked', blocked_reason = :reason, updated_at = :now
-    WHERE id = :campaign_id AND status = 'running' RETURNING id
 """)
