@@ -167,9 +167,10 @@ async def test_unblocked_line_sends_again(
 async def test_unblocking_ends_the_wait_the_trial_and_the_alert(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
-    waiting = {"probes": 4, "probe_at": NOW}
-    blocked = await make_line(session, status="blocked", **waiting)
-    on_trial = await make_line(session, phone_number_id="PNother", is_probing=True, **waiting)
+    blocked = await make_line(session, status="blocked", probes=4, probe_at=NOW)
+    on_trial = await make_line(
+        session, phone_number_id="PNother", is_probing=True, probes=4, probe_at=NOW
+    )
     await session.commit()
 
     async with new_uow() as uow:

@@ -1,5 +1,6 @@
 """What the provider answered becomes the state of attempts, recipients and lines."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,12 @@ from crm_api.domain.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.sends import recording
 from crm_api.domain.sends.recording import Answered
 
+EARLIER_TRIES = """
+    INSERT INTO send_attempt (id, kind, membership_id, campaign_id, line_id, activity_id, phone,
+        body, status, error_code, called_at, created_at, updated_at)
+    SELECT uuid_v7(), a.kind, a.membership_id, a.campaign_id, a.line_id, a.activity_id, a.phone,
+           a.body, 'released', :code, CAST(:at AS timestamptz), :at, :at
+    FROM send_attempt a, generate_series(1, :times) WHERE a.line_id = :line"""
 NOT_SENT = [AnswerKind.LATER, AnswerKind.NOT_CONNECTED, AnswerKind.TOO_LATE]
 
 
@@ -67,10 +74,9 @@ async def test_call_that_certainly_sent_nothing_is_tried_later_and_costs_no_try(
     member = await ledger.member()
     assert (await ledger.attempt()).status == "released"
     assert (member.status, member.attempts) == ("pending", 0)
-    assert after(20) <= member.due_at <= after(60)
+    assert NOW <= member.due_at <= after(30)
     assert (await ledger.text()).status == "released"
-    assert await ledger.claim(now=after(19)) == []
-    assert len(await ledger.claim(now=after(60))) == 1
+    assert len(await ledger.claim(now=after(30))) == 1
 
 
 async def test_providers_word_when_to_come_back_is_kept(new_uow: UnitOfWorkFactory) -> None:
@@ -80,6 +86,71 @@ async def test_providers_word_when_to_come_back_is_kept(new_uow: UnitOfWorkFacto
     await ledger.answer(claimed, AnswerKind.LATER, retry_after_seconds=300.0)
 
     assert (await ledger.member()).due_at == after(300)
+
+
+async def _put_off(ledger: Ledger, *, before: int, code: str) -> list[float]:
+    """Put all off who were called this often before; the seconds that each has to wait."""
+    batch = await ledger.called()
+    await ledger.run(
+        EARLIER_TRIES, times=before, code=code, at=NOW - timedelta(hours=1), line=ledger.line.id
+    )
+    answer = SendAnswer(kind=AnswerKind.NOT_CONNECTED)
+    async with ledger.new_uow() as uow:
+        await recording.record(
+            uow, [Answered(claimed=item, answer=answer) for item in batch], now=NOW
+        )
+    return [(row.due_at - NOW).total_seconds() for row in await ledger.members()]
+
+
+async def test_those_put_off_together_do_not_come_back_together(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=10)
+
+    waits = await _put_off(ledger, before=0, code="")
+
+    assert len(set(waits)) > 1
+    assert 0 <= min(waits) <= max(waits) <= 30
+
+
+# That all ten draw less than the floor, a sixteenth of the range, has a chance of 2 ** -39.
+@pytest.mark.parametrize(("before", "floor", "longest"), [(5, 60, 960), (30, 240, 3600)])
+async def test_each_wait_is_longer_than_the_one_before_up_to_an_hour(
+    new_uow: UnitOfWorkFactory, before: int, floor: int, longest: int
+) -> None:
+    ledger = await Ledger.open(new_uow, people=10)
+
+    waits = await _put_off(ledger, before=before, code="not_connected")
+
+    assert floor < max(waits) <= longest
+
+
+async def test_account_refusal_is_no_step_of_the_back_off(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=10)
+
+    waits = await _put_off(ledger, before=30, code="account_refused")
+
+    assert max(waits) <= 30
+
+
+async def test_those_whom_the_account_stopped_are_due_at_once(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=2)
+    refused, later = await ledger.called()
+    answers = [
+        Answered(
+            claimed=refused,
+            answer=SendAnswer(kind=AnswerKind.ACCOUNT_REFUSED, scope="line", reason="no_credits"),
+        ),
+        Answered(
+            claimed=later, answer=SendAnswer(kind=AnswerKind.LATER, retry_after_seconds=300.0)
+        ),
+    ]
+
+    async with new_uow() as uow:
+        await recording.record(uow, answers, now=after(5))
+
+    found = {row.phone: row.due_at for row in await ledger.members()}
+    assert found == {refused.phone: NOW, later.phone: after(305)}
 
 
 @pytest.mark.parametrize(

@@ -3,28 +3,35 @@
 import pytest
 from tests.conftest import NOW
 from tests.domain.sends.ledger import TIMES, Ledger, after, told
+from tests.domain.sends.test_recording import EARLIER_TRIES
 from tests.factories import make_line, number
 from tests.fakes import RecordingQueue
 
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.activity.models import Activity
 from crm_api.domain.compliance.rules import NO_RULES
-from crm_api.domain.openphone.answers import AnswerKind
-from crm_api.domain.sends import texts
+from crm_api.domain.lines.models import Line
+from crm_api.domain.openphone.answers import AnswerKind, SendAnswer
+from crm_api.domain.sends import recording, texts
 from crm_api.domain.sends.claiming import Claimed
 from crm_api.domain.sends.models import SendKind
+from crm_api.domain.sends.recording import Answered
 from crm_api.jobs import JobName
 
 KINDS = list(SendKind)[1:]
 
 
 async def _queue(
-    ledger: Ledger, kind: SendKind = SendKind.MANUAL, *, phone: str = number(0)
+    ledger: Ledger,
+    kind: SendKind = SendKind.MANUAL,
+    *,
+    phone: str = number(0),
+    line: Line | None = None,
 ) -> Activity:
     async with ledger.new_uow() as uow:
         return await texts.queue_text(
             uow,
-            line_id=ledger.line.id,
+            line_id=(line or ledger.line).id,
             phone=phone,
             body="On our way.",
             kind=kind,
@@ -152,8 +159,74 @@ async def test_text_that_did_not_leave_is_queued_again(
     await ledger.answer(batch[0], kind)
 
     assert (await ledger.text()).status == "queued"
-    assert await _claim(ledger, 19) == []
-    assert len(await _claim(ledger, 60)) == 1
+    assert NOW <= (await ledger.text()).send_after <= after(30)
+    assert len(await _claim(ledger, 30)) == 1
+
+
+async def test_text_waits_longer_each_time(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    for position in range(10):
+        await _queue(ledger, phone=number(position))
+    batch = await ledger.gate(await _claim(ledger))
+    await ledger.run(EARLIER_TRIES, times=30, code="http_429", at=NOW, line=ledger.line.id)
+    answer = SendAnswer(kind=AnswerKind.LATER)
+
+    async with new_uow() as uow:
+        answered = [Answered(claimed=item, answer=answer) for item in batch]
+        await recording.record(uow, answered, now=NOW)
+
+    sent_after = [row.send_after for row in await ledger.texts()]
+    assert after(240) < max(sent_after) <= after(3600)
+    assert len(set(sent_after)) > 1
+
+
+async def test_text_comes_back_when_the_provider_says(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger)
+    (claimed,) = await ledger.gate(await _claim(ledger))
+
+    await ledger.answer(claimed, AnswerKind.LATER, retry_after_seconds=300.0)
+
+    assert (await ledger.text()).send_after == after(300)
+
+
+async def test_text_that_the_account_stopped_is_due_at_once(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger)
+    (claimed,) = await ledger.gate(await _claim(ledger))
+
+    await ledger.answer(
+        claimed, AnswerKind.ACCOUNT_REFUSED, scope="line", reason="no_credits", now=after(1)
+    )
+
+    line = await ledger.text()
+    assert (line.status, line.send_after) == ("queued", after(1))
+    assert await _claim(ledger, 2) == []
+
+
+async def test_line_on_trial_takes_one_text_at_a_time_and_others_all(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    async with new_uow() as uow:
+        other = await make_line(
+            uow.session, phone_number_id="PNsandbox2", line_number="+16175550199"
+        )
+    for position in range(3):
+        await _queue(ledger, phone=number(position))
+        await _queue(ledger, phone=number(10 + position), line=other)
+    await ledger.run("UPDATE line SET is_probing = true WHERE id = :id", id=ledger.line.id)
+
+    batch = await _claim(ledger)
+    (probe,) = [item for item in batch if item.line_id == ledger.line.id]
+    meanwhile = await _claim(ledger)
+    await ledger.gate([probe])
+    await ledger.accept(probe)
+    rest = await _claim(ledger)
+
+    assert (probe.is_probe, len(batch), meanwhile) == (True, 4, [])
+    assert [item.is_probe for item in batch if item is not probe] == [False, False, False]
+    assert [item.is_probe for item in rest] == [False, False]
 
 
 async def test_unclear_reply_is_settled_like_any_other(new_uow: UnitOfWorkFactory) -> None:

@@ -1,6 +1,5 @@
 """Record: what the provider answered becomes the state of attempts, recipients and lines."""
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -12,13 +11,13 @@ from sqlalchemy import Row
 from crm_api.db import UnitOfWork
 from crm_api.domain.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.operations import service as operations
-from crm_api.domain.sends import queries
+from crm_api.domain.sends import blocking, queries, texts
 from crm_api.domain.sends.claiming import Claimed
 from crm_api.domain.sends.models import AttemptStatus
 from crm_api.domain.sends.queries import Outcome
 
-RETRY_SECONDS = (20.0, 60.0)
-"""When a call that certainly did not happen is tried again: a random instant in this range."""
+REFUSED_FOR_ALL = AnswerKind.ACCOUNT_REFUSED.value
+"""The code of an attempt that the account's refusal ended: no step of its recipient's back-off."""
 
 STATUS_OF_ANSWER = {
     AnswerKind.ACCEPTED: AttemptStatus.SENT,
@@ -42,15 +41,18 @@ class Answered:
 
 
 async def record(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
-    """Write the answers of a batch; an account's refusal also stops the line or campaign.
+    """Write the answers of a batch; the breaker of a line or campaign follows them.
 
-    An answer is written whatever the row's state, lease or age; an unclear end only on a row
-    that is still calling (R6). Safe to repeat.
+    An account's refusal stops it, and an accepted probe opens it again. An answer is written
+    whatever the row's state, lease or age; an unclear end only on a row that is still calling
+    (R6). Safe to repeat.
     """
     outcomes = [_outcome(item, now=now) for item in batch]
-    await write(uow, outcomes, now=now, retry_at=_retry_at(batch, now=now))
+    await write(uow, outcomes, now=now, retry_at=_asked(batch, now=now), back_off=True)
+    await blocking.prove(uow, _proved_lines(batch), now=now)
     for item in _first_refusals(batch):
-        await _stop(uow, item, now=now)
+        reason = item.answer.reason or _code(item.answer)
+        await blocking.stop(uow, item.claimed, item.answer, reason=reason, now=now)
 
 
 def _outcome(item: Answered, *, now: datetime) -> Outcome:
@@ -64,9 +66,13 @@ def _outcome(item: Answered, *, now: datetime) -> Outcome:
         message_id=answer.provider_message_id if is_accepted else None,
         accepted_at=(answer.provider_created_at or now) if is_accepted else None,
         has_no_id=answer.no_id,
-        error_code=None if is_accepted else _code(answer),
+        error_code=None if is_accepted else _code_of_attempt(answer),
         error_detail=None if is_accepted else answer.detail,
     )
+
+
+def _code_of_attempt(answer: SendAnswer) -> str:
+    return REFUSED_FOR_ALL if answer.kind is AnswerKind.ACCOUNT_REFUSED else _code(answer)
 
 
 def _code(answer: SendAnswer) -> str:
@@ -77,11 +83,19 @@ def _code(answer: SendAnswer) -> str:
     return answer.kind.value
 
 
-def _retry_at(batch: Sequence[Answered], *, now: datetime) -> datetime:
-    """One instant for the batch: spread over batches, at the provider's word where it gave one."""
-    asked = max((item.answer.retry_after_seconds or 0.0 for item in batch), default=0.0)
-    spread = random.uniform(*RETRY_SECONDS)  # noqa: S311 - jitter, no secret
-    return now + timedelta(seconds=max(asked, spread))
+def _asked(batch: Sequence[Answered], *, now: datetime) -> datetime:
+    """Return the instant before which the provider does not want to be asked again."""
+    waits = (item.answer.retry_after_seconds or 0.0 for item in batch)
+    return now + timedelta(seconds=max(waits, default=0.0))
+
+
+def _proved_lines(batch: Sequence[Answered]) -> set[UUID]:
+    """Lines on trial whose probe was accepted; late answers from before it prove nothing."""
+    return {
+        item.claimed.line_id
+        for item in batch
+        if item.claimed.is_probe and item.answer.kind is AnswerKind.ACCEPTED
+    }
 
 
 def _first_refusals(batch: Sequence[Answered]) -> list[Answered]:
@@ -95,45 +109,38 @@ def _first_refusals(batch: Sequence[Answered]) -> list[Answered]:
     return list(found.values())
 
 
-async def _stop(uow: UnitOfWork, item: Answered, *, now: datetime) -> None:
-    claimed, answer = item.claimed, item.answer
-    reason = answer.reason or _code(answer)
-    if answer.scope == "campaign" and claimed.campaign_id is not None:
-        what, subject = "campaign", claimed.campaign_id
-        await queries.block_campaign(
-            uow.session, campaign_id=claimed.campaign_id, reason=reason, now=now
-        )
-    else:
-        what, subject = "line", claimed.line_id
-        await queries.block_line(uow.session, line_id=claimed.line_id, reason=reason, now=now)
-    await operations.raise_alert(
-        uow,
-        kind=f"{what}_blocked",
-        subject=str(subject),
-        detail=f"OpenPhone refuses to send for this {what}: {reason}. Nothing more leaves over it "
-        "until that is put right and it is unblocked.",
-        context={"http_status": answer.http_status, "code": answer.code},
-        now=now,
-    )
-
-
 async def write(
     uow: UnitOfWork,
     outcomes: Sequence[Outcome],
     *,
     now: datetime,
     retry_at: datetime | None = None,
+    back_off: bool = False,
 ) -> Sequence[Row[Any]]:
     """Write outcomes and derive their recipients; the attempts that changed.
 
     What a webhook told about a message before its own answer was recorded is merged in.
+
+    Args:
+        retry_at: When those whose call certainly sent nothing are due again.
+        back_off: Each of them at a random instant of its own from then on, later each time. Those
+            that the account's refusal ended keep their place: they are due once it goes again.
     """
     merged = await _merge_strays(uow, outcomes)
     changed = await queries.record(uow.session, merged, send_after=retry_at or now, now=now)
-    released = [row for row in changed if row.status == AttemptStatus.RELEASED]
-    rest = [row for row in changed if row.status != AttemptStatus.RELEASED]
-    await queries.derive(uow.session, membership_ids=_members(rest), now=now)
-    await queries.derive(uow.session, membership_ids=_members(released), now=now, due_at=retry_at)
+    refused_for_all = {item.attempt_id for item in outcomes if item.error_code == REFUSED_FOR_ALL}
+    put_off: list[Row[Any]] = []
+    others: list[Row[Any]] = []
+    for row in changed:
+        is_put_off = row.status == AttemptStatus.RELEASED and row.id not in refused_for_all
+        (put_off if is_put_off else others).append(row)
+    await queries.derive(uow.session, membership_ids=_members(others), now=now)
+    await queries.derive(
+        uow.session, membership_ids=_members(put_off), now=now, due_at=retry_at, back_off=back_off
+    )
+    if back_off:
+        alone = [row.id for row in put_off if row.membership_id is None]
+        await texts.back_off(uow, alone, asked=retry_at or now, now=now)
     return changed
 
 

@@ -238,10 +238,13 @@ REPLY_PLACE = text(f"""
 """)
 
 LOCK_QUEUED = text(f"""
-    SELECT t.id, t.line_id, t.phone, t.body, t.origin, l.phone_number_id,
+    SELECT t.id, t.line_id, t.phone, t.body, t.origin, l.phone_number_id, l.is_probing,
            {_PLACE.format(line_id="t.line_id", phone="t.phone")}
     FROM activity t JOIN line l ON l.id = t.line_id
     WHERE t.status = 'queued' AND t.send_after <= :now AND l.status = 'active'
+      AND NOT (l.is_probing AND EXISTS (
+          SELECT 1 FROM send_attempt a
+          WHERE a.line_id = l.id AND a.status IN ('claimed', 'calling', 'unknown')))
     ORDER BY t.send_after, t.id LIMIT :limit
     FOR NO KEY UPDATE OF t SKIP LOCKED
 """)
@@ -251,6 +254,24 @@ POSTPONE_QUEUED = text("""
     FROM unnest(CAST(:activity_ids AS uuid[]), CAST(:send_afters AS timestamptz[]))
         AS w (activity_id, send_after)
     WHERE t.id = w.activity_id
+""")
+
+# As for recipients of campaigns: full jitter, doubled with every call that was put off.
+BACK_OFF_QUEUED = text("""
+    UPDATE activity t
+    SET send_after = greatest(CAST(:asked AS timestamptz),
+            CAST(:now AS timestamptz) + random() * make_interval(
+                secs => least(:cap, :base * 2 ^ least(w.waits - 1, 20)))),
+        updated_at = :now
+    FROM (
+        SELECT a.activity_id, count(*) AS waits
+        FROM send_attempt x JOIN send_attempt a ON a.phone = x.phone
+        WHERE x.id = ANY(CAST(:attempt_ids AS uuid[])) AND a.activity_id = x.activity_id
+          AND a.status = 'released' AND a.called_at IS NOT NULL
+          AND a.error_code IS DISTINCT FROM 'account_refused'
+        GROUP BY a.activity_id
+    ) w
+    WHERE t.id = w.activity_id AND t.status = 'queued'
 """)
 
 CLAIM_QUEUED = text("""

@@ -11,6 +11,7 @@ from sqlalchemy import Row
 from crm_api.db import UnitOfWork
 from crm_api.domain.activity.models import Activity
 from crm_api.domain.compliance.rules import FOREVER, RuleBook
+from crm_api.domain.sends import blocking, queries
 from crm_api.domain.sends import report_statements as sql
 from crm_api.domain.sends.claiming import Claimed
 from crm_api.domain.sends.models import SendKind
@@ -115,8 +116,8 @@ async def claim_queued(
 ) -> list[Claimed]:
     """Claim queued texts; one whose number has an open attempt waits for it.
 
-    A person's text that legal hours have caught up with waits until they begin again. The caller
-    commits before it does anything with the result.
+    A person's text that legal hours have caught up with waits until they begin again. Over a line
+    on trial one text goes at a time. The caller commits before it does anything with the result.
     """
     rows: list[tuple[Row[Any], datetime | None]] = []
     while not rows:
@@ -124,7 +125,10 @@ async def claim_queued(
         locked = found.all()
         if not locked:
             return []
-        rows = await _postpone_closed(uow, locked, times=times, rules=rules, now=now)
+        may_go = await _postpone_closed(uow, locked, times=times, rules=rules, now=now)
+        probed = [row.line_id for row, _ in may_go if row.is_probing]
+        trials = await blocking.lock_trials(uow, probed)
+        rows = _one_a_trial(may_go, trials)
     token = uuid4()
     attempts = {new_id(): row for row, _ in rows}
     got = await uow.session.execute(
@@ -149,6 +153,7 @@ async def claim_queued(
             sender=row.phone_number_id,
             phone=row.phone,
             body=row.body,
+            is_probe=row.line_id in trials.lines,
         )
         for attempt_id, row in attempts.items()
         if attempt_id in taken
@@ -189,3 +194,40 @@ async def _postpone_closed(
             },
         )
     return may_go
+
+
+def _one_a_trial(
+    rows: list[tuple[Row[Any], datetime | None]], trials: blocking.Trials
+) -> list[tuple[Row[Any], datetime | None]]:
+    """Leave out what would be a second text under way over a line on trial."""
+    may_go: list[tuple[Row[Any], datetime | None]] = []
+    taken = set(trials.busy)
+    for row, not_after in rows:
+        if row.line_id in taken:
+            continue
+        if row.line_id in trials.lines:
+            taken.add(row.line_id)
+        may_go.append((row, not_after))
+    return may_go
+
+
+async def back_off(
+    uow: UnitOfWork, attempt_ids: Sequence[UUID], *, asked: datetime, now: datetime
+) -> None:
+    """Queue the texts of these attempts again, each later than before and at an instant of its own.
+
+    Args:
+        asked: Not before this instant.
+    """
+    if not attempt_ids:
+        return
+    await uow.session.execute(
+        sql.BACK_OFF_QUEUED,
+        {
+            "attempt_ids": list(attempt_ids),
+            "asked": asked,
+            "base": queries.BACK_OFF_BASE,
+            "cap": queries.BACK_OFF_CAP,
+            "now": now,
+        },
+    )
