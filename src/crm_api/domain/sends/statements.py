@@ -390,7 +390,8 @@ DERIVE = text(f"""
         ) b ON true
         CROSS JOIN LATERAL (
             SELECT count(*) FILTER (WHERE a.status <> 'released') AS tries,
-                   count(*) FILTER (WHERE a.status = 'released') AS waits
+                   count(*) FILTER (WHERE a.status = 'released'
+                       AND a.error_code IS DISTINCT FROM 'account_refused') AS waits
             FROM send_attempt a
             WHERE a.membership_id = m.id AND a.called_at IS NOT NULL
         ) t
