@@ -119,7 +119,6 @@ async def test_draft_keeps_its_content(session: AsyncSession, new_uow: NewUow) -
             {"pacing": {"mode": "burst", "batch_size": 5}},
             ("/pacing/batch_interval_minutes", "missing"),
         ),
-        ({"follow_ups": [{"after_hours": 24, "body": "Again"}]}, ("/follow_ups", "not_supported")),
         ({"audience": {"segment_id": NOBODY}}, ("/audience/segment_id", "not_supported")),
         ({"line_id": NOBODY}, ("/line_id", "unknown_line")),
         ({"audience": {"list_id": NOBODY}}, ("/audience/list_id", "unknown_list")),

@@ -93,6 +93,11 @@ def began_at(document: Document) -> datetime | None:
     return None if written is None else datetime.fromisoformat(written)
 
 
+def is_contact(document: Document) -> bool:
+    """True when the person called, or picked up; nobody reached is no contact."""
+    return document.get("direction") == "incoming" or "answered_at" in document
+
+
 def _set(document: Document, name: str, value: object) -> None:
     if value is not None and value != []:
         document[name] = value

@@ -77,6 +77,14 @@ def _group_of(facts: MessageFacts, *, line: Line) -> dict[str, Any]:
     return {"participants": [facts.from_number, *others]}
 
 
+@dataclass(frozen=True, kw_only=True)
+class RecordedCall:
+    """What is known of a call by now; ``phone`` only of a person who called or picked up."""
+
+    phone: str | None
+    began_at: datetime
+
+
 async def record_call(
     uow: UnitOfWork,
     facts: CallFacts,
@@ -85,7 +93,7 @@ async def record_call(
     event_at: datetime | None,
     line: Line | None,
     now: datetime,
-) -> UUID:
+) -> RecordedCall:
     """Add what an event tells of a call to its one row, whatever came before.
 
     Args:
@@ -113,7 +121,9 @@ async def record_call(
             uow, told, line_id=line_id, known=known, at=event_at or began_at, now=now
         )
     await queries.save_call(uow.session, activity_id=known.id, values=values)
-    return known.id
+    phone = as_phone(told["external"][0]) if told.get("external") else None
+    is_contact = calls.is_contact(told)
+    return RecordedCall(phone=phone if is_contact else None, began_at=began_at)
 
 
 async def _place_call(

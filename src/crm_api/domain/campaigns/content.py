@@ -146,9 +146,6 @@ def _pacing_faults(columns: Columns) -> list[FieldProblem]:
 
 def _unsupported(columns: Columns) -> list[FieldProblem]:
     problems: list[FieldProblem] = []
-    if columns["follow_ups"]:
-        detail = "Follow-ups are not available yet; leave the list empty."
-        problems.append(FieldProblem(pointer="/follow_ups", code="not_supported", detail=detail))
     if "segment_id" in columns["audience"]:
         detail = "Segments are not available yet; give list_id or contact_ids."
         problems.append(

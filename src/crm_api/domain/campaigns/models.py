@@ -226,7 +226,7 @@ class CampaignMembership(Base):
     replied_at: Mapped[datetime | None]
     opted_out_at: Mapped[datetime | None]
     ended_by: Mapped[str | None]
-    """What ended the person's follow-ups: ``reply`` or ``call``."""
+    """What ended the person's follow-ups: ``replied`` or ``called``."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 

@@ -52,14 +52,18 @@ UNSETTLED = text("""
     FOR NO KEY UPDATE
 """)
 
-# R14: the newest campaign text to the number, whether or not its answer is in yet.
+# R14: the newest campaign text to the number, whether or not its answer is in yet; figures speak of
+# people, so the first text of the campaign has the answer too.
 NOTE_REPLY = text("""
     UPDATE campaign_membership m
     SET replied_at = coalesce(m.replied_at, :at),
         opted_out_at = CASE WHEN :is_opt_out THEN coalesce(m.opted_out_at, :at)
                             ELSE m.opted_out_at END,
         updated_at = :now
-    WHERE m.id = (
+    FROM campaign_membership answered
+    WHERE m.campaign_id = answered.campaign_id AND m.contact_id = answered.contact_id
+      AND m.step IN (0, answered.step)
+      AND answered.id = (
         SELECT a.membership_id FROM send_attempt a
         WHERE a.phone = :phone AND a.line_id = :line_id AND a.kind = 'campaign'
           AND a.status IN ('calling', 'unknown', 'parked', 'sent', 'failed', 'delivered')

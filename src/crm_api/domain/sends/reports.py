@@ -179,5 +179,5 @@ async def note_reply(
             "now": now,
         },
     )
-    campaign_id: UUID | None = result.scalar_one_or_none()
+    campaign_id: UUID | None = result.scalars().first()
     return campaign_id

@@ -12,6 +12,7 @@ from crm_api.domain.errors import ConflictError
 from crm_api.domain.operations import service as operations
 from crm_api.domain.sends import queries, recording
 from crm_api.domain.sends import report_statements as sql
+from crm_api.domain.sends.follow_ups import EndedBy, end_follow_ups
 from crm_api.domain.sends.models import AttemptStatus
 from crm_api.domain.sends.queries import Outcome
 from crm_api.domain.sends.reports import apply_report, note_reply
@@ -20,9 +21,11 @@ from crm_api.domain.sends.times import SendTimes
 from crm_api.jobs import Job, JobName
 
 __all__ = [
+    "EndedBy",
     "NotParkedError",
     "apply_report",
     "campaign_sent_today",
+    "end_follow_ups",
     "note_reply",
     "queue_text",
     "reply_hours",

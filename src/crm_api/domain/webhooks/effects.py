@@ -87,9 +87,18 @@ async def apply_call(
     line = await _find_line(
         uow, phone_number_id=facts.phone_number_id, own=facts.own, now=now, reception=reception
     )
-    await activity.record_call(
+    call = await activity.record_call(
         uow, facts, event_type=event.type, event_at=event.created_at, line=line, now=now
     )
+    if call.phone is not None:
+        await sends.end_follow_ups(
+            uow,
+            phone=call.phone,
+            why=sends.EndedBy.CALL,
+            at=call.began_at,
+            times=reception.times,
+            now=now,
+        )
 
 
 async def _find_line(
@@ -166,6 +175,14 @@ async def _hear(
         times=reception.times,
         now=now,
         is_opt_out=reading.kind is Kind.OPT_OUT,
+    )
+    await sends.end_follow_ups(
+        uow,
+        phone=phone,
+        why=sends.EndedBy.REPLY,
+        at=facts.created_at,
+        times=reception.times,
+        now=now,
     )
     if campaign_id is not None:
         await activity.set_campaign(uow, activity_id=received.activity_id, campaign_id=campaign_id)

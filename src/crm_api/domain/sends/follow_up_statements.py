@@ -1,0 +1,39 @@
+"""The statements that end the follow-ups of a person who answered or called."""
+
+from sqlalchemy import text
+
+# Only of campaigns that had texted the number by then: an older message, told late, ends nothing.
+# What is claimed meanwhile waits for this row or finds the mark in the gate.
+END = text("""
+    UPDATE campaign_membership m
+    SET ended_by = :why, updated_at = :now,
+        status = CASE WHEN m.step > 0 AND m.status IN ('pending', 'review', 'held')
+                      THEN 'skipped' ELSE m.status END,
+        skip_reason = CASE WHEN m.step > 0 AND m.status IN ('pending', 'review', 'held')
+                           THEN :why ELSE m.skip_reason END
+    FROM campaign c
+    WHERE m.phone = :phone AND m.ended_by IS NULL AND c.id = m.campaign_id
+      AND c.follow_ups <> '[]' AND c.status IN ('scheduled', 'running', 'paused', 'blocked')
+      AND EXISTS (
+          SELECT 1 FROM send_attempt a
+          WHERE a.phone = m.phone AND a.campaign_id = m.campaign_id
+            AND a.called_at <= CAST(:at AS timestamptz) + make_interval(secs => :skew)
+            AND a.status NOT IN ('released', 'refused'))
+    RETURNING m.id
+""")
+
+TAKE_BACK = text("""
+    WITH freed AS (
+        UPDATE send_attempt a
+        SET status = 'released', token = NULL, lease_until = NULL, error_code = 'withdrawn',
+            updated_at = :now
+        FROM campaign_membership m
+        WHERE a.phone = :phone AND a.status = 'claimed' AND m.id = a.membership_id AND m.step > 0
+          AND m.ended_by IS NOT NULL
+        RETURNING a.membership_id, a.activity_id
+    ), told AS (
+        UPDATE activity t SET status = 'released', updated_at = :now
+        FROM freed f WHERE t.id = f.activity_id
+    )
+    SELECT membership_id FROM freed
+""")
