@@ -40,9 +40,11 @@ _CONTACTS = text("""
 _CAMPAIGN = text("""
     WITH made AS (
         INSERT INTO campaign (id, name, line_id, status, audience, days, window_start, window_end,
-            daily_limit, zone_keys, recipients_total, started_at, created_at, updated_at)
+            daily_limit, pacing_mode, batch_size, batch_interval_minutes, zone_keys,
+            recipients_total, started_at, created_at, updated_at)
         SELECT uuid_v7(), 'Bench', l.id, :status, '{}', '{mon,tue,wed,thu,fri,sat,sun}', '00:00',
-               '23:59', 10000000, '{MA/America/New_York}', :count, now(), now(), now()
+               '23:59', 10000000, 'burst', 10000000, 1, '{MA/America/New_York}', :count, now(),
+               now(), now()
         FROM line l WHERE l.phone_number_id = :phone_number_id
         RETURNING id
     ), worded AS (
