@@ -9,6 +9,7 @@ from tests.migrations.hot import CONTACT, PLACE, Hot, sql
 from crm_api.domain.access import queries as access
 from crm_api.domain.campaigns import plan_statements, statements
 from crm_api.domain.campaigns import queries as campaigns
+from crm_api.domain.campaigns import review_queries as reviews
 from crm_api.domain.lines import queries as lines
 from crm_api.domain.operations import queries as operations
 from crm_api.domain.templates import queries as templates
@@ -16,8 +17,9 @@ from crm_api.domain.templates import queries as templates
 AUDIENCE = {
     "list_id": LIST,
     "contact_ids": [],
-    "exclude_list_id": None,
+    "exclude_list_ids": [],
     "exclude_contact_ids": [],
+    "exclude_campaign_ids": [],
     "previously_contacted": "skip",
     "now": NOW,
 }
@@ -57,6 +59,35 @@ CAMPAIGNS = [
         {"idx_campaign_membership_phone", "idx_activity_contact"},
         sql(statements.ANYONE_TO_TEXT, **AUDIENCE),
         whole=frozenset({"contact"}),  # of 20,000 people a list of 500 is a fair share
+    ),
+    Hot(
+        "the audience, without the recipients of a finished campaign",
+        {
+            "idx_campaign_membership_phone",
+            "uq_campaign_membership_campaign_id_step_contact_id|idx_campaign_membership_campaign",
+        },
+        sql(statements.ANYONE_TO_TEXT, **AUDIENCE | {"exclude_campaign_ids": [FINISHED]}),
+        whole=frozenset({"contact"}),
+    ),
+    Hot(
+        "people in review, decided",
+        {"idx_campaign_membership_campaign"},
+        lambda s: reviews.decide(
+            s, campaign_id=RUNNING, decision="approve", contact_ids=None, now=NOW
+        ),
+    ),
+    Hot(
+        "one in review, decided",
+        {"uq_campaign_membership_campaign_id_step_contact_id|idx_campaign_membership_campaign"},
+        lambda s: reviews.decide(
+            s, campaign_id=RUNNING, decision="reject", contact_ids=[CONTACT], now=NOW
+        ),
+        is_generic=True,
+    ),
+    Hot(
+        "how many are in review",
+        {"idx_campaign_tally_campaign"},
+        lambda s: reviews.count_in_review(s, campaign_id=RUNNING),
     ),
     Hot(
         "figures of a campaign",

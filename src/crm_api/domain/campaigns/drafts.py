@@ -1,5 +1,6 @@
 """Drafts: written, changed, removed; everything is checked before it is stored."""
 
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -8,12 +9,18 @@ from crm_api.domain.campaigns import content, queries, saved_texts, state
 from crm_api.domain.campaigns.content import Columns
 from crm_api.domain.campaigns.errors import CampaignNotEditableError, CampaignNotFoundError
 from crm_api.domain.campaigns.models import Campaign
-from crm_api.domain.campaigns.schemas import Audience, CampaignCreate, CampaignUpdate, Variant
+from crm_api.domain.campaigns.schemas import (
+    Audience,
+    CampaignCreate,
+    CampaignUpdate,
+    Exclusion,
+    Variant,
+)
 from crm_api.domain.errors import FieldProblem
 from crm_api.ids import new_id
 
 _SHOWN_FAULTS = 20
-"""Unknown contacts named in an answer; a list of ten thousand helps nobody."""
+"""Unknown ids of a kind named in an answer; a list of ten thousand helps nobody."""
 
 
 async def create(uow: UnitOfWork, body: CampaignCreate, *, now: datetime) -> Campaign:
@@ -119,34 +126,54 @@ async def check(
             FieldProblem(pointer="/line_id", code="unknown_line", detail="There is no such line.")
         )
     if audience is not None:
-        problems += await _unknown_people(uow, audience)
+        problems += await unknown_sources(uow, audience)
+        problems += await _unknown_contacts(uow, audience)
     content.refuse(problems)
 
 
-async def _unknown_people(uow: UnitOfWork, audience: Audience) -> list[FieldProblem]:
-    problems: list[FieldProblem] = []
-    for source, pointer in ((audience, "/audience"), (audience.exclude, "/audience/exclude")):
-        if source is None:
-            continue
-        if source.list_id is not None and not await queries.list_exists(
-            uow.session, list_id=source.list_id
-        ):
-            problems.append(
-                FieldProblem(
-                    pointer=f"{pointer}/list_id",
-                    code="unknown_list",
-                    detail="There is no such list.",
-                )
-            )
-        ids = source.contact_ids or []
-        known = await queries.find_known_contacts(uow.session, contact_ids=ids) if ids else set()
-        unknown = [position for position, contact_id in enumerate(ids) if contact_id not in known]
-        problems += [
-            FieldProblem(
-                pointer=f"{pointer}/contact_ids/{position}",
-                code="unknown_contact",
-                detail="There is no such contact.",
-            )
-            for position in unknown[:_SHOWN_FAULTS]
-        ]
+async def unknown_sources(uow: UnitOfWork, audience: Audience) -> list[FieldProblem]:
+    """Find the lists and campaigns that an audience names and that do not exist (any more)."""
+    excluded = audience.exclude or Exclusion()
+    lists = {
+        "/audience/list_id": audience.list_id,
+        "/audience/exclude/list_id": excluded.list_id,
+        **_numbered("/audience/exclude/list_ids", excluded.list_ids),
+    }
+    campaigns = _numbered("/audience/exclude/campaign_ids", excluded.campaign_ids)
+    session = uow.session
+    known_lists = await queries.find_known_lists(session, list_ids=_named(lists))
+    problems = _unknown(lists, known_lists, noun="list")
+    if campaigns:
+        known = await queries.find_known_campaigns(session, campaign_ids=_named(campaigns))
+        problems += _unknown(campaigns, known, noun="campaign")
     return problems
+
+
+async def _unknown_contacts(uow: UnitOfWork, audience: Audience) -> list[FieldProblem]:
+    excluded = audience.exclude or Exclusion()
+    contacts = {
+        **_numbered("/audience/contact_ids", audience.contact_ids),
+        **_numbered("/audience/exclude/contact_ids", excluded.contact_ids),
+    }
+    if not contacts:
+        return []
+    known = await queries.find_known_contacts(uow.session, contact_ids=_named(contacts))
+    return _unknown(contacts, known, noun="contact")
+
+
+def _numbered(pointer: str, ids: Sequence[UUID] | None) -> dict[str, UUID | None]:
+    return {f"{pointer}/{position}": one for position, one in enumerate(ids or [])}
+
+
+def _named(ids: Mapping[str, UUID | None]) -> list[UUID]:
+    return list({one for one in ids.values() if one is not None})
+
+
+def _unknown(
+    ids: Mapping[str, UUID | None], known: Container[UUID], *, noun: str
+) -> list[FieldProblem]:
+    unknown = [pointer for pointer, one in ids.items() if one is not None and one not in known]
+    return [
+        FieldProblem(pointer=pointer, code=f"unknown_{noun}", detail=f"There is no such {noun}.")
+        for pointer in unknown[:_SHOWN_FAULTS]
+    ]

@@ -100,9 +100,16 @@ async def line_exists(session: AsyncSession, *, line_id: UUID) -> bool:
     return bool(await session.scalar(select(exists().where(Line.id == line_id))))
 
 
-async def list_exists(session: AsyncSession, *, list_id: UUID) -> bool:
-    """Tell whether there is such a list."""
-    return bool(await session.scalar(select(exists().where(ContactList.id == list_id))))
+async def find_known_lists(session: AsyncSession, *, list_ids: Iterable[UUID]) -> set[UUID]:
+    """Return those of the ids that are lists."""
+    statement = select(ContactList.id).where(ContactList.id.in_(list(list_ids)))
+    return set((await session.scalars(statement)).all())
+
+
+async def find_known_campaigns(session: AsyncSession, *, campaign_ids: Iterable[UUID]) -> set[UUID]:
+    """Return those of the ids that are campaigns."""
+    statement = select(Campaign.id).where(Campaign.id.in_(list(campaign_ids)))
+    return set((await session.scalars(statement)).all())
 
 
 async def find_known_contacts(session: AsyncSession, *, contact_ids: list[UUID]) -> set[UUID]:
@@ -165,14 +172,20 @@ def audience_values(audience: dict[str, Any]) -> dict[str, Any]:
     excluded = audience.get("exclude") or {}
     return {
         "list_id": _uuid(audience.get("list_id")),
-        "contact_ids": [UUID(value) for value in audience.get("contact_ids") or []],
-        "exclude_list_id": _uuid(excluded.get("list_id")),
-        "exclude_contact_ids": [UUID(value) for value in excluded.get("contact_ids") or []],
+        "contact_ids": _uuids(audience, "contact_ids"),
+        "exclude_list_ids": _uuids(excluded, "list_ids", "list_id"),
+        "exclude_contact_ids": _uuids(excluded, "contact_ids"),
+        "exclude_campaign_ids": _uuids(excluded, "campaign_ids"),
     }
 
 
 def _uuid(value: str | None) -> UUID | None:
     return UUID(value) if value else None
+
+
+def _uuids(source: dict[str, Any], many: str, one: str = "") -> list[UUID]:
+    values = [*(source.get(many) or []), *([source[one]] if source.get(one) else [])]
+    return [UUID(value) for value in values]
 
 
 async def has_anyone_to_text(session: AsyncSession, *, campaign: Campaign, now: datetime) -> bool:

@@ -27,6 +27,8 @@ from crm_api.domain.zones import is_time_zone
 
 MAX_CONTACT_IDS = 10_000
 MAX_SAMPLES = 50
+MAX_SOURCES = 50
+"""Lists, or campaigns, that one audience may leave out."""
 MAX_FOLLOW_UPS = 10
 LONGEST_NAME = 200
 DEFAULT_DAILY_LIMIT = 125
@@ -56,9 +58,16 @@ EVERY_DAY: list[Day] = list(DAYS)  # type: ignore[arg-type]  # the same seven, t
 
 
 class Exclusion(RequestModel):
-    """Who of the audience is left out."""
+    """Who of the audience is left out.
+
+    Attributes:
+        campaign_ids: Whoever is a recipient of one of these, at any step, and was neither skipped
+            nor cancelled there.
+    """
 
     list_id: UUID | None = None
+    list_ids: list[UUID] | None = Field(default=None, max_length=MAX_SOURCES)
+    campaign_ids: list[UUID] | None = Field(default=None, max_length=MAX_SOURCES)
     contact_ids: list[UUID] | None = Field(default=None, max_length=MAX_CONTACT_IDS)
 
 

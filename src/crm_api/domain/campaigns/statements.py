@@ -5,7 +5,8 @@ from sqlalchemy import text
 from crm_api.domain.campaigns.template import ATTRIBUTES, CONTACT_FIELDS
 
 # Who is in the audience and what becomes of each. Deleted contacts are nobody; a number that may
-# not be texted stays, with its reason, so that "why did they not get it" has an answer.
+# not be texted stays, with its reason, so that "why did they not get it" has an answer. A recipient
+# of an excluded campaign is known by person and by number: either may have changed since.
 _AUDIENCE = """
     audience AS (
         SELECT c.id AS contact_id, c.phone, c.zone_key
@@ -18,10 +19,18 @@ _AUDIENCE = """
               SELECT unnest(CAST(:contact_ids AS uuid[])))
           AND NOT EXISTS (
               SELECT 1 FROM contact_list_member l
-              WHERE l.list_id = CAST(:exclude_list_id AS uuid) AND l.contact_id = c.id)
+              WHERE l.list_id = ANY(CAST(:exclude_list_ids AS uuid[])) AND l.contact_id = c.id)
           AND NOT EXISTS (
               SELECT 1 FROM unnest(CAST(:exclude_contact_ids AS uuid[])) AS x (id)
               WHERE x.id = c.id)
+          AND NOT EXISTS (
+              SELECT 1 FROM campaign_membership p
+              WHERE p.campaign_id = ANY(CAST(:exclude_campaign_ids AS uuid[]))
+                AND p.status NOT IN ('skipped', 'cancelled') AND p.contact_id = c.id)
+          AND NOT EXISTS (
+              SELECT 1 FROM campaign_membership p
+              WHERE p.campaign_id = ANY(CAST(:exclude_campaign_ids AS uuid[]))
+                AND p.status NOT IN ('skipped', 'cancelled') AND p.phone = c.phone)
     ), flags AS (
         SELECT f.phone,
                bool_or(f.flag_type = 'opted_out') AS opted_out,
