@@ -55,6 +55,12 @@ CAMPAIGNS = [
         is_generic=True,
     ),
     Hot(
+        "who waits in campaigns that are over",
+        {"idx_campaign_active", "idx_campaign_membership_campaign|idx_campaign_membership_status"},
+        lambda s: campaigns.end_overdue(s, now=NOW),
+        is_generic=True,
+    ),
+    Hot(
         "the audience, who of it was texted before",
         {"idx_campaign_membership_phone", "idx_activity_contact"},
         sql(statements.ANYONE_TO_TEXT, **AUDIENCE),

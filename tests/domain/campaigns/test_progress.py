@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
+from tests.domain.sends.ledger import Ledger
 from tests.factories import ids, make_campaign, make_contact, make_line, make_list, number
 
 from crm_api.db import UnitOfWork
@@ -20,6 +21,7 @@ from crm_api.domain.campaigns.models import Campaign, CampaignMembership, Campai
 from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.contacts.models import Contact
 from crm_api.domain.lines.models import Line
+from crm_api.domain.openphone.answers import AnswerKind
 
 NewUow = Callable[[], UnitOfWork]
 
@@ -344,6 +346,26 @@ async def test_call_under_way_keeps_an_ended_campaign_open(
     await with_recipients(session, "pending", "sending", end_at=NOW)
 
     assert await completed(new_uow) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "statuses"),
+    [(AnswerKind.LATER, ["cancelled"]), (AnswerKind.ACCEPTED, ["cancelled", "sent"])],
+)
+async def test_answer_recorded_during_a_cancel_leaves_nobody_waiting(
+    committed_uow: NewUow, answer: AnswerKind, statuses: list[str]
+) -> None:
+    ledger = await Ledger.open(committed_uow, follow_ups=[{"after_hours": 24, "body": "Still?"}])
+    (claimed,) = await ledger.called()
+    async with committed_uow() as cancelling:
+        await campaigns.cancel(cancelling, campaign_id=ledger.campaign.id, now=NOW)
+        # It still sees a running campaign: one more try, or the next step, seems due.
+        await ledger.answer(claimed, answer, provider_message_id="AC1", provider_created_at=NOW)
+    assert "pending" in {member.status for member in await ledger.members()}
+
+    await completed(committed_uow)
+
+    assert sorted(member.status for member in await ledger.members()) == statuses
 
 
 async def test_statistics_can_be_refreshed(new_uow: NewUow) -> None:

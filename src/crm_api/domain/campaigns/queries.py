@@ -255,8 +255,9 @@ async def begin_due(session: AsyncSession, *, now: datetime) -> list[UUID]:
 
 
 async def end_overdue(session: AsyncSession, *, now: datetime) -> None:
-    """Cancel what still waits in running campaigns whose end has come."""
+    """Cancel what still waits in running campaigns whose end has come, and in cancelled ones."""
     await session.execute(statements.END_OVERDUE, {"now": now})
+    await session.execute(statements.END_CANCELLED, {"now": now})
 
 
 async def complete_finished(session: AsyncSession, *, now: datetime) -> list[UUID]:

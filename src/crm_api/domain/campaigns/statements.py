@@ -135,6 +135,15 @@ END_OVERDUE = text("""
       AND m.campaign_id = c.id AND m.status IN ('pending', 'review', 'held')
 """)
 
+# What was recorded while a cancel was under way looked at a campaign that still ran, and may have
+# put somebody back in the queue or made the next step due. A day, for an outage right after it.
+END_CANCELLED = text("""
+    UPDATE campaign_membership m SET status = 'cancelled', updated_at = :now
+    FROM campaign c
+    WHERE c.status = 'cancelled' AND c.finished_at > CAST(:now AS timestamptz) - interval '1 day'
+      AND m.campaign_id = c.id AND m.status IN ('pending', 'review', 'held')
+""")
+
 # One probe of idx_campaign_membership_campaign for each step and open status.
 COMPLETE_FINISHED = text("""
     UPDATE campaign c SET status = 'completed', finished_at = :now, updated_at = :now
