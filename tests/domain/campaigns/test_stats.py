@@ -132,26 +132,41 @@ async def test_answers_are_counted_by_variant(
     found = await figures(new_uow, rows, settings)
 
     assert (found.replied, found.opted_out, found.response_rate) == (3, 1, "0.7500")
-    assert [variant.model_dump() for variant in found.variants] == [
-        {
-            "name": "V0",
-            "recipients": 4,
-            "sent": 3,
-            "delivered": 2,
-            "replied": 2,
-            "opted_out": 0,
-            "response_rate": "0.6667",
-        },
-        {
-            "name": "V1",
-            "recipients": 2,
-            "sent": 1,
-            "delivered": 1,
-            "replied": 1,
-            "opted_out": 1,
-            "response_rate": "1.0000",
-        },
-    ]
+    shown = [variant.model_dump() for variant in found.variants]
+    assert shown[0] == {
+        "name": "V0",
+        "recipients": 4,
+        "sent": 3,
+        "delivered": 2,
+        "failed": 0,
+        "replied": 2,
+        "opted_out": 0,
+        "response_rate": "0.6667",
+        "response_interval": {"low": "0.2077", "high": "0.9385"},
+        "opt_out_rate": "0.0000",
+        "opt_out_interval": {"low": "0.0000", "high": "0.5615"},
+        "delivery_rate": "0.6667",
+        "delivery_interval": {"low": "0.2077", "high": "0.9385"},
+        "stopped_at": None,
+        "stopped_reason": None,
+    }
+    assert {name: shown[1][name] for name in ("sent", "failed", "opted_out", "replied")} == {
+        "sent": 1,
+        "failed": 1,
+        "opted_out": 1,
+        "replied": 1,
+    }
+    assert (shown[1]["opt_out_rate"], shown[1]["delivery_rate"]) == ("1.0000", "0.5000")
+
+
+async def test_single_wording_is_no_test(
+    session: AsyncSession, new_uow: NewUow, settings: Settings
+) -> None:
+    rows = await campaign_with(session)
+    rows.add("delivered", count=2)
+
+    found = await figures(new_uow, rows, settings)
+
     assert found.ab_test is None
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import PlainSerializer
 
+from crm_api.domain.campaigns.experiment import Measure, TestStatus
 from crm_api.domain.campaigns.models import (
     Campaign,
     CampaignMembership,
@@ -174,16 +175,63 @@ class StatusCounts(ReadModel):
     cancelled: int = 0
 
 
+class Interval(ReadModel):
+    """Wilson's interval of a rate, with four decimals: 95 of 100 such cover the true one."""
+
+    low: str
+    high: str
+
+
 class VariantStats(ReadModel):
-    """How one wording does; ``sent`` includes what was delivered."""
+    """How one wording does; ``sent`` includes what was delivered.
+
+    ``response_rate`` and ``opt_out_rate`` are over ``sent``, ``delivery_rate`` is over sent and
+    failed; whoever opted out also counts as having replied. Rates and intervals are null before
+    the first text.
+    """
 
     name: str
     recipients: int
     sent: int
     delivered: int
+    failed: int
     replied: int
     opted_out: int
     response_rate: str | None
+    response_interval: Interval | None
+    opt_out_rate: str | None
+    opt_out_interval: Interval | None
+    delivery_rate: str | None
+    delivery_interval: Interval | None
+    stopped_at: Instant | None
+    stopped_reason: str | None
+
+
+class ComparisonRead(ReadModel):
+    """Two wordings and whether a rate of theirs differs; ``higher`` is null while it may not."""
+
+    measure: Measure
+    variants: list[str]
+    higher: str | None
+    e_value: str
+    p_value: str
+
+
+class ABTestRead(ReadModel):
+    """What the test of the wordings says; it may be looked at as often as one likes.
+
+    ``p_value`` is the winner's, always valid and corrected for the number of comparisons; null
+    without a winner, and once the others were stopped: the audit log has it then. It is about
+    first texts, and about replies of people who did not opt out.
+    """
+
+    status: TestStatus
+    winner: str | None
+    p_value: str | None
+    min_per_variant: int
+    comparisons: list[ComparisonRead]
+    harmful: list[str]
+    sentence: str
 
 
 class CampaignStats(ReadModel):
@@ -191,6 +239,7 @@ class CampaignStats(ReadModel):
 
     ``by_status.sent`` counts those not yet reported as delivered; ``response_rate`` is replies
     over all that was sent, delivered or not, with four decimals, null before the first.
+    ``ab_test`` is null where fewer than two variants have a share.
     """
 
     recipients_total: int
@@ -200,7 +249,7 @@ class CampaignStats(ReadModel):
     opted_out: int
     response_rate: str | None
     variants: list[VariantStats]
-    ab_test: None = None
+    ab_test: ABTestRead | None
     sent_today: int
     remaining_today: int
     estimated_finish_at: Instant | None
