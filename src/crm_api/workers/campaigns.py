@@ -1,6 +1,9 @@
 """Drains the campaign queue."""
 
+import asyncio
 from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +18,7 @@ from crm_api.domain.openphone.answers import AnswerKind
 from crm_api.domain.operations import service as operations
 from crm_api.domain.sends import blocking, claiming
 from crm_api.domain.sends.claiming import Claimed, ClaimOrder
-from crm_api.domain.sends.dispatch import MAX_SKEW, Dispatcher
+from crm_api.domain.sends.dispatch import AWAY, MAX_SKEW, Dispatcher
 from crm_api.jobs import Job, JobName
 from crm_api.workers.deps import Deps, deps_of
 
@@ -24,6 +27,8 @@ log = structlog.get_logger()
 WORKS_FOR = timedelta(seconds=30)
 """A run claims no longer than this and has called all of it well within 45 s; then it nudges
 itself, so that a deploy cuts little off."""
+WATCH_EVERY = timedelta(seconds=5)
+"""During a drain: a campaign that goes wrong is stopped within seconds, not with the next run."""
 TICK_SECONDS = 60.0
 """The schedule looks at the queue so often by itself; a text that is due sooner is nudged for."""
 
@@ -51,6 +56,7 @@ async def process_campaign_queue(ctx: dict[str, Any]) -> None:
     if not await _clock_agrees(deps):
         return
     await prepare(deps)
+    await watch(deps, now=clock.now)
     drained = await drain(deps)
     async with deps.new_uow() as uow:
         await campaigns.complete_finished(uow, now=clock.now())
@@ -107,8 +113,20 @@ async def prepare(deps: Deps) -> None:
         await campaigns.begin_due(uow, now=clock.now())
 
 
-async def drain(deps: Deps) -> Drained:
-    """Send what may go now."""
+async def watch(deps: Deps, *, now: Callable[[], datetime]) -> bool:
+    """Act on the figures of running campaigns; tell whether any campaign changed."""
+    is_changed = False
+    while True:
+        async with deps.new_uow() as uow:
+            campaign_id = await campaigns.watch(uow, now=now())
+        if campaign_id is None:
+            return is_changed
+        log.warning("campaign changed by its figures", campaign_id=str(campaign_id))
+        is_changed = True
+
+
+async def drain(deps: Deps, *, watch_every: timedelta = WATCH_EVERY) -> Drained:
+    """Send what may go now, and watch the figures meanwhile."""
     dispatcher = Dispatcher(
         new_uow=deps.new_uow,
         provider=deps.provider,
@@ -119,7 +137,8 @@ async def drain(deps: Deps) -> Drained:
     source = _Source(deps)
     deps.on_stop.add(dispatcher.stop)
     try:
-        tally = await dispatcher.run(source.claim_more)
+        async with _watching(deps, source, every=watch_every):
+            tally = await dispatcher.run(source.claim_more)
     except Exception:
         # What was claimed or called is settled once its lease is over, and not a minute later.
         delay = deps.times.lease.total_seconds() + 1
@@ -136,7 +155,37 @@ async def drain(deps: Deps) -> Drained:
     if tally.answers.get(AnswerKind.UNCLEAR):
         delay = deps.times.look_gap.total_seconds()
         await deps.queue.push(Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=delay))
-    return Drained(is_done=source.is_exhausted, wakes_at=source.wakes_at)
+    return Drained(is_done=source.is_done, wakes_at=source.wakes_at)
+
+
+@asynccontextmanager
+async def _watching(deps: Deps, source: "_Source", *, every: timedelta) -> AsyncIterator[None]:
+    """Watch every so often for as long as the block takes."""
+    is_over = asyncio.Event()
+    watcher = asyncio.create_task(_keep_watch(deps, source, every=every, is_over=is_over))
+    try:
+        yield
+    finally:
+        is_over.set()
+        await watcher
+
+
+async def _keep_watch(
+    deps: Deps, source: "_Source", *, every: timedelta, is_over: asyncio.Event
+) -> None:
+    while not is_over.is_set():
+        try:
+            async with asyncio.timeout(every.total_seconds()):
+                await is_over.wait()
+        except TimeoutError:
+            pass
+        else:
+            return
+        try:
+            if await watch(deps, now=clock.now):
+                source.plan_anew()
+        except AWAY as error:
+            log.warning("campaigns not watched", error=type(error).__name__)
 
 
 class _Source:
@@ -147,15 +196,29 @@ class _Source:
         self._ends_at = clock.now() + WORKS_FOR
         self._orders: deque[ClaimOrder] = deque()
         self._claimed_since_plan = True
-        self.is_exhausted = False
+        self._is_exhausted = False
+        self._is_stale = False
         self.wakes_at: datetime | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """True when nothing more may go now."""
+        return self._is_exhausted and not self._is_stale
+
+    def plan_anew(self) -> None:
+        """Forget what was planned, also what is being planned: a wording may have been stopped."""
+        self._is_stale = True
 
     async def claim_more(self, limit: int) -> list[Claimed]:
         """Claim and commit up to ``limit``; nothing when nothing may go or time is up."""
         while clock.now() < self._ends_at:
+            if self._is_stale:
+                self._is_stale = False
+                self._orders.clear()
+                self._claimed_since_plan = True
             if not self._orders:
                 if not self._claimed_since_plan:
-                    self.is_exhausted = True
+                    self._is_exhausted = True
                     return []
                 self._claimed_since_plan = False
                 async with self._deps.new_uow() as uow:

@@ -145,8 +145,11 @@ def _campaign(case: _Case) -> Iterator[Stop]:
     if row.campaign_status == CampaignStatus.SCHEDULED and row.start_at is not None:
         yield Stop(rule="not_started", detail="The campaign has not begun.", until=row.start_at)
         return
-    why = row.paused_reason or row.blocked_reason
-    because = f": {why}" if why else ""
+    if row.campaign_status == CampaignStatus.PAUSED and row.paused_reason:
+        told = (row.paused_evidence or {}).get("sentence", f"{row.paused_reason}.")
+        yield Stop(rule=row.paused_reason, detail=f"The campaign paused itself: {told}")
+        return
+    because = f": {row.blocked_reason}" if row.blocked_reason else ""
     yield Stop(
         rule=f"campaign_{row.campaign_status}",
         detail=f"The campaign is {row.campaign_status}{because}.",

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from crm_api.db import UnitOfWork
-from crm_api.domain.campaigns import drafts, identification, queries, state
+from crm_api.domain.campaigns import drafts, identification, queries, state, watching
 from crm_api.domain.campaigns.content import CampaignDetail
 from crm_api.domain.campaigns.drafts import remove
 from crm_api.domain.campaigns.errors import (
@@ -27,7 +27,6 @@ from crm_api.domain.campaigns.models import (
     CampaignVariant,
     MembershipStatus,
 )
-from crm_api.domain.campaigns.planning import Business
 from crm_api.domain.campaigns.progress import (
     begin_due,
     compact_tallies,
@@ -39,7 +38,10 @@ from crm_api.domain.campaigns.progress import (
 from crm_api.domain.campaigns.schemas import CampaignCreate, CampaignUpdate
 from crm_api.domain.campaigns.state import Action
 from crm_api.domain.campaigns.stats import stats
+from crm_api.domain.campaigns.watching import watch
+from crm_api.domain.campaigns.wording import Business
 from crm_api.domain.errors import FieldProblem
+from crm_api.domain.operations import service as operations
 from crm_api.domain.paging import Page, decode_cursor, encode_cursor
 from crm_api.domain.sends import service as sends
 from crm_api.jobs import Job, JobName
@@ -63,6 +65,7 @@ __all__ = [
     "start",
     "stats",
     "update",
+    "watch",
 ]
 
 
@@ -176,6 +179,8 @@ async def pause(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> Campaig
 async def resume(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> CampaignDetail:
     """Let a paused or blocked campaign go on, or wait for its start if that is still ahead.
 
+    Its rates are watched anew from here: what paused it does not pause it again.
+
     Raises:
         CampaignNotFoundError: There is no such campaign.
         InvalidTransitionError: It is neither paused nor blocked.
@@ -183,10 +188,13 @@ async def resume(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> Campai
     values = {
         "status": queries.resumed_status(now),
         "paused_reason": None,
+        "paused_evidence": None,
+        "watched_from": await watching.begin_count(uow, campaign_id=campaign_id, now=now),
         "blocked_reason": None,
         "updated_at": now,
     }
     campaign = await _move(uow, campaign_id, Action.RESUME, values)
+    await _end_alert(uow, campaign_id, now=now)
     uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))
     return await _detail(uow, campaign)
 
@@ -200,6 +208,7 @@ async def cancel(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> Campai
     """
     values = {"status": CampaignStatus.CANCELLED, "finished_at": now, "updated_at": now}
     campaign = await _move(uow, campaign_id, Action.CANCEL, values)
+    await _end_alert(uow, campaign_id, now=now)
     await sends.withdraw_campaign(uow, campaign_id=campaign_id, now=now)
     return await _detail(uow, campaign)
 
@@ -295,6 +304,12 @@ async def _move(
         return campaign
     current = (await _find(uow, campaign_id)).status
     raise InvalidTransitionError(action.value, status=current, allowed=state.allowed(current))
+
+
+async def _end_alert(uow: UnitOfWork, campaign_id: UUID, *, now: datetime) -> None:
+    await operations.resolve_alert(
+        uow, kind=watching.PAUSED_ALERT, subject=str(campaign_id), now=now
+    )
 
 
 async def _variant_names(uow: UnitOfWork, campaign_id: UUID) -> list[str]:

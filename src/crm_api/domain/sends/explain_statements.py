@@ -22,7 +22,8 @@ PLACE = text("""
 RECIPIENT = text(f"""
     SELECT m.id, m.contact_id, m.phone, m.zone_key, m.variant, m.step, m.status, m.skip_reason,
            m.error_code, m.due_at, m.attempts, m.sent_at,
-           c.status AS campaign_status, c.start_at, c.end_at, c.paused_reason, c.blocked_reason,
+           c.status AS campaign_status, c.start_at, c.end_at, c.paused_reason,
+           c.paused_evidence, c.blocked_reason,
            c.daily_limit, c.min_days_between, c.frequency_cap, c.line_id, c.days, c.window_start,
            c.window_end, c.timezone, c.opt_out_footer, c.pacing_mode, c.batch_size,
            c.batch_interval_minutes, c.follow_ups, o.next_at, o.batch_left,

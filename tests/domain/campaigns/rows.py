@@ -1,0 +1,66 @@
+"""Recipients of a campaign, many at once, in any state."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+from tests.factories import make_campaign, make_line, number
+
+from crm_api.domain.campaigns.models import Campaign, CampaignMembership
+from crm_api.domain.sends.models import SendAttempt
+from crm_api.ids import new_id
+
+
+class Rows:
+    """Adds recipients and attempts to a campaign, one number after the other."""
+
+    def __init__(self, session: AsyncSession, campaign: Campaign) -> None:
+        self.session = session
+        self.campaign = campaign
+        self.position = 0
+
+    def add(self, status: str, *, count: int = 1, **values: Any) -> list[CampaignMembership]:
+        rows = []
+        for _ in range(count):
+            self.position += 1
+            rows.append(
+                CampaignMembership(
+                    id=new_id(),
+                    campaign_id=self.campaign.id,
+                    contact_id=UUID(int=self.position),
+                    phone=number(self.position),
+                    zone_key="x",
+                    status=status,
+                    due_at=NOW,
+                    created_at=NOW,
+                    updated_at=NOW,
+                    **values,
+                )
+            )
+        self.session.add_all(rows)
+        return rows
+
+    def attempt(self, member: CampaignMembership, status: str, **values: Any) -> None:
+        self.session.add(
+            SendAttempt(
+                id=new_id(),
+                membership_id=member.id,
+                campaign_id=self.campaign.id,
+                line_id=self.campaign.line_id,
+                activity_id=new_id(),
+                phone=member.phone,
+                body="Hi",
+                status=status,
+                called_at=NOW,
+                created_at=NOW,
+                updated_at=NOW,
+                **values,
+            )
+        )
+
+
+async def campaign_with(session: AsyncSession, **values: Any) -> Rows:
+    line_values = values.pop("line_values", {})
+    line = await make_line(session, timezone="America/New_York", **line_values)
+    return Rows(session, await make_campaign(session, line=line, **values))
