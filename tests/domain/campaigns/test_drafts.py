@@ -1,6 +1,7 @@
 """Writing, changing and removing drafts."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -129,6 +130,48 @@ async def test_fault_is_named_by_its_pointer(
     session: AsyncSession, new_uow: NewUow, changes: dict[str, Any], fault: tuple[str, str]
 ) -> None:
     assert await faults_of(session, new_uow, **changes) == [fault]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "fault"),
+    [
+        ({"start_at": NOW - timedelta(minutes=5, seconds=1)}, ("/schedule/start_at", "passed")),
+        ({"end_at": NOW}, ("/schedule/end_at", "passed")),
+    ],
+)
+async def test_date_that_has_passed_is_refused(
+    session: AsyncSession, new_uow: NewUow, schedule: dict[str, Any], fault: tuple[str, str]
+) -> None:
+    assert await faults_of(session, new_uow, schedule=schedule) == [fault]
+
+
+async def test_start_that_was_now_a_moment_ago_is_taken(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    schedule = {"start_at": NOW - timedelta(minutes=5), "end_at": NOW + timedelta(seconds=1)}
+
+    detail = await created(session, new_uow, schedule=schedule)
+
+    assert detail.campaign.start_at == schedule["start_at"]
+
+
+async def test_old_draft_can_be_changed_but_not_to_a_date_that_has_passed(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    detail = await created(session, new_uow, schedule={"start_at": NOW})
+    later = NOW + timedelta(days=2)
+
+    async def change(**changes: Any) -> None:
+        body = CampaignUpdate.model_validate(changes)
+        async with new_uow() as uow:
+            await campaigns.update(uow, campaign_id=detail.campaign.id, body=body, now=later)
+
+    await change(name="Winter check")
+    with pytest.raises(InvalidCampaignError) as caught:
+        await change(schedule={"start_at": NOW})
+    await change(schedule={"start_at": None})
+
+    assert [fault.pointer for fault in caught.value.errors] == ["/schedule/start_at"]
 
 
 async def test_unknown_exclusions_are_refused(session: AsyncSession, new_uow: NewUow) -> None:

@@ -1,7 +1,7 @@
 """A campaign's content as its columns, and the faults that need no database to find."""
 
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from typing import Any
 
 from crm_api.domain.campaigns.errors import InvalidCampaignError
@@ -14,6 +14,8 @@ from crm_api.domain.lines.models import Line
 Columns = dict[str, Any]
 
 _FULL_SHARE = 100
+START_SLACK = timedelta(minutes=5)
+"""A start that is named as "now" may be so old by the time it is read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +133,22 @@ def _schedule_faults(columns: Columns) -> list[FieldProblem]:
     if start_at is not None and end_at is not None and end_at <= start_at:
         detail = "end_at must be later than start_at."
         problems.append(FieldProblem(pointer="/schedule/end_at", code="end_at", detail=detail))
+    return problems
+
+
+def date_faults(columns: Columns, *, now: datetime) -> list[FieldProblem]:
+    """Find the dates that have passed; columns that are left out have none."""
+    problems: list[FieldProblem] = []
+    start_at: datetime | None = columns.get("start_at")
+    end_at: datetime | None = columns.get("end_at")
+    if start_at is not None and start_at < now - START_SLACK:
+        detail = (
+            "start_at has passed. Choose a later one, or null: then it begins once it is started."
+        )
+        problems.append(FieldProblem(pointer="/schedule/start_at", code="passed", detail=detail))
+    if end_at is not None and end_at <= now:
+        detail = "end_at has passed. Choose a later one, or null for no end."
+        problems.append(FieldProblem(pointer="/schedule/end_at", code="passed", detail=detail))
     return problems
 
 

@@ -31,7 +31,8 @@ async def create(uow: UnitOfWork, body: CampaignCreate, *, now: datetime) -> Cam
     """
     await saved_texts.fill_in(uow, body)
     columns = content.columns_of(body, only_given=False)
-    await check(uow, columns, body.variants, audience=body.audience)
+    passed = content.date_faults(columns, now=now)
+    await check(uow, columns, body.variants, audience=body.audience, found=passed)
     campaign = await queries.insert_campaign(
         uow.session,
         values={**columns, "id": new_id(), "created_at": now, "updated_at": now},
@@ -61,7 +62,9 @@ async def update(
         Variant.model_validate(row, from_attributes=True) for row in present
     ]
     columns = {**content.present_columns(campaign), **given}
-    await check(uow, columns, variants, audience=body.audience)
+    # Only the dates that are given: another change of an old draft must not fail for them.
+    passed = content.date_faults(given, now=now)
+    await check(uow, columns, variants, audience=body.audience, found=passed)
     changed = await queries.change_draft(
         uow.session, campaign_id=campaign_id, values={**given, "updated_at": now}
     )
@@ -109,42 +112,50 @@ async def store_variants(uow: UnitOfWork, campaign_id: UUID, variants: list[Vari
 
 
 async def check(
-    uow: UnitOfWork, columns: Columns, variants: list[Variant], *, audience: Audience | None
+    uow: UnitOfWork,
+    columns: Columns,
+    variants: list[Variant],
+    *,
+    audience: Audience | None,
+    found: Sequence[FieldProblem] = (),
 ) -> None:
     """Refuse content that has faults.
 
     Args:
         columns: As they would be stored.
         audience: None when it is the stored one, which was checked when it was saved.
+        found: Faults that are known already.
 
     Raises:
         InvalidCampaignError: There is a fault; each is named by its pointer.
     """
-    problems = content.faults(columns, variants)
+    problems = [*content.faults(columns, variants), *found]
     if not await queries.line_exists(uow.session, line_id=columns["line_id"]):
         problems.append(
             FieldProblem(pointer="/line_id", code="unknown_line", detail="There is no such line.")
         )
     if audience is not None:
-        problems += await unknown_sources(uow, audience)
+        problems += await unknown_sources(uow, columns["audience"])
         problems += await _unknown_contacts(uow, audience)
     content.refuse(problems)
 
 
-async def unknown_sources(uow: UnitOfWork, audience: Audience) -> list[FieldProblem]:
-    """Find the lists and campaigns that an audience names and that do not exist (any more)."""
-    excluded = audience.exclude or Exclusion()
+async def unknown_sources(uow: UnitOfWork, audience: Columns) -> list[FieldProblem]:
+    """Find the lists and campaigns that a stored audience names and that are not (or no more)."""
+    excluded = audience.get("exclude", {})
     lists = {
-        "/audience/list_id": audience.list_id,
-        "/audience/exclude/list_id": excluded.list_id,
-        **_numbered("/audience/exclude/list_ids", excluded.list_ids),
+        **_named("/audience/list_id", audience.get("list_id")),
+        **_named("/audience/exclude/list_id", excluded.get("list_id")),
+        **_numbered("/audience/exclude/list_ids", excluded.get("list_ids")),
     }
-    campaigns = _numbered("/audience/exclude/campaign_ids", excluded.campaign_ids)
+    campaigns = _numbered("/audience/exclude/campaign_ids", excluded.get("campaign_ids"))
     session = uow.session
-    known_lists = await queries.find_known_lists(session, list_ids=_named(lists))
-    problems = _unknown(lists, known_lists, noun="list")
+    problems: list[FieldProblem] = []
+    if lists:
+        known = await queries.find_known_lists(session, list_ids=set(lists.values()))
+        problems += _unknown(lists, known, noun="list")
     if campaigns:
-        known = await queries.find_known_campaigns(session, campaign_ids=_named(campaigns))
+        known = await queries.find_known_campaigns(session, campaign_ids=set(campaigns.values()))
         problems += _unknown(campaigns, known, noun="campaign")
     return problems
 
@@ -157,22 +168,20 @@ async def _unknown_contacts(uow: UnitOfWork, audience: Audience) -> list[FieldPr
     }
     if not contacts:
         return []
-    known = await queries.find_known_contacts(uow.session, contact_ids=_named(contacts))
+    known = await queries.find_known_contacts(uow.session, contact_ids=list({*contacts.values()}))
     return _unknown(contacts, known, noun="contact")
 
 
-def _numbered(pointer: str, ids: Sequence[UUID] | None) -> dict[str, UUID | None]:
-    return {f"{pointer}/{position}": one for position, one in enumerate(ids or [])}
+def _named(pointer: str, value: str | None) -> dict[str, UUID]:
+    return {} if value is None else {pointer: UUID(value)}
 
 
-def _named(ids: Mapping[str, UUID | None]) -> list[UUID]:
-    return list({one for one in ids.values() if one is not None})
+def _numbered(pointer: str, ids: Sequence[UUID | str] | None) -> dict[str, UUID]:
+    return {f"{pointer}/{position}": UUID(str(one)) for position, one in enumerate(ids or [])}
 
 
-def _unknown(
-    ids: Mapping[str, UUID | None], known: Container[UUID], *, noun: str
-) -> list[FieldProblem]:
-    unknown = [pointer for pointer, one in ids.items() if one is not None and one not in known]
+def _unknown(ids: Mapping[str, UUID], known: Container[UUID], *, noun: str) -> list[FieldProblem]:
+    unknown = [pointer for pointer, one in ids.items() if one not in known]
     return [
         FieldProblem(pointer=pointer, code=f"unknown_{noun}", detail=f"There is no such {noun}.")
         for pointer in unknown[:_SHOWN_FAULTS]

@@ -63,7 +63,8 @@ async def of_draft(
     """
     await saved_texts.fill_in(uow, body)
     columns = content.columns_of(body, only_given=False)
-    await drafts.check(uow, columns, body.variants, audience=body.audience)
+    passed = content.date_faults(columns, now=now)
+    await drafts.check(uow, columns, body.variants, audience=body.audience, found=passed)
     lines = await queries.list_lines(uow.session, line_ids=[body.line_id])
     subject = _Subject(
         campaign_id=_NOT_STORED,
