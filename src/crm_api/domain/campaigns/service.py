@@ -10,7 +10,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from crm_api.db import UnitOfWork
-from crm_api.domain.campaigns import drafts, identification, queries, state, watching
+from crm_api.domain.campaigns import drafts, identification, pausing, queries, state, watching
 from crm_api.domain.campaigns.content import CampaignDetail
 from crm_api.domain.campaigns.drafts import remove
 from crm_api.domain.campaigns.errors import (
@@ -41,7 +41,6 @@ from crm_api.domain.campaigns.stats import stats
 from crm_api.domain.campaigns.watching import watch
 from crm_api.domain.campaigns.wording import Business
 from crm_api.domain.errors import FieldProblem
-from crm_api.domain.operations import service as operations
 from crm_api.domain.paging import Page, decode_cursor, encode_cursor
 from crm_api.domain.sends import service as sends
 from crm_api.jobs import Job, JobName
@@ -194,7 +193,7 @@ async def resume(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> Campai
         "updated_at": now,
     }
     campaign = await _move(uow, campaign_id, Action.RESUME, values)
-    await _end_alert(uow, campaign_id, now=now)
+    await pausing.is_decided(uow, campaign_id=campaign_id, now=now)
     uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))
     return await _detail(uow, campaign)
 
@@ -208,7 +207,7 @@ async def cancel(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> Campai
     """
     values = {"status": CampaignStatus.CANCELLED, "finished_at": now, "updated_at": now}
     campaign = await _move(uow, campaign_id, Action.CANCEL, values)
-    await _end_alert(uow, campaign_id, now=now)
+    await pausing.is_decided(uow, campaign_id=campaign_id, now=now)
     await sends.withdraw_campaign(uow, campaign_id=campaign_id, now=now)
     return await _detail(uow, campaign)
 
@@ -304,12 +303,6 @@ async def _move(
         return campaign
     current = (await _find(uow, campaign_id)).status
     raise InvalidTransitionError(action.value, status=current, allowed=state.allowed(current))
-
-
-async def _end_alert(uow: UnitOfWork, campaign_id: UUID, *, now: datetime) -> None:
-    await operations.resolve_alert(
-        uow, kind=watching.PAUSED_ALERT, subject=str(campaign_id), now=now
-    )
 
 
 async def _variant_names(uow: UnitOfWork, campaign_id: UUID) -> list[str]:

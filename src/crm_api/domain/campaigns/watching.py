@@ -9,17 +9,14 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from crm_api.db import UnitOfWork
+from crm_api.domain.campaigns import pausing
 from crm_api.domain.campaigns import watch_statements as sql
-from crm_api.domain.campaigns.breakers import Breaker, Counts, Evidence, Limits, trip
+from crm_api.domain.campaigns.breakers import Counts, Evidence, Limits, trip
 from crm_api.domain.campaigns.comparison import FEWEST, settings_of, write_p_value
 from crm_api.domain.campaigns.experiment import Arm, Measure, StopReason, Verdict, judge
 from crm_api.domain.campaigns.schemas import ABTest
 from crm_api.domain.operations import service as operations
 from crm_api.domain.sends import service as sends
-
-PAUSED_ALERT = "campaign_paused"
-"""The kind of the alert that a pause by a rule raises; a resume or a cancel resolves it."""
-_ACTOR = "worker"
 
 
 async def watch(uow: UnitOfWork, *, now: datetime) -> UUID | None:
@@ -71,7 +68,7 @@ async def _stop_variants(
         await uow.session.execute(sql.STOP_VARIANT, values)
         await operations.audit(
             uow,
-            actor=_ACTOR,
+            actor=pausing.ACTOR,
             action="stop_variant",
             subject=str(campaign_id),
             detail=_evidence(compared[position], reason, list(compared.values()), verdict),
@@ -155,7 +152,14 @@ async def _pause(
     }
     if await uow.session.scalar(sql.PAUSE, values) is None:
         return False
-    await _tell(uow, campaign, reason, evidence, now=now)
+    await pausing.tell(
+        uow,
+        campaign_id=campaign.id,
+        name=campaign.campaign_name,
+        reason=reason,
+        evidence=evidence,
+        now=now,
+    )
     return True
 
 
@@ -169,25 +173,3 @@ async def _of_texts_since(
     values = {"campaign_id": campaign_id, "since": datetime.fromisoformat(since)}
     row = (await uow.session.execute(sql.ANSWERED_SINCE, values)).one()
     return counts.but(failed=row.failed, opted_out=row.opted_out)
-
-
-async def _tell(
-    uow: UnitOfWork, campaign: Row[Any], reason: Breaker, evidence: Evidence, *, now: datetime
-) -> None:
-    told = {"reason": reason, **evidence}
-    await operations.raise_alert(
-        uow,
-        kind=PAUSED_ALERT,
-        subject=str(campaign.id),
-        detail=f"The campaign {campaign.campaign_name!r} paused itself: {evidence['sentence']}",
-        context=told,
-        now=now,
-    )
-    await operations.audit(
-        uow,
-        actor=_ACTOR,
-        action="pause_campaign",
-        subject=str(campaign.id),
-        detail=told,
-        now=now,
-    )
