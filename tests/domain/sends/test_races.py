@@ -1,8 +1,7 @@
 """Two connections at once: what the locks, their order and the indexes decide."""
 
 import asyncio
-from collections.abc import Awaitable
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -11,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
 from tests.domain.sends.ledger import BODY, TIMES, Ledger, after, told
 from tests.factories import make_line, number
+from tests.locks import blocked
 
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.compliance.rules import NO_RULES
@@ -20,23 +20,6 @@ from crm_api.domain.sends import claiming, recording, reports, settling, texts
 from crm_api.domain.sends import service as sends
 from crm_api.domain.sends.models import SendKind
 from crm_api.domain.sends.recording import Answered
-
-Result = TypeVar("Result")
-
-
-async def _blocked(engine: AsyncEngine, work: Awaitable[Result]) -> asyncio.Future[Result]:
-    """Start work in another transaction and come back once it waits for a lock."""
-    task = asyncio.ensure_future(work)
-    async with engine.connect() as connection:
-        waiting = text(
-            "SELECT count(*) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        while not await connection.scalar(waiting):
-            assert not task.done(), "it did not wait for the other transaction"
-            await asyncio.sleep(0.005)
-            await connection.rollback()
-    return task
 
 
 async def _opt_out(new_uow: UnitOfWorkFactory) -> None:
@@ -65,7 +48,7 @@ async def test_second_claimer_counts_what_the_first_took(
 
     async with committed_uow() as uow:
         first = await ledger.claim_in(uow, limit=3)
-        waiting = await _blocked(committed_db, ledger.claim(limit=3))
+        waiting = await blocked(committed_db, ledger.claim(limit=3))
 
     assert (len(first.claimed), await waiting) == (3, [])
 
@@ -110,7 +93,7 @@ async def test_campaign_and_reply_to_one_number_make_one_open_attempt(
 
     async with committed_uow() as uow:
         await ledger.claim_in(uow)
-        waiting = await _blocked(committed_db, _claim_reply(committed_uow))
+        waiting = await blocked(committed_db, _claim_reply(committed_uow))
 
     assert await waiting == []
     assert len(await ledger.attempts()) == 1
@@ -123,7 +106,7 @@ async def test_opt_out_waits_for_an_open_claim_and_takes_it_back(
 
     async with committed_uow() as uow:
         claimed = (await ledger.claim_in(uow)).claimed
-        waiting = await _blocked(committed_db, _opt_out(committed_uow))
+        waiting = await blocked(committed_db, _opt_out(committed_uow))
     await waiting
 
     assert (await ledger.attempt()).status == "released"
@@ -140,7 +123,7 @@ async def test_claim_that_read_before_the_opt_out_does_not_pass_the_gate(
         uow.session.add(ContactFlag(phone=number(0), flag_type="opted_out", created_at=NOW))
         await uow.session.flush()
         await sends.withdraw_numbers(uow, phones=[number(0)], now=after(1))
-        waiting = await _blocked(committed_db, ledger.claim())
+        waiting = await blocked(committed_db, ledger.claim())
     batch = await waiting
 
     assert await ledger.gate(batch) == []
@@ -158,7 +141,7 @@ async def test_gate_and_opt_out_collide_on_the_attempt(
         uow.session.add(ContactFlag(phone=number(0), flag_type="opted_out", created_at=NOW))
         await uow.session.flush()
         await sends.withdraw_numbers(uow, phones=[number(0)], now=after(1))
-        waiting = await _blocked(committed_db, ledger.gate(claimed))
+        waiting = await blocked(committed_db, ledger.gate(claimed))
 
     assert await waiting == []
     assert (await ledger.attempt()).status == "released"
@@ -172,7 +155,7 @@ async def test_opt_out_that_comes_after_the_gate_names_the_text(
 
     async with committed_uow() as uow:
         passed = await claiming.gate(uow, claimed, times=TIMES, now=NOW)
-        waiting = await _blocked(committed_db, _opt_out(committed_uow))
+        waiting = await blocked(committed_db, _opt_out(committed_uow))
     await waiting
 
     assert passed == claimed
@@ -193,7 +176,7 @@ async def test_cancel_waits_for_an_open_claim_and_takes_it_back(
 
     async with committed_uow() as uow:
         await ledger.claim_in(uow)
-        waiting = await _blocked(committed_db, cancel())
+        waiting = await blocked(committed_db, cancel())
     await waiting
 
     assert (await ledger.attempt()).status == "released"
@@ -226,7 +209,7 @@ async def test_opt_out_waits_for_an_open_claim_of_a_reply(
 
     async with committed_uow() as uow:
         await texts.claim_queued(uow, limit=10, times=TIMES, rules=NO_RULES, now=NOW)
-        waiting = await _blocked(committed_db, _opt_out(committed_uow))
+        waiting = await blocked(committed_db, _opt_out(committed_uow))
     await waiting
 
     assert (await ledger.attempt()).status == "released"
@@ -245,7 +228,7 @@ async def test_webhook_waits_for_an_open_record(
     async with committed_uow() as uow:
         await recording.record(uow, [Answered(claimed=claimed, answer=answer)], now=NOW)
         delivered = told("delivered", updated_at=after(2))
-        waiting = await _blocked(committed_db, ledger.report(delivered, now=after(3)))
+        waiting = await blocked(committed_db, ledger.report(delivered, now=after(3)))
 
     assert await waiting == claimed.attempt_id
     assert (await ledger.attempt()).status == "delivered"
@@ -282,7 +265,7 @@ async def test_record_that_runs_into_an_open_webhook_succeeds_on_the_second_try(
             times=TIMES,
             now=after(3),
         )
-        waiting = await _blocked(committed_db, record())
+        waiting = await blocked(committed_db, record())
 
     assert await waiting == "second"
     assert (await ledger.text()).status == "delivered"
@@ -314,7 +297,7 @@ async def test_report_and_look_up_at_once_settle_once(
             now=after(20),
         )
         delivered = told("delivered", at=after(1), updated_at=after(2))
-        waiting = await _blocked(committed_db, ledger.report(delivered, now=after(21)))
+        waiting = await blocked(committed_db, ledger.report(delivered, now=after(21)))
     await waiting
 
     assert (await ledger.attempt()).status == "delivered"

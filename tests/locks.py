@@ -1,0 +1,25 @@
+"""Two transactions at once, in an order that the test decides."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+Result = TypeVar("Result")
+
+
+async def blocked(engine: AsyncEngine, work: Awaitable[Result]) -> asyncio.Future[Result]:
+    """Start work in another transaction and come back once it waits for a lock."""
+    task = asyncio.ensure_future(work)
+    async with engine.connect() as connection:
+        waiting = text(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        while not await connection.scalar(waiting):
+            assert not task.done(), "it did not wait for the other transaction"
+            await asyncio.sleep(0.005)
+            await connection.rollback()
+    return task
