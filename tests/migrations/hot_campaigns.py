@@ -47,6 +47,12 @@ CAMPAIGNS = [
         lambda s: campaigns.begin_due(s, now=NOW),
         is_generic=True,
     ),
+    Hot(
+        "campaigns whose start was missed",
+        {"idx_campaign_active"},
+        lambda s: campaigns.list_missed(s, now=NOW),
+        is_generic=True,
+    ),
     Hot("campaigns to write down", {"idx_campaign_active"}, campaigns.list_unwritten),
     Hot(
         "campaigns that are done",

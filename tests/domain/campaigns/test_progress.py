@@ -3,16 +3,17 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from tests.conftest import NOW
 from tests.domain.sends.ledger import Ledger
 from tests.factories import ids, make_campaign, make_contact, make_line, make_list, number
+from tests.locks import blocked
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.activity.models import Activity
@@ -22,6 +23,7 @@ from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.contacts.models import Contact
 from crm_api.domain.lines.models import Line
 from crm_api.domain.openphone.answers import AnswerKind
+from crm_api.domain.operations.models import Alert, AuditEntry
 
 NewUow = Callable[[], UnitOfWork]
 
@@ -256,7 +258,11 @@ async def test_what_waits_to_be_written_is_listed(session: AsyncSession, new_uow
     [
         ({"recipients_total": 3}, True),
         ({"recipients_total": 3, "start_at": NOW}, True),
-        ({"recipients_total": 3, "start_at": NOW - timedelta(days=3)}, True),
+        ({"recipients_total": 3, "start_at": NOW - timedelta(hours=24)}, True),
+        (
+            {"recipients_total": 3, "start_at": NOW - timedelta(days=3), "start_grace_hours": 72},
+            True,
+        ),
         ({"recipients_total": 3, "start_at": NOW + timedelta(seconds=1)}, False),
         ({}, False),
     ],
@@ -272,6 +278,116 @@ async def test_campaign_begins_when_written_and_due(
     await session.refresh(campaign)
     assert begun == ([campaign.id] if begins else [])
     assert campaign.status == ("running" if begins else "scheduled")
+
+
+MISSED: dict[str, Any] = {
+    "recipients_total": 3,
+    "started_at": NOW - timedelta(days=9),
+    "start_at": NOW - timedelta(hours=24, seconds=1),
+}
+
+
+async def begun_at(new_uow: NewUow, now: datetime = NOW) -> list[UUID]:
+    async with new_uow() as uow:
+        return await campaigns.begin_due(uow, now=now)
+
+
+async def alerts(session: AsyncSession) -> list[Alert]:
+    statement = select(Alert).execution_options(populate_existing=True)
+    return list(await session.scalars(statement))
+
+
+async def test_start_that_was_missed_waits_for_a_person(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    campaign = await scheduled(session, [], **MISSED)
+    timely = await scheduled(session, [], await session.get_one(Line, campaign.line_id))
+    timely.recipients_total = 1
+    await session.commit()
+
+    begun = await begun_at(new_uow)
+
+    await session.refresh(campaign)
+    (alert,) = await alerts(session)
+    (entry,) = await session.scalars(select(AuditEntry))
+    evidence = campaign.paused_evidence or {}
+    assert begun == [timely.id]
+    assert (campaign.status, campaign.paused_reason) == ("paused", "missed_start")
+    assert evidence | {"sentence": ""} == {
+        "due_at": "2026-11-24T14:59:59.000Z",
+        "late_hours": 24,
+        "start_grace_hours": 24,
+        "sentence": "",
+        "at": "2026-11-25T15:00:00.000Z",
+    }
+    assert "Resume the campaign to start it now, or cancel it." in evidence["sentence"]
+    assert (alert.kind, alert.subject) == ("campaign_paused", str(campaign.id))
+    assert alert.detail == f"The campaign 'Autumn check' paused itself: {evidence['sentence']}"
+    assert alert.resolved_at is None
+    assert (entry.actor, entry.action, entry.subject) == (
+        "worker",
+        "pause_campaign",
+        str(campaign.id),
+    )
+
+
+async def test_start_at_once_can_be_missed_too(session: AsyncSession, new_uow: NewUow) -> None:
+    await scheduled(session, [], **(MISSED | {"start_at": None}))
+
+    assert await begun_at(new_uow) == []
+
+
+async def test_missed_start_of_what_has_ended_tells_another_way_on(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    campaign = await scheduled(session, [], **MISSED, end_at=NOW)
+
+    await begun_at(new_uow)
+
+    await session.refresh(campaign)
+    assert "clone it with other dates" in (campaign.paused_evidence or {})["sentence"]
+
+
+async def test_missed_start_is_told_once(committed_uow: NewUow, committed_db: AsyncEngine) -> None:
+    async with committed_uow() as uow:
+        campaign = await scheduled(uow.session, [], **MISSED)
+
+    async with committed_uow() as uow:
+        await campaigns.begin_due(uow, now=NOW)
+        second = await blocked(committed_db, begun_at(committed_uow))
+
+    assert await second == []
+    async with committed_uow() as uow:
+        (alert,) = await alerts(uow.session)
+        assert (alert.subject, alert.count) == (str(campaign.id), 1)
+
+
+async def test_resume_starts_what_was_missed(session: AsyncSession, new_uow: NewUow) -> None:
+    campaign = await scheduled(session, [], **MISSED)
+    await begun_at(new_uow)
+
+    async with new_uow() as uow:
+        detail = await campaigns.resume(uow, campaign_id=campaign.id, now=NOW)
+
+    (alert,) = await alerts(session)
+    assert detail.campaign.status == "running"
+    assert (detail.campaign.paused_reason, detail.campaign.paused_evidence) == (None, None)
+    assert alert.resolved_at == NOW
+
+
+async def test_resume_before_the_audience_is_written_is_no_missed_start(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    contacts = await people(session, 1)
+    campaign = await scheduled(session, contacts, **(MISSED | {"recipients_total": None}))
+    async with new_uow() as uow:
+        await campaigns.pause(uow, campaign_id=campaign.id, now=NOW)
+        detail = await campaigns.resume(uow, campaign_id=campaign.id, now=NOW)
+    assert detail.campaign.status == "scheduled"
+
+    await written(new_uow, campaign)
+
+    assert await begun_at(new_uow, NOW + timedelta(minutes=1)) == [campaign.id]
 
 
 async def with_recipients(session: AsyncSession, *statuses: str, **values: Any) -> Campaign:

@@ -249,8 +249,13 @@ def thresholds(weights: list[int]) -> list[int]:
     return [sum(weights[: position + 1]) for position in range(len(weights) - 1)]
 
 
+async def list_missed(session: AsyncSession, *, now: datetime) -> Sequence[Row[Any]]:
+    """Return the campaigns whose start was missed by longer than they allow."""
+    return (await session.execute(statements.MISSED, {"now": now})).all()
+
+
 async def begin_due(session: AsyncSession, *, now: datetime) -> list[UUID]:
-    """Let campaigns run whose start has come; their ids."""
+    """Let campaigns run whose start has come and was not missed; their ids."""
     return list((await session.scalars(statements.BEGIN_DUE, {"now": now})).all())
 
 

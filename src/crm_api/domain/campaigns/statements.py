@@ -120,10 +120,22 @@ READ_AUDIENCE = text(f"""
     LIMIT :limit
 """)
 
-BEGIN_DUE = text("""
+# When it was to begin: as scheduled, not before it was started, and anew with each resume.
+_DUE_AT = "greatest(c.start_at, c.started_at, CAST(c.watched_from ->> 'at' AS timestamptz))"
+
+MISSED = text(f"""
+    SELECT c.id, c.name, {_DUE_AT} AS due_at, c.start_grace_hours, c.end_at
+    FROM campaign c
+    WHERE c.status = 'scheduled' AND c.recipients_total IS NOT NULL
+      AND {_DUE_AT} < CAST(:now AS timestamptz) - make_interval(hours => c.start_grace_hours)
+""")
+
+BEGIN_DUE = text(f"""
     UPDATE campaign c SET status = 'running', updated_at = :now
     WHERE c.status = 'scheduled' AND c.recipients_total IS NOT NULL
       AND (c.start_at IS NULL OR c.start_at <= CAST(:now AS timestamptz))
+      AND ({_DUE_AT} < CAST(:now AS timestamptz) - make_interval(hours => c.start_grace_hours))
+          IS NOT TRUE
     RETURNING c.id
 """)
 
