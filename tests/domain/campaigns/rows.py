@@ -1,5 +1,6 @@
 """Recipients of a campaign, many at once, in any state."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -41,6 +42,20 @@ class Rows:
         self.session.add_all(rows)
         return rows
 
+    def add_step(self, member: CampaignMembership, status: str, **values: Any) -> None:
+        """Add the first follow-up to a person."""
+        (row,) = self.add(status, step=1, **values)
+        row.contact_id, row.phone = member.contact_id, member.phone
+
+    def answered(
+        self, count: int, status: str = "sent", *, called_at: datetime, **values: Any
+    ) -> list[CampaignMembership]:
+        """Add recipients whose text was called then."""
+        rows = self.add(status, count=count, **values)
+        for row in rows:
+            self.attempt(row, status, called_at=called_at)
+        return rows
+
     def attempt(self, member: CampaignMembership, status: str, **values: Any) -> None:
         self.session.add(
             SendAttempt(
@@ -52,7 +67,7 @@ class Rows:
                 phone=member.phone,
                 body="Hi",
                 status=status,
-                called_at=NOW,
+                called_at=values.pop("called_at", NOW),
                 created_at=NOW,
                 updated_at=NOW,
                 **values,
