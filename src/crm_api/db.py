@@ -75,6 +75,13 @@ class UnitOfWork:
         if job not in self._jobs:
             self._jobs.append(job)
 
+    async def commit_each(self) -> None:
+        """Let every statement commit itself, for a change that is one statement and in a hurry.
+
+        Saves the round trips of BEGIN and COMMIT. Called before the first statement.
+        """
+        await self.session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+
     async def __aenter__(self) -> Self:
         """Open a session; its transaction begins with the first statement."""
         self._session = self._sessions()

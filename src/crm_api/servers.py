@@ -210,10 +210,11 @@ class Postgres(_Process):
     def _answers(self) -> bool:
         with suppress(OSError):
             lines = (self._folder / "postmaster.pid").read_text().splitlines()
-            # Line 8 is what pg_ctl waits for; a line of an earlier process does not count.
+            # Line 8 is what pg_ctl waits for; a line of an earlier process does not count. The file
+            # is empty for a moment while it is written.
             return (
                 self._process is not None
-                and lines[0] == str(self._process.pid)
+                and lines[:1] == [str(self._process.pid)]
                 and [line.strip() for line in lines[7:8]] == ["ready"]
             )
         return False

@@ -99,8 +99,13 @@ class Ledger:
             return (await self.claim_in(uow, limit=limit, now=now)).claimed
 
     async def gate(self, batch: Sequence[Claimed], *, now: datetime = NOW) -> list[Claimed]:
+        """Pass the gate; what it holds back is released, as the dispatcher does."""
         async with self.new_uow() as uow:
-            return await claiming.gate(uow, batch, times=TIMES, now=now)
+            passed = await claiming.gate(uow, batch, times=TIMES, now=now)
+        held_back = [claimed for claimed in batch if claimed not in passed]
+        async with self.new_uow() as uow:
+            await claiming.release(uow, held_back, reason="gate", now=now)
+        return passed
 
     async def called(self, *, limit: int = 100, now: datetime = NOW) -> list[Claimed]:
         """Claim and pass the gate."""

@@ -8,9 +8,9 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
 from tests.domain.sends.ledger import TIMES, Ledger, after, told
-from tests.domain.sends.test_races import _blocked
 from tests.factories import make_line, number
 from tests.fakes import RecordingQueue
+from tests.locks import blocked
 
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.compliance.rules import NO_RULES
@@ -285,7 +285,7 @@ async def test_reply_and_campaign_share_the_one_text_of_a_trial(
 
     async with committed_uow() as uow:
         probe = (await ledger.claim_in(uow)).claimed
-        waiting = await _blocked(committed_db, claim_reply())
+        waiting = await blocked(committed_db, claim_reply())
 
     assert (len(probe), await waiting) == (1, [])
 

@@ -54,6 +54,8 @@ async def test_claimed_text_of_a_deleted_contact_is_skipped(
 
     async with new_uow() as uow:
         passed = await claiming.gate(uow, claimed, times=times, now=NOW)
+    async with new_uow() as uow:
+        await claiming.release(uow, claimed, reason="gate", now=NOW)
 
     await session.refresh(member)
     assert len(claimed) == 1

@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
 from tests.domain.sends.ledger import TIMES, Ledger, after, told
-from tests.domain.sends.test_races import _blocked, _opt_out
+from tests.domain.sends.test_races import _opt_out
 from tests.factories import number
+from tests.locks import blocked
 
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.campaigns import service as campaigns
@@ -211,7 +212,7 @@ async def test_answer_during_the_claim_stops_the_text_in_the_gate(
 
     async with committed_uow() as uow:
         claim = await ledger.claim_in(uow, now=LATER)
-        waiting = await _blocked(committed_db, answers(ledger, EndedBy.REPLY))
+        waiting = await blocked(committed_db, answers(ledger, EndedBy.REPLY))
     await waiting
 
     assert len(claim.claimed) == 1
@@ -231,7 +232,7 @@ async def test_claim_during_the_answer_stops_in_the_gate(
         await sends.end_follow_ups(
             uow, phone=number(0), why=EndedBy.CALL, at=LATER, times=TIMES, now=LATER
         )
-        waiting = await _blocked(committed_db, claims())
+        waiting = await blocked(committed_db, claims())
     claimed = await waiting
 
     assert await ledger.gate(claimed, now=LATER) == []

@@ -252,7 +252,8 @@ async def gate(
 ) -> list[Claimed]:
     """Re-check everything for those about to be called, in one statement; those that may go.
 
-    Only these may be called, and only once the commit is confirmed. The others are released.
+    Only these may be called, and only once the commit is confirmed. The others are to be
+    released.
     """
     passed = await queries.gate(
         uow.session,
@@ -262,9 +263,6 @@ async def gate(
         ends_at=now + times.call,
         now=now,
     )
-    refused = [item for item in batch if item.attempt_id not in passed]
-    if refused:
-        await release(uow, refused, reason="gate", now=now)
     return [item for item in batch if item.attempt_id in passed]
 
 

@@ -29,10 +29,10 @@ from crm_api.domain.sends.times import SendTimes
 
 log = structlog.get_logger()
 
-CONCURRENCY = 64
+CONCURRENCY = 192
 """Calls at once, at most; the limiter, not this, sets the pace."""
-GATE_SIZE = 32
-"""Calls of one gate, at most: half of the slots, so that one half calls while one is gated."""
+GATE_SIZE = 64
+"""Calls of one gate, at most: a third of the slots, so that the others call while one is gated."""
 SLICE_SECONDS = 0.1
 SLICE_CALLS = 500
 """The limiter is asked for this much at once, so that a fast line asks seldom."""
@@ -136,7 +136,8 @@ class Dispatcher:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._record())
             tasks.create_task(self._until_away(self._claim(claim_more)))
-            await tasks.create_task(self._until_away(self._call()))
+            async with asyncio.TaskGroup() as gates:
+                await gates.create_task(self._until_away(self._call(gates)))
             if self._calls:
                 await asyncio.wait(self._calls)
             self._is_over.set()
@@ -172,7 +173,7 @@ class Dispatcher:
         self._all_claimed = True
         self._has_ready.set()
 
-    async def _call(self) -> None:
+    async def _call(self, gates: asyncio.TaskGroup) -> None:
         while not self._stopping:
             if not self._ready:
                 if self._all_claimed:
@@ -183,30 +184,46 @@ class Dispatcher:
                 self._has_slot.clear()
                 await self._has_slot.wait()
             else:
-                await self._pass_gate(min(self._gate_size, len(self._ready)))
+                await self._start_gate(gates, min(self._gate_size, len(self._ready)))
 
-    async def _pass_gate(self, size: int) -> None:
-        """Gate a batch at its time and start the calls of those that passed."""
+    async def _start_gate(self, gates: asyncio.TaskGroup, size: int) -> None:
+        """Gate a batch at its time; its slots are its own from here on."""
         starts_at = await self._starts.take(size, new_uow=self._new_uow, now=self._now())
         await self._wait(starts_at - self._now())
         if self._stopping:
             return
         batch = [self._ready.popleft() for _ in range(size)]
         self._has_room.set()
+        self._free -= size
+        gates.create_task(self._until_away(self._pass_gate(batch)))
+
+    async def _pass_gate(self, batch: list[Claimed]) -> None:
+        """Gate a batch and start the calls of those that passed."""
         clock = GateClock.start()
         async with self._new_uow() as uow:
+            await uow.commit_each()
             passed = await claiming.gate(uow, batch, times=self._times, now=self._now())
             await failpoints.reach("gate.open")
         # Only here is the commit confirmed.
         await failpoints.reach("gate.committed")
-        self.tally.refused_by_gate += len(batch) - len(passed)
-        self._free -= len(passed)
         spacing = self._limiter.spacing.total_seconds()
         for position, claimed in enumerate(passed):
             wait = position * spacing if spacing > MIN_SPACING else 0.0
             task = asyncio.create_task(self._one_call(claimed, clock, wait))
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
+        if len(passed) < len(batch):
+            await self._give_back(batch, passed)
+
+    async def _give_back(self, batch: list[Claimed], passed: list[Claimed]) -> None:
+        """Release what the gate held back."""
+        called = {claimed.attempt_id for claimed in passed}
+        held_back = [claimed for claimed in batch if claimed.attempt_id not in called]
+        self.tally.refused_by_gate += len(held_back)
+        self._free += len(held_back)
+        self._has_slot.set()
+        async with self._new_uow() as uow:
+            await claiming.release(uow, held_back, reason="gate", now=self._now())
 
     async def _wait(self, for_: timedelta) -> None:
         """Wait, but no longer than until ``stop``: the provider may have asked for a long pause."""
