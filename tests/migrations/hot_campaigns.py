@@ -21,6 +21,7 @@ AUDIENCE = {
     "exclude_contact_ids": [],
     "exclude_campaign_ids": [],
     "previously_contacted": "skip",
+    "shut": [],
     "now": NOW,
 }
 

@@ -98,7 +98,9 @@ async def start_campaign(
     """Start a draft; the worker writes its audience down and sends."""
     sender = business_of(state) if state.settings.rules_name != "none" else None
     async with uow:
-        detail = await campaigns.start(uow, campaign_id=campaign_id, sender=sender, now=clock.now())
+        detail = await campaigns.start(
+            uow, campaign_id=campaign_id, sender=sender, rules=state.rules, now=clock.now()
+        )
     return _shown(detail)
 
 

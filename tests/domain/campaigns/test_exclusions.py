@@ -184,3 +184,19 @@ async def test_unknown_ids_are_named(session: AsyncSession, new_uow: NewUow) -> 
         ("/audience/exclude/list_ids/1", "unknown_list"),
         ("/audience/exclude/campaign_ids/0", "unknown_campaign"),
     ]
+
+
+@pytest.mark.parametrize("kind", ["list_ids", "campaign_ids"])
+async def test_exclusion_that_is_gone_stops_the_start(
+    session: AsyncSession, new_uow: NewUow, kind: str
+) -> None:
+    contacts = await people(session, 1)
+    campaign = await draft(session, await make_line(session), contacts)
+    campaign.audience = campaign.audience | {"exclude": {kind: [str(NOBODY)]}}
+    await session.commit()
+
+    with pytest.raises(InvalidCampaignError) as caught:
+        async with new_uow() as uow:
+            await campaigns.start(uow, campaign_id=campaign.id, now=NOW)
+
+    assert [fault.pointer for fault in caught.value.errors] == [f"/audience/exclude/{kind}/0"]

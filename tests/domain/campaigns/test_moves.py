@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import time, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.factories import make_campaign, make_contact, make_line, make_list, make_member, number
@@ -22,7 +23,10 @@ from crm_api.domain.campaigns.errors import (
     RecipientNotFoundError,
 )
 from crm_api.domain.campaigns.models import Campaign, CampaignMembership
+from crm_api.domain.compliance.loader import load_rules
+from crm_api.domain.compliance.rules import RuleBook
 from crm_api.domain.consent.models import ContactFlag
+from crm_api.domain.contacts.models import Contact
 from crm_api.domain.sends.models import SendAttempt
 from crm_api.domain.sends.service import NotParkedError
 from crm_api.ids import new_id
@@ -36,9 +40,17 @@ async def flag(session: AsyncSession, phone: str, kind: str = "opted_out", **val
     await session.flush()
 
 
-async def draft(session: AsyncSession, *, people: int = 1, **values: Any) -> Campaign:
+async def draft(
+    session: AsyncSession,
+    *,
+    people: int = 1,
+    zone_key: str = "MA/America/New_York",
+    **values: Any,
+) -> Campaign:
     line = await make_line(session)
-    contacts = [await make_contact(session, phone=number(n)) for n in range(people)]
+    contacts = [
+        await make_contact(session, phone=number(n), zone_key=zone_key) for n in range(people)
+    ]
     homeowners = await make_list(session, contacts=contacts)
     campaign = await make_campaign(
         session, line=line, status="draft", audience={"list_id": str(homeowners.id)}, **values
@@ -171,14 +183,128 @@ async def test_flag_that_has_expired_stops_nobody(session: AsyncSession, new_uow
     assert detail.campaign.status == "scheduled"
 
 
-async def test_start_after_the_end_is_refused(session: AsyncSession, new_uow: NewUow) -> None:
-    campaign = await draft(session, end_at=NOW)
+DAY = timedelta(days=1)
+US = load_rules("us")
+MASSACHUSETTS = "MA/America/New_York"
+ALABAMA = "AL/America/Chicago"
+ANYWHERE = "?/America/New_York,America/Los_Angeles"
 
+
+async def refusal(
+    new_uow: NewUow, campaign: Campaign, *, rules: RuleBook = US
+) -> tuple[str, str, str]:
+    """Start it, which is refused, and return pointer, code and sentence of the one fault."""
     with pytest.raises(InvalidCampaignError) as caught:
         async with new_uow() as uow:
-            await campaigns.start(uow, campaign_id=campaign.id, now=NOW)
+            await campaigns.start(uow, campaign_id=campaign.id, rules=rules, now=NOW)
+    async with new_uow() as uow:
+        detail = await campaigns.read(uow, campaign_id=campaign.id)
+    assert detail.campaign.status == "draft"
+    (fault,) = caught.value.errors
+    return fault.pointer, fault.code, fault.detail
 
-    assert caught.value.errors[0].pointer == "/schedule/end_at"
+
+async def started(new_uow: NewUow, campaign: Campaign) -> str:
+    async with new_uow() as uow:
+        detail = await campaigns.start(uow, campaign_id=campaign.id, rules=US, now=NOW)
+    return detail.campaign.status
+
+
+@pytest.mark.parametrize(
+    ("values", "pointer"),
+    [
+        ({"end_at": NOW}, "/schedule/end_at"),
+        ({"start_at": NOW - timedelta(minutes=5, seconds=1)}, "/schedule/start_at"),
+    ],
+)
+async def test_start_after_a_date_has_passed_is_refused(
+    session: AsyncSession, new_uow: NewUow, values: dict[str, Any], pointer: str
+) -> None:
+    campaign = await draft(session, **values)
+
+    assert (await refusal(new_uow, campaign))[:2] == (pointer, "passed")
+
+
+async def test_start_of_a_moment_ago_is_taken(session: AsyncSession, new_uow: NewUow) -> None:
+    campaign = await draft(session, start_at=NOW - timedelta(minutes=5))
+
+    assert await started(new_uow, campaign) == "scheduled"
+
+
+@pytest.mark.parametrize(
+    ("place", "values", "fault"),
+    [
+        (MASSACHUSETTS, {"window_start": time(5), "window_end": time(8)}, "window: legal hours"),
+        (ALABAMA, {"days": ["sun"]}, "window: legal hours"),
+        (ANYWHERE, {"timezone": "recipient", "window_end": time(12)}, "window: all zones"),
+        # From Wednesday 10:00 on: the next Tuesday, a window that is over, a holiday.
+        (MASSACHUSETTS, {"days": ["tue"], "end_at": NOW + 5 * DAY}, "end_at: 2026-12-01T14:00"),
+        (
+            MASSACHUSETTS,
+            {"window_end": time(10), "end_at": NOW + DAY / 2},
+            "end_at: 2026-11-26T14:00",
+        ),
+        (
+            ALABAMA,
+            {"start_at": NOW + DAY / 2, "end_at": NOW + 3 * DAY / 2},
+            "end_at: 2026-11-27T14:00",
+        ),
+    ],
+)
+async def test_start_of_what_could_never_send_is_refused(
+    session: AsyncSession, new_uow: NewUow, place: str, values: dict[str, Any], fault: str
+) -> None:
+    campaign = await draft(session, zone_key=place, **values)
+    field, says = fault.split(": ")
+
+    found = await refusal(new_uow, campaign)
+
+    assert found[:2] == (f"/schedule/{field}", "never_open")
+    assert says in found[2]
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+async def test_one_place_that_opens_is_enough(
+    session: AsyncSession, new_uow: NewUow, position: int
+) -> None:
+    campaign = await draft(session, people=3, zone_key=ALABAMA, days=["sun"])
+    (one,) = await session.scalars(select(Contact).where(Contact.phone == number(position)))
+    one.zone_key = MASSACHUSETTS
+    await session.commit()
+
+    assert await started(new_uow, campaign) == "scheduled"
+
+
+async def test_place_of_somebody_who_may_not_be_texted_does_not_count(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    campaign = await draft(session, people=2, zone_key=ALABAMA, days=["sun"])
+    (last,) = await session.scalars(select(Contact).where(Contact.phone == number(1)))
+    last.zone_key = MASSACHUSETTS
+    await flag(session, number(1))
+    await session.commit()
+
+    assert (await refusal(new_uow, campaign))[1] == "never_open"
+
+
+async def test_hours_are_looked_at_from_the_start_on(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    # The next Wednesday; today is one too, but it begins only tomorrow.
+    campaign = await draft(session, days=["wed"], start_at=NOW + DAY, end_at=NOW + 6 * DAY)
+
+    assert (await refusal(new_uow, campaign))[:2] == ("/schedule/end_at", "never_open")
+
+
+async def test_where_no_rules_are_kept_only_its_own_hours_count(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    campaign = await draft(session, window_start=time(5), window_end=time(8))
+
+    async with new_uow() as uow:
+        detail = await campaigns.start(uow, campaign_id=campaign.id, now=NOW)
+
+    assert detail.campaign.status == "scheduled"
 
 
 async def test_pause_takes_claims_back(session: AsyncSession, new_uow: NewUow) -> None:

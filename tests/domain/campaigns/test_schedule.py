@@ -1,6 +1,7 @@
 """Days and window in one zone or several, clock changes, pacing."""
 
 from datetime import UTC, datetime, time, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -9,10 +10,12 @@ from hypothesis import strategies as st
 
 from crm_api.domain.campaigns.schedule import (
     estimate_finish,
+    first_opening,
     next_open,
     open_until,
     resolve_zones,
 )
+from crm_api.domain.compliance.loader import load_rules
 from crm_api.domain.windows import DAYS, Window
 
 NEW_YORK = "America/New_York"
@@ -108,6 +111,51 @@ def test_one_day_a_week_is_found_from_just_after_it() -> None:
     assert next_open(tuesdays, (NEW_YORK,), local(NEW_YORK, 2026, 11, 24, 9, 1)) == local(
         NEW_YORK, 2026, 12, 1, 9, 0
     )
+
+
+US = load_rules("us")
+
+
+def meet(window: Window, place: str, at: datetime) -> datetime | None:
+    legal = partial(US.next_open, place)
+    return first_opening(window, (NEW_YORK,), at, legal=legal)
+
+
+def test_first_opening_is_the_first_instant_that_both_allow() -> None:
+    evening = local(NEW_YORK, 2026, 11, 25, 19, 0)
+    early = Window.of(DAYS, time(6), time(9))
+
+    assert meet(early, "MA/America/New_York", evening) == local(NEW_YORK, 2026, 11, 26, 8, 0)
+
+
+def test_day_on_which_hours_do_not_meet_is_passed_over() -> None:
+    # Rhode Island: from 09:00 on weekdays, from 10:00 on the weekend.
+    mornings = Window.of(["fri", "sat", "sun"], time(9), time(9, 30))
+    friday_noon = local(NEW_YORK, 2026, 11, 27, 12, 0)
+
+    assert meet(mornings, "RI/America/New_York", friday_noon) == local(NEW_YORK, 2026, 12, 4, 9, 0)
+
+
+def test_opening_behind_two_holidays_in_a_row_is_found() -> None:
+    # Alabama has no texts on holidays; Christmas and New Year are both Fridays.
+    fridays = Window.of(["fri"], time(10), time(11))
+    after = local(NEW_YORK, 2026, 12, 18, 12, 0)
+
+    assert meet(fridays, "AL/America/New_York", after) == local(NEW_YORK, 2027, 1, 8, 10, 0)
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        Window.of(DAYS, time(5), time(8)),
+        Window.of(["sun"], time(8), time(22)),
+        Window.of([], time(9), time(18)),
+    ],
+)
+def test_hours_that_never_meet_have_no_opening(window: Window) -> None:
+    at = local(NEW_YORK, 2026, 11, 25, 12, 0)
+
+    assert meet(window, "AL/America/New_York", at) is None
 
 
 @pytest.mark.parametrize("end", [time(23, 59), time.max])

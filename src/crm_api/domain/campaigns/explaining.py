@@ -6,6 +6,7 @@ The rules are the claim's own: its SQL fragments, the planner's windows and its 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -16,7 +17,7 @@ from crm_api.db import UnitOfWork
 from crm_api.domain.campaigns.errors import RecipientNotFoundError
 from crm_api.domain.campaigns.models import CampaignStatus, MembershipStatus
 from crm_api.domain.campaigns.planning import pace_of, pacing_of
-from crm_api.domain.campaigns.schedule import next_open, open_until, resolve_zones
+from crm_api.domain.campaigns.schedule import first_opening, open_until, resolve_zones
 from crm_api.domain.campaigns.wording import Business, Wordings
 from crm_api.domain.compliance.rules import RuleBook
 from crm_api.domain.errors import InvalidError
@@ -24,9 +25,6 @@ from crm_api.domain.sends import explaining, pacing
 from crm_api.domain.sends import service as sends
 from crm_api.domain.sends.times import SendTimes
 from crm_api.domain.windows import Window
-
-STEPS = 20
-"""How often two calendars are asked in turn before it is said that they never meet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -306,13 +304,5 @@ def _zones(row: Row[Any]) -> tuple[str, ...]:
 
 def _opening(case: _Case, at: datetime) -> datetime | None:
     """Return the first instant from ``at`` on when the campaign's and the legal hours are open."""
-    window, zones = _window(case.row), _zones(case.row)
-    for _ in range(STEPS):
-        own = next_open(window, zones, at)
-        legal = own and case.rules.next_open(case.row.zone_key, own)
-        if own is None or legal is None:
-            return None
-        if legal == own:
-            return own
-        at = legal
-    return None
+    legal = partial(case.rules.next_open, case.row.zone_key)
+    return first_opening(_window(case.row), _zones(case.row), at, legal=legal)

@@ -188,15 +188,22 @@ def _uuids(source: dict[str, Any], many: str, one: str = "") -> list[UUID]:
     return [UUID(value) for value in values]
 
 
-async def has_anyone_to_text(session: AsyncSession, *, campaign: Campaign, now: datetime) -> bool:
-    """Tell whether somebody in the audience may be texted."""
+async def find_anyone_to_text(
+    session: AsyncSession, *, campaign: Campaign, shut: Sequence[str], now: datetime
+) -> str | None:
+    """Return the zone key of somebody in the audience who may be texted, outside of these places.
+
+    None when there is nobody.
+    """
     values = {
         **audience_values(campaign.audience),
         "previously_contacted": campaign.previously_contacted,
+        "shut": list(shut),
         "now": now,
     }
     await plan_for_values(session)
-    return bool(await session.scalar(statements.ANYONE_TO_TEXT, values))
+    found: str | None = await session.scalar(statements.ANYONE_TO_TEXT, values)
+    return found
 
 
 async def plan_for_values(session: AsyncSession) -> None:

@@ -4,6 +4,7 @@ All of it is pure. Instants are timezone-aware; what is returned is UTC. Wall-cl
 from the zone database, so a change to or from daylight-saving time moves the window with it.
 """
 
+from collections.abc import Callable
 from datetime import datetime, time, timedelta
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -14,6 +15,9 @@ from crm_api.domain.zones import parse_zone_key
 
 RECIPIENT = "recipient"
 """The campaign time zone that stands for each recipient's own."""
+LOOK_AHEAD = timedelta(weeks=6)
+"""How far ahead the campaign's hours and the legal ones may meet: on one day a week of which two in
+a row are holidays they do within four weeks."""
 
 
 def resolve_zones(
@@ -44,6 +48,33 @@ def next_open(window: Window, zones: tuple[str, ...], now: datetime) -> datetime
     None when there is none within two weeks.
     """
     return windows.next_open(partial(day_span, window), zones, now)
+
+
+def first_opening(
+    window: Window,
+    zones: tuple[str, ...],
+    at: datetime,
+    *,
+    legal: Callable[[datetime], datetime | None],
+) -> datetime | None:
+    """Return the first instant from ``at`` on at which the campaign's and the legal hours are open.
+
+    None when they do not meet within six weeks.
+
+    Args:
+        window: The campaign's.
+        zones: In all of which it must be open.
+        at: The instant from which to look.
+        legal: Gives the first instant from another on at which the law lets a text leave.
+    """
+    horizon = at + LOOK_AHEAD
+    while at <= horizon:
+        own = next_open(window, zones, at)
+        lawful = own and legal(own)
+        if lawful is None or lawful == own:
+            return lawful
+        at = lawful
+    return None
 
 
 def estimate_finish(

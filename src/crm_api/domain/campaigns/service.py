@@ -10,12 +10,11 @@ from typing import Any, Literal
 from uuid import UUID
 
 from crm_api.db import UnitOfWork
-from crm_api.domain.campaigns import drafts, identification, pausing, queries, state, watching
+from crm_api.domain.campaigns import drafts, pausing, queries, starting, state, watching
 from crm_api.domain.campaigns.content import CampaignDetail
 from crm_api.domain.campaigns.drafts import remove
 from crm_api.domain.campaigns.errors import (
     CampaignNotFoundError,
-    EmptyAudienceError,
     InvalidCampaignError,
     InvalidTransitionError,
     RecipientNotFoundError,
@@ -40,6 +39,7 @@ from crm_api.domain.campaigns.state import Action
 from crm_api.domain.campaigns.stats import stats
 from crm_api.domain.campaigns.watching import watch
 from crm_api.domain.campaigns.wording import Business
+from crm_api.domain.compliance.rules import NO_RULES, RuleBook
 from crm_api.domain.errors import FieldProblem
 from crm_api.domain.paging import Page, decode_cursor, encode_cursor
 from crm_api.domain.sends import service as sends
@@ -119,20 +119,30 @@ async def list_page(
 
 
 async def start(
-    uow: UnitOfWork, *, campaign_id: UUID, sender: Business | None = None, now: datetime
+    uow: UnitOfWork,
+    *,
+    campaign_id: UUID,
+    sender: Business | None = None,
+    rules: RuleBook = NO_RULES,
+    now: datetime,
 ) -> CampaignDetail:
     """Start a draft: schedule it, and nudge the worker that writes its audience down.
 
     Of two that start at once, the statement's row lock lets one through.
 
     Args:
+        uow: The unit of work.
+        campaign_id: The draft.
         sender: Whom the first text must name, while it says how to stop; None where no rules ask.
+        rules: The legal hours, which its own must meet.
+        now: The present instant.
 
     Raises:
         CampaignNotFoundError: There is no such campaign.
         InvalidTransitionError: It is no draft.
         EmptyAudienceError: Nobody in the audience may be texted.
-        InvalidCampaignError: Its end has passed.
+        InvalidCampaignError: A date of it has passed, a list or campaign that it names is gone, or
+            it could send at no minute.
         MissingIdentificationError: The first text does not name the sender or how to stop.
     """
     campaign = await _move(
@@ -141,22 +151,8 @@ async def start(
         Action.START,
         {"status": CampaignStatus.SCHEDULED, "started_at": now, "updated_at": now},
     )
-    if campaign.end_at is not None and campaign.end_at <= now:
-        reason = "The end of this campaign has passed."
-        raise InvalidCampaignError(
-            [FieldProblem(pointer="/schedule/end_at", code="end_at", detail=reason)]
-        )
     detail = await _detail(uow, campaign)
-    if sender is not None:
-        identification.require(
-            detail.variants, footer=campaign.opt_out_footer, business=sender, line=detail.line
-        )
-    if not await queries.has_anyone_to_text(uow.session, campaign=campaign, now=now):
-        reason = "Nobody in the audience may be texted: it is empty, or all have opted out."
-        raise EmptyAudienceError(
-            reason,
-            errors=[FieldProblem(pointer="/audience", code="empty_audience", detail=reason)],
-        )
+    await starting.require_ready(uow, detail, sender=sender, rules=rules, now=now)
     uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))
     return detail
 
