@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.test_up import command, free_port
 
 from crm_api.cli.up import up
 from crm_api.domain.compliance.loader import load_rules
@@ -205,6 +206,24 @@ def test_wrong_file_stops_up_before_it_makes_anything(
         up(data_dir=folder)
 
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("process", ["up", "serve", "worker"])
+def test_wrong_field_stops_every_process_with_one_line(tmp_path: Path, process: str) -> None:
+    ended = command(
+        process,
+        CRM_COMPLIANCE_RULES=write(tmp_path, FEDERAL | {"ends": "20:00"}),
+        CRM_DATA_DIR=str(tmp_path / "data"),
+        CRM_DATABASE_URL="postgresql://nobody@127.0.0.1:1/none",
+        CRM_REDIS_URL="redis://127.0.0.1:1/0",
+        CRM_PORT=str(free_port()),
+        CRM_SECRET_KEY="a test's secret key of 32 characters",
+    )
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == (
+        "crm-api: CRM_COMPLIANCE_RULES: rules[0].ends: Extra inputs are not permitted\n"
+    )
 
 
 @pytest.mark.parametrize(
