@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import SECRET
 from tests.test_up import command, free_port
 
 from crm_api.cli.up import up
@@ -217,7 +218,7 @@ def test_wrong_field_stops_every_process_with_one_line(tmp_path: Path, process: 
         CRM_DATABASE_URL="postgresql://nobody@127.0.0.1:1/none",
         CRM_REDIS_URL="redis://127.0.0.1:1/0",
         CRM_PORT=str(free_port()),
-        CRM_SECRET_KEY="a test's secret key of 32 characters",
+        CRM_SECRET_KEY=SECRET,
     )
 
     assert (ended.returncode, ended.stdout) == (2, "")
