@@ -66,6 +66,10 @@ class RuleBook:
         place = parse_zone_key(zone_key)
         return windows.next_open(partial(self._span_of, place.states), place.zones, now)
 
+    def span(self, states: tuple[str, ...], zone: str, day: date) -> Span | None:
+        """Return when a local day is open by all rules of the states; None when it stays shut."""
+        return self._span_of(states, zone, day)
+
     def frequency_cap(self, zone_key: str, now: datetime) -> FrequencyCap | None:
         """Return how often a number at this place may be texted; None when no rule says.
 
@@ -83,7 +87,6 @@ class RuleBook:
         ]
 
     def _find_span(self, states: tuple[str, ...], zone: str, day: date) -> Span | None:
-        """Return when a local day is open by all rules of the states; None when it is not."""
         weekday = DAYS[day.weekday()]
         spans = [day_span(_ALL_DAY, zone, day)]
         for rule in self._applying(states, day):

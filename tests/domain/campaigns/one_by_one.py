@@ -1,0 +1,140 @@
+"""The plan of a forecast sent text by text, minute by minute: slow, plain, and nothing shared."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from math import ceil
+from zoneinfo import ZoneInfo
+
+from crm_api.domain.campaigns import schedule
+from crm_api.domain.compliance.rules import RuleBook
+from crm_api.domain.windows import Window
+
+STEP = timedelta(minutes=1)
+CATCH_UP = timedelta(minutes=2)
+
+
+@dataclass(kw_only=True)
+class Sender:
+    """A campaign; ``people`` are the zone keys of those who wait."""
+
+    window: Window
+    timezone: str | None
+    people: Counter[str]
+    daily_limit: int
+    batch_size: int | None = None
+    batch_minutes: int = 0
+    begins: datetime | None = None
+    follow_up_hours: Sequence[float] = ()
+    reply_share: float = 0.0
+    finish: datetime | None = None
+    queue: list[tuple[str, int]] = field(default_factory=list)
+    """Who is due: the place, and which text."""
+    later: list[tuple[datetime, str, int]] = field(default_factory=list)
+    used: Counter[date] = field(default_factory=Counter)
+    next_at: datetime | None = None
+    batch_left: int = 0
+    sent: int = 0
+
+
+@dataclass(kw_only=True)
+class House:
+    """The line, the law and the clock; ``ramp`` begins with the first text."""
+
+    timezone: str
+    daily_limit: int
+    rules: RuleBook
+    now: datetime
+    ramp: Sequence[int] = ()
+    used: Counter[date] = field(default_factory=Counter)
+    first_day: date | None = None
+
+    @property
+    def today(self) -> date:
+        return self.now.astimezone(ZoneInfo(self.timezone)).date()
+
+    @property
+    def left(self) -> int:
+        past = 0 if self.first_day is None else (self.today - self.first_day).days
+        limit = self.ramp[past] if past < len(self.ramp) else self.daily_limit
+        return min(limit, self.daily_limit) - self.used[self.today]
+
+    def closes(self, sender: Sender) -> dict[str, datetime]:
+        """The places where the sender may text now, each with the end of it."""
+        if sender.begins is not None and self.now < sender.begins:
+            return {}
+        tomorrow = self.now.astimezone(ZoneInfo(self.timezone)).replace(hour=0, minute=0)
+        found: dict[str, datetime] = {}
+        for key in sender.people:
+            zones = schedule.resolve_zones(sender.timezone, self.timezone, key)
+            own = schedule.open_until(sender.window, zones, self.now)
+            legal = self.rules.open_until(key, self.now)
+            if own is not None and legal is not None:
+                found[key] = min(own, legal, tomorrow + timedelta(days=1))
+        return found
+
+
+def send_all(senders: Sequence[Sender], house: House) -> None:
+    """Run until nobody waits at the first sender."""
+    for sender in senders:
+        sender.queue = _mixed(sender.people)
+    while senders[0].queue or senders[0].later:
+        # Who has nobody left is completed, and no longer takes a turn.
+        active = [sender for sender in senders if sender.queue or sender.later]
+        is_open = {id(sender): house.closes(sender) for sender in active}
+        sharers = sum(bool(places) for places in is_open.values())
+        for sender in active:
+            sender.queue += [(key, step) for at, key, step in sender.later if at <= house.now]
+            sender.later = [later for later in sender.later if later[0] > house.now]
+        while sum(_send_one(one, house, is_open[id(one)], sharers) for one in active):
+            pass
+        house.now += STEP
+
+
+def _mixed(people: Counter[str]) -> list[tuple[str, int]]:
+    """An order in which every stretch has the places in their shares."""
+    return [
+        (key, 0)
+        for _, key in sorted(
+            ((position + 0.5) / count, key)
+            for key, count in people.items()
+            for position in range(count)
+        )
+    ]
+
+
+def _send_one(sender: Sender, house: House, places: dict[str, datetime], sharers: int) -> bool:
+    due = next((entry for entry in sender.queue if entry[0] in places), None)
+    room = min(house.left, sender.daily_limit - sender.used[house.today])
+    if due is None or room <= 0 or not _may_go(sender, house, max(places.values()), sharers):
+        return False
+    key, step = due
+    sender.queue.remove(due)
+    sender.sent += 1
+    sender.used[house.today] += 1
+    house.used[house.today] += 1
+    house.first_day = house.first_day or house.today
+    sender.finish = house.now
+    answers = int(sender.sent * sender.reply_share) > int((sender.sent - 1) * sender.reply_share)
+    if step < len(sender.follow_up_hours) and not answers:
+        at = house.now + timedelta(hours=sender.follow_up_hours[step])
+        sender.later.append((at, key, step + 1))
+    return True
+
+
+def _may_go(sender: Sender, house: House, closes: datetime, sharers: int) -> bool:
+    now = house.now
+    if sender.batch_size is not None:
+        if sender.next_at is None or now >= sender.next_at:
+            sender.batch_left = sender.batch_size
+            sender.next_at = now + timedelta(minutes=sender.batch_minutes)
+        sender.batch_left -= 1
+        return sender.batch_left >= 0
+    if sender.next_at is not None and now < sender.next_at:
+        return False
+    own = sender.daily_limit - sender.used[house.today]
+    share = min(own, ceil(house.left / sharers))
+    since = now if sender.next_at is None else max(sender.next_at, now - CATCH_UP)
+    sender.next_at = since + (closes - now) / share
+    return True

@@ -1,0 +1,42 @@
+"""Plans for forecasts: by default 300 people in one zone, 125 texts a day from 9 to 18."""
+
+from datetime import UTC, datetime, time
+from typing import Any
+
+from crm_api.domain.campaigns.forecast_hours import Hours
+from crm_api.domain.campaigns.forecast_plan import Plan, Step
+from crm_api.domain.compliance.loader import load_rules
+from crm_api.domain.compliance.rules import NO_RULES
+from crm_api.domain.windows import DAYS, Window
+
+NEW_YORK = "America/New_York"
+MA = "MA/America/New_York"
+AL = "AL/America/Chicago"
+CA = "CA/America/Los_Angeles"
+HI = "HI/Pacific/Honolulu"
+RI = "RI/America/New_York"
+UNKNOWN = "?/America/Chicago,America/New_York"
+US = load_rules("us")
+NINE_TO_SIX = Window.of(DAYS, time(9), time(18))
+WEEKDAYS = Window.of(DAYS[:5], time(9), time(18))
+NOW = datetime(2026, 11, 25, 15, 0, tzinfo=UTC)
+"""A Wednesday, 10:00 in New York, the day before Thanksgiving."""
+
+
+def make_plan(**changes: Any) -> Plan:
+    waiting = changes.pop("waiting", {MA: 300})
+    values: dict[str, Any] = {
+        "begins": NOW,
+        "hours": Hours(
+            window=changes.pop("window", NINE_TO_SIX),
+            timezone=changes.pop("timezone", None),
+            line_timezone=changes.pop("line_timezone", NEW_YORK),
+            rules=changes.pop("rules", NO_RULES),
+        ),
+        "zone_keys": tuple(sorted(waiting)),
+        "steps": [Step(waiting=waiting), *changes.pop("follow_ups", ())],
+        "campaign_limit": 125,
+        "line_limit": 125,
+        "per_second": 8,
+    }
+    return Plan(**{**values, **changes})

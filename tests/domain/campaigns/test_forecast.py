@@ -1,0 +1,224 @@
+"""Forecasts against the same plan sent text by text; nothing here needs a database."""
+
+from collections import Counter
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from tests.domain.campaigns.one_by_one import House, Sender, send_all
+from tests.domain.campaigns.plans import (
+    AL,
+    CA,
+    HI,
+    MA,
+    NEW_YORK,
+    NINE_TO_SIX,
+    RI,
+    UNKNOWN,
+    US,
+    WEEKDAYS,
+    make_plan,
+)
+
+from crm_api.domain.campaigns.forecast import SHOWN_DAYS, simulate
+from crm_api.domain.campaigns.forecast_day import Pacing
+from crm_api.domain.campaigns.forecast_plan import Plan, Rival, Step
+from crm_api.domain.compliance.rules import is_federal_holiday
+from crm_api.domain.windows import DAYS, Window
+
+
+def local(at: datetime | None) -> str:
+    assert at is not None
+    return at.astimezone(ZoneInfo(NEW_YORK)).strftime("%Y-%m-%d %H:%M")
+
+
+def one_by_one(plan: Plan, *rivals: Sender) -> tuple[datetime, Counter[date]]:
+    hours, waiting = plan.hours, plan.steps[0].waiting
+    assert hours.window is not None
+    assert plan.campaign_limit is not None
+    assert plan.line_limit is not None
+    sender = Sender(
+        window=hours.window,
+        timezone=hours.timezone,
+        people=Counter({key: int(count) for key, count in waiting.items()}),
+        daily_limit=plan.campaign_limit,
+        batch_size=plan.pacing.batch_size,
+        batch_minutes=int(plan.pacing.batch_seconds // 60),
+        follow_up_hours=[step.after.total_seconds() / 3600 for step in plan.steps[1:]],
+        reply_share=plan.reply_share,
+    )
+    house = House(
+        timezone=hours.line_timezone,
+        daily_limit=plan.line_limit,
+        ramp=plan.ramp_plan,
+        rules=hours.rules,
+        now=plan.begins,
+    )
+    send_all([sender, *rivals], house)
+    assert sender.finish is not None
+    return sender.finish, sender.used
+
+
+CASES = {
+    "one zone": make_plan(),
+    "half a day": make_plan(waiting={MA: 50}),
+    "ends with a day": make_plan(waiting={MA: 250}),
+    "change to standard time": make_plan(begins=datetime(2026, 10, 31, 13, 0, tzinfo=UTC)),
+    "change to daylight-saving time": make_plan(
+        begins=datetime(2027, 3, 13, 13, 0, tzinfo=UTC), timezone="recipient", waiting={HI: 300}
+    ),
+    "weekend between": make_plan(window=WEEKDAYS),
+    "holiday where the law keeps it": make_plan(rules=US, waiting={AL: 260}),
+    "zones that close early": make_plan(
+        rules=US, waiting={MA: 100, CA: 100, HI: 60}, timezone="recipient"
+    ),
+    "zones after each other": make_plan(
+        waiting={MA: 10, HI: 100}, timezone="recipient", campaign_limit=40
+    ),
+    "a zone with short weekends": make_plan(
+        rules=US, waiting={MA: 200, RI: 200}, window=Window.of(DAYS, time(8), time(20))
+    ),
+    "people who may be anywhere": make_plan(rules=US, waiting={UNKNOWN: 200}),
+    "a window round the clock": make_plan(window=Window.of(DAYS, time(0), time(23, 59))),
+    "a line in another zone": make_plan(line_timezone="Pacific/Honolulu", timezone=NEW_YORK),
+    "ramp": make_plan(ramp_plan=(20, 40, 80), waiting={MA: 250}),
+    "campaign limit below the line's": make_plan(campaign_limit=40, waiting={MA: 130}),
+    "bursts": make_plan(pacing=Pacing(batch_size=10, batch_seconds=45 * 60), waiting={MA: 215}),
+    "bursts that use the day up": make_plan(pacing=Pacing(batch_size=40, batch_seconds=60 * 60)),
+    "begins at night": make_plan(begins=datetime(2026, 11, 26, 3, 0, tzinfo=UTC)),
+    "a follow-up": make_plan(
+        waiting={MA: 150}, follow_ups=[Step(after=timedelta(hours=48))], reply_share=0.0
+    ),
+    "two follow-ups, some answer": make_plan(
+        waiting={MA: 400},
+        campaign_limit=60,
+        follow_ups=[Step(after=timedelta(hours=30)), Step(after=timedelta(hours=200))],
+        reply_share=0.2,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_forecast_ends_when_texts_sent_one_by_one_end(case: str) -> None:
+    plan = CASES[case]
+
+    found = simulate(plan)
+
+    finish, used = one_by_one(plan)
+    assert found.finish is not None
+    # Second follow-ups fall due one by one there, and here from the first one's end.
+    slack = timedelta(hours=8) if plan.reply_share else timedelta(minutes=12)
+    assert abs(found.finish - finish) <= slack, (local(found.finish), local(finish))
+    if not plan.reply_share:
+        shown = {day: texts for day, texts in found.per_day if texts}
+        assert {day: pytest.approx(used[day], abs=3) for day in used} == shown
+
+
+RIVALS = {
+    "an equal": (300, Rival(waiting=1000, daily_limit=125)),
+    "a small one": (300, Rival(waiting=1000, daily_limit=30)),
+    "one that ends": (300, Rival(waiting=70, daily_limit=125)),
+    "one that begins later": (400, Rival(waiting=500, daily_limit=125, first=date(2026, 11, 27))),
+}
+
+
+@pytest.mark.parametrize("case", RIVALS)
+def test_forecast_shares_the_line_as_campaigns_that_take_turns_do(case: str) -> None:
+    people, rival = RIVALS[case]
+    plan = make_plan(waiting={MA: people}, rivals=[rival])
+
+    found = simulate(plan)
+
+    first = rival.first or plan.begins.date()
+    other = Sender(
+        window=NINE_TO_SIX,
+        timezone=None,
+        people=Counter({MA: int(rival.waiting)}),
+        daily_limit=rival.daily_limit,
+        begins=datetime.combine(first, time(0), tzinfo=ZoneInfo(NEW_YORK)),
+    )
+    finish, used = one_by_one(plan, other)
+    assert found.finish is not None
+    assert abs(found.finish - finish) <= timedelta(hours=1), (local(found.finish), local(finish))
+    assert {day: pytest.approx(used[day], abs=6) for day in used} == dict(found.per_day)
+
+
+def test_forecast_of_a_year_ends_on_the_day_that_counting_gives() -> None:
+    people = 125 * 400
+
+    found = simulate(make_plan(waiting={MA: people}))
+
+    assert local(found.finish)[:10] == str(date(2026, 11, 25) + timedelta(days=399))
+    assert round(found.sending_days) == 400
+    assert len(found.per_day) == SHOWN_DAYS
+
+
+def test_forecast_of_years_leaves_out_the_days_that_the_law_does() -> None:
+    """Alabama knows no Sunday and no federal holiday."""
+    plan = make_plan(rules=US, waiting={AL: 100_000}, line_limit=100, campaign_limit=100)
+
+    found = simulate(plan)
+
+    day, sent = date(2026, 11, 25), 0
+    while True:
+        sent += 100 * (day.weekday() < 6 and not is_federal_holiday(day))
+        if sent >= 100_000:
+            break
+        day += timedelta(days=1)
+    assert found.finish is not None
+    # A holiday more or less in a year that is taken like the one before.
+    assert abs(found.finish.date() - day) <= timedelta(days=3)
+
+
+def test_forecast_of_a_million_takes_no_longer_than_one_of_a_thousand() -> None:
+    found = simulate(make_plan(waiting={MA: 1_000_000}, line_limit=6000, campaign_limit=6000))
+
+    assert local(found.finish)[:10] == str(date(2026, 11, 25) + timedelta(days=166))
+
+
+def test_forecast_beyond_ten_years_has_no_end_but_shows_the_first_days() -> None:
+    found = simulate(make_plan(waiting={MA: 1_000_000}))
+
+    assert found.finish is None
+    assert sum(texts for _, texts in found.per_day) == 125 * SHOWN_DAYS
+
+
+def test_forecast_stops_at_the_campaigns_end() -> None:
+    ends = datetime(2026, 11, 27, 20, 0, tzinfo=UTC)
+
+    found = simulate(make_plan(waiting={MA: 500}, ends=ends))
+
+    assert found.finish == ends
+    # The end closes the last day's window: what the day allows goes before it.
+    assert [texts for _, texts in found.per_day] == [125, 125, 125]
+    assert found.not_reached == 125
+
+
+def test_people_where_it_never_opens_leave_a_forecast_without_an_end() -> None:
+    sundays = Window.of(["sun"], time(9), time(18))
+
+    found = simulate(make_plan(rules=US, window=sundays, waiting={MA: 10, AL: 5}))
+
+    assert found.finish is None
+    assert round(sum(found.left)) == 5
+
+
+def test_no_text_goes_where_the_line_allows_none() -> None:
+    found = simulate(make_plan(line_limit=0))
+
+    assert found.finish is None
+    assert found.per_day == []
+
+
+def test_line_with_other_texts_leaves_less_of_the_day() -> None:
+    found = simulate(make_plan(others_a_day=25))
+
+    assert [texts for _, texts in found.per_day] == [110, 100, 90]
+
+
+def test_text_put_off_ends_no_sooner_than_it_is_due() -> None:
+    due = datetime(2026, 11, 28, 4, 0, tzinfo=UTC)
+
+    found = simulate(make_plan(follow_ups=(), steps=[Step(waiting={MA: 3}, last_due=due)]))
+
+    assert local(found.finish) == "2026-11-28 09:00"
