@@ -167,6 +167,7 @@ def test_right_to_left_text_and_emoji_stay_as_they_are() -> None:
         ("a\r\nb\tc\nd", "a\nb c\nd"),
         ("a\ud800b\udfffc", "abc"),
         ("\ufeffa\uffff", "a"),
+        ("\u202ea\u202db\u202c \u200f\u05d0", "ab\u202c \u200f\u05d0"),
         ("caf\u00e9 \U0001f600", "caf\u00e9 \U0001f600"),
     ],
 )

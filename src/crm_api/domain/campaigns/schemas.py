@@ -40,6 +40,11 @@ def _clean(value: object) -> object:
     return sendable(value) if isinstance(value, str) else value
 
 
+def _clean_line(value: object) -> object:
+    """Clean it, and make one line of it."""
+    return " ".join(sendable(value).splitlines()) if isinstance(value, str) else value
+
+
 def _known_zone(value: str) -> str:
     if value != RECIPIENT and not is_time_zone(value):
         raise PydanticCustomError(
@@ -49,7 +54,9 @@ def _known_zone(value: str) -> str:
 
 
 Cleaned = BeforeValidator(_clean)
-Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NAME), Cleaned]
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=LONGEST_NAME), BeforeValidator(_clean_line)
+]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT), Cleaned]
 Footer = Annotated[str, StringConstraints(min_length=1, max_length=320), Cleaned]
 Share = Annotated[Decimal, Field(gt=0, le=1, max_digits=5, decimal_places=4)]

@@ -37,7 +37,9 @@ CONTACT_FIELDS = frozenset(
 ATTRIBUTES = "attributes"
 OWN_FIELDS = {"line": frozenset({"name", "number"}), "business": frozenset({"name", "contact"})}
 
-_UNSENDABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufff9-\uffff]")
+_UNSENDABLE = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u202d\u202e\ud800-\udfff\ufeff\ufff9-\uffff]"
+)
 _SAMPLES = ("7", "Ada")
 """Stand-ins for every value when a text is tried at save: some filters want a number."""
 
@@ -116,7 +118,11 @@ def with_footer(text: str, footer: str | None) -> str:
 
 
 def sendable(text: str) -> str:
-    """Drop what no phone shows and no store takes: control characters and broken halves."""
+    """Drop what no phone shows and no store takes: control characters and broken halves.
+
+    So are the two marks that turn the letters after them round, whatever their script: in a name
+    they would show the rest of the text, and how to stop, backwards.
+    """
     if text.isascii() and text.isprintable():
         return text
     return _UNSENDABLE.sub("", text.replace("\r\n", "\n").replace("\t", " "))
