@@ -239,3 +239,17 @@ def test_secret_file_is_made_once_and_closed_to_others(tmp_path: Path) -> None:
     assert first == second
     assert len(first) >= 32
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_file_that_is_not_written_yet_is_no_answer(tmp_path: Path) -> None:
+    with data_dir.claim(tmp_path) as held:
+        server = server_processes.Postgres(
+            held, processes.own_account(), tmp_path, tmp_path, binaries=tmp_path, fsync=False
+        )
+        server._process = subprocess.Popen(["/bin/true"])
+        (tmp_path / "postmaster.pid").touch()
+
+        answers = server._answers()
+
+        server._process.wait()
+    assert answers is False
