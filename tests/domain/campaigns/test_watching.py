@@ -132,12 +132,14 @@ async def test_campaign_decides_on_its_band(
 async def test_campaign_that_does_not_run_is_left_alone(
     session: AsyncSession, new_uow: NewUow, status: str
 ) -> None:
-    rows = await campaign_with(session, status=status)
-    opt_outs(rows, 100)
+    rows = await campaign_with(session, status=status, bodies=("A", "B"), ab_test=HARMFUL)
+    opt_outs(rows, 200)
+    rows.add("sent", count=200, variant=1)
 
     assert not await watched(new_uow, rows)
 
     assert rows.campaign.status == status
+    assert await stopped(session) == {"V0": None, "V1": None}
 
 
 async def test_people_who_still_wait_are_no_texts(session: AsyncSession, new_uow: NewUow) -> None:

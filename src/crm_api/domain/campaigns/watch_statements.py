@@ -59,8 +59,7 @@ ANSWERED_SINCE = text("""
     WHERE m.campaign_id = :campaign_id AND (m.status = 'failed' OR m.opted_out_at IS NOT NULL)
       AND EXISTS (
           SELECT 1 FROM send_attempt a
-          WHERE a.membership_id = m.id AND a.status <> 'released'
-            AND a.called_at >= CAST(:since AS timestamptz))
+          WHERE a.membership_id = m.id AND a.called_at >= CAST(:since AS timestamptz))
 """)
 
 # Whoever resumed it meanwhile began a new count, which these figures are not of.
