@@ -1,6 +1,7 @@
 """Makes the provider's client that the settings ask for."""
 
 from crm_api.domain.openphone.client import OpenPhoneClient
+from crm_api.domain.sends.dispatch import CONCURRENCY
 from crm_api.settings import Settings
 
 SANDBOX_KEY = "sandbox"
@@ -13,4 +14,6 @@ def open_provider(settings: Settings) -> OpenPhoneClient:
     return OpenPhoneClient(
         base_url=settings.provider_url,
         api_key=key.get_secret_value() if key is not None else SANDBOX_KEY,
+        # A call that passed the gate must not wait for a connection.
+        max_connections=CONCURRENCY,
     )

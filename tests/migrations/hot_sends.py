@@ -29,7 +29,7 @@ SENDS = [
     ),
     Hot(
         "a day's use of line and campaign",
-        {"idx_send_attempt_open", "idx_send_attempt_accepted", "idx_send_attempt_uncertain"},
+        {"idx_send_attempt_open", "idx_send_tally_line", "idx_send_attempt_uncertain"},
         lambda s: sends.usage(s, line_ids=[LINE], campaign_id=RUNNING, grace=600.0, now=NOW),
         is_generic=True,
     ),

@@ -17,6 +17,7 @@ from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.openphone.answers import AnswerKind
 from crm_api.domain.operations import service as operations
 from crm_api.domain.sends import blocking, claiming
+from crm_api.domain.sends import service as sends
 from crm_api.domain.sends.claiming import Claimed, ClaimOrder
 from crm_api.domain.sends.dispatch import AWAY, MAX_SKEW, Dispatcher
 from crm_api.jobs import Job, JobName
@@ -62,6 +63,7 @@ async def process_campaign_queue(ctx: dict[str, Any]) -> None:
         await campaigns.complete_finished(uow, now=clock.now())
     async with deps.new_uow() as uow:
         await campaigns.compact_tallies(uow)
+        await sends.compact_tally(uow, now=clock.now())
     if deps.is_stopping:
         return
     if not drained.is_done:

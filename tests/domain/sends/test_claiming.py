@@ -258,7 +258,9 @@ async def test_unclear_text_counts_on_every_day_its_window_touches(
     for minutes in (-11, -5, 5):
         called = midnight + timedelta(minutes=minutes)
         await ledger.run(
-            "UPDATE send_attempt SET status = :status, called_at = :at", status=status, at=called
+            "UPDATE send_attempt SET status = :status, called_at = :at, created_at = :at",
+            status=status,
+            at=called,
         )
         for day in (midnight - timedelta(hours=1), midnight + timedelta(hours=1)):
             async with new_uow() as uow:

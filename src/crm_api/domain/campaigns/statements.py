@@ -181,8 +181,8 @@ COUNT = text("""
     UNION ALL
     SELECT 'parked', NULL, 0, count(DISTINCT m.id), 0, 0
     FROM send_attempt a JOIN campaign_membership m ON m.id = a.membership_id
-    WHERE a.line_id = :line_id AND a.campaign_id = :campaign_id AND a.status = 'parked'
-      AND m.step = :step AND m.status = 'unknown'
+    WHERE a.line_id = :line_id AND a.campaign_id = :campaign_id AND a.is_uncertain
+      AND a.status = 'parked' AND m.step = :step AND m.status = 'unknown'
 """)
 
 # One at a time: of two at once the second would find nothing and count nothing, but wait for it.

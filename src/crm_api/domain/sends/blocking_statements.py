@@ -56,6 +56,5 @@ LOCK_TRIALS = text("""
 """)
 BUSY_LINES = text("""
     SELECT DISTINCT a.line_id FROM send_attempt a
-    WHERE a.line_id = ANY(CAST(:line_ids AS uuid[]))
-      AND a.status IN ('claimed', 'calling', 'unknown')
+    WHERE a.line_id = ANY(CAST(:line_ids AS uuid[])) AND a.is_open
 """)

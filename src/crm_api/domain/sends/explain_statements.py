@@ -60,7 +60,7 @@ RECIPIENT = text(f"""
 } AS is_capped,
            EXISTS (
                SELECT 1 FROM send_attempt a
-               WHERE a.phone = m.phone AND a.status IN ('claimed', 'calling', 'unknown')
+               WHERE a.phone = m.phone AND a.is_open
                  AND a.membership_id IS DISTINCT FROM m.id) AS is_busy,
            (SELECT max(a.created_at) FROM send_attempt a
              WHERE a.phone = m.phone AND a.kind = 'campaign' AND a.campaign_id <> :campaign_id

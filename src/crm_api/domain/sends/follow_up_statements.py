@@ -28,8 +28,8 @@ TAKE_BACK = text("""
         SET status = 'released', token = NULL, lease_until = NULL, error_code = 'withdrawn',
             updated_at = :now
         FROM campaign_membership m
-        WHERE a.phone = :phone AND a.status = 'claimed' AND m.id = a.membership_id AND m.step > 0
-          AND m.ended_by IS NOT NULL
+        WHERE a.phone = :phone AND a.is_open AND a.status = 'claimed'
+          AND m.id = a.membership_id AND m.step > 0 AND m.ended_by IS NOT NULL
         RETURNING a.membership_id, a.activity_id
     ), told AS (
         UPDATE activity t SET status = 'released', updated_at = :now

@@ -74,6 +74,12 @@ async def usage(
     )
 
 
+async def compact_tally(session: AsyncSession, *, rows: int, now: datetime) -> None:
+    """Sum up the counts of lines that have so many rows of them too much, and drop old days."""
+    if await session.scalar(sql.COMPACT_LOCK):
+        await session.execute(sql.COMPACT, {"rows": rows, "now": now})
+
+
 async def lock_candidates(
     session: AsyncSession, *, campaign_id: UUID, zone_keys: list[str], limit: int, now: datetime
 ) -> Sequence[Row[Any]]:

@@ -76,8 +76,7 @@ NOTE_REPLY = text("""
 EXPIRE_CLAIMS = text("""
     WITH over AS (
         SELECT a.id FROM send_attempt a
-        WHERE a.status = 'claimed'
-          AND a.lease_until < :now
+        WHERE a.is_open AND a.status = 'claimed' AND a.lease_until < :now
         ORDER BY a.id LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
     ), freed AS (
         UPDATE send_attempt a
@@ -97,8 +96,7 @@ EXPIRE_CLAIMS = text("""
 EXPIRE_CALLS = text("""
     WITH over AS (
         SELECT a.id FROM send_attempt a
-        WHERE a.status = 'calling'
-          AND a.lease_until < :now
+        WHERE a.is_open AND a.status = 'calling' AND a.lease_until < :now
         ORDER BY a.id LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
     ), lost AS (
         UPDATE send_attempt a
@@ -115,7 +113,7 @@ EXPIRE_CALLS = text("""
 
 NEXT_LEASE = text("""
     SELECT min(a.lease_until) FROM send_attempt a
-    WHERE a.status IN ('claimed', 'calling', 'unknown') AND a.lease_until IS NOT NULL
+    WHERE a.is_open AND a.lease_until IS NOT NULL
 """)
 
 # Fair over runs: those looked at longest ago come first, so a hundred stuck ones starve nobody.
@@ -123,7 +121,7 @@ UNKNOWN = text("""
     SELECT a.id, a.phone, a.body, a.called_at, a.nil_at, a.has_no_id, a.membership_id,
            a.campaign_id, a.line_id, l.phone_number_id, l.resend_unclear
     FROM send_attempt a JOIN line l ON l.id = a.line_id
-    WHERE a.status = 'unknown'
+    WHERE a.is_open AND a.status = 'unknown'
     ORDER BY a.updated_at, a.id LIMIT :limit
 """)
 
@@ -178,7 +176,7 @@ WITHDRAW_NUMBERS = text(f"""
         UPDATE send_attempt a
         SET status = 'released', token = NULL, lease_until = NULL, error_code = 'withdrawn',
             updated_at = :now
-        WHERE a.phone = ANY(CAST(:phones AS text[])) AND a.status = 'claimed'
+        WHERE a.phone = ANY(CAST(:phones AS text[])) AND a.is_open AND a.status = 'claimed'
           AND NOT {EXEMPT_OR_FREE}
         RETURNING a.kind, a.membership_id, a.activity_id
     ), told AS (
@@ -198,7 +196,7 @@ WITHDRAW_CAMPAIGN = text("""
             updated_at = :now
         FROM campaign c
         WHERE c.id = :campaign_id AND a.line_id = c.line_id AND a.campaign_id = c.id
-          AND a.status = 'claimed'
+          AND a.is_open AND a.status = 'claimed'
         RETURNING a.membership_id, a.activity_id
     ), told AS (
         UPDATE activity t SET status = 'released', updated_at = :now
@@ -216,8 +214,7 @@ CANCEL_PENDING = text("""
 
 UNDER_WAY = text("""
     SELECT a.id, a.campaign_id, a.called_at, a.status FROM send_attempt a
-    WHERE a.phone = :phone AND a.status IN ('claimed', 'calling', 'unknown')
-      AND a.called_at IS NOT NULL
+    WHERE a.phone = :phone AND a.is_open AND a.called_at IS NOT NULL
 """)
 
 PARKED = text("""
@@ -248,7 +245,7 @@ LOCK_QUEUED = text(f"""
     WHERE t.status = 'queued' AND t.send_after <= :now AND l.status = 'active'
       AND NOT (l.is_probing AND EXISTS (
           SELECT 1 FROM send_attempt a
-          WHERE a.line_id = l.id AND a.status IN ('claimed', 'calling', 'unknown')))
+          WHERE a.line_id = l.id AND a.is_open))
     ORDER BY t.send_after, t.id LIMIT :limit
     FOR NO KEY UPDATE OF t SKIP LOCKED
 """)

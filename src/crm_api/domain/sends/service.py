@@ -25,6 +25,7 @@ __all__ = [
     "NotParkedError",
     "apply_report",
     "campaign_sent_today",
+    "compact_tally",
     "end_follow_ups",
     "note_reply",
     "queue_text",
@@ -37,6 +38,8 @@ __all__ = [
     "withdraw_numbers",
 ]
 
+COMPACT_ABOVE = 200
+"""Rows of a line's count beyond what it needs."""
 SETTLED_BY_PERSON = {
     "sent": AttemptStatus.SENT,
     "resend": AttemptStatus.RELEASED,
@@ -100,6 +103,11 @@ async def under_way(session: AsyncSession, *, phone: str) -> list[dict[str, str]
         }
         for row in rows
     ]
+
+
+async def compact_tally(uow: UnitOfWork, *, now: datetime) -> None:
+    """Keep the counts of accepted texts short; what a day's add up to stays the same."""
+    await queries.compact_tally(uow.session, rows=COMPACT_ABOVE, now=now)
 
 
 async def sent_today(
