@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 STAMP := $(VENV)/.installed
 
-.PHONY: up demo test check bench lock clean
+.PHONY: up demo test check bench crash-test lock clean
 
 up: $(STAMP)
 	@exec $(BIN)/crm-api up
@@ -23,6 +23,11 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
+
+# Kills everything until so many kills met something in flight; `make crash-test SEED=1 KILLS=60`.
+KILLS ?= 500
+crash-test: $(STAMP)
+	@$(BIN)/python -m tests.crash --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
 # Rewrites the pinned, hashed dependency lists; needs `uv` on the PATH.
 lock:

@@ -177,7 +177,11 @@ async def scene(folder: Path, *, rate_per_second: float, seconds: float) -> Asyn
             redis, postgres = embedded.processes
             database_url, redis_url = str(urls.database_url), str(urls.redis_url)
             await upgrade(database_url)
-            env = _environment(folder, database_url, redis_url, sandbox.url, rate_per_second)
+            env = environment(folder, rate=rate_per_second) | {
+                "CRM_DATABASE_URL": database_url,
+                "CRM_REDIS_URL": redis_url,
+                "CRM_OPENPHONE_BASE_URL": sandbox.url,
+            }
             worker = Program("worker", env, folder / "worker.log")
             api = Program("serve", env, folder / "serve.log")
             async with open_engine(database_url, pool_size=3) as engine:
@@ -199,18 +203,14 @@ async def scene(folder: Path, *, rate_per_second: float, seconds: float) -> Asyn
             embedded.stop()
 
 
-def _environment(
-    folder: Path, database_url: str, redis_url: str, sandbox_url: str, rate: float
-) -> dict[str, str]:
+def environment(folder: Path, *, rate: float) -> dict[str, str]:
+    """Return the variables of the processes, without where the servers and the provider are."""
     return {
         **os.environ,
-        "CRM_DATABASE_URL": database_url,
-        "CRM_REDIS_URL": redis_url,
         "CRM_DATA_DIR": str(folder),
         "CRM_PORT": str(_free_port()),
         "CRM_SECRET_KEY": SECRET_KEY,
         "CRM_BOOTSTRAP_API_KEY": ADMIN_KEY,
-        "CRM_OPENPHONE_BASE_URL": sandbox_url,
         "CRM_OPENPHONE_RATE_PER_SECOND": str(rate),
         "CRM_SEND_LEASE_SECONDS": "20",
         "CRM_SETTLE_GRACE_SECONDS": "10",

@@ -1,0 +1,213 @@
+"""People, campaigns and meddling: what goes on while processes are killed."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import httpx
+from benchmarks import population
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from crm_api import clock
+from crm_api.sandbox.config import PeopleWeights
+
+PEOPLE_WEIGHTS = PeopleWeights(reply=0.10, stop=0.08, failed=0.03, undelivered=0.02)
+BODY = (
+    "Hi {{{{ first_name }}}}, this is Granite Foundations with offer {offer}: a free look at the "
+    "cracks in your basement. Reply STOP to opt out."
+)
+FAULTS: tuple[dict[str, Any], ...] = (
+    {"kind": "500_after", "probability": 0.015},
+    {"kind": "reset_after", "probability": 0.015},
+    {"kind": "202_without_id", "probability": 0.01},
+    {"kind": "hang_after", "probability": 0.004},
+    {"kind": "hang", "probability": 0.004},
+    {"kind": "slow", "probability": 0.02},
+    {"kind": "500_before", "probability": 0.01},
+    {"kind": "reset_before", "probability": 0.01},
+    {"kind": "500_before", "on": "read", "probability": 0.02},
+    {"kind": "429", "on": "read", "probability": 0.01},
+)
+THROTTLES: tuple[dict[str, Any], ...] = ({"kind": "429", "probability": 0.003, "retry_after": 1},)
+TWICE_TOLD = [{"do": "deliver", "after": 0.3, "times": 2}]
+NEVER_TOLD = [{"do": "deliver", "after": 0.3, "times": 0}]
+AT_ONCE_TOLD = [{"do": "deliver", "after": 0.0}]
+"""Before its own answer has been recorded, as a rule."""
+SCRIPTED_SHARE = 0.3
+SHARED_OFFER = 2
+"""So many campaigns one after the other have the same text: their messages look alike."""
+ALL_DAY = {"start": "00:00", "end": "23:59"}
+ZONES = ("America/New_York", "Pacific/Honolulu")
+LATE_HOUR = 20
+NO_BREAKER = {"max_attempts": 20, "max_opt_out_rate": None, "max_failure_rate": None}
+AT_ONCE = {
+    "daily_limit": 1_000_000,
+    "mode": "burst",
+    "batch_size": 100_000,
+    "batch_interval_minutes": 1,
+}
+PATIENCE_SECONDS = 60.0
+
+_CONTACTS = text("""
+    INSERT INTO contact (id, phone, first_name, zone_key, created_at, updated_at)
+    SELECT uuid_v7(), x.phone, 'Ada' || x.position, 'MA/America/New_York', now(), now()
+    FROM unnest(CAST(:phones AS text[])) WITH ORDINALITY AS x (phone, position)
+    RETURNING id, phone
+""")
+_WAITING = text("SELECT count(*) FROM campaign_membership WHERE status = 'pending'")
+
+
+def zone_far_from_midnight(now: datetime) -> str:
+    """Return a zone whose day does not end while a siege lasts: nobody's hours are to be over."""
+    here, elsewhere = ZONES
+    return here if 0 < now.astimezone(ZoneInfo(here)).hour < LATE_HOUR else elsewhere
+
+
+class ApiRefusedError(Exception):
+    """The API answered with something that no kill explains."""
+
+
+class Crowd:
+    """Scripted people, and campaigns to them that are started, paused, resumed and cancelled."""
+
+    def __init__(
+        self,
+        *,
+        engine: AsyncEngine,
+        api: httpx.AsyncClient,
+        sandbox: httpx.AsyncClient,
+        chance: random.Random,
+        campaign_size: int,
+    ) -> None:
+        self._engine = engine
+        self._api = api
+        self._sandbox = sandbox
+        self._chance = chance
+        self._campaign_size = campaign_size
+        self._people: list[UUID] = []
+        self._next: list[UUID] = []
+        self._lines: list[str] = []
+        self.campaigns: list[str] = []
+        self.opted_out_by_api = 0
+        self.pauses = 0
+        self.cancels = 0
+
+    async def gather(self, count: int) -> None:
+        """Make people, some of them with a script of their own, and the lines."""
+        phones = [population.phone(position) for position in range(count)]
+        async with self._engine.begin() as connection:
+            rows = await connection.execute(_CONTACTS, {"phones": phones})
+            self._people = sorted(row.id for row in rows)
+        scripts = (TWICE_TOLD, NEVER_TOLD, AT_ONCE_TOLD)
+        for number in self._chance.sample(phones, int(count * SCRIPTED_SHARE)):
+            body = {"number": number, "script": self._chance.choice(scripts)}
+            (await self._sandbox.post("/sandbox/people", json=body)).raise_for_status()
+        lines = await self._ask("POST", "/v1/lines/sync")
+        self._lines = [line["id"] for line in lines["data"]]
+        for line in self._lines:
+            await self._ask("PATCH", f"/v1/lines/{line}", {"daily_limit": 1_000_000})
+
+    async def misbehave(self, *, throttles: bool) -> None:
+        """Have the provider fail now and then."""
+        for fault in (*FAULTS, *(THROTTLES if throttles else ())):
+            (await self._sandbox.post("/sandbox/faults", json=fault)).raise_for_status()
+
+    async def start_campaign(self) -> None:
+        """Start another campaign to a share of the people; neighbours share their text."""
+        number = len(self.campaigns)
+        members = self._take()
+        draft = {
+            "name": f"Campaign {number}",
+            "line_id": self._lines[number % len(self._lines)],
+            "audience": {"contact_ids": [str(member) for member in members]},
+            "variants": [
+                {"name": "A", "body": BODY.format(offer=number // SHARED_OFFER), "weight": 100}
+            ],
+            "schedule": {"window": ALL_DAY, "timezone": zone_far_from_midnight(clock.now())},
+            "pacing": AT_ONCE,
+            "rules": NO_BREAKER,
+        }
+        made = await self._ask("POST", "/v1/campaigns", draft)
+        self.campaigns.append(made["id"])
+        await self._ask("POST", f"/v1/campaigns/{made['id']}/start")
+
+    def _take(self) -> list[UUID]:
+        """Deal the next people; who comes up again may still wait for the text before."""
+        if len(self._next) < self._campaign_size:
+            self._next += self._chance.sample(self._people, len(self._people))
+        taken, self._next = self._next[: self._campaign_size], self._next[self._campaign_size :]
+        return list(dict.fromkeys(taken))
+
+    async def keep_busy(self, *, backlog: int) -> None:
+        """Start a campaign whenever fewer than so many people wait for their text."""
+        while True:
+            with suppress(DBAPIError, OSError):
+                async with self._engine.connect() as connection:
+                    waiting = int(await connection.scalar(_WAITING) or 0)
+                if waiting < backlog:
+                    await self.start_campaign()
+            await asyncio.sleep(0.5)
+
+    async def meddle(self) -> None:
+        """Pause, resume and cancel campaigns, and opt people out, as users do."""
+        acts: tuple[Callable[[], Awaitable[None]], ...] = (
+            self._pause_and_resume,
+            self._opt_out,
+            self._opt_out,
+            self._opt_out,
+            self._cancel,
+        )
+        weights = (12, 8, 8, 8, 1)
+        while True:
+            await asyncio.sleep(self._chance.uniform(0.5, 2.5))
+            if self.campaigns:
+                await self._chance.choices(acts, weights=weights)[0]()
+
+    async def calm(self) -> None:
+        """Let every paused campaign go on, so that all of them come to their end."""
+        for campaign in self.campaigns:
+            shown = await self._ask("GET", f"/v1/campaigns/{campaign}")
+            if shown["status"] == "paused":
+                await self._move(campaign, "resume")
+
+    async def _pause_and_resume(self) -> None:
+        campaign = self._chance.choice(self.campaigns[-4:])
+        await self._move(campaign, "pause")
+        self.pauses += 1
+        await asyncio.sleep(self._chance.uniform(0.2, 1.5))
+        await self._move(campaign, "resume")
+
+    async def _opt_out(self) -> None:
+        person = self._chance.choice(self._people)
+        await self._ask("POST", f"/v1/contacts/{person}/opt-out", {"reason": "asked by phone"})
+        self.opted_out_by_api += 1
+
+    async def _cancel(self) -> None:
+        await self._move(self._chance.choice(self.campaigns[-3:]), "cancel")
+        self.cancels += 1
+
+    async def _move(self, campaign: str, move: str) -> None:
+        await self._ask("POST", f"/v1/campaigns/{campaign}/{move}")
+
+    async def _ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        """Ask until there is an answer: the API and its servers come and go."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            with suppress(httpx.TransportError):
+                answer = await self._api.request(method, path, json=body)
+                if answer.is_success or answer.status_code == httpx.codes.CONFLICT:
+                    found: dict[str, Any] = answer.json()
+                    return found
+                if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                    raise ApiRefusedError(f"{method} {path}: {answer.status_code} {answer.text}")
+            if time.monotonic() > deadline:
+                raise ApiRefusedError(f"{method} {path}: no answer within {PATIENCE_SECONDS:g} s")
+            await asyncio.sleep(0.1)

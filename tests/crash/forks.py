@@ -1,0 +1,164 @@
+"""Processes of the crash test, from the side of whoever watches them."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.crash.holders import name_of, url_for
+
+ROOT = Path(__file__).parents[2]
+NO_VARIABLES: Mapping[str, str] = {}
+
+
+class Fork:
+    """One worker or API process."""
+
+    def __init__(self, pid: int, *, name: str, is_api: bool) -> None:
+        self.pid = pid
+        self.is_api = is_api
+        self.name = name
+        """Under which it comes to the database."""
+        self.stopped = asyncio.Event()
+        """It stands still, by its own step or by our signal."""
+        self.ended = asyncio.Event()
+        self.code: int | None = None
+
+    def signal(self, number: signal.Signals) -> None:
+        if number is signal.SIGCONT:
+            self.stopped.clear()
+        if not self.ended.is_set():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    async def freeze(self) -> bool:
+        """Make it stand still, so that what it holds can be counted; False when it has ended."""
+        if not self.stopped.is_set():
+            self.signal(signal.SIGSTOP)
+            await self.wait_until_still(10)
+        return not self.ended.is_set()
+
+    async def wait_until_still(self, seconds: float) -> bool:
+        """Wait until it stands still or has ended; False when it does neither in time."""
+        waits = [asyncio.create_task(event.wait()) for event in (self.stopped, self.ended)]
+        done, _ = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        return bool(done)
+
+    async def wait_ended(self, seconds: float) -> bool:
+        """Wait until it has ended; False when it does not in time."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.ended.wait(), timeout=seconds)
+        return self.ended.is_set()
+
+
+class Zygote:
+    """The program that forks; see ``zygote.py``."""
+
+    def __init__(
+        self, process: asyncio.subprocess.Process, folder: Path, database_url: str
+    ) -> None:
+        self._process = process
+        self._folder = folder
+        self._database_url = database_url
+        self._count = 0
+        self._forks: dict[int, Fork] = {}
+        self._started: asyncio.Queue[Fork] = asyncio.Queue()
+        self._one_order = asyncio.Lock()
+
+    async def spawn(
+        self,
+        command: str,
+        *,
+        step: str | None = None,
+        arrival: int = 1,
+        env: Mapping[str, str] = NO_VARIABLES,
+    ) -> Fork:
+        """Start a worker or the API; it stands still at the n-th arrival at the step.
+
+        Args:
+            env: What it gets besides, or instead of, the variables of all.
+        """
+        name = name_of(self._count)
+        self._count += 1
+        order = {
+            "command": command,
+            "name": name,
+            "env": {**env, "CRM_DATABASE_URL": url_for(self._database_url, name)},
+            "step": step,
+            "arrival": arrival,
+            "log": str(self._folder / f"{command}.log"),
+        }
+        writer = self._process.stdin
+        if writer is None:
+            raise RuntimeError("the forking program has no standard input")
+        async with self._one_order:
+            writer.write(json.dumps(order).encode() + b"\n")
+            await writer.drain()
+            async with asyncio.timeout(20):
+                return await self._started.get()
+
+    @property
+    def alive(self) -> set[str]:
+        """The names of those that have not ended."""
+        return {fork.name for fork in self._forks.values()}
+
+    async def listen(self) -> None:
+        """Note what it tells, until it ends."""
+        reader = self._process.stdout
+        while reader is not None and (line := await reader.readline()):
+            self._note(json.loads(line))
+
+    def _note(self, said: Mapping[str, int | str]) -> None:
+        pid = int(said["pid"])
+        match said["told"]:
+            case "started":
+                self._forks[pid] = Fork(
+                    pid, name=str(said["name"]), is_api=said["command"] == "serve"
+                )
+                self._started.put_nowait(self._forks[pid])
+            case "stopped":
+                self._forks[pid].stopped.set()
+            case "ended":
+                fork = self._forks.pop(pid)
+                fork.code = int(said["code"])
+                fork.ended.set()
+
+    def kill_all(self) -> None:
+        for fork in list(self._forks.values()):
+            fork.signal(signal.SIGKILL)
+
+
+@asynccontextmanager
+async def zygote(
+    folder: Path, env: Mapping[str, str], *, database_url: str
+) -> AsyncIterator[Zygote]:
+    """Start the program that forks; it and all of its children end with the block."""
+    with (folder / "zygote.log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tests.crash.zygote",
+            cwd=ROOT,
+            env=dict(env),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+        )
+    forking = Zygote(process, folder, database_url)
+    listening = asyncio.create_task(forking.listen())
+    try:
+        yield forking
+    finally:
+        forking.kill_all()
+        process.kill()
+        await process.wait()
+        listening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await listening

@@ -1,0 +1,88 @@
+"""Tells which process holds an attempt, so that what a dead one left behind counts as nothing.
+
+Each worker comes to the database under a name of its own, and a trigger, which only the crash
+test's database has, writes down who inserted an attempt: only that process can gate and call it.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+NAMES = 3_000
+"""More than a long siege starts; after that names come up again."""
+
+_SET_UP = (
+    "CREATE TABLE crash_holder (attempt_id uuid PRIMARY KEY, holder text NOT NULL)",
+    """
+    CREATE FUNCTION crash_note_holder() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO crash_holder SELECT id, session_user FROM added;
+        RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE TRIGGER crash_note_holder AFTER INSERT ON send_attempt
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION crash_note_holder()
+    """,
+    f"""
+    DO $$ BEGIN
+        FOR n IN 0..{NAMES - 1} LOOP EXECUTE format('CREATE ROLE fork_%s LOGIN SUPERUSER', n);
+        END LOOP;
+    END $$
+    """,
+)
+_IN_FLIGHT = text("""
+    SELECT a.membership_id, h.holder
+    FROM send_attempt a JOIN crash_holder h ON h.attempt_id = a.id
+    WHERE a.status IN ('claimed', 'calling') AND h.holder = ANY(CAST(:alive AS text[]))
+""")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InFlight:
+    """What living workers hold at one moment.
+
+    Attributes:
+        attempts: Claimed or being called.
+        own: Those that the struck process itself holds.
+        members: The recipients.
+    """
+
+    attempts: int = 0
+    own: int = 0
+    members: frozenset[UUID] = field(default_factory=frozenset, repr=False)
+
+
+async def note_holders(engine: AsyncEngine) -> None:
+    """Have the database write down who claims what."""
+    async with engine.begin() as connection:
+        for statement in _SET_UP:
+            await connection.execute(text(statement))
+
+
+def name_of(number: int) -> str:
+    """Return the name under which the so many-th process comes to the database."""
+    return f"fork_{number % NAMES}"
+
+
+def url_for(database_url: str, name: str) -> str:
+    """Return the address of the database for a process of that name; no password is asked for."""
+    parts = urlsplit(database_url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{name}@{host}"))
+
+
+async def in_flight(
+    connection: AsyncConnection, *, alive: Collection[str], struck: str | None
+) -> InFlight:
+    """Count what living processes hold, and what the struck one does."""
+    rows = (await connection.execute(_IN_FLIGHT, {"alive": list(alive)})).all()
+    return InFlight(
+        attempts=len(rows),
+        own=sum(row.holder == struck for row in rows),
+        members=frozenset(row.membership_id for row in rows if row.membership_id is not None),
+    )

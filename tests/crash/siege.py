@@ -1,0 +1,249 @@
+"""Three workers, the API, PostgreSQL and Redis, struck again and again while campaigns run."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import httpx
+from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.crash.crowd import Crowd
+from tests.crash.forks import Fork, Zygote
+from tests.crash.holders import in_flight
+from tests.crash.servers import Servers
+from tests.crash.strikes import AFTER_TERM, ANYWHERE, SERVER_KINDS, Kind, Plan, Strike
+
+WORKERS = 3
+SECONDS_A_KILL = 6.0
+"""Much more than it takes, so that a siege of which nothing counts comes to its end."""
+STEP_SECONDS = 5.0
+"""A step that is not reached by then is given up: the process is struck where it is."""
+STOPPED_FOR_SECONDS = 33.0
+"""Past the lease of 20 s, the grace of 10 s and all that may be concluded right after."""
+MOST_STOPPED = 2
+ENDS_WITHIN_SECONDS = 30.0
+"""After SIGTERM; the longest call takes 3.3 s."""
+TERMINATED = frozenset({Kind.WORKER_TERMINATED, Kind.API_TERMINATED})
+AWAY = (DBAPIError, OSError, TimeoutError)
+"""How it shows that the database is away."""
+TELL_SECONDS = 15.0
+
+_OPEN = text("""
+    SELECT (SELECT count(*) FROM campaign_membership
+            WHERE status IN ('pending', 'sending', 'unknown'))
+         + (SELECT count(*) FROM send_attempt WHERE status IN ('claimed', 'calling', 'unknown'))
+         + (SELECT count(*) FROM campaign WHERE status IN ('running', 'scheduled'))
+         + (SELECT count(*) FROM webhook_event WHERE status IN ('pending', 'failed'))
+""")
+_PROGRESS = text("""
+    SELECT status, count(*) AS people FROM campaign_membership GROUP BY status ORDER BY status
+""")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How much happens.
+
+    Attributes:
+        kills: Counted ones, after which no more are struck.
+        campaigns: So many at the start; others follow while fewer than ``backlog`` people wait.
+        kinds: What may happen to workers; None is all.
+        meddles: Users pause, cancel and opt people out meanwhile, servers are struck too.
+        throttles: The provider asks some callers to wait, and their texts then wait for minutes.
+        rate_per_second: Texts, of all workers together.
+        crew_rate_per_second: The same, of those that end the work once nothing is struck any more.
+        settle_seconds: How long everything may take to come to its end afterwards.
+    """
+
+    kills: int
+    people: int
+    campaign_size: int
+    campaigns: int = 2
+    backlog: int = 0
+    rate_per_second: float = 40
+    crew_rate_per_second: float = 150
+    kinds: Sequence[Kind] | None = None
+    meddles: bool = True
+    throttles: bool = True
+    settle_seconds: float = 900
+
+
+@dataclass(kw_only=True)
+class Siege:
+    """What is struck, and what has been."""
+
+    size: Size
+    seed: int
+    engine: AsyncEngine
+    forking: Zygote
+    servers: Servers
+    crowd: Crowd
+    provider: httpx.AsyncClient
+    strikes: list[Strike] = field(default_factory=list)
+    surprises: list[str] = field(default_factory=list)
+    """What happened that nobody ordered."""
+    _stopped: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def counted(self) -> int:
+        return sum(strike.counts for strike in self.strikes)
+
+    @property
+    def is_over(self) -> bool:
+        return self.counted >= self.size.kills
+
+    async def prepare(self) -> None:
+        """Make people and lines, and start the first campaigns."""
+        api = await self.forking.spawn("serve")
+        await self.crowd.gather(self.size.people)
+        await self.crowd.misbehave(throttles=self.size.throttles)
+        for _ in range(self.size.campaigns):
+            await self.crowd.start_campaign()
+        api.signal(signal.SIGTERM)
+        await api.wait_ended(ENDS_WITHIN_SECONDS)
+
+    async def rage(self) -> None:
+        """Strike until enough kills have counted, then leave a crew that ends the work."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.size.kills * SECONDS_A_KILL):
+                await self._strike_all()
+        if self._stopped:
+            await asyncio.wait(self._stopped)
+        if not self.is_over:
+            self.surprises.append(f"{self.counted} kills counted, {self.size.kills} were asked for")
+        hurry = {"CRM_OPENPHONE_RATE_PER_SECOND": str(self.size.crew_rate_per_second)}
+        for command in ("serve", *["worker"] * WORKERS):
+            await self.forking.spawn(command, env=hurry)
+        await self.crowd.calm()
+
+    async def _strike_all(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            background = [tasks.create_task(self.crowd.keep_busy(backlog=self.size.backlog))]
+            if self.size.meddles:
+                background.append(tasks.create_task(self.crowd.meddle()))
+            async with asyncio.TaskGroup() as slots:
+                for number in range(WORKERS):
+                    plan = Plan(self.seed, f"worker {number}", kinds=self.size.kinds)
+                    slots.create_task(self._strike_processes("worker", plan))
+                slots.create_task(self._strike_processes("serve", Plan(self.seed, "api")))
+                if self.size.meddles:
+                    slots.create_task(self._strike_servers(Plan(self.seed, "servers")))
+            for task in background:
+                task.cancel()
+
+    async def tell(self, say: Callable[[str], None]) -> None:
+        """Say now and then how far it is."""
+        begun = time.monotonic()
+        while True:
+            await asyncio.sleep(TELL_SECONDS)
+            with contextlib.suppress(*AWAY):
+                async with self.engine.connect() as connection:
+                    rows = list(await connection.execute(_PROGRESS))
+                shown = ", ".join(f"{row.people} {row.status}" for row in rows)
+                say(
+                    f"{time.monotonic() - begun:.0f} s: {len(self.strikes)} kills, "
+                    f"{self.counted} counted; recipients: {shown}"
+                )
+
+    async def wait_until_quiet(self) -> None:
+        """Wait until nothing is open any more."""
+        deadline = time.monotonic() + self.size.settle_seconds
+        while time.monotonic() < deadline:
+            async with self.engine.connect() as connection:
+                if not await connection.scalar(_OPEN):
+                    return
+            await asyncio.sleep(0.5)
+        self.surprises.append("not everything came to its end in time")
+
+    async def _strike_processes(self, command: str, plan: Plan) -> None:
+        """Start one process after the other and strike each."""
+        while not self.is_over:
+            strike = plan.against_worker() if command == "worker" else plan.against_api()
+            fork = await self.forking.spawn(
+                command,
+                step=None if strike.step == ANYWHERE else strike.step,
+                arrival=strike.arrival,
+            )
+            await self._reach(fork, strike)
+            if strike.kind in SERVER_KINDS:
+                await self._strike_around(fork, strike, plan)
+            elif strike.kind is Kind.WORKER_STOPPED and len(self._stopped) < MOST_STOPPED:
+                if await self._note(strike, fork):
+                    stopped = asyncio.create_task(self._go_on_later(fork, plan))
+                    self._stopped.add(stopped)
+                    stopped.add_done_callback(self._stopped.discard)
+            else:
+                await self._end(fork, strike)
+
+    async def _reach(self, fork: Fork, strike: Strike) -> None:
+        """Wait for the step, or so long; a step that does not come makes it any moment."""
+        if strike.step in {ANYWHERE, AFTER_TERM}:
+            await fork.wait_ended(strike.after_seconds)
+        if strike.step == AFTER_TERM:
+            fork.signal(signal.SIGTERM)
+        if strike.step != ANYWHERE and not await fork.wait_until_still(STEP_SECONDS):
+            strike.step = ANYWHERE
+
+    async def _note(self, strike: Strike, fork: Fork | None = None) -> bool:
+        """Count what is in flight while the struck one stands still; False if it had ended."""
+        if fork is not None and not await fork.freeze():
+            if fork.code and not fork.is_api:  # that one does not start without its database
+                self.surprises.append(f"a worker ended by itself with code {fork.code}")
+            return False
+        with contextlib.suppress(*AWAY):
+            async with self.engine.connect() as connection:
+                strike.held = await in_flight(
+                    connection, alive=self.forking.alive, struck=fork.name if fork else None
+                )
+        self.strikes.append(strike)
+        return True
+
+    async def _end(self, fork: Fork, strike: Strike) -> None:
+        if strike.kind is Kind.WORKER_STOPPED:
+            strike.kind = Kind.WORKER_KILLED
+        if not await self._note(strike, fork):
+            return
+        if strike.kind in TERMINATED:
+            fork.signal(signal.SIGTERM)
+            fork.signal(signal.SIGCONT)
+            if await fork.wait_ended(ENDS_WITHIN_SECONDS):
+                return
+            self.surprises.append(f"{strike.kind} at {strike.step} was not heeded")
+        fork.signal(signal.SIGKILL)
+        await fork.wait_ended(10)
+
+    async def _go_on_later(self, fork: Fork, plan: Plan) -> None:
+        """Let a stopped worker wake into a world that has gone on without it."""
+        await asyncio.sleep(STOPPED_FOR_SECONDS)
+        await self._survive(fork, plan)
+
+    async def _strike_around(self, fork: Fork, strike: Strike, plan: Plan) -> None:
+        """Strike a server while the process stands still at its step, and let it go on."""
+        if not await self._note(strike, fork):
+            return
+        await self._strike_server(strike, plan, struck=fork.name)
+        await self._survive(fork, plan)
+
+    async def _survive(self, fork: Fork, plan: Plan) -> None:
+        fork.signal(signal.SIGCONT)
+        strike = plan.against_survivor()
+        if fork.is_api:
+            strike.kind = Kind.API_KILLED
+        await self._reach(fork, strike)
+        await self._end(fork, strike)
+
+    async def _strike_servers(self, plan: Plan) -> None:
+        while not self.is_over:
+            strike = plan.against_server()
+            await asyncio.sleep(strike.after_seconds)
+            await self._note(strike)
+            await self._strike_server(strike, plan, struck=None)
+
+    async def _strike_server(self, strike: Strike, plan: Plan, *, struck: str | None) -> None:
+        with contextlib.suppress(RedisError, *AWAY):
+            await self.servers.strike(strike.kind, struck=struck, fraction=plan.fraction())

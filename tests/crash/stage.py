@@ -1,0 +1,128 @@
+"""Sets up a siege, runs it and judges it."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from sqlalchemy import text
+from tests.crash.crowd import PEOPLE_WEIGHTS, Crowd
+from tests.crash.forks import zygote
+from tests.crash.harness import ADMIN_KEY, environment
+from tests.crash.holders import note_holders
+from tests.crash.servers import OURS, Servers, restart
+from tests.crash.siege import Siege, Size
+from tests.crash.strikes import Strike
+from tests.crash.verdict import Verdict, judge
+
+from crm_api.data_dir import claim
+from crm_api.db import open_engine
+from crm_api.embedded import EmbeddedServers
+from crm_api.migrate import upgrade
+from crm_api.sandbox.config import SandboxConfig
+from crm_api.sandbox.running import run_sandbox
+from crm_api.servers import Server
+from crm_api.settings import Settings
+
+LIST_DELAY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What was struck, and what became of everybody."""
+
+    strikes: list[Strike]
+    verdict: Verdict
+
+
+async def besiege(
+    folder: Path, *, seed: int, size: Size, say: Callable[[str], None] = lambda _: None
+) -> Outcome:
+    """Run a whole siege and judge it; what is wrong is also written to ``evidence.json``."""
+    async with siege(folder, seed=seed, size=size) as stage:
+        telling = asyncio.create_task(stage.tell(say))
+        await stage.prepare()
+        await stage.rage()
+        await stage.wait_until_quiet()
+        telling.cancel()
+        verdict = await judge(stage.engine, stage.provider, evidence=folder / "evidence.json")
+        verdict.faults += stage.surprises
+        return Outcome(strikes=stage.strikes, verdict=verdict)
+
+
+@asynccontextmanager
+async def siege(folder: Path, *, seed: int, size: Size) -> AsyncIterator[Siege]:
+    """Start everything for a siege, and leave no process behind."""
+    env = environment(folder, rate=size.rate_per_second)
+    settings = Settings.from_env(env)
+    config = SandboxConfig(
+        webhook_url=f"{settings.public_base_url}/webhooks/openphone",
+        signing_key=settings.sandbox_signing_key(),
+        people=PEOPLE_WEIGHTS,
+        seed=seed,
+        time_scale=0.5,
+        delivered_after_seconds=(0.0, 3.0),
+        replied_after_seconds=(0.5, 8.0),
+        rate_per_second=None,
+        list_delay_seconds=LIST_DELAY_SECONDS,
+    )
+    with claim(folder) as held, run_sandbox(config) as sandbox:
+        embedded = EmbeddedServers(held, postgres=True, redis=True)
+        try:
+            urls = embedded.start()
+            redis, postgres = embedded.processes
+            database_url, redis_url = str(urls.database_url), str(urls.redis_url)
+            await _prepare(database_url, postgres)
+            env |= {"CRM_REDIS_URL": redis_url, "CRM_OPENPHONE_BASE_URL": sandbox.url}
+            async with AsyncExitStack() as stack:
+                engine = await stack.enter_async_context(
+                    open_engine(database_url, pool_size=8, application=OURS)
+                )
+                provider = await stack.enter_async_context(
+                    httpx.AsyncClient(base_url=sandbox.url, timeout=60)
+                )
+                api = await stack.enter_async_context(_caller(settings.public_base_url))
+                yield Siege(
+                    size=size,
+                    seed=seed,
+                    engine=engine,
+                    forking=await stack.enter_async_context(
+                        zygote(folder, env, database_url=database_url)
+                    ),
+                    servers=Servers(
+                        engine=engine,
+                        postgres=postgres,
+                        redis=redis,
+                        redis_url=redis_url,
+                        redis_pid_file=folder / "redis" / "redis.pid",
+                    ),
+                    crowd=Crowd(
+                        engine=engine,
+                        api=api,
+                        sandbox=provider,
+                        chance=random.Random(f"{seed} crowd"),  # noqa: S311 - repeatable, no secret
+                        campaign_size=size.campaign_size,
+                    ),
+                    provider=provider,
+                )
+        finally:
+            embedded.stop()
+
+
+def _caller(url: str) -> httpx.AsyncClient:
+    headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
+    return httpx.AsyncClient(base_url=url, headers=headers, timeout=15)
+
+
+async def _prepare(database_url: str, postgres: Server) -> None:
+    """Make the tables, and have PostgreSQL note who claims, and when each transaction commits."""
+    await upgrade(database_url)
+    async with open_engine(database_url, pool_size=1) as engine:
+        await note_holders(engine)
+        async with engine.connect() as connection:
+            outside = await connection.execution_options(isolation_level="AUTOCOMMIT")
+            await outside.execute(text("ALTER SYSTEM SET track_commit_timestamp = on"))
+    await asyncio.to_thread(restart, postgres)

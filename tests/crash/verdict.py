@@ -1,0 +1,188 @@
+"""Counts at the provider what became of everybody, and compares the database with it."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+MAY_STILL_LEAVE = timedelta(seconds=2)
+"""A text that passed the gate before the opt-out leaves within one second (``call_start``); the
+rest is for a provider that shares two cores with everything else."""
+ENDED_WITH_TEXT = frozenset({"sent", "delivered", "failed"})
+OPEN = frozenset({"pending", "sending", "unknown", "review", "held"})
+GIVEN_UP = frozenset({"gave_up", "expired"})
+
+_MEMBERS = text("""
+    SELECT m.id, m.campaign_id, m.step, m.phone, m.status, m.skip_reason, m.error_code,
+           m.provider_message_id, c.status AS campaign_status
+    FROM campaign_membership m JOIN campaign c ON c.id = m.campaign_id
+""")
+_ATTEMPTS = text("""
+    SELECT a.id, a.kind, coalesce(a.membership_id, a.activity_id) AS subject, a.phone, a.body,
+           a.status, a.created_at, a.called_at, a.accepted_at, a.updated_at, a.error_code,
+           a.is_matched, a.nil_at, a.has_no_id, a.provider_message_id, h.holder
+    FROM send_attempt a LEFT JOIN crash_holder h ON h.attempt_id = a.id
+    ORDER BY a.created_at
+""")
+# When the opt-out became visible to others, by the database's own commit log.
+_OPT_OUTS = text("""
+    SELECT w.phone, min(pg_xact_commit_timestamp(e.xmin)) AS stored_at
+    FROM consent_entry e JOIN consent_wording w ON w.entry_id = e.id
+    WHERE e.action = 'opt_out' GROUP BY w.phone
+""")
+_DEAD_EVENTS = text("SELECT count(*) FROM webhook_event WHERE status = 'dead'")
+
+
+@dataclass(kw_only=True)
+class Verdict:
+    """What the provider accepted, against what it should have.
+
+    Attributes:
+        duplicates: One entry for each text too many: its recipient, None if nobody's.
+        losses: One entry for each recipient without the text that is claimed, or without an end.
+        after_stop: Texts that left after an opt-out was stored.
+        faults: Where the database and the provider disagree, in words.
+        figures: What else was counted.
+    """
+
+    duplicates: list[UUID | None] = field(default_factory=list)
+    losses: list[UUID] = field(default_factory=list)
+    after_stop: list[UUID] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    figures: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def is_clean(self) -> bool:
+        return not (self.duplicates or self.losses or self.after_stop or self.faults)
+
+
+async def judge(engine: AsyncEngine, sandbox: httpx.AsyncClient, *, evidence: Path) -> Verdict:
+    """Read everything once all is quiet, and compare; all about what is wrong goes to a file."""
+    async with engine.connect() as connection:
+        members = (await connection.execute(_MEMBERS)).all()
+        attempts = (await connection.execute(_ATTEMPTS)).all()
+        opt_outs = {row.phone: row.stored_at for row in await connection.execute(_OPT_OUTS)}
+        dead_events = int(await connection.scalar(_DEAD_EVENTS) or 0)
+    answer = await sandbox.get("/sandbox/messages", params={"direction": "outgoing"})
+    accepted: list[dict[str, Any]] = answer.json()["data"]
+    verdict = Verdict()
+    _compare_counts(verdict, attempts, accepted)
+    _compare_ids(verdict, attempts, accepted)
+    _look_at_ends(verdict, members, attempts)
+    _look_at_stops(verdict, attempts, accepted, opt_outs)
+    if dead_events:
+        verdict.faults.append(f"{dead_events} webhook events could not be applied")
+    verdict.figures.update(
+        {"recipients": len(members), "texts accepted": len(accepted), "opt-outs": len(opt_outs)}
+    )
+    verdict.figures.update(f"recipients {row.status}" for row in members)
+    verdict.figures.update(f"attempts {row.status}" for row in attempts)
+    _keep_evidence(evidence, verdict, attempts, accepted)
+    return verdict
+
+
+def _keep_evidence(
+    path: Path,
+    verdict: Verdict,
+    attempts: Sequence[Row[Any]],
+    accepted: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write down all attempts and texts of the numbers of those with whom something is wrong."""
+    wrong = {*verdict.duplicates, *verdict.losses, *verdict.after_stop}
+    phones = sorted({row.phone for row in attempts if row.subject in wrong})
+    found = {
+        phone: {
+            "attempts": [dict(row._mapping) for row in attempts if row.phone == phone],
+            "accepted": [message for message in accepted if phone in message["to"]],
+        }
+        for phone in phones
+    }
+    path.write_text(json.dumps({"wrong": wrong, "numbers": found}, default=_shown, indent=1))
+
+
+def _shown(value: object) -> object:
+    return sorted(map(str, value)) if isinstance(value, set) else str(value)
+
+
+def _compare_counts(
+    verdict: Verdict, attempts: Sequence[Row[Any]], accepted: Sequence[Mapping[str, Any]]
+) -> None:
+    """Count each text to each number, by nothing but number and words."""
+    due: defaultdict[tuple[str, str], set[UUID]] = defaultdict(set)
+    tried: defaultdict[tuple[str, str], set[UUID]] = defaultdict(set)
+    for attempt in attempts:
+        tried[attempt.phone, attempt.body].add(attempt.subject)
+        if attempt.provider_message_id is not None:
+            due[attempt.phone, attempt.body].add(attempt.subject)
+    got = Counter((number, message["text"]) for message in accepted for number in message["to"])
+    for text_to in due.keys() | got.keys():
+        too_many = got[text_to] - len(due[text_to])
+        concerned: list[UUID | None] = sorted(due[text_to] or tried[text_to]) or [None]  # type: ignore[assignment] # a list of UUID holds no None, yet is one of both
+        verdict.duplicates += [concerned[0]] * max(0, too_many)
+        verdict.losses += sorted(due[text_to])[: max(0, -too_many)]
+
+
+def _compare_ids(
+    verdict: Verdict, attempts: Sequence[Row[Any]], accepted: Sequence[Mapping[str, Any]]
+) -> None:
+    """Every accepted text is held by exactly one attempt, of that number and those words."""
+    by_id = {message["id"]: message for message in accepted}
+    held = {row.provider_message_id: row for row in attempts if row.provider_message_id is not None}
+    for message_id in by_id.keys() - held.keys():
+        verdict.faults.append(f"nobody's text {message_id} to {by_id[message_id]['to'][0]}")
+    for message_id in held.keys() - by_id.keys():
+        verdict.faults.append(f"attempt {held[message_id].id} has a text that was never accepted")
+    for message_id in held.keys() & by_id.keys():
+        message, row = by_id[message_id], held[message_id]
+        if (message["to"], message["text"]) != ([row.phone], row.body):
+            verdict.faults.append(f"attempt {row.id} holds the text of somebody else")
+
+
+def _look_at_ends(
+    verdict: Verdict, members: Sequence[Row[Any]], attempts: Sequence[Row[Any]]
+) -> None:
+    """Everybody has one text, or none and the reason; nothing is under way."""
+    texts = Counter(row.subject for row in attempts if row.provider_message_id is not None)
+    for row in attempts:
+        if row.status in {"claimed", "calling", "unknown", "parked"}:
+            verdict.faults.append(f"attempt {row.id} is left {row.status}")
+    for member in members:
+        if texts[member.id] > 1:
+            verdict.duplicates += [member.id] * (texts[member.id] - 1)
+        has_no_end = member.status in OPEN or member.error_code in GIVEN_UP
+        if has_no_end or (member.status in ENDED_WITH_TEXT and texts[member.id] == 0):
+            verdict.losses.append(member.id)
+        elif member.status == "skipped" and member.skip_reason is None:
+            verdict.faults.append(f"recipient {member.id} is skipped without a reason")
+        elif member.status == "cancelled" and member.campaign_status != "cancelled":
+            verdict.faults.append(f"recipient {member.id} is cancelled, the campaign is not")
+    unfinished = {row.campaign_id for row in members} - {
+        row.campaign_id for row in members if row.campaign_status in {"completed", "cancelled"}
+    }
+    verdict.faults += [f"campaign {campaign} has not come to its end" for campaign in unfinished]
+
+
+def _look_at_stops(
+    verdict: Verdict,
+    attempts: Sequence[Row[Any]],
+    accepted: Sequence[Mapping[str, Any]],
+    opt_outs: Mapping[str, datetime],
+) -> None:
+    """No gate after a stored opt-out, and no text later than what had passed it before."""
+    created = {message["id"]: datetime.fromisoformat(message["createdAt"]) for message in accepted}
+    for row in attempts:
+        stored_at = opt_outs.get(row.phone)
+        if row.kind != "campaign" or stored_at is None or row.called_at is None:
+            continue
+        accepted_at = created.get(row.provider_message_id)
+        is_late = accepted_at is not None and accepted_at > stored_at + MAY_STILL_LEAVE
+        if row.called_at > stored_at or is_late:
+            verdict.after_stop.append(row.subject)
