@@ -43,6 +43,17 @@ CAMPAIGNS = [
         is_generic=True,
     ),
     Hot(
+        "campaigns of which somebody is due",
+        {"idx_campaign_membership_status"},
+        sql(
+            plan_statements.DUE,
+            campaign_ids=[RUNNING, FINISHED],
+            zone_keys=["MA/zone0", "MA/zone1"],
+            now=NOW,
+        ),
+        is_generic=True,
+    ),
+    Hot(
         "campaigns whose start has come",
         {"idx_campaign_active"},
         lambda s: campaigns.begin_due(s, now=NOW),

@@ -17,3 +17,17 @@ RUNNING = text("""
       AND (c.start_at IS NULL OR c.start_at <= :now) AND (c.end_at IS NULL OR c.end_at > :now)
     ORDER BY c.started_at, c.id
 """)
+
+# One probe of idx_campaign_membership_status a place; the LIMIT keeps the planner from reading all
+# that is pending instead.
+DUE = text("""
+    SELECT DISTINCT x.campaign_id
+    FROM unnest(CAST(:campaign_ids AS uuid[]), CAST(:zone_keys AS text[]))
+        AS x (campaign_id, zone_key)
+    CROSS JOIN LATERAL (
+        SELECT 1 FROM campaign_membership m
+        WHERE m.campaign_id = x.campaign_id AND m.zone_key = x.zone_key
+          AND m.status = 'pending' AND m.due_at <= :now
+        LIMIT 1
+    ) AS due
+""")

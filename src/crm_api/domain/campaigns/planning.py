@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Row
 
@@ -37,28 +38,49 @@ class Plan:
 
 
 async def plan(uow: UnitOfWork, *, rules: RuleBook, business: Business, now: datetime) -> Plan:
-    """Return what may be claimed now; campaigns whose window is shut everywhere are left out.
+    """Return what may be claimed now; campaigns with nobody due in an open place are left out.
 
     A place is open while both the campaign's window and the law's are; the earlier end of the two
     is the latest instant of a text. The cost grows with campaigns and their distinct zones, not
-    with recipients.
+    with recipients, and the number of statements with neither.
     """
     rows = (await uow.session.execute(sql.RUNNING, {"now": now})).all()
     legal = _legal_hours(rows, rules=rules, now=now)
     windows = {row.id: zones for row in rows if (zones := _open_zones(row, legal=legal, now=now))}
     sharers = Counter(row.line_id for row in rows if row.id in windows)
-    orders: list[ClaimOrder] = []
+    going: list[tuple[Row[Any], Pacing]] = []
     wakes: list[datetime] = []
     for row in rows:
         if row.id not in windows:
             continue
         its_pacing = pacing_of(row, sharers=sharers[row.line_id])
         waits_until = pacing.waits_until(its_pacing, pace_of(row), now)
-        if waits_until is not None:
+        if waits_until is None:
+            going.append((row, its_pacing))
+        else:
             wakes.append(waits_until)
-            continue
-        orders.append(_order(row, windows[row.id], its_pacing, legal=legal, business=business))
+    due = await _find_due(uow, {row.id: windows[row.id] for row, _ in going}, now=now)
+    orders = [
+        _order(row, windows[row.id], its_pacing, legal=legal, business=business)
+        for row, its_pacing in going
+        if row.id in due
+    ]
     return Plan(orders=orders, wakes_at=min(wakes, default=None))
+
+
+async def _find_due(
+    uow: UnitOfWork, places: Mapping[UUID, Mapping[str, datetime]], *, now: datetime
+) -> set[UUID]:
+    """Return the campaigns of which somebody is due in one of these places."""
+    pairs = [(campaign_id, key) for campaign_id, keys in places.items() for key in keys]
+    if not pairs:
+        return set()
+    values = {
+        "campaign_ids": [campaign_id for campaign_id, _ in pairs],
+        "zone_keys": [key for _, key in pairs],
+        "now": now,
+    }
+    return set((await uow.session.scalars(sql.DUE, values)).all())
 
 
 def pacing_of(row: Row[Any], *, sharers: int) -> Pacing:

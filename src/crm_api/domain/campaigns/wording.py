@@ -50,8 +50,9 @@ class Wordings:
         footer: str | None,
         business: Business,
     ) -> None:
-        self._variants = [template.compile_text(one["body"]) for one in variants]
-        self._follow_ups = [template.compile_text(one["body"]) for one in follow_ups]
+        # Compiled when the first text is written: of many campaigns that are planned, few send.
+        self._variants = [str(one["body"]) for one in variants]
+        self._follow_ups = [str(one["body"]) for one in follow_ups]
         self._stopped = {place for place, one in enumerate(variants) if one["is_stopped"]}
         self._going = [place for place in range(len(variants)) if place not in self._stopped]
         weights = [variants[place]["weight"] for place in self._going]
@@ -76,11 +77,12 @@ class Wordings:
             MissingValueError: The recipient lacks a value that the text needs.
             TextFailedError: The text could not be made, or is too long.
         """
-        text = (
+        body = (
             self._follow_ups[recipient.step - 1]
             if recipient.step > 0
             else self._variants[self.variant_of(recipient)]
         )
+        text = template.compile_text(body)
         return write(text, recipient, line, footer=self._footer, business=self._business)
 
 

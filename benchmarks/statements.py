@@ -1,0 +1,46 @@
+"""Counts the statements that an engine sends, each by the name that the code gives it."""
+
+import sys
+from collections import Counter
+from typing import Any
+
+from sqlalchemy import ClauseElement, event
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+PACKAGE = "crm_api.domain."
+
+
+class StatementCounter:
+    """Counts from its making on; one that is built anew each time counts under its first words."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.counts: Counter[str] = Counter()
+        self._engine = engine
+        self._names = _names_of_built(engine)
+        event.listen(engine.sync_engine, "before_cursor_execute", self._note)
+
+    def close(self) -> None:
+        """Count no more."""
+        event.remove(self._engine.sync_engine, "before_cursor_execute", self._note)
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self.counts.clear()
+
+    def _note(self, *given: Any) -> None:  # noqa: ANN401 - the event's own signature
+        statement: str = given[2]
+        name = self._names.get(statement) or " ".join(statement.split()[:2]).lower()
+        self.counts[name] += 1
+
+
+def _names_of_built(engine: AsyncEngine) -> dict[str, str]:
+    """Return the statements that modules built at their import, as the engine sends them."""
+    names: dict[str, str] = {}
+    for module_name, module in list(sys.modules.items()):
+        if not module_name.startswith(PACKAGE):
+            continue
+        for name, value in vars(module).items():
+            if isinstance(value, ClauseElement) and name.isupper():
+                compiled = str(value.compile(dialect=engine.dialect))
+                names.setdefault(compiled, name.lower())
+    return names

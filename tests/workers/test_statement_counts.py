@@ -1,0 +1,127 @@
+"""What a tick costs in statements: it grows neither with campaigns nor, by one each, with texts."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from benchmarks.statements import StatementCounter
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.fakes import RecordingQueue
+from tests.workers.drain import make_deps, open_ledger
+
+from crm_api import clock
+from crm_api.db import UnitOfWorkFactory
+from crm_api.domain.openphone.client import OpenPhoneClient
+from crm_api.sandbox.app import Sandbox, create_sandbox
+from crm_api.sandbox.config import SandboxConfig
+from crm_api.settings import Settings
+from crm_api.workers.campaigns import process_campaign_queue
+
+FEW, MANY = 5, 50
+MOST_OF_A_TICK = 20
+MOST_OF_A_TEXT = 0.2
+
+TOMORROW = "UPDATE campaign_membership SET due_at = now() + interval '1 day'"
+PACED = (
+    "INSERT INTO campaign_pace (campaign_id, next_at, batch_left) "
+    "SELECT id, now() + interval '1 day', 0 FROM campaign"
+)
+SHUT = "UPDATE campaign SET days = '{}'"
+
+
+def _zone(*, hour: int) -> str:
+    """A zone key of a place where it is about this hour."""
+    # POSIX's sign: west of Greenwich counts up.
+    west = (clock.now().hour - hour + 12) % 24 - 12
+    return f"MA/Etc/GMT{west:+d}"
+
+
+def _only_due_where_it_is_night() -> str:
+    night, noon = _zone(hour=0), _zone(hour=12)
+    return (
+        f"WITH moved AS (UPDATE campaign_membership SET zone_key = '{night}') "
+        "UPDATE campaign SET timezone = 'recipient', window_start = '09:00', window_end = '18:00', "
+        f"zone_keys = ARRAY['{night}', '{noon}']"
+    )
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return create_sandbox(SandboxConfig(people="silent", rate_per_second=None))
+
+
+@pytest_asyncio.fixture
+async def openphone(sandbox: Sandbox) -> AsyncIterator[OpenPhoneClient]:
+    transport = httpx.ASGITransport(app=sandbox)
+    async with OpenPhoneClient(
+        base_url="http://sandbox.test", api_key="key", transport=transport
+    ) as client:
+        yield client
+    await sandbox.world.stop()
+
+
+@pytest.fixture
+def ctx(
+    settings: Settings,
+    committed_uow: UnitOfWorkFactory,
+    queue: RecordingQueue,
+    openphone: OpenPhoneClient,
+) -> dict[str, Any]:
+    return {"deps": make_deps(settings, committed_uow, queue, openphone)}
+
+
+@pytest.fixture
+def statements(committed_db: AsyncEngine) -> Iterator[StatementCounter]:
+    counter = StatementCounter(committed_db)
+    yield counter
+    counter.close()
+
+
+async def _tick(ctx: dict[str, Any], statements: StatementCounter) -> Counter[str]:
+    statements.clear()
+    await process_campaign_queue(ctx)
+    return statements.counts.copy()
+
+
+@pytest.mark.parametrize("held_up_by", [TOMORROW, PACED, SHUT, _only_due_where_it_is_night()])
+async def test_tick_with_nothing_to_send_costs_the_same_for_any_number_of_campaigns(
+    committed_uow: UnitOfWorkFactory,
+    ctx: dict[str, Any],
+    statements: StatementCounter,
+    held_up_by: str,
+) -> None:
+    first = await open_ledger(committed_uow)
+    for _ in range(FEW - 1):
+        await open_ledger(committed_uow, line=first.line)
+    await first.run(held_up_by)
+    few = await _tick(ctx, statements)
+    await first.run("DELETE FROM campaign_pace")
+    for _ in range(MANY - FEW):
+        await open_ledger(committed_uow, line=first.line)
+    await first.run(held_up_by)
+
+    many = await _tick(ctx, statements)
+
+    assert many == few
+    assert many.total() < MOST_OF_A_TICK
+
+
+async def test_drain_takes_statements_for_batches_and_none_for_a_text(
+    committed_uow: UnitOfWorkFactory,
+    ctx: dict[str, Any],
+    statements: StatementCounter,
+) -> None:
+    people = 640
+    ledger = await open_ledger(committed_uow, people=people, line_limit=people, daily_limit=people)
+    await ledger.run("UPDATE campaign SET status = 'paused'")
+    empty = await _tick(ctx, statements)
+    await ledger.run("UPDATE campaign SET status = 'running'")
+
+    full = await _tick(ctx, statements)
+
+    assert Counter(row.status for row in await ledger.members()) == {"sent": people}
+    assert (full - empty).total() < people * MOST_OF_A_TEXT
+    assert full["claim"] == 1
