@@ -7,7 +7,7 @@ from tests.migrations.filling import FINISHED, LINE, LIST, RUNNING, made_id
 from tests.migrations.hot import CONTACT, PLACE, Hot, sql
 
 from crm_api.domain.access import queries as access
-from crm_api.domain.campaigns import plan_statements, statements
+from crm_api.domain.campaigns import plan_statements, statements, watch_statements
 from crm_api.domain.campaigns import queries as campaigns
 from crm_api.domain.campaigns import review_queries as reviews
 from crm_api.domain.lines import queries as lines
@@ -24,6 +24,13 @@ AUDIENCE = {
     "shut": [],
     "now": NOW,
 }
+
+OF_A_CAMPAIGN = (
+    "idx_campaign_membership_campaign",
+    "uq_campaign_membership_campaign_id_step_contact_id",
+    "uq_campaign_membership_campaign_id_step_phone",
+)
+"""Any of them finds all recipients of a campaign."""
 
 CAMPAIGNS = [
     Hot(
@@ -120,6 +127,29 @@ CAMPAIGNS = [
             "idx_send_attempt_uncertain",
         },
         sql(statements.COUNT, campaign_id=FINISHED, line_id=LINE, step=0),
+    ),
+    Hot(
+        "rates of the campaigns that run",
+        {
+            "idx_campaign_active",
+            "idx_campaign_tally_campaign",
+            "uq_campaign_variant_campaign_id_position",
+        },
+        sql(watch_statements.WATCHED),
+        is_generic=True,
+    ),
+    Hot(
+        "what a campaign's rates are counted from",
+        {"idx_campaign_tally_campaign"},
+        sql(watch_statements.SUMS, campaign_id=RUNNING),
+    ),
+    Hot(
+        "whether late answers are of texts from before a resume",
+        {
+            "|".join(OF_A_CAMPAIGN),
+            "idx_send_attempt_membership",
+        },
+        sql(watch_statements.ANSWERED_SINCE, campaign_id=FINISHED, since=NOW),
     ),
     Hot(
         "recipients of a campaign",

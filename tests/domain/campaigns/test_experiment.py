@@ -26,7 +26,7 @@ from crm_api.domain.campaigns.experiment import (
 )
 
 SEED = int(os.environ.get("CRM_TEST_SEED", "20261125"))
-RUNS = 150
+RUNS = 100
 FEWEST = 100
 ALLOWED = round(RUNS * ERROR + 3 * math.sqrt(RUNS * ERROR * (1 - ERROR)))
 """A test that is wrong in exactly 5 % exceeds this about once in a thousand seeds."""

@@ -45,21 +45,23 @@ WATCHED = text(f"""
     JOIN campaign_variant v ON v.campaign_id = w.id
     LEFT JOIN sums s ON s.campaign_id = w.id AND s.variant = v.position
     ORDER BY w.id, v.position
-""").columns(ab_test=JSONB(), watched_from=JSONB())
+""")
 
 SUMS = text(f"""
     SELECT {_ALL_STEPS} FROM campaign_tally t WHERE t.campaign_id = :campaign_id
 """)
 
-# What fails or opts out after a resume may be of a text from before it.
+# What fails or opts out after a resume may be of a text from before it. With the limit each
+# recipient's attempts are looked up; without it the planner may read all that there are.
 ANSWERED_SINCE = text("""
     SELECT count(*) FILTER (WHERE m.status = 'failed') AS failed,
            count(DISTINCT m.contact_id) FILTER (WHERE m.opted_out_at IS NOT NULL) AS opted_out
     FROM campaign_membership m
+    CROSS JOIN LATERAL (
+        SELECT 1 FROM send_attempt a
+        WHERE a.membership_id = m.id AND a.called_at >= CAST(:since AS timestamptz) LIMIT 1
+    ) called
     WHERE m.campaign_id = :campaign_id AND (m.status = 'failed' OR m.opted_out_at IS NOT NULL)
-      AND EXISTS (
-          SELECT 1 FROM send_attempt a
-          WHERE a.membership_id = m.id AND a.called_at >= CAST(:since AS timestamptz))
 """)
 
 # Whoever resumed it meanwhile began a new count, which these figures are not of.
