@@ -192,7 +192,8 @@ class Siege:
     async def _note(self, strike: Strike, fork: Fork | None = None) -> bool:
         """Count what is in flight while the struck one stands still; False if it had ended."""
         if fork is not None and not await fork.freeze():
-            if fork.code and not fork.is_api:  # that one does not start without its database
+            # The API does not start without its database, and only we send a SIGTERM.
+            if not fork.is_api and fork.code not in {0, -signal.SIGTERM}:
                 self.surprises.append(f"a worker ended by itself with code {fork.code}")
             return False
         with contextlib.suppress(*AWAY):
