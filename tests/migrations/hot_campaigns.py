@@ -50,6 +50,12 @@ CAMPAIGNS = [
         is_generic=True,
     ),
     Hot(
+        "what lines and their campaigns have sent today, for the plan",
+        {"idx_send_tally_line"},
+        sql(plan_statements.ACCEPTED_TODAY, line_ids=[LINE], now=NOW),
+        is_generic=True,
+    ),
+    Hot(
         "campaigns of which somebody is due",
         {"idx_campaign_membership_status"},
         sql(

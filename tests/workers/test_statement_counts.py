@@ -30,6 +30,15 @@ PACED = (
     "SELECT id, now() + interval '1 day', 0 FROM campaign"
 )
 SHUT = "UPDATE campaign SET days = '{}'"
+LINE_DONE = "UPDATE line SET daily_limit = 0"
+CAMPAIGNS_DONE = """
+    WITH limited AS (UPDATE campaign SET daily_limit = 1 RETURNING id, line_id)
+    INSERT INTO send_attempt (id, campaign_id, line_id, activity_id, phone, body, status, called_at,
+        accepted_at, created_at, updated_at)
+    SELECT uuid_v7(), id, line_id, uuid_v7(), '+16175550999', 'Hi', 'sent', now(), now(), now(),
+           now()
+    FROM limited
+"""
 
 
 def _zone(*, hour: int) -> str:
@@ -86,7 +95,10 @@ async def _tick(ctx: dict[str, Any], statements: StatementCounter) -> Counter[st
     return statements.counts.copy()
 
 
-@pytest.mark.parametrize("held_up_by", [TOMORROW, PACED, SHUT, _only_due_where_it_is_night()])
+@pytest.mark.parametrize(
+    "held_up_by",
+    [TOMORROW, PACED, SHUT, LINE_DONE, CAMPAIGNS_DONE, _only_due_where_it_is_night()],
+)
 async def test_tick_with_nothing_to_send_costs_the_same_for_any_number_of_campaigns(
     committed_uow: UnitOfWorkFactory,
     ctx: dict[str, Any],

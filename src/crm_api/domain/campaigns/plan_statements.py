@@ -6,7 +6,8 @@ RUNNING = text("""
     SELECT c.id, c.line_id, c.days, c.window_start, c.window_end, c.timezone, c.end_at,
            c.daily_limit, c.min_days_between, c.frequency_cap, c.opt_out_footer, c.zone_keys,
            c.pacing_mode, c.batch_size, c.batch_interval_minutes, c.follow_ups,
-           p.next_at, p.batch_left, l.timezone AS line_timezone,
+           p.next_at, p.batch_left, l.timezone AS line_timezone, l.ramp_plan, l.ramp_started_on,
+           l.daily_limit AS line_daily_limit,
            (SELECT jsonb_agg(jsonb_build_object('body', v.body, 'weight', v.weight,
                                                 'is_stopped', v.stopped_at IS NOT NULL)
                              ORDER BY v.position)
@@ -16,6 +17,23 @@ RUNNING = text("""
     WHERE c.status = 'running' AND l.status = 'active' AND c.recipients_total IS NOT NULL
       AND (c.start_at IS NULL OR c.start_at <= :now) AND (c.end_at IS NULL OR c.end_at > :now)
     ORDER BY c.started_at, c.id
+""")
+
+# Accepted texts alone: never more than the claim counts, so that a plan leaves nobody out.
+ACCEPTED_TODAY = text("""
+    SELECT d.id AS line_id, u.campaign_id, u.texts
+    FROM (
+        SELECT l.id, date_trunc('day', CAST(:now AS timestamptz) AT TIME ZONE l.timezone)
+                   AT TIME ZONE l.timezone AS starts_at,
+               (date_trunc('day', CAST(:now AS timestamptz) AT TIME ZONE l.timezone)
+                   + interval '1 day') AT TIME ZONE l.timezone AS ends_at
+        FROM line l WHERE l.id = ANY(CAST(:line_ids AS uuid[]))
+    ) d
+    CROSS JOIN LATERAL (
+        SELECT t.campaign_id, CAST(sum(t.texts) AS integer) AS texts FROM send_tally t
+        WHERE t.line_id = d.id AND t.quarter >= d.starts_at AND t.quarter < d.ends_at
+        GROUP BY t.campaign_id
+    ) u
 """)
 
 # One probe of idx_campaign_membership_status a place; the LIMIT keeps the planner from reading all

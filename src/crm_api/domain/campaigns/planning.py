@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row
 
@@ -16,6 +17,7 @@ from crm_api.domain.campaigns.models import PacingMode
 from crm_api.domain.campaigns.schedule import open_until, resolve_zones
 from crm_api.domain.campaigns.wording import Business, Wordings
 from crm_api.domain.compliance.rules import FOREVER, FrequencyCap, RuleBook
+from crm_api.domain.lines.allowance import limit_on
 from crm_api.domain.sends import pacing
 from crm_api.domain.sends.claiming import ClaimOrder
 from crm_api.domain.sends.pacing import Burst, Even, Pace, Pacing
@@ -38,11 +40,13 @@ class Plan:
 
 
 async def plan(uow: UnitOfWork, *, rules: RuleBook, business: Business, now: datetime) -> Plan:
-    """Return what may be claimed now; campaigns with nobody due in an open place are left out.
+    """Return what may be claimed now.
 
-    A place is open while both the campaign's window and the law's are; the earlier end of the two
-    is the latest instant of a text. The cost grows with campaigns and their distinct zones, not
-    with recipients, and the number of statements with neither.
+    A campaign is left out when it has nobody due in an open place, or its own day or its line's is
+    used up: a claim would take nothing and cost its statements. A place is open while both the
+    campaign's window and the law's are; the earlier end of the two is the latest instant of a text.
+    The cost grows with campaigns and their distinct zones, not with recipients, and the number of
+    statements with neither.
     """
     rows = (await uow.session.execute(sql.RUNNING, {"now": now})).all()
     legal = _legal_hours(rows, rules=rules, now=now)
@@ -59,28 +63,50 @@ async def plan(uow: UnitOfWork, *, rules: RuleBook, business: Business, now: dat
             going.append((row, its_pacing))
         else:
             wakes.append(waits_until)
-    due = await _find_due(uow, {row.id: windows[row.id] for row, _ in going}, now=now)
+    able = await _find_able(uow, [row for row, _ in going], windows, now=now)
     orders = [
         _order(row, windows[row.id], its_pacing, legal=legal, business=business)
         for row, its_pacing in going
-        if row.id in due
+        if row.id in able
     ]
     return Plan(orders=orders, wakes_at=min(wakes, default=None))
 
 
-async def _find_due(
-    uow: UnitOfWork, places: Mapping[UUID, Mapping[str, datetime]], *, now: datetime
+async def _find_able(
+    uow: UnitOfWork,
+    rows: Sequence[Row[Any]],
+    windows: Mapping[UUID, Mapping[str, datetime]],
+    *,
+    now: datetime,
 ) -> set[UUID]:
-    """Return the campaigns of which somebody is due in one of these places."""
-    pairs = [(campaign_id, key) for campaign_id, keys in places.items() for key in keys]
+    """Return the campaigns with a text left today and somebody due where they are open."""
+    if not rows:
+        return set()
+    values = {"line_ids": list({row.line_id for row in rows}), "now": now}
+    by_line: Counter[UUID] = Counter()
+    by_campaign: Counter[UUID] = Counter()
+    for sent in await uow.session.execute(sql.ACCEPTED_TODAY, values):
+        by_line[sent.line_id] += sent.texts
+        by_campaign[sent.campaign_id] += sent.texts
+    pairs = [
+        (row.id, key)
+        for row in rows
+        if by_campaign[row.id] < row.daily_limit
+        and by_line[row.line_id] < _line_limit(row, now=now)
+        for key in windows[row.id]
+    ]
     if not pairs:
         return set()
-    values = {
+    places = {
         "campaign_ids": [campaign_id for campaign_id, _ in pairs],
         "zone_keys": [key for _, key in pairs],
-        "now": now,
     }
-    return set((await uow.session.scalars(sql.DUE, values)).all())
+    return set((await uow.session.scalars(sql.DUE, {**places, "now": now})).all())
+
+
+def _line_limit(row: Row[Any], *, now: datetime) -> int:
+    today = now.astimezone(ZoneInfo(row.line_timezone)).date()
+    return limit_on(row.ramp_plan, row.ramp_started_on, row.line_daily_limit, today)
 
 
 def pacing_of(row: Row[Any], *, sharers: int) -> Pacing:
