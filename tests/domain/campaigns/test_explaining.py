@@ -95,7 +95,7 @@ def attempt(scene: Scene, **values: Any) -> SendAttempt:
     return SendAttempt(
         line_id=scene.line.id,
         activity_id=scene.member.id,
-        phone=scene.contact.phone,
+        phone=values.pop("phone", scene.contact.phone),
         body="Hi",
         created_at=NOW - timedelta(hours=1),
         updated_at=NOW,
@@ -142,9 +142,15 @@ def ask_for_days(scene: Scene) -> None:
     scene.session.add(attempt(scene, kind="campaign", status="sent", campaign_id=scene.member.id))
 
 
+def try_line(scene: Scene) -> None:
+    scene.line.is_probing, scene.line.probe_at = True, NOW
+    scene.session.add(attempt(scene, phone="+16175550188", status="unknown", called_at=NOW))
+
+
 CASES: dict[str, Callable[[Scene], None]] = {
     "failure_rate": pause,
     "line_blocked": block,
+    "line_on_trial": try_line,
     "opted_out": lambda scene: scene.session.add(flag(scene, "opted_out")),
     "do_not_contact": lambda scene: scene.session.add(flag(scene, "do_not_contact")),
     "opt_out_hold": lambda scene: scene.session.add(flag(scene, "opt_out_hold")),

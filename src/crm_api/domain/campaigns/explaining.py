@@ -163,6 +163,13 @@ def _line(case: _Case) -> Iterator[Stop]:
             "then POST /v1/lines/{id}/unblock.",
             until=row.line_probe_at,
         )
+    elif row.is_trial_busy:
+        yield Stop(
+            rule="line_on_trial",
+            detail=f"The line {row.number} was blocked and is tried by one text at a time; another "
+            "one is under way.",
+            until=case.now,
+        )
 
 
 def _consent(case: _Case) -> Iterator[Stop]:

@@ -33,6 +33,8 @@ RECIPIENT = text(f"""
               FROM campaign_variant v WHERE v.campaign_id = c.id) AS variants,
            l.status AS line_status, l.blocked_reason AS line_blocked_reason,
            l.probe_at AS line_probe_at,
+           l.is_probing AND EXISTS (
+               SELECT 1 FROM send_attempt a WHERE a.line_id = l.id AND a.is_open) AS is_trial_busy,
            {LINE_LIMIT.format(line="l")} AS line_limit, l.daily_limit AS line_daily_limit,
            l.timezone AS line_timezone, l.name, l.number,
            p.first_name, p.last_name, p.email, p.company, p.street, p.city, p.state,
