@@ -8,10 +8,11 @@ from fastapi import APIRouter, Query
 from crm_api import clock
 from crm_api.domain.access.models import Scope
 from crm_api.domain.activity.schemas import MessageRead
-from crm_api.domain.campaigns import cloning, preview, trial
+from crm_api.domain.campaigns import cloning, forecasting, preview, trial
 from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.campaigns.answers import CampaignRead, CampaignStats
 from crm_api.domain.campaigns.content import CampaignDetail
+from crm_api.domain.campaigns.forecast_answers import ForecastRead
 from crm_api.domain.campaigns.models import CampaignStatus
 from crm_api.domain.campaigns.preview_answers import CampaignPreview
 from crm_api.domain.campaigns.schemas import (
@@ -184,6 +185,22 @@ async def read_stats(
             uow,
             campaign_id=campaign_id,
             step=step,
+            times=SendTimes.from_settings(state.settings),
+            texts_per_second=state.settings.openphone_rate_per_second,
+            now=clock.now(),
+        )
+
+
+@router.get("/{campaign_id}/forecast")
+async def forecast_campaign(
+    campaign_id: UUID, uow: Uow, state: State, _caller: Reader
+) -> ForecastRead:
+    """Tell when it will be done, and the rule that binds it; a draft as if started now."""
+    async with uow:
+        return await forecasting.forecast(
+            uow,
+            campaign_id=campaign_id,
+            rules=state.rules,
             times=SendTimes.from_settings(state.settings),
             texts_per_second=state.settings.openphone_rate_per_second,
             now=clock.now(),

@@ -108,6 +108,12 @@ COUNT_AUDIENCE = text(f"""
     SELECT s.verdict, count(*) AS people FROM standing s GROUP BY s.verdict
 """)
 
+COUNT_AUDIENCE_PLACES = text(f"""
+    WITH {_AUDIENCE}
+    SELECT s.verdict, s.zone_key, count(*) AS people
+    FROM standing s GROUP BY s.verdict, s.zone_key
+""")
+
 # Of a row of READ_AUDIENCE: first who it is, then what a text may name, as the claim reads it.
 LEADING = ("contact_id", "verdict", "variant")
 NAMED = tuple(sorted({*CONTACT_FIELDS, ATTRIBUTES}))
