@@ -267,6 +267,8 @@ async def test_wording_that_harms_is_told_and_stopped_when_asked(owner: Owner) -
 
     assert before["ab_test"]["harmful"] == ["Short"]
     assert before["ab_test"]["winner"] is None
+    told = {one["measure"]: one["higher"] for one in before["ab_test"]["comparisons"]}
+    assert told == {"replies": None, "opt_outs": "Short"}
     assert before["ab_test"]["sentence"].endswith(
         "More people opt out of Short than of another wording."
     )

@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -20,11 +21,13 @@ from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.domain.sends import service as sends
 from crm_api.domain.sends.dispatch import CONCURRENCY
+from crm_api.domain.sends.limiter import Limiter
 from crm_api.settings import Settings
 from crm_api.workers.campaigns import drain, process_campaign_queue
 from crm_api.workers.deps import Deps
 
 ALWAYS = timedelta(0)
+PEOPLE = 2 * CONCURRENCY + 100
 
 
 class Provider:
@@ -181,7 +184,7 @@ async def test_wording_that_is_stopped_in_a_drain_is_not_planned_again(
 ) -> None:
     ledger = await two_wordings(
         committed_uow,
-        people=3 * CONCURRENCY,
+        people=PEOPLE,
         ab_test={"min_per_variant": 100, "stop_harmful": True},
     )
     is_told = False
@@ -199,10 +202,13 @@ async def test_wording_that_is_stopped_in_a_drain_is_not_planned_again(
 
     provider_calls.before_answer = tell_the_history_and_wait
     async with worker(settings, committed_uow, queue, provider_calls) as deps:
+        # Not all are claimed at once, so that a part of the plan is still to come.
+        deps.times = replace(TIMES, lease=timedelta(seconds=3))
+        deps.limiter = Limiter(rate_per_second=2 * CONCURRENCY)
         await drain(deps, watch_every=ALWAYS)
         await process_campaign_queue({"deps": deps})
 
     wordings = Counter(provider_calls.texts.values())
-    assert wordings.total() == 3 * CONCURRENCY
+    assert wordings.total() == PEOPLE
     # Half of those that were under way, where half of all would have had it.
     assert wordings["B"] <= CONCURRENCY

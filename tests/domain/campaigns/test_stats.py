@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.campaigns.rows import Rows, campaign_with
@@ -110,6 +111,36 @@ async def test_single_wording_is_no_test(
     found = await figures(new_uow, rows, settings)
 
     assert found.ab_test is None
+
+
+async def test_wording_without_a_share_takes_no_part_in_the_test(
+    session: AsyncSession, new_uow: NewUow, settings: Settings
+) -> None:
+    rows = await campaign_with(session, bodies=("A", "B", "C"))
+    await session.execute(text("UPDATE campaign_variant SET weight = 0 WHERE name = 'V2'"))
+    for variant in (0, 1):
+        rows.add("sent", count=100, variant=variant)
+
+    found = (await figures(new_uow, rows, settings)).ab_test
+
+    assert found is not None
+    assert found.status == "no_difference_yet"
+
+
+async def test_figures_of_a_follow_up_show_the_test_of_the_first_text(
+    session: AsyncSession, new_uow: NewUow, settings: Settings
+) -> None:
+    rows = await campaign_with(session, bodies=("A", "B"))
+    for variant in (0, 1):
+        rows.add("sent", count=100, variant=variant)
+        rows.add("sent", count=20, variant=variant, step=1)
+
+    first = await figures(new_uow, rows, settings)
+    second = await figures(new_uow, rows, settings, step=1)
+
+    assert second.ab_test is not None
+    assert second.ab_test == first.ab_test
+    assert [variant.sent for variant in second.variants] == [20, 20]
 
 
 async def test_nothing_sent_has_no_rate(
