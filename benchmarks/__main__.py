@@ -1,7 +1,18 @@
-"""`make bench`: every benchmark, one after the other."""
+"""`make bench`: every benchmark, one after the other; each also runs alone, by its own name."""
 
-from benchmarks import drain, intake
+import time
 
-for name, benchmark in (("intake", intake.main), ("drain", drain.main)):
-    print(f"== {name}", flush=True)
+from benchmarks import cost, drain, intake, planning
+
+BENCHMARKS = {
+    "intake": intake.main,
+    "drain": drain.main,
+    "planning": planning.main,
+    "cost": cost.main,
+}
+
+begun = time.monotonic()
+for name, benchmark in BENCHMARKS.items():
+    print(f"== {name} (alone: python -m benchmarks.{name})", flush=True)
     benchmark()
+print(f"All benchmarks took {(time.monotonic() - begun) / 60:.1f} minutes.")

@@ -1,18 +1,41 @@
 """Fills the tables for benchmarks, by statements and not row by row."""
 
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
 from sqlalchemy import text
 
+from benchmarks.bulk import bare_tables
 from crm_api.db import open_engine
+from crm_api.domain.tables import metadata
 
-PHONE_NUMBER_ID = "PNsandbox1"
+LINES = ("PNsandbox1", "PNsandbox2")
+"""The provider's ids of the lines that the sandbox has."""
 BODY = (
     "Hi {{ first_name }}, this is Granite Foundations. Have you seen cracks in your basement? "
     "We look at them for free this month. Reply STOP to opt out."
 )
-_SCHEMA_TABLES = (
-    "activity, send_attempt, campaign_membership, campaign_variant, campaign, conversation, "
-    "contact, line, rate_limit"
+ZONE_KEYS = (
+    "MA/America/New_York",
+    "NH/America/New_York",
+    "FL/America/New_York",
+    "FL,MA/America/New_York",
+    "FL/America/Chicago,America/New_York",
+    "TX/America/Chicago",
+    "TX/America/Chicago,America/Denver",
+    "IL/America/Chicago",
+    "CO/America/Denver",
+    "AZ/America/Phoenix",
+    "CA/America/Los_Angeles",
+    "MA,CA/America/Los_Angeles,America/New_York",
 )
+"""Where people are; the n-th person at the n-th, and over again."""
+DAYTIME = range(6, 18)
+MANY = 100_000
+"""From so many on it is faster to make the indexes anew."""
 
 
 def phone(position: int) -> str:
@@ -25,27 +48,35 @@ def body(position: int) -> str:
     return BODY.replace("{{ first_name }}", f"Ada{position}")
 
 
+def timezone() -> str:
+    """Return a zone in which it is not night: no day of a line ends during a run."""
+    return "UTC" if datetime.now(UTC).hour in DAYTIME else "Asia/Tokyo"
+
+
 _LINE = text("""
-    INSERT INTO line (id, phone_number_id, number, name, daily_limit, created_at, updated_at)
-    VALUES (uuid_v7(), :phone_number_id, '+16175550100', 'Main', 10000000, now(), now())
-    ON CONFLICT DO NOTHING
+    INSERT INTO line (id, phone_number_id, number, name, daily_limit, timezone, created_at,
+        updated_at)
+    VALUES (uuid_v7(), :phone_number_id, '+16175550100', 'Main', 10000000, :timezone, now(), now())
+    ON CONFLICT (phone_number_id) DO UPDATE SET updated_at = now()
+    RETURNING id
 """)
 _CONTACTS = text("""
     INSERT INTO contact (id, phone, first_name, zone_key, created_at, updated_at)
     SELECT uuid_v7(), '+1' || (200 + n / 10000) || '555' || lpad((n % 10000)::text, 4, '0'),
-           'Ada' || n, 'MA/America/New_York', now(), now()
+           'Ada' || n,
+           (CAST(:zone_keys AS text[]))[1 + n % cardinality(CAST(:zone_keys AS text[]))],
+           now(), now()
     FROM generate_series(CAST(:first AS integer), CAST(:last AS integer)) AS n
     ON CONFLICT DO NOTHING
 """)
-_CAMPAIGN = text("""
+CAMPAIGN = text("""
     WITH made AS (
         INSERT INTO campaign (id, name, line_id, status, audience, days, window_start, window_end,
             daily_limit, pacing_mode, batch_size, batch_interval_minutes, zone_keys,
             recipients_total, started_at, created_at, updated_at)
-        SELECT uuid_v7(), 'Bench', l.id, :status, '{}', '{mon,tue,wed,thu,fri,sat,sun}', '00:00',
-               '23:59', 10000000, 'burst', 10000000, 1, '{MA/America/New_York}', :count, now(),
-               now(), now()
-        FROM line l WHERE l.phone_number_id = :phone_number_id
+        VALUES (uuid_v7(), 'Bench', :line_id, :status, '{}', '{mon,tue,wed,thu,fri,sat,sun}',
+            '00:00', '23:59', 10000000, 'burst', 10000000, 1, :zone_keys,
+            :count, now(), now(), now())
         RETURNING id
     ), worded AS (
         INSERT INTO campaign_variant (id, campaign_id, position, name, body, weight)
@@ -57,69 +88,94 @@ _MEMBERS = text("""
     INSERT INTO campaign_membership (id, campaign_id, contact_id, phone, zone_key, status, due_at,
         created_at, updated_at)
     SELECT uuid_v7(), :campaign_id, c.id, c.phone, c.zone_key, 'pending', now(), now(), now()
-    FROM contact c ORDER BY c.phone OFFSET :first LIMIT :count
+    FROM contact c WHERE c.phone BETWEEN :first_phone AND :last_phone ORDER BY c.phone
 """)
-_FINISHED = (
-    """
-    INSERT INTO campaign_membership (id, campaign_id, contact_id, phone, zone_key, status,
-        attempts, due_at, sent_at, delivered_at, created_at, updated_at)
-    SELECT uuid_v7(), :campaign_id, c.id, c.phone, c.zone_key, 'delivered', 1, now(),
-           now() - interval '9 days', now() - interval '9 days', now(), now()
-    FROM contact c ORDER BY c.phone LIMIT :count
-    """,
-    """
-    INSERT INTO send_attempt (id, membership_id, campaign_id, line_id, activity_id, phone, body,
-        status, called_at, accepted_at, reported_at, provider_message_id, created_at, updated_at)
-    SELECT m.id, m.id, m.campaign_id, l.id, m.id, m.phone, 'Hello', 'delivered', m.sent_at,
-           m.sent_at, m.sent_at, 'ACold' || m.phone, m.sent_at, m.sent_at
-    FROM campaign_membership m CROSS JOIN line l WHERE m.campaign_id = :campaign_id
-    """,
-    """
-    INSERT INTO activity (id, kind, direction, origin, line_id, contact_id, phone, campaign_id,
-        openphone_id, body, status, rank, occurred_at, created_at, updated_at)
-    SELECT m.id, 'message', 'outgoing', 'campaign', l.id, m.contact_id, m.phone, m.campaign_id,
-           'ACold' || m.phone, 'Hello', 'delivered', 5, m.sent_at, m.sent_at, m.sent_at
-    FROM campaign_membership m CROSS JOIN line l WHERE m.campaign_id = :campaign_id
-    """,
-)
+_ACCEPTED = "SELECT count(*) FROM send_attempt WHERE accepted_at IS NOT NULL"
+
+
+async def add_line(database_url: str, phone_number_id: str = LINES[0]) -> UUID:
+    """Make a line with no limit to speak of, or find it."""
+    values = {"phone_number_id": phone_number_id, "timezone": timezone()}
+    async with open_engine(database_url) as engine, engine.begin() as connection:
+        line_id: UUID = (await connection.execute(_LINE, values)).scalar_one()
+        return line_id
+
+
+async def add_contacts(database_url: str, *, first: int, count: int) -> None:
+    """Add people that are not there yet."""
+    values = {"first": first, "last": first + count - 1, "zone_keys": list(ZONE_KEYS)}
+    if count < MANY:
+        async with open_engine(database_url) as engine, engine.begin() as connection:
+            await connection.execute(_CONTACTS, values)
+    else:
+        async with bare_tables(database_url, ["contact"]) as connection:
+            await connection.execute(_CONTACTS, values)
+
+
+async def add_campaign(
+    database_url: str, *, line_id: UUID, first: int, count: int, status: str = "paused"
+) -> UUID:
+    """Add a campaign to people who are there, all of them pending and due."""
+    async with open_engine(database_url) as engine, engine.begin() as connection:
+        campaign = {"line_id": line_id, "status": status, "count": count, "body": BODY}
+        made = await connection.execute(CAMPAIGN, {**campaign, "zone_keys": list(ZONE_KEYS)})
+        campaign_id: UUID = made.scalar_one()
+        await connection.execute(
+            _MEMBERS,
+            {
+                "campaign_id": campaign_id,
+                "first_phone": phone(first),
+                "last_phone": phone(first + count - 1),
+            },
+        )
+        return campaign_id
 
 
 async def start_campaign(database_url: str, count: int, *, first: int = 0) -> None:
     """Add ``count`` contacts and a running campaign to them, ready to drain."""
-    async with open_engine(database_url) as engine:
-        async with engine.begin() as connection:
-            line = {"phone_number_id": PHONE_NUMBER_ID}
-            await connection.execute(_LINE, line)
-            await connection.execute(_CONTACTS, {"first": first, "last": first + count - 1})
-            campaign_id = await connection.scalar(
-                _CAMPAIGN, {**line, "status": "running", "count": count, "body": BODY}
-            )
-            members = {"campaign_id": campaign_id, "first": first, "count": count}
-            await connection.execute(_MEMBERS, members)
-        await _settle(database_url)
+    line_id = await add_line(database_url)
+    await add_contacts(database_url, first=first, count=count)
+    await add_campaign(database_url, line_id=line_id, first=first, count=count, status="running")
+    await settle(database_url)
 
 
-async def finish_campaign(database_url: str, count: int) -> None:
-    """Add a completed campaign with ``count`` delivered texts, on numbers of its own too."""
-    async with open_engine(database_url) as engine, engine.begin() as connection:
-        line = {"phone_number_id": PHONE_NUMBER_ID}
-        await connection.execute(_LINE, line)
-        await connection.execute(_CONTACTS, {"first": 0, "last": count - 1})
-        campaign_id = await connection.scalar(
-            _CAMPAIGN, {**line, "status": "completed", "count": count, "body": BODY}
-        )
-        for statement in _FINISHED:
-            await connection.execute(text(statement), {"campaign_id": campaign_id, "count": count})
+async def set_status(database_url: str, campaign_id: UUID, status: str) -> None:
+    """Start or pause a campaign that is written down."""
+    await execute(
+        database_url,
+        "UPDATE campaign SET status = :status WHERE id = :id",
+        {"status": status, "id": campaign_id},
+    )
+
+
+def count_accepted(database_url: str) -> int:
+    """Count the texts that the provider has taken."""
+    return asyncio.run(_scalar(database_url, _ACCEPTED))
 
 
 async def clear(database_url: str) -> None:
     """Empty the tables."""
-    async with open_engine(database_url) as engine, engine.begin() as connection:
-        await connection.execute(text(f"TRUNCATE {_SCHEMA_TABLES} CASCADE"))
+    names = ", ".join(f'"{table}"' for table in metadata.tables)
+    await execute(database_url, f"TRUNCATE {names} RESTART IDENTITY CASCADE", {})
 
 
-async def _settle(database_url: str) -> None:
+async def settle(database_url: str, tables: Sequence[str] = ()) -> None:
+    """Let the planner know the rows, and have written what would be written later."""
+    await execute(database_url, f"VACUUM ANALYZE {', '.join(tables)}", {}, alone=True)
+    await execute(database_url, "CHECKPOINT", {}, alone=True)
+
+
+async def execute(
+    database_url: str, statement: str, values: dict[str, Any], *, alone: bool = False
+) -> None:
+    """Run one statement, in a transaction unless it must be ``alone``."""
+    level = "AUTOCOMMIT" if alone else "READ COMMITTED"
     async with open_engine(database_url) as engine, engine.connect() as connection:
-        outside = await connection.execution_options(isolation_level="AUTOCOMMIT")
-        await outside.execute(text("VACUUM ANALYZE"))
-        await outside.execute(text("CHECKPOINT"))
+        plain = await connection.execution_options(isolation_level=level)
+        await plain.execute(text(statement), values)
+        await plain.commit()
+
+
+async def _scalar(database_url: str, statement: str) -> int:
+    async with open_engine(database_url) as engine, engine.connect() as connection:
+        return int(await connection.scalar(text(statement)) or 0)

@@ -1,0 +1,74 @@
+"""Loads millions of rows in minutes: without indexes and keys, which come after."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from crm_api.db import open_engine
+
+_INDEX_MEMORY = "512MB"
+_LOAD_WAL = "8GB"
+"""No checkpoint gets into the way of the load; what is measured has the server's own setting."""
+
+# Keys that other tables refer to stay.
+_INDEXES = text("""
+    SELECT coalesce(c.conname, i.relname) AS name, t.relname AS "table",
+           c.oid IS NOT NULL AS is_key,
+           coalesce(pg_get_constraintdef(c.oid), pg_get_indexdef(i.oid)) AS definition
+    FROM pg_index x
+    JOIN pg_class i ON i.oid = x.indexrelid
+    JOIN pg_class t ON t.oid = x.indrelid
+    LEFT JOIN pg_constraint c ON c.conindid = i.oid AND c.conrelid = t.oid
+    WHERE t.relname = ANY(:tables) AND t.relnamespace = 'public'::regnamespace
+      AND NOT EXISTS (SELECT 1 FROM pg_constraint f WHERE f.contype = 'f' AND f.conindid = i.oid)
+    ORDER BY x.indisprimary DESC, i.relname
+""")
+
+# Of foreign keys, in the tables that refer.
+_CHECKS = text("""
+    SELECT g.tgname AS name, t.relname AS "table"
+    FROM pg_trigger g JOIN pg_class t ON t.oid = g.tgrelid
+    JOIN pg_constraint c ON c.oid = g.tgconstraint AND c.conrelid = t.oid
+    WHERE t.relname = ANY(:tables) AND g.tgisinternal
+""")
+
+
+@asynccontextmanager
+async def bare_tables(database_url: str, tables: Sequence[str]) -> AsyncIterator[AsyncConnection]:
+    """Give a transaction in which these tables have no indexes, and no row is checked singly.
+
+    All is back when it commits, at the end of the block. Triggers that count still count. The
+    planner knows nothing of the new rows meanwhile, so it joins them by hash and never row by row.
+    """
+    async with open_engine(database_url) as engine:
+        await _set_wal(engine, f"ALTER SYSTEM SET max_wal_size = '{_LOAD_WAL}'")
+        async with engine.begin() as connection:
+            indexes = (await connection.execute(_INDEXES, {"tables": list(tables)})).all()
+            checks = (await connection.execute(_CHECKS, {"tables": list(tables)})).all()
+            for check in checks:
+                await connection.exec_driver_sql(
+                    f'ALTER TABLE "{check.table}" DISABLE TRIGGER "{check.name}"'
+                )
+            for index in indexes:
+                what = f'ALTER TABLE "{index.table}" DROP CONSTRAINT' if index.is_key else None
+                await connection.exec_driver_sql(f'{what or "DROP INDEX"} "{index.name}"')
+            await connection.exec_driver_sql("SET LOCAL enable_nestloop = off")
+            yield connection
+            await connection.exec_driver_sql(f"SET LOCAL maintenance_work_mem = '{_INDEX_MEMORY}'")
+            for index in indexes:
+                what = f'ALTER TABLE "{index.table}" ADD CONSTRAINT "{index.name}" '
+                await connection.exec_driver_sql((what if index.is_key else "") + index.definition)
+            for check in checks:
+                await connection.exec_driver_sql(
+                    f'ALTER TABLE "{check.table}" ENABLE TRIGGER "{check.name}"'
+                )
+        await _set_wal(engine, "ALTER SYSTEM RESET max_wal_size")
+
+
+async def _set_wal(engine: AsyncEngine, statement: str) -> None:
+    async with engine.connect() as connection:
+        plain = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await plain.exec_driver_sql(statement)
+        await plain.exec_driver_sql("SELECT pg_reload_conf()")

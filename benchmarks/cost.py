@@ -1,0 +1,104 @@
+"""What a message costs in a large database, against a small one: CPU and statements.
+
+Small: 5,000 recipients in empty tables. Large: 500,000 recipients who had ten texts each before,
+which makes 5,000,000 finished memberships; and the same once more on a line that has sent 500,000
+texts today. Of a large campaign one run of the worker's job is drained, half a minute.
+"""
+
+import asyncio
+import statistics
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from benchmarks import history, population
+from benchmarks.drain import WARM_UP, show_statements
+from benchmarks.history import Past
+from benchmarks.stage import Figures, Stage, say, stage
+
+SMALL, LARGE = 5_000, 500_000
+PAST_CAMPAIGNS = 10
+ROUNDS = 5
+TARGET = 1.15
+TODAY = timedelta(hours=5)
+"""The texts of today lie within so many hours; the line's day is older than that."""
+
+
+def main(large: int = LARGE) -> None:
+    """Measure, and print the figures."""
+    with stage() as on:
+        small = [_small(on) for _ in range(ROUNDS)]
+        url = on.database_url
+        line_ids = [asyncio.run(population.add_line(url, name)) for name in population.LINES]
+        campaign_ids = _load(url, line_ids, people=large)
+        fresh, busy = (_slice(on, campaign_id) for campaign_id in campaign_ids)
+    _report(small, fresh, busy, large=large)
+
+
+def _small(on: Stage) -> Figures:
+    url = on.database_url
+    line_id = asyncio.run(population.add_line(url))
+    asyncio.run(population.add_contacts(url, first=0, count=SMALL))
+    campaign_id = asyncio.run(population.add_campaign(url, line_id=line_id, first=0, count=SMALL))
+    found = _drain(on, campaign_id, warm_up_at=SMALL)
+    asyncio.run(population.clear(url))
+    return found
+
+
+def _load(url: str, line_ids: Sequence[UUID], *, people: int) -> list[UUID]:
+    """Fill the tables; a campaign that waits on each line, the second one's had a busy day."""
+    asyncio.run(population.add_contacts(url, first=0, count=people))
+    say(f"{people:,} contacts are there")
+    first, second = line_ids
+    past = [
+        Past(line_id=first, ago=timedelta(days=9 * age), spread=timedelta(days=1))
+        for age in range(1, PAST_CAMPAIGNS)
+    ]
+    today = Past(line_id=second, ago=timedelta(minutes=5), spread=TODAY)
+    asyncio.run(history.load(url, [*past, today], people=people))
+    say(f"{people * PAST_CAMPAIGNS:,} finished memberships are there")
+    campaign_ids = [
+        asyncio.run(population.add_campaign(url, line_id=line_id, first=0, count=people))
+        for line_id in line_ids
+    ]
+    say(f"two campaigns of {people:,} wait")
+    return campaign_ids
+
+
+def _slice(on: Stage, campaign_id: UUID) -> Figures:
+    found = _drain(on, campaign_id, "1", warm_up_at=LARGE)
+    asyncio.run(population.set_status(on.database_url, campaign_id, "paused"))
+    say(f"{found.messages:,} sent in one run")
+    return found
+
+
+def _drain(on: Stage, campaign_id: UUID, *runs: str, warm_up_at: int) -> Figures:
+    url = on.database_url
+    asyncio.run(population.start_campaign(url, WARM_UP, first=warm_up_at))
+    with on.senders("worker", *runs) as children:
+        asyncio.run(population.set_status(url, campaign_id, "running"))
+        return on.measure(children)
+
+
+def _report(small: Sequence[Figures], fresh: Figures, busy: Figures, *, large: int) -> None:
+    by_cpu = sorted(small, key=lambda figures: figures.cpu)
+    by_cpu[len(by_cpu) // 2].show(f"{SMALL:,} in empty tables (the middle of {ROUNDS})")
+    fresh.show(f"{large:,} beside {large * PAST_CAMPAIGNS:,}")
+    busy.show(f"the same, {large:,} texts later that day")
+    reads: dict[str, Callable[[Figures], float]] = {
+        "cpu, worker and postgres": lambda figures: figures.cpu,
+        "cpu, worker": lambda figures: figures.ms(figures.sender_cpu),
+        "cpu, postgres": lambda figures: figures.ms(figures.postgres_cpu),
+        "statements": lambda figures: figures.per_thousand(),
+    }
+    for label, read in reads.items():
+        base = statistics.median(read(figures) for figures in small)
+        print(
+            f"{label + ' a message, large / small':<48}{read(fresh) / base:.2f}, "
+            f"later that day {read(busy) / base:.2f} (at most {TARGET})"
+        )
+    show_statements(fresh)
+
+
+if __name__ == "__main__":
+    main()

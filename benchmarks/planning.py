@@ -1,0 +1,194 @@
+"""A planning tick: 1,000 running campaigns with 1,000,000 memberships, against ten of them.
+
+The tick is the worker's own job, all of it: audiences, starts, watching, the plan, what is
+finished. It is taken while nothing may go, for three reasons in turn: nobody is due, the lines have
+sent all that their day allows, each campaign waits for its pace. The plan alone is taken with every
+campaign open, once with nothing prepared and once as in every later tick.
+"""
+
+import asyncio
+import statistics
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from benchmarks import population
+from benchmarks.bulk import bare_tables
+from benchmarks.sender import open_deps
+from benchmarks.stage import Stage, say, stage
+from benchmarks.statements import StatementCounter
+from crm_api.db import open_engine
+from crm_api.domain.campaigns import planning
+from crm_api.domain.compliance.loader import load_rules
+from crm_api.settings import Settings
+from crm_api.workers.campaigns import process_campaign_queue
+from crm_api.workers.deps import Deps
+
+CAMPAIGNS, EACH, FEW, LINES, PEOPLE = 1_000, 1_000, 10, 10, 100_000
+REPEATS = 5
+TARGET_SECONDS, TARGET_STATEMENTS = 1.0, 20
+OPEN_EVERYWHERE = datetime(2027, 1, 13, 18, 0, tzinfo=UTC)
+"""A Wednesday at which every state allows texts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tick:
+    """What one took: the middle of the wall seconds, and the mean of the CPU's."""
+
+    seconds: float
+    cpu: float
+    statements: int
+
+
+_LINES = text("""
+    INSERT INTO line (id, phone_number_id, number, name, daily_limit, timezone, created_at,
+        updated_at)
+    SELECT uuid_v7(), 'PN' || n, '+161755501' || lpad(n::text, 2, '0'), 'Line ' || n, 1000,
+           :timezone, now(), now()
+    FROM generate_series(1, CAST(:lines AS integer)) n
+""")
+_CAMPAIGNS = text("""
+    WITH numbered AS (
+        SELECT l.id, row_number() OVER (ORDER BY l.id) AS place FROM line l
+    ), made AS (
+        INSERT INTO campaign (id, name, line_id, status, audience, days, window_start, window_end,
+            timezone, daily_limit, pacing_mode, batch_size, batch_interval_minutes, zone_keys,
+            recipients_total, started_at, created_at, updated_at)
+        SELECT uuid_v7(), 'Campaign ' || n, l.id, 'paused', '{}', '{mon,tue,wed,thu,fri,sat,sun}',
+               '00:00', '23:59', CASE WHEN n % 2 = 0 THEN 'recipient' END, 125,
+               CASE WHEN n % 3 = 0 THEN 'burst' ELSE 'even' END, 10, 30, :zone_keys, :each, now(),
+               now() - n * interval '1 minute', now()
+        FROM generate_series(1, CAST(:campaigns AS integer)) n
+        JOIN numbered l ON l.place = 1 + n % CAST(:lines AS integer)
+        RETURNING id, name
+    )
+    INSERT INTO campaign_variant (id, campaign_id, position, name, body, weight)
+    SELECT uuid_v7(), m.id, v, chr(65 + v), m.name || chr(65 + v) || ': ' || CAST(:body AS text), 50
+    FROM made m CROSS JOIN generate_series(0, 1) v
+""")
+_MEMBERS = text("""
+    INSERT INTO campaign_membership (id, campaign_id, contact_id, phone, zone_key, variant, status,
+        due_at, created_at, updated_at)
+    SELECT uuid_v7(), c.id, p.id, p.phone, p.zone_key, p.n % 2, 'pending',
+           now() + interval '1 day', now(), now()
+    FROM (SELECT k.id, row_number() OVER (ORDER BY k.id) - 1 AS n FROM campaign k) c
+    JOIN (SELECT o.*, row_number() OVER (ORDER BY o.phone) - 1 AS n FROM contact o) p
+      ON p.n / CAST(:each AS bigint) = c.n % (CAST(:people AS bigint) / CAST(:each AS bigint))
+""")
+_RUN = text("""
+    UPDATE campaign c
+    SET status = CASE WHEN r.place <= CAST(:count AS bigint) THEN 'running' ELSE 'paused' END
+    FROM (SELECT id, row_number() OVER (ORDER BY id) AS place FROM campaign) r WHERE r.id = c.id
+""")
+WAITS = {
+    "nobody is due": "SELECT",
+    "the lines' day is used up": "UPDATE line SET daily_limit = 0",
+    "all wait for their pace": """
+        INSERT INTO campaign_pace (campaign_id, next_at, batch_left)
+        SELECT c.id, now() + interval '1 day', 0 FROM campaign c
+    """,
+}
+"""What holds the texts up, each with what brings it about; one after the other."""
+
+
+def main() -> None:
+    """Measure, and print the figures."""
+    with stage() as on:
+        asyncio.run(_fill(on.database_url))
+        say(f"{CAMPAIGNS:,} campaigns of {EACH:,} are there")
+        asyncio.run(_measure(on))
+
+
+async def _fill(url: str) -> None:
+    await population.add_contacts(url, first=0, count=PEOPLE)
+    async with open_engine(url) as engine, engine.begin() as connection:
+        await connection.execute(_LINES, {"lines": LINES, "timezone": population.timezone()})
+        await connection.execute(
+            _CAMPAIGNS,
+            {
+                "lines": LINES,
+                "campaigns": CAMPAIGNS,
+                "each": EACH,
+                "zone_keys": list(population.ZONE_KEYS),
+                "body": population.BODY,
+            },
+        )
+    async with bare_tables(url, ["campaign_membership"]) as connection:
+        await connection.execute(_MEMBERS, {"each": EACH, "people": PEOPLE})
+    await population.settle(url)
+
+
+async def _measure(on: Stage) -> None:
+    async with AsyncExitStack() as stack:
+        settings = Settings.from_env(on.environment())
+        deps, engine = await open_deps(settings, stack)
+        counter = StatementCounter(engine)
+        await _run(engine, FEW)
+        few = await _ticks(on, deps, engine, counter)
+        await _run(engine, CAMPAIGNS)
+        many = await _ticks(on, deps, engine, counter)
+        await _run(engine, CAMPAIGNS)
+        await _plan_alone(deps, counter)
+    for reason, tick in many.items():
+        print(
+            f"tick, {reason:<28}{tick.seconds:7.3f} s, {tick.cpu:.3f} s of cpu,"
+            f" {tick.statements:5} statements (at most {TARGET_SECONDS:g} s, {TARGET_STATEMENTS});"
+            f" with {FEW} campaigns {few[reason].seconds:.3f} s, {few[reason].statements}"
+        )
+
+
+async def _run(engine: AsyncEngine, count: int) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(_RUN, {"count": count})
+        await connection.execute(text("DELETE FROM campaign_pace"))
+        await connection.execute(text("UPDATE line SET daily_limit = 1000"))
+
+
+async def _ticks(
+    on: Stage, deps: Deps, engine: AsyncEngine, counter: StatementCounter
+) -> dict[str, Tick]:
+    """Take the tick for each reason, a few times."""
+    found: dict[str, Tick] = {}
+    for reason, statement in WAITS.items():
+        async with engine.begin() as connection:
+            await connection.execute(text(statement))
+        seconds = []
+        cpu = time.process_time() + on.postgres_cpu()
+        for _ in range(REPEATS):
+            counter.clear()
+            begun = time.perf_counter()
+            await process_campaign_queue({"deps": deps})
+            seconds.append(time.perf_counter() - begun)
+        found[reason] = Tick(
+            seconds=statistics.median(seconds),
+            cpu=(time.process_time() + on.postgres_cpu() - cpu) / REPEATS,
+            statements=counter.counts.total(),
+        )
+        say(f"ticks while {reason}: {', '.join(f'{one:.3f}' for one in seconds)} s")
+        common = ", ".join(f"{count} {name}" for name, count in counter.counts.most_common(4))
+        say(f"    its statements: {common}")
+    return found
+
+
+async def _plan_alone(deps: Deps, counter: StatementCounter) -> None:
+    rules = load_rules("us")
+    for label in ("with nothing prepared", "as in every later tick"):
+        counter.clear()
+        begun, cpu = time.perf_counter(), time.process_time()
+        async with deps.new_uow() as uow:
+            plan = await planning.plan(
+                uow, rules=rules, business=deps.business, now=OPEN_EVERYWHERE
+            )
+        seconds, spent = time.perf_counter() - begun, time.process_time() - cpu
+        print(
+            f"plan of {len(plan.orders):,} open campaigns {label:<25}{seconds:7.3f} s"
+            f" ({spent:.3f} s of cpu), {counter.counts.total()} statements"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""The measured processes, each of its own: a worker's drain, the bare client, the sandbox.
+
+``python -m benchmarks.sender worker [RUNS]``, ``… floor COUNT``, ``… sandbox PORT``. A sender gets
+warm, says ``ready``, waits for a line, works, and prints its figures as JSON.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import cast
+
+import psutil
+import uvicorn
+import uvloop
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from benchmarks import population
+from benchmarks.statements import StatementCounter
+from crm_api import collector, logs
+from crm_api.db import UnitOfWork, create_engine, session_factory
+from crm_api.domain.compliance.loader import load_rules
+from crm_api.domain.openphone.sending import GateClock
+from crm_api.domain.sends.dispatch import CONCURRENCY
+from crm_api.domain.sends.limiter import Limiter
+from crm_api.domain.sends.times import SendTimes
+from crm_api.jobs import Job, JobName
+from crm_api.provider import open_provider
+from crm_api.sandbox.app import create_sandbox
+from crm_api.sandbox.config import SandboxConfig
+from crm_api.sandbox.running import server_config
+from crm_api.settings import Settings
+from crm_api.workers.campaigns import process_campaign_queue
+from crm_api.workers.deps import Deps
+
+WARM_UP_CALLS = 500
+SOON_SECONDS = 1.0
+
+
+class Nudges:
+    """The queue of a worker that is alone: it remembers whether its own job is to run again."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+
+    async def push(self, job: Job) -> None:
+        """Note a nudge that is due at once."""
+        if job.name is JobName.PROCESS_CAMPAIGN_QUEUE and job.delay_seconds < SOON_SECONDS:
+            self.is_asked = True
+
+    async def ping(self) -> bool:
+        """Be there."""
+        return True
+
+
+async def _measured(work: Callable[[], Awaitable[None]]) -> dict[str, float]:
+    print("ready", flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+    begun, cpu = time.perf_counter(), time.process_time()
+    await work()
+    return {
+        "wall": time.perf_counter() - begun,
+        "cpu": time.process_time() - cpu,
+        "rss_mb": psutil.Process().memory_info().rss / 1e6,
+    }
+
+
+async def run_floor(count: int) -> None:
+    """Post the campaign's texts by the worker's client, as many at once, and do nothing else."""
+    settings = Settings.from_env(os.environ)
+    provider = open_provider(settings)
+
+    async def post(count: int) -> None:
+        positions = iter(range(count))
+
+        async def caller() -> None:
+            for position in positions:
+                answer = await provider.send_message(
+                    sender=population.LINES[0],
+                    to=population.phone(position),
+                    text=population.body(position),
+                    gate=GateClock.start(),
+                    call_timeout=settings.call_timeout_seconds,
+                )
+                if answer.kind != "accepted":
+                    raise RuntimeError(f"The sandbox answered {answer}.")
+
+        await asyncio.gather(*(caller() for _ in range(CONCURRENCY)))
+
+    await post(WARM_UP_CALLS)
+    print(json.dumps(await _measured(lambda: post(count))))
+    await provider.aclose()
+
+
+async def open_deps(settings: Settings, stack: AsyncExitStack) -> tuple[Deps, AsyncEngine]:
+    """Build what the worker's jobs work with, and the engine below it; closed with the stack."""
+    engine = create_engine(settings.require_database_url(), application="bench worker")
+    stack.push_async_callback(engine.dispose)
+    provider = open_provider(settings)
+    stack.push_async_callback(provider.aclose)
+    sessions = session_factory(engine)
+    queue = Nudges()
+    deps = Deps(
+        settings=settings,
+        new_uow=lambda: UnitOfWork(sessions, queue),
+        queue=queue,
+        provider=provider,
+        limiter=Limiter(rate_per_second=settings.openphone_rate_per_second),
+        times=SendTimes.from_settings(settings),
+        rules=load_rules(settings.rules_name),
+        secret=settings.require_secret_key(),
+    )
+    return deps, engine
+
+
+async def run_worker(runs: int | None) -> None:
+    """Run the worker's job on the queue until nothing waits, or so many times."""
+    async with AsyncExitStack() as stack:
+        deps, engine = await open_deps(Settings.from_env(os.environ), stack)
+        counter = StatementCounter(engine)
+        nudges = cast("Nudges", deps.queue)
+
+        async def work(runs: int | None) -> None:
+            done, nudges.is_asked = 0, True
+            counter.clear()
+            while nudges.is_asked and done != runs:
+                nudges.is_asked = False
+                await process_campaign_queue({"deps": deps})
+                done += 1
+
+        await work(None)
+        figures = await _measured(lambda: work(runs))
+        print(json.dumps({**figures, "statements": counter.counts}))
+
+
+def serve_sandbox(port: int) -> None:
+    """Serve a sandbox without a rate and whose people do nothing."""
+    config = SandboxConfig(people="silent", rate_per_second=None)
+    uvicorn.Server(server_config(create_sandbox(config), port=port)).run()
+
+
+def _main(mode: str, number: str | None) -> None:
+    # The sandbox's banner is a warning, and no news here.
+    logs.configure(level="ERROR" if mode == "sandbox" else "WARNING")
+    if mode == "sandbox":
+        serve_sandbox(int(number or 0))
+        return
+    collector.tune()
+    if mode == "floor":
+        uvloop.run(run_floor(int(number or 0)))
+    else:
+        uvloop.run(run_worker(int(number) if number else None))
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None)  # noqa: PLR2004

@@ -1,0 +1,236 @@
+"""What the benchmarks of the send path run on: PostgreSQL, the sandbox, senders, CPU meters.
+
+Every process is of its own, and its CPU is user and system time of that process alone. Those of
+PostgreSQL count together, also the ones that have ended.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from benchmarks.population import count_accepted
+from crm_api.embedded import servers
+from crm_api.migrate import upgrade
+
+LIFTED = 1_000_000.0
+"""Texts a second: as good as no limiter."""
+_BEGUN = time.monotonic()
+
+
+def say(line: str) -> None:
+    """Print how far it is, with the seconds since the start."""
+    print(f"   {time.monotonic() - _BEGUN:6.0f} s  {line}", flush=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What a run of senders took, all of them together; CPU in seconds."""
+
+    messages: int
+    wall: float
+    sender_cpu: float
+    postgres_cpu: float
+    sandbox_cpu: float
+    rss_mb: float
+    statements: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def per_second(self) -> float:
+        """Messages a second."""
+        return self.messages / self.wall
+
+    @property
+    def cpu(self) -> float:
+        """CPU of sender and database a message, in milliseconds; the sandbox's is not ours."""
+        return self.ms(self.sender_cpu + self.postgres_cpu)
+
+    @property
+    def busy_cores(self) -> float:
+        """How many cores were at work, the sandbox's included."""
+        return (self.sender_cpu + self.postgres_cpu + self.sandbox_cpu) / self.wall
+
+    def ms(self, seconds: float) -> float:
+        """Return milliseconds a message."""
+        return seconds / self.messages * 1000
+
+    def per_thousand(self, statement: str | None = None) -> float:
+        """Return how often a statement, or any, ran for a thousand messages."""
+        count = self.statements.total() if statement is None else self.statements[statement]
+        return count / self.messages * 1000
+
+    def show(self, label: str) -> None:
+        """Print them in one line."""
+        print(
+            f"{label:<42}{self.per_second:7.0f}/s   cpu ms a message: sender"
+            f" {self.ms(self.sender_cpu):.3f}  postgres {self.ms(self.postgres_cpu):.3f}"
+            f"  sandbox {self.ms(self.sandbox_cpu):.3f}   busy cores {self.busy_cores:.2f}",
+            flush=True,
+        )
+
+
+class Child:
+    """A process of ``benchmarks.sender``: gets ready, waits for the word, and tells its figures."""
+
+    def __init__(self, env: dict[str, str], *arguments: str) -> None:
+        command = [sys.executable, "-m", "benchmarks.sender", *arguments]
+        self._process = subprocess.Popen(  # noqa: S603 - our own
+            command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.meter = psutil.Process(self._process.pid)
+
+    def close(self) -> None:
+        """End it, if it has not ended by itself."""
+        if self._process.poll() is None:
+            self._process.terminate()
+        self._process.communicate()
+
+    def ready(self) -> None:
+        """Return once it is warm."""
+        self._read()
+
+    def go(self) -> None:
+        """Let it begin."""
+        assert self._process.stdin is not None  # noqa: S101 - piped
+        self._process.stdin.write("go\n")
+        self._process.stdin.flush()
+
+    def figures(self) -> dict[str, Any]:
+        """Wait until it is done; wall and CPU seconds, resident memory, and its statements."""
+        found: dict[str, Any] = json.loads(self._read())
+        return found
+
+    def _read(self) -> str:
+        assert self._process.stdout is not None  # noqa: S101 - piped
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"A sender ended with {self._process.wait()}; its reason is above.")
+        return line
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Running servers; the tables are empty at first."""
+
+    folder: Path
+    database_url: str
+    sandboxes: Sequence[tuple[subprocess.Popen[bytes], int]]
+
+    def environment(self, sandbox: int = 0) -> dict[str, str]:
+        """Return the settings of a process that talks to one of the sandboxes."""
+        _, port = self.sandboxes[sandbox]
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith("CRM_")},
+            "CRM_DATABASE_URL": self.database_url,
+            "CRM_REDIS_URL": "redis://127.0.0.1:1/0",
+            "CRM_OPENPHONE_BASE_URL": f"http://127.0.0.1:{port}",
+            "CRM_OPENPHONE_RATE_PER_SECOND": str(LIFTED),
+            "CRM_SECRET_KEY": "a benchmark's key of 32 characters or more",
+            "CRM_DATA_DIR": str(self.folder),
+        }
+
+    def postgres_cpu(self) -> float:
+        """Sum up the CPU seconds of the server's processes."""
+        pid = int((self.folder / "postgres" / "postmaster.pid").read_text().split()[0])
+        postmaster = psutil.Process(pid)
+        times = postmaster.cpu_times()
+        total: float = times.user + times.system + times.children_user + times.children_system
+        for child in postmaster.children(recursive=True):
+            with suppress(psutil.Error):
+                times = child.cpu_times()
+                total += times.user + times.system
+        return total
+
+    def sandbox_cpu(self) -> float:
+        """Sum up the CPU seconds of all sandboxes."""
+        meters = (psutil.Process(process.pid).cpu_times() for process, _ in self.sandboxes)
+        return sum(times.user + times.system for times in meters)
+
+    @contextmanager
+    def senders(self, *arguments: str, count: int = 1) -> Iterator[list[Child]]:
+        """Run so many for the length of a block, each with a sandbox of its own; they are warm."""
+        children: list[Child] = []
+        try:
+            for place in range(count):
+                children.append(Child(self.environment(place), *arguments))  # noqa: PERF401 - what was started is ended
+            for child in children:
+                child.ready()
+            yield children
+        finally:
+            for child in children:
+                child.close()
+
+    def measure(self, children: Sequence[Child], *, messages: int | None = None) -> Figures:
+        """Let senders that are ready run.
+
+        Args:
+            children: Begin at once.
+            messages: How many they send together; None asks the database.
+        """
+        before = 0 if messages else count_accepted(self.database_url)
+        postgres, sandbox = self.postgres_cpu(), self.sandbox_cpu()
+        for child in children:
+            child.go()
+        found = [child.figures() for child in children]
+        statements: Counter[str] = Counter()
+        for one in found:
+            statements.update(one.get("statements", {}))
+        postgres, sandbox = self.postgres_cpu() - postgres, self.sandbox_cpu() - sandbox
+        return Figures(
+            messages=messages or count_accepted(self.database_url) - before,
+            wall=max(one["wall"] for one in found),
+            sender_cpu=sum(one["cpu"] for one in found),
+            postgres_cpu=postgres,
+            sandbox_cpu=sandbox,
+            rss_mb=max(one["rss_mb"] for one in found),
+            statements=statements,
+        )
+
+
+@contextmanager
+def stage(*, sandboxes: int = 1) -> Iterator[Stage]:
+    """Start the servers for the length of a block; nothing of them stays."""
+    with (
+        tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True) as name,
+        servers(Path(name), redis=False) as urls,
+    ):
+        database_url = str(urls.database_url)
+        asyncio.run(upgrade(database_url))
+        started: list[tuple[subprocess.Popen[bytes], int]] = []
+        try:
+            for _ in range(sandboxes):
+                started.append(_start_sandbox())  # noqa: PERF401 - what was started is ended
+            yield Stage(folder=Path(name), database_url=database_url, sandboxes=started)
+        finally:
+            for process, _ in started:
+                process.terminate()
+                process.wait()
+
+
+def _start_sandbox() -> tuple[subprocess.Popen[bytes], int]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    command = [sys.executable, "-m", "benchmarks.sender", "sandbox", str(port)]
+    process = subprocess.Popen(command)  # noqa: S603 - our own
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        with suppress(httpx.HTTPError):
+            if httpx.get(f"http://127.0.0.1:{port}/sandbox/stats").is_success:
+                return process, port
+        time.sleep(0.05)
+    process.terminate()
+    raise SystemExit("The sandbox did not start.")
