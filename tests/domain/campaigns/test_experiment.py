@@ -8,6 +8,8 @@ made for one look.
 import math
 import os
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -251,6 +253,19 @@ def test_wording_that_harms_is_found_and_never_wins() -> None:
     assert [one.measure for one in verdict.comparisons] == [Measure.REPLIES, Measure.OPT_OUTS]
 
 
+def test_stopped_wording_is_compared_no_more() -> None:
+    arms = [arm("A", 50), arm("B", 120), arm("C", 300, stopped="harmful")]
+
+    verdict = judge(arms, min_per_variant=100)
+
+    assert verdict.winner is not None
+    assert verdict.winner.name == "B"
+    assert {(one.higher.name, one.lower.name) for one in verdict.comparisons} <= {
+        ("A", "B"),
+        ("B", "A"),
+    }
+
+
 def test_what_was_decided_stands() -> None:
     won = judge([arm("A", 0), arm("B", 900, stopped="lost")], min_per_variant=100)
     ended = judge([arm("A"), arm("B", stopped="harmful")], min_per_variant=100)
@@ -275,6 +290,16 @@ def test_interval_is_wilsons(part: int, whole: int, low: float, high: float) -> 
 
     assert found is not None
     assert [round(end, 4) for end in found] == [low, high]
+
+
+def test_no_process_loads_the_library_of_intervals_at_its_start() -> None:
+    look = "import sys, crm_api.app, crm_api.workers.worker; print('scipy' in sys.modules)"
+
+    seen = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-c", look], check=True, capture_output=True, text=True
+    )
+
+    assert seen.stdout.strip() == "False"
 
 
 def test_nothing_has_no_interval_and_more_than_all_is_all() -> None:
