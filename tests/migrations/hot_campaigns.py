@@ -1,5 +1,6 @@
 """Queries on campaigns and on what runs the house."""
 
+from datetime import timedelta
 from hashlib import sha256
 
 from tests.conftest import NOW
@@ -7,6 +8,7 @@ from tests.migrations.filling import FINISHED, LINE, LIST, RUNNING, made_id
 from tests.migrations.hot import CONTACT, PLACE, Hot, sql
 
 from crm_api.domain.access import queries as access
+from crm_api.domain.campaigns import forecast_queries as forecasts
 from crm_api.domain.campaigns import plan_statements, statements, watch_statements
 from crm_api.domain.campaigns import queries as campaigns
 from crm_api.domain.campaigns import review_queries as reviews
@@ -156,6 +158,45 @@ CAMPAIGNS = [
             "idx_send_attempt_membership",
         },
         sql(watch_statements.ANSWERED_SINCE, campaign_id=FINISHED, since=NOW),
+    ),
+    Hot(
+        "people of a campaign, by step, for a forecast",
+        {"idx_campaign_tally_campaign"},
+        lambda s: forecasts.count_by_step(s, campaign_id=RUNNING),
+    ),
+    Hot(
+        "who waits in each place, for a forecast",
+        {"idx_campaign_membership_status"},
+        lambda s: forecasts.count_places(
+            s, campaign_id=RUNNING, zone_keys=["MA/zone0", "MA/zone1"], most=20
+        ),
+        is_generic=True,
+    ),
+    Hot(
+        "a sample of those who wait, for a forecast",
+        set(),
+        lambda s: forecasts.sample_places(s, campaign_id=RUNNING),
+        is_generic=True,
+    ),
+    Hot(
+        "other campaigns on a line, for a forecast",
+        {"idx_campaign_active", "idx_campaign_tally_campaign"},
+        lambda s: forecasts.list_rivals(s, line_id=LINE, campaign_id=RUNNING, now=NOW),
+        is_generic=True,
+    ),
+    Hot(
+        "what a line sent lately, for a forecast",
+        {"idx_send_attempt_accepted"},
+        lambda s: forecasts.count_lately(
+            s, line_id=LINE, timezone="America/New_York", since=NOW - timedelta(days=14)
+        ),
+        is_generic=True,
+    ),
+    Hot(
+        "what may not have arrived lately, for a forecast",
+        {"idx_send_attempt_uncertain"},
+        lambda s: forecasts.count_uncertain(s, line_id=LINE, since=NOW - timedelta(days=14)),
+        is_generic=True,
     ),
     Hot(
         "recipients of a campaign",
