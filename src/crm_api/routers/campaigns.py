@@ -185,6 +185,7 @@ async def read_stats(
             uow,
             campaign_id=campaign_id,
             step=step,
+            rules=state.rules,
             times=SendTimes.from_settings(state.settings),
             texts_per_second=state.settings.openphone_rate_per_second,
             now=clock.now(),

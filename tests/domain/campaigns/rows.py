@@ -12,6 +12,8 @@ from crm_api.domain.campaigns.models import Campaign, CampaignMembership
 from crm_api.domain.sends.models import SendAttempt
 from crm_api.ids import new_id
 
+PLACE = "MA/America/New_York"
+
 
 class Rows:
     """Adds recipients and attempts to a campaign, one number after the other."""
@@ -31,7 +33,7 @@ class Rows:
                     campaign_id=self.campaign.id,
                     contact_id=UUID(int=self.position),
                     phone=number(self.position),
-                    zone_key="x",
+                    zone_key=PLACE,
                     status=status,
                     due_at=NOW,
                     created_at=NOW,

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crm_api.domain.campaigns.schedule import (
-    estimate_finish,
     first_opening,
     next_open,
     open_until,
@@ -300,50 +299,3 @@ def test_zones_are_the_lines_the_campaigns_or_the_recipients(
     key = "TX/America/Chicago,America/Denver"
 
     assert resolve_zones(campaign, NEW_YORK, key) == zones
-
-
-@pytest.mark.parametrize(
-    ("pending", "finish"),
-    [
-        (0, (2026, 11, 25, 12, 0, 0)),
-        (80, (2026, 11, 25, 12, 0, 10)),
-        (100, (2026, 11, 25, 12, 0, 12)),
-        (101, (2026, 11, 26, 9, 0, 0)),
-        (225, (2026, 11, 26, 9, 0, 15)),
-        (226, (2026, 11, 27, 9, 0, 0)),
-        # Thursday and Friday fill up, so the rest goes on Monday.
-        (100 + 250 + 1, (2026, 11, 30, 9, 0, 0)),
-        # Five full weeks of weekdays later.
-        (100 + 125 * 25, (2026, 12, 30, 9, 0, 15)),
-    ],
-)
-def test_estimate_counts_the_days_that_the_caps_take(pending: int, finish: tuple[int, ...]) -> None:
-    found = estimate_finish(
-        pending=pending,
-        remaining_today=100,
-        per_day=125,
-        texts_per_second=8,
-        window=WEEKDAYS,
-        zone=NEW_YORK,
-        now=local(NEW_YORK, 2026, 11, 25, 12, 0),
-    )
-
-    assert found is not None
-    assert found.replace(microsecond=0) == local(NEW_YORK, *finish)
-
-
-@pytest.mark.parametrize(
-    ("per_day", "window"), [(0, OFFICE), (125, Window.of([], time(9), time(18)))]
-)
-def test_what_never_ends_has_no_estimate(per_day: int, window: Window) -> None:
-    found = estimate_finish(
-        pending=5,
-        remaining_today=0,
-        per_day=per_day,
-        texts_per_second=8,
-        window=window,
-        zone=NEW_YORK,
-        now=local(NEW_YORK, 2026, 11, 25, 12, 0),
-    )
-
-    assert found is None

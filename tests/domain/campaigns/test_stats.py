@@ -1,19 +1,23 @@
 """The figures of a campaign agree with its rows."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
-from tests.domain.campaigns.rows import Rows, campaign_with
+from tests.domain.campaigns.rows import PLACE, Rows, campaign_with
 
 from crm_api.db import UnitOfWork
+from crm_api.domain.campaigns import forecasting
 from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.campaigns.answers import CampaignStats, rate
 from crm_api.domain.campaigns.errors import CampaignNotFoundError
+from crm_api.domain.compliance.loader import load_rules
+from crm_api.domain.compliance.rules import NO_RULES, RuleBook
 from crm_api.domain.sends.times import SendTimes
 from crm_api.settings import Settings
 
@@ -21,7 +25,13 @@ NewUow = Callable[[], UnitOfWork]
 
 
 async def figures(
-    new_uow: NewUow, rows: Rows, settings: Settings, *, step: int = 0, now: datetime = NOW
+    new_uow: NewUow,
+    rows: Rows,
+    settings: Settings,
+    *,
+    step: int = 0,
+    now: datetime = NOW,
+    rules: RuleBook = NO_RULES,
 ) -> CampaignStats:
     await rows.session.commit()
     async with new_uow() as uow:
@@ -29,6 +39,7 @@ async def figures(
             uow,
             campaign_id=rows.campaign.id,
             step=step,
+            rules=rules,
             times=SendTimes.from_settings(settings),
             texts_per_second=8,
             now=now,
@@ -185,47 +196,85 @@ async def test_today_is_counted_in_the_lines_zone(
     assert (found.sent_today, found.remaining_today) == (2, 8)
 
 
+async def waiting(session: AsyncSession, people: int, **values: Any) -> Rows:
+    """A campaign whose audience is written down, and waits."""
+    rows = await campaign_with(session, zone_keys=[PLACE], recipients_total=people, **values)
+    rows.add("pending", count=people)
+    return rows
+
+
 async def test_estimate_fills_the_days_that_follow(
     session: AsyncSession, new_uow: NewUow, settings: Settings
 ) -> None:
-    rows = await campaign_with(session, daily_limit=10)
-    rows.add("pending", count=26)
+    rows = await waiting(session, 26, daily_limit=10)
 
     found = await figures(new_uow, rows, settings)
 
-    # Ten today, ten tomorrow, six on the day after from 09:00 in New York.
-    assert found.estimated_finish_at == datetime(2026, 11, 27, 14, 0, 0, 750_000, tzinfo=UTC)
+    # Ten today, ten tomorrow, six on the day after from 09:00 in New York, eight a second.
+    assert found.estimated_finish_at is not None
+    finish = found.estimated_finish_at - datetime(2026, 11, 27, 14, 0, tzinfo=UTC)
+    assert finish.total_seconds() == pytest.approx(5 / 8, abs=0.1)
 
 
 async def test_estimate_heeds_the_lines_limit(
     session: AsyncSession, new_uow: NewUow, settings: Settings
 ) -> None:
-    rows = await campaign_with(session, daily_limit=100, line_values={"daily_limit": 5})
-    rows.add("pending", count=6)
+    rows = await waiting(session, 6, daily_limit=100, line_values={"daily_limit": 5})
 
     found = await figures(new_uow, rows, settings)
 
-    assert found.estimated_finish_at == datetime(2026, 11, 26, 14, 0, 0, 125_000, tzinfo=UTC)
+    assert found.estimated_finish_at == datetime(2026, 11, 26, 14, 0, tzinfo=UTC)
+
+
+async def test_estimate_heeds_the_law(
+    session: AsyncSession, new_uow: NewUow, settings: Settings
+) -> None:
+    """At 21:30 in New York nothing goes to Massachusetts before eight the next day."""
+    rows = await waiting(session, 1, window_start=time(0), window_end=time(23, 59))
+    night = datetime(2026, 11, 26, 2, 30, tzinfo=UTC)
+
+    found = await figures(new_uow, rows, settings, now=night, rules=load_rules("us"))
+
+    assert found.estimated_finish_at == datetime(2026, 11, 26, 13, 0, tzinfo=UTC)
 
 
 async def test_estimate_begins_with_the_campaign(
     session: AsyncSession, new_uow: NewUow, settings: Settings
 ) -> None:
     start_at = datetime(2026, 12, 24, 16, 0, tzinfo=UTC)
-    rows = await campaign_with(session, status="scheduled", start_at=start_at)
-    rows.add("pending", count=8)
+    rows = await waiting(session, 9, status="scheduled", start_at=start_at)
 
     found = await figures(new_uow, rows, settings)
 
-    assert found.estimated_finish_at == start_at + timedelta(seconds=1)
+    assert found.estimated_finish_at is not None
+    took = found.estimated_finish_at - start_at
+    assert took.total_seconds() == pytest.approx(1, abs=0.1)
+
+
+async def test_estimate_is_the_forecasts(
+    session: AsyncSession, new_uow: NewUow, settings: Settings
+) -> None:
+    rows = await waiting(session, 300, pacing_mode="even")
+    found = await figures(new_uow, rows, settings)
+
+    async with new_uow() as uow:
+        told = await forecasting.forecast(
+            uow,
+            campaign_id=rows.campaign.id,
+            rules=NO_RULES,
+            times=SendTimes.from_settings(settings),
+            texts_per_second=8,
+            now=NOW,
+        )
+
+    assert found.estimated_finish_at == told.p50_finish_at is not None
 
 
 @pytest.mark.parametrize("status", ["draft", "paused", "blocked", "completed", "cancelled"])
 async def test_campaign_that_does_not_move_has_no_estimate(
     session: AsyncSession, new_uow: NewUow, settings: Settings, status: str
 ) -> None:
-    rows = await campaign_with(session, status=status)
-    rows.add("pending")
+    rows = await waiting(session, 1, status=status)
 
     assert (await figures(new_uow, rows, settings)).estimated_finish_at is None
 
@@ -236,6 +285,7 @@ async def test_what_does_not_exist_is_not_found(new_uow: NewUow, settings: Setti
             await campaigns.stats(
                 uow,
                 campaign_id=UUID(int=0),
+                rules=NO_RULES,
                 times=SendTimes.from_settings(settings),
                 texts_per_second=8,
                 now=NOW,

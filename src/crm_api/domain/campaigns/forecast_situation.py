@@ -12,9 +12,9 @@ from sqlalchemy import Row
 from crm_api.db import UnitOfWork
 from crm_api.domain.campaigns import forecast_queries as queries
 from crm_api.domain.campaigns.models import Campaign, MembershipStatus
+from crm_api.domain.campaigns.schedule import RECIPIENT
+from crm_api.domain.compliance.rules import RuleBook
 from crm_api.domain.lines.models import Line
-from crm_api.domain.sends import service as sends
-from crm_api.domain.sends.times import SendTimes
 
 COUNTED = 2_000
 """So many who wait are counted place by place; of more a sample tells the places."""
@@ -50,7 +50,7 @@ class Situation:
     Attributes:
         zone_keys: Of all recipients.
         waiting: By step.
-        is_sampled: The places are told by a sample.
+        is_sampled: The places are told by a sample; where all have the same hours they need none.
         statuses: People of all steps.
         reached: Texts that were sent.
         replied: Of these, how many were answered.
@@ -90,17 +90,31 @@ class _People:
 
 
 async def read(
-    uow: UnitOfWork, campaign: Campaign, line: Line, *, times: SendTimes, now: datetime
+    uow: UnitOfWork,
+    campaign: Campaign,
+    line: Line,
+    *,
+    rules: RuleBook,
+    used: tuple[int, int],
+    now: datetime,
 ) -> Situation:
-    """Look at a campaign, its line and who else sends on it."""
+    """Look at a campaign, its line and who else sends on it.
+
+    Args:
+        uow: Open.
+        campaign: Any.
+        line: The campaign's.
+        rules: Where there are some, places differ in their hours.
+        used: Texts of today, the campaign's and the line's.
+        now: The present instant.
+    """
     session, since = uow.session, now - LOOKED_BACK
     if campaign.recipients_total is None:
         people = await _read_audience(uow, campaign, now=now)
     else:
-        people = await _read_recipients(uow, campaign)
-    campaign_used, line_used = await sends.campaign_sent_today(
-        session, campaign_id=campaign.id, line_id=line.id, times=times, now=now
-    )
+        differ = bool(rules.rules) or campaign.timezone == RECIPIENT
+        people = await _read_recipients(uow, campaign, places_differ=differ)
+    campaign_used, line_used = used
     return Situation(
         zone_keys=people.zone_keys,
         waiting=people.waiting,
@@ -120,20 +134,22 @@ async def read(
     )
 
 
-async def _read_recipients(uow: UnitOfWork, campaign: Campaign) -> _People:
+async def _read_recipients(uow: UnitOfWork, campaign: Campaign, *, places_differ: bool) -> _People:
     session, steps = uow.session, 1 + len(campaign.follow_ups)
     rows = await queries.count_by_step(session, campaign_id=campaign.id)
     pending = {row.step: row.people for row in rows if row.status == MembershipStatus.PENDING}
     total = sum(pending.values())
-    is_sampled = total > COUNTED
+    are_many = total > COUNTED
     places = await queries.count_places(
         session,
         campaign_id=campaign.id,
         zone_keys=campaign.zone_keys,
-        most=FEW if is_sampled else COUNTED,
+        most=FEW if are_many else COUNTED,
     )
-    if is_sampled:
-        sample = await queries.sample_places(session, campaign_id=campaign.id)
+    # A follow-up's due times are told by the sample too.
+    is_sampled = are_many and (places_differ or steps > 1)
+    if are_many:
+        sample = await queries.sample_places(session, campaign_id=campaign.id) if is_sampled else ()
         waiting = _estimated(steps, pending, places, sample)
     else:
         waiting = [_waiting(places, step) for step in range(steps)]

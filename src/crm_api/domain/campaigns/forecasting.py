@@ -33,6 +33,7 @@ from crm_api.domain.campaigns.models import Campaign, CampaignStatus
 from crm_api.domain.compliance.rules import RuleBook
 from crm_api.domain.lines.models import Line, LineStatus
 from crm_api.domain.schemas import format_instant
+from crm_api.domain.sends import service as sends
 from crm_api.domain.sends.times import SendTimes
 
 _ON_ITS_WAY = (CampaignStatus.SCHEDULED, CampaignStatus.RUNNING)
@@ -79,7 +80,10 @@ async def forecast(
     if campaign is None:
         raise CampaignNotFoundError(campaign_id)
     line = (await queries.list_lines(uow.session, line_ids=[campaign.line_id]))[0]
-    situation = await situations.read(uow, campaign, line, times=times, now=now)
+    used = await sends.campaign_sent_today(
+        uow.session, campaign_id=campaign_id, line_id=line.id, times=times, now=now
+    )
+    situation = await situations.read(uow, campaign, line, rules=rules, used=used, now=now)
     plan = making.plan_of(
         campaign, line, situation, rules=rules, texts_per_second=texts_per_second, now=now
     )
@@ -95,14 +99,25 @@ async def estimate_finish(
     line: Line,
     *,
     rules: RuleBook,
-    times: SendTimes,
+    used: tuple[int, int],
     texts_per_second: float,
     now: datetime,
 ) -> datetime | None:
-    """Return the forecast's P50 of a campaign that is on its way; None for any other."""
-    if campaign.status not in _ON_ITS_WAY or _halt(campaign, line, now=now) is not None:
+    """Return the forecast's P50 of a campaign that is on its way; None for any other.
+
+    Args:
+        uow: Open.
+        campaign: Any.
+        line: The campaign's.
+        rules: The legal hours.
+        used: Texts of today, the campaign's and the line's.
+        texts_per_second: The provider's rate.
+        now: The present instant.
+    """
+    is_on_its_way = campaign.status in _ON_ITS_WAY and campaign.recipients_total is not None
+    if not is_on_its_way or _halt(campaign, line, now=now) is not None:
         return None
-    situation = await situations.read(uow, campaign, line, times=times, now=now)
+    situation = await situations.read(uow, campaign, line, rules=rules, used=used, now=now)
     if not situation.people:
         return None
     plan = making.plan_of(

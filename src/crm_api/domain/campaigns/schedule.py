@@ -5,9 +5,8 @@ from the zone database, so a change to or from daylight-saving time moves the wi
 """
 
 from collections.abc import Callable
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from functools import partial
-from zoneinfo import ZoneInfo
 
 from crm_api.domain import windows
 from crm_api.domain.windows import Window, day_span
@@ -75,50 +74,3 @@ def first_opening(
             return lawful
         at = lawful
     return None
-
-
-def estimate_finish(
-    *,
-    pending: int,
-    remaining_today: int,
-    per_day: int,
-    texts_per_second: float,
-    window: Window,
-    zone: str,
-    now: datetime,
-) -> datetime | None:
-    """Estimate when the last text goes if nothing else stands in the way.
-
-    Whole days are counted off in weeks of the window's days, the rest is walked day by day; on
-    the last day the texts go at full rate from the opening. None when it never ends: no
-    allowance, or a window that never opens.
-
-    Args:
-        pending: Texts that have not gone; 0 gives ``now``.
-        remaining_today: What the caps still allow today.
-        per_day: The smallest daily cap.
-        texts_per_second: The provider's rate.
-        window: The campaign's.
-        zone: In whose days the caps are counted, an IANA name.
-        now: The present instant.
-    """
-    opening = next_open(window, (zone,), now)
-    if opening is None or per_day <= 0:
-        return None
-    place = ZoneInfo(zone)
-    starts_today = opening.astimezone(place).date() == now.astimezone(place).date()
-    allowance = min(remaining_today, per_day) if starts_today else per_day
-    if pending <= allowance:
-        return opening + timedelta(seconds=pending / texts_per_second)
-    left = pending - allowance
-    full_days, last_day = divmod(left - 1, per_day)
-    weeks, days = divmod(full_days, len(window.days))
-    # Noon keeps the same date on either side of a clock change.
-    day = opening.astimezone(place).date() + timedelta(weeks=weeks)
-    for _ in range(days + 1):
-        after = datetime.combine(day + timedelta(days=1), time(0), tzinfo=place)
-        following = next_open(window, (zone,), after)
-        if following is None:
-            return None
-        opening, day = following, following.astimezone(place).date()
-    return opening + timedelta(seconds=(last_day + 1) / texts_per_second)

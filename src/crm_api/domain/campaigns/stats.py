@@ -14,20 +14,11 @@ from crm_api.domain.campaigns import queries
 from crm_api.domain.campaigns.answers import CampaignStats, StatusCounts, VariantStats, rate
 from crm_api.domain.campaigns.comparison import REACHED, read_interval, read_test
 from crm_api.domain.campaigns.errors import CampaignNotFoundError
-from crm_api.domain.campaigns.models import (
-    Campaign,
-    CampaignStatus,
-    CampaignVariant,
-    MembershipStatus,
-)
-from crm_api.domain.campaigns.schedule import RECIPIENT, estimate_finish
-from crm_api.domain.lines.models import Line
+from crm_api.domain.campaigns.forecasting import estimate_finish
+from crm_api.domain.campaigns.models import CampaignVariant, MembershipStatus
+from crm_api.domain.compliance.rules import RuleBook
 from crm_api.domain.sends import service as sends
 from crm_api.domain.sends.times import SendTimes
-from crm_api.domain.windows import Window
-
-_TO_COME = (MembershipStatus.PENDING, MembershipStatus.SENDING)
-_ON_ITS_WAY = (CampaignStatus.SCHEDULED, CampaignStatus.RUNNING)
 
 
 async def stats(
@@ -35,6 +26,7 @@ async def stats(
     *,
     campaign_id: UUID,
     step: int = 0,
+    rules: RuleBook,
     times: SendTimes,
     texts_per_second: float,
     now: datetime,
@@ -45,6 +37,7 @@ async def stats(
         uow: Open.
         campaign_id: Of any status; a draft counts nothing.
         step: 0 is the first text.
+        rules: The legal hours, for the estimate.
         times: Decide how long an unclear send counts for today.
         texts_per_second: The provider's rate, for the estimate.
         now: Decides which day is today.
@@ -78,11 +71,12 @@ async def stats(
         ab_test=read_test(campaign, variants, [row for row in first if row.what == "count"]),
         sent_today=sent_today,
         remaining_today=max(0, campaign.daily_limit - sent_today),
-        estimated_finish_at=_estimate(
+        estimated_finish_at=await estimate_finish(
+            uow,
             campaign,
             line,
-            pending=sum(by_status[status] for status in _TO_COME),
-            left_today=min(campaign.daily_limit - sent_today, line.daily_limit - line_used),
+            rules=rules,
+            used=(sent_today, line_used),
             texts_per_second=texts_per_second,
             now=now,
         ),
@@ -131,32 +125,4 @@ def _variant_stats(variant: CampaignVariant, rows: Iterable[Row[Any]]) -> Varian
         delivery_interval=read_interval(delivered, sent + failed),
         stopped_at=variant.stopped_at,
         stopped_reason=variant.stopped_reason,
-    )
-
-
-def _estimate(
-    campaign: Campaign,
-    line: Line,
-    *,
-    pending: int,
-    left_today: int,
-    texts_per_second: float,
-    now: datetime,
-) -> datetime | None:
-    """Estimate the finish of a campaign that is on its way; None for any other.
-
-    For recipients in several zones the line's stands in for theirs.
-    """
-    if campaign.status not in _ON_ITS_WAY or pending == 0:
-        return None
-    begins = max(now, campaign.start_at) if campaign.start_at is not None else now
-    own_zone = campaign.timezone not in {None, RECIPIENT}
-    return estimate_finish(
-        pending=pending,
-        remaining_today=max(0, left_today),
-        per_day=min(campaign.daily_limit, line.daily_limit),
-        texts_per_second=texts_per_second,
-        window=Window.of(campaign.days, campaign.window_start, campaign.window_end),
-        zone=campaign.timezone if own_zone and campaign.timezone else line.timezone,
-        now=begins,
     )
