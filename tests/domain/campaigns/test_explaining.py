@@ -202,6 +202,17 @@ async def test_daily_limit_is_over_at_the_next_opening(scene: Scene) -> None:
     assert found.next_allowed_at == datetime(2026, 11, 26, 14, 0, tzinfo=UTC)
 
 
+async def test_campaign_that_ends_first_has_no_next_instant(scene: Scene) -> None:
+    use_up_line(scene)
+    scene.campaign.end_at = datetime(2026, 11, 26, 14, 0, tzinfo=UTC)
+    await scene.session.commit()
+
+    found = await scene.explain()
+
+    assert [stop.rule for stop in found.stops] == ["line_daily_limit", "campaign_ends"]
+    assert found.next_allowed_at is None
+
+
 async def test_opt_out_has_no_next_instant(scene: Scene) -> None:
     scene.session.add(flag(scene, "opted_out"))
     await scene.session.commit()

@@ -107,12 +107,11 @@ async def explain(
         now=now,
     )
     stops = [stop for rule in RULES for stop in rule(case)]
-    return Explanation(
-        step=row.step,
-        status=row.status,
-        stops=stops,
-        next_allowed_at=_next_allowed(case, stops),
-    )
+    allowed_at = _next_allowed(case, stops)
+    if stops and allowed_at is not None and row.end_at is not None and allowed_at >= row.end_at:
+        stops.append(Stop(rule="campaign_ends", detail="The campaign's end comes before that."))
+        allowed_at = None
+    return Explanation(step=row.step, status=row.status, stops=stops, next_allowed_at=allowed_at)
 
 
 def _next_allowed(case: _Case, stops: list[Stop]) -> datetime | None:
