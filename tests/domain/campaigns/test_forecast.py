@@ -80,6 +80,12 @@ CASES = {
     ),
     "people who may be anywhere": make_plan(rules=US, waiting={UNKNOWN: 200}),
     "a window round the clock": make_plan(window=Window.of(DAYS, time(0), time(23, 59))),
+    "a window round the clock at the recipient": make_plan(
+        window=Window.of(DAYS, time(0), time(23, 59)), timezone="recipient", waiting={HI: 300}
+    ),
+    "a week after the change": make_plan(
+        begins=datetime(2026, 10, 31, 13, 0, tzinfo=UTC), waiting={MA: 125 * 8 + 50}
+    ),
     "a line in another zone": make_plan(line_timezone="Pacific/Honolulu", timezone=NEW_YORK),
     "ramp": make_plan(ramp_plan=(20, 40, 80), waiting={MA: 250}),
     "campaign limit below the line's": make_plan(campaign_limit=40, waiting={MA: 130}),

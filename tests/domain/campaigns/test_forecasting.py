@@ -1,36 +1,31 @@
-"""Forecasts of stored campaigns: against the claims themselves, and with what stands in the way."""
+"""Forecasts of stored campaigns: against the claims themselves, and what they are made from."""
 
 import random
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
-from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
+from tests.domain.campaigns.forecasts import EVEN, NEW_YORK, NewUow, forecast, running
 from tests.domain.sends.ledger import TIMES, Ledger, after
-from tests.factories import make_campaign, make_contact, make_line, make_list, make_member, number
+from tests.factories import make_contact, make_member, number
 
-from crm_api.db import UnitOfWork, UnitOfWorkFactory
-from crm_api.domain.campaigns import forecast_situation, forecasting, planning
-from crm_api.domain.campaigns.errors import CampaignNotFoundError
-from crm_api.domain.campaigns.forecast_answers import ForecastRead
+from crm_api.db import UnitOfWorkFactory
+from crm_api.domain.campaigns import (
+    forecast_making,
+    forecast_queries,
+    forecast_situation,
+    planning,
+)
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.campaigns.wording import Business
-from crm_api.domain.compliance.loader import load_rules
-from crm_api.domain.compliance.rules import NO_RULES, RuleBook
+from crm_api.domain.compliance.rules import NO_RULES
 from crm_api.domain.lines.models import Line
 from crm_api.domain.sends import claiming
 
-NewUow = Callable[[], UnitOfWork]
-EVEN: dict[str, Any] = {"pacing_mode": "even", "batch_size": None, "batch_interval_minutes": None}
 CALIFORNIA = "CA/America/Los_Angeles"
-NEW_YORK = ZoneInfo("America/New_York")
 SEED = 11
 """Of the planner's jitter."""
 MIX = text("""
@@ -42,73 +37,6 @@ MIX = text("""
 """)
 """The queue in an order in which the places are mixed, as those of an audience are."""
 WHO = Business(name="Granite", contact="+16175550100")
-
-
-async def forecast(
-    new_uow: UnitOfWorkFactory,
-    campaign: Campaign,
-    *,
-    now: datetime = NOW,
-    rules: RuleBook = NO_RULES,
-) -> ForecastRead:
-    async with new_uow() as uow:
-        return await forecasting.forecast(
-            uow,
-            campaign_id=campaign.id,
-            rules=rules,
-            times=TIMES,
-            texts_per_second=8,
-            now=now,
-        )
-
-
-@dataclass(kw_only=True)
-class Running:
-    """A campaign with so many who wait, written by one statement."""
-
-    session: AsyncSession
-    line: Line
-    campaign: Campaign
-
-    async def wait(
-        self, people: int, *, zone_key: str = "MA/America/New_York", **values: Any
-    ) -> None:
-        await self.session.execute(
-            text("""
-                INSERT INTO campaign_membership (id, campaign_id, step, contact_id, phone, zone_key,
-                    status, due_at, created_at, updated_at)
-                SELECT uuid_v7(), :campaign_id, :step, uuid_v7(),
-                       '+1' || (200 + :area) || '555' || lpad(n::text, 4, '0'),
-                       :zone_key, :status, :due_at, :now, :now
-                FROM generate_series(1, :people) n
-            """),
-            {
-                "campaign_id": self.campaign.id,
-                "people": people,
-                "zone_key": zone_key,
-                "step": values.get("step", 0),
-                "status": values.get("status", "pending"),
-                "due_at": values.get("due_at", NOW),
-                "area": values.get("area", 0),
-                "now": NOW,
-            },
-        )
-        keys = sorted({*self.campaign.zone_keys, zone_key})
-        await self.session.execute(
-            update(Campaign)
-            .where(Campaign.id == self.campaign.id)
-            .values(zone_keys=keys, recipients_total=people)
-        )
-        self.campaign.zone_keys = keys
-        await self.session.commit()
-
-
-async def running(session: AsyncSession, *, line: Line | None = None, **values: Any) -> Running:
-    line = line or await make_line(
-        session, timezone="America/New_York", **values.pop("of_line", {})
-    )
-    campaign = await make_campaign(session, line=line, **(EVEN | values))
-    return Running(session=session, line=line, campaign=campaign)
 
 
 async def send_all(ledger: Ledger) -> tuple[datetime, Counter[date]]:
@@ -162,8 +90,11 @@ async def test_forecast_agrees_with_the_claims_themselves(new_uow: UnitOfWorkFac
     assert found.binding_rule == "campaign_daily_limit"
 
 
-async def test_forecast_begins_where_today_stands(new_uow: UnitOfWorkFactory) -> None:
-    ledger = await Ledger.open(new_uow, people=10, line_limit=8, daily_limit=8)
+@pytest.mark.parametrize(("line_limit", "daily_limit"), [(8, 100), (100, 8)])
+async def test_forecast_begins_where_today_stands(
+    new_uow: UnitOfWorkFactory, line_limit: int, daily_limit: int
+) -> None:
+    ledger = await Ledger.open(new_uow, people=10, line_limit=line_limit, daily_limit=daily_limit)
     for position, item in enumerate(await ledger.called(limit=5)):
         await ledger.accept(item, f"AC{position}")
 
@@ -191,6 +122,52 @@ async def test_forecast_shares_the_line_with_other_campaigns(
     assert (found.assumptions.competing_campaigns, found.assumptions.competing_texts) == (1, 900)
 
 
+async def test_campaign_whose_day_is_used_up_takes_no_more_of_the_line(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    other = await Ledger.open(new_uow, people=60, line_limit=100, daily_limit=30)
+    for position, item in enumerate(await other.called(limit=30)):
+        await other.accept(item, f"AC{position}")
+    own = await Ledger.open(new_uow, people=0, line=other.line, daily_limit=100)
+    async with new_uow() as uow:
+        campaign = await uow.session.get_one(Campaign, own.campaign.id)
+        for position in range(100, 180):
+            person = await make_contact(uow.session, phone=number(position))
+            await make_member(uow.session, campaign=campaign, contact=person)
+
+    found = await forecast(new_uow, own.campaign, now=after(60))
+
+    assert [day.texts for day in found.days] == [70, 10]
+
+
+async def test_campaign_whose_hours_are_over_leaves_the_line_for_today(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    own = await running(session)
+    await own.wait(150)
+    early = await running(session, line=own.line, window_start=time(7), window_end=time(9, 30))
+    await early.wait(900)
+
+    found = await forecast(new_uow, own.campaign)
+
+    assert [day.texts for day in found.days] == [125, 25]
+
+
+async def test_follow_ups_of_other_campaigns_are_texts_to_come(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    own = await running(session)
+    await own.wait(10)
+    steps = [{"after_hours": 24, "body": "Hi"}, {"after_hours": 24, "body": "Hi again"}]
+    other = await running(session, line=own.line, follow_ups=steps)
+    await other.wait(20)
+    await other.wait(5, step=2, area=1)
+
+    found = await forecast(new_uow, own.campaign)
+
+    assert found.assumptions.competing_texts == 20 * 3 + 5
+
+
 async def test_many_campaigns_on_the_line_are_taken_together(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
@@ -204,120 +181,6 @@ async def test_many_campaigns_on_the_line_are_taken_together(
 
     assert found.assumptions.competing_campaigns == 30
     assert sum(day.texts for day in found.days) == 100
-
-
-@pytest.mark.parametrize(
-    ("values", "rule", "words"),
-    [
-        ({"status": "paused", "paused_reason": "opt_out_rate"}, "campaign_paused", "resume"),
-        ({"status": "blocked", "blocked_reason": "content"}, "campaign_blocked", "resume"),
-        (
-            {"of_line": {"status": "blocked", "blocked_reason": "no credits"}},
-            "line_blocked",
-            "unblock",
-        ),
-    ],
-)
-async def test_campaign_that_is_stopped_has_no_end_until_that_is_lifted(
-    session: AsyncSession,
-    new_uow: NewUow,
-    values: dict[str, Any],
-    rule: str,
-    words: str,
-) -> None:
-    rows = await running(session, **values)
-    await rows.wait(130)
-
-    found = await forecast(new_uow, rows.campaign)
-
-    assert (found.p50_finish_at, found.p90_finish_at, found.days) == (None, None, [])
-    assert found.binding_rule == rule
-    assert words in found.detail
-    assert found.if_lifted is not None
-    assert found.if_lifted.p50_finish_at is not None
-    assert found.if_lifted.p50_finish_at.astimezone(NEW_YORK).date() == date(2026, 11, 26)
-    assert found.if_lifted.binding_rule == "line_daily_limit"
-
-
-@pytest.mark.parametrize(
-    ("values", "rule", "words"),
-    [
-        ({"daily_limit": 0}, "campaign_daily_limit", "never"),
-        ({"of_line": {"daily_limit": 0}}, "line_daily_limit", "never"),
-        ({"days": ["sun"]}, "outside_schedule", "5 people"),
-        ({"end_at": NOW - timedelta(hours=1)}, "campaign_ended", "clone"),
-        ({"status": "cancelled", "finished_at": NOW}, "campaign_cancelled", "nothing goes"),
-    ],
-)
-async def test_campaign_that_never_ends_says_why(
-    session: AsyncSession,
-    new_uow: NewUow,
-    values: dict[str, Any],
-    rule: str,
-    words: str,
-) -> None:
-    rows = await running(session, **values)
-    await rows.wait(5, zone_key="AL/America/Chicago")
-
-    found = await forecast(new_uow, rows.campaign, rules=load_rules("us"))
-
-    assert (found.p50_finish_at, found.p90_finish_at) == (None, None)
-    assert found.if_lifted is None
-    assert found.binding_rule == rule
-    assert words in found.detail
-
-
-async def test_campaign_that_is_over_tells_when_it_was(
-    session: AsyncSession, new_uow: NewUow
-) -> None:
-    at = NOW - timedelta(days=1)
-    rows = await running(session, status="completed", finished_at=at)
-    await rows.wait(5, status="delivered")
-
-    found = await forecast(new_uow, rows.campaign)
-
-    assert (found.p50_finish_at, found.binding_rule) == (at, "campaign_completed")
-    assert (found.texts, found.people_waiting) == (0, 0)
-
-
-async def test_campaign_that_ends_first_tells_whom_it_does_not_reach(
-    session: AsyncSession, new_uow: NewUow
-) -> None:
-    ends = datetime(2026, 11, 26, 23, 0, tzinfo=UTC)
-    rows = await running(session, end_at=ends)
-    await rows.wait(300)
-
-    found = await forecast(new_uow, rows.campaign)
-
-    assert found.p50_finish_at == ends
-    assert found.not_reached == 300 - sum(day.texts for day in found.days) == 50
-    assert "50 people will have got no text" in found.detail
-
-
-async def test_years_are_said_to_be_years(session: AsyncSession, new_uow: NewUow) -> None:
-    rows = await running(session, daily_limit=1)
-    await rows.wait(5000)
-
-    found = await forecast(new_uow, rows.campaign)
-
-    assert (found.p50_finish_at, found.binding_rule) == (None, "campaign_daily_limit")
-    assert "more than ten years" in found.detail
-    assert len(found.days) == 60
-    assert found.later == found.texts - 60
-
-
-async def test_people_who_wait_for_somebody_are_outside(
-    session: AsyncSession, new_uow: NewUow
-) -> None:
-    rows = await running(session)
-    for position, status in enumerate(("pending", "review", "held", "unknown")):
-        await rows.wait(position + 1, status=status, area=position)
-
-    found = await forecast(new_uow, rows.campaign)
-
-    assert found.people_waiting == 1
-    assert found.outside.model_dump(exclude={"detail"}) == {"review": 2, "held": 3, "unknown": 4}
-    assert "2 wait in review" in found.outside.detail
 
 
 async def test_many_are_sampled_and_small_places_counted(
@@ -339,6 +202,22 @@ async def test_many_are_sampled_and_small_places_counted(
     assert found.p50_finish_at.astimezone(NEW_YORK).hour >= 14
 
 
+async def test_place_that_no_sample_meets_is_counted(
+    session: AsyncSession, new_uow: NewUow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forecast_queries, "SAMPLED_PAGES", 0)
+    rows = await running(session, timezone="recipient")
+    await rows.wait(4000)
+    await rows.wait(3, zone_key="HI/Pacific/Honolulu", area=1)
+
+    async with new_uow() as uow:
+        found = await forecast_situation.read(
+            uow, rows.campaign, rows.line, rules=NO_RULES, used=(0, 0), now=NOW
+        )
+
+    assert found.waiting[0].people == {"MA/America/New_York": 4000, "HI/Pacific/Honolulu": 3}
+
+
 async def test_follow_ups_wait_their_time_for_those_who_do_not_answer(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
@@ -358,6 +237,20 @@ async def test_follow_ups_wait_their_time_for_those_who_do_not_answer(
     assert found.assumptions.replies_of == 10
 
 
+async def test_people_who_were_put_off_are_waited_for(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    rows = await running(session)
+    await rows.wait(3, due_at=NOW + timedelta(hours=20))
+
+    found = await forecast(new_uow, rows.campaign)
+
+    assert found.p50_finish_at is not None
+    assert found.p50_finish_at >= datetime(2026, 11, 26, 14, 0, tzinfo=UTC)
+    assert found.binding_rule == "follow_up_waits"
+    assert "put off" in found.detail
+
+
 async def test_replies_that_were_counted_are_believed(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
@@ -375,8 +268,13 @@ async def test_replies_that_were_counted_are_believed(
     assert found.texts < 120
 
 
-async def test_other_texts_of_the_line_take_their_part(new_uow: UnitOfWorkFactory) -> None:
+@pytest.mark.parametrize("newest", [5_000, 100])
+async def test_other_texts_of_the_line_take_their_part(
+    new_uow: UnitOfWorkFactory, monkeypatch: pytest.MonkeyPatch, newest: int
+) -> None:
     """Replies by hand count for the line's day: 20 a day were sent lately."""
+    monkeypatch.setattr(forecast_queries, "NEWEST_TEXTS", newest)
+    monkeypatch.setattr(forecast_making, "NEWEST_TEXTS", newest)
     ledger = await Ledger.open(new_uow, people=100, line_limit=40, daily_limit=100)
     async with new_uow() as uow:
         await uow.session.execute(update(Line).values(created_at=NOW - timedelta(days=90)))
@@ -395,74 +293,3 @@ async def test_other_texts_of_the_line_take_their_part(new_uow: UnitOfWorkFactor
 
     assert float(found.assumptions.other_texts_a_day) == pytest.approx(20, abs=0.2)
     assert [day.texts for day in found.days][1:4] == [20, 20, 20]
-
-
-async def test_draft_is_forecast_as_if_started_now(session: AsyncSession, new_uow: NewUow) -> None:
-    line = await make_line(session, timezone="America/New_York")
-    people = [await make_contact(session, phone=number(position)) for position in range(1, 31)]
-    await session.execute(
-        text("""
-            INSERT INTO contact_flag (id, phone, flag_type, created_at)
-            VALUES (uuid_v7(), :phone, 'opted_out', :now)
-        """),
-        {"phone": people[0].phone, "now": NOW},
-    )
-    homeowners = await make_list(session, contacts=people)
-    draft = await make_campaign(
-        session,
-        line=line,
-        status="draft",
-        audience={"list_id": str(homeowners.id)},
-        daily_limit=10,
-        window_start=time(8),
-        **EVEN,
-    )
-    await session.commit()
-
-    found = await forecast(new_uow, draft)
-
-    assert found.people_waiting == 29
-    assert [day.texts for day in found.days] == [10, 10, 9]
-    assert found.binding_rule == "campaign_daily_limit"
-    assert "Raise daily_limit in the draft" in found.detail
-
-
-async def test_long_list_of_a_draft_is_sampled(
-    session: AsyncSession, new_uow: NewUow, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(forecast_situation, "AUDIENCE_COUNTED", 20)
-    line = await make_line(session)
-    people = [await make_contact(session, phone=number(position)) for position in range(1, 41)]
-    homeowners = await make_list(session, contacts=people)
-    draft = await make_campaign(
-        session, line=line, status="draft", audience={"list_id": str(homeowners.id)}
-    )
-    await session.commit()
-
-    found = await forecast(new_uow, draft)
-
-    assert found.assumptions.people_by_place == "sampled"
-    assert found.people_waiting == 40
-
-
-async def test_draft_without_anybody_says_so(session: AsyncSession, new_uow: NewUow) -> None:
-    line = await make_line(session)
-    draft = await make_campaign(session, line=line, status="draft")
-    await session.commit()
-
-    found = await forecast(new_uow, draft)
-
-    assert (found.p50_finish_at, found.binding_rule) == (None, "empty_audience")
-
-
-async def test_unknown_campaign_has_no_forecast(new_uow: NewUow) -> None:
-    async with new_uow() as uow:
-        with pytest.raises(CampaignNotFoundError):
-            await forecasting.forecast(
-                uow,
-                campaign_id=UUID(int=0),
-                rules=NO_RULES,
-                times=TIMES,
-                texts_per_second=8,
-                now=NOW,
-            )

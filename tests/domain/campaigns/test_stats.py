@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.campaigns.rows import PLACE, Rows, campaign_with
+from tests.factories import make_contact
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.campaigns import forecasting
@@ -249,6 +250,20 @@ async def test_estimate_begins_with_the_campaign(
     assert found.estimated_finish_at is not None
     took = found.estimated_finish_at - start_at
     assert took.total_seconds() == pytest.approx(1, abs=0.1)
+
+
+async def test_audience_that_is_not_written_down_has_no_estimate(
+    session: AsyncSession, new_uow: NewUow, settings: Settings
+) -> None:
+    """The forecast counts it; the figures, which are asked for often, do not."""
+    person = await make_contact(session)
+    rows = await campaign_with(
+        session, status="scheduled", audience={"contact_ids": [str(person.id)]}
+    )
+
+    found = await figures(new_uow, rows, settings)
+
+    assert found.estimated_finish_at is None
 
 
 async def test_estimate_is_the_forecasts(

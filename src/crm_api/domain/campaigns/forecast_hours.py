@@ -138,7 +138,10 @@ class PlaceHours:
         starts: datetime,
         ends: datetime,
     ) -> list[_Instants]:
-        """Return a zone's spans that lie between two instants; days without a gap are one span."""
+        """Return a zone's spans that lie between two instants, one a local day.
+
+        Two without a gap stay two: the claim takes a local midnight for the end of a window.
+        """
         place = ZoneInfo(zone)
         day, last = starts.astimezone(place).date(), ends.astimezone(place).date()
         found: list[_Instants] = []
@@ -147,10 +150,7 @@ class PlaceHours:
             day += timedelta(days=1)
             if span is None or span[0] >= ends or span[1] <= starts:
                 continue
-            opens, closes = max(span[0], starts), min(span[1], ends)
-            if found and found[-1][1] == opens:
-                opens = found.pop()[0]
-            found.append((opens, closes))
+            found.append((max(span[0], starts), min(span[1], ends)))
         return found
 
 

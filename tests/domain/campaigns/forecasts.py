@@ -1,0 +1,91 @@
+"""Stored campaigns to forecast, and the asking itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+from tests.domain.sends.ledger import TIMES
+from tests.factories import make_campaign, make_line
+
+from crm_api.db import UnitOfWork, UnitOfWorkFactory
+from crm_api.domain.campaigns import forecasting
+from crm_api.domain.campaigns.forecast_answers import ForecastRead
+from crm_api.domain.campaigns.models import Campaign
+from crm_api.domain.compliance.rules import NO_RULES, RuleBook
+from crm_api.domain.lines.models import Line
+
+NewUow = Callable[[], UnitOfWork]
+EVEN: dict[str, Any] = {"pacing_mode": "even", "batch_size": None, "batch_interval_minutes": None}
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+async def forecast(
+    new_uow: UnitOfWorkFactory,
+    campaign: Campaign,
+    *,
+    now: datetime = NOW,
+    rules: RuleBook = NO_RULES,
+) -> ForecastRead:
+    async with new_uow() as uow:
+        return await forecasting.forecast(
+            uow,
+            campaign_id=campaign.id,
+            rules=rules,
+            times=TIMES,
+            texts_per_second=8,
+            now=now,
+        )
+
+
+@dataclass(kw_only=True)
+class Running:
+    """A campaign with so many who wait, written by one statement."""
+
+    session: AsyncSession
+    line: Line
+    campaign: Campaign
+
+    async def wait(
+        self, people: int, *, zone_key: str = "MA/America/New_York", **values: Any
+    ) -> None:
+        await self.session.execute(
+            text("""
+                INSERT INTO campaign_membership (id, campaign_id, step, contact_id, phone, zone_key,
+                    status, due_at, created_at, updated_at)
+                SELECT uuid_v7(), :campaign_id, :step, uuid_v7(),
+                       '+1' || (200 + :area) || '555' || lpad(n::text, 4, '0'),
+                       :zone_key, :status, :due_at, :now, :now
+                FROM generate_series(1, :people) n
+            """),
+            {
+                "campaign_id": self.campaign.id,
+                "people": people,
+                "zone_key": zone_key,
+                "step": values.get("step", 0),
+                "status": values.get("status", "pending"),
+                "due_at": values.get("due_at", NOW),
+                "area": values.get("area", 0),
+                "now": NOW,
+            },
+        )
+        keys = sorted({*self.campaign.zone_keys, zone_key})
+        await self.session.execute(
+            update(Campaign)
+            .where(Campaign.id == self.campaign.id)
+            .values(zone_keys=keys, recipients_total=people)
+        )
+        self.campaign.zone_keys = keys
+        await self.session.commit()
+
+
+async def running(session: AsyncSession, *, line: Line | None = None, **values: Any) -> Running:
+    line = line or await make_line(
+        session, timezone="America/New_York", **values.pop("of_line", {})
+    )
+    campaign = await make_campaign(session, line=line, **(EVEN | values))
+    return Running(session=session, line=line, campaign=campaign)

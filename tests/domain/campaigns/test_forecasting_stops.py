@@ -1,0 +1,206 @@
+"""What a forecast says of campaigns that have no end, or none yet."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+from tests.domain.campaigns.forecasts import EVEN, NEW_YORK, NewUow, forecast, running
+from tests.domain.sends.ledger import TIMES
+from tests.factories import make_campaign, make_contact, make_line, make_list, number
+
+from crm_api.domain.campaigns import (
+    forecast_situation,
+    forecasting,
+)
+from crm_api.domain.campaigns.errors import CampaignNotFoundError
+from crm_api.domain.compliance.loader import load_rules
+from crm_api.domain.compliance.rules import NO_RULES
+
+
+@pytest.mark.parametrize(
+    ("values", "rule", "words"),
+    [
+        ({"status": "paused", "paused_reason": "opt_out_rate"}, "campaign_paused", "resume"),
+        ({"status": "blocked", "blocked_reason": "content"}, "campaign_blocked", "resume"),
+        (
+            {"of_line": {"status": "blocked", "blocked_reason": "no credits"}},
+            "line_blocked",
+            "unblock",
+        ),
+    ],
+)
+async def test_campaign_that_is_stopped_has_no_end_until_that_is_lifted(
+    session: AsyncSession,
+    new_uow: NewUow,
+    values: dict[str, Any],
+    rule: str,
+    words: str,
+) -> None:
+    rows = await running(session, **values)
+    await rows.wait(130)
+
+    found = await forecast(new_uow, rows.campaign)
+
+    assert (found.p50_finish_at, found.p90_finish_at, found.days) == (None, None, [])
+    assert found.binding_rule == rule
+    assert words in found.detail
+    assert found.if_lifted is not None
+    assert found.if_lifted.p50_finish_at is not None
+    assert found.if_lifted.p50_finish_at.astimezone(NEW_YORK).date() == date(2026, 11, 26)
+    assert found.if_lifted.binding_rule == "line_daily_limit"
+
+
+@pytest.mark.parametrize(
+    ("values", "rule", "words"),
+    [
+        ({"daily_limit": 0}, "campaign_daily_limit", "never"),
+        ({"of_line": {"daily_limit": 0}}, "line_daily_limit", "never"),
+        ({"days": ["sun"]}, "outside_schedule", "5 people"),
+        ({"end_at": NOW - timedelta(hours=1)}, "campaign_ended", "clone"),
+        ({"status": "cancelled", "finished_at": NOW}, "campaign_cancelled", "nothing goes"),
+    ],
+)
+async def test_campaign_that_never_ends_says_why(
+    session: AsyncSession,
+    new_uow: NewUow,
+    values: dict[str, Any],
+    rule: str,
+    words: str,
+) -> None:
+    rows = await running(session, **values)
+    await rows.wait(5, zone_key="AL/America/Chicago")
+
+    found = await forecast(new_uow, rows.campaign, rules=load_rules("us"))
+
+    assert (found.p50_finish_at, found.p90_finish_at) == (None, None)
+    assert found.if_lifted is None
+    assert found.binding_rule == rule
+    assert words in found.detail
+
+
+async def test_campaign_that_is_over_tells_when_it_was(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    at = NOW - timedelta(days=1)
+    rows = await running(session, status="completed", finished_at=at)
+    await rows.wait(5, status="delivered")
+
+    found = await forecast(new_uow, rows.campaign)
+
+    assert (found.p50_finish_at, found.binding_rule) == (at, "campaign_completed")
+    assert (found.texts, found.people_waiting) == (0, 0)
+
+
+async def test_campaign_that_ends_first_tells_whom_it_does_not_reach(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    ends = datetime(2026, 11, 26, 23, 0, tzinfo=UTC)
+    rows = await running(session, end_at=ends)
+    await rows.wait(300)
+
+    found = await forecast(new_uow, rows.campaign)
+
+    assert found.p50_finish_at == ends
+    assert found.not_reached == 300 - sum(day.texts for day in found.days) == 50
+    assert "50 people will have got no text" in found.detail
+
+
+async def test_years_are_said_to_be_years(session: AsyncSession, new_uow: NewUow) -> None:
+    rows = await running(session, daily_limit=1)
+    await rows.wait(5000)
+
+    found = await forecast(new_uow, rows.campaign)
+
+    assert (found.p50_finish_at, found.binding_rule) == (None, "campaign_daily_limit")
+    assert "more than ten years" in found.detail
+    assert len(found.days) == 60
+    assert found.later == found.texts - 60
+
+
+async def test_people_who_wait_for_somebody_are_outside(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    rows = await running(session)
+    for position, status in enumerate(("pending", "review", "held", "unknown")):
+        await rows.wait(position + 1, status=status, area=position)
+
+    found = await forecast(new_uow, rows.campaign)
+
+    assert found.people_waiting == 1
+    assert found.outside.model_dump(exclude={"detail"}) == {"review": 2, "held": 3, "unknown": 4}
+    assert "2 wait in review" in found.outside.detail
+
+
+async def test_draft_is_forecast_as_if_started_now(session: AsyncSession, new_uow: NewUow) -> None:
+    line = await make_line(session, timezone="America/New_York")
+    people = [await make_contact(session, phone=number(position)) for position in range(1, 31)]
+    await session.execute(
+        text("""
+            INSERT INTO contact_flag (id, phone, flag_type, created_at)
+            VALUES (uuid_v7(), :phone, 'opted_out', :now)
+        """),
+        {"phone": people[0].phone, "now": NOW},
+    )
+    homeowners = await make_list(session, contacts=people)
+    draft = await make_campaign(
+        session,
+        line=line,
+        status="draft",
+        audience={"list_id": str(homeowners.id)},
+        daily_limit=10,
+        window_start=time(8),
+        **EVEN,
+    )
+    await session.commit()
+
+    found = await forecast(new_uow, draft)
+
+    assert found.people_waiting == 29
+    assert [day.texts for day in found.days] == [10, 10, 9]
+    assert found.binding_rule == "campaign_daily_limit"
+    assert "Raise daily_limit in the draft" in found.detail
+
+
+async def test_long_list_of_a_draft_is_sampled(
+    session: AsyncSession, new_uow: NewUow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forecast_situation, "AUDIENCE_COUNTED", 20)
+    line = await make_line(session)
+    people = [await make_contact(session, phone=number(position)) for position in range(1, 41)]
+    homeowners = await make_list(session, contacts=people)
+    draft = await make_campaign(
+        session, line=line, status="draft", audience={"list_id": str(homeowners.id)}
+    )
+    await session.commit()
+
+    found = await forecast(new_uow, draft)
+
+    assert found.assumptions.people_by_place == "sampled"
+    assert found.people_waiting == 40
+
+
+async def test_draft_without_anybody_says_so(session: AsyncSession, new_uow: NewUow) -> None:
+    line = await make_line(session)
+    draft = await make_campaign(session, line=line, status="draft")
+    await session.commit()
+
+    found = await forecast(new_uow, draft)
+
+    assert (found.p50_finish_at, found.binding_rule) == (None, "empty_audience")
+
+
+async def test_unknown_campaign_has_no_forecast(new_uow: NewUow) -> None:
+    async with new_uow() as uow:
+        with pytest.raises(CampaignNotFoundError):
+            await forecasting.forecast(
+                uow,
+                campaign_id=UUID(int=0),
+                rules=NO_RULES,
+                times=TIMES,
+                texts_per_second=8,
+                now=NOW,
+            )
