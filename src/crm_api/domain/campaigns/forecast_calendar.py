@@ -203,7 +203,7 @@ class Calendar:
         return self._hours.spans(place, starts, ends)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def calendar_for(hours: Hours, zone_keys: tuple[str, ...], first: date) -> Calendar:
     """Return the calendar of these hours and places; it is the same for all who ask that day."""
     return Calendar(hours, zone_keys, first=first)

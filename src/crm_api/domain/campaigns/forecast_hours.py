@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from functools import lru_cache, reduce
+from functools import lru_cache, partial, reduce
 from zoneinfo import ZoneInfo
 
 import holidays
@@ -70,7 +70,6 @@ class PlaceHours:
         self._first = first
         self.rules = [rule for rule in hours.rules.rules if rule.kind in _HOURS]
         self._alike: dict[object, str] = {}
-        self._legal: dict[tuple[tuple[str, ...], str, date], _Instants | None] = {}
 
     def place_of(self, key: str) -> Place:
         """Return the place of a zone key: states with the same rules are one."""
@@ -94,7 +93,7 @@ class PlaceHours:
         """Return when a place is open between two instants, in order, as seconds from the first."""
         parts = [self._in_zone(self._own_span, zone, starts, ends) for zone in place.own]
         for states in place.states:
-            span_of = self._law_of(states)
+            span_of = partial(self._hours.rules.span, states)
             parts += [self._in_zone(span_of, zone, starts, ends) for zone in place.legal]
         both = reduce(_common, parts, [(starts, ends)])
         return tuple(
@@ -121,15 +120,6 @@ class PlaceHours:
 
     def _own_span(self, zone: str, day: date) -> _Instants | None:
         return day_span(self._hours.window, zone, day) if self._hours.window is not None else None
-
-    def _law_of(self, states: tuple[str, ...]) -> Callable[[str, date], _Instants | None]:
-        def span_of(zone: str, day: date) -> _Instants | None:
-            asked = (states, zone, day)
-            if asked not in self._legal:
-                self._legal[asked] = self._hours.rules.span(states, zone, day)
-            return self._legal[asked]
-
-        return span_of
 
     @staticmethod
     def _in_zone(
