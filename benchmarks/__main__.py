@@ -2,12 +2,13 @@
 
 import time
 
-from benchmarks import cost, drain, intake, planning
+from benchmarks import answers, cost, drain, intake, planning
 
 BENCHMARKS = {
     "intake": intake.main,
     "drain": drain.main,
     "planning": planning.main,
+    "answers": answers.main,
     "cost": cost.main,
 }
 

@@ -10,14 +10,13 @@ import asyncio
 import hmac
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 from base64 import b64decode
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -25,6 +24,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
+from benchmarks.web import listening
 from benchmarks.webhook_load import CONNECTIONS, SIGNING_KEY, Round
 from crm_api import collector
 from crm_api.domain.openphone.signature import LEGACY_HEADER
@@ -71,8 +71,8 @@ def main() -> None:
             "CRM_PORT": str(SUBJECT_PORT),
         }
         with (
-            _process(["-m", "crm_api.cli", "serve"], environment, port=SUBJECT_PORT),
-            _process(["-m", "benchmarks.intake", "floor"], environment, port=FLOOR_PORT),
+            listening(["-m", "crm_api.cli", "serve"], environment, port=SUBJECT_PORT),
+            listening(["-m", "benchmarks.intake", "floor"], environment, port=FLOOR_PORT),
         ):
             _report(*_alternate())
 
@@ -113,31 +113,6 @@ async def _prepare(database_url: str) -> None:
 
 def _dsn(database_url: str) -> str:
     return database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
-
-
-@contextmanager
-def _process(arguments: list[str], environment: dict[str, str], *, port: int) -> Iterator[None]:
-    process = subprocess.Popen([sys.executable, *arguments], env=environment)  # noqa: S603 - ours
-    try:
-        asyncio.run(_listening(process, port))
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-
-
-async def _listening(process: subprocess.Popen[bytes], port: int) -> None:
-    for _ in range(300):
-        if process.poll() is not None:
-            raise SystemExit(f"the web process on port {port} ended with {process.returncode}")
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.1)
-        else:
-            writer.close()
-            return
-    raise SystemExit(f"the web process on port {port} does not listen")
 
 
 def _load(port: int, path: str, *, seconds: float, name: str) -> Round:

@@ -7,7 +7,6 @@ PostgreSQL count together, also the ones that have ended.
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ import httpx
 import psutil
 
 from benchmarks.population import count_accepted
+from benchmarks.web import free_port
 from crm_api.embedded import servers
 from crm_api.migrate import upgrade
 
@@ -221,9 +221,7 @@ def stage(*, sandboxes: int = 1) -> Iterator[Stage]:
 
 
 def _start_sandbox() -> tuple[subprocess.Popen[bytes], int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "benchmarks.sender", "sandbox", str(port)]
     process = subprocess.Popen(command)  # noqa: S603 - our own
     deadline = time.monotonic() + 15

@@ -1,0 +1,124 @@
+"""A large campaign under way among small ones, and a long list, for questions about them."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import text
+
+from benchmarks import history, population
+from benchmarks.bulk import bare_tables
+from benchmarks.history import Past
+from benchmarks.stage import say
+from crm_api.db import open_engine
+
+SMALL = 1_000
+TEXTED = 10
+"""One recipient in so many has got the text, all of them today."""
+RIVALS = 5
+"""Small campaigns on the same line."""
+LINE_LIMIT, CAMPAIGN_LIMIT = 10_000, 5_000
+SHOWN = 200
+
+_PENDING = text("""
+    INSERT INTO campaign_membership (id, campaign_id, contact_id, phone, zone_key, variant, status,
+        due_at, created_at, updated_at)
+    SELECT uuid_v7(), :campaign_id, c.id, c.phone, c.zone_key, c.n % 2, 'pending', now(), now(),
+           now()
+    FROM (SELECT p.*, row_number() OVER (ORDER BY p.phone) AS n FROM contact p) c
+    WHERE c.n > CAST(:after AS bigint) AND c.n <= CAST(:until AS bigint)
+""")
+_OPENED = (
+    """
+    UPDATE campaign SET status = 'running', recipients_total = :count, daily_limit = :daily_limit,
+        window_start = '09:00', window_end = '18:00', timezone = 'recipient',
+        pacing_mode = 'even', ab_test = '{"min_per_variant": 100, "stop_harmful": true}'
+    WHERE id = :campaign_id
+    """,
+    "UPDATE campaign_variant SET weight = 50 WHERE campaign_id = :campaign_id",
+    """
+    INSERT INTO campaign_variant (id, campaign_id, position, name, body, weight)
+    SELECT uuid_v7(), campaign_id, 1, 'B', 'Hello! ' || body, 50
+    FROM campaign_variant WHERE campaign_id = :campaign_id
+    """,
+    """
+    UPDATE campaign_membership m
+    SET variant = r.n % 2, replied_at = CASE WHEN r.n % (9 + r.n % 2) = 0 THEN m.sent_at END,
+        opted_out_at = CASE WHEN r.n % 97 = 0 THEN m.sent_at END
+    FROM (
+        SELECT id, row_number() OVER (ORDER BY id) AS n FROM campaign_membership
+        WHERE campaign_id = :campaign_id AND status = 'delivered'
+    ) r
+    WHERE m.id = r.id
+    """,
+)
+_LISTED = """
+    WITH made AS (
+        INSERT INTO contact_list (id, name, created_at, updated_at)
+        VALUES (uuid_v7(), :name, now(), now()) RETURNING id
+    )
+    INSERT INTO contact_list_member (list_id, contact_id, added_at)
+    SELECT m.id, c.id, now()
+    FROM made m CROSS JOIN (SELECT id FROM contact ORDER BY phone LIMIT :count) c
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is asked about; ``people`` is how many the large campaign has."""
+
+    line_id: UUID
+    people: int
+    large: UUID
+    small: UUID
+    list_id: UUID
+    recipients: list[UUID]
+    """Of the large campaign, who wait."""
+
+
+async def fill(url: str, *, large: int, listed: int) -> Subject:
+    """Make them; the list has so many people."""
+    await population.add_contacts(url, first=0, count=large)
+    line_id = await population.add_line(url)
+    await population.execute(url, "UPDATE line SET daily_limit = :limit", {"limit": LINE_LIMIT})
+    say(f"{large:,} contacts are there")
+    [large_id] = await _campaigns(url, line_id, count=1, people=large)
+    small_ids = await _campaigns(url, line_id, count=RIVALS, people=SMALL)
+    say(f"a campaign of {large:,} and {RIVALS} of {SMALL:,} run")
+    async with open_engine(url) as engine, engine.begin() as connection:
+        await connection.execute(text(_LISTED), {"name": "Preview", "count": listed})
+        list_id: UUID = (await connection.execute(text("SELECT id FROM contact_list"))).scalar_one()
+        waiting = await connection.execute(
+            text(
+                "SELECT contact_id FROM campaign_membership WHERE campaign_id = :campaign_id "
+                "AND status = 'pending' ORDER BY random() LIMIT :count"
+            ),
+            {"campaign_id": large_id, "count": SHOWN},
+        )
+        subject = Subject(
+            line_id=line_id,
+            people=large,
+            large=large_id,
+            small=small_ids[0],
+            list_id=list_id,
+            recipients=list(waiting.scalars()),
+        )
+    await population.settle(url)
+    return subject
+
+
+async def _campaigns(url: str, line_id: UUID, *, count: int, people: int) -> list[UUID]:
+    """Add running campaigns of which a part has been texted today."""
+    texted = people // TEXTED
+    past = Past(line_id=line_id, ago=timedelta(minutes=5), spread=timedelta(hours=5))
+    ids = await history.load(url, [past] * count, people=texted)
+    async with bare_tables(url, ["campaign_membership"]) as connection:
+        for campaign_id in ids:
+            members = {"campaign_id": campaign_id, "after": texted, "until": people}
+            await connection.execute(_PENDING, members)
+    for campaign_id in ids:
+        values = {"campaign_id": campaign_id, "count": people, "daily_limit": CAMPAIGN_LIMIT}
+        for statement in _OPENED:
+            named = {name: value for name, value in values.items() if f":{name}" in statement}
+            await population.execute(url, statement, named)
+    return ids
