@@ -225,6 +225,8 @@ class CampaignMembership(Base):
     delivered_at: Mapped[datetime | None]
     replied_at: Mapped[datetime | None]
     opted_out_at: Mapped[datetime | None]
+    approved_at: Mapped[datetime | None]
+    """A person said in review: text them although they were texted before."""
     ended_by: Mapped[str | None]
     """What ended the person's follow-ups: ``replied`` or ``called``."""
     created_at: Mapped[datetime]
