@@ -34,6 +34,19 @@ SENDS = [
         is_generic=True,
     ),
     Hot(
+        "candidates who were texted before",
+        {
+            "pk_campaign_membership",
+            "idx_campaign_membership_phone",
+            "idx_activity_contact",
+            "uq_contact_flag_phone_flag_type",
+        },
+        lambda s: sends.set_contacted_aside(
+            s, membership_ids=[made_id("member", 1500)], rule="review", now=NOW
+        ),
+        is_generic=True,
+    ),
+    Hot(
         "the claim: flags and earlier texts of the numbers",
         {"uq_contact_flag_phone_flag_type", "idx_send_attempt_phone"},
         lambda s: sends.claim(

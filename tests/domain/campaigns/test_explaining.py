@@ -142,6 +142,11 @@ def ask_for_days(scene: Scene) -> None:
     scene.session.add(attempt(scene, kind="campaign", status="sent", campaign_id=scene.member.id))
 
 
+def leave_out_who_was_texted(scene: Scene) -> None:
+    scene.campaign.previously_contacted = "review"
+    scene.session.add(flag(scene, "recently_texted"))
+
+
 def try_line(scene: Scene) -> None:
     scene.line.is_probing, scene.line.probe_at = True, NOW
     scene.session.add(attempt(scene, phone="+16175550188", status="unknown", called_at=NOW))
@@ -161,6 +166,7 @@ CASES: dict[str, Callable[[Scene], None]] = {
     "number_kept": lambda scene: scene.session.add(
         attempt(scene, kind="manual", status="parked", called_at=NOW)
     ),
+    "previously_contacted": leave_out_who_was_texted,
     "min_days_between": ask_for_days,
     "line_daily_limit": use_up_line,
     "campaign_daily_limit": use_up_campaign,

@@ -15,7 +15,7 @@ from sqlalchemy import Row
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.campaigns.errors import RecipientNotFoundError
-from crm_api.domain.campaigns.models import CampaignStatus, MembershipStatus
+from crm_api.domain.campaigns.models import CampaignStatus, MembershipStatus, PreviouslyContacted
 from crm_api.domain.campaigns.planning import pace_of, pacing_of
 from crm_api.domain.campaigns.schedule import first_opening, open_until, resolve_zones
 from crm_api.domain.campaigns.wording import Business, Wordings
@@ -192,6 +192,15 @@ def _number(case: _Case) -> Iterator[Stop]:
         yield Stop(rule="number_busy", detail="Another text to the number is under way.", until=now)
     if row.is_kept:
         yield Stop(rule="number_kept", detail="An unclear text to the number is settled first.")
+    if row.was_contacted:
+        becomes = {
+            PreviouslyContacted.SKIP: "skips such people",
+            PreviouslyContacted.REVIEW: "puts such people in review",
+        }[row.previously_contacted]
+        yield Stop(
+            rule="previously_contacted",
+            detail=f"The person was texted before; the campaign {becomes}.",
+        )
     if row.was_texted_lately and row.last_texted_at is not None:
         yield Stop(
             rule="min_days_between",

@@ -4,7 +4,8 @@ from sqlalchemy import text
 
 RUNNING = text("""
     SELECT c.id, c.line_id, c.days, c.window_start, c.window_end, c.timezone, c.end_at,
-           c.daily_limit, c.min_days_between, c.frequency_cap, c.opt_out_footer, c.zone_keys,
+           c.daily_limit, c.min_days_between, c.frequency_cap, c.previously_contacted,
+           c.opt_out_footer, c.zone_keys,
            c.pacing_mode, c.batch_size, c.batch_interval_minutes, c.follow_ups,
            p.next_at, p.batch_left, l.timezone AS line_timezone, l.ramp_plan, l.ramp_started_on,
            l.daily_limit AS line_daily_limit,

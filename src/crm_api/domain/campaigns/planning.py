@@ -180,6 +180,7 @@ def _order(
         daily_limit=row.daily_limit,
         min_days_between=row.min_days_between,
         frequency_cap=(limit["texts"], limit["days"]) if limit else None,
+        previously_contacted=row.previously_contacted,
         pacing=its_pacing,
         compose=Wordings(
             variants=row.variants,

@@ -40,6 +40,8 @@ _DECIDE = text("""
         UPDATE campaign_membership m
         SET status = CASE WHEN v.verdict IN ('pending', 'held') THEN v.verdict ELSE 'skipped' END,
             skip_reason = CASE WHEN v.verdict NOT IN ('pending', 'held') THEN v.verdict END,
+            approved_at = CASE WHEN v.verdict IN ('pending', 'held')
+                               THEN CAST(:now AS timestamptz) END,
             due_at = :now, updated_at = :now
         FROM verdict v WHERE m.id = v.id
         RETURNING v.verdict

@@ -3,11 +3,12 @@
 from sqlalchemy import text
 
 from crm_api.domain.campaigns.template import ATTRIBUTES, CONTACT_FIELDS
+from crm_api.domain.sends.contacted_statements import TEXTED_BEFORE
 
 # Who is in the audience and what becomes of each. Deleted contacts are nobody; a number that may
 # not be texted stays, with its reason, so that "why did they not get it" has an answer. A recipient
 # of an excluded campaign is known by person and by number: either may have changed since.
-_AUDIENCE = """
+_AUDIENCE = f"""
     audience AS (
         SELECT c.id AS contact_id, c.phone, c.zone_key
         FROM contact c
@@ -48,13 +49,7 @@ _AUDIENCE = """
                     WHEN f.on_hold THEN 'held'
                     WHEN CAST(:previously_contacted AS text) = 'send' THEN 'pending'
                     WHEN f.recently_texted
-                      OR EXISTS (
-                          SELECT 1 FROM campaign_membership p
-                          WHERE p.phone = a.phone AND p.sent_at IS NOT NULL)
-                      OR EXISTS (
-                          SELECT 1 FROM activity t
-                          WHERE t.contact_id = a.contact_id AND t.kind = 'message'
-                            AND t.direction = 'outgoing' AND t.origin IN ('manual', 'provider'))
+                      OR {TEXTED_BEFORE.format(phone="a.phone", contact="a.contact_id")}
                     THEN CASE CAST(:previously_contacted AS text)
                          WHEN 'skip' THEN 'previously_contacted' ELSE 'review' END
                     ELSE 'pending' END AS verdict

@@ -20,6 +20,7 @@ POSTPONE = timedelta(seconds=60)
 """A recipient that the claim could not take (number busy, texted lately) is looked at again."""
 
 _NO_CAP = (None, None)
+_SEND_ANYWAY = "send"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,8 @@ class ClaimOrder:
         caps: Of zones whose law limits it: how many campaign texts a number may get, and in how
             many hours.
         frequency_cap: The campaign's own limit of the kind, over all campaigns.
+        previously_contacted: What becomes of people who were texted before: ``send``, ``skip`` or
+            ``review``.
     """
 
     campaign_id: UUID
@@ -75,6 +78,7 @@ class ClaimOrder:
     pacing: Pacing
     caps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     frequency_cap: tuple[int, int] | None = None
+    previously_contacted: str = _SEND_ANYWAY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +124,8 @@ async def claim(
         limit=wanted,
         now=now,
     )
-    texts, lacking = _compose(order, rows, line)
+    new = await _set_contacted_aside(uow, order, rows, now=now)
+    texts, lacking = _compose(order, new, line)
     for reason, membership_ids in lacking.items():
         await queries.skip(session, membership_ids=membership_ids, reason=reason, now=now)
     claimed = await _insert(uow, order, texts, line=line, times=times, now=now)
@@ -160,6 +165,24 @@ async def _count(
         # The line was blocked: one text at a time, until the provider has taken one.
         quota = min(quota, 0 if used.line_open else 1)
     return _Allowance(room=room, pace=pace, quota=quota, is_ramp_waiting=used.is_ramp_waiting)
+
+
+async def _set_contacted_aside(
+    uow: UnitOfWork, order: ClaimOrder, rows: Sequence[Row[Any]], *, now: datetime
+) -> Sequence[Row[Any]]:
+    """Return those whom the campaign's rule about people texted before lets through.
+
+    It was asked when the audience was written down; a campaign runs for weeks, another beside it.
+    """
+    if not rows or order.previously_contacted == _SEND_ANYWAY:
+        return rows
+    aside = await queries.set_contacted_aside(
+        uow.session,
+        membership_ids=[row.id for row in rows],
+        rule=order.previously_contacted,
+        now=now,
+    )
+    return [row for row in rows if row.id not in aside]
 
 
 async def _go_on(

@@ -5,6 +5,7 @@ The conditions are the claim's own fragments, so that what is explained is what 
 
 from sqlalchemy import text
 
+from crm_api.domain.sends.contacted_statements import CONTACTED
 from crm_api.domain.sends.statements import (
     DELETED,
     FLAGGED,
@@ -44,6 +45,9 @@ RECIPIENT = text(f"""
            {FLAGGED.format(phone="m.phone", flags="'opt_out_hold'")} AS is_held,
            {DELETED.format(phone="m.phone")} AS is_deleted,
            {KEPT.format(phone="m.phone")} AS is_kept,
+           c.previously_contacted,
+           c.previously_contacted <> 'send' AND m.status = 'pending' AND {CONTACTED}
+               AS was_contacted,
            {TEXTED_LATELY.format(phone="m.phone", min_days="c.min_days_between")}
                AS was_texted_lately,
            {

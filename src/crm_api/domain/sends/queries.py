@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Row, TextClause
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from crm_api.domain.sends import contacted_statements as contacted
 from crm_api.domain.sends import statements as sql
 from crm_api.domain.sends.pacing import Pace
 
@@ -92,6 +93,14 @@ async def lock_candidates(
         limit=limit,
         now=now,
     )
+
+
+async def set_contacted_aside(
+    session: AsyncSession, *, membership_ids: Sequence[UUID], rule: str, now: datetime
+) -> set[UUID]:
+    """Skip, or put in review, those of the candidates who were texted before; their ids."""
+    values = {"ids": list(membership_ids), "rule": rule, "now": now}
+    return set((await session.scalars(contacted.SET_ASIDE, values)).all())
 
 
 async def claim(session: AsyncSession, **values: Any) -> set[UUID]:  # noqa: ANN401 - bind values
