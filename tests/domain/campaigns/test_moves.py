@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
+from tests.domain.sends.ledger import Ledger
 from tests.factories import make_campaign, make_contact, make_line, make_list, make_member, number
 from tests.fakes import RecordingQueue
 
@@ -319,6 +320,25 @@ async def test_pause_takes_claims_back(session: AsyncSession, new_uow: NewUow) -
     assert detail.campaign.status == "paused"
     assert claim.status == "released"
     assert member.status == "pending"
+
+
+async def test_call_under_way_at_a_pause_is_recorded_and_nobody_follows(new_uow: NewUow) -> None:
+    ledger = await Ledger.open(new_uow, people=3)
+    (under_way,) = await ledger.called(limit=1)
+    claimed = await ledger.claim(limit=1)
+
+    async with new_uow() as uow:
+        await campaigns.pause(uow, campaign_id=ledger.campaign.id, now=NOW)
+    passed = await ledger.gate(claimed)
+    await ledger.accept(under_way)
+    more = await ledger.claim()
+
+    assert (passed, more) == ([], [])
+    assert [member.status for member in await ledger.members()] == ["sent", "pending", "pending"]
+
+    async with new_uow() as uow:
+        await campaigns.resume(uow, campaign_id=ledger.campaign.id, now=NOW)
+    assert len(await ledger.claim()) == 2
 
 
 async def test_resume_lets_it_run_and_nudges(

@@ -456,6 +456,17 @@ async def test_end_cancels_who_waits_and_completes(session: AsyncSession, new_uo
     assert rows[number(1)].skip_reason == "campaign_ended"
 
 
+@pytest.mark.parametrize("status", ["scheduled", "paused", "blocked"])
+async def test_end_waits_for_a_campaign_that_stands_still(
+    session: AsyncSession, new_uow: NewUow, status: str
+) -> None:
+    campaign = await with_recipients(session, "pending", status=status, end_at=NOW)
+
+    await completed(new_uow)
+
+    assert (await recipients(session, campaign))[number(0)].status == "pending"
+
+
 async def test_call_under_way_keeps_an_ended_campaign_open(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
