@@ -56,7 +56,7 @@ async def open_zones(ledger: Ledger, now: datetime) -> dict[str, datetime]:
 async def test_place_is_planned_only_within_legal_hours(
     new_uow: UnitOfWorkFactory, now: datetime, closes: datetime | None
 ) -> None:
-    ledger = await open_at(new_uow, MA)
+    ledger = await open_at(new_uow, MA, now=eastern(7))
 
     assert await open_zones(ledger, now) == ({MA: closes} if closes else {})
 

@@ -16,6 +16,7 @@ from crm_api.domain.lines.allowance import limit_on
 from crm_api.domain.openphone.answers import AnswerKind
 from crm_api.domain.sends import claiming
 from crm_api.domain.sends import service as sends
+from crm_api.domain.sends.pacing import Even
 
 EVEN: dict[str, Any] = {"pacing_mode": "even", "batch_size": None, "batch_interval_minutes": None}
 BATCHES: dict[str, Any] = {"pacing_mode": "burst", "batch_size": 2, "batch_interval_minutes": 30}
@@ -52,6 +53,27 @@ async def test_plan_says_when_the_pace_allows_more(new_uow: UnitOfWorkFactory) -
 
     assert not made.orders
     assert made.wakes_at == await next_at(ledger)
+
+
+async def test_campaign_that_has_nobody_to_text_takes_no_share(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=2, **EVEN)
+    other = await Ledger.open(new_uow, people=1, line=ledger.line, **EVEN)
+    shares = []
+
+    for status in ("pending", "skipped"):
+        await other.run(
+            "UPDATE campaign_membership SET status = :status WHERE campaign_id = :id",
+            status=status,
+            id=other.campaign.id,
+        )
+        async with new_uow() as uow:
+            order = await ledger.order(uow)
+        assert order is not None
+        shares.append(order.pacing)
+
+    assert [pacing.sharers for pacing in shares if isinstance(pacing, Even)] == [2, 1]
 
 
 async def test_order_older_than_the_pace_claims_nothing(new_uow: UnitOfWorkFactory) -> None:

@@ -51,11 +51,12 @@ async def plan(uow: UnitOfWork, *, rules: RuleBook, business: Business, now: dat
     rows = (await uow.session.execute(sql.RUNNING, {"now": now})).all()
     legal = _legal_hours(rows, rules=rules, now=now)
     windows = {row.id: zones for row in rows if (zones := _open_zones(row, legal=legal, now=now))}
-    sharers = Counter(row.line_id for row in rows if row.id in windows)
+    able = await _find_able(uow, [row for row in rows if row.id in windows], windows, now=now)
+    sharers = Counter(row.line_id for row in rows if row.id in able)
     going: list[tuple[Row[Any], Pacing]] = []
     wakes: list[datetime] = []
     for row in rows:
-        if row.id not in windows:
+        if row.id not in able:
             continue
         its_pacing = pacing_of(row, sharers=sharers[row.line_id])
         waits_until = pacing.waits_until(its_pacing, pace_of(row), now)
@@ -63,11 +64,9 @@ async def plan(uow: UnitOfWork, *, rules: RuleBook, business: Business, now: dat
             going.append((row, its_pacing))
         else:
             wakes.append(waits_until)
-    able = await _find_able(uow, [row for row, _ in going], windows, now=now)
     orders = [
         _order(row, windows[row.id], its_pacing, legal=legal, business=business)
         for row, its_pacing in going
-        if row.id in able
     ]
     return Plan(orders=orders, wakes_at=min(wakes, default=None))
 
