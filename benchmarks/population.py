@@ -90,7 +90,7 @@ _MEMBERS = text("""
     SELECT uuid_v7(), :campaign_id, c.id, c.phone, c.zone_key, 'pending', now(), now(), now()
     FROM contact c WHERE c.phone BETWEEN :first_phone AND :last_phone ORDER BY c.phone
 """)
-_ACCEPTED = "SELECT count(*) FROM send_attempt WHERE accepted_at IS NOT NULL"
+_ACCEPTED = "SELECT sum(texts) FROM send_tally WHERE quarter > now() - interval '1 day'"
 
 
 async def add_line(database_url: str, phone_number_id: str = LINES[0]) -> UUID:
@@ -149,7 +149,7 @@ async def set_status(database_url: str, campaign_id: UUID, status: str) -> None:
 
 
 def count_accepted(database_url: str) -> int:
-    """Count the texts that the provider has taken."""
+    """Count the texts that the provider has taken lately."""
     return asyncio.run(_scalar(database_url, _ACCEPTED))
 
 
