@@ -97,7 +97,7 @@ def attempt(scene: Scene, **values: Any) -> SendAttempt:
         activity_id=scene.member.id,
         phone=values.pop("phone", scene.contact.phone),
         body="Hi",
-        created_at=NOW - timedelta(hours=1),
+        created_at=values.pop("created_at", NOW - timedelta(hours=1)),
         updated_at=NOW,
         **values,
     )
@@ -206,6 +206,51 @@ async def test_daily_limit_is_over_at_the_next_opening(scene: Scene) -> None:
     found = await scene.explain()
 
     assert found.next_allowed_at == datetime(2026, 11, 26, 14, 0, tzinfo=UTC)
+
+
+async def test_frequency_cap_is_over_when_its_oldest_text_counts_no_more(scene: Scene) -> None:
+    scene.campaign.frequency_cap = {"texts": 2, "days": 3}
+    for hours in (48, 24, 1):
+        at = NOW - timedelta(hours=hours)
+        scene.session.add(
+            attempt(scene, status="sent", campaign_id=scene.member.id, created_at=at, called_at=at)
+        )
+    await scene.session.commit()
+
+    found = await scene.explain()
+
+    until = NOW + timedelta(hours=48)
+    assert [stop.rule for stop in found.stops] == ["frequency_cap"]
+    assert found.next_allowed_at == until
+    assert await scene.claimed(now=until - timedelta(seconds=1)) == 0
+    assert await scene.claimed(now=until + timedelta(seconds=60)) == 1
+
+
+async def test_legal_limit_is_over_when_its_oldest_text_counts_no_more(scene: Scene) -> None:
+    scene.member.zone_key = "MD/America/New_York"
+    scene.campaign.zone_keys = [scene.member.zone_key]
+    for hours in (3, 2, 1):
+        at = NOW - timedelta(hours=hours)
+        scene.session.add(
+            attempt(scene, status="sent", campaign_id=scene.member.id, created_at=at, called_at=at)
+        )
+    await scene.session.commit()
+
+    found = await scene.explain(rules="us")
+
+    assert [stop.rule for stop in found.stops] == ["legal_frequency"]
+    assert found.stops[0].until == NOW + timedelta(hours=21)
+    assert found.next_allowed_at == datetime(2026, 11, 26, 14, 0, tzinfo=UTC)
+
+
+async def test_number_is_free_when_the_window_of_an_unclear_text_is_over(scene: Scene) -> None:
+    scene.session.add(attempt(scene, kind="manual", status="parked", called_at=NOW))
+    await scene.session.commit()
+
+    found = await scene.explain()
+
+    assert found.next_allowed_at == NOW + scene.times.grace
+    assert await scene.claimed(now=NOW + scene.times.grace) == 1
 
 
 async def test_campaign_that_ends_first_has_no_next_instant(scene: Scene) -> None:

@@ -191,7 +191,11 @@ def _number(case: _Case) -> Iterator[Stop]:
     if row.is_busy:
         yield Stop(rule="number_busy", detail="Another text to the number is under way.", until=now)
     if row.is_kept:
-        yield Stop(rule="number_kept", detail="An unclear text to the number is settled first.")
+        yield Stop(
+            rule="number_kept",
+            detail="An unclear text to the number is settled first.",
+            until=row.kept_until,
+        )
     if row.was_contacted:
         becomes = {
             PreviouslyContacted.SKIP: "skips such people",
@@ -210,13 +214,15 @@ def _number(case: _Case) -> Iterator[Stop]:
     if row.was_texted_often:
         yield Stop(
             rule="legal_frequency",
-            detail="The law of the person's state allows no further text today.",
+            detail="The law of the person's state allows no further text for now.",
+            until=row.often_until,
         )
     if row.is_capped:
         cap = row.frequency_cap
         yield Stop(
             rule="frequency_cap",
             detail=f"The number has had its {cap['texts']} campaign texts in {cap['days']} days.",
+            until=row.capped_until,
         )
 
 

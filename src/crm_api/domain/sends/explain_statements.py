@@ -15,6 +15,23 @@ from crm_api.domain.sends.statements import (
     TEXTED_OFTEN,
 )
 
+# When the oldest of so many texts no longer counts.
+_OFTEN_UNTIL = """(
+    SELECT greatest(a.created_at, a.called_at, a.accepted_at) + make_interval(hours => {hours})
+    FROM send_attempt a
+    WHERE a.phone = m.phone AND a.kind = 'campaign' AND a.status NOT IN ('released', 'refused')
+      AND a.created_at > CAST(:now AS timestamptz) - make_interval(hours => {hours} + 1)
+    ORDER BY greatest(a.created_at, a.called_at, a.accepted_at) DESC
+    OFFSET {max_recent} - 1 LIMIT 1)"""
+_BY_LAW = {
+    "max_recent": "CAST(:max_recent AS integer)",
+    "hours": "CAST(:recent_hours AS integer)",
+}
+_BY_CAMPAIGN = {
+    "max_recent": "CAST(c.frequency_cap ->> 'texts' AS integer)",
+    "hours": "(CAST(c.frequency_cap ->> 'days' AS integer) * 24)",
+}
+
 PLACE = text("""
     SELECT m.zone_key FROM campaign_membership m
     WHERE m.campaign_id = :campaign_id AND m.contact_id = :contact_id LIMIT 1
@@ -45,25 +62,17 @@ RECIPIENT = text(f"""
            {FLAGGED.format(phone="m.phone", flags="'opt_out_hold'")} AS is_held,
            {DELETED.format(phone="m.phone")} AS is_deleted,
            {KEPT.format(phone="m.phone")} AS is_kept,
+           (SELECT max(a.called_at) + make_interval(secs => :grace) FROM send_attempt a
+             WHERE a.phone = m.phone AND (a.status = 'parked' OR a.is_matched)) AS kept_until,
            c.previously_contacted,
            c.previously_contacted <> 'send' AND m.status = 'pending' AND {CONTACTED}
                AS was_contacted,
            {TEXTED_LATELY.format(phone="m.phone", min_days="c.min_days_between")}
                AS was_texted_lately,
-           {
-    TEXTED_OFTEN.format(
-        phone="m.phone",
-        max_recent="CAST(:max_recent AS integer)",
-        hours="CAST(:recent_hours AS integer)",
-    )
-} AS was_texted_often,
-           {
-    TEXTED_OFTEN.format(
-        phone="m.phone",
-        max_recent="CAST(c.frequency_cap ->> 'texts' AS integer)",
-        hours="(CAST(c.frequency_cap ->> 'days' AS integer) * 24)",
-    )
-} AS is_capped,
+           {TEXTED_OFTEN.format(phone="m.phone", **_BY_LAW)} AS was_texted_often,
+           {_OFTEN_UNTIL.format(**_BY_LAW)} AS often_until,
+           {TEXTED_OFTEN.format(phone="m.phone", **_BY_CAMPAIGN)} AS is_capped,
+           {_OFTEN_UNTIL.format(**_BY_CAMPAIGN)} AS capped_until,
            EXISTS (
                SELECT 1 FROM send_attempt a
                WHERE a.phone = m.phone AND a.is_open
