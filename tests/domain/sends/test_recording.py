@@ -394,6 +394,23 @@ async def test_tries_used_up_end_it(new_uow: UnitOfWorkFactory) -> None:
     assert await ledger.claim(now=after(5000)) == []
 
 
+@pytest.mark.parametrize(
+    ("flag", "status", "reason"),
+    [("opted_out", "skipped", "opted_out"), ("opt_out_hold", "held", None)],
+)
+async def test_used_up_tries_are_no_error_of_whoever_is_stopped_by_another_rule(
+    new_uow: UnitOfWorkFactory, flag: str, status: str, reason: str | None
+) -> None:
+    ledger = await Ledger.open(new_uow, max_attempts=1)
+    await ledger.unclear()
+    await ledger.flag(flag)
+    await ledger.not_found()
+
+    member = await ledger.member()
+
+    assert (member.status, member.skip_reason, member.error_code) == (status, reason, None)
+
+
 async def test_not_found_uses_a_try_and_may_go_again(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, max_attempts=2)
     await ledger.unclear()

@@ -361,7 +361,8 @@ LOCK_MEMBERSHIPS = text("""
 DERIVE = text(f"""
     WITH derived AS (
     UPDATE campaign_membership m
-    SET status = d.status, attempts = d.tries, error_code = d.error_code,
+    SET status = d.status, attempts = d.tries,
+        error_code = CASE WHEN d.status = 'failed' THEN d.error_code END,
         skip_reason = CASE
             WHEN d.status = 'skipped' THEN coalesce(m.skip_reason, CASE
                 WHEN {OPTED_OUT.format(phone="m.phone")} THEN 'opted_out'
