@@ -94,7 +94,7 @@ def _report(small: Sequence[Figures], fresh: Figures, busy: Figures, *, large: i
     for label, read in reads.items():
         base = statistics.median(read(figures) for figures in small)
         print(
-            f"{label + ' a message, large / small':<48}{read(fresh) / base:.2f}, "
+            f"{label + ' a message, large / small':<50} {read(fresh) / base:.2f}, "
             f"later that day {read(busy) / base:.2f} (at most {TARGET})"
         )
     show_statements(fresh)
