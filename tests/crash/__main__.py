@@ -21,7 +21,7 @@ def main() -> int:
     asked = reader.parse_args()
     seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(2**31)
     say(f"SEED={seed}: {asked.kills} counted kills to reach")
-    size = Size(kills=asked.kills, people=6_000, campaign_size=1_000, backlog=1_000)
+    size = Size(kills=asked.kills, people=3_000, campaign_size=1_000, backlog=1_000)
     begun = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="crm-crash-"))
     is_clean = False

@@ -25,8 +25,8 @@ BODY = (
     "cracks in your basement. Reply STOP to opt out."
 )
 FAULTS: tuple[dict[str, Any], ...] = (
-    {"kind": "500_after", "probability": 0.015},
-    {"kind": "reset_after", "probability": 0.015},
+    {"kind": "500_after", "probability": 0.03},
+    {"kind": "reset_after", "probability": 0.03},
     {"kind": "202_without_id", "probability": 0.01},
     {"kind": "hang_after", "probability": 0.004},
     {"kind": "hang", "probability": 0.004},
@@ -41,7 +41,7 @@ TWICE_TOLD = [{"do": "deliver", "after": 0.3, "times": 2}]
 NEVER_TOLD = [{"do": "deliver", "after": 0.3, "times": 0}]
 AT_ONCE_TOLD = [{"do": "deliver", "after": 0.0}]
 """Before its own answer has been recorded, as a rule."""
-SCRIPTED_SHARE = 0.3
+SCRIPTED_SHARE = 0.45
 SHARED_OFFER = 2
 """So many campaigns one after the other have the same text: their messages look alike."""
 ALL_DAY = {"start": "00:00", "end": "23:59"}
@@ -61,6 +61,10 @@ _CONTACTS = text("""
     SELECT uuid_v7(), x.phone, 'Ada' || x.position, 'MA/America/New_York', now(), now()
     FROM unnest(CAST(:phones AS text[])) WITH ORDINALITY AS x (phone, position)
     RETURNING id, phone
+""")
+_ABOUT_TO_LEAVE = text("""
+    SELECT m.contact_id FROM send_attempt a JOIN campaign_membership m ON m.id = a.membership_id
+    WHERE a.status = 'claimed' ORDER BY a.created_at DESC, a.id LIMIT 200
 """)
 _WAITING = text("SELECT count(*) FROM campaign_membership WHERE status = 'pending'")
 
@@ -161,13 +165,11 @@ class Crowd:
         acts: tuple[Callable[[], Awaitable[None]], ...] = (
             self._pause_and_resume,
             self._opt_out,
-            self._opt_out,
-            self._opt_out,
             self._cancel,
         )
-        weights = (12, 8, 8, 8, 1)
+        weights = (20, 60, 1)
         while True:
-            await asyncio.sleep(self._chance.uniform(0.5, 2.5))
+            await asyncio.sleep(self._chance.uniform(0.2, 1.5))
             if self.campaigns:
                 await self._chance.choices(acts, weights=weights)[0]()
 
@@ -186,7 +188,12 @@ class Crowd:
         await self._move(campaign, "resume")
 
     async def _opt_out(self) -> None:
-        person = self._chance.choice(self._people)
+        """Opt somebody out, mostly one whose text is about to leave."""
+        claimed: list[UUID] = []
+        with suppress(DBAPIError, OSError):
+            async with self._engine.connect() as connection:
+                claimed = list(await connection.scalars(_ABOUT_TO_LEAVE))
+        person = self._chance.choice(claimed or self._people)
         await self._ask("POST", f"/v1/contacts/{person}/opt-out", {"reason": "asked by phone"})
         self.opted_out_by_api += 1
 

@@ -93,7 +93,7 @@ class Zygote:
             "env": {**env, "CRM_DATABASE_URL": url_for(self._database_url, name)},
             "step": step,
             "arrival": arrival,
-            "log": str(self._folder / f"{command}.log"),
+            "log": str(self._folder / f"{command}-{name}.log"),
         }
         writer = self._process.stdin
         if writer is None:
@@ -106,8 +106,8 @@ class Zygote:
 
     @property
     def alive(self) -> set[str]:
-        """The names of those that have not ended."""
-        return {fork.name for fork in self._forks.values()}
+        """The names of those that have not ended and do not stand still."""
+        return {fork.name for fork in self._forks.values() if not fork.stopped.is_set()}
 
     async def listen(self) -> None:
         """Note what it tells, until it ends."""

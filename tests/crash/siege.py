@@ -25,9 +25,10 @@ STEP_SECONDS = 5.0
 """A step that is not reached by then is given up: the process is struck where it is."""
 STOPPED_FOR_SECONDS = 33.0
 """Past the lease of 20 s, the grace of 10 s and all that may be concluded right after."""
-MOST_STOPPED = 2
+MOST_STOPPED = 4
 ENDS_WITHIN_SECONDS = 30.0
 """After SIGTERM; the longest call takes 3.3 s."""
+TELLS_WITHIN_SECONDS = 2.0
 TERMINATED = frozenset({Kind.WORKER_TERMINATED, Kind.API_TERMINATED})
 AWAY = (DBAPIError, OSError, TimeoutError)
 """How it shows that the database is away."""
@@ -112,14 +113,14 @@ class Siege:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.size.kills * SECONDS_A_KILL):
                 await self._strike_all()
-        if self._stopped:
-            await asyncio.wait(self._stopped)
         if not self.is_over:
             self.surprises.append(f"{self.counted} kills counted, {self.size.kills} were asked for")
         hurry = {"CRM_OPENPHONE_RATE_PER_SECOND": str(self.size.crew_rate_per_second)}
         for command in ("serve", *["worker"] * WORKERS):
             await self.forking.spawn(command, env=hurry)
         await self.crowd.calm()
+        if self._stopped:
+            await asyncio.wait(self._stopped)
 
     async def _strike_all(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -194,12 +195,13 @@ class Siege:
         if fork is not None and not await fork.freeze():
             # The API does not start without its database, and only we send a SIGTERM.
             if not fork.is_api and fork.code not in {0, -signal.SIGTERM}:
-                self.surprises.append(f"a worker ended by itself with code {fork.code}")
+                self.surprises.append(f"{fork.name} ended by itself with code {fork.code}")
             return False
         with contextlib.suppress(*AWAY):
             async with self.engine.connect() as connection:
+                names = {fork.name} if fork is not None else set()
                 strike.held = await in_flight(
-                    connection, alive=self.forking.alive, struck=fork.name if fork else None
+                    connection, alive=self.forking.alive | names, struck=fork.name if fork else None
                 )
         self.strikes.append(strike)
         return True
@@ -214,7 +216,9 @@ class Siege:
             fork.signal(signal.SIGCONT)
             if await fork.wait_ended(ENDS_WITHIN_SECONDS):
                 return
-            self.surprises.append(f"{strike.kind} at {strike.step} was not heeded")
+            self.surprises.append(f"{strike.kind} at {strike.step} not heeded by {fork.name}")
+            fork.signal(signal.SIGUSR1)
+            await fork.wait_ended(TELLS_WITHIN_SECONDS)
         fork.signal(signal.SIGKILL)
         await fork.wait_ended(10)
 

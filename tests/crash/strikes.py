@@ -85,7 +85,7 @@ SERVER_KINDS: Mapping[Kind, int] = {
 WORKER_KINDS: Mapping[Kind, int] = {
     Kind.WORKER_KILLED: 40,
     Kind.WORKER_TERMINATED: 8,
-    Kind.WORKER_STOPPED: 3,
+    Kind.WORKER_STOPPED: 8,
     **SERVER_KINDS,
 }
 API_STRIKES: Mapping[Kind, int] = {

@@ -180,9 +180,12 @@ def _look_at_stops(
     created = {message["id"]: datetime.fromisoformat(message["createdAt"]) for message in accepted}
     for row in attempts:
         stored_at = opt_outs.get(row.phone)
-        if row.kind != "campaign" or stored_at is None or row.called_at is None:
-            continue
         accepted_at = created.get(row.provider_message_id)
+        if accepted_at is not None and row.called_at is None:
+            verdict.faults.append(f"attempt {row.id} has a text and never passed its gate")
+        if row.kind != "campaign" or stored_at is None:
+            continue
+        is_gated_late = row.called_at is not None and row.called_at > stored_at
         is_late = accepted_at is not None and accepted_at > stored_at + MAY_STILL_LEAVE
-        if row.called_at > stored_at or is_late:
+        if is_gated_late or is_late:
             verdict.after_stop.append(row.subject)

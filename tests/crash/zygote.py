@@ -12,6 +12,7 @@ standard output, one JSON object a line.
         {"pid": 4711, "told": "ended", "code": -9}
 """
 
+import asyncio
 import ctypes
 import json
 import os
@@ -44,6 +45,13 @@ def stop_at(step: str, *, arrival: int) -> failpoints.Hook:
     return hook
 
 
+def tell_tasks(_signal: int, _frame: object) -> None:
+    """Write down where every task waits: for a process that does not end when it is asked to."""
+    for task in asyncio.all_tasks():
+        task.print_stack(file=sys.stderr)
+    sys.stderr.flush()
+
+
 def tell(pid: int, told: str, **more: int | str) -> None:
     print(json.dumps({"pid": pid, "told": told, **more}), flush=True)  # noqa: T201 - its voice
 
@@ -62,6 +70,7 @@ def live(order: Mapping[str, Any]) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGUSR1, tell_tasks)
         with open(order["log"], "ab") as log, open(os.devnull, "rb") as nothing:  # noqa: PTH123
             os.dup2(nothing.fileno(), 0)
             os.dup2(log.fileno(), 1)
