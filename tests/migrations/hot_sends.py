@@ -4,11 +4,25 @@ from tests.conftest import NOW
 from tests.migrations.filling import LINE, RUNNING, made_id, phone_of
 from tests.migrations.hot import CONTACT, PHONE, Hot, sql
 
+from crm_api.domain.sends import claim_statements as claims
+from crm_api.domain.sends import deriving, ledger
 from crm_api.domain.sends import queries as sends
 from crm_api.domain.sends import report_statements as reports
+from crm_api.domain.sends.queries import Wanted
 
 ATTEMPT = made_id("attempt", 2500)
 MEMBER = made_id("member", 2500)
+WANTED = Wanted(
+    attempt_id=made_id("new", 1),
+    membership_id=made_id("member", 1500),
+    contact_id=made_id("contact", 1500),
+    phone=phone_of(1500),
+    body="Hi",
+    variant=0,
+    not_after=NOW,
+    max_recent=3,
+    recent_hours=24,
+)
 MESSAGE = {
     "phone": PHONE,
     "line_id": LINE,
@@ -51,15 +65,7 @@ SENDS = [
         {"uq_contact_flag_phone_flag_type", "idx_send_attempt_phone"},
         lambda s: sends.claim(
             s,
-            attempt_ids=[made_id("new", 1)],
-            membership_ids=[made_id("member", 1500)],
-            contact_ids=[made_id("contact", 1500)],
-            phones=[phone_of(1500)],
-            bodies=["Hi"],
-            not_afters=[NOW],
-            max_recents=[3],
-            recent_hours=[24],
-            variants=[0],
+            [WANTED],
             cap_texts=3,
             cap_hours=720,
             campaign_id=RUNNING,
@@ -72,6 +78,36 @@ SENDS = [
         ),
     ),
     Hot(
+        "conversations of claimed texts",
+        {"uq_conversation_line_id_phone"},
+        sql(
+            claims.OPEN_CONVERSATIONS,
+            line_id=LINE,
+            phones=[WANTED.phone],
+            contact_ids=[WANTED.contact_id],
+            now=NOW,
+        ),
+        is_generic=True,
+    ),
+    Hot(
+        "recipients and timeline rows of claimed texts",
+        {"pk_campaign_membership"},
+        sql(
+            claims.TELL_CLAIMED,
+            ids=[WANTED.attempt_id],
+            membership_ids=[WANTED.membership_id],
+            variants=[0],
+            conversation_ids=[made_id("talk", 1)],
+            contact_ids=[WANTED.contact_id],
+            phones=[WANTED.phone],
+            bodies=[WANTED.body],
+            campaign_id=RUNNING,
+            line_id=LINE,
+            now=NOW,
+        ),
+        is_generic=True,
+    ),
+    Hot(
         "the gate",
         {"pk_send_attempt"},
         lambda s: sends.gate(
@@ -82,9 +118,9 @@ SENDS = [
     Hot(
         "outcomes of calls",
         {"pk_send_attempt", "pk_activity", "idx_send_attempt_membership"},
-        lambda s: sends.record(
+        lambda s: ledger.record(
             s,
-            [sends.Outcome(attempt_id=ATTEMPT, status="sent", message_id="ACnew")],
+            [ledger.Outcome(attempt_id=ATTEMPT, status="sent", message_id="ACnew")],
             send_after=NOW,
             now=NOW,
         ),
@@ -93,19 +129,19 @@ SENDS = [
     Hot(
         "reports that came before their answers",
         {"idx_activity_openphone_id"},
-        lambda s: sends.take_strays(s, message_ids=["AC5"], attempt_ids=[ATTEMPT]),
+        lambda s: ledger.take_strays(s, message_ids=["AC5"], attempt_ids=[ATTEMPT]),
         is_generic=True,
     ),
     Hot(
         "an answer that beats a match",
         {"uq_send_attempt_provider_message_id"},
-        lambda s: sends.unbind(s, message_ids=["AC2500"], attempt_ids=[CONTACT], now=NOW),
+        lambda s: ledger.unbind(s, message_ids=["AC2500"], attempt_ids=[CONTACT], now=NOW),
         is_generic=True,
     ),
     Hot(
         "memberships from their attempts",
         {"pk_campaign_membership", "idx_send_attempt_membership"},
-        lambda s: sends.derive(s, membership_ids=[MEMBER], now=NOW),
+        lambda s: deriving.derive(s, membership_ids=[MEMBER], now=NOW),
         is_generic=True,
     ),
     Hot(

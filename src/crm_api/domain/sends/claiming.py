@@ -11,8 +11,9 @@ from sqlalchemy import Row
 from crm_api import failpoints
 from crm_api.db import UnitOfWork
 from crm_api.domain.errors import InvalidError
-from crm_api.domain.sends import pacing, queries
+from crm_api.domain.sends import deriving, pacing, queries
 from crm_api.domain.sends.pacing import Pace, Pacing, Room
+from crm_api.domain.sends.queries import Wanted
 from crm_api.domain.sends.times import SendTimes
 from crm_api.ids import new_id
 
@@ -127,7 +128,7 @@ async def claim(
     new = await _set_contacted_aside(uow, order, rows, now=now)
     texts, lacking = _compose(order, new, line)
     for reason, membership_ids in lacking.items():
-        await queries.skip(session, membership_ids=membership_ids, reason=reason, now=now)
+        await deriving.skip(session, membership_ids=membership_ids, reason=reason, now=now)
     claimed = await _insert(uow, order, texts, line=line, times=times, now=now)
     if claimed:
         await _go_on(uow, order, allowance, taken=len(claimed), now=now)
@@ -219,20 +220,11 @@ async def _insert(
     if not texts:
         return []
     token = uuid4()
-    attempt_ids = [new_id() for _ in texts]
-    caps = [order.caps.get(row.zone_key, _NO_CAP) for row, _ in texts]
+    wanted = [_wanted(order, row, body) for row, body in texts]
     cap_texts, cap_days = order.frequency_cap or _NO_CAP
     got = await queries.claim(
         uow.session,
-        attempt_ids=attempt_ids,
-        membership_ids=[row.id for row, _ in texts],
-        contact_ids=[row.contact_id for row, _ in texts],
-        phones=[row.phone for row, _ in texts],
-        bodies=[body for _, body in texts],
-        variants=[order.compose.variant_of(row) for row, _ in texts],
-        not_afters=[order.open_zones[row.zone_key] for row, _ in texts],
-        max_recents=[cap for cap, _ in caps],
-        recent_hours=[hours for _, hours in caps],
+        wanted,
         cap_texts=cap_texts,
         cap_hours=None if cap_days is None else cap_days * 24,
         campaign_id=order.campaign_id,
@@ -243,31 +235,46 @@ async def _insert(
         grace=times.grace_seconds,
         now=now,
     )
-    left = [
-        row.id
-        for attempt_id, (row, _) in zip(attempt_ids, texts, strict=True)
-        if attempt_id not in got
-    ]
-    await queries.derive(uow.session, membership_ids=left, now=now, due_at=now + POSTPONE)
+    if got:
+        await queries.tell_claimed(
+            uow.session, got, campaign_id=order.campaign_id, line_id=order.line_id, now=now
+        )
+    taken = {one.membership_id for one in got}
+    left = [row.id for row, _ in texts if row.id not in taken]
+    await deriving.derive(uow.session, membership_ids=left, now=now, due_at=now + POSTPONE)
     if left and order.min_days_between is not None:
         await queries.postpone_texted(
             uow.session, membership_ids=left, min_days=order.min_days_between, now=now
         )
     return [
         Claimed(
-            attempt_id=attempt_id,
+            attempt_id=one.attempt_id,
             token=token,
-            membership_id=row.id,
+            membership_id=one.membership_id,
             campaign_id=order.campaign_id,
             line_id=order.line_id,
             sender=line.phone_number_id,
-            phone=row.phone,
-            body=body,
+            phone=one.phone,
+            body=one.body,
             is_probe=line.is_probing,
         )
-        for attempt_id, (row, body) in zip(attempt_ids, texts, strict=True)
-        if attempt_id in got
+        for one in got
     ]
+
+
+def _wanted(order: ClaimOrder, row: Row[Any], body: str) -> Wanted:
+    max_recent, recent_hours = order.caps.get(row.zone_key, _NO_CAP)
+    return Wanted(
+        attempt_id=new_id(),
+        membership_id=row.id,
+        contact_id=row.contact_id,
+        phone=row.phone,
+        body=body,
+        variant=order.compose.variant_of(row),
+        not_after=order.open_zones[row.zone_key],
+        max_recent=max_recent,
+        recent_hours=recent_hours,
+    )
 
 
 async def gate(
@@ -300,4 +307,4 @@ async def release(uow: UnitOfWork, batch: Sequence[Claimed], *, reason: str, now
         now=now,
     )
     memberships = [row.membership_id for row in rows if row.membership_id is not None]
-    await queries.derive(uow.session, membership_ids=memberships, now=now)
+    await deriving.derive(uow.session, membership_ids=memberships, now=now)

@@ -2,7 +2,7 @@
 
 from sqlalchemy import text
 
-from crm_api.domain.sends.statements import FLAGGED
+from crm_api.domain.sends.rule_fragments import FLAGGED
 
 TEXTED_BEFORE = """(
     EXISTS (

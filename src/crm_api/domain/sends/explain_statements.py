@@ -6,14 +6,14 @@ The conditions are the claim's own fragments, so that what is explained is what 
 from sqlalchemy import text
 
 from crm_api.domain.sends.contacted_statements import CONTACTED
-from crm_api.domain.sends.statements import (
+from crm_api.domain.sends.rule_fragments import (
     DELETED,
     FLAGGED,
     KEPT,
-    LINE_LIMIT,
     TEXTED_LATELY,
     TEXTED_OFTEN,
 )
+from crm_api.domain.sends.usage_statements import LINE_LIMIT
 
 # When the oldest of so many texts no longer counts.
 _OFTEN_UNTIL = """(

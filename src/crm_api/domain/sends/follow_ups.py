@@ -7,8 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from crm_api.db import UnitOfWork
+from crm_api.domain.sends import deriving
 from crm_api.domain.sends import follow_up_statements as sql
-from crm_api.domain.sends import queries
 from crm_api.domain.sends.times import SendTimes
 
 
@@ -37,4 +37,4 @@ async def end_follow_ups(
     if not ended:
         return
     freed = await uow.session.execute(sql.TAKE_BACK, {"phone": phone, "now": now})
-    await queries.derive(uow.session, membership_ids=list(freed.scalars()), now=now)
+    await deriving.derive(uow.session, membership_ids=list(freed.scalars()), now=now)

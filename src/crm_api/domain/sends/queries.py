@@ -1,4 +1,4 @@
-"""SQL of the send path: count, lock, claim, gate, record, release, derive."""
+"""SQL up to the call: lock, count, claim, tell, gate, release."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,40 +9,31 @@ from uuid import UUID
 from sqlalchemy import Row, TextClause
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from crm_api.domain.sends import claim_statements as sql
 from crm_api.domain.sends import contacted_statements as contacted
-from crm_api.domain.sends import statements as sql
+from crm_api.domain.sends import usage_statements
 from crm_api.domain.sends.pacing import Pace
-
-BACK_OFF_BASE = 30.0
-"""Seconds; the provider asks for a minute's rest at most when it says 429."""
-BACK_OFF_CAP = 3600.0
-"""Seconds; a day's window must not be slept through."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What is written on one attempt.
+class Wanted:
+    """A text that a claim asks for.
 
     Attributes:
-        status: The attempt's new status.
-        seen: The status that the writer saw, for conclusions; None for facts, which are written
-            whatever the row's state, lease or age.
-        message_id: The provider's id of the message, for sent, failed and delivered.
-        is_matched: The id was concluded, not given by the answer.
-        shown: The timeline's word when it differs from the attempt's (``undelivered``).
+        not_after: When the recipient's legal window or the campaign's closes.
+        max_recent: How many campaign texts the law lets the number get in ``recent_hours``; None
+            for no limit.
     """
 
     attempt_id: UUID
-    status: str
-    seen: str | None = None
-    message_id: str | None = None
-    is_matched: bool = False
-    accepted_at: datetime | None = None
-    reported_at: datetime | None = None
-    has_no_id: bool = False
-    error_code: str | None = None
-    error_detail: str | None = None
-    shown: str | None = None
+    membership_id: UUID
+    contact_id: UUID
+    phone: str
+    body: str
+    variant: int
+    not_after: datetime
+    max_recent: int | None
+    recent_hours: int | None
 
 
 async def _all(session: AsyncSession, statement: TextClause, **values: Any) -> Sequence[Row[Any]]:  # noqa: ANN401 - bind values
@@ -71,14 +62,19 @@ async def usage(
     Each row has the line's limit of today, the end of its day, and the campaign's pace.
     """
     return await _all(
-        session, sql.USAGE, line_ids=list(line_ids), campaign_id=campaign_id, grace=grace, now=now
+        session,
+        usage_statements.USAGE,
+        line_ids=list(line_ids),
+        campaign_id=campaign_id,
+        grace=grace,
+        now=now,
     )
 
 
 async def compact_tally(session: AsyncSession, *, rows: int, now: datetime) -> None:
     """Sum up the counts of lines that have so many rows of them too much, and drop old days."""
-    if await session.scalar(sql.COMPACT_LOCK):
-        await session.execute(sql.COMPACT, {"rows": rows, "now": now})
+    if await session.scalar(usage_statements.COMPACT_LOCK):
+        await session.execute(usage_statements.COMPACT, {"rows": rows, "now": now})
 
 
 async def lock_candidates(
@@ -103,9 +99,61 @@ async def set_contacted_aside(
     return set((await session.scalars(contacted.SET_ASIDE, values)).all())
 
 
-async def claim(session: AsyncSession, **values: Any) -> set[UUID]:  # noqa: ANN401 - bind values
-    """Insert attempts for those who may be texted, and mark their memberships; ids that got in."""
-    return {row.id for row in await _all(session, sql.CLAIM, **values)}
+async def claim(
+    session: AsyncSession,
+    wanted: Sequence[Wanted],
+    **values: Any,  # noqa: ANN401 - bind values
+) -> list[Wanted]:
+    """Insert attempts for those who may be texted; those that got in."""
+    rows = await _all(
+        session,
+        sql.CLAIM,
+        ids=[one.attempt_id for one in wanted],
+        membership_ids=[one.membership_id for one in wanted],
+        phones=[one.phone for one in wanted],
+        bodies=[one.body for one in wanted],
+        not_afters=[one.not_after for one in wanted],
+        max_recents=[one.max_recent for one in wanted],
+        recent_hours=[one.recent_hours for one in wanted],
+        **values,
+    )
+    got = {row.id for row in rows}
+    return [one for one in wanted if one.attempt_id in got]
+
+
+async def tell_claimed(
+    session: AsyncSession,
+    claimed: Sequence[Wanted],
+    *,
+    campaign_id: UUID,
+    line_id: UUID,
+    now: datetime,
+) -> None:
+    """Mark the recipients of a claim, and put their texts on the timeline."""
+    phones = [one.phone for one in claimed]
+    contact_ids = [one.contact_id for one in claimed]
+    talks = await _all(
+        session,
+        sql.OPEN_CONVERSATIONS,
+        line_id=line_id,
+        phones=phones,
+        contact_ids=contact_ids,
+        now=now,
+    )
+    conversations = {row.phone: row.id for row in talks}
+    values = {
+        "membership_ids": [one.membership_id for one in claimed],
+        "variants": [one.variant for one in claimed],
+        "ids": [one.attempt_id for one in claimed],
+        "conversation_ids": [conversations[phone] for phone in phones],
+        "contact_ids": contact_ids,
+        "phones": phones,
+        "bodies": [one.body for one in claimed],
+        "campaign_id": campaign_id,
+        "line_id": line_id,
+        "now": now,
+    }
+    await session.execute(sql.TELL_CLAIMED, values)
 
 
 async def postpone_texted(
@@ -123,12 +171,12 @@ async def set_pace(session: AsyncSession, *, campaign_id: UUID, pace: Pace) -> N
         "next_at": pace.next_at,
         "batch_left": pace.batch_left,
     }
-    await session.execute(sql.SET_PACE, values)
+    await session.execute(usage_statements.SET_PACE, values)
 
 
 async def begin_ramp(session: AsyncSession, *, line_id: UUID, now: datetime) -> None:
     """Let a new line's plan begin today."""
-    await session.execute(sql.BEGIN_RAMP, {"line_id": line_id, "now": now})
+    await session.execute(usage_statements.BEGIN_RAMP, {"line_id": line_id, "now": now})
 
 
 async def gate(
@@ -160,90 +208,3 @@ async def release(
     return await _all(
         session, sql.RELEASE, ids=ids, tokens=tokens, reason=reason, send_after=send_after, now=now
     )
-
-
-async def take_strays(
-    session: AsyncSession, *, message_ids: list[str], attempt_ids: list[UUID]
-) -> dict[str, Row[Any]]:
-    """Remove and return what was stored about these messages as somebody's, by message id."""
-    rows = await _all(session, sql.TAKE_STRAYS, message_ids=message_ids, attempt_ids=attempt_ids)
-    return {row.openphone_id: row for row in rows}
-
-
-async def record(
-    session: AsyncSession, outcomes: Sequence[Outcome], *, send_after: datetime, now: datetime
-) -> Sequence[Row[Any]]:
-    """Write outcomes on attempts and timeline rows; the rows that changed."""
-    return await _all(
-        session,
-        sql.RECORD,
-        ids=[outcome.attempt_id for outcome in outcomes],
-        statuses=[outcome.status for outcome in outcomes],
-        seen=[outcome.seen for outcome in outcomes],
-        message_ids=[outcome.message_id for outcome in outcomes],
-        matched=[outcome.is_matched for outcome in outcomes],
-        accepted=[outcome.accepted_at for outcome in outcomes],
-        reported=[outcome.reported_at for outcome in outcomes],
-        no_ids=[outcome.has_no_id for outcome in outcomes],
-        codes=[outcome.error_code for outcome in outcomes],
-        details=[outcome.error_detail for outcome in outcomes],
-        shown=[outcome.shown for outcome in outcomes],
-        send_after=send_after,
-        now=now,
-    )
-
-
-async def unbind(
-    session: AsyncSession, *, message_ids: list[str], attempt_ids: list[UUID], now: datetime
-) -> Sequence[Row[Any]]:
-    """Take message ids away from attempts that only matched them, and park these."""
-    return await _all(
-        session, sql.UNBIND, message_ids=message_ids, attempt_ids=attempt_ids, now=now
-    )
-
-
-async def reopen(session: AsyncSession, *, ids: list[UUID], now: datetime) -> None:
-    """Make parked attempts unknown again, so that they are looked up; not beside an open one."""
-    await session.execute(sql.REOPEN, {"ids": ids, "now": now})
-
-
-async def skip(
-    session: AsyncSession, *, membership_ids: Sequence[UUID], reason: str, now: datetime
-) -> None:
-    """Leave pending recipients out, with the reason."""
-    values = {"ids": list(membership_ids), "reason": reason, "now": now}
-    await session.execute(sql.SKIP, values)
-
-
-async def derive(
-    session: AsyncSession,
-    *,
-    membership_ids: Sequence[UUID],
-    now: datetime,
-    due_at: datetime | None = None,
-    back_off: bool = False,
-) -> None:
-    """Derive memberships from their attempts and the world; the one writer of their status.
-
-    The lock is a statement of its own: the second one must see what others committed meanwhile.
-
-    Args:
-        due_at: When those who wait are due again; None leaves it.
-        back_off: Each waits longer than before, by a random instant of its own: full jitter up
-            to ``BACK_OFF_BASE`` doubled with every call that was put off, not before ``due_at``.
-
-    Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, read 2026-11-25.
-    """
-    if not membership_ids:
-        return
-    ids = sorted(set(membership_ids))
-    await session.execute(sql.LOCK_MEMBERSHIPS, {"ids": ids})
-    values = {
-        "ids": ids,
-        "due_at": due_at,
-        "back_off": back_off,
-        "back_off_base": BACK_OFF_BASE,
-        "back_off_cap": BACK_OFF_CAP,
-        "now": now,
-    }
-    await session.execute(sql.DERIVE, values)

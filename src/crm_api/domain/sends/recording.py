@@ -11,10 +11,10 @@ from sqlalchemy import Row
 from crm_api.db import UnitOfWork
 from crm_api.domain.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.operations import service as operations
-from crm_api.domain.sends import blocking, queries, texts
+from crm_api.domain.sends import blocking, deriving, ledger, texts
 from crm_api.domain.sends.claiming import Claimed
+from crm_api.domain.sends.ledger import Outcome
 from crm_api.domain.sends.models import AttemptStatus
-from crm_api.domain.sends.queries import Outcome
 
 REFUSED_FOR_ALL = AnswerKind.ACCOUNT_REFUSED.value
 """The code of an attempt that the account's refusal ended: no step of its recipient's back-off."""
@@ -127,15 +127,15 @@ async def write(
             that the account's refusal ended keep their place: they are due once it goes again.
     """
     merged = await _merge_strays(uow, outcomes)
-    changed = await queries.record(uow.session, merged, send_after=retry_at or now, now=now)
+    changed = await ledger.record(uow.session, merged, send_after=retry_at or now, now=now)
     refused_for_all = {item.attempt_id for item in outcomes if item.error_code == REFUSED_FOR_ALL}
     put_off: list[Row[Any]] = []
     others: list[Row[Any]] = []
     for row in changed:
         is_put_off = row.status == AttemptStatus.RELEASED and row.id not in refused_for_all
         (put_off if is_put_off else others).append(row)
-    await queries.derive(uow.session, membership_ids=_members(others), now=now)
-    await queries.derive(
+    await deriving.derive(uow.session, membership_ids=_members(others), now=now)
+    await deriving.derive(
         uow.session, membership_ids=_members(put_off), now=now, due_at=retry_at, back_off=back_off
     )
     if back_off:
@@ -152,7 +152,7 @@ async def _merge_strays(uow: UnitOfWork, outcomes: Sequence[Outcome]) -> list[Ou
     named = [item for item in outcomes if item.message_id is not None]
     if not named:
         return list(outcomes)
-    strays = await queries.take_strays(
+    strays = await ledger.take_strays(
         uow.session,
         message_ids=[str(item.message_id) for item in named],
         attempt_ids=[item.attempt_id for item in named],
@@ -186,15 +186,15 @@ async def correct(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) 
     its number has an open attempt meanwhile.
     """
     named = [item for item in batch if item.answer.provider_message_id is not None]
-    rows = await queries.unbind(
+    rows = await ledger.unbind(
         uow.session,
         message_ids=[str(item.answer.provider_message_id) for item in named],
         attempt_ids=[item.claimed.attempt_id for item in named],
         now=now,
     )
     await record(uow, batch, now=now)
-    await queries.reopen(uow.session, ids=[row.id for row in rows], now=now)
-    await queries.derive(uow.session, membership_ids=_members(rows), now=now)
+    await ledger.reopen(uow.session, ids=[row.id for row in rows], now=now)
+    await deriving.derive(uow.session, membership_ids=_members(rows), now=now)
     for row in rows:
         await operations.audit(
             uow, actor="worker", action="correct_match", subject=str(row.id), detail={}, now=now

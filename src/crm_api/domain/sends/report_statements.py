@@ -2,7 +2,7 @@
 
 from sqlalchemy import text
 
-from crm_api.domain.sends.statements import EXEMPT_OR_FREE
+from crm_api.domain.sends.rule_fragments import EXEMPT_OR_FREE
 
 # The timeline row of a message that nobody of ours holds yet; a report only raises its rank, and
 # of two of one rank the earlier stays. No row comes back when the message is one of ours.

@@ -11,9 +11,9 @@ from crm_api.db import UnitOfWork
 from crm_api.domain.openphone.facts import MessageFacts
 from crm_api.domain.sends import recording
 from crm_api.domain.sends import report_statements as sql
+from crm_api.domain.sends.ledger import Outcome
 from crm_api.domain.sends.matching import is_same_text
 from crm_api.domain.sends.models import AttemptStatus
-from crm_api.domain.sends.queries import Outcome
 from crm_api.domain.sends.times import SendTimes
 from crm_api.ids import new_id
 

@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.db import UnitOfWork
 from crm_api.domain.errors import ConflictError
 from crm_api.domain.operations import service as operations
-from crm_api.domain.sends import queries, recording
+from crm_api.domain.sends import deriving, queries, recording
 from crm_api.domain.sends import report_statements as sql
 from crm_api.domain.sends.follow_ups import EndedBy, end_follow_ups
+from crm_api.domain.sends.ledger import Outcome
 from crm_api.domain.sends.models import AttemptStatus
-from crm_api.domain.sends.queries import Outcome
 from crm_api.domain.sends.reports import apply_report, note_reply
 from crm_api.domain.sends.texts import queue_text, reply_hours
 from crm_api.domain.sends.times import SendTimes
@@ -62,7 +62,7 @@ async def withdraw_numbers(uow: UnitOfWork, *, phones: Sequence[str], now: datet
     await _derive_members(uow, phones=phones, statuses=["pending", "review", "held"], now=now)
     await uow.session.execute(sql.LOCK_WAITING_TEXTS, {"phones": list(phones)})
     freed = await uow.session.execute(sql.WITHDRAW_NUMBERS, {"phones": list(phones), "now": now})
-    await queries.derive(uow.session, membership_ids=list(freed.scalars()), now=now)
+    await deriving.derive(uow.session, membership_ids=list(freed.scalars()), now=now)
 
 
 async def restore_numbers(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
@@ -77,7 +77,7 @@ async def _derive_members(
     members = await uow.session.execute(
         sql.MEMBERS_OF_NUMBERS, {"phones": list(phones), "statuses": statuses}
     )
-    await queries.derive(uow.session, membership_ids=list(members.scalars()), now=now)
+    await deriving.derive(uow.session, membership_ids=list(members.scalars()), now=now)
 
 
 async def withdraw_campaign(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> None:
@@ -88,7 +88,7 @@ async def withdraw_campaign(uow: UnitOfWork, *, campaign_id: UUID, now: datetime
     values = {"campaign_id": campaign_id, "now": now}
     await uow.session.execute(sql.CANCEL_PENDING, values)
     freed = await uow.session.execute(sql.WITHDRAW_CAMPAIGN, values)
-    await queries.derive(uow.session, membership_ids=list(freed.scalars()), now=now)
+    await deriving.derive(uow.session, membership_ids=list(freed.scalars()), now=now)
 
 
 async def under_way(session: AsyncSession, *, phone: str) -> list[dict[str, str]]:

@@ -16,11 +16,11 @@ from sqlalchemy import Row
 from crm_api.db import UnitOfWork
 from crm_api.domain.openphone.facts import MessageFacts
 from crm_api.domain.operations import service as operations
-from crm_api.domain.sends import queries, recording, reports
+from crm_api.domain.sends import deriving, recording, reports
 from crm_api.domain.sends import report_statements as sql
+from crm_api.domain.sends.ledger import Outcome
 from crm_api.domain.sends.matching import is_same_text
 from crm_api.domain.sends.models import AttemptStatus
-from crm_api.domain.sends.queries import Outcome
 from crm_api.domain.sends.times import SendTimes
 
 CANARY_SHARE = 4
@@ -33,7 +33,7 @@ async def expire_leases(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
     claims = (await uow.session.execute(sql.EXPIRE_CLAIMS, values)).all()
     calls = (await uow.session.execute(sql.EXPIRE_CALLS, values)).all()
     members = [row.membership_id for row in (*claims, *calls) if row.membership_id is not None]
-    await queries.derive(uow.session, membership_ids=members, now=now)
+    await deriving.derive(uow.session, membership_ids=members, now=now)
     return len(claims) + len(calls)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Row
 from crm_api.db import UnitOfWork
 from crm_api.domain.activity.models import Activity
 from crm_api.domain.compliance.rules import FOREVER, RuleBook
-from crm_api.domain.sends import blocking, queries
+from crm_api.domain.sends import blocking, deriving
 from crm_api.domain.sends import report_statements as sql
 from crm_api.domain.sends.claiming import Claimed
 from crm_api.domain.sends.models import SendKind
@@ -226,8 +226,8 @@ async def back_off(
         {
             "attempt_ids": list(attempt_ids),
             "asked": asked,
-            "base": queries.BACK_OFF_BASE,
-            "cap": queries.BACK_OFF_CAP,
+            "base": deriving.BACK_OFF_BASE,
+            "cap": deriving.BACK_OFF_CAP,
             "now": now,
         },
     )
