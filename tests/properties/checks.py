@@ -1,0 +1,176 @@
+"""What the database and the service say, held against the model and the provider."""
+
+from collections import Counter
+
+from tests.properties.acts import BUSINESS
+from tests.properties.campaign import Campaign
+from tests.properties.model import Accepted, Model
+from tests.properties.people import Person
+from tests.properties.provider import Provider
+from tests.properties.service import Service
+
+from crm_api.domain.campaigns import service as campaigns
+from crm_api.domain.campaigns.explaining import Explanation, explain
+
+FINAL = frozenset({"sent", "delivered", "failed", "skipped", "cancelled"})
+UNCLEAR = frozenset({"calling", "unknown", "parked"})
+"""Attempts that may yet turn out to be an accepted text."""
+
+BY_A_PERSON = frozenset({"sent"})
+"""A person's word is enough, without the provider's id."""
+
+
+class Checks:
+    """Looks into one world."""
+
+    def __init__(self, service: Service, provider: Provider, model: Model) -> None:
+        self._service = service
+        self._provider = provider
+        self._model = model
+
+    async def ledger(self) -> None:
+        """Nothing wrong was accepted, and the ledger holds every accepted text once."""
+        attempts = await self._service.rows(
+            "SELECT id, phone, body, status, provider_message_id AS message_id FROM send_attempt"
+        )
+        held = {row.message_id: row for row in attempts if row.message_id is not None}
+        open_ends = Counter(
+            (row.phone, row.body)
+            for row in attempts
+            if row.message_id is None and row.status in UNCLEAR | BY_A_PERSON
+        )
+        texts = {text.id: text for text in self._provider.texts}
+        assert held.keys() <= texts.keys(), "the ledger holds a text that was never accepted"
+        for text in texts.values():
+            row = held.get(text.id)
+            if row is None:
+                assert open_ends[text.phone, text.body], f"{text} is lost"
+                open_ends[text.phone, text.body] -= 1
+            else:
+                assert (row.phone, row.body) == (text.phone, text.body)
+        for one in self._model.accepted:
+            one.is_recorded = one.text.id in held
+        await self._read_line()
+        assert not self._model.wrong, "\n".join(self._model.wrong)
+
+    async def _read_line(self) -> None:
+        line = self._model.line
+        if line.ramp_day is None and line.plan.ramp is not None:
+            found = await self._service.rows("SELECT ramp_started_on AS day FROM line")
+            line.ramp_day = found[0].day
+
+    async def figures(self, campaign: Campaign) -> None:
+        """The counters of a campaign equal a count, for each of its steps."""
+        for step in range(len(campaign.plan.follow_ups) + 1):
+            async with self._service.new_uow() as uow:
+                stats = await campaigns.stats(
+                    uow,
+                    campaign_id=campaign.id,
+                    step=step,
+                    rules=self._service.rules,
+                    times=self._service.times,
+                    texts_per_second=8,
+                    now=self._model.clock(),
+                )
+            rows = await self._service.rows(
+                "SELECT status, variant, replied_at IS NOT NULL AS has_replied, "
+                "opted_out_at IS NOT NULL AS has_opted_out FROM campaign_membership "
+                "WHERE campaign_id = :id AND step = :step",
+                id=campaign.id,
+                step=step,
+            )
+            by_status = {name: n for name, n in stats.by_status.model_dump().items() if n}
+            assert by_status == Counter(row.status for row in rows)
+            assert stats.recipients_total == len(rows)
+            assert stats.replied == sum(row.has_replied for row in rows)
+            assert stats.opted_out == sum(row.has_opted_out for row in rows)
+            recipients = [variant.recipients for variant in stats.variants]
+            counted = Counter(row.variant for row in rows)
+            assert recipients == [counted[position] for position in range(len(recipients))]
+
+    async def explain(self, campaign: Campaign, person: Person, *, step: int) -> Explanation:
+        """Ask the service why somebody does not get a text now."""
+        async with self._service.new_uow() as uow:
+            return await explain(
+                uow,
+                campaign_id=campaign.id,
+                contact_id=person.contact_id,
+                step=step,
+                rules=self._service.rules,
+                business=BUSINESS,
+                times=self._service.times,
+                now=self._model.clock(),
+            )
+
+    async def waiting(self) -> list[tuple[Campaign, Person, int]]:
+        """Return who waits for which step of which campaign, by the database."""
+        rows = await self._service.rows(
+            "SELECT campaign_id, phone, step FROM campaign_membership "
+            "WHERE status = 'pending' ORDER BY campaign_id, phone, step"
+        )
+        by_id = {campaign.id: campaign for campaign in self._model.campaigns}
+        return [(by_id[row.campaign_id], self._model.person(row.phone), row.step) for row in rows]
+
+    async def reasons(self) -> list[tuple[Campaign, Person, int, Explanation]]:
+        """Ask about everybody who waits; what is told is remembered as a promise."""
+        found = []
+        is_quiet = not await self._service.rows(
+            "SELECT 1 FROM send_attempt WHERE is_open OR is_uncertain LIMIT 1"
+        )
+        for campaign, person, step in await self.waiting():
+            told = await self.explain(campaign, person, step=step)
+            found.append((campaign, person, step, told))
+            self._hold_against_model(campaign, person, told)
+            if is_quiet and told.stops:
+                rule = ", ".join(stop.rule for stop in told.stops)
+                until = told.next_allowed_at
+                if until is not None:
+                    promise = (until, self._model.version, rule)
+                    self._model.promises[campaign.number, step, person.phone] = promise
+        return found
+
+    def _hold_against_model(self, campaign: Campaign, person: Person, told: Explanation) -> None:
+        rules = {stop.rule for stop in told.stops}
+        now = self._model.clock()
+        zone = self._model.line.plan.timezone
+        assert ("outside_legal_hours" in rules) is not person.is_lawful(now)
+        is_open = campaign.is_open(person, now, line_timezone=zone)
+        assert ("outside_schedule" in rules) is not is_open
+        assert ("opted_out" in rules) is (person.standing == "out")
+        assert ("opt_out_hold" in rules) is (person.standing == "held")
+        assert ("campaign_paused" in rules) is (campaign.status == "paused")
+
+    async def nobody_is_left(self) -> None:
+        """After a drain without trouble nobody waits who could be texted now."""
+        for campaign, person, step, told in await self.reasons():
+            assert not told.would_send_now, (
+                f"campaign {campaign.number}, step {step}, {person.phone} ({person.kind.name}) "
+                f"was left out at {self._model.clock()} for no reason"
+            )
+
+    async def all_is_told(self) -> None:
+        """In the end everybody is in a final state with its reason, and the sums agree."""
+        rows = await self._service.rows(
+            "SELECT m.phone, m.step, m.status, m.skip_reason, m.error_code, m.provider_message_id, "
+            "m.campaign_id, c.status AS campaign_status FROM campaign_membership m "
+            "JOIN campaign c ON c.id = m.campaign_id"
+        )
+        by_id = {campaign.id: campaign for campaign in self._model.campaigns}
+        got = {(one.campaign.number, one.step, one.phone): one for one in self._model.accepted}
+        for row in rows:
+            assert row.status in FINAL, f"{row} never came to an end"
+            one = got.pop((by_id[row.campaign_id].number, row.step, row.phone), None)
+            self._check_end(row.status, row, one)
+        assert not got, f"texts of nobody: {got}"
+        statuses = {row.campaign_status for row in rows}
+        assert statuses <= {"completed", "cancelled"}, f"campaigns are {statuses}"
+
+    def _check_end(self, status: str, row: object, one: Accepted | None) -> None:
+        if one is None:
+            assert status in {"failed", "skipped", "cancelled"}, f"{row} got no text"
+            if status != "cancelled":
+                reasons = (getattr(row, "skip_reason", None), getattr(row, "error_code", None))
+                assert any(reasons), f"{row} has no reason"
+            return
+        reported = {"delivered": "delivered", "failed": "failed", "undelivered": "failed"}
+        assert status == reported.get(one.text.report, "sent"), f"{row} got {one.text}"

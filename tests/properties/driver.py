@@ -1,0 +1,213 @@
+"""The worker's minutes: its real functions, one after the other, with something in between.
+
+A break-in happens at a named step of the send path: something is done there by somebody else, or
+the process dies. Dying is the cancellation of all that runs; what was committed stays.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from tests.properties.model import FIRST_BLOCK, Model
+from tests.properties.provider import Provider
+from tests.properties.service import Service
+
+from crm_api import failpoints
+from crm_api.domain.campaigns import service as campaigns
+from crm_api.domain.sends import service as sends
+from crm_api.workers import campaigns as queue
+from crm_api.workers.sends import resolve_unknown_sends, send_messages
+from crm_api.workers.webhooks import process_webhook_backlog
+
+MINUTE = timedelta(seconds=5)
+"""Between what one tick does and the next."""
+LOCKED_SECONDS = 0.05
+"""An act that takes longer waits for the transaction that it broke into."""
+HANGING_SECONDS = 30.0
+
+OPEN_TRANSACTION = frozenset({"claim.locked", "claim.open", "record.open", "settle.open"})
+POINTS = (
+    "claim.locked",
+    "claim.open",
+    "claim.committed",
+    "gate.committed",
+    "call.before_body",
+    "call.answered",
+    "record.open",
+    "record.committed",
+    "settle.leases_open",
+    "settle.looked_up",
+    "settle.open",
+    "settle.committed",
+    "webhook.open",
+    "webhook.committed",
+)
+
+Act = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BreakIn:
+    """Something that happens at a step of the send path; without an act the process dies there."""
+
+    point: str
+    act: Act | None
+
+
+class Driver:
+    """Drives one world's worker."""
+
+    def __init__(self, service: Service, provider: Provider, model: Model) -> None:
+        self._service = service
+        self._provider = provider
+        self._model = model
+        self._clock = model.clock
+        self._deps = service.worker(provider)
+        self._ctx: dict[str, Any] = {"deps": self._deps}
+        self._break_in: BreakIn | None = None
+        self._has_died = asyncio.Event()
+        self._late: list[asyncio.Task[None]] = []
+        self._heard: set[str] = set()
+        self.is_broken_into = False
+        """Something happened within the last tick."""
+
+    async def close(self) -> None:
+        """Close the worker's client."""
+        await self._deps.provider.aclose()
+
+    async def tick(self, break_in: BreakIn | None = None) -> None:
+        """Do once what the worker does every minute."""
+        self._clock.move(MINUTE)
+        self._break_in = break_in
+        self._has_died = asyncio.Event()
+        self.is_broken_into = False
+        self._model.on_the_way.clear()
+        refusals = self._provider.refusals
+        others = asyncio.all_tasks()
+        failpoints.set_hook(self._reach)
+        died = asyncio.create_task(self._has_died.wait())
+        work = asyncio.create_task(self._work())
+        try:
+            async with asyncio.timeout(HANGING_SECONDS):
+                await asyncio.wait({work, died}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            failpoints.set_hook(None)
+            died.cancel()
+        if self._has_died.is_set():
+            await self._kill(asyncio.all_tasks() - others - set(self._late))
+        else:
+            await work
+        await self._end_late()
+        await self.hear_applied()
+        self._model.on_the_way.clear()
+        if not self._has_died.is_set() and self._provider.refusals > refusals:
+            self._model.line.blocked_until = self._clock() + FIRST_BLOCK - MINUTE
+
+    async def _kill(self, tasks: set[asyncio.Task[Any]]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._model.happened()
+
+    async def _end_late(self) -> None:
+        late, self._late = self._late, []
+        for task in late:
+            await task
+
+    async def _reach(self, point: str) -> None:
+        break_in = self._break_in
+        if break_in is None or break_in.point != point:
+            return
+        self._break_in = None
+        self.is_broken_into = True
+        if break_in.act is None:
+            self._has_died.set()
+            await asyncio.Event().wait()
+            return
+        act = asyncio.ensure_future(break_in.act())
+        done, _ = await asyncio.wait({act}, timeout=LOCKED_SECONDS)
+        if done:
+            act.result()
+        else:
+            self._late.append(act)
+
+    async def _work(self) -> None:
+        await self._pass_limiter()
+        await queue.prepare(self._deps)
+        await queue.watch(self._deps, now=self._clock)
+        await queue.drain(self._deps)
+        async with self._service.new_uow() as uow:
+            await campaigns.complete_finished(uow, now=self._clock())
+        async with self._service.new_uow() as uow:
+            await campaigns.compact_tallies(uow)
+            await sends.compact_tally(uow, now=self._clock())
+        await self._pass_limiter()
+        await resolve_unknown_sends(self._ctx)
+        await process_webhook_backlog(self._ctx)
+        await self.hear_applied()
+        await self._pass_limiter()
+        await send_messages(self._ctx)
+
+    async def drain(self) -> None:
+        """Send what may go now, as another worker would."""
+        other = self._service.worker(self._provider)
+        await queue.drain(other)
+        await other.provider.aclose()
+
+    async def drain_all(self) -> None:
+        """Begin what is due and send what may go now; nothing disturbs it."""
+        self._clock.move(MINUTE)
+        await self._pass_limiter()
+        await queue.prepare(self._deps)
+        await queue.drain(self._deps)
+
+    async def _pass_limiter(self) -> None:
+        """Move the clock to where the provider may be called again, instead of waiting."""
+        found = await self._service.rows("SELECT max(next_at) AS at FROM rate_limit")
+        if found[0].at is not None:
+            self._clock.move_to(found[0].at)
+
+    async def apply_events(self) -> None:
+        """Apply what was received, at once."""
+        await process_webhook_backlog(self._ctx)
+        await self.hear_applied()
+
+    async def hear_applied(self) -> None:
+        """Tell the model of the events that have been applied since."""
+        found = await self._service.rows(
+            "SELECT provider_event_id AS id, payload FROM webhook_event "
+            "WHERE status = 'processed' ORDER BY received_at, id"
+        )
+        new = [row for row in found if row.id not in self._heard]
+        if not new:
+            return
+        on_the_way = await self._service.calling()
+        self._model.on_the_way |= on_the_way
+        for row in new:
+            self._heard.add(row.id)
+            self._hear(row.payload)
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        resource = event["data"]["resource"]
+        phone = event["data"]["context"]["senderIdentifier"]
+        at = datetime.fromisoformat(resource["createdAt"])
+        if event["type"] == "message.received":
+            word = WORDS.get(resource["text"])
+            if word is not None:
+                self._model.said(phone, word, at=at)
+        if event["type"] in {"message.received", "call.ringing"}:
+            self._model.was_reached(phone, at=at)
+            self._model.person(phone).begin_anew()
+        self._model.happened()
+
+
+WORDS = {
+    "STOP": "out",
+    "stop texting me": "out",
+    "START": "in",
+    "You can stop now": "doubt",
+}
+"""What people write, and what it means."""
+NO_WORDS = ("thanks, call me tomorrow", "HELP")

@@ -1,0 +1,107 @@
+"""The end of every example: faults stop, people decide, time goes on until nothing is open."""
+
+from datetime import datetime, timedelta
+
+from tests.properties.acts import Acts
+from tests.properties.checks import Checks
+from tests.properties.driver import Driver
+from tests.properties.model import Model
+from tests.properties.provider import Provider
+from tests.properties.service import Service
+
+MOST_ROUNDS = 150
+SETTLED = timedelta(minutes=11)
+"""Later than the grace of an unclear send."""
+NEVER_SOONER = timedelta(seconds=61)
+
+
+class Ending:
+    """Brings one world to its end."""
+
+    def __init__(
+        self, service: Service, provider: Provider, model: Model, driver: Driver, acts: Acts
+    ) -> None:
+        self._service = service
+        self._provider = provider
+        self._model = model
+        self._driver = driver
+        self._acts = acts
+        self._checks = Checks(service, provider, model)
+
+    async def play(self) -> None:
+        """Let everything come to its end, then see whether all is told."""
+        self._provider.orders.clear()
+        self._provider.failing_reads = 0
+        self._provider.list_delay = timedelta(0)
+        await self._acts.arrive()
+        for campaign in self._model.campaigns:
+            if campaign.status == "paused":
+                await self._acts.move(campaign, "resume")
+        await self._acts.unblock()
+        for _ in range(MOST_ROUNDS):
+            await self._driver.tick()
+            await self._checks.ledger()
+            if not await self._go_on():
+                break
+        await self._driver.tick()
+        await self._checks.ledger()
+        await self._checks.all_is_told()
+        for campaign in self._model.campaigns:
+            await self._checks.figures(campaign)
+
+    async def _go_on(self) -> bool:
+        """Do what is needed for the next text to leave; False when nothing is open."""
+        rows = await self._service.rows(
+            "SELECT m.status, m.phone, c.status AS campaign_status FROM campaign_membership m "
+            "JOIN campaign c ON c.id = m.campaign_id "
+            "WHERE m.status IN ('pending', 'review', 'held', 'sending', 'unknown')"
+        )
+        waiting_for_start = await self._service.rows(
+            "SELECT start_at FROM campaign WHERE status = 'scheduled'"
+        )
+        if not rows and not waiting_for_start:
+            return False
+        statuses = {row.status for row in rows}
+        if await self._decide(statuses, {row.phone for row in rows if row.status == "held"}):
+            return True
+        if {"sending", "unknown"} & statuses:
+            await self._acts.settle_parked()
+            self._model.clock.move(SETTLED)
+            return True
+        await self._wait([row.start_at for row in waiting_for_start])
+        return True
+
+    async def _decide(self, statuses: set[str], held: set[str]) -> bool:
+        """Decide what waits for a person; True when something did."""
+        for campaign in self._model.campaigns:
+            if "review" in statuses:
+                await self._acts.review(campaign, "approve" if campaign.number % 2 else "reject")
+        for phone in held:
+            person = self._model.person(phone)
+            if person.standing == "held":
+                await self._acts.decide_consent(person, "in")
+        paused = await self._service.rows(
+            "SELECT id FROM campaign WHERE status IN ('paused', 'blocked')"
+        )
+        for campaign in self._model.campaigns:
+            if campaign.id in {row.id for row in paused}:
+                await self._acts.move(campaign, "resume")
+        return bool(held or paused or "review" in statuses)
+
+    async def _wait(self, starts: list[datetime | None]) -> None:
+        """Move the clock to the first instant at which somebody is said to be allowed a text."""
+        now = self._model.clock()
+        instants = [start for start in starts if start is not None and start > now]
+        for campaign, person, step, told in await self._checks.reasons():
+            rules = ", ".join(stop.rule for stop in told.stops) or "nothing"
+            if told.next_allowed_at is not None:
+                instants.append(max(told.next_allowed_at, now))
+            elif campaign.end_at is not None:
+                instants.append(campaign.end_at)
+            elif "outside" in rules:
+                await self._acts.move(campaign, "cancel")
+            else:
+                told_of = f"campaign {campaign.number}, step {step}, {person.phone}"
+                raise AssertionError(f"{told_of} waits for ever: {rules}")
+        if instants:
+            self._model.clock.move_to(max(min(instants), now))

@@ -1,0 +1,236 @@
+"""The model: what people have asked for, what was accepted, and whether it was right to.
+
+It is told of every act when it has taken effect, and of every text at the instant at which the
+provider accepts it. It then judges the text by rules of a few lines each; what is wrong is
+collected, for an exception in the middle of a call would look like the provider's. Nothing here
+asks the service or its database.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+from tests.properties.campaign import Campaign, local_day, read_tag
+from tests.properties.people import Person
+from tests.properties.plans import LinePlan
+from tests.properties.provider import Text
+
+CLAIM_AGE = timedelta(seconds=90)
+"""A text counts for some rules from its claim, so long before it was accepted at most."""
+FIRST_BLOCK = timedelta(minutes=10)
+
+
+class MovedClock:
+    """The time, which only moves when it is told to."""
+
+    def __init__(self, at: datetime) -> None:
+        self.at = at
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def move(self, by: timedelta) -> None:
+        """Let time pass."""
+        self.at += by
+
+    def move_to(self, at: datetime) -> None:
+        """Let time pass until an instant, on a whole second; it never goes back."""
+        whole = at.replace(microsecond=0)
+        self.at = max(self.at, whole if whole == at else whole + timedelta(seconds=1))
+
+
+@dataclass
+class Accepted:
+    """A text of a campaign that the provider has taken.
+
+    Attributes:
+        is_recorded: The service knew by the end of a step that it was sent.
+    """
+
+    text: Text
+    campaign: Campaign
+    step: int
+    is_recorded: bool = False
+
+    @property
+    def phone(self) -> str:
+        return self.text.phone
+
+    @property
+    def at(self) -> datetime:
+        return self.text.at
+
+
+@dataclass
+class Line:
+    """The number that sends; ``ramp_day`` is the first of its ramp, once that has begun."""
+
+    id: UUID
+    plan: LinePlan
+    daily_limit: int
+    ramp_day: date | None = None
+    blocked_until: datetime | None = None
+
+    def limit_on(self, at: datetime) -> int:
+        """Return how many texts the line may send on the day of an instant."""
+        if self.plan.ramp is None:
+            return self.daily_limit
+        today = local_day(at, self.plan.timezone)
+        day = (today - (self.ramp_day or today)).days
+        planned = self.plan.ramp[day] if day < len(self.plan.ramp) else self.daily_limit
+        return min(planned, self.daily_limit)
+
+
+@dataclass
+class Model:
+    """What must hold.
+
+    Attributes:
+        others: Texts outside campaigns that were accepted.
+        on_the_way: Number and text of calls that had passed the gate when the last act took
+            effect: these may still arrive.
+        wrong: What should not have happened, in sentences.
+        version: Rises whenever something happens beside time passing and texts being accepted.
+        promises: Of a campaign, a step and a number: nothing before an instant, at a version.
+    """
+
+    clock: MovedClock
+    line: Line
+    people: list[Person] = field(default_factory=list)
+    campaigns: list[Campaign] = field(default_factory=list)
+    accepted: list[Accepted] = field(default_factory=list)
+    others: list[Text] = field(default_factory=list)
+    on_the_way: set[tuple[str, str]] = field(default_factory=set)
+    wrong: list[str] = field(default_factory=list)
+    version: int = 0
+    promises: dict[tuple[int, int, str], tuple[datetime, int, str]] = field(default_factory=dict)
+
+    def person(self, phone: str) -> Person:
+        """Return who has a number."""
+        return next(person for person in self.people if person.phone == phone)
+
+    def to(self, phone: str) -> list[Accepted]:
+        """Return the campaign texts that a number got, oldest first."""
+        return [one for one in self.accepted if one.phone == phone]
+
+    def accept(self, text: Text) -> None:
+        """Take a text down that the provider accepts now, and judge it."""
+        tag = read_tag(text.body)
+        if tag is None:
+            self.others.append(text)
+            return
+        campaign = next(one for one in self.campaigns if one.number == tag[0])
+        taken = Accepted(text=text, campaign=campaign, step=tag[1])
+        is_on_the_way = (text.phone, text.body) in self.on_the_way
+        told = f"{text.at:%a %Y-%m-%d %H:%M:%S} {text.phone} {text.body[:14]!r}"
+        self.wrong += [f"{told}: {fault}" for fault in self._faults(taken)]
+        if not is_on_the_way:
+            self.wrong += [f"{told}: {fault}" for fault in self._bars(taken)]
+        self.accepted.append(taken)
+
+    def _bars(self, new: Accepted) -> Iterator[str]:
+        """Find what people have decided against a text; what was on its way by then may arrive."""
+        person, campaign = self.person(new.phone), new.campaign
+        if person.standing != "free":
+            yield f"the number is {person.standing}"
+        if person.is_deleted:
+            yield "the contact was deleted"
+        if campaign.status != "on":
+            yield f"the campaign is {campaign.status}"
+        if new.step > 0 and new.phone in campaign.ended:
+            yield "the person has answered or called"
+        if self.line.blocked_until is not None and new.at < self.line.blocked_until:
+            yield "the line is blocked"
+        if not campaign.is_open(person, new.at, line_timezone=self.line.plan.timezone):
+            yield "outside of the campaign's hours"
+        if not person.is_lawful(new.at):
+            yield "outside of legal hours"
+
+    def _faults(self, new: Accepted) -> Iterator[str]:
+        """Find what may never be, whatever was on its way."""
+        campaign, plan = new.campaign, new.campaign.plan
+        key = (new.step, new.phone)
+        before = self.to(new.phone)
+        if key not in campaign.resent and any(
+            one.campaign is campaign and one.step == new.step for one in before
+        ):
+            yield "a second time"
+        if new.at < campaign.start_at or (campaign.end_at is not None and new.at > campaign.end_at):
+            yield "before the campaign's start or after its end"
+        yield from self._caps(new)
+        for one in before:
+            if (
+                plan.min_days_between is not None
+                and one.campaign is not campaign
+                and new.at - one.at < timedelta(days=plan.min_days_between) - CLAIM_AGE
+            ):
+                yield f"another campaign's text is of {one.at}"
+        if (
+            new.step == 0
+            and plan.previously_contacted != "send"
+            and new.phone not in campaign.approved
+            and any(one.is_recorded and one.campaign is not campaign for one in before)
+        ):
+            yield "texted before"
+        if new.step > 0:
+            yield from self._follow_up_faults(new)
+        promised = self.promises.get((campaign.number, *key))
+        if promised is not None:
+            until, version, rule = promised
+            if version == self.version and new.at < until:
+                yield f"explained to wait for {rule} until {until}"
+
+    def _caps(self, new: Accepted) -> Iterator[str]:
+        plan, zone = new.campaign.plan, self.line.plan.timezone
+        today = local_day(new.at, zone)
+        of_today = [one for one in self.accepted if local_day(one.at, zone) == today]
+        others = sum(local_day(one.at, zone) == today for one in self.others)
+        if len(of_today) + others >= self.line.limit_on(new.at):
+            yield "over the line's daily limit"
+        if sum(one.campaign is new.campaign for one in of_today) >= plan.daily_limit:
+            yield "over the campaign's daily limit"
+        caps = [self.person(new.phone).cap]
+        if plan.frequency_cap is not None:
+            texts, days = plan.frequency_cap
+            caps.append((texts, timedelta(days=days)))
+        for cap in caps:
+            if cap is None:
+                continue
+            if sum(new.at - one.at < cap[1] for one in self.to(new.phone)) >= cap[0]:
+                yield f"over {cap[0]} texts in {cap[1]}"
+        if plan.batch is not None:
+            size, minutes = plan.batch
+            since = new.at - timedelta(minutes=minutes) + CLAIM_AGE
+            batch = [one for one in self.accepted if one.campaign is new.campaign]
+            if sum(one.at >= since for one in batch) >= size:
+                yield "over the size of a batch"
+
+    def _follow_up_faults(self, new: Accepted) -> Iterator[str]:
+        earlier = [
+            one
+            for one in self.to(new.phone)
+            if one.campaign is new.campaign and one.step == new.step - 1
+        ]
+        if not earlier:
+            yield "a follow-up to nothing"
+            return
+        hours = new.campaign.plan.follow_ups[new.step - 1]
+        if new.at < earlier[0].at + timedelta(hours=hours):
+            yield "a follow-up too early"
+
+    def happened(self) -> None:
+        """Note that the world was changed."""
+        self.version += 1
+
+    def said(self, phone: str, word: str, *, at: datetime) -> None:
+        """Take down what somebody said about being texted: ``out``, ``in`` or ``doubt``."""
+        self.person(phone).words.append((at, word))
+        self.happened()
+
+    def was_reached(self, phone: str, *, at: datetime) -> None:
+        """Take down that a person answered or called: follow-ups of what they had got are over."""
+        for one in self.to(phone):
+            if one.at <= at:
+                one.campaign.ended.add(phone)
+        self.happened()

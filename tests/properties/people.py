@@ -1,0 +1,182 @@
+"""People, where they are, and what the law says there: written down by hand, not computed.
+
+Nothing of the service's own tables is used here. Each kind of person names the states and zones
+that the service must find for them; the hours are those of the table of rules for the United
+States, for the few states that appear.
+"""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+EASTERN, CENTRAL, MOUNTAIN = "America/New_York", "America/Chicago", "America/Denver"
+ARIZONA, PACIFIC = "America/Phoenix", "America/Los_Angeles"
+ANYWHERE = (
+    EASTERN,
+    CENTRAL,
+    MOUNTAIN,
+    ARIZONA,
+    PACIFIC,
+    "America/Anchorage",
+    "Pacific/Honolulu",
+)
+HOLIDAYS = frozenset(
+    date.fromisoformat(day)
+    for day in [
+        "2026-10-12",
+        "2026-11-11",
+        "2026-11-26",
+        "2026-12-25",
+        "2027-01-01",
+        "2027-01-18",
+        "2027-02-15",
+        "2027-05-31",
+        "2027-06-18",
+        "2027-07-05",
+        "2027-09-06",
+        "2027-10-11",
+        "2027-11-11",
+        "2027-11-25",
+        "2027-12-24",
+        "2027-12-31",
+    ]
+)
+SATURDAY, SUNDAY = 5, 6
+
+Hours = tuple[time, time]
+EIGHT_TO_EIGHT, EIGHT_TO_NINE = (time(8), time(20)), (time(8), time(21))
+NINE_TO_NINE = (time(9), time(21))
+
+
+@dataclass(frozen=True)
+class Law:
+    """The hours of the days in a state; None is a day without any."""
+
+    weekdays: Hours
+    saturday: Hours
+    sunday: Hours | None
+    rests_on_holidays: bool = False
+
+
+COUNTRY = "country"
+ANY_STATE = "any"
+"""Of whom nothing is known every rule of every state counts."""
+LAW = {
+    COUNTRY: Law(EIGHT_TO_NINE, EIGHT_TO_NINE, EIGHT_TO_NINE),
+    "AZ": Law(EIGHT_TO_NINE, EIGHT_TO_NINE, EIGHT_TO_NINE),
+    "MA": Law(EIGHT_TO_EIGHT, EIGHT_TO_EIGHT, EIGHT_TO_EIGHT),
+    "FL": Law(EIGHT_TO_EIGHT, EIGHT_TO_EIGHT, EIGHT_TO_EIGHT),
+    "RI": Law((time(9), time(18)), (time(10), time(17)), (time(10), time(17))),
+    "AL": Law(EIGHT_TO_EIGHT, EIGHT_TO_EIGHT, None, rests_on_holidays=True),
+    "TX": Law(NINE_TO_NINE, NINE_TO_NINE, (time(12), time(21))),
+    "CA": Law(NINE_TO_NINE, NINE_TO_NINE, NINE_TO_NINE),
+    ANY_STATE: Law((time(10), time(18)), (time(10), time(17)), None, rests_on_holidays=True),
+}
+CAPPED_STATES = frozenset({"FL", ANY_STATE})
+STATE_CAP = (3, timedelta(hours=24))
+
+
+@dataclass(frozen=True, repr=False)
+class Kind:
+    """A kind of person: what is stored, and where they must then be taken to be."""
+
+    name: str
+    area_code: str
+    states: tuple[str, ...]
+    zones: tuple[str, ...]
+    state: str | None = None
+    postal_code: str | None = None
+    timezone: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+    @property
+    def by_number_alone(self) -> "Kind":
+        """Where the same number is once nothing but the number is known."""
+        return next(kind for kind in BY_NUMBER if kind.area_code == self.area_code)
+
+
+KINDS = (
+    Kind("Boston", "617", ("MA",), (EASTERN,)),
+    Kind("Miami", "305", ("FL",), (EASTERN,), state="FL", postal_code="33101"),
+    Kind("Los Angeles", "310", ("CA",), (PACIFIC,)),
+    Kind("Providence", "401", ("RI",), (EASTERN,)),
+    Kind("Birmingham", "205", ("AL",), (CENTRAL,)),
+    Kind("Phoenix", "602", ("AZ",), (ARIZONA,)),
+    Kind("El Paso", "915", ("TX",), (MOUNTAIN,)),
+    Kind("somewhere in Texas", "214", ("TX",), (CENTRAL, MOUNTAIN), state="TX"),
+    Kind("the Panhandle", "850", ("FL",), (EASTERN, CENTRAL)),
+    Kind("moved west", "617", ("CA", "MA"), (EASTERN, PACIFIC), state="CA", postal_code="90001"),
+    Kind("travels", "617", ("MA",), (PACIFIC,), timezone=PACIFIC),
+    Kind("anywhere", "800", (ANY_STATE,), ANYWHERE),
+)
+BY_NUMBER = (
+    Kind("a 305 number", "305", ("FL",), (EASTERN,)),
+    Kind("a 214 number", "214", ("TX",), (CENTRAL,)),
+    *(kind for kind in KINDS if not (kind.state or kind.timezone)),
+)
+
+
+@dataclass
+class Person:
+    """Somebody who may be texted.
+
+    Attributes:
+        words: What they, or somebody for them, said about being texted: when, and which of
+            ``out``, ``in`` and ``doubt``.
+    """
+
+    kind: Kind
+    phone: str
+    contact_id: UUID
+    is_deleted: bool = False
+    words: list[tuple[datetime, str]] = field(default_factory=list)
+
+    @property
+    def standing(self) -> str:
+        """``free``, ``out`` or ``held``: the words in the order in which they were said."""
+        standing = "free"
+        for _, word in sorted(self.words, key=lambda said: said[0]):
+            if word == "out":
+                standing = "out"
+            elif word == "in":
+                standing = "free"
+            elif standing != "out":
+                standing = "held"
+        return standing
+
+    def begin_anew(self) -> None:
+        """Be known again, by the number alone, after a deletion."""
+        if self.is_deleted:
+            self.is_deleted = False
+            self.kind = self.kind.by_number_alone
+
+    def is_lawful(self, at: datetime) -> bool:
+        """Tell whether the law lets a text reach them at an instant."""
+        for zone in self.kind.zones:
+            local = at.astimezone(ZoneInfo(zone))
+            for state in (COUNTRY, *self.kind.states):
+                hours = legal_hours(state, local.date())
+                if hours is None or not is_between(local.time(), *hours):
+                    return False
+        return True
+
+    @property
+    def cap(self) -> tuple[int, timedelta] | None:
+        """How many campaign texts in which time their state allows."""
+        return None if CAPPED_STATES.isdisjoint(self.kind.states) else STATE_CAP
+
+
+def legal_hours(state: str, day: date) -> Hours | None:
+    """Return the hours of a day in a state; None when no text may be sent on it."""
+    law = LAW[state]
+    if law.rests_on_holidays and day in HOLIDAYS:
+        return None
+    return {SATURDAY: law.saturday, SUNDAY: law.sunday}.get(day.weekday(), law.weekdays)
+
+
+def is_between(at: time, start: time, end: time) -> bool:
+    """Tell whether a time of day is in a window; one that ends at 23:59 lasts to midnight."""
+    return start <= at and (at < end or end >= time(23, 59))

@@ -1,0 +1,119 @@
+"""Plans of campaigns, and how they are drawn."""
+
+from dataclasses import dataclass, fields
+from datetime import datetime, time, timedelta
+
+from hypothesis import strategies as st
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+RECIPIENT = "recipient"
+
+WINDOWS = (
+    (time(9), time(18)),
+    (time(0), time(23, 59)),
+    (time(8), time(12)),
+    (time(11, 30), time(13, 15)),
+    (time(17), time(21)),
+    (time(19, 30), time(22)),
+    (time(1, 30), time(20)),
+)
+DAY_SETS = (DAYS, DAYS, DAYS[:5], DAYS[5:], ("mon", "wed", "sat"), ("sun",))
+TIMEZONES = (RECIPIENT, RECIPIENT, RECIPIENT, None, "America/Los_Angeles", "Europe/Berlin")
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Plan:
+    """What a campaign is made of.
+
+    Attributes:
+        people: Positions of the people in it.
+        batch: Size and minutes from batch to batch; None spreads evenly.
+        frequency_cap: Texts and days.
+        starts_in: From its making on; None is at once.
+        ends_in: The same; None is never.
+        follow_ups: Hours after the text before, for each.
+    """
+
+    people: frozenset[int]
+    window: tuple[time, time] = WINDOWS[1]
+    days: tuple[str, ...] = DAYS
+    timezone: str | None = RECIPIENT
+    daily_limit: int = 125
+    batch: tuple[int, int] | None = (100, 15)
+    min_days_between: int | None = None
+    frequency_cap: tuple[int, int] | None = None
+    previously_contacted: str = "send"
+    max_attempts: int = 5
+    starts_in: timedelta | None = None
+    ends_in: timedelta | None = None
+    follow_ups: tuple[float, ...] = ()
+    variants: int = 1
+
+    def __repr__(self) -> str:
+        """Show what is not plain."""
+        shown = [
+            f"{one.name}={getattr(self, one.name)!r}"
+            for one in fields(self)
+            if getattr(self, one.name) != one.default
+        ]
+        return f"Plan({', '.join(shown)})"
+
+
+def _mostly(usual: object, *others: object) -> st.SearchStrategy[object]:
+    return st.sampled_from([usual, usual, *others])
+
+
+MOST_PEOPLE = 6
+
+
+def plans() -> st.SearchStrategy[Plan]:
+    """Draw a plan; much of it is plain, so that what is not stands out."""
+    return st.builds(
+        Plan,
+        people=st.frozensets(st.integers(0, MOST_PEOPLE - 1), min_size=1),
+        window=st.sampled_from(WINDOWS),
+        days=st.sampled_from(DAY_SETS),
+        timezone=st.sampled_from(TIMEZONES),
+        daily_limit=_mostly(125, 1, 2, 3),
+        batch=_mostly((100, 15), (1, 15), (2, 60), (3, 240), None, None),
+        min_days_between=_mostly(None, 1, 2),
+        frequency_cap=_mostly(None, (1, 1), (2, 2)),
+        previously_contacted=_mostly("send", "skip", "review"),
+        max_attempts=_mostly(5, 1, 2),
+        starts_in=_mostly(None, timedelta(hours=1), timedelta(hours=20)),
+        ends_in=_mostly(None, timedelta(hours=30), timedelta(days=3)),
+        follow_ups=_mostly((), (1.0,), (0.5, 6.0), (30.0,)),
+        variants=st.sampled_from([1, 2]),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinePlan:
+    """The number that sends."""
+
+    timezone: str
+    daily_limit: int
+    ramp: tuple[int, ...] | None
+
+
+def line_plans() -> st.SearchStrategy[LinePlan]:
+    """Draw a line."""
+    return st.builds(
+        LinePlan,
+        timezone=st.sampled_from(["America/New_York", "America/Los_Angeles", "Asia/Tokyo"]),
+        daily_limit=st.sampled_from([125, 125, 3, 5]),
+        ramp=_mostly(None, (1, 2, 4), (2,)),
+    )
+
+
+BEGINNINGS = tuple(
+    datetime.fromisoformat(text)
+    for text in (
+        "2026-11-25T15:00:00+00:00",  # the day before Thanksgiving
+        "2026-10-31T18:00:00+00:00",  # the day before the clocks are set back
+        "2027-03-13T17:00:00+00:00",  # the day before they are set forward
+        "2026-12-24T14:00:00+00:00",
+        "2027-02-16T16:00:00+00:00",
+        "2027-01-29T23:30:00+00:00",
+    )
+)

@@ -1,0 +1,121 @@
+"""The service under test: its real parts, over real PostgreSQL, with the moved clock."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import orjson
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.conftest import SECRET
+from tests.fakes import RecordingQueue
+from tests.properties.model import MovedClock
+
+from crm_api.db import UnitOfWork, create_engine, session_factory
+from crm_api.domain.compliance.loader import load_rules
+from crm_api.domain.openphone.client import OpenPhoneClient
+from crm_api.domain.sends.limiter import Limiter
+from crm_api.domain.sends.times import SendTimes
+from crm_api.domain.tables import metadata
+from crm_api.domain.webhooks import envelope
+from crm_api.domain.webhooks.intake import EventIntake
+from crm_api.settings import Settings
+from crm_api.workers.deps import Deps
+
+FAST = 1e7
+"""Calls a second: the limiter hands starts out without a wait to speak of."""
+OWN_NUMBER = "+16175550100"
+PROVIDER_LINE = "PNproperty"
+ACTOR = "property test"
+
+
+async def _at_once(_: float) -> None:
+    """Wait between the tries of a read: not at all."""
+
+
+class Service:
+    """One process of the service, for as many examples as there are."""
+
+    def __init__(self, settings: Settings, engine: AsyncEngine) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.queue = RecordingQueue()
+        self.rules = load_rules(settings.rules_name)
+        self.times = SendTimes.from_settings(settings)
+        self.secret = settings.require_secret_key()
+        self.intake = EventIntake(settings.require_database_url(), queue=self.queue)
+        sessions = session_factory(engine)
+        self.new_uow: Callable[[], UnitOfWork] = lambda: UnitOfWork(sessions, self.queue)
+
+    @classmethod
+    async def start(cls, database_url: str, *, data_dir: Path) -> "Service":
+        """Make it: with the provider's true times and the rules of the United States."""
+        settings = Settings.from_env(
+            {
+                "CRM_DATABASE_URL": database_url,
+                "CRM_DATA_DIR": str(data_dir),
+                "CRM_SECRET_KEY": SECRET,
+                "CRM_OPENPHONE_API_KEY": "a key",
+                "CRM_OPENPHONE_WEBHOOK_SECRETS": "c2FuZGJveC1rZXktdGhhdC1wcm92ZXM=",
+                "CRM_BUSINESS_NAME": "Granite Foundations",
+                "CRM_BUSINESS_CONTACT": OWN_NUMBER,
+            }
+        )
+        engine = create_engine(database_url, pool_size=8, application="crm-api properties")
+        service = cls(settings, engine)
+        await service.intake.start()
+        return service
+
+    async def close(self) -> None:
+        """Let go of the database."""
+        await self.intake.close()
+        await self.engine.dispose()
+
+    def worker(self, provider: httpx.AsyncBaseTransport) -> Deps:
+        """Make the parts of a worker process that sends through this provider."""
+        client = OpenPhoneClient(
+            base_url="https://provider.test", api_key="a key", transport=provider, sleep=_at_once
+        )
+        return Deps(
+            settings=self.settings,
+            new_uow=self.new_uow,
+            queue=self.queue,
+            provider=client,
+            limiter=Limiter(rate_per_second=FAST),
+            times=self.times,
+            rules=self.rules,
+            secret=self.secret,
+        )
+
+    async def deliver(self, event: dict[str, Any], *, clock: MovedClock) -> None:
+        """Store a webhook, as the receiver does once its signature is verified."""
+        received = envelope.read_event(
+            orjson.dumps(event), scheme="2026-03-30", delivery_id=None, now=clock()
+        )
+        async with asyncio.timeout(10):
+            await self.intake.store(received)
+
+    async def rows(self, statement: str, **values: Any) -> Sequence[Row[Any]]:
+        """Read from the database what a person could see there."""
+        async with self.engine.connect() as connection:
+            return (await connection.execute(text(statement), values)).all()
+
+    async def calling(self) -> set[tuple[str, str]]:
+        """Return number and text of the calls under way."""
+        found = await self.rows("SELECT phone, body FROM send_attempt WHERE status = 'calling'")
+        return {(row.phone, row.body) for row in found}
+
+    async def empty(self) -> None:
+        """Forget the example before."""
+        self.queue.jobs.clear()
+        names = ", ".join(f'"{table}"' for table in metadata.tables)
+        async with self.engine.begin() as connection:
+            await connection.execute(text(f"TRUNCATE {names} CASCADE"))
+
+
+def uuid_of(value: Any) -> UUID:
+    """Return an id as the database gives it."""
+    return UUID(str(value))

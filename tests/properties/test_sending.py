@@ -1,0 +1,57 @@
+"""Campaigns, clock, opt-outs and caps in random sequences, against a simple model.
+
+``SENDING_SEED=7 SENDING_EXAMPLES=200 pytest tests/properties`` is the long form. With
+``SENDING_SHRINK=1`` a failure is made smaller, which may take minutes.
+"""
+
+import asyncio
+import os
+import random
+from functools import partial
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.properties.machine import Sending
+from tests.properties.service import Service
+
+from crm_api import clock
+
+EXAMPLES = int(os.environ.get("SENDING_EXAMPLES", "12"))
+STEPS = 25
+SHRINKS = bool(os.environ.get("SENDING_SHRINK"))
+
+
+@pytest.mark.timeout(0)
+def test_sending_keeps_every_promise(
+    database_url: str,
+    committed_db: AsyncEngine,  # noqa: ARG001 - empties the tables afterwards
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chosen = int(os.environ.get("SENDING_SEED", random.SystemRandom().randrange(2**31)))
+    print(f"SENDING_SEED={chosen} SENDING_EXAMPLES={EXAMPLES}")  # noqa: T201 - to repeat it
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        service = runner.run(Service.start(database_url, data_dir=tmp_path))
+
+        class World(Sending):
+            def __init__(self) -> None:
+                super().__init__(service, runner.run, partial(monkeypatch.setattr, clock, "now"))
+
+        try:
+            run_state_machine_as_test(
+                seed(chosen)(World),
+                settings=settings(
+                    max_examples=EXAMPLES,
+                    stateful_step_count=STEPS,
+                    deadline=None,
+                    database=None,
+                    phases=[Phase.generate, *([Phase.shrink] if SHRINKS else [])],
+                    suppress_health_check=list(HealthCheck),
+                    verbosity=Verbosity.normal,
+                ),
+            )
+        finally:
+            runner.run(service.close())
