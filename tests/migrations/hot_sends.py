@@ -4,10 +4,16 @@ from tests.conftest import NOW
 from tests.migrations.filling import LINE, RUNNING, made_id, phone_of
 from tests.migrations.hot import CONTACT, PHONE, Hot, sql
 
-from crm_api.domain.sends import claim_statements as claims
-from crm_api.domain.sends import deriving, ledger
+from crm_api.domain.sends import (
+    claim_statements,
+    deriving,
+    ledger,
+    report_statements,
+    settle_statements,
+    text_statements,
+    withdraw_statements,
+)
 from crm_api.domain.sends import queries as sends
-from crm_api.domain.sends import report_statements as reports
 from crm_api.domain.sends.queries import Wanted
 
 ATTEMPT = made_id("attempt", 2500)
@@ -81,7 +87,7 @@ SENDS = [
         "conversations of claimed texts",
         {"uq_conversation_line_id_phone"},
         sql(
-            claims.OPEN_CONVERSATIONS,
+            claim_statements.OPEN_CONVERSATIONS,
             line_id=LINE,
             phones=[WANTED.phone],
             contact_ids=[WANTED.contact_id],
@@ -93,7 +99,7 @@ SENDS = [
         "recipients and timeline rows of claimed texts",
         {"pk_campaign_membership"},
         sql(
-            claims.TELL_CLAIMED,
+            claim_statements.TELL_CLAIMED,
             ids=[WANTED.attempt_id],
             membership_ids=[WANTED.membership_id],
             variants=[0],
@@ -147,32 +153,32 @@ SENDS = [
     Hot(
         "claims whose lease is over",
         {"idx_send_attempt_open|uq_send_attempt_open_phone"},
-        sql(reports.EXPIRE_CLAIMS, limit=100, now=NOW),
+        sql(settle_statements.EXPIRE_CLAIMS, limit=100, now=NOW),
         is_generic=True,
     ),
     Hot(
         "calls whose lease is over",
         {"idx_send_attempt_open|uq_send_attempt_open_phone"},
-        sql(reports.EXPIRE_CALLS, limit=100, now=NOW),
+        sql(settle_statements.EXPIRE_CALLS, limit=100, now=NOW),
         is_generic=True,
     ),
     Hot(
         "unclear sends to look up",
         {"idx_send_attempt_open|uq_send_attempt_open_phone"},
-        sql(reports.UNKNOWN, limit=100),
+        sql(settle_statements.UNKNOWN, limit=100),
         is_generic=True,
     ),
     Hot(
         "the attempt of a report",
         {"uq_send_attempt_provider_message_id"},
-        sql(reports.ATTEMPT_OF_MESSAGE, message_id="AC2500"),
+        sql(report_statements.ATTEMPT_OF_MESSAGE, message_id="AC2500"),
         is_generic=True,
     ),
     Hot(
         "unclear sends that a report may settle",
         {"idx_send_attempt_phone"},
         sql(
-            reports.UNSETTLED,
+            report_statements.UNSETTLED,
             **{name: value for name, value in MESSAGE.items() if name != "called_at"},
         ),
         is_generic=True,
@@ -181,7 +187,7 @@ SENDS = [
         "stored texts that may be an unclear send",
         {"idx_activity_unmatched"},
         sql(
-            reports.STORED_CANDIDATES,
+            settle_statements.STORED_CANDIDATES,
             **{name: value for name, value in MESSAGE.items() if name != "made_at"},
         ),
         is_generic=True,
@@ -189,20 +195,20 @@ SENDS = [
     Hot(
         "which ids are taken",
         {"uq_send_attempt_provider_message_id"},
-        sql(reports.HELD_IDS, message_ids=["AC2500", "AC2501"]),
+        sql(settle_statements.HELD_IDS, message_ids=["AC2500", "AC2501"]),
         is_generic=True,
     ),
     Hot(
         "the newest text that the list must show",
         {"idx_send_attempt_accepted"},
-        sql(reports.CANARY, line_id=LINE, age=150.0, now=NOW),
+        sql(settle_statements.CANARY, line_id=LINE, age=150.0, now=NOW),
         is_generic=True,
     ),
     Hot(
         "the text that was answered",
         {"idx_send_attempt_phone"},
         sql(
-            reports.NOTE_REPLY,
+            report_statements.NOTE_REPLY,
             phone=phone_of(2500),
             line_id=LINE,
             at=NOW,
@@ -215,23 +221,23 @@ SENDS = [
     Hot(
         "what waits for a number that opts out",
         {"idx_campaign_membership_phone"},
-        sql(reports.MEMBERS_OF_NUMBERS, phones=[PHONE], statuses=["pending"]),
+        sql(withdraw_statements.MEMBERS_OF_NUMBERS, phones=[PHONE], statuses=["pending"]),
         is_generic=True,
     ),
     Hot(
         "what is claimed for a number that opts out",
         {"uq_send_attempt_open_phone"},
-        sql(reports.WITHDRAW_NUMBERS, phones=[PHONE], now=NOW),
+        sql(withdraw_statements.WITHDRAW_NUMBERS, phones=[PHONE], now=NOW),
     ),
     Hot(
         "texts under way to a number",
         {"uq_send_attempt_open_phone"},
-        sql(reports.UNDER_WAY, phone=PHONE),
+        sql(withdraw_statements.UNDER_WAY, phone=PHONE),
     ),
     Hot(
         "what is claimed for a campaign that stops",
         {"idx_send_attempt_open"},
-        sql(reports.WITHDRAW_CAMPAIGN, campaign_id=RUNNING, now=NOW),
+        sql(withdraw_statements.WITHDRAW_CAMPAIGN, campaign_id=RUNNING, now=NOW),
         is_generic=True,
     ),
     Hot(
@@ -240,12 +246,12 @@ SENDS = [
             "uq_campaign_membership_campaign_id_step_contact_id",
             "idx_send_attempt_membership",
         },
-        sql(reports.PARKED, campaign_id=RUNNING, contact_id=CONTACT),
+        sql(withdraw_statements.PARKED, campaign_id=RUNNING, contact_id=CONTACT),
     ),
     Hot(
         "texts outside campaigns that wait",
         {"idx_activity_queued"},
-        sql(reports.LOCK_QUEUED, limit=50, now=NOW),
+        sql(text_statements.LOCK_QUEUED, limit=50, now=NOW),
         is_generic=True,
     ),
     Hot(
@@ -255,14 +261,14 @@ SENDS = [
             "uq_conversation_line_id_phone",
             "idx_activity_conversation",
         },
-        sql(reports.REPLY_PLACE, line_id=LINE, phone=PHONE),
+        sql(text_statements.REPLY_PLACE, line_id=LINE, phone=PHONE),
         is_generic=True,
     ),
     Hot(
         "the conversation of a text",
         {"uq_conversation_line_id_phone"},
         sql(
-            reports.UPSERT_CONVERSATION,
+            report_statements.UPSERT_CONVERSATION,
             id=made_id("new", 2),
             line_id=LINE,
             phone=PHONE,

@@ -2,10 +2,24 @@
 
 from datetime import datetime, timedelta
 
+from sqlalchemy import text
+
 from crm_api.db import UnitOfWork
-from crm_api.domain.sends import report_statements as sql
 
 PROVIDER = "openphone"
+
+_RESERVE = text("""
+    INSERT INTO rate_limit AS r (name, next_at)
+    VALUES (:name, CAST(:now AS timestamptz) + make_interval(secs => :seconds))
+    ON CONFLICT (name) DO UPDATE
+    SET next_at = greatest(r.next_at, CAST(:now AS timestamptz)) + make_interval(secs => :seconds)
+    RETURNING next_at - make_interval(secs => :seconds) AS starts_at
+""")
+
+_DELAY = text("""
+    INSERT INTO rate_limit AS r (name, next_at) VALUES (:name, :until)
+    ON CONFLICT (name) DO UPDATE SET next_at = greatest(r.next_at, excluded.next_at)
+""")
 
 
 class Limiter:
@@ -26,10 +40,10 @@ class Limiter:
     async def reserve(self, uow: UnitOfWork, *, calls: int, now: datetime) -> datetime:
         """Take the next ``calls`` starts; the first is the returned instant, then ``spacing``."""
         values = {"name": self._name, "now": now, "seconds": calls / self.rate_per_second}
-        result = await uow.session.execute(sql.RESERVE, values)
+        result = await uow.session.execute(_RESERVE, values)
         starts_at: datetime = result.scalar_one()
         return starts_at
 
     async def delay(self, uow: UnitOfWork, *, until: datetime) -> None:
         """Hand out nothing before the instant: the provider asked for a pause."""
-        await uow.session.execute(sql.DELAY, {"name": self._name, "until": until})
+        await uow.session.execute(_DELAY, {"name": self._name, "until": until})

@@ -11,7 +11,7 @@ from crm_api.db import UnitOfWork
 from crm_api.domain.errors import ConflictError
 from crm_api.domain.operations import service as operations
 from crm_api.domain.sends import deriving, queries, recording
-from crm_api.domain.sends import report_statements as sql
+from crm_api.domain.sends import withdraw_statements as sql
 from crm_api.domain.sends.follow_ups import EndedBy, end_follow_ups
 from crm_api.domain.sends.ledger import Outcome
 from crm_api.domain.sends.models import AttemptStatus

@@ -17,7 +17,7 @@ from crm_api.db import UnitOfWork
 from crm_api.domain.openphone.facts import MessageFacts
 from crm_api.domain.operations import service as operations
 from crm_api.domain.sends import deriving, recording, reports
-from crm_api.domain.sends import report_statements as sql
+from crm_api.domain.sends import settle_statements as sql
 from crm_api.domain.sends.ledger import Outcome
 from crm_api.domain.sends.matching import is_same_text
 from crm_api.domain.sends.models import AttemptStatus

@@ -12,9 +12,10 @@ from crm_api.db import UnitOfWork
 from crm_api.domain.activity.models import Activity
 from crm_api.domain.compliance.rules import FOREVER, RuleBook
 from crm_api.domain.sends import blocking, deriving
-from crm_api.domain.sends import report_statements as sql
+from crm_api.domain.sends import text_statements as sql
 from crm_api.domain.sends.claiming import Claimed
 from crm_api.domain.sends.models import SendKind
+from crm_api.domain.sends.report_statements import UPSERT_CONVERSATION
 from crm_api.domain.sends.times import SendTimes
 from crm_api.domain.zones import zone_key
 from crm_api.ids import new_id
@@ -39,7 +40,7 @@ async def queue_text(
     It is not refused by the daily limit, but it counts.
     """
     conversation = await uow.session.execute(
-        sql.UPSERT_CONVERSATION,
+        UPSERT_CONVERSATION,
         {
             "id": new_id(),
             "line_id": line_id,
