@@ -115,16 +115,14 @@ async def prepare(deps: Deps) -> None:
         await campaigns.begin_due(uow, now=clock.now())
 
 
-async def watch(deps: Deps, *, now: Callable[[], datetime]) -> bool:
-    """Act on the figures of running campaigns; tell whether any campaign changed."""
-    is_changed = False
+async def watch(deps: Deps, *, now: Callable[[], datetime]) -> None:
+    """Act on the figures of running campaigns."""
     while True:
         async with deps.new_uow() as uow:
             campaign_id = await campaigns.watch(uow, now=now())
         if campaign_id is None:
-            return is_changed
+            return
         log.warning("campaign changed by its figures", campaign_id=str(campaign_id))
-        is_changed = True
 
 
 async def drain(deps: Deps, *, watch_every: timedelta = WATCH_EVERY) -> Drained:
@@ -139,7 +137,7 @@ async def drain(deps: Deps, *, watch_every: timedelta = WATCH_EVERY) -> Drained:
     source = _Source(deps)
     deps.on_stop.add(dispatcher.stop)
     try:
-        async with _watching(deps, source, every=watch_every):
+        async with _watching(deps, every=watch_every):
             tally = await dispatcher.run(source.claim_more)
     except Exception:
         # What was claimed or called is settled once its lease is over, and not a minute later.
@@ -161,10 +159,10 @@ async def drain(deps: Deps, *, watch_every: timedelta = WATCH_EVERY) -> Drained:
 
 
 @asynccontextmanager
-async def _watching(deps: Deps, source: "_Source", *, every: timedelta) -> AsyncIterator[None]:
+async def _watching(deps: Deps, *, every: timedelta) -> AsyncIterator[None]:
     """Watch every so often for as long as the block takes."""
     is_over = asyncio.Event()
-    watcher = asyncio.create_task(_keep_watch(deps, source, every=every, is_over=is_over))
+    watcher = asyncio.create_task(_keep_watch(deps, every=every, is_over=is_over))
     try:
         yield
     finally:
@@ -172,9 +170,7 @@ async def _watching(deps: Deps, source: "_Source", *, every: timedelta) -> Async
         await watcher
 
 
-async def _keep_watch(
-    deps: Deps, source: "_Source", *, every: timedelta, is_over: asyncio.Event
-) -> None:
+async def _keep_watch(deps: Deps, *, every: timedelta, is_over: asyncio.Event) -> None:
     while not is_over.is_set():
         try:
             async with asyncio.timeout(every.total_seconds()):
@@ -184,8 +180,7 @@ async def _keep_watch(
         else:
             return
         try:
-            if await watch(deps, now=clock.now):
-                source.plan_anew()
+            await watch(deps, now=clock.now)
         except AWAY as error:
             log.warning("campaigns not watched", error=type(error).__name__)
 
@@ -198,29 +193,16 @@ class _Source:
         self._ends_at = clock.now() + WORKS_FOR
         self._orders: deque[ClaimOrder] = deque()
         self._claimed_since_plan = True
-        self._is_exhausted = False
-        self._is_stale = False
-        self.wakes_at: datetime | None = None
-
-    @property
-    def is_done(self) -> bool:
+        self.is_done = False
         """True when nothing more may go now."""
-        return self._is_exhausted and not self._is_stale
-
-    def plan_anew(self) -> None:
-        """Forget what was planned, also what is being planned: a wording may have been stopped."""
-        self._is_stale = True
+        self.wakes_at: datetime | None = None
 
     async def claim_more(self, limit: int) -> list[Claimed]:
         """Claim and commit up to ``limit``; nothing when nothing may go or time is up."""
         while clock.now() < self._ends_at:
-            if self._is_stale:
-                self._is_stale = False
-                self._orders.clear()
-                self._claimed_since_plan = True
             if not self._orders:
                 if not self._claimed_since_plan:
-                    self._is_exhausted = True
+                    self.is_done = True
                     return []
                 self._claimed_since_plan = False
                 async with self._deps.new_uow() as uow:
@@ -239,7 +221,10 @@ class _Source:
                     uow, order, limit=limit, times=self._deps.times, now=clock.now()
                 )
                 await failpoints.reach("claim.open")
-            if not result.is_exhausted:
+            if result.is_stale:
+                self._orders.clear()
+                self._claimed_since_plan = True
+            elif not result.is_exhausted:
                 self._orders.append(order)
             if result.claimed:
                 self._claimed_since_plan = True

@@ -138,6 +138,23 @@ async def test_order_made_before_the_campaign_stopped_claims_nobody(
     assert (await ledger.member()).status == "pending"
 
 
+async def test_order_made_before_a_wording_was_stopped_is_planned_anew(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, bodies=("A", "B"))
+    async with new_uow() as uow:
+        old = await ledger.order(uow)
+    assert old is not None
+    await ledger.run("UPDATE campaign_variant SET stopped_at = :now WHERE position = 0", now=NOW)
+
+    async with new_uow() as uow:
+        result = await claiming.claim(uow, old, limit=10, times=TIMES, now=NOW)
+    (claimed,) = await ledger.claim()
+
+    assert (result.claimed, result.is_stale) == ([], True)
+    assert claimed.body == "B"
+
+
 async def test_blocked_line_claims_nobody(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     await ledger.run("UPDATE line SET status = 'blocked'")

@@ -180,6 +180,7 @@ def _order(
         min_days_between=row.min_days_between,
         frequency_cap=(limit["texts"], limit["days"]) if limit else None,
         previously_contacted=row.previously_contacted,
+        stopped_variants=sum(one["is_stopped"] for one in row.variants),
         pacing=its_pacing,
         compose=Wordings(
             variants=row.variants,

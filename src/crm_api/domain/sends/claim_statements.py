@@ -17,9 +17,11 @@ from crm_api.domain.sends.rule_fragments import (
     TEXTED_OFTEN,
 )
 
-# The campaign is looked at again: an order may be older than a pause.
+# The campaign is looked at again: an order may be older than a pause or a variant's stop.
 LOCK_LINE = text("""
-    SELECT l.id, l.timezone, l.name, l.number, l.phone_number_id, l.is_probing
+    SELECT l.id, l.timezone, l.name, l.number, l.phone_number_id, l.is_probing,
+           (SELECT count(*) FROM campaign_variant v
+            WHERE v.campaign_id = c.id AND v.stopped_at IS NOT NULL) AS stopped_variants
     FROM line l JOIN campaign c ON c.line_id = l.id
     WHERE c.id = :campaign_id AND c.status = 'running' AND l.status = 'active'
     FOR NO KEY UPDATE OF l

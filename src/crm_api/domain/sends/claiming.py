@@ -66,6 +66,7 @@ class ClaimOrder:
         caps: Of zones whose law limits it: how many campaign texts a number may get, and in how
             many hours.
         frequency_cap: The campaign's own limit of the kind, over all campaigns.
+        stopped_variants: How many wordings were stopped when this was planned.
         previously_contacted: What becomes of people who were texted before: ``send``, ``skip`` or
             ``review``.
     """
@@ -79,15 +80,22 @@ class ClaimOrder:
     pacing: Pacing
     caps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     frequency_cap: tuple[int, int] | None = None
+    stopped_variants: int = 0
     previously_contacted: str = _SEND_ANYWAY
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimResult:
-    """What a claim took; ``is_exhausted``: nothing more may go for this campaign now."""
+    """What a claim took.
+
+    Attributes:
+        is_exhausted: Nothing more may go for this campaign now.
+        is_stale: Another wording was stopped since the order was planned; it is to be planned anew.
+    """
 
     claimed: list[Claimed] = field(default_factory=list)
     is_exhausted: bool = True
+    is_stale: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +121,8 @@ async def claim(
     line = await queries.lock_line(session, campaign_id=order.campaign_id) if zones else None
     if line is None:
         return ClaimResult()
+    if line.stopped_variants != order.stopped_variants:
+        return ClaimResult(is_stale=True)
     await failpoints.reach("claim.locked")
     allowance = await _count(uow, order, line, zones=zones, times=times, now=now)
     wanted = min(limit, allowance.quota)
