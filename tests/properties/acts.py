@@ -5,6 +5,7 @@ read before the model takes the act down.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +17,8 @@ from tests.properties.plans import LinePlan, Plan
 from tests.properties.provider import Provider, Text
 from tests.properties.service import ACTOR, OWN_NUMBER, PROVIDER_LINE, Service
 
+from crm_api.domain.activity import service as activity
+from crm_api.domain.activity.schemas import ReplyCreate
 from crm_api.domain.campaigns import reviewing
 from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.campaigns.errors import InvalidTransitionError, NotInReviewError
@@ -23,8 +26,8 @@ from crm_api.domain.campaigns.schemas import CampaignCreate
 from crm_api.domain.campaigns.wording import Business
 from crm_api.domain.contacts import decisions
 from crm_api.domain.contacts import service as contacts
-from crm_api.domain.contacts.schemas import ContactCreate
-from crm_api.domain.errors import InvalidError
+from crm_api.domain.contacts.schemas import ContactCreate, ContactUpdate, FlagCreate
+from crm_api.domain.errors import ConflictError, InvalidError
 from crm_api.domain.lines import service as lines
 from crm_api.domain.lines.schemas import LineCreate, LineUpdate
 
@@ -194,6 +197,45 @@ class Acts:
         async with self._service.new_uow() as uow:
             await contacts.delete(uow, contact_id=person.contact_id, now=self._model.clock())
         await self._done(lambda: setattr(person, "is_deleted", True))
+
+    async def bar(self, person: Person, *, days: int) -> None:
+        """Flag somebody ``do_not_contact`` for some days."""
+        if person.is_deleted:
+            return
+        until = self._model.clock() + timedelta(days=days)
+        async with self._service.new_uow() as uow:
+            await decisions.add_flag(
+                uow,
+                FlagCreate(flag="do_not_contact", expires_at=until),
+                contact_id=person.contact_id,
+                actor=ACTOR,
+                now=self._model.clock(),
+                secret=self._service.secret,
+            )
+        await self._done(lambda: setattr(person, "barred_until", until))
+
+    async def travel(self, person: Person, zone: str) -> None:
+        """Set somebody's time zone."""
+        if person.is_deleted:
+            return
+        async with self._service.new_uow() as uow:
+            await contacts.update(
+                uow,
+                ContactUpdate(timezone=zone),
+                contact_id=person.contact_id,
+                now=self._model.clock(),
+            )
+        await self._done(lambda: person.move_to(zone))
+
+    async def answer(self, person: Person) -> None:
+        """Write to somebody by hand, if that is allowed; it leaves with the next tick."""
+        reply = ReplyCreate(line_id=self._model.line.id, to=person.phone, body="A word by hand.")
+        with suppress(ConflictError):
+            async with self._service.new_uow() as uow:
+                await activity.send_reply(
+                    uow, reply, rules=self._service.rules, now=self._model.clock()
+                )
+        self._model.happened()
 
     async def review(self, campaign: Campaign, decision: str) -> None:
         """Approve or reject everybody in review."""

@@ -1,6 +1,7 @@
 """What the database and the service say, held against the model and the provider."""
 
 from collections import Counter
+from datetime import UTC, datetime
 
 from tests.properties.acts import BUSINESS
 from tests.properties.campaign import Campaign
@@ -18,6 +19,8 @@ UNCLEAR = frozenset({"calling", "unknown", "parked"})
 
 BY_A_PERSON = frozenset({"sent"})
 """A person's word is enough, without the provider's id."""
+
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Checks:
@@ -123,10 +126,8 @@ class Checks:
             self._hold_against_model(campaign, person, told)
             if is_quiet and told.stops:
                 rule = ", ".join(stop.rule for stop in told.stops)
-                until = told.next_allowed_at
-                if until is not None:
-                    promise = (until, self._model.version, rule)
-                    self._model.promises[campaign.number, step, person.phone] = promise
+                promise = (told.next_allowed_at or NEVER, self._model.version, rule)
+                self._model.promises[campaign.number, step, person.phone] = promise
         return found
 
     def _hold_against_model(self, campaign: Campaign, person: Person, told: Explanation) -> None:

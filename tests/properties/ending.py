@@ -59,11 +59,11 @@ class Ending:
         waiting_for_start = await self._service.rows(
             "SELECT start_at FROM campaign WHERE status = 'scheduled'"
         )
-        if not rows and not waiting_for_start:
-            return False
         statuses = {row.status for row in rows}
         if await self._decide(statuses, {row.phone for row in rows if row.status == "held"}):
             return True
+        if not rows and not waiting_for_start:
+            return False
         if {"sending", "unknown"} & statuses:
             await self._acts.settle_parked()
             self._model.clock.move(SETTLED)

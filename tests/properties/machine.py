@@ -12,7 +12,7 @@ from tests.properties.checks import Checks
 from tests.properties.driver import NO_WORDS, POINTS, WORDS, BreakIn, Driver
 from tests.properties.ending import Ending
 from tests.properties.model import Line, Model, MovedClock
-from tests.properties.people import KINDS, Kind, Person
+from tests.properties.people import KINDS, PACIFIC, Person
 from tests.properties.plans import BEGINNINGS, MOST_PEOPLE, LinePlan, Plan, line_plans, plans
 from tests.properties.provider import Fault, Provider, Text
 from tests.properties.service import OWN_NUMBER, Service
@@ -64,14 +64,14 @@ class Sending(RuleBasedStateMachine):
     @initialize(
         at=st.sampled_from(BEGINNINGS),
         line=line_plans(),
-        kinds=st.lists(st.sampled_from(KINDS), min_size=2, max_size=MOST_PEOPLE),
+        kinds=st.lists(st.sampled_from(sorted(KINDS)), min_size=2, max_size=MOST_PEOPLE),
         plan=plans(),
     )
-    def begin(self, at: datetime, line: LinePlan, kinds: list[Kind], plan: Plan) -> None:
+    def begin(self, at: datetime, line: LinePlan, kinds: list[str], plan: Plan) -> None:
         """Make a line, people, and a first campaign."""
         self._run(self._begin(at, line, kinds, plan))
 
-    async def _begin(self, at: datetime, line: LinePlan, kinds: list[Kind], plan: Plan) -> None:
+    async def _begin(self, at: datetime, line: LinePlan, kinds: list[str], plan: Plan) -> None:
         clock = MovedClock(at.astimezone(UTC))
         self._set_clock(clock)
         await self._service.empty()
@@ -82,7 +82,7 @@ class Sending(RuleBasedStateMachine):
         self._acts = Acts(self._service, self._provider, self._model, self._driver)
         self._checks = Checks(self._service, self._provider, self._model)
         for kind in kinds:
-            await self._acts.add_person(kind)
+            await self._acts.add_person(KINDS[kind])
         await self._acts.start_campaign(plan)
 
     def _person(self, position: int) -> Person:
@@ -257,7 +257,12 @@ class Sending(RuleBasedStateMachine):
         """Decide about people in review."""
         self._run(self._acts.review(self._campaign(which), decision))
 
-    @rule(who=positions, act=st.sampled_from(["delete", "limit", "refuse", "unblock", "settle"]))
+    @rule(
+        who=positions,
+        act=st.sampled_from(
+            ["delete", "limit", "refuse", "unblock", "settle", "bar", "travel", "answer"]
+        ),
+    )
     def meddle(self, who: int, act: str) -> None:
         """Do what is done seldom."""
         self._run(self._meddle(who, act))
@@ -276,6 +281,12 @@ class Sending(RuleBasedStateMachine):
                 await self._acts.unblock()
             case "settle":
                 await self._acts.settle_parked()
+            case "bar":
+                await self._acts.bar(self._person(who), days=1)
+            case "travel":
+                await self._acts.travel(self._person(who), PACIFIC)
+            case "answer":
+                await self._acts.answer(self._person(who))
 
     @invariant()
     def all_is_well(self) -> None:

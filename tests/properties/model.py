@@ -142,14 +142,12 @@ class Model:
             yield "the person has answered or called"
         if self.line.blocked_until is not None and new.at < self.line.blocked_until:
             yield "the line is blocked"
-        if not campaign.is_open(person, new.at, line_timezone=self.line.plan.timezone):
-            yield "outside of the campaign's hours"
-        if not person.is_lawful(new.at):
-            yield "outside of legal hours"
+        if person.barred_until is not None and new.at < person.barred_until:
+            yield "the number must not be contacted"
 
     def _faults(self, new: Accepted) -> Iterator[str]:
         """Find what may never be, whatever was on its way."""
-        campaign, plan = new.campaign, new.campaign.plan
+        person, campaign = self.person(new.phone), new.campaign
         key = (new.step, new.phone)
         before = self.to(new.phone)
         if key not in campaign.resent and any(
@@ -158,21 +156,12 @@ class Model:
             yield "a second time"
         if new.at < campaign.start_at or (campaign.end_at is not None and new.at > campaign.end_at):
             yield "before the campaign's start or after its end"
+        if not campaign.is_open(person, new.at, line_timezone=self.line.plan.timezone):
+            yield "outside of the campaign's hours"
+        if not person.is_lawful(new.at):
+            yield "outside of legal hours"
         yield from self._caps(new)
-        for one in before:
-            if (
-                plan.min_days_between is not None
-                and one.campaign is not campaign
-                and new.at - one.at < timedelta(days=plan.min_days_between) - CLAIM_AGE
-            ):
-                yield f"another campaign's text is of {one.at}"
-        if (
-            new.step == 0
-            and plan.previously_contacted != "send"
-            and new.phone not in campaign.approved
-            and any(one.is_recorded and one.campaign is not campaign for one in before)
-        ):
-            yield "texted before"
+        yield from self._texted_before(new)
         if new.step > 0:
             yield from self._follow_up_faults(new)
         promised = self.promises.get((campaign.number, *key))
@@ -205,6 +194,17 @@ class Model:
             batch = [one for one in self.accepted if one.campaign is new.campaign]
             if sum(one.at >= since for one in batch) >= size:
                 yield "over the size of a batch"
+
+    def _texted_before(self, new: Accepted) -> Iterator[str]:
+        campaign, plan = new.campaign, new.campaign.plan
+        others = [one for one in self.to(new.phone) if one.campaign is not campaign]
+        if plan.min_days_between is not None:
+            distance = timedelta(days=plan.min_days_between) - CLAIM_AGE
+            if any(new.at - one.at < distance for one in others):
+                yield f"another campaign's text is of {others[-1].at}"
+        asks = plan.previously_contacted != "send" and new.phone not in campaign.approved
+        if new.step == 0 and asks and any(one.is_recorded for one in others):
+            yield "texted before"
 
     def _follow_up_faults(self, new: Accepted) -> Iterator[str]:
         earlier = [

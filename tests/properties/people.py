@@ -5,7 +5,7 @@ that the service must find for them; the hours are those of the table of rules f
 States, for the few states that appear.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -77,7 +77,7 @@ CAPPED_STATES = frozenset({"FL", ANY_STATE})
 STATE_CAP = (3, timedelta(hours=24))
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Kind:
     """A kind of person: what is stored, and where they must then be taken to be."""
 
@@ -89,16 +89,13 @@ class Kind:
     postal_code: str | None = None
     timezone: str | None = None
 
-    def __repr__(self) -> str:
-        return f"<{self.name}>"
-
     @property
     def by_number_alone(self) -> "Kind":
         """Where the same number is once nothing but the number is known."""
         return next(kind for kind in BY_NUMBER if kind.area_code == self.area_code)
 
 
-KINDS = (
+_ALL_KINDS = (
     Kind("Boston", "617", ("MA",), (EASTERN,)),
     Kind("Miami", "305", ("FL",), (EASTERN,), state="FL", postal_code="33101"),
     Kind("Los Angeles", "310", ("CA",), (PACIFIC,)),
@@ -112,10 +109,11 @@ KINDS = (
     Kind("travels", "617", ("MA",), (PACIFIC,), timezone=PACIFIC),
     Kind("anywhere", "800", (ANY_STATE,), ANYWHERE),
 )
+KINDS = {kind.name: kind for kind in _ALL_KINDS}
 BY_NUMBER = (
     Kind("a 305 number", "305", ("FL",), (EASTERN,)),
     Kind("a 214 number", "214", ("TX",), (CENTRAL,)),
-    *(kind for kind in KINDS if not (kind.state or kind.timezone)),
+    *(kind for kind in _ALL_KINDS if not (kind.state or kind.timezone)),
 )
 
 
@@ -124,6 +122,7 @@ class Person:
     """Somebody who may be texted.
 
     Attributes:
+        barred_until: Somebody has set ``do_not_contact`` until then.
         words: What they, or somebody for them, said about being texted: when, and which of
             ``out``, ``in`` and ``doubt``.
     """
@@ -132,6 +131,7 @@ class Person:
     phone: str
     contact_id: UUID
     is_deleted: bool = False
+    barred_until: datetime | None = None
     words: list[tuple[datetime, str]] = field(default_factory=list)
 
     @property
@@ -146,6 +146,10 @@ class Person:
             elif standing != "out":
                 standing = "held"
         return standing
+
+    def move_to(self, zone: str) -> None:
+        """Be in another zone from now on; what is known of their states stays."""
+        self.kind = replace(self.kind, timezone=zone, zones=(zone,))
 
     def begin_anew(self) -> None:
         """Be known again, by the number alone, after a deletion."""

@@ -1,6 +1,6 @@
 """Plans of campaigns, and how they are drawn."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 
 from hypothesis import strategies as st
@@ -21,7 +21,7 @@ DAY_SETS = (DAYS, DAYS, DAYS[:5], DAYS[5:], ("mon", "wed", "sat"), ("sun",))
 TIMEZONES = (RECIPIENT, RECIPIENT, RECIPIENT, None, "America/Los_Angeles", "Europe/Berlin")
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a campaign is made of.
 
@@ -48,15 +48,6 @@ class Plan:
     ends_in: timedelta | None = None
     follow_ups: tuple[float, ...] = ()
     variants: int = 1
-
-    def __repr__(self) -> str:
-        """Show what is not plain."""
-        shown = [
-            f"{one.name}={getattr(self, one.name)!r}"
-            for one in fields(self)
-            if getattr(self, one.name) != one.default
-        ]
-        return f"Plan({', '.join(shown)})"
 
 
 def _mostly(usual: object, *others: object) -> st.SearchStrategy[object]:
