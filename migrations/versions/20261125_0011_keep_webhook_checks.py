@@ -1,0 +1,16 @@
+"""Keep webhooks and their checks."""
+
+from collections.abc import Sequence
+
+revision: str = "20261125_0011"
+down_revision: str | None = "20261125_0010"
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+
+def upgrade() -> None:
+    """Nothing yet."""
+
+
+def downgrade() -> None:
+    """Nothing yet."""
