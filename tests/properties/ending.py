@@ -96,6 +96,8 @@ class Ending:
             rules = ", ".join(stop.rule for stop in told.stops) or "nothing"
             if told.next_allowed_at is not None:
                 instants.append(max(told.next_allowed_at, now))
+            elif campaign.start_at > now:
+                instants.append(campaign.start_at)
             elif campaign.end_at is not None:
                 instants.append(campaign.end_at)
             elif "outside" in rules:

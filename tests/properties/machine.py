@@ -1,6 +1,6 @@
 """The machine that hypothesis drives: what may happen, in any order."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ from tests.properties.campaign import Campaign
 from tests.properties.checks import Checks
 from tests.properties.driver import NO_WORDS, POINTS, WORDS, BreakIn, Driver
 from tests.properties.ending import Ending
+from tests.properties.meanwhile import MEANWHILE, Meanwhile
 from tests.properties.model import Line, Model, MovedClock
 from tests.properties.people import KINDS, PACIFIC, Person
 from tests.properties.plans import BEGINNINGS, MOST_PEOPLE, LinePlan, Plan, line_plans, plans
@@ -22,6 +23,8 @@ Run = Callable[[Coroutine[Any, Any, Any]], Any]
 SetClock = Callable[[Callable[[], datetime]], None]
 
 MOST_CAMPAIGNS = 3
+COUNTED_EVERY = 5
+"""Steps from one look at a campaign's figures to the next; in the end all are looked at."""
 QUARTER = timedelta(minutes=15)
 SEARCHED = 4 * 24 * 3
 """Quarters of an hour in which an edge of somebody's hours is looked for: three days."""
@@ -38,8 +41,7 @@ moves = st.sampled_from(
     ]
 )
 short_moves = st.sampled_from([20.0, 45.0, 62.0, 700.0, 7200.0])
-NOT_WHILE_CALLING = frozenset({"gate.committed", "call.before_body"})
-"""The body of a call looks at the true clock; moving ours there proves nothing."""
+points = st.sampled_from(POINTS)
 
 
 class Sending(RuleBasedStateMachine):
@@ -80,6 +82,7 @@ class Sending(RuleBasedStateMachine):
         self._provider = Provider(now=clock, on_accept=self._model.accept, number=OWN_NUMBER)
         self._driver = Driver(self._service, self._provider, self._model)
         self._acts = Acts(self._service, self._provider, self._model, self._driver)
+        self._meanwhile = Meanwhile(self._service, self._model, self._driver, self._acts)
         self._checks = Checks(self._service, self._provider, self._model)
         for kind in kinds:
             await self._acts.add_person(KINDS[kind])
@@ -122,7 +125,7 @@ class Sending(RuleBasedStateMachine):
         self._provider.failing_reads = reads * 3
         self._provider.list_delay = timedelta(seconds=delay)
 
-    @rule(point=st.sampled_from(POINTS), orders=st.lists(faults, max_size=2))
+    @rule(point=points, orders=st.lists(faults, max_size=2))
     def tick_and_die(self, point: str, orders: list[Fault]) -> None:
         """Let the process die at a step."""
         self._provider.orders.extend(orders)
@@ -130,34 +133,22 @@ class Sending(RuleBasedStateMachine):
         self._provider.orders.clear()
 
     @precondition(lambda self: self._model.campaigns)
-    @rule(point=st.sampled_from(POINTS), data=st.data())
-    def tick_and_more(self, point: str, data: st.DataObject) -> None:
-        """Let something happen at a step."""
-        act = data.draw(st.sampled_from(sorted(self._meanwhile(point))), label="meanwhile")
-        who, which = data.draw(positions, label="who"), data.draw(positions, label="which")
-        seconds = data.draw(short_moves, label="seconds") if act == "time passes" else 0.0
-        done = self._meanwhile(point)[act]
-        self._run(self._driver.tick(BreakIn(point=point, act=lambda: done(who, which, seconds))))
+    @rule(point=points, act=st.sampled_from(MEANWHILE), position=positions, seconds=short_moves)
+    def tick_and_more(self, point: str, act: str, position: int, seconds: float) -> None:
+        """Let something happen at a step of the worker's minute."""
+        break_in = self._meanwhile.at(point, act, position=position, seconds=seconds)
+        self._run(self._driver.tick(break_in))
 
-    def _meanwhile(self, point: str) -> dict[str, Callable[[int, int, float], Awaitable[None]]]:
-        acts, person, campaign = self._acts, self._person, self._campaign
-        found: dict[str, Callable[[int, int, float], Awaitable[None]]] = {
-            "stop": lambda who, _, __: acts.write(person(who), "STOP"),
-            "opt out": lambda who, _, __: acts.decide_consent(person(who), "out"),
-            "doubt": lambda who, _, __: acts.write(person(who), "You can stop now"),
-            "reply": lambda who, _, __: acts.write(person(who), NO_WORDS[0]),
-            "call": lambda who, _, __: acts.call(person(who)),
-            "pause": lambda _, which, __: acts.move(campaign(which), "pause"),
-            "cancel": lambda _, which, __: acts.move(campaign(which), "cancel"),
-            "delete": lambda who, _, __: acts.delete(person(who)),
-            "another worker": lambda _, __, ___: self._driver.drain(),
-        }
-        if point not in NOT_WHILE_CALLING:
-            found["time passes"] = lambda _, __, seconds: self._pass_time(seconds)
-        return found
-
-    async def _pass_time(self, seconds: float) -> None:
-        self._model.clock.move(timedelta(seconds=seconds))
+    @precondition(lambda self: self._model.campaigns)
+    @rule(
+        point=st.sampled_from(["claim.open", "claim.committed", "gate.committed"]),
+        act=st.sampled_from(MEANWHILE),
+        position=positions,
+        seconds=short_moves,
+    )
+    def tick_before_call(self, point: str, act: str, position: int, seconds: float) -> None:
+        """Let something happen between claim and call, where it matters most."""
+        self.tick_and_more(point, act, position, seconds)
 
     @rule()
     def drain_all(self) -> None:
@@ -296,8 +287,8 @@ class Sending(RuleBasedStateMachine):
     async def _look(self) -> None:
         await self._checks.ledger()
         self._turn += 1
-        if self._model.campaigns:
-            await self._checks.figures(self._campaign(self._turn))
+        if self._model.campaigns and self._turn % COUNTED_EVERY == 0:
+            await self._checks.figures(self._campaign(self._turn // COUNTED_EVERY))
 
     def teardown(self) -> None:
         """Bring it to its end."""

@@ -6,6 +6,7 @@ collected, for an exception in the middle of a call would look like the provider
 asks the service or its database.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -19,6 +20,8 @@ from tests.properties.provider import Text
 CLAIM_AGE = timedelta(seconds=90)
 """A text counts for some rules from its claim, so long before it was accepted at most."""
 FIRST_BLOCK = timedelta(minutes=10)
+QUARTER = timedelta(minutes=15)
+CATCH_UP = timedelta(seconds=121)
 
 
 class MovedClock:
@@ -194,6 +197,30 @@ class Model:
             batch = [one for one in self.accepted if one.campaign is new.campaign]
             if sum(one.at >= since for one in batch) >= size:
                 yield "over the size of a batch"
+        elif sum(one.campaign is new.campaign and one.at == new.at for one in self.accepted) >= (
+            self._at_once(new)
+        ):
+            yield "too many at once for an even pace"
+
+    def _at_once(self, new: Accepted) -> int:
+        """Return how many texts an even pace may let go at an instant, at the very most.
+
+        What is left of the day is spread over what is left of it; two minutes are made up for.
+        Claims of two instants may leave at one, so it is twice that.
+        """
+        plan, zone = new.campaign.plan, self.line.plan.timezone
+        person = self.person(new.phone)
+        left = QUARTER
+        while left < timedelta(hours=24) and (
+            local_day(new.at + left, zone) == local_day(new.at, zone)
+            and person.is_lawful(new.at + left)
+            and new.campaign.is_open(person, new.at + left, line_timezone=zone)
+        ):
+            left += QUARTER
+        distance = (left - QUARTER) / min(plan.daily_limit, self.line.limit_on(new.at))
+        if not distance:
+            return len(self.people)
+        return 2 * (1 + math.floor(CATCH_UP / distance))
 
     def _texted_before(self, new: Accepted) -> Iterator[str]:
         campaign, plan = new.campaign, new.campaign.plan
