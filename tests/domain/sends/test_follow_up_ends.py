@@ -38,6 +38,20 @@ async def test_answer_does_not_take_back_a_claimed_first_text(new_uow: UnitOfWor
     assert await ledger.gate(batch, now=after(902)) == batch
 
 
+async def test_first_text_given_back_after_an_answer_waits_again(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, **STEPS)
+    await ledger.unclear()
+    await ledger.not_found()
+    await ledger.claim(now=after(900))
+    await answers(ledger, EndedBy.CALL, at=after(901))
+
+    await ledger.expire(now=after(1000))
+
+    assert await steps(ledger) == [(0, "pending", None)]
+
+
 @pytest.mark.parametrize("kind", [AnswerKind.LATER, AnswerKind.NOT_CONNECTED])
 async def test_message_after_a_call_that_sent_nothing_is_no_answer(
     new_uow: UnitOfWorkFactory, kind: AnswerKind
