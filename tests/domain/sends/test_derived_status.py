@@ -93,3 +93,13 @@ async def test_late_answer_takes_nobody_out_of_review(new_uow: UnitOfWorkFactory
     await ledger.answer(first, AnswerKind.LATER, now=after(901))
 
     assert (await ledger.member()).status == "review"
+
+
+async def test_claim_that_was_not_called_is_no_try(new_uow: UnitOfWorkFactory) -> None:
+    ledger, first = await _not_found(new_uow)
+    await ledger.claim(now=after(900))
+
+    await ledger.answer(first, AnswerKind.REFUSED, code="0201400", now=after(901))
+
+    member = await ledger.member()
+    assert (member.status, member.attempts) == ("sending", 1)
