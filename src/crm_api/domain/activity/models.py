@@ -84,6 +84,12 @@ class Activity(Base):
             postgresql_where=text("kind = 'call'"),
         ),
         Index(
+            "idx_activity_message",
+            "occurred_at",
+            "id",
+            postgresql_where=text("kind = 'message' AND openphone_id IS NOT NULL"),
+        ),
+        Index(
             "idx_activity_queued",
             "send_after",
             "id",

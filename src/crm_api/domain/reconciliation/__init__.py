@@ -1,0 +1,1 @@
+"""Compares what the provider has with what is stored here, and fills the gaps."""
