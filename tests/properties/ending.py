@@ -96,6 +96,10 @@ class Ending:
             rules = ", ".join(stop.rule for stop in told.stops) or "nothing"
             if told.next_allowed_at is not None:
                 instants.append(max(told.next_allowed_at, now))
+            elif "previously_contacted" in rules:
+                # Their campaign skips or reviews them once their turn comes.
+                turns = [stop.until for stop in told.stops if stop.until is not None]
+                instants.append(max([now + NEVER_SOONER, *turns]))
             elif campaign.start_at > now:
                 instants.append(campaign.start_at)
             elif campaign.end_at is not None:

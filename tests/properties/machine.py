@@ -13,7 +13,7 @@ from tests.properties.driver import NO_WORDS, POINTS, WORDS, BreakIn, Driver
 from tests.properties.ending import Ending
 from tests.properties.meanwhile import MEANWHILE, Meanwhile
 from tests.properties.model import Line, Model, MovedClock
-from tests.properties.people import KINDS, PACIFIC, Person
+from tests.properties.people import HAWAII, KINDS, PACIFIC, Person
 from tests.properties.plans import BEGINNINGS, MOST_PEOPLE, LinePlan, Plan, line_plans, plans
 from tests.properties.provider import Fault, Provider, Text
 from tests.properties.service import OWN_NUMBER, Service
@@ -248,10 +248,11 @@ class Sending(RuleBasedStateMachine):
         """Decide about people in review."""
         self._run(self._acts.review(self._campaign(which), decision))
 
+    @precondition(lambda self: self._model.campaigns)
     @rule(
         who=positions,
         act=st.sampled_from(
-            ["delete", "limit", "refuse", "unblock", "settle", "bar", "travel", "answer"]
+            ["delete", "limit", "refuse", "unblock", "settle", "bar", "answer", *["travel"] * 3]
         ),
     )
     def meddle(self, who: int, act: str) -> None:
@@ -275,7 +276,8 @@ class Sending(RuleBasedStateMachine):
             case "bar":
                 await self._acts.bar(self._person(who), days=1)
             case "travel":
-                await self._acts.travel(self._person(who), PACIFIC)
+                person, _ = await self._meanwhile.concerned(who)
+                await self._acts.travel(person, (PACIFIC, HAWAII)[who % 2])
             case "answer":
                 await self._acts.answer(self._person(who))
 

@@ -47,7 +47,7 @@ class Meanwhile:
     async def _do(  # noqa: C901 - one line an act
         self, act: str, position: int, seconds: float
     ) -> None:
-        person, campaign = await self._concerned(position)
+        person, campaign = await self.concerned(position)
         match act:
             case "stop":
                 await self._acts.write(person, "STOP")
@@ -70,11 +70,11 @@ class Meanwhile:
             case "time passes":
                 self._model.clock.move(timedelta(seconds=seconds))
 
-    async def _concerned(self, position: int) -> tuple[Person, Campaign]:
-        """Pick one of the claims and calls under way, else one of those who wait, else anybody."""
+    async def concerned(self, position: int) -> tuple[Person, Campaign]:
+        """Pick one of the sends that are open, else one of those who wait, else anybody."""
         rows = await self._service.rows(
             "SELECT phone, campaign_id FROM send_attempt "
-            "WHERE status IN ('claimed', 'calling') AND campaign_id IS NOT NULL "
+            "WHERE is_open AND campaign_id IS NOT NULL "
             "ORDER BY phone, campaign_id"
         ) or await self._service.rows(
             "SELECT phone, campaign_id FROM campaign_membership WHERE status = 'pending' "

@@ -11,7 +11,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 EASTERN, CENTRAL, MOUNTAIN = "America/New_York", "America/Chicago", "America/Denver"
-ARIZONA, PACIFIC = "America/Phoenix", "America/Los_Angeles"
+ARIZONA, PACIFIC, HAWAII = "America/Phoenix", "America/Los_Angeles", "Pacific/Honolulu"
 ANYWHERE = (
     EASTERN,
     CENTRAL,
@@ -19,7 +19,7 @@ ANYWHERE = (
     ARIZONA,
     PACIFIC,
     "America/Anchorage",
-    "Pacific/Honolulu",
+    HAWAII,
 )
 HOLIDAYS = frozenset(
     date.fromisoformat(day)

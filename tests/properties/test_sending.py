@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
 from tests.properties.machine import Sending
 from tests.properties.service import Service
 
@@ -33,7 +34,7 @@ def test_sending_keeps_every_promise(
 ) -> None:
     chosen = int(os.environ.get("SENDING_SEED", random.SystemRandom().randrange(2**31)))
     print(f"SENDING_SEED={chosen} SENDING_EXAMPLES={EXAMPLES}")  # noqa: T201 - to repeat it
-    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+    with capture_logs(), asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         service = runner.run(Service.start(database_url, data_dir=tmp_path))
 
         class World(Sending):
