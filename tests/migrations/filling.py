@@ -132,6 +132,36 @@ _STATEMENTS = (
            CAST(:now AS timestamptz) - i * interval '1 second',
            CAST(:now AS timestamptz) - i * interval '1 second', '{}'
     FROM generate_series(1, 20000) i""",
+    """INSERT INTO media (id, sha256, content_type, size_bytes, created_at)
+    SELECT md5('media' || i)::uuid, encode(sha256(convert_to('file' || i, 'UTF8')), 'hex'),
+           'image/jpeg', 1000 + i, :now
+    FROM generate_series(1, 40000) i""",
+    """INSERT INTO media_fetch (id, activity_id, kind, url, status, attempts, next_attempt_at,
+        media_id, created_at, updated_at)
+    SELECT md5('fetch' || i)::uuid, md5('activity' || i)::uuid, 'picture',
+           'https://media.example.com/' || i,
+           CASE WHEN i % 100 = 0 THEN 'dead' WHEN i <= 200 THEN 'pending' ELSE 'stored' END, 1,
+           CAST(:now AS timestamptz) - i * interval '1 second',
+           CASE WHEN i > 200 AND i % 100 > 0 THEN md5('media' || i)::uuid END,
+           CAST(:now AS timestamptz) - i * interval '1 minute', :now
+    FROM generate_series(1, 10000) i""",
+    """INSERT INTO consent_entry (phone_hash, action, source, actor, occurred_at,
+        created_at)
+    SELECT sha256(convert_to('hash' || i % 3000, 'UTF8')), 'opt_out', 'api', 'key', :now, :now
+    FROM generate_series(1, 6000) i""",
+    """INSERT INTO consent_wording (entry_id, phone)
+    SELECT id, '+16175550000' FROM consent_entry""",
+    """INSERT INTO contact_import (id, status, byte_size, created_at, updated_at)
+    SELECT md5('import' || i)::uuid, CASE WHEN i <= 3 THEN 'pending' ELSE 'completed' END, 1,
+           CAST(:now AS timestamptz) - i * interval '1 hour', :now
+    FROM generate_series(1, 2000) i""",
+    """INSERT INTO contact_import_error (import_id, line, code, reason)
+    SELECT md5('import' || 1 + i % 100)::uuid, i, 'invalid_phone', 'No number'
+    FROM generate_series(1, 10000) i""",
+    """INSERT INTO alert (id, kind, subject, detail, first_seen_at, last_seen_at)
+    SELECT md5('alert' || i)::uuid, 'line_blocked', i::text, 'x', :now,
+           CAST(:now AS timestamptz) - i * interval '1 minute'
+    FROM generate_series(1, 3000) i""",
     """INSERT INTO reconciliation_run (id, trigger, status, until, continues, created_at)
     SELECT md5('run' || i)::uuid, 'daily', CASE WHEN i <= 3 THEN 'pending' ELSE 'completed' END,
            CAST(:now AS timestamptz) - i * interval '1 day', i % 10 > 0,

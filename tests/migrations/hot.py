@@ -19,6 +19,8 @@ LARGE = {
     "contact_import_error",
     "contact_list_member",
     "conversation",
+    "media",
+    "media_fetch",
     "send_attempt",
     "webhook_event",
 }

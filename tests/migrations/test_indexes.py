@@ -9,6 +9,7 @@ from tests.migrations.filling import fill
 from tests.migrations.hot import Hot
 from tests.migrations.hot_campaigns import CAMPAIGNS, OPERATIONS
 from tests.migrations.hot_events import RECEIVED
+from tests.migrations.hot_media import MEDIA
 from tests.migrations.hot_people import CONTACTS, IMPORTS
 from tests.migrations.hot_reconciliation import RECONCILIATION
 from tests.migrations.hot_sends import SENDS
@@ -16,7 +17,7 @@ from tests.migrations.support import connected_engine, generic_plan_of, own_data
 
 from crm_api.migrate import upgrade
 
-HOT = [*CONTACTS, *IMPORTS, *CAMPAIGNS, *SENDS, *RECEIVED, *OPERATIONS, *RECONCILIATION]
+HOT = [*CONTACTS, *IMPORTS, *CAMPAIGNS, *SENDS, *RECEIVED, *MEDIA, *OPERATIONS, *RECONCILIATION]
 
 
 @pytest_asyncio.fixture(scope="module")

@@ -8,6 +8,7 @@ from crm_api.domain.consent import models as consent
 from crm_api.domain.contacts import models as contacts
 from crm_api.domain.lines import models as lines
 from crm_api.domain.lists import models as lists
+from crm_api.domain.media import models as media
 from crm_api.domain.operations import models as operations
 from crm_api.domain.reconciliation import models as reconciliation
 from crm_api.domain.sends import models as sends
@@ -23,6 +24,7 @@ MODULES = (
     contacts,
     lines,
     lists,
+    media,
     operations,
     reconciliation,
     sends,

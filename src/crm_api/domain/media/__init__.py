@@ -1,0 +1,1 @@
+"""Pictures, recordings and voicemail: fetched from the provider, stored once, served."""
