@@ -169,6 +169,11 @@ _STATEMENTS = (
     FROM generate_series(1, 2000) i""",
     """INSERT INTO receiver_heartbeat (name, seen_at)
     SELECT 'other' || i, :now FROM generate_series(1, 3000) i""",
+    """INSERT INTO webhook_health_check (id, side, status, asked_by, created_at, concluded_at)
+    SELECT md5('check' || i)::uuid, (ARRAY['test_text', 'silence', 'provider'])[1 + i % 3],
+           CASE WHEN i <= 3 THEN 'waiting' ELSE 'passed' END, 'schedule',
+           CAST(:now AS timestamptz) - i * interval '20 minutes', :now
+    FROM generate_series(1, 9000) i""",
     """INSERT INTO api_key (id, name, key_hash, prefix, scopes, created_at)
     SELECT md5('key' || i)::uuid, 'key', sha256(convert_to('key' || i, 'UTF8')), 'crm_',
            ARRAY['admin'], CAST(:now AS timestamptz) - i * interval '1 minute'

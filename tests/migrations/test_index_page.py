@@ -19,6 +19,7 @@ RELIED_ON = {
 UNREAD = {
     "uq_campaign_variant_campaign_id_name",
     "uq_message_template_name",
+    "uq_webhook_key_current",
 }
 """Read by hand, or only a rule."""
 

@@ -13,11 +13,22 @@ from tests.migrations.hot_media import MEDIA
 from tests.migrations.hot_people import CONTACTS, IMPORTS
 from tests.migrations.hot_reconciliation import RECONCILIATION
 from tests.migrations.hot_sends import SENDS
+from tests.migrations.hot_webhooks import CHECKS
 from tests.migrations.support import connected_engine, generic_plan_of, own_database, plan_of
 
 from crm_api.migrate import upgrade
 
-HOT = [*CONTACTS, *IMPORTS, *CAMPAIGNS, *SENDS, *RECEIVED, *MEDIA, *OPERATIONS, *RECONCILIATION]
+HOT = [
+    *CONTACTS,
+    *IMPORTS,
+    *CAMPAIGNS,
+    *SENDS,
+    *RECEIVED,
+    *MEDIA,
+    *OPERATIONS,
+    *RECONCILIATION,
+    *CHECKS,
+]
 
 
 @pytest_asyncio.fixture(scope="module")

@@ -14,6 +14,8 @@ from crm_api.domain.reconciliation import models as reconciliation
 from crm_api.domain.sends import models as sends
 from crm_api.domain.templates import models as templates
 from crm_api.domain.transfer import models as transfer
+from crm_api.domain.webhook_health import models as webhook_health
+from crm_api.domain.webhook_setup import models as webhook_setup
 from crm_api.domain.webhooks import models as webhooks
 
 MODULES = (
@@ -30,6 +32,8 @@ MODULES = (
     sends,
     templates,
     transfer,
+    webhook_health,
+    webhook_setup,
     webhooks,
 )
 metadata = Base.metadata

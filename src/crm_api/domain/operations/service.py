@@ -117,7 +117,7 @@ async def readiness(uow: UnitOfWork, *, head: str, now: datetime) -> dict[str, s
     """Return the state of the parts that the database knows about.
 
     ``database`` is ``ok`` by having answered; ``migrations`` is ``ok`` or says both revisions;
-    ``worker`` and ``webhook_backlog`` are ``ok`` or ``degraded``.
+    ``worker``, ``webhook_backlog`` and ``webhook_health`` are ``ok`` or ``degraded``.
     """
     row = await queries.overview(uow.session)
     worker_late = row.worker_seen_at is None or now - row.worker_seen_at > LATE_AFTER
@@ -128,4 +128,5 @@ async def readiness(uow: UnitOfWork, *, head: str, now: datetime) -> dict[str, s
         "migrations": "ok" if fits else f"database at {row.revision}, code needs {head}",
         "worker": "degraded" if worker_late else "ok",
         "webhook_backlog": "degraded" if backlog_late else "ok",
+        "webhook_health": "degraded" if row.webhooks_fail else "ok",
     }

@@ -1,0 +1,61 @@
+"""SQL on the signing keys of our webhooks."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.ids import new_id
+
+_LIVE_KEYS = text("""
+    SELECT webhook_id, scheme, sealed, retire_at
+      FROM webhook_key
+     WHERE retire_at IS NULL OR retire_at > :now
+     ORDER BY created_at, id
+""")
+
+_RETIRE = text("""
+    UPDATE webhook_key SET retire_at = :until
+     WHERE webhook_id = :webhook_id AND retire_at IS NULL
+""")
+
+_ADD = text("""
+    INSERT INTO webhook_key (id, webhook_id, scheme, sealed, created_at)
+    VALUES (:id, :webhook_id, :scheme, :sealed, :now)
+""")
+
+_FORGET = text("DELETE FROM webhook_key WHERE retire_at <= :now")
+
+
+async def live_keys(
+    session: AsyncSession, *, now: datetime
+) -> Sequence[Row[tuple[str, str, bytes, datetime | None]]]:
+    """Fetch the keys that are accepted, the oldest first."""
+    return (await session.execute(_LIVE_KEYS, {"now": now})).all()
+
+
+async def retire_key(session: AsyncSession, *, webhook_id: str, until: datetime) -> None:
+    """Let a webhook's present key end at an instant."""
+    await session.execute(_RETIRE, {"webhook_id": webhook_id, "until": until})
+
+
+async def add_key(
+    session: AsyncSession, *, webhook_id: str, scheme: str, sealed: bytes, now: datetime
+) -> None:
+    """Add a webhook's present key; the one before is retired already."""
+    await session.execute(
+        _ADD,
+        {
+            "id": new_id(),
+            "webhook_id": webhook_id,
+            "scheme": scheme,
+            "sealed": sealed,
+            "now": now,
+        },
+    )
+
+
+async def forget_retired(session: AsyncSession, *, now: datetime) -> None:
+    """Remove the keys whose time is over."""
+    await session.execute(_FORGET, {"now": now})
