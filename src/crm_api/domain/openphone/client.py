@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote
@@ -15,6 +15,7 @@ from httpx_aiohttp import AiohttpTransport
 from crm_api.domain.openphone.answers import SendAnswer
 from crm_api.domain.openphone.facts import MessageFacts, OwnNumber, RegisteredWebhook
 from crm_api.domain.openphone.json_values import items
+from crm_api.domain.openphone.listing import DATED_PAGE_SIZE, V1_PAGE_SIZE, Listing, times
 from crm_api.domain.openphone.reading import Query, Reader
 from crm_api.domain.openphone.sending import GateClock, GatedBody, call
 from crm_api.domain.openphone.wire import parse_message, parse_phone_number, parse_webhook
@@ -22,8 +23,6 @@ from crm_api.domain.openphone.wire import parse_message, parse_phone_number, par
 __all__ = ["GateClock", "OpenPhoneClient", "SendAnswer"]
 
 DATED_VERSION = {"Quo-Api-Version": "2026-03-30"}
-V1_PAGE_SIZE = 100
-DATED_PAGE_SIZE = 50
 KEEPALIVE_SECONDS = 4.0
 """Shorter than servers commonly keep an idle connection: one that closes just as a send begins
 leaves that send unclear."""
@@ -34,6 +33,9 @@ class OpenPhoneClient:
 
     Sends are never repeated, on any layer. Reads are, a few times, and only when repeating can
     help.
+
+    Attributes:
+        lists: Lists page by page, for readings that stop and go on.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class OpenPhoneClient:
             trust_env=False,
         )
         self._reader = Reader(self._http, sleep=sleep)
+        self.lists = Listing(self._reader)
 
     async def __aenter__(self) -> Self:
         return self
@@ -166,7 +169,7 @@ class OpenPhoneClient:
             ("phoneNumberId", phone_number_id),
             ("participants", participant),
             ("maxResults", str(V1_PAGE_SIZE)),
-            *_times(("createdAfter", created_after), ("createdBefore", created_before)),
+            *times(("createdAfter", created_after), ("createdBefore", created_before)),
         ]
         pages = self._reader.pages("/v1/messages", query, sent="pageToken", given="nextPageToken")
         async for item in pages:
@@ -196,7 +199,7 @@ class OpenPhoneClient:
         named = (("phoneNumberId", phone_number_id), ("to", to), ("direction", direction))
         query: Query = [
             *((name, value) for name, value in named if value is not None),
-            *_times(("createdAt[gt]", created_after), ("createdAt[lt]", created_before)),
+            *times(("createdAt[gt]", created_after), ("createdAt[lt]", created_before)),
             ("limit", str(DATED_PAGE_SIZE)),
         ]
         pages = self._reader.pages(
@@ -204,14 +207,6 @@ class OpenPhoneClient:
         )
         async for item in pages:
             yield parse_message(item)
-
-
-def _times(*bounds: tuple[str, datetime | None]) -> Query:
-    return [
-        (name, at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"))
-        for name, at in bounds
-        if at is not None
-    ]
 
 
 def _transport(max_connections: int, keepalive_seconds: float) -> AiohttpTransport:

@@ -142,6 +142,20 @@ class ContactFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConversationFacts:
+    """A thread between a line and the same people.
+
+    Attributes:
+        participants: The outside parties; several in a group.
+    """
+
+    conversation_id: str | None
+    phone_number_id: str
+    participants: tuple[str, ...]
+    updated_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskFacts:
     """A task as the provider keeps it."""
 

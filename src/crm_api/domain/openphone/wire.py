@@ -22,6 +22,7 @@ from crm_api.domain.openphone.call_wire import Place, parse_call
 from crm_api.domain.openphone.errors import UnreadableEventError
 from crm_api.domain.openphone.facts import (
     ContactFacts,
+    ConversationFacts,
     EventKind,
     MediaItem,
     MessageFacts,
@@ -161,7 +162,8 @@ def _message(content: Json, data: Json, meant: _Meant) -> MessageFacts:
         media=_media(content.get("media")),
         error_code=text(content.get("errorCode")),
         created_at=created_at,
-        updated_at=instant(content.get("updatedAt")),
+        # A message in an event has no time of its change; the event was made at that time.
+        updated_at=instant(content.get("updatedAt")) or meant.created_at,
         contact_ids=place.contact_ids,
     )
 
@@ -233,6 +235,24 @@ def parse_phone_number(item: object) -> OwnNumber:
         name=text(line.get("name")),
         user_ids=tuple(user for user in user_ids if user is not None),
         may_text_us=None if messaging is None else messaging != "restricted",
+    )
+
+
+def parse_conversation(item: object) -> ConversationFacts:
+    """Read a conversation.
+
+    Raises:
+        UnreadableEventError: It names no line, or nobody outside.
+    """
+    talk = mapping(item)
+    line_id, participants = text(talk.get("phoneNumberId")), identifiers(talk.get("participants"))
+    if line_id is None or not participants:
+        raise UnreadableEventError("The conversation has no line or no participants.")
+    return ConversationFacts(
+        conversation_id=text(talk.get("id")),
+        phone_number_id=line_id,
+        participants=participants,
+        updated_at=instant(talk.get("updatedAt")),
     )
 
 
