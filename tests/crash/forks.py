@@ -57,6 +57,18 @@ class Fork:
             await asyncio.wait_for(self.ended.wait(), timeout=seconds)
         return self.ended.is_set()
 
+    async def go_to_its_end(self, seconds: float) -> bool:
+        """Wake it whenever it stands still, until it has ended; False when it does not in time.
+
+        A step that it had not reached before it was struck may still come.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self.ended.is_set():
+                    self.signal(signal.SIGCONT)
+                    await self.wait_until_still(seconds)
+        return self.ended.is_set()
+
 
 class Zygote:
     """The program that forks; see ``zygote.py``."""

@@ -213,8 +213,7 @@ class Siege:
             return
         if strike.kind in TERMINATED:
             fork.signal(signal.SIGTERM)
-            fork.signal(signal.SIGCONT)
-            if await fork.wait_ended(ENDS_WITHIN_SECONDS):
+            if await fork.go_to_its_end(ENDS_WITHIN_SECONDS):
                 return
             self.surprises.append(f"{strike.kind} at {strike.step} not heeded by {fork.name}")
             fork.signal(signal.SIGUSR1)
