@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 from tests.properties.acts import Acts
-from tests.properties.campaign import Campaign
 from tests.properties.driver import NO_WORDS, BreakIn, Driver
 from tests.properties.model import Model
 from tests.properties.people import Person
@@ -25,6 +24,7 @@ MEANWHILE = (
     TIME_PASSES,
     TIME_PASSES,
 )
+WRITTEN = {"stop": "STOP", "doubt": "You can stop now", "reply": NO_WORDS[0]}
 WHILE_CALLING = frozenset({"gate.committed", "call.before_body"})
 """There the body of a call looks at the true clock; moving ours proves nothing."""
 
@@ -44,45 +44,37 @@ class Meanwhile:
             act = ANOTHER_WORKER
         return BreakIn(point=point, act=lambda: self._do(act, position, seconds))
 
-    async def _do(  # noqa: C901 - one line an act
-        self, act: str, position: int, seconds: float
-    ) -> None:
-        person, campaign = await self.concerned(position)
+    async def _do(self, act: str, position: int, seconds: float) -> None:
+        person, acts = await self.concerned(position), self._acts
+        campaigns = self._model.campaigns
         match act:
-            case "stop":
-                await self._acts.write(person, "STOP")
+            case "stop" | "doubt" | "reply":
+                await acts.write(person, WRITTEN[act])
             case "opt out":
-                await self._acts.decide_consent(person, "out")
-            case "doubt":
-                await self._acts.write(person, "You can stop now")
-            case "reply":
-                await self._acts.write(person, NO_WORDS[0])
+                await acts.decide_consent(person, "out")
             case "call":
-                await self._acts.call(person)
-            case "pause" | "cancel":
-                await self._acts.move(campaign, act)
+                await acts.call(person)
             case "bar":
-                await self._acts.bar(person, days=1)
+                await acts.bar(person, days=1)
             case "delete":
-                await self._acts.delete(person)
+                await acts.delete(person)
+            case "pause" | "cancel":
+                chosen = campaigns if act == "pause" else campaigns[position % 3 :][:1]
+                for campaign in chosen:
+                    await acts.move(campaign, act)
             case "another worker":
                 await self._driver.drain()
             case "time passes":
                 self._model.clock.move(timedelta(seconds=seconds))
 
-    async def concerned(self, position: int) -> tuple[Person, Campaign]:
-        """Pick one of the sends that are open, else one of those who wait, else anybody."""
+    async def concerned(self, position: int) -> Person:
+        """Pick one whose text is under way, else one who waits for theirs, else anybody."""
         rows = await self._service.rows(
-            "SELECT phone, campaign_id FROM send_attempt "
-            "WHERE is_open AND campaign_id IS NOT NULL "
-            "ORDER BY phone, campaign_id"
+            "SELECT phone FROM send_attempt WHERE is_open ORDER BY phone"
         ) or await self._service.rows(
-            "SELECT phone, campaign_id FROM campaign_membership WHERE status = 'pending' "
-            "ORDER BY due_at, phone, campaign_id LIMIT 3"
+            "SELECT phone FROM campaign_membership WHERE status = 'pending' "
+            "ORDER BY due_at, phone LIMIT 3"
         )
-        people, campaigns = self._model.people, self._model.campaigns
         if not rows:
-            return people[position % len(people)], campaigns[position % len(campaigns)]
-        row = rows[position % len(rows)]
-        campaign = next(one for one in campaigns if one.id == row.campaign_id)
-        return self._model.person(row.phone), campaign
+            return self._model.people[position % len(self._model.people)]
+        return self._model.person(rows[position % len(rows)].phone)
