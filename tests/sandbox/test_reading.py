@@ -92,6 +92,8 @@ async def test_answers_have_the_described_shapes() -> None:
         thread = await at.http.get(THREAD)
         one = await at.http.get(f"/v1/messages/{sent}")
         lines = await at.http.get("/v1/phone-numbers")
+        body = {"url": "https://crm.example.com/hook", "events": ["message.received"]}
+        await at.http.post("/v1/webhooks/messages", json=body)
         hooks = await at.http.get("/v1/webhooks")
         missing = await at.http.get("/v1/messages/ACnone")
 
@@ -106,7 +108,7 @@ async def test_answers_have_the_described_shapes() -> None:
 async def test_client_reads_lines_and_hooks() -> None:
     async with bench() as at:
         lines = await at.client().list_phone_numbers()
-        hooks = await at.client().list_webhooks()
+        hooks = await at.client().hooks.list_dated()
 
         with pytest.raises(OpenPhoneRefusedError):
             await at.client().get_message("ACnone")

@@ -139,7 +139,7 @@ async def test_call_tells_its_whole_course_in_the_samples_shapes() -> None:
 
 async def test_hooks_get_only_what_they_asked_for() -> None:
     async with bench() as at:
-        await at.http.delete("/v1/webhooks/WHsandbox")
+        await at.http.delete("/webhooks/WHsandbox", headers={"quo-api-version": "2026-03-30"})
         made = await at.http.post(
             "/v1/webhooks/messages",
             json={

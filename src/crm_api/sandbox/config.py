@@ -58,6 +58,8 @@ class SandboxConfig:
     Attributes:
         webhook_url: Gets every event; None for none. More are added by ``POST /v1/webhooks/…``.
         signing_key: Base64, for ``webhook_url``; both schemes sign with it.
+        own_keys: Hooks that are registered get keys of their own, as the provider does it; else
+            ``signing_key``, for receivers that know no other. A rotated key is always new.
         people: ``silent`` people do nothing unless a script says so.
         time_scale: Factor on every delay, also of webhook retries; 0 is at once.
         rate_per_second: Requests a key may make in any second, else 429; None is no limit.
@@ -68,6 +70,7 @@ class SandboxConfig:
 
     webhook_url: str | None = None
     signing_key: str = DEFAULT_SIGNING_KEY
+    own_keys: bool = False
     scheme: SigningScheme = SigningScheme.STANDARD
     people: PeopleWeights | Literal["silent"] = PeopleWeights()
     seed: int = 1

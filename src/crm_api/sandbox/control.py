@@ -14,7 +14,7 @@ from crm_api.sandbox.calls import read_call
 from crm_api.sandbox.config import BANNER, OwnLine, PeopleWeights
 from crm_api.sandbox.faults import Fault, FaultKind, FaultScope
 from crm_api.sandbox.people import read_script
-from crm_api.sandbox.reading import BadRequestError, read_json
+from crm_api.sandbox.requesting import BadRequestError, read_json
 from crm_api.sandbox.world import World
 
 CHANGEABLE = frozenset(

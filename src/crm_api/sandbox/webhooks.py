@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +19,7 @@ from crm_api.sandbox.timers import Timers
 
 _logger = logging.getLogger(__name__)
 
+LOG_LENGTH = 20_000
 RETRY_AFTER_SECONDS = (5, 300, 1800, 7200, 18_000, 36_000, 36_000)
 """Eight attempts in all. Source: restated from Quo, "Webhooks overview", read 2026-11-24."""
 
@@ -36,6 +39,12 @@ class Hook:
     label: str | None = None
     status: str = "enabled"
     created_at: datetime
+    updated_at: datetime | None = None
+
+    @property
+    def is_dated(self) -> bool:
+        """Say whether the 2026-03-30 interface shows it."""
+        return self.scheme is not SigningScheme.LEGACY
 
     def wants(self, event: SandboxEvent) -> bool:
         """Say whether this hook is told of the event."""
@@ -57,14 +66,53 @@ class DeliveryCounts:
     attempts_failed: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One try to deliver; ``response_status`` 0 is no answer."""
+
+    id: str
+    at: datetime
+    response_status: int
+    duration_ms: int
+    trigger: str
+    url: str
+
+    @property
+    def is_ok(self) -> bool:
+        """Any 2xx ends a delivery."""
+        return 200 <= self.response_status < 300  # noqa: PLR2004 - as it says
+
+
 @dataclass(kw_only=True)
-class _Delivery:
+class Delivery:
+    """One event on its way to one hook.
+
+    Attributes:
+        event_id: None for samples, as the provider has it.
+        is_given_up: No scheduled attempt is to come.
+        is_manual: The next attempt was asked for.
+    """
+
     hook: Hook
     scheme: SigningScheme
+    event_type: str
+    event_id: str | None
+    resource_id: str | None
     body: bytes
     first_at: datetime
     id: str = field(default_factory=lambda: "msg_" + uuid4().hex[:27])
-    attempts: int = 0
+    attempts: list[Attempt] = field(default_factory=list)
+    is_given_up: bool = False
+    is_manual: bool = False
+
+    @property
+    def status(self) -> str:
+        """As the provider's log has it."""
+        if any(attempt.is_ok for attempt in self.attempts):
+            return "success"
+        if self.is_given_up:
+            return "failed"
+        return "sending" if self.attempts else "pending"
 
 
 class Deliverer:
@@ -72,10 +120,12 @@ class Deliverer:
 
     def __init__(self, config: SandboxConfig, timers: Timers) -> None:
         self.hooks: dict[str, Hook] = {}
+        self.log: OrderedDict[str, Delivery] = OrderedDict()
+        """The last deliveries by id, the oldest first."""
         self.counts = DeliveryCounts()
         self._config = config
         self._timers = timers
-        self._queue: asyncio.Queue[_Delivery] = asyncio.Queue()
+        self._queue: asyncio.Queue[Delivery] = asyncio.Queue()
         self._workers: list[asyncio.Task[None]] = []
         self._session: aiohttp.ClientSession | None = None
         self._post: Post = config.post or self._post_over_http
@@ -85,17 +135,24 @@ class Deliverer:
         """Queue the event for each hook that wants it."""
         for hook in self.hooks.values():
             if hook.wants(event):
-                self._queue.put_nowait(self._delivery(hook, event))
-                self.counts.pending += 1
-        if not self._workers and not self._queue.empty():
-            self._workers = [
-                asyncio.create_task(self._work()) for _ in range(self._config.webhook_concurrency)
-            ]
+                self._dispatch(self._delivery(hook, event))
+
+    def emit_sample(self, hook: Hook, event: SandboxEvent) -> None:
+        """Queue a sample for one hook; the log ties it to no event."""
+        delivery = self._delivery(hook, event)
+        delivery.event_id = delivery.resource_id = None
+        self._dispatch(delivery)
+
+    def retry(self, delivery: Delivery) -> None:
+        """Queue one more attempt, whatever became of those before."""
+        delivery.is_manual = True
+        self._queue.put_nowait(delivery)
 
     def forget(self) -> None:
-        """Drop what is queued and the counts."""
+        """Drop what is queued, the log and the counts."""
         while not self._queue.empty():
             self._queue.get_nowait()
+        self.log.clear()
         self.counts = DeliveryCounts()
 
     async def stop(self) -> None:
@@ -108,55 +165,92 @@ class Deliverer:
             await self._session.close()
             self._session = None
 
-    def _delivery(self, hook: Hook, event: SandboxEvent) -> _Delivery:
+    def _dispatch(self, delivery: Delivery) -> None:
+        self.log[delivery.id] = delivery
+        if len(self.log) > LOG_LENGTH:
+            self.log.popitem(last=False)
+        self._queue.put_nowait(delivery)
+        self.counts.pending += 1
+        if not self._workers:
+            self._workers = [
+                asyncio.create_task(self._work()) for _ in range(self._config.webhook_concurrency)
+            ]
+
+    def _delivery(self, hook: Hook, event: SandboxEvent) -> Delivery:
         scheme = hook.scheme
         if scheme is SigningScheme.ALTERNATING:
             self._turn += 1
             is_legacy = event.legacy is not None and self._turn % 2 == 0
             scheme = SigningScheme.LEGACY if is_legacy else SigningScheme.STANDARD
         payload = event.legacy if scheme is SigningScheme.LEGACY else event.dated
-        return _Delivery(
-            hook=hook, scheme=scheme, body=orjson.dumps(payload), first_at=self._config.clock()
+        resource = event.dated["data"]["resource"]
+        return Delivery(
+            hook=hook,
+            scheme=scheme,
+            event_type=event.type,
+            event_id=event.dated["id"],
+            resource_id=resource.get("callId") or resource.get("id"),
+            body=orjson.dumps(payload),
+            first_at=self._config.clock(),
         )
 
     async def _work(self) -> None:
         while True:
             delivery = await self._queue.get()
             counts = self.counts
+            trigger, delivery.is_manual = "manual" if delivery.is_manual else "scheduled", False
+            at, began, status = self._config.clock(), time.monotonic(), 0
+            url = delivery.hook.url
             try:
-                status = await self._post(delivery.hook.url, delivery.body, self._headers(delivery))
-                is_ok = 200 <= status < 300  # noqa: PLR2004 - any 2xx ends a delivery
+                status = await self._post(url, delivery.body, self._headers(delivery))
             except (aiohttp.ClientError, OSError, TimeoutError):
-                is_ok = False
+                pass
             except Exception:
                 _logger.exception("a webhook could not be delivered")
-                is_ok = False
-            self._settle(delivery, counts, is_ok=is_ok)
+            attempt = Attempt(
+                id="att_" + uuid4().hex[:12],
+                at=at,
+                response_status=status,
+                duration_ms=int((time.monotonic() - began) * 1000),
+                trigger=trigger,
+                url=url,
+            )
+            self._settle(delivery, attempt, counts)
 
-    def _settle(self, delivery: _Delivery, counts: DeliveryCounts, *, is_ok: bool) -> None:
+    def _settle(self, delivery: Delivery, attempt: Attempt, counts: DeliveryCounts) -> None:
         if counts is not self.counts:
             return  # Forgotten meanwhile.
-        if is_ok:
+        was = delivery.status
+        delivery.attempts.append(attempt)
+        if was in {"success", "failed"}:
+            # One more, asked for after the end: it is counted anew only if it changes the end.
+            counts.ok += attempt.is_ok and was == "failed"
+            counts.failed -= attempt.is_ok and was == "failed"
+            return
+        if attempt.is_ok:
             counts.ok += 1
             counts.pending -= 1
             return
         counts.attempts_failed += 1
-        if delivery.attempts >= len(RETRY_AFTER_SECONDS):
+        if attempt.trigger == "manual":
+            return  # The scheduled ones go on.
+        tries = sum(one.trigger == "scheduled" for one in delivery.attempts)
+        if tries > len(RETRY_AFTER_SECONDS):
+            delivery.is_given_up = True
             counts.failed += 1
             counts.pending -= 1
             return
-        delay = RETRY_AFTER_SECONDS[delivery.attempts] * self._config.time_scale
-        delivery.attempts += 1
+        delay = RETRY_AFTER_SECONDS[tries - 1] * self._config.time_scale
         self._timers.after(delay, self._again(delivery, counts))
 
-    def _again(self, delivery: _Delivery, counts: DeliveryCounts) -> Callable[[], None]:
+    def _again(self, delivery: Delivery, counts: DeliveryCounts) -> Callable[[], None]:
         def queue_again() -> None:
-            if counts is self.counts:
+            if counts is self.counts and delivery.status == "sending":
                 self._queue.put_nowait(delivery)
 
         return queue_again
 
-    def _headers(self, delivery: _Delivery) -> dict[str, str]:
+    def _headers(self, delivery: Delivery) -> dict[str, str]:
         headers = {"content-type": "application/json"}
         key = delivery.hook.key
         if delivery.scheme is SigningScheme.LEGACY:

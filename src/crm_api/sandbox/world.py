@@ -32,6 +32,7 @@ class World:
         self.people = People()
         self.faults = Faults(config.seed)
         self.deliverer = Deliverer(config, self.timers)
+        self.hooks_made = 0
         self.after_stop = 0
         """Texts accepted for someone who had asked to stop: each is a fault of the sender."""
         self.stops = 0

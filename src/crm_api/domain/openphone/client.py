@@ -14,15 +14,15 @@ from httpx_aiohttp import AiohttpTransport
 
 from crm_api.domain.openphone.answers import SendAnswer
 from crm_api.domain.openphone.facts import MessageFacts, OwnNumber, RegisteredWebhook
+from crm_api.domain.openphone.hooks import DATED_VERSION, HookApi
 from crm_api.domain.openphone.json_values import items
 from crm_api.domain.openphone.listing import DATED_PAGE_SIZE, V1_PAGE_SIZE, Listing, times
 from crm_api.domain.openphone.reading import Query, Reader
 from crm_api.domain.openphone.sending import GateClock, GatedBody, call
-from crm_api.domain.openphone.wire import parse_message, parse_phone_number, parse_webhook
+from crm_api.domain.openphone.wire import parse_message, parse_phone_number
 
 __all__ = ["GateClock", "OpenPhoneClient", "SendAnswer"]
 
-DATED_VERSION = {"Quo-Api-Version": "2026-03-30"}
 KEEPALIVE_SECONDS = 4.0
 """Shorter than servers commonly keep an idle connection: one that closes just as a send begins
 leaves that send unclear."""
@@ -70,6 +70,7 @@ class OpenPhoneClient:
         )
         self._reader = Reader(self._http, sleep=sleep)
         self.lists = Listing(self._reader)
+        self.hooks = HookApi(self._http, self._reader)
 
     async def __aenter__(self) -> Self:
         return self
@@ -133,8 +134,7 @@ class OpenPhoneClient:
             OpenPhoneRefusedError: Any other 4xx.
             UnreadableEventError: A webhook without id or address.
         """
-        answer = await self._reader.get("/v1/webhooks", [])
-        return [parse_webhook(item) for item in items(answer.get("data"))]
+        return await self.hooks.list_legacy()
 
     async def get_message(self, provider_message_id: str) -> MessageFacts:
         """Fetch one text.

@@ -202,7 +202,12 @@ class OwnNumber:
 
 @dataclass(frozen=True, kw_only=True)
 class RegisteredWebhook:
-    """A webhook made through the API; those made in the app are not listed."""
+    """A webhook made through the API; those made in the app are not listed.
+
+    Attributes:
+        key: Legacy ones always show it, those of 2026-03-30 only when they are made.
+        resource_ids: ``PN…`` ids, ``*``, or none: both are all lines.
+    """
 
     webhook_id: str
     url: str
@@ -210,6 +215,40 @@ class RegisteredWebhook:
     events: tuple[str, ...]
     label: str | None
     key: str | None = field(repr=False)
+    resource_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryAttempt:
+    """One try of the provider to deliver an event.
+
+    Attributes:
+        response_status: What we answered; None when no answer reached it.
+    """
+
+    at: datetime | None
+    status: str | None
+    response_status: int | None
+    url: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HookDelivery:
+    """An entry of the provider's log of deliveries.
+
+    Attributes:
+        delivery_id: The same as the header ``webhook-id``.
+        event_id: ``EV…``; None for samples, and for what was sent before 2026-09-02.
+        attempts: The last one first; empty in a list.
+    """
+
+    delivery_id: str
+    event_id: str | None
+    resource_id: str | None
+    event_type: str | None
+    status: str | None
+    created_at: datetime | None
+    attempts: tuple[DeliveryAttempt, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

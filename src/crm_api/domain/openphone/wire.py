@@ -271,6 +271,7 @@ def parse_webhook(item: object) -> RegisteredWebhook:
         url=url,
         status=text(hook.get("status")),
         events=texts(hook.get("events")),
+        resource_ids=texts(hook.get("resourceIds")),
         label=text(hook.get("label")),
         key=text(hook.get("key")),
     )
