@@ -1,4 +1,4 @@
-"""Calls, as far as events tell of them: nothing rings."""
+"""Calls, as far as events and lists tell of them: nothing rings."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -48,12 +48,75 @@ class SandboxCall:
             told.append(self._transcript())
         return told
 
+    def shown(self) -> Payload:
+        """Show the call as REST does."""
+        ended = stamp(self.ended_at)
+        status = "completed" if self.is_answered else "no-answer"
+        shown = self._legacy_call(status=status, completed=ended, recordings=None)
+        for name in ("object", "recordings", "contactIds"):
+            del shown[name]
+        return {**shown, "callRoute": "phone-number", "aiHandled": None}
+
+    def recordings(self) -> list[Payload]:
+        """Return its recordings."""
+        if "recording" not in self.extras:
+            return []
+        return [
+            {
+                "id": "CR" + self.id[2:12],
+                "duration": self.seconds,
+                "startTime": stamp(self.started_at),
+                "type": "audio/mpeg",
+                "url": f"https://recordings.example.com/{self.id}.mp3",
+            }
+        ]
+
+    def voicemail(self) -> Payload | None:
+        """Return what the caller left."""
+        if "voicemail" not in self.extras:
+            return None
+        return {
+            "id": "VM" + self.id[2:12],
+            "status": "completed",
+            "duration": self.seconds,
+            "transcript": "Hi, please call me back about the estimate.",
+            "recordingUrl": f"https://recordings.example.com/vm-{self.id}.mp3",
+        }
+
+    def summary(self) -> Payload | None:
+        """Return what it was about, without a status."""
+        if "summary" not in self.extras:
+            return None
+        return {
+            "callId": self.id,
+            "summary": ["They asked what the estimate includes."],
+            "nextSteps": ["Send a revised estimate."],
+            "jobs": [],
+        }
+
+    def transcript(self) -> Payload | None:
+        """Return what was said, without a status."""
+        if "transcript" not in self.extras:
+            return None
+        ours = {"identifier": self.line.number, "userId": OWNER}
+        theirs = {"identifier": self.person, "userId": None}
+        return {
+            "callId": self.id,
+            "createdAt": stamp(self.ended_at),
+            "duration": float(self.seconds),
+            "dialogue": [
+                {"content": "Thanks for calling, this is Rowan.", "start": 0.4, "end": 3.0, **ours},
+                {"content": "Hi, about the estimate.", "start": 3.6, "end": 5.5, **theirs},
+            ],
+        }
+
     @property
     def _direction(self) -> str:
         return "incoming" if self.is_incoming else "outgoing"
 
     @property
-    def _ended_at(self) -> datetime:
+    def ended_at(self) -> datetime:
+        """When they hung up."""
         return self.started_at + timedelta(seconds=self.seconds + 6)
 
     def _answered(self) -> Payload:
@@ -71,7 +134,7 @@ class SandboxCall:
 
     def _completed(self) -> SandboxEvent:
         answered = "completed" if self.is_answered else "no-answer"
-        ended = stamp(self._ended_at)
+        ended = stamp(self.ended_at)
         resource = {
             **self._times(),
             "direction": self._direction,
@@ -85,16 +148,8 @@ class SandboxCall:
         return self._event("call.completed", resource, legacy)
 
     def _recording(self) -> SandboxEvent:
-        recordings = [
-            {
-                "id": "CR" + self.id[2:12],
-                "duration": self.seconds,
-                "startTime": stamp(self.started_at),
-                "type": "audio/mpeg",
-                "url": f"https://recordings.example.com/{self.id}.mp3",
-            }
-        ]
-        ended = stamp(self._ended_at)
+        recordings = self.recordings()
+        ended = stamp(self.ended_at)
         resource = {
             **self._times(),
             "direction": self._direction,
@@ -107,27 +162,23 @@ class SandboxCall:
         return self._event("call.recording.completed", resource, legacy)
 
     def _voicemail(self) -> SandboxEvent:
+        left = self.voicemail() or {}
         resource = {
             **self._times(),
             "id": "AC" + uuid4().hex,
-            "voicemailId": "VM" + self.id[2:12],
+            "voicemailId": left["id"],
             "callId": self.id,
             "direction": self._direction,
-            "duration": self.seconds,
+            "duration": left["duration"],
             "from": self.person,
             "to": self.line.number,
-            "transcript": "Hi, please call me back about the estimate.",
-            "recordingUrl": f"https://recordings.example.com/vm-{self.id}.mp3",
+            "transcript": left["transcript"],
+            "recordingUrl": left["recordingUrl"],
         }
         return self._event("call.voicemail.completed", resource, None)
 
     def _summary(self) -> SandboxEvent:
-        words: Payload = {
-            "callId": self.id,
-            "summary": ["They asked what the estimate includes."],
-            "nextSteps": ["Send a revised estimate."],
-            "jobs": [],
-        }
+        words = self.summary() or {}
         dated = {
             **words,
             "processingStatus": "completed",
@@ -139,18 +190,7 @@ class SandboxCall:
         return self._event("call.summary.completed", dated, legacy)
 
     def _transcript(self) -> SandboxEvent:
-        ours = {"identifier": self.line.number, "userId": OWNER}
-        theirs = {"identifier": self.person, "userId": None}
-        dialogue = [
-            {"content": "Thanks for calling, this is Rowan.", "start": 0.4, "end": 3.0, **ours},
-            {"content": "Hi, about the estimate.", "start": 3.6, "end": 5.5, **theirs},
-        ]
-        words: Payload = {
-            "callId": self.id,
-            "createdAt": stamp(self._ended_at),
-            "duration": float(self.seconds),
-            "dialogue": dialogue,
-        }
+        words = self.transcript() or {}
         dated = {**words, "processingStatus": "completed"}
         legacy = {**words, "object": "callTranscript", "status": "completed", "contactIds": []}
         return self._event("call.transcript.completed", dated, legacy)
@@ -202,7 +242,7 @@ class SandboxCall:
                 "resolution": "available",
             },
         }
-        at = self.started_at if kind == "call.ringing" else self._ended_at
+        at = self.started_at if kind == "call.ringing" else self.ended_at
         if kind == "call.ringing":
             del context["contacts"], context["phoneNumberType"]
         return SandboxEvent(

@@ -144,8 +144,7 @@ async def make_call(world: World, request: Request) -> dict[str, Any]:
     """Let a call happen; its events follow: see ``calls.read_call``."""
     body = await read_json(request)
     call = read_call(body, _line(world, body.get("line")), at=world.config.clock())
-    for event in call.events():
-        world.deliverer.emit(event)
+    world.call(call)
     return {"id": call.id}
 
 

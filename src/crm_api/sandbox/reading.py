@@ -1,7 +1,5 @@
 """What can be read at the sandbox: lists and lines; its hooks are beside it."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as Base64Error
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -10,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from crm_api.sandbox import deliveries, hooks, sending, shapes
+from crm_api.sandbox import deliveries, history, hooks, sending, shapes
 from crm_api.sandbox.faults import FaultScope
 from crm_api.sandbox.requesting import (
     DATED_PAGE,
@@ -19,6 +17,8 @@ from crm_api.sandbox.requesting import (
     not_found,
     read_instant,
     read_limit,
+    read_token,
+    write_token,
 )
 from crm_api.sandbox.store import StoredMessage
 from crm_api.sandbox.world import World
@@ -45,6 +45,7 @@ def routes(world: World) -> list[Route]:
         ("/messages", "GET", list_workspace_messages),
         *hooks.listed(),
         *deliveries.listed(),
+        *history.listed(),
     ]
     return [Route(path, _guarded(world, act), methods=[method]) for path, method, act in listed]
 
@@ -92,14 +93,14 @@ async def list_messages(world: World, request: Request) -> Response:
     found = [
         message
         for message in world.store.newest_first(
-            before_seq=_cursor(query.get("pageToken")), thread=thread
+            before_seq=read_token(query.get("pageToken")), thread=thread
         )
         if _is_listed(world, message)
         and (after is None or message.created_at >= after)
         and (before is None or message.created_at <= before)
     ]
     page = found[:limit]
-    token = _token(page[-1]) if len(found) > limit else None
+    token = write_token(page[-1].seq) if len(found) > limit else None
     return json_answer(
         {
             "data": [shapes.message(message) for message in page],
@@ -124,7 +125,7 @@ async def list_workspace_messages(world: World, request: Request) -> Response:
     filters = {name: value for name, value in wanted.items() if value is not None}
     recipients = set(_recipients(request))
     found: list[StoredMessage] = []
-    for message in world.store.newest_first(before_seq=_cursor(query.get("after"))):
+    for message in world.store.newest_first(before_seq=read_token(query.get("after"))):
         if (
             (after is None or message.created_at > after)
             and (before is None or message.created_at < before)
@@ -136,7 +137,7 @@ async def list_workspace_messages(world: World, request: Request) -> Response:
             if len(found) > limit:
                 break
     page = found[:limit]
-    cursor = _token(page[-1]) if len(found) > limit else None
+    cursor = write_token(page[-1].seq) if len(found) > limit else None
     return json_answer(
         {"data": [shapes.message(message) for message in page], "nextCursor": cursor}
     )
@@ -166,16 +167,3 @@ def _recipients(request: Request) -> tuple[str, ...]:
     query = request.query_params
     together = query.get("to[all]", "")
     return (*query.getlist("to"), *(part for part in together.split(",") if part))
-
-
-def _token(message: StoredMessage) -> str:
-    return urlsafe_b64encode(b"seq:%d" % message.seq).decode()
-
-
-def _cursor(token: str | None) -> int | None:
-    if token is None:
-        return None
-    try:
-        return int(urlsafe_b64decode(token).removeprefix(b"seq:"))
-    except (Base64Error, ValueError) as error:
-        raise BadRequestError("the page token is none of this list's") from error

@@ -1,5 +1,7 @@
 """What the sandbox's handlers read from requests, and how they answer."""
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
 from datetime import datetime
 from typing import Any
 
@@ -59,6 +61,25 @@ def read_instant(query: QueryParams, name: str) -> datetime | None:
     if instant.tzinfo is None:
         raise BadRequestError(f"{name} has no zone")
     return instant
+
+
+def write_token(seq: int) -> str:
+    """Make the token of the page that begins behind this place."""
+    return urlsafe_b64encode(b"seq:%d" % seq).decode()
+
+
+def read_token(token: str | None) -> int | None:
+    """Read the token of a page.
+
+    Raises:
+        BadRequestError: It is none of ours.
+    """
+    if token is None:
+        return None
+    try:
+        return int(urlsafe_b64decode(token).removeprefix(b"seq:"))
+    except (Base64Error, ValueError) as error:
+        raise BadRequestError("the page token is none of this list's") from error
 
 
 def json_answer(body: dict[str, Any], status: int = 200) -> Response:

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from crm_api.sandbox.config import OwnLine
-from crm_api.sandbox.store import StoredMessage
+from crm_api.sandbox.store import StoredMessage, Talk, conversation_id
 
 ORGANISATION = "ORsandbox"
 OWNER = "USsandbox1"
@@ -39,6 +39,24 @@ def message(stored: StoredMessage) -> dict[str, Any]:
         "media": stored.media,
     }
     return shown
+
+
+def conversation(talk: Talk) -> dict[str, Any]:
+    """Show a conversation as REST does."""
+    return {
+        "id": conversation_id(talk.phone_number_id, talk.participants),
+        "name": None,
+        "participants": talk.participants,
+        "phoneNumberId": talk.phone_number_id,
+        "assignedTo": None,
+        "lastActivityAt": stamp(talk.last_at),
+        "lastActivityId": talk.last_id,
+        "mutedUntil": None,
+        "snoozedUntil": None,
+        "createdAt": stamp(talk.began_at),
+        "updatedAt": stamp(talk.last_at),
+        "deletedAt": None,
+    }
 
 
 def phone_number(line: OwnLine) -> dict[str, Any]:

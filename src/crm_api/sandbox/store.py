@@ -2,6 +2,7 @@
 
 import logging
 import os
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -43,6 +44,18 @@ class StoredMessage:
         return conversation_id(self.phone_number_id, self.participants)
 
 
+@dataclass(slots=True)
+class Talk:
+    """A conversation; ``seq`` grows with every activity of any, and is its place in the list."""
+
+    seq: int
+    phone_number_id: str
+    participants: tuple[str, ...]
+    began_at: datetime
+    last_at: datetime
+    last_id: str
+
+
 def conversation_id(phone_number_id: str, participants: tuple[str, ...]) -> str:
     """Derive the ``CN…`` id, so that it survives a restart."""
     name = "|".join((phone_number_id, *participants)).encode()
@@ -55,6 +68,9 @@ class MessageStore:
     def __init__(self, journal: Path | None = None) -> None:
         self.by_id: dict[str, StoredMessage] = {}
         self.ordered: list[StoredMessage] = []
+        self.talks: dict[tuple[str, tuple[str, ...]], Talk] = {}
+        """The last active last."""
+        self._activities = 0
         self._threads: dict[tuple[str, tuple[str, ...]], list[StoredMessage]] = {}
         self._path = journal
         self._file: int | None = None
@@ -100,15 +116,31 @@ class MessageStore:
     ) -> Iterator[StoredMessage]:
         """Go back in time through all texts, or those of one (line, participants) thread."""
         held = self.ordered if thread is None else self._threads.get(thread, [])
-        for message in reversed(held):
-            if before_seq is None or message.seq < before_seq:
-                yield message
+        end = len(held)
+        if before_seq is not None:
+            end = bisect_left(held, before_seq, key=lambda message: message.seq)
+        for place in range(end - 1, -1, -1):
+            yield held[place]
+
+    def note_activity(
+        self, phone_number_id: str, participants: tuple[str, ...], *, at: datetime, activity_id: str
+    ) -> None:
+        """Make a conversation the last active one; a text or a call opens it."""
+        self._activities += 1
+        thread = (phone_number_id, participants)
+        talk = self.talks.pop(thread, None) or Talk(
+            0, phone_number_id, participants, began_at=at, last_at=at, last_id=activity_id
+        )
+        talk.seq, talk.last_id = self._activities, activity_id
+        talk.last_at = max(talk.last_at, at)
+        self.talks[thread] = talk
 
     def reset(self) -> None:
         """Forget every text, also in the journal."""
         self.by_id.clear()
         self.ordered.clear()
         self._threads.clear()
+        self.talks.clear()
         if self._file is not None:
             os.ftruncate(self._file, 0)
 
@@ -123,6 +155,7 @@ class MessageStore:
         self.ordered.append(message)
         thread = (message.phone_number_id, message.participants)
         self._threads.setdefault(thread, []).append(message)
+        self.note_activity(*thread, at=message.created_at, activity_id=message.id)
 
     def _write(self, entry: dict[str, Any]) -> None:
         # One unbuffered write a change: what was answered survives a kill of the process.

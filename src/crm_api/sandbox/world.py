@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
+from crm_api.sandbox.calls import SandboxCall
 from crm_api.sandbox.config import OwnLine, SandboxConfig
 from crm_api.sandbox.events import message_event
 from crm_api.sandbox.faults import Faults
@@ -36,6 +37,8 @@ class World:
         self.after_stop = 0
         """Texts accepted for someone who had asked to stop: each is a fault of the sender."""
         self.stops = 0
+        self.calls: dict[str, SandboxCall] = {}
+        self._calls_between: dict[tuple[str, str], list[SandboxCall]] = {}
         self._stopped: set[str] = set()
         self._seen: dict[str, deque[float]] = {}
         for message in self.store.ordered:
@@ -107,11 +110,27 @@ class World:
         self.deliverer.emit(message_event("message.received", message, at=message.created_at))
         return message
 
+    def call(self, call: SandboxCall) -> None:
+        """Let a call happen; tells the hooks. Calls are forgotten with the process."""
+        self.calls[call.id] = call
+        self._calls_between.setdefault((call.line.id, call.person), []).append(call)
+        self.store.note_activity(
+            call.line.id, (call.person,), at=call.ended_at, activity_id=call.id
+        )
+        for event in call.events():
+            self.deliverer.emit(event)
+
+    def calls_between(self, line_id: str, person: str) -> list[SandboxCall]:
+        """Return the calls of a line with one person, oldest first."""
+        return self._calls_between.get((line_id, person), [])
+
     def reset(self) -> None:
-        """Start afresh: no texts, faults, scripts or pending events; hooks and settings stay."""
+        """Start afresh: no texts, calls, faults, scripts or events; hooks and settings stay."""
         self.timers.clear()
         self.deliverer.forget()
         self.store.reset()
+        self.calls.clear()
+        self._calls_between.clear()
         self.people.reset()
         self.faults = Faults(self.config.seed)
         self._stopped.clear()
