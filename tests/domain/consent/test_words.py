@@ -4,6 +4,7 @@ from crm_api.domain.consent.words import PROVIDER_WORDS, Kind, read
 
 OPT_OUTS = [
     "STOP",
+    "stopp",
     "stop",
     " Stop ",
     "Stop.",
@@ -142,11 +143,11 @@ OPT_OUTS = [
 ]
 
 DOUBTFUL = [
+    "Not interested",
     "You can stop now",
     "Don't text now",
     "do not text my wife",
     "House sold, remove",
-    "stopp",
     "Please don't call me before 9",
     "Don't text me before noon",
     "don't text me at work",
@@ -204,7 +205,6 @@ NOTHING = [
     "yes please",
     "No",
     "No thanks",
-    "Not interested",
     "Not now, maybe in spring",
     "Don't call, text me",
     "don't call me, just text",

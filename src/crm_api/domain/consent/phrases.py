@@ -1,284 +1,233 @@
-"""The wordings by which people ask not to be texted, English and Spanish, as patterns.
+"""The wordings by which people ask not to be texted, as cues with weights that add up.
 
-They are matched against one clause: lower case, accents and apostrophes away, words apart by one
-space. ``CLEAR`` ones opt out by themselves, ``DOUBTFUL`` ones are put to a person.
+A cue is a pattern over the signs of ``vocabulary``, written with their names; ``.`` and ``?`` are
+the pauses around clauses. ``x`` is any other word.
 """
 
 import re
+from dataclasses import dataclass
 
-EXACT = frozenset(
+from crm_api.domain.consent.vocabulary import SIGNS
+
+CLEAR = 8
+"""From this sum on a text is an opt-out."""
+DOUBTFUL = 3
+"""From this sum on a person is asked."""
+
+_CLEAR = 10
+_DOUBT = 4
+_HINT = 2
+"""Two hints are a doubt, a hint alone is nothing."""
+
+_PARTS = {
+    "~ME": "(?:ME|~MINE)",
+    "~MINE": "(?:[MY THE][THE TEXT CALL NUMBER]{0,3}NUMBER)",
+    "~DET": "[THE THESE MY MORE]{0,4}",
+    "~STOP": "(?<![NOT CANNOT I IF WHY THE BENIGN])"
+    "(?<![IF WHY CANNOT NOT BENIGN][YOU THESE x])STOP",
+    "~QUIT": "(?<![NOT CANNOT I IF WHY THE])(?<![IF WHY][YOU x])[STOP QUIT]",
+    "~BAN": "(?<![I IF WHY HAVE])(?<!(?<![TELL WANT LIKE])YOU)NOT",
+    "~SOME": "[THE THESE MORE ME MY SEND TAKE BE YOU FROM]{0,6}",
+    "~UNSUB": "(?:UNSUBSCRIBE|OPT~ME?OFF)",
+    "~LIST": "[LIST TEXT TEXTING THESE CALL]",
+}
+
+
+def _signs(pattern: str) -> re.Pattern[str]:
+    while "~" in pattern:
+        pattern = re.sub("~[A-Z]+", lambda found: _PARTS[found.group()], pattern)
+    named = re.sub("[A-Z_]+", lambda found: SIGNS[found.group()], pattern)
+    return re.compile(named.replace(" ", ""))
+
+
+@dataclass(frozen=True)
+class Cue:
+    """A wording and how much it says.
+
+    Attributes:
+        example: A text that it is found in.
+    """
+
+    weight: int
+    pattern: re.Pattern[str]
+    example: str
+
+
+WHOLE = _signs(
+    "[CALL TEXT]?NO*(?:STOP+(?:OR STOP)?[THESE MY NOW YOU]*|[QUIT HALT]+[THESE NOW]*|END+NOW*"
+    "|~UNSUB[ME THESE MY NOW]*|REMOVE~ME?NOW?|REMOVE_ME|NO MORE|BAJA|NOT[CALL TEXT]|TAKE~ME?OFF)"
+)
+"""The whole text is this, courtesies and pauses apart."""
+WHOLE_WORDS = frozenset({"ya no"})
+LONE = _signs("[.]CANCEL[.?]$")
+"""The whole text is this one word: "please cancel" may be an appointment."""
+
+_CUES: tuple[tuple[str, *tuple[tuple[int, str, str], ...]], ...] = (
     (
-        *("stop", "stopall", "stop all", "unsubscribe", "unsub", "cancel", "end", "quit", "revoke"),
-        *("optout", "opt out", "opt me out", "remove", "remove me", "delete", "delete me"),
-        "no more",
-        *("stop it", "stop this", "stop that", "stop these", "stop everything"),
-        *("go away", "quit it"),
-        *("alto", "pare", "paren", "parar", "detener", "detengan", "detenganse", "cancelar"),
-        *("cancele", "cancelen", "baja", "dar de baja", "darme de baja", "basta", "no mas"),
-        *("quitar", "quitarme", "eliminar", "eliminarme", "salir", "terminar", "ya no", "borrar"),
-        *("cancela", "cancelar suscripcion", "cancelar mensajes", "detente", "detenga"),
-        *("do not call", "do not contact", "dnc", "desist", "get lost"),
-    )
-)
-"""The whole text is this, apart from courtesies."""
-
-SURE = frozenset(
-    (
-        *("stop", "stopall", "stop all", "unsubscribe", "unsub", "optout", "opt out", "opt me out"),
-        *("remove me", "delete me", "stop it", "stop this", "stop that", "stop these"),
-        *("dar de baja", "darme de baja", "go away", "get lost", "desist"),
-    )
-)
-"""Clear also as one clause among several: "not interested, stop"."""
-
-UNSURE = frozenset(
-    (
-        *(
-            "cancel",
-            "end",
-            "quit",
-            "remove",
-            "revoke",
-            "no more",
-            "cancel this",
-            "end this",
-            "end it",
-        ),
-        *("cancel it", "cancel everything", "quit it", "stp", "sotp", "stpo", "stopp", "st0p"),
-        *(
-            "alto",
-            "pare",
-            "parar",
-            "cancelar",
-            "basta",
-            "no mas",
-            "quitar",
-            "eliminar",
-            "terminar",
-            "ya no",
-        ),
-    )
-)
-"""As one clause among several these may mean something else."""
-
-COURTESIES = frozenset(
-    (
-        *(
-            "please",
-            "pls",
-            "plz",
-            "plse",
-            "thanks",
-            "thank",
-            "thx",
-            "ty",
-            "you",
-            "ok",
-            "okay",
-            "hi",
-        ),
-        *(
-            "hey",
-            "hello",
-            "yes",
-            "no",
-            "nope",
-            "sorry",
-            "now",
-            "asap",
-            "immediately",
-            "just",
-            "all",
-        ),
-        *("kindly", "sir", "maam", "guys", "already", "today", "dude", "bro", "man", "so"),
-        *("por", "favor", "porfavor", "porfa", "gracias", "ya", "hola", "senor", "much", "omg"),
-    )
-)
-
-_TEXTS = r"(?:texts?|txts?|text messages?|messages?|msgs?|sms|spam|calls|emails|communications?)"
-_DOING = (
-    r"(?:texting|txting|messaging|msging|contacting|calling|spamming|writing|emailing|mailing"
-    r"|bothering|harassing|soliciting|bugging|annoying|pestering|reaching out(?: to)?|blowing up)"
-)
-_BEFORE_NOUN = (
-    r"(?:(?:with|all|of|the|these|this|those|your|any|further|future|more|unwanted|unsolicited"
-    r"|marketing|spam|automated|sending|getting|receiving|me|us|my phone|fucking|damn|stupid) )"
-    r"{0,5}"
-)
-_AFTER_DOING = (
-    r"(?= (?:me|us|my|this|here|again|now|please|pls|and|all|so|thank|thanks|i|im|or|already|every"
-    r"|immediately|asap|anymore|everyone|people|the same|these)\b|$)"
-)
-_ME = r"(?:me|us|my (?:cell|phone|number)|this (?:number|phone|cell|line)|here)"
-_MINE = (
-    r"(?:me|us|(?:my|our) (?:number|cell|phone(?: number)?|contact(?: info(?:rmation)?)?"
-    r"|info(?:rmation)?|name(?: and (?:phone )?number)?|details|data)"
-    r"|this (?:number|phone|contact))"
-)
-_LIST = (
-    r"(?:off|from|out)(?: of)?(?: (?:of|your|the|this|these|that|all|any|ur|future|further|every"
-    r"|mailing|contact|marketing|text|texting|call|calling|sms|phone|email|group|spam|stupid|damn"
-    r"|fucking|company))* (?:lists?|listing|database|data base|systems?|texts?|texting|messages?"
-    r"|messaging|msgs?|thread|campaigns?|contacts?|records?|calls?|mailings?|distribution|here|it"
-    r"|this|these|everything|subscription|roster|chat|files?|emails?|communications?)\b"
-)
-_GOES_ON = r"(?: (?:now|please|pls|asap|immediately|thanks|thank|i|im|and|or|we|as|today)\b|$)"
-_WANT = r"(?:want|wish|care|like|need)"
-_THINGS = r"(?= (?:these|this|stuff|anything|so many|it|any|your|please|i|im|and)\b|$)"
-_THEN = (
-    r"(?:i|im|ive|youre|wrong|not|no|dont|do|already|we|were|now|please|pls|who|asap|immediately"
-    r"|thanks|thank|all|unsubscribe|remove|quit|cancel|end|stop)"
-)
-_CALL = r"(?:call|contact|text)"
-_GETTING = (
-    r"(?: (?:get|getting|receive|receiving|be|being|have|having|any|more|your|these|anymore|from"
-    r"|you|other|further|to|keep|hear|unwanted|the|such|marketing))* "
-)
-_DONE = r"(?:contacted|texted|messaged|called|bothered|solicited)"
-_BE_OFF = (
-    r"(?:you )?(?:to )?(?:be |get |have (?:my|this) number )?(?:removed|taken off|deleted"
-    r"|unsubscribed|opted out|off (?:this|your|the) (?:list|text))\b"
-)
-_HACER = r"(?:mandar|enviar|escribir|llamar|molestar|textear|contactar)[a-z]*"
-_HAGAN = r"(?:escrib|mand|envi|contact|molest|texte|text|mensaje|marqu|busqu)[a-z]*"
-_QUIERO = (
-    r"(?:mas|quiero(?: recibir)?(?: mas)?|deseo(?: recibir)?(?: mas)?|manden(?: mas)?"
-    r"|envien(?: mas)?)"
-)
-_ELSEWHERE = (
-    r"(?:by|in|at|over|on|and|the|leak\w*|water|signs?|payment|work|working|digging|back|around|off"
-    r"|out|light|for|until|after|when|before|near|to|there|it from|sending|calling|loss|gap)"
-)
-
-CLEAR = tuple(
-    re.compile(pattern)
-    for pattern in (
-        rf"\b(?:stop|quit|cease|discontinue) (?:all |with |with all )?{_DOING}{_AFTER_DOING}",
-        rf"\b(?:stop|quit|cease|discontinue|end|cancel) {_BEFORE_NOUN}{_TEXTS}\b",
-        rf"\b(?:stop|quit) (?:sending|getting|receiving)(?: (?:me|us|to this number))?{_THINGS}",
-        rf"\b(?:remove|delete|erase|scratch|strike|take|get|pull|drop) {_MINE} {_LIST}",
-        rf"\b(?:remove|delete|erase) {_MINE}{_GOES_ON}",
-        rf"^(?:please |pls )?(?:remove|delete|take|get)(?: number)? {_LIST}",
-        rf"\bdesist from {_DOING}",
-        rf"\b(?:take|get) {_MINE} off{_GOES_ON}",
-        r"\bleave (?:me|us) (?:alone|be)\b",
-        r"\blose (?:my|this) number\b",
-        r"\b(?:fuck|piss|bugger|f|eff|buzz|screw) off\b",
-        r"\bcease and desist\b",
-        r"\b(?:cancel|end) (?:my |this |the |your )?(?:subscription|sms|text alerts?|alerts)\b",
-        rf"^stop {_THEN}\b",
+        "STOP QUIT END CANCEL HALT CEASE REMOVE NEARLY_STOP",
+        # Stop doing it.
+        (_CLEAR, "~QUIT[THE THESE MORE FROM]*[TEXTING WRITE]", "stop texting me"),
+        (_CLEAR, "HOW I?[STOP END QUIT]~DET[TEXT TEXTING]", "how do I stop these texts"),
+        (_CLEAR, "~QUIT~DET[TEXT CALL SPAM]", "stop the texts"),
+        (_CLEAR, "(?<!NOT)[END CANCEL]FROM?~DET TEXT", "end these messages"),
+        (_CLEAR, "~QUIT SEND~ME?(?:~DET[TEXT THESE]|[.?]|I)", "quit sending me stuff"),
+        (_CLEAR, "[CEASE HALT]FROM BE?[TEXT WRITE TEXTING CALL SEND]", "dejen de escribirme"),
+        (_CLEAR, "[.]HALT THE TEXT", "pare los mensajes"),
+        (_CLEAR, "[.?]NO*STOP(?:OR STOP)?[THESE MY NOW]*[.?]", "not interested, stop"),
+        (_CLEAR, "^[.]STOP(?=[I NO NOT OR WRONG UNSUBSCRIBE REMOVE])", "STOP I have a contractor"),
+        (_CLEAR, "[NUMBER PERSON INTEREST][STOP REMOVE][THESE NOW]*[.?]", "wrong number stop"),
         (
-            r"\b(?:please|pls|plz|just|number|interested|person|guy|thanks|no|sir|guys|already|sorry)"
-            r" stop(?: (?:it|this|that|these|all|now|already|please|thanks|thank you))*$"
+            _CLEAR,
+            "(?<!NOT)[TELL WANT LIKE][^.?IF]{0,4}STOP[THESE MY NOW]*[.?]",
+            "I told you to stop",
         ),
-        rf"\b(?:dejen|deje|deja|dejar|paren|pare|para) (?:ya )?de {_HACER}",
-        r"\b(?:quit|saqu|sac|borr|elimin|remuev)(?:e|en|a|an|ar)?(?:me|nos)(?: d?el?\b|$)",
-        r"\b(?:borren?|borrar|eliminen?|quiten?) (?:mi|este) (?:numero|telefono|contacto)\b",
-        r"\b(?:dar(?:me)?|denme|deme) de baja\b",
-        r"\b(?:dejenme|dejeme|dejame) en paz\b",
-    )
-)
-"""Requests; a negation right before takes the sense away."""
-
-WISHES = tuple(
-    re.compile(pattern)
-    for pattern in (
-        rf"\bno (?:more|further) (?:of )?(?:(?:these|your|this|unsolicited) )*{_TEXTS}\b",
-        rf"^no (?:{_TEXTS}|soliciting|solicitations?|solicitors|contact)(?: please| thanks)?$",
-        rf"\b(?:on|to) (?:the|a|your) (?:\w+ )?(?:do not|dont) {_CALL}(?! me\b)",
+        (_CLEAR, "(?<!IF)TEXT[^.?]{0,3}(?<![NOT CANNOT I THE BENIGN])STOP[.?]", "texts must stop"),
+        (_DOUBT, "~STOP[THESE NOW]*[.?]", "can you stop?"),
+        (_DOUBT, "^[.]STOP(?![BY BENIGN SIGNED WHEN THE FROM])[^.?]{1,4}[.?]", "stop lol"),
+        (_DOUBT, "[.?]HALT[.?]", "ya estuvo, paren"),
+        (_DOUBT, "~STOP BY NOW", "stop for now"),
+        (_DOUBT, "[.?][NO I]*[END QUIT REMOVE CANCEL][THESE MY]*[.?]", "House sold, remove"),
+        (_DOUBT, "(?<!NOT)(?<!CANNOT)WANT[CANCEL QUIT END][THESE MY]*[.?]", "I want to cancel"),
+        (_DOUBT, "^[.]NEARLY_STOP[.]$", "stoop"),
+        (_CLEAR, "^[.]NEARLY_STOP TEXTING", "stoop texting me"),
+    ),
+    (
+        "NOT NO CANNOT MORE WANT",
+        # Do not do it.
         (
-            r"\b(?:revok|withdraw|rescind)(?:e|ing|ed)? (?:my |all |any )?(?:prior )?"
-            r"(?:consent|permission|authorization)\b"
+            _CLEAR,
+            "~BAN(?:CALL OR)?(?:TEXT(?=~ME|MORE|NO|THESE|OR CALL|[.?])|WRITE~ME)",
+            "don't text me",
         ),
-        rf"\b(?:dont|do not|no longer|never) {_WANT}(?: to)?{_GETTING}(?:{_TEXTS}|{_DONE})\b",
-        rf"\b(?:dont|do not|no longer|never) {_WANT} to hear from\b",
-        rf"\bnot interested in{_GETTING}(?:{_TEXTS}|{_DONE})\b",
-        rf"\b(?:{_WANT}|ask|asked|asking|request|requesting|requested|demand|demanding) {_BE_OFF}",
+        (_CLEAR, "~BAN YOU?[TEXT WRITE CALL SEND TEXTING][^.?]{0,6}MORE", "never call me again"),
+        (_CLEAR, "IF YOU IF?NOT[TEXT CALL SEND][^.?]{0,6}MORE", "better if you did not text again"),
+        (_CLEAR, "YOU BE NOT x?[TEXT CALL]", "you are not to contact me"),
+        (_CLEAR, "~BAN SEND~ME?~DET[TEXT THESE]", "don't send me anything"),
+        (_CLEAR, "NOT[CALL TEXT]LIST", "I'm on the do not call list"),
+        (_DOUBT, "~BAN TEXT[NOW MY WHEN]", "don't text my wife"),
+        (_DOUBT, "~BAN CALL ME(?!.*TEXT)", "don't call me"),
         (
-            r"\b(?:told|asked|said|begged|asking|telling|want|need|like) "
-            r"(?:(?:you|u|yall|guys|people|them|already|before|twice|that|i|to|please|it) ){0,4}"
-            r"stop(?: (?:it|this|already|now))?$"
+            _CLEAR,
+            "NO(?:ME TEXT|MORE ME?[TEXT WRITE SEND CALL]|[TEXT WRITE SEND CALL]MORE)|MORE ME TEXT",
+            "no me escriban",
+        ),
+        (_CLEAR, "NO ME(?:SEND~ME?(?:~DET[TEXT THESE]|MORE|[.?])|CALL MORE)", "no me mande nada"),
+        (_CLEAR, "NO ME MORE[TEXT TEXTING WRITE SEND CALL]", "no me vuelvan a mandar nada"),
+        (_DOUBT, "NO ME CALL", "no me llamen mañana"),
+        (_CLEAR, "(?<!x)NO MORE+[OFF FROM THE THESE MY]*(?:TEXT|TEXTING|CALL)", "no more texts"),
+        (_CLEAR, "(?<!x)NO MORE+OFF[THESE MY]", "no more of these"),
+        (_CLEAR, "^[.]NO~DET(?:CALL OR)?[TEXT WRITE](?:OR CALL)?[.?]+$", "no texts please"),
+        (_DOUBT, "[.?]NO~DET TEXT[.]", "call only, no texts"),
+        (_DOUBT, "NOT BY TEXT", "not by text"),
+        (_DOUBT, "WANT[^.?]{0,2}CALL[^.?]{0,3}TEXT", "I prefer calls over texts"),
+        (_DOUBT, "[.?]NO~DET TEXT WHEN", "no texts before 8"),
+        # It is not wanted.
+        (_DOUBT, "NOT x?YOU MY NUMBER", "I never gave you my number"),
+        (
+            _CLEAR,
+            "[NOT NO CANNOT][MORE THESE]?WANT~SOME(?:TEXT(?!YOU)|TEXTING|HEAR FROM)",
+            "I don't want your texts",
+        ),
+        (_CLEAR, "NO WANT(?:SEND~DET THESE|THESE FROM)", "no quiero recibir nada"),
+        (_DOUBT, "^[.]I?NOT(?:WANT)?[THESE MY MORE]+[.]$", "I don't want these"),
+        (
+            _CLEAR,
+            "WANT YOU?NOT[BE SEND TAKE YOU THE THESE]+TEXT|WANT YOU NOT TEXT",
+            "prefer not to be contacted",
         ),
         (
-            rf"\bno me (?:vuelvan? a |vuelvas a )?{_HAGAN}(?: (?:mas|nunca|nada|mensajes|textos|por"
-            r"|otra|ya)\b|$)"
+            _CLEAR,
+            "[NOT NO]MORE?INTEREST BY[THE THESE SEND TAKE BE MORE]*[TEXT TEXTING]",
+            "not interested in getting texts",
         ),
-        r"\bno me llam[a-z]* (?:mas|nunca|otra vez)\b",
-        rf"\bno {_QUIERO} (?:sus |estos |esos )?(?:mensajes?|textos?|sms|llamadas)\b",
-        rf"\bno (?:quiero|deseo) que me (?:llam[a-z]*|{_HAGAN})",
+        (_DOUBT, "[NOT NO CANNOT]MORE?ME?[BE HAVE]?INTEREST(?!BY)", "not interested"),
+    ),
+    (
+        "UNSUBSCRIBE OPT REMOVE REMOVE_ME TAKE BLOCK LOSE GIVE OFF CONSENT SIGNED END",
+        # Off the list.
+        (_CLEAR, "(?<!NOT)(?<!IF[YOU I])~UNSUB", "how do I unsubscribe"),
+        (_DOUBT, "IF I~UNSUB", "what if I opt out"),
+        (
+            _CLEAR,
+            "(?<!NOT)(?<!IF YOU)(?:REMOVE|TAKE|BLOCK)~ME[OFF FROM]+~DET~LIST",
+            "take me off your list",
+        ),
+        (
+            _CLEAR,
+            "(?<!NOT)(?<!IF YOU)(?:REMOVE|TAKE)[THESE MY NUMBER]?OFF+FROM?~DET[LIST TEXT]",
+            "get off this list",
+        ),
+        (_CLEAR, "(?<![NOT BE IF])(?<!NOT.)~ME OFF+FROM?~DET LIST", "keep me out of your system"),
+        (_CLEAR, "[REMOVE END]FROM~DET LIST", "remove from list"),
+        (_CLEAR, "REMOVE NUMBER[.?]", "remove number"),
+        (_DOUBT, "REMOVE MY TEXT[.]", "delete this contact"),
+        (_CLEAR, "TAKE RID OFF~ME", "get rid of my number"),
+        (_CLEAR, "~MINE(?:TAKE OFF|REMOVE)", "have my number removed"),
+        (_CLEAR, "(?<!NOT)(?<!IF YOU)REMOVE~ME(?=[.? NOW I OR])", "delete my number"),
+        (_DOUBT, "(?<!NOT)REMOVE~ME", "remove me from the visit"),
+        (_CLEAR, "REMOVE_ME(?=[.? FROM NOW])", "quítenme"),
+        (_CLEAR, "(?<![NOT I])LOSE ~MINE", "lose my number"),
+        (_CLEAR, "(?<!NOT)TAKE~ME OFF[MY THESE]?[.?]", "take me off"),
+        (_CLEAR, "[WANT LIKE](?:BE TAKE?)?OFF+FROM?~DET~LIST", "I want off this list"),
+        (_CLEAR, "[.?]OFF FROM?~DET LIST", "off your list please"),
+        (_CLEAR, "(?<!NOT)[WANT TELL LIKE](?:BE|YOU BE|~ME BE?)REMOVE", "I'd like to be removed"),
+        (_CLEAR, "GIVE FROM BAJA", "darme de baja"),
+        (_CLEAR, "(?:END|REMOVE|TAKE x?)~DET CONSENT|CONSENT BE?END", "I revoke my consent"),
+        (_DOUBT, "[NOT CANNOT NO][^.?]{0,3}CONSENT", "I gave you no permission"),
+        (_DOUBT, "[NOT CANNOT][^.?]{0,2}SIGNED BY", "I never signed up"),
+    ),
+    (
+        "LEAVE SWEAR AWAY SPAM REPORT BLOCK LAW LAWYER MORE FED_UP MANY WHY WRONG ISNT",
+        # Leave me alone.
+        (_CLEAR, "LEAVE(?:~ME|BY|YOU)*(?:ALONE|BE[.?])", "leave me alone"),
+        (_CLEAR, "[.?]SWEAR OFF", "fuck off"),
+        (_CLEAR, "[.?](?:GO|TAKE)AWAY[.?]", "go away"),
+        (_DOUBT, "[.?]GO?SWEAR YOU", "fuck you"),
+        (_DOUBT, "[.?][MY THESE BE YOU THE FROM]*SPAM+[.]", "this is a scam"),
+        (_DOUBT, "REPORT(?:YOU|~ME|THESE|MY|THE?NUMBER|SPAM)", "I will report you"),
+        (_DOUBT, "BLOCK(?:YOU|~ME|MY|THE?NUMBER)", "I'm blocking you"),
+        (_DOUBT, "^[.]I?BLOCK NOW?[.]$", "blocked"),
+        (_DOUBT, "LAW", "this violates the TCPA"),
+        (_HINT, "LAWYER", "my lawyer"),
+        (_HINT, "TEXT[^.?]{0,4}MORE|MORE[^.?]{0,4}TEXT", "text me one more time"),
+        (_DOUBT, "FED_UP[^.?]{0,3}[TEXT TEXTING]|TEXT[^.?]{0,4}FED_UP", "annoying texts"),
+        (_DOUBT, "TOO MANY[^.?]?[TEXT TEXTING]|TEXT[^.?]{0,3}TOO MANY", "too many texts"),
+        (_DOUBT, "[.?][MY THESE BE]*FED_UP[.?]", "that's enough"),
+        (_DOUBT, "WHY[BE YOU x]{0,3}TEXTING", "why do you keep texting me"),
+        (
+            _DOUBT,
+            "WRONG[THE FROM]*[NUMBER PERSON]|NUMBER BE?WRONG|ISNT[^.?]{0,2}NUMBER",
+            "wrong number",
+        ),
+    ),
+)
+
+CUES = tuple(
+    (
+        frozenset(SIGNS[name] for name in names.split()),
+        tuple(Cue(weight, _signs(pattern), example) for weight, pattern, example in cues),
     )
+    for names, *cues in _CUES
 )
-"""Statements that carry their own negation."""
+"""Cues in groups, each behind signs of which a text must have one for any of them."""
 
-OPT_OUT_VERB = re.compile(
-    r"\b(?:unsub\w*|unsuscri\w*|unscubscri\w*|optout"
-    r"|opt(?:ing|ed)? (?:me |us |my number |this number )?out)\b"
+LIMITS = (
+    _signs(
+        "[STOP QUIT NOT NO][^.?]{0,3}[TEXT TEXTING SEND WRITE][^.?MORE]{0,3}WHEN"
+        "(?!MY NUMBER|THESE|[^.?]{0,12}MORE)"
+    ),
+    _signs("[.?]YOU?CALL"),
 )
-"""Clear, unless it is only asked about."""
-ASKED_ABOUT = re.compile(r"\b(?:if|happens|means?|later|did you|does|never|not)\b")
+"""Not for good ("before noon"), or not this way ("call me"): such a text is doubtful at most."""
 
-DO_NOT = re.compile(
-    r"\b(?:do not|dont|never|no need to) (?:you |ever |even |you ever )?"
-    r"(?P<verb>text|txt|message|msg|contact|call|write|email|bother|sms|send|solicit|spam|harass"
-    r"|disturb|reach out)(?: to)?\b(?P<rest>.*)$"
-)
-OBJECT = re.compile(rf"^ {_ME}\b")
-SOMEBODY_ELSE = re.compile(r"^ my (?:wife|husband|mother|mom|father|dad|parents|son|daughter)\b")
-NOT_NOW = re.compile(r"^ (?:right )?now$")
-FOR_GOOD = re.compile(r"\b(?:again|anymore|any more|ever|any longer|at all)\b")
-FOR_A_TIME = re.compile(
-    r"\b(?:before|after|until|till|on|during|tomorrow|today|tonight|while|when|unless|if|about"
-    r"|right now|so early|so late|in the|at (?!all\b|this\b|my\b))\b"
-)
-THINGS_SENT = re.compile(rf"\b(?:{_TEXTS}|anything|anymore|any more|more|these|stuff|again)\b")
-TEXT_INSTEAD = re.compile(r"\b(?:text|message|email|txt) (?:me|us|instead|only|is)\b|\bjust text\b")
-
-NEGATED = re.compile(
-    r"(?:\b(?:dont|do not|never|didnt|did not|wont|wouldnt|cant|cannot|not|shouldnt|doesnt|ill|they"
-    r"|he|she|we|did|why did you|when did you|did you|if you|no me|when i|until i|i will|i wont)) $"
-)
-"""What stands right before a request and takes its sense away."""
-REFUSED = re.compile(r"\b(?:dont|do not|never|didnt|did not|wont|not) $")
-"""The same for what is doubtful at most."""
-
-BENIGN_STOP = re.compile(
-    r"\b(?:full|bus|pit|next|truck|rest|train|non|one|last|first|short|quick|a|the|door"
-    r"|(?<!make )it|rain|water|leak|leaking|leaks|wont|will|does|did|dont|not|never|cant|doesnt"
-    r"|didnt|drip|dripping|could|going to|ever) stop$"
-)
-
-DOUBTFUL = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r"\bwrong (?:number|person|guy|phone|contact)\b",
-        r"\bstop$",
-        rf"^stop (?!{_ELSEWHERE}\b)",
-        r"\b(?:make it|make this|make them) stop\b",
-        r"\byou (?:can|may|should) stop(?: now)?$",
-        r"\bblock (?:me|us|my number)\b",
-        r"\b(?:want|like|need|have|wish) to (?:cancel|quit|end)$",
-        r"\b(?:remove|delete|erase) (?:me|us|my number|this number|my name)\b",
-        r"\bdo not (?:call|contact|text) (?:list|registry)\b",
-        r"\bblock(?:ing|ed)? (?:you|this number|your number|your)\b",
-        r"\breport(?:ing|ed)? (?:you|this|as|number|your)\b",
-        r"^(?:this is |you are |youre )?(?:spam|spammers?|spamming(?: me)?)$",
-        r"\b(?:tcpa|fcc|ftc|lawsuit|harass\w*)\b",
-        r"\b(?:fuck|screw) (?:you|u|yourself)\b",
-        r"\bgo to hell\b",
-        r"\bnumero equivocado\b",
-        r"\bno me (?:llam|escrib|mand|envi|contact|molest)[a-z]*",
-        r"\bno (?:moleste|molesten|molestar)\b",
-    )
-)
-
-INSTRUCTION = re.compile(
-    r"\b(?:reply|text|txt|send|respond|type|answer|responda|envie)(?: with| back)? "
-    r"(?:stop|end|quit|cancel|unsubscribe|start|help|alto)"
+SET_PHRASES = re.compile(
+    r"\b(?:thank (?:you|u|ya)|(?:reply|text|txt|send|respond|type|answer|responda|envie)"
+    r"(?: with| back)? (?:stop|end|quit|cancel|unsubscribe|start|help|alto)"
     r"(?: or (?:stop|end|quit|cancel|unsubscribe))? (?:to|for|para) "
     r"(?:opt out|optout|unsubscribe|stop|end|cancel|quit|be removed|help|info|cancelar)"
-    r"(?: (?:at any time|anytime|texts?|messages?))?"
+    r"(?: (?:at any time|anytime|texts?|messages?))?)\b"
 )
-"""Somebody quotes the sentence that every campaign carries."""
+"""Thanks, and the sentence that every campaign carries, quoted: neither says anything."""
 
 REACTION = re.compile(
     r"^\s*(?:(?:liked|loved|disliked|laughed at|emphasi[sz]ed|questioned|reacted .{1,40} to"

@@ -14,20 +14,30 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from crm_api.domain.consent import phrases
+from crm_api.domain.consent.vocabulary import PAUSE, QUESTION, is_request, sign_of
 
 PROVIDER_WORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT"})
 """A text that is one of these and nothing else is answered by the provider."""
-OPT_IN_WORDS = frozenset({"start", "unstop"})
-HELP_WORDS = frozenset({"help", "info", "ayuda"})
 LONGEST_READ = 2000
-"""Characters; what comes later in a text is not read."""
+"""Characters; of a longer text, which no telephone sends, the middle is not read."""
+_HALF = LONGEST_READ // 2
+LONGEST_APART = 16
+"""Characters of a key word with gaps in it."""
 
 _SPELLED = re.compile(r"(?<![a-z0-9])(?:[a-z][ .\-_*]{1,3}){2,}[a-z](?![a-z0-9])")
-_CLAUSE_END = re.compile(r"[.!?;:,\n\r()/|\u2026]+| [-\u2013\u2014]+ |[\u2013\u2014]")
-_WORD = re.compile(r"[a-z0-9]+")
+_TOKEN = re.compile(
+    r"[a-z0-9$@+]+(?:\*+[a-z]+)?|#(?![a-z0-9])"
+    r"|[.!?;:,\n\r()/|\u2026\u2013\u2014]+|(?<=\s)-+(?=\s)"
+)
 _APOSTROPHES = re.compile(r"['\u2019\u2018\u02bc`\u00b4]")
-_REPEATED = re.compile(r"\b(\w+)(?: \1\b)+")
-_STOP_SIGN = "\U0001f6d1"
+_MARKS = re.compile(
+    "[\u0300-\u036f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff]"
+)
+"""What is left of an accent once it is apart from its letter, and characters without a shape."""
+_PAUSES = frozenset(".!?;:,\n\r()/|\u2026\u2013\u2014-")
+_NO_PAUSES = re.compile("[.?]")
+_PICTURES = re.compile("[\U0001f6d1\u26d4\U0001f6ab\U0001f595]")
+"""Stop signs and a finger: doubtful where no word says more."""
 
 
 class Kind(StrEnum):
@@ -38,6 +48,13 @@ class Kind(StrEnum):
     HELP = "help"
     DOUBTFUL = "doubtful"
     NONE = "none"
+
+
+WORDS = {
+    **dict.fromkeys(("start", "unstop"), Kind.OPT_IN),
+    **dict.fromkeys(("help", "info", "ayuda"), Kind.HELP),
+}
+"""A text that is one of these and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -60,132 +77,87 @@ def read(text: str) -> Reading:
 
     Case, accents, punctuation, quotes, emoji and spacing around words do not matter.
     """
-    if phrases.REACTION.match(_unaccented(text[:LONGEST_READ])):
+    shown = text if len(text) <= LONGEST_READ else f"{text[:_HALF]}\n{text[-_HALF:]}"
+    plain = _fold(shown)
+    if phrases.REACTION.match(plain):
         return Reading(Kind.NONE)
-    folded = phrases.INSTRUCTION.sub(" ", _fold(text[:LONGEST_READ]))
-    clauses = [_words(part) for part in _CLAUSE_END.split(folded)]
-    clauses = [clause for clause in clauses if clause]
-    whole = " ".join(clauses)
-    if whole in OPT_IN_WORDS:
-        return Reading(Kind.OPT_IN, whole)
-    if whole in HELP_WORDS:
-        return Reading(Kind.HELP, whole)
-    wording = _exact(whole) or _clear(clauses, whole)
-    if wording is not None:
-        return Reading(Kind.OPT_OUT, wording, text.strip().upper() in PROVIDER_WORDS)
-    doubt = _doubtful(clauses, whole, is_question=text.rstrip().endswith("?"))
-    if doubt is None and not whole and _STOP_SIGN in text:
-        doubt = _STOP_SIGN
-    return Reading(Kind.NONE) if doubt is None else Reading(Kind.DOUBTFUL, doubt)
-
-
-def _unaccented(text: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", text)
-    return "".join(one for one in decomposed if unicodedata.category(one) not in {"Mn", "Cf"})
+    words, signs, places = _signs(plain)
+    whole = " ".join(word for word in words if word)
+    if whole in WORDS:
+        return Reading(WORDS[whole], whole)
+    if _is_whole(whole, signs):
+        return Reading(Kind.OPT_OUT, whole, text.strip().upper() in PROVIDER_WORDS)
+    score, (begin, end) = _weigh(signs)
+    if score >= phrases.DOUBTFUL:
+        wording = " ".join(filter(None, words[places[begin] : places[end - 1] + 1]))
+        return Reading(Kind.OPT_OUT if score >= phrases.CLEAR else Kind.DOUBTFUL, wording)
+    picture = _PICTURES.search(shown)
+    return Reading(Kind.DOUBTFUL, picture.group()) if picture else Reading(Kind.NONE)
 
 
 def _fold(text: str) -> str:
-    """Lower case, without accents and apostrophes; letters spelled apart come together."""
-    plain = _APOSTROPHES.sub("", _unaccented(text).casefold())
-    return _SPELLED.sub(_join_letters, plain)
+    """Lower case, without accents; letters spelled apart come together."""
+    if not text.isascii():
+        text = _MARKS.sub("", unicodedata.normalize("NFKD", text))
+    return _SPELLED.sub(_join_letters, text.casefold())
 
 
 def _join_letters(found: re.Match[str]) -> str:
-    word = "".join(_WORD.findall(found.group()))
-    return word if word in phrases.EXACT else found.group()
+    word = "".join(one for one in found.group() if one.isalpha())
+    return word if is_request(word) else found.group()
 
 
-def _words(text: str) -> str:
-    return _REPEATED.sub(r"\1", " ".join(_WORD.findall(text)))
+def _signs(plain: str) -> tuple[list[str], str, list[int]]:
+    """Take a text apart.
+
+    Returns:
+        Its words, with an empty one for each pause; their signs; and for each sign the place of
+        its word.
+    """
+    plain = phrases.SET_PHRASES.sub(" ", _APOSTROPHES.sub("", plain))
+    words = [""]
+    signs = [PAUSE]
+    places = [0]
+    for token in _TOKEN.findall(plain):
+        if token[0] in _PAUSES:
+            sign = QUESTION if "?" in token else PAUSE
+            if signs[-1] in (PAUSE, QUESTION):
+                continue
+            words.append("")
+        else:
+            sign = sign_of(token)
+            words.append(token)
+        if sign:
+            signs.append(sign)
+            places.append(len(words) - 1)
+    if signs[-1] not in (PAUSE, QUESTION):
+        signs.append(PAUSE)
+        places.append(len(words) - 1)
+    return words, "".join(signs), places
 
 
-def _core(clause: str) -> str:
-    """The clause without the courtesies around it."""
-    words = clause.split()
-    while words and words[0] in phrases.COURTESIES:
-        words.pop(0)
-    while words and words[-1] in phrases.COURTESIES:
-        words.pop()
-    return " ".join(words)
+def _is_whole(whole: str, signs: str) -> bool:
+    """Say whether the text is a request and nothing else, also one with a gap in its word."""
+    if whole in phrases.WHOLE_WORDS or (" " not in whole and phrases.LONE.match(signs)):
+        return True
+    if " " in whole and len(whole) <= LONGEST_APART and is_request(whole.replace(" ", "")):
+        return True
+    return phrases.WHOLE.fullmatch(_NO_PAUSES.sub("", signs)) is not None
 
 
-def _exact(whole: str) -> str | None:
-    for one in (whole, _core(whole)):
-        if one in phrases.EXACT:
-            return one
-    return None
-
-
-def _clear(clauses: list[str], whole: str) -> str | None:
-    for clause in clauses:
-        if _core(clause) in phrases.SURE:
-            return _core(clause)
-        for pattern in phrases.WISHES:
-            if found := pattern.search(clause):
-                return found.group().strip()
-        for pattern in phrases.CLEAR:
-            found = pattern.search(clause)
-            if found and not phrases.NEGATED.search(clause[: found.start()]):
-                return found.group().strip()
-        verb = phrases.OPT_OUT_VERB.search(clause)
-        if (
-            verb
-            and not phrases.NEGATED.search(clause[: verb.start()])
-            and not phrases.ASKED_ABOUT.search(clause)
-        ):
-            return verb.group()
-        forbidden = _forbidden(clause, whole)
-        if forbidden is not None and forbidden.kind is Kind.OPT_OUT:
-            return forbidden.wording
-    return None
-
-
-def _forbidden(clause: str, whole: str) -> Reading | None:
-    """Read "do not text me" and the like; None when the clause says nothing so."""
-    found = phrases.DO_NOT.search(clause)
-    if found is None or re.search(
-        r"\b(?:i|we|they|you|u|he|she|if|also) $", clause[: found.start()]
-    ):
-        return None
-    kind = _kind_of_ban(found["verb"], found["rest"], whole)
-    return None if kind is Kind.NONE else Reading(kind, found.group().strip())
-
-
-def _kind_of_ban(verb: str, rest: str, whole: str) -> Kind:
-    is_for_good = phrases.FOR_GOOD.search(rest) is not None
-    if verb == "send":
-        return _unless_for_a_time(rest) if phrases.THINGS_SENT.search(rest) else Kind.NONE
-    if verb in {"call", "email", "write"} and not is_for_good:
-        # "Do not call, text me" is the opposite of an opt-out.
-        says_text = phrases.TEXT_INSTEAD.search(whole) or re.search(r"\btext\b", whole)
-        return Kind.NONE if says_text else Kind.DOUBTFUL
-    if phrases.NOT_NOW.match(rest) or phrases.SOMEBODY_ELSE.match(rest):
-        return Kind.DOUBTFUL
-    if not rest.strip() or is_for_good or phrases.OBJECT.match(rest):
-        return _unless_for_a_time(rest)
-    return Kind.NONE
-
-
-def _unless_for_a_time(rest: str) -> Kind:
-    return Kind.DOUBTFUL if phrases.FOR_A_TIME.search(rest) else Kind.OPT_OUT
-
-
-def _doubtful(clauses: list[str], whole: str, *, is_question: bool) -> str | None:
-    for clause in clauses:
-        if _core(clause) in phrases.UNSURE:
-            return _core(clause)
-        forbidden = _forbidden(clause, whole)
-        if forbidden is not None:
-            return forbidden.wording
-        verb = phrases.OPT_OUT_VERB.search(clause)
-        if verb and not phrases.NEGATED.search(clause[: verb.start()]):
-            return verb.group()
-        if phrases.BENIGN_STOP.search(clause):
+def _weigh(signs: str) -> tuple[int, tuple[int, int]]:
+    """Return the sum of the cues in a text, and where the heaviest is."""
+    score = heaviest = 0
+    span = (0, 1)
+    present = set(signs)
+    for needed, cues in phrases.CUES:
+        if needed.isdisjoint(present):
             continue
-        for pattern in phrases.DOUBTFUL:
-            found = pattern.search(clause)
-            if found and not phrases.REFUSED.search(clause[: found.start()]):
-                if is_question and "spam" in found.group():
-                    continue
-                return found.group().strip()
-    return None
+        for cue in cues:
+            if found := cue.pattern.search(signs):
+                score += cue.weight
+                if cue.weight > heaviest:
+                    heaviest, span = cue.weight, found.span()
+    if score >= phrases.CLEAR and any(limit.search(signs) for limit in phrases.LIMITS):
+        score = phrases.DOUBTFUL
+    return score, span
