@@ -22,6 +22,7 @@ from crm_api.domain.compliance.loader import load_rules
 from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.domain.tables import metadata
 from crm_api.domain.webhooks.intake import EventIntake
+from crm_api.domain.webhooks.refusals import RefusalAlerts
 from crm_api.embedded import ServerUrls, servers
 from crm_api.migrate import upgrade
 from crm_api.provider import open_provider
@@ -149,7 +150,8 @@ async def _application(
         rules=load_rules(settings.rules_name),
     )
     intake = EventIntake(settings.require_database_url(), queue=queue)
-    attach(app, state, queue=queue, intake=intake)
+    refusals = RefusalAlerts(new_uow)
+    attach(app, state, queue=queue, intake=intake, refusals=refusals)
     async with new_uow() as uow:
         await access.ensure_admin_key(uow, text=ADMIN_KEY, now=NOW)
     return app

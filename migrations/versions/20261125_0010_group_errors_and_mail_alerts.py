@@ -1,16 +1,89 @@
-"""Group errors, and mail alerts."""
+"""Group failed events by their error, tell of alerts by mail, and keep circuits.
+
+An event's error class stays until it is applied, so that what failed alike can be listed and
+replayed together. An alert gets a beginning that moves when it comes up again, and somebody who
+has taken note; what was told about it, and by which channel, is a row of its own. A circuit is
+the common memory of all processes that an outside system is down.
+"""
 
 from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
 
 revision: str = "20261125_0010"
 down_revision: str | None = "20261125_0009"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
+INSTANT = sa.DateTime(timezone=True)
+
 
 def upgrade() -> None:
-    """Nothing yet."""
+    op.add_column("webhook_event", sa.Column("error_code", sa.Text(), nullable=True))
+    op.create_index(
+        "idx_webhook_event_error",
+        "webhook_event",
+        ["error_code", "received_at", "id"],
+        postgresql_where=sa.text("error_code IS NOT NULL"),
+    )
+    _widen_alerts()
+    op.create_table(
+        "alert_notice",
+        sa.Column("alert_id", sa.Uuid(), nullable=False),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("told_as", sa.Text(), nullable=True),
+        sa.Column("told_at", INSTANT, nullable=True),
+        sa.Column("told_count", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("claimed_until", INSTANT, nullable=True),
+        sa.CheckConstraint(
+            "told_as IN ('opened', 'escalated', 'resolved')", name=op.f("ck_alert_notice_told_as")
+        ),
+        sa.ForeignKeyConstraint(
+            ["alert_id"], ["alert.id"], name=op.f("fk_alert_notice_alert_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("alert_id", "channel", name=op.f("pk_alert_notice")),
+    )
+    op.create_index("idx_alert_notice_told", "alert_notice", ["channel", "told_at"])
+    op.create_table(
+        "circuit",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("failures", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("failing_since", INSTANT, nullable=True),
+        sa.Column("last_failed_at", INSTANT, nullable=True),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column("opened_at", INSTANT, nullable=True),
+        sa.Column("trial_at", INSTANT, nullable=True),
+        sa.Column("opens", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_circuit")),
+    )
+
+
+def _widen_alerts() -> None:
+    op.add_column("alert", sa.Column("opened_at", INSTANT, nullable=True))
+    op.execute("UPDATE alert SET opened_at = first_seen_at")
+    op.alter_column("alert", "opened_at", nullable=False)
+    op.add_column("alert", sa.Column("acknowledged_at", INSTANT, nullable=True))
+    op.add_column("alert", sa.Column("acknowledged_by", sa.Text(), nullable=True))
+    op.create_index(
+        "idx_alert_open",
+        "alert",
+        ["last_seen_at", "id"],
+        postgresql_where=sa.text("resolved_at IS NULL"),
+    )
 
 
 def downgrade() -> None:
-    """Nothing yet."""
+    op.drop_table("circuit")
+    op.drop_table("alert_notice")
+    op.drop_index(
+        "idx_alert_open", table_name="alert", postgresql_where=sa.text("resolved_at IS NULL")
+    )
+    for name in ("acknowledged_by", "acknowledged_at", "opened_at"):
+        op.drop_column("alert", name)
+    op.drop_index(
+        "idx_webhook_event_error",
+        table_name="webhook_event",
+        postgresql_where=sa.text("error_code IS NOT NULL"),
+    )
+    op.drop_column("webhook_event", "error_code")

@@ -11,8 +11,10 @@ from crm_api import clock
 from crm_api.db import UnitOfWork, create_engine, session_factory
 from crm_api.domain.access import service as access
 from crm_api.domain.compliance.loader import load_rules
+from crm_api.domain.media.store import MediaStore
 from crm_api.domain.openphone.signature import Verifier
 from crm_api.domain.webhooks.intake import EventIntake
+from crm_api.domain.webhooks.refusals import RefusalAlerts
 from crm_api.jobs import JobQueue
 from crm_api.provider import open_provider
 from crm_api.routers import (
@@ -27,6 +29,7 @@ from crm_api.routers import (
     imports,
     lines,
     lists,
+    media,
     operations,
     problems,
     recipients,
@@ -61,6 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
         sessions = session_factory(engine)
         provider = open_provider(settings)
         intake = EventIntake(settings.require_database_url(), queue=queue)
+        refusals = RefusalAlerts(lambda: UnitOfWork(sessions, queue))
         state = AppState(
             settings=settings,
             new_uow=lambda: UnitOfWork(sessions, queue),
@@ -68,13 +72,15 @@ def create_app(settings: Settings) -> FastAPI:
             provider=provider,
             rules=rules,
         )
-        attach(app, state, queue=queue, intake=intake)
+        attach(app, state, queue=queue, intake=intake, refusals=refusals)
         try:
             await intake.start()
+            await refusals.start()
             await _accept_bootstrap_key(state)
             yield
         finally:
             await intake.close()
+            await refusals.close()
             await provider.aclose()
             await queue.close()
             await engine.dispose()
@@ -117,15 +123,25 @@ def build_app(
     app.router.routes.insert(0, webhooks.receive_route)
     for module in (contacts, imports, lists, lines, campaigns, recipients, conversations, webhooks):
         app.include_router(module.router)
+    app.include_router(media.router)
     app.include_router(templates.router)
     for module in (compliance, operations, access_router, health):
         app.include_router(module.router)
     return app
 
 
-def attach(app: FastAPI, state: AppState, *, queue: JobQueue, intake: EventIntake) -> None:
+def attach(
+    app: FastAPI,
+    state: AppState,
+    *,
+    queue: JobQueue,
+    intake: EventIntake,
+    refusals: RefusalAlerts,
+) -> None:
     """Put the parts that the lifespan would make into the application's state."""
     app.state.crm = state
     app.state.queue = queue
     app.state.intake = intake
+    app.state.media = MediaStore.from_settings(state.settings)
+    app.state.refusals = refusals
     app.state.verifier = Verifier(state.settings.webhook_secrets())

@@ -12,11 +12,14 @@ from typing import Protocol
 class JobName(StrEnum):
     """Every background function, by the name under which the worker registers it."""
 
+    FETCH_MEDIA = "fetch_media"
     PROCESS_CAMPAIGN_QUEUE = "process_campaign_queue"
     PROCESS_WEBHOOK_BACKLOG = "process_webhook_backlog"
     RESOLVE_UNKNOWN_SENDS = "resolve_unknown_sends"
     RUN_IMPORTS = "run_imports"
+    SEND_ALERTS = "send_alerts"
     SEND_MESSAGES = "send_messages"
+    TRY_PROVIDER = "try_provider"
 
 
 @dataclass(frozen=True, kw_only=True)

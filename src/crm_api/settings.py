@@ -3,12 +3,14 @@
 import hashlib
 import hmac
 import ipaddress
+import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import (
     BaseModel,
@@ -26,6 +28,8 @@ SANDBOX_PORT_OFFSET = 1
 CALL_START_SECONDS = 1.0
 """From the gate's statement to the request body, at most (send-protocol, I4)."""
 SHORTEST_SECRET = 32
+LONGEST_RETRY_MINUTES = 7 * 24 * 60.0
+_ADDRESS = re.compile(r"[^@\s<>,]+@[^@\s<>,]+")
 MAX_SKEW_SECONDS = 2.0
 """How far the clocks of workers, provider and database may differ."""
 
@@ -72,6 +76,16 @@ class Settings(BaseModel):
     smtp_url: SecretStr | None = None
     alert_emails: CommaSeparated = ()
     alert_from: str | None = None
+    alert_quiet_minutes: float = Field(default=60, ge=1)
+    alert_escalate_hours: float = Field(default=4, gt=0)
+    webhook_retry_minutes: Annotated[tuple[float, ...], BeforeValidator(_split)] = (
+        1,
+        5,
+        30,
+        120,
+        360,
+        960,
+    )
     health_check_from: str | None = None
     health_check_to: str | None = None
     compliance_rules: str | None = None
@@ -105,6 +119,19 @@ class Settings(BaseModel):
             raise ValueError(msg)
         return value
 
+    @field_validator("media_url")
+    @classmethod
+    def _place_for_media(cls, value: str | None) -> str | None:
+        if value is None or "://" not in value:
+            return value
+        parts = urlsplit(value)
+        is_bucket = parts.scheme == "s3" and bool(parts.hostname)
+        is_local = parts.scheme == "file" and parts.netloc in {"", "localhost"}
+        if not is_bucket and not (is_local and parts.path.startswith("/")):
+            msg = "takes a directory, file:///directory or s3://bucket/prefix"
+            raise ValueError(msg)
+        return value
+
     @field_validator("public_url", "openphone_base_url")
     @classmethod
     def _web_address(cls, value: str | None) -> str | None:
@@ -118,6 +145,38 @@ class Settings(BaseModel):
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not all(origin == "*" or _is_web_address(origin) for origin in value):
             msg = "takes origins like https://app.example.com, separated by commas"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _mail_server(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _is_mail_server(value.get_secret_value()):
+            msg = "takes smtp://user:password@host:port or smtps://…"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("alert_emails")
+    @classmethod
+    def _mail_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(_ADDRESS.fullmatch(address) for address in value):
+            msg = "takes addresses like owner@example.com, separated by commas"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("alert_from")
+    @classmethod
+    def _mail_sender(cls, value: str | None) -> str | None:
+        if value is not None and not _ADDRESS.fullmatch(value):
+            msg = "takes an address like alerts@example.com"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("webhook_retry_minutes")
+    @classmethod
+    def _waits(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not value or not all(0 < wait <= LONGEST_RETRY_MINUTES for wait in value):
+            msg = "takes minutes between tries, such as 1,5,30,120,360,960"
             raise ValueError(msg)
         return value
 
@@ -148,6 +207,12 @@ class Settings(BaseModel):
         rules = self.compliance_rules
         if rules not in (None, "none", "us") and not Path(str(rules)).is_file():
             msg = "CRM_COMPLIANCE_RULES takes us, none, or a file of rules that exists"
+            raise ValueError(msg)
+        if (self.smtp_url is None) != (not self.alert_emails):
+            msg = (
+                "CRM_SMTP_URL and CRM_ALERT_EMAILS go together: without the other one no alert "
+                "would be mailed"
+            )
             raise ValueError(msg)
         if self.openphone_api_key is not None and not self.openphone_webhook_secrets:
             msg = (
@@ -235,9 +300,41 @@ class Settings(BaseModel):
         return "none" if self.uses_sandbox and self.provider_on_loopback else "us"
 
     @property
+    def alert_sender(self) -> str:
+        """The address that alerts come from."""
+        host = urlsplit(self.public_base_url).hostname or "localhost"
+        return self.alert_from or f"crm-api@{host}"
+
+    @property
+    def alert_quiet(self) -> timedelta:
+        """How long a mailed alert is silent, however often it happens again."""
+        return timedelta(minutes=self.alert_quiet_minutes)
+
+    @property
+    def alert_escalate_after(self) -> timedelta:
+        """When an alert that nobody has acknowledged is mailed once more."""
+        return timedelta(hours=self.alert_escalate_hours)
+
+    @property
+    def webhook_retry_means(self) -> tuple[timedelta, ...]:
+        """How long to wait on average after the first, second … failure of an event."""
+        return tuple(timedelta(minutes=wait) for wait in self.webhook_retry_minutes)
+
+    @property
     def public_base_url(self) -> str:
         """Where the provider reaches this service, without a trailing slash."""
         return (self.public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
+
+    @property
+    def media_location(self) -> Path | str:
+        """Where pictures and recordings lie: a directory, or ``s3://bucket/prefix``."""
+        if self.media_url is None:
+            return self.data_dir / "media"
+        if self.media_url.startswith("s3://"):
+            return self.media_url
+        if self.media_url.startswith("file://"):
+            return Path(unquote(urlsplit(self.media_url).path))
+        return Path(self.media_url)
 
     def require_database_url(self) -> str:
         """The database's URL.
@@ -296,6 +393,14 @@ class Settings(BaseModel):
         """The key with which the sandbox signs, base64, derived from the secret key."""
         digest = hmac.new(self.require_secret_key(), b"sandbox webhooks", hashlib.sha256).digest()
         return b64encode(digest).decode()
+
+
+def _is_mail_server(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"smtp", "smtps"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        return False
 
 
 def _is_web_address(text: str) -> bool:

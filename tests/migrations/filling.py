@@ -125,11 +125,12 @@ _STATEMENTS = (
            CAST(:now AS timestamptz) - i * interval '1 minute', :now, :now
     FROM generate_series(1, 40000) i""",
     """INSERT INTO webhook_event (id, provider_event_id, scheme, type, status, next_attempt_at,
-        received_at, payload)
+        error_code, received_at, payload)
     SELECT md5('event' || i)::uuid, 'EV' || i, 'legacy', 'message.received',
            CASE WHEN i % 100 = 0 THEN 'dead' WHEN i <= 200 THEN 'pending'
                 WHEN i <= 250 THEN 'failed' ELSE 'processed' END,
            CAST(:now AS timestamptz) - i * interval '1 second',
+           CASE WHEN i % 100 = 0 THEN 'error' || i / 100 % 20 END,
            CAST(:now AS timestamptz) - i * interval '1 second', '{}'
     FROM generate_series(1, 20000) i""",
     """INSERT INTO media (id, sha256, content_type, size_bytes, created_at)
@@ -158,10 +159,21 @@ _STATEMENTS = (
     """INSERT INTO contact_import_error (import_id, line, code, reason)
     SELECT md5('import' || 1 + i % 100)::uuid, i, 'invalid_phone', 'No number'
     FROM generate_series(1, 10000) i""",
-    """INSERT INTO alert (id, kind, subject, detail, first_seen_at, last_seen_at)
+    """INSERT INTO alert (id, kind, subject, detail, first_seen_at, last_seen_at, opened_at,
+        resolved_at)
     SELECT md5('alert' || i)::uuid, 'line_blocked', i::text, 'x', :now,
+           CAST(:now AS timestamptz) - i * interval '1 minute', :now,
+           CASE WHEN i % 50 > 0 THEN CAST(:now AS timestamptz) END
+    FROM generate_series(1, 3000) i""",
+    """INSERT INTO alert_notice (alert_id, channel, told_as, told_at)
+    SELECT md5('alert' || i)::uuid, 'mail', 'resolved',
            CAST(:now AS timestamptz) - i * interval '1 minute'
     FROM generate_series(1, 3000) i""",
+    """INSERT INTO webhook_health_check (id, side, status, asked_by, created_at, concluded_at)
+    SELECT md5('check' || i)::uuid, (ARRAY['test_text', 'silence', 'provider'])[1 + i % 3],
+           CASE WHEN i <= 3 THEN 'waiting' ELSE 'passed' END, 'schedule',
+           CAST(:now AS timestamptz) - i * interval '20 minutes', :now
+    FROM generate_series(1, 9000) i""",
     """INSERT INTO reconciliation_run (id, trigger, status, until, continues, created_at)
     SELECT md5('run' || i)::uuid, 'daily', CASE WHEN i <= 3 THEN 'pending' ELSE 'completed' END,
            CAST(:now AS timestamptz) - i * interval '1 day', i % 10 > 0,
@@ -169,11 +181,6 @@ _STATEMENTS = (
     FROM generate_series(1, 2000) i""",
     """INSERT INTO receiver_heartbeat (name, seen_at)
     SELECT 'other' || i, :now FROM generate_series(1, 3000) i""",
-    """INSERT INTO webhook_health_check (id, side, status, asked_by, created_at, concluded_at)
-    SELECT md5('check' || i)::uuid, (ARRAY['test_text', 'silence', 'provider'])[1 + i % 3],
-           CASE WHEN i <= 3 THEN 'waiting' ELSE 'passed' END, 'schedule',
-           CAST(:now AS timestamptz) - i * interval '20 minutes', :now
-    FROM generate_series(1, 9000) i""",
     """INSERT INTO api_key (id, name, key_hash, prefix, scopes, created_at)
     SELECT md5('key' || i)::uuid, 'key', sha256(convert_to('key' || i, 'UTF8')), 'crm_',
            ARRAY['admin'], CAST(:now AS timestamptz) - i * interval '1 minute'

@@ -13,7 +13,9 @@ from crm_api.domain.campaigns import plan_statements, statements, watch_statemen
 from crm_api.domain.campaigns import queries as campaigns
 from crm_api.domain.campaigns import review_queries as reviews
 from crm_api.domain.lines import queries as lines
+from crm_api.domain.operations import notice_statements
 from crm_api.domain.operations import queries as operations
+from crm_api.domain.operations.models import AlertStatus
 from crm_api.domain.templates import queries as templates
 
 AUDIENCE = {
@@ -242,6 +244,33 @@ OPERATIONS = [
         "alerts, last seen first",
         {"idx_alert_last_seen"},
         lambda s: operations.list_alerts(s, after=PLACE, limit=51),
+    ),
+    Hot(
+        "alerts that stand, last seen first",
+        {"idx_alert_open"},
+        lambda s: operations.list_alerts(s, status=AlertStatus.OPEN, after=PLACE, limit=51),
+    ),
+    Hot(
+        "alerts that have fallen silent",
+        {"idx_alert_open|uq_alert_kind_subject"},
+        lambda s: operations.resolve_silent(
+            s, kinds=["clock_skew"], before=NOW - timedelta(days=1), now=NOW
+        ),
+    ),
+    Hot(
+        "when mail was sent last, for the next one",
+        {"idx_alert_notice_told"},
+        sql(
+            notice_statements.CLAIM,
+            channel="mail",
+            quiet=3600.0,
+            anew=600.0,
+            escalate_after=14_400.0,
+            gap=55.0,
+            limit=1000,
+            until=NOW,
+            now=NOW,
+        ),
     ),
     Hot(
         "an alert that stands",

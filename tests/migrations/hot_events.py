@@ -13,6 +13,7 @@ from crm_api.domain.activity.models import Origin
 from crm_api.domain.operations import queries as operations
 from crm_api.domain.webhooks import queries as webhooks
 from crm_api.domain.webhooks.models import WebhookEventStatus
+from crm_api.domain.webhooks.queries import Selection
 
 
 async def _driver(session: AsyncSession, statement: str, values: tuple[object, ...]) -> None:
@@ -21,9 +22,7 @@ async def _driver(session: AsyncSession, statement: str, values: tuple[object, .
 
 
 async def _events(session: AsyncSession, status: WebhookEventStatus | None) -> None:
-    await webhooks.list_events(
-        session, status=status, event_type=None, received_after=None, after=PLACE, limit=51
-    )
+    await webhooks.list_events(session, Selection(status=status), after=PLACE, limit=51)
 
 
 async def _conversations(session: AsyncSession, contact_id: UUID | None) -> None:
@@ -62,6 +61,18 @@ RECEIVED = [
         "events of one status",
         {"idx_webhook_event_status"},
         lambda s: _events(s, WebhookEventStatus.DEAD),
+    ),
+    Hot(
+        "events of one error class",
+        {"idx_webhook_event_error"},
+        lambda s: webhooks.list_events(s, Selection(error_code="error7"), after=PLACE, limit=51),
+    ),
+    Hot("error classes", {"idx_webhook_event_error"}, webhooks.list_errors),
+    Hot(
+        "error classes of which nothing is left",
+        {"idx_webhook_event_error"},
+        lambda s: webhooks.recovered(s, codes=["error7", "error700"]),
+        is_generic=True,
     ),
     Hot(
         "oldest event that waits, for readiness",

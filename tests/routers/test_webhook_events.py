@@ -104,6 +104,7 @@ async def test_event_is_read_with_its_payload(
         "attempts": 0,
         "next_attempt_at": "2026-11-25T15:00:00.000Z",
         "last_error": None,
+        "error_code": None,
         "received_at": "2026-11-25T15:00:00.000Z",
         "processed_at": None,
         "payload": payload,

@@ -169,7 +169,7 @@ async def test_look_up_that_fails_concludes_nothing(
     _fault(sandbox, FaultKind.ERROR_BEFORE)
     await _drain(ledger, openphone)
     touched = (await ledger.attempt()).updated_at
-    _fault(sandbox, fault, count=3, on="read")
+    _fault(sandbox, fault, count=5, on="read")
 
     await resolve_unknown_sends(ctx)
 

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from crm_api import clock
 from crm_api.domain.access.models import Scope as AccessScope
-from crm_api.domain.fields import RequestInstant
+from crm_api.domain.fields import Line200, RequestInstant
 from crm_api.domain.openphone.errors import SignatureError
 from crm_api.domain.openphone.signature import Verifier
 from crm_api.domain.schemas import PageRead
@@ -20,7 +20,13 @@ from crm_api.domain.webhooks.envelope import read_event
 from crm_api.domain.webhooks.errors import EventTooLargeError
 from crm_api.domain.webhooks.intake import EventIntake
 from crm_api.domain.webhooks.models import WebhookEventStatus
-from crm_api.domain.webhooks.schemas import ReplayRead, WebhookEventRead
+from crm_api.domain.webhooks.schemas import (
+    ErrorClassRead,
+    ReplayRead,
+    ReplayRequest,
+    SelectionReplayRead,
+    WebhookEventRead,
+)
 from crm_api.routers.deps import Caller, Paging, Uow, require
 
 log = structlog.get_logger()
@@ -62,6 +68,7 @@ async def receive_event(scope: Scope, receive: Receive, send: Send) -> None:
         verified = verifier.verify(headers, body, now=now)
     except SignatureError as error:
         intake.refused[error.code] += 1
+        state.refusals.note(error.code)
         log.warning("webhook refused", reason=error.code, bytes=len(body))
         raise
     event = read_event(body, scheme=verified.scheme, delivery_id=verified.delivery_id, now=now)
@@ -119,17 +126,22 @@ async def list_events(
     uow: Uow,
     page: Paging,
     _caller: Reader,
+    *,
     status: WebhookEventStatus | None = None,
-    event_type: Annotated[str | None, Query(alias="type")] = None,
+    event_type: Annotated[Line200 | None, Query(alias="type")] = None,
+    error_code: Line200 | None = None,
     received_after: RequestInstant | None = None,
 ) -> PageRead[WebhookEventRead]:
     """List received events, newest first."""
     async with uow:
         found = await webhooks.list_events(
             uow,
-            status=status,
-            event_type=event_type,
-            received_after=received_after,
+            webhooks.Selection(
+                status=status,
+                type=event_type,
+                error_code=error_code,
+                received_after=received_after,
+            ),
             cursor=page.cursor,
             limit=page.limit,
         )
@@ -137,6 +149,32 @@ async def list_events(
         data=[WebhookEventRead.of(event) for event in found.data],
         next_cursor=found.next_cursor,
     )
+
+
+@router.get("/errors")
+async def list_errors(uow: Uow, _caller: Reader) -> PageRead[ErrorClassRead]:
+    """List what events failed of and are not applied yet, by error class, the latest first."""
+    async with uow:
+        found = await webhooks.list_errors(uow)
+    return PageRead(data=[ErrorClassRead.model_validate(one) for one in found], next_cursor=None)
+
+
+@router.post("/replay", status_code=HTTPStatus.ACCEPTED)
+async def replay_events(body: ReplayRequest, uow: Uow, caller: Writer) -> SelectionReplayRead:
+    """Apply a selection of events again; what they already did is not done twice.
+
+    All that is given must hold; with nothing given it is every event. A dry run only counts.
+    """
+    selection = body.selection()
+    async with uow:
+        if body.dry_run:
+            matched = await webhooks.count_selected(uow, selection)
+        else:
+            matched = await webhooks.replay_selected(
+                uow, selection, actor=caller.name, now=clock.now()
+            )
+    replayed = 0 if body.dry_run else matched
+    return SelectionReplayRead(matched=matched, replayed=replayed, dry_run=body.dry_run)
 
 
 @router.get("/{event_id}")

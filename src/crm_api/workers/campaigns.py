@@ -133,6 +133,7 @@ async def drain(deps: Deps, *, watch_every: timedelta = WATCH_EVERY) -> Drained:
         limiter=deps.limiter,
         times=deps.times,
         now=clock.now,
+        circuit=deps.circuit,
     )
     source = _Source(deps)
     deps.on_stop.add(dispatcher.stop)
@@ -149,6 +150,9 @@ async def drain(deps: Deps, *, watch_every: timedelta = WATCH_EVERY) -> Drained:
     if tally.provider_skew:
         async with deps.new_uow() as uow:
             await _alert_skew(uow, of="provider", skew=tally.provider_skew)
+        return Drained()
+    if tally.is_provider_down:
+        log.warning("provider is down; nothing more is sent", result=str(tally))
         return Drained()
     if tally.claimed:
         log.info("campaign queue drained", result=str(tally))

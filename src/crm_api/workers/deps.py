@@ -9,6 +9,8 @@ from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.campaigns.wording import Business
 from crm_api.domain.compliance.rules import RuleBook
 from crm_api.domain.openphone.client import OpenPhoneClient
+from crm_api.domain.operations.circuits import Circuit
+from crm_api.domain.operations.mail import Mailer
 from crm_api.domain.sends.limiter import Limiter
 from crm_api.domain.sends.times import SendTimes
 from crm_api.jobs import JobName, JobQueue
@@ -30,6 +32,8 @@ class Deps:
     Attributes:
         on_stop: Called on SIGTERM, so that running work claims and gates nothing more.
         turns: One for each kind of job that has run.
+        circuit: Holds back calls to the provider while it is down; None: nothing does.
+        mailer: Mails alerts; None when mail is not set up.
     """
 
     settings: Settings
@@ -40,6 +44,8 @@ class Deps:
     times: SendTimes
     rules: RuleBook
     secret: bytes = field(repr=False)
+    circuit: Circuit | None = None
+    mailer: Mailer | None = None
     is_stopping: bool = False
     on_stop: set[Callable[[], None]] = field(default_factory=set)
     turns: dict[JobName, Turn] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from crm_api import clock, failpoints
 from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.errors import CrmError
 from crm_api.domain.openphone.answers import AnswerKind
+from crm_api.domain.openphone.errors import OpenPhoneDownError
 from crm_api.domain.openphone.facts import MessageFacts
 from crm_api.domain.operations import service as operations
 from crm_api.domain.sends import settling, texts
@@ -22,6 +23,7 @@ from crm_api.domain.sends.models import AttemptStatus
 from crm_api.domain.sends.settling import Look
 from crm_api.jobs import Job, JobName
 from crm_api.workers.deps import Deps, deps_of
+from crm_api.workers.reads import reading
 
 log = structlog.get_logger()
 
@@ -67,10 +69,13 @@ async def _settle_all(deps: Deps, unknown: Sequence[Row[Any]]) -> set[AttemptSta
     for attempt in unknown:
         if deps.is_stopping:
             break
-        if attempt.line_id not in lagging:
-            lagging[attempt.line_id] = await _list_lags(deps, attempt)
         try:
+            if attempt.line_id not in lagging:
+                lagging[attempt.line_id] = await _list_lags(deps, attempt)
             look = await _look_up(deps, attempt, list_lags=lagging[attempt.line_id])
+        except OpenPhoneDownError:
+            # All of them wait for it; the next run begins with the same.
+            break
         except CrmError as error:
             # An incomplete look-up says nothing; the next run begins a new one.
             log.warning("look-up failed", attempt=str(attempt.id), error=error.code)
@@ -89,16 +94,17 @@ async def _settle_all(deps: Deps, unknown: Sequence[Row[Any]]) -> set[AttemptSta
 
 
 async def _look_up(deps: Deps, attempt: Row[Any], *, list_lags: bool) -> Look:
-    begun_at = await _wait_for_turn(deps)
-    messages = [
-        facts
-        async for facts in deps.provider.list_messages(
-            phone_number_id=attempt.phone_number_id,
-            participant=attempt.phone,
-            created_after=attempt.called_at - deps.times.skew,
-            created_before=attempt.called_at + deps.times.grace,
-        )
-    ]
+    async with reading(deps):
+        begun_at = await _wait_for_turn(deps)
+        messages = [
+            facts
+            async for facts in deps.provider.list_messages(
+                phone_number_id=attempt.phone_number_id,
+                participant=attempt.phone,
+                created_after=attempt.called_at - deps.times.skew,
+                created_before=attempt.called_at + deps.times.grace,
+            )
+        ]
     return Look(begun_at=begun_at, messages=messages, list_lags=list_lags)
 
 
@@ -110,10 +116,13 @@ async def _list_lags(deps: Deps, attempt: Row[Any]) -> bool:
         )
     if canary is None:
         return False
-    await _wait_for_turn(deps)
     try:
-        if await _is_listed(deps, attempt.phone_number_id, canary):
-            return False
+        async with reading(deps):
+            await _wait_for_turn(deps)
+            if await _is_listed(deps, attempt.phone_number_id, canary):
+                return False
+    except OpenPhoneDownError:
+        raise
     except CrmError:
         return True
     async with deps.new_uow() as uow:
@@ -165,6 +174,7 @@ async def send_messages(ctx: dict[str, Any]) -> None:
         limiter=deps.limiter,
         times=deps.times,
         now=clock.now,
+        circuit=deps.circuit,
     )
     deps.on_stop.add(dispatcher.stop)
     try:

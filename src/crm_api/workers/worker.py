@@ -22,14 +22,16 @@ from redis.exceptions import RedisError
 from crm_api import clock, collector
 from crm_api.db import UnitOfWork, open_engine, session_factory
 from crm_api.domain.compliance.loader import load_rules
+from crm_api.domain.operations import circuits
 from crm_api.domain.operations import service as operations
 from crm_api.domain.sends.limiter import Limiter
 from crm_api.domain.sends.times import SendTimes
 from crm_api.ids import new_id
 from crm_api.jobs import Job, JobName
+from crm_api.mailing import open_mailer
 from crm_api.provider import open_provider
 from crm_api.settings import Settings
-from crm_api.workers import campaigns, sends, transfer, webhooks
+from crm_api.workers import alerts, campaigns, media, sends, transfer, webhooks
 from crm_api.workers.deps import Deps, Turn
 from crm_api.workers.queue import (
     QUEUE_NAME,
@@ -44,11 +46,14 @@ log = structlog.get_logger()
 Function = Callable[[dict[str, Any]], Awaitable[None]]
 
 FUNCTIONS: dict[JobName, Function] = {
+    JobName.FETCH_MEDIA: media.fetch_media,
     JobName.PROCESS_CAMPAIGN_QUEUE: campaigns.process_campaign_queue,
     JobName.PROCESS_WEBHOOK_BACKLOG: webhooks.process_webhook_backlog,
     JobName.RESOLVE_UNKNOWN_SENDS: sends.resolve_unknown_sends,
     JobName.RUN_IMPORTS: transfer.run_imports,
+    JobName.SEND_ALERTS: alerts.send_alerts,
     JobName.SEND_MESSAGES: sends.send_messages,
+    JobName.TRY_PROVIDER: alerts.try_provider,
 }
 JOB_TIMEOUT_SECONDS = 90
 """At least 45 s of work, the longest call and 15 s (send-protocol, drain job)."""
@@ -200,6 +205,8 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> Deps:
         times=SendTimes.from_settings(settings),
         rules=rules,
         secret=settings.require_secret_key(),
+        circuit=circuits.PROVIDER,
+        mailer=open_mailer(settings),
     )
 
 

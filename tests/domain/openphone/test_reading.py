@@ -156,15 +156,28 @@ async def test_read_is_tried_again(failure: httpx.Response | Exception) -> None:
     assert len(provider.waits) == 2
 
 
-async def test_read_gives_up_after_three_tries() -> None:
+async def test_read_is_patient_with_a_provider_that_is_asked_too_often() -> None:
     provider = Provider(httpx.Response(429, json={}, headers={"retry-after": "3"}))
 
     with pytest.raises(OpenPhoneBusyError) as caught:
         await provider.client().list_phone_numbers()
 
-    assert len(provider.requests) == 3
-    assert provider.waits == [3.0, 3.0]
+    assert len(provider.requests) == 5
+    assert provider.waits[:3] == [3.0, 3.0, 3.0]
     assert caught.value.retry_after_seconds == 3.0
+    assert caught.value.is_answer
+
+
+async def test_read_gives_up_on_a_provider_that_is_down_after_three_tries() -> None:
+    provider = Provider(httpx.Response(503))
+
+    with pytest.raises(OpenPhoneBusyError) as caught:
+        await provider.client().list_phone_numbers()
+
+    assert len(provider.requests) == 3
+    assert 0.25 <= provider.waits[0] <= 0.75
+    assert 1.0 <= provider.waits[1] <= 3.0
+    assert not caught.value.is_answer
 
 
 async def test_read_does_not_wait_for_ever() -> None:

@@ -117,6 +117,7 @@ async def test_line_opens_on_trial_when_its_wait_is_over_and_not_before(
     ledger = await Ledger.open(new_uow)
     (claimed,) = await ledger.called()
     await _refuse(ledger, claimed)
+    queue.jobs.clear()
     await _open_on_trial(ledger, seconds=TRIAL - 1)
     early = (await _line(ledger)).status, list(queue.names)
 
@@ -163,7 +164,7 @@ async def test_accepted_probe_closes_the_breaker(
     (entry,) = await ledger.rows("SELECT * FROM audit_log")
     assert (entry.actor, entry.action, entry.subject) == ("worker", "reopen_line", str(line.id))
     assert entry.detail == {"reason": "no_credits", "blocks": 1}
-    assert set(queue.names) == {JobName.PROCESS_CAMPAIGN_QUEUE, JobName.SEND_MESSAGES}
+    assert {JobName.PROCESS_CAMPAIGN_QUEUE, JobName.SEND_MESSAGES} <= set(queue.names)
     rest = await ledger.claim(now=after(TRIAL + 2))
     assert [item.is_probe for item in rest] == [False] * 3
 

@@ -32,6 +32,8 @@ from crm_api.domain.lines.models import Line
 from crm_api.domain.webhooks import service as webhooks
 from crm_api.domain.webhooks.envelope import read_event
 from crm_api.domain.webhooks.errors import WebhookEventNotFoundError
+from crm_api.domain.webhooks.reception import RETRY_MEANS
+from crm_api.domain.webhooks.retrying import CONFLICT_RETRY
 from crm_api.ids import new_id
 from crm_api.jobs import JobName
 
@@ -156,11 +158,11 @@ async def test_poison_goes_to_dead_while_its_neighbours_are_processed(
     alert = (await rows(session, "SELECT kind, subject, detail, context FROM alert"))[0]
     dead = (await rows(session, "SELECT * FROM webhook_event WHERE status = 'dead'"))[0]
     assert await statuses(session) == ["processed", "dead", "processed"]
-    assert waits == list(webhooks.RETRY_MEANS)
+    assert waits == list(RETRY_MEANS)
     assert timedelta(hours=20) < sum(waits, timedelta()) < timedelta(hours=28)
     assert dead["last_error"] == "The message has no time."
-    assert (alert["kind"], alert["subject"]) == ("webhook_event_dead", "message.received")
-    assert alert["context"] == {"event_id": str(dead["id"])}
+    assert (alert["kind"], alert["subject"]) == ("webhook_event_dead", "unreadable_event")
+    assert alert["context"] == {"event_id": str(dead["id"]), "type": "message.received"}
     assert await apply(new_uow, now=now + timedelta(days=30)) == 0
 
 
@@ -197,7 +199,7 @@ async def test_event_that_meets_another_transaction_comes_again_without_losing_a
     async with sessions() as session:
         row = (await rows(session, "SELECT * FROM webhook_event"))[0]
     assert (row["status"], row["attempts"]) == ("pending", 0)
-    assert NOW < row["next_attempt_at"] <= NOW + webhooks.CONFLICT_RETRY
+    assert NOW < row["next_attempt_at"] <= NOW + CONFLICT_RETRY
     async with committed_uow() as uow:
         await webhooks.apply_batch(uow, limit=10, now=row["next_attempt_at"], reception=RECEPTION)
     async with sessions() as session:

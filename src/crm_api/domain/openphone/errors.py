@@ -57,6 +57,7 @@ class OpenPhoneBusyError(TransientError):
 
     Attributes:
         retry_after_seconds: When the provider said when; else None.
+        is_answer: It answered, if only that we ask too often: it is not down.
     """
 
     code = "openphone_busy"
@@ -67,10 +68,19 @@ class OpenPhoneBusyError(TransientError):
         detail: str,
         *,
         retry_after_seconds: float | None = None,
+        is_answer: bool = False,
         **extras: Any,  # noqa: ANN401 - JSON members
     ) -> None:
         super().__init__(detail, **extras)
         self.retry_after_seconds = retry_after_seconds
+        self.is_answer = is_answer
+
+
+class OpenPhoneDownError(OpenPhoneBusyError):
+    """The provider has not answered lately, and is not asked until it does."""
+
+    code = "openphone_down"
+    title = "OpenPhone is down"
 
 
 class OpenPhoneRefusedError(ConflictError):

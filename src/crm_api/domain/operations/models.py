@@ -1,14 +1,45 @@
-"""Alerts, worker heartbeats, and the last run of each scheduled job."""
+"""Alerts, circuits, worker heartbeats, and the last run of each scheduled job."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Identity, Index, Integer, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.db import Base
+from crm_api.domain.checks import one_of
 from crm_api.ids import new_id
+
+
+class AlertStatus(StrEnum):
+    """Where an alert stands."""
+
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    """Not over, but somebody has taken note of it."""
+    RESOLVED = "resolved"
+
+
+class News(StrEnum):
+    """What there is to tell about an alert."""
+
+    OPENED = "opened"
+    REPEATED = "repeated"
+    """It goes on happening."""
+    ESCALATED = "escalated"
+    """Nobody has acknowledged it for long."""
+    RESOLVED = "resolved"
 
 
 class Alert(Base):
@@ -18,6 +49,7 @@ class Alert(Base):
     __table_args__ = (
         UniqueConstraint("kind", "subject"),
         Index("idx_alert_last_seen", "last_seen_at", "id"),
+        Index("idx_alert_open", "last_seen_at", "id", postgresql_where=text("resolved_at IS NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -29,7 +61,61 @@ class Alert(Base):
     count: Mapped[int] = mapped_column(Integer, server_default=text("1"))
     first_seen_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
+    opened_at: Mapped[datetime]
+    """When it came up, the last time; earlier times are over."""
+    acknowledged_at: Mapped[datetime | None]
+    acknowledged_by: Mapped[str | None]
     resolved_at: Mapped[datetime | None]
+
+    @property
+    def status(self) -> AlertStatus:
+        """Where it stands."""
+        if self.resolved_at is not None:
+            return AlertStatus.RESOLVED
+        return AlertStatus.OPEN if self.acknowledged_at is None else AlertStatus.ACKNOWLEDGED
+
+
+TOLD_AS = (News.OPENED, News.ESCALATED, News.RESOLVED)
+
+
+class AlertNotice(Base):
+    """What a channel, such as mail, has told about an alert."""
+
+    __tablename__ = "alert_notice"
+    __table_args__ = (
+        CheckConstraint(one_of("told_as", TOLD_AS), name="told_as"),
+        Index("idx_alert_notice_told", "channel", "told_at"),
+    )
+
+    alert_id: Mapped[UUID] = mapped_column(
+        ForeignKey("alert.id", ondelete="CASCADE"), primary_key=True
+    )
+    channel: Mapped[str] = mapped_column(primary_key=True)
+    told_as: Mapped[str | None]
+    told_at: Mapped[datetime | None]
+    told_count: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    """The alert's count when it was last told."""
+    claimed_until: Mapped[datetime | None]
+    """Somebody is telling it; taken for lost after this."""
+
+
+class Circuit(Base):
+    """Whether an outside system may be called, as all processes together know it."""
+
+    __tablename__ = "circuit"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    failures: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    """In a row, with no answer between them."""
+    failing_since: Mapped[datetime | None]
+    last_failed_at: Mapped[datetime | None]
+    last_error: Mapped[str | None]
+    opened_at: Mapped[datetime | None]
+    """Nothing is called from then on; None: it is closed."""
+    trial_at: Mapped[datetime | None]
+    """From when one call may find out whether it goes again."""
+    opens: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    """How often it opened since all was well; each time it waits longer."""
 
 
 class ScheduledJob(Base):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from crm_api.domain.operations.models import AlertStatus
 from crm_api.domain.schemas import Id, Instant, ReadModel
 
 
@@ -19,14 +20,23 @@ class ScheduledJobRead(ReadModel):
 
 
 class AlertRead(ReadModel):
-    """Something that a person should see."""
+    """Something that a person should see.
+
+    Attributes:
+        count: How often it happened since ``first_seen_at``.
+        opened_at: When it came up, the last time.
+    """
 
     id: Id
     kind: str
     subject: str
     detail: str
     context: dict[str, Any]
+    status: AlertStatus
     count: int
     first_seen_at: Instant
     last_seen_at: Instant
+    opened_at: Instant
+    acknowledged_at: Instant | None
+    acknowledged_by: str | None
     resolved_at: Instant | None

@@ -1,27 +1,47 @@
 """Alerts, heartbeats, and what the schedule did last."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import structlog
+
 from crm_api.db import UnitOfWork
 from crm_api.domain.operations import queries
-from crm_api.domain.operations.models import Alert
+from crm_api.domain.operations.errors import AlertNotFoundError
+from crm_api.domain.operations.models import Alert, AlertStatus
 from crm_api.domain.operations.schemas import ScheduledJobRead
 from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.jobs import Job, JobName
+
+log = structlog.get_logger()
 
 SCHEDULE = {
+    "fetch_media": "every 60 s",
     "process_campaign_queue": "every 60 s",
     "process_webhook_backlog": "every 60 s",
     "resolve_unknown_sends": "every 60 s",
     "run_imports": "every 60 s",
+    "send_alerts": "every 60 s",
     "send_messages": "every 60 s",
+    "try_provider": "every 60 s",
 }
 """Every scheduled job and how often it runs; the worker registers exactly these."""
 
 HEARTBEAT_SECONDS = 10
 LATE_AFTER = timedelta(seconds=90)
 """A worker or a job that is this late is called degraded."""
+ACKNOWLEDGED_FOR = timedelta(days=1)
+"""What still happens after that comes up again: whoever acknowledged it may have forgotten."""
+TELL = Job(name=JobName.SEND_ALERTS, delay_seconds=5)
+"""What comes up together is told together."""
+ENDS_BY_SILENCE = {
+    timedelta(minutes=15): ("clock_skew", "provider_list_lags"),
+    timedelta(hours=1): ("webhook_refused",),
+}
+"""Kinds whose cause raises them again for as long as it lasts, and after which silence it is over;
+nothing else would tell that it is."""
 
 
 async def raise_alert(
@@ -32,26 +52,99 @@ async def raise_alert(
     detail: str,
     now: datetime,
     context: dict[str, Any] | None = None,
+    times: int = 1,
 ) -> None:
-    """Add an alert; the same kind and subject again is counted, not repeated."""
-    await queries.raise_alert(
-        uow.session, kind=kind, subject=subject, detail=detail, context=context or {}, now=now
+    """Add an alert; the same kind and subject again is counted, not repeated.
+
+    One that comes up is logged, and whoever tells of alerts is nudged.
+
+    Args:
+        detail: What happened and what to do, for a person.
+        times: How often it happened since it was raised last.
+    """
+    comes_up = await queries.raise_alert(
+        uow.session,
+        kind=kind,
+        subject=subject,
+        detail=detail,
+        context=context or {},
+        times=times,
+        acknowledged_for=ACKNOWLEDGED_FOR,
+        now=now,
     )
+    if comes_up:
+        log.warning("alert", kind=kind, subject=subject)
+        uow.after_commit(TELL)
 
 
 async def resolve_alert(uow: UnitOfWork, *, kind: str, subject: str, now: datetime) -> None:
     """Mark an alert as over; nothing happens when there is none."""
-    await queries.resolve_alert(uow.session, kind=kind, subject=subject, now=now)
+    if await queries.resolve_alert(uow.session, kind=kind, subject=subject, now=now):
+        log.info("alert over", kind=kind, subject=subject)
+        uow.after_commit(TELL)
 
 
-async def list_alerts(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[Alert]:
+async def resolve_silent(uow: UnitOfWork, *, now: datetime) -> None:
+    """Mark alerts as over whose cause raises them again and again, and has stopped to."""
+    for silence, kinds in ENDS_BY_SILENCE.items():
+        if await queries.resolve_silent(uow.session, kinds=kinds, before=now - silence, now=now):
+            uow.after_commit(TELL)
+
+
+async def open_subjects(uow: UnitOfWork, *, kind: str) -> Sequence[str]:
+    """List what the alerts of a kind that stand are about."""
+    return await queries.open_subjects(uow.session, kind=kind)
+
+
+async def get_alert(uow: UnitOfWork, alert_id: UUID) -> Alert:
+    """Read one alert.
+
+    Raises:
+        AlertNotFoundError: There is none with this id.
+    """
+    alert = await queries.get_alert(uow.session, alert_id)
+    if alert is None:
+        raise AlertNotFoundError("There is no alert with this id.")
+    return alert
+
+
+async def acknowledge(uow: UnitOfWork, *, alert_id: UUID, actor: str, now: datetime) -> Alert:
+    """Note that somebody takes care of it: it is silent until it is over, or a day later.
+
+    One that is over or acknowledged already stays as it is.
+
+    Raises:
+        AlertNotFoundError: There is none with this id.
+    """
+    if await queries.acknowledge(uow.session, alert_id=alert_id, actor=actor, now=now):
+        await audit(
+            uow,
+            actor=actor,
+            action="acknowledge_alert",
+            subject=str(alert_id),
+            detail={},
+            now=now,
+        )
+    return await get_alert(uow, alert_id)
+
+
+async def list_alerts(
+    uow: UnitOfWork,
+    *,
+    status: AlertStatus | None = None,
+    kind: str | None = None,
+    cursor: str | None,
+    limit: int,
+) -> Page[Alert]:
     """List alerts, the last seen first.
 
     Raises:
         InvalidCursorError: The cursor is not one of this list's.
     """
     after = decode_cursor(cursor) if cursor else None
-    rows = await queries.list_alerts(uow.session, after=after, limit=limit + 1)
+    rows = await queries.list_alerts(
+        uow.session, status=status, kind=kind, after=after, limit=limit + 1
+    )
     more = len(rows) > limit
     rows = rows[:limit]
     return Page(rows, encode_cursor(rows[-1].last_seen_at, rows[-1].id) if more else None)
@@ -117,7 +210,7 @@ async def readiness(uow: UnitOfWork, *, head: str, now: datetime) -> dict[str, s
     """Return the state of the parts that the database knows about.
 
     ``database`` is ``ok`` by having answered; ``migrations`` is ``ok`` or says both revisions;
-    ``worker``, ``webhook_backlog`` and ``webhook_health`` are ``ok`` or ``degraded``.
+    ``worker``, ``webhook_backlog``, ``provider`` and ``mail`` are ``ok`` or ``degraded``.
     """
     row = await queries.overview(uow.session)
     worker_late = row.worker_seen_at is None or now - row.worker_seen_at > LATE_AFTER
@@ -129,4 +222,6 @@ async def readiness(uow: UnitOfWork, *, head: str, now: datetime) -> dict[str, s
         "worker": "degraded" if worker_late else "ok",
         "webhook_backlog": "degraded" if backlog_late else "ok",
         "webhook_health": "degraded" if row.webhooks_fail else "ok",
+        "provider": "degraded" if "openphone" in row.down else "ok",
+        "mail": "degraded" if "mail" in row.down else "ok",
     }

@@ -21,9 +21,11 @@ from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.domain.openphone.sending import GateClock
+from crm_api.domain.operations.circuits import Circuit
 from crm_api.domain.sends import claiming, recording
 from crm_api.domain.sends.claiming import Claimed
 from crm_api.domain.sends.limiter import Limiter
+from crm_api.domain.sends.outages import OutageWatch
 from crm_api.domain.sends.recording import Answered
 from crm_api.domain.sends.times import SendTimes
 
@@ -67,6 +69,8 @@ class Tally:
     claimed: int = 0
     called: int = 0
     refused_by_gate: int = 0
+    is_provider_down: bool = False
+    """Nothing more was called: the provider does not answer."""
     provider_skew: timedelta = timedelta(0)
     """How far the provider's clock was off, once that was more than ``MAX_SKEW``."""
     answers: dict[str, int] = field(default_factory=dict)
@@ -93,7 +97,9 @@ class Dispatcher:
         times: SendTimes,
         now: Callable[[], datetime],
         concurrency: int = CONCURRENCY,
+        circuit: Circuit | None = None,
     ) -> None:
+        self._outage = OutageWatch(circuit, new_uow=new_uow, now=now)
         self._new_uow = new_uow
         self._provider = provider
         self._limiter = limiter
@@ -150,6 +156,11 @@ class Dispatcher:
             raise self._failure
         return self.tally
 
+    def _hold_back(self) -> None:
+        """Call nobody while the provider is down: what is claimed goes back, and no try is used."""
+        self.tally.is_provider_down = True
+        self.stop()
+
     async def _until_away(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
@@ -163,6 +174,9 @@ class Dispatcher:
                 self._has_room.clear()
                 await self._has_room.wait()
                 continue
+            if await self._outage.is_on():
+                self._hold_back()
+                break
             batch = await claim_more(self.claim_size)
             if not batch:
                 break
@@ -288,6 +302,8 @@ class Dispatcher:
                     await failpoints.reach("record.open")
                 await failpoints.reach("record.committed")
                 await self._slow_down(batch, now=now)
+                if await self._outage.note([item.answer for item in batch]):
+                    self._hold_back()
             except IntegrityError:
                 # An id is bound to an attempt that only matched it, or was stored just now.
                 if write is recording.correct:

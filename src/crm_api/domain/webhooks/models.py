@@ -44,6 +44,13 @@ class WebhookEvent(Base):
         ),
         Index("idx_webhook_event_received", "received_at", "id"),
         Index("idx_webhook_event_status", "status", "received_at", "id"),
+        Index(
+            "idx_webhook_event_error",
+            "error_code",
+            "received_at",
+            "id",
+            postgresql_where=text("error_code IS NOT NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -56,6 +63,8 @@ class WebhookEvent(Base):
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     next_attempt_at: Mapped[datetime]
     last_error: Mapped[str | None]
+    error_code: Mapped[str | None]
+    """What kind of error it was; stays until the event is applied, also when it is replayed."""
     received_at: Mapped[datetime]
     processed_at: Mapped[datetime | None]
     payload: Mapped[dict[str, Any]]

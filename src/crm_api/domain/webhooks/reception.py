@@ -1,10 +1,14 @@
 """What applying an event needs beside the event."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Self
 
 from crm_api.domain.sends.times import SendTimes
 from crm_api.settings import Settings
+
+RETRY_MEANS = tuple(timedelta(minutes=wait) for wait in (1, 5, 30, 120, 360, 960))
+"""About a day in all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +20,7 @@ class Reception:
         business_contact: How to reach the business; None: the line's number.
         secret: For the keyed hashes of the consent history.
         resend_unclear: For a line that is met for the first time.
+        retry_means: How long to wait on average after the first, second … failure.
     """
 
     business_name: str | None
@@ -23,6 +28,7 @@ class Reception:
     secret: bytes = field(repr=False)
     times: SendTimes
     resend_unclear: bool = True
+    retry_means: tuple[timedelta, ...] = RETRY_MEANS
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -37,4 +43,5 @@ class Reception:
             secret=settings.require_secret_key(),
             times=SendTimes.from_settings(settings),
             resend_unclear=settings.unclear_sends == "resend",
+            retry_means=settings.webhook_retry_means,
         )

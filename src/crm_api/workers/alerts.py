@@ -1,0 +1,116 @@
+"""Mail what there is to tell about alerts, and try outside systems that were down."""
+
+from typing import Any
+
+import structlog
+
+from crm_api import clock
+from crm_api.domain.errors import CrmError
+from crm_api.domain.openphone.errors import OpenPhoneBusyError
+from crm_api.domain.operations import circuits, letters, notices
+from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.errors import MailNotSentError
+from crm_api.domain.operations.mail import Mailer
+from crm_api.domain.operations.notices import ClaimedNews, NoticePolicy
+from crm_api.domain.webhooks import service as webhooks
+from crm_api.jobs import Job, JobName
+from crm_api.workers.deps import Deps, deps_of
+
+log = structlog.get_logger()
+
+CHANNEL = "mail"
+
+
+async def send_alerts(ctx: dict[str, Any]) -> None:
+    """End alerts whose cause is gone, and mail what has not been told; a second run tells nothing.
+
+    The mail goes out between two transactions. A process that dies there leaves a claim that runs
+    out: news is told at least once.
+    """
+    deps = deps_of(ctx)
+    async with deps.new_uow() as uow:
+        await operations.resolve_silent(uow, now=clock.now())
+        await webhooks.resolve_recovered(uow, now=clock.now())
+    if deps.mailer is not None and await _may_mail(deps):
+        await _mail_news(deps, deps.mailer)
+
+
+async def _may_mail(deps: Deps) -> bool:
+    now = clock.now()
+    async with deps.new_uow() as uow:
+        state = await circuits.read(uow, circuits.MAIL)
+        return not state.is_open or await circuits.begin_trial(uow, circuits.MAIL, now=now)
+
+
+async def _mail_news(deps: Deps, mailer: Mailer) -> None:
+    now = clock.now()
+    policy = NoticePolicy(
+        quiet=deps.settings.alert_quiet, escalate_after=deps.settings.alert_escalate_after
+    )
+    async with deps.new_uow() as uow:
+        claimed = await notices.claim_news(uow, channel=CHANNEL, policy=policy, now=now)
+        was_down = (await circuits.read(uow, circuits.MAIL)).is_open
+    if not claimed.news and not was_down:
+        return
+    try:
+        await _send(deps, mailer, claimed)
+    except MailNotSentError as error:
+        log.warning("alerts not mailed", count=len(claimed.news), error=error.detail)
+        async with deps.new_uow() as uow:
+            await notices.give_back(uow, claimed)
+            now = clock.now()
+            if was_down:
+                await circuits.end_trial(uow, circuits.MAIL, error=error.detail, now=now)
+            else:
+                await circuits.note_failures(
+                    uow, circuits.MAIL, count=1, error=error.detail, now=now
+                )
+        return
+    async with deps.new_uow() as uow:
+        await notices.settle_news(uow, claimed)
+        await circuits.note_answer(uow, circuits.MAIL, now=clock.now())
+    log.info("alerts mailed", count=len(claimed.news))
+
+
+async def _send(deps: Deps, mailer: Mailer, claimed: ClaimedNews) -> None:
+    if not claimed.news:
+        await mailer.check()
+        return
+    subject, body = letters.write(
+        claimed.news,
+        name=deps.settings.business_name or "crm-api",
+        api_url=deps.settings.public_base_url,
+    )
+    await mailer.send(subject=subject, body=body, now=claimed.claimed_at)
+
+
+async def try_provider(ctx: dict[str, Any]) -> None:
+    """Find out by a read whether a provider that was down answers again; sends go on then."""
+    deps = deps_of(ctx)
+    circuit = circuits.PROVIDER
+    async with deps.new_uow() as uow:
+        await circuits.end_quiet_trial(uow, circuit, now=clock.now())
+        if not await circuits.begin_trial(uow, circuit, now=clock.now()):
+            return
+    error = await _ask(deps)
+    async with deps.new_uow() as uow:
+        state = await circuits.end_trial(uow, circuit, error=error, now=clock.now())
+    log.info("provider tried", answers=not state.is_open, error=error)
+    if not state.is_open:
+        for name in (
+            JobName.SEND_MESSAGES,
+            JobName.PROCESS_CAMPAIGN_QUEUE,
+            JobName.RESOLVE_UNKNOWN_SENDS,
+        ):
+            await deps.queue.push(Job(name=name))
+
+
+async def _ask(deps: Deps) -> str | None:
+    """Return what went wrong; None when there was an answer, even a refusal."""
+    try:
+        await deps.provider.list_phone_numbers()
+    except OpenPhoneBusyError as error:
+        return None if error.is_answer else error.detail
+    except CrmError:
+        return None
+    return None
