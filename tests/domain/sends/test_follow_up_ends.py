@@ -38,6 +38,17 @@ async def test_answer_does_not_take_back_a_claimed_first_text(new_uow: UnitOfWor
     assert await ledger.gate(batch, now=after(902)) == batch
 
 
+async def test_claimed_follow_up_is_taken_back_at_once(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await first_sent(new_uow)
+    await ledger.claim(now=LATER)
+
+    await answers(ledger, EndedBy.REPLY)
+
+    assert [row.status for row in await ledger.attempts()] == ["sent", "released"]
+    assert [row.status for row in await ledger.texts()] == ["sent", "released"]
+    assert await steps(ledger) == [(0, "sent", None), (1, "skipped", "replied")]
+
+
 async def test_first_text_given_back_after_an_answer_waits_again(
     new_uow: UnitOfWorkFactory,
 ) -> None:

@@ -99,6 +99,20 @@ async def test_campaign_and_reply_to_one_number_make_one_open_attempt(
     assert len(await ledger.attempts()) == 1
 
 
+async def test_reply_that_one_sender_has_locked_is_left_by_the_other(
+    committed_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(committed_uow, people=0)
+    await _queue_reply(committed_uow, ledger)
+
+    async with committed_uow() as uow:
+        mine = await texts.claim_queued(uow, limit=10, times=TIMES, rules=NO_RULES, now=NOW)
+        async with asyncio.timeout(10):
+            other = await _claim_reply(committed_uow)
+
+    assert (len(mine), other) == (1, [])
+
+
 async def test_opt_out_waits_for_an_open_claim_and_takes_it_back(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
