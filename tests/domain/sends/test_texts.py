@@ -267,3 +267,15 @@ async def test_claim_whose_lease_is_over_is_queued_again(new_uow: UnitOfWorkFact
 
     assert (await ledger.text()).status == "queued"
     assert len(await _claim(ledger, 62)) == 1
+
+
+async def test_text_does_not_leave_before_its_instant(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger)
+    (claimed,) = await ledger.gate(await _claim(ledger))
+    await ledger.answer(claimed, AnswerKind.LATER, retry_after_seconds=300.0)
+
+    early = await _claim(ledger, 299)
+    in_time = await _claim(ledger, 300)
+
+    assert (early, len(in_time)) == ([], 1)
