@@ -24,12 +24,13 @@ _PARTS = {
     "~MINE": "(?:[MY THE][THE TEXT CALL NUMBER]{0,3}NUMBER)",
     "~DET": "[THE THESE MY MORE]{0,4}",
     "~STOP": "(?<![NOT CANNOT I IF WHY THE BENIGN])"
-    "(?<![IF WHY CANNOT NOT BENIGN][YOU THESE x])STOP",
+    "(?<![IF WHY CANNOT NOT BENIGN][YOU THESE TELL x])STOP",
     "~QUIT": "(?<![NOT CANNOT I IF WHY THE])(?<![IF WHY][YOU x])[STOP QUIT]",
     "~BAN": "(?<![I IF WHY HAVE])(?<!(?<![TELL WANT LIKE])YOU)NOT",
     "~SOME": "[THE THESE MORE ME MY SEND TAKE BE YOU FROM]{0,6}",
+    "~DO": "(?<!NOT)(?<!(?<![WANT LIKE])IF YOU)",
     "~UNSUB": "(?:UNSUBSCRIBE|OPT~ME?OFF)",
-    "~LIST": "[LIST TEXT TEXTING THESE CALL]",
+    "~LIST": "(?:x?LIST|[TEXT TEXTING THESE CALL])",
 }
 
 
@@ -54,7 +55,7 @@ class Cue:
 
 
 WHOLE = _signs(
-    "[CALL TEXT]?NO*(?:STOP+(?:OR STOP)?[THESE MY NOW YOU]*|[QUIT HALT]+[THESE NOW]*|END+NOW*"
+    "NO*(?:[REPLY TEXT]?STOP+(?:OR STOP)?[THESE MY NOW YOU]*|[QUIT HALT]+[THESE NOW]*|END+NOW*"
     "|~UNSUB[ME THESE MY NOW]*|REMOVE~ME?NOW?|REMOVE_ME|NO MORE|BAJA|NOT[CALL TEXT]|TAKE~ME?OFF)"
 )
 """The whole text is this, courtesies and pauses apart."""
@@ -66,11 +67,15 @@ _CUES: tuple[tuple[str, *tuple[tuple[int, str, str], ...]], ...] = (
     (
         "STOP QUIT END CANCEL HALT CEASE REMOVE NEARLY_STOP",
         # Stop doing it.
-        (_CLEAR, "~QUIT[THE THESE MORE FROM]*[TEXTING WRITE]", "stop texting me"),
-        (_CLEAR, "HOW I?[STOP END QUIT]~DET[TEXT TEXTING]", "how do I stop these texts"),
+        (_CLEAR, "~QUIT[THE THESE MORE FROM]*[TEXTING WRITE](?!MY x)", "stop texting me"),
+        (_CLEAR, "HOW[I ME]?[STOP END QUIT]~DET[TEXT TEXTING]", "how do I stop these texts"),
         (_CLEAR, "~QUIT~DET[TEXT CALL SPAM]", "stop the texts"),
         (_CLEAR, "(?<!NOT)[END CANCEL]FROM?~DET TEXT", "end these messages"),
-        (_CLEAR, "~QUIT SEND~ME?(?:~DET[TEXT THESE]|[.?]|I)", "quit sending me stuff"),
+        (
+            _CLEAR,
+            "~QUIT(?:SEND~ME?(?:~DET[TEXT THESE]|[.?]|I)|TAKE~DET[TEXT THESE])",
+            "quit sending me stuff",
+        ),
         (_CLEAR, "[CEASE HALT]FROM BE?[TEXT WRITE TEXTING CALL SEND]", "dejen de escribirme"),
         (_CLEAR, "[.]HALT THE TEXT", "pare los mensajes"),
         (_CLEAR, "[.?]NO*STOP(?:OR STOP)?[THESE MY NOW]*[.?]", "not interested, stop"),
@@ -81,13 +86,23 @@ _CUES: tuple[tuple[str, *tuple[tuple[int, str, str], ...]], ...] = (
             "(?<!NOT)[TELL WANT LIKE][^.?IF]{0,4}STOP[THESE MY NOW]*[.?]",
             "I told you to stop",
         ),
-        (_CLEAR, "(?<!IF)TEXT[^.?]{0,3}(?<![NOT CANNOT I THE BENIGN])STOP[.?]", "texts must stop"),
+        (
+            _CLEAR,
+            "(?<!IF)(?<!IF I)TEXT[^.?]{0,3}(?<![NOT CANNOT I THE BENIGN])STOP[.?]",
+            "texts must stop",
+        ),
         (_DOUBT, "~STOP[THESE NOW]*[.?]", "can you stop?"),
-        (_DOUBT, "^[.]STOP(?![BY BENIGN SIGNED WHEN THE FROM])[^.?]{1,4}[.?]", "stop lol"),
+        (_DOUBT, "[.?]STOP(?![TEXTING BY BENIGN SIGNED WHEN THE FROM])[^.?]{1,4}[.?]", "stop lol"),
+        (_CLEAR, "(?<!IF)(?<!IF I)REPLY STOP", "I replied stop four times"),
+        (_DOUBT, "~QUIT TEXTING MY x", "stop texting my wife"),
         (_DOUBT, "[.?]HALT[.?]", "ya estuvo, paren"),
         (_DOUBT, "~STOP BY NOW", "stop for now"),
         (_DOUBT, "[.?][NO I]*[END QUIT REMOVE CANCEL][THESE MY]*[.?]", "House sold, remove"),
-        (_DOUBT, "(?<!NOT)(?<!CANNOT)WANT[CANCEL QUIT END][THESE MY]*[.?]", "I want to cancel"),
+        (
+            _DOUBT,
+            "(?<!NOT)(?<!CANNOT)[WANT LIKE][CANCEL QUIT END][THESE MY]*[.?]",
+            "I want to cancel",
+        ),
         (_DOUBT, "^[.]NEARLY_STOP[.]$", "stoop"),
         (_CLEAR, "^[.]NEARLY_STOP TEXTING", "stoop texting me"),
     ),
@@ -96,25 +111,34 @@ _CUES: tuple[tuple[str, *tuple[tuple[int, str, str], ...]], ...] = (
         # Do not do it.
         (
             _CLEAR,
-            "~BAN(?:CALL OR)?(?:TEXT(?=~ME|MORE|NO|THESE|OR CALL|[.?])|WRITE~ME)",
+            "~BAN(?:CALL~ME?OR)?(?:TEXT(?=~ME|MORE|NO|THESE|OR CALL|[.?])|WRITE~ME)",
             "don't text me",
         ),
-        (_CLEAR, "~BAN YOU?[TEXT WRITE CALL SEND TEXTING][^.?]{0,6}MORE", "never call me again"),
+        (
+            _CLEAR,
+            "~BAN YOU?[TEXT WRITE CALL SEND TEXTING REPLY][^.?]{0,6}MORE",
+            "never call me again",
+        ),
         (_CLEAR, "IF YOU IF?NOT[TEXT CALL SEND][^.?]{0,6}MORE", "better if you did not text again"),
         (_CLEAR, "YOU BE NOT x?[TEXT CALL]", "you are not to contact me"),
+        (_CLEAR, "NOT[TAKE SEND]MORE[^.?]{0,4}[TEXT THESE]", "see that I never get another text"),
         (_CLEAR, "~BAN SEND~ME?~DET[TEXT THESE]", "don't send me anything"),
         (_CLEAR, "NOT[CALL TEXT]LIST", "I'm on the do not call list"),
         (_DOUBT, "~BAN TEXT[NOW MY WHEN]", "don't text my wife"),
         (_DOUBT, "~BAN CALL ME(?!.*TEXT)", "don't call me"),
         (
             _CLEAR,
-            "NO(?:ME TEXT|MORE ME?[TEXT WRITE SEND CALL]|[TEXT WRITE SEND CALL]MORE)|MORE ME TEXT",
+            "NO(?:ME TEXT|[TEXT WRITE SEND CALL]MORE)|MORE ME TEXT",
             "no me escriban",
         ),
         (_CLEAR, "NO ME(?:SEND~ME?(?:~DET[TEXT THESE]|MORE|[.?])|CALL MORE)", "no me mande nada"),
         (_CLEAR, "NO ME MORE[TEXT TEXTING WRITE SEND CALL]", "no me vuelvan a mandar nada"),
         (_DOUBT, "NO ME CALL", "no me llamen mañana"),
-        (_CLEAR, "(?<!x)NO MORE+[OFF FROM THE THESE MY]*(?:TEXT|TEXTING|CALL)", "no more texts"),
+        (
+            _CLEAR,
+            "(?<!x)NO MORE+[OFF FROM THE THESE MY ME]*[TEXT TEXTING WRITE SEND CALL]",
+            "no more texts",
+        ),
         (_CLEAR, "(?<!x)NO MORE+OFF[THESE MY]", "no more of these"),
         (_CLEAR, "^[.]NO~DET(?:CALL OR)?[TEXT WRITE](?:OR CALL)?[.?]+$", "no texts please"),
         (_DOUBT, "[.?]NO~DET TEXT[.]", "call only, no texts"),
@@ -132,7 +156,7 @@ _CUES: tuple[tuple[str, *tuple[tuple[int, str, str], ...]], ...] = (
         (_DOUBT, "^[.]I?NOT(?:WANT)?[THESE MY MORE]+[.]$", "I don't want these"),
         (
             _CLEAR,
-            "WANT YOU?NOT[BE SEND TAKE YOU THE THESE]+TEXT|WANT YOU NOT TEXT",
+            "WANT YOU?[NOT NO][BE SEND TAKE YOU THE THESE]+TEXT|WANT YOU NOT TEXT",
             "prefer not to be contacted",
         ),
         (
@@ -143,41 +167,51 @@ _CUES: tuple[tuple[str, *tuple[tuple[int, str, str], ...]], ...] = (
         (_DOUBT, "[NOT NO CANNOT]MORE?ME?[BE HAVE]?INTEREST(?!BY)", "not interested"),
     ),
     (
-        "UNSUBSCRIBE OPT REMOVE REMOVE_ME TAKE BLOCK LOSE GIVE OFF CONSENT SIGNED END",
+        "UNSUBSCRIBE OPT REMOVE REMOVE_ME TAKE BLOCK LOSE HOLD GIVE OFF CONSENT SIGNED END",
         # Off the list.
         (_CLEAR, "(?<!NOT)(?<!IF[YOU I])~UNSUB", "how do I unsubscribe"),
         (_DOUBT, "IF I~UNSUB", "what if I opt out"),
         (
             _CLEAR,
-            "(?<!NOT)(?<!IF YOU)(?:REMOVE|TAKE|BLOCK)~ME[OFF FROM]+~DET~LIST",
+            "~DO(?:REMOVE|TAKE|BLOCK)~ME[OFF FROM]+~DET~LIST",
             "take me off your list",
         ),
         (
             _CLEAR,
-            "(?<!NOT)(?<!IF YOU)(?:REMOVE|TAKE)[THESE MY NUMBER]?OFF+FROM?~DET[LIST TEXT]",
+            "~DO(?:REMOVE|TAKE)[THESE MY NUMBER]?OFF+FROM?~DET[LIST TEXT]",
             "get off this list",
         ),
-        (_CLEAR, "(?<![NOT BE IF])(?<!NOT.)~ME OFF+FROM?~DET LIST", "keep me out of your system"),
+        (
+            _CLEAR,
+            "(?<![NOT BE IF])(?<!NOT.)~ME OFF+FROM?~DET(?:x?LIST|TEXT|TEXTING)",
+            "keep me out of your system",
+        ),
         (_CLEAR, "[REMOVE END]FROM~DET LIST", "remove from list"),
         (_CLEAR, "REMOVE NUMBER[.?]", "remove number"),
         (_DOUBT, "REMOVE MY TEXT[.]", "delete this contact"),
         (_CLEAR, "TAKE RID OFF~ME", "get rid of my number"),
-        (_CLEAR, "~MINE(?:TAKE OFF|REMOVE)", "have my number removed"),
-        (_CLEAR, "(?<!NOT)(?<!IF YOU)REMOVE~ME(?=[.? NOW I OR])", "delete my number"),
+        (_CLEAR, "~MINE BE?(?:TAKE OFF|REMOVE)", "have my number removed"),
+        (
+            _CLEAR,
+            "~DOREMOVE~ME(?=[.? NOW I OR])",
+            "delete my number",
+        ),
         (_DOUBT, "(?<!NOT)REMOVE~ME", "remove me from the visit"),
         (_CLEAR, "REMOVE_ME(?=[.? FROM NOW])", "quítenme"),
         (_CLEAR, "(?<![NOT I])LOSE ~MINE", "lose my number"),
         (_CLEAR, "(?<!NOT)TAKE~ME OFF[MY THESE]?[.?]", "take me off"),
         (_CLEAR, "[WANT LIKE](?:BE TAKE?)?OFF+FROM?~DET~LIST", "I want off this list"),
-        (_CLEAR, "[.?]OFF FROM?~DET LIST", "off your list please"),
         (_CLEAR, "(?<!NOT)[WANT TELL LIKE](?:BE|YOU BE|~ME BE?)REMOVE", "I'd like to be removed"),
+        (_CLEAR, "TURN(?:OFF~DET TEXT|~DET TEXT OFF)", "turn off these texts"),
+        (_DOUBT, "KNOCK THESE OFF(?:[.?]|~DET TEXT)", "knock it off"),
+        (_DOUBT, "HOLD OFF?[BY WHEN]?~DET TEXT", "hold off on the texts"),
         (_CLEAR, "GIVE FROM BAJA", "darme de baja"),
         (_CLEAR, "(?:END|REMOVE|TAKE x?)~DET CONSENT|CONSENT BE?END", "I revoke my consent"),
         (_DOUBT, "[NOT CANNOT NO][^.?]{0,3}CONSENT", "I gave you no permission"),
         (_DOUBT, "[NOT CANNOT][^.?]{0,2}SIGNED BY", "I never signed up"),
     ),
     (
-        "LEAVE SWEAR AWAY SPAM REPORT BLOCK LAW LAWYER MORE FED_UP MANY WHY WRONG ISNT",
+        "LEAVE SWEAR AWAY SPAM REPORT BLOCK LAW LAWYER MORE FED_UP MANY WHY WRONG ISNT NO NOT",
         # Leave me alone.
         (_CLEAR, "LEAVE(?:~ME|BY|YOU)*(?:ALONE|BE[.?])", "leave me alone"),
         (_CLEAR, "[.?]SWEAR OFF", "fuck off"),
@@ -186,7 +220,6 @@ _CUES: tuple[tuple[str, *tuple[tuple[int, str, str], ...]], ...] = (
         (_DOUBT, "[.?][MY THESE BE YOU THE FROM]*SPAM+[.]", "this is a scam"),
         (_DOUBT, "REPORT(?:YOU|~ME|THESE|MY|THE?NUMBER|SPAM)", "I will report you"),
         (_DOUBT, "BLOCK(?:YOU|~ME|MY|THE?NUMBER)", "I'm blocking you"),
-        (_DOUBT, "^[.]I?BLOCK NOW?[.]$", "blocked"),
         (_DOUBT, "LAW", "this violates the TCPA"),
         (_HINT, "LAWYER", "my lawyer"),
         (_HINT, "TEXT[^.?]{0,4}MORE|MORE[^.?]{0,4}TEXT", "text me one more time"),
@@ -196,7 +229,7 @@ _CUES: tuple[tuple[str, *tuple[tuple[int, str, str], ...]], ...] = (
         (_DOUBT, "WHY[BE YOU x]{0,3}TEXTING", "why do you keep texting me"),
         (
             _DOUBT,
-            "WRONG[THE FROM]*[NUMBER PERSON]|NUMBER BE?WRONG|ISNT[^.?]{0,2}NUMBER",
+            "WRONG[THE FROM]*[NUMBER PERSON]|NUMBER BE?WRONG|(?:ISNT|NO BE|BE NOT)[^.?]{0,2}NUMBER",
             "wrong number",
         ),
     ),

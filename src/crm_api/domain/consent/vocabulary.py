@@ -8,11 +8,11 @@ out. Words are lower case without accents and apostrophes.
 from crm_api.domain.consent.spelling import plain_forms, with_slips
 
 _SIGNED_WORDS = """
-STOP stop stopall cease discontinue desist halt refrain detener detenga detengan detengase
+STOP stop sopt stopall cease discontinue desist halt refrain detener detenga detengan detengase
   detenganse detente
 HALT pare paren parar para
 QUIT quit
-END end revoke revoking revoked withdraw rescind alto basta terminar salir
+END end edn revoke revoking revoked withdraw rescind alto basta terminar salir salgo
 CANCEL cancel cancelar cancela cancele cancelen
 UNSUBSCRIBE unsubscribe unsubscribed unsubscribing unsub unenroll optout dnc desuscribir
   desuscribirme desuscribanme desuscribame
@@ -21,9 +21,12 @@ REMOVE remove removed removing delete deleted erase erased scratch strike quit|e
   sac|e|en|a|ar saqu|e|en|a|ar borr|e|en|a|ar elimin|e|en|a|ar remuev|e|en|a|ar
 REMOVE_ME removeme deleteme quite|me|nos quiten|me|nos quita|me|nos quitar|me|nos saque|me|nos
   saquen|me|nos saca|me|nos sacar|me|nos borre|me|nos borren|me|nos borra|me|nos borrar|me|nos
-  elimineme eliminenme eliminarme
+  kite|me|nos kiten|me|nos elimineme eliminenme eliminarme
 LOSE lose forget
 RID rid
+TURN turn shut
+KNOCK knock cut
+HOLD hold pause
 TAKE take taken taking get getting pull drop
 BLOCK block blocking blocked
 LEAVE leave dejenme dejeme dejame dejennos
@@ -39,11 +42,12 @@ TEXT text texts txt txts texted message messages messaged msg msgs sms mms conta
 WRITE write bother disturb harass solicit communicate escribir contactar molestar fastidiar
 TEXTING texting txting messaging massaging msging contacting calling writing emailing mailing
   spamming bothering harassing bugging annoying pestering soliciting reaching hitting blowing
-  textin mandando enviando escribiendo molestando textear textiando
-CALL call calls reply replying reach email emails llamadas llam|e|en|es|ar|arme
+  textin txtn textn mandando enviando escribiendo molestando textear textiando
+REPLY reply replied replying
+CALL call calls reach email emails llamadas llam|e|en|es|ar|arme|eme|enme
   habl|e|en|es|ar|arme busqu|e|en|es|ar|arme
 SEND send sending sent receive receiving receives recibir mand|e|en|es|ar|arme
-  envi|e|en|es|ar|arme lleg|e|en|es|ar|arme
+  envi|e|en|es|ar|arme llegu|e|en
 ME me us myself nos
 MY my our this mi mis nuestro nuestros este esta
 NUMBER # number numbers num phone phones cell name names info information details data numero
@@ -51,32 +55,33 @@ NUMBER # number numbers num phone phones cell name names info information detail
 PERSON person guy lady persona
 THESE these those them it its that thats thing things stuff anything nothing everything all here
   esto estos eso esos nada todo todos
-THE the an your yours ur any such su sus tu tus el la los las lo un una every other
-MORE more again anymore further longer mas nunca mor vuelva vuelvan vuelvas sigan siga
+THE the an your yours yur ur her his their any such su sus tu tus el la los las lo un una unos unas
+  every other
+MORE more another again anymore further longer mas nunca mor vuelva vuelvan vuelvas sigan siga
 OFF off out of fuera
-FROM from frm form de del
+FROM from frm fro form de del
 LIST list lists listing database system systems records record roster file files campaign
   campaigns thread registry lista listas sistema base registro registros
 YOU you u yall ustedes usted yourself yourselves
 I i im ive ill id we weve they he she
 OR or and nor ni y o
-NOT dont not never dnt
+NOT dont not never dnt nto dotn donot nomore
 ISNT isnt wasnt arent aint
 CANNOT wont cant cannot didnt doesnt nobody shouldnt wouldnt couldnt havent neither
 NO no zero
-IF if happens when did does whether will si
+IF if happens when did had does whether will si
 WHY why
-HOW how where como
+HOW how where way como
 TELL told tell said say asked ask asking begged telling
 WANT want wants wanted wish need prefer rather desire quiero deseo prefiero queremos autorizo
 LIKE like
-INTEREST interested interest interesa interesado interesada interesados
+INTEREST interested interest interes interesa interesado interesada interesados
 WHEN before after until till during unless at about on tonight tomorrow morning night evening
   noon noche manana weekends sunday sundays
 NOW now
 BY by in over for up into en
 BE be being been is are am was were es son estoy estamos estar
-HAVE have has had tengo tenemos
+HAVE have has tengo tenemos
 BENIGN bus pit truck rest full next train door non one last first short quick water rain raining
   leak leaks leaking sign signs work working payment digging doing drip dripping light loss
   watch
@@ -85,7 +90,7 @@ SPAM spam spammer spammers scam scammer scammers junk estafa estafadores
 REPORT report reporting reported
 LAW fcc ftc tcpa lawsuit sue harassment
 LAWYER lawyer attorney abogado complaint
-FED_UP enough annoying annoyed fewer less pause
+FED_UP enough annoying annoyed fewer less
 TOO too
 MANY many much often
 CONSENT consent permission authorization consentimiento permiso
@@ -120,7 +125,7 @@ top step shop stops atop stomp stoop stow sop slop quite suit quiet quiz quits q
 quip quint quita quie cancer chancel carcel remote removes testing sexting massaging contracting
 spending ending pending lending bending sensing vending tending seeding mending sanding fending
 texas tests tents massages imessage contract contracts contacto contacta pleased lease pleas
-pleases leaves weave heave cleave llave leve lave along lone clone aloe atone lumber dumber
+pleases leaves weave heave cleave llave lave along lone clone aloe atone lumber dumber
 escriben escribe escrita escribo escribi escribia describa estriba molestan molested quien
 quitan quites vista listo pista lisa dista alista listar deben dejan tejen mandan anden maiden
 madden manten cancelan cancelo deleite deplete remover feels
