@@ -193,7 +193,7 @@ _CUES: tuple[tuple[str, *tuple[tuple[int, str, str], ...]], ...] = (
         (_CLEAR, "~MINE BE?(?:TAKE OFF|REMOVE)", "have my number removed"),
         (
             _CLEAR,
-            "~DOREMOVE~ME(?=[.? NOW I OR])",
+            "~DO REMOVE~ME(?=[.? NOW I OR])",
             "delete my number",
         ),
         (_DOUBT, "(?<!NOT)REMOVE~ME", "remove me from the visit"),
