@@ -231,7 +231,8 @@ async def test_received_picture_of_a_group_is_read(
 
     message = (await client.get(f"/v1/messages/{message_id}")).json()
 
-    assert message["media"] == [picture]
+    assert [(one["url"], one["type"]) for one in message["media"]] == [tuple(picture.values())]
+    assert [one["status"] for one in message["media"]] == ["pending"]
     assert message["participants"] == [PERSON, "+16175550147"]
     assert message["provider_message_id"] == "AC3cba4795beefa6b5c86ad5a6d2c17e65"
 

@@ -1,5 +1,6 @@
 """Conversations, messages and calls."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
@@ -7,16 +8,31 @@ from uuid import UUID
 from fastapi import APIRouter
 
 from crm_api import clock
+from crm_api.db import UnitOfWork
 from crm_api.domain.access.models import Scope
 from crm_api.domain.activity import service as activity
-from crm_api.domain.activity.schemas import CallRead, ConversationRead, MessageRead, ReplyCreate
+from crm_api.domain.activity.models import Activity
+from crm_api.domain.activity.schemas import (
+    CallRead,
+    ConversationRead,
+    MessageRead,
+    ReplyCreate,
+    names_files,
+)
 from crm_api.domain.fields import PhoneNumber
+from crm_api.domain.media import service as media
+from crm_api.domain.media.queries import ShownFetch
 from crm_api.domain.schemas import PageRead
 from crm_api.routers.deps import Caller, Paging, State, Uow, require
 
 router = APIRouter(prefix="/v1", tags=["conversations"])
 Reader = Annotated[Caller, require(Scope.MESSAGES_READ)]
 Sender = Annotated[Caller, require(Scope.MESSAGES_SEND)]
+
+
+async def _files_of(uow: UnitOfWork, rows: Sequence[Activity]) -> dict[UUID, list[ShownFetch]]:
+    named = [row.id for row in rows if names_files(row)]
+    return await media.shown_of(uow, activity_ids=named)
 
 
 @router.get("/conversations")
@@ -53,7 +69,11 @@ async def list_messages(
         found = await activity.list_messages(
             uow, conversation_id=conversation_id, cursor=page.cursor, limit=page.limit
         )
-    return PageRead(data=[MessageRead.of(row) for row in found.data], next_cursor=found.next_cursor)
+        files = await _files_of(uow, found.data)
+    return PageRead(
+        data=[MessageRead.of(row, files.get(row.id, ())) for row in found.data],
+        next_cursor=found.next_cursor,
+    )
 
 
 @router.post("/messages", status_code=HTTPStatus.ACCEPTED)
@@ -69,7 +89,8 @@ async def read_message(message_id: UUID, uow: Uow, _caller: Reader) -> MessageRe
     """Read one message."""
     async with uow:
         message = await activity.get_message(uow, message_id)
-    return MessageRead.of(message)
+        files = await _files_of(uow, [message])
+    return MessageRead.of(message, files.get(message.id, ()))
 
 
 @router.get("/calls")
@@ -77,7 +98,11 @@ async def list_calls(uow: Uow, page: Paging, _caller: Reader) -> PageRead[CallRe
     """List calls, newest first."""
     async with uow:
         found = await activity.list_calls(uow, cursor=page.cursor, limit=page.limit)
-    return PageRead(data=[CallRead.of(row) for row in found.data], next_cursor=found.next_cursor)
+        files = await _files_of(uow, found.data)
+    return PageRead(
+        data=[CallRead.of(row, files.get(row.id, ())) for row in found.data],
+        next_cursor=found.next_cursor,
+    )
 
 
 @router.get("/calls/{call_id}")
@@ -85,4 +110,5 @@ async def read_call(call_id: UUID, uow: Uow, _caller: Reader) -> CallRead:
     """Read one call, with recording, voicemail, summary and transcript when they are known."""
     async with uow:
         call = await activity.get_call(uow, call_id)
-    return CallRead.of(call)
+        files = await _files_of(uow, [call])
+    return CallRead.of(call, files.get(call.id, ()))

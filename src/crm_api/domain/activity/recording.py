@@ -10,7 +10,10 @@ from crm_api.domain.activity import calls, queries
 from crm_api.domain.activity.models import Direction, Origin
 from crm_api.domain.contacts import service as contacts
 from crm_api.domain.lines.models import Line
-from crm_api.domain.openphone.facts import CallFacts, MessageFacts
+from crm_api.domain.media import service as media
+from crm_api.domain.media.models import MediaKind
+from crm_api.domain.media.queries import Wanted
+from crm_api.domain.openphone.facts import CallFacts, MediaItem, MessageFacts
 from crm_api.domain.phone import InvalidPhoneError, parse_phone
 
 
@@ -60,6 +63,8 @@ async def record_incoming(
         occurred_at=facts.created_at,
         now=now,
     )
+    wanted = [_file_of(item) for item in facts.media]
+    await media.note(uow, activity_id=activity_id, wanted=wanted, now=now)
     return Received(
         activity_id=activity_id,
         is_new=is_new,
@@ -67,6 +72,11 @@ async def record_incoming(
         conversation_id=conversation_id,
         phone=phone,
     )
+
+
+def _file_of(item: MediaItem) -> Wanted:
+    is_picture = (item.type or "").startswith("image/")
+    return Wanted(kind=MediaKind.PICTURE if is_picture else MediaKind.OTHER, url=item.url)
 
 
 def _group_of(facts: MessageFacts, *, line: Line) -> dict[str, Any]:
@@ -121,9 +131,17 @@ async def record_call(
             uow, told, line_id=line_id, known=known, at=event_at or began_at, now=now
         )
     await queries.save_call(uow.session, activity_id=known.id, values=values)
+    await media.note(uow, activity_id=known.id, wanted=_sounds_of(facts), now=now)
     phone = as_phone(told["external"][0]) if told.get("external") else None
     is_contact = calls.is_contact(told)
     return RecordedCall(phone=phone if is_contact else None, began_at=began_at)
+
+
+def _sounds_of(facts: CallFacts) -> list[Wanted]:
+    found = [Wanted(kind=MediaKind.RECORDING, url=one.url) for one in facts.recordings]
+    if facts.voicemail is not None and facts.voicemail.url is not None:
+        found.append(Wanted(kind=MediaKind.VOICEMAIL, url=facts.voicemail.url))
+    return found
 
 
 async def _place_call(

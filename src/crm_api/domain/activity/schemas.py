@@ -1,11 +1,15 @@
 """Conversations, messages and calls, in and out."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, StringConstraints
 
 from crm_api.domain.activity.models import Activity
 from crm_api.domain.fields import PhoneNumber, refuse_nul
+from crm_api.domain.media.models import MediaKind
+from crm_api.domain.media.queries import ShownFetch
+from crm_api.domain.media.schemas import show
 from crm_api.domain.schemas import Id, Instant, ReadModel, RequestModel
 
 LONGEST_TEXT = 1600
@@ -41,6 +45,8 @@ class MessageRead(ReadModel):
     Attributes:
         phone: The outside party.
         campaign_id: The campaign that sent it, or that it answers.
+        media: ``[{"url", "type", "media_id", "status", "content_type", "size_bytes", "error_code",
+            "error"}]``; ``media_id`` once the file is stored, for ``GET /v1/media/{id}``.
         participants: Of a group conversation, all outside parties; else empty.
     """
 
@@ -62,15 +68,15 @@ class MessageRead(ReadModel):
     created_at: Instant
 
     @classmethod
-    def of(cls, activity: Activity) -> Self:
-        """Build it from a row of the timeline."""
+    def of(cls, activity: Activity, files: Sequence[ShownFetch] = ()) -> Self:
+        """Build it from a row of the timeline and what is known of its files."""
         return cls.model_validate(
             {
                 **_common(activity),
                 "campaign_id": activity.campaign_id,
                 "origin": activity.origin,
                 "body": activity.body,
-                "media": activity.media,
+                "media": show(activity.media, files),
                 "participants": activity.call.get("participants", []),
                 "error_code": activity.error_code,
                 "provider_message_id": activity.openphone_id,
@@ -84,6 +90,8 @@ class CallRead(ReadModel):
     Attributes:
         phone: The outside party.
         recording: The first of ``recordings``.
+        recordings: As the provider tells of them, and as a message's ``media`` has it.
+        voicemail: The same.
         summary: ``{"text": [], "next_steps": []}``.
         transcript: What was said, in order: ``[{"content", "start", "end", …}]``.
     """
@@ -112,10 +120,12 @@ class CallRead(ReadModel):
     created_at: Instant
 
     @classmethod
-    def of(cls, activity: Activity) -> Self:
-        """Build it from a row of the timeline."""
+    def of(cls, activity: Activity, files: Sequence[ShownFetch] = ()) -> Self:
+        """Build it from a row of the timeline and what is known of its files."""
         known = activity.call
-        recordings = known.get("recordings", [])
+        left = [file for file in files if file.kind == MediaKind.VOICEMAIL]
+        taken = [file for file in files if file.kind != MediaKind.VOICEMAIL]
+        recordings = show(known.get("recordings", []), taken)
         return cls.model_validate(
             {
                 **_common(activity),
@@ -124,6 +134,7 @@ class CallRead(ReadModel):
                 "menu": known.get("menu", []),
                 "recording": recordings[0] if recordings else None,
                 "recordings": recordings,
+                "voicemail": _voicemail(known.get("voicemail"), left),
                 "provider_call_id": activity.openphone_id,
             }
         )
@@ -139,6 +150,19 @@ _TOLD_OF_A_CALL = (
     "summary",
     "transcript",
 )
+
+
+def _voicemail(told: dict[str, Any] | None, files: Sequence[ShownFetch]) -> dict[str, Any] | None:
+    """Add what is known of its file: of one that is stored, where there are several addresses."""
+    if told is None:
+        return None
+    shown = show([told], files)
+    return told | next((one for one in shown if one["media_id"] is not None), shown[0])
+
+
+def names_files(activity: Activity) -> bool:
+    """True when the provider named a picture, a recording or a voicemail of it."""
+    return bool(activity.media or "recordings" in activity.call or "voicemail" in activity.call)
 
 
 def _common(activity: Activity) -> dict[str, Any]:

@@ -54,7 +54,6 @@ RETRY = text("""
        SET status = 'pending', attempts = 0, next_attempt_at = :now, error_code = NULL,
            last_error = NULL, updated_at = :now
      WHERE id = :id AND media_id IS NULL
-    RETURNING id
 """)
 
 RETRY_ALL = text("""
@@ -65,6 +64,8 @@ RETRY_ALL = text("""
        AND (CAST(:error_code AS text) IS NULL OR error_code = :error_code)
     RETURNING id
 """)
+
+DEAD_CODES = text("SELECT DISTINCT error_code FROM media_fetch WHERE status = 'dead'")
 
 SHOWN = text("""
     SELECT f.id, f.activity_id, f.kind, f.url, f.status, f.error_code, f.last_error, f.media_id,
@@ -193,9 +194,9 @@ async def finish(
     return found.first() is not None
 
 
-async def retry(session: AsyncSession, *, fetch_id: UUID, now: datetime) -> bool:
-    """Let a fetch begin anew; False when there is none that is not stored."""
-    return (await session.execute(RETRY, {"id": fetch_id, "now": now})).first() is not None
+async def retry(session: AsyncSession, *, fetch_id: UUID, now: datetime) -> None:
+    """Let a fetch begin anew, unless it is stored."""
+    await session.execute(RETRY, {"id": fetch_id, "now": now})
 
 
 async def retry_all(
@@ -217,9 +218,14 @@ async def get_media(session: AsyncSession, media_id: UUID) -> Media | None:
     return await session.get(Media, media_id)
 
 
-async def get_fetch(session: AsyncSession, fetch_id: UUID) -> MediaFetch | None:
-    """Fetch one fetch as it is now."""
-    return await session.get(MediaFetch, fetch_id, populate_existing=True)
+async def lock_fetch(session: AsyncSession, fetch_id: UUID) -> MediaFetch | None:
+    """Fetch one fetch and lock its row."""
+    return await session.get(MediaFetch, fetch_id, with_for_update=True)
+
+
+async def dead_codes(session: AsyncSession) -> set[str]:
+    """Fetch the errors of which fetches are dead."""
+    return set(await session.scalars(DEAD_CODES))
 
 
 async def list_fetches(

@@ -1,0 +1,118 @@
+"""Where files lie: a directory, or a bucket of S3, by one setting."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Self
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from crm_api.domain.media.errors import MediaObjectMissingError, MediaStoreUnavailableError
+from crm_api.settings import Settings
+
+PART_BYTES = 5 * 1024 * 1024
+"""The least that S3 takes as a part."""
+CHUNK_BYTES = 256 * 1024
+REQUEST_SECONDS = 30
+RETRY_SECONDS = 10
+"""The row has the patience; the library's own three minutes would outlast the job."""
+
+
+class MediaStore:
+    """Objects by the hash of their content; each is written whole, or not at all.
+
+    Args:
+        location: A directory, or ``s3://bucket/prefix`` with the usual ``AWS_*`` variables.
+    """
+
+    def __init__(self, location: Path | str) -> None:
+        self._location = location
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Take the place that the settings name."""
+        return cls(settings.media_location)
+
+    async def put(self, sha256: str, file: IO[bytes], *, size_bytes: int) -> None:
+        """Keep a file; one that is there already is not sent again.
+
+        When this returns, a directory's object outlives a power cut.
+
+        Raises:
+            MediaStoreUnavailableError: The directory or the bucket cannot be written.
+        """
+        try:
+            if await self._size_of(sha256) == size_bytes:
+                return
+            file.seek(0)
+            await obstore.put_async(
+                self._store, path_of(sha256), file, chunk_size=PART_BYTES, max_concurrency=1
+            )
+            if isinstance(self._location, Path):
+                await asyncio.to_thread(_sync, self._location / path_of(sha256))
+        except (BaseError, OSError, ValueError) as error:
+            raise _unavailable(error) from error
+
+    async def read(self, sha256: str, *, start: int, end: int) -> AsyncIterator[bytes]:
+        """Open an object and return its bytes from ``start`` up to, not including, ``end``.
+
+        Raises:
+            MediaObjectMissingError: It is not there.
+            MediaStoreUnavailableError: The directory or the bucket cannot be read.
+        """
+        try:
+            found = await obstore.get_async(
+                self._store, path_of(sha256), options={"range": (start, end)}
+            )
+        except FileNotFoundError as error:
+            raise MediaObjectMissingError(
+                "The file is known here, but its object is not in the store; restore it from a "
+                "backup of CRM_MEDIA_URL."
+            ) from error
+        except (BaseError, OSError, ValueError) as error:
+            raise _unavailable(error) from error
+        return found.stream(min_chunk_size=CHUNK_BYTES)
+
+    async def _size_of(self, sha256: str) -> int | None:
+        try:
+            return (await obstore.head_async(self._store, path_of(sha256)))["size"]
+        except FileNotFoundError:
+            return None
+
+    @cached_property
+    def _store(self) -> ObjectStore:
+        """Opened when first needed, so that a process starts without it."""
+        if isinstance(self._location, Path):
+            self._location.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return LocalStore(self._location)
+        return from_url(
+            self._location,
+            client_options={"timeout": timedelta(seconds=REQUEST_SECONDS)},
+            retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
+        )
+
+
+def path_of(sha256: str) -> str:
+    """Return an object's path, spread over 256 folders."""
+    return f"{sha256[:2]}/{sha256}"
+
+
+def _sync(path: Path) -> None:
+    """Have the disk take the file and its names in the two folders above."""
+    for one in (path, path.parent, path.parent.parent):
+        handle = os.open(one, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _unavailable(error: Exception) -> MediaStoreUnavailableError:
+    return MediaStoreUnavailableError(
+        f"The store of pictures and recordings cannot be used ({type(error).__name__})."
+    )

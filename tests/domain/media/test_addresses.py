@@ -1,0 +1,133 @@
+import ipaddress
+import socket
+from pathlib import Path
+
+import pytest
+from yarl import URL
+
+from crm_api.domain.media.addresses import AddressPolicy, is_public
+from crm_api.domain.media.errors import FetchError
+from crm_api.settings import Settings
+
+NOT_PUBLIC = [
+    "0.0.0.0",  # noqa: S104 - nothing is bound to it
+    "10.0.0.1",
+    "100.64.0.1",
+    "127.0.0.1",
+    "127.8.8.8",
+    "169.254.169.254",
+    "172.16.0.1",
+    "192.0.0.8",
+    "192.0.2.1",
+    "192.88.99.1",
+    "192.168.1.1",
+    "198.18.0.1",
+    "198.51.100.1",
+    "203.0.113.1",
+    "224.0.0.1",
+    "239.255.255.250",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "::127.0.0.1",
+    "::ffff:10.0.0.1",
+    "::ffff:127.0.0.1",
+    "64:ff9b::7f00:1",
+    "64:ff9b:1::1",
+    "100::1",
+    "2001::1",
+    "2001:db8::1",
+    "2002:7f00:1::",
+    "3fff::1",
+    "5f00::1",
+    "fc00::1",
+    "fd00:ec2::254",
+    "fe80::1",
+    "fec0::1",
+    "ff02::1",
+]
+
+
+@pytest.mark.parametrize("address", NOT_PUBLIC)
+def test_address_that_is_not_of_the_public_internet_is_none(address: str) -> None:
+    assert not is_public(ipaddress.ip_address(address))
+
+
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "104.16.1.1", "::ffff:8.8.8.8", "2606:4700::1", "2a00:1450::8a"]
+)
+def test_public_address_is_public(address: str) -> None:
+    assert is_public(ipaddress.ip_address(address))
+
+
+def test_address_of_one_link_is_not_public() -> None:
+    assert not is_public(ipaddress.ip_address("2606:4700::1%eth0"))
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("ftp://media.example.com/1", "bad_address"),
+        ("file:///etc/passwd", "bad_address"),
+        ("gopher://media.example.com/1", "bad_address"),
+        ("/etc/passwd", "bad_address"),
+        ("http:///1", "bad_address"),
+        ("https://key@media.example.com/1", "bad_address"),
+        ("https://media.example.com:22/1", "forbidden_port"),
+        ("http://media.example.com:8001/1", "forbidden_port"),
+        ("http://169.254.169.254/latest/meta-data", "forbidden_address"),
+        ("http://[::1]/", "forbidden_address"),
+        ("http://[fd00:ec2::254]/", "forbidden_address"),
+        ("http://0.0.0.0/", "forbidden_address"),
+    ],
+)
+def test_url_that_may_not_be_asked_is_refused_without_a_look_up(url: str, code: str) -> None:
+    with pytest.raises(FetchError) as refused:
+        AddressPolicy().check_url(URL(url))
+
+    assert (refused.value.code, refused.value.is_final) == (code, True)
+
+
+def test_socket_for_a_private_address_is_not_even_made() -> None:
+    info = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", 80))
+
+    with pytest.raises(FetchError) as refused:
+        AddressPolicy().open_socket(info)
+
+    assert refused.value.code == "forbidden_address"
+
+
+def policy_of(tmp_path: Path, **env: str) -> AddressPolicy:
+    values = {f"CRM_{name.upper()}": value for name, value in env.items()}
+    return AddressPolicy.from_settings(
+        Settings.from_env({"CRM_DATA_DIR": str(tmp_path), "CRM_SECRET_KEY": "x" * 32, **values})
+    )
+
+
+def test_with_the_sandbox_its_own_port_of_loopback_is_allowed_and_no_other(tmp_path: Path) -> None:
+    policy = policy_of(tmp_path, port="8000")
+    loopback, private = ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("10.0.0.1")
+
+    assert policy.allows(loopback, 8001)
+    assert not policy.allows(loopback, 8000)
+    assert not policy.allows(loopback, 80)
+    assert not policy.allows(private, 8001)
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"openphone_base_url": "http://sandbox:8001"},
+        {
+            "openphone_base_url": "http://127.0.0.1:8001",
+            "openphone_api_key": "a key",
+            "openphone_webhook_secrets": "c2FuZGJveC1rZXk=",
+        },
+    ],
+)
+def test_without_the_sandbox_no_loopback_is_allowed(tmp_path: Path, env: dict[str, str]) -> None:
+    policy = policy_of(tmp_path, **env)
+
+    assert not policy.allows(ipaddress.ip_address("127.0.0.1"), 8001)
+    assert not policy.allows(ipaddress.ip_address("127.0.0.1"), 80)
