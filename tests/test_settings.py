@@ -57,8 +57,12 @@ def test_every_postgres_scheme_is_accepted(scheme: str) -> None:
     assert settings.database_url == "postgresql+asyncpg://u:p@db/crm"
 
 
-def test_real_key_needs_a_signing_key() -> None:
-    assert "CRM_OPENPHONE_WEBHOOK_SECRETS" in message(openphone_api_key="a real key")
+def test_real_key_without_signing_keys_accepts_none_of_the_sandbox() -> None:
+    settings = Settings.from_env({"CRM_OPENPHONE_API_KEY": "a real key", "CRM_SECRET_KEY": KEY})
+
+    assert settings.webhook_secrets() == ()
+    with pytest.raises(SettingsError, match="CRM_OPENPHONE_WEBHOOK_SECRETS is needed"):
+        settings.refuse_without_signing_key()
 
 
 def test_real_key_means_the_real_provider() -> None:

@@ -12,7 +12,6 @@ from crm_api.db import UnitOfWork, create_engine, session_factory
 from crm_api.domain.access import service as access
 from crm_api.domain.compliance.loader import load_rules
 from crm_api.domain.media.store import MediaStore
-from crm_api.domain.openphone.signature import Verifier
 from crm_api.domain.webhooks.intake import EventIntake
 from crm_api.domain.webhooks.refusals import RefusalAlerts
 from crm_api.jobs import JobQueue
@@ -39,6 +38,7 @@ from crm_api.routers import (
 from crm_api.routers.deps import AppState
 from crm_api.routers.middleware import RequestMiddleware
 from crm_api.settings import Settings
+from crm_api.signing import open_key_ring
 from crm_api.workers.queue import ArqJobQueue
 
 log = structlog.get_logger()
@@ -144,4 +144,4 @@ def attach(
     app.state.intake = intake
     app.state.media = MediaStore.from_settings(state.settings)
     app.state.refusals = refusals
-    app.state.verifier = Verifier(state.settings.webhook_secrets())
+    app.state.keys = open_key_ring(state.settings, new_uow=state.new_uow)

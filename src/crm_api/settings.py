@@ -9,7 +9,7 @@ from binascii import Error as Base64Error
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NoReturn, Self
 from urllib.parse import unquote, urlsplit
 
 from pydantic import (
@@ -214,12 +214,6 @@ class Settings(BaseModel):
                 "would be mailed"
             )
             raise ValueError(msg)
-        if self.openphone_api_key is not None and not self.openphone_webhook_secrets:
-            msg = (
-                "CRM_OPENPHONE_WEBHOOK_SECRETS is needed with a real API key: without a signing "
-                "key anyone could post webhooks; copy it from the provider's webhook page"
-            )
-            raise ValueError(msg)
         return self
 
     @classmethod
@@ -380,14 +374,28 @@ class Settings(BaseModel):
             ) from None
 
     def webhook_secrets(self) -> tuple[str, ...]:
-        """All signing keys that are accepted; with the sandbox and none set, the sandbox's.
+        """The signing keys of the settings; with the sandbox and none set, the sandbox's.
+
+        Empty with a real API key and none set: then only saved keys prove anything.
 
         Raises:
             SettingsError: The sandbox's key cannot be derived, because there is no secret key.
         """
         if self.openphone_webhook_secrets:
             return tuple(secret.get_secret_value() for secret in self.openphone_webhook_secrets)
-        return (self.sandbox_signing_key(),)
+        return (self.sandbox_signing_key(),) if self.uses_sandbox else ()
+
+    def refuse_without_signing_key(self) -> NoReturn:
+        """Refuse to start with a real API key and no key that proves webhooks.
+
+        Raises:
+            SettingsError: Always.
+        """
+        raise SettingsError(
+            "CRM_OPENPHONE_WEBHOOK_SECRETS is needed with a real API key: without a signing key "
+            "anyone could post webhooks; `crm-api webhooks register` makes and saves one, or "
+            "copy it from the provider's webhook page"
+        )
 
     def sandbox_signing_key(self) -> str:
         """The key with which the sandbox signs, base64, derived from the secret key."""

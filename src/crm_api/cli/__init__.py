@@ -12,7 +12,18 @@ from crm_api.domain.errors import CrmError
 from crm_api.processes import StartError
 from crm_api.settings import SettingsError
 
-COMMANDS = ("up", "demo", "serve", "worker", "migrate", "sandbox", "keys", "doctor", "openapi")
+COMMANDS = (
+    "up",
+    "demo",
+    "serve",
+    "worker",
+    "migrate",
+    "sandbox",
+    "keys",
+    "webhooks",
+    "doctor",
+    "openapi",
+)
 """Each is a module of this package with a Typer application named ``cli``."""
 _ENVIRONMENT_LIBRARIES = ("asyncpg", "httpx", "redis", "sqlalchemy")
 """Their errors tell of a server that is away or refuses, not of a bug in this program."""

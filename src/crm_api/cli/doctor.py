@@ -19,8 +19,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from crm_api import logs, migrate
 from crm_api.cli.options import DataDir, load_settings
+from crm_api.cli.webhooks import open_registrar
 from crm_api.db import open_engine
 from crm_api.domain.compliance.loader import load_rules
+from crm_api.domain.errors import CrmError
+from crm_api.domain.openphone.signature import SignatureScheme
+from crm_api.domain.webhook_setup.comparing import Registration
 from crm_api.settings import Settings, SettingsError
 
 OLDEST_POSTGRES = 160_000
@@ -160,13 +164,45 @@ async def check_provider(settings: Settings) -> list[Check]:
     ) as client:
         try:
             numbers = await client.get("/v1/phone-numbers")
-            hooks = await client.get("/v1/webhooks")
         except httpx.HTTPError as error:
             advice = f"{settings.provider_url} cannot be reached ({type(error).__name__})"
             if settings.uses_sandbox:
                 advice += "; `crm-api up` or `crm-api sandbox` starts the sandbox"
             return [Check("provider", State.BROKEN, advice)]
-    return [read_numbers(settings, numbers), read_hooks(settings, hooks)]
+    checks = [read_numbers(settings, numbers)]
+    if checks[0].state is not State.BROKEN:
+        checks += await _guarded("webhooks", settings, check_webhooks)
+    return checks
+
+
+async def check_webhooks(settings: Settings) -> list[Check]:
+    """Check that a complete webhook points here, and that its key is known.
+
+    Raises:
+        SettingsError: No database is named, or there is no secret key.
+    """
+    async with open_registrar(settings) as registrar:
+        try:
+            found = await registrar.look()
+        except CrmError as error:
+            return [Check("webhooks", State.BROKEN, f"they cannot be listed: {error.detail}")]
+    return judge_webhooks(settings, found)
+
+
+def judge_webhooks(settings: Settings, found: Registration) -> list[Check]:
+    """Turn what is registered into lines with the command that repairs each."""
+    checks = [
+        Check("webhooks", State.BROKEN, f"{one.sentence} Run `{one.repair}`.")
+        for one in found.findings
+    ]
+    if not checks:
+        is_dated = bool(found.of(SignatureScheme.STANDARD))
+        only = "" if is_dated else ": legacy webhooks only, which do not tell of failed texts"
+        checks.append(Check("webhooks", State.OK, found.url + only))
+    if settings.public_url is None and not settings.uses_sandbox:
+        advice = "CRM_PUBLIC_URL is not set: the provider cannot reach this machine's own address"
+        checks.append(Check("webhooks", State.BROKEN, advice))
+    return checks
 
 
 def read_numbers(settings: Settings, answer: httpx.Response) -> Check:
@@ -181,22 +217,6 @@ def read_numbers(settings: Settings, answer: httpx.Response) -> Check:
     if not numbers:
         return Check("provider", State.WARNING, "the account has no number to send from")
     return Check("provider", State.OK, f"{len(numbers)} numbers, on {where}")
-
-
-def read_hooks(settings: Settings, answer: httpx.Response) -> Check:
-    """Judge the answer to the list of registered webhooks."""
-    wanted = f"{settings.public_base_url}/webhooks/openphone"
-    hooks = [] if answer.is_error else answer.json().get("data", [])
-    if any(hook.get("url") == wanted and hook.get("status") != "disabled" for hook in hooks):
-        return Check("webhooks", State.OK, wanted)
-    if settings.uses_sandbox:
-        return Check("webhooks", State.OK, "the sandbox is started with the address of this API")
-    # A hook made in the provider's app or by another user of the account is not in this list.
-    advice = (
-        f"no webhook of this API key points to {wanted}: register it, or check CRM_PUBLIC_URL; "
-        "one made in the provider's app is not listed"
-    )
-    return Check("webhooks", State.WARNING, advice)
 
 
 def _show(checks: list[Check]) -> None:

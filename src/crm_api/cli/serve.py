@@ -1,5 +1,7 @@
 """`crm-api serve`: the API, one process."""
 
+import asyncio
+
 import structlog
 import typer
 import uvicorn
@@ -7,6 +9,7 @@ import uvicorn
 from crm_api import collector, logs
 from crm_api.app import create_app
 from crm_api.cli.options import load_settings
+from crm_api.signing import require_signing_key
 from crm_api.supervisor import require_free_port
 
 GRACE_SECONDS = 10
@@ -23,6 +26,7 @@ def serve() -> None:
     require_free_port(
         settings.host, settings.port, takes="the API listens there; give another CRM_PORT"
     )
+    asyncio.run(require_signing_key(settings))
     application = create_app(settings)
     config = uvicorn.Config(
         application,

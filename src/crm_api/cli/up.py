@@ -43,6 +43,7 @@ def up(port: Port = None, host: Host = None, data_dir: DataDir = None) -> None:
     found = variables(port=port, host=host, data_dir=data_dir)
     settings = Settings.from_env(found)
     load_rules(settings.rules_name)
+    _require_place_for_keys(settings)
     logs.configure(settings.log_format, process="up")
     found["CRM_DATA_DIR"] = str(settings.data_dir.absolute())
     for number in _STOPS:
@@ -53,6 +54,13 @@ def up(port: Port = None, host: Host = None, data_dir: DataDir = None) -> None:
     except KeyboardInterrupt:
         # Stopped before all was up; the blocks that were left have stopped what ran.
         sys.exit(128 + signal.SIGINT)
+
+
+def _require_place_for_keys(settings: Settings) -> None:
+    """Refuse at once where no signing key is given and no database can hold one."""
+    has_database = settings.database_url is not None or (settings.data_dir / "postgres").exists()
+    if not has_database and not settings.uses_sandbox and not settings.openphone_webhook_secrets:
+        settings.refuse_without_signing_key()
 
 
 def _run(settings: Settings, found: dict[str, str], held: Claim, began: float) -> None:
@@ -123,7 +131,9 @@ async def _supervise(
     banner: str,
     began: float,
 ) -> None:
-    from crm_api import migrate  # noqa: PLC0415 - loading it takes longer than starting Redis
+    # Loading these takes longer than starting Redis.
+    from crm_api import migrate  # noqa: PLC0415 - as above
+    from crm_api.signing import require_signing_key  # noqa: PLC0415 - as above
 
     supervisor = Supervisor(
         programs,
@@ -131,6 +141,7 @@ async def _supervise(
         stop_seconds=settings.call_timeout_seconds + STOP_MARGIN_SECONDS,
     )
     await migrate.upgrade(settings.require_database_url())
+    await require_signing_key(settings)
     loop = asyncio.get_running_loop()
     for number in _STOPS:
         loop.add_signal_handler(number, supervisor.request_stop)

@@ -13,8 +13,8 @@ from crm_api import clock
 from crm_api.domain.access.models import Scope as AccessScope
 from crm_api.domain.fields import Line200, RequestInstant
 from crm_api.domain.openphone.errors import SignatureError
-from crm_api.domain.openphone.signature import Verifier
 from crm_api.domain.schemas import PageRead
+from crm_api.domain.webhook_setup.keyring import KeyRing
 from crm_api.domain.webhooks import service as webhooks
 from crm_api.domain.webhooks.envelope import read_event
 from crm_api.domain.webhooks.errors import EventTooLargeError
@@ -62,10 +62,10 @@ async def receive_event(scope: Scope, receive: Receive, send: Send) -> None:
         return
     state = scope["app"].state
     intake: EventIntake = state.intake
-    verifier: Verifier = state.verifier
+    keys: KeyRing = state.keys
     now = clock.now()
     try:
-        verified = verifier.verify(headers, body, now=now)
+        verified = await keys.verify(headers, body, now=now)
     except SignatureError as error:
         intake.refused[error.code] += 1
         state.refusals.note(error.code)

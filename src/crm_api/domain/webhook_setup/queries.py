@@ -27,6 +27,19 @@ _ADD = text("""
 
 _FORGET = text("DELETE FROM webhook_key WHERE retire_at <= :now")
 
+# A sample has the same event id each time, and an event is stored once.
+_SET_ASIDE = text("""
+    UPDATE webhook_event SET provider_event_id = provider_event_id || ':' || id
+     WHERE provider_event_id = :event_id
+    RETURNING id
+""")
+
+_IS_STORED = text("""
+    SELECT EXISTS (SELECT FROM webhook_event WHERE provider_event_id = :event_id)
+""")
+
+_LINE_IDS = text("SELECT phone_number_id FROM line ORDER BY phone_number_id")
+
 
 async def live_keys(
     session: AsyncSession, *, now: datetime
@@ -59,3 +72,19 @@ async def add_key(
 async def forget_retired(session: AsyncSession, *, now: datetime) -> None:
     """Remove the keys whose time is over."""
     await session.execute(_FORGET, {"now": now})
+
+
+async def set_aside(session: AsyncSession, *, event_id: str) -> bool:
+    """Let an event's id be free again; False when no event has it."""
+    return (await session.execute(_SET_ASIDE, {"event_id": event_id})).first() is not None
+
+
+async def is_stored(session: AsyncSession, *, event_id: str) -> bool:
+    """Tell whether an event with this id is stored."""
+    stored: bool = (await session.execute(_IS_STORED, {"event_id": event_id})).scalar_one()
+    return stored
+
+
+async def line_ids(session: AsyncSession) -> Sequence[str]:
+    """Fetch the provider's ids of all lines; a workspace has a few."""
+    return (await session.scalars(_LINE_IDS)).all()

@@ -1,0 +1,177 @@
+"""`crm-api webhooks`: the webhooks that bring the provider's events here, and their keys."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from crm_api import clock, logs
+from crm_api.cli.options import DataDir, load_settings
+from crm_api.data_dir import claim, new_secret, secret_file
+from crm_api.db import UnitOfWork, open_engine, session_factory
+from crm_api.domain.openphone.signature import SignatureScheme
+from crm_api.domain.webhook_setup.comparing import NEEDED, Fault, OurWebhook, Registration
+from crm_api.domain.webhook_setup.registering import Registrar
+from crm_api.domain.webhook_setup.sampling import receive_sample
+from crm_api.embedded import EmbeddedServers
+from crm_api.migrate import upgrade
+from crm_api.provider import open_provider
+from crm_api.settings import Settings
+from crm_api.signing import NO_QUEUE
+
+RECEIVER_PATH = "/webhooks/openphone"
+SAMPLE_SECONDS = 20.0
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False)
+
+Legacy = Annotated[
+    bool, typer.Option("--legacy", help="The four older webhooks instead, one for each family.")
+]
+
+
+@cli.callback()
+def webhooks() -> None:
+    """Register, list, rotate and test the provider's webhooks; secrets are never shown."""
+
+
+@cli.command()
+def register(data_dir: DataDir = None, legacy: Legacy = False) -> None:  # noqa: FBT002 - an option
+    """Make the webhook, or adopt and repair the one that is there. Doing it again is harmless."""
+
+    async def act(registrar: Registrar) -> list[str]:
+        return await (registrar.register_legacy() if legacy else registrar.register())
+
+    _run(act, data_dir)
+
+
+@cli.command("list")
+def list_webhooks(data_dir: DataDir = None) -> None:
+    """Show every webhook that the API key sees, ours and others, and what is wrong with ours."""
+
+    async def act(registrar: Registrar) -> list[str]:
+        found = await registrar.look()
+        _show(found)
+        said = [f"{one.sentence} Repair: `{one.repair}`." for one in found.findings]
+        return said or ["Every event that is needed is delivered here."]
+
+    _run(act, data_dir)
+
+
+@cli.command()
+def rotate(data_dir: DataDir = None) -> None:
+    """Give our webhooks new keys; they are accepted at once, the old ones for 28 hours more."""
+    _run(lambda registrar: registrar.rotate(), data_dir)
+
+
+@cli.command("test")
+def try_webhook(
+    data_dir: DataDir = None,
+    seconds: Annotated[float, typer.Option(help="How long to wait.")] = SAMPLE_SECONDS,
+) -> None:
+    """Let the provider deliver a signed sample, and wait until it is stored here."""
+
+    async def act(registrar: Registrar) -> list[str]:
+        return [await receive_sample(registrar, seconds=seconds)]
+
+    _run(act, data_dir)
+
+
+def _run(act: Callable[[Registrar], Awaitable[list[str]]], data_dir: DataDir) -> None:
+    settings = load_settings(data_dir=data_dir)
+    logs.configure(settings.log_format, "WARNING", process="webhooks")
+    with _with_database(settings) as ready:
+        for sentence in asyncio.run(_act(act, ready)):
+            typer.echo(sentence)
+
+
+async def _act(act: Callable[[Registrar], Awaitable[list[str]]], settings: Settings) -> list[str]:
+    async with open_registrar(settings) as registrar:
+        return await act(registrar)
+
+
+@contextmanager
+def _with_database(settings: Settings) -> Iterator[Settings]:
+    """Give settings with a database: the given one, that of a running `up`, or `up`'s for now.
+
+    So that a key can be saved before the first `up`, which does not start without one.
+
+    Raises:
+        StartError: The database cannot be started.
+    """
+    if settings.database_url is not None:
+        yield settings
+        return
+    with claim(settings.data_dir) as held:
+        if settings.secret_key is None:
+            secret_file(held.path / "secret-key", new_secret)
+        embedded = EmbeddedServers(held, postgres=True, redis=False)
+        try:
+            url = embedded.start().database_url
+            ready = settings.model_copy(update={"database_url": url})
+            asyncio.run(upgrade(ready.require_database_url()))
+            yield ready
+        finally:
+            embedded.stop()
+
+
+@asynccontextmanager
+async def open_registrar(settings: Settings) -> AsyncIterator[Registrar]:
+    """Give a registrar over the settings' database and provider.
+
+    Raises:
+        SettingsError: There is no database or secret key.
+    """
+    secret = settings.require_secret_key()
+    async with (
+        open_engine(settings.require_database_url(), pool_size=1) as engine,
+        open_provider(settings) as provider,
+    ):
+        sessions = session_factory(engine)
+        yield Registrar(
+            new_uow=lambda: UnitOfWork(sessions, NO_QUEUE),
+            hooks=provider.hooks,
+            url=settings.public_base_url + RECEIVER_PATH,
+            secret=secret,
+            given=settings.webhook_secrets(),
+            is_real=not settings.provider_on_loopback,
+            now=clock.now,
+        )
+
+
+def _show(found: Registration) -> None:
+    table = Table(show_edge=False, pad_edge=False)
+    for heading in ("webhook", "scheme", "status", "events", "key", "address"):
+        table.add_column(heading, overflow="fold")
+    for one in found.ours:
+        webhook = one.webhook
+        table.add_row(
+            escape(webhook.webhook_id),
+            one.scheme.value,
+            webhook.status or "?",
+            _events(one),
+            "unknown" if Fault.KEY_UNKNOWN in one.faults else "known",
+            escape(webhook.url),
+        )
+    for foreign in found.foreign:
+        table.add_row(
+            escape(foreign.webhook_id),
+            "",
+            foreign.status or "?",
+            str(len(foreign.events)),
+            "not ours",
+            escape(foreign.url),
+        )
+    if found.ours or found.foreign:
+        Console().print(table)
+
+
+def _events(one: OurWebhook) -> str:
+    if one.scheme is SignatureScheme.LEGACY:
+        return ", ".join(one.webhook.events)
+    needed = NEEDED[one.scheme]
+    return f"{len(needed) - len(one.missing_events)} of {len(needed)} needed"
