@@ -28,7 +28,7 @@ _PARTS = {
     "~QUIT": "(?<![NOT CANNOT I IF WHY THE])(?<![IF WHY][YOU x])[STOP QUIT]",
     "~BAN": "(?<![I IF WHY HAVE])(?<!(?<![TELL WANT LIKE])YOU)NOT",
     "~SOME": "[THE THESE MORE ME MY SEND TAKE BE YOU FROM]{0,6}",
-    "~DO": "(?<!NOT)(?<!(?<![WANT LIKE])IF YOU)",
+    "~DO": "(?<!NOT)(?<!IF YOU)",
     "~UNSUB": "(?:UNSUBSCRIBE|OPT~ME?OFF)",
     "~LIST": "(?:x?LIST|[TEXT TEXTING THESE CALL])",
 }
@@ -65,9 +65,10 @@ LONE = _signs("[.]CANCEL[.?]$")
 
 _CUES: tuple[tuple[str, *tuple[tuple[int, str, str], ...]], ...] = (
     (
-        "STOP QUIT END CANCEL HALT CEASE REMOVE NEARLY_STOP",
+        "STOP STOPPED QUIT END CANCEL HALT CEASE REMOVE NEARLY_STOP",
         # Stop doing it.
         (_CLEAR, "~QUIT[THE THESE MORE FROM]*[TEXTING WRITE](?!MY x)", "stop texting me"),
+        (_CLEAR, "[.]STOPPED[TEXTING SEND]", "better if you stopped texting"),
         (_CLEAR, "HOW[I ME]?[STOP END QUIT]~DET[TEXT TEXTING]", "how do I stop these texts"),
         (_CLEAR, "~QUIT~DET[TEXT CALL SPAM]", "stop the texts"),
         (_CLEAR, "(?<!NOT)[END CANCEL]FROM?~DET TEXT", "end these messages"),
@@ -91,10 +92,14 @@ _CUES: tuple[tuple[str, *tuple[tuple[int, str, str], ...]], ...] = (
             "(?<!IF)(?<!IF I)TEXT[^.?]{0,3}(?<![NOT CANNOT I THE BENIGN])STOP[.?]",
             "texts must stop",
         ),
+        (
+            _DOUBT,
+            "~QUIT(?![BY WHEN BENIGN])[^.?]{0,5}[TEXT TEXTING SEND]",
+            "quit sending this crap",
+        ),
         (_DOUBT, "~STOP[THESE NOW]*[.?]", "can you stop?"),
         (_DOUBT, "[.?]STOP(?![TEXTING BY BENIGN SIGNED WHEN THE FROM])[^.?]{1,4}[.?]", "stop lol"),
         (_CLEAR, "(?<!IF)(?<!IF I)REPLY STOP", "I replied stop four times"),
-        (_DOUBT, "~QUIT TEXTING MY x", "stop texting my wife"),
         (_DOUBT, "[.?]HALT[.?]", "ya estuvo, paren"),
         (_DOUBT, "~STOP BY NOW", "stop for now"),
         (_DOUBT, "[.?][NO I]*[END QUIT REMOVE CANCEL][THESE MY]*[.?]", "House sold, remove"),
@@ -119,7 +124,9 @@ _CUES: tuple[tuple[str, *tuple[tuple[int, str, str], ...]], ...] = (
             "~BAN YOU?[TEXT WRITE CALL SEND TEXTING REPLY][^.?]{0,6}MORE",
             "never call me again",
         ),
-        (_CLEAR, "IF YOU IF?NOT[TEXT CALL SEND][^.?]{0,6}MORE", "better if you did not text again"),
+        (_DOUBT, "~BAN(?!MIND)[^.?STOP QUIT]{1,4}[TEXT TEXTING]~ME", "don't you dare text me"),
+        (_CLEAR, "NOT YOU?x[TEXT CALL]~ME MORE", "don't you dare text me again"),
+        (_DOUBT, "YOU BE?NOT BE?TEXTING", "you should not be texting me"),
         (_CLEAR, "YOU BE NOT x?[TEXT CALL]", "you are not to contact me"),
         (_CLEAR, "NOT[TAKE SEND]MORE[^.?]{0,4}[TEXT THESE]", "see that I never get another text"),
         (_CLEAR, "~BAN SEND~ME?~DET[TEXT THESE]", "don't send me anything"),
@@ -128,7 +135,7 @@ _CUES: tuple[tuple[str, *tuple[tuple[int, str, str], ...]], ...] = (
         (_DOUBT, "~BAN CALL ME(?!.*TEXT)", "don't call me"),
         (
             _CLEAR,
-            "NO(?:ME TEXT|[TEXT WRITE SEND CALL]MORE)|MORE ME TEXT",
+            "NO(?:ME TEXT|SEND~DET TEXT|[TEXT WRITE SEND CALL]MORE)|MORE ME TEXT",
             "no me escriban",
         ),
         (_CLEAR, "NO ME(?:SEND~ME?(?:~DET[TEXT THESE]|MORE|[.?])|CALL MORE)", "no me mande nada"),
@@ -152,6 +159,8 @@ _CUES: tuple[tuple[str, *tuple[tuple[int, str, str], ...]], ...] = (
             "[NOT NO CANNOT][MORE THESE]?WANT~SOME(?:TEXT(?!YOU)|TEXTING|HEAR FROM)",
             "I don't want your texts",
         ),
+        (_CLEAR, "NOT WANT BE[WHEN BY]~DET LIST", "I don't want to be on your list"),
+        (_DOUBT, "[NOT CANNOT]TELL BY", "I never asked for this"),
         (_CLEAR, "NO WANT(?:SEND~DET THESE|THESE FROM)", "no quiero recibir nada"),
         (_DOUBT, "^[.]I?NOT(?:WANT)?[THESE MY MORE]+[.]$", "I don't want these"),
         (
@@ -164,10 +173,14 @@ _CUES: tuple[tuple[str, *tuple[tuple[int, str, str], ...]], ...] = (
             "[NOT NO]MORE?INTEREST BY[THE THESE SEND TAKE BE MORE]*[TEXT TEXTING]",
             "not interested in getting texts",
         ),
-        (_DOUBT, "[NOT NO CANNOT]MORE?ME?[BE HAVE]?INTEREST(?!BY)", "not interested"),
+        (
+            _DOUBT,
+            "[NOT NO CANNOT]MORE?ME?[BE HAVE]?INTEREST(?!BY(?!~DET[THESE SERVICE]))",
+            "not interested",
+        ),
     ),
     (
-        "UNSUBSCRIBE OPT REMOVE REMOVE_ME TAKE BLOCK LOSE HOLD GIVE OFF CONSENT SIGNED END",
+        "UNSUBSCRIBE OPT REMOVE REMOVE_ME TAKE BLOCK LOSE MIND HOLD GIVE OFF CONSENT SIGNED END",
         # Off the list.
         (_CLEAR, "(?<!NOT)(?<!IF[YOU I])~UNSUB", "how do I unsubscribe"),
         (_DOUBT, "IF I~UNSUB", "what if I opt out"),
@@ -186,6 +199,11 @@ _CUES: tuple[tuple[str, *tuple[tuple[int, str, str], ...]], ...] = (
             "(?<![NOT BE IF])(?<!NOT.)~ME OFF+FROM?~DET(?:x?LIST|TEXT|TEXTING)",
             "keep me out of your system",
         ),
+        (
+            _DOUBT,
+            "~DO(?:REMOVE|TAKE)[^.?]{1,3}[OFF FROM]+~DET x?LIST[.?]",
+            "take him off your list",
+        ),
         (_CLEAR, "[REMOVE END]FROM~DET LIST", "remove from list"),
         (_CLEAR, "REMOVE NUMBER[.?]", "remove number"),
         (_DOUBT, "REMOVE MY TEXT[.]", "delete this contact"),
@@ -198,8 +216,8 @@ _CUES: tuple[tuple[str, *tuple[tuple[int, str, str], ...]], ...] = (
         ),
         (_DOUBT, "(?<!NOT)REMOVE~ME", "remove me from the visit"),
         (_CLEAR, "REMOVE_ME(?=[.? FROM NOW])", "quítenme"),
-        (_CLEAR, "(?<![NOT I])LOSE ~MINE", "lose my number"),
-        (_CLEAR, "(?<!NOT)TAKE~ME OFF[MY THESE]?[.?]", "take me off"),
+        (_CLEAR, "(?<![NOT I])[LOSE MIND]~MINE", "lose my number"),
+        (_CLEAR, "(?<!NOT)TAKE~ME OFF+[MY THESE]?[.?]", "take me off"),
         (_CLEAR, "[WANT LIKE](?:BE TAKE?)?OFF+FROM?~DET~LIST", "I want off this list"),
         (_CLEAR, "(?<!NOT)[WANT TELL LIKE](?:BE|YOU BE|~ME BE?)REMOVE", "I'd like to be removed"),
         (_CLEAR, "TURN(?:OFF~DET TEXT|~DET TEXT OFF)", "turn off these texts"),
@@ -213,7 +231,7 @@ _CUES: tuple[tuple[str, *tuple[tuple[int, str, str], ...]], ...] = (
     (
         "LEAVE SWEAR AWAY SPAM REPORT BLOCK LAW LAWYER MORE FED_UP MANY WHY WRONG ISNT NO NOT",
         # Leave me alone.
-        (_CLEAR, "LEAVE(?:~ME|BY|YOU)*(?:ALONE|BE[.?])", "leave me alone"),
+        (_CLEAR, "LEAVE(?:BY|~ME[^.?]{0,2})?(?:ALONE|BE[.?])", "leave me alone"),
         (_CLEAR, "[.?]SWEAR OFF", "fuck off"),
         (_CLEAR, "[.?](?:GO|TAKE)AWAY[.?]", "go away"),
         (_DOUBT, "[.?]GO?SWEAR YOU", "fuck you"),
@@ -254,13 +272,17 @@ LIMITS = (
 """Not for good ("before noon"), or not this way ("call me"): such a text is doubtful at most."""
 
 SET_PHRASES = re.compile(
-    r"\b(?:thank (?:you|u|ya)|(?:reply|text|txt|send|respond|type|answer|responda|envie)"
+    r"\b(?:thank (?:you|u|ya)"
+    r"|(?:appreciate|appreciated|great|nice|better|prefer|glad|grateful|best)"
+    r"(?: it)?(?: (?:very|so) much| a lot)? if (?:you|u|yall)d?(?: would| could| did| will)?"
+    r"|(?:reply|text|txt|send|respond|type|answer|responda|envie)"
     r"(?: with| back)? (?:stop|end|quit|cancel|unsubscribe|start|help|alto)"
     r"(?: or (?:stop|end|quit|cancel|unsubscribe))? (?:to|for|para) "
     r"(?:opt out|optout|unsubscribe|stop|end|cancel|quit|be removed|help|info|cancelar)"
     r"(?: (?:at any time|anytime|texts?|messages?))?)\b"
 )
-"""Thanks, and the sentence that every campaign carries, quoted: neither says anything."""
+"""Thanks, a wish put politely ("it would be great if you"), and the sentence that every campaign
+carries, quoted: none of them says anything."""
 
 REACTION = re.compile(
     r"^\s*(?:(?:liked|loved|disliked|laughed at|emphasi[sz]ed|questioned|reacted .{1,40} to"

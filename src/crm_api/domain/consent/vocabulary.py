@@ -10,6 +10,7 @@ from crm_api.domain.consent.spelling import plain_forms, with_slips
 _SIGNED_WORDS = """
 STOP stop sopt stopall cease discontinue desist halt refrain detener detenga detengan detengase
   detenganse detente
+STOPPED stopped
 HALT pare paren parar para
 QUIT quit
 END end edn revoke revoking revoked withdraw rescind alto basta terminar salir salgo
@@ -22,7 +23,7 @@ REMOVE remove removed removing delete deleted erase erased scratch strike quit|e
 REMOVE_ME removeme deleteme quite|me|nos quiten|me|nos quita|me|nos quitar|me|nos saque|me|nos
   saquen|me|nos saca|me|nos sacar|me|nos borre|me|nos borren|me|nos borra|me|nos borrar|me|nos
   kite|me|nos kiten|me|nos elimineme eliminenme eliminarme
-LOSE lose forget
+LOSE lose
 RID rid
 TURN turn shut
 KNOCK knock cut
@@ -34,7 +35,8 @@ CEASE deje dejen deja dejar
 GIVE dar darme deme denme dame darnos
 BAJA baja
 GO go
-TEXT text texts txt txts texted message messages messaged msg msgs sms mms contact contacts
+TEXT text texts txt txts texted bothered disturbed harassed msj msjs
+  message messages messaged msg msgs sms mms contact contacts
   contacted communication communications tex massage mensaje mensajes mensajito mensajitos texto
   textos subscription suscripcion contact|e|en|es|arme|arnos molest|e|en|es|arme|arnos
   fastidi|e|en|es|arme|arnos text|e|en|es|ar|arme|ear|earme|een|eo
@@ -71,13 +73,15 @@ CANNOT wont cant cannot didnt doesnt nobody shouldnt wouldnt couldnt havent neit
 NO no zero
 IF if happens when did had does whether will si
 WHY why
+MIND mind forget hesitate worry
+SERVICE service services offer offers
 HOW how where way como
 TELL told tell said say asked ask asking begged telling
 WANT want wants wanted wish need prefer rather desire quiero deseo prefiero queremos autorizo
 LIKE like
 INTEREST interested interest interes interesa interesado interesada interesados
-WHEN before after until till during unless at about on tonight tomorrow morning night evening
-  noon noche manana weekends sunday sundays
+WHEN before after until till during unless at on tonight tomorrow morning night evening
+  noon noche manana weekends sunday sundays domingo domingos late
 NOW now
 BY by in over for up into en
 BE be being been is are am was were es son estoy estamos estar

@@ -114,7 +114,7 @@ def _signs(plain: str) -> tuple[list[str], str, list[int]]:
         Its words, with an empty one for each pause; their signs; and for each sign the place of
         its word.
     """
-    plain = phrases.SET_PHRASES.sub(" ", _APOSTROPHES.sub("", plain))
+    plain = phrases.SET_PHRASES.sub(",", _APOSTROPHES.sub("", plain))
     words = [""]
     signs = [PAUSE]
     places = [0]
