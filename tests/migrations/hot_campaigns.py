@@ -267,6 +267,7 @@ OPERATIONS = [
             anew=600.0,
             escalate_after=14_400.0,
             gap=55.0,
+            leaves_out=["mail_down"],
             limit=1000,
             until=NOW,
             now=NOW,

@@ -1,5 +1,7 @@
 """Mail what there is to tell about alerts, and try outside systems that were down."""
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -18,6 +20,8 @@ from crm_api.workers.deps import Deps, deps_of
 
 log = structlog.get_logger()
 
+Now = Callable[[], datetime]
+
 CHANNEL = "mail"
 
 
@@ -27,28 +31,32 @@ async def send_alerts(ctx: dict[str, Any]) -> None:
     The mail goes out between two transactions. A process that dies there leaves a claim that runs
     out: news is told at least once.
     """
-    deps = deps_of(ctx)
+    await tell(deps_of(ctx), now=clock.now)
+
+
+async def tell(deps: Deps, *, now: Now) -> None:
+    """Do what ``send_alerts`` says, by this clock."""
     async with deps.new_uow() as uow:
-        await operations.resolve_silent(uow, now=clock.now())
-        await webhooks.resolve_recovered(uow, now=clock.now())
-    if deps.mailer is not None and await _may_mail(deps):
-        await _mail_news(deps, deps.mailer)
+        await operations.resolve_silent(uow, now=now())
+        await webhooks.resolve_recovered(uow, now=now())
+    if deps.mailer is not None and await _may_mail(deps, now=now()):
+        await _mail_news(deps, deps.mailer, now=now)
 
 
-async def _may_mail(deps: Deps) -> bool:
-    now = clock.now()
+async def _may_mail(deps: Deps, *, now: datetime) -> bool:
     async with deps.new_uow() as uow:
         state = await circuits.read(uow, circuits.MAIL)
         return not state.is_open or await circuits.begin_trial(uow, circuits.MAIL, now=now)
 
 
-async def _mail_news(deps: Deps, mailer: Mailer) -> None:
-    now = clock.now()
+async def _mail_news(deps: Deps, mailer: Mailer, *, now: Now) -> None:
     policy = NoticePolicy(
-        quiet=deps.settings.alert_quiet, escalate_after=deps.settings.alert_escalate_after
+        quiet=deps.settings.alert_quiet,
+        escalate_after=deps.settings.alert_escalate_after,
+        leaves_out=(circuits.MAIL.alert,),
     )
     async with deps.new_uow() as uow:
-        claimed = await notices.claim_news(uow, channel=CHANNEL, policy=policy, now=now)
+        claimed = await notices.claim_news(uow, channel=CHANNEL, policy=policy, now=now())
         was_down = (await circuits.read(uow, circuits.MAIL)).is_open
     if not claimed.news and not was_down:
         return
@@ -58,17 +66,16 @@ async def _mail_news(deps: Deps, mailer: Mailer) -> None:
         log.warning("alerts not mailed", count=len(claimed.news), error=error.detail)
         async with deps.new_uow() as uow:
             await notices.give_back(uow, claimed)
-            now = clock.now()
             if was_down:
-                await circuits.end_trial(uow, circuits.MAIL, error=error.detail, now=now)
+                await circuits.end_trial(uow, circuits.MAIL, error=error.detail, now=now())
             else:
                 await circuits.note_failures(
-                    uow, circuits.MAIL, count=1, error=error.detail, now=now
+                    uow, circuits.MAIL, count=1, error=error.detail, now=now()
                 )
         return
     async with deps.new_uow() as uow:
         await notices.settle_news(uow, claimed)
-        await circuits.note_answer(uow, circuits.MAIL, now=clock.now())
+        await circuits.note_answer(uow, circuits.MAIL, now=now())
     log.info("alerts mailed", count=len(claimed.news))
 
 
@@ -86,15 +93,19 @@ async def _send(deps: Deps, mailer: Mailer, claimed: ClaimedNews) -> None:
 
 async def try_provider(ctx: dict[str, Any]) -> None:
     """Find out by a read whether a provider that was down answers again; sends go on then."""
-    deps = deps_of(ctx)
+    await try_again(deps_of(ctx), now=clock.now)
+
+
+async def try_again(deps: Deps, *, now: Now) -> None:
+    """Do what ``try_provider`` says, by this clock."""
     circuit = circuits.PROVIDER
     async with deps.new_uow() as uow:
-        await circuits.end_quiet_trial(uow, circuit, now=clock.now())
-        if not await circuits.begin_trial(uow, circuit, now=clock.now()):
+        await circuits.end_quiet_trial(uow, circuit, now=now())
+        if not await circuits.begin_trial(uow, circuit, now=now()):
             return
     error = await _ask(deps)
     async with deps.new_uow() as uow:
-        state = await circuits.end_trial(uow, circuit, error=error, now=clock.now())
+        state = await circuits.end_trial(uow, circuit, error=error, now=now())
     log.info("provider tried", answers=not state.is_open, error=error)
     if not state.is_open:
         for name in (

@@ -30,6 +30,7 @@ CLAIM = text(f"""
         FROM alert a
         LEFT JOIN alert_notice n ON n.alert_id = a.id AND n.channel = :channel
         WHERE (a.resolved_at IS NULL OR n.told_as IN ('opened', 'escalated'))
+          AND a.kind <> ALL(CAST(:leaves_out AS text[]))
           AND (n.claimed_until IS NULL OR n.claimed_until <= :now)
           AND NOT EXISTS (
               SELECT 1 FROM alert_notice l

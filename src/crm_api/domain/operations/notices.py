@@ -27,6 +27,7 @@ class NoticePolicy:
         quiet: After a telling, the same alert is silent for so long, however often it happens.
         anew: The same when the telling was that it is over, and it is not.
         escalate_after: An alert that nobody has acknowledged by then is told once more.
+        leaves_out: Kinds that this channel does not tell, such as that it is down itself.
         gap: Between two claims that are told, for any alerts: what comes meanwhile is one telling.
     """
 
@@ -34,6 +35,7 @@ class NoticePolicy:
     escalate_after: timedelta
     anew: timedelta = timedelta(minutes=10)
     gap: timedelta = timedelta(seconds=55)
+    leaves_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,7 @@ async def claim_news(
             "anew": policy.anew.total_seconds(),
             "escalate_after": policy.escalate_after.total_seconds(),
             "gap": policy.gap.total_seconds(),
+            "leaves_out": list(policy.leaves_out),
             "limit": MOST_AT_ONCE,
             "until": until,
             "now": now,

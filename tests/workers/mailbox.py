@@ -1,0 +1,118 @@
+"""A real SMTP server in the test's own loop, and what it took."""
+
+import asyncio
+import email
+import ssl
+import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from email.message import EmailMessage
+from email.policy import default
+from pathlib import Path
+from typing import Any, cast
+
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+CERTIFICATE = Path(__file__).parents[1] / "fixtures" / "smtp" / "localhost.pem"
+USER, PASSWORD = "crm@granite.test", "p@ss word/100%"
+OWNER, OFFICE = "owner@granite.test", "office@granite.test"
+
+
+class Mailbox:
+    """The server's memory and its moods.
+
+    Attributes:
+        refusals: Answers to the next mails instead of taking them.
+        logins: Who logged in.
+    """
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.mails: list[EmailMessage] = []
+        self.recipients: list[list[str]] = []
+        self.refusals: list[str] = []
+        self.unknown: set[str] = set()
+        self.logins: list[str] = []
+        self.was_encrypted: list[bool] = []
+
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: Any
+    ) -> str:
+        if address in self.unknown:
+            return "550 no such person"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(  # noqa: N802 - aiosmtpd's name
+        self, server: SMTP, _session: Session, envelope: Envelope
+    ) -> str:
+        if self.refusals:
+            return self.refusals.pop(0)
+        content = cast("bytes", envelope.content)
+        self.mails.append(
+            cast("EmailMessage", email.message_from_bytes(content, policy=cast("Any", default)))
+        )
+        self.recipients.append(list(envelope.rcpt_tos))
+        transport = cast("asyncio.BaseTransport", server.transport)
+        self.was_encrypted.append(transport.get_extra_info("ssl_object") is not None)
+        return "250 OK"
+
+    def authenticate(self, *given_by_server: Any) -> AuthResult:
+        """Take one login only."""
+        given = cast("LoginPassword", given_by_server[-1])
+        if (given.login, given.password) != (USER.encode(), PASSWORD.encode()):
+            return AuthResult(success=False, handled=False)
+        self.logins.append(given.login.decode())
+        return AuthResult(success=True)
+
+    def subjects(self) -> list[str]:
+        return [str(mail["Subject"]) for mail in self.mails]
+
+    def last(self) -> str:
+        """The text of the newest mail."""
+        return str(self.mails[-1].get_content()).replace("\r\n", "\n")
+
+
+def server_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE, CERTIFICATE.with_suffix(".key"))
+    return context
+
+
+def client_context() -> ssl.SSLContext:
+    """Trusts the test's own certificate, which no machine does."""
+    return ssl.create_default_context(cafile=str(CERTIFICATE))
+
+
+@asynccontextmanager
+async def mail_server(
+    *, offers_starttls: bool = False, from_the_start: bool = False, wants_login: bool = False
+) -> AsyncIterator[Mailbox]:
+    """Serve on loopback for the length of a block."""
+    box = Mailbox()
+    loop = asyncio.get_running_loop()
+    context = server_context()
+
+    def protocol() -> SMTP:
+        with warnings.catch_warnings():
+            # It does not see that a connection is encrypted from the start, and warns.
+            warnings.simplefilter("ignore")
+            return SMTP(
+                box,
+                hostname="mail.test",
+                loop=loop,
+                tls_context=context if offers_starttls else None,
+                auth_required=wants_login,
+                auth_require_tls=not from_the_start,
+                authenticator=box.authenticate if wants_login else None,
+            )
+
+    server = await loop.create_server(
+        protocol, "127.0.0.1", 0, ssl=context if from_the_start else None
+    )
+    box.port = server.sockets[0].getsockname()[1]
+    try:
+        yield box
+    finally:
+        server.close()
+        await server.wait_closed()
