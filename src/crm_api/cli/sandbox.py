@@ -33,6 +33,7 @@ def sandbox(
         webhook_url=f"{settings.public_base_url}/webhooks/openphone",
         signing_key=settings.webhook_secrets()[0].removeprefix("whsec_"),
         journal=settings.data_dir / "sandbox-journal.jsonl",
+        media_url=f"http://{host}:{port}",
     )
     structlog.get_logger().info("sandbox listens", url=f"http://{host}:{port}")
     uvicorn.Server(

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
-from crm_api.sandbox import control, reading
+from crm_api.sandbox import control, media, reading
 from crm_api.sandbox.config import BANNER, SandboxConfig
 from crm_api.sandbox.sending import post_message
 from crm_api.sandbox.world import World
@@ -26,7 +26,7 @@ class Sandbox(Starlette):
     def __init__(self, config: SandboxConfig) -> None:
         self.world = World(config)
         super().__init__(
-            routes=[*reading.routes(self.world), *control.routes(self.world)],
+            routes=[*reading.routes(self.world), *control.routes(self.world), *media.routes()],
             lifespan=_lifespan,
         )
 

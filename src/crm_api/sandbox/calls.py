@@ -13,6 +13,7 @@ from crm_api.sandbox.events import (
     deep_link,
     legacy_envelope,
 )
+from crm_api.sandbox.media import recording
 from crm_api.sandbox.shapes import ORGANISATION, OWNER, stamp
 from crm_api.sandbox.store import conversation_id
 
@@ -28,6 +29,7 @@ class SandboxCall:
     seconds: int
     started_at: datetime
     extras: frozenset[str]
+    media_url: str | None = None
     id: str = field(default_factory=lambda: "AC" + uuid4().hex)
 
     def events(self) -> list[SandboxEvent]:
@@ -66,8 +68,7 @@ class SandboxCall:
                 "id": "CR" + self.id[2:12],
                 "duration": self.seconds,
                 "startTime": stamp(self.started_at),
-                "type": "audio/mpeg",
-                "url": f"https://recordings.example.com/{self.id}.mp3",
+                **recording(self.media_url, self.id),
             }
         ]
 
@@ -80,7 +81,7 @@ class SandboxCall:
             "status": "completed",
             "duration": self.seconds,
             "transcript": "Hi, please call me back about the estimate.",
-            "recordingUrl": f"https://recordings.example.com/vm-{self.id}.mp3",
+            "recordingUrl": recording(self.media_url, f"vm-{self.id}")["url"],
         }
 
     def summary(self) -> Payload | None:
@@ -255,7 +256,9 @@ class SandboxCall:
         )
 
 
-def read_call(body: dict[str, Any], line: OwnLine, *, at: datetime) -> SandboxCall:
+def read_call(
+    body: dict[str, Any], line: OwnLine, *, at: datetime, media_url: str | None = None
+) -> SandboxCall:
     """Read ``{person, direction?, answered?, seconds?, with?: [recording, summary, …]}``.
 
     Raises:
@@ -274,4 +277,5 @@ def read_call(body: dict[str, Any], line: OwnLine, *, at: datetime) -> SandboxCa
         seconds=int(body.get("seconds", 60)),
         started_at=at,
         extras=extras,
+        media_url=media_url,
     )

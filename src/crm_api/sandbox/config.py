@@ -65,6 +65,8 @@ class SandboxConfig:
         rate_per_second: Requests a key may make in any second, else 429; None is no limit.
         list_delay_seconds: An accepted text is listed only when it is older.
         journal: File that keeps accepted texts over a restart; None keeps nothing.
+        media_url: Where this sandbox itself is reached, for the pictures and recordings that its
+            events name; without it they are nowhere.
         post: Delivers webhooks instead of HTTP, for tests in one process.
     """
 
@@ -89,4 +91,5 @@ class SandboxConfig:
         OwnLine(id="PNsandbox2", number="+16175550199", name="Second sandbox line"),
     )
     clock: Callable[[], datetime] = clock.now
+    media_url: str | None = None
     post: Post | None = None

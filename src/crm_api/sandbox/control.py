@@ -3,13 +3,14 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
+from uuid import uuid4
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from crm_api.sandbox import shapes
+from crm_api.sandbox import media, shapes
 from crm_api.sandbox.calls import read_call
 from crm_api.sandbox.config import BANNER, OwnLine, PeopleWeights
 from crm_api.sandbox.faults import Fault, FaultKind, FaultScope
@@ -124,10 +125,15 @@ async def clear_faults(world: World, request: Request) -> dict[str, Any]:  # noq
 
 
 async def receive(world: World, request: Request) -> dict[str, Any]:
-    """Let a person text in: ``{from, to?, text, media?}``."""
+    """Let a person text in: ``{from, to?, text, media?}``; a picture without url is drawn."""
     body = await read_json(request)
-    media = tuple({"url": str(m["url"]), "type": str(m["type"])} for m in body.get("media", ()))
-    message = world.receive(_line(world, body.get("to")), str(body["from"]), body["text"], media)
+    items = tuple(
+        {"url": str(item["url"]), "type": str(item["type"])}
+        if "url" in item
+        else media.picture(world.config.media_url, uuid4().hex)
+        for item in body.get("media", ())
+    )
+    message = world.receive(_line(world, body.get("to")), str(body["from"]), body["text"], items)
     return {"data": shapes.message(message)}
 
 
@@ -143,7 +149,12 @@ async def send_from_app(world: World, request: Request) -> dict[str, Any]:
 async def make_call(world: World, request: Request) -> dict[str, Any]:
     """Let a call happen; its events follow: see ``calls.read_call``."""
     body = await read_json(request)
-    call = read_call(body, _line(world, body.get("line")), at=world.config.clock())
+    call = read_call(
+        body,
+        _line(world, body.get("line")),
+        at=world.config.clock(),
+        media_url=world.config.media_url,
+    )
     world.call(call)
     return {"id": call.id}
 

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import uvicorn
 
@@ -31,16 +31,18 @@ def run_sandbox(config: SandboxConfig | None = None, *, port: int = 0) -> Iterat
         RuntimeError: It did not start in time.
         OSError: The port is taken.
     """
-    app = create_sandbox(config)
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        config = config or SandboxConfig()
+        app = create_sandbox(replace(config, media_url=config.media_url or url))
         server = uvicorn.Server(server_config(app))
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
         try:
             _wait_until_started(server, thread)
-            yield RunningSandbox(f"http://127.0.0.1:{listener.getsockname()[1]}", app)
+            yield RunningSandbox(url, app)
         finally:
             server.should_exit = True
             thread.join(START_SECONDS)
