@@ -19,7 +19,7 @@ from tests.conftest import NOW
 from tests.domain.sends.ledger import TIMES, Ledger, after, told
 from tests.factories import number
 
-from crm_api.db import UnitOfWorkFactory
+from crm_api.db import UnitOfWork, UnitOfWorkFactory
 from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.domain.sends.claiming import Claimed
 from crm_api.domain.sends.dispatch import Dispatcher
@@ -285,6 +285,36 @@ async def test_database_that_goes_away_costs_no_answer(
     sent = sum(row.status == "sent" for row in await ledger.members())
     assert sent == len(sandbox.world.store.ordered)
     assert {row.status for row in await ledger.attempts()} <= {"sent", "released"}
+
+
+async def test_answer_is_kept_while_the_database_is_away(
+    committed_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(committed_uow)
+    asked: list[str] = []
+    failures = 1
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        asked.append("POST")
+        return httpx.Response(202, json={"data": {"id": "AC1"}})
+
+    def away_once() -> UnitOfWork:
+        nonlocal failures
+        if asked and failures:
+            failures -= 1
+            raise OperationalError("record", {}, Exception("away"))
+        return committed_uow()
+
+    async with OpenPhoneClient(
+        base_url="http://sandbox.test", api_key="key", transport=httpx.MockTransport(answer)
+    ) as client:
+        await _dispatcher(away_once, client).run(lambda limit: ledger.claim(limit=limit))
+
+    assert failures == 0
+    assert asked == ["POST"]
+    assert (await ledger.attempt()).status == "sent"
+    assert (await ledger.member()).status == "sent"
 
 
 async def test_answer_takes_its_message_back_from_a_wrong_match(
