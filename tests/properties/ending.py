@@ -93,21 +93,22 @@ class Ending:
         now = self._model.clock()
         instants = [start for start in starts if start is not None and start > now]
         for campaign, person, step, told in await self._checks.reasons():
-            rules = ", ".join(stop.rule for stop in told.stops) or "nothing"
+            # A campaign skips or reviews those it finds texted before, once their turn comes.
+            others = [stop for stop in told.stops if stop.rule != "previously_contacted"]
+            turns = [stop.until for stop in others if stop.until is not None]
             if told.next_allowed_at is not None:
                 instants.append(max(told.next_allowed_at, now))
-            elif "previously_contacted" in rules:
-                # Their campaign skips or reviews them once their turn comes.
-                turns = [stop.until for stop in told.stops if stop.until is not None]
+            elif len(others) < len(told.stops) and len(turns) == len(others):
                 instants.append(max([now + NEVER_SOONER, *turns]))
             elif campaign.start_at > now:
                 instants.append(campaign.start_at)
             elif campaign.end_at is not None:
                 instants.append(campaign.end_at)
-            elif "outside" in rules:
+            elif any(stop.rule.startswith("outside") for stop in others):
                 await self._acts.move(campaign, "cancel")
             else:
                 told_of = f"campaign {campaign.number}, step {step}, {person.phone}"
+                rules = ", ".join(stop.rule for stop in told.stops)
                 raise AssertionError(f"{told_of} waits for ever: {rules}")
         if instants:
             self._model.clock.move_to(max(min(instants), now))
