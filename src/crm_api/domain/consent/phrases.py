@@ -15,13 +15,13 @@ DOUBTFUL = 3
 """From this sum on a person is asked."""
 
 _CLEAR = 10
-_DOUBT = 4
+_DOUBT = 3
 _HINT = 2
-"""Two hints are a doubt, a hint alone is nothing."""
+"""A hint alone is nothing, two are a doubt; two doubts and a hint are clear."""
 
 _PARTS = {
     "~ME": "(?:ME|~MINE)",
-    "~MINE": "(?:[MY THE][THE TEXT CALL NUMBER]{0,3}NUMBER)",
+    "~MINE": "(?:[MY THE][THE TEXT CALL NUMBER OR]{0,3}NUMBER)",
     "~DET": "[THE THESE MY MORE]{0,4}",
     "~STOP": "(?<![NOT CANNOT I IF WHY THE BENIGN])"
     "(?<![IF WHY CANNOT NOT BENIGN][YOU THESE TELL x])STOP",
@@ -80,7 +80,11 @@ _CUES: tuple[tuple[str, *tuple[tuple[int, str, str], ...]], ...] = (
         (_CLEAR, "[CEASE HALT]FROM BE?[TEXT WRITE TEXTING CALL SEND]", "dejen de escribirme"),
         (_CLEAR, "[.]HALT THE TEXT", "pare los mensajes"),
         (_CLEAR, "[.?]NO*STOP(?:OR STOP)?[THESE MY NOW]*[.?]", "not interested, stop"),
-        (_CLEAR, "^[.]STOP(?=[I NO NOT OR WRONG UNSUBSCRIBE REMOVE])", "STOP I have a contractor"),
+        (
+            _CLEAR,
+            "^[.]STOP NOW?(?=[I NO NOT OR WRONG UNSUBSCRIBE REMOVE])",
+            "STOP I have a contractor",
+        ),
         (_CLEAR, "[NUMBER PERSON INTEREST][STOP REMOVE][THESE NOW]*[.?]", "wrong number stop"),
         (
             _CLEAR,
@@ -130,24 +134,30 @@ _CUES: tuple[tuple[str, *tuple[tuple[int, str, str], ...]], ...] = (
         (_CLEAR, "YOU BE NOT x?[TEXT CALL]", "you are not to contact me"),
         (_CLEAR, "NOT[TAKE SEND]MORE[^.?]{0,4}[TEXT THESE]", "see that I never get another text"),
         (_CLEAR, "~BAN SEND~ME?~DET[TEXT THESE]", "don't send me anything"),
-        (_CLEAR, "NOT[CALL TEXT]LIST", "I'm on the do not call list"),
+        (_CLEAR, "[NOT NO][CALL TEXT]LIST", "I'm on the do not call list"),
+        (_DOUBT, "NOT CALL[.]$", "registered as do not call"),
         (_DOUBT, "~BAN TEXT[NOW MY WHEN]", "don't text my wife"),
         (_DOUBT, "~BAN CALL ME(?!.*TEXT)", "don't call me"),
         (
             _CLEAR,
-            "NO(?:ME TEXT|SEND~DET TEXT|[TEXT WRITE SEND CALL]MORE)|MORE ME TEXT",
+            "NO(?:ME TEXT|SEND~DET TEXT|[TEXT WRITE SEND CALL]MORE)|MORE ME(?:SEND~DET)?TEXT",
             "no me escriban",
         ),
         (_CLEAR, "NO ME(?:SEND~ME?(?:~DET[TEXT THESE]|MORE|[.?])|CALL MORE)", "no me mande nada"),
         (_CLEAR, "NO ME MORE[TEXT TEXTING WRITE SEND CALL]", "no me vuelvan a mandar nada"),
+        (_DOUBT, "NO WANT~SOME CALL(?!.*TEXT)", "no quiero llamadas"),
         (_DOUBT, "NO ME CALL", "no me llamen mañana"),
         (
             _CLEAR,
-            "(?<!x)NO MORE+[OFF FROM THE THESE MY ME]*[TEXT TEXTING WRITE SEND CALL]",
+            "(?<!x)NO MORE+[OFF FROM THE THESE MY ME]*[TEXT TEXTING WRITE SEND CALL SPAM]",
             "no more texts",
         ),
         (_CLEAR, "(?<!x)NO MORE+OFF[THESE MY]", "no more of these"),
-        (_CLEAR, "^[.]NO~DET(?:CALL OR)?[TEXT WRITE](?:OR CALL)?[.?]+$", "no texts please"),
+        (
+            _CLEAR,
+            "^[.]NO~DET(?:CALL OR)?[TEXT WRITE TEXTING CALL](?:OR CALL)?[.?]+$",
+            "no texts please",
+        ),
         (_DOUBT, "[.?]NO~DET TEXT[.]", "call only, no texts"),
         (_DOUBT, "NOT BY TEXT", "not by text"),
         (_DOUBT, "WANT[^.?]{0,2}CALL[^.?]{0,3}TEXT", "I prefer calls over texts"),
@@ -156,7 +166,7 @@ _CUES: tuple[tuple[str, *tuple[tuple[int, str, str], ...]], ...] = (
         (_DOUBT, "NOT x?YOU MY NUMBER", "I never gave you my number"),
         (
             _CLEAR,
-            "[NOT NO CANNOT][MORE THESE]?WANT~SOME(?:TEXT(?!YOU)|TEXTING|HEAR FROM)",
+            "[NOT NO CANNOT][MORE THESE]?[WANT CARE]~SOME(?:TEXT(?!YOU)|TEXTING|HEAR FROM)",
             "I don't want your texts",
         ),
         (_CLEAR, "NOT WANT BE[WHEN BY]~DET LIST", "I don't want to be on your list"),
@@ -175,7 +185,7 @@ _CUES: tuple[tuple[str, *tuple[tuple[int, str, str], ...]], ...] = (
         ),
         (
             _DOUBT,
-            "[NOT NO CANNOT]MORE?ME?[BE HAVE]?INTEREST(?!BY(?!~DET[THESE SERVICE]))",
+            "[NOT NO CANNOT]MORE?ME?[BE HAVE]?INTEREST(?!BY(?!~DET[THESE MY SERVICE](?!x)))",
             "not interested",
         ),
     ),
@@ -224,7 +234,7 @@ _CUES: tuple[tuple[str, *tuple[tuple[int, str, str], ...]], ...] = (
         (_DOUBT, "KNOCK THESE OFF(?:[.?]|~DET TEXT)", "knock it off"),
         (_DOUBT, "HOLD OFF?[BY WHEN]?~DET TEXT", "hold off on the texts"),
         (_CLEAR, "GIVE FROM BAJA", "darme de baja"),
-        (_CLEAR, "(?:END|REMOVE|TAKE x?)~DET CONSENT|CONSENT BE?END", "I revoke my consent"),
+        (_CLEAR, "(?:END|REMOVE|TAKE x(?=MY))~DET CONSENT|CONSENT BE?END", "I revoke my consent"),
         (_DOUBT, "[NOT CANNOT NO][^.?]{0,3}CONSENT", "I gave you no permission"),
         (_DOUBT, "[NOT CANNOT][^.?]{0,2}SIGNED BY", "I never signed up"),
     ),
@@ -232,10 +242,12 @@ _CUES: tuple[tuple[str, *tuple[tuple[int, str, str], ...]], ...] = (
         "LEAVE SWEAR AWAY SPAM REPORT BLOCK LAW LAWYER MORE FED_UP MANY WHY WRONG ISNT NO NOT",
         # Leave me alone.
         (_CLEAR, "LEAVE(?:BY|~ME[^.?]{0,2})?(?:ALONE|BE[.?])", "leave me alone"),
+        (_CLEAR, "LEAVE ME OFF", "leave us out of this"),
+        (_DOUBT, "LEAVE MY x ALONE", "leave my family alone"),
         (_CLEAR, "[.?]SWEAR OFF", "fuck off"),
-        (_CLEAR, "[.?](?:GO|TAKE)AWAY[.?]", "go away"),
+        (_CLEAR, "[.?](?:GO|TAKE)AWAY x?[.?]", "go away"),
         (_DOUBT, "[.?]GO?SWEAR YOU", "fuck you"),
-        (_DOUBT, "[.?][MY THESE BE YOU THE FROM]*SPAM+[.]", "this is a scam"),
+        (_DOUBT, "[.?][MY THESE BE YOU THE FROM]*x?SPAM+[.]", "this is a scam"),
         (_DOUBT, "REPORT(?:YOU|~ME|THESE|MY|THE?NUMBER|SPAM)", "I will report you"),
         (_DOUBT, "BLOCK(?:YOU|~ME|MY|THE?NUMBER)", "I'm blocking you"),
         (_DOUBT, "LAW", "this violates the TCPA"),
@@ -244,7 +256,7 @@ _CUES: tuple[tuple[str, *tuple[tuple[int, str, str], ...]], ...] = (
         (_DOUBT, "FED_UP[^.?]{0,3}[TEXT TEXTING]|TEXT[^.?]{0,4}FED_UP", "annoying texts"),
         (_DOUBT, "TOO MANY[^.?]?[TEXT TEXTING]|TEXT[^.?]{0,3}TOO MANY", "too many texts"),
         (_DOUBT, "[.?][MY THESE BE]*FED_UP[.?]", "that's enough"),
-        (_DOUBT, "WHY[BE YOU x]{0,3}TEXTING", "why do you keep texting me"),
+        (_DOUBT, "WHY[BE YOU I x]{0,3}(?:TEXTING|TAKE[THESE TEXT])", "why do you keep texting me"),
         (
             _DOUBT,
             "WRONG[THE FROM]*[NUMBER PERSON]|NUMBER BE?WRONG|(?:ISNT|NO BE|BE NOT)[^.?]{0,2}NUMBER",
@@ -267,27 +279,6 @@ LIMITS = (
         "[STOP QUIT NOT NO][^.?]{0,3}[TEXT TEXTING SEND WRITE][^.?MORE]{0,3}WHEN"
         "(?!MY NUMBER|THESE|[^.?]{0,12}MORE)"
     ),
-    _signs("[.?]YOU?CALL"),
+    _signs("[.?]YOU?CALL|TEXT~ME?[.][^.?]{0,4}CALL"),
 )
 """Not for good ("before noon"), or not this way ("call me"): such a text is doubtful at most."""
-
-SET_PHRASES = re.compile(
-    r"\b(?:thank (?:you|u|ya)"
-    r"|(?:appreciate|appreciated|great|nice|better|prefer|glad|grateful|best)"
-    r"(?: it)?(?: (?:very|so) much| a lot)? if (?:you|u|yall)d?(?: would| could| did| will)?"
-    r"|(?:reply|text|txt|send|respond|type|answer|responda|envie)"
-    r"(?: with| back)? (?:stop|end|quit|cancel|unsubscribe|start|help|alto)"
-    r"(?: or (?:stop|end|quit|cancel|unsubscribe))? (?:to|for|para) "
-    r"(?:opt out|optout|unsubscribe|stop|end|cancel|quit|be removed|help|info|cancelar)"
-    r"(?: (?:at any time|anytime|texts?|messages?))?)\b"
-)
-"""Thanks, a wish put politely ("it would be great if you"), and the sentence that every campaign
-carries, quoted: none of them says anything."""
-
-REACTION = re.compile(
-    r"^\s*(?:(?:liked|loved|disliked|laughed at|emphasi[sz]ed|questioned|reacted .{1,40} to"
-    r"|removed an? .{1,40} from|le gusto|le encanto|no le gusto|a .{1,40} le gusto|\S{1,12} to)"
-    r"\s+[\"\u201c\u00ab\u2018'])",
-    re.IGNORECASE,
-)
-"""How telephones write a reaction to a text: the quoted words are ours, not the person's."""

@@ -1,8 +1,10 @@
 """What an incoming text says about consent.
 
-Clear words opt out at once, in English and Spanish, by any wording that a reasonable person reads
-so. A text that may or may not mean it is doubtful: a person decides. A word amid a sentence means
-nothing by itself ("Can you stop by tomorrow?"), and ``yes`` is no opt-in.
+Read in three steps: the whole text is one of the exact words; else its cues are weighed, phrases
+that are clear by themselves and weaker ones that add up. A sum that is clear opts out at once, in
+English and Spanish, by any wording that a reasonable person reads so; below that a person is asked.
+A word amid a sentence means nothing by itself ("Can you stop by tomorrow?"), and ``yes`` is no
+opt-in. docs/opt-out.md has the figures.
 
 Source: 47 CFR 64.1200(a)(10), read 2026-11-24; Quo, "Opt-out", for the words that the provider
 answers itself, read 2026-11-24.
@@ -13,7 +15,7 @@ import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 
-from crm_api.domain.consent import phrases
+from crm_api.domain.consent import phrases, quotes
 from crm_api.domain.consent.vocabulary import PAUSE, QUESTION, is_request, sign_of
 
 PROVIDER_WORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT"})
@@ -79,7 +81,7 @@ def read(text: str) -> Reading:
     """
     shown = text if len(text) <= LONGEST_READ else f"{text[:_HALF]}\n{text[-_HALF:]}"
     plain = _fold(shown)
-    if phrases.REACTION.match(plain):
+    if quotes.REACTION.match(plain):
         return Reading(Kind.NONE)
     words, signs, places = _signs(plain)
     whole = " ".join(word for word in words if word)
@@ -114,7 +116,7 @@ def _signs(plain: str) -> tuple[list[str], str, list[int]]:
         Its words, with an empty one for each pause; their signs; and for each sign the place of
         its word.
     """
-    plain = phrases.SET_PHRASES.sub(",", _APOSTROPHES.sub("", plain))
+    plain = quotes.SET_PHRASES.sub(",", _APOSTROPHES.sub("", plain))
     words = [""]
     signs = [PAUSE]
     places = [0]
