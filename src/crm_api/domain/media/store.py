@@ -92,7 +92,8 @@ class MediaStore:
             return LocalStore(self._location)
         return from_url(
             self._location,
-            client_options={"timeout": timedelta(seconds=REQUEST_SECONDS)},
+            # Amazon's own address is https; http is for who names one in AWS_ENDPOINT_URL.
+            client_options={"timeout": timedelta(seconds=REQUEST_SECONDS), "allow_http": True},
             retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
         )
 
