@@ -13,7 +13,7 @@ from tests.properties.driver import NO_WORDS, POINTS, WORDS, BreakIn, Driver
 from tests.properties.ending import Ending
 from tests.properties.meanwhile import MEANWHILE, Meanwhile
 from tests.properties.model import Line, Model, MovedClock
-from tests.properties.people import HAWAII, KINDS, PACIFIC, Person
+from tests.properties.people import EASTERN, HAWAII, KINDS, Person
 from tests.properties.plans import BEGINNINGS, MOST_PEOPLE, LinePlan, Plan, line_plans, plans
 from tests.properties.provider import Fault, Provider, Text
 from tests.properties.service import OWN_NUMBER, Service
@@ -257,9 +257,7 @@ class Sending(RuleBasedStateMachine):
 
     @rule(
         who=positions,
-        act=st.sampled_from(
-            ["delete", "limit", "refuse", "unblock", "settle", "bar", "answer", *["travel"] * 3]
-        ),
+        act=st.sampled_from(["delete", "limit", "refuse", "unblock", "settle", "bar", "answer"]),
     )
     def meddle(self, who: int, act: str) -> None:
         """Do what is done seldom."""
@@ -281,11 +279,16 @@ class Sending(RuleBasedStateMachine):
                 await self._acts.settle_parked()
             case "bar":
                 await self._acts.bar(self._person(who), days=1)
-            case "travel":
-                person = await self._meanwhile.concerned(who)
-                await self._acts.travel(person, (PACIFIC, HAWAII)[who % 2])
             case "answer":
                 await self._acts.answer(self._person(who))
+
+    @rule(who=positions, zone=st.sampled_from([EASTERN, HAWAII]))
+    def travel(self, who: int, zone: str) -> None:
+        """Put somebody into another zone; rather one whose text is under way."""
+        self._run(self._travel(who, zone))
+
+    async def _travel(self, who: int, zone: str) -> None:
+        await self._acts.travel(await self._meanwhile.concerned(who), zone)
 
     @invariant()
     def all_is_well(self) -> None:

@@ -228,7 +228,7 @@ _ADD_ZONES = text("""
         WHERE k.id IN (
             SELECT m.campaign_id FROM campaign_membership m
             WHERE m.phone = :old_phone AND m.contact_id = :contact_id
-              AND m.status IN ('pending', 'review', 'held'))
+              AND m.status IN ('pending', 'review', 'held', 'sending', 'unknown'))
         ORDER BY k.id FOR NO KEY UPDATE
     ) mine
     WHERE c.id = mine.id AND NOT c.zone_keys @> ARRAY[CAST(:zone_key AS text)]
@@ -253,6 +253,13 @@ _FOLLOW = text("""
     WHERE m.id = d.id AND m.status IN ('pending', 'review', 'held')
 """)
 
+# A text under way keeps its number; should it turn out not to have been sent, it waits again, and
+# then for the hours of the place where the person is now.
+_FOLLOW_UNDER_WAY = text("""
+    UPDATE campaign_membership SET zone_key = :zone_key, updated_at = :now
+    WHERE phone = :old_phone AND contact_id = :contact_id AND status IN ('sending', 'unknown')
+""")
+
 _SKIP_DELETED = text("""
     UPDATE campaign_membership
     SET status = 'skipped', skip_reason = 'contact_deleted', updated_at = :now
@@ -269,7 +276,7 @@ async def follow(
     zone_key: str,
     now: datetime,
 ) -> None:
-    """Let the contact's waiting memberships follow its number and zone.
+    """Let the contact's waiting memberships follow its number and zone, those under way its zone.
 
     One whose campaign step already has the new number is skipped as ``duplicate_number``.
     """
@@ -279,9 +286,9 @@ async def follow(
         "phone": phone,
         "zone_key": zone_key,
     }
-    await session.execute(
-        _ADD_ZONES, {name: value for name, value in values.items() if name != "phone"}
-    )
+    placed = {name: value for name, value in values.items() if name != "phone"}
+    await session.execute(_ADD_ZONES, placed)
+    await session.execute(_FOLLOW_UNDER_WAY, placed | {"now": now})
     await session.execute(_FOLLOW, values | {"now": now})
 
 
