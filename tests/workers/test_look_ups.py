@@ -1,6 +1,7 @@
 """What a look-up at the provider may conclude: from when it counts, and beside which others."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -85,16 +86,21 @@ async def test_nothing_counts_while_the_known_text_cannot_be_asked_for(
     assert unclear.nil_at is None
 
 
-async def test_look_ups_take_their_turn_at_the_shared_limiter(
+async def test_look_ups_wait_for_their_turn_at_the_shared_limiter(
     settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
     ledger = await open_ledger(committed_uow, ago=AGO)
     await ledger.unclear(now=shifted(AGO)())
-    taken = "SELECT next_at FROM rate_limit"
-    free_at = clock.now()
+    free_at = clock.now() + timedelta(seconds=0.3)
     await ledger.run("INSERT INTO rate_limit (name, next_at) VALUES ('openphone', :at)", at=free_at)
+    asked = []
 
-    await _look_up(settings, committed_uow, queue, lambda _: httpx.Response(200, json=NOTHING))
+    def answer(_: httpx.Request) -> httpx.Response:
+        asked.append(clock.now())
+        return httpx.Response(200, json=NOTHING)
 
-    (row,) = await ledger.rows(taken)
+    await _look_up(settings, committed_uow, queue, answer)
+
+    (row,) = await ledger.rows("SELECT next_at FROM rate_limit")
+    assert asked[0] >= free_at
     assert row.next_at > free_at
