@@ -45,6 +45,16 @@ async def test_call_whose_lease_is_over_is_unknown(new_uow: UnitOfWorkFactory) -
     assert await ledger.claim(now=after(5000)) == []
 
 
+async def test_call_within_its_lease_is_left_alone(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    batch = await ledger.claim()
+    await ledger.gate(batch, now=after(30))
+
+    assert await ledger.expire(now=after(90)) == 0
+    assert (await ledger.attempt()).status == "calling"
+    assert await ledger.expire(now=after(90.001)) == 1
+
+
 async def test_claim_of_a_cancelled_campaign_ends_cancelled(new_uow: UnitOfWorkFactory) -> None:
     # Cancelled in between, and the worker that held the claim is gone.
     ledger = await Ledger.open(new_uow)
