@@ -2,7 +2,7 @@
 
 import time
 
-from benchmarks import answers, cost, drain, intake, planning
+from benchmarks import answers, cost, drain, intake, opt_out, planning
 
 BENCHMARKS = {
     "intake": intake.main,
@@ -10,6 +10,7 @@ BENCHMARKS = {
     "planning": planning.main,
     "answers": answers.main,
     "cost": cost.main,
+    "opt_out": opt_out.main,
 }
 
 begun = time.monotonic()

@@ -42,8 +42,8 @@ def with_slips(
 def plain_forms(word: str) -> Iterable[str]:
     """Give what a word may stand for if it is unknown as typed: ``st0p``, ``$top``, ``stoooop``."""
     if not word.isalpha() and not word.isdigit():
-        yield word.strip(_AROUND)
-        yield (word := word.translate(_LIKE_LETTERS))
+        yield word.translate(_LIKE_LETTERS)
+        yield (word := word.strip(_AROUND).translate(_LIKE_LETTERS))
     if _DRAWN_OUT.search(word):
         yield _DRAWN_OUT.sub(r"\1", word)
         yield _DRAWN_OUT.sub(r"\1\1", word)

@@ -26,6 +26,7 @@ _HALF = LONGEST_READ // 2
 LONGEST_APART = 16
 """Characters of a key word with gaps in it."""
 
+_SPACES = re.compile(r"[^\S\n\r]+")
 _SPELLED = re.compile(r"(?<![a-z0-9])(?:[a-z][ .\-_*]{1,3}){2,}[a-z](?![a-z0-9])")
 _TOKEN = re.compile(
     r"[a-z0-9$@+]+(?:\*+[a-z]+)?|#(?![a-z0-9])"
@@ -101,7 +102,7 @@ def _fold(text: str) -> str:
     """Lower case, without accents; letters spelled apart come together."""
     if not text.isascii():
         text = _MARKS.sub("", unicodedata.normalize("NFKD", text))
-    return _SPELLED.sub(_join_letters, text.casefold())
+    return _SPELLED.sub(_join_letters, _SPACES.sub(" ", text.casefold()))
 
 
 def _join_letters(found: re.Match[str]) -> str:
