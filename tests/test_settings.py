@@ -29,6 +29,10 @@ def message(**values: str) -> str:
         ({"log_format": "xml"}, "CRM_LOG_FORMAT"),
         ({"compliance_rules": "/no/such/file"}, "CRM_COMPLIANCE_RULES"),
         ({"postgres_url": "x"}, "CRM_POSTGRES_URL"),
+        ({"media_url": "ftp://host/media"}, "CRM_MEDIA_URL"),
+        ({"media_url": "s3://"}, "CRM_MEDIA_URL"),
+        ({"media_url": "file://host/media"}, "CRM_MEDIA_URL"),
+        ({"media_url": "file://media"}, "CRM_MEDIA_URL"),
     ],
 )
 def test_wrong_value_is_one_line_that_names_the_setting(values: dict[str, str], names: str) -> None:
@@ -48,6 +52,23 @@ def test_empty_value_counts_as_unset() -> None:
 
     assert settings.database_url is None
     assert settings.uses_sandbox
+
+
+@pytest.mark.parametrize(
+    ("media_url", "location"),
+    [
+        ("", Path("/var/crm/media")),
+        ("/srv/media", Path("/srv/media")),
+        ("files", Path("files")),
+        ("file:///srv/my%20media", Path("/srv/my media")),
+        ("file://localhost/srv/media", Path("/srv/media")),
+        ("s3://bucket/of/pictures", "s3://bucket/of/pictures"),
+    ],
+)
+def test_media_lie_where_the_setting_says(media_url: str, location: Path | str) -> None:
+    settings = Settings.from_env({"CRM_MEDIA_URL": media_url, "CRM_DATA_DIR": "/var/crm"})
+
+    assert settings.media_location == location
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])

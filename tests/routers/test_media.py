@@ -97,7 +97,7 @@ async def test_picture_is_read_whole(client: httpx.AsyncClient, keep: Callable[.
     assert headers["content-type"] == "image/png"
     assert headers["content-length"] == str(len(PICTURE))
     assert headers["etag"] == f'"{hashlib.sha256(PICTURE).hexdigest()}"'
-    assert headers["cache-control"].startswith("private")
+    assert headers["cache-control"] == "private, no-cache"
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["content-disposition"].startswith("inline; filename=")
     assert headers["content-disposition"].endswith('.png"')
@@ -327,6 +327,29 @@ async def test_call_shows_its_recording_and_voicemail(
     assert (call["voicemail"]["status"], call["voicemail"]["error_code"]) == ("failed", "http_404")
     assert call["voicemail"]["transcript"].startswith("Hi, it is Dana")
     assert listed == [call]
+
+
+async def test_timeline_shows_what_messages_and_calls_show(
+    client: httpx.AsyncClient,
+    session: AsyncSession,
+    new_uow: UnitOfWorkFactory,
+    settings: Settings,
+    host: MediaHost,
+) -> None:
+    await add_line(session)
+    message_id = await receive(session, new_uow, host.serve("/1", reply(PICTURE)))
+    sounds = {"recording": host.serve("/r", reply(SOUND)), "voicemail": host.url("/v")}
+    call_id = await receive_call(session, new_uow, **sounds)
+    await fetch_due(new_uow, host, settings.data_dir / "media")
+    message = (await client.get(f"/v1/messages/{message_id}")).json()
+    call = (await client.get(f"/v1/calls/{call_id}")).json()
+
+    timeline = await client.get(f"/v1/contacts/{message['contact_id']}/timeline")
+
+    items = {one["type"]: one for one in timeline.json()["data"]}
+    assert items["message"]["media"] == message["media"]
+    assert items["call"]["call"]["recordings"] == call["recordings"]
+    assert items["call"]["call"]["voicemail"] == call["voicemail"]
 
 
 async def test_fetches_are_listed_and_filtered(

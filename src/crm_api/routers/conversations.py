@@ -12,16 +12,11 @@ from crm_api.db import UnitOfWork
 from crm_api.domain.access.models import Scope
 from crm_api.domain.activity import service as activity
 from crm_api.domain.activity.models import Activity
-from crm_api.domain.activity.schemas import (
-    CallRead,
-    ConversationRead,
-    MessageRead,
-    ReplyCreate,
-    names_files,
-)
+from crm_api.domain.activity.schemas import CallRead, ConversationRead, MessageRead, ReplyCreate
 from crm_api.domain.fields import PhoneNumber
 from crm_api.domain.media import service as media
 from crm_api.domain.media.queries import ShownFetch
+from crm_api.domain.media.schemas import names_files
 from crm_api.domain.schemas import PageRead
 from crm_api.routers.deps import Caller, Paging, State, Uow, require
 
@@ -31,7 +26,7 @@ Sender = Annotated[Caller, require(Scope.MESSAGES_SEND)]
 
 
 async def _files_of(uow: UnitOfWork, rows: Sequence[Activity]) -> dict[UUID, list[ShownFetch]]:
-    named = [row.id for row in rows if names_files(row)]
+    named = [row.id for row in rows if names_files(row.media, row.call)]
     return await media.shown_of(uow, activity_ids=named)
 
 

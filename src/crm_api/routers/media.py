@@ -28,8 +28,9 @@ Operator = Annotated[Caller, require(Scope.OPERATIONS)]
 
 SAFE_HEADERS = {
     "accept-ranges": "bytes",
-    # The link is a key while it lasts: kept by no shared cache, told to no other page.
-    "cache-control": "private, max-age=31536000, immutable",
+    # Who sees it again is asked again whether they may, and gets 304. No shared cache keeps it, and
+    # no other page learns the link.
+    "cache-control": "private, no-cache",
     "referrer-policy": "no-referrer",
     # A file is somebody else's: it is shown as what it is, and runs nothing.
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",

@@ -7,9 +7,8 @@ from pydantic import AfterValidator, StringConstraints
 
 from crm_api.domain.activity.models import Activity
 from crm_api.domain.fields import PhoneNumber, refuse_nul
-from crm_api.domain.media.models import MediaKind
 from crm_api.domain.media.queries import ShownFetch
-from crm_api.domain.media.schemas import show
+from crm_api.domain.media.schemas import show, show_call
 from crm_api.domain.schemas import Id, Instant, ReadModel, RequestModel
 
 LONGEST_TEXT = 1600
@@ -122,10 +121,8 @@ class CallRead(ReadModel):
     @classmethod
     def of(cls, activity: Activity, files: Sequence[ShownFetch] = ()) -> Self:
         """Build it from a row of the timeline and what is known of its files."""
-        known = activity.call
-        left = [file for file in files if file.kind == MediaKind.VOICEMAIL]
-        taken = [file for file in files if file.kind != MediaKind.VOICEMAIL]
-        recordings = show(known.get("recordings", []), taken)
+        known = show_call(activity.call, files)
+        recordings = known.get("recordings", [])
         return cls.model_validate(
             {
                 **_common(activity),
@@ -134,7 +131,6 @@ class CallRead(ReadModel):
                 "menu": known.get("menu", []),
                 "recording": recordings[0] if recordings else None,
                 "recordings": recordings,
-                "voicemail": _voicemail(known.get("voicemail"), left),
                 "provider_call_id": activity.openphone_id,
             }
         )
@@ -150,19 +146,6 @@ _TOLD_OF_A_CALL = (
     "summary",
     "transcript",
 )
-
-
-def _voicemail(told: dict[str, Any] | None, files: Sequence[ShownFetch]) -> dict[str, Any] | None:
-    """Add what is known of its file: of one that is stored, where there are several addresses."""
-    if told is None:
-        return None
-    shown = show([told], files)
-    return told | next((one for one in shown if one["media_id"] is not None), shown[0])
-
-
-def names_files(activity: Activity) -> bool:
-    """True when the provider named a picture, a recording or a voicemail of it."""
-    return bool(activity.media or "recordings" in activity.call or "voicemail" in activity.call)
 
 
 def _common(activity: Activity) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What happened with one person, as items of one timeline."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -11,6 +12,9 @@ from crm_api.db import UnitOfWork
 from crm_api.domain.consent import service as consent
 from crm_api.domain.contacts import timeline_queries
 from crm_api.domain.contacts.service import get
+from crm_api.domain.media import service as media
+from crm_api.domain.media.queries import ShownFetch
+from crm_api.domain.media.schemas import names_files, show, show_call
 from crm_api.domain.paging import Page, decode_cursor, encode_cursor
 from crm_api.domain.schemas import Id, Instant, ReadModel
 
@@ -108,12 +112,22 @@ async def timeline(
         after=decode_cursor(cursor) if cursor else _END_OF_TIME,
         limit=limit + 1,
     )
-    items = [_read_item(row) for row in rows[:limit]]
+    named = [
+        row.key
+        for row in rows[:limit]
+        if names_files(row.detail.get("media", ()), row.detail.get("call", {}))
+    ]
+    files = await media.shown_of(uow, activity_ids=named)
+    items = [_read_item(row, files.get(row.key, ())) for row in rows[:limit]]
     if len(rows) <= limit:
         return Page(items, None)
     last = rows[limit - 1]
     return Page(items, encode_cursor(last.at, last.key))
 
 
-def _read_item(row: Row[Any]) -> TimelineItem:
-    return _ITEM.validate_python({"id": row.id, "type": row.type, "at": row.at, **row.detail})
+def _read_item(row: Row[Any], files: Sequence[ShownFetch]) -> TimelineItem:
+    detail = dict(row.detail)
+    if "media" in detail:
+        detail["media"] = show(detail["media"], files)
+        detail["call"] = show_call(detail["call"], files)
+    return _ITEM.validate_python({"id": row.id, "type": row.type, "at": row.at, **detail})

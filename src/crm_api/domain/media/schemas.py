@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from crm_api.domain.media.links import DEFAULT_SECONDS, LONGEST_SECONDS
-from crm_api.domain.media.models import FetchStatus
+from crm_api.domain.media.models import FetchStatus, MediaKind
 from crm_api.domain.media.queries import ShownFetch
 from crm_api.domain.schemas import Id, Instant, ReadModel, RequestModel
 
@@ -70,8 +70,33 @@ def show(items: Iterable[dict[str, Any]], fetches: Sequence[ShownFetch]) -> list
     for fetch in by_url.values():
         if fetch.media_id is not None and str(fetch.media_id) not in seen:
             seen.add(str(fetch.media_id))
-            shown.append({"url": fetch.url, "type": None} | _told(fetch))
+            shown.append({"url": fetch.url} | _told(fetch))
     return shown
+
+
+def show_call(document: dict[str, Any], fetches: Sequence[ShownFetch]) -> dict[str, Any]:
+    """Add what is known of their files to a call's recordings and its voicemail.
+
+    Args:
+        document: What is known of the call: ``{"recordings": […], "voicemail": {…}, …}``.
+        fetches: Those of the call.
+    """
+    left = [fetch for fetch in fetches if fetch.kind == MediaKind.VOICEMAIL]
+    taken = [fetch for fetch in fetches if fetch.kind != MediaKind.VOICEMAIL]
+    shown = dict(document)
+    if "recordings" in document:
+        shown["recordings"] = show(document["recordings"], taken)
+    if "voicemail" in document:
+        voicemail = show([document["voicemail"]], left)
+        # Of several addresses the one whose file is here.
+        best = next((one for one in voicemail if one["media_id"] is not None), voicemail[0])
+        shown["voicemail"] = document["voicemail"] | best
+    return shown
+
+
+def names_files(media: Sequence[object], call: dict[str, Any]) -> bool:
+    """True when a message or call holds something whose files may have been noted."""
+    return bool(media or "recordings" in call or "voicemail" in call)
 
 
 def _told(fetch: ShownFetch | None) -> dict[str, Any]:
