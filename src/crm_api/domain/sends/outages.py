@@ -51,7 +51,7 @@ class OutageWatch:
                 uow,
                 self._circuit,
                 count=len(failures),
-                error=failures[-1].detail or failures[-1].code or failures[-1].kind.value,
+                error=_sentence(failures[-1]),
                 now=now,
             )
         return state.is_open
@@ -68,3 +68,8 @@ def is_failure(answer: SendAnswer) -> bool:
 def is_answer(answer: SendAnswer) -> bool:
     """Say whether the provider answered; a body that we withheld tells nothing about it."""
     return answer.kind is not AnswerKind.TOO_LATE and not is_failure(answer)
+
+
+def _sentence(answer: SendAnswer) -> str:
+    said = answer.detail or answer.code or answer.kind.value
+    return said if answer.http_status is None else f"HTTP {answer.http_status}: {said}"

@@ -49,8 +49,8 @@ async def replay_selected(
         uow,
         actor=actor,
         action="replay_webhook_events",
-        subject=str(count),
-        detail=_written(selection),
+        subject="webhook_event",
+        detail={**_written(selection), "events": count},
         now=now,
     )
     if count:
