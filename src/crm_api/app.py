@@ -33,6 +33,7 @@ from crm_api.routers import (
     problems,
     recipients,
     templates,
+    webhook_health,
     webhooks,
 )
 from crm_api.routers.deps import AppState
@@ -125,6 +126,7 @@ def build_app(
         app.include_router(module.router)
     app.include_router(media.router)
     app.include_router(templates.router)
+    app.include_router(webhook_health.router)
     for module in (compliance, operations, access_router, health):
         app.include_router(module.router)
     return app

@@ -13,6 +13,7 @@ class JobName(StrEnum):
     """Every background function, by the name under which the worker registers it."""
 
     FETCH_MEDIA = "fetch_media"
+    CHECK_WEBHOOK_HEALTH = "check_webhook_health"
     PROCESS_CAMPAIGN_QUEUE = "process_campaign_queue"
     PROCESS_WEBHOOK_BACKLOG = "process_webhook_backlog"
     RESOLVE_UNKNOWN_SENDS = "resolve_unknown_sends"

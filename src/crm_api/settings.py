@@ -330,6 +330,11 @@ class Settings(BaseModel):
             return Path(unquote(urlsplit(self.media_url).path))
         return Path(self.media_url)
 
+    @property
+    def webhook_address(self) -> str:
+        """Where the provider delivers its events."""
+        return f"{self.public_base_url}/webhooks/openphone"
+
     def require_database_url(self) -> str:
         """The database's URL.
 

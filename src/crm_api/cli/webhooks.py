@@ -24,7 +24,6 @@ from crm_api.provider import open_provider
 from crm_api.settings import Settings
 from crm_api.signing import NO_QUEUE
 
-RECEIVER_PATH = "/webhooks/openphone"
 SAMPLE_SECONDS = 20.0
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -135,7 +134,7 @@ async def open_registrar(settings: Settings) -> AsyncIterator[Registrar]:
         yield Registrar(
             new_uow=lambda: UnitOfWork(sessions, NO_QUEUE),
             hooks=provider.hooks,
-            url=settings.public_base_url + RECEIVER_PATH,
+            url=settings.webhook_address,
             secret=secret,
             given=settings.webhook_secrets(),
             is_real=not settings.provider_on_loopback,

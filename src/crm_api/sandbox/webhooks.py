@@ -130,6 +130,12 @@ class Deliverer:
         self._session: aiohttp.ClientSession | None = None
         self._post: Post = config.post or self._post_over_http
         self._turn = 0
+        self._under_way = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """True while something is queued or being delivered; what waits for a time is not."""
+        return not self._queue.empty() or self._under_way > 0
 
     def emit(self, event: SandboxEvent) -> None:
         """Queue the event for each hook that wants it."""
@@ -197,6 +203,7 @@ class Deliverer:
     async def _work(self) -> None:
         while True:
             delivery = await self._queue.get()
+            self._under_way += 1
             counts = self.counts
             trigger, delivery.is_manual = "manual" if delivery.is_manual else "scheduled", False
             at, began, status = self._config.clock(), time.monotonic(), 0
@@ -216,6 +223,7 @@ class Deliverer:
                 url=url,
             )
             self._settle(delivery, attempt, counts)
+            self._under_way -= 1
 
     def _settle(self, delivery: Delivery, attempt: Attempt, counts: DeliveryCounts) -> None:
         if counts is not self.counts:

@@ -31,7 +31,7 @@ from crm_api.jobs import Job, JobName
 from crm_api.mailing import open_mailer
 from crm_api.provider import open_provider
 from crm_api.settings import Settings
-from crm_api.workers import alerts, campaigns, media, sends, transfer, webhooks
+from crm_api.workers import alerts, campaigns, media, sends, transfer, webhook_health, webhooks
 from crm_api.workers.deps import Deps, Turn
 from crm_api.workers.queue import (
     QUEUE_NAME,
@@ -46,6 +46,7 @@ log = structlog.get_logger()
 Function = Callable[[dict[str, Any]], Awaitable[None]]
 
 FUNCTIONS: dict[JobName, Function] = {
+    JobName.CHECK_WEBHOOK_HEALTH: webhook_health.check_webhook_health,
     JobName.FETCH_MEDIA: media.fetch_media,
     JobName.PROCESS_CAMPAIGN_QUEUE: campaigns.process_campaign_queue,
     JobName.PROCESS_WEBHOOK_BACKLOG: webhooks.process_webhook_backlog,

@@ -9,6 +9,7 @@ from crm_api.db import UnitOfWork
 from crm_api.domain.activity import calls, queries
 from crm_api.domain.activity.models import Direction, Origin
 from crm_api.domain.contacts import service as contacts
+from crm_api.domain.lines import service as lines
 from crm_api.domain.lines.models import Line
 from crm_api.domain.media import service as media
 from crm_api.domain.media.models import MediaKind
@@ -204,11 +205,16 @@ async def find_contact(uow: UnitOfWork, *, identifier: str) -> UUID | None:
 async def contact_of(
     uow: UnitOfWork, phone: str | None, *, now: datetime, may_add: bool = True
 ) -> UUID | None:
-    """Return the number's contact, added when it is unknown and may be; None for no number."""
+    """Return the number's contact, added when it is unknown and may be; None for no number.
+
+    An own line that texts another one is nobody's contact.
+    """
     if phone is None:
         return None
     known = await queries.find_contact(uow.session, phone=phone)
     if known is not None or not may_add:
         return known
+    if await lines.find_by_number(uow, numbers=[phone]) is not None:
+        return None
     contact = await contacts.ensure_contact(uow, phone=phone, source="message", now=now)
     return contact.id

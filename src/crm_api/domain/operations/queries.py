@@ -195,10 +195,11 @@ OVERVIEW = text("""
     SELECT (SELECT max(seen_at) FROM worker_heartbeat) AS worker_seen_at,
            (SELECT min(next_attempt_at) FROM webhook_event
              WHERE status IN ('pending', 'failed')) AS oldest_event_at,
-           (SELECT coalesce(bool_or(last.status = 'failed'), false)
+           (SELECT coalesce(bool_or(last.status = 'failed'
+                                 AND last.leg IS DISTINCT FROM 'switched_off'), false)
               FROM (VALUES ('test_text'), ('silence'), ('provider')) AS k (side)
              CROSS JOIN LATERAL (
-                 SELECT c.status FROM webhook_health_check c
+                 SELECT c.status, c.leg FROM webhook_health_check c
                   WHERE c.side = k.side AND c.status <> 'waiting'
                   ORDER BY c.created_at DESC LIMIT 1) last) AS webhooks_fail,
            ARRAY(SELECT name FROM circuit WHERE opens > 0) AS down,

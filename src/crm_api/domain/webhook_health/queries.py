@@ -9,7 +9,7 @@ from sqlalchemy import Row, bindparam, select, text, tuple_
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.webhook_health.models import Side, WebhookHealthCheck
+from crm_api.domain.webhook_health.models import CheckStatus, Side, WebhookHealthCheck
 from crm_api.ids import new_id
 
 _SIDES = ", ".join(f"('{side}')" for side in Side)
@@ -37,6 +37,15 @@ ORDER = text("""
 SET_TEXT = text("""
     UPDATE webhook_health_check SET token = :token, activity_id = :activity_id WHERE id = :id
 """)
+
+SET_LEG = text("UPDATE webhook_health_check SET leg = :leg WHERE id = :id")
+
+FIND_LINE = text("""
+    SELECT id, phone_number_id, number, status, blocked_reason FROM line
+     WHERE phone_number_id = :name OR number = :number OR id::text = :name
+     ORDER BY created_at LIMIT 1
+""")
+ZONE_OF_LINES = text("SELECT timezone FROM line ORDER BY created_at, id LIMIT 1")
 
 LOCK_WAITING = text("""
     SELECT id, side, token, activity_id, created_at FROM webhook_health_check
@@ -79,7 +88,10 @@ CONCLUDE = text("""
 """).bindparams(bindparam("evidence", type_=JSONB))
 
 REFUSED_SINCE = text("""
-    SELECT EXISTS (SELECT FROM alert WHERE kind = 'webhook_refused' AND last_seen_at >= :since)
+    SELECT EXISTS (
+        SELECT FROM alert
+         WHERE kind = 'webhook_refused' AND subject IN ('signature_mismatch', 'signature_stale')
+           AND last_seen_at >= :since)
 """)
 
 # What counts of an hour: events that were not made by our own test texts.
@@ -127,6 +139,71 @@ async def order(session: AsyncSession, *, side: Side, asked_by: str, now: dateti
     values = {"id": new_id(), "side": side.value, "asked_by": asked_by, "now": now}
     ordered: UUID | None = (await session.execute(ORDER, values)).scalar_one_or_none()
     return ordered
+
+
+async def set_text(session: AsyncSession, *, check_id: UUID, token: str, activity_id: UUID) -> None:
+    """Note by which text a check is made."""
+    await session.execute(SET_TEXT, {"id": check_id, "token": token, "activity_id": activity_id})
+
+
+async def set_leg(session: AsyncSession, *, check_id: UUID, leg: str) -> None:
+    """Name another leg in a conclusion."""
+    await session.execute(SET_LEG, {"id": check_id, "leg": leg})
+
+
+async def withdraw_text(session: AsyncSession, *, activity_id: UUID, now: datetime) -> None:
+    """Let a test text that still waits never leave."""
+    await session.execute(WITHDRAW_TEXT, {"activity_id": activity_id, "now": now})
+
+
+async def conclude(
+    session: AsyncSession,
+    *,
+    check_id: UUID,
+    status: CheckStatus,
+    leg: str | None,
+    failure: str | None,
+    sent_at: datetime | None,
+    received_at: datetime | None,
+    latency_ms: int | None,
+    evidence: dict[str, Any],
+    now: datetime,
+) -> None:
+    """Write down what a look found."""
+    values = {
+        "id": check_id,
+        "status": status.value,
+        "leg": leg,
+        "failure": failure,
+        "sent_at": sent_at,
+        "received_at": received_at,
+        "latency_ms": latency_ms,
+        "evidence": evidence,
+        "now": now,
+    }
+    await session.execute(CONCLUDE, values)
+
+
+async def find_line(session: AsyncSession, *, name: str, number: str) -> Row[Any] | None:
+    """Find a line by any of its names: our id, the provider's, its number."""
+    found = await session.execute(FIND_LINE, {"name": name, "number": number})
+    return found.first()
+
+
+async def zone_of_lines(session: AsyncSession) -> str | None:
+    """Fetch the time zone of the oldest line; None when there is no line."""
+    zone: str | None = await session.scalar(ZONE_OF_LINES)
+    return zone
+
+
+async def get_waiting(session: AsyncSession, side: Side) -> WebhookHealthCheck | None:
+    """Fetch the look that waits from a side."""
+    found: WebhookHealthCheck | None = await session.scalar(
+        select(WebhookHealthCheck)
+        .where(WebhookHealthCheck.side == side.value, WebhookHealthCheck.status == "waiting")
+        .execution_options(populate_existing=True)
+    )
+    return found
 
 
 async def get(session: AsyncSession, check_id: UUID) -> WebhookHealthCheck | None:
