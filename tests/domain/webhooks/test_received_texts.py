@@ -138,6 +138,20 @@ async def test_other_wording_is_confirmed_once(
 
 
 @pytest.mark.usefixtures("line")
+@pytest.mark.parametrize(("late", "answers"), [(timedelta(days=1), 1), (timedelta(days=2), 0)])
+@pytest.mark.parametrize("text", ["stop texting me", "HELP"])
+async def test_old_text_counts_but_is_not_answered(
+    session: AsyncSession, new_uow: UnitOfWorkFactory, text: str, late: timedelta, answers: int
+) -> None:
+    await store(session, incoming(text))
+
+    await apply(new_uow, now=NOW + late)
+
+    assert await flags(session) == (["opted_out"] if text != "HELP" else [])
+    assert len(await texts_out(session)) == answers
+
+
+@pytest.mark.usefixtures("line")
 async def test_start_opts_in_again(session: AsyncSession, new_uow: UnitOfWorkFactory) -> None:
     await hear(session, new_uow, "STOP", message_id="AC1")
 

@@ -35,6 +35,10 @@ BY_THE_PERSON = "person"
 CONFIRMATION = "{name}: you have opted out and will get no more texts from us."
 """One, without marketing, and naming who confirms (47 CFR 64.1200(a)(12), read 2026-11-24)."""
 HELP = "{name}: for help, reach us at {contact}. Reply STOP to get no more texts."
+ANSWERED_WITHIN = timedelta(days=1)
+"""A text that is learned of later than this, from an import of the history or after a long outage,
+gets no answer. A confirmation belongs within five minutes; why a later one was late must be shown
+(47 CFR 64.1200(a)(12)), which the stored event does for an outage and nothing for old texts."""
 HELP_AGAIN_AFTER = timedelta(minutes=10)
 """Two machines that answer each other's HELP would never stop."""
 
@@ -161,11 +165,13 @@ async def _hear(
         now=now,
         secret=reception.secret,
     )
-    if reading.kind is Kind.HELP:
+    is_fresh = now - facts.created_at <= ANSWERED_WITHIN
+    may_confirm = is_fresh and not reading.provider_confirms
+    if reading.kind is Kind.HELP and is_fresh:
         await _help(uow, received, line=line, now=now, reception=reception)
     elif reading.kind is Kind.DOUBTFUL and is_decided:
         await _ask_a_person(uow, received, now=now)
-    elif reading.kind is Kind.OPT_OUT and is_decided and not reading.provider_confirms:
+    elif reading.kind is Kind.OPT_OUT and is_decided and may_confirm:
         await _answer(uow, SendKind.CONFIRMATION, received, line=line, now=now, reception=reception)
     campaign_id = await sends.note_reply(
         uow,
