@@ -16,6 +16,7 @@ class JobName(StrEnum):
     CHECK_WEBHOOK_HEALTH = "check_webhook_health"
     PROCESS_CAMPAIGN_QUEUE = "process_campaign_queue"
     PROCESS_WEBHOOK_BACKLOG = "process_webhook_backlog"
+    RECONCILE_OPENPHONE = "reconcile_openphone"
     RESOLVE_UNKNOWN_SENDS = "resolve_unknown_sends"
     RUN_IMPORTS = "run_imports"
     SEND_ALERTS = "send_alerts"

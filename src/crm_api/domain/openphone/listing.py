@@ -30,7 +30,7 @@ class ListPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallExtras:
-    """What belongs to a call and is no member of it; None where there is none."""
+    """What belongs to a call and is no member of it: None was not asked for, empty is not there."""
 
     recordings: list[Any] | None = None
     voicemail: Json | None = None
@@ -98,17 +98,17 @@ class Listing:
         answer = await self._extra("call-recordings", call_id)
         return items(answer.get("data"))
 
-    async def voicemail(self, call_id: str) -> Json | None:
-        """Fetch what a caller left; None when that is nothing."""
-        return mapping((await self._extra("call-voicemails", call_id)).get("data")) or None
+    async def voicemail(self, call_id: str) -> Json:
+        """Fetch what a caller left; empty when that is nothing."""
+        return mapping((await self._extra("call-voicemails", call_id)).get("data"))
 
-    async def summary(self, call_id: str) -> Json | None:
-        """Fetch a call's summary; None when there is none."""
-        return mapping((await self._extra("call-summaries", call_id)).get("data")) or None
+    async def summary(self, call_id: str) -> Json:
+        """Fetch a call's summary; empty when there is none."""
+        return mapping((await self._extra("call-summaries", call_id)).get("data"))
 
-    async def transcript(self, call_id: str) -> Json | None:
-        """Fetch what was said in a call; None when that was not written down."""
-        return mapping((await self._extra("call-transcripts", call_id)).get("data")) or None
+    async def transcript(self, call_id: str) -> Json:
+        """Fetch what was said in a call; empty when that was not written down."""
+        return mapping((await self._extra("call-transcripts", call_id)).get("data"))
 
     async def _extra(self, family: str, call_id: str) -> Json:
         try:

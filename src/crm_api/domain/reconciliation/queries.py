@@ -12,14 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.domain.reconciliation.models import OPEN, ReconciliationRun, RunStatus, Trigger
 
 # The first of the open runs, whoever works on it: with its row locked, a second worker waits here
-# and then sees that the lease is taken, so that two never work on two runs.
+# and then sees that the lease is taken, so that two never work on two runs. One whose worker held
+# it to the end of its lease counts a failure, so that what kills workers is not tried for ever.
 CLAIM = text("""
     WITH first AS (
         SELECT id FROM reconciliation_run WHERE status IN ('pending', 'running')
         ORDER BY created_at, id LIMIT 1 FOR NO KEY UPDATE
     )
     UPDATE reconciliation_run r
-    SET status = 'running', started_at = coalesce(r.started_at, :now), lease_token = :token,
+    SET status = 'running', started_at = coalesce(r.started_at, :now),
+        failures = r.failures + (r.lease_token IS NOT NULL)::integer, lease_token = :token,
         lease_until = :lease_until
     FROM first WHERE r.id = first.id AND (r.lease_until IS NULL OR r.lease_until <= :now)
     RETURNING r.id
@@ -76,6 +78,8 @@ ABSENT_IN_THREADS = text(f"""
       AND jsonb_array_length(coalesce(a.call -> 'participants', '[]')) < 2
       AND jsonb_array_length(coalesce(a.call -> 'external', '[]')) < 2 AND {_NOT_LISTED}
 """)
+
+TAKE_TURNS = text("SELECT pg_advisory_xact_lock(hashtextextended('make_reconciliation_run', 0))")
 
 TEXTS_WAIT = text("""
     SELECT EXISTS (SELECT FROM campaign WHERE status = 'running')
@@ -149,6 +153,11 @@ async def newest_made_at(session: AsyncSession) -> datetime | None:
         query.order_by(ReconciliationRun.created_at.desc(), ReconciliationRun.id.desc()).limit(1)
     )
     return found
+
+
+async def take_turns(session: AsyncSession) -> None:
+    """Let one transaction at a time make the night's run."""
+    await session.execute(TAKE_TURNS)
 
 
 async def has_open(session: AsyncSession, *, trigger: Trigger) -> bool:

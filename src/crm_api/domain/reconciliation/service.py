@@ -1,0 +1,280 @@
+"""Runs of the reconciliation: asked for, made each night and after an outage, claimed, ended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from crm_api.db import UnitOfWork
+from crm_api.domain.operations import service as operations
+from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.domain.reconciliation import drift as drifts
+from crm_api.domain.reconciliation import queries
+from crm_api.domain.reconciliation.errors import (
+    EmptySpanError,
+    ReconciliationRunNotFoundError,
+    RunLostError,
+)
+from crm_api.domain.reconciliation.models import ReconciliationRun, RunStatus, Trigger
+from crm_api.domain.reconciliation.schemas import ReconciliationCreate
+from crm_api.jobs import Job, JobName
+
+OVERLAP = timedelta(hours=24)
+"""Each text is looked at twice, the second time when it is a day old: what became of it is final
+by then, and the provider has given up to deliver a lost webhook of it."""
+LEASE = timedelta(seconds=60)
+DAILY_HOUR = 2
+"""UTC."""
+ON_TIME = timedelta(hours=1)
+"""The very first run is made within this time of the night; a later one also when it is late."""
+OUTAGE_AFTER = timedelta(minutes=5)
+"""A receiver that was silent for so long may have missed something."""
+MOST_FAILURES = 6
+BACK_OFF = timedelta(minutes=1)
+"""Doubled after each failure: six of them take half an hour."""
+DRIFT, FAILED = "reconciliation_drift", "reconciliation_failed"
+"""Kinds of alerts."""
+PROVIDER = "openphone"
+"""What the alerts are about."""
+RECEIVER = "webhooks"
+RECONCILE = Job(name=JobName.RECONCILE_OPENPHONE)
+
+
+async def request(uow: UnitOfWork, body: ReconciliationCreate, *, now: datetime) -> UUID:
+    """Make a run because somebody asked for it; asks for ``reconcile_openphone``.
+
+    Raises:
+        EmptySpanError: Nothing lies between ``since`` and ``until``.
+    """
+    until = min(body.until or now, now)
+    return await _make(uow, Trigger.MANUAL, since=body.since, until=until, now=now)
+
+
+async def _make(
+    uow: UnitOfWork, trigger: Trigger, *, since: datetime | None, until: datetime, now: datetime
+) -> UUID:
+    """Store a run; without ``since`` it begins where the last complete one ended."""
+    covered = await queries.covered_until(uow.session)
+    if since is None:
+        since = None if covered is None else min(covered, until) - OVERLAP
+    elif since >= until:
+        raise EmptySpanError("The run would begin at or after its end.")
+    run = await queries.insert_run(
+        uow.session,
+        values={
+            "trigger": trigger.value,
+            "since": since,
+            "until": until,
+            "continues": since is None or (covered is not None and since <= covered),
+            "created_at": now,
+        },
+    )
+    uow.after_commit(RECONCILE)
+    return run.id
+
+
+async def make_daily(uow: UnitOfWork, *, now: datetime) -> UUID | None:
+    """Make the night's run, unless one was made since; the very first takes over all there is.
+
+    One that was missed, because no worker ran, is made late. Only the first waits for its night,
+    so that an installation does not begin with an import that nobody asked for.
+
+    Returns:
+        None when none is due.
+    """
+    night = now.replace(hour=DAILY_HOUR, minute=0, second=0, microsecond=0)
+    if night > now:
+        night -= timedelta(days=1)
+    made_at = await queries.newest_made_at(uow.session)
+    if made_at is None:
+        if now - night > ON_TIME:
+            return None
+    elif made_at >= night:
+        return None
+    await queries.take_turns(uow.session)
+    if await queries.newest_made_at(uow.session) != made_at:
+        return None  # another worker has made it meanwhile
+    is_first = await queries.covered_until(uow.session) is None
+    trigger = Trigger.IMPORT if is_first else Trigger.DAILY
+    return await _make(uow, trigger, since=None, until=now, now=now)
+
+
+async def note_receiver(uow: UnitOfWork, *, now: datetime) -> UUID | None:
+    """Note that webhooks can be received; after an outage a run is made that fills the gap.
+
+    A web process says so twice a minute, through the database in which it stores what it
+    receives: when that is away, or the process, nothing is said.
+
+    Returns:
+        The run, when there was an outage and none waits for it yet.
+    """
+    seen_at = await queries.note_receiver(uow.session, name=RECEIVER, now=now)
+    if seen_at is None or now - seen_at <= OUTAGE_AFTER:
+        return None
+    return await after_outage(uow, began_at=seen_at, now=now)
+
+
+async def after_outage(uow: UnitOfWork, *, began_at: datetime, now: datetime) -> UUID | None:
+    """Make a run because webhooks did not get through since ``began_at``.
+
+    Returns:
+        None when one waits already that nobody has begun.
+    """
+    if await queries.has_open(uow.session, trigger=Trigger.OUTAGE):
+        return None
+    covered = await queries.covered_until(uow.session)
+    since = min(began_at, now, covered or now) - OVERLAP
+    return await _make(uow, Trigger.OUTAGE, since=since, until=now, now=now)
+
+
+async def get(uow: UnitOfWork, *, run_id: UUID) -> ReconciliationRun:
+    """Fetch a run.
+
+    Raises:
+        ReconciliationRunNotFoundError: No run has this id.
+    """
+    run = await queries.get(uow.session, run_id=run_id)
+    if run is None:
+        raise ReconciliationRunNotFoundError("No reconciliation run has this id.")
+    return run
+
+
+async def list_runs(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[ReconciliationRun]:
+    """List runs, newest first.
+
+    Raises:
+        InvalidCursorError: The cursor is not one of this list's.
+    """
+    after = decode_cursor(cursor) if cursor else None
+    rows = await queries.list_runs(uow.session, after=after, limit=limit + 1)
+    is_last = len(rows) <= limit
+    rows = rows[:limit]
+    return Page(rows, None if is_last else encode_cursor(rows[-1].created_at, rows[-1].id))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastRun:
+    """The newest run that ended, for a metric."""
+
+    status: RunStatus
+    finished_at: datetime | None
+    drift: dict[str, int]
+
+
+async def last_run(uow: UnitOfWork) -> LastRun | None:
+    """Tell how the newest run ended and what differed, by kind; None when none has ended yet."""
+    run = await queries.last_ended(uow.session)
+    if run is None:
+        return None
+    return LastRun(
+        status=RunStatus(run.status),
+        finished_at=run.finished_at,
+        drift=drifts.counts(run.drift),
+    )
+
+
+# What the one who works on a run writes
+
+
+async def claim(uow: UnitOfWork, *, now: datetime) -> ReconciliationRun | None:
+    """Take the run that is next, for a minute; None when none is to be had."""
+    return await queries.claim(uow.session, token=uuid4(), lease_until=now + LEASE, now=now)
+
+
+async def keep(uow: UnitOfWork, run: ReconciliationRun, *, now: datetime, **values: object) -> None:
+    """Write down how far a run is, and stay the one who works on it.
+
+    Raises:
+        RunLostError: Somebody else has it.
+    """
+    await _save(uow, run, {**values, "lease_until": now + LEASE})
+
+
+async def let_go(uow: UnitOfWork, run: ReconciliationRun) -> None:
+    """Let anybody go on with a run at once; asks for ``reconcile_openphone``.
+
+    Raises:
+        RunLostError: Somebody else has it.
+    """
+    await _save(uow, run, {"lease_until": None, "lease_token": None})
+    uow.after_commit(RECONCILE)
+
+
+async def complete(uow: UnitOfWork, run: ReconciliationRun, *, now: datetime) -> None:
+    """End a run that has seen everything; drift is an alert, and a clean run ends it.
+
+    Raises:
+        RunLostError: Somebody else has it.
+    """
+    await _end(uow, run, RunStatus.COMPLETED, now=now, last_error=None, failures=0)
+    await operations.resolve_alert(uow, kind=FAILED, subject=PROVIDER, now=now)
+    found = drifts.counts(run.drift)
+    if not any(found.values()):
+        await operations.resolve_alert(uow, kind=DRIFT, subject=PROVIDER, now=now)
+        return
+    await operations.raise_alert(
+        uow,
+        kind=DRIFT,
+        subject=PROVIDER,
+        detail=drifts.sentence(run.drift),
+        context={"run_id": str(run.id), **found},
+        now=now,
+    )
+
+
+async def fail(uow: UnitOfWork, run: ReconciliationRun, *, error: str, now: datetime) -> None:
+    """End a run that cannot go on, with an alert; what it wrote stays.
+
+    Raises:
+        RunLostError: Somebody else has it.
+    """
+    await _end(uow, run, RunStatus.FAILED, now=now, last_error=error)
+    await operations.raise_alert(
+        uow,
+        kind=FAILED,
+        subject=PROVIDER,
+        detail=f"The comparison with OpenPhone failed: {error}",
+        context={"run_id": str(run.id), "failures": run.failures},
+        now=now,
+    )
+
+
+async def postpone(
+    uow: UnitOfWork, run: ReconciliationRun, *, error: str, now: datetime
+) -> timedelta | None:
+    """Go on later, because the provider could not be read; after some such failures it fails.
+
+    Returns:
+        How long to wait; None when it has failed.
+
+    Raises:
+        RunLostError: Somebody else has it.
+    """
+    run.failures += 1
+    if run.failures >= MOST_FAILURES:
+        await fail(uow, run, error=error, now=now)
+        return None
+    wait: timedelta = BACK_OFF * 2 ** (run.failures - 1)
+    values = {
+        "failures": run.failures,
+        "last_error": error,
+        "lease_token": None,
+        "lease_until": now + wait,
+    }
+    await _save(uow, run, values)
+    return wait
+
+
+async def _end(
+    uow: UnitOfWork, run: ReconciliationRun, status: RunStatus, *, now: datetime, **more: object
+) -> None:
+    ended = {"status": status.value, "finished_at": now, "lease_until": None}
+    await _save(uow, run, {**ended, **more})
+
+
+async def _save(uow: UnitOfWork, run: ReconciliationRun, values: Mapping[str, object]) -> None:
+    token = run.lease_token
+    if token is None or not await queries.save(
+        uow.session, run_id=run.id, token=token, values=dict(values)
+    ):
+        raise RunLostError("Another worker goes on with this run.")
