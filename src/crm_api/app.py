@@ -12,6 +12,7 @@ from crm_api.db import UnitOfWork, create_engine, session_factory
 from crm_api.domain.access import service as access
 from crm_api.domain.compliance.loader import load_rules
 from crm_api.domain.media.store import MediaStore
+from crm_api.domain.reconciliation.watch import ReceiverWatch
 from crm_api.domain.webhooks.intake import EventIntake
 from crm_api.domain.webhooks.refusals import RefusalAlerts
 from crm_api.jobs import JobQueue
@@ -32,6 +33,7 @@ from crm_api.routers import (
     operations,
     problems,
     recipients,
+    reconciliation,
     templates,
     webhook_health,
     webhooks,
@@ -66,6 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
         provider = open_provider(settings)
         intake = EventIntake(settings.require_database_url(), queue=queue)
         refusals = RefusalAlerts(lambda: UnitOfWork(sessions, queue))
+        watch = ReceiverWatch(lambda: UnitOfWork(sessions, queue))
         state = AppState(
             settings=settings,
             new_uow=lambda: UnitOfWork(sessions, queue),
@@ -76,10 +79,12 @@ def create_app(settings: Settings) -> FastAPI:
         attach(app, state, queue=queue, intake=intake, refusals=refusals)
         try:
             await intake.start()
+            await watch.start()
             await refusals.start()
             await _accept_bootstrap_key(state)
             yield
         finally:
+            await watch.close()
             await intake.close()
             await refusals.close()
             await provider.aclose()
@@ -126,6 +131,7 @@ def build_app(
         app.include_router(module.router)
     app.include_router(media.router)
     app.include_router(templates.router)
+    app.include_router(reconciliation.router)
     app.include_router(webhook_health.router)
     for module in (compliance, operations, access_router, health):
         app.include_router(module.router)

@@ -31,7 +31,16 @@ from crm_api.jobs import Job, JobName
 from crm_api.mailing import open_mailer
 from crm_api.provider import open_provider
 from crm_api.settings import Settings
-from crm_api.workers import alerts, campaigns, media, sends, transfer, webhook_health, webhooks
+from crm_api.workers import (
+    alerts,
+    campaigns,
+    media,
+    reconciliation,
+    sends,
+    transfer,
+    webhook_health,
+    webhooks,
+)
 from crm_api.workers.deps import Deps, Turn
 from crm_api.workers.queue import (
     QUEUE_NAME,
@@ -50,6 +59,7 @@ FUNCTIONS: dict[JobName, Function] = {
     JobName.FETCH_MEDIA: media.fetch_media,
     JobName.PROCESS_CAMPAIGN_QUEUE: campaigns.process_campaign_queue,
     JobName.PROCESS_WEBHOOK_BACKLOG: webhooks.process_webhook_backlog,
+    JobName.RECONCILE_OPENPHONE: reconciliation.reconcile_openphone,
     JobName.RESOLVE_UNKNOWN_SENDS: sends.resolve_unknown_sends,
     JobName.RUN_IMPORTS: transfer.run_imports,
     JobName.SEND_ALERTS: alerts.send_alerts,

@@ -22,6 +22,7 @@ SCHEDULE = {
     "fetch_media": "every 60 s",
     "process_campaign_queue": "every 60 s",
     "process_webhook_backlog": "every 60 s",
+    "reconcile_openphone": "daily at 02:00 UTC, after an outage, and when asked",
     "resolve_unknown_sends": "every 60 s",
     "run_imports": "every 60 s",
     "send_alerts": "every 60 s",
