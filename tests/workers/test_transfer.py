@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from tests.conftest import NOW
+from tests.factories import make_campaign, make_contact, make_line, make_member
 
 from crm_api import clock
 from crm_api.db import UnitOfWork
@@ -266,6 +267,30 @@ async def test_property_file_makes_two_contacts_a_row(
     found = await contacts(session)
     assert [one.first_name for one in found] == ["Ada", "Leo", "Eva"]
     assert found[1].attributes["property_address"] == "1 Sea St"
+
+
+@pytest.mark.parametrize("status", ["pending", "review", "held", "sending", "unknown"])
+async def test_what_waits_in_campaigns_follows_an_imported_address(
+    importer: Importer, session: AsyncSession, status: str
+) -> None:
+    contact = await make_contact(session)
+    other = await make_contact(session, phone="+16175550124")
+    campaign = await make_campaign(session, line=await make_line(session))
+    member = await make_member(session, campaign=campaign, contact=contact, status=status)
+    neighbour = await make_member(session, campaign=campaign, contact=other)
+    done = await make_campaign(session, line=await make_line(session, phone_number_id="PN2"))
+    sent = await make_member(session, campaign=done, contact=contact, status="sent")
+    await session.commit()
+
+    await importer.take(f"phone,state,postal_code\n{contact.phone},CA,90001\n")
+
+    for row in (campaign, member, neighbour, done, sent):
+        await session.refresh(row)
+    moved = "CA,MA/America/Los_Angeles,America/New_York"
+    assert (member.zone_key, member.status) == (moved, status)
+    assert set(campaign.zone_keys) == {"MA/America/New_York", moved}
+    assert {neighbour.zone_key, sent.zone_key} == {"MA/America/New_York"}
+    assert done.zone_keys == ["MA/America/New_York"]
 
 
 async def test_worker_lost_in_the_middle_is_resumed_with_the_same_result(

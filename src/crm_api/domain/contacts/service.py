@@ -1,6 +1,6 @@
 """People: added, found, changed, deleted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.consent import service as consent
-from crm_api.domain.contacts import queries
+from crm_api.domain.contacts import place_queries, queries
 from crm_api.domain.contacts.errors import (
     ContactExistsError,
     ContactNotFoundError,
@@ -174,6 +174,11 @@ async def update(
             if await consent.suppressed(uow.session, [phone], now=now):
                 await sends.withdraw_numbers(uow, phones=[phone], now=now)
     return await get(uow, contact_id=contact_id, now=now)
+
+
+async def follow_places(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
+    """Let what waits in campaigns follow contacts whose zone was written by somebody else."""
+    await place_queries.follow_places(uow.session, phones=phones, now=now)
 
 
 async def delete(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from crm_api.db import UnitOfWork
+from crm_api.domain.contacts import service as contacts
 from crm_api.domain.paging import Page, decode_cursor, encode_cursor
 from crm_api.domain.transfer import queries
 from crm_api.domain.transfer.errors import ImportFinishedError, ImportNotFoundError
@@ -242,6 +243,8 @@ async def _store(
             return outcome
         if changed:
             await queries.update_contacts(uow.session, rows=changed, now=now)
+            phones = [row["phone"] for row in changed]
+            await contacts.follow_places(uow, phones=phones, now=now)
         if not waiting:
             break
         rows = [{"id": new_id(), **as_stored(person)} for person in waiting.values()]
