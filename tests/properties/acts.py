@@ -30,6 +30,7 @@ from crm_api.domain.contacts.schemas import ContactCreate, ContactUpdate, FlagCr
 from crm_api.domain.errors import ConflictError, InvalidError
 from crm_api.domain.lines import service as lines
 from crm_api.domain.lines.schemas import LineCreate, LineUpdate
+from crm_api.workers.transfer import run_imports
 
 BUSINESS = Business(name="Granite Foundations", contact=OWN_NUMBER)
 
@@ -226,6 +227,16 @@ class Acts:
                 now=self._model.clock(),
             )
         await self._done(lambda: person.move_to(zone))
+
+    async def import_address(self, person: Person) -> None:
+        """Import a file that says that somebody lives in Los Angeles."""
+        await self._service.import_file(
+            f"phone,first_name,state,postal_code\n{person.phone},Pat,CA,90001\n",
+            on_duplicate="overwrite",
+            now=self._model.clock(),
+        )
+        await run_imports({"deps": self._driver.deps})
+        await self._done(person.move_west)
 
     async def answer(self, person: Person) -> None:
         """Write to somebody by hand, if that is allowed; it leaves with the next tick."""

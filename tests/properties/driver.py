@@ -64,8 +64,8 @@ class Driver:
         self._provider = provider
         self._model = model
         self._clock = model.clock
-        self._deps = service.worker(provider)
-        self._ctx: dict[str, Any] = {"deps": self._deps}
+        self.deps = service.worker(provider)
+        self._ctx: dict[str, Any] = {"deps": self.deps}
         self._break_in: BreakIn | None = None
         self._has_died = asyncio.Event()
         self._late: list[asyncio.Task[None]] = []
@@ -75,7 +75,7 @@ class Driver:
 
     async def close(self) -> None:
         """Close the worker's client."""
-        await self._deps.provider.aclose()
+        await self.deps.provider.aclose()
 
     async def tick(self, break_in: BreakIn | None = None) -> None:
         """Do once what the worker does every minute."""
@@ -135,9 +135,9 @@ class Driver:
 
     async def _work(self) -> None:
         await self._pass_limiter()
-        await queue.prepare(self._deps)
-        await queue.watch(self._deps, now=self._clock)
-        await queue.drain(self._deps)
+        await queue.prepare(self.deps)
+        await queue.watch(self.deps, now=self._clock)
+        await queue.drain(self.deps)
         async with self._service.new_uow() as uow:
             await campaigns.complete_finished(uow, now=self._clock())
         async with self._service.new_uow() as uow:
@@ -160,8 +160,8 @@ class Driver:
         """Begin what is due and send what may go now; nothing disturbs it."""
         self._clock.move(MINUTE)
         await self._pass_limiter()
-        await queue.prepare(self._deps)
-        await queue.drain(self._deps)
+        await queue.prepare(self.deps)
+        await queue.drain(self.deps)
 
     async def _pass_limiter(self) -> None:
         """Move the clock to where the provider may be called again, instead of waiting."""

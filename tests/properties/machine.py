@@ -1,6 +1,6 @@
 """The machine that hypothesis drives: what may happen, in any order."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.properties.acts import Acts, open_line
 from tests.properties.campaign import Campaign
 from tests.properties.checks import Checks
-from tests.properties.driver import NO_WORDS, POINTS, WORDS, BreakIn, Driver
+from tests.properties.driver import MINUTE, NO_WORDS, POINTS, WORDS, BreakIn, Driver
 from tests.properties.ending import Ending
 from tests.properties.meanwhile import MEANWHILE, Meanwhile
 from tests.properties.model import Line, Model, MovedClock
@@ -42,6 +42,13 @@ moves = st.sampled_from(
 )
 short_moves = st.sampled_from([20.0, 45.0, 62.0, 700.0, 7200.0])
 points = st.sampled_from(POINTS)
+waits = st.sampled_from([True, True, True, False])
+meanwhile = st.sampled_from(MEANWHILE)
+BEFORE_CALL = ("claim.open", "claim.committed", "claim.committed", "gate.committed")
+CAMPAIGN_ACTIONS = ("pause", "resume", "resume", "cancel", "approve", "reject")
+PERSON_ACTIONS = ("call", "out", "in", "delete", "bar", "answer", "east", "far west", "import")
+LINE_ACTIONS = ("limit", "refuse", "unblock", "settle")
+NEARLY = timedelta(seconds=45)
 
 
 class Sending(RuleBasedStateMachine):
@@ -71,7 +78,7 @@ class Sending(RuleBasedStateMachine):
     @initialize(
         at=st.sampled_from(BEGINNINGS),
         line=line_plans(),
-        kinds=st.lists(st.sampled_from(sorted(KINDS)), min_size=2, max_size=MOST_PEOPLE),
+        kinds=st.lists(st.sampled_from(sorted(KINDS)), min_size=3, max_size=MOST_PEOPLE),
         plan=plans(),
     )
     def begin(self, at: datetime, line: LinePlan, kinds: list[str], plan: Plan) -> None:
@@ -104,24 +111,70 @@ class Sending(RuleBasedStateMachine):
         texts = self._provider.texts
         return texts[-1 - position % len(texts)] if texts else None
 
-    @rule(plan=plans())
-    def start_campaign(self, plan: Plan) -> None:
-        """Start one more."""
-        self._asked += 1
-        if self._asked <= MOST_CAMPAIGNS:
-            self._run(self._acts.start_campaign(plan))
+    # What the worker does, mostly once the first who waits may be texted.
 
-    @rule()
-    def tick(self) -> None:
+    @rule(waits=waits)
+    def drain_all(self, *, waits: bool) -> None:
+        """Send all that may go; then everybody who waits has a reason to."""
+        self._run(self._drain_all(waits=waits))
+
+    async def _drain_all(self, *, waits: bool) -> None:
+        await self._wait(waits=waits)
+        # A line that was blocked is tried by one text; the others then wait for the next run.
+        trials = "SELECT 1 FROM line WHERE is_probing OR status <> 'active'"
+        is_trial = bool(await self._service.rows(trials))
+        await self._driver.drain_all()
+        if not is_trial:
+            await self._checks.nobody_is_left()
+
+    @rule(waits=waits)
+    def tick(self, *, waits: bool) -> None:
         """Let the worker do its minute."""
-        self._run(self._driver.tick())
+        self._run(self._tick(waits=waits))
 
-    @rule(orders=st.lists(faults, min_size=1, max_size=4))
-    def tick_with_faults(self, orders: list[Fault]) -> None:
+    @rule(waits=waits, orders=st.lists(faults, min_size=1, max_size=4))
+    def tick_with_faults(self, *, waits: bool, orders: list[Fault]) -> None:
         """Let the worker do its minute while the provider fails."""
+        self._run(self._tick(waits=waits, orders=orders))
+
+    @rule(waits=waits, point=points, orders=st.lists(faults, max_size=2))
+    def tick_and_die(self, *, waits: bool, point: str, orders: list[Fault]) -> None:
+        """Let the process die at a step."""
+        self._run(self._tick(BreakIn(point=point, act=None), waits=waits, orders=orders))
+
+    @rule(waits=waits, point=points, act=meanwhile, position=positions, seconds=short_moves)
+    def tick_and_more(
+        self, *, waits: bool, point: str, act: str, position: int, seconds: float
+    ) -> None:
+        """Let something happen at a step of the worker's minute."""
+        break_in = self._meanwhile.at(point, act, position=position, seconds=seconds)
+        self._run(self._tick(break_in, waits=waits))
+
+    @rule(
+        point=st.sampled_from(BEFORE_CALL), act=meanwhile, position=positions, seconds=short_moves
+    )
+    def tick_before_call(self, *, point: str, act: str, position: int, seconds: float) -> None:
+        """Let something happen between claim and call, where it matters most."""
+        break_in = self._meanwhile.at(point, act, position=position, seconds=seconds)
+        self._run(self._tick(break_in, waits=True))
+
+    async def _tick(
+        self, break_in: BreakIn | None = None, *, waits: bool, orders: Sequence[Fault] = ()
+    ) -> None:
+        await self._wait(waits=waits)
         self._provider.orders.extend(orders)
-        self._run(self._driver.tick())
+        await self._driver.tick(break_in)
         self._provider.orders.clear()
+
+    async def _wait(self, *, waits: bool) -> None:
+        """Ask why everybody waits, and let time pass until the first may be texted."""
+        if not waits:
+            return
+        told = [told for *_, told in await self._checks.reasons()]
+        now = self._model.clock()
+        instants = [one.next_allowed_at for one in told if one.next_allowed_at is not None]
+        if instants:
+            self._model.clock.move_to(max(now, min(instants)))
 
     @rule(reads=st.integers(0, 2), delay=st.sampled_from([0, 60, 300]))
     def trouble_lists(self, reads: int, delay: int) -> None:
@@ -129,40 +182,7 @@ class Sending(RuleBasedStateMachine):
         self._provider.failing_reads = reads * 3
         self._provider.list_delay = timedelta(seconds=delay)
 
-    @rule(point=points, orders=st.lists(faults, max_size=2))
-    def tick_and_die(self, point: str, orders: list[Fault]) -> None:
-        """Let the process die at a step."""
-        self._provider.orders.extend(orders)
-        self._run(self._driver.tick(BreakIn(point=point, act=None)))
-        self._provider.orders.clear()
-
-    @rule(point=points, act=st.sampled_from(MEANWHILE), position=positions, seconds=short_moves)
-    def tick_and_more(self, point: str, act: str, position: int, seconds: float) -> None:
-        """Let something happen at a step of the worker's minute."""
-        break_in = self._meanwhile.at(point, act, position=position, seconds=seconds)
-        self._run(self._driver.tick(break_in))
-
-    @rule(
-        point=st.sampled_from(["claim.open", "claim.committed", "gate.committed"]),
-        act=st.sampled_from(MEANWHILE),
-        position=positions,
-        seconds=short_moves,
-    )
-    def tick_before_call(self, point: str, act: str, position: int, seconds: float) -> None:
-        """Let something happen between claim and call, where it matters most."""
-        self.tick_and_more(point, act, position, seconds)
-
-    @rule()
-    def drain_all(self) -> None:
-        """Send all that may go; then everybody who waits has a reason to."""
-        self._run(self._drain_all())
-
-    async def _drain_all(self) -> None:
-        self._provider.orders.clear()
-        is_on_trial = (await self._service.rows("SELECT is_probing FROM line"))[0].is_probing
-        await self._driver.drain_all()
-        if not is_on_trial:
-            await self._checks.nobody_is_left()
+    # Time.
 
     @rule(by=moves)
     def move(self, by: timedelta) -> None:
@@ -176,13 +196,14 @@ class Sending(RuleBasedStateMachine):
         skip=st.booleans(),
     )
     def move_to_edge(self, who: int, which: int, seconds: int, *, skip: bool) -> None:
-        """Let time pass until somebody's hours begin or end, or nearly so."""
+        """Let time pass until somebody's hours begin or end, or nearly so; then the worker's."""
         campaign = self._campaign(which)
         if campaign is None:
             return
         edge = self._edge(self._person(who), campaign, skip=skip)
         if edge is not None:
-            self._model.clock.move_to(edge + timedelta(seconds=seconds))
+            self._model.clock.move_to(edge + timedelta(seconds=seconds) - MINUTE)
+        self._run(self._driver.tick())
 
     def _edge(self, person: Person, campaign: Campaign, *, skip: bool) -> datetime | None:
         """Return the next instant at which hours begin or end; the one after it with ``skip``."""
@@ -193,40 +214,26 @@ class Sending(RuleBasedStateMachine):
         for _ in range(SEARCHED):
             at += QUARTER
             is_open = person.is_lawful(at) and campaign.is_open(person, at, line_timezone=zone)
-            if was_open is not None and is_open is not was_open and at > clock + 3 * QUARTER / 15:
+            if was_open is not None and is_open is not was_open and at > clock + NEARLY:
                 if not skip:
                     return at
                 skip = False
             was_open = is_open
         return None
 
-    @rule()
-    def move_to_promise(self) -> None:
-        """Ask why everybody waits, and let time pass until the first may be texted."""
-        self._run(self._move_to_promise())
+    # What people do.
 
-    async def _move_to_promise(self) -> None:
-        told = [told for *_, told in await self._checks.reasons()]
-        now = self._model.clock()
-        instants = [one.next_allowed_at for one in told if one.next_allowed_at is not None]
-        later = [instant for instant in instants if instant > now]
-        if later:
-            self._model.clock.move_to(min(later))
+    @rule(plan=plans())
+    def start_campaign(self, plan: Plan) -> None:
+        """Start one more."""
+        self._asked += 1
+        if self._asked <= MOST_CAMPAIGNS:
+            self._run(self._acts.start_campaign(plan))
 
     @rule(who=positions, words=st.sampled_from([*WORDS, *NO_WORDS]), is_held_up=st.booleans())
     def write(self, who: int, words: str, *, is_held_up: bool) -> None:
         """Let somebody text the line."""
         self._run(self._acts.write(self._person(who), words, is_held_up=is_held_up))
-
-    @rule(who=positions)
-    def call(self, who: int) -> None:
-        """Let somebody call."""
-        self._run(self._acts.call(self._person(who)))
-
-    @rule(who=positions, word=st.sampled_from(["out", "in"]))
-    def decide_consent(self, who: int, word: str) -> None:
-        """Opt somebody out or in."""
-        self._run(self._acts.decide_consent(self._person(who), word))
 
     @rule(
         which=positions,
@@ -241,54 +248,53 @@ class Sending(RuleBasedStateMachine):
         if text is not None:
             self._run(self._acts.report(text, statuses, is_held_up=is_held_up))
 
-    @rule(which=positions, action=st.sampled_from(["pause", "resume", "resume", "cancel"]))
+    @rule(which=positions, action=st.sampled_from(CAMPAIGN_ACTIONS))
     def move_campaign(self, which: int, action: str) -> None:
-        """Pause, resume or cancel."""
+        """Pause, resume or cancel, approve or reject who is in review."""
         campaign = self._campaign(which)
-        if campaign is not None:
+        if campaign is None:
+            return
+        if action in {"approve", "reject"}:
+            self._run(self._acts.review(campaign, action))
+        else:
             self._run(self._acts.move(campaign, action))
 
-    @rule(which=positions, decision=st.sampled_from(["approve", "reject"]))
-    def review(self, which: int, decision: str) -> None:
-        """Decide about people in review."""
-        campaign = self._campaign(which)
-        if campaign is not None:
-            self._run(self._acts.review(campaign, decision))
+    @rule(who=positions, act=st.sampled_from(PERSON_ACTIONS))
+    def decide_about(self, who: int, act: str) -> None:
+        """Decide about somebody; where they are, rather of one whose text is under way."""
+        self._run(self._decide_about(who, act))
 
-    @rule(
-        who=positions,
-        act=st.sampled_from(["delete", "limit", "refuse", "unblock", "settle", "bar", "answer"]),
-    )
-    def meddle(self, who: int, act: str) -> None:
-        """Do what is done seldom."""
-        self._run(self._meddle(who, act))
-
-    async def _meddle(self, who: int, act: str) -> None:
+    async def _decide_about(self, who: int, act: str) -> None:
+        person = self._person(who)
         match act:
+            case "call":
+                await self._acts.call(person)
+            case "out" | "in":
+                await self._acts.decide_consent(person, act)
             case "delete":
-                await self._acts.delete(self._person(who))
-            case "limit":
-                await self._acts.limit_line(1 + who)
-            case "refuse":
-                self._provider.orders.append(Fault.NO_CREDITS)
-                await self._driver.tick()
-                self._provider.orders.clear()
-            case "unblock":
-                await self._acts.unblock()
-            case "settle":
-                await self._acts.settle_parked()
+                await self._acts.delete(person)
             case "bar":
-                await self._acts.bar(self._person(who), days=1)
+                await self._acts.bar(person, days=1)
             case "answer":
-                await self._acts.answer(self._person(who))
+                await self._acts.answer(person)
+            case "east" | "far west":
+                zone = EASTERN if act == "east" else HAWAII
+                await self._acts.travel(await self._meanwhile.concerned(who), zone)
+            case "import":
+                await self._acts.import_address(await self._meanwhile.concerned(who))
 
-    @rule(who=positions, zone=st.sampled_from([EASTERN, HAWAII]))
-    def travel(self, who: int, zone: str) -> None:
-        """Put somebody into another zone; rather one whose text is under way."""
-        self._run(self._travel(who, zone))
-
-    async def _travel(self, who: int, zone: str) -> None:
-        await self._acts.travel(await self._meanwhile.concerned(who), zone)
+    @rule(daily_limit=st.integers(1, 12), act=st.sampled_from(LINE_ACTIONS))
+    def meddle(self, daily_limit: int, act: str) -> None:
+        """Do what is done seldom."""
+        match act:
+            case "limit":
+                self._run(self._acts.limit_line(daily_limit))
+            case "refuse":
+                self._run(self._tick(waits=True, orders=[Fault.NO_CREDITS]))
+            case "unblock":
+                self._run(self._acts.unblock())
+            case "settle":
+                self._run(self._acts.settle_parked())
 
     @invariant()
     def all_is_well(self) -> None:

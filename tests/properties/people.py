@@ -151,6 +151,21 @@ class Person:
         """Be in another zone from now on; what is known of their states stays."""
         self.kind = replace(self.kind, timezone=zone, zones=(zone,))
 
+    def move_west(self) -> None:
+        """Get an address in Los Angeles; the number's own state counts besides, if it is another.
+
+        A time zone that was set stays, except for somebody who was deleted and begins anew.
+        """
+        number = self.kind.by_number_alone
+        self.begin_anew()
+        timezone = self.kind.timezone
+        is_known = number.states != (ANY_STATE,)
+        states = {"CA", *(number.states if is_known else ())}
+        zones = {PACIFIC, *(number.zones if is_known else ())}
+        self.kind = replace(
+            self.kind, states=tuple(states), zones=(timezone,) if timezone else tuple(zones)
+        )
+
     def begin_anew(self) -> None:
         """Be known again, by the number alone, after a deletion."""
         if self.is_deleted:

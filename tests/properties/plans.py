@@ -10,15 +10,14 @@ RECIPIENT = "recipient"
 
 WINDOWS = (
     (time(9), time(18)),
-    (time(0), time(23, 59)),
     (time(8), time(12)),
     (time(11, 30), time(13, 15)),
     (time(17), time(21)),
     (time(19, 30), time(22)),
     (time(1, 30), time(20)),
 )
-DAY_SETS = (DAYS, DAYS, DAYS[:5], DAYS[5:], ("mon", "wed", "sat"), ("sun",))
-TIMEZONES = (RECIPIENT, RECIPIENT, RECIPIENT, None, "America/Los_Angeles", "Europe/Berlin")
+DAY_SETS = (DAYS[:5], DAYS[5:], ("mon", "wed", "sat"), ("sun",))
+TIMEZONES = (None, "America/Los_Angeles", "Europe/Berlin")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +34,7 @@ class Plan:
     """
 
     people: frozenset[int]
-    window: tuple[time, time] = WINDOWS[1]
+    window: tuple[time, time] = (time(0), time(23, 59))
     days: tuple[str, ...] = DAYS
     timezone: str | None = RECIPIENT
     daily_limit: int = 125
@@ -50,30 +49,33 @@ class Plan:
     variants: int = 1
 
 
-def _mostly(usual: object, *others: object) -> st.SearchStrategy[object]:
-    return st.sampled_from([usual, usual, *others])
-
-
 MOST_PEOPLE = 6
+EVERYBODY = frozenset(range(MOST_PEOPLE))
+OPEN_DAY = (time(0), time(23, 59))
+
+
+def _mostly(usual: object, *others: object) -> st.SearchStrategy[object]:
+    """Draw the usual twice as often as all others together."""
+    return st.sampled_from([*[usual] * 2 * len(others), *others])
 
 
 def plans() -> st.SearchStrategy[Plan]:
-    """Draw a plan; much of it is plain, so that what is not stands out."""
+    """Draw a plan; most of it is plain, so that something is sent and what is not stands out."""
     return st.builds(
         Plan,
-        people=st.frozensets(st.integers(0, MOST_PEOPLE - 1), min_size=1),
-        window=st.sampled_from(WINDOWS),
-        days=st.sampled_from(DAY_SETS),
-        timezone=st.sampled_from(TIMEZONES),
+        people=st.just(EVERYBODY) | st.frozensets(st.sampled_from(sorted(EVERYBODY)), min_size=2),
+        window=_mostly(OPEN_DAY, *WINDOWS),
+        days=_mostly(DAYS, *DAY_SETS),
+        timezone=_mostly(RECIPIENT, *TIMEZONES),
         daily_limit=_mostly(125, 1, 2, 3),
-        batch=_mostly((100, 15), (1, 15), (2, 60), (3, 240), None, None),
+        batch=_mostly((100, 15), (1, 15), (2, 60), (3, 240), None, None, None),
         min_days_between=_mostly(None, 1, 2),
         frequency_cap=_mostly(None, (1, 1), (2, 2)),
         previously_contacted=_mostly("send", "skip", "review"),
         max_attempts=_mostly(5, 1, 2),
         starts_in=_mostly(None, timedelta(hours=1), timedelta(hours=20)),
         ends_in=_mostly(None, timedelta(hours=30), timedelta(days=3)),
-        follow_ups=_mostly((), (1.0,), (0.5, 6.0), (30.0,)),
+        follow_ups=st.sampled_from([(), (), (1.0,), (0.5, 6.0), (0.1, 0.2, 0.3), (30.0,)]),
         variants=st.sampled_from([1, 2]),
     )
 
@@ -92,7 +94,7 @@ def line_plans() -> st.SearchStrategy[LinePlan]:
     return st.builds(
         LinePlan,
         timezone=st.sampled_from(["America/New_York", "America/Los_Angeles", "Asia/Tokyo"]),
-        daily_limit=st.sampled_from([125, 125, 3, 5]),
+        daily_limit=_mostly(125, 3, 5),
         ramp=_mostly(None, (1, 2, 4), (2,)),
     )
 

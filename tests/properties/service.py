@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import httpx
 import orjson
@@ -20,8 +20,12 @@ from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.domain.sends.limiter import Limiter
 from crm_api.domain.sends.times import SendTimes
 from crm_api.domain.tables import metadata
+from crm_api.domain.transfer import service as transfer
+from crm_api.domain.transfer.schemas import ImportOptions
+from crm_api.domain.transfer.source import examine
 from crm_api.domain.webhooks import envelope
 from crm_api.domain.webhooks.intake import EventIntake
+from crm_api.ids import new_id
 from crm_api.settings import Settings
 from crm_api.workers.deps import Deps
 
@@ -98,6 +102,23 @@ class Service:
         async with asyncio.timeout(10):
             await self.intake.store(received)
 
+    async def import_file(self, content: str, *, on_duplicate: str, now: datetime) -> None:
+        """Accept an uploaded file, as the route does."""
+        import_id = new_id()
+        path = transfer.upload_path(self.settings.data_dir, import_id)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+        async with self.new_uow() as uow:
+            await transfer.create(
+                uow,
+                import_id=import_id,
+                file_name="people.csv",
+                byte_size=len(content),
+                detected=examine(path, None),
+                options=ImportOptions.model_validate({"on_duplicate": on_duplicate}),
+                now=now,
+            )
+
     async def rows(self, statement: str, **values: Any) -> Sequence[Row[Any]]:
         """Read from the database what a person could see there."""
         async with self.engine.connect() as connection:
@@ -114,8 +135,3 @@ class Service:
         names = ", ".join(f'"{table}"' for table in metadata.tables)
         async with self.engine.begin() as connection:
             await connection.execute(text(f"TRUNCATE {names} CASCADE"))
-
-
-def uuid_of(value: Any) -> UUID:
-    """Return an id as the database gives it."""
-    return UUID(str(value))
