@@ -47,8 +47,11 @@ CHECKS = [
     Hot(
         "events of the same stretch in earlier weeks",
         {"idx_webhook_event_received"},
-        lambda s: health.count_events(
-            s, [(NOW - timedelta(minutes=2), NOW - timedelta(minutes=1))], mark="Webhook check"
+        lambda s: health.count_slots(
+            s,
+            [(NOW - timedelta(minutes=2), NOW - timedelta(minutes=1))],
+            slot=timedelta(minutes=10),
+            mark="Webhook check",
         ),
     ),
     Hot(

@@ -1,7 +1,7 @@
 """SQL on the checks of webhook health."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -103,11 +103,12 @@ LAST_EVENT = text(f"""
 """)
 FIRST_EVENT = text("SELECT min(received_at) FROM webhook_event")
 COUNTS = text(f"""
-    SELECT w.position, n.events
+    SELECT w.position, n.slots
       FROM unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]))
            WITH ORDINALITY AS w (starts, ends, position)
      CROSS JOIN LATERAL (
-         SELECT count(*) AS events FROM webhook_event e
+         SELECT count(DISTINCT date_bin(:slot, e.received_at, timestamptz 'epoch')) AS slots
+           FROM webhook_event e
           WHERE e.received_at > w.starts AND e.received_at <= w.ends AND {_NOT_OURS}) n
      ORDER BY w.position
 """)
@@ -255,16 +256,21 @@ async def first_event_at(session: AsyncSession) -> datetime | None:
     return at
 
 
-async def count_events(
-    session: AsyncSession, spans: Sequence[tuple[datetime, datetime]], *, mark: str
+async def count_slots(
+    session: AsyncSession,
+    spans: Sequence[tuple[datetime, datetime]],
+    *,
+    slot: timedelta,
+    mark: str,
 ) -> list[int]:
-    """Count the events of each span, its beginning excluded."""
+    """Count in how many slots of each span an event came; the span's beginning is excluded."""
     values = {
+        "slot": slot,
         "starts": [begin for begin, _ in spans],
         "ends": [end for _, end in spans],
         "mark": mark,
     }
-    return [row.events for row in await session.execute(COUNTS, values)]
+    return [row.slots for row in await session.execute(COUNTS, values)]
 
 
 async def held_events(session: AsyncSession, event_ids: Sequence[str]) -> set[str]:

@@ -28,7 +28,9 @@ async def examine(uow: UnitOfWork, *, now: datetime) -> Conclusion:
     since = last_at or earliest
     first_at = await queries.first_event_at(uow.session)
     spans = silence.earlier_spans(since, now, first_at=first_at, zone=zone)
-    counts = await queries.count_events(uow.session, spans, mark=MARK) if spans else []
+    counts = (
+        await queries.count_slots(uow.session, spans, slot=silence.SLOT, mark=MARK) if spans else []
+    )
     verdict = silence.judge(counts, now=now, zone=zone)
     evidence = {
         "silent_since": format_instant(since),
@@ -36,12 +38,13 @@ async def examine(uow: UnitOfWork, *, now: datetime) -> Conclusion:
         "chance": verdict.chance,
         "not_judged_because": verdict.why_not,
     }
-    if not verdict.is_unusual:
+    if verdict.chance is None or not verdict.is_unusual:
         return Conclusion(evidence=evidence)
     usual = sum(verdict.counts) / len(verdict.counts)
     sentence = (
-        f"No event has come since {format_instant(since)}, where {usual:.0f} are usual in this "
-        f"stretch of the week (chance alone: {verdict.chance:.1g}). `crm-api webhooks test` shows "
-        "whether events reach this service."
+        f"No event has come since {format_instant(since)}. In the same stretch of the weeks before "
+        f"something came in {usual:.0f} slots of ten minutes on average; by chance alone nothing "
+        f"comes once in {1 / verdict.chance:,.0f}. `crm-api webhooks test` shows whether events "
+        "reach this service."
     )
     return Conclusion(leg="silent", failure=sentence, evidence=evidence)

@@ -82,8 +82,9 @@ async def _is_due(uow: UnitOfWork, row: Row[Any], *, now: datetime) -> bool:
     if row.id is None:
         return True
     is_failing = row.status == CheckStatus.FAILED
-    every = EVERY_WHILE_FAILING if is_failing else EVERY
-    if now - row.created_at >= every - SLACK:
+    # A look may wait for its end; the next one is not to follow on its heels.
+    age = now - (row.concluded_at if is_failing else row.created_at)
+    if age >= (EVERY_WHILE_FAILING if is_failing else EVERY) - SLACK:
         return True
     if not is_failing or row.token is None:
         return False

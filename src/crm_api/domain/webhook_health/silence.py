@@ -1,7 +1,9 @@
 """Is this silence unusual? Judged by the same stretch of the week in the weeks before; all pure.
 
-The stretch runs from the last event until now. In each week before, the events of the very same
-stretch are counted, by the clock on the wall, so that a lunch hour is compared with lunch hours.
+The stretch runs from the last event until now. In each week before, it is counted in how many slots
+of ten minutes of the very same stretch something came, by the clock on the wall, so that a lunch
+hour is compared with lunch hours. Slots, not events: a campaign's hundreds of reports in an hour
+say no more about the next hour than a few do.
 """
 
 from collections.abc import Sequence
@@ -14,6 +16,7 @@ from crm_api.domain.compliance.rules import is_federal_holiday
 WEEKS = 8
 """How far back is compared: long enough to tell, short enough to follow a business that changes."""
 FEWEST_WEEKS = 4
+SLOT = timedelta(minutes=10)
 LONGEST = timedelta(days=7)
 """A longer silence is as unusual as one of a week."""
 UNUSUAL = 1e-4
@@ -28,6 +31,7 @@ class Verdict:
     """What is to be thought of a silence.
 
     Attributes:
+        counts: Slots in which something came, week by week.
         chance: Of nothing in such a stretch, if all were as usual; None: it cannot be told.
         why_not: Why it cannot be told.
     """
@@ -74,12 +78,12 @@ def judge(counts: Sequence[int], *, now: datetime, zone: str) -> Verdict:
 
 
 def chance_of_none(counts: Sequence[int]) -> float:
-    """Return the probability of no event, after so many in comparable stretches.
+    """Return the probability of no slot with an event, after so many in comparable stretches.
 
     Of Poisson counts with Jeffreys' prior the next one is 0 with ``(n / (n + 1)) ** (sum + 1/2)``:
-    what is not known of the mean counts against an alarm. Events come in bursts (a campaign, its
-    reports), so the sum is divided by how much more the counts vary than Poisson's would: what
-    came together is told once.
+    what is not known of the mean counts against an alarm. Weeks differ by more than chance (a
+    campaign runs or does not), so the sum is divided by how much more the counts vary than
+    Poisson's would.
     """
     weeks, total = len(counts), sum(counts)
     if weeks == 0 or total == 0:

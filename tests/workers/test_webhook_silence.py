@@ -1,0 +1,102 @@
+"""Silence, judged by what is stored; the time is moved."""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
+
+import pytest_asyncio
+from sqlalchemy import text
+from tests.conftest import NOW
+from tests.fakes import RecordingQueue
+from tests.workers.health_house import House, open_house
+
+from crm_api.db import UnitOfWork
+from crm_api.settings import Settings
+
+NewUow = Callable[[], UnitOfWork]
+
+# A text every five minutes from 9 to 18 o'clock, Monday to Friday, for so many weeks until now.
+_TRAFFIC = text("""
+    INSERT INTO webhook_event (id, provider_event_id, scheme, type, status, next_attempt_at,
+        received_at, payload)
+    SELECT gen_random_uuid(), :name || at, '2026-03-30', 'message.received', 'processed', at, at,
+           jsonb_build_object('text', CAST(:words AS text))
+      FROM generate_series(CAST(:now AS timestamptz) - make_interval(weeks => :weeks),
+                           CAST(:until AS timestamptz), interval '5 minutes') AS at
+     WHERE extract(isodow FROM at AT TIME ZONE 'America/New_York') < 6
+       AND extract(hour FROM at AT TIME ZONE 'America/New_York') BETWEEN 9 AND 17
+""")
+
+
+@pytest_asyncio.fixture
+async def house(
+    settings: Settings, committed_uow: NewUow, queue: RecordingQueue
+) -> AsyncIterator[House]:
+    async with open_house(settings, committed_uow, queue, own_lines=False) as house:
+        yield house
+
+
+async def _traffic(
+    house: House, *, weeks: int, until: datetime, words: str = "Hi", name: str = "EV"
+) -> None:
+    async with house.deps.new_uow() as uow:
+        await uow.session.execute(
+            _TRAFFIC,
+            {"now": NOW, "weeks": weeks, "until": until, "words": words, "name": name},
+        )
+
+
+async def _look_at(house: House, now: datetime) -> dict[str, object]:
+    house.now = now
+    await house.work()
+    return await house.last("silence")
+
+
+async def test_silence_in_office_hours_is_alerted_and_over_with_the_next_event(
+    house: House,
+) -> None:
+    until = NOW + timedelta(hours=1)
+    await _traffic(house, weeks=8, until=until)
+    before = await _look_at(house, until + timedelta(minutes=4))
+    silent = await _look_at(house, until + timedelta(hours=2, minutes=5))
+    was_ready, alerts = await house.readiness(), await house.alerts()
+    house.sandbox.world.receive(house.sandbox.world.config.lines[0], "+16175550123", "Hello")
+    await house.settle()
+    after = await _look_at(house, until + timedelta(hours=2, minutes=16))
+
+    assert before["status"] == "passed"
+    assert (silent["status"], silent["leg"]) == ("failed", "silent")
+    assert "No event has come since 2026-11-25T16:00:00.000Z" in str(silent["failure"])
+    assert (was_ready, alerts["silence"]) == ("degraded", True)
+    assert after["status"] == "passed"
+    assert (await house.alerts())["silence"] is False
+
+
+async def test_night_and_weekend_are_silent_as_always(house: House) -> None:
+    await _traffic(house, weeks=8, until=NOW + timedelta(hours=8))
+    night = await _look_at(house, NOW + timedelta(hours=16))
+
+    assert night["status"] == "passed"
+
+
+async def test_three_weeks_of_record_are_too_few(house: House) -> None:
+    await _traffic(house, weeks=3, until=NOW)
+    check = await _look_at(house, NOW + timedelta(hours=5))
+
+    assert check["status"] == "passed"
+    assert isinstance(check["evidence"], dict)
+    assert check["evidence"]["not_judged_because"] == "less than four weeks are on record"
+
+
+async def test_own_test_texts_are_no_traffic(house: House) -> None:
+    """They come every hour, and would hide that nothing else does; nor are they missed once off."""
+    await _traffic(house, weeks=8, until=NOW)
+    await _traffic(
+        house, weeks=1, until=NOW + timedelta(hours=3), words="Webhook check 0a1b2c", name="own"
+    )
+    silent = await _look_at(house, NOW + timedelta(hours=3, minutes=1))
+
+    assert silent["status"] == "failed"
+
+
+async def test_empty_record_is_judged_by_nothing(house: House) -> None:
+    assert (await _look_at(house, NOW))["status"] == "passed"
