@@ -19,7 +19,8 @@ from crm_api.domain.webhook_setup.keys import SavedKey
 log = structlog.get_logger()
 
 GAP_SECONDS = 3.0
-"""Between two looks after signatures that did not match."""
+"""Between two looks after signatures that did not match; the provider's first retry comes after
+five, so what a new key signed is refused once at most."""
 FRESH_SECONDS = 300.0
 """After this the keys are read again in any case: one may have been retired."""
 LOAD_SECONDS = 2.0
