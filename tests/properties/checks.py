@@ -20,6 +20,8 @@ UNCLEAR = frozenset({"calling", "unknown", "parked"})
 BY_A_PERSON = frozenset({"sent"})
 """A person's word is enough, without the provider's id."""
 
+ASKED = 3
+"""So many of those who wait are asked about before time moves on."""
 NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -114,13 +116,15 @@ class Checks:
         by_id = {campaign.id: campaign for campaign in self._model.campaigns}
         return [(by_id[row.campaign_id], self._model.person(row.phone), row.step) for row in rows]
 
-    async def reasons(self) -> list[tuple[Campaign, Person, int, Explanation]]:
-        """Ask about everybody who waits; what is told is remembered as a promise."""
+    async def reasons(
+        self, *, most: int | None = None
+    ) -> list[tuple[Campaign, Person, int, Explanation]]:
+        """Ask about those who wait, or the first of them; what is told is kept as a promise."""
         found = []
         is_quiet = not await self._service.rows(
             "SELECT 1 FROM send_attempt WHERE is_open OR is_uncertain LIMIT 1"
         )
-        for campaign, person, step in await self.waiting():
+        for campaign, person, step in (await self.waiting())[:most]:
             told = await self.explain(campaign, person, step=step)
             found.append((campaign, person, step, told))
             self._hold_against_model(campaign, person, told)

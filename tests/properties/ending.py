@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from tests.properties.acts import Acts
-from tests.properties.checks import Checks
+from tests.properties.checks import ASKED, Checks
 from tests.properties.driver import Driver
 from tests.properties.model import Model
 from tests.properties.provider import Provider
@@ -92,7 +92,7 @@ class Ending:
         """Move the clock to the first instant at which somebody is said to be allowed a text."""
         now = self._model.clock()
         instants = [start for start in starts if start is not None and start > now]
-        for campaign, person, step, told in await self._checks.reasons():
+        for campaign, person, step, told in await self._checks.reasons(most=ASKED):
             # A campaign skips or reviews those it finds texted before, once their turn comes.
             others = [stop for stop in told.stops if stop.rule != "previously_contacted"]
             turns = [stop.until for stop in others if stop.until is not None]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from tests.properties.acts import Acts, open_line
 from tests.properties.campaign import Campaign
-from tests.properties.checks import Checks
+from tests.properties.checks import ASKED, Checks
 from tests.properties.driver import MINUTE, NO_WORDS, POINTS, WORDS, BreakIn, Driver
 from tests.properties.ending import Ending
 from tests.properties.meanwhile import MEANWHILE, Meanwhile
@@ -170,7 +170,7 @@ class Sending(RuleBasedStateMachine):
         """Ask why everybody waits, and let time pass until the first may be texted."""
         if not waits:
             return
-        told = [told for *_, told in await self._checks.reasons()]
+        told = [told for *_, told in await self._checks.reasons(most=ASKED)]
         now = self._model.clock()
         instants = [one.next_allowed_at for one in told if one.next_allowed_at is not None]
         if instants:
