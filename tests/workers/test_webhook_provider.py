@@ -53,7 +53,7 @@ async def _known_texts(house: House) -> int:
         ({"status": "disabled"}, "disabled", "crm-api webhooks register"),
         ({"events": frozenset({"message.received"})}, "events_missing", "register"),
         ({"resource_ids": frozenset({"PNsandbox2"})}, "lines_missing", "register"),
-        ({"url": "https://elsewhere.example/hook"}, "missing", "1 webhooks point elsewhere"),
+        ({"url": "https://elsewhere.example/hook"}, "missing", "webhooks that point elsewhere: 1"),
     ],
 )
 async def test_wrong_registration_is_red_with_its_repair_and_green_when_repaired(

@@ -32,6 +32,7 @@ def sandbox(
     config = SandboxConfig(
         webhook_url=f"{settings.public_base_url}/webhooks/openphone",
         signing_key=settings.webhook_secrets()[0].removeprefix("whsec_"),
+        own_keys=True,
         journal=settings.data_dir / "sandbox-journal.jsonl",
         media_url=f"http://{host}:{port}",
     )

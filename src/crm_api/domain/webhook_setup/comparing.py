@@ -226,7 +226,7 @@ def _findings(found: Registration) -> Iterator[Finding]:
     if not legacy:
         option = "" if found.dated_is_known else " --legacy"
         elsewhere = len(found.foreign)
-        others = f"; {elsewhere} webhooks point elsewhere" if elsewhere else ""
+        others = f"; webhooks that point elsewhere: {elsewhere}" if elsewhere else ""
         yield Finding(
             fault=Fault.MISSING,
             sentence=f"No webhook of this API key points to {found.url}{others}. One that was made "
