@@ -1,7 +1,7 @@
 """Decisions about numbers, against the database."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -338,6 +338,21 @@ async def test_flag_ends_at_its_expiry(new_uow: UnitOfWorkFactory) -> None:
 
     assert await flags(new_uow) == {"recently_texted"}
     assert await flags(new_uow, after=timedelta(days=1)) == set()
+
+
+@pytest.mark.parametrize("expires_at", [NOW - timedelta(days=1), NOW + timedelta(days=1)])
+async def test_opt_out_stands_for_good_over_a_flag_that_would_end(
+    new_uow: UnitOfWorkFactory, expires_at: datetime
+) -> None:
+    async with new_uow() as uow:
+        uow.session.add(
+            ContactFlag(phone=PHONE, flag_type="opted_out", expires_at=expires_at, created_at=NOW)
+        )
+
+    async with new_uow() as uow:
+        await consent.opt_out(uow, **act())
+
+    assert await flags(new_uow, after=timedelta(days=9)) == {"opted_out"}
 
 
 async def test_flag_set_again_takes_the_new_expiry(new_uow: UnitOfWorkFactory) -> None:
