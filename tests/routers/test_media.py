@@ -19,6 +19,7 @@ from tests.domain.media.support import (
     objects,
     receive,
     receive_call,
+    receive_voicemail,
 )
 from tests.fakes import RecordingQueue
 
@@ -286,18 +287,24 @@ async def test_file_that_came_by_a_newer_address_stands_with_its_message(
 ) -> None:
     """The provider may sign an address anew for each event of the same message."""
     await add_line(session)
-    await receive(session, new_uow, host.url("/over?sig=1"))
-    payload_urls = (host.serve("/new?sig=2", reply(PICTURE)),)
-    await session.execute(text("UPDATE webhook_event SET provider_event_id = 'EVbefore'"))
-    message_id = await receive(session, new_uow, *payload_urls)
-    await receive(session, new_uow, host.serve("/same?sig=3", reply(PICTURE)), message_id="AC2")
+    new = host.serve("/new?sig=2", reply(PICTURE))
+    for sig, url in enumerate(
+        (
+            host.url("/over?sig=1"),
+            new,
+            host.serve("/same?sig=3", reply(PICTURE)),
+            host.url("/over?sig=4"),
+        )
+    ):
+        message_id = await receive(session, new_uow, url, event_id=f"EV{sig}")
 
     await fetch_due(new_uow, host, settings.data_dir / "media")
 
     shown = (await client.get(f"/v1/messages/{message_id}")).json()["media"]
+    assert len(await fetches(session)) == 4
     assert [(one["url"], one["status"]) for one in shown] == [
         (host.url("/over?sig=1"), "failed"),
-        (payload_urls[0], "stored"),
+        (new, "stored"),
     ]
 
 
@@ -327,6 +334,26 @@ async def test_call_shows_its_recording_and_voicemail(
     assert (call["voicemail"]["status"], call["voicemail"]["error_code"]) == ("failed", "http_404")
     assert call["voicemail"]["transcript"].startswith("Hi, it is Dana")
     assert listed == [call]
+
+
+async def test_voicemail_that_came_by_a_newer_address_is_shown(
+    client: httpx.AsyncClient,
+    session: AsyncSession,
+    new_uow: UnitOfWorkFactory,
+    settings: Settings,
+    host: MediaHost,
+) -> None:
+    await add_line(session)
+    old = host.url("/z-over")
+    call_id = await receive_call(session, new_uow, recording=host.url("/r"), voicemail=old)
+    new = host.serve("/a-new", reply(SOUND))
+    await receive_voicemail(session, new_uow, new, event_id="EVagain")
+
+    await fetch_due(new_uow, host, settings.data_dir / "media")
+
+    voicemail = (await client.get(f"/v1/calls/{call_id}")).json()["voicemail"]
+    assert (voicemail["url"], voicemail["status"]) == (new, "stored")
+    assert voicemail["transcript"].startswith("Hi, it is Dana")
 
 
 async def test_timeline_shows_what_messages_and_calls_show(
@@ -414,6 +441,8 @@ async def test_stored_file_is_not_fetched_again(
     [fetch] = await fetches(session)
 
     answer = await client.post(f"/v1/media-fetches/{fetch['id']}/retry")
+    all_stored = await client.post("/v1/media-fetches/retry", json={"status": "stored"})
 
+    assert all_stored.json() == {"retried": 0}
     assert (answer.status_code, answer.json()["code"]) == (409, "media_already_stored")
     assert answer.json()["media_id"] == str(fetch["media_id"])

@@ -34,13 +34,13 @@ async def receive(
     new_uow: UnitOfWorkFactory,
     *urls: str,
     message_id: str = "AC1",
-    kind: str = "image/png",
+    event_id: str | None = None,
     now: datetime = NOW,
 ) -> UUID:
-    """A text with these pictures, applied; the message's id."""
-    items = [{"url": url, "type": kind} for url in urls]
+    """A text with these pictures, applied; the message's id. ``event_id`` tells of it again."""
+    items = [{"url": url, "type": "image/png"} for url in urls]
     payload = incoming("a crack", message_id=message_id, media=items)
-    await store(session, payload, now=now)
+    await store(session, payload, now=now, provider_event_id=event_id or f"EV{message_id}")
     await apply(new_uow, now=now)
     [found] = await rows(session, "SELECT id FROM activity WHERE openphone_id = :id", id=message_id)
     activity_id: UUID = found["id"]
@@ -48,24 +48,27 @@ async def receive(
 
 
 async def receive_call(
-    session: AsyncSession,
-    new_uow: UnitOfWorkFactory,
-    *,
-    recording: str,
-    voicemail: str,
+    session: AsyncSession, new_uow: UnitOfWorkFactory, *, recording: str, voicemail: str
 ) -> UUID:
     """A call with a recording and a voicemail, told by two events; the call's id."""
     told = sample("2026-03-30/call.recording.completed")
-    call_id = told["data"]["resource"]["id"]
     told["data"]["resource"]["recordings"][0]["url"] = recording
     await store(session, told)
-    left = sample("2026-03-30/call.voicemail.completed")
-    left["data"]["resource"] |= {"callId": call_id, "recordingUrl": voicemail}
-    await store(session, left)
-    await apply(new_uow)
+    await receive_voicemail(session, new_uow, voicemail)
     [found] = await rows(session, "SELECT id FROM activity WHERE kind = 'call'")
     activity_id: UUID = found["id"]
     return activity_id
+
+
+async def receive_voicemail(
+    session: AsyncSession, new_uow: UnitOfWorkFactory, url: str, *, event_id: str = "EVleft"
+) -> None:
+    """The voicemail of that call."""
+    call_id = sample("2026-03-30/call.recording.completed")["data"]["resource"]["id"]
+    left = sample("2026-03-30/call.voicemail.completed")
+    left["data"]["resource"] |= {"callId": call_id, "recordingUrl": url}
+    await store(session, left, provider_event_id=event_id)
+    await apply(new_uow)
 
 
 async def fetches(session: AsyncSession) -> list[dict[str, Any]]:

@@ -61,6 +61,17 @@ def test_public_address_is_public(address: str) -> None:
     assert is_public(ipaddress.ip_address(address))
 
 
+def test_public_address_is_asked_on_the_ports_of_the_web_alone() -> None:
+    address = ipaddress.ip_address("8.8.8.8")
+
+    assert [
+        port for port in (22, 80, 443, 6379, 8080) if AddressPolicy().allows(address, port)
+    ] == [
+        80,
+        443,
+    ]
+
+
 def test_address_of_one_link_is_not_public() -> None:
     assert not is_public(ipaddress.ip_address("2606:4700::1%eth0"))
 

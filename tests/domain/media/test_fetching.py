@@ -1,7 +1,9 @@
 import hashlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -34,7 +36,9 @@ from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.media import service as media
 from crm_api.domain.media.errors import FetchError
 from crm_api.domain.media.models import FetchStatus
+from crm_api.domain.media.queries import ClaimedFetch
 from crm_api.domain.media.service import Outcome
+from crm_api.domain.operations import service as operations
 from crm_api.jobs import JobName
 
 SHA = hashlib.sha256(PICTURE).hexdigest()
@@ -78,6 +82,33 @@ async def test_event_notes_its_files_in_its_own_transaction(
         ("other", "3", "pending"),
     ]
     assert JobName.FETCH_MEDIA in queue.names
+
+
+async def test_odd_media_of_an_event_take_nothing_with_them(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    odd: list[Any] = [
+        None,
+        7,
+        [],
+        "https://media.example.com/bare",
+        {"url": 5},
+        {"url": None},
+        {"url": ["https://media.example.com/nested"]},
+        {"type": "image/png"},
+        {"url": "javascript:alert(1)", "type": 9},
+        {"url": "", "type": "image/png"},
+        {"url": "https://media.example.com/good", "type": "IMAGE/PNG"},
+    ]
+    await store(session, incoming("", media=odd))
+
+    await apply(new_uow)
+
+    urls = {one["url"] for one in await fetches(session)}
+    [message] = await rows(session, "SELECT status FROM webhook_event")
+    assert message["status"] == "processed"
+    assert urls >= {"https://media.example.com/bare", "https://media.example.com/good"}
+    assert all(isinstance(url, str) and url for url in urls)
 
 
 async def test_event_that_fails_notes_nothing(
@@ -345,32 +376,56 @@ async def test_file_that_ends_every_worker_is_given_up(
     assert host.requests == []
 
 
+async def fail(new_uow: UnitOfWorkFactory, claimed: ClaimedFetch) -> None:
+    """Record that a try of a worker came to nothing."""
+    async with new_uow() as uow:
+        error = FetchError("http_500", "The host answers 500.")
+        await media.record(uow, claimed, Outcome(error=error), now=NOW, jitter=half)
+
+
 async def test_worker_that_comes_back_late_changes_nothing(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    await receive(session, new_uow, "https://media.example.com/1")
+    async with new_uow() as uow:
+        [late] = await media.claim(uow, limit=8, now=NOW)
+    async with new_uow() as uow:
+        await media.claim(uow, limit=8, now=NOW + media.LEASE)
+    before = await fetches(session)
+
+    await fail(new_uow, late)
+    await fail(new_uow, replace(late, attempts=media.TRIES))
+
+    assert await fetches(session) == before
+    assert await rows(session, "SELECT 1 FROM alert") == []
+
+
+async def test_worker_from_before_a_retry_by_hand_takes_no_file_away(
     session: AsyncSession, new_uow: UnitOfWorkFactory, host: MediaHost, folder: Path
 ) -> None:
     await receive(session, new_uow, host.serve("/1", reply(PICTURE)))
     async with new_uow() as uow:
         [late] = await media.claim(uow, limit=8, now=NOW)
-    await fetch_due(new_uow, host, folder, now=NOW + media.LEASE)
-    before = await fetches(session)
-
     async with new_uow() as uow:
-        error = FetchError("http_500", "The host answers 500.")
-        await media.record(uow, late, Outcome(error=error), now=NOW, jitter=half)
+        await media.retry(uow, fetch_id=late.id, now=NOW)
+    await fetch_due(new_uow, host, folder)
 
-    assert await fetches(session) == before
+    await fail(new_uow, late)
+
+    [fetch] = await fetches(session)
+    assert (fetch["status"], fetch["attempts"]) == ("stored", late.attempts)
 
 
 async def test_defect_in_one_file_is_recorded_with_it(
     session: AsyncSession, new_uow: UnitOfWorkFactory, host: MediaHost, folder: Path
 ) -> None:
-    async def fail(step: str) -> None:
+    async def divide(step: str) -> None:
         if step == "media.stored":
             raise ZeroDivisionError
 
     await receive(session, new_uow, host.serve("/1", reply(PICTURE)))
 
-    failpoints.set_hook(fail)
+    failpoints.set_hook(divide)
     try:
         await fetch_due(new_uow, host, folder)
     finally:
@@ -417,14 +472,24 @@ async def test_all_of_one_error_are_retried_and_only_they(
             text("UPDATE media_fetch SET status = :s, error_code = :c WHERE url LIKE :u"),
             {"s": status, "c": code, "u": f"%/{url}"},
         )
+    for code in ("http_404", "timeout"):
+        async with new_uow() as uow:
+            await operations.raise_alert(
+                uow, kind=media.DEAD_FETCH, subject=code, detail="x", now=NOW
+            )
     await session.commit()
+
+    async def over() -> list[str]:
+        query = "SELECT subject FROM alert WHERE resolved_at IS NOT NULL ORDER BY subject"
+        return [row["subject"] for row in await rows(session, query)]
 
     async def retry(status: FetchStatus, code: str | None = None) -> int:
         async with new_uow() as uow:
             return await media.retry_all(uow, status=status, error_code=code, now=NOW)
 
     assert await retry(FetchStatus.DEAD, "http_404") == 1
+    assert await over() == ["http_404"]
     assert await retry(FetchStatus.DEAD) == 1
-    assert await retry(FetchStatus.STORED) == 0
+    assert await over() == ["http_404", "timeout"]
     states = {one["url"][-1]: one["status"] for one in await fetches(session)}
     assert states == {"0": "pending", "1": "pending", "2": "refused", "3": "failed"}

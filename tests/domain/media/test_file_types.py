@@ -55,6 +55,7 @@ def test_sound_without_a_tag_is_known_by_its_first_frame(begins: str) -> None:
         b"PK\x03\x04\x14\0\0\0\x08\0" + REST,
         b"alert(1)",
         b"\xff\xfe<\0h\0t\0m\0l\0",
+        bytes.fromhex("ffea9044") + REST,
         b"\xff",
         b"",
     ],

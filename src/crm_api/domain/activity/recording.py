@@ -76,7 +76,7 @@ async def record_incoming(
 
 
 def _file_of(item: MediaItem) -> Wanted:
-    is_picture = (item.type or "").startswith("image/")
+    is_picture = (item.type or "").lower().startswith("image/")
     return Wanted(kind=MediaKind.PICTURE if is_picture else MediaKind.OTHER, url=item.url)
 
 

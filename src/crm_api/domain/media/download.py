@@ -95,7 +95,7 @@ class Downloader:
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
-                total=limits.whole, sock_connect=limits.connect, sock_read=limits.silence
+                total=None, sock_connect=limits.connect, sock_read=limits.silence
             ),
             # A few kilobytes of gzip may unpack to gigabytes.
             headers={"user-agent": "crm-api", "accept": "*/*", "accept-encoding": "identity"},
@@ -127,7 +127,7 @@ class Downloader:
                 too large.
         """
         try:
-            async with asyncio.timeout(self._limits.whole):
+            async with asyncio.timeout(self._limits.whole):  # all redirects together
                 return await self._follow(_parse(address), limit=limit, into=into)
         except aiohttp.InvalidURL as error:
             raise _bad_address() from error

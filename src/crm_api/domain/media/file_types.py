@@ -46,7 +46,6 @@ _TYPES = {
 _TYPE_OF_EXTENSION = {
     extension: name for name, extensions in _TYPES.items() for extension in extensions
 }
-_RUN_BY_BROWSERS = frozenset({".html", ".htm", ".xhtml", ".xml", ".svg", ".js", ".swf"})
 _BOX_TYPES = {
     b"mif1": "image/heic",
     b"msf1": "image/heic",
@@ -70,8 +69,6 @@ def type_of(head: bytes) -> str | None:
     except (puremagic.PureError, ValueError):
         guesses = []
     for guess in guesses:  # the surest first
-        if guess.extension in _RUN_BY_BROWSERS:
-            return None
         if guess.extension in _TYPE_OF_EXTENSION:
             return _TYPE_OF_EXTENSION[guess.extension]
     return "audio/mpeg" if _is_mpeg_audio(head) else None
