@@ -86,7 +86,7 @@ def test_from_nothing_to_a_proved_delivery(provider: RunningSandbox, place: Path
     assert "delivered, proved and stored" in tested
     assert "has a new key" in rotated
     assert "delivered, proved and stored" in tested_again
-    assert "14 of 14 needed" in listed
+    assert "12 of 12 needed" in listed
     assert sick.returncode == 1
     assert "is disabled" in sick.stdout
     assert "crm-api webhooks register" in _words(sick.stdout)

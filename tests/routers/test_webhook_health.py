@@ -8,6 +8,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from fastapi import FastAPI
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.factories import make_line
 from tests.fakes import RecordingQueue
@@ -203,3 +204,15 @@ async def test_unknown_check_and_unknown_side(client: httpx.AsyncClient) -> None
 
     assert (missing.status_code, missing.json()["code"]) == (404, "webhook_health_check_not_found")
     assert wrong.status_code == 422
+
+
+async def test_schema_of_an_older_version_is_not_ready(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    await session.execute(text("ALTER TABLE webhook_health_check RENAME TO of_a_later_version"))
+    await session.commit()
+
+    answer = await client.get("/readyz")
+
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["migrations"] == "unknown"

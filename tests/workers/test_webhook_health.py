@@ -1,8 +1,11 @@
 """Webhook health from three sides, with the time moved."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 from tests.conftest import NOW
@@ -11,11 +14,13 @@ from tests.workers.health_house import FROM, TO, House, open_house
 from tests.workers.mailbox import OWNER, mail_server
 
 from crm_api.db import UnitOfWork
+from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.domain.operations.mail import Mailer, parse_server
 from crm_api.sandbox.config import SigningScheme
 from crm_api.sandbox.faults import Fault, FaultKind
 from crm_api.settings import Settings
 from crm_api.workers.alerts import tell
+from crm_api.workers.webhook_health import check
 
 NewUow = Callable[[], UnitOfWork]
 
@@ -275,3 +280,53 @@ async def test_second_worker_changes_nothing(house: House) -> None:
 
     assert await house.rows("SELECT count(*) AS n FROM webhook_health_check") == before
     assert len(await house.rows("SELECT id FROM send_attempt")) == 1
+
+
+async def test_two_workers_at_once_order_and_conclude_once(house: House) -> None:
+    await asyncio.gather(*(check(house.deps, now=house.clock) for _ in range(4)))
+    await house.pass_time(seconds=1)
+    await house.pass_time(seconds=1)
+    await asyncio.gather(*(check(house.deps, now=house.clock) for _ in range(4)))
+
+    looks = await house.rows(
+        "SELECT side, status, count(*) AS n FROM webhook_health_check GROUP BY 1, 2 ORDER BY 1"
+    )
+    assert [(row["side"], row["status"], row["n"]) for row in looks] == [
+        ("provider", "passed", 1),
+        ("silence", "passed", 1),
+        ("test_text", "passed", 1),
+    ]
+    assert len(await house.rows("SELECT id FROM send_attempt")) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"text": "<html>down for maintenance</html>"},
+        {"json": []},
+        {"json": {"data": [{"url": "https://x.example"}]}},
+        {"json": {"data": [], "nextCursor": "again"}},
+    ],
+    ids=["html", "list", "no id", "endless"],
+)
+async def test_answer_that_nobody_can_read_ends_in_a_sentence(
+    house: House, answer: dict[str, Any]
+) -> None:
+    client = OpenPhoneClient(
+        base_url="http://provider.test",
+        api_key="key",
+        transport=httpx.MockTransport(lambda _request: httpx.Response(200, **answer)),
+        sleep=_no_sleep,
+    )
+    async with client:
+        house.deps.provider = client
+        await check(house.deps, now=house.clock)
+        house.now += timedelta(minutes=16)
+        await check(house.deps, now=house.clock)
+
+    found = await house.last("provider")
+    assert (found["status"], found["leg"]) == ("failed", "provider_away")
+
+
+async def _no_sleep(_seconds: float) -> None:
+    return

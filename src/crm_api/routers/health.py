@@ -10,7 +10,7 @@ from crm_api.db import UnitOfWork
 from crm_api.domain.operations import service as operations
 from crm_api.migrate import head_revision
 from crm_api.routers.deps import State
-from crm_api.routers.problems import database_is_away
+from crm_api.routers.problems import database_is_away, schema_is_older
 
 router = APIRouter(tags=["health"])
 
@@ -39,7 +39,7 @@ async def ready(request: Request, state: State) -> JSONResponse:
         async with uow:
             checks = await operations.readiness(uow, head=head_revision(), now=clock.now())
     except Exception as error:
-        if not database_is_away(error) and "alembic_version" not in str(error):
+        if not database_is_away(error) and not schema_is_older(error):
             raise
         checks = {"database": "unavailable", "migrations": "unknown"}
     checks["redis"] = await _queue_state(request)

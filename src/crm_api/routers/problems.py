@@ -186,6 +186,15 @@ async def on_database_error(request: Request, error: Exception) -> Response:
     )
 
 
+_UNDEFINED = {"42P01", "42703"}
+"""A table or a column that the code expects is not there."""
+
+
+def schema_is_older(error: BaseException) -> bool:
+    """True when the failure means that the migrations of this code have not run yet."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) in _UNDEFINED
+
+
 def database_is_away(error: BaseException) -> bool:
     """True when the failure means that the database is unreachable, starting or stopping."""
     if isinstance(error, (InterfaceError, PoolTimeoutError, *UNREACHABLE)):

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from crm_api import clock
-from crm_api.domain.openphone.errors import OpenPhoneBusyError
+from crm_api.domain.errors import CrmError
 from crm_api.domain.webhook_health import own_text, provider_side, quiet, service
 from crm_api.domain.webhook_health.models import Side
 from crm_api.domain.webhook_health.own_text import OwnLines
@@ -66,7 +66,8 @@ async def _ask_provider(deps: Deps, *, now: Now) -> None:
         found = await provider_side.examine(
             registrar_of(deps, now=now), turn=lambda: _wait_for_turn(deps, now=now), now=now()
         )
-    except OpenPhoneBusyError as error:
+    except CrmError as error:
+        # Away, or an answer that nobody can read; it may be another one in a minute.
         if now() - waiting.created_at < PATIENCE:
             log.info("provider not asked about webhooks", error=error.code)
             return

@@ -201,7 +201,7 @@ async def test_legacy_one_that_cannot_be_changed_is_replaced(new_uow: NewUow) ->
         await at.registrar.register_legacy()
         hooks = at.sandbox.world.deliverer.hooks
         broken = next(
-            hook for hook in hooks.values() if "call.summary.completed" in (hook.events or ())
+            hook for hook in hooks.values() if "call.ringing" in (hook.events or ())
         )
         broken.status = "disabled"
         before = await at.registrar.look()
@@ -213,6 +213,38 @@ async def test_legacy_one_that_cannot_be_changed_is_replaced(new_uow: NewUow) ->
     assert len(hooks) == 4
     assert any(f"instead of {broken.id}" in sentence for sentence in said)
     assert {key.webhook_id for key in saved if key.is_current} == set(hooks)
+
+
+async def test_what_the_plan_lacks_is_told_of_and_not_missed(new_uow: NewUow) -> None:
+    async with setup(new_uow) as source:
+
+        async def small_plan(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["method"] == "POST" and scope["path"].startswith("/v1/webhooks/call-"):
+                await send({"type": "http.response.start", "status": 403, "headers": []})
+                await send({"type": "http.response.body", "body": b"{}"})
+                return
+            await source.sandbox(scope, receive, send)
+
+        async with setup(new_uow, transport=httpx.ASGITransport(small_plan)) as at:
+            said = await at.registrar.register_legacy()
+            after = await _faults(at)
+
+    assert [sentence.startswith("Not registered: call-") for sentence in said] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert after == set()
+
+
+async def test_events_that_the_plan_lacks_are_not_missed(new_uow: NewUow) -> None:
+    async with setup(new_uow) as at:
+        await at.registrar.register()
+        (hook,) = at.sandbox.world.deliverer.hooks.values()
+        hook.events = NEEDED[SignatureScheme.STANDARD]
+
+        assert await _faults(at) == set()
 
 
 async def test_one_of_four_that_is_gone_is_found(new_uow: NewUow) -> None:

@@ -4,6 +4,7 @@ What it gave up and we do not hold is asked for again, a few times; what it stil
 itself.
 """
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -27,6 +28,8 @@ LATE = timedelta(minutes=10)
 """One attempt may meet a restart; what waits longer has failed at least three times."""
 MOST_ASKED = 200
 """In one look; the next one goes on."""
+WORKING_SECONDS = 30.0
+"""Of asking in one look; well within the job's time-out."""
 MOST_READ = 20
 """Deliveries without an event's id that one look opens to find it."""
 MOST_TIMES = 3
@@ -76,6 +79,8 @@ async def examine(registrar: Registrar, *, turn: Turn, now: datetime) -> Conclus
 
     Raises:
         OpenPhoneBusyError: The provider is away; nothing can be said.
+        OpenPhoneListError: Its list of webhooks does not come to an end.
+        UnreadableEventError: A webhook in it cannot be read.
     """
     await turn()
     await turn()
@@ -199,9 +204,11 @@ async def _ask_again(
     registrar: Registrar, missing: Sequence[_Logged], count: _Count, *, turn: Turn
 ) -> None:
     asked: list[_Logged] = []
-    refused = 0
+    refused, began = 0, time.monotonic()
     try:
         for one in missing[:MOST_ASKED]:
+            if time.monotonic() - began > WORKING_SECONDS:
+                break
             await turn()
             try:
                 await registrar.hooks.retry(one.webhook_id, one.delivery.delivery_id)
