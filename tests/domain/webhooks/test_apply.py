@@ -273,3 +273,19 @@ async def test_two_workers_share_the_backlog(
         assert len(await rows(session, "SELECT id FROM contact")) == 1
         found = await rows(session, "SELECT openphone_id FROM activity WHERE kind = 'call'")
         assert found == [{"openphone_id": CALL}]
+
+
+async def test_event_that_one_worker_applies_is_left_by_the_other(
+    committed_db: AsyncEngine, committed_uow: Callable[[], UnitOfWork]
+) -> None:
+    sessions = async_sessionmaker(committed_db, expire_on_commit=False)
+    async with sessions() as session:
+        await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
+        await store(session, incoming("Yes please"))
+
+    async with committed_uow() as uow:
+        mine = await webhooks.apply_batch(uow, limit=2, now=NOW, reception=RECEPTION)
+        async with asyncio.timeout(10):
+            other = await apply(committed_uow)
+
+    assert (mine, other) == (1, 0)
