@@ -6,6 +6,7 @@ from tests.conftest import NOW
 from tests.migrations.filling import made_id, phone_of
 from tests.migrations.hot import PLACE, Hot
 
+from crm_api.domain.activity import queries as activity
 from crm_api.domain.reconciliation import queries
 from crm_api.domain.reconciliation.models import Trigger
 
@@ -72,6 +73,12 @@ RECONCILIATION = [
             after=NOW - timedelta(hours=24),
             until=NOW,
         ),
+    ),
+    Hot(
+        "what was told of a number before it was a contact's",
+        {"uq_conversation_line_id_phone", "idx_activity_conversation"},
+        lambda s: activity.adopt(s, phone=phone_of(7), contact_id=made_id("contact", 7)),
+        is_generic=True,
     ),
     Hot(
         "whether texts wait",

@@ -57,7 +57,10 @@ def merge_call(known: Document, facts: CallFacts, *, event_at: datetime | None) 
     """
     merged = dict(known)
     _set(merged, "created_at", _earliest(known.get("created_at"), facts.created_at))
-    _set(merged, "first_event_at", _earliest(known.get("first_event_at"), event_at))
+    if "created_at" in merged:
+        merged.pop("first_event_at", None)
+    else:
+        _set(merged, "first_event_at", _earliest(known.get("first_event_at"), event_at))
     for name in ("answered_at", "completed_at", "updated_at"):
         _set(merged, name, _latest(known.get(name), getattr(facts, name)))
     for name in (

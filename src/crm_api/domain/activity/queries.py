@@ -59,6 +59,17 @@ ADD_INCOMING = text("""
 
 FIND_CONTACT = text("SELECT id FROM contact WHERE phone = :phone AND deleted_at IS NULL")
 
+# Told before somebody was a contact: a text or a call to a number that nobody knew yet.
+ADOPT = text("""
+    WITH told AS MATERIALIZED (
+        SELECT a.id, a.contact_id FROM line l
+        JOIN conversation c ON c.line_id = l.id AND c.phone = :phone
+        JOIN activity a ON a.conversation_id = c.id
+    )
+    UPDATE activity a SET contact_id = :contact_id FROM told
+    WHERE a.id = told.id AND told.contact_id IS NULL
+""")
+
 
 async def touch_conversation(
     session: AsyncSession,
@@ -144,6 +155,11 @@ async def find_contact(session: AsyncSession, *, phone: str) -> UUID | None:
     """Return the contact with this number, if there is one."""
     found: UUID | None = await session.scalar(FIND_CONTACT, {"phone": phone})
     return found
+
+
+async def adopt(session: AsyncSession, *, phone: str, contact_id: UUID) -> None:
+    """Give a new contact what is on the timeline of the number already."""
+    await session.execute(ADOPT, {"phone": phone, "contact_id": contact_id})
 
 
 async def has_flag(

@@ -217,4 +217,5 @@ async def contact_of(
     if await lines.find_by_number(uow, numbers=[phone]) is not None:
         return None
     contact = await contacts.ensure_contact(uow, phone=phone, source="message", now=now)
+    await queries.adopt(uow.session, phone=phone, contact_id=contact.id)
     return contact.id

@@ -51,11 +51,12 @@ UNSETTLED = text("""
 """)
 
 # R14: the newest campaign text to the number, whether or not its answer is in yet; figures speak of
-# people, so the first text of the campaign has the answer too.
+# people, so the first text of the campaign has the answer too. The earliest answer is the one that
+# counts, also when it is told of after a later one.
 NOTE_REPLY = text("""
     UPDATE campaign_membership m
-    SET replied_at = coalesce(m.replied_at, :at),
-        opted_out_at = CASE WHEN :is_opt_out THEN coalesce(m.opted_out_at, :at)
+    SET replied_at = least(m.replied_at, :at),
+        opted_out_at = CASE WHEN :is_opt_out THEN least(m.opted_out_at, :at)
                             ELSE m.opted_out_at END,
         updated_at = :now
     FROM campaign_membership answered
