@@ -7,6 +7,8 @@ from typing import Any
 
 from crm_api.domain.openphone.facts import ProviderEvent
 from crm_api.domain.openphone.json_values import mapping, text
+from crm_api.domain.openphone.listed_calls import events_of_call
+from crm_api.domain.openphone.listing import CallExtras
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +19,20 @@ class ListedCall:
     person: str
     own: str | None
     conversation_id: str | None
+
+    def events(self, extras: CallExtras) -> list[ProviderEvent]:
+        """Tell the call as webhooks would have told it.
+
+        Raises:
+            UnreadableEventError: It has no id or no time.
+        """
+        return events_of_call(
+            self.item,
+            person=self.person,
+            own=self.own,
+            conversation_id=self.conversation_id,
+            extras=extras,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,12 +7,13 @@ from typing import Any
 from sqlalchemy import Row
 
 from crm_api.db import UnitOfWork
-from crm_api.domain.activity.calls import FINAL_RANK
+from crm_api.domain.activity.calls import merge_call, rank_status
 from crm_api.domain.activity.models import ActivityKind, Direction
 from crm_api.domain.openphone.errors import UnreadableEventError
 from crm_api.domain.openphone.facts import EventKind, ProviderEvent
 from crm_api.domain.openphone.json_values import instant, mapping, text
 from crm_api.domain.openphone.listed_calls import is_over
+from crm_api.domain.openphone.listing import CallExtras
 from crm_api.domain.openphone.wire import parse_message
 from crm_api.domain.reconciliation import queries
 from crm_api.domain.reconciliation.batch import Batch, Item, ListedCall
@@ -55,14 +56,18 @@ async def compare(
         await _compare_messages(uow, batch, found)
     if batch.calls:
         known = await queries.known_calls(uow.session, ids=list(batch.calls))
-        found.calls = [
-            CallToAsk(call=call, known=row, extras=extras, is_behind=is_behind)
-            for call_id, call in batch.calls.items()
-            for row in [known.get(call_id)]
-            for extras in [_missing_extras(call, row, now=now)]
-            for is_behind in [_is_behind(call, row)]
-            if extras or is_behind
-        ]
+        for call_id, call in batch.calls.items():
+            row = known.get(call_id)
+            extras = _missing_extras(call, row, now=now)
+            try:
+                is_behind = _is_behind(call, row)
+            except UnreadableEventError as error:
+                found.unreadable.append((call_id, error.detail))
+                continue
+            if extras or is_behind:
+                found.calls.append(
+                    CallToAsk(call=call, known=row, extras=extras, is_behind=is_behind)
+                )
     if batch.span is not None:
         found.absent += await queries.absent_in_span(
             uow.session,
@@ -129,7 +134,15 @@ def _item_of(item: object, *, was: str | None) -> Item:
 
 
 def _is_behind(call: ListedCall, known: Row[Any] | None) -> bool:
-    return known is None or (known.rank < FINAL_RANK and is_over(call.item))
+    """Say whether what the list tells of a call would change its row."""
+    if known is None:
+        return True
+    document, standing = known.call, (known.rank, known.status)
+    for event in call.events(CallExtras()):
+        if event.call is not None:
+            document = merge_call(document, event.call, event_at=event.created_at)
+            standing = max(standing, rank_status(event.call, event.type))
+    return bool(document != known.call or standing != (known.rank, known.status))
 
 
 def _missing_extras(call: ListedCall, known: Row[Any] | None, *, now: datetime) -> frozenset[str]:

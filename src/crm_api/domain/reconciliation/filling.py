@@ -14,7 +14,7 @@ from crm_api.domain.activity.models import ActivityKind
 from crm_api.domain.errors import CrmError
 from crm_api.domain.openphone.errors import OpenPhoneBusyError, UnreadableEventError
 from crm_api.domain.openphone.json_values import instant, mapping, text
-from crm_api.domain.openphone.listed_calls import call_id_of, events_of_call
+from crm_api.domain.openphone.listed_calls import call_id_of
 from crm_api.domain.openphone.listing import CallExtras, Listing
 from crm_api.domain.reconciliation import service as runs
 from crm_api.domain.reconciliation.batch import Batch, Item
@@ -217,13 +217,7 @@ class Filler:
         is_told = any((extras.recordings, extras.voicemail, extras.summary, extras.transcript))
         if known is not None and not asked.is_behind and not is_told:
             return []
-        events = events_of_call(
-            call.item,
-            person=call.person,
-            own=call.own,
-            conversation_id=call.conversation_id,
-            extras=extras,
-        )
+        events = call.events(extras)
         item = mapping(call.item)
         at = instant(item.get("createdAt")) or self._now()
         return [
