@@ -1,6 +1,7 @@
 """What the claim counts besides the day: pace, a new line's plan, a line on trial, other caps."""
 
-from datetime import date, datetime, timedelta
+from dataclasses import replace
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -240,3 +241,42 @@ async def test_wait_grows_with_every_call_that_was_put_off(new_uow: UnitOfWorkFa
         longest = max(longest, wait)
         now = max(member.due_at, now + timedelta(seconds=1))
     assert longest > timedelta(seconds=30)
+
+
+async def test_even_ends_with_the_lines_day_where_the_window_is_open_longer(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    # Midnight in Los Angeles is three hours after the end of the line's day.
+    ledger = await Ledger.open(
+        new_uow,
+        people=2,
+        timezone="America/Los_Angeles",
+        window_start=time(0),
+        window_end=time(23, 59),
+        **EVEN,
+    )
+    async with new_uow() as uow:
+        order = await ledger.order(uow)
+    assert order is not None
+
+    async with new_uow() as uow:
+        await claiming.claim(
+            uow, replace(order, pacing=Even(jitter=1.0)), limit=1, times=TIMES, now=NOW
+        )
+
+    assert await next_at(ledger) == NOW + timedelta(hours=14) / 125
+
+
+async def test_no_two_distances_are_planned_alike(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, **EVEN)
+    found = set()
+
+    for _ in range(10):
+        async with new_uow() as uow:
+            order = await ledger.order(uow)
+        assert order is not None
+        assert isinstance(order.pacing, Even)
+        found.add(order.pacing.jitter)
+
+    assert len(found) > 1
+    assert 0.5 <= min(found) <= max(found) <= 1.5
