@@ -1,0 +1,58 @@
+"""When a run of the queue ends, and when it asks for the next one."""
+
+from datetime import timedelta
+from typing import Any
+
+import httpx
+from tests.domain.sends.test_pace_of_claims import EVEN
+from tests.fakes import RecordingQueue
+from tests.workers.drain import make_deps, open_ledger
+
+from crm_api import clock
+from crm_api.db import UnitOfWorkFactory
+from crm_api.domain.openphone.client import OpenPhoneClient
+from crm_api.jobs import JobName
+from crm_api.settings import Settings
+from crm_api.workers.campaigns import TICK_SECONDS, _Source, process_campaign_queue
+
+
+def _accept(_: httpx.Request) -> httpx.Response:
+    return httpx.Response(202, json={"data": {"id": "AC1"}})
+
+
+def _provider() -> OpenPhoneClient:
+    return OpenPhoneClient(
+        base_url="http://provider.test", api_key="key", transport=httpx.MockTransport(_accept)
+    )
+
+
+async def test_run_comes_back_when_the_pace_allows_the_next_text(
+    settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
+) -> None:
+    ledger = await open_ledger(
+        committed_uow, people=2, **(EVEN | {"daily_limit": 5000, "line_limit": 5000})
+    )
+
+    async with _provider() as provider:
+        ctx: dict[str, Any] = {"deps": make_deps(settings, committed_uow, queue, provider)}
+        await process_campaign_queue(ctx)
+
+    (pace,) = await ledger.rows("SELECT next_at FROM campaign_pace")
+    asked = [job for job in queue.jobs if job.name is JobName.PROCESS_CAMPAIGN_QUEUE]
+    assert sorted(row.status for row in await ledger.members()) == ["pending", "sent"]
+    assert 0 < asked[-1].delay_seconds < TICK_SECONDS
+    assert asked[-1].delay_seconds <= (pace.next_at - clock.now()).total_seconds() + 5
+
+
+async def test_run_whose_time_is_up_claims_no_more_and_says_so(
+    settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
+) -> None:
+    await open_ledger(committed_uow, people=2)
+
+    async with _provider() as provider:
+        source = _Source(make_deps(settings, committed_uow, queue, provider))
+        in_time = await source.claim_more(1)
+        source._ends_at = clock.now() - timedelta(seconds=1)
+        too_late = await source.claim_more(1)
+
+    assert (len(in_time), too_late, source.is_done) == (1, [], False)
