@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 from tests.domain.sends.test_pace_of_claims import EVEN
+from tests.factories import make_contact, make_member, number
 from tests.fakes import RecordingQueue
 from tests.workers.drain import make_deps, open_ledger
 
@@ -56,3 +57,29 @@ async def test_run_whose_time_is_up_claims_no_more_and_says_so(
         too_late = await source.claim_more(1)
 
     assert (len(in_time), too_late, source.is_done) == (1, [], False)
+
+
+async def test_claims_go_round_the_campaigns(
+    settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
+) -> None:
+    first = await open_ledger(committed_uow, people=3)
+    second = await open_ledger(committed_uow, line=first.line)
+    now = clock.now()
+    async with committed_uow() as uow:
+        campaign = await uow.session.merge(second.campaign)
+        for position in range(10, 13):
+            person = await make_contact(uow.session, phone=number(position), now=now)
+            await make_member(uow.session, campaign=campaign, contact=person, now=now)
+    await second.run(
+        "DELETE FROM campaign_membership WHERE campaign_id = :id AND phone = :phone",
+        id=second.campaign.id,
+        phone=number(0),
+    )
+
+    async with _provider() as provider:
+        source = _Source(make_deps(settings, committed_uow, queue, provider))
+        claimed = [item for _ in range(4) for item in await source.claim_more(1)]
+
+    one, other = (item.campaign_id for item in claimed[:2])
+    assert one != other
+    assert [item.campaign_id for item in claimed] == [one, other, one, other]
