@@ -1,0 +1,32 @@
+"""What waits for a person who gets a new number."""
+
+from tests.conftest import NOW
+from tests.domain.sends.ledger import Ledger, after
+
+from crm_api.db import UnitOfWorkFactory
+from crm_api.domain.contacts import service as contacts
+from crm_api.domain.contacts.schemas import ContactUpdate
+from crm_api.domain.sends import service as sends
+
+
+async def test_hold_of_the_old_number_does_not_hold_the_new_one(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.flag("opt_out_hold")
+    before = await ledger.member()
+    async with new_uow() as uow:
+        await sends.withdraw_numbers(uow, phones=[before.phone], now=NOW)
+    held = await ledger.member()
+
+    async with new_uow() as uow:
+        await contacts.update(
+            uow,
+            ContactUpdate(phone="+16175550177"),
+            contact_id=before.contact_id,
+            now=after(60),
+        )
+
+    member = await ledger.member()
+    assert held.status == "held"
+    assert (member.status, member.phone) == ("pending", "+16175550177")
