@@ -47,5 +47,11 @@ MEDIA = [
         {"idx_media_fetch_status"},
         lambda s: _list(s, FetchStatus.DEAD),
     ),
+    Hot(
+        "all of one status, begun anew",
+        {"idx_media_fetch_status"},
+        lambda s: media.retry_all(s, status=FetchStatus.DEAD, error_code=None, now=NOW),
+    ),
+    Hot("errors of the dead ones", {"idx_media_fetch_status"}, media.dead_codes),
     Hot("a file, once", {"uq_media_sha256"}, _save),
 ]

@@ -15,8 +15,9 @@ from obstore.store import LocalStore, ObjectStore, from_url
 from crm_api.domain.media.errors import MediaObjectMissingError, MediaStoreUnavailableError
 from crm_api.settings import Settings
 
-PART_BYTES = 5 * 1024 * 1024
-"""The least that S3 takes as a part."""
+PART_BYTES = 1024 * 1024
+BUCKET_PART_BYTES = 5 * 1024 * 1024
+"""The least that S3 takes as a part; two or three of them are in memory at once."""
 CHUNK_BYTES = 256 * 1024
 REQUEST_SECONDS = 30
 RETRY_SECONDS = 10
@@ -50,8 +51,9 @@ class MediaStore:
             if await self._size_of(sha256) == size_bytes:
                 return
             file.seek(0)
+            part = PART_BYTES if isinstance(self._location, Path) else BUCKET_PART_BYTES
             await obstore.put_async(
-                self._store, path_of(sha256), file, chunk_size=PART_BYTES, max_concurrency=1
+                self._store, path_of(sha256), file, chunk_size=part, max_concurrency=1
             )
             if isinstance(self._location, Path):
                 await asyncio.to_thread(_sync, self._location / path_of(sha256))
