@@ -157,6 +157,7 @@ class Acts:
         await self._tell([*events, events[0]], is_held_up=is_held_up)
 
     async def _tell(self, events: list[dict[str, Any]], *, is_held_up: bool = False) -> None:
+        self._model.begun |= {event["id"]: len(self._model.accepted) for event in events}
         if is_held_up:
             self._held_up += events
             return

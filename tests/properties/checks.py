@@ -130,7 +130,9 @@ class Checks:
             self._hold_against_model(campaign, person, told)
             if is_quiet and told.stops:
                 rule = ", ".join(stop.rule for stop in told.stops)
-                promise = (told.next_allowed_at or NEVER, self._model.version, rule)
+                # A bar that ends is told without its end: at their turn before it they are skipped.
+                until = told.next_allowed_at or person.barred_until or NEVER
+                promise = (until, self._model.version, rule)
                 self._model.promises[campaign.number, step, person.phone] = promise
         return found
 

@@ -198,7 +198,7 @@ class Driver:
             if word is not None:
                 self._model.said(phone, word, at=at)
         if event["type"] in {"message.received", "call.ringing"}:
-            self._model.was_reached(phone, at=at)
+            self._model.was_reached(phone, before=self._model.begun[event["id"]])
             self._model.person(phone).begin_anew()
         self._model.happened()
 

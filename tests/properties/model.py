@@ -94,6 +94,7 @@ class Model:
         on_the_way: Number and text of calls that had passed the gate when the last act took
             effect: these may still arrive.
         wrong: What should not have happened, in sentences.
+        begun: Of what people wrote or called, by event: how many texts were accepted by then.
         version: Rises whenever something happens beside time passing and texts being accepted.
         promises: Of a campaign, a step and a number: nothing before an instant, at a version.
     """
@@ -106,6 +107,7 @@ class Model:
     others: list[Text] = field(default_factory=list)
     on_the_way: set[tuple[str, str]] = field(default_factory=set)
     wrong: list[str] = field(default_factory=list)
+    begun: dict[str, int] = field(default_factory=dict)
     version: int = 0
     promises: dict[tuple[int, int, str], tuple[datetime, int, str]] = field(default_factory=dict)
 
@@ -193,9 +195,11 @@ class Model:
                 yield f"over {cap[0]} texts in {cap[1]}"
         if plan.batch is not None:
             size, minutes = plan.batch
+            batch = [one.at for one in self.accepted if one.campaign is new.campaign]
+            # What is left of a batch may leave until the next one begins, but not all of it: the
+            # batch began with one that is older.
             since = new.at - timedelta(minutes=minutes) + CLAIM_AGE
-            batch = [one for one in self.accepted if one.campaign is new.campaign]
-            if sum(one.at >= since for one in batch) >= size:
+            if batch.count(new.at) >= size or sum(at >= since for at in batch) >= 2 * size - 1:
                 yield "over the size of a batch"
         elif sum(one.campaign is new.campaign and one.at == new.at for one in self.accepted) >= (
             self._at_once(new)
@@ -255,9 +259,13 @@ class Model:
         self.person(phone).words.append((at, word))
         self.happened()
 
-    def was_reached(self, phone: str, *, at: datetime) -> None:
-        """Take down that a person answered or called: follow-ups of what they had got are over."""
-        for one in self.to(phone):
-            if one.at <= at:
+    def was_reached(self, phone: str, *, before: int) -> None:
+        """Take down that a person answered or called: follow-ups to what they had got are over.
+
+        Args:
+            before: How many texts had been accepted when they did.
+        """
+        for one in self.accepted[:before]:
+            if one.phone == phone:
                 one.campaign.ended.add(phone)
         self.happened()
