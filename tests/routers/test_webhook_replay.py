@@ -18,11 +18,10 @@ from crm_api.jobs import JobName
 URL = "/v1/webhook-events/replay"
 
 
-async def fail(
-    session: AsyncSession, name: str, *, code: str = "line_unknown", **values: Any
-) -> str:
-    values = {"status": "dead", "attempts": 7, "type": "message.received"} | values
-    event = await store(session, {"id": name}, error_code=code, last_error=f"{name}.", **values)
+async def fail(session: AsyncSession, name: str, *, code: str = "line_unknown", **more: Any) -> str:
+    values: dict[str, Any] = {"status": "dead", "attempts": 7, "type": "message.received"}
+    values |= {"error_code": code, "last_error": f"{name}."} | more
+    event = await store(session, {"id": name}, **values)
     return str(event.id)
 
 
@@ -50,7 +49,7 @@ async def test_key_and_scope_are_needed(
     scope: Scope,
 ) -> None:
     others = [one for one in Scope if one not in {scope, Scope.ADMIN}]
-    body = {} if method == "POST" else None
+    body: dict[str, Any] | None = {} if method == "POST" else None
 
     nobody = await client.request(method, path, json=body, headers={"Authorization": ""})
     wrong = await client.request(method, path, json=body, headers=await key_with(*others))

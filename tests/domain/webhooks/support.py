@@ -1,6 +1,8 @@
 """Events as rows, and what they leave behind."""
 
 import copy
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -85,6 +87,18 @@ async def hear(
     """Receive a text from the person, and apply it."""
     await store(session, incoming(words, **changes))
     await apply(new_uow)
+
+
+@asynccontextmanager
+async def undone(session: AsyncSession) -> AsyncIterator[None]:
+    """Undo at the end whatever any session of the test does within the block."""
+    async with session.begin_nested() as attempt:
+        # The savepoint is made by the first statement, and is to come before all others.
+        await session.execute(text("SELECT 1"))
+        try:
+            yield
+        finally:
+            await attempt.rollback()
 
 
 async def rows(session: AsyncSession, query: str, **values: Any) -> list[dict[str, Any]]:

@@ -76,6 +76,11 @@ def merge_call(known: Document, facts: CallFacts, *, event_at: datetime | None) 
         _set(merged, name, _larger(known.get(name), getattr(facts, name)))
     for name in ("external", "own"):
         _set(merged, name, _longer(known.get(name), list(getattr(facts, name))))
+    # Only until the call is placed, and with it its conversation, which takes the time.
+    if "external" in merged:
+        merged.pop("last_event_at", None)
+    else:
+        _set(merged, "last_event_at", _latest(known.get("last_event_at"), event_at))
     merged["is_missed"] = known.get("is_missed", False) or facts.is_missed
     _set(merged, "has_voicemail", _larger(known.get("has_voicemail"), facts.has_voicemail))
     _set(merged, "menu", _merge_menu(known.get("menu", []), facts))
@@ -93,6 +98,17 @@ def merge_call(known: Document, facts: CallFacts, *, event_at: datetime | None) 
 def began_at(document: Document) -> datetime | None:
     """When the call began, or the first event that told of it; None when neither is known."""
     written = document.get("created_at") or document.get("first_event_at")
+    return None if written is None else datetime.fromisoformat(written)
+
+
+def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
+    """When the last event happened, of this one and those that could not be placed; None: unknown.
+
+    Args:
+        known: The document before this event.
+        event_at: When this event happened.
+    """
+    written = _latest(known.get("last_event_at"), event_at)
     return None if written is None else datetime.fromisoformat(written)
 
 
@@ -151,11 +167,22 @@ def _merge_menu(known: list[Document], facts: CallFacts) -> list[Document]:
 
 
 def _merge_recordings(known: list[Document], told: tuple[RecordingFacts, ...]) -> list[Document]:
-    by_url = {recording["url"]: recording for recording in known}
+    recordings = {_same_recording(recording): recording for recording in known}
     for facts in told:
         recording = _plain(facts)
-        by_url[facts.url] = _longer(by_url.get(facts.url), recording)
-    return _sorted(list(by_url.values()), by="started_at")
+        key = _same_recording(recording)
+        recordings[key] = _longer(recordings.get(key), recording)
+    return _sorted(list(recordings.values()), by="started_at")
+
+
+def _same_recording(recording: Document) -> tuple[Any, ...]:
+    """Return what tells one recording of a call from another.
+
+    The provider's two webhook systems give the same one other names and addresses.
+    """
+    if "started_at" in recording and "duration_seconds" in recording:
+        return recording["started_at"], recording["duration_seconds"]
+    return (recording["url"],)
 
 
 def _merge_voicemail(known: Document, told: VoicemailFacts) -> Document:

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, bindparam, literal_column, or_, select, text, tuple_, update
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.activity.models import Activity, ActivityKind, Conversation, Origin
@@ -28,6 +28,7 @@ class KnownCall:
     rank: int
     status: str
     call: dict[str, Any]
+    occurred_at: datetime
 
 
 # Hot statements are built once: to build one costs more than to run it.
@@ -56,6 +57,29 @@ ADD_INCOMING = text("""
            media = coalesce(nullif(known.media, '[]'::jsonb), excluded.media)
     RETURNING id, xmax = 0 AS is_new
 """).bindparams(bindparam("media", type_=JSONB), bindparam("call", type_=JSONB))
+
+_OF_CALL = "id, line_id, contact_id, rank, status, call, occurred_at"
+LOCK_CALL = text(f"SELECT {_OF_CALL} FROM activity WHERE openphone_id = :openphone_id FOR UPDATE")
+ADD_CALL = text(f"""
+    INSERT INTO activity (id, kind, origin, openphone_id, status, occurred_at, created_at,
+        updated_at)
+    VALUES (:id, 'call', 'provider', :openphone_id, 'unknown', :now, :now, :now)
+    ON CONFLICT (openphone_id) WHERE openphone_id IS NOT NULL DO NOTHING
+    RETURNING {_OF_CALL}
+""")
+# The outside party and the conversation are known from some events only.
+SAVE_CALL = text("""
+    UPDATE activity
+       SET call = :call, rank = :rank, status = :status, direction = :direction,
+           user_id = :user_id, occurred_at = :occurred_at, line_id = :line_id,
+           contact_id = :contact_id, phone = coalesce(:phone, phone),
+           conversation_id = coalesce(:conversation_id, conversation_id), updated_at = :now
+     WHERE id = :id
+       AND (call, rank, status, direction, user_id, occurred_at, line_id, contact_id, phone,
+            conversation_id) IS DISTINCT FROM
+           (:call, :rank, :status, :direction, :user_id, :occurred_at, :line_id, :contact_id,
+            coalesce(:phone, phone), coalesce(:conversation_id, conversation_id))
+""").bindparams(bindparam("call", type_=JSONB))
 
 FIND_CONTACT = text("SELECT id FROM contact WHERE phone = :phone AND deleted_at IS NULL")
 
@@ -116,39 +140,22 @@ async def set_campaign(session: AsyncSession, *, activity_id: UUID, campaign_id:
 
 async def lock_call(session: AsyncSession, *, provider_call_id: str, now: datetime) -> KnownCall:
     """Fetch what is known of a call and lock its row; an empty one is made when none is there."""
-    statement = insert(Activity).values(
-        id=new_id(),
-        kind=ActivityKind.CALL,
-        origin=Origin.PROVIDER,
-        openphone_id=provider_call_id,
-        status="unknown",
-        occurred_at=now,
-        created_at=now,
-        updated_at=now,
-    )
-    statement = statement.on_conflict_do_update(
-        index_elements=["openphone_id"],
-        index_where=Activity.openphone_id.is_not(None),
-        set_={"updated_at": statement.excluded.updated_at},
-    )
-    row = (
-        await session.execute(
-            statement.returning(
-                Activity.id,
-                Activity.line_id,
-                Activity.contact_id,
-                Activity.rank,
-                Activity.status,
-                Activity.call,
-            )
-        )
-    ).one()
-    return KnownCall(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name begins so
+    values = {"openphone_id": provider_call_id}
+    while True:
+        row = (await session.execute(LOCK_CALL, values)).one_or_none()
+        if row is None:
+            added = await session.execute(ADD_CALL, {"id": new_id(), "now": now, **values})
+            row = added.one_or_none()
+        if row is not None:
+            return KnownCall(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name begins so
+        # Somebody else has made it meanwhile: now it can be locked.
 
 
-async def save_call(session: AsyncSession, *, activity_id: UUID, values: dict[str, Any]) -> None:
-    """Write what is known of a call now."""
-    await session.execute(update(Activity).where(Activity.id == activity_id).values(**values))
+async def save_call(
+    session: AsyncSession, *, activity_id: UUID, values: dict[str, Any], now: datetime
+) -> None:
+    """Write what is known of a call now; what tells nothing new changes no row."""
+    await session.execute(SAVE_CALL, {"id": activity_id, "now": now, **values})
 
 
 async def find_contact(session: AsyncSession, *, phone: str) -> UUID | None:

@@ -115,7 +115,7 @@ async def record_call(
     known = await queries.lock_call(uow.session, provider_call_id=facts.provider_call_id, now=now)
     told = calls.merge_call(known.call, facts, event_at=event_at)
     rank, status = max((known.rank, known.status), calls.rank_status(facts, event_type))
-    began_at = calls.began_at(told) or now
+    began_at = calls.began_at(told) or known.occurred_at
     line_id = line.id if line is not None else known.line_id
     values = {
         "call": told,
@@ -126,12 +126,19 @@ async def record_call(
         "occurred_at": began_at,
         "line_id": line_id,
         "contact_id": known.contact_id,
+        "phone": None,
+        "conversation_id": None,
     }
     if told.get("external"):
         values |= await _place_call(
-            uow, told, line_id=line_id, known=known, at=event_at or began_at, now=now
+            uow,
+            told,
+            line_id=line_id,
+            known=known,
+            at=calls.heard_until(known.call, event_at) or began_at,
+            now=now,
         )
-    await queries.save_call(uow.session, activity_id=known.id, values=values)
+    await queries.save_call(uow.session, activity_id=known.id, values=values, now=now)
     await media.note(uow, activity_id=known.id, wanted=_sounds_of(facts), now=now)
     phone = as_phone(told["external"][0]) if told.get("external") else None
     is_contact = calls.is_contact(told)

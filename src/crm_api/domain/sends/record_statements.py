@@ -9,6 +9,20 @@ _KEPT = f"""(a.provider_message_id = x.message_id AND (
     {_RANK.format(status="a.status")} > {_RANK.format(status="x.status")}
     OR (a.status = x.status AND a.status <> 'sent' AND x.reported_at >= a.reported_at)))"""
 
+# What an attempt becomes. Told again it is what it was, and no row is written.
+_STATUS = f"""CASE WHEN {_KEPT} THEN a.status
+                WHEN x.has_no_id AND a.status IN ('parked', 'not_found') THEN 'parked'
+                WHEN a.has_no_id AND x.status = 'not_found' THEN 'parked'
+                ELSE x.status END"""
+_CODE = f"CASE WHEN {_KEPT} THEN a.error_code ELSE x.code END"
+_REPORTED = f"CASE WHEN {_KEPT} THEN a.reported_at ELSE x.reported_at END"
+_ACCEPTED = """CASE WHEN a.provider_message_id = x.message_id
+                THEN coalesce(x.accepted_at, a.accepted_at) ELSE x.accepted_at END"""
+_IS_NEWS = f"""(a.token IS NOT NULL OR (a.status, a.error_code, a.reported_at, a.accepted_at,
+                a.provider_message_id, a.is_matched, a.has_no_id, a.error_detail)
+            IS DISTINCT FROM ({_STATUS}, {_CODE}, {_REPORTED}, {_ACCEPTED},
+                x.message_id, x.is_matched, a.has_no_id OR x.has_no_id, x.detail))"""
+
 # An answer is a fact and is written whatever the row's state; the rest only on the state that its
 # writer saw (R6). An acceptance without an id is a fact too: it can never become not found.
 RECORD = text(f"""
@@ -23,19 +37,13 @@ RECORD = text(f"""
                 code, detail, shown)
     ), changed AS (
         UPDATE send_attempt a
-        SET status = CASE WHEN {_KEPT} THEN a.status
-                WHEN x.has_no_id AND a.status IN ('parked', 'not_found') THEN 'parked'
-                WHEN a.has_no_id AND x.status = 'not_found' THEN 'parked'
-                ELSE x.status END,
-            error_code = CASE WHEN {_KEPT} THEN a.error_code ELSE x.code END,
-            reported_at = CASE WHEN {_KEPT} THEN a.reported_at ELSE x.reported_at END,
-            accepted_at = CASE WHEN a.provider_message_id = x.message_id
-                THEN coalesce(x.accepted_at, a.accepted_at) ELSE x.accepted_at END,
+        SET status = {_STATUS}, error_code = {_CODE}, reported_at = {_REPORTED},
+            accepted_at = {_ACCEPTED},
             provider_message_id = x.message_id, is_matched = x.is_matched, answered_at = :now,
             has_no_id = a.has_no_id OR x.has_no_id, error_detail = x.detail,
             token = NULL, lease_until = NULL, updated_at = :now
         FROM answer x
-        WHERE a.id = x.id AND (x.seen IS NULL OR a.status = x.seen
+        WHERE a.id = x.id AND {_IS_NEWS} AND (x.seen IS NULL OR a.status = x.seen
             OR (x.has_no_id AND a.status IN ('unknown', 'parked', 'not_found')))
         RETURNING a.id, a.kind, a.membership_id, a.activity_id, a.status, a.accepted_at,
                   a.provider_message_id, a.error_code,
