@@ -32,6 +32,11 @@ CHECKS = [
         lambda s: health.order(s, side=Side.SILENCE, asked_by="schedule", now=NOW),
     ),
     Hot(
+        "webhook health checks of months ago",
+        {"idx_webhook_health_check_created"},
+        sql(health.FORGET, before=NOW - timedelta(days=120)),
+    ),
+    Hot(
         "the legs of a test text",
         {"pk_webhook_health_check", "idx_webhook_event_received", "idx_send_attempt_phone"},
         sql(health.TRACE, id=made_id("check", 3)),

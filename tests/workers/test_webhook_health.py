@@ -1,6 +1,7 @@
 """Webhook health from three sides, with the time moved."""
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
@@ -15,7 +16,9 @@ from tests.workers.mailbox import OWNER, mail_server
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.openphone.client import OpenPhoneClient
+from crm_api.domain.openphone.signature import SignatureScheme
 from crm_api.domain.operations.mail import Mailer, parse_server
+from crm_api.domain.webhook_setup.keys import save_key
 from crm_api.sandbox.config import SigningScheme
 from crm_api.sandbox.faults import Fault, FaultKind
 from crm_api.settings import Settings
@@ -330,3 +333,26 @@ async def test_answer_that_nobody_can_read_ends_in_a_sentence(
 
 async def _no_sleep(_seconds: float) -> None:
     return
+
+
+async def test_checks_of_months_ago_and_retired_keys_are_removed(house: House) -> None:
+    await _round(house)
+    async with house.deps.new_uow() as uow:
+        for name in ("first", "second"):
+            await save_key(
+                uow,
+                webhook_id="7",
+                scheme=SignatureScheme.STANDARD,
+                key=f"whsec_{b64encode(name.encode() * 4).decode()}",
+                secret=house.deps.secret,
+                now=house.now,
+            )
+    await house.pass_time(days=89)
+    kept = await house.rows("SELECT id FROM webhook_health_check")
+    await house.pass_time(days=2)
+    left = await house.rows("SELECT created_at FROM webhook_health_check")
+    keys = await house.rows("SELECT retire_at FROM webhook_key")
+
+    assert len(kept) == 6
+    assert all(row["created_at"] > NOW + timedelta(days=80) for row in left)
+    assert keys == [{"retire_at": None}]

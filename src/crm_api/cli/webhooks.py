@@ -137,7 +137,7 @@ async def open_registrar(settings: Settings) -> AsyncIterator[Registrar]:
             url=settings.webhook_address,
             secret=secret,
             given=settings.webhook_secrets(),
-            is_real=not settings.provider_on_loopback,
+            is_real=not (settings.uses_sandbox or settings.provider_on_loopback),
             now=clock.now,
         )
 

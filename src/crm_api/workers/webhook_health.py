@@ -50,6 +50,7 @@ async def check(deps: Deps, *, now: Now) -> None:
     async with deps.new_uow() as uow:
         await quiet.look(uow, now=now())
         await keys.forget_retired(uow, now=now())
+        await service.forget_old(uow, now=now())
     await _ask_provider(deps, now=now)
     if until is not None:
         left = (until - now()).total_seconds()
@@ -90,7 +91,7 @@ def registrar_of(deps: Deps, *, now: Now) -> Registrar:
         url=settings.webhook_address,
         secret=deps.secret,
         given=settings.webhook_secrets(),
-        is_real=not settings.provider_on_loopback,
+        is_real=not (settings.uses_sandbox or settings.provider_on_loopback),
         now=now,
     )
 

@@ -87,6 +87,11 @@ CONCLUDE = text("""
      WHERE id = :id
 """).bindparams(bindparam("evidence", type_=JSONB))
 
+FORGET = text("""
+    DELETE FROM webhook_health_check WHERE created_at < :before AND status <> 'waiting'
+""")
+FORGET_REDELIVERIES = text("DELETE FROM webhook_redelivery WHERE asked_at < :before")
+
 REFUSED_SINCE = text("""
     SELECT EXISTS (
         SELECT FROM alert
@@ -183,6 +188,12 @@ async def conclude(
         "now": now,
     }
     await session.execute(CONCLUDE, values)
+
+
+async def forget(session: AsyncSession, *, before: datetime) -> None:
+    """Remove what is older than anybody asks for."""
+    await session.execute(FORGET, {"before": before})
+    await session.execute(FORGET_REDELIVERIES, {"before": before})
 
 
 async def find_line(session: AsyncSession, *, name: str, number: str) -> Row[Any] | None:

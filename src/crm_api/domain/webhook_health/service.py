@@ -25,6 +25,7 @@ EVERY_WHILE_FAILING = timedelta(minutes=10)
 """So that it is green again soon after it works again."""
 SLACK = timedelta(seconds=30)
 """The schedule looks each minute, and not always at the same second."""
+KEPT_FOR = timedelta(days=90)
 SWITCHED_OFF = "switched_off"
 """The leg of a failure that nobody looks after any more."""
 OFF_BECAUSE = (
@@ -137,6 +138,11 @@ async def conclude(
             context={"check_id": str(check_id), "leg": found.leg},
             now=now,
         )
+
+
+async def forget_old(uow: UnitOfWork, *, now: datetime) -> None:
+    """Remove the checks of months ago."""
+    await queries.forget(uow.session, before=now - KEPT_FOR)
 
 
 async def get(uow: UnitOfWork, check_id: UUID) -> WebhookHealthCheck:
