@@ -1,7 +1,9 @@
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from crm_api.domain.webhooks.reception import RETRY_MEANS
 from crm_api.settings import Settings, SettingsError, read_env_file
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -33,6 +35,16 @@ def message(**values: str) -> str:
         ({"media_url": "s3://"}, "CRM_MEDIA_URL"),
         ({"media_url": "file://host/media"}, "CRM_MEDIA_URL"),
         ({"media_url": "file://media"}, "CRM_MEDIA_URL"),
+        ({"smtp_url": "http://mail", "alert_emails": "a@b.test"}, "CRM_SMTP_URL"),
+        ({"smtp_url": "smtp://mail:port", "alert_emails": "a@b.test"}, "CRM_SMTP_URL"),
+        ({"smtp_url": "smtp://mail"}, "CRM_ALERT_EMAILS"),
+        ({"alert_emails": "a@b.test"}, "CRM_SMTP_URL"),
+        ({"smtp_url": "smtp://mail", "alert_emails": "a@b.test, nobody"}, "CRM_ALERT_EMAILS"),
+        ({"alert_from": "Granite"}, "CRM_ALERT_FROM"),
+        ({"alert_quiet_minutes": "0"}, "CRM_ALERT_QUIET_MINUTES"),
+        ({"webhook_retry_minutes": "1,soon"}, "CRM_WEBHOOK_RETRY_MINUTES"),
+        ({"webhook_retry_minutes": "1,-5"}, "CRM_WEBHOOK_RETRY_MINUTES"),
+        ({"webhook_retry_minutes": ","}, "CRM_WEBHOOK_RETRY_MINUTES"),
     ],
 )
 def test_wrong_value_is_one_line_that_names_the_setting(values: dict[str, str], names: str) -> None:
@@ -45,6 +57,23 @@ def test_wrong_value_is_one_line_that_names_the_setting(values: dict[str, str], 
 @pytest.mark.parametrize("name", ["bootstrap_api_key", "secret_key", "openphone_webhook_secrets"])
 def test_message_never_shows_a_secret(name: str) -> None:
     assert "hunter2!" not in message(**{name: "hunter2!"})
+
+
+def test_schedule_of_retries_is_six_tries_over_a_day_or_what_is_asked_for() -> None:
+    default = Settings.from_env({}).webhook_retry_means
+    asked = Settings.from_env({"CRM_WEBHOOK_RETRY_MINUTES": "0.5, 10"}).webhook_retry_means
+
+    assert default == RETRY_MEANS
+    assert len(default) == 6
+    assert timedelta(hours=20) < sum(default, timedelta()) < timedelta(hours=28)
+    assert asked == (timedelta(seconds=30), timedelta(minutes=10))
+
+
+def test_alerts_come_from_the_service_unless_somebody_is_named() -> None:
+    assert Settings.from_env({}).alert_sender == "crm-api@127.0.0.1"
+    public = Settings.from_env({"CRM_PUBLIC_URL": "https://crm.example.com"})
+    assert public.alert_sender == "crm-api@crm.example.com"
+    assert Settings.from_env({"CRM_ALERT_FROM": "a@b.test"}).alert_sender == "a@b.test"
 
 
 def test_empty_value_counts_as_unset() -> None:

@@ -10,12 +10,15 @@ import pytest
 import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
+from tests.domain.sends.ledger import Ledger
 from tests.domain.webhooks.support import rows
+from tests.factories import make_contact, number
 from tests.fakes import RecordingQueue
 from tests.workers.drain import make_deps
 from tests.workers.mailbox import OWNER, Mailbox, mail_server
 
 from crm_api.db import UnitOfWork
+from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.domain.operations import service as operations
 from crm_api.domain.operations.mail import Mailer, parse_server
@@ -326,6 +329,46 @@ async def test_alerts_that_last_as_long_as_they_are_raised_end_by_silence(
     assert early == []
     found = await rows(session, "SELECT kind FROM alert WHERE resolved_at IS NOT NULL")
     assert found == [{"kind": "clock_skew"}]
+
+
+async def test_doubt_ends_once_somebody_has_decided(
+    house: House, session: AsyncSession, client: httpx.AsyncClient
+) -> None:
+    contacts = [await make_contact(session, phone=number(position)) for position in range(3)]
+    session.add_all(
+        ContactFlag(phone=one.phone, flag_type="opt_out_hold", created_at=NOW) for one in contacts
+    )
+    await session.commit()
+    for one in contacts:
+        await house.happens("doubtful_opt_out", str(one.id))
+    await client.post(f"/v1/contacts/{contacts[0].id}/opt-out", json={"reason": "asked"})
+    await client.post(f"/v1/contacts/{contacts[1].id}/opt-in", json={"reason": "asked"})
+
+    await house.look()
+
+    found = await rows(session, "SELECT subject FROM alert WHERE resolved_at IS NULL")
+    assert found == [{"subject": str(contacts[2].id)}]
+
+
+async def test_parked_sends_are_an_alert_until_all_are_settled(
+    house: House, session: AsyncSession, new_uow: NewUow
+) -> None:
+    ledger = await Ledger.open(new_uow, people=2)
+    for _ in range(2):
+        await ledger.unclear()
+    await ledger.run("UPDATE send_attempt SET status = 'parked'")
+    await house.happens("send_parked", str(ledger.campaign.id))
+
+    await ledger.run(
+        "UPDATE send_attempt SET status = 'refused' WHERE phone = :phone", phone=number(0)
+    )
+    await house.look()
+    half = await rows(session, "SELECT resolved_at FROM alert")
+    await ledger.run("UPDATE send_attempt SET status = 'refused'")
+    await house.look()
+
+    assert half == [{"resolved_at": None}]
+    assert (await rows(session, "SELECT resolved_at FROM alert"))[0]["resolved_at"] == house.now
 
 
 async def test_second_run_of_the_job_tells_nothing(house: House) -> None:

@@ -1,12 +1,15 @@
 """Mail what there is to tell about alerts, and try outside systems that were down."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import structlog
 
 from crm_api import clock
+from crm_api.db import UnitOfWork
+from crm_api.domain.consent import service as consent
 from crm_api.domain.errors import CrmError
 from crm_api.domain.openphone.errors import OpenPhoneBusyError
 from crm_api.domain.operations import circuits, letters, notices
@@ -14,7 +17,10 @@ from crm_api.domain.operations import service as operations
 from crm_api.domain.operations.errors import MailNotSentError
 from crm_api.domain.operations.mail import Mailer
 from crm_api.domain.operations.notices import ClaimedNews, NoticePolicy
+from crm_api.domain.sends import settling
+from crm_api.domain.sends.settling import PARKED_ALERT
 from crm_api.domain.webhooks import service as webhooks
+from crm_api.domain.webhooks.effects import DOUBTFUL_TEXT
 from crm_api.jobs import Job, JobName
 from crm_api.workers.deps import Deps, deps_of
 
@@ -39,8 +45,29 @@ async def tell(deps: Deps, *, now: Now) -> None:
     async with deps.new_uow() as uow:
         await operations.resolve_silent(uow, now=now())
         await webhooks.resolve_recovered(uow, now=now())
+        await _resolve_decided(uow, now=now())
     if deps.mailer is not None and await _may_mail(deps, now=now()):
         await _mail_news(deps, deps.mailer, now=now)
+
+
+async def _resolve_decided(uow: UnitOfWork, *, now: datetime) -> None:
+    """End the alerts that asked a person to decide, where that has been done."""
+    doubts = await operations.open_subjects(uow, kind=DOUBTFUL_TEXT)
+    if doubts:
+        held = await consent.held(uow, contact_ids=[UUID(one) for one in doubts], now=now)
+        await _resolve(uow, DOUBTFUL_TEXT, doubts, but=held, now=now)
+    parked = await operations.open_subjects(uow, kind=PARKED_ALERT)
+    if parked:
+        still = await settling.still_parked(uow, ids=[UUID(one) for one in parked])
+        await _resolve(uow, PARKED_ALERT, parked, but=still, now=now)
+
+
+async def _resolve(
+    uow: UnitOfWork, kind: str, subjects: Sequence[str], *, but: set[UUID], now: datetime
+) -> None:
+    for subject in subjects:
+        if UUID(subject) not in but:
+            await operations.resolve_alert(uow, kind=kind, subject=subject, now=now)
 
 
 async def _may_mail(deps: Deps, *, now: datetime) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Row, bindparam, delete, or_, select, text
 from sqlalchemy.dialects.postgresql import JSONB, insert
@@ -10,6 +11,22 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.consent.models import ConsentEntry, ConsentWording, ContactFlag
 from crm_api.ids import new_id
+
+HELD = text("""
+    SELECT c.id FROM contact c
+    WHERE c.id = ANY(CAST(:contact_ids AS uuid[])) AND EXISTS (
+        SELECT 1 FROM contact_flag f
+        WHERE f.phone = c.phone AND f.flag_type = 'opt_out_hold'
+          AND (f.expires_at IS NULL OR f.expires_at > :now))
+""")
+
+
+async def held(
+    session: AsyncSession, *, contact_ids: Sequence[UUID], now: datetime
+) -> Sequence[UUID]:
+    """Fetch those of the contacts whose number is on hold."""
+    found = await session.execute(HELD, {"contact_ids": list(contact_ids), "now": now})
+    return found.scalars().all()
 
 
 async def stand_flag(

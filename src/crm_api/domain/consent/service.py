@@ -166,6 +166,11 @@ async def flags_of(
     return found
 
 
+async def held(uow: UnitOfWork, *, contact_ids: Sequence[UUID], now: datetime) -> set[UUID]:
+    """Return those of the contacts whose number still waits for a person's decision."""
+    return set(await queries.held(uow.session, contact_ids=contact_ids, now=now))
+
+
 async def suppressed(session: AsyncSession, phones: Sequence[str], *, now: datetime) -> set[str]:
     """Return those of these numbers that get no campaign text now."""
     found = await flags_of(session, phones, now=now)

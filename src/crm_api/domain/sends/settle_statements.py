@@ -60,6 +60,13 @@ NOTE_LOOK = text("""
     WHERE a.id = x.id AND a.status = 'unknown'
 """)
 
+STILL_PARKED = text("""
+    SELECT x.id FROM unnest(CAST(:ids AS uuid[])) AS x (id)
+    WHERE EXISTS (
+        SELECT 1 FROM send_attempt a
+        WHERE a.is_uncertain AND a.status = 'parked' AND coalesce(a.campaign_id, a.line_id) = x.id)
+""")
+
 POSTPONE_LOOK = text("""
     UPDATE send_attempt a SET updated_at = :now WHERE a.id = :id AND a.status = 'unknown'
 """)

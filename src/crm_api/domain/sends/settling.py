@@ -23,6 +23,7 @@ from crm_api.domain.sends.matching import is_same_text
 from crm_api.domain.sends.models import AttemptStatus
 from crm_api.domain.sends.times import SendTimes
 
+PARKED_ALERT = "send_parked"
 CANARY_SHARE = 4
 """R12: a text of known id that is older than grace / 4 must be in the provider's list."""
 
@@ -163,6 +164,11 @@ def _facts_of(row: Row[Any], unknown: Row[Any]) -> MessageFacts:
     )
 
 
+async def still_parked(uow: UnitOfWork, *, ids: Sequence[UUID]) -> set[UUID]:
+    """Return those of campaigns, and of lines outside campaigns, that have a parked text."""
+    return set((await uow.session.execute(sql.STILL_PARKED, {"ids": list(ids)})).scalars())
+
+
 async def postpone(uow: UnitOfWork, unknown: Row[Any], *, now: datetime) -> None:
     """Conclude nothing, for the look-up failed; the others come before its next one."""
     await uow.session.execute(sql.POSTPONE_LOOK, {"id": unknown.id, "now": now})
@@ -187,7 +193,7 @@ async def _park(uow: UnitOfWork, unknown: Row[Any], *, why: str, now: datetime) 
     await recording.write(uow, [outcome], now=now)
     await operations.raise_alert(
         uow,
-        kind="send_parked",
+        kind=PARKED_ALERT,
         subject=str(unknown.campaign_id or unknown.line_id),
         detail="It is unclear whether some texts arrived, and looking them up did not tell. They "
         "wait for a person: see the recipients with status unknown, and settle them.",
