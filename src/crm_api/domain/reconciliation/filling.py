@@ -24,12 +24,15 @@ from crm_api.domain.reconciliation.models import ReconciliationRun
 from crm_api.domain.reconciliation.turns import Turns
 from crm_api.domain.webhooks import retrying
 from crm_api.domain.webhooks import service as webhooks
+from crm_api.domain.webhooks.plain import apply_plain
 from crm_api.domain.webhooks.reception import Reception
 
 log = structlog.get_logger()
 
 TOGETHER = 20
 """Items a transaction: few enough that what they lock is soon free again."""
+PLAIN_TOGETHER = 500
+"""The same for what asks nothing before it is written: one statement for all."""
 IN_FLIGHT = timedelta(minutes=2)
 """What is younger may be on its way by webhook: taken over all the same, but no drift."""
 LONGEST_REASON = 300
@@ -76,6 +79,8 @@ class Filler:
             except UnreadableEventError as error:
                 found.unreadable.append((call_id_of(call.call.item) or "", error.detail))
         items.sort(key=lambda item: (item.at, item.id))
+        others = len(items) + len(found.unreadable)
+        items = await self._apply_plain(items)
         collided: list[Item] = []
         for chunk in _chunks(items, TOGETHER):
             collided += await self._apply(chunk)
@@ -86,7 +91,7 @@ class Filler:
                 self._refuse(Example(id=item_id, kind="unreadable", why=why))
             for row in found.absent:
                 self._note_absent(row)
-            await self._move_on(uow, batch, position, others=len(items) + len(found.unreadable))
+            await self._move_on(uow, batch, position, others=others)
 
     async def _move_on(
         self, uow: UnitOfWork, batch: Batch, position: dict[str, Any], *, others: int
@@ -123,6 +128,41 @@ class Filler:
             "errors": run.errors,
             "drift": run.drift,
         }
+
+    async def _apply_plain(self, items: Sequence[Item]) -> list[Item]:
+        """Apply what leaves nothing but a row, many at once; the others come back, in order."""
+        texts = [
+            item
+            for item in items
+            if not item.is_known and item.kind == ActivityKind.MESSAGE and len(item.events) == 1
+        ]
+        stored: set[str] = set()
+        for chunk in _chunks(texts, PLAIN_TOGETHER):
+            async with self._new_uow() as uow:
+                done = await self._store_together(uow, chunk)
+                if not done:
+                    continue
+                for item in chunk:
+                    if item.id in done:
+                        self._count(item, None)
+                await failpoints.reach("reconcile.apply_open")
+                await runs.keep(uow, self._run, now=self._now(), **self._tally())
+            stored |= done
+            await failpoints.reach("reconcile.applied")
+        return [item for item in items if item.id not in stored]
+
+    async def _store_together(self, uow: UnitOfWork, items: Sequence[Item]) -> set[str]:
+        """Store what is plain; when the database refuses one of them, none, and each is tried."""
+        facts = [item.events[0].message for item in items]
+        try:
+            async with uow.session.begin_nested():
+                texts = [one for one in facts if one is not None]
+                return await apply_plain(uow, texts, now=self._now())
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            log.warning("texts not stored together", state=retrying.sql_state(error))
+            return set()
 
     async def _apply(self, items: Sequence[Item], *, is_last_try: bool = False) -> list[Item]:
         """Apply items in one transaction, each in a savepoint; those that collided come back."""
