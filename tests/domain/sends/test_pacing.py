@@ -98,6 +98,17 @@ def test_standstill_is_not_made_up_for_by_a_rush() -> None:
     assert taken == 1
 
 
+def test_standstill_leaves_no_debt_behind() -> None:
+    """After it the texts keep their distance at once, not only when the lost time is made up."""
+    late = OPENS + timedelta(hours=3)
+    left = room(100)
+
+    pace = advance(Even(), Pace(next_at=OPENS), left, taken=1, now=late)
+
+    distance = (CLOSES - late) / 100
+    assert pace.next_at == late - CATCH_UP + distance
+
+
 def test_a_late_look_is_made_up_for() -> None:
     distance = timedelta(hours=9) / 3_240  # ten seconds
     late = OPENS + CATCH_UP
