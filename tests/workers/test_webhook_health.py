@@ -146,20 +146,53 @@ async def test_hourly_and_no_oftener(house: House) -> None:
     assert texts == [{"kind": "test", "phone": TO}] * 3
 
 
-async def test_event_that_comes_late_lets_it_be_looked_again_at_once(house: House) -> None:
-    await _round(house)
+async def test_event_that_is_not_applied_is_told_from_one_that_did_not_come(house: House) -> None:
     house.applies = False
-    await house.pass_time(minutes=61)
-    await house.pass_time(minutes=3)
-    late = await house.last("test_text")
-    house.applies = True
     await house.work()
-    await house.pass_time(seconds=60)
+    await house.pass_time(minutes=2, seconds=1)
+    red = await house.last("test_text")
+    house.applies = True
+    await house.pass_time(minutes=5)
     await house.pass_time(seconds=10)
 
-    assert (late["status"], late["leg"]) == ("failed", "not_applied")
+    assert (red["status"], red["leg"]) == ("failed", "not_applied")
+    assert red["received_at"] is not None
+    assert "GET /v1/webhook-events" in red["failure"]
     assert (await house.last("test_text"))["status"] == "passed"
-    assert house.now < NOW + timedelta(minutes=66)
+
+
+async def test_event_that_is_applied_too_late_is_no_success(house: House) -> None:
+    """The looking worker was away as well, so that nobody concluded it before."""
+    house.applies = False
+    await house.work()
+    house.now += timedelta(minutes=3)
+    await house._apply()
+    await check(house.deps, now=house.clock)
+
+    red = await house.last("test_text")
+    assert (red["status"], red["leg"]) == ("failed", "late")
+    assert "took 180 s" in red["failure"]
+
+
+async def test_look_that_was_left_for_long_passes_when_all_came_in_time(house: House) -> None:
+    await house.work()
+    await house.pass_time(hours=5)
+
+    found = await house.rows(
+        "SELECT status FROM webhook_health_check WHERE side = 'test_text' ORDER BY created_at"
+    )
+    assert found[0]["status"] == "passed"
+
+
+async def test_while_it_fails_it_is_looked_every_five_minutes(house: House) -> None:
+    house.is_down = True
+    for _ in range(60):
+        await house.pass_time(minutes=1)
+
+    found = await house.rows(
+        "SELECT side, count(*) AS n FROM webhook_health_check GROUP BY side ORDER BY side"
+    )
+    assert {row["side"]: row["n"] for row in found}["test_text"] in range(7, 10)
 
 
 async def test_text_that_cannot_leave_is_named_and_never_leaves_later(house: House) -> None:

@@ -16,11 +16,11 @@ _SIDES = ", ".join(f"('{side}')" for side in Side)
 
 # How each side stands: its last conclusion, and whether somebody is looking.
 STANDING = text(f"""
-    SELECT k.side, l.id, l.status, l.leg, l.failure, l.created_at, l.concluded_at, l.token,
+    SELECT k.side, l.id, l.status, l.leg, l.failure, l.created_at, l.concluded_at,
            w.created_at AS waiting_since
       FROM (VALUES {_SIDES}) AS k (side)
       LEFT JOIN LATERAL (
-          SELECT c.id, c.status, c.leg, c.failure, c.created_at, c.concluded_at, c.token
+          SELECT c.id, c.status, c.leg, c.failure, c.created_at, c.concluded_at
             FROM webhook_health_check c
            WHERE c.side = k.side AND c.status <> 'waiting'
            ORDER BY c.created_at DESC LIMIT 1) l ON true

@@ -21,7 +21,7 @@ ALERT = "webhook_health"
 """The alert's kind; its subject is the side."""
 SCHEDULE = "schedule"
 EVERY = timedelta(hours=1)
-EVERY_WHILE_FAILING = timedelta(minutes=10)
+EVERY_WHILE_FAILING = timedelta(minutes=5)
 """So that it is green again soon after it works again."""
 SLACK = timedelta(seconds=30)
 """The schedule looks each minute, and not always at the same second."""
@@ -74,24 +74,18 @@ async def due_sides(uow: UnitOfWork, *, text_is_on: bool, now: datetime) -> list
         if side is Side.TEST_TEXT and not text_is_on:
             await _let_rest(uow, row, now=now)
             continue
-        if row.waiting_since is None and await _is_due(uow, row, now=now):
+        if row.waiting_since is None and _is_due(row, now=now):
             due.append(side)
     return due
 
 
-async def _is_due(uow: UnitOfWork, row: Row[Any], *, now: datetime) -> bool:
+def _is_due(row: Row[Any], *, now: datetime) -> bool:
     if row.id is None:
         return True
-    is_failing = row.status == CheckStatus.FAILED
-    # A look may wait for its end; the next one is not to follow on its heels.
-    age = now - (row.concluded_at if is_failing else row.created_at)
-    if age >= (EVERY_WHILE_FAILING if is_failing else EVERY) - SLACK:
-        return True
-    if not is_failing or row.token is None:
-        return False
-    # What was missed has come after all: events reach us again.
-    traced = await queries.trace(uow.session, row.id)
-    return bool(traced.event_status == "processed")
+    if row.status == CheckStatus.FAILED:
+        # A look may wait for its end; the next one is not to follow on its heels.
+        return bool(now - row.concluded_at >= EVERY_WHILE_FAILING - SLACK)
+    return bool(now - row.created_at >= EVERY - SLACK)
 
 
 async def _let_rest(uow: UnitOfWork, row: Row[Any], *, now: datetime) -> None:
