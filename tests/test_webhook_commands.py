@@ -83,6 +83,7 @@ def test_from_nothing_to_a_proved_delivery(provider: RunningSandbox, place: Path
     assert registered.startswith("Registered webhook 1")
     assert "as it should be" in again
     assert "broken" not in healthy
+    assert "the hourly test text is off" in _words(healthy)
     assert "delivered, proved and stored" in tested
     assert "has a new key" in rotated
     assert "delivered, proved and stored" in tested_again

@@ -24,6 +24,8 @@ from crm_api.db import open_engine
 from crm_api.domain.compliance.loader import load_rules
 from crm_api.domain.errors import CrmError
 from crm_api.domain.openphone.signature import SignatureScheme
+from crm_api.domain.webhook_health.own_text import OwnLines
+from crm_api.domain.webhook_health.service import OFF_BECAUSE
 from crm_api.domain.webhook_setup.comparing import Registration
 from crm_api.settings import Settings, SettingsError
 
@@ -202,6 +204,11 @@ def judge_webhooks(settings: Settings, found: Registration) -> list[Check]:
     if settings.public_url is None and not settings.uses_sandbox:
         advice = "CRM_PUBLIC_URL is not set: the provider cannot reach this machine's own address"
         checks.append(Check("webhooks", State.BROKEN, advice))
+    is_off = OwnLines.from_settings(settings) is None
+    is_half_set = bool(settings.health_check_from) != bool(settings.health_check_to)
+    if is_off and (is_half_set or not settings.uses_sandbox):
+        advice = f"the hourly test text is off: {OFF_BECAUSE}"
+        checks.append(Check("webhook health", State.WARNING, advice))
     return checks
 
 
