@@ -46,6 +46,8 @@ RECORD_AT = 100
 URGENT = {AnswerKind.ACCOUNT_REFUSED, AnswerKind.LATER}
 """These stop or slow what is about to be called, so they are written at once."""
 RECORD_RETRY_SECONDS = 1.0
+MOST_CONTRADICTIONS = 3
+"""As often an id is tried that something else seems to own."""
 MIN_SPACING = 0.002
 """Below this a call need not wait for its neighbour: the limiter is as good as lifted."""
 AHEAD = 2
@@ -292,8 +294,13 @@ class Dispatcher:
                 await self._record_batch(batch)
 
     async def _record_batch(self, batch: list[Answered]) -> None:
-        """Write answers, and again from memory until they are stored."""
+        """Write answers, and again from memory until they are stored.
+
+        An id may be bound to an attempt that only matched it, or have been stored just now; that
+        is corrected. One that is another answer's for good costs its own row alone.
+        """
         write = recording.record
+        contradictions = 0
         while True:
             now = self._now()
             try:
@@ -305,11 +312,17 @@ class Dispatcher:
                 if await self._outage.note([item.answer for item in batch]):
                     self._hold_back()
             except IntegrityError:
-                # An id is bound to an attempt that only matched it, or was stored just now.
-                if write is recording.correct:
+                contradictions += 1
+                write = recording.correct
+                if contradictions > 1:
                     log.warning("answers contradict the ledger", count=len(batch))
                     await asyncio.sleep(RECORD_RETRY_SECONDS)
-                write = recording.correct
+                if contradictions >= MOST_CONTRADICTIONS:
+                    if len(batch) > 1:
+                        for item in batch:
+                            await self._record_batch([item])
+                        return
+                    write = recording.record_without_ids
             except AWAY as error:
                 log.warning("answers not stored yet", count=len(batch), error=type(error).__name__)
                 await asyncio.sleep(RECORD_RETRY_SECONDS)

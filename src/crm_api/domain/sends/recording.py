@@ -199,3 +199,34 @@ async def correct(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) 
         await operations.audit(
             uow, actor="worker", action="correct_match", subject=str(row.id), detail={}, now=now
         )
+
+
+async def record_without_ids(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
+    """Record acceptances whose ids other answers own: as accepted without one, and an alert.
+
+    The provider gave one id twice. What it says of the message cannot be told apart, so a person
+    decides; nobody is texted again for it.
+    """
+    for item in batch:
+        await operations.raise_alert(
+            uow,
+            kind="message_id_given_twice",
+            subject=str(item.answer.provider_message_id),
+            detail="OpenPhone answered two sends with the same message id. The second one is kept "
+            "as accepted without an id; settle it once you have seen in OpenPhone if it arrived.",
+            context={"attempt_id": str(item.claimed.attempt_id)},
+            now=now,
+        )
+    await record(uow, [_without_id(item) for item in batch], now=now)
+
+
+def _without_id(item: Answered) -> Answered:
+    answer = replace(
+        item.answer,
+        kind=AnswerKind.UNCLEAR,
+        provider_message_id=None,
+        no_id=True,
+        code="id_given_twice",
+        detail="The provider gave this text the id of another one.",
+    )
+    return replace(item, answer=answer)
