@@ -200,9 +200,7 @@ async def test_legacy_one_that_cannot_be_changed_is_replaced(new_uow: NewUow) ->
     async with setup(new_uow) as at:
         await at.registrar.register_legacy()
         hooks = at.sandbox.world.deliverer.hooks
-        broken = next(
-            hook for hook in hooks.values() if "call.ringing" in (hook.events or ())
-        )
+        broken = next(hook for hook in hooks.values() if "call.ringing" in (hook.events or ()))
         broken.status = "disabled"
         before = await at.registrar.look()
         said = await at.registrar.register_legacy()
