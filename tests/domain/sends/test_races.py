@@ -12,6 +12,7 @@ from tests.domain.sends.ledger import BODY, TIMES, Ledger, after, told
 from tests.factories import make_line, number
 from tests.locks import blocked
 
+from crm_api import failpoints
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.compliance.rules import NO_RULES
 from crm_api.domain.consent.models import ContactFlag
@@ -51,6 +52,32 @@ async def test_second_claimer_counts_what_the_first_took(
         waiting = await blocked(committed_db, ledger.claim(limit=3))
 
     assert (len(first.claimed), await waiting) == (3, [])
+
+
+async def test_claim_and_refusal_of_the_account_do_not_wait_for_each_other(
+    committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
+) -> None:
+    first = await Ledger.open(committed_uow)
+    second = await Ledger.open(committed_uow, line=first.line)
+    (called,) = await first.called()
+    refusals: list[asyncio.Future[None]] = []
+
+    async def refuse(point: str) -> None:
+        if point == "claim.locked":
+            refusal = first.answer(
+                called, AnswerKind.ACCOUNT_REFUSED, scope="line", reason="no_credits"
+            )
+            refusals.append(await blocked(committed_db, refusal))
+
+    failpoints.set_hook(refuse)
+    try:
+        claimed = await second.claim()
+    finally:
+        failpoints.set_hook(None)
+
+    await refusals[0]
+    assert claimed == []
+    assert [row.status for row in await first.rows("SELECT status FROM line")] == ["blocked"]
 
 
 async def test_two_lines_take_turns_at_a_number(committed_uow: UnitOfWorkFactory) -> None:

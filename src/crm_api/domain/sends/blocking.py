@@ -24,6 +24,16 @@ LONGEST_WAIT = timedelta(hours=6)
 and a daily cap ends at midnight; four refused texts a day cost nothing, and find either in time."""
 
 
+async def hold(uow: UnitOfWork, line_ids: Collection[UUID]) -> None:
+    """Lock lines before texts of theirs are written that may stop or prove them.
+
+    A claim takes the line before a number's text too; the other way round the two could wait for
+    each other.
+    """
+    if line_ids:
+        await uow.session.execute(sql.LOCK_LINES, {"line_ids": list(line_ids)})
+
+
 async def stop(
     uow: UnitOfWork, claimed: Claimed, answer: SendAnswer, *, reason: str, now: datetime
 ) -> None:

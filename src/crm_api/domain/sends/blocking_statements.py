@@ -49,6 +49,11 @@ SETTLED_TRIALS = text("""
           AND a.called_at >= l.probe_at)
 """)
 
+LOCK_LINES = text("""
+    SELECT l.id FROM line l WHERE l.id = ANY(CAST(:line_ids AS uuid[]))
+    ORDER BY l.id FOR NO KEY UPDATE
+""")
+
 LOCK_TRIALS = text("""
     SELECT l.id FROM line l
     WHERE l.id = ANY(CAST(:line_ids AS uuid[])) AND l.is_probing

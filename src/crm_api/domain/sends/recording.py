@@ -48,9 +48,11 @@ async def record(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -
     (R6). Safe to repeat.
     """
     outcomes = [_outcome(item, now=now) for item in batch]
+    proved, refusals = _proved_lines(batch), _first_refusals(batch)
+    await blocking.hold(uow, proved | {item.claimed.line_id for item in refusals})
     await write(uow, outcomes, now=now, retry_at=_asked(batch, now=now), back_off=True)
-    await blocking.prove(uow, _proved_lines(batch), now=now)
-    for item in _first_refusals(batch):
+    await blocking.prove(uow, proved, now=now)
+    for item in refusals:
         reason = item.answer.reason or _code(item.answer)
         await blocking.stop(uow, item.claimed, item.answer, reason=reason, now=now)
 
