@@ -415,7 +415,7 @@ class TestUpdate:
         assert (member.phone, member.zone_key) == (PHONE, "MA/America/Los_Angeles")
 
     @pytest.mark.parametrize("status", ["sending", "unknown"])
-    async def test_memberships_under_way_follow_the_zone_and_keep_their_number(
+    async def test_memberships_under_way_follow_number_and_zone(
         self, new_uow: UnitOfWorkFactory, session: AsyncSession, status: str
     ) -> None:
         made = await add(new_uow)
@@ -425,7 +425,7 @@ class TestUpdate:
 
         await session.refresh(member)
         campaign = await session.get_one(Campaign, member.campaign_id, populate_existing=True)
-        assert (member.phone, member.status) == (PHONE, status)
+        assert (member.phone, member.status) == (OTHER, status)
         assert member.zone_key == "FL/America/New_York"
         assert set(campaign.zone_keys) == {"MA/America/New_York", "FL/America/New_York"}
 

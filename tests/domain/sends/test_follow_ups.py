@@ -13,6 +13,8 @@ from tests.locks import blocked
 
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.campaigns import service as campaigns
+from crm_api.domain.contacts import service as contacts
+from crm_api.domain.contacts.schemas import ContactUpdate
 from crm_api.domain.openphone.answers import AnswerKind
 from crm_api.domain.sends import service as sends
 from crm_api.domain.sends.claiming import Claimed
@@ -113,6 +115,53 @@ async def test_answer_ends_what_waits(new_uow: UnitOfWorkFactory, why: EndedBy) 
 
     assert await steps(ledger) == [(0, "sent", None), (1, "skipped", why.value)]
     assert await ledger.claim(now=LATER) == []
+
+
+async def renumber(ledger: Ledger) -> None:
+    """Give the only recipient the next number."""
+    member = (await ledger.members())[0]
+    async with ledger.new_uow() as uow:
+        await contacts.update(
+            uow, ContactUpdate(phone=number(1)), contact_id=member.contact_id, now=after(60)
+        )
+
+
+async def test_answer_from_a_new_number_ends_what_waits(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await first_sent(new_uow)
+    await renumber(ledger)
+
+    async with new_uow() as uow:
+        await sends.end_follow_ups(
+            uow, phone=number(1), why=EndedBy.REPLY, at=LATER, times=TIMES, now=LATER
+        )
+
+    assert await steps(ledger) == [(0, "sent", None), (1, "skipped", "replied")]
+
+
+async def test_number_that_changes_during_an_unclear_text_gets_the_next_step(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, **STEPS)
+    await ledger.unclear()
+    await renumber(ledger)
+
+    await ledger.look(told(), begun_at=after(61))
+    (second,) = await ledger.called(now=LATER)
+
+    assert second.phone == number(1)
+
+
+async def test_number_that_changes_during_a_text_that_was_not_sent_gets_it(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+    await renumber(ledger)
+
+    await ledger.not_found()
+    (again,) = await ledger.called(now=LATER)
+
+    assert again.phone == number(1)
 
 
 async def test_answer_takes_back_what_is_claimed(new_uow: UnitOfWorkFactory) -> None:

@@ -253,11 +253,17 @@ _FOLLOW = text("""
     WHERE m.id = d.id AND m.status IN ('pending', 'review', 'held')
 """)
 
-# A text under way keeps its number; should it turn out not to have been sent, it waits again, and
-# then for the hours of the place where the person is now.
+# The attempt under way keeps its number. Should it turn out not to have been sent, its recipient
+# waits again, then at the present number and for the hours of its place; so does the step after.
 _FOLLOW_UNDER_WAY = text("""
-    UPDATE campaign_membership SET zone_key = :zone_key, updated_at = :now
-    WHERE phone = :old_phone AND contact_id = :contact_id AND status IN ('sending', 'unknown')
+    UPDATE campaign_membership m
+    SET phone = CASE WHEN EXISTS (
+            SELECT 1 FROM campaign_membership t
+            WHERE t.campaign_id = m.campaign_id AND t.step = m.step AND t.phone = :phone
+              AND t.id <> m.id) THEN m.phone ELSE :phone END,
+        zone_key = :zone_key, updated_at = :now
+    WHERE m.phone = :old_phone AND m.contact_id = :contact_id
+      AND m.status IN ('sending', 'unknown')
 """)
 
 _SKIP_DELETED = text("""
@@ -276,9 +282,10 @@ async def follow(
     zone_key: str,
     now: datetime,
 ) -> None:
-    """Let the contact's waiting memberships follow its number and zone, those under way its zone.
+    """Let the contact's memberships that wait or are under way follow its number and zone.
 
-    One whose campaign step already has the new number is skipped as ``duplicate_number``.
+    One that waits, and whose campaign step already has the new number, is skipped as
+    ``duplicate_number``.
     """
     values = {
         "contact_id": contact_id,
@@ -286,9 +293,10 @@ async def follow(
         "phone": phone,
         "zone_key": zone_key,
     }
-    placed = {name: value for name, value in values.items() if name != "phone"}
-    await session.execute(_ADD_ZONES, placed)
-    await session.execute(_FOLLOW_UNDER_WAY, placed | {"now": now})
+    await session.execute(
+        _ADD_ZONES, {name: value for name, value in values.items() if name != "phone"}
+    )
+    await session.execute(_FOLLOW_UNDER_WAY, values | {"now": now})
     await session.execute(_FOLLOW, values | {"now": now})
 
 

@@ -2,7 +2,8 @@
 
 from sqlalchemy import text
 
-# Only of campaigns that had texted the number by then: an older message, told late, ends nothing.
+# Only of campaigns that had texted the person by then, at whatever number: an older message, told
+# late, ends nothing.
 # What is claimed meanwhile waits for this row or finds the mark in the gate.
 END = text("""
     UPDATE campaign_membership m
@@ -15,8 +16,8 @@ END = text("""
     WHERE m.phone = :phone AND m.ended_by IS NULL AND c.id = m.campaign_id
       AND c.follow_ups <> '[]' AND c.status IN ('scheduled', 'running', 'paused', 'blocked')
       AND EXISTS (
-          SELECT 1 FROM send_attempt a
-          WHERE a.phone = m.phone AND a.campaign_id = m.campaign_id
+          SELECT 1 FROM campaign_membership f JOIN send_attempt a ON a.membership_id = f.id
+          WHERE f.campaign_id = m.campaign_id AND f.step = 0 AND f.contact_id = m.contact_id
             AND a.called_at <= CAST(:at AS timestamptz) + make_interval(secs => :skew)
             AND a.status NOT IN ('released', 'refused'))
     RETURNING m.id
