@@ -82,7 +82,7 @@ class Acts:
         )
         async with self._service.new_uow() as uow:
             made = await contacts.create(uow, body, now=self._model.clock())
-        self._model.people.append(Person(kind, phone, made.contact.id))
+        self._model.people.append(Person(kind, [phone], made.contact.id))
 
     async def start_campaign(self, plan: Plan) -> Campaign | None:
         """Make a campaign and start it; None when the service refuses to."""
@@ -239,6 +239,22 @@ class Acts:
         await run_imports({"deps": self._driver.deps})
         await self._done(person.move_west)
 
+    async def renumber(self, person: Person) -> None:
+        """Give somebody another number with the same area code, once all they wrote has arrived."""
+        if person.is_deleted:
+            return
+        await self.arrive()
+        position = 1000 * len(person.numbers) + self._model.people.index(person)
+        phone = f"+1{person.kind.area_code}555{position:04d}"
+        async with self._service.new_uow() as uow:
+            await contacts.update(
+                uow,
+                ContactUpdate(phone=phone),
+                contact_id=person.contact_id,
+                now=self._model.clock(),
+            )
+        await self._done(lambda: person.get_number(phone))
+
     async def answer(self, person: Person) -> None:
         """Write to somebody by hand, if that is allowed; it leaves with the next tick."""
         reply = ReplyCreate(line_id=self._model.line.id, to=person.phone, body="A word by hand.")
@@ -252,7 +268,8 @@ class Acts:
     async def review(self, campaign: Campaign, decision: str) -> None:
         """Approve or reject everybody in review."""
         rows = await self._service.rows(
-            "SELECT phone FROM campaign_membership WHERE campaign_id = :id AND status = 'review'",
+            "SELECT contact_id FROM campaign_membership "
+            "WHERE campaign_id = :id AND status = 'review'",
             id=campaign.id,
         )
         try:
@@ -268,7 +285,7 @@ class Acts:
         except NotInReviewError:
             return
         if decision == "approve":
-            campaign.approved |= {row.phone for row in rows}
+            campaign.approved |= {row.contact_id for row in rows}
         self._model.happened()
 
     async def limit_line(self, daily_limit: int) -> None:

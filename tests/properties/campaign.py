@@ -19,9 +19,8 @@ class Campaign:
     Attributes:
         number: By which its texts name it.
         status: ``on``, ``paused`` or ``cancelled``; rules of the service may hold it besides.
-        ended: Numbers that answered or called, so that no follow-up may come.
-        approved: Numbers that a person let through in review.
-        resent: Steps and numbers of which a person said that they shall be texted again.
+        ended: Contacts who answered or called, so that no follow-up may come.
+        approved: Contacts whom a person let through in review.
     """
 
     number: int
@@ -29,9 +28,8 @@ class Campaign:
     id: UUID
     made_at: datetime
     status: str = "on"
-    ended: set[str] = field(default_factory=set)
-    approved: set[str] = field(default_factory=set)
-    resent: set[tuple[int, str]] = field(default_factory=set)
+    ended: set[UUID] = field(default_factory=set)
+    approved: set[UUID] = field(default_factory=set)
 
     @property
     def start_at(self) -> datetime:

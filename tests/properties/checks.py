@@ -110,11 +110,12 @@ class Checks:
     async def waiting(self) -> list[tuple[Campaign, Person, int]]:
         """Return who waits for which step of which campaign, by the database."""
         rows = await self._service.rows(
-            "SELECT campaign_id, phone, step FROM campaign_membership "
-            "WHERE status = 'pending' ORDER BY campaign_id, phone, step"
+            "SELECT campaign_id, contact_id, step FROM campaign_membership "
+            "WHERE status = 'pending' ORDER BY campaign_id, contact_id, step"
         )
         by_id = {campaign.id: campaign for campaign in self._model.campaigns}
-        return [(by_id[row.campaign_id], self._model.person(row.phone), row.step) for row in rows]
+        people = {person.contact_id: person for person in self._model.people}
+        return [(by_id[row.campaign_id], people[row.contact_id], row.step) for row in rows]
 
     async def reasons(
         self, *, most: int | None = None
@@ -133,7 +134,7 @@ class Checks:
                 # A bar that ends is told without its end: at their turn before it they are skipped.
                 until = told.next_allowed_at or person.barred_until or NEVER
                 promise = (until, self._model.version, rule)
-                self._model.promises[campaign.number, step, person.phone] = promise
+                self._model.promises[campaign.number, step, person.contact_id] = promise
         return found
 
     def _hold_against_model(self, campaign: Campaign, person: Person, told: Explanation) -> None:
@@ -158,15 +159,15 @@ class Checks:
     async def all_is_told(self) -> None:
         """In the end everybody is in a final state with its reason, and the sums agree."""
         rows = await self._service.rows(
-            "SELECT m.phone, m.step, m.status, m.skip_reason, m.error_code, m.provider_message_id, "
+            "SELECT m.contact_id, m.phone, m.step, m.status, m.skip_reason, m.error_code, "
             "m.campaign_id, c.status AS campaign_status FROM campaign_membership m "
             "JOIN campaign c ON c.id = m.campaign_id"
         )
         by_id = {campaign.id: campaign for campaign in self._model.campaigns}
-        got = {(one.campaign.number, one.step, one.phone): one for one in self._model.accepted}
+        got = {one.key: one for one in self._model.accepted}
         for row in rows:
             assert row.status in FINAL, f"{row} never came to an end"
-            one = got.pop((by_id[row.campaign_id].number, row.step, row.phone), None)
+            one = got.pop((by_id[row.campaign_id].number, row.step, row.contact_id), None)
             self._check_end(row.status, row, one)
         assert not got, f"texts of nobody: {got}"
         statuses = {row.campaign_status for row in rows}

@@ -46,7 +46,18 @@ waits = st.sampled_from([True, True, True, False])
 meanwhile = st.sampled_from(MEANWHILE)
 BEFORE_CALL = ("claim.open", "claim.committed", "claim.committed", "gate.committed")
 CAMPAIGN_ACTIONS = ("pause", "resume", "resume", "cancel", "approve", "reject")
-PERSON_ACTIONS = ("call", "out", "in", "delete", "bar", "answer", "east", "far west", "import")
+PERSON_ACTIONS = (
+    "call",
+    "out",
+    "in",
+    "delete",
+    "bar",
+    "answer",
+    "east",
+    "far west",
+    "import",
+    "number",
+)
 LINE_ACTIONS = ("limit", "refuse", "unblock", "settle")
 NEARLY = timedelta(seconds=45)
 
@@ -282,6 +293,14 @@ class Sending(RuleBasedStateMachine):
                 await self._acts.travel(await self._meanwhile.concerned(who), zone)
             case "import":
                 await self._acts.import_address(await self._meanwhile.concerned(who))
+
+    @rule(who=positions)
+    def renumber(self, who: int) -> None:
+        """Give somebody another number; rather one whose text is under way."""
+        self._run(self._renumber(who))
+
+    async def _renumber(self, who: int) -> None:
+        await self._acts.renumber(await self._meanwhile.concerned(who))
 
     @rule(daily_limit=st.integers(1, 12), act=st.sampled_from(LINE_ACTIONS))
     def meddle(self, daily_limit: int, act: str) -> None:

@@ -52,6 +52,7 @@ class Accepted:
     """
 
     text: Text
+    person: Person
     campaign: Campaign
     step: int
     is_recorded: bool = False
@@ -63,6 +64,11 @@ class Accepted:
     @property
     def at(self) -> datetime:
         return self.text.at
+
+    @property
+    def key(self) -> tuple[int, int, UUID]:
+        """What may be sent once: a step of a campaign to a person, at whatever number."""
+        return (self.campaign.number, self.step, self.person.contact_id)
 
 
 @dataclass
@@ -96,7 +102,7 @@ class Model:
         wrong: What should not have happened, in sentences.
         begun: Of what people wrote or called, by event: how many texts were accepted by then.
         version: Rises whenever something happens beside time passing and texts being accepted.
-        promises: Of a campaign, a step and a number: nothing before an instant, at a version.
+        promises: Of a campaign, a step and a person: nothing before an instant, at a version.
     """
 
     clock: MovedClock
@@ -109,11 +115,11 @@ class Model:
     wrong: list[str] = field(default_factory=list)
     begun: dict[str, int] = field(default_factory=dict)
     version: int = 0
-    promises: dict[tuple[int, int, str], tuple[datetime, int, str]] = field(default_factory=dict)
+    promises: dict[tuple[int, int, UUID], tuple[datetime, int, str]] = field(default_factory=dict)
 
     def person(self, phone: str) -> Person:
         """Return who has a number."""
-        return next(person for person in self.people if person.phone == phone)
+        return next(person for person in self.people if phone in person.numbers)
 
     def to(self, phone: str) -> list[Accepted]:
         """Return the campaign texts that a number got, oldest first."""
@@ -126,7 +132,8 @@ class Model:
             self.others.append(text)
             return
         campaign = next(one for one in self.campaigns if one.number == tag[0])
-        taken = Accepted(text=text, campaign=campaign, step=tag[1])
+        person = self.person(text.phone)
+        taken = Accepted(text=text, person=person, campaign=campaign, step=tag[1])
         is_on_the_way = (text.phone, text.body) in self.on_the_way
         told = f"{text.at:%a %Y-%m-%d %H:%M:%S} {text.phone} {text.body[:14]!r}"
         self.wrong += [f"{told}: {fault}" for fault in self._faults(taken)]
@@ -136,14 +143,14 @@ class Model:
 
     def _bars(self, new: Accepted) -> Iterator[str]:
         """Find what people have decided against a text; what was on its way by then may arrive."""
-        person, campaign = self.person(new.phone), new.campaign
+        person, campaign = new.person, new.campaign
         if person.standing != "free":
             yield f"the number is {person.standing}"
         if person.is_deleted:
             yield "the contact was deleted"
         if campaign.status != "on":
             yield f"the campaign is {campaign.status}"
-        if new.step > 0 and new.phone in campaign.ended:
+        if new.step > 0 and person.contact_id in campaign.ended:
             yield "the person has answered or called"
         if self.line.blocked_until is not None and new.at < self.line.blocked_until:
             yield "the line is blocked"
@@ -152,12 +159,8 @@ class Model:
 
     def _faults(self, new: Accepted) -> Iterator[str]:
         """Find what may never be, whatever was on its way."""
-        person, campaign = self.person(new.phone), new.campaign
-        key = (new.step, new.phone)
-        before = self.to(new.phone)
-        if key not in campaign.resent and any(
-            one.campaign is campaign and one.step == new.step for one in before
-        ):
+        person, campaign = new.person, new.campaign
+        if any(one.key == new.key for one in self.accepted):
             yield "a second time"
         if new.at < campaign.start_at or (campaign.end_at is not None and new.at > campaign.end_at):
             yield "before the campaign's start or after its end"
@@ -169,7 +172,7 @@ class Model:
         yield from self._texted_before(new)
         if new.step > 0:
             yield from self._follow_up_faults(new)
-        promised = self.promises.get((campaign.number, *key))
+        promised = self.promises.get(new.key)
         if promised is not None:
             until, version, rule = promised
             if version == self.version and new.at < until:
@@ -184,7 +187,7 @@ class Model:
             yield "over the line's daily limit"
         if sum(one.campaign is new.campaign for one in of_today) >= plan.daily_limit:
             yield "over the campaign's daily limit"
-        caps = [self.person(new.phone).cap]
+        caps = [new.person.cap]
         if plan.frequency_cap is not None:
             texts, days = plan.frequency_cap
             caps.append((texts, timedelta(days=days)))
@@ -213,7 +216,7 @@ class Model:
         Claims of two instants may leave at one, so it is twice that.
         """
         plan, zone = new.campaign.plan, self.line.plan.timezone
-        person = self.person(new.phone)
+        person = new.person
         left = QUARTER
         while left < timedelta(hours=24) and (
             local_day(new.at + left, zone) == local_day(new.at, zone)
@@ -233,15 +236,17 @@ class Model:
             distance = timedelta(days=plan.min_days_between) - CLAIM_AGE
             if any(new.at - one.at < distance for one in others):
                 yield f"another campaign's text is of {others[-1].at}"
-        asks = plan.previously_contacted != "send" and new.phone not in campaign.approved
+        asks = (
+            plan.previously_contacted != "send" and new.person.contact_id not in campaign.approved
+        )
         if new.step == 0 and asks and any(one.is_recorded for one in others):
             yield "texted before"
 
     def _follow_up_faults(self, new: Accepted) -> Iterator[str]:
         earlier = [
             one
-            for one in self.to(new.phone)
-            if one.campaign is new.campaign and one.step == new.step - 1
+            for one in self.accepted
+            if one.key == (new.campaign.number, new.step - 1, new.person.contact_id)
         ]
         if not earlier:
             yield "a follow-up to nothing"
@@ -265,7 +270,8 @@ class Model:
         Args:
             before: How many texts had been accepted when they did.
         """
+        person = self.person(phone)
         for one in self.accepted[:before]:
-            if one.phone == phone:
-                one.campaign.ended.add(phone)
+            if one.person is person:
+                one.campaign.ended.add(person.contact_id)
         self.happened()

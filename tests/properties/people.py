@@ -122,17 +122,28 @@ class Person:
     """Somebody who may be texted.
 
     Attributes:
+        numbers: All that they have had, the present one last.
         barred_until: Somebody has set ``do_not_contact`` until then.
         words: What they, or somebody for them, said about being texted: when, and which of
             ``out``, ``in`` and ``doubt``.
     """
 
     kind: Kind
-    phone: str
+    numbers: list[str]
     contact_id: UUID
     is_deleted: bool = False
     barred_until: datetime | None = None
     words: list[tuple[datetime, str]] = field(default_factory=list)
+
+    @property
+    def phone(self) -> str:
+        """Their number."""
+        return self.numbers[-1]
+
+    def get_number(self, phone: str) -> None:
+        """Have another number, about which nobody has said anything yet."""
+        self.numbers.append(phone)
+        self.words, self.barred_until = [], None
 
     @property
     def standing(self) -> str:
