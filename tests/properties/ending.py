@@ -12,7 +12,8 @@ from tests.properties.service import Service
 MOST_ROUNDS = 150
 SETTLED = timedelta(minutes=11)
 """Later than the grace of an unclear send."""
-SET_ASIDE = frozenset({"previously_contacted", "do_not_contact"})
+SET_ASIDE = frozenset({"previously_contacted", "do_not_contact", "opted_out", "contact_deleted"})
+"""What skips somebody, or puts them in review, once their turn comes."""
 NEVER_SOONER = timedelta(seconds=61)
 
 
@@ -94,7 +95,6 @@ class Ending:
         now = self._model.clock()
         instants = [start for start in starts if start is not None and start > now]
         for campaign, person, step, told in await self._checks.reasons(most=ASKED):
-            # Some are skipped, or put in review, once their turn comes.
             others = [stop for stop in told.stops if stop.rule not in SET_ASIDE]
             turns = [stop.until for stop in others if stop.until is not None]
             if told.next_allowed_at is not None:
