@@ -3,8 +3,8 @@
 from collections import Counter
 from datetime import UTC, datetime
 
-from tests.properties.acts import BUSINESS
 from tests.properties.campaign import Campaign
+from tests.properties.campaign_acts import BUSINESS
 from tests.properties.model import Accepted, Model
 from tests.properties.people import Person
 from tests.properties.provider import Provider

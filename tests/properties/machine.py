@@ -6,12 +6,14 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from tests.properties.acts import Acts, open_line
+from tests.properties import draws
+from tests.properties.acts import Acts
 from tests.properties.campaign import Campaign
+from tests.properties.campaign_acts import open_line
 from tests.properties.checks import ASKED, Checks
-from tests.properties.driver import MINUTE, NO_WORDS, POINTS, WORDS, BreakIn, Driver
+from tests.properties.driver import MINUTE, BreakIn, Driver
 from tests.properties.ending import Ending
-from tests.properties.meanwhile import MEANWHILE, Meanwhile
+from tests.properties.meanwhile import Meanwhile
 from tests.properties.model import Line, Model, MovedClock
 from tests.properties.people import EASTERN, HAWAII, KINDS, Person
 from tests.properties.plans import BEGINNINGS, MOST_PEOPLE, LinePlan, Plan, line_plans, plans
@@ -28,37 +30,6 @@ COUNTED_EVERY = 5
 QUARTER = timedelta(minutes=15)
 SEARCHED = 4 * 24 * 3
 """Quarters of an hour in which an edge of somebody's hours is looked for: three days."""
-positions = st.integers(0, 11)
-faults = st.sampled_from([fault for fault in Fault if fault is not Fault.NO_CREDITS])
-moves = st.sampled_from(
-    [
-        timedelta(minutes=1),
-        timedelta(minutes=16),
-        timedelta(minutes=90),
-        timedelta(hours=5),
-        timedelta(hours=24),
-        timedelta(hours=49),
-    ]
-)
-short_moves = st.sampled_from([20.0, 45.0, 62.0, 700.0, 7200.0])
-points = st.sampled_from(POINTS)
-waits = st.sampled_from([True, True, True, False])
-meanwhile = st.sampled_from(MEANWHILE)
-BEFORE_CALL = ("claim.open", "claim.committed", "claim.committed", "gate.committed")
-CAMPAIGN_ACTIONS = ("pause", "resume", "resume", "cancel", "approve", "reject")
-PERSON_ACTIONS = (
-    "call",
-    "out",
-    "in",
-    "delete",
-    "bar",
-    "answer",
-    "east",
-    "far west",
-    "import",
-    "number",
-)
-LINE_ACTIONS = ("limit", "refuse", "unblock", "settle")
 NEARLY = timedelta(seconds=45)
 
 
@@ -124,7 +95,7 @@ class Sending(RuleBasedStateMachine):
 
     # What the worker does, mostly once the first who waits may be texted.
 
-    @rule(waits=waits)
+    @rule(waits=draws.waits)
     def drain_all(self, *, waits: bool) -> None:
         """Send all that may go; then everybody who waits has a reason to."""
         self._run(self._drain_all(waits=waits))
@@ -138,22 +109,28 @@ class Sending(RuleBasedStateMachine):
         if not is_trial:
             await self._checks.nobody_is_left()
 
-    @rule(waits=waits)
+    @rule(waits=draws.waits)
     def tick(self, *, waits: bool) -> None:
         """Let the worker do its minute."""
         self._run(self._tick(waits=waits))
 
-    @rule(waits=waits, orders=st.lists(faults, min_size=1, max_size=4))
+    @rule(waits=draws.waits, orders=st.lists(draws.faults, min_size=1, max_size=4))
     def tick_with_faults(self, *, waits: bool, orders: list[Fault]) -> None:
         """Let the worker do its minute while the provider fails."""
         self._run(self._tick(waits=waits, orders=orders))
 
-    @rule(waits=waits, point=points, orders=st.lists(faults, max_size=2))
+    @rule(waits=draws.waits, point=draws.points, orders=st.lists(draws.faults, max_size=2))
     def tick_and_die(self, *, waits: bool, point: str, orders: list[Fault]) -> None:
         """Let the process die at a step."""
         self._run(self._tick(BreakIn(point=point, act=None), waits=waits, orders=orders))
 
-    @rule(waits=waits, point=points, act=meanwhile, position=positions, seconds=short_moves)
+    @rule(
+        waits=draws.waits,
+        point=draws.points,
+        act=draws.meanwhile,
+        position=draws.positions,
+        seconds=draws.short_moves,
+    )
     def tick_and_more(
         self, *, waits: bool, point: str, act: str, position: int, seconds: float
     ) -> None:
@@ -162,7 +139,10 @@ class Sending(RuleBasedStateMachine):
         self._run(self._tick(break_in, waits=waits))
 
     @rule(
-        point=st.sampled_from(BEFORE_CALL), act=meanwhile, position=positions, seconds=short_moves
+        point=st.sampled_from(draws.BEFORE_CALL),
+        act=draws.meanwhile,
+        position=draws.positions,
+        seconds=draws.short_moves,
     )
     def tick_before_call(self, *, point: str, act: str, position: int, seconds: float) -> None:
         """Let something happen between claim and call, where it matters most."""
@@ -195,14 +175,14 @@ class Sending(RuleBasedStateMachine):
 
     # Time.
 
-    @rule(by=moves)
+    @rule(by=draws.moves)
     def move(self, by: timedelta) -> None:
         """Let time pass."""
         self._model.clock.move(by)
 
     @rule(
-        who=positions,
-        which=positions,
+        who=draws.positions,
+        which=draws.positions,
         seconds=st.sampled_from([-40, -25, 0, 3600]),
         skip=st.booleans(),
     )
@@ -241,16 +221,14 @@ class Sending(RuleBasedStateMachine):
         if self._asked <= MOST_CAMPAIGNS:
             self._run(self._acts.start_campaign(plan))
 
-    @rule(who=positions, words=st.sampled_from([*WORDS, *NO_WORDS]), is_held_up=st.booleans())
+    @rule(who=draws.positions, words=draws.words, is_held_up=st.booleans())
     def write(self, who: int, words: str, *, is_held_up: bool) -> None:
         """Let somebody text the line."""
         self._run(self._acts.write(self._person(who), words, is_held_up=is_held_up))
 
     @rule(
-        which=positions,
-        statuses=st.lists(
-            st.sampled_from(["delivered", "failed", "undelivered"]), min_size=1, max_size=3
-        ),
+        which=draws.positions,
+        statuses=draws.reports,
         is_held_up=st.booleans(),
     )
     def report(self, which: int, statuses: list[str], *, is_held_up: bool) -> None:
@@ -259,7 +237,7 @@ class Sending(RuleBasedStateMachine):
         if text is not None:
             self._run(self._acts.report(text, statuses, is_held_up=is_held_up))
 
-    @rule(which=positions, action=st.sampled_from(CAMPAIGN_ACTIONS))
+    @rule(which=draws.positions, action=st.sampled_from(draws.CAMPAIGN_ACTIONS))
     def move_campaign(self, which: int, action: str) -> None:
         """Pause, resume or cancel, approve or reject who is in review."""
         campaign = self._campaign(which)
@@ -270,7 +248,7 @@ class Sending(RuleBasedStateMachine):
         else:
             self._run(self._acts.move(campaign, action))
 
-    @rule(who=positions, act=st.sampled_from(PERSON_ACTIONS))
+    @rule(who=draws.positions, act=st.sampled_from(draws.PERSON_ACTIONS))
     def decide_about(self, who: int, act: str) -> None:
         """Decide about somebody; where they are, rather of one whose text is under way."""
         self._run(self._decide_about(who, act))
@@ -294,7 +272,7 @@ class Sending(RuleBasedStateMachine):
             case "import":
                 await self._acts.import_address(await self._meanwhile.concerned(who))
 
-    @rule(who=positions)
+    @rule(who=draws.positions)
     def renumber(self, who: int) -> None:
         """Give somebody another number; rather one whose text is under way."""
         self._run(self._renumber(who))
@@ -302,7 +280,7 @@ class Sending(RuleBasedStateMachine):
     async def _renumber(self, who: int) -> None:
         await self._acts.renumber(await self._meanwhile.concerned(who))
 
-    @rule(daily_limit=st.integers(1, 12), act=st.sampled_from(LINE_ACTIONS))
+    @rule(daily_limit=st.integers(1, 12), act=st.sampled_from(draws.LINE_ACTIONS))
     def meddle(self, daily_limit: int, act: str) -> None:
         """Do what is done seldom."""
         match act:

@@ -20,7 +20,7 @@ from tests.properties.service import Service
 
 from crm_api import clock
 
-EXAMPLES = int(os.environ.get("SENDING_EXAMPLES", "14"))
+EXAMPLES = int(os.environ.get("SENDING_EXAMPLES", "20"))
 STEPS = 25
 SHRINKS = bool(os.environ.get("SENDING_SHRINK"))
 

@@ -1,0 +1,220 @@
+"""What is done about campaigns and the line, to the service and in the model at once.
+
+Each act is done by the service first. What had passed the gate by then may still leave; so that is
+read before the model takes the act down.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from tests.properties.campaign import Campaign, body_of, follow_up_of
+from tests.properties.model import Line, Model
+from tests.properties.plans import LinePlan, Plan
+from tests.properties.provider import Provider
+from tests.properties.service import ACTOR, OWN_NUMBER, PROVIDER_LINE, Service
+
+from crm_api.domain.campaigns import reviewing
+from crm_api.domain.campaigns import service as campaigns
+from crm_api.domain.campaigns.errors import InvalidTransitionError, NotInReviewError
+from crm_api.domain.campaigns.schemas import CampaignCreate
+from crm_api.domain.campaigns.wording import Business
+from crm_api.domain.errors import InvalidError
+from crm_api.domain.lines import service as lines
+from crm_api.domain.lines.schemas import LineCreate, LineUpdate
+
+BUSINESS = Business(name="Granite Foundations", contact=OWN_NUMBER)
+
+
+async def open_line(service: Service, plan: LinePlan, *, now: datetime) -> Line:
+    """Add the number that sends."""
+    body = LineCreate(
+        phone_number_id=PROVIDER_LINE,
+        number=OWN_NUMBER,
+        name="Granite",
+        daily_limit=plan.daily_limit,
+        ramp_plan=list(plan.ramp) if plan.ramp else None,
+        timezone=plan.timezone,
+    )
+    async with service.new_uow() as uow:
+        made = await lines.create(uow, body, resend_unclear=True, times=service.times, now=now)
+    return Line(id=made.line.id, plan=plan, daily_limit=plan.daily_limit)
+
+
+class CampaignActs:
+    """Acts in one world that are about its campaigns and its line."""
+
+    def __init__(self, service: Service, provider: Provider, model: Model) -> None:
+        self._service = service
+        self._provider = provider
+        self._model = model
+
+    async def _done(self, note: Callable[[], None]) -> None:
+        """Let the model take an act down that has just been committed."""
+        on_the_way = await self._service.calling()
+        self._model.on_the_way |= on_the_way
+        note()
+        self._model.happened()
+
+    async def start_campaign(self, plan: Plan) -> Campaign | None:
+        """Make a campaign and start it; None when the service refuses to."""
+        now, number = self._model.clock(), len(self._model.campaigns)
+        people = [
+            self._model.people[position]
+            for position in sorted(plan.people)
+            if position < len(self._model.people)
+        ]
+        contact_ids = [person.contact_id for person in people if not person.is_deleted]
+        if not contact_ids:
+            return None
+        body = _body(plan, number=number, line=self._model.line, now=now, contact_ids=contact_ids)
+        async with self._service.new_uow() as uow:
+            made = await campaigns.create(uow, body, now=now)
+        campaign = Campaign(number=number, plan=plan, id=made.campaign.id, made_at=now)
+        try:
+            async with self._service.new_uow() as uow:
+                await campaigns.start(
+                    uow,
+                    campaign_id=campaign.id,
+                    sender=BUSINESS,
+                    rules=self._service.rules,
+                    now=now,
+                )
+        except InvalidError:
+            return None
+        self._model.campaigns.append(campaign)
+        self._model.happened()
+        return campaign
+
+    async def move(self, campaign: Campaign, action: str) -> None:
+        """Pause, resume or cancel a campaign, if its status allows it."""
+        act = {
+            "pause": campaigns.pause,
+            "resume": campaigns.resume,
+            "cancel": campaigns.cancel,
+        }[action]
+        try:
+            async with self._service.new_uow() as uow:
+                await act(uow, campaign_id=campaign.id, now=self._model.clock())
+        except InvalidTransitionError:
+            return
+        status = {"pause": "paused", "resume": "on", "cancel": "cancelled"}[action]
+        await self._done(lambda: setattr(campaign, "status", status))
+
+    async def review(self, campaign: Campaign, decision: str) -> None:
+        """Approve or reject everybody in review."""
+        rows = await self._service.rows(
+            "SELECT contact_id FROM campaign_membership "
+            "WHERE campaign_id = :id AND status = 'review'",
+            id=campaign.id,
+        )
+        try:
+            async with self._service.new_uow() as uow:
+                await reviewing.decide(
+                    uow,
+                    campaign_id=campaign.id,
+                    decision="approve" if decision == "approve" else "reject",
+                    contact_ids=None,
+                    actor=ACTOR,
+                    now=self._model.clock(),
+                )
+        except NotInReviewError:
+            return
+        if decision == "approve":
+            campaign.approved |= {row.contact_id for row in rows}
+        self._model.happened()
+
+    async def limit_line(self, daily_limit: int) -> None:
+        """Change what the line may send a day."""
+        async with self._service.new_uow() as uow:
+            await lines.update(
+                uow,
+                LineUpdate(daily_limit=daily_limit),
+                line_id=self._model.line.id,
+                actor=ACTOR,
+                times=self._service.times,
+                now=self._model.clock(),
+            )
+        self._model.line.daily_limit = daily_limit
+        self._model.happened()
+
+    async def unblock(self) -> None:
+        """Let the line send again."""
+        async with self._service.new_uow() as uow:
+            await lines.unblock(
+                uow,
+                line_id=self._model.line.id,
+                actor=ACTOR,
+                times=self._service.times,
+                now=self._model.clock(),
+            )
+        self._model.line.blocked_until = None
+        self._model.happened()
+
+    async def settle_parked(self) -> None:
+        """Find out about every parked send, and say truthfully what became of it."""
+        rows = await self._service.rows(
+            "SELECT a.id, a.phone, a.body, m.campaign_id, m.contact_id FROM send_attempt a "
+            "JOIN campaign_membership m ON m.id = a.membership_id WHERE a.status = 'parked'"
+        )
+        for row in rows:
+            is_there = any(
+                text.phone == row.phone and text.body == row.body for text in self._provider.texts
+            )
+            async with self._service.new_uow() as uow:
+                await campaigns.settle(
+                    uow,
+                    campaign_id=row.campaign_id,
+                    contact_id=row.contact_id,
+                    outcome="sent" if is_there else "failed",
+                    actor=ACTOR,
+                    now=self._model.clock(),
+                )
+        self._model.happened()
+
+
+def _body(
+    plan: Plan, *, number: int, line: Line, now: datetime, contact_ids: Sequence[Any]
+) -> CampaignCreate:
+    share = 100 // plan.variants
+    pacing: dict[str, Any] = {"daily_limit": plan.daily_limit, "mode": "even"}
+    if plan.batch is not None:
+        pacing |= {
+            "mode": "burst",
+            "batch_size": plan.batch[0],
+            "batch_interval_minutes": plan.batch[1],
+        }
+    cap = plan.frequency_cap
+    return CampaignCreate.model_validate(
+        {
+            "name": f"Campaign {number}",
+            "line_id": line.id,
+            "audience": {"contact_ids": contact_ids},
+            "variants": [
+                {"name": f"V{one}", "body": body_of(number, variant=one), "weight": share}
+                for one in range(plan.variants)
+            ],
+            "schedule": {
+                "start_at": _later(now, plan.starts_in),
+                "end_at": _later(now, plan.ends_in),
+                "days": list(plan.days),
+                "window": {"start": f"{plan.window[0]:%H:%M}", "end": f"{plan.window[1]:%H:%M}"},
+                "timezone": plan.timezone,
+            },
+            "pacing": pacing,
+            "rules": {
+                "previously_contacted": plan.previously_contacted,
+                "min_days_between": plan.min_days_between,
+                "frequency_cap": cap and {"texts": cap[0], "days": cap[1]},
+                "max_attempts": plan.max_attempts,
+            },
+            "follow_ups": [
+                {"after_hours": hours, "body": follow_up_of(number, step=step)}
+                for step, hours in enumerate(plan.follow_ups, start=1)
+            ],
+        }
+    )
+
+
+def _later(now: datetime, by: timedelta | None) -> datetime | None:
+    return None if by is None else now + by
