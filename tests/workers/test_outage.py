@@ -228,6 +228,7 @@ async def _reconcile(one: Side, scene: Scene) -> None:
         limiter=Limiter(rate_per_second=10_000),
         reception=RECEPTION,
         now=lambda: scene.clock.now,
+        sleep=at_once,
     )
     while await walking.work(parts, is_over=lambda: False) is not None:
         pass

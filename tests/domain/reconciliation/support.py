@@ -162,6 +162,7 @@ async def bench(
             limiter=Limiter(rate_per_second=rate),
             reception=RECEPTION,
             now=lambda: clock.now,
+            sleep=at_once,
         )
         yield Bench(sandbox, clock, parts, requests)
     await sandbox.world.stop()

@@ -112,7 +112,7 @@ async def _together(new_uow: NewUow, texts: list[MessageFacts], *, size: int) ->
     for start in reversed(range(0, len(texts), size)):
         chunk = texts[start : start + size]
         async with new_uow() as uow:
-            stored = await apply_plain(uow, chunk, now=NOW)
+            stored = await apply_plain(uow, chunk, now=NOW, reception=RECEPTION)
         plain_ones += len(stored)
         await _one_by_one(
             new_uow, [facts for facts in chunk if facts.provider_message_id not in stored]
@@ -164,7 +164,7 @@ async def test_texts_leave_the_same_rows_together_as_alone(
         text_of(1, created_at=NOW - plain.PAST_AFTER),
         text_of(1, text="take me off your list"),
         text_of(1, text="HELP"),
-        text_of(1, phone_number_id="PNunknown"),
+        text_of(1, phone_number_id="PNunknown", to_numbers=("28777",)),
         text_of(1, phone_number_id=None),
         text_of(1, from_number=OWN),
         text_of(1, media=(MediaItem(url="https://x.example/1", type=None),)),
@@ -176,7 +176,7 @@ async def test_what_asks_for_more_is_not_stored_together(
     new_uow: NewUow, special: MessageFacts
 ) -> None:
     async with new_uow() as uow:
-        stored = await apply_plain(uow, [special, text_of(2)], now=NOW)
+        stored = await apply_plain(uow, [special, text_of(2)], now=NOW, reception=RECEPTION)
 
     assert stored == {"AC00002"}
 
@@ -193,7 +193,9 @@ async def test_person_who_was_texted_from_here_or_is_deleted_is_not_plain(
         phone=number(4),
     )
     async with new_uow() as uow:
-        stored = await apply_plain(uow, [text_of(3), text_of(4), text_of(5)], now=NOW)
+        stored = await apply_plain(
+            uow, [text_of(3), text_of(4), text_of(5)], now=NOW, reception=RECEPTION
+        )
 
     assert stored == {"AC00005"}
 

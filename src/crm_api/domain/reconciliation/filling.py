@@ -16,6 +16,7 @@ from crm_api.domain.openphone.errors import OpenPhoneBusyError, UnreadableEventE
 from crm_api.domain.openphone.json_values import instant, mapping, text
 from crm_api.domain.openphone.listed_calls import call_id_of
 from crm_api.domain.openphone.listing import CallExtras, Listing
+from crm_api.domain.reconciliation import queries
 from crm_api.domain.reconciliation import service as runs
 from crm_api.domain.reconciliation.batch import Batch, Item
 from crm_api.domain.reconciliation.comparing import CallToAsk, compare
@@ -69,6 +70,8 @@ class Filler:
         async with self._new_uow() as uow:
             found = await compare(uow, batch, since=run.since, until=run.until, now=self._now())
             if not found:
+                # Only how far the run is: a power cut may take it back, and it is read again.
+                await queries.commit_soon(uow.session)
                 await self._move_on(uow, batch, position, others=0)
                 return
         items = [*found.messages]
@@ -157,7 +160,7 @@ class Filler:
         try:
             async with uow.session.begin_nested():
                 texts = [one for one in facts if one is not None]
-                return await apply_plain(uow, texts, now=self._now())
+                return await apply_plain(uow, texts, now=self._now(), reception=self._reception)
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise

@@ -13,7 +13,8 @@ from crm_api.domain.reconciliation.filling import Filler
 from crm_api.domain.reconciliation.models import ReconciliationRun
 from crm_api.domain.reconciliation.turns import Turns
 
-WRITE_PAGES = 40
+WRITE_ITEMS = 2_000
+WRITE_PAGES = 200
 WRITE_SECONDS = 10.0
 WRITE_CALLS = 25
 """What belongs to so many calls is asked for in well under a lease."""
@@ -51,7 +52,8 @@ class Reading:
     def is_due(self) -> bool:
         """True when enough was read to be compared and written down."""
         return (
-            self.batch.pages >= WRITE_PAGES
+            len(self.batch) >= WRITE_ITEMS
+            or self.batch.pages >= WRITE_PAGES
             or len(self.batch.calls) >= WRITE_CALLS
             or time.monotonic() - self.written_at >= WRITE_SECONDS
         )

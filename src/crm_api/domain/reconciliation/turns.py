@@ -11,7 +11,7 @@ from crm_api.domain.sends.limiter import Limiter
 
 SLICE_SECONDS = 0.1
 """The limiter is asked for this much at once: a text waits no longer for what is taken ahead."""
-SLICE_CALLS = 40
+SLICE_CALLS = 500
 LOOK_SECONDS = 5.0
 """How often it is asked whether texts wait."""
 Sleep = Callable[[float], Awaitable[None]]

@@ -8,6 +8,7 @@ Where a run stands is JSON, and any worker can go on there::
      "began_at": "2026-11-24T…"}
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,7 +26,7 @@ from crm_api.domain.reconciliation.errors import RunLostError
 from crm_api.domain.reconciliation.filling import Filler
 from crm_api.domain.reconciliation.models import ReconciliationRun
 from crm_api.domain.reconciliation.reading import Position, Reading
-from crm_api.domain.reconciliation.turns import Turns
+from crm_api.domain.reconciliation.turns import Sleep, Turns
 from crm_api.domain.sends.limiter import Limiter
 from crm_api.domain.webhooks.reception import Reception
 
@@ -44,6 +45,7 @@ class Parts:
     limiter: Limiter
     reception: Reception
     now: Callable[[], datetime]
+    sleep: Sleep = asyncio.sleep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,7 @@ async def work(parts: Parts, *, is_over: Callable[[], bool]) -> Worked | None:
         run = await runs.claim(uow, now=parts.now())
     if run is None:
         return None
-    turns = Turns(limiter=parts.limiter, new_uow=parts.new_uow, now=parts.now)
+    turns = Turns(limiter=parts.limiter, new_uow=parts.new_uow, now=parts.now, sleep=parts.sleep)
     try:
         return await _work_on(parts, run, turns, is_over=is_over)
     except (OpenPhoneBusyError, OpenPhoneListError) as error:

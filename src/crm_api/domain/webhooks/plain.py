@@ -7,6 +7,7 @@ Everything else goes through ``service.apply_event``, and a plain text may as we
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.activity import history
@@ -18,16 +19,19 @@ from crm_api.domain.consent.words import Kind
 from crm_api.domain.lines import service as lines
 from crm_api.domain.openphone.facts import MessageFacts
 from crm_api.domain.sends.reports import RANKS
+from crm_api.domain.webhooks.reception import Reception
 
 PAST_AFTER = timedelta(days=4)
 """Older than any answer that a text could get, and than the window in which it is a reply."""
 
 
-async def apply_plain(uow: UnitOfWork, texts: Sequence[MessageFacts], *, now: datetime) -> set[str]:
+async def apply_plain(
+    uow: UnitOfWork, texts: Sequence[MessageFacts], *, now: datetime, reception: Reception
+) -> set[str]:
     """Apply those of these texts that are plain, with a handful of statements for all.
 
-    Plain is a text of the past with one person, without pictures, on a known line, that is not
-    about consent, with somebody who was never texted from here.
+    Plain is a text of the past with one person, without pictures, that is not about consent, with
+    somebody who was never texted from here.
 
     Returns:
         The provider's ids of those that were stored; the others are for ``apply_event``.
@@ -37,27 +41,46 @@ async def apply_plain(uow: UnitOfWork, texts: Sequence[MessageFacts], *, now: da
     if not people:
         return set()
     known = await history.look(uow, phones=sorted({phone for _, phone in people}))
-    line_ids = {
-        name: line.id
-        for name in {facts.phone_number_id for facts, _ in people}
-        if name is not None
-        and (line := await lines.find_by_provider_id(uow, phone_number_id=name)) is not None
-    }
+    line_ids = await _lines_of(uow, [facts for facts, _ in people], now=now, reception=reception)
     plain = [
         PastText(
             facts=facts,
-            line_id=line_ids[facts.phone_number_id],
+            line_id=line_id,
             phone=phone,
             rank=0 if facts.direction == Direction.INCOMING else _rank(facts),
         )
         for facts, phone in people
-        for row in [known[phone]]
-        if facts.phone_number_id in line_ids
-        and not (row.is_deleted or row.was_texted or row.is_own)
+        for row, line_id in [(known[phone], line_ids.get(facts.phone_number_id or ""))]
+        if line_id is not None and not (row.is_deleted or row.was_texted or row.is_own)
     ]
     if not plain:
         return set()
     return await history.store(uow, plain, known=known, now=now)
+
+
+async def _lines_of(
+    uow: UnitOfWork, texts: Sequence[MessageFacts], *, now: datetime, reception: Reception
+) -> dict[str, UUID]:
+    """Find the lines of plain texts by the provider's ids; one that is not known is added."""
+    own = {
+        facts.phone_number_id: facts.to_numbers[0]
+        if facts.direction == Direction.INCOMING
+        else facts.from_number
+        for facts in texts
+        if facts.phone_number_id is not None
+    }
+    found = {}
+    for name, number in sorted(own.items()):
+        line = await lines.ensure_line(
+            uow,
+            phone_number_id=name,
+            number=activity.as_phone(number or ""),
+            resend_unclear=reception.resend_unclear,
+            now=now,
+        )
+        if line is not None:
+            found[name] = line.id
+    return found
 
 
 def _person_of(facts: MessageFacts) -> str | None:
