@@ -1,0 +1,320 @@
+"""Reconciliation of 100,000 texts in 7,000 conversations, from nothing and with nothing missing.
+
+Floor: the same client reading the same pages in the same order, which compares and stores nothing.
+Subject: the worker's own job with the limiter lifted. Both run in a process of their own against a
+sandbox in a third, on PostgreSQL with fsync on. Time in the database is the time inside units of
+work, from their first statement to the end of their commit.
+"""
+
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+import uvicorn
+import uvloop
+
+from benchmarks import population
+from benchmarks.sender import open_deps
+from benchmarks.stage import Stage, say, stage
+from benchmarks.web import free_port, listening
+from crm_api import clock, collector, logs
+from crm_api.db import UnitOfWork, session_factory
+from crm_api.domain.openphone.client import OpenPhoneClient
+from crm_api.domain.reconciliation import service as runs
+from crm_api.domain.reconciliation.models import RunStatus
+from crm_api.domain.reconciliation.schemas import ReconciliationCreate
+from crm_api.provider import open_provider
+from crm_api.sandbox.app import create_sandbox
+from crm_api.sandbox.config import SandboxConfig
+from crm_api.sandbox.running import server_config
+from crm_api.sandbox.store import StoredMessage
+from crm_api.sandbox.world import World
+from crm_api.settings import Settings
+from crm_api.workers.reconciliation import reconcile_openphone
+
+TEXTS, PEOPLE = 100_000, 7_000
+DAYS = 700
+SEED = 4
+TARGET_PER_SECOND = 2_000
+TARGET_MB = 200
+TARGET_SHARE = 0.1
+LOOK_SECONDS = 0.5
+WORDS = ("Yes, please call me tomorrow.", "Who is this?", "Thanks!", "How much is it?", "Ok")
+
+
+def main(texts: int = TEXTS) -> None:
+    """Measure, and print the figures."""
+    with stage(sandboxes=0) as on, _sandbox(on, texts) as environment:
+        floor = _run(environment, "floor")
+        say(f"bare: {floor.per_second:,.0f} items/s")
+        first = _run(environment, "subject")
+        say(f"from nothing: {first.per_second:,.0f} items/s")
+        asyncio.run(population.settle(on.database_url))
+        second = _run(environment, "subject")
+    print(f"reconciliation of {texts:,} texts, {PEOPLE:,} conversations (seed {SEED}):")
+    for name, one in (("bare client", floor), ("from nothing", first), ("nothing missing", second)):
+        one.show(name)
+    print(
+        f"  targets: at least {TARGET_PER_SECOND:,} items/s, memory at most {TARGET_MB} MB, and "
+        f"with nothing missing at most {TARGET_SHARE:.0%} in the database"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What a run took; the first and last quarter of its memory tell whether it grows."""
+
+    items: int
+    created: int
+    wall: float
+    cpu: float
+    in_database: float
+    memory: list[float]
+
+    @property
+    def per_second(self) -> float:
+        """Items a second."""
+        return self.items / self.wall
+
+    def show(self, name: str) -> None:
+        """Print them in one line."""
+        quarter = max(1, len(self.memory) // 4)
+        early, late = max(self.memory[:quarter]), max(self.memory[-quarter:])
+        print(
+            f"  {name:<16}{self.per_second:>7,.0f} items/s   {self.wall:6.1f} s, cpu"
+            f" {self.cpu:5.1f} s   in the database {self.in_database / self.wall:5.1%}"
+            f"   memory {early:.0f} MB early, {late:.0f} MB late, {max(self.memory):.0f} MB most"
+            f"   created {self.created:,}"
+        )
+
+
+def _run(environment: dict[str, str], mode: str) -> Figures:
+    done = subprocess.run(  # noqa: S603 - ours
+        [sys.executable, "-m", "benchmarks.reconciliation", mode],
+        env=environment,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return Figures(**json.loads(done.stdout.splitlines()[-1]))
+
+
+@contextmanager
+def _sandbox(on: Stage, texts: int) -> Iterator[dict[str, str]]:
+    """Serve a sandbox that holds the texts; the settings of a process that talks to it."""
+    port = free_port()
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("CRM_")},
+        "CRM_DATABASE_URL": on.database_url,
+        "CRM_REDIS_URL": "redis://127.0.0.1:1/0",
+        "CRM_OPENPHONE_BASE_URL": f"http://127.0.0.1:{port}",
+        "CRM_OPENPHONE_RATE_PER_SECOND": "1000000",
+        "CRM_SECRET_KEY": "a benchmark's key of 32 characters or more",
+        "CRM_DATA_DIR": str(on.folder),
+    }
+    arguments = ["-m", "benchmarks.reconciliation", "sandbox", str(port), str(texts)]
+    with listening(arguments, environment, port=port):
+        say(f"a sandbox holds {texts:,} texts")
+        yield environment
+
+
+# The sandbox's process
+
+
+def serve(port: int, texts: int) -> None:
+    """Serve a sandbox with so many texts of the last two years."""
+    app = create_sandbox(SandboxConfig(people="silent", rate_per_second=None))
+    _fill(app.world, texts)
+    config = server_config(app, port=port)
+    config.loop, config.http = "uvloop", "httptools"
+    collector.tune()
+    uvicorn.Server(config).run()
+
+
+def _fill(world: World, texts: int) -> None:
+    chance = random.Random(SEED)  # noqa: S311 - the same each time, no secret
+    line = world.config.lines[0]
+    gap = timedelta(days=DAYS) / texts
+    at = datetime.now(UTC).replace(microsecond=0) - timedelta(days=DAYS, hours=1)
+    for place in range(texts):
+        at += gap
+        person = population.phone(chance.randrange(PEOPLE))
+        is_ours = chance.random() < 0.7  # noqa: PLR2004 - most texts are campaigns' and replies
+        made_at = at.replace(microsecond=at.microsecond // 1000 * 1000)
+        world.store.add(
+            StoredMessage(
+                seq=place + 1,
+                id=f"AC{chance.getrandbits(128):032x}",
+                direction="outgoing" if is_ours else "incoming",
+                sender=line.number if is_ours else person,
+                to=(person,) if is_ours else (line.number,),
+                text=population.body(place) if is_ours else chance.choice(WORDS),
+                phone_number_id=line.id,
+                user_id="USsandbox1",
+                status="delivered" if is_ours else "received",
+                created_at=made_at,
+                updated_at=made_at + timedelta(seconds=2),
+            )
+        )
+
+
+# The measured processes
+
+
+class Meter:
+    """Looks at this process' memory from a thread, and adds up the time in units of work."""
+
+    def __init__(self) -> None:
+        self.in_database = 0.0
+        self.memory: list[float] = []
+        self._is_over = threading.Event()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Look for the length of a block."""
+        thread = threading.Thread(target=self._look)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._is_over.set()
+            thread.join()
+
+    def _look(self) -> None:
+        process = psutil.Process()
+        while not self._is_over.is_set():
+            self.memory.append(process.memory_info().rss / 1e6)
+            self._is_over.wait(LOOK_SECONDS)
+
+
+class MeteredUnitOfWork(UnitOfWork):
+    """Tells a meter how long it was open."""
+
+    meter: Meter
+
+    async def __aenter__(self) -> Self:
+        """Open."""
+        self._opened_at = time.perf_counter()
+        await super().__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close, and note the time."""
+        await super().__aexit__(exc_type, exc, traceback)
+        self.meter.in_database += time.perf_counter() - self._opened_at
+
+
+async def run_subject() -> dict[str, Any]:
+    """Ask for a run and let the worker's job work until it has ended."""
+    meter = MeteredUnitOfWork.meter = Meter()
+    async with AsyncExitStack() as stack:
+        deps, engine = await open_deps(Settings.from_env(os.environ), stack)
+        sessions = session_factory(engine)
+        deps.new_uow = lambda: MeteredUnitOfWork(sessions, deps.queue)
+        async with deps.new_uow() as uow:
+            run_id = await runs.request(
+                uow, ReconciliationCreate(since=_beginning()), now=clock.now()
+            )
+        meter.in_database = 0.0
+        with meter.running():
+            begun, cpu = time.perf_counter(), time.process_time()
+            while True:
+                await reconcile_openphone({"deps": deps})
+                async with deps.new_uow() as uow:
+                    run = await runs.get(uow, run_id=run_id)
+                if run.status is not RunStatus.RUNNING and run.finished_at is not None:
+                    break
+            wall, cpu = time.perf_counter() - begun, time.process_time() - cpu
+        if run.status != RunStatus.COMPLETED:
+            raise SystemExit(f"The run has failed: {run.last_error}")
+        return {
+            "items": run.items_seen,
+            "created": run.created,
+            "wall": wall,
+            "cpu": cpu,
+            "in_database": meter.in_database,
+            "memory": meter.memory,
+        }
+
+
+def _beginning() -> datetime:
+    """Before the first text, for the second run is to read as much as the first."""
+    return datetime.now(UTC) - timedelta(days=DAYS + 1)
+
+
+async def run_floor() -> dict[str, Any]:
+    """Read every page that the job reads, and nothing else."""
+    meter = Meter()
+    provider = open_provider(Settings.from_env(os.environ))
+    with meter.running():
+        begun, cpu = time.perf_counter(), time.process_time()
+        items = await _read_texts(provider) + await _read_calls(provider)
+        wall, cpu = time.perf_counter() - begun, time.process_time() - cpu
+    await provider.aclose()
+    return {
+        "items": items,
+        "created": 0,
+        "wall": wall,
+        "cpu": cpu,
+        "in_database": 0.0,
+        "memory": meter.memory,
+    }
+
+
+async def _read_texts(provider: OpenPhoneClient) -> int:
+    items, token = 0, None
+    while True:
+        page = await provider.lists.workspace_messages(after=_beginning(), before=None, token=token)
+        items += len(page.items)
+        if (token := page.next_token) is None:
+            return items
+
+
+async def _read_calls(provider: OpenPhoneClient) -> int:
+    items, token = 0, None
+    while True:
+        page = await provider.lists.conversations(updated_after=_beginning(), token=token)
+        for talk in page.items:
+            calls = await provider.lists.thread_calls(
+                phone_number_id=talk["phoneNumberId"],
+                participant=talk["participants"][0],
+                after=_beginning(),
+                before=None,
+                token=None,
+            )
+            items += len(calls.items)
+        if (token := page.next_token) is None:
+            return items
+
+
+def _main(mode: str, *numbers: str) -> None:
+    if mode.isdecimal():
+        main(int(mode))
+        return
+    logs.configure(level="ERROR")
+    if mode == "sandbox":
+        serve(int(numbers[0]), int(numbers[1]))
+        return
+    collector.tune()
+    print(json.dumps(uvloop.run(run_floor() if mode == "floor" else run_subject())))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:] or [str(TEXTS)])
