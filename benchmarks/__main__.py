@@ -2,10 +2,11 @@
 
 import time
 
-from benchmarks import answers, cost, drain, intake, opt_out, planning, reconciliation
+from benchmarks import answers, apply, cost, drain, intake, opt_out, planning, reconciliation
 
 BENCHMARKS = {
     "intake": intake.main,
+    "apply": apply.main,
     "reconciliation": reconciliation.main,
     "drain": drain.main,
     "planning": planning.main,

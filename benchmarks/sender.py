@@ -48,7 +48,8 @@ class Nudges:
 
     async def push(self, job: Job) -> None:
         """Note a nudge that is due at once."""
-        if job.name is JobName.PROCESS_CAMPAIGN_QUEUE and job.delay_seconds < SOON_SECONDS:
+        is_own = job.name in {JobName.PROCESS_CAMPAIGN_QUEUE, JobName.PROCESS_WEBHOOK_BACKLOG}
+        if is_own and job.delay_seconds < SOON_SECONDS:
             self.is_asked = True
 
     async def ping(self) -> bool:
@@ -56,7 +57,8 @@ class Nudges:
         return True
 
 
-async def _measured(work: Callable[[], Awaitable[None]]) -> dict[str, float]:
+async def measured(work: Callable[[], Awaitable[None]]) -> dict[str, float]:
+    """Say that all is ready, wait for the word, work, and tell what it took."""
     print("ready", flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
     begun, cpu = time.perf_counter(), time.process_time()
@@ -91,7 +93,7 @@ async def run_floor(count: int) -> None:
         await asyncio.gather(*(caller() for _ in range(CONCURRENCY)))
 
     await post(WARM_UP_CALLS)
-    print(json.dumps(await _measured(lambda: post(count))))
+    print(json.dumps(await measured(lambda: post(count))))
     await provider.aclose()
 
 
@@ -132,7 +134,7 @@ async def run_worker(runs: int | None) -> None:
                 done += 1
 
         await work(None)
-        figures = await _measured(lambda: work(runs))
+        figures = await measured(lambda: work(runs))
         print(json.dumps({**figures, "statements": counter.counts}))
 
 

@@ -83,10 +83,12 @@ class Figures:
 
 
 class Child:
-    """A process of ``benchmarks.sender``: gets ready, waits for the word, and tells its figures."""
+    """A process of a benchmark: gets ready, waits for the word, and tells its figures."""
 
-    def __init__(self, env: dict[str, str], *arguments: str) -> None:
-        command = [sys.executable, "-m", "benchmarks.sender", *arguments]
+    def __init__(
+        self, env: dict[str, str], *arguments: str, module: str = "benchmarks.sender"
+    ) -> None:
+        command = [sys.executable, "-m", module, *arguments]
         self._process = subprocess.Popen(  # noqa: S603 - our own
             command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

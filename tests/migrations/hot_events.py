@@ -82,7 +82,7 @@ RECEIVED = [
     Hot(
         "a received text, once",
         {"idx_activity_openphone_id"},
-        lambda s: activity.lock_call(s, provider_call_id="AC100", now=NOW),
+        lambda s: activity.lock_calls(s, provider_call_ids=["AC100"], now=NOW),
     ),
     Hot(
         "messages of a conversation",

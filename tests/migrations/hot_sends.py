@@ -171,7 +171,7 @@ SENDS = [
     Hot(
         "the attempt of a report",
         {"uq_send_attempt_provider_message_id"},
-        sql(report_statements.ATTEMPT_OF_MESSAGE, message_id="AC2500"),
+        sql(report_statements.ATTEMPTS_OF_MESSAGES, message_ids=["AC2500", "AC2501"]),
         is_generic=True,
     ),
     Hot(
@@ -205,14 +205,15 @@ SENDS = [
         is_generic=True,
     ),
     Hot(
-        "the text that was answered",
+        "the texts that were answered",
         {"idx_send_attempt_phone"},
         sql(
-            report_statements.NOTE_REPLY,
-            phone=phone_of(2500),
-            line_id=LINE,
-            at=NOW,
-            is_opt_out=False,
+            report_statements.NOTE_REPLIES,
+            places=list(range(50)),
+            phones=[phone_of(i) for i in range(2500, 2550)],
+            line_ids=[LINE] * 50,
+            ats=[NOW] * 50,
+            opt_outs=[False] * 50,
             skew=2.0,
             now=NOW,
         ),

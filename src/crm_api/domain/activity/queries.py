@@ -1,13 +1,13 @@
 """All SQL on conversations and the timeline."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, bindparam, literal_column, or_, select, text, tuple_, update
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Select, literal_column, or_, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.activity.models import Activity, ActivityKind, Conversation, Origin
@@ -23,64 +23,90 @@ class KnownCall:
     """What is stored of a call, its row locked."""
 
     id: UUID
+    openphone_id: str
     line_id: UUID | None
     contact_id: UUID | None
     rank: int
     status: str
     call: dict[str, Any]
     occurred_at: datetime
+    direction: str | None
+    user_id: str | None
+    phone: str | None
+    conversation_id: UUID | None
 
 
 # Hot statements are built once: to build one costs more than to run it.
-
-TOUCH_CONVERSATION = text("""
-    INSERT INTO conversation AS known
-        (id, line_id, phone, contact_id, openphone_id, last_activity_at, created_at)
-    VALUES (:id, :line_id, :phone, :contact_id, :openphone_id, :at, :now)
-    ON CONFLICT (line_id, phone) DO UPDATE
-       SET contact_id = coalesce(known.contact_id, excluded.contact_id),
-           openphone_id = coalesce(known.openphone_id, excluded.openphone_id),
-           last_activity_at = greatest(known.last_activity_at, excluded.last_activity_at)
-    RETURNING id
-""")
 
 # A row that this statement inserted has no deleting transaction; one that it updated has.
 ADD_INCOMING = text("""
     INSERT INTO activity AS known
         (id, kind, direction, origin, line_id, conversation_id, contact_id, phone, openphone_id,
          user_id, body, media, status, call, occurred_at, created_at, updated_at)
-    VALUES (:id, 'message', 'incoming', 'provider', :line_id, :conversation_id, :contact_id,
-            :phone, :openphone_id, :user_id, :body, :media, 'received', :call, :occurred_at, :now,
-            :now)
+    SELECT id, 'message', 'incoming', 'provider', line_id, conversation_id, contact_id, phone,
+           openphone_id, user_id, body, media::jsonb, 'received', call::jsonb, occurred_at, :now,
+           :now
+      FROM unnest(CAST(:ids AS uuid[]), CAST(:line_ids AS uuid[]),
+                  CAST(:conversation_ids AS uuid[]), CAST(:contact_ids AS uuid[]),
+                  CAST(:phones AS text[]), CAST(:openphone_ids AS text[]),
+                  CAST(:user_ids AS text[]), CAST(:bodies AS text[]), CAST(:medias AS text[]),
+                  CAST(:calls AS text[]), CAST(:occurred AS timestamptz[]))
+        AS told (id, line_id, conversation_id, contact_id, phone, openphone_id, user_id, body,
+                 media, call, occurred_at)
+     ORDER BY openphone_id
     ON CONFLICT (openphone_id) WHERE openphone_id IS NOT NULL DO UPDATE
        SET user_id = coalesce(known.user_id, excluded.user_id),
            media = coalesce(nullif(known.media, '[]'::jsonb), excluded.media)
-    RETURNING id, xmax = 0 AS is_new
-""").bindparams(bindparam("media", type_=JSONB), bindparam("call", type_=JSONB))
+    RETURNING openphone_id, id, xmax = 0 AS is_new
+""")
 
-_OF_CALL = "id, line_id, contact_id, rank, status, call, occurred_at"
-LOCK_CALL = text(f"SELECT {_OF_CALL} FROM activity WHERE openphone_id = :openphone_id FOR UPDATE")
-ADD_CALL = text(f"""
+_OF_CALL = """id, openphone_id, line_id, contact_id, rank, status, call, occurred_at, direction,
+       user_id, phone, conversation_id"""
+LOCK_CALLS = text(f"""
+    SELECT {_OF_CALL} FROM activity WHERE openphone_id = ANY(CAST(:openphone_ids AS text[]))
+     ORDER BY openphone_id FOR UPDATE
+""")
+ADD_CALLS = text("""
     INSERT INTO activity (id, kind, origin, openphone_id, status, occurred_at, created_at,
         updated_at)
-    VALUES (:id, 'call', 'provider', :openphone_id, 'unknown', :now, :now, :now)
+    SELECT id, 'call', 'provider', openphone_id, 'unknown', :now, :now, :now
+      FROM unnest(CAST(:ids AS uuid[]), CAST(:openphone_ids AS text[])) AS told (id, openphone_id)
+     ORDER BY openphone_id
     ON CONFLICT (openphone_id) WHERE openphone_id IS NOT NULL DO NOTHING
-    RETURNING {_OF_CALL}
 """)
-# The outside party and the conversation are known from some events only.
-SAVE_CALL = text("""
-    UPDATE activity
-       SET call = :call, rank = :rank, status = :status, direction = :direction,
-           user_id = :user_id, occurred_at = :occurred_at, line_id = :line_id,
-           contact_id = :contact_id, phone = coalesce(:phone, phone),
-           conversation_id = coalesce(:conversation_id, conversation_id), updated_at = :now
-     WHERE id = :id
-       AND (call, rank, status, direction, user_id, occurred_at, line_id, contact_id, phone,
-            conversation_id) IS DISTINCT FROM
-           (:call, :rank, :status, :direction, :user_id, :occurred_at, :line_id, :contact_id,
-            coalesce(:phone, phone), coalesce(:conversation_id, conversation_id))
-""").bindparams(bindparam("call", type_=JSONB))
+# The outside party and the conversation are known from some events only. A call that nothing new
+# is told of is not written.
+SAVE_CALLS = text("""
+    UPDATE activity a
+       SET call = x.call, rank = x.rank, status = x.status, direction = x.direction,
+           user_id = x.user_id, occurred_at = x.occurred_at, line_id = x.line_id,
+           contact_id = x.contact_id, phone = x.phone, conversation_id = x.conversation_id,
+           updated_at = :now
+      FROM (SELECT id, call::jsonb AS call, rank, status, direction, user_id, occurred_at, line_id,
+                   contact_id, phone, conversation_id
+              FROM unnest(CAST(:ids AS uuid[]), CAST(:calls AS text[]), CAST(:ranks AS smallint[]),
+                          CAST(:statuses AS text[]), CAST(:directions AS text[]),
+                          CAST(:user_ids AS text[]), CAST(:occurred AS timestamptz[]),
+                          CAST(:line_ids AS uuid[]), CAST(:contact_ids AS uuid[]),
+                          CAST(:phones AS text[]), CAST(:conversation_ids AS uuid[]))
+                AS told (id, call, rank, status, direction, user_id, occurred_at, line_id,
+                         contact_id, phone, conversation_id)) x
+     WHERE a.id = x.id
+       AND (a.call, a.rank, a.status, a.direction, a.user_id, a.occurred_at, a.line_id,
+            a.contact_id, a.phone, a.conversation_id) IS DISTINCT FROM
+           (x.call, x.rank, x.status, x.direction, x.user_id, x.occurred_at, x.line_id,
+            x.contact_id, x.phone, x.conversation_id)
+""")
 
+FIND_CONTACTS = text("""
+    SELECT phone, id FROM contact
+     WHERE phone = ANY(CAST(:phones AS text[])) AND deleted_at IS NULL
+""")
+SET_CAMPAIGNS = text("""
+    UPDATE activity a SET campaign_id = x.campaign_id
+      FROM unnest(CAST(:ids AS uuid[]), CAST(:campaign_ids AS uuid[])) AS x (id, campaign_id)
+     WHERE a.id = x.id
+""")
 FIND_CONTACT = text("SELECT id FROM contact WHERE phone = :phone AND deleted_at IS NULL")
 
 # Told before somebody was a contact: a text or a call to a number that nobody knew yet.
@@ -95,67 +121,79 @@ ADOPT = text("""
 """)
 
 
-async def touch_conversation(
-    session: AsyncSession,
-    *,
-    line_id: UUID,
-    phone: str,
-    contact_id: UUID | None,
-    openphone_id: str | None,
-    at: datetime,
-    now: datetime,
-) -> UUID:
-    """Find or open the conversation; its last activity only moves forward."""
-    values = {
-        "id": new_id(),
-        "line_id": line_id,
-        "phone": phone,
-        "contact_id": contact_id,
-        "openphone_id": openphone_id,
-        "at": at,
-        "now": now,
-    }
-    found: UUID = (await session.execute(TOUCH_CONVERSATION, values)).scalar_one()
-    return found
-
-
-async def add_incoming(session: AsyncSession, **values: Any) -> tuple[UUID, bool]:  # noqa: ANN401 - bind values
-    """Store a received text once, by the provider's id.
+async def add_incoming(
+    session: AsyncSession, rows: Sequence[dict[str, Any]], *, now: datetime
+) -> dict[str, tuple[UUID, bool]]:
+    """Store received texts once each, by the provider's id; no id may be in two rows.
 
     One that is known already only gains what it lacks.
 
     Returns:
-        The row's id, and whether it is new.
+        For each provider's id the row's, and whether it is new.
     """
-    row = (await session.execute(ADD_INCOMING, {"id": new_id(), **values})).one()
-    return row.id, row.is_new
+    values = {
+        "ids": [new_id() for _ in rows],
+        "line_ids": [row["line_id"] for row in rows],
+        "conversation_ids": [row["conversation_id"] for row in rows],
+        "contact_ids": [row["contact_id"] for row in rows],
+        "phones": [row["phone"] for row in rows],
+        "openphone_ids": [row["openphone_id"] for row in rows],
+        "user_ids": [row["user_id"] for row in rows],
+        "bodies": [row["body"] for row in rows],
+        "medias": [json.dumps(row["media"]) for row in rows],
+        "calls": [json.dumps(row["call"]) for row in rows],
+        "occurred": [row["occurred_at"] for row in rows],
+        "now": now,
+    }
+    found = await session.execute(ADD_INCOMING, values)
+    return {row.openphone_id: (row.id, row.is_new) for row in found}
 
 
-async def set_campaign(session: AsyncSession, *, activity_id: UUID, campaign_id: UUID) -> None:
-    """Tie a received text to the campaign that it answers."""
-    await session.execute(
-        update(Activity).where(Activity.id == activity_id).values(campaign_id=campaign_id)
-    )
+async def set_campaigns(session: AsyncSession, campaigns: Mapping[UUID, UUID]) -> None:
+    """Tie received texts to the campaigns that they answer."""
+    values = {"ids": list(campaigns), "campaign_ids": list(campaigns.values())}
+    await session.execute(SET_CAMPAIGNS, values)
 
 
-async def lock_call(session: AsyncSession, *, provider_call_id: str, now: datetime) -> KnownCall:
-    """Fetch what is known of a call and lock its row; an empty one is made when none is there."""
-    values = {"openphone_id": provider_call_id}
+async def lock_calls(
+    session: AsyncSession, *, provider_call_ids: Collection[str], now: datetime
+) -> dict[str, KnownCall]:
+    """Fetch what is known of calls and lock their rows; empty ones are made where none are."""
+    wanted = sorted(provider_call_ids)
+    known: dict[str, KnownCall] = {}
     while True:
-        row = (await session.execute(LOCK_CALL, values)).one_or_none()
-        if row is None:
-            added = await session.execute(ADD_CALL, {"id": new_id(), "now": now, **values})
-            row = added.one_or_none()
-        if row is not None:
-            return KnownCall(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name begins so
-        # Somebody else has made it meanwhile: now it can be locked.
+        rows = await session.execute(LOCK_CALLS, {"openphone_ids": wanted})
+        known |= {row.openphone_id: KnownCall(**row._mapping) for row in rows}  # noqa: SLF001 - SQLAlchemy's public name begins so
+        missing = [name for name in wanted if name not in known]
+        if not missing:
+            return known
+        values = {"ids": [new_id() for _ in missing], "openphone_ids": missing, "now": now}
+        await session.execute(ADD_CALLS, values)
 
 
-async def save_call(
-    session: AsyncSession, *, activity_id: UUID, values: dict[str, Any], now: datetime
-) -> None:
-    """Write what is known of a call now; what tells nothing new changes no row."""
-    await session.execute(SAVE_CALL, {"id": activity_id, "now": now, **values})
+async def save_calls(session: AsyncSession, calls: Sequence[KnownCall], *, now: datetime) -> None:
+    """Write what is known of calls now; what tells nothing new changes no row."""
+    values = {
+        "ids": [call.id for call in calls],
+        "calls": [json.dumps(call.call) for call in calls],
+        "ranks": [call.rank for call in calls],
+        "statuses": [call.status for call in calls],
+        "directions": [call.direction for call in calls],
+        "user_ids": [call.user_id for call in calls],
+        "occurred": [call.occurred_at for call in calls],
+        "line_ids": [call.line_id for call in calls],
+        "contact_ids": [call.contact_id for call in calls],
+        "phones": [call.phone for call in calls],
+        "conversation_ids": [call.conversation_id for call in calls],
+        "now": now,
+    }
+    await session.execute(SAVE_CALLS, values)
+
+
+async def find_contacts(session: AsyncSession, *, phones: Sequence[str]) -> dict[str, UUID]:
+    """Return the contacts with these numbers, by number."""
+    rows = await session.execute(FIND_CONTACTS, {"phones": list(phones)})
+    return {row.phone: row.id for row in rows}
 
 
 async def find_contact(session: AsyncSession, *, phone: str) -> UUID | None:

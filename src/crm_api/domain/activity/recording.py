@@ -1,91 +1,36 @@
-"""Puts what the provider tells on the timeline: received texts, and calls as they become known."""
+"""Puts calls on the timeline as they become known, many events at once."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.activity import calls, queries
 from crm_api.domain.activity.models import Direction, Origin
-from crm_api.domain.contacts import service as contacts
-from crm_api.domain.lines import service as lines
+from crm_api.domain.activity.placing import Touch, as_phone, contacts_of, touch_conversations
+from crm_api.domain.activity.queries import KnownCall
 from crm_api.domain.lines.models import Line
 from crm_api.domain.media import service as media
 from crm_api.domain.media.models import MediaKind
 from crm_api.domain.media.queries import Wanted
-from crm_api.domain.openphone.facts import CallFacts, MediaItem, MessageFacts
-from crm_api.domain.phone import InvalidPhoneError, parse_phone
+from crm_api.domain.openphone.facts import CallFacts
 
 
 @dataclass(frozen=True, kw_only=True)
-class Received:
-    """A received text as it is stored.
+class ToldCall:
+    """What one event tells of a call.
 
     Attributes:
-        is_new: False when it was stored before; what follows from it has happened then.
-        phone: The sender's number in E.164, or None for another kind of identifier.
+        event_type: None for a call of a list.
+        event_at: When it happened, by the provider's clock.
+        line: None when the event does not say.
     """
 
-    activity_id: UUID
-    is_new: bool
-    contact_id: UUID | None
-    conversation_id: UUID
-    phone: str | None
-
-
-async def record_incoming(
-    uow: UnitOfWork, facts: MessageFacts, *, line: Line, now: datetime
-) -> Received:
-    """Store a received text, its sender as a contact and its place in the conversation."""
-    sender = facts.from_number or ""
-    phone = as_phone(sender)
-    contact_id = await contact_of(uow, phone, now=now)
-    conversation_id = await queries.touch_conversation(
-        uow.session,
-        line_id=line.id,
-        phone=phone or sender,
-        contact_id=contact_id,
-        openphone_id=facts.conversation_id,
-        at=facts.created_at,
-        now=now,
-    )
-    activity_id, is_new = await queries.add_incoming(
-        uow.session,
-        line_id=line.id,
-        conversation_id=conversation_id,
-        contact_id=contact_id,
-        phone=phone or sender,
-        openphone_id=facts.provider_message_id,
-        user_id=facts.user_id,
-        body=facts.text,
-        media=[asdict(item) for item in facts.media],
-        call=_group_of(facts, line=line),
-        occurred_at=facts.created_at,
-        now=now,
-    )
-    wanted = [_file_of(item) for item in facts.media]
-    await media.note(uow, activity_id=activity_id, wanted=wanted, now=now)
-    return Received(
-        activity_id=activity_id,
-        is_new=is_new,
-        contact_id=contact_id,
-        conversation_id=conversation_id,
-        phone=phone,
-    )
-
-
-def _file_of(item: MediaItem) -> Wanted:
-    is_picture = (item.type or "").lower().startswith("image/")
-    return Wanted(kind=MediaKind.PICTURE if is_picture else MediaKind.OTHER, url=item.url)
-
-
-def _group_of(facts: MessageFacts, *, line: Line) -> dict[str, Any]:
-    """Return the outside parties of a group text; a text to us alone has no others."""
-    others = [number for number in facts.to_numbers if number != line.number]
-    if not others:
-        return {}
-    return {"participants": [facts.from_number, *others]}
+    facts: CallFacts
+    event_type: str | None
+    event_at: datetime | None
+    line: Line | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,53 +41,84 @@ class RecordedCall:
     began_at: datetime
 
 
-async def record_call(
-    uow: UnitOfWork,
-    facts: CallFacts,
-    *,
-    event_type: str | None,
-    event_at: datetime | None,
-    line: Line | None,
-    now: datetime,
-) -> RecordedCall:
-    """Add what an event tells of a call to its one row, whatever came before.
+async def record_calls(
+    uow: UnitOfWork, told: Sequence[ToldCall], *, now: datetime
+) -> list[RecordedCall]:
+    """Add what events tell of calls to each call's one row, whatever came before."""
+    names = {one.facts.provider_call_id for one in told}
+    known = await queries.lock_calls(uow.session, provider_call_ids=names, now=now)
+    heard: dict[str, datetime] = {}
+    for one in told:
+        name = one.facts.provider_call_id
+        until = calls.heard_until(known[name].call, one.event_at)
+        known[name] = _merged(known[name], one)
+        if until is not None:
+            heard[name] = max(heard.get(name, until), until)
+    await _place(uow, known, heard=heard, now=now)
+    await queries.save_calls(uow.session, list(known.values()), now=now)
+    for one in told:
+        call = known[one.facts.provider_call_id]
+        await media.note(uow, activity_id=call.id, wanted=_sounds_of(one.facts), now=now)
+    return [_recorded(call) for call in known.values()]
 
-    Args:
-        event_type: None for a call of a list.
-        event_at: When it happened, by the provider's clock.
-        line: None when the event does not say.
-    """
-    known = await queries.lock_call(uow.session, provider_call_id=facts.provider_call_id, now=now)
-    told = calls.merge_call(known.call, facts, event_at=event_at)
-    rank, status = max((known.rank, known.status), calls.rank_status(facts, event_type))
-    began_at = calls.began_at(told) or known.occurred_at
-    line_id = line.id if line is not None else known.line_id
-    values = {
-        "call": told,
-        "rank": rank,
-        "status": status,
-        "direction": told.get("direction"),
-        "user_id": told.get("user_id"),
-        "occurred_at": began_at,
-        "line_id": line_id,
-        "contact_id": known.contact_id,
-        "phone": None,
-        "conversation_id": None,
-    }
-    if told.get("external"):
-        values |= await _place_call(
-            uow,
-            told,
-            line_id=line_id,
-            known=known,
-            at=calls.heard_until(known.call, event_at) or began_at,
-            now=now,
-        )
-    await queries.save_call(uow.session, activity_id=known.id, values=values, now=now)
-    await media.note(uow, activity_id=known.id, wanted=_sounds_of(facts), now=now)
-    phone = as_phone(told["external"][0]) if told.get("external") else None
-    is_contact = calls.is_contact(told)
-    return RecordedCall(phone=phone if is_contact else None, began_at=began_at)
+
+def _merged(known: KnownCall, told: ToldCall) -> KnownCall:
+    document = calls.merge_call(known.call, told.facts, event_at=told.event_at)
+    rank, status = max((known.rank, known.status), calls.rank_status(told.facts, told.event_type))
+    return replace(
+        known,
+        call=document,
+        rank=rank,
+        status=status,
+        direction=document.get("direction"),
+        user_id=document.get("user_id"),
+        occurred_at=calls.began_at(document) or known.occurred_at,
+        line_id=told.line.id if told.line is not None else known.line_id,
+    )
+
+
+async def _place(
+    uow: UnitOfWork, known: dict[str, KnownCall], *, heard: dict[str, datetime], now: datetime
+) -> None:
+    """Find the outside parties' contacts, who are added when they called, and conversations."""
+    placed = {name: call for name, call in known.items() if call.call.get("external")}
+    phones = {name: as_phone(call.call["external"][0]) for name, call in placed.items()}
+    nobodys = [name for name, call in placed.items() if call.contact_id is None and phones[name]]
+    callers = {phones[name] for name in nobodys if placed[name].direction == Direction.INCOMING}
+    contacts = await contacts_of(
+        uow,
+        [phone for name in nobodys if (phone := phones[name])],
+        may_add=[phone for phone in callers if phone],
+        now=now,
+    )
+    touches = []
+    for name, call in placed.items():
+        phone = phones[name] or call.call["external"][0]
+        contact_id = call.contact_id or contacts.get(phone)
+        known[name] = replace(call, phone=phone, contact_id=contact_id)
+        if call.line_id is not None:
+            touches.append(
+                Touch(
+                    line_id=call.line_id,
+                    phone=phone,
+                    contact_id=contact_id,
+                    openphone_id=call.call.get("conversation_id"),
+                    at=heard.get(name) or call.occurred_at,
+                )
+            )
+    talks = await touch_conversations(uow, touches, now=now)
+    for name in placed:
+        call = known[name]
+        if call.line_id is not None:
+            talk = talks[call.line_id, call.phone or ""]
+            known[name] = replace(call, conversation_id=talk)
+
+
+def _recorded(call: KnownCall) -> RecordedCall:
+    external = call.call.get("external")
+    phone = as_phone(external[0]) if external else None
+    is_contact = calls.is_contact(call.call)
+    return RecordedCall(phone=phone if is_contact else None, began_at=call.occurred_at)
 
 
 def _sounds_of(facts: CallFacts) -> list[Wanted]:
@@ -152,38 +128,10 @@ def _sounds_of(facts: CallFacts) -> list[Wanted]:
     return found
 
 
-async def _place_call(
-    uow: UnitOfWork,
-    told: calls.Document,
-    *,
-    line_id: UUID | None,
-    known: queries.KnownCall,
-    at: datetime,
-    now: datetime,
-) -> dict[str, Any]:
-    """Find the outside party's contact, who is added when they called, and the conversation."""
-    identifier: str = told["external"][0]
-    phone = as_phone(identifier)
-    contact_id = known.contact_id or await contact_of(
-        uow, phone, now=now, may_add=told.get("direction") == Direction.INCOMING
-    )
-    placed: dict[str, Any] = {"phone": phone or identifier, "contact_id": contact_id}
-    if line_id is not None:
-        placed["conversation_id"] = await queries.touch_conversation(
-            uow.session,
-            line_id=line_id,
-            phone=phone or identifier,
-            contact_id=contact_id,
-            openphone_id=told.get("conversation_id"),
-            at=at,
-            now=now,
-        )
-    return placed
-
-
-async def set_campaign(uow: UnitOfWork, *, activity_id: UUID, campaign_id: UUID) -> None:
-    """Tie a received text to the campaign that it answers."""
-    await queries.set_campaign(uow.session, activity_id=activity_id, campaign_id=campaign_id)
+async def set_campaigns(uow: UnitOfWork, campaigns: dict[UUID, UUID]) -> None:
+    """Tie received texts to the campaigns that they answer, by the texts' ids."""
+    if campaigns:
+        await queries.set_campaigns(uow.session, campaigns)
 
 
 async def was_sent_lately(
@@ -193,36 +141,3 @@ async def was_sent_lately(
     return await queries.has_recent(
         uow.session, conversation_id=conversation_id, origin=origin, since=now - within
     )
-
-
-def as_phone(identifier: str) -> str | None:
-    """Return the number in E.164; None for a short code, a name or anything else."""
-    try:
-        return parse_phone(identifier)
-    except InvalidPhoneError:
-        return None
-
-
-async def find_contact(uow: UnitOfWork, *, identifier: str) -> UUID | None:
-    """Return the contact with this number; None when it is unknown or no number."""
-    phone = as_phone(identifier)
-    return None if phone is None else await queries.find_contact(uow.session, phone=phone)
-
-
-async def contact_of(
-    uow: UnitOfWork, phone: str | None, *, now: datetime, may_add: bool = True
-) -> UUID | None:
-    """Return the number's contact, added when it is unknown and may be; None for no number.
-
-    An own line that texts another one is nobody's contact.
-    """
-    if phone is None:
-        return None
-    known = await queries.find_contact(uow.session, phone=phone)
-    if known is not None or not may_add:
-        return known
-    if await lines.find_by_number(uow, numbers=[phone]) is not None:
-        return None
-    contact = await contacts.ensure_contact(uow, phone=phone, source="message", now=now)
-    await queries.adopt(uow.session, phone=phone, contact_id=contact.id)
-    return contact.id

@@ -17,17 +17,15 @@ from crm_api.domain.activity.errors import (
     UnknownLineError,
 )
 from crm_api.domain.activity.models import Activity, ActivityKind, Conversation
+from crm_api.domain.activity.placing import as_phone, contact_of, contacts_of
 from crm_api.domain.activity.recording import (
-    Received,
-    as_phone,
-    contact_of,
-    find_contact,
-    record_call,
-    record_incoming,
-    set_campaign,
+    ToldCall,
+    record_calls,
+    set_campaigns,
     was_sent_lately,
 )
 from crm_api.domain.activity.schemas import ReplyCreate
+from crm_api.domain.activity.texts import Received, ToldText, record_texts
 from crm_api.domain.compliance.rules import RuleBook
 from crm_api.domain.consent.models import FlagType
 from crm_api.domain.errors import FieldProblem
@@ -39,17 +37,19 @@ from crm_api.domain.sends.models import SendKind
 
 __all__ = [
     "Received",
+    "ToldCall",
+    "ToldText",
     "as_phone",
-    "find_contact",
+    "contacts_of",
     "get_call",
     "get_message",
     "list_calls",
     "list_conversations",
     "list_messages",
-    "record_call",
-    "record_incoming",
+    "record_calls",
+    "record_texts",
     "send_reply",
-    "set_campaign",
+    "set_campaigns",
     "was_sent_lately",
 ]
 

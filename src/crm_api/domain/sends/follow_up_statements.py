@@ -12,13 +12,14 @@ END = text("""
                       THEN 'skipped' ELSE m.status END,
         skip_reason = CASE WHEN m.step > 0 AND m.status IN ('pending', 'review', 'held')
                            THEN :why ELSE m.skip_reason END
-    FROM campaign c
-    WHERE m.phone = :phone AND m.ended_by IS NULL AND c.id = m.campaign_id
+    FROM campaign c,
+         unnest(CAST(:phones AS text[]), CAST(:ats AS timestamptz[])) AS told (phone, at)
+    WHERE m.phone = told.phone AND m.ended_by IS NULL AND c.id = m.campaign_id
       AND c.follow_ups <> '[]' AND c.status IN ('scheduled', 'running', 'paused', 'blocked')
       AND EXISTS (
           SELECT 1 FROM campaign_membership f JOIN send_attempt a ON a.membership_id = f.id
           WHERE f.campaign_id = m.campaign_id AND f.step = 0 AND f.contact_id = m.contact_id
-            AND a.called_at <= CAST(:at AS timestamptz) + make_interval(secs => :skew)
+            AND a.called_at <= told.at + make_interval(secs => :skew)
             AND a.status NOT IN ('released', 'refused'))
     RETURNING m.id
 """)
@@ -29,7 +30,7 @@ TAKE_BACK = text("""
         SET status = 'released', token = NULL, lease_until = NULL, error_code = 'withdrawn',
             updated_at = :now
         FROM campaign_membership m
-        WHERE a.phone = :phone AND a.is_open AND a.status = 'claimed'
+        WHERE a.phone = ANY(CAST(:phones AS text[])) AND a.is_open AND a.status = 'claimed'
           AND m.id = a.membership_id AND m.step > 0 AND m.ended_by IS NOT NULL
         RETURNING a.membership_id, a.activity_id
     ), told AS (

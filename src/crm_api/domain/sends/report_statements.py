@@ -33,9 +33,9 @@ UPSERT_CONVERSATION = text("""
     RETURNING id
 """)
 
-ATTEMPT_OF_MESSAGE = text("""
-    SELECT a.id, a.activity_id, a.status, a.is_matched, a.membership_id
-    FROM send_attempt a WHERE a.provider_message_id = :message_id
+ATTEMPTS_OF_MESSAGES = text("""
+    SELECT a.provider_message_id, a.id, a.activity_id, a.is_matched
+    FROM send_attempt a WHERE a.provider_message_id = ANY(CAST(:message_ids AS text[]))
 """)
 
 # R8: our line, that number, made between the gate and the end of the grace. Nothing is matched
@@ -53,21 +53,33 @@ UNSETTLED = text("""
 # R14: the newest campaign text to the number, whether or not its answer is in yet; figures speak of
 # people, so the first text of the campaign has the answer too. The earliest answer is the one that
 # counts, also when it is told of after a later one.
-NOTE_REPLY = text("""
-    UPDATE campaign_membership m
-    SET replied_at = least(m.replied_at, :at),
-        opted_out_at = CASE WHEN :is_opt_out THEN least(m.opted_out_at, :at)
-                            ELSE m.opted_out_at END,
-        updated_at = :now
-    FROM campaign_membership answered
-    WHERE m.campaign_id = answered.campaign_id AND m.contact_id = answered.contact_id
-      AND m.step IN (0, answered.step)
-      AND answered.id = (
-        SELECT a.membership_id FROM send_attempt a
-        WHERE a.phone = :phone AND a.line_id = :line_id AND a.kind = 'campaign'
-          AND a.status IN ('calling', 'unknown', 'parked', 'sent', 'failed', 'delivered')
-          AND a.called_at <= CAST(:at AS timestamptz) + make_interval(secs => :skew)
-          AND a.created_at > CAST(:at AS timestamptz) - interval '72 hours'
-        ORDER BY a.created_at DESC LIMIT 1)
-    RETURNING m.campaign_id
+NOTE_REPLIES = text("""
+    WITH answered AS (
+        SELECT said.place, said.at, said.is_opt_out, m.campaign_id, m.contact_id, m.step
+        FROM unnest(CAST(:places AS integer[]), CAST(:phones AS text[]),
+                    CAST(:line_ids AS uuid[]), CAST(:ats AS timestamptz[]),
+                    CAST(:opt_outs AS boolean[]))
+            AS said (place, phone, line_id, at, is_opt_out)
+        CROSS JOIN LATERAL (
+            SELECT a.membership_id FROM send_attempt a
+            WHERE a.phone = said.phone AND a.line_id = said.line_id AND a.kind = 'campaign'
+              AND a.status IN ('calling', 'unknown', 'parked', 'sent', 'failed', 'delivered')
+              AND a.called_at <= said.at + make_interval(secs => :skew)
+              AND a.created_at > said.at - interval '72 hours'
+            ORDER BY a.created_at DESC LIMIT 1
+        ) newest
+        JOIN campaign_membership m ON m.id = newest.membership_id
+    ), noted AS (
+        UPDATE campaign_membership m
+        SET replied_at = least(m.replied_at, x.replied_at),
+            opted_out_at = least(m.opted_out_at, x.opted_out_at), updated_at = :now
+        FROM (
+            SELECT a.campaign_id, a.contact_id, told.step, min(a.at) AS replied_at,
+                   min(a.at) FILTER (WHERE a.is_opt_out) AS opted_out_at
+            FROM answered a CROSS JOIN LATERAL (VALUES (0), (a.step)) AS told (step)
+            GROUP BY a.campaign_id, a.contact_id, told.step
+        ) x
+        WHERE m.campaign_id = x.campaign_id AND m.contact_id = x.contact_id AND m.step = x.step
+    )
+    SELECT place, campaign_id FROM answered
 """)

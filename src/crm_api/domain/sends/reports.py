@@ -1,5 +1,7 @@
 """Reports: what webhooks and lists tell about outgoing texts, and whose text was answered."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -51,6 +53,41 @@ def outcome_of(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ToldReport:
+    """What was told about an outgoing text, and the line that it left over."""
+
+    facts: MessageFacts
+    line_id: UUID
+
+
+async def apply_to_ours(
+    uow: UnitOfWork, told: Sequence[ToldReport], *, now: datetime
+) -> list[ToldReport]:
+    """Move texts of ours by rank, as is told of them; return what is told of others."""
+    held = await _attempts_of(uow, told)
+    ours = [one for one in told if one.facts.provider_message_id in held]
+    await _move(uow, ours, held=held, now=now)
+    return [one for one in told if one.facts.provider_message_id not in held]
+
+
+async def _move(
+    uow: UnitOfWork, told: Sequence[ToldReport], *, held: dict[str, Row[Any]], now: datetime
+) -> None:
+    left = list(told)
+    while left:
+        # An attempt is written once a statement: what is told of it again comes after.
+        turn = {one.facts.provider_message_id: one for one in reversed(left)}
+        outcomes = [
+            outcome_of(
+                one.facts, attempt_id=held[name].id, is_matched=held[name].is_matched, seen=None
+            )
+            for name, one in turn.items()
+        ]
+        await recording.write(uow, outcomes, now=now)
+        left = [one for one in left if turn[one.facts.provider_message_id] is not one]
+
+
 async def apply_report(
     uow: UnitOfWork,
     *,
@@ -65,12 +102,12 @@ async def apply_report(
     A text of ours moves by rank; an unclear one that fits exactly this message is settled by it;
     anything else is stored as somebody's and can still be adopted later.
     """
+    told = ToldReport(facts=facts, line_id=line_id)
     while True:
-        held = await _attempt_of(uow, facts)
-        if held is not None:
-            outcome = outcome_of(facts, attempt_id=held.id, is_matched=held.is_matched, seen=None)
-            await recording.write(uow, [outcome], now=now)
-            return UUID(str(held.activity_id))
+        held = await _attempts_of(uow, [told])
+        if held:
+            await _move(uow, [told], held=held, now=now)
+            return UUID(str(held[facts.provider_message_id].activity_id))
         fitting = await _fitting(uow, facts, line_id=line_id, times=times)
         if fitting is not None:
             outcome = outcome_of(facts, attempt_id=fitting.id, is_matched=True, seen=fitting.status)
@@ -82,9 +119,10 @@ async def apply_report(
         # Its own answer was recorded while we looked: now the attempt holds the id.
 
 
-async def _attempt_of(uow: UnitOfWork, facts: MessageFacts) -> Row[Any] | None:
-    values = {"message_id": facts.provider_message_id}
-    return (await uow.session.execute(sql.ATTEMPT_OF_MESSAGE, values)).one_or_none()
+async def _attempts_of(uow: UnitOfWork, told: Sequence[ToldReport]) -> dict[str, Row[Any]]:
+    values = {"message_ids": [one.facts.provider_message_id for one in told]}
+    rows = await uow.session.execute(sql.ATTEMPTS_OF_MESSAGES, values)
+    return {row.provider_message_id: row for row in rows}
 
 
 async def _fitting(
@@ -154,6 +192,44 @@ async def _store(
     return activity_id
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """A text that a person sent to a line."""
+
+    phone: str
+    line_id: UUID
+    at: datetime
+    is_opt_out: bool = False
+
+
+async def note_replies(
+    uow: UnitOfWork, replies: Sequence[Reply], *, times: SendTimes, now: datetime
+) -> list[UUID | None]:
+    """Tie incoming texts to the newest campaign text to each number within 72 hours.
+
+    Only the first reply sets ``replied_at``.
+
+    Returns:
+        For each reply the campaign; None when none texted the number lately.
+    """
+    if not replies:
+        return []
+    result = await uow.session.execute(
+        sql.NOTE_REPLIES,
+        {
+            "places": list(range(len(replies))),
+            "phones": [reply.phone for reply in replies],
+            "line_ids": [reply.line_id for reply in replies],
+            "ats": [reply.at for reply in replies],
+            "opt_outs": [reply.is_opt_out for reply in replies],
+            "skew": times.skew.total_seconds(),
+            "now": now,
+        },
+    )
+    campaigns = {row.place: row.campaign_id for row in result}
+    return [campaigns.get(place) for place in range(len(replies))]
+
+
 async def note_reply(
     uow: UnitOfWork,
     *,
@@ -164,20 +240,6 @@ async def note_reply(
     now: datetime,
     is_opt_out: bool = False,
 ) -> UUID | None:
-    """Tie an incoming text to the newest campaign text to the number within 72 hours.
-
-    Only the first reply sets ``replied_at``. None when no campaign texted the number lately.
-    """
-    result = await uow.session.execute(
-        sql.NOTE_REPLY,
-        {
-            "phone": phone,
-            "line_id": line_id,
-            "at": at,
-            "is_opt_out": is_opt_out,
-            "skew": times.skew.total_seconds(),
-            "now": now,
-        },
-    )
-    campaign_id: UUID | None = result.scalars().first()
-    return campaign_id
+    """Tie one incoming text to the campaign that it answers, and return this."""
+    reply = Reply(phone=phone, line_id=line_id, at=at, is_opt_out=is_opt_out)
+    return (await note_replies(uow, [reply], times=times, now=now))[0]

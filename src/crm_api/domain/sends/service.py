@@ -12,10 +12,17 @@ from crm_api.domain.errors import ConflictError
 from crm_api.domain.operations import service as operations
 from crm_api.domain.sends import deriving, queries, recording
 from crm_api.domain.sends import withdraw_statements as sql
-from crm_api.domain.sends.follow_ups import EndedBy, end_follow_ups
+from crm_api.domain.sends.follow_ups import EndedBy, end_all_follow_ups, end_follow_ups
 from crm_api.domain.sends.ledger import Outcome
 from crm_api.domain.sends.models import AttemptStatus
-from crm_api.domain.sends.reports import apply_report, note_reply
+from crm_api.domain.sends.reports import (
+    Reply,
+    ToldReport,
+    apply_report,
+    apply_to_ours,
+    note_replies,
+    note_reply,
+)
 from crm_api.domain.sends.texts import queue_text, reply_hours
 from crm_api.domain.sends.times import SendTimes
 from crm_api.jobs import Job, JobName
@@ -23,10 +30,15 @@ from crm_api.jobs import Job, JobName
 __all__ = [
     "EndedBy",
     "NotParkedError",
+    "Reply",
+    "ToldReport",
     "apply_report",
+    "apply_to_ours",
     "campaign_sent_today",
     "compact_tally",
+    "end_all_follow_ups",
     "end_follow_ups",
+    "note_replies",
     "note_reply",
     "queue_text",
     "reply_hours",

@@ -6,22 +6,23 @@ a later reconciliation of the same text changes nothing.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.activity import service as activity
 from crm_api.domain.activity.models import Direction, Origin
-from crm_api.domain.activity.service import Received
+from crm_api.domain.activity.service import Received, ToldCall, ToldText
 from crm_api.domain.consent import service as consent
 from crm_api.domain.consent import words
 from crm_api.domain.consent.models import ConsentSource
 from crm_api.domain.consent.words import Kind
-from crm_api.domain.lines import service as lines
 from crm_api.domain.lines.models import Line
-from crm_api.domain.openphone.facts import CallFacts, MessageFacts, ProviderEvent
+from crm_api.domain.openphone.facts import ProviderEvent
 from crm_api.domain.operations import service as operations
 from crm_api.domain.sends import service as sends
 from crm_api.domain.sends.models import SendKind
-from crm_api.domain.webhooks.errors import IncompleteEventError, LineUnknownError
+from crm_api.domain.sends.service import Reply, ToldReport
+from crm_api.domain.webhooks.lines import LineFinder
 from crm_api.domain.webhooks.reception import Reception
 
 DECISIONS = {
@@ -43,118 +44,125 @@ HELP_AGAIN_AFTER = timedelta(minutes=10)
 """Two machines that answer each other's HELP would never stop."""
 
 
-async def apply_message(
-    uow: UnitOfWork, facts: MessageFacts, *, now: datetime, reception: Reception
+async def apply_all(
+    uow: UnitOfWork, told: Sequence[ProviderEvent], *, now: datetime, reception: Reception
 ) -> None:
-    """Apply what is told of a text: received, or on its way from us.
+    """Apply what events tell of texts and calls, with few statements for all of them.
+
+    In which order does not matter; what one event does must not undo another's.
 
     Raises:
-        LineUnknownError: It is of a line that is not known here.
-        IncompleteEventError: It does not say which line it is of.
+        LineUnknownError: One is of a line that is not known here.
+        IncompleteEventError: One does not say which line it is of.
     """
-    is_incoming = facts.direction == Direction.INCOMING
-    own = facts.to_numbers if is_incoming else (facts.from_number or "",)
-    line = await _find_line(
-        uow, phone_number_id=facts.phone_number_id, own=own, now=now, reception=reception
-    )
-    if line is None:
-        raise IncompleteEventError("The message does not say on which line it was.")
-    if not is_incoming:
-        to = facts.to_numbers[0] if facts.to_numbers else ""
+    known = LineFinder(uow, resend_unclear=reception.resend_unclear, now=now)
+    texts, reports, heard = [], [], []
+    for event in told:
+        if event.message is not None:
+            line = await known.of_message(event.message)
+            if event.message.direction == Direction.INCOMING:
+                texts.append(ToldText(facts=event.message, line=line))
+            else:
+                reports.append(ToldReport(facts=event.message, line_id=line.id))
+        elif event.call is not None:
+            heard.append(
+                ToldCall(
+                    facts=event.call,
+                    event_type=event.type,
+                    event_at=event.created_at,
+                    line=await known.of_call(event.call),
+                )
+            )
+    await _apply_texts(uow, texts, now=now, reception=reception)
+    await _apply_reports(uow, reports, now=now, reception=reception)
+    await _apply_calls(uow, heard, now=now, reception=reception)
+
+
+async def _apply_reports(
+    uow: UnitOfWork, told: Sequence[ToldReport], *, now: datetime, reception: Reception
+) -> None:
+    if not told:
+        return
+    others = await sends.apply_to_ours(uow, told, now=now)
+    phones = {
+        phone
+        for one in others
+        if one.facts.to_numbers and (phone := activity.as_phone(one.facts.to_numbers[0]))
+    }
+    contacts = await activity.contacts_of(uow, phones, may_add=(), now=now)
+    for one in others:
+        to = activity.as_phone(one.facts.to_numbers[0]) if one.facts.to_numbers else None
         await sends.apply_report(
             uow,
-            facts=facts,
-            line_id=line.id,
-            contact_id=await activity.find_contact(uow, identifier=to),
+            facts=one.facts,
+            line_id=one.line_id,
+            contact_id=contacts.get(to or ""),
             times=reception.times,
             now=now,
         )
-        return
-    received = await activity.record_incoming(uow, facts, line=line, now=now)
-    if received.is_new and received.phone is not None:
-        await _hear(uow, facts, received, line=line, now=now, reception=reception)
 
 
-async def apply_call(
-    uow: UnitOfWork,
-    facts: CallFacts,
-    *,
-    event: ProviderEvent,
-    now: datetime,
-    reception: Reception,
+async def _apply_calls(
+    uow: UnitOfWork, told: Sequence[ToldCall], *, now: datetime, reception: Reception
 ) -> None:
-    """Add what is told of a call to its row; a caller who is not known becomes a contact.
+    """Add what is told of calls to their rows; callers who are not known become contacts."""
+    if not told:
+        return
+    heard: dict[str, datetime] = {}
+    for call in await activity.record_calls(uow, told, now=now):
+        if call.phone is not None:
+            heard[call.phone] = max(heard.get(call.phone, call.began_at), call.began_at)
+    await sends.end_all_follow_ups(
+        uow, heard, why=sends.EndedBy.CALL, times=reception.times, now=now
+    )
 
-    Raises:
-        LineUnknownError: It is of a line that is not known here.
-    """
-    line = await _find_line(
-        uow, phone_number_id=facts.phone_number_id, own=facts.own, now=now, reception=reception
-    )
-    call = await activity.record_call(
-        uow, facts, event_type=event.type, event_at=event.created_at, line=line, now=now
-    )
-    if call.phone is not None:
-        await sends.end_follow_ups(
-            uow,
-            phone=call.phone,
-            why=sends.EndedBy.CALL,
-            at=call.began_at,
-            times=reception.times,
-            now=now,
+
+async def _apply_texts(
+    uow: UnitOfWork, told: Sequence[ToldText], *, now: datetime, reception: Reception
+) -> None:
+    """Store received texts, do what new ones ask for, and tie them to what they answer."""
+    if not told:
+        return
+    replies: dict[UUID, Reply] = {}
+    heard: dict[str, datetime] = {}
+    for one, received in zip(told, await activity.record_texts(uow, told, now=now), strict=True):
+        if not received.is_new or received.phone is None:
+            continue
+        at = one.facts.created_at
+        kind = await _decide(uow, one, received, now=now, reception=reception)
+        replies[received.activity_id] = Reply(
+            phone=received.phone,
+            line_id=one.line.id,
+            at=at,
+            is_opt_out=kind is Kind.OPT_OUT,
         )
+        heard[received.phone] = max(heard.get(received.phone, at), at)
+    times = reception.times
+    found = await sends.note_replies(uow, list(replies.values()), times=times, now=now)
+    await sends.end_all_follow_ups(uow, heard, why=sends.EndedBy.REPLY, times=times, now=now)
+    campaigns = {
+        activity_id: campaign_id
+        for activity_id, campaign_id in zip(replies, found, strict=True)
+        if campaign_id is not None
+    }
+    await activity.set_campaigns(uow, campaigns)
 
 
-async def _find_line(
+async def _decide(
     uow: UnitOfWork,
-    *,
-    phone_number_id: str | None,
-    own: Sequence[str],
-    now: datetime,
-    reception: Reception,
-) -> Line | None:
-    """Find the line by the provider's id, else by its number; one that is told whole is added.
-
-    Returns:
-        None when the fact names no line at all.
-
-    Raises:
-        LineUnknownError: It names one that is not known, and does not tell its number.
-    """
-    if phone_number_id is None:
-        return await lines.find_by_number(uow, numbers=own) if own else None
-    numbers = [number for one in own if (number := activity.as_phone(one)) is not None]
-    line = await lines.ensure_line(
-        uow,
-        phone_number_id=phone_number_id,
-        number=numbers[0] if len(numbers) == 1 else None,
-        resend_unclear=reception.resend_unclear,
-        now=now,
-    )
-    if line is None:
-        raise LineUnknownError(
-            f"The line {phone_number_id} is not known here; read the lines from the provider "
-            "with POST /v1/lines/sync, then replay this event."
-        )
-    return line
-
-
-async def _hear(
-    uow: UnitOfWork,
-    facts: MessageFacts,
+    told: ToldText,
     received: Received,
     *,
-    line: Line,
     now: datetime,
     reception: Reception,
-) -> None:
-    """Do what a new text from a person asks for, and tie it to the campaign that it answers."""
-    phone = received.phone or ""
+) -> Kind:
+    """Do what a new text from a person asks for; what that is."""
+    facts, line = told.facts, told.line
     reading = words.read(facts.text)
     decide = DECISIONS.get(reading.kind)
     is_decided = decide is not None and await decide(
         uow,
-        phone=phone,
+        phone=received.phone or "",
         contact_id=received.contact_id,
         source=ConsentSource.MESSAGE,
         actor=BY_THE_PERSON,
@@ -173,25 +181,7 @@ async def _hear(
         await _ask_a_person(uow, received, now=now)
     elif reading.kind is Kind.OPT_OUT and is_decided and may_confirm:
         await _answer(uow, SendKind.CONFIRMATION, received, line=line, now=now, reception=reception)
-    campaign_id = await sends.note_reply(
-        uow,
-        phone=phone,
-        line_id=line.id,
-        at=facts.created_at,
-        times=reception.times,
-        now=now,
-        is_opt_out=reading.kind is Kind.OPT_OUT,
-    )
-    await sends.end_follow_ups(
-        uow,
-        phone=phone,
-        why=sends.EndedBy.REPLY,
-        at=facts.created_at,
-        times=reception.times,
-        now=now,
-    )
-    if campaign_id is not None:
-        await activity.set_campaign(uow, activity_id=received.activity_id, campaign_id=campaign_id)
+    return reading.kind
 
 
 async def _ask_a_person(uow: UnitOfWork, received: Received, *, now: datetime) -> None:

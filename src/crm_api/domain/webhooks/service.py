@@ -1,5 +1,7 @@
 """Received events: applied in the order in which they came, tried again, listed and replayed."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -52,7 +54,7 @@ async def apply_batch(
     reception: Reception,
     jitter: Jitter = random_fraction,
 ) -> int:
-    """Apply the events that are due, each in a savepoint, so that one cannot undo another.
+    """Apply the events that are due; one that fails does not undo another.
 
     What an event does and its new status are in the same transaction. A failed one is tried
     again later; after the last try it is ``dead``, and an alert says so.
@@ -64,10 +66,8 @@ async def apply_batch(
         How many were taken; 0 when nothing is due.
     """
     claimed = await queries.claim(uow.session, limit=limit, now=now)
-    outcomes = [
-        await _apply_claimed(uow, event, now=now, reception=reception, jitter=jitter)
-        for event in claimed
-    ]
+    run = _Run(uow, now=now, reception=reception, jitter=jitter)
+    outcomes = await run.apply(claimed)
     if outcomes:
         await queries.finish(uow.session, outcomes)
     return len(claimed)
@@ -85,45 +85,91 @@ async def apply_event(
         LineUnknownError: It is of a line that is not known here.
         IncompleteEventError: It does not say which line it is of.
     """
-    if event.message is not None:
-        await effects.apply_message(uow, event.message, now=now, reception=reception)
-        return True
-    if event.call is not None:
-        await effects.apply_call(uow, event.call, event=event, now=now, reception=reception)
-        return True
-    return False
+    if event.message is None and event.call is None:
+        return False
+    await effects.apply_all(uow, [event], now=now, reception=reception)
+    return True
 
 
-async def _apply_claimed(
-    uow: UnitOfWork, claimed: ClaimedEvent, *, now: datetime, reception: Reception, jitter: Jitter
-) -> Outcome:
-    if kind_of(claimed.type) in LEFT_ALONE:
-        return retrying.done(claimed, WebhookEventStatus.IGNORED, now=now)
-    try:
-        async with uow.session.begin_nested():
-            event = parse_event(claimed.payload)
-            is_used = await apply_event(uow, event, now=now, reception=reception)
-    except DBAPIError as error:
-        if error.connection_invalidated:
-            raise
-        if retrying.sql_state(error) in retrying.COLLISIONS:
-            return retrying.collided(claimed, now=now, jitter=jitter)
-        log.exception("webhook event failed", event_id=str(claimed.id), type=claimed.type)
-        failure: Exception = error
-    except CrmError as error:
-        failure = error
-    except Exception as error:  # one event's fault must not stop its neighbours
-        log.exception("webhook event failed", event_id=str(claimed.id), type=claimed.type)
-        failure = error
-    else:
+@dataclass(frozen=True, slots=True)
+class _Readable:
+    claimed: ClaimedEvent
+    event: ProviderEvent
+
+
+class _Run:
+    """Applies claimed events: all together, and those that do not go together in halves."""
+
+    def __init__(
+        self, uow: UnitOfWork, *, now: datetime, reception: Reception, jitter: Jitter
+    ) -> None:
+        self._uow = uow
+        self._now = now
+        self._reception = reception
+        self._jitter = jitter
+
+    async def apply(self, claimed: Sequence[ClaimedEvent]) -> list[Outcome]:
+        """Apply events; what became of each."""
+        outcomes: list[Outcome] = []
+        readable: list[_Readable] = []
+        for one in claimed:
+            if kind_of(one.type) in LEFT_ALONE:
+                outcomes.append(retrying.done(one, WebhookEventStatus.IGNORED, now=self._now))
+                continue
+            try:
+                readable.append(_Readable(one, parse_event(one.payload)))
+            except Exception as error:  # noqa: BLE001 - one event's fault must not stop its neighbours
+                outcomes.append(await self._failed(one, error))
+        return outcomes + await self._together(readable)
+
+    async def _together(self, some: Sequence[_Readable]) -> list[Outcome]:
+        """Apply events in one savepoint; if that fails, each half of them in one of its own."""
+        if not some:
+            return []
+        error = await self._try(some)
+        if error is None:
+            return [self._done(one) for one in some]
+        if len(some) == 1:
+            return [await self._failed(some[0].claimed, error)]
+        middle = len(some) // 2
+        return await self._together(some[:middle]) + await self._together(some[middle:])
+
+    async def _try(self, some: Sequence[_Readable]) -> Exception | None:
+        try:
+            async with self._uow.session.begin_nested():
+                await effects.apply_all(
+                    self._uow,
+                    [one.event for one in some],
+                    now=self._now,
+                    reception=self._reception,
+                )
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            return error
+        except Exception as error:  # noqa: BLE001 - one event's fault must not stop its neighbours
+            return error
+        return None
+
+    def _done(self, one: _Readable) -> Outcome:
+        is_used = one.event.message is not None or one.event.call is not None
         status = WebhookEventStatus.PROCESSED if is_used else WebhookEventStatus.IGNORED
-        return retrying.done(claimed, status, now=now)
-    outcome = retrying.failed(claimed, failure, means=reception.retry_means, now=now, jitter=jitter)
-    if outcome.status is WebhookEventStatus.DEAD:
-        await replaying.raise_dead(
-            uow, event_id=claimed.id, event_type=claimed.type, outcome=outcome, now=now
-        )
-    return outcome
+        return retrying.done(one.claimed, status, now=self._now)
+
+    async def _failed(self, claimed: ClaimedEvent, error: Exception) -> Outcome:
+        if isinstance(error, DBAPIError) and retrying.sql_state(error) in retrying.COLLISIONS:
+            return retrying.collided(claimed, now=self._now, jitter=self._jitter)
+        if not isinstance(error, CrmError):
+            log.error(
+                "webhook event failed", event_id=str(claimed.id), type=claimed.type, exc_info=error
+            )
+        means, now = self._reception.retry_means, self._now
+        outcome = retrying.failed(claimed, error, means=means, now=now, jitter=self._jitter)
+        if outcome.status is WebhookEventStatus.DEAD:
+            await replaying.raise_dead(
+                self._uow, event_id=claimed.id, event_type=claimed.type, outcome=outcome, now=now
+            )
+        return outcome
 
 
 async def list_events(

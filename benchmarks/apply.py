@@ -1,0 +1,286 @@
+"""Apply: what one worker makes of stored events a second, by what they tell.
+
+Each kind gets a database of its own: people of whom every one was texted by a campaign, and a
+backlog of events of these people, the longest waiting first, as the receiver stores them. A
+worker's own job then applies them to the end; its process and PostgreSQL share the machine.
+"""
+
+import asyncio
+import json
+import os
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import uvloop
+from sqlalchemy import text
+
+from benchmarks import history, population
+from benchmarks.history import Past
+from benchmarks.sender import Nudges, measured, open_deps
+from benchmarks.stage import Child, Stage, say, stage
+from benchmarks.statements import StatementCounter
+from crm_api import collector, logs
+from crm_api.db import open_engine
+from crm_api.domain.webhooks.queries import STORE_EVENTS
+from crm_api.ids import new_id
+from crm_api.settings import Settings
+from crm_api.workers.webhooks import process_webhook_backlog
+
+PEOPLE = 10_000
+WARM_UP = 300
+TARGET_PER_SECOND = 1_000
+REPLIES = (
+    "Yes, Tuesday at 10 works for me",
+    "Who is this?",
+    "Call me after 5 pm please, there is a crack in the basement wall",
+    "ok",
+    "Not sure yet, can you send me more about what it costs?",
+    "Thanks!",
+)
+"""What most people answer; one in a hundred opts out."""
+OPT_OUT = "Please take me off your list"
+SEED = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """Where events come from: the campaign whose texts were sent, and now."""
+
+    campaign: str
+    now: datetime
+
+
+Event = dict[str, Any]
+
+
+def main(people: int = PEOPLE) -> None:
+    """Measure each kind of event, and print events a second."""
+    print(f"apply, one worker, {people:,} people that a campaign has texted:")
+    rates = {}
+    with stage() as on:
+        for name in KINDS:
+            rates[name] = _measure(on, name, people)
+    worst = min(rates, key=lambda name: rates[name])
+    print(f"  least: {worst} {rates[worst]:.0f}/s (at least {TARGET_PER_SECOND})")
+
+
+def _measure(on: Stage, name: str, people: int) -> float:
+    url = on.database_url
+    asyncio.run(population.clear(url))
+    scene = asyncio.run(_fill(url, people))
+    events = list(KINDS[name](scene, people + WARM_UP))
+    asyncio.run(_store(url, events, now=scene.now))
+    asyncio.run(population.settle(url))
+    child = Child(on.environment(), "worker", module="benchmarks.apply")
+    try:
+        child.ready()
+        child.go()
+        figures = child.figures()
+    finally:
+        child.close()
+    done = asyncio.run(_count(url))
+    if done != {"processed": len(events)}:
+        raise SystemExit(f"{name}: {done} of {len(events)} events")
+    count = figures["events"]
+    rate: float = count / figures["wall"]
+    print(
+        f"  {name:<28}{rate:>7,.0f}/s   worker {figures['cpu'] / count * 1e3:.3f} cpu ms an event,"
+        f" statements {sum(figures['statements'].values()) / count:.2f}",
+        flush=True,
+    )
+    say(f"{name}: {count:,} events in {figures['wall']:.1f} s")
+    return rate
+
+
+async def _fill(url: str, people: int) -> Scene:
+    line_id = await population.add_line(url)
+    await population.add_contacts(url, first=0, count=people + WARM_UP)
+    past = Past(line_id=line_id, ago=timedelta(minutes=30), spread=timedelta(minutes=20))
+    (campaign_id,) = await history.load(url, [past], people=people + WARM_UP)
+    for statement in (
+        "UPDATE send_attempt SET status = 'sent', reported_at = NULL",
+        "UPDATE campaign_membership SET status = 'sent', delivered_at = NULL",
+        "UPDATE activity SET status = 'sent', rank = 3",
+        "UPDATE campaign SET status = 'running'",
+    ):
+        await population.execute(url, statement, {})
+    await population.settle(url)
+    return Scene(campaign=campaign_id.hex, now=datetime.now(UTC))
+
+
+async def _store(url: str, events: list[Event], *, now: datetime) -> None:
+    async with open_engine(url) as engine, engine.begin() as connection:
+        for start in range(0, len(events), 5_000):
+            some = events[start : start + 5_000]
+            times = [now + timedelta(microseconds=start + place) for place in range(len(some))]
+            await connection.exec_driver_sql(
+                STORE_EVENTS,
+                (
+                    [new_id() for _ in some],
+                    [event["id"] for event in some],
+                    [None] * len(some),
+                    ["2026-03-30"] * len(some),
+                    [event["type"] for event in some],
+                    times,
+                    [json.dumps(event) for event in some],
+                ),
+            )
+
+
+async def _count(url: str) -> dict[str, int]:
+    async with open_engine(url) as engine, engine.connect() as connection:
+        found = await connection.execute(
+            text("SELECT status, count(*) AS events FROM webhook_event GROUP BY status")
+        )
+        return {row.status: row.events for row in found}
+
+
+# What the provider tells
+
+
+def _event(kind: str, name: str, at: datetime, resource: Event, context: Event) -> Event:
+    return {
+        "id": f"EV{name}",
+        "apiVersion": "2026-03-30",
+        "createdAt": at.isoformat(),
+        "type": kind,
+        "data": {
+            "resource": resource,
+            "context": {
+                "orgId": "OR1",
+                "phoneNumberId": population.LINES[0],
+                "conversationId": None,
+                "userId": "US1",
+                **context,
+            },
+            "links": {"quo": None},
+        },
+    }
+
+
+def texts(scene: Scene, people: int) -> Iterator[Event]:
+    """One answer of every person."""
+    chooser = random.Random(SEED)  # noqa: S311 - the same texts in every run
+    for position in range(people):
+        words = OPT_OUT if position % 100 == 99 else chooser.choice(REPLIES)  # noqa: PLR2004
+        resource = {
+            "id": f"ACin{position}",
+            "direction": "incoming",
+            "text": words,
+            "media": [],
+            "status": "received",
+            "createdAt": scene.now.isoformat(),
+        }
+        context = {
+            "senderIdentifier": population.phone(position),
+            "recipientIdentifiers": ["+16175550100"],
+        }
+        yield _event("message.received", f"in{position}", scene.now, resource, context)
+
+
+def reports(scene: Scene, people: int) -> Iterator[Event]:
+    """One report of each of the campaign's texts."""
+    for position in range(people):
+        phone = population.phone(position)
+        resource = {
+            "id": f"AC{scene.campaign}{phone}",
+            "direction": "outgoing",
+            "text": population.body(position),
+            "media": [],
+            "status": "delivered",
+            "createdAt": (scene.now - timedelta(minutes=30)).isoformat(),
+        }
+        context = {"senderIdentifier": "+16175550100", "recipientIdentifiers": [phone]}
+        yield _event("message.delivered", f"out{position}", scene.now, resource, context)
+
+
+def calls(scene: Scene, people: int) -> Iterator[Event]:
+    """Three events of each of some calls."""
+    for position in range(people // 3):
+        begun = scene.now - timedelta(minutes=5)
+        resource = {
+            "id": f"ACcall{position}",
+            "direction": "incoming",
+            "createdAt": begun.isoformat(),
+            "updatedAt": scene.now.isoformat(),
+        }
+        context = {
+            "participants": {
+                "workspace": ["+16175550100"],
+                "external": [population.phone(position)],
+                "resolution": "available",
+            }
+        }
+        answered = {"answeredAt": (begun + timedelta(seconds=7)).isoformat()}
+        ended = {"completedAt": scene.now.isoformat(), "duration": 200, "status": "answered"}
+        for kind, more in (
+            ("call.ringing", {}),
+            ("call.answered", answered),
+            ("call.completed", {**answered, **ended, "hasVoicemail": False}),
+        ):
+            name = f"{kind}{position}"
+            yield _event(kind, name, scene.now, {**resource, **more}, context)
+
+
+def everything(scene: Scene, people: int) -> Iterator[Event]:
+    """Reports, answers and calls as they come together: six, three and one of ten."""
+    of_each = (reports(scene, people), texts(scene, people), calls(scene, people))
+    chooser = random.Random(SEED)  # noqa: S311 - the same order in every run
+    for choice in chooser.choices(range(3), weights=(6, 3, 1), k=people):
+        event = next(of_each[choice], None)
+        if event is not None:
+            yield event
+
+
+KINDS: dict[str, Callable[[Scene, int], Iterator[Event]]] = {
+    "delivery reports": reports,
+    "answers": texts,
+    "call events": calls,
+    "six, three and one of ten": everything,
+}
+
+
+# The worker's process
+
+
+async def run_worker() -> None:
+    """Apply a few events to get warm, then all that wait."""
+    async with AsyncExitStack() as stack:
+        deps, engine = await open_deps(Settings.from_env(os.environ), stack)
+        counter = StatementCounter(engine)
+        nudges = cast("Nudges", deps.queue)
+        async with engine.connect() as connection:
+            waiting = await connection.scalar(text("SELECT count(*) FROM webhook_event"))
+
+        async def work() -> None:
+            await process_webhook_backlog({"deps": deps})
+            while nudges.is_asked:
+                nudges.is_asked = False
+                await process_webhook_backlog({"deps": deps})
+
+        # The others are not due yet.
+        held = "UPDATE webhook_event SET next_attempt_at = next_attempt_at {} interval '1 day'"
+        later = " WHERE id IN (SELECT id FROM webhook_event ORDER BY received_at OFFSET :count)"
+        async with engine.begin() as connection:
+            await connection.execute(text(held.format("+") + later), {"count": WARM_UP})
+        await work()
+        async with engine.begin() as connection:
+            await connection.execute(text(held.format("-") + " WHERE status = 'pending'"), {})
+        counter.clear()
+        figures = await measured(work)
+        statements = counter.counts
+        print(json.dumps({**figures, "events": waiting - WARM_UP, "statements": statements}))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["worker"]:
+        logs.configure(level="WARNING")
+        collector.tune()
+        uvloop.run(run_worker())
+    else:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else PEOPLE)
