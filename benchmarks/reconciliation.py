@@ -2,8 +2,8 @@
 
 Floor: the same client reading the same pages in the same order, which compares and stores nothing.
 Subject: the worker's own job with the limiter lifted. Both run in a process of their own against a
-sandbox in a third, on PostgreSQL with fsync on. Time in the database is the time inside units of
-work, from their first statement to the end of their commit.
+sandbox in a third, on PostgreSQL with fsync on. Time in the database is what passes from the
+sending of a statement to its answer, and from the end of a unit of work to the end of its commit.
 """
 
 import asyncio
@@ -19,11 +19,13 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import psutil
 import uvicorn
 import uvloop
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from benchmarks import population
 from benchmarks.sender import open_deps
@@ -174,7 +176,7 @@ def _fill(world: World, texts: int) -> None:
 
 
 class Meter:
-    """Looks at this process' memory from a thread, and adds up the time in units of work."""
+    """Looks at this process' memory from a thread, and adds up the time in the database."""
 
     def __init__(self) -> None:
         self.in_database = 0.0
@@ -200,15 +202,9 @@ class Meter:
 
 
 class MeteredUnitOfWork(UnitOfWork):
-    """Tells a meter how long it was open."""
+    """Tells a meter how long its commit took."""
 
     meter: Meter
-
-    async def __aenter__(self) -> Self:
-        """Open."""
-        self._opened_at = time.perf_counter()
-        await super().__aenter__()
-        return self
 
     async def __aexit__(
         self,
@@ -217,8 +213,24 @@ class MeteredUnitOfWork(UnitOfWork):
         traceback: TracebackType | None,
     ) -> None:
         """Close, and note the time."""
+        begun = time.perf_counter()
         await super().__aexit__(exc_type, exc, traceback)
-        self.meter.in_database += time.perf_counter() - self._opened_at
+        self.meter.in_database += time.perf_counter() - begun
+
+
+def _watch(engine: AsyncEngine, meter: Meter) -> None:
+    """Tell a meter how long each statement took."""
+    begun = 0.0
+
+    def before(*_: object) -> None:
+        nonlocal begun
+        begun = time.perf_counter()
+
+    def after(*_: object) -> None:
+        meter.in_database += time.perf_counter() - begun
+
+    event.listen(engine.sync_engine, "before_cursor_execute", before)
+    event.listen(engine.sync_engine, "after_cursor_execute", after)
 
 
 async def run_subject() -> dict[str, Any]:
@@ -228,6 +240,7 @@ async def run_subject() -> dict[str, Any]:
         deps, engine = await open_deps(Settings.from_env(os.environ), stack)
         sessions = session_factory(engine)
         deps.new_uow = lambda: MeteredUnitOfWork(sessions, deps.queue)
+        _watch(engine, meter)
         async with deps.new_uow() as uow:
             run_id = await runs.request(
                 uow, ReconciliationCreate(since=_beginning()), now=clock.now()

@@ -35,6 +35,11 @@ RECONCILIATION = [
         lambda s: queries.has_open(s, trigger=Trigger.OUTAGE),
     ),
     Hot(
+        "a gap that has ended",
+        {"uq_alert_kind_subject"},
+        lambda s: queries.ended_gap(s, after=NOW, longer_than=timedelta(minutes=5)),
+    ),
+    Hot(
         "up to when all is compared",
         {"idx_reconciliation_run_completed"},
         queries.covered_until,

@@ -17,6 +17,8 @@ from tests.workers.drain import make_deps, shifted
 from crm_api import clock
 from crm_api.db import UnitOfWork, UnitOfWorkFactory
 from crm_api.domain.openphone.client import OpenPhoneClient
+from crm_api.domain.operations import circuits
+from crm_api.domain.reconciliation import progress
 from crm_api.domain.reconciliation import service as runs
 from crm_api.domain.reconciliation.models import ReconciliationRun
 from crm_api.domain.reconciliation.schemas import ReconciliationCreate
@@ -134,7 +136,40 @@ async def test_provider_that_is_away_is_asked_again_later(
     assert "500" in (run.last_error or "")
     [job] = queue.jobs
     assert job.name is JobName.RECONCILE_OPENPHONE
-    assert job.delay_seconds >= runs.BACK_OFF.total_seconds()
+    assert job.delay_seconds >= progress.BACK_OFF.total_seconds()
+
+
+async def test_provider_that_is_known_to_be_down_is_not_asked(
+    new_uow: UnitOfWorkFactory, ctx: dict[str, Any], queue: RecordingQueue
+) -> None:
+    read = await _ask(new_uow)
+    ctx["deps"].circuit = circuits.PROVIDER
+    async with new_uow() as uow:
+        await circuits.note_failures(
+            uow, circuits.PROVIDER, count=10, error="No answer.", now=clock.now()
+        )
+    queue.jobs.clear()
+
+    await reconcile_openphone(ctx)
+
+    run = await read()
+    assert (run.status, run.failures, run.pages_done) == ("running", 0, 0)
+    assert "has not answered lately" in (run.last_error or "")
+    assert queue.names.count(JobName.RECONCILE_OPENPHONE) == 1
+
+
+async def test_failing_read_is_told_to_the_circuit(
+    new_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox
+) -> None:
+    await _ask(new_uow)
+    ctx["deps"].circuit = circuits.PROVIDER
+    fault = Fault(kind=FaultKind.ERROR_BEFORE, on=FaultScope.READ, probability=1.0)
+    sandbox.world.faults.orders.append(fault)
+
+    await reconcile_openphone(ctx)
+
+    async with new_uow() as uow:
+        assert (await circuits.read(uow, circuits.PROVIDER)).failures == 1
 
 
 async def test_watch_of_a_web_process_tells_of_an_outage(new_uow: UnitOfWorkFactory) -> None:

@@ -10,6 +10,7 @@ from crm_api.domain.reconciliation.walking import Parts
 from crm_api.domain.webhooks.reception import Reception
 from crm_api.jobs import Job, JobName
 from crm_api.workers.deps import deps_of
+from crm_api.workers.reads import reading
 
 SLICE_SECONDS = 30.0
 """A run stops after about this long and asks for another, well within the job's time-out."""
@@ -17,7 +18,7 @@ WAIT_MARGIN_SECONDS = 0.5
 
 
 async def reconcile_openphone(ctx: dict[str, Any]) -> None:
-    """Make the night's run when it is due, and work on what waits; a second run changes nothing."""
+    """Make the runs that are due, and work on what waits; a second run changes nothing."""
     deps = deps_of(ctx)
     ends_at = time.monotonic() + SLICE_SECONDS
 
@@ -26,12 +27,14 @@ async def reconcile_openphone(ctx: dict[str, Any]) -> None:
 
     async with deps.new_uow() as uow:
         await runs.make_daily(uow, now=clock.now())
+        await runs.make_after_gap(uow, now=clock.now())
     parts = Parts(
         new_uow=deps.new_uow,
         provider=deps.provider,
         limiter=deps.limiter,
         reception=Reception.from_settings(deps.settings),
         now=clock.now,
+        around=lambda: reading(deps),
     )
     while not is_over():
         worked = await walking.work(parts, is_over=is_over)

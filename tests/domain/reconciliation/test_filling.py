@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import httpx
 import pytest
 import pytest_asyncio
-from tests.domain.reconciliation.support import OTHER, PERSON, Bench, bench
+from tests.domain.reconciliation.support import OTHER, PERSON, Bench, Changing, bench
 
 from crm_api.db import UnitOfWorkFactory
 from crm_api.sandbox.people import Act
@@ -136,6 +137,25 @@ async def test_item_that_cannot_be_taken_over_does_not_stop_the_others(at: Bench
     assert run.status == "completed"
     assert (run.items_seen, run.created, run.errors) == (3, 2, 1)
     assert run.drift["unknown_here"]["examples"][0]["id"] == broken.id
+
+
+async def test_call_without_a_time_does_not_stop_the_others(new_uow: UnitOfWorkFactory) -> None:
+    def answer(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path != "/v1/calls":
+            return None
+        listed = [
+            {"id": "AC1", "direction": "incoming", "status": "completed", "createdAt": None},
+            {"id": "AC2", "direction": "incoming", "status": "completed"}
+            | {"createdAt": "2026-11-22T15:00:00Z", "phoneNumberId": "PNsandbox1"},
+        ]
+        return httpx.Response(200, json={"data": listed, "nextPageToken": None})
+
+    async with bench(new_uow, wrap=lambda inner: Changing(inner, answer)) as at:
+        at.call()
+        at.pass_by(3600)
+        run = await at.run()
+
+    assert (run.status, run.items_seen, run.created, run.errors) == ("completed", 2, 1, 1)
 
 
 async def test_stop_that_was_missed_counts_when_it_is_found(at: Bench) -> None:

@@ -13,7 +13,7 @@ from tests.domain.reconciliation.support import LINE, PERSON, Bench, Changing, b
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.openphone.errors import OpenPhoneListError
 from crm_api.domain.openphone.listing import ListPage
-from crm_api.domain.reconciliation import service as runs
+from crm_api.domain.reconciliation import progress
 from crm_api.domain.reconciliation.guard import MOST_PAGES, REMEMBERED_PAGES, PageGuard
 from crm_api.domain.reconciliation.models import ReconciliationRun
 
@@ -48,7 +48,7 @@ def _page(*ids: str, token: str | None) -> httpx.Response:
 async def _to_the_end(at: Bench) -> ReconciliationRun:
     """Work until the run has ended, letting the time pass for which it wants to wait."""
     run_id = await at.ask()
-    for _ in range(2 * runs.MOST_FAILURES):
+    for _ in range(2 * progress.MOST_FAILURES):
         worked = await at.work()
         run = await at.read(run_id)
         if run.finished_at is not None:
@@ -85,7 +85,7 @@ async def test_page_that_repeats(new_uow: UnitOfWorkFactory) -> None:
     why, at = await _failed(new_uow, answer)
 
     assert why == "The list gave a page again in place of the next one."
-    assert paths(at.requests).count("/messages") == 2 * runs.MOST_FAILURES
+    assert paths(at.requests).count("/messages") == 2 * progress.MOST_FAILURES
 
 
 async def test_pages_that_go_round(new_uow: UnitOfWorkFactory) -> None:

@@ -11,6 +11,8 @@ from tests.domain.reconciliation.support import Bench, bench
 from tests.fakes import RecordingQueue
 
 from crm_api.db import UnitOfWork, UnitOfWorkFactory
+from crm_api.domain.operations import service as operations
+from crm_api.domain.reconciliation import progress
 from crm_api.domain.reconciliation import service as runs
 from crm_api.domain.reconciliation.errors import RunLostError
 from crm_api.domain.reconciliation.models import ReconciliationRun
@@ -43,9 +45,9 @@ async def _beat(new_uow: NewUow, now: datetime) -> UUID | None:
 async def _complete(new_uow: NewUow, now: datetime) -> None:
     """End the run that waits, as if it had seen everything."""
     async with new_uow() as uow:
-        run = await runs.claim(uow, now=now)
+        run = await progress.claim(uow, now=now)
         assert run is not None
-        await runs.complete(uow, run, now=now)
+        await progress.complete(uow, run, now=now)
 
 
 async def test_first_night_imports_and_the_next_goes_on_from_there(new_uow: NewUow) -> None:
@@ -87,9 +89,9 @@ async def test_failed_run_leaves_its_span_to_the_next(new_uow: NewUow) -> None:
     await _complete(new_uow, NIGHT)
     await _daily(new_uow, NIGHT + DAY)
     async with new_uow() as uow:
-        run = await runs.claim(uow, now=NIGHT + DAY)
+        run = await progress.claim(uow, now=NIGHT + DAY)
         assert run is not None
-        await runs.fail(uow, run, error="It went wrong.", now=NIGHT + DAY)
+        await progress.fail(uow, run, error="It went wrong.", now=NIGHT + DAY)
 
     third = await _daily(new_uow, NIGHT + 2 * DAY)
 
@@ -150,6 +152,64 @@ async def test_outage_that_follows_another_waits_with_it(new_uow: NewUow) -> Non
     assert second is None
 
 
+async def _alert(
+    new_uow: NewUow, kind: str, subject: str, *, begins: datetime, ends: datetime
+) -> None:
+    async with new_uow() as uow:
+        await operations.raise_alert(uow, kind=kind, subject=subject, detail="x", now=begins)
+        await operations.resolve_alert(uow, kind=kind, subject=subject, now=ends)
+
+
+async def _after_gap(new_uow: NewUow, now: datetime) -> ReconciliationRun | None:
+    async with new_uow() as uow:
+        run_id = await runs.make_after_gap(uow, now=now)
+        return None if run_id is None else await runs.get(uow, run_id=run_id)
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject"),
+    [
+        ("provider_down", "openphone"),
+        ("webhook_health", "silence"),
+        ("webhook_refused", "signature_mismatch"),
+    ],
+)
+async def test_gap_that_is_over_makes_one_run(new_uow: NewUow, kind: str, subject: str) -> None:
+    await _daily(new_uow, NIGHT)
+    await _complete(new_uow, NIGHT)
+    began_at = NIGHT + 3 * HOUR
+    await _alert(new_uow, kind, subject, begins=began_at, ends=began_at + HOUR)
+
+    run = await _after_gap(new_uow, began_at + HOUR)
+
+    assert run is not None
+    assert (run.trigger, run.since, run.continues) == ("outage", NIGHT - runs.OVERLAP, True)
+    assert await _after_gap(new_uow, began_at + 2 * HOUR) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "lasted"),
+    [
+        ("provider_down", "openphone", 4 * MINUTE),
+        ("webhook_refused", "signature_missing", HOUR),
+        ("line_blocked", "a line", HOUR),
+    ],
+)
+async def test_what_is_no_gap_makes_no_run(
+    new_uow: NewUow, kind: str, subject: str, lasted: timedelta
+) -> None:
+    await _daily(new_uow, NIGHT)
+    await _alert(new_uow, kind, subject, begins=NIGHT + HOUR, ends=NIGHT + HOUR + lasted)
+
+    assert await _after_gap(new_uow, NIGHT + 3 * HOUR) is None
+
+
+async def test_gap_before_the_first_run_is_left_to_its_night(new_uow: NewUow) -> None:
+    await _alert(new_uow, "provider_down", "openphone", begins=NIGHT, ends=NIGHT + HOUR)
+
+    assert await _after_gap(new_uow, NIGHT + 3 * HOUR) is None
+
+
 async def test_one_run_at_a_time_in_the_order_in_which_they_were_made(
     committed_uow: NewUow,
 ) -> None:
@@ -159,7 +219,7 @@ async def test_one_run_at_a_time_in_the_order_in_which_they_were_made(
 
     async def claim(now: datetime) -> ReconciliationRun | None:
         async with committed_uow() as uow:
-            return await runs.claim(uow, now=now)
+            return await progress.claim(uow, now=now)
 
     taken = await asyncio.gather(*(claim(NIGHT + HOUR) for _ in range(4)))
     [run] = [one for one in taken if one is not None]
@@ -173,20 +233,20 @@ async def test_one_run_at_a_time_in_the_order_in_which_they_were_made(
 
 async def _end(new_uow: NewUow, run: ReconciliationRun) -> None:
     async with new_uow() as uow:
-        await runs.complete(uow, run, now=NIGHT + HOUR)
+        await progress.complete(uow, run, now=NIGHT + HOUR)
 
 
 async def test_worker_whose_lease_ran_out_writes_nothing_more(new_uow: NewUow) -> None:
     async with new_uow() as uow:
         await runs.request(uow, ReconciliationCreate(), now=NIGHT)
-        first = await runs.claim(uow, now=NIGHT)
-        second = await runs.claim(uow, now=NIGHT + runs.LEASE)
+        first = await progress.claim(uow, now=NIGHT)
+        second = await progress.claim(uow, now=NIGHT + progress.LEASE)
     assert first is not None
     assert second is not None
 
     async with new_uow() as uow:
         with pytest.raises(RunLostError):
-            await runs.keep(uow, _as(first, second), now=NIGHT, items_seen=7)
+            await progress.keep(uow, _as(first, second), now=NIGHT, items_seen=7)
 
 
 def _as(run: ReconciliationRun, taken: ReconciliationRun) -> ReconciliationRun:
@@ -197,10 +257,10 @@ def _as(run: ReconciliationRun, taken: ReconciliationRun) -> ReconciliationRun:
 
 async def test_run_that_kills_its_workers_is_given_up(at: Bench) -> None:
     run_id = await at.ask()
-    for _ in range(runs.MOST_FAILURES + 1):
+    for _ in range(progress.MOST_FAILURES + 1):
         async with at.parts.new_uow() as uow:
-            assert await runs.claim(uow, now=at.clock.now) is not None
-        at.pass_by(runs.LEASE.total_seconds())
+            assert await progress.claim(uow, now=at.clock.now) is not None
+        at.pass_by(progress.LEASE.total_seconds())
 
     await at.work()
 

@@ -10,7 +10,7 @@ from tests.fakes import RecordingQueue
 
 from crm_api import failpoints
 from crm_api.db import UnitOfWorkFactory
-from crm_api.domain.reconciliation import service as runs
+from crm_api.domain.reconciliation import progress
 from crm_api.jobs import JobName
 from crm_api.sandbox.people import Act
 
@@ -81,7 +81,7 @@ async def test_run_whose_worker_dies_goes_on(at: Bench, step: str) -> None:
         except asyncio.CancelledError:
             deaths += 1
             assert await at.work() is None, "its lease is still another's"
-            at.pass_by(runs.LEASE.total_seconds())
+            at.pass_by(progress.LEASE.total_seconds())
 
     run = await at.read(run_id)
     assert deaths == 3

@@ -134,11 +134,16 @@ def _item_of(item: object, *, was: str | None) -> Item:
 
 
 def _is_behind(call: ListedCall, known: Row[Any] | None) -> bool:
-    """Say whether what the list tells of a call would change its row."""
+    """Say whether what the list tells of a call would change its row.
+
+    Raises:
+        UnreadableEventError: It has no time.
+    """
+    events = call.events(CallExtras())
     if known is None:
         return True
     document, standing = known.call, (known.rank, known.status)
-    for event in call.events(CallExtras()):
+    for event in events:
         if event.call is not None:
             document = merge_call(document, event.call, event_at=event.created_at)
             standing = max(standing, rank_status(event.call, event.type))

@@ -12,14 +12,11 @@ from crm_api import failpoints
 from crm_api.db import UnitOfWork, UnitOfWorkFactory
 from crm_api.domain.activity.models import ActivityKind
 from crm_api.domain.errors import CrmError
-from crm_api.domain.openphone.errors import OpenPhoneBusyError, UnreadableEventError
-from crm_api.domain.openphone.json_values import instant, mapping, text
-from crm_api.domain.openphone.listed_calls import call_id_of
-from crm_api.domain.openphone.listing import CallExtras, Listing
-from crm_api.domain.reconciliation import queries
-from crm_api.domain.reconciliation import service as runs
+from crm_api.domain.openphone.listing import Listing
+from crm_api.domain.reconciliation import progress, queries
+from crm_api.domain.reconciliation.asking import Asker
 from crm_api.domain.reconciliation.batch import Batch, Item
-from crm_api.domain.reconciliation.comparing import CallToAsk, compare
+from crm_api.domain.reconciliation.comparing import compare
 from crm_api.domain.reconciliation.drift import DriftKind, Example, note
 from crm_api.domain.reconciliation.models import ReconciliationRun
 from crm_api.domain.reconciliation.turns import Turns
@@ -58,7 +55,6 @@ class Filler:
         self._turns = turns
         self._reception = reception
         self._now = now
-        self._is_away = False
 
     async def write(self, batch: Batch, position: dict[str, Any]) -> None:
         """Compare a batch, take over what is missing, and move the run on to ``position``.
@@ -74,13 +70,10 @@ class Filler:
                 await queries.commit_soon(uow.session)
                 await self._move_on(uow, batch, position, others=0)
                 return
+        asker = Asker(lists=self._lists, turns=self._turns, now=self._now)
         items = [*found.messages]
-        self._is_away = False
         for call in found.calls:
-            try:
-                items += await self._ask(call)
-            except UnreadableEventError as error:
-                found.unreadable.append((call_id_of(call.call.item) or "", error.detail))
+            items += await asker.ask(call)
         items.sort(key=lambda item: (item.at, item.id))
         others = len(items) + len(found.unreadable)
         items = await self._apply_plain(items)
@@ -94,6 +87,8 @@ class Filler:
                 self._refuse(Example(id=item_id, kind="unreadable", why=why))
             for row in found.absent:
                 self._note_absent(row)
+            for example in asker.missed:
+                note(run.drift, DriftKind.UNKNOWN_HERE, example)
             await self._move_on(uow, batch, position, others=others)
 
     async def _move_on(
@@ -110,7 +105,7 @@ class Filler:
         run.items_seen += len(batch)
         run.already_known += len(batch) - others - batch.nameless
         await failpoints.reach("reconcile.open")
-        await runs.keep(
+        await progress.keep(
             uow,
             run,
             now=self._now(),
@@ -149,7 +144,7 @@ class Filler:
                     if item.id in done:
                         self._count(item, None)
                 await failpoints.reach("reconcile.apply_open")
-                await runs.keep(uow, self._run, now=self._now(), **self._tally())
+                await progress.keep(uow, self._run, now=self._now(), **self._tally())
             stored |= done
             await failpoints.reach("reconcile.applied")
         return [item for item in items if item.id not in stored]
@@ -181,7 +176,7 @@ class Filler:
                         continue
                 self._count(item, why)
             await failpoints.reach("reconcile.apply_open")
-            await runs.keep(uow, self._run, now=self._now(), **self._tally())
+            await progress.keep(uow, self._run, now=self._now(), **self._tally())
         await failpoints.reach("reconcile.applied")
         return collided
 
@@ -246,56 +241,6 @@ class Filler:
             was=row.status,
         )
         note(self._run.drift, DriftKind.UNKNOWN_THERE, example)
-
-    async def _ask(self, asked: CallToAsk) -> list[Item]:
-        """Ask for what belongs to a call; nothing comes back when nothing is new.
-
-        Raises:
-            UnreadableEventError: The call lacks its time.
-        """
-        call = asked.call
-        call_id = call_id_of(call.item) or ""
-        extras = await self._extras(call_id, asked.extras)
-        known = asked.known
-        is_told = any((extras.recordings, extras.voicemail, extras.summary, extras.transcript))
-        if known is not None and not asked.is_behind and not is_told:
-            return []
-        events = call.events(extras)
-        item = mapping(call.item)
-        at = instant(item.get("createdAt")) or self._now()
-        return [
-            Item(
-                id=call_id,
-                kind=ActivityKind.CALL.value,
-                direction=text(item.get("direction")),
-                at=at,
-                changed_at=instant(item.get("completedAt")) or at,
-                events=events,
-                was=None if known is None else known.status,
-                now=text(item.get("status")),
-            )
-        ]
-
-    async def _extras(self, call_id: str, names: frozenset[str]) -> CallExtras:
-        """Ask for what belongs to a call; what cannot be read now is asked for by the next run."""
-        lists = self._lists
-        found: dict[str, Any] = {}
-        for name, read in (
-            ("recordings", lists.recordings),
-            ("voicemail", lists.voicemail),
-            ("summary", lists.summary),
-            ("transcript", lists.transcript),
-        ):
-            if name not in names or self._is_away:
-                continue
-            await self._turns.take()
-            try:
-                found[name] = await read(call_id)
-            except OpenPhoneBusyError as error:
-                self._is_away = True
-                example = Example(id=call_id, kind=name, why=error.detail)
-                note(self._run.drift, DriftKind.UNKNOWN_HERE, example)
-        return CallExtras(**found)
 
 
 class _CollidedError(Exception):

@@ -1,7 +1,7 @@
 """All SQL on runs of the reconciliation, and what they ask the timeline."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
@@ -99,6 +99,15 @@ ABSENT_IN_THREADS = text(f"""
 
 TAKE_TURNS = text("SELECT pg_advisory_xact_lock(hashtextextended('make_reconciliation_run', 0))")
 
+# Alerts whose end means that webhooks may have been missed while they stood.
+ENDED_GAP = text("""
+    SELECT min(opened_at) FROM alert
+    WHERE kind IN ('provider_down', 'webhook_health', 'webhook_refused')
+      AND (kind <> 'webhook_refused' OR subject IN ('signature_mismatch', 'signature_stale'))
+      AND resolved_at > CAST(:after AS timestamptz)
+      AND resolved_at - opened_at > make_interval(secs => :seconds)
+""")
+
 COMMIT_SOON = text("SET LOCAL synchronous_commit = off")
 
 TEXTS_WAIT = text("""
@@ -183,6 +192,15 @@ async def commit_soon(session: AsyncSession) -> None:
 async def take_turns(session: AsyncSession) -> None:
     """Let one transaction at a time make the night's run."""
     await session.execute(TAKE_TURNS)
+
+
+async def ended_gap(
+    session: AsyncSession, *, after: datetime, longer_than: timedelta
+) -> datetime | None:
+    """Return when a gap began that has ended since; None when none has."""
+    values = {"after": after, "seconds": longer_than.total_seconds()}
+    found: datetime | None = await session.scalar(ENDED_GAP, values)
+    return found
 
 
 async def has_open(session: AsyncSession, *, trigger: Trigger) -> bool:

@@ -1,19 +1,16 @@
-"""Runs of the reconciliation: asked for, made each night and after an outage, claimed, ended."""
+"""Runs of the reconciliation: asked for, made each night and after an outage, read."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from crm_api.db import UnitOfWork
-from crm_api.domain.operations import service as operations
 from crm_api.domain.paging import Page, decode_cursor, encode_cursor
 from crm_api.domain.reconciliation import drift as drifts
 from crm_api.domain.reconciliation import queries
 from crm_api.domain.reconciliation.errors import (
     EmptySpanError,
     ReconciliationRunNotFoundError,
-    RunLostError,
 )
 from crm_api.domain.reconciliation.models import ReconciliationRun, RunStatus, Trigger
 from crm_api.domain.reconciliation.schemas import ReconciliationCreate
@@ -22,20 +19,12 @@ from crm_api.jobs import Job, JobName
 OVERLAP = timedelta(hours=24)
 """Each text is looked at twice, the second time when it is a day old: what became of it is final
 by then, and the provider has given up to deliver a lost webhook of it."""
-LEASE = timedelta(seconds=60)
 DAILY_HOUR = 2
 """UTC."""
 ON_TIME = timedelta(hours=1)
 """The very first run is made within this time of the night; a later one also when it is late."""
 OUTAGE_AFTER = timedelta(minutes=5)
 """A receiver that was silent for so long may have missed something."""
-MOST_FAILURES = 6
-BACK_OFF = timedelta(minutes=1)
-"""Doubled after each failure: six of them take half an hour."""
-DRIFT, FAILED = "reconciliation_drift", "reconciliation_failed"
-"""Kinds of alerts."""
-PROVIDER = "openphone"
-"""What the alerts are about."""
 RECEIVER = "webhooks"
 RECONCILE = Job(name=JobName.RECONCILE_OPENPHONE)
 
@@ -97,6 +86,22 @@ async def make_daily(uow: UnitOfWork, *, now: datetime) -> UUID | None:
     is_first = await queries.covered_until(uow.session) is None
     trigger = Trigger.IMPORT if is_first else Trigger.DAILY
     return await _make(uow, trigger, since=None, until=now, now=now)
+
+
+async def make_after_gap(uow: UnitOfWork, *, now: datetime) -> UUID | None:
+    """Make a run when an alert is over that told of a gap, and none was made since.
+
+    The provider was down; its webhooks did not come, or to another address; ours refused its
+    signatures. The very first run needs no such reason, and is left to its night.
+
+    Returns:
+        None when there was no gap.
+    """
+    made_at = await queries.newest_made_at(uow.session)
+    if made_at is None:
+        return None
+    began_at = await queries.ended_gap(uow.session, after=made_at, longer_than=OUTAGE_AFTER)
+    return None if began_at is None else await after_outage(uow, began_at=began_at, now=now)
 
 
 async def note_receiver(uow: UnitOfWork, *, now: datetime) -> UUID | None:
@@ -171,110 +176,3 @@ async def last_run(uow: UnitOfWork) -> LastRun | None:
         finished_at=run.finished_at,
         drift=drifts.counts(run.drift),
     )
-
-
-# What the one who works on a run writes
-
-
-async def claim(uow: UnitOfWork, *, now: datetime) -> ReconciliationRun | None:
-    """Take the run that is next, for a minute; None when none is to be had."""
-    return await queries.claim(uow.session, token=uuid4(), lease_until=now + LEASE, now=now)
-
-
-async def keep(uow: UnitOfWork, run: ReconciliationRun, *, now: datetime, **values: object) -> None:
-    """Write down how far a run is, and stay the one who works on it.
-
-    Raises:
-        RunLostError: Somebody else has it.
-    """
-    await _save(uow, run, {**values, "lease_until": now + LEASE})
-
-
-async def let_go(uow: UnitOfWork, run: ReconciliationRun) -> None:
-    """Let anybody go on with a run at once; asks for ``reconcile_openphone``.
-
-    Raises:
-        RunLostError: Somebody else has it.
-    """
-    await _save(uow, run, {"lease_until": None, "lease_token": None})
-    uow.after_commit(RECONCILE)
-
-
-async def complete(uow: UnitOfWork, run: ReconciliationRun, *, now: datetime) -> None:
-    """End a run that has seen everything; drift is an alert, and a clean run ends it.
-
-    Raises:
-        RunLostError: Somebody else has it.
-    """
-    await _end(uow, run, RunStatus.COMPLETED, now=now, last_error=None, failures=0)
-    await operations.resolve_alert(uow, kind=FAILED, subject=PROVIDER, now=now)
-    found = drifts.counts(run.drift)
-    if not any(found.values()):
-        await operations.resolve_alert(uow, kind=DRIFT, subject=PROVIDER, now=now)
-        return
-    await operations.raise_alert(
-        uow,
-        kind=DRIFT,
-        subject=PROVIDER,
-        detail=drifts.sentence(run.drift),
-        context={"run_id": str(run.id), **found},
-        now=now,
-    )
-
-
-async def fail(uow: UnitOfWork, run: ReconciliationRun, *, error: str, now: datetime) -> None:
-    """End a run that cannot go on, with an alert; what it wrote stays.
-
-    Raises:
-        RunLostError: Somebody else has it.
-    """
-    await _end(uow, run, RunStatus.FAILED, now=now, last_error=error)
-    await operations.raise_alert(
-        uow,
-        kind=FAILED,
-        subject=PROVIDER,
-        detail=f"The comparison with OpenPhone failed: {error}",
-        context={"run_id": str(run.id), "failures": run.failures},
-        now=now,
-    )
-
-
-async def postpone(
-    uow: UnitOfWork, run: ReconciliationRun, *, error: str, now: datetime
-) -> timedelta | None:
-    """Go on later, because the provider could not be read; after some such failures it fails.
-
-    Returns:
-        How long to wait; None when it has failed.
-
-    Raises:
-        RunLostError: Somebody else has it.
-    """
-    run.failures += 1
-    if run.failures >= MOST_FAILURES:
-        await fail(uow, run, error=error, now=now)
-        return None
-    wait: timedelta = BACK_OFF * 2 ** (run.failures - 1)
-    values = {
-        "failures": run.failures,
-        "last_error": error,
-        "lease_token": None,
-        "lease_until": now + wait,
-    }
-    await _save(uow, run, values)
-    return wait
-
-
-async def _end(
-    uow: UnitOfWork, run: ReconciliationRun, status: RunStatus, *, now: datetime, **more: object
-) -> None:
-    ended = {"status": status.value, "finished_at": now, "lease_until": None}
-    await _save(uow, run, {**ended, **more})
-
-
-async def _save(uow: UnitOfWork, run: ReconciliationRun, values: Mapping[str, object]) -> None:
-    token = run.lease_token
-    if token is None or not await queries.save(
-        uow.session, run_id=run.id, token=token, values=dict(values)
-    ):
-        raise RunLostError("Another worker goes on with this run.")

@@ -10,6 +10,7 @@ Where a run stands is JSON, and any worker can go on there::
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,9 +20,12 @@ from sqlalchemy.exc import DBAPIError
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.errors import CrmError
 from crm_api.domain.openphone.client import OpenPhoneClient
-from crm_api.domain.openphone.errors import OpenPhoneBusyError, OpenPhoneListError
-from crm_api.domain.reconciliation import service as runs
-from crm_api.domain.reconciliation import texts, threads
+from crm_api.domain.openphone.errors import (
+    OpenPhoneBusyError,
+    OpenPhoneDownError,
+    OpenPhoneListError,
+)
+from crm_api.domain.reconciliation import progress, texts, threads
 from crm_api.domain.reconciliation.errors import RunLostError
 from crm_api.domain.reconciliation.filling import Filler
 from crm_api.domain.reconciliation.models import ReconciliationRun
@@ -46,6 +50,8 @@ class Parts:
     reception: Reception
     now: Callable[[], datetime]
     sleep: Sleep = asyncio.sleep
+    around: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+    """Stands around what is read in a slice, and may refuse it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +74,14 @@ async def work(parts: Parts, *, is_over: Callable[[], bool]) -> Worked | None:
         None when there is none to work on.
     """
     async with parts.new_uow() as uow:
-        run = await runs.claim(uow, now=parts.now())
+        run = await progress.claim(uow, now=parts.now())
     if run is None:
         return None
     turns = Turns(limiter=parts.limiter, new_uow=parts.new_uow, now=parts.now, sleep=parts.sleep)
     try:
         return await _work_on(parts, run, turns, is_over=is_over)
+    except OpenPhoneDownError as error:
+        return await _hold(parts, run, error)
     except (OpenPhoneBusyError, OpenPhoneListError) as error:
         asked = getattr(error, "retry_after_seconds", None)
         if asked:
@@ -96,7 +104,7 @@ async def work(parts: Parts, *, is_over: Callable[[], bool]) -> Worked | None:
 async def _work_on(
     parts: Parts, run: ReconciliationRun, turns: Turns, *, is_over: Callable[[], bool]
 ) -> Worked:
-    if run.failures >= runs.MOST_FAILURES:
+    if run.failures >= progress.MOST_FAILURES:
         await _fail(parts, run, run.last_error or STUCK)
         return Worked()
     filler = Filler(
@@ -115,12 +123,14 @@ async def _work_on(
         now=parts.now,
         is_over=is_over,
     )
-    if not await walk(reading):
+    async with parts.around():
+        is_done = await walk(reading)
+    if not is_done:
         async with parts.new_uow() as uow:
-            await runs.let_go(uow, run)
+            await progress.let_go(uow, run)
         return Worked()
     async with parts.new_uow() as uow:
-        await runs.complete(uow, run, now=parts.now())
+        await progress.complete(uow, run, now=parts.now())
     log.info(
         "reconciled with OpenPhone",
         run_id=str(run.id),
@@ -175,7 +185,17 @@ async def _postpone(parts: Parts, run: ReconciliationRun, error: CrmError) -> Wo
     log.warning("OpenPhone cannot be read", run_id=str(run.id), error=error.code)
     try:
         async with parts.new_uow() as uow:
-            return Worked(wait=await runs.postpone(uow, run, error=error.detail, now=parts.now()))
+            return Worked(
+                wait=await progress.postpone(uow, run, error=error.detail, now=parts.now())
+            )
+    except RunLostError:
+        return Worked()
+
+
+async def _hold(parts: Parts, run: ReconciliationRun, error: CrmError) -> Worked:
+    try:
+        async with parts.new_uow() as uow:
+            return Worked(wait=await progress.hold(uow, run, why=error.detail, now=parts.now()))
     except RunLostError:
         return Worked()
 
@@ -183,6 +203,6 @@ async def _postpone(parts: Parts, run: ReconciliationRun, error: CrmError) -> Wo
 async def _fail(parts: Parts, run: ReconciliationRun, why: str) -> None:
     try:
         async with parts.new_uow() as uow:
-            await runs.fail(uow, run, error=why, now=parts.now())
+            await progress.fail(uow, run, error=why, now=parts.now())
     except RunLostError:
         log.warning("another worker goes on with the reconciliation", run_id=str(run.id))
