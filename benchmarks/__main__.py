@@ -2,11 +2,22 @@
 
 import time
 
-from benchmarks import answers, apply, cost, drain, intake, opt_out, planning, reconciliation
+from benchmarks import (
+    answers,
+    apply,
+    cost,
+    drain,
+    intake,
+    lag,
+    opt_out,
+    planning,
+    reconciliation,
+)
 
 BENCHMARKS = {
     "intake": intake.main,
     "apply": apply.main,
+    "lag": lag.main,
     "reconciliation": reconciliation.main,
     "drain": drain.main,
     "planning": planning.main,

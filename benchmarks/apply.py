@@ -72,7 +72,7 @@ def main(people: int = PEOPLE) -> None:
 def _measure(on: Stage, name: str, people: int) -> float:
     url = on.database_url
     asyncio.run(population.clear(url))
-    scene = asyncio.run(_fill(url, people))
+    scene = asyncio.run(fill(url, people))
     events = list(KINDS[name](scene, people + WARM_UP))
     asyncio.run(_store(url, events, now=scene.now))
     asyncio.run(population.settle(url))
@@ -97,7 +97,13 @@ def _measure(on: Stage, name: str, people: int) -> float:
     return rate
 
 
-async def _fill(url: str, people: int) -> Scene:
+def plain(url: str) -> str:
+    """Return a database's address as asyncpg takes it."""
+    return url.replace("postgresql+asyncpg://", "postgresql://", 1)
+
+
+async def fill(url: str, people: int) -> Scene:
+    """Let a campaign have texted so many people half an hour ago."""
     line_id = await population.add_line(url)
     await population.add_contacts(url, first=0, count=people + WARM_UP)
     past = Past(line_id=line_id, ago=timedelta(minutes=30), spread=timedelta(minutes=20))
@@ -237,11 +243,12 @@ def everything(scene: Scene, people: int) -> Iterator[Event]:
             yield event
 
 
+MIXED = "six, three and one of ten"
 KINDS: dict[str, Callable[[Scene, int], Iterator[Event]]] = {
     "delivery reports": reports,
     "answers": texts,
     "call events": calls,
-    "six, three and one of ten": everything,
+    MIXED: everything,
 }
 
 

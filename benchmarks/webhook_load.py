@@ -1,7 +1,7 @@
 """Posts signed webhooks over many connections, as fast as they are answered.
 
 A process of its own, so that making the load costs the measured process nothing:
-``python -m benchmarks.webhook_load PORT PATH SECONDS NAME`` prints one round as JSON.
+``python -m benchmarks.webhook_load PORT PATH SECONDS NAME CONNECTIONS`` prints one round as JSON.
 """
 
 import asyncio
@@ -77,7 +77,7 @@ class Caller(asyncio.Protocol):
         self._ended.set()
 
 
-async def load(port: int, path: str, seconds: float, name: str) -> Round:
+async def load(port: int, path: str, seconds: float, name: str, connections: int) -> Round:
     """Post signed events for a while and tell how fast they were answered."""
     requests = iter(_signed_requests(path, name, count=int(MOST_REQUESTS_PER_SECOND * seconds)))
     gc.freeze()
@@ -85,7 +85,7 @@ async def load(port: int, path: str, seconds: float, name: str) -> Round:
     loop = asyncio.get_running_loop()
     begun = time.perf_counter()
     callers, ends = [], []
-    for _ in range(CONNECTIONS):
+    for _ in range(connections):
         ended = asyncio.Event()
         _, caller = await loop.create_connection(
             partial(Caller, requests, begun + seconds, ended), "127.0.0.1", port
@@ -147,5 +147,6 @@ def _signed_request(path: str, name: str, now: datetime) -> bytes:
 
 
 if __name__ == "__main__":
-    port, path, seconds, name = sys.argv[1:]
-    print(json.dumps(vars(uvloop.run(load(int(port), path, float(seconds), name)))))
+    port, path, seconds, name, connections = sys.argv[1:]
+    done = uvloop.run(load(int(port), path, float(seconds), name, int(connections)))
+    print(json.dumps(vars(done)))

@@ -1,27 +1,28 @@
 """Stores what the provider delivers, many deliveries with one statement, before they are answered.
 
-What arrives while one batch is being written is the next batch; nothing waits for company.
+What arrives while a batch is being written is the next batch; nothing waits for company. Two
+batches are written at once: while one waits for the disk, the other is on its way, and the
+database brings both to the disk together.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 
 import asyncpg
 import structlog
 
 from crm_api import failpoints
-from crm_api.domain.webhooks import envelope, queries
+from crm_api.domain.webhooks import envelope
 from crm_api.domain.webhooks.envelope import ReceivedEvent
 from crm_api.domain.webhooks.errors import EventNotStoredError
+from crm_api.domain.webhooks.lane import LOST_CONNECTION, UNACCEPTABLE_ROW, Lane
 from crm_api.jobs import Job, JobName, JobQueue
 
 log = structlog.get_logger()
 
-CONNECT_SECONDS = 2.0
-STORE_SECONDS = 3.0
-"""With one new connection in between, the answer comes within the provider's 10 seconds."""
+LANES = 2
+"""Batches that are written at once, each over a connection of its own."""
 LARGEST_BATCH = 500
 MOST_WAITING = 5_000
 """Beyond this the database does not keep up, and the provider is asked to come again."""
@@ -30,22 +31,9 @@ NUDGE_GAP_SECONDS = 0.1
 
 Waiting = tuple[ReceivedEvent, asyncio.Future[None]]
 
-_LOST_CONNECTION = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-)
-_UNACCEPTABLE_ROW = (
-    asyncpg.DataError,
-    asyncpg.IntegrityConstraintViolationError,
-    asyncpg.ProgramLimitExceededError,
-)
-
 
 class EventIntake:
-    """The batcher of one web process, on a connection of its own.
+    """The batcher of one web process, on connections of its own.
 
     ``start()`` and ``close()`` belong to the application's lifespan.
 
@@ -56,9 +44,9 @@ class EventIntake:
     """
 
     def __init__(self, database_url: str, *, queue: JobQueue) -> None:
-        self._dsn = database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
+        dsn = database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
+        self._lanes = [Lane(dsn) for _ in range(LANES)]
         self._queue = queue
-        self._connection: queries.Connection | None = None
         self._waiting: list[Waiting] = []
         self._has_waiting = asyncio.Event()
         self._has_new = asyncio.Event()
@@ -68,9 +56,12 @@ class EventIntake:
         self.refused: Counter[str] = Counter()
 
     async def start(self) -> None:
-        """Begin to take events; the database is connected when the first one comes."""
+        """Begin to take events; the database is connected when the first ones come."""
         self._tasks = [
-            asyncio.create_task(self._store_batches(), name="webhook intake"),
+            *(
+                asyncio.create_task(self._store_batches(lane), name="webhook intake")
+                for lane in self._lanes
+            ),
             asyncio.create_task(self._nudge(), name="webhook nudge"),
         ]
 
@@ -82,10 +73,8 @@ class EventIntake:
         await asyncio.gather(*tasks, return_exceptions=True)
         waiting, self._waiting = self._waiting, []
         _refuse(waiting)
-        if self._connection is not None:
-            with suppress(*_LOST_CONNECTION):
-                await self._connection.close(timeout=1)
-            self._connection = None
+        for lane in self._lanes:
+            await lane.close()
 
     async def store(self, event: ReceivedEvent) -> None:
         """Return when the event is committed, now or earlier.
@@ -100,53 +89,49 @@ class EventIntake:
         self._has_waiting.set()
         await done
 
-    async def _store_batches(self) -> None:
+    async def _store_batches(self, lane: Lane) -> None:
         while True:
             await self._has_waiting.wait()
+            if not self._waiting:  # another lane was first
+                continue
             batch = self._waiting[:LARGEST_BATCH]
             del self._waiting[:LARGEST_BATCH]
             if not self._waiting:
                 self._has_waiting.clear()
             try:
-                await self._store_batch(batch)
+                await self._store_batch(lane, batch)
             except Exception:  # this task must outlive whatever goes wrong with one batch
                 log.exception("storing webhook events failed")
             finally:
                 _refuse(batch)
 
-    async def _store_batch(self, batch: Sequence[Waiting]) -> None:
+    async def _store_batch(self, lane: Lane, batch: Sequence[Waiting]) -> None:
         """Store a batch and tell those who wait; whoever is left untold was not stored."""
         try:
-            await self._insert(batch)
-        except _UNACCEPTABLE_ROW:
+            await self._insert(lane, batch)
+        except UNACCEPTABLE_ROW:
             # One row that PostgreSQL refuses must not take its neighbours with it.
             for waiting in batch:
-                await self._store_alone(waiting)
-        except (asyncpg.PostgresError, *_LOST_CONNECTION) as error:
+                await self._store_alone(lane, waiting)
+        except (asyncpg.PostgresError, *LOST_CONNECTION) as error:
             log.warning("webhook events not stored", count=len(batch), error=type(error).__name__)
 
-    async def _store_alone(self, waiting: Waiting) -> None:
+    async def _store_alone(self, lane: Lane, waiting: Waiting) -> None:
         event, done = waiting
         try:
-            await self._insert([waiting])
-        except _UNACCEPTABLE_ROW as error:
+            await self._insert(lane, [waiting])
+        except UNACCEPTABLE_ROW as error:
             log.warning(
                 "webhook event kept as text",
                 provider_id=event.provider_event_id,
                 code=error.sqlstate,
             )
-            await self._insert([(envelope.as_text(event), done)])
+            await self._insert(lane, [(envelope.as_text(event), done)])
 
-    async def _insert(self, batch: Sequence[Waiting]) -> None:
+    async def _insert(self, lane: Lane, batch: Sequence[Waiting]) -> None:
         events = [event for event, _ in batch]
         await failpoints.reach("intake.before")
-        try:
-            new = await self._execute(events)
-        except TimeoutError:
-            raise
-        except _LOST_CONNECTION:
-            # The server may have restarted since the last batch. To store twice is harmless.
-            new = await self._execute(events)
+        new = await lane.store(events)
         await failpoints.reach("intake.committed")
         self.stored += new
         self.repeated += len(events) - new
@@ -155,25 +140,6 @@ class EventIntake:
                 done.set_result(None)
         if new:
             self._has_new.set()
-
-    async def _execute(self, events: Sequence[ReceivedEvent]) -> int:
-        connection = self._connection
-        if connection is None or connection.is_closed():
-            connection = await asyncpg.connect(
-                self._dsn,
-                timeout=CONNECT_SECONDS,
-                server_settings={"application_name": "crm-api intake", "timezone": "UTC"},
-            )
-            self._connection = connection
-        try:
-            return await queries.store_events(connection, events, timeout_seconds=STORE_SECONDS)
-        except _UNACCEPTABLE_ROW:
-            raise
-        except BaseException:
-            # After anything else the connection's state is not worth a guess.
-            self._connection = None
-            connection.terminate()
-            raise
 
     async def _nudge(self) -> None:
         while True:
