@@ -35,6 +35,16 @@ RECONCILIATION = [
         lambda s: queries.has_open(s, trigger=Trigger.OUTAGE),
     ),
     Hot(
+        "whether received events wait, beside a run",
+        {"idx_reconciliation_run_open", "idx_webhook_event_processed"},
+        queries.backlog,
+    ),
+    Hot(
+        "when the first line was added",
+        {"idx_line_created"},
+        queries.first_line_at,
+    ),
+    Hot(
         "a gap that has ended",
         {"uq_alert_kind_subject"},
         lambda s: queries.ended_gap(s, after=NOW, longer_than=timedelta(minutes=5)),

@@ -8,7 +8,9 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
+from tests.domain.webhooks.support import incoming, store
 from tests.factories import make_campaign, make_line
 from tests.fakes import RecordingQueue
 from tests.sandbox.support import ManualClock
@@ -170,6 +172,28 @@ async def test_failing_read_is_told_to_the_circuit(
 
     async with new_uow() as uow:
         assert (await circuits.read(uow, circuits.PROVIDER)).failures == 1
+
+
+@pytest.mark.parametrize(("made_ago", "status"), [(60, "pending"), (1000, "completed")])
+async def test_what_was_received_is_applied_first(
+    session: AsyncSession,
+    new_uow: UnitOfWorkFactory,
+    ctx: dict[str, Any],
+    made_ago: int,
+    status: str,
+) -> None:
+    """It would be told as missing, and is not; but no run waits for ever."""
+    now = clock.now()
+    async with new_uow() as uow:
+        made_at = now - timedelta(seconds=made_ago)
+        run_id = await runs.request(uow, ReconciliationCreate(), now=made_at)
+    await store(session, incoming("hello"), now=now - timedelta(minutes=1))
+
+    await reconcile_openphone(ctx)
+
+    async with new_uow() as uow:
+        run = await runs.get(uow, run_id=run_id)
+    assert run.status == status
 
 
 async def test_watch_of_a_web_process_tells_of_an_outage(new_uow: UnitOfWorkFactory) -> None:

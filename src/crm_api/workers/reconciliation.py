@@ -15,6 +15,8 @@ from crm_api.workers.reads import reading
 SLICE_SECONDS = 30.0
 """A run stops after about this long and asks for another, well within the job's time-out."""
 WAIT_MARGIN_SECONDS = 0.5
+BACKLOG_SECONDS = 15.0
+"""After this it is looked again whether what was received has been applied."""
 
 
 async def reconcile_openphone(ctx: dict[str, Any]) -> None:
@@ -28,6 +30,10 @@ async def reconcile_openphone(ctx: dict[str, Any]) -> None:
     async with deps.new_uow() as uow:
         await runs.make_daily(uow, now=clock.now())
         await runs.make_after_gap(uow, now=clock.now())
+        must_wait = await runs.must_wait(uow, now=clock.now())
+    if must_wait:
+        await deps.queue.push(Job(name=JobName.RECONCILE_OPENPHONE, delay_seconds=BACKLOG_SECONDS))
+        return
     parts = Parts(
         new_uow=deps.new_uow,
         provider=deps.provider,

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 from tests.domain.reconciliation.support import Bench, bench
+from tests.factories import make_line
 from tests.fakes import RecordingQueue
 
 from crm_api.db import UnitOfWork, UnitOfWorkFactory
@@ -31,6 +32,11 @@ async def at(new_uow: UnitOfWorkFactory) -> AsyncIterator[Bench]:
         yield made
 
 
+async def _add_line(new_uow: NewUow, *, at: datetime = NIGHT - DAY) -> None:
+    async with new_uow() as uow:
+        await make_line(uow.session, now=at)
+
+
 async def _daily(new_uow: NewUow, now: datetime) -> ReconciliationRun | None:
     async with new_uow() as uow:
         run_id = await runs.make_daily(uow, now=now)
@@ -51,6 +57,7 @@ async def _complete(new_uow: NewUow, now: datetime) -> None:
 
 
 async def test_first_night_imports_and_the_next_goes_on_from_there(new_uow: NewUow) -> None:
+    await _add_line(new_uow)
     first = await _daily(new_uow, NIGHT)
     again = await _daily(new_uow, NIGHT + MINUTE)
     await _complete(new_uow, NIGHT + HOUR)
@@ -64,11 +71,19 @@ async def test_first_night_imports_and_the_next_goes_on_from_there(new_uow: NewU
 
 
 async def test_new_installation_waits_for_its_first_night(new_uow: NewUow) -> None:
-    assert await _daily(new_uow, NIGHT - MINUTE) is None
-    assert await _daily(new_uow, NIGHT + HOUR + MINUTE) is None
+    await _add_line(new_uow, at=NIGHT + HOUR)
+
+    assert await _daily(new_uow, NIGHT + 2 * HOUR) is None
+    assert await _daily(new_uow, NIGHT + DAY - MINUTE) is None
+    assert await _daily(new_uow, NIGHT + DAY + 9 * HOUR) is not None
+
+
+async def test_without_a_line_there_is_nothing_to_compare(new_uow: NewUow) -> None:
+    assert await _daily(new_uow, NIGHT) is None
 
 
 async def test_night_without_a_worker_is_made_up_for(new_uow: NewUow) -> None:
+    await _add_line(new_uow)
     await _daily(new_uow, NIGHT)
     await _complete(new_uow, NIGHT + HOUR)
 
@@ -79,12 +94,14 @@ async def test_night_without_a_worker_is_made_up_for(new_uow: NewUow) -> None:
 
 
 async def test_two_workers_make_one_run_a_night(committed_uow: NewUow) -> None:
+    await _add_line(committed_uow)
     made = await asyncio.gather(*(_daily(committed_uow, NIGHT) for _ in range(5)))
 
     assert len([run for run in made if run is not None]) == 1
 
 
 async def test_failed_run_leaves_its_span_to_the_next(new_uow: NewUow) -> None:
+    await _add_line(new_uow)
     await _daily(new_uow, NIGHT)
     await _complete(new_uow, NIGHT)
     await _daily(new_uow, NIGHT + DAY)
@@ -101,6 +118,7 @@ async def test_failed_run_leaves_its_span_to_the_next(new_uow: NewUow) -> None:
 
 async def test_run_of_a_part_does_not_count_as_whole(new_uow: NewUow) -> None:
     """Somebody looks at one hour of today: what lies before is still to be compared."""
+    await _add_line(new_uow)
     await _daily(new_uow, NIGHT)
     await _complete(new_uow, NIGHT)
     later = NIGHT + 3 * DAY - HOUR
@@ -175,6 +193,7 @@ async def _after_gap(new_uow: NewUow, now: datetime) -> ReconciliationRun | None
     ],
 )
 async def test_gap_that_is_over_makes_one_run(new_uow: NewUow, kind: str, subject: str) -> None:
+    await _add_line(new_uow)
     await _daily(new_uow, NIGHT)
     await _complete(new_uow, NIGHT)
     began_at = NIGHT + 3 * HOUR
@@ -198,6 +217,7 @@ async def test_gap_that_is_over_makes_one_run(new_uow: NewUow, kind: str, subjec
 async def test_what_is_no_gap_makes_no_run(
     new_uow: NewUow, kind: str, subject: str, lasted: timedelta
 ) -> None:
+    await _add_line(new_uow)
     await _daily(new_uow, NIGHT)
     await _alert(new_uow, kind, subject, begins=NIGHT + HOUR, ends=NIGHT + HOUR + lasted)
 

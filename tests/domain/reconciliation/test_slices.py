@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 
 import pytest
 import pytest_asyncio
@@ -100,3 +101,29 @@ async def _state_of_a_whole_run(at: Bench) -> list[dict[str, object]]:
     for table in ("activity", "conversation", "contact", "reconciliation_run"):
         await at.rows(f"DELETE FROM {table} RETURNING 1")
     return state
+
+
+@pytest.mark.parametrize("seconds", [-3, 0, 3])
+async def test_edges_between_batches_make_nothing_absent(
+    new_uow: UnitOfWorkFactory, seconds: int
+) -> None:
+    """One batch a page, texts a second apart, and times that differ a little from the list's."""
+    async with bench(new_uow) as at:
+        for number in range(TEXTS):
+            await at.hear(at.receive(f"text {number}"))
+            at.pass_by(number % 2)
+        lost = at.sandbox.world.store.ordered[TEXTS // 2]
+        at.sandbox.world.store.ordered.remove(lost)
+        await at.rows(
+            "UPDATE activity SET occurred_at = occurred_at + CAST(:shift AS interval) RETURNING 1",
+            shift=timedelta(seconds=seconds),
+        )
+        at.pass_by(3600)
+        run_id = await at.ask()
+        while (await at.read(run_id)).finished_at is None:
+            await at.work(is_over=_always)
+        run = await at.read(run_id)
+
+    absent = run.drift["unknown_there"]
+    assert [example["id"] for example in absent["examples"]] == [lost.id]
+    assert (run.already_known, run.created) == (TEXTS - 1, 0)

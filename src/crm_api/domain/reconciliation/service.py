@@ -21,10 +21,11 @@ OVERLAP = timedelta(hours=24)
 by then, and the provider has given up to deliver a lost webhook of it."""
 DAILY_HOUR = 2
 """UTC."""
-ON_TIME = timedelta(hours=1)
-"""The very first run is made within this time of the night; a later one also when it is late."""
 OUTAGE_AFTER = timedelta(minutes=5)
 """A receiver that was silent for so long may have missed something."""
+BACKLOG_AFTER = timedelta(seconds=10)
+"""Received events that are due for so long are a backlog."""
+LONGEST_WAIT = timedelta(minutes=15)
 RECEIVER = "webhooks"
 RECONCILE = Job(name=JobName.RECONCILE_OPENPHONE)
 
@@ -65,8 +66,8 @@ async def _make(
 async def make_daily(uow: UnitOfWork, *, now: datetime) -> UUID | None:
     """Make the night's run, unless one was made since; the very first takes over all there is.
 
-    One that was missed, because no worker ran, is made late. Only the first waits for its night,
-    so that an installation does not begin with an import that nobody asked for.
+    One that was missed, because no worker ran, is made late. Only the first waits for the night
+    after the first line, so that nobody's first minutes are an import that nobody asked for.
 
     Returns:
         None when none is due.
@@ -75,10 +76,8 @@ async def make_daily(uow: UnitOfWork, *, now: datetime) -> UUID | None:
     if night > now:
         night -= timedelta(days=1)
     made_at = await queries.newest_made_at(uow.session)
-    if made_at is None:
-        if now - night > ON_TIME:
-            return None
-    elif made_at >= night:
+    since = made_at or await queries.first_line_at(uow.session)
+    if since is None or since >= night:
         return None
     await queries.take_turns(uow.session)
     if await queries.newest_made_at(uow.session) != made_at:
@@ -86,6 +85,17 @@ async def make_daily(uow: UnitOfWork, *, now: datetime) -> UUID | None:
     is_first = await queries.covered_until(uow.session) is None
     trigger = Trigger.IMPORT if is_first else Trigger.DAILY
     return await _make(uow, trigger, since=None, until=now, now=now)
+
+
+async def must_wait(uow: UnitOfWork, *, now: datetime) -> bool:
+    """Say whether what was received is to be applied first: it is not missing, only waiting.
+
+    A run that waits for a quarter of an hour goes on all the same.
+    """
+    row = await queries.backlog(uow.session)
+    if row.made_at is None or row.due_at is None or now - row.made_at > LONGEST_WAIT:
+        return False
+    return bool(now - row.due_at > BACKLOG_AFTER)
 
 
 async def make_after_gap(uow: UnitOfWork, *, now: datetime) -> UUID | None:
