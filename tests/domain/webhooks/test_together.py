@@ -1,11 +1,13 @@
 """A batch is applied together, and leaves what its events leave one by one."""
 
+import asyncio
 import random
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from tests.conftest import NOW
 from tests.domain.openphone.samples import sample, sample_names
 from tests.domain.sends.ledger import Ledger, after
@@ -23,7 +25,7 @@ from tests.domain.webhooks.support import (
 )
 from tests.factories import make_contact, make_line, number
 
-from crm_api.db import UnitOfWorkFactory
+from crm_api.db import UnitOfWork, UnitOfWorkFactory
 from crm_api.domain.webhooks import service as webhooks
 from crm_api.domain.webhooks.envelope import TYPE_OF_ALIAS
 
@@ -175,6 +177,48 @@ def _called(ledger: Ledger, chance: random.Random, payload: dict[str, Any]) -> d
 
 def _poison(place: int) -> dict[str, Any]:
     return {"type": "message.received", "data": {"resource": {"id": f"ACpoison{place}"}}}
+
+
+async def test_workers_that_apply_events_of_the_same_people_lose_none(
+    committed_db: AsyncEngine, committed_uow: Callable[[], UnitOfWork]
+) -> None:
+    """They lock the same rows in different orders; who is in the way is tried again."""
+    chance = random.Random(4)  # noqa: S311 - the same events in every run
+    ledger = await Ledger.open(
+        committed_uow, people=6, follow_ups=[{"after_hours": 24, "body": "Still there?"}]
+    )
+    for position, claimed in enumerate(await ledger.called()):
+        await ledger.accept(claimed, f"ACout{position}", now=after(1))
+    events = [_said(ledger, chance, 2 * place) for place in range(60)]
+    events += [_reported(ledger, chance, 5 * place + 1) for place in range(120)]
+    events += [_called(ledger, chance, event) for _ in range(3) for event in call_events()]
+    chance.shuffle(events)
+    async with async_sessionmaker(committed_db)() as session:
+        for place, payload in enumerate(events):
+            at = after(60 + place)
+            await store(session, payload, provider_event_id=f"EV{place:03}", now=at)
+
+    async def work() -> None:
+        taken = 1
+        while taken:
+            async with committed_uow() as uow:
+                taken = await webhooks.apply_batch(
+                    uow, limit=20, now=after(3600), reception=RECEPTION, jitter=half
+                )
+
+    await asyncio.gather(*(work() for _ in range(4)))
+    async with committed_uow() as uow:
+        await webhooks.apply_batch(uow, limit=500, now=after(3700), reception=RECEPTION)
+
+    async with async_sessionmaker(committed_db)() as session:
+        found = await rows(session, "SELECT status, last_error FROM webhook_event")
+        texts = await rows(session, "SELECT id FROM activity WHERE direction = 'incoming'")
+        finals = await rows(
+            session, "SELECT DISTINCT status FROM send_attempt WHERE kind = 'campaign'"
+        )
+    assert [row for row in found if row["status"] != "processed"] == []
+    assert len(texts) == 60 + 1
+    assert {row["status"] for row in finals} <= {"delivered", "failed", "sent"}
 
 
 async def test_poison_in_a_full_batch_fails_alone(
