@@ -285,6 +285,40 @@ async def test_legal_hours_stop_what_the_schedule_allows(scene: Scene) -> None:
     assert await scene.claimed(now=night, rules="us") == 0
 
 
+@pytest.mark.parametrize(
+    ("rules", "window", "rule", "opens"),
+    [
+        ("none", (time(9), time(18)), "outside_schedule", (26, 14)),
+        ("us", (time(0), time(23, 59)), "outside_legal_hours", (26, 13)),
+    ],
+)
+async def test_hours_that_end_before_a_call_could_are_over(
+    scene: Scene, rules: str, window: tuple[time, time], rule: str, opens: tuple[int, int]
+) -> None:
+    scene.campaign.window_start, scene.campaign.window_end = window
+    await scene.session.commit()
+    closes_at = datetime(2026, 11, 25, 23 if rules == "none" else 1, 0, tzinfo=UTC)
+    closes_at += timedelta(days=rules == "us")
+    nearly = closes_at - scene.times.call
+
+    found = await scene.explain(now=nearly, rules=rules)
+
+    day, hour = opens
+    assert [stop.rule for stop in found.stops] == [rule]
+    assert found.next_allowed_at == datetime(2026, 11, day, hour, 0, tzinfo=UTC)
+    assert await scene.claimed(now=nearly, rules=rules) == 0
+
+
+async def test_campaign_that_ends_before_a_call_could_has_ended(scene: Scene) -> None:
+    scene.campaign.end_at = NOW + scene.times.call
+    await scene.session.commit()
+
+    found = await scene.explain()
+
+    assert [stop.rule for stop in found.stops] == ["campaign_ended"]
+    assert await scene.claimed() == 0
+
+
 async def test_stranger_is_no_recipient(scene: Scene) -> None:
     scene.contact = await make_contact(scene.session, phone="+16175550177")
     await scene.session.commit()

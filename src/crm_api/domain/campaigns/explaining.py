@@ -6,7 +6,6 @@ The rules are the claim's own: its SQL fragments, the planner's windows and its 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -15,16 +14,15 @@ from sqlalchemy import Row
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.campaigns.errors import RecipientNotFoundError
+from crm_api.domain.campaigns.explain_hours import Hours
 from crm_api.domain.campaigns.models import CampaignStatus, MembershipStatus, PreviouslyContacted
 from crm_api.domain.campaigns.planning import pace_of, pacing_of
-from crm_api.domain.campaigns.schedule import first_opening, open_until, resolve_zones
 from crm_api.domain.campaigns.wording import Business, Wordings
 from crm_api.domain.compliance.rules import RuleBook
 from crm_api.domain.errors import InvalidError
 from crm_api.domain.sends import explaining, pacing
 from crm_api.domain.sends import service as sends
 from crm_api.domain.sends.times import SendTimes
-from crm_api.domain.windows import Window
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +59,9 @@ class _Case:
     row: Row[Any]
     campaign_used: int
     line_used: int
-    rules: RuleBook
+    hours: Hours
     business: Business
+    call: timedelta
     now: datetime
 
 
@@ -102,13 +101,15 @@ async def explain(
         row=row,
         campaign_used=used[0],
         line_used=used[1],
-        rules=rules,
+        hours=Hours.of(row, rules=rules, call=times.call),
         business=business,
+        call=times.call,
         now=now,
     )
     stops = [stop for rule in RULES for stop in rule(case)]
     allowed_at = _next_allowed(case, stops)
-    if stops and allowed_at is not None and row.end_at is not None and allowed_at >= row.end_at:
+    ends_at = None if row.end_at is None else row.end_at - times.call
+    if stops and allowed_at is not None and ends_at is not None and allowed_at >= ends_at:
         stops.append(Stop(rule="campaign_ends", detail="The campaign's end comes before that."))
         allowed_at = None
     return Explanation(step=row.step, status=row.status, stops=stops, next_allowed_at=allowed_at)
@@ -121,7 +122,7 @@ def _next_allowed(case: _Case, stops: list[Stop]) -> datetime | None:
     if any(end is None for end in ends):
         return None
     latest = max(end for end in ends if end is not None)
-    return _opening(case, latest)
+    return case.hours.opening(latest)
 
 
 def _recipient(case: _Case) -> Iterator[Stop]:
@@ -136,8 +137,8 @@ def _recipient(case: _Case) -> Iterator[Stop]:
 def _campaign(case: _Case) -> Iterator[Stop]:
     row = case.row
     if row.campaign_status == CampaignStatus.RUNNING:
-        if row.end_at is not None and row.end_at <= case.now:
-            yield Stop(rule="campaign_ended", detail="The campaign's end has passed.")
+        if row.end_at is not None and row.end_at <= case.now + case.call:
+            yield Stop(rule="campaign_ended", detail="The campaign's end has come.")
         return
     if row.campaign_status == CampaignStatus.SCHEDULED and row.start_at is not None:
         yield Stop(rule="not_started", detail="The campaign has not begun.", until=row.start_at)
@@ -227,11 +228,10 @@ def _number(case: _Case) -> Iterator[Stop]:
 
 
 def _hours(case: _Case) -> Iterator[Stop]:
-    row, now = case.row, case.now
-    until = _opening(case, now)
-    if open_until(_window(row), _zones(row), now) is None:
+    until = case.hours.opening(case.now)
+    if not case.hours.are_own_open(case.now):
         yield Stop(rule="outside_schedule", detail="The campaign's hours are over.", until=until)
-    if case.rules.open_until(row.zone_key, now) is None:
+    if not case.hours.are_legal_open(case.now):
         yield Stop(
             rule="outside_legal_hours",
             detail="At the person's place no text may be sent at this hour.",
@@ -313,17 +313,3 @@ RULES: tuple[Callable[[_Case], Iterator[Stop]], ...] = (
     _text,
 )
 """In the order in which a person would ask."""
-
-
-def _window(row: Row[Any]) -> Window:
-    return Window.of(row.days, row.window_start, row.window_end)
-
-
-def _zones(row: Row[Any]) -> tuple[str, ...]:
-    return resolve_zones(row.timezone, row.line_timezone, row.zone_key)
-
-
-def _opening(case: _Case, at: datetime) -> datetime | None:
-    """Return the first instant from ``at`` on when the campaign's and the legal hours are open."""
-    legal = partial(case.rules.next_open, case.row.zone_key)
-    return first_opening(_window(case.row), _zones(case.row), at, legal=legal)
