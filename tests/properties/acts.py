@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.properties.campaign_acts import CampaignActs
 from tests.properties.driver import Driver
-from tests.properties.model import Model
+from tests.properties.model import BY_HAND, Model
 from tests.properties.people import Kind, Person
 from tests.properties.provider import Provider, Text
 from tests.properties.service import ACTOR, PROVIDER_LINE, Service
@@ -174,7 +174,7 @@ class Acts(CampaignActs):
 
     async def answer(self, person: Person) -> None:
         """Write to somebody by hand, if that is allowed; it leaves with the next tick."""
-        reply = ReplyCreate(line_id=self._model.line.id, to=person.phone, body="A word by hand.")
+        reply = ReplyCreate(line_id=self._model.line.id, to=person.phone, body=BY_HAND)
         with suppress(ConflictError):
             async with self._service.new_uow() as uow:
                 await activity.send_reply(

@@ -11,6 +11,11 @@ from tests.properties.plans import DAYS, RECIPIENT, Plan
 
 _TAG = re.compile(r"Granite c(\d+) ([vf])(\d+):")
 
+QUARTER = timedelta(minutes=15)
+"""All hours begin and end at one."""
+SEARCHED = 4 * 24 * 3
+NEARLY = timedelta(seconds=45)
+
 
 @dataclass
 class Campaign:
@@ -41,18 +46,40 @@ class Campaign:
         """When it must be over."""
         return None if self.plan.ends_in is None else self.made_at + self.plan.ends_in
 
+    def zones(self, person: Person, *, line_timezone: str) -> tuple[str, ...]:
+        """Return the zones in which its days and window are read, for somebody."""
+        if self.plan.timezone == RECIPIENT:
+            return person.kind.zones
+        return (self.plan.timezone or line_timezone,)
+
     def is_open(self, person: Person, at: datetime, *, line_timezone: str) -> bool:
         """Tell whether its own days and window allow a text to somebody at an instant."""
-        zones: tuple[str, ...] = (self.plan.timezone or line_timezone,)
-        if self.plan.timezone == RECIPIENT:
-            zones = person.kind.zones
-        for zone in zones:
+        for zone in self.zones(person, line_timezone=line_timezone):
             local = at.astimezone(ZoneInfo(zone))
             if DAYS[local.weekday()] not in self.plan.days:
                 return False
             if not is_between(local.time(), *self.plan.window):
                 return False
         return True
+
+    def edge(
+        self, person: Person, now: datetime, *, line_timezone: str, skip: bool
+    ) -> datetime | None:
+        """Return the next instant at which somebody's hours begin or end; with ``skip`` the second.
+
+        None when there is none in three days.
+        """
+        at = now.replace(minute=0, second=0, microsecond=0)
+        was_open: bool | None = None
+        for _ in range(SEARCHED):
+            at += QUARTER
+            is_open = person.is_lawful(at) and self.is_open(person, at, line_timezone=line_timezone)
+            if was_open is not None and is_open is not was_open and at > now + NEARLY:
+                if not skip:
+                    return at
+                skip = False
+            was_open = is_open
+        return None
 
 
 def body_of(number: int, *, variant: int) -> str:

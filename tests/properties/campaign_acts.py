@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tests.properties.campaign import Campaign, body_of, follow_up_of
-from tests.properties.model import Line, Model
+from tests.properties.facts import Line
+from tests.properties.model import Model
 from tests.properties.plans import LinePlan, Plan
 from tests.properties.provider import Provider
 from tests.properties.service import ACTOR, OWN_NUMBER, PROVIDER_LINE, Service

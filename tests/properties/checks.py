@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 from tests.properties.campaign import Campaign
 from tests.properties.campaign_acts import BUSINESS
-from tests.properties.model import Accepted, Model
+from tests.properties.facts import Accepted
+from tests.properties.model import Model
 from tests.properties.people import Person
 from tests.properties.provider import Provider
 from tests.properties.service import Service
@@ -138,15 +139,21 @@ class Checks:
         return found
 
     def _hold_against_model(self, campaign: Campaign, person: Person, told: Explanation) -> None:
+        now, zone = self._model.clock(), self._model.line.plan.timezone
+        # What could not end before hours do does not begin.
+        instants = (now, now + self._service.times.call)
+        is_lawful = all(map(person.is_lawful, instants))
+        is_open = all(campaign.is_open(person, at, line_timezone=zone) for at in instants)
+        expected = {
+            "outside_legal_hours": not is_lawful,
+            "outside_schedule": not is_open,
+            "opted_out": person.standing == "out",
+            "opt_out_hold": person.standing == "held",
+            "campaign_paused": campaign.status == "paused",
+        }
         rules = {stop.rule for stop in told.stops}
-        now = self._model.clock()
-        zone = self._model.line.plan.timezone
-        assert ("outside_legal_hours" in rules) is not person.is_lawful(now)
-        is_open = campaign.is_open(person, now, line_timezone=zone)
-        assert ("outside_schedule" in rules) is not is_open
-        assert ("opted_out" in rules) is (person.standing == "out")
-        assert ("opt_out_hold" in rules) is (person.standing == "held")
-        assert ("campaign_paused" in rules) is (campaign.status == "paused")
+        found = {rule: rule in rules for rule in expected}
+        assert found == expected, f"{person}, campaign {campaign.number}, {now}: {sorted(rules)}"
 
     async def nobody_is_left(self) -> None:
         """After a drain without trouble nobody waits who could be texted now."""

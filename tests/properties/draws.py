@@ -23,8 +23,9 @@ short_moves = st.sampled_from([20.0, 45.0, 62.0, 700.0, 7200.0])
 points = st.sampled_from(POINTS)
 waits = st.sampled_from([True, True, True, False])
 meanwhile = st.sampled_from(MEANWHILE)
+said_meanwhile = st.sampled_from(["stop", "opt out", "doubt", "doubt", "reply", "call"])
 BEFORE_CALL = ("claim.open", "claim.committed", "claim.committed", "gate.committed")
-CAMPAIGN_ACTIONS = ("pause", "resume", "resume", "cancel", "approve", "reject")
+CAMPAIGN_ACTIONS = ("pause", "pause", "resume", "resume", "resume", "cancel", "approve", "reject")
 PERSON_ACTIONS = (
     "call",
     "out",

@@ -1,7 +1,8 @@
 """The worker's minutes: its real functions, one after the other, with something in between.
 
 A break-in happens at a named step of the send path: something is done there by somebody else, or
-the process dies. Dying is the cancellation of all that runs; what was committed stays.
+the process dies. Dying is the cancellation of all that runs and the end of its connections; what
+was committed stays.
 """
 
 import asyncio
@@ -90,15 +91,17 @@ class Driver:
         died = asyncio.create_task(self._has_died.wait())
         work = asyncio.create_task(self._work())
         try:
-            async with asyncio.timeout(HANGING_SECONDS):
-                await asyncio.wait({work, died}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                {work, died}, return_when=asyncio.FIRST_COMPLETED, timeout=HANGING_SECONDS
+            )
+            assert done, f"the worker hangs: {await self._service.locks()}"
+            if work in done:
+                work.result()
         finally:
             failpoints.set_hook(None)
             died.cancel()
-        if self._has_died.is_set():
-            await self._kill(asyncio.all_tasks() - others - set(self._late))
-        else:
-            await work
+            if not (work.done() and work.exception() is None):
+                await self._kill(asyncio.all_tasks() - others - set(self._late))
         await self._end_late()
         await self.hear_applied()
         self._model.on_the_way.clear()
@@ -109,6 +112,7 @@ class Driver:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._service.lose_worker()
         self._model.happened()
 
     async def _end_late(self) -> None:
@@ -138,9 +142,9 @@ class Driver:
         await queue.prepare(self.deps)
         await queue.watch(self.deps, now=self._clock)
         await queue.drain(self.deps)
-        async with self._service.new_uow() as uow:
+        async with self.deps.new_uow() as uow:
             await campaigns.complete_finished(uow, now=self._clock())
-        async with self._service.new_uow() as uow:
+        async with self.deps.new_uow() as uow:
             await campaigns.compact_tallies(uow)
             await sends.compact_tally(uow, now=self._clock())
         await self._pass_limiter()
@@ -195,6 +199,9 @@ class Driver:
         at = datetime.fromisoformat(resource["createdAt"])
         if event["type"] == "message.received":
             word = WORDS.get(resource["text"])
+            person = self._model.person(phone)
+            person.has_written = True
+            person.asked_out += resource["text"] == OWN_WORDS
             if word is not None:
                 self._model.said(phone, word, at=at)
         if event["type"] in {"message.received", "call.ringing"}:
@@ -203,9 +210,11 @@ class Driver:
         self._model.happened()
 
 
+OWN_WORDS = "stop texting me"
+"""The provider answers STOP itself; to other words the service does."""
 WORDS = {
     "STOP": "out",
-    "stop texting me": "out",
+    OWN_WORDS: "out",
     "START": "in",
     "You can stop now": "doubt",
 }

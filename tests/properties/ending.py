@@ -12,7 +12,9 @@ from tests.properties.service import Service
 MOST_ROUNDS = 150
 SETTLED = timedelta(minutes=11)
 """Later than the grace of an unclear send."""
-SET_ASIDE = frozenset({"previously_contacted", "do_not_contact", "opted_out", "contact_deleted"})
+SET_ASIDE = frozenset(
+    {"previously_contacted", "do_not_contact", "opted_out", "contact_deleted", "missing_value"}
+)
 """What skips somebody, or puts them in review, once their turn comes."""
 NEVER_SOONER = timedelta(seconds=61)
 

@@ -13,8 +13,9 @@ from tests.properties.campaign_acts import open_line
 from tests.properties.checks import ASKED, Checks
 from tests.properties.driver import MINUTE, BreakIn, Driver
 from tests.properties.ending import Ending
+from tests.properties.facts import Line, MovedClock
 from tests.properties.meanwhile import Meanwhile
-from tests.properties.model import Line, Model, MovedClock
+from tests.properties.model import Model
 from tests.properties.people import EASTERN, HAWAII, KINDS, Person
 from tests.properties.plans import BEGINNINGS, MOST_PEOPLE, LinePlan, Plan, line_plans, plans
 from tests.properties.provider import Fault, Provider, Text
@@ -27,10 +28,6 @@ SetClock = Callable[[Callable[[], datetime]], None]
 MOST_CAMPAIGNS = 3
 COUNTED_EVERY = 5
 """Steps from one look at a campaign's figures to the next; in the end all are looked at."""
-QUARTER = timedelta(minutes=15)
-SEARCHED = 4 * 24 * 3
-"""Quarters of an hour in which an edge of somebody's hours is looked for: three days."""
-NEARLY = timedelta(seconds=45)
 
 
 class Sending(RuleBasedStateMachine):
@@ -47,7 +44,7 @@ class Sending(RuleBasedStateMachine):
         self._has_failed = False
         self._set_clock = set_clock
         self._turn = 0
-        self._asked = 1
+        self._asked = 0
 
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
         try:
@@ -61,13 +58,15 @@ class Sending(RuleBasedStateMachine):
         at=st.sampled_from(BEGINNINGS),
         line=line_plans(),
         kinds=st.lists(st.sampled_from(sorted(KINDS)), min_size=3, max_size=MOST_PEOPLE),
-        plan=plans(),
+        first=st.lists(plans(), min_size=1, max_size=2),
     )
-    def begin(self, at: datetime, line: LinePlan, kinds: list[str], plan: Plan) -> None:
-        """Make a line, people, and a first campaign."""
-        self._run(self._begin(at, line, kinds, plan))
+    def begin(self, at: datetime, line: LinePlan, kinds: list[str], first: list[Plan]) -> None:
+        """Make a line, people, and a first campaign or two."""
+        self._run(self._begin(at, line, kinds, first))
 
-    async def _begin(self, at: datetime, line: LinePlan, kinds: list[str], plan: Plan) -> None:
+    async def _begin(
+        self, at: datetime, line: LinePlan, kinds: list[str], first: list[Plan]
+    ) -> None:
         clock = MovedClock(at.astimezone(UTC))
         self._set_clock(clock)
         await self._service.empty()
@@ -80,7 +79,9 @@ class Sending(RuleBasedStateMachine):
         self._checks = Checks(self._service, self._provider, self._model)
         for kind in kinds:
             await self._acts.add_person(KINDS[kind])
-        await self._acts.start_campaign(plan)
+        for plan in first:
+            await self._acts.start_campaign(plan)
+        self._asked = len(first)
 
     def _person(self, position: int) -> Person:
         return self._model.people[position % len(self._model.people)]
@@ -149,6 +150,15 @@ class Sending(RuleBasedStateMachine):
         break_in = self._meanwhile.at(point, act, position=position, seconds=seconds)
         self._run(self._tick(break_in, waits=True))
 
+    @rule(
+        point=st.sampled_from(draws.BEFORE_CALL),
+        act=draws.said_meanwhile,
+        position=draws.positions,
+    )
+    def hear_before_call(self, *, point: str, act: str, position: int) -> None:
+        """Let somebody be heard between claim and call of a text to them."""
+        self.tick_before_call(point=point, act=act, position=position, seconds=0.0)
+
     async def _tick(
         self, break_in: BreakIn | None = None, *, waits: bool, orders: Sequence[Fault] = ()
     ) -> None:
@@ -191,26 +201,15 @@ class Sending(RuleBasedStateMachine):
         campaign = self._campaign(which)
         if campaign is None:
             return
-        edge = self._edge(self._person(who), campaign, skip=skip)
+        edge = campaign.edge(
+            self._person(who),
+            self._model.clock(),
+            line_timezone=self._model.line.plan.timezone,
+            skip=skip,
+        )
         if edge is not None:
             self._model.clock.move_to(edge + timedelta(seconds=seconds) - MINUTE)
         self._run(self._driver.tick())
-
-    def _edge(self, person: Person, campaign: Campaign, *, skip: bool) -> datetime | None:
-        """Return the next instant at which hours begin or end; the one after it with ``skip``."""
-        zone = self._model.line.plan.timezone
-        clock = self._model.clock()
-        at = clock.replace(minute=0, second=0, microsecond=0)
-        was_open: bool | None = None
-        for _ in range(SEARCHED):
-            at += QUARTER
-            is_open = person.is_lawful(at) and campaign.is_open(person, at, line_timezone=zone)
-            if was_open is not None and is_open is not was_open and at > clock + NEARLY:
-                if not skip:
-                    return at
-                skip = False
-            was_open = is_open
-        return None
 
     # What people do.
 

@@ -17,6 +17,7 @@ MEANWHILE = (
     "reply",
     "call",
     "pause",
+    "pause",
     "cancel",
     "bar",
     "delete",

@@ -9,12 +9,12 @@ asks the service or its database.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from tests.properties.campaign import Campaign, local_day, read_tag
+from tests.properties.facts import Accepted, Line, MovedClock
 from tests.properties.people import Person
-from tests.properties.plans import LinePlan
 from tests.properties.provider import Text
 
 CLAIM_AGE = timedelta(seconds=90)
@@ -24,71 +24,13 @@ QUARTER = timedelta(minutes=15)
 CATCH_UP = timedelta(seconds=121)
 
 
-class MovedClock:
-    """The time, which only moves when it is told to."""
-
-    def __init__(self, at: datetime) -> None:
-        self.at = at
-
-    def __call__(self) -> datetime:
-        return self.at
-
-    def move(self, by: timedelta) -> None:
-        """Let time pass."""
-        self.at += by
-
-    def move_to(self, at: datetime) -> None:
-        """Let time pass until an instant, on a whole second; it never goes back."""
-        whole = at.replace(microsecond=0)
-        self.at = max(self.at, whole if whole == at else whole + timedelta(seconds=1))
+BY_HAND = "A word by hand."
+CONFIRMED = "you have opted out"
 
 
-@dataclass
-class Accepted:
-    """A text of a campaign that the provider has taken.
-
-    Attributes:
-        is_recorded: The service knew by the end of a step that it was sent.
-    """
-
-    text: Text
-    person: Person
-    campaign: Campaign
-    step: int
-    is_recorded: bool = False
-
-    @property
-    def phone(self) -> str:
-        return self.text.phone
-
-    @property
-    def at(self) -> datetime:
-        return self.text.at
-
-    @property
-    def key(self) -> tuple[int, int, UUID]:
-        """What may be sent once: a step of a campaign to a person, at whatever number."""
-        return (self.campaign.number, self.step, self.person.contact_id)
-
-
-@dataclass
-class Line:
-    """The number that sends; ``ramp_day`` is the first of its ramp, once that has begun."""
-
-    id: UUID
-    plan: LinePlan
-    daily_limit: int
-    ramp_day: date | None = None
-    blocked_until: datetime | None = None
-
-    def limit_on(self, at: datetime) -> int:
-        """Return how many texts the line may send on the day of an instant."""
-        if self.plan.ramp is None:
-            return self.daily_limit
-        today = local_day(at, self.plan.timezone)
-        day = (today - (self.ramp_day or today)).days
-        planned = self.plan.ramp[day] if day < len(self.plan.ramp) else self.daily_limit
-        return min(planned, self.daily_limit)
+def told(text: Text) -> str:
+    """Write in short when which text was accepted."""
+    return f"{text.at:%a %Y-%m-%d %H:%M:%S} {text.phone} {text.body[:14]!r}"
 
 
 @dataclass
@@ -129,17 +71,33 @@ class Model:
         """Take a text down that the provider accepts now, and judge it."""
         tag = read_tag(text.body)
         if tag is None:
+            self.wrong += [f"{told(text)}: {fault}" for fault in self._other_faults(text)]
             self.others.append(text)
             return
         campaign = next(one for one in self.campaigns if one.number == tag[0])
         person = self.person(text.phone)
         taken = Accepted(text=text, person=person, campaign=campaign, step=tag[1])
         is_on_the_way = (text.phone, text.body) in self.on_the_way
-        told = f"{text.at:%a %Y-%m-%d %H:%M:%S} {text.phone} {text.body[:14]!r}"
-        self.wrong += [f"{told}: {fault}" for fault in self._faults(taken)]
+        self.wrong += [f"{told(text)}: {fault}" for fault in self._faults(taken)]
         if not is_on_the_way:
-            self.wrong += [f"{told}: {fault}" for fault in self._bars(taken)]
+            self.wrong += [f"{told(text)}: {fault}" for fault in self._bars(taken)]
         self.accepted.append(taken)
+
+    def _other_faults(self, text: Text) -> Iterator[str]:
+        """Find what may not be of a text outside of campaigns: by hand, help or confirmation."""
+        person = self.person(text.phone)
+        if text.body == BY_HAND:
+            is_on_the_way = (text.phone, text.body) in self.on_the_way
+            if person.standing == "out" and not is_on_the_way:
+                yield "the number is out"
+            if not (person.has_written or person.is_deleted or person.is_lawful(text.at)):
+                yield "outside of legal hours"
+        if CONFIRMED in text.body and text.phone == person.phone:
+            before = [
+                one for one in self.others if (one.phone, one.body) == (text.phone, text.body)
+            ]
+            if len(before) >= person.asked_out:
+                yield "a confirmation too many"
 
     def _bars(self, new: Accepted) -> Iterator[str]:
         """Find what people have decided against a text; what was on its way by then may arrive."""
@@ -217,10 +175,10 @@ class Model:
         """
         plan, zone = new.campaign.plan, self.line.plan.timezone
         person = new.person
+        zones = {zone, *new.campaign.zones(person, line_timezone=zone)}
         left = QUARTER
-        while left < timedelta(hours=24) and (
-            local_day(new.at + left, zone) == local_day(new.at, zone)
-            and person.is_lawful(new.at + left)
+        while all(local_day(new.at + left, one) == local_day(new.at, one) for one in zones) and (
+            person.is_lawful(new.at + left)
             and new.campaign.is_open(person, new.at + left, line_timezone=zone)
         ):
             left += QUARTER

@@ -123,6 +123,8 @@ class Person:
 
     Attributes:
         numbers: All that they have had, the present one last.
+        has_written: They have texted the line from their number.
+        asked_out: How often they did so in words of their own, so that one answer is due.
         barred_until: Somebody has set ``do_not_contact`` until then.
         words: What they, or somebody for them, said about being texted: when, and which of
             ``out``, ``in`` and ``doubt``.
@@ -132,6 +134,8 @@ class Person:
     numbers: list[str]
     contact_id: UUID
     is_deleted: bool = False
+    has_written: bool = False
+    asked_out: int = 0
     barred_until: datetime | None = None
     words: list[tuple[datetime, str]] = field(default_factory=list)
 
@@ -144,6 +148,7 @@ class Person:
         """Have another number, about which nobody has said anything yet."""
         self.numbers.append(phone)
         self.words, self.barred_until = [], None
+        self.has_written, self.asked_out = False, 0
 
     @property
     def standing(self) -> str:

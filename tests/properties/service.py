@@ -12,7 +12,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import SECRET
 from tests.fakes import RecordingQueue
-from tests.properties.model import MovedClock
+from tests.properties.facts import MovedClock
 
 from crm_api.db import UnitOfWork, create_engine, session_factory
 from crm_api.domain.compliance.loader import load_rules
@@ -42,7 +42,7 @@ async def _at_once(_: float) -> None:
 
 
 class Service:
-    """One process of the service, for as many examples as there are."""
+    """The service's web process and its worker, for as many examples as there are."""
 
     def __init__(self, settings: Settings, engine: AsyncEngine) -> None:
         self.settings = settings
@@ -52,6 +52,8 @@ class Service:
         self.times = SendTimes.from_settings(settings)
         self.secret = settings.require_secret_key()
         self.intake = EventIntake(settings.require_database_url(), queue=self.queue)
+        self._workers = 0
+        self._start_worker()
         self._reader = engine.execution_options(isolation_level="AUTOCOMMIT")
         sessions = session_factory(engine)
         self.new_uow: Callable[[], UnitOfWork] = lambda: UnitOfWork(sessions, self.queue)
@@ -78,7 +80,29 @@ class Service:
     async def close(self) -> None:
         """Let go of the database."""
         await self.intake.close()
+        await self._worker_engine.dispose()
         await self.engine.dispose()
+
+    def _start_worker(self) -> None:
+        self._workers += 1
+        self._worker_name = f"crm-api properties worker {self._workers}"
+        url = self.settings.require_database_url()
+        self._worker_engine = create_engine(url, pool_size=8, application=self._worker_name)
+        self._worker_sessions = session_factory(self._worker_engine)
+
+    async def lose_worker(self) -> None:
+        """End the worker's connections, as its death does, and start another."""
+        name, engine = self._worker_name, self._worker_engine
+        self._start_worker()
+        await self.rows(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE application_name = :name",
+            name=name,
+        )
+        await engine.dispose()
+
+    def _worker_uow(self) -> UnitOfWork:
+        return UnitOfWork(self._worker_sessions, self.queue)
 
     def worker(self, provider: httpx.AsyncBaseTransport) -> Deps:
         """Make the parts of a worker process that sends through this provider."""
@@ -87,7 +111,7 @@ class Service:
         )
         return Deps(
             settings=self.settings,
-            new_uow=self.new_uow,
+            new_uow=self._worker_uow,
             queue=self.queue,
             provider=client,
             limiter=Limiter(rate_per_second=FAST),
@@ -125,6 +149,14 @@ class Service:
         """Read from the database what a person could see there."""
         async with self._reader.connect() as connection:
             return (await connection.execute(text(statement), values)).all()
+
+    async def locks(self) -> list[str]:
+        """Say who waits for whom in the database."""
+        found = await self.rows(
+            "SELECT pid, state, pg_blocking_pids(pid) AS waits_for, left(query, 200) AS query "
+            "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        return [str(row) for row in found]
 
     async def calling(self) -> set[tuple[str, str]]:
         """Return number and text of the calls under way."""

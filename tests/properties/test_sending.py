@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
+from hypothesis.internal.conjecture.providers import AVAILABLE_PROVIDERS, HypothesisProvider
 from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
@@ -22,6 +23,10 @@ from crm_api import clock
 
 EXAMPLES = int(os.environ.get("SENDING_EXAMPLES", "20"))
 STEPS = 25
+FRESH = "fresh"
+"""The usual backend by another name: hypothesis then draws every example anew, where it would
+spend most of a few dozen on variations of the first ones."""
+AVAILABLE_PROVIDERS[FRESH] = HypothesisProvider
 SHRINKS = bool(os.environ.get("SENDING_SHRINK"))
 
 
@@ -46,6 +51,7 @@ def test_sending_keeps_every_promise(
                 seed(chosen)(World),
                 settings=settings(
                     max_examples=EXAMPLES,
+                    backend=FRESH,
                     stateful_step_count=STEPS,
                     deadline=None,
                     database=None,

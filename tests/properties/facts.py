@@ -1,0 +1,77 @@
+"""What the model is made of: the time, the line, and texts that were accepted."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+from tests.properties.campaign import Campaign, local_day
+from tests.properties.people import Person
+from tests.properties.plans import LinePlan
+from tests.properties.provider import Text
+
+
+class MovedClock:
+    """The time, which only moves when it is told to."""
+
+    def __init__(self, at: datetime) -> None:
+        self.at = at
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def move(self, by: timedelta) -> None:
+        """Let time pass."""
+        self.at += by
+
+    def move_to(self, at: datetime) -> None:
+        """Let time pass until an instant, on a whole second; it never goes back."""
+        whole = at.replace(microsecond=0)
+        self.at = max(self.at, whole if whole == at else whole + timedelta(seconds=1))
+
+
+@dataclass
+class Accepted:
+    """A text of a campaign that the provider has taken.
+
+    Attributes:
+        is_recorded: The service knew by the end of a step that it was sent.
+    """
+
+    text: Text
+    person: Person
+    campaign: Campaign
+    step: int
+    is_recorded: bool = False
+
+    @property
+    def phone(self) -> str:
+        return self.text.phone
+
+    @property
+    def at(self) -> datetime:
+        return self.text.at
+
+    @property
+    def key(self) -> tuple[int, int, UUID]:
+        """What may be sent once: a step of a campaign to a person, at whatever number."""
+        return (self.campaign.number, self.step, self.person.contact_id)
+
+
+@dataclass
+class Line:
+    """The number that sends; ``ramp_day`` is the first of its ramp, once that has begun."""
+
+    id: UUID
+    plan: LinePlan
+    daily_limit: int
+    ramp_day: date | None = None
+    blocked_until: datetime | None = None
+
+    def limit_on(self, at: datetime) -> int:
+        """Return how many texts the line may send on the day of an instant."""
+        if self.plan.ramp is None:
+            return self.daily_limit
+        today = local_day(at, self.plan.timezone)
+        day = (today - (self.ramp_day or today)).days
+        planned = self.plan.ramp[day] if day < len(self.plan.ramp) else self.daily_limit
+        return min(planned, self.daily_limit)
