@@ -24,9 +24,11 @@ from crm_api.db import open_engine
 from crm_api.domain.compliance.loader import load_rules
 from crm_api.domain.errors import CrmError
 from crm_api.domain.openphone.signature import SignatureScheme
+from crm_api.domain.operations.errors import MailNotSentError
 from crm_api.domain.webhook_health.own_text import OwnLines
 from crm_api.domain.webhook_health.service import OFF_BECAUSE
 from crm_api.domain.webhook_setup.comparing import Registration
+from crm_api.mailing import open_mailer
 from crm_api.settings import Settings, SettingsError
 
 OLDEST_POSTGRES = 160_000
@@ -97,7 +99,7 @@ async def _check_services(settings: Settings) -> list[Check]:
         *await _guarded("database", settings, check_database),
         *await _guarded("redis", settings, check_redis),
     ]
-    return found + await check_provider(settings)
+    return found + await check_provider(settings) + await check_mail(settings)
 
 
 async def _guarded(
@@ -111,6 +113,21 @@ async def _guarded(
         cause = getattr(error, "orig", None) or error
         reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         return [Check(part, State.BROKEN, f"cannot be reached: {logs.mask_text(reason)}")]
+
+
+async def check_mail(settings: Settings) -> list[Check]:
+    """Check that the mail server takes our login; nothing is sent."""
+    mailer = open_mailer(settings)
+    if mailer is None:
+        state = State.OK if settings.uses_sandbox else State.WARNING
+        advice = "off: alerts are stored only; set CRM_SMTP_URL and CRM_ALERT_EMAILS"
+        return [Check("mail", state, advice)]
+    try:
+        await mailer.check()
+    except MailNotSentError as error:
+        advice = f"alerts cannot be mailed, check CRM_SMTP_URL: {logs.mask_text(error.detail)}"
+        return [Check("mail", State.BROKEN, advice)]
+    return [Check("mail", State.OK, f"alerts go to {len(settings.alert_emails)} address(es)")]
 
 
 async def check_database(settings: Settings) -> list[Check]:

@@ -43,7 +43,8 @@ def _subject(news: Sequence[AlertNews], *, name: str) -> str:
     mark = f"{MARKS[first]}: " if first in MARKS else ""
     others = len(news) - sum(1 for one in news if one.news is first)
     more = f" (and {others} more)" if others else ""
-    return f"[{name}] {mark}{', '.join(kinds[:3])}{' …' if len(kinds) > 3 else ''}{more}"  # noqa: PLR2004 - a subject's length
+    whose = " ".join(name.split())  # a subject is one line
+    return f"[{whose}] {mark}{', '.join(kinds[:3])}{' …' if len(kinds) > 3 else ''}{more}"  # noqa: PLR2004 - a subject's length
 
 
 def _section(heading: str, news: Sequence[AlertNews], *, api_url: str) -> str:
