@@ -158,6 +158,17 @@ async def test_call_without_a_time_does_not_stop_the_others(new_uow: UnitOfWorkF
     assert (run.status, run.items_seen, run.created, run.errors) == ("completed", 2, 1, 1)
 
 
+async def test_what_was_missed_is_taken_over_in_the_order_of_its_time(at: Bench) -> None:
+    for words in ("first", "second", "third"):
+        at.receive(words)
+        at.pass_by(60)
+
+    await at.run()
+
+    stored = await at.rows("SELECT body FROM activity ORDER BY id")
+    assert [row["body"] for row in stored] == ["first", "second", "third"]
+
+
 async def test_stop_that_was_missed_counts_when_it_is_found(at: Bench) -> None:
     await at.run()
     at.pass_by(3600)

@@ -196,6 +196,46 @@ async def test_key_that_is_refused_ends_the_run_at_once(new_uow: UnitOfWorkFacto
     assert len(at.requests) == 1
 
 
+async def test_alert_of_a_failed_run_ends_with_the_next_whole_one(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    is_refused = True
+
+    def answer(_request: httpx.Request) -> httpx.Response | None:
+        return httpx.Response(401, json={"message": "Unauthorized"}) if is_refused else None
+
+    async with bench(new_uow, wrap=lambda inner: Changing(inner, answer)) as at:
+        failed = await at.run()
+        told = await at.alerts()
+        is_refused = False
+        whole = await at.run()
+
+        assert (failed.status, whole.status) == ("failed", "completed")
+        assert set(told) == {"reconciliation_failed"}
+        assert await at.alerts() == {}
+
+
+async def test_list_that_goes_on_beyond_the_beginning_is_left_there(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    """The provider pays no attention to the bound, and would list the whole history."""
+    pages = itertools.count()
+
+    def answer(request: httpx.Request) -> httpx.Response | None:
+        if not _is_text_list(request):
+            return None
+        place = next(pages)
+        assert place < 3, "read on"
+        return _page(f"AC{place}", token=f"token {place}")
+
+    async with bench(new_uow, wrap=lambda inner: Changing(inner, answer)) as at:
+        at.pass_by(2 * 86_400)
+        run = await at.run(since=at.clock.now - timedelta(hours=12))
+
+    assert run.status == "completed"
+    assert next(pages) == 1
+
+
 async def test_token_that_is_no_longer_taken_begins_below_what_was_read(
     new_uow: UnitOfWorkFactory,
 ) -> None:
@@ -214,13 +254,17 @@ async def test_token_that_is_no_longer_taken_begins_below_what_was_read(
         await at.work(is_over=lambda: True)
         halfway = await at.read(run_id)
         is_expired = True
+        asked_before = len(at.requests)
         await at.work(is_over=lambda: True)
+        [_, again] = at.requests[asked_before:]
         is_expired = False
         await at.work()
         run = await at.read(run_id)
         stored = await at.texts()
 
     assert (halfway.status, halfway.created) == ("running", 50)
+    assert "after" not in again.params
+    assert again.params["createdAt[lt]"] < halfway.until.isoformat()
     assert run.status == "completed"
     assert run.created == 120
     assert len(stored) == 120

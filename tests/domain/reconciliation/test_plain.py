@@ -200,6 +200,22 @@ async def test_person_who_was_texted_from_here_or_is_deleted_is_not_plain(
     assert stored == {"AC00005"}
 
 
+async def test_sender_gets_what_was_stored_of_the_number_before(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    """An import goes back in time: what we wrote comes before the text that makes a contact."""
+    for facts in (ours(13), text_of(5)):
+        async with new_uow() as uow:
+            stored = await apply_plain(uow, [facts], now=NOW, reception=RECEPTION)
+        assert stored == {facts.provider_message_id}
+
+    found = await rows(
+        session,
+        "SELECT c.phone FROM activity a JOIN contact c ON c.id = a.contact_id ORDER BY a.direction",
+    )
+    assert found == [{"phone": number(5)}] * 2
+
+
 async def test_text_that_the_database_refuses_holds_up_no_other(at: Bench) -> None:
     """A history of which one text has a status that is no text at all."""
     for position in range(10):

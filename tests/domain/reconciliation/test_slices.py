@@ -104,14 +104,15 @@ async def _state_of_a_whole_run(at: Bench) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("seconds", [-3, 0, 3])
+@pytest.mark.parametrize("pace", [0.0, 0.05, 0.5])
 async def test_edges_between_batches_make_nothing_absent(
-    new_uow: UnitOfWorkFactory, seconds: int
+    new_uow: UnitOfWorkFactory, pace: float, seconds: int
 ) -> None:
-    """One batch a page, texts a second apart, and times that differ a little from the list's."""
+    """One batch a page, texts close together, and times that differ a little from the list's."""
     async with bench(new_uow) as at:
         for number in range(TEXTS):
             await at.hear(at.receive(f"text {number}"))
-            at.pass_by(number % 2)
+            at.pass_by(pace)
         lost = at.sandbox.world.store.ordered[TEXTS // 2]
         at.sandbox.world.store.ordered.remove(lost)
         await at.rows(
