@@ -3,7 +3,7 @@
 from collections import Counter
 from datetime import UTC, datetime
 
-from tests.properties.campaign import Campaign
+from tests.properties.campaign import Campaign, local_day
 from tests.properties.campaign_acts import BUSINESS
 from tests.properties.facts import Accepted
 from tests.properties.model import Model
@@ -140,10 +140,13 @@ class Checks:
 
     def _hold_against_model(self, campaign: Campaign, person: Person, told: Explanation) -> None:
         now, zone = self._model.clock(), self._model.line.plan.timezone
-        # What could not end before hours do does not begin.
+        # What could not end before hours do, or before the day does, does not begin.
         instants = (now, now + self._service.times.call)
         is_lawful = all(map(person.is_lawful, instants))
-        is_open = all(campaign.is_open(person, at, line_timezone=zone) for at in instants)
+        is_open = all(campaign.is_open(person, at, line_timezone=zone) for at in instants) and all(
+            len({local_day(at, one) for at in instants}) == 1
+            for one in campaign.zones(person, line_timezone=zone)
+        )
         expected = {
             "outside_legal_hours": not is_lawful,
             "outside_schedule": not is_open,
