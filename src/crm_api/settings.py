@@ -3,44 +3,42 @@
 import hashlib
 import hmac
 import ipaddress
-import re
-from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
+from base64 import b64encode
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn, Self
+from typing import Literal, NoReturn, Self
 from urllib.parse import unquote, urlsplit
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
     ValidationError,
-    field_validator,
     model_validator,
+)
+
+from crm_api.setting_types import (
+    DatabaseUrl,
+    LongSecret,
+    MailAddresses,
+    MailSender,
+    MailServer,
+    MediaPlace,
+    Origins,
+    RedisUrl,
+    SigningKeys,
+    WaitsInMinutes,
+    WebAddress,
 )
 
 REAL_PROVIDER = "https://api.quo.com"
 SANDBOX_PORT_OFFSET = 1
 CALL_START_SECONDS = 1.0
 """From the gate's statement to the request body, at most (send-protocol, I4)."""
-SHORTEST_SECRET = 32
-LONGEST_RETRY_MINUTES = 7 * 24 * 60.0
-_ADDRESS = re.compile(r"[^@\s<>,]+@[^@\s<>,]+")
 MAX_SKEW_SECONDS = 2.0
 """How far the clocks of workers, provider and database may differ."""
-
-
-def _split(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-CommaSeparated = Annotated[tuple[str, ...], BeforeValidator(_split)]
 
 
 class SettingsError(Exception):
@@ -55,143 +53,35 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    database_url: str | None = None
-    redis_url: str | None = None
+    database_url: DatabaseUrl | None = None
+    redis_url: RedisUrl | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     data_dir: Path = Path(".crm-data")
-    openphone_base_url: str | None = None
+    openphone_base_url: WebAddress | None = None
     openphone_api_key: SecretStr | None = None
-    openphone_webhook_secrets: Annotated[tuple[SecretStr, ...], BeforeValidator(_split)] = ()
+    openphone_webhook_secrets: SigningKeys = ()
     openphone_rate_per_second: float = Field(default=8, gt=0)
     send_lease_seconds: int = Field(default=60, ge=20)
     settle_grace_seconds: int | None = Field(default=None, ge=10)
     unclear_sends: Literal["resend", "park"] = "resend"
-    bootstrap_api_key: SecretStr | None = None
-    secret_key: SecretStr | None = None
+    bootstrap_api_key: LongSecret | None = None
+    secret_key: LongSecret | None = None
     business_name: str | None = None
     business_contact: str | None = None
-    media_url: str | None = None
-    public_url: str | None = None
-    smtp_url: SecretStr | None = None
-    alert_emails: CommaSeparated = ()
-    alert_from: str | None = None
+    media_url: MediaPlace | None = None
+    public_url: WebAddress | None = None
+    smtp_url: MailServer | None = None
+    alert_emails: MailAddresses = ()
+    alert_from: MailSender | None = None
     alert_quiet_minutes: float = Field(default=60, ge=1)
     alert_escalate_hours: float = Field(default=4, gt=0)
-    webhook_retry_minutes: Annotated[tuple[float, ...], BeforeValidator(_split)] = (
-        1,
-        5,
-        30,
-        120,
-        360,
-        960,
-    )
+    webhook_retry_minutes: WaitsInMinutes = (1, 5, 30, 120, 360, 960)
     health_check_from: str | None = None
     health_check_to: str | None = None
     compliance_rules: str | None = None
-    cors_origins: CommaSeparated = ()
+    cors_origins: Origins = ()
     log_format: Literal["console", "json"] | None = None
-
-    @field_validator("database_url")
-    @classmethod
-    def _use_asyncpg(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        for prefix in ("postgresql+asyncpg://", "postgresql://", "postgres://"):
-            if value.startswith(prefix):
-                return "postgresql+asyncpg://" + value.removeprefix(prefix)
-        msg = "takes postgresql://user:password@host/database"
-        raise ValueError(msg)
-
-    @field_validator("redis_url")
-    @classmethod
-    def _known_redis_scheme(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
-            msg = "takes redis://host:port/0, rediss://… or unix:///path"
-            raise ValueError(msg)
-        return value
-
-    @field_validator("bootstrap_api_key", "secret_key")
-    @classmethod
-    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value()) < SHORTEST_SECRET:
-            msg = f"takes any text of {SHORTEST_SECRET} characters or more"
-            raise ValueError(msg)
-        return value
-
-    @field_validator("media_url")
-    @classmethod
-    def _place_for_media(cls, value: str | None) -> str | None:
-        if value is None or "://" not in value:
-            return value
-        parts = urlsplit(value)
-        is_bucket = parts.scheme == "s3" and bool(parts.hostname)
-        is_local = parts.scheme == "file" and parts.netloc in {"", "localhost"}
-        if not is_bucket and not (is_local and parts.path.startswith("/")):
-            msg = "takes a directory, file:///directory or s3://bucket/prefix"
-            raise ValueError(msg)
-        return value
-
-    @field_validator("public_url", "openphone_base_url")
-    @classmethod
-    def _web_address(cls, value: str | None) -> str | None:
-        if value is not None and not _is_web_address(value):
-            msg = "takes an address like https://crm.example.com"
-            raise ValueError(msg)
-        return value
-
-    @field_validator("cors_origins")
-    @classmethod
-    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not all(origin == "*" or _is_web_address(origin) for origin in value):
-            msg = "takes origins like https://app.example.com, separated by commas"
-            raise ValueError(msg)
-        return value
-
-    @field_validator("smtp_url")
-    @classmethod
-    def _mail_server(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not _is_mail_server(value.get_secret_value()):
-            msg = "takes smtp://user:password@host:port or smtps://…"
-            raise ValueError(msg)
-        return value
-
-    @field_validator("alert_emails")
-    @classmethod
-    def _mail_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not all(_ADDRESS.fullmatch(address) for address in value):
-            msg = "takes addresses like owner@example.com, separated by commas"
-            raise ValueError(msg)
-        return value
-
-    @field_validator("alert_from")
-    @classmethod
-    def _mail_sender(cls, value: str | None) -> str | None:
-        if value is not None and not _ADDRESS.fullmatch(value):
-            msg = "takes an address like alerts@example.com"
-            raise ValueError(msg)
-        return value
-
-    @field_validator("webhook_retry_minutes")
-    @classmethod
-    def _waits(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if not value or not all(0 < wait <= LONGEST_RETRY_MINUTES for wait in value):
-            msg = "takes minutes between tries, such as 1,5,30,120,360,960"
-            raise ValueError(msg)
-        return value
-
-    @field_validator("openphone_webhook_secrets")
-    @classmethod
-    def _decodable_secrets(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        for secret in value:
-            try:
-                key = b64decode(secret.get_secret_value().removeprefix("whsec_"), validate=True)
-            except (Base64Error, ValueError):
-                key = b""
-            if len(key) < 8:  # noqa: PLR2004 - an empty or tiny key would verify anything
-                msg = "takes signing keys in base64 or whsec_…, separated by commas"
-                raise ValueError(msg)
-        return value
 
     @model_validator(mode="after")
     def _times_fit(self) -> Self:
@@ -406,19 +296,6 @@ class Settings(BaseModel):
         """The key with which the sandbox signs, base64, derived from the secret key."""
         digest = hmac.new(self.require_secret_key(), b"sandbox webhooks", hashlib.sha256).digest()
         return b64encode(digest).decode()
-
-
-def _is_mail_server(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in {"smtp", "smtps"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number
-        return False
-
-
-def _is_web_address(text: str) -> bool:
-    parts = urlsplit(text)
-    return parts.scheme in {"http", "https"} and bool(parts.hostname)
 
 
 def read_env_file(path: Path) -> dict[str, str]:

@@ -1,0 +1,127 @@
+"""What single settings take: each type checks one kind of value and says what would be right."""
+
+import re
+from base64 import b64decode
+from binascii import Error as Base64Error
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+
+SHORTEST_SECRET = 32
+SHORTEST_SIGNING_KEY_BYTES = 8
+"""An empty or tiny key would verify anything."""
+LONGEST_RETRY_MINUTES = 7 * 24 * 60.0
+_ADDRESS = re.compile(r"[^@\s<>,]+@[^@\s<>,]+")
+_DATABASE_SCHEMES = ("postgresql+asyncpg://", "postgresql://", "postgres://")
+_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _use_asyncpg(value: str) -> str:
+    for prefix in _DATABASE_SCHEMES:
+        if value.startswith(prefix):
+            return "postgresql+asyncpg://" + value.removeprefix(prefix)
+    raise ValueError("takes postgresql://user:password@host/database")
+
+
+def _known_redis_scheme(value: str) -> str:
+    if not value.startswith(_REDIS_SCHEMES):
+        raise ValueError("takes redis://host:port/0, rediss://… or unix:///path")
+    return value
+
+
+def _long_enough(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < SHORTEST_SECRET:
+        raise ValueError(f"takes any text of {SHORTEST_SECRET} characters or more")
+    return value
+
+
+def _place_for_media(value: str) -> str:
+    if "://" not in value:
+        return value
+    parts = urlsplit(value)
+    is_bucket = parts.scheme == "s3" and bool(parts.hostname)
+    is_local = parts.scheme == "file" and parts.netloc in {"", "localhost"}
+    if not is_bucket and not (is_local and parts.path.startswith("/")):
+        raise ValueError("takes a directory, file:///directory or s3://bucket/prefix")
+    return value
+
+
+def _web_address(value: str) -> str:
+    if not _is_web_address(value):
+        raise ValueError("takes an address like https://crm.example.com")
+    return value
+
+
+def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(origin == "*" or _is_web_address(origin) for origin in value):
+        raise ValueError("takes origins like https://app.example.com, separated by commas")
+    return value
+
+
+def _mail_server(value: SecretStr) -> SecretStr:
+    if not _is_mail_server(value.get_secret_value()):
+        raise ValueError("takes smtp://user:password@host:port or smtps://…")
+    return value
+
+
+def _mail_addresses(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(_ADDRESS.fullmatch(address) for address in value):
+        raise ValueError("takes addresses like owner@example.com, separated by commas")
+    return value
+
+
+def _mail_sender(value: str) -> str:
+    if not _ADDRESS.fullmatch(value):
+        raise ValueError("takes an address like alerts@example.com")
+    return value
+
+
+def _waits(value: tuple[float, ...]) -> tuple[float, ...]:
+    if not value or not all(0 < wait <= LONGEST_RETRY_MINUTES for wait in value):
+        raise ValueError("takes minutes between tries, such as 1,5,30,120,360,960")
+    return value
+
+
+def _decodable(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    for secret in value:
+        try:
+            key = b64decode(secret.get_secret_value().removeprefix("whsec_"), validate=True)
+        except (Base64Error, ValueError):
+            key = b""
+        if len(key) < SHORTEST_SIGNING_KEY_BYTES:
+            raise ValueError("takes signing keys in base64 or whsec_…, separated by commas")
+    return value
+
+
+def _is_mail_server(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"smtp", "smtps"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        return False
+
+
+def _is_web_address(text: str) -> bool:
+    parts = urlsplit(text)
+    return parts.scheme in {"http", "https"} and bool(parts.hostname)
+
+
+CommaSeparated = Annotated[tuple[str, ...], BeforeValidator(_split)]
+DatabaseUrl = Annotated[str, AfterValidator(_use_asyncpg)]
+LongSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
+MailAddresses = Annotated[CommaSeparated, AfterValidator(_mail_addresses)]
+MailSender = Annotated[str, AfterValidator(_mail_sender)]
+MailServer = Annotated[SecretStr, AfterValidator(_mail_server)]
+MediaPlace = Annotated[str, AfterValidator(_place_for_media)]
+Origins = Annotated[CommaSeparated, AfterValidator(_origins)]
+RedisUrl = Annotated[str, AfterValidator(_known_redis_scheme)]
+SigningKeys = Annotated[tuple[SecretStr, ...], BeforeValidator(_split), AfterValidator(_decodable)]
+WaitsInMinutes = Annotated[tuple[float, ...], BeforeValidator(_split), AfterValidator(_waits)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
