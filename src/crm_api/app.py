@@ -30,6 +30,7 @@ from crm_api.routers import (
     lines,
     lists,
     media,
+    metrics,
     operations,
     problems,
     recipients,
@@ -133,7 +134,7 @@ def build_app(
     app.include_router(templates.router)
     app.include_router(reconciliation.router)
     app.include_router(webhook_health.router)
-    for module in (compliance, operations, access_router, health):
+    for module in (compliance, operations, access_router, health, metrics):
         app.include_router(module.router)
     return app
 

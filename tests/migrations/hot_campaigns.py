@@ -13,7 +13,7 @@ from crm_api.domain.campaigns import plan_statements, statements, watch_statemen
 from crm_api.domain.campaigns import queries as campaigns
 from crm_api.domain.campaigns import review_queries as reviews
 from crm_api.domain.lines import queries as lines
-from crm_api.domain.operations import notice_statements
+from crm_api.domain.operations import metrics_statements, notice_statements
 from crm_api.domain.operations import queries as operations
 from crm_api.domain.operations.models import AlertStatus
 from crm_api.domain.templates import queries as templates
@@ -288,5 +288,25 @@ OPERATIONS = [
         "keys, newest first",
         {"idx_api_key_created"},
         lambda s: access.list_keys(s, after=PLACE, limit=51),
+    ),
+    Hot(
+        "what waits, for the metrics",
+        {"idx_webhook_event_processed", "idx_webhook_event_status", "idx_activity_queued"},
+        sql(metrics_statements.WAITING, most=100_000),
+    ),
+    Hot(
+        "the text of a campaign that waits longest, for the metrics",
+        {"idx_campaign_membership_status"},
+        sql(metrics_statements.CAMPAIGN_DUE_AT),
+    ),
+    Hot(
+        "unclear sends, for the metrics",
+        {"idx_send_attempt_open", "idx_send_attempt_uncertain"},
+        sql(metrics_statements.UNCLEAR),
+    ),
+    Hot(
+        "alerts that stand by kind, for the metrics",
+        {"idx_alert_open"},
+        sql(metrics_statements.ALERTS),
     ),
 ]

@@ -186,3 +186,8 @@ async def last_run(uow: UnitOfWork) -> LastRun | None:
         finished_at=run.finished_at,
         drift=drifts.counts(run.drift),
     )
+
+
+async def covered_until(uow: UnitOfWork) -> datetime | None:
+    """Tell up to when complete runs cover everything; None when none has completed yet."""
+    return await queries.covered_until(uow.session)

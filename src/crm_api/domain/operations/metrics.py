@@ -1,0 +1,89 @@
+"""The figures of the running system, read from the database: right with any number of processes."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from crm_api.db import UnitOfWork
+from crm_api.domain.operations import metrics_statements as sql
+from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.schemas import ScheduledJobRead
+from crm_api.domain.reconciliation import service as reconciliation
+from crm_api.domain.reconciliation.service import LastRun
+
+STATEMENT_SECONDS = 2.0
+MOST_COUNTED = 100_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenAlerts:
+    """How many alerts of a kind stand."""
+
+    kind: str
+    is_acknowledged: bool
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unclear:
+    """How many sends have no clear end, and when the first of them was called."""
+
+    count: int = 0
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """Everything that is told about the running system at one instant.
+
+    Attributes:
+        events: Received events by status.
+        event_due_at: When the event that waits longest was due; it may be still to come.
+        campaign_due_at: The same of the recipients of campaigns that run.
+        single_due_at: The same of texts outside of campaigns.
+        circuits: By outside system, whether it is held to be down.
+        workers: How many have shown a sign of life lately.
+    """
+
+    at: datetime
+    last_run: LastRun | None
+    covered_until: datetime | None
+    events: dict[str, int]
+    event_due_at: datetime | None
+    campaign_due_at: datetime | None
+    single_due_at: datetime | None
+    unclear: dict[str, Unclear] = field(default_factory=dict)
+    alerts: list[OpenAlerts]
+    circuits: dict[str, bool]
+    jobs: list[ScheduledJobRead]
+    workers: int
+    worker_seen_at: datetime | None
+
+
+async def read(uow: UnitOfWork, *, now: datetime) -> Figures:
+    """Read all figures; a statement that takes more than two seconds is given up."""
+    session = uow.session
+    await session.execute(sql.TIME_BOX, {"milliseconds": str(int(STATEMENT_SECONDS * 1000))})
+    waiting = (await session.execute(sql.WAITING, {"most": MOST_COUNTED})).one()
+    unclear = await session.execute(sql.UNCLEAR)
+    alerts = await session.execute(sql.ALERTS)
+    circuits = await session.execute(sql.CIRCUITS)
+    late_after = operations.LATE_AFTER.total_seconds()
+    workers = (await session.execute(sql.WORKERS, {"now": now, "late_after": late_after})).one()
+    return Figures(
+        at=now,
+        last_run=await reconciliation.last_run(uow),
+        covered_until=await reconciliation.covered_until(uow),
+        events={"pending": waiting.pending, "failed": waiting.failed, "dead": waiting.dead},
+        event_due_at=waiting.event_due_at,
+        campaign_due_at=await session.scalar(sql.CAMPAIGN_DUE_AT),
+        single_due_at=waiting.single_due_at,
+        unclear={row.status: Unclear(count=row.texts, since=row.called_at) for row in unclear},
+        alerts=[
+            OpenAlerts(kind=row.kind, is_acknowledged=row.is_acknowledged, count=row.alerts)
+            for row in alerts
+        ],
+        circuits={row.name: row.is_open for row in circuits},
+        jobs=await operations.list_jobs(uow),
+        workers=workers.alive,
+        worker_seen_at=workers.seen_at,
+    )

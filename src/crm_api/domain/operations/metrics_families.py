@@ -1,0 +1,144 @@
+"""The figures as families of Prometheus: names, units and what each one means.
+
+What happened at an instant is told as that instant (`time() - x` is its age in a query); what
+waits is told as the age of the oldest, 0 when nothing does.
+
+Source: Prometheus documentation, "Metric and label naming" and "Instrumentation", read 2026-11-26.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from crm_api.domain.operations.metrics import Figures, Unclear
+from crm_api.domain.reconciliation.models import RunStatus
+
+UNCLEAR_STATES = ("unknown", "parked")
+
+
+class FiguresCollector(Collector):
+    """Hands figures that have been read to the writers of the text formats."""
+
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        """Give every family, also those that are 0."""
+        for part in (_reconciliation, _webhooks, _sends, _alerts, _jobs, _workers):
+            yield from part(self._figures)
+
+
+def _reconciliation(figures: Figures) -> Iterator[Metric]:
+    drift = _gauge(
+        "crm_reconciliation_drift_items",
+        "Messages and calls that differed from the provider in the last run, by kind.",
+        "kind",
+    )
+    failed = _gauge("crm_reconciliation_last_run_failed", "1 when the last run failed.")
+    ended = _gauge("crm_reconciliation_last_end_timestamp_seconds", "When the last run ended.")
+    covered = _gauge(
+        "crm_reconciliation_covered_until_timestamp_seconds",
+        "Up to when everything has been compared with the provider, by runs that completed.",
+    )
+    if (last := figures.last_run) is not None:
+        for kind, count in last.drift.items():
+            drift.add_metric([kind], count)
+        failed.add_metric([], int(last.status is RunStatus.FAILED))
+        _add_instant(ended, last.finished_at)
+    _add_instant(covered, figures.covered_until)
+    yield from (drift, failed, ended, covered)
+
+
+def _webhooks(figures: Figures) -> Iterator[Metric]:
+    events = _gauge(
+        "crm_webhook_events",
+        "Received events that are not applied: pending, failed (tried again by itself), dead "
+        "(waits for a replay). Counted up to 100,000.",
+        "status",
+    )
+    for status, count in figures.events.items():
+        events.add_metric([status], count)
+    oldest = _gauge(
+        "crm_webhook_events_oldest_due_seconds",
+        "For how long the received event that waits longest has been due.",
+    )
+    oldest.add_metric([], _age(figures.event_due_at, figures.at))
+    yield from (events, oldest)
+
+
+def _sends(figures: Figures) -> Iterator[Metric]:
+    unclear = _gauge(
+        "crm_sends_unclear",
+        "Texts of which it is not known whether they left: unknown (is looked up), parked "
+        "(waits for a person).",
+        "state",
+    )
+    oldest = _gauge(
+        "crm_sends_unclear_oldest_seconds",
+        "For how long the oldest of them has been unclear.",
+        "state",
+    )
+    for state in UNCLEAR_STATES:
+        one = figures.unclear.get(state, Unclear())
+        unclear.add_metric([state], one.count)
+        oldest.add_metric([state], _age(one.since, figures.at))
+    due = _gauge(
+        "crm_texts_oldest_due_seconds",
+        "For how long the text that waits longest has been due: of a campaign that runs (its "
+        "hours, pace and limits may hold it back), or single (replies, confirmations, tests).",
+        "kind",
+    )
+    due.add_metric(["campaign"], _age(figures.campaign_due_at, figures.at))
+    due.add_metric(["single"], _age(figures.single_due_at, figures.at))
+    yield from (unclear, oldest, due)
+
+
+def _alerts(figures: Figures) -> Iterator[Metric]:
+    alerts = _gauge("crm_alerts", "Alerts that are not over.", "kind", "state")
+    for one in figures.alerts:
+        alerts.add_metric([one.kind, "acknowledged" if one.is_acknowledged else "open"], one.count)
+    circuits = _gauge("crm_circuit_open", "1 while an outside system is held to be down.", "system")
+    for name, is_open in figures.circuits.items():
+        circuits.add_metric([name], int(is_open))
+    yield from (alerts, circuits)
+
+
+def _jobs(figures: Figures) -> Iterator[Metric]:
+    runs = CounterMetricFamily("crm_job_runs", "Runs of a scheduled job.", labels=["job"])
+    began = _gauge("crm_job_last_start_timestamp_seconds", "When its last run began.", "job")
+    ended = _gauge("crm_job_last_end_timestamp_seconds", "When a run of it ended last.", "job")
+    took = _gauge("crm_job_last_duration_seconds", "How long the last run took.", "job")
+    failed = _gauge("crm_job_last_failed", "1 when the last run failed.", "job")
+    for job in figures.jobs:
+        runs.add_metric([job.name], job.runs)
+        _add_instant(began, job.last_started_at, job.name)
+        _add_instant(ended, job.last_finished_at, job.name)
+        if job.duration_ms is not None:
+            took.add_metric([job.name], job.duration_ms / 1000)
+        if job.last_result is not None:
+            failed.add_metric([job.name], int(job.last_result != "ok"))
+    yield from (runs, began, ended, took, failed)
+
+
+def _workers(figures: Figures) -> Iterator[Metric]:
+    alive = _gauge("crm_workers", "Worker processes with a heartbeat in the last 90 seconds.")
+    alive.add_metric([], figures.workers)
+    seen = _gauge("crm_worker_last_seen_timestamp_seconds", "The newest heartbeat of any worker.")
+    _add_instant(seen, figures.worker_seen_at)
+    yield from (alive, seen)
+
+
+def _gauge(name: str, meaning: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, meaning, labels=list(labels))
+
+
+def _add_instant(family: GaugeMetricFamily, at: datetime | None, *labels: str) -> None:
+    if at is not None:
+        family.add_metric(labels, at.timestamp())
+
+
+def _age(since: datetime | None, now: datetime) -> float:
+    """Return seconds; 0 when there is nothing, or it is still to come."""
+    return 0.0 if since is None else max(0.0, (now - since).total_seconds())

@@ -1,0 +1,34 @@
+"""The figures of the running system, for Prometheus."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from crm_api import clock
+from crm_api.domain.operations import metrics
+from crm_api.domain.operations.metrics_families import FiguresCollector
+from crm_api.routers.deps import Uow
+
+router = APIRouter(tags=["health"])
+
+SCRAPE_SECONDS = 5.0
+"""Half of what a scrape may take by default, the wait for a connection included."""
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def read_metrics(uow: Uow, accept: Annotated[str, Header()] = "") -> Response:
+    """Tell the figures of the whole system in the format of Prometheus.
+
+    They are read from the database, so that any web process answers for all of them. Like
+    `/healthz` it takes no key: there are counts and times in it, and nothing about a person.
+    503 when the database is away or too busy.
+    """
+    async with asyncio.timeout(SCRAPE_SECONDS), uow:
+        figures = await metrics.read(uow, now=clock.now())
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(FiguresCollector(figures))
+    write, media_type = choose_encoder(accept)
+    return Response(write(registry), headers={"Content-Type": media_type})

@@ -1,0 +1,62 @@
+"""`GET /metrics`: who may, in which format, and without a database."""
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as openmetrics_families,
+)
+from prometheus_client.parser import text_string_to_metric_families
+from tests.fakes import RecordingQueue
+
+from crm_api.app import attach, build_app
+from crm_api.db import UnitOfWork, open_engine, session_factory
+from crm_api.routers.deps import AppState
+
+
+async def test_figures_need_no_key_and_are_read_by_prometheus(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/metrics", headers={"Authorization": ""})
+
+    families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert families["crm_workers"].type == "gauge"
+    assert families["crm_job_runs"].type == "counter"
+    assert all(family.documentation for family in families.values())
+    assert all(name.startswith("crm_") for name in families)
+
+
+async def test_figures_are_open_metrics_when_asked(client: httpx.AsyncClient) -> None:
+    accept = "application/openmetrics-text; version=1.0.0,text/plain;version=0.0.4;q=0.5"
+
+    answer = await client.get("/metrics", headers={"Accept": accept})
+
+    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert "crm_workers" in {family.name for family in openmetrics_families(answer.text)}  # type: ignore[no-untyped-call] # the parser has no types
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+async def test_figures_are_only_read(client: httpx.AsyncClient, method: str) -> None:
+    assert (await client.request(method, "/metrics")).status_code == 405
+
+
+async def test_without_a_database_there_are_no_figures(app: FastAPI, queue: RecordingQueue) -> None:
+    state: AppState = app.state.crm
+    away = build_app(state.settings)
+    async with open_engine("postgresql+asyncpg://nobody@127.0.0.1:1/none") as engine:
+        sessions = session_factory(engine)
+        held = {name: getattr(app.state, name) for name in ("intake", "refusals")}
+        broken = AppState(
+            settings=state.settings,
+            new_uow=lambda: UnitOfWork(sessions, queue),
+            secret=state.secret,
+            provider=state.provider,
+            rules=state.rules,
+        )
+        attach(away, broken, queue=queue, **held)
+        transport = httpx.ASGITransport(app=away, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://crm.test") as client:
+            answer = await client.get("/metrics")
+
+    assert answer.status_code == 503
+    assert answer.json()["code"] == "database_unavailable"
