@@ -19,9 +19,9 @@ WHAT_TO_DO = {
     "a webhook of the provider was made in a way that does not sign.",
     "signature_malformed": "Their signature header could not be read: either somebody else posts "
     "to the address, or the provider changed its scheme.",
-    "signature_mismatch": "No signing key gives their signature: compare "
-    "CRM_OPENPHONE_WEBHOOK_SECRETS with the keys of the provider's webhooks. A key that was "
-    "rotated there must be added here.",
+    "signature_mismatch": "No signing key gives their signature: `crm-api webhooks list` shows "
+    "which webhooks have a key here. One that was registered here gets a new key by `crm-api "
+    "webhooks rotate`; the key of one made by hand belongs in CRM_OPENPHONE_WEBHOOK_SECRETS.",
     "signature_stale": "Their signature is right, but its time is not: check this machine's clock "
     "(NTP). If the clock is right, somebody repeats old deliveries.",
 }
