@@ -25,6 +25,7 @@ from crm_api.routers import (
     compliance,
     contacts,
     conversations,
+    custom_fields,
     health,
     imports,
     lines,
@@ -132,6 +133,7 @@ def build_app(
         app.include_router(module.router)
     app.include_router(media.router)
     app.include_router(templates.router)
+    app.include_router(custom_fields.router)
     app.include_router(reconciliation.router)
     app.include_router(webhook_health.router)
     for module in (compliance, operations, access_router, health, metrics):

@@ -12,6 +12,7 @@ from typing import Protocol
 class JobName(StrEnum):
     """Every background function, by the name under which the worker registers it."""
 
+    APPLY_CUSTOM_FIELDS = "apply_custom_fields"
     FETCH_MEDIA = "fetch_media"
     CHECK_WEBHOOK_HEALTH = "check_webhook_health"
     PROCESS_CAMPAIGN_QUEUE = "process_campaign_queue"

@@ -18,6 +18,7 @@ RELIED_ON = {
 """Names that others read."""
 UNREAD = {
     "uq_campaign_variant_campaign_id_name",
+    "uq_custom_field_name",
     "uq_message_template_name",
     "uq_webhook_key_current",
 }

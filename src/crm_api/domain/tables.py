@@ -6,6 +6,7 @@ from crm_api.domain.activity import models as activity
 from crm_api.domain.campaigns import models as campaigns
 from crm_api.domain.consent import models as consent
 from crm_api.domain.contacts import models as contacts
+from crm_api.domain.custom_fields import models as custom_fields
 from crm_api.domain.lines import models as lines
 from crm_api.domain.lists import models as lists
 from crm_api.domain.media import models as media
@@ -24,6 +25,7 @@ MODULES = (
     campaigns,
     consent,
     contacts,
+    custom_fields,
     lines,
     lists,
     media,

@@ -34,6 +34,7 @@ from crm_api.settings import Settings
 from crm_api.workers import (
     alerts,
     campaigns,
+    custom_fields,
     media,
     reconciliation,
     sends,
@@ -55,6 +56,7 @@ log = structlog.get_logger()
 Function = Callable[[dict[str, Any]], Awaitable[None]]
 
 FUNCTIONS: dict[JobName, Function] = {
+    JobName.APPLY_CUSTOM_FIELDS: custom_fields.apply_custom_fields,
     JobName.CHECK_WEBHOOK_HEALTH: webhook_health.check_webhook_health,
     JobName.FETCH_MEDIA: media.fetch_media,
     JobName.PROCESS_CAMPAIGN_QUEUE: campaigns.process_campaign_queue,

@@ -24,6 +24,7 @@ from crm_api.domain.contacts.schemas import (
     FlaggedContact,
 )
 from crm_api.domain.contacts.search import search_terms
+from crm_api.domain.custom_fields import service as custom_fields
 from crm_api.domain.paging import Page, decode_cursor, encode_cursor
 from crm_api.domain.phone import parse_phone
 from crm_api.domain.sends import service as sends
@@ -41,8 +42,11 @@ async def create(
 
     Raises:
         ContactExistsError: Somebody has this number; ``contact_id`` says who.
+        FieldValuesError: Attributes do not fit their custom fields.
     """
     values = body.columns()
+    defined = await custom_fields.definitions(uow)
+    values["attributes"] = defined.complete(values["attributes"], pointer="/attributes")
     stamped = {
         **values,
         "zone_key": _zone_of(values),
@@ -145,7 +149,13 @@ async def update(
         ContactNotFoundError: It is not there, or was deleted.
         ContactExistsError: Somebody else has the new number.
         InvalidAttributesError: Merged with those there, the attributes are too many or too large.
+        FieldValuesError: Attributes do not fit their custom fields.
     """
+    if "attributes" in changes.model_fields_set:
+        defined = await custom_fields.definitions(uow)
+        changes = changes.model_copy(
+            update={"attributes": defined.merged(changes.attributes, pointer="/attributes")}
+        )
     contact = await queries.lock(uow.session, contact_id=contact_id)
     if contact is None:
         raise ContactNotFoundError("No contact has this id.")

@@ -18,6 +18,7 @@ from crm_api.jobs import Job, JobName
 log = structlog.get_logger()
 
 SCHEDULE = {
+    "apply_custom_fields": "every 60 s",
     "check_webhook_health": "hourly from each side, looked after every 60 s",
     "fetch_media": "every 60 s",
     "process_campaign_queue": "every 60 s",
