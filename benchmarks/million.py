@@ -1,0 +1,227 @@
+"""A store of a million people with five activities each, for whatever must be fast at that size.
+
+Alone it fills a folder and leaves it there, so that several benchmarks can use the same rows:
+``python -m benchmarks.million FOLDER [PEOPLE]``. Half a million have been texted over two lines by
+14 campaigns, the last 6 of which keep their memberships; 13 % of them answered, one person has
+5,000 texts. 3 % of all are opted out.
+"""
+
+import asyncio
+import sys
+import tempfile
+import time
+import unicodedata
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import product
+from pathlib import Path
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from benchmarks import million_statements as statements
+from benchmarks import population
+from benchmarks.bulk import bare_tables
+from crm_api.db import open_engine
+from crm_api.domain import places
+from crm_api.domain.consent.service import hash_phone
+from crm_api.domain.zones import zone_key
+from crm_api.embedded import servers
+from crm_api.migrate import upgrade
+
+PEOPLE = 1_000_000
+SECRET = "a benchmark's key of 32 characters or more"  # noqa: S105 - of nothing
+LISTS, ROUNDS, ROUNDS_WITH_MEMBERS = 12, 14, 6
+TABLES = (
+    *("contact", "contact_flag", "contact_list_member", "conversation", "activity"),
+    *("campaign_membership", "consent_entry", "consent_wording"),
+)
+TAGS = [f"{kind}{number}" for number in ("", "-2025", "-2026") for kind in (
+    *("basement", "crawl-space", "cracks", "drainage", "estimate", "hot", "cold", "referral"),
+    *("mailer", "web", "fair", "radio", "senior", "landlord", "new-owner", "call-back"),
+)]  # fmt: skip
+"""The first are the common ones, of names too."""
+_COMMON_SURNAMES = (
+    "Smith Johnson García Williams Brown Jones Miller Davis Rodríguez Martínez Hernández López "
+    "Wilson Anderson Thomas O'Brien Taylor Moore Jackson Martin Lee Pérez Thompson White Harris "
+    "Núñez Müller Sánchez Clark Ramírez Lewis Robinson Walker Young Allen King Wright Scott Torres"
+)
+_SURNAME_PARTS = (
+    (
+        "Ash Beck Bran Cal Dun East Far Gar Hal Holm Kel Lang Mar Nor Oak Pen Quin Rus Sel Stan "
+        "Thorn Ul Ver Wes Whit Wil Win Wood Wren Yar Zel Al Bel Cor Den El Fen Gil Har Ing"
+    ),
+    (
+        "field ford land man sen son ton well wick wood worth by dale den er gate ham hurst ing "
+        "ley low mere more ner nock over per quist ridge row shaw stead stone strom tner ver vik "
+        "way yard zik ac berg beck"
+    ),
+)
+_COMMON_GIVEN_NAMES = (
+    "James Mary José Robert Maria John Patricia Michael Jennifer David Linda William Elizabeth "
+    "Richard Barbara Joseph Susan Thomas Jessica María Charles Sarah Zoë Karen Daniel Nancy Renée "
+    "Matthew Lisa Anthony Betty Mark Ada Ann-Marie Paul Steven Chloé Andrew Kim Kenneth Emily"
+)
+_GIVEN_NAME_PARTS = (
+    "A Be Ca Da E Fa Ga Ha I Ja Ka La Ma Na O Pa Ra Sa Ta U Va Wa",
+    "bel dine fred gail hild lan len lia lina mir na nor ra rico rion ron sha tan vin",
+)
+_TOWN_PARTS = (
+    "Alder Birch Cedar Clear Elm Fair Glen Green High Lake Maple Mill North Oak Spring",
+    "brook bury dale field ford port ridge ton view wood",
+)
+
+
+def main(folder: Path, people: int = PEOPLE) -> None:
+    """Fill a folder, and leave it."""
+    with million(folder, people=people):
+        print(f"{people:,} people are in {folder}")
+
+
+@contextmanager
+def million(folder: Path | None = None, *, people: int = PEOPLE) -> Iterator[str]:
+    """Run a server with the rows for the length of a block; gives its URL.
+
+    Args:
+        folder: Kept, and filled only when it has not these rows; None takes one that goes.
+        people: How many.
+    """
+    with ExitStack() as stack:
+        if folder is None:
+            temporary = tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True)
+            folder = Path(stack.enter_context(temporary))
+        note = folder / "people"
+        if not note.exists() or note.read_text() != str(people):
+            # What is measured has the server's own settings again.
+            with servers(folder, redis=False, fsync=False) as urls:
+                asyncio.run(upgrade(str(urls.database_url)))
+                asyncio.run(fill(str(urls.database_url), people=people))
+            note.write_text(str(people))
+        url = str(stack.enter_context(servers(folder, redis=False)).database_url)
+        asyncio.run(upgrade(url))
+        yield url
+
+
+async def fill(database_url: str, *, people: int) -> None:
+    """Empty the tables and write the rows."""
+    begun = time.monotonic()
+    await population.clear(database_url)
+    for phone_number_id in population.LINES:
+        await population.add_line(database_url, phone_number_id)
+    async with bare_tables(database_url, TABLES) as connection:
+        await connection.exec_driver_sql("SET LOCAL work_mem = '128MB'")
+        for statement in statements.PREPARATION:
+            await connection.exec_driver_sql(statement)
+        await _add_people(connection, people)
+        await _add_consent(connection)
+        await _add_past(connection)
+        _tell(begun, "the rows are written")
+    _tell(begun, "the indexes are built")
+    await population.settle(database_url)
+    _tell(begun, "the planner knows them")
+
+
+async def busiest_contact(database_url: str) -> str:
+    """Return the id of the person with 5,000 texts."""
+    async with open_engine(database_url) as engine, engine.connect() as connection:
+        return str(await connection.scalar(statements.BUSIEST_CONTACT))
+
+
+async def _add_people(connection: AsyncConnection, people: int) -> None:
+    surnames = [*_COMMON_SURNAMES.split(), *_join(_SURNAME_PARTS)]
+    given_names = [*_COMMON_GIVEN_NAMES.split(), *_join(_GIVEN_NAME_PARTS)]
+    area_codes = sorted(
+        code
+        for code, state in places.AREA_CODE_STATES.items()
+        if state in places.ZIP_STATES.values()
+    )
+    await connection.execute(statements.SURNAMES, _with_plain(surnames))
+    await connection.execute(statements.GIVEN_NAMES, _with_plain(given_names))
+    await connection.execute(statements.PLACES, _places(area_codes))
+    await connection.execute(
+        statements.CONTACTS,
+        {
+            "people": people,
+            "area_codes": len(area_codes),
+            "surnames": len(surnames),
+            "given_names": len(given_names),
+            "tags": TAGS,
+        },
+    )
+    await connection.execute(statements.FLAGS)
+    await connection.execute(statements.LISTS, {"lists": LISTS})
+    await connection.execute(statements.LIST_MEMBERS)
+
+
+async def _add_consent(connection: AsyncConnection) -> None:
+    phones = list(await connection.scalars(statements.OPTED_OUT))
+    hashes = [hash_phone(phone, SECRET.encode()) for phone in phones]
+    await connection.execute(statements.CONSENT, {"phones": phones, "hashes": hashes})
+
+
+async def _add_past(connection: AsyncConnection) -> None:
+    for statement in statements.TALKS:
+        await connection.exec_driver_sql(statement)
+    await connection.exec_driver_sql("ANALYZE talk")
+    await connection.execute(statements.CONVERSATIONS)
+    line_id = await connection.scalar(text("SELECT id FROM line ORDER BY phone_number_id LIMIT 1"))
+    for number in range(1, ROUNDS + 1):
+        campaign = {"line_id": line_id, "status": "completed", "count": 0, "body": population.BODY}
+        made = await connection.execute(
+            population.CAMPAIGN, {**campaign, "zone_keys": list(population.ZONE_KEYS)}
+        )
+        in_round = {"campaign_id": made.scalar_one(), "round": number}
+        await connection.execute(
+            statements.ACTIVITIES, {**in_round, "body": population.body(number)}
+        )
+        await connection.execute(statements.BUSIEST, {"round": number})
+        if number > ROUNDS - ROUNDS_WITH_MEMBERS:
+            await connection.execute(statements.MEMBERSHIPS, in_round)
+
+
+def _join(parts: tuple[str, str]) -> list[str]:
+    first, second = parts
+    # The second part leads, so that neighbours in the order do not begin alike.
+    return [left + right for right, left in product(second.split(), first.split())]
+
+
+def _with_plain(names: list[str]) -> dict[str, list[str]]:
+    """Add each name without accents and signs, as an e-mail address has it."""
+    decomposed = (unicodedata.normalize("NFD", name) for name in names)
+    plain = ["".join(letter for letter in name if letter.isascii()) for name in decomposed]
+    return {"names": names, "plain": [name.replace("'", "") for name in plain]}
+
+
+def _places(area_codes: list[str]) -> dict[str, list[str]]:
+    """Give each area code four towns of its state."""
+    towns = _join(_TOWN_PARTS)
+    first_zip: dict[str, str] = {}
+    for prefix, state in places.ZIP_STATES.items():
+        first_zip.setdefault(state, prefix)
+    columns: dict[str, list[str]] = {
+        name: [] for name in ("area_codes", "states", "cities", "postal_codes", "zone_keys")
+    }
+    for number, (area_code, town) in enumerate(product(area_codes, range(4))):
+        state = places.AREA_CODE_STATES[area_code]
+        postal_code = f"{first_zip[state]}{town:02d}"
+        columns["area_codes"].append(area_code)
+        columns["states"].append(state)
+        columns["cities"].append(towns[number % len(towns)])
+        columns["postal_codes"].append(postal_code)
+        columns["zone_keys"].append(
+            zone_key(
+                timezone=None,
+                state=state,
+                postal_code=postal_code,
+                phone=f"+1{area_code}5550100",
+            )
+        )
+    return columns
+
+
+def _tell(begun: float, line: str) -> None:
+    print(f"   {time.monotonic() - begun:6.0f} s  {line}", flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else PEOPLE)  # noqa: PLR2004
