@@ -32,6 +32,7 @@ from crm_api.routers import (
     lists,
     media,
     metrics,
+    notes,
     operations,
     problems,
     recipients,
@@ -132,6 +133,7 @@ def build_app(
     for module in (contacts, imports, lists, lines, campaigns, recipients, conversations, webhooks):
         app.include_router(module.router)
     app.include_router(media.router)
+    app.include_router(notes.router)
     app.include_router(templates.router)
     app.include_router(custom_fields.router)
     app.include_router(reconciliation.router)

@@ -152,6 +152,10 @@ _STATEMENTS = (
     FROM generate_series(1, 6000) i""",
     """INSERT INTO consent_wording (entry_id, phone)
     SELECT id, '+16175550000' FROM consent_entry""",
+    """INSERT INTO contact_note (id, contact_id, author, body, created_at, updated_at)
+    SELECT md5('note' || i)::uuid, md5('contact' || 1 + i % 5000)::uuid, 'key', 'Called.',
+           CAST(:now AS timestamptz) - i * interval '1 minute', :now
+    FROM generate_series(1, 20000) i""",
     """INSERT INTO contact_import (id, status, byte_size, created_at, updated_at)
     SELECT md5('import' || i)::uuid, CASE WHEN i <= 3 THEN 'pending' ELSE 'completed' END, 1,
            CAST(:now AS timestamptz) - i * interval '1 hour', :now

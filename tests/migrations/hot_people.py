@@ -69,7 +69,12 @@ CONTACTS = [
     ),
     Hot(
         "timeline of a contact",
-        {"idx_activity_contact", "idx_consent_entry_phone_hash", "idx_campaign_membership_phone"},
+        {
+            "idx_activity_contact",
+            "idx_consent_entry_phone_hash",
+            "idx_campaign_membership_phone",
+            "idx_contact_note_contact",
+        },
         lambda s: timeline_queries.timeline(
             s,
             contact_id=CONTACT,

@@ -10,6 +10,7 @@ from tests.migrations.hot import Hot
 from tests.migrations.hot_campaigns import CAMPAIGNS, OPERATIONS
 from tests.migrations.hot_events import RECEIVED
 from tests.migrations.hot_media import MEDIA
+from tests.migrations.hot_notes import NOTES
 from tests.migrations.hot_people import CONTACTS, IMPORTS
 from tests.migrations.hot_reconciliation import RECONCILIATION
 from tests.migrations.hot_sends import SENDS
@@ -25,6 +26,7 @@ HOT = [
     *SENDS,
     *RECEIVED,
     *MEDIA,
+    *NOTES,
     *OPERATIONS,
     *RECONCILIATION,
     *CHECKS,

@@ -10,6 +10,7 @@ from crm_api.domain.custom_fields import models as custom_fields
 from crm_api.domain.lines import models as lines
 from crm_api.domain.lists import models as lists
 from crm_api.domain.media import models as media
+from crm_api.domain.notes import models as notes
 from crm_api.domain.operations import models as operations
 from crm_api.domain.reconciliation import models as reconciliation
 from crm_api.domain.sends import models as sends
@@ -29,6 +30,7 @@ MODULES = (
     lines,
     lists,
     media,
+    notes,
     operations,
     reconciliation,
     sends,

@@ -112,7 +112,7 @@ async def delete_contact(contact_id: UUID, uow: Uow, _caller: Writer) -> None:
 async def get_timeline(
     contact_id: UUID, uow: Uow, state: State, page: Paging, _caller: Reader
 ) -> PageRead[TimelineItem]:
-    """List messages, calls, opt-outs and campaign steps of a contact, newest first."""
+    """List messages, calls, opt-outs, campaign steps and notes of a contact, newest first."""
     async with uow:
         found = await timeline(
             uow,

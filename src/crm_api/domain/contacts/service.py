@@ -87,6 +87,18 @@ async def get(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> FlaggedCon
     return found
 
 
+async def hold(uow: UnitOfWork, *, contact_id: UUID) -> Contact:
+    """Fetch a contact, and keep it from being changed or deleted until the transaction ends.
+
+    Raises:
+        ContactNotFoundError: It is not there, or was deleted.
+    """
+    contact = await queries.lock(uow.session, contact_id=contact_id)
+    if contact is None:
+        raise ContactNotFoundError("No contact has this id.")
+    return contact
+
+
 async def get_by_phone(uow: UnitOfWork, *, phone: str, now: datetime) -> FlaggedContact:
     """Fetch the contact with a number, in any usual writing of it.
 
@@ -156,9 +168,7 @@ async def update(
         changes = changes.model_copy(
             update={"attributes": defined.merged(changes.attributes, pointer="/attributes")}
         )
-    contact = await queries.lock(uow.session, contact_id=contact_id)
-    if contact is None:
-        raise ContactNotFoundError("No contact has this id.")
+    contact = await hold(uow, contact_id=contact_id)
     try:
         values = changes.columns(contact)
     except PydanticCustomError as error:
@@ -199,9 +209,7 @@ async def delete(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> None:
     Raises:
         ContactNotFoundError: It is not there, or was deleted before.
     """
-    contact = await queries.lock(uow.session, contact_id=contact_id)
-    if contact is None:
-        raise ContactNotFoundError("No contact has this id.")
+    contact = await hold(uow, contact_id=contact_id)
     zone = _zone_of({"phone": contact.phone})
     await queries.erase(uow.session, contact_id=contact_id, zone_key=zone, now=now)
     await queries.skip_waiting(uow.session, phone=contact.phone, now=now)

@@ -80,8 +80,20 @@ class TimelineStep(ReadModel):
     replied_at: Instant | None
 
 
+class TimelineNote(ReadModel):
+    """A note that a colleague wrote."""
+
+    id: str
+    type: Literal["note"]
+    at: Instant
+    author: str
+    body: str
+    pinned: bool
+    updated_at: Instant
+
+
 TimelineItem = Annotated[
-    TimelineMessage | TimelineCall | TimelineConsent | TimelineStep,
+    TimelineMessage | TimelineCall | TimelineConsent | TimelineStep | TimelineNote,
     Field(discriminator="type"),
 ]
 

@@ -1,4 +1,4 @@
-"""SQL of one person's timeline: texts, calls, decisions and campaign steps in one order."""
+"""SQL of one person's timeline: texts, calls, decisions, campaign steps and notes."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-# An entry's number becomes a UUID, so that one key orders all three.
+# An entry's number becomes a UUID, so that one key orders them all.
 _TIMELINE = text("""
     SELECT * FROM (
         (SELECT a.id AS key, a.id::text AS id, a.kind AS type, a.occurred_at AS at,
@@ -46,6 +46,14 @@ _TIMELINE = text("""
          JOIN campaign c ON c.id = m.campaign_id
          WHERE (m.at, m.id) < (:at, :key)
          ORDER BY m.at DESC, m.id DESC LIMIT :limit)
+        UNION ALL
+        (SELECT n.id, n.id::text, 'note', n.created_at,
+                jsonb_build_object(
+                    'author', n.author, 'body', n.body, 'pinned', n.is_pinned,
+                    'updated_at', n.updated_at)
+         FROM contact_note n
+         WHERE n.contact_id = :contact_id AND (n.created_at, n.id) < (:at, :key)
+         ORDER BY n.created_at DESC, n.id DESC LIMIT :limit)
     ) item
     ORDER BY at DESC, key DESC LIMIT :limit
 """)

@@ -1,0 +1,1 @@
+"""What colleagues write down about a person."""

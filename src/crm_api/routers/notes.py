@@ -1,0 +1,68 @@
+"""What colleagues write down about a person."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+
+from crm_api import clock
+from crm_api.domain.access.models import Scope
+from crm_api.domain.notes import service as notes
+from crm_api.domain.notes.schemas import NoteCreate, NoteRead, NoteUpdate
+from crm_api.domain.schemas import PageRead
+from crm_api.routers.deps import Caller, Paging, Uow, require
+
+router = APIRouter(prefix="/v1/contacts/{contact_id}/notes", tags=["notes"])
+Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
+Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
+
+
+@router.post("", status_code=201)
+async def add_note(contact_id: UUID, body: NoteCreate, uow: Uow, caller: Writer) -> NoteRead:
+    """Write a note on a person; it stands in their timeline."""
+    async with uow:
+        note = await notes.add(
+            uow, body, contact_id=contact_id, author=caller.name, now=clock.now()
+        )
+    return NoteRead.of(note)
+
+
+@router.get("")
+async def list_notes(
+    contact_id: UUID,
+    uow: Uow,
+    page: Paging,
+    _caller: Reader,
+    *,
+    pinned: Annotated[bool | None, Query(description="Only these, or only the others.")] = None,
+) -> PageRead[NoteRead]:
+    """List the notes on a person, newest first."""
+    async with uow:
+        found = await notes.list_notes(
+            uow,
+            contact_id=contact_id,
+            is_pinned=pinned,
+            cursor=page.cursor,
+            limit=page.limit,
+            now=clock.now(),
+        )
+    return PageRead(data=[NoteRead.of(one) for one in found.data], next_cursor=found.next_cursor)
+
+
+@router.patch("/{note_id}")
+async def update_note(
+    contact_id: UUID, note_id: UUID, body: NoteUpdate, uow: Uow, _caller: Writer
+) -> NoteRead:
+    """Change a note's words, or pin it; who wrote it stays."""
+    async with uow:
+        note = await notes.update(
+            uow, body, contact_id=contact_id, note_id=note_id, now=clock.now()
+        )
+    return NoteRead.of(note)
+
+
+@router.delete("/{note_id}", status_code=204)
+async def delete_note(contact_id: UUID, note_id: UUID, uow: Uow, _caller: Writer) -> None:
+    """Remove a note."""
+    async with uow:
+        await notes.delete(uow, contact_id=contact_id, note_id=note_id, now=clock.now())
