@@ -55,6 +55,10 @@ class Conversation(Base):
     contact_id: Mapped[UUID | None]
     openphone_id: Mapped[str | None]
     last_activity_at: Mapped[datetime]
+    last_outgoing_at: Mapped[datetime | None]
+    """The newest text that the provider accepted, whoever sent it, or call to the person."""
+    last_incoming_at: Mapped[datetime | None]
+    """The newest text from the person; a call is no answer in writing."""
     created_at: Mapped[datetime]
 
 
