@@ -276,6 +276,7 @@ SENDS = [
             contact_id=None,
             openphone_id=None,
             at=NOW,
+            outgoing_at=NOW,
             now=NOW,
         ),
     ),

@@ -12,6 +12,10 @@ from crm_api.db import UnitOfWorkFactory
 from crm_api.sandbox.people import Act
 
 DAY = 86_400
+TALKS = (
+    "SELECT phone, openphone_id, last_activity_at, last_outgoing_at, last_incoming_at "
+    "FROM conversation"
+)
 
 
 @pytest_asyncio.fixture
@@ -198,7 +202,7 @@ async def test_missed_call_gets_the_row_that_its_webhooks_would_have_made(
     for event in at.sandbox.world.calls[call_id].events():
         await at.apply(event.dated)
     [told] = await at.rows(f"SELECT {shown} FROM activity")
-    talks = await at.rows("SELECT phone, openphone_id, last_activity_at FROM conversation")
+    talks = await at.rows(TALKS)
     for table in ("activity", "conversation", "contact"):
         await at.rows(f"DELETE FROM {table} RETURNING id")
     at.pass_by(3600)
@@ -209,7 +213,7 @@ async def test_missed_call_gets_the_row_that_its_webhooks_would_have_made(
     assert run.created == 1
     assert read == told
     assert read["status"] == status
-    assert talks == await at.rows("SELECT phone, openphone_id, last_activity_at FROM conversation")
+    assert talks == await at.rows(TALKS)
 
 
 async def test_recording_that_was_missed_is_found_beside_a_known_call(at: Bench) -> None:

@@ -72,7 +72,10 @@ async def test_events_of_a_call_give_the_same_row_in_any_order(
                 contact, talk = one.pop("contact_id"), one.pop("conversation_id")
                 assert contact is not None
                 assert talk is not None
-            talks = await rows(session, "SELECT last_activity_at, openphone_id FROM conversation")
+            talks = await rows(
+                session,
+                "SELECT last_activity_at, last_outgoing_at, openphone_id FROM conversation",
+            )
             states.append((found, talks))
 
     first = states[0]
@@ -117,7 +120,7 @@ STATE_OF_THE_PERSON = (
               campaign_id IS NOT NULL AS is_answer
          FROM activity WHERE origin <> 'confirmation' ORDER BY openphone_id""",
     "SELECT flag_type FROM contact_flag ORDER BY flag_type",
-    "SELECT last_activity_at FROM conversation",
+    "SELECT last_activity_at, last_outgoing_at, last_incoming_at FROM conversation",
     "SELECT phone FROM contact ORDER BY phone",
     "SELECT status FROM send_attempt WHERE kind = 'confirmation'",
 )

@@ -36,7 +36,8 @@ STATE = (
          FROM activity a LEFT JOIN contact c ON c.id = a.contact_id
          LEFT JOIN conversation t ON t.id = a.conversation_id
         ORDER BY a.openphone_id, a.phone, a.body""",
-    "SELECT phone, openphone_id, last_activity_at FROM conversation ORDER BY phone",
+    """SELECT phone, openphone_id, last_activity_at, last_outgoing_at, last_incoming_at
+         FROM conversation ORDER BY phone""",
     "SELECT phone, source FROM contact ORDER BY phone",
     "SELECT phone, flag_type FROM contact_flag ORDER BY phone, flag_type",
     "SELECT action, source, actor, occurred_at FROM consent_entry ORDER BY occurred_at",

@@ -101,6 +101,13 @@ def began_at(document: Document) -> datetime | None:
     return None if written is None else datetime.fromisoformat(written)
 
 
+def placed_at(document: Document) -> datetime | None:
+    """When we called the person; None for their calls, and until the beginning is known."""
+    if document.get("direction") != "outgoing" or "created_at" not in document:
+        return None
+    return datetime.fromisoformat(document["created_at"])
+
+
 def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
     """When the last event happened, of this one and those that could not be placed; None: unknown.
 

@@ -96,10 +96,14 @@ async def _touch_conversations(
     uow: UnitOfWork, texts: Sequence[PastText], *, contacts: dict[str, UUID], now: datetime
 ) -> dict[Talk, Row[Any]]:
     last: dict[Talk, datetime] = {}
+    sent: dict[Talk, datetime] = {}
+    received: dict[Talk, datetime] = {}
     named: dict[Talk, str] = {}
     for one in texts:
-        talk = (one.line_id, one.phone)
-        last[talk] = max(last.get(talk, one.facts.created_at), one.facts.created_at)
+        talk, at = (one.line_id, one.phone), one.facts.created_at
+        last[talk] = max(last.get(talk, at), at)
+        way = received if one.is_incoming else sent
+        way[talk] = max(way.get(talk, at), at)
         if one.facts.conversation_id is not None:
             named[talk] = one.facts.conversation_id
     values = {
@@ -109,6 +113,8 @@ async def _touch_conversations(
         "contact_ids": [contacts.get(phone) for _, phone in last],
         "openphone_ids": [named.get(talk) for talk in last],
         "ats": list(last.values()),
+        "outgoing": [sent.get(talk) for talk in last],
+        "incoming": [received.get(talk) for talk in last],
         "now": now,
     }
     found = await uow.session.execute(sql.TOUCH_CONVERSATIONS, values)

@@ -24,17 +24,21 @@ ADD_CONTACTS = text("""
 # A row that this statement inserted has no deleting transaction; one that it updated has.
 TOUCH_CONVERSATIONS = text("""
     INSERT INTO conversation AS known
-        (id, line_id, phone, contact_id, openphone_id, last_activity_at, created_at)
-    SELECT id, line_id, phone, contact_id, openphone_id, at, :now
+        (id, line_id, phone, contact_id, openphone_id, last_activity_at, last_outgoing_at,
+         last_incoming_at, created_at)
+    SELECT id, line_id, phone, contact_id, openphone_id, at, outgoing_at, incoming_at, :now
     FROM unnest(CAST(:ids AS uuid[]), CAST(:line_ids AS uuid[]), CAST(:phones AS text[]),
                 CAST(:contact_ids AS uuid[]), CAST(:openphone_ids AS text[]),
-                CAST(:ats AS timestamptz[]))
-        AS told (id, line_id, phone, contact_id, openphone_id, at)
+                CAST(:ats AS timestamptz[]), CAST(:outgoing AS timestamptz[]),
+                CAST(:incoming AS timestamptz[]))
+        AS told (id, line_id, phone, contact_id, openphone_id, at, outgoing_at, incoming_at)
     ORDER BY line_id, phone
     ON CONFLICT (line_id, phone) DO UPDATE
        SET contact_id = coalesce(known.contact_id, excluded.contact_id),
            openphone_id = coalesce(known.openphone_id, excluded.openphone_id),
-           last_activity_at = greatest(known.last_activity_at, excluded.last_activity_at)
+           last_activity_at = greatest(known.last_activity_at, excluded.last_activity_at),
+           last_outgoing_at = greatest(known.last_outgoing_at, excluded.last_outgoing_at),
+           last_incoming_at = greatest(known.last_incoming_at, excluded.last_incoming_at)
     RETURNING id, line_id, phone, xmax = 0 AS is_new
 """)
 

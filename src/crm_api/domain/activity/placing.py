@@ -19,13 +19,20 @@ Talk = tuple[UUID, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Touch:
-    """Something that happened in a conversation."""
+    """Something that happened in a conversation.
+
+    Attributes:
+        outgoing_at: When this was a call to the person.
+        incoming_at: When this was a text from the person.
+    """
 
     line_id: UUID
     phone: str
     contact_id: UUID | None
     openphone_id: str | None
     at: datetime
+    outgoing_at: datetime | None = None
+    incoming_at: datetime | None = None
 
 
 async def contacts_of(
@@ -46,15 +53,21 @@ async def contacts_of(
 async def touch_conversations(
     uow: UnitOfWork, touches: Sequence[Touch], *, now: datetime
 ) -> Mapping[Talk, UUID]:
-    """Find or open conversations, by line and number; their last activity only moves forward."""
+    """Find or open conversations, by line and number; their times only move forward."""
     last: dict[Talk, Touch] = {}
     names: dict[Talk, str] = {}
+    outgoing: dict[Talk, datetime] = {}
+    incoming: dict[Talk, datetime] = {}
     for touch in touches:
         talk = (touch.line_id, touch.phone)
         if talk not in last or touch.at > last[talk].at:
             last[talk] = touch
         if touch.openphone_id is not None:
             names.setdefault(talk, touch.openphone_id)
+        if touch.outgoing_at is not None:
+            outgoing[talk] = max(outgoing.get(talk, touch.outgoing_at), touch.outgoing_at)
+        if touch.incoming_at is not None:
+            incoming[talk] = max(incoming.get(talk, touch.incoming_at), touch.incoming_at)
     if not last:
         return {}
     values = {
@@ -64,6 +77,8 @@ async def touch_conversations(
         "contact_ids": [touch.contact_id for touch in last.values()],
         "openphone_ids": [names.get(talk) for talk in last],
         "ats": [touch.at for touch in last.values()],
+        "outgoing": [outgoing.get(talk) for talk in last],
+        "incoming": [incoming.get(talk) for talk in last],
         "now": now,
     }
     found = await uow.session.execute(sql.TOUCH_CONVERSATIONS, values)

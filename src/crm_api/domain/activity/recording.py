@@ -104,6 +104,7 @@ async def _place(
                     contact_id=contact_id,
                     openphone_id=call.call.get("conversation_id"),
                     at=heard.get(name) or call.occurred_at,
+                    outgoing_at=calls.placed_at(call.call),
                 )
             )
     talks = await touch_conversations(uow, touches, now=now)

@@ -28,13 +28,20 @@ class ReplyCreate(RequestModel):
 
 
 class ConversationRead(ReadModel):
-    """Everything between one own line and one outside number."""
+    """Everything between one own line and one outside number.
+
+    Attributes:
+        last_outgoing_at: The newest text that the provider accepted, or call to the person.
+        last_incoming_at: The newest text from the person.
+    """
 
     id: Id
     line_id: Id
     phone: str
     contact_id: Id | None
     last_activity_at: Instant
+    last_outgoing_at: Instant | None
+    last_incoming_at: Instant | None
     created_at: Instant
 
 

@@ -61,6 +61,7 @@ async def record_texts(
                 contact_id=contacts.get(sender),
                 openphone_id=one.facts.conversation_id,
                 at=one.facts.created_at,
+                incoming_at=one.facts.created_at,
             )
             for one, sender in zip(told, senders, strict=True)
         ],

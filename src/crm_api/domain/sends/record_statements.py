@@ -25,6 +25,8 @@ _IS_NEWS = f"""(a.token IS NOT NULL OR (a.status, a.error_code, a.reported_at, a
 
 # An answer is a fact and is written whatever the row's state; the rest only on the state that its
 # writer saw (R6). An acceptance without an id is a fact too: it can never become not found.
+# Conversations are locked in the order in which received texts touch them: whoever answers fast
+# would else wait for this, and this for them.
 RECORD = text(f"""
     WITH answer AS (
         SELECT * FROM unnest(
@@ -64,6 +66,18 @@ RECORD = text(f"""
             send_after = CASE WHEN c.status = 'released' THEN CAST(:send_after AS timestamptz) END,
             updated_at = :now
         FROM changed c WHERE t.id = c.activity_id
+        RETURNING t.conversation_id, c.accepted_at
+    ), accepted AS (
+        SELECT k.id, n.at
+        FROM (
+            SELECT conversation_id, max(accepted_at) AS at FROM told
+            WHERE accepted_at IS NOT NULL GROUP BY conversation_id
+        ) n JOIN conversation k ON k.id = n.conversation_id
+        WHERE (k.last_outgoing_at >= n.at) IS NOT TRUE
+        ORDER BY k.line_id, k.phone FOR NO KEY UPDATE OF k
+    ), noted AS (
+        UPDATE conversation k SET last_outgoing_at = greatest(k.last_outgoing_at, n.at)
+        FROM accepted n WHERE k.id = n.id
     ), newer AS (
         UPDATE send_attempt n
         SET status = 'released', token = NULL, lease_until = NULL, updated_at = :now

@@ -24,10 +24,11 @@ STORE_FOREIGN = text(f"""
 
 UPSERT_CONVERSATION = text("""
     INSERT INTO conversation (id, line_id, phone, contact_id, openphone_id, last_activity_at,
-        created_at)
-    VALUES (:id, :line_id, :phone, :contact_id, :openphone_id, :at, :now)
+        last_outgoing_at, created_at)
+    VALUES (:id, :line_id, :phone, :contact_id, :openphone_id, :at, :outgoing_at, :now)
     ON CONFLICT (line_id, phone) DO UPDATE
     SET last_activity_at = greatest(conversation.last_activity_at, excluded.last_activity_at),
+        last_outgoing_at = greatest(conversation.last_outgoing_at, excluded.last_outgoing_at),
         contact_id = coalesce(conversation.contact_id, excluded.contact_id),
         openphone_id = coalesce(excluded.openphone_id, conversation.openphone_id)
     RETURNING id

@@ -164,6 +164,7 @@ async def _store(
                 "contact_id": contact_id,
                 "openphone_id": facts.conversation_id,
                 "at": facts.created_at,
+                "outgoing_at": facts.created_at,
                 "now": now,
             },
         )

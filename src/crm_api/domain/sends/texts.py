@@ -48,6 +48,7 @@ async def queue_text(
             "contact_id": contact_id,
             "openphone_id": None,
             "at": now,
+            "outgoing_at": None,  # once the provider has accepted it
             "now": now,
         },
     )

@@ -1,0 +1,151 @@
+"""When a person was last contacted and last answered, kept on the conversation."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from tests.conftest import NOW
+from tests.domain.openphone.samples import sample
+from tests.domain.sends.ledger import Ledger, after, told
+from tests.domain.webhooks.support import OWN_NUMBER, PROVIDER_LINE, apply, hear, rows, store
+from tests.factories import make_line, number
+from tests.locks import blocked
+
+from crm_api.db import UnitOfWorkFactory
+from crm_api.domain.activity.placing import Touch, touch_conversations
+from crm_api.domain.openphone.answers import AnswerKind, SendAnswer
+from crm_api.domain.sends import recording
+from crm_api.domain.sends.recording import Answered
+
+TIMES_OF_TALK = "SELECT last_outgoing_at, last_incoming_at FROM conversation"
+
+
+async def _outgoing(ledger: Ledger) -> list[datetime | None]:
+    found = await ledger.rows("SELECT last_outgoing_at FROM conversation ORDER BY phone")
+    return [row.last_outgoing_at for row in found]
+
+
+async def test_claimed_text_is_no_contact_until_it_is_accepted(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    (claimed,) = await ledger.called()
+    before = await _outgoing(ledger)
+
+    await ledger.accept(claimed, at=after(2))
+
+    assert before == [None]
+    assert await _outgoing(ledger) == [after(2)]
+
+
+async def test_refused_text_is_no_contact(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    (claimed,) = await ledger.called()
+
+    await ledger.answer(claimed, AnswerKind.REFUSED, code="invalid_number", http_status=400)
+
+    assert await _outgoing(ledger) == [None]
+
+
+async def test_acceptance_that_is_recorded_late_moves_nothing_back(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    (claimed,) = await ledger.called()
+    await ledger.report(told(message_id="AC9", body="From the app", at=after(60)))
+
+    await ledger.accept(claimed, at=after(2))
+
+    assert await _outgoing(ledger) == [after(60)]
+
+
+async def test_text_of_a_colleague_in_the_app_is_a_contact(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+
+    await ledger.report(told(body="From the app", at=after(-86_400)))
+
+    assert await _outgoing(ledger) == [after(-86_400)]
+
+
+async def test_answer_is_noted_and_an_older_one_moves_nothing_back(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
+    await hear(session, new_uow, "new", message_id="AC1")
+    earlier = (NOW - timedelta(days=1)).isoformat()
+    await hear(session, new_uow, "old", message_id="AC2", createdAt=earlier)
+
+    assert await rows(session, TIMES_OF_TALK) == [
+        {"last_outgoing_at": None, "last_incoming_at": NOW}
+    ]
+
+
+@pytest.mark.parametrize(("direction", "is_contact"), [("outgoing", True), ("incoming", False)])
+async def test_call_to_the_person_is_a_contact_and_theirs_is_no_answer(
+    session: AsyncSession, new_uow: UnitOfWorkFactory, direction: str, *, is_contact: bool
+) -> None:
+    await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
+    call: dict[str, Any] = sample("2026-03-30/call.completed")
+    resource = call["data"]["resource"]
+    resource["direction"] = direction
+    await store(session, call)
+
+    await apply(new_uow)
+
+    called_at = datetime.fromisoformat(resource["createdAt"])
+    assert await rows(session, TIMES_OF_TALK) == [
+        {"last_outgoing_at": called_at if is_contact else None, "last_incoming_at": None}
+    ]
+
+
+async def test_conversation_shows_both(
+    client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
+    await hear(session, new_uow, "Hello")
+
+    (talk,) = (await client.get("/v1/conversations")).json()["data"]
+
+    assert talk["last_incoming_at"] == "2026-11-25T15:00:00.000Z"
+    assert talk["last_outgoing_at"] is None
+
+
+async def test_answers_that_come_while_acceptances_are_recorded_do_not_wait_in_a_circle(
+    committed_db: AsyncEngine, committed_uow: UnitOfWorkFactory
+) -> None:
+    ledger = await Ledger.open(committed_uow, people=2)
+    claimed = sorted(await ledger.called(), key=lambda one: one.phone, reverse=True)
+    answers = [
+        Answered(
+            claimed=one,
+            answer=SendAnswer(
+                kind=AnswerKind.ACCEPTED, provider_message_id=one.phone, provider_created_at=NOW
+            ),
+        )
+        for one in claimed
+    ]
+
+    async def record() -> None:
+        async with committed_uow() as uow:
+            await recording.record(uow, answers, now=NOW)
+
+    async with committed_uow() as uow:
+        first, second = (
+            Touch(
+                line_id=ledger.line.id,
+                phone=number(position),
+                contact_id=None,
+                openphone_id=None,
+                at=NOW,
+                incoming_at=NOW,
+            )
+            for position in range(2)
+        )
+        await touch_conversations(uow, [first], now=NOW)
+        recorded = await blocked(committed_db, record())
+        await touch_conversations(uow, [second], now=NOW)
+    await recorded
+
+    assert await _outgoing(ledger) == [NOW, NOW]
