@@ -46,8 +46,9 @@ _STATEMENTS = (
            CAST(:now AS timestamptz) - i * interval '1 minute', :now,
            CASE WHEN i % 500 = 0 THEN CAST(:now AS timestamptz) END
     FROM generate_series(1, 20000) i""",
-    f"""INSERT INTO contact_flag (id, phone, flag_type, created_at)
+    f"""INSERT INTO contact_flag (id, phone, expires_at, flag_type, created_at)
     SELECT md5('flag' || i)::uuid, {_phone("i")},
+           CASE WHEN i % 20 = 7 THEN CAST(:now AS timestamptz) + (i - 500) * interval '1 hour' END,
            (ARRAY['opted_out', 'opt_out_hold', 'do_not_contact', 'vip', 'vip', 'vip', 'vip', 'vip',
                   'vip', 'vip'])[1 + i % 10], :now
     FROM generate_series(1, 5000) i""",

@@ -102,6 +102,11 @@ CONTACTS = [
         {"uq_contact_flag_phone_flag_type"},
         lambda s: consent.stand_flag(s, phone=PHONE, flag="opted_out", reason="x", now=NOW),
     ),
+    Hot(
+        "flags that have ended",
+        {"idx_contact_flag_expires"},
+        lambda s: consent.expire_flags(s, now=NOW, limit=5000),
+    ),
 ]
 
 IMPORTS = [

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query
 
 from crm_api import clock
 from crm_api.domain.access.models import Scope
-from crm_api.domain.consent.schemas import ConsentDecision, ConsentEntryRead
+from crm_api.domain.consent.schemas import ConsentDecision, ConsentEntryRead, FlagRead
 from crm_api.domain.contacts import decisions
 from crm_api.domain.contacts import service as contacts
 from crm_api.domain.contacts.schemas import (
@@ -159,6 +159,14 @@ async def opt_in(
             secret=state.secret,
         )
     return ContactRead.of(contact)
+
+
+@router.get("/{contact_id}/flags")
+async def list_flags(contact_id: UUID, uow: Uow, _caller: Reader) -> PageRead[FlagRead]:
+    """List the flags that stand on this contact's number, with reason and end; all on one page."""
+    async with uow:
+        found = await decisions.list_flags(uow, contact_id=contact_id, now=clock.now())
+    return PageRead(data=[FlagRead.model_validate(one) for one in found], next_cursor=None)
 
 
 @router.post("/{contact_id}/flags", status_code=201)

@@ -23,7 +23,12 @@ from crm_api.ids import new_id
 
 
 class FlagType(StrEnum):
-    """Flags with a meaning of their own; other names are free."""
+    """Flags with a meaning of their own; other names are free.
+
+    ``office_number`` is a label: the number reaches a desk, not a homeowner. ``recently_texted``
+    counts as a text from us where a campaign looks whether somebody was contacted before; it is for
+    texts that this service does not know of.
+    """
 
     OPTED_OUT = "opted_out"
     OPT_OUT_HOLD = "opt_out_hold"
@@ -65,6 +70,11 @@ class ContactFlag(Base):
             "flag_type",
             "phone",
             postgresql_where=text(one_of("flag_type", SUPPRESSING_FLAGS)),
+        ),
+        Index(
+            "idx_contact_flag_expires",
+            "expires_at",
+            postgresql_where=text("expires_at IS NOT NULL"),
         ),
     )
 

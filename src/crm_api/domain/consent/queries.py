@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, bindparam, delete, or_, select, text
+from sqlalchemy import Row, bindparam, case, delete, or_, select, text
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -55,7 +55,7 @@ async def put_flag(
     expires_at: datetime | None,
     now: datetime,
 ) -> None:
-    """Put a flag on a number, or replace its reason and expiry."""
+    """Put a flag on a number, or replace its reason and expiry; one that had ended begins anew."""
     statement = insert(ContactFlag).values(
         id=new_id(),
         phone=phone,
@@ -64,10 +64,12 @@ async def put_flag(
         expires_at=expires_at,
         created_at=now,
     )
+    told = statement.excluded
+    begun = case((ContactFlag.expires_at <= now, told.created_at), else_=ContactFlag.created_at)
     await session.execute(
         statement.on_conflict_do_update(
             index_elements=["phone", "flag_type"],
-            set_={"reason": statement.excluded.reason, "expires_at": statement.excluded.expires_at},
+            set_={"reason": told.reason, "expires_at": told.expires_at, "created_at": begun},
         )
     )
 
@@ -98,6 +100,36 @@ async def flags_of(
         .order_by(ContactFlag.phone, ContactFlag.flag_type)
     )
     return (await session.execute(statement)).all()
+
+
+async def flag_rows(session: AsyncSession, *, phone: str, now: datetime) -> Sequence[ContactFlag]:
+    """Fetch the flags that stand on a number, by name."""
+    statement = (
+        select(ContactFlag)
+        .where(
+            ContactFlag.phone == phone,
+            or_(ContactFlag.expires_at.is_(None), ContactFlag.expires_at > now),
+        )
+        .order_by(ContactFlag.flag_type)
+        .execution_options(populate_existing=True)
+    )
+    return (await session.scalars(statement)).all()
+
+
+_EXPIRE = text("""
+    DELETE FROM contact_flag f
+    USING (
+        SELECT id FROM contact_flag WHERE expires_at <= :now
+        ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    ) ended
+    WHERE f.id = ended.id
+    RETURNING f.id
+""")
+
+
+async def expire_flags(session: AsyncSession, *, now: datetime, limit: int) -> int:
+    """Remove flags that have ended, the longest ended first; how many."""
+    return len((await session.execute(_EXPIRE, {"now": now, "limit": limit})).all())
 
 
 _TAKE_TURNS = text("SELECT pg_advisory_xact_lock(hashtextextended(:phone, 1))")

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from crm_api.domain.consent.models import ConsentEntry, ConsentWording
 from crm_api.domain.fields import BlankIsNull, Name200, refuse_nul
@@ -19,6 +19,15 @@ class ConsentDecision(RequestModel):
         Annotated[str, StringConstraints(max_length=MAX_NOTE), AfterValidator(refuse_nul)] | None,
         BlankIsNull,
     ] = None
+
+
+class FlagRead(ReadModel):
+    """A flag that stands on the contact's number; null is without an end."""
+
+    flag: Annotated[str, Field(validation_alias="flag_type")]
+    reason: str | None
+    expires_at: Instant | None
+    created_at: Instant
 
 
 class ConsentEntryRead(ReadModel):

@@ -23,12 +23,14 @@ from crm_api.domain.consent.models import (
     ConsentEntry,
     ConsentSource,
     ConsentWording,
+    ContactFlag,
     FlagType,
 )
 from crm_api.domain.consent.standing import Standing, fold
 from crm_api.domain.paging import Page, decode_cursor, encode_cursor
 from crm_api.domain.sends import service as sends
 
+EXPIRED_AT_ONCE = 5_000
 _LAST_ENTRY_ID = 2**63 - 1
 
 
@@ -164,6 +166,20 @@ async def flags_of(
     for phone, flag in await queries.flags_of(session, phones=phones, now=now):
         found[phone].add(flag)
     return found
+
+
+async def flag_rows(uow: UnitOfWork, *, phone: str, now: datetime) -> list[ContactFlag]:
+    """Fetch the flags that stand on a number, by name."""
+    return list(await queries.flag_rows(uow.session, phone=phone, now=now))
+
+
+async def expire_flags(uow: UnitOfWork, *, now: datetime, limit: int = EXPIRED_AT_ONCE) -> int:
+    """Remove flags that have ended, some at a time; they count nowhere since they did.
+
+    Returns:
+        How many; fewer than ``limit`` when none is left.
+    """
+    return await queries.expire_flags(uow.session, now=now, limit=limit)
 
 
 async def held(uow: UnitOfWork, *, contact_ids: Sequence[UUID], now: datetime) -> set[UUID]:

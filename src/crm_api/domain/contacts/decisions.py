@@ -5,7 +5,12 @@ from uuid import UUID
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.consent import service as consent
-from crm_api.domain.consent.models import ConsentEntry, ConsentSource, ConsentWording
+from crm_api.domain.consent.models import (
+    ConsentEntry,
+    ConsentSource,
+    ConsentWording,
+    ContactFlag,
+)
 from crm_api.domain.contacts.errors import FlagNotFoundError
 from crm_api.domain.contacts.models import Contact
 from crm_api.domain.contacts.schemas import FlagCreate, FlaggedContact
@@ -55,6 +60,16 @@ async def opt_in(
         uow, **_act(contact, reason=reason, note=note, actor=actor, now=now, secret=secret)
     )
     return await get(uow, contact_id=contact_id, now=now)
+
+
+async def list_flags(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> list[ContactFlag]:
+    """Fetch the flags that stand on a contact's number, by name.
+
+    Raises:
+        ContactNotFoundError: It is not there, or was deleted.
+    """
+    contact = (await get(uow, contact_id=contact_id, now=now)).contact
+    return await consent.flag_rows(uow, phone=contact.phone, now=now)
 
 
 async def add_flag(
