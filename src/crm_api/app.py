@@ -43,6 +43,7 @@ from crm_api.routers import (
 )
 from crm_api.routers.deps import AppState
 from crm_api.routers.middleware import RequestMiddleware
+from crm_api.routers.preconditions import PreconditionMiddleware
 from crm_api.settings import Settings
 from crm_api.signing import open_key_ring
 from crm_api.workers.queue import ArqJobQueue
@@ -119,6 +120,7 @@ def build_app(
         lifespan=lifespan,
     )
     problems.install(app)
+    app.add_middleware(PreconditionMiddleware)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -1,6 +1,6 @@
 """The tables' base class, the engine, and the unit of work: one transaction and its nudges."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from types import TracebackType
@@ -106,6 +106,68 @@ class UnitOfWork:
         if exc_type is None:
             for job in self._jobs:
                 await self._queue.push(job)
+
+    def held(self, begin: Callable[["UnitOfWork"], Awaitable[None]]) -> "HeldUnitOfWork":
+        """Return a unit of work over the same database whose commit waits for a word.
+
+        Args:
+            begin: Called with the open transaction before anything else happens in it.
+        """
+        return HeldUnitOfWork(self._sessions, self._queue, begin)
+
+
+class HeldUnitOfWork(UnitOfWork):
+    """A transaction that outlives its block, for what has to be written with the answer.
+
+    The end of a block keeps it open, and a further block goes on with it, until ``commit`` or
+    ``abandon``. An exception out of a block rolls it back at once.
+    """
+
+    def __init__(
+        self,
+        sessions: SessionFactory,
+        queue: JobQueue,
+        begin: Callable[[UnitOfWork], Awaitable[None]],
+    ) -> None:
+        super().__init__(sessions, queue)
+        self._begin = begin
+
+    @property
+    def is_open(self) -> bool:
+        """True from the first block on until the transaction has ended."""
+        return self._session is not None
+
+    async def __aenter__(self) -> Self:
+        """Begin, or go on."""
+        if self._session is not None:
+            return self
+        await super().__aenter__()
+        try:
+            await self._begin(self)
+        except BaseException:
+            await self.abandon()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Keep the transaction open, or roll it back."""
+        if exc_type is not None:
+            await super().__aexit__(exc_type, exc, traceback)
+
+    async def commit(self) -> None:
+        """Commit and push the jobs, if something was begun."""
+        if self._session is not None:
+            await super().__aexit__(None, None, None)
+
+    async def abandon(self) -> None:
+        """Roll back and forget the jobs, if something was begun."""
+        if self._session is not None:
+            await super().__aexit__(GeneratorExit, None, None)
 
 
 UnitOfWorkFactory = Callable[[], UnitOfWork]

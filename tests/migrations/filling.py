@@ -157,6 +157,10 @@ _STATEMENTS = (
     SELECT md5('note' || i)::uuid, md5('contact' || 1 + i % 5000)::uuid, 'key', 'Called.',
            CAST(:now AS timestamptz) - i * interval '1 minute', :now
     FROM generate_series(1, 20000) i""",
+    """INSERT INTO idempotency_key (caller, key, fingerprint, status, created_at)
+    SELECT 'key' || i % 5, 'request' || i, '', 201,
+           CAST(:now AS timestamptz) - i * interval '1 minute'
+    FROM generate_series(1, 10000) i""",
     """INSERT INTO contact_import (id, status, byte_size, created_at, updated_at)
     SELECT md5('import' || i)::uuid, CASE WHEN i <= 3 THEN 'pending' ELSE 'completed' END, 1,
            CAST(:now AS timestamptz) - i * interval '1 hour', :now

@@ -19,6 +19,7 @@ LARGE = {
     "contact_import_error",
     "contact_list_member",
     "conversation",
+    "idempotency_key",
     "media",
     "media_fetch",
     "send_attempt",

@@ -1,5 +1,6 @@
 """Queries on contacts, consent, lists and imports."""
 
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -13,6 +14,7 @@ from crm_api.domain.consent import queries as consent
 from crm_api.domain.contacts import queries as contacts
 from crm_api.domain.contacts import timeline_queries
 from crm_api.domain.contacts.schemas import ContactFilter
+from crm_api.domain.idempotency import queries as idempotency
 from crm_api.domain.lists import queries as lists
 from crm_api.domain.transfer import queries as transfer
 
@@ -146,5 +148,18 @@ IMPORTS = [
         "contacts put on a list",
         {"pk_contact"},
         lambda s: lists.add_members(s, list_id=LIST, contact_ids=[CONTACT], now=NOW),
+    ),
+]
+
+REQUESTS = [
+    Hot(
+        "the answer to a request that came before",
+        {"pk_idempotency_key"},
+        lambda s: idempotency.find(s, caller="key1", key="request1"),
+    ),
+    Hot(
+        "answers that nobody may ask for any more",
+        {"idx_idempotency_key_created"},
+        lambda s: idempotency.remove(s, before=NOW - timedelta(days=6)),
     ),
 ]

@@ -11,7 +11,7 @@ from tests.migrations.hot_campaigns import CAMPAIGNS, OPERATIONS
 from tests.migrations.hot_events import RECEIVED
 from tests.migrations.hot_media import MEDIA
 from tests.migrations.hot_notes import NOTES
-from tests.migrations.hot_people import CONTACTS, IMPORTS
+from tests.migrations.hot_people import CONTACTS, IMPORTS, REQUESTS
 from tests.migrations.hot_reconciliation import RECONCILIATION
 from tests.migrations.hot_sends import SENDS
 from tests.migrations.hot_webhooks import CHECKS
@@ -22,6 +22,7 @@ from crm_api.migrate import upgrade
 HOT = [
     *CONTACTS,
     *IMPORTS,
+    *REQUESTS,
     *CAMPAIGNS,
     *SENDS,
     *RECEIVED,

@@ -37,6 +37,13 @@ class ConflictError(CrmError):
     title = "Conflict"
 
 
+class PreconditionFailedError(CrmError):
+    """The request depends on a state that is not there any more."""
+
+    code = "precondition_failed"
+    title = "Precondition failed"
+
+
 @dataclass(frozen=True, kw_only=True)
 class FieldProblem:
     """One fault in the input: a JSON pointer to it, a stable code, and a sentence."""

@@ -12,6 +12,7 @@ from crm_api.domain.access.models import Scope
 from crm_api.domain.campaigns.wording import Business
 from crm_api.domain.compliance.rules import RuleBook
 from crm_api.domain.openphone.client import OpenPhoneClient
+from crm_api.routers.exchange import EXCHANGE, Exchange
 from crm_api.settings import Settings
 
 
@@ -55,9 +56,13 @@ def app_state(request: Request) -> AppState:
 State = Annotated[AppState, Depends(app_state)]
 
 
-def new_uow(state: State) -> UnitOfWork:
-    """Make a unit of work; the route opens it."""
-    return state.new_uow()
+def new_uow(request: Request, state: State) -> UnitOfWork:
+    """Make a unit of work; the route opens it.
+
+    Where an answer is written with its effect (``preconditions``), it is the request's own.
+    """
+    exchange: Exchange | None = request.scope.get(EXCHANGE)
+    return state.new_uow() if exchange is None else exchange.unit_of_work()
 
 
 Uow = Annotated[UnitOfWork, Depends(new_uow)]
@@ -75,7 +80,10 @@ async def authenticate(request: Request, state: State) -> Caller:
         raise MissingCredentialsError("Send an API key as `Authorization: Bearer <key>`.")
     async with state.new_uow() as uow:
         key = await access.authenticate(uow, text=token.strip())
-        return Caller(name=key.name, scopes=frozenset(key.scopes))
+    exchange: Exchange | None = request.scope.get(EXCHANGE)
+    if exchange is not None:
+        exchange.caller = str(key.id)
+    return Caller(name=key.name, scopes=frozenset(key.scopes))
 
 
 def require(scope: Scope) -> Any:  # noqa: ANN401 - FastAPI types its marker so

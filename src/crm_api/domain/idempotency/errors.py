@@ -1,0 +1,41 @@
+"""What can go wrong with a key that makes a request repeatable."""
+
+from crm_api.domain.errors import ConflictError, FieldProblem, InvalidError
+
+
+class KeyReusedError(ConflictError):
+    """The key stood for another request."""
+
+    code = "idempotency_key_reused"
+    title = "Idempotency key was used before"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key was sent with another method, path or body. Send a new key with "
+            "each new request, and the same one only to repeat a request as it was."
+        )
+
+
+class KeyInUseError(ConflictError):
+    """The first request with this key has not been answered yet."""
+
+    code = "idempotency_key_in_use"
+    title = "Request is under way"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A request with this Idempotency-Key is still under way. Send it again in a few "
+            "seconds to get its answer."
+        )
+
+
+class InvalidKeyError(InvalidError):
+    """The header holds no usable key."""
+
+    code = "invalid_idempotency_key"
+    title = "Invalid idempotency key"
+
+    def __init__(self) -> None:
+        detail = "An Idempotency-Key has 1 to 255 printable ASCII characters, such as a UUID."
+        fault = FieldProblem(pointer="/Idempotency-Key", code=self.code, detail=detail)
+        super().__init__(detail, errors=[fault])

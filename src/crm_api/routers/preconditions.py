@@ -1,0 +1,222 @@
+"""Requests that are safe to repeat, and changes only of what the caller has seen.
+
+``Idempotency-Key`` on a POST: the answer is kept in the transaction of the effect, and given again
+to whoever repeats the request within a day. ``ETag`` on what a GET or PATCH answers:
+``If-None-Match`` saves the body, ``If-Match`` on a PATCH or DELETE refuses a change of what has
+changed since.
+"""
+
+from hashlib import blake2b
+from http import HTTPStatus
+
+from python_multipart.multipart import parse_options_header
+from sqlalchemy.exc import DBAPIError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from crm_api.domain.errors import CrmError, PreconditionFailedError
+from crm_api.domain.idempotency import service as idempotency
+from crm_api.domain.idempotency.service import Answer
+from crm_api.routers import problems
+from crm_api.routers.exchange import EXCHANGE, AnsweredBeforeError, Exchange
+
+KEY = b"idempotency-key"
+REPLAYED = (b"idempotent-replayed", b"true")
+RESOURCES = "/v1/"
+CHANGES = frozenset({"PATCH", "DELETE"})
+TAG_BYTES = 16
+_NOT_FOR_A_READ = frozenset(
+    {b"if-match", b"if-none-match", b"content-type", b"content-length", b"transfer-encoding", KEY}
+)
+
+
+class ChangedSinceError(PreconditionFailedError):
+    """The resource is not as the caller has seen it."""
+
+    code = "changed_since"
+    title = "Changed since it was read"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "It has changed since this ETag was given. Read it again, look at what changed, and "
+            "repeat the change with the new ETag in If-Match."
+        )
+
+
+class PreconditionMiddleware:
+    """Plain ASGI; requests outside of ``/v1/`` pass as they are."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or give the answer that it got before."""
+        if scope["type"] != "http" or not scope["path"].startswith(RESOURCES):
+            await self.app(scope, receive, send)
+            return
+        method = scope["method"]
+        if method == "GET":
+            await self._read(scope, receive, send)
+        elif method in CHANGES or (method == "POST" and _header(scope, KEY) is not None):
+            await self._change(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Name what is answered, and leave the body out for whoever has it."""
+        known = _header(scope, b"if-none-match")
+        waiting: Message | None = None
+
+        async def send_tagged(message: Message) -> None:
+            nonlocal waiting
+            if message["type"] == "http.response.start" and _is_plain_json(message):
+                waiting = message
+                return
+            if waiting is not None:
+                begun, waiting = waiting, None
+                if not message.get("more_body", False):
+                    begun, message = _tagged(begun, message, known)
+                await send(begun)
+            await send(message)
+
+        await self.app(scope, receive, send_tagged)
+
+    async def _change(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a change and its answer be one transaction."""
+        request = Request(scope)
+        exchange: Exchange | None = None
+        is_replayed = False
+        try:
+            exchange = _exchange(scope)
+            answer = await self._stale(scope, exchange)
+            if answer is None:
+                reading = exchange.hashed(receive, boundary=_boundary(scope))
+                answer = await self._call(scope, reading, exchange)
+            await exchange.settle(answer)
+        except CrmError as error:
+            answer = _answer(await problems.on_crm_error(request, error))
+        except AnsweredBeforeError as before:
+            answer, is_replayed = before.answer, True
+        except (DBAPIError, *problems.UNREACHABLE) as error:
+            answer = _answer(await problems.on_database_error(request, error))
+        finally:
+            if exchange is not None:
+                await exchange.abandon()
+        headers = [(name.encode(), value.encode()) for name, value in answer.headers.items()]
+        headers += [REPLAYED] if is_replayed else []
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _stale(self, scope: Scope, exchange: Exchange) -> Answer | None:
+        """Refuse a change of what is not as the caller has seen it; None where nothing is wrong.
+
+        What it is now is asked of the route that reads it, in the transaction of the change.
+        """
+        seen = _header(scope, b"if-match")
+        if seen is None or scope["method"] not in CHANGES:
+            return None
+        headers = [pair for pair in scope["headers"] if pair[0] not in _NOT_FOR_A_READ]
+        reading = {**scope, "method": "GET", "query_string": b"", "headers": headers}
+        now = await self._call(reading, _nothing, exchange)
+        if now.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            return None  # nothing that could have been seen
+        if now.status != HTTPStatus.OK:
+            return now
+        return None if _matches(seen, etag(now.body)) else await _precondition_failed(scope)
+
+    async def _call(self, scope: Scope, receive: Receive, exchange: Exchange) -> Answer:
+        """Run the application and take its answer whole."""
+        start: Message = {}
+        body = bytearray()
+
+        async def take(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+            else:
+                body.extend(message.get("body", b""))
+
+        await self.app({**scope, EXCHANGE: exchange}, receive, take)
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in start["headers"]
+        }
+        if start["status"] == HTTPStatus.OK and scope["method"] == "PATCH":
+            headers["etag"] = etag(bytes(body))
+        return Answer(status=start["status"], headers=headers, body=bytes(body))
+
+
+def etag(body: bytes) -> str:
+    """Return the strong validator of a representation."""
+    return f'"{blake2b(body, digest_size=TAG_BYTES).hexdigest()}"'
+
+
+def _exchange(scope: Scope) -> Exchange:
+    """Begin the exchange of a request that changes something.
+
+    Raises:
+        InvalidKeyError: Its Idempotency-Key is none.
+    """
+    key = _header(scope, KEY) if scope["method"] == "POST" else None
+    target = b" ".join((scope["method"].encode(), scope["raw_path"], scope["query_string"]))
+    return Exchange(
+        new_uow=scope["app"].state.crm.new_uow,
+        path=scope["path"],
+        target=target,
+        key=None if key is None else idempotency.read_key(key),
+    )
+
+
+async def _nothing() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def _precondition_failed(scope: Scope) -> Answer:
+    error = ChangedSinceError()
+    return _answer(await problems.on_crm_error(Request(scope), error))
+
+
+def _answer(response: Response) -> Answer:
+    return Answer(
+        status=response.status_code, headers=dict(response.headers), body=bytes(response.body)
+    )
+
+
+def _header(scope: Scope, wanted: bytes) -> str | None:
+    for name, value in scope["headers"]:
+        if name == wanted:
+            return str(value.decode("latin-1"))
+    return None
+
+
+def _boundary(scope: Scope) -> bytes:
+    """Return what parts a multipart form; nothing for any other body."""
+    kind, options = parse_options_header(_header(scope, b"content-type"))
+    return options.get(b"boundary", b"") if kind == b"multipart/form-data" else b""
+
+
+def _is_plain_json(start: Message) -> bool:
+    if start["status"] != HTTPStatus.OK:
+        return False
+    return any(
+        name == b"content-type" and value.startswith(b"application/json")
+        for name, value in start["headers"]
+    )
+
+
+def _tagged(start: Message, body: Message, known: str | None) -> tuple[Message, Message]:
+    """Give an answer its ETag; without its body when the caller has that one."""
+    tag = etag(body.get("body", b""))
+    headers = [*start["headers"], (b"etag", tag.encode())]
+    if known is None or not _matches(known, tag):
+        return {**start, "headers": headers}, body
+    kept = [pair for pair in headers if pair[0] not in {b"content-type", b"content-length"}]
+    return (
+        {**start, "status": int(HTTPStatus.NOT_MODIFIED), "headers": kept},
+        {"type": "http.response.body", "body": b""},
+    )
+
+
+def _matches(condition: str, tag: str) -> bool:
+    """Say whether a list of validators names this one; a weak mark makes no difference here."""
+    named = [one.strip().removeprefix("W/") for one in condition.split(",")]
+    return "*" in named or tag in named
