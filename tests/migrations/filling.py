@@ -165,6 +165,16 @@ _STATEMENTS = (
     SELECT md5('import' || i)::uuid, CASE WHEN i <= 3 THEN 'pending' ELSE 'completed' END, 1,
            CAST(:now AS timestamptz) - i * interval '1 hour', :now
     FROM generate_series(1, 2000) i""",
+    """INSERT INTO contact_import (id, status, byte_size, dry_run_id, undo_state, created_at,
+        updated_at)
+    SELECT md5('commit' || i)::uuid, 'completed', 1, md5('import' || i)::uuid,
+           CASE WHEN i % 100 = 0 THEN 'pending' END, :now, :now
+    FROM generate_series(1, 2000) i""",
+    """INSERT INTO contact_import_chunk (import_id, start, applied_at, outcomes, created_ids,
+        changed_ids, changes)
+    SELECT md5('import' || 1 + i % 100)::uuid, i, :now, '{}', ARRAY[md5('contact' || i)::uuid],
+           ARRAY[md5('contact' || i + 1)::uuid], ARRAY['{}'::jsonb]
+    FROM generate_series(1, 5000) i""",
     """INSERT INTO contact_import_error (import_id, line, code, reason)
     SELECT md5('import' || 1 + i % 100)::uuid, i, 'invalid_phone', 'No number'
     FROM generate_series(1, 10000) i""",

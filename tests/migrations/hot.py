@@ -16,6 +16,7 @@ LARGE = {
     "campaign_membership",
     "consent_entry",
     "contact",
+    "contact_import_chunk",
     "contact_import_error",
     "contact_list_member",
     "conversation",

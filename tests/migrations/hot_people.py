@@ -17,6 +17,10 @@ from crm_api.domain.contacts.schemas import ContactFilter
 from crm_api.domain.idempotency import queries as idempotency
 from crm_api.domain.lists import queries as lists
 from crm_api.domain.transfer import queries as transfer
+from crm_api.domain.transfer import staging
+from crm_api.domain.transfer import undo_queries as undo
+from crm_api.domain.transfer.models import OnDuplicate
+from crm_api.domain.transfer.rows import PersonRow, as_record
 
 
 def listed(**wanted: Any) -> Call:
@@ -111,13 +115,54 @@ CONTACTS = [
     ),
 ]
 
+PEOPLE = [
+    as_record(PersonRow(line=at, phone=phone_of(at), zone_key="MA/zone1"), at)
+    for at in range(1, 201)
+]
+
+
+async def locked(session: AsyncSession) -> None:
+    await staging.stage(session, PEOPLE)
+    await staging.lock_known(session)
+
+
+async def planned(session: AsyncSession) -> None:
+    await staging.stage(session, PEOPLE)
+    await staging.plan(session, on_duplicate=OnDuplicate.FILL)
+
+
 IMPORTS = [
+    Hot("contacts of a chunk of a file", {"uq_contact_phone|idx_contact_phone_hash"}, locked),
+    Hot("what becomes of a chunk", {"uq_contact_phone|idx_contact_phone_hash"}, planned),
     Hot(
-        "contacts of a chunk of a file",
-        {"uq_contact_phone"},
-        lambda s: transfer.find_contacts(
-            s, phones=[phone_of(i) for i in range(200)], is_locking=True
-        ),
+        "contacts that a chunk wrote",
+        {"pk_contact_import_chunk", "pk_contact"},
+        lambda s: undo.lock_contacts(s, import_id=made_id("import", 5), start=0),
+    ),
+    Hot(
+        "what happened since to contacts that a chunk made",
+        {"pk_contact", "idx_activity_contact", "idx_send_attempt_phone"},
+        lambda s: undo.new_contacts(s, import_id=made_id("import", 5), start=0, applied_at=NOW),
+    ),
+    Hot(
+        "who a chunk has put on a list",
+        {"idx_contact_list_member_added"},
+        lambda s: undo.remove_members(s, list_id=LIST, applied_at=NOW, staying=[]),
+    ),
+    Hot(
+        "the last chunk of an import",
+        {"pk_contact_import_chunk"},
+        lambda s: undo.last_chunk(s, import_id=made_id("import", 5)),
+    ),
+    Hot(
+        "the import that waits to be undone",
+        {"idx_contact_import_undoing"},
+        lambda s: undo.claim(s, now=NOW, lease_until=NOW),
+    ),
+    Hot(
+        "the commit of a dry run",
+        {"uq_contact_import_dry_run_id"},
+        lambda s: transfer.commit_of(s, dry_run_id=made_id("import", 7)),
     ),
     Hot(
         "imports, newest first",

@@ -22,7 +22,7 @@ from crm_api.domain.sends.times import SendTimes
 from crm_api.domain.tables import metadata
 from crm_api.domain.transfer import service as transfer
 from crm_api.domain.transfer.schemas import ImportOptions
-from crm_api.domain.transfer.source import examine
+from crm_api.domain.transfer.source import examine, sha256_of
 from crm_api.domain.webhooks import envelope
 from crm_api.domain.webhooks.intake import EventIntake
 from crm_api.ids import new_id
@@ -140,6 +140,7 @@ class Service:
                 import_id=import_id,
                 file_name="people.csv",
                 byte_size=len(content),
+                rows_sha256=sha256_of(path),
                 detected=examine(path, None),
                 options=ImportOptions.model_validate({"on_duplicate": on_duplicate}),
                 now=now,

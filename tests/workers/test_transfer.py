@@ -22,7 +22,7 @@ from crm_api.domain.lists.models import ContactList, ContactListMember
 from crm_api.domain.transfer import service as transfer
 from crm_api.domain.transfer.models import ContactImport, ContactImportError
 from crm_api.domain.transfer.schemas import ImportOptions
-from crm_api.domain.transfer.source import ImportSource, examine
+from crm_api.domain.transfer.source import ImportSource, examine, sha256_of
 from crm_api.ids import new_id
 from crm_api.workers.transfer import run_imports, work_on
 
@@ -75,6 +75,7 @@ class Importer:
                 import_id=import_id,
                 file_name="people.csv",
                 byte_size=path.stat().st_size,
+                rows_sha256=sha256_of(path),
                 detected=examine(path, mapping),
                 options=ImportOptions(**options),
                 now=clock.now(),
@@ -353,7 +354,7 @@ async def test_chunk_that_somebody_else_wrote_is_refused(
 
 
 async def test_run_out_of_time_lets_the_next_run_go_on(importer: Importer, tmp_path: Path) -> None:
-    import_id = await importer.accept(people(4_500))
+    import_id = await importer.accept(people(7_500))
     async with importer.new_uow() as uow:
         claimed = await transfer.claim(uow, now=clock.now())
     assert claimed is not None
@@ -361,11 +362,11 @@ async def test_run_out_of_time_lets_the_next_run_go_on(importer: Importer, tmp_p
 
     await work_on(importer.new_uow, claimed, path=path, is_over=lambda: True)
     row = await importer.get(import_id)
-    assert (row.status, row.rows_total, row.rows_processed) == ("running", 4_500, 2_000)
+    assert (row.status, row.rows_total, row.rows_processed) == ("running", 7_500, 5_000)
 
     await importer.run()
     row = await importer.get(import_id)
-    assert (row.status, row.created) == ("completed", 4_500)
+    assert (row.status, row.created) == ("completed", 7_500)
 
 
 async def test_stopping_worker_claims_nothing_more(importer: Importer, tmp_path: Path) -> None:
@@ -380,7 +381,7 @@ async def test_stopping_worker_claims_nothing_more(importer: Importer, tmp_path:
 async def test_cancelled_import_stops_and_keeps_what_is_written(
     importer: Importer, session: AsyncSession, tmp_path: Path
 ) -> None:
-    import_id = await importer.accept(people(4_500))
+    import_id = await importer.accept(people(7_500))
     async with importer.new_uow() as uow:
         claimed = await transfer.claim(uow, now=clock.now())
     assert claimed is not None
@@ -392,9 +393,9 @@ async def test_cancelled_import_stops_and_keeps_what_is_written(
     await importer.run()
 
     row = await importer.get(import_id)
-    assert (row.status, row.created) == ("cancelled", 2_000)
+    assert (row.status, row.created) == ("cancelled", 5_000)
     assert row.finished_at is not None
-    assert len(await contacts(session)) == 2_000
+    assert len(await contacts(session)) == 5_000
 
 
 async def test_file_that_turns_binary_fails_with_its_reason(importer: Importer) -> None:

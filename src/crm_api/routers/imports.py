@@ -15,9 +15,10 @@ from crm_api import clock
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.access.models import Scope
 from crm_api.domain.schemas import PageRead
+from crm_api.domain.transfer import committing, undoing
 from crm_api.domain.transfer import service as transfer
-from crm_api.domain.transfer.schemas import ImportRead, read_options
-from crm_api.domain.transfer.source import examine
+from crm_api.domain.transfer.schemas import ImportDetail, ImportRead, read_options
+from crm_api.domain.transfer.source import examine, sha256_of
 from crm_api.ids import new_id
 from crm_api.routers.deps import Caller, Paging, State, Uow, require
 from crm_api.routers.uploads import receive
@@ -70,7 +71,7 @@ _FORM: dict[str, Any] = {
 
 
 @router.post("", status_code=202, openapi_extra=_FORM)
-async def create_import(request: Request, state: State, uow: Uow, _caller: Writer) -> ImportRead:
+async def create_import(request: Request, state: State, uow: Uow, _caller: Writer) -> ImportDetail:
     """Upload a CSV; its people are taken over in the background."""
     import_id = new_id()
     path = transfer.upload_path(state.settings.data_dir, import_id)
@@ -79,18 +80,20 @@ async def create_import(request: Request, state: State, uow: Uow, _caller: Write
         upload = await receive(request, path, max_bytes=MAX_FILE_BYTES)
         options = read_options(upload.fields)
         detected = await asyncio.to_thread(examine, path, options.mapping)
+        rows_sha256 = await asyncio.to_thread(sha256_of, path)
         async with uow:
             row = await transfer.create(
                 uow,
                 import_id=import_id,
                 file_name=upload.file_name,
                 byte_size=upload.byte_size,
+                rows_sha256=rows_sha256,
                 detected=detected,
                 options=options,
                 now=clock.now(),
             )
         cleanup.pop_all()
-    return ImportRead.model_validate(row)
+    return ImportDetail.model_validate(row)
 
 
 @router.get("")
@@ -105,11 +108,11 @@ async def list_imports(uow: Uow, page: Paging, _caller: Reader) -> PageRead[Impo
 
 
 @router.get("/{import_id}")
-async def get_import(import_id: UUID, uow: Uow, _caller: Reader) -> ImportRead:
-    """Tell how far an import is."""
+async def get_import(import_id: UUID, uow: Uow, _caller: Reader) -> ImportDetail:
+    """Tell how far an import is, how its columns were read, and examples of what it does."""
     async with uow:
         row = await transfer.get(uow, import_id=import_id)
-    return ImportRead.model_validate(row)
+    return ImportDetail.model_validate(row)
 
 
 @router.get(
@@ -135,8 +138,25 @@ async def cancel_import(import_id: UUID, state: State, uow: Uow, _caller: Writer
     """Stop an import; what is written stays."""
     async with uow:
         row = await transfer.cancel(uow, import_id=import_id, now=clock.now())
-    path = transfer.upload_path(state.settings.data_dir, import_id)
-    await asyncio.to_thread(path.unlink, missing_ok=True)
+    if row.dry_run_id is None:
+        path = transfer.rows_path(state.settings.data_dir, row)
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+    return ImportRead.model_validate(row)
+
+
+@router.post("/{import_id}/commit", status_code=202)
+async def commit_import(import_id: UUID, uow: Uow, _caller: Writer) -> ImportRead:
+    """Import exactly what this dry run has read; the answer is the import that does it."""
+    async with uow:
+        row = await committing.commit(uow, import_id=import_id, now=clock.now())
+    return ImportRead.model_validate(row)
+
+
+@router.post("/{import_id}/undo", status_code=202)
+async def undo_import(import_id: UUID, uow: Uow, _caller: Writer) -> ImportRead:
+    """Take back what an import did to contacts that nobody has touched since."""
+    async with uow:
+        row = await undoing.ask(uow, import_id=import_id, now=clock.now())
     return ImportRead.model_validate(row)
 
 

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import structlog
@@ -14,9 +15,11 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingErr
 from crm_api import clock
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.transfer import service as transfer
-from crm_api.domain.transfer.errors import ImportFileError, UploadGoneError
+from crm_api.domain.transfer import undoing
+from crm_api.domain.transfer.errors import ImportFileError, UploadChangedError, UploadGoneError
 from crm_api.domain.transfer.models import ContactImport
-from crm_api.domain.transfer.source import ImportSource
+from crm_api.domain.transfer.reading import Reading, open_reading
+from crm_api.domain.transfer.source import sha256_of
 from crm_api.workers.deps import deps_of
 
 log = structlog.get_logger()
@@ -25,35 +28,81 @@ SLICE_SECONDS = 30.0
 """A run stops after about this long and asks for another, so that a job's time-out can be short."""
 
 _OUR_FAULT = "Something went wrong here, and was logged; the rows counted so far stay."
+_READINGS = "import_readings"
+
+
+@dataclass
+class Readings:
+    """Files that are open between two runs, so that the next one need not read up to its place."""
+
+    kept: dict[UUID, Reading] = field(default_factory=dict)
+
+    def keep(self, import_id: UUID, reading: Reading) -> None:
+        """Leave a file open for whoever goes on with it in this process."""
+        self.kept[import_id] = reading
+
+    async def take(self, import_id: UUID, *, position: int) -> Reading | None:
+        """Give a file that is open at this row; one that is elsewhere is closed."""
+        reading = self.kept.pop(import_id, None)
+        if reading is not None and reading.position != position:
+            await reading.close()
+            return None
+        return reading
+
+    async def close(self) -> None:
+        """Close all of them."""
+        while self.kept:
+            await self.kept.popitem()[1].close()
 
 
 async def run_imports(ctx: dict[str, Any]) -> None:
-    """Work on imports until none waits or the time is up; a second run changes nothing."""
+    """Work on imports and undos until none waits or the time is up; a second run changes nothing.
+
+    Uploads that nobody can need any more are deleted on the way.
+    """
     deps = deps_of(ctx)
+    readings = cast("Readings", ctx.setdefault(_READINGS, Readings()))
     ends_at = time.monotonic() + SLICE_SECONDS
 
     def is_over() -> bool:
         return deps.is_stopping or time.monotonic() >= ends_at
 
+    folder = transfer.uploads_folder(deps.settings.data_dir)
+    await asyncio.to_thread(transfer.discard_old_uploads, folder, now=clock.now())
     while not is_over():
+        async with deps.new_uow() as uow:
+            undone = await undoing.claim(uow, now=clock.now())
+        if undone is not None:
+            await undo(deps.new_uow, undone.id, is_over=is_over)
+            continue
         async with deps.new_uow() as uow:
             row = await transfer.claim(uow, now=clock.now())
         if row is None:
+            await readings.close()
             return
-        path = transfer.upload_path(deps.settings.data_dir, row.id)
-        await work_on(deps.new_uow, row, path=path, is_over=is_over)
+        path = transfer.rows_path(deps.settings.data_dir, row)
+        await work_on(deps.new_uow, row, path=path, is_over=is_over, readings=readings)
+    if deps.is_stopping:
+        await readings.close()
 
 
 async def work_on(
-    new_uow: UnitOfWorkFactory, row: ContactImport, *, path: Path, is_over: Callable[[], bool]
+    new_uow: UnitOfWorkFactory,
+    row: ContactImport,
+    *,
+    path: Path,
+    is_over: Callable[[], bool],
+    readings: Readings | None = None,
 ) -> None:
     """Write a claimed import; the outcome is in its row.
 
     Args:
         is_over: Asked after each chunk; when true, what is left waits for the next run.
+        readings: Keeps the file open for that; None closes it.
     """
+    kept = readings or Readings()
     try:
-        has_ended = await _write(new_uow, row, path=path, is_over=is_over)
+        has_ended = await _write(new_uow, row, path=path, is_over=is_over, readings=kept)
     except ImportFileError as error:
         await _fail(new_uow, row.id, error.detail)
     except (DataError, IntegrityError, ProgrammingError):
@@ -68,50 +117,86 @@ async def work_on(
     else:
         if not has_ended:
             return
-    await discard(path)
+    finally:
+        if readings is None:
+            await kept.close()
+    await _discard(new_uow, row.id, path)
 
 
-async def discard(path: Path) -> None:
-    """Delete an upload that is no longer needed; people's data is not kept twice."""
-    with contextlib.suppress(FileNotFoundError):
-        await asyncio.to_thread(path.unlink)
+async def undo(new_uow: UnitOfWorkFactory, import_id: UUID, *, is_over: Callable[[], bool]) -> None:
+    """Take back a claimed import, chunk by chunk; the outcome is in its row."""
+    while True:
+        async with new_uow() as uow:
+            if not await undoing.undo_chunk(uow, import_id=import_id, now=clock.now()):
+                return
+        if is_over():
+            async with new_uow() as uow:
+                await undoing.release(uow, import_id=import_id, now=clock.now())
+            return
 
 
 async def _write(
-    new_uow: UnitOfWorkFactory, row: ContactImport, *, path: Path, is_over: Callable[[], bool]
+    new_uow: UnitOfWorkFactory,
+    row: ContactImport,
+    *,
+    path: Path,
+    is_over: Callable[[], bool],
+    readings: Readings,
 ) -> bool:
     """Write chunks; True when the import has ended, by us or by others."""
+    reading = await readings.take(row.id, position=row.rows_processed)
     try:
-        source = await asyncio.to_thread(ImportSource, path, row.mapping)
+        reading = reading or await _open(row, path)
+        if row.rows_total is None:
+            total = reading.rows_total
+            async with new_uow() as uow:
+                await transfer.keep(uow, import_id=row.id, rows_total=total, now=clock.now())
+        while chunk := await reading.next_chunk():
+            async with new_uow() as uow:
+                is_ours = await transfer.apply_chunk(
+                    uow, import_id=row.id, chunk=chunk, now=clock.now()
+                )
+            if not is_ours:
+                return await _has_ended(new_uow, row.id)
+            if is_over():
+                async with new_uow() as uow:
+                    await transfer.release(uow, import_id=row.id, now=clock.now())
+                readings.keep(row.id, reading)
+                return False
+        async with new_uow() as uow:
+            await transfer.complete(uow, import_id=row.id, rows=reading.position, now=clock.now())
+        return True
+    finally:
+        if reading is not None and row.id not in readings.kept:
+            await reading.close()
+
+
+async def _open(row: ContactImport, path: Path) -> Reading:
+    """Open the rows of an import where it left off, if they are those that it was made for."""
+    try:
+        if row.dry_run_id is not None:
+            digest = await asyncio.to_thread(sha256_of, path)
+            if digest != row.rows_sha256:
+                raise UploadChangedError("The uploaded file is not the one of the dry run.")
+        return await open_reading(path, row.mapping, start=row.rows_processed)
     except FileNotFoundError as error:
         raise UploadGoneError(
             "The uploaded file is not in this worker's data directory; all processes share one."
         ) from error
-    if row.rows_total is None:
-        rows_total = await asyncio.to_thread(source.count_rows)
-        async with new_uow() as uow:
-            await transfer.keep(uow, import_id=row.id, rows_total=rows_total, now=clock.now())
-    if row.rows_processed:
-        await asyncio.to_thread(source.skip_to, row.rows_processed)
-    while chunk := await asyncio.to_thread(source.next_chunk):
-        async with new_uow() as uow:
-            is_ours = await transfer.apply_chunk(
-                uow, import_id=row.id, chunk=chunk, now=clock.now()
-            )
-        if not is_ours:
-            return await _has_ended(new_uow, row.id)
-        if is_over():
-            async with new_uow() as uow:
-                await transfer.release(uow, import_id=row.id, now=clock.now())
-            return False
-    async with new_uow() as uow:
-        await transfer.complete(uow, import_id=row.id, rows=source.position, now=clock.now())
-    return True
 
 
 async def _has_ended(new_uow: UnitOfWorkFactory, import_id: UUID) -> bool:
     async with new_uow() as uow:
         return (await transfer.get(uow, import_id=import_id)).finished_at is not None
+
+
+async def _discard(new_uow: UnitOfWorkFactory, import_id: UUID, path: Path) -> None:
+    """Delete an upload that is no longer needed; people's data is not kept twice."""
+    async with new_uow() as uow:
+        is_needed = await transfer.needs_rows(uow, import_id=import_id)
+    if not is_needed:
+        with contextlib.suppress(FileNotFoundError):
+            await asyncio.to_thread(path.unlink)
 
 
 async def _fail(new_uow: UnitOfWorkFactory, import_id: UUID, error: str) -> None:

@@ -1,77 +1,48 @@
-"""What an import changes in a contact that exists."""
+"""What an import changes in one contact that exists: the rules in plain Python, one by one."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from crm_api.domain.transfer.merging import CONTENT, merge
+from crm_api.domain.transfer.merge_statements import ADDRESS, COLUMNS, PLAIN
 from crm_api.domain.transfer.models import OnDuplicate
 from crm_api.domain.transfer.rows import PersonRow
+from crm_api.domain.zones import zone_key
 
-FILL, OVERWRITE, SKIP = OnDuplicate.FILL, OnDuplicate.OVERWRITE, OnDuplicate.SKIP
-
-
-def stored(**values: Any) -> dict[str, Any]:
-    return {**dict.fromkeys(CONTENT), "tags": [], "attributes": {}, **values}
+CONTENT = (*COLUMNS, "tags", "attributes")
 
 
-def person(**values: Any) -> PersonRow:
-    return PersonRow(line=2, phone="+16175550101", **values)
-
-
-def test_fill_sets_only_what_is_empty() -> None:
-    merged = merge(
-        stored(first_name="Ada", email=""),
-        person(first_name="Eva", last_name="Rossi", email="ada@example.com"),
-        FILL,
+def merge(
+    stored: Mapping[str, Any], person: PersonRow, on_duplicate: OnDuplicate
+) -> dict[str, Any] | None:
+    """All columns after the change; None when nothing changes."""
+    if on_duplicate is OnDuplicate.SKIP:
+        return None
+    overwrites = on_duplicate is OnDuplicate.OVERWRITE
+    merged = {name: stored[name] for name in CONTENT}
+    fields = list(PLAIN)
+    if overwrites or not _addresses_differ(stored, person):
+        fields += ADDRESS
+    for name in fields:
+        value = getattr(person, name)
+        if value is not None and (overwrites or not stored[name]):
+            merged[name] = value
+    merged["tags"] = list(dict.fromkeys([*stored["tags"], *person.tags]))
+    merged["attributes"] = (
+        {**stored["attributes"], **person.attributes}
+        if overwrites
+        else {**person.attributes, **stored["attributes"]}
     )
-
-    assert merged is not None
-    assert (merged["first_name"], merged["last_name"]) == ("Ada", "Rossi")
-    assert merged["email"] == "ada@example.com"
-
-
-def test_overwrite_sets_what_the_file_says_and_keeps_the_rest() -> None:
-    merged = merge(stored(first_name="Ada", company="Granite"), person(first_name="Eva"), OVERWRITE)
-
-    assert merged is not None
-    assert (merged["first_name"], merged["company"]) == ("Eva", "Granite")
+    if all(merged[name] == stored[name] for name in CONTENT):
+        return None
+    merged["zone_key"] = zone_key(
+        timezone=merged["timezone"],
+        state=merged["state"],
+        postal_code=merged["postal_code"],
+        phone=person.phone,
+    )
+    return merged
 
 
-def test_skip_changes_nothing() -> None:
-    assert merge(stored(), person(first_name="Eva"), SKIP) is None
-
-
-def test_nothing_new_is_no_change() -> None:
-    old = stored(first_name="Ada", tags=["vip"], attributes={"roof": "slate"})
-    same = person(first_name="Ada", tags=["vip"], attributes={"roof": "slate"})
-
-    assert merge(old, same, FILL) is None
-    assert merge(old, same, OVERWRITE) is None
-
-
-def test_attributes_and_tags_are_joined() -> None:
-    old = stored(tags=["vip"], attributes={"roof": "slate"})
-    new = person(tags=["spring", "vip"], attributes={"roof": "tin", "beds": "3"})
-
-    filled, overwritten = merge(old, new, FILL), merge(old, new, OVERWRITE)
-
-    assert filled is not None
-    assert overwritten is not None
-    assert filled["tags"] == overwritten["tags"] == ["vip", "spring"]
-    assert filled["attributes"] == {"roof": "slate", "beds": "3"}
-    assert overwritten["attributes"] == {"roof": "tin", "beds": "3"}
-
-
-def test_fill_completes_an_address_but_never_mixes_two() -> None:
-    completed = merge(stored(city="quincy"), person(city="Quincy", state="MA"), FILL)
-    mixed = merge(stored(city="Boston"), person(city="Miami", state="FL"), FILL)
-
-    assert completed is not None
-    assert (completed["city"], completed["state"]) == ("quincy", "MA")
-    assert mixed is None
-
-
-def test_zone_follows_the_address() -> None:
-    merged = merge(stored(), person(state="CA"), FILL)
-
-    assert merged is not None
-    assert merged["zone_key"] == "CA,MA/America/Los_Angeles,America/New_York"
+def _addresses_differ(stored: Mapping[str, Any], person: PersonRow) -> bool:
+    pairs = ((stored[name], getattr(person, name)) for name in ADDRESS)
+    return any(old and new and old.lower() != new.lower() for old, new in pairs)

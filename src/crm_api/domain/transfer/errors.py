@@ -43,6 +43,13 @@ class UploadGoneError(ImportFileError):
     title = "Upload is gone"
 
 
+class UploadChangedError(ImportFileError):
+    """The rows are not those that the dry run has read."""
+
+    code = "upload_changed"
+    title = "Upload has changed"
+
+
 class FileTooLargeError(TooLargeError):
     """More bytes than an import takes."""
 
@@ -85,8 +92,54 @@ class ImportFinishedError(ConflictError):
     title = "Import has ended"
 
 
+class NotADryRunError(ConflictError):
+    """Only a dry run can be committed or corrected."""
+
+    code = "not_a_dry_run"
+    title = "Not a dry run"
+
+
+class DryRunNotReadyError(ConflictError):
+    """The dry run has not completed, or what it read has been given up since."""
+
+    code = "dry_run_not_ready"
+    title = "Dry run is not ready"
+
+
+class DryRunCommittedError(ConflictError):
+    """The dry run has been committed, so it stays as it is; ``import_id`` says by which import."""
+
+    code = "dry_run_committed"
+    title = "Dry run was committed"
+
+
+class NotUndoableError(ConflictError):
+    """The import has not ended, changed nothing, or ended too long ago."""
+
+    code = "import_not_undoable"
+    title = "Import cannot be undone"
+
+
 class MalformedUploadError(MalformedError):
     """The body is no multipart form, or it ends too early."""
 
     code = "malformed_upload"
     title = "Malformed upload"
+
+
+_FILE_ERRORS: dict[str, type[ImportFileError]] = {
+    kind.code: kind
+    for kind in (
+        ImportFileError,
+        NotCsvError,
+        EmptyFileError,
+        UploadGoneError,
+        UploadChangedError,
+        NoPhoneColumnError,
+    )
+}
+
+
+def file_error(*, code: str, detail: str) -> ImportFileError:
+    """Make again the error that another process has told of."""
+    return _FILE_ERRORS[code](detail)

@@ -9,12 +9,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from crm_api.domain.errors import FieldProblem
-from crm_api.domain.phone import InvalidPhoneError, parse_phone, split_numbers
 from crm_api.domain.transfer.columns import (
     BY_NAME,
     PHONE_RANK,
     PROPERTY_RADAR,
     PROPERTY_RADAR_SIGNS,
+)
+from crm_api.domain.transfer.confidence import (
+    ColumnGuess,
+    ToldBy,
+    guess,
+    is_email,
+    is_name,
+    is_phone,
+    share,
 )
 from crm_api.domain.transfer.errors import InvalidMappingError, NoPhoneColumnError
 
@@ -36,8 +44,6 @@ _MIN_SIGNS = 4
 _SCRAPED_NAME = re.compile(
     r"^(?:css-|jsx-|mb-\d|uk-|sc-|agent-card|elementor)|__|--", re.IGNORECASE
 )
-_EMAIL_VALUE = re.compile(r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
-_NAME_VALUE = re.compile(r"^[^\W\d_][^\d@_/]{0,40}$")
 _MAJORITY = 0.5
 _HARDLY_ANY = 0.1
 _LOCAL_DIGITS = 7
@@ -50,12 +56,14 @@ class Detected:
     Attributes:
         mapping: Column to field; None leaves the column out.
         confidence: ``high`` for a known kind, ``medium`` by names, ``low`` when values told.
+        columns: What each column is taken for, and how surely.
         notes: Sentences for the user, such as a column that was told by its values.
     """
 
     format_name: str
     mapping: dict[str, str | None]
     confidence: str
+    columns: list[ColumnGuess] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -105,6 +113,15 @@ def detect(
         format_name=format_name,
         mapping=ordered,
         confidence="low" if notes else named,
+        columns=[
+            guess(
+                name,
+                mapping[name],
+                _told_by(name, mapping[name], kinds[name], overrides, format_name),
+                [row[position] for row in sample if position < len(row)],
+            )
+            for position, name in enumerate(header)
+        ],
         notes=notes,
     )
 
@@ -199,7 +216,7 @@ def _map_phones(
     named = [name for name in header if name not in mapping and kinds[name] in PHONE_RANK]
     named.sort(key=lambda name: PHONE_RANK[kinds[name]])
     shares = {
-        name: _share(sample, position, _is_phone)
+        name: _share(sample, position, is_phone)
         for position, name in enumerate(header)
         if mapping.get(name) not in set(PHONE_FIELDS)
     }
@@ -227,14 +244,14 @@ def _map_by_value(
     """Find an e-mail and the names among columns whose names mean nothing."""
     positions = {name: position for position, name in enumerate(header) if name not in mapping}
     for name, position in positions.items():
-        if "email" not in mapping.values() and _share(sample, position, _is_email) >= _MAJORITY:
+        if "email" not in mapping.values() and _share(sample, position, is_email) >= _MAJORITY:
             mapping[name] = "email"
             notes.append(f"The column “{name}” was told by its values: e-mail addresses.")
     mapped = set(mapping.values())
     if {"first_name", "name"} & mapped:
         return
     for name, position in positions.items():
-        if name not in mapping and _share(sample, position, _is_name) >= 1 - _HARDLY_ANY:
+        if name not in mapping and _share(sample, position, is_name) >= 1 - _HARDLY_ANY:
             mapping[name] = "first_name" if "last_name" in mapped else "name"
             notes.append(f"The column “{name}” was told by its values: names.")
             return
@@ -253,12 +270,25 @@ def _keep_the_rest(header: Sequence[str], mapping: dict[str, str | None]) -> Non
         taken.add(target)
 
 
+def _told_by(
+    column: str,
+    target: str | None,
+    kind: str,
+    overrides: Mapping[str, str | None],
+    format_name: str,
+) -> ToldBy:
+    if column in overrides:
+        return ToldBy.USER
+    if format_name == "propertyradar" and kind in PROPERTY_RADAR:
+        return ToldBy.FORMAT
+    if target is not None and target.startswith(ATTRIBUTES):
+        return ToldBy.NOTHING
+    return ToldBy.NAME if kind in BY_NAME or kind in PHONE_RANK else ToldBy.VALUES
+
+
 def _share(sample: Sequence[Sequence[str]], position: int, test: Callable[[str], bool]) -> float:
     values = [row[position].strip() for row in sample if position < len(row)]
-    filled = [value for value in values if value]
-    if not filled:
-        return 0.0
-    return sum(1 for value in filled if test(value)) / len(filled)
+    return share([value for value in values if value], test)
 
 
 def _denies_phones(sample: Sequence[Sequence[str]], position: int) -> bool:
@@ -269,19 +299,3 @@ def _denies_phones(sample: Sequence[Sequence[str]], position: int) -> bool:
 
 def _has_digits(value: str) -> bool:
     return sum(character.isdigit() for character in value) >= _LOCAL_DIGITS
-
-
-def _is_phone(value: str) -> bool:
-    try:
-        parse_phone(split_numbers(value)[0])
-    except InvalidPhoneError:
-        return False
-    return True
-
-
-def _is_email(value: str) -> bool:
-    return bool(_EMAIL_VALUE.match(value))
-
-
-def _is_name(value: str) -> bool:
-    return bool(_NAME_VALUE.match(value))

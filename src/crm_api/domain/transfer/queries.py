@@ -1,6 +1,5 @@
 """SQL on imports, and their bulk writes of contacts, memberships and errors."""
 
-from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -11,48 +10,16 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.lists.models import ContactList
-from crm_api.domain.transfer.models import ContactImport, ContactImportError, ImportStatus
+from crm_api.domain.transfer.models import (
+    ContactImport,
+    ContactImportError,
+    ImportStatus,
+    UndoState,
+)
 
 OPEN = (ImportStatus.PENDING, ImportStatus.RUNNING)
+UNDOING = (UndoState.PENDING, UndoState.RUNNING)
 
-_COLUMNS = (
-    "first_name, last_name, email, company, street, city, state, postal_code, country, timezone"
-)
-_RECORD = (
-    "phone text, first_name text, last_name text, email text, company text, street text, "
-    "city text, state text, postal_code text, country text, timezone text, zone_key text, "
-    "tags jsonb, attributes jsonb"
-)
-_TAGS = "ARRAY(SELECT jsonb_array_elements_text(r.tags))"
-_FIND = text(
-    f"SELECT id, phone, {_COLUMNS}, tags, attributes, deleted_at FROM contact "
-    "WHERE phone = ANY(CAST(:phones AS text[]))"
-)
-_LOCK = text(
-    f"SELECT id, phone, {_COLUMNS}, tags, attributes, deleted_at FROM contact "
-    "WHERE phone = ANY(CAST(:phones AS text[])) ORDER BY phone FOR NO KEY UPDATE"
-)
-_INSERT = text(
-    f"INSERT INTO contact (id, phone, {_COLUMNS}, zone_key, tags, attributes, source, "
-    "created_at, updated_at) "
-    f"SELECT r.id, r.phone, r.{_COLUMNS.replace(', ', ', r.')}, r.zone_key, {_TAGS}, "
-    "r.attributes, 'import', :now, :now "
-    f"FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id uuid, {_RECORD}) ORDER BY r.phone "
-    "ON CONFLICT (phone) DO NOTHING RETURNING id, phone"
-)
-_SET = ", ".join(f"{name} = r.{name}" for name in _COLUMNS.split(", "))
-_UPDATE = text(
-    f"UPDATE contact AS c SET {_SET}, zone_key = r.zone_key, tags = {_TAGS}, "
-    "attributes = r.attributes, updated_at = :now, "
-    "created_at = CASE WHEN c.deleted_at IS NULL THEN c.created_at ELSE :now END, "
-    "source = CASE WHEN c.deleted_at IS NULL THEN c.source ELSE 'import' END, deleted_at = NULL "
-    f"FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r({_RECORD}) WHERE c.phone = r.phone"
-)
-_ADD_MEMBERS = text(
-    "INSERT INTO contact_list_member (list_id, contact_id, added_at) "
-    "SELECT :list_id, member, :now FROM unnest(CAST(:contact_ids AS uuid[])) AS member "
-    "ORDER BY member ON CONFLICT DO NOTHING"
-)
 _ADD_ERRORS = text(
     'INSERT INTO contact_import_error (import_id, line, "column", value, code, reason) '
     'SELECT :import_id, r.line, r."column", r.value, r.code, r.reason '
@@ -136,41 +103,38 @@ async def set_open(session: AsyncSession, *, import_id: UUID, values: dict[str, 
     return bool(cast("CursorResult[Any]", result).rowcount)
 
 
-async def find_contacts(
-    session: AsyncSession, *, phones: Sequence[str], is_locking: bool
-) -> dict[str, dict[str, Any]]:
-    """Fetch contacts by number, deleted ones too; locked in the order of their numbers."""
-    statement = _LOCK if is_locking else _FIND
-    found = await session.execute(statement, {"phones": list(phones)})
-    return {row["phone"]: dict(row) for row in found.mappings()}
-
-
-async def insert_contacts(
-    session: AsyncSession, *, rows: list[dict[str, Any]], now: datetime
-) -> dict[str, UUID]:
-    """Store new contacts; a number that somebody else stored meanwhile is missing in the answer."""
-    found = await session.execute(_INSERT, {"rows": _json(rows), "now": now})
-    return {row.phone: row.id for row in found}
-
-
-async def update_contacts(
-    session: AsyncSession, *, rows: list[dict[str, Any]], now: datetime
-) -> None:
-    """Write contacts' columns by number; a deleted one comes back as if new."""
-    await session.execute(_UPDATE, {"rows": _json(rows), "now": now})
-
-
-async def add_members(
-    session: AsyncSession, *, list_id: UUID, contact_ids: Iterable[UUID], now: datetime
-) -> None:
-    """Put contacts on a list; those that are on it stay."""
-    values = {"list_id": list_id, "contact_ids": list(contact_ids), "now": now}
-    await session.execute(_ADD_MEMBERS, values)
-
-
 async def hold_list(session: AsyncSession, *, list_id: UUID) -> bool:
     """Keep a list from being deleted until the transaction ends; False when it is gone."""
     return await session.scalar(_LIST_LOCK, {"list_id": list_id}) is not None
+
+
+async def end(
+    session: AsyncSession,
+    *,
+    import_id: UUID,
+    status: ImportStatus,
+    now: datetime,
+    error: str | None = None,
+) -> bool:
+    """Let an open import end so; False when it has ended already."""
+    values: dict[str, object] = {
+        "status": status,
+        "error": error,
+        "lease_until": None,
+        "finished_at": now,
+        "updated_at": now,
+    }
+    return await set_open(session, import_id=import_id, values=values)
+
+
+async def commit_of(session: AsyncSession, *, dry_run_id: UUID) -> ContactImport | None:
+    """Fetch the commit of a dry run that is under way or stands."""
+    statement = select(ContactImport).where(
+        ContactImport.dry_run_id == dry_run_id,
+        ContactImport.status.in_([*OPEN, ImportStatus.COMPLETED]),
+        ContactImport.undone_at.is_(None),
+    )
+    return await session.scalar(statement)
 
 
 async def list_named(session: AsyncSession, *, name: str, now: datetime) -> UUID:

@@ -1,6 +1,10 @@
 """What a row of a file becomes: people, and problems."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
 
 MAX_SHOWN = 200
 """Characters of a value that a problem shows."""
@@ -25,6 +29,32 @@ class PersonRow:
     zone_key: str = ""
     tags: list[str] = field(default_factory=list)
     attributes: dict[str, str] = field(default_factory=dict)
+
+
+Record = Sequence[Any]
+"""A person as ``import_person`` takes them, in the order of ``merge_statements.PERSON``."""
+
+
+def as_record(person: PersonRow, position: int) -> Record:
+    """Write a person down for the database; ``position`` counts within the chunk."""
+    return (
+        position,
+        person.line,
+        person.phone,
+        person.first_name,
+        person.last_name,
+        person.email,
+        person.company,
+        person.timezone,
+        person.street,
+        person.city,
+        person.state,
+        person.postal_code,
+        person.country,
+        person.zone_key,
+        person.tags,
+        orjson.dumps(person.attributes).decode() if person.attributes else "{}",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

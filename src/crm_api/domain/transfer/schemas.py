@@ -25,12 +25,61 @@ class ImportOptions(RequestModel):
     on_duplicate: OnDuplicate = OnDuplicate.FILL
 
 
+class ColumnRead(ReadModel):
+    """What one column is taken for; one of low confidence is worth a look."""
+
+    column: str
+    field: str | None
+    confidence: str
+    told_by: str
+    fits: int | None
+    """Of the first values, how many in a hundred look like the field's."""
+    examples: list[str]
+
+
+class ChangeRead(ReadModel):
+    """How often a field is set where there was nothing, and where there was something else."""
+
+    filled: int
+    overwritten: int
+
+
+class ValueRead(ReadModel):
+    """A field of one person, before and after."""
+
+    before: Any
+    after: Any
+
+
+class ExampleRead(ReadModel):
+    """One person of the file who is new or changes."""
+
+    line: int
+    phone: str
+    contact_id: Id | None
+    outcome: str
+    changes: dict[str, ValueRead]
+
+
+class UndoRead(ReadModel):
+    """How far an import is taken back, and what of it stays."""
+
+    status: str
+    removed: int
+    restored: int
+    memberships_removed: int
+    left_edited: int
+    left_in_use: int
+
+
 class ImportRead(ReadModel):
     """One import; ``rows_total`` is null until the file was counted."""
 
     id: Id
     status: str
+    source: str
     file_name: str | None
+    rows_sha256: str | None
     detected_format: str | None
     mapping: dict[str, str | None]
     on_duplicate: str
@@ -42,11 +91,29 @@ class ImportRead(ReadModel):
     unchanged: int
     duplicates_in_file: int
     invalid: int
+    dry_run_id: Id | None
+    changed_since_dry_run: int
+    changes: dict[str, ChangeRead]
+    undo: UndoRead | None
+    undone_at: Instant | None
     list_id: Id | None
+    list_name: str | None
     created_at: Instant
     started_at: Instant | None
     finished_at: Instant | None
     error: str | None
+
+
+class ImportDetail(ImportRead):
+    """One import with its columns, and examples of what it does.
+
+    A column that is taken for the wrong thing is corrected with ``PATCH`` on the dry run, or by a
+    new upload with ``mapping``.
+    """
+
+    columns: list[ColumnRead]
+    notes: list[str]
+    sample: list[ExampleRead]
 
 
 def read_options(fields: Mapping[str, str]) -> ImportOptions:

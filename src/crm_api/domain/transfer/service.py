@@ -1,42 +1,53 @@
-"""Imports: accepted, worked chunk by chunk, watched, cancelled."""
+"""Imports: accepted, worked chunk by chunk, watched, cancelled, given up after a while."""
 
+import contextlib
 import csv
 import io
-from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from crm_api.db import UnitOfWork
-from crm_api.domain.contacts import service as contacts
 from crm_api.domain.paging import Page, decode_cursor, encode_cursor
-from crm_api.domain.transfer import queries
+from crm_api.domain.transfer import clean_up_queries, queries, writing
 from crm_api.domain.transfer.errors import ImportFinishedError, ImportNotFoundError
 from crm_api.domain.transfer.formats import Detected
-from crm_api.domain.transfer.merging import as_stored, merge
-from crm_api.domain.transfer.models import (
-    ContactImport,
-    ContactImportError,
-    ImportStatus,
-    OnDuplicate,
-)
-from crm_api.domain.transfer.rows import PersonRow
+from crm_api.domain.transfer.models import ContactImport, ContactImportError, ImportStatus
 from crm_api.domain.transfer.schemas import ImportOptions, unknown_list
 from crm_api.domain.transfer.source import Chunk
+from crm_api.domain.transfer.undoing import KEPT_FOR
 from crm_api.domain.transfer.values import csv_safe
-from crm_api.ids import new_id
+from crm_api.domain.transfer.writing import LEASE
 from crm_api.jobs import Job, JobName
 
-LEASE = timedelta(seconds=60)
-"""How long an import stays a worker's after its last chunk; then another goes on with it."""
 ERROR_COLUMNS = ("line", "column", "value", "reason")
 _ERROR_BATCH = 1_000
+_CLEANED_AT_ONCE = 100
+
+
+def uploads_folder(data_dir: Path) -> Path:
+    """Where the rows of imports lie."""
+    return data_dir / "imports"
 
 
 def upload_path(data_dir: Path, import_id: UUID) -> Path:
-    """Where an import's file lies until the import ends."""
-    return data_dir / "imports" / f"{import_id}.csv"
+    """Where the rows of an import lie; those of a commit lie where its dry run has them."""
+    return uploads_folder(data_dir) / f"{import_id}.csv"
+
+
+def rows_path(data_dir: Path, row: ContactImport) -> Path:
+    """Where this import reads its rows."""
+    return upload_path(data_dir, row.dry_run_id or row.id)
+
+
+def discard_old_uploads(folder: Path, *, now: datetime) -> None:
+    """Delete uploads that are too old to be committed."""
+    oldest = (now - KEPT_FOR).timestamp()
+    for path in folder.glob("*.csv"):
+        with contextlib.suppress(FileNotFoundError):  # another worker was first
+            if path.stat().st_mtime < oldest:
+                path.unlink()
 
 
 async def create(
@@ -45,6 +56,7 @@ async def create(
     import_id: UUID,
     file_name: str | None,
     byte_size: int,
+    rows_sha256: str,
     detected: Detected,
     options: ImportOptions,
     now: datetime,
@@ -54,11 +66,7 @@ async def create(
     Raises:
         ImportOptionError: ``list_id`` does not exist.
     """
-    list_id = options.list_id
-    if list_id is not None and not await queries.hold_list(uow.session, list_id=list_id):
-        raise unknown_list()
-    if options.list_name is not None and not options.dry_run:
-        list_id = await queries.list_named(uow.session, name=options.list_name, now=now)
+    list_id = await _list_of(uow, options, now=now)
     row = await queries.insert_import(
         uow.session,
         values={
@@ -66,17 +74,38 @@ async def create(
             "status": ImportStatus.PENDING,
             "file_name": file_name,
             "byte_size": byte_size,
-            "detected_format": detected.format_name,
-            "mapping": detected.mapping,
+            "rows_sha256": rows_sha256,
+            **as_columns(detected),
             "on_duplicate": options.on_duplicate,
             "dry_run": options.dry_run,
             "list_id": list_id,
+            "list_name": options.list_name,
             "created_at": now,
             "updated_at": now,
         },
     )
     uow.after_commit(Job(name=JobName.RUN_IMPORTS))
     return row
+
+
+def as_columns(detected: Detected) -> dict[str, object]:
+    """Return the columns of an import that say what its rows are taken for."""
+    return {
+        "detected_format": detected.format_name,
+        "mapping": detected.mapping,
+        "columns": [asdict(column) for column in detected.columns],
+        "notes": detected.notes,
+    }
+
+
+async def _list_of(uow: UnitOfWork, options: ImportOptions, *, now: datetime) -> UUID | None:
+    """Find the list that people are put on; a dry run makes none."""
+    list_id = options.list_id
+    if list_id is not None and not await queries.hold_list(uow.session, list_id=list_id):
+        raise unknown_list()
+    if options.list_name is not None and not options.dry_run:
+        return await queries.list_named(uow.session, name=options.list_name, now=now)
+    return list_id
 
 
 async def get(uow: UnitOfWork, *, import_id: UUID) -> ContactImport:
@@ -89,6 +118,17 @@ async def get(uow: UnitOfWork, *, import_id: UUID) -> ContactImport:
     if row is None:
         raise ImportNotFoundError("No import has this id.")
     return row
+
+
+async def needs_rows(uow: UnitOfWork, *, import_id: UUID) -> bool:
+    """Tell whether an import's rows may be read again: it is open, or a dry run is to be committed.
+
+    Raises:
+        ImportNotFoundError: No import has this id.
+    """
+    row = await get(uow, import_id=import_id)
+    can_be_committed = row.dry_run and row.status == ImportStatus.COMPLETED
+    return row.finished_at is None or can_be_committed or row.dry_run_id is not None
 
 
 async def list_imports(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[ContactImport]:
@@ -123,7 +163,7 @@ async def cancel(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> ContactI
         ImportNotFoundError: No import has this id.
         ImportFinishedError: It has completed or failed.
     """
-    await _end(uow, import_id=import_id, status=ImportStatus.CANCELLED, now=now)
+    await queries.end(uow.session, import_id=import_id, status=ImportStatus.CANCELLED, now=now)
     row = await get(uow, import_id=import_id)
     if row.status != ImportStatus.CANCELLED:
         raise ImportFinishedError(f"The import has {row.status} already.", import_status=row.status)
@@ -153,35 +193,12 @@ async def release(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> None:
 
 
 async def apply_chunk(uow: UnitOfWork, *, import_id: UUID, chunk: Chunk, now: datetime) -> bool:
-    """Write a chunk's people, memberships, errors, counts and the checkpoint, all or nothing.
+    """Write a chunk of an import and its checkpoint, all or nothing.
 
     Returns:
         False when the import has ended, or another worker has gone on with it: then stop.
     """
-    row = await queries.lock(uow.session, import_id=import_id)
-    if row is None or row.status != ImportStatus.RUNNING or row.rows_processed != chunk.start:
-        return False
-    if row.list_id is not None and not await queries.hold_list(uow.session, list_id=row.list_id):
-        await fail(uow, import_id=import_id, error="The list was deleted meanwhile.", now=now)
-        return False
-    outcome = await _store(uow, row, chunk.people, now=now)
-    if row.list_id is not None and not row.dry_run:
-        await queries.add_members(
-            uow.session, list_id=row.list_id, contact_ids=outcome.contact_ids, now=now
-        )
-    if chunk.problems:
-        problems = [asdict(problem) for problem in chunk.problems]
-        await queries.add_errors(uow.session, import_id=import_id, rows=problems)
-    row.rows_processed = chunk.end
-    row.created += outcome.created
-    row.updated += outcome.updated
-    row.unchanged += outcome.unchanged
-    row.duplicates_in_file += chunk.duplicates
-    row.invalid += chunk.invalid
-    row.lease_until = now + LEASE
-    row.updated_at = now
-    await uow.session.flush()
-    return True
+    return await writing.apply_chunk(uow, import_id=import_id, chunk=chunk, now=now)
 
 
 async def complete(uow: UnitOfWork, *, import_id: UUID, rows: int, now: datetime) -> None:
@@ -190,91 +207,27 @@ async def complete(uow: UnitOfWork, *, import_id: UUID, rows: int, now: datetime
     if row is not None and row.status == ImportStatus.RUNNING and row.rows_processed == rows:
         row.rows_total = rows
         await uow.session.flush()
-        await _end(uow, import_id=import_id, status=ImportStatus.COMPLETED, now=now)
+        await queries.end(uow.session, import_id=import_id, status=ImportStatus.COMPLETED, now=now)
+
+
+async def clean_up(uow: UnitOfWork, *, now: datetime) -> int:
+    """Give up what old imports keep for being undone or committed; their counts stay.
+
+    Their uploads are deleted by ``run_imports``, which works where the files are.
+
+    Returns:
+        How many were given up; call again until there is none.
+    """
+    return await clean_up_queries.give_up(
+        uow.session, ended_before=now - KEPT_FOR, limit=_CLEANED_AT_ONCE, now=now
+    )
 
 
 async def fail(uow: UnitOfWork, *, import_id: UUID, error: str, now: datetime) -> None:
     """Mark an import as failed, with the sentence for the user; what is written stays."""
-    await _end(uow, import_id=import_id, status=ImportStatus.FAILED, error=error, now=now)
-
-
-async def _end(
-    uow: UnitOfWork,
-    *,
-    import_id: UUID,
-    status: ImportStatus,
-    now: datetime,
-    error: str | None = None,
-) -> None:
-    values: dict[str, object] = {
-        "status": status,
-        "error": error,
-        "lease_until": None,
-        "finished_at": now,
-        "updated_at": now,
-    }
-    await queries.set_open(uow.session, import_id=import_id, values=values)
-
-
-@dataclass
-class _Outcome:
-    """What became of a chunk's people."""
-
-    created: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    contact_ids: list[UUID] = field(default_factory=list)
-
-
-async def _store(
-    uow: UnitOfWork, row: ContactImport, people: list[PersonRow], *, now: datetime
-) -> _Outcome:
-    outcome = _Outcome()
-    waiting = {person.phone: person for person in people}
-    while waiting:
-        known = await queries.find_contacts(
-            uow.session, phones=sorted(waiting), is_locking=not row.dry_run
-        )
-        changed: list[dict[str, Any]] = []
-        for phone, stored in known.items():
-            _settle(outcome, stored, waiting.pop(phone), OnDuplicate(row.on_duplicate), changed)
-        if row.dry_run:
-            outcome.created += len(waiting)
-            return outcome
-        if changed:
-            await queries.update_contacts(uow.session, rows=changed, now=now)
-            phones = [row["phone"] for row in changed]
-            await contacts.follow_places(uow, phones=phones, now=now)
-        if not waiting:
-            break
-        rows = [{"id": new_id(), **as_stored(person)} for person in waiting.values()]
-        made = await queries.insert_contacts(uow.session, rows=rows, now=now)
-        outcome.created += len(made)
-        outcome.contact_ids += made.values()
-        # What is left was stored by somebody else between the two statements: now it is known.
-        waiting = {phone: person for phone, person in waiting.items() if phone not in made}
-    return outcome
-
-
-def _settle(
-    outcome: _Outcome,
-    stored: dict[str, Any],
-    person: PersonRow,
-    on_duplicate: OnDuplicate,
-    changed: list[dict[str, Any]],
-) -> None:
-    """Count a person whose number is known, and note what has to be written."""
-    outcome.contact_ids.append(stored["id"])
-    if stored["deleted_at"] is not None:
-        outcome.created += 1
-        changed.append(as_stored(person))
-        return
-    merged = merge(stored, person, on_duplicate)
-    if merged is None:
-        outcome.unchanged += 1
-        return
-    outcome.updated += 1
-    changed.append(merged)
+    await queries.end(
+        uow.session, import_id=import_id, status=ImportStatus.FAILED, error=error, now=now
+    )
 
 
 def _csv_lines(errors: list[ContactImportError]) -> str:

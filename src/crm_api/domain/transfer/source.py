@@ -1,5 +1,6 @@
-"""An uploaded file as chunks of people; blocking, so it is called in a thread."""
+"""An uploaded file as chunks of people; blocking, so it is called elsewhere than in the loop."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -7,12 +8,14 @@ from pathlib import Path
 
 from crm_api.domain.transfer.formats import Detected, detect
 from crm_api.domain.transfer.people import RowReader
-from crm_api.domain.transfer.reader import RawRow, inspect, read_rows
-from crm_api.domain.transfer.rows import PersonRow, RowProblem
+from crm_api.domain.transfer.reader import inspect, read_rows
+from crm_api.domain.transfer.rows import Record, RowProblem, as_record
 from crm_api.domain.transfer.seen import SeenNumbers
 
-CHUNK_ROWS = 2_000
+CHUNK_ROWS = 5_000
 """Rows a transaction: long enough to be fast, short enough that nobody waits for its locks."""
+CHUNK_CHARACTERS = 8_000_000
+"""A chunk ends early when its people and problems have so many, so that it is never large."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +25,14 @@ class Chunk:
     Attributes:
         start: How many rows of the file come before it.
         rows: How many it has.
-        people: Each number once, and only if no earlier row of the file had it.
+        records: People, each number once, and only if no earlier row of the file had it.
         duplicates: People left out because their number came earlier in the file.
         invalid: Rows of which nobody could be taken.
     """
 
     start: int
     rows: int
-    people: list[PersonRow]
+    records: list[Record]
     problems: list[RowProblem]
     duplicates: int
     invalid: int
@@ -51,6 +54,16 @@ def examine(path: Path, overrides: Mapping[str, str | None] | None = None) -> De
     """
     layout = inspect(path)
     return detect(layout.header, layout.sample, overrides)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the digest of a file's bytes, by which a commit knows its dry run's rows again.
+
+    Raises:
+        FileNotFoundError: It is gone.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class ImportSource:
@@ -101,31 +114,36 @@ class ImportSource:
         Raises:
             NotCsvError: The file turns binary.
         """
-        rows = list(islice(self._rows, limit))
-        if not rows:
+        chunk = self._chunk(limit)
+        if not chunk.rows:
             return None
-        chunk = self._chunk(rows)
         self._position = chunk.end
         return chunk
 
-    def _chunk(self, rows: list[RawRow]) -> Chunk:
-        people: list[PersonRow] = []
+    def _chunk(self, limit: int) -> Chunk:
+        records: list[Record] = []
         problems: list[RowProblem] = []
-        duplicates = invalid = 0
-        for row in rows:
+        rows = duplicates = invalid = size = 0
+        # One row at a time: a single one may have a million characters.
+        for row in islice(self._rows, limit):
+            rows += 1
             result = self._reader.read(row)
             problems += result.problems
+            size += sum(_size_of(problem) for problem in result.problems)
             if not result.people and result.problems:
                 invalid += 1
             for person in result.people:
                 if self._is_new(person.phone):
-                    people.append(person)
+                    records.append(as_record(person, len(records) + 1))
+                    size += len(records[-1][-1])
                 else:
                     duplicates += 1
+            if size > CHUNK_CHARACTERS:
+                break
         return Chunk(
             start=self._position,
-            rows=len(rows),
-            people=people,
+            rows=rows,
+            records=records,
             problems=problems,
             duplicates=duplicates,
             invalid=invalid,
@@ -133,3 +151,7 @@ class ImportSource:
 
     def _is_new(self, phone: str) -> bool:
         return self._seen.add(int(phone[1:]))
+
+
+def _size_of(problem: RowProblem) -> int:
+    return len(problem.value or "") + len(problem.reason)

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision: str = "20261126_0013"
-down_revision: str | None = "20261125_0012"
+revision: str = "20261126_0018"
+down_revision: str | None = "20261126_0017"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 

@@ -1,0 +1,144 @@
+"""SQL that tells, set by set, what an import makes of people who may be known already.
+
+Everyone of a chunk lies in the temporary table ``import_person``. One statement compares them with
+the contacts and writes what should become of each into ``import_plan``; a dry run stops there, so
+that it says exactly what a commit does.
+
+``fill`` sets only what is empty, ``overwrite`` everything that the file says; what the file does
+not say stays. Tags are added in both. An address is one thing: where the file's contradicts the
+stored one, ``fill`` leaves all of it, because half of each would be nobody's. Of a deleted contact
+nothing is left, so it is as new.
+"""
+
+from sqlalchemy import TextClause, text
+
+from crm_api.domain.transfer.models import OnDuplicate
+
+PLAIN = ("first_name", "last_name", "email", "company", "timezone")
+ADDRESS = ("street", "city", "state", "postal_code", "country")
+COLUMNS = (*PLAIN, *ADDRESS)
+"""The columns of a contact that a file fills with text."""
+PERSON = ("position", "line", "phone", *COLUMNS, "zone_key", "tags", "attributes")
+"""The columns of ``import_person``, in the order in which they are copied."""
+
+_TEXTS = ", ".join(f"{name} text" for name in COLUMNS)
+MAKE_TABLES = (
+    text(
+        "CREATE TEMPORARY TABLE IF NOT EXISTS import_person (position integer, line integer, "
+        f"phone text, {_TEXTS}, zone_key text, tags text[], attributes jsonb) ON COMMIT DELETE ROWS"
+    ),
+    text(
+        "CREATE TEMPORARY TABLE IF NOT EXISTS import_plan (position integer, line integer, "
+        f"phone text, contact_id uuid, outcome text, {_TEXTS}, tags text[], attributes jsonb, "
+        "zone_key text, old_zone_key text, old_updated_at timestamptz, filled text[], "
+        "old jsonb) ON COMMIT DELETE ROWS"
+    ),
+    # What is left of a transaction that was rolled back to a savepoint.
+    text("TRUNCATE import_person, import_plan"),
+)
+
+_DIFFERS = " OR ".join(
+    f"(c.{name} <> '' AND s.{name} <> '' AND lower(c.{name}) <> lower(s.{name}))"
+    for name in ADDRESS
+)
+_ZONE_FIELDS = ("timezone", "state", "postal_code")
+
+
+def _merged(name: str, on_duplicate: OnDuplicate) -> str:
+    if on_duplicate is OnDuplicate.SKIP:
+        return f"CASE WHEN is_new THEN s.{name} ELSE c.{name} END"
+    if on_duplicate is OnDuplicate.OVERWRITE:
+        return f"coalesce(s.{name}, c.{name})"
+    filled = f"coalesce(nullif(c.{name}, ''), s.{name}, c.{name})"
+    return f"CASE WHEN {_DIFFERS} THEN c.{name} ELSE {filled} END" if name in ADDRESS else filled
+
+
+def _merged_tags(on_duplicate: OnDuplicate) -> str:
+    added = (
+        "c.tags || ARRAY(SELECT t FROM unnest(s.tags) WITH ORDINALITY AS u (t, n) "
+        "WHERE t <> ALL (c.tags) ORDER BY n)"
+    )
+    kept = "TRUE" if on_duplicate is OnDuplicate.SKIP else "s.tags <@ c.tags"
+    return f"CASE WHEN is_new THEN s.tags WHEN {kept} THEN c.tags ELSE {added} END"
+
+
+def _merged_attributes(on_duplicate: OnDuplicate) -> str:
+    known = {
+        OnDuplicate.SKIP: "c.attributes",
+        OnDuplicate.FILL: "s.attributes || c.attributes",
+        OnDuplicate.OVERWRITE: "c.attributes || s.attributes",
+    }[on_duplicate]
+    return f"CASE WHEN is_new THEN s.attributes ELSE {known} END"
+
+
+def _plan(on_duplicate: OnDuplicate) -> TextClause:
+    """Write down what becomes of everyone who is not in the plan yet."""
+    merged = ", ".join(f"{_merged(name, on_duplicate)} AS {name}" for name in COLUMNS)
+    stored = ", ".join(f"c.{name} AS old_{name}" for name in COLUMNS)
+    changed = " OR ".join(f"{name} IS DISTINCT FROM old_{name}" for name in COLUMNS)
+    new_zone = ", ".join(f"s.{name} AS file_{name}" for name in _ZONE_FIELDS)
+    after, before, file = (
+        ", ".join(f"{prefix}{name}" for name in _ZONE_FIELDS) for prefix in ("", "old_", "file_")
+    )
+    filled = ", ".join(
+        f"CASE WHEN {name} IS DISTINCT FROM old_{name} AND coalesce(old_{name}, '') = '' "
+        f"THEN '{name}' END"
+        for name in COLUMNS
+    )
+    old = ", ".join(
+        f"'{name}', CASE WHEN {name} IS DISTINCT FROM old_{name} THEN nullif(old_{name}, '') END"
+        for name in COLUMNS
+    )
+    return text(f"""
+    INSERT INTO import_plan (position, line, phone, contact_id, outcome, {", ".join(COLUMNS)},
+        tags, attributes, zone_key, old_zone_key, old_updated_at, filled, old)
+    SELECT position, line, phone, contact_id, outcome, {", ".join(COLUMNS)}, tags, attributes,
+        CASE
+            WHEN outcome = 'created' OR outcome = 'revived' THEN zone_key
+            WHEN ({after}) IS NOT DISTINCT FROM ({before}) THEN old_zone_key
+            WHEN ({after}) IS NOT DISTINCT FROM ({file}) THEN zone_key
+        END,
+        old_zone_key, old_updated_at,
+        CASE WHEN outcome = 'updated' THEN array_remove(ARRAY[
+            {filled},
+            CASE WHEN tags <> old_tags AND old_tags = '{{}}' THEN 'tags' END
+        ], NULL) || ARRAY(
+            SELECT 'attributes.' || k FROM jsonb_object_keys(attributes) AS k
+            WHERE NOT old_attributes ? k ORDER BY k
+        ) END,
+        CASE WHEN outcome = 'updated' THEN jsonb_strip_nulls(jsonb_build_object(
+            {old},
+            'tags', CASE WHEN tags <> old_tags AND old_tags <> '{{}}' THEN to_jsonb(old_tags) END
+        )) || coalesce((
+            SELECT jsonb_build_object('attributes', jsonb_object_agg(k, v))
+            FROM jsonb_each(old_attributes) AS e (k, v)
+            WHERE attributes -> k <> v HAVING count(*) > 0
+        ), '{{}}') END
+    FROM (
+        SELECT merged.*, CASE
+            WHEN merged.is_new THEN CASE WHEN is_known THEN 'revived' ELSE 'created' END
+            WHEN {changed} OR tags <> old_tags OR attributes <> old_attributes THEN 'updated'
+            ELSE 'unchanged'
+        END AS outcome
+        FROM (
+            SELECT s.position, s.line, s.phone, s.zone_key, {new_zone},
+                coalesce(k.id, uuid_v7()) AS contact_id, k.id IS NOT NULL AS is_known,
+                k.zone_key AS old_zone_key, k.updated_at AS old_updated_at,
+                n.is_new, {merged}, {stored},
+                {_merged_tags(on_duplicate)} AS tags, c.tags AS old_tags,
+                {_merged_attributes(on_duplicate)} AS attributes, c.attributes AS old_attributes
+            FROM import_person s
+            LEFT JOIN LATERAL (
+                -- One by one through the index: the planner does not know how few they are.
+                SELECT * FROM contact WHERE contact.phone = s.phone OFFSET 0
+            ) k ON TRUE
+            LEFT JOIN LATERAL (SELECT k.*) c ON k.deleted_at IS NULL
+            CROSS JOIN LATERAL (SELECT k.id IS NULL OR k.deleted_at IS NOT NULL AS is_new) n
+            WHERE NOT EXISTS (SELECT 1 FROM import_plan d WHERE d.position = s.position)
+            OFFSET 0  -- so that what is merged once is not merged again for each use
+        ) merged
+    ) settled
+""")
+
+
+PLAN = {on_duplicate: _plan(on_duplicate) for on_duplicate in OnDuplicate}

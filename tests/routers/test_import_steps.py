@@ -1,0 +1,439 @@
+"""Dry run, commit and undo of an import, over HTTP."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+from tests.factories import make_campaign, make_line, make_member
+from tests.workers.test_transfer import Storage, WorkerDeps
+
+from crm_api import clock
+from crm_api.db import UnitOfWork
+from crm_api.domain.contacts.models import Contact
+from crm_api.domain.transfer import service as transfer
+from crm_api.domain.transfer import undoing
+from crm_api.settings import Settings
+from crm_api.workers.transfer import run_imports
+
+NewUow = Callable[[], UnitOfWork]
+URL = "/v1/imports"
+KNOWN = {
+    "phone": "+16175550101",
+    "first_name": "Ada",
+    "address": {"city": "Quincy"},
+    "attributes": {"roof": "slate"},
+}
+FILE = (
+    "phone,first_name,last_name,city,roof,beds,tags\n"
+    "617-555-0101,Eva,Rossi,Quincy,tin,3,spring\n"
+    "617-555-0102,Leo,Kim,Boston,,,\n"
+    "12345,Nora,Chen,,,,\n"
+)
+
+
+class House:
+    """A caller, and a worker that runs when it is told to."""
+
+    def __init__(self, client: httpx.AsyncClient, new_uow: NewUow, settings: Settings) -> None:
+        self.client = client
+        self.settings = settings
+        self._new_uow = new_uow
+        self._ctx = {"deps": WorkerDeps(new_uow, Storage(settings.data_dir))}
+
+    async def work(self) -> None:
+        await run_imports(self._ctx)
+
+    async def upload(self, content: str = FILE, **fields: str) -> dict[str, Any]:
+        files = {"file": ("people.csv", content.encode(), "text/csv")}
+        answer = await self.client.post(URL, files=files, data=fields)
+        assert answer.status_code == 202, answer.text
+        return await self.done(answer.json()["id"])
+
+    async def done(self, import_id: str) -> dict[str, Any]:
+        await self.work()
+        body: dict[str, Any] = (await self.client.get(f"{URL}/{import_id}")).json()
+        return body
+
+    async def post(self, import_id: str, step: str) -> httpx.Response:
+        return await self.client.post(f"{URL}/{import_id}/{step}")
+
+    async def commit(self, import_id: str) -> dict[str, Any]:
+        answer = await self.post(import_id, "commit")
+        assert answer.status_code == 202, answer.text
+        return await self.done(answer.json()["id"])
+
+    async def undo(self, import_id: str) -> dict[str, Any]:
+        answer = await self.post(import_id, "undo")
+        assert answer.status_code == 202, answer.text
+        assert answer.json()["undo"]["status"] == "pending"
+        return await self.done(import_id)
+
+    async def contacts(self) -> dict[str, dict[str, Any]]:
+        found = (await self.client.get("/v1/contacts")).json()["data"]
+        return {contact["phone"]: contact for contact in found}
+
+    async def on_list(self, list_id: str) -> list[str]:
+        found = (await self.client.get(f"/v1/lists/{list_id}/contacts")).json()["data"]
+        return sorted(contact["phone"] for contact in found)
+
+
+@pytest.fixture
+def house(client: httpx.AsyncClient, new_uow: NewUow, settings: Settings) -> House:
+    return House(client, new_uow, settings)
+
+
+def undone(body: dict[str, Any]) -> dict[str, int]:
+    return {name: count for name, count in body["undo"].items() if name != "status" and count}
+
+
+async def test_dry_run_tells_what_a_commit_does(house: House) -> None:
+    await house.client.post("/v1/contacts", json=KNOWN)
+
+    dry = await house.upload(dry_run="true", on_duplicate="overwrite")
+
+    assert (dry["status"], dry["dry_run"]) == ("completed", True)
+    assert (dry["created"], dry["updated"], dry["invalid"]) == (1, 1, 1)
+    assert dry["changes"] == {
+        "first_name": {"filled": 0, "overwritten": 1},
+        "last_name": {"filled": 1, "overwritten": 0},
+        "tags": {"filled": 1, "overwritten": 0},
+        "attributes.beds": {"filled": 1, "overwritten": 0},
+        "attributes.roof": {"filled": 0, "overwritten": 1},
+    }
+    changed, new = dry["sample"]
+    assert (changed["outcome"], changed["line"], changed["phone"]) == (
+        "updated",
+        2,
+        "+16175550101",
+    )
+    assert changed["changes"] == {
+        "first_name": {"before": "Ada", "after": "Eva"},
+        "last_name": {"before": None, "after": "Rossi"},
+        "tags": {"before": None, "after": ["spring"]},
+        "attributes.beds": {"before": None, "after": "3"},
+        "attributes.roof": {"before": "slate", "after": "tin"},
+    }
+    assert (new["outcome"], new["contact_id"]) == ("created", None)
+    assert new["changes"]["first_name"] == {"before": None, "after": "Leo"}
+    assert len(await house.contacts()) == 1
+
+    done = await house.commit(dry["id"])
+
+    counts = ("created", "updated", "unchanged", "duplicates_in_file", "invalid", "changes")
+    assert {name: done[name] for name in counts} == {name: dry[name] for name in counts}
+    assert (done["dry_run"], done["dry_run_id"], done["changed_since_dry_run"]) == (
+        False,
+        dry["id"],
+        0,
+    )
+    known = (await house.contacts())["+16175550101"]
+    assert (known["first_name"], known["attributes"]) == ("Eva", {"roof": "tin", "beds": "3"})
+
+
+async def test_columns_are_shown_with_how_sure_each_is(house: House) -> None:
+    content = "Cell,Contact,E-Mail,Zip,Roof\n" + "617-555-0101,Ada Rossi,n/a,02169,slate\n" * 3
+
+    dry = await house.upload(content, dry_run="true", mapping='{"Roof": null}')
+
+    told = {c["column"]: (c["field"], c["told_by"], c["confidence"]) for c in dry["columns"]}
+    assert told == {
+        "Cell": ("phone", "name", "high"),
+        "Contact": ("name", "name", "high"),
+        "E-Mail": ("email", "name", "low"),
+        "Zip": ("postal_code", "name", "high"),
+        "Roof": (None, "user", "high"),
+    }
+    assert dry["columns"][2]["fits"] == 0
+    assert dry["columns"][2]["examples"] == ["n/a", "n/a"]
+
+
+async def test_commit_counts_people_of_whom_the_store_has_changed(house: House) -> None:
+    dry = await house.upload(dry_run="true")
+    await house.client.post("/v1/contacts", json=KNOWN)
+
+    done = await house.commit(dry["id"])
+
+    assert (dry["created"], done["created"], done["updated"]) == (2, 1, 1)
+    assert done["changed_since_dry_run"] == 1
+
+
+async def test_commit_makes_the_list_that_the_dry_run_named(house: House) -> None:
+    dry = await house.upload(dry_run="true", list_name="Quincy")
+    assert (dry["list_id"], dry["list_name"]) == (None, "Quincy")
+
+    done = await house.commit(dry["id"])
+
+    assert await house.on_list(done["list_id"]) == ["+16175550101", "+16175550102"]
+
+
+async def test_second_commit_is_the_first(house: House) -> None:
+    dry = await house.upload(dry_run="true")
+    first = (await house.post(dry["id"], "commit")).json()
+
+    waiting = await house.post(dry["id"], "commit")
+    await house.work()
+    completed = await house.post(dry["id"], "commit")
+
+    assert [waiting.json()["id"], completed.json()["id"]] == [first["id"]] * 2
+    assert len((await house.client.get(URL)).json()["data"]) == 2
+
+
+async def test_commit_waits_for_the_dry_run(house: House) -> None:
+    files = {"file": ("people.csv", FILE.encode(), "text/csv")}
+    dry = (await house.client.post(URL, files=files, data={"dry_run": "true"})).json()
+
+    answer = await house.post(dry["id"], "commit")
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "dry_run_not_ready")
+
+
+async def test_only_a_dry_run_is_committed(house: House) -> None:
+    done = await house.upload()
+
+    answer = await house.post(done["id"], "commit")
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "not_a_dry_run")
+    assert (await house.post(str(uuid4()), "commit")).status_code == 404
+
+
+async def test_commit_reads_nothing_but_the_rows_of_the_dry_run(house: House) -> None:
+    dry = await house.upload(dry_run="true")
+    path = transfer.upload_path(house.settings.data_dir, dry["id"])
+    path.write_text(FILE.replace("Leo", "Mallory"))
+
+    done = await house.commit(dry["id"])
+
+    assert (done["status"], done["rows_processed"]) == ("failed", 0)
+    assert "not the one of the dry run" in done["error"]
+    assert await house.contacts() == {}
+    path.unlink()
+    again = await house.commit(dry["id"])
+    assert (again["status"], again["id"] != done["id"]) == ("failed", True)
+
+
+async def test_deleted_list_stops_the_commit(house: House) -> None:
+    made = (await house.client.post("/v1/lists", json={"name": "Quincy"})).json()
+    dry = await house.upload(dry_run="true", list_id=made["id"])
+    await house.client.delete(f"/v1/lists/{made['id']}")
+
+    answer = await house.post(dry["id"], "commit")
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_import_option")
+
+
+async def test_undo_takes_everything_back_and_a_new_commit_does_it_again(house: House) -> None:
+    await house.client.post("/v1/contacts", json=KNOWN)
+    before = await house.contacts()
+    dry = await house.upload(dry_run="true", on_duplicate="overwrite", list_name="Quincy")
+    first = await house.commit(dry["id"])
+    written = await house.contacts()
+
+    taken_back = await house.undo(first["id"])
+
+    assert taken_back["status"] == "completed"
+    assert taken_back["undo"]["status"] == "completed"
+    assert taken_back["undone_at"].endswith("Z")
+    assert undone(taken_back) == {"removed": 1, "restored": 1, "memberships_removed": 2}
+    assert await house.contacts() == before
+    assert await house.on_list(first["list_id"]) == []
+
+    second = await house.commit(dry["id"])
+
+    assert second["id"] != first["id"]
+    assert (second["created"], second["updated"], second["changed_since_dry_run"]) == (1, 1, 0)
+    moving = {"created_at", "updated_at"}
+    assert {
+        phone: {name: value for name, value in contact.items() if name not in moving}
+        for phone, contact in (await house.contacts()).items()
+    } == {
+        phone: {name: value for name, value in contact.items() if name not in moving}
+        for phone, contact in written.items()
+    }
+    assert await house.on_list(first["list_id"]) == ["+16175550101", "+16175550102"]
+
+
+async def test_undo_leaves_what_was_edited_since(house: House) -> None:
+    await house.client.post("/v1/contacts", json=KNOWN)
+    done = await house.upload(list_name="Quincy")
+    for contact in (await house.contacts()).values():
+        await house.client.patch(f"/v1/contacts/{contact['id']}", json={"company": "Granite"})
+
+    taken_back = await house.undo(done["id"])
+
+    assert undone(taken_back) == {"left_edited": 2}
+    assert {one["last_name"] for one in (await house.contacts()).values()} == {"Rossi", "Kim"}
+    assert await house.on_list(done["list_id"]) == ["+16175550101", "+16175550102"]
+
+
+async def test_undo_keeps_who_opted_out_since(house: House) -> None:
+    done = await house.upload()
+    leo = (await house.contacts())["+16175550102"]
+    await house.client.post(f"/v1/contacts/{leo['id']}/opt-out", json={"reason": "asked"})
+
+    taken_back = await house.undo(done["id"])
+
+    assert undone(taken_back) == {"removed": 1, "left_in_use": 1}
+    left = await house.contacts()
+    assert {phone: one["opted_out"] for phone, one in left.items()} == {"+16175550102": True}
+
+
+async def test_undo_keeps_who_was_texted_since(house: House, session: AsyncSession) -> None:
+    done = await house.upload()
+    line = await make_line(session)
+    leo = (await house.contacts())["+16175550102"]
+    await session.execute(
+        text(
+            "INSERT INTO send_attempt (id, kind, line_id, activity_id, phone, body, status, "
+            "created_at, updated_at) VALUES (uuid_v7(), 'manual', :line_id, uuid_v7(), :phone, "
+            "'Hi', 'sent', :now, :now)"
+        ),
+        {"line_id": line.id, "phone": leo["phone"], "now": clock.now()},
+    )
+    await session.commit()
+
+    taken_back = await house.undo(done["id"])
+
+    assert undone(taken_back) == {"removed": 1, "left_in_use": 1}
+    assert list(await house.contacts()) == ["+16175550102"]
+
+
+async def test_opt_out_outlives_undo_and_import(house: House) -> None:
+    done = await house.upload()
+    leo = (await house.contacts())["+16175550102"]
+    await house.client.post(f"/v1/contacts/{leo['id']}/opt-out", json={"reason": "asked"})
+    await house.client.delete(f"/v1/contacts/{leo['id']}")
+    await house.undo(done["id"])
+
+    await house.upload()
+
+    assert (await house.contacts())["+16175550102"]["opted_out"] is True
+
+
+async def test_later_import_is_undone_before_an_earlier_one(house: House) -> None:
+    early = await house.upload("phone,first_name\n617-555-0101,Ada\n")
+    late = await house.upload("phone,last_name\n617-555-0101,Rossi\n")
+
+    refused = await house.undo(early["id"])
+    assert undone(refused) == {"left_edited": 1}
+
+    assert undone(await house.undo(late["id"])) == {"restored": 1}
+    (ada,) = (await house.contacts()).values()
+    assert (ada["first_name"], ada["last_name"]) == ("Ada", None)
+
+
+async def test_undo_in_order_removes_all(house: House) -> None:
+    early = await house.upload("phone,first_name\n617-555-0101,Ada\n")
+    late = await house.upload("phone,last_name\n617-555-0101,Rossi\n")
+
+    await house.undo(late["id"])
+    await house.undo(early["id"])
+
+    assert await house.contacts() == {}
+
+
+async def test_what_waits_in_campaigns_follows_an_undo(house: House, session: AsyncSession) -> None:
+    await house.client.post("/v1/contacts", json={"phone": "+16175550101"})
+    done = await house.upload("phone,state\n617-555-0101,CA\n617-555-0102,CA\n")
+    campaign = await make_campaign(session, line=await make_line(session))
+    for contact in await session.scalars(select(Contact)):
+        await make_member(session, campaign=campaign, contact=contact)
+    await session.commit()
+
+    await house.undo(done["id"])
+
+    rows = await session.execute(
+        text("SELECT phone, status, skip_reason, zone_key FROM campaign_membership ORDER BY 1")
+    )
+    moved = "CA,MA/America/Los_Angeles,America/New_York"
+    assert [tuple(row) for row in rows] == [
+        ("+16175550101", "pending", None, "MA/America/New_York"),
+        ("+16175550102", "skipped", "contact_deleted", moved),
+    ]
+
+
+async def test_undo_asked_twice_is_one(house: House) -> None:
+    done = await house.upload()
+    await house.undo(done["id"])
+
+    again = await house.post(done["id"], "undo")
+
+    assert (again.status_code, again.json()["undo"]["status"]) == (202, "completed")
+
+
+@pytest.mark.parametrize("kind", ["dry run", "open", "old"])
+async def test_what_cannot_be_undone_says_why(
+    house: House, new_uow: NewUow, session: AsyncSession, kind: str
+) -> None:
+    if kind == "open":
+        files = {"file": ("people.csv", FILE.encode(), "text/csv")}
+        body = (await house.client.post(URL, files=files)).json()
+    else:
+        body = await house.upload(dry_run=str(kind == "dry run"))
+    if kind == "old":
+        async with new_uow() as uow:
+            late = clock.now() + timedelta(days=31)
+            assert await transfer.clean_up(uow, now=late) == 1
+            assert await transfer.clean_up(uow, now=late) == 0
+
+    answer = await house.post(body["id"], "undo")
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "import_not_undoable")
+    assert (await house.post(str(uuid4()), "undo")).status_code == 404
+    chunks = await session.scalar(text("SELECT count(*) FROM contact_import_chunk"))
+    assert chunks == (1 if kind == "dry run" else 0)
+
+
+async def test_old_dry_run_cannot_be_committed_and_keeps_no_people(
+    house: House, new_uow: NewUow
+) -> None:
+    dry = await house.upload(dry_run="true")
+    async with new_uow() as uow:
+        await transfer.clean_up(uow, now=clock.now() + timedelta(days=31))
+
+    answer = await house.post(dry["id"], "commit")
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "dry_run_not_ready")
+    body = (await house.client.get(f"{URL}/{dry['id']}")).json()
+    assert (body["sample"], body["columns"], body["created"]) == ([], [], 2)
+
+
+async def test_old_uploads_are_deleted(house: House) -> None:
+    dry = await house.upload(dry_run="true")
+    path = transfer.upload_path(house.settings.data_dir, dry["id"])
+    folder = transfer.uploads_folder(house.settings.data_dir)
+
+    transfer.discard_old_uploads(folder, now=clock.now() + timedelta(days=29))
+    assert path.exists()
+    transfer.discard_old_uploads(folder, now=clock.now() + timedelta(days=31))
+    assert not path.exists()
+
+
+async def test_undo_cut_off_goes_on_where_it_was(
+    house: House, session: AsyncSession, new_uow: NewUow
+) -> None:
+    rows = "".join(f"+1617555{at:04d},Ada\n" for at in range(7_000))
+    done = await house.upload("phone,first_name\n" + rows)
+    await house.post(done["id"], "undo")
+    deps = WorkerDeps(new_uow, Storage(house.settings.data_dir))
+    async with new_uow() as uow:
+        claimed = await undoing.claim(uow, now=clock.now())
+        assert claimed is not None
+    async with new_uow() as uow:
+        assert await undoing.undo_chunk(uow, import_id=claimed.id, now=clock.now())
+    # The worker is gone here; its lease still runs, then it has run out.
+    await run_imports({"deps": deps})
+    body = (await house.client.get(f"{URL}/{done['id']}")).json()
+    assert (body["undo"]["status"], body["undo"]["removed"]) == ("running", 2_000)
+    await session.execute(text("UPDATE contact_import SET lease_until = :now"), {"now": NOW})
+    await session.commit()
+
+    body = await house.done(done["id"])
+
+    assert (body["undo"]["status"], body["undo"]["removed"]) == ("completed", 7_000)
+    assert await house.contacts() == {}
