@@ -20,6 +20,7 @@ class JobName(StrEnum):
     RECONCILE_OPENPHONE = "reconcile_openphone"
     RESOLVE_UNKNOWN_SENDS = "resolve_unknown_sends"
     RUN_IMPORTS = "run_imports"
+    SEAL_CONSENT = "seal_consent"
     SEND_ALERTS = "send_alerts"
     SEND_MESSAGES = "send_messages"
     TRY_PROVIDER = "try_provider"

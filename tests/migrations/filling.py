@@ -161,6 +161,9 @@ _STATEMENTS = (
     SELECT 'key' || i % 5, 'request' || i, '', 201,
            CAST(:now AS timestamptz) - i * interval '1 minute'
     FROM generate_series(1, 10000) i""",
+    """INSERT INTO consent_link (position, entry_id, key_id, digest)
+    SELECT id, id, 'key', sha256('x') FROM consent_entry WHERE id <= 5900""",
+    """INSERT INTO consent_unlinked (entry_id) SELECT id FROM consent_entry WHERE id > 5900""",
     """INSERT INTO contact_import (id, status, byte_size, created_at, updated_at)
     SELECT md5('import' || i)::uuid, CASE WHEN i <= 3 THEN 'pending' ELSE 'completed' END, 1,
            CAST(:now AS timestamptz) - i * interval '1 hour', :now

@@ -15,6 +15,8 @@ LARGE = {
     "activity",
     "campaign_membership",
     "consent_entry",
+    "consent_link",
+    "consent_wording",
     "contact",
     "contact_import_chunk",
     "contact_import_error",

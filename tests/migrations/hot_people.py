@@ -10,6 +10,7 @@ from tests.migrations.filling import LIST, made_id, phone_of
 from tests.migrations.hot import CONTACT, PHONE, PLACE, Hot
 from tests.migrations.support import Call
 
+from crm_api.domain.consent import chain_statements as chain
 from crm_api.domain.consent import queries as consent
 from crm_api.domain.contacts import queries as contacts
 from crm_api.domain.contacts import timeline_queries
@@ -98,6 +99,18 @@ CONTACTS = [
             s, phone_hash=sha256(b"hash7").digest(), before_id=None, limit=51
         ),
     ),
+    Hot(
+        "a number's entries with their links",
+        {"idx_consent_entry_phone_hash", "uq_consent_link_entry_id", "pk_consent_link"},
+        lambda s: chain.links_of_number(s, phone_hash=sha256(b"hash7").digest()),
+        is_generic=True,
+    ),
+    Hot(
+        "the chain, page by page",
+        {"pk_consent_link", "pk_consent_entry", "pk_consent_wording"},
+        lambda s: chain.links(s, after=3000, limit=200),
+    ),
+    Hot("the chain's end", {"pk_consent_link"}, chain.last_link),
     Hot(
         "flags of numbers",
         {"uq_contact_flag_phone_flag_type"},

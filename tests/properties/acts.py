@@ -14,6 +14,7 @@ from tests.properties.service import ACTOR, PROVIDER_LINE, Service
 
 from crm_api.domain.activity import service as activity
 from crm_api.domain.activity.schemas import ReplyCreate
+from crm_api.domain.consent.schemas import ConsentDecision
 from crm_api.domain.contacts import decisions
 from crm_api.domain.contacts import service as contacts
 from crm_api.domain.contacts.schemas import ContactCreate, ContactUpdate, FlagCreate
@@ -101,8 +102,7 @@ class Acts(CampaignActs):
             await act(
                 uow,
                 contact_id=person.contact_id,
-                reason="by telephone",
-                note=None,
+                decision=ConsentDecision(reason="by telephone"),
                 actor=ACTOR,
                 now=now,
                 secret=self._service.secret,

@@ -384,6 +384,77 @@ async def test_opt_out_and_opt_in_are_shown_and_remembered(client: httpx.AsyncCl
     assert oldest["evidence"] == {"under_way": []}
 
 
+async def test_opt_in_keeps_its_proof(client: httpx.AsyncClient) -> None:
+    path = f"/v1/contacts/{(await created(client))['id']}"
+    proof = {
+        "source": "web_form",
+        "text_shown": "I agree to get texts from Granite Foundations. Reply STOP to end them.",
+        "evidence": {"page": "https://granite.example/quote", "at": "2026-11-20T10:00:00Z"},
+    }
+
+    answer = await client.post(f"{path}/opt-in", json={"reason": "asked for a quote", **proof})
+
+    [entry] = (await client.get(f"{path}/consent-history")).json()["data"]
+    assert answer.status_code == 200
+    assert {name: entry[name] for name in proof} == proof
+    assert (entry["action"], entry["actor"]) == ("opt_in", "bootstrap")
+
+
+async def test_each_opt_out_on_paper_is_an_act_of_its_own(client: httpx.AsyncClient) -> None:
+    path = f"/v1/contacts/{(await created(client))['id']}"
+
+    for _ in range(2):
+        await client.post(f"{path}/opt-out", json={"reason": "wrote a letter", "source": "paper"})
+
+    history = (await client.get(f"{path}/consent-history")).json()["data"]
+    assert [entry["source"] for entry in history] == ["paper", "paper"]
+
+
+@pytest.mark.parametrize(
+    ("proof", "pointer", "code"),
+    [
+        ({"source": "telepathy"}, "/source", "enum"),
+        ({"text_shown": "x" * 10_001}, "/text_shown", "string_too_long"),
+        ({"text_shown": "a\x00b"}, "/text_shown", "nul_character"),
+        ({"evidence": []}, "/evidence", "dict_type"),
+        ({"evidence": {"form": "x" * 20_000}}, "/evidence", "evidence_too_large"),
+        ({"evidence": {"form": "a\x00b"}}, "/evidence", "nul_character"),
+    ],
+)
+async def test_proof_that_cannot_be_kept_is_422(
+    client: httpx.AsyncClient, proof: dict[str, Any], pointer: str, code: str
+) -> None:
+    body = {"reason": "asked", **proof}
+
+    for act in ("opt-in", "opt-out"):
+        assert faults(await client.post(f"{NOBODY}/{act}", json=body)) == {pointer: code}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    ['{"reason": "x", "evidence": {"n": NaN}}', '{"reason": "x", "evidence": {"n": "\\ud800"}}'],
+)
+async def test_evidence_that_is_no_storable_json_is_422(
+    client: httpx.AsyncClient, raw: str
+) -> None:
+    response = await client.post(
+        f"{NOBODY}/opt-in", content=raw, headers={"content-type": "application/json"}
+    )
+
+    assert response.status_code == 422
+
+
+async def test_evidence_may_speak_of_a_backslash(client: httpx.AsyncClient) -> None:
+    path = f"/v1/contacts/{(await created(client))['id']}"
+    evidence = {"pattern": "\\u0000"}
+
+    answer = await client.post(f"{path}/opt-in", json={"reason": "x", "evidence": evidence})
+
+    [entry] = (await client.get(f"{path}/consent-history")).json()["data"]
+    assert answer.status_code == 200
+    assert entry["evidence"] == evidence
+
+
 @pytest.mark.parametrize("body", [{}, {"reason": ""}, {"reason": None}, {"reason": "\x00"}])
 async def test_opt_out_without_a_reason_is_422(
     client: httpx.AsyncClient, body: dict[str, Any]

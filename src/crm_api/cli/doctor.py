@@ -17,11 +17,13 @@ from rich.table import Table
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from crm_api import logs, migrate
+from crm_api import clock, logs, migrate
 from crm_api.cli.options import DataDir, load_settings
 from crm_api.cli.webhooks import open_registrar
-from crm_api.db import open_engine
+from crm_api.db import open_engine, session_factory
 from crm_api.domain.compliance.loader import load_rules
+from crm_api.domain.consent import linking
+from crm_api.domain.consent.linking import Verification
 from crm_api.domain.errors import CrmError
 from crm_api.domain.openphone.signature import SignatureScheme
 from crm_api.domain.operations.errors import MailNotSentError
@@ -95,10 +97,10 @@ def check_files(settings: Settings) -> list[Check]:
 
 
 async def _check_services(settings: Settings) -> list[Check]:
-    found = [
-        *await _guarded("database", settings, check_database),
-        *await _guarded("redis", settings, check_redis),
-    ]
+    found = await _guarded("database", settings, check_database)
+    if all(check.state is State.OK for check in found):
+        found += await _guarded("consent", settings, check_consent)
+    found += await _guarded("redis", settings, check_redis)
     return found + await check_provider(settings) + await check_mail(settings)
 
 
@@ -152,6 +154,42 @@ async def check_database(settings: Settings) -> list[Check]:
         return [database, Check("migrations", State.OK, head)]
     advice = f"the schema is at {revision or 'nothing'}, this code at {head}: run `crm-api migrate`"
     return [database, Check("migrations", State.BROKEN, advice)]
+
+
+async def check_consent(settings: Settings) -> list[Check]:
+    """Verify the chain over the consent history, from its first link to its last.
+
+    Raises:
+        SettingsError: No database is named, or there is no secret key.
+    """
+    secret = settings.require_secret_key()
+    found = Verification()
+    async with (
+        open_engine(settings.require_database_url(), pool_size=1) as engine,
+        session_factory(engine)() as session,
+    ):
+        while await linking.verify_batch(session, found, secret=secret):
+            await session.rollback()  # a page at a time: no snapshot is held for long
+        await linking.verify_tail(session, found, now=clock.now())
+    return judge_chain(found)
+
+
+def judge_chain(found: Verification) -> list[Check]:
+    """Turn what was found of the chain into lines."""
+    checks = [Check("consent", State.BROKEN, finding) for finding in found.findings]
+    if found.faults > len(found.findings):
+        advice = f"and {found.faults - len(found.findings)} more like these"
+        checks.append(Check("consent", State.BROKEN, advice))
+    if found.other_keys:
+        advice = (
+            f"{found.other_keys} of {found.position} links were made under another CRM_SECRET_KEY "
+            "and are not verified: run this once more with that one"
+        )
+        checks.append(Check("consent", State.WARNING, advice))
+    if not checks:
+        end = f", the last {found.head.hex()[:16]}…" if found.position else ""
+        checks.append(Check("consent", State.OK, f"{found.position} links fit{end}"))
+    return checks
 
 
 async def check_redis(settings: Settings) -> list[Check]:

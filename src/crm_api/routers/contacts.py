@@ -134,8 +134,7 @@ async def opt_out(
         contact = await decisions.opt_out(
             uow,
             contact_id=contact_id,
-            reason=body.reason,
-            note=body.note,
+            decision=body,
             actor=caller.name,
             now=clock.now(),
             secret=state.secret,
@@ -152,8 +151,7 @@ async def opt_in(
         contact = await decisions.opt_in(
             uow,
             contact_id=contact_id,
-            reason=body.reason,
-            note=body.note,
+            decision=body,
             actor=caller.name,
             now=clock.now(),
             secret=state.secret,

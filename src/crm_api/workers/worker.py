@@ -34,6 +34,7 @@ from crm_api.settings import Settings
 from crm_api.workers import (
     alerts,
     campaigns,
+    consent,
     custom_fields,
     media,
     reconciliation,
@@ -64,6 +65,7 @@ FUNCTIONS: dict[JobName, Function] = {
     JobName.RECONCILE_OPENPHONE: reconciliation.reconcile_openphone,
     JobName.RESOLVE_UNKNOWN_SENDS: sends.resolve_unknown_sends,
     JobName.RUN_IMPORTS: transfer.run_imports,
+    JobName.SEAL_CONSENT: consent.seal_consent,
     JobName.SEND_ALERTS: alerts.send_alerts,
     JobName.SEND_MESSAGES: sends.send_messages,
     JobName.TRY_PROVIDER: alerts.try_provider,

@@ -13,6 +13,7 @@ from tests.factories import make_campaign, make_line, make_list, make_member
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.activity.models import Activity, Conversation
 from crm_api.domain.campaigns.models import Campaign, CampaignMembership
+from crm_api.domain.consent.schemas import ConsentDecision
 from crm_api.domain.contacts import decisions
 from crm_api.domain.contacts import service as contacts
 from crm_api.domain.contacts.errors import (
@@ -61,7 +62,7 @@ async def remove(new_uow: UnitOfWorkFactory, contact_id: UUID) -> None:
 async def opt_out(new_uow: UnitOfWorkFactory, contact_id: UUID) -> FlaggedContact:
     async with new_uow() as uow:
         return await decisions.opt_out(
-            uow, contact_id=contact_id, reason="asked by phone", note=None, **BY_KEY
+            uow, contact_id=contact_id, decision=ConsentDecision(reason="asked by phone"), **BY_KEY
         )
 
 
@@ -540,7 +541,10 @@ class TestDecisions:
 
         async with new_uow() as uow:
             found = await decisions.opt_in(
-                uow, contact_id=made.contact.id, reason="asked again", note=None, **BY_KEY
+                uow,
+                contact_id=made.contact.id,
+                decision=ConsentDecision(reason="asked again"),
+                **BY_KEY,
             )
 
         assert found.flags == []
@@ -578,7 +582,10 @@ class TestTimeline:
         by_key = BY_KEY | {"now": NOW + timedelta(minutes=15)}
         async with new_uow() as uow:
             await decisions.opt_out(
-                uow, contact_id=made.contact.id, reason="told us", note="twice", **by_key
+                uow,
+                contact_id=made.contact.id,
+                decision=ConsentDecision(reason="told us", note="twice"),
+                **by_key,
             )
 
         items: list[Any] = []

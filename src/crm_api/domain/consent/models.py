@@ -57,6 +57,15 @@ class ConsentSource(StrEnum):
     API = "api"
     IMPORT = "import"
     PROVIDER = "provider"
+    USER = "user"
+    WEB_FORM = "web_form"
+    PAPER = "paper"
+    PHONE_CALL = "phone_call"
+    IN_PERSON = "in_person"
+
+
+REPEATED_BY_LISTS = (ConsentSource.IMPORT, ConsentSource.PROVIDER)
+"""An opt-out from there only repeats what is known; from anywhere else it is an act of its own."""
 
 
 class ContactFlag(Base):
@@ -111,6 +120,12 @@ class ConsentEntry(Base):
     occurred_at: Mapped[datetime]
     """When it was said, by the clock of whoever carried it; decides which word is the last."""
     created_at: Mapped[datetime]
+    wording_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """SHA-256 over the wording's salt and its canonical text, so that the chain covers the words.
+
+    Without the salt, which is erased with the words, it tells nothing. None: written by a release
+    that knew no digests, while the schema was being brought up.
+    """
 
 
 class ConsentWording(Base):
@@ -124,5 +139,36 @@ class ConsentWording(Base):
     phone: Mapped[str]
     reason: Mapped[str | None]
     note: Mapped[str | None]
+    text_shown: Mapped[str | None]
+    """What the person read and agreed to."""
     evidence: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     """For example the text that was received, and the texts that were under way."""
+    salt: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """Random; None where the entry has no digest."""
+
+
+class ConsentUnlinked(Base):
+    """An entry that is in no link yet; written with the entry, removed when it is linked."""
+
+    __tablename__ = "consent_unlinked"
+
+    entry_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("consent_entry.id"), primary_key=True
+    )
+
+
+class ConsentLink(Base):
+    """One link of the chain over all entries, in the order in which they were linked.
+
+    A trigger refuses UPDATE and DELETE. ``chain.py`` says what is hashed.
+    """
+
+    __tablename__ = "consent_link"
+    __table_args__ = (UniqueConstraint("entry_id"),)
+
+    position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    """From 1, without gaps."""
+    entry_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("consent_entry.id"))
+    key_id: Mapped[str]
+    """Which secret key it was made with; it tells nothing of the key."""
+    digest: Mapped[bytes] = mapped_column(LargeBinary)

@@ -150,16 +150,30 @@ async def decisions(session: AsyncSession, *, phone_hash: bytes) -> list[tuple[d
     return [(at, action) for at, action in await session.execute(statement)]
 
 
-_ADD_ENTRY = text("""
-    WITH entry AS (
+CANONICAL_WORDING = "jsonb_build_array(w.phone, w.reason, w.note, w.text_shown, w.evidence)::text"
+"""The text under a wording's digest; never changed, or the digests that are there fit no more."""
+
+_ADD_ENTRY = text(f"""
+    WITH w AS (
+        SELECT uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) AS salt,
+               CAST(:phone AS text) AS phone, CAST(:reason AS text) AS reason,
+               CAST(:note AS text) AS note, CAST(:text_shown AS text) AS text_shown,
+               CAST(:evidence AS jsonb) AS evidence
+    ), entry AS (
         INSERT INTO consent_entry
-            (phone_hash, contact_id, action, source, actor, activity_id, occurred_at, created_at)
-        VALUES
-            (:phone_hash, :contact_id, :action, :source, :actor, :activity_id, :occurred_at, :now)
+            (phone_hash, contact_id, action, source, actor, activity_id, occurred_at, created_at,
+             wording_digest)
+        SELECT CAST(:phone_hash AS bytea), CAST(:contact_id AS uuid), CAST(:action AS text),
+               CAST(:source AS text), CAST(:actor AS text), CAST(:activity_id AS uuid),
+               CAST(:occurred_at AS timestamptz), CAST(:now AS timestamptz),
+               sha256(w.salt || convert_to({CANONICAL_WORDING}, 'UTF8'))
+        FROM w
         RETURNING id
+    ), unlinked AS (
+        INSERT INTO consent_unlinked (entry_id) SELECT id FROM entry
     )
-    INSERT INTO consent_wording (entry_id, phone, reason, note, evidence)
-    SELECT id, :phone, :reason, :note, :evidence FROM entry
+    INSERT INTO consent_wording (entry_id, phone, reason, note, text_shown, evidence, salt)
+    SELECT entry.id, w.phone, w.reason, w.note, w.text_shown, w.evidence, w.salt FROM entry, w
     RETURNING entry_id
 """).bindparams(bindparam("evidence", type_=JSONB))
 

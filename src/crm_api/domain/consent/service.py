@@ -18,6 +18,7 @@ from crm_api.db import UnitOfWork
 from crm_api.domain.consent import queries
 from crm_api.domain.consent.errors import ConsentDoesNotExpireError
 from crm_api.domain.consent.models import (
+    REPEATED_BY_LISTS,
     SUPPRESSING_FLAGS,
     ConsentAction,
     ConsentEntry,
@@ -29,8 +30,11 @@ from crm_api.domain.consent.models import (
 from crm_api.domain.consent.standing import Standing, fold
 from crm_api.domain.paging import Page, decode_cursor, encode_cursor
 from crm_api.domain.sends import service as sends
+from crm_api.jobs import Job, JobName
 
 EXPIRED_AT_ONCE = 5_000
+SEALED_WITHIN_SECONDS = 1.0
+"""Entries of so long are linked into the chain by one run."""
 _LAST_ENTRY_ID = 2**63 - 1
 
 
@@ -39,8 +43,8 @@ class Act(TypedDict):
 
     ``actor`` is ``person`` for the recipient's own text, else the API key's name. ``evidence`` is
     for example ``{"text": "stop texting me"}``, ``activity_id`` the message that said so.
-    ``at`` is when it was said, for a text that may arrive late; else now. ``secret`` keys the hash
-    that names the number in the history.
+    ``text_shown`` is what the person read and agreed to. ``at`` is when it was said, for a text
+    that may arrive late; else now. ``secret`` keys the hash that names the number in the history.
     """
 
     phone: str
@@ -49,6 +53,7 @@ class Act(TypedDict):
     actor: str
     reason: str | None
     note: NotRequired[str | None]
+    text_shown: NotRequired[str | None]
     evidence: NotRequired[dict[str, Any]]
     activity_id: NotRequired[UUID | None]
     at: NotRequired[datetime]
@@ -59,16 +64,15 @@ class Act(TypedDict):
 async def opt_out(uow: UnitOfWork, **act: Unpack[Act]) -> bool:
     """Stop every text to a number; an ``opt_out_hold`` on it is thereby confirmed.
 
-    Repeating it changes no flag. A message or an API call leaves an entry each time, because each
-    is an act of its own; an import or the provider's list only repeats what is known and leaves
-    none.
+    Repeating it changes no flag. It leaves an entry each time, because each is an act of its own;
+    an import or the provider's list only repeats what is known and leaves none.
 
     Returns:
         True when the number was not opted out before.
     """
     before, after = await _decide(uow, ConsentAction.OPT_OUT, act)
     is_new = after.opted_out and not before.opted_out
-    if is_new or act["source"] in {ConsentSource.MESSAGE, ConsentSource.API}:
+    if is_new or act["source"] not in REPEATED_BY_LISTS:
         await _remember(uow, ConsentAction.OPT_OUT, act)
     return is_new
 
@@ -260,5 +264,7 @@ async def _remember(uow: UnitOfWork, action: ConsentAction, act: Act) -> None:
         phone=act["phone"],
         reason=act["reason"],
         note=act.get("note"),
+        text_shown=act.get("text_shown"),
         evidence=evidence,
     )
+    uow.after_commit(Job(name=JobName.SEAL_CONSENT, delay_seconds=SEALED_WITHIN_SECONDS))

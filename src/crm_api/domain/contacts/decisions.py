@@ -11,6 +11,7 @@ from crm_api.domain.consent.models import (
     ConsentWording,
     ContactFlag,
 )
+from crm_api.domain.consent.schemas import ConsentDecision
 from crm_api.domain.contacts.errors import FlagNotFoundError
 from crm_api.domain.contacts.models import Contact
 from crm_api.domain.contacts.schemas import FlagCreate, FlaggedContact
@@ -22,8 +23,7 @@ async def opt_out(
     uow: UnitOfWork,
     *,
     contact_id: UUID,
-    reason: str,
-    note: str | None,
+    decision: ConsentDecision,
     actor: str,
     now: datetime,
     secret: bytes,
@@ -34,9 +34,8 @@ async def opt_out(
         ContactNotFoundError: It is not there, or was deleted.
     """
     contact = (await get(uow, contact_id=contact_id, now=now)).contact
-    await consent.opt_out(
-        uow, **_act(contact, reason=reason, note=note, actor=actor, now=now, secret=secret)
-    )
+    act = _act(contact, reason=decision.reason, actor=actor, now=now, secret=secret)
+    await consent.opt_out(uow, **_proven(act, decision))
     return await get(uow, contact_id=contact_id, now=now)
 
 
@@ -44,8 +43,7 @@ async def opt_in(
     uow: UnitOfWork,
     *,
     contact_id: UUID,
-    reason: str,
-    note: str | None,
+    decision: ConsentDecision,
     actor: str,
     now: datetime,
     secret: bytes,
@@ -56,9 +54,8 @@ async def opt_in(
         ContactNotFoundError: It is not there, or was deleted.
     """
     contact = (await get(uow, contact_id=contact_id, now=now)).contact
-    await consent.opt_in(
-        uow, **_act(contact, reason=reason, note=note, actor=actor, now=now, secret=secret)
-    )
+    act = _act(contact, reason=decision.reason, actor=actor, now=now, secret=secret)
+    await consent.opt_in(uow, **_proven(act, decision))
     return await get(uow, contact_id=contact_id, now=now)
 
 
@@ -88,7 +85,7 @@ async def add_flag(
         ConsentDoesNotExpireError: An opt-out or a hold was given an end.
     """
     contact = (await get(uow, contact_id=contact_id, now=now)).contact
-    act = _act(contact, reason=body.reason, note=None, actor=actor, now=now, secret=secret)
+    act = _act(contact, reason=body.reason, actor=actor, now=now, secret=secret)
     await consent.add_flag(uow, flag=body.flag, expires_at=body.expires_at, **act)
     return await get(uow, contact_id=contact_id, now=now)
 
@@ -103,7 +100,7 @@ async def remove_flag(
         FlagNotFoundError: The number does not carry this flag.
     """
     contact = (await get(uow, contact_id=contact_id, now=now)).contact
-    act = _act(contact, reason="flag removed", note=None, actor=actor, now=now, secret=secret)
+    act = _act(contact, reason="flag removed", actor=actor, now=now, secret=secret)
     if not await consent.remove_flag(uow, flag=flag, **act):
         raise FlagNotFoundError("This contact's number does not carry this flag.")
 
@@ -130,13 +127,7 @@ async def consent_history(
 
 
 def _act(
-    contact: Contact,
-    *,
-    reason: str | None,
-    note: str | None,
-    actor: str,
-    now: datetime,
-    secret: bytes,
+    contact: Contact, *, reason: str | None, actor: str, now: datetime, secret: bytes
 ) -> consent.Act:
     return consent.Act(
         phone=contact.phone,
@@ -144,7 +135,17 @@ def _act(
         source=ConsentSource.API,
         actor=actor,
         reason=reason,
-        note=note,
         now=now,
         secret=secret,
     )
+
+
+def _proven(act: consent.Act, decision: ConsentDecision) -> consent.Act:
+    """Add to an act how it is known."""
+    return {
+        **act,
+        "source": decision.source,
+        "note": decision.note,
+        "text_shown": decision.text_shown,
+        "evidence": decision.evidence,
+    }

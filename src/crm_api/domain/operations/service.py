@@ -26,6 +26,7 @@ SCHEDULE = {
     "reconcile_openphone": "daily at 02:00 UTC, after an outage, and when asked",
     "resolve_unknown_sends": "every 60 s",
     "run_imports": "every 60 s",
+    "seal_consent": "every 60 s, and after each decision",
     "send_alerts": "every 60 s",
     "send_messages": "every 60 s",
     "try_provider": "every 60 s",

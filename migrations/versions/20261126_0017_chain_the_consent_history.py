@@ -1,0 +1,85 @@
+"""Chain the consent history.
+
+Each entry gets a digest of its words, salted so that it tells nothing once they are erased, and a
+link in a chain of keyed digests. The key is not known here: what was written before waits in
+``consent_unlinked`` for the first run of the job. The digest stays nullable: the release before
+this one writes entries without it while the schema is brought up.
+"""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+
+revision: str = "20261126_0017"
+down_revision: str | None = "20261126_0016"
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+OLD_SOURCES = "source IN ('message', 'api', 'import', 'provider')"
+SOURCES = (
+    "source IN ('message', 'api', 'import', 'provider', 'user', 'web_form', 'paper', "
+    "'phone_call', 'in_person')"
+)
+FILL_SALTS = """
+    UPDATE consent_wording SET salt = uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
+"""
+FILL_DIGESTS = """
+    UPDATE consent_entry e
+    SET wording_digest = sha256(w.salt || convert_to(
+        jsonb_build_array(w.phone, w.reason, w.note, w.text_shown, w.evidence)::text, 'UTF8'))
+    FROM consent_wording w WHERE w.entry_id = e.id
+"""
+FILL_UNLINKED = "INSERT INTO consent_unlinked (entry_id) SELECT id FROM consent_entry"
+
+
+def upgrade() -> None:
+    op.add_column("consent_entry", sa.Column("wording_digest", sa.LargeBinary(), nullable=True))
+    op.add_column("consent_wording", sa.Column("text_shown", sa.Text(), nullable=True))
+    op.add_column("consent_wording", sa.Column("salt", sa.LargeBinary(), nullable=True))
+    op.drop_constraint(op.f("ck_consent_entry_source"), "consent_entry", type_="check")
+    op.create_check_constraint(op.f("ck_consent_entry_source"), "consent_entry", SOURCES)
+    op.create_table(
+        "consent_unlinked",
+        sa.Column("entry_id", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["entry_id"], ["consent_entry.id"], name=op.f("fk_consent_unlinked_entry_id")
+        ),
+        sa.PrimaryKeyConstraint("entry_id", name=op.f("pk_consent_unlinked")),
+    )
+    op.create_table(
+        "consent_link",
+        sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("entry_id", sa.BigInteger(), nullable=False),
+        sa.Column("key_id", sa.Text(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["entry_id"], ["consent_entry.id"], name=op.f("fk_consent_link_entry_id")
+        ),
+        sa.PrimaryKeyConstraint("position", name=op.f("pk_consent_link")),
+        sa.UniqueConstraint("entry_id", name=op.f("uq_consent_link_entry_id")),
+    )
+    op.execute(
+        "CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON consent_link "
+        "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
+    )
+    op.execute(FILL_SALTS)
+    # The one change that an entry may ever see: it gains the digest of its words.
+    op.execute("ALTER TABLE consent_entry DISABLE TRIGGER append_only")
+    op.execute(FILL_DIGESTS)
+    op.execute("ALTER TABLE consent_entry ENABLE TRIGGER append_only")
+    op.execute(FILL_UNLINKED)
+
+
+def downgrade() -> None:
+    op.drop_table("consent_link")
+    op.drop_table("consent_unlinked")
+    op.drop_constraint(op.f("ck_consent_entry_source"), "consent_entry", type_="check")
+    # What came by one of the new ways can only have come through the API, for the old release.
+    op.execute("ALTER TABLE consent_entry DISABLE TRIGGER append_only")
+    op.execute(f"UPDATE consent_entry SET source = 'api' WHERE NOT {OLD_SOURCES}")
+    op.execute("ALTER TABLE consent_entry ENABLE TRIGGER append_only")
+    op.create_check_constraint(op.f("ck_consent_entry_source"), "consent_entry", OLD_SOURCES)
+    op.drop_column("consent_wording", "salt")
+    op.drop_column("consent_wording", "text_shown")
+    op.drop_column("consent_entry", "wording_digest")

@@ -1,0 +1,348 @@
+"""The chain over the consent history: linked in batches, and no change goes unseen."""
+
+import asyncio
+import hashlib
+import hmac
+import json
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+from tests.domain.consent.test_consent import PHONE, SECRET, act
+from tests.fakes import RecordingQueue
+
+from crm_api.db import UnitOfWorkFactory
+from crm_api.domain.consent import linking
+from crm_api.domain.consent import service as consent
+from crm_api.domain.consent.linking import Verification
+from crm_api.domain.consent.models import ConsentEntry, ConsentLink, ConsentUnlinked, ConsentWording
+from crm_api.jobs import JobName
+
+LATER = NOW + timedelta(minutes=6)
+
+
+async def decide(new_uow: UnitOfWorkFactory, *, times: int = 3) -> None:
+    async with new_uow() as uow:
+        for position in range(times):
+            await consent.opt_out(uow, **act(reason=f"word {position}", evidence={"n": position}))
+
+
+async def link(new_uow: UnitOfWorkFactory, *, secret: bytes = SECRET) -> None:
+    async with new_uow() as uow:
+        await linking.link_batch(uow, secret=secret)
+
+
+async def verify(new_uow: UnitOfWorkFactory, *, secret: bytes = SECRET) -> Verification:
+    found = Verification()
+    async with new_uow() as uow:
+        while await linking.verify_batch(uow.session, found, secret=secret):
+            pass
+        await linking.verify_tail(uow.session, found, now=LATER)
+    return found
+
+
+async def tamper(new_uow: UnitOfWorkFactory, statement: str) -> None:
+    """Change the tables as somebody with the database in hand can: past every trigger."""
+    async with new_uow() as uow:
+        await uow.session.execute(text("SET LOCAL session_replication_role = replica"))
+        await uow.session.execute(text(statement))
+        await uow.session.execute(text("SET LOCAL session_replication_role = origin"))
+
+
+async def links(session: AsyncSession) -> list[ConsentLink]:
+    return list(await session.scalars(select(ConsentLink).order_by(ConsentLink.position)))
+
+
+async def test_entries_are_linked_in_order_and_fit(
+    new_uow: UnitOfWorkFactory, session: AsyncSession
+) -> None:
+    await decide(new_uow)
+
+    await link(new_uow)
+
+    made = await links(session)
+    entries = list(await session.scalars(select(ConsentEntry.id).order_by(ConsentEntry.id)))
+    found = await verify(new_uow)
+    assert [(one.position, one.entry_id) for one in made] == list(enumerate(entries, start=1))
+    assert (found.faults, found.position, found.head) == (0, 3, made[-1].digest)
+    assert not list(await session.scalars(select(ConsentUnlinked)))
+
+
+async def test_a_decision_asks_for_the_job(
+    new_uow: UnitOfWorkFactory, queue: RecordingQueue
+) -> None:
+    await decide(new_uow, times=2)
+
+    assert queue.names.count(JobName.SEAL_CONSENT) == 1
+
+
+async def test_a_second_run_changes_nothing(
+    new_uow: UnitOfWorkFactory, session: AsyncSession
+) -> None:
+    await decide(new_uow)
+    await link(new_uow)
+
+    async with new_uow() as uow:
+        has_more = await linking.link_batch(uow, secret=SECRET)
+
+    assert not has_more
+    assert len(await links(session)) == 3
+
+
+async def test_later_entries_go_on_where_the_chain_ends(new_uow: UnitOfWorkFactory) -> None:
+    await decide(new_uow)
+    await link(new_uow)
+    await decide(new_uow)
+
+    await link(new_uow)
+
+    found = await verify(new_uow)
+    assert (found.faults, found.position) == (0, 6)
+
+
+async def test_an_entry_that_commits_late_is_linked_when_it_is_seen(
+    committed_uow: UnitOfWorkFactory,
+) -> None:
+    """Its id is lower than one that is linked already."""
+    async with committed_uow() as slow:
+        await consent.opt_out(slow, **act())
+        async with committed_uow() as fast:
+            await consent.opt_out(fast, **act(phone="+16175550199"))
+        await link(committed_uow)
+    await link(committed_uow)
+
+    async with committed_uow() as uow:
+        order = [one.entry_id for one in await links(uow.session)]
+    found = await verify(committed_uow)
+    assert order == sorted(order, reverse=True)
+    assert len(order) == 2
+    assert found.faults == 0
+
+
+async def test_two_jobs_at_once_make_one_chain(committed_uow: UnitOfWorkFactory) -> None:
+    await decide(committed_uow, times=20)
+
+    await asyncio.gather(*(link(committed_uow) for _ in range(4)))
+
+    found = await verify(committed_uow)
+    assert (found.faults, found.position) == (0, 20)
+
+
+async def test_links_are_append_only(new_uow: UnitOfWorkFactory) -> None:
+    await decide(new_uow)
+    await link(new_uow)
+
+    for statement in ("UPDATE consent_link SET digest = ''", "DELETE FROM consent_link"):
+        async with new_uow() as uow:
+            with pytest.raises(DBAPIError, match="append-only"):
+                async with uow.session.begin_nested():
+                    await uow.session.execute(text(statement))
+
+
+async def entry_ids(session: AsyncSession) -> list[int]:
+    return list(await session.scalars(select(ConsentEntry.id).order_by(ConsentEntry.id)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "actor = 'somebody else'",
+        "action = 'opt_in'",
+        "occurred_at = occurred_at + interval '1 microsecond'",
+        "contact_id = gen_random_uuid()",
+        "phone_hash = sha256('other')",
+        "wording_digest = NULL",
+    ],
+)
+async def test_a_changed_entry_is_named(
+    new_uow: UnitOfWorkFactory, session: AsyncSession, change: str
+) -> None:
+    await decide(new_uow)
+    await link(new_uow)
+    _, second, _ = await entry_ids(session)
+
+    await tamper(new_uow, f"UPDATE consent_entry SET {change} WHERE id = {second}")
+
+    found = await verify(new_uow)
+    assert found.faults == 1
+    assert f"Entry {second} (link 2) was changed" in found.findings[0]
+
+
+async def test_a_removed_entry_is_named(new_uow: UnitOfWorkFactory, session: AsyncSession) -> None:
+    await decide(new_uow)
+    await link(new_uow)
+    _, second, _ = await entry_ids(session)
+
+    await tamper(new_uow, f"DELETE FROM consent_entry WHERE id = {second}")
+
+    found = await verify(new_uow)
+    assert found.findings == [f"Entry {second} (link 2) was removed."]
+
+
+async def test_an_entry_removed_with_its_link_leaves_a_gap(
+    new_uow: UnitOfWorkFactory, session: AsyncSession
+) -> None:
+    await decide(new_uow)
+    await link(new_uow)
+    _, second, third = await entry_ids(session)
+
+    await tamper(new_uow, f"DELETE FROM consent_link WHERE entry_id = {second}")
+    await tamper(new_uow, f"DELETE FROM consent_entry WHERE id = {second}")
+
+    found = await verify(new_uow)
+    assert found.findings[0] == "Links 2 to 2 are missing, with their entries."
+    assert f"Entry {third} (link 3) was changed, or does not follow" in found.findings[1]
+
+
+async def test_a_gap_that_was_closed_does_not_fit(
+    new_uow: UnitOfWorkFactory, session: AsyncSession
+) -> None:
+    await decide(new_uow)
+    await link(new_uow)
+    _, second, third = await entry_ids(session)
+
+    await tamper(new_uow, f"DELETE FROM consent_link WHERE entry_id = {second}")
+    await tamper(new_uow, f"DELETE FROM consent_entry WHERE id = {second}")
+    await tamper(new_uow, f"UPDATE consent_link SET position = 2 WHERE entry_id = {third}")
+
+    found = await verify(new_uow)
+    assert [f"Entry {third} (link 2)" in finding for finding in found.findings] == [True]
+
+
+async def test_links_out_of_order_do_not_fit(
+    new_uow: UnitOfWorkFactory, session: AsyncSession
+) -> None:
+    await decide(new_uow)
+    await link(new_uow)
+    _, second, third = await entry_ids(session)
+
+    await tamper(new_uow, "UPDATE consent_link SET position = position + 10 WHERE position > 1")
+    await tamper(new_uow, f"UPDATE consent_link SET position = 3 WHERE entry_id = {second}")
+    await tamper(new_uow, f"UPDATE consent_link SET position = 2 WHERE entry_id = {third}")
+
+    found = await verify(new_uow)
+    assert found.faults == 2
+    assert str(third) in found.findings[0]
+    assert str(second) in found.findings[1]
+
+
+async def test_a_tail_that_was_cut_off_is_named(
+    new_uow: UnitOfWorkFactory, session: AsyncSession
+) -> None:
+    await decide(new_uow)
+    await link(new_uow)
+    *_, third = await entry_ids(session)
+
+    await tamper(new_uow, "DELETE FROM consent_link WHERE position = 3")
+
+    found = await verify(new_uow)
+    assert found.findings == [f"Entry {third} is in no link: the end of the chain was removed."]
+
+
+async def test_an_entry_that_just_came_may_wait_for_its_link(new_uow: UnitOfWorkFactory) -> None:
+    await decide(new_uow)
+
+    found = Verification()
+    async with new_uow() as uow:
+        await linking.verify_tail(uow.session, found, now=NOW + timedelta(minutes=5))
+
+    assert found.faults == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "note = 'never said'",
+        "phone = '+16175550111'",
+        "evidence = '{}'",
+        "salt = ''",
+        "salt = NULL",
+    ],
+)
+async def test_words_that_were_changed_are_named(
+    new_uow: UnitOfWorkFactory, session: AsyncSession, change: str
+) -> None:
+    await decide(new_uow)
+    await link(new_uow)
+    first, *_ = await entry_ids(session)
+
+    await tamper(new_uow, f"UPDATE consent_wording SET {change} WHERE entry_id = {first}")
+
+    found = await verify(new_uow)
+    assert found.findings == [f"The words of entry {first} are not those that were stored with it."]
+
+
+async def test_erased_words_are_fine(new_uow: UnitOfWorkFactory) -> None:
+    await decide(new_uow)
+    await link(new_uow)
+
+    async with new_uow() as uow:
+        await uow.session.execute(text("DELETE FROM consent_wording"))
+
+    found = await verify(new_uow)
+    assert (found.faults, found.erased) == (0, 3)
+
+
+async def test_another_secret_key_is_told_as_such(new_uow: UnitOfWorkFactory) -> None:
+    await decide(new_uow)
+    await link(new_uow)
+    await decide(new_uow)
+    await link(new_uow, secret=b"the key after a rotation")
+
+    with_old = await verify(new_uow)
+    with_new = await verify(new_uow, secret=b"the key after a rotation")
+
+    assert (with_old.faults, with_old.other_keys) == (0, 3)
+    assert (with_new.faults, with_new.other_keys) == (0, 3)
+
+
+async def test_a_link_forged_without_the_key_does_not_fit(
+    new_uow: UnitOfWorkFactory, session: AsyncSession
+) -> None:
+    await decide(new_uow, times=1)
+    await link(new_uow)
+    [true] = await links(session)
+
+    await link(new_uow, secret=b"a guess")
+    await tamper(new_uow, "UPDATE consent_link SET digest = sha256('x')")
+
+    found = await verify(new_uow)
+    assert found.faults == 1
+    assert f"Entry {true.entry_id} (link 1)" in found.findings[0]
+
+
+async def test_a_digest_can_be_made_by_hand(
+    new_uow: UnitOfWorkFactory, session: AsyncSession
+) -> None:
+    """What the chain hashes is what its page says, independent of the code that does it."""
+    await decide(new_uow, times=1)
+    await link(new_uow)
+
+    [made] = await links(session)
+    entry = (await session.scalars(select(ConsentEntry))).one()
+    wording = (await session.scalars(select(ConsentWording))).one()
+    words = json.dumps([PHONE, "word 0", None, None, wording.evidence], separators=(", ", ": "))
+    salt = wording.salt or b""
+    assert len(salt) == 32
+    assert entry.wording_digest == hashlib.sha256(salt + words.encode()).digest()
+    at = "2026-11-25T15:00:00.000000+00:00"
+    written = (
+        f'["consent entry 1",{entry.id},"{entry.phone_hash.hex()}",null,"opt_out","message",'
+        f'"person",null,"{at}","{at}","{entry.wording_digest.hex()}"]'
+    )
+    key = hmac.digest(SECRET, b"crm-api consent chain", "sha256")
+    assert made.digest == hmac.digest(key, bytes(32) + written.encode(), "sha256")
+
+
+async def test_equal_words_have_different_digests(
+    new_uow: UnitOfWorkFactory, session: AsyncSession
+) -> None:
+    async with new_uow() as uow:
+        await consent.opt_out(uow, **act())
+        await consent.opt_out(uow, **act())
+
+    digests = set(await session.scalars(select(ConsentEntry.wording_digest)))
+    assert len(digests) == 2
