@@ -23,6 +23,7 @@ from crm_api.routers import (
 from crm_api.routers import (
     campaigns,
     compliance,
+    consent,
     contacts,
     conversations,
     custom_fields,
@@ -134,6 +135,7 @@ def build_app(
     app.router.routes.insert(0, webhooks.receive_route)
     for module in (contacts, imports, lists, lines, campaigns, recipients, conversations, webhooks):
         app.include_router(module.router)
+    app.include_router(consent.router)
     app.include_router(media.router)
     app.include_router(notes.router)
     app.include_router(templates.router)
