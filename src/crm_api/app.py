@@ -36,6 +36,7 @@ from crm_api.routers import (
     notes,
     operations,
     problems,
+    properties,
     recipients,
     reconciliation,
     templates,
@@ -140,6 +141,7 @@ def build_app(
     app.include_router(notes.router)
     app.include_router(templates.router)
     app.include_router(custom_fields.router)
+    app.include_router(properties.router)
     app.include_router(reconciliation.router)
     app.include_router(webhook_health.router)
     for module in (compliance, operations, access_router, health, metrics):

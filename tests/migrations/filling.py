@@ -52,6 +52,18 @@ _STATEMENTS = (
            (ARRAY['opted_out', 'opt_out_hold', 'do_not_contact', 'vip', 'vip', 'vip', 'vip', 'vip',
                   'vip', 'vip'])[1 + i % 10], :now
     FROM generate_series(1, 5000) i""",
+    """INSERT INTO property (id, address_key, street, postal_code, import_id, created_at,
+        updated_at)
+    SELECT md5('property' || i)::uuid, i || ' main st|02169', i || ' Main St', '02169',
+           CASE WHEN i % 100 = 0 THEN md5('import' || i % 700)::uuid END,
+           CAST(:now AS timestamptz) - i * interval '1 minute',
+           CAST(:now AS timestamptz) - i * interval '1 minute'
+    FROM generate_series(1, 10000) i""",
+    """INSERT INTO property_contact (property_id, contact_id, role, import_id, added_at)
+    SELECT md5('property' || 1 + i % 10000)::uuid, md5('contact' || i)::uuid, 'primary',
+           CASE WHEN i % 100 = 0 THEN md5('import' || i % 700)::uuid END,
+           CAST(:now AS timestamptz) - i * interval '1 minute'
+    FROM generate_series(1, 20000) i""",
     """INSERT INTO contact_list (id, name, created_at, updated_at)
     SELECT md5('list' || i)::uuid, 'List ' || i,
            CAST(:now AS timestamptz) - i * interval '1 hour', :now

@@ -25,6 +25,8 @@ LARGE = {
     "idempotency_key",
     "media",
     "media_fetch",
+    "property",
+    "property_contact",
     "send_attempt",
     "webhook_event",
 }

@@ -12,6 +12,7 @@ from tests.migrations.hot_events import RECEIVED
 from tests.migrations.hot_media import MEDIA
 from tests.migrations.hot_notes import NOTES
 from tests.migrations.hot_people import CONTACTS, IMPORTS, REQUESTS
+from tests.migrations.hot_properties import PROPERTIES
 from tests.migrations.hot_reconciliation import RECONCILIATION
 from tests.migrations.hot_sends import SENDS
 from tests.migrations.hot_webhooks import CHECKS
@@ -29,6 +30,7 @@ HOT = [
     *MEDIA,
     *NOTES,
     *OPERATIONS,
+    *PROPERTIES,
     *RECONCILIATION,
     *CHECKS,
 ]

@@ -44,8 +44,31 @@ def decode_cursor(cursor: str) -> tuple[datetime, UUID]:
         at, row_id = json.loads(raw)
         return datetime.fromisoformat(at).astimezone(UTC), UUID(hex=row_id)
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        detail = "The cursor is not one of this list's; start again without it."
-        raise InvalidCursorError(
-            detail,
-            errors=[FieldProblem(pointer="/cursor", code="invalid_cursor", detail=detail)],
-        ) from error
+        raise _invalid_cursor() from error
+
+
+def _invalid_cursor() -> InvalidCursorError:
+    detail = "The cursor is not one of this list's; start again without it."
+    fault = FieldProblem(pointer="/cursor", code="invalid_cursor", detail=detail)
+    return InvalidCursorError(detail, errors=[fault])
+
+
+def encode_key(key: str) -> str:
+    """Make the cursor that continues after the row with this key, for lists in a key's order."""
+    return base64.urlsafe_b64encode(json.dumps({"key": key}).encode()).decode().rstrip("=")
+
+
+def decode_key(cursor: str) -> str:
+    """Read a cursor of ``encode_key`` back.
+
+    Raises:
+        InvalidCursorError: It is no cursor of ours.
+    """
+    try:
+        found = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        key = found["key"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        key = None
+    if not isinstance(key, str) or "\0" in key:
+        raise _invalid_cursor()
+    return key

@@ -13,6 +13,7 @@ from crm_api.domain.lists import models as lists
 from crm_api.domain.media import models as media
 from crm_api.domain.notes import models as notes
 from crm_api.domain.operations import models as operations
+from crm_api.domain.properties import models as properties
 from crm_api.domain.reconciliation import models as reconciliation
 from crm_api.domain.sends import models as sends
 from crm_api.domain.templates import models as templates
@@ -34,6 +35,7 @@ MODULES = (
     media,
     notes,
     operations,
+    properties,
     reconciliation,
     sends,
     templates,

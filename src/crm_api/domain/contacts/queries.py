@@ -32,6 +32,7 @@ from crm_api.domain.contacts.models import Contact
 from crm_api.domain.contacts.schemas import ContactFilter, FlaggedContact
 from crm_api.domain.lists.models import ContactListMember
 from crm_api.domain.notes.models import ContactNote
+from crm_api.domain.properties.models import PropertyContact
 from crm_api.ids import new_id
 
 Position = tuple[datetime, UUID]
@@ -204,6 +205,7 @@ async def erase(session: AsyncSession, *, contact_id: UUID, zone_key: str, now: 
         delete(ContactListMember).where(ContactListMember.contact_id == contact_id)
     )
     await session.execute(delete(ContactNote).where(ContactNote.contact_id == contact_id))
+    await session.execute(delete(PropertyContact).where(PropertyContact.contact_id == contact_id))
 
 
 async def remove_tombstone(session: AsyncSession, *, phone: str, heir_id: UUID) -> None:

@@ -1,0 +1,210 @@
+"""SQL on properties and who belongs to them."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import and_, delete, func, select, text, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.properties.models import Property, PropertyContact
+from crm_api.domain.properties.schemas import Occupant, Position
+
+_PEOPLE = text("""
+    SELECT l.property_id, l.contact_id, l.role, c.phone, c.first_name, c.last_name
+    FROM property_contact l JOIN contact c ON c.id = l.contact_id
+    WHERE l.property_id = ANY(CAST(:property_ids AS uuid[])) AND c.deleted_at IS NULL
+    ORDER BY CASE l.role WHEN 'primary' THEN 0 WHEN 'secondary' THEN 1 ELSE 2 END,
+        l.added_at, l.contact_id
+""")
+
+# The share lock keeps a contact from being deleted, and so taken off its properties, meanwhile.
+_ATTACH = text("""
+    WITH known AS (
+        SELECT c.id, r.role
+        FROM contact c JOIN unnest(CAST(:contact_ids AS uuid[]), CAST(:roles AS text[]))
+            AS r(id, role) ON r.id = c.id
+        WHERE c.deleted_at IS NULL ORDER BY c.phone FOR SHARE OF c
+    ), attached AS (
+        INSERT INTO property_contact (property_id, contact_id, role, added_at)
+        SELECT :property_id, id, role, :now FROM known
+        ON CONFLICT (property_id, contact_id) DO UPDATE SET role = excluded.role
+    )
+    SELECT id FROM known
+""")
+
+_IMPORT = text("""
+    INSERT INTO property AS p (id, address_key, street, city, state, postal_code, year_built,
+        property_type, source, import_id, created_at, updated_at)
+    SELECT r.id, r.address_key, r.street, r.city, r.state, r.postal_code, r.year_built,
+        r.property_type, 'import', :import_id, :now, :now
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id uuid, address_key text, street text,
+        city text, state text, postal_code text, year_built smallint, property_type text)
+    ORDER BY r.address_key COLLATE "C"
+    ON CONFLICT (address_key) DO UPDATE
+    SET year_built = coalesce(p.year_built, excluded.year_built),
+        property_type = coalesce(p.property_type, excluded.property_type), updated_at = :now
+    WHERE (p.year_built IS NULL AND excluded.year_built IS NOT NULL)
+       OR (p.property_type IS NULL AND excluded.property_type IS NOT NULL)
+""")
+
+_IMPORT_PEOPLE = text("""
+    WITH found AS MATERIALIZED (
+        SELECT id, address_key FROM property WHERE address_key = ANY(CAST(:keys AS text[]))
+    )
+    INSERT INTO property_contact (property_id, contact_id, role, import_id, added_at)
+    SELECT p.id, c.id, r.role, :import_id, :now
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(address_key text, phone text, role text)
+        JOIN found p ON p.address_key = r.address_key
+        JOIN contact c ON c.phone = r.phone AND c.deleted_at IS NULL
+    ORDER BY p.id, c.id
+    ON CONFLICT DO NOTHING
+""")
+
+_UNDO_PEOPLE = text("DELETE FROM property_contact WHERE import_id = :import_id")
+_UNDO = text("""
+    DELETE FROM property p
+    WHERE p.import_id = :import_id AND p.updated_at = p.created_at
+      AND NOT EXISTS (SELECT 1 FROM property_contact l WHERE l.property_id = p.id)
+""")
+
+
+async def insert_property(session: AsyncSession, *, values: dict[str, Any]) -> Property | None:
+    """Add a property; None when its address is known."""
+    statement = insert(Property).values(values)
+    statement = statement.on_conflict_do_nothing(index_elements=["address_key"])
+    return await session.scalar(statement.returning(Property))
+
+
+async def id_of_key(session: AsyncSession, *, address_key: str) -> UUID | None:
+    """Return the id of the property with an address."""
+    statement = select(Property.id).where(Property.address_key == address_key)
+    return await session.scalar(statement)
+
+
+async def find(session: AsyncSession, *, property_id: UUID) -> Property | None:
+    """Fetch a property."""
+    return await session.get(Property, property_id, populate_existing=True)
+
+
+async def lock(session: AsyncSession, *, property_id: UUID) -> Property | None:
+    """Fetch a property, and let nobody else change it or its people."""
+    statement = select(Property).where(Property.id == property_id)
+    statement = statement.with_for_update(key_share=True)
+    return await session.scalar(statement, execution_options={"populate_existing": True})
+
+
+async def people(session: AsyncSession, *, property_ids: Sequence[UUID]) -> list[Occupant]:
+    """Fetch the people of properties, of each the primary first."""
+    found = await session.execute(_PEOPLE, {"property_ids": list(property_ids)})
+    return [Occupant(**row) for row in found.mappings()]
+
+
+async def list_properties(
+    session: AsyncSession, *, after: Position | None, limit: int
+) -> Sequence[Property]:
+    """Fetch properties, newest first."""
+    statement = select(Property)
+    if after is not None:
+        statement = statement.where(tuple_(Property.created_at, Property.id) < after)
+    ordered = statement.order_by(Property.created_at.desc(), Property.id.desc()).limit(limit)
+    return (await session.scalars(ordered)).all()
+
+
+async def list_by_address(
+    session: AsyncSession, *, beginning: str, after: str | None, limit: int
+) -> Sequence[Property]:
+    """Fetch the properties whose key begins so, by key."""
+    is_wanted = and_(
+        Property.address_key >= beginning, Property.address_key < beginning + "\U0010ffff"
+    )
+    statement = select(Property).where(is_wanted)
+    if after is not None:
+        statement = statement.where(Property.address_key > after)
+    return (await session.scalars(statement.order_by(Property.address_key).limit(limit))).all()
+
+
+async def list_of_contact(
+    session: AsyncSession, *, contact_id: UUID, after: Position | None, limit: int
+) -> list[tuple[Property, datetime]]:
+    """Fetch the properties of a contact with when it was attached, the last attached first."""
+    link = PropertyContact
+    statement = (
+        select(Property, link.added_at)
+        .join(link, link.property_id == Property.id)
+        .where(link.contact_id == contact_id)
+    )
+    if after is not None:
+        statement = statement.where(tuple_(link.added_at, link.property_id) < after)
+    ordered = statement.order_by(link.added_at.desc(), link.property_id.desc()).limit(limit)
+    return [(found, at) for found, at in await session.execute(ordered)]
+
+
+async def change(session: AsyncSession, *, property_id: UUID, values: dict[str, Any]) -> None:
+    """Change a property."""
+    await session.execute(update(Property).where(Property.id == property_id).values(values))
+
+
+async def delete_property(session: AsyncSession, *, property_id: UUID) -> bool:
+    """Remove a property; False when there is none."""
+    statement = delete(Property).where(Property.id == property_id)
+    return await session.scalar(statement.returning(Property.id)) is not None
+
+
+async def attach(
+    session: AsyncSession, *, property_id: UUID, people: Sequence[tuple[UUID, str]], now: datetime
+) -> set[UUID]:
+    """Let people belong to a property; the role of those who do is changed. The ids that are any.
+
+    Args:
+        people: Contact ids with their roles, each id once.
+    """
+    values = {
+        "property_id": property_id,
+        "contact_ids": [contact_id for contact_id, _ in people],
+        "roles": [role for _, role in people],
+        "now": now,
+    }
+    return set((await session.execute(_ATTACH, values)).scalars())
+
+
+async def count_people(session: AsyncSession, *, property_id: UUID) -> int:
+    """Count the people of a property."""
+    statement = (
+        select(func.count())
+        .select_from(PropertyContact)
+        .where(PropertyContact.property_id == property_id)
+    )
+    return (await session.scalar(statement)) or 0
+
+
+async def detach(session: AsyncSession, *, property_id: UUID, contact_id: UUID) -> bool:
+    """Let a contact belong to a property no more; False when it does not."""
+    statement = delete(PropertyContact).where(
+        PropertyContact.property_id == property_id, PropertyContact.contact_id == contact_id
+    )
+    return await session.scalar(statement.returning(PropertyContact.contact_id)) is not None
+
+
+async def import_properties(
+    session: AsyncSession,
+    *,
+    rows: list[dict[str, Any]],
+    people: list[dict[str, Any]],
+    import_id: UUID,
+    now: datetime,
+) -> None:
+    """Add properties, fill what is empty in known ones, and attach people by their numbers."""
+    values = {"import_id": import_id, "now": now}
+    await session.execute(_IMPORT, values | {"rows": json.dumps(rows, default=str)})
+    keys = [row["address_key"] for row in rows]
+    await session.execute(_IMPORT_PEOPLE, values | {"rows": json.dumps(people), "keys": keys})
+
+
+async def undo_import(session: AsyncSession, *, import_id: UUID) -> None:
+    """Remove what an import attached, and the properties it made that nobody has touched since."""
+    await session.execute(_UNDO_PEOPLE, {"import_id": import_id})
+    await session.execute(_UNDO, {"import_id": import_id})

@@ -1,0 +1,266 @@
+"""Properties: added, found by address, changed, and who belongs to them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic_core import PydanticCustomError
+from sqlalchemy.exc import IntegrityError
+
+from crm_api.db import UnitOfWork
+from crm_api.domain.contacts import service as contacts
+from crm_api.domain.paging import Page, decode_cursor, decode_key, encode_cursor, encode_key
+from crm_api.domain.properties import queries
+from crm_api.domain.properties.address_key import address_key, street_key
+from crm_api.domain.properties.errors import (
+    IncompleteAddressError,
+    PropertyAttributesError,
+    PropertyContactNotFoundError,
+    PropertyExistsError,
+    PropertyNotFoundError,
+    TooManyPropertyContactsError,
+    UnknownPropertyContactsError,
+)
+from crm_api.domain.properties.models import Property
+from crm_api.domain.properties.schemas import (
+    MOST_CONTACTS,
+    PeopledProperty,
+    PropertyAddress,
+    PropertyContactAdd,
+    PropertyCreate,
+    PropertyUpdate,
+)
+from crm_api.ids import new_id
+
+_KEY_FIELDS = ("street", "city", "state", "postal_code")
+
+
+async def create(uow: UnitOfWork, body: PropertyCreate, *, now: datetime) -> PeopledProperty:
+    """Add a property with its people.
+
+    Raises:
+        IncompleteAddressError: It has neither a ZIP code nor city and state.
+        PropertyExistsError: Its address is known; ``property_id`` says as which.
+        UnknownPropertyContactsError: Some ids are no contacts.
+    """
+    key = key_of(body.address)
+    values = body.model_dump(exclude={"address", "contacts"}) | body.address.model_dump()
+    stamped = {"id": new_id(), "address_key": key, "created_at": now, "updated_at": now}
+    made = await queries.insert_property(uow.session, values=values | stamped)
+    if made is None:
+        raise await _known(uow, key)
+    if body.contacts:
+        pointers = [f"/contacts/{at}/contact_id" for at in range(len(body.contacts))]
+        await _attach(uow, made, body.contacts, pointers, now=now)
+    return await _peopled(uow, made)
+
+
+async def get(uow: UnitOfWork, *, property_id: UUID) -> PeopledProperty:
+    """Fetch a property.
+
+    Raises:
+        PropertyNotFoundError: There is none with this id.
+    """
+    found = await queries.find(uow.session, property_id=property_id)
+    if found is None:
+        raise PropertyNotFoundError("No property has this id.")
+    return await _peopled(uow, found)
+
+
+async def get_by_address(uow: UnitOfWork, address: PropertyAddress) -> PeopledProperty:
+    """Fetch the property with an address, in any usual writing.
+
+    Raises:
+        IncompleteAddressError: It has neither a ZIP code nor city and state.
+        PropertyNotFoundError: There is none with this address.
+    """
+    found = await queries.id_of_key(uow.session, address_key=key_of(address, pointer=""))
+    if found is None:
+        raise PropertyNotFoundError("No property has this address.")
+    return await get(uow, property_id=found)
+
+
+async def list_properties(
+    uow: UnitOfWork, *, q: str, cursor: str | None, limit: int
+) -> Page[PeopledProperty]:
+    """List properties, newest first; with ``q`` those whose address begins so, by address.
+
+    Raises:
+        InvalidCursorError: The cursor is not one of this list's.
+    """
+    beginning = street_key(q)
+    if q and not beginning:
+        return Page([], None)
+    if beginning:
+        rows = await queries.list_by_address(
+            uow.session,
+            beginning=beginning,
+            after=decode_key(cursor) if cursor else None,
+            limit=limit + 1,
+        )
+    else:
+        after = decode_cursor(cursor) if cursor else None
+        rows = await queries.list_properties(uow.session, after=after, limit=limit + 1)
+    shown = await _all_peopled(uow, rows[:limit])
+    if len(rows) <= limit:
+        return Page(shown, None)
+    last = rows[limit - 1]
+    return Page(
+        shown,
+        encode_key(last.address_key) if beginning else encode_cursor(last.created_at, last.id),
+    )
+
+
+async def list_of_contact(
+    uow: UnitOfWork, *, contact_id: UUID, cursor: str | None, limit: int, now: datetime
+) -> Page[PeopledProperty]:
+    """List the properties of a contact, the last attached first.
+
+    Raises:
+        ContactNotFoundError: It is not there, or was deleted.
+        InvalidCursorError: The cursor is not one of this list's.
+    """
+    contact = (await contacts.get(uow, contact_id=contact_id, now=now)).contact
+    after = decode_cursor(cursor) if cursor else None
+    rows = await queries.list_of_contact(
+        uow.session, contact_id=contact.id, after=after, limit=limit + 1
+    )
+    shown = await _all_peopled(uow, [found for found, _ in rows[:limit]])
+    if len(rows) <= limit:
+        return Page(shown, None)
+    last, added_at = rows[limit - 1]
+    return Page(shown, encode_cursor(added_at, last.id))
+
+
+async def update(
+    uow: UnitOfWork, changes: PropertyUpdate, *, property_id: UUID, now: datetime
+) -> PeopledProperty:
+    """Change some fields; another address must be nobody else's.
+
+    Raises:
+        PropertyNotFoundError: There is none with this id.
+        IncompleteAddressError: The address has neither a ZIP code nor city and state.
+        PropertyExistsError: Another property has the new address.
+        PropertyAttributesError: Merged with those there, they are too many or too large.
+    """
+    found = await _lock(uow, property_id=property_id)
+    try:
+        values = changes.columns(found)
+    except PydanticCustomError as error:
+        raise PropertyAttributesError(error.message()) from error
+    if not values:
+        return await _peopled(uow, found)
+    if set(_KEY_FIELDS) & set(values):
+        parts = {name: values.get(name, getattr(found, name)) for name in _KEY_FIELDS}
+        values["address_key"] = key_of(PropertyAddress(**parts))
+    await _write(uow, found, values | {"updated_at": now})
+    return await get(uow, property_id=property_id)
+
+
+async def delete(uow: UnitOfWork, *, property_id: UUID) -> None:
+    """Remove a property; its people stay.
+
+    Raises:
+        PropertyNotFoundError: There is none with this id.
+    """
+    if not await queries.delete_property(uow.session, property_id=property_id):
+        raise PropertyNotFoundError("No property has this id.")
+
+
+async def attach(
+    uow: UnitOfWork, body: PropertyContactAdd, *, property_id: UUID, now: datetime
+) -> PeopledProperty:
+    """Let a contact belong to a property; who does already changes the role.
+
+    Raises:
+        PropertyNotFoundError: There is none with this id.
+        UnknownPropertyContactsError: The id is no contact.
+        TooManyPropertyContactsError: As many belong to it as may.
+    """
+    found = await _lock(uow, property_id=property_id)
+    await _attach(uow, found, [body], ["/contact_id"], now=now)
+    if await queries.count_people(uow.session, property_id=property_id) > MOST_CONTACTS:
+        raise TooManyPropertyContactsError(
+            f"At most {MOST_CONTACTS} contacts belong to a property; take one off before."
+        )
+    return await _peopled(uow, found)
+
+
+async def detach(uow: UnitOfWork, *, property_id: UUID, contact_id: UUID) -> None:
+    """Let a contact belong to a property no more.
+
+    Raises:
+        PropertyNotFoundError: There is none with this id.
+        PropertyContactNotFoundError: The contact does not belong to it.
+    """
+    if await queries.detach(uow.session, property_id=property_id, contact_id=contact_id):
+        return
+    await get(uow, property_id=property_id)
+    raise PropertyContactNotFoundError("This contact does not belong to the property.")
+
+
+def key_of(address: PropertyAddress, *, pointer: str = "/address") -> str:
+    """Return the key of an address.
+
+    Raises:
+        IncompleteAddressError: It has neither a ZIP code nor city and state.
+    """
+    key = address_key(**address.model_dump(include=set(_KEY_FIELDS)))
+    if key is None:
+        raise IncompleteAddressError(pointer)
+    return key
+
+
+async def _lock(uow: UnitOfWork, *, property_id: UUID) -> Property:
+    found = await queries.lock(uow.session, property_id=property_id)
+    if found is None:
+        raise PropertyNotFoundError("No property has this id.")
+    return found
+
+
+async def _write(uow: UnitOfWork, found: Property, values: dict[str, Any]) -> None:
+    """Write the columns; a savepoint keeps the transaction usable when the address is taken."""
+    try:
+        async with uow.session.begin_nested():
+            await queries.change(uow.session, property_id=found.id, values=values)
+    except IntegrityError as error:
+        raise await _known(uow, values["address_key"]) from error
+
+
+async def _attach(
+    uow: UnitOfWork,
+    found: Property,
+    people: Sequence[PropertyContactAdd],
+    pointers: Sequence[str],
+    *,
+    now: datetime,
+) -> None:
+    roles = {one.contact_id: one.role.value for one in people}
+    known = await queries.attach(
+        uow.session, property_id=found.id, people=list(roles.items()), now=now
+    )
+    unknown = [
+        pointer
+        for one, pointer in zip(people, pointers, strict=True)
+        if one.contact_id not in known
+    ]
+    if unknown:
+        raise UnknownPropertyContactsError(unknown)
+
+
+async def _peopled(uow: UnitOfWork, found: Property) -> PeopledProperty:
+    return (await _all_peopled(uow, [found]))[0]
+
+
+async def _all_peopled(uow: UnitOfWork, rows: Sequence[Property]) -> list[PeopledProperty]:
+    shown = {found.id: PeopledProperty(found=found) for found in rows}
+    if shown:
+        for person in await queries.people(uow.session, property_ids=list(shown)):
+            shown[person.property_id].people.append(person)
+    return list(shown.values())
+
+
+async def _known(uow: UnitOfWork, key: str) -> PropertyExistsError:
+    holder = await queries.id_of_key(uow.session, address_key=key)
+    return PropertyExistsError("A property with this address exists.", property_id=str(holder))

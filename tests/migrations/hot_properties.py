@@ -1,0 +1,74 @@
+"""Queries on properties."""
+
+from tests.conftest import NOW
+from tests.migrations.filling import made_id, phone_of
+from tests.migrations.hot import CONTACT, PLACE, Hot
+
+from crm_api.domain.properties import queries as properties
+from crm_api.domain.properties.models import PropertyRole
+
+PROPERTY = made_id("property", 7)
+IMPORT = made_id("import", 0)
+CHUNK = range(5_000, 5_200)
+
+PROPERTIES = [
+    Hot(
+        "property with an address",
+        {"uq_property_address_key"},
+        lambda s: properties.id_of_key(s, address_key="7 main st|02169"),
+        is_generic=True,
+    ),
+    Hot(
+        "properties whose address begins so",
+        {"uq_property_address_key"},
+        lambda s: properties.list_by_address(
+            s, beginning="71 ma", after="71 main st|02169", limit=51
+        ),
+        is_generic=True,
+    ),
+    Hot(
+        "properties, newest first",
+        {"idx_property_created"},
+        lambda s: properties.list_properties(s, after=PLACE, limit=51),
+    ),
+    Hot(
+        "properties of a contact",
+        {"idx_property_contact_contact", "pk_property"},
+        lambda s: properties.list_of_contact(s, contact_id=CONTACT, after=PLACE, limit=51),
+        is_generic=True,
+    ),
+    Hot(
+        "people of a page of properties",
+        {"pk_property_contact", "pk_contact"},
+        lambda s: properties.people(s, property_ids=[made_id("property", i) for i in range(1, 51)]),
+    ),
+    Hot(
+        "people attached to a property",
+        {"pk_contact", "pk_property_contact"},
+        lambda s: properties.attach(
+            s, property_id=PROPERTY, people=[(CONTACT, PropertyRole.PRIMARY)], now=NOW
+        ),
+    ),
+    Hot(
+        "properties of a chunk of a file",
+        {"uq_property_address_key", "uq_contact_phone|idx_contact_phone_hash"},
+        lambda s: properties.import_properties(
+            s,
+            rows=[
+                {"id": made_id("new", i), "address_key": f"{i} main st|02169", "street": "x"}
+                for i in CHUNK
+            ],
+            people=[
+                {"address_key": f"{i} main st|02169", "phone": phone_of(i), "role": "primary"}
+                for i in CHUNK
+            ],
+            import_id=IMPORT,
+            now=NOW,
+        ),
+    ),
+    Hot(
+        "undo of an import's properties",
+        {"idx_property_import", "idx_property_contact_import"},
+        lambda s: properties.undo_import(s, import_id=IMPORT),
+    ),
+]
