@@ -27,6 +27,7 @@ from crm_api.routers import (
     contacts,
     conversations,
     custom_fields,
+    do_not_contact,
     health,
     imports,
     lines,
@@ -137,6 +138,7 @@ def build_app(
     for module in (contacts, imports, lists, lines, campaigns, recipients, conversations, webhooks):
         app.include_router(module.router)
     app.include_router(consent.router)
+    app.include_router(do_not_contact.router)
     app.include_router(media.router)
     app.include_router(notes.router)
     app.include_router(templates.router)

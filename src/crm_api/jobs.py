@@ -19,6 +19,7 @@ class JobName(StrEnum):
     PROCESS_WEBHOOK_BACKLOG = "process_webhook_backlog"
     RECONCILE_OPENPHONE = "reconcile_openphone"
     RESOLVE_UNKNOWN_SENDS = "resolve_unknown_sends"
+    RUN_DO_NOT_CONTACT = "run_do_not_contact"
     RUN_IMPORTS = "run_imports"
     SEAL_CONSENT = "seal_consent"
     SEND_ALERTS = "send_alerts"

@@ -176,6 +176,14 @@ _STATEMENTS = (
     """INSERT INTO consent_link (position, entry_id, key_id, digest)
     SELECT id, id, 'key', sha256('x') FROM consent_entry WHERE id <= 5900""",
     """INSERT INTO consent_unlinked (entry_id) SELECT id FROM consent_entry WHERE id > 5900""",
+    """INSERT INTO do_not_contact_upload (id, status, byte_size, columns, reason, actor, dry_run,
+        created_at, updated_at)
+    SELECT md5('upload' || i)::uuid, CASE WHEN i <= 3 THEN 'pending' ELSE 'completed' END, 1, '{}',
+           'list', 'key', false, CAST(:now AS timestamptz) - i * interval '1 hour', :now
+    FROM generate_series(1, 2000) i""",
+    """INSERT INTO do_not_contact_upload_error (upload_id, line, reason)
+    SELECT md5('upload' || 1 + i % 100)::uuid, i, 'No number'
+    FROM generate_series(1, 10000) i""",
     """INSERT INTO contact_import (id, status, byte_size, created_at, updated_at)
     SELECT md5('import' || i)::uuid, CASE WHEN i <= 3 THEN 'pending' ELSE 'completed' END, 1,
            CAST(:now AS timestamptz) - i * interval '1 hour', :now

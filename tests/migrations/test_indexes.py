@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.migrations.filling import fill
 from tests.migrations.hot import Hot
 from tests.migrations.hot_campaigns import CAMPAIGNS, OPERATIONS
+from tests.migrations.hot_consent import UPLOADS
 from tests.migrations.hot_events import RECEIVED
 from tests.migrations.hot_media import MEDIA
 from tests.migrations.hot_notes import NOTES
@@ -24,6 +25,7 @@ HOT = [
     *CONTACTS,
     *IMPORTS,
     *REQUESTS,
+    *UPLOADS,
     *CAMPAIGNS,
     *SENDS,
     *RECEIVED,

@@ -7,6 +7,7 @@ from crm_api.domain.campaigns import models as campaigns
 from crm_api.domain.consent import models as consent
 from crm_api.domain.contacts import models as contacts
 from crm_api.domain.custom_fields import models as custom_fields
+from crm_api.domain.do_not_contact import models as do_not_contact
 from crm_api.domain.idempotency import models as idempotency
 from crm_api.domain.lines import models as lines
 from crm_api.domain.lists import models as lists
@@ -30,6 +31,7 @@ MODULES = (
     contacts,
     custom_fields,
     idempotency,
+    do_not_contact,
     lines,
     lists,
     media,

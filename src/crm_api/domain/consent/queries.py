@@ -46,6 +46,24 @@ async def stand_flag(
     return await session.scalar(statement.returning(ContactFlag.id)) is not None
 
 
+STAND_FLAGS = text("""
+    INSERT INTO contact_flag AS f (id, phone, flag_type, reason, created_at)
+    SELECT uuid_v7(), one.phone, :flag, :reason, :now
+    FROM unnest(CAST(:phones AS text[])) AS one (phone) ORDER BY one.phone
+    ON CONFLICT (phone, flag_type) DO UPDATE
+    SET reason = excluded.reason, expires_at = NULL, created_at = excluded.created_at
+    WHERE f.expires_at IS NOT NULL
+""")
+
+
+async def stand_flags(
+    session: AsyncSession, *, phones: Sequence[str], flag: str, reason: str | None, now: datetime
+) -> None:
+    """Put a flag on numbers for good; where it already stands so, that row is kept."""
+    values = {"phones": list(phones), "flag": flag, "reason": reason, "now": now}
+    await session.execute(STAND_FLAGS, values)
+
+
 async def put_flag(
     session: AsyncSession,
     *,

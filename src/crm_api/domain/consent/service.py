@@ -144,6 +144,19 @@ async def add_flag(
         await sends.withdraw_numbers(uow, phones=[phone], now=now)
 
 
+async def put_off_limits(
+    uow: UnitOfWork, *, phones: Sequence[str], reason: str, now: datetime
+) -> None:
+    """Flag numbers ``do_not_contact`` for good and take back what waits for them.
+
+    A reason that stands stays; nothing is said by the persons, so no entry is left.
+    """
+    await queries.stand_flags(
+        uow.session, phones=phones, flag=FlagType.DO_NOT_CONTACT, reason=reason, now=now
+    )
+    await sends.withdraw_numbers(uow, phones=phones, now=now)
+
+
 async def remove_flag(uow: UnitOfWork, *, flag: str, **act: Unpack[Act]) -> bool:
     """Take a flag off a number; for ``opted_out`` that is an opt-in, for a hold its release.
 
