@@ -7,6 +7,7 @@ from benchmarks import (
     apply,
     cost,
     drain,
+    events,
     intake,
     lag,
     opt_out,
@@ -24,6 +25,7 @@ BENCHMARKS = {
     "answers": answers.main,
     "cost": cost.main,
     "opt_out": opt_out.main,
+    "events": events.main,
 }
 
 begun = time.monotonic()

@@ -11,6 +11,7 @@ from crm_api import clock
 from crm_api.db import UnitOfWork, create_engine, session_factory
 from crm_api.domain.access import service as access
 from crm_api.domain.compliance.loader import load_rules
+from crm_api.domain.events.hub import EventHub
 from crm_api.domain.media.store import MediaStore
 from crm_api.domain.reconciliation.watch import ReceiverWatch
 from crm_api.domain.webhooks.intake import EventIntake
@@ -28,6 +29,7 @@ from crm_api.routers import (
     conversations,
     custom_fields,
     do_not_contact,
+    events,
     health,
     imports,
     lines,
@@ -45,6 +47,7 @@ from crm_api.routers import (
     webhooks,
 )
 from crm_api.routers.deps import AppState
+from crm_api.routers.event_frames import write_events
 from crm_api.routers.middleware import RequestMiddleware
 from crm_api.routers.preconditions import PreconditionMiddleware
 from crm_api.settings import Settings
@@ -88,9 +91,11 @@ def create_app(settings: Settings) -> FastAPI:
             await intake.start()
             await watch.start()
             await refusals.start()
+            await app.state.events.start()
             await _accept_bootstrap_key(state)
             yield
         finally:
+            await app.state.events.close()
             await watch.close()
             await intake.close()
             await refusals.close()
@@ -141,6 +146,7 @@ def build_app(
     app.include_router(do_not_contact.router)
     app.include_router(media.router)
     app.include_router(notes.router)
+    app.include_router(events.router)
     app.include_router(templates.router)
     app.include_router(custom_fields.router)
     app.include_router(properties.router)
@@ -165,4 +171,5 @@ def attach(
     app.state.intake = intake
     app.state.media = MediaStore.from_settings(state.settings)
     app.state.refusals = refusals
+    app.state.events = EventHub(state.new_uow, write=write_events)
     app.state.keys = open_key_ring(state.settings, new_uow=state.new_uow)

@@ -23,6 +23,7 @@ LARGE = {
     "contact_list_member",
     "conversation",
     "idempotency_key",
+    "event",
     "media",
     "media_fetch",
     "property",

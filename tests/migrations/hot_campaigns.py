@@ -8,10 +8,12 @@ from tests.migrations.filling import FINISHED, LINE, LIST, RUNNING, made_id
 from tests.migrations.hot import CONTACT, PLACE, Hot, sql
 
 from crm_api.domain.access import queries as access
+from crm_api.domain.campaigns import counting, plan_statements, statements, watch_statements
 from crm_api.domain.campaigns import forecast_queries as forecasts
-from crm_api.domain.campaigns import plan_statements, statements, watch_statements
 from crm_api.domain.campaigns import queries as campaigns
 from crm_api.domain.campaigns import review_queries as reviews
+from crm_api.domain.events import queries as events
+from crm_api.domain.events.positions import Position
 from crm_api.domain.lines import queries as lines
 from crm_api.domain.operations import metrics_statements, notice_statements
 from crm_api.domain.operations import queries as operations
@@ -308,5 +310,25 @@ OPERATIONS = [
         "alerts that stand by kind, for the metrics",
         {"idx_alert_open"},
         sql(metrics_statements.ALERTS),
+    ),
+    Hot(
+        "events since a place in the log",
+        {"pk_event"},
+        lambda s: events.read_new(s, after=Position(1, 1), limit=1000),
+    ),
+    Hot(
+        "events between two places in the log",
+        {"pk_event"},
+        lambda s: events.read_span(s, after=Position(1, 1), until=Position(10**9, 1), limit=1000),
+    ),
+    Hot(
+        "the oldest events, forgotten",
+        {"pk_event", "pk_event_horizon"},
+        lambda s: events.forget(s, before=NOW, limit=100),
+    ),
+    Hot(
+        "the counts of campaigns that are watched live",
+        {"idx_campaign_tally_campaign"},
+        lambda s: s.execute(counting.COUNTERS, {"campaign_ids": [RUNNING, FINISHED]}),
     ),
 ]

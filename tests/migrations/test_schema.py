@@ -28,7 +28,7 @@ SNAPSHOT = text("""
     UNION ALL
     SELECT 'constraint', r.relname || '.' || k.conname, pg_get_constraintdef(k.oid)
     FROM pg_constraint k JOIN pg_class r ON r.oid = k.conrelid
-    WHERE k.connamespace = 'public'::regnamespace
+    WHERE k.connamespace = 'public'::regnamespace AND k.contype <> 't'
     UNION ALL
     SELECT 'trigger', r.relname || '.' || t.tgname, pg_get_triggerdef(t.oid)
     FROM pg_trigger t JOIN pg_class r ON r.oid = t.tgrelid WHERE NOT t.tgisinternal

@@ -167,9 +167,9 @@ class Service:
     async def empty(self) -> None:
         """Forget the example before."""
         self.queue.jobs.clear()
-        # Rows are few, so that deleting is faster than to truncate; what counts rows by triggers
-        # comes last.
-        counted = {"campaign_tally", "send_tally"}
+        # Rows are few, so that deleting is faster than to truncate; what triggers write comes
+        # last.
+        counted = {"campaign_tally", "send_tally", "event"}
         tables = [table.name for table in reversed(metadata.sorted_tables)]
         tables.sort(key=counted.__contains__)
         async with self.engine.begin() as connection:

@@ -30,6 +30,9 @@ NOT_COMPARED = {
     "scheduled_job",
     "rate_limit",
     "alert_notice",
+    # In which steps and in which order it came about.
+    "event",
+    "event_horizon",
     # Sums, compared as such.
     "campaign_tally",
     "send_tally",

@@ -8,6 +8,7 @@ from crm_api.domain.consent import models as consent
 from crm_api.domain.contacts import models as contacts
 from crm_api.domain.custom_fields import models as custom_fields
 from crm_api.domain.do_not_contact import models as do_not_contact
+from crm_api.domain.events import models as events
 from crm_api.domain.idempotency import models as idempotency
 from crm_api.domain.lines import models as lines
 from crm_api.domain.lists import models as lists
@@ -32,6 +33,7 @@ MODULES = (
     custom_fields,
     idempotency,
     do_not_contact,
+    events,
     lines,
     lists,
     media,

@@ -1,0 +1,215 @@
+"""Which facts are events, and what each one tells: ids and states."""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+from tests.domain.sends.ledger import Ledger
+from tests.domain.sends.ledger import told as report
+from tests.domain.webhooks.support import PROVIDER_LINE, hear
+from tests.factories import make_campaign, make_contact, make_line, number
+
+from crm_api.db import UnitOfWork
+from crm_api.domain.events import service as events
+from crm_api.domain.events.schemas import EventType
+from crm_api.domain.operations import service as operations
+from crm_api.ids import new_id
+
+NewUow = Callable[[], UnitOfWork]
+COUNTERS = EventType.CAMPAIGN_COUNTERS
+
+
+async def told(session: AsyncSession, *, counters: bool = False) -> Sequence[Row[Any]]:
+    """The log, with what is told at a commit; that the counts changed only if asked for."""
+    await session.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
+    await session.execute(text("SET CONSTRAINTS ALL DEFERRED"))
+    rows = await session.execute(
+        text("SELECT type, subject_id, campaign_id, data FROM event ORDER BY transaction_id, id")
+    )
+    return [row for row in rows if counters or row.type != COUNTERS]
+
+
+async def shown(session: AsyncSession) -> list[tuple[str, str | None]]:
+    """Types and states."""
+    return [(row.type, row.data.get("status")) for row in await told(session)]
+
+
+async def test_received_text_is_told_with_the_campaign_that_it_answers(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    line = await make_line(session, phone_number_id=PROVIDER_LINE)
+    await session.commit()
+    ledger = await Ledger.open(new_uow, line=line)
+    (claimed,) = await ledger.called()
+    await ledger.accept(claimed)
+
+    await hear(session, new_uow, "Yes please", message_id="AC9", **{"from": number(0)})
+
+    *_, answer = [row for row in await told(session) if row.type == "message.received"]
+    (message,) = await ledger.rows("SELECT * FROM activity WHERE direction = 'incoming'")
+    assert answer.subject_id == message.id
+    assert answer.campaign_id == ledger.campaign.id
+    assert answer.data == {
+        "status": "received",
+        "contact_id": str(message.contact_id),
+        "conversation_id": str(message.conversation_id),
+        "line_id": str(line.id),
+    }
+
+
+async def test_text_of_a_campaign_is_told_from_its_sending_on(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    (claimed,) = await ledger.called()
+    before = await shown(session)
+    await ledger.accept(claimed)
+    await ledger.report(report("delivered"))
+    await ledger.report(report("delivered"))
+
+    found = [row for row in await told(session) if row.type == "message.status"]
+
+    assert before == []
+    assert [row.data["status"] for row in found] == ["sent", "delivered"]
+    assert {row.campaign_id for row in found} == {ledger.campaign.id}
+
+
+async def test_refused_text_is_told_with_its_code(session: AsyncSession, new_uow: NewUow) -> None:
+    ledger = await Ledger.open(new_uow)
+    (claimed,) = await ledger.called()
+    await ledger.accept(claimed)
+    await ledger.report(report("failed", error_code="30003"))
+
+    *_, failed = await told(session)
+
+    assert failed.data["status"] == "failed"
+    assert failed.data["error_code"] == "30003"
+
+
+async def test_what_was_said_long_ago_is_no_event(session: AsyncSession, new_uow: NewUow) -> None:
+    await make_line(session, phone_number_id=PROVIDER_LINE)
+    await session.commit()
+    for days in (8, 6):
+        at = (NOW - timedelta(days=days)).isoformat()
+        await hear(session, new_uow, "Hi", message_id=f"AC{days}", createdAt=at)
+
+    assert [kind for kind, _ in await shown(session)] == ["message.received"]
+
+
+async def test_campaign_tells_its_moves_with_their_reasons(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    campaign = await make_campaign(session, line=await make_line(session))
+    await session.commit()
+    async with new_uow() as uow:
+        for status, reason in (("paused", "failure_rate"), ("running", "failure_rate")):
+            await uow.session.execute(
+                text("UPDATE campaign SET status = :status, paused_reason = :reason, name = 'B'"),
+                {"status": status, "reason": reason},
+            )
+        await uow.session.execute(text("UPDATE campaign SET name = 'C'"))
+
+    found = await told(session)
+
+    assert [(row.type, row.subject_id, row.data) for row in found] == [
+        (
+            "campaign.status",
+            campaign.id,
+            {"status": "paused", "was": "running", "paused_reason": "failure_rate"},
+        ),
+        ("campaign.status", campaign.id, {"status": "running", "was": "paused"}),
+    ]
+    assert {row.campaign_id for row in found} == {campaign.id}
+
+
+async def test_changed_counts_are_one_event_a_statement(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    ledger = await Ledger.open(new_uow, people=5)
+    before = len(await told(session, counters=True))
+
+    await ledger.claim()
+
+    changed = (await told(session, counters=True))[before:]
+    assert [(row.type, row.campaign_id) for row in changed] == [(COUNTERS, ledger.campaign.id)]
+
+
+async def test_opt_out_is_told_of_the_contact_and_its_end_too(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    contact = await make_contact(session)
+    await session.commit()
+    async with new_uow() as uow:
+        for flag in ("vip", "opted_out"):
+            await uow.session.execute(
+                text(
+                    "INSERT INTO contact_flag (id, phone, flag_type, created_at) "
+                    "SELECT uuid_v7(), phone, :flag, now() "
+                    "FROM (VALUES (:phone), ('+16175550199')) AS n (phone)"
+                ),
+                {"flag": flag, "phone": contact.phone},
+            )
+        await uow.session.execute(text("DELETE FROM contact_flag"))
+
+    found = await told(session)
+
+    assert [(row.type, row.subject_id, row.data) for row in found] == [
+        ("opt_out", contact.id, {}),
+        ("opt_in", contact.id, {}),
+    ]
+
+
+async def test_alert_is_told_when_it_comes_up_and_moves_not_when_it_is_counted(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    async def again(minutes: int) -> None:
+        async with new_uow() as uow:
+            await operations.raise_alert(
+                uow,
+                kind="line_blocked",
+                subject="L1",
+                detail="Put that right.",
+                now=NOW + timedelta(minutes=minutes),
+            )
+
+    await again(0)
+    await again(1)
+    async with new_uow() as uow:
+        page = await operations.list_alerts(uow, cursor=None, limit=1)
+        await operations.acknowledge(uow, alert_id=page.data[0].id, actor="Ada", now=NOW)
+        await operations.resolve_alert(uow, kind="line_blocked", subject="L1", now=NOW)
+    await again(9)
+
+    found = await told(session)
+
+    assert {row.subject_id for row in found} == {page.data[0].id}
+    assert {row.data["kind"] for row in found} == {"line_blocked"}
+    states = ["open", "acknowledged", "resolved", "open"]
+    assert await shown(session) == [("alert", state) for state in states]
+
+
+async def test_other_facts_are_recorded_by_the_code(session: AsyncSession, new_uow: NewUow) -> None:
+    subject = new_id()
+    async with new_uow() as uow:
+        await events.record(
+            uow, type=EventType.IMPORT_PROGRESS, subject_id=subject, data={"rows_processed": 500}
+        )
+
+    (row,) = await told(session)
+
+    assert (row.type, row.subject_id, row.campaign_id) == ("import.progress", subject, None)
+    assert row.data == {"rows_processed": 500}
+
+
+async def test_fact_that_is_rolled_back_is_no_event(session: AsyncSession, new_uow: NewUow) -> None:
+    try:
+        async with new_uow() as uow:
+            await events.record(uow, type=EventType.ALERT, subject_id=None)
+            raise TimeoutError  # noqa: TRY301 - the failure of the test
+    except TimeoutError:
+        pass
+
+    assert await told(session) == []

@@ -1,0 +1,101 @@
+"""The application behind a real server, and a reader of its streams."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+from tests.conftest import ADMIN_KEY
+
+PATIENCE_SECONDS = 10.0
+"""For what is on its way; a test that waits for longer has failed."""
+
+
+@asynccontextmanager
+async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """Serve on loopback for the length of a block; a caller with the admin key."""
+    config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none")
+    server = uvicorn.Server(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
+    try:
+        async with httpx.AsyncClient(base_url=url, headers=headers) as client:
+            yield client
+    finally:
+        app.state.events.stop()
+        server.should_exit = True
+        await task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """One event as it came."""
+
+    event: str | None
+    id: str | None
+    data: dict[str, Any] | None
+    comment: str | None
+
+    @property
+    def name(self) -> str | None:
+        """What the tests here call their events."""
+        return None if self.data is None else self.data.get("data", {}).get("name")
+
+
+def read_frame(text: str) -> Frame:
+    fields: dict[str, str] = {}
+    for line in text.split("\n"):
+        key, _, value = line.partition(": ")
+        fields[key] = value
+    return Frame(
+        event=fields.get("event"),
+        id=fields.get("id"),
+        data=json.loads(fields["data"]) if "data" in fields else None,
+        comment=fields.get(""),
+    )
+
+
+class Stream:
+    """Frames of one answer, one after the other."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.response = response
+        self._chunks = response.aiter_text()
+        self._text = ""
+
+    async def next(self) -> Frame | None:
+        """The next frame; None when the stream has ended."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while "\n\n" not in self._text:
+                chunk = await anext(self._chunks, None)
+                if chunk is None:
+                    return None
+                self._text += chunk
+        text, self._text = self._text.split("\n\n", 1)
+        return read_frame(text)
+
+    async def take(self, count: int) -> list[Frame]:
+        frames = []
+        for _ in range(count):
+            frame = await self.next()
+            assert frame is not None
+            frames.append(frame)
+        return frames
+
+
+@asynccontextmanager
+async def following(
+    client: httpx.AsyncClient, path: str = "/v1/events", **request: Any
+) -> AsyncIterator[Stream]:
+    """Open a stream and read that it has begun."""
+    async with client.stream("GET", path, **request) as response:
+        assert response.status_code == 200, await response.aread()
+        yield Stream(response)
