@@ -22,6 +22,7 @@ from crm_api.routers import (
     access as access_router,
 )
 from crm_api.routers import (
+    auth,
     campaigns,
     compliance,
     consent,
@@ -43,6 +44,7 @@ from crm_api.routers import (
     recipients,
     reconciliation,
     templates,
+    users,
     webhook_health,
     webhooks,
 )
@@ -152,7 +154,7 @@ def build_app(
     app.include_router(properties.router)
     app.include_router(reconciliation.router)
     app.include_router(webhook_health.router)
-    for module in (compliance, operations, access_router, health, metrics):
+    for module in (compliance, operations, access_router, auth, users, health, metrics):
         app.include_router(module.router)
     return app
 

@@ -23,6 +23,7 @@ class JobName(StrEnum):
     RUN_IMPORTS = "run_imports"
     SEAL_CONSENT = "seal_consent"
     SEND_ALERTS = "send_alerts"
+    SEND_MAIL = "send_mail"
     SEND_MESSAGES = "send_messages"
     TRY_PROVIDER = "try_provider"
 

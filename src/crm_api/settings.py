@@ -71,6 +71,7 @@ class Settings(BaseModel):
     business_contact: str | None = None
     media_url: MediaPlace | None = None
     public_url: WebAddress | None = None
+    app_url: WebAddress | None = None
     smtp_url: MailServer | None = None
     alert_emails: MailAddresses = ()
     alert_from: MailSender | None = None

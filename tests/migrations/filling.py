@@ -169,6 +169,28 @@ _STATEMENTS = (
     SELECT md5('note' || i)::uuid, md5('contact' || 1 + i % 5000)::uuid, 'key', 'Called.',
            CAST(:now AS timestamptz) - i * interval '1 minute', :now
     FROM generate_series(1, 20000) i""",
+    """INSERT INTO app_user (id, email, name, role, status, password_hash, created_at, updated_at)
+    SELECT md5('user' || i)::uuid, 'user' || i || '@firm.example.com', 'User', 'agent', 'active',
+           'hash', CAST(:now AS timestamptz) - i * interval '1 hour', :now
+    FROM generate_series(1, 2000) i""",
+    """INSERT INTO user_session (id, user_id, access_hash, access_expires_at, expires_at,
+        created_at)
+    SELECT md5('session' || i)::uuid, md5('user' || 1 + i % 2000)::uuid,
+           sha256(convert_to('access' || i, 'UTF8')), :now,
+           CAST(:now AS timestamptz) + i * interval '1 minute', :now
+    FROM generate_series(1, 10000) i""",
+    """INSERT INTO refresh_token (token_hash, session_id, created_at)
+    SELECT sha256(convert_to('refresh' || i, 'UTF8')), md5('session' || 1 + i % 10000)::uuid, :now
+    FROM generate_series(1, 20000) i""",
+    """INSERT INTO user_ticket (token_hash, user_id, purpose, expires_at, created_at)
+    SELECT sha256(convert_to('ticket' || i, 'UTF8')), md5('user' || i)::uuid, 'invitation', :now,
+           :now
+    FROM generate_series(1, 2000) i""",
+    """INSERT INTO outgoing_mail (id, recipient, subject, body, next_attempt_at, expires_at,
+        created_at)
+    SELECT md5('mail' || i)::uuid, 'a@firm.example.com', 'Subject', '',
+           CAST(:now AS timestamptz) + i * interval '1 second', :now, :now
+    FROM generate_series(1, 5000) i""",
     """INSERT INTO idempotency_key (caller, key, fingerprint, status, created_at)
     SELECT 'key' || i % 5, 'request' || i, '', 201,
            CAST(:now AS timestamptz) - i * interval '1 minute'

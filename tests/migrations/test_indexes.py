@@ -7,6 +7,7 @@ import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.migrations.filling import fill
 from tests.migrations.hot import Hot
+from tests.migrations.hot_accounts import ACCOUNTS
 from tests.migrations.hot_campaigns import CAMPAIGNS, OPERATIONS
 from tests.migrations.hot_consent import UPLOADS
 from tests.migrations.hot_events import RECEIVED
@@ -26,6 +27,7 @@ HOT = [
     *IMPORTS,
     *REQUESTS,
     *UPLOADS,
+    *ACCOUNTS,
     *CAMPAIGNS,
     *SENDS,
     *RECEIVED,

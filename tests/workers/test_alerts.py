@@ -1,7 +1,7 @@
 """Alerts by mail, against a real SMTP server and with the time moved."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -288,8 +288,10 @@ class _Dying(Mailer):
     def __init__(self) -> None:
         super().__init__(parse_server("smtp://localhost"), sender="a@b.test", recipients=[])
 
-    async def send(self, *, subject: str, body: str, now: datetime) -> None:
-        raise KeyboardInterrupt(subject + body + str(now))
+    async def send(
+        self, *, subject: str, body: str, now: datetime, to: Sequence[str] | None = None
+    ) -> None:
+        raise KeyboardInterrupt(subject + body + str(now) + str(to))
 
 
 async def test_two_workers_tell_it_once(

@@ -20,6 +20,7 @@ COMMANDS = (
     "migrate",
     "sandbox",
     "keys",
+    "users",
     "webhooks",
     "doctor",
     "openapi",

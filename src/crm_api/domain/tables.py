@@ -2,6 +2,7 @@
 
 from crm_api.db import Base
 from crm_api.domain.access import models as access
+from crm_api.domain.accounts import models as accounts
 from crm_api.domain.activity import models as activity
 from crm_api.domain.campaigns import models as campaigns
 from crm_api.domain.consent import models as consent
@@ -12,6 +13,7 @@ from crm_api.domain.events import models as events
 from crm_api.domain.idempotency import models as idempotency
 from crm_api.domain.lines import models as lines
 from crm_api.domain.lists import models as lists
+from crm_api.domain.mailbox import models as mailbox
 from crm_api.domain.media import models as media
 from crm_api.domain.notes import models as notes
 from crm_api.domain.operations import models as operations
@@ -26,6 +28,8 @@ from crm_api.domain.webhooks import models as webhooks
 
 MODULES = (
     access,
+    accounts,
+    mailbox,
     activity,
     campaigns,
     consent,

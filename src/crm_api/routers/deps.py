@@ -2,13 +2,19 @@
 
 from dataclasses import dataclass, field
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import Depends, Query, Request
 
+from crm_api import clock
 from crm_api.db import UnitOfWork, UnitOfWorkFactory
 from crm_api.domain.access import service as access
-from crm_api.domain.access.errors import MissingCredentialsError, MissingScopeError
+from crm_api.domain.access.errors import MissingCredentialsError, MissingScopeError, UserNeededError
 from crm_api.domain.access.models import Scope
+from crm_api.domain.accounts import sessions
+from crm_api.domain.accounts.letters import Sender
+from crm_api.domain.accounts.models import SCOPES_OF, Role, User, UserSession
+from crm_api.domain.accounts.tokens import ACCESS_PREFIX
 from crm_api.domain.campaigns.wording import Business
 from crm_api.domain.compliance.rules import RuleBook
 from crm_api.domain.openphone.client import OpenPhoneClient
@@ -28,15 +34,43 @@ class AppState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Caller:
-    """Who calls: the name of the key and what it may do."""
+class CallingUser:
+    """The user behind an access token."""
 
+    id: UUID
+    email: str
+    role: Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who calls, a key or a user, and what they may do.
+
+    Attributes:
+        id: Of the key or the user.
+        name: As the audit log and the consent history have it.
+        user: None for an API key.
+    """
+
+    id: str
     name: str
     scopes: frozenset[str]
+    user: CallingUser | None = None
 
     def may(self, scope: Scope) -> bool:
-        """True when the key has the scope, or ``admin``."""
+        """True when the caller has the scope, or ``admin``."""
         return scope in self.scopes or Scope.ADMIN in self.scopes
+
+    @property
+    def user_id(self) -> UUID:
+        """The user's id.
+
+        Raises:
+            UserNeededError: An API key calls.
+        """
+        if self.user is None:
+            raise UserNeededError
+        return self.user.id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,17 +107,54 @@ async def authenticate(request: Request, state: State) -> Caller:
 
     Raises:
         MissingCredentialsError: No bearer token was sent.
-        InvalidCredentialsError: It is not known.
+        InvalidCredentialsError: It is no key that is known.
+        SessionOverError: It is an access token that is good no more.
     """
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise MissingCredentialsError("Send an API key as `Authorization: Bearer <key>`.")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        raise MissingCredentialsError(
+            "Send an API key or an access token as `Authorization: Bearer <it>`."
+        )
     async with state.new_uow() as uow:
-        key = await access.authenticate(uow, text=token.strip())
+        if token.startswith(ACCESS_PREFIX):
+            caller = _user(await sessions.authenticate(uow, token, now=clock.now()))
+        else:
+            key = await access.authenticate(uow, text=token)
+            caller = Caller(id=str(key.id), name=key.name, scopes=frozenset(key.scopes))
     exchange: Exchange | None = request.scope.get(EXCHANGE)
     if exchange is not None:
-        exchange.caller = str(key.id)
-    return Caller(name=key.name, scopes=frozenset(key.scopes))
+        exchange.caller = caller.id
+    return caller
+
+
+AnyCaller = Annotated[Caller, Depends(authenticate)]
+"""Whoever is known, whatever they may do."""
+
+
+def _user(found: tuple[UserSession, User]) -> Caller:
+    user = found[1]
+    role = Role(user.role)
+    return Caller(
+        id=str(user.id),
+        name=user.email,
+        scopes=frozenset(SCOPES_OF[role]),
+        user=CallingUser(id=user.id, email=user.email, role=role),
+    )
+
+
+def signed_in(caller: AnyCaller) -> Caller:
+    """Ask for a user.
+
+    Raises:
+        UserNeededError: An API key calls.
+    """
+    if caller.user is None:
+        raise UserNeededError
+    return caller
+
+
+SignedIn = Annotated[Caller, Depends(signed_in)]
 
 
 def require(scope: Scope) -> Any:  # noqa: ANN401 - FastAPI types its marker so
@@ -92,7 +163,7 @@ def require(scope: Scope) -> Any:  # noqa: ANN401 - FastAPI types its marker so
     The dependency raises MissingScopeError when the key lacks it.
     """
 
-    async def check(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
+    async def check(caller: AnyCaller) -> Caller:
         if not caller.may(scope):
             raise MissingScopeError(f"This needs the scope {scope}.", required_scope=scope.value)
         return caller
@@ -112,6 +183,15 @@ Paging = Annotated[PageParams, Depends(page_params)]
 
 Step = Annotated[int, Query(ge=0, le=20, description="0 is the first text.")]
 """Which text of a campaign: the first, or a follow-up."""
+
+
+def mail_sender(state: AppState) -> Sender:
+    """Return who writes to users, by the settings."""
+    return Sender(
+        name=state.settings.business_name or "crm-api",
+        api_url=state.settings.public_base_url,
+        app_url=state.settings.app_url,
+    )
 
 
 def business_of(state: AppState) -> Business:

@@ -46,6 +46,7 @@ class Exchange:
     path: str
     target: bytes
     key: str | None
+    secret: bytes = field(repr=False)
     caller: str = ""
     _digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     _uow: HeldUnitOfWork | None = None
@@ -115,4 +116,4 @@ class Exchange:
 
     def _keyed(self, key: str) -> Keyed:
         digest = idempotency.fingerprint(self.target, self._digest.digest())
-        return Keyed(caller=self.caller, key=key, fingerprint=digest)
+        return Keyed(caller=self.caller, key=key, fingerprint=digest, secret=self.secret)

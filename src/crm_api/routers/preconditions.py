@@ -19,11 +19,14 @@ from crm_api.domain.errors import CrmError, PreconditionFailedError
 from crm_api.domain.idempotency import service as idempotency
 from crm_api.domain.idempotency.service import Answer
 from crm_api.routers import problems
+from crm_api.routers.deps import AppState
 from crm_api.routers.exchange import EXCHANGE, AnsweredBeforeError, Exchange
 
 KEY = b"idempotency-key"
 REPLAYED = (b"idempotent-replayed", b"true")
 RESOURCES = "/v1/"
+SIGN_IN = "/v1/auth/"
+"""Each sign-in is another one, and its tokens are kept nowhere."""
 CHANGES = frozenset({"PATCH", "DELETE"})
 TAG_BYTES = 16
 _NOT_FOR_A_READ = frozenset(
@@ -52,7 +55,8 @@ class PreconditionMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or give the answer that it got before."""
-        if scope["type"] != "http" or not scope["path"].startswith(RESOURCES):
+        path = scope.get("path", "")
+        if scope["type"] != "http" or not path.startswith(RESOURCES) or path.startswith(SIGN_IN):
             await self.app(scope, receive, send)
             return
         method = scope["method"]
@@ -157,9 +161,11 @@ def _exchange(scope: Scope) -> Exchange:
         InvalidKeyError: Its Idempotency-Key is none.
     """
     key = _header(scope, KEY) if scope["method"] == "POST" else None
+    state: AppState = scope["app"].state.crm
     target = b" ".join((scope["method"].encode(), scope["raw_path"], scope["query_string"]))
     return Exchange(
-        new_uow=scope["app"].state.crm.new_uow,
+        new_uow=state.new_uow,
+        secret=state.secret,
         path=scope["path"],
         target=target,
         key=None if key is None else idempotency.read_key(key),

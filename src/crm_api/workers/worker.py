@@ -37,6 +37,7 @@ from crm_api.workers import (
     consent,
     custom_fields,
     do_not_contact,
+    mail,
     media,
     reconciliation,
     sends,
@@ -69,6 +70,7 @@ FUNCTIONS: dict[JobName, Function] = {
     JobName.RUN_IMPORTS: transfer.run_imports,
     JobName.SEAL_CONSENT: consent.seal_consent,
     JobName.SEND_ALERTS: alerts.send_alerts,
+    JobName.SEND_MAIL: mail.send_mail,
     JobName.SEND_MESSAGES: sends.send_messages,
     JobName.TRY_PROVIDER: alerts.try_provider,
 }

@@ -24,6 +24,16 @@ class MissingScopeError(ForbiddenError):
     title = "Scope missing"
 
 
+class UserNeededError(ForbiddenError):
+    """This is for people, and an API key calls."""
+
+    code = "user_needed"
+    title = "User needed"
+
+    def __init__(self) -> None:
+        super().__init__("This is for users: sign in at /v1/auth/token; an API key has no session.")
+
+
 class ApiKeyNotFoundError(NotFoundError):
     """No key has this id."""
 

@@ -29,6 +29,19 @@ class KeyInUseError(ConflictError):
         )
 
 
+class AnswerLostError(ConflictError):
+    """The first answer was sealed under another secret key."""
+
+    code = "idempotent_answer_lost"
+    title = "First answer cannot be read"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This request was answered before, but CRM_SECRET_KEY has changed since and the answer "
+            "cannot be read. Look at what the first request did; a new key sends a new request."
+        )
+
+
 class InvalidKeyError(InvalidError):
     """The header holds no usable key."""
 

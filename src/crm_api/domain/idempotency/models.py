@@ -30,4 +30,5 @@ class IdempotencyKey(Base):
     status: Mapped[int | None] = mapped_column(SmallInteger)
     headers: Mapped[dict[str, Any] | None]
     body: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """Sealed, for it may hold a key that is shown only once."""
     created_at: Mapped[datetime]

@@ -2,19 +2,26 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy.exc import DBAPIError
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.idempotency import queries
-from crm_api.domain.idempotency.errors import InvalidKeyError, KeyInUseError, KeyReusedError
+from crm_api.domain.idempotency.errors import (
+    AnswerLostError,
+    InvalidKeyError,
+    KeyInUseError,
+    KeyReusedError,
+)
+from crm_api.domain.sealing import UnsealError, seal, unseal
 
 KEPT_FOR = timedelta(hours=48)
 """Twice what the contract promises, so that a night's clean-up never comes too early."""
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _LOCK_NOT_AVAILABLE = "55P03"
+_ABOUT = "idempotency"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +40,8 @@ class Keyed:
     caller: str
     key: str
     fingerprint: bytes
+    secret: bytes = field(repr=False)
+    """Seals the answer, which may hold a key or a token that is shown only once."""
 
 
 def read_key(text: str) -> str:
@@ -65,6 +74,7 @@ async def claim(uow: UnitOfWork, request: Keyed, *, now: datetime) -> Answer | N
     Raises:
         KeyReusedError: The key stood for another request.
         KeyInUseError: The first request with this key is still under way.
+        AnswerLostError: The first answer cannot be read any more.
     """
     await queries.wait_briefly(uow.session)
     try:
@@ -89,7 +99,11 @@ async def _answer_of(uow: UnitOfWork, request: Keyed) -> Answer:
         raise KeyInUseError
     if kept.fingerprint != request.fingerprint:
         raise KeyReusedError
-    return Answer(status=kept.status, headers=kept.headers or {}, body=kept.body or b"")
+    try:
+        body = unseal(kept.body or b"", secret=request.secret, about=_ABOUT)
+    except UnsealError as error:
+        raise AnswerLostError from error
+    return Answer(status=kept.status, headers=kept.headers or {}, body=body.encode("latin-1"))
 
 
 async def keep(uow: UnitOfWork, request: Keyed, answer: Answer) -> None:
@@ -98,7 +112,11 @@ async def keep(uow: UnitOfWork, request: Keyed, answer: Answer) -> None:
         uow.session,
         caller=request.caller,
         key=request.key,
-        values={"status": answer.status, "headers": answer.headers, "body": answer.body},
+        values={
+            "status": answer.status,
+            "headers": answer.headers,
+            "body": seal(answer.body.decode("latin-1"), secret=request.secret, about=_ABOUT),
+        },
     )
 
 

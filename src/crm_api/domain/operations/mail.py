@@ -84,8 +84,16 @@ class Mailer:
         self._recipients = list(recipients)
         self._tls_context = tls_context
 
-    async def send(self, *, subject: str, body: str, now: datetime) -> None:
+    async def send(
+        self, *, subject: str, body: str, now: datetime, to: Sequence[str] | None = None
+    ) -> None:
         """Hand in one mail to all recipients; it is sent when one of them is accepted.
+
+        Args:
+            subject: One line.
+            body: Plain text.
+            now: The mail's date.
+            to: Whom instead of the fixed few.
 
         Raises:
             MailNotSentError: The server is away or takes it for none of them.
@@ -93,7 +101,7 @@ class Mailer:
         message = EmailMessage()
         message["Subject"] = subject
         message["From"] = self._sender
-        message["To"] = ", ".join(self._recipients)
+        message["To"] = ", ".join(to or self._recipients)
         message["Date"] = format_datetime(now)
         message["Message-ID"] = make_msgid(domain=self._sender.rpartition("@")[2].rstrip(">"))
         message["Auto-Submitted"] = "auto-generated"

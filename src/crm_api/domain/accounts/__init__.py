@@ -1,0 +1,1 @@
+"""People who sign in: users with roles, their sessions, invitations and passwords."""

@@ -1,0 +1,131 @@
+"""Users, their sign-ins, and the one-time tickets that reach them by mail."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, LargeBinary, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm_api.db import Base
+from crm_api.domain.access.models import Scope
+from crm_api.domain.checks import one_of
+from crm_api.ids import new_id
+
+
+class Role(StrEnum):
+    """What a user is in the company; each stands for scopes."""
+
+    OWNER = "owner"
+    MANAGER = "manager"
+    AGENT = "agent"
+    VIEWER = "viewer"
+
+
+_READ = (Scope.CONTACTS_READ, Scope.CAMPAIGNS_READ, Scope.MESSAGES_READ)
+SCOPES_OF: dict[Role, tuple[Scope, ...]] = {
+    Role.OWNER: (Scope.ADMIN,),
+    Role.MANAGER: tuple(scope for scope in Scope if scope is not Scope.ADMIN),
+    Role.AGENT: (*_READ, Scope.CONTACTS_WRITE, Scope.MESSAGES_SEND),
+    Role.VIEWER: _READ,
+}
+"""Owners do all, managers all but keys and users, agents answer people, viewers look."""
+
+
+class UserStatus(StrEnum):
+    """Whether somebody may sign in."""
+
+    INVITED = "invited"
+    ACTIVE = "active"
+    DISABLED = "disabled"
+
+
+class TicketPurpose(StrEnum):
+    """What a ticket lets its holder do, once."""
+
+    INVITATION = "invitation"
+    PASSWORD_RESET = "password_reset"  # noqa: S105 - a purpose, no password
+
+
+class User(Base):
+    """Somebody who signs in with an e-mail address and a password."""
+
+    __tablename__ = "app_user"
+    __table_args__ = (
+        CheckConstraint(one_of("role", Role), name="role"),
+        CheckConstraint(one_of("status", UserStatus), name="status"),
+        CheckConstraint("status <> 'active' OR password_hash IS NOT NULL", name="password"),
+        Index("uq_app_user_email", text("lower(email)"), unique=True),
+        Index("idx_app_user_created", "created_at", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    email: Mapped[str]
+    name: Mapped[str]
+    role: Mapped[str]
+    status: Mapped[str] = mapped_column(server_default=text("'invited'"))
+    password_hash: Mapped[str | None]
+    """Argon2id, in its own notation."""
+    last_login_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class UserSession(Base):
+    """One sign-in: its present access token, and how long it may be renewed."""
+
+    __tablename__ = "user_session"
+    __table_args__ = (
+        Index("uq_user_session_access_hash", "access_hash", unique=True),
+        Index("idx_user_session_user", "user_id"),
+        Index("idx_user_session_expires", "expires_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("app_user.id", ondelete="CASCADE"))
+    access_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    access_expires_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+
+class RefreshToken(Base):
+    """A token that renews a session once; used again much later, it was stolen."""
+
+    __tablename__ = "refresh_token"
+    __table_args__ = (Index("idx_refresh_token_session", "session_id"),)
+
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("user_session.id", ondelete="CASCADE"))
+    used_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+
+class UserTicket(Base):
+    """A link that went out by mail; only its hash is kept."""
+
+    __tablename__ = "user_ticket"
+    __table_args__ = (
+        CheckConstraint(one_of("purpose", TicketPurpose), name="purpose"),
+        Index("idx_user_ticket_user", "user_id"),
+    )
+
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("app_user.id", ondelete="CASCADE"))
+    purpose: Mapped[str]
+    expires_at: Mapped[datetime]
+    created_at: Mapped[datetime]
+
+
+class SignInThrottle(Base):
+    """Failed sign-ins of one account or from one address, which is named by its hash."""
+
+    __tablename__ = "sign_in_throttle"
+
+    subject: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    allowance: Mapped[int] = mapped_column(Integer)
+    """So many failures cost nothing; each further one doubles the wait."""
+    failures: Mapped[int] = mapped_column(Integer)
+    last_failed_at: Mapped[datetime]
+    blocked_until: Mapped[datetime]
