@@ -36,6 +36,7 @@ from crm_api.routers import (
     lines,
     lists,
     media,
+    merging,
     metrics,
     notes,
     operations,
@@ -142,6 +143,8 @@ def build_app(
     app.add_middleware(RequestMiddleware)
     # First of all routes: the hot path must not be matched against every other one before.
     app.router.routes.insert(0, webhooks.receive_route)
+    # Before the contact's own routes: `merge` would be taken for an id.
+    app.include_router(merging.router)
     for module in (contacts, imports, lists, lines, campaigns, recipients, conversations, webhooks):
         app.include_router(module.router)
     app.include_router(consent.router)

@@ -165,6 +165,13 @@ _STATEMENTS = (
     FROM generate_series(1, 6000) i""",
     """INSERT INTO consent_wording (entry_id, phone)
     SELECT id, '+16175550000' FROM consent_entry""",
+    """UPDATE contact SET merged_into = md5('contact' || 1)::uuid, deleted_at = :now
+    WHERE id IN (SELECT md5('contact' || 1000 + i)::uuid FROM generate_series(1, 50) i)""",
+    """INSERT INTO contact_merge (id, primary_id, duplicate_ids, merged_by, merged_at)
+    SELECT md5('merge' || i)::uuid, md5('contact' || i)::uuid,
+           ARRAY[md5('contact' || i + 10000)::uuid], 'key',
+           CAST(:now AS timestamptz) - i * interval '1 minute'
+    FROM generate_series(1, 5000) i""",
     """INSERT INTO contact_note (id, contact_id, author, body, created_at, updated_at)
     SELECT md5('note' || i)::uuid, md5('contact' || 1 + i % 5000)::uuid, 'key', 'Called.',
            CAST(:now AS timestamptz) - i * interval '1 minute', :now

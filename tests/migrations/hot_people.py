@@ -85,8 +85,8 @@ CONTACTS = [
         lambda s: timeline_queries.timeline(
             s,
             contact_id=CONTACT,
-            phone=PHONE,
-            phone_hash=sha256(b"hash7").digest(),
+            phones=[PHONE, phone_of(9)],
+            phone_hashes=[sha256(b"hash7").digest()],
             after=(NOW, CONTACT),
             limit=51,
         ),

@@ -12,6 +12,7 @@ from tests.migrations.hot_campaigns import CAMPAIGNS, OPERATIONS
 from tests.migrations.hot_consent import UPLOADS
 from tests.migrations.hot_events import RECEIVED
 from tests.migrations.hot_media import MEDIA
+from tests.migrations.hot_merging import MERGING
 from tests.migrations.hot_notes import NOTES
 from tests.migrations.hot_people import CONTACTS, IMPORTS, REQUESTS
 from tests.migrations.hot_properties import PROPERTIES
@@ -32,6 +33,7 @@ HOT = [
     *SENDS,
     *RECEIVED,
     *MEDIA,
+    *MERGING,
     *NOTES,
     *OPERATIONS,
     *PROPERTIES,

@@ -198,6 +198,36 @@ async def test_deleted_contact_comes_back_as_created(
     assert after.attributes == {}
 
 
+@pytest.mark.parametrize("on_duplicate", ["fill", "overwrite", "skip"])
+async def test_numbers_that_were_merged_stand_for_their_person(
+    importer: Importer, session: AsyncSession, on_duplicate: str
+) -> None:
+    await importer.take(people(3, start=101))
+    primary, *others = await contacts(session)
+    await session.execute(
+        update(Contact)
+        .where(Contact.id.in_([one.id for one in others]))
+        .values(merged_into=primary.id, deleted_at=NOW, first_name=None, city=None)
+    )
+    await session.commit()
+
+    row = await importer.take(
+        "phone,last_name\n6175550102,Rossi\n6175550103,Verdi\n",
+        on_duplicate=on_duplicate,
+        list_name="Owners",
+    )
+
+    found, *aliases = await contacts(session)
+    members = (await session.scalars(select(ContactListMember.contact_id))).all()
+    is_skip = on_duplicate == "skip"
+    assert counts(row) == ({"unchanged": 2} if is_skip else {"updated": 1, "unchanged": 1})
+    assert (found.id, found.last_name) == (primary.id, None if is_skip else "Rossi")
+    assert found.zone_key == primary.zone_key
+    assert {one.merged_into for one in aliases} == {primary.id}
+    assert {one.deleted_at is None for one in aliases} == {False}
+    assert list(members) == [primary.id]
+
+
 async def test_opt_out_survives_an_import(importer: Importer, session: AsyncSession) -> None:
     session.add(ContactFlag(phone="+16175550101", flag_type="opted_out", created_at=NOW))
     await session.commit()

@@ -15,6 +15,7 @@ from crm_api.domain.lines import models as lines
 from crm_api.domain.lists import models as lists
 from crm_api.domain.mailbox import models as mailbox
 from crm_api.domain.media import models as media
+from crm_api.domain.merging import models as merging
 from crm_api.domain.notes import models as notes
 from crm_api.domain.operations import models as operations
 from crm_api.domain.properties import models as properties
@@ -41,6 +42,7 @@ MODULES = (
     lines,
     lists,
     media,
+    merging,
     notes,
     operations,
     properties,

@@ -44,6 +44,7 @@ async def look(uow: UnitOfWork, *, phones: Sequence[str]) -> dict[str, Row[Any]]
     Returns:
         For each number ``id``, ``is_deleted``, ``was_texted`` and ``is_own``.
     """
+    await uow.session.execute(sql.HOLD, {"phones": phones})
     found = await uow.session.execute(sql.LOOK, {"phones": phones})
     return {row.phone: row for row in found}
 

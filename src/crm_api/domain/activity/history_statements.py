@@ -2,8 +2,13 @@
 
 from sqlalchemy import text
 
+# A merge that would move what a number has waits until what is told of it now is stored.
+HOLD = text("""
+    SELECT FROM contact WHERE phone = ANY(CAST(:phones AS text[])) ORDER BY phone FOR KEY SHARE
+""")
 LOOK = text("""
-    SELECT wanted.phone, c.id, c.deleted_at IS NOT NULL AS is_deleted,
+    SELECT wanted.phone, coalesce(c.merged_into, c.id) AS id,
+           c.deleted_at IS NOT NULL AND c.merged_into IS NULL AS is_deleted,
            EXISTS (SELECT FROM send_attempt a WHERE a.phone = wanted.phone) AS was_texted,
            EXISTS (SELECT FROM line l WHERE l.number = wanted.phone) AS is_own
     FROM unnest(CAST(:phones AS text[])) AS wanted (phone)

@@ -98,16 +98,24 @@ SAVE_CALLS = text("""
             x.contact_id, x.phone, x.conversation_id)
 """)
 
+# Whoever was merged is found by the number as well. The lock makes a merge wait that would move
+# what the number has, and so miss what is being told now.
 FIND_CONTACTS = text("""
-    SELECT phone, id FROM contact
-     WHERE phone = ANY(CAST(:phones AS text[])) AND deleted_at IS NULL
+    SELECT phone, coalesce(merged_into, id) AS id FROM contact
+     WHERE phone = ANY(CAST(:phones AS text[]))
+       AND (deleted_at IS NULL OR merged_into IS NOT NULL)
+     ORDER BY phone FOR KEY SHARE
 """)
 SET_CAMPAIGNS = text("""
     UPDATE activity a SET campaign_id = x.campaign_id
       FROM unnest(CAST(:ids AS uuid[]), CAST(:campaign_ids AS uuid[])) AS x (id, campaign_id)
      WHERE a.id = x.id
 """)
-FIND_CONTACT = text("SELECT id FROM contact WHERE phone = :phone AND deleted_at IS NULL")
+FIND_CONTACT = text("""
+    SELECT coalesce(merged_into, id) FROM contact
+     WHERE phone = :phone AND (deleted_at IS NULL OR merged_into IS NOT NULL)
+     FOR KEY SHARE
+""")
 
 # Told before somebody was a contact: a text or a call to a number that nobody knew yet.
 ADOPT = text("""

@@ -7,7 +7,8 @@ from crm_api.domain.sends.contacted_statements import TEXTED_BEFORE
 
 # Who is in the audience and what becomes of each. Deleted contacts are nobody; a number that may
 # not be texted stays, with its reason, so that "why did they not get it" has an answer. A recipient
-# of an excluded campaign is known by person and by number: either may have changed since.
+# of an excluded campaign is known by person and by number: either may have changed since. Somebody
+# who was merged is meant under the old id and the old number too.
 _AUDIENCE = f"""
     audience AS (
         SELECT c.id AS contact_id, c.phone, c.zone_key
@@ -17,13 +18,23 @@ _AUDIENCE = f"""
               SELECT l.contact_id FROM contact_list_member l
               WHERE l.list_id = CAST(:list_id AS uuid)
               UNION ALL
-              SELECT unnest(CAST(:contact_ids AS uuid[])))
+              SELECT unnest(CAST(:contact_ids AS uuid[]))
+              UNION ALL
+              SELECT d.merged_into FROM contact d WHERE d.id = ANY(CAST(:contact_ids AS uuid[])))
           AND NOT EXISTS (
               SELECT 1 FROM contact_list_member l
               WHERE l.list_id = ANY(CAST(:exclude_list_ids AS uuid[])) AND l.contact_id = c.id)
           AND NOT EXISTS (
               SELECT 1 FROM unnest(CAST(:exclude_contact_ids AS uuid[])) AS x (id)
               WHERE x.id = c.id)
+          AND NOT EXISTS (
+              SELECT 1 FROM contact d
+              WHERE d.id = ANY(CAST(:exclude_contact_ids AS uuid[])) AND d.merged_into = c.id)
+          AND NOT EXISTS (
+              SELECT 1 FROM contact d JOIN campaign_membership p ON p.phone = d.phone
+              WHERE d.merged_into = c.id
+                AND p.campaign_id = ANY(CAST(:exclude_campaign_ids AS uuid[]))
+                AND p.status NOT IN ('skipped', 'cancelled'))
           AND NOT EXISTS (
               SELECT 1 FROM campaign_membership p
               WHERE p.campaign_id = ANY(CAST(:exclude_campaign_ids AS uuid[]))

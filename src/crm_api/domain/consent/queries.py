@@ -158,6 +158,22 @@ async def take_turns(session: AsyncSession, *, phone: str) -> None:
     await session.execute(_TAKE_TURNS, {"phone": phone})
 
 
+# The contact's own number, and those of the duplicates that were merged into it.
+_NUMBERS_OF_PERSON = text("""
+    WITH head AS (
+        SELECT coalesce(c.merged_into, c.id) AS id FROM contact c WHERE c.phone = :phone
+    )
+    SELECT c.phone FROM head h JOIN contact c ON c.id = h.id
+    UNION
+    SELECT c.phone FROM head h JOIN contact c ON c.merged_into = h.id
+""")
+
+
+async def numbers_of_person(session: AsyncSession, *, phone: str) -> set[str]:
+    """Fetch all numbers of whoever has this one; nobody may."""
+    return set(await session.scalars(_NUMBERS_OF_PERSON, {"phone": phone}))
+
+
 async def decisions(session: AsyncSession, *, phone_hash: bytes) -> list[tuple[datetime, str]]:
     """Fetch when and what was decided about a number, in the order of arrival."""
     statement = (

@@ -7,7 +7,7 @@ texts had passed the gate already and are named in it.
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NotRequired, TypedDict, Unpack
 from uuid import UUID
@@ -70,23 +70,29 @@ async def opt_out(uow: UnitOfWork, **act: Unpack[Act]) -> bool:
     Returns:
         True when the number was not opted out before.
     """
+    others = await _others(uow, act)
     before, after = await _decide(uow, ConsentAction.OPT_OUT, act)
     is_new = after.opted_out and not before.opted_out
     if is_new or act["source"] not in REPEATED_BY_LISTS:
         await _remember(uow, ConsentAction.OPT_OUT, act)
+    await _share(uow, ConsentAction.OPT_OUT, act, others)
     return is_new
 
 
 async def opt_in(uow: UnitOfWork, **act: Unpack[Act]) -> bool:
     """Allow texts to a number again; ``opted_out`` and ``opt_out_hold`` are taken off.
 
-    What was held goes on; what was skipped stays skipped. Each time leaves an entry.
+    What was held goes on; what was skipped stays skipped. Each time leaves an entry. A text that
+    says so is about the number that it came from, a colleague's word about all of the person's.
 
     Returns:
         True when the number was opted out or held before and is free now.
     """
+    others = await _others(uow, act)
     before, after = await _decide(uow, ConsentAction.OPT_IN, act)
     await _remember(uow, ConsentAction.OPT_IN, act)
+    if act["source"] != ConsentSource.MESSAGE:
+        await _share(uow, ConsentAction.OPT_IN, act, others)
     return bool(before.flags) and not after.flags
 
 
@@ -99,8 +105,10 @@ async def hold(uow: UnitOfWork, **act: Unpack[Act]) -> bool:
     Returns:
         True when the number is held now and was not before.
     """
+    others = await _others(uow, act)
     before, after = await _decide(uow, ConsentAction.HOLD, act)
     await _remember(uow, ConsentAction.HOLD, act)
+    await _share(uow, ConsentAction.HOLD, act, others)
     return after.on_hold and not before.on_hold
 
 
@@ -110,9 +118,11 @@ async def release(uow: UnitOfWork, **act: Unpack[Act]) -> bool:
     Returns:
         False, and no entry is left, when the number was not held.
     """
+    others = await _others(uow, act)
     before, _ = await _decide(uow, ConsentAction.RELEASE, act)
     if before.on_hold:
         await _remember(uow, ConsentAction.RELEASE, act)
+    await _share(uow, ConsentAction.RELEASE, act, others)
     return before.on_hold
 
 
@@ -131,17 +141,19 @@ async def add_flag(
             raise ConsentDoesNotExpireError(flag)
         await (opt_out if flag == FlagType.OPTED_OUT else hold)(uow, **act)
         return
-    phone, now = act["phone"], act["now"]
-    await queries.put_flag(
-        uow.session,
-        phone=phone,
-        flag=flag,
-        reason=act["reason"],
-        expires_at=expires_at,
-        now=now,
-    )
-    if flag in SUPPRESSING_FLAGS:
-        await sends.withdraw_numbers(uow, phones=[phone], now=now)
+    is_suppressing, now = flag in SUPPRESSING_FLAGS, act["now"]
+    phones = [act["phone"], *(await _others(uow, act) if is_suppressing else ())]
+    for phone in phones:
+        await queries.put_flag(
+            uow.session,
+            phone=phone,
+            flag=flag,
+            reason=act["reason"],
+            expires_at=expires_at,
+            now=now,
+        )
+    if is_suppressing:
+        await sends.withdraw_numbers(uow, phones=phones, now=now)
 
 
 async def put_off_limits(
@@ -171,8 +183,16 @@ async def remove_flag(uow: UnitOfWork, *, flag: str, **act: Unpack[Act]) -> bool
     elif flag == FlagType.OPT_OUT_HOLD:
         await release(uow, **act)
     else:
-        await queries.remove_flags(uow.session, phone=phone, flags=[flag], now=now)
+        phones = [phone, *(await _others(uow, act) if flag in SUPPRESSING_FLAGS else ())]
+        for one in phones:
+            await queries.remove_flags(uow.session, phone=one, flags=[flag], now=now)
     return True
+
+
+async def take_turns(uow: UnitOfWork, *, phones: Iterable[str]) -> None:
+    """Wait until no other transaction decides about these numbers; ends with the transaction."""
+    for phone in sorted(set(phones)):
+        await queries.take_turns(uow.session, phone=phone)
 
 
 async def flags_of(
@@ -232,6 +252,30 @@ async def history(
 def hash_phone(phone: str, secret: bytes) -> bytes:
     """Return what names a number in the history: HMAC-SHA256, so that nobody can list numbers."""
     return hmac.new(secret, phone.encode(), hashlib.sha256).digest()
+
+
+async def _others(uow: UnitOfWork, act: Act) -> list[str]:
+    """Return the other numbers of whoever has this one: they were merged into one person.
+
+    All take turns, in order; a merge takes them too, so whoever waited for one looks again.
+    """
+    known: set[str] = set()
+    phones = await queries.numbers_of_person(uow.session, phone=act["phone"]) | {act["phone"]}
+    while not phones <= known:
+        known |= phones
+        await take_turns(uow, phones=known)
+        phones = await queries.numbers_of_person(uow.session, phone=act["phone"])
+    return sorted(known - {act["phone"]})
+
+
+async def _share(uow: UnitOfWork, action: ConsentAction, act: Act, others: Sequence[str]) -> None:
+    """Let a decision hold for the person's other numbers; an entry is left where it changes one."""
+    for phone in others:
+        evidence = {**(act.get("evidence") or {}), "said_of": act["phone"]}
+        shared: Act = {**act, "phone": phone, "evidence": evidence}
+        before, after = await _decide(uow, action, shared)
+        if before != after:
+            await _remember(uow, action, shared)
 
 
 async def _decide(uow: UnitOfWork, action: ConsentAction, act: Act) -> tuple[Standing, Standing]:

@@ -22,7 +22,8 @@ class Contact(Base):
 
     The row stands for the number: deleting a contact blanks its personal fields and sets
     ``deleted_at``; adding the number again revives the row under the same id, so that a campaign
-    cannot reach the same number twice. The claim locks this row as the number's lock.
+    cannot reach the same number twice. The claim locks this row as the number's lock. A duplicate
+    that was merged is deleted too; its row stays the lock of its number, and an alias.
     """
 
     __tablename__ = "contact"
@@ -42,6 +43,11 @@ class Contact(Base):
             postgresql_ops={"search_text": "gin_trgm_ops"},
         ),
         Index("idx_contact_tags", "tags", postgresql_using="gin"),
+        Index(
+            "idx_contact_merged_into",
+            "merged_into",
+            postgresql_where=text("merged_into IS NOT NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -64,4 +70,6 @@ class Contact(Base):
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
+    merged_into: Mapped[UUID | None]
+    """Of a duplicate: the contact that answers to its id and its number; never an alias itself."""
     search_text: Mapped[str] = mapped_column(Computed(SEARCH_TEXT, persisted=True))

@@ -25,18 +25,22 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by, insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from crm_api.domain.activity.models import Conversation
 from crm_api.domain.consent.models import ContactFlag, FlagType
 from crm_api.domain.contacts.models import Contact
 from crm_api.domain.contacts.schemas import ContactFilter, FlaggedContact
 from crm_api.domain.lists.models import ContactListMember
+from crm_api.domain.merging.models import ContactMerge
 from crm_api.domain.notes.models import ContactNote
 from crm_api.domain.properties.models import PropertyContact
 from crm_api.ids import new_id
 
 Position = tuple[datetime, UUID]
 """Where a page continues: after the row with this time and id."""
+
+_ALIAS = aliased(Contact)
 
 PERSONAL = (
     *("first_name", "last_name", "email", "company"),
@@ -63,39 +67,44 @@ def _flagged(now: datetime) -> Select[tuple[Contact, Any]]:
     return select(Contact, _flags(now).label("flags")).where(Contact.deleted_at.is_(None))
 
 
+def _head(key: ColumnElement[bool]) -> ScalarSelect[Any]:
+    """The id of the row with this key, or of the contact that it was merged into."""
+    return select(func.coalesce(_ALIAS.merged_into, _ALIAS.id)).where(key).scalar_subquery()
+
+
 async def _fetch(session: AsyncSession, statement: Select[Any]) -> list[FlaggedContact]:
     rows = await session.execute(statement.execution_options(populate_existing=True))
     return [FlaggedContact(contact, list(flags)) for contact, flags, *_ in rows]
 
 
 async def insert_contact(session: AsyncSession, *, values: dict[str, Any]) -> UUID | None:
-    """Add a contact, or revive the deleted one with this number; None when a live one has it."""
+    """Add a contact, or revive the deleted one with this number; None when somebody has it."""
     statement = insert(Contact).values(id=new_id(), **values)
     fresh = {name: statement.excluded[name] for name in values if name != "phone"}
     statement = statement.on_conflict_do_update(
         index_elements=["phone"],
         set_=fresh | {"deleted_at": None},
-        where=Contact.deleted_at.is_not(None),
+        where=and_(Contact.deleted_at.is_not(None), Contact.merged_into.is_(None)),
     )
     return await session.scalar(statement.returning(Contact.id))
 
 
 async def id_of_phone(session: AsyncSession, *, phone: str) -> UUID | None:
-    """Return the id of the row that stands for a number, also of a deleted one."""
-    return await session.scalar(select(Contact.id).where(Contact.phone == phone))
+    """Return whose number it is: the row that stands for it, or what that was merged into."""
+    return await session.scalar(select(_head(_ALIAS.phone == phone)))
 
 
 async def find(session: AsyncSession, *, contact_id: UUID, now: datetime) -> FlaggedContact | None:
-    """Fetch a contact with its flags; None when it is not there or deleted."""
-    found = await _fetch(session, _flagged(now).where(Contact.id == contact_id))
+    """Fetch a contact with its flags, also by an old id; None when it is not there or deleted."""
+    found = await _fetch(session, _flagged(now).where(Contact.id == _head(_ALIAS.id == contact_id)))
     return found[0] if found else None
 
 
 async def find_by_phone(
     session: AsyncSession, *, phone: str, now: datetime
 ) -> FlaggedContact | None:
-    """Fetch the contact with a number; None when it is not there or deleted."""
-    found = await _fetch(session, _flagged(now).where(Contact.phone == phone))
+    """Fetch whose number it is; None when nobody's, or theirs who are deleted."""
+    found = await _fetch(session, _flagged(now).where(Contact.id == _head(_ALIAS.phone == phone)))
     return found[0] if found else None
 
 
@@ -103,11 +112,20 @@ async def lock(session: AsyncSession, *, contact_id: UUID) -> Contact | None:
     """Lock a contact's row, which is also the lock of its number that a claim takes."""
     statement = (
         select(Contact)
-        .where(Contact.id == contact_id, Contact.deleted_at.is_(None))
+        .where(Contact.id == _head(_ALIAS.id == contact_id), Contact.deleted_at.is_(None))
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     )
-    return await session.scalar(statement)
+    found = await session.scalar(statement)
+    # Merged while this waited for the lock: the next look knows into whom.
+    return found if found is not None else await session.scalar(statement)
+
+
+async def numbers_of(session: AsyncSession, *, contact_id: UUID) -> list[str]:
+    """Fetch a contact's number, and those of the duplicates that were merged into it."""
+    own = select(Contact.phone).where(Contact.id == contact_id)
+    merged = select(Contact.phone).where(Contact.merged_into == contact_id)
+    return list(await session.scalars(own.union_all(merged)))
 
 
 async def list_contacts(
@@ -188,7 +206,10 @@ async def update_contact(
 
 
 async def erase(session: AsyncSession, *, contact_id: UUID, zone_key: str, now: datetime) -> None:
-    """Blank what is known of a person and mark the row as deleted; the number stays."""
+    """Blank what is known of a person and mark the row as deleted; the number stays.
+
+    Numbers that were merged into it stay too, each for itself again, and nothing can be unmerged.
+    """
     await update_contact(
         session,
         contact_id=contact_id,
@@ -206,13 +227,28 @@ async def erase(session: AsyncSession, *, contact_id: UUID, zone_key: str, now: 
     )
     await session.execute(delete(ContactNote).where(ContactNote.contact_id == contact_id))
     await session.execute(delete(PropertyContact).where(PropertyContact.contact_id == contact_id))
+    await session.execute(
+        update(Contact).where(Contact.merged_into == contact_id).values(merged_into=None)
+    )
+    await session.execute(
+        update(ContactMerge)
+        .where(
+            or_(
+                ContactMerge.primary_id == contact_id,
+                ContactMerge.duplicate_ids.contains([contact_id]),
+            )
+        )
+        .values(snapshot=None)
+    )
 
 
 async def remove_tombstone(session: AsyncSession, *, phone: str, heir_id: UUID) -> None:
     """Free a number that only a deleted contact holds; its conversations go to the heir."""
     removed = await session.scalar(
         delete(Contact)
-        .where(Contact.phone == phone, Contact.deleted_at.is_not(None))
+        .where(
+            Contact.phone == phone, Contact.deleted_at.is_not(None), Contact.merged_into.is_(None)
+        )
         .returning(Contact.id)
     )
     if removed is not None:
@@ -221,6 +257,18 @@ async def remove_tombstone(session: AsyncSession, *, phone: str, heir_id: UUID) 
             .where(Conversation.contact_id == removed)
             .values(contact_id=heir_id)
         )
+
+
+_FREE_ALIAS = text("""
+    UPDATE contact SET phone = 'changing ' || id
+    WHERE phone = :phone AND merged_into = :heir_id RETURNING id
+""")
+
+
+async def free_alias(session: AsyncSession, *, phone: str, heir_id: UUID) -> UUID | None:
+    """Take a number from the duplicate that was merged into the heir; the duplicate's id."""
+    found: UUID | None = await session.scalar(_FREE_ALIAS, {"phone": phone, "heir_id": heir_id})
+    return found
 
 
 # Campaigns before memberships: whoever pauses or cancels locks them in this order too. A zone that

@@ -99,6 +99,11 @@ async def hold(uow: UnitOfWork, *, contact_id: UUID) -> Contact:
     return contact
 
 
+async def numbers_of(uow: UnitOfWork, *, contact_id: UUID) -> list[str]:
+    """Return a contact's number, and those of the duplicates that were merged into it."""
+    return await queries.numbers_of(uow.session, contact_id=contact_id)
+
+
 async def get_by_phone(uow: UnitOfWork, *, phone: str, now: datetime) -> FlaggedContact:
     """Fetch the contact with a number, in any usual writing of it.
 
@@ -169,6 +174,7 @@ async def update(
             update={"attributes": defined.merged(changes.attributes, pointer="/attributes")}
         )
     contact = await hold(uow, contact_id=contact_id)
+    contact_id = contact.id
     try:
         values = changes.columns(contact)
     except PydanticCustomError as error:
@@ -177,7 +183,7 @@ async def update(
         old_phone, old_zone = contact.phone, contact.zone_key
         if not _ZONE_FIELDS.isdisjoint(values):
             values["zone_key"] = _zone_of(vars(contact) | values)
-        await _write(uow, contact_id=contact_id, values=values | {"updated_at": now})
+        await _write(uow, contact, values=values | {"updated_at": now})
         phone, zone = values.get("phone", old_phone), values.get("zone_key", old_zone)
         if (phone, zone) != (old_phone, old_zone):
             await queries.follow(
@@ -211,22 +217,28 @@ async def delete(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> None:
     """
     contact = await hold(uow, contact_id=contact_id)
     zone = _zone_of({"phone": contact.phone})
-    await queries.erase(uow.session, contact_id=contact_id, zone_key=zone, now=now)
+    await queries.erase(uow.session, contact_id=contact.id, zone_key=zone, now=now)
     await queries.skip_waiting(uow.session, phone=contact.phone, now=now)
 
 
-async def _write(uow: UnitOfWork, *, contact_id: UUID, values: dict[str, Any]) -> None:
-    """Write the columns; a savepoint keeps the transaction usable when the number is taken."""
-    phone = values.get("phone")
+async def _write(uow: UnitOfWork, contact: Contact, *, values: dict[str, Any]) -> None:
+    """Write the columns; a savepoint keeps the transaction usable when the number is taken.
+
+    The number of a duplicate that was merged into this contact is its own: the two change places.
+    """
+    contact_id, old_phone, phone = contact.id, contact.phone, values.get("phone")
     if phone is None:
         await queries.update_contact(uow.session, contact_id=contact_id, values=values)
         return
     await queries.remove_tombstone(uow.session, phone=phone, heir_id=contact_id)
+    alias_id = await queries.free_alias(uow.session, phone=phone, heir_id=contact_id)
     try:
         async with uow.session.begin_nested():
             await queries.update_contact(uow.session, contact_id=contact_id, values=values)
     except IntegrityError as error:
         raise await _taken(uow, phone) from error
+    if alias_id is not None:
+        await queries.update_contact(uow.session, contact_id=alias_id, values={"phone": old_phone})
 
 
 async def _taken(uow: UnitOfWork, phone: str) -> ContactExistsError:

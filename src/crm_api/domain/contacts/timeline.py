@@ -11,7 +11,7 @@ from sqlalchemy import Row
 from crm_api.db import UnitOfWork
 from crm_api.domain.consent import service as consent
 from crm_api.domain.contacts import timeline_queries
-from crm_api.domain.contacts.service import get
+from crm_api.domain.contacts.service import get, numbers_of
 from crm_api.domain.media import service as media
 from crm_api.domain.media.queries import ShownFetch
 from crm_api.domain.media.schemas import names_files, show, show_call
@@ -116,11 +116,12 @@ async def timeline(
         InvalidCursorError: The cursor is not one of this list's.
     """
     contact = (await get(uow, contact_id=contact_id, now=now)).contact
+    phones = await numbers_of(uow, contact_id=contact.id)
     rows = await timeline_queries.timeline(
         uow.session,
-        contact_id=contact_id,
-        phone=contact.phone,
-        phone_hash=consent.hash_phone(contact.phone, secret),
+        contact_id=contact.id,
+        phones=phones,
+        phone_hashes=[consent.hash_phone(phone, secret) for phone in phones],
         after=decode_cursor(cursor) if cursor else _END_OF_TIME,
         limit=limit + 1,
     )

@@ -27,7 +27,7 @@ _TIMELINE = text("""
                     'activity_id', e.activity_id)
          FROM (
              SELECT e.*, lpad(to_hex(e.id), 32, '0')::uuid AS key
-             FROM consent_entry e WHERE e.phone_hash = :phone_hash
+             FROM consent_entry e WHERE e.phone_hash = ANY(:phone_hashes)
          ) e
          LEFT JOIN consent_wording w ON w.entry_id = e.id
          WHERE (e.created_at, e.key) < (:at, :key)
@@ -41,7 +41,10 @@ _TIMELINE = text("""
                     'replied_at', m.replied_at)
          FROM (
              SELECT m.*, coalesce(m.sent_at, m.created_at) AS at
-             FROM campaign_membership m WHERE m.phone = :phone AND m.contact_id = :contact_id
+             FROM campaign_membership m
+             WHERE m.phone = ANY(CAST(:phones AS text[])) AND m.contact_id IN (
+                 SELECT CAST(:contact_id AS uuid)
+                 UNION ALL SELECT d.id FROM contact d WHERE d.merged_into = :contact_id)
          ) m
          JOIN campaign c ON c.id = m.campaign_id
          WHERE (m.at, m.id) < (:at, :key)
@@ -63,8 +66,8 @@ async def timeline(
     session: AsyncSession,
     *,
     contact_id: UUID,
-    phone: str,
-    phone_hash: bytes,
+    phones: Sequence[str],
+    phone_hashes: Sequence[bytes],
     after: tuple[datetime, UUID],
     limit: int,
 ) -> Sequence[Row[Any]]:
@@ -72,8 +75,8 @@ async def timeline(
     at, key = after
     values = {
         "contact_id": contact_id,
-        "phone": phone,
-        "phone_hash": phone_hash,
+        "phones": list(phones),
+        "phone_hashes": list(phone_hashes),
         "at": at,
         "key": key,
         "limit": limit,

@@ -54,6 +54,8 @@ _TEXTED_OFTEN_HERE = TEXTED_OFTEN.format(
 _CAPPED_HERE = TEXTED_OFTEN.format(
     phone="w.phone", max_recent="CAST(:cap_texts AS integer)", hours="CAST(:cap_hours AS integer)"
 )
+# Whether a candidate waits is asked again: it may have been skipped, by a merge, before its number
+# was locked. A plain `=` would take the partial index of all who wait.
 CLAIM = text(f"""
     INSERT INTO send_attempt (id, kind, membership_id, campaign_id, line_id, activity_id,
         phone, body, status, token, lease_until, not_after, created_at, updated_at)
@@ -64,7 +66,11 @@ CLAIM = text(f"""
         CAST(:bodies AS text[]), CAST(:not_afters AS timestamptz[]),
         CAST(:max_recents AS integer[]), CAST(:recent_hours AS integer[])
     ) AS w (id, membership_id, phone, body, not_after, max_recent, recent_hours)
-    WHERE NOT {BARRED.format(phone="w.phone")}
+    WHERE EXISTS (
+          SELECT 1 FROM campaign_membership q
+          WHERE q.id = w.membership_id AND q.phone = w.phone
+            AND q.status IS NOT DISTINCT FROM 'pending')
+      AND NOT {BARRED.format(phone="w.phone")}
       AND NOT {KEPT.format(phone="w.phone")}
       AND NOT {TEXTED_LATELY.format(phone="w.phone", min_days="CAST(:min_days AS integer)")}
       AND NOT {_TEXTED_OFTEN_HERE}

@@ -9,10 +9,14 @@ TEXTED_BEFORE = """(
         SELECT 1 FROM campaign_membership p
         WHERE p.phone = {phone} AND p.sent_at IS NOT NULL)
     OR EXISTS (
+        SELECT 1 FROM contact d JOIN campaign_membership p ON p.phone = d.phone
+        WHERE d.merged_into = {contact} AND p.sent_at IS NOT NULL)
+    OR EXISTS (
         SELECT 1 FROM activity t
         WHERE t.contact_id = {contact} AND t.kind = 'message' AND t.direction = 'outgoing'
           AND t.origin IN ('manual', 'provider')))"""
-"""A campaign has texted the number, or a person has texted this person."""
+"""A campaign has texted the number, or one that was merged into this person, or somebody has texted
+them by hand."""
 
 CONTACTED = f"""(
     m.step = 0 AND m.approved_at IS NULL

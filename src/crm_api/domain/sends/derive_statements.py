@@ -11,6 +11,7 @@ LOCK_MEMBERSHIPS = text("""
 
 # The first that fits: delivered, failed, sent; claimed or calling; unknown or parked; refused;
 # else the world decides. A skipped or cancelled row stays so unless an attempt says otherwise.
+# Of a person who was merged another track goes on, so that this one gets no other try.
 # A text that is sent or delivered makes the next step due; one that failed ends them (R14).
 DERIVE = text(f"""
     WITH derived AS (
@@ -20,6 +21,7 @@ DERIVE = text(f"""
         skip_reason = CASE
             WHEN d.status = 'skipped' THEN coalesce(m.skip_reason, CASE
                 WHEN {OPTED_OUT.format(phone="m.phone")} THEN 'opted_out'
+                WHEN m.ended_by = 'merged' THEN 'merged'
                 WHEN {DELETED.format(phone="m.phone")} THEN 'contact_deleted'
                 WHEN {FLAGGED.format(phone="m.phone", flags="'do_not_contact'")}
                     THEN 'do_not_contact'
@@ -46,7 +48,8 @@ DERIVE = text(f"""
                    WHEN c.status = 'cancelled' THEN 'cancelled'
                    WHEN {FLAGGED.format(phone="m.phone", flags="'opted_out', 'do_not_contact'")}
                        OR {DELETED.format(phone="m.phone")}
-                       OR (m.step > 0 AND m.ended_by IS NOT NULL) THEN 'skipped'
+                       OR (m.step > 0 AND m.ended_by IS NOT NULL)
+                       OR m.ended_by = 'merged' THEN 'skipped'
                    WHEN {FLAGGED.format(phone="m.phone", flags="'opt_out_hold'")} THEN 'held'
                    WHEN t.tries >= c.max_attempts THEN 'failed'
                    WHEN m.status = 'review' THEN 'review'

@@ -36,8 +36,10 @@ __all__ = [
     "apply_to_ours",
     "campaign_sent_today",
     "compact_tally",
+    "derive_members",
     "end_all_follow_ups",
     "end_follow_ups",
+    "free_claims",
     "note_replies",
     "note_reply",
     "queue_text",
@@ -75,6 +77,19 @@ async def withdraw_numbers(uow: UnitOfWork, *, phones: Sequence[str], now: datet
     await uow.session.execute(sql.LOCK_WAITING_TEXTS, {"phones": list(phones)})
     freed = await uow.session.execute(sql.WITHDRAW_NUMBERS, {"phones": list(phones), "now": now})
     await deriving.derive(uow.session, membership_ids=list(freed.scalars()), now=now)
+
+
+async def free_claims(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
+    """Take back campaign texts to these numbers that are claimed; their recipients wait again."""
+    freed = await uow.session.execute(sql.FREE_CLAIMS, {"phones": list(phones), "now": now})
+    await deriving.derive(uow.session, membership_ids=list(freed.scalars()), now=now)
+
+
+async def derive_members(uow: UnitOfWork, *, membership_ids: Sequence[UUID], now: datetime) -> None:
+    """Derive the status of memberships whose person or number has changed."""
+    await deriving.derive(uow.session, membership_ids=membership_ids, now=now)
+    if membership_ids:
+        uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))
 
 
 async def restore_numbers(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:

@@ -34,6 +34,21 @@ WITHDRAW_NUMBERS = text(f"""
     SELECT membership_id FROM freed WHERE membership_id IS NOT NULL
 """)
 
+FREE_CLAIMS = text("""
+    WITH freed AS (
+        UPDATE send_attempt a
+        SET status = 'released', token = NULL, lease_until = NULL, error_code = 'withdrawn',
+            updated_at = :now
+        WHERE a.phone = ANY(CAST(:phones AS text[])) AND a.is_open AND a.status = 'claimed'
+          AND a.kind = 'campaign'
+        RETURNING a.membership_id, a.activity_id
+    ), told AS (
+        UPDATE activity t SET status = 'released', updated_at = :now
+        FROM freed f WHERE t.id = f.activity_id
+    )
+    SELECT membership_id FROM freed
+""")
+
 WITHDRAW_CAMPAIGN = text("""
     WITH freed AS (
         UPDATE send_attempt a

@@ -37,6 +37,21 @@ MAKE_TABLES = (
     text("TRUNCATE import_person, import_plan"),
 )
 
+# A number that was merged stands for the person; the place is made of their own. Where the file
+# has the person twice, one row is theirs: the others find themselves merged, and change nothing.
+RESOLVE = text("""
+    UPDATE import_person s SET phone = x.phone, zone_key = NULL
+    FROM (
+        SELECT DISTINCT ON (p.id) q.position, p.phone
+        FROM import_person q
+        JOIN contact d ON d.phone = q.phone AND d.merged_into IS NOT NULL
+        JOIN contact p ON p.id = d.merged_into
+        ORDER BY p.id, q.position
+    ) x
+    WHERE s.position = x.position
+      AND NOT EXISTS (SELECT 1 FROM import_person t WHERE t.phone = x.phone)
+""")
+
 _DIFFERS = " OR ".join(
     f"(c.{name} <> '' AND s.{name} <> '' AND lower(c.{name}) <> lower(s.{name}))"
     for name in ADDRESS
@@ -116,13 +131,15 @@ def _plan(on_duplicate: OnDuplicate) -> TextClause:
         ), '{{}}') END
     FROM (
         SELECT merged.*, CASE
+            WHEN merged.is_merged THEN 'unchanged'
             WHEN merged.is_new THEN CASE WHEN is_known THEN 'revived' ELSE 'created' END
             WHEN {changed} OR tags <> old_tags OR attributes <> old_attributes THEN 'updated'
             ELSE 'unchanged'
         END AS outcome
         FROM (
             SELECT s.position, s.line, s.phone, s.zone_key, {new_zone},
-                coalesce(k.id, uuid_v7()) AS contact_id, k.id IS NOT NULL AS is_known,
+                coalesce(k.merged_into, k.id, uuid_v7()) AS contact_id,
+                k.id IS NOT NULL AS is_known, k.merged_into IS NOT NULL AS is_merged,
                 k.zone_key AS old_zone_key, k.updated_at AS old_updated_at,
                 n.is_new, {merged}, {stored},
                 {_merged_tags(on_duplicate)} AS tags, c.tags AS old_tags,

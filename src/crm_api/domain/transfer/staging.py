@@ -21,6 +21,7 @@ async def stage(session: AsyncSession, records: Sequence[Record]) -> None:
     connection = await (await session.connection()).get_raw_connection()
     driver: Any = connection.driver_connection  # asyncpg's, which alone can copy
     await driver.copy_records_to_table("import_person", records=records, columns=merging.PERSON)
+    await session.execute(merging.RESOLVE)
 
 
 async def lock_known(session: AsyncSession) -> None:

@@ -1,0 +1,1 @@
+"""Duplicates: found, merged into one person, and taken apart again."""

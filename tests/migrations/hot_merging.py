@@ -1,0 +1,74 @@
+"""Queries on merges."""
+
+from tests.conftest import NOW
+from tests.migrations.filling import FINISHED, made_id
+from tests.migrations.hot import CONTACT, PHONE, PLACE, Hot
+
+from crm_api.domain.consent import queries as consent
+from crm_api.domain.contacts import queries as contacts
+from crm_api.domain.merging import member_queries, queries
+
+MERGING = [
+    Hot(
+        "merges, newest first",
+        {"idx_contact_merge_merged"},
+        lambda s: queries.list_merges(s, contact_id=None, after=PLACE, limit=51),
+    ),
+    Hot(
+        "merges of a contact",
+        {"idx_contact_merge_primary", "idx_contact_merge_duplicates"},
+        lambda s: queries.list_merges(s, contact_id=CONTACT, after=None, limit=51),
+    ),
+    Hot(
+        "merges into a contact",
+        {"idx_contact_merge_primary"},
+        lambda s: queries.standing_merges(s, primary_id=CONTACT),
+    ),
+    Hot(
+        "numbers of a person",
+        {"idx_contact_merged_into", "pk_contact"},
+        lambda s: contacts.numbers_of(s, contact_id=CONTACT),
+        is_generic=True,
+    ),
+    Hot(
+        "numbers of whoever has a number",
+        {"idx_contact_merged_into", "idx_contact_phone_hash|uq_contact_phone"},
+        lambda s: consent.numbers_of_person(s, phone=PHONE),
+        is_generic=True,
+    ),
+    Hot(
+        "contacts that are merged, locked",
+        {"idx_contact_merged_into", "pk_contact"},
+        lambda s: queries.lock_contacts(s, ids=[CONTACT, made_id("contact", 8)]),
+    ),
+    Hot(
+        "campaigns of people who are merged",
+        {"idx_campaign_membership_phone"},
+        lambda s: member_queries.lock_campaigns(s, phones=[PHONE]),
+    ),
+    Hot(
+        "memberships of people who are merged",
+        {
+            "idx_campaign_membership_phone",
+            "uq_campaign_membership_campaign_id_step_contact_id|idx_campaign_membership_campaign",
+        },
+        lambda s: member_queries.lock_members(
+            s, campaign_ids=[FINISHED], contact_ids=[CONTACT], phones=[PHONE]
+        ),
+    ),
+    Hot(
+        "memberships that go back to a duplicate",
+        {"uq_campaign_membership_campaign_id_step_contact_id|idx_campaign_membership_campaign"},
+        lambda s: member_queries.return_members(
+            s,
+            of=CONTACT,
+            phone_of=PHONE,
+            to=made_id("contact", 8),
+            phone="+16015550008",
+            zone_key="MA/zone1",
+            campaign_ids=[FINISHED],
+            kept_ids=[],
+            now=NOW,
+        ),
+    ),
+]
