@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import structlog
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 
 from crm_api import clock
 from crm_api.db import UnitOfWork, create_engine, session_factory
@@ -51,13 +52,18 @@ from crm_api.routers import (
 )
 from crm_api.routers.deps import AppState
 from crm_api.routers.event_frames import write_events
+from crm_api.routers.methods import MethodsMiddleware
 from crm_api.routers.middleware import RequestMiddleware
 from crm_api.routers.preconditions import PreconditionMiddleware
+from crm_api.routers.rate_limits import RateLimitMiddleware, RequestRate
 from crm_api.settings import Settings
 from crm_api.signing import open_key_ring
 from crm_api.workers.queue import ArqJobQueue
 
 log = structlog.get_logger()
+
+SMALLEST_COMPRESSED = 1_400
+"""Bytes: what fits into one packet is not worth compressing."""
 
 DESCRIPTION = (
     "Text campaigns through an OpenPhone (Quo) number: import a list, write a text, start; "
@@ -90,6 +96,8 @@ def create_app(settings: Settings) -> FastAPI:
             rules=rules,
         )
         attach(app, state, queue=queue, intake=intake, refusals=refusals)
+        rate = RequestRate(settings.require_redis_url(), quota=settings.rate_limit_per_second)
+        app.state.rate = rate
         try:
             await intake.start()
             await watch.start()
@@ -103,6 +111,7 @@ def create_app(settings: Settings) -> FastAPI:
             await intake.close()
             await refusals.close()
             await provider.aclose()
+            await rate.close()
             await queue.close()
             await engine.dispose()
 
@@ -132,13 +141,23 @@ def build_app(
     )
     problems.install(app)
     app.add_middleware(PreconditionMiddleware)
+    app.add_middleware(RateLimitMiddleware)
+    app.add_middleware(GZipMiddleware, minimum_size=SMALLEST_COMPRESSED, compresslevel=4)
+    app.add_middleware(MethodsMiddleware, is_secure=settings.public_base_url.startswith("https://"))
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["X-Request-ID", "ETag", "Retry-After"],
+            expose_headers=[
+                "X-Request-ID",
+                "ETag",
+                "Retry-After",
+                "RateLimit",
+                "RateLimit-Policy",
+                "Idempotent-Replayed",
+            ],
         )
     app.add_middleware(RequestMiddleware)
     # First of all routes: the hot path must not be matched against every other one before.

@@ -82,6 +82,7 @@ class Settings(BaseModel):
     health_check_to: str | None = None
     compliance_rules: str | None = None
     cors_origins: Origins = ()
+    rate_limit_per_second: int = Field(default=100, ge=0)
     log_format: Literal["console", "json"] | None = None
 
     @model_validator(mode="after")

@@ -1,0 +1,86 @@
+"""HEAD and OPTIONS on every path, and security headers on every answer."""
+
+import re
+from http import HTTPStatus
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.routing import compile_path
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from crm_api.routers import problems
+
+SECURITY = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-resource-policy", b"same-site"),
+)
+"""An API's answer is no page: nobody frames it, guesses its type or learns its address."""
+STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
+"""Where the service is reached by TLS."""
+
+
+class MethodsMiddleware:
+    """Plain ASGI, outside of everything that looks at the method."""
+
+    def __init__(self, app: ASGIApp, *, is_secure: bool) -> None:
+        self.app = app
+        self._extra = [*SECURITY, *([STRICT_TRANSPORT] if is_secure else [])]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer HEAD as GET without its body, OPTIONS with what is allowed."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        is_head = scope["method"] == "HEAD"
+
+        async def send_safely(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *self._extra]
+            elif is_head:
+                message = {**message, "body": b""}
+            await send(message)
+
+        if scope["method"] == "OPTIONS":
+            await _tell_allowed(scope, receive, send_safely)
+        elif is_head:
+            await self.app({**scope, "method": "GET"}, receive, send_safely)
+        else:
+            await self.app(scope, receive, send_safely)
+
+
+def allowed(app: FastAPI, path: str) -> list[str]:
+    """Return the methods that a path takes; none when there is no such path."""
+    found: set[str] = set()
+    for pattern, methods in _paths(app):
+        if pattern.match(path):
+            found |= methods
+    if "GET" in found:
+        found.add("HEAD")
+    return sorted(found | {"OPTIONS"}) if found else []
+
+
+def _paths(app: FastAPI) -> list[tuple[re.Pattern[str], set[str]]]:
+    known: list[tuple[re.Pattern[str], set[str]]] | None = getattr(app.state, "paths", None)
+    if known is None:
+        documented = app.openapi()["paths"]
+        known = [
+            (compile_path(path)[0], {name.upper() for name in operations})
+            for path, operations in documented.items()
+        ]
+        app.state.paths = known
+    return known
+
+
+async def _tell_allowed(scope: Scope, receive: Receive, send: Send) -> None:
+    methods = allowed(scope["app"], scope["path"])
+    if not methods:
+        answer = await problems.on_http_error(Request(scope), HTTPException(HTTPStatus.NOT_FOUND))
+        await answer(scope, receive, send)
+        return
+    headers = [(b"allow", ", ".join(methods).encode())]
+    status = int(HTTPStatus.NO_CONTENT)
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
