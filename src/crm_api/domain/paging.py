@@ -1,22 +1,36 @@
-"""Keyset paging: an opaque cursor over ``(time, id)``, stable under inserts."""
+"""Keyset paging: an opaque cursor over ``(key, id)``, stable under inserts, bound to its list.
+
+A cursor says after which row a list continues. It carries a digest of the list, its filter and its
+order, so that one from elsewhere is refused instead of answered with some other rows.
+"""
 
 import base64
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from hashlib import blake2s
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from crm_api.domain.errors import FieldProblem, InvalidError
 
 Item = TypeVar("Item")
+Row = TypeVar("Row")
+
+_DIGEST_BYTES = 6
+"""Enough to tell lists apart; nobody gains anything by a forged cursor."""
 
 
 class InvalidCursorError(InvalidError):
-    """The cursor was not made by this list."""
+    """The cursor was not made by this list with this filter and order."""
 
     code = "invalid_cursor"
     title = "Invalid cursor"
+
+    def __init__(self, detail: str) -> None:
+        fault = FieldProblem(pointer="/cursor", code=self.code, detail=detail)
+        super().__init__(detail, errors=[fault])
 
 
 @dataclass(frozen=True)
@@ -27,48 +41,79 @@ class Page(Generic[Item]):
     next_cursor: str | None
 
 
-def encode_cursor(at: datetime, row_id: UUID) -> str:
-    """Make the cursor that continues after the row with this time and id."""
-    raw = json.dumps([at.isoformat(), row_id.hex])
-    return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
+class Cursors:
+    """The cursors of one list under one filter and order: ``Cursors("calls", line_id=line_id)``."""
+
+    def __init__(self, name: str, **wanted: object) -> None:
+        """Name the list, and all that selects or orders its rows; None selects nothing."""
+        told = json.dumps([name, _plain(wanted)], sort_keys=True, default=str)
+        self._digest = blake2s(told.encode(), digest_size=_DIGEST_BYTES).hexdigest()
+
+    def read(self, cursor: str | None) -> tuple[datetime, UUID] | None:
+        """Return the instant and id after which to continue; None starts over.
+
+        Raises:
+            InvalidCursorError: It is no cursor of this list.
+        """
+        found = self.read_text(cursor)
+        if found is None:
+            return None
+        key, row_id = found
+        try:
+            return datetime.fromisoformat(key).astimezone(UTC), row_id
+        except (ValueError, OverflowError) as error:
+            raise _unreadable() from error
+
+    def read_text(self, cursor: str | None) -> tuple[str, UUID] | None:
+        """Return the text and id after which a list in the order of a text continues.
+
+        Raises:
+            InvalidCursorError: It is no cursor of this list.
+        """
+        if not cursor:
+            return None
+        try:
+            raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+            digest, key, hex_id = json.loads(raw)
+            row_id = UUID(hex=hex_id)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise _unreadable() from error
+        if not (isinstance(digest, str) and isinstance(key, str)) or "\x00" in key:
+            raise _unreadable()
+        if digest != self._digest:
+            raise InvalidCursorError(
+                "The cursor was made by another list, or under another filter or order of this "
+                "one; send the same parameters as for its page, or start again without it."
+            )
+        return key, row_id
+
+    def write(self, key: datetime | str, row_id: UUID) -> str:
+        """Make the cursor that continues after the row with this key and id."""
+        first = key.isoformat() if isinstance(key, datetime) else key
+        raw = json.dumps([self._digest, first, row_id.hex], ensure_ascii=False)
+        return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
+
+    def page(
+        self,
+        rows: Sequence[Row],
+        *,
+        limit: int,
+        position: Callable[[Row], tuple[datetime | str, UUID]],
+    ) -> Page[Row]:
+        """Make a page of ``limit`` rows; one more was asked for, to know whether it is the last."""
+        shown = list(rows[:limit])
+        return Page(shown, self.write(*position(shown[-1])) if len(rows) > limit else None)
 
 
-def decode_cursor(cursor: str) -> tuple[datetime, UUID]:
-    """Read a cursor back.
-
-    Raises:
-        InvalidCursorError: It is no cursor of ours.
-    """
-    try:
-        raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        at, row_id = json.loads(raw)
-        return datetime.fromisoformat(at).astimezone(UTC), UUID(hex=row_id)
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise _invalid_cursor() from error
+def _plain(wanted: object) -> Any:  # noqa: ANN401 - JSON
+    """Write a filter as JSON, without what selects nothing: a new field breaks no cursor."""
+    if is_dataclass(wanted):
+        wanted = {field.name: getattr(wanted, field.name) for field in fields(wanted)}
+    if isinstance(wanted, dict):
+        plain = {name: _plain(value) for name, value in wanted.items()}
+        return {name: value for name, value in plain.items() if value not in (None, "", {})}
+    return wanted
 
 
-def _invalid_cursor() -> InvalidCursorError:
-    detail = "The cursor is not one of this list's; start again without it."
-    fault = FieldProblem(pointer="/cursor", code="invalid_cursor", detail=detail)
-    return InvalidCursorError(detail, errors=[fault])
-
-
-def encode_key(key: str) -> str:
-    """Make the cursor that continues after the row with this key, for lists in a key's order."""
-    return base64.urlsafe_b64encode(json.dumps({"key": key}).encode()).decode().rstrip("=")
-
-
-def decode_key(cursor: str) -> str:
-    """Read a cursor of ``encode_key`` back.
-
-    Raises:
-        InvalidCursorError: It is no cursor of ours.
-    """
-    try:
-        found = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        key = found["key"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        key = None
-    if not isinstance(key, str) or "\0" in key:
-        raise _invalid_cursor()
-    return key
+def _unreadable() -> InvalidCursorError:
+    return InvalidCursorError("The cursor is not one of this list's; start again without it.")

@@ -23,7 +23,7 @@ from crm_api.domain.consent.models import (
     FlagType,
 )
 from crm_api.domain.contacts.models import Contact
-from crm_api.domain.paging import InvalidCursorError, encode_cursor
+from crm_api.domain.paging import Cursors, InvalidCursorError
 from crm_api.domain.sends.models import AttemptStatus, SendAttempt
 from crm_api.ids import new_id
 
@@ -320,12 +320,15 @@ async def test_foreign_cursor_is_refused(new_uow: UnitOfWorkFactory) -> None:
             await consent.history(uow, phone=PHONE, secret=SECRET, cursor="AAAA", limit=2)
 
 
-async def test_cursor_of_another_list_finds_the_newest(new_uow: UnitOfWorkFactory) -> None:
+async def test_cursor_with_an_impossible_place_finds_the_newest(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    named = consent.hash_phone(PHONE, SECRET).hex()
+    forged = Cursors("consent_history", phone_hash=named).write(NOW, new_id())
+
     async with new_uow() as uow:
         await consent.opt_out(uow, **act())
-        page = await consent.history(
-            uow, phone=PHONE, secret=SECRET, cursor=encode_cursor(NOW, new_id()), limit=2
-        )
+        page = await consent.history(uow, phone=PHONE, secret=SECRET, cursor=forged, limit=2)
 
     assert len(page.data) == 1
 

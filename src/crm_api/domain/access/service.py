@@ -14,7 +14,7 @@ from crm_api.domain.access.errors import (
 )
 from crm_api.domain.access.models import ApiKey, Scope
 from crm_api.domain.errors import FieldProblem, InvalidError
-from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.domain.paging import Cursors, Page
 from crm_api.ids import new_id
 
 KEY_PREFIX = "crm_"
@@ -109,11 +109,10 @@ async def list_keys(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[
     Raises:
         InvalidCursorError: The cursor is not one of this list's.
     """
-    after = decode_cursor(cursor) if cursor else None
+    cursors = Cursors("api_keys")
+    after = cursors.read(cursor)
     rows = await queries.list_keys(uow.session, after=after, limit=limit + 1)
-    more = len(rows) > limit
-    rows = rows[:limit]
-    return Page(rows, encode_cursor(rows[-1].created_at, rows[-1].id) if more else None)
+    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
 
 
 async def revoke_key(uow: UnitOfWork, *, key_id: UUID, now: datetime) -> None:

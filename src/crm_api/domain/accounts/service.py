@@ -15,7 +15,7 @@ from crm_api.domain.accounts.models import Role, TicketPurpose, User, UserStatus
 from crm_api.domain.accounts.schemas import UserInvite, UserUpdate
 from crm_api.domain.accounts.tokens import TICKET_PREFIX, hash_token, new_token
 from crm_api.domain.operations import service as operations
-from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.domain.paging import Cursors, Page
 from crm_api.ids import new_id
 
 INVITATION_FOR = timedelta(days=7)
@@ -83,11 +83,10 @@ async def list_users(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page
     Raises:
         InvalidCursorError: The cursor is not one of this list's.
     """
-    after = decode_cursor(cursor) if cursor else None
+    cursors = Cursors("users")
+    after = cursors.read(cursor)
     rows = await queries.list_users(uow.session, after=after, limit=limit + 1)
-    is_last = len(rows) <= limit
-    rows = rows[:limit]
-    return Page(rows, None if is_last else encode_cursor(rows[-1].created_at, rows[-1].id))
+    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
 
 
 async def update(

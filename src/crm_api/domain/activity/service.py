@@ -1,6 +1,5 @@
 """Conversations, messages and calls: what was said on which line with whom."""
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
@@ -30,7 +29,7 @@ from crm_api.domain.compliance.rules import RuleBook
 from crm_api.domain.consent.models import FlagType
 from crm_api.domain.errors import FieldProblem
 from crm_api.domain.lines.models import Line, LineStatus
-from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.domain.paging import Cursors, Page
 from crm_api.domain.schemas import format_instant
 from crm_api.domain.sends import service as sends
 from crm_api.domain.sends.models import SendKind
@@ -121,15 +120,16 @@ async def list_conversations(
     Raises:
         InvalidCursorError: The cursor is not one of this list's.
     """
+    cursors = Cursors("conversations", line_id=line_id, contact_id=contact_id, phone=phone)
     rows = await queries.list_conversations(
         uow.session,
         line_id=line_id,
         contact_id=contact_id,
         phone=phone,
-        after=decode_cursor(cursor) if cursor else None,
+        after=cursors.read(cursor),
         limit=limit + 1,
     )
-    return _page(rows, limit, lambda row: (row.last_activity_at, row.id))
+    return cursors.page(rows, limit=limit, position=lambda row: (row.last_activity_at, row.id))
 
 
 async def list_messages(
@@ -143,13 +143,14 @@ async def list_messages(
     """
     if await queries.get_conversation(uow.session, conversation_id) is None:
         raise ConversationNotFoundError("There is no conversation with this id.")
+    cursors = Cursors("messages", conversation_id=conversation_id)
     rows = await queries.list_messages(
         uow.session,
         conversation_id=conversation_id,
-        after=decode_cursor(cursor) if cursor else None,
+        after=cursors.read(cursor),
         limit=limit + 1,
     )
-    return _page(rows, limit, lambda row: (row.occurred_at, row.id))
+    return cursors.page(rows, limit=limit, position=lambda row: (row.occurred_at, row.id))
 
 
 async def list_calls(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[Activity]:
@@ -158,9 +159,10 @@ async def list_calls(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page
     Raises:
         InvalidCursorError: The cursor is not one of this list's.
     """
-    after = decode_cursor(cursor) if cursor else None
+    cursors = Cursors("calls")
+    after = cursors.read(cursor)
     rows = await queries.list_calls(uow.session, after=after, limit=limit + 1)
-    return _page(rows, limit, lambda row: (row.occurred_at, row.id))
+    return cursors.page(rows, limit=limit, position=lambda row: (row.occurred_at, row.id))
 
 
 async def get_message(uow: UnitOfWork, message_id: UUID) -> Activity:
@@ -185,11 +187,3 @@ async def get_call(uow: UnitOfWork, call_id: UUID) -> Activity:
     if found is None:
         raise CallNotFoundError("There is no call with this id.")
     return found
-
-
-def _page(
-    rows: list[Row], limit: int, position: Callable[[Row], tuple[datetime, UUID]]
-) -> Page[Row]:
-    shown = rows[:limit]
-    more = len(rows) > limit
-    return Page(shown, encode_cursor(*position(shown[-1])) if more else None)

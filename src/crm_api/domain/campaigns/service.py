@@ -41,7 +41,7 @@ from crm_api.domain.campaigns.watching import watch
 from crm_api.domain.campaigns.wording import Business
 from crm_api.domain.compliance.rules import NO_RULES, RuleBook
 from crm_api.domain.errors import FieldProblem
-from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.domain.paging import Cursors, Page
 from crm_api.domain.sends import service as sends
 from crm_api.jobs import Job, JobName
 
@@ -108,14 +108,11 @@ async def list_page(
     Raises:
         InvalidCursorError: The cursor is not one of this list's.
     """
-    after = decode_cursor(cursor) if cursor else None
+    cursors = Cursors("campaigns", status=status)
+    after = cursors.read(cursor)
     rows = await queries.list_campaigns(uow.session, status=status, after=after, limit=limit + 1)
-    more = len(rows) > limit
-    rows = rows[:limit]
-    last = rows[-1] if more else None
-    return Page(
-        await _details(uow, rows), encode_cursor(last.created_at, last.id) if last else None
-    )
+    page = cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+    return Page(await _details(uow, page.data), page.next_cursor)
 
 
 async def start(
@@ -232,21 +229,22 @@ async def list_recipients(
         raise InvalidCampaignError(
             [FieldProblem(pointer="/variant", code="unknown_variant", detail=detail)]
         )
-    after = decode_cursor(cursor)[1] if cursor else None
+    cursors = Cursors(
+        "recipients", campaign_id=campaign_id, step=step, status=status, variant=variant
+    )
+    after = cursors.read(cursor)
     rows = await queries.list_recipients(
         uow.session,
         campaign_id=campaign_id,
         step=step,
         status=status,
         variant=None if variant is None else names.index(variant),
-        after=after,
+        after=after[1] if after else None,
         limit=limit + 1,
     )
-    more = len(rows) > limit
-    rows = rows[:limit]
     # The order is that of the contact ids alone; the time only completes the common cursor.
-    last = encode_cursor(rows[-1].created_at, rows[-1].contact_id) if more else None
-    return Page(list(rows), last), names
+    page = cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.contact_id))
+    return page, names
 
 
 async def settle(

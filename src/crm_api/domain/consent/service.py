@@ -28,7 +28,7 @@ from crm_api.domain.consent.models import (
     FlagType,
 )
 from crm_api.domain.consent.standing import Standing, fold
-from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.domain.paging import Cursors, Page
 from crm_api.domain.sends import service as sends
 from crm_api.jobs import Job, JobName
 
@@ -238,15 +238,18 @@ async def history(
     Raises:
         InvalidCursorError: The cursor is not one of this list's.
     """
-    before_id = min(decode_cursor(cursor)[1].int, _LAST_ENTRY_ID) if cursor else None
+    phone_hash = hash_phone(phone, secret)
+    cursors = Cursors("consent_history", phone_hash=phone_hash.hex())
+    after = cursors.read(cursor)
+    before_id = min(after[1].int, _LAST_ENTRY_ID) if after else None
     rows = await queries.history(
-        uow.session, phone_hash=hash_phone(phone, secret), before_id=before_id, limit=limit + 1
+        uow.session, phone_hash=phone_hash, before_id=before_id, limit=limit + 1
     )
-    shown = [(entry, wording) for entry, wording in rows[:limit]]
-    if len(rows) <= limit:
-        return Page(shown, None)
-    last = shown[-1][0]
-    return Page(shown, encode_cursor(last.created_at, UUID(int=last.id)))
+    return cursors.page(
+        [(entry, wording) for entry, wording in rows],
+        limit=limit,
+        position=lambda row: (row[0].created_at, UUID(int=row[0].id)),
+    )
 
 
 def hash_phone(phone: str, secret: bytes) -> bytes:

@@ -25,7 +25,7 @@ from crm_api.domain.contacts.schemas import (
 )
 from crm_api.domain.contacts.search import search_terms
 from crm_api.domain.custom_fields import service as custom_fields
-from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.domain.paging import Cursors, Page
 from crm_api.domain.phone import parse_phone
 from crm_api.domain.sends import service as sends
 from crm_api.domain.zones import zone_key
@@ -125,18 +125,18 @@ async def list_contacts(
     Raises:
         InvalidCursorError: The cursor is not one of this list's.
     """
+    cursors = Cursors("contacts", wanted=wanted)
     rows = await queries.list_contacts(
         uow.session,
         wanted=wanted,
         terms=search_terms(wanted.q),
-        after=decode_cursor(cursor) if cursor else None,
+        after=cursors.read(cursor),
         limit=limit + 1,
         now=now,
     )
-    if len(rows) <= limit:
-        return Page(rows, None)
-    last = rows[limit - 1].contact
-    return Page(rows[:limit], encode_cursor(last.created_at, last.id))
+    return cursors.page(
+        rows, limit=limit, position=lambda row: (row.contact.created_at, row.contact.id)
+    )
 
 
 async def list_members(
@@ -147,14 +147,13 @@ async def list_members(
     Raises:
         InvalidCursorError: The cursor is not one of this list's.
     """
-    after = decode_cursor(cursor) if cursor else None
+    cursors = Cursors("list_members", list_id=list_id)
+    after = cursors.read(cursor)
     rows = await queries.list_members(
         uow.session, list_id=list_id, after=after, limit=limit + 1, now=now
     )
-    found = [row for row, _ in rows[:limit]]
-    if len(rows) <= limit:
-        return Page(found, None)
-    return Page(found, encode_cursor(rows[limit - 1][1], found[-1].contact.id))
+    page = cursors.page(rows, limit=limit, position=lambda row: (row[1], row[0].contact.id))
+    return Page([found for found, _ in page.data], page.next_cursor)
 
 
 async def update(

@@ -15,7 +15,7 @@ from crm_api.domain.contacts.service import get, numbers_of
 from crm_api.domain.media import service as media
 from crm_api.domain.media.queries import ShownFetch
 from crm_api.domain.media.schemas import names_files, show, show_call
-from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.domain.paging import Cursors, Page
 from crm_api.domain.schemas import Id, Instant, ReadModel
 
 _END_OF_TIME = (datetime(9999, 12, 31, tzinfo=UTC), UUID(int=2**128 - 1))
@@ -117,25 +117,24 @@ async def timeline(
     """
     contact = (await get(uow, contact_id=contact_id, now=now)).contact
     phones = await numbers_of(uow, contact_id=contact.id)
+    cursors = Cursors("timeline", contact_id=contact.id)
     rows = await timeline_queries.timeline(
         uow.session,
         contact_id=contact.id,
         phones=phones,
         phone_hashes=[consent.hash_phone(phone, secret) for phone in phones],
-        after=decode_cursor(cursor) if cursor else _END_OF_TIME,
+        after=cursors.read(cursor) or _END_OF_TIME,
         limit=limit + 1,
     )
+    page = cursors.page(rows, limit=limit, position=lambda row: (row.at, row.key))
     named = [
         row.key
-        for row in rows[:limit]
+        for row in page.data
         if names_files(row.detail.get("media", ()), row.detail.get("call", {}))
     ]
     files = await media.shown_of(uow, activity_ids=named)
-    items = [_read_item(row, files.get(row.key, ())) for row in rows[:limit]]
-    if len(rows) <= limit:
-        return Page(items, None)
-    last = rows[limit - 1]
-    return Page(items, encode_cursor(last.at, last.key))
+    items = [_read_item(row, files.get(row.key, ())) for row in page.data]
+    return Page(items, page.next_cursor)
 
 
 def _read_item(row: Row[Any], files: Sequence[ShownFetch]) -> TimelineItem:

@@ -24,7 +24,7 @@ from crm_api.domain.custom_fields.schemas import (
     Misfit,
 )
 from crm_api.domain.custom_fields.values import MisfitError, normalise
-from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.domain.paging import Cursors, Page
 from crm_api.ids import new_id
 from crm_api.jobs import Job, JobName
 
@@ -117,14 +117,12 @@ async def list_fields(
     Raises:
         InvalidCursorError: The cursor is not one of this list's.
     """
-    after = decode_cursor(cursor) if cursor else None
+    cursors = Cursors("custom_fields", archived=archived)
+    after = cursors.read(cursor)
     rows = list(
         await queries.list_fields(uow.session, archived=archived, after=after, limit=limit + 1)
     )
-    if len(rows) <= limit:
-        return Page(rows, None)
-    last = rows[limit - 1]
-    return Page(rows[:limit], encode_cursor(last.created_at, last.id))
+    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
 
 
 async def update(

@@ -25,7 +25,7 @@ from crm_api.domain.openphone.errors import (
 )
 from crm_api.domain.openphone.facts import OwnNumber
 from crm_api.domain.operations import service as operations
-from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.domain.paging import Cursors, Page
 from crm_api.domain.sends import service as sends
 from crm_api.domain.sends.times import SendTimes
 from crm_api.jobs import Job, JobName
@@ -88,13 +88,11 @@ async def list_lines(
     Raises:
         InvalidCursorError: The cursor is not one of this list's.
     """
-    after = decode_cursor(cursor) if cursor else None
+    cursors = Cursors("lines")
+    after = cursors.read(cursor)
     rows = await queries.list_lines(uow.session, after=after, limit=limit + 1)
-    found = await _count(uow, rows[:limit], times=times, now=now)
-    if len(rows) <= limit:
-        return Page(found, None)
-    last = rows[limit - 1]
-    return Page(found, encode_cursor(last.created_at, last.id))
+    page = cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+    return Page(await _count(uow, page.data, times=times, now=now), page.next_cursor)
 
 
 async def update(

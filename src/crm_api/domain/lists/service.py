@@ -17,7 +17,7 @@ from crm_api.domain.lists.errors import (
     UnknownContactsError,
 )
 from crm_api.domain.lists.schemas import CountedList, ListUpdate
-from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.domain.paging import Cursors, Page
 
 
 async def create(uow: UnitOfWork, *, name: str, now: datetime) -> CountedList:
@@ -50,12 +50,12 @@ async def list_lists(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page
     Raises:
         InvalidCursorError: The cursor is not one of this list's.
     """
-    after = decode_cursor(cursor) if cursor else None
+    cursors = Cursors("lists")
+    after = cursors.read(cursor)
     rows = await queries.list_lists(uow.session, after=after, limit=limit + 1)
-    if len(rows) <= limit:
-        return Page(rows, None)
-    last = rows[limit - 1].contact_list
-    return Page(rows[:limit], encode_cursor(last.created_at, last.id))
+    return cursors.page(
+        rows, limit=limit, position=lambda row: (row.contact_list.created_at, row.contact_list.id)
+    )
 
 
 async def update(

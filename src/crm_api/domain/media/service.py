@@ -26,7 +26,7 @@ from crm_api.domain.media.models import FetchStatus, Media, MediaFetch, MediaKin
 from crm_api.domain.media.queries import ClaimedFetch, ShownFetch, StoredFile, Wanted
 from crm_api.domain.media.store import MediaStore
 from crm_api.domain.operations import service as operations
-from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.domain.paging import Cursors, Page
 from crm_api.jobs import Job, JobName
 
 log = structlog.get_logger()
@@ -193,16 +193,15 @@ async def list_fetches(
     Raises:
         InvalidCursorError: The cursor is not one of this list's.
     """
+    cursors = Cursors("media_fetches", status=status, activity_id=activity_id)
     rows = await queries.list_fetches(
         uow.session,
         status=status,
         activity_id=activity_id,
-        after=decode_cursor(cursor) if cursor else None,
+        after=cursors.read(cursor),
         limit=limit + 1,
     )
-    more = len(rows) > limit
-    rows = rows[:limit]
-    return Page(rows, encode_cursor(rows[-1].created_at, rows[-1].id) if more else None)
+    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
 
 
 async def retry(uow: UnitOfWork, *, fetch_id: UUID, now: datetime) -> MediaFetch:

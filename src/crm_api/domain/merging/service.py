@@ -26,7 +26,7 @@ from crm_api.domain.merging.snapshot import (
 )
 from crm_api.domain.merging.tracks import Member, Verdict, judge
 from crm_api.domain.operations import service as operations
-from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.domain.paging import Cursors, Page
 from crm_api.domain.sends import service as sends
 from crm_api.domain.zones import zone_key
 from crm_api.ids import new_id
@@ -83,15 +83,14 @@ async def list_merges(
     Raises:
         InvalidCursorError: The cursor is not one of this list's.
     """
+    cursors = Cursors("merges", contact_id=contact_id)
     rows = await queries.list_merges(
         uow.session,
         contact_id=contact_id,
-        after=decode_cursor(cursor) if cursor else None,
+        after=cursors.read(cursor),
         limit=limit + 1,
     )
-    if len(rows) <= limit:
-        return Page(rows, None)
-    return Page(rows[:limit], encode_cursor(rows[limit - 1].merged_at, rows[limit - 1].id))
+    return cursors.page(rows, limit=limit, position=lambda row: (row.merged_at, row.id))
 
 
 async def _merge(

@@ -9,7 +9,7 @@ from crm_api.domain.notes import queries
 from crm_api.domain.notes.errors import NoteNotFoundError
 from crm_api.domain.notes.models import ContactNote
 from crm_api.domain.notes.schemas import NoteCreate, NoteUpdate
-from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.domain.paging import Cursors, Page
 from crm_api.ids import new_id
 
 
@@ -49,16 +49,15 @@ async def list_notes(
         ContactNotFoundError: They are not there, or were deleted.
         InvalidCursorError: The cursor is not one of this list's.
     """
+    cursors = Cursors("notes", contact_id=contact_id, is_pinned=is_pinned)
     rows = await queries.list_notes(
         uow.session,
         contact_id=await _person(uow, contact_id, now=now),
         is_pinned=is_pinned,
-        after=decode_cursor(cursor) if cursor else None,
+        after=cursors.read(cursor),
         limit=limit + 1,
     )
-    if len(rows) <= limit:
-        return Page(rows, None)
-    return Page(rows[:limit], encode_cursor(rows[limit - 1].created_at, rows[limit - 1].id))
+    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
 
 
 async def update(

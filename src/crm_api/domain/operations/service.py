@@ -12,7 +12,7 @@ from crm_api.domain.operations import queries
 from crm_api.domain.operations.errors import AlertNotFoundError
 from crm_api.domain.operations.models import Alert, AlertStatus
 from crm_api.domain.operations.schemas import ScheduledJobRead
-from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.domain.paging import Cursors, Page
 from crm_api.jobs import Job, JobName
 
 log = structlog.get_logger()
@@ -146,13 +146,12 @@ async def list_alerts(
     Raises:
         InvalidCursorError: The cursor is not one of this list's.
     """
-    after = decode_cursor(cursor) if cursor else None
+    cursors = Cursors("alerts", status=status, kind=kind)
+    after = cursors.read(cursor)
     rows = await queries.list_alerts(
         uow.session, status=status, kind=kind, after=after, limit=limit + 1
     )
-    more = len(rows) > limit
-    rows = rows[:limit]
-    return Page(rows, encode_cursor(rows[-1].last_seen_at, rows[-1].id) if more else None)
+    return cursors.page(rows, limit=limit, position=lambda row: (row.last_seen_at, row.id))
 
 
 async def audit(

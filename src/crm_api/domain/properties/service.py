@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.contacts import service as contacts
-from crm_api.domain.paging import Page, decode_cursor, decode_key, encode_cursor, encode_key
+from crm_api.domain.paging import Cursors, Page
 from crm_api.domain.properties import queries
 from crm_api.domain.properties.address_key import address_key, street_key
 from crm_api.domain.properties.errors import (
@@ -92,24 +92,21 @@ async def list_properties(
     beginning = street_key(q)
     if q and not beginning:
         return Page([], None)
+    cursors = Cursors("properties", q=beginning)
     if beginning:
+        place = cursors.read_text(cursor)
         rows = await queries.list_by_address(
             uow.session,
             beginning=beginning,
-            after=decode_key(cursor) if cursor else None,
+            after=place[0] if place else None,
             limit=limit + 1,
         )
+        page = cursors.page(rows, limit=limit, position=lambda row: (row.address_key, row.id))
     else:
-        after = decode_cursor(cursor) if cursor else None
+        after = cursors.read(cursor)
         rows = await queries.list_properties(uow.session, after=after, limit=limit + 1)
-    shown = await _all_peopled(uow, rows[:limit])
-    if len(rows) <= limit:
-        return Page(shown, None)
-    last = rows[limit - 1]
-    return Page(
-        shown,
-        encode_key(last.address_key) if beginning else encode_cursor(last.created_at, last.id),
-    )
+        page = cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+    return Page(await _all_peopled(uow, page.data), page.next_cursor)
 
 
 async def list_of_contact(
@@ -122,15 +119,14 @@ async def list_of_contact(
         InvalidCursorError: The cursor is not one of this list's.
     """
     contact = (await contacts.get(uow, contact_id=contact_id, now=now)).contact
-    after = decode_cursor(cursor) if cursor else None
+    cursors = Cursors("properties_of_contact", contact_id=contact.id)
+    after = cursors.read(cursor)
     rows = await queries.list_of_contact(
         uow.session, contact_id=contact.id, after=after, limit=limit + 1
     )
-    shown = await _all_peopled(uow, [found for found, _ in rows[:limit]])
-    if len(rows) <= limit:
-        return Page(shown, None)
-    last, added_at = rows[limit - 1]
-    return Page(shown, encode_cursor(added_at, last.id))
+    page = cursors.page(rows, limit=limit, position=lambda row: (row[1], row[0].id))
+    shown = await _all_peopled(uow, [found for found, _ in page.data])
+    return Page(shown, page.next_cursor)
 
 
 async def update(

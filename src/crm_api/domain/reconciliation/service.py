@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from crm_api.db import UnitOfWork
-from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.domain.paging import Cursors, Page
 from crm_api.domain.reconciliation import drift as drifts
 from crm_api.domain.reconciliation import queries
 from crm_api.domain.reconciliation.errors import (
@@ -160,11 +160,10 @@ async def list_runs(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[
     Raises:
         InvalidCursorError: The cursor is not one of this list's.
     """
-    after = decode_cursor(cursor) if cursor else None
+    cursors = Cursors("reconciliation_runs")
+    after = cursors.read(cursor)
     rows = await queries.list_runs(uow.session, after=after, limit=limit + 1)
-    is_last = len(rows) <= limit
-    rows = rows[:limit]
-    return Page(rows, None if is_last else encode_cursor(rows[-1].created_at, rows[-1].id))
+    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
 
 
 @dataclass(frozen=True, kw_only=True)

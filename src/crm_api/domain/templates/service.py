@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.campaigns.template import check
-from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.domain.paging import Cursors, Page
 from crm_api.domain.templates import queries
 from crm_api.domain.templates.errors import (
     InvalidTemplateError,
@@ -53,12 +53,10 @@ async def list_templates(
     Raises:
         InvalidCursorError: The cursor is not one of this list's.
     """
-    after = decode_cursor(cursor) if cursor else None
+    cursors = Cursors("templates")
+    after = cursors.read(cursor)
     rows = list(await queries.list_templates(uow.session, after=after, limit=limit + 1))
-    if len(rows) <= limit:
-        return Page(rows, None)
-    last = rows[limit - 1]
-    return Page(rows[:limit], encode_cursor(last.created_at, last.id))
+    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
 
 
 async def update(

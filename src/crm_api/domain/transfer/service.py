@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import UUID
 
 from crm_api.db import UnitOfWork
-from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.domain.paging import Cursors, Page
 from crm_api.domain.transfer import clean_up_queries, queries, writing
 from crm_api.domain.transfer.errors import ImportFinishedError, ImportNotFoundError
 from crm_api.domain.transfer.formats import Detected
@@ -137,11 +137,10 @@ async def list_imports(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Pa
     Raises:
         InvalidCursorError: The cursor is not one of this list's.
     """
-    after = decode_cursor(cursor) if cursor else None
+    cursors = Cursors("imports")
+    after = cursors.read(cursor)
     rows = await queries.list_imports(uow.session, after=after, limit=limit + 1)
-    is_last = len(rows) <= limit
-    rows = rows[:limit]
-    return Page(rows, None if is_last else encode_cursor(rows[-1].created_at, rows[-1].id))
+    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
 
 
 async def errors_as_csv(uow: UnitOfWork, *, import_id: UUID, after: int) -> tuple[str, int | None]:

@@ -10,7 +10,7 @@ from sqlalchemy import Row
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.operations import service as operations
-from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.domain.paging import Cursors, Page
 from crm_api.domain.webhook_health import queries
 from crm_api.domain.webhook_health.errors import WebhookHealthCheckNotFoundError
 from crm_api.domain.webhook_health.models import CheckStatus, Side, WebhookHealthCheck
@@ -184,11 +184,10 @@ async def list_checks(
     Raises:
         InvalidCursorError: The cursor is not one of this list's.
     """
-    after = decode_cursor(cursor) if cursor else None
+    cursors = Cursors("webhook_health_checks")
+    after = cursors.read(cursor)
     rows = await queries.list_checks(uow.session, after=after, limit=limit + 1)
-    more = len(rows) > limit
-    rows = rows[:limit]
-    return Page(rows, encode_cursor(rows[-1].created_at, rows[-1].id) if more else None)
+    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
 
 
 async def health(uow: UnitOfWork, *, text_is_on: bool) -> WebhookHealthRead:

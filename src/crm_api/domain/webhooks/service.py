@@ -12,7 +12,7 @@ from crm_api.db import UnitOfWork
 from crm_api.domain.errors import CrmError
 from crm_api.domain.openphone.facts import EventKind, ProviderEvent
 from crm_api.domain.openphone.wire import kind_of, parse_event
-from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.domain.paging import Cursors, Page
 from crm_api.domain.webhooks import effects, queries, replaying, retrying
 from crm_api.domain.webhooks.errors import WebhookEventNotFoundError
 from crm_api.domain.webhooks.models import WebhookEvent, WebhookEventStatus
@@ -180,11 +180,10 @@ async def list_events(
     Raises:
         InvalidCursorError: The cursor is not one of this list's.
     """
-    after = decode_cursor(cursor) if cursor else None
+    cursors = Cursors("webhook_events", wanted=selection)
+    after = cursors.read(cursor)
     rows = await queries.list_events(uow.session, selection, after=after, limit=limit + 1)
-    more = len(rows) > limit
-    rows = rows[:limit]
-    return Page(rows, encode_cursor(rows[-1].received_at, rows[-1].id) if more else None)
+    return cursors.page(rows, limit=limit, position=lambda row: (row.received_at, row.id))
 
 
 async def get_event(uow: UnitOfWork, event_id: UUID) -> WebhookEvent:
