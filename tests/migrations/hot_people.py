@@ -12,9 +12,10 @@ from tests.migrations.support import Call
 
 from crm_api.domain.consent import chain_statements as chain
 from crm_api.domain.consent import queries as consent
+from crm_api.domain.contacts import find_queries, timeline_queries
 from crm_api.domain.contacts import queries as contacts
-from crm_api.domain.contacts import timeline_queries
-from crm_api.domain.contacts.schemas import ContactFilter
+from crm_api.domain.contacts.schemas import ContactFilter, ContactSort
+from crm_api.domain.contacts.search import search_patterns
 from crm_api.domain.idempotency import queries as idempotency
 from crm_api.domain.lists import queries as lists
 from crm_api.domain.transfer import queries as transfer
@@ -24,15 +25,17 @@ from crm_api.domain.transfer.models import OnDuplicate
 from crm_api.domain.transfer.rows import PersonRow, as_record
 
 
-def listed(**wanted: Any) -> Call:
+def listed(sort: ContactSort = ContactSort.NEWEST, **wanted: Any) -> Call:
     """A page of contacts under a filter."""
+    order = find_queries.ORDERS[sort]
 
     async def run(session: AsyncSession) -> None:
-        await contacts.list_contacts(
+        await find_queries.list_contacts(
             session,
             wanted=ContactFilter(**wanted),
-            terms=[[str(wanted["q"])]] if "q" in wanted else [],
-            after=PLACE,
+            patterns=search_patterns(str(wanted.get("q", ""))),
+            order=order,
+            after=("rossi17 ada", PLACE[1]) if order.is_text else PLACE,
             limit=51,
             now=NOW,
         )
@@ -40,6 +43,14 @@ def listed(**wanted: Any) -> Call:
     return run
 
 
+ORDER_INDEXES = {
+    ContactSort.CREATED: "idx_contact_created",
+    ContactSort.NEWEST: "idx_contact_created",
+    ContactSort.NAME: "idx_contact_name",
+    ContactSort.NAME_BACKWARDS: "idx_contact_name",
+    ContactSort.UPDATED: "idx_contact_updated",
+    ContactSort.LAST_UPDATED: "idx_contact_updated",
+}
 CONTACTS = [
     Hot(
         "contact by phone",
@@ -47,10 +58,39 @@ CONTACTS = [
         lambda s: contacts.find_by_phone(s, phone=PHONE, now=NOW),
         is_generic=True,
     ),
-    Hot("contacts, newest first", {"idx_contact_created"}, listed()),
-    Hot("contacts by a part of a name", {"idx_contact_search"}, listed(q="ada777@example")),
-    Hot("contacts by tag", {"idx_contact_tags"}, listed(tag="tag17")),
-    Hot("contacts who opted out", {"idx_contact_flag_type_phone"}, listed(opted_out=True)),
+    *(
+        Hot(f"contacts by {sort}", {index}, listed(sort), is_generic=True)
+        for sort, index in ORDER_INDEXES.items()
+    ),
+    *(
+        Hot(
+            f"contacts by {sort}, few of whom match",
+            {index, "idx_contact_search"},
+            listed(sort, q="ada777@example"),
+            is_generic=True,
+        )
+        for sort, index in ORDER_INDEXES.items()
+        if sort in {ContactSort.NEWEST, ContactSort.NAME, ContactSort.UPDATED}
+    ),
+    Hot("contacts by two letters", {"idx_contact_search"}, listed(q="xq"), is_generic=True),
+    Hot("contacts by tag", {"idx_contact_tags"}, listed(tag="tag17"), is_generic=True),
+    Hot("contacts of a state", {"idx_contact_place"}, listed(state="Guam"), is_generic=True),
+    Hot(
+        "contacts of a town",
+        {"idx_contact_place"},
+        listed(state="MA", city="Salem"),
+        is_generic=True,
+    ),
+    Hot(
+        "contacts who opted out",
+        {"idx_contact_flag_type_phone"},
+        listed(opted_out=True, created_before=NOW - timedelta(days=400)),
+    ),
+    Hot(
+        "contacts of a list by name",
+        {"pk_contact_list_member"},
+        listed(ContactSort.NAME, list_id=LIST, q="zz"),
+    ),
     Hot(
         "contacts of a list",
         {"idx_contact_list_member_added"},

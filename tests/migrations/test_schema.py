@@ -110,6 +110,7 @@ async def test_models_make_the_same_schema_as_the_migrations(
     async with own_database(engine, "crm_modelled") as url:
         async with connected_engine(url) as modelled, modelled.begin() as connection:
             await connection.execute(text("CREATE EXTENSION pg_trgm"))
+            await connection.exec_driver_sql(migrated["function", "search_fold"])
             await connection.run_sync(metadata.create_all)
         made = await snapshot(url)
 

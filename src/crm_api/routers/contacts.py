@@ -14,12 +14,13 @@ from crm_api.domain.contacts.schemas import (
     ContactCreate,
     ContactFilter,
     ContactRead,
+    ContactSort,
     ContactUpdate,
     FlagCreate,
     FlagName,
 )
 from crm_api.domain.contacts.timeline import TimelineItem, timeline
-from crm_api.domain.fields import Line200, PhoneNumber, RequestInstant
+from crm_api.domain.fields import Line200, OptionalLine200, PhoneNumber, RequestInstant
 from crm_api.domain.schemas import PageRead
 from crm_api.routers.deps import Caller, Paging, State, Uow, require
 
@@ -31,7 +32,11 @@ Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 def read_filter(
     *,
     q: Annotated[
-        Line200, Query(description="Any part of name, phone, e-mail or company; every word.")
+        Line200,
+        Query(
+            description="Any part of name, phone, e-mail or company; every word must occur, "
+            "one of fewer than three letters or digits as the beginning of a word."
+        ),
     ] = "",
     phone: Annotated[PhoneNumber | None, Query(description="One number exactly.")] = None,
     tag: Annotated[Line200 | None, Query()] = None,
@@ -39,6 +44,11 @@ def read_filter(
     opted_out: Annotated[bool | None, Query()] = None,
     created_after: Annotated[RequestInstant | None, Query(description="Exclusive.")] = None,
     created_before: Annotated[RequestInstant | None, Query(description="Exclusive.")] = None,
+    updated_after: Annotated[RequestInstant | None, Query(description="Exclusive.")] = None,
+    state: Annotated[OptionalLine200, Query(description="A code or a name.")] = None,
+    city: Annotated[OptionalLine200, Query()] = None,
+    has_email: Annotated[bool | None, Query()] = None,
+    flag: Annotated[FlagName | None, Query(description="Stands on the number now.")] = None,
 ) -> ContactFilter:
     """Read which contacts are wanted."""
     return ContactFilter(
@@ -49,6 +59,11 @@ def read_filter(
         opted_out=opted_out,
         created_after=created_after,
         created_before=created_before,
+        updated_after=updated_after,
+        state=state,
+        city=city,
+        has_email=has_email,
+        flag=flag,
     )
 
 
@@ -65,12 +80,16 @@ async def create_contact(body: ContactCreate, uow: Uow, _caller: Writer) -> Cont
 
 @router.get("")
 async def list_contacts(
-    uow: Uow, page: Paging, wanted: Wanted, _caller: Reader
+    uow: Uow,
+    page: Paging,
+    wanted: Wanted,
+    _caller: Reader,
+    sort: ContactSort = ContactSort.NEWEST,
 ) -> PageRead[ContactRead]:
-    """List contacts, newest first."""
+    """List contacts, newest first or in another order."""
     async with uow:
         found = await contacts.list_contacts(
-            uow, wanted, cursor=page.cursor, limit=page.limit, now=clock.now()
+            uow, wanted, sort=sort, cursor=page.cursor, limit=page.limit, now=clock.now()
         )
     return PageRead(data=[ContactRead.of(one) for one in found.data], next_cursor=found.next_cursor)
 

@@ -216,8 +216,8 @@ class TestFind:
             ("rossi 305-555", False),
             ("100%", False),
             ("a_a", False),
-            ("\\", False),
-            ("'", False),
+            ("ada\\", False),
+            ("ada ' rossi", True),
         ],
     )
     async def test_search_finds_any_part(

@@ -24,6 +24,17 @@ class FlagNotFoundError(NotFoundError):
     title = "Flag not found"
 
 
+class UnsearchableError(InvalidError):
+    """A search has nothing in it that could be looked up."""
+
+    code = "unsearchable"
+    title = "Nothing to search for"
+
+    def __init__(self, detail: str) -> None:
+        fault = FieldProblem(pointer="/q", code=self.code, detail=detail)
+        super().__init__(detail, errors=[fault])
+
+
 class InvalidAttributesError(InvalidError):
     """With those that are there, the attributes would be too many or too large."""
 

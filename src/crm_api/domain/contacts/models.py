@@ -12,9 +12,15 @@ from crm_api.db import Base
 from crm_api.ids import new_id
 
 SEARCH_TEXT = (
-    "lower(coalesce(first_name, '') || ' ' || coalesce(last_name, '') || ' ' || phone || ' ' "
-    "|| coalesce(email, '') || ' ' || coalesce(company, ''))"
+    "' ' || search_fold(coalesce(first_name, '') || ' ' || coalesce(last_name, '') || ' ' "
+    "|| phone || ' ' || coalesce(email, '') || ' ' || coalesce(company, ''))"
 )
+SORT_NAME = (
+    "left(coalesce(nullif(btrim(search_fold(coalesce(last_name, '') || ' ' "
+    "|| coalesce(first_name, ''))), ''), '~' || search_fold(coalesce(company || ' ', '')) "
+    "|| phone), 200)"
+)
+_LIVE = text("deleted_at IS NULL")
 
 
 class Contact(Base):
@@ -34,7 +40,15 @@ class Contact(Base):
             "idx_contact_created",
             text("created_at DESC"),
             text("id DESC"),
-            postgresql_where=text("deleted_at IS NULL"),
+            postgresql_where=_LIVE,
+        ),
+        Index("idx_contact_name", "sort_name", "id", postgresql_where=_LIVE),
+        Index("idx_contact_updated", "updated_at", "id", postgresql_where=_LIVE),
+        Index(
+            "idx_contact_place",
+            text("lower(state)"),
+            text("search_fold(city)"),
+            postgresql_where=_LIVE,
         ),
         Index(
             "idx_contact_search",
@@ -73,3 +87,6 @@ class Contact(Base):
     merged_into: Mapped[UUID | None]
     """Of a duplicate: the contact that answers to its id and its number; never an alias itself."""
     search_text: Mapped[str] = mapped_column(Computed(SEARCH_TEXT, persisted=True))
+    """What a search looks through: folded, every word behind a space."""
+    sort_name: Mapped[str] = mapped_column(Text(collation="C"), Computed(SORT_NAME, persisted=True))
+    """Last name, first name, folded; after all of these company and number of the unnamed."""

@@ -1,6 +1,5 @@
 """SQL on contacts."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,10 +12,7 @@ from sqlalchemy import (
     and_,
     cast,
     delete,
-    exists,
     func,
-    literal,
-    literal_column,
     or_,
     select,
     text,
@@ -28,9 +24,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from crm_api.domain.activity.models import Conversation
-from crm_api.domain.consent.models import ContactFlag, FlagType
+from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.contacts.models import Contact
-from crm_api.domain.contacts.schemas import ContactFilter, FlaggedContact
+from crm_api.domain.contacts.schemas import FlaggedContact
 from crm_api.domain.lists.models import ContactListMember
 from crm_api.domain.merging.models import ContactMerge
 from crm_api.domain.notes.models import ContactNote
@@ -48,23 +44,26 @@ PERSONAL = (
 )
 
 
-def _stands(now: datetime) -> ColumnElement[bool]:
+def stands(now: datetime) -> ColumnElement[bool]:
+    """Tell whether a flag has not ended."""
     return or_(ContactFlag.expires_at.is_(None), ContactFlag.expires_at > now)
 
 
-def _flags(now: datetime) -> ScalarSelect[Any]:
-    """The names of the flags that stand on the contact's number, in order."""
+def flags_of(person: type[Contact], now: datetime) -> ScalarSelect[Any]:
+    """Select the names of the flags that stand on a contact's number, in order."""
     names = func.array_agg(aggregate_order_by(ContactFlag.flag_type, ContactFlag.flag_type))
     return (
         select(func.coalesce(names, cast([], ARRAY(String))))
-        .where(ContactFlag.phone == Contact.phone, _stands(now))
-        .correlate(Contact)
+        .where(ContactFlag.phone == person.phone, stands(now))
+        .correlate(person)
         .scalar_subquery()
     )
 
 
 def _flagged(now: datetime) -> Select[tuple[Contact, Any]]:
-    return select(Contact, _flags(now).label("flags")).where(Contact.deleted_at.is_(None))
+    return select(Contact, flags_of(Contact, now).label("flags")).where(
+        Contact.deleted_at.is_(None)
+    )
 
 
 def _head(key: ColumnElement[bool]) -> ScalarSelect[Any]:
@@ -72,7 +71,8 @@ def _head(key: ColumnElement[bool]) -> ScalarSelect[Any]:
     return select(func.coalesce(_ALIAS.merged_into, _ALIAS.id)).where(key).scalar_subquery()
 
 
-async def _fetch(session: AsyncSession, statement: Select[Any]) -> list[FlaggedContact]:
+async def fetch(session: AsyncSession, statement: Select[Any]) -> list[FlaggedContact]:
+    """Run a statement that selects contacts and their flags."""
     rows = await session.execute(statement.execution_options(populate_existing=True))
     return [FlaggedContact(contact, list(flags)) for contact, flags, *_ in rows]
 
@@ -96,7 +96,7 @@ async def id_of_phone(session: AsyncSession, *, phone: str) -> UUID | None:
 
 async def find(session: AsyncSession, *, contact_id: UUID, now: datetime) -> FlaggedContact | None:
     """Fetch a contact with its flags, also by an old id; None when it is not there or deleted."""
-    found = await _fetch(session, _flagged(now).where(Contact.id == _head(_ALIAS.id == contact_id)))
+    found = await fetch(session, _flagged(now).where(Contact.id == _head(_ALIAS.id == contact_id)))
     return found[0] if found else None
 
 
@@ -104,7 +104,7 @@ async def find_by_phone(
     session: AsyncSession, *, phone: str, now: datetime
 ) -> FlaggedContact | None:
     """Fetch whose number it is; None when nobody's, or theirs who are deleted."""
-    found = await _fetch(session, _flagged(now).where(Contact.id == _head(_ALIAS.phone == phone)))
+    found = await fetch(session, _flagged(now).where(Contact.id == _head(_ALIAS.phone == phone)))
     return found[0] if found else None
 
 
@@ -126,59 +126,6 @@ async def numbers_of(session: AsyncSession, *, contact_id: UUID) -> list[str]:
     own = select(Contact.phone).where(Contact.id == contact_id)
     merged = select(Contact.phone).where(Contact.merged_into == contact_id)
     return list(await session.scalars(own.union_all(merged)))
-
-
-async def list_contacts(
-    session: AsyncSession,
-    *,
-    wanted: ContactFilter,
-    terms: Sequence[Sequence[str]],
-    after: Position | None,
-    limit: int,
-    now: datetime,
-) -> list[FlaggedContact]:
-    """Fetch contacts, newest first.
-
-    Args:
-        terms: The parts of ``wanted.q``: each must occur in one of its writings.
-    """
-    statement = _flagged(now).where(*_conditions(wanted, terms, now))
-    if after is not None:
-        statement = statement.where(tuple_(Contact.created_at, Contact.id) < after)
-    ordered = statement.order_by(Contact.created_at.desc(), Contact.id.desc())
-    return await _fetch(session, ordered.limit(limit))
-
-
-def _conditions(
-    wanted: ContactFilter, terms: Sequence[Sequence[str]], now: datetime
-) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [
-        or_(*(Contact.search_text.icontains(writing, autoescape=True) for writing in writings))
-        for writings in terms
-    ]
-    if wanted.phone is not None:
-        conditions.append(Contact.phone == wanted.phone)
-    if wanted.tag is not None:
-        conditions.append(Contact.tags.contains([wanted.tag]))
-    if wanted.list_id is not None:
-        member = select(ContactListMember.contact_id).where(
-            ContactListMember.list_id == wanted.list_id,
-            ContactListMember.contact_id == Contact.id,
-        )
-        conditions.append(exists(member.correlate(Contact)))
-    if wanted.opted_out is not None:
-        # Written out, so that the planner may use the index of suppressing flags.
-        is_opt_out = ContactFlag.flag_type == literal_column(f"'{FlagType.OPTED_OUT}'")
-        flag = select(literal(1)).where(
-            is_opt_out, ContactFlag.phone == Contact.phone, _stands(now)
-        )
-        is_opted_out = exists(flag.correlate(Contact))
-        conditions.append(is_opted_out if wanted.opted_out else ~is_opted_out)
-    if wanted.created_after is not None:
-        conditions.append(Contact.created_at > wanted.created_after)
-    if wanted.created_before is not None:
-        conditions.append(Contact.created_at < wanted.created_before)
-    return conditions
 
 
 async def list_members(

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any, Self
 from uuid import UUID
 
@@ -239,14 +240,28 @@ class ContactRead(ReadModel):
         )
 
 
+class ContactSort(StrEnum):
+    """The order of a list of contacts; those alike are in the order of their ids."""
+
+    CREATED = "created_at"
+    NEWEST = "-created_at"
+    NAME = "name"
+    NAME_BACKWARDS = "-name"
+    UPDATED = "updated_at"
+    LAST_UPDATED = "-updated_at"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ContactFilter:
     """Which contacts a list shows; all that is given must hold.
 
     Attributes:
-        q: Any part of name, phone, e-mail or company; several words must all occur.
+        q: Any part of name, phone, e-mail or company; several words must all occur, and those of
+            one or two letters begin a word.
         phone: One number in E.164.
-        created_after: Exclusive, and so is ``created_before``.
+        state: A code or a name.
+        city: All of it; accents and capitals make no difference.
+        created_after: Exclusive, and so are the others.
     """
 
     q: str = ""
@@ -256,6 +271,11 @@ class ContactFilter:
     opted_out: bool | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    updated_after: datetime | None = None
+    state: str | None = None
+    city: str | None = None
+    has_email: bool | None = None
+    flag: str | None = None
 
 
 def _read_flag(name: str) -> str:

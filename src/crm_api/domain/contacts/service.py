@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.consent import service as consent
-from crm_api.domain.contacts import place_queries, queries
+from crm_api.domain.contacts import find_queries, place_queries, queries
 from crm_api.domain.contacts.errors import (
     ContactExistsError,
     ContactNotFoundError,
@@ -20,10 +20,11 @@ from crm_api.domain.contacts.models import Contact
 from crm_api.domain.contacts.schemas import (
     ContactCreate,
     ContactFilter,
+    ContactSort,
     ContactUpdate,
     FlaggedContact,
 )
-from crm_api.domain.contacts.search import search_terms
+from crm_api.domain.contacts.search import search_patterns
 from crm_api.domain.custom_fields import service as custom_fields
 from crm_api.domain.paging import Cursors, Page
 from crm_api.domain.phone import parse_phone
@@ -118,24 +119,35 @@ async def get_by_phone(uow: UnitOfWork, *, phone: str, now: datetime) -> Flagged
 
 
 async def list_contacts(
-    uow: UnitOfWork, wanted: ContactFilter, *, cursor: str | None, limit: int, now: datetime
+    uow: UnitOfWork,
+    wanted: ContactFilter,
+    *,
+    sort: ContactSort = ContactSort.NEWEST,
+    cursor: str | None,
+    limit: int,
+    now: datetime,
 ) -> Page[FlaggedContact]:
-    """List contacts, newest first.
+    """List contacts.
 
     Raises:
+        UnsearchableError: ``q`` has neither letters nor digits.
         InvalidCursorError: The cursor is not one of this list's.
     """
-    cursors = Cursors("contacts", wanted=wanted)
-    rows = await queries.list_contacts(
+    cursors = Cursors("contacts", wanted=wanted, sort=sort)
+    order = find_queries.ORDERS[sort]
+    rows = await find_queries.list_contacts(
         uow.session,
         wanted=wanted,
-        terms=search_terms(wanted.q),
-        after=cursors.read(cursor),
+        patterns=search_patterns(wanted.q),
+        order=order,
+        after=cursors.read_text(cursor) if order.is_text else cursors.read(cursor),
         limit=limit + 1,
         now=now,
     )
     return cursors.page(
-        rows, limit=limit, position=lambda row: (row.contact.created_at, row.contact.id)
+        rows,
+        limit=limit,
+        position=lambda row: (getattr(row.contact, order.column), row.contact.id),
     )
 
 

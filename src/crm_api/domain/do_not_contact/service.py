@@ -19,7 +19,7 @@ from crm_api.domain.do_not_contact.models import (
 )
 from crm_api.domain.do_not_contact.schemas import LATELY_DAYS, UploadOptions
 from crm_api.domain.do_not_contact.source import Chunk
-from crm_api.domain.paging import Page, decode_cursor, encode_cursor
+from crm_api.domain.paging import Cursors, Page
 from crm_api.domain.transfer.values import csv_safe
 from crm_api.jobs import Job, JobName
 
@@ -85,11 +85,10 @@ async def list_uploads(
     Raises:
         InvalidCursorError: The cursor is not one of this list's.
     """
-    after = decode_cursor(cursor) if cursor else None
+    cursors = Cursors("do_not_contact_uploads")
+    after = cursors.read(cursor)
     rows = await queries.list_uploads(uow.session, after=after, limit=limit + 1)
-    is_last = len(rows) <= limit
-    rows = rows[:limit]
-    return Page(rows, None if is_last else encode_cursor(rows[-1].created_at, rows[-1].id))
+    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
 
 
 async def errors_as_csv(uow: UnitOfWork, *, upload_id: UUID, after: int) -> tuple[str, int | None]:
