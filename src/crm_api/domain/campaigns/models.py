@@ -100,6 +100,11 @@ class Campaign(Base):
             postgresql_where=text("status IN ('scheduled', 'running')"),
         ),
         Index("idx_campaign_created", "created_at", "id"),
+        Index(
+            "idx_campaign_cancelled",
+            "finished_at",
+            postgresql_where=text("status = 'cancelled'"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -145,7 +150,11 @@ class Campaign(Base):
     zone_keys: Mapped[list[str]] = mapped_column(ARRAY(Text()), server_default=text("'{}'"))
     """The distinct zones of the recipients, so that a tick plans by zone and not by person."""
     recipients_total: Mapped[int | None] = mapped_column(Integer)
-    """None until the audience is written down."""
+    """None until the whole audience is written down."""
+    recipients_written: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    """How many of the audience are written down so far."""
+    written_up_to: Mapped[UUID | None]
+    """The last contact whom the writing has come to; None before it begins."""
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
@@ -178,7 +187,9 @@ class CampaignMembership(Base):
     """One recipient of one step of a campaign.
 
     ``phone`` and ``zone_key`` are copies, so that the queue reads no other table. No foreign key
-    to ``contact``: the row outlives the person's deletion as the proof of what was sent.
+    to ``contact``: the row outlives the person's deletion as the proof of what was sent. None to
+    ``campaign`` either: only a draft is ever removed, and it has no recipients, while the check
+    would lock the campaign's row again for each of a million.
     """
 
     __tablename__ = "campaign_membership"
@@ -206,7 +217,7 @@ class CampaignMembership(Base):
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    campaign_id: Mapped[UUID] = mapped_column(ForeignKey("campaign.id", ondelete="CASCADE"))
+    campaign_id: Mapped[UUID]
     step: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     """0 is the campaign's first text, 1 its first follow-up."""
     contact_id: Mapped[UUID]
