@@ -26,6 +26,7 @@ class JobName(StrEnum):
     SEND_MAIL = "send_mail"
     SEND_MESSAGES = "send_messages"
     TRY_PROVIDER = "try_provider"
+    WRITE_AUDIENCES = "write_audiences"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,9 @@ def _phone(position: str) -> str:
 LINE = made_id("line", 1)
 RUNNING = made_id("campaign", 1)
 FINISHED = made_id("campaign", 30)
+WAITING = made_id("campaign", 4)
 LIST = made_id("list", 1)
+OTHER_LIST = made_id("list", 2)
 NOON = NOW - timedelta(hours=1)
 
 # A year of a busy line: 40 campaigns of 500 behind it, one of 10,000 on its way.

@@ -4,11 +4,18 @@ from datetime import timedelta
 from hashlib import sha256
 
 from tests.conftest import NOW
-from tests.migrations.filling import FINISHED, LINE, LIST, RUNNING, made_id
+from tests.migrations.filling import FINISHED, LINE, LIST, OTHER_LIST, RUNNING, WAITING, made_id
 from tests.migrations.hot import CONTACT, PLACE, Hot, sql
 
 from crm_api.domain.access import queries as access
-from crm_api.domain.campaigns import counting, plan_statements, statements, watch_statements
+from crm_api.domain.campaigns import audience_queries as audiences
+from crm_api.domain.campaigns import (
+    audience_statements,
+    counting,
+    plan_statements,
+    statements,
+    watch_statements,
+)
 from crm_api.domain.campaigns import forecast_queries as forecasts
 from crm_api.domain.campaigns import queries as campaigns
 from crm_api.domain.campaigns import review_queries as reviews
@@ -28,7 +35,7 @@ AUDIENCE = {
     "exclude_campaign_ids": [],
     "previously_contacted": "skip",
     "shut": [],
-    "now": NOW,
+    "as_of": NOW,
 }
 
 OF_A_CAMPAIGN = (
@@ -84,7 +91,11 @@ CAMPAIGNS = [
         lambda s: campaigns.list_missed(s, now=NOW),
         is_generic=True,
     ),
-    Hot("campaigns to write down", {"idx_campaign_active"}, campaigns.list_unwritten),
+    Hot(
+        "campaigns to write down",
+        {"idx_campaign_active"},
+        lambda s: audiences.list_unwritten(s, only_new=False),
+    ),
     Hot(
         "campaigns that are done",
         {"idx_campaign_active", "idx_campaign_membership_campaign"},
@@ -93,14 +104,18 @@ CAMPAIGNS = [
     ),
     Hot(
         "who waits in campaigns that are over",
-        {"idx_campaign_active", "idx_campaign_membership_campaign|idx_campaign_membership_status"},
-        lambda s: campaigns.end_overdue(s, now=NOW),
+        {
+            "idx_campaign_active",
+            "idx_campaign_cancelled",
+            "idx_campaign_membership_campaign|idx_campaign_membership_status",
+        },
+        lambda s: campaigns.end_overdue(s, limit=20_000, now=NOW),
         is_generic=True,
     ),
     Hot(
         "the audience, who of it was texted before",
         {"idx_campaign_membership_phone", "idx_activity_contact"},
-        sql(statements.ANYONE_TO_TEXT, **AUDIENCE),
+        sql(audience_statements.ANYONE_TO_TEXT, **AUDIENCE),
         whole=frozenset({"contact"}),  # of 20,000 people a list of 500 is a fair share
     ),
     Hot(
@@ -109,8 +124,32 @@ CAMPAIGNS = [
             "idx_campaign_membership_phone",
             "uq_campaign_membership_campaign_id_step_contact_id|idx_campaign_membership_campaign",
         },
-        sql(statements.ANYONE_TO_TEXT, **AUDIENCE | {"exclude_campaign_ids": [FINISHED]}),
+        sql(audience_statements.ANYONE_TO_TEXT, **AUDIENCE | {"exclude_campaign_ids": [FINISHED]}),
         whole=frozenset({"contact"}),
+    ),
+    Hot(
+        "the next chunk of an audience, written down",
+        {
+            "pk_contact_list_member",
+            "pk_contact",
+            "uq_contact_flag_phone_flag_type",
+            "uq_campaign_membership_campaign_id_step_contact_id|idx_campaign_membership_campaign",
+            "idx_campaign_membership_phone",
+            "idx_activity_contact",
+        },
+        sql(
+            audience_statements.WRITE_CHUNK,
+            **AUDIENCE
+            | {
+                "exclude_list_ids": [OTHER_LIST],
+                "exclude_campaign_ids": [FINISHED],
+                "campaign_id": WAITING,
+                "thresholds": [],
+                "after": CONTACT,
+                "limit": 100,
+                "now": NOW,
+            },
+        ),
     ),
     Hot(
         "people in review, decided",

@@ -51,7 +51,7 @@ class Owner:
         assert started.status_code == 200, started.text
         async with self.new_uow() as uow:
             (campaign_id,) = await campaigns.list_unwritten(uow)
-            await campaigns.materialise(uow, campaign_id=campaign_id, now=clock.now())
+            await campaigns.write_chunk(uow, campaign_id=campaign_id, now=clock.now())
             await campaigns.begin_due(uow, now=clock.now())
 
     async def text(self, count: int, *, variant: int = 0, status: str = "sent") -> None:

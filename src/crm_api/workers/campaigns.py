@@ -21,6 +21,7 @@ from crm_api.domain.sends import service as sends
 from crm_api.domain.sends.claiming import Claimed, ClaimOrder
 from crm_api.domain.sends.dispatch import AWAY, MAX_SKEW, Dispatcher
 from crm_api.jobs import Job, JobName
+from crm_api.workers import audiences
 from crm_api.workers.deps import Deps, deps_of
 
 log = structlog.get_logger()
@@ -102,15 +103,7 @@ async def prepare(deps: Deps) -> None:
     """Open lines on trial, write down audiences, and begin campaigns whose time has come."""
     async with deps.new_uow() as uow:
         await blocking.open_on_trial(uow, now=clock.now())
-    async with deps.new_uow() as uow:
-        waiting = await campaigns.list_unwritten(uow)
-    for campaign_id in waiting:
-        async with deps.new_uow() as uow:
-            await campaigns.materialise(uow, campaign_id=campaign_id, now=clock.now())
-            await failpoints.reach("audience.open")
-    if waiting:
-        async with deps.new_uow() as uow:
-            await campaigns.refresh_statistics(uow)
+    await audiences.write_first_chunks(deps)
     async with deps.new_uow() as uow:
         await campaigns.begin_due(uow, now=clock.now())
 

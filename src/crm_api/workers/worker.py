@@ -33,6 +33,7 @@ from crm_api.provider import open_provider
 from crm_api.settings import Settings
 from crm_api.workers import (
     alerts,
+    audiences,
     campaigns,
     consent,
     custom_fields,
@@ -73,6 +74,7 @@ FUNCTIONS: dict[JobName, Function] = {
     JobName.SEND_MAIL: mail.send_mail,
     JobName.SEND_MESSAGES: sends.send_messages,
     JobName.TRY_PROVIDER: alerts.try_provider,
+    JobName.WRITE_AUDIENCES: audiences.write_audiences,
 }
 JOB_TIMEOUT_SECONDS = 90
 """At least 45 s of work, the longest call and 15 s (send-protocol, drain job)."""

@@ -66,7 +66,7 @@ async def audience_of(session: AsyncSession, new_uow: NewUow, campaign: Campaign
     """Start it, write its audience down, and return the numbers."""
     async with new_uow() as uow:
         await campaigns.start(uow, campaign_id=campaign.id, now=NOW)
-        await campaigns.materialise(uow, campaign_id=campaign.id, now=NOW)
+        await campaigns.write_chunk(uow, campaign_id=campaign.id, now=NOW)
     rows = await session.scalars(
         select(CampaignMembership.phone).where(CampaignMembership.campaign_id == campaign.id)
     )

@@ -95,7 +95,7 @@ async def test_preview_shows_what_the_claim_writes(session: AsyncSession, new_uo
 
     async with new_uow() as uow:
         await campaigns.start(uow, campaign_id=campaign.id, now=NOW)
-        await campaigns.materialise(uow, campaign_id=campaign.id, now=NOW)
+        await campaigns.write_chunk(uow, campaign_id=campaign.id, now=NOW)
         await campaigns.begin_due(uow, now=NOW)
     async with new_uow() as uow:
         order = ClaimOrder(
@@ -141,7 +141,7 @@ async def test_recipients_are_those_that_a_start_writes_down(
 
     async with new_uow() as uow:
         await campaigns.start(uow, campaign_id=campaign.id, now=NOW)
-        await campaigns.materialise(uow, campaign_id=campaign.id, now=NOW)
+        await campaigns.write_chunk(uow, campaign_id=campaign.id, now=NOW)
         members = (await uow.session.scalars(select(CampaignMembership))).all()
     statuses = [member.status for member in members]
     reasons = [member.skip_reason for member in members if member.skip_reason]
@@ -328,7 +328,7 @@ async def test_audience_is_planned_for_its_size(session: AsyncSession, new_uow: 
         modes.append(await uow.session.scalar(text("SHOW plan_cache_mode")))
     async with new_uow() as uow:
         await uow.session.execute(text("SET LOCAL plan_cache_mode = auto"))
-        await campaigns.materialise(uow, campaign_id=campaign.id, now=NOW)
+        await campaigns.write_chunk(uow, campaign_id=campaign.id, now=NOW)
         modes.append(await uow.session.scalar(text("SHOW plan_cache_mode")))
 
     assert modes == ["force_custom_plan"] * 3

@@ -39,8 +39,11 @@ async def scheduled(
 
 
 async def written(new_uow: NewUow, campaign: Campaign) -> int:
+    """Write its audience down, which is one chunk; 0 when there is nothing to write."""
     async with new_uow() as uow:
-        return await campaigns.materialise(uow, campaign_id=campaign.id, now=NOW)
+        chunk = await campaigns.write_chunk(uow, campaign_id=campaign.id, now=NOW)
+    assert chunk is None or chunk.is_whole
+    return 0 if chunk is None else chunk.people
 
 
 async def recipients(session: AsyncSession, campaign: Campaign) -> dict[str, CampaignMembership]:

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import PlainSerializer
+from pydantic import Field, PlainSerializer
 
 from crm_api.domain.campaigns.experiment import Measure, TestStatus
 from crm_api.domain.campaigns.models import (
@@ -94,7 +94,12 @@ class CampaignRead(ReadModel):
     paused_reason: str | None
     paused_evidence: dict[str, Any] | None
     blocked_reason: str | None
-    recipients_total: int | None
+    recipients_total: Annotated[
+        int | None, Field(description="Null until the whole audience is written down.")
+    ]
+    recipients_written: Annotated[
+        int, Field(description="How many are written down so far: the progress of a large start.")
+    ]
     started_at: Instant | None
     finished_at: Instant | None
     created_at: Instant

@@ -8,10 +8,10 @@ from uuid import UUID
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from crm_api.domain.campaigns import audience_statements
 from crm_api.domain.campaigns import forecast_statements as sql
-from crm_api.domain.campaigns import statements
+from crm_api.domain.campaigns.audience_queries import audience_values, plan_for_values
 from crm_api.domain.campaigns.models import Campaign
-from crm_api.domain.campaigns.queries import audience_values, plan_for_values
 
 SAMPLED_PAGES = 100
 """A few thousand recipients, in about a millisecond."""
@@ -80,11 +80,10 @@ async def count_audience(
         sample: Contacts who stand for those of the list; None asks about all of it.
     """
     values = {
-        **audience_values(campaign.audience),
+        **audience_values(campaign.audience, as_of=now),
         "previously_contacted": campaign.previously_contacted,
-        "now": now,
     }
     if sample is not None:
         values |= {"list_id": None, "contact_ids": list(sample)}
     await plan_for_values(session)
-    return (await session.execute(statements.COUNT_AUDIENCE_PLACES, values)).all()
+    return (await session.execute(audience_statements.COUNT_AUDIENCE_PLACES, values)).all()

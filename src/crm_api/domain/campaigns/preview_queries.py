@@ -1,4 +1,4 @@
-"""Reads the audience of a campaign for its preview; the statements are in ``statements.py``."""
+"""Reads the audience of a campaign for its preview, by ``audience_statements.py``."""
 
 from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
@@ -8,8 +8,8 @@ from uuid import UUID
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.campaigns import statements
-from crm_api.domain.campaigns.queries import audience_values, plan_for_values, thresholds
+from crm_api.domain.campaigns import audience_statements as statements
+from crm_api.domain.campaigns.audience_queries import audience_values, plan_for_values, thresholds
 
 BATCH = 1_000
 """Rows in memory at once; a render of so many takes some 30 ms."""
@@ -20,9 +20,8 @@ async def count_audience(
 ) -> dict[str, int]:
     """Count the audience by what would become of each person at a start."""
     values = {
-        **audience_values(audience),
+        **audience_values(audience, as_of=now),
         "previously_contacted": previously_contacted,
-        "now": now,
     }
     await plan_for_values(session)
     rows = await session.execute(statements.COUNT_AUDIENCE, values)
@@ -48,13 +47,12 @@ async def stream_audience(
         limit: At most so many.
     """
     values = {
-        **audience_values(audience),
+        **audience_values(audience, as_of=now),
         "previously_contacted": previously_contacted,
         "campaign_id": campaign_id,
         "thresholds": thresholds(weights),
         "chosen": None if chosen is None else list(chosen),
         "limit": limit,
-        "now": now,
     }
     await plan_for_values(session)
     result = await session.stream(statements.READ_AUDIENCE, values)

@@ -4,6 +4,7 @@ The worker calls these at every tick; each may run twice, on any number of worke
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,46 +12,78 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from crm_api.db import UnitOfWork
-from crm_api.domain.campaigns import pausing, queries
+from crm_api.domain.campaigns import audience_queries, pausing, queries
 from crm_api.domain.campaigns.models import CampaignStatus
 from crm_api.domain.schemas import format_instant
+from crm_api.jobs import Job, JobName
 
 MISSED_START = "missed_start"
 """The reason of a pause: the service was down for so long that the start is no longer timely."""
+CHUNK = 20_000
+"""People a transaction: about half a second, for which a pause or a cancel waits at most."""
 _HOUR = 3600
 COMPACT_ABOVE = 200
 """Rows of a campaign's count; summed up they are a few dozen."""
 
 
-async def list_unwritten(uow: UnitOfWork) -> Sequence[UUID]:
-    """Return the campaigns that wait for ``materialise``, oldest first."""
-    return await queries.list_unwritten(uow.session)
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What became of one chunk of an audience.
+
+    Attributes:
+        people: How many recipients were written.
+        is_whole: The audience is written down; else the next chunk waits.
+    """
+
+    people: int
+    is_whole: bool
 
 
-async def materialise(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> int:
-    """Write the audience of a scheduled campaign down, once.
+async def list_unwritten(uow: UnitOfWork, *, only_new: bool = False) -> Sequence[UUID]:
+    """Return the campaigns that wait for ``write_chunk``, oldest first.
 
-    One row a person: ``pending`` and due now, or with the reason why not. The campaign's
-    ``recipients_total`` and ``zone_keys`` follow, and with them it may begin. An opt-out that is
-    stored while this runs cannot take back rows it does not see; the claim checks again and
-    leaves that person out. After a large audience call ``refresh_statistics`` in a unit of work
-    of its own.
+    Args:
+        only_new: Only those of which nothing is written yet.
+    """
+    return await audience_queries.list_unwritten(uow.session, only_new=only_new)
+
+
+async def write_chunk(
+    uow: UnitOfWork, *, campaign_id: UUID, limit: int = CHUNK, now: datetime
+) -> Written | None:
+    """Write the next chunk of a scheduled campaign's audience down.
+
+    One row a person: ``pending`` and due now, or with the reason why not. What is written and how
+    far it has come stand in the campaign's row, in the same transaction, so that any worker goes
+    on where one was lost, and nobody is written twice. Once it is whole ``recipients_total``
+    follows, and with it the campaign may begin. After a large audience call
+    ``refresh_statistics`` in a unit of work of its own.
+
+    All chunks are of the instant of the start: who was added to the contacts or to the list after
+    it is not in. What else changes meanwhile (who is excluded, deleted, flagged, texted) counts up
+    to each chunk. An opt-out that is stored while one is written cannot take back rows it does not
+    see; the claim checks again and leaves that person out.
 
     Returns:
-        How many recipients were written; 0 when it was done before or is another worker's.
+        None when it was whole before, is paused or cancelled, or its row is held by another.
     """
-    campaign = await queries.take_unwritten(uow.session, campaign_id=campaign_id)
+    campaign = await audience_queries.take_unwritten(uow.session, campaign_id=campaign_id)
     if campaign is None:
-        return 0
+        return None
     variants = await queries.list_variants(uow.session, campaign_ids=[campaign_id])
-    total, zone_keys = await queries.write_recipients(
-        uow.session, campaign=campaign, weights=[row.weight for row in variants], now=now
+    weights = [row.weight for row in variants]
+    chunk = await audience_queries.write_chunk(
+        uow.session, campaign=campaign, weights=weights, limit=limit, now=now
     )
-    campaign.recipients_total = total
-    campaign.zone_keys = zone_keys
+    campaign.recipients_written += chunk.people
+    campaign.zone_keys = sorted({*campaign.zone_keys, *chunk.zone_keys})
+    campaign.written_up_to = chunk.up_to or campaign.written_up_to
+    is_whole = chunk.named < limit
+    if is_whole:
+        campaign.recipients_total = campaign.recipients_written
     campaign.updated_at = now
     await uow.session.flush()
-    return total
+    return Written(people=chunk.people, is_whole=is_whole)
 
 
 async def begin_due(uow: UnitOfWork, *, now: datetime) -> list[UUID]:
@@ -99,13 +132,15 @@ async def _pause_missed(uow: UnitOfWork, missed: Row[Any], *, now: datetime) -> 
     )
 
 
-async def complete_finished(uow: UnitOfWork, *, now: datetime) -> list[UUID]:
+async def complete_finished(uow: UnitOfWork, *, at_once: int = CHUNK, now: datetime) -> list[UUID]:
     """Complete running campaigns of which nobody waits any more.
 
     Where ``end_at`` has passed, those who still wait are cancelled first, with the reason
-    ``campaign_ended``; a call under way keeps its campaign open until it is recorded.
+    ``campaign_ended``; a call under way keeps its campaign open until it is recorded. Of more
+    than ``at_once`` the others are left to the next run, which is asked for.
     """
-    await queries.end_overdue(uow.session, now=now)
+    if await queries.end_overdue(uow.session, limit=at_once, now=now):
+        uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))
     return await queries.complete_finished(uow.session, now=now)
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    CursorResult,
     Row,
     Uuid,
     any_,
@@ -14,7 +15,7 @@ from sqlalchemy import (
     case,
     delete,
     exists,
-    null,
+    func,
     or_,
     select,
     tuple_,
@@ -161,99 +162,15 @@ async def move(
     return await session.scalar(statement, execution_options={"populate_existing": True})
 
 
+def final_total() -> Any:  # noqa: ANN401 - an SQL expression
+    """Return how many recipients a campaign has that is written down no further."""
+    return func.coalesce(Campaign.recipients_total, Campaign.recipients_written)
+
+
 def resumed_status(now: datetime) -> Any:  # noqa: ANN401 - an SQL expression
     """Return the status of a resumed campaign: back in line when its start is still ahead."""
     waits = or_(Campaign.recipients_total.is_(None), Campaign.start_at > now)
     return case((waits, CampaignStatus.SCHEDULED), else_=CampaignStatus.RUNNING)
-
-
-def audience_values(audience: dict[str, Any]) -> dict[str, Any]:
-    """Return a stored audience as bind values of the audience statements."""
-    excluded = audience.get("exclude") or {}
-    return {
-        "list_id": _uuid(audience.get("list_id")),
-        "contact_ids": _uuids(audience, "contact_ids"),
-        "exclude_list_ids": _uuids(excluded, "list_ids", "list_id"),
-        "exclude_contact_ids": _uuids(excluded, "contact_ids"),
-        "exclude_campaign_ids": _uuids(excluded, "campaign_ids"),
-    }
-
-
-def _uuid(value: str | None) -> UUID | None:
-    return UUID(value) if value else None
-
-
-def _uuids(source: dict[str, Any], many: str, one: str = "") -> list[UUID]:
-    values = [*(source.get(many) or []), *([source[one]] if source.get(one) else [])]
-    return [UUID(value) for value in values]
-
-
-async def find_anyone_to_text(
-    session: AsyncSession, *, campaign: Campaign, shut: Sequence[str], now: datetime
-) -> str | None:
-    """Return the zone key of somebody in the audience who may be texted, outside of these places.
-
-    None when there is nobody.
-    """
-    values = {
-        **audience_values(campaign.audience),
-        "previously_contacted": campaign.previously_contacted,
-        "shut": list(shut),
-        "now": now,
-    }
-    await plan_for_values(session)
-    found: str | None = await session.scalar(statements.ANYONE_TO_TEXT, values)
-    return found
-
-
-async def plan_for_values(session: AsyncSession) -> None:
-    """Let the statements of an audience be planned for that audience, in this transaction."""
-    await session.execute(statements.PLAN_FOR_VALUES)
-
-
-async def list_unwritten(session: AsyncSession) -> Sequence[UUID]:
-    """Return the scheduled campaigns whose audience is not yet written down, oldest first."""
-    statement = (
-        select(Campaign.id)
-        .where(Campaign.status == CampaignStatus.SCHEDULED, Campaign.recipients_total.is_(null()))
-        .order_by(Campaign.id)
-    )
-    return (await session.scalars(statement)).all()
-
-
-async def take_unwritten(session: AsyncSession, *, campaign_id: UUID) -> Campaign | None:
-    """Lock a campaign whose audience is to be written down; None when another worker has it."""
-    statement = (
-        select(Campaign)
-        .where(
-            Campaign.id == campaign_id,
-            Campaign.status == CampaignStatus.SCHEDULED,
-            Campaign.recipients_total.is_(null()),
-        )
-        .with_for_update(key_share=True, skip_locked=True)
-    )
-    return await session.scalar(statement, execution_options={"populate_existing": True})
-
-
-async def write_recipients(
-    session: AsyncSession, *, campaign: Campaign, weights: list[int], now: datetime
-) -> tuple[int, list[str]]:
-    """Write the audience down; the number of recipients and their distinct zone keys."""
-    values = {
-        **audience_values(campaign.audience),
-        "campaign_id": campaign.id,
-        "previously_contacted": campaign.previously_contacted,
-        "thresholds": thresholds(weights),
-        "now": now,
-    }
-    await plan_for_values(session)
-    row = (await session.execute(statements.MATERIALISE, values)).one()
-    return row.total, sorted(row.zone_keys)
-
-
-def thresholds(weights: list[int]) -> list[int]:
-    """Return the shares as ``MATERIALISE`` takes them: summed up, without the last."""
-    return [sum(weights[: position + 1]) for position in range(len(weights) - 1)]
 
 
 async def list_missed(session: AsyncSession, *, now: datetime) -> Sequence[Row[Any]]:
@@ -266,10 +183,18 @@ async def begin_due(session: AsyncSession, *, now: datetime) -> list[UUID]:
     return list((await session.scalars(statements.BEGIN_DUE, {"now": now})).all())
 
 
-async def end_overdue(session: AsyncSession, *, now: datetime) -> None:
-    """Cancel what still waits in running campaigns whose end has come, and in cancelled ones."""
-    await session.execute(statements.END_OVERDUE, {"now": now})
-    await session.execute(statements.END_CANCELLED, {"now": now})
+async def end_overdue(session: AsyncSession, *, limit: int, now: datetime) -> bool:
+    """Cancel what still waits in running campaigns whose end has come, and in cancelled ones.
+
+    Returns:
+        True when ``limit`` was reached and more may wait.
+    """
+    values = {"limit": limit, "now": now}
+    ended = [
+        cast("CursorResult[Any]", await session.execute(statement, values)).rowcount
+        for statement in (statements.END_OVERDUE, statements.END_CANCELLED)
+    ]
+    return limit in ended
 
 
 async def complete_finished(session: AsyncSession, *, now: datetime) -> list[UUID]:

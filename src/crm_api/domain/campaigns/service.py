@@ -31,8 +31,8 @@ from crm_api.domain.campaigns.progress import (
     compact_tallies,
     complete_finished,
     list_unwritten,
-    materialise,
     refresh_statistics,
+    write_chunk,
 )
 from crm_api.domain.campaigns.schemas import CampaignCreate, CampaignUpdate
 from crm_api.domain.campaigns.state import Action
@@ -54,7 +54,6 @@ __all__ = [
     "list_page",
     "list_recipients",
     "list_unwritten",
-    "materialise",
     "pause",
     "read",
     "refresh_statistics",
@@ -65,6 +64,7 @@ __all__ = [
     "stats",
     "update",
     "watch",
+    "write_chunk",
 ]
 
 
@@ -188,17 +188,26 @@ async def resume(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> Campai
     campaign = await _move(uow, campaign_id, Action.RESUME, values)
     await pausing.is_decided(uow, campaign_id=campaign_id, now=now)
     uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))
+    if campaign.recipients_total is None and campaign.written_up_to is not None:
+        uow.after_commit(Job(name=JobName.WRITE_AUDIENCES))
     return await _detail(uow, campaign)
 
 
 async def cancel(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> CampaignDetail:
     """End a campaign: who still waits gets nothing, calls under way end and are recorded.
 
+    An audience that is being written down stays as it is by then.
+
     Raises:
         CampaignNotFoundError: There is no such campaign.
         InvalidTransitionError: It was not started, or is over.
     """
-    values = {"status": CampaignStatus.CANCELLED, "finished_at": now, "updated_at": now}
+    values = {
+        "status": CampaignStatus.CANCELLED,
+        "recipients_total": queries.final_total(),
+        "finished_at": now,
+        "updated_at": now,
+    }
     campaign = await _move(uow, campaign_id, Action.CANCEL, values)
     await pausing.is_decided(uow, campaign_id=campaign_id, now=now)
     await sends.withdraw_campaign(uow, campaign_id=campaign_id, now=now)

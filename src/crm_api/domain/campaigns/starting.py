@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 
 from crm_api.db import UnitOfWork
-from crm_api.domain.campaigns import content, drafts, identification, queries
+from crm_api.domain.campaigns import audience_queries, content, drafts, identification
 from crm_api.domain.campaigns.content import CampaignDetail
 from crm_api.domain.campaigns.errors import EmptyAudienceError
 from crm_api.domain.campaigns.schedule import first_opening, next_open, resolve_zones
@@ -66,7 +66,7 @@ async def _require_anyone(
     """
     hours = _Hours.of(detail, rules=rules, now=now)
     shut: list[str] = []
-    while place := await queries.find_anyone_to_text(
+    while place := await audience_queries.find_anyone_to_text(
         uow.session, campaign=detail.campaign, shut=shut, now=now
     ):
         if hours.opens(place):

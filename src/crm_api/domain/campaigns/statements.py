@@ -1,139 +1,6 @@
-"""The large statements of campaigns: writing the audience down, ending, counting."""
+"""The large statements of campaigns: beginning, ending, counting."""
 
 from sqlalchemy import text
-
-from crm_api.domain.campaigns.template import ATTRIBUTES, CONTACT_FIELDS
-from crm_api.domain.sends.contacted_statements import TEXTED_BEFORE
-
-# Who is in the audience and what becomes of each. Deleted contacts are nobody; a number that may
-# not be texted stays, with its reason, so that "why did they not get it" has an answer. A recipient
-# of an excluded campaign is known by person and by number: either may have changed since. Somebody
-# who was merged is meant under the old id and the old number too.
-_AUDIENCE = f"""
-    audience AS (
-        SELECT c.id AS contact_id, c.phone, c.zone_key
-        FROM contact c
-        WHERE c.deleted_at IS NULL
-          AND c.id IN (
-              SELECT l.contact_id FROM contact_list_member l
-              WHERE l.list_id = CAST(:list_id AS uuid)
-              UNION ALL
-              SELECT unnest(CAST(:contact_ids AS uuid[]))
-              UNION ALL
-              SELECT d.merged_into FROM contact d WHERE d.id = ANY(CAST(:contact_ids AS uuid[])))
-          AND NOT EXISTS (
-              SELECT 1 FROM contact_list_member l
-              WHERE l.list_id = ANY(CAST(:exclude_list_ids AS uuid[])) AND l.contact_id = c.id)
-          AND NOT EXISTS (
-              SELECT 1 FROM unnest(CAST(:exclude_contact_ids AS uuid[])) AS x (id)
-              WHERE x.id = c.id)
-          AND NOT EXISTS (
-              SELECT 1 FROM contact d
-              WHERE d.id = ANY(CAST(:exclude_contact_ids AS uuid[])) AND d.merged_into = c.id)
-          AND NOT EXISTS (
-              SELECT 1 FROM contact d JOIN campaign_membership p ON p.phone = d.phone
-              WHERE d.merged_into = c.id
-                AND p.campaign_id = ANY(CAST(:exclude_campaign_ids AS uuid[]))
-                AND p.status NOT IN ('skipped', 'cancelled'))
-          AND NOT EXISTS (
-              SELECT 1 FROM campaign_membership p
-              WHERE p.campaign_id = ANY(CAST(:exclude_campaign_ids AS uuid[]))
-                AND p.status NOT IN ('skipped', 'cancelled') AND p.contact_id = c.id)
-          AND NOT EXISTS (
-              SELECT 1 FROM campaign_membership p
-              WHERE p.campaign_id = ANY(CAST(:exclude_campaign_ids AS uuid[]))
-                AND p.status NOT IN ('skipped', 'cancelled') AND p.phone = c.phone)
-    ), flags AS (
-        SELECT f.phone,
-               bool_or(f.flag_type = 'opted_out') AS opted_out,
-               bool_or(f.flag_type = 'do_not_contact') AS do_not_contact,
-               bool_or(f.flag_type = 'opt_out_hold') AS on_hold,
-               bool_or(f.flag_type = 'recently_texted') AS recently_texted
-        FROM contact_flag f
-        WHERE f.flag_type IN ('opted_out', 'do_not_contact', 'opt_out_hold', 'recently_texted')
-          AND (f.expires_at IS NULL OR f.expires_at > CAST(:now AS timestamptz))
-        GROUP BY f.phone
-    ), standing AS (
-        SELECT a.contact_id, a.phone, a.zone_key,
-               CASE WHEN f.opted_out THEN 'opted_out'
-                    WHEN f.do_not_contact THEN 'do_not_contact'
-                    WHEN f.on_hold THEN 'held'
-                    WHEN CAST(:previously_contacted AS text) = 'send' THEN 'pending'
-                    WHEN f.recently_texted
-                      OR {TEXTED_BEFORE.format(phone="a.phone", contact="a.contact_id")}
-                    THEN CASE CAST(:previously_contacted AS text)
-                         WHEN 'skip' THEN 'previously_contacted' ELSE 'review' END
-                    ELSE 'pending' END AS verdict
-        FROM audience a LEFT JOIN flags f ON f.phone = a.phone
-    )
-"""
-
-# The share decides by a hash of person and campaign: the same person gets the same variant
-# however often this runs, and another one in the next campaign. `thresholds` are the summed
-# weights without the last, so that the bucket is the variant's position.
-_VARIANT = """
-    width_bucket(
-        (hashtextextended(s.contact_id::text || CAST(:campaign_id AS uuid)::text, 0)
-            & 9223372036854775807) % 100,
-        CAST(:thresholds AS bigint[]))
-"""
-
-# Until the end of the transaction. After five runs on a connection PostgreSQL would take a plan for
-# any audience: one that counts on small lists, and takes 12 s instead of 0.6 for 100,000 people.
-PLAN_FOR_VALUES = text("SET LOCAL plan_cache_mode = force_custom_plan")
-
-# Where the first of those is who may be texted. `shut`: places that are known to be of no use.
-ANYONE_TO_TEXT = text(f"""
-    WITH {_AUDIENCE}
-    SELECT s.zone_key FROM standing s
-    WHERE s.verdict IN ('pending', 'review') AND s.zone_key <> ALL(CAST(:shut AS text[]))
-    LIMIT 1
-""")
-
-MATERIALISE = text(f"""
-    WITH {_AUDIENCE}, inserted AS (
-        INSERT INTO campaign_membership (id, campaign_id, step, contact_id, phone, zone_key,
-            variant, status, skip_reason, due_at, created_at, updated_at)
-        SELECT uuid_v7(), :campaign_id, 0, s.contact_id, s.phone, s.zone_key,
-               {_VARIANT},
-               CASE WHEN s.verdict IN ('pending', 'review', 'held') THEN s.verdict
-                    ELSE 'skipped' END,
-               CASE WHEN s.verdict NOT IN ('pending', 'review', 'held') THEN s.verdict END,
-               :now, :now, :now
-        FROM standing s
-        ON CONFLICT DO NOTHING
-        RETURNING zone_key
-    )
-    SELECT count(*) AS total,
-           coalesce(array_agg(DISTINCT zone_key), CAST('{{}}' AS text[])) AS zone_keys
-    FROM inserted
-""")
-
-COUNT_AUDIENCE = text(f"""
-    WITH {_AUDIENCE}
-    SELECT s.verdict, count(*) AS people FROM standing s GROUP BY s.verdict
-""")
-
-COUNT_AUDIENCE_PLACES = text(f"""
-    WITH {_AUDIENCE}
-    SELECT s.verdict, s.zone_key, count(*) AS people
-    FROM standing s GROUP BY s.verdict, s.zone_key
-""")
-
-# Of a row of READ_AUDIENCE: first who it is, then what a text may name, as the claim reads it.
-LEADING = ("contact_id", "verdict", "variant")
-NAMED = tuple(sorted({*CONTACT_FIELDS, ATTRIBUTES}))
-
-# `chosen` asks for these people only.
-READ_AUDIENCE = text(f"""
-    WITH {_AUDIENCE}
-    SELECT s.contact_id, s.verdict, {_VARIANT} AS variant,
-           {", ".join(f"c.{name}" for name in NAMED)}
-    FROM standing s JOIN contact c ON c.id = s.contact_id
-    WHERE CAST(:chosen AS uuid[]) IS NULL OR s.contact_id = ANY(CAST(:chosen AS uuid[]))
-    ORDER BY s.contact_id
-    LIMIT :limit
-""")
 
 # When it was to begin: as scheduled, not before it was started, and anew with each resume.
 _DUE_AT = "greatest(c.start_at, c.started_at, CAST(c.watched_from ->> 'at' AS timestamptz))"
@@ -154,21 +21,37 @@ BEGIN_DUE = text(f"""
     RETURNING c.id
 """)
 
-END_OVERDUE = text("""
+# So many at a time, found by one probe for each step and open status.
+_WAITING = """
+    FROM campaign c
+    CROSS JOIN LATERAL generate_series(0, jsonb_array_length(c.follow_ups)) AS s (step)
+    JOIN campaign_membership w ON w.campaign_id = c.id AND w.step = s.step
+        AND w.status IN ('pending', 'review', 'held')
+"""
+
+END_OVERDUE = text(f"""
+    WITH waiting AS (
+        SELECT w.id {_WAITING}
+        WHERE c.status = 'running' AND c.end_at <= CAST(:now AS timestamptz)
+        LIMIT :limit
+    )
     UPDATE campaign_membership m
     SET status = 'cancelled', skip_reason = 'campaign_ended', updated_at = :now
-    FROM campaign c
-    WHERE c.status = 'running' AND c.end_at <= CAST(:now AS timestamptz)
-      AND m.campaign_id = c.id AND m.status IN ('pending', 'review', 'held')
+    FROM waiting w WHERE m.id = w.id AND m.status IN ('pending', 'review', 'held')
 """)
 
-# What was recorded while a cancel was under way looked at a campaign that still ran, and may have
-# put somebody back in the queue or made the next step due. A day, for an outage right after it.
-END_CANCELLED = text("""
+# A cancel ends the first so many itself. And what was recorded while it was under way looked at a
+# campaign that still ran, and may have put somebody back in the queue or made the next step due. A
+# day, for an outage right after it.
+END_CANCELLED = text(f"""
+    WITH waiting AS (
+        SELECT w.id {_WAITING}
+        WHERE c.status = 'cancelled'
+          AND c.finished_at > CAST(:now AS timestamptz) - interval '1 day'
+        LIMIT :limit
+    )
     UPDATE campaign_membership m SET status = 'cancelled', updated_at = :now
-    FROM campaign c
-    WHERE c.status = 'cancelled' AND c.finished_at > CAST(:now AS timestamptz) - interval '1 day'
-      AND m.campaign_id = c.id AND m.status IN ('pending', 'review', 'held')
+    FROM waiting w WHERE m.id = w.id AND m.status IN ('pending', 'review', 'held')
 """)
 
 # One probe of idx_campaign_membership_campaign for each step and open status.

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from sqlalchemy import Row
 
+from crm_api.domain.campaigns.audience_statements import LEADING, NAMED
 from crm_api.domain.campaigns.errors import MissingValueError
 from crm_api.domain.campaigns.preview_answers import (
     ForcingCharacter,
@@ -17,7 +18,6 @@ from crm_api.domain.campaigns.preview_answers import (
     VariantPreview,
 )
 from crm_api.domain.campaigns.segments import Encoding, forcing_characters, segments
-from crm_api.domain.campaigns.statements import LEADING, NAMED
 from crm_api.domain.campaigns.wording import Compose
 from crm_api.domain.campaigns.writing import Reader
 from crm_api.domain.errors import InvalidError

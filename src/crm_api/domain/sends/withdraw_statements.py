@@ -65,11 +65,19 @@ WITHDRAW_CAMPAIGN = text("""
     SELECT membership_id FROM freed
 """)
 
+# No more than so many while somebody waits for the answer; `END_CANCELLED` ends the others. They
+# are not claimed: the campaign is cancelled.
 CANCEL_PENDING = text("""
+    WITH waiting AS (
+        SELECT w.id FROM campaign c
+        CROSS JOIN LATERAL generate_series(0, jsonb_array_length(c.follow_ups)) AS s (step)
+        JOIN campaign_membership w ON w.campaign_id = c.id AND w.step = s.step
+            AND w.status IN ('pending', 'review', 'held')
+        WHERE c.id = :campaign_id AND c.status = 'cancelled'
+        LIMIT :limit
+    )
     UPDATE campaign_membership m SET status = 'cancelled', updated_at = :now
-    FROM campaign c
-    WHERE c.id = :campaign_id AND c.status = 'cancelled' AND m.campaign_id = c.id
-      AND m.status IN ('pending', 'review', 'held')
+    FROM waiting w WHERE m.id = w.id AND m.status IN ('pending', 'review', 'held')
 """)
 
 UNDER_WAY = text("""

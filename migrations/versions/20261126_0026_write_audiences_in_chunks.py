@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "20261126_0019"
-down_revision: str | None = "20261126_0018"
+revision: str = "20261126_0026"
+down_revision: str | None = "20261126_0025"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
