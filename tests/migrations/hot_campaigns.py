@@ -22,7 +22,7 @@ from crm_api.domain.campaigns import review_queries as reviews
 from crm_api.domain.events import queries as events
 from crm_api.domain.events.positions import Position
 from crm_api.domain.lines import queries as lines
-from crm_api.domain.operations import metrics_statements, notice_statements
+from crm_api.domain.operations import digest_statements, metrics_statements, notice_statements
 from crm_api.domain.operations import queries as operations
 from crm_api.domain.operations.models import AlertStatus
 from crm_api.domain.templates import queries as templates
@@ -369,5 +369,20 @@ OPERATIONS = [
         "the counts of campaigns that are watched live",
         {"idx_campaign_tally_campaign"},
         lambda s: s.execute(counting.COUNTERS, {"campaign_ids": [RUNNING, FINISHED]}),
+    ),
+    Hot(
+        "the texts and answers of a day, for the morning's letter",
+        {"idx_send_attempt_accepted", "idx_activity_message"},
+        sql(digest_statements.TEXTS, since=NOW - timedelta(days=1), until=NOW),
+    ),
+    Hot(
+        "the opt-outs of a day, for the morning's letter",
+        {"idx_contact_flag_type_phone"},
+        sql(digest_statements.OPT_OUTS, since=NOW - timedelta(days=1), until=NOW),
+    ),
+    Hot(
+        "people who wait for a decision, for the morning's letter",
+        {"idx_contact_flag_type_phone"},
+        sql(digest_statements.WAITING_PEOPLE, now=NOW),
     ),
 ]

@@ -1,6 +1,6 @@
 """Alerts, circuits, worker heartbeats, and the last run of each scheduled job."""
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -131,6 +131,23 @@ class ScheduledJob(Base):
     """``ok`` or ``failed``."""
     last_error: Mapped[str | None]
     runs: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+
+
+class DailyRun(Base):
+    """What a morning has to do and has done; the day is that of the first line's zone."""
+
+    __tablename__ = "daily_run"
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+    since: Mapped[datetime]
+    until: Mapped[datetime]
+    """Of the time between the letter tells."""
+    made_at: Mapped[datetime]
+    cleaned_at: Mapped[datetime | None]
+    mail_claimed_until: Mapped[datetime | None]
+    """Somebody sends the letter, or it is not tried again before this."""
+    mailed_at: Mapped[datetime | None]
+    last_error: Mapped[str | None]
 
 
 class WorkerHeartbeat(Base):

@@ -25,6 +25,7 @@ SCHEDULE = {
     "process_webhook_backlog": "every 60 s",
     "reconcile_openphone": "daily at 02:00 UTC, after an outage, and when asked",
     "resolve_unknown_sends": "every 60 s",
+    "run_daily_tasks": "daily at 07:00 where the first line is, looked after every 60 s",
     "run_do_not_contact": "every 60 s",
     "run_imports": "every 60 s",
     "seal_consent": "every 60 s, and after each decision",
