@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import structlog
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import APIRoute
 from starlette.middleware.gzip import GZipMiddleware
 
 from crm_api import clock
@@ -54,6 +56,7 @@ from crm_api.routers.deps import AppState
 from crm_api.routers.event_frames import write_events
 from crm_api.routers.methods import MethodsMiddleware
 from crm_api.routers.middleware import RequestMiddleware
+from crm_api.routers.openapi import enrich
 from crm_api.routers.preconditions import PreconditionMiddleware
 from crm_api.routers.rate_limits import RateLimitMiddleware, RequestRate
 from crm_api.settings import Settings
@@ -69,6 +72,50 @@ DESCRIPTION = (
     "Text campaigns through an OpenPhone (Quo) number: import a list, write a text, start; "
     "replies, calls and opt-outs come back by webhook."
 )
+
+
+ROUTERS = (
+    # Before the contact's own routes: `merge` would be taken for an id.
+    merging,
+    contacts,
+    imports,
+    lists,
+    lines,
+    campaigns,
+    recipients,
+    conversations,
+    webhooks,
+    consent,
+    do_not_contact,
+    media,
+    notes,
+    events,
+    templates,
+    custom_fields,
+    properties,
+    reconciliation,
+    webhook_health,
+    compliance,
+    operations,
+    access_router,
+    auth,
+    users,
+    health,
+    metrics,
+)
+"""Every part of the API, in the order in which a path is looked for."""
+
+
+class CrmApi(FastAPI):
+    """FastAPI with a document that is complete."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document, made once."""
+        if self.openapi_schema is None:
+            routes = [route for module in ROUTERS for route in module.router.routes]
+            own = [route for route in routes if isinstance(route, APIRoute)]
+            self.openapi_schema = enrich(super().openapi(), [webhooks.receive_route, *own])
+        return self.openapi_schema
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -132,12 +179,13 @@ def build_app(
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
 ) -> FastAPI:
     """Build the application without its connections; tests put their own in its state."""
-    app = FastAPI(
+    app = CrmApi(
         title="crm-api",
         version="0.1.0",
         description=DESCRIPTION,
-        license_info={"name": "Apache-2.0"},
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
+        generate_unique_id_function=lambda route: route.name,
     )
     problems.install(app)
     app.add_middleware(PreconditionMiddleware)
@@ -162,21 +210,7 @@ def build_app(
     app.add_middleware(RequestMiddleware)
     # First of all routes: the hot path must not be matched against every other one before.
     app.router.routes.insert(0, webhooks.receive_route)
-    # Before the contact's own routes: `merge` would be taken for an id.
-    app.include_router(merging.router)
-    for module in (contacts, imports, lists, lines, campaigns, recipients, conversations, webhooks):
-        app.include_router(module.router)
-    app.include_router(consent.router)
-    app.include_router(do_not_contact.router)
-    app.include_router(media.router)
-    app.include_router(notes.router)
-    app.include_router(events.router)
-    app.include_router(templates.router)
-    app.include_router(custom_fields.router)
-    app.include_router(properties.router)
-    app.include_router(reconciliation.router)
-    app.include_router(webhook_health.router)
-    for module in (compliance, operations, access_router, auth, users, health, metrics):
+    for module in ROUTERS:
         app.include_router(module.router)
     return app
 

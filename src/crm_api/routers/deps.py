@@ -157,18 +157,28 @@ def signed_in(caller: AnyCaller) -> Caller:
 SignedIn = Annotated[Caller, Depends(signed_in)]
 
 
-def require(scope: Scope) -> Any:  # noqa: ANN401 - FastAPI types its marker so
-    """Ask for a caller with this scope.
+class Needs:
+    """A dependency: the caller, if they have this scope."""
 
-    The dependency raises MissingScopeError when the key lacks it.
-    """
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
 
-    async def check(caller: AnyCaller) -> Caller:
-        if not caller.may(scope):
-            raise MissingScopeError(f"This needs the scope {scope}.", required_scope=scope.value)
+    async def __call__(self, caller: AnyCaller) -> Caller:
+        """Return who calls.
+
+        Raises:
+            MissingScopeError: They lack the scope.
+        """
+        if not caller.may(self.scope):
+            raise MissingScopeError(
+                f"This needs the scope {self.scope}.", required_scope=self.scope.value
+            )
         return caller
 
-    return Depends(check)
+
+def require(scope: Scope) -> Any:  # noqa: ANN401 - FastAPI types its marker so
+    """Ask for a caller with this scope."""
+    return Depends(Needs(scope))
 
 
 def page_params(

@@ -1,0 +1,114 @@
+"""Every operation with every scope, every role and no credentials: who may, and nobody else."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+import httpx
+from fastapi import FastAPI
+from tests.conftest import NOW
+from tests.routers.scopes import ASKED, KNOWN, OPEN, USERS
+
+from crm_api import clock
+from crm_api.db import UnitOfWork
+from crm_api.domain.access import service as access
+from crm_api.domain.access.models import Scope
+from crm_api.domain.accounts import sessions
+from crm_api.domain.accounts.models import SCOPES_OF, Role, User, UserStatus
+
+STREAMS = {"GET /v1/events", "GET /v1/campaigns/{campaign_id}/events"}
+"""They go on for ever, so that only refusals are looked at."""
+SIGNED_LINKS = {"GET /v1/media/{media_id}"}
+"""Who has a signed link needs no key: refused is whoever has neither."""
+SOME_ID = str(UUID(int=7))
+REFUSED = {401, 403}
+
+
+def operations(app: FastAPI) -> set[str]:
+    paths = app.openapi()["paths"]
+    return {f"{method.upper()} {path}" for path, known in paths.items() for method in known}
+
+
+def test_every_operation_has_an_entry(app: FastAPI) -> None:
+    assert operations(app) == set(ASKED)
+
+
+def test_the_document_tells_the_same(app: FastAPI) -> None:
+    told = {
+        f"{method.upper()} {path}": [one["bearer"] for one in operation["security"][:1]]
+        for path, known in app.openapi()["paths"].items()
+        for method, operation in known.items()
+    }
+
+    assert told == {
+        name: [] if asked == OPEN else [[asked.value] if isinstance(asked, Scope) else []]
+        for name, asked in ASKED.items()
+    }
+
+
+def path_of(name: str) -> tuple[str, str]:
+    method, _, path = name.partition(" ")
+    for part in path.split("/"):
+        if part.startswith("{"):
+            path = path.replace(part, "+16175550142" if "phone" in part else SOME_ID)
+    return method, path
+
+
+async def _credentials(
+    new_uow: Callable[[], UnitOfWork],
+) -> dict[str, tuple[str, frozenset[Scope], bool]]:
+    """Name to token, scopes, and whether it is a user's."""
+    found: dict[str, tuple[str, frozenset[Scope], bool]] = {}
+    async with new_uow() as uow:
+        for scope in Scope:
+            _, key = await access.create_key(uow, name=scope, scopes=[scope], now=NOW)
+            found[scope] = (key, frozenset({scope}), False)
+        for role in Role:
+            user = User(
+                email=f"{role}@firm.example.com",
+                name=role,
+                role=role,
+                status=UserStatus.ACTIVE,
+                password_hash="none",  # noqa: S106 - no password has this hash
+                created_at=NOW,
+                updated_at=NOW,
+            )
+            uow.session.add(user)
+            await uow.session.flush()
+            tokens = await sessions.begin_session(uow, user.id, now=clock.now())
+            found[role] = (tokens.access, frozenset(SCOPES_OF[role]), True)
+    return found
+
+
+def _may(asked: Scope | str, scopes: frozenset[Scope], *, is_user: bool) -> bool:
+    if asked == USERS:
+        return is_user
+    if asked in {OPEN, KNOWN}:
+        return True
+    return asked in scopes or Scope.ADMIN in scopes
+
+
+async def test_each_operation_takes_whom_it_should_and_nobody_else(
+    client: httpx.AsyncClient, new_uow: Callable[[], UnitOfWork]
+) -> None:
+    del client.headers["Authorization"]
+    credentials = await _credentials(new_uow)
+    wrong: list[str] = []
+    for name, asked in ASKED.items():
+        method, path = path_of(name)
+        body: dict[str, str] | None = {} if method in {"POST", "PATCH"} else None
+        if asked != OPEN:
+            without = await client.request(method, path, json=body)
+            if without.status_code != 401:
+                wrong.append(f"{name} without credentials: {without.status_code}")
+        if asked == OPEN or name in SIGNED_LINKS | {"POST /v1/auth/sign-out-everywhere"}:
+            continue
+        for who, (token, scopes, is_user) in credentials.items():
+            may = _may(asked, scopes, is_user=is_user)
+            if may and name in STREAMS:
+                continue
+            headers = {"Authorization": f"Bearer {token}"}
+            answer = await client.request(method, path, json=body, headers=headers)
+            if (answer.status_code not in REFUSED) != may:
+                wrong.append(f"{name} as {who}: {answer.status_code}")
+
+    assert wrong == []
