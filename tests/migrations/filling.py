@@ -174,6 +174,11 @@ _STATEMENTS = (
            ARRAY[md5('contact' || i + 10000)::uuid], 'key',
            CAST(:now AS timestamptz) - i * interval '1 minute'
     FROM generate_series(1, 5000) i""",
+    """INSERT INTO merge_candidate (id, first_id, second_id, email, found_at)
+    SELECT md5('candidate' || i)::uuid, least(a.id, b.id), greatest(a.id, b.id), i % 100, :now
+    FROM generate_series(1, 9000) i
+    JOIN contact a ON a.id = md5('contact' || i)::uuid
+    JOIN contact b ON b.id = md5('contact' || i + 10000)::uuid""",
     """INSERT INTO contact_note (id, contact_id, author, body, created_at, updated_at)
     SELECT md5('note' || i)::uuid, md5('contact' || 1 + i % 5000)::uuid, 'key', 'Called.',
            CAST(:now AS timestamptz) - i * interval '1 minute', :now

@@ -6,7 +6,7 @@ from tests.migrations.hot import CONTACT, PHONE, PLACE, Hot
 
 from crm_api.domain.consent import queries as consent
 from crm_api.domain.contacts import queries as contacts
-from crm_api.domain.merging import member_queries, queries
+from crm_api.domain.merging import candidate_queries, member_queries, queries
 
 MERGING = [
     Hot(
@@ -55,6 +55,18 @@ MERGING = [
         lambda s: member_queries.lock_members(
             s, campaign_ids=[FINISHED], contact_ids=[CONTACT], phones=[PHONE]
         ),
+    ),
+    Hot(
+        "pairs that may be one person",
+        {"idx_merge_candidate_score"},
+        lambda s: candidate_queries.list_candidates(
+            s, contact_id=None, min_score=0, after=(50, CONTACT), limit=51
+        ),
+    ),
+    Hot(
+        "pairs of contacts that are merged",
+        {"idx_merge_candidate_second", "uq_merge_candidate_first_id_second_id"},
+        lambda s: candidate_queries.forget(s, contact_ids=[CONTACT]),
     ),
     Hot(
         "memberships that go back to a duplicate",

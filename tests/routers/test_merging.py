@@ -275,7 +275,7 @@ async def test_unknown_and_deleted_people_are_refused(
     )
 
     assert duplicates.status_code == 422
-    assert duplicates.json()["code"] == "unknown_contacts"
+    assert duplicates.json()["code"] == "unknown_duplicates"
     assert len(duplicates.json()["errors"]) == 2
     assert primaries.status_code == 404
     assert await session.scalar(select(ContactMerge.id)) is None

@@ -7,8 +7,14 @@ from fastapi import APIRouter, Query
 
 from crm_api import clock
 from crm_api.domain.access.models import Scope
+from crm_api.domain.merging import candidates
 from crm_api.domain.merging import service as merging
-from crm_api.domain.merging.schemas import MergedContactRead, MergeRead, MergeRequest
+from crm_api.domain.merging.schemas import (
+    CandidateRead,
+    MergedContactRead,
+    MergeRead,
+    MergeRequest,
+)
 from crm_api.domain.merging.undoing import undo
 from crm_api.domain.schemas import PageRead
 from crm_api.routers.deps import Caller, Paging, State, Uow, require
@@ -33,6 +39,35 @@ async def merge_contacts(
             now=clock.now(),
         )
     return MergedContactRead.after(contact, made)
+
+
+@router.get("/v1/contacts/merge-candidates")
+async def list_candidates(
+    uow: Uow,
+    page: Paging,
+    _caller: Reader,
+    *,
+    contact_id: Annotated[UUID | None, Query(description="Only pairs of this contact.")] = None,
+    min_score: Annotated[int, Query(ge=0, le=100)] = 0,
+) -> PageRead[CandidateRead]:
+    """List pairs of contacts that may be one person, the surest first; found in the background."""
+    async with uow:
+        found = await candidates.list_candidates(
+            uow,
+            contact_id=contact_id,
+            min_score=min_score,
+            cursor=page.cursor,
+            limit=page.limit,
+            now=clock.now(),
+        )
+    return PageRead(data=found.data, next_cursor=found.next_cursor)
+
+
+@router.post("/v1/contacts/merge-candidates/{candidate_id}/dismiss", status_code=204)
+async def dismiss_candidate(candidate_id: UUID, uow: Uow, caller: Writer) -> None:
+    """Say that these are two people: the pair does not come back."""
+    async with uow:
+        await candidates.dismiss(uow, candidate_id=candidate_id, actor=caller.name, now=clock.now())
 
 
 @router.get("/v1/contact-merges")

@@ -1,5 +1,6 @@
 """SQL on contacts."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -9,7 +10,10 @@ from sqlalchemy import (
     ScalarSelect,
     Select,
     String,
+    Uuid,
     and_,
+    any_,
+    bindparam,
     cast,
     delete,
     func,
@@ -98,6 +102,16 @@ async def find(session: AsyncSession, *, contact_id: UUID, now: datetime) -> Fla
     """Fetch a contact with its flags, also by an old id; None when it is not there or deleted."""
     found = await fetch(session, _flagged(now).where(Contact.id == _head(_ALIAS.id == contact_id)))
     return found[0] if found else None
+
+
+async def find_all(
+    session: AsyncSession, *, contact_ids: Collection[UUID], now: datetime
+) -> dict[UUID, FlaggedContact]:
+    """Fetch contacts by id with their flags; those that are not there or deleted are left out."""
+    statement = _flagged(now).where(
+        Contact.id == any_(bindparam("ids", list(contact_ids), ARRAY(Uuid())))
+    )
+    return {one.contact.id: one for one in await fetch(session, statement)}
 
 
 async def find_by_phone(

@@ -1,6 +1,6 @@
 """People: added, found, changed, deleted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -98,6 +98,14 @@ async def hold(uow: UnitOfWork, *, contact_id: UUID) -> Contact:
     if contact is None:
         raise ContactNotFoundError("No contact has this id.")
     return contact
+
+
+async def get_many(
+    uow: UnitOfWork, *, contact_ids: Collection[UUID], now: datetime
+) -> list[FlaggedContact]:
+    """Fetch contacts, in the order of their ids as given; those that are not there are left out."""
+    found = await queries.find_all(uow.session, contact_ids=contact_ids, now=now)
+    return [found[contact_id] for contact_id in contact_ids if contact_id in found]
 
 
 async def numbers_of(uow: UnitOfWork, *, contact_id: UUID) -> list[str]:

@@ -13,8 +13,8 @@ class MergeNotFoundError(NotFoundError):
 class UnknownDuplicatesError(InvalidError):
     """Some duplicates are no contacts; nothing was merged."""
 
-    code = "unknown_contacts"
-    title = "Unknown contacts"
+    code = "unknown_duplicates"
+    title = "Unknown duplicates"
 
     def __init__(self, positions: list[int]) -> None:
         super().__init__(
@@ -63,3 +63,10 @@ class MergeNotUndoableError(ConflictError):
 
     code = "merge_not_undoable"
     title = "Merge cannot be undone"
+
+
+class CandidateNotFoundError(NotFoundError):
+    """There is no such pair, or it is no pair any more."""
+
+    code = "merge_candidate_not_found"
+    title = "Merge candidate not found"

@@ -1,10 +1,18 @@
-"""The table of merges."""
+"""The tables of merges, and of pairs that may be one person."""
 
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, Uuid
+from sqlalchemy import (
+    CheckConstraint,
+    Computed,
+    Index,
+    SmallInteger,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -32,3 +40,51 @@ class ContactMerge(Base):
     merged_at: Mapped[datetime]
     undone_by: Mapped[str | None]
     undone_at: Mapped[datetime | None]
+
+
+_SCORE = (
+    "CAST(round(100 - (100 - coalesce(email, 0)) * (100 - coalesce(address, 0)) "
+    "* (100 - coalesce(phone, 0)) / 10000.0) AS smallint)"
+)
+
+
+class MergeCandidate(Base):
+    """Two contacts that may be one person, with the points for each reason, 0 to 100.
+
+    The background pass writes them; one that was dismissed stays, so that it is not found again.
+    """
+
+    __tablename__ = "merge_candidate"
+    __table_args__ = (
+        UniqueConstraint("first_id", "second_id"),
+        CheckConstraint("first_id < second_id", name="order"),
+        Index(
+            "idx_merge_candidate_score",
+            text("score DESC"),
+            text("id DESC"),
+            postgresql_where=text("dismissed_at IS NULL"),
+        ),
+        Index("idx_merge_candidate_second", "second_id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    first_id: Mapped[UUID]
+    second_id: Mapped[UUID]
+    email: Mapped[int | None] = mapped_column(SmallInteger)
+    address: Mapped[int | None] = mapped_column(SmallInteger)
+    phone: Mapped[int | None] = mapped_column(SmallInteger)
+    score: Mapped[int] = mapped_column(SmallInteger, Computed(_SCORE, persisted=True))
+    """Reasons add up as chances do."""
+    found_at: Mapped[datetime]
+    dismissed_at: Mapped[datetime | None]
+    dismissed_by: Mapped[str | None]
+
+
+class DuplicateScan(Base):
+    """When all contacts were looked at last; one row."""
+
+    __tablename__ = "duplicate_scan"
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime]

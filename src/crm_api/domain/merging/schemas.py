@@ -1,11 +1,12 @@
 """Merges in and out."""
 
+from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import Field
 
 from crm_api.domain.contacts.schemas import ContactRead, FlaggedContact
-from crm_api.domain.merging.models import ContactMerge
+from crm_api.domain.merging.models import ContactMerge, MergeCandidate
 from crm_api.domain.schemas import Id, Instant, ReadModel, RequestModel
 
 MOST_DUPLICATES = 50
@@ -58,4 +59,52 @@ class MergeRead(ReadModel):
             undone_by=merge.undone_by,
             undone_at=merge.undone_at,
             can_be_undone=merge.snapshot is not None,
+        )
+
+
+class Reason(StrEnum):
+    """Why two contacts may be one person."""
+
+    SAME_EMAIL = "same_email"
+    SIMILAR_ADDRESS = "similar_address"
+    CLOSE_NUMBER = "close_number"
+
+
+class ReasonRead(ReadModel):
+    """A reason, with how much it says: 0 to 100."""
+
+    reason: Reason
+    score: int
+
+
+class CandidateRead(ReadModel):
+    """Two contacts that may be one person; ``primary_id`` is the older one."""
+
+    id: Id
+    score: int
+    reasons: list[ReasonRead]
+    primary_id: Id
+    contacts: list[ContactRead]
+    found_at: Instant
+
+    @classmethod
+    def of(cls, row: MergeCandidate, one: FlaggedContact, other: FlaggedContact) -> Self:
+        """Shape a pair, the older contact first."""
+        pair = sorted((one, other), key=lambda each: (each.contact.created_at, each.contact.id))
+        points = {
+            Reason.SAME_EMAIL: row.email,
+            Reason.SIMILAR_ADDRESS: row.address,
+            Reason.CLOSE_NUMBER: row.phone,
+        }
+        return cls(
+            id=row.id,
+            score=row.score,
+            reasons=[
+                ReasonRead(reason=reason, score=score)
+                for reason, score in points.items()
+                if score is not None
+            ],
+            primary_id=pair[0].contact.id,
+            contacts=[ContactRead.of(each) for each in pair],
+            found_at=row.found_at,
         )

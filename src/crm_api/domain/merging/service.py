@@ -13,7 +13,13 @@ from sqlalchemy import Row
 from crm_api.db import UnitOfWork
 from crm_api.domain.contacts import service as contacts
 from crm_api.domain.contacts.schemas import FlaggedContact
-from crm_api.domain.merging import child_queries, member_queries, queries, strictness
+from crm_api.domain.merging import (
+    candidate_queries,
+    child_queries,
+    member_queries,
+    queries,
+    strictness,
+)
 from crm_api.domain.merging.errors import MergeNotFoundError, MergeWithItselfError
 from crm_api.domain.merging.folding import Values, content_of, fold
 from crm_api.domain.merging.group import Group, lock_group
@@ -230,6 +236,8 @@ async def _write(uow: UnitOfWork, group: Group, *, after: Values, zone: str, now
         }
         await queries.write_contact(uow.session, contact_id=one.id, values=values)
     await queries.point_aliases(uow.session, ids=list(group.aliases), to=primary.id)
+    gone = [one.id for one in group.duplicates]
+    await candidate_queries.forget(uow.session, contact_ids=gone)
     if zone != old_zone:
         await contacts.follow_places(uow, phones=[primary.phone], now=now)
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from crm_api.db import UnitOfWork
 from crm_api.domain.contacts import service as contacts
 from crm_api.domain.contacts.models import Contact
-from crm_api.domain.merging import child_queries, member_queries, queries
+from crm_api.domain.merging import candidate_queries, child_queries, member_queries, queries
 from crm_api.domain.merging.errors import (
     MergeNotFoundError,
     MergeNotUndoableError,
@@ -54,6 +54,9 @@ async def undo(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: datetime) ->
         kept_ids = [*snapshot.member_ids, *theirs]
         await _bring_back(uow, one, kept_ids, primary=primary, now=now)
     await _restore_primary(uow, primary, snapshot, others, now=now)
+    await candidate_queries.dismiss_pairs(
+        uow.session, one=primary.id, others=merge.duplicate_ids, actor=actor, now=now
+    )
     await operations.audit(
         uow,
         actor=actor,
