@@ -18,13 +18,14 @@ PLAIN = ("first_name", "last_name", "email", "company", "timezone")
 ADDRESS = ("street", "city", "state", "postal_code", "country")
 COLUMNS = (*PLAIN, *ADDRESS)
 """The columns of a contact that a file fills with text."""
-PERSON = ("position", "line", "phone", *COLUMNS, "zone_key", "tags", "attributes")
+PERSON = ("position", "line", "new_id", "phone", *COLUMNS, "zone_key", "tags", "attributes")
 """The columns of ``import_person``, in the order in which they are copied."""
 
 _TEXTS = ", ".join(f"{name} text" for name in COLUMNS)
 MAKE_TABLES = (
     text(
         "CREATE TEMPORARY TABLE IF NOT EXISTS import_person (position integer, line integer, "
+        "new_id uuid, "
         f"phone text, {_TEXTS}, zone_key text, tags text[], attributes jsonb) ON COMMIT DELETE ROWS"
     ),
     text(
@@ -138,7 +139,7 @@ def _plan(on_duplicate: OnDuplicate) -> TextClause:
         END AS outcome
         FROM (
             SELECT s.position, s.line, s.phone, s.zone_key, {new_zone},
-                coalesce(k.merged_into, k.id, uuid_v7()) AS contact_id,
+                coalesce(k.merged_into, k.id, s.new_id) AS contact_id,
                 k.id IS NOT NULL AS is_known, k.merged_into IS NOT NULL AS is_merged,
                 k.zone_key AS old_zone_key, k.updated_at AS old_updated_at,
                 n.is_new, {merged}, {stored},

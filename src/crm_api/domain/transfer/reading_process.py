@@ -16,8 +16,6 @@ from crm_api.domain.transfer.errors import ImportFileError
 from crm_api.domain.transfer.source import ImportSource
 
 LENGTH_BYTES = 4
-_NICENESS = 5
-"""Less hurried than those who answer requests."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +52,6 @@ class Order:
 
 def main() -> None:
     """Read the file of the order to its end."""
-    os.nice(_NICENESS)
     order = Order.read(sys.stdin.buffer.readline())
     try:
         source, rows_total = order.open()

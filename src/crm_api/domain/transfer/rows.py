@@ -6,6 +6,8 @@ from typing import Any
 
 import orjson
 
+from crm_api.ids import new_id
+
 MAX_SHOWN = 200
 """Characters of a value that a problem shows."""
 
@@ -36,10 +38,14 @@ Record = Sequence[Any]
 
 
 def as_record(person: PersonRow, position: int) -> Record:
-    """Write a person down for the database; ``position`` counts within the chunk."""
+    """Write a person down for the database; ``position`` counts within the chunk.
+
+    The id is for a new contact; one that is known keeps its own.
+    """
     return (
         position,
         person.line,
+        str(new_id()),
         person.phone,
         person.first_name,
         person.last_name,

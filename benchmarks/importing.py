@@ -1,0 +1,237 @@
+"""Import: 1,000,000 mixed rows, half of them new, against a floor in the same run.
+
+The floor and the import each get a copy of the same store. The import is a worker's own job in a
+process of its own: dry run, commit, undo. ``python -m benchmarks.importing proof`` lets the same
+steps be struck by ``kill -9`` instead, and compares the store with that of an undisturbed run.
+"""
+
+import asyncio
+import json
+import os
+import resource
+import sys
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from uuid import UUID
+
+import uvloop
+from sqlalchemy import make_url
+from tests.fakes import RecordingQueue
+
+from benchmarks import import_floor, import_people, population
+from benchmarks.sender import open_deps
+from benchmarks.stage import Child, Stage, say, stage
+from crm_api import clock, collector, logs
+from crm_api.db import UnitOfWork, open_engine, session_factory
+from crm_api.domain.transfer import committing, undoing
+from crm_api.domain.transfer import service as transfer
+from crm_api.domain.transfer.models import ContactImport
+from crm_api.domain.transfer.schemas import ImportOptions
+from crm_api.domain.transfer.source import examine, sha256_of
+from crm_api.ids import new_id
+from crm_api.settings import Settings
+from crm_api.workers.transfer import run_imports
+
+ROWS = 1_000_000
+TARGET = 0.6
+MOST_MB = 250
+LOOK_SECONDS = 0.005
+
+
+class Office:
+    """Accepts, commits and undoes imports as the routes do, in a database of its own."""
+
+    def __init__(self, on: Stage, name: str) -> None:
+        self.url = (
+            make_url(on.database_url).set(database=name).render_as_string(hide_password=False)
+        )
+        self.folder = on.folder / name
+        self.environment = on.environment() | {
+            "CRM_DATABASE_URL": self.url,
+            "CRM_DATA_DIR": str(self.folder),
+        }
+
+    async def accept(self, path: Path, *, dry_run: bool) -> UUID:
+        """Take a copy of the file for an import."""
+        import_id = new_id()
+        _put(path, transfer.upload_path(self.folder, import_id))
+        async with AsyncExitStack() as stack:
+            uow = await self._uow(stack)
+            await transfer.create(
+                uow,
+                import_id=import_id,
+                file_name=path.name,
+                byte_size=0,
+                rows_sha256=sha256_of(path),
+                detected=examine(path),
+                options=ImportOptions(dry_run=dry_run),
+                now=clock.now(),
+            )
+        return import_id
+
+    async def commit(self, dry_run_id: UUID) -> UUID:
+        """Ask for the dry run's import."""
+        async with AsyncExitStack() as stack:
+            uow = await self._uow(stack)
+            return (await committing.commit(uow, import_id=dry_run_id, now=clock.now())).id
+
+    async def undo(self, import_id: UUID) -> None:
+        """Ask for an import to be undone."""
+        async with AsyncExitStack() as stack:
+            uow = await self._uow(stack)
+            await undoing.ask(uow, import_id=import_id, now=clock.now())
+
+    async def get(self, import_id: UUID) -> ContactImport:
+        """Fetch an import."""
+        async with AsyncExitStack() as stack:
+            uow = await self._uow(stack)
+            return await transfer.get(uow, import_id=import_id)
+
+    def worker(self) -> Child:
+        """Start a worker that is ready."""
+        child = Child(self.environment, "worker", module="benchmarks.importing")
+        child.ready()
+        return child
+
+    async def _uow(self, stack: AsyncExitStack) -> UnitOfWork:
+        engine = await stack.enter_async_context(open_engine(self.url, pool_size=1))
+        return await stack.enter_async_context(
+            UnitOfWork(session_factory(engine), RecordingQueue())
+        )
+
+
+def _put(path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.hardlink_to(path)
+
+
+async def copy_database(on: Stage, name: str) -> None:
+    """Make a database with all that the first one holds."""
+    source = make_url(on.database_url).database
+    maintenance = make_url(on.database_url).set(database="template1")
+    await population.execute(
+        maintenance.render_as_string(hide_password=False),
+        f'CREATE DATABASE "{name}" TEMPLATE "{source}" STRATEGY FILE_COPY',
+        {},
+        alone=True,
+    )
+
+
+def main(rows: int = ROWS) -> None:
+    """Measure the floor, then dry run, commit and undo, and print the figures."""
+    print(f"import of {rows:,} rows, half of them new:")
+    with stage() as on:
+        path = on.folder / "people.csv"
+        import_people.write(path, rows)
+        asyncio.run(import_people.fill(on.database_url, rows // 2))
+        asyncio.run(population.settle(on.database_url))
+        for name in ("floor", "import"):
+            asyncio.run(copy_database(on, name))
+        say(f"{rows // 2:,} people are stored, and a file of {path.stat().st_size / 1e6:.0f} MB")
+        floor = asyncio.run(import_floor.measure(Office(on, "floor").url, path))
+        print(
+            f"  floor {floor.total:6.1f} s   phonenumbers {floor.numbers:.1f}"
+            f"  COPY {floor.copy:.1f}"
+            f"  upsert {floor.upsert:.1f}",
+            flush=True,
+        )
+        _measure(on, Office(on, "import"), path, rows, floor.total)
+
+
+def _measure(on: Stage, office: Office, path: Path, rows: int, floor: float) -> None:
+    dry_run_id = asyncio.run(office.accept(path, dry_run=True))
+    dry = _step(on, office, "dry run", rows)
+    import_id = asyncio.run(office.commit(dry_run_id))
+    commit = _step(on, office, "commit", rows)
+    done = asyncio.run(office.get(import_id))
+    if done.status != "completed" or done.changed_since_dry_run:
+        raise SystemExit(f"the commit ended otherwise than tried: {done.status} {done.error}")
+    asyncio.run(office.undo(import_id))
+    _step(on, office, "undo", rows)
+    undone = asyncio.run(office.get(import_id)).undo
+    print(f"  {done.created:,} new, {done.updated:,} filled, {done.unchanged:,} as they were,")
+    print(f"  {done.invalid:,} refused; undone: {undone}")
+    most = max(figure["worker_mb"] + figure["reader_mb"] for figure in (dry, commit))
+    print(
+        f"  of the floor: {floor / commit['wall']:.2f} (at least {TARGET});"
+        f" peak memory {most:.0f} MB (at most {MOST_MB});"
+        f" dry run {dry['wall'] / commit['wall']:.2f} of the commit (at most 1)"
+    )
+
+
+def _step(on: Stage, office: Office, label: str, rows: int) -> dict[str, float]:
+    child = office.worker()
+    try:
+        postgres = on.postgres_cpu()
+        child.go()
+        figures: dict[str, float] = child.figures()
+        postgres = on.postgres_cpu() - postgres
+    finally:
+        child.close()
+    print(
+        f"  {label:<8}{figures['wall']:6.1f} s {rows / figures['wall']:>8,.0f} rows/s"
+        f"   cpu s: worker {figures['cpu']:.1f}  reader {figures['reader_cpu']:.1f}"
+        f"  postgres {postgres:.1f}   peak MB: worker {figures['worker_mb']:.0f}"
+        f"  reader {figures['reader_mb']:.0f}   loop late by {figures['late_ms']:.0f} ms at most",
+        flush=True,
+    )
+    return figures
+
+
+async def work() -> None:
+    """Run the worker's job until nothing waits, and print what that took."""
+    async with AsyncExitStack() as stack:
+        deps, _ = await open_deps(Settings.from_env(os.environ), stack)
+        context = {"deps": deps}
+        print("ready", flush=True)
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+        watch = asyncio.create_task(_latest())
+        begun, cpu = time.perf_counter(), time.process_time()
+        is_open = True
+        while is_open:
+            await run_imports(context)
+            async with deps.new_uow() as uow:
+                is_open = any(
+                    row.finished_at is None or row.undo_state in {"pending", "running"}
+                    for row in (await transfer.list_imports(uow, cursor=None, limit=10)).data
+                )
+        wall, cpu = time.perf_counter() - begun, time.process_time() - cpu
+        watch.cancel()
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    figures = {
+        "wall": wall,
+        "cpu": cpu,
+        "worker_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "reader_mb": children.ru_maxrss / 1024,
+        "reader_cpu": children.ru_utime + children.ru_stime,
+        "late_ms": _LATE[0] * 1000,
+    }
+    print(json.dumps(figures))
+
+
+_LATE = [0.0]
+
+
+async def _latest() -> None:
+    """Note the longest time for which nothing else had a turn in the loop."""
+    while True:
+        begun = time.perf_counter()
+        await asyncio.sleep(LOOK_SECONDS)
+        _LATE[0] = max(_LATE[0], time.perf_counter() - begun - LOOK_SECONDS)
+
+
+def _main(arguments: list[str]) -> None:
+    mode = arguments[0] if arguments else ""
+    if mode == "worker":
+        logs.configure(level="WARNING")
+        collector.tune()
+        uvloop.run(work())
+    elif mode.isdigit():
+        main(int(mode))
+    else:
+        main()
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1:])
