@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from crm_api.sandbox import media, shapes
+from crm_api.sandbox import contacts, media, shapes
 from crm_api.sandbox.calls import read_call
 from crm_api.sandbox.config import BANNER, OwnLine, PeopleWeights
 from crm_api.sandbox.faults import Fault, FaultKind, FaultScope
@@ -40,6 +40,7 @@ def routes(world: World) -> list[Route]:
         ("/receive", "POST", receive),
         ("/app-send", "POST", send_from_app),
         ("/calls", "POST", make_call),
+        ("/contacts", "POST", write_contacts),
         ("/reset", "POST", reset),
         ("/config", "PATCH", change_config),
     ]
@@ -157,6 +158,11 @@ async def make_call(world: World, request: Request) -> dict[str, Any]:
     )
     world.call(call)
     return {"id": call.id}
+
+
+async def write_contacts(world: World, request: Request) -> dict[str, Any]:
+    """Write into the address book: see ``contacts.write``."""
+    return contacts.write(world, await read_json(request))
 
 
 async def reset(world: World, request: Request) -> dict[str, Any]:  # noqa: ARG001

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from crm_api.sandbox import deliveries, history, hooks, sending, shapes
+from crm_api.sandbox import contacts, deliveries, history, hooks, sending, shapes
 from crm_api.sandbox.faults import FaultScope
 from crm_api.sandbox.requesting import (
     DATED_PAGE,
@@ -46,6 +46,7 @@ def routes(world: World) -> list[Route]:
         *hooks.listed(),
         *deliveries.listed(),
         *history.listed(),
+        *contacts.listed(),
     ]
     return [Route(path, _guarded(world, act), methods=[method]) for path, method, act in listed]
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
+from crm_api.sandbox.address_book import AddressBook
 from crm_api.sandbox.calls import SandboxCall
 from crm_api.sandbox.config import OwnLine, SandboxConfig
 from crm_api.sandbox.events import message_event
@@ -37,6 +38,7 @@ class World:
         self.after_stop = 0
         """Texts accepted for someone who had asked to stop: each is a fault of the sender."""
         self.stops = 0
+        self.address_book = AddressBook()
         self.calls: dict[str, SandboxCall] = {}
         self._calls_between: dict[tuple[str, str], list[SandboxCall]] = {}
         self._stopped: set[str] = set()
@@ -125,10 +127,11 @@ class World:
         return self._calls_between.get((line_id, person), [])
 
     def reset(self) -> None:
-        """Start afresh: no texts, calls, faults, scripts or events; hooks and settings stay."""
+        """Start afresh: no texts, calls, contacts, faults, scripts; hooks and settings stay."""
         self.timers.clear()
         self.deliverer.forget()
         self.store.reset()
+        self.address_book = AddressBook()
         self.calls.clear()
         self._calls_between.clear()
         self.people.reset()

@@ -16,6 +16,7 @@ from crm_api.domain.openphone.reading import Query, Reader
 
 DATED_VERSION = {"Quo-Api-Version": "2026-03-30"}
 V1_PAGE_SIZE = 100
+CONTACTS_PAGE_SIZE = 50
 DATED_PAGE_SIZE = 50
 _NOT_FOUND = 404
 
@@ -66,6 +67,16 @@ class Listing:
         """Fetch a page of conversations, the last active first."""
         query: Query = [("maxResults", str(V1_PAGE_SIZE)), *times(("updatedAfter", updated_after))]
         return await self._v1_page("/v1/conversations", query, token)
+
+    async def contacts(self, *, token: str | None) -> ListPage:
+        """Fetch a page of the workspace's contacts."""
+        query: Query = [("maxResults", str(CONTACTS_PAGE_SIZE))]
+        return await self._v1_page("/v1/contacts", query, token)
+
+    async def contact_fields(self) -> list[Any]:
+        """Fetch the custom fields that the workspace has defined for contacts."""
+        answer = await self._reader.get("/v1/contact-custom-fields", [])
+        return items(answer.get("data"))
 
     async def thread_messages(
         self,
