@@ -1,4 +1,4 @@
-"""Named steps of the send path, at which a test may stop or kill the process.
+"""Named steps of sends and imports, at which a test may stop or kill the process.
 
 Nothing is hooked in production, and no setting hooks anything: only a test's own process does.
 """

@@ -18,6 +18,7 @@ from crm_api.db import UnitOfWork
 from crm_api.domain.contacts.models import Contact
 from crm_api.domain.transfer import service as transfer
 from crm_api.domain.transfer import undoing
+from crm_api.domain.transfer.reading import THREAD_BYTES
 from crm_api.settings import Settings
 from crm_api.workers.transfer import run_imports
 
@@ -44,10 +45,10 @@ class House:
         self.client = client
         self.settings = settings
         self._new_uow = new_uow
-        self._ctx = {"deps": WorkerDeps(new_uow, Storage(settings.data_dir))}
+        self.deps: Any = WorkerDeps(new_uow, Storage(settings.data_dir))
 
     async def work(self) -> None:
-        await run_imports(self._ctx)
+        await run_imports({"deps": self.deps})
 
     async def upload(self, content: str = FILE, **fields: str) -> dict[str, Any]:
         files = {"file": ("people.csv", content.encode(), "text/csv")}
@@ -437,3 +438,97 @@ async def test_undo_cut_off_goes_on_where_it_was(
 
     assert (body["undo"]["status"], body["undo"]["removed"]) == ("completed", 7_000)
     assert await house.contacts() == {}
+
+
+async def test_dry_run_is_corrected_without_another_upload(house: House) -> None:
+    content = "Number,Contact\n617-555-0101,Ada Rossi\n12,Leo Kim\n"
+    dry = await house.upload(content, dry_run="true")
+    assert (dry["created"], dry["invalid"]) == (1, 1)
+
+    answer = await house.client.patch(
+        f"{URL}/{dry['id']}",
+        json={"mapping": {"Contact": "company"}, "list_name": "Quincy", "on_duplicate": "skip"},
+    )
+
+    assert answer.status_code == 202
+    assert (answer.json()["status"], answer.json()["rows_processed"]) == ("pending", 0)
+    again = await house.done(dry["id"])
+    assert (again["status"], again["created"], again["invalid"]) == ("completed", 1, 1)
+    assert again["mapping"] == {"Number": "phone", "Contact": "company"}
+    assert (again["on_duplicate"], again["list_name"]) == ("skip", "Quincy")
+    assert again["sample"][0]["changes"] == {"company": {"before": None, "after": "Ada Rossi"}}
+    errors = (await house.client.get(f"{URL}/{dry['id']}/errors")).text
+    assert len(errors.splitlines()) == 2
+    await house.commit(dry["id"])
+    assert [one["company"] for one in (await house.contacts()).values()] == ["Ada Rossi"]
+
+
+async def test_mapping_that_is_left_out_stays(house: House) -> None:
+    dry = await house.upload(FILE, dry_run="true", mapping='{"city": null}')
+
+    await house.client.patch(f"{URL}/{dry['id']}", json={"on_duplicate": "overwrite"})
+
+    again = await house.done(dry["id"])
+    assert (again["mapping"], again["on_duplicate"]) == (dry["mapping"], "overwrite")
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"mapping": {"nope": "phone"}}, "/mapping/nope"),
+        ({"list_id": str(uuid4())}, "/list_id"),
+        ({"list_id": str(uuid4()), "list_name": "x"}, "/list_id"),
+        ({"dry_run": False}, "/dry_run"),
+    ],
+)
+async def test_wrong_correction_is_refused_by_name(
+    house: House, body: dict[str, Any], pointer: str
+) -> None:
+    dry = await house.upload(dry_run="true")
+
+    answer = await house.client.patch(f"{URL}/{dry['id']}", json=body)
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == pointer
+    assert (await house.done(dry["id"]))["status"] == "completed"
+
+
+async def test_what_cannot_be_corrected_says_why(house: House) -> None:
+    done = await house.upload()
+    dry = await house.upload(dry_run="true")
+    committed = await house.commit(dry["id"])
+    lost = await house.upload(dry_run="true")
+    transfer.upload_path(house.settings.data_dir, lost["id"]).unlink()
+
+    answers = [
+        await house.client.patch(f"{URL}/{import_id}", json={})
+        for import_id in (done["id"], dry["id"], lost["id"], str(uuid4()))
+    ]
+
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [
+        (409, "not_a_dry_run"),
+        (409, "dry_run_committed"),
+        (422, "upload_gone"),
+        (404, "import_not_found"),
+    ]
+    assert answers[1].json()["import_id"] == committed["id"]
+
+
+async def test_large_file_is_read_beside_the_loop_with_the_same_result(house: House) -> None:
+    rows = "".join(f"+1617555{at:04d},Ada,{'x' * 60}\n" for at in range(6_000))
+    content = "phone,first_name,notes\n" + rows + "12,Leo,\n"
+    assert len(content) > THREAD_BYTES
+
+    done = await house.upload(content, dry_run="true")
+
+    assert (done["rows_total"], done["rows_processed"]) == (6_001, 6_001)
+    assert (done["created"], done["invalid"]) == (6_000, 1)
+
+
+async def test_large_file_that_turns_binary_fails_with_its_reason(house: House) -> None:
+    rows = "".join(f"+1617555{at:04d},Ada,{'x' * 60}\n" for at in range(6_000))
+
+    done = await house.upload("phone,first_name,notes\n" + rows + "\0\n")
+
+    assert done["status"] == "failed"
+    assert "binary" in done["error"]

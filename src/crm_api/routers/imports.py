@@ -12,16 +12,24 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
 from crm_api import clock
-from crm_api.db import UnitOfWorkFactory
+from crm_api.db import UnitOfWork, UnitOfWorkFactory
 from crm_api.domain.access.models import Scope
 from crm_api.domain.schemas import PageRead
 from crm_api.domain.transfer import committing, undoing
 from crm_api.domain.transfer import service as transfer
-from crm_api.domain.transfer.schemas import ImportDetail, ImportRead, read_options
-from crm_api.domain.transfer.source import examine, sha256_of
+from crm_api.domain.transfer.models import ImportSourceKind
+from crm_api.domain.transfer.schemas import (
+    ImportCorrection,
+    ImportDetail,
+    ImportOptions,
+    ImportRead,
+    read_options,
+)
+from crm_api.domain.transfer.source import examine, examine_kept, sha256_of
+from crm_api.domain.transfer.workbook import convert, is_workbook
 from crm_api.ids import new_id
 from crm_api.routers.deps import Caller, Paging, State, Uow, require
-from crm_api.routers.uploads import receive
+from crm_api.routers.uploads import check_file, read_json_object, receive
 
 router = APIRouter(prefix="/v1/imports", tags=["imports"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
@@ -29,6 +37,24 @@ Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 
 MAX_FILE_BYTES = 512 * 2**20
 
+_OPTIONS: dict[str, Any] = {
+    "list_name": {
+        "type": "string",
+        "maxLength": 200,
+        "description": "Put everyone on this list; it is made when new.",
+    },
+    "list_id": {"type": "string", "format": "uuid"},
+    "on_duplicate": {
+        "type": "string",
+        "enum": ["fill", "overwrite", "skip"],
+        "default": "fill",
+    },
+    "dry_run": {"type": "boolean", "default": False},
+}
+_MAPPING = (
+    'Column to field (null: leave out), for example {"Contact": "phone"}; other columns are told '
+    "by name or values."
+)
 _FORM: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -36,35 +62,40 @@ _FORM: dict[str, Any] = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "required": ["file"],
                     "additionalProperties": False,
                     "properties": {
                         "file": {
                             "type": "string",
                             "format": "binary",
-                            "description": "CSV with phone numbers; UTF-8, UTF-16 or Windows-1252.",
+                            "description": "CSV with phone numbers (UTF-8, UTF-16 or Windows-1252) "
+                            "or a workbook (XLSX), of which the first sheet with rows is read.",
                         },
-                        "list_name": {
+                        "source": {
                             "type": "string",
-                            "maxLength": 200,
-                            "description": "Put everyone on this list; it is made when new.",
+                            "enum": ["file", "openphone"],
+                            "default": "file",
                         },
-                        "list_id": {"type": "string", "format": "uuid"},
                         "mapping": {
                             "type": "string",
                             "contentMediaType": "application/json",
-                            "description": "Column to field (null: leave out), for example "
-                            '{"Contact": "phone"}; other columns are told by name or values.',
+                            "description": _MAPPING,
                         },
-                        "on_duplicate": {
-                            "type": "string",
-                            "enum": ["fill", "overwrite", "skip"],
-                            "default": "fill",
-                        },
-                        "dry_run": {"type": "boolean", "default": False},
+                        **_OPTIONS,
                     },
                 }
-            }
+            },
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["source"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "source": {"type": "string", "enum": ["openphone"]},
+                        "mapping": {"type": "object", "description": _MAPPING},
+                        **_OPTIONS,
+                    },
+                }
+            },
         },
     }
 }
@@ -72,14 +103,27 @@ _FORM: dict[str, Any] = {
 
 @router.post("", status_code=202, openapi_extra=_FORM)
 async def create_import(request: Request, state: State, uow: Uow, _caller: Writer) -> ImportDetail:
-    """Upload a CSV; its people are taken over in the background."""
+    """Upload a CSV or a workbook; its people are taken over in the background.
+
+    A JSON body ``{"source": "openphone"}`` takes the provider's contacts instead, with the same
+    options.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json":
+        options = read_options(await read_json_object(request))
+        return await _from_provider(uow, options)
     import_id = new_id()
     path = transfer.upload_path(state.settings.data_dir, import_id)
     with contextlib.ExitStack() as cleanup:
         cleanup.callback(path.unlink, missing_ok=True)
         upload = await receive(request, path, max_bytes=MAX_FILE_BYTES)
+        check_file(upload)
         options = read_options(upload.fields)
+        if options.source != ImportSourceKind.FILE:
+            return await _from_provider(uow, options)
+        notes = await convert(path) if await asyncio.to_thread(is_workbook, path) else []
         detected = await asyncio.to_thread(examine, path, options.mapping)
+        detected.notes[:0] = notes
         rows_sha256 = await asyncio.to_thread(sha256_of, path)
         async with uow:
             row = await transfer.create(
@@ -93,6 +137,12 @@ async def create_import(request: Request, state: State, uow: Uow, _caller: Write
                 now=clock.now(),
             )
         cleanup.pop_all()
+    return ImportDetail.model_validate(row)
+
+
+async def _from_provider(uow: UnitOfWork, options: ImportOptions) -> ImportDetail:
+    async with uow:
+        row = await transfer.create_from_provider(uow, options, now=clock.now())
     return ImportDetail.model_validate(row)
 
 
@@ -142,6 +192,26 @@ async def cancel_import(import_id: UUID, state: State, uow: Uow, _caller: Writer
         path = transfer.rows_path(state.settings.data_dir, row)
         await asyncio.to_thread(path.unlink, missing_ok=True)
     return ImportRead.model_validate(row)
+
+
+@router.patch("/{import_id}", status_code=202)
+async def correct_import(
+    import_id: UUID, body: ImportCorrection, state: State, uow: Uow, _caller: Writer
+) -> ImportDetail:
+    """Run a dry run again with another mapping or other options; the file need not be sent again.
+
+    What is left out stays as it was; ``mapping`` names columns that mean something else than was
+    told.
+    """
+    path = transfer.upload_path(state.settings.data_dir, import_id)
+    async with uow:
+        row = await committing.get_correctable(uow, import_id=import_id)
+    detected = await asyncio.to_thread(examine_kept, path, body.mapping or row.mapping)
+    async with uow:
+        row = await committing.correct(
+            uow, import_id=import_id, body=body, detected=detected, now=clock.now()
+        )
+    return ImportDetail.model_validate(row)
 
 
 @router.post("/{import_id}/commit", status_code=202)

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+import orjson
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -16,6 +17,7 @@ from crm_api.domain.transfer.errors import (
     ImportOptionError,
     MalformedUploadError,
 )
+from crm_api.domain.transfer.models import ImportSourceKind
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -29,20 +31,21 @@ _FILE_FIELD = "file"
 
 @dataclass
 class Upload:
-    """What a form held; the file's content is at the path that was given."""
+    """What a form held; the file's content, if it had one, is at the path that was given."""
 
     fields: dict[str, str] = field(default_factory=dict)
+    has_file: bool = False
     file_name: str | None = None
     byte_size: int = 0
 
 
 async def receive(request: Request, target: Path, *, max_bytes: int) -> Upload:
-    """Stream a form's one file to ``target`` and read its fields.
+    """Stream a form's file to ``target`` and read its fields; whether a file is needed they say.
 
     Raises:
         MalformedUploadError: The body is no multipart form, or it is cut off.
         FileTooLargeError: The file has more than ``max_bytes``.
-        ImportOptionError: There is no file, or more than one.
+        ImportOptionError: There is more than one file.
     """
     kind, options = parse_options_header(request.headers.get("content-type"))
     if kind != b"multipart/form-data" or b"boundary" not in options:
@@ -60,9 +63,43 @@ async def receive(request: Request, target: Path, *, max_bytes: int) -> Upload:
             raise MalformedUploadError("The multipart body cannot be read.") from error
     if not parts.has_ended:
         raise MalformedUploadError("The multipart body ends too early.")
-    if not parts.has_file:
-        raise _wrong_file("missing", "Send the CSV in a form field of the name `file`.")
     return parts.upload
+
+
+def check_file(upload: Upload) -> None:
+    """Hold what a form held against the source that it names.
+
+    Raises:
+        ImportOptionError: A file is missing, or there is one beside another source.
+    """
+    is_wanted = upload.fields.get("source", "").strip() != ImportSourceKind.OPENPHONE
+    if is_wanted and not upload.has_file:
+        raise _wrong_file("missing", "Send the CSV in a form field of the name `file`.")
+    if upload.has_file and not is_wanted:
+        raise _wrong_file("conflicting_fields", "Another source than `file` takes no file.")
+
+
+async def read_json_object(request: Request) -> dict[str, Any]:
+    """Read a small JSON object, which asks for an import without a file.
+
+    Raises:
+        MalformedUploadError: It is none, or too long.
+    """
+    content = bytearray()
+    async for data in request.stream():
+        content += data
+        if len(content) > _MAX_FIELD_BYTES:
+            raise MalformedUploadError("The JSON body is too long.")
+    try:
+        body = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise MalformedUploadError("The body is no JSON.") from error
+    if not isinstance(body, dict) or body.get("source") in {None, ImportSourceKind.FILE}:
+        raise MalformedUploadError(
+            "Send a file as multipart/form-data, in the field `file`; JSON is for another source, "
+            'for example {"source": "openphone"}.'
+        )
+    return body
 
 
 async def _feed(
@@ -81,7 +118,6 @@ class _Parts:
     def __init__(self, max_bytes: int) -> None:
         self.upload = Upload()
         self.waiting = bytearray()
-        self.has_file = False
         self.has_ended = False
         self._max_bytes = max_bytes
         self._header_name = b""
@@ -129,9 +165,9 @@ class _Parts:
         self._is_file = self._name == _FILE_FIELD
         if not self._is_file:
             return
-        if self.has_file:
+        if self.upload.has_file:
             raise _wrong_file("more_than_one", "Send one file at a time.")
-        self.has_file = True
+        self.upload.has_file = True
         name = options.get(b"filename", b"").decode(errors="replace")
         # Only shown, never a path; without what some browsers put before it.
         self.upload.file_name = name.replace("\\", "/").rpartition("/")[2][:_MAX_FILE_NAME] or None

@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
@@ -14,18 +15,26 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingErr
 
 from crm_api import clock
 from crm_api.db import UnitOfWorkFactory
+from crm_api.domain.errors import CrmError
+from crm_api.domain.openphone.errors import OpenPhoneBusyError
+from crm_api.domain.reconciliation.turns import Turns
+from crm_api.domain.transfer import fetching, undoing
 from crm_api.domain.transfer import service as transfer
-from crm_api.domain.transfer import undoing
 from crm_api.domain.transfer.errors import ImportFileError, UploadChangedError, UploadGoneError
 from crm_api.domain.transfer.models import ContactImport
 from crm_api.domain.transfer.reading import Reading, open_reading
 from crm_api.domain.transfer.source import sha256_of
-from crm_api.workers.deps import deps_of
+from crm_api.jobs import Job, JobName
+from crm_api.workers.deps import Deps, deps_of
+from crm_api.workers.reads import reading
 
 log = structlog.get_logger()
 
 SLICE_SECONDS = 30.0
 """A run stops after about this long and asks for another, so that a job's time-out can be short."""
+
+AWAY_SECONDS = 30.0
+"""How long an import waits at least for a provider that cannot be read."""
 
 _OUR_FAULT = "Something went wrong here, and was logged; the rows counted so far stay."
 _READINGS = "import_readings"
@@ -81,6 +90,8 @@ async def run_imports(ctx: dict[str, Any]) -> None:
             await readings.close()
             return
         path = transfer.rows_path(deps.settings.data_dir, row)
+        if fetching.is_needed(row) and not await _fetch(deps, row, path=path, is_over=is_over):
+            continue
         await work_on(deps.new_uow, row, path=path, is_over=is_over, readings=readings)
     if deps.is_stopping:
         await readings.close()
@@ -123,6 +134,37 @@ async def work_on(
     await _discard(new_uow, row.id, path)
 
 
+async def _fetch(
+    deps: Deps, row: ContactImport, *, path: Path, is_over: Callable[[], bool]
+) -> bool:
+    """Bring the provider's contacts here; False when that has not come to its end now."""
+    turns = Turns(limiter=deps.limiter, new_uow=deps.new_uow, now=clock.now)
+    provider = fetching.Provider(
+        lists=deps.provider.lists, take_turn=turns.take, around=lambda: reading(deps)
+    )
+    try:
+        is_here = await fetching.fetch(
+            provider, row, new_uow=deps.new_uow, path=path, now=clock.now, is_over=is_over
+        )
+    except OpenPhoneBusyError as error:
+        seconds = max(error.retry_after_seconds or 0.0, AWAY_SECONDS)
+        until = clock.now() + timedelta(seconds=seconds)
+        async with deps.new_uow() as uow:
+            await transfer.postpone(
+                uow, import_id=row.id, until=until, why=error.detail, now=clock.now()
+            )
+        await deps.queue.push(Job(name=JobName.RUN_IMPORTS, delay_seconds=seconds + 1))
+        return False
+    except CrmError as error:
+        await _fail(deps.new_uow, row.id, error.detail)
+        await _discard(deps.new_uow, row.id, path)
+        return False
+    if not is_here:
+        async with deps.new_uow() as uow:
+            await transfer.release(uow, import_id=row.id, now=clock.now())
+    return is_here
+
+
 async def undo(new_uow: UnitOfWorkFactory, import_id: UUID, *, is_over: Callable[[], bool]) -> None:
     """Take back a claimed import, chunk by chunk; the outcome is in its row."""
     while True:
@@ -144,14 +186,14 @@ async def _write(
     readings: Readings,
 ) -> bool:
     """Write chunks; True when the import has ended, by us or by others."""
-    reading = await readings.take(row.id, position=row.rows_processed)
+    source = await readings.take(row.id, position=row.rows_processed)
     try:
-        reading = reading or await _open(row, path)
+        source = source or await _open(row, path)
         if row.rows_total is None:
-            total = reading.rows_total
+            total = source.rows_total
             async with new_uow() as uow:
                 await transfer.keep(uow, import_id=row.id, rows_total=total, now=clock.now())
-        while chunk := await reading.next_chunk():
+        while chunk := await source.next_chunk():
             async with new_uow() as uow:
                 is_ours = await transfer.apply_chunk(
                     uow, import_id=row.id, chunk=chunk, now=clock.now()
@@ -161,14 +203,14 @@ async def _write(
             if is_over():
                 async with new_uow() as uow:
                     await transfer.release(uow, import_id=row.id, now=clock.now())
-                readings.keep(row.id, reading)
+                readings.keep(row.id, source)
                 return False
         async with new_uow() as uow:
-            await transfer.complete(uow, import_id=row.id, rows=reading.position, now=clock.now())
+            await transfer.complete(uow, import_id=row.id, rows=source.position, now=clock.now())
         return True
     finally:
-        if reading is not None and row.id not in readings.kept:
-            await reading.close()
+        if source is not None and row.id not in readings.kept:
+            await source.close()
 
 
 async def _open(row: ContactImport, path: Path) -> Reading:

@@ -36,6 +36,13 @@ class EmptyFileError(ImportFileError):
     title = "Empty file"
 
 
+class WorkbookTooLargeError(ImportFileError):
+    """Unpacked, the workbook would take more than a workbook may; it may be a zip bomb."""
+
+    code = "workbook_too_large"
+    title = "Workbook too large"
+
+
 class UploadGoneError(ImportFileError):
     """The uploaded file is no longer where the upload put it."""
 
@@ -133,6 +140,7 @@ _FILE_ERRORS: dict[str, type[ImportFileError]] = {
         ImportFileError,
         NotCsvError,
         EmptyFileError,
+        WorkbookTooLargeError,
         UploadGoneError,
         UploadChangedError,
         NoPhoneColumnError,

@@ -105,7 +105,7 @@ class ContactImport(Base):
     list_name: Mapped[str | None]
     """What a dry run was asked to put people on; its commit makes the list."""
     fetch_token: Mapped[str | None]
-    """The provider's next page; null once all of them are here, or for a file."""
+    """The provider's next page; null before the first, empty after the last, null for a file."""
     fetched_bytes: Mapped[int | None] = mapped_column(BigInteger)
     """How much of the rows the provider has given so far; null for a file."""
     rows_total: Mapped[int | None] = mapped_column(Integer)

@@ -19,6 +19,8 @@ from crm_api.domain.transfer.rows import (
 from crm_api.domain.zones import is_time_zone, zone_key
 
 _MAX_NAME = 200
+_MAX_NUMBERS = 1_000
+"""Characters of a cell that may hold several numbers; a longer one is none."""
 _MAX_ATTRIBUTE = 5_000
 _MAX_ATTRIBUTES_TOGETHER = 12_000
 """Characters of one person's; the API takes 16 KiB, and some characters take two bytes or more."""
@@ -164,7 +166,8 @@ class RowReader:
             text = cells[position]
             if not text:
                 continue
-            parts = [text] if text.isdigit() else split_numbers(text)
+            is_one = text.isdigit() or len(text) > _MAX_NUMBERS
+            parts = [text] if is_one else split_numbers(text)
             for part in parts:
                 try:
                     number = parse_phone(part)

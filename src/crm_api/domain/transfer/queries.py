@@ -5,13 +5,14 @@ from typing import Any, cast
 from uuid import UUID
 
 import orjson
-from sqlalchemy import CursorResult, func, or_, select, text, tuple_, update
+from sqlalchemy import CursorResult, delete, func, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.lists.models import ContactList
 from crm_api.domain.transfer.models import (
     ContactImport,
+    ContactImportChunk,
     ContactImportError,
     ImportStatus,
     UndoState,
@@ -125,6 +126,12 @@ async def end(
         "updated_at": now,
     }
     return await set_open(session, import_id=import_id, values=values)
+
+
+async def forget(session: AsyncSession, *, import_id: UUID) -> None:
+    """Remove the errors and the chunks of an import, which begins anew."""
+    for table in (ContactImportError, ContactImportChunk):
+        await session.execute(delete(table).where(table.import_id == import_id))
 
 
 async def commit_of(session: AsyncSession, *, dry_run_id: UUID) -> ContactImport | None:

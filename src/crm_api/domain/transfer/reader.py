@@ -22,7 +22,10 @@ _SAMPLE_ROWS = 50
 _MAX_COLUMNS = 1_000
 _MAX_ROW_LINES = 100
 """A value with more line breaks is a quote that somebody forgot to close."""
+_MAX_ROW_CHARACTERS = 2_000_000
 _MAX_COLUMN_NAME = 200
+_MAX_SAMPLE = 1_000
+"""Characters of a value that say what a column means; a name is shorter."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +77,8 @@ def inspect(path: Path) -> Layout:
     declared = _declared_delimiter(sample)
     delimiter = declared or _sniff(sample)
     rows = _rows(path, encoding=encoding, delimiter=delimiter, skip_first=declared is not None)
-    first = list(islice(rows, _SAMPLE_ROWS + 1))
+    # Cut at once: of one row there may be a million values.
+    first = [_cut(row) for row in islice(rows, _SAMPLE_ROWS + 1)]
     if not first:
         raise EmptyFileError("The file holds no rows.")
     if first[0].fault:
@@ -93,6 +97,12 @@ def inspect(path: Path) -> Layout:
         declares_delimiter=declared is not None,
         sample=tuple(tuple(row.values) for row in data),
     )
+
+
+def _cut(row: RawRow) -> RawRow:
+    """Keep of a row what tells how a file is written."""
+    values = [value[:_MAX_SAMPLE] for value in row.values[: _MAX_COLUMNS + 1]]
+    return RawRow(row.line, values, row.fault)
 
 
 def read_rows(path: Path, layout: Layout) -> Iterator[RawRow]:
@@ -143,12 +153,14 @@ class _CountedLines(Iterator[str]):
         self._lines = lines
         self._count = 0
         self._row: list[str] = []
+        self._size = 0
         self._again: list[str] = []
         self._ended = False
 
     def start_row(self) -> int:
         """Begin a row; return the number of its first line."""
         self._row = []
+        self._size = 0
         self.saw_overlong = False
         return self._count + 1
 
@@ -164,6 +176,9 @@ class _CountedLines(Iterator[str]):
             text = "\n" if line.is_overlong else line.text
         self._count += 1
         self._row.append(text)
+        self._size += len(text)
+        if self._size > _MAX_ROW_CHARACTERS:
+            raise csv.Error("The row is too long.")
         return text
 
     def row_is_unclosed(self) -> bool:

@@ -4,25 +4,48 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import Field, Json, ValidationError
+import orjson
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from crm_api.domain.errors import FieldProblem
 from crm_api.domain.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.transfer.errors import ImportOptionError
-from crm_api.domain.transfer.models import OnDuplicate
+from crm_api.domain.transfer.models import ImportSourceKind, OnDuplicate
+
+
+def _read_json(value: object) -> object:
+    """Read a form field's JSON; a JSON body has the object itself."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise PydanticCustomError("json_invalid", "This is no JSON.") from error
 
 
 class ImportOptions(RequestModel):
-    """What an upload may say beside its file; every value comes as text of a form field."""
+    """What an upload may say beside its file; in a form every value comes as text."""
 
+    source: ImportSourceKind = ImportSourceKind.FILE
+    """``openphone`` takes the provider's contacts instead of a file."""
     list_name: Annotated[str | None, Field(min_length=1, max_length=200)] = None
     """Everyone in the file is put on the list of this name, which is made when there is none."""
     list_id: UUID | None = None
-    mapping: Json[dict[str, str | None]] | None = None
+    mapping: Annotated[dict[str, str | None] | None, BeforeValidator(_read_json)] = None
     """Column to field; null leaves the column out."""
     dry_run: bool = False
     """Count what would happen, and change nothing."""
     on_duplicate: OnDuplicate = OnDuplicate.FILL
+
+
+class ImportCorrection(RequestModel):
+    """What a dry run is to be tried with instead; what is left out stays."""
+
+    mapping: dict[str, str | None] | None = None
+    on_duplicate: OnDuplicate | None = None
+    list_name: Annotated[str | None, Field(min_length=1, max_length=200)] = None
+    list_id: UUID | None = None
 
 
 class ColumnRead(ReadModel):
@@ -116,13 +139,17 @@ class ImportDetail(ImportRead):
     sample: list[ExampleRead]
 
 
-def read_options(fields: Mapping[str, str]) -> ImportOptions:
-    """Read the form's fields; an empty one counts as left out.
+def read_options(fields: Mapping[str, Any]) -> ImportOptions:
+    """Read the form's fields, or those of a JSON object; an empty one counts as left out.
 
     Raises:
         ImportOptionError: With one problem for each field.
     """
-    given: dict[str, Any] = {name: value for name, value in fields.items() if value.strip()}
+    given = {
+        name: value
+        for name, value in fields.items()
+        if not (isinstance(value, str) and not value.strip())
+    }
     try:
         options = ImportOptions.model_validate(given)
     except ValidationError as error:
@@ -135,9 +162,18 @@ def read_options(fields: Mapping[str, str]) -> ImportOptions:
             for fault in error.errors(include_url=False, include_input=False)
         ]
         raise ImportOptionError(f"{len(faults)} option(s) are wrong.", errors=faults) from None
-    if options.list_name and options.list_id:
-        raise _wrong("/list_id", "Give list_name or list_id, not both.")
+    check_list(options.list_name, options.list_id)
     return options
+
+
+def check_list(list_name: str | None, list_id: UUID | None) -> None:
+    """Refuse two answers to the question where people are put.
+
+    Raises:
+        ImportOptionError: Both are given.
+    """
+    if list_name and list_id:
+        raise _wrong("/list_id", "Give list_name or list_id, not both.")
 
 
 def unknown_list() -> ImportOptionError:

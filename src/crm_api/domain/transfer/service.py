@@ -13,12 +13,18 @@ from crm_api.domain.paging import Cursors, Page
 from crm_api.domain.transfer import clean_up_queries, queries, writing
 from crm_api.domain.transfer.errors import ImportFinishedError, ImportNotFoundError
 from crm_api.domain.transfer.formats import Detected
-from crm_api.domain.transfer.models import ContactImport, ContactImportError, ImportStatus
+from crm_api.domain.transfer.models import (
+    ContactImport,
+    ContactImportError,
+    ImportSourceKind,
+    ImportStatus,
+)
 from crm_api.domain.transfer.schemas import ImportOptions, unknown_list
 from crm_api.domain.transfer.source import Chunk
 from crm_api.domain.transfer.undoing import KEPT_FOR
 from crm_api.domain.transfer.values import csv_safe
 from crm_api.domain.transfer.writing import LEASE
+from crm_api.ids import new_id
 from crm_api.jobs import Job, JobName
 
 ERROR_COLUMNS = ("line", "column", "value", "reason")
@@ -66,16 +72,45 @@ async def create(
     Raises:
         ImportOptionError: ``list_id`` does not exist.
     """
+    rows = {
+        "id": import_id,
+        "file_name": file_name,
+        "byte_size": byte_size,
+        "rows_sha256": rows_sha256,
+        **as_columns(detected),
+    }
+    return await _accept(uow, rows, options, now=now)
+
+
+async def create_from_provider(
+    uow: UnitOfWork, options: ImportOptions, *, now: datetime
+) -> ContactImport:
+    """Accept an import of the provider's contacts, which are fetched in the background.
+
+    What their columns mean is told once they are here. Asks for ``run_imports``.
+
+    Raises:
+        ImportOptionError: ``list_id`` does not exist.
+    """
+    rows: dict[str, object] = {
+        "id": new_id(),
+        "source": ImportSourceKind.OPENPHONE,
+        "byte_size": 0,
+        "fetched_bytes": 0,
+        "mapping": options.mapping or {},
+    }
+    return await _accept(uow, rows, options, now=now)
+
+
+async def _accept(
+    uow: UnitOfWork, rows: dict[str, object], options: ImportOptions, *, now: datetime
+) -> ContactImport:
     list_id = await _list_of(uow, options, now=now)
     row = await queries.insert_import(
         uow.session,
         values={
-            "id": import_id,
+            **rows,
             "status": ImportStatus.PENDING,
-            "file_name": file_name,
-            "byte_size": byte_size,
-            "rows_sha256": rows_sha256,
-            **as_columns(detected),
             "on_duplicate": options.on_duplicate,
             "dry_run": options.dry_run,
             "list_id": list_id,
@@ -181,6 +216,14 @@ async def keep(uow: UnitOfWork, *, import_id: UUID, rows_total: int | None, now:
         "lease_until": now + LEASE,
         "updated_at": now,
     }
+    await queries.set_open(uow.session, import_id=import_id, values=values)
+
+
+async def postpone(
+    uow: UnitOfWork, *, import_id: UUID, until: datetime, why: str, now: datetime
+) -> None:
+    """Let an import rest until then, and tell why."""
+    values: dict[str, object] = {"lease_until": until, "error": why, "updated_at": now}
     await queries.set_open(uow.session, import_id=import_id, values=values)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from crm_api.domain.transfer.errors import UploadGoneError
 from crm_api.domain.transfer.formats import Detected, detect
 from crm_api.domain.transfer.people import RowReader
 from crm_api.domain.transfer.reader import inspect, read_rows
@@ -54,6 +55,20 @@ def examine(path: Path, overrides: Mapping[str, str | None] | None = None) -> De
     """
     layout = inspect(path)
     return detect(layout.header, layout.sample, overrides)
+
+
+def examine_kept(path: Path, overrides: Mapping[str, str | None]) -> Detected:
+    """Examine an upload that was taken before.
+
+    Raises:
+        UploadGoneError: It is not there any more.
+        InvalidMappingError: The overrides do not fit it.
+        NoPhoneColumnError: By them no column holds phone numbers.
+    """
+    try:
+        return examine(path, overrides)
+    except FileNotFoundError as error:
+        raise UploadGoneError("The uploaded file has been given up; upload it again.") from error
 
 
 def sha256_of(path: Path) -> str:

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from crm_api import failpoints
 from crm_api.db import UnitOfWork
 from crm_api.domain.contacts import service as contacts
 from crm_api.domain.transfer import queries, undo_queries
@@ -76,6 +77,7 @@ async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool
     row.lease_until = now + LEASE
     await undo_queries.mark_undone(uow.session, import_id=import_id, start=chunk.start, now=now)
     await uow.session.flush()
+    await failpoints.reach("import_undo.open")
     return True
 
 

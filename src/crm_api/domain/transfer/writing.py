@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping
 
+from crm_api import failpoints
 from crm_api.db import UnitOfWork
 from crm_api.domain.contacts import service as contacts
 from crm_api.domain.transfer import queries, staging
@@ -54,6 +55,7 @@ async def apply_chunk(uow: UnitOfWork, *, import_id: UUID, chunk: Chunk, now: da
     held.lease_until = now + LEASE
     held.updated_at = now
     await uow.session.flush()
+    await failpoints.reach("import.open")
     return True
 
 

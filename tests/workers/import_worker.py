@@ -1,0 +1,57 @@
+"""A worker that does nothing but imports, and is killed at a step of them."""
+
+import asyncio
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.fakes import RecordingQueue
+
+from crm_api import failpoints
+from crm_api.db import UnitOfWork, UnitOfWorkFactory, open_engine, session_factory
+from crm_api.workers.transfer import run_imports
+
+PAUSE_SECONDS = 0.02
+
+
+@dataclass
+class Storage:
+    data_dir: Path
+
+
+@dataclass
+class Deps:
+    """As much of the worker's parts as imports use."""
+
+    new_uow: UnitOfWorkFactory
+    settings: Storage
+    is_stopping: bool = False
+
+
+def kill_at(step: str, times: int) -> None:
+    """End as by ``kill -9`` when a step is reached for so many times."""
+    left = times
+
+    async def count(name: str) -> None:
+        nonlocal left
+        left -= name == step
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    failpoints.set_hook(count)
+
+
+async def main(database_url: str, folder: Path) -> None:
+    async with open_engine(database_url, pool_size=2, application="import worker") as engine:
+        sessions, queue = session_factory(engine), RecordingQueue()
+        context = {"deps": Deps(lambda: UnitOfWork(sessions, queue), Storage(folder))}
+        while True:
+            await run_imports(context)
+            await asyncio.sleep(PAUSE_SECONDS)
+
+
+if __name__ == "__main__":
+    kill_at(sys.argv[3], int(sys.argv[4]))
+    asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
