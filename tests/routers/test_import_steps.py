@@ -532,3 +532,31 @@ async def test_large_file_that_turns_binary_fails_with_its_reason(house: House) 
 
     assert done["status"] == "failed"
     assert "binary" in done["error"]
+
+
+async def test_every_chunk_and_the_end_are_events(house: House, session: AsyncSession) -> None:
+    rows = "".join(f"+1617555{at:04d},Ada\n" for at in range(6_000))
+
+    done = await house.upload("phone,first_name\n" + rows)
+    await house.undo(done["id"])
+
+    told = await session.execute(
+        text("SELECT subject_id, data FROM event WHERE type = 'import.progress' ORDER BY id")
+    )
+    seen = [
+        (
+            str(event.subject_id),
+            event.data["status"],
+            event.data["rows_processed"],
+            (event.data["undo"] or {}).get("status"),
+        )
+        for event in told
+    ]
+    assert seen == [
+        (done["id"], "running", 5_000, None),
+        (done["id"], "running", 6_000, None),
+        (done["id"], "completed", 6_000, None),
+        (done["id"], "completed", 6_000, "running"),
+        (done["id"], "completed", 6_000, "running"),
+        (done["id"], "completed", 6_000, "completed"),
+    ]

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.paging import Cursors, Page
-from crm_api.domain.transfer import clean_up_queries, queries, writing
+from crm_api.domain.transfer import clean_up_queries, progress, queries, writing
 from crm_api.domain.transfer.errors import ImportFinishedError, ImportNotFoundError
 from crm_api.domain.transfer.formats import Detected
 from crm_api.domain.transfer.models import (
@@ -197,7 +197,7 @@ async def cancel(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> ContactI
         ImportNotFoundError: No import has this id.
         ImportFinishedError: It has completed or failed.
     """
-    await queries.end(uow.session, import_id=import_id, status=ImportStatus.CANCELLED, now=now)
+    await progress.end(uow, import_id=import_id, status=ImportStatus.CANCELLED, now=now)
     row = await get(uow, import_id=import_id)
     if row.status != ImportStatus.CANCELLED:
         raise ImportFinishedError(f"The import has {row.status} already.", import_status=row.status)
@@ -249,7 +249,7 @@ async def complete(uow: UnitOfWork, *, import_id: UUID, rows: int, now: datetime
     if row is not None and row.status == ImportStatus.RUNNING and row.rows_processed == rows:
         row.rows_total = rows
         await uow.session.flush()
-        await queries.end(uow.session, import_id=import_id, status=ImportStatus.COMPLETED, now=now)
+        await progress.end(uow, import_id=import_id, status=ImportStatus.COMPLETED, now=now)
 
 
 async def clean_up(uow: UnitOfWork, *, now: datetime) -> int:
@@ -267,9 +267,7 @@ async def clean_up(uow: UnitOfWork, *, now: datetime) -> int:
 
 async def fail(uow: UnitOfWork, *, import_id: UUID, error: str, now: datetime) -> None:
     """Mark an import as failed, with the sentence for the user; what is written stays."""
-    await queries.end(
-        uow.session, import_id=import_id, status=ImportStatus.FAILED, error=error, now=now
-    )
+    await progress.end(uow, import_id=import_id, status=ImportStatus.FAILED, error=error, now=now)
 
 
 def _csv_lines(errors: list[ContactImportError]) -> str:

@@ -6,7 +6,7 @@ from uuid import UUID
 from crm_api import failpoints
 from crm_api.db import UnitOfWork
 from crm_api.domain.contacts import service as contacts
-from crm_api.domain.transfer import queries, undo_queries
+from crm_api.domain.transfer import progress, queries, undo_queries
 from crm_api.domain.transfer.errors import ImportNotFoundError, NotUndoableError
 from crm_api.domain.transfer.models import ContactImport, UndoState
 from crm_api.domain.transfer.undo_queries import Written
@@ -71,12 +71,14 @@ async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool
     if chunk is None:
         row.undo_state, row.undone_at, row.lease_until = UndoState.COMPLETED, now, None
         await uow.session.flush()
+        await progress.tell(uow, row)
         return False
     counted = await _undo(uow, row, chunk, now=now)
     row.undo_counts = {name: row.undo_counts.get(name, 0) + counted[name] for name in COUNTS}
     row.lease_until = now + LEASE
     await undo_queries.mark_undone(uow.session, import_id=import_id, start=chunk.start, now=now)
     await uow.session.flush()
+    await progress.tell(uow, row)
     await failpoints.reach("import_undo.open")
     return True
 

@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping
 from crm_api import failpoints
 from crm_api.db import UnitOfWork
 from crm_api.domain.contacts import service as contacts
-from crm_api.domain.transfer import queries, staging
+from crm_api.domain.transfer import progress, queries, staging
 from crm_api.domain.transfer.merge_statements import COLUMNS
 from crm_api.domain.transfer.models import ContactImport, ImportStatus, OnDuplicate
 from crm_api.domain.transfer.source import Chunk
@@ -35,8 +35,8 @@ async def apply_chunk(uow: UnitOfWork, *, import_id: UUID, chunk: Chunk, now: da
     if held is None or held.status != ImportStatus.RUNNING or held.rows_processed != chunk.start:
         return False
     if held.list_id is not None and not await queries.hold_list(uow.session, list_id=held.list_id):
-        await queries.end(
-            uow.session,
+        await progress.end(
+            uow,
             import_id=held.id,
             status=ImportStatus.FAILED,
             error="The list was deleted meanwhile.",
@@ -55,6 +55,7 @@ async def apply_chunk(uow: UnitOfWork, *, import_id: UUID, chunk: Chunk, now: da
     held.lease_until = now + LEASE
     held.updated_at = now
     await uow.session.flush()
+    await progress.tell(uow, held)
     await failpoints.reach("import.open")
     return True
 
