@@ -8,6 +8,7 @@ from benchmarks import (
     cost,
     drain,
     events,
+    importing,
     intake,
     lag,
     opt_out,
@@ -24,6 +25,7 @@ BENCHMARKS = {
     "planning": planning.main,
     "answers": answers.main,
     "cost": cost.main,
+    "importing": importing.main,
     "opt_out": opt_out.main,
     "events": events.main,
 }

@@ -2,7 +2,8 @@
 
 The floor and the import each get a copy of the same store. The import is a worker's own job in a
 process of its own: dry run, commit, undo. ``python -m benchmarks.importing proof`` lets the same
-steps be struck by ``kill -9`` instead, and compares the store with that of an undisturbed run.
+steps be struck by ``kill -9`` instead, and compares the store with that of an undisturbed run;
+both take a number of rows.
 """
 
 import asyncio
@@ -227,10 +228,12 @@ def _main(arguments: list[str]) -> None:
         logs.configure(level="WARNING")
         collector.tune()
         uvloop.run(work())
-    elif mode.isdigit():
-        main(int(mode))
+    elif mode == "proof":
+        from benchmarks import import_proof  # noqa: PLC0415 - it builds on this module
+
+        import_proof.main(*map(int, arguments[1:]))
     else:
-        main()
+        main(*map(int, arguments))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,122 @@
+"""The proof of an import: dry run, commit, undo and commit, struck by ``kill -9`` on the way.
+
+The store is compared with that of an undisturbed run, contact by contact.
+"""
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+from uuid import UUID
+
+from sqlalchemy import text
+
+from benchmarks import import_people, population
+from benchmarks.importing import ROWS, Office, copy_database
+from benchmarks.stage import say, stage
+from crm_api.db import open_engine
+from crm_api.domain.transfer.models import ContactImport
+
+STRIKES = 3
+"""How often each step is struck."""
+LOOK_SECONDS = 0.05
+
+# Ids and times differ from run to run; all else does not.
+_DIGEST = text("""
+    SELECT count(*) AS contacts, sum(hashtextextended(concat_ws('|', phone, first_name, last_name,
+        email, company, street, city, state, postal_code, country, timezone, zone_key, tags,
+        attributes, source), 0)) AS content,
+        (SELECT count(*) FROM contact_list_member) AS members
+    FROM contact WHERE deleted_at IS NULL
+""")
+_LEASE_OVER = "UPDATE contact_import SET lease_until = NULL"
+
+
+def main(rows: int = ROWS) -> None:
+    """Run both, compare, and say how it came out."""
+    draw = random.Random(int(os.environ.get("PROOF_SEED", "1")))  # noqa: S311 - repeatable, no secret
+    with stage() as on:
+        path = on.folder / "people.csv"
+        import_people.write(path, rows)
+        asyncio.run(import_people.fill(on.database_url, rows // 2))
+        asyncio.run(population.settle(on.database_url))
+        for name in ("undisturbed", "struck"):
+            asyncio.run(copy_database(on, name))
+        calm, struck = Office(on, "undisturbed"), Office(on, "struck")
+        before = asyncio.run(_digest(calm))
+        say(f"{rows // 2:,} people are stored, and a file of {rows:,} rows")
+
+        calm_id = asyncio.run(calm.accept(path, dry_run=False))
+        _run(calm, calm_id, undo=False, strikes=0, draw=draw)
+        expected = asyncio.run(_digest(calm))
+        say(f"undisturbed: {expected}")
+
+        found = _strike(struck, path, before, draw)
+        if found != expected:
+            raise SystemExit(f"struck: {found}, and not {expected}")
+        print(f"{rows:,} rows: dry run, commit, undo and commit, each struck {STRIKES} times,")
+        print(f"left the store of an undisturbed run: {found}")
+
+
+def _strike(office: Office, path: Path, before: str, draw: random.Random) -> str:
+    dry_id = asyncio.run(office.accept(path, dry_run=True))
+    _run(office, dry_id, undo=False, strikes=STRIKES, draw=draw)
+    first_id = asyncio.run(office.commit(dry_id))
+    _run(office, first_id, undo=False, strikes=STRIKES, draw=draw)
+    asyncio.run(office.undo(first_id))
+    _run(office, first_id, undo=True, strikes=STRIKES, draw=draw)
+    undone = asyncio.run(_digest(office))
+    if undone != before:
+        raise SystemExit(f"undone: {undone}, and not {before}")
+    say(f"undone: {undone}, as before")
+    second_id = asyncio.run(office.commit(dry_id))
+    _run(office, second_id, undo=False, strikes=STRIKES, draw=draw)
+    return asyncio.run(_digest(office))
+
+
+def _run(office: Office, import_id: UUID, *, undo: bool, strikes: int, draw: random.Random) -> None:
+    """Let workers work on it to the end, and kill so many of them on the way."""
+    row = asyncio.run(office.get(import_id))
+    places = sorted(draw.uniform(0.05, 0.95) for _ in range(strikes))
+    for place in [*places, None]:
+        worker = office.worker()
+        try:
+            worker.go()
+            if place is None:
+                worker.figures()
+            else:
+                asyncio.run(_wait(office, import_id, place, undo=undo))
+                os.kill(worker.meter.pid, signal.SIGKILL)
+        finally:
+            worker.close()
+        asyncio.run(population.execute(office.url, _LEASE_OVER, {}))
+    row = asyncio.run(office.get(import_id))
+    if row.status != "completed" or row.changed_since_dry_run or (undo and row.undone_at is None):
+        raise SystemExit(
+            f"ended as {row.status} {row.error} {row.changed_since_dry_run} {row.undo}"
+        )
+    say(f"{'undo' if undo else 'dry run' if row.dry_run else 'commit'} done, {strikes} kills")
+
+
+async def _wait(office: Office, import_id: UUID, place: float, *, undo: bool) -> None:
+    """Wait until so much of it is done, and then for a moment more."""
+    while True:
+        row = await office.get(import_id)
+        if _share(row, undo=undo) >= place:
+            return
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _share(row: ContactImport, *, undo: bool) -> float:
+    if undo:
+        done = row.undo_counts.get("removed", 0) + row.undo_counts.get("restored", 0)
+        return float(done / max(row.created + row.updated, 1))
+    return row.rows_processed / (row.rows_total or sys.maxsize)
+
+
+async def _digest(office: Office) -> str:
+    async with open_engine(office.url, pool_size=1) as engine, engine.connect() as connection:
+        row = (await connection.execute(_DIGEST)).one()
+    return f"{row.contacts:,} contacts, content {row.content}, {row.members:,} memberships"
