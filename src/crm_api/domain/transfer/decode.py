@@ -13,7 +13,7 @@ MAX_LINE_CHARACTERS = 1_000_000
 """A longer line is no row of a contact list; it is skipped, never held whole."""
 
 _SIGNATURES = (
-    (b"PK\x03\x04", "a zip archive"),
+    (b"PK\x03\x04", "an Excel workbook or a zip archive"),
     (b"PK\x05\x06", "an empty zip archive"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook"),
     (b"%PDF", "a PDF"),
