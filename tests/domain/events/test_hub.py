@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
-from tests.domain.events.test_log import happens
+from tests.domain.events.test_log import happens, head
 from tests.domain.sends.ledger import Ledger
 
 from crm_api.db import UnitOfWork
@@ -187,6 +187,23 @@ async def test_counts_that_nobody_watches_are_not_summed_up(
 
     assert house.asked - asked == 1
     await close(stream)
+
+
+async def test_reader_of_a_process_that_was_ahead_gets_nothing_twice(
+    house: House, committed_uow: NewUow
+) -> None:
+    """This process has not read yet what the other has told."""
+    other = await house.listen()
+    await happens(committed_uow, "told by another process")
+    after = await head(committed_uow)
+
+    stream = follow(house.hub, interest=ALL, after=after, marks=MARKS)
+    begun = await anext(stream)
+    await happens(committed_uow, "new")
+    await house.hub.poll()
+
+    assert (begun, await anext(stream)) == (b"hello", b"new ")
+    await close(stream, other)
 
 
 async def test_database_that_is_away_ends_no_stream(committed_uow: NewUow) -> None:
