@@ -3,13 +3,14 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 
 from crm_api import clock
 from crm_api.domain.access.models import Scope
 from crm_api.domain.consent.schemas import ConsentDecision, ConsentEntryRead, FlagRead
 from crm_api.domain.contacts import decisions
 from crm_api.domain.contacts import service as contacts
+from crm_api.domain.contacts.exporting import contacts_csv
 from crm_api.domain.contacts.schemas import (
     ContactCreate,
     ContactFilter,
@@ -22,6 +23,7 @@ from crm_api.domain.contacts.schemas import (
 from crm_api.domain.contacts.timeline import TimelineItem, timeline
 from crm_api.domain.fields import Line200, OptionalLine200, PhoneNumber, RequestInstant
 from crm_api.domain.schemas import PageRead
+from crm_api.routers.csv_answers import CSV_RESPONSE, WantsCsv, csv_answer
 from crm_api.routers.deps import Caller, Paging, State, Uow, require
 
 router = APIRouter(prefix="/v1/contacts", tags=["contacts"])
@@ -78,15 +80,21 @@ async def create_contact(body: ContactCreate, uow: Uow, _caller: Writer) -> Cont
     return ContactRead.of(contact)
 
 
-@router.get("")
+@router.get("", response_model=PageRead[ContactRead], responses=CSV_RESPONSE)
 async def list_contacts(
+    *,
     uow: Uow,
+    state: State,
     page: Paging,
     wanted: Wanted,
+    as_csv: WantsCsv,
     _caller: Reader,
     sort: ContactSort = ContactSort.NEWEST,
-) -> PageRead[ContactRead]:
-    """List contacts, newest first or in another order."""
+) -> PageRead[ContactRead] | Response:
+    """List contacts, newest first or in another order; as CSV all of them."""
+    if as_csv:
+        rows = await contacts_csv(state.new_uow, wanted, sort=sort, now=clock.now())
+        return csv_answer(rows, name="contacts")
     async with uow:
         found = await contacts.list_contacts(
             uow, wanted, sort=sort, cursor=page.cursor, limit=page.limit, now=clock.now()

@@ -5,12 +5,13 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from crm_api import clock
 from crm_api.db import UnitOfWork
 from crm_api.domain.access.models import Scope
 from crm_api.domain.activity import service as activity
+from crm_api.domain.activity.exporting import messages_csv
 from crm_api.domain.activity.models import Activity
 from crm_api.domain.activity.schemas import CallRead, ConversationRead, MessageRead, ReplyCreate
 from crm_api.domain.fields import PhoneNumber
@@ -18,6 +19,7 @@ from crm_api.domain.media import service as media
 from crm_api.domain.media.queries import ShownFetch
 from crm_api.domain.media.schemas import names_files
 from crm_api.domain.schemas import PageRead
+from crm_api.routers.csv_answers import CSV_RESPONSE, WantsCsv, csv_answer
 from crm_api.routers.deps import Caller, Paging, State, Uow, require
 
 router = APIRouter(prefix="/v1", tags=["conversations"])
@@ -55,11 +57,18 @@ async def list_conversations(
     )
 
 
-@router.get("/conversations/{conversation_id}/messages")
+@router.get(
+    "/conversations/{conversation_id}/messages",
+    response_model=PageRead[MessageRead],
+    responses=CSV_RESPONSE,
+)
 async def list_messages(
-    conversation_id: UUID, uow: Uow, page: Paging, _caller: Reader
-) -> PageRead[MessageRead]:
-    """List a conversation's messages, newest first."""
+    conversation_id: UUID, uow: Uow, state: State, page: Paging, as_csv: WantsCsv, _caller: Reader
+) -> PageRead[MessageRead] | Response:
+    """List a conversation's messages, newest first; as CSV all of them."""
+    if as_csv:
+        rows = await messages_csv(state.new_uow, conversation_id=conversation_id)
+        return csv_answer(rows, name="messages")
     async with uow:
         found = await activity.list_messages(
             uow, conversation_id=conversation_id, cursor=page.cursor, limit=page.limit

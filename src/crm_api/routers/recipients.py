@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 
 from crm_api import clock
 from crm_api.domain.access.models import Scope
@@ -12,11 +12,13 @@ from crm_api.domain.campaigns import explaining, reviewing
 from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.campaigns.answers import RecipientRead
 from crm_api.domain.campaigns.explain_answers import ExplanationRead
+from crm_api.domain.campaigns.exporting import recipients_csv
 from crm_api.domain.campaigns.models import MembershipStatus
 from crm_api.domain.campaigns.review_answers import ReviewRead
 from crm_api.domain.campaigns.schemas import ReviewRequest, SettleRequest
 from crm_api.domain.schemas import PageRead
 from crm_api.domain.sends.times import SendTimes
+from crm_api.routers.csv_answers import CSV_RESPONSE, WantsCsv, csv_answer
 from crm_api.routers.deps import Caller, Paging, State, Step, Uow, business_of, require
 
 router = APIRouter(prefix="/v1/campaigns/{campaign_id}/recipients", tags=["campaigns"])
@@ -41,15 +43,27 @@ def _recipient_filter(
     return RecipientFilter(status=status, variant=variant, step=step)
 
 
-@router.get("")
+@router.get("", response_model=PageRead[RecipientRead], responses=CSV_RESPONSE)
 async def list_recipients(
+    *,
     campaign_id: UUID,
     uow: Uow,
+    state: State,
     page: Paging,
+    as_csv: WantsCsv,
     _caller: Reader,
     wanted: Annotated[RecipientFilter, Depends(_recipient_filter)],
-) -> PageRead[RecipientRead]:
-    """List who gets it and where their text stands."""
+) -> PageRead[RecipientRead] | Response:
+    """List who gets it and where their text stands; as CSV all of them."""
+    if as_csv:
+        rows = await recipients_csv(
+            state.new_uow,
+            campaign_id=campaign_id,
+            status=wanted.status,
+            variant=wanted.variant,
+            step=wanted.step,
+        )
+        return csv_answer(rows, name="recipients")
     async with uow:
         found, names = await campaigns.list_recipients(
             uow,

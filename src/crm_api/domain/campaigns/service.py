@@ -214,6 +214,23 @@ async def cancel(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> Campai
     return await _detail(uow, campaign)
 
 
+async def find_variants(uow: UnitOfWork, *, campaign_id: UUID, wanted: str | None) -> list[str]:
+    """Return the names of a campaign's variants by position.
+
+    Raises:
+        CampaignNotFoundError: There is no such campaign.
+        InvalidCampaignError: The campaign has no variant of the wanted name.
+    """
+    await _find(uow, campaign_id)
+    names = await _variant_names(uow, campaign_id)
+    if wanted is not None and wanted not in names:
+        detail = f"The campaign has no variant {wanted!r}; it has: {', '.join(names)}."
+        raise InvalidCampaignError(
+            [FieldProblem(pointer="/variant", code="unknown_variant", detail=detail)]
+        )
+    return names
+
+
 async def list_recipients(
     uow: UnitOfWork,
     *,
@@ -231,13 +248,7 @@ async def list_recipients(
         InvalidCampaignError: The campaign has no variant of that name.
         InvalidCursorError: The cursor is not one of this list's.
     """
-    await _find(uow, campaign_id)
-    names = await _variant_names(uow, campaign_id)
-    if variant is not None and variant not in names:
-        detail = f"The campaign has no variant {variant!r}; it has: {', '.join(names)}."
-        raise InvalidCampaignError(
-            [FieldProblem(pointer="/variant", code="unknown_variant", detail=detail)]
-        )
+    names = await find_variants(uow, campaign_id=campaign_id, wanted=variant)
     cursors = Cursors(
         "recipients", campaign_id=campaign_id, step=step, status=status, variant=variant
     )

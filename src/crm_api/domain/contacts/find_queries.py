@@ -9,9 +9,9 @@ of whatever is not rare; only then all that matches is looked up, which is by th
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, func, literal, literal_column, or_, select, tuple_
@@ -93,7 +93,7 @@ async def list_contacts(
         patterns: The terms of ``wanted.q``: each must occur in one of its writings.
         window: How many people are looked through before all that match are looked up.
     """
-    search = _Search(wanted, patterns, order, after, now)
+    search = Search(wanted, patterns, order, after, now)
     # A span of the column that orders is a span of its index, and one number is one row.
     if wanted.phone is not None or not search.conditions(Contact):
         return await fetch(session, search.all_in_order().limit(limit))
@@ -104,7 +104,7 @@ async def list_contacts(
     return await fetch(session, search.far(limit))
 
 
-async def _are_few(session: AsyncSession, search: "_Search") -> bool:
+async def _are_few(session: AsyncSession, search: "Search") -> bool:
     """Tell whether a list or a flag narrows it to so few that they can be looked up at once."""
     for rows, _, is_wanted in search.elsewhere(Contact):
         if is_wanted:
@@ -115,7 +115,7 @@ async def _are_few(session: AsyncSession, search: "_Search") -> bool:
 
 
 @dataclass(frozen=True)
-class _Search:
+class Search:
     """Who is wanted, in which order, after which place."""
 
     wanted: ContactFilter
@@ -124,11 +124,15 @@ class _Search:
     after: Position | None
     now: datetime
 
+    def continued(self, after: Position | None) -> Self:
+        """Return the same search after another place."""
+        return replace(self, after=after)
+
     def all_in_order(self) -> Select[Any]:
         """Read in order, for a filter that an index of the order or of the number answers."""
         return (
             select(Contact, flags_of(Contact, self.now))
-            .where(*self._range(), *self.conditions(Contact))
+            .where(*self.span(), *self.conditions(Contact))
             .order_by(*self.order.by(self.order.key(Contact), Contact.id))
         )
 
@@ -136,7 +140,7 @@ class _Search:
         """Look through the next people in order."""
         window = (
             select(Contact)
-            .where(*self._range())
+            .where(*self.span())
             .order_by(*self.order.by(self.order.key(Contact), Contact.id))
             .limit(size)
             .subquery("near")
@@ -152,7 +156,7 @@ class _Search:
         """Look up all that match; materialised, so that no plan reads in order until enough do."""
         found = (
             select(Contact.id, self.order.key(Contact).label("key"))
-            .where(*self._range(), *self.conditions(Contact))
+            .where(*self.span(), *self.conditions(Contact))
             .cte("found")
             .prefix_with("MATERIALIZED")
         )
@@ -168,8 +172,8 @@ class _Search:
             .order_by(*self.order.by(first.c.key, first.c.id))
         )
 
-    def _range(self) -> list[ColumnElement[bool]]:
-        """What the index of the order narrows by itself."""
+    def span(self) -> list[ColumnElement[bool]]:
+        """Return what the index of the order narrows by itself."""
         own = self._spans(Contact).get(self.order.column, [])
         return [Contact.deleted_at.is_(None), *own, *self.order.after(Contact, self.after)]
 

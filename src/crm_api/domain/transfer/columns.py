@@ -72,5 +72,12 @@ _PROPERTY_RADAR_SIGNS = """
 primaryname primarymobilephone1 primaryemail1 secondaryname secondarymobilephone1 mailaddress
 mailzip owneroccupied ownerocc apn estvalue estequity yrbuilt
 """
+EXPORT_SIGNS = frozenset({"id", "opted_out", "opted_out_at", "do_not_contact", "created_at"})
+"""Columns that every file has which this service wrote itself; raw, and all of them."""
+NOT_READ_BACK = EXPORT_SIGNS | {
+    *("lists", "opt_out_reason", "opt_out_hold", "flags", "source", "updated_at"),
+}
+"""What an import decides itself, or never changes."""
+
 PROPERTY_RADAR_SIGNS = frozenset(_PROPERTY_RADAR_SIGNS.split())
 """Of these a PropertyRadar file has at least four."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from crm_api.domain.errors import FieldProblem
 from crm_api.domain.transfer.columns import (
     BY_NAME,
+    EXPORT_SIGNS,
+    NOT_READ_BACK,
     PHONE_RANK,
     PROPERTY_RADAR,
     PROPERTY_RADAR_SIGNS,
@@ -96,6 +98,8 @@ def detect(
             if key in PROPERTY_RADAR and name not in overrides
         }
     else:
+        if format_name == "export":
+            _map_export(header, mapping)
         _map_by_name(kinds, mapping)
         _map_phones(header, kinds, sample, mapping, notes)
         if format_name in {"scraped", "generic"}:
@@ -173,6 +177,7 @@ def _format_of(header: Sequence[str], kinds: Mapping[str, str]) -> str:
         "primarymobilephone1",
     }
     signs = {
+        "export": raw >= EXPORT_SIGNS,
         "propertyradar": is_property,
         "campaign_history": "openphonemessageid" in names
         or {"phonenumber", "messagesentat"} <= names,
@@ -184,6 +189,17 @@ def _format_of(header: Sequence[str], kinds: Mapping[str, str]) -> str:
         "standard": {"firstname", "lastname"} <= names and names & PHONE_RANK.keys(),
     }
     return next((name for name, is_met in signs.items() if is_met), "generic")
+
+
+def _map_export(header: Sequence[str], mapping: dict[str, str | None]) -> None:
+    """Read a file that this service wrote: attributes by their own names, no consent."""
+    for name in header:
+        if name in mapping:
+            continue
+        if name in NOT_READ_BACK:
+            mapping[name] = None
+        elif name.startswith(ATTRIBUTES):
+            mapping[name] = name
 
 
 def _map_by_name(kinds: Mapping[str, str], mapping: dict[str, str | None]) -> None:
