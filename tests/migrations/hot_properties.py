@@ -67,8 +67,13 @@ PROPERTIES = [
         ),
     ),
     Hot(
-        "undo of an import's properties",
-        {"idx_property_import", "idx_property_contact_import"},
-        lambda s: properties.undo_import(s, import_id=IMPORT),
+        "people whom an import attached",
+        {"idx_property_contact_import", "pk_property_contact"},
+        lambda s: properties.undo_people(s, import_id=IMPORT, limit=50),
+    ),
+    Hot(
+        "properties that an import made",
+        {"idx_property_import", "pk_property_contact"},
+        lambda s: properties.undo_properties(s, import_id=IMPORT, limit=50),
     ),
 ]

@@ -279,6 +279,20 @@ async def test_people_are_attached_and_detached(
     assert faults(nobody) == [("/contact_id", "contact_not_found")]
 
 
+async def test_merged_duplicate_is_attached_as_the_contact_it_became(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    ada = await make_contact(session, phone=number(0))
+    duplicate = await make_contact(session, phone=number(1))
+    merged = {"primary_id": str(ada.id), "duplicate_ids": [str(duplicate.id)]}
+    await client.post("/v1/contacts/merge", json=merged)
+
+    people = [{"contact_id": str(one.id), "role": "primary"} for one in (duplicate, ada)]
+    made = await added(client, contacts=people)
+
+    assert [one["contact_id"] for one in made["contacts"]] == [str(ada.id)]
+
+
 async def test_people_of_a_property_have_a_limit(
     client: httpx.AsyncClient, session: AsyncSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:

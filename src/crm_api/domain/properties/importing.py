@@ -11,6 +11,8 @@ from crm_api.domain.properties.address_key import address_key
 from crm_api.domain.properties.schemas import ImportedProperty
 from crm_api.ids import new_id
 
+UNDONE_AT_ONCE = 5_000
+
 
 async def store(
     uow: UnitOfWork, rows: Iterable[ImportedProperty], *, import_id: UUID, now: datetime
@@ -52,9 +54,14 @@ async def store(
         )
 
 
-async def undo(uow: UnitOfWork, *, import_id: UUID) -> None:
-    """Detach whom an import attached, and remove the properties it made that nobody has used since.
+async def undo_some(uow: UnitOfWork, *, import_id: UUID, limit: int = UNDONE_AT_ONCE) -> bool:
+    """Detach whom an import attached, then remove the properties it made that nobody has used.
 
     What it filled in properties that were there before stays.
+
+    Returns:
+        False when nothing of it is left to be taken back.
     """
-    await queries.undo_import(uow.session, import_id=import_id)
+    if await queries.undo_people(uow.session, import_id=import_id, limit=limit):
+        return True
+    return await queries.undo_properties(uow.session, import_id=import_id, limit=limit) > 0

@@ -24,16 +24,17 @@ _PEOPLE = text("""
 # The share lock keeps a contact from being deleted, and so taken off its properties, meanwhile.
 _ATTACH = text("""
     WITH known AS (
-        SELECT c.id, r.role
-        FROM contact c JOIN unnest(CAST(:contact_ids AS uuid[]), CAST(:roles AS text[]))
-            AS r(id, role) ON r.id = c.id
+        SELECT a.id AS told_id, c.id, r.role
+        FROM unnest(CAST(:contact_ids AS uuid[]), CAST(:roles AS text[])) AS r(id, role)
+            JOIN contact a ON a.id = r.id
+            JOIN contact c ON c.id = coalesce(a.merged_into, a.id)
         WHERE c.deleted_at IS NULL ORDER BY c.phone FOR SHARE OF c
     ), attached AS (
         INSERT INTO property_contact (property_id, contact_id, role, added_at)
-        SELECT :property_id, id, role, :now FROM known
+        SELECT DISTINCT ON (id) :property_id, id, role, :now FROM known ORDER BY id
         ON CONFLICT (property_id, contact_id) DO UPDATE SET role = excluded.role
     )
-    SELECT id FROM known
+    SELECT told_id FROM known
 """)
 
 _IMPORT = text("""
@@ -59,16 +60,33 @@ _IMPORT_PEOPLE = text("""
     SELECT p.id, c.id, r.role, :import_id, :now
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(address_key text, phone text, role text)
         JOIN found p ON p.address_key = r.address_key
-        JOIN contact c ON c.phone = r.phone AND c.deleted_at IS NULL
+        JOIN contact a ON a.phone = r.phone
+        JOIN contact c ON c.id = coalesce(a.merged_into, a.id) AND c.deleted_at IS NULL
     ORDER BY p.id, c.id
     ON CONFLICT DO NOTHING
 """)
 
-_UNDO_PEOPLE = text("DELETE FROM property_contact WHERE import_id = :import_id")
+_UNDO_PEOPLE = text("""
+    WITH attached AS (
+        SELECT property_id, contact_id FROM property_contact WHERE import_id = :import_id
+        LIMIT :limit
+    ), gone AS (
+        DELETE FROM property_contact l USING attached a
+        WHERE l.property_id = a.property_id AND l.contact_id = a.contact_id
+        RETURNING l.property_id
+    )
+    SELECT count(*) FROM gone
+""")
 _UNDO = text("""
-    DELETE FROM property p
-    WHERE p.import_id = :import_id AND p.updated_at = p.created_at
-      AND NOT EXISTS (SELECT 1 FROM property_contact l WHERE l.property_id = p.id)
+    WITH unused AS (
+        SELECT p.id FROM property p
+        WHERE p.import_id = :import_id AND p.updated_at = p.created_at
+          AND NOT EXISTS (SELECT 1 FROM property_contact l WHERE l.property_id = p.id)
+        LIMIT :limit FOR UPDATE
+    ), gone AS (
+        DELETE FROM property p USING unused u WHERE p.id = u.id RETURNING p.id
+    )
+    SELECT count(*) FROM gone
 """)
 
 
@@ -204,7 +222,15 @@ async def import_properties(
     await session.execute(_IMPORT_PEOPLE, values | {"rows": json.dumps(people), "keys": keys})
 
 
-async def undo_import(session: AsyncSession, *, import_id: UUID) -> None:
-    """Remove what an import attached, and the properties it made that nobody has touched since."""
-    await session.execute(_UNDO_PEOPLE, {"import_id": import_id})
-    await session.execute(_UNDO, {"import_id": import_id})
+async def undo_people(session: AsyncSession, *, import_id: UUID, limit: int) -> int:
+    """Detach some of those whom an import attached; how many."""
+    values = {"import_id": import_id, "limit": limit}
+    removed: int = (await session.execute(_UNDO_PEOPLE, values)).scalar_one()
+    return removed
+
+
+async def undo_properties(session: AsyncSession, *, import_id: UUID, limit: int) -> int:
+    """Remove some of the properties that an import made and nobody has used since; how many."""
+    values = {"import_id": import_id, "limit": limit}
+    removed: int = (await session.execute(_UNDO, values)).scalar_one()
+    return removed

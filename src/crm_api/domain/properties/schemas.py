@@ -159,6 +159,18 @@ class ImportedProperty:
     property_type: str | None
     people: list[tuple[str, PropertyRole]]
 
+    @classmethod
+    def told(cls, *, people: list[tuple[str, str]], **values: Any) -> Self:  # noqa: ANN401 - the fields
+        """Return it with roles as a file names them; another word is ``other``."""
+        known = set(PropertyRole)
+        return cls(
+            people=[
+                (phone, PropertyRole(role) if role in known else PropertyRole.OTHER)
+                for phone, role in people
+            ],
+            **values,
+        )
+
 
 Position = tuple[datetime, UUID]
 """Where a page continues: after the row with this time and id."""

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import orjson
 
 from crm_api.domain.transfer.errors import file_error
+from crm_api.domain.transfer.houses import HouseRow
 from crm_api.domain.transfer.reading_process import LENGTH_BYTES, Order
 from crm_api.domain.transfer.rows import RowProblem
 from crm_api.domain.transfer.source import CHUNK_ROWS, Chunk, ImportSource
@@ -116,7 +117,8 @@ class _InProcess:
         if "end" in found:
             return None
         problems = [RowProblem(**problem) for problem in found.pop("problems")]
-        chunk = Chunk(**found, problems=problems)
+        houses = [HouseRow(**house) for house in found.pop("houses")]
+        chunk = Chunk(**found, problems=problems, houses=houses)
         self.position = chunk.end
         return chunk
 

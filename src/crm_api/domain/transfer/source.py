@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 from crm_api.domain.transfer.errors import UploadGoneError
 from crm_api.domain.transfer.formats import Detected, detect
+from crm_api.domain.transfer.houses import HouseRow, house_of
 from crm_api.domain.transfer.people import RowReader
 from crm_api.domain.transfer.reader import inspect, read_rows
 from crm_api.domain.transfer.rows import Record, RowProblem, as_record
@@ -29,6 +30,7 @@ class Chunk:
         records: People, each number once, and only if no earlier row of the file had it.
         duplicates: People left out because their number came earlier in the file.
         invalid: Rows of which nobody could be taken.
+        houses: What the rows tell of houses, also those whose people came earlier in the file.
     """
 
     start: int
@@ -37,6 +39,7 @@ class Chunk:
     problems: list[RowProblem]
     duplicates: int
     invalid: int
+    houses: list[HouseRow] = field(default_factory=list)
 
     @property
     def end(self) -> int:
@@ -138,6 +141,7 @@ class ImportSource:
     def _chunk(self, limit: int) -> Chunk:
         records: list[Record] = []
         problems: list[RowProblem] = []
+        houses: list[HouseRow] = []
         rows = duplicates = invalid = size = 0
         # One row at a time: a single one may have a million characters.
         for row in islice(self._rows, limit):
@@ -147,6 +151,8 @@ class ImportSource:
             size += sum(_size_of(problem) for problem in result.problems)
             if not result.people and result.problems:
                 invalid += 1
+            if house := house_of(result.people):
+                houses.append(house)
             for person in result.people:
                 if self._is_new(person.phone):
                     records.append(as_record(person, len(records) + 1))
@@ -160,6 +166,7 @@ class ImportSource:
             rows=rows,
             records=records,
             problems=problems,
+            houses=houses,
             duplicates=duplicates,
             invalid=invalid,
         )

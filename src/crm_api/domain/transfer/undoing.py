@@ -6,6 +6,7 @@ from uuid import UUID
 from crm_api import failpoints
 from crm_api.db import UnitOfWork
 from crm_api.domain.contacts import service as contacts
+from crm_api.domain.properties import importing
 from crm_api.domain.transfer import progress, queries, undo_queries
 from crm_api.domain.transfer.errors import ImportNotFoundError, NotUndoableError
 from crm_api.domain.transfer.models import ContactImport, UndoState
@@ -69,6 +70,10 @@ async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool
     chunk = await undo_queries.last_chunk(uow.session, import_id=import_id)
     row.updated_at = now
     if chunk is None:
+        if await importing.undo_some(uow, import_id=import_id):
+            row.lease_until = now + LEASE
+            await uow.session.flush()
+            return True
         row.undo_state, row.undone_at, row.lease_until = UndoState.COMPLETED, now, None
         await uow.session.flush()
         await progress.tell(uow, row)

@@ -10,10 +10,14 @@ from sqlalchemy import RowMapping
 from crm_api import failpoints
 from crm_api.db import UnitOfWork
 from crm_api.domain.contacts import service as contacts
+from crm_api.domain.custom_fields import service as custom_fields
+from crm_api.domain.properties import importing
+from crm_api.domain.properties.schemas import ImportedProperty
 from crm_api.domain.transfer import progress, queries, staging
 from crm_api.domain.transfer.merge_statements import COLUMNS
 from crm_api.domain.transfer.models import ContactImport, ImportStatus, OnDuplicate
 from crm_api.domain.transfer.source import Chunk
+from crm_api.domain.transfer.typed import typed
 from crm_api.domain.zones import zone_key
 
 LEASE = timedelta(seconds=60)
@@ -43,12 +47,19 @@ async def apply_chunk(uow: UnitOfWork, *, import_id: UUID, chunk: Chunk, now: da
             now=now,
         )
         return False
+    problems = list(chunk.problems)
     if chunk.records:
-        await staging.stage(uow.session, chunk.records)
+        defined = await custom_fields.definitions(uow)
+        records, misfits = typed(chunk.records, defined, held.mapping)
+        problems += misfits
+        await staging.stage(uow.session, records)
         await _take(uow, held, start=chunk.start, now=now)
-    if chunk.problems:
-        problems = [asdict(problem) for problem in chunk.problems]
-        await queries.add_errors(uow.session, import_id=held.id, rows=problems)
+    if chunk.houses and not held.dry_run:
+        houses = [ImportedProperty.told(**asdict(house)) for house in chunk.houses]
+        await importing.store(uow, houses, import_id=held.id, now=now)
+    if problems:
+        rows = [asdict(problem) for problem in problems]
+        await queries.add_errors(uow.session, import_id=held.id, rows=rows)
     held.rows_processed = chunk.end
     held.duplicates_in_file += chunk.duplicates
     held.invalid += chunk.invalid
