@@ -5,6 +5,7 @@ import time
 from benchmarks import (
     answers,
     apply,
+    batch,
     cost,
     drain,
     events,
@@ -28,6 +29,7 @@ BENCHMARKS = {
     "importing": importing.main,
     "opt_out": opt_out.main,
     "events": events.main,
+    "batch": batch.main,
 }
 
 begun = time.monotonic()

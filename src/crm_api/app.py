@@ -26,6 +26,7 @@ from crm_api.routers import (
 )
 from crm_api.routers import (
     auth,
+    batch,
     campaigns,
     compliance,
     consent,
@@ -77,6 +78,7 @@ DESCRIPTION = (
 ROUTERS = (
     # Before the contact's own routes: `merge` would be taken for an id.
     merging,
+    batch,
     contacts,
     imports,
     lists,

@@ -12,6 +12,7 @@ from tests.migrations.support import Call
 
 from crm_api.domain.consent import chain_statements as chain
 from crm_api.domain.consent import queries as consent
+from crm_api.domain.contacts import batch_queries as batch
 from crm_api.domain.contacts import find_queries, timeline_queries
 from crm_api.domain.contacts import queries as contacts
 from crm_api.domain.contacts.schemas import ContactFilter, ContactSort
@@ -160,6 +161,23 @@ CONTACTS = [
         "an opt-out is put on a number",
         {"uq_contact_flag_phone_flag_type"},
         lambda s: consent.stand_flag(s, phone=PHONE, flag="opted_out", reason="x", now=NOW),
+    ),
+    Hot(
+        "contacts of a batch",
+        {"uq_contact_phone|idx_contact_phone_hash", "pk_contact"},
+        lambda s: batch.lock_contacts(
+            s, phones=[phone_of(i) for i in range(20)], contact_ids=[CONTACT]
+        ),
+    ),
+    Hot(
+        "contacts that are to be opted out",
+        {"uq_contact_phone|idx_contact_phone_hash", "pk_contact"},
+        lambda s: batch.people_named(s, contact_ids=[CONTACT], phones=[PHONE]),
+    ),
+    Hot(
+        "numbers of people, with their duplicates'",
+        {"pk_contact", "idx_contact_merged_into"},
+        lambda s: batch.numbers_of(s, contact_ids=[CONTACT]),
     ),
     Hot(
         "flags that have ended",

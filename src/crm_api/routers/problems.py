@@ -10,6 +10,7 @@ import orjson
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic_core import ErrorDetails
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
@@ -28,6 +29,7 @@ from crm_api.domain.errors import (
     TransientError,
     UnauthenticatedError,
 )
+from crm_api.domain.faults import faults_of
 
 log = structlog.get_logger()
 
@@ -59,19 +61,52 @@ def problem(
     extras: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
+    """Answer with the document."""
+    body = _document(
+        request.url.path, status=status, code=code, title=title, detail=detail, extras=extras
+    )
+    return Response(
+        orjson.dumps(body, default=str), status, dict(headers or {}), media_type=MEDIA_TYPE
+    )
+
+
+def document(failure: CrmError, *, path: str) -> dict[str, Any]:
+    """Build the document of an expected failure that is one of several in an answer."""
+    return _document(
+        path,
+        status=status_of(failure),
+        code=failure.code,
+        title=failure.title,
+        detail=failure.detail,
+        extras=_extras(failure),
+    )
+
+
+def _document(
+    path: str,
+    *,
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    extras: Mapping[str, Any] | None,
+) -> dict[str, Any]:
     """Build the document; ``extras`` become members beside the standard ones, never instead."""
-    body = {
+    return {
         **(extras or {}),
         "type": f"urn:crm-api:problem:{code}",
         "title": title,
         "status": status,
         "detail": detail,
-        "instance": request.url.path,
+        "instance": path,
         "code": code,
     }
-    return Response(
-        orjson.dumps(body, default=str), status, dict(headers or {}), media_type=MEDIA_TYPE
-    )
+
+
+def _extras(failure: CrmError) -> dict[str, Any]:
+    if isinstance(failure, InvalidError):
+        return failure.extras | {"errors": [vars(fault) for fault in failure.errors]}
+    return dict(failure.extras)
 
 
 def status_of(error: CrmError) -> int:
@@ -86,10 +121,8 @@ async def on_crm_error(request: Request, error: Exception) -> Response:
     """Answer an expected failure."""
     failure = cast("CrmError", error)
     status = status_of(failure)
-    extras = dict(failure.extras)
+    extras = _extras(failure)
     headers: dict[str, str] = {}
-    if isinstance(failure, InvalidError):
-        extras["errors"] = [vars(fault) for fault in failure.errors]
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     if status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
@@ -105,21 +138,15 @@ async def on_crm_error(request: Request, error: Exception) -> Response:
     )
 
 
-def _pointer(location: Sequence[int | str]) -> str:
+def _path(location: Sequence[int | str]) -> tuple[int | str, ...]:
     source, *path = location
-    shown = path if source in {"body", "query", "path", "header"} else list(location)
-    return "/" + "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in shown)
+    shown = path if source in {"body", "query", "path", "header"} else location
+    return tuple(shown) or ("",)
 
 
 def _errors_of(error: RequestValidationError) -> list[dict[str, str]]:
-    faults = []
-    for fault in error.errors():
-        code = "unknown_field" if fault["type"] == "extra_forbidden" else str(fault["type"])
-        detail = str(fault["msg"]).removeprefix("Value error, ")
-        faults.append(
-            {"pointer": _pointer(fault["loc"]), "code": code, "detail": detail},
-        )
-    return faults
+    errors = [{**fault, "loc": _path(fault["loc"])} for fault in error.errors()]
+    return [vars(fault) for fault in faults_of(cast("list[ErrorDetails]", errors))]
 
 
 def _malformed_json(request: Request) -> Response:

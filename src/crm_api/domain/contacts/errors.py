@@ -1,6 +1,12 @@
 """What can go wrong with contacts."""
 
-from crm_api.domain.errors import ConflictError, FieldProblem, InvalidError, NotFoundError
+from crm_api.domain.errors import (
+    ConflictError,
+    FieldProblem,
+    InvalidError,
+    NotFoundError,
+    TransientError,
+)
 
 
 class ContactNotFoundError(NotFoundError):
@@ -44,3 +50,37 @@ class InvalidAttributesError(InvalidError):
     def __init__(self, detail: str) -> None:
         fault = FieldProblem(pointer="/attributes", code=self.code, detail=detail)
         super().__init__(detail, errors=[fault])
+
+
+class BatchRacedError(TransientError):
+    """Others have added the numbers of a batch each time it was tried."""
+
+    code = "batch_raced"
+    title = "Batch was overtaken"
+
+
+class UnknownToOptOutError(InvalidError):
+    """Some ids are no contacts; nobody was opted out."""
+
+    code = "unknown_to_opt_out"
+    title = "Unknown contacts"
+
+    def __init__(self, positions: list[int]) -> None:
+        detail = "No contact has this id."
+        super().__init__(
+            f"{len(positions)} of the ids are no contacts; nobody was opted out.",
+            errors=[
+                FieldProblem(pointer=f"/contact_ids/{at}", code="contact_not_found", detail=detail)
+                for at in positions
+            ],
+        )
+
+
+class InvalidItemError(InvalidError):
+    """One item of a batch does not fit its schema."""
+
+    code = "validation_failed"
+    title = "Invalid input"
+
+    def __init__(self, faults: list[FieldProblem]) -> None:
+        super().__init__(f"The item has {len(faults)} fault(s).", errors=faults)

@@ -183,20 +183,25 @@ async def erase(session: AsyncSession, *, contact_id: UUID, zone_key: str, now: 
             "deleted_at": now,
         },
     )
+    await remove_belongings(session, contact_ids=[contact_id])
+
+
+async def remove_belongings(session: AsyncSession, *, contact_ids: Collection[UUID]) -> None:
+    """Remove what people are on and what was written about them, for those who are erased.
+
+    Who was merged into them is somebody of their own again.
+    """
+    for table in (ContactListMember, ContactNote, PropertyContact):
+        await session.execute(delete(table).where(table.contact_id.in_(contact_ids)))
     await session.execute(
-        delete(ContactListMember).where(ContactListMember.contact_id == contact_id)
-    )
-    await session.execute(delete(ContactNote).where(ContactNote.contact_id == contact_id))
-    await session.execute(delete(PropertyContact).where(PropertyContact.contact_id == contact_id))
-    await session.execute(
-        update(Contact).where(Contact.merged_into == contact_id).values(merged_into=None)
+        update(Contact).where(Contact.merged_into.in_(contact_ids)).values(merged_into=None)
     )
     await session.execute(
         update(ContactMerge)
         .where(
             or_(
-                ContactMerge.primary_id == contact_id,
-                ContactMerge.duplicate_ids.contains([contact_id]),
+                ContactMerge.primary_id.in_(contact_ids),
+                ContactMerge.duplicate_ids.overlap(contact_ids),
             )
         )
         .values(snapshot=None)
@@ -282,7 +287,7 @@ _FOLLOW_UNDER_WAY = text("""
 _SKIP_DELETED = text("""
     UPDATE campaign_membership
     SET status = 'skipped', skip_reason = 'contact_deleted', updated_at = :now
-    WHERE phone = :phone AND status IN ('pending', 'review', 'held')
+    WHERE phone = ANY(CAST(:phones AS text[])) AND status IN ('pending', 'review', 'held')
 """)
 
 
@@ -313,6 +318,6 @@ async def follow(
     await session.execute(_FOLLOW, values | {"now": now})
 
 
-async def skip_waiting(session: AsyncSession, *, phone: str, now: datetime) -> None:
-    """Skip what still waits for the number of a deleted contact."""
-    await session.execute(_SKIP_DELETED, {"phone": phone, "now": now})
+async def skip_waiting(session: AsyncSession, *, phones: Collection[str], now: datetime) -> None:
+    """Skip what still waits for the numbers of deleted contacts."""
+    await session.execute(_SKIP_DELETED, {"phones": list(phones), "now": now})

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -156,7 +156,7 @@ class ContactUpdate(RequestModel):
     def _check(cls, attributes: JsonObject | None) -> JsonObject | None:
         return attributes if attributes is None else check_attributes(attributes)
 
-    def columns(self, contact: Contact) -> dict[str, Any]:
+    def columns(self, stored: Mapping[str, Any]) -> dict[str, Any]:
         """Return the columns whose value differs from the contact's.
 
         Raises:
@@ -170,8 +170,8 @@ class ContactUpdate(RequestModel):
                 else self.address.model_dump(exclude_unset=True)
             )
         if "attributes" in self.model_fields_set:
-            values["attributes"] = self._merged(contact.attributes)
-        return {name: value for name, value in values.items() if getattr(contact, name) != value}
+            values["attributes"] = self._merged(stored["attributes"])
+        return {name: value for name, value in values.items() if stored[name] != value}
 
     def _merged(self, attributes: JsonObject) -> JsonObject:
         if self.attributes is None:
@@ -221,22 +221,17 @@ class ContactRead(ReadModel):
     @classmethod
     def of(cls, found: FlaggedContact) -> Self:
         """Shape a contact."""
-        contact = found.contact
+        return cls.of_columns(vars(found.contact), found.flags)
+
+    @classmethod
+    def of_columns(cls, stored: Mapping[str, Any], flags: list[str]) -> Self:
+        """Shape a contact that is known by its columns."""
+        names = cls.model_fields.keys() & stored.keys()
         return cls(
-            id=contact.id,
-            phone=contact.phone,
-            first_name=contact.first_name,
-            last_name=contact.last_name,
-            email=contact.email,
-            company=contact.company,
-            address=AddressRead.model_validate(contact),
-            timezone=contact.timezone,
-            tags=contact.tags,
-            attributes=contact.attributes,
-            opted_out=FlagType.OPTED_OUT in found.flags,
-            flags=found.flags,
-            created_at=contact.created_at,
-            updated_at=contact.updated_at,
+            **{name: stored[name] for name in names},
+            address=AddressRead(**{name: stored[name] for name in ADDRESS_FIELDS}),
+            opted_out=FlagType.OPTED_OUT in flags,
+            flags=flags,
         )
 
 

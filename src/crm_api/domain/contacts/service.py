@@ -195,7 +195,7 @@ async def update(
     contact = await hold(uow, contact_id=contact_id)
     contact_id = contact.id
     try:
-        values = changes.columns(contact)
+        values = changes.columns(vars(contact))
     except PydanticCustomError as error:
         raise InvalidAttributesError(error.message()) from error
     if values:
@@ -237,7 +237,7 @@ async def delete(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> None:
     contact = await hold(uow, contact_id=contact_id)
     zone = _zone_of({"phone": contact.phone})
     await queries.erase(uow.session, contact_id=contact.id, zone_key=zone, now=now)
-    await queries.skip_waiting(uow.session, phone=contact.phone, now=now)
+    await queries.skip_waiting(uow.session, phones=[contact.phone], now=now)
 
 
 async def _write(uow: UnitOfWork, contact: Contact, *, values: dict[str, Any]) -> None:

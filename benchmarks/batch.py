@@ -1,0 +1,169 @@
+"""A batch of 500 upserts over HTTP: its time and its statements.
+
+The floor is one bare INSERT … ON CONFLICT DO UPDATE of the same 500 rows, already parsed, by the
+driver itself. Rounds alternate between the two, each with numbers of its own; medians count. What
+500 single requests take is told besides.
+"""
+
+import asyncio
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import asyncpg
+import httpx
+
+from benchmarks import population
+from benchmarks.stage import Stage, say, stage
+from benchmarks.statements import StatementCounter
+from benchmarks.web import free_port, listening
+from crm_api.app import create_app
+from crm_api.settings import Settings
+
+PEOPLE, ITEMS, ROUNDS = 100_000, 500, 21
+ADMIN_KEY = "crm_benchmark-admin-key-of-enough-characters"
+HEADERS = {"Authorization": f"Bearer {ADMIN_KEY}", "Content-Type": "application/json"}
+PATH = "/v1/contacts/batch"
+
+_FLOOR = """
+    INSERT INTO contact (id, phone, first_name, last_name, email, city, state, postal_code,
+        zone_key, tags, attributes, source, created_at, updated_at)
+    SELECT uuid_v7(), r.phone, r.first_name, r.last_name, r.email, r.city, r.state, r.postal_code,
+        'MA/America/New_York', ARRAY(SELECT jsonb_array_elements_text(r.tags)), r.attributes,
+        'api', now(), now()
+    FROM jsonb_to_recordset($1::jsonb) AS r(phone text, first_name text, last_name text,
+        email text, city text, state text, postal_code text, tags jsonb, attributes jsonb)
+    ORDER BY r.phone
+    ON CONFLICT (phone) DO UPDATE SET first_name = excluded.first_name,
+        last_name = excluded.last_name, email = excluded.email, city = excluded.city,
+        state = excluded.state, postal_code = excluded.postal_code, tags = excluded.tags,
+        attributes = excluded.attributes, updated_at = excluded.updated_at
+"""
+
+
+def main(people: int = PEOPLE) -> None:
+    """Measure, and print the figures."""
+    with stage(sandboxes=0) as on:
+        asyncio.run(population.add_contacts(on.database_url, first=0, count=people))
+        say(f"{people:,} contacts are there")
+        port = free_port()
+        environment = _environment(on) | {"CRM_PORT": str(port)}
+        print(f"statements of a batch of {ITEMS}: {asyncio.run(_count(on, people))}")
+        with listening(["-m", "crm_api.cli", "serve"], environment, port=port):
+            asyncio.run(_report(on.database_url, port, people))
+
+
+def _environment(on: Stage) -> dict[str, str]:
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("CRM_")},
+        "CRM_DATABASE_URL": on.database_url,
+        "CRM_REDIS_URL": "redis://127.0.0.1:1/0",
+        "CRM_SECRET_KEY": "a benchmark's key of 32 characters or more",
+        "CRM_DATA_DIR": str(on.folder),
+        "CRM_BOOTSTRAP_API_KEY": ADMIN_KEY,
+        "CRM_OPENPHONE_BASE_URL": "http://127.0.0.1:1",
+    }
+
+
+def _people(first: int, *, name: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "phone": population.phone(position),
+            "first_name": f"{name}{position}",
+            "last_name": "Rossi",
+            "email": f"ada{position}@example.com",
+            "tags": ["spring"],
+            "attributes": {"roof": "slate", "year_built": 1987},
+        }
+        for position in range(first, first + ITEMS)
+    ]
+
+
+def _place(position: int) -> dict[str, str]:
+    return {"city": "Quincy", "state": "MA", "postal_code": f"{2101 + position % 90:05d}"}
+
+
+def _body(first: int, *, name: str) -> bytes:
+    people = enumerate(_people(first, name=name))
+    items = [
+        {"op": "upsert", "contact": {**person, "address": _place(position)}}
+        for position, person in people
+    ]
+    return json.dumps({"items": items}).encode()
+
+
+def _rows(first: int, *, name: str) -> str:
+    people = enumerate(_people(first, name=name))
+    return json.dumps([{**person, **_place(position)} for position, person in people])
+
+
+async def _count(on: Stage, people: int) -> str:
+    """Apply a batch of new and one of known numbers in this process, and count."""
+    app = create_app(Settings.load(_environment(on)))
+    found = []
+    async with app.router.lifespan_context(app):
+        async with app.state.crm.new_uow() as uow:
+            engine = uow.session.bind
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://crm.test", headers=HEADERS
+        ) as client:
+            for kind, name in (("new", "A"), ("known", "B")):
+                body = _body(people, name=name)
+                counter = StatementCounter(engine)
+                (await client.post(PATH, content=body)).raise_for_status()
+                counter.close()
+                found.append(f"{counter.counts.total()} for {kind} numbers")
+    return ", ".join(found) + " (with the API key's, the savepoint's two)"
+
+
+async def _report(database_url: str, port: int, people: int) -> None:
+    driver = await asyncpg.connect(database_url.replace("+asyncpg", ""))
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}", headers=HEADERS, timeout=60
+    ) as client:
+
+        async def batch(first: int, name: str) -> None:
+            answer = await client.post(PATH, content=_body(first, name=name))
+            answer.raise_for_status()
+            assert answer.json()["failed"] == 0, answer.text  # noqa: S101 - a benchmark checks itself
+
+        async def floor(first: int, name: str) -> None:
+            await driver.execute(_FLOOR, _rows(first, name=name))
+
+        new, known = iter(range(people + ITEMS, 9_000_000, ITEMS)), iter(range(0, people, ITEMS))
+        for kind, firsts in (("new", new), ("known", known)):
+            taken: dict[str, list[float]] = {"batch": [], "floor": []}
+            for turn in range(ROUNDS + 1):
+                for which, act in (("batch", batch), ("floor", floor)):
+                    taken[which].append(await _timed(act, next(firsts), f"{kind}{turn}"))
+            # The first loads what the process had no need of before.
+            whole, bare = (statistics.median(taken[which][1:]) for which in ("batch", "floor"))
+            print(
+                f"batch of {ITEMS} upserts, {kind} numbers:"
+                f" {whole:6.1f} ms, floor {bare:6.1f} ms, {whole / bare:.1f} times the floor;"
+                f" {ITEMS / whole * 1000:,.0f} contacts/s",
+                flush=True,
+            )
+        begun = time.perf_counter()
+        for person in _people(next(new), name="Single"):
+            (await client.post("/v1/contacts", json=person)).raise_for_status()
+        print(f"{ITEMS} single POSTs, one after the other: {_since(begun):,.0f} ms")
+    await driver.close()
+
+
+async def _timed(act: Callable[[int, str], Any], first: int, name: str) -> float:
+    begun = time.perf_counter()
+    await act(first, name)
+    return _since(begun)
+
+
+def _since(begun: float) -> float:
+    return (time.perf_counter() - begun) * 1000
+
+
+if __name__ == "__main__":
+    main()

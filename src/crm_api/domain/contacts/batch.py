@@ -1,0 +1,180 @@
+"""Many contacts in one request: each item as it would be alone, written as sets.
+
+All rows of a batch are locked at once, in the order of their numbers; the items are then worked out
+in memory, one after the other, and what differs is written by one INSERT and one UPDATE. An item
+that gives a contact another number is the exception: what came before it is written, and the item
+is done as by PATCH, for campaigns follow a number one by one.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from crm_api.db import UnitOfWork
+from crm_api.domain.consent import service as consent
+from crm_api.domain.contacts import batch_queries, place_queries, queries, service
+from crm_api.domain.contacts.batch_schemas import (
+    CreateItem,
+    DeleteItem,
+    Done,
+    FaultyItem,
+    Item,
+    Outcome,
+    UpdateItem,
+    UpsertItem,
+)
+from crm_api.domain.contacts.batch_world import Columns, World
+from crm_api.domain.contacts.errors import BatchRacedError, InvalidItemError
+from crm_api.domain.custom_fields import service as custom_fields
+from crm_api.domain.custom_fields.definitions import Definitions
+from crm_api.domain.errors import CrmError, InvalidError
+
+MOST_TRIES = 10
+
+
+class _RacedError(Exception):
+    """A number that was nobody's has become somebody's between two statements."""
+
+
+async def apply(
+    uow: UnitOfWork, items: Sequence[Item | FaultyItem], *, now: datetime
+) -> list[Outcome]:
+    """Do what the items say, in their order; a refused one changes nothing, and no other one.
+
+    Returns:
+        What became of each, with the contact as it was after its item.
+
+    Raises:
+        BatchRacedError: Others have added its numbers each time it was tried.
+    """
+    defined = await custom_fields.definitions(uow)
+    for _ in range(MOST_TRIES):
+        try:
+            async with uow.session.begin_nested():
+                outcomes = await _apply(uow, items, defined, now=now)
+        except _RacedError:
+            # Now it can be locked: the next look knows whose it is.
+            continue
+        return await _flagged(uow, outcomes, now=now)
+    raise BatchRacedError("Others add the same numbers all the time; send the batch again.")
+
+
+async def _apply(
+    uow: UnitOfWork, items: Sequence[Item | FaultyItem], defined: Definitions, *, now: datetime
+) -> list[Outcome]:
+    world = World(definitions=defined, now=now)
+    ids, phones = _named(items)
+    await _lock(uow, world, contact_ids=ids, phones=phones)
+    outcomes = []
+    for index, item in enumerate(items):
+        try:
+            outcome = await _do(uow, world, item, now=now)
+        except CrmError as error:
+            outcome = Outcome(error=_at(index, item, error))
+        outcomes.append(outcome)
+    await _store(uow, world, now=now)
+    return outcomes
+
+
+async def _do(uow: UnitOfWork, world: World, item: Item | FaultyItem, *, now: datetime) -> Outcome:
+    match item:
+        case FaultyItem():
+            raise InvalidItemError(item.faults)
+        case DeleteItem():
+            world.delete(item.id)
+            return Outcome(done=Done.DELETED)
+        case CreateItem():
+            row, done = world.create(item.contact), Done.CREATED
+        case UpsertItem():
+            holder = world.holder(item.contact.phone)
+            if holder is None:
+                row, done = world.begin(item.contact), Done.CREATED
+            else:
+                row, done = world.update(item.contact, contact_id=holder["id"]), Done.UPDATED
+        case UpdateItem():
+            known = world.find(item.id)
+            if known is not None and _renumbers(item, known):
+                return await _renumber(uow, world, item, old_phone=known["phone"], now=now)
+            row, done = world.update(item.contact, contact_id=item.id), Done.UPDATED
+    return Outcome(done=done, columns=row)
+
+
+def _renumbers(item: UpdateItem, known: Columns) -> bool:
+    is_told = "phone" in item.contact.model_fields_set
+    return is_told and known["phone"] != item.contact.phone
+
+
+async def _renumber(
+    uow: UnitOfWork, world: World, item: UpdateItem, *, old_phone: str, now: datetime
+) -> Outcome:
+    await _store(uow, world, now=now)
+    found = (await service.update(uow, item.contact, contact_id=item.id, now=now)).contact
+    phones = {old_phone, found.phone}
+    world.forget(contact_ids=[found.id], phones=phones)
+    await _lock(uow, world, contact_ids={found.id}, phones=phones)
+    return Outcome(done=Done.UPDATED, columns=world.find(item.id))
+
+
+def _named(items: Sequence[Item | FaultyItem]) -> tuple[set[UUID], set[str]]:
+    """Return the ids and numbers that items are about."""
+    ids: set[UUID] = set()
+    phones: set[str] = set()
+    for item in items:
+        if isinstance(item, (UpdateItem, DeleteItem)):
+            ids.add(item.id)
+        if not isinstance(item, (DeleteItem, FaultyItem)):
+            # That of an update that keeps it is empty, and nobody's.
+            phones.add(item.contact.phone)
+    return ids, phones
+
+
+async def _lock(
+    uow: UnitOfWork, world: World, *, contact_ids: Collection[UUID], phones: Collection[str]
+) -> None:
+    """Lock rows and take them in, with the contacts that they were merged into."""
+    while contact_ids or phones:
+        world.learn(
+            await batch_queries.lock_contacts(uow.session, phones=phones, contact_ids=contact_ids)
+        )
+        contact_ids, phones = world.unknown(), ()
+
+
+async def _store(uow: UnitOfWork, world: World, *, now: datetime) -> None:
+    """Write what differs from the store.
+
+    Raises:
+        _RacedError: A number was nobody's and is somebody's now.
+    """
+    if world.added:
+        rows = world.pick(world.added)
+        if await batch_queries.insert_contacts(uow.session, rows=rows) < len(rows):
+            raise _RacedError
+    if world.erased:
+        phones = [row["phone"] for row in world.pick(world.erased)]
+        await queries.remove_belongings(uow.session, contact_ids=list(world.erased))
+        await queries.skip_waiting(uow.session, phones=phones, now=now)
+    if world.changed:
+        await batch_queries.update_contacts(uow.session, rows=world.pick(world.changed))
+    moved = [row["phone"] for row in world.pick(world.moved - world.erased)]
+    if moved:
+        await place_queries.follow_places(uow.session, phones=moved, now=now)
+    world.clean()
+
+
+async def _flagged(uow: UnitOfWork, outcomes: Sequence[Outcome], *, now: datetime) -> list[Outcome]:
+    """Add the flags that stand on the contacts' numbers."""
+    phones = sorted({one.columns["phone"] for one in outcomes if one.columns is not None})
+    flags = await consent.flags_of(uow.session, phones, now=now) if phones else {}
+    return [
+        one if one.columns is None else replace(one, flags=sorted(flags[one.columns["phone"]]))
+        for one in outcomes
+    ]
+
+
+def _at(index: int, item: Item | FaultyItem, error: CrmError) -> CrmError:
+    """Let the pointers of a refusal begin at the request."""
+    if isinstance(error, InvalidError):
+        start = f"/items/{index}" if isinstance(item, FaultyItem) else f"/items/{index}/contact"
+        error.errors = [replace(fault, pointer=f"{start}{fault.pointer}") for fault in error.errors]
+    return error
