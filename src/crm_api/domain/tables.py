@@ -20,6 +20,7 @@ from crm_api.domain.notes import models as notes
 from crm_api.domain.operations import models as operations
 from crm_api.domain.properties import models as properties
 from crm_api.domain.reconciliation import models as reconciliation
+from crm_api.domain.segments import models as segments
 from crm_api.domain.sends import models as sends
 from crm_api.domain.templates import models as templates
 from crm_api.domain.transfer import models as transfer
@@ -47,6 +48,7 @@ MODULES = (
     operations,
     properties,
     reconciliation,
+    segments,
     sends,
     templates,
     transfer,

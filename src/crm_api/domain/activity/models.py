@@ -47,6 +47,7 @@ class Conversation(Base):
         UniqueConstraint("line_id", "phone"),
         Index("idx_conversation_last_activity", text("last_activity_at DESC"), text("id DESC")),
         Index("idx_conversation_contact", "contact_id", "last_activity_at"),
+        Index("idx_conversation_nobody", "phone", postgresql_where=text("contact_id IS NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)

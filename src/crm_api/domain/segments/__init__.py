@@ -1,0 +1,1 @@
+"""Segments: people by rules, asked anew each time."""
