@@ -159,6 +159,18 @@ def _malformed_json(request: Request) -> Response:
     )
 
 
+def _too_deep_json(request: Request) -> Response:
+    detail = "The JSON is nested too deeply to be read; nothing here needs a hundred levels."
+    return problem(
+        request,
+        status=422,
+        code="validation_failed",
+        title="Invalid input",
+        detail=detail,
+        extras={"errors": [{"pointer": "", "code": "too_deep", "detail": detail}]},
+    )
+
+
 async def on_validation_error(request: Request, error: Exception) -> Response:
     """Answer a request that does not fit its schema, with a pointer to each fault."""
     invalid = cast("RequestValidationError", error)
@@ -179,6 +191,8 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     """Answer the framework's own refusals (unknown path, wrong method, unreadable body)."""
     refusal = cast("HTTPException", error)
     status = HTTPStatus(refusal.status_code)
+    if isinstance(refusal.__cause__, RecursionError):
+        return _too_deep_json(request)
     if status is HTTPStatus.BAD_REQUEST and "parsing the body" in str(refusal.detail):
         return _malformed_json(request)
     return problem(
