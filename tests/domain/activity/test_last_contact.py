@@ -14,6 +14,7 @@ from tests.factories import make_line, number
 from tests.locks import blocked
 
 from crm_api.db import UnitOfWorkFactory
+from crm_api.domain.activity.models import Conversation
 from crm_api.domain.activity.placing import Touch, touch_conversations
 from crm_api.domain.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.sends import recording
@@ -149,3 +150,55 @@ async def test_answers_that_come_while_acceptances_are_recorded_do_not_wait_in_a
     await recorded
 
     assert await _outgoing(ledger) == [NOW, NOW]
+
+
+async def talk_of_nobody(session: AsyncSession) -> None:
+    line = await make_line(session)
+    session.add(
+        Conversation(line_id=line.id, phone=number(1), last_activity_at=NOW, created_at=NOW)
+    )
+    await session.commit()
+
+
+async def owners(session: AsyncSession) -> list[str]:
+    found = await rows(
+        session,
+        "SELECT c.phone FROM conversation k JOIN contact c ON c.id = k.contact_id",
+    )
+    return [row["phone"] for row in found]
+
+
+async def test_conversation_is_given_to_the_new_contact_of_its_number(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    await talk_of_nobody(session)
+
+    await client.post("/v1/contacts", json={"phone": number(2)})
+    before = await owners(session)
+    await client.post("/v1/contacts", json={"phone": number(1)})
+
+    assert before == []
+    assert await owners(session) == [number(1)]
+
+
+async def test_conversation_is_given_to_whoever_takes_its_number(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    await talk_of_nobody(session)
+    contact = (await client.post("/v1/contacts", json={"phone": number(2)})).json()
+
+    await client.patch(f"/v1/contacts/{contact['id']}", json={"phone": number(1)})
+
+    assert await owners(session) == [number(1)]
+
+
+async def test_conversation_is_given_to_a_contact_that_comes_back(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    contact = (await client.post("/v1/contacts", json={"phone": number(1)})).json()
+    await client.delete(f"/v1/contacts/{contact['id']}")
+    await talk_of_nobody(session)
+
+    await client.post("/v1/contacts", json={"phone": number(1)})
+
+    assert await owners(session) == [number(1)]
