@@ -144,9 +144,11 @@ _SENT_AT = (
     f"- pg_temp.pick(t.n, r.round, {(_ROUND_DAYS - 2) * 86400})) * interval '1 second'"
 )
 CONVERSATIONS = text(f"""
-    INSERT INTO conversation (id, line_id, phone, contact_id, last_activity_at, created_at)
+    INSERT INTO conversation (id, line_id, phone, contact_id, last_activity_at, last_outgoing_at,
+        last_incoming_at, created_at)
     SELECT t.id, t.line_id, t.phone, t.contact_id,
            {_SENT_AT} + CASE WHEN t.has_replied THEN interval '1 hour' ELSE interval '0' END,
+           {_SENT_AT}, CASE WHEN t.has_replied THEN {_SENT_AT} + interval '1 hour' END,
            now() - interval '3 years'
     FROM talk t CROSS JOIN LATERAL (SELECT t.rounds) r (round)
 """)  # noqa: S608 - of constants

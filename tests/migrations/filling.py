@@ -124,10 +124,21 @@ _STATEMENTS = (
            CASE WHEN i % 5 > 0 THEN CAST(:now AS timestamptz) - i * interval '1 second' END,
            CAST(:now AS timestamptz) - interval '5 minutes', :now
     FROM generate_series(1, 250) i""",
-    f"""INSERT INTO conversation (id, line_id, phone, contact_id, last_activity_at, created_at)
+    f"""INSERT INTO conversation (id, line_id, phone, contact_id, last_activity_at,
+        last_outgoing_at, created_at)
     SELECT md5('talk' || i)::uuid, md5('line1')::uuid, {_phone("i")},
-           md5('contact' || i)::uuid, CAST(:now AS timestamptz) - i * interval '1 minute', :now
+           CASE WHEN i % 50 > 0 THEN md5('contact' || i)::uuid END,
+           CAST(:now AS timestamptz) - i * interval '1 minute',
+           CAST(:now AS timestamptz) - i * interval '10 minutes', :now
     FROM generate_series(1, 15000) i""",
+    """INSERT INTO segment (id, name, filter, created_at, updated_at)
+    SELECT md5('segment' || i)::uuid, 'Segment ' || i,
+           CASE WHEN i % 2 = 0 THEN jsonb_build_object(
+                    'field', 'lists', 'op', 'contains', 'value', md5('list1')::uuid)
+                ELSE '{"field": "last_contacted_at", "op": "not_within_last",
+                       "value": {"days": 30}}' END,
+           CAST(:now AS timestamptz) - i * interval '1 minute', :now
+    FROM generate_series(1, 2000) i""",
     f"""INSERT INTO activity (id, kind, direction, origin, line_id, conversation_id, contact_id,
         phone, openphone_id, status, send_after, occurred_at, created_at, updated_at)
     SELECT md5('activity' || i)::uuid, CASE WHEN i % 100 = 0 THEN 'call' ELSE 'message' END,

@@ -17,6 +17,7 @@ from tests.migrations.hot_notes import NOTES
 from tests.migrations.hot_people import CONTACTS, IMPORTS, REQUESTS
 from tests.migrations.hot_properties import PROPERTIES
 from tests.migrations.hot_reconciliation import RECONCILIATION
+from tests.migrations.hot_segments import SEGMENTS
 from tests.migrations.hot_sends import SENDS
 from tests.migrations.hot_webhooks import CHECKS
 from tests.migrations.support import connected_engine, generic_plan_of, own_database, plan_of
@@ -30,6 +31,7 @@ HOT = [
     *UPLOADS,
     *ACCOUNTS,
     *CAMPAIGNS,
+    *SEGMENTS,
     *SENDS,
     *RECEIVED,
     *MEDIA,

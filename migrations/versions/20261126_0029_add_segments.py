@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
-revision: str = "20261126_0028"
-down_revision: str | None = "20261126_0027"
+revision: str = "20261126_0029"
+down_revision: str | None = "20261126_0028"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 

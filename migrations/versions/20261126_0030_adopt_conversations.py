@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from alembic import op
 
-revision: str = "20261126_0029"
-down_revision: str | None = "20261126_0028"
+revision: str = "20261126_0030"
+down_revision: str | None = "20261126_0029"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 

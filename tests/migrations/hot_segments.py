@@ -1,0 +1,87 @@
+"""Queries on segments and on the people who fit them."""
+
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+from tests.migrations.filling import LIST, made_id
+from tests.migrations.hot import CONTACT, PHONE, PLACE, Hot, sql
+from tests.migrations.support import Call
+
+from crm_api.domain.segments import queries as segments
+from crm_api.domain.segments.compiling import compile_filter
+from crm_api.domain.segments.reading import read_filter
+
+LATELY = {"field": "last_contacted_at", "op": "not_within_last", "value": {"days": 30}}
+ADOPT = """
+    UPDATE conversation SET contact_id = :contact_id WHERE phone = :phone AND contact_id IS NULL
+"""
+"""As the trigger does."""
+FEW = {
+    "all": [
+        {"field": "tags", "op": "contains", "value": "tag17"},
+        LATELY,
+        {"field": "lists", "op": "not_contains", "value": str(LIST)},
+    ]
+}
+
+
+def listed(filter_: dict[str, Any]) -> Call:
+    """A page of a segment."""
+
+    async def run(session: AsyncSession) -> None:
+        condition = compile_filter(read_filter(filter_), now=NOW)
+        await segments.page(session, condition, after=PLACE, limit=51)
+
+    return run
+
+
+def one_person(filter_: dict[str, Any]) -> Call:
+    """A segment asked of one person, as a page of an audience asks it of each."""
+
+    async def run(session: AsyncSession) -> None:
+        condition = compile_filter(read_filter(filter_), now=NOW, by_person=True)
+        await session.execute(
+            text(f"SELECT {condition.sql} FROM contact c WHERE c.id = :contact_id"),
+            {**condition.values, "contact_id": CONTACT},
+        )
+
+    return run
+
+
+SEGMENTS = [
+    Hot(
+        "segments, newest first",
+        {"idx_segment_created"},
+        lambda s: segments.list_segments(s, after=PLACE, limit=51),
+    ),
+    Hot(
+        "a segment by its name",
+        {"uq_segment_name"},
+        lambda s: segments.id_of_name(s, name="Segment 7"),
+    ),
+    Hot(
+        "segments that a campaign names",
+        {"pk_segment"},
+        lambda s: segments.find_all(s, segment_ids=[made_id("segment", 7)]),
+    ),
+    Hot(
+        "people with a tag who were not contacted lately",
+        {"idx_contact_tags"},
+        listed(FEW),
+        whole=frozenset({"conversation", "contact_list_member"}),
+    ),
+    Hot(
+        "a person's last contact",
+        {"idx_conversation_contact"},
+        one_person(LATELY),
+        is_generic=True,
+    ),
+    Hot(
+        "conversations that a contact of their number is given",
+        {"idx_conversation_nobody"},
+        sql(text(ADOPT), contact_id=CONTACT, phone=PHONE),
+        is_generic=True,
+    ),
+]
