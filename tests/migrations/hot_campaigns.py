@@ -19,6 +19,7 @@ from crm_api.domain.campaigns import (
 from crm_api.domain.campaigns import forecast_queries as forecasts
 from crm_api.domain.campaigns import queries as campaigns
 from crm_api.domain.campaigns import review_queries as reviews
+from crm_api.domain.campaigns.audience_statements import Rules
 from crm_api.domain.events import queries as events
 from crm_api.domain.events.positions import Position
 from crm_api.domain.lines import queries as lines
@@ -115,7 +116,7 @@ CAMPAIGNS = [
     Hot(
         "the audience, who of it was texted before",
         {"idx_campaign_membership_phone", "idx_activity_contact"},
-        sql(audience_statements.ANYONE_TO_TEXT, **AUDIENCE),
+        sql(audience_statements.anyone_to_text(Rules()), **AUDIENCE),
         whole=frozenset({"contact"}),  # of 20,000 people a list of 500 is a fair share
     ),
     Hot(
@@ -124,7 +125,10 @@ CAMPAIGNS = [
             "idx_campaign_membership_phone",
             "uq_campaign_membership_campaign_id_step_contact_id|idx_campaign_membership_campaign",
         },
-        sql(audience_statements.ANYONE_TO_TEXT, **AUDIENCE | {"exclude_campaign_ids": [FINISHED]}),
+        sql(
+            audience_statements.anyone_to_text(Rules()),
+            **AUDIENCE | {"exclude_campaign_ids": [FINISHED]},
+        ),
         whole=frozenset({"contact"}),
     ),
     Hot(
@@ -138,7 +142,7 @@ CAMPAIGNS = [
             "idx_activity_contact",
         },
         sql(
-            audience_statements.WRITE_CHUNK,
+            audience_statements.write_chunk(Rules()),
             **AUDIENCE
             | {
                 "exclude_list_ids": [OTHER_LIST],

@@ -5,10 +5,12 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
-from tests.migrations.filling import LIST, made_id
+from tests.migrations.filling import LIST, WAITING, made_id
 from tests.migrations.hot import CONTACT, PHONE, PLACE, Hot, sql
 from tests.migrations.support import Call
 
+from crm_api.domain.campaigns import audience_queries as audiences
+from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.segments import queries as segments
 from crm_api.domain.segments.compiling import compile_filter
 from crm_api.domain.segments.reading import read_filter
@@ -50,6 +52,16 @@ def one_person(filter_: dict[str, Any]) -> Call:
     return run
 
 
+async def chunk(session: AsyncSession) -> None:
+    """Write the next people of an audience down, who are a segment without another one."""
+    audience = {
+        "segment_id": str(made_id("segment", 1)),
+        "exclude": {"segment_ids": [str(made_id("segment", 2))]},
+    }
+    campaign = Campaign(id=WAITING, audience=audience, started_at=NOW, previously_contacted="send")
+    await audiences.write_chunk(session, campaign=campaign, weights=[100], limit=100, now=NOW)
+
+
 SEGMENTS = [
     Hot(
         "segments, newest first",
@@ -71,6 +83,15 @@ SEGMENTS = [
         {"idx_contact_tags"},
         listed(FEW),
         whole=frozenset({"conversation", "contact_list_member"}),
+    ),
+    Hot(
+        "the next chunk of the people of a segment, written down",
+        {
+            "pk_contact",
+            "idx_conversation_contact",
+            "pk_contact_list_member|idx_contact_list_member_contact",
+        },
+        chunk,
     ),
     Hot(
         "a person's last contact",

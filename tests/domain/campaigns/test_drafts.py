@@ -120,7 +120,7 @@ async def test_draft_keeps_its_content(session: AsyncSession, new_uow: NewUow) -
             {"pacing": {"mode": "burst", "batch_size": 5}},
             ("/pacing/batch_interval_minutes", "missing"),
         ),
-        ({"audience": {"segment_id": NOBODY}}, ("/audience/segment_id", "not_supported")),
+        ({"audience": {"segment_id": NOBODY}}, ("/audience/segment_id", "unknown_segment")),
         ({"line_id": NOBODY}, ("/line_id", "unknown_line")),
         ({"audience": {"list_id": NOBODY}}, ("/audience/list_id", "unknown_list")),
         ({"audience": {"contact_ids": [NOBODY]}}, ("/audience/contact_ids/0", "unknown_contact")),

@@ -1,6 +1,7 @@
 """SQL of audiences: whom one names, whether anyone may be texted, and writing it down."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -9,18 +10,57 @@ from sqlalchemy import Row, null, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.campaigns import audience_statements as statements
+from crm_api.domain.campaigns.audience_statements import Rules
 from crm_api.domain.campaigns.models import Campaign, CampaignStatus
+from crm_api.domain.segments import service as segments
 
 _BEFORE_ALL = UUID(int=0)
 
 
-def audience_values(audience: dict[str, Any], *, as_of: datetime) -> dict[str, Any]:
-    """Return a stored audience as bind values of the audience statements.
+@dataclass(frozen=True, kw_only=True)
+class Whom:
+    """A stored audience for the audience statements: what they are built with, and bind values."""
+
+    rules: Rules
+    values: dict[str, Any]
+
+
+async def whom(
+    session: AsyncSession, audience: dict[str, Any], *, as_of: datetime, by_page: bool = False
+) -> Whom:
+    """Prepare a stored audience; its segments stay as they are until the end of the transaction.
 
     Args:
         as_of: The instant of the start: who came later is not meant, flags that have ended before
-            do not count.
+            do not count, and the distances of segments are counted from it.
+        by_page: For the statement that goes through people page by page.
+
+    Raises:
+        SegmentNotFoundError: A segment that it names is not there.
     """
+    excluded = audience.get("exclude") or {}
+    named = await segments.conditions(
+        session, _uuids(audience, "", "segment_id"), now=as_of, prefix="named", by_person=by_page
+    )
+    left_out = await segments.conditions(
+        session,
+        _uuids(excluded, "segment_ids"),
+        now=as_of,
+        prefix="left_out",
+        is_negated=True,
+        by_person=by_page,
+    )
+    rules = Rules(
+        named=" AND ".join(one.sql for one in named),
+        left_out=" AND ".join(one.sql for one in left_out),
+    )
+    values = _values(audience, as_of=as_of)
+    for condition in (*named, *left_out):
+        values |= condition.values
+    return Whom(rules=rules, values=values)
+
+
+def _values(audience: dict[str, Any], *, as_of: datetime) -> dict[str, Any]:
     excluded = audience.get("exclude") or {}
     return {
         "list_id": _uuid(audience.get("list_id")),
@@ -58,13 +98,15 @@ async def find_anyone_to_text(
 
     None when there is nobody.
     """
+    audience = await whom(session, campaign.audience, as_of=now)
     values = {
-        **audience_values(campaign.audience, as_of=now),
+        **audience.values,
         "previously_contacted": campaign.previously_contacted,
         "shut": list(shut),
     }
     await plan_for_values(session)
-    found: str | None = await session.scalar(statements.ANYONE_TO_TEXT, values)
+    statement = statements.anyone_to_text(audience.rules)
+    found: str | None = await session.scalar(statement, values)
     return found
 
 
@@ -105,8 +147,10 @@ async def write_chunk(
         ``people`` written and their distinct ``zone_keys``; how many were ``named``, also those
         who were then left out, and ``up_to``, the last of them; None when there was none.
     """
+    as_of = campaign.started_at or now
+    audience = await whom(session, campaign.audience, as_of=as_of, by_page=True)
     values = {
-        **audience_values(campaign.audience, as_of=campaign.started_at or now),
+        **audience.values,
         "campaign_id": campaign.id,
         "previously_contacted": campaign.previously_contacted,
         "thresholds": thresholds(weights),
@@ -115,4 +159,4 @@ async def write_chunk(
         "now": now,
     }
     await plan_for_values(session)
-    return (await session.execute(statements.WRITE_CHUNK, values)).one()
+    return (await session.execute(statements.write_chunk(audience.rules), values)).one()

@@ -6,13 +6,34 @@ read by pages of contact ids, and every look-up is a probe of an index for one p
 hundredth page costs what the first did, however large the tables beside it are.
 """
 
-from sqlalchemy import text
+from dataclasses import dataclass
+from functools import lru_cache
+
+from sqlalchemy import TextClause, text
 
 from crm_api.domain.campaigns.template import ATTRIBUTES, CONTACT_FIELDS
 from crm_api.domain.sends.contacted_statements import TEXTED_BEFORE
 
+_KEPT = 32
+"""Statements of as many audiences with segments are kept built; all others share one each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """The conditions of segments on ``contact c``, as SQL; most audiences have none.
+
+    Attributes:
+        named: Of the segment that the audience names; empty when it names somebody else.
+        left_out: That somebody is in none of the segments that are left out; empty without any.
+    """
+
+    named: str = ""
+    left_out: str = ""
+
+
 # Whom the audience names: one branch a source, of which a campaign has one. Who came to the list
-# after `as_of`, the instant of the start, is not meant.
+# after `as_of`, the instant of the start, is not meant. The people of a segment are named by its
+# condition; a page goes through everybody and asks it of each.
 _WHOLE = """
     named AS (
         SELECT l.contact_id FROM contact_list_member l
@@ -40,6 +61,15 @@ _PAGE = """
     )
 """
 
+_PAGE_OF_ALL = """
+    named AS MATERIALIZED (
+        SELECT a.id AS contact_id FROM contact a
+        WHERE a.deleted_at IS NULL AND a.id > CAST(:after AS uuid)
+        ORDER BY a.id LIMIT :limit
+    )
+"""
+_IS_NAMED = "c.id IN (SELECT n.contact_id FROM named n)"
+
 # Who of them is meant, and how each stands. Deleted contacts are nobody, nor is who was added after
 # the start; a number that may not be texted stays, with its reason, so that "why did they not get
 # it" has an answer. A recipient of an excluded campaign is known by person and by number: either
@@ -51,7 +81,7 @@ _STANDING = """
         SELECT c.id AS contact_id, c.phone, c.zone_key
         FROM contact c
         WHERE c.deleted_at IS NULL AND c.created_at <= CAST(:as_of AS timestamptz)
-          AND c.id IN (SELECT n.contact_id FROM named n)
+          AND {is_named} {left_out}
           AND NOT EXISTS (
               SELECT 1 FROM contact_list_member l
               WHERE l.list_id = ANY(CAST(:exclude_list_ids AS uuid[])) AND l.contact_id = c.id
@@ -104,14 +134,29 @@ _STANDING = """
 """
 
 
-def _standing(*, each: str = "", of_those: str = "") -> str:
-    before = TEXTED_BEFORE.format(phone="a.phone", contact="a.contact_id", each=each)
-    return _STANDING.format(each=each, of_those=of_those, texted_before=before)
-
-
-_AUDIENCE = f"{_WHOLE}, {_standing()}"
 _OF_THE_PAGE = "AND f.phone = ANY(ARRAY(SELECT a.phone FROM audience a))"
-_CHUNK = f"{_PAGE}, {_standing(each='OFFSET 0', of_those=_OF_THE_PAGE)}"
+
+
+def _standing(rules: Rules, *, is_named: str, each: str = "", of_those: str = "") -> str:
+    before = TEXTED_BEFORE.format(phone="a.phone", contact="a.contact_id", each=each)
+    left_out = f"AND {rules.left_out}" if rules.left_out else ""
+    return _STANDING.format(
+        each=each, of_those=of_those, texted_before=before, is_named=is_named, left_out=left_out
+    )
+
+
+def _audience(rules: Rules) -> str:
+    if rules.named:
+        return _standing(rules, is_named=rules.named)
+    return f"{_WHOLE}, {_standing(rules, is_named=_IS_NAMED)}"
+
+
+def _chunk(rules: Rules) -> str:
+    page = _PAGE_OF_ALL if rules.named else _PAGE
+    is_named = f"{_IS_NAMED} AND {rules.named}" if rules.named else _IS_NAMED
+    standing = _standing(rules, is_named=is_named, each="OFFSET 0", of_those=_OF_THE_PAGE)
+    return f"{page}, {standing}"
+
 
 # The share decides by a hash of person and campaign: the same person gets the same variant
 # however often this runs, and another one in the next campaign. `thresholds` are the summed
@@ -127,59 +172,80 @@ _VARIANT = """
 # any audience: one that counts on small lists, and takes 12 s instead of 0.6 for 100,000 people.
 PLAN_FOR_VALUES = text("SET LOCAL plan_cache_mode = force_custom_plan")
 
-# Where the first of those is who may be texted. `shut`: places that are known to be of no use.
-ANYONE_TO_TEXT = text(f"""
-    WITH {_AUDIENCE}
-    SELECT s.zone_key FROM standing s
-    WHERE s.verdict IN ('pending', 'review') AND s.zone_key <> ALL(CAST(:shut AS text[]))
-    LIMIT 1
-""")
 
-# The page is counted before anybody is left out of it, so that one of which nobody is meant is not
-# taken for the last.
-WRITE_CHUNK = text(f"""
-    WITH {_CHUNK}, inserted AS (
-        INSERT INTO campaign_membership (id, campaign_id, step, contact_id, phone, zone_key,
-            variant, status, skip_reason, due_at, created_at, updated_at)
-        SELECT uuid_v7(), :campaign_id, 0, s.contact_id, s.phone, s.zone_key,
-               {_VARIANT},
-               CASE WHEN s.verdict IN ('pending', 'review', 'held') THEN s.verdict
-                    ELSE 'skipped' END,
-               CASE WHEN s.verdict NOT IN ('pending', 'review', 'held') THEN s.verdict END,
-               :now, :now, :now
-        FROM standing s
-        ON CONFLICT DO NOTHING
-        RETURNING zone_key
-    )
-    SELECT count(*) AS people,
-           coalesce(array_agg(DISTINCT zone_key), CAST('{{}}' AS text[])) AS zone_keys,
-           (SELECT count(*) FROM named) AS named,
-           (SELECT n.contact_id FROM named n ORDER BY n.contact_id DESC LIMIT 1) AS up_to
-    FROM inserted
-""")
+@lru_cache(maxsize=_KEPT)
+def anyone_to_text(rules: Rules) -> TextClause:
+    """Look for the place of one person who may be texted, outside of those that are ``shut``."""
+    return text(f"""
+        WITH {_audience(rules)}
+        SELECT s.zone_key FROM standing s
+        WHERE s.verdict IN ('pending', 'review') AND s.zone_key <> ALL(CAST(:shut AS text[]))
+        LIMIT 1
+    """)
 
-COUNT_AUDIENCE = text(f"""
-    WITH {_AUDIENCE}
-    SELECT s.verdict, count(*) AS people FROM standing s GROUP BY s.verdict
-""")
 
-COUNT_AUDIENCE_PLACES = text(f"""
-    WITH {_AUDIENCE}
-    SELECT s.verdict, s.zone_key, count(*) AS people
-    FROM standing s GROUP BY s.verdict, s.zone_key
-""")
+@lru_cache(maxsize=_KEPT)
+def write_chunk(rules: Rules) -> TextClause:
+    """Write a page down.
 
-# Of a row of READ_AUDIENCE: first who it is, then what a text may name, as the claim reads it.
+    It is counted before anybody is left out of it, so that one of which nobody is meant is not
+    taken for the last.
+    """
+    return text(f"""
+        WITH {_chunk(rules)}, inserted AS (
+            INSERT INTO campaign_membership (id, campaign_id, step, contact_id, phone, zone_key,
+                variant, status, skip_reason, due_at, created_at, updated_at)
+            SELECT uuid_v7(), :campaign_id, 0, s.contact_id, s.phone, s.zone_key,
+                   {_VARIANT},
+                   CASE WHEN s.verdict IN ('pending', 'review', 'held') THEN s.verdict
+                        ELSE 'skipped' END,
+                   CASE WHEN s.verdict NOT IN ('pending', 'review', 'held') THEN s.verdict END,
+                   :now, :now, :now
+            FROM standing s
+            ON CONFLICT DO NOTHING
+            RETURNING zone_key
+        )
+        SELECT count(*) AS people,
+               coalesce(array_agg(DISTINCT zone_key), CAST('{{}}' AS text[])) AS zone_keys,
+               (SELECT count(*) FROM named) AS named,
+               (SELECT n.contact_id FROM named n ORDER BY n.contact_id DESC LIMIT 1) AS up_to
+        FROM inserted
+    """)
+
+
+@lru_cache(maxsize=_KEPT)
+def count_audience(rules: Rules) -> TextClause:
+    """Count by what would become of each."""
+    return text(f"""
+        WITH {_audience(rules)}
+        SELECT s.verdict, count(*) AS people FROM standing s GROUP BY s.verdict
+    """)
+
+
+@lru_cache(maxsize=_KEPT)
+def count_audience_places(rules: Rules) -> TextClause:
+    """Count by what would become of each, and by place."""
+    return text(f"""
+        WITH {_audience(rules)}
+        SELECT s.verdict, s.zone_key, count(*) AS people
+        FROM standing s GROUP BY s.verdict, s.zone_key
+    """)
+
+
+# Of a row of `read_audience`: first who it is, then what a text may name, as the claim reads it.
 LEADING = ("contact_id", "verdict", "variant")
 NAMED = tuple(sorted({*CONTACT_FIELDS, ATTRIBUTES}))
 
-# `chosen` asks for these people only.
-READ_AUDIENCE = text(f"""
-    WITH {_AUDIENCE}
-    SELECT s.contact_id, s.verdict, {_VARIANT} AS variant,
-           {", ".join(f"c.{name}" for name in NAMED)}
-    FROM standing s JOIN contact c ON c.id = s.contact_id
-    WHERE CAST(:chosen AS uuid[]) IS NULL OR s.contact_id = ANY(CAST(:chosen AS uuid[]))
-    ORDER BY s.contact_id
-    LIMIT :limit
-""")
+
+@lru_cache(maxsize=_KEPT)
+def read_audience(rules: Rules) -> TextClause:
+    """Read people; ``chosen`` asks for these only."""
+    return text(f"""
+        WITH {_audience(rules)}
+        SELECT s.contact_id, s.verdict, {_VARIANT} AS variant,
+               {", ".join(f"c.{name}" for name in NAMED)}
+        FROM standing s JOIN contact c ON c.id = s.contact_id
+        WHERE CAST(:chosen AS uuid[]) IS NULL OR s.contact_id = ANY(CAST(:chosen AS uuid[]))
+        ORDER BY s.contact_id
+        LIMIT :limit
+    """)

@@ -66,7 +66,6 @@ def faults(columns: Columns, variants: list[Variant]) -> list[FieldProblem]:
         *_follow_up_faults(columns["follow_ups"], columns["opt_out_footer"]),
         *_schedule_faults(columns),
         *_pacing_faults(columns),
-        *_unsupported(columns),
     ]
 
 
@@ -160,16 +159,6 @@ def _pacing_faults(columns: Columns) -> list[FieldProblem]:
         for name in ("batch_size", "batch_interval_minutes")
         if columns[name] is None
     ]
-
-
-def _unsupported(columns: Columns) -> list[FieldProblem]:
-    problems: list[FieldProblem] = []
-    if "segment_id" in columns["audience"]:
-        detail = "Segments are not available yet; give list_id or contact_ids."
-        problems.append(
-            FieldProblem(pointer="/audience/segment_id", code="not_supported", detail=detail)
-        )
-    return problems
 
 
 _EXAMPLE = CampaignCreate.model_validate(

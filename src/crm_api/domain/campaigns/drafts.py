@@ -17,6 +17,7 @@ from crm_api.domain.campaigns.schemas import (
     Variant,
 )
 from crm_api.domain.errors import FieldProblem
+from crm_api.domain.segments import service as segments
 from crm_api.ids import new_id
 
 _SHOWN_FAULTS = 20
@@ -141,7 +142,10 @@ async def check(
 
 
 async def unknown_sources(uow: UnitOfWork, audience: Columns) -> list[FieldProblem]:
-    """Find the lists and campaigns that a stored audience names and that are not (or no more)."""
+    """Find the lists, segments and campaigns that a stored audience names and that are no more.
+
+    The segments that are there stay as they are until the end of the transaction.
+    """
     excluded = audience.get("exclude", {})
     lists = {
         **_named("/audience/list_id", audience.get("list_id")),
@@ -150,7 +154,13 @@ async def unknown_sources(uow: UnitOfWork, audience: Columns) -> list[FieldProbl
     }
     campaigns = _numbered("/audience/exclude/campaign_ids", excluded.get("campaign_ids"))
     session = uow.session
-    problems: list[FieldProblem] = []
+    problems = await segments.faults_of(
+        uow,
+        {
+            **_named("/audience/segment_id", audience.get("segment_id")),
+            **_numbered("/audience/exclude/segment_ids", excluded.get("segment_ids")),
+        },
+    )
     if lists:
         known = await queries.find_known_lists(session, list_ids=set(lists.values()))
         problems += _unknown(lists, known, noun="list")

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.campaigns import audience_statements
 from crm_api.domain.campaigns import forecast_statements as sql
-from crm_api.domain.campaigns.audience_queries import audience_values, plan_for_values
+from crm_api.domain.campaigns.audience_queries import plan_for_values, whom
 from crm_api.domain.campaigns.models import Campaign
 
 SAMPLED_PAGES = 100
@@ -79,11 +79,10 @@ async def count_audience(
     Args:
         sample: Contacts who stand for those of the list; None asks about all of it.
     """
-    values = {
-        **audience_values(campaign.audience, as_of=now),
-        "previously_contacted": campaign.previously_contacted,
-    }
+    audience = await whom(session, campaign.audience, as_of=now)
+    values = {**audience.values, "previously_contacted": campaign.previously_contacted}
     if sample is not None:
         values |= {"list_id": None, "contact_ids": list(sample)}
     await plan_for_values(session)
-    return (await session.execute(audience_statements.COUNT_AUDIENCE_PLACES, values)).all()
+    statement = audience_statements.count_audience_places(audience.rules)
+    return (await session.execute(statement, values)).all()

@@ -29,6 +29,8 @@ MAX_CONTACT_IDS = 10_000
 MAX_SAMPLES = 50
 MAX_SOURCES = 50
 """Lists, or campaigns, that one audience may leave out."""
+MAX_SEGMENTS = 10
+"""Segments that one audience may leave out."""
 MAX_FOLLOW_UPS = 10
 LONGEST_NAME = 200
 DEFAULT_DAILY_LIMIT = 125
@@ -68,12 +70,14 @@ class Exclusion(RequestModel):
     """Who of the audience is left out.
 
     Attributes:
+        segment_ids: Whoever is in one of these at the start.
         campaign_ids: Whoever is a recipient of one of these, at any step, and was neither skipped
             nor cancelled there.
     """
 
     list_id: UUID | None = None
     list_ids: list[UUID] | None = Field(default=None, max_length=MAX_SOURCES)
+    segment_ids: list[UUID] | None = Field(default=None, max_length=MAX_SEGMENTS)
     campaign_ids: list[UUID] | None = Field(default=None, max_length=MAX_SOURCES)
     contact_ids: list[UUID] | None = Field(default=None, max_length=MAX_CONTACT_IDS)
 
