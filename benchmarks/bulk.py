@@ -26,12 +26,12 @@ _INDEXES = text("""
     ORDER BY x.indisprimary DESC, i.relname
 """)
 
-# Of foreign keys, in the tables that refer.
+# Of foreign keys, in the tables that refer; and what would tell of every row at the commit.
 _CHECKS = text("""
     SELECT g.tgname AS name, t.relname AS "table"
     FROM pg_trigger g JOIN pg_class t ON t.oid = g.tgrelid
     JOIN pg_constraint c ON c.oid = g.tgconstraint AND c.conrelid = t.oid
-    WHERE t.relname = ANY(:tables) AND g.tgisinternal
+    WHERE t.relname = ANY(:tables) AND (g.tgisinternal OR g.tginitdeferred)
 """)
 
 
