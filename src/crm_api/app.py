@@ -49,6 +49,7 @@ from crm_api.routers import (
     recipients,
     reconciliation,
     segments,
+    tags,
     templates,
     users,
     webhook_health,
@@ -80,6 +81,7 @@ ROUTERS = (
     # Before the contact's own routes: `merge` would be taken for an id.
     merging,
     batch,
+    tags,
     contacts,
     imports,
     lists,

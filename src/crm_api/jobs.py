@@ -15,6 +15,7 @@ class JobName(StrEnum):
     APPLY_CUSTOM_FIELDS = "apply_custom_fields"
     FETCH_MEDIA = "fetch_media"
     FIND_DUPLICATES = "find_duplicates"
+    CHANGE_TAGS = "change_tags"
     CHECK_WEBHOOK_HEALTH = "check_webhook_health"
     PROCESS_CAMPAIGN_QUEUE = "process_campaign_queue"
     PROCESS_WEBHOOK_BACKLOG = "process_webhook_backlog"

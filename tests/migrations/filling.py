@@ -185,6 +185,10 @@ _STATEMENTS = (
            ARRAY[md5('contact' || i + 10000)::uuid], 'key',
            CAST(:now AS timestamptz) - i * interval '1 minute'
     FROM generate_series(1, 5000) i""",
+    """INSERT INTO tag_change (id, add, remove, status, requested_by, created_at)
+    SELECT md5('tags' || i)::uuid, '{a}', '{}', CASE WHEN i % 500 = 0 THEN 'running'
+           ELSE 'completed' END, 'key', CAST(:now AS timestamptz) - i * interval '1 minute'
+    FROM generate_series(1, 5000) i""",
     """INSERT INTO merge_candidate (id, first_id, second_id, email, found_at)
     SELECT md5('candidate' || i)::uuid, least(a.id, b.id), greatest(a.id, b.id), i % 100, :now
     FROM generate_series(1, 9000) i

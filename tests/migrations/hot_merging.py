@@ -1,14 +1,40 @@
 """Queries on merges."""
 
 from tests.conftest import NOW
-from tests.migrations.filling import FINISHED, made_id
+from tests.migrations.filling import FINISHED, made_id, phone_of
 from tests.migrations.hot import CONTACT, PHONE, PLACE, Hot
 
 from crm_api.domain.consent import queries as consent
+from crm_api.domain.contacts import find_queries
 from crm_api.domain.contacts import queries as contacts
+from crm_api.domain.contacts.schemas import ContactFilter
 from crm_api.domain.merging import candidate_queries, member_queries, queries
+from crm_api.domain.tags import queries as tags
 
 MERGING = [
+    Hot(
+        "change of tags that waits longest",
+        {"idx_tag_change_running"},
+        tags.take_change,
+    ),
+    Hot(
+        "people of a chunk whose tags change",
+        {"idx_contact_tags|pk_contact"},
+        lambda s: find_queries.ids_of(
+            s,
+            wanted=ContactFilter(tag="tag17"),
+            patterns=[],
+            after=CONTACT,
+            created_until=NOW,
+            limit=2000,
+            now=NOW,
+        ),
+    ),
+    Hot(
+        "numbers of people who are not to be contacted",
+        {"idx_contact_merged_into", "uq_contact_phone|idx_contact_phone_hash"},
+        lambda s: consent.numbers_of_people(s, phones=[PHONE, phone_of(9)]),
+    ),
     Hot(
         "merges, newest first",
         {"idx_contact_merge_merged"},

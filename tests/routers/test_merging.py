@@ -8,9 +8,12 @@ import httpx
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
 from tests.factories import make_contact, make_line, number
 
+from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.access.models import Scope
+from crm_api.domain.consent import service as consent
 from crm_api.domain.contacts.models import Contact
 from crm_api.domain.merging.models import ContactMerge
 
@@ -201,6 +204,20 @@ async def test_an_opt_out_of_one_number_later_holds_for_all(
     assert opted_out == {A, B}
     assert back.json()["opted_out"] is False
     assert left == set()
+
+
+async def test_a_do_not_contact_list_means_the_person(
+    client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    primary, other, third = [await made(client, phone) for phone in (A, B, C)]
+    await merged(client, primary, other)
+
+    async with new_uow() as uow:
+        await consent.put_off_limits(uow, phones=[B, number(7)], reason="a list", now=NOW)
+
+    flagged = set(await session.scalars(text("SELECT phone FROM contact_flag")))
+    assert flagged == {A, B, number(7)}
+    assert (await shown(client, third))["flags"] == []
 
 
 async def test_consent_of_every_number_stands_in_the_timeline(client: httpx.AsyncClient) -> None:

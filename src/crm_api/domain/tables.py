@@ -22,6 +22,7 @@ from crm_api.domain.properties import models as properties
 from crm_api.domain.reconciliation import models as reconciliation
 from crm_api.domain.segments import models as segments
 from crm_api.domain.sends import models as sends
+from crm_api.domain.tags import models as tags
 from crm_api.domain.templates import models as templates
 from crm_api.domain.transfer import models as transfer
 from crm_api.domain.webhook_health import models as webhook_health
@@ -50,6 +51,7 @@ MODULES = (
     reconciliation,
     segments,
     sends,
+    tags,
     templates,
     transfer,
     webhook_health,

@@ -29,6 +29,7 @@ TAGS = {
     "phone validation": "What kind of line a number is.",
     "lines": "The own numbers that send, and how much each may.",
     "campaigns": "One text to many, sent by itself within its hours and limits.",
+    "tags": "Tags over all contacts: counted, changed for many at once, renamed.",
     "templates": "Saved wordings.",
     "conversations": "Messages and calls with one person over one line.",
     "media": "Pictures and recordings.",

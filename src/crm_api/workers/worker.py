@@ -44,6 +44,7 @@ from crm_api.workers import (
     merging,
     reconciliation,
     sends,
+    tags,
     transfer,
     webhook_health,
     webhooks,
@@ -63,6 +64,7 @@ Function = Callable[[dict[str, Any]], Awaitable[None]]
 
 FUNCTIONS: dict[JobName, Function] = {
     JobName.APPLY_CUSTOM_FIELDS: custom_fields.apply_custom_fields,
+    JobName.CHANGE_TAGS: tags.change_tags,
     JobName.CHECK_WEBHOOK_HEALTH: webhook_health.check_webhook_health,
     JobName.FETCH_MEDIA: media.fetch_media,
     JobName.FIND_DUPLICATES: merging.find_duplicates,

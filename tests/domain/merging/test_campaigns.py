@@ -151,8 +151,9 @@ async def test_what_is_under_way_stays_with_its_attempt(new_uow: UnitOfWorkFacto
     assert (await tracks(ledger))[1] == (0, "n1", "n1", "sent", None)
 
 
-async def test_an_unclear_text_to_a_duplicate_is_not_tried_again_beside_the_primarys(
-    new_uow: UnitOfWorkFactory,
+@pytest.mark.parametrize("is_primarys", [False, True])
+async def test_an_unclear_text_is_not_tried_again_where_the_other_number_was_texted(
+    new_uow: UnitOfWorkFactory, *, is_primarys: bool
 ) -> None:
     ledger = await Ledger.open(new_uow, people=2)
     unclear = await ledger.unclear()
@@ -160,7 +161,7 @@ async def test_an_unclear_text_to_a_duplicate_is_not_tried_again_beside_the_prim
     (other,) = await ledger.called(limit=1)
     await ledger.accept(other)
 
-    await merge(new_uow, 1 - place, place)
+    await merge(new_uow, *((place, 1 - place) if is_primarys else (1 - place, place)))
     await ledger.not_found()
 
     row = next(one for one in await ledger.members() if one.phone == unclear.phone)

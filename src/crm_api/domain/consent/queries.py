@@ -174,6 +174,30 @@ async def numbers_of_person(session: AsyncSession, *, phone: str) -> set[str]:
     return set(await session.scalars(_NUMBERS_OF_PERSON, {"phone": phone}))
 
 
+# A merge waits for these numbers' row, or has to be over: either way it is known who is who.
+_HOLD_NUMBERS = text("""
+    SELECT FROM contact WHERE phone = ANY(CAST(:phones AS text[])) ORDER BY phone FOR KEY SHARE
+""")
+_NUMBERS_OF_PEOPLE = text("""
+    WITH head AS (
+        SELECT DISTINCT coalesce(c.merged_into, c.id) AS id FROM contact c
+        WHERE c.phone = ANY(CAST(:phones AS text[]))
+    )
+    SELECT unnest(CAST(:phones AS text[])) AS phone
+    UNION
+    SELECT c.phone FROM head h JOIN contact d ON d.merged_into = h.id JOIN contact c ON c.id = h.id
+    UNION
+    SELECT d.phone FROM head h JOIN contact d ON d.merged_into = h.id
+    ORDER BY phone
+""")
+
+
+async def numbers_of_people(session: AsyncSession, *, phones: Sequence[str]) -> list[str]:
+    """Fetch these numbers with all others of the same people, and hold who has them."""
+    await session.execute(_HOLD_NUMBERS, {"phones": list(phones)})
+    return list(await session.scalars(_NUMBERS_OF_PEOPLE, {"phones": list(phones)}))
+
+
 async def decisions(session: AsyncSession, *, phone_hash: bytes) -> list[tuple[datetime, str]]:
     """Fetch when and what was decided about a number, in the order of arrival."""
     statement = (

@@ -161,8 +161,11 @@ async def put_off_limits(
 ) -> None:
     """Flag numbers ``do_not_contact`` for good and take back what waits for them.
 
+    With a number that was merged all numbers of the person are meant.
+
     A reason that stands stays; nothing is said by the persons, so no entry is left.
     """
+    phones = await queries.numbers_of_people(uow.session, phones=phones)
     await queries.stand_flags(
         uow.session, phones=phones, flag=FlagType.DO_NOT_CONTACT, reason=reason, now=now
     )

@@ -76,6 +76,10 @@ ORDERS = {
 }
 
 
+_BY_NAME = ORDERS[ContactSort.NAME]
+"""An order by which no filter is a span: all of it are conditions."""
+
+
 async def list_contacts(
     session: AsyncSession,
     *,
@@ -102,6 +106,41 @@ async def list_contacts(
         if len(near) == limit:
             return near
     return await fetch(session, search.far(limit))
+
+
+async def count(
+    session: AsyncSession,
+    *,
+    wanted: ContactFilter,
+    patterns: Sequence[Sequence[str]],
+    now: datetime,
+) -> int:
+    """Count contacts; ``patterns`` as for their list."""
+    search = Search(wanted, patterns, _BY_NAME, None, now)
+    statement = select(func.count()).select_from(Contact).where(Contact.deleted_at.is_(None))
+    return await session.scalar(statement.where(*search.conditions(Contact))) or 0
+
+
+async def ids_of(
+    session: AsyncSession,
+    *,
+    wanted: ContactFilter,
+    patterns: Sequence[Sequence[str]],
+    after: UUID | None,
+    created_until: datetime,
+    limit: int,
+    now: datetime,
+) -> list[UUID]:
+    """Fetch ids of contacts in their order, from behind one on; ``patterns`` as for their list."""
+    search = Search(wanted, patterns, _BY_NAME, None, now)
+    statement = select(Contact.id).where(
+        Contact.deleted_at.is_(None),
+        Contact.created_at <= created_until,
+        *search.conditions(Contact),
+    )
+    if after is not None:
+        statement = statement.where(Contact.id > after)
+    return list(await session.scalars(statement.order_by(Contact.id).limit(limit)))
 
 
 async def _are_few(session: AsyncSession, search: "Search") -> bool:

@@ -108,6 +108,42 @@ async def get_many(
     return [found[contact_id] for contact_id in contact_ids if contact_id in found]
 
 
+async def count(uow: UnitOfWork, wanted: ContactFilter, *, now: datetime) -> int:
+    """Count the contacts that a list shows.
+
+    Raises:
+        UnsearchableError: ``q`` has neither letters nor digits.
+    """
+    return await find_queries.count(
+        uow.session, wanted=wanted, patterns=search_patterns(wanted.q), now=now
+    )
+
+
+async def ids_of(
+    uow: UnitOfWork,
+    wanted: ContactFilter,
+    *,
+    after: UUID | None,
+    created_until: datetime,
+    limit: int,
+    now: datetime,
+) -> list[UUID]:
+    """Fetch the ids of contacts that a list shows, in their order, from behind one on.
+
+    Raises:
+        UnsearchableError: ``q`` has neither letters nor digits.
+    """
+    return await find_queries.ids_of(
+        uow.session,
+        wanted=wanted,
+        patterns=search_patterns(wanted.q),
+        after=after,
+        created_until=created_until,
+        limit=limit,
+        now=now,
+    )
+
+
 async def numbers_of(uow: UnitOfWork, *, contact_id: UUID) -> list[str]:
     """Return a contact's number, and those of the duplicates that were merged into it."""
     return await queries.numbers_of(uow.session, contact_id=contact_id)

@@ -19,8 +19,10 @@ log = structlog.get_logger()
 
 SCHEDULE = {
     "apply_custom_fields": "every 60 s",
+    "change_tags": "every 60 s, and when asked",
     "check_webhook_health": "hourly from each side, looked after every 60 s",
     "fetch_media": "every 60 s",
+    "find_duplicates": "every 60 s, after a rest, when contacts have changed",
     "process_campaign_queue": "every 60 s",
     "process_webhook_backlog": "every 60 s",
     "reconcile_openphone": "daily at 02:00 UTC, after an outage, and when asked",
