@@ -61,13 +61,12 @@ _PAGE = """
     )
 """
 
-_PAGE_OF_ALL = """
-    named AS MATERIALIZED (
-        SELECT a.id AS contact_id FROM contact a
-        WHERE a.deleted_at IS NULL AND a.id > CAST(:after AS uuid)
-        ORDER BY a.id LIMIT :limit
-    )
-"""
+# The page is read once more: joined to `named`, all contacts would be read for each page.
+_NEXT_PEOPLE = """(
+    SELECT {columns} FROM contact a
+    WHERE a.deleted_at IS NULL AND a.id > CAST(:after AS uuid)
+    ORDER BY a.id LIMIT :limit)"""
+_PAGE_OF_ALL = f"named AS MATERIALIZED {_NEXT_PEOPLE.format(columns='a.id AS contact_id')}"
 _IS_NAMED = "c.id IN (SELECT n.contact_id FROM named n)"
 
 # Who of them is meant, and how each stands. Deleted contacts are nobody, nor is who was added after
@@ -79,7 +78,7 @@ _IS_NAMED = "c.id IN (SELECT n.contact_id FROM named n)"
 _STANDING = """
     audience AS (
         SELECT c.id AS contact_id, c.phone, c.zone_key
-        FROM contact c
+        FROM {people} c
         WHERE c.deleted_at IS NULL AND c.created_at <= CAST(:as_of AS timestamptz)
           AND {is_named} {left_out}
           AND NOT EXISTS (
@@ -137,11 +136,18 @@ _STANDING = """
 _OF_THE_PAGE = "AND f.phone = ANY(ARRAY(SELECT a.phone FROM audience a))"
 
 
-def _standing(rules: Rules, *, is_named: str, each: str = "", of_those: str = "") -> str:
+def _standing(
+    rules: Rules, *, is_named: str, people: str = "contact", each: str = "", of_those: str = ""
+) -> str:
     before = TEXTED_BEFORE.format(phone="a.phone", contact="a.contact_id", each=each)
     left_out = f"AND {rules.left_out}" if rules.left_out else ""
     return _STANDING.format(
-        each=each, of_those=of_those, texted_before=before, is_named=is_named, left_out=left_out
+        each=each,
+        people=people,
+        of_those=of_those,
+        texted_before=before,
+        is_named=is_named,
+        left_out=left_out,
     )
 
 
@@ -152,9 +158,13 @@ def _audience(rules: Rules) -> str:
 
 
 def _chunk(rules: Rules) -> str:
-    page = _PAGE_OF_ALL if rules.named else _PAGE
-    is_named = f"{_IS_NAMED} AND {rules.named}" if rules.named else _IS_NAMED
-    standing = _standing(rules, is_named=is_named, each="OFFSET 0", of_those=_OF_THE_PAGE)
+    page, is_named, people = _PAGE, _IS_NAMED, "contact"
+    if rules.named:
+        page, is_named = _PAGE_OF_ALL, rules.named
+        people = _NEXT_PEOPLE.format(columns="a.*")
+    standing = _standing(
+        rules, is_named=is_named, people=people, each="OFFSET 0", of_those=_OF_THE_PAGE
+    )
     return f"{page}, {standing}"
 
 
