@@ -34,6 +34,7 @@ _FORM: dict[str, Any] = {
         "content": {
             "multipart/form-data": {
                 "schema": {
+                    "title": "DoNotContactFile",
                     "type": "object",
                     "required": ["file"],
                     "additionalProperties": False,

@@ -61,6 +61,7 @@ _FORM: dict[str, Any] = {
         "content": {
             "multipart/form-data": {
                 "schema": {
+                    "title": "ImportOfFile",
                     "type": "object",
                     "additionalProperties": False,
                     "properties": {
@@ -86,6 +87,7 @@ _FORM: dict[str, Any] = {
             },
             "application/json": {
                 "schema": {
+                    "title": "ImportFromProvider",
                     "type": "object",
                     "required": ["source"],
                     "additionalProperties": False,

@@ -176,8 +176,18 @@ def enrich(document: dict[str, Any], routes: Iterable[APIRoute]) -> dict[str, An
         for method in route.methods or ():
             operation = document["paths"].get(route.path_format, {}).get(method.lower())
             if operation is not None:
+                _name_body(operation, schemas)
                 _complete(operation, route, method)
     return document
+
+
+def _name_body(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Put a body that a route describes itself among the named schemas, under its title."""
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        schema = content.get("schema", {})
+        if schema.get("type") == "object" and "title" in schema:
+            schemas[schema["title"]] = schema
+            content["schema"] = {"$ref": f"#/components/schemas/{schema['title']}"}
 
 
 def scope_of(route: APIRoute) -> Scope | None:
