@@ -63,11 +63,15 @@ async def copy_page(
 ) -> bytes:
     """Write a page."""
     order = search.order.by(search.order.key(Contact), Contact.id)
-    flags = _flags(search.now)
+    # Joined, since a column that is neutralised is read several times.
+    flags, lists = _flags(search.now), _lists()
     statement = (
-        select(*_columns(flags), *(cell(Contact.attributes[name].astext) for name in attributes))
+        select(
+            *_columns(flags, lists), *(cell(Contact.attributes[name].astext) for name in attributes)
+        )
         .select_from(Contact)
         .join(flags, true())
+        .join(lists, true())
         .where(*_of_page(search, end))
         .order_by(*order)
     )
@@ -83,12 +87,12 @@ def _of_page(search: Search, end: Position | None) -> list[ColumnElement[bool]]:
     return found
 
 
-def _columns(flags: FromClause) -> list[SQLColumnExpression[Any]]:
+def _columns(flags: FromClause, lists: FromClause) -> list[SQLColumnExpression[Any]]:
     written: dict[str, SQLColumnExpression[Any]] = {
         "id": row_id(Contact.id),
         "phone": Contact.phone,
         "tags": cell(func.array_to_string(Contact.tags, _BETWEEN)),
-        "lists": cell(_lists()),
+        "lists": cell(lists.c.lists),
         "opted_out": truth(flags.c.opted_out_at.is_not(None)),
         "opted_out_at": instant(flags.c.opted_out_at),
         "opt_out_reason": cell(flags.c.opt_out_reason),
@@ -103,14 +107,15 @@ def _columns(flags: FromClause) -> list[SQLColumnExpression[Any]]:
     return [written[name].label(name) for name in HEADER]
 
 
-def _lists() -> ColumnElement[Any]:
+def _lists() -> FromClause:
+    """One row a contact: on which lists it is."""
     return (
-        select(_joined(ContactList.name))
+        select(_joined(ContactList.name).label("lists"))
         .select_from(ContactListMember)
         .join(ContactList, ContactList.id == ContactListMember.list_id)
         .where(ContactListMember.contact_id == Contact.id)
         .correlate(Contact)
-        .scalar_subquery()
+        .lateral("on_lists")
     )
 
 
