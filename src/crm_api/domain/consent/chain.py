@@ -9,9 +9,9 @@ which is part of the entry.
 import hashlib
 import hmac
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import NamedTuple
 from uuid import UUID
 
 START = bytes(32)
@@ -20,8 +20,7 @@ _FORMAT = "consent entry 1"
 """Begins the hashed text, so that another form can come one day."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChainedEntry:
+class ChainedEntry(NamedTuple):
     """What a link covers of an entry: all of it."""
 
     id: int

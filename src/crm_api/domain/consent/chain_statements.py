@@ -34,7 +34,7 @@ ADD_LINKS = text("""
     DELETE FROM consent_unlinked u USING link WHERE u.entry_id = link.entry_id
 """)
 LINKS = text(f"""
-    SELECT l.position, l.entry_id, l.key_id, l.digest, {_ENTRY}, w.salt,
+    SELECT {_ENTRY}, l.position, l.entry_id, l.key_id, l.digest, w.salt,
            CASE WHEN w.entry_id IS NOT NULL THEN {CANONICAL_WORDING} END AS canonical
     FROM consent_link l
     LEFT JOIN consent_entry e ON e.id = l.entry_id
@@ -59,6 +59,11 @@ LATE_ENTRIES = text("""
 """)
 
 
+def entry_of(row: Row[Any]) -> ChainedEntry:
+    """Read the entry with which the rows of these statements begin."""
+    return ChainedEntry._make(row[: len(ChainedEntry._fields)])
+
+
 async def try_lock(session: AsyncSession) -> bool:
     """Become the one who makes links until the transaction ends; False when somebody is."""
     return bool(await session.scalar(TRY_LOCK, {"key": _LINKING}))
@@ -73,7 +78,7 @@ async def last_link(session: AsyncSession) -> tuple[int, bytes]:
 async def unlinked(session: AsyncSession, *, limit: int) -> list[ChainedEntry]:
     """Fetch entries that are in no link, the oldest first."""
     rows = await session.execute(UNLINKED, {"limit": limit})
-    return [ChainedEntry(**row) for row in rows.mappings()]
+    return [ChainedEntry(*row) for row in rows]
 
 
 async def add_links(

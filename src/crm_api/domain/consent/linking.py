@@ -14,7 +14,6 @@ from crm_api.db import UnitOfWork
 from crm_api.domain.consent import chain_statements
 from crm_api.domain.consent.chain import (
     START,
-    ChainedEntry,
     chain_key,
     key_id,
     link_digest,
@@ -29,7 +28,6 @@ LINKED_WITHIN = timedelta(minutes=5)
 """The job runs every minute: an entry that is older and in no link was taken out of the chain."""
 SHOWN_FINDINGS = 20
 """More of them tell nothing new."""
-_FIELDS = tuple(ChainedEntry.__dataclass_fields__)
 
 
 @dataclass(kw_only=True)
@@ -129,7 +127,7 @@ def _faults(row: Row[Any], found: Verification, secret: bytes) -> Iterator[str]:
 
 def fits(row: Row[Any], previous: bytes, secret: bytes) -> bool:
     """Say whether a link follows from the one before it and its entry."""
-    entry = ChainedEntry(**{name: getattr(row, name) for name in _FIELDS})
+    entry = chain_statements.entry_of(row)
     return hmac.compare_digest(row.digest, link_digest(chain_key(secret), previous, entry))
 
 
