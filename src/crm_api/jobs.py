@@ -23,6 +23,7 @@ class JobName(StrEnum):
     RESOLVE_UNKNOWN_SENDS = "resolve_unknown_sends"
     RUN_DO_NOT_CONTACT = "run_do_not_contact"
     RUN_DAILY_TASKS = "run_daily_tasks"
+    RUN_ERASURES = "run_erasures"
     RUN_IMPORTS = "run_imports"
     SEAL_CONSENT = "seal_consent"
     SEND_ALERTS = "send_alerts"

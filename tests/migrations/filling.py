@@ -227,6 +227,14 @@ _STATEMENTS = (
     """INSERT INTO consent_link (position, entry_id, key_id, digest)
     SELECT id, id, 'key', sha256('x') FROM consent_entry WHERE id <= 5900""",
     """INSERT INTO consent_unlinked (entry_id) SELECT id FROM consent_entry WHERE id > 5900""",
+    """INSERT INTO erasure (id, contact_id, reason, actor, status, sealed, next_at, created_at)
+    SELECT md5('erasure' || i)::uuid, md5('contact' || i)::uuid, 'asked', 'key',
+           CASE WHEN i <= 3 THEN 'sweeping' ELSE 'completed' END,
+           CASE WHEN i <= 3 THEN sha256('x') END, CAST(:now AS timestamptz) - interval '1 minute',
+           CAST(:now AS timestamptz) - i * interval '1 hour'
+    FROM generate_series(1, 2000) i""",
+    """INSERT INTO erased_number (phone_hash, erased_at)
+    SELECT sha256(convert_to('hash' || i, 'UTF8')), :now FROM generate_series(1, 5000) i""",
     """INSERT INTO do_not_contact_upload (id, status, byte_size, columns, reason, actor, dry_run,
         created_at, updated_at)
     SELECT md5('upload' || i)::uuid, CASE WHEN i <= 3 THEN 'pending' ELSE 'completed' END, 1, '{}',

@@ -9,7 +9,7 @@ from tests.migrations.filling import fill
 from tests.migrations.hot import Hot
 from tests.migrations.hot_accounts import ACCOUNTS
 from tests.migrations.hot_campaigns import CAMPAIGNS, OPERATIONS
-from tests.migrations.hot_consent import UPLOADS
+from tests.migrations.hot_consent import ERASURES, UPLOADS
 from tests.migrations.hot_events import RECEIVED
 from tests.migrations.hot_media import MEDIA
 from tests.migrations.hot_merging import MERGING
@@ -30,6 +30,7 @@ HOT = [
     *REQUESTS,
     *UPLOADS,
     *ACCOUNTS,
+    *ERASURES,
     *CAMPAIGNS,
     *SEGMENTS,
     *SENDS,

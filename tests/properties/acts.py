@@ -178,6 +178,10 @@ class Acts(CampaignActs):
         with suppress(ConflictError):
             async with self._service.new_uow() as uow:
                 await activity.send_reply(
-                    uow, reply, rules=self._service.rules, now=self._model.clock()
+                    uow,
+                    reply,
+                    rules=self._service.rules,
+                    now=self._model.clock(),
+                    secret=self._service.secret,
                 )
         self._model.happened()

@@ -10,6 +10,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from fastapi import Request
+from tests.conftest import SECRET
 from tests.fakes import RecordingQueue
 
 from crm_api import clock
@@ -55,7 +56,7 @@ async def run(new_uow: NewUow, settings: Settings) -> None:
         row = await transfer.claim(uow, now=clock.now())
     assert row is not None
     path = transfer.upload_path(settings.data_dir, row.id)
-    await work_on(new_uow, row, path=path, is_over=lambda: False)
+    await work_on(new_uow, row, path=path, is_over=lambda: False, secret=SECRET.encode())
 
 
 def leftovers(settings: Settings) -> list[str]:

@@ -27,6 +27,7 @@ class Deps:
 
     new_uow: UnitOfWorkFactory
     settings: Storage
+    secret: bytes = b"a test's secret"
     is_stopping: bool = False
 
 

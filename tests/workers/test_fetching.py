@@ -54,6 +54,7 @@ class Deps:
     provider: OpenPhoneClient
     queue: RecordingQueue
     limiter: Limiter = field(default_factory=lambda: Limiter(rate_per_second=100_000))
+    secret: bytes = b"a test's secret"
     circuit: None = None
     is_stopping: bool = False
 

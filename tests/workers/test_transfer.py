@@ -11,11 +11,12 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
-from tests.conftest import NOW
+from tests.conftest import NOW, SECRET
 from tests.factories import make_campaign, make_contact, make_line, make_member
 
 from crm_api import clock
 from crm_api.db import UnitOfWork
+from crm_api.domain.consent import off_limits
 from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.contacts.models import Contact
 from crm_api.domain.lists.models import ContactList, ContactListMember
@@ -54,6 +55,7 @@ class WorkerDeps:
     new_uow: NewUow
     settings: Storage
     is_stopping: bool = False
+    secret: bytes = SECRET.encode()
 
 
 @dataclass
@@ -118,6 +120,19 @@ async def contacts(session: AsyncSession) -> list[Contact]:
 async def faults(session: AsyncSession) -> list[tuple[int, str | None, str]]:
     rows = await session.scalars(select(ContactImportError).order_by(ContactImportError.id))
     return [(row.line, row.column, row.code) for row in rows]
+
+
+async def test_number_of_an_erased_person_is_imported_off_limits(
+    importer: Importer, session: AsyncSession
+) -> None:
+    async with importer.new_uow() as uow:
+        await off_limits.note_erased(uow, phones=["+16175550001"], now=NOW, secret=SECRET.encode())
+
+    row = await importer.take(people(3))
+
+    flags = await session.scalars(select(ContactFlag))
+    assert counts(row) == {"created": 3}
+    assert [(flag.phone, flag.flag_type) for flag in flags] == [("+16175550001", "do_not_contact")]
 
 
 async def test_messy_file_is_taken_row_by_row(importer: Importer, session: AsyncSession) -> None:
@@ -338,7 +353,9 @@ async def test_worker_lost_in_the_middle_is_resumed_with_the_same_result(
         chunk = source.next_chunk(limit=10)
         assert chunk is not None
         async with importer.new_uow() as uow:
-            await transfer.apply_chunk(uow, import_id=import_id, chunk=chunk, now=clock.now())
+            await transfer.apply_chunk(
+                uow, import_id=import_id, chunk=chunk, now=clock.now(), secret=SECRET.encode()
+            )
     # The worker is gone here, with a chunk read but not written, and its lease still runs.
     lost = source.next_chunk(limit=10)
     assert lost is not None
@@ -357,7 +374,9 @@ async def test_worker_lost_in_the_middle_is_resumed_with_the_same_result(
     assert not path.exists()
     # Whoever comes late with what was done already changes nothing.
     async with importer.new_uow() as uow:
-        assert not await transfer.apply_chunk(uow, import_id=import_id, chunk=lost, now=clock.now())
+        assert not await transfer.apply_chunk(
+            uow, import_id=import_id, chunk=lost, now=clock.now(), secret=SECRET.encode()
+        )
 
 
 async def test_chunk_that_somebody_else_wrote_is_refused(
@@ -376,7 +395,9 @@ async def test_chunk_that_somebody_else_wrote_is_refused(
         assert chunk is not None
         async with importer.new_uow() as uow:
             outcomes.append(
-                await transfer.apply_chunk(uow, import_id=import_id, chunk=chunk, now=clock.now())
+                await transfer.apply_chunk(
+                    uow, import_id=import_id, chunk=chunk, now=clock.now(), secret=SECRET.encode()
+                )
             )
 
     assert outcomes == [True, False]
@@ -390,7 +411,9 @@ async def test_run_out_of_time_lets_the_next_run_go_on(importer: Importer, tmp_p
     assert claimed is not None
     path = transfer.upload_path(tmp_path, import_id)
 
-    await work_on(importer.new_uow, claimed, path=path, is_over=lambda: True)
+    await work_on(
+        importer.new_uow, claimed, path=path, is_over=lambda: True, secret=SECRET.encode()
+    )
     row = await importer.get(import_id)
     assert (row.status, row.rows_total, row.rows_processed) == ("running", 7_500, 5_000)
 
@@ -416,7 +439,9 @@ async def test_cancelled_import_stops_and_keeps_what_is_written(
         claimed = await transfer.claim(uow, now=clock.now())
     assert claimed is not None
     path = transfer.upload_path(tmp_path, import_id)
-    await work_on(importer.new_uow, claimed, path=path, is_over=lambda: True)
+    await work_on(
+        importer.new_uow, claimed, path=path, is_over=lambda: True, secret=SECRET.encode()
+    )
 
     async with importer.new_uow() as uow:
         await transfer.cancel(uow, import_id=import_id, now=clock.now())

@@ -9,6 +9,7 @@ from crm_api.domain.consent import models as consent
 from crm_api.domain.contacts import models as contacts
 from crm_api.domain.custom_fields import models as custom_fields
 from crm_api.domain.do_not_contact import models as do_not_contact
+from crm_api.domain.erasure import models as erasure
 from crm_api.domain.events import models as events
 from crm_api.domain.idempotency import models as idempotency
 from crm_api.domain.lines import models as lines
@@ -41,6 +42,7 @@ MODULES = (
     idempotency,
     do_not_contact,
     events,
+    erasure,
     lines,
     lists,
     media,

@@ -70,14 +70,14 @@ async def opt_out_many(body: OptOutMany, uow: Uow, state: State, caller: Writer)
 
 @router.post("/batch")
 async def apply_batch(
-    body: BatchRequest, uow: Uow, request: Request, _caller: Writer
+    body: BatchRequest, uow: Uow, request: Request, state: State, _caller: Writer
 ) -> BatchResult:
     """Create, update, upsert and delete up to 500 contacts; a bad item fails alone.
 
     The answer is 200 also when every item was refused: each has its own status.
     """
     async with uow:
-        outcomes = await batch.apply(uow, body.items, now=clock.now())
+        outcomes = await batch.apply(uow, body.items, now=clock.now(), secret=state.secret)
     results = [
         ItemResult.of(index, outcome, path=request.url.path)
         for index, outcome in enumerate(outcomes)

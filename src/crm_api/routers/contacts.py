@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from crm_api import clock
 from crm_api.domain.access.models import Scope
 from crm_api.domain.consent.schemas import ConsentDecision, ConsentEntryRead, FlagRead
-from crm_api.domain.contacts import decisions
+from crm_api.domain.contacts import arriving, decisions
 from crm_api.domain.contacts import service as contacts
 from crm_api.domain.contacts.exporting import contacts_csv
 from crm_api.domain.contacts.schemas import (
@@ -73,10 +73,12 @@ Wanted = Annotated[ContactFilter, Depends(read_filter)]
 
 
 @router.post("", status_code=201)
-async def create_contact(body: ContactCreate, uow: Uow, _caller: Writer) -> ContactRead:
+async def create_contact(
+    body: ContactCreate, uow: Uow, state: State, _caller: Writer
+) -> ContactRead:
     """Add a contact; one that was deleted comes back under its old id, with fresh fields."""
     async with uow:
-        contact = await contacts.create(uow, body, now=clock.now())
+        contact = await arriving.create(uow, body, now=clock.now(), secret=state.secret)
     return ContactRead.of(contact)
 
 
@@ -120,11 +122,13 @@ async def get_contact(contact_id: UUID, uow: Uow, _caller: Reader) -> ContactRea
 
 @router.patch("/{contact_id}")
 async def update_contact(
-    contact_id: UUID, body: ContactUpdate, uow: Uow, _caller: Writer
+    contact_id: UUID, body: ContactUpdate, uow: Uow, state: State, _caller: Writer
 ) -> ContactRead:
     """Change some fields; null clears one, `address` and `attributes` are merged."""
     async with uow:
-        contact = await contacts.update(uow, body, contact_id=contact_id, now=clock.now())
+        contact = await arriving.update(
+            uow, body, contact_id=contact_id, now=clock.now(), secret=state.secret
+        )
     return ContactRead.of(contact)
 
 

@@ -84,7 +84,9 @@ async def list_messages(
 async def send_message(body: ReplyCreate, uow: Uow, state: State, _caller: Sender) -> MessageRead:
     """Send a text that a person wrote; it is queued, and its status tells when it left."""
     async with uow:
-        message = await activity.send_reply(uow, body, rules=state.rules, now=clock.now())
+        message = await activity.send_reply(
+            uow, body, rules=state.rules, now=clock.now(), secret=state.secret
+        )
     return MessageRead.of(message)
 
 

@@ -92,7 +92,14 @@ async def run_imports(ctx: dict[str, Any]) -> None:
         path = transfer.rows_path(deps.settings.data_dir, row)
         if fetching.is_needed(row) and not await _fetch(deps, row, path=path, is_over=is_over):
             continue
-        await work_on(deps.new_uow, row, path=path, is_over=is_over, readings=readings)
+        await work_on(
+            deps.new_uow,
+            row,
+            path=path,
+            is_over=is_over,
+            secret=deps.secret,
+            readings=readings,
+        )
     if deps.is_stopping:
         await readings.close()
 
@@ -103,6 +110,7 @@ async def work_on(
     *,
     path: Path,
     is_over: Callable[[], bool],
+    secret: bytes,
     readings: Readings | None = None,
 ) -> None:
     """Write a claimed import; the outcome is in its row.
@@ -113,7 +121,9 @@ async def work_on(
     """
     kept = readings or Readings()
     try:
-        has_ended = await _write(new_uow, row, path=path, is_over=is_over, readings=kept)
+        has_ended = await _write(
+            new_uow, row, path=path, is_over=is_over, secret=secret, readings=kept
+        )
     except ImportFileError as error:
         await _fail(new_uow, row.id, error.detail)
     except (DataError, IntegrityError, ProgrammingError):
@@ -183,6 +193,7 @@ async def _write(
     *,
     path: Path,
     is_over: Callable[[], bool],
+    secret: bytes,
     readings: Readings,
 ) -> bool:
     """Write chunks; True when the import has ended, by us or by others."""
@@ -196,7 +207,7 @@ async def _write(
         while chunk := await source.next_chunk():
             async with new_uow() as uow:
                 is_ours = await transfer.apply_chunk(
-                    uow, import_id=row.id, chunk=chunk, now=clock.now()
+                    uow, import_id=row.id, chunk=chunk, now=clock.now(), secret=secret
                 )
             if not is_ours:
                 return await _has_ended(new_uow, row.id)

@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from tests.conftest import NOW
+from tests.conftest import NOW, SECRET
 from tests.domain.sends.ledger import TIMES
 from tests.domain.webhooks.support import OWN_NUMBER, PERSON, PROVIDER_LINE, hear
 from tests.factories import make_contact, make_line
@@ -47,7 +47,8 @@ async def send(
 ) -> str:
     reply = ReplyCreate.model_validate({"line_id": line.id, "to": to, "body": "See you Tuesday."})
     async with new_uow() as uow:
-        return (await activity.send_reply(uow, reply, rules=rules, now=now)).status
+        sent = await activity.send_reply(uow, reply, rules=rules, now=now, secret=SECRET.encode())
+    return sent.status
 
 
 async def next_allowed(new_uow: UnitOfWorkFactory, line: Line, *, to: str = PERSON) -> object:

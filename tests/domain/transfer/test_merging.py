@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
-from tests.conftest import NOW
+from tests.conftest import NOW, SECRET
 from tests.domain.transfer.one_by_one import CONTENT, merge
 from tests.workers.test_transfer import NewUow
 
@@ -83,7 +83,9 @@ class Store:
             invalid=0,
         )
         async with self._new_uow() as uow:
-            assert await transfer.apply_chunk(uow, import_id=row.id, chunk=chunk, now=LATER)
+            assert await transfer.apply_chunk(
+                uow, import_id=row.id, chunk=chunk, now=LATER, secret=SECRET.encode()
+            )
         async with self._new_uow() as uow:
             await transfer.complete(uow, import_id=row.id, rows=len(people), now=LATER)
         await self._session.refresh(row)

@@ -26,6 +26,7 @@ from crm_api.domain.activity.recording import (
 from crm_api.domain.activity.schemas import ReplyCreate
 from crm_api.domain.activity.texts import Received, ToldText, record_texts
 from crm_api.domain.compliance.rules import RuleBook
+from crm_api.domain.consent import service as consent
 from crm_api.domain.consent.models import FlagType
 from crm_api.domain.errors import FieldProblem
 from crm_api.domain.lines.models import Line, LineStatus
@@ -56,7 +57,7 @@ Row = TypeVar("Row")
 
 
 async def send_reply(
-    uow: UnitOfWork, reply: ReplyCreate, *, rules: RuleBook, now: datetime
+    uow: UnitOfWork, reply: ReplyCreate, *, rules: RuleBook, now: datetime, secret: bytes
 ) -> Activity:
     """Queue a text that a person wrote; it leaves at once, outside the daily limit.
 
@@ -65,7 +66,7 @@ async def send_reply(
     Raises:
         UnknownLineError: There is no such line.
         LineCannotSendError: The line is blocked.
-        RecipientOptedOutError: The recipient asked not to be texted.
+        RecipientOptedOutError: The recipient asked not to be texted, or was erased.
         OutsideWindowError: It is outside legal hours where the recipient plausibly is.
     """
     line = await uow.session.get(Line, reply.line_id)
@@ -77,6 +78,7 @@ async def send_reply(
         raise LineCannotSendError(
             "The line is blocked and sends nothing.", blocked_reason=line.blocked_reason
         )
+    await consent.suppress_erased(uow, phones=[reply.to], now=now, secret=secret)
     flags = (FlagType.OPTED_OUT, FlagType.DO_NOT_CONTACT)
     if await queries.has_flag(uow.session, phone=reply.to, flags=flags, now=now):
         raise RecipientOptedOutError("This number asked not to be texted.")

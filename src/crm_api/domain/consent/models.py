@@ -95,6 +95,18 @@ class ContactFlag(Base):
     created_at: Mapped[datetime]
 
 
+class ErasedNumber(Base):
+    """What is left of an erased person: the keyed hash of the number, so that it stays barred."""
+
+    __tablename__ = "erased_number"
+
+    phone_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    erased_at: Mapped[datetime]
+    """What is older is not taken in again."""
+    lifted_at: Mapped[datetime | None]
+    """Since then the number may be texted again: a user took ``do_not_contact`` off."""
+
+
 class ConsentEntry(Base):
     """One decision about a number, named only by its keyed hash; never changed or removed.
 

@@ -14,8 +14,8 @@ from sqlalchemy import Row
 from crm_api.db import UnitOfWork
 from crm_api.domain.consent import chain_statements, proof_statements
 from crm_api.domain.consent.chain import START, key_id
+from crm_api.domain.consent.hashing import hash_phone
 from crm_api.domain.consent.linking import fits, wording_fits
-from crm_api.domain.consent.service import hash_phone
 from crm_api.domain.schemas import Id, Instant, ReadModel, format_instant
 from crm_api.domain.transfer.values import csv_safe
 
@@ -140,6 +140,7 @@ class ConsentProof(ReadModel):
     phone: str
     phone_hash: str
     contact_id: Id | None
+    erased_at: Instant | None
     generated_at: Instant
     flags: list[ProvenFlag]
     entries: list[ProvenEntry]
@@ -162,6 +163,7 @@ async def prove(uow: UnitOfWork, *, phone: str, secret: bytes, now: datetime) ->
         phone=phone,
         phone_hash=phone_hash.hex(),
         contact_id=await proof_statements.contact_of(session, phone=phone),
+        erased_at=await proof_statements.erased_at(session, phone_hash=phone_hash),
         generated_at=now,
         flags=[
             ProvenFlag(

@@ -1,13 +1,14 @@
 """SQL of the proof for one number: what stands on it, what was said, what was sent to it."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.consent.models import ContactFlag
+from crm_api.domain.consent.models import ContactFlag, ErasedNumber
 
 MESSAGES = text("""
     SELECT a.id, a.direction, a.origin, a.body, a.status, a.openphone_id, a.occurred_at,
@@ -26,6 +27,12 @@ async def contact_of(session: AsyncSession, *, phone: str) -> UUID | None:
     """Return the contact with a number; None when nobody has it."""
     contact_id: UUID | None = await session.scalar(CONTACT, {"phone": phone})
     return contact_id
+
+
+async def erased_at(session: AsyncSession, *, phone_hash: bytes) -> datetime | None:
+    """Return when the number's person was erased; None when they were not."""
+    statement = select(ErasedNumber.erased_at).where(ErasedNumber.phone_hash == phone_hash)
+    return await session.scalar(statement)
 
 
 async def flags(session: AsyncSession, *, phone: str) -> list[ContactFlag]:

@@ -5,11 +5,16 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, bindparam, case, delete, or_, select, text
+from sqlalchemy import Row, bindparam, case, delete, or_, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.consent.models import ConsentEntry, ConsentWording, ContactFlag
+from crm_api.domain.consent.models import (
+    ConsentEntry,
+    ConsentWording,
+    ContactFlag,
+    ErasedNumber,
+)
 from crm_api.ids import new_id
 
 HELD = text("""
@@ -148,6 +153,49 @@ _EXPIRE = text("""
 async def expire_flags(session: AsyncSession, *, now: datetime, limit: int) -> int:
     """Remove flags that have ended, the longest ended first; how many."""
     return len((await session.execute(_EXPIRE, {"now": now, "limit": limit})).all())
+
+
+async def erased(
+    session: AsyncSession, *, hashes: Sequence[bytes]
+) -> Sequence[Row[bytes, datetime, datetime | None]]:
+    """Fetch which of these numbers' persons were erased, and when."""
+    number = ErasedNumber
+    statement = select(number.phone_hash, number.erased_at, number.lifted_at)
+    return (await session.execute(statement.where(number.phone_hash.in_(hashes)))).all()
+
+
+async def note_erased(session: AsyncSession, *, hashes: Sequence[bytes], now: datetime) -> None:
+    """Keep the hashes of erased numbers; one that was lifted is barred again."""
+    rows = [{"phone_hash": one, "erased_at": now} for one in hashes]
+    statement = insert(ErasedNumber).values(rows)
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["phone_hash"],
+            set_={"erased_at": statement.excluded.erased_at, "lifted_at": None},
+        )
+    )
+
+
+async def lift_erased(session: AsyncSession, *, phone_hash: bytes, now: datetime) -> None:
+    """Note that an erased number may be texted again."""
+    statement = update(ErasedNumber).where(ErasedNumber.phone_hash == phone_hash)
+    await session.execute(statement.values(lifted_at=now))
+
+
+ERASE_WORDS = text("""
+    DELETE FROM consent_wording w USING consent_entry e
+    WHERE e.phone_hash = ANY(CAST(:hashes AS bytea[])) AND w.entry_id = e.id
+""")
+
+
+async def erase_words(session: AsyncSession, *, hashes: Sequence[bytes]) -> None:
+    """Remove number and words of all decisions about these numbers; the entries stay."""
+    await session.execute(ERASE_WORDS, {"hashes": list(hashes)})
+
+
+async def erase_flags(session: AsyncSession, *, phones: Sequence[str]) -> None:
+    """Remove every flag of these numbers."""
+    await session.execute(delete(ContactFlag).where(ContactFlag.phone.in_(phones)))
 
 
 _TAKE_TURNS = text("SELECT pg_advisory_xact_lock(hashtextextended(:phone, 1))")

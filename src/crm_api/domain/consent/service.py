@@ -5,18 +5,16 @@ is taken back (R10 of the send protocol); then the entry, because only now it is
 texts had passed the gate already and are named in it.
 """
 
-import hashlib
-import hmac
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NotRequired, TypedDict, Unpack
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from crm_api.db import UnitOfWork
 from crm_api.domain.consent import queries
 from crm_api.domain.consent.errors import ConsentDoesNotExpireError
+from crm_api.domain.consent.flags import expire_flags, flag_rows, flags_of, held, suppressed
+from crm_api.domain.consent.hashing import hash_phone
 from crm_api.domain.consent.models import (
     REPEATED_BY_LISTS,
     SUPPRESSING_FLAGS,
@@ -24,15 +22,34 @@ from crm_api.domain.consent.models import (
     ConsentEntry,
     ConsentSource,
     ConsentWording,
-    ContactFlag,
     FlagType,
 )
+from crm_api.domain.consent.off_limits import lift, put_off_limits, suppress_erased
 from crm_api.domain.consent.standing import Standing, fold
 from crm_api.domain.paging import Cursors, Page
 from crm_api.domain.sends import service as sends
 from crm_api.jobs import Job, JobName
 
-EXPIRED_AT_ONCE = 5_000
+__all__ = [
+    "Act",
+    "add_flag",
+    "expire_flags",
+    "flag_rows",
+    "flags_of",
+    "hash_phone",
+    "held",
+    "history",
+    "hold",
+    "opt_in",
+    "opt_out",
+    "put_off_limits",
+    "release",
+    "remove_flag",
+    "suppress_erased",
+    "suppressed",
+    "take_turns",
+]
+
 SEALED_WITHIN_SECONDS = 1.0
 """Entries of so long are linked into the chain by one run."""
 _LAST_ENTRY_ID = 2**63 - 1
@@ -156,24 +173,10 @@ async def add_flag(
         await sends.withdraw_numbers(uow, phones=phones, now=now)
 
 
-async def put_off_limits(
-    uow: UnitOfWork, *, phones: Sequence[str], reason: str, now: datetime
-) -> None:
-    """Flag numbers ``do_not_contact`` for good and take back what waits for them.
-
-    With a number that was merged all numbers of the person are meant.
-
-    A reason that stands stays; nothing is said by the persons, so no entry is left.
-    """
-    phones = await queries.numbers_of_people(uow.session, phones=phones)
-    await queries.stand_flags(
-        uow.session, phones=phones, flag=FlagType.DO_NOT_CONTACT, reason=reason, now=now
-    )
-    await sends.withdraw_numbers(uow, phones=phones, now=now)
-
-
 async def remove_flag(uow: UnitOfWork, *, flag: str, **act: Unpack[Act]) -> bool:
     """Take a flag off a number; for ``opted_out`` that is an opt-in, for a hold its release.
+
+    Without ``do_not_contact`` a number may be texted again even if its person was once erased.
 
     Returns:
         False, and nothing is changed, when the flag did not stand.
@@ -189,6 +192,8 @@ async def remove_flag(uow: UnitOfWork, *, flag: str, **act: Unpack[Act]) -> bool
         phones = [phone, *(await _others(uow, act) if flag in SUPPRESSING_FLAGS else ())]
         for one in phones:
             await queries.remove_flags(uow.session, phone=one, flags=[flag], now=now)
+            if flag == FlagType.DO_NOT_CONTACT:
+                await lift(uow, phone=one, now=now, secret=act["secret"])
     return True
 
 
@@ -196,41 +201,6 @@ async def take_turns(uow: UnitOfWork, *, phones: Iterable[str]) -> None:
     """Wait until no other transaction decides about these numbers; ends with the transaction."""
     for phone in sorted(set(phones)):
         await queries.take_turns(uow.session, phone=phone)
-
-
-async def flags_of(
-    session: AsyncSession, phones: Sequence[str], *, now: datetime
-) -> dict[str, set[str]]:
-    """Return the flags that stand on each of these numbers; a number without any has none."""
-    found: dict[str, set[str]] = {phone: set() for phone in phones}
-    for phone, flag in await queries.flags_of(session, phones=phones, now=now):
-        found[phone].add(flag)
-    return found
-
-
-async def flag_rows(uow: UnitOfWork, *, phone: str, now: datetime) -> list[ContactFlag]:
-    """Fetch the flags that stand on a number, by name."""
-    return list(await queries.flag_rows(uow.session, phone=phone, now=now))
-
-
-async def expire_flags(uow: UnitOfWork, *, now: datetime, limit: int = EXPIRED_AT_ONCE) -> int:
-    """Remove flags that have ended, some at a time; they count nowhere since they did.
-
-    Returns:
-        How many; fewer than ``limit`` when none is left.
-    """
-    return await queries.expire_flags(uow.session, now=now, limit=limit)
-
-
-async def held(uow: UnitOfWork, *, contact_ids: Sequence[UUID], now: datetime) -> set[UUID]:
-    """Return those of the contacts whose number still waits for a person's decision."""
-    return set(await queries.held(uow.session, contact_ids=contact_ids, now=now))
-
-
-async def suppressed(session: AsyncSession, phones: Sequence[str], *, now: datetime) -> set[str]:
-    """Return those of these numbers that get no campaign text now."""
-    found = await flags_of(session, phones, now=now)
-    return {phone for phone, flags in found.items() if flags.intersection(SUPPRESSING_FLAGS)}
 
 
 async def history(
@@ -253,11 +223,6 @@ async def history(
         limit=limit,
         position=lambda row: (row[0].created_at, UUID(int=row[0].id)),
     )
-
-
-def hash_phone(phone: str, secret: bytes) -> bytes:
-    """Return what names a number in the history: HMAC-SHA256, so that nobody can list numbers."""
-    return hmac.new(secret, phone.encode(), hashlib.sha256).digest()
 
 
 async def _others(uow: UnitOfWork, act: Act) -> list[str]:

@@ -38,7 +38,7 @@ class _RacedError(Exception):
 
 
 async def apply(
-    uow: UnitOfWork, items: Sequence[Item | FaultyItem], *, now: datetime
+    uow: UnitOfWork, items: Sequence[Item | FaultyItem], *, now: datetime, secret: bytes
 ) -> list[Outcome]:
     """Do what the items say, in their order; a refused one changes nothing, and no other one.
 
@@ -48,6 +48,8 @@ async def apply(
     Raises:
         BatchRacedError: Others have added its numbers each time it was tried.
     """
+    phones = {phone for phone in _named(items)[1] if phone}
+    await consent.suppress_erased(uow, phones=phones, now=now, secret=secret)
     defined = await custom_fields.definitions(uow)
     for _ in range(MOST_TRIES):
         try:

@@ -85,6 +85,11 @@ class MediaFetch(Base):
             postgresql_where=text(one_of("status", WAITING)),
         ),
         Index("idx_media_fetch_created", "created_at", "id"),
+        Index(
+            "idx_media_fetch_media",
+            "media_id",
+            postgresql_where=text("media_id IS NOT NULL"),
+        ),
         Index("idx_media_fetch_status", "status", "created_at", "id"),
     )
 

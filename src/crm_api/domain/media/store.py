@@ -80,6 +80,19 @@ class MediaStore:
             raise _unavailable(error) from error
         return found.stream(min_chunk_size=CHUNK_BYTES)
 
+    async def remove(self, sha256: str) -> None:
+        """Remove an object; one that is not there is fine.
+
+        Raises:
+            MediaStoreUnavailableError: The directory or the bucket cannot be written.
+        """
+        try:
+            await obstore.delete_async(self._store, path_of(sha256))
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError, ValueError) as error:
+            raise _unavailable(error) from error
+
     async def _size_of(self, sha256: str) -> int | None:
         try:
             return (await obstore.head_async(self._store, path_of(sha256)))["size"]

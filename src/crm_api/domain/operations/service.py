@@ -29,6 +29,7 @@ SCHEDULE = {
     "resolve_unknown_sends": "every 60 s",
     "run_daily_tasks": "daily at 07:00 where the first line is, looked after every 60 s",
     "run_do_not_contact": "every 60 s",
+    "run_erasures": "every 60 s",
     "run_imports": "every 60 s",
     "seal_consent": "every 60 s, and after each decision",
     "send_alerts": "every 60 s",

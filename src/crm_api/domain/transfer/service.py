@@ -234,13 +234,15 @@ async def release(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> None:
     uow.after_commit(Job(name=JobName.RUN_IMPORTS))
 
 
-async def apply_chunk(uow: UnitOfWork, *, import_id: UUID, chunk: Chunk, now: datetime) -> bool:
+async def apply_chunk(
+    uow: UnitOfWork, *, import_id: UUID, chunk: Chunk, now: datetime, secret: bytes
+) -> bool:
     """Write a chunk of an import and its checkpoint, all or nothing.
 
     Returns:
         False when the import has ended, or another worker has gone on with it: then stop.
     """
-    return await writing.apply_chunk(uow, import_id=import_id, chunk=chunk, now=now)
+    return await writing.apply_chunk(uow, import_id=import_id, chunk=chunk, now=now, secret=secret)
 
 
 async def complete(uow: UnitOfWork, *, import_id: UUID, rows: int, now: datetime) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import RowMapping
 
 from crm_api import failpoints
 from crm_api.db import UnitOfWork
+from crm_api.domain.consent import service as consent
 from crm_api.domain.contacts import service as contacts
 from crm_api.domain.custom_fields import service as custom_fields
 from crm_api.domain.properties import importing
@@ -27,7 +28,9 @@ SAMPLE_NEW = 6
 _ATTRIBUTE = "attributes."
 
 
-async def apply_chunk(uow: UnitOfWork, *, import_id: UUID, chunk: Chunk, now: datetime) -> bool:
+async def apply_chunk(
+    uow: UnitOfWork, *, import_id: UUID, chunk: Chunk, now: datetime, secret: bytes
+) -> bool:
     """Write a chunk's people, memberships, errors, counts and the checkpoint, all or nothing.
 
     A dry run writes all but people and memberships, and keeps what it would have done.
@@ -53,7 +56,7 @@ async def apply_chunk(uow: UnitOfWork, *, import_id: UUID, chunk: Chunk, now: da
         records, misfits = typed(chunk.records, defined, held.mapping)
         problems += misfits
         await staging.stage(uow.session, records)
-        await _take(uow, held, start=chunk.start, now=now)
+        await _take(uow, held, start=chunk.start, now=now, secret=secret)
     if chunk.houses and not held.dry_run:
         houses = [ImportedProperty.told(**asdict(house)) for house in chunk.houses]
         await importing.store(uow, houses, import_id=held.id, now=now)
@@ -71,7 +74,9 @@ async def apply_chunk(uow: UnitOfWork, *, import_id: UUID, chunk: Chunk, now: da
     return True
 
 
-async def _take(uow: UnitOfWork, row: ContactImport, *, start: int, now: datetime) -> None:
+async def _take(
+    uow: UnitOfWork, row: ContactImport, *, start: int, now: datetime, secret: bytes
+) -> None:
     """Write the staged people, or find out what would become of them; count that."""
     session = uow.session
     if row.dry_run:
@@ -86,7 +91,7 @@ async def _take(uow: UnitOfWork, row: ContactImport, *, start: int, now: datetim
                 session, dry_run_id=row.dry_run_id, start=start
             )
         await staging.keep_changes(session, import_id=row.id, start=start, now=now)
-        await _tell_others(uow, now=now)
+        await _tell_others(uow, now=now, secret=secret)
     counts = await staging.outcomes(session)
     row.created += counts.get("created", 0) + counts.get("revived", 0)
     row.updated += counts.get("updated", 0)
@@ -110,7 +115,7 @@ async def _write(uow: UnitOfWork, on_duplicate: OnDuplicate, *, now: datetime) -
         lost = made < expected and await staging.drop_lost(session) > 0
 
 
-async def _tell_others(uow: UnitOfWork, *, now: datetime) -> None:
+async def _tell_others(uow: UnitOfWork, *, now: datetime, secret: bytes) -> None:
     """Let other parts follow what the chunk has written.
 
     Here, in the chunk's transaction and after its contacts are written, is the place for whatever
@@ -118,6 +123,8 @@ async def _tell_others(uow: UnitOfWork, *, now: datetime) -> None:
     """
     if moved := await staging.moved_phones(uow.session):
         await contacts.follow_places(uow, phones=moved, now=now)
+    new = await staging.new_phones(uow.session)
+    await consent.suppress_erased(uow, phones=new, now=now, secret=secret)
 
 
 async def _sample(uow: UnitOfWork, row: ContactImport) -> list[dict[str, Any]]:

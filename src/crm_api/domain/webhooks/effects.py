@@ -22,6 +22,7 @@ from crm_api.domain.operations import service as operations
 from crm_api.domain.sends import service as sends
 from crm_api.domain.sends.models import SendKind
 from crm_api.domain.sends.service import Reply, ToldReport
+from crm_api.domain.webhooks import erased
 from crm_api.domain.webhooks.lines import LineFinder
 from crm_api.domain.webhooks.reception import Reception
 
@@ -49,12 +50,14 @@ async def apply_all(
 ) -> None:
     """Apply what events tell of texts and calls, with few statements for all of them.
 
-    In which order does not matter; what one event does must not undo another's.
+    In which order does not matter; what one event does must not undo another's. What is older than
+    the erasure of its person is left out.
 
     Raises:
         LineUnknownError: One is of a line that is not known here.
         IncompleteEventError: One does not say which line it is of.
     """
+    told = await erased.leave_out(uow, told, secret=reception.secret, now=now)
     known = LineFinder(uow, resend_unclear=reception.resend_unclear, now=now)
     texts, reports, heard = [], [], []
     for event in told:

@@ -14,7 +14,7 @@ from crm_api.domain.activity import history
 from crm_api.domain.activity import service as activity
 from crm_api.domain.activity.history import PastText
 from crm_api.domain.activity.models import Direction
-from crm_api.domain.consent import words
+from crm_api.domain.consent import off_limits, words
 from crm_api.domain.consent.words import Kind
 from crm_api.domain.lines import service as lines
 from crm_api.domain.openphone.facts import MessageFacts
@@ -31,13 +31,17 @@ async def apply_plain(
     """Apply those of these texts that are plain, with a handful of statements for all.
 
     Plain is a text of the past with one person, without pictures, that is not about consent, with
-    somebody who was never texted from here.
+    somebody who was never texted from here and whose data was never erased.
 
     Returns:
         The provider's ids of those that were stored; the others are for ``apply_event``.
     """
     found = [(facts, _person_of(facts)) for facts in texts if now - facts.created_at > PAST_AFTER]
     people = [(facts, phone) for facts, phone in found if phone is not None]
+    gone = await off_limits.erased_since(
+        uow.session, {phone for _, phone in people}, secret=reception.secret
+    )
+    people = [(facts, phone) for facts, phone in people if phone not in gone]
     if not people:
         return set()
     known = await history.look(uow, phones=sorted({phone for _, phone in people}))
