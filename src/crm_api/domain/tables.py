@@ -19,6 +19,7 @@ from crm_api.domain.media import models as media
 from crm_api.domain.merging import models as merging
 from crm_api.domain.notes import models as notes
 from crm_api.domain.operations import models as operations
+from crm_api.domain.phone_validation import models as phone_validation
 from crm_api.domain.properties import models as properties
 from crm_api.domain.reconciliation import models as reconciliation
 from crm_api.domain.segments import models as segments
@@ -49,6 +50,7 @@ MODULES = (
     merging,
     notes,
     operations,
+    phone_validation,
     properties,
     reconciliation,
     segments,

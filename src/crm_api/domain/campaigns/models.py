@@ -127,6 +127,8 @@ class Campaign(Base):
     batch_size: Mapped[int | None] = mapped_column(Integer)
     batch_interval_minutes: Mapped[int | None] = mapped_column(Integer)
     previously_contacted: Mapped[str] = mapped_column(server_default=text("'send'"))
+    skip_landlines: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Who is known to have a landline is skipped when the audience is written down."""
     min_days_between: Mapped[int | None] = mapped_column(Integer)
     frequency_cap: Mapped[dict[str, Any] | None]
     """``{texts, days}``: so many campaign texts a number may get in so many days, over all."""
