@@ -45,6 +45,14 @@ def message(**values: str) -> str:
         ({"webhook_retry_minutes": "1,soon"}, "CRM_WEBHOOK_RETRY_MINUTES"),
         ({"webhook_retry_minutes": "1,-5"}, "CRM_WEBHOOK_RETRY_MINUTES"),
         ({"webhook_retry_minutes": ","}, "CRM_WEBHOOK_RETRY_MINUTES"),
+        ({"phone_lookup_url": "https://lookup.test"}, "CRM_PHONE_LOOKUP_API_KEY"),
+        ({"phone_lookup_api_key": "secret"}, "CRM_PHONE_LOOKUP_URL"),
+        (
+            {"phone_lookup_url": "http://lookup.test", "phone_lookup_api_key": "secret"},
+            "CRM_PHONE_LOOKUP_URL",
+        ),
+        ({"phone_lookup_url": "lookup", "phone_lookup_api_key": "k"}, "CRM_PHONE_LOOKUP_URL"),
+        ({"phone_lookup_daily_budget": "-1"}, "CRM_PHONE_LOOKUP_DAILY_BUDGET"),
     ],
 )
 def test_wrong_value_is_one_line_that_names_the_setting(values: dict[str, str], names: str) -> None:

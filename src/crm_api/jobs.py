@@ -30,6 +30,7 @@ class JobName(StrEnum):
     SEND_MAIL = "send_mail"
     SEND_MESSAGES = "send_messages"
     TRY_PROVIDER = "try_provider"
+    VALIDATE_PHONES = "validate_phones"
     WRITE_AUDIENCES = "write_audiences"
 
 

@@ -80,6 +80,9 @@ class Settings(BaseModel):
     webhook_retry_minutes: WaitsInMinutes = (1, 5, 30, 120, 360, 960)
     health_check_from: str | None = None
     health_check_to: str | None = None
+    phone_lookup_url: WebAddress | None = None
+    phone_lookup_api_key: SecretStr | None = None
+    phone_lookup_daily_budget: int = Field(default=1000, ge=0)
     compliance_rules: str | None = None
     cors_origins: Origins = ()
     rate_limit_per_second: int = Field(default=100, ge=0)
@@ -105,6 +108,17 @@ class Settings(BaseModel):
                 "CRM_SMTP_URL and CRM_ALERT_EMAILS go together: without the other one no alert "
                 "would be mailed"
             )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _lookup_fits(self) -> Self:
+        if (self.phone_lookup_url is None) != (self.phone_lookup_api_key is None):
+            msg = "CRM_PHONE_LOOKUP_URL and CRM_PHONE_LOOKUP_API_KEY go together"
+            raise ValueError(msg)
+        url = self.phone_lookup_url
+        if url is not None and not url.startswith("https://") and not _is_on_loopback(url):
+            msg = "CRM_PHONE_LOOKUP_URL takes https://…: the key goes with each request"
             raise ValueError(msg)
         return self
 
@@ -153,13 +167,7 @@ class Settings(BaseModel):
     @property
     def provider_on_loopback(self) -> bool:
         """True when the provider is on this machine, so times and rules may be relaxed."""
-        host = urlsplit(self.provider_url).hostname or ""
-        if host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return False
+        return _is_on_loopback(self.provider_url)
 
     @property
     def grace_seconds(self) -> float:
@@ -298,6 +306,16 @@ class Settings(BaseModel):
         """The key with which the sandbox signs, base64, derived from the secret key."""
         digest = hmac.new(self.require_secret_key(), b"sandbox webhooks", hashlib.sha256).digest()
         return b64encode(digest).decode()
+
+
+def _is_on_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def read_env_file(path: Path) -> dict[str, str]:

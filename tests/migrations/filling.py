@@ -66,6 +66,15 @@ _STATEMENTS = (
            CASE WHEN i % 100 = 0 THEN md5('import' || i % 700)::uuid END,
            CAST(:now AS timestamptz) - i * interval '1 minute'
     FROM generate_series(1, 20000) i""",
+    f"""INSERT INTO phone_lookup (phone, line_type, source, checked_at, expires_at)
+    SELECT {_phone("i")}, CASE WHEN i % 10 = 0 THEN 'landline' ELSE 'mobile' END, 'lookup_service',
+           :now, CAST(:now AS timestamptz) + interval '90 days'
+    FROM generate_series(1, 20000) i""",
+    """INSERT INTO phone_validation (id, contact_ids, total, status, created_at)
+    SELECT md5('validation' || i)::uuid, '{}', 1,
+           CASE WHEN i <= 3 THEN 'pending' ELSE 'completed' END,
+           CAST(:now AS timestamptz) - i * interval '1 hour'
+    FROM generate_series(1, 2000) i""",
     """INSERT INTO contact_list (id, name, created_at, updated_at)
     SELECT md5('list' || i)::uuid, 'List ' || i,
            CAST(:now AS timestamptz) - i * interval '1 hour', :now

@@ -26,6 +26,7 @@ LARGE = {
     "event",
     "media",
     "media_fetch",
+    "phone_lookup",
     "property",
     "property_contact",
     "send_attempt",

@@ -35,6 +35,7 @@ AUDIENCE = {
     "exclude_contact_ids": [],
     "exclude_campaign_ids": [],
     "previously_contacted": "skip",
+    "skip_landlines": True,
     "shut": [],
     "as_of": NOW,
 }
@@ -137,6 +138,7 @@ CAMPAIGNS = [
             "pk_contact_list_member",
             "pk_contact",
             "uq_contact_flag_phone_flag_type",
+            "pk_phone_lookup",
             "uq_campaign_membership_campaign_id_step_contact_id|idx_campaign_membership_campaign",
             "idx_campaign_membership_phone",
             "idx_activity_contact",

@@ -15,6 +15,7 @@ from tests.migrations.hot_media import MEDIA
 from tests.migrations.hot_merging import MERGING
 from tests.migrations.hot_notes import NOTES
 from tests.migrations.hot_people import CONTACTS, IMPORTS, REQUESTS
+from tests.migrations.hot_phones import PHONES
 from tests.migrations.hot_properties import PROPERTIES
 from tests.migrations.hot_reconciliation import RECONCILIATION
 from tests.migrations.hot_segments import SEGMENTS
@@ -39,6 +40,7 @@ HOT = [
     *MERGING,
     *NOTES,
     *OPERATIONS,
+    *PHONES,
     *PROPERTIES,
     *RECONCILIATION,
     *CHECKS,

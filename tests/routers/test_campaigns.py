@@ -123,6 +123,7 @@ async def test_new_campaign_is_a_draft_with_the_documented_defaults(
     }
     assert campaign["rules"] == {
         "previously_contacted": "send",
+        "skip_landlines": False,
         "min_days_between": None,
         "frequency_cap": None,
         "opt_out_footer": None,
@@ -151,6 +152,7 @@ async def test_campaign_reads_back_as_it_was_written(
         "min_days_between": 30,
         "opt_out_footer": "Reply STOP to end",
         "frequency_cap": {"texts": 3, "days": 30},
+        "skip_landlines": True,
         "max_attempts": 3,
         "max_opt_out_rate": "0.1",
         "max_failure_rate": None,

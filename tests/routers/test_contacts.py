@@ -125,6 +125,7 @@ async def test_contact_is_created_with_every_field(client: httpx.AsyncClient) ->
         "id": made["id"],
         "opted_out": False,
         "flags": [],
+        "line_type": None,
         "created_at": made["created_at"],
         "updated_at": made["created_at"],
     }

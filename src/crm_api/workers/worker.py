@@ -43,6 +43,7 @@ from crm_api.workers import (
     mail,
     media,
     merging,
+    phone_validation,
     reconciliation,
     sends,
     tags,
@@ -82,6 +83,7 @@ FUNCTIONS: dict[JobName, Function] = {
     JobName.SEND_MAIL: mail.send_mail,
     JobName.SEND_MESSAGES: sends.send_messages,
     JobName.TRY_PROVIDER: alerts.try_provider,
+    JobName.VALIDATE_PHONES: phone_validation.validate_phones,
     JobName.WRITE_AUDIENCES: audiences.write_audiences,
 }
 JOB_TIMEOUT_SECONDS = 90

@@ -287,7 +287,11 @@ async def test_audiences_mean_whoever_answers_to_an_old_id(new_uow: UnitOfWorkFa
     async def count(audience: dict[str, Any]) -> int:
         async with new_uow() as uow:
             counted = await preview_queries.count_audience(
-                uow.session, audience=audience, previously_contacted="send", now=NOW
+                uow.session,
+                audience=audience,
+                previously_contacted="send",
+                skip_landlines=False,
+                now=NOW,
             )
         return sum(counted.values())
 

@@ -62,6 +62,7 @@ class RulesRead(ReadModel):
     """What is left out, repeated, or added."""
 
     previously_contacted: PreviouslyContacted
+    skip_landlines: bool
     min_days_between: int | None
     frequency_cap: FrequencyCap | None
     opt_out_footer: str | None

@@ -102,6 +102,7 @@ async def find_anyone_to_text(
     values = {
         **audience.values,
         "previously_contacted": campaign.previously_contacted,
+        "skip_landlines": campaign.skip_landlines,
         "shut": list(shut),
     }
     await plan_for_values(session)
@@ -153,6 +154,7 @@ async def write_chunk(
         **audience.values,
         "campaign_id": campaign.id,
         "previously_contacted": campaign.previously_contacted,
+        "skip_landlines": campaign.skip_landlines,
         "thresholds": thresholds(weights),
         "after": campaign.written_up_to or _BEFORE_ALL,
         "limit": limit,

@@ -122,6 +122,10 @@ _STANDING = """
         SELECT a.contact_id, a.phone, a.zone_key,
                CASE WHEN f.opted_out THEN 'opted_out'
                     WHEN f.do_not_contact THEN 'do_not_contact'
+                    WHEN CAST(:skip_landlines AS boolean) AND EXISTS (
+                        SELECT 1 FROM phone_lookup k
+                        WHERE k.phone = a.phone AND k.line_type = 'landline' {each})
+                    THEN 'landline'
                     WHEN f.on_hold THEN 'held'
                     WHEN CAST(:previously_contacted AS text) = 'send' THEN 'pending'
                     WHEN f.recently_texted OR {texted_before}

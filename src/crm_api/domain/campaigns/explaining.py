@@ -130,6 +130,13 @@ def _recipient(case: _Case) -> Iterator[Stop]:
     if row.status == MembershipStatus.PENDING:
         return
     why = row.skip_reason or row.error_code
+    if why == "landline":
+        yield Stop(
+            rule=why,
+            detail="The number was found to be a landline, which the campaign skips; a text would "
+            "not arrive there.",
+        )
+        return
     because = f" ({why})" if why else ""
     yield Stop(rule=why or row.status, detail=f"This recipient is {row.status}{because}.")
 

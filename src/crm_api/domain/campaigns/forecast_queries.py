@@ -80,7 +80,11 @@ async def count_audience(
         sample: Contacts who stand for those of the list; None asks about all of it.
     """
     audience = await whom(session, campaign.audience, as_of=now)
-    values = {**audience.values, "previously_contacted": campaign.previously_contacted}
+    values = {
+        **audience.values,
+        "previously_contacted": campaign.previously_contacted,
+        "skip_landlines": campaign.skip_landlines,
+    }
     if sample is not None:
         values |= {"list_id": None, "contact_ids": list(sample)}
     await plan_for_values(session)

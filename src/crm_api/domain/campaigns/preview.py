@@ -46,6 +46,7 @@ class _Subject:
     campaign_id: UUID
     audience: dict[str, Any]
     previously_contacted: str
+    skip_landlines: bool
     footer: str | None
     variants: Sequence[Variant | CampaignVariant]
     line: Line
@@ -70,6 +71,7 @@ async def of_draft(
         campaign_id=_NOT_STORED,
         audience=columns["audience"],
         previously_contacted=columns["previously_contacted"],
+        skip_landlines=columns["skip_landlines"],
         footer=columns["opt_out_footer"],
         variants=body.variants,
         line=lines[0],
@@ -102,6 +104,7 @@ async def of_campaign(
         campaign_id=campaign_id,
         audience=campaign.audience,
         previously_contacted=campaign.previously_contacted,
+        skip_landlines=campaign.skip_landlines,
         footer=campaign.opt_out_footer,
         variants=await queries.list_variants(uow.session, campaign_ids=[campaign_id]),
         line=(await queries.list_lines(uow.session, line_ids=[campaign.line_id]))[0],
@@ -135,6 +138,7 @@ async def _preview(
             uow.session,
             audience=subject.audience,
             previously_contacted=subject.previously_contacted,
+            skip_landlines=subject.skip_landlines,
             now=now,
         )
     return CampaignPreview(
@@ -202,6 +206,7 @@ def _read(
         uow.session,
         audience=subject.audience,
         previously_contacted=subject.previously_contacted,
+        skip_landlines=subject.skip_landlines,
         campaign_id=subject.campaign_id,
         weights=[variant.weight for variant in subject.variants],
         chosen=chosen,

@@ -16,11 +16,20 @@ BATCH = 1_000
 
 
 async def count_audience(
-    session: AsyncSession, *, audience: dict[str, Any], previously_contacted: str, now: datetime
+    session: AsyncSession,
+    *,
+    audience: dict[str, Any],
+    previously_contacted: str,
+    skip_landlines: bool,
+    now: datetime,
 ) -> dict[str, int]:
     """Count the audience by what would become of each person at a start."""
     people = await whom(session, audience, as_of=now)
-    values = {**people.values, "previously_contacted": previously_contacted}
+    values = {
+        **people.values,
+        "previously_contacted": previously_contacted,
+        "skip_landlines": skip_landlines,
+    }
     await plan_for_values(session)
     rows = await session.execute(statements.count_audience(people.rules), values)
     return {row.verdict: row.people for row in rows}
@@ -31,6 +40,7 @@ async def stream_audience(
     *,
     audience: dict[str, Any],
     previously_contacted: str,
+    skip_landlines: bool,
     campaign_id: UUID,
     weights: list[int],
     chosen: Sequence[UUID] | None,
@@ -48,6 +58,7 @@ async def stream_audience(
     values = {
         **people.values,
         "previously_contacted": previously_contacted,
+        "skip_landlines": skip_landlines,
         "campaign_id": campaign_id,
         "thresholds": thresholds(weights),
         "chosen": None if chosen is None else list(chosen),

@@ -177,6 +177,13 @@ class Rules(RequestModel):
     """What is left out, repeated, or added, and what pauses the campaign by itself."""
 
     previously_contacted: PreviouslyContacted = PreviouslyContacted.SEND
+    skip_landlines: Annotated[
+        bool,
+        Field(
+            description="Leave out numbers that a validation (`POST /v1/phone-validations`) has "
+            "found to be landlines, when the audience is written down."
+        ),
+    ] = False
     min_days_between: int | None = Field(default=None, ge=1, le=3650)
     frequency_cap: FrequencyCap | None = None
     opt_out_footer: Footer | None = None

@@ -117,6 +117,7 @@ async def _text(
         uow.session,
         audience=campaign.audience,
         previously_contacted=campaign.previously_contacted,
+        skip_landlines=campaign.skip_landlines,
         campaign_id=campaign.id,
         weights=[variant.weight],
         chosen=None,

@@ -29,6 +29,7 @@ from crm_api.domain.contacts.errors import BatchRacedError, InvalidItemError
 from crm_api.domain.custom_fields import service as custom_fields
 from crm_api.domain.custom_fields.definitions import Definitions
 from crm_api.domain.errors import CrmError, InvalidError
+from crm_api.domain.phone_validation import service as phone_validation
 
 MOST_TRIES = 10
 
@@ -165,11 +166,18 @@ async def _store(uow: UnitOfWork, world: World, *, now: datetime) -> None:
 
 
 async def _flagged(uow: UnitOfWork, outcomes: Sequence[Outcome], *, now: datetime) -> list[Outcome]:
-    """Add the flags that stand on the contacts' numbers."""
+    """Add what stands of the contacts' numbers: flags and line types."""
     phones = sorted({one.columns["phone"] for one in outcomes if one.columns is not None})
     flags = await consent.flags_of(uow.session, phones, now=now) if phones else {}
+    line_types = await phone_validation.line_types(uow, phones=phones)
     return [
-        one if one.columns is None else replace(one, flags=sorted(flags[one.columns["phone"]]))
+        one
+        if one.columns is None
+        else replace(
+            one,
+            columns={**one.columns, "line_type": line_types.get(one.columns["phone"])},
+            flags=sorted(flags[one.columns["phone"]]),
+        )
         for one in outcomes
     ]
 

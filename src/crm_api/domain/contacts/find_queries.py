@@ -20,7 +20,7 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from crm_api.domain.consent.models import ContactFlag, FlagType
 from crm_api.domain.contacts.models import Contact
-from crm_api.domain.contacts.queries import fetch, flags_of, stands
+from crm_api.domain.contacts.queries import fetch, shown, stands
 from crm_api.domain.contacts.schemas import ContactFilter, ContactSort, FlaggedContact
 from crm_api.domain.contacts.search import fold
 from crm_api.domain.lists.models import ContactListMember
@@ -170,7 +170,7 @@ class Search:
     def all_in_order(self) -> Select[Any]:
         """Read in order, for a filter that an index of the order or of the number answers."""
         return (
-            select(Contact, flags_of(Contact, self.now))
+            select(*shown(Contact, self.now))
             .where(*self.span(), *self.conditions(Contact))
             .order_by(*self.order.by(self.order.key(Contact), Contact.id))
         )
@@ -186,7 +186,7 @@ class Search:
         )
         person = aliased(Contact, window)
         return (
-            select(person, flags_of(person, self.now))
+            select(*shown(person, self.now))
             .where(*self.conditions(person, one_by_one=True))
             .order_by(*self.order.by(self.order.key(person), person.id))
         )
@@ -206,7 +206,7 @@ class Search:
             .subquery("first")
         )
         return (
-            select(Contact, flags_of(Contact, self.now))
+            select(*shown(Contact, self.now))
             .join(first, first.c.id == Contact.id)
             .order_by(*self.order.by(first.c.key, first.c.id))
         )

@@ -34,6 +34,7 @@ from crm_api.domain.contacts.schemas import FlaggedContact
 from crm_api.domain.lists.models import ContactListMember
 from crm_api.domain.merging.models import ContactMerge
 from crm_api.domain.notes.models import ContactNote
+from crm_api.domain.phone_validation.models import LineType, PhoneLookup
 from crm_api.domain.properties.models import PropertyContact
 from crm_api.ids import new_id
 
@@ -53,7 +54,7 @@ def stands(now: datetime) -> ColumnElement[bool]:
     return or_(ContactFlag.expires_at.is_(None), ContactFlag.expires_at > now)
 
 
-def flags_of(person: type[Contact], now: datetime) -> ScalarSelect[Any]:
+def _flags_of(person: type[Contact], now: datetime) -> ScalarSelect[Any]:
     """Select the names of the flags that stand on a contact's number, in order."""
     names = func.array_agg(aggregate_order_by(ContactFlag.flag_type, ContactFlag.flag_type))
     return (
@@ -64,10 +65,24 @@ def flags_of(person: type[Contact], now: datetime) -> ScalarSelect[Any]:
     )
 
 
-def _flagged(now: datetime) -> Select[tuple[Contact, Any]]:
-    return select(Contact, flags_of(Contact, now).label("flags")).where(
-        Contact.deleted_at.is_(None)
+def _line_type_of(person: type[Contact]) -> ScalarSelect[Any]:
+    """What kind of line the contact's number is; NULL when that is not known."""
+    return (
+        select(func.nullif(PhoneLookup.line_type, LineType.UNKNOWN.value))
+        .where(PhoneLookup.phone == person.phone)
+        .correlate(person)
+        .scalar_subquery()
     )
+
+
+def shown(person: type[Contact], now: datetime) -> tuple[Any, Any, Any]:
+    """Return what ``fetch`` takes of a contact: the row, its flags and its line type."""
+    flags, line_type = _flags_of(person, now), _line_type_of(person)
+    return person, flags.label("flags"), line_type.label("line_type")
+
+
+def _flagged(now: datetime) -> Select[tuple[Contact, Any, Any]]:
+    return select(*shown(Contact, now)).where(Contact.deleted_at.is_(None))
 
 
 def _head(key: ColumnElement[bool]) -> ScalarSelect[Any]:
@@ -76,9 +91,9 @@ def _head(key: ColumnElement[bool]) -> ScalarSelect[Any]:
 
 
 async def fetch(session: AsyncSession, statement: Select[Any]) -> list[FlaggedContact]:
-    """Run a statement that selects contacts and their flags."""
+    """Run a statement that selects contacts as they are ``shown``."""
     rows = await session.execute(statement.execution_options(populate_existing=True))
-    return [FlaggedContact(contact, list(flags)) for contact, flags, *_ in rows]
+    return [FlaggedContact(row[0], list(row.flags), row.line_type) for row in rows]
 
 
 async def insert_contact(session: AsyncSession, *, values: dict[str, Any]) -> UUID | None:
@@ -156,7 +171,7 @@ async def list_members(
         statement = statement.where(tuple_(member.added_at, member.contact_id) < after)
     ordered = statement.order_by(member.added_at.desc(), member.contact_id.desc()).limit(limit)
     rows = await session.execute(ordered.execution_options(populate_existing=True))
-    return [(FlaggedContact(row[0], list(row[1])), row[2]) for row in rows]
+    return [(FlaggedContact(row[0], list(row.flags), row.line_type), row.added_at) for row in rows]
 
 
 async def update_contact(

@@ -23,6 +23,7 @@ from crm_api.domain.fields import (
     clean_line,
     refuse_nul,
 )
+from crm_api.domain.phone_validation.models import LineType
 from crm_api.domain.schemas import Id, Instant, JsonObject, ReadModel, RequestModel
 
 MAX_TAGS = 50
@@ -184,10 +185,11 @@ class ContactUpdate(RequestModel):
 
 @dataclass(frozen=True)
 class FlaggedContact:
-    """A contact with the flags that stand on its number now."""
+    """A contact with the flags that stand on its number now, and its line type if known."""
 
     contact: Contact
     flags: list[str]
+    line_type: LineType | None
 
 
 class AddressRead(ReadModel):
@@ -215,13 +217,15 @@ class ContactRead(ReadModel):
     attributes: JsonObject
     opted_out: bool
     flags: list[str]
+    line_type: LineType | None
     created_at: Instant
     updated_at: Instant
 
     @classmethod
     def of(cls, found: FlaggedContact) -> Self:
         """Shape a contact."""
-        return cls.of_columns(vars(found.contact), found.flags)
+        stored = vars(found.contact) | {"line_type": found.line_type}
+        return cls.of_columns(stored, found.flags)
 
     @classmethod
     def of_columns(cls, stored: Mapping[str, Any], flags: list[str]) -> Self:

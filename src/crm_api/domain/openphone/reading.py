@@ -1,13 +1,10 @@
 """Reads from the provider: repeated when that can help, and lists to their very end."""
 
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 import httpx
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from crm_api.domain.openphone.answers import read_json, retry_after, server_date
 from crm_api.domain.openphone.errors import (
@@ -17,28 +14,13 @@ from crm_api.domain.openphone.errors import (
 )
 from crm_api.domain.openphone.json_values import text
 from crm_api.domain.openphone.wire import parse_problem
+from crm_api.domain.retrying import retrying
 
 MAX_PAGES = 1000
 """A list that goes on beyond this is taken to be broken, not long."""
-LONGEST_RETRY_AFTER_SECONDS = 30.0
-"""A read does not wait longer than this for a provider that asks for it; it gives up instead."""
 _THROTTLED = 429
 _SERVER_ERROR = 500
 
-
-@dataclass(frozen=True, kw_only=True)
-class RetryPolicy:
-    """How often a read is tried, and how long it waits on average before it is tried again."""
-
-    tries: int
-    waits: tuple[float, ...]
-
-
-THROTTLED = RetryPolicy(tries=5, waits=(0.5, 1.0, 2.0, 4.0))
-"""It answers, and says that we are too fast: patience pays."""
-AWAY = RetryPolicy(tries=3, waits=(0.5, 2.0))
-"""5xx, no answer, or one that makes no sense: a hiccup passes, and of more the caller is to know.
-All else is refused for good and never repeated. No send is ever repeated here."""
 
 Query = list[tuple[str, str | int | float | bool | None]]
 
@@ -98,13 +80,7 @@ class Reader:
             OpenPhoneBusyError: 429, 5xx or no answer, also after the repeats.
             OpenPhoneRefusedError: Any other 4xx.
         """
-        patient = AsyncRetrying(
-            retry=retry_if_exception_type(OpenPhoneBusyError),
-            stop=_is_enough,
-            wait=_wait,
-            sleep=self._sleep,
-            reraise=True,
-        )
+        patient = retrying(OpenPhoneBusyError, sleep=self._sleep)
         answer: dict[str, Any] = await patient(self._get_once, path, query, headers)
         return answer
 
@@ -142,30 +118,3 @@ def _problem(response: httpx.Response) -> OpenPhoneBusyError | OpenPhoneRefusedE
         status=response.status_code,
         provider_code=problem.code,
     )
-
-
-def _failure(state: RetryCallState) -> OpenPhoneBusyError:
-    error = state.outcome.exception() if state.outcome is not None else None
-    if not isinstance(error, OpenPhoneBusyError):
-        msg = "only a busy provider is asked again"
-        raise TypeError(msg)
-    return error
-
-
-def _policy(error: OpenPhoneBusyError) -> RetryPolicy:
-    return THROTTLED if error.is_answer else AWAY
-
-
-def _is_enough(state: RetryCallState) -> bool:
-    error = _failure(state)
-    is_long = (error.retry_after_seconds or 0.0) > LONGEST_RETRY_AFTER_SECONDS
-    return is_long or state.attempt_number >= _policy(error).tries
-
-
-def _wait(state: RetryCallState) -> float:
-    error = _failure(state)
-    waits = _policy(error).waits
-    mean = waits[min(state.attempt_number, len(waits)) - 1]
-    # Jitter keeps several workers from coming back at the same instant.
-    jittered = mean * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
-    return max(jittered, error.retry_after_seconds or 0.0)

@@ -35,6 +35,7 @@ SCHEDULE = {
     "send_alerts": "every 60 s",
     "send_messages": "every 60 s",
     "try_provider": "every 60 s",
+    "validate_phones": "every 60 s",
     "write_audiences": "every 60 s",
 }
 """Every scheduled job and how often it runs; the worker registers exactly these."""
