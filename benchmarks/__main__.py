@@ -16,6 +16,7 @@ from benchmarks import (
     opt_out,
     planning,
     reconciliation,
+    starting,
 )
 
 BENCHMARKS = {
@@ -26,6 +27,7 @@ BENCHMARKS = {
     "drain": drain.main,
     "planning": planning.main,
     "answers": answers.main,
+    "starting": starting.main,
     "cost": cost.main,
     "importing": importing.main,
     "contacts": contacts.main,

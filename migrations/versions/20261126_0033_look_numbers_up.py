@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision: str = "20261126_0029"
-down_revision: str | None = "20261126_0028"
+revision: str = "20261126_0033"
+down_revision: str | None = "20261126_0032"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 

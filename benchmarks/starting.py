@@ -1,0 +1,316 @@
+"""Start of a campaign for 1,000,000 people: the audience written down, and a cancel in the middle.
+
+The store has years behind it (``benchmarks.million``). What is measured is what a worker runs, its
+two jobs' own functions in a process of its own: the first chunk with the queue, the rest in
+``write_audiences``. Once plainly; once with all that a campaign may ask of an audience: who was
+texted before is skipped, as are landlines, and a list and a campaign are left out. The floor, in
+the same run: one bare INSERT … SELECT of the rows just written into a table with the same indexes.
+
+``python -m benchmarks.starting [FOLDER]`` uses the store of a folder; ``… write`` is the worker.
+"""
+
+import asyncio
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID
+
+import uvloop
+from sqlalchemy import text
+
+from benchmarks import population
+from benchmarks.bulk import bare_tables
+from benchmarks.million import PEOPLE, million
+from benchmarks.sender import open_deps
+from benchmarks.stage import say
+from crm_api import clock, failpoints, logs
+from crm_api.db import UnitOfWork, open_engine, session_factory
+from crm_api.domain.campaigns import service as campaigns
+from crm_api.jobs import Job, JobName
+from crm_api.settings import Settings
+from crm_api.workers.audiences import write_audiences, write_first_chunks
+from crm_api.workers.deps import Deps
+
+TARGET_SECONDS = 30.0
+CANCELLED_AFTER = 10
+"""Chunks."""
+FEW = 5
+"""Chunks at each end, of which the middle one counts."""
+
+_EVERYBODY = text("""
+    WITH made AS (
+        INSERT INTO contact_list (id, name, created_at, updated_at)
+        VALUES (uuid_v7(), 'Everybody', now(), now())
+        ON CONFLICT (name) DO UPDATE SET updated_at = now() RETURNING id
+    ), added AS (
+        INSERT INTO contact_list_member (list_id, contact_id, added_at)
+        SELECT m.id, c.id, now() FROM made m CROSS JOIN contact c
+        WHERE c.deleted_at IS NULL
+          AND NOT EXISTS (SELECT 1 FROM contact_list l WHERE l.name = 'Everybody')
+    )
+    SELECT id FROM made
+""")
+_LANDLINES = text("""
+    INSERT INTO phone_lookup (phone, line_type, source, checked_at, expires_at)
+    SELECT c.phone, CASE WHEN hashtext(c.phone) % 10 = 0 THEN 'landline' ELSE 'mobile' END,
+           'lookup_service', now(), now() + interval '180 days'
+    FROM contact c WHERE hashtext(c.phone) % 2 = 0
+    ON CONFLICT DO NOTHING
+""")
+_CAMPAIGN = text("""
+    WITH made AS (
+        INSERT INTO campaign (id, name, line_id, status, audience, days, window_start, window_end,
+            previously_contacted, skip_landlines, created_at, updated_at)
+        SELECT uuid_v7(), 'Start', l.id, 'draft', CAST(:audience AS jsonb),
+               '{mon,tue,wed,thu,fri,sat,sun}', '09:00', '18:00', :rule, :rule <> 'send', now(),
+               now()
+        FROM line l ORDER BY l.phone_number_id LIMIT 1
+        RETURNING id
+    ), worded AS (
+        INSERT INTO campaign_variant (id, campaign_id, position, name, body, weight)
+        SELECT uuid_v7(), m.id, v, chr(65 + v), :body, 50
+        FROM made m CROSS JOIN generate_series(0, 1) v
+    )
+    SELECT id FROM made
+""")
+# The smallest of many lists, and a campaign of which the memberships are there.
+_LEFT_OUT = text("""
+    SELECT (SELECT id FROM contact_list WHERE name = 'List 3') AS list_id,
+           (SELECT campaign_id FROM campaign_membership LIMIT 1) AS campaign_id
+""")
+_FLOOR = """
+    CREATE TABLE floor (LIKE campaign_membership INCLUDING ALL);
+    ALTER TABLE floor SET (autovacuum_enabled = off);
+"""
+_FILL_FLOOR = text("""
+    INSERT INTO floor SELECT * FROM campaign_membership m WHERE m.campaign_id = :campaign_id
+""")
+_ANYBODY_WAITS = text("""
+    SELECT EXISTS (
+        SELECT 1 FROM campaign_membership m
+        WHERE m.campaign_id = :campaign_id AND m.step = 0 AND m.status = 'pending')
+""")
+_HOW_MANY = text("SELECT count(*) FROM campaign_membership m WHERE m.campaign_id = :campaign_id")
+_STATUSES = text("""
+    SELECT coalesce(m.skip_reason, m.status) AS status, count(*) AS people
+    FROM campaign_membership m WHERE m.campaign_id = :campaign_id GROUP BY 1 ORDER BY 2 DESC
+""")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What a worker took for an audience."""
+
+    wall: float
+    cpu: float
+    peak_mb: float
+    chunks: list[float]
+
+
+class Nudges:
+    """Remembers the names of the jobs that are to run."""
+
+    def __init__(self) -> None:
+        self.names: set[JobName] = set()
+
+    async def push(self, job: Job) -> None:
+        """Note it."""
+        self.names.add(job.name)
+
+    async def ping(self) -> bool:
+        """Be there."""
+        return True
+
+
+def main(folder: Path | None = None, *, people: int = PEOPLE) -> None:
+    """Measure, and print the figures."""
+    with million(folder, people=people) as url:
+        list_id = asyncio.run(_prepare(url))
+        say("everybody is on a list, half of the numbers were looked up")
+        plain = _start(url, {"list_id": str(list_id)}, rule="send")
+        strict = _start(url, asyncio.run(_strict(url, list_id)), rule="skip")
+        asyncio.run(_cancel(url, {"list_id": str(list_id)}))
+    verdict = "met" if plain < TARGET_SECONDS else "MISSED"
+    print(f"start for {people:,}: {plain:.1f} s (target {TARGET_SECONDS:g}: {verdict}), "
+          f"with every rule {strict:.1f} s")  # fmt: skip
+
+
+async def _prepare(url: str) -> UUID:
+    async with bare_tables(url, ["contact_list_member"]) as connection:
+        list_id: UUID = (await connection.execute(_EVERYBODY)).scalar_one()
+        await connection.execute(_LANDLINES)
+    await population.settle(url)
+    return list_id
+
+
+async def _strict(url: str, list_id: UUID) -> dict[str, Any]:
+    async with open_engine(url) as engine, engine.connect() as connection:
+        row = (await connection.execute(_LEFT_OUT)).one()
+    exclude = {"list_ids": [str(row.list_id)], "campaign_ids": [str(row.campaign_id)]}
+    return {"list_id": str(list_id), "exclude": exclude}
+
+
+def _start(url: str, audience: dict[str, Any], *, rule: str) -> float:
+    """Start a campaign and write its audience; the seconds from the request to the whole."""
+    campaign_id, requested = asyncio.run(_request(url, audience, rule=rule))
+    written = _worker(url)
+    seconds = requested + written.wall
+    first, last = (statistics.median(some) for some in
+                   (written.chunks[:FEW], written.chunks[-FEW - 1 : -1]))  # fmt: skip
+    print(
+        f"rule {rule}: {requested * 1000:.0f} ms for the request, {written.wall:.1f} s for "
+        f"{len(written.chunks)} chunks (the first {FEW} took {first:.2f} s each, the last "
+        f"{last:.2f} s); worker: {written.cpu:.2f} s of cpu, at most {written.peak_mb:.0f} MB"
+    )
+    asyncio.run(_check(url, campaign_id, seconds))
+    return seconds
+
+
+async def _request(url: str, audience: dict[str, Any], *, rule: str) -> tuple[UUID, float]:
+    """Store a draft and start it as the API does."""
+    async with open_engine(url) as engine:
+        async with engine.begin() as connection:
+            values = {"audience": json.dumps(audience), "rule": rule, "body": population.BODY}
+            campaign_id: UUID = (await connection.execute(_CAMPAIGN, values)).scalar_one()
+        begun = time.perf_counter()
+        async with UnitOfWork(session_factory(engine), Nudges()) as uow:
+            await campaigns.start(uow, campaign_id=campaign_id, now=clock.now())
+        return campaign_id, time.perf_counter() - begun
+
+
+def _worker(url: str) -> Written:
+    """Let a worker of its own write down what waits."""
+    command = [sys.executable, "-m", "benchmarks.starting", "write"]
+    done = subprocess.run(command, env=_environment(url), stdout=subprocess.PIPE, check=True)  # noqa: S603 - our own
+    return Written(**json.loads(done.stdout))
+
+
+def _environment(url: str) -> dict[str, str]:
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("CRM_")},
+        "CRM_DATABASE_URL": url,
+        "CRM_REDIS_URL": "redis://127.0.0.1:1/0",
+        "CRM_SECRET_KEY": "a benchmark's key of 32 characters or more",
+        "CRM_DATA_DIR": tempfile.gettempdir(),
+    }
+
+
+async def _check(url: str, campaign_id: UUID, seconds: float) -> None:
+    """Compare with the floor, and say what the recipients have become."""
+    async with open_engine(url) as engine, engine.connect() as connection:
+        plain = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        for statement in _FLOOR.split(";")[:-1]:
+            await plain.exec_driver_sql(statement)
+        await plain.exec_driver_sql("CHECKPOINT")
+        begun = time.perf_counter()
+        await plain.execute(_FILL_FLOOR, {"campaign_id": campaign_id})
+        floor = time.perf_counter() - begun
+        await plain.exec_driver_sql("DROP TABLE floor")
+        rows = await plain.execute(_STATUSES, {"campaign_id": campaign_id})
+        statuses = ", ".join(f"{row.status} {row.people:,}" for row in rows)
+        await plain.exec_driver_sql("CHECKPOINT")
+    print(f"    floor: {floor:.1f} s; {floor / seconds:.2f} of its speed. {statuses}")
+
+
+async def _cancel(url: str, audience: dict[str, Any]) -> None:
+    """Cancel while a worker writes; the seconds until the answer, and until all is over."""
+    campaign_id, _ = await _request(url, audience, rule="send")
+    chunks, is_time = 0, asyncio.Event()
+
+    async def note(_name: str) -> None:
+        nonlocal chunks
+        chunks += 1
+        if chunks == CANCELLED_AFTER:
+            is_time.set()
+
+    async with AsyncExitStack() as stack:
+        deps = await _deps(_environment(url), stack)
+        failpoints.set_hook(note)
+        writing = asyncio.create_task(_write_all(deps))
+        await is_time.wait()
+        begun = time.perf_counter()
+        async with deps.new_uow() as uow:
+            done = await campaigns.cancel(uow, campaign_id=campaign_id, now=clock.now())
+        answered = time.perf_counter() - begun
+        await writing
+        runs = 1
+        while await _waiting(deps, campaign_id):
+            async with deps.new_uow() as uow:
+                await campaigns.complete_finished(uow, now=clock.now())
+            runs += 1
+        ended = time.perf_counter() - begun
+        assert done.campaign.recipients_total == await _count(deps, campaign_id)  # noqa: S101 - or it went on
+    print(
+        f"cancel after {chunks} chunks: answered after {answered:.2f} s, and nothing more was "
+        f"written; all {done.campaign.recipients_total:,} recipients are cancelled after "
+        f"{ended:.1f} s, in {runs} transactions"
+    )
+
+
+async def _waiting(deps: Deps, campaign_id: UUID) -> bool:
+    async with deps.new_uow() as uow:
+        return bool(await uow.session.scalar(_ANYBODY_WAITS, {"campaign_id": campaign_id}))
+
+
+async def _count(deps: Deps, campaign_id: UUID) -> int:
+    async with deps.new_uow() as uow:
+        return await uow.session.scalar(_HOW_MANY, {"campaign_id": campaign_id}) or 0
+
+
+async def write() -> None:
+    """Be the worker: write down what waits, and tell what it took."""
+    chunks: list[float] = []
+
+    async def note(_name: str) -> None:
+        chunks.append(time.perf_counter())
+
+    async with AsyncExitStack() as stack:
+        deps = await _deps(os.environ, stack)
+        async with deps.new_uow() as uow:  # connected, as a worker is
+            await campaigns.list_unwritten(uow)
+        failpoints.set_hook(note)
+        chunks.append(time.perf_counter())
+        cpu = time.process_time()
+        await _write_all(deps)
+        wall, spent = time.perf_counter() - chunks[0], time.process_time() - cpu
+    figures = {
+        "wall": wall,
+        "cpu": spent,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "chunks": [after - before for before, after in pairwise(chunks)],
+    }
+    print(json.dumps(figures))
+
+
+async def _deps(env: Mapping[str, str], stack: AsyncExitStack) -> Deps:
+    deps, _ = await open_deps(Settings.from_env(env), stack)
+    deps.queue = Nudges()
+    return deps
+
+
+async def _write_all(deps: Deps) -> None:
+    """Run the two jobs as the nudges of the queue would have them run."""
+    nudges = cast("Nudges", deps.queue)
+    await write_first_chunks(deps)
+    while JobName.WRITE_AUDIENCES in nudges.names:
+        nudges.names.clear()
+        await write_audiences({"deps": deps})
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["write"]:
+        logs.configure(level="WARNING")
+        uvloop.run(write())
+    else:
+        main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
