@@ -6,6 +6,7 @@ from benchmarks import (
     answers,
     apply,
     batch,
+    consent_chain,
     contacts,
     cost,
     drain,
@@ -32,6 +33,7 @@ BENCHMARKS = {
     "importing": importing.main,
     "contacts": contacts.main,
     "opt_out": opt_out.main,
+    "consent_chain": consent_chain.main,
     "events": events.main,
     "batch": batch.main,
 }

@@ -22,6 +22,7 @@ from crm_api.domain.contacts.models import Contact
 from crm_api.domain.media.models import Media, MediaFetch
 from crm_api.domain.media.store import MediaStore
 from crm_api.domain.notes.models import ContactNote
+from crm_api.domain.phone_validation.models import PhoneLookup
 from crm_api.domain.properties.models import Property, PropertyContact
 from crm_api.domain.sends.models import SendAttempt
 from crm_api.domain.transfer.models import ContactImport, ContactImportChunk, ContactImportError
@@ -133,6 +134,9 @@ async def make_person(
             created_at=NOW,
             updated_at=NOW,
         )
+    )
+    session.add(
+        PhoneLookup(phone=PHONE, line_type="mobile", source="test", checked_at=NOW, expires_at=NOW)
     )
     house = Property(
         address_key="7 larkspur lane|quincy|ma",

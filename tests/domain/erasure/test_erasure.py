@@ -64,7 +64,13 @@ async def test_nothing_in_the_database_names_an_erased_person(
     after = (await client.get(f"/v1/erasures/{erasure['id']}")).json()
     tables = {one.partition(".")[0] for one in before}
     assert tables > {"contact", "activity", "conversation", "send_attempt", "campaign_membership"}
-    assert tables > {"contact_note", "consent_wording", "contact_flag", "webhook_event"}
+    assert tables > {
+        "contact_note",
+        "phone_lookup",
+        "consent_wording",
+        "contact_flag",
+        "webhook_event",
+    }
     assert tables > {"contact_import", "contact_import_chunk", "contact_import_error"}
     assert await traces(session) == []
     assert (erasure["status"], after["status"]) == ("sweeping", "completed")
