@@ -83,6 +83,7 @@ def main(count: int = LISTENERS) -> None:
             "CRM_DATA_DIR": folder,
             "CRM_SECRET_KEY": SECRET_KEY,
             "CRM_BOOTSTRAP_API_KEY": KEY,
+            "CRM_RATE_LIMIT_PER_SECOND": "0",  # all have one key here
             "CRM_PORT": str(port),
         }
         with listening(["-m", "crm_api.cli", "serve"], environment, port=port):
