@@ -128,6 +128,17 @@ async def test_contacts_come_with_their_custom_fields(house: House, sandbox: San
     }
 
 
+async def test_all_numbers_of_a_contact_are_kept(house: House, sandbox: Sandbox) -> None:
+    numbers = [f"+1617555010{at}" for at in range(1, 6)]
+    write(sandbox, {"firstName": "Ada", "phoneNumbers": numbers})
+
+    await house.done(await ask(house))
+
+    (ada,) = (await house.contacts()).values()
+    kept = [ada["phone"], *(ada["attributes"][f"phone_{at}"] for at in range(2, 6))]
+    assert kept == numbers
+
+
 async def test_every_page_is_taken(house: House, sandbox: Sandbox) -> None:
     write(sandbox, *many(120))
 

@@ -2,8 +2,8 @@
 
 One contact is one row, and a custom field is a column of its own name::
 
-    First name,Last name,…,Phone number,Phone 2,Phone 3,Phone 4,OpenPhone id,External id,Roof
-    Ada,Rossi,…,+16175550123,,,,664d0db69fcac7cf2e6ec,,slate
+    First name,Last name,…,Phone number,Phone 2,Phone 3,OpenPhone id,External id,Roof
+    Ada,Rossi,…,+16175550123,,,664d0db69fcac7cf2e6ec,,slate
 """
 
 import csv
@@ -17,11 +17,11 @@ from crm_api.domain.openphone.json_values import Json, items, mapping, text
 _NAMES = ("First name", "Last name", "Company", "Role")
 _MEMBERS = ("firstName", "lastName", "company", "role")
 _EMAILS = 2
-_PHONES = 4
+_PHONES = 3
 HEADER = (
     *_NAMES,
     *("Email", "Email 2"),
-    *("Phone number", "Phone 2", "Phone 3", "Phone 4"),
+    *("Phone number", "Phone 2", "Phone 3"),
     *("OpenPhone id", "External id"),
 )
 
