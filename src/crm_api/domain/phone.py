@@ -83,6 +83,11 @@ def parse_phone(text: str, *, pointer: str = "/phone") -> str:
     return _checked(area + exchange + rest, pointer)
 
 
+def is_plain(text: str) -> bool:
+    """Tell whether a text is one number in a usual writing, without label or extension."""
+    return _PLAIN.fullmatch(text) is not None
+
+
 def split_extension(text: str) -> tuple[str, str | None]:
     """Take the extension off a number: ``("617 555 0123 x204")`` gives ``("617 555 0123", "204")``.
 

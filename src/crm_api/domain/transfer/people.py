@@ -3,7 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from crm_api.domain.phone import InvalidPhoneError, parse_phone, split_extension, split_numbers
+from crm_api.domain.phone import (
+    InvalidPhoneError,
+    is_plain,
+    parse_phone,
+    split_extension,
+    split_numbers,
+)
 from crm_api.domain.transfer import values
 from crm_api.domain.transfer.formats import ATTRIBUTES, PHONE_FIELDS, SECOND
 from crm_api.domain.transfer.reader import RawRow
@@ -40,6 +46,7 @@ class _Plan:
     """Where one person's values stand in a row."""
 
     phones: list[tuple[int, str]]
+    names: dict[str, int]
     fields: dict[str, int]
     tags: list[int]
     attributes: dict[str, int]
@@ -114,11 +121,13 @@ class RowReader:
                 if target is not None and not target.startswith(prefix) and target not in theirs
             }
         found = shared | own
+        names = ("first_name", "last_name", "name")
         tags = [at for at, target in enumerate(targets) if target in {"tags", f"{prefix}tags"}]
         return _Plan(
             phones=[
                 (found[name], self._header[found[name]]) for name in PHONE_FIELDS if name in found
             ],
+            names={name: found[name] for name in names if name in found},
             fields={
                 name: position
                 for name, position in found.items()
@@ -166,15 +175,15 @@ class RowReader:
             text = cells[position]
             if not text:
                 continue
-            is_one = text.isdigit() or len(text) > _MAX_NUMBERS
-            parts = [text] if is_one else split_numbers(text)
+            is_alone = is_plain(text) or len(text) > _MAX_NUMBERS
+            parts = [text] if is_alone else split_numbers(text)
             for part in parts:
                 try:
                     number = parse_phone(part)
                 except InvalidPhoneError as error:
                     bad.append((column, part, error.detail))
                     continue
-                if not numbers and not part.isdigit():
+                if not numbers and not is_alone:
                     extension = split_extension(part)[1]
                 if number not in numbers:
                     numbers.append(number)
@@ -194,7 +203,7 @@ class RowReader:
     def _take_name(
         self, person: PersonRow, cells: list[str], plan: _Plan, problems: list[RowProblem]
     ) -> None:
-        parts = {name: cells[at] for name, at in plan.fields.items() if name.endswith("name")}
+        parts = {name: cells[at] for name, at in plan.names.items()}
         person.first_name = values.person_name(parts.get("first_name", "")) or None
         person.last_name = values.person_name(parts.get("last_name", "")) or None
         if parts.get("name") and not (person.first_name and person.last_name):

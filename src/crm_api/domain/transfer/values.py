@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from crm_api.domain.zones import state_code
 
-_SPACES = re.compile(r"\s+")
 _TITLES = frozenset(("mr", "mrs", "ms", "miss", "mx", "dr", "prof", "rev", "hon", "sir"))
 _SUFFIXES = frozenset(("jr", "sr", "ii", "iii", "iv", "esq", "md", "phd"))
 _PARTICLES = re.compile(
@@ -62,7 +61,7 @@ class Address:
 
 def squeeze(text: str) -> str:
     """Trim, and make every run of spaces and line breaks one space."""
-    return _SPACES.sub(" ", text).strip()
+    return " ".join(text.split())
 
 
 def person_name(text: str) -> str:
