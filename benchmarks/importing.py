@@ -11,11 +11,14 @@ import json
 import os
 import resource
 import sys
+import threading
 import time
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from uuid import UUID
 
+import psutil
 import uvloop
 from sqlalchemy import make_url
 from tests.fakes import RecordingQueue
@@ -38,6 +41,7 @@ ROWS = 1_000_000
 TARGET = 0.6
 MOST_MB = 250
 LOOK_SECONDS = 0.005
+PEAK_SECONDS = 0.1
 
 
 class Office:
@@ -165,11 +169,13 @@ def _step(on: Stage, office: Office, label: str, rows: int) -> dict[str, float]:
     child = office.worker()
     try:
         postgres = on.postgres_cpu()
-        child.go()
-        figures: dict[str, float] = child.figures()
+        with _peaks(child.meter) as peaks:
+            child.go()
+            figures: dict[str, float] = child.figures()
         postgres = on.postgres_cpu() - postgres
     finally:
         child.close()
+    figures |= peaks
     print(
         f"  {label:<8}{figures['wall']:6.1f} s {rows / figures['wall']:>8,.0f} rows/s"
         f"   cpu s: worker {figures['cpu']:.1f}  reader {figures['reader_cpu']:.1f}"
@@ -178,6 +184,29 @@ def _step(on: Stage, office: Office, label: str, rows: int) -> dict[str, float]:
         flush=True,
     )
     return figures
+
+
+@contextmanager
+def _peaks(worker: psutil.Process) -> Iterator[dict[str, float]]:
+    """Look at the memory of a worker and of what it starts, from a thread, for a block."""
+    peaks = {"worker_mb": 0.0, "reader_mb": 0.0}
+    is_over = threading.Event()
+
+    def look() -> None:
+        while not is_over.wait(PEAK_SECONDS):
+            with suppress(psutil.Error):
+                own = worker.memory_info().rss / 2**20
+                peaks["worker_mb"] = max(peaks["worker_mb"], own)
+                held = sum(one.memory_info().rss for one in worker.children()) / 2**20
+                peaks["reader_mb"] = max(peaks["reader_mb"], held)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield peaks
+    finally:
+        is_over.set()
+        looking.join()
 
 
 async def work() -> None:
@@ -203,8 +232,6 @@ async def work() -> None:
     figures = {
         "wall": wall,
         "cpu": cpu,
-        "worker_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "reader_mb": children.ru_maxrss / 1024,
         "reader_cpu": children.ru_utime + children.ru_stime,
         "late_ms": _LATE[0] * 1000,
     }
