@@ -4,13 +4,14 @@ import asyncio
 import os
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.fakes import RecordingQueue
 
 from crm_api import failpoints
 from crm_api.db import UnitOfWork, UnitOfWorkFactory, open_engine, session_factory
+from crm_api.domain.transfer.reading import Readings
 from crm_api.workers.transfer import run_imports
 
 PAUSE_SECONDS = 0.02
@@ -29,6 +30,7 @@ class Deps:
     settings: Storage
     secret: bytes = b"a test's secret"
     is_stopping: bool = False
+    import_readings: Readings = field(default_factory=Readings)
 
 
 def kill_at(step: str, times: int) -> None:

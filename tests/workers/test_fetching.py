@@ -18,6 +18,7 @@ from crm_api.db import UnitOfWork
 from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.domain.sends.limiter import Limiter
 from crm_api.domain.transfer import service as transfer
+from crm_api.domain.transfer.reading import Readings
 from crm_api.sandbox import contacts as address_book
 from crm_api.sandbox.app import Sandbox, create_sandbox
 from crm_api.sandbox.config import SandboxConfig
@@ -57,6 +58,7 @@ class Deps:
     secret: bytes = b"a test's secret"
     circuit: None = None
     is_stopping: bool = False
+    import_readings: Readings = field(default_factory=Readings)
 
 
 @pytest_asyncio.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from crm_api.domain.contacts.models import Contact
 from crm_api.domain.lists.models import ContactList, ContactListMember
 from crm_api.domain.transfer import service as transfer
 from crm_api.domain.transfer.models import ContactImport, ContactImportError
+from crm_api.domain.transfer.reading import Readings
 from crm_api.domain.transfer.schemas import ImportOptions
 from crm_api.domain.transfer.source import ImportSource, examine, sha256_of
 from crm_api.ids import new_id
@@ -56,6 +57,7 @@ class WorkerDeps:
     settings: Storage
     is_stopping: bool = False
     secret: bytes = SECRET.encode()
+    import_readings: Readings = field(default_factory=Readings)
 
 
 @dataclass
@@ -420,6 +422,29 @@ async def test_run_out_of_time_lets_the_next_run_go_on(importer: Importer, tmp_p
     await importer.run()
     row = await importer.get(import_id)
     assert (row.status, row.created) == ("completed", 7_500)
+
+
+async def test_file_stays_open_for_the_next_run(importer: Importer, tmp_path: Path) -> None:
+    import_id = await importer.accept(people(7_500))
+    async with importer.new_uow() as uow:
+        claimed = await transfer.claim(uow, now=clock.now())
+    assert claimed is not None
+    path = transfer.upload_path(tmp_path, import_id)
+    deps = WorkerDeps(importer.new_uow, Storage(tmp_path))
+    kept = deps.import_readings
+
+    await work_on(
+        importer.new_uow,
+        claimed,
+        path=path,
+        is_over=lambda: True,
+        secret=deps.secret,
+        readings=kept,
+    )
+    assert [reading.position for reading in kept.kept.values()] == [5_000]
+    await run_imports({"deps": deps})
+
+    assert ((await importer.get(import_id)).created, kept.kept) == (7_500, {})
 
 
 async def test_stopping_worker_claims_nothing_more(importer: Importer, tmp_path: Path) -> None:

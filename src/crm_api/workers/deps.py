@@ -13,6 +13,7 @@ from crm_api.domain.operations.circuits import Circuit
 from crm_api.domain.operations.mail import Mailer
 from crm_api.domain.sends.limiter import Limiter
 from crm_api.domain.sends.times import SendTimes
+from crm_api.domain.transfer.reading import Readings
 from crm_api.jobs import JobName, JobQueue
 from crm_api.settings import Settings
 
@@ -33,6 +34,7 @@ class Deps:
         on_stop: Called on SIGTERM, so that running work claims and gates nothing more.
         turns: One for each kind of job that has run.
         circuit: Holds back calls to the provider while it is down; None: nothing does.
+        import_readings: Files of imports that are open from one run to the next.
         mailer: Mails alerts; None when mail is not set up.
     """
 
@@ -46,6 +48,7 @@ class Deps:
     secret: bytes = field(repr=False)
     circuit: Circuit | None = None
     mailer: Mailer | None = None
+    import_readings: Readings = field(default_factory=Readings)
     is_stopping: bool = False
     on_stop: set[Callable[[], None]] = field(default_factory=set)
     turns: dict[JobName, Turn] = field(default_factory=dict)

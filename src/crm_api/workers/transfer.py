@@ -4,10 +4,9 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -22,7 +21,7 @@ from crm_api.domain.transfer import fetching, undoing
 from crm_api.domain.transfer import service as transfer
 from crm_api.domain.transfer.errors import ImportFileError, UploadChangedError, UploadGoneError
 from crm_api.domain.transfer.models import ContactImport
-from crm_api.domain.transfer.reading import Reading, open_reading
+from crm_api.domain.transfer.reading import Reading, Readings, open_reading
 from crm_api.domain.transfer.source import sha256_of
 from crm_api.jobs import Job, JobName
 from crm_api.workers.deps import Deps, deps_of
@@ -37,31 +36,6 @@ AWAY_SECONDS = 30.0
 """How long an import waits at least for a provider that cannot be read."""
 
 _OUR_FAULT = "Something went wrong here, and was logged; the rows counted so far stay."
-_READINGS = "import_readings"
-
-
-@dataclass
-class Readings:
-    """Files that are open between two runs, so that the next one need not read up to its place."""
-
-    kept: dict[UUID, Reading] = field(default_factory=dict)
-
-    def keep(self, import_id: UUID, reading: Reading) -> None:
-        """Leave a file open for whoever goes on with it in this process."""
-        self.kept[import_id] = reading
-
-    async def take(self, import_id: UUID, *, position: int) -> Reading | None:
-        """Give a file that is open at this row; one that is elsewhere is closed."""
-        reading = self.kept.pop(import_id, None)
-        if reading is not None and reading.position != position:
-            await reading.close()
-            return None
-        return reading
-
-    async def close(self) -> None:
-        """Close all of them."""
-        while self.kept:
-            await self.kept.popitem()[1].close()
 
 
 async def run_imports(ctx: dict[str, Any]) -> None:
@@ -70,7 +44,7 @@ async def run_imports(ctx: dict[str, Any]) -> None:
     Uploads that nobody can need any more are deleted on the way.
     """
     deps = deps_of(ctx)
-    readings = cast("Readings", ctx.setdefault(_READINGS, Readings()))
+    readings = deps.import_readings
     ends_at = time.monotonic() + SLICE_SECONDS
 
     def is_over() -> bool:

@@ -7,8 +7,10 @@ process of its own, which reads on while the chunk before is written.
 import asyncio
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import UUID
 
 import orjson
 
@@ -43,6 +45,30 @@ class Reading(Protocol):
 
     async def close(self) -> None:
         """Stop reading."""
+
+
+@dataclass
+class Readings:
+    """Files that are open between two runs, so that the next one need not read up to its place."""
+
+    kept: dict[UUID, Reading] = field(default_factory=dict)
+
+    def keep(self, import_id: UUID, reading: Reading) -> None:
+        """Leave a file open for whoever goes on with it in this process."""
+        self.kept[import_id] = reading
+
+    async def take(self, import_id: UUID, *, position: int) -> Reading | None:
+        """Give a file that is open at this row; one that is elsewhere is closed."""
+        reading = self.kept.pop(import_id, None)
+        if reading is not None and reading.position != position:
+            await reading.close()
+            return None
+        return reading
+
+    async def close(self) -> None:
+        """Close all of them."""
+        while self.kept:
+            await self.kept.popitem()[1].close()
 
 
 async def open_reading(
