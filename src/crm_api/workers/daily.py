@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 
 from crm_api import clock
+from crm_api.domain.accounts import sessions
 from crm_api.domain.consent import service as consent
 from crm_api.domain.events import service as events
 from crm_api.domain.idempotency import service as idempotency
@@ -26,6 +27,7 @@ CLEAN_UPS: dict[str, Callable[..., Awaitable[int]]] = {
     "flags that have ended": consent.expire_flags,
     "events older than a week": events.forget,
     "answers of repeatable requests": idempotency.clean_up,
+    "sessions that are over": sessions.clean_up,
     "what imports kept for an undo": transfer.clean_up,
 }
 """Each does some at a time, by a retention of its own, and 0 when nothing is left."""

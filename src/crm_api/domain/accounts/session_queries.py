@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Row, delete, func, select, text, update
+from sqlalchemy import CursorResult, Row, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -149,7 +149,12 @@ async def revoke(
     )
 
 
-async def remove_sessions(session: AsyncSession, *, before: datetime) -> None:
-    """Forget sessions that ended, and failures that were last counted, before this instant."""
-    await session.execute(delete(UserSession).where(UserSession.expires_at < before))
+async def remove_sessions(session: AsyncSession, *, before: datetime) -> int:
+    """Forget sessions that ended, and failures that were last counted, before this instant.
+
+    Returns:
+        How many sessions there were.
+    """
+    gone = await session.execute(delete(UserSession).where(UserSession.expires_at < before))
     await session.execute(delete(SignInThrottle).where(SignInThrottle.last_failed_at < before))
+    return cast("CursorResult[Any]", gone).rowcount

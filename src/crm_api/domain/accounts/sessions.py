@@ -175,10 +175,11 @@ async def sign_out_by_refresh(uow: UnitOfWork, refresh: str, *, now: datetime) -
         await sign_out(uow, session_id=found[1].id, now=now)
 
 
-async def clean_up(uow: UnitOfWork, *, now: datetime) -> None:
-    """Forget what ended a month ago."""
-    await session_queries.remove_sessions(uow.session, before=now - SESSION_FOR)
+async def clean_up(uow: UnitOfWork, *, now: datetime) -> int:
+    """Forget sessions, failures and links that ended a month ago; how many sessions."""
+    count = await session_queries.remove_sessions(uow.session, before=now - SESSION_FOR)
     await queries.remove_tickets(uow.session, before=now - SESSION_FOR)
+    return count
 
 
 async def _new_refresh(uow: UnitOfWork, session_id: UUID, *, now: datetime) -> str:
