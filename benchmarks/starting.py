@@ -252,8 +252,8 @@ async def _cancel(url: str, audience: dict[str, Any]) -> None:
         ended = time.perf_counter() - begun
         assert done.campaign.recipients_total == await _count(deps, campaign_id)  # noqa: S101 - or it went on
     print(
-        f"cancel after {chunks} chunks: answered after {answered:.2f} s, and nothing more was "
-        f"written; all {done.campaign.recipients_total:,} recipients are cancelled after "
+        f"cancel after {CANCELLED_AFTER} chunks: answered after {answered:.2f} s, and nothing "
+        f"more was written; all {done.campaign.recipients_total:,} recipients are cancelled after "
         f"{ended:.1f} s, in {runs} transactions"
     )
 
