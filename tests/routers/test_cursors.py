@@ -10,6 +10,7 @@ from tests.factories import make_campaign, make_contact, make_line, make_list
 
 from crm_api.domain.activity.models import Conversation
 from crm_api.domain.paging import Cursors
+from crm_api.domain.segments.models import Segment
 from crm_api.ids import new_id
 
 FOREIGN = Cursors("a list that there is not").write(NOW, new_id())
@@ -21,7 +22,7 @@ async def list_paths(client: httpx.AsyncClient) -> list[str]:
     return [
         path
         for path, methods in document["paths"].items()
-        if any(one["name"] == "cursor" for one in methods.get("get", {}).get("parameters", []))
+        if any(one.get("name") == "cursor" for one in methods.get("get", {}).get("parameters", []))
     ]
 
 
@@ -34,13 +35,20 @@ async def path_ids(session: AsyncSession) -> dict[str, Any]:
     conversation = Conversation(
         line_id=line.id, phone=contact.phone, last_activity_at=NOW, created_at=NOW
     )
-    session.add(conversation)
+    segment = Segment(
+        name="Everyone with a number",
+        filter={"field": "tags", "op": "contains", "value": "vip"},
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    session.add_all([conversation, segment])
     await session.commit()
     return {
         "contact_id": contact.id,
         "list_id": contact_list.id,
         "campaign_id": campaign.id,
         "conversation_id": conversation.id,
+        "segment_id": segment.id,
     }
 
 
