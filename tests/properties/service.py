@@ -1,6 +1,7 @@
 """The service under test: its real parts, over real PostgreSQL, with the moved clock."""
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -134,6 +135,8 @@ class Service:
         path = transfer.upload_path(self.settings.data_dir, import_id)
         path.parent.mkdir(exist_ok=True)
         path.write_text(content)
+        # Of the test's time, for old uploads are removed by their age.
+        os.utime(path, (now.timestamp(), now.timestamp()))
         async with self.new_uow() as uow:
             await transfer.create(
                 uow,

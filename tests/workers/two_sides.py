@@ -46,7 +46,7 @@ WHEN_WE_LEARNED = {
     "next_attempt_at",
     "send_after",
 }
-SURROGATES = {"id", "entry_id"}
+SURROGATES = {"id", "entry_id", "salt", "wording_digest"}
 SUMS = {
     "campaign_tally": """
         SELECT campaign_id, step, variant, status, sum(people) AS people, sum(replied) AS replied,

@@ -28,13 +28,11 @@ Operator = Annotated[Caller, require(Scope.OPERATIONS)]
 
 SAFE_HEADERS = {
     "accept-ranges": "bytes",
-    # Who sees it again is asked again whether they may, and gets 304. No shared cache keeps it, and
-    # no other page learns the link.
+    # Who sees it again is asked again whether they may, and gets 304. No shared cache keeps it.
     "cache-control": "private, no-cache",
-    "referrer-policy": "no-referrer",
-    # A file is somebody else's: it is shown as what it is, and runs nothing.
+    # A file is somebody else's: it runs nothing. That it is shown as what it is, and that no page
+    # learns its link, every answer says (``methods``).
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
-    "x-content-type-options": "nosniff",
 }
 
 

@@ -15,7 +15,6 @@ SECURITY = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
-    (b"cross-origin-resource-policy", b"same-site"),
 )
 """An API's answer is no page: nobody frames it, guesses its type or learns its address."""
 STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
