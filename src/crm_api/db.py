@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import DateTime, MetaData, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
     AsyncEngine,
     AsyncSession,
     async_sessionmaker,
@@ -78,8 +79,11 @@ class UnitOfWork:
     async def commit_each(self) -> None:
         """Let every statement commit itself, for a change that is one statement and in a hurry.
 
-        Saves the round trips of BEGIN and COMMIT. Called before the first statement.
+        Saves the round trips of BEGIN and COMMIT. Called before the first statement. Where the
+        sessions join somebody else's transaction, the commit is theirs.
         """
+        if isinstance(self.session.bind, AsyncConnection):
+            return
         await self.session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
 
     async def __aenter__(self) -> Self:
@@ -158,6 +162,9 @@ class HeldUnitOfWork(UnitOfWork):
         """Keep the transaction open, or roll it back."""
         if exc_type is not None:
             await super().__aexit__(exc_type, exc, traceback)
+
+    async def commit_each(self) -> None:
+        """Do nothing: this transaction is one, up to its end."""
 
     async def commit(self) -> None:
         """Commit and push the jobs, if something was begun."""

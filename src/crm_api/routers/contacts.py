@@ -98,6 +98,7 @@ async def list_contacts(
         rows = await contacts_csv(state.new_uow, wanted, sort=sort, now=clock.now())
         return csv_answer(rows, name="contacts")
     async with uow:
+        await uow.commit_each()
         found = await contacts.list_contacts(
             uow, wanted, sort=sort, cursor=page.cursor, limit=page.limit, now=clock.now()
         )
@@ -108,6 +109,7 @@ async def list_contacts(
 async def get_contact_by_phone(phone: str, uow: Uow, _caller: Reader) -> ContactRead:
     """Find a contact by its number, in any usual writing."""
     async with uow:
+        await uow.commit_each()
         contact = await contacts.get_by_phone(uow, phone=phone, now=clock.now())
     return ContactRead.of(contact)
 
@@ -116,6 +118,7 @@ async def get_contact_by_phone(phone: str, uow: Uow, _caller: Reader) -> Contact
 async def get_contact(contact_id: UUID, uow: Uow, _caller: Reader) -> ContactRead:
     """Show a contact."""
     async with uow:
+        await uow.commit_each()
         contact = await contacts.get(uow, contact_id=contact_id, now=clock.now())
     return ContactRead.of(contact)
 
@@ -145,6 +148,7 @@ async def get_timeline(
 ) -> PageRead[TimelineItem]:
     """List messages, calls, opt-outs, campaign steps and notes of a contact, newest first."""
     async with uow:
+        await uow.commit_each()
         found = await timeline(
             uow,
             contact_id=contact_id,

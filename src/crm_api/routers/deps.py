@@ -117,6 +117,7 @@ async def authenticate(request: Request, state: State) -> Caller:
             "Send an API key or an access token as `Authorization: Bearer <it>`."
         )
     async with state.new_uow() as uow:
+        await uow.commit_each()
         if token.startswith(ACCESS_PREFIX):
             caller = _user(await sessions.authenticate(uow, token, now=clock.now()))
         else:
