@@ -58,11 +58,13 @@ async def preview(
         InvalidFilterError: The rules have faults, or name a list or campaign that is not there.
     """
     node = await read_with_references(uow, filter_)
-    some = compile_filter(node, now=now, by_person=True)
-    ids = await queries.sample(uow.session, some, limit=limit) if limit else []
-    people = await contacts.get_many(uow, contact_ids=ids, now=now)
     everybody = compile_filter(node, now=now)
     count = await queries.count(uow.session, everybody) if with_count else None
+    # Where nobody fits, a search for some goes through everybody for nothing.
+    wanted = 0 if count == 0 else limit
+    some = compile_filter(node, now=now, by_person=True)
+    ids = await queries.sample(uow.session, some, limit=wanted) if wanted else []
+    people = await contacts.get_many(uow, contact_ids=ids, now=now)
     return Preview(count=count, sample=people)
 
 
