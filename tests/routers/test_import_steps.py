@@ -284,6 +284,17 @@ async def test_undo_keeps_who_opted_out_since(house: House) -> None:
     assert {phone: one["opted_out"] for phone, one in left.items()} == {"+16175550102": True}
 
 
+async def test_undo_keeps_who_was_written_about_since(house: House) -> None:
+    done = await house.upload()
+    leo = (await house.contacts())["+16175550102"]
+    await house.client.post(f"/v1/contacts/{leo['id']}/notes", json={"body": "Crack by the door."})
+
+    taken_back = await house.undo(done["id"])
+
+    assert undone(taken_back) == {"removed": 1, "left_in_use": 1}
+    assert list(await house.contacts()) == ["+16175550102"]
+
+
 async def test_undo_keeps_who_was_texted_since(house: House, session: AsyncSession) -> None:
     done = await house.upload()
     line = await make_line(session)

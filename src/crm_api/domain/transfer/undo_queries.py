@@ -67,7 +67,9 @@ _NEW = text("""
         OR EXISTS (SELECT 1 FROM send_attempt s
             WHERE s.phone = c.phone AND s.created_at >= :applied_at)
         OR EXISTS (SELECT 1 FROM contact_flag f
-            WHERE f.phone = c.phone AND f.created_at >= :applied_at) AS is_used
+            WHERE f.phone = c.phone AND f.created_at >= :applied_at)
+        OR EXISTS (SELECT 1 FROM contact_note n
+            WHERE n.contact_id = c.id AND n.created_at >= :applied_at) AS is_used
     FROM contact_import_chunk k
     CROSS JOIN LATERAL unnest(k.created_ids) AS made (id)
     JOIN contact c ON c.id = made.id AND c.deleted_at IS NULL
