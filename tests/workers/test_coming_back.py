@@ -5,9 +5,9 @@ from typing import Any
 
 import httpx
 from tests.domain.sends.test_pace_of_claims import EVEN
-from tests.factories import make_contact, make_member, number
+from tests.factories import make_contact, make_line, make_member, number
 from tests.fakes import RecordingQueue
-from tests.workers.drain import make_deps, open_ledger
+from tests.workers.drain import far_from_midnight, make_deps, open_ledger
 
 from crm_api import clock
 from crm_api.db import UnitOfWorkFactory
@@ -30,9 +30,10 @@ def _provider() -> OpenPhoneClient:
 async def test_run_comes_back_when_the_pace_allows_the_next_text(
     settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
-    ledger = await open_ledger(
-        committed_uow, people=2, **(EVEN | {"daily_limit": 5000, "line_limit": 5000})
-    )
+    # The line's day ends with the campaign's, hours away: the texts are some seconds apart.
+    async with committed_uow() as uow:
+        line = await make_line(uow.session, daily_limit=5000, timezone=far_from_midnight())
+    ledger = await open_ledger(committed_uow, people=2, line=line, **(EVEN | {"daily_limit": 5000}))
 
     async with _provider() as provider:
         ctx: dict[str, Any] = {"deps": make_deps(settings, committed_uow, queue, provider)}
