@@ -28,7 +28,7 @@ async def read_metrics(uow: Uow, accept: Annotated[str, Header()] = "") -> Respo
     """
     async with asyncio.timeout(SCRAPE_SECONDS), uow:
         figures = await metrics.read(uow, now=clock.now())
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(FiguresCollector(figures))
+    collected = CollectorRegistry(auto_describe=False)
+    collected.register(FiguresCollector(figures))
     write, media_type = choose_encoder(accept)
-    return Response(write(registry), headers={"Content-Type": media_type})
+    return Response(write(collected), headers={"Content-Type": media_type})

@@ -30,11 +30,11 @@ async def scraped(new_uow: NewUow) -> Scraped:
     """Every sample by its name and labels, as ``crm_alerts{kind=…,state=open}``."""
     async with new_uow() as uow:
         figures = await metrics.read(uow, now=NOW)
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(FiguresCollector(figures))
+    collected = CollectorRegistry(auto_describe=False)
+    collected.register(FiguresCollector(figures))
     return {
         _shown(sample.name, sample.labels): sample.value
-        for family in text_string_to_metric_families(generate_latest(registry).decode())
+        for family in text_string_to_metric_families(generate_latest(collected).decode())
         for sample in family.samples
     }
 
