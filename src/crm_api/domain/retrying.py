@@ -3,9 +3,11 @@
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Any, cast
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
+
+from crm_api.domain.errors import TransientError
 
 LONGEST_RETRY_AFTER_SECONDS = 30.0
 """A read does not wait longer than this for a service that asks for it; it gives up instead."""
@@ -25,23 +27,35 @@ AWAY = RetryPolicy(tries=3, waits=(0.5, 2.0))
 """5xx, no answer, or one without sense: a hiccup passes, and of more the caller is to know."""
 
 
-class Busy(Protocol):
-    """What an error tells that is worth another try.
+class BusyError(TransientError):
+    """Somebody else's service is away, overloaded or limits us; another try may help.
 
     Attributes:
         retry_after_seconds: When the service said when; else None.
         is_answer: It answered, if only that we ask too often: it is not down.
     """
 
-    retry_after_seconds: float | None
-    is_answer: bool
+    code = "service_busy"
+    title = "Service is not available"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        retry_after_seconds: float | None = None,
+        is_answer: bool = False,
+        **extras: Any,  # noqa: ANN401 - JSON members
+    ) -> None:
+        super().__init__(detail, **extras)
+        self.retry_after_seconds = retry_after_seconds
+        self.is_answer = is_answer
 
 
-def retrying(busy: type[Exception], *, sleep: Callable[[float], Awaitable[None]]) -> AsyncRetrying:
+def retrying(busy: type[BusyError], *, sleep: Callable[[float], Awaitable[None]]) -> AsyncRetrying:
     """Return what calls a function again while it raises ``busy``, and at last raises it itself.
 
     Args:
-        busy: A class of errors that are ``Busy``; all else is raised at once.
+        busy: Which errors; all else is raised at once.
         sleep: Waits between the tries.
     """
     return AsyncRetrying(
@@ -53,11 +67,11 @@ def retrying(busy: type[Exception], *, sleep: Callable[[float], Awaitable[None]]
     )
 
 
-def _failure(state: RetryCallState) -> Busy:
-    return cast("Busy", state.outcome.exception() if state.outcome is not None else None)
+def _failure(state: RetryCallState) -> BusyError:
+    return cast("BusyError", state.outcome.exception() if state.outcome is not None else None)
 
 
-def _policy(error: Busy) -> RetryPolicy:
+def _policy(error: BusyError) -> RetryPolicy:
     return THROTTLED if error.is_answer else AWAY
 
 

@@ -8,6 +8,7 @@ from crm_api.domain.errors import (
     TransientError,
     UnauthenticatedError,
 )
+from crm_api.domain.retrying import BusyError
 
 
 class SignatureError(UnauthenticatedError):
@@ -52,28 +53,11 @@ class UnreadableEventError(InvalidError):
     title = "Provider event cannot be read"
 
 
-class OpenPhoneBusyError(TransientError):
-    """The provider is away, overloaded or limits us; trying again later can help.
-
-    Attributes:
-        retry_after_seconds: When the provider said when; else None.
-        is_answer: It answered, if only that we ask too often: it is not down.
-    """
+class OpenPhoneBusyError(BusyError):
+    """The provider is away, overloaded or limits us; trying again later can help."""
 
     code = "openphone_busy"
     title = "OpenPhone is not available"
-
-    def __init__(
-        self,
-        detail: str,
-        *,
-        retry_after_seconds: float | None = None,
-        is_answer: bool = False,
-        **extras: Any,  # noqa: ANN401 - JSON members
-    ) -> None:
-        super().__init__(detail, **extras)
-        self.retry_after_seconds = retry_after_seconds
-        self.is_answer = is_answer
 
 
 class OpenPhoneDownError(OpenPhoneBusyError):

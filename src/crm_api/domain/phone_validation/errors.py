@@ -1,13 +1,12 @@
 """What can go wrong with the validation of numbers."""
 
-from typing import Any
-
 from crm_api.domain.errors import (
     ConflictError,
     InvalidError,
     NotFoundError,
     TransientError,
 )
+from crm_api.domain.retrying import BusyError
 
 
 class PhoneValidationNotFoundError(NotFoundError):
@@ -31,28 +30,11 @@ class NobodyToValidateError(InvalidError):
     title = "Nobody to validate"
 
 
-class PhoneLookupBusyError(TransientError):
-    """The look-up service is away, overloaded or limits us; trying again later can help.
-
-    Attributes:
-        retry_after_seconds: When the service said when; else None.
-        is_answer: It answered, if only that we ask too often: it is not down.
-    """
+class PhoneLookupBusyError(BusyError):
+    """The look-up service is away, overloaded or limits us; trying again later can help."""
 
     code = "phone_lookup_busy"
     title = "Phone look-up service is not available"
-
-    def __init__(
-        self,
-        detail: str,
-        *,
-        retry_after_seconds: float | None = None,
-        is_answer: bool = False,
-        **extras: Any,  # noqa: ANN401 - JSON members
-    ) -> None:
-        super().__init__(detail, **extras)
-        self.retry_after_seconds = retry_after_seconds
-        self.is_answer = is_answer
 
 
 class PhoneLookupRefusedError(ConflictError):
