@@ -2,9 +2,9 @@
 FROM python:3.11-slim AS build
 WORKDIR /source
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-# The pinned build backend is among the development packages; none of this reaches the image.
-COPY requirements-dev.txt ./
-RUN python -m venv /tools && /tools/bin/pip install --require-hashes -r requirements-dev.txt
+# The pinned build backend is among the packages of `make up`; none of this reaches the image.
+COPY requirements-up.txt ./
+RUN python -m venv /tools && /tools/bin/pip install --require-hashes -r requirements-up.txt
 COPY requirements.txt ./
 RUN python -m venv /opt/crm-api && /opt/crm-api/bin/pip install --require-hashes -r requirements.txt
 COPY pyproject.toml README.md ./

@@ -3,47 +3,56 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
-STAMP := $(VENV)/.installed
+RUNS := $(VENV)/.installed
+DEVELOPS := $(VENV)/.develops
 
 .PHONY: up demo test check bench crash-test lock clean
 
-up: $(STAMP)
+up: $(RUNS)
 	@exec $(BIN)/crm-api up
 
-demo: $(STAMP)
+demo: $(RUNS)
 	@exec $(BIN)/crm-api demo
 
 test: check
 
-check: $(STAMP)
+check: $(DEVELOPS)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-bench: $(STAMP)
+bench: $(DEVELOPS)
 	$(BIN)/python -m benchmarks
 
 # Kills everything until so many kills met something in flight; `make crash-test SEED=1 KILLS=60`.
 KILLS ?= 500
-crash-test: $(STAMP)
+crash-test: $(DEVELOPS)
 	@$(BIN)/python -m tests.crash --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
 # Rewrites the pinned, hashed dependency lists; needs `uv` on the PATH.
 lock:
 	uv pip compile pyproject.toml --group dev --extra embedded --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements-dev.txt
+	uv pip compile pyproject.toml --group build --extra embedded --universal --python-version 3.11 \
+		-c requirements-dev.txt \
+		--generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements-up.txt
 	uv pip compile pyproject.toml --universal --python-version 3.11 -c requirements-dev.txt \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements.txt
 
-# Made anew when a pinned version changes; a run that is cut off begins again.
-$(STAMP): pyproject.toml requirements-dev.txt
+# Each is made anew when a pinned version changes; an install that is cut off begins again.
+$(RUNS): pyproject.toml requirements-up.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..."; exit 1; }
 	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing the pinned dependencies into $(VENV) ..."
-	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@$(PIP) install --require-hashes -r requirements-up.txt
 	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEVELOPS): $(RUNS) requirements-dev.txt
+	@echo "Installing the pinned development tools into $(VENV) ..."
+	@$(PIP) install --require-hashes -r requirements-dev.txt
 	@touch $@
 
 clean:

@@ -31,6 +31,8 @@ from crm_api.settings import Settings
 
 NOW = datetime(2026, 11, 25, 15, 0, tzinfo=UTC)
 """A Wednesday, 10:00 in New York."""
+UNKNOWN_ID = "01980000-0000-7000-8000-000000000000"
+"""An id that nothing has; every process that collects the tests names them alike by it."""
 SECRET = "a test's secret key of 32 characters"  # noqa: S105 - made up
 ADMIN_KEY = "crm_test-admin-key-of-enough-characters"
 

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
-from tests.conftest import NOW
+from tests.conftest import NOW, UNKNOWN_ID
 from tests.domain.webhooks.support import rows
 
 from crm_api.db import UnitOfWork
@@ -39,8 +39,8 @@ async def listed(client: httpx.AsyncClient, **params: str) -> list[str]:
     ("method", "path"),
     [
         ("GET", "/v1/alerts"),
-        ("GET", f"/v1/alerts/{new_id()}"),
-        ("POST", f"/v1/alerts/{new_id()}/acknowledge"),
+        ("GET", f"/v1/alerts/{UNKNOWN_ID}"),
+        ("POST", f"/v1/alerts/{UNKNOWN_ID}/acknowledge"),
     ],
 )
 async def test_key_and_scope_are_needed(

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
-from tests.conftest import NOW, SECRET
+from tests.conftest import NOW, SECRET, UNKNOWN_ID
 from tests.domain.consent.test_consent import act
 from tests.factories import make_line
 
@@ -212,7 +212,7 @@ async def test_unknown_contact_is_404(client: httpx.AsyncClient) -> None:
     assert (response.status_code, response.json()["code"]) == (404, "contact_not_found")
 
 
-@pytest.mark.parametrize("path", [BY_PHONE, f"/v1/contacts/{new_id()}/consent-proof"])
+@pytest.mark.parametrize("path", [BY_PHONE, f"/v1/contacts/{UNKNOWN_ID}/consent-proof"])
 async def test_proof_needs_a_key_that_reads_contacts(
     client: httpx.AsyncClient, key_with: KeyWith, path: str
 ) -> None:

@@ -6,7 +6,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncSession
-from tests.conftest import NOW
+from tests.conftest import NOW, UNKNOWN_ID
 from tests.domain.openphone.samples import sample
 from tests.domain.webhooks.support import (
     OWN_NUMBER,
@@ -49,10 +49,10 @@ def reply(line: Line, **changes: Any) -> dict[str, Any]:
     ("method", "path", "scope"),
     [
         ("GET", "/v1/conversations", Scope.MESSAGES_READ),
-        ("GET", f"/v1/conversations/{new_id()}/messages", Scope.MESSAGES_READ),
-        ("GET", f"/v1/messages/{new_id()}", Scope.MESSAGES_READ),
+        ("GET", f"/v1/conversations/{UNKNOWN_ID}/messages", Scope.MESSAGES_READ),
+        ("GET", f"/v1/messages/{UNKNOWN_ID}", Scope.MESSAGES_READ),
         ("GET", "/v1/calls", Scope.MESSAGES_READ),
-        ("GET", f"/v1/calls/{new_id()}", Scope.MESSAGES_READ),
+        ("GET", f"/v1/calls/{UNKNOWN_ID}", Scope.MESSAGES_READ),
         ("POST", "/v1/messages", Scope.MESSAGES_SEND),
     ],
 )
@@ -295,9 +295,9 @@ async def test_calls_are_paged(client: httpx.AsyncClient, session: AsyncSession)
 @pytest.mark.parametrize(
     ("path", "code"),
     [
-        (f"/v1/conversations/{new_id()}/messages", "conversation_not_found"),
-        (f"/v1/messages/{new_id()}", "message_not_found"),
-        (f"/v1/calls/{new_id()}", "call_not_found"),
+        (f"/v1/conversations/{UNKNOWN_ID}/messages", "conversation_not_found"),
+        (f"/v1/messages/{UNKNOWN_ID}", "message_not_found"),
+        (f"/v1/calls/{UNKNOWN_ID}", "call_not_found"),
     ],
 )
 async def test_what_is_not_there_is_not_found(

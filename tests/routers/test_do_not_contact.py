@@ -6,10 +6,10 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.conftest import UNKNOWN_ID
 
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.access.models import Scope
-from crm_api.ids import new_id
 from crm_api.settings import Settings
 from crm_api.workers.do_not_contact import run_do_not_contact
 
@@ -119,9 +119,9 @@ async def test_cancel_stops_it(client: httpx.AsyncClient, settings: Settings) ->
 ROUTES: list[tuple[str, str, Scope]] = [
     ("POST", PATH, Scope.CONTACTS_WRITE),
     ("GET", PATH, Scope.CONTACTS_READ),
-    ("GET", f"{PATH}/{new_id()}", Scope.CONTACTS_READ),
-    ("GET", f"{PATH}/{new_id()}/errors", Scope.CONTACTS_READ),
-    ("POST", f"{PATH}/{new_id()}/cancel", Scope.CONTACTS_WRITE),
+    ("GET", f"{PATH}/{UNKNOWN_ID}", Scope.CONTACTS_READ),
+    ("GET", f"{PATH}/{UNKNOWN_ID}/errors", Scope.CONTACTS_READ),
+    ("POST", f"{PATH}/{UNKNOWN_ID}/cancel", Scope.CONTACTS_WRITE),
 ]
 
 

@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
-from tests.conftest import ADMIN_KEY, NOW
+from tests.conftest import ADMIN_KEY, NOW, UNKNOWN_ID
 from tests.factories import make_campaign, make_contact, make_line, make_list, make_member
 from tests.routers.test_imports import run
 
@@ -20,7 +20,6 @@ from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.activity.models import Activity, Conversation
 from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.exports import copying
-from crm_api.ids import new_id
 from crm_api.routers.csv_answers import preference
 from crm_api.settings import Settings
 
@@ -273,8 +272,8 @@ async def test_messages_are_written_newest_first(
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        (f"/v1/campaigns/{new_id()}/recipients", 404),
-        (f"/v1/conversations/{new_id()}/messages", 404),
+        (f"/v1/campaigns/{UNKNOWN_ID}/recipients", 404),
+        (f"/v1/conversations/{UNKNOWN_ID}/messages", 404),
         ("/v1/contacts?q=--", 422),
         ("/v1/contacts?opted_out=x", 422),
     ],

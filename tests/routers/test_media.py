@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
-from tests.conftest import NOW, SECRET
+from tests.conftest import NOW, SECRET, UNKNOWN_ID
 from tests.domain.media.hosts import PICTURE, SOUND, MediaHost, media_host, reply
 from tests.domain.media.support import (
     add_line,
@@ -64,11 +64,11 @@ def keep(session: AsyncSession, settings: Settings) -> Callable[..., Any]:
 @pytest.mark.parametrize(
     ("method", "path", "scope"),
     [
-        ("GET", f"/v1/media/{new_id()}", Scope.MESSAGES_READ),
-        ("POST", f"/v1/media/{new_id()}/link", Scope.MESSAGES_READ),
+        ("GET", f"/v1/media/{UNKNOWN_ID}", Scope.MESSAGES_READ),
+        ("POST", f"/v1/media/{UNKNOWN_ID}/link", Scope.MESSAGES_READ),
         ("GET", "/v1/media-fetches", Scope.MESSAGES_READ),
         ("POST", "/v1/media-fetches/retry", Scope.OPERATIONS),
-        ("POST", f"/v1/media-fetches/{new_id()}/retry", Scope.OPERATIONS),
+        ("POST", f"/v1/media-fetches/{UNKNOWN_ID}/retry", Scope.OPERATIONS),
     ],
 )
 async def test_key_and_scope_are_needed(

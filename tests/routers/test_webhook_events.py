@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
-from tests.conftest import NOW
+from tests.conftest import NOW, UNKNOWN_ID
 from tests.domain.openphone.samples import sample
 from tests.domain.webhooks.support import rows, store
 from tests.fakes import RecordingQueue
@@ -19,8 +19,8 @@ from crm_api.jobs import JobName
     ("method", "path", "scope"),
     [
         ("GET", "/v1/webhook-events", Scope.WEBHOOKS_READ),
-        ("GET", f"/v1/webhook-events/{new_id()}", Scope.WEBHOOKS_READ),
-        ("POST", f"/v1/webhook-events/{new_id()}/replay", Scope.WEBHOOKS_WRITE),
+        ("GET", f"/v1/webhook-events/{UNKNOWN_ID}", Scope.WEBHOOKS_READ),
+        ("POST", f"/v1/webhook-events/{UNKNOWN_ID}/replay", Scope.WEBHOOKS_WRITE),
     ],
 )
 async def test_key_and_scope_are_needed(
