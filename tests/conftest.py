@@ -215,7 +215,11 @@ def key_with(
     async def make(*scopes: Scope) -> dict[str, str]:
         async with new_uow() as uow:
             _, key = await access.create_key(
-                uow, name="scoped", scopes=[scope.value for scope in scopes], now=NOW
+                uow,
+                name="scoped",
+                scopes=[scope.value for scope in scopes],
+                maker=access.COMMAND_LINE,
+                now=NOW,
             )
         return {"Authorization": f"Bearer {key}"}
 

@@ -91,6 +91,7 @@ def test_ordinary_names_stay_readable(stream: io.StringIO) -> None:
     [
         "signed with whsec_c2VjcmV0",
         "the key was crm_c2VjcmV0-c2VjcmV0-c2VjcmV0-c2VjcmV0-c2VjcmV0",
+        "the token was crms_c2VjcmV0-c2VjcmV0-c2VjcmV0-c2VjcmV0-c2VjcmV0",
         "header was Bearer c2VjcmV0",
         "connecting to postgresql://crm:c2VjcmV0@db/crm",
     ],

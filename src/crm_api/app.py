@@ -13,6 +13,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from crm_api import clock
 from crm_api.db import UnitOfWork, create_engine, session_factory
 from crm_api.domain.access import service as access
+from crm_api.domain.access.uses import KeyUses
 from crm_api.domain.compliance.loader import load_rules
 from crm_api.domain.events.hub import EventHub
 from crm_api.domain.media.store import MediaStore
@@ -160,10 +161,12 @@ def create_app(settings: Settings) -> FastAPI:
             await watch.start()
             await refusals.start()
             await app.state.events.start()
+            await app.state.key_uses.start()
             await _accept_bootstrap_key(state)
             yield
         finally:
             await app.state.events.close()
+            await app.state.key_uses.close()
             await watch.close()
             await intake.close()
             await refusals.close()
@@ -239,5 +242,6 @@ def attach(
     app.state.intake = intake
     app.state.media = MediaStore.from_settings(state.settings)
     app.state.refusals = refusals
+    app.state.key_uses = KeyUses(state.new_uow)
     app.state.events = EventHub(state.new_uow, write=write_events)
     app.state.keys = open_key_ring(state.settings, new_uow=state.new_uow)

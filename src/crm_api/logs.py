@@ -18,7 +18,7 @@ _SECRET_NAME = re.compile(
 )
 _SECRET_TEXT = re.compile(
     r"whsec_[\w+/=-]+"
-    r"|\bcrm_[\w-]{40,}"
+    r"|\bcrm[srt]?_[\w-]{40,}"
     r"|(?<=\bBearer )\S+|(?<=\bBasic )\S+"
     r"|(?<=\bauthorization[:=] )\S+"
     r"|(?<=://)[^/\s@]*:[^/\s@]+(?=@)",

@@ -328,13 +328,18 @@ OPERATIONS = [
     Hot(
         "the key of a request",
         {"uq_api_key_key_hash"},
-        lambda s: access.find_live_key(s, key_hash=sha256(b"key5").digest()),
+        lambda s: access.find_by_hash(s, key_hash=sha256(b"key5").digest()),
         is_generic=True,
     ),
     Hot(
         "keys, newest first",
         {"idx_api_key_created"},
-        lambda s: access.list_keys(s, after=PLACE, limit=51),
+        lambda s: access.list_keys(s, status=None, after=PLACE, limit=51, now=NOW),
+    ),
+    Hot(
+        "the key that a rotation made",
+        {"uq_api_key_replaces_id"},
+        lambda s: access.find_successor(s, key_id=CONTACT),
     ),
     Hot(
         "what waits, for the metrics",

@@ -60,7 +60,9 @@ async def _credentials(
     found: dict[str, tuple[str, frozenset[Scope], bool]] = {}
     async with new_uow() as uow:
         for scope in Scope:
-            _, key = await access.create_key(uow, name=scope, scopes=[scope], now=NOW)
+            _, key = await access.create_key(
+                uow, name=scope, scopes=[scope], maker=access.COMMAND_LINE, now=NOW
+            )
             found[scope] = (key, frozenset({scope}), False)
         for role in Role:
             user = User(

@@ -214,7 +214,11 @@ async def test_streams_show_what_the_key_may_see(
     async def key(*scopes: Scope) -> dict[str, str]:
         async with committed_uow() as uow:
             _, text_of_key = await access.create_key(
-                uow, name="scoped", scopes=[scope.value for scope in scopes], now=NOW
+                uow,
+                name="scoped",
+                scopes=[scope.value for scope in scopes],
+                maker=access.COMMAND_LINE,
+                now=NOW,
             )
         return {"Authorization": f"Bearer {text_of_key}"}
 

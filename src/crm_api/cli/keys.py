@@ -1,41 +1,134 @@
-"""`crm-api keys`: API keys, made without an API key."""
+"""`crm-api keys`: API keys, managed without an API key."""
 
 import asyncio
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Annotated, TypeVar
+from uuid import UUID
 
 import typer
+from pydantic import ValidationError
 
 from crm_api import clock, logs
 from crm_api.cli.options import load_settings
 from crm_api.db import UnitOfWork, open_engine, session_factory
 from crm_api.domain.access import service as access
+from crm_api.domain.access.models import ApiKey, KeyStatus
+from crm_api.domain.access.schemas import LONGEST_OVERLAP_SECONDS, ApiKeyCreate
+from crm_api.domain.access.service import COMMAND_LINE
+from crm_api.domain.schemas import format_instant
 from crm_api.settings import Settings
 from crm_api.workers.queue import ArqJobQueue
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False)
 
+PAGE = 200
+KeyId = Annotated[UUID, typer.Argument(help="As `crm-api keys list` shows it.", metavar="ID")]
+Found = TypeVar("Found")
+
 
 @cli.callback()
 def keys() -> None:
-    """Make API keys."""
+    """Make, list, rotate and revoke API keys."""
 
 
 @cli.command()
 def create(
     name: Annotated[str, typer.Option(help="Who or what will use it.")],
     scopes: Annotated[str, typer.Option(help="Separated by commas; `admin` is all of them.")],
+    expires_in_days: Annotated[
+        float | None, typer.Option(help="How long it is good; for ever when left out.", min=0)
+    ] = None,
 ) -> None:
     """Make a key and print it, this once: only its hash is kept."""
+    now = clock.now()
+    expires_at = None if expires_in_days is None else now + timedelta(days=expires_in_days)
+    try:
+        body = ApiKeyCreate(name=name, scopes=scopes.split(","), expires_at=expires_at)
+    except ValidationError as error:
+        raise typer.BadParameter(str(error.errors()[0]["msg"])) from None
+    _, text = _run(
+        lambda uow: access.create_key(
+            uow,
+            name=body.name,
+            scopes=body.scopes,
+            expires_at=body.expires_at,
+            maker=COMMAND_LINE,
+            now=now,
+        )
+    )
+    typer.echo(text)
+
+
+@cli.command("list")
+def list_keys(
+    status: Annotated[
+        KeyStatus | None, typer.Option(help="Left out: all that were not revoked.")
+    ] = None,
+) -> None:
+    """List the keys, newest first: id, first characters, scopes, expiry, last use, name."""
+    now = clock.now()
+    for key in _run(lambda uow: _all(uow, status, now)):
+        typer.echo(
+            f"{key.id}  {key.prefix}…  {key.status(now):<8} expires {_told(key.expires_at):<24}  "
+            f"used {_told(key.last_used_at):<24}  {','.join(key.scopes)}  {key.name}"
+        )
+
+
+@cli.command()
+def rotate(
+    key_id: KeyId,
+    overlap_seconds: Annotated[
+        int,
+        typer.Option(help="How long the old key stays good.", min=0, max=LONGEST_OVERLAP_SECONDS),
+    ] = 24 * 3600,
+) -> None:
+    """Make a key like this one and print it, this once; the old one ends after the overlap."""
+    overlap = timedelta(seconds=overlap_seconds)
+    _, text = _run(
+        lambda uow: access.rotate_key(
+            uow, key_id=key_id, overlap=overlap, maker=COMMAND_LINE, now=clock.now()
+        )
+    )
+    typer.echo(text)
+
+
+@cli.command()
+def revoke(key_id: KeyId) -> None:
+    """Revoke a key at once."""
+    _run(lambda uow: access.revoke_key(uow, key_id=key_id, maker=COMMAND_LINE, now=clock.now()))
+    typer.echo("revoked")
+
+
+async def _all(uow: UnitOfWork, status: KeyStatus | None, now: datetime) -> list[ApiKey]:
+    found: list[ApiKey] = []
+    cursor: str | None = None
+    while True:
+        page = await access.list_keys(uow, status=status, cursor=cursor, limit=PAGE, now=now)
+        found += page.data
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
+
+
+def _told(instant: datetime | None) -> str:
+    return "never" if instant is None else format_instant(instant)
+
+
+def _run(work: Callable[[UnitOfWork], Awaitable[Found]]) -> Found:
     settings = load_settings()
     logs.configure(settings.log_format, "WARNING", process="keys")
-    typer.echo(asyncio.run(_create(settings, name, scopes.split(","))))
+    return asyncio.run(_in_transaction(settings, work))
 
 
-async def _create(settings: Settings, name: str, scopes: list[str]) -> str:
+async def _in_transaction(
+    settings: Settings, work: Callable[[UnitOfWork], Awaitable[Found]]
+) -> Found:
     queue = ArqJobQueue(settings.require_redis_url())
-    async with open_engine(settings.require_database_url(), pool_size=1) as engine:
-        uow = UnitOfWork(session_factory(engine), queue)
-        async with uow:
-            _, text = await access.create_key(uow, name=name, scopes=scopes, now=clock.now())
+    async with (
+        open_engine(settings.require_database_url(), pool_size=1) as engine,
+        UnitOfWork(session_factory(engine), queue) as uow,
+    ):
+        found = await work(uow)
     await queue.close()
-    return text
+    return found

@@ -11,6 +11,7 @@ from crm_api.db import UnitOfWork, UnitOfWorkFactory
 from crm_api.domain.access import service as access
 from crm_api.domain.access.errors import MissingCredentialsError, MissingScopeError, UserNeededError
 from crm_api.domain.access.models import Scope
+from crm_api.domain.access.uses import KeyUses
 from crm_api.domain.accounts import sessions
 from crm_api.domain.accounts.letters import Sender
 from crm_api.domain.accounts.models import SCOPES_OF, Role, User, UserSession
@@ -108,6 +109,8 @@ async def authenticate(request: Request, state: State) -> Caller:
     Raises:
         MissingCredentialsError: No bearer token was sent.
         InvalidCredentialsError: It is no key that is known.
+        ApiKeyRevokedError: It is a key that was revoked.
+        ApiKeyExpiredError: It is a key whose time is over.
         SessionOverError: It is an access token that is good no more.
     """
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -116,13 +119,16 @@ async def authenticate(request: Request, state: State) -> Caller:
         raise MissingCredentialsError(
             "Send an API key or an access token as `Authorization: Bearer <it>`."
         )
+    now = clock.now()
     async with state.new_uow() as uow:
         await uow.commit_each()
         if token.startswith(ACCESS_PREFIX):
-            caller = _user(await sessions.authenticate(uow, token, now=clock.now()))
+            caller = _user(await sessions.authenticate(uow, token, now=now))
         else:
-            key = await access.authenticate(uow, text=token)
-            caller = Caller(id=str(key.id), name=key.name, scopes=frozenset(key.scopes))
+            key = await access.authenticate(uow, text=token, now=now)
+            uses: KeyUses = request.app.state.key_uses
+            uses.note(key.id, now)
+            caller = Caller(id=str(key.id), name=key.name, scopes=key.scopes)
     exchange: Exchange | None = request.scope.get(EXCHANGE)
     if exchange is not None:
         exchange.caller = caller.id

@@ -1,6 +1,12 @@
 """What can go wrong with credentials."""
 
-from crm_api.domain.errors import ForbiddenError, NotFoundError, UnauthenticatedError
+from crm_api.domain.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    UnauthenticatedError,
+)
 
 
 class MissingCredentialsError(UnauthenticatedError):
@@ -11,10 +17,24 @@ class MissingCredentialsError(UnauthenticatedError):
 
 
 class InvalidCredentialsError(UnauthenticatedError):
-    """The API key is not known or was revoked."""
+    """The API key is not known."""
 
     code = "invalid_credentials"
     title = "API key not accepted"
+
+
+class ApiKeyRevokedError(UnauthenticatedError):
+    """The API key was revoked."""
+
+    code = "api_key_revoked"
+    title = "API key was revoked"
+
+
+class ApiKeyExpiredError(UnauthenticatedError):
+    """The API key's time is over."""
+
+    code = "api_key_expired"
+    title = "API key has expired"
 
 
 class MissingScopeError(ForbiddenError):
@@ -22,6 +42,13 @@ class MissingScopeError(ForbiddenError):
 
     code = "missing_scope"
     title = "Scope missing"
+
+
+class ScopeNotHeldError(ForbiddenError):
+    """Nobody gives away what they may not do themselves."""
+
+    code = "scope_not_held"
+    title = "Scope cannot be granted"
 
 
 class UserNeededError(ForbiddenError):
@@ -39,3 +66,24 @@ class ApiKeyNotFoundError(NotFoundError):
 
     code = "api_key_not_found"
     title = "API key not found"
+
+
+class ApiKeyRotatedError(ConflictError):
+    """The key has a successor already."""
+
+    code = "api_key_rotated"
+    title = "API key was rotated before"
+
+
+class UnknownScopeError(InvalidError):
+    """A scope that does not exist."""
+
+    code = "unknown_scope"
+    title = "Unknown scope"
+
+
+class ExpiryInThePastError(InvalidError):
+    """A key that would be over before it is used."""
+
+    code = "expiry_in_the_past"
+    title = "Expiry in the past"

@@ -27,12 +27,21 @@ class Scope(StrEnum):
     ADMIN = "admin"
 
 
+class KeyStatus(StrEnum):
+    """What a key is good for, by its times; it is nowhere stored."""
+
+    ACTIVE = "active"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
 class ApiKey(Base):
     """A key; only the SHA-256 of its text is kept, which is enough for a random key."""
 
     __tablename__ = "api_key"
     __table_args__ = (
         UniqueConstraint("key_hash"),
+        UniqueConstraint("replaces_id"),
         Index("idx_api_key_created", "created_at", "id"),
     )
 
@@ -43,4 +52,19 @@ class ApiKey(Base):
     """The first characters, to recognise a key in a list."""
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text()))
     created_at: Mapped[datetime]
+    created_by: Mapped[str | None]
+    """The key or user that made it; None for the first one."""
+    expires_at: Mapped[datetime | None]
+    """From then on it is refused; None never."""
+    last_used_at: Mapped[datetime | None]
+    """To the minute."""
+    replaces_id: Mapped[UUID | None]
+    """The key that it was made from by a rotation; not a foreign key, for it says only whence."""
     revoked_at: Mapped[datetime | None]
+
+    def status(self, now: datetime) -> KeyStatus:
+        """Return what it is good for at this instant."""
+        if self.revoked_at is not None:
+            return KeyStatus.REVOKED
+        is_over = self.expires_at is not None and self.expires_at <= now
+        return KeyStatus.EXPIRED if is_over else KeyStatus.ACTIVE

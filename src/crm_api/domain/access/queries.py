@@ -1,44 +1,98 @@
 """SQL on API keys."""
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import select, tuple_, update
+from sqlalchemy import Row, bindparam, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.access.models import ApiKey
+from crm_api.domain.access.models import ApiKey, KeyStatus
+
+# Built once: every request asks it.
+_BY_HASH = select(
+    ApiKey.id, ApiKey.name, ApiKey.scopes, ApiKey.expires_at, ApiKey.revoked_at
+).where(ApiKey.key_hash == bindparam("key_hash"))
+_NOTE_USES = text("""
+    UPDATE api_key k SET last_used_at = u.at
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:instants AS timestamptz[])) AS u (id, at)
+    WHERE k.id = u.id AND (k.last_used_at IS NULL OR k.last_used_at < u.at - CAST(:gap AS interval))
+""")
+KnownRow = Row[UUID, str, list[str], datetime | None, datetime | None]
+"""Id, name, scopes, when it expires, when it was revoked."""
 
 
 async def insert_key(session: AsyncSession, *, values: dict[str, object]) -> ApiKey | None:
-    """Store a key; None when one with the same text exists."""
-    statement = insert(ApiKey).values(values).on_conflict_do_nothing(index_elements=["key_hash"])
+    """Store a key; None when one with the same text, or one made from the same key, exists."""
+    statement = insert(ApiKey).values(values).on_conflict_do_nothing()
     return await session.scalar(statement.returning(ApiKey))
 
 
-async def find_live_key(session: AsyncSession, *, key_hash: bytes) -> ApiKey | None:
-    """Fetch the key with this hash, unless it was revoked."""
-    statement = select(ApiKey).where(ApiKey.key_hash == key_hash, ApiKey.revoked_at.is_(None))
-    return await session.scalar(statement)
+async def find_by_hash(session: AsyncSession, *, key_hash: bytes) -> KnownRow | None:
+    """Fetch what a request needs of the key with this hash, whatever became of it."""
+    return (await session.execute(_BY_HASH, {"key_hash": key_hash})).one_or_none()
+
+
+async def find(session: AsyncSession, *, key_id: UUID) -> ApiKey | None:
+    """Fetch a key, whatever became of it."""
+    return await session.get(ApiKey, key_id)
+
+
+async def find_successor(session: AsyncSession, *, key_id: UUID) -> UUID | None:
+    """Return the key that a rotation made from this one."""
+    return await session.scalar(select(ApiKey.id).where(ApiKey.replaces_id == key_id))
 
 
 async def list_keys(
-    session: AsyncSession, *, after: tuple[datetime, UUID] | None, limit: int
+    session: AsyncSession,
+    *,
+    status: KeyStatus | None,
+    after: tuple[datetime, UUID] | None,
+    limit: int,
+    now: datetime,
 ) -> list[ApiKey]:
-    """Fetch keys that were not revoked, newest first."""
-    statement = select(ApiKey).where(ApiKey.revoked_at.is_(None))
+    """Fetch keys of a status, newest first; without one, those that were not revoked."""
+    statement = select(ApiKey)
+    if status is KeyStatus.REVOKED:
+        statement = statement.where(ApiKey.revoked_at.is_not(None))
+    else:
+        statement = statement.where(ApiKey.revoked_at.is_(None))
+    if status is KeyStatus.ACTIVE:
+        statement = statement.where(func.coalesce(ApiKey.expires_at > now, True))
+    elif status is KeyStatus.EXPIRED:
+        statement = statement.where(ApiKey.expires_at <= now)
     if after is not None:
         statement = statement.where(tuple_(ApiKey.created_at, ApiKey.id) < after)
     statement = statement.order_by(ApiKey.created_at.desc(), ApiKey.id.desc()).limit(limit)
     return list(await session.scalars(statement))
 
 
-async def revoke_key(session: AsyncSession, *, key_id: UUID, now: datetime) -> bool:
-    """Mark a key revoked; False when there is no live one with this id."""
+async def update_key(
+    session: AsyncSession, *, key_id: UUID, values: dict[str, object]
+) -> ApiKey | None:
+    """Change a key that was not revoked; None when there is none with this id."""
     statement = (
         update(ApiKey)
         .where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None))
-        .values(revoked_at=now)
-        .returning(ApiKey.id)
+        .values(values)
+        .returning(ApiKey)
     )
-    return await session.scalar(statement) is not None
+    return await session.scalar(statement, execution_options={"populate_existing": True})
+
+
+async def end_by(session: AsyncSession, *, key_id: UUID, at: datetime) -> ApiKey | None:
+    """Let a key that was not revoked end at this instant, unless it ends before."""
+    ends = func.least(ApiKey.expires_at, at)
+    return await update_key(session, key_id=key_id, values={"expires_at": ends})
+
+
+async def note_uses(
+    session: AsyncSession, uses: Mapping[UUID, datetime], *, at_most_every: timedelta
+) -> None:
+    """Write when keys were last used, where that is not known well enough."""
+    ids = sorted(uses)  # two processes lock them in the same order
+    await session.execute(
+        _NOTE_USES,
+        {"ids": ids, "instants": [uses[key_id] for key_id in ids], "gap": at_most_every},
+    )
