@@ -13,8 +13,8 @@ from tests.domain.webhooks.support import OWN_NUMBER, PROVIDER_LINE, apply, inco
 from tests.factories import make_line
 
 from crm_api.db import UnitOfWorkFactory
+from crm_api.domain.addresses import AddressPolicy
 from crm_api.domain.media import service as media
-from crm_api.domain.media.addresses import AddressPolicy
 from crm_api.domain.media.download import Downloader
 from crm_api.domain.media.store import MediaStore
 
@@ -81,7 +81,7 @@ async def fetch_due(
 ) -> int:
     """Fetch what is due at this time once, as a worker would; how many there were."""
     store = MediaStore(folder)
-    policy = AddressPolicy(loopback_port=host.port)
+    policy = AddressPolicy(loopback_ports={host.port})
     async with Downloader(policy, provider_url=host.url("")) as downloader:
         async with new_uow() as uow:
             claimed = await media.claim(uow, limit=100, now=now)

@@ -17,7 +17,7 @@ from tests.domain.media.hosts import (
     reply,
 )
 
-from crm_api.domain.media.addresses import AddressPolicy
+from crm_api.domain.addresses import AddressPolicy
 from crm_api.domain.media.download import Downloader, Limits, Received
 from crm_api.domain.media.errors import FetchError
 
@@ -33,7 +33,7 @@ async def host() -> AsyncIterator[MediaHost]:
 async def fetch(host: MediaHost, url: str, **options: Any) -> tuple[Received, bytes]:
     """Fetch with loopback allowed at the host's port, as with the sandbox."""
     options.setdefault("provider_url", host.url(""))
-    policy = options.pop("policy", AddressPolicy(loopback_port=host.port))
+    policy = options.pop("policy", AddressPolicy(loopback_ports={host.port}))
     limit = options.pop("limit", LIMIT)
     into = io.BytesIO()
     async with Downloader(policy, **options) as downloader:
@@ -139,7 +139,7 @@ class OnlyTheSecond(AddressPolicy):
     """Takes 127.0.0.2 for public and 127.0.0.1 for private, so that both can be connected to."""
 
     def allows(self, address: IPv4Address | IPv6Address, port: int) -> bool:
-        return address == IPv4Address("127.0.0.2") and port == self.loopback_port
+        return address == IPv4Address("127.0.0.2") and port in self.loopback_ports
 
 
 async def test_host_that_changes_its_address_between_looks_gains_nothing() -> None:
@@ -147,7 +147,7 @@ async def test_host_that_changes_its_address_between_looks_gains_nothing() -> No
     async with media_host("127.0.0.2") as good:
         names = FakeResolver(rebinds_example=[["127.0.0.2"], ["127.0.0.1"]])
         good.serve("/1", reply(PICTURE))
-        policy = OnlyTheSecond(loopback_port=good.port)
+        policy = OnlyTheSecond(loopback_ports={good.port})
         url = f"http://rebinds.example:{good.port}/1"
 
         _, written = await fetch(good, url, policy=policy, resolver=names)
@@ -163,7 +163,7 @@ async def test_host_that_redirects_to_itself_at_another_address_gains_nothing() 
     async with media_host("127.0.0.2") as good:
         names = FakeResolver(rebinds_example=[["127.0.0.2"], ["127.0.0.1"]])
         good.serve("/1", reply(status=302, location="/2"))
-        policy = OnlyTheSecond(loopback_port=good.port)
+        policy = OnlyTheSecond(loopback_ports={good.port})
 
         refused = await refusal(
             good, f"http://rebinds.example:{good.port}/1", policy=policy, resolver=names
@@ -204,7 +204,7 @@ async def test_file_that_is_too_large_is_cut_off(host: MediaHost, answer: bytes)
     into = io.BytesIO()
 
     async with Downloader(
-        AddressPolicy(loopback_port=host.port), provider_url=host.url("")
+        AddressPolicy(loopback_ports={host.port}), provider_url=host.url("")
     ) as downloader:
         with pytest.raises(FetchError) as refused:
             await downloader.fetch(url, limit=59, into=into)
@@ -282,7 +282,7 @@ async def test_key_is_not_for_another_port_of_the_providers_host(host: MediaHost
 
 async def test_nothing_is_kept_between_requests(host: MediaHost) -> None:
     url = host.serve("/1", reply(PICTURE, set_cookie="id=1; Path=/"))
-    policy = AddressPolicy(loopback_port=host.port)
+    policy = AddressPolicy(loopback_ports={host.port})
 
     async with Downloader(policy, provider_url=host.url("")) as downloader:
         for _ in range(2):

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import socket
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Self
@@ -11,7 +10,13 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from crm_api.domain.media.addresses import LONGEST_URL, AddressPolicy, CheckedResolver
+from crm_api.domain.addresses import (
+    AddressPolicy,
+    AddressRefusedError,
+    open_connector,
+    parse_url,
+    unreadable,
+)
 from crm_api.domain.media.errors import FetchError
 from crm_api.domain.media.file_types import HEAD_BYTES
 from crm_api.settings import Settings
@@ -76,7 +81,7 @@ class Downloader:
         """Take what the settings say of the provider."""
         key = settings.openphone_api_key
         return cls(
-            AddressPolicy.from_settings(settings),
+            AddressPolicy.for_files(settings),
             provider_url=settings.provider_url,
             api_key=None if key is None else key.get_secret_value(),
         )
@@ -84,15 +89,7 @@ class Downloader:
     async def __aenter__(self) -> Self:
         limits = self._limits
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                resolver=CheckedResolver(
-                    self._resolver or aiohttp.ThreadedResolver(), self._policy
-                ),
-                use_dns_cache=False,
-                force_close=True,
-                family=socket.AF_UNSPEC,
-                socket_factory=self._policy.open_socket,
-            ),
+            connector=open_connector(self._policy, resolver=self._resolver),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=limits.connect, sock_read=limits.silence
@@ -128,9 +125,11 @@ class Downloader:
         """
         try:
             async with asyncio.timeout(self._limits.whole):  # all redirects together
-                return await self._follow(_parse(address), limit=limit, into=into)
+                return await self._follow(parse_url(address), limit=limit, into=into)
+        except AddressRefusedError as error:
+            raise _refused(error) from error
         except aiohttp.InvalidURL as error:
-            raise _bad_address() from error
+            raise _refused(unreadable()) from error
         except aiohttp.ClientPayloadError as error:
             raise FetchError("truncated", "The file broke off before its end.") from error
         except TimeoutError as error:
@@ -191,25 +190,14 @@ def _write(into: IO[bytes], chunk: bytes) -> None:
         raise FetchError("disk", "The temporary file cannot be written.") from error
 
 
-def _parse(address: str) -> URL:
-    if len(address) > LONGEST_URL or not address.isprintable():
-        raise _bad_address()
-    is_plain = address.isascii() and " " not in address
-    try:
-        # As it is: writing an address anew could break a signature in it.
-        return URL(address, encoded=is_plain)
-    except (ValueError, TypeError) as error:
-        raise _bad_address() from error
-
-
 def _next(url: URL, location: str | None) -> URL:
     if not location:
         raise FetchError("bad_redirect", "The host redirects to nowhere.")
-    return url.join(_parse(location))
+    return url.join(parse_url(location))
 
 
-def _bad_address() -> FetchError:
-    return FetchError("bad_address", "The address cannot be read.", is_final=True)
+def _refused(error: AddressRefusedError) -> FetchError:
+    return FetchError(error.code, error.detail, is_final=True)
 
 
 def _too_large(limit: int) -> FetchError:

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from yarl import URL
 
-from crm_api.domain.media.addresses import AddressPolicy, is_public
-from crm_api.domain.media.errors import FetchError
+from crm_api.domain.addresses import AddressPolicy, AddressRefusedError, is_public
 from crm_api.settings import Settings
 
 NOT_PUBLIC = [
@@ -94,51 +93,71 @@ def test_address_of_one_link_is_not_public() -> None:
     ],
 )
 def test_url_that_may_not_be_asked_is_refused_without_a_look_up(url: str, code: str) -> None:
-    with pytest.raises(FetchError) as refused:
+    with pytest.raises(AddressRefusedError) as refused:
         AddressPolicy().check_url(URL(url))
 
-    assert (refused.value.code, refused.value.is_final) == (code, True)
+    assert refused.value.code == code
 
 
 def test_socket_for_a_private_address_is_not_even_made() -> None:
     info = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", 80))
 
-    with pytest.raises(FetchError) as refused:
+    with pytest.raises(AddressRefusedError) as refused:
         AddressPolicy().open_socket(info)
 
     assert refused.value.code == "forbidden_address"
 
 
-def policy_of(tmp_path: Path, **env: str) -> AddressPolicy:
+def settings_of(tmp_path: Path, **env: str) -> Settings:
     values = {f"CRM_{name.upper()}": value for name, value in env.items()}
-    return AddressPolicy.from_settings(
-        Settings.from_env({"CRM_DATA_DIR": str(tmp_path), "CRM_SECRET_KEY": "x" * 32, **values})
-    )
+    return Settings.from_env({"CRM_DATA_DIR": str(tmp_path), "CRM_SECRET_KEY": "x" * 32, **values})
 
 
-def test_with_the_sandbox_its_own_port_of_loopback_is_allowed_and_no_other(tmp_path: Path) -> None:
-    policy = policy_of(tmp_path, port="8000")
-    loopback, private = ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("10.0.0.1")
+LOOPBACK = ipaddress.ip_address("127.0.0.1")
+PRIVATE = ipaddress.ip_address("10.0.0.1")
+NO_SANDBOX = [
+    {"openphone_base_url": "http://sandbox:8001"},
+    {
+        "openphone_base_url": "http://127.0.0.1:8001",
+        "openphone_api_key": "a key",
+        "openphone_webhook_secrets": "c2FuZGJveC1rZXk=",
+    },
+]
 
-    assert policy.allows(loopback, 8001)
-    assert not policy.allows(loopback, 8000)
-    assert not policy.allows(loopback, 80)
-    assert not policy.allows(private, 8001)
+
+def test_files_are_fetched_from_the_sandbox_at_its_own_port_of_loopback(tmp_path: Path) -> None:
+    policy = AddressPolicy.for_files(settings_of(tmp_path, port="8000"))
+
+    assert policy.allows(LOOPBACK, 8001)
+    assert not policy.allows(LOOPBACK, 8000)
+    assert not policy.allows(LOOPBACK, 80)
+    assert not policy.allows(PRIVATE, 8001)
 
 
-@pytest.mark.parametrize(
-    "env",
-    [
-        {"openphone_base_url": "http://sandbox:8001"},
-        {
-            "openphone_base_url": "http://127.0.0.1:8001",
-            "openphone_api_key": "a key",
-            "openphone_webhook_secrets": "c2FuZGJveC1rZXk=",
-        },
-    ],
-)
+def test_webhooks_go_to_any_port_of_loopback_with_the_sandbox(tmp_path: Path) -> None:
+    policy = AddressPolicy.for_webhooks(settings_of(tmp_path))
+
+    policy.check_url(URL("http://127.0.0.1:9000/hook"))
+    policy.check_url(URL("http://localhost:9000/hook"))
+    policy.check_url(URL("https://hooks.example.com:8443/hook"))
+    assert policy.allows(LOOPBACK, 9000)
+    assert not policy.allows(PRIVATE, 9000)
+
+
+@pytest.mark.parametrize("env", NO_SANDBOX)
 def test_without_the_sandbox_no_loopback_is_allowed(tmp_path: Path, env: dict[str, str]) -> None:
-    policy = policy_of(tmp_path, **env)
+    settings = settings_of(tmp_path, **env)
 
-    assert not policy.allows(ipaddress.ip_address("127.0.0.1"), 8001)
-    assert not policy.allows(ipaddress.ip_address("127.0.0.1"), 80)
+    for policy in (AddressPolicy.for_files(settings), AddressPolicy.for_webhooks(settings)):
+        assert not policy.allows(LOOPBACK, 8001)
+        assert not policy.allows(LOOPBACK, 80)
+        assert not policy.allows(ipaddress.ip_address("::1"), 443)
+
+
+def test_webhook_outside_needs_tls(tmp_path: Path) -> None:
+    policy = AddressPolicy.for_webhooks(settings_of(tmp_path))
+
+    for url in ("http://hooks.example.com/", "http://8.8.8.8/", "http://localhost.example.com/"):
+        with pytest.raises(AddressRefusedError) as refused:
+            policy.check_url(URL(url))
+        assert refused.value.code == "insecure"
