@@ -61,11 +61,11 @@ _LINE = text("""
     RETURNING id
 """)
 _CONTACTS = text("""
-    INSERT INTO contact (id, phone, first_name, zone_key, created_at, updated_at)
+    INSERT INTO contact (id, phone, first_name, zone_key, source, created_at, updated_at)
     SELECT uuid_v7(), '+1' || (200 + n / 10000) || '555' || lpad((n % 10000)::text, 4, '0'),
            'Ada' || n,
            (CAST(:zone_keys AS text[]))[1 + n % cardinality(CAST(:zone_keys AS text[]))],
-           now(), now()
+           'import', now(), now()
     FROM generate_series(CAST(:first AS integer), CAST(:last AS integer)) AS n
     ON CONFLICT DO NOTHING
 """)

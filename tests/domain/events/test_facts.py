@@ -1,6 +1,6 @@
 """Which facts are events, and what each one tells: ids and states."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.sends.ledger import Ledger
 from tests.domain.sends.ledger import told as report
-from tests.domain.webhooks.support import PROVIDER_LINE, hear
+from tests.domain.webhooks.support import PROVIDER_LINE, apply, call_events, hear, store
 from tests.factories import make_campaign, make_contact, make_line, number
 
 from crm_api.db import UnitOfWork
@@ -20,16 +20,19 @@ from crm_api.ids import new_id
 
 NewUow = Callable[[], UnitOfWork]
 COUNTERS = EventType.CAMPAIGN_COUNTERS
+NEW_CONTACT = EventType.CONTACT_CREATED
 
 
-async def told(session: AsyncSession, *, counters: bool = False) -> Sequence[Row[Any]]:
-    """The log, with what is told at a commit; that the counts changed only if asked for."""
+async def told(
+    session: AsyncSession, *, left_out: Collection[str] = (COUNTERS, NEW_CONTACT)
+) -> Sequence[Row[Any]]:
+    """The log, with what is told at a commit."""
     await session.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
     await session.execute(text("SET CONSTRAINTS ALL DEFERRED"))
     rows = await session.execute(
         text("SELECT type, subject_id, campaign_id, data FROM event ORDER BY transaction_id, id")
     )
-    return [row for row in rows if counters or row.type != COUNTERS]
+    return [row for row in rows if row.type not in left_out]
 
 
 async def shown(session: AsyncSession) -> list[tuple[str, str | None]]:
@@ -129,11 +132,11 @@ async def test_changed_counts_are_one_event_a_statement(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     ledger = await Ledger.open(new_uow, people=5)
-    before = len(await told(session, counters=True))
+    before = len(await told(session, left_out={NEW_CONTACT}))
 
     await ledger.claim()
 
-    changed = (await told(session, counters=True))[before:]
+    changed = (await told(session, left_out={NEW_CONTACT}))[before:]
     assert [(row.type, row.campaign_id) for row in changed] == [(COUNTERS, ledger.campaign.id)]
 
 
@@ -189,6 +192,51 @@ async def test_alert_is_told_when_it_comes_up_and_moves_not_when_it_is_counted(
     assert {row.data["kind"] for row in found} == {"line_blocked"}
     states = ["open", "acknowledged", "resolved", "open"]
     assert await shown(session) == [("alert", state) for state in states]
+
+
+async def test_call_is_told_as_it_comes_further(session: AsyncSession, new_uow: NewUow) -> None:
+    line = await make_line(session, phone_number_id=PROVIDER_LINE)
+    await session.commit()
+    for position, payload in enumerate(call_events()):
+        await store(session, payload, provider_event_id=f"EV{position}")
+        await apply(new_uow)
+
+    found = await told(session)
+
+    (call,) = await session.execute(text("SELECT * FROM activity WHERE kind = 'call'"))
+    assert {(row.type, row.subject_id) for row in found} == {("call.status", call.id)}
+    assert [(row.data["status"], row.data["is_over"]) for row in found] == [
+        ("ringing", False),
+        ("answered", False),
+        ("answered", True),
+    ]
+    assert found[-1].data == {
+        "status": "answered",
+        "is_over": True,
+        "direction": call.direction,
+        "contact_id": str(call.contact_id),
+        "conversation_id": str(call.conversation_id),
+        "line_id": str(line.id),
+    }
+
+
+async def test_contact_is_told_when_it_is_added_one_by_one(session: AsyncSession) -> None:
+    sources = {"api": number(1), "message": number(2), "import": number(3)}
+    people = {
+        source: await make_contact(session, phone=phone, source=source)
+        for source, phone in sources.items()
+    }
+    for deleted_at in (NOW, None):
+        for person in people.values():
+            person.deleted_at = deleted_at
+        await session.flush()
+    await session.commit()
+
+    found = await told(session, left_out=())
+
+    assert {row.type for row in found} == {NEW_CONTACT}
+    wanted = [people["api"].id, people["message"].id]
+    assert sorted(row.subject_id for row in found) == sorted(wanted * 2)
 
 
 async def test_other_facts_are_recorded_by_the_code(session: AsyncSession, new_uow: NewUow) -> None:

@@ -22,6 +22,7 @@ from crm_api.routers.event_frames import EventStreamResponse
 NewUow = Callable[[], UnitOfWork]
 ALL = Interest.of(scopes=[Scope.ADMIN])
 PEOPLE = Interest.of(scopes=[Scope.CONTACTS_READ])
+ALERTS = Interest.of(scopes=[Scope.OPERATIONS])
 COUNTS = Interest.of(scopes=[Scope.ADMIN], types=[EventType.CAMPAIGN_COUNTERS])
 
 
@@ -179,7 +180,7 @@ async def test_counts_are_told_once_a_second_and_the_last_ones_always(
 async def test_counts_that_nobody_watches_are_not_summed_up(
     house: House, committed_uow: NewUow
 ) -> None:
-    stream = await house.listen(PEOPLE)
+    stream = await house.listen(ALERTS)
     await Ledger.open(committed_uow, people=1)
     asked = house.asked
 

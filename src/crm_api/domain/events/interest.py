@@ -12,9 +12,11 @@ from crm_api.domain.events.schemas import EventType
 SCOPE_OF = {
     EventType.MESSAGE_RECEIVED: Scope.MESSAGES_READ,
     EventType.MESSAGE_STATUS: Scope.MESSAGES_READ,
+    EventType.CALL_STATUS: Scope.MESSAGES_READ,
     EventType.CAMPAIGN_STATUS: Scope.CAMPAIGNS_READ,
     EventType.CAMPAIGN_COUNTERS: Scope.CAMPAIGNS_READ,
     EventType.IMPORT_PROGRESS: Scope.CONTACTS_READ,
+    EventType.CONTACT_CREATED: Scope.CONTACTS_READ,
     EventType.OPT_OUT: Scope.CONTACTS_READ,
     EventType.OPT_IN: Scope.CONTACTS_READ,
     EventType.ALERT: Scope.OPERATIONS,
