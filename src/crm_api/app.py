@@ -51,6 +51,7 @@ from crm_api.routers import (
     properties,
     recipients,
     reconciliation,
+    sandbox,
     segments,
     tags,
     templates,
@@ -111,6 +112,7 @@ ROUTERS = (
     access_router,
     auth,
     users,
+    sandbox,
     health,
     metrics,
 )

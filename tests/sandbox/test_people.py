@@ -185,3 +185,27 @@ async def test_settings_change_while_it_runs() -> None:
 
     assert (changed.status_code, refused.status_code, bad.status_code) == (200, 400, 400)
     assert answers == [202, 429]
+
+
+async def test_webhook_is_lost_late_or_comes_twice() -> None:
+    async with bench() as at:
+        await _told(at, {"do": "deliver"}, {"do": "reply", "text": "one"})
+        await at.control("/faults", {"kind": "webhook_lost"})
+        await at.control("/faults", {"kind": "webhook_twice"})
+        await at.send()
+        twice = [delivery.event for delivery in await at.receiver.wait_for(2)]
+        await at.control("/faults", {"kind": "webhook_late", "number": PERSON})
+        await at.send()
+        later = [delivery.event for delivery in (await at.receiver.wait_for(4))[2:]]
+
+    assert [event["type"] for event in twice] == ["message.received", "message.received"]
+    assert twice[0]["id"] == twice[1]["id"]
+    assert [event["type"] for event in later] == ["message.received", "message.delivered"]
+
+
+async def test_fault_of_webhooks_befalls_nothing_else() -> None:
+    async with bench() as at:
+        body = {"kind": "webhook_lost", "on": "send"}
+        refused = await at.http.post("/sandbox/faults", json=body)
+
+    assert refused.status_code == 400

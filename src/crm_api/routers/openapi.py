@@ -40,6 +40,7 @@ TAGS = {
     "access": "API keys.",
     "auth": "Signing in and out.",
     "users": "People who sign in.",
+    "sandbox": "For developers: time, people and faults of the sandbox; not with a real API key.",
     "health": "Whether the service lives, and what of it.",
 }
 

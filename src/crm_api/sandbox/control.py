@@ -33,7 +33,9 @@ def routes(world: World) -> list[Route]:
         ("", "GET", show_banner),
         ("/messages", "GET", list_messages),
         ("/stats", "GET", show_stats),
+        ("/people", "GET", list_scripts),
         ("/people", "POST", set_script),
+        ("/people", "DELETE", clear_scripts),
         ("/faults", "GET", list_faults),
         ("/faults", "POST", add_fault),
         ("/faults", "DELETE", clear_faults),
@@ -91,11 +93,34 @@ async def show_stats(world: World, request: Request) -> dict[str, Any]:  # noqa:
 
 
 async def set_script(world: World, request: Request) -> dict[str, Any]:
-    """Say what a number does on each text: ``{number, script: [{do, after, …}]}``."""
+    """Say what a number does on each text: ``{number, script: [{do, after, …}]}``.
+
+    A number that ends with ``*`` stands for all that begin so.
+    """
     body = await read_json(request)
     steps = read_script(body["script"])
     world.people.scripts[str(body["number"])] = steps
     return {"number": body["number"], "script": [asdict(step) for step in steps]}
+
+
+async def list_scripts(world: World, request: Request) -> dict[str, Any]:  # noqa: ARG001
+    """Show who has a script."""
+    return {
+        "data": [
+            {"number": number, "script": [asdict(step) for step in steps]}
+            for number, steps in world.people.scripts.items()
+        ]
+    }
+
+
+async def clear_scripts(world: World, request: Request) -> dict[str, Any]:
+    """Forget the script of ``?number=``, or all."""
+    number = request.query_params.get("number")
+    if number is None:
+        world.people.scripts.clear()
+    else:
+        world.people.scripts.pop(number, None)
+    return await list_scripts(world, request)
 
 
 async def list_faults(world: World, request: Request) -> dict[str, Any]:  # noqa: ARG001
@@ -104,15 +129,14 @@ async def list_faults(world: World, request: Request) -> dict[str, Any]:  # noqa
 
 
 async def add_fault(world: World, request: Request) -> dict[str, Any]:
-    """Order a fault: ``{kind, on?, number?, count? or probability?, retry_after?}``."""
+    """Order a fault: ``{kind, on?, number?, count? or probability?, retry_after?, delay?}``."""
     body = await read_json(request)
-    fault = Fault(
-        **{
-            **body,
-            "kind": FaultKind(str(body["kind"])),
-            "on": FaultScope(str(body.get("on", "send"))),
-        }
-    )
+    kind = FaultKind(str(body["kind"]))
+    is_of_webhooks = kind.startswith(FaultScope.WEBHOOK)
+    on = FaultScope(str(body.get("on", FaultScope.WEBHOOK if is_of_webhooks else FaultScope.SEND)))
+    if is_of_webhooks != (on is FaultScope.WEBHOOK):
+        raise BadRequestError(f"{kind} is no fault of {on}")
+    fault = Fault(**{**body, "kind": kind, "on": on})
     if fault.count is None and fault.probability is None:
         fault.count = 1
     world.faults.orders.append(fault)

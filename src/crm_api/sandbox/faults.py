@@ -27,6 +27,10 @@ class FaultKind(StrEnum):
     NOT_FOUND = "404"
     INVALID = "400"
     NOT_APPROVED = "400_a2p"
+    WEBHOOK_LOST = "webhook_lost"
+    """The event is never told; a list of messages still shows what happened."""
+    WEBHOOK_LATE = "webhook_late"
+    WEBHOOK_TWICE = "webhook_twice"
 
 
 class FaultScope(StrEnum):
@@ -34,11 +38,17 @@ class FaultScope(StrEnum):
 
     SEND = "send"
     READ = "read"
+    WEBHOOK = "webhook"
+    """Events, by the number of the person."""
 
 
 @dataclass
 class Fault:
-    """One standing order; ends when ``count`` is used up, else lasts until cleared."""
+    """One standing order; ends when ``count`` is used up, else lasts until cleared.
+
+    Attributes:
+        delay: Seconds by which a late event is late.
+    """
 
     kind: FaultKind
     on: FaultScope = FaultScope.SEND
@@ -46,6 +56,7 @@ class Fault:
     count: int | None = None
     probability: float | None = None
     retry_after: float | None = None
+    delay: float = 60.0
 
 
 class Faults:

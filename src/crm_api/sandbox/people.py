@@ -1,5 +1,6 @@
 """The people at the other end: what a number does when a text arrives there."""
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
@@ -34,6 +35,8 @@ class Act(StrEnum):
     FAIL = "fail"
     UNDELIVER = "undeliver"
     REPLY = "reply"
+    CALL = "call"
+    """They ring the line that texted them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,8 @@ class Step:
 
     Attributes:
         times: How often its event is told, as when a provider repeats itself.
+        on_text: Only on the number's first, second … text; None is on each.
+        answered: Of a call: somebody took it.
     """
 
     do: Act
@@ -49,6 +54,8 @@ class Step:
     text: str = "OK"
     error_code: str | None = None
     times: int = 1
+    on_text: int | None = None
+    answered: bool = True
 
 
 class People:
@@ -56,15 +63,28 @@ class People:
 
     def __init__(self) -> None:
         self.scripts: dict[str, tuple[Step, ...]] = {}
+        """By number, or by its beginning and a star; ``*`` is everybody."""
         self.blocked: set[str] = set()
         """Numbers that sent one of the provider's own stop words."""
         self._answered: set[str] = set()
+        self._texts: Counter[str] = Counter()
 
     def reset(self) -> None:
         """Forget scripts, blocks and who has answered."""
         self.scripts.clear()
         self.blocked.clear()
         self._answered.clear()
+        self._texts.clear()
+
+    def script_of(self, number: str) -> tuple[Step, ...] | None:
+        """Return the script of a number, else that of its longest written beginning."""
+        if number in self.scripts:
+            return self.scripts[number]
+        for length in range(len(number), -1, -1):
+            script = self.scripts.get(number[:length] + "*")
+            if script is not None:
+                return script
+        return None
 
     def said(self, number: str, text: str) -> None:
         """Note that this person texted, and keep the provider's own block by its words."""
@@ -80,8 +100,10 @@ class People:
 
         A person answers only the first text that reaches them, else two machines could talk.
         """
-        if number in self.scripts:
-            return self.scripts[number]
+        script = self.script_of(number) if self.scripts else None
+        if script is not None:
+            self._texts[number] += 1
+            return tuple(one for one in script if one.on_text in (None, self._texts[number]))
         if number in self.blocked:
             return (Step(do=Act.FAIL, after=0.1, error_code=BLOCKED_CODE),)
         if config.people == "silent":
@@ -125,7 +147,9 @@ def read_script(steps: list[dict[str, Any]]) -> tuple[Step, ...]:
     try:
         return tuple(Step(**{**step, "do": Act(str(step["do"]))}) for step in steps)
     except (TypeError, KeyError) as error:
-        raise ValueError(f"a step takes do, after, text, error_code, times: {error}") from error
+        raise ValueError(
+            f"a step takes do, after, text, error_code, times, on_text, answered: {error}"
+        ) from error
 
 
 def is_stop(text: str) -> bool:

@@ -7,10 +7,10 @@ from typing import Any
 from uuid import uuid4
 
 from crm_api.sandbox.address_book import AddressBook
-from crm_api.sandbox.calls import SandboxCall
+from crm_api.sandbox.calls import SandboxCall, read_call
 from crm_api.sandbox.config import OwnLine, SandboxConfig
-from crm_api.sandbox.events import message_event
-from crm_api.sandbox.faults import Faults
+from crm_api.sandbox.events import SandboxEvent, message_event
+from crm_api.sandbox.faults import FaultKind, Faults, FaultScope
 from crm_api.sandbox.people import PROVIDER_START_WORDS, Act, People, Step, is_stop
 from crm_api.sandbox.shapes import COLLEAGUE, OWNER
 from crm_api.sandbox.store import MessageStore, StoredMessage
@@ -109,7 +109,7 @@ class World:
         """Let a person text an own line; tells the hooks."""
         message = self._new(line, sender, (line.number,), text, media=media)
         self._hear(sender, text)
-        self.deliverer.emit(message_event("message.received", message, at=message.created_at))
+        self._tell(message_event("message.received", message, at=message.created_at), sender)
         return message
 
     def call(self, call: SandboxCall) -> None:
@@ -120,7 +120,7 @@ class World:
             call.line.id, (call.person,), at=call.ended_at, activity_id=call.id
         )
         for event in call.events():
-            self.deliverer.emit(event)
+            self._tell(event, call.person)
 
     def calls_between(self, line_id: str, person: str) -> list[SandboxCall]:
         """Return the calls of a line with one person, oldest first."""
@@ -222,7 +222,8 @@ class World:
         """Let a text from one own line to another come in there, as a health check wants."""
         self._perform(message, line.number, Step(do=Act.DELIVER))
         incoming = self._new(line, message.sender, (line.number,), message.text)
-        self.deliverer.emit(message_event("message.received", incoming, at=incoming.created_at))
+        event = message_event("message.received", incoming, at=incoming.created_at)
+        self._tell(event, message.sender)
 
     def _perform(self, message: StoredMessage, number: str, step: Step) -> None:
         if step.do is Act.REPLY:
@@ -230,9 +231,30 @@ class World:
             if line is not None:
                 self.receive(line, number, step.text)
             return
+        if step.do is Act.CALL:
+            self._ring(message, number, step)
+            return
         status, kind = _OUTCOMES[step.do]
         now = self.config.clock()
         self.store.update(message, status=status, at=now, error_code=step.error_code)
         event = message_event(kind, message, at=now)
         for _ in range(step.times):
+            self._tell(event, number)
+
+    def _ring(self, message: StoredMessage, number: str, step: Step) -> None:
+        line = self.line(message.phone_number_id)
+        if line is not None:
+            body = {"person": number, "answered": step.answered}
+            at, media_url = self.config.clock(), self.config.media_url
+            self.call(read_call(body, line, at=at, media_url=media_url))
+
+    def _tell(self, event: SandboxEvent, number: str) -> None:
+        """Tell the hooks of what happened with a person, or do it as badly as ordered."""
+        orders = self.faults.orders
+        fault = self.faults.take(FaultScope.WEBHOOK, (number,)) if orders else None
+        if fault is None or fault.kind is FaultKind.WEBHOOK_TWICE:
             self.deliverer.emit(event)
+        if fault is None or fault.kind is FaultKind.WEBHOOK_LOST:
+            return
+        delay = fault.delay if fault.kind is FaultKind.WEBHOOK_LATE else 0.0
+        self.timers.after(delay * self.config.time_scale, partial(self.deliverer.emit, event))
