@@ -63,7 +63,7 @@ from crm_api.routers.deps import AppState
 from crm_api.routers.event_frames import write_events
 from crm_api.routers.methods import MethodsMiddleware
 from crm_api.routers.middleware import RequestMiddleware
-from crm_api.routers.openapi import enrich
+from crm_api.routers.openapi.document import enrich
 from crm_api.routers.preconditions import PreconditionMiddleware
 from crm_api.routers.rate_limits import RateLimitMiddleware, RequestRate
 from crm_api.settings import Settings

@@ -34,7 +34,9 @@ def test_every_operation_has_an_entry(app: FastAPI) -> None:
 
 def test_the_document_tells_the_same(app: FastAPI) -> None:
     told = {
-        f"{method.upper()} {path}": [one["bearer"] for one in operation["security"][:1]]
+        f"{method.upper()} {path}": [
+            one["bearer"] for one in operation["security"][:1] if "bearer" in one
+        ]
         for path, known in app.openapi()["paths"].items()
         for method, operation in known.items()
     }

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 Item = TypeVar("Item")
 
@@ -14,11 +14,19 @@ def format_instant(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Instant = Annotated[datetime, PlainSerializer(format_instant, when_used="json")]
+Instant = Annotated[
+    datetime,
+    PlainSerializer(format_instant, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
 """An instant in an answer: always UTC with ``Z``."""
 
-Id = Annotated[UUID, PlainSerializer(str, when_used="json")]
-"""An id in an answer: opaque text."""
+Id = Annotated[
+    UUID,
+    PlainSerializer(str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "uuid"}, mode="serialization"),
+]
+"""An id in an answer."""
 
 
 class RequestModel(BaseModel):
@@ -37,7 +45,12 @@ class PageRead(BaseModel, Generic[Item]):
     """One page of a list; ``next_cursor`` is null on the last."""
 
     data: list[Item]
-    next_cursor: str | None
+    next_cursor: Annotated[str | None, Field(description="Null on the last page.")]
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """Name a page after its items, as generated clients then have it: ``ContactPage``."""
+        return f"{params[0].__name__.removesuffix('Read').removesuffix('Item')}Page"
 
 
 JsonObject = dict[str, Any]

@@ -3,7 +3,7 @@
 import hmac
 import secrets
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Header, Query, Request, Response
 
@@ -34,6 +34,10 @@ router = APIRouter(prefix="/v1/auth", tags=["auth"])
 
 REFRESH_COOKIE, CSRF_COOKIE = "crm_refresh", "crm_csrf"
 COOKIE_PATH = "/v1/auth"
+
+NOTHING: dict[int | str, dict[str, Any]] = {
+    HTTPStatus.ACCEPTED: {"content": {"application/json": {"schema": {"type": "null"}}}}
+}
 
 InCookie = Annotated[
     bool,
@@ -146,7 +150,7 @@ async def change_password(body: PasswordChange, uow: Uow, caller: SignedIn) -> N
         await accounts.change_password(uow, user_id=user.id, password_hash=hashed, now=clock.now())
 
 
-@router.post("/password-reset", status_code=HTTPStatus.ACCEPTED)
+@router.post("/password-reset", status_code=HTTPStatus.ACCEPTED, responses=NOTHING)
 async def forget_password(body: PasswordResetRequest, uow: Uow, state: State) -> None:
     """Send a mail by which a forgotten password is replaced; the answer tells nobody who exists."""
     now = clock.now()

@@ -18,7 +18,10 @@ router = APIRouter(prefix="/v1", tags=["consent"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 
 _AS_CSV: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/csv": {}}, "description": "With `Accept: text/csv` a table."}
+    200: {
+        "content": {"text/csv": {"schema": {"type": "string"}}},
+        "description": "With `Accept: text/csv` a table.",
+    }
 }
 
 

@@ -16,6 +16,13 @@ CSV_RESPONSE: dict[int | str, dict[str, Any]] = {
     }
 }
 """What a route that answers either documents."""
+CSV_OF_ERRORS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {CSV: {"schema": {"type": "string"}}},
+        "description": "line, column, value, reason",
+    }
+}
+"""What a route documents that tells which lines of a file could not be taken."""
 
 
 async def wants_csv(request: Request) -> bool:

@@ -19,6 +19,7 @@ from crm_api.domain.do_not_contact.schemas import UploadRead, read_options
 from crm_api.domain.do_not_contact.source import phone_columns
 from crm_api.domain.schemas import PageRead
 from crm_api.ids import new_id
+from crm_api.routers.csv_answers import CSV_OF_ERRORS
 from crm_api.routers.deps import Caller, Paging, State, Uow, require
 from crm_api.routers.uploads import receive
 
@@ -111,7 +112,7 @@ async def get_upload(upload_id: UUID, uow: Uow, _caller: Reader) -> UploadRead:
 @router.get(
     "/{upload_id}/errors",
     response_class=StreamingResponse,
-    responses={200: {"content": {"text/csv": {}}, "description": "line, column, value, reason"}},
+    responses=CSV_OF_ERRORS,
 )
 async def get_upload_errors(
     upload_id: UUID, state: State, uow: Uow, _caller: Reader

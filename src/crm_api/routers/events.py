@@ -30,7 +30,7 @@ STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The stream; `data` of each event is an EventRead.",
         "model": EventRead,
-        "content": {"text/event-stream": {"example": EXAMPLE}},
+        "content": {"text/event-stream": {"schema": {"type": "string"}, "example": EXAMPLE}},
     }
 }
 

@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from crm_api import clock
 from crm_api.db import UnitOfWork
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.schemas import AliveRead, ReadinessRead
 from crm_api.migrate import head_revision
 from crm_api.routers.deps import State
 from crm_api.routers.problems import database_is_away, schema_is_older
@@ -16,9 +17,9 @@ router = APIRouter(tags=["health"])
 
 
 @router.get("/healthz")
-async def alive() -> dict[str, str]:
+async def alive() -> AliveRead:
     """Say that the process lives."""
-    return {"status": "ok"}
+    return AliveRead(status="ok")
 
 
 async def _queue_state(request: Request) -> str:
@@ -26,7 +27,7 @@ async def _queue_state(request: Request) -> str:
     return "ok" if await queue.ping() else "degraded"
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses={200: {"model": ReadinessRead}, 503: {"model": ReadinessRead}})
 async def ready(request: Request, state: State) -> JSONResponse:
     """Say whether requests can be served, and the state of each part.
 

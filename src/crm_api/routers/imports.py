@@ -28,6 +28,7 @@ from crm_api.domain.transfer.schemas import (
 from crm_api.domain.transfer.source import examine, examine_kept, sha256_of
 from crm_api.domain.transfer.workbook import convert, is_workbook
 from crm_api.ids import new_id
+from crm_api.routers.csv_answers import CSV_OF_ERRORS
 from crm_api.routers.deps import Caller, Paging, State, Uow, require
 from crm_api.routers.uploads import check_file, read_json_object, receive
 
@@ -92,7 +93,7 @@ _FORM: dict[str, Any] = {
                     "required": ["source"],
                     "additionalProperties": False,
                     "properties": {
-                        "source": {"type": "string", "enum": ["openphone"]},
+                        "source": {"type": "string", "const": "openphone"},
                         "mapping": {"type": "object", "description": _MAPPING},
                         **_OPTIONS,
                     },
@@ -170,7 +171,7 @@ async def get_import(import_id: UUID, uow: Uow, _caller: Reader) -> ImportDetail
 @router.get(
     "/{import_id}/errors",
     response_class=StreamingResponse,
-    responses={200: {"content": {"text/csv": {}}, "description": "line, column, value, reason"}},
+    responses=CSV_OF_ERRORS,
 )
 async def get_import_errors(
     import_id: UUID, state: State, uow: Uow, _caller: Reader

@@ -1,7 +1,7 @@
 """Stored pictures and recordings, and what is still to be fetched."""
 
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -33,6 +33,13 @@ SAFE_HEADERS = {
     # A file is somebody else's: it runs nothing. That it is shown as what it is, and that no page
     # learns its link, every answer says (``methods``).
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+}
+
+
+_BYTES = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+FILE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file, with its own type.", "content": _BYTES},
+    206: {"description": "The part that was asked for.", "content": _BYTES},
 }
 
 
@@ -85,7 +92,7 @@ async def _may_open(
     "/media/{media_id}",
     response_class=StreamingResponse,
     dependencies=[Depends(_may_open)],
-    responses={206: {"description": "The part that was asked for."}},
+    responses=FILE,
 )
 async def open_media(
     media_id: UUID,

@@ -1,7 +1,7 @@
 """The figures of the running system, for Prometheus."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Response
 from prometheus_client import CollectorRegistry
@@ -18,7 +18,12 @@ SCRAPE_SECONDS = 5.0
 """Half of what a scrape may take by default, the wait for a connection included."""
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+FIGURES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/plain": {"schema": {"type": "string"}}}}
+}
+
+
+@router.get("/metrics", response_class=Response, responses=FIGURES)
 async def read_metrics(uow: Uow, accept: Annotated[str, Header()] = "") -> Response:
     """Tell the figures of the whole system in the format of Prometheus.
 

@@ -22,6 +22,7 @@ from crm_api.domain.webhooks.intake import EventIntake
 from crm_api.domain.webhooks.models import WebhookEventStatus
 from crm_api.domain.webhooks.schemas import (
     ErrorClassRead,
+    Received,
     ReplayRead,
     ReplayRequest,
     SelectionReplayRead,
@@ -99,7 +100,7 @@ def _too_large() -> EventTooLargeError:
     return EventTooLargeError(f"A delivery may have {LARGEST_BODY} bytes at most.")
 
 
-async def _documented(body: dict[str, Any]) -> dict[str, bool]:
+async def _documented(body: dict[str, Any]) -> Received:
     """Take an event from OpenPhone, in either of its signature schemes.
 
     Answers 2xx only after the event is stored. The signature is the authentication: 401 when it
@@ -114,6 +115,7 @@ receive_route = APIRoute(
     _documented,
     methods=["POST"],
     name="receive_event",
+    operation_id="receive_event",
     summary="Receive Event",
     tags=["webhooks"],
 )

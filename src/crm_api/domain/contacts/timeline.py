@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import Field, TypeAdapter
 from sqlalchemy import Row
+from typing_extensions import TypeAliasType
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.consent import service as consent
@@ -92,10 +93,13 @@ class TimelineNote(ReadModel):
     updated_at: Instant
 
 
-TimelineItem = Annotated[
-    TimelineMessage | TimelineCall | TimelineConsent | TimelineStep | TimelineNote,
-    Field(discriminator="type"),
-]
+TimelineItem = TypeAliasType(
+    "TimelineItem",
+    Annotated[
+        TimelineMessage | TimelineCall | TimelineConsent | TimelineStep | TimelineNote,
+        Field(discriminator="type"),
+    ],
+)
 
 _ITEM: TypeAdapter[TimelineItem] = TypeAdapter(TimelineItem)
 

@@ -1,9 +1,26 @@
 """Answers about the running system."""
 
-from typing import Any
+from typing import Any, Literal
 
 from crm_api.domain.operations.models import AlertStatus
 from crm_api.domain.schemas import Id, Instant, ReadModel
+
+
+class AliveRead(ReadModel):
+    """The process lives."""
+
+    status: Literal["ok"]
+
+
+class ReadinessRead(ReadModel):
+    """Whether requests can be served.
+
+    Attributes:
+        checks: Each part with its state: `ok`, `degraded`, or what is wrong with it.
+    """
+
+    status: Literal["ok", "unavailable"]
+    checks: dict[str, str]
 
 
 class ScheduledJobRead(ReadModel):

@@ -1,6 +1,6 @@
 """Answers about received events."""
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 from uuid import UUID
 
 from pydantic import Field
@@ -9,6 +9,12 @@ from crm_api.domain.fields import Line200, RequestInstant
 from crm_api.domain.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.webhooks.models import WAITING, WebhookEvent, WebhookEventStatus
 from crm_api.domain.webhooks.queries import Selection
+
+
+class Received(ReadModel):
+    """The event is stored."""
+
+    received: Literal[True]
 
 
 class WebhookEventRead(ReadModel):
