@@ -16,10 +16,10 @@ from crm_api.domain.campaigns import (
     statements,
     watch_statements,
 )
-from crm_api.domain.campaigns import forecast_queries as forecasts
 from crm_api.domain.campaigns import queries as campaigns
 from crm_api.domain.campaigns import review_queries as reviews
 from crm_api.domain.campaigns.audience_statements import Rules
+from crm_api.domain.campaigns.forecast import queries as forecasts
 from crm_api.domain.events import queries as events
 from crm_api.domain.events.positions import Position
 from crm_api.domain.lines import queries as lines

@@ -8,11 +8,12 @@ from fastapi import APIRouter, Query
 from crm_api import clock
 from crm_api.domain.access.models import Scope
 from crm_api.domain.activity.schemas import MessageRead
-from crm_api.domain.campaigns import cloning, forecasting, preview, trial
+from crm_api.domain.campaigns import cloning, preview, trial
 from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.campaigns.answers import CampaignRead, CampaignStats
 from crm_api.domain.campaigns.content import CampaignDetail
-from crm_api.domain.campaigns.forecast_answers import ForecastRead
+from crm_api.domain.campaigns.forecast import service as forecasting
+from crm_api.domain.campaigns.forecast.answers import ForecastRead
 from crm_api.domain.campaigns.models import CampaignStatus
 from crm_api.domain.campaigns.preview_answers import CampaignPreview
 from crm_api.domain.campaigns.schemas import (

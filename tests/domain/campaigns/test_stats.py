@@ -13,10 +13,10 @@ from tests.domain.campaigns.rows import PLACE, Rows, campaign_with
 from tests.factories import make_contact
 
 from crm_api.db import UnitOfWork
-from crm_api.domain.campaigns import forecasting
 from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.campaigns.answers import CampaignStats, rate
 from crm_api.domain.campaigns.errors import CampaignNotFoundError
+from crm_api.domain.campaigns.forecast import service as forecasting
 from crm_api.domain.compliance.loader import load_rules
 from crm_api.domain.compliance.rules import NO_RULES, RuleBook
 from crm_api.domain.sends.times import SendTimes

@@ -14,7 +14,7 @@ from crm_api.domain.campaigns import queries
 from crm_api.domain.campaigns.answers import CampaignStats, StatusCounts, VariantStats, rate
 from crm_api.domain.campaigns.comparison import REACHED, read_interval, read_test
 from crm_api.domain.campaigns.errors import CampaignNotFoundError
-from crm_api.domain.campaigns.forecasting import estimate_finish
+from crm_api.domain.campaigns.forecast.service import estimate_finish
 from crm_api.domain.campaigns.models import CampaignVariant, MembershipStatus
 from crm_api.domain.compliance.rules import RuleBook
 from crm_api.domain.sends import service as sends

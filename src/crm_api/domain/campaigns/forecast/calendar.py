@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
-from crm_api.domain.campaigns.forecast_hours import (
+from crm_api.domain.campaigns.forecast.hours import (
     Hours,
     Place,
     PlaceHours,

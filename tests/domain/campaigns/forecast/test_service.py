@@ -8,17 +8,13 @@ import pytest
 from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
-from tests.domain.campaigns.forecasts import EVEN, NEW_YORK, NewUow, forecast, running
+from tests.domain.campaigns.forecast.situations import EVEN, NEW_YORK, NewUow, forecast, running
 from tests.domain.sends.ledger import TIMES, Ledger, after
 from tests.factories import make_contact, make_member, number
 
 from crm_api.db import UnitOfWorkFactory
-from crm_api.domain.campaigns import (
-    forecast_making,
-    forecast_queries,
-    forecast_situation,
-    planning,
-)
+from crm_api.domain.campaigns import planning
+from crm_api.domain.campaigns.forecast import making, queries, situation
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.campaigns.wording import Business
 from crm_api.domain.compliance.rules import NO_RULES
@@ -205,13 +201,13 @@ async def test_many_are_sampled_and_small_places_counted(
 async def test_place_that_no_sample_meets_is_counted(
     session: AsyncSession, new_uow: NewUow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forecast_queries, "SAMPLED_PAGES", 0)
+    monkeypatch.setattr(queries, "SAMPLED_PAGES", 0)
     rows = await running(session, timezone="recipient")
     await rows.wait(4000)
     await rows.wait(3, zone_key="HI/Pacific/Honolulu", area=1)
 
     async with new_uow() as uow:
-        found = await forecast_situation.read(
+        found = await situation.read(
             uow, rows.campaign, rows.line, rules=NO_RULES, used=(0, 0), now=NOW
         )
 
@@ -273,8 +269,8 @@ async def test_other_texts_of_the_line_take_their_part(
     new_uow: UnitOfWorkFactory, monkeypatch: pytest.MonkeyPatch, newest: int
 ) -> None:
     """Replies by hand count for the line's day: 20 a day were sent lately."""
-    monkeypatch.setattr(forecast_queries, "NEWEST_TEXTS", newest)
-    monkeypatch.setattr(forecast_making, "NEWEST_TEXTS", newest)
+    monkeypatch.setattr(queries, "NEWEST_TEXTS", newest)
+    monkeypatch.setattr(making, "NEWEST_TEXTS", newest)
     ledger = await Ledger.open(new_uow, people=100, line_limit=40, daily_limit=100)
     async with new_uow() as uow:
         await uow.session.execute(update(Line).values(created_at=NOW - timedelta(days=90)))

@@ -6,29 +6,29 @@ from datetime import datetime
 from uuid import UUID
 
 from crm_api.db import UnitOfWork
-from crm_api.domain.campaigns import forecast_making as making
-from crm_api.domain.campaigns import forecast_situation as situations
 from crm_api.domain.campaigns import queries
 from crm_api.domain.campaigns.answers import rate
 from crm_api.domain.campaigns.errors import CampaignNotFoundError
-from crm_api.domain.campaigns.forecast import simulate
-from crm_api.domain.campaigns.forecast_answers import (
+from crm_api.domain.campaigns.forecast import making
+from crm_api.domain.campaigns.forecast import situation as situations
+from crm_api.domain.campaigns.forecast.answers import (
     AssumptionsRead,
     DayTexts,
     ForecastRead,
     LiftedRead,
     OutsideRead,
 )
-from crm_api.domain.campaigns.forecast_binding import binding_rule
-from crm_api.domain.campaigns.forecast_odds import Finishes, Odds, Share, expect, finishes
-from crm_api.domain.campaigns.forecast_plan import Plan
-from crm_api.domain.campaigns.forecast_sentences import (
+from crm_api.domain.campaigns.forecast.binding import binding_rule
+from crm_api.domain.campaigns.forecast.odds import Finishes, Odds, Share, expect, finishes
+from crm_api.domain.campaigns.forecast.plan import Plan
+from crm_api.domain.campaigns.forecast.sentences import (
     Case,
     explain_binding,
     explain_outside,
     left_out,
 )
-from crm_api.domain.campaigns.forecast_situation import Situation
+from crm_api.domain.campaigns.forecast.simulation import simulate
+from crm_api.domain.campaigns.forecast.situation import Situation
 from crm_api.domain.campaigns.models import Campaign, CampaignStatus
 from crm_api.domain.compliance.rules import RuleBook
 from crm_api.domain.lines.models import Line, LineStatus

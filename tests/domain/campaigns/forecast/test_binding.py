@@ -3,12 +3,12 @@
 from datetime import UTC, datetime, time, timedelta
 
 import pytest
-from tests.domain.campaigns.plans import AL, MA, NOW, US, make_plan
+from tests.domain.campaigns.forecast.plans import AL, MA, NOW, US, make_plan
 
-from crm_api.domain.campaigns.forecast import simulate
-from crm_api.domain.campaigns.forecast_binding import binding_rule
-from crm_api.domain.campaigns.forecast_day import Pacing
-from crm_api.domain.campaigns.forecast_plan import Rival, Step
+from crm_api.domain.campaigns.forecast.binding import binding_rule
+from crm_api.domain.campaigns.forecast.day import Pacing
+from crm_api.domain.campaigns.forecast.plan import Rival, Step
+from crm_api.domain.campaigns.forecast.simulation import simulate
 from crm_api.domain.windows import DAYS, Window
 
 BINDINGS = {

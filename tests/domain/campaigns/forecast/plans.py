@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, time
 from typing import Any
 
-from crm_api.domain.campaigns.forecast_hours import Hours
-from crm_api.domain.campaigns.forecast_plan import Plan, Step
+from crm_api.domain.campaigns.forecast.hours import Hours
+from crm_api.domain.campaigns.forecast.plan import Plan, Step
 from crm_api.domain.compliance.loader import load_rules
 from crm_api.domain.compliance.rules import NO_RULES
 from crm_api.domain.windows import DAYS, Window

@@ -5,11 +5,11 @@ from datetime import timedelta
 from math import sqrt
 from random import Random
 
-from tests.domain.campaigns.plans import MA, make_plan
+from tests.domain.campaigns.forecast.plans import MA, make_plan
 
-from crm_api.domain.campaigns.forecast import simulate
-from crm_api.domain.campaigns.forecast_odds import Odds, Share, finishes
-from crm_api.domain.campaigns.forecast_plan import Step
+from crm_api.domain.campaigns.forecast.odds import Odds, Share, finishes
+from crm_api.domain.campaigns.forecast.plan import Step
+from crm_api.domain.campaigns.forecast.simulation import simulate
 
 NOTHING_KNOWN = Odds(
     replies=Share(hits=0, texts=0, assumed=0.05, weight=50),

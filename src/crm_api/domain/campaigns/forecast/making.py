@@ -8,12 +8,12 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row
 
-from crm_api.domain.campaigns.forecast_day import Pacing
-from crm_api.domain.campaigns.forecast_hours import Hours
-from crm_api.domain.campaigns.forecast_odds import Odds, Share
-from crm_api.domain.campaigns.forecast_plan import Plan, Rival, Step
-from crm_api.domain.campaigns.forecast_queries import NEWEST_TEXTS
-from crm_api.domain.campaigns.forecast_situation import LOOKED_BACK, Situation
+from crm_api.domain.campaigns.forecast.day import Pacing
+from crm_api.domain.campaigns.forecast.hours import Hours
+from crm_api.domain.campaigns.forecast.odds import Odds, Share
+from crm_api.domain.campaigns.forecast.plan import Plan, Rival, Step
+from crm_api.domain.campaigns.forecast.queries import NEWEST_TEXTS
+from crm_api.domain.campaigns.forecast.situation import LOOKED_BACK, Situation
 from crm_api.domain.campaigns.models import Campaign, PacingMode
 from crm_api.domain.campaigns.schedule import RECIPIENT, next_open
 from crm_api.domain.compliance.rules import RuleBook

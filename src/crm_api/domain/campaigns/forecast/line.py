@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import date, timedelta
 
-from crm_api.domain.campaigns.forecast_plan import Plan, Rival
+from crm_api.domain.campaigns.forecast.plan import Plan, Rival
 from crm_api.domain.lines.allowance import limit_on
 from crm_api.domain.windows import DAYS
 

@@ -1,6 +1,6 @@
 """What a week or a year of a forecast brought, and how often it may be repeated."""
 
-from crm_api.domain.campaigns.forecast_day import Queue
+from crm_api.domain.campaigns.forecast.day import Queue
 
 JUMP_SHARE = 0.9
 """Of what waits in a place no more than this is taken off in one jump: the end is run through."""

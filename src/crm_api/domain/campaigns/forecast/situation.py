@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from crm_api.db import UnitOfWork
-from crm_api.domain.campaigns import forecast_queries as queries
+from crm_api.domain.campaigns.forecast import queries
 from crm_api.domain.campaigns.models import Campaign, MembershipStatus
 from crm_api.domain.campaigns.schedule import RECIPIENT
 from crm_api.domain.compliance.rules import RuleBook

@@ -9,8 +9,8 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.campaigns import audience_statements
-from crm_api.domain.campaigns import forecast_statements as sql
 from crm_api.domain.campaigns.audience_queries import plan_for_values, whom
+from crm_api.domain.campaigns.forecast import statements as sql
 from crm_api.domain.campaigns.models import Campaign
 
 SAMPLED_PAGES = 100

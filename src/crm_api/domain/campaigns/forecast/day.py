@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor
 
-from crm_api.domain.campaigns.forecast_calendar import Segment
+from crm_api.domain.campaigns.forecast.calendar import Segment
 
 NOTHING = 0.5
 """Less than this is no text."""

@@ -13,8 +13,8 @@ from tests.domain.sends.ledger import TIMES
 from tests.factories import make_campaign, make_line
 
 from crm_api.db import UnitOfWork, UnitOfWorkFactory
-from crm_api.domain.campaigns import forecasting
-from crm_api.domain.campaigns.forecast_answers import ForecastRead
+from crm_api.domain.campaigns.forecast import service as forecasting
+from crm_api.domain.campaigns.forecast.answers import ForecastRead
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.compliance.rules import NO_RULES, RuleBook
 from crm_api.domain.lines.models import Line

@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from math import inf
 from zoneinfo import ZoneInfo
 
-from crm_api.domain.campaigns.forecast_calendar import HORIZON_DAYS, WEEK, Calendar, calendar_for
-from crm_api.domain.campaigns.forecast_day import NOTHING, Queue, run_day
-from crm_api.domain.campaigns.forecast_line import UNLIMITED, LineDays
-from crm_api.domain.campaigns.forecast_plan import Outcome, Plan, Step
-from crm_api.domain.campaigns.forecast_repeats import Mark, Sums
+from crm_api.domain.campaigns.forecast.calendar import HORIZON_DAYS, WEEK, Calendar, calendar_for
+from crm_api.domain.campaigns.forecast.day import NOTHING, Queue, run_day
+from crm_api.domain.campaigns.forecast.line import UNLIMITED, LineDays
+from crm_api.domain.campaigns.forecast.plan import Outcome, Plan, Step
+from crm_api.domain.campaigns.forecast.repeats import Mark, Sums
 
 SHOWN_DAYS = 60
 """Days that are run through one by one, and shown."""

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from crm_api.domain.campaigns.forecast import calendar_of
-from crm_api.domain.campaigns.forecast_binding import Binding
-from crm_api.domain.campaigns.forecast_day import NOTHING
-from crm_api.domain.campaigns.forecast_plan import Outcome, Plan
+from crm_api.domain.campaigns.forecast.binding import Binding
+from crm_api.domain.campaigns.forecast.day import NOTHING
+from crm_api.domain.campaigns.forecast.plan import Outcome, Plan
+from crm_api.domain.campaigns.forecast.simulation import calendar_of
 from crm_api.domain.campaigns.models import Campaign, CampaignStatus
 from crm_api.domain.lines.models import Line
 from crm_api.domain.schemas import format_instant

@@ -5,8 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from tests.domain.campaigns.one_by_one import House, Sender, send_all
-from tests.domain.campaigns.plans import (
+from tests.domain.campaigns.forecast.plans import (
     AL,
     CA,
     HI,
@@ -19,10 +18,11 @@ from tests.domain.campaigns.plans import (
     WEEKDAYS,
     make_plan,
 )
+from tests.domain.campaigns.one_by_one import House, Sender, send_all
 
-from crm_api.domain.campaigns.forecast import SHOWN_DAYS, simulate
-from crm_api.domain.campaigns.forecast_day import Pacing
-from crm_api.domain.campaigns.forecast_plan import Plan, Rival, Step
+from crm_api.domain.campaigns.forecast.day import Pacing
+from crm_api.domain.campaigns.forecast.plan import Plan, Rival, Step
+from crm_api.domain.campaigns.forecast.simulation import SHOWN_DAYS, simulate
 from crm_api.domain.compliance.rules import is_federal_holiday
 from crm_api.domain.windows import DAYS, Window
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from crm_api.domain.campaigns.forecast import calendar_of, simulate
-from crm_api.domain.campaigns.forecast_day import Pacing
-from crm_api.domain.campaigns.forecast_line import UNLIMITED
-from crm_api.domain.campaigns.forecast_plan import Outcome, Plan
+from crm_api.domain.campaigns.forecast.day import Pacing
+from crm_api.domain.campaigns.forecast.line import UNLIMITED
+from crm_api.domain.campaigns.forecast.plan import Outcome, Plan
+from crm_api.domain.campaigns.forecast.simulation import calendar_of, simulate
 from crm_api.domain.compliance.rules import FOREVER, NO_RULES
 
 LONG = timedelta(days=60)

@@ -10,8 +10,8 @@ from datetime import datetime
 from math import sqrt
 from statistics import NormalDist
 
-from crm_api.domain.campaigns.forecast import simulate
-from crm_api.domain.campaigns.forecast_plan import Outcome, Plan
+from crm_api.domain.campaigns.forecast.plan import Outcome, Plan
+from crm_api.domain.campaigns.forecast.simulation import simulate
 
 P90 = NormalDist().inv_cdf(0.9)
 _STEP = 0.001

@@ -8,15 +8,13 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
-from tests.domain.campaigns.forecasts import EVEN, NEW_YORK, NewUow, forecast, running
+from tests.domain.campaigns.forecast.situations import EVEN, NEW_YORK, NewUow, forecast, running
 from tests.domain.sends.ledger import TIMES
 from tests.factories import make_campaign, make_contact, make_line, make_list, number
 
-from crm_api.domain.campaigns import (
-    forecast_situation,
-    forecasting,
-)
 from crm_api.domain.campaigns.errors import CampaignNotFoundError
+from crm_api.domain.campaigns.forecast import service as forecasting
+from crm_api.domain.campaigns.forecast import situation
 from crm_api.domain.compliance.loader import load_rules
 from crm_api.domain.compliance.rules import NO_RULES
 
@@ -168,7 +166,7 @@ async def test_draft_is_forecast_as_if_started_now(session: AsyncSession, new_uo
 async def test_long_list_of_a_draft_is_sampled(
     session: AsyncSession, new_uow: NewUow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forecast_situation, "AUDIENCE_COUNTED", 20)
+    monkeypatch.setattr(situation, "AUDIENCE_COUNTED", 20)
     line = await make_line(session)
     people = [await make_contact(session, phone=number(position)) for position in range(1, 41)]
     homeowners = await make_list(session, contacts=people)

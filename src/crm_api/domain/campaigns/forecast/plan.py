@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
-from crm_api.domain.campaigns.forecast_day import Pacing
-from crm_api.domain.campaigns.forecast_hours import Hours
+from crm_api.domain.campaigns.forecast.day import Pacing
+from crm_api.domain.campaigns.forecast.hours import Hours
 from crm_api.domain.windows import DAYS
 
 

@@ -1,0 +1,1 @@
+"""When a campaign will be finished, and which rule binds."""
