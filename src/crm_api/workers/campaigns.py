@@ -19,7 +19,8 @@ from crm_api.domain.operations import service as operations
 from crm_api.domain.sends import blocking, claiming
 from crm_api.domain.sends import service as sends
 from crm_api.domain.sends.claiming import Claimed, ClaimOrder
-from crm_api.domain.sends.dispatch import AWAY, MAX_SKEW, Dispatcher
+from crm_api.domain.sends.dispatch import MAX_SKEW, Dispatcher
+from crm_api.domain.sends.recorder import AWAY
 from crm_api.jobs import Job, JobName
 from crm_api.workers import audiences
 from crm_api.workers.deps import Deps, deps_of

@@ -10,7 +10,7 @@ from tests.factories import number
 
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.openphone.client import OpenPhoneClient
-from crm_api.domain.sends import dispatch
+from crm_api.domain.sends import recorder
 from crm_api.domain.sends.dispatch import Dispatcher
 from crm_api.domain.sends.limiter import Limiter
 
@@ -18,7 +18,7 @@ from crm_api.domain.sends.limiter import Limiter
 async def test_id_given_twice_costs_its_own_row_alone(
     committed_uow: UnitOfWorkFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch, "RECORD_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(recorder, "RECORD_RETRY_SECONDS", 0.0)
     ledger = await Ledger.open(committed_uow, people=4)
     ids = itertools.chain(["AC1", "AC1"], (f"AC{position}" for position in itertools.count(2)))
 

@@ -22,8 +22,9 @@ from tests.factories import number
 from crm_api.db import UnitOfWork, UnitOfWorkFactory
 from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.domain.sends.claiming import Claimed
-from crm_api.domain.sends.dispatch import Dispatcher, _Starts
+from crm_api.domain.sends.dispatch import Dispatcher
 from crm_api.domain.sends.limiter import Limiter
+from crm_api.domain.sends.starts import Starts
 from crm_api.sandbox.app import Sandbox, create_sandbox
 from crm_api.sandbox.config import SandboxConfig
 from crm_api.sandbox.faults import Fault, FaultKind
@@ -457,7 +458,7 @@ async def _forget(engine: AsyncEngine) -> None:
 
 async def test_starts_that_were_not_used_in_time_are_forgotten(new_uow: UnitOfWorkFactory) -> None:
     """Else a run that stood still would make up for it by a burst above the rate."""
-    starts = _Starts(Limiter(rate_per_second=10), gate_size=4)
+    starts = Starts(Limiter(rate_per_second=10), gate_size=4)
 
     first = await starts.take(1, new_uow=new_uow, now=NOW)
     soon = await starts.take(1, new_uow=new_uow, now=after(0.5))

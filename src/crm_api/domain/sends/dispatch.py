@@ -13,41 +13,27 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-import structlog
-from sqlalchemy.exc import DBAPIError, IntegrityError
-
 from crm_api import failpoints
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.domain.openphone.sending import GateClock
 from crm_api.domain.operations.circuits import Circuit
-from crm_api.domain.sends import claiming, recording
+from crm_api.domain.sends import claiming
 from crm_api.domain.sends.claiming import Claimed
 from crm_api.domain.sends.limiter import Limiter
 from crm_api.domain.sends.outages import OutageWatch
+from crm_api.domain.sends.recorder import AWAY, Recorder
 from crm_api.domain.sends.recording import Answered
+from crm_api.domain.sends.starts import Starts
 from crm_api.domain.sends.times import SendTimes
-
-log = structlog.get_logger()
 
 CONCURRENCY = 192
 """Calls at once, at most; the limiter, not this, sets the pace."""
 GATE_SIZE = 64
 """Calls of one gate, at most: a third of the slots, so that the others call while one is gated."""
-SLICE_SECONDS = 0.1
-SLICE_CALLS = 500
-"""The limiter is asked for this much at once, so that a fast line asks seldom."""
 GATE_SHARE = 0.4
 """Of ``call_start``: calls of one gate are spread over this much of it, the rest is margin."""
-RECORD_EVERY = 0.2
-RECORD_AT = 100
-"""Answers in hand at a crash become unknown, so they are written soon (send-protocol, record)."""
-URGENT = {AnswerKind.ACCOUNT_REFUSED, AnswerKind.LATER}
-"""These stop or slow what is about to be called, so they are written at once."""
-RECORD_RETRY_SECONDS = 1.0
-MOST_CONTRADICTIONS = 3
-"""As often an id is tried that something else seems to own."""
 MIN_SPACING = 0.002
 """Below this a call need not wait for its neighbour: the limiter is as good as lifted."""
 AHEAD = 2
@@ -57,8 +43,6 @@ CLAIM_SIZE = 1_000
 """A batch is this much work: little is stranded by a crash, and a fast line claims seldom."""
 MAX_SKEW = timedelta(seconds=5)
 """Clocks of worker, provider and database may differ this much before nothing is sent."""
-AWAY = (DBAPIError, OSError, TimeoutError)
-"""How it shows that the database is away."""
 
 ClaimMore = Callable[[int], Awaitable[list[Claimed]]]
 """Claims up to so many and commits; an empty list means that nothing may go now."""
@@ -102,6 +86,13 @@ class Dispatcher:
         circuit: Circuit | None = None,
     ) -> None:
         self._outage = OutageWatch(circuit, new_uow=new_uow, now=now)
+        self._recorder = Recorder(
+            new_uow=new_uow,
+            limiter=limiter,
+            outage=self._outage,
+            now=now,
+            hold_back=self._hold_back,
+        )
         self._new_uow = new_uow
         self._provider = provider
         self._limiter = limiter
@@ -110,18 +101,15 @@ class Dispatcher:
         self._free = concurrency
         self._has_slot = asyncio.Event()
         self._ready: deque[Claimed] = deque()
-        self._answered: list[Answered] = []
-        self._has_answers = asyncio.Event()
         self._has_room = asyncio.Event()
         self._has_ready = asyncio.Event()
-        self._is_over = asyncio.Event()
         self._calls: set[asyncio.Task[None]] = set()
         self._all_claimed = False
         self._stopping = False
         self._is_stopped = asyncio.Event()
         spread = times.call_start.total_seconds() * GATE_SHARE
         self._gate_size = max(1, min(GATE_SIZE, int(limiter.rate_per_second * spread)))
-        self._starts = _Starts(limiter, self._gate_size)
+        self._starts = Starts(limiter, self._gate_size)
         # All that is claimed ahead fits well into a third of a lease, so no claim waits it out.
         ahead = min(CLAIM_SECONDS, times.lease.total_seconds() / 3 / AHEAD)
         self.claim_size = max(1, min(CLAIM_SIZE, int(limiter.rate_per_second * ahead)))
@@ -142,14 +130,13 @@ class Dispatcher:
         they are stored; then the failure is raised.
         """
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._record())
+            tasks.create_task(self._recorder.run())
             tasks.create_task(self._until_away(self._claim(claim_more)))
             async with asyncio.TaskGroup() as gates:
                 await gates.create_task(self._until_away(self._call(gates)))
             if self._calls:
                 await asyncio.wait(self._calls)
-            self._is_over.set()
-            self._has_answers.set()
+            self._recorder.finish()
         if self._ready:
             async with self._new_uow() as uow:
                 await claiming.release(uow, list(self._ready), reason="stopped", now=self._now())
@@ -267,9 +254,7 @@ class Dispatcher:
         self.tally.called += 1
         self.tally.count(answer.kind)
         self._compare_clocks(answer)
-        self._answered.append(Answered(claimed=claimed, answer=answer))
-        if len(self._answered) >= RECORD_AT or answer.kind in URGENT:
-            self._has_answers.set()
+        self._recorder.put(Answered(claimed=claimed, answer=answer))
 
     def _compare_clocks(self, answer: SendAnswer) -> None:
         """Stop when the provider's clock is far off: windows and look-ups rest on both."""
@@ -279,87 +264,3 @@ class Dispatcher:
         if abs(skew) > MAX_SKEW:
             self.tally.provider_skew = skew
             self.stop()
-
-    async def _record(self) -> None:
-        while not (self._is_over.is_set() and not self._answered):
-            if not self._is_over.is_set():
-                try:
-                    async with asyncio.timeout(RECORD_EVERY):
-                        await self._has_answers.wait()
-                except TimeoutError:
-                    pass
-                self._has_answers.clear()
-            if self._answered:
-                batch, self._answered = self._answered, []
-                await self._record_batch(batch)
-
-    async def _record_batch(self, batch: list[Answered]) -> None:
-        """Write answers, and again from memory until they are stored.
-
-        An id may be bound to an attempt that only matched it, or have been stored just now; that
-        is corrected. One that is another answer's for good costs its own row alone.
-        """
-        write = recording.record
-        contradictions = 0
-        while True:
-            now = self._now()
-            try:
-                async with self._new_uow() as uow:
-                    await write(uow, batch, now=now)
-                    await failpoints.reach("record.open")
-                await failpoints.reach("record.committed")
-                await self._slow_down(batch, now=now)
-                if await self._outage.note([item.answer for item in batch]):
-                    self._hold_back()
-            except IntegrityError:
-                contradictions += 1
-                write = recording.correct
-                if contradictions > 1:
-                    log.warning("answers contradict the ledger", count=len(batch))
-                    await asyncio.sleep(RECORD_RETRY_SECONDS)
-                if contradictions >= MOST_CONTRADICTIONS:
-                    if len(batch) > 1:
-                        for item in batch:
-                            await self._record_batch([item])
-                        return
-                    write = recording.record_without_ids
-            except AWAY as error:
-                log.warning("answers not stored yet", count=len(batch), error=type(error).__name__)
-                await asyncio.sleep(RECORD_RETRY_SECONDS)
-            else:
-                return
-
-    async def _slow_down(self, batch: list[Answered], *, now: datetime) -> None:
-        throttled = [item for item in batch if item.answer.kind is AnswerKind.LATER]
-        if not throttled:
-            return
-        asked = max(item.answer.retry_after_seconds or 1.0 for item in throttled)
-        async with self._new_uow() as uow:
-            await self._limiter.delay(uow, until=now + timedelta(seconds=asked))
-
-
-class _Starts:
-    """Start times taken from the limiter in slices and handed out gate by gate."""
-
-    def __init__(self, limiter: Limiter, gate_size: int) -> None:
-        self._limiter = limiter
-        slice_size = int(limiter.rate_per_second * SLICE_SECONDS)
-        self._slice = max(gate_size, min(SLICE_CALLS, slice_size))
-        self._left = 0
-        self._next: datetime | None = None
-
-    async def take(self, size: int, *, new_uow: UnitOfWorkFactory, now: datetime) -> datetime:
-        """Return when the first of ``size`` calls may start."""
-        is_stale = self._next is None or now - self._next > STALE_AFTER
-        if self._left < size or is_stale:
-            async with new_uow() as uow:
-                self._next = await self._limiter.reserve(uow, calls=self._slice, now=now)
-            self._left = self._slice
-        starts_at = self._next or now
-        self._left -= size
-        self._next = starts_at + size * self._limiter.spacing
-        return starts_at
-
-
-STALE_AFTER = timedelta(seconds=1)
-"""Starts that were not used in time are forgotten, or they would leave in one burst."""
