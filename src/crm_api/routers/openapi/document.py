@@ -12,6 +12,7 @@ from crm_api.routers.openapi import failures
 from crm_api.routers.openapi.headers import HEADERS, PARAMETERS, complete_headers
 from crm_api.routers.openapi.links import link_operations
 from crm_api.routers.openapi.naming import name_schemas
+from crm_api.routers.openapi.parameters import explain_parameters, order_methods
 from crm_api.routers.openapi.security import security_of, security_schemes
 from crm_api.routers.openapi.tags import TAGS
 from crm_api.routers.openapi.walking import Node, operations
@@ -34,6 +35,8 @@ def enrich(document: Node, routes: Iterable[APIRoute]) -> Node:
     name_schemas(document)
     word_descriptions(document)
     word_answers(document)
+    explain_parameters(document)
+    order_methods(document)
     link_operations(document)
     components["schemas"] |= failures.SCHEMAS
     components["schemas"] = dict(sorted(components["schemas"].items()))
