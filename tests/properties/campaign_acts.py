@@ -15,7 +15,7 @@ from tests.properties.plans import LinePlan, Plan
 from tests.properties.provider import Provider
 from tests.properties.service import ACTOR, OWN_NUMBER, PROVIDER_LINE, Service
 
-from crm_api.domain.campaigns import reviewing
+from crm_api.domain.campaigns import recipients, reviewing
 from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.campaigns.errors import InvalidTransitionError, NotInReviewError
 from crm_api.domain.campaigns.schemas import CampaignCreate
@@ -163,7 +163,7 @@ class CampaignActs:
                 text.phone == row.phone and text.body == row.body for text in self._provider.texts
             )
             async with self._service.new_uow() as uow:
-                await campaigns.settle(
+                await recipients.settle(
                     uow,
                     campaign_id=row.campaign_id,
                     contact_id=row.contact_id,

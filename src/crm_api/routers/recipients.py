@@ -8,8 +8,7 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from crm_api import clock
 from crm_api.domain.access.models import Scope
-from crm_api.domain.campaigns import explaining, reviewing
-from crm_api.domain.campaigns import service as campaigns
+from crm_api.domain.campaigns import explaining, recipients, reviewing
 from crm_api.domain.campaigns.answers import RecipientRead
 from crm_api.domain.campaigns.explain_answers import ExplanationRead
 from crm_api.domain.campaigns.exporting import recipients_csv
@@ -65,7 +64,7 @@ async def list_recipients(
         )
         return csv_answer(rows, name="recipients")
     async with uow:
-        found, names = await campaigns.list_recipients(
+        found, names = await recipients.list_page(
             uow,
             campaign_id=campaign_id,
             status=wanted.status,
@@ -126,7 +125,7 @@ async def settle_recipient(
 ) -> RecipientRead:
     """Say what became of a send that waits for a person."""
     async with uow:
-        member, names = await campaigns.settle(
+        member, names = await recipients.settle(
             uow,
             campaign_id=campaign_id,
             contact_id=contact_id,

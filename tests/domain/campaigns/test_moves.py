@@ -15,6 +15,7 @@ from tests.factories import make_campaign, make_contact, make_line, make_list, m
 from tests.fakes import RecordingQueue
 
 from crm_api.db import UnitOfWork
+from crm_api.domain.campaigns import recipients
 from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.campaigns.errors import (
     CampaignNotFoundError,
@@ -434,7 +435,7 @@ async def test_person_settles_a_parked_send(
     await session.commit()
 
     async with new_uow() as uow:
-        settled, names = await campaigns.settle(
+        settled, names = await recipients.settle(
             uow,
             campaign_id=campaign.id,
             contact_id=member.contact_id,
@@ -453,9 +454,9 @@ async def test_only_a_parked_send_can_be_settled(session: AsyncSession, new_uow:
 
     with pytest.raises(NotParkedError):
         async with new_uow() as uow:
-            await campaigns.settle(
+            await recipients.settle(
                 uow, campaign_id=campaign.id, contact_id=member.contact_id, **values
             )
     with pytest.raises(RecipientNotFoundError):
         async with new_uow() as uow:
-            await campaigns.settle(uow, campaign_id=campaign.id, contact_id=UUID(int=0), **values)
+            await recipients.settle(uow, campaign_id=campaign.id, contact_id=UUID(int=0), **values)

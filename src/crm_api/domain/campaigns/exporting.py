@@ -6,7 +6,7 @@ from uuid import UUID
 from crm_api.db import UnitOfWork, UnitOfWorkFactory
 from crm_api.domain.campaigns import export_queries
 from crm_api.domain.campaigns.models import MembershipStatus
-from crm_api.domain.campaigns.service import find_variants
+from crm_api.domain.campaigns.recipients import find_variants
 from crm_api.domain.exports.copying import write_csv
 
 

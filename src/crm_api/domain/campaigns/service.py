@@ -1,12 +1,12 @@
 """Campaigns: what routes and workers may ask for.
 
-Drafts are written in ``drafts.py``, the figures made in ``stats.py``, and what moves a campaign on
-by itself is in ``progress.py``.
+Drafts are written in ``drafts.py``, the figures made in ``stats.py``, people are in
+``recipients.py``, and what moves a campaign on by itself is in ``progress.py``.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from crm_api.db import UnitOfWork
@@ -15,16 +15,12 @@ from crm_api.domain.campaigns.content import CampaignDetail
 from crm_api.domain.campaigns.drafts import remove
 from crm_api.domain.campaigns.errors import (
     CampaignNotFoundError,
-    InvalidCampaignError,
     InvalidTransitionError,
-    RecipientNotFoundError,
 )
 from crm_api.domain.campaigns.models import (
     Campaign,
-    CampaignMembership,
     CampaignStatus,
     CampaignVariant,
-    MembershipStatus,
 )
 from crm_api.domain.campaigns.progress import (
     begin_due,
@@ -40,7 +36,6 @@ from crm_api.domain.campaigns.stats import stats
 from crm_api.domain.campaigns.watching import watch
 from crm_api.domain.campaigns.wording import Business
 from crm_api.domain.compliance.rules import NO_RULES, RuleBook
-from crm_api.domain.errors import FieldProblem
 from crm_api.domain.paging import Cursors, Page
 from crm_api.domain.sends import service as sends
 from crm_api.jobs import Job, JobName
@@ -52,14 +47,12 @@ __all__ = [
     "complete_finished",
     "create",
     "list_page",
-    "list_recipients",
     "list_unwritten",
     "pause",
     "read",
     "refresh_statistics",
     "remove",
     "resume",
-    "settle",
     "start",
     "stats",
     "update",
@@ -214,97 +207,11 @@ async def cancel(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> Campai
     return await _detail(uow, campaign)
 
 
-async def find_variants(uow: UnitOfWork, *, campaign_id: UUID, wanted: str | None) -> list[str]:
-    """Return the names of a campaign's variants by position.
-
-    Raises:
-        CampaignNotFoundError: There is no such campaign.
-        InvalidCampaignError: The campaign has no variant of the wanted name.
-    """
-    await _find(uow, campaign_id)
-    names = await _variant_names(uow, campaign_id)
-    if wanted is not None and wanted not in names:
-        detail = f"The campaign has no variant {wanted!r}; it has: {', '.join(names)}."
-        raise InvalidCampaignError(
-            [FieldProblem(pointer="/variant", code="unknown_variant", detail=detail)]
-        )
-    return names
-
-
-async def list_recipients(
-    uow: UnitOfWork,
-    *,
-    campaign_id: UUID,
-    status: MembershipStatus | None,
-    variant: str | None,
-    step: int,
-    cursor: str | None,
-    limit: int,
-) -> tuple[Page[CampaignMembership], list[str]]:
-    """List the recipients of a step, and the variants' names by position.
-
-    Raises:
-        CampaignNotFoundError: There is no such campaign.
-        InvalidCampaignError: The campaign has no variant of that name.
-        InvalidCursorError: The cursor is not one of this list's.
-    """
-    names = await find_variants(uow, campaign_id=campaign_id, wanted=variant)
-    cursors = Cursors(
-        "recipients", campaign_id=campaign_id, step=step, status=status, variant=variant
-    )
-    after = cursors.read(cursor)
-    rows = await queries.list_recipients(
-        uow.session,
-        campaign_id=campaign_id,
-        step=step,
-        status=status,
-        variant=None if variant is None else names.index(variant),
-        after=after[1] if after else None,
-        limit=limit + 1,
-    )
-    # The order is that of the contact ids alone; the time only completes the common cursor.
-    page = cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.contact_id))
-    return page, names
-
-
-async def settle(
-    uow: UnitOfWork,
-    *,
-    campaign_id: UUID,
-    contact_id: UUID,
-    outcome: Literal["sent", "resend", "failed"],
-    actor: str,
-    now: datetime,
-) -> tuple[CampaignMembership, list[str]]:
-    """Decide a parked send as a person says; the recipient as it then is, and variants' names.
-
-    Raises:
-        CampaignNotFoundError: There is no such campaign.
-        RecipientNotFoundError: The contact is no recipient of it.
-        NotParkedError: The recipient has no send that waits for a person.
-    """
-    await _find(uow, campaign_id)
-    await _recipient(uow, campaign_id, contact_id)
-    await sends.settle_by_person(
-        uow, campaign_id=campaign_id, contact_id=contact_id, outcome=outcome, actor=actor, now=now
-    )
-    return await _recipient(uow, campaign_id, contact_id), await _variant_names(uow, campaign_id)
-
-
 async def _find(uow: UnitOfWork, campaign_id: UUID) -> Campaign:
     campaign = await queries.find_campaign(uow.session, campaign_id=campaign_id)
     if campaign is None:
         raise CampaignNotFoundError(campaign_id)
     return campaign
-
-
-async def _recipient(uow: UnitOfWork, campaign_id: UUID, contact_id: UUID) -> CampaignMembership:
-    member = await queries.find_recipient(
-        uow.session, campaign_id=campaign_id, contact_id=contact_id, step=0
-    )
-    if member is None:
-        raise RecipientNotFoundError("This contact is no recipient of the campaign.")
-    return member
 
 
 async def _move(
@@ -317,11 +224,6 @@ async def _move(
         return campaign
     current = (await _find(uow, campaign_id)).status
     raise InvalidTransitionError(action.value, status=current, allowed=state.allowed(current))
-
-
-async def _variant_names(uow: UnitOfWork, campaign_id: UUID) -> list[str]:
-    rows = await queries.list_variants(uow.session, campaign_ids=[campaign_id])
-    return [row.name for row in rows]
 
 
 async def _detail(uow: UnitOfWork, campaign: Campaign) -> CampaignDetail:
