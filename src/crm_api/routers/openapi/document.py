@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from fastapi.routing import APIRoute
 
 from crm_api.routers.openapi import failures
+from crm_api.routers.openapi.examples.composing import add_examples
 from crm_api.routers.openapi.headers import HEADERS, PARAMETERS, complete_headers
 from crm_api.routers.openapi.links import link_operations
 from crm_api.routers.openapi.naming import name_schemas
@@ -52,6 +53,7 @@ def enrich(document: Node, routes: Iterable[APIRoute]) -> Node:
                 operation["security"] = security_of(route)
                 complete_headers(route.path, method, operation, is_read="get" in known)
                 failures.complete(operation, route, method)
+    add_examples(document)
     return document
 
 

@@ -1,0 +1,74 @@
+"""Answers about the service itself: accounts, webhooks, checks, jobs."""
+
+from typing import Any
+
+from crm_api.routers.openapi.examples.ids import CAMPAIGN, CONTACT, LINE, example_id
+from crm_api.routers.openapi.examples.values import NOW, REPLY
+
+RUNNING: dict[str, Any] = {
+    "AlertRead": {
+        "detail": "The provider refuses texts from this line: top up the account, then unblock it.",
+        "context": {"code": "402"},
+        "status": "open",
+        "count": 2,
+        "acknowledged_at": None,
+    },
+    "ApiKeyCreated": {"key": "crm_7Kd2pX9QmVt4Rb6HsYw1ZcNf8JgLa3Ue5TiOk", "name": "Website form"},
+    "ApiKeyRead": {"name": "Website form", "last_used_at": NOW},
+    "CallerRead": {"kind": "user", "id": example_id("user"), "name": "olga@granite.example.com"}
+    | {"email": "olga@granite.example.com", "role": "agent"},
+    "ErrorClassRead": {
+        "error_code": "line_unknown",
+        "types": ["message.received"],
+        "events": 3,
+        "last_error": "The event is of an own number that is not known here.",
+    },
+    "EventRead": {
+        "type": "message.received",
+        "campaign_id": CAMPAIGN,
+        "data": {"status": "received", "contact_id": CONTACT, "line_id": LINE},
+    },
+    "LinkRead": {
+        "url": f"https://crm.example.com/v1/media/{example_id('media')}"
+        "?expires=1795667456&signature=rxBaTdXauytZVRvpwdIA0pXOz7aEWWcHu45-IdWAG4A",
+    },
+    "MediaFetchRead": {"kind": "picture", "url": "https://media.example.com/1.jpg"}
+    | {"status": "stored", "next_attempt_at": NOW, "activity_id": example_id("message")},
+    "MediaFetchesRetried": {"retried": 3},
+    "PersonScriptRead": {"script": []},
+    "ReadinessRead": {"status": "ok"},
+    "ReadinessChecks": {"database": "ok", "migrations": "ok", "worker": "ok", "redis": "ok"},
+    "ReconciliationRead": {
+        "status": "completed",
+        "since": "2026-11-29T00:00:00.000Z",
+        "pages_done": 4,
+        "items_seen": 180,
+        "created": 1,
+        "updated": 2,
+        "already_known": 177,
+        "drift": {},
+    },
+    "ReplayRead": {"replayed": 1},
+    "ScheduledJobRead": {"name": "process_campaign_queue", "runs": 4021},
+    "SelectionReplayRead": {"matched": 3, "replayed": 3},
+    "TokenRead": {"expires_in": 900, "scope": "contacts:read contacts:write"},
+    "UserInvited": {"id": example_id("user")}
+    | {"email": "olga@granite.example.com", "name": "Olga", "role": "agent"}
+    | {"status": "invited", "last_login_at": None, "invitation_token": None},
+    "UserRead": {"email": "olga@granite.example.com", "name": "Olga", "role": "agent"}
+    | {"status": "active"},
+    "WebhookEventRead": {
+        "provider_event_id": "EV78473da9296247d3d87a620dc9b58621",
+        "type": "message.received",
+        "status": "processed",
+        "payload": {
+            "id": "EV78473da9296247d3d87a620dc9b58621",
+            "type": "message.received",
+            "data": {"object": {"from": "+16175550123", "body": REPLY}},
+        },
+    },
+    "WebhookHealthCheckRead": {"side": "test_text", "status": "passed", "latency_ms": 820}
+    | {"leg": None, "evidence": {}},
+    "WebhookHealthRead": {"status": "ok"},
+    "WebhookHealthSideRead": {"is_on": True, "status": "passed", "off_because": None},
+}
