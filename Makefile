@@ -7,7 +7,7 @@ RUNS := $(VENV)/.installed
 DEVELOPS := $(VENV)/.develops
 TYPESCRIPT := clients/typescript/node_modules/.installed
 
-.PHONY: up demo test check bench crash-test lock clean
+.PHONY: up demo test check bench crash-test docs lock clean
 
 up: $(RUNS)
 	@exec $(BIN)/crm-api up
@@ -30,6 +30,9 @@ bench: $(DEVELOPS)
 KILLS ?= 500
 crash-test: $(DEVELOPS)
 	@$(BIN)/python -m tests.crash --kills $(KILLS) $(if $(SEED),--seed $(SEED))
+
+docs: $(DEVELOPS)
+	@exec $(BIN)/zensical serve --dev-addr 127.0.0.1:8002
 
 # Rewrites the pinned, hashed dependency lists; needs `uv` on the PATH.
 lock:
@@ -61,4 +64,4 @@ $(TYPESCRIPT): $(DEVELOPS) clients/typescript/package-lock.json
 	@$(BIN)/python -m tests.clients.node
 
 clean:
-	rm -rf $(VENV) clients/typescript/node_modules .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) site .cache clients/typescript/node_modules .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,50 @@
+"""Whether an output is the one that a page shows."""
+
+import re
+
+ANYTHING = "…"
+"""In a page it stands for whatever is there, over lines too."""
+_ID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b")
+_TIME = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?")
+_FIGURE = re.compile(r"\d+(?:[.,]\d+)*(?:e[+-]?\d+)?")
+_JSON_SPACE = re.compile(r'("(?:\\.|[^"\\])*")|\s+')
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def fits(shown: str, printed: str, *, language: str, differs: bool = False) -> bool:
+    """Compare, whatever the ids and times; JSON also whatever its layout.
+
+    ``…`` in what is shown stands for anything. Of an answer the page shows the headers that it
+    likes to, and all of the body.
+
+    Args:
+        shown: From the page.
+        printed: What came.
+        language: Of the block.
+        differs: Figures are other ones each time.
+    """
+    if differs:
+        shown, printed = (_FIGURE.sub("<figure>", _same(text)) for text in (shown, printed))
+    if language == "http":
+        head, _, shown = shown.partition("\n\n")
+        real_head, _, printed = printed.partition("\n\n")
+        lines = {_plain(line) for line in real_head.split("\n")}
+        if not all(any(_matches(line, real) for real in lines) for line in head.split("\n")):
+            return False
+    if language in {"http", "json"}:
+        shown, printed = (_JSON_SPACE.sub(r"\1", text) for text in (shown, printed))
+    return _matches(shown, printed)
+
+
+def _matches(shown: str, printed: str) -> bool:
+    parts = (re.escape(part) for part in _plain(shown).split(ANYTHING))
+    return re.fullmatch(".*?".join(parts), _plain(printed), re.DOTALL) is not None
+
+
+def _same(text: str) -> str:
+    return _TIME.sub("<time>", _ID.sub("<id>", _COLOUR.sub("", text)))
+
+
+def _plain(text: str) -> str:
+    text = _same(text)
+    return "\n".join(line.rstrip() for line in text.split("\n")).strip("\n")

@@ -1,0 +1,25 @@
+"""One service for all pages of a process: `crm-api up`, as a reader has it."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.docs.reading import Live
+from tests.test_up import free_port, up
+
+
+@pytest.fixture(scope="session")
+def live() -> Iterator[Live]:
+    # Sockets have short paths.
+    folder = Path(tempfile.mkdtemp(prefix="crm-docs-", dir="/tmp"))
+    # A reader waits for eight texts a second; the tests do not.
+    with up(folder / "data", free_port(), CRM_OPENPHONE_RATE_PER_SECOND="25") as run:
+        sandbox = f"http://127.0.0.1:{run.port + 1}/sandbox/config"
+        httpx.patch(sandbox, json={"rate_per_second": None}).raise_for_status()
+        yield Live(port=run.port, data=run.folder, admin_key=run.admin_key)
+        run.process.terminate()
+        run.process.wait(30)
+    shutil.rmtree(folder)

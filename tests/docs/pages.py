@@ -1,0 +1,168 @@
+"""The fenced blocks of the documentation, and what is to be done with each."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+SETUP_PAGE = DOCS / "start.md"
+"""Its first commands give the variables that the commands of every page use."""
+
+_FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}|~{3,})(?P<language>.*)$")
+_NOT_RUN = re.compile(r"^ *<!-- not run: (?P<reason>\S.*\S) -->$")
+_DIFFERS = "<!-- figures differ from run to run -->"
+
+
+class Kind(StrEnum):
+    """What a block is, by its language."""
+
+    SHELL = "sh"
+    PYTHON = "python"
+    JAVASCRIPT = "javascript"
+    TYPESCRIPT = "typescript"
+    REQUEST = "http"
+    """Sent with the admin key; a block that begins with ``HTTP/`` is an answer."""
+    SETTINGS = "ini"
+    """Lines of a `.env` file."""
+    OUTPUT = "output"
+    """What the commands, program or request before it give."""
+
+
+LANGUAGES = {kind.value: kind for kind in Kind} | {
+    "bash": Kind.SHELL,
+    "js": Kind.JAVASCRIPT,
+    "ts": Kind.TYPESCRIPT,
+    "json": Kind.OUTPUT,
+    "text": Kind.OUTPUT,
+    "csv": Kind.OUTPUT,
+}
+
+
+class PageError(Exception):
+    """A page is not written as the tests need it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """One fenced block.
+
+    Attributes:
+        line: Of its first fence, from 1.
+        reason: Why it is not run; None: it is.
+        differs: Figures in it are other ones each time.
+    """
+
+    page: Path
+    line: int
+    language: str
+    text: str
+    reason: str | None
+    differs: bool
+
+    @property
+    def place(self) -> str:
+        return f"{name_of(self.page)}:{self.line}"
+
+    @property
+    def kind(self) -> Kind:
+        """Say what it is.
+
+        Raises:
+            PageError: No rule is known for its language.
+        """
+        kind = LANGUAGES.get(self.language)
+        if kind is None:
+            known = ", ".join(sorted(LANGUAGES))
+            message = f"{self.place}: a block of '{self.language}' is not known; take {known}"
+            raise PageError(message)
+        if kind is Kind.REQUEST and self.text.startswith("HTTP/"):
+            return Kind.OUTPUT
+        return kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A block that is run, and what the page shows of its output."""
+
+    block: Block
+    shown: tuple[Block, ...]
+
+
+def pages() -> list[Path]:
+    return [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT)) if page.is_relative_to(ROOT) else page.name
+
+
+def blocks_of(page: Path) -> list[Block]:
+    """Collect the blocks of a page, in their order.
+
+    Raises:
+        PageError: A fence is not closed.
+    """
+    return list(_blocks(page, page.read_text().split("\n")))
+
+
+def steps_of(blocks: list[Block]) -> list[Step]:
+    """Pair what is run with the outputs that follow it.
+
+    Raises:
+        PageError: A language without a rule, or an output of nothing.
+    """
+    steps: list[Step] = []
+    for block in blocks:
+        if block.reason is not None:
+            continue
+        if block.kind is not Kind.OUTPUT:
+            steps.append(Step(block=block, shown=()))
+        elif not steps:
+            message = f"{block.place}: an output, and nothing before it gives one"
+            raise PageError(message)
+        else:
+            last = steps[-1]
+            steps[-1] = Step(block=last.block, shown=(*last.shown, block))
+    return steps
+
+
+def setup() -> Block:
+    """Return the commands that give the variables."""
+    return next(
+        step.block for step in steps_of(blocks_of(SETUP_PAGE)) if step.block.kind is Kind.SHELL
+    )
+
+
+def _blocks(page: Path, lines: list[str]) -> Iterator[Block]:
+    fences = [(number, found) for number, line in enumerate(lines) if (found := _FENCE.match(line))]
+    opened: tuple[int, re.Match[str]] | None = None
+    for number, found in fences:
+        if opened is None:
+            opened = (number, found)
+            continue
+        begin, opening = opened
+        if found["language"].strip() or not found["ticks"].startswith(opening["ticks"]):
+            continue
+        indent = len(opening["indent"])
+        # The last line before it that is not blank.
+        mark = next((line for line in reversed(lines[:begin]) if line.strip()), "")
+        yield Block(
+            page=page,
+            line=begin + 1,
+            language=opening["language"].strip(),
+            text="".join(f"{line[indent:]}\n" for line in lines[begin + 1 : number]),
+            reason=_reason(mark),
+            differs=mark.strip() == _DIFFERS,
+        )
+        opened = None
+    if opened is not None:
+        message = f"{name_of(page)}:{opened[0] + 1}: a fence is not closed"
+        raise PageError(message)
+
+
+def _reason(mark: str) -> str | None:
+    found = _NOT_RUN.match(mark)
+    return found["reason"] if found else None

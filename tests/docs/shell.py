@@ -1,0 +1,134 @@
+"""A reader's shell: one for each page, so that variables stay."""
+
+import os
+import re
+import select
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+PATIENCE_SECONDS = 60.0
+"""For the commands of one block."""
+
+_CURL = """#!/bin/sh
+# Notes how each request was answered. A reader ends a stream with Ctrl-C, so a time that is over
+# is no failure.
+curl=$(PATH=${PATH#*:} command -v curl)
+"$curl" --dump-header "$ANSWERS/$$" "$@"
+status=$?
+[ $status = 28 ] || exit $status
+"""
+
+
+class BlockError(Exception):
+    """The commands of a block failed, or did not end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What came of a block.
+
+    Attributes:
+        refused: The statuses of requests that were answered with 400 or more.
+    """
+
+    output: str
+    refused: tuple[int, ...] = ()
+
+
+class Shell:
+    """A bash that runs block after block and stops at the first command that fails."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self._folder = folder
+        self._own = folder.with_name(folder.name + ".shell")
+        self._answers = self._own / "answers"
+        self._answers.mkdir(parents=True)
+        curl = self._own / "curl"
+        curl.write_text(_CURL)
+        curl.chmod(0o755)
+        path = f"{self._own}:{environment['PATH']}"
+        self._done, done = os.pipe()
+        self._report = done
+        self._process = subprocess.Popen(
+            ["bash", "--noprofile", "--norc"],  # noqa: S607 - the reader's own
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=folder,
+            env={**environment, "PATH": path, "ANSWERS": str(self._answers)},
+            pass_fds=[done],
+            start_new_session=True,
+        )
+        self._blocks = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the shell and whatever it left running."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.communicate()
+        os.close(self._done)
+        os.close(self._report)
+
+    def run(self, commands: str) -> Result:
+        """Run commands.
+
+        Raises:
+            BlockError: One failed, or they take longer than a minute.
+        """
+        self._blocks += 1
+        script, output = (self._own / f"{self._blocks}.{end}" for end in ("sh", "out"))
+        script.write_text(commands)
+        self._say(
+            f"set -eu; . '{script}' </dev/null >'{output}' 2>&1; set +eu; echo >&{self._report}"
+        )
+        has_ended = self._wait()
+        printed = output.read_text(errors="replace")
+        if not has_ended:
+            raise BlockError(printed)
+        return Result(output=printed, refused=self._refused())
+
+    def value(self, name: str) -> str:
+        """Tell what a variable of the shell holds."""
+        return self.run(f'printf %s "${name}"').output
+
+    def _say(self, line: str) -> None:
+        stdin = self._process.stdin
+        assert stdin is not None
+        with suppress(BrokenPipeError):
+            stdin.write(f"{line}\n".encode())
+            stdin.flush()
+
+    def _wait(self) -> bool:
+        """Wait for the end; a command that fails takes the shell with it."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            ready, _, _ = select.select([self._done], [], [], 0.05)
+            if ready:
+                os.read(self._done, 64)
+                return True
+            if self._process.poll() is not None:
+                return False
+        return False
+
+    def _refused(self) -> tuple[int, ...]:
+        """Read and forget how the requests of a block were answered."""
+        statuses: list[int] = []
+        for path in self._answers.iterdir():
+            found = re.findall(r"^HTTP/\S+ (\d{3})", path.read_text(), re.MULTILINE)
+            statuses += [int(status) for status in found[-1:]]
+            path.unlink()
+        return tuple(sorted(status for status in statuses if status >= 400))

@@ -1,0 +1,47 @@
+"""Every block of the documentation is run, and gives what the page shows."""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from tests.docs.pages import Kind, blocks_of, name_of, pages, steps_of
+from tests.docs.reading import Live, Reader
+
+NOT_RUN = 5
+"""So many blocks are pictures, or commands that are run elsewhere; each says why."""
+_OWN_LINES = {"6175550100", "6175550199"}
+_SIGN_IN = re.compile(r"\$API\b|\$KEY\b")
+
+
+RUN = [page for page in pages() if any(block.reason is None for block in blocks_of(page))]
+
+
+@pytest.mark.parametrize("page", RUN, ids=name_of)
+def test_page_does_what_it_says(page: Path, live: Live, tmp_path: Path) -> None:
+    Reader(live, tmp_path / "crm-api").follow(steps_of(blocks_of(page)))
+
+
+def test_few_blocks_are_not_run() -> None:
+    marked = [block for page in pages() for block in blocks_of(page) if block.reason is not None]
+
+    assert len(marked) == NOT_RUN, "\n".join(f"{block.place}: {block.reason}" for block in marked)
+
+
+def test_pages_that_use_the_variables_say_where_they_are_from() -> None:
+    for page in RUN:
+        commands = [step.block for step in steps_of(blocks_of(page))]
+        if any(block.kind is Kind.SHELL and _SIGN_IN.search(block.text) for block in commands):
+            assert "start.md" in page.read_text() or page.name == "start.md", page
+
+
+def test_each_page_has_people_of_its_own() -> None:
+    """So that a reader may try the pages in any order."""
+    pages_of: dict[str, set[str]] = defaultdict(set)
+    for page in RUN:
+        for step in steps_of(blocks_of(page)):
+            for area, rest in re.findall(r"(\d{3})\W{0,2}555\W?(01\d\d)", step.block.text):
+                pages_of[f"{area}555{rest}"].add(page.name)
+
+    shared = {number: names for number, names in pages_of.items() if len(names) > 1}
+    assert {number: shared[number] for number in shared.keys() - _OWN_LINES} == {}
