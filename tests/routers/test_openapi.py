@@ -150,3 +150,20 @@ def resolved(document: dict[str, Any], node: dict[str, Any]) -> Any:
         for part in node["$ref"].removeprefix("#/").split("/"):
             found = found[part.replace("~1", "/").replace("~0", "~")]
     return found
+
+
+def test_a_change_has_no_defaults_for_what_is_left_out(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    changes = [
+        operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+        for name, operation in operations(document)
+        if name.startswith("PATCH")
+    ]
+
+    fields = [
+        field
+        for reference in changes
+        for field in schemas[reference.rpartition("/")[2]]["properties"].values()
+    ]
+    assert fields
+    assert [field for field in fields if "default" in field] == []

@@ -38,7 +38,11 @@ class RequestModel(BaseModel):
 class ReadModel(BaseModel):
     """An answer, built from a row."""
 
-    model_config = ConfigDict(from_attributes=True)
+    model_config = ConfigDict(
+        from_attributes=True,
+        # A default is in the answer too: clients need not ask whether it is there.
+        json_schema_serialization_defaults_required=True,
+    )
 
 
 class PageRead(BaseModel, Generic[Item]):

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from fastapi.routing import APIRoute
 
 from crm_api.routers.openapi import failures
+from crm_api.routers.openapi.changes import drop_defaults_of_changes
 from crm_api.routers.openapi.examples.composing import add_examples
 from crm_api.routers.openapi.headers import HEADERS, PARAMETERS, complete_headers
 from crm_api.routers.openapi.links import link_operations
@@ -37,6 +38,7 @@ def enrich(document: Node, routes: Iterable[APIRoute]) -> Node:
     word_descriptions(document)
     word_answers(document)
     explain_parameters(document)
+    drop_defaults_of_changes(document)
     order_methods(document)
     link_operations(document)
     components["schemas"] |= failures.SCHEMAS
