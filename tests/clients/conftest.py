@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.clients import node
-from tests.test_up import command, environment, free_port, stop, up
+from tests.test_up import command, free_port, stop, up
 
 from crm_api.app import build_app
 from crm_api.settings import Settings
@@ -21,11 +21,11 @@ PASSWORD = "a test's long passphrase"  # noqa: S105 - made up
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """A service that runs as people run it, with a user and the admin's key."""
+    """A service that runs as people run it, and a user; what its commands need as settings."""
 
     url: str
     email: str
-    admin_key: str
+    settings: dict[str, str]
 
 
 @pytest.fixture(scope="session")
@@ -61,11 +61,11 @@ def service() -> Iterator[Service]:
         )
         token = command(
             *("users", "invite", "--email", "olga@example.com", "--name", "Olga"),
-            **environment(settings),
+            **settings,
         ).stdout.strip()
         body = {"token": token, "password": PASSWORD}
         accepted = httpx.post(f"{run.url}/v1/auth/invitations/accept", json=body, timeout=20)
         email = accepted.raise_for_status().json()["email"]
-        yield Service(url=run.url, email=email, admin_key=run.admin_key)
+        yield Service(url=run.url, email=email, settings=settings)
         stop(run, run.process.terminate)
     shutil.rmtree(place)

@@ -1,0 +1,174 @@
+# ruff: noqa: INP001, T201 - a script that prints what it does
+"""A tour for integrators beside a running `make up`; the README says how to make what it needs.
+
+Needs CRM_API_KEY, a key with the scopes contacts:read, contacts:write, campaigns:read,
+campaigns:write and campaigns:send; CRM_URL when it is not http://127.0.0.1:8000.
+"""
+
+import io
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+from uuid import UUID, uuid4
+
+from crm_api_client import AuthenticatedClient
+from crm_api_client.api.auth import read_caller
+from crm_api_client.api.campaigns import create_campaign, read_stats, start_campaign
+from crm_api_client.api.contacts import (
+    create_contact,
+    delete_contact,
+    get_contact,
+    list_contacts,
+    update_contact,
+)
+from crm_api_client.api.imports import create_import, get_import
+from crm_api_client.api.lines import sync_lines
+from crm_api_client.api.operations import list_alerts
+from crm_api_client.models import (
+    Audience,
+    CampaignCreate,
+    CampaignSchedule,
+    ContactCreate,
+    ContactRead,
+    ContactUpdate,
+    ImportOfFile,
+    Pacing,
+    PacingMode,
+    Problem,
+    Variant,
+    WindowFields,
+)
+from crm_api_client.types import File
+
+Answer = TypeVar("Answer")
+
+
+class ProblemError(Exception):
+    """A failure as the service tells it: ``code`` is for programs, the text for people."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.code = problem.code
+        self.problem = problem
+
+
+class UnexpectedAnswerError(Exception):
+    """A status that the document does not name."""
+
+
+def unwrap(answer: Answer | Problem | None) -> Answer:
+    """Return what a call answered; a failure is raised.
+
+    Raises:
+        ProblemError: The service refused, or cannot.
+        UnexpectedAnswerError: Something between answered instead of the service.
+    """
+    if isinstance(answer, Problem):
+        raise ProblemError(answer)
+    if answer is None:
+        raise UnexpectedAnswerError
+    return answer
+
+
+def contacts_of(client: AuthenticatedClient, list_id: UUID) -> Iterator[ContactRead]:
+    """Go through a list, page after page."""
+    cursor: str | None = None
+    while True:
+        page = unwrap(list_contacts.sync(client=client, list_id=list_id, cursor=cursor, limit=2))
+        yield from page.data
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+def wait_for(look: Callable[[], Answer], is_over: Callable[[Answer], bool]) -> Answer:
+    """Look again every half second; live events (`GET /v1/events`) tell it sooner."""
+    for _ in range(120):
+        found = look()
+        if is_over(found):
+            return found
+        time.sleep(0.5)
+    raise TimeoutError
+
+
+def people(client: AuthenticatedClient) -> None:
+    """Make a contact twice, once only; be refused; change it with If-Match."""
+    body = ContactCreate(phone="(617) 555-0161", first_name="Ada", tags=["tour"])
+    key = str(uuid4())
+    ada = unwrap(create_contact.sync(client=client, body=body, idempotency_key=key))
+    again = unwrap(create_contact.sync(client=client, body=body, idempotency_key=key))
+    print(f"created {ada.phone}; sent again: the same person {again.id == ada.id}")
+    try:
+        unwrap(create_contact.sync(client=client, body=body))
+    except ProblemError as error:
+        print(f"refused: {error.code}, that person {error.problem['contact_id'] == str(ada.id)}")
+    seen = get_contact.sync_detailed(ada.id, client=client)
+    etag = seen.headers["ETag"]
+    change = ContactUpdate(company="Granite Foundations")
+    changed = unwrap(update_contact.sync(ada.id, client=client, body=change, if_match=etag))
+    print(f"changed: {changed.company}")
+    stale = update_contact.sync(ada.id, client=client, body=change, if_match=etag)
+    print(f"refused: {stale.code if isinstance(stale, Problem) else None}")
+    delete_contact.sync_detailed(ada.id, client=client)
+
+
+def file(client: AuthenticatedClient) -> UUID:
+    """Import a file onto a list, and read the list in pages."""
+    rows = b"First Name,Cell\nBruno,617-555-0162\nCarmen,617-555-0163\nDaria,617-555-0164\n"
+    upload = File(payload=io.BytesIO(rows), file_name="tour.csv", mime_type="text/csv")
+    body = ImportOfFile(file=upload, list_name="Integrator's tour")
+    begun = unwrap(create_import.sync(client=client, body=body, idempotency_key=str(uuid4())))
+    done = wait_for(
+        lambda: unwrap(get_import.sync(begun.id, client=client)),
+        lambda found: found.status in {"completed", "failed"},
+    )
+    print(f"imported {done.created} of {done.rows_total}")
+    list_id = UUID(str(done.list_id))
+    names = sorted(str(person.first_name) for person in contacts_of(client, list_id))
+    print(f"read in pages of two: {', '.join(names)}")
+    return list_id
+
+
+def campaign(client: AuthenticatedClient, list_id: UUID) -> None:
+    """Write to everybody on a list, and wait until nobody waits."""
+    line = unwrap(sync_lines.sync(client=client)).data[0]
+    body = CampaignCreate(
+        name="Integrator's tour",
+        line_id=line.id,
+        audience=Audience(list_id=list_id),
+        variants=[
+            Variant(
+                name="A",
+                weight=100,
+                body="Hi {{ first_name }}, Granite here. Reply STOP to opt out.",
+            )
+        ],
+        schedule=CampaignSchedule(window=WindowFields(start="00:00", end="24:00")),
+        pacing=Pacing(mode=PacingMode.BURST, batch_size=50, batch_interval_minutes=1),
+    )
+    made = unwrap(create_campaign.sync(client=client, body=body, idempotency_key=str(uuid4())))
+    print(f"started: {unwrap(start_campaign.sync(made.id, client=client)).status}")
+    stats = wait_for(
+        lambda: unwrap(read_stats.sync(made.id, client=client)),
+        lambda found: (
+            found.recipients_total > 0 and found.by_status.pending + found.by_status.sending == 0
+        ),
+    )
+    print(f"texted: {stats.recipients_total} people")
+
+
+def main() -> None:
+    """Show what a key may do, and do it."""
+    url = os.environ.get("CRM_URL", "http://127.0.0.1:8000")
+    with AuthenticatedClient(base_url=url, token=os.environ["CRM_API_KEY"]) as client:
+        me = unwrap(read_caller.sync(client=client))
+        print(f"key {me.name}: {', '.join(me.scopes)}")
+        refused = list_alerts.sync(client=client)
+        print(f"refused: {refused.code if isinstance(refused, Problem) else None}")
+        people(client)
+        campaign(client, file(client))
+
+
+if __name__ == "__main__":
+    main()
