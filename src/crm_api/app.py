@@ -64,6 +64,7 @@ from crm_api.routers.event_frames import write_events
 from crm_api.routers.methods import MethodsMiddleware
 from crm_api.routers.middleware import RequestMiddleware
 from crm_api.routers.openapi.document import enrich
+from crm_api.routers.openapi.serving import DocumentRoute
 from crm_api.routers.preconditions import PreconditionMiddleware
 from crm_api.routers.rate_limits import RateLimitMiddleware, RequestRate
 from crm_api.settings import Settings
@@ -75,10 +76,17 @@ log = structlog.get_logger()
 SMALLEST_COMPRESSED = 1_400
 """Bytes: what fits into one packet is not worth compressing."""
 
-DESCRIPTION = (
-    "Text campaigns through an OpenPhone (Quo) number: import a list, write a text, start; "
-    "replies, calls and opt-outs come back by webhook."
-)
+DESCRIPTION = """Text campaigns through an OpenPhone (Quo) number: import a list, write a text,
+start; replies, calls and opt-outs come back by webhook.
+
+- **Who calls**: `Authorization: Bearer` with an API key or the access token of a user. Every
+  operation names the scope that it needs; `admin` has them all.
+- **Problems** are `application/problem+json` (RFC 9457) with a stable `code`, and a `detail` that
+  says what to do.
+- **Lists** have `data` and `next_cursor`; the next page is asked for with `cursor`.
+- **Once only**: a POST with an `Idempotency-Key` may be repeated; it is done once.
+- **Only what was seen**: `If-Match` with an `ETag` refuses to change what has changed since.
+"""
 
 
 ROUTERS = (
@@ -196,6 +204,7 @@ def build_app(
     """Build the application without its connections; tests put their own in its state."""
     app = CrmApi(
         title="crm-api",
+        summary="Text campaigns from one's own numbers, with replies, calls and consent.",
         version="0.1.0",
         description=DESCRIPTION,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
@@ -223,6 +232,7 @@ def build_app(
             ],
         )
     app.add_middleware(RequestMiddleware)
+    app.router.routes.insert(0, DocumentRoute(app).route)
     # First of all routes: the hot path must not be matched against every other one before.
     app.router.routes.insert(0, webhooks.receive_route)
     for module in ROUTERS:
