@@ -1,0 +1,89 @@
+"""What runs the service elsewhere: its commands and settings exist, its shapes are valid."""
+
+import configparser
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from crm_api.cli import COMMANDS
+from crm_api.settings import Settings
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+MANIFESTS = sorted(
+    path for path in (DEPLOY / "kubernetes").glob("*.yaml") if path.stem != "kustomization"
+)
+SETTINGS = {f"CRM_{name.upper()}" for name in Settings.model_fields}
+PLACES = {"/tmp", "/data"}  # noqa: S108 - in the container, empty and its own
+
+
+def documents(path: Path) -> Iterator[dict[str, Any]]:
+    yield from yaml.safe_load_all(path.read_text())
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.stem)
+def test_manifests_fit_kubernetes(path: Path) -> None:
+    for document in documents(path):
+        kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_kustomization_names_every_manifest() -> None:
+    (kustomization,) = documents(DEPLOY / "kubernetes" / "kustomization.yaml")
+
+    assert sorted(kustomization["resources"]) == [path.name for path in MANIFESTS]
+
+
+def test_containers_run_commands_that_exist_and_write_nowhere_else() -> None:
+    containers = [
+        container
+        for path in MANIFESTS
+        for document in documents(path)
+        if document["kind"] in {"Deployment", "Job"}
+        for container in document["spec"]["template"]["spec"]["containers"]
+    ]
+
+    assert [container["args"][0] for container in containers] == ["serve", "migrate", "worker"]
+    for container in containers:
+        assert container["args"][0] in COMMANDS
+        assert container["securityContext"]["readOnlyRootFilesystem"]
+        assert {mount["mountPath"] for mount in container["volumeMounts"]} == PLACES
+
+
+def test_settings_that_are_given_exist() -> None:
+    given = set()
+    for path in MANIFESTS:
+        for document in documents(path):
+            given |= {*document.get("data", {}), *document.get("stringData", {})}
+    environment = (DEPLOY / "systemd" / "crm-api.env").read_text()
+    given |= set(re.findall(r"^(CRM_\w+)=", environment, re.MULTILINE))
+
+    assert given
+    assert given <= SETTINGS
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
+def test_units_run_commands_that_exist(path: Path, tmp_path: Path) -> None:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    unit.read_string(path.read_text())
+    service = unit["Service"]
+    started = [service[name] for name in ("ExecStartPre", "ExecStart") if name in service]
+
+    assert all(line.split()[1] in COMMANDS for line in started)
+    if which("systemd-analyze") is not None:
+        here = tmp_path / path.name
+        here.write_text(path.read_text().replace("/opt/crm-api/bin/crm-api", "/bin/true"))
+        checked = subprocess.run(  # noqa: S603
+            ["systemd-analyze", "verify", str(here)],  # noqa: S607
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert checked.returncode == 0, checked.stderr
