@@ -27,13 +27,19 @@ def fits(shown: str, printed: str, *, language: str, differs: bool = False) -> b
         shown, printed = (_FIGURE.sub("<figure>", _same(text)) for text in (shown, printed))
     if language == "http":
         head, _, shown = shown.partition("\n\n")
-        real_head, _, printed = printed.partition("\n\n")
-        lines = {_plain(line) for line in real_head.split("\n")}
-        if not all(any(_matches(line, real) for real in lines) for line in head.split("\n")):
+        real_head, _, printed = printed.replace("\r", "").partition("\n\n")
+        lines = _headers(real_head)
+        if not all(any(_matches(line, real) for real in lines) for line in _headers(head)):
             return False
     if language in {"http", "json"}:
         shown, printed = (_JSON_SPACE.sub(r"\1", text) for text in (shown, printed))
     return _matches(shown, printed)
+
+
+def _headers(head: str) -> list[str]:
+    """Split the head of an answer; the names of headers are the same in any case."""
+    lines = (line.partition(":") for line in head.strip().split("\n"))
+    return [name.title() + colon + value for name, colon, value in lines]
 
 
 def _matches(shown: str, printed: str) -> bool:

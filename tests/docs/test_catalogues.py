@@ -1,0 +1,19 @@
+"""The catalogues of errors and events are those of the code."""
+
+from pathlib import Path
+
+import pytest
+from tests.docs.catalogues import COMMAND, catalogues
+
+
+@pytest.mark.parametrize("page", catalogues(), ids=lambda page: page.name)
+def test_catalogue_is_what_the_code_has(page: Path) -> None:
+    assert page.read_text() == catalogues()[page], f"run: {COMMAND}"
+
+
+def test_catalogues_name_what_callers_meet() -> None:
+    text = "".join(catalogues().values())
+
+    assert "| `contact_exists` | 409 | Contact already exists |" in text
+    assert "| `campaign_id` | id or null | The campaign that it belongs to. |" in text
+    assert "| `malformed` |" not in text
