@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cache
 from typing import Any
 
 import structlog
@@ -59,12 +60,14 @@ from crm_api.routers import (
     webhook_health,
     webhooks,
 )
+from crm_api.routers.bodies import BodyMiddleware
 from crm_api.routers.deps import AppState
 from crm_api.routers.event_frames import write_events
 from crm_api.routers.methods import MethodsMiddleware
 from crm_api.routers.middleware import RequestMiddleware
 from crm_api.routers.openapi.document import enrich
 from crm_api.routers.openapi.serving import DocumentRoute
+from crm_api.routers.paths import Paths, read_paths
 from crm_api.routers.preconditions import PreconditionMiddleware
 from crm_api.routers.rate_limits import RateLimitMiddleware, RequestRate
 from crm_api.settings import Settings
@@ -127,15 +130,25 @@ ROUTERS = (
 """Every part of the API, in the order in which a path is looked for."""
 
 
+def own_routes() -> tuple[APIRoute, ...]:
+    """Return every route of the API, in the order in which a path is looked for."""
+    routes = [route for module in ROUTERS for route in module.router.routes]
+    return (webhooks.receive_route, *(one for one in routes if isinstance(one, APIRoute)))
+
+
+@cache
+def _paths() -> Paths:
+    """Read the routes once a process; tests make many applications of them."""
+    return read_paths(own_routes())
+
+
 class CrmApi(FastAPI):
     """FastAPI with a document that is complete."""
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document, made once."""
         if self.openapi_schema is None:
-            routes = [route for module in ROUTERS for route in module.router.routes]
-            own = [route for route in routes if isinstance(route, APIRoute)]
-            self.openapi_schema = enrich(super().openapi(), [webhooks.receive_route, *own])
+            self.openapi_schema = enrich(super().openapi(), own_routes())
         return self.openapi_schema
 
 
@@ -211,7 +224,9 @@ def build_app(
         lifespan=lifespan,
         generate_unique_id_function=lambda route: route.name,
     )
+    app.state.paths = _paths()
     problems.install(app)
+    app.add_middleware(BodyMiddleware)
     app.add_middleware(PreconditionMiddleware)
     app.add_middleware(RateLimitMiddleware)
     app.add_middleware(GZipMiddleware, minimum_size=SMALLEST_COMPRESSED, compresslevel=4)

@@ -337,3 +337,13 @@ async def test_whatever_a_person_is_called_is_text_and_arrives(
     assert {sample["phone"]: sample["text"] for sample in preview["samples"]} == texts
     assert {message.to[0]: message.text for message in store.ordered} == texts
     assert (await committed_client.get(path)).json()["status"] == "completed"
+
+
+@pytest.mark.parametrize("zone", [0, True, {}, [], 1.5])
+async def test_time_zone_that_is_no_text_is_refused(
+    client: httpx.AsyncClient, draft: dict[str, Any], zone: object
+) -> None:
+    answer = await client.post(CAMPAIGNS, json=draft | {"schedule": {"timezone": zone}})
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/schedule/timezone"

@@ -436,13 +436,9 @@ async def test_proof_that_cannot_be_kept_is_422(
         assert faults(await client.post(f"{NOBODY}/{act}", json=body)) == {pointer: code}
 
 
-@pytest.mark.parametrize(
-    "raw",
-    ['{"reason": "x", "evidence": {"n": NaN}}', '{"reason": "x", "evidence": {"n": "\\ud800"}}'],
-)
-async def test_evidence_that_is_no_storable_json_is_422(
-    client: httpx.AsyncClient, raw: str
-) -> None:
+async def test_evidence_that_is_no_storable_json_is_422(client: httpx.AsyncClient) -> None:
+    raw = '{"reason": "x", "evidence": {"n": "\\ud800"}}'
+
     response = await client.post(
         f"{NOBODY}/opt-in", content=raw, headers={"content-type": "application/json"}
     )

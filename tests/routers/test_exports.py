@@ -300,8 +300,8 @@ async def test_what_is_wrong_is_told_before_the_file_begins(
         ("application/json;q=0.5, text/csv;q=0.6", "text/csv"),
         ("text/csv;q=0, */*", "application/json"),
         ("text/html, application/xhtml+xml, */*;q=0.8", "application/json"),
-        ("text/csv;q=nonsense, ,;", "application/json"),
-        ("image/png", "application/json"),
+        ("text/csv;q=nonsense, ,;", "application/problem+json"),
+        ("image/png", "application/problem+json"),
     ],
 )
 async def test_accept_decides(client: httpx.AsyncClient, accept: str | None, kind: str) -> None:
@@ -309,7 +309,7 @@ async def test_accept_decides(client: httpx.AsyncClient, accept: str | None, kin
 
     answer = await client.get("/v1/contacts", headers={"Accept": accept} if accept else {})
 
-    assert answer.status_code == 200
+    assert answer.status_code == (406 if "problem" in kind else 200)
     assert answer.headers["content-type"].partition(";")[0] == kind
 
 

@@ -54,11 +54,10 @@ async def test_forecast_of_an_unknown_campaign_is_not_found(
     assert response.json()["code"] == "campaign_not_found"
 
 
-async def test_forecast_of_something_that_is_no_id_is_refused(client: httpx.AsyncClient) -> None:
+async def test_forecast_of_something_that_is_no_id_is_not_there(client: httpx.AsyncClient) -> None:
     response = await client.get("/v1/campaigns/autumn/forecast")
 
-    assert response.status_code == 422
-    assert response.json()["errors"][0]["pointer"] == "/campaign_id"
+    assert response.status_code == 404
 
 
 async def test_forecast_tells_when_which_rule_and_what_it_assumes(

@@ -166,6 +166,16 @@ async def test_wrong_option_is_refused_by_name(
     assert leftovers(settings) == []
 
 
+@pytest.mark.parametrize("source", [None, "file", 1, {}, [], True])
+async def test_json_names_a_source_that_it_can_have(
+    client: httpx.AsyncClient, source: object
+) -> None:
+    answer = await client.post(URL, json={"source": source})
+
+    assert answer.status_code in {400, 422}
+    assert (await client.get(URL)).json()["data"] == []
+
+
 async def test_missing_or_second_file_is_refused(client: httpx.AsyncClient) -> None:
     none = await client.post(URL, files={"other": ("", b"x")})
     two = await client.post(

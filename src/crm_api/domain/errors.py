@@ -67,6 +67,20 @@ class TooLargeError(CrmError):
     title = "Request too large"
 
 
+class UnreadableKindError(CrmError):
+    """The body is of a kind that is not read here."""
+
+    code = "unreadable_kind"
+    title = "Kind of body not read"
+
+
+class UnacceptableError(CrmError):
+    """Nothing that is given here is what the caller takes."""
+
+    code = "unacceptable"
+    title = "Kind of answer not given"
+
+
 class InvalidError(CrmError):
     """The input cannot be accepted; ``errors`` names each fault with a JSON pointer."""
 

@@ -23,7 +23,7 @@ Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 DryRun = Annotated[bool, Query(description="Only tell what it would do to the stored values.")]
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses={200: {"model": FitRead}})
 async def create_custom_field(
     body: CustomFieldCreate,
     uow: Uow,

@@ -1,15 +1,13 @@
 """HEAD and OPTIONS on every path, and security headers on every answer."""
 
-import re
 from http import HTTPStatus
 
-from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crm_api.routers import problems
+from crm_api.routers.paths import paths_of
 
 SECURITY = (
     (b"x-content-type-options", b"nosniff"),
@@ -50,31 +48,8 @@ class MethodsMiddleware:
             await self.app(scope, receive, send_safely)
 
 
-def allowed(app: FastAPI, path: str) -> list[str]:
-    """Return the methods that a path takes; none when there is no such path."""
-    found: set[str] = set()
-    for pattern, methods in _paths(app):
-        if pattern.match(path):
-            found |= methods
-    if "GET" in found:
-        found.add("HEAD")
-    return sorted(found | {"OPTIONS"}) if found else []
-
-
-def _paths(app: FastAPI) -> list[tuple[re.Pattern[str], set[str]]]:
-    known: list[tuple[re.Pattern[str], set[str]]] | None = getattr(app.state, "paths", None)
-    if known is None:
-        documented = app.openapi()["paths"]
-        known = [
-            (compile_path(path)[0], {name.upper() for name in operations})
-            for path, operations in documented.items()
-        ]
-        app.state.paths = known
-    return known
-
-
 async def _tell_allowed(scope: Scope, receive: Receive, send: Send) -> None:
-    methods = allowed(scope["app"], scope["path"])
+    methods = paths_of(scope["app"].state).allowed(scope["path"])
     if not methods:
         answer = await problems.on_http_error(Request(scope), HTTPException(HTTPStatus.NOT_FOUND))
         await answer(scope, receive, send)

@@ -5,25 +5,14 @@ from uuid import uuid4
 
 import structlog
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from crm_api.domain.errors import TooLargeError
-from crm_api.routers import problems
+from crm_api.domain.errors import CrmError
+from crm_api.routers import bodies, credentials, problems
 
 HEADER = b"x-request-id"
-ACCEPTED = re.compile(rb"^[A-Za-z0-9._-]{1,64}$")
+ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 """A caller's own id is kept when it is short and harmless in a log."""
-LARGEST_BODY = 1024 * 1024
-"""Bytes of a body of JSON; uploads and webhooks have limits of their own."""
-OWN_LIMIT = ("/v1/imports", "/webhooks/")
-
-
-class BodyTooLargeError(TooLargeError):
-    """The body is larger than any request needs."""
-
-    code = "body_too_large"
-    title = "Body too large"
 
 
 class RequestMiddleware:
@@ -38,7 +27,7 @@ class RequestMiddleware:
             await self.app(scope, receive, send)
             return
         given = next((value for name, value in scope["headers"] if name == HEADER), b"")
-        request_id = given if ACCEPTED.match(given) else uuid4().hex.encode()
+        request_id = given if ACCEPTED.fullmatch(given) else uuid4().hex.encode()
         structlog.contextvars.bind_contextvars(request_id=request_id.decode())
         has_begun = False
 
@@ -50,27 +39,15 @@ class RequestMiddleware:
             await send(message)
 
         try:
-            if (refusal := await _refuse_large(scope)) is not None:
-                await refusal(scope, receive, send_with_id)
-            else:
-                await self.app(scope, receive, send_with_id)
+            bodies.check_declared(scope)
+            credentials.refuse_in_address(scope)
+            await self.app(scope, receive, send_with_id)
         except Exception as error:
             # The edge of the process: the framework's own answer would come without the id.
             if has_begun:
                 raise
-            answer = await problems.on_bug(Request(scope), error)
+            tell = problems.on_crm_error if isinstance(error, CrmError) else problems.on_bug
+            answer = await tell(Request(scope), error)
             await answer(scope, receive, send_with_id)
         finally:
             structlog.contextvars.unbind_contextvars("request_id")
-
-
-async def _refuse_large(scope: Scope) -> Response | None:
-    declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    if not declared.isdigit() or int(declared) <= LARGEST_BODY:
-        return None
-    if scope["path"].startswith(OWN_LIMIT):
-        return None
-    error = BodyTooLargeError(
-        f"The body has {int(declared)} bytes; {LARGEST_BODY} are taken. Send it in parts."
-    )
-    return await problems.on_crm_error(Request(scope), error)

@@ -27,9 +27,12 @@ from crm_api.domain.errors import (
     RateLimitedError,
     TooLargeError,
     TransientError,
+    UnacceptableError,
     UnauthenticatedError,
+    UnreadableKindError,
 )
 from crm_api.domain.faults import faults_of
+from crm_api.routers.paths import paths_of
 
 log = structlog.get_logger()
 
@@ -37,8 +40,10 @@ STATUS_OF_KIND: dict[type[CrmError], int] = {
     MalformedError: 400,
     TooLargeError: 413,
     NotFoundError: 404,
+    UnacceptableError: 406,
     ConflictError: 409,
     PreconditionFailedError: 412,
+    UnreadableKindError: 415,
     InvalidError: 422,
     UnauthenticatedError: 401,
     ForbiddenError: 403,
@@ -49,6 +54,8 @@ RETRY_AFTER_SECONDS = 5
 UNREACHABLE = (ConnectionError, FileNotFoundError, TimeoutError, socket.gaierror)
 """What connecting raises: refused or reset, no socket file, too slow, no such host."""
 MEDIA_TYPE = "application/problem+json"
+MOST_FAULTS = 100
+"""Told of one request: a body of ten thousand wrong items is not answered with a megabyte."""
 
 
 def problem(
@@ -145,44 +152,38 @@ def _path(location: Sequence[int | str]) -> tuple[int | str, ...]:
 
 
 def _errors_of(error: RequestValidationError) -> list[dict[str, str]]:
-    errors = [{**fault, "loc": _path(fault["loc"])} for fault in error.errors()]
+    told = error.errors()[:MOST_FAULTS]
+    errors = [{**fault, "loc": _path(fault["loc"])} for fault in told]
     return [vars(fault) for fault in faults_of(cast("list[ErrorDetails]", errors))]
 
 
-def _malformed_json(request: Request) -> Response:
-    return problem(
-        request,
-        status=400,
-        code="malformed_json",
-        title="Malformed JSON",
-        detail="The body is not valid JSON in UTF-8; send it as application/json.",
-    )
+_OTHER_SHAPE = {"uuid_parsing", "uuid_type"}
 
 
-def _too_deep_json(request: Request) -> Response:
-    detail = "The JSON is nested too deeply to be read; nothing here needs a hundred levels."
-    return problem(
-        request,
-        status=422,
-        code="validation_failed",
-        title="Invalid input",
-        detail=detail,
-        extras={"errors": [{"pointer": "", "code": "too_deep", "detail": detail}]},
-    )
+async def _no_such_id(request: Request) -> Response:
+    """Answer for a path in which something stands that can be no id: nothing is there.
+
+    Such a path may still be another one's, which takes other methods: ``/v1/segments/preview``.
+    """
+    is_known = bool(paths_of(request.app.state).allowed(request.url.path))
+    status = HTTPStatus.METHOD_NOT_ALLOWED if is_known else HTTPStatus.NOT_FOUND
+    return await on_http_error(request, HTTPException(status))
 
 
 async def on_validation_error(request: Request, error: Exception) -> Response:
     """Answer a request that does not fit its schema, with a pointer to each fault."""
     invalid = cast("RequestValidationError", error)
     faults = _errors_of(invalid)
-    if any(fault["code"] == "json_invalid" for fault in faults):
-        return _malformed_json(request)
+    if any(
+        fault["loc"][0] == "path" and fault["type"] in _OTHER_SHAPE for fault in invalid.errors()
+    ):
+        return await _no_such_id(request)
     return problem(
         request,
         status=422,
         code="validation_failed",
         title="Invalid input",
-        detail=f"{len(faults)} fault(s); the first at {faults[0]['pointer']}.",
+        detail=f"{len(invalid.errors())} fault(s); the first at {faults[0]['pointer']}.",
         extras={"errors": faults},
     )
 
@@ -191,17 +192,16 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     """Answer the framework's own refusals (unknown path, wrong method, unreadable body)."""
     refusal = cast("HTTPException", error)
     status = HTTPStatus(refusal.status_code)
-    if isinstance(refusal.__cause__, RecursionError):
-        return _too_deep_json(request)
-    if status is HTTPStatus.BAD_REQUEST and "parsing the body" in str(refusal.detail):
-        return _malformed_json(request)
+    headers = dict(refusal.headers or {})
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(paths_of(request.app.state).allowed(request.url.path))
     return problem(
         request,
         status=status,
         code=status.phrase.lower().replace(" ", "_").replace("-", "_"),
         title=status.phrase,
         detail=str(refusal.detail) if refusal.detail != status.phrase else status.description,
-        headers=refusal.headers,
+        headers=headers,
     )
 
 

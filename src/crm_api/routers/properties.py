@@ -55,7 +55,7 @@ async def list_properties(
     return _page(found)
 
 
-@router.get(f"{PATH}/by-address")
+@router.get(f"{PATH}/by-address", responses={404: {}})
 async def get_property_by_address(
     uow: Uow,
     _caller: Reader,

@@ -94,7 +94,7 @@ async def read_json_object(request: Request) -> dict[str, Any]:
         body = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise MalformedUploadError("The body is no JSON.") from error
-    if not isinstance(body, dict) or body.get("source") in {None, ImportSourceKind.FILE}:
+    if not isinstance(body, dict) or body.get("source") in (None, ImportSourceKind.FILE):
         raise MalformedUploadError(
             "Send a file as multipart/form-data, in the field `file`; JSON is for another source, "
             'for example {"source": "openphone"}.'

@@ -118,6 +118,7 @@ receive_route = APIRoute(
     operation_id="receive_event",
     summary="Receive Event",
     tags=["webhooks"],
+    responses={401: {}},
 )
 """Documented like every route, served by ``receive_event``; the application tries it first."""
 receive_route.app = receive_event

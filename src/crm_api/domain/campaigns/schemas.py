@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     StringConstraints,
@@ -136,9 +137,9 @@ class Schedule(RequestModel):
 
     start_at: RequestInstant | None = None
     end_at: RequestInstant | None = None
-    days: list[Day] = Field(default=EVERY_DAY, min_length=1)
+    days: list[Day] = Field(default=EVERY_DAY, min_length=1, max_length=7)
     window: WindowFields = Field(default_factory=WindowFields)
-    timezone: Annotated[str, BeforeValidator(_known_zone)] | None = None
+    timezone: Annotated[str, AfterValidator(_known_zone)] | None = None
     start_grace_hours: Annotated[
         int,
         Field(

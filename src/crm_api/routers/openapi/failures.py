@@ -23,6 +23,11 @@ _PROBLEMS: dict[HTTPStatus, tuple[str, str, str]] = {
     ),
     HTTPStatus.FORBIDDEN: ("missing_scope", "Scope missing", "This needs the scope operations."),
     HTTPStatus.NOT_FOUND: ("contact_not_found", "Contact not found", "No contact has this id."),
+    HTTPStatus.NOT_ACCEPTABLE: (
+        "not_acceptable",
+        "Not acceptable",
+        "The answer is application/json; name it in Accept, or leave that out.",
+    ),
     HTTPStatus.CONFLICT: (
         "contact_exists",
         "Contact already exists",
@@ -37,6 +42,11 @@ _PROBLEMS: dict[HTTPStatus, tuple[str, str, str]] = {
         "body_too_large",
         "Body too large",
         "The body has 2000000 bytes; 1048576 are taken. Send it in parts.",
+    ),
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: (
+        "unsupported_media_type",
+        "Unsupported media type",
+        "text/plain is not read here; send it as application/json.",
     ),
     HTTPStatus.UNPROCESSABLE_ENTITY: (
         "validation_failed",
@@ -95,16 +105,22 @@ def responses() -> Node:
 
 
 def complete(operation: Node, route: APIRoute, method: str) -> None:
-    """Add to an operation the problems that its caller may meet."""
-    operation["responses"].pop("422", None)
-    for status in _met(operation, route, method.upper()):
-        reference = {"$ref": f"#/components/responses/{_name(status)}"}
-        operation["responses"].setdefault(str(int(status)), reference)
+    """Add to an operation the problems that its caller may meet.
+
+    Those by rule; what only a route knows it declares itself: ``responses={404: {}}``.
+    """
+    responses = operation["responses"]
+    responses.pop("422", None)
+    declared = {status: one for status, one in responses.items() if status >= "400"}
+    for status in (*(HTTPStatus(int(one)) for one in declared), *_met(operation, route, method)):
+        if not declared.get(str(int(status)), {}).get("content"):
+            responses[str(int(status))] = {"$ref": f"#/components/responses/{_name(status)}"}
 
 
 def _met(operation: dict[str, Any], route: APIRoute, method: str) -> list[HTTPStatus]:
     """Return the statuses of the problems that a caller of this route may meet."""
     has_body = "requestBody" in operation
+    method = method.upper()
     is_changing = method != "GET"
     names = {parameter.get("name") for parameter in operation.get("parameters", ())}
     rules = {
@@ -112,14 +128,21 @@ def _met(operation: dict[str, Any], route: APIRoute, method: str) -> list[HTTPSt
         HTTPStatus.UNAUTHORIZED: not is_open(route) or "auth" in route.path,
         HTTPStatus.FORBIDDEN: not is_open(route) or "auth" in route.path,
         HTTPStatus.NOT_FOUND: "{" in route.path,
+        HTTPStatus.NOT_ACCEPTABLE: route.path.startswith("/v1/") and _gives_body(operation),
         HTTPStatus.CONFLICT: is_changing and route.path.startswith("/v1/"),
         HTTPStatus.PRECONDITION_FAILED: method in {"PATCH", "DELETE"},
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE: has_body,
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE: has_body and route.path.startswith("/v1/"),
         HTTPStatus.UNPROCESSABLE_ENTITY: bool(names) or has_body,
         HTTPStatus.TOO_MANY_REQUESTS: route.path.startswith("/v1/"),
         HTTPStatus.SERVICE_UNAVAILABLE: route.path != "/healthz",
     }
     return [status for status, may_be in rules.items() if may_be]
+
+
+def _gives_body(operation: Node) -> bool:
+    answers = operation["responses"].items()
+    return any(answer.get("content") for status, answer in answers if status.startswith("2"))
 
 
 def _name(status: HTTPStatus) -> str:
