@@ -72,24 +72,34 @@ export async function* each<Item>(
 }
 
 /**
- * Follow what happens; after a lost connection from where it was, without a gap.
+ * Follow what happens, until the signal; after a lost connection from where it was, without a gap.
  *
  * An `EventSource` cannot send a token, so this reads the stream of an ordinary call.
  */
-export async function* follow(crm: Crm, signal: AbortSignal): AsyncGenerator<LiveEvent> {
+export async function* follow(
+  crm: Crm,
+  signal: AbortSignal,
+  retryMilliseconds = 2_000,
+): AsyncGenerator<LiveEvent> {
   let lastEventId: string | undefined;
   while (!signal.aborted) {
-    const answer = await crm.GET("/v1/events", {
-      params: { header: lastEventId === undefined ? {} : { "Last-Event-ID": lastEventId } },
-      parseAs: "stream",
-      signal,
-    });
-    if (answer.error !== undefined) throw new ProblemError(answer.error);
-    for await (const frame of frames(answer.response)) {
-      lastEventId = frame.get("id") ?? lastEventId;
-      const data = frame.get("data");
-      if (data !== undefined) yield JSON.parse(data) as LiveEvent;
+    try {
+      const answer = await crm.GET("/v1/events", {
+        params: { header: lastEventId === undefined ? {} : { "Last-Event-ID": lastEventId } },
+        parseAs: "stream",
+        signal,
+      });
+      if (answer.error !== undefined) throw new ProblemError(answer.error);
+      for await (const frame of frames(answer.response)) {
+        lastEventId = frame.get("id") ?? lastEventId;
+        const data = frame.get("data");
+        if (data !== undefined) yield JSON.parse(data) as LiveEvent;
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error instanceof ProblemError && error.problem.status < 500) throw error;
     }
+    await new Promise((resolve) => setTimeout(resolve, retryMilliseconds));
   }
 }
 

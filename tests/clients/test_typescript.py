@@ -24,22 +24,32 @@ signed out
 """
 
 
-@pytest.mark.usefixtures("_node")
-def test_types_are_strict_and_refuse_misuse(document_file: Path, tmp_path: Path) -> None:
-    for source in node.TYPESCRIPT.glob("*.ts"):
+@pytest.fixture
+def project(tmp_path: Path, _node: None) -> Path:
+    """A copy of the client with the scripts of these tests in it."""
+    for source in (*node.TYPESCRIPT.glob("*.ts"), *Path(__file__).parent.glob("*.ts")):
         shutil.copy(source, tmp_path)
     for name in ("package.json", "tsconfig.json"):
         shutil.copy(node.TYPESCRIPT / name, tmp_path)
-    shutil.copy(Path(__file__).with_name("misuse.ts"), tmp_path)
     (tmp_path / "node_modules").symlink_to(node.MODULES)
+    return tmp_path
+
+
+def test_types_are_strict_and_refuse_misuse(document_file: Path, project: Path) -> None:
     options = ("--default-non-nullable=false", "--output", "schema.d.ts")
 
-    generated = node.run("openapi-typescript", str(document_file), *options, cwd=tmp_path)
-    compiled = node.run("tsc", "--pretty", "false", cwd=tmp_path)
+    generated = node.run("openapi-typescript", str(document_file), *options, cwd=project)
+    compiled = node.run("tsc", "--pretty", "false", cwd=project)
 
     assert generated.returncode == 0, generated.stderr
     assert compiled.stdout == ""
     assert compiled.returncode == 0
+
+
+def test_it_renews_tokens_and_goes_on_with_streams(project: Path) -> None:
+    done = node.run_script("behaviour.ts", cwd=project)
+
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.usefixtures("_node")
