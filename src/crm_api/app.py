@@ -27,6 +27,7 @@ from crm_api.routers import (
     access as access_router,
 )
 from crm_api.routers import (
+    audit_log,
     auth,
     batch,
     campaigns,
@@ -121,6 +122,7 @@ ROUTERS = (
     compliance,
     operations,
     access_router,
+    audit_log,
     auth,
     users,
     sandbox,

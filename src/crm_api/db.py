@@ -20,6 +20,7 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import Uuid
 
 from crm_api.jobs import Job, JobQueue
+from crm_api.origin import Origin
 
 
 class Base(DeclarativeBase):
@@ -58,6 +59,10 @@ class UnitOfWork:
         self._queue = queue
         self._session: AsyncSession | None = None
         self._jobs: list[Job] = []
+        self.origin: Origin | None = None
+        """The request that it belongs to; None for a read and outside of requests."""
+        self.is_audited = False
+        """True once this transaction holds an entry of the audit log."""
 
     @property
     def session(self) -> AsyncSession:
@@ -90,6 +95,7 @@ class UnitOfWork:
         """Open a session; its transaction begins with the first statement."""
         self._session = self._sessions()
         self._jobs = []
+        self.is_audited = False
         return self
 
     async def __aexit__(

@@ -86,6 +86,7 @@ class Settings(BaseModel):
     compliance_rules: str | None = None
     cors_origins: Origins = ()
     rate_limit_per_second: int = Field(default=100, ge=0)
+    audit_log_days: int = Field(default=1825, ge=365)
     log_format: Literal["console", "json"] | None = None
 
     @model_validator(mode="after")

@@ -295,8 +295,10 @@ _STATEMENTS = (
     SELECT md5('key' || i)::uuid, 'key', sha256(convert_to('key' || i, 'UTF8')), 'crm_',
            ARRAY['admin'], CAST(:now AS timestamptz) - i * interval '1 minute'
     FROM generate_series(1, 3000) i""",
-    """INSERT INTO audit_log (actor, action, subject, created_at)
-    SELECT 'key', 'act', 'x', :now FROM generate_series(1, 3000) i""",
+    """INSERT INTO audit_log (actor, actor_id, action, operation, subject, created_at)
+    SELECT 'key' || i % 300, 'id' || i % 300, 'act' || i % 150, 'act' || i % 150, 'x' || i,
+           CAST(:now AS timestamptz) - i * interval '1 minute'
+    FROM generate_series(1, 9000) i""",
 )
 
 

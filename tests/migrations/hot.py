@@ -13,6 +13,7 @@ PLACE = (NOON, made_id("any", 1))
 """Where a second page begins."""
 LARGE = {
     "activity",
+    "audit_log",
     "campaign_membership",
     "consent_entry",
     "consent_link",

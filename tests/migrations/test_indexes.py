@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.migrations.filling import fill
 from tests.migrations.hot import Hot
 from tests.migrations.hot_accounts import ACCOUNTS
+from tests.migrations.hot_audit import AUDIT
 from tests.migrations.hot_campaigns import CAMPAIGNS, OPERATIONS
 from tests.migrations.hot_consent import ERASURES, UPLOADS
 from tests.migrations.hot_events import RECEIVED
@@ -31,6 +32,7 @@ HOT = [
     *REQUESTS,
     *UPLOADS,
     *ACCOUNTS,
+    *AUDIT,
     *ERASURES,
     *CAMPAIGNS,
     *SEGMENTS,

@@ -22,6 +22,7 @@ ASKED: dict[str, Scope | str] = {
     "GET /v1/api-keys/{key_id}": Scope.ADMIN,
     "PATCH /v1/api-keys/{key_id}": Scope.ADMIN,
     "POST /v1/api-keys/{key_id}/rotate": Scope.ADMIN,
+    "GET /v1/audit-log": Scope.ADMIN,
     "POST /v1/auth/invitations/accept": OPEN,
     "GET /v1/auth/me": KNOWN,
     "POST /v1/auth/password": USERS,

@@ -102,7 +102,9 @@ class Owner:
         return (await self.client.get("/v1/alerts")).json()["data"]
 
     async def audit_log(self) -> Sequence[Row[Any]]:
-        return (await self.session.execute(text("SELECT * FROM audit_log ORDER BY id"))).all()
+        return (
+            await self.session.execute(text("SELECT * FROM audit_log WHERE request_id IS NULL"))
+        ).all()
 
 
 @pytest.fixture

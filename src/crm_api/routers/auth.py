@@ -120,7 +120,9 @@ async def sign_out(
 async def sign_out_everywhere(uow: Uow, caller: SignedIn) -> None:
     """End every session of the caller, this one too."""
     async with uow:
-        await sessions.sign_out_everywhere(uow, user_id=caller.user_id, now=clock.now())
+        await sessions.sign_out_everywhere(
+            uow, user_id=caller.user_id, actor=caller.name, now=clock.now()
+        )
 
 
 @router.get("/me")

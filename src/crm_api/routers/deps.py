@@ -1,10 +1,12 @@
 """What a route may ask for: a unit of work, who calls, which page, what the app holds."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Query, Request
+from fastapi.routing import APIRoute
 
 from crm_api import clock
 from crm_api.db import UnitOfWork, UnitOfWorkFactory
@@ -19,8 +21,12 @@ from crm_api.domain.accounts.tokens import ACCESS_PREFIX
 from crm_api.domain.campaigns.wording import Business
 from crm_api.domain.compliance.rules import RuleBook
 from crm_api.domain.openphone.client import OpenPhoneClient
-from crm_api.routers.exchange import EXCHANGE, Exchange
+from crm_api.origin import Origin
+from crm_api.routers.exchange import CHANGING, EXCHANGE, ORIGIN, Exchange
 from crm_api.settings import Settings
+
+_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+"""What of a path may be told in the audit log: it never forgets, so it gets no free text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +103,23 @@ def new_uow(request: Request, state: State) -> UnitOfWork:
     Where an answer is written with its effect (``preconditions``), it is the request's own.
     """
     exchange: Exchange | None = request.scope.get(EXCHANGE)
-    return state.new_uow() if exchange is None else exchange.unit_of_work()
+    uow = state.new_uow() if exchange is None else exchange.unit_of_work()
+    if request.method in CHANGING:
+        uow.origin = _origin(request)
+    return uow
+
+
+def _origin(request: Request) -> Origin | None:
+    """Return what the audit log tells of the request, now that its route is known."""
+    origin: Origin | None = request.scope.get(ORIGIN)
+    if origin is not None:
+        route: APIRoute = request.scope["route"]
+        origin.operation = route.name
+        origin.route = f"{request.method} {route.path_format}"
+        origin.ids = {
+            name: text for name, text in request.path_params.items() if _ID.fullmatch(str(text))
+        }
+    return origin
 
 
 Uow = Annotated[UnitOfWork, Depends(new_uow)]
@@ -132,6 +154,9 @@ async def authenticate(request: Request, state: State) -> Caller:
     exchange: Exchange | None = request.scope.get(EXCHANGE)
     if exchange is not None:
         exchange.caller = caller.id
+    origin: Origin | None = request.scope.get(ORIGIN)
+    if origin is not None:
+        origin.actor, origin.actor_id = caller.name, caller.id
     return caller
 
 

@@ -1,13 +1,15 @@
 """One request that changes something, and the transaction that its answer is part of.
 
-Routes commit at the end of their block, before the answer is made. Where the answer has to be
-kept with the effect, or the effect depends on what a caller has seen, ``preconditions`` puts an
-exchange into the request's scope: the route's unit of work then is the exchange's, and its commit
-waits until the answer is there.
+Routes commit at the end of their block, before the answer is made. But the answer may have to be
+kept with the effect, the effect may depend on what a caller has seen, and the audit log tells of
+both. So ``preconditions`` puts an exchange into the request's scope: the route's unit of work then
+is the exchange's, and its commit waits until the answer is there.
 """
 
 import hashlib
+import json
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from sqlalchemy import text
 from starlette.types import Message, Receive
@@ -16,9 +18,14 @@ from crm_api import clock
 from crm_api.db import HeldUnitOfWork, UnitOfWork, UnitOfWorkFactory
 from crm_api.domain.idempotency import service as idempotency
 from crm_api.domain.idempotency.service import Answer, Keyed
+from crm_api.domain.operations import audit_log
 
 EXCHANGE = "crm.exchange"
 """The name in the request's scope."""
+ORIGIN = "crm.origin"
+"""The name in the scope of a request that changes something."""
+CHANGING = frozenset({"POST", "PATCH", "DELETE"})
+_MAKING = frozenset({HTTPStatus.CREATED, HTTPStatus.ACCEPTED})
 
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended(:path, 2))")
 
@@ -36,14 +43,14 @@ class Exchange:
     """A request under way.
 
     Attributes:
-        path: Which resource it is about.
+        path: Which resource it changes; None for a POST.
         target: Method, path and query, as they came.
         key: Its ``Idempotency-Key``; None when it has none.
         caller: Who sent it; known once the caller is authenticated.
     """
 
     new_uow: UnitOfWorkFactory
-    path: str
+    path: str | None
     target: bytes
     key: str | None
     secret: bytes = field(repr=False)
@@ -65,8 +72,9 @@ class Exchange:
             KeyReusedError: The key stood for another request.
             KeyInUseError: The first request with this key is under way.
         """
-        if self.key is None:
+        if self.path is not None:
             await uow.session.execute(_ONE_AT_A_TIME, {"path": self.path})
+        if self.key is None:
             return
         answer = await idempotency.claim(uow, self._keyed(self.key), now=clock.now())
         if answer is not None:
@@ -107,6 +115,9 @@ class Exchange:
             return
         if self.key is not None:
             await idempotency.keep(self._uow, self._keyed(self.key), answer)
+        await audit_log.note_request(
+            self._uow, status=answer.status, made_id=_made_id(answer), now=clock.now()
+        )
         await self._uow.commit()
 
     async def abandon(self) -> None:
@@ -117,3 +128,15 @@ class Exchange:
     def _keyed(self, key: str) -> Keyed:
         digest = idempotency.fingerprint(self.target, self._digest.digest())
         return Keyed(caller=self.caller, key=key, fingerprint=digest, secret=self.secret)
+
+
+def _made_id(answer: Answer) -> str | None:
+    """Return the id of what a request has made."""
+    if answer.status not in _MAKING:
+        return None
+    try:
+        body = json.loads(answer.body)
+    except ValueError:
+        return None
+    made = body.get("id") if isinstance(body, dict) else None
+    return made if isinstance(made, str) else None

@@ -8,7 +8,9 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crm_api.domain.errors import CrmError
+from crm_api.origin import Origin
 from crm_api.routers import bodies, credentials, problems
+from crm_api.routers.exchange import CHANGING, ORIGIN
 
 HEADER = b"x-request-id"
 ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -29,6 +31,11 @@ class RequestMiddleware:
         given = next((value for name, value in scope["headers"] if name == HEADER), b"")
         request_id = given if ACCEPTED.fullmatch(given) else uuid4().hex.encode()
         structlog.contextvars.bind_contextvars(request_id=request_id.decode())
+        if scope["method"] in CHANGING:
+            client = scope.get("client")
+            scope[ORIGIN] = Origin(
+                request_id=request_id.decode(), address=client[0] if client else ""
+            )
         has_begun = False
 
         async def send_with_id(message: Message) -> None:

@@ -1,9 +1,9 @@
-"""Requests that are safe to repeat, and changes only of what the caller has seen.
+"""Requests that are safe to repeat, changes only of what the caller has seen, and all in the log.
 
 ``Idempotency-Key`` on a POST: the answer is kept in the transaction of the effect, and given again
 to whoever repeats the request within a day. ``ETag`` on what a GET or PATCH answers:
 ``If-None-Match`` saves the body, ``If-Match`` on a PATCH or DELETE refuses a change of what has
-changed since.
+changed since. Whatever is changed leaves an entry in the audit log, in the same transaction.
 """
 
 from hashlib import blake2b
@@ -20,7 +20,7 @@ from crm_api.domain.idempotency import service as idempotency
 from crm_api.domain.idempotency.service import Answer
 from crm_api.routers import problems
 from crm_api.routers.deps import AppState
-from crm_api.routers.exchange import EXCHANGE, AnsweredBeforeError, Exchange
+from crm_api.routers.exchange import CHANGING, EXCHANGE, AnsweredBeforeError, Exchange
 
 KEY = b"idempotency-key"
 REPLAYED = (b"idempotent-replayed", b"true")
@@ -62,7 +62,7 @@ class PreconditionMiddleware:
         method = scope["method"]
         if method == "GET":
             await self._read(scope, receive, send)
-        elif method in CHANGES or (method == "POST" and _header(scope, KEY) is not None):
+        elif method in CHANGING:
             await self._change(scope, receive, send)
         else:
             await self.app(scope, receive, send)
@@ -95,7 +95,11 @@ class PreconditionMiddleware:
             exchange = _exchange(scope)
             answer = await self._stale(scope, exchange)
             if answer is None:
-                reading = exchange.hashed(receive, boundary=_boundary(scope))
+                reading = (
+                    receive
+                    if exchange.key is None
+                    else exchange.hashed(receive, boundary=_boundary(scope))
+                )
                 answer = await self._call(scope, reading, exchange)
             await exchange.settle(answer)
         except CrmError as error:
@@ -166,7 +170,7 @@ def _exchange(scope: Scope) -> Exchange:
     return Exchange(
         new_uow=state.new_uow,
         secret=state.secret,
-        path=scope["path"],
+        path=scope["path"] if scope["method"] in CHANGES else None,
         target=target,
         key=None if key is None else idempotency.read_key(key),
     )

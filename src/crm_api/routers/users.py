@@ -68,11 +68,11 @@ async def invite_user_again(user_id: UUID, uow: Uow, state: State, _caller: Admi
 
 
 @router.post("/{user_id}/sign-out", status_code=HTTPStatus.NO_CONTENT)
-async def sign_user_out(user_id: UUID, uow: Uow, _caller: Admin) -> None:
+async def sign_user_out(user_id: UUID, uow: Uow, caller: Admin) -> None:
     """End every session of a user."""
     async with uow:
         await accounts.get(uow, user_id=user_id)
-        await sessions.sign_out_everywhere(uow, user_id=user_id, now=clock.now())
+        await sessions.sign_out_everywhere(uow, user_id=user_id, actor=caller.name, now=clock.now())
 
 
 async def _send(uow: UnitOfWork, state: AppState, user: User, token: str) -> str | None:

@@ -1,7 +1,8 @@
 """Once a day: remove what is over, and mail the morning's letter."""
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -11,7 +12,7 @@ from crm_api.domain.accounts import sessions
 from crm_api.domain.consent import service as consent
 from crm_api.domain.events import service as events
 from crm_api.domain.idempotency import service as idempotency
-from crm_api.domain.operations import circuits, daily, digest, digest_letter, metrics
+from crm_api.domain.operations import audit_log, circuits, daily, digest, digest_letter, metrics
 from crm_api.domain.operations.daily import DailyRun
 from crm_api.domain.operations.errors import MailNotSentError
 from crm_api.domain.operations.mail import Mailer
@@ -50,7 +51,9 @@ async def run(deps: Deps, *, now: Now) -> None:
 
 async def _clean_up(deps: Deps, today: DailyRun, *, now: Now) -> None:
     """Remove what is over, a batch a transaction; cut short it goes on with the next run."""
-    for what, step in CLEAN_UPS.items():
+    kept_for = timedelta(days=deps.settings.audit_log_days)
+    steps = CLEAN_UPS | {"the audit log": partial(audit_log.clean_up, kept_for=kept_for)}
+    for what, step in steps.items():
         total = 0
         while not deps.is_stopping:
             async with deps.new_uow() as uow:

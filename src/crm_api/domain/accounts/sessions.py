@@ -108,6 +108,7 @@ async def begin_session(
         },
     )
     refresh = await _new_refresh(uow, session_id, now=now)
+    await _audit(uow, "sign_in", user.id, actor=user.email, now=now)
     return Tokens(user=user, access=access, refresh=refresh, ends_at=ends_at)
 
 
@@ -163,9 +164,10 @@ async def sign_out(uow: UnitOfWork, *, session_id: UUID, now: datetime) -> None:
     await session_queries.revoke(uow.session, session_id=session_id, now=now)
 
 
-async def sign_out_everywhere(uow: UnitOfWork, *, user_id: UUID, now: datetime) -> None:
+async def sign_out_everywhere(uow: UnitOfWork, *, user_id: UUID, actor: str, now: datetime) -> None:
     """End every session of a user."""
     await session_queries.revoke(uow.session, user_id=user_id, now=now)
+    await _audit(uow, "sign_out_everywhere", user_id, actor=actor, now=now)
 
 
 async def sign_out_by_refresh(uow: UnitOfWork, refresh: str, *, now: datetime) -> None:
@@ -173,6 +175,8 @@ async def sign_out_by_refresh(uow: UnitOfWork, refresh: str, *, now: datetime) -
     found = await session_queries.session_of_refresh(uow.session, token_hash=hash_token(refresh))
     if found is not None:
         await sign_out(uow, session_id=found[1].id, now=now)
+        user = found[2]
+        await _audit(uow, "sign_out", user.id, actor=user.email, now=now)
 
 
 async def clean_up(uow: UnitOfWork, *, now: datetime) -> int:
@@ -188,6 +192,12 @@ async def _new_refresh(uow: UnitOfWork, session_id: UUID, *, now: datetime) -> s
         uow.session, token_hash=hash_token(refresh), session_id=session_id, now=now
     )
     return refresh
+
+
+async def _audit(uow: UnitOfWork, action: str, user_id: UUID, *, actor: str, now: datetime) -> None:
+    await operations.audit(
+        uow, actor=actor, action=action, subject=str(user_id), detail={}, now=now
+    )
 
 
 async def _end_stolen(uow: UnitOfWork, session: UserSession, user: User, *, now: datetime) -> None:

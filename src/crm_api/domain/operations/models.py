@@ -161,13 +161,32 @@ class WorkerHeartbeat(Base):
 
 
 class AuditEntry(Base):
-    """A decision that somebody made; never changed or removed (a trigger refuses it)."""
+    """What somebody did; never changed, and for a year not removed (a trigger refuses it)."""
 
     __tablename__ = "audit_log"
+    __table_args__ = (
+        Index("idx_audit_log_created", "created_at", "id"),
+        Index("idx_audit_log_subject", "subject", "created_at", "id"),
+        Index("idx_audit_log_actor", "actor", "created_at", "id"),
+        Index(
+            "idx_audit_log_actor_id",
+            "actor_id",
+            "created_at",
+            "id",
+            postgresql_where=text("actor_id IS NOT NULL"),
+        ),
+        Index("idx_audit_log_act", text("COALESCE(operation, action)"), "created_at", "id"),
+    )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     actor: Mapped[str]
+    actor_id: Mapped[str | None]
+    """The key or user; None for the service itself and for commands."""
     action: Mapped[str]
+    operation: Mapped[str | None]
+    """The operationId of the request in whose transaction it was; None outside of requests."""
     subject: Mapped[str]
     detail: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    request_id: Mapped[str | None]
+    address: Mapped[str | None]
     created_at: Mapped[datetime]

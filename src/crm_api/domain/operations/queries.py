@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.domain.operations.models import (
     Alert,
     AlertStatus,
-    AuditEntry,
     ScheduledJob,
     WorkerHeartbeat,
 )
@@ -210,22 +209,6 @@ OVERVIEW = text("""
 async def overview(session: AsyncSession) -> Row[Any]:
     """Fetch what readiness needs in one statement."""
     return (await session.execute(OVERVIEW)).one()
-
-
-async def audit(
-    session: AsyncSession,
-    *,
-    actor: str,
-    action: str,
-    subject: str,
-    detail: dict[str, Any],
-    now: datetime,
-) -> None:
-    """Append to the audit log."""
-    session.add(
-        AuditEntry(actor=actor, action=action, subject=subject, detail=detail, created_at=now)
-    )
-    await session.flush()
 
 
 async def database_now(session: AsyncSession) -> datetime:

@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 
 from crm_api.db import UnitOfWork
-from crm_api.domain.operations import queries
+from crm_api.domain.operations import audit_log, queries
 from crm_api.domain.operations.errors import AlertNotFoundError
 from crm_api.domain.operations.models import Alert, AlertStatus
 from crm_api.domain.operations.schemas import ScheduledJobRead
@@ -170,8 +170,8 @@ async def audit(
     now: datetime,
 ) -> None:
     """Append a decision to the audit log."""
-    await queries.audit(
-        uow.session, actor=actor, action=action, subject=subject, detail=detail, now=now
+    await audit_log.note_decision(
+        uow, actor=actor, action=action, subject=subject, detail=detail, now=now
     )
 
 
