@@ -27,6 +27,8 @@ from crm_api.domain.sends import models as sends
 from crm_api.domain.tags import models as tags
 from crm_api.domain.templates import models as templates
 from crm_api.domain.transfer import models as transfer
+from crm_api.domain.webhook_deliveries import models as webhook_deliveries
+from crm_api.domain.webhook_endpoints import models as webhook_endpoints
 from crm_api.domain.webhook_health import models as webhook_health
 from crm_api.domain.webhook_setup import models as webhook_setup
 from crm_api.domain.webhooks import models as webhooks
@@ -58,6 +60,8 @@ MODULES = (
     tags,
     templates,
     transfer,
+    webhook_deliveries,
+    webhook_endpoints,
     webhook_health,
     webhook_setup,
     webhooks,
