@@ -58,6 +58,7 @@ from crm_api.routers import (
     tags,
     templates,
     users,
+    webhook_endpoints,
     webhook_health,
     webhooks,
 )
@@ -106,6 +107,7 @@ ROUTERS = (
     recipients,
     conversations,
     webhooks,
+    webhook_endpoints,
     consent,
     do_not_contact,
     erasures,

@@ -13,6 +13,7 @@ class JobName(StrEnum):
     """Every background function, by the name under which the worker registers it."""
 
     APPLY_CUSTOM_FIELDS = "apply_custom_fields"
+    DELIVER_WEBHOOKS = "deliver_webhooks"
     FETCH_MEDIA = "fetch_media"
     FIND_DUPLICATES = "find_duplicates"
     CHANGE_TAGS = "change_tags"

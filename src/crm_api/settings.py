@@ -77,6 +77,8 @@ class Settings(BaseModel):
     alert_from: MailSender | None = None
     alert_quiet_minutes: float = Field(default=60, ge=1)
     alert_escalate_hours: float = Field(default=4, gt=0)
+    webhook_endpoint_timeout_seconds: float = Field(default=15, ge=1, le=30)
+    webhook_endpoint_disable_days: float = Field(default=5, ge=0.5)
     webhook_retry_minutes: WaitsInMinutes = (1, 5, 30, 120, 360, 960)
     health_check_from: str | None = None
     health_check_to: str | None = None

@@ -299,6 +299,24 @@ _STATEMENTS = (
     SELECT 'key' || i % 300, 'id' || i % 300, 'act' || i % 150, 'act' || i % 150, 'x' || i,
            CAST(:now AS timestamptz) - i * interval '1 minute'
     FROM generate_series(1, 9000) i""",
+    """INSERT INTO webhook_endpoint (id, url, description, event_types, scopes, created_by,
+        created_at, updated_at)
+    SELECT md5('endpoint' || i)::uuid, 'https://hooks.example.com/' || i, '', '{}', '{admin}',
+           'key', CAST(:now AS timestamptz) - i * interval '1 day', :now
+    FROM generate_series(1, 2000) i""",
+    """INSERT INTO webhook_secret (id, endpoint_id, sealed, created_at, expires_at)
+    SELECT md5('secret' || i)::uuid, md5('endpoint' || 1 + i % 2000)::uuid, sha256('x'), :now,
+           CASE WHEN i > 2000 THEN CAST(:now AS timestamptz) + i * interval '1 second' END
+    FROM generate_series(1, 6000) i""",
+    """INSERT INTO webhook_delivery (id, endpoint_id, type, happened_at, data, status,
+        next_attempt_at, created_at, delivered_at)
+    SELECT md5('delivery' || i)::uuid, md5('endpoint' || 1 + i % 5)::uuid, 'opt_out', :now, '{}',
+           CASE WHEN i % 100 = 0 THEN 'failed' WHEN i <= 500 THEN 'pending' ELSE 'delivered' END,
+           :now, CAST(:now AS timestamptz) - i * interval '1 minute',
+           CASE WHEN i % 100 > 0 AND i > 500 THEN CAST(:now AS timestamptz) END
+    FROM generate_series(1, 40000) i""",
+    """INSERT INTO audit_log (actor, action, subject, created_at)
+    SELECT 'key', 'act', 'x', :now FROM generate_series(1, 3000) i""",
 )
 
 

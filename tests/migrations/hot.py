@@ -31,6 +31,7 @@ LARGE = {
     "property",
     "property_contact",
     "send_attempt",
+    "webhook_delivery",
     "webhook_event",
 }
 """Tables of which no hot query may read every row."""

@@ -11,6 +11,7 @@ from tests.migrations.hot_accounts import ACCOUNTS
 from tests.migrations.hot_audit import AUDIT
 from tests.migrations.hot_campaigns import CAMPAIGNS, OPERATIONS
 from tests.migrations.hot_consent import ERASURES, UPLOADS
+from tests.migrations.hot_endpoints import ENDPOINTS
 from tests.migrations.hot_events import RECEIVED
 from tests.migrations.hot_media import MEDIA
 from tests.migrations.hot_merging import MERGING
@@ -38,6 +39,7 @@ HOT = [
     *SEGMENTS,
     *SENDS,
     *RECEIVED,
+    *ENDPOINTS,
     *MEDIA,
     *MERGING,
     *NOTES,

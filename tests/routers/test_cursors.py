@@ -11,6 +11,7 @@ from tests.factories import make_campaign, make_contact, make_line, make_list
 from crm_api.domain.activity.models import Conversation
 from crm_api.domain.paging import Cursors
 from crm_api.domain.segments.models import Segment
+from crm_api.domain.webhook_endpoints.models import WebhookEndpoint
 from crm_api.ids import new_id
 
 FOREIGN = Cursors("a list that there is not").write(NOW, new_id())
@@ -41,7 +42,16 @@ async def path_ids(session: AsyncSession) -> dict[str, Any]:
         created_at=NOW,
         updated_at=NOW,
     )
-    session.add_all([conversation, segment])
+    endpoint = WebhookEndpoint(
+        url="https://hooks.example.com/",
+        description="",
+        event_types=[],
+        scopes=["admin"],
+        created_by="key",
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    session.add_all([conversation, segment, endpoint])
     await session.commit()
     return {
         "contact_id": contact.id,
@@ -49,6 +59,7 @@ async def path_ids(session: AsyncSession) -> dict[str, Any]:
         "campaign_id": campaign.id,
         "conversation_id": conversation.id,
         "segment_id": segment.id,
+        "endpoint_id": endpoint.id,
     }
 
 

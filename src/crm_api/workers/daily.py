@@ -17,6 +17,7 @@ from crm_api.domain.operations.daily import DailyRun
 from crm_api.domain.operations.errors import MailNotSentError
 from crm_api.domain.operations.mail import Mailer
 from crm_api.domain.transfer import service as transfer
+from crm_api.domain.webhook_deliveries import service as webhook_deliveries
 from crm_api.workers.deps import Deps, deps_of
 
 log = structlog.get_logger()
@@ -30,6 +31,7 @@ CLEAN_UPS: dict[str, Callable[..., Awaitable[int]]] = {
     "answers of repeatable requests": idempotency.clean_up,
     "sessions that are over": sessions.clean_up,
     "what imports kept for an undo": transfer.clean_up,
+    "webhooks that were sent": webhook_deliveries.clean_up,
 }
 """Each does some at a time, by a retention of its own, and 0 when nothing is left."""
 

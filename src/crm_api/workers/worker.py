@@ -48,6 +48,7 @@ from crm_api.workers import (
     sends,
     tags,
     transfer,
+    webhook_deliveries,
     webhook_health,
     webhooks,
 )
@@ -68,6 +69,7 @@ FUNCTIONS: dict[JobName, Function] = {
     JobName.APPLY_CUSTOM_FIELDS: custom_fields.apply_custom_fields,
     JobName.CHANGE_TAGS: tags.change_tags,
     JobName.CHECK_WEBHOOK_HEALTH: webhook_health.check_webhook_health,
+    JobName.DELIVER_WEBHOOKS: webhook_deliveries.deliver_webhooks,
     JobName.FETCH_MEDIA: media.fetch_media,
     JobName.FIND_DUPLICATES: merging.find_duplicates,
     JobName.PROCESS_CAMPAIGN_QUEUE: campaigns.process_campaign_queue,

@@ -21,6 +21,7 @@ SCHEDULE = {
     "apply_custom_fields": "every 60 s",
     "change_tags": "every 60 s, and when asked",
     "check_webhook_health": "hourly from each side, looked after every 60 s",
+    "deliver_webhooks": "always while there is an endpoint, looked after every 60 s",
     "fetch_media": "every 60 s",
     "find_duplicates": "every 60 s, after a rest, when contacts have changed",
     "process_campaign_queue": "every 60 s",

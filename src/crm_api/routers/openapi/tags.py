@@ -18,6 +18,7 @@ TAGS = {
     "conversations": "Messages and calls with one person over one line.",
     "media": "Pictures and recordings.",
     "webhooks": "What the provider delivers, and what became of it.",
+    "webhook endpoints": "Addresses that are told what happens, and what was sent to them.",
     "events": "What happens, live, from where a reader was.",
     "operations": "Runs, checks, jobs and alerts.",
     "compliance": "The legal hours and limits, each with its source.",

@@ -31,6 +31,17 @@ _BEGUN = {
     "finished_at": None,
 }
 
+_WAITS = {
+    "status": "pending",
+    "attempts": 0,
+    "next_attempt_at": NOW,
+    "last_attempt_at": None,
+    "duration_ms": None,
+    "response_status": None,
+    "response_body": None,
+    "delivered_at": None,
+}
+
 AFTER: dict[str, dict[str, Any]] = {
     "add_flag": {"flags": ["office_number"]},
     "cancel_campaign": {"status": "cancelled", "finished_at": NOW},
@@ -56,6 +67,14 @@ AFTER: dict[str, dict[str, Any]] = {
     },
     "send_test": {"origin": "test", "status": "queued", "provider_message_id": None}
     | {"phone": "+16175550101", "contact_id": None},
+    "disable_webhook_endpoint": {
+        "status": "disabled",
+        "disabled_reason": "requested",
+        "disabled_at": NOW,
+    },
+    "retry_webhook_delivery": _WAITS,
+    "send_test_webhook": _WAITS
+    | {"type": "webhook.test", "data": {"endpoint_id": example_id("webhook_endpoint")}},
     "start_campaign": {"status": "scheduled", "started_at": None, "recipients_total": None}
     | {"recipients_written": 0},
     "update_campaign": _DRAFT,

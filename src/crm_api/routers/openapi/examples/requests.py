@@ -73,6 +73,7 @@ REQUESTS: dict[str, Any] = {
     "ContactUpdate": {"company": "Rossi Realty", "attributes": {"roof": "slate"}},
     "CustomFieldCreate": {"name": "year_built", "label": "Year built", "type": "integer"},
     "CustomFieldUpdate": {"label": "Built in"},
+    "DeliveriesRetry": {"created_after": "2026-11-29T00:00:00Z", "dry_run": True},
     "DoNotContactFile": {
         "file": "phone\r\n+16175550123\r\n",
         "reason": "state list",
@@ -169,6 +170,13 @@ REQUESTS: dict[str, Any] = {
     "TrialRequest": {"to": "+16175550101", "variant": "Short"},
     "UserInvite": {"email": "olga@granite.example.com", "name": "Olga", "role": "agent"},
     "UserUpdate": {"role": "manager"},
+    "WebhookEndpointCreate": {
+        "url": "https://erp.granite.example.com/hooks/crm",
+        "description": "ERP",
+        "event_types": ["message.received", "opt_out"],
+    },
+    "WebhookEndpointUpdate": {"event_types": ["message.received", "opt_out", "call.status"]},
     "WebhookHealthCheckCreate": {},
+    "WebhookSecretRotate": {"grace_hours": 48},
 }
 """By the name of the body's schema."""

@@ -5,6 +5,21 @@ from typing import Any
 from crm_api.routers.openapi.examples.ids import CAMPAIGN, CONTACT, LINE, example_id
 from crm_api.routers.openapi.examples.values import NOW, REPLY
 
+_SECRET = "whsec_Zm91bmRhdGlvbnMgYXJlIGNoZWNrZWQgaGVyZQ=="  # noqa: S105 - made up
+_ENDPOINT: dict[str, Any] = {
+    "id": example_id("webhook_endpoint"),
+    "url": "https://erp.granite.example.com/hooks/crm",
+    "description": "ERP",
+    "event_types": ["message.received", "opt_out"],
+    "scopes": ["contacts:read", "messages:read", "webhooks:write"],
+    "created_by": "ERP",
+    "status": "active",
+    "disabled_reason": None,
+    "disabled_at": None,
+    "failing_since": None,
+    "held_until": None,
+}
+
 RUNNING: dict[str, Any] = {
     "AlertRead": {
         "detail": "The provider refuses texts from this line: top up the account, then unblock it.",
@@ -57,6 +72,20 @@ RUNNING: dict[str, Any] = {
     | {"status": "invited", "last_login_at": None, "invitation_token": None},
     "UserRead": {"email": "olga@granite.example.com", "name": "Olga", "role": "agent"}
     | {"status": "active"},
+    "DeliveriesRetried": {"matched": 12, "retried": 12},
+    "WebhookDeliveryRead": {
+        "type": "opt_out",
+        "data": {"contact_id": CONTACT},
+        "status": "delivered",
+        "response_status": 204,
+        "response_body": "",
+    },
+    "WebhookEndpointCreated": _ENDPOINT | {"secret": _SECRET},
+    "WebhookEndpointRead": _ENDPOINT,
+    "WebhookSecretRotated": {
+        "secret": _SECRET,
+        "previous_signs_until": "2026-12-01T14:05:12.000Z",
+    },
     "WebhookEventRead": {
         "provider_event_id": "EV78473da9296247d3d87a620dc9b58621",
         "type": "message.received",

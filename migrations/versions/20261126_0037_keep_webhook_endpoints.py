@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision: str = "20261126_0036"
-down_revision: str | None = "20261126_0035"
+revision: str = "20261126_0037"
+down_revision: str | None = "20261126_0036"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
