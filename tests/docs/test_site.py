@@ -4,28 +4,51 @@ import re
 import shutil
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
+import pytest
 from tests.docs.pages import DOCS, ROOT
 
 CONFIGURATION = ROOT / "zensical.toml"
 
 
-def test_site_builds_without_a_broken_link(tmp_path: Path) -> None:
-    shutil.copy(CONFIGURATION, tmp_path)
-    shutil.copytree(DOCS, tmp_path / "docs")
-
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build it; a link or an anchor that leads nowhere ends the build."""
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copy(CONFIGURATION, folder)
+    shutil.copytree(DOCS, folder / "docs")
     done = subprocess.run(
         [sys.executable, "-m", "zensical", "build", "--strict"],
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (tmp_path / "site" / "start" / "index.html").is_file()
+    return folder / "site"
+
+
+def test_site_builds_without_a_broken_link(site: Path) -> None:
+    assert (site / "start" / "index.html").is_file()
+
+
+def test_lists_and_tables_are_shown_as_such(site: Path) -> None:
+    """Where the blank line before them lacks they end up as text, other than on GitHub."""
+    paragraphs = [
+        (page.parent.name, unescape(paragraph))
+        for page in site.rglob("index.html")
+        for paragraph in re.findall(r"<p>(.*?)</p>", page.read_text(), re.DOTALL)
+    ]
+
+    assert [
+        (page, line)
+        for page, paragraph in paragraphs
+        for line in paragraph.split("\n")
+        if re.match(r"\s*(\||- |\d+\. |```)", line)
+    ] == []
 
 
 def test_every_page_is_in_the_navigation_once() -> None:
