@@ -7,7 +7,7 @@ RUNS := $(VENV)/.installed
 DEVELOPS := $(VENV)/.develops
 TYPESCRIPT := clients/typescript/node_modules/.installed
 
-.PHONY: up demo test check bench crash-test docs lock clean
+.PHONY: up demo test check bench crash-test openapi openapi-release docs lock clean
 
 up: $(RUNS)
 	@exec $(BIN)/crm-api up
@@ -33,6 +33,14 @@ crash-test: $(DEVELOPS)
 
 docs: $(DEVELOPS)
 	@exec $(BIN)/zensical serve --dev-addr 127.0.0.1:8002
+
+# Writes down the API as it is; a test fails when it is something else.
+openapi: $(RUNS)
+	@$(BIN)/crm-api openapi --output docs/openapi.json
+
+# With a release: from now on this is what clients are promised.
+openapi-release: openapi
+	cp docs/openapi.json docs/openapi-released.json
 
 # Rewrites the pinned, hashed dependency lists; needs `uv` on the PATH.
 lock:

@@ -94,7 +94,7 @@ def wait_for(look: Callable[[], Answer], is_over: Callable[[Answer], bool]) -> A
 
 def people(client: AuthenticatedClient) -> None:
     """Make a contact twice, once only; be refused; change it with If-Match."""
-    body = ContactCreate(phone="(617) 555-0161", first_name="Ada", tags=["tour"])
+    body = ContactCreate(phone="(617) 555-0185", first_name="Ada", tags=["tour"])
     key = str(uuid4())
     ada = unwrap(create_contact.sync(client=client, body=body, idempotency_key=key))
     again = unwrap(create_contact.sync(client=client, body=body, idempotency_key=key))
@@ -115,7 +115,7 @@ def people(client: AuthenticatedClient) -> None:
 
 def file(client: AuthenticatedClient) -> UUID:
     """Import a file onto a list, and read the list in pages."""
-    rows = b"First Name,Cell\nBruno,617-555-0162\nCarmen,617-555-0163\nDaria,617-555-0164\n"
+    rows = b"First Name,Cell\nBruno,617-555-0186\nCarmen,617-555-0187\nDaria,617-555-0188\n"
     upload = File(payload=io.BytesIO(rows), file_name="tour.csv", mime_type="text/csv")
     body = ImportOfFile(file=upload, list_name="Integrator's tour")
     begun = unwrap(create_import.sync(client=client, body=body, idempotency_key=str(uuid4())))

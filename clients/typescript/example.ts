@@ -12,7 +12,7 @@ const me = unwrap(await crm.GET("/v1/auth/me"));
 console.log(`signed in as ${me.name}, ${me.role}`);
 
 // A POST with an Idempotency-Key may be repeated: it happens once, and is answered alike.
-const ada = { phone: "(617) 555-0151", first_name: "Ada", tags: ["tour"] };
+const ada = { phone: "(617) 555-0181", first_name: "Ada", tags: ["tour"] };
 const once = { params: { header: { "Idempotency-Key": crypto.randomUUID() } }, body: ada };
 const contact = unwrap(await crm.POST("/v1/contacts", once));
 const repeated = await crm.POST("/v1/contacts", once);
@@ -45,7 +45,7 @@ const events = follow(crm, over.signal);
 const first = events.next();
 
 // A file is a form; its rows are taken over in the background.
-const csv = "First Name,Cell\nBruno,617-555-0152\nCarmen,617-555-0153\nDaria,617-555-0154\n";
+const csv = "First Name,Cell\nBruno,617-555-0182\nCarmen,617-555-0183\nDaria,617-555-0184\n";
 const uploaded = unwrap(
   await crm.POST("/v1/imports", {
     body: { list_name: "Tour" },

@@ -15,7 +15,7 @@ SCOPES = "contacts:read,contacts:write,campaigns:read,campaigns:write,campaigns:
 EXAMPLE_SAYS = """\
 key tour: campaigns:read, campaigns:send, campaigns:write, contacts:read, contacts:write
 refused: missing_scope
-created +16175550161; sent again: the same person True
+created +16175550185; sent again: the same person True
 refused: contact_exists, that person True
 changed: Granite Foundations
 refused: changed_since

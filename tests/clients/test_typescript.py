@@ -11,7 +11,7 @@ from tests.clients.conftest import PASSWORD, Service
 
 EXAMPLE_SAYS = """\
 signed in as olga@example.com, owner
-created +16175550151; sent again: the same person true, replayed true
+created +16175550181; sent again: the same person true, replayed true
 refused: 409 contact_exists, that person true
 changed: Granite Foundations
 refused: 412 changed_since
