@@ -18,6 +18,7 @@ from crm_api.domain.access.uses import KeyUses
 from crm_api.domain.compliance.loader import load_rules
 from crm_api.domain.events.hub import EventHub
 from crm_api.domain.media.store import MediaStore
+from crm_api.domain.playground.following import follow_clock
 from crm_api.domain.reconciliation.watch import ReceiverWatch
 from crm_api.domain.webhooks.intake import EventIntake
 from crm_api.domain.webhooks.refusals import RefusalAlerts
@@ -184,13 +185,14 @@ def create_app(settings: Settings) -> FastAPI:
         rate = RequestRate(settings.require_redis_url(), quota=settings.rate_limit_per_second)
         app.state.rate = rate
         try:
-            await intake.start()
-            await watch.start()
-            await refusals.start()
-            await app.state.events.start()
-            await app.state.key_uses.start()
-            await _accept_bootstrap_key(state)
-            yield
+            async with follow_clock(settings, state.new_uow):
+                await intake.start()
+                await watch.start()
+                await refusals.start()
+                await app.state.events.start()
+                await app.state.key_uses.start()
+                await _accept_bootstrap_key(state)
+                yield
         finally:
             await app.state.events.close()
             await app.state.key_uses.close()

@@ -18,6 +18,7 @@ class JobName(StrEnum):
     FIND_DUPLICATES = "find_duplicates"
     CHANGE_TAGS = "change_tags"
     CHECK_WEBHOOK_HEALTH = "check_webhook_health"
+    MOVE_SANDBOX_TIME = "move_sandbox_time"
     PROCESS_CAMPAIGN_QUEUE = "process_campaign_queue"
     PROCESS_WEBHOOK_BACKLOG = "process_webhook_backlog"
     RECONCILE_OPENPHONE = "reconcile_openphone"

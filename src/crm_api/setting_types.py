@@ -3,6 +3,7 @@
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
+from datetime import UTC, datetime
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ SHORTEST_SECRET = 32
 SHORTEST_SIGNING_KEY_BYTES = 8
 """An empty or tiny key would verify anything."""
 LONGEST_RETRY_MINUTES = 7 * 24 * 60.0
+_YEARS = range(2000, 3000)
 _ADDRESS = re.compile(r"[^@\s<>,]+@[^@\s<>,]+")
 _DATABASE_SCHEMES = ("postgresql+asyncpg://", "postgresql://", "postgres://")
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
@@ -100,6 +102,16 @@ def _decodable(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     return value
 
 
+def _start_of_time(value: object) -> datetime:
+    try:
+        instant = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None or instant.year not in _YEARS:
+        raise ValueError("takes an instant such as 2026-12-01T15:00:00Z")
+    return instant.astimezone(UTC)
+
+
 def _is_mail_server(text: str) -> bool:
     try:
         parts = urlsplit(text)
@@ -123,5 +135,6 @@ MediaPlace = Annotated[str, AfterValidator(_place_for_media)]
 Origins = Annotated[CommaSeparated, AfterValidator(_origins)]
 RedisUrl = Annotated[str, AfterValidator(_known_redis_scheme)]
 SigningKeys = Annotated[tuple[SecretStr, ...], BeforeValidator(_split), AfterValidator(_decodable)]
+StartOfTime = Annotated[datetime, BeforeValidator(_start_of_time)]
 WaitsInMinutes = Annotated[tuple[float, ...], BeforeValidator(_split), AfterValidator(_waits)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]

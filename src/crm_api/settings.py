@@ -29,6 +29,7 @@ from crm_api.setting_types import (
     Origins,
     RedisUrl,
     SigningKeys,
+    StartOfTime,
     WaitsInMinutes,
     WebAddress,
 )
@@ -85,6 +86,7 @@ class Settings(BaseModel):
     phone_lookup_url: WebAddress | None = None
     phone_lookup_api_key: SecretStr | None = None
     phone_lookup_daily_budget: int = Field(default=1000, ge=0)
+    sandbox_clock: StartOfTime | None = None
     compliance_rules: str | None = None
     cors_origins: Origins = ()
     rate_limit_per_second: int = Field(default=100, ge=0)
@@ -111,6 +113,13 @@ class Settings(BaseModel):
                 "CRM_SMTP_URL and CRM_ALERT_EMAILS go together: without the other one no alert "
                 "would be mailed"
             )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _clock_is_the_sandboxs(self) -> Self:
+        if self.sandbox_clock is not None and not self.uses_sandbox:
+            msg = "CRM_SANDBOX_CLOCK is for the sandbox; with a real API key time is what it is"
             raise ValueError(msg)
         return self
 

@@ -10,6 +10,7 @@ from crm_api import logs
 from crm_api.cli.options import load_settings
 from crm_api.sandbox.app import create_sandbox
 from crm_api.sandbox.config import SandboxConfig
+from crm_api.sandbox.moved_clock import Dated
 from crm_api.settings import SANDBOX_PORT_OFFSET
 from crm_api.supervisor import require_free_port
 
@@ -37,9 +38,11 @@ def sandbox(
         media_url=f"http://{host}:{port}",
     )
     structlog.get_logger().info("sandbox listens", url=f"http://{host}:{port}")
+    app = create_sandbox(config)
     uvicorn.Server(
         uvicorn.Config(
-            create_sandbox(config),
+            Dated(app, app.world.clock),
+            date_header=False,
             host=host,
             port=port,
             loop="uvloop",

@@ -20,6 +20,7 @@ from crm_api.domain.merging import models as merging
 from crm_api.domain.notes import models as notes
 from crm_api.domain.operations import models as operations
 from crm_api.domain.phone_validation import models as phone_validation
+from crm_api.domain.playground import models as playground
 from crm_api.domain.properties import models as properties
 from crm_api.domain.reconciliation import models as reconciliation
 from crm_api.domain.segments import models as segments
@@ -53,6 +54,7 @@ MODULES = (
     notes,
     operations,
     phone_validation,
+    playground,
     properties,
     reconciliation,
     segments,

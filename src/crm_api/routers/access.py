@@ -27,7 +27,7 @@ Admin = Annotated[Caller, require(Scope.ADMIN)]
 @router.post("", status_code=201)
 async def create_api_key(body: ApiKeyCreate, uow: Uow, caller: Admin) -> ApiKeyCreated:
     """Make a key; its text is in this answer and nowhere else."""
-    now = clock.now()
+    now = clock.wall_now()
     async with uow:
         key, text = await access.create_key(
             uow,
@@ -50,7 +50,7 @@ async def list_api_keys(
     ] = None,
 ) -> PageRead[ApiKeyRead]:
     """List keys, newest first, without their texts."""
-    now = clock.now()
+    now = clock.wall_now()
     async with uow:
         found = await access.list_keys(
             uow, status=status, cursor=page.cursor, limit=page.limit, now=now
@@ -65,13 +65,13 @@ async def get_api_key(key_id: UUID, uow: Uow, _caller: Admin) -> ApiKeyRead:
     """Show a key, also one that is over."""
     async with uow:
         key = await access.get_key(uow, key_id=key_id)
-    return ApiKeyRead.of(key, now=clock.now())
+    return ApiKeyRead.of(key, now=clock.wall_now())
 
 
 @router.patch("/{key_id}")
 async def update_api_key(key_id: UUID, body: ApiKeyUpdate, uow: Uow, caller: Admin) -> ApiKeyRead:
     """Change a key's name or expiry."""
-    now = clock.now()
+    now = clock.wall_now()
     async with uow:
         key = await access.update_key(uow, body, key_id=key_id, maker=_maker(caller), now=now)
     return ApiKeyRead.of(key, now=now)
@@ -85,7 +85,7 @@ async def rotate_api_key(
 
     Put the new text where the old one was within the overlap; then the old one has expired.
     """
-    now = clock.now()
+    now = clock.wall_now()
     overlap = timedelta(seconds=(body or ApiKeyRotate()).overlap_seconds)
     async with uow:
         key, text = await access.rotate_key(
@@ -98,7 +98,7 @@ async def rotate_api_key(
 async def revoke_api_key(key_id: UUID, uow: Uow, caller: Admin) -> None:
     """Revoke a key at once."""
     async with uow:
-        await access.revoke_key(uow, key_id=key_id, maker=_maker(caller), now=clock.now())
+        await access.revoke_key(uow, key_id=key_id, maker=_maker(caller), now=clock.wall_now())
 
 
 def _maker(caller: Caller) -> Maker:

@@ -70,12 +70,12 @@ async def sign_in(
     address = request.client.host if request.client else ""
     attempt = Attempt(email=username.strip(), address=address)
     async with uow:
-        user = await sessions.begin_attempt(uow, attempt, now=clock.now())
+        user = await sessions.begin_attempt(uow, attempt, now=clock.wall_now())
     is_right = await passwords.verify(password, user.password_hash if user else None)
     if user is None or not is_right:
         raise WrongCredentialsError
     async with uow:
-        tokens = await sessions.begin_session(uow, user.id, now=clock.now(), attempt=attempt)
+        tokens = await sessions.begin_session(uow, user.id, now=clock.wall_now(), attempt=attempt)
     return _given(response, state, tokens, in_cookie=in_cookie)
 
 
@@ -111,7 +111,7 @@ async def sign_out(
     else:
         token = _token_of_cookie(request, x_csrf_token)
     async with uow:
-        await sessions.sign_out_by_refresh(uow, token, now=clock.now())
+        await sessions.sign_out_by_refresh(uow, token, now=clock.wall_now())
     response.delete_cookie(REFRESH_COOKIE, path=COOKIE_PATH)
     response.delete_cookie(CSRF_COOKIE, path="/")
 
@@ -121,7 +121,7 @@ async def sign_out_everywhere(uow: Uow, caller: SignedIn) -> None:
     """End every session of the caller, this one too."""
     async with uow:
         await sessions.sign_out_everywhere(
-            uow, user_id=caller.user_id, actor=caller.name, now=clock.now()
+            uow, user_id=caller.user_id, actor=caller.name, now=clock.wall_now()
         )
 
 
@@ -149,13 +149,15 @@ async def change_password(body: PasswordChange, uow: Uow, caller: SignedIn) -> N
     passwords.check(password, email=user.email, name=user.name)
     hashed = await passwords.hash_password(password)
     async with uow:
-        await accounts.change_password(uow, user_id=user.id, password_hash=hashed, now=clock.now())
+        await accounts.change_password(
+            uow, user_id=user.id, password_hash=hashed, now=clock.wall_now()
+        )
 
 
 @router.post("/password-reset", status_code=HTTPStatus.ACCEPTED, responses=NOTHING)
 async def forget_password(body: PasswordResetRequest, uow: Uow, state: State) -> None:
     """Send a mail by which a forgotten password is replaced; the answer tells nobody who exists."""
-    now = clock.now()
+    now = clock.wall_now()
     async with uow:
         found = await accounts.forget_password(uow, email=body.email, now=now)
         if found is not None:
@@ -179,7 +181,7 @@ async def reset_password(body: PasswordReset, uow: Uow) -> UserRead:
     hashed = await passwords.hash_password(password)
     async with uow:
         user = await accounts.reset_password(
-            uow, token=body.token.get_secret_value(), password_hash=hashed, now=clock.now()
+            uow, token=body.token.get_secret_value(), password_hash=hashed, now=clock.wall_now()
         )
     return UserRead.model_validate(user)
 
@@ -196,14 +198,14 @@ async def accept_invitation(body: InvitationAccept, uow: Uow) -> UserRead:
             token=body.token.get_secret_value(),
             password_hash=hashed,
             name=body.name,
-            now=clock.now(),
+            now=clock.wall_now(),
         )
     return UserRead.model_validate(user)
 
 
 async def _renewed(uow: Uow, token: str) -> Tokens:
     async with uow:
-        tokens = await sessions.renew(uow, token, now=clock.now())
+        tokens = await sessions.renew(uow, token, now=clock.wall_now())
     if tokens is None:  # after the commit: a stolen token has ended its session
         raise SessionOverError
     return tokens
@@ -226,7 +228,7 @@ def _given(response: Response, state: AppState, tokens: Tokens, *, in_cookie: bo
     response.headers["Cache-Control"] = "no-store"
     if in_cookie:
         is_secure = state.settings.public_base_url.startswith("https://")
-        seconds = int((tokens.ends_at - clock.now()).total_seconds())
+        seconds = int((tokens.ends_at - clock.wall_now()).total_seconds())
         response.set_cookie(
             REFRESH_COOKIE,
             tokens.refresh,

@@ -76,7 +76,7 @@ class Exchange:
             await uow.session.execute(_ONE_AT_A_TIME, {"path": self.path})
         if self.key is None:
             return
-        answer = await idempotency.claim(uow, self._keyed(self.key), now=clock.now())
+        answer = await idempotency.claim(uow, self._keyed(self.key), now=clock.wall_now())
         if answer is not None:
             raise AnsweredBeforeError(answer)
 

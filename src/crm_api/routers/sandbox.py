@@ -3,15 +3,24 @@
 With a real API key none of it exists.
 """
 
+import asyncio
+import time
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
+from crm_api import clock
+from crm_api.db import UnitOfWork
 from crm_api.domain.access.models import Scope
+from crm_api.domain.playground import service as playground
 from crm_api.domain.playground.behaviours import steps_of
 from crm_api.domain.playground.controls import open_controls
 from crm_api.domain.playground.errors import SandboxOnlyError
 from crm_api.domain.playground.schemas import (
+    ClockMove,
+    ClockMoveRead,
+    ClockRead,
+    ClockStatus,
     FaultCreate,
     FaultRead,
     PersonScript,
@@ -19,7 +28,9 @@ from crm_api.domain.playground.schemas import (
     Phones,
 )
 from crm_api.domain.schemas import PageRead
-from crm_api.routers.deps import Caller, State, require
+from crm_api.routers.deps import Caller, State, Uow, require
+
+POLL_SECONDS = 0.1
 
 
 def sandbox_only(state: State) -> None:
@@ -34,6 +45,47 @@ def sandbox_only(state: State) -> None:
 
 router = APIRouter(prefix="/v1/sandbox", tags=["sandbox"], dependencies=[Depends(sandbox_only)])
 Admin = Annotated[Caller, require(Scope.ADMIN)]
+
+
+@router.post("/clock", status_code=202)
+async def move_sandbox_clock(body: ClockMove, uow: Uow, _caller: Admin) -> ClockRead:
+    """Move time forward; what is due on the way is done at its time, in seconds.
+
+    Campaigns send within their hours, pace and limits, people answer, follow-ups leave, daily
+    work is done. `GET /v1/sandbox/clock?wait=60` answers when time is there. It never goes back.
+    """
+    async with uow:
+        await playground.begin_move(uow, body, now=clock.now())
+        return await _read_clock(uow)
+
+
+@router.get("/clock")
+async def get_sandbox_clock(
+    state: State,
+    _caller: Admin,
+    wait: Annotated[
+        int, Query(ge=0, le=60, description="Answer when time is there, after so many seconds.")
+    ] = 0,
+) -> ClockRead:
+    """Tell what time it is in the sandbox, and whether it is being moved."""
+    ends_at = time.monotonic() + wait
+    while True:
+        async with state.new_uow() as uow:
+            found = await _read_clock(uow)
+        if found.status is ClockStatus.STILL or time.monotonic() >= ends_at:
+            return found
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def _read_clock(uow: UnitOfWork) -> ClockRead:
+    row = await playground.get(uow)
+    is_moving = row is not None and row.is_moving
+    return ClockRead(
+        now=clock.now(),
+        ahead=clock.ahead(),
+        status=ClockStatus.MOVING if is_moving else ClockStatus.STILL,
+        move=ClockMoveRead.model_validate(row) if row is not None and row.from_at else None,
+    )
 
 
 @router.post("/people")

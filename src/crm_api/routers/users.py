@@ -24,7 +24,7 @@ Admin = Annotated[Caller, require(Scope.ADMIN)]
 @router.post("", status_code=HTTPStatus.CREATED)
 async def invite_user(body: UserInvite, uow: Uow, state: State, caller: Admin) -> UserInvited:
     """Invite somebody by mail; without a mail server the answer has the invitation's token."""
-    now = clock.now()
+    now = clock.wall_now()
     async with uow:
         user, token = await accounts.invite(uow, body, actor=caller.name, now=now)
         shown = await _send(uow, state, user, token)
@@ -54,7 +54,9 @@ async def get_user(user_id: UUID, uow: Uow, _caller: Admin) -> UserRead:
 async def update_user(user_id: UUID, body: UserUpdate, uow: Uow, caller: Admin) -> UserRead:
     """Change a user's name or role, disable them, or let them in again."""
     async with uow:
-        user = await accounts.update(uow, body, user_id=user_id, actor=caller.name, now=clock.now())
+        user = await accounts.update(
+            uow, body, user_id=user_id, actor=caller.name, now=clock.wall_now()
+        )
     return UserRead.model_validate(user)
 
 
@@ -62,7 +64,7 @@ async def update_user(user_id: UUID, body: UserUpdate, uow: Uow, caller: Admin) 
 async def invite_user_again(user_id: UUID, uow: Uow, state: State, _caller: Admin) -> UserInvited:
     """Send a new invitation; the one before is void."""
     async with uow:
-        user, token = await accounts.invite_again(uow, user_id=user_id, now=clock.now())
+        user, token = await accounts.invite_again(uow, user_id=user_id, now=clock.wall_now())
         shown = await _send(uow, state, user, token)
     return UserInvited(**UserRead.model_validate(user).model_dump(), invitation_token=shown)
 
@@ -72,7 +74,9 @@ async def sign_user_out(user_id: UUID, uow: Uow, caller: Admin) -> None:
     """End every session of a user."""
     async with uow:
         await accounts.get(uow, user_id=user_id)
-        await sessions.sign_out_everywhere(uow, user_id=user_id, actor=caller.name, now=clock.now())
+        await sessions.sign_out_everywhere(
+            uow, user_id=user_id, actor=caller.name, now=clock.wall_now()
+        )
 
 
 async def _send(uow: UnitOfWork, state: AppState, user: User, token: str) -> str | None:
@@ -87,6 +91,6 @@ async def _send(uow: UnitOfWork, state: AppState, user: User, token: str) -> str
         body=text,
         lasts=accounts.INVITATION_FOR,
         secret=state.secret,
-        now=clock.now(),
+        now=clock.wall_now(),
     )
     return None

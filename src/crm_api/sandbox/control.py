@@ -1,7 +1,10 @@
 """The sandbox's own controls, under ``/sandbox``: people, faults, counts, incoming texts."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -23,6 +26,9 @@ CHANGEABLE = frozenset(
     | {"slow_seconds", "seed"}
 )
 PAGE = 100_000
+DELIVERED_SECONDS = 20.0
+"""Longer than the delivery of one event may take."""
+BUSY_POLL_SECONDS = 0.001
 
 Handler = Callable[[World, Request], Awaitable[dict[str, Any]]]
 
@@ -33,6 +39,8 @@ def routes(world: World) -> list[Route]:
         ("", "GET", show_banner),
         ("/messages", "GET", list_messages),
         ("/stats", "GET", show_stats),
+        ("/clock", "GET", show_clock),
+        ("/clock", "POST", move_clock),
         ("/people", "GET", list_scripts),
         ("/people", "POST", set_script),
         ("/people", "DELETE", clear_scripts),
@@ -101,6 +109,31 @@ async def set_script(world: World, request: Request) -> dict[str, Any]:
     steps = read_script(body["script"])
     world.people.scripts[str(body["number"])] = steps
     return {"number": body["number"], "script": [asdict(step) for step in steps]}
+
+
+async def show_clock(world: World, request: Request) -> dict[str, Any]:  # noqa: ARG001
+    """Say what time it is here, and when the next thing is to happen."""
+    return {
+        "now": world.clock().isoformat(),
+        "shift_seconds": world.clock.shift.total_seconds(),
+        "next_in_seconds": world.timers.next_in_seconds,
+        "is_moving": world.is_moving,
+    }
+
+
+async def move_clock(world: World, request: Request) -> dict[str, Any]:
+    """Move time: ``{shift_seconds, is_moving?}``; answers when the events of it are delivered.
+
+    While it is moving, the rate of requests is not limited.
+    """
+    body = await read_json(request)
+    world.is_moving = bool(body.get("is_moving", False))
+    world.move_time(timedelta(seconds=float(body["shift_seconds"])))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DELIVERED_SECONDS):
+            while world.deliverer.is_busy:  # noqa: ASYNC110 - some milliseconds, and seldom
+                await asyncio.sleep(BUSY_POLL_SECONDS)
+    return await show_clock(world, request)
 
 
 async def list_scripts(world: World, request: Request) -> dict[str, Any]:  # noqa: ARG001

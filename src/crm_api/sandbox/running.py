@@ -11,6 +11,7 @@ import uvicorn
 
 from crm_api.sandbox.app import Sandbox, create_sandbox
 from crm_api.sandbox.config import SandboxConfig
+from crm_api.sandbox.moved_clock import Dated
 
 START_SECONDS = 10.0
 
@@ -51,7 +52,8 @@ def run_sandbox(config: SandboxConfig | None = None, *, port: int = 0) -> Iterat
 def server_config(app: Sandbox, *, host: str = "127.0.0.1", port: int = 0) -> uvicorn.Config:
     """Return how uvicorn should serve it: hung requests do not hold up the end."""
     return uvicorn.Config(
-        app,
+        Dated(app, app.world.clock),
+        date_header=False,
         host=host,
         port=port,
         access_log=False,

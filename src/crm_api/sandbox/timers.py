@@ -15,6 +15,8 @@ class Timers:
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._skipped = 0.0
+        self._held: float | None = None
         self._order = itertools.count()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -22,14 +24,43 @@ class Timers:
     def __len__(self) -> int:
         return len(self._heap)
 
+    @property
+    def next_in_seconds(self) -> float | None:
+        """How long until something happens; None when nothing is to."""
+        return max(0.0, self._heap[0][0] - self._time()) if self._heap else None
+
+    def _time(self) -> float:
+        if self._held is not None:
+            return self._held
+        return asyncio.get_running_loop().time() + self._skipped
+
     def after(self, seconds: float, act: Callable[[], None]) -> None:
         """Run ``act`` after so many seconds; those due together run in the order asked for."""
-        due = asyncio.get_running_loop().time() + max(seconds, 0.0)
+        due = self._time() + max(seconds, 0.0)
         heapq.heappush(self._heap, (due, next(self._order), act))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
         elif self._heap[0][0] == due:
             self._wake.set()
+
+    def skip(self, seconds: float, *, at: Callable[[float], None]) -> None:
+        """Let time pass at once; what falls due meanwhile happens now, each thing at its time.
+
+        Args:
+            seconds: How much time.
+            at: Told before each thing, how many of the seconds have passed.
+        """
+        began = self._time()
+        try:
+            while self._heap and self._heap[0][0] <= began + seconds:
+                due, _, act = heapq.heappop(self._heap)
+                self._held = max(due, began)
+                at(self._held - began)
+                self._act(act)
+        finally:
+            self._held = None
+        self._skipped += seconds
+        self._wake.set()
 
     def clear(self) -> None:
         """Forget all that has not happened yet."""
@@ -45,17 +76,16 @@ class Timers:
             self._task = None
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
-            delay = self._heap[0][0] - loop.time() if self._heap else None
+            delay = self._heap[0][0] - self._time() if self._heap else None
             if delay is None or delay > 0:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), delay)
                 continue
             # At most a hundred before requests get their turn again.
             for _ in range(100):
-                if not self._heap or self._heap[0][0] > loop.time():
+                if not self._heap or self._heap[0][0] > self._time():
                     break
                 self._act(heapq.heappop(self._heap)[2])
             await asyncio.sleep(0)

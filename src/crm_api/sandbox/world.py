@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 from dataclasses import asdict, replace
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -11,6 +12,7 @@ from crm_api.sandbox.calls import SandboxCall, read_call
 from crm_api.sandbox.config import OwnLine, SandboxConfig
 from crm_api.sandbox.events import SandboxEvent, message_event
 from crm_api.sandbox.faults import FaultKind, Faults, FaultScope
+from crm_api.sandbox.moved_clock import MovedClock
 from crm_api.sandbox.people import PROVIDER_START_WORDS, Act, People, Step, is_stop
 from crm_api.sandbox.shapes import COLLEAGUE, OWNER
 from crm_api.sandbox.store import MessageStore, StoredMessage
@@ -28,7 +30,10 @@ class World:
     """Lines, texts, people, hooks and faults of one sandbox."""
 
     def __init__(self, config: SandboxConfig) -> None:
-        self.config = config
+        self.clock = MovedClock(config.clock)
+        self.config = config = replace(config, clock=self.clock)
+        self.is_moving = False
+        """Time is being moved: what counts requests a second has nothing to count by."""
         self.store = MessageStore(config.journal)
         self.timers = Timers()
         self.people = People()
@@ -78,7 +83,7 @@ class World:
     def is_too_fast(self, key: str) -> bool:
         """Count a request of this key; True when it is beyond the limit."""
         limit = self.config.rate_per_second
-        if limit is None:
+        if limit is None or self.is_moving:
             return False
         now = self.config.clock().timestamp()
         recent = self._seen.setdefault(key, deque())
@@ -143,6 +148,23 @@ class World:
     def configure(self, **changes: Any) -> None:  # noqa: ANN401 - checked by the caller
         """Change settings of the running sandbox."""
         self.config = replace(self.config, **changes)
+
+    def move_time(self, shift: timedelta) -> None:
+        """Move the clock to so far ahead of the machine's; it never goes back.
+
+        What was to happen meanwhile happens at once, in order and dated as it would have been.
+        """
+        began, ahead = self.clock(), shift - self.clock.shift
+        if ahead <= timedelta(0):
+            return
+        try:
+            self.timers.skip(
+                ahead.total_seconds(),
+                at=lambda passed: self.clock.hold(began + timedelta(seconds=passed)),
+            )
+        finally:
+            self.clock.hold(None)
+        self.clock.shift = shift
 
     def stats(self) -> dict[str, Any]:
         """Count what was accepted and what became of it."""

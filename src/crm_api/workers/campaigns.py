@@ -82,7 +82,7 @@ async def _come_back(deps: Deps, *, delay: float) -> None:
 
 async def _clock_agrees(deps: Deps) -> bool:
     async with deps.new_uow() as uow:
-        skew = await operations.clock_skew(uow, now=clock.now())
+        skew = await operations.clock_skew(uow, now=clock.wall_now())
         if abs(skew) <= MAX_SKEW:
             return True
         await _alert_skew(uow, of="database", skew=skew)

@@ -50,6 +50,8 @@ class Deps:
     mailer: Mailer | None = None
     import_readings: Readings = field(default_factory=Readings)
     is_stopping: bool = False
+    is_held: bool = False
+    """The sandbox's time is being moved: only who moves it works."""
     on_stop: set[Callable[[], None]] = field(default_factory=set)
     turns: dict[JobName, Turn] = field(default_factory=dict)
 
@@ -57,6 +59,20 @@ class Deps:
     def business(self) -> Business:
         """Who is texting, as the settings say."""
         return Business(name=self.settings.business_name, contact=self.settings.business_contact)
+
+    async def hold(self, is_moving: bool) -> None:  # noqa: FBT001 - what the clock's follower tells
+        """Begin no work while time is being moved; returns when what runs has ended."""
+        if is_moving == self.is_held:
+            return
+        self.is_held = is_moving
+        if not is_moving:
+            return
+        for stop in tuple(self.on_stop):
+            stop()
+        for name, turn in tuple(self.turns.items()):
+            if name is not JobName.MOVE_SANDBOX_TIME:
+                async with turn.lock:
+                    pass
 
     def stop(self) -> None:
         """Tell running work to come to its end."""

@@ -7,7 +7,7 @@ is a cron function too, so that a lost nudge costs a minute at most.
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC
 from typing import Any, cast
@@ -24,10 +24,11 @@ from crm_api.db import UnitOfWork, open_engine, session_factory
 from crm_api.domain.compliance.loader import load_rules
 from crm_api.domain.operations import circuits
 from crm_api.domain.operations import service as operations
+from crm_api.domain.playground.following import follow_clock
 from crm_api.domain.sends.limiter import Limiter
 from crm_api.domain.sends.times import SendTimes
 from crm_api.ids import new_id
-from crm_api.jobs import Job, JobName
+from crm_api.jobs import JobName
 from crm_api.mailing import open_mailer
 from crm_api.provider import open_provider
 from crm_api.settings import Settings
@@ -45,6 +46,7 @@ from crm_api.workers import (
     merging,
     phone_validation,
     reconciliation,
+    sandbox_time,
     sends,
     tags,
     transfer,
@@ -52,7 +54,8 @@ from crm_api.workers import (
     webhook_health,
     webhooks,
 )
-from crm_api.workers.deps import Deps, Turn
+from crm_api.workers.deps import Deps
+from crm_api.workers.guarding import Function, guarded
 from crm_api.workers.queue import (
     QUEUE_NAME,
     ArqJobQueue,
@@ -62,8 +65,6 @@ from crm_api.workers.queue import (
 )
 
 log = structlog.get_logger()
-
-Function = Callable[[dict[str, Any]], Awaitable[None]]
 
 FUNCTIONS: dict[JobName, Function] = {
     JobName.APPLY_CUSTOM_FIELDS: custom_fields.apply_custom_fields,
@@ -93,13 +94,15 @@ JOB_TIMEOUT_SECONDS = 90
 POLL_SECONDS = 0.1
 BACK_OFF_SECONDS = (0.5, 10.0)
 HEALTHY_AFTER_SECONDS = 60
-AWAY_RETRY_SECONDS = 5
 
 
 def build_worker(
     settings: Settings, deps: Deps, functions: Mapping[JobName, Function] = FUNCTIONS
 ) -> Worker:
     """Build arq's worker: each function on its minute, and whenever it is nudged."""
+    if settings.uses_sandbox:
+        move = sandbox_time.TimeMover(functions)
+        functions = {**functions, JobName.MOVE_SANDBOX_TIME: move}
     return Worker(
         functions=[_nudged(name, function) for name, function in functions.items()],
         cron_jobs=[_cron(name, function) for name, function in functions.items()],
@@ -145,56 +148,6 @@ def _cron(name: JobName, function: Function) -> CronJob:
     )
 
 
-def guarded(name: JobName, function: Function) -> Function:
-    """Wrap a function: one run at a time in a process, its result kept in ``scheduled_job``.
-
-    What is asked for while a run works is asked for again once it is done, so that nothing which
-    came meanwhile waits for the next minute.
-    """
-
-    async def run(ctx: dict[str, Any]) -> None:
-        deps: Deps = ctx["deps"]
-        turn = deps.turns.setdefault(name, Turn())
-        turn.is_asked = True
-        if turn.lock.locked():
-            return
-        async with turn.lock:
-            turn.is_asked = False
-            await _run_once(deps, name, function, ctx)
-        if turn.is_asked:
-            await deps.queue.push(Job(name=name))
-
-    run.__qualname__ = name.value
-    return run
-
-
-async def _run_once(deps: Deps, name: JobName, function: Function, ctx: dict[str, Any]) -> None:
-    started = time.monotonic()
-    error: str | None = None
-    with structlog.contextvars.bound_contextvars(job=name.value):
-        try:
-            async with deps.new_uow() as uow:
-                await operations.start_job(uow, name=name.value, now=clock.now())
-            await function(ctx)
-        except Exception as failure:  # the edge of the process: nothing may end the worker
-            error = f"{type(failure).__name__}: {failure}"[:500]
-            log.exception("job failed")
-        try:
-            async with deps.new_uow() as uow:
-                await operations.finish_job(
-                    uow,
-                    name=name.value,
-                    duration_ms=int((time.monotonic() - started) * 1000),
-                    error=error,
-                    now=clock.now(),
-                )
-        except Exception as failure:  # noqa: BLE001 - the database is away; the next run tells
-            log.warning("result of the job not stored", error=type(failure).__name__)
-            error = error or "not stored"
-        if error is not None:
-            await deps.queue.push(Job(name=name, delay_seconds=AWAY_RETRY_SECONDS))
-
-
 def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT; calls that are under way end and are recorded first."""
     collector.tune()
@@ -213,10 +166,14 @@ async def _run(settings: Settings) -> None:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
+        await stack.enter_async_context(follow_clock(settings, deps.new_uow, hold=deps.hold))
         async with asyncio.TaskGroup() as tasks:
-            beating = tasks.create_task(_beat(deps))
+            always = [tasks.create_task(_beat(deps))]
+            if settings.uses_sandbox:
+                always.append(tasks.create_task(sandbox_time.keep_sandbox_in_time(deps)))
             await _serve_queue(settings, deps, stopping)
-            beating.cancel()
+            for task in always:
+                task.cancel()
 
 
 async def _open(settings: Settings, stack: AsyncExitStack) -> Deps:

@@ -215,3 +215,8 @@ async def database_now(session: AsyncSession) -> datetime:
     """Return the database's clock."""
     instant: datetime = (await session.execute(select(func.clock_timestamp()))).scalar_one()
     return instant
+
+
+async def skip_time(session: AsyncSession, *, skipped: timedelta) -> None:
+    """Let every worker have been seen later by as much as time has skipped."""
+    await session.execute(update(WorkerHeartbeat).values(seen_at=WorkerHeartbeat.seen_at + skipped))

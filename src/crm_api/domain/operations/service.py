@@ -212,6 +212,11 @@ async def beat(uow: UnitOfWork, *, worker_id: UUID, started_at: datetime, now: d
     await queries.beat(uow.session, worker_id=worker_id, started_at=started_at, now=now)
 
 
+async def skip_time(uow: UnitOfWork, *, skipped: timedelta) -> None:
+    """Note that the sandbox's time has skipped so much: no worker was silent in it."""
+    await queries.skip_time(uow.session, skipped=skipped)
+
+
 async def clock_skew(uow: UnitOfWork, *, now: datetime) -> timedelta:
     """Return how far the caller's clock is ahead of the database's; negative when behind."""
     return now - await queries.database_now(uow.session)

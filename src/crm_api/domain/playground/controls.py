@@ -20,6 +20,20 @@ class SandboxControls:
         self._http = http
         self._url = url
 
+    async def move_time(self, ahead: timedelta, *, is_moving: bool) -> timedelta | None:
+        """Set the sandbox's clock; returns when its webhooks up to then are delivered.
+
+        Args:
+            ahead: Of the machine's clock; the sandbox's never goes back.
+            is_moving: More moves follow: requests are not counted meanwhile.
+
+        Returns:
+            How long until the next thing happens there; None when nothing is to.
+        """
+        body = {"shift_seconds": ahead.total_seconds(), "is_moving": is_moving}
+        seconds = (await self._ask("POST", "/clock", body))["next_in_seconds"]
+        return None if seconds is None else timedelta(seconds=seconds)
+
     async def people(self) -> list[PersonScriptRead]:
         """List who has a script."""
         return [_person(one) for one in (await self._ask("GET", "/people"))["data"]]

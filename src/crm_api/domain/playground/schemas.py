@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from crm_api.domain.fields import PhoneNumber, refuse_nul
+from crm_api.domain.fields import PhoneNumber, RequestInstant, refuse_nul
 from crm_api.domain.phone import InvalidPhoneError, parse_phone
 from crm_api.domain.playground.durations import Duration
-from crm_api.domain.schemas import ReadModel, RequestModel
+from crm_api.domain.schemas import Instant, ReadModel, RequestModel
 
 _BEGINNING = re.compile(r"(\+[0-9]{1,14})?\*")
 MOST_STEPS = 20
@@ -196,3 +196,41 @@ class FaultRead(ReadModel):
     percent: int | None
     retry_after_seconds: int | None
     delay: Duration
+
+
+class ClockMove(RequestModel):
+    """Where time is to go: so far, or to an instant."""
+
+    advance: Duration | None = Field(default=None, description="How far, from now.")
+    to: RequestInstant | None = Field(default=None, description="An instant after now.")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.advance is None) == (self.to is None):
+            raise PydanticCustomError("either", "Give either `advance` or `to`.")
+        return self
+
+
+class ClockMoveRead(ReadModel):
+    """The move under way, or the last one."""
+
+    from_at: Instant
+    to_at: Instant
+    stops: int = Field(description="How often time has stopped on the way, to do what was due.")
+    failure: str | None = Field(description="What holds it up; it is tried again.")
+
+
+class ClockStatus(StrEnum):
+    """Whether time is being moved."""
+
+    STILL = "still"
+    MOVING = "moving"
+
+
+class ClockRead(ReadModel):
+    """What time it is in the sandbox; it goes on as time does, from wherever it was moved to."""
+
+    now: Instant
+    ahead: Duration = Field(description="How far ahead of the machine's clock.")
+    status: ClockStatus
+    move: ClockMoveRead | None

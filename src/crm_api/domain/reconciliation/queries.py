@@ -11,7 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.lines.models import Line
 from crm_api.domain.reconciliation import statements as sql
-from crm_api.domain.reconciliation.models import OPEN, ReconciliationRun, RunStatus, Trigger
+from crm_api.domain.reconciliation.models import (
+    OPEN,
+    ReceiverHeartbeat,
+    ReconciliationRun,
+    RunStatus,
+    Trigger,
+)
 
 
 async def insert_run(session: AsyncSession, *, values: dict[str, object]) -> ReconciliationRun:
@@ -139,6 +145,13 @@ async def note_receiver(session: AsyncSession, *, name: str, now: datetime) -> d
     """Note that a receiver lives; when one was last seen before, None when never."""
     found: datetime | None = await session.scalar(sql.NOTE_RECEIVER, {"name": name, "now": now})
     return found
+
+
+async def skip_time(session: AsyncSession, *, skipped: timedelta) -> None:
+    """Let every receiver have been seen later by as much as time has skipped."""
+    await session.execute(
+        update(ReceiverHeartbeat).values(seen_at=ReceiverHeartbeat.seen_at + skipped)
+    )
 
 
 async def compare(

@@ -129,6 +129,11 @@ async def note_receiver(uow: UnitOfWork, *, now: datetime) -> UUID | None:
     return await after_outage(uow, began_at=seen_at, now=now)
 
 
+async def skip_time(uow: UnitOfWork, *, skipped: timedelta) -> None:
+    """Note that the sandbox's time has skipped so much: the receiver was not away in it."""
+    await queries.skip_time(uow.session, skipped=skipped)
+
+
 async def after_outage(uow: UnitOfWork, *, began_at: datetime, now: datetime) -> UUID | None:
     """Make a run because webhooks did not get through since ``began_at``.
 

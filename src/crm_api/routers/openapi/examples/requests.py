@@ -63,6 +63,7 @@ REQUESTS: dict[str, Any] = {
         ],
     },
     "CampaignUpdate": {"pacing": {"daily_limit": 80}},
+    "ClockMove": {"advance": "P14D"},
     "CloneRequest": {"name": "Foundation check, January"},
     "ConsentDecision": {
         "reason": "asked by phone",

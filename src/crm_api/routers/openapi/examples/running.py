@@ -32,6 +32,13 @@ RUNNING: dict[str, Any] = {
     "ApiKeyRead": {"name": "Website form", "last_used_at": NOW},
     "CallerRead": {"kind": "user", "id": example_id("user"), "name": "olga@granite.example.com"}
     | {"email": "olga@granite.example.com", "role": "agent"},
+    "ClockMoveRead": {
+        "from_at": "2026-11-30T15:00:00.000Z",
+        "to_at": "2026-12-14T15:00:00.000Z",
+        "stops": 43,
+        "failure": None,
+    },
+    "ClockRead": {"now": "2026-12-14T15:00:00.420Z", "ahead": "P14D", "status": "still"},
     "ErrorClassRead": {
         "error_code": "line_unknown",
         "types": ["message.received"],
