@@ -15,6 +15,8 @@ from crm_api.settings import SettingsError
 
 ADVISORY_LOCK = 0x63726D61
 """An arbitrary number of this program's: two migrations never run at once."""
+TABLE = "alembic_version"
+"""Where the database keeps its revision."""
 
 
 def _directory() -> Path:
@@ -35,6 +37,12 @@ def head_revision() -> str:
     if head is None:
         raise RuntimeError("There are no migrations beside this code; the installation is broken.")
     return head
+
+
+def knows(revision: str) -> bool:
+    """Tell whether a revision is one of this code's."""
+    scripts = ScriptDirectory.from_config(config())
+    return any(script.revision == revision for script in scripts.walk_revisions())
 
 
 async def current_revision(engine: AsyncEngine) -> str | None:

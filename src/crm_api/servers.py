@@ -150,7 +150,7 @@ class Postgres(_Process):
             StartError: Its files are of another version, or the disk refuses.
         """
         program = str(self._binaries / "postgres")
-        major = _major_version(program)
+        major = major_version(program)
         self._make_cluster(program, major)
         found = (self._folder / "PG_VERSION").read_text().strip()
         if found != str(major):
@@ -281,7 +281,12 @@ def make_folder(folder: Path, account: Account) -> None:
         os.chown(folder, *owner)
 
 
-def _major_version(program: str) -> int:
+def major_version(program: str | Path) -> int:
+    """Ask a program of PostgreSQL for its major version.
+
+    Raises:
+        StartError: It does not run.
+    """
     done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)  # noqa: S603 - found by us
     found = re.search(r"\) (\d+)", done.stdout)
     if found is None:

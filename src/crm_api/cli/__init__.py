@@ -22,6 +22,8 @@ COMMANDS = (
     "keys",
     "users",
     "webhooks",
+    "backup",
+    "restore",
     "doctor",
     "openapi",
 )

@@ -37,6 +37,20 @@ class NotInReviewError(ConflictError):
     title = "Nobody in review"
 
 
+class NotReconciledError(ConflictError):
+    """After a restore, nobody knows yet what has left since the backup."""
+
+    code = "not_reconciled"
+    title = "What was sent since the backup is not known"
+
+
+class AudienceLostError(ConflictError):
+    """A restored campaign whose audience was still being written down."""
+
+    code = "audience_lost"
+    title = "Audience not in the backup"
+
+
 class InvalidTransitionError(ConflictError):
     """The campaign's status does not allow this move; ``allowed`` names those it does."""
 

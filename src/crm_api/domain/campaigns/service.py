@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from crm_api.db import UnitOfWork
-from crm_api.domain.campaigns import drafts, pausing, queries, starting, state, watching
+from crm_api.domain.campaigns import drafts, pausing, queries, restored, starting, state, watching
 from crm_api.domain.campaigns.content import CampaignDetail
 from crm_api.domain.campaigns.drafts import remove
 from crm_api.domain.campaigns.errors import (
@@ -169,7 +169,10 @@ async def resume(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> Campai
     Raises:
         CampaignNotFoundError: There is no such campaign.
         InvalidTransitionError: It is neither paused nor blocked.
+        NotReconciledError: It was restored, and what has left since is not known yet.
+        AudienceLostError: It was restored with a part of its audience.
     """
+    await restored.hold_back(uow, campaign_id=campaign_id, now=now)
     values = {
         "status": queries.resumed_status(now),
         "paused_reason": None,

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Row, exists, func, select, text, tuple_, update
+from sqlalchemy import CursorResult, Row, exists, func, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -77,6 +77,16 @@ async def covered_until(session: AsyncSession) -> datetime | None:
     )
     found: datetime | None = await session.scalar(query)
     return found
+
+
+async def has_complete_run(session: AsyncSession, *, since: datetime, until: datetime) -> bool:
+    """Say whether a complete run reaches from one instant to the other."""
+    query = select(ReconciliationRun.id).where(
+        ReconciliationRun.status == text("'completed'"),
+        or_(ReconciliationRun.since.is_(None), ReconciliationRun.since <= since),
+        ReconciliationRun.until >= until,
+    )
+    return await session.scalar(query.limit(1)) is not None
 
 
 async def newest_made_at(session: AsyncSession) -> datetime | None:

@@ -40,6 +40,11 @@ async def request(uow: UnitOfWork, body: ReconciliationCreate, *, now: datetime)
     return await _make(uow, Trigger.MANUAL, since=body.since, until=until, now=now)
 
 
+async def covers(uow: UnitOfWork, *, since: datetime, until: datetime) -> bool:
+    """Say whether one complete run has compared all between two instants."""
+    return await queries.has_complete_run(uow.session, since=since, until=until)
+
+
 async def _make(
     uow: UnitOfWork, trigger: Trigger, *, since: datetime | None, until: datetime, now: datetime
 ) -> UUID:

@@ -1,0 +1,78 @@
+"""`crm-api backup`: one encrypted file with everything that a new machine needs."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crm_api import clock, logs
+from crm_api.cli.options import DataDir, load_settings
+from crm_api.processes import StartError
+from crm_api.settings import Settings
+
+cli = typer.Typer(add_completion=False)
+
+Recipients = Annotated[
+    list[str] | None,
+    typer.Option("--recipient", help="A public key of age, age1…; may be given several times."),
+]
+NewKey = Annotated[
+    Path | None,
+    typer.Option(help="Write a new key file, show its public key, and make no backup."),
+]
+
+
+@cli.command()
+def backup(
+    target: Annotated[
+        Path | None, typer.Argument(help="The file, or a folder in which it gets a name.")
+    ] = None,
+    recipient: Recipients = None,
+    new_key: NewKey = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Write database, media and secret key into one encrypted file; the service may run on."""
+    logs.configure(None, "WARNING", process="backup")
+    if new_key is not None:
+        _make_key(new_key)
+        return
+    if target is None or not recipient:
+        raise StartError(
+            "a backup takes a file and whom it is for: crm-api backup FILE --recipient age1…; "
+            "`crm-api backup --new-key KEYFILE` makes a key"
+        )
+    _make(load_settings(data_dir=data_dir), target, recipient)
+
+
+def _make_key(path: Path) -> None:
+    from crm_api.backups import keys  # noqa: PLC0415 - loaded when needed, as commands are
+
+    passphrase = typer.prompt(
+        "Passphrase (empty: none)",
+        default="",
+        show_default=False,
+        hide_input=True,
+        confirmation_prompt=True,
+    )
+    recipient = keys.new_key(path, passphrase=passphrase)
+    typer.echo(f"{path} opens backups; keep it away from this machine.\nPublic key: {recipient}")
+
+
+def _make(settings: Settings, wanted: Path, recipient: list[str]) -> None:
+    from crm_api.backups import keys, making  # noqa: PLC0415 - as above
+
+    recipients = keys.read_recipients(recipient)
+    now = clock.now()
+    target = making.choose_target(wanted, now=now)
+    made = asyncio.run(making.make(settings, target, recipients, now=now, tell=typer.echo))
+    rows = sum(made.manifest.tables.values())
+    typer.echo(
+        f"{made.path}: {rows:,} rows in {len(made.manifest.tables)} tables, "
+        f"{made.manifest.media_files - made.missing_media:,} media files, "
+        f"{made.size_bytes / 2**20:,.1f} MiB."
+    )
+    if made.missing_media:
+        typer.echo(f"{made.missing_media:,} media files are not in the store any more.", err=True)
+    if settings.secret_key is not None:
+        typer.echo("CRM_SECRET_KEY is not in it; keep that one too.")
