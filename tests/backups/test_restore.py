@@ -46,7 +46,7 @@ class House:
             self.settings,
             self.folder / name,
             [self.identity.to_public()],
-            now=NOW,
+            made_at=NOW,
             tell=lambda _: None,
         )
         return made.path
@@ -304,8 +304,8 @@ async def test_backup_never_replaces_another(house: House) -> None:
     path = await house.back_up()
 
     with pytest.raises(BackupError, match="exists"):
-        making.choose_target(path, now=NOW)
-    named = making.choose_target(house.folder, now=NOW)
+        making.choose_target(path, made_at=NOW)
+    named = making.choose_target(house.folder, made_at=NOW)
     assert named == house.folder / "crm-20261125T150000Z.tar.age"
 
 

@@ -62,13 +62,13 @@ class _Snapshot:
     media: list[tuple[str, int]]
 
 
-def choose_target(wanted: Path, *, now: datetime) -> Path:
+def choose_target(wanted: Path, *, made_at: datetime) -> Path:
     """Return the file of a backup: as wanted, or in a wanted folder by its time.
 
     Raises:
         BackupError: It exists.
     """
-    target = wanted / f"crm-{now:%Y%m%dT%H%M%SZ}.tar.age" if wanted.is_dir() else wanted
+    target = wanted / f"crm-{made_at:%Y%m%dT%H%M%SZ}.tar.age" if wanted.is_dir() else wanted
     if target.exists():
         raise BackupError(f"{target} exists; a backup never replaces another, name another file")
     return target
@@ -79,7 +79,7 @@ async def make(
     target: Path,
     recipients: list[pyrage.x25519.Recipient],
     *,
-    now: datetime,
+    made_at: datetime,
     tell: Tell,
 ) -> Made:
     """Write a backup; the service may run on meanwhile.
@@ -88,7 +88,7 @@ async def make(
         settings: Where database, media and secret key are.
         target: A file that does not exist.
         recipients: Who can read it.
-        now: The present instant.
+        made_at: What the database shows: the present, unless it was brought back to an instant.
         tell: Hears of the progress.
 
     Raises:
@@ -106,7 +106,7 @@ async def make(
     try:
         with os.fdopen(handle, "wb") as file:
             async with _snapshot(database_url) as snapshot:
-                manifest = _describe(snapshot, secret_key=secret_key, now=now)
+                manifest = _describe(snapshot, secret_key=secret_key, made_at=made_at)
                 with archive.writing(file, recipients) as members:
                     members.add("manifest.json", manifest.model_dump_json(indent=2).encode())
                     if settings.secret_key is None:
@@ -155,10 +155,10 @@ async def count_rows(connection: AsyncConnection) -> dict[str, int]:
     return counts
 
 
-def _describe(snapshot: _Snapshot, *, secret_key: bytes, now: datetime) -> Manifest:
+def _describe(snapshot: _Snapshot, *, secret_key: bytes, made_at: datetime) -> Manifest:
     return Manifest(
         format=FORMAT,
-        made_at=now,
+        made_at=made_at,
         program=version("crm-api"),
         revision=snapshot.revision,
         server=snapshot.server,

@@ -1,6 +1,8 @@
 """`crm-api backup`: one encrypted file with everything that a new machine needs."""
 
 import asyncio
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +24,11 @@ NewKey = Annotated[
     typer.Option(help="Write a new key file, show its public key, and make no backup."),
 ]
 
+AsOf = Annotated[
+    str | None,
+    typer.Option(help="The instant that the database shows, when it was brought back to one."),
+]
+
 
 @cli.command()
 def backup(
@@ -30,6 +37,7 @@ def backup(
     ] = None,
     recipient: Recipients = None,
     new_key: NewKey = None,
+    as_of: AsOf = None,
     data_dir: DataDir = None,
 ) -> None:
     """Write database, media and secret key into one encrypted file; the service may run on."""
@@ -42,7 +50,7 @@ def backup(
             "a backup takes a file and whom it is for: crm-api backup FILE --recipient age1…; "
             "`crm-api backup --new-key KEYFILE` makes a key"
         )
-    _make(load_settings(data_dir=data_dir), target, recipient)
+    _make(load_settings(data_dir=data_dir), target, recipient, _instant(as_of))
 
 
 def _make_key(path: Path) -> None:
@@ -59,13 +67,23 @@ def _make_key(path: Path) -> None:
     typer.echo(f"{path} opens backups; keep it away from this machine.\nPublic key: {recipient}")
 
 
-def _make(settings: Settings, wanted: Path, recipient: list[str]) -> None:
+def _instant(as_of: str | None) -> datetime:
+    now = clock.now()
+    if as_of is None:
+        return now
+    with suppress(ValueError):
+        instant = datetime.fromisoformat(as_of)
+        if instant.tzinfo is not None and instant <= now:
+            return instant
+    raise StartError("--as-of takes an instant of the past, such as 2026-11-26T14:03:00Z")
+
+
+def _make(settings: Settings, wanted: Path, recipient: list[str], made_at: datetime) -> None:
     from crm_api.backups import keys, making  # noqa: PLC0415 - as above
 
     recipients = keys.read_recipients(recipient)
-    now = clock.now()
-    target = making.choose_target(wanted, now=now)
-    made = asyncio.run(making.make(settings, target, recipients, now=now, tell=typer.echo))
+    target = making.choose_target(wanted, made_at=made_at)
+    made = asyncio.run(making.make(settings, target, recipients, made_at=made_at, tell=typer.echo))
     rows = sum(made.manifest.tables.values())
     typer.echo(
         f"{made.path}: {rows:,} rows in {len(made.manifest.tables)} tables, "
