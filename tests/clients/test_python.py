@@ -11,9 +11,9 @@ from tests.clients.node import ROOT
 from tests.test_up import command
 
 PYTHON = ROOT / "clients" / "python"
-SCOPES = "contacts:read,contacts:write,campaigns:read,campaigns:write,campaigns:send"
+SCOPES = "contacts:read,contacts:write,campaigns:read,campaigns:write,campaigns:send,webhooks:write"
 EXAMPLE_SAYS = """\
-key tour: campaigns:read, campaigns:send, campaigns:write, contacts:read, contacts:write
+key tour: 6 scopes
 refused: missing_scope
 created +16175550185; sent again: the same person True
 refused: contact_exists, that person True
@@ -22,7 +22,7 @@ refused: changed_since
 imported 3 of 3
 read in pages of two: Bruno, Carmen, Daria
 started: scheduled
-texted: 3 people
+told by webhook: completed, this campaign True
 """
 
 
