@@ -22,6 +22,7 @@ from crm_api.domain.playground.following import follow_clock
 from crm_api.domain.reconciliation.watch import ReceiverWatch
 from crm_api.domain.webhooks.intake import EventIntake
 from crm_api.domain.webhooks.refusals import RefusalAlerts
+from crm_api.hot_reads import HotReads
 from crm_api.jobs import JobQueue
 from crm_api.provider import open_provider
 from crm_api.routers import (
@@ -191,11 +192,13 @@ def create_app(settings: Settings) -> FastAPI:
                 await refusals.start()
                 await app.state.events.start()
                 await app.state.key_uses.start()
+                await app.state.hot_reads.start()
                 await _accept_bootstrap_key(state)
                 yield
         finally:
             await app.state.events.close()
             await app.state.key_uses.close()
+            await app.state.hot_reads.close()
             await watch.close()
             await intake.close()
             await refusals.close()
@@ -276,5 +279,6 @@ def attach(
     app.state.media = MediaStore.from_settings(state.settings)
     app.state.refusals = refusals
     app.state.key_uses = KeyUses(state.new_uow)
+    app.state.hot_reads = HotReads(state.settings.require_database_url(), state.new_uow)
     app.state.events = EventHub(state.new_uow, write=write_events)
     app.state.keys = open_key_ring(state.settings, new_uow=state.new_uow)

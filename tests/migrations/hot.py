@@ -58,6 +58,15 @@ class Hot(NamedTuple):
         return plan.scanned & LARGE - self.whole
 
 
+def hot_read(statement: str, key: bytes) -> Call:
+    """A statement of ``HotReads``, as it goes through the pool."""
+
+    async def call(session: AsyncSession) -> object:
+        return await (await session.connection()).exec_driver_sql(statement, ([key],))
+
+    return call
+
+
 def sql(statement: TextClause, **values: Any) -> Call:
     """A statement of the code's own, run as it is."""
 

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 from tests.conftest import NOW
 from tests.migrations.filling import made_id
-from tests.migrations.hot import PLACE, Hot
+from tests.migrations.hot import PLACE, Hot, hot_read
 
 from crm_api.domain.accounts import queries, session_queries
 from crm_api.domain.accounts.models import TicketPurpose
@@ -30,7 +30,7 @@ ACCOUNTS = [
     Hot(
         "who sent an access token",
         {"uq_user_session_access_hash", "pk_app_user"},
-        lambda s: session_queries.find_live(s, access_hash=hashed("access7"), now=NOW),
+        hot_read(session_queries.FIND_LIVE, hashed("access7")),
         is_generic=True,
     ),
     Hot(

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 from tests.conftest import NOW
 from tests.migrations.filling import FINISHED, LINE, LIST, OTHER_LIST, RUNNING, WAITING, made_id
-from tests.migrations.hot import CONTACT, PLACE, Hot, sql
+from tests.migrations.hot import CONTACT, PLACE, Hot, hot_read, sql
 
 from crm_api.domain.access import queries as access
 from crm_api.domain.campaigns import audience_queries as audiences
@@ -328,7 +328,7 @@ OPERATIONS = [
     Hot(
         "the key of a request",
         {"uq_api_key_key_hash"},
-        lambda s: access.find_by_hash(s, key_hash=sha256(b"key5").digest()),
+        hot_read(access.FIND, sha256(b"key5").digest()),
         is_generic=True,
     ),
     Hot(

@@ -14,7 +14,7 @@ from crm_api.routers.deps import Caller, Paging, Uow, require
 router = APIRouter(prefix="/v1/audit-log", tags=["access"])
 
 
-def read_filter(
+async def read_filter(
     *,
     actor: Annotated[
         Line200 | None, Query(description="The name of a key, or a user's e-mail address.")

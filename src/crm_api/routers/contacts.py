@@ -31,7 +31,7 @@ Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 
 
-def read_filter(
+async def read_filter(
     *,
     q: Annotated[
         Line200,

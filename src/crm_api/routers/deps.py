@@ -1,4 +1,7 @@
-"""What a route may ask for: a unit of work, who calls, which page, what the app holds."""
+"""What a route may ask for: a unit of work, who calls, which page, what the app holds.
+
+All of it is `async def`: anything else FastAPI runs in a thread, which takes longer than it does.
+"""
 
 import re
 from dataclasses import dataclass, field
@@ -16,11 +19,13 @@ from crm_api.domain.access.models import Scope
 from crm_api.domain.access.uses import KeyUses
 from crm_api.domain.accounts import sessions
 from crm_api.domain.accounts.letters import Sender
-from crm_api.domain.accounts.models import SCOPES_OF, Role, User, UserSession
+from crm_api.domain.accounts.models import SCOPES_OF
+from crm_api.domain.accounts.sessions import KnownUser
 from crm_api.domain.accounts.tokens import ACCESS_PREFIX
 from crm_api.domain.campaigns.wording import Business
 from crm_api.domain.compliance.rules import RuleBook
 from crm_api.domain.openphone.client import OpenPhoneClient
+from crm_api.hot_reads import HotReads
 from crm_api.origin import Origin
 from crm_api.routers.exchange import CHANGING, EXCHANGE, ORIGIN, Exchange
 from crm_api.settings import Settings
@@ -41,15 +46,6 @@ class AppState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CallingUser:
-    """The user behind an access token."""
-
-    id: UUID
-    email: str
-    role: Role
-
-
-@dataclass(frozen=True, kw_only=True)
 class Caller:
     """Who calls, a key or a user, and what they may do.
 
@@ -62,7 +58,7 @@ class Caller:
     id: str
     name: str
     scopes: frozenset[str]
-    user: CallingUser | None = None
+    user: KnownUser | None = None
 
     def may(self, scope: Scope) -> bool:
         """True when the caller has the scope, or ``admin``."""
@@ -88,7 +84,7 @@ class PageParams:
     cursor: str | None
 
 
-def app_state(request: Request) -> AppState:
+async def app_state(request: Request) -> AppState:
     """Return what the application holds."""
     state: AppState = request.app.state.crm
     return state
@@ -97,7 +93,7 @@ def app_state(request: Request) -> AppState:
 State = Annotated[AppState, Depends(app_state)]
 
 
-def new_uow(request: Request, state: State) -> UnitOfWork:
+async def new_uow(request: Request, state: State) -> UnitOfWork:
     """Make a unit of work; the route opens it.
 
     Where an answer is written with its effect (``preconditions``), it is the request's own.
@@ -125,7 +121,7 @@ def _origin(request: Request) -> Origin | None:
 Uow = Annotated[UnitOfWork, Depends(new_uow)]
 
 
-async def authenticate(request: Request, state: State) -> Caller:
+async def authenticate(request: Request) -> Caller:
     """Find out who calls.
 
     Raises:
@@ -142,15 +138,14 @@ async def authenticate(request: Request, state: State) -> Caller:
             "Send an API key or an access token as `Authorization: Bearer <it>`."
         )
     now = clock.wall_now()  # who may come in does not depend on where the sandbox's time is
-    async with state.new_uow() as uow:
-        await uow.commit_each()
-        if token.startswith(ACCESS_PREFIX):
-            caller = _user(await sessions.authenticate(uow, token, now=now))
-        else:
-            key = await access.authenticate(uow, text=token, now=now)
-            uses: KeyUses = request.app.state.key_uses
-            uses.note(key.id, now)
-            caller = Caller(id=str(key.id), name=key.name, scopes=key.scopes)
+    reads: HotReads = request.app.state.hot_reads
+    if token.startswith(ACCESS_PREFIX):
+        caller = _user(await sessions.authenticate(reads, token, now=now))
+    else:
+        key = await access.authenticate(reads, text=token, now=now)
+        uses: KeyUses = request.app.state.key_uses
+        uses.note(key.id, now)
+        caller = Caller(id=str(key.id), name=key.name, scopes=key.scopes)
     exchange: Exchange | None = request.scope.get(EXCHANGE)
     if exchange is not None:
         exchange.caller = caller.id
@@ -164,18 +159,13 @@ AnyCaller = Annotated[Caller, Depends(authenticate)]
 """Whoever is known, whatever they may do."""
 
 
-def _user(found: tuple[UserSession, User]) -> Caller:
-    user = found[1]
-    role = Role(user.role)
+def _user(user: KnownUser) -> Caller:
     return Caller(
-        id=str(user.id),
-        name=user.email,
-        scopes=frozenset(SCOPES_OF[role]),
-        user=CallingUser(id=user.id, email=user.email, role=role),
+        id=str(user.id), name=user.email, scopes=frozenset(SCOPES_OF[user.role]), user=user
     )
 
 
-def signed_in(caller: AnyCaller) -> Caller:
+async def signed_in(caller: AnyCaller) -> Caller:
     """Ask for a user.
 
     Raises:
@@ -213,7 +203,7 @@ def require(scope: Scope) -> Any:  # noqa: ANN401 - FastAPI types its marker so
     return Depends(Needs(scope))
 
 
-def page_params(
+async def page_params(
     limit: Annotated[int, Query(ge=1, le=200, description="Rows a page.")] = 50,
     cursor: Annotated[str | None, Query(description="From the page before.")] = None,
 ) -> PageParams:

@@ -35,12 +35,12 @@ STREAM: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _hub(request: Request) -> EventHub:
+async def _hub(request: Request) -> EventHub:
     hub: EventHub = request.app.state.events
     return hub
 
 
-def _after(
+async def _after(
     header: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
     query: Annotated[
         str | None,

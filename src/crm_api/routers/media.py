@@ -61,7 +61,7 @@ class Conditions(BaseModel):
         return self.range if self.if_range in {None, etag} else None
 
 
-def _store(request: Request) -> MediaStore:
+async def _store(request: Request) -> MediaStore:
     store: MediaStore = request.app.state.media
     return store
 
@@ -83,7 +83,7 @@ async def _may_open(
             now=clock.now(),
         )
         return
-    caller = await authenticate(request, state)
+    caller = await authenticate(request)
     if not caller.may(Scope.MESSAGES_READ):
         needed = Scope.MESSAGES_READ
         raise MissingScopeError(f"This needs the scope {needed}.", required_scope=needed.value)

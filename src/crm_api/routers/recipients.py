@@ -34,7 +34,7 @@ class RecipientFilter:
     step: int
 
 
-def _recipient_filter(
+async def _recipient_filter(
     status: Annotated[MembershipStatus | None, Query()] = None,
     variant: Annotated[str | None, Query(description="A variant's name.")] = None,
     step: Step = 0,

@@ -4,34 +4,28 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Row, bindparam, func, select, text, tuple_, update
+from sqlalchemy import func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.access.models import ApiKey, KeyStatus
 
-# Built once: every request asks it.
-_BY_HASH = select(
-    ApiKey.id, ApiKey.name, ApiKey.scopes, ApiKey.expires_at, ApiKey.revoked_at
-).where(ApiKey.key_hash == bindparam("key_hash"))
+FIND = """
+    SELECT key_hash, id, name, scopes, expires_at, revoked_at FROM api_key
+    WHERE key_hash = ANY($1)
+"""
+"""What a request needs of its key, whatever became of it; for ``HotReads``."""
 _NOTE_USES = text("""
     UPDATE api_key k SET last_used_at = u.at
     FROM unnest(CAST(:ids AS uuid[]), CAST(:instants AS timestamptz[])) AS u (id, at)
     WHERE k.id = u.id AND (k.last_used_at IS NULL OR k.last_used_at < u.at - CAST(:gap AS interval))
 """)
-KnownRow = Row[UUID, str, list[str], datetime | None, datetime | None]
-"""Id, name, scopes, when it expires, when it was revoked."""
 
 
 async def insert_key(session: AsyncSession, *, values: dict[str, object]) -> ApiKey | None:
     """Store a key; None when one with the same text, or one made from the same key, exists."""
     statement = insert(ApiKey).values(values).on_conflict_do_nothing()
     return await session.scalar(statement.returning(ApiKey))
-
-
-async def find_by_hash(session: AsyncSession, *, key_hash: bytes) -> KnownRow | None:
-    """Fetch what a request needs of the key with this hash, whatever became of it."""
-    return (await session.execute(_BY_HASH, {"key_hash": key_hash})).one_or_none()
 
 
 async def find(session: AsyncSession, *, key_id: UUID) -> ApiKey | None:

@@ -24,6 +24,7 @@ from crm_api.domain.errors import FieldProblem
 from crm_api.domain.operations import service as operations
 from crm_api.domain.paging import Cursors, Page
 from crm_api.domain.schemas import format_instant
+from crm_api.hot_reads import HotReads
 from crm_api.ids import new_id
 
 
@@ -131,7 +132,7 @@ async def _store(
     return await queries.insert_key(uow.session, values=values)
 
 
-async def authenticate(uow: UnitOfWork, *, text: str, now: datetime) -> KnownKey:
+async def authenticate(reads: HotReads, *, text: str, now: datetime) -> KnownKey:
     """Find the key that was sent.
 
     Raises:
@@ -139,7 +140,7 @@ async def authenticate(uow: UnitOfWork, *, text: str, now: datetime) -> KnownKey
         ApiKeyRevokedError: It was revoked.
         ApiKeyExpiredError: Its time is over.
     """
-    found = await queries.find_by_hash(uow.session, key_hash=hash_key(text))
+    found = await reads.one(queries.FIND, hash_key(text))
     if found is None:
         raise InvalidCredentialsError(
             "This API key is not known here, and looks miscopied: its checksum does not fit. Copy "

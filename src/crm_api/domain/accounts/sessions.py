@@ -10,9 +10,10 @@ import structlog
 from crm_api.db import UnitOfWork
 from crm_api.domain.accounts import queries, session_queries
 from crm_api.domain.accounts.errors import SessionOverError, TooManySignInsError
-from crm_api.domain.accounts.models import User, UserSession, UserStatus
+from crm_api.domain.accounts.models import Role, User, UserSession, UserStatus
 from crm_api.domain.accounts.tokens import ACCESS_PREFIX, REFRESH_PREFIX, hash_token, new_token
 from crm_api.domain.operations import service as operations
+from crm_api.hot_reads import HotReads
 from crm_api.ids import new_id
 
 log = structlog.get_logger()
@@ -40,6 +41,15 @@ class Tokens:
     access: str
     refresh: str
     ends_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownUser:
+    """The user behind an access token."""
+
+    id: UUID
+    email: str
+    role: Role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,16 +157,17 @@ async def renew(uow: UnitOfWork, refresh: str, *, now: datetime) -> Tokens | Non
     )
 
 
-async def authenticate(uow: UnitOfWork, access: str, *, now: datetime) -> tuple[UserSession, User]:
+async def authenticate(reads: HotReads, access: str, *, now: datetime) -> KnownUser:
     """Find who sent an access token.
 
     Raises:
         SessionOverError: It is not known, too old, or its session or user is not good any more.
     """
-    found = await session_queries.find_live(uow.session, access_hash=hash_token(access), now=now)
-    if found is None:
+    found = await reads.one(session_queries.FIND_LIVE, hash_token(access))
+    if found is None or found[0] <= now:
         raise SessionOverError
-    return found[0], found[1]
+    _, user_id, email, role = found
+    return KnownUser(id=user_id, email=email, role=Role(role))
 
 
 async def sign_out(uow: UnitOfWork, *, session_id: UUID, now: datetime) -> None:

@@ -1,0 +1,128 @@
+"""Look-ups that every request waits for, over a connection of their own.
+
+What comes while one is asked is asked together with the next statement, so that many requests at
+once cost one round trip, not one each. Every answer is of a statement that began after it was asked
+for: nothing is kept, and what was revoked is gone with the next request, in every process.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+import asyncpg
+import structlog
+from asyncpg.prepared_stmt import PreparedStatement
+
+from crm_api.db import UnitOfWorkFactory
+
+log = structlog.get_logger()
+
+Key = bytes
+Found = Sequence[Any]
+"""The columns of a row after its key."""
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Statement: TypeAlias = "PreparedStatement[asyncpg.Record]"
+Asked = dict[Key, list[asyncio.Future[Found | None]]]
+
+ANSWER_SECONDS = 2.0
+AWAY_SECONDS = 1.0
+"""How long after a failure the pool is asked instead, so that no request waits for it twice."""
+
+
+class HotReads:
+    """Asks a statement for many keys at once: ``$1`` is ``bytea[]``, the first column the key.
+
+    ``start()`` and ``close()`` belong to the application's lifespan. Where it is not started, or
+    its connection is lost, the same statement goes through the pool.
+    """
+
+    def __init__(self, database_url: str, new_uow: UnitOfWorkFactory) -> None:
+        self._dsn = database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
+        self._new_uow = new_uow
+        self._connection: Connection | None = None
+        self._prepared: dict[str, Statement] = {}
+        self._waiting: dict[str, Asked] = {}
+        self._has_waiting = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._away_until = 0.0
+
+    async def start(self) -> None:
+        """Begin to answer; the database is connected when the first one asks."""
+        self._task = asyncio.create_task(self._answer_on(), name="hot reads")
+
+    async def close(self) -> None:
+        """Stop; who still waits is answered through the pool."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        for asked in self._waiting.values():
+            _give_up(asked)
+        await self._drop()
+
+    async def one(self, sql: str, key: Key) -> Found | None:
+        """Return the columns after the key of the row that has it; None when there is none."""
+        if self._task is not None and time.monotonic() >= self._away_until:
+            future: asyncio.Future[Found | None] = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(sql, {}).setdefault(key, []).append(future)
+            self._has_waiting.set()
+            with suppress(_NotAnsweredError):
+                return await future
+        async with self._new_uow() as uow:
+            await uow.commit_each()
+            connection = await uow.session.connection()
+            row = (await connection.exec_driver_sql(sql, ([key],))).first()
+        return None if row is None else tuple(row)[1:]
+
+    async def _answer_on(self) -> None:
+        while True:
+            await self._has_waiting.wait()
+            self._has_waiting.clear()
+            waiting, self._waiting = self._waiting, {}
+            for sql, asked in waiting.items():
+                try:
+                    await self._answer(sql, asked)
+                except Exception as error:  # noqa: BLE001 - this task must outlive them all
+                    self._away_until = time.monotonic() + AWAY_SECONDS
+                    await self._drop()
+                    log.warning("hot reads go through the pool", error=repr(error))
+                finally:
+                    _give_up(asked)
+
+    async def _answer(self, sql: str, asked: Asked) -> None:
+        statement = self._prepared.get(sql)
+        if statement is None:
+            statement = self._prepared[sql] = await self._prepare(sql)
+        rows = await statement.fetch(list(asked), timeout=ANSWER_SECONDS)
+        found = {row[0]: tuple(row)[1:] for row in rows}
+        for key, futures in asked.items():
+            for future in futures:
+                if not future.done():
+                    future.set_result(found.get(key))
+
+    async def _prepare(self, sql: str) -> Statement:
+        if self._connection is None:
+            self._connection = await asyncpg.connect(
+                self._dsn,
+                timeout=ANSWER_SECONDS,
+                server_settings={"application_name": "crm-api hot reads", "timezone": "UTC"},
+            )
+        return await self._connection.prepare(sql)
+
+    async def _drop(self) -> None:
+        connection, self._connection, self._prepared = self._connection, None, {}
+        if connection is not None:
+            connection.terminate()
+
+
+class _NotAnsweredError(Exception):
+    """The connection is away: ask through the pool."""
+
+
+def _give_up(asked: Asked) -> None:
+    for futures in asked.values():
+        for future in futures:
+            if not future.done():
+                future.set_exception(_NotAnsweredError())
