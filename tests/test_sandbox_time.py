@@ -3,18 +3,26 @@
 What left when is read from the sandbox's own log, which stands for the provider.
 """
 
+import json
 import shutil
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
-from tests.test_up import Run, free_port, stop, up
+from standardwebhooks import Webhook, WebhookVerificationError
+from tests.test_up import Run, free_port, stop, up, wait_until
+
+from crm_api.domain.playground.durations import write_duration
 
 ZONE = ZoneInfo("America/New_York")
 START = datetime(2030, 3, 4, 13, 0, tzinfo=ZoneInfo("UTC"))
@@ -51,6 +59,41 @@ def http(service: Run) -> Iterator[httpx.Client]:
         yield http
 
 
+@dataclass
+class Told:
+    """What an integrator was told, and whether the signatures were good by their own clock."""
+
+    url: str = ""
+    secret: str = ""
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+    refused: int = 0
+
+
+@pytest.fixture(scope="module")
+def integrator() -> Iterator[Told]:
+    told = Told()
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            try:
+                Webhook(told.secret).verify(body, dict(self.headers))
+            except WebhookVerificationError:
+                told.refused += 1
+            told.bodies.append(json.loads(body))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        told.url = f"http://127.0.0.1:{server.server_address[1]}/"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield told
+        server.shutdown()
+
+
 def done(answer: httpx.Response) -> Any:
     assert answer.is_success, answer.text
     return answer.json()
@@ -69,8 +112,10 @@ def instant(text: str) -> datetime:
 
 
 @pytest.fixture(scope="module")
-def campaign(http: httpx.Client) -> Any:
+def campaign(http: httpx.Client, integrator: Told) -> Any:
     """Start a campaign with two follow-ups and let two weeks pass."""
+    hook = {"url": integrator.url, "event_types": ["message.received", "opt_out"]}
+    integrator.secret = done(http.post("/v1/webhook-endpoints", json=hook))["secret"]
     scripts: dict[str, Any] = {
         "*": [{"do": "deliver"}],
         STOPS: [{"do": "deliver"}, {"do": "reply", "text": "STOP", "after": "PT2H", "on_text": 1}],
@@ -165,6 +210,15 @@ def test_the_service_knows_the_same_as_the_provider(
     assert timedelta(hours=2) <= late < timedelta(hours=3)
 
 
+def test_integrators_were_told_and_can_trust_it(campaign: Any, integrator: Told) -> None:
+    assert campaign["status"] == "completed"
+    types = Counter(body["type"] for body in integrator.bodies)
+    dates = {body["timestamp"][:8] for body in integrator.bodies}
+
+    assert (types, integrator.refused) == ({"message.received": 2, "opt_out": 1}, 0)
+    assert dates == {"2030-03-"}
+
+
 def test_nothing_is_broken_after_the_way(http: httpx.Client, campaign: Any) -> None:
     assert campaign["status"] == "completed"
     checks = http.get("/readyz").json()["checks"]
@@ -188,3 +242,21 @@ def test_a_second_move_waits_and_none_goes_back(http: httpx.Client, campaign: An
     assert second.json()["to"] == first.json()["move"]["to_at"]
     gone = instant(after["now"]) - instant(before["now"])
     assert timedelta(days=2) <= gone < timedelta(days=2, minutes=2)
+
+
+def test_sandbox_that_is_started_anew_has_the_moved_time(
+    service: Run, http: httpx.Client, campaign: Any
+) -> None:
+    assert campaign["status"] == "completed"
+    for process in service.family():
+        if process.cmdline()[-1:] == ["sandbox"]:
+            process.kill()
+    ahead = done(http.get("/v1/sandbox/clock"))["ahead"]
+
+    def knows() -> bool:
+        with suppress(httpx.HTTPError):
+            clock = httpx.get(f"http://127.0.0.1:{service.port + 1}/sandbox/clock").json()
+            return write_duration(timedelta(seconds=clock["shift_seconds"])) == str(ahead)
+        return False
+
+    wait_until(knows, SECONDS)

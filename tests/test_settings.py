@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -200,3 +200,22 @@ def test_sandbox_signs_with_a_key_of_its_own(tmp_path: Path) -> None:
 
     assert settings.webhook_secrets() == (settings.sandbox_signing_key(),)
     assert KEY not in settings.sandbox_signing_key()
+
+
+def test_start_of_the_sandboxs_time_is_an_instant() -> None:
+    settings = Settings.from_env({"CRM_SANDBOX_CLOCK": "2030-03-04T08:00:00-05:00"})
+
+    assert settings.sandbox_clock == datetime(2030, 3, 4, 13, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("value", ["tomorrow", "2030-03-04T08:00:00", "x600", "0001-01-01T00:00Z"])
+def test_other_starts_of_time_are_refused(value: str) -> None:
+    with pytest.raises(SettingsError, match="CRM_SANDBOX_CLOCK: takes an instant"):
+        Settings.from_env({"CRM_SANDBOX_CLOCK": value})
+
+
+def test_time_is_what_it_is_with_a_real_key() -> None:
+    with pytest.raises(SettingsError, match="CRM_SANDBOX_CLOCK is for the sandbox"):
+        Settings.from_env(
+            {"CRM_SANDBOX_CLOCK": "2030-03-04T08:00:00Z", "CRM_OPENPHONE_API_KEY": "k"}
+        )

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -10,9 +11,11 @@ import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 from pydantic import SecretStr
+from tests.fakes import RecordingQueue
 
 from crm_api.domain.access.models import Scope
 from crm_api.domain.playground.schemas import FaultKind
+from crm_api.jobs import JobName
 from crm_api.sandbox.config import SandboxConfig
 from crm_api.sandbox.faults import FaultKind as SandboxFaultKind
 from crm_api.sandbox.running import run_sandbox
@@ -21,6 +24,8 @@ from crm_api.settings import Settings
 PERSON = "+16175550123"
 OTHER = "+16175550147"
 PATHS = (
+    ("GET", "/v1/sandbox/clock"),
+    ("POST", "/v1/sandbox/clock"),
     ("GET", "/v1/sandbox/people"),
     ("POST", "/v1/sandbox/people"),
     ("DELETE", "/v1/sandbox/people"),
@@ -233,7 +238,10 @@ async def test_nothing_of_it_exists_with_a_real_key(
 ) -> None:
     real = app.state.crm.settings.model_copy(update={"openphone_api_key": SecretStr("real")})
     app.state.crm = _with(app, real)
-    bodies = {"/v1/sandbox/people": {"phone": "*", "behaviour": "stops"}}
+    bodies = {
+        "/v1/sandbox/people": {"phone": "*", "behaviour": "stops"},
+        "/v1/sandbox/clock": {"advance": "P1D"},
+    }
     answers = [
         await client.request(
             method, path, json=bodies.get(path, {"kind": "429"}) if method == "POST" else None
@@ -244,6 +252,40 @@ async def test_nothing_of_it_exists_with_a_real_key(
     assert {(one.status_code, one.json()["code"]) for one in answers} == {(404, "sandbox_only")}
     listed = [await provider_http.get(f"/sandbox/{what}") for what in ("people", "faults")]
     assert [one.json()["data"] for one in listed] == [[], []]
+
+
+async def test_clock_stands_until_it_is_moved(
+    client: httpx.AsyncClient, queue: RecordingQueue
+) -> None:
+    before = (await client.get("/v1/sandbox/clock")).json()
+    ordered = await client.post("/v1/sandbox/clock", json={"advance": "P14D"})
+    waited = (await client.get("/v1/sandbox/clock", params={"wait": 0})).json()
+
+    assert (before["status"], before["ahead"], before["move"]) == ("still", "PT0S", None)
+    assert ordered.status_code == 202
+    assert ordered.json()["status"] == waited["status"] == "moving"
+    move = waited["move"]
+    way = datetime.fromisoformat(move["to_at"]) - datetime.fromisoformat(move["from_at"])
+    assert (way, move["stops"], move["failure"]) == (timedelta(days=14), 0, None)
+    assert queue.names == [JobName.MOVE_SANDBOX_TIME]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"advance": "P1D", "to": "2030-01-01T00:00:00Z"},
+        {"advance": "a day"},
+        {"advance": 86_400},
+        {"to": "2030-01-01T00:00:00"},
+        {"advance": "P367D"},
+        {"to": "2020-01-01T00:00:00Z"},
+    ],
+)
+async def test_move_that_cannot_be_is_refused(
+    client: httpx.AsyncClient, body: dict[str, Any]
+) -> None:
+    assert (await client.post("/v1/sandbox/clock", json=body)).status_code == 422
 
 
 async def test_only_admins_steer_the_sandbox(

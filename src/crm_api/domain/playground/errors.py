@@ -54,6 +54,18 @@ class ClockGoesForwardError(InvalidError):
         )
 
 
+class ClockNotFollowedError(TransientError):
+    """A process does not follow the clock, or does not come to the end of its work."""
+
+    code = "clock_not_followed"
+    title = "The clock is not followed"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A process of this service does not come to rest, so time stands; it is tried again."
+        )
+
+
 class ClockTooFarError(InvalidError):
     """One move is at most a year."""
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 
-from crm_api import failpoints
+from crm_api import clock, failpoints
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.webhook_deliveries import fan_out
 from crm_api.domain.webhook_deliveries import service as deliveries
@@ -192,7 +192,9 @@ class Dispatcher:
             )
         now = self._now()
         body = deliveries.body_of(claimed)
-        headers = sign(endpoint.signers, message_id=str(claimed.id), body=body, now=now)
+        # Receivers hold it against their own clocks, wherever the sandbox's time is.
+        signed_at = now - clock.ahead()
+        headers = sign(endpoint.signers, message_id=str(claimed.id), body=body, now=signed_at)
         try:
             reply = await self._sender.post(endpoint.url, body=body, headers=headers, now=now)
             await failpoints.reach("webhooks.posted")

@@ -1,0 +1,70 @@
+"""While the sandbox's time is moved, nothing but the move works."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.fakes import RecordingQueue
+from tests.workers.drain import make_deps
+
+from crm_api.db import UnitOfWork
+from crm_api.domain.openphone.client import OpenPhoneClient
+from crm_api.jobs import JobName
+from crm_api.settings import Settings
+from crm_api.workers.deps import Deps
+from crm_api.workers.guarding import guarded
+
+
+@pytest.fixture
+def deps(
+    settings: Settings,
+    new_uow: Callable[[], UnitOfWork],
+    queue: RecordingQueue,
+    provider: OpenPhoneClient,
+) -> Deps:
+    return make_deps(settings, new_uow, queue, provider)
+
+
+async def test_only_the_move_works_while_time_moves(deps: Deps) -> None:
+    ran: list[JobName] = []
+
+    def noting(name: JobName) -> Any:
+        async def note(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - what a job is given
+            ran.append(name)
+
+        return guarded(name, note)
+
+    jobs = [noting(JobName.SEND_MESSAGES), noting(JobName.MOVE_SANDBOX_TIME)]
+    await deps.hold(True)
+    for job in jobs:
+        await job({"deps": deps})
+    held = list(ran)
+    await deps.hold(False)
+    await jobs[0]({"deps": deps})
+
+    assert held == [JobName.MOVE_SANDBOX_TIME]
+    assert ran[1:] == [JobName.SEND_MESSAGES]
+
+
+async def test_time_waits_for_work_that_runs(deps: Deps) -> None:
+    began, may_end = asyncio.Event(), asyncio.Event()
+    asked: list[str] = []
+    deps.on_stop.add(lambda: asked.append("to end"))
+
+    async def send(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - what a job is given
+        began.set()
+        await may_end.wait()
+        asked.append("ended")
+
+    working = asyncio.ensure_future(guarded(JobName.SEND_MESSAGES, send)({"deps": deps}))
+    await began.wait()
+    holding = asyncio.create_task(deps.hold(True))
+    await asyncio.sleep(0)
+    before = holding.done()
+    may_end.set()
+    await holding
+    await working
+
+    assert before is False
+    assert asked == ["to end", "ended"]
