@@ -38,6 +38,7 @@ from crm_api.routers import (
     contacts,
     conversations,
     custom_fields,
+    deprecation,
     do_not_contact,
     erasures,
     events,
@@ -235,6 +236,7 @@ def build_app(
     )
     app.state.paths = _paths()
     problems.install(app)
+    deprecation.install(app, own_routes())
     app.add_middleware(BodyMiddleware)
     app.add_middleware(PreconditionMiddleware)
     app.add_middleware(RateLimitMiddleware)
@@ -253,6 +255,9 @@ def build_app(
                 "RateLimit",
                 "RateLimit-Policy",
                 "Idempotent-Replayed",
+                "Deprecation",
+                "Sunset",
+                "Link",
             ],
         )
     app.add_middleware(RequestMiddleware)
