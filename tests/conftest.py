@@ -12,6 +12,7 @@ import pytest_asyncio
 from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
+from tests.conforming import conforms
 from tests.fakes import RecordingQueue
 
 from crm_api.app import attach, build_app
@@ -164,6 +165,7 @@ def _client(app: FastAPI) -> httpx.AsyncClient:
         transport=httpx.ASGITransport(app=app, raise_app_exceptions=False),
         base_url="http://crm.test",
         headers={"Authorization": f"Bearer {ADMIN_KEY}"},
+        event_hooks={"response": [conforms]},
     )
 
 

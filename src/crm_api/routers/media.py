@@ -40,7 +40,7 @@ _BYTES = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
 FILE: dict[int | str, dict[str, Any]] = {
     200: {"description": "The file, with its own type.", "content": _BYTES},
     206: {"description": "The part that was asked for.", "content": _BYTES},
-    403: {},
+    304: {"description": "It is still as the ETag says."},
 }
 
 

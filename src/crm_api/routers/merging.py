@@ -24,7 +24,7 @@ Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 
 
-@router.post("/v1/contacts/merge", responses={404: {}})
+@router.post("/v1/contacts/merge")
 async def merge_contacts(
     body: MergeRequest, uow: Uow, state: State, caller: Writer
 ) -> MergedContactRead:

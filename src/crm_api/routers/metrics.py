@@ -19,7 +19,12 @@ SCRAPE_SECONDS = 5.0
 
 
 FIGURES: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/plain": {"schema": {"type": "string"}}}}
+    200: {
+        "content": {
+            "text/plain": {"schema": {"type": "string"}},
+            "application/openmetrics-text": {"schema": {"type": "string"}},
+        }
+    }
 }
 
 

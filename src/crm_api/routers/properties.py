@@ -55,7 +55,7 @@ async def list_properties(
     return _page(found)
 
 
-@router.get(f"{PATH}/by-address", responses={404: {}})
+@router.get(f"{PATH}/by-address")
 async def get_property_by_address(
     uow: Uow,
     _caller: Reader,

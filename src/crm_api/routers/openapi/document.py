@@ -45,7 +45,6 @@ def enrich(document: Node, routes: Iterable[APIRoute]) -> Node:
     components["schemas"] = dict(sorted(components["schemas"].items()))
     components["parameters"] = PARAMETERS
     components["headers"] = HEADERS
-    components["responses"] = failures.responses()
     components["securitySchemes"] = security_schemes()
     for route in routes:
         known = document["paths"].get(route.path_format, {})
@@ -54,7 +53,9 @@ def enrich(document: Node, routes: Iterable[APIRoute]) -> Node:
                 operation = known[method]
                 operation["security"] = security_of(route)
                 complete_headers(route.path, method, operation, is_read="get" in known)
-                failures.complete(operation, route, method)
+                failures.complete(document, operation, route)
+    for name in ("examples", "responses"):
+        components[name] = dict(sorted(components[name].items()))
     add_examples(document)
     return document
 

@@ -1,143 +1,101 @@
-"""The problems that a caller may meet."""
+"""The problems of each operation in the document."""
 
+import re
+from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any
+from uuid import UUID
 
 from fastapi.routing import APIRoute
 
+from crm_api.routers.openapi.catalogue import ProblemKind, kinds
+from crm_api.routers.openapi.declared import OWN
 from crm_api.routers.openapi.headers import headers_of, reference_headers
-from crm_api.routers.openapi.security import is_open
-from crm_api.routers.openapi.walking import Node
+from crm_api.routers.openapi.security import is_open, scope_of
+from crm_api.routers.openapi.walking import Node, camel
 from crm_api.routers.problems import MEDIA_TYPE
 
-_PROBLEMS: dict[HTTPStatus, tuple[str, str, str]] = {
-    HTTPStatus.BAD_REQUEST: (
-        "malformed_json",
-        "Malformed JSON",
-        "The body is not valid JSON in UTF-8; send it as application/json.",
-    ),
-    HTTPStatus.UNAUTHORIZED: (
-        "missing_credentials",
-        "API key needed",
-        "Send an API key or an access token as `Authorization: Bearer <it>`.",
-    ),
-    HTTPStatus.FORBIDDEN: ("missing_scope", "Scope missing", "This needs the scope operations."),
-    HTTPStatus.NOT_FOUND: ("contact_not_found", "Contact not found", "No contact has this id."),
-    HTTPStatus.NOT_ACCEPTABLE: (
-        "not_acceptable",
-        "Not acceptable",
-        "The answer is application/json; name it in Accept, or leave that out.",
-    ),
-    HTTPStatus.CONFLICT: (
-        "contact_exists",
-        "Contact already exists",
-        "A contact with this number exists.",
-    ),
-    HTTPStatus.PRECONDITION_FAILED: (
-        "changed_since",
-        "Changed since it was read",
-        "It has changed since this ETag was given; read it again, then repeat the change.",
-    ),
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
-        "body_too_large",
-        "Body too large",
-        "The body has 2000000 bytes; 1048576 are taken. Send it in parts.",
-    ),
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: (
-        "unsupported_media_type",
-        "Unsupported media type",
-        "text/plain is not read here; send it as application/json.",
-    ),
-    HTTPStatus.UNPROCESSABLE_ENTITY: (
-        "validation_failed",
-        "Invalid input",
-        "1 fault(s); the first at /phone.",
-    ),
-    HTTPStatus.TOO_MANY_REQUESTS: (
-        "too_many_requests",
-        "Too many requests",
-        "More than 100 requests came within 1 s. Wait so long, and send fewer.",
-    ),
-    HTTPStatus.SERVICE_UNAVAILABLE: (
-        "database_unavailable",
-        "Temporarily unavailable",
-        "The database cannot be used right now; try again in a few seconds.",
-    ),
-}
-"""For each status an example: code, title, detail."""
-
-PROBLEM: dict[str, Any] = {
-    "title": "Problem",
-    "description": "A failure (RFC 9457). `code` is stable, for programs; `detail` is a sentence "
-    "that says what to do. Some problems have further members, such as `contact_id`.",
-    "type": "object",
-    "required": ["type", "title", "status", "detail", "instance", "code"],
-    "properties": {
-        "type": {"type": "string", "format": "uri"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "instance": {"type": "string"},
-        "code": {"type": "string"},
-        "errors": {"type": "array", "items": {"$ref": "#/components/schemas/FieldProblem"}},
+SCHEMAS: Node = {
+    "Problem": {
+        "title": "Problem",
+        "description": "A failure (RFC 9457). `code` is stable, for programs; `detail` is a "
+        "sentence that says what to do. Some problems have further members, such as `contact_id`.",
+        "type": "object",
+        "required": ["type", "title", "status", "detail", "instance", "code"],
+        "properties": {
+            "type": {"type": "string", "format": "uri"},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string"},
+            "instance": {"type": "string"},
+            "code": {"type": "string"},
+            "errors": {"type": "array", "items": {"$ref": "#/components/schemas/FieldProblem"}},
+        },
+        "additionalProperties": True,
     },
-    "additionalProperties": True,
-}
-FIELD_PROBLEM: dict[str, Any] = {
-    "title": "FieldProblem",
-    "description": "One fault in the input: a JSON pointer to it, a stable code, a sentence.",
-    "type": "object",
-    "required": ["pointer", "code", "detail"],
-    "properties": {
-        "pointer": {"type": "string"},
-        "code": {"type": "string"},
-        "detail": {"type": "string"},
+    "FieldProblem": {
+        "title": "FieldProblem",
+        "description": "One fault in the input: a JSON pointer to it, a stable code, a sentence.",
+        "type": "object",
+        "required": ["pointer", "code", "detail"],
+        "properties": {
+            "pointer": {"type": "string"},
+            "code": {"type": "string"},
+            "detail": {"type": "string"},
+        },
     },
 }
+KNOWN = ("missing_credentials", "invalid_credentials", "api_key_expired", "api_key_revoked")
+"""Why a key or token is not accepted; ``session_over`` too."""
+_LONGEST_NAME = 60
+_PARAMETER = re.compile(r"\{(\w+)[}:]")
+_COLLECTION = re.compile(r"/([a-z-]+)s/\{")
+_THINGS = {
+    "candidate": "merge_candidate",
+    "change": "tag_change",
+    "check": "webhook_health_check",
+    "delivery": "webhook_delivery",
+    "endpoint": "webhook_endpoint",
+    "event": "webhook_event",
+    "fetch": "media_fetch",
+    "field": "custom_field",
+    "key": "api_key",
+    "upload": "do_not_contact_upload",
+}
+"""What a parameter of a path names, where its problem says it otherwise."""
 
 
-SCHEMAS: Node = {"Problem": PROBLEM, "FieldProblem": FIELD_PROBLEM}
+def complete(document: Node, operation: Node, route: APIRoute) -> None:
+    """Add to an operation the problems that its caller may meet, by status."""
+    operation["responses"].pop("422", None)
+    shared: Node = document["components"].setdefault("responses", {})
+    known: Node = document["components"].setdefault("examples", {})
+    by_status: dict[int, list[ProblemKind]] = {}
+    for code in sorted(codes_of(operation, route)):
+        kind = kinds()[code]
+        by_status.setdefault(kind.status, []).append(kind)
+    for status, met in sorted(by_status.items()):
+        if operation["responses"].get(str(status), {}).get("content"):
+            continue  # the route says itself what it answers
+        name = _name(HTTPStatus(status), met, operation)
+        shared[name] = _response(HTTPStatus(status), met)
+        known |= {camel(one.code): {"summary": one.title, "value": one.document} for one in met}
+        operation["responses"][str(status)] = {"$ref": f"#/components/responses/{name}"}
 
 
-def responses() -> Node:
-    """Return the answers that operations refer to."""
-    return {_name(status): _response(status) for status in _PROBLEMS}
-
-
-def complete(operation: Node, route: APIRoute, method: str) -> None:
-    """Add to an operation the problems that its caller may meet.
-
-    Those by rule; what only a route knows it declares itself: ``responses={404: {}}``.
-    """
-    responses = operation["responses"]
-    responses.pop("422", None)
-    declared = {status: one for status, one in responses.items() if status >= "400"}
-    for status in (*(HTTPStatus(int(one)) for one in declared), *_met(operation, route, method)):
-        if not declared.get(str(int(status)), {}).get("content"):
-            responses[str(int(status))] = {"$ref": f"#/components/responses/{_name(status)}"}
-
-
-def _met(operation: dict[str, Any], route: APIRoute, method: str) -> list[HTTPStatus]:
-    """Return the statuses of the problems that a caller of this route may meet."""
-    has_body = "requestBody" in operation
-    method = method.upper()
-    is_changing = method != "GET"
-    names = {parameter.get("name") for parameter in operation.get("parameters", ())}
-    rules = {
-        HTTPStatus.BAD_REQUEST: has_body or "cursor" in names,
-        HTTPStatus.UNAUTHORIZED: not is_open(route) or "auth" in route.path,
-        HTTPStatus.FORBIDDEN: not is_open(route) or "auth" in route.path,
-        HTTPStatus.NOT_FOUND: "{" in route.path,
-        HTTPStatus.NOT_ACCEPTABLE: route.path.startswith("/v1/") and _gives_body(operation),
-        HTTPStatus.CONFLICT: is_changing and route.path.startswith("/v1/"),
-        HTTPStatus.PRECONDITION_FAILED: method in {"PATCH", "DELETE"},
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: has_body,
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE: has_body and route.path.startswith("/v1/"),
-        HTTPStatus.UNPROCESSABLE_ENTITY: bool(names) or has_body,
-        HTTPStatus.TOO_MANY_REQUESTS: route.path.startswith("/v1/"),
-        HTTPStatus.SERVICE_UNAVAILABLE: route.path != "/healthz",
-    }
-    return [status for status, may_be in rules.items() if may_be]
+def codes_of(operation: Node, route: APIRoute) -> set[str]:
+    """Return the codes of the problems that a caller of this operation may meet."""
+    own = set(OWN.get(route.name, "").split())
+    by_rule = {*_of_caller(route), *_of_body(operation, route), *_of_headers(operation)}
+    if not any(code.endswith("_not_found") for code in own):
+        by_rule |= {*_of_path(route)}
+    if any(one.field_info.annotation is UUID for one in route.dependant.path_params):
+        by_rule.add("not_found")  # what has another shape is no id
+    if route.path.startswith("/v1/"):
+        by_rule |= {"too_many_requests", "credentials_in_address"}
+        by_rule |= {"not_acceptable"} if _gives_body(operation) else set()
+    if route.path != "/healthz":
+        by_rule.add("database_unavailable")
+    return own | by_rule
 
 
 def _gives_body(operation: Node) -> bool:
@@ -145,28 +103,64 @@ def _gives_body(operation: Node) -> bool:
     return any(answer.get("content") for status, answer in answers if status.startswith("2"))
 
 
-def _name(status: HTTPStatus) -> str:
-    return "".join(word.capitalize() for word in status.phrase.replace("-", " ").split())
+def _of_caller(route: APIRoute) -> Iterable[str]:
+    if not is_open(route):
+        yield from (*KNOWN, "session_over")
+    if scope_of(route) is not None:
+        yield "missing_scope"
 
 
-def _response(status: HTTPStatus) -> dict[str, Any]:
-    code, title, detail = _PROBLEMS[status]
-    example: dict[str, Any] = {
-        "type": f"urn:crm-api:problem:{code}",
-        "title": title,
-        "status": int(status),
-        "detail": detail,
-        "instance": "/v1/contacts",
-        "code": code,
-    }
-    if status is HTTPStatus.UNPROCESSABLE_ENTITY:
-        fault = {"pointer": "/phone", "code": "invalid_phone", "detail": "This is no phone number."}
-        example["errors"] = [fault]
-    answer = {
-        "description": f"{status.phrase}: {title.lower()}, for example.",
+def _of_body(operation: Node, route: APIRoute) -> Iterable[str]:
+    body = operation.get("requestBody", {}).get("content", {})
+    if "application/json" in body:
+        yield "malformed_json"
+    if body and not route.path.startswith("/webhooks/"):
+        yield from ("body_too_large", "unsupported_media_type", "unstorable_text")
+    if route.body_field is not None or route.dependant.query_params or route.dependant.path_params:
+        yield "validation_failed"
+
+
+def _of_headers(operation: Node) -> Iterable[str]:
+    parameters = operation.get("parameters", ())
+    names = {one.get("name", one.get("$ref", "").rpartition("/")[2]) for one in parameters}
+    if "IfMatch" in names:
+        yield "changed_since"
+    if "IdempotencyKey" in names:
+        yield from ("idempotency_key_reused", "idempotency_key_in_use", "idempotent_answer_lost")
+        yield "invalid_idempotency_key"
+    if "cursor" in names:
+        yield "invalid_cursor"
+
+
+def _of_path(route: APIRoute) -> Iterable[str]:
+    """Yield what may not be there, of all that the path names."""
+    collection = _COLLECTION.search(route.path)
+    for parameter in _PARAMETER.findall(route.path):
+        thing = parameter.removesuffix("_id")
+        names = [_THINGS.get(thing, thing)]
+        if collection is not None:
+            names.append(collection[1].replace("-", "_"))
+        yield next(f"{name}_not_found" for name in names if f"{name}_not_found" in kinds())
+
+
+def _name(status: HTTPStatus, met: list[ProblemKind], operation: Node) -> str:
+    """Name an answer after its problems, or after its operation where they are many."""
+    phrase = camel(status.phrase.lower().replace(" ", "_"))
+    name = phrase + "".join(camel(one.code) for one in met if camel(one.code) != phrase)
+    return name if len(name) <= _LONGEST_NAME else phrase + camel(operation["operationId"])
+
+
+def _response(status: HTTPStatus, met: list[ProblemKind]) -> Node:
+    said = [f"- `{one.code}`: {one.meaning}" for one in met]
+    return {
+        "description": "\n".join((f"{status.phrase}.", "", *said)),
+        "headers": reference_headers(headers_of(status)),
         "content": {
-            MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
+            MEDIA_TYPE: {
+                "schema": {"$ref": "#/components/schemas/Problem"},
+                "examples": {
+                    one.code: {"$ref": f"#/components/examples/{camel(one.code)}"} for one in met
+                },
+            }
         },
     }
-    answer["headers"] = reference_headers(headers_of(status))
-    return answer

@@ -24,6 +24,8 @@ SCOPES = {
     Scope.OPERATIONS: "Alerts, runs, checks and jobs.",
     Scope.ADMIN: "Everything, with keys and users.",
 }
+BY_LINK = {"open_media": Scope.MESSAGES_READ}
+"""A link alone opens them, and so does the scope."""
 BY_COOKIE = frozenset({"refresh", "sign_out"})
 """They know their session by the refresh token: in the body, or in the cookie."""
 
@@ -63,11 +65,12 @@ def security_of(route: APIRoute) -> list[Node]:
     """Return who may call a route."""
     if route.name in BY_COOKIE:
         return [{COOKIE: []}, {}]
-    if is_open(route):
-        return []
-    scope = scope_of(route)
+    scope = BY_LINK.get(route.name) or scope_of(route)
     scopes = [scope.value] if scope is not None else []
-    return [{BEARER: scopes}, {OAUTH: scopes}]
+    known: list[Node] = [{BEARER: scopes}, {OAUTH: scopes}]
+    if route.name in BY_LINK:
+        return [{}, *known]
+    return [] if is_open(route) else known
 
 
 def scope_of(route: APIRoute) -> Scope | None:

@@ -44,6 +44,11 @@ def _first_sentence(document: Node, answer: Node) -> str:
     return ""
 
 
+def markdown(docstring: str) -> str:
+    """Return what a docstring says of the whole, on one line."""
+    return _parted(docstring)[0].split("\n\n", maxsplit=1)[0].replace("\n    ", " ")
+
+
 def _parted(docstring: str) -> tuple[str, dict[str, str]]:
     """Return what a docstring says of the whole, and of each attribute."""
     text, *sections = _SECTION.split(_CODE.sub(r"`\1`", docstring))

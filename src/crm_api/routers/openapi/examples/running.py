@@ -30,6 +30,20 @@ RUNNING: dict[str, Any] = {
     },
     "ApiKeyCreated": {"key": "crm_7Kd2pX9QmVt4Rb6HsYw1ZcNf8JgLa3Ue5TiOk", "name": "Website form"},
     "ApiKeyRead": {"name": "Website form", "last_used_at": NOW},
+    "AuditEntryRead": {
+        "id": "48213",
+        "actor_id": example_id("user"),
+        "action": "start_campaign",
+        "decision": None,
+        "subject": CAMPAIGN,
+        "detail": {
+            "method": "POST",
+            "route": "/v1/campaigns/{campaign_id}/start",
+            "status": 200,
+        },
+        "request_id": "0b9f6c1f7a5d4c6f8e2d1c3b4a596877",
+        "address": "203.0.113.7",
+    },
     "CallerRead": {"kind": "user", "id": example_id("user"), "name": "olga@granite.example.com"}
     | {"email": "olga@granite.example.com", "role": "agent"},
     "ClockMoveRead": {

@@ -34,6 +34,11 @@ _PROOF = _table(
         "verified": "yes",
     }
 )
+_FIGURES = (
+    "# HELP crm_webhook_events Received events that are not applied, by status.\n"
+    "# TYPE crm_webhook_events gauge\n"
+    'crm_webhook_events{status="pending"} 3.0\n'
+)
 TEXTS = {
     ("list_contacts", _CSV): _table(
         {
@@ -103,10 +108,7 @@ TEXTS = {
     ("get_upload_errors", _CSV): _ERRORS,
     ("get_proof_by_phone", _CSV): _PROOF,
     ("get_proof_of_contact", _CSV): _PROOF,
-    ("read_metrics", "text/plain"): (
-        "# HELP crm_webhook_events Received events that are not applied, by status.\n"
-        "# TYPE crm_webhook_events gauge\n"
-        'crm_webhook_events{status="pending"} 3.0\n'
-    ),
+    ("read_metrics", "text/plain"): _FIGURES,
+    ("read_metrics", "application/openmetrics-text"): f"{_FIGURES}# EOF\n",
 }
 """By operation and media type."""

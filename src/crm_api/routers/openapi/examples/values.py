@@ -5,6 +5,8 @@ A field with another meaning under the same name has its value in ``answers`` or
 
 from typing import Any
 
+from crm_api.routers.openapi.examples.ids import CAMPAIGN, example_id
+
 TEXT = (
     'Hi {{ first_name | default: "there" }}, Granite Foundations here. We look at foundations in '
     "Quincy next week, free of charge. Shall we come by? Reply STOP to opt out."
@@ -134,6 +136,9 @@ BY_NAME: dict[str, Any] = {
 """Only where it fits the field's schema."""
 
 OF_PARAMETER: dict[str, Any] = {
+    "action": "start_campaign",
+    "actor_id": example_id("user"),
+    "subject": CAMPAIGN,
     "accept": "text/plain",
     "created_after": "2026-11-01T00:00:00Z",
     "created_before": "2026-12-01T00:00:00Z",

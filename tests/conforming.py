@@ -1,0 +1,91 @@
+"""Every answer that any test gets is one that the OpenAPI document promises.
+
+The tests' clients ask here about each answer: is its status told, its media type, the code of its
+problem, and does its body fit the schema. So the document is tried with all that the suite does.
+"""
+
+import re
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+from jsonschema import Draft202012Validator
+
+from crm_api.app import build_app
+from crm_api.routers.openapi.walking import operations
+from crm_api.settings import Settings
+
+_NO_OPERATION = {"not_found", "method_not_allowed", "internal_error"}
+"""Problems of paths and methods that there are not, and of bugs that a test plants."""
+_ENOUGH = 3
+"""Items of a list that are looked at."""
+
+
+@cache
+def _document() -> dict[str, Any]:
+    return build_app(Settings()).openapi()
+
+
+@cache
+def _operations() -> list[tuple[str, re.Pattern[str], dict[str, Any]]]:
+    """Return method, path and operation; those with the fewest parameters come first."""
+    known = sorted(operations(_document()), key=lambda one: one[0].count("{"))
+    return [
+        (method.upper(), re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), operation)
+        for path, method, operation in known
+    ]
+
+
+async def conforms(response: httpx.Response) -> None:
+    """Fail the test when the document promises another answer."""
+    request = response.request
+    operation = _operation(request.method, request.url.path)
+    if operation is None:
+        return
+    name = f"{operation['operationId']}: {response.status_code}"
+    kind = response.headers.get("content-type", "").partition(";")[0]
+    is_json = kind in {"application/json", "application/problem+json"}
+    body = await _body(response) if is_json else None
+    code = body.get("code") if kind.endswith("problem+json") and isinstance(body, dict) else None
+    if code in _NO_OPERATION:
+        return
+    answer = operation["responses"].get(str(response.status_code))
+    assert answer is not None, f"{name} {code} is not told in the OpenAPI document"
+    answer = _resolved(answer)
+    content = answer.get("content", {})
+    if response.status_code != HTTPStatus.NO_CONTENT and kind:
+        assert content.keys() & {kind, "*/*"}, f"{name}: it tells no {kind}"
+    if code is not None:
+        told = set(content[kind]["examples"])
+        assert code in told, f"{name} {code} is not told: see crm_api/routers/openapi/declared.py"
+    if is_json and response.content:
+        faults = [f"{fault.json_path} {fault.message}" for fault in _faults(content[kind], body)]
+        assert faults == [], name
+
+
+def _operation(method: str, path: str) -> dict[str, Any] | None:
+    for known, pattern, operation in _operations():
+        if known == method and pattern.fullmatch(path):
+            return operation
+    return None
+
+
+def _resolved(answer: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" not in answer:
+        return answer
+    found: dict[str, Any] = _document()["components"]["responses"][answer["$ref"].split("/")[-1]]
+    return found
+
+
+async def _body(response: httpx.Response) -> Any:
+    await response.aread()
+    body = response.json() if response.content else None
+    if isinstance(body, dict) and isinstance(body.get("data"), list):
+        body["data"] = body["data"][:_ENOUGH]
+    return body
+
+
+def _faults(content: dict[str, Any], body: Any) -> Any:
+    root = {"$id": "urn:document", "components": _document()["components"]}
+    return Draft202012Validator({**root, **content["schema"]}).iter_errors(body)
