@@ -155,8 +155,9 @@ class Postgres(_Process):
         found = (self._folder / "PG_VERSION").read_text().strip()
         if found != str(major):
             raise StartError(
-                f"{self._folder} was written by PostgreSQL {found}, but this is {major}; "
-                "give another CRM_DATA_DIR, or dump and restore with the old version"
+                f"{self._folder} was written by PostgreSQL {found}, but this is {major}: "
+                "with the release that wrote it run `crm-api backup FILE --recipient age1…`, with "
+                "this one `crm-api restore FILE --identity KEYFILE --data-dir NEW`, and use NEW"
             )
         # The claim proves that no server runs here, so this file names a dead or foreign process.
         (self._folder / "postmaster.pid").unlink(missing_ok=True)
