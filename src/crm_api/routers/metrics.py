@@ -10,7 +10,8 @@ from prometheus_client.exposition import choose_encoder
 from crm_api import clock
 from crm_api.domain.operations import metrics
 from crm_api.domain.operations.metrics_families import FiguresCollector
-from crm_api.routers.deps import Uow
+from crm_api.domain.sends.times import SendTimes
+from crm_api.routers.deps import State, Uow
 
 router = APIRouter(tags=["health"])
 
@@ -29,7 +30,7 @@ FIGURES: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/metrics", response_class=Response, responses=FIGURES)
-async def read_metrics(uow: Uow, accept: Annotated[str, Header()] = "") -> Response:
+async def read_metrics(uow: Uow, state: State, accept: Annotated[str, Header()] = "") -> Response:
     """Tell the figures of the whole system in the format of Prometheus.
 
     They are read from the database, so that any web process answers for all of them. Like
@@ -37,7 +38,9 @@ async def read_metrics(uow: Uow, accept: Annotated[str, Header()] = "") -> Respo
     503 when the database is away or too busy.
     """
     async with asyncio.timeout(SCRAPE_SECONDS), uow:
-        figures = await metrics.read(uow, now=clock.now())
+        figures = await metrics.read(
+            uow, times=SendTimes.from_settings(state.settings), now=clock.now()
+        )
     collected = CollectorRegistry(auto_describe=False)
     collected.register(FiguresCollector(figures))
     write, media_type = choose_encoder(accept)

@@ -17,6 +17,7 @@ from crm_api.domain.operations import audit_log, circuits, daily, digest, digest
 from crm_api.domain.operations.daily import DailyRun
 from crm_api.domain.operations.errors import MailNotSentError
 from crm_api.domain.operations.mail import Mailer
+from crm_api.domain.sends.times import SendTimes
 from crm_api.domain.transfer import service as transfer
 from crm_api.domain.webhook_deliveries import service as webhook_deliveries
 from crm_api.workers.deps import Deps, deps_of
@@ -106,7 +107,7 @@ async def _tell(deps: Deps, mailer: Mailer, today: DailyRun, *, now: Now) -> Non
 
 async def _write(deps: Deps, today: DailyRun, *, now: datetime) -> tuple[str, str]:
     async with deps.new_uow() as uow:
-        figures = await metrics.read(uow, now=now)
+        figures = await metrics.read(uow, times=SendTimes.from_settings(deps.settings), now=now)
     async with deps.new_uow() as uow:
         told = await digest.read(
             uow, since=today.since, until=today.until, zone=today.zone, figures=figures

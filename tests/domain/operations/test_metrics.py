@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
+from tests.domain.sends.ledger import TIMES
 from tests.domain.webhooks.support import incoming, store
 from tests.factories import make_campaign, make_contact, make_line, make_member, number
 
@@ -29,7 +30,7 @@ Scraped = dict[str, float]
 async def scraped(new_uow: NewUow) -> Scraped:
     """Every sample by its name and labels, as ``crm_alerts{kind=…,state=open}``."""
     async with new_uow() as uow:
-        figures = await metrics.read(uow, now=NOW)
+        figures = await metrics.read(uow, times=TIMES, now=NOW)
     collected = CollectorRegistry(auto_describe=False)
     collected.register(FiguresCollector(figures))
     return {
@@ -61,7 +62,7 @@ async def make_run(session: AsyncSession, *, hours_ago: float, **values: Any) ->
 async def make_attempt(session: AsyncSession, *, position: int, **values: Any) -> None:
     session.add(
         SendAttempt(
-            line_id=new_id(),
+            line_id=values.pop("line", None) or new_id(),
             activity_id=new_id(),
             phone=number(position),
             body="Hi",
@@ -194,6 +195,47 @@ async def test_text_that_waits_longest(new_uow: NewUow, session: AsyncSession) -
     assert found["crm_texts_oldest_due_seconds{kind=single}"] == 30
 
 
+async def test_people_of_campaigns_that_are_not_over(
+    new_uow: NewUow, session: AsyncSession
+) -> None:
+    line = await make_line(session)
+    people = [await make_contact(session, phone=number(position)) for position in range(3)]
+    for name, status in (("Running", "running"), ("Paused", "paused"), ("Over", "completed")):
+        campaign = await make_campaign(session, line=line, name=name, status=status)
+        for contact, state in zip(people, ("pending", "pending", "delivered"), strict=True):
+            await make_member(session, campaign=campaign, contact=contact, status=state)
+    await session.commit()
+
+    found = await scraped(new_uow)
+
+    assert found["crm_recipients{status=pending}"] == 4
+    assert found["crm_recipients{status=delivered}"] == 2
+    assert found["crm_recipients{status=review}"] == 0
+
+
+async def test_what_lines_have_sent_and_may_send(new_uow: NewUow, session: AsyncSession) -> None:
+    line = await make_line(session, daily_limit=5)
+    await make_line(
+        session,
+        phone_number_id="PNsandbox2",
+        line_number="+16175550199",
+        name="Second",
+        status="blocked",
+    )
+    for position in range(7):
+        await make_attempt(
+            session, position=position, status="sent", accepted_at=ago(minutes=1), line=line.id
+        )
+
+    found = await scraped(new_uow)
+
+    assert found["crm_line_texts_today{line=Main line}"] == 7
+    assert found["crm_line_texts_left_today{line=Main line}"] == 0
+    assert found["crm_line_texts_left_today{line=Second}"] == 125
+    assert found["crm_line_blocked{line=Main line}"] == 0
+    assert found["crm_line_blocked{line=Second}"] == 1
+
+
 async def test_alerts_that_stand_and_circuits(new_uow: NewUow, session: AsyncSession) -> None:
     async with new_uow() as uow:
         for position in range(4):
@@ -240,7 +282,7 @@ async def test_jobs_and_workers(new_uow: NewUow) -> None:
 
 async def test_scrape_is_bounded_in_time(new_uow: NewUow) -> None:
     async with new_uow() as uow:
-        await metrics.read(uow, now=NOW)
+        await metrics.read(uow, times=TIMES, now=NOW)
         limit = await uow.session.scalar(text("SHOW statement_timeout"))
 
     assert limit == "2s"

@@ -4,14 +4,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from crm_api.db import UnitOfWork
+from crm_api.domain.lines import service as lines
+from crm_api.domain.lines.models import LineStatus
 from crm_api.domain.operations import metrics_statements as sql
 from crm_api.domain.operations import service as operations
 from crm_api.domain.operations.schemas import ScheduledJobRead
 from crm_api.domain.reconciliation import service as reconciliation
 from crm_api.domain.reconciliation.service import LastRun
+from crm_api.domain.sends.times import SendTimes
 
 STATEMENT_SECONDS = 2.0
 MOST_COUNTED = 100_000
+MOST_LINES = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,16 @@ class Unclear:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LineToday:
+    """How much a line has sent today, in its own time zone, and may still send."""
+
+    name: str
+    is_blocked: bool
+    sent: int
+    left: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Figures:
     """Everything that is told about the running system at one instant.
 
@@ -40,6 +54,8 @@ class Figures:
         event_due_at: When the event that waits longest was due; it may be still to come.
         campaign_due_at: The same of the recipients of campaigns that run.
         single_due_at: The same of texts outside of campaigns.
+        people: Of campaigns that are not over, first texts and follow-ups, by status.
+        lines: The newest lines.
         circuits: By outside system, whether it is held to be down.
         workers: How many have shown a sign of life lately.
     """
@@ -52,6 +68,8 @@ class Figures:
     campaign_due_at: datetime | None
     single_due_at: datetime | None
     unclear: dict[str, Unclear] = field(default_factory=dict)
+    people: dict[str, int] = field(default_factory=dict)
+    lines: list[LineToday] = field(default_factory=list)
     alerts: list[OpenAlerts]
     circuits: dict[str, bool]
     jobs: list[ScheduledJobRead]
@@ -59,12 +77,14 @@ class Figures:
     worker_seen_at: datetime | None
 
 
-async def read(uow: UnitOfWork, *, now: datetime) -> Figures:
+async def read(uow: UnitOfWork, *, times: SendTimes, now: datetime) -> Figures:
     """Read all figures; a statement that takes more than two seconds is given up."""
     session = uow.session
     await session.execute(sql.TIME_BOX, {"milliseconds": str(int(STATEMENT_SECONDS * 1000))})
     waiting = (await session.execute(sql.WAITING, {"most": MOST_COUNTED})).one()
     unclear = await session.execute(sql.UNCLEAR)
+    people = await session.execute(sql.PEOPLE)
+    newest_lines = await lines.list_lines(uow, cursor=None, limit=MOST_LINES, times=times, now=now)
     alerts = await session.execute(sql.ALERTS)
     circuits = await session.execute(sql.CIRCUITS)
     late_after = operations.LATE_AFTER.total_seconds()
@@ -78,6 +98,16 @@ async def read(uow: UnitOfWork, *, now: datetime) -> Figures:
         campaign_due_at=await session.scalar(sql.CAMPAIGN_DUE_AT),
         single_due_at=waiting.single_due_at,
         unclear={row.status: Unclear(count=row.texts, since=row.called_at) for row in unclear},
+        people={row.status: row.people for row in people if row.people},
+        lines=[
+            LineToday(
+                name=one.line.name,
+                is_blocked=one.line.status == LineStatus.BLOCKED,
+                sent=one.sent_today,
+                left=max(0, one.limit_today - one.sent_today),
+            )
+            for one in newest_lines.data
+        ],
         alerts=[
             OpenAlerts(kind=row.kind, is_acknowledged=row.is_acknowledged, count=row.alerts)
             for row in alerts

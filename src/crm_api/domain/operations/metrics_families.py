@@ -12,6 +12,7 @@ from datetime import datetime
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from crm_api.domain.campaigns.models import MembershipStatus
 from crm_api.domain.operations.metrics import Figures, Unclear
 from crm_api.domain.reconciliation.models import RunStatus
 
@@ -26,7 +27,7 @@ class FiguresCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Give every family, also those that are 0."""
-        for part in (_reconciliation, _webhooks, _sends, _alerts, _jobs, _workers):
+        for part in (_reconciliation, _webhooks, _sends, _people, _lines, _alerts, _jobs, _workers):
             yield from part(self._figures)
 
 
@@ -93,6 +94,30 @@ def _sends(figures: Figures) -> Iterator[Metric]:
     due.add_metric(["campaign"], _age(figures.campaign_due_at, figures.at))
     due.add_metric(["single"], _age(figures.single_due_at, figures.at))
     yield from (unclear, oldest, due)
+
+
+def _people(figures: Figures) -> Iterator[Metric]:
+    people = _gauge(
+        "crm_recipients",
+        "Texts to people of campaigns that are not over, first ones and follow-ups, by status.",
+        "status",
+    )
+    for status in MembershipStatus:
+        people.add_metric([status.value], figures.people.get(status.value, 0))
+    yield people
+
+
+def _lines(figures: Figures) -> Iterator[Metric]:
+    sent = _gauge("crm_line_texts_today", "Texts that a line has sent today.", "line")
+    left = _gauge(
+        "crm_line_texts_left_today", "Campaign texts that a line may still send today.", "line"
+    )
+    blocked = _gauge("crm_line_blocked", "1 while the provider refuses the line.", "line")
+    for line in figures.lines:
+        sent.add_metric([line.name], line.sent)
+        left.add_metric([line.name], line.left)
+        blocked.add_metric([line.name], int(line.is_blocked))
+    yield from (sent, left, blocked)
 
 
 def _alerts(figures: Figures) -> Iterator[Metric]:

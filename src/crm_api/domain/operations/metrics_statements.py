@@ -31,6 +31,14 @@ CAMPAIGN_DUE_AT = text("""
     WHERE c.status = 'running'
 """)
 
+# The counts of campaigns that are not over; a few dozen rows each (campaign_tally).
+PEOPLE = text("""
+    SELECT t.status, CAST(sum(t.people) AS bigint) AS people
+    FROM campaign c JOIN campaign_tally t ON t.campaign_id = c.id
+    WHERE c.status IN ('scheduled', 'running', 'paused', 'blocked')
+    GROUP BY t.status
+""")
+
 UNCLEAR = text("""
     SELECT a.status, count(*) AS texts, min(a.called_at) AS called_at
     FROM send_attempt a
