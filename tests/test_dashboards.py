@@ -1,0 +1,68 @@
+"""The alert rules and the dashboard ask for metrics that the service has, in words that parse."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import promql_parser
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.factories import make_line
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
+RULES: list[dict[str, Any]] = [
+    rule
+    for group in yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())["groups"]
+    for rule in group["rules"]
+]
+DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana" / "crm-api.json").read_text())
+ASKED = [rule["expr"] for rule in RULES] + [
+    target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]
+]
+SAMPLE = re.compile(r"\bcrm_[a-z_]+")
+
+
+@pytest.mark.parametrize("expression", ASKED)
+def test_expressions_are_promql(expression: str) -> None:
+    assert promql_parser.parse(expression)
+
+
+async def test_every_metric_that_is_asked_for_is_told(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    await make_line(session)
+    await session.commit()
+
+    scraped = (await client.get("/metrics")).text
+    families = list(text_string_to_metric_families(scraped))
+    told = {sample.name for family in families for sample in family.samples}
+    told |= {family.name for family in families}
+    asked = {name for expression in ASKED for name in SAMPLE.findall(expression)}
+
+    assert asked <= told
+    assert len(asked) > 15
+
+
+def test_every_alert_says_what_to_do() -> None:
+    for rule in RULES:
+        assert {"summary", "action"} <= rule["annotations"].keys(), rule["alert"]
+        assert rule["labels"]["severity"] in {"page", "ticket"}
+    names = [rule["alert"] for rule in RULES]
+    assert len(set(names)) == len(names)
+
+
+def test_panels_do_not_overlap() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in DASHBOARD["panels"]:
+        at = panel["gridPos"]
+        cells = {
+            (column, row)
+            for column in range(at["x"], at["x"] + at["w"])
+            for row in range(at["y"], at["y"] + at["h"])
+        }
+        assert not cells & taken, panel["title"]
+        taken |= cells
