@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,19 @@ from tests.test_up import free_port, up
 
 @pytest.fixture(scope="session")
 def live() -> Iterator[Live]:
+    with _service() as live:
+        yield live
+
+
+@pytest.fixture
+def own_live() -> Iterator[Live]:
+    """A service for one page alone, which moves time."""
+    with _service() as live:
+        yield live
+
+
+@contextmanager
+def _service() -> Iterator[Live]:
     # Sockets have short paths.
     folder = Path(tempfile.mkdtemp(prefix="crm-docs-", dir="/tmp"))
     # A reader waits for eight texts a second; the tests do not.
