@@ -2,9 +2,9 @@
 
 import importlib
 import pkgutil
-import re
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable
+from http import HTTPStatus
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +12,13 @@ from pydantic import BaseModel
 from tests.docs.pages import DOCS
 
 import crm_api
-from crm_api.domain.errors import CrmError
 from crm_api.domain.events.interest import SCOPE_OF
 from crm_api.domain.events.payloads import PAYLOADS
 from crm_api.domain.events.schemas import EventType
-from crm_api.routers.problems import STATUS_OF_KIND
+from crm_api.routers.openapi.catalogue import ProblemKind, catalogue
 
 COMMAND = "python -m tests.docs.catalogues"
 _MARK = f"<!-- written by `{COMMAND}`: what follows is made from the code -->\n"
-_AREAS = {
-    "access": "keys and scopes",
-    "accounts": "users and signing in",
-    "activity": "conversations",
-    "openphone": "the provider",
-    "paging": "requests",
-    "phone": "requests",
-    "playground": "sandbox",
-    "retrying": "requests",
-    "sends": "campaigns",
-    "transfer": "imports",
-    "webhooks": "webhooks in",
-}
-"""What readers call a package, where that is something else."""
 _COUNTERS = (
     "The counts of a campaign changed; told once a second at most, and not kept. In `data` are "
     "`recipients_total`, `by_status`, `replied` and `opted_out`, as in its statistics."
@@ -47,43 +32,30 @@ def catalogues() -> dict[Path, str]:
 
 
 def _errors() -> str:
-    areas: dict[str, set[tuple[int, str, str, str]]] = defaultdict(set)
-    for error in _error_classes():
-        row = (_status(error), error.code, error.title, _first_sentence(error))
-        areas[_area(error)].add(row)
-    return "".join(_error_table(area, areas[area]) for area in sorted(areas))
-
-
-def _error_table(area: str, rows: set[tuple[int, str, str, str]]) -> str:
-    lines = [
-        f"| `{code}` | {status} | {title} | {meaning} |"
-        for status, code, title, meaning in sorted(rows, key=lambda row: (row[1], row[0]))
-    ]
-    head = f"\n## {area[0].upper()}{area[1:]}\n\n| code | status | title | when |\n"
-    return head + "| --- | --- | --- | --- |\n" + "\n".join(lines) + "\n"
-
-
-def _error_classes() -> Iterator[type[CrmError]]:
-    """Find every class of an error that an answer may have; a kind is none."""
+    # All classes must be known, whatever was imported before.
     for module in pkgutil.walk_packages(crm_api.__path__, "crm_api."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    waiting = [CrmError]
-    while waiting:
-        found = waiting.pop()
-        waiting += found.__subclasses__()
-        if found is not CrmError and found not in STATUS_OF_KIND:
-            yield found
+    by_status = groupby(catalogue(), key=lambda problem: problem.status)
+    return "".join(_error_table(status, problems) for status, problems in by_status)
 
 
-def _status(error: type[CrmError]) -> int:
-    return next(status for kind, status in STATUS_OF_KIND.items() if issubclass(error, kind))
+def _error_table(status: int, problems: Iterable[ProblemKind]) -> str:
+    head = f"\n## {status} {HTTPStatus(status).phrase}\n\n| code | when | it says, for example |\n"
+    return head + "| --- | --- | --- |\n" + "\n".join(map(_error_row, problems)) + "\n"
 
 
-def _area(error: type[CrmError]) -> str:
-    found = re.match(r"crm_api\.domain\.(\w+)", error.__module__)
-    name = found[1] if found else "requests"
-    return _AREAS.get(name, name.replace("_", " "))
+def _error_row(problem: ProblemKind) -> str:
+    members = ", ".join(f"`{name}`" for name in problem.extras if name != "errors")
+    meaning = problem.meaning.split("\n\n")[0].replace("\n", " ")
+    if members:
+        meaning += f" Members: {members}."
+    says = (
+        problem.detail.split("\n\n")[0].replace("\n", " ")
+        if problem.detail != problem.meaning
+        else ""
+    )
+    return f"| `{problem.code}` | {meaning} | {says} |".replace("|  |", "| |")
 
 
 def _events() -> str:

@@ -14,6 +14,7 @@ def test_catalogue_is_what_the_code_has(page: Path) -> None:
 def test_catalogues_name_what_callers_meet() -> None:
     text = "".join(catalogues().values())
 
-    assert "| `contact_exists` | 409 | Contact already exists |" in text
+    assert "| `contact_exists` | Another contact already has this number" in text
+    assert "A contact with this number exists." in text
     assert "| `campaign_id` | id or null | The campaign that it belongs to. |" in text
     assert "| `malformed` |" not in text
