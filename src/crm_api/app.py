@@ -56,6 +56,7 @@ from crm_api.routers import (
     properties,
     recipients,
     reconciliation,
+    reference,
     sandbox,
     segments,
     tags,
@@ -233,6 +234,8 @@ def build_app(
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
         generate_unique_id_function=lambda route: route.name,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.paths = _paths()
     problems.install(app)
@@ -264,7 +267,7 @@ def build_app(
     app.router.routes.insert(0, DocumentRoute(app).route)
     # First of all routes: the hot path must not be matched against every other one before.
     app.router.routes.insert(0, webhooks.receive_route)
-    for module in ROUTERS:
+    for module in (*ROUTERS, reference):
         app.include_router(module.router)
     return app
 
