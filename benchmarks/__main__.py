@@ -18,6 +18,7 @@ from benchmarks import (
     planning,
     reconciliation,
     starting,
+    webhooks_out,
 )
 
 BENCHMARKS = {
@@ -35,6 +36,7 @@ BENCHMARKS = {
     "opt_out": opt_out.main,
     "consent_chain": consent_chain.main,
     "events": events.main,
+    "webhooks_out": webhooks_out.main,
     "batch": batch.main,
 }
 

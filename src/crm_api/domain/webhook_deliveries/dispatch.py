@@ -31,7 +31,7 @@ log = structlog.get_logger()
 AT_ONCE = 200
 """Calls under way in a process."""
 PER_ENDPOINT = 10
-AHEAD = 50
+AHEAD = 100
 """Claimed for an endpoint that answers: the next ones wait in the process, not in the database."""
 FAILING_AT_ONCE = 2
 """Of 50 endpoints that all hang, half of ``AT_ONCE``."""

@@ -1,0 +1,44 @@
+"""A process that answers every POST with 204 and does nothing else: what endpoints cost at least.
+
+``python -m benchmarks.web_receiver PORT``; connections stay open, as those of a good server.
+"""
+
+import asyncio
+import sys
+from typing import cast
+
+import uvloop
+
+ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
+END_OF_HEAD = b"\r\n\r\n"
+
+
+class Receiver(asyncio.Protocol):
+    """Finds where requests end by their ``content-length``."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._waiting = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Answer each request that is whole."""
+        self._waiting += data
+        while (end := self._waiting.find(END_OF_HEAD)) >= 0:
+            head = self._waiting[:end].lower()
+            length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0])
+            whole = end + len(END_OF_HEAD) + length
+            if len(self._waiting) < whole:
+                return
+            self._waiting = self._waiting[whole:]
+            self._transport.write(ANSWER)
+
+
+async def _serve(port: int) -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Receiver, "127.0.0.1", port)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(_serve(int(sys.argv[1])))

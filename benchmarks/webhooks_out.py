@@ -1,0 +1,179 @@
+"""Webhooks out: 10,000 events to three endpoints, beside bare posts of the same messages.
+
+The receiver is a process of its own that answers 204 at once. The floor posts to it what a
+delivery is, made beforehand, over as many connections, without a database: what aiohttp can do
+here. This process, PostgreSQL with fsync on and the receiver share the machine.
+"""
+
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import aiohttp
+import uvloop
+from sqlalchemy import text
+
+from benchmarks.sender import Nudges
+from benchmarks.web import free_port, listening
+from crm_api import clock, collector
+from crm_api.db import UnitOfWork, UnitOfWorkFactory, open_engine, session_factory
+from crm_api.domain.access.models import Scope
+from crm_api.domain.addresses import ANY_PORT, AddressPolicy
+from crm_api.domain.webhook_deliveries import fan_out
+from crm_api.domain.webhook_deliveries.dispatch import PER_ENDPOINT, Dispatcher, Terms
+from crm_api.domain.webhook_deliveries.sender import HEADERS, Sender
+from crm_api.domain.webhook_endpoints import service as endpoints
+from crm_api.domain.webhook_endpoints.schemas import WebhookEndpointCreate
+from crm_api.domain.webhook_endpoints.service import Maker
+from crm_api.embedded import servers
+from crm_api.migrate import upgrade
+
+EVENTS = 10_000
+ENDPOINTS = 3
+FLOOR_POSTS = 10_000
+KEY = b"a benchmark's secret key of 32 characters"
+POLICY = AddressPolicy(ports=ANY_PORT, loopback_ports=ANY_PORT, needs_tls=True)
+TERMS = Terms(key=KEY, disable_after=timedelta(days=5), timeout=timedelta(seconds=15))
+BODY = (
+    '{"type":"message.status","timestamp":"2026-11-26T05:01:20.114Z","data":{"message_id":'
+    '"01a21617-fcde-74a6-beaf-f0b602eea693","status":"delivered","error_code":null,"contact_id":'
+    '"01a21617-fcde-74a6-beaf-f0b602eea693","conversation_id":null,"line_id":null,'
+    '"campaign_id":null}}'
+)
+SIGNATURE = {
+    "webhook-id": "01a21617-fcde-74a6-beaf-f0b602eea693",
+    "webhook-timestamp": "1795668950",
+    "webhook-signature": "v1,r+92Ua3uxAt5z5nS/1NVfql4wLEcr66hcBgAsNLI6E4=",
+}
+# A campaign's reports: each in a transaction with a hundred others.
+HAPPEN = text("""
+    INSERT INTO event (type, subject_id, data)
+    SELECT 'message.status', uuidv7(),
+           jsonb_build_object('status', 'delivered', 'contact_id', uuidv7())
+    FROM generate_series(1, :count)
+""")
+LEFT = text("SELECT count(*) FROM webhook_delivery WHERE status <> 'delivered'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """Seconds of each part."""
+
+    floor: float
+    handed_out: float
+    delivered: float
+
+
+def main(count: int = EVENTS) -> None:
+    """Measure, and print the figures."""
+    port = free_port()
+    with (
+        tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True) as folder,
+        servers(Path(folder)) as urls,
+        listening(["-m", "benchmarks.web_receiver", str(port)], dict(os.environ), port=port),
+    ):
+        assert urls.database_url is not None  # noqa: S101 - it was asked for
+        asyncio.run(upgrade(urls.database_url))
+        figures = uvloop.run(_measure(urls.database_url, port, count))
+    _report(figures, count)
+
+
+async def _measure(database_url: str, port: int, count: int) -> Figures:
+    addresses = [f"http://127.0.0.1:{port}/{number}" for number in range(ENDPOINTS)]
+    async with open_engine(database_url) as engine:
+        sessions = session_factory(engine)
+
+        def new_uow() -> UnitOfWork:
+            return UnitOfWork(sessions, Nudges())
+
+        for address in addresses:
+            await _make(new_uow, address)
+        await _happen(new_uow, 100)
+        await _deliver(new_uow)  # warm
+        collector.tune()
+        floor = await _floor(addresses)
+        await _happen(new_uow, count)
+        begun = time.perf_counter()
+        await _hand_out(new_uow)
+        handed_out = time.perf_counter() - begun
+        begun = time.perf_counter()
+        await _deliver(new_uow)
+        delivered = time.perf_counter() - begun
+        async with new_uow() as uow:
+            left = await uow.session.scalar(LEFT)
+    if left:
+        raise SystemExit(f"{left} deliveries did not arrive")
+    return Figures(floor=floor, handed_out=handed_out, delivered=delivered)
+
+
+async def _make(new_uow: UnitOfWorkFactory, address: str) -> UUID:
+    maker = Maker(name="bench", scopes=[Scope.ADMIN])
+    body = WebhookEndpointCreate(url=address, event_types=[])
+    async with new_uow() as uow:
+        made, _ = await endpoints.create(
+            uow, body, maker=maker, policy=POLICY, key=KEY, now=clock.now()
+        )
+        await fan_out.adopt(uow)
+    return made.id
+
+
+async def _happen(new_uow: UnitOfWorkFactory, count: int) -> None:
+    for _ in range(count // 100):
+        async with new_uow() as uow:
+            await uow.session.execute(HAPPEN, {"count": 100})
+
+
+async def _hand_out(new_uow: UnitOfWorkFactory) -> None:
+    is_last = False
+    while not is_last:
+        async with new_uow() as uow:
+            is_last = (await fan_out.hand_out(uow, now=clock.now())).is_last
+
+
+async def _deliver(new_uow: UnitOfWorkFactory) -> None:
+    async with Sender(POLICY, timeout_seconds=15) as sender:
+        dispatcher = Dispatcher(new_uow=new_uow, sender=sender, terms=TERMS, now=clock.now)
+        await dispatcher.run(for_seconds=600, stays=False)
+
+
+async def _floor(addresses: Sequence[str]) -> float:
+    """Post as many messages at once as the lanes do; the seconds."""
+    left = iter(range(FLOOR_POSTS))
+
+    async def post_on(session: aiohttp.ClientSession, address: str) -> None:
+        for _ in left:
+            async with session.post(address, data=BODY.encode(), headers=SIGNATURE) as answer:
+                await answer.read()
+
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), headers=HEADERS
+    ) as session:
+        begun = time.perf_counter()
+        lanes = [post_on(session, one) for one in addresses for _ in range(PER_ENDPOINT)]
+        await asyncio.gather(*lanes)
+        return time.perf_counter() - begun
+
+
+def _report(figures: Figures, count: int) -> None:
+    posts = FLOOR_POSTS / figures.floor
+    deliveries = count * ENDPOINTS / figures.delivered
+    print(f"floor, bare posts by aiohttp: {posts:,.0f}/s")
+    print(
+        f"handed out: {count / figures.handed_out:,.0f} events/s to {ENDPOINTS} endpoints, "
+        f"{count * ENDPOINTS / figures.handed_out:,.0f} deliveries/s"
+    )
+    print(
+        f"delivered and written down: {count * ENDPOINTS:,} in {figures.delivered:.1f} s, "
+        f"{deliveries:,.0f}/s ({deliveries / posts:.2f} of the floor)"
+    )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else EVENTS)
