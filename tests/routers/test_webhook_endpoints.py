@@ -185,6 +185,22 @@ async def test_patch_changes_what_is_given_and_nothing_else(client: httpx.AsyncC
     assert (told["url"], told["description"], told["event_types"]) == (URL, "ERP", [])
 
 
+async def test_what_is_known_of_an_address_does_not_hold_for_another(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    path = f"{PATH}/{(await make(client))['id']}"
+    await session.execute(
+        text("UPDATE webhook_endpoint SET failing_since = :now, held_until = :now"), {"now": NOW}
+    )
+    await session.commit()
+
+    renamed = (await client.patch(path, json={"description": "ERP"})).json()
+    moved = (await client.patch(path, json={"url": URL + "/2"})).json()
+
+    assert renamed["failing_since"] == renamed["held_until"] == "2026-11-25T15:00:00.000Z"
+    assert (moved["failing_since"], moved["held_until"]) == (None, None)
+
+
 async def test_stale_change_is_refused(client: httpx.AsyncClient) -> None:
     made = await make(client)
     path = f"{PATH}/{made['id']}"

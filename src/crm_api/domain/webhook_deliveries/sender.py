@@ -12,6 +12,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from crm_api.domain.addresses import AddressPolicy, AddressRefusedError, open_connector, parse_url
+from crm_api.domain.webhook_deliveries.names import PatientResolver
 from crm_api.domain.webhook_deliveries.schedule import Reply, read_retry_after
 from crm_api.settings import Settings
 
@@ -63,7 +64,9 @@ class Sender:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=open_connector(self._policy, resolver=self._resolver, keeps_open=True),
+            connector=open_connector(
+                self._policy, resolver=self._resolver or PatientResolver(), keeps_open=True
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
             headers=HEADERS,

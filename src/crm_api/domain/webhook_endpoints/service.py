@@ -158,6 +158,7 @@ async def update(
     values: dict[str, Any] = {**given, "updated_at": now}
     if "url" in given:
         _check_url(changes.url, policy)
+        values |= {"failing_since": None, "held_until": None}  # of the place before
     if "event_types" in given:
         values["event_types"] = _unique(changes.event_types)
     if {"url", "event_types"} & given.keys():
