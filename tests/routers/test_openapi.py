@@ -167,3 +167,11 @@ def test_a_change_has_no_defaults_for_what_is_left_out(document: dict[str, Any])
     ]
     assert fields
     assert [field for field in fields if "default" in field] == []
+
+
+def test_names_do_not_change_with_the_version_of_python(document: dict[str, Any]) -> None:
+    names = document["components"]["responses"]
+
+    assert any(name.startswith("ContentTooLarge") for name in names)
+    assert any(name.startswith("UnprocessableContent") for name in names)
+    assert not any(name.startswith(("RequestEntity", "UnprocessableEntity")) for name in names)

@@ -33,6 +33,7 @@ from crm_api.domain.errors import (
 )
 from crm_api.domain.faults import faults_of
 from crm_api.routers.paths import paths_of
+from crm_api.routers.phrases import phrase_of
 
 log = structlog.get_logger()
 
@@ -198,8 +199,8 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     return problem(
         request,
         status=status,
-        code=status.phrase.lower().replace(" ", "_").replace("-", "_"),
-        title=status.phrase,
+        code=phrase_of(status).lower().replace(" ", "_").replace("-", "_"),
+        title=phrase_of(status),
         detail=str(refusal.detail) if refusal.detail != status.phrase else status.description,
         headers=headers,
     )

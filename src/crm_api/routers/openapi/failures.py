@@ -12,6 +12,7 @@ from crm_api.routers.openapi.declared import OWN
 from crm_api.routers.openapi.headers import headers_of, reference_headers
 from crm_api.routers.openapi.security import is_open, scope_of
 from crm_api.routers.openapi.walking import Node, camel
+from crm_api.routers.phrases import phrase_of
 from crm_api.routers.problems import MEDIA_TYPE
 
 SCHEMAS: Node = {
@@ -145,7 +146,7 @@ def _of_path(route: APIRoute) -> Iterable[str]:
 
 def _name(status: HTTPStatus, met: list[ProblemKind], operation: Node) -> str:
     """Name an answer after its problems, or after its operation where they are many."""
-    phrase = camel(status.phrase.lower().replace(" ", "_"))
+    phrase = camel(phrase_of(status).lower().replace(" ", "_"))
     name = phrase + "".join(camel(one.code) for one in met if camel(one.code) != phrase)
     return name if len(name) <= _LONGEST_NAME else phrase + camel(operation["operationId"])
 
@@ -153,7 +154,7 @@ def _name(status: HTTPStatus, met: list[ProblemKind], operation: Node) -> str:
 def _response(status: HTTPStatus, met: list[ProblemKind]) -> Node:
     said = [f"- `{one.code}`: {one.meaning}" for one in met]
     return {
-        "description": "\n".join((f"{status.phrase}.", "", *said)),
+        "description": "\n".join((f"{phrase_of(status)}.", "", *said)),
         "headers": reference_headers(headers_of(status)),
         "content": {
             MEDIA_TYPE: {
