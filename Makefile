@@ -7,7 +7,7 @@ RUNS := $(VENV)/.installed
 DEVELOPS := $(VENV)/.develops
 TYPESCRIPT := clients/typescript/node_modules/.installed
 
-.PHONY: up demo test check bench crash-test openapi openapi-release docs lock clean
+.PHONY: up demo test check bench crash-test fuzz openapi openapi-release docs lock clean
 
 up: $(RUNS)
 	@exec $(BIN)/crm-api up
@@ -41,6 +41,11 @@ openapi: $(RUNS)
 # With a release: from now on this is what clients are promised.
 openapi-release: openapi
 	cp docs/openapi.json docs/openapi-released.json
+
+# Requests of all kinds against the whole OpenAPI document; `make fuzz MINUTES=5 SEED=1`.
+MINUTES ?= 20
+fuzz: $(DEVELOPS)
+	@$(BIN)/python -m tests.contract --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 # Rewrites the pinned, hashed dependency lists; needs `uv` on the PATH.
 lock:

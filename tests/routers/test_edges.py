@@ -125,3 +125,26 @@ async def test_explain_names_the_rule_that_stops_the_text(
     assert body["would_send_now"] is False
     assert body["rule"] == "campaign_paused"
     assert body["next_allowed_at"] is None
+
+
+@pytest.mark.parametrize("count", ["0", "0.5", "1732549200", "-1", "1e9", "20261125"])
+async def test_a_bare_number_is_no_time(client: httpx.AsyncClient, count: str) -> None:
+    for where in ("contacts?created_after", "webhook-events?received_after", "compliance-rules?on"):
+        answer = await client.get(f"/v1/{where}={count}")
+        assert (where, answer.status_code) == (where, 422)
+        assert "ISO 8601" in answer.text
+
+
+@pytest.mark.parametrize(
+    "header", ["X-Request-ID", "Idempotency-Key", "If-None-Match", "Origin", "Accept"]
+)
+async def test_nothing_that_is_sent_becomes_a_header(
+    client: httpx.AsyncClient, header: str
+) -> None:
+    """Line ends do not get here through a server; where they do, they do not get out."""
+    answer = await client.post(
+        "/v1/lists", json={"name": "a\r\nX-Evil: 1"}, headers={header: "a\r\nX-Evil: 1"}
+    )
+
+    assert "x-evil" not in answer.headers
+    assert not any("\r" in value or "\n" in value for value in answer.headers.values())

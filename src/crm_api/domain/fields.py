@@ -1,7 +1,7 @@
 """Field types that several request bodies share: clean text, numbers, time zones, instants."""
 
 import re
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 from typing import Annotated, Any
 
 from pydantic import (
@@ -81,6 +81,7 @@ def _check_zone(name: str) -> str:
     return name
 
 
+_YEAR = re.compile(r"\s*[0-9]{4}-")
 _YEARS = range(1900, 9000)
 """Instants outside are slips of the keyboard, and sums with them leave the calendar."""
 
@@ -93,6 +94,15 @@ def _in_utc(instant: datetime) -> datetime:
     if moved is None or moved.year not in _YEARS:
         raise PydanticCustomError("out_of_range", "Give a time between the years 1900 and 8999.")
     return moved
+
+
+def _refuse_count(value: Any) -> Any:  # noqa: ANN401 - whatever JSON or a query holds
+    """Refuse a bare number: whether it counts seconds, milliseconds or days would be a guess."""
+    if isinstance(value, (int, float)) or (isinstance(value, str) and not _YEAR.match(value)):
+        raise PydanticCustomError(
+            "not_iso_8601", "Write it as ISO 8601, such as 2026-11-25T15:00:00Z or 2026-11-25."
+        )
+    return value
 
 
 def read_clock(value: object) -> object:
@@ -113,8 +123,11 @@ PhoneNumber = Annotated[str, BeforeValidator(_read_phone)]
 TimeZoneName = Annotated[str, AfterValidator(_check_zone)]
 """An IANA name."""
 
-RequestInstant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+RequestInstant = Annotated[AwareDatetime, BeforeValidator(_refuse_count), AfterValidator(_in_utc)]
 """An instant in a request; its offset is needed."""
+
+RequestDay = Annotated[date, BeforeValidator(_refuse_count)]
+"""A day in a request."""
 
 Line200 = Annotated[str, StringConstraints(max_length=200), AfterValidator(clean_line)]
 Name200 = Annotated[Line200, AfterValidator(_not_empty)]

@@ -17,7 +17,7 @@ Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 
 
-@router.post("", status_code=202)
+@router.post("", status_code=202, responses={404: {}})
 async def create_phone_validation(
     body: PhoneValidationCreate, uow: Uow, _caller: Writer
 ) -> PhoneValidationRead:

@@ -5,7 +5,14 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from crm_api.domain.fields import PhoneNumber, RequestInstant, refuse_nul
@@ -75,7 +82,7 @@ class PersonStep(RequestModel):
         default=timedelta(seconds=1), description="How long after the text was accepted."
     )
     text: Annotated[
-        str, StringConstraints(min_length=1, max_length=1600), BeforeValidator(refuse_nul)
+        str, StringConstraints(min_length=1, max_length=1600), AfterValidator(refuse_nul)
     ] = Field(default="OK", description="Of a reply.")
     error_code: Annotated[str, StringConstraints(pattern="^[0-9]{1,10}$")] | None = Field(
         default=None, description="The carrier's reason of a text that failed."
@@ -86,7 +93,7 @@ class PersonStep(RequestModel):
     on_text: int | None = Field(
         default=None, ge=1, le=1000, description="Only on the number's first, second … text."
     )
-    answered: bool = Field(default=True, description="Of a call: somebody took it.")
+    answered: bool = Field(strict=True, default=True, description="Of a call: somebody took it.")
 
 
 class PersonScript(RequestModel):

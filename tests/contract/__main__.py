@@ -1,0 +1,99 @@
+"""`make fuzz`: requests of all kinds against the whole document, for as long as is asked."""
+
+import argparse
+import asyncio
+import logging
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import structlog
+from tests.contract.house import open_house
+from tests.contract.trying import Effort, Report, try_all
+from tests.contract.world import Pools, put_rows
+
+from crm_api.db import create_engine, session_factory
+from crm_api.embedded import servers
+from crm_api.migrate import upgrade
+
+TELL_SECONDS = 30
+EXAMPLES = 100
+"""Generated requests an operation and turn; turns follow each other until the time is over."""
+
+
+def main() -> int:
+    """Try for the minutes that are asked; 1 when something was found."""
+    reader = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
+    reader.add_argument("--minutes", type=float, default=20)
+    reader.add_argument(
+        "--seed", type=int, help="repeats the requests of a run; drawn when missing"
+    )
+    reader.add_argument("--only", help="a pattern of the paths to try")
+    asked = reader.parse_args()
+    seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(2**31)
+    _silence()
+    say(f"SEED={seed}: {asked.minutes:g} minutes of requests")
+    with (
+        tempfile.TemporaryDirectory(prefix="crm-fuzz-", ignore_cleanup_errors=True) as folder,
+        servers(Path(folder), fsync=False) as urls,
+    ):
+        assert urls.database_url is not None
+        assert urls.redis_url is not None
+        pools = asyncio.run(_filled(urls.database_url))
+        with open_house(
+            database_url=urls.database_url,
+            redis_url=urls.redis_url,
+            folder=Path(folder) / "data",
+            pools=pools,
+        ) as house:
+            effort = Effort(
+                phases=("examples", "coverage", "fuzzing", "stateful"),
+                seed=seed,
+                examples=EXAMPLES,
+                only=asked.only,
+                seconds=max(1, round(asked.minutes * 60)),
+                covers_deep=True,
+            )
+            report = try_all(house, effort, tell=_Progress())
+    for finding in sorted(report.findings.values()):
+        say(f"\n{finding}")
+    say(f"\nSEED={seed}: {report}")
+    return 1 if report.findings else 0
+
+
+async def _filled(database_url: str) -> Pools:
+    await upgrade(database_url)
+    engine = create_engine(database_url, pool_size=1, application="crm-api fuzz")
+    try:
+        async with session_factory(engine)() as session:
+            return await put_rows(session)
+    finally:
+        await engine.dispose()
+
+
+class _Progress:
+    """Tells now and then how far it is."""
+
+    def __init__(self) -> None:
+        self._begun = self._told = time.monotonic()
+
+    def __call__(self, report: Report) -> None:
+        now = time.monotonic()
+        if now - self._told >= TELL_SECONDS:
+            self._told = now
+            say(f"{now - self._begun:5.0f} s: {report}")
+
+
+def _silence() -> None:
+    """Tens of thousands of refusals are no news; what counts is in the answers."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+
+
+def say(words: str) -> None:
+    print(words, flush=True)  # noqa: T201 - what the program is for
+
+
+if __name__ == "__main__":
+    sys.exit(main())
