@@ -10,6 +10,7 @@ from fastapi import APIRouter, Form, Header, Query, Request, Response
 from crm_api import clock
 from crm_api.domain.accounts import letters, passwords, sessions
 from crm_api.domain.accounts import service as accounts
+from crm_api.domain.accounts.addresses import as_kept
 from crm_api.domain.accounts.errors import (
     CsrfError,
     SessionOverError,
@@ -68,7 +69,7 @@ async def sign_in(
     if grant_type != "password":
         raise UnsupportedGrantError
     address = request.client.host if request.client else ""
-    attempt = Attempt(email=username.strip(), address=address)
+    attempt = Attempt(email=as_kept(username), address=address)
     async with uow:
         user = await sessions.begin_attempt(uow, attempt, now=clock.wall_now())
     is_right = await passwords.verify(password, user.password_hash if user else None)

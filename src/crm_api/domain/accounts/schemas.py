@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import EmailStr, Field, SecretStr
+from pydantic import Field, SecretStr
 
+from crm_api.domain.accounts.addresses import SignInAddress
 from crm_api.domain.accounts.models import SCOPES_OF, Role, UserStatus
 from crm_api.domain.accounts.sessions import ACCESS_FOR, Tokens
 from crm_api.domain.fields import Line200
@@ -15,7 +16,7 @@ Name = Annotated[Line200, Field(min_length=1)]
 class UserInvite(RequestModel):
     """Somebody who shall be able to sign in."""
 
-    email: EmailStr
+    email: SignInAddress
     name: Name
     role: Role
 
@@ -60,7 +61,7 @@ class InvitationAccept(RequestModel):
 class PasswordResetRequest(RequestModel):
     """Whose password was forgotten."""
 
-    email: EmailStr
+    email: SignInAddress
 
 
 class PasswordReset(RequestModel):
