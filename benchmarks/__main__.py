@@ -16,7 +16,9 @@ from benchmarks import (
     lag,
     opt_out,
     planning,
+    reading,
     reconciliation,
+    segments,
     starting,
     webhooks_out,
 )
@@ -33,11 +35,13 @@ BENCHMARKS = {
     "cost": cost.main,
     "importing": importing.main,
     "contacts": contacts.main,
+    "reading": reading.main,
     "opt_out": opt_out.main,
     "consent_chain": consent_chain.main,
     "events": events.main,
     "webhooks_out": webhooks_out.main,
     "batch": batch.main,
+    "segments": segments.main,
 }
 
 begun = time.monotonic()

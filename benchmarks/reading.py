@@ -1,0 +1,225 @@
+"""`GET /v1/contacts/{id}` through the whole stack, and what each layer of it costs.
+
+The floor is the same handler with the same query in a bare FastAPI: no key, no middleware, one
+route. Then one layer after the other is switched on; the last is the application as `serve` runs
+it. Each is a uvicorn process of its own; a client in this process asks one of them at a time, over
+several connections. Rounds alternate between all; medians count. CPU is that of the process asked.
+
+`python -m benchmarks.reading [ROUNDS [CONNECTIONS]]`
+"""
+
+import asyncio
+import itertools
+import os
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from uuid import UUID
+
+import psutil
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+
+from benchmarks.web import free_port, listening
+from crm_api import clock, collector, logs
+from crm_api.app import build_app, create_app
+from crm_api.db import UnitOfWork, open_engine, session_factory
+from crm_api.domain.contacts import arriving
+from crm_api.domain.contacts import service as contacts
+from crm_api.domain.contacts.schemas import ContactCreate, ContactRead
+from crm_api.embedded import servers
+from crm_api.jobs import Job
+from crm_api.migrate import upgrade
+from crm_api.routers import contacts as contacts_router
+from crm_api.routers.deps import Uow
+from crm_api.settings import Settings
+
+ROUNDS = 15
+REQUESTS = 400
+"""A round and layer."""
+CONNECTIONS = 8
+AT_LEAST = 0.6
+KEY = "a benchmark's admin key of 32 characters"
+SECRET_KEY = "a benchmark's secret key of 32 characters"  # noqa: S105 - made up
+PHONE = "+16175550142"
+BARE, WITH_KEY, ROUTES = (
+    "bare FastAPI, same handler and query",
+    "+ authentication",
+    "+ all routes of the API",
+)
+MIDDLEWARE = {
+    "BodyMiddleware": "+ checks of the body",
+    "PreconditionMiddleware": "+ ETag, idempotency, audit log",
+    "RateLimitMiddleware": "+ rate limit",
+    "GZipMiddleware": "+ compression of large answers",
+    "MethodsMiddleware": "+ HEAD, OPTIONS, security headers",
+    "RequestMiddleware": "+ request id, log context: the whole",
+}
+"""What each middleware does, the innermost first."""
+
+
+async def bare_handler(contact_id: UUID, uow: Uow) -> ContactRead:
+    """Show a contact, to whomever."""
+    async with uow:
+        await uow.commit_each()
+        contact = await contacts.get(uow, contact_id=contact_id, now=clock.now())
+    return ContactRead.of(contact)
+
+
+def layers(settings: Settings) -> dict[str, FastAPI]:
+    """Build an application for each layer, with those before it."""
+    bare, with_key = FastAPI(), FastAPI()
+    bare.get("/v1/contacts/{contact_id}")(bare_handler)
+    with_key.get("/v1/contacts/{contact_id}")(contacts_router.get_contact)
+    built = {BARE: bare, WITH_KEY: with_key}
+    known = len(build_app(settings).user_middleware)
+    for count in range(known + 1):
+        app = build_app(settings)
+        added = app.user_middleware[known - count :]
+        app.user_middleware = added
+        name = ROUTES if not count else getattr(added[0].cls, "__name__", "")
+        built[MIDDLEWARE.get(name, name)] = app
+    return built
+
+
+class NoQueue:
+    """Takes jobs and forgets them: there is no worker."""
+
+    async def push(self, job: Job) -> None:
+        """Forget it."""
+
+    async def ping(self) -> bool:
+        """Be there."""
+        return True
+
+
+def main(rounds: int = ROUNDS, connections: int = CONNECTIONS) -> None:
+    """Measure, and print the figures."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True)
+        )
+        urls = stack.enter_context(servers(Path(folder)))
+        assert urls.database_url is not None  # noqa: S101 - both servers were asked for
+        asyncio.run(upgrade(urls.database_url))
+        contact_id = asyncio.run(_add_contact(urls.database_url))
+        ours = {
+            "CRM_DATABASE_URL": urls.database_url,
+            "CRM_REDIS_URL": urls.redis_url or "",
+            "CRM_DATA_DIR": folder,
+            "CRM_SECRET_KEY": SECRET_KEY,
+            "CRM_BOOTSTRAP_API_KEY": KEY,
+            "CRM_RATE_LIMIT_PER_SECOND": "1000000",  # counted, never reached
+        }
+        others = {name: value for name, value in os.environ.items() if name[:4] != "CRM_"}
+        asked = {}
+        for number, name in enumerate(layers(Settings.from_env(ours))):
+            port = free_port()
+            arguments = ["-m", "benchmarks.reading", "serve", str(number), str(port)]
+            stack.enter_context(listening(arguments, others | ours, port=port))
+            asked[name] = (psutil.Process().children()[-1], port)
+        uvloop.run(_measure(asked, f"/v1/contacts/{contact_id}", rounds, connections))
+
+
+async def _add_contact(database_url: str) -> UUID:
+    async with open_engine(database_url) as engine:
+        uow = UnitOfWork(session_factory(engine), NoQueue())
+        async with uow:
+            body = ContactCreate.model_validate(
+                {"phone": PHONE, "first_name": "Ada", "tags": ["porch"], "email": "ada@example.com"}
+            )
+            made = await arriving.create(uow, body, now=clock.now(), secret=SECRET_KEY.encode())
+    return made.contact.id
+
+
+async def _serve(number: int, port: int) -> None:
+    """Run one of them, with what the lifespan of the whole application opens."""
+    logs.configure("json", "WARNING", process="serve")
+    settings = Settings.from_env(os.environ)
+    app = list(layers(settings).values())[number]
+    whole = create_app(settings)
+    async with whole.router.lifespan_context(whole):
+        app.state._state.update(whole.state._state)  # noqa: SLF001 - there is no other way
+        collector.tune()
+        config = uvicorn.Config(
+            app,
+            port=port,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            log_level="warning",
+            proxy_headers=False,
+            server_header=False,
+        )
+        await uvicorn.Server(config).serve()
+
+
+async def _measure(
+    asked: dict[str, tuple[psutil.Process, int]], path: str, rounds: int, connections: int
+) -> None:
+    walls: dict[str, list[float]] = {name: [] for name in asked}
+    cpus: dict[str, list[float]] = {name: [] for name in asked}
+    for number in range(rounds + 1):  # the first does not count
+        for name, (process, port) in asked.items():
+            wall, cpu = await _ask(process, port, path, connections)
+            if number:
+                walls[name].append(wall)
+                cpus[name].append(cpu)
+    _report(walls, cpus)
+
+
+async def _ask(
+    process: psutil.Process, port: int, path: str, connections: int
+) -> tuple[float, float]:
+    """Ask on several connections at once; seconds and seconds of CPU a request."""
+    request = (
+        f"GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\n"
+        "Accept: application/json\r\n\r\n"
+    ).encode()
+    left = itertools.repeat(None, REQUESTS)
+
+    async def one() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in left:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            if not head.startswith(b"HTTP/1.1 200"):
+                raise SystemExit(f"port {port} answered {head!r}")
+            length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+            await reader.readexactly(int(length))
+        writer.close()
+
+    before, begun = sum(process.cpu_times()[:2]), time.perf_counter()
+    await asyncio.gather(*(one() for _ in range(connections)))
+    wall = time.perf_counter() - begun
+    return wall / REQUESTS, (sum(process.cpu_times()[:2]) - before) / REQUESTS
+
+
+def _report(walls: dict[str, list[float]], cpus: dict[str, list[float]]) -> None:
+    floor = next(iter(walls.values()))
+    print(f"{'':<42}{'a second':>10}{'of floor':>10}{'ms more':>9}{'CPU ms':>8}{'more':>7}")
+    before = [statistics.median(floor), statistics.median(next(iter(cpus.values())))]
+    ratio = 1.0
+    for name, taken in walls.items():
+        here = [statistics.median(taken), statistics.median(cpus[name])]
+        more, cpu_more = ((now - then) * 1000 for now, then in zip(here, before, strict=True))
+        ratio = statistics.median(bare / own for bare, own in zip(floor, taken, strict=True))
+        print(
+            f"{name:<42}{1 / here[0]:>10.0f}{ratio:>10.2f}{more:>9.3f}"
+            f"{here[1] * 1000:>8.3f}{cpu_more:>7.3f}"
+        )
+        before = here
+    print(f"the whole stack does {ratio:.2f} of what the bare handler does (at least {AT_LEAST})")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["serve"]:
+        uvloop.run(_serve(int(sys.argv[2]), int(sys.argv[3])))
+    else:
+        main(*map(int, sys.argv[1:]))
