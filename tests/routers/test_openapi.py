@@ -30,6 +30,11 @@ def test_every_operation_has_a_name_of_its_own(document: dict[str, Any]) -> None
     assert all(name.isidentifier() and name.islower() for name in names)
 
 
+def test_paths_are_in_kebab_case(document: dict[str, Any]) -> None:
+    for path in document["paths"]:
+        assert re.fullmatch(r"(/([a-z0-9-]+|\{[a-z_]+\}))+", path), path
+
+
 def test_every_tag_is_explained_and_used(document: dict[str, Any]) -> None:
     used = {tag for _, operation in operations(document) for tag in operation["tags"]}
 

@@ -14,6 +14,7 @@ from crm_api.routers.openapi.examples.composing import add_examples
 from crm_api.routers.openapi.headers import HEADERS, PARAMETERS, complete_headers
 from crm_api.routers.openapi.links import link_operations
 from crm_api.routers.openapi.naming import name_schemas
+from crm_api.routers.openapi.outgoing import add_shapes, add_webhooks
 from crm_api.routers.openapi.parameters import explain_parameters, order_methods
 from crm_api.routers.openapi.security import security_of, security_schemes
 from crm_api.routers.openapi.tags import TAGS
@@ -34,6 +35,7 @@ def enrich(document: Node, routes: Iterable[APIRoute]) -> Node:
     document["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
     for _, _, operation in operations(document):
         _describe_stream(operation)
+    add_shapes(document)
     name_schemas(document)
     word_descriptions(document)
     word_answers(document)
@@ -43,7 +45,7 @@ def enrich(document: Node, routes: Iterable[APIRoute]) -> Node:
     link_operations(document)
     components["schemas"] |= failures.SCHEMAS
     components["schemas"] = dict(sorted(components["schemas"].items()))
-    components["parameters"] = PARAMETERS
+    components["parameters"] = dict(PARAMETERS)
     components["headers"] = HEADERS
     components["securitySchemes"] = security_schemes()
     for route in routes:
@@ -57,6 +59,7 @@ def enrich(document: Node, routes: Iterable[APIRoute]) -> Node:
     for name in ("examples", "responses"):
         components[name] = dict(sorted(components[name].items()))
     add_examples(document)
+    add_webhooks(document)
     return document
 
 

@@ -42,6 +42,8 @@ RENAMED = {
     "Side": "WebhookHealthSide",
     "SideRead": "WebhookHealthSideRead",
     "StopRead": "SendStopRead",
+    "TestEvent": "WebhookTestEvent",
+    "TestFacts": "WebhookTestFacts",
     "TestStatus": "VariantTestStatus",
     "UndoRead": "ImportUndoRead",
     "ValueRead": "ImportValueRead",

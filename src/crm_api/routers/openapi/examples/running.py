@@ -20,7 +20,33 @@ _ENDPOINT: dict[str, Any] = {
     "held_until": None,
 }
 
+_TEXT = {
+    "message_id": example_id("message"),
+    "status": "received",
+    "error_code": None,
+    "contact_id": CONTACT,
+    "conversation_id": example_id("conversation"),
+    "line_id": LINE,
+    "campaign_id": CAMPAIGN,
+}
+
 RUNNING: dict[str, Any] = {
+    "AlertFacts": {"status": "open"},
+    "CallFacts": {"status": "completed", "is_over": True, "direction": "incoming"},
+    "CampaignFacts": {"status": "running", "was": "scheduled"},
+    "ImportFacts": {
+        "status": "completed",
+        "rows_total": 240,
+        "rows_processed": 240,
+        "created": 180,
+        "updated": 31,
+        "unchanged": 27,
+        "duplicates_in_file": 1,
+        "invalid": 1,
+        "undo": None,
+    },
+    "MessageReceivedEvent": {"data": _TEXT},
+    "MessageStatusEvent": {"data": _TEXT | {"status": "delivered"}},
     "AlertRead": {
         "detail": "The provider refuses texts from this line: top up the account, then unblock it.",
         "context": {"code": "402"},
