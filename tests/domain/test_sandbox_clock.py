@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 from sqlalchemy import text
 from tests.conftest import NOW
 
@@ -19,9 +20,10 @@ from crm_api.domain.playground.errors import (
     ClockMovesError,
     ClockTooFarError,
 )
-from crm_api.domain.playground.following import ClockFollower
+from crm_api.domain.playground.following import ClockFollower, follow_clock
 from crm_api.domain.playground.schemas import ClockMove
-from crm_api.settings import Settings
+from crm_api.moved_time import refuse_moved_time
+from crm_api.settings import Settings, SettingsError
 
 NewUow = Callable[[], UnitOfWork]
 DAY = timedelta(days=1)
@@ -186,6 +188,32 @@ async def test_a_process_follows_and_holds_before_time_jumps(
     assert (holds, before) == ([False, True], DAY)
     assert clock.ahead() == 5 * DAY
     assert abs(clock.now() - clock.wall_now() - 5 * DAY) < timedelta(seconds=1)
+
+
+async def test_time_that_was_moved_is_never_taken_for_real(
+    settings: Settings, committed_uow: NewUow
+) -> None:
+    real = settings.model_copy(update={"openphone_api_key": SecretStr("real")})
+    await refuse_moved_time(real)
+    async with committed_uow() as uow:
+        await playground.start_at(uow, NOW + 14 * DAY, wall=NOW)
+
+    await refuse_moved_time(settings)
+    with pytest.raises(SettingsError, match="time was moved in this database, by P14D"):
+        await refuse_moved_time(real)
+
+
+@pytest.mark.usefixtures("_time_comes_back")
+async def test_nobody_follows_with_a_real_key(settings: Settings, committed_uow: NewUow) -> None:
+    real = settings.model_copy(update={"openphone_api_key": SecretStr("real")})
+    async with committed_uow() as uow:
+        await playground.start_at(uow, NOW + DAY, wall=NOW)
+    async with follow_clock(real, committed_uow), committed_uow() as uow:
+        assert await playground.is_followed(uow, version=99)
+        assert clock.ahead() == timedelta(0)
+    async with follow_clock(settings, committed_uow), committed_uow() as uow:
+        assert not await playground.is_followed(uow, version=99)
+        assert clock.ahead() == DAY
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from crm_api import collector, logs
 from crm_api.app import create_app
 from crm_api.cli.options import load_settings
+from crm_api.moved_time import refuse_moved_time
 from crm_api.signing import require_signing_key
 from crm_api.supervisor import require_free_port
 
@@ -42,6 +43,7 @@ def serve() -> None:
         settings.host, settings.port, takes="the API listens there; give another CRM_PORT"
     )
     asyncio.run(require_signing_key(settings))
+    asyncio.run(refuse_moved_time(settings))
     application = create_app(settings)
     config = uvicorn.Config(
         application,

@@ -133,6 +133,7 @@ async def _supervise(
 ) -> None:
     # Loading these takes longer than starting Redis.
     from crm_api import migrate  # noqa: PLC0415 - as above
+    from crm_api.moved_time import refuse_moved_time  # noqa: PLC0415 - as above
     from crm_api.signing import require_signing_key  # noqa: PLC0415 - as above
 
     supervisor = Supervisor(
@@ -142,6 +143,7 @@ async def _supervise(
     )
     await migrate.upgrade(settings.require_database_url())
     await require_signing_key(settings)
+    await refuse_moved_time(settings)
     loop = asyncio.get_running_loop()
     for number in _STOPS:
         loop.add_signal_handler(number, supervisor.request_stop)

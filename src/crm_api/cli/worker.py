@@ -1,9 +1,12 @@
 """`crm-api worker`: background jobs and the schedule, one process."""
 
+import asyncio
+
 import typer
 
 from crm_api import logs
 from crm_api.cli.options import load_settings
+from crm_api.moved_time import refuse_moved_time
 from crm_api.workers import worker as background
 
 cli = typer.Typer(add_completion=False)
@@ -14,4 +17,5 @@ def worker() -> None:
     """Run background jobs and the schedule. Any number of these share one database and Redis."""
     settings = load_settings()
     logs.configure(settings.log_format, process="worker")
+    asyncio.run(refuse_moved_time(settings))
     background.run(settings)
