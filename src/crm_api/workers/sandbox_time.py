@@ -24,6 +24,7 @@ from crm_api.domain.playground.errors import ClockNotFollowedError, SandboxAwayE
 from crm_api.domain.playground.service import Move
 from crm_api.domain.sends import settling
 from crm_api.domain.sends.limiter import Limiter
+from crm_api.domain.sends.pacing import CATCH_UP
 from crm_api.jobs import Job, JobName
 from crm_api.workers import webhook_deliveries
 from crm_api.workers.deps import Deps, deps_of
@@ -43,11 +44,11 @@ POLL_SECONDS = 0.001
 KEEP_SECONDS = 2.0
 
 STOPS = 1000
-LARGEST_STRIDE = timedelta(minutes=30)
-"""What campaigns send within one stride is sent at its end, so that a long way has some thousand
-stops at most; a short one is exact to the second."""
+LARGEST_STRIDE = CATCH_UP
+"""What campaigns send within one stride leaves at its end: no more than the pace makes up for, so
+that they send as much a day as they would. A short way is exact to the second."""
 SMALLEST_STRIDE = timedelta(seconds=1)
-TOGETHER = timedelta(minutes=1)
+TOGETHER = timedelta(minutes=4)
 """What happens at the provider within this after the first is taken in at one stop."""
 ROUTINE_AT = dt_time(12, 30)
 """UTC: after the daily reconciliation, and after the daily work of lines in America."""
@@ -178,7 +179,7 @@ class Journey:
         if self._is_unclear:
             stops.append(now + self._deps.times.look_gap)
         if self._happens_in is not None:
-            stops.append(now + self._happens_in + min(TOGETHER, self._stride))
+            stops.append(now + self._happens_in + min(TOGETHER, 2 * self._stride))
         return min(self._move.to_at, max(min(stops), now + SMALLEST_STRIDE))
 
     async def _jump(self, at: datetime) -> bool:
