@@ -80,6 +80,6 @@ const shown = byId.get("operations").all().filter((one) => one.name === "details
 
 console.log(JSON.stringify({
   sent, signedIn, output,
-  panels: byId.get("operations").all().filter((one) => one.name === "details").length,
-  shown: shown.map((one) => one.attributes.id),
+  panels: byId.get("operations").all().filter((one) => one.attributes.id).length,
+  shown: shown.map((one) => one.attributes.id).filter(Boolean),
 }));

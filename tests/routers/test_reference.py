@@ -74,6 +74,8 @@ async def test_it_is_tried_by_password_and_by_key(
     assert "x-request-id: r-1" in ran["output"]
     assert '"Authorization: Bearer $KEY"' in ran["output"]
     assert "crm_a-key" not in ran["output"]
+    assert "phone (string, needed)" in ran["output"]
+    assert "  postal_code (string or null)" in ran["output"]
     assert ran["shown"] == ["list_contacts"]
     assert ran["panels"] == sum(len(known) for known in app.openapi()["paths"].values())
     # The example that stands in the form is one that the service takes.

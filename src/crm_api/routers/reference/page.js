@@ -118,7 +118,12 @@ function fill(panel, operation) {
     send(operation, given, output, stop);
   });
   form.append(end);
-  panel.append(make("p", {}, operation.description), make("p", { class: "note" }, needs), form, output);
+  panel.append(make("p", {}, operation.description), make("p", { class: "note" }, needs), form,
+    ...fieldsOf("Fields of the body", operation.body?.told), output, ...fieldsOf("Fields of the answer", operation.answer));
+}
+
+function fieldsOf(title, lines) {
+  return lines?.length ? [make("details", {}, make("summary", {}, title), make("pre", {}, lines.join("\n")))] : [];
 }
 
 function panelOf(operation) {

@@ -1,5 +1,6 @@
 // What the document says of an operation, and the request that a filled form stands for.
 
+const DEEPEST = 3; // fields of fields: rules of segments hold themselves
 const METHODS = ["get", "post", "patch", "put", "delete"];
 
 /** Follow a `$ref` into the document. */
@@ -25,6 +26,7 @@ export function operations(document) {
         scopes: [...new Set((told.security ?? []).flatMap((one) => Object.values(one).flat()))],
         parameters: (told.parameters ?? []).map((one) => resolve(document, one)),
         body: body(document, told.requestBody),
+        answer: described(document, answerOf(document, told)),
       };
     }));
 }
@@ -39,7 +41,34 @@ function body(document, told) {
     isFile: field.format === "binary" || field.contentMediaType !== undefined,
     isNeeded: (schema.required ?? []).includes(name),
   }));
-  return { type, fields, example: media.example ?? {}, isNeeded: Boolean(told.required) };
+  return { type, fields, example: media.example ?? {}, told: described(document, media.schema) };
+}
+
+function answerOf(document, told) {
+  const [, good] = Object.entries(told.responses).find(([status]) => status.startsWith("2")) ?? [];
+  return resolve(document, good)?.content?.["application/json"]?.schema;
+}
+
+/** Describe a schema in lines: each field with its type, what it is for, and whether it is needed. */
+export function described(document, schema, depth = 0) {
+  const known = resolve(document, schema);
+  if (!known || depth > DEEPEST) return [];
+  const inner = known.items ?? known.anyOf?.find((one) => one.type !== "null");
+  if (inner) return described(document, inner, depth);
+  return Object.entries(known.properties ?? {}).flatMap(([name, field]) => {
+    const needed = (known.required ?? []).includes(name) ? ", needed" : "";
+    const said = field.description ? `: ${field.description}` : "";
+    return [`${"  ".repeat(depth)}${name} (${typeOf(document, field)}${needed})${said}`,
+      ...described(document, field, depth + 1)];
+  });
+}
+
+function typeOf(document, field) {
+  const known = resolve(document, field);
+  if (known.anyOf) return known.anyOf.map((one) => typeOf(document, one)).join(" or ");
+  if (known.enum) return known.enum.join(", ");
+  if (known.type === "array") return `list of ${typeOf(document, known.items ?? {})}`;
+  return known.format ?? known.type ?? "any";
 }
 
 /** Make the request of a form; `values` are its fields by `parameter name` or `body`. */
