@@ -357,6 +357,11 @@ OPERATIONS = [
         sql(metrics_statements.UNCLEAR),
     ),
     Hot(
+        "the message to an endpoint that waits longest, for the metrics",
+        {"idx_webhook_delivery_due"},
+        sql(metrics_statements.ENDPOINTS),
+    ),
+    Hot(
         "alerts that stand by kind, for the metrics",
         {"idx_alert_open"},
         sql(metrics_statements.ALERTS),

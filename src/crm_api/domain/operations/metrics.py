@@ -57,6 +57,8 @@ class Figures:
         people: Of campaigns that are not over, first texts and follow-ups, by status.
         lines: The newest lines.
         circuits: By outside system, whether it is held to be down.
+        endpoints: Of webhooks out, by how they are.
+        delivery_due_at: When the message to one of them that waits longest was due.
         workers: How many have shown a sign of life lately.
     """
 
@@ -72,6 +74,8 @@ class Figures:
     lines: list[LineToday] = field(default_factory=list)
     alerts: list[OpenAlerts]
     circuits: dict[str, bool]
+    endpoints: dict[str, int]
+    delivery_due_at: datetime | None
     jobs: list[ScheduledJobRead]
     workers: int
     worker_seen_at: datetime | None
@@ -87,6 +91,7 @@ async def read(uow: UnitOfWork, *, times: SendTimes, now: datetime) -> Figures:
     newest_lines = await lines.list_lines(uow, cursor=None, limit=MOST_LINES, times=times, now=now)
     alerts = await session.execute(sql.ALERTS)
     circuits = await session.execute(sql.CIRCUITS)
+    endpoints = (await session.execute(sql.ENDPOINTS)).one()
     late_after = operations.LATE_AFTER.total_seconds()
     workers = (await session.execute(sql.WORKERS, {"now": now, "late_after": late_after})).one()
     return Figures(
@@ -113,6 +118,12 @@ async def read(uow: UnitOfWork, *, times: SendTimes, now: datetime) -> Figures:
             for row in alerts
         ],
         circuits={row.name: row.is_open for row in circuits},
+        endpoints={
+            "well": endpoints.well,
+            "failing": endpoints.failing,
+            "disabled": endpoints.disabled,
+        },
+        delivery_due_at=endpoints.due_at,
         jobs=await operations.list_jobs(uow),
         workers=workers.alive,
         worker_seen_at=workers.seen_at,

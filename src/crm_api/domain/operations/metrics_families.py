@@ -27,7 +27,7 @@ class FiguresCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Give every family, also those that are 0."""
-        for part in (_reconciliation, _webhooks, _sends, _people, _lines, _alerts, _jobs, _workers):
+        for part in _PARTS:
             yield from part(self._figures)
 
 
@@ -67,6 +67,22 @@ def _webhooks(figures: Figures) -> Iterator[Metric]:
     )
     oldest.add_metric([], _age(figures.event_due_at, figures.at))
     yield from (events, oldest)
+
+
+def _endpoints(figures: Figures) -> Iterator[Metric]:
+    endpoints = _gauge(
+        "crm_webhook_endpoints",
+        "Endpoints of webhooks out: well, failing (the last try failed), disabled.",
+        "state",
+    )
+    for state, count in figures.endpoints.items():
+        endpoints.add_metric([state], count)
+    oldest = _gauge(
+        "crm_webhook_deliveries_oldest_due_seconds",
+        "For how long the message to an endpoint that waits longest has been due.",
+    )
+    oldest.add_metric([], _age(figures.delivery_due_at, figures.at))
+    yield from (endpoints, oldest)
 
 
 def _sends(figures: Figures) -> Iterator[Metric]:
@@ -153,6 +169,19 @@ def _workers(figures: Figures) -> Iterator[Metric]:
     seen = _gauge("crm_worker_last_seen_timestamp_seconds", "The newest heartbeat of any worker.")
     _add_instant(seen, figures.worker_seen_at)
     yield from (alive, seen)
+
+
+_PARTS = (
+    _reconciliation,
+    _webhooks,
+    _endpoints,
+    _sends,
+    _people,
+    _lines,
+    _alerts,
+    _jobs,
+    _workers,
+)
 
 
 def _gauge(name: str, meaning: str, *labels: str) -> GaugeMetricFamily:

@@ -46,6 +46,21 @@ UNCLEAR = text("""
     GROUP BY a.status
 """)
 
+# One probe of idx_webhook_delivery_due an endpoint.
+ENDPOINTS = text("""
+    SELECT count(*) FILTER (WHERE e.status = 'active' AND e.failing_since IS NULL) AS well,
+           count(*) FILTER (WHERE e.status = 'active' AND e.failing_since IS NOT NULL) AS failing,
+           count(*) FILTER (WHERE e.status = 'disabled') AS disabled,
+           min(first.due_at) AS due_at
+    FROM webhook_endpoint e
+    LEFT JOIN LATERAL (
+        SELECT d.next_attempt_at AS due_at FROM webhook_delivery d
+        WHERE d.endpoint_id = e.id AND d.status = 'pending' AND e.status = 'active'
+        ORDER BY d.next_attempt_at LIMIT 1
+    ) first ON true
+    WHERE e.deleted_at IS NULL
+""")
+
 ALERTS = text("""
     SELECT kind, acknowledged_at IS NOT NULL AS is_acknowledged, count(*) AS alerts
     FROM alert WHERE resolved_at IS NULL
