@@ -1,5 +1,8 @@
 """A cursor continues the list that made it, under the same filter; anything else is refused."""
 
+import base64
+import json
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -123,3 +126,40 @@ async def test_cursor_of_another_contact_list_is_refused(
 
     assert len(own.json()["data"]) == 1
     assert (other.status_code, other.json()["code"]) == (422, "invalid_cursor")
+
+
+FORGERIES: dict[str, Callable[[list[Any]], Any]] = {
+    "no id": lambda parts: [*parts[:2], "nothing"],
+    "a number for an id": lambda parts: [*parts[:2], 7],
+    "no time": lambda parts: [parts[0], "yesterday", parts[2]],
+    "a time outside the calendar": lambda parts: [parts[0], "0001-01-01T00:00:00+14:00", parts[2]],
+    "NUL": lambda parts: [parts[0], "2026\x00", parts[2]],
+    "another digest": lambda parts: ["0" * 12, *parts[1:]],
+    "no digest": lambda parts: [None, *parts[1:]],
+    "one part more": lambda parts: [*parts, 1],
+    "another shape": lambda parts: {"id": parts[2]},
+    "very deep": lambda parts: [parts[0], parts[1], json.loads("[" * 400 + "]" * 400)],
+}
+
+
+@pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES.keys())
+async def test_a_forged_cursor_is_refused(
+    client: httpx.AsyncClient, session: AsyncSession, forge: Callable[[list[Any]], Any]
+) -> None:
+    for number in range(2):
+        await make_contact(session, phone=f"+1617555010{number}")
+    await session.commit()
+    cursor = (await client.get("/v1/contacts", params={"limit": 1})).json()["next_cursor"]
+    parts = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    forged = base64.urlsafe_b64encode(json.dumps(forge(parts)).encode()).decode().rstrip("=")
+
+    answer = await client.get("/v1/contacts", params={"cursor": forged})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_cursor")
+
+
+@pytest.mark.parametrize("text", ["!", "é", "A", "=" * 9, "x" * 9_999, "\x00", "W10", "bnVsbA"])
+async def test_what_is_no_cursor_is_refused(client: httpx.AsyncClient, text: str) -> None:
+    answer = await client.get("/v1/contacts", params={"cursor": text})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_cursor")
