@@ -24,6 +24,20 @@ signed out
 """
 
 
+@pytest.mark.usefixtures("_node")
+def test_the_example_runs(service: Service) -> None:
+    done = node.run_script(
+        "example.ts",
+        cwd=node.TYPESCRIPT,
+        CRM_URL=service.url,
+        CRM_EMAIL=service.email,
+        CRM_PASSWORD=PASSWORD,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout == EXAMPLE_SAYS
+
+
 @pytest.fixture
 def project(tmp_path: Path, _node: None) -> Path:
     """A copy of the client with the scripts of these tests in it."""
@@ -50,20 +64,6 @@ def test_it_renews_tokens_and_goes_on_with_streams(project: Path) -> None:
     done = node.run_script("behaviour.ts", cwd=project)
 
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.mark.usefixtures("_node")
-def test_the_example_runs(service: Service) -> None:
-    done = node.run_script(
-        "example.ts",
-        cwd=node.TYPESCRIPT,
-        CRM_URL=service.url,
-        CRM_EMAIL=service.email,
-        CRM_PASSWORD=PASSWORD,
-    )
-
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout == EXAMPLE_SAYS
 
 
 def test_packages_are_pinned_by_hash_and_by_no_address() -> None:

@@ -1,0 +1,53 @@
+"""The committed documents: the present one is what the code gives, and keeps what was released."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.clients import node
+from tests.clients.breaking import MEANT, RELEASED, breaks, meant
+
+from crm_api.cli.openapi import openapi
+
+COMMITTED = node.ROOT / "docs" / "openapi.json"
+
+
+def changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Name what differs: paths, schemas, and what else the document holds."""
+    names: list[str] = []
+    for name in sorted(before.keys() | after.keys()):
+        one, other = before.get(name, {}), after.get(name, {})
+        if one == other:
+            continue
+        if name in {"paths", "webhooks", "components", "schemas"}:
+            names += changed(one, other)
+        else:
+            names.append(name)
+    return names
+
+
+def test_the_committed_document_is_what_the_code_gives(
+    document: dict[str, Any], tmp_path: Path
+) -> None:
+    openapi(output=tmp_path / "openapi.json")
+    text = COMMITTED.read_text()
+    is_current = text == (tmp_path / "openapi.json").read_text()
+
+    assert is_current, (
+        "the API has changed: `make openapi` writes its document; it differs in "
+        f"{', '.join(changed(json.loads(text), document)) or 'order'}"
+    )
+
+
+@pytest.mark.usefixtures("_node")
+def test_nothing_that_was_released_breaks(document_file: Path) -> None:
+    found = {(rule, place): said for rule, place, said in breaks(RELEASED, document_file)}
+    explained = meant(MEANT.read_text())
+
+    new = "\n".join(
+        f"{rule} {place}: {found[rule, place]}" for rule, place in sorted(found.keys() - explained)
+    )
+    old = "\n".join(f"{rule} {place}" for rule, place in sorted(explained - found.keys()))
+    assert not new, f"keep the old form working, or give a reason in docs/{MEANT.name}:\n{new}"
+    assert not old, f"docs/{MEANT.name} explains what is not so:\n{old}"
