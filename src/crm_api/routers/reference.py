@@ -1,0 +1,86 @@
+"""`/docs`: Swagger UI over the OpenAPI document, to try every operation.
+
+Its script comes from an installed package and is served from here: whoever types a key into a page
+must not depend on another host, and the page works without the internet.
+"""
+
+import hashlib
+from functools import lru_cache
+from http import HTTPStatus
+from importlib import resources
+
+from fastapi import APIRouter, Request, Response
+
+router = APIRouter(include_in_schema=False)
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""It may load and ask nothing but this service; Swagger UI styles some elements one by one."""
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>crm-api</title>
+<link rel="stylesheet" href="/docs/swagger-ui.css">
+<link rel="icon" href="data:,">
+</head>
+<body>
+<div id="page"></div>
+<noscript>This page is made by a script from <a href="/openapi.json">openapi.json</a>.</noscript>
+<script src="/docs/swagger-ui-bundle.js"></script>
+<script src="/docs/start.js"></script>
+</body>
+</html>
+"""
+START = """SwaggerUIBundle({
+  url: "/openapi.json",
+  dom_id: "#page",
+  deepLinking: true,
+  docExpansion: "none",
+  filter: true,
+  displayRequestDuration: true,
+  persistAuthorization: false,
+  tryItOutEnabled: true,
+  validatorUrl: null,
+});
+"""
+_MEDIA_TYPES = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
+
+
+@router.get("/docs")
+async def show_reference() -> Response:
+    """Show the page."""
+    return _answer(PAGE, "text/html")
+
+
+@router.get("/docs/start.js")
+async def start_reference() -> Response:
+    """Show what the page begins with."""
+    return _answer(START, "text/javascript")
+
+
+@router.get("/docs/{name}")
+async def load_reference(name: str, request: Request) -> Response:
+    """Show a file of Swagger UI; a browser that has it is not sent it again."""
+    if name not in _MEDIA_TYPES:
+        return Response(status_code=HTTPStatus.NOT_FOUND)
+    content, etag = _file(name)
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if request.headers.get("If-None-Match") == etag:
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return Response(content, media_type=_MEDIA_TYPES[name], headers=headers)
+
+
+def _answer(content: str, media_type: str) -> Response:
+    headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
+    return Response(content, media_type=media_type, headers=headers)
+
+
+@lru_cache
+def _file(name: str) -> tuple[bytes, str]:
+    content = (resources.files("fastapi_offline") / "static" / name).read_bytes()
+    return content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'
