@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
+from crm_api.routers.openapi.headers import complete_headers, used_headers
 from crm_api.routers.openapi.tags import TAGS
 from crm_api.routers.openapi.walking import nodes
 
@@ -131,6 +132,17 @@ def test_headers_of_a_contact(document: dict[str, Any]) -> None:
     assert sent == {"contact_id", "If-Match"}
     limited = document["components"]["responses"]["TooManyRequests"]
     assert "Retry-After" in limited["headers"]
+
+
+def test_headers_of_an_operation_that_will_go(document: dict[str, Any]) -> None:
+    operation: dict[str, Any] = {"deprecated": True, "responses": {"204": {"description": "Done."}}}
+
+    complete_headers("/v1/old", "delete", operation, is_read=False)
+
+    told = operation["responses"]["204"]["headers"]
+    assert {"Deprecation", "Sunset", "Link"} <= set(told)
+    assert set(used_headers(operation)) >= {"Deprecation", "Sunset", "Link"}
+    assert "Sunset" not in document["components"]["headers"]  # nothing is deprecated yet
 
 
 def test_who_may_is_said_of_every_operation(document: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from crm_api.routers.openapi import failures
 from crm_api.routers.openapi.changes import drop_defaults_of_changes
 from crm_api.routers.openapi.examples.composing import add_examples
-from crm_api.routers.openapi.headers import HEADERS, PARAMETERS, complete_headers
+from crm_api.routers.openapi.headers import PARAMETERS, complete_headers, used_headers
 from crm_api.routers.openapi.links import link_operations
 from crm_api.routers.openapi.naming import name_schemas
 from crm_api.routers.openapi.outgoing import add_shapes, add_webhooks
@@ -46,7 +46,6 @@ def enrich(document: Node, routes: Iterable[APIRoute]) -> Node:
     components["schemas"] |= failures.SCHEMAS
     components["schemas"] = dict(sorted(components["schemas"].items()))
     components["parameters"] = dict(PARAMETERS)
-    components["headers"] = HEADERS
     components["securitySchemes"] = security_schemes()
     for route in routes:
         known = document["paths"].get(route.path_format, {})
@@ -58,6 +57,7 @@ def enrich(document: Node, routes: Iterable[APIRoute]) -> Node:
                 failures.complete(document, operation, route)
     for name in ("examples", "responses"):
         components[name] = dict(sorted(components[name].items()))
+    components["headers"] = used_headers(document)
     add_examples(document)
     add_webhooks(document)
     return document

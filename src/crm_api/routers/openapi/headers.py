@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 
-from crm_api.routers.openapi.walking import Node
+from crm_api.routers.openapi.walking import Node, nodes
 
 PARAMETERS: Node = {
     "IdempotencyKey": {
@@ -32,6 +32,21 @@ PARAMETERS: Node = {
     },
 }
 HEADERS: Node = {
+    "Deprecation": {
+        "description": "Since when the operation is deprecated (RFC 9745).",
+        "schema": {"type": "string"},
+        "example": "@1798761600",
+    },
+    "Sunset": {
+        "description": "From when on the operation may be gone (RFC 8594).",
+        "schema": {"type": "string"},
+        "example": "Thu, 01 Jul 2027 00:00:00 GMT",
+    },
+    "Link": {
+        "description": "What to use instead, and where that is explained.",
+        "schema": {"type": "string"},
+        "example": '</v1/contacts>; rel="successor-version"',
+    },
     "XRequestId": {
         "description": "The request's id, as the log has it. An id of the caller's own, in a "
         "header of the same name, is kept when it has at most 64 letters, digits, `.`, `_`, `-`.",
@@ -76,6 +91,9 @@ HEADERS: Node = {
     },
 }
 _NAMES = {
+    "Deprecation": "Deprecation",
+    "Sunset": "Sunset",
+    "Link": "Link",
     "X-Request-ID": "XRequestId",
     "ETag": "ETag",
     "RateLimit": "RateLimit",
@@ -112,6 +130,8 @@ def complete_headers(path: str, method: str, operation: Node, *, is_read: bool) 
     for code, answer in operation["responses"].items():
         status = HTTPStatus(int(code))
         names = headers_of(status)
+        if operation.get("deprecated"):
+            names += ["Deprecation", "Sunset", "Link"]
         if path.startswith(_LIMITED):
             names += ["RateLimit", "RateLimit-Policy"]
         if sent == "IdempotencyKey" and code.startswith("2"):
@@ -121,6 +141,16 @@ def complete_headers(path: str, method: str, operation: Node, *, is_read: bool) 
         if "text/csv" in answer.get("content", {}):
             names.append("Content-Disposition")
         answer.setdefault("headers", {}).update(reference_headers(names))
+
+
+def used_headers(document: Node) -> Node:
+    """Return the headers that some answer refers to."""
+    used = {node["$ref"].rpartition("/")[2] for node in nodes(document) if _is_header(node)}
+    return {name: header for name, header in HEADERS.items() if name in used}
+
+
+def _is_header(node: Node) -> bool:
+    return str(node.get("$ref", "")).startswith("#/components/headers/")
 
 
 def headers_of(status: HTTPStatus) -> list[str]:
