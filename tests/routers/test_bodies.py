@@ -275,3 +275,29 @@ async def test_ten_thousand_of_anything_is_answered_quickly(
 
     assert tried > 30
     assert wrong == []
+
+
+@pytest.mark.parametrize("value", [0, 1, "true", "no"])
+async def test_a_yes_or_no_is_true_or_false_and_nothing_else(
+    app: FastAPI, client: httpx.AsyncClient, value: object
+) -> None:
+    """In every body of the document: what a schema calls a boolean is one."""
+    document = app.openapi()
+    schemas = document["components"]["schemas"]
+    tried, wrong = 0, []
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            content = operation.get("requestBody", {}).get("content", {})
+            schema = content.get("application/json", {}).get("schema", {})
+            if set(content) != {"application/json"} or "$ref" not in schema:
+                continue
+            known = schemas[schema["$ref"].rpartition("/")[2]].get("properties", {})
+            where = "/".join(UNKNOWN_ID if "{" in part else part for part in path.split("/"))
+            for name in (name for name, one in known.items() if "boolean" in str(one.get("type"))):
+                tried += 1
+                answer = await client.request(method, where, json={name: value})
+                if answer.status_code != 422 or f"/{name}" not in faults(answer):
+                    wrong.append((method, path, name, answer.status_code))
+
+    assert tried >= 8
+    assert wrong == []

@@ -12,6 +12,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    StrictBool,
     StringConstraints,
     field_validator,
     model_validator,
@@ -201,8 +202,8 @@ class ABTest(RequestModel):
     """How the wordings are compared, and what follows by itself; null: only shown."""
 
     min_per_variant: int = Field(default=100, ge=20, le=1_000_000)
-    stop_harmful: bool = False
-    shift_to_winner: bool = False
+    stop_harmful: StrictBool = False
+    shift_to_winner: StrictBool = False
 
 
 class FollowUp(Wording):

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StrictBool, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from crm_api.domain.custom_fields.models import CustomField, FieldType
@@ -37,7 +37,7 @@ class CustomFieldCreate(RequestModel):
     label: OptionalLine200 = None
     type: FieldType
     choices: Choices = Field(default_factory=list)
-    required: bool = False
+    required: StrictBool = False
 
 
 class CustomFieldUpdate(RequestModel):
@@ -46,7 +46,7 @@ class CustomFieldUpdate(RequestModel):
     label: Name200 = ""
     type: FieldType = FieldType.TEXT
     choices: Choices = Field(default_factory=list)
-    required: bool = False
+    required: StrictBool = False
 
 
 class CustomFieldRead(ReadModel):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StrictBool, StringConstraints
 
 from crm_api.domain.fields import Name200, OptionalLine200, PhoneNumber, TimeZoneName
 from crm_api.domain.lines.models import DEFAULT_DAILY_LIMIT, DEFAULT_TIMEZONE, Line
@@ -55,7 +55,7 @@ class LineUpdate(RequestModel):
     daily_limit: DailyLimit = DEFAULT_DAILY_LIMIT
     ramp_plan: RampPlan = None
     timezone: TimeZoneName = DEFAULT_TIMEZONE
-    resend_unclear: bool = True
+    resend_unclear: StrictBool = True
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, StrictBool, StringConstraints
 
 from crm_api.domain.fields import refuse_nul
 from crm_api.domain.notes.models import ContactNote
@@ -20,14 +20,14 @@ class NoteCreate(RequestModel):
     """A new note."""
 
     body: NoteText
-    pinned: bool = False
+    pinned: StrictBool = False
 
 
 class NoteUpdate(RequestModel):
     """What changes; a field left out stays."""
 
     body: NoteText = ""
-    pinned: bool = False
+    pinned: StrictBool = False
 
 
 class NoteRead(ReadModel):

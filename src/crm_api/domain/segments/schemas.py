@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import Field, PlainValidator, field_validator
+from pydantic import Field, PlainValidator, StrictBool, field_validator
 from pydantic_core import PydanticCustomError
 
 from crm_api.domain.contacts.schemas import ContactRead
@@ -52,7 +52,7 @@ class SegmentPreview(RequestModel):
 
     filter: Filter
     limit: int = Field(default=10, ge=0, le=MOST_SAMPLES, description="People in the sample.")
-    count: bool = Field(
+    count: StrictBool = Field(
         default=True, description="False leaves the count out, which takes longer than the sample."
     )
 

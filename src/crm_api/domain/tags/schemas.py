@@ -3,7 +3,7 @@
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, StrictBool, model_validator
 from pydantic_core import PydanticCustomError
 
 from crm_api.domain.contacts.schemas import MAX_TAG_LENGTH, ContactFilter, FlagName, Tags
@@ -34,13 +34,13 @@ class PeopleFilter(RequestModel):
     phone: PhoneNumber | None = None
     tag: Line200 | None = None
     list_id: UUID | None = None
-    opted_out: bool | None = None
+    opted_out: StrictBool | None = None
     created_after: RequestInstant | None = None
     created_before: RequestInstant | None = None
     updated_after: RequestInstant | None = None
     state: Line200 | None = None
     city: Line200 | None = None
-    has_email: bool | None = None
+    has_email: StrictBool | None = None
     flag: FlagName | None = None
 
     def wanted(self) -> ContactFilter:
@@ -55,7 +55,7 @@ class TagsRequest(RequestModel):
     remove: Tags = Field(default_factory=list)
     contact_ids: Annotated[list[Id] | None, Field(min_length=1, max_length=MOST_IDS)] = None
     filter: PeopleFilter | None = None
-    dry_run: bool = False
+    dry_run: StrictBool = False
 
     @model_validator(mode="after")
     def _check(self) -> Self:

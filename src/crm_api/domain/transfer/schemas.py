@@ -24,6 +24,13 @@ def _read_json(value: object) -> object:
         raise PydanticCustomError("json_invalid", "This is no JSON.") from error
 
 
+def _refuse_number(value: Any) -> Any:  # noqa: ANN401 - a form's text, or whatever JSON holds
+    """Refuse 0 and 1, which are no booleans of JSON."""
+    if type(value) in (int, float):
+        raise PydanticCustomError("bool_type", "Give true or false.")
+    return value
+
+
 class ImportOptions(RequestModel):
     """What an upload may say beside its file; in a form every value comes as text."""
 
@@ -34,7 +41,7 @@ class ImportOptions(RequestModel):
     list_id: UUID | None = None
     mapping: Annotated[dict[str, str | None] | None, BeforeValidator(_read_json)] = None
     """Column to field; null leaves the column out."""
-    dry_run: bool = False
+    dry_run: Annotated[bool, BeforeValidator(_refuse_number)] = False
     """Count what would happen, and change nothing."""
     on_duplicate: OnDuplicate = OnDuplicate.FILL
 

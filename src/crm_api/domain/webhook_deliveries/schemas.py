@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from crm_api.domain.fields import Line200, RequestInstant
 from crm_api.domain.schemas import Id, Instant, ReadModel, RequestModel
@@ -57,7 +57,7 @@ class DeliveriesRetry(RequestModel):
     status: DeliveryStatus | None = DeliveryStatus.FAILED
     type: Line200 | None = None
     created_after: RequestInstant | None = None
-    dry_run: bool = Field(default=False, description="Only count them.")
+    dry_run: StrictBool = Field(default=False, description="Only count them.")
 
 
 class DeliveriesRetried(ReadModel):

@@ -3,7 +3,7 @@
 from typing import Any, Literal, Self
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from crm_api.domain.fields import Line200, RequestInstant
 from crm_api.domain.schemas import Id, Instant, ReadModel, RequestModel
@@ -65,7 +65,7 @@ class ReplayRequest(RequestModel):
     error_code: Line200 | None = None
     received_after: RequestInstant | None = None
     ids: list[UUID] | None = Field(default=None, max_length=1000)
-    dry_run: bool = False
+    dry_run: StrictBool = False
 
     def selection(self) -> Selection:
         """Say it in the ledger's words."""
