@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest_asyncio
 from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
+from starlette.datastructures import State
 from tests.conforming import conforms
 from tests.fakes import RecordingQueue
 
@@ -138,13 +140,31 @@ async def provider(settings: Settings) -> AsyncIterator[OpenPhoneClient]:
     await client.aclose()
 
 
-async def _application(
+_BUILT: dict[tuple[object, ...], FastAPI] = {}
+
+
+@contextmanager
+def _built(settings: Settings, *, use: str) -> Iterator[FastAPI]:
+    """Lend an application without state and with the routes that it was built with.
+
+    FastAPI resolves the dependencies of every route at the first request, which takes longer than
+    most tests; what differs between tests is in the application's state.
+    """
+    key = (use, settings.public_base_url.startswith("https://"), settings.cors_origins)
+    app = _BUILT.get(key) or _BUILT.setdefault(key, build_app(settings))
+    routes, paths = list(app.router.routes), app.state.paths
+    yield app
+    app.router.routes[:] = routes
+    app.state = State({"paths": paths})
+
+
+async def _put_state(
+    app: FastAPI,
     settings: Settings,
     new_uow: Callable[[], UnitOfWork],
     queue: RecordingQueue,
     provider: OpenPhoneClient,
-) -> FastAPI:
-    app = build_app(settings)
+) -> None:
     state = AppState(
         settings=settings,
         new_uow=new_uow,
@@ -157,7 +177,6 @@ async def _application(
     attach(app, state, queue=queue, intake=intake, refusals=refusals)
     async with new_uow() as uow:
         await access.ensure_admin_key(uow, text=ADMIN_KEY, now=NOW)
-    return app
 
 
 def _client(app: FastAPI) -> httpx.AsyncClient:
@@ -175,9 +194,11 @@ async def app(
     new_uow: Callable[[], UnitOfWork],
     queue: RecordingQueue,
     provider: OpenPhoneClient,
-) -> FastAPI:
+) -> AsyncIterator[FastAPI]:
     """The application in the test's transaction; its webhook intake is not started."""
-    return await _application(settings, new_uow, queue, provider)
+    with _built(settings, use="app") as app:
+        await _put_state(app, settings, new_uow, queue, provider)
+        yield app
 
 
 @pytest_asyncio.fixture
@@ -195,10 +216,11 @@ async def committed_app(
     provider: OpenPhoneClient,
 ) -> AsyncIterator[FastAPI]:
     """The application with real commits and a started webhook intake."""
-    app = await _application(settings, committed_uow, queue, provider)
-    await app.state.intake.start()
-    yield app
-    await app.state.intake.close()
+    with _built(settings, use="committed_app") as app:
+        await _put_state(app, settings, committed_uow, queue, provider)
+        await app.state.intake.start()
+        yield app
+        await app.state.intake.close()
 
 
 @pytest_asyncio.fixture
