@@ -148,6 +148,7 @@ async def test_faulty_text_is_refused_with_its_place(
         ({"name": None}, ("/name", "string_type")),
         ({"body": ""}, ("/body", "string_too_short")),
         ({"body": "x" * 10_000}, ("/body", "string_too_long")),
+        ({"body": "\b" + "x" * 1600}, ("/body", "string_too_long")),
         ({"text": "Hi"}, ("/text", "unknown_field")),
     ],
 )

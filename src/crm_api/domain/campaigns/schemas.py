@@ -3,6 +3,7 @@
 Requests leave out what they do not set; ``exclude_unset`` then tells a PATCH apart from a null.
 """
 
+from collections.abc import Callable
 from datetime import time
 from decimal import Decimal
 from typing import Annotated, Literal, Self
@@ -35,18 +36,25 @@ MAX_SEGMENTS = 10
 """Segments that one audience may leave out."""
 MAX_FOLLOW_UPS = 10
 LONGEST_NAME = 200
+LONGEST_FOOTER = 320
 DEFAULT_DAILY_LIMIT = 125
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
-def _clean(value: object) -> object:
-    """Drop control characters before lengths are counted: what is stored is what is sent."""
-    return sendable(value) if isinstance(value, str) else value
+def _sendable_line(text: str) -> str:
+    return " ".join(sendable(text).splitlines())
 
 
-def _clean_line(value: object) -> object:
-    """Clean it, and make one line of it."""
-    return " ".join(sendable(value).splitlines()) if isinstance(value, str) else value
+def _cleaned(longest: int, clean: Callable[[str], str] = sendable) -> BeforeValidator:
+    """Drop control characters before lengths are counted: what is stored is what is sent.
+
+    What is too long before that stays as it is and is refused, as the document says.
+    """
+
+    def clean_text(value: object) -> object:
+        return clean(value) if isinstance(value, str) and len(value) <= longest else value
+
+    return BeforeValidator(clean_text)
 
 
 def _known_zone(value: str) -> str:
@@ -57,12 +65,15 @@ def _known_zone(value: str) -> str:
     return value
 
 
-Cleaned = BeforeValidator(_clean)
 Name = Annotated[
-    str, StringConstraints(min_length=1, max_length=LONGEST_NAME), BeforeValidator(_clean_line)
+    str,
+    StringConstraints(min_length=1, max_length=LONGEST_NAME),
+    _cleaned(LONGEST_NAME, _sendable_line),
 ]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT), Cleaned]
-Footer = Annotated[str, StringConstraints(min_length=1, max_length=320), Cleaned]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT), _cleaned(MAX_TEXT)]
+Footer = Annotated[
+    str, StringConstraints(min_length=1, max_length=LONGEST_FOOTER), _cleaned(LONGEST_FOOTER)
+]
 Share = Annotated[Decimal, Field(gt=0, le=1, max_digits=5, decimal_places=4)]
 """Of all texts: a string such as "0.05"."""
 EVERY_DAY: list[Day] = list(DAYS)  # type: ignore[arg-type]  # the same seven, typed as a tuple of str
