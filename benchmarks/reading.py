@@ -121,8 +121,14 @@ def main(rounds: int = ROUNDS, connections: int = CONNECTIONS) -> None:
             port = free_port()
             arguments = ["-m", "benchmarks.reading", "serve", str(number), str(port)]
             stack.enter_context(listening(arguments, others | ours, port=port))
-            asked[name] = (psutil.Process().children()[-1], port)
+            asked[name] = (_process_at(port), port)
         uvloop.run(_measure(asked, f"/v1/contacts/{contact_id}", rounds, connections))
+
+
+def _process_at(port: int) -> psutil.Process:
+    """Find the process that was started for a port, its last argument."""
+    children = psutil.Process().children(recursive=True)
+    return next(child for child in children if child.cmdline()[-1:] == [str(port)])
 
 
 async def _add_contact(database_url: str) -> UUID:
