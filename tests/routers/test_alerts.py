@@ -7,10 +7,12 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW, UNKNOWN_ID
 from tests.domain.webhooks.support import rows
+from tests.factories import make_campaign, make_line
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.access.models import Scope
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.ids import new_id
 
 NewUow = Callable[[], UnitOfWork]
@@ -22,7 +24,7 @@ async def raise_alert(
     async with new_uow() as uow:
         await operations.raise_alert(
             uow,
-            kind=kind,
+            kind=AlertKind(kind),
             subject=subject,
             detail="Put that right.",
             context={"code": "402"},
@@ -81,7 +83,7 @@ async def test_alerts_are_filtered_by_where_they_stand_and_kind(
     first = (await client.get("/v1/alerts", params={"kind": "send_parked"})).json()["data"][0]
     await client.post(f"/v1/alerts/{first['id']}/acknowledge")
     async with new_uow() as uow:
-        await operations.resolve_alert(uow, kind="line_blocked", subject="L1", now=NOW)
+        await operations.resolve_alert(uow, kind=AlertKind.LINE_BLOCKED, subject="L1", now=NOW)
 
     assert await listed(client) == ["L3", "L2", "L1", "L0"]
     assert await listed(client, status="open") == ["L3", "L0"]
@@ -143,7 +145,7 @@ async def test_alert_that_is_over_needs_no_acknowledgement(
     await raise_alert(new_uow, "L1")
     (alert,) = (await client.get("/v1/alerts")).json()["data"]
     async with new_uow() as uow:
-        await operations.resolve_alert(uow, kind="line_blocked", subject="L1", now=NOW)
+        await operations.resolve_alert(uow, kind=AlertKind.LINE_BLOCKED, subject="L1", now=NOW)
 
     answer = (await client.post(f"/v1/alerts/{alert['id']}/acknowledge")).json()
 
@@ -157,7 +159,7 @@ async def test_acknowledged_alert_that_was_over_comes_up_open(
     (alert,) = (await client.get("/v1/alerts")).json()["data"]
     await client.post(f"/v1/alerts/{alert['id']}/acknowledge")
     async with new_uow() as uow:
-        await operations.resolve_alert(uow, kind="line_blocked", subject="L1", now=NOW)
+        await operations.resolve_alert(uow, kind=AlertKind.LINE_BLOCKED, subject="L1", now=NOW)
     await raise_alert(new_uow, "L1", minutes=9)
 
     (again,) = (await client.get("/v1/alerts")).json()["data"]
@@ -173,3 +175,18 @@ async def test_unknown_alert_is_not_found(client: httpx.AsyncClient) -> None:
 
     assert (read.status_code, noted.status_code) == (404, 404)
     assert read.json()["code"] == noted.json()["code"] == "alert_not_found"
+
+
+@pytest.mark.parametrize("action", ["resume", "cancel"])
+async def test_blocked_campaign_that_a_person_decides_on_ends_its_alert(
+    client: httpx.AsyncClient, session: AsyncSession, new_uow: NewUow, action: str
+) -> None:
+    line = await make_line(session)
+    campaign = await make_campaign(session, line=line, status="blocked", blocked_reason="content")
+    await session.commit()
+    await raise_alert(new_uow, str(campaign.id), kind="campaign_blocked")
+
+    moved = await client.post(f"/v1/campaigns/{campaign.id}/{action}")
+
+    assert moved.status_code == 200
+    assert await listed(client, status="resolved") == [str(campaign.id)]

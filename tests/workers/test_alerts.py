@@ -21,6 +21,7 @@ from crm_api.db import UnitOfWork
 from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.operations.mail import Mailer, parse_server
 from crm_api.jobs import Job, JobName
 from crm_api.mailing import open_mailer
@@ -46,7 +47,7 @@ class House:
         async with self.deps.new_uow() as uow:
             await operations.raise_alert(
                 uow,
-                kind=kind,
+                kind=AlertKind(kind),
                 subject=subject,
                 detail=more.pop("detail", f"{kind} of {subject}: do something."),
                 now=self.now,
@@ -55,7 +56,7 @@ class House:
 
     async def is_over(self, kind: str = "line_blocked", subject: str = "L1") -> None:
         async with self.deps.new_uow() as uow:
-            await operations.resolve_alert(uow, kind=kind, subject=subject, now=self.now)
+            await operations.resolve_alert(uow, kind=AlertKind(kind), subject=subject, now=self.now)
 
     async def look(self, *, after: timedelta = timedelta(minutes=1)) -> list[str]:
         """Let time pass and the job run; the subjects of what was mailed meanwhile."""

@@ -26,6 +26,7 @@ from crm_api.domain.events.schemas import EventType
 from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.domain.operations import daily
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.operations.mail import Mailer, parse_server
 from crm_api.settings import Settings
 from crm_api.workers.daily import run, run_daily_tasks
@@ -155,7 +156,7 @@ async def test_letter_tells_what_waits_for_a_person(
     await ledger.run("UPDATE send_attempt SET status = 'parked'")
     await ledger.run("UPDATE campaign_membership SET status = 'review'")
     async with new_uow() as uow:
-        for kind in ("line_blocked", "webhook_dead"):
+        for kind in (AlertKind.LINE_BLOCKED, AlertKind.WEBHOOK_EVENT_DEAD):
             await operations.raise_alert(uow, kind=kind, subject="1", detail="Do.", now=NOW)
 
     (subject,) = await house.look()
@@ -177,7 +178,7 @@ async def test_letter_tells_what_waits_for_a_person(
         "  POST …/recipients/{contact_id}/settle of the campaign.\n"
         "* Received events that could not be applied: 2.\n"
         f"  {api}/v1/webhook-events?status=dead\n"
-        "* Alerts that nobody has acknowledged: line blocked (1), webhook dead (1).\n"
+        "* Alerts that nobody has acknowledged: line blocked (1), webhook event dead (1).\n"
         f"  {api}/v1/alerts?status=open"
     )
 

@@ -15,12 +15,13 @@ from crm_api.backups.manifest import Manifest
 from crm_api.db import UnitOfWork, session_factory
 from crm_api.domain.campaigns.restored import RESTORED
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.reconciliation import service as reconciliation
 from crm_api.domain.reconciliation.schemas import ReconciliationCreate
 from crm_api.domain.schemas import format_instant
 from crm_api.signing import NO_QUEUE
 
-ALERT = "restored"
+ALERT = AlertKind.RESTORED
 
 _PAUSE = text("""
     UPDATE campaign

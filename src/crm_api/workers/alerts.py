@@ -14,6 +14,7 @@ from crm_api.domain.errors import CrmError
 from crm_api.domain.openphone.errors import OpenPhoneBusyError
 from crm_api.domain.operations import circuits, letters, notices
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.operations.errors import MailNotSentError
 from crm_api.domain.operations.mail import Mailer
 from crm_api.domain.operations.notices import ClaimedNews, NoticePolicy
@@ -63,7 +64,7 @@ async def _resolve_decided(uow: UnitOfWork, *, now: datetime) -> None:
 
 
 async def _resolve(
-    uow: UnitOfWork, kind: str, subjects: Sequence[str], *, but: set[UUID], now: datetime
+    uow: UnitOfWork, kind: AlertKind, subjects: Sequence[str], *, but: set[UUID], now: datetime
 ) -> None:
     for subject in subjects:
         if UUID(subject) not in but:

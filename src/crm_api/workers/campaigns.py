@@ -16,6 +16,7 @@ from crm_api.domain.campaigns import planning
 from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.openphone.answers import AnswerKind
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.sends import blocking, claiming
 from crm_api.domain.sends import service as sends
 from crm_api.domain.sends.claiming import Claimed, ClaimOrder
@@ -92,7 +93,7 @@ async def _clock_agrees(deps: Deps) -> bool:
 async def _alert_skew(uow: UnitOfWork, *, of: str, skew: timedelta) -> None:
     await operations.raise_alert(
         uow,
-        kind="clock_skew",
+        kind=AlertKind.CLOCK_SKEW,
         subject=of,
         detail=f"This worker's clock and the {of}'s differ by {skew.total_seconds():.0f} seconds; "
         "nothing is sent until they agree within five. Set the clocks (NTP).",

@@ -16,6 +16,7 @@ from crm_api.domain.openphone.answers import AnswerKind
 from crm_api.domain.openphone.errors import OpenPhoneDownError
 from crm_api.domain.openphone.facts import MessageFacts
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.sends import settling, texts
 from crm_api.domain.sends.claiming import Claimed
 from crm_api.domain.sends.dispatch import Dispatcher
@@ -128,10 +129,11 @@ async def _list_lags(deps: Deps, attempt: Row[Any]) -> bool:
     async with deps.new_uow() as uow:
         await operations.raise_alert(
             uow,
-            kind="provider_list_lags",
+            kind=AlertKind.PROVIDER_LIST_LAGS,
             subject=str(attempt.line_id),
             detail="OpenPhone's message list does not show a text that it accepted a while ago. "
-            "Unclear sends are not tried again until it does.",
+            "Unclear sends are not tried again until it does. There is nothing to do; if it lasts "
+            "for hours, ask the provider's support.",
             now=clock.now(),
         )
     return True

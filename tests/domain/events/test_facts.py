@@ -16,6 +16,7 @@ from crm_api.db import UnitOfWork
 from crm_api.domain.events import service as events
 from crm_api.domain.events.schemas import EventType
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.ids import new_id
 
 NewUow = Callable[[], UnitOfWork]
@@ -172,7 +173,7 @@ async def test_alert_is_told_when_it_comes_up_and_moves_not_when_it_is_counted(
         async with new_uow() as uow:
             await operations.raise_alert(
                 uow,
-                kind="line_blocked",
+                kind=AlertKind.LINE_BLOCKED,
                 subject="L1",
                 detail="Put that right.",
                 now=NOW + timedelta(minutes=minutes),
@@ -183,7 +184,7 @@ async def test_alert_is_told_when_it_comes_up_and_moves_not_when_it_is_counted(
     async with new_uow() as uow:
         page = await operations.list_alerts(uow, cursor=None, limit=1)
         await operations.acknowledge(uow, alert_id=page.data[0].id, actor="Ada", now=NOW)
-        await operations.resolve_alert(uow, kind="line_blocked", subject="L1", now=NOW)
+        await operations.resolve_alert(uow, kind=AlertKind.LINE_BLOCKED, subject="L1", now=NOW)
     await again(9)
 
     found = await told(session)

@@ -28,6 +28,7 @@ from crm_api.domain.openphone.errors import (
 )
 from crm_api.domain.openphone.facts import OwnNumber
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.operations.models import Alert, AuditEntry
 from crm_api.domain.paging import InvalidCursorError
 from crm_api.domain.sends.models import AttemptStatus, SendAttempt
@@ -176,7 +177,7 @@ async def test_unblocking_ends_the_wait_the_trial_and_the_alert(
     async with new_uow() as uow:
         for line in (blocked, on_trial):
             await operations.raise_alert(
-                uow, kind="line_blocked", subject=str(line.id), detail="x", now=NOW
+                uow, kind=AlertKind.LINE_BLOCKED, subject=str(line.id), detail="x", now=NOW
             )
         found = [
             await lines.unblock(uow, line_id=line.id, actor="a key", times=TIMES, now=NOW)

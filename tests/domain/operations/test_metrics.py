@@ -17,6 +17,7 @@ from crm_api.db import UnitOfWork
 from crm_api.domain.activity.models import Activity
 from crm_api.domain.operations import metrics
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.operations.metrics_families import FiguresCollector
 from crm_api.domain.operations.models import Circuit
 from crm_api.domain.reconciliation.models import ReconciliationRun
@@ -240,10 +241,10 @@ async def test_alerts_that_stand_and_circuits(new_uow: NewUow, session: AsyncSes
     async with new_uow() as uow:
         for position in range(4):
             await operations.raise_alert(
-                uow, kind="send_parked", subject=str(position), detail="See to it.", now=NOW
+                uow, kind=AlertKind.SEND_PARKED, subject=str(position), detail="See to it.", now=NOW
             )
-        await operations.resolve_alert(uow, kind="send_parked", subject="0", now=NOW)
-        page = await operations.list_alerts(uow, kind="send_parked", cursor=None, limit=10)
+        await operations.resolve_alert(uow, kind=AlertKind.SEND_PARKED, subject="0", now=NOW)
+        page = await operations.list_alerts(uow, kind=AlertKind.SEND_PARKED, cursor=None, limit=10)
         known = next(alert for alert in page.data if alert.subject == "1")
         await operations.acknowledge(uow, alert_id=known.id, actor="Ada", now=NOW)
     session.add_all([Circuit(name="openphone", opened_at=NOW, opens=1), Circuit(name="mail")])

@@ -13,6 +13,7 @@ from tests.fakes import RecordingQueue
 
 from crm_api.db import UnitOfWork, UnitOfWorkFactory
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.reconciliation import progress
 from crm_api.domain.reconciliation import service as runs
 from crm_api.domain.reconciliation.errors import RunLostError
@@ -171,7 +172,7 @@ async def test_outage_that_follows_another_waits_with_it(new_uow: NewUow) -> Non
 
 
 async def _alert(
-    new_uow: NewUow, kind: str, subject: str, *, begins: datetime, ends: datetime
+    new_uow: NewUow, kind: AlertKind, subject: str, *, begins: datetime, ends: datetime
 ) -> None:
     async with new_uow() as uow:
         await operations.raise_alert(uow, kind=kind, subject=subject, detail="x", now=begins)
@@ -187,12 +188,14 @@ async def _after_gap(new_uow: NewUow, now: datetime) -> ReconciliationRun | None
 @pytest.mark.parametrize(
     ("kind", "subject"),
     [
-        ("provider_down", "openphone"),
-        ("webhook_health", "silence"),
-        ("webhook_refused", "signature_mismatch"),
+        (AlertKind.PROVIDER_DOWN, "openphone"),
+        (AlertKind.WEBHOOK_HEALTH, "silence"),
+        (AlertKind.WEBHOOK_REFUSED, "signature_mismatch"),
     ],
 )
-async def test_gap_that_is_over_makes_one_run(new_uow: NewUow, kind: str, subject: str) -> None:
+async def test_gap_that_is_over_makes_one_run(
+    new_uow: NewUow, kind: AlertKind, subject: str
+) -> None:
     await _add_line(new_uow)
     await _daily(new_uow, NIGHT)
     await _complete(new_uow, NIGHT)
@@ -209,13 +212,13 @@ async def test_gap_that_is_over_makes_one_run(new_uow: NewUow, kind: str, subjec
 @pytest.mark.parametrize(
     ("kind", "subject", "lasted"),
     [
-        ("provider_down", "openphone", 4 * MINUTE),
-        ("webhook_refused", "signature_missing", HOUR),
-        ("line_blocked", "a line", HOUR),
+        (AlertKind.PROVIDER_DOWN, "openphone", 4 * MINUTE),
+        (AlertKind.WEBHOOK_REFUSED, "signature_missing", HOUR),
+        (AlertKind.LINE_BLOCKED, "a line", HOUR),
     ],
 )
 async def test_what_is_no_gap_makes_no_run(
-    new_uow: NewUow, kind: str, subject: str, lasted: timedelta
+    new_uow: NewUow, kind: AlertKind, subject: str, lasted: timedelta
 ) -> None:
     await _add_line(new_uow)
     await _daily(new_uow, NIGHT)
@@ -225,7 +228,7 @@ async def test_what_is_no_gap_makes_no_run(
 
 
 async def test_gap_before_the_first_run_is_left_to_its_night(new_uow: NewUow) -> None:
-    await _alert(new_uow, "provider_down", "openphone", begins=NIGHT, ends=NIGHT + HOUR)
+    await _alert(new_uow, AlertKind.PROVIDER_DOWN, "openphone", begins=NIGHT, ends=NIGHT + HOUR)
 
     assert await _after_gap(new_uow, NIGHT + 3 * HOUR) is None
 

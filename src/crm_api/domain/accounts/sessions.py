@@ -13,6 +13,7 @@ from crm_api.domain.accounts.errors import SessionOverError, TooManySignInsError
 from crm_api.domain.accounts.models import Role, User, UserSession, UserStatus
 from crm_api.domain.accounts.tokens import ACCESS_PREFIX, REFRESH_PREFIX, hash_token, new_token
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.hot_reads import HotReads
 from crm_api.ids import new_id
 
@@ -24,7 +25,7 @@ SESSION_FOR = timedelta(days=30)
 TWICE_WITHIN = timedelta(seconds=10)
 """Two tabs of a browser may renew at once; a token that is used again later was stolen."""
 ACCOUNT_TRIES, PAIR_TRIES, ADDRESS_TRIES = 20, 5, 50
-REUSED_ALERT = "refresh_token_reused"
+REUSED_ALERT = AlertKind.REFRESH_TOKEN_REUSED
 
 
 @dataclass(frozen=True, kw_only=True)

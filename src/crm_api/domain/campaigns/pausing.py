@@ -6,8 +6,9 @@ from uuid import UUID
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 
-PAUSED_ALERT = "campaign_paused"
+PAUSED_ALERT = AlertKind.CAMPAIGN_PAUSED
 """The kind of the alert that a pause by a rule raises; its subject is the campaign."""
 ACTOR = "worker"
 """Who the audit log says did it."""
@@ -52,5 +53,6 @@ async def tell(
 
 
 async def is_decided(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> None:
-    """Let the alert of a campaign be over, if there is one: a person resumed or cancelled it."""
-    await operations.resolve_alert(uow, kind=PAUSED_ALERT, subject=str(campaign_id), now=now)
+    """Let the alerts of a campaign be over, if there are any: a person resumed or cancelled it."""
+    for kind in (PAUSED_ALERT, AlertKind.CAMPAIGN_BLOCKED):
+        await operations.resolve_alert(uow, kind=kind, subject=str(campaign_id), now=now)

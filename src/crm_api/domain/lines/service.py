@@ -25,6 +25,7 @@ from crm_api.domain.openphone.errors import (
 )
 from crm_api.domain.openphone.facts import OwnNumber
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.paging import Cursors, Page
 from crm_api.domain.sends import service as sends
 from crm_api.domain.sends.times import SendTimes
@@ -166,7 +167,9 @@ async def unblock(
         await operations.audit(
             uow, actor=actor, action="unblock_line", subject=str(line_id), detail={}, now=now
         )
-        await operations.resolve_alert(uow, kind="line_blocked", subject=str(line_id), now=now)
+        await operations.resolve_alert(
+            uow, kind=AlertKind.LINE_BLOCKED, subject=str(line_id), now=now
+        )
         uow.after_commit(CAMPAIGNS_MAY_GO)
         uow.after_commit(TEXTS_MAY_GO)
     return await get(uow, line_id=line_id, times=times, now=now)

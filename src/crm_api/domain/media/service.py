@@ -26,6 +26,7 @@ from crm_api.domain.media.models import FetchStatus, Media, MediaFetch, MediaKin
 from crm_api.domain.media.queries import ClaimedFetch, ShownFetch, StoredFile, Wanted
 from crm_api.domain.media.store import MediaStore
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.paging import Cursors, Page
 from crm_api.jobs import Job, JobName
 
@@ -38,7 +39,7 @@ LONGEST_WAIT = timedelta(hours=12)
 WAIT_GROWS = 4
 TRIES = 7
 """Waits of at most 2 min, 8 min, 32 min, 2 h, 8.5 h and 12 h between them: a day at most."""
-DEAD_FETCH = "media_fetch_dead"
+DEAD_FETCH = AlertKind.MEDIA_FETCH_DEAD
 """The alert's kind."""
 
 Jitter = Callable[[], float]
@@ -145,7 +146,8 @@ async def record(
             uow,
             kind=DEAD_FETCH,
             subject=error.code,
-            detail=f"A {claimed.kind} could not be fetched in {TRIES} tries: {error.detail}",
+            detail=f"A {claimed.kind} could not be fetched in {TRIES} tries: {error.detail} See "
+            "GET /v1/media-fetches?status=dead, then POST /v1/media-fetches/retry.",
             context={"fetch_id": str(claimed.id), "activity_id": str(claimed.activity_id)},
             now=now,
         )

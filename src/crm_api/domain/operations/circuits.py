@@ -16,6 +16,7 @@ from sqlalchemy import Row
 from crm_api.db import UnitOfWork
 from crm_api.domain.operations import circuit_statements as sql
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.jobs import Job, JobName
 
 LONGEST_ERROR = 300
@@ -40,7 +41,7 @@ class Circuit:
     """
 
     name: str
-    alert: str
+    alert: AlertKind
     down: str
     opens_after: int
     first_wait: timedelta
@@ -51,7 +52,7 @@ class Circuit:
 
 PROVIDER = Circuit(
     name="openphone",
-    alert="provider_down",
+    alert=AlertKind.PROVIDER_DOWN,
     down="OpenPhone does not answer. No text leaves and nothing is read from it until it does; "
     "nobody's text is lost, and it is tried again by itself, at the latest every five minutes. "
     "If this lasts, see the provider's status page and this machine's way to the internet.",
@@ -63,7 +64,7 @@ PROVIDER = Circuit(
 )
 MAIL = Circuit(
     name="mail",
-    alert="mail_down",
+    alert=AlertKind.MAIL_DOWN,
     down="The mail server does not take alerts; they stand here meanwhile, and are mailed once it "
     "does. Check CRM_SMTP_URL, CRM_ALERT_FROM and CRM_ALERT_EMAILS.",
     opens_after=1,

@@ -9,6 +9,7 @@ import structlog
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.operations import audit_log, queries
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.operations.errors import AlertNotFoundError
 from crm_api.domain.operations.models import Alert, AlertStatus
 from crm_api.domain.operations.schemas import ScheduledJobRead
@@ -49,8 +50,8 @@ ACKNOWLEDGED_FOR = timedelta(days=1)
 TELL = Job(name=JobName.SEND_ALERTS, delay_seconds=5)
 """What comes up together is told together."""
 ENDS_BY_SILENCE = {
-    timedelta(minutes=15): ("clock_skew", "provider_list_lags"),
-    timedelta(hours=1): ("webhook_refused",),
+    timedelta(minutes=15): (AlertKind.CLOCK_SKEW, AlertKind.PROVIDER_LIST_LAGS),
+    timedelta(hours=1): (AlertKind.WEBHOOK_REFUSED,),
 }
 """Kinds whose cause raises them again for as long as it lasts, and after which silence it is over;
 nothing else would tell that it is."""
@@ -59,7 +60,7 @@ nothing else would tell that it is."""
 async def raise_alert(
     uow: UnitOfWork,
     *,
-    kind: str,
+    kind: AlertKind,
     subject: str,
     detail: str,
     now: datetime,
@@ -89,7 +90,7 @@ async def raise_alert(
         uow.after_commit(TELL)
 
 
-async def resolve_alert(uow: UnitOfWork, *, kind: str, subject: str, now: datetime) -> None:
+async def resolve_alert(uow: UnitOfWork, *, kind: AlertKind, subject: str, now: datetime) -> None:
     """Mark an alert as over; nothing happens when there is none."""
     if await queries.resolve_alert(uow.session, kind=kind, subject=subject, now=now):
         log.info("alert over", kind=kind, subject=subject)
@@ -103,7 +104,7 @@ async def resolve_silent(uow: UnitOfWork, *, now: datetime) -> None:
             uow.after_commit(TELL)
 
 
-async def open_subjects(uow: UnitOfWork, *, kind: str) -> Sequence[str]:
+async def open_subjects(uow: UnitOfWork, *, kind: AlertKind) -> Sequence[str]:
     """List what the alerts of a kind that stand are about."""
     return await queries.open_subjects(uow.session, kind=kind)
 

@@ -12,6 +12,7 @@ from sqlalchemy import Row
 
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.errors import CrmError
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.phone_validation import progress, queries
 from crm_api.domain.phone_validation.budget import next_day
 from crm_api.domain.phone_validation.errors import (
@@ -112,7 +113,7 @@ async def _work_on(parts: Parts, run: PhoneValidation) -> None:
         log.info("phone numbers validated", run_id=str(run.id), checked=run.checked)
 
 
-async def _fail(parts: Parts, run: PhoneValidation, *, kind: str, error: str) -> None:
+async def _fail(parts: Parts, run: PhoneValidation, *, kind: AlertKind, error: str) -> None:
     async with parts.new_uow() as uow:
         await progress.fail(uow, run, kind=kind, error=error, now=parts.now())
 

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.phone_validation import queries
 from crm_api.domain.phone_validation.errors import ValidationLostError
 from crm_api.domain.phone_validation.models import LineType, PhoneValidation, RunStatus
@@ -23,7 +24,7 @@ BACK_OFF = timedelta(minutes=1)
 KEPT = timedelta(days=180)
 """How long an answer counts before it is asked for again; numbers are carried over, but seldom."""
 UNKNOWN_KEPT = timedelta(days=30)
-REFUSED, FAILED = "phone_lookup_refused", "phone_validation_failed"
+REFUSED, FAILED = AlertKind.PHONE_LOOKUP_REFUSED, AlertKind.PHONE_VALIDATION_FAILED
 """Kinds of alerts."""
 SERVICE = "phone_lookup"
 """What the alerts are about."""
@@ -152,7 +153,7 @@ async def complete(uow: UnitOfWork, run: PhoneValidation, *, now: datetime) -> N
 
 
 async def fail(
-    uow: UnitOfWork, run: PhoneValidation, *, kind: str, error: str, now: datetime
+    uow: UnitOfWork, run: PhoneValidation, *, kind: AlertKind, error: str, now: datetime
 ) -> None:
     """End a run that cannot go on, with an alert; what it learned stays.
 
@@ -164,7 +165,8 @@ async def fail(
         uow,
         kind=kind,
         subject=SERVICE,
-        detail=f"The validation of phone numbers stopped: {error}",
+        detail=f"The validation of phone numbers stopped: {error} Put that right, then begin anew "
+        "by POST /v1/phone-validations; what is known by then is not looked up again.",
         context={"run_id": str(run.id), "checked": run.checked, "total": run.total},
         now=now,
     )

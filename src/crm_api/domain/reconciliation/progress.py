@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.reconciliation import drift as drifts
 from crm_api.domain.reconciliation import queries
 from crm_api.domain.reconciliation.errors import RunLostError
@@ -17,7 +18,7 @@ LEASE = timedelta(seconds=60)
 MOST_FAILURES = 6
 BACK_OFF = timedelta(minutes=1)
 """Doubled after each failure: six of them take half an hour."""
-DRIFT, FAILED = "reconciliation_drift", "reconciliation_failed"
+DRIFT, FAILED = AlertKind.RECONCILIATION_DRIFT, AlertKind.RECONCILIATION_FAILED
 """Kinds of alerts."""
 PROVIDER = "openphone"
 """What the alerts are about."""
@@ -63,7 +64,8 @@ async def complete(uow: UnitOfWork, run: ReconciliationRun, *, now: datetime) ->
         uow,
         kind=DRIFT,
         subject=PROVIDER,
-        detail=drifts.sentence(run.drift),
+        detail=f"{drifts.sentence(run.drift)} What was missing here has been filled in; if it "
+        "comes back, `crm-api webhooks test` shows whether events reach this service.",
         context={"run_id": str(run.id), **found},
         now=now,
     )
@@ -80,7 +82,8 @@ async def fail(uow: UnitOfWork, run: ReconciliationRun, *, error: str, now: date
         uow,
         kind=FAILED,
         subject=PROVIDER,
-        detail=f"The comparison with OpenPhone failed: {error}",
+        detail=f"The comparison with OpenPhone failed: {error} The next night tries again, and "
+        "POST /v1/reconciliation-runs does at once.",
         context={"run_id": str(run.id), "failures": run.failures},
         now=now,
     )

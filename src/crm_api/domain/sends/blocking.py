@@ -13,6 +13,7 @@ from uuid import UUID
 from crm_api.db import UnitOfWork
 from crm_api.domain.openphone.answers import SendAnswer
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.sends import blocking_statements as sql
 from crm_api.domain.sends.claiming import Claimed
 from crm_api.jobs import Job, JobName
@@ -42,10 +43,10 @@ async def stop(
     What is blocked already stays as it is.
     """
     if answer.scope == "campaign" and claimed.campaign_id is not None:
-        kind, subject = "campaign_blocked", claimed.campaign_id
+        kind, subject = AlertKind.CAMPAIGN_BLOCKED, claimed.campaign_id
         detail = await _block_campaign(uow, claimed.campaign_id, reason=reason, now=now)
     else:
-        kind, subject = "line_blocked", claimed.line_id
+        kind, subject = AlertKind.LINE_BLOCKED, claimed.line_id
         detail = await _block_line(uow, claimed.line_id, reason=reason, now=now)
     if detail is None:
         return
@@ -116,7 +117,9 @@ async def prove(uow: UnitOfWork, line_ids: Collection[UUID], *, now: datetime) -
     values = {"line_ids": list(line_ids), "now": now}
     proved = (await uow.session.execute(sql.PROVE, values)).all()
     for line in proved:
-        await operations.resolve_alert(uow, kind="line_blocked", subject=str(line.id), now=now)
+        await operations.resolve_alert(
+            uow, kind=AlertKind.LINE_BLOCKED, subject=str(line.id), now=now
+        )
         await operations.audit(
             uow,
             actor="worker",

@@ -11,6 +11,7 @@ from sqlalchemy import Row
 from crm_api.db import UnitOfWork
 from crm_api.domain.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.sends import blocking, deriving, ledger, texts
 from crm_api.domain.sends.claiming import Claimed
 from crm_api.domain.sends.ledger import Outcome
@@ -212,7 +213,7 @@ async def record_without_ids(uow: UnitOfWork, batch: Sequence[Answered], *, now:
     for item in batch:
         await operations.raise_alert(
             uow,
-            kind="message_id_given_twice",
+            kind=AlertKind.MESSAGE_ID_GIVEN_TWICE,
             subject=str(item.answer.provider_message_id),
             detail="OpenPhone answered two sends with the same message id. The second one is kept "
             "as accepted without an id; settle it once you have seen in OpenPhone if it arrived.",

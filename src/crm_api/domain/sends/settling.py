@@ -16,6 +16,7 @@ from sqlalchemy import Row
 from crm_api.db import UnitOfWork
 from crm_api.domain.openphone.facts import MessageFacts
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.sends import deriving, recording, reports
 from crm_api.domain.sends import settle_statements as sql
 from crm_api.domain.sends.ledger import Outcome
@@ -23,7 +24,7 @@ from crm_api.domain.sends.matching import is_same_text
 from crm_api.domain.sends.models import AttemptStatus
 from crm_api.domain.sends.times import SendTimes
 
-PARKED_ALERT = "send_parked"
+PARKED_ALERT = AlertKind.SEND_PARKED
 CANARY_SHARE = 4
 """R12: a text of known id that is older than grace / 4 must be in the provider's list."""
 

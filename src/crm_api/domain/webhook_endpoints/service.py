@@ -17,6 +17,7 @@ from crm_api.domain.events.interest import SCOPE_OF, Interest
 from crm_api.domain.events.payloads import WebhookEventType
 from crm_api.domain.events.schemas import EventType
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.paging import Cursors, Page
 from crm_api.domain.webhook_endpoints import queries
 from crm_api.domain.webhook_endpoints.errors import (
@@ -37,7 +38,7 @@ from crm_api.jobs import Job, JobName
 
 MOST_ENDPOINTS = 50
 """Each event is a row for each of them."""
-DISABLED_ALERT = "webhook_endpoint_disabled"
+DISABLED_ALERT = AlertKind.WEBHOOK_ENDPOINT_DISABLED
 """The alert's kind; its subject is the endpoint's id."""
 DELIVER = Job(name=JobName.DELIVER_WEBHOOKS)
 

@@ -10,6 +10,7 @@ from sqlalchemy import Row
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.paging import Cursors, Page
 from crm_api.domain.webhook_health import queries
 from crm_api.domain.webhook_health.errors import WebhookHealthCheckNotFoundError
@@ -17,7 +18,7 @@ from crm_api.domain.webhook_health.models import CheckStatus, Side, WebhookHealt
 from crm_api.domain.webhook_health.schemas import SideRead, WebhookHealthRead
 from crm_api.jobs import Job, JobName
 
-ALERT = "webhook_health"
+ALERT = AlertKind.WEBHOOK_HEALTH
 """The alert's kind; its subject is the side."""
 SCHEDULE = "schedule"
 EVERY = timedelta(hours=1)
@@ -128,7 +129,7 @@ async def conclude(
             uow,
             kind=ALERT,
             subject=side.value,
-            detail=found.failure or found.leg,
+            detail=f"{found.failure or found.leg} See GET /v1/webhook-health-checks.",
             context={"check_id": str(check_id), "leg": found.leg},
             now=now,
         )

@@ -19,6 +19,7 @@ from crm_api.domain.consent.words import Kind
 from crm_api.domain.lines.models import Line
 from crm_api.domain.openphone.facts import ProviderEvent
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.sends import service as sends
 from crm_api.domain.sends.models import SendKind
 from crm_api.domain.sends.service import Reply, ToldReport
@@ -31,7 +32,7 @@ DECISIONS = {
     Kind.OPT_IN: consent.opt_in,
     Kind.DOUBTFUL: consent.hold,
 }
-DOUBTFUL_TEXT = "doubtful_opt_out"
+DOUBTFUL_TEXT = AlertKind.DOUBTFUL_OPT_OUT
 """The alert's kind."""
 BY_THE_PERSON = "person"
 CONFIRMATION = "{name}: you have opted out and will get no more texts from us."

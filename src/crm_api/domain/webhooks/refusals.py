@@ -8,10 +8,11 @@ import structlog
 from crm_api import clock
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 
 log = structlog.get_logger()
 
-REFUSED = "webhook_refused"
+REFUSED = AlertKind.WEBHOOK_REFUSED
 """The alert's kind; its subject is the error's code."""
 GATHER_SECONDS = 5.0
 WHAT_TO_DO = {

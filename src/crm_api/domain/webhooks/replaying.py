@@ -10,12 +10,13 @@ from uuid import UUID
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.webhooks import queries
 from crm_api.domain.webhooks.errors import WebhookEventNotFoundError
 from crm_api.domain.webhooks.queries import ErrorClass, Outcome, Selection
 from crm_api.jobs import Job, JobName
 
-DEAD_EVENT = "webhook_event_dead"
+DEAD_EVENT = AlertKind.WEBHOOK_EVENT_DEAD
 """The alert's kind; its subject is the error class."""
 PER_SECOND = 300
 """So many of a selection fall due in a second: what comes in meanwhile need not wait for all."""

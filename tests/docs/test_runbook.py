@@ -1,0 +1,104 @@
+"""The runbook has a heading for whatever may raise an alarm, and names calls that exist."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+import yaml
+from tests.docs.pages import DOCS, ROOT
+
+from crm_api.cli import COMMANDS
+from crm_api.domain.operations.alert_kinds import AlertKind
+
+RUNBOOK = (DOCS / "runbook.md").read_text()
+SOURCES = sorted((ROOT / "src" / "crm_api").rglob("*.py"))
+RULES = yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yml").read_text())
+PARAMETER = re.compile(r"\{[a-z_]+\}")
+PAGES_THAT_ARE_NO_PART_OF_IT = {"/webhooks/openphone", "/healthz", "/readyz", "/metrics"}
+
+
+def headings(section: str) -> list[str]:
+    """Return the headings of the third order below one of the second."""
+    text = RUNBOOK.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    return re.findall(r"^### `?(\w+)`?$", text, re.MULTILINE)
+
+
+def test_every_kind_of_alert_has_a_heading() -> None:
+    assert headings("Alerts of the service") == sorted(kind.value for kind in AlertKind)
+
+
+def test_every_rule_of_prometheus_has_a_heading() -> None:
+    rules = [rule["alert"] for group in RULES["groups"] for rule in group["rules"]]
+
+    assert sorted(headings("Rules of Prometheus")) == sorted(rules)
+
+
+@pytest.mark.parametrize("kind", AlertKind)
+def test_every_heading_tells_where_to_look_what_to_do_and_how_it_ends(kind: AlertKind) -> None:
+    told = RUNBOOK.split(f"\n### `{kind}`\n")[1].split("\n##")[0]
+
+    assert re.findall(r"^- (\w+): \S", told, re.MULTILINE) == ["Look", "Do", "Ends"]
+
+
+def test_calls_that_it_names_exist() -> None:
+    paths = json.loads((DOCS / "openapi.json").read_text())["paths"]
+    known = {
+        f"{method.upper()} {PARAMETER.sub('{}', path)}"
+        for path, methods in paths.items()
+        for method in methods
+    }
+    named = {
+        f"{method} {PARAMETER.sub('{}', path)}"
+        for method, path in re.findall(r"`(GET|POST|PATCH|DELETE) (/[\w/{}.-]+)", RUNBOOK)
+    }
+
+    assert len(named) > 20
+    assert named - known == set()
+
+
+def test_commands_that_it_names_exist() -> None:
+    named = re.findall(r"crm-api ([a-z]+)\b", RUNBOOK)
+
+    assert set(named) - set(COMMANDS) == set()
+
+
+def raised() -> Iterator[ast.Call]:
+    """Yield every call in the code that raises an alert."""
+    for path in SOURCES:
+        text = path.read_text()
+        if "raise_alert(" not in text or path.parts[-2:] == ("operations", "service.py"):
+            continue
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".raise_alert"):
+                yield node
+
+
+def test_every_kind_is_raised_and_no_other() -> None:
+    text = "\n".join(path.read_text() for path in SOURCES if path.stem != "alert_kinds")
+
+    assert [kind for kind in AlertKind if f"AlertKind.{kind.name}" not in text] == []
+    assert len(list(raised())) > 15
+    for call in raised():
+        given = {word.arg: ast.unparse(word.value) for word in call.keywords}
+        assert not given["kind"].startswith(("'", '"')), given["kind"]
+
+
+ADVICE = re.compile(
+    r"\b(See|see|Set|Put|put|POST|GET|nothing to do|somebody confirms|settle|resume|reset|end it)\b"
+)
+SAID_BY = ("sentence", "circuit.down", "WHAT_TO_DO")
+"""What else an alert's sentence is put together from; each says what to do by itself."""
+
+
+def test_what_is_told_says_what_to_do() -> None:
+    silent = [
+        detail
+        for call in raised()
+        for word in call.keywords
+        if word.arg == "detail" and (detail := ast.unparse(word.value)).startswith(("f", "'", '"'))
+        if not ADVICE.search(detail) and not any(name in detail for name in SAID_BY)
+    ]
+
+    assert silent == []
