@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from pydantic import BaseModel
 
 from crm_api import logs
 
@@ -20,6 +21,7 @@ def stream() -> Iterator[io.StringIO]:
         if isinstance(handler, logs._Handler):
             logging.getLogger().removeHandler(handler)
     logging.getLogger().setLevel(logging.WARNING)
+    logging.getLogger("crm_api").setLevel(logging.NOTSET)
     logging.captureWarnings(False)
 
 
@@ -111,6 +113,108 @@ def test_secret_in_a_traceback_is_masked(stream: io.StringIO) -> None:
 
     assert "Traceback" in str(last_line(stream)["exception"])
     assert "c2VjcmV0" not in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "+16175550123",
+        "+1 617-555-0123",
+        "+1 (617) 555-0123",
+        "(617) 555-0123",
+        "617-555-0123",
+        "617.555.0123",
+        "6175550123",
+        "16175550123",
+        "%2B16175550123",
+    ],
+)
+def test_phone_number_keeps_two_digits_however_it_is_written(
+    stream: io.StringIO, written: str
+) -> None:
+    structlog.get_logger().warning(
+        f"texting {written}.", to=written, path=f"/x/{written}?a=1", held={"all": [written]}
+    )
+
+    line = last_line(stream)
+    assert line["event"] == "texting +***23."
+    assert line["to"] == "+***23"
+    assert line["path"] == "/x/+***23?a=1"
+    assert line["held"] == {"all": ["+***23"]}
+
+
+def test_number_of_another_country_is_masked(stream: io.StringIO) -> None:
+    structlog.get_logger().warning("texting +44 20 7946 0958 in 3 parts")
+
+    assert last_line(stream)["event"] == "texting +***58 in 3 parts"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "019ac3f2-1234-7567-8901-234567890123",
+        "0b9f6c1f7a5d4c6f8e2d1c3b4a596877",
+        "2026-11-26T07:17:01.082741Z",
+        "2026-11-26T07:17:01+00:00",
+        "1795680000",
+        "1795680000123",
+        "203.0.113.25:5432",
+        "ACb3c2345678901a",
+    ],
+)
+def test_ids_and_times_are_no_phone_numbers(stream: io.StringIO, text: str) -> None:
+    structlog.get_logger().warning("seen", what=text, count=6175550123)
+
+    assert last_line(stream)["what"] == text
+    assert last_line(stream)["count"] == 6175550123
+
+
+def test_of_an_email_address_only_the_domain_is_told(stream: io.StringIO) -> None:
+    structlog.get_logger().warning("mailed ada.l+x@mail.example.com", to="<ada@example.com>")
+
+    assert last_line(stream)["event"] == "mailed ***@mail.example.com"
+    assert last_line(stream)["to"] == "<***@example.com>"
+
+
+class _Person(BaseModel):
+    note: int
+
+
+def test_values_that_errors_quote_are_masked(stream: io.StringIO) -> None:
+    lies = "the key lies under the mat"
+    try:
+        _Person.model_validate({"note": lies})
+    except ValueError:
+        logging.getLogger("x").exception("failed")
+    refused = str(last_line(stream)["exception"])
+    logging.getLogger("x").warning(
+        "new row violates a check\nDETAIL:  Failing row contains (7, under the mat, null).\nthen"
+    )
+    failing = last_line(stream)["event"]
+    logging.getLogger("x").warning("DETAIL:  Key (note)=(under the mat) already exists.")
+
+    assert "input_value=***, input_type=str" in refused
+    assert failing == ("new row violates a check\nDETAIL:  Failing row contains (***).\nthen")
+    assert last_line(stream)["event"] == "DETAIL:  Key (note)=(***) already exists."
+    assert "the mat" not in stream.getvalue()
+
+
+def test_level_debug_is_for_our_own_lines(stream: io.StringIO) -> None:
+    logs.configure("json", "debug", stream=stream)
+
+    structlog.get_logger("crm_api.x").debug("ours")
+    logging.getLogger("python_multipart.multipart").debug("theirs")
+
+    assert last_line(stream)["event"] == "ours"
+
+
+def test_level_warning_leaves_the_rest_out(stream: io.StringIO) -> None:
+    logs.configure("json", "warning", stream=stream)
+
+    structlog.get_logger("crm_api.x").info("ours")
+    logging.getLogger("x").info("theirs")
+
+    assert stream.getvalue() == ""
 
 
 def test_console_line_is_for_people(stream: io.StringIO) -> None:

@@ -29,6 +29,7 @@ def message(**values: str) -> str:
         ({"bootstrap_api_key": "short"}, "CRM_BOOTSTRAP_API_KEY"),
         ({"secret_key": "short"}, "CRM_SECRET_KEY"),
         ({"log_format": "xml"}, "CRM_LOG_FORMAT"),
+        ({"log_level": "loud"}, "CRM_LOG_LEVEL"),
         ({"compliance_rules": "/no/such/file"}, "CRM_COMPLIANCE_RULES"),
         ({"postgres_url": "x"}, "CRM_POSTGRES_URL"),
         ({"media_url": "ftp://host/media"}, "CRM_MEDIA_URL"),

@@ -1,4 +1,8 @@
-"""Log lines for people or programs, from every library alike, with secrets masked."""
+"""Log lines for people or programs, from every library alike, with secrets and people masked.
+
+What ``mask_text`` takes out is the one rule of what no line may tell: keys and passwords, phone
+numbers, e-mail addresses, and the values that libraries quote in their errors.
+"""
 
 import logging
 import re
@@ -24,6 +28,21 @@ _SECRET_TEXT = re.compile(
     r"|(?<=://)[^/\s@]*:[^/\s@]+(?=@)",
     re.IGNORECASE,
 )
+_PHONE = re.compile(
+    r"(?:\+|%2B)[1-9](?:\d{6,14}(?!\d)|(?:[ ().-]{0,2}\d){6,14})"
+    r"|(?<![^\W_])(?<![.+-])(?:1[ .-]?)?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-]?)[2-9]\d\d[ .-]?\d{4}"
+    r"(?![\w-])",
+    re.IGNORECASE,
+)
+"""A number in any country's full form; one of North America also without its country code."""
+_MAILBOX = re.compile(r"[\w.+%'-]{1,64}@(?=[\w-]+\.\w)")
+_QUOTED = re.compile(
+    r"(?<=Failing row contains \().*?(?=\)\.?(?:\n|$))"
+    r"|(?<=\)=\().*?(?=\) (?:already|is not|conflicts|is still))"
+    r"|(?<=input_value=).*?(?=, input_type=)",
+    re.DOTALL,
+)
+"""Values that PostgreSQL and pydantic repeat in their errors: a person's, as likely as not."""
 _TALKATIVE = (
     "arq.worker",  # two lines a nudge; what a job did, it says itself
     "httpx",
@@ -43,7 +62,7 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 def configure(
     log_format: Literal["console", "json"] | None = None,
-    level: str = "INFO",
+    level: str = "info",
     *,
     process: str | None = None,
     stream: TextIO | None = None,
@@ -54,7 +73,8 @@ def configure(
 
     Args:
         log_format: None chooses ``console`` on a terminal and ``json`` elsewhere.
-        level: The lowest level that is written.
+        level: The lowest level that is written. ``debug`` is for our own lines: what libraries
+            say at that level is about themselves, and some of it quotes what they carry.
         process: Which of several processes that share a terminal speaks, for example ``worker``.
         stream: Elsewhere than standard error.
     """
@@ -88,7 +108,7 @@ def configure(
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
-                mask_secrets,
+                mask_event,
                 _renderer(is_console=is_console, colors=target.isatty()),
             ],
         )
@@ -96,14 +116,33 @@ def configure(
     _install(handler, level)
 
 
-def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Replace secrets by ``***``: values under a telling name, and texts that look like one."""
+def mask_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Mask every value of a line: all of it under a telling name, else what ``mask_text`` does."""
     return {name: _masked(name, value) for name, value in event.items()}
 
 
 def mask_text(text: str) -> str:
-    """Replace what looks like a secret inside a text: keys, bearer tokens, passwords in URLs."""
-    return _SECRET_TEXT.sub(MASK, text)
+    """Replace inside a text what no log may tell.
+
+    A secret becomes ``***``; a phone number ``+***`` and its last two digits, so that two lines
+    can be seen to mean the same one; of an e-mail address only the domain is left; of a value
+    that an error quotes nothing is.
+    """
+    text = _SECRET_TEXT.sub(MASK, text)
+    if "input_value=" in text or "DETAIL:" in text:
+        text = _QUOTED.sub(MASK, text)
+    if "@" in text:
+        text = _MAILBOX.sub(f"{MASK}@", text)
+    return _PHONE.sub(_mask_phone, text)
+
+
+def mask_phone(phone: str) -> str:
+    """Replace a phone number by what a log may tell of it."""
+    return f"+{MASK}{phone[-2:]}"
+
+
+def _mask_phone(found: re.Match[str]) -> str:
+    return mask_phone(found[0])
 
 
 def _masked(name: object, value: object) -> object:
@@ -156,7 +195,9 @@ def _install(handler: logging.Handler, level: str) -> None:
         if isinstance(old, _Handler):
             root.removeHandler(old)
     root.addHandler(handler)
-    root.setLevel(level)
+    lowest = logging.getLevelNamesMapping()[level.upper()]
+    root.setLevel(max(lowest, logging.INFO))
+    logging.getLogger("crm_api").setLevel(lowest)
     for name in list(logging.root.manager.loggerDict):
         # Uvicorn and arq bring handlers of their own when started by their own commands.
         if name.split(".")[0] in ("uvicorn", "arq", "sqlalchemy", "alembic"):

@@ -4,7 +4,7 @@ import re
 from base64 import b64decode
 from binascii import Error as Base64Error
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
@@ -23,6 +23,10 @@ def _split(value: object) -> object:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
+
+
+def _lowered(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
 
 
 def _use_asyncpg(value: str) -> str:
@@ -127,6 +131,7 @@ def _is_web_address(text: str) -> bool:
 
 CommaSeparated = Annotated[tuple[str, ...], BeforeValidator(_split)]
 DatabaseUrl = Annotated[str, AfterValidator(_use_asyncpg)]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lowered)]
 LongSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
 MailAddresses = Annotated[CommaSeparated, AfterValidator(_mail_addresses)]
 MailSender = Annotated[str, AfterValidator(_mail_sender)]

@@ -21,6 +21,7 @@ from pydantic import (
 
 from crm_api.setting_types import (
     DatabaseUrl,
+    LogLevel,
     LongSecret,
     MailAddresses,
     MailSender,
@@ -92,6 +93,7 @@ class Settings(BaseModel):
     rate_limit_per_second: int = Field(default=100, ge=0)
     audit_log_days: int = Field(default=1825, ge=365)
     log_format: Literal["console", "json"] | None = None
+    log_level: LogLevel = "info"
 
     @model_validator(mode="after")
     def _times_fit(self) -> Self:

@@ -26,7 +26,7 @@ def sandbox(
 ) -> None:
     """Run the OpenPhone sandbox: it accepts texts and answers, and nothing is really sent."""
     settings = load_settings()
-    logs.configure(settings.log_format, process="sandbox")
+    logs.configure(settings.log_format, settings.log_level, process="sandbox")
     port = port if port is not None else settings.port + SANDBOX_PORT_OFFSET
     require_free_port(host, port, takes="the sandbox listens there; give another CRM_PORT")
     settings.data_dir.mkdir(parents=True, exist_ok=True)

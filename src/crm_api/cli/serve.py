@@ -38,7 +38,7 @@ class Server(uvicorn.Server):
 def serve() -> None:
     """Run the API. Any number of these share one database and one Redis."""
     settings = load_settings()
-    logs.configure(settings.log_format, process="serve")
+    logs.configure(settings.log_format, settings.log_level, process="serve")
     require_free_port(
         settings.host, settings.port, takes="the API listens there; give another CRM_PORT"
     )

@@ -44,7 +44,7 @@ def up(port: Port = None, host: Host = None, data_dir: DataDir = None) -> None:
     settings = Settings.from_env(found)
     load_rules(settings.rules_name)
     _require_place_for_keys(settings)
-    logs.configure(settings.log_format, process="up")
+    logs.configure(settings.log_format, settings.log_level, process="up")
     found["CRM_DATA_DIR"] = str(settings.data_dir.absolute())
     for number in _STOPS:
         signal.signal(number, signal.default_int_handler)

@@ -16,6 +16,6 @@ cli = typer.Typer(add_completion=False)
 def worker() -> None:
     """Run background jobs and the schedule. Any number of these share one database and Redis."""
     settings = load_settings()
-    logs.configure(settings.log_format, process="worker")
+    logs.configure(settings.log_format, settings.log_level, process="worker")
     asyncio.run(refuse_moved_time(settings))
     background.run(settings)

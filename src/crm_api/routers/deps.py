@@ -28,6 +28,7 @@ from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.hot_reads import HotReads
 from crm_api.origin import Origin
 from crm_api.routers.exchange import CHANGING, EXCHANGE, ORIGIN, Exchange
+from crm_api.routers.handled import HANDLED, Handled
 from crm_api.settings import Settings
 
 _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -146,6 +147,9 @@ async def authenticate(request: Request) -> Caller:
         uses: KeyUses = request.app.state.key_uses
         uses.note(key.id, now)
         caller = Caller(id=str(key.id), name=key.name, scopes=key.scopes)
+    handled: Handled | None = request.scope.get(HANDLED)
+    if handled is not None:
+        handled.caller = caller.id
     exchange: Exchange | None = request.scope.get(EXCHANGE)
     if exchange is not None:
         exchange.caller = caller.id

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crm_api.routers import problems
+from crm_api.routers.handled import route_of
 from crm_api.routers.paths import paths_of
 
 SECURITY = (
@@ -43,7 +44,11 @@ class MethodsMiddleware:
         if scope["method"] == "OPTIONS":
             await _tell_allowed(scope, receive, send_safely)
         elif is_head:
-            await self.app({**scope, "method": "GET"}, receive, send_safely)
+            reading = {**scope, "method": "GET"}
+            try:
+                await self.app(reading, receive, send_safely)
+            finally:
+                route_of(reading)
         else:
             await self.app(scope, receive, send_safely)
 

@@ -1,4 +1,4 @@
-"""What happens to every request: an id, a limit to its body, and an answer even to a bug."""
+"""What happens to every request: an id, a limit to its body, an answer even to a bug, a line."""
 
 import re
 from uuid import uuid4
@@ -11,6 +11,7 @@ from crm_api.domain.errors import CrmError
 from crm_api.origin import Origin
 from crm_api.routers import bodies, credentials, problems
 from crm_api.routers.exchange import CHANGING, ORIGIN
+from crm_api.routers.handled import HANDLED, Handled
 
 HEADER = b"x-request-id"
 ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -36,13 +37,12 @@ class RequestMiddleware:
             scope[ORIGIN] = Origin(
                 request_id=request_id.decode(), address=client[0] if client else ""
             )
-        has_begun = False
+        handled = scope[HANDLED] = Handled(method=scope["method"])
 
         async def send_with_id(message: Message) -> None:
-            nonlocal has_begun
             if message["type"] == "http.response.start":
-                has_begun = True
                 message["headers"] = [*message.get("headers", ()), (HEADER, request_id)]
+            handled.note(message)
             await send(message)
 
         try:
@@ -51,10 +51,13 @@ class RequestMiddleware:
             await self.app(scope, receive, send_with_id)
         except Exception as error:
             # The edge of the process: the framework's own answer would come without the id.
-            if has_begun:
+            if handled.status is not None:
+                handled.is_broken = True
                 raise
             tell = problems.on_crm_error if isinstance(error, CrmError) else problems.on_bug
             answer = await tell(Request(scope), error)
             await answer(scope, receive, send_with_id)
         finally:
+            handled.end(scope)
+            handled.log()
             structlog.contextvars.unbind_contextvars("request_id")

@@ -21,6 +21,7 @@ from crm_api.domain.idempotency.service import Answer
 from crm_api.routers import problems
 from crm_api.routers.deps import AppState
 from crm_api.routers.exchange import CHANGING, EXCHANGE, AnsweredBeforeError, Exchange
+from crm_api.routers.handled import route_of
 
 KEY = b"idempotency-key"
 REPLAYED = (b"idempotent-replayed", b"true")
@@ -144,7 +145,11 @@ class PreconditionMiddleware:
             else:
                 body.extend(message.get("body", b""))
 
-        await self.app({**scope, EXCHANGE: exchange}, receive, take)
+        inner = {**scope, EXCHANGE: exchange}
+        try:
+            await self.app(inner, receive, take)
+        finally:
+            route_of(inner)
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in start["headers"]
         }

@@ -32,6 +32,7 @@ from crm_api.domain.errors import (
     UnreadableKindError,
 )
 from crm_api.domain.faults import faults_of
+from crm_api.routers.handled import route_of
 from crm_api.routers.paths import paths_of
 from crm_api.routers.phrases import phrase_of
 
@@ -219,7 +220,7 @@ async def on_database_error(request: Request, error: Exception) -> Response:
         )
     if not database_is_away(error):
         return await on_bug(request, error)
-    log.warning("database away", path=request.url.path, error=type(error).__name__)
+    log.warning("database away", route=route_of(request.scope), error=type(error).__name__)
     return problem(
         request,
         status=503,
@@ -269,7 +270,7 @@ def is_unstorable_text(error: BaseException) -> bool:
 
 async def on_bug(request: Request, error: Exception) -> Response:
     """Answer 500 without telling anything; the traceback goes to the log."""
-    log.error("unhandled error", path=request.url.path, exc_info=error)
+    log.error("unhandled error", route=route_of(request.scope), exc_info=error)
     return problem(
         request,
         status=500,

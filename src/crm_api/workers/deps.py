@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from crm_api.cause import Cause
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.campaigns.wording import Business
 from crm_api.domain.compliance.rules import RuleBook
@@ -20,10 +21,15 @@ from crm_api.settings import Settings
 
 @dataclass(kw_only=True)
 class Turn:
-    """One kind of job runs once at a time in a process; who comes meanwhile asks for another."""
+    """One kind of job runs once at a time in a process; who comes meanwhile asks for another.
+
+    Attributes:
+        cause: Of the first who asked.
+    """
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     is_asked: bool = False
+    cause: Cause | None = None
 
 
 @dataclass(kw_only=True)

@@ -11,6 +11,7 @@ import structlog
 from arq.connections import ArqRedis, RedisSettings, create_pool
 from redis.exceptions import RedisError
 
+from crm_api import cause
 from crm_api.jobs import Job
 
 log = structlog.get_logger()
@@ -65,15 +66,16 @@ class ArqJobQueue:
         """Enqueue the job for the start of the next step, so that many nudges are one run.
 
         Whoever asks within a step shares a job that cannot have started yet: it would look at the
-        rows too early, and its id would swallow the nudge. A failure is logged, not raised: the
-        row is safe, and cron picks it up.
+        rows too early, and its id would swallow the nudge. It tells of the first of them what
+        caused it. A failure is logged, not raised: the row is safe, and cron picks it up.
         """
         try:
             pool = await self._connect()
             step = int((time.time() + job.delay_seconds) / NUDGE_STEP_SECONDS) + 1
             await pool.enqueue_job(
                 job.name.value,
-                _job_id=f"nudge:{job.name}:{step}",
+                cause=cause.of_nudge(job.name),
+                _job_id=f"nudge:{job.name}:{step:x}",
                 _defer_until=datetime.fromtimestamp(step * NUDGE_STEP_SECONDS, UTC),
             )
         except (RedisError, OSError, TimeoutError) as error:

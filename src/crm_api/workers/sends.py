@@ -160,7 +160,7 @@ async def _wait_for_turn(deps: Deps) -> datetime:
     return clock.now()
 
 
-async def send_messages(ctx: dict[str, Any]) -> None:
+async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
     """Send queued texts: manual replies, help and confirmations; works until none waits."""
     deps = deps_of(ctx)
 
@@ -186,3 +186,4 @@ async def send_messages(ctx: dict[str, Any]) -> None:
     if tally.answers.get(AnswerKind.UNCLEAR):
         delay = deps.times.look_gap.total_seconds()
         await deps.queue.push(Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=delay))
+    return {"did": str(tally)} if tally.claimed else None

@@ -16,11 +16,12 @@ WORKING_SECONDS = 40.0
 GO_ON_SECONDS = 0.5
 
 
-async def process_webhook_backlog(ctx: dict[str, Any]) -> None:
+async def process_webhook_backlog(ctx: dict[str, Any]) -> dict[str, object] | None:
     """Apply stored events, batch by batch, until none is due; a second run changes nothing."""
     deps = deps_of(ctx)
     reception = Reception.from_settings(deps.settings)
     until = time.monotonic() + WORKING_SECONDS
+    total = 0
     while not deps.is_stopping and time.monotonic() < until:
         async with deps.new_uow() as uow:
             applied = await webhooks.apply_batch(
@@ -29,5 +30,10 @@ async def process_webhook_backlog(ctx: dict[str, Any]) -> None:
             await failpoints.reach("webhook.open")
         await failpoints.reach("webhook.committed")
         if not applied:
-            return
-    await deps.queue.push(Job(name=JobName.PROCESS_WEBHOOK_BACKLOG, delay_seconds=GO_ON_SECONDS))
+            break
+        total += applied
+    else:
+        await deps.queue.push(
+            Job(name=JobName.PROCESS_WEBHOOK_BACKLOG, delay_seconds=GO_ON_SECONDS)
+        )
+    return {"applied": total} if total else None

@@ -17,6 +17,7 @@ from crm_api.domain.openphone.facts import MessageFacts, OwnNumber, RegisteredWe
 from crm_api.domain.openphone.hooks import DATED_VERSION, HookApi
 from crm_api.domain.openphone.json_values import items
 from crm_api.domain.openphone.listing import DATED_PAGE_SIZE, V1_PAGE_SIZE, Listing, times
+from crm_api.domain.openphone.observing import ObservedTransport
 from crm_api.domain.openphone.reading import Query, Reader
 from crm_api.domain.openphone.sending import GateClock, GatedBody, call
 from crm_api.domain.openphone.wire import parse_message, parse_phone_number
@@ -65,7 +66,9 @@ class OpenPhoneClient:
             base_url=base_url,
             headers=headers,
             timeout=httpx.Timeout(read_timeout, connect=connect_timeout, pool=read_timeout),
-            transport=transport or _transport(max_connections, keepalive_seconds),
+            transport=ObservedTransport(
+                transport or _transport(max_connections, keepalive_seconds)
+            ),
             trust_env=False,
         )
         self._reader = Reader(self._http, sleep=sleep)

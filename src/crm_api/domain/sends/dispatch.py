@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from structlog.contextvars import bind_contextvars
+
 from crm_api import failpoints
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.openphone.answers import AnswerKind, SendAnswer
@@ -237,6 +239,8 @@ class Dispatcher:
             pass
 
     async def _one_call(self, claimed: Claimed, clock: GateClock, wait: float) -> None:
+        # This call's own task, so it ends with it: lines of the call name what it is for.
+        bind_contextvars(attempt=str(claimed.attempt_id))
         try:
             if wait:
                 await asyncio.sleep(wait)

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import asyncpg
 import structlog
 
-from crm_api import failpoints
+from crm_api import cause, failpoints
+from crm_api.cause import Cause
 from crm_api.domain.webhooks import envelope
 from crm_api.domain.webhooks.envelope import ReceivedEvent
 from crm_api.domain.webhooks.errors import EventNotStoredError
@@ -29,7 +30,7 @@ MOST_WAITING = 5_000
 NUDGE_GAP_SECONDS = 0.1
 """One nudge for all that arrives in this time; the worker looks at its queue no more often."""
 
-Waiting = tuple[ReceivedEvent, asyncio.Future[None]]
+Waiting = tuple[ReceivedEvent, asyncio.Future[None], Cause]
 
 
 class EventIntake:
@@ -50,6 +51,7 @@ class EventIntake:
         self._waiting: list[Waiting] = []
         self._has_waiting = asyncio.Event()
         self._has_new = asyncio.Event()
+        self._cause: Cause | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.stored = 0
         self.repeated = 0
@@ -85,7 +87,7 @@ class EventIntake:
         if not self._tasks or len(self._waiting) >= MOST_WAITING:
             raise _not_stored()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((event, done))
+        self._waiting.append((event, done, cause.current()))
         self._has_waiting.set()
         await done
 
@@ -117,7 +119,7 @@ class EventIntake:
             log.warning("webhook events not stored", count=len(batch), error=type(error).__name__)
 
     async def _store_alone(self, lane: Lane, waiting: Waiting) -> None:
-        event, done = waiting
+        event, done, caused_by = waiting
         try:
             await self._insert(lane, [waiting])
         except UNACCEPTABLE_ROW as error:
@@ -126,34 +128,37 @@ class EventIntake:
                 provider_id=event.provider_event_id,
                 code=error.sqlstate,
             )
-            await self._insert(lane, [(envelope.as_text(event), done)])
+            await self._insert(lane, [(envelope.as_text(event), done, caused_by)])
 
     async def _insert(self, lane: Lane, batch: Sequence[Waiting]) -> None:
-        events = [event for event, _ in batch]
+        events = [event for event, _, _ in batch]
         await failpoints.reach("intake.before")
         new = await lane.store(events)
         await failpoints.reach("intake.committed")
         self.stored += new
         self.repeated += len(events) - new
-        for _, done in batch:
+        for _, done, _ in batch:
             if not done.done():
                 done.set_result(None)
         if new:
+            self._cause = self._cause or batch[0][2]
             self._has_new.set()
 
     async def _nudge(self) -> None:
         while True:
             await self._has_new.wait()
             self._has_new.clear()
+            caused_by, self._cause = self._cause, None
             try:
-                await self._queue.push(Job(name=JobName.PROCESS_WEBHOOK_BACKLOG))
+                with cause.resumed(caused_by):
+                    await self._queue.push(Job(name=JobName.PROCESS_WEBHOOK_BACKLOG))
             except Exception:  # the rows are safe, and the next minute's run finds them
                 log.exception("nudge lost; cron will do it")
             await asyncio.sleep(NUDGE_GAP_SECONDS)
 
 
 def _refuse(batch: Sequence[Waiting]) -> None:
-    for _, done in batch:
+    for _, done, _ in batch:
         if not done.done():
             done.set_exception(_not_stored())
 

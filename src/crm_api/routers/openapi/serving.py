@@ -44,6 +44,7 @@ class DocumentRoute:
 
     async def answer(self, request: Request) -> Response:
         """Answer with the document, packed for who takes that, or with 304 for who has it."""
+        request.scope["route"] = self.route  # as FastAPI tells of its own routes only
         known = self._made
         if known is None:
             known = await asyncio.to_thread(self._make)

@@ -1,0 +1,62 @@
+"""One line of the log for each call to the provider, taken below everything else."""
+
+import logging
+import re
+import time
+
+import httpx
+import structlog
+
+log = structlog.get_logger()
+_level = logging.getLogger(__name__)
+
+_FIXED = re.compile(r"v\d+|[a-z-]+")
+"""A part of a path that is no id; the provider's ids have capitals or digits."""
+_REFUSED = 400
+
+
+class ObservedTransport(httpx.AsyncBaseTransport):
+    """Passes every call on, and tells how it went until its answer began: never a body."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Call once."""
+        begun = time.perf_counter()
+        try:
+            response = await self._inner.handle_async_request(request)
+        except BaseException as error:
+            # Cancelled as well: that is how the time-out of a whole call ends it.
+            _tell(request, begun, error=type(error).__name__)
+            raise
+        _tell(request, begun, status=response.status_code)
+        return response
+
+    async def aclose(self) -> None:
+        """Close what is below."""
+        await self._inner.aclose()
+
+
+def template_of(request: httpx.Request) -> str:
+    """Return the path of a call without the ids in it: ``/v1/messages/{id}``."""
+    parts = request.url.path.strip("/").split("/")
+    return "/" + "/".join(part if _FIXED.fullmatch(part) else "{id}" for part in parts)
+
+
+def _tell(
+    request: httpx.Request, begun: float, *, status: int | None = None, error: str | None = None
+) -> None:
+    """Write the line: a failure is a warning, all else is for looking closely."""
+    is_failure = error is not None or (status or 0) >= _REFUSED
+    if not is_failure and not _level.isEnabledFor(logging.DEBUG):
+        return  # before anything is put together: a full line of texts makes many calls
+    log.log(
+        logging.WARNING if is_failure else logging.DEBUG,
+        "provider call",
+        method=request.method,
+        path=template_of(request),
+        status=status,
+        error=error,
+        duration_ms=round((time.perf_counter() - begun) * 1000, 2),
+    )

@@ -1,0 +1,82 @@
+"""How a request went: looked at once, when it is over, for all who tell of it."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from starlette.types import Message, Scope
+
+log = structlog.get_logger()
+
+HANDLED = "crm.handled"
+"""The name in the request's scope."""
+UNMATCHED = "unmatched"
+"""The route of a request that has none: what was asked for may be anything, so it is not told."""
+POLLED = frozenset({"/healthz", "/readyz", "/metrics"})
+_FAILURE = 500
+
+
+@dataclass(kw_only=True)
+class Handled:
+    """A request, filled in as it becomes known.
+
+    Attributes:
+        route: Its path with the names of the ids instead of the ids.
+        caller: The id of the key or the user.
+        status: None when nothing was answered: the caller hung up, or the process stopped.
+        sent_bytes: The body of the answer.
+        is_broken: The answer had begun and could not be ended.
+    """
+
+    method: str
+    route: str = UNMATCHED
+    caller: str | None = None
+    status: int | None = None
+    sent_bytes: int = 0
+    is_broken: bool = False
+    seconds: float = 0.0
+    _begun: float = field(default_factory=time.perf_counter)
+
+    def note(self, message: Message) -> None:
+        """Take what a message of the answer tells."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        else:
+            self.sent_bytes += len(message.get("body", b""))
+
+    def end(self, scope: Scope) -> None:
+        """Take the time, and the route that was found."""
+        self.seconds = time.perf_counter() - self._begun
+        route_of(scope)
+
+    def log(self) -> None:
+        """Write the one line of a request; polls only when they fail or at level debug."""
+        told: dict[str, Any] = {
+            "method": self.method,
+            "route": self.route,
+            "status": self.status,
+            "duration_ms": round(self.seconds * 1000, 2),
+            "bytes": self.sent_bytes,
+            "caller": self.caller,
+        }
+        if self.is_broken or (self.status or 0) >= _FAILURE:
+            log.warning("request", **told)
+        elif self.route in POLLED:
+            log.debug("request", **told)
+        else:
+            log.info("request", **told)
+
+
+def route_of(scope: Scope) -> str:
+    """Return a request's route, and keep it for the line.
+
+    Called with each copy that was made of a scope: the framework writes the route into the copy.
+    """
+    found: str | None = getattr(scope.get("route"), "path_format", None)
+    handled: Handled | None = scope.get(HANDLED)
+    if handled is None:
+        return found or UNMATCHED
+    if found is not None:
+        handled.route = found
+    return handled.route

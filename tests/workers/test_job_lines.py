@@ -1,0 +1,165 @@
+"""One line a run, under the id of the request that caused it; silence while nothing happens."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import structlog
+from structlog.contextvars import bound_contextvars
+from tests.fakes import RecordingQueue
+from tests.workers.drain import make_deps
+
+from crm_api.db import UnitOfWork
+from crm_api.domain.openphone.client import OpenPhoneClient
+from crm_api.jobs import Job, JobName
+from crm_api.settings import Settings
+from crm_api.workers.deps import Deps
+from crm_api.workers.guarding import Function, guarded
+from crm_api.workers.queue import ArqJobQueue
+from crm_api.workers.worker import build_worker
+
+Lines = list[MutableMapping[str, Any]]
+SOON_SECONDS = 5.0
+
+
+@pytest.fixture
+def written() -> Iterator[Lines]:
+    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+        yield lines
+
+
+@pytest.fixture
+def deps(
+    settings: Settings,
+    new_uow: Callable[[], UnitOfWork],
+    queue: RecordingQueue,
+    provider: OpenPhoneClient,
+) -> Deps:
+    return make_deps(settings, new_uow, queue, provider)
+
+
+def job(did: Mapping[str, object] | Exception | None) -> Function:
+    async def run(ctx: dict[str, Any]) -> Mapping[str, object] | None:  # noqa: ARG001 - what a job is given
+        if isinstance(did, Exception):
+            raise did
+        return did
+
+    return run
+
+
+def runs(written: Lines) -> Lines:
+    return [line for line in written if line["event"] == "job run"]
+
+
+async def test_run_that_a_request_caused_is_one_line(deps: Deps, written: Lines) -> None:
+    nudged = guarded(JobName.SEND_MESSAGES, job({"did": "called 2"}))
+
+    await nudged({"deps": deps}, {"request_id": "r-1"})
+
+    line = runs(written)[0]
+    assert line.pop("duration_ms") >= 0
+    assert len(line.pop("run_id")) == 36
+    assert line == {
+        "event": "job run",
+        "log_level": "info",
+        "job": "send_messages",
+        "request_id": "r-1",
+        "result": "ok",
+        "did": "called 2",
+    }
+
+
+@pytest.mark.parametrize(
+    ("did", "level"),
+    [(None, "debug"), ({"applied": 3}, "info"), (RuntimeError("away"), "error")],
+    ids=["nothing", "something", "failed"],
+)
+async def test_run_of_the_schedule_is_told_when_it_is_news(
+    deps: Deps, written: Lines, did: Mapping[str, object] | Exception | None, level: str
+) -> None:
+    await guarded(JobName.SEND_MESSAGES, job(did))({"deps": deps})
+
+    assert [line["log_level"] for line in runs(written)] == [level]
+    assert "request_id" not in runs(written)[0]
+
+
+async def test_what_is_asked_for_meanwhile_is_the_askers(deps: Deps) -> None:
+    pushed: Lines = []
+    began, may_end = asyncio.Event(), asyncio.Event()
+
+    async def work(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - what a job is given
+        began.set()
+        await may_end.wait()
+
+    class Queue(RecordingQueue):
+        async def push(self, job: Job) -> None:
+            pushed.append({"job": job.name, **structlog.contextvars.get_contextvars()})
+
+    deps.queue = Queue()
+    nudged = guarded(JobName.SEND_MESSAGES, work)
+    working = asyncio.ensure_future(nudged({"deps": deps}, {"request_id": "r-1"}))
+    await began.wait()
+    for asker in ("r-2", "r-3"):
+        await nudged({"deps": deps}, {"request_id": asker})
+    may_end.set()
+    await working
+
+    assert pushed == [{"job": "send_messages", "request_id": "r-2"}]
+
+
+# arq 0.28 calls a name that redis 5 has renamed.
+@pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning")
+class TestThroughRedis:
+    @pytest_asyncio.fixture
+    async def queue_and_seen(
+        self, settings: Settings, committed_uow: Callable[[], UnitOfWork], provider: OpenPhoneClient
+    ) -> AsyncIterator[tuple[ArqJobQueue, asyncio.Queue[Any]]]:
+        """A worker with two jobs; the first asks for the second, and for itself later."""
+        seen: asyncio.Queue[Any] = asyncio.Queue()
+        queue = ArqJobQueue(settings.require_redis_url())
+
+        async def look(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - what a job is given
+            bound = structlog.contextvars.get_contextvars()
+            seen.put_nowait((bound["job"], bound.get("request_id")))
+            if bound["job"] == JobName.SEND_MESSAGES and "request_id" in bound:
+                await queue.push(Job(name=JobName.SEND_MAIL))
+                await queue.push(Job(name=JobName.SEND_MESSAGES, delay_seconds=0.2))
+
+        deps = make_deps(settings, committed_uow, RecordingQueue(), provider)
+        names = (JobName.SEND_MESSAGES, JobName.SEND_MAIL)
+        worker = build_worker(settings, deps, dict.fromkeys(names, look))
+        working = asyncio.create_task(worker.async_run())
+        for _ in names:  # the schedule's runs at the start
+            await asyncio.wait_for(seen.get(), SOON_SECONDS)
+        yield queue, seen
+        working.cancel()
+        with suppress(asyncio.CancelledError):
+            await working
+        await worker.close()
+        await queue.close()
+
+    async def test_nudge_carries_the_request_on_but_not_for_ever(
+        self, queue_and_seen: tuple[ArqJobQueue, asyncio.Queue[Any]]
+    ) -> None:
+        queue, seen = queue_and_seen
+
+        with bound_contextvars(request_id="r-1"):
+            await queue.push(Job(name=JobName.SEND_MESSAGES))
+        told = [await asyncio.wait_for(seen.get(), SOON_SECONDS) for _ in range(3)]
+
+        assert told[0] == ("send_messages", "r-1")
+        assert sorted(told[1:], key=str) == [("send_mail", "r-1"), ("send_messages", None)]
+
+    async def test_first_of_several_requests_is_the_cause(
+        self, queue_and_seen: tuple[ArqJobQueue, asyncio.Queue[Any]]
+    ) -> None:
+        queue, seen = queue_and_seen
+
+        for asker in ("r-1", "r-2"):
+            with bound_contextvars(request_id=asker):
+                await queue.push(Job(name=JobName.SEND_MAIL))
+
+        assert await asyncio.wait_for(seen.get(), SOON_SECONDS) == ("send_mail", "r-1")
