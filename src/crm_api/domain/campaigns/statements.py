@@ -96,4 +96,4 @@ COMPACT = text("""
     HAVING sum(people) <> 0 OR sum(replied) <> 0 OR sum(opted_out) <> 0
 """)
 
-ANALYZE = text("ANALYZE campaign_membership")
+ANALYZE = text("SELECT analyze_memberships()")

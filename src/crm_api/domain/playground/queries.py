@@ -35,14 +35,7 @@ _START_AT = text("""
 """)
 
 # Once for a database, under a lock for which writers of events are waited for.
-_DATE_EVENTS = text("""
-    DO $$ BEGIN
-        IF EXISTS (SELECT 1 FROM pg_trigger
-                   WHERE tgname = 'date_event_in_sandbox' AND tgenabled = 'D') THEN
-            ALTER TABLE event ENABLE TRIGGER date_event_in_sandbox;
-        END IF;
-    END $$
-""")
+_DATE_EVENTS = text("SELECT date_events_in_sandbox()")
 
 _TAKE = text("""
     UPDATE sandbox_clock

@@ -1,0 +1,73 @@
+"""The main paths of the service, run once more by a role that owns nothing.
+
+The tests are those of the other rooms; here their connections are the service's own login.
+"""
+
+from datetime import timedelta
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from tests.conftest import NOW
+from tests.domain.erasure.test_erasure import (  # noqa: F401 - run here, by another role
+    _person,
+    test_history_keeps_what_was_decided_and_still_verifies,
+    test_nothing_in_the_database_names_an_erased_person,
+)
+from tests.routers.test_merging import (  # noqa: F401 - as above
+    test_lists_notes_and_conversations_move,
+    test_the_strictest_consent_holds_for_all_numbers,
+)
+from tests.workers.test_daily import (  # noqa: F401 - as above
+    house,
+    test_letter_tells_of_the_day_before,
+    test_what_is_over_is_removed_once_a_day,
+)
+from tests.workers.test_transfer import (  # noqa: F401 - as above
+    importer,
+    test_property_file_makes_two_contacts_a_row,
+    test_same_file_again_changes_nothing,
+)
+from tests.workers.test_webhooks import (  # noqa: F401 - as above
+    ctx,
+    test_whole_backlog_is_applied_in_one_run,
+)
+
+from crm_api.db import UnitOfWorkFactory
+from crm_api.domain.campaigns import queries as campaigns
+from crm_api.domain.operations import audit_log
+from crm_api.domain.playground import queries as playground
+
+
+async def test_these_tests_run_as_the_service(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        who = await connection.scalar(text("SELECT current_user"))
+
+    assert who == "limited_service"
+
+
+async def test_old_audit_entries_go_though_the_role_may_delete_none(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    for days in (300, 500):
+        await session.execute(
+            text(
+                "INSERT INTO audit_log (actor, action, subject, created_at) "
+                "VALUES ('a', 'b', '', :at)"
+            ),
+            {"at": NOW - timedelta(days=days)},
+        )
+
+    async with new_uow() as uow:
+        removed = await audit_log.clean_up(uow, kept_for=timedelta(0), now=NOW)
+
+    assert removed == 1
+
+
+async def test_what_only_an_owner_may_do_is_done_for_the_service(session: AsyncSession) -> None:
+    await campaigns.refresh_statistics(session)
+    await playground.date_events(session)
+    state = await session.scalar(
+        text("SELECT tgenabled FROM pg_trigger WHERE tgname = 'date_event_in_sandbox'")
+    )
+
+    assert state in ("O", b"O")

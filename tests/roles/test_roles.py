@@ -1,0 +1,190 @@
+"""What each role of the database may do, and that the next migration's tables are no exception."""
+
+import re
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from tests.roles.conftest import DATABASE
+
+from crm_api import roles
+from crm_api.domain.tables import metadata
+from crm_api.migrate import upgrade
+from crm_api.roles import APPEND_ONLY, HIDDEN, KEPT_BY_THE_OWNER
+
+SERVICE, REPORTS = f"{DATABASE}_app", f"{DATABASE}_reader"
+GRANTS = text("""
+    SELECT table_name AS name, string_agg(privilege_type, ' ' ORDER BY privilege_type) AS acts
+    FROM information_schema.role_table_grants
+    WHERE grantee = :role AND table_schema = 'public' GROUP BY table_name
+""")
+SEEN = text("""
+    SELECT table_name AS name, array_agg(CAST(column_name AS text)) AS columns
+    FROM information_schema.role_column_grants
+    WHERE grantee = :role AND table_schema = 'public' GROUP BY table_name
+""")
+SECRETIVE = re.compile(r"secret|sealed|password|token|_hash$|^key$|(^|_)url$")
+NO_SECRETS = {
+    # Keyed: without the secret key it names nobody.
+    ("consent_entry", "phone_hash"),
+    ("erased_number", "phone_hash"),
+    # Made anew for each run or call, and good for nothing outside the database.
+    ("reconciliation_run", "lease_token"),
+    ("phone_validation", "lease_token"),
+    ("send_attempt", "token"),
+}
+
+
+async def grants(owner: AsyncEngine, role: str) -> dict[str, str]:
+    async with owner.connect() as connection:
+        return {row.name: row.acts for row in await connection.execute(GRANTS, {"role": role})}
+
+
+async def refused(engine: AsyncEngine, statement: str) -> str:
+    with pytest.raises(ProgrammingError) as caught:
+        async with engine.begin() as connection:
+            await connection.exec_driver_sql(statement)
+    return str(caught.value.orig)
+
+
+async def test_service_may_change_every_table_but_those_that_only_grow(owner: AsyncEngine) -> None:
+    found = await grants(owner, SERVICE)
+
+    everything = {*metadata.tables, *KEPT_BY_THE_OWNER}
+    assert found.keys() >= everything
+    for name in everything:
+        if name in KEPT_BY_THE_OWNER:
+            assert found[name] == "SELECT"
+        elif name in APPEND_ONLY:
+            assert found[name] == "INSERT SELECT"
+        else:
+            assert found[name] == "DELETE INSERT SELECT UPDATE", name
+
+
+@pytest.mark.parametrize("table", sorted(APPEND_ONLY))
+@pytest.mark.parametrize(
+    "statement", ["DELETE FROM {}", "UPDATE {} SET {} = {}", "TRUNCATE {}", "DROP TABLE {}"]
+)
+async def test_service_cannot_rewrite_history(
+    engine: AsyncEngine, table: str, statement: str
+) -> None:
+    column = "digest" if table == "consent_link" else "actor"
+
+    said = await refused(engine, statement.format(table, column, column))
+
+    assert "permission denied" in said or "must be owner" in said
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE mine (id int)",
+        "ALTER TABLE contact ADD COLUMN mine int",
+        "ALTER TABLE audit_log DISABLE TRIGGER append_only",
+        "CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "DROP FUNCTION refuse_change() CASCADE",
+        "SET session_replication_role = replica",
+        "UPDATE alembic_version SET version_num = 'x'",
+        "CREATE ROLE mine",
+        "SET ROLE postgres",
+        "COPY contact TO PROGRAM 'true'",
+        "SELECT pg_read_file('/etc/hostname')",
+    ],
+)
+async def test_service_has_no_ddl_and_no_way_round(engine: AsyncEngine, statement: str) -> None:
+    said = await refused(engine, statement)
+
+    assert re.search("permission denied|must be owner|must have the", said), said
+
+
+async def test_reports_see_all_but_secrets(owner: AsyncEngine) -> None:
+    async with owner.connect() as connection:
+        rows = await connection.execute(SEEN, {"role": REPORTS})
+        seen: dict[str, set[str]] = {row.name: set(row.columns) for row in rows}
+
+    for name, table in metadata.tables.items():
+        columns = {column.name for column in table.columns}
+        assert seen[name] == columns - HIDDEN.get(name, set()), name
+    assert {"audit_log", "campaign_membership"} <= seen.keys()
+
+
+def test_a_new_column_that_sounds_secret_is_not_forgotten() -> None:
+    secretive = {
+        (name, column.name)
+        for name, table in metadata.tables.items()
+        for column in table.columns
+        if SECRETIVE.search(column.name)
+    }
+    hidden = {(name, column) for name, columns in HIDDEN.items() for column in columns}
+
+    assert secretive - NO_SECRETS <= hidden
+    assert {name for name, _ in hidden} <= metadata.tables.keys()
+    assert all(column in metadata.tables[name].columns for name, column in hidden)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT key_hash FROM api_key",
+        "SELECT * FROM webhook_secret",
+        "UPDATE contact SET first_name = 'x'",
+        "INSERT INTO audit_log (actor, action, subject, created_at) VALUES ('', '', '', now())",
+        "SELECT forget_audit_entries(now(), 1)",
+    ],
+)
+async def test_reports_change_nothing(reports: AsyncConnection, statement: str) -> None:
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        await reports.exec_driver_sql(statement)
+
+
+async def test_reports_read(reports: AsyncConnection) -> None:
+    found = await reports.exec_driver_sql("SELECT id, phone FROM contact")
+    keys = await reports.exec_driver_sql("SELECT id, name FROM api_key")
+
+    assert (found.all(), keys.all()) == ([], [])
+
+
+async def test_a_new_table_gets_its_grants_with_the_migration(owner: AsyncEngine) -> None:
+    """As the next migration would add one; `upgrade` at the head only renews what is allowed."""
+    url = owner.url.render_as_string(hide_password=False)
+    async with owner.begin() as connection:
+        await connection.exec_driver_sql("CREATE TABLE later (id int)")
+        await connection.exec_driver_sql(f"GRANT DELETE ON audit_log TO {SERVICE}")
+    try:
+        at_once = await grants(owner, SERVICE)
+        await upgrade(url)
+        after = await grants(owner, SERVICE)
+        read = await grants(owner, REPORTS)
+        async with owner.connect() as connection:
+            seen: Any = await connection.execute(SEEN, {"role": REPORTS})
+            names = {row.name for row in seen}
+    finally:
+        async with owner.begin() as connection:
+            await connection.exec_driver_sql("DROP TABLE later")
+
+    assert at_once["later"] == "DELETE INSERT SELECT UPDATE"
+    assert at_once["audit_log"] == "DELETE INSERT SELECT"
+    assert after["audit_log"] == "INSERT SELECT"
+    assert "later" in names
+    assert read == {}
+
+
+async def test_who_does_not_own_the_tables_renews_nothing(engine: AsyncEngine) -> None:
+    async with engine.begin() as connection:
+        assert await roles.renew(connection) is False
+
+
+async def test_doctor_tells_who_may_rewrite_history(
+    owner: AsyncEngine, engine: AsyncEngine
+) -> None:
+    async with owner.connect() as connection:
+        made = await roles.is_limited(connection)
+        await connection.exec_driver_sql(f"ALTER ROLE {REPORTS} RENAME TO another")
+        missing = await roles.is_limited(connection)
+        await connection.rollback()
+    async with engine.connect() as connection:
+        service = await roles.is_limited(connection)
+
+    assert (made, missing, service) == (True, False, True)
