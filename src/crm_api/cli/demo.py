@@ -23,6 +23,9 @@ def demo(
     csv: Annotated[
         Path | None, typer.Option(help="A file of contacts; else made-up people are used.")
     ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Of a service that runs; else one is looked for or started.")
+    ] = None,
     port: Port = None,
     host: Host = None,
     data_dir: DataDir = None,
@@ -31,7 +34,7 @@ def demo(
     screen = Screen()
     upload = _upload(csv)
     found = variables(port=port, host=host, data_dir=data_dir)
-    with service(found, screen.step) as here, Api(here) as api:
+    with service(found, screen.step, url=url) as here, Api(here) as api:
         agree = run(api, Sandbox(here.sandbox_url), upload, screen, now=clock.now())
     if not agree:
         raise typer.Exit(EXIT_DISAGREE)

@@ -11,7 +11,7 @@ from crm_api.cli.options import load_settings
 from crm_api.sandbox.app import create_sandbox
 from crm_api.sandbox.config import SandboxConfig
 from crm_api.sandbox.moved_clock import Dated
-from crm_api.settings import SANDBOX_PORT_OFFSET
+from crm_api.settings import SANDBOX_PORT_OFFSET, Settings
 from crm_api.supervisor import require_free_port
 
 GRACE_SECONDS = 2
@@ -35,7 +35,7 @@ def sandbox(
         signing_key=settings.webhook_secrets()[0].removeprefix("whsec_"),
         own_keys=True,
         journal=settings.data_dir / "sandbox-journal.jsonl",
-        media_url=f"http://{host}:{port}",
+        media_url=_address(settings, host, port),
     )
     structlog.get_logger().info("sandbox listens", url=f"http://{host}:{port}")
     app = create_sandbox(config)
@@ -56,3 +56,8 @@ def sandbox(
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
     ).run()
+
+
+def _address(settings: Settings, host: str, port: int) -> str:
+    """Where the service reaches it: told to both, or on this machine."""
+    return settings.openphone_base_url or f"http://{host}:{port}"

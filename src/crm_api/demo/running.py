@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -51,23 +51,34 @@ def refuse_real_provider(settings: Settings) -> None:
 
 
 @contextmanager
-def service(variables: Mapping[str, str], say: Callable[[str], None]) -> Iterator[Service]:
+def service(
+    variables: Mapping[str, str], say: Callable[[str], None], *, url: str | None = None
+) -> Iterator[Service]:
     """Give a service that answers; one that was started here is stopped at the end.
+
+    One that runs is looked for beside this command, then at ``CRM_PUBLIC_URL``, where another
+    machine or container of the same settings has it.
 
     Args:
         variables: The ``CRM_*`` variables of this run.
         say: Tells the user what is being waited for.
+        url: Where the service is; None looks for it.
 
     Raises:
         DemoError: An API key is set, or the service does not start.
     """
     settings = Settings.from_env(variables)
     refuse_real_provider(settings)
-    found = running_settings(settings.data_dir)
+    found = running_settings(settings.data_dir) if url is None else {}
     here = _service(Settings.from_env({**variables, **found}), settings.data_dir)
-    if found or (here.admin_key and _is_ready(here)):
+    if url is not None:
+        here = replace(here, api_url=url.rstrip("/"))
+    elsewhere = replace(here, api_url=settings.public_base_url)
+    if url is None and not found and not _answers(here) and _answers(elsewhere):
+        here = elsewhere
+    if url is not None or found or _answers(here):
         say(f"using the service that runs at {here.api_url}")
-        _wait_until_ready(here, lambda: bool(running_settings(settings.data_dir)))
+        _wait_until_ready(here, lambda: not found or bool(running_settings(settings.data_dir)))
         yield _with_key(here, settings.data_dir)
         return
     say("nothing runs here yet: starting `crm-api up`; it is stopped at the end")
@@ -102,6 +113,11 @@ def _with_key(found: Service, folder: Path) -> Service:
     if not key:
         raise DemoError(f"{folder / 'admin-key'} cannot be read; set CRM_BOOTSTRAP_API_KEY to it")
     return Service(found.api_url, found.sandbox_url, key)
+
+
+def _answers(found: Service) -> bool:
+    """Tell whether a service is there for whose key this run can speak."""
+    return bool(found.admin_key) and _is_ready(found)
 
 
 def _is_ready(found: Service) -> bool:
