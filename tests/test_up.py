@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from crm_api.embedded import servers
 from crm_api.processes import Account, child_command, choose_account, own_account
@@ -177,6 +178,23 @@ def test_what_serves_and_works_owns_nothing_in_the_database(running: Run) -> Non
 
     assert logins == {"crm_service"}
     assert not [title for title in titles if title.startswith("postgres: postgres ")]
+
+
+def test_api_tells_what_the_worker_measured(running: Run) -> None:
+    def told(sample: str, **labels: str) -> float | None:
+        families = text_string_to_metric_families(httpx.get(f"{running.url}/metrics").text)
+        samples = [one for family in families for one in family.samples if one.name == sample]
+        return next((one.value for one in samples if one.labels == labels), None)
+
+    worker = {"process": "worker"}
+    runs = {"job": "process_webhook_backlog", "result": "ok", **worker}
+    wait_until(lambda: (told("crm_job_run_seconds_count", **runs) or 0) >= 1, 20)
+
+    assert told("process_resident_memory_bytes", **worker) != told(
+        "process_resident_memory_bytes", process="serve"
+    )
+    assert told("crm_database_pool_size", **worker) == 10
+    assert told("crm_job_run_seconds_count", **runs | {"process": "serve"}) is None
 
 
 def test_second_run_in_the_same_folder_is_one_clear_line(running: Run) -> None:

@@ -11,7 +11,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 from starlette.middleware.gzip import GZipMiddleware
 
-from crm_api import clock
+from crm_api import clock, telling
 from crm_api.db import UnitOfWork, create_engine, session_factory
 from crm_api.domain.access import service as access
 from crm_api.domain.access.uses import KeyUses
@@ -188,7 +188,7 @@ def create_app(settings: Settings) -> FastAPI:
         rate = RequestRate(settings.require_redis_url(), quota=settings.rate_limit_per_second)
         app.state.rate = rate
         try:
-            async with follow_clock(settings, state.new_uow):
+            async with follow_clock(settings, state.new_uow), telling.watching_the_loop():
                 await intake.start()
                 await watch.start()
                 await refusals.start()

@@ -21,6 +21,7 @@ from sqlalchemy.types import Uuid
 
 from crm_api.jobs import Job, JobQueue
 from crm_api.origin import Origin
+from crm_api.pools import MeasuredPool
 
 
 class Base(DeclarativeBase):
@@ -198,6 +199,7 @@ def create_engine(
     """
     return create_async_engine(
         database_url,
+        poolclass=MeasuredPool,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=10,

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from crm_api.data_dir import Claim, claim, explained
-from crm_api.processes import StartError, choose_account
+from crm_api.processes import StartError, choose_account, own_account
 from crm_api.servers import Postgres, Redis, Server, make_folder
 
 _SOCKET_PATH_LIMIT = 107
@@ -55,22 +55,30 @@ class EmbeddedServers:
         """What was started, in that order, to be watched and started again."""
         return tuple(self._started)
 
+    @property
+    def worker_socket(self) -> Path:
+        """Where the worker tells what it measured, once this has started.
+
+        Raises:
+            RuntimeError: It has not.
+        """
+        if self._sockets is None:
+            msg = "start() makes the folder of the sockets"
+            raise RuntimeError(msg)
+        return self._sockets / "worker.sock"
+
     def start(self) -> ServerUrls:
         """Start what was asked for and return when all of it answers.
 
         Raises:
             StartError: One line on what stands in the way.
         """
-        if not (self._wants_postgres or self._wants_redis):
-            return ServerUrls()
         database_url = redis_url = service_url = None
         binaries = find_postgres() if self._wants_postgres else None
         program = find_redis() if self._wants_redis else None
         refuses_root = binaries / "postgres" if binaries is not None else program
-        if refuses_root is None:
-            return ServerUrls()
         path = self._held.path
-        account = choose_account(refuses_root, path)
+        account = own_account() if refuses_root is None else choose_account(refuses_root, path)
         self._sockets = _socket_folder(path)
         make_folder(self._sockets, account)
         if program is not None:

@@ -95,6 +95,8 @@ class Settings(BaseModel):
     audit_log_days: int = Field(default=1825, ge=365)
     log_format: Literal["console", "json"] | None = None
     log_level: LogLevel = "info"
+    worker_metrics_port: int | None = Field(default=None, ge=1, le=65535)
+    worker_metrics_socket: Path | None = None
 
     @model_validator(mode="after")
     def _times_fit(self) -> Self:

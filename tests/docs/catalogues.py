@@ -1,22 +1,47 @@
-"""The pages of errors and events, written from the code: ``python -m tests.docs.catalogues``."""
+"""Pages that are written from the code: ``python -m tests.docs.catalogues``."""
 
 import importlib
 import pkgutil
 from collections.abc import Iterable
+from datetime import timedelta
 from http import HTTPStatus
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
+from tests.conftest import NOW
 from tests.docs.pages import DOCS
 
 import crm_api
+from crm_api import instruments, telling
 from crm_api.domain.events.interest import SCOPE_OF
 from crm_api.domain.events.payloads import PAYLOADS
 from crm_api.domain.events.schemas import EventType
+from crm_api.domain.operations.metrics import Figures
+from crm_api.domain.operations.metrics_families import FiguresCollector
 from crm_api.routers.openapi.catalogue import ProblemKind, catalogue
 
+_NOTHING = Figures(
+    at=NOW,
+    skew=timedelta(0),
+    last_run=None,
+    covered_until=None,
+    events={},
+    event_due_at=None,
+    campaign_due_at=None,
+    single=0,
+    single_due_at=None,
+    alerts=[],
+    circuits={},
+    endpoints={},
+    delivery_due_at=None,
+    jobs=[],
+    workers=0,
+    worker_seen_at=None,
+)
 COMMAND = "python -m tests.docs.catalogues"
 _MARK = f"<!-- written by `{COMMAND}`: what follows is made from the code -->\n"
 _COUNTERS = (
@@ -27,7 +52,11 @@ _COUNTERS = (
 
 def catalogues() -> dict[Path, str]:
     """Return the pages as they should be: their own words, then what is made from the code."""
-    made = {DOCS / "errors.md": _errors(), DOCS / "event-catalogue.md": _events()}
+    made = {
+        DOCS / "errors.md": _errors(),
+        DOCS / "event-catalogue.md": _events(),
+        DOCS / "metrics.md": _metrics(),
+    }
     return {page: page.read_text().split(_MARK)[0] + _MARK + text for page, text in made.items()}
 
 
@@ -91,6 +120,34 @@ def _type(field: dict[str, Any]) -> str:
 
 def _first_sentence(documented: type) -> str:
     return (documented.__doc__ or "").split("\n\n")[0].replace("\n    ", " ").replace("``", "`")
+
+
+def _metrics() -> str:
+    figures = list(FiguresCollector(_NOTHING).collect())
+    room = telling.room(Path("/"))
+    table = "\n| metric | kind | labels | |\n| --- | --- | --- | --- |\n"
+    text = f"\n## Of the whole system\n{table}" + _metric_rows([*figures, *room])
+    return text + f"\n## Of a process\n{table}" + _metric_rows(telling.own("serve"))
+
+
+def _metric_rows(families: Iterable[Metric]) -> str:
+    rows = [
+        f"| `{family.name}{'_total' * (family.type == 'counter')}` | {family.type} "
+        f"| {', '.join(f'`{label}`' for label in _labels(family))} | {family.documentation} |"
+        for family in families
+    ]
+    return "\n".join(sorted(rows)).replace("|  |", "| |") + "\n"
+
+
+def _labels(family: Metric) -> list[str]:
+    known: dict[str, MetricWrapperBase] = {
+        one._name: one for one in vars(instruments).values() if isinstance(one, MetricWrapperBase)
+    }
+    if isinstance(family, (GaugeMetricFamily, CounterMetricFamily)):
+        return list(family._labelnames)
+    if (instrument := known.get(family.name)) is not None:
+        return [*instrument._labelnames, "process"]
+    return list(family.samples[0].labels)
 
 
 if __name__ == "__main__":

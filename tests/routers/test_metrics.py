@@ -1,5 +1,8 @@
 """`GET /metrics`: who may, in which format, and without a database."""
 
+import re
+from pathlib import Path
+
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -13,6 +16,8 @@ from crm_api.app import attach, build_app
 from crm_api.db import UnitOfWork, open_engine, session_factory
 from crm_api.routers.deps import AppState
 
+PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
+
 
 async def test_figures_need_no_key_and_are_read_by_prometheus(client: httpx.AsyncClient) -> None:
     answer = await client.get("/metrics", headers={"Authorization": ""})
@@ -23,7 +28,15 @@ async def test_figures_need_no_key_and_are_read_by_prometheus(client: httpx.Asyn
     assert families["crm_workers"].type == "gauge"
     assert families["crm_job_runs"].type == "counter"
     assert all(family.documentation for family in families.values())
-    assert all(name.startswith("crm_") for name in families)
+    assert all(name.startswith(("crm_", "process_", "python_")) for name in families)
+
+
+async def test_every_family_is_documented(client: httpx.AsyncClient) -> None:
+    scraped = (await client.get("/metrics")).text
+    families = {family.name: family.type for family in text_string_to_metric_families(scraped)}
+    rows = re.findall(r"^\| `(\w+?)(?:_total)?` \| (\w+) \|", PAGE.read_text(), re.MULTILINE)
+
+    assert dict(rows) == families
 
 
 async def test_figures_are_open_metrics_when_asked(client: httpx.AsyncClient) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tests.fakes import RecordingQueue
+from tests.measuring import measured
 from tests.workers.drain import make_deps
 
 from crm_api.db import UnitOfWork
@@ -45,6 +46,22 @@ async def test_only_the_move_works_while_time_moves(deps: Deps) -> None:
 
     assert held == [JobName.MOVE_SANDBOX_TIME]
     assert ran[1:] == [JobName.SEND_MESSAGES]
+
+
+@pytest.mark.parametrize("result", ["ok", "failed"])
+async def test_runs_are_measured_by_their_result(deps: Deps, result: str) -> None:
+    async def work(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - what a job is given
+        if result == "failed":
+            raise ValueError
+
+    before = _runs(result)
+    await guarded(JobName.SEND_MESSAGES, work)({"deps": deps})
+
+    assert _runs(result) == before + 1
+
+
+def _runs(result: str) -> float:
+    return measured("crm_job_run_seconds_count", job="send_messages", result=result)
 
 
 async def test_time_waits_for_work_that_runs(deps: Deps) -> None:

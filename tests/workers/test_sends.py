@@ -13,6 +13,7 @@ import pytest_asyncio
 from tests.domain.sends.ledger import TIMES, Ledger
 from tests.factories import number
 from tests.fakes import RecordingQueue
+from tests.measuring import measured
 from tests.workers.drain import make_deps, open_ledger, shifted
 
 from crm_api import clock
@@ -119,10 +120,12 @@ async def test_accepted_text_whose_answer_was_lost_is_found(
     _fault(sandbox, fault)
     await _drain(ledger, openphone)
     assert Counter(row.status for row in await ledger.members()) == {"sent": 2, "unknown": 1}
+    settled = measured("crm_sends_settled_total", result="sent")
 
     await resolve_unknown_sends(ctx)
 
     assert {row.status for row in await ledger.members()} == {"sent"}
+    assert measured("crm_sends_settled_total", result="sent") == settled + 1
     assert {row.provider_message_id for row in await ledger.attempts()} == set(
         sandbox.world.store.by_id
     )

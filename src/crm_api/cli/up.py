@@ -80,6 +80,7 @@ def _run(settings: Settings, found: dict[str, str], held: Claim, began: float) -
         announced = ("CRM_DATABASE_URL", "CRM_REDIS_URL", "CRM_HOST", "CRM_PORT")
         announce(held.path, {name: found[name] for name in announced if name in found})
         found["CRM_BOOTSTRAP_API_KEY"] = admin_key
+        found["CRM_WORKER_METRICS_SOCKET"] = str(embedded.worker_socket)
         resolved = Settings.from_env(found)
         banner = _banner(resolved, admin_key)
         # Whoever runs commands here owns the database; what serves and works does not.

@@ -7,6 +7,8 @@ from typing import Any
 import structlog
 from starlette.types import Message, Scope
 
+from crm_api import instruments
+
 log = structlog.get_logger()
 
 HANDLED = "crm.handled"
@@ -26,6 +28,7 @@ class Handled:
         caller: The id of the key or the user.
         status: None when nothing was answered: the caller hung up, or the process stopped.
         sent_bytes: The body of the answer.
+        answered_after: Seconds until the answer began; a stream goes on after that.
         is_broken: The answer had begun and could not be ended.
     """
 
@@ -36,12 +39,18 @@ class Handled:
     sent_bytes: int = 0
     is_broken: bool = False
     seconds: float = 0.0
+    answered_after: float = 0.0
     _begun: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        """Count it among those under way, until its end."""
+        instruments.HTTP_IN_FLIGHT.inc()
 
     def note(self, message: Message) -> None:
         """Take what a message of the answer tells."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self.answered_after = time.perf_counter() - self._begun
         else:
             self.sent_bytes += len(message.get("body", b""))
 
@@ -49,6 +58,14 @@ class Handled:
         """Take the time, and the route that was found."""
         self.seconds = time.perf_counter() - self._begun
         route_of(scope)
+        instruments.HTTP_IN_FLIGHT.dec()
+        if self.status is not None:
+            instruments.answered(
+                route=self.route,
+                method=self.method,
+                status=self.status,
+                seconds=self.answered_after,
+            )
 
     def log(self) -> None:
         """Write the one line of a request; polls only when they fail or at level debug."""

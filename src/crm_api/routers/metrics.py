@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header, Response
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from crm_api import clock
+from crm_api import clock, telling
 from crm_api.domain.operations import metrics
 from crm_api.domain.operations.metrics_families import FiguresCollector
 from crm_api.domain.sends.times import SendTimes
@@ -33,15 +33,20 @@ FIGURES: dict[int | str, dict[str, Any]] = {
 async def read_metrics(uow: Uow, state: State, accept: Annotated[str, Header()] = "") -> Response:
     """Tell the figures of the whole system in the format of Prometheus.
 
-    They are read from the database, so that any web process answers for all of them. Like
-    `/healthz` it takes no key: there are counts and times in it, and nothing about a person.
-    503 when the database is away or too busy.
+    What waits and what went wrong is read from the database, so that any web process answers for
+    all of them. What has the label `process` this process has measured itself, or the worker that
+    `crm-api up` runs beside it. Like `/healthz` it takes no key: there are counts and times in it,
+    and nothing about a person. 503 when the database is away or too busy.
     """
     async with asyncio.timeout(SCRAPE_SECONDS), uow:
         figures = await metrics.read(
             uow, times=SendTimes.from_settings(state.settings), now=clock.now()
         )
+    room = await asyncio.to_thread(telling.room, state.settings.data_dir)
+    families = [*FiguresCollector(figures).collect(), *room, *telling.own("serve")]
+    if state.settings.worker_metrics_socket is not None:
+        families += await telling.ask(state.settings.worker_metrics_socket)
     collected = CollectorRegistry(auto_describe=False)
-    collected.register(FiguresCollector(figures))
+    collected.register(telling.Told(families))
     write, media_type = choose_encoder(accept)
     return Response(write(collected), headers={"Content-Type": media_type})

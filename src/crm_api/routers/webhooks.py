@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from fastapi.routing import APIRoute
 from starlette.types import Receive, Scope, Send
 
-from crm_api import clock
+from crm_api import clock, instruments
 from crm_api.domain.access.models import Scope as AccessScope
 from crm_api.domain.fields import Line200, RequestInstant
 from crm_api.domain.openphone.errors import SignatureError
@@ -68,7 +68,7 @@ async def receive_event(scope: Scope, receive: Receive, send: Send) -> None:
     try:
         verified = await keys.verify(headers, body, now=now)
     except SignatureError as error:
-        intake.refused[error.code] += 1
+        instruments.WEBHOOKS_RECEIVED.labels(error.code).inc()
         state.refusals.note(error.code)
         log.warning("webhook refused", reason=error.code, bytes=len(body))
         raise

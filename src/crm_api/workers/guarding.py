@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from crm_api import clock
+from crm_api import clock, instruments
 from crm_api.cause import Cause, resumed
 from crm_api.domain.operations import service as operations
 from crm_api.ids import new_id
@@ -71,7 +71,9 @@ async def run_once(
         except Exception as failure:  # the edge of the process: nothing may end the worker
             error = f"{type(failure).__name__}: {failure}"[:500]
             log.exception("job failed")
-        duration_ms = int((time.monotonic() - started) * 1000)
+        seconds = time.monotonic() - started
+        instruments.JOB_RUNS.labels(name.value, "failed" if error else "ok").observe(seconds)
+        duration_ms = int(seconds * 1000)
         _tell(
             did, duration_ms, is_news=bool(caused_by or did or error), is_failure=error is not None
         )

@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Row
 
-from crm_api import clock, failpoints
+from crm_api import clock, failpoints, instruments
 from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.errors import CrmError
 from crm_api.domain.openphone.answers import AnswerKind
@@ -90,6 +90,7 @@ async def _settle_all(deps: Deps, unknown: Sequence[Row[Any]]) -> set[AttemptSta
             await failpoints.reach("settle.open")
         await failpoints.reach("settle.committed")
         log.info("unclear send looked up", attempt=str(attempt.id), result=status)
+        instruments.SETTLED.labels(status.value).inc()
         results.add(status)
     return results
 

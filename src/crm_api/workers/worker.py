@@ -8,7 +8,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from datetime import UTC
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ from arq.worker import Function as ArqFunction
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
-from crm_api import clock, collector
+from crm_api import clock, collector, telling
 from crm_api.db import UnitOfWork, open_engine, session_factory
 from crm_api.domain.compliance.loader import load_rules
 from crm_api.domain.operations import circuits
@@ -166,6 +166,7 @@ async def _run(settings: Settings) -> None:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
+        await stack.enter_async_context(_telling(settings))
         await stack.enter_async_context(follow_clock(settings, deps.new_uow, hold=deps.hold))
         async with asyncio.TaskGroup() as tasks:
             always = [tasks.create_task(_beat(deps))]
@@ -174,6 +175,15 @@ async def _run(settings: Settings) -> None:
             await _serve_queue(settings, deps, stopping)
             for task in always:
                 task.cancel()
+
+
+def _telling(settings: Settings) -> AbstractAsyncContextManager[None]:
+    return telling.telling(
+        "worker",
+        host=settings.host,
+        port=settings.worker_metrics_port,
+        socket=settings.worker_metrics_socket,
+    )
 
 
 async def _open(settings: Settings, stack: AsyncExitStack) -> Deps:

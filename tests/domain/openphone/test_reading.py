@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.domain.openphone.samples import check_query
+from tests.measuring import measured
 
 from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.domain.openphone.errors import (
@@ -54,6 +55,10 @@ def _page(*ids: str, following: str | None, **more: Any) -> httpx.Response:
     ]
     body = {"data": listed, "totalItems": 1, "nextPageToken": following, "nextCursor": following}
     return httpx.Response(200, json=body | more)
+
+
+def _calls(outcome: str, operation: str = "GET /v1/messages") -> float:
+    return measured("crm_provider_call_seconds_count", operation=operation, outcome=outcome)
 
 
 async def _list(provider: Provider) -> list[str]:
@@ -138,22 +143,24 @@ async def test_workspace_list_names_its_version_and_filters() -> None:
 
 
 @pytest.mark.parametrize(
-    "failure",
+    ("failure", "outcome"),
     [
-        httpx.Response(429, json={"message": "slow down"}),
-        httpx.Response(500, text="oops"),
-        httpx.Response(200, text="no json"),
-        httpx.ReadTimeout("late"),
-        httpx.ConnectError("refused"),
-        ConnectionResetError("reset"),
+        (httpx.Response(429, json={"message": "slow down"}), "429"),
+        (httpx.Response(500, text="oops"), "5xx"),
+        (httpx.Response(200, text="no json"), "2xx"),
+        (httpx.ReadTimeout("late"), "timeout"),
+        (httpx.ConnectError("refused"), "no_answer"),
+        (ConnectionResetError("reset"), "no_answer"),
     ],
     ids=["429", "500", "no json", "timeout", "refused", "reset"],
 )
-async def test_read_is_tried_again(failure: httpx.Response | Exception) -> None:
+async def test_read_is_tried_again(failure: httpx.Response | Exception, outcome: str) -> None:
     provider = Provider(failure, failure, _page("AC1", following=None))
+    before = _calls(outcome)
 
     assert await _list(provider) == ["AC1"]
     assert len(provider.waits) == 2
+    assert _calls(outcome) - before == (3 if outcome == "2xx" else 2)
 
 
 async def test_read_is_patient_with_a_provider_that_is_asked_too_often() -> None:
@@ -199,6 +206,7 @@ async def test_read_does_not_wait_for_ever() -> None:
 )
 async def test_refused_read_is_not_tried_again(body: dict[str, Any]) -> None:
     provider = Provider(httpx.Response(404, json=body))
+    before = _calls("4xx", "GET /v1/messages/{id}")
 
     with pytest.raises(OpenPhoneRefusedError) as caught:
         await provider.client().get_message("AC/../1")
@@ -207,6 +215,7 @@ async def test_refused_read_is_not_tried_again(body: dict[str, Any]) -> None:
     assert "Not found" in caught.value.detail
     assert len(provider.requests) == 1
     assert provider.requests[0].url.raw_path == b"/v1/messages/AC%2F..%2F1"
+    assert _calls("4xx", "GET /v1/messages/{id}") == before + 1
 
 
 async def test_unreadable_item_is_an_error_not_a_gap() -> None:

@@ -13,6 +13,7 @@ from tests.domain.sends.ledger import TIMES
 from tests.domain.webhooks.support import incoming, store
 from tests.factories import make_campaign, make_contact, make_line, make_member, number
 
+from crm_api import clock
 from crm_api.db import UnitOfWork
 from crm_api.domain.activity.models import Activity
 from crm_api.domain.operations import metrics
@@ -194,6 +195,7 @@ async def test_text_that_waits_longest(new_uow: NewUow, session: AsyncSession) -
 
     assert found["crm_texts_oldest_due_seconds{kind=campaign}"] == 600
     assert found["crm_texts_oldest_due_seconds{kind=single}"] == 30
+    assert found["crm_texts_queued"] == 1
 
 
 async def test_people_of_campaigns_that_are_not_over(
@@ -230,6 +232,7 @@ async def test_what_lines_have_sent_and_may_send(new_uow: NewUow, session: Async
 
     found = await scraped(new_uow)
 
+    assert found[f"crm_line_info{{line=Main line,line_id={line.id}}}"] == 1
     assert found["crm_line_texts_today{line=Main line}"] == 7
     assert found["crm_line_texts_left_today{line=Main line}"] == 0
     assert found["crm_line_texts_left_today{line=Second}"] == 125
@@ -279,6 +282,20 @@ async def test_jobs_and_workers(new_uow: NewUow) -> None:
     }
     assert found["crm_workers"] == 2
     assert found["crm_worker_last_seen_timestamp_seconds"] == ago(seconds=5).timestamp()
+
+
+async def test_skew_is_that_of_the_machine_wherever_time_was_moved_to(new_uow: NewUow) -> None:
+    found = await scraped(new_uow)
+
+    clock.move(timedelta(days=30))
+    try:
+        moved = await scraped(new_uow)
+    finally:
+        clock.move(timedelta(0))
+
+    # One machine, one clock: what is left is the way to the database and back.
+    assert abs(found["crm_clock_skew_seconds"]) < 1
+    assert abs(moved["crm_clock_skew_seconds"]) < 1
 
 
 async def test_scrape_is_bounded_in_time(new_uow: NewUow) -> None:

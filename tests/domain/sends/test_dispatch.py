@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
 from tests.domain.sends.ledger import TIMES, Ledger, after, told
 from tests.factories import number
+from tests.measuring import measured
 
 from crm_api.db import UnitOfWork, UnitOfWorkFactory
 from crm_api.domain.openphone.client import OpenPhoneClient
@@ -142,29 +143,33 @@ async def test_nothing_is_called_before_the_commit_of_its_gate(
 
 
 FAULTS = [
-    (FaultKind.THROTTLED, "pending"),
-    (FaultKind.ERROR_BEFORE, "unknown"),
-    (FaultKind.ERROR_AFTER, "unknown"),
-    (FaultKind.NO_ID, "unknown"),
-    (FaultKind.INVALID, "failed"),
+    (FaultKind.THROTTLED, ("pending", "later")),
+    (FaultKind.ERROR_BEFORE, ("unknown", "unclear")),
+    (FaultKind.ERROR_AFTER, ("unknown", "unclear")),
+    (FaultKind.NO_ID, ("unknown", "unclear")),
+    (FaultKind.INVALID, ("failed", "refused")),
 ]
 
 
-@pytest.mark.parametrize(("fault", "status"), FAULTS)
+@pytest.mark.parametrize(("fault", "ends"), FAULTS)
 async def test_fault_of_one_call_touches_only_that_recipient(
     committed_uow: UnitOfWorkFactory,
     openphone: OpenPhoneClient,
     sandbox: Sandbox,
     fault: FaultKind,
-    status: str,
+    ends: tuple[str, str],
 ) -> None:
+    status, outcome = ends
     ledger = await Ledger.open(committed_uow, people=5)
+    line_id = str(ledger.line.id)
     sandbox.world.faults.orders.append(Fault(kind=fault, number=number(2), count=1))
 
     await _dispatcher(committed_uow, openphone).run(lambda limit: ledger.claim(limit=limit))
 
     found = [row.status for row in await ledger.members()]
     assert found == ["sent", "sent", status, "sent", "sent"]
+    assert measured("crm_sends_total", line_id=line_id, outcome="accepted") == 4
+    assert measured("crm_sends_total", line_id=line_id, outcome=outcome) == 1
 
 
 async def test_account_refusal_stops_the_rest(

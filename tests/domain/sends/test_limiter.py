@@ -3,8 +3,10 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
 from tests.conftest import NOW
 from tests.domain.sends.ledger import after
+from tests.measuring import measured
 
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.sends.limiter import Limiter
@@ -12,6 +14,7 @@ from crm_api.domain.sends.limiter import Limiter
 
 async def test_calls_follow_each_other_at_the_rate(new_uow: UnitOfWorkFactory) -> None:
     limiter = Limiter(rate_per_second=8)
+    waited = measured("crm_limiter_wait_seconds_sum")
 
     starts = []
     for _ in range(4):
@@ -19,6 +22,7 @@ async def test_calls_follow_each_other_at_the_rate(new_uow: UnitOfWorkFactory) -
             starts.append(await limiter.reserve(uow, calls=2, now=NOW))
 
     assert starts == [after(0), after(0.25), after(0.5), after(0.75)]
+    assert measured("crm_limiter_wait_seconds_sum") - waited == pytest.approx(1.5)
 
 
 async def test_time_that_nobody_used_is_not_made_up(new_uow: UnitOfWorkFactory) -> None:

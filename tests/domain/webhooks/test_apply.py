@@ -26,6 +26,7 @@ from tests.domain.webhooks.support import (
 )
 from tests.factories import make_contact, make_line
 from tests.fakes import RecordingQueue
+from tests.measuring import measured
 
 from crm_api.db import UnitOfWork, UnitOfWorkFactory
 from crm_api.domain.lines.models import Line
@@ -70,6 +71,20 @@ async def test_every_sample_is_applied_or_ignored(
     for one in found:
         is_used = one["type"].startswith(("message.", "call"))
         assert one["status"] == ("processed" if is_used else "ignored"), one
+
+
+@pytest.mark.usefixtures("line")
+async def test_lag_is_measured_of_what_is_applied(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    await store(session, incoming("Hello"), provider_event_id="EV1")
+    await store(session, poison(), provider_event_id="EV2")
+    events, seconds = (measured(f"crm_webhook_lag_seconds_{of}") for of in ("count", "sum"))
+
+    await apply(new_uow, now=NOW + timedelta(seconds=7))
+
+    assert measured("crm_webhook_lag_seconds_count") == events + 1
+    assert measured("crm_webhook_lag_seconds_sum") == pytest.approx(seconds + 7)
 
 
 @pytest.mark.parametrize("kind", ["contact.updated", "task.created", "unknown", "integration.x"])

@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
 from tests.fakes import RecordingQueue
+from tests.measuring import measured
 
 from crm_api.domain.webhooks.envelope import ReceivedEvent, read_event
 from crm_api.domain.webhooks.errors import EventNotStoredError
@@ -61,6 +62,10 @@ async def payload_of(engine: AsyncEngine, name: str) -> object:
         return (await connection.execute(query, {"name": name})).scalar_one()
 
 
+def received(result: str) -> float:
+    return measured("crm_webhooks_received_total", result=result)
+
+
 @pytest.fixture
 def signals() -> SignallingQueue:
     return SignallingQueue()
@@ -88,11 +93,14 @@ async def test_events_that_come_together_are_all_stored(
 async def test_the_same_event_at_once_is_one_row(
     intake: EventIntake, committed_db: AsyncEngine
 ) -> None:
+    before = {result: received(result) for result in ("stored", "repeated")}
+
     await asyncio.gather(*(intake.store(event("EV1")) for _ in range(10)))
     await intake.store(event("EV1"))
 
     assert await stored(committed_db) == ["EV1"]
-    assert (intake.stored, intake.repeated) == (1, 10)
+    assert received("stored") - before["stored"] == 1
+    assert received("repeated") - before["repeated"] == 10
 
 
 async def test_two_processes_that_store_the_same_events_do_not_block_each_other(
@@ -185,13 +193,15 @@ async def test_a_connection_that_was_cut_is_replaced(
 async def test_without_a_database_nothing_is_claimed_as_stored() -> None:
     intake = EventIntake("postgresql+asyncpg://postgres@/crm?host=/nowhere", queue=RecordingQueue())
     await intake.start()
+    before = {result: received(result) for result in ("stored", "not_stored")}
 
     with pytest.raises(EventNotStoredError) as caught:
         await intake.store(event("EV1"))
     await intake.close()
 
     assert caught.value.extras == {"retry_after_seconds": 5}
-    assert intake.stored == 0
+    assert received("stored") == before["stored"]
+    assert received("not_stored") == before["not_stored"] + 1
 
 
 async def test_a_batcher_that_is_not_started_refuses(database_url: str) -> None:

@@ -1,5 +1,6 @@
-"""One line of the log for each call to the provider, taken below everything else."""
+"""Each call to the provider, measured and told in a line of the log, below everything else."""
 
+import asyncio
 import logging
 import re
 import time
@@ -7,12 +8,17 @@ import time
 import httpx
 import structlog
 
+from crm_api import instruments
+
 log = structlog.get_logger()
 _level = logging.getLogger(__name__)
 
 _FIXED = re.compile(r"v\d+|[a-z-]+")
 """A part of a path that is no id; the provider's ids have capitals or digits."""
 _REFUSED = 400
+_THROTTLED = 429
+_TIMEOUTS = (httpx.TimeoutException, TimeoutError, asyncio.CancelledError)
+"""Cancelled as well: that is how the time-out of a whole call ends it."""
 
 
 class ObservedTransport(httpx.AsyncBaseTransport):
@@ -27,10 +33,13 @@ class ObservedTransport(httpx.AsyncBaseTransport):
         try:
             response = await self._inner.handle_async_request(request)
         except BaseException as error:
-            # Cancelled as well: that is how the time-out of a whole call ends it.
+            # An answer that never comes ends in many an error: the class says too much.
+            _measure(request, begun, "timeout" if isinstance(error, _TIMEOUTS) else "no_answer")
             _tell(request, begun, error=type(error).__name__)
             raise
-        _tell(request, begun, status=response.status_code)
+        status = response.status_code
+        _measure(request, begun, "429" if status == _THROTTLED else f"{status // 100}xx")
+        _tell(request, begun, status=status)
         return response
 
     async def aclose(self) -> None:
@@ -40,8 +49,16 @@ class ObservedTransport(httpx.AsyncBaseTransport):
 
 def template_of(request: httpx.Request) -> str:
     """Return the path of a call without the ids in it: ``/v1/messages/{id}``."""
-    parts = request.url.path.strip("/").split("/")
+    # Not decoded: a slash within an id is no place to divide.
+    path = request.url.raw_path.decode("ascii").partition("?")[0]
+    parts = path.strip("/").split("/")
     return "/" + "/".join(part if _FIXED.fullmatch(part) else "{id}" for part in parts)
+
+
+def _measure(request: httpx.Request, begun: float, outcome: str) -> None:
+    operation = f"{request.method} {template_of(request)}"
+    seconds = time.perf_counter() - begun
+    instruments.PROVIDER_CALLS.labels(operation, outcome).observe(seconds)
 
 
 def _tell(

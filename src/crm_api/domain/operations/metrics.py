@@ -1,8 +1,10 @@
 """The figures of the running system, read from the database: right with any number of processes."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from uuid import UUID
 
+from crm_api import clock
 from crm_api.db import UnitOfWork
 from crm_api.domain.lines import service as lines
 from crm_api.domain.lines.models import LineStatus
@@ -39,6 +41,7 @@ class Unclear:
 class LineToday:
     """How much a line has sent today, in its own time zone, and may still send."""
 
+    id: UUID
     name: str
     is_blocked: bool
     sent: int
@@ -50,10 +53,12 @@ class Figures:
     """Everything that is told about the running system at one instant.
 
     Attributes:
+        skew: How far this process' clock is ahead of the database's.
         events: Received events by status.
         event_due_at: When the event that waits longest was due; it may be still to come.
         campaign_due_at: The same of the recipients of campaigns that run.
-        single_due_at: The same of texts outside of campaigns.
+        single: Texts outside of campaigns that wait.
+        single_due_at: When the one that waits longest was due.
         people: Of campaigns that are not over, first texts and follow-ups, by status.
         lines: The newest lines.
         circuits: By outside system, whether it is held to be down.
@@ -63,11 +68,13 @@ class Figures:
     """
 
     at: datetime
+    skew: timedelta
     last_run: LastRun | None
     covered_until: datetime | None
     events: dict[str, int]
     event_due_at: datetime | None
     campaign_due_at: datetime | None
+    single: int
     single_due_at: datetime | None
     unclear: dict[str, Unclear] = field(default_factory=dict)
     people: dict[str, int] = field(default_factory=dict)
@@ -84,7 +91,9 @@ class Figures:
 async def read(uow: UnitOfWork, *, times: SendTimes, now: datetime) -> Figures:
     """Read all figures; a statement that takes more than two seconds is given up."""
     session = uow.session
-    await session.execute(sql.TIME_BOX, {"milliseconds": str(int(STATEMENT_SECONDS * 1000))})
+    box = await session.execute(sql.TIME_BOX, {"milliseconds": str(int(STATEMENT_SECONDS * 1000))})
+    # Machines are compared by their own clocks, wherever the sandbox's time was moved to.
+    skew = clock.wall_now() - box.one().database_now
     waiting = (await session.execute(sql.WAITING, {"most": MOST_COUNTED})).one()
     unclear = await session.execute(sql.UNCLEAR)
     people = await session.execute(sql.PEOPLE)
@@ -96,16 +105,19 @@ async def read(uow: UnitOfWork, *, times: SendTimes, now: datetime) -> Figures:
     workers = (await session.execute(sql.WORKERS, {"now": now, "late_after": late_after})).one()
     return Figures(
         at=now,
+        skew=skew,
         last_run=await reconciliation.last_run(uow),
         covered_until=await reconciliation.covered_until(uow),
         events={"pending": waiting.pending, "failed": waiting.failed, "dead": waiting.dead},
         event_due_at=waiting.event_due_at,
         campaign_due_at=await session.scalar(sql.CAMPAIGN_DUE_AT),
+        single=waiting.single,
         single_due_at=waiting.single_due_at,
         unclear={row.status: Unclear(count=row.texts, since=row.called_at) for row in unclear},
         people={row.status: row.people for row in people if row.people},
         lines=[
             LineToday(
+                id=one.line.id,
                 name=one.line.name,
                 is_blocked=one.line.status == LineStatus.BLOCKED,
                 sent=one.sent_today,

@@ -112,6 +112,21 @@ def _sends(figures: Figures) -> Iterator[Metric]:
     yield from (unclear, oldest, due)
 
 
+def _waiting(figures: Figures) -> Iterator[Metric]:
+    texts = _gauge(
+        "crm_texts_queued",
+        "Texts outside of campaigns that wait: replies, confirmations, tests. Counted up to "
+        "100,000.",
+    )
+    texts.add_metric([], figures.single)
+    skew = _gauge(
+        "crm_clock_skew_seconds",
+        "How far the clock of the process that answers is ahead of the database's.",
+    )
+    skew.add_metric([], figures.skew.total_seconds())
+    yield from (texts, skew)
+
+
 def _people(figures: Figures) -> Iterator[Metric]:
     people = _gauge(
         "crm_recipients",
@@ -129,11 +144,13 @@ def _lines(figures: Figures) -> Iterator[Metric]:
         "crm_line_texts_left_today", "Campaign texts that a line may still send today.", "line"
     )
     blocked = _gauge("crm_line_blocked", "1 while the provider refuses the line.", "line")
+    info = _gauge("crm_line_info", "Always 1: the name of a line beside its id.", "line", "line_id")
     for line in figures.lines:
+        info.add_metric([line.name, str(line.id)], 1)
         sent.add_metric([line.name], line.sent)
         left.add_metric([line.name], line.left)
         blocked.add_metric([line.name], int(line.is_blocked))
-    yield from (sent, left, blocked)
+    yield from (info, sent, left, blocked)
 
 
 def _alerts(figures: Figures) -> Iterator[Metric]:
@@ -176,6 +193,7 @@ _PARTS = (
     _webhooks,
     _endpoints,
     _sends,
+    _waiting,
     _people,
     _lines,
     _alerts,

@@ -3,7 +3,9 @@
 from sqlalchemy import text
 
 # Nobody waits for figures longer than this, and no scrape is a burden for longer.
-TIME_BOX = text("SELECT set_config('statement_timeout', :milliseconds, true)")
+TIME_BOX = text("""
+    SELECT clock_timestamp() AS database_now, set_config('statement_timeout', :milliseconds, true)
+""")
 
 # What waits is few as a rule; in an outage it may be very many, and is counted up to :most.
 WAITING = text("""
@@ -15,6 +17,8 @@ WAITING = text("""
                 SELECT FROM webhook_event WHERE status = 'dead' LIMIT :most) e) AS dead,
            (SELECT min(next_attempt_at) FROM webhook_event
              WHERE status IN ('pending', 'failed')) AS event_due_at,
+           (SELECT count(*) FROM (
+                SELECT FROM activity WHERE status = 'queued' LIMIT :most) a) AS single,
            (SELECT min(send_after) FROM activity WHERE status = 'queued') AS single_due_at
 """)
 

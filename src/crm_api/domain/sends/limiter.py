@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import text
 
+from crm_api import instruments
 from crm_api.db import UnitOfWork
 
 PROVIDER = "openphone"
@@ -42,6 +43,7 @@ class Limiter:
         values = {"name": self._name, "now": now, "seconds": calls / self.rate_per_second}
         result = await uow.session.execute(_RESERVE, values)
         starts_at: datetime = result.scalar_one()
+        instruments.LIMITER_WAIT.observe(max(0.0, (starts_at - now).total_seconds()))
         return starts_at
 
     async def delay(self, uow: UnitOfWork, *, until: datetime) -> None:

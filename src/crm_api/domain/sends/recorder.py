@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from crm_api import failpoints
+from crm_api import failpoints, instruments
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.openphone.answers import AnswerKind
 from crm_api.domain.sends import recording
@@ -98,6 +98,7 @@ class Recorder:
                     await write(uow, batch, now=now)
                     await failpoints.reach("record.open")
                 await failpoints.reach("record.committed")
+                _count(batch)
                 await self._slow_down(batch, now=now)
                 if await self._outage.note([item.answer for item in batch]):
                     self._hold_back()
@@ -126,3 +127,8 @@ class Recorder:
         asked = max(item.answer.retry_after_seconds or 1.0 for item in throttled)
         async with self._new_uow() as uow:
             await self._limiter.delay(uow, until=now + timedelta(seconds=asked))
+
+
+def _count(batch: list[Answered]) -> None:
+    for item in batch:
+        instruments.SENDS.labels(str(item.claimed.line_id), item.answer.kind.value).inc()

@@ -6,13 +6,12 @@ database brings both to the disk together.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 
 import asyncpg
 import structlog
 
-from crm_api import cause, failpoints
+from crm_api import cause, failpoints, instruments
 from crm_api.cause import Cause
 from crm_api.domain.webhooks import envelope
 from crm_api.domain.webhooks.envelope import ReceivedEvent
@@ -37,11 +36,6 @@ class EventIntake:
     """The batcher of one web process, on connections of its own.
 
     ``start()`` and ``close()`` belong to the application's lifespan.
-
-    Attributes:
-        stored: New events since the start.
-        repeated: Deliveries of an event that was already stored.
-        refused: Deliveries without a good signature, by the error's code.
     """
 
     def __init__(self, database_url: str, *, queue: JobQueue) -> None:
@@ -53,9 +47,6 @@ class EventIntake:
         self._has_new = asyncio.Event()
         self._cause: Cause | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self.stored = 0
-        self.repeated = 0
-        self.refused: Counter[str] = Counter()
 
     async def start(self) -> None:
         """Begin to take events; the database is connected when the first ones come."""
@@ -135,14 +126,14 @@ class EventIntake:
         await failpoints.reach("intake.before")
         new = await lane.store(events)
         await failpoints.reach("intake.committed")
-        self.stored += new
-        self.repeated += len(events) - new
         for _, done, _ in batch:
             if not done.done():
                 done.set_result(None)
         if new:
             self._cause = self._cause or batch[0][2]
             self._has_new.set()
+        instruments.WEBHOOKS_RECEIVED.labels("stored").inc(new)
+        instruments.WEBHOOKS_RECEIVED.labels("repeated").inc(len(events) - new)
 
     async def _nudge(self) -> None:
         while True:
@@ -164,6 +155,7 @@ def _refuse(batch: Sequence[Waiting]) -> None:
 
 
 def _not_stored() -> EventNotStoredError:
+    instruments.WEBHOOKS_RECEIVED.labels("not_stored").inc()
     return EventNotStoredError(
         "The event could not be stored; please deliver it again.", retry_after_seconds=5
     )

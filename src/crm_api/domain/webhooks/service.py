@@ -8,6 +8,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy.exc import DBAPIError
 
+from crm_api import instruments
 from crm_api.db import UnitOfWork
 from crm_api.domain.errors import CrmError
 from crm_api.domain.openphone.facts import EventKind, ProviderEvent
@@ -70,7 +71,17 @@ async def apply_batch(
     outcomes = await run.apply(claimed)
     if outcomes:
         await queries.finish(uow.session, outcomes)
+        _measure(claimed, outcomes)
     return len(claimed)
+
+
+def _measure(claimed: Sequence[ClaimedEvent], outcomes: Sequence[Outcome]) -> None:
+    """Measure how long the events took from their receipt; what is not applied yet is not told."""
+    received = {one.id: one.received_at for one in claimed}
+    for outcome in outcomes:
+        if outcome.processed_at is not None:
+            lag = outcome.processed_at - received[outcome.id]
+            instruments.WEBHOOK_LAG.observe(max(0.0, lag.total_seconds()))
 
 
 async def apply_event(

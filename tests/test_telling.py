@@ -1,0 +1,76 @@
+"""A worker's figures on a port and on a socket, and the API that asks for them."""
+
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+import structlog
+from prometheus_client.parser import text_string_to_metric_families
+
+from crm_api.telling import Told, ask, own, telling
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def test_worker_answers_on_its_port(port: int) -> None:
+    url = f"http://127.0.0.1:{port}/metrics"
+    async with httpx.AsyncClient() as client:
+        async with telling("worker", host="127.0.0.1", port=port, socket=None):
+            answer = await client.get(url)
+        with pytest.raises(httpx.HTTPError):
+            await client.get(url)
+
+    families = {one.name: one for one in text_string_to_metric_families(answer.text)}
+    (memory,) = families["process_resident_memory_bytes"].samples
+    assert memory.labels == {"process": "worker"}
+    assert families["crm_job_run_seconds"].type == "histogram"
+
+
+async def test_figures_of_two_processes_are_one_answer(tmp_path: Path) -> None:
+    place = tmp_path / "worker.sock"
+    async with telling("worker", host="", port=None, socket=place):
+        theirs = await ask(place)
+
+    told = {family.name: family for family in Told([*own("serve"), *theirs]).collect()}
+
+    assert len(theirs) == len(told)
+    for name in ("process_cpu_seconds", "crm_database_pool_size", "python_info"):
+        assert [one.labels["process"] for one in told[name].samples] == ["serve", "worker"]
+
+
+async def test_worker_that_is_away_tells_nothing(tmp_path: Path) -> None:
+    place = tmp_path / "worker.sock"
+    nowhere = await ask(place)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(place))
+
+    assert nowhere == []
+    assert await ask(place) == []
+
+
+async def test_worker_takes_the_socket_of_one_that_was_killed(tmp_path: Path) -> None:
+    place = tmp_path / "worker.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(place))
+
+    async with telling("worker", host="", port=None, socket=place):
+        assert await ask(place) != []
+
+
+async def test_port_that_is_taken_does_not_keep_the_worker_from_its_work() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = int(taken.getsockname()[1])
+        with structlog.testing.capture_logs() as lines:
+            async with telling("worker", host="127.0.0.1", port=port, socket=None):
+                pass
+
+    (line,) = lines
+    assert (line["event"], line["port"]) == ("metrics are not told", port)
