@@ -7,7 +7,7 @@ RUNS := $(VENV)/.installed
 DEVELOPS := $(VENV)/.develops
 TYPESCRIPT := clients/typescript/node_modules/.installed
 
-.PHONY: up demo test check bench crash-test fuzz openapi openapi-release docs lock clean
+.PHONY: up demo test check bench crash-test load fuzz openapi openapi-release docs lock clean
 
 up: $(RUNS)
 	@exec $(BIN)/crm-api up
@@ -30,6 +30,10 @@ bench: $(DEVELOPS)
 KILLS ?= 500
 crash-test: $(DEVELOPS)
 	@$(BIN)/python -m tests.crash --kills $(KILLS) $(if $(SEED),--seed $(SEED))
+
+# A day of a busy company in a few minutes; `make load SEED=1`.
+load: $(DEVELOPS)
+	@$(BIN)/python -m benchmarks.load $(if $(SEED),--seed $(SEED)) $(if $(PAGE),--page $(PAGE))
 
 docs: $(DEVELOPS)
 	@exec $(BIN)/zensical serve --dev-addr 127.0.0.1:8002

@@ -1,0 +1,164 @@
+"""The people at the company's screens: they poll, read, search, answer; and their live events."""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+
+from benchmarks.load.timings import UNANSWERED, Timings
+
+JSON = dict[str, Any]
+THINKS_SECONDS = 0.25
+"""Between an answer and the next request, on average."""
+REQUEST_SECONDS = 30.0
+SCOPES = ("contacts:read", "contacts:write", "campaigns:read", "messages:read", "messages:send")
+READ_SCOPES = ("contacts:read", "campaigns:read", "messages:read")
+REPLY = "Thank you! Somebody from the office will call you today."
+SEARCHES = ("rossi", "617", "p12", "kim", "chen", "example.com", "garcia", "ada")
+
+
+class Screen:
+    """One person's session: a key of its own, and whatever it has seen on the last page."""
+
+    def __init__(self, http: aiohttp.ClientSession, key: str, timings: Timings, seed: int) -> None:
+        self._http = http
+        self._headers = {"Authorization": f"Bearer {key}"}
+        self._timings = timings
+        self._draw = random.Random(seed)  # noqa: S311 - repeatable, no secret
+        self.replies = 0
+
+    async def request(self, kind: str, method: str, path: str, body: JSON | None = None) -> JSON:
+        """Ask, and note how long it took; an empty answer when it was none."""
+        begun, status, found = time.perf_counter(), UNANSWERED, {}
+        with suppress(aiohttp.ClientError, TimeoutError):
+            async with self._http.request(method, path, json=body, headers=self._headers) as answer:
+                status, content = answer.status, await answer.read()
+                if answer.ok and content:
+                    found = json.loads(content)
+        self._timings.note(kind, time.perf_counter() - begun, status)
+        return found
+
+    async def work(self, is_over: asyncio.Event) -> None:
+        """Do one thing after the other until it is over."""
+        acts, weights = zip(*_ACTS, strict=True)
+        while not is_over.is_set():
+            [act] = self._draw.choices(acts, weights)
+            await act(self)
+            pause = self._draw.expovariate(1 / THINKS_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(is_over.wait(), pause)
+
+    async def _pick(self, kind: str, path: str) -> JSON | None:
+        """Read a list, and choose one of its rows."""
+        rows = (await self.request(kind, "GET", path)).get("data", [])
+        return self._draw.choice(rows) if rows else None
+
+    async def look_at_campaign(self) -> None:
+        """Read the list of campaigns, then one with its counts and some recipients."""
+        campaign = await self._pick("list campaigns", "/v1/campaigns?limit=50")
+        if campaign is None:
+            return
+        path = f"/v1/campaigns/{campaign['id']}"
+        await self.request("campaign", "GET", path)
+        await self.request("campaign stats", "GET", f"{path}/stats")
+        status = self._draw.choice(("pending", "delivered", "failed", "sent"))
+        await self.request("recipients", "GET", f"{path}/recipients?status={status}")
+
+    async def poll_stats(self) -> None:
+        """Poll the counts of a campaign, as a page that is open does."""
+        campaign = await self._pick("list campaigns", "/v1/campaigns?limit=50")
+        if campaign is not None:
+            for _ in range(3):
+                path = f"/v1/campaigns/{campaign['id']}/stats"
+                await self.request("campaign stats", "GET", path)
+                await asyncio.sleep(THINKS_SECONDS)
+
+    async def search(self) -> None:
+        """Search for somebody, and read their whole history."""
+        words = self._draw.choice(SEARCHES)
+        contact = await self._pick("search contacts", f"/v1/contacts?q={words}&limit=25")
+        if contact is not None:
+            path = f"/v1/contacts/{contact['id']}"
+            await self.request("contact", "GET", path)
+            await self.request("timeline", "GET", f"{path}/timeline")
+
+    async def read_conversation(self) -> JSON | None:
+        """Read what came last, and one conversation of it."""
+        talk = await self._pick("list conversations", "/v1/conversations?limit=50")
+        if talk is not None:
+            await self.request("messages", "GET", f"/v1/conversations/{talk['id']}/messages")
+        return talk
+
+    async def answer(self) -> None:
+        """Answer somebody by hand."""
+        talk = await self.read_conversation()
+        if talk is None or talk["last_incoming_at"] is None:
+            return
+        body = {"line_id": talk["line_id"], "to": talk["phone"], "body": REPLY}
+        if await self.request("send a reply", "POST", "/v1/messages", body):
+            self.replies += 1
+
+    async def write_note(self) -> None:
+        """Note something on a contact."""
+        contact = await self._pick("list contacts", "/v1/contacts?limit=50")
+        if contact is not None:
+            path = f"/v1/contacts/{contact['id']}/notes"
+            await self.request("write a note", "POST", path, {"body": "Called back, no answer."})
+
+
+Act = Callable[[Screen], Awaitable[object]]
+_ACTS: list[tuple[Act, float]] = [
+    (Screen.look_at_campaign, 2),
+    (Screen.poll_stats, 3),
+    (Screen.search, 2),
+    (Screen.read_conversation, 3),
+    (Screen.answer, 1),
+    (Screen.write_note, 1),
+]
+
+
+@dataclass
+class Listeners:
+    """The live events of all screens.
+
+    Attributes:
+        delays: Seconds from what happened to its arrival at one of them.
+        ended: Streams that the service ended.
+    """
+
+    delays: list[float] = field(default_factory=list)
+    ended: int = 0
+
+    async def listen(self, http: aiohttp.ClientSession, key: str) -> None:
+        """Follow one stream until cancelled, with what was missed when it ends."""
+        headers = {"Authorization": f"Bearer {key}"}
+        no_limit = aiohttp.ClientTimeout(total=None)
+        while True:
+            with suppress(aiohttp.ClientError, TimeoutError):
+                async with http.get("/v1/events", headers=headers, timeout=no_limit) as stream:
+                    if last := await self._read(stream.content):
+                        headers["Last-Event-ID"] = last
+            self.ended += 1
+            await asyncio.sleep(1)
+
+    async def _read(self, lines: aiohttp.StreamReader) -> str:
+        last = ""
+        async for line in lines:
+            if line.startswith(b"id: "):
+                last = line[4:].decode().strip()
+            elif line.startswith(b"data: "):
+                self._note(line[6:])
+        return last
+
+    def _note(self, data: bytes) -> None:
+        place = data.find(b'"timestamp":"')
+        if place >= 0:
+            at = datetime.fromisoformat(data[place + 13 : place + 37].decode())
+            self.delays.append((datetime.now(UTC) - at).total_seconds())

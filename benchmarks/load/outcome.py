@@ -1,0 +1,124 @@
+"""What must be true at the end, counted at the provider and in the database."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from benchmarks.load.company import Company
+from benchmarks.load.day import Course, Size
+from benchmarks.load.office import WAY_OUT
+
+MEMBERS = "SELECT phone, status FROM campaign_membership"
+LAGS = """
+    SELECT count(*) AS events,
+           count(*) FILTER (WHERE status NOT IN ('processed', 'ignored')) AS open,
+           percentile_cont(ARRAY[0.5, 0.99, 1]) WITHIN GROUP (
+               ORDER BY extract(epoch FROM processed_at - received_at)) AS lags
+    FROM webhook_event
+"""
+UNCLEAR = "SELECT count(*) FROM campaign_membership WHERE status IN ('sending', 'unknown')"
+REPLIES = "SELECT count(*) FROM activity WHERE kind = 'message' AND direction = 'incoming'"
+SIZE = "SELECT pg_database_size(current_database())"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Figures of the end.
+
+    Attributes:
+        wrong: Sentences; empty when all is as it must be.
+        lags: Seconds from an event's arrival to its being applied: p50, p99, the longest.
+    """
+
+    wrong: list[str]
+    accepted: int
+    events: int
+    replies: int
+    stops: int
+    lags: tuple[float, float, float]
+    database_mb: float
+    warnings: Counter[str]
+
+
+async def look(company: Company, course: Course, size: Size, texts: list[Any]) -> Outcome:
+    """Count everything.
+
+    Args:
+        texts: What the provider has accepted and received, oldest first.
+    """
+    connection = await asyncpg.connect(company.database_url.replace("+asyncpg", "", 1))
+    try:
+        members = await connection.fetch(MEMBERS)
+        event = await connection.fetchrow(LAGS)
+        unclear = await connection.fetchval(UNCLEAR)
+        replies = await connection.fetchval(REPLIES)
+        megabytes = await connection.fetchval(SIZE) / 1024 / 1024
+    finally:
+        await connection.close()
+    assert event is not None  # noqa: S101 - an aggregate always has a row
+    outgoing = [text for text in texts if text["direction"] == "outgoing"]
+    incoming = [text for text in texts if text["direction"] == "incoming"]
+    campaign = Counter(
+        to for text in outgoing if text["text"].endswith(WAY_OUT) for to in text["to"]
+    )
+    warnings = _warnings(company.log)
+    people = size.campaigns * size.people
+    final = course.runs[-1]
+    untexted = _unsent(members, campaign)
+    checks = {
+        f"{len(members):,} recipients, not {people:,}": len(members) == people,
+        "somebody was texted twice": max(campaign.values(), default=0) <= 1,
+        f"{untexted} who should have one text have not": not untexted,
+        f"{unclear} sends have no end": unclear == 0,
+        f"{event['open']} events are not applied": event["open"] == 0,
+        f"{replies:,} replies are stored, {len(incoming):,} were written": replies == len(incoming),
+        f"the last comparison with the provider: {final['status']}, {final['drift']}": (
+            final["status"] == "completed" and not any(final["drift"].values())
+        ),
+        f"{sum(course.timings.failed.values())} requests failed": not course.timings.failed,
+        f"refused: {dict(course.timings.refused)}": not _unexpected(course),
+        f"errors in the log: {dict(warnings)}": not warnings["error"],
+    }
+    half, most, longest = event["lags"]
+    return Outcome(
+        wrong=[sentence for sentence, holds in checks.items() if not holds],
+        accepted=len(outgoing),
+        events=event["events"],
+        replies=len(incoming),
+        stops=sum(1 for text in incoming if "stop" in text["text"].lower()),
+        lags=(float(half), float(most), float(longest)),
+        database_mb=megabytes,
+        warnings=warnings,
+    )
+
+
+def _unsent(members: list[asyncpg.Record], campaign: Counter[str]) -> int:
+    """Count recipients shown as texted, or left over, whom the provider has no text to."""
+    return sum(
+        1
+        for member in members
+        if member["status"] not in {"skipped", "cancelled"} and campaign[member["phone"]] != 1
+    )
+
+
+def _unexpected(course: Course) -> list[tuple[str, int]]:
+    """Return refusals but one: who has opted out gets no answer by hand (409)."""
+    return [one for one in course.timings.refused if one != ("send a reply", 409)]
+
+
+def _warnings(log: Path) -> Counter[str]:
+    """Count the lines of the log by level and by what a warning says."""
+    found: Counter[str] = Counter()
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if line.startswith("{"):
+                entry = json.loads(line)
+                level = entry.get("level", "")
+                found[level] += 1
+                if level in {"warning", "error"}:
+                    found[f"{level}: {entry.get('event')}"] += 1
+    return found

@@ -1,0 +1,66 @@
+"""How long requests took and how they ended, by what was asked."""
+
+import statistics
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+UNANSWERED = 0
+"""In place of a status: the connection ended without one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What became of the requests of one kind; times in seconds."""
+
+    count: int
+    failed: int
+    p50: float
+    p95: float
+    p99: float
+    longest: float
+
+
+@dataclass
+class Timings:
+    """Collects the requests of a run.
+
+    Attributes:
+        refused: Answers of 400 to 499, by kind and status: the company does nothing that the
+            service should refuse.
+    """
+
+    taken: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    failed: Counter[str] = field(default_factory=Counter)
+    refused: Counter[tuple[str, int]] = field(default_factory=Counter)
+
+    def note(self, kind: str, seconds: float, status: int) -> None:
+        """Add a request; ``status`` is that of HTTP, or ``UNANSWERED``."""
+        self.taken[kind].append(seconds)
+        if status == UNANSWERED or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            self.failed[kind] += 1
+        elif status >= HTTPStatus.BAD_REQUEST:
+            self.refused[kind, status] += 1
+
+    @property
+    def count(self) -> int:
+        """All requests."""
+        return sum(map(len, self.taken.values()))
+
+    def of(self, kind: str) -> Summary:
+        """Sum up the requests of a kind."""
+        taken = self.taken[kind]
+        return Summary(
+            count=len(taken),
+            failed=self.failed[kind],
+            p50=statistics.median(taken),
+            p95=quantile(taken, 0.95),
+            p99=quantile(taken, 0.99),
+            longest=max(taken),
+        )
+
+
+def quantile(values: list[float], share: float) -> float:
+    """Return the value that this share of all does not exceed; 0 of nothing."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
