@@ -1,4 +1,4 @@
-"""Runs the revisions on the connection that the caller hands in, or on CRM_DATABASE_URL."""
+"""Runs the revisions on the connection that the caller hands in, or on the settings' database."""
 
 import asyncio
 import os
@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from crm_api.db import open_engine
 from crm_api.domain.tables import metadata
+from crm_api.postgres import require_direct
 from crm_api.settings import Settings
 
 
@@ -25,7 +26,7 @@ def run(connection: Connection) -> None:
 
 async def run_from_environment() -> None:
     settings = Settings.load(os.environ)
-    url = settings.require_database_url()
+    url = await require_direct(settings)
     async with open_engine(url) as engine, engine.connect() as connection:
         await connection.run_sync(run)
         await connection.commit()

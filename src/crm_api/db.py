@@ -22,6 +22,7 @@ from sqlalchemy.types import Uuid
 from crm_api.jobs import Job, JobQueue
 from crm_api.origin import Origin
 from crm_api.pools import MeasuredPool
+from crm_api.postgres import Connector
 
 
 class Base(DeclarativeBase):
@@ -200,20 +201,13 @@ def create_engine(
     return create_async_engine(
         database_url,
         poolclass=MeasuredPool,
+        # The driver reads the URL itself: it knows what libpq knows, such as `sslrootcert`.
+        async_creator=Connector(database_url, application=application),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=10,
         pool_pre_ping=False,
         hide_parameters=True,  # an error's text goes to the log, and parameters hold people
-        connect_args={
-            "timeout": 5,
-            "server_settings": {
-                "application_name": application,
-                "timezone": "UTC",
-                "jit": "off",
-                "idle_in_transaction_session_timeout": "60000",
-            },
-        },
     )
 
 

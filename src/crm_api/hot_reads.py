@@ -16,13 +16,13 @@ import structlog
 from asyncpg.prepared_stmt import PreparedStatement
 
 from crm_api.db import UnitOfWorkFactory
+from crm_api.postgres import Connection, connect
 
 log = structlog.get_logger()
 
 Key = bytes
 Found = Sequence[Any]
 """The columns of a row after its key."""
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Statement: TypeAlias = "PreparedStatement[asyncpg.Record]"
 Asked = dict[Key, list[asyncio.Future[Found | None]]]
 
@@ -39,7 +39,7 @@ class HotReads:
     """
 
     def __init__(self, database_url: str, new_uow: UnitOfWorkFactory) -> None:
-        self._dsn = database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
+        self._url = database_url
         self._new_uow = new_uow
         self._connection: Connection | None = None
         self._prepared: dict[str, Statement] = {}
@@ -104,10 +104,8 @@ class HotReads:
 
     async def _prepare(self, sql: str) -> Statement:
         if self._connection is None:
-            self._connection = await asyncpg.connect(
-                self._dsn,
-                timeout=ANSWER_SECONDS,
-                server_settings={"application_name": "crm-api hot reads", "timezone": "UTC"},
+            self._connection = await connect(
+                self._url, application="crm-api hot reads", timeout_seconds=ANSWER_SECONDS
             )
         return await self._connection.prepare(sql)
 

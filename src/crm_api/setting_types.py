@@ -5,9 +5,11 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from datetime import UTC, datetime
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
+
+from crm_api.redis_server import RedisServer, require_file
 
 SHORTEST_SECRET = 32
 SHORTEST_SIGNING_KEY_BYTES = 8
@@ -16,7 +18,8 @@ LONGEST_RETRY_MINUTES = 7 * 24 * 60.0
 _YEARS = range(2000, 3000)
 _ADDRESS = re.compile(r"[^@\s<>,]+@[^@\s<>,]+")
 _DATABASE_SCHEMES = ("postgresql+asyncpg://", "postgresql://", "postgres://")
-_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_SSL_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 
 
 def _split(value: object) -> object:
@@ -29,16 +32,30 @@ def _lowered(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-def _use_asyncpg(value: str) -> str:
+def _database(value: str) -> str:
     for prefix in _DATABASE_SCHEMES:
         if value.startswith(prefix):
-            return "postgresql+asyncpg://" + value.removeprefix(prefix)
+            address, mark, query = value.removeprefix(prefix).partition("?")
+            return f"postgresql+asyncpg://{address}{mark}{_database_query(query)}"
     raise ValueError("takes postgresql://user:password@host/database")
 
 
-def _known_redis_scheme(value: str) -> str:
-    if not value.startswith(_REDIS_SCHEMES):
-        raise ValueError("takes redis://host:port/0, rediss://… or unix:///path")
+def _database_query(query: str) -> str:
+    """Check what is said of TLS; ``ssl``, as SQLAlchemy has it, becomes libpq's ``sslmode``."""
+    values = dict(parse_qsl(query))
+    if "ssl" in values:
+        values["sslmode"] = values.pop("ssl")
+        query = urlencode(values, safe="/", quote_via=quote)
+    if values.get("sslmode", _SSL_MODES[0]) not in _SSL_MODES:
+        raise ValueError(f"sslmode takes one of {', '.join(_SSL_MODES)}")
+    for name in _SSL_FILES:
+        if name in values:
+            require_file(name, values[name])
+    return query
+
+
+def _redis(value: str) -> str:
+    RedisServer.from_url(value)
     return value
 
 
@@ -130,7 +147,7 @@ def _is_web_address(text: str) -> bool:
 
 
 CommaSeparated = Annotated[tuple[str, ...], BeforeValidator(_split)]
-DatabaseUrl = Annotated[str, AfterValidator(_use_asyncpg)]
+DatabaseUrl = Annotated[str, AfterValidator(_database)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lowered)]
 LongSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
 MailAddresses = Annotated[CommaSeparated, AfterValidator(_mail_addresses)]
@@ -138,7 +155,7 @@ MailSender = Annotated[str, AfterValidator(_mail_sender)]
 MailServer = Annotated[SecretStr, AfterValidator(_mail_server)]
 MediaPlace = Annotated[str, AfterValidator(_place_for_media)]
 Origins = Annotated[CommaSeparated, AfterValidator(_origins)]
-RedisUrl = Annotated[str, AfterValidator(_known_redis_scheme)]
+RedisUrl = Annotated[str, AfterValidator(_redis)]
 SigningKeys = Annotated[tuple[SecretStr, ...], BeforeValidator(_split), AfterValidator(_decodable)]
 StartOfTime = Annotated[datetime, BeforeValidator(_start_of_time)]
 WaitsInMinutes = Annotated[tuple[float, ...], BeforeValidator(_split), AfterValidator(_waits)]

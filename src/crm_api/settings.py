@@ -57,6 +57,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     database_url: DatabaseUrl | None = None
+    database_direct_url: DatabaseUrl | None = None
     redis_url: RedisUrl | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
@@ -118,6 +119,13 @@ class Settings(BaseModel):
                 "CRM_SMTP_URL and CRM_ALERT_EMAILS go together: without the other one no alert "
                 "would be mailed"
             )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _past_what(self) -> Self:
+        if self.database_direct_url is not None and self.database_url is None:
+            msg = "CRM_DATABASE_DIRECT_URL is the way past CRM_DATABASE_URL; set that one too"
             raise ValueError(msg)
         return self
 

@@ -312,7 +312,7 @@ async def test_backup_never_replaces_another(house: House) -> None:
 async def test_database_that_cannot_be_dumped_leaves_no_file(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crm_api.backups.postgres.program", lambda _: Path("/bin/false"))
+    monkeypatch.setattr("crm_api.backups.postgres.program", lambda *_: Path("/bin/false"))
 
     with pytest.raises(BackupError, match="pg_dump failed"):
         await house.back_up()

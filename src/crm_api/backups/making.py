@@ -20,6 +20,7 @@ from crm_api.backups.manifest import FORMAT, Manifest, digest_of
 from crm_api.db import open_engine
 from crm_api.domain.media.errors import MediaObjectMissingError
 from crm_api.domain.media.store import MediaStore
+from crm_api.postgres import require_direct
 from crm_api.settings import Settings
 
 Tell = Callable[[str], None]
@@ -96,7 +97,7 @@ async def make(
         SettingsError: The database or the secret key is not known.
     """
     secret_key = settings.require_secret_key()
-    database_url = settings.require_database_url()
+    database_url = await require_direct(settings)
     part = target.with_name(target.name + ".part")
     try:
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -15,19 +15,21 @@ from crm_api.processes import StartError
 from crm_api.servers import major_version
 
 CHUNK_BYTES = 1024 * 1024
+_NEEDS_TLS = ("require", "verify-ca", "verify-full")
 
 
-def program(name: str) -> Path:
+def program(name: str, database_url: str) -> Path:
     """Find ``pg_dump`` or ``pg_restore``: the newer of the path's and the embedded server's.
 
-    An older one than the server refuses to dump it.
+    An older one than the server refuses to dump it. The embedded ones do not speak TLS.
 
     Raises:
         BackupError: There is none.
     """
     found = [Path(on_path)] if (on_path := which(name)) else []
-    with suppress(StartError):
-        found += [beside for beside in [find_postgres() / name] if beside.is_file()]
+    if make_url(database_url).query.get("sslmode") not in _NEEDS_TLS:
+        with suppress(StartError):
+            found += [beside for beside in [find_postgres() / name] if beside.is_file()]
     if not found:
         raise BackupError(f"{name} was not found; install PostgreSQL's client programs")
     return max(found, key=major_version)
@@ -42,7 +44,10 @@ def environment(database_url: str) -> dict[str, str]:
         "PGUSER": url.username or "",
         "PGPASSWORD": url.password or "",
         "PGDATABASE": url.database or "",
-        "PGSSLMODE": str(url.query.get("ssl", url.query.get("sslmode", ""))),
+        **{
+            f"PG{name.upper()}": str(url.query.get(name, ""))
+            for name in ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl")
+        },
         "PATH": "/usr/local/bin:/usr/bin:/bin",
     }
     return {name: value for name, value in found.items() if value}
@@ -55,7 +60,7 @@ def dump(database_url: str, *, snapshot: str) -> Iterator[bytes]:
         BackupError: ``pg_dump`` failed.
     """
     command = [
-        str(program("pg_dump")),
+        str(program("pg_dump", database_url)),
         "--format=custom",
         "--compress=gzip:3",
         "--no-owner",
@@ -86,7 +91,7 @@ def restore(database_url: str, chunks: Iterable[bytes]) -> None:
         BackupError: ``pg_restore`` failed.
     """
     command = [
-        str(program("pg_restore")),
+        str(program("pg_restore", database_url)),
         "--dbname=",
         "--single-transaction",
         "--exit-on-error",

@@ -25,6 +25,7 @@ from crm_api.backups.manifest import Manifest, digest_of
 from crm_api.data_dir import write_secret
 from crm_api.db import open_engine
 from crm_api.domain.media.store import MediaStore
+from crm_api.postgres import require_direct
 from crm_api.settings import Settings
 
 _TELL_EVERY = 64 * PART_BYTES
@@ -77,14 +78,15 @@ async def restore(
         file = source.open("rb")
     except OSError as error:
         raise BackupError(f"{source} cannot be read ({error.strerror})") from None
-    async with open_engine(settings.require_database_url(), pool_size=1) as engine:
+    database_url = await require_direct(settings)
+    async with open_engine(database_url, pool_size=1) as engine:
         with file, archive.reading(file, identities) as members:
             manifest = await _prepare(settings, members, engine)
-            media_files = await _bring_back(settings, members, tell=tell)
+            media_files = await _bring_back(settings, database_url, members, tell=tell)
         await _compare(engine, manifest)
         tell("database: every table has the rows that it had")
         held = await quarantine.close(engine, manifest, now=now)
-        await migrate.upgrade(settings.require_database_url())
+        await migrate.upgrade(database_url)
         await quarantine.ask_the_provider(engine, manifest, now=now)
     return Restored(
         manifest=manifest,
@@ -122,7 +124,9 @@ async def _prepare(settings: Settings, members: Members, engine: AsyncEngine) ->
     return manifest
 
 
-async def _bring_back(settings: Settings, members: Members, *, tell: Tell) -> int:
+async def _bring_back(
+    settings: Settings, database_url: str, members: Members, *, tell: Tell
+) -> int:
     """Write secret key and media, then the database, which is the last member."""
     store, files = MediaStore.from_settings(settings), 0
     for name, content in members:
@@ -135,7 +139,7 @@ async def _bring_back(settings: Settings, members: Members, *, tell: Tell) -> in
                 tell(f"media: {files:,} files")
         elif name.startswith("database/"):
             parts = _database_parts(content, members, tell=tell)
-            postgres.restore(settings.require_database_url(), parts)
+            postgres.restore(database_url, parts)
             return files
     raise BackupError("the backup holds no database")
 

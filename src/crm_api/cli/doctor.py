@@ -5,11 +5,10 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
+import asyncpg
 import httpx
 import typer
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from rich.console import Console
 from rich.markup import escape
@@ -31,12 +30,15 @@ from crm_api.domain.webhook_health.own_text import OwnLines
 from crm_api.domain.webhook_health.service import OFF_BECAUSE
 from crm_api.domain.webhook_setup.comparing import Registration
 from crm_api.mailing import open_mailer
+from crm_api.postgres import connect, is_pooled, renames_statements, require_direct
 from crm_api.settings import Settings, SettingsError
+from crm_api.workers.queue import try_redis
 
 OLDEST_POSTGRES = 160_000
 """As ``server_version_num`` counts: 16."""
 TIMEOUT_SECONDS = 10.0
 _OPEN_TO_OTHERS = 0o077
+_AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, RedisError, OSError, TimeoutError)
 _COLORS = {"ok": "green", "warning": "yellow", "broken": "red"}
 
 cli = typer.Typer(add_completion=False)
@@ -98,6 +100,7 @@ def check_files(settings: Settings) -> list[Check]:
 
 async def _check_services(settings: Settings) -> list[Check]:
     found = await _guarded("database", settings, check_database)
+    found += await _guarded("pooler", settings, check_pooler)
     if all(check.state is not State.BROKEN for check in found):
         found += await _guarded("consent", settings, check_consent)
     found += await _guarded("redis", settings, check_redis)
@@ -111,10 +114,10 @@ async def _guarded(
         return await check(settings)
     except SettingsError as error:
         return [Check(part, State.BROKEN, str(error))]
-    except (SQLAlchemyError, RedisError, OSError, TimeoutError) as error:
+    except (*_AWAY, SQLAlchemyError) as error:
         cause = getattr(error, "orig", None) or error
         reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
-        return [Check(part, State.BROKEN, f"cannot be reached: {logs.mask_text(reason)}")]
+        return [Check(part, State.BROKEN, f"cannot be used: {logs.mask_text(reason)}")]
 
 
 async def check_mail(settings: Settings) -> list[Check]:
@@ -164,6 +167,27 @@ def _judge_role(*, is_limited: bool) -> Check:
     return Check("roles", State.WARNING, advice)
 
 
+async def check_pooler(settings: Settings) -> list[Check]:
+    """Check that a pooler in between follows prepared statements, and that there is a way past it.
+
+    Raises:
+        SettingsError: No database is named, or there is no way past a pooler.
+    """
+    connection = await connect(settings.require_database_url(), application="crm-api doctor")
+    try:
+        if not await is_pooled(connection):
+            return []
+        is_followed = await renames_statements(connection)
+    finally:
+        connection.terminate()
+    if not is_followed:
+        advice = "it does not follow prepared statements: PgBouncer takes max_prepared_statements "
+        return [Check("pooler", State.BROKEN, advice + "= 200 from version 1.21 on")]
+    direct = await connect(await require_direct(settings), application="crm-api doctor")
+    direct.terminate()
+    return [Check("pooler", State.OK, "transactions and prepared statements go through")]
+
+
 async def check_consent(settings: Settings) -> list[Check]:
     """Verify the chain over the consent history, from its first link to its last.
 
@@ -201,16 +225,13 @@ def judge_chain(found: Verification) -> list[Check]:
 
 
 async def check_redis(settings: Settings) -> list[Check]:
-    """Check that Redis answers and drops nothing.
+    """Check that Redis answers, lets us do what we need, and drops nothing.
 
     Raises:
         SettingsError: No Redis is named.
     """
-    client: Any = Redis.from_url(settings.require_redis_url(), socket_timeout=TIMEOUT_SECONDS)
-    try:
-        about = await client.info()
-    finally:
-        await client.aclose()
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        about = await try_redis(settings.require_redis_url())
     policy = about.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         advice = f"it may drop keys ({policy}): set maxmemory-policy noeviction"

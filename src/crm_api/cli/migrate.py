@@ -9,6 +9,8 @@ from crm_api import logs
 from crm_api import migrate as schema
 from crm_api.cli.options import load_settings
 from crm_api.db import open_engine
+from crm_api.postgres import require_direct
+from crm_api.settings import Settings
 
 cli = typer.Typer(add_completion=False)
 
@@ -22,10 +24,11 @@ def migrate(
     """Bring the database's schema up to this version."""
     settings = load_settings()
     logs.configure(settings.log_format, "WARNING", process="migrate")
-    typer.echo(asyncio.run(_migrate(settings.require_database_url(), down_to)))
+    typer.echo(asyncio.run(_migrate(settings, down_to)))
 
 
-async def _migrate(database_url: str, down_to: str | None) -> str:
+async def _migrate(settings: Settings, down_to: str | None) -> str:
+    database_url = await require_direct(settings)
     async with open_engine(database_url, pool_size=1) as engine:
         before = await schema.current_revision(engine)
         if down_to is None:

@@ -12,6 +12,7 @@ from crm_api import collector, logs
 from crm_api.app import create_app
 from crm_api.cli.options import load_settings
 from crm_api.moved_time import refuse_moved_time
+from crm_api.postgres import require_direct
 from crm_api.signing import require_signing_key
 from crm_api.supervisor import require_free_port
 
@@ -44,6 +45,8 @@ def serve() -> None:
     )
     asyncio.run(require_signing_key(settings))
     asyncio.run(refuse_moved_time(settings))
+    if settings.uses_sandbox:
+        asyncio.run(require_direct(settings))  # its clock is followed by LISTEN
     application = create_app(settings)
     config = uvicorn.Config(
         application,

@@ -139,6 +139,7 @@ async def _supervise(
     # Loading these takes longer than starting Redis.
     from crm_api import migrate  # noqa: PLC0415 - as above
     from crm_api.moved_time import refuse_moved_time  # noqa: PLC0415 - as above
+    from crm_api.postgres import require_direct  # noqa: PLC0415 - as above
     from crm_api.signing import require_signing_key  # noqa: PLC0415 - as above
 
     supervisor = Supervisor(
@@ -146,9 +147,10 @@ async def _supervise(
         servers=embedded.processes,
         stop_seconds=settings.call_timeout_seconds + STOP_MARGIN_SECONDS,
     )
-    await migrate.upgrade(settings.require_database_url())
+    owner_url = await require_direct(settings)
+    await migrate.upgrade(owner_url)
     if embedded.has_postgres:
-        await migrate.make_roles(settings.require_database_url(), login=SERVICE_LOGIN)
+        await migrate.make_roles(owner_url, login=SERVICE_LOGIN)
     await require_signing_key(settings)
     await refuse_moved_time(settings)
     loop = asyncio.get_running_loop()

@@ -18,8 +18,8 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crm_api.domain.errors import RateLimitedError
+from crm_api.redis_server import RedisServer
 from crm_api.routers import problems
-from crm_api.workers.queue import redis_settings
 
 log = structlog.get_logger()
 
@@ -145,22 +145,16 @@ def _caller(scope: Scope) -> str:
 
 
 def _pool(url: str) -> ConnectionPool:
-    settings = redis_settings(url)
+    server = RedisServer.from_url(url)
     options: dict[str, Any] = {
-        "username": settings.username,
-        "password": settings.password,
-        "db": settings.database,
+        "username": server.username,
+        "password": server.password,
+        "db": server.database,
         "socket_timeout": ANSWER_SECONDS,
-        "socket_connect_timeout": ANSWER_SECONDS,
     }
-    if settings.unix_socket_path is not None:
-        options |= {
-            "connection_class": UnixDomainSocketConnection,
-            "path": settings.unix_socket_path,
-        }
-        del options["socket_connect_timeout"]
-    else:
-        options |= {"host": settings.host, "port": settings.port}
-        if settings.ssl:
-            options["connection_class"] = SSLConnection
+    if server.socket is not None:
+        return ConnectionPool(UnixDomainSocketConnection, path=server.socket, **options)
+    options |= {"host": server.host, "port": server.port, "socket_connect_timeout": ANSWER_SECONDS}
+    if server.tls is not None:
+        return ConnectionPool(SSLConnection, **server.tls, **options)
     return ConnectionPool(**options)

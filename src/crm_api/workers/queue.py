@@ -5,7 +5,6 @@ import json
 import time
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import structlog
 from arq.connections import ArqRedis, RedisSettings, create_pool
@@ -13,6 +12,7 @@ from redis.exceptions import RedisError
 
 from crm_api import cause
 from crm_api.jobs import Job
+from crm_api.redis_server import RedisServer
 
 log = structlog.get_logger()
 
@@ -33,25 +33,66 @@ def deserialize(raw: bytes) -> dict[str, Any]:
 
 
 def redis_settings(url: str) -> RedisSettings:
-    """Read the URL ourselves: arq's own parser leaves %-escapes in passwords."""
-    parts = urlsplit(url)
-    common: dict[str, Any] = {
-        "username": unquote(parts.username) if parts.username else None,
-        "password": unquote(parts.password) if parts.password else None,
-        "conn_timeout": 2,
-        "conn_retries": 1,
-        "conn_retry_delay": 0,
-    }
-    if parts.scheme == "unix":
-        return RedisSettings(unix_socket_path=unquote(parts.path), **common)
-    database = parts.path.strip("/")
+    """Return what arq connects with."""
+    server = RedisServer.from_url(url)
     return RedisSettings(
-        host=parts.hostname or "localhost",
-        port=parts.port or 6379,
-        database=int(database) if database else 0,
-        ssl=parts.scheme == "rediss",
-        **common,
+        host=server.host,
+        port=server.port,
+        unix_socket_path=server.socket,
+        database=server.database,
+        username=server.username,
+        password=server.password,
+        conn_timeout=2,
+        conn_retries=1,
+        conn_retry_delay=0,
+        ssl=server.tls is not None,
+        **(server.tls or {}),
     )
+
+
+_NEEDED: tuple[tuple[str, ...], ...] = (
+    ("SETEX", "60", "0"),
+    ("PSETEX", "60000", "0"),
+    ("SET", "0", "PX", "60000"),
+    ("INCR",),
+    ("INCRBY", "1"),
+    ("EXPIRE", "60"),
+    ("PEXPIRE", "60000"),
+    ("GET",),
+    ("EXISTS",),
+    ("DEL",),
+    ("ZADD", "1", "one"),
+    ("ZCARD",),
+    ("ZSCORE", "one"),
+    ("ZRANGE", "0", "-1"),
+    ("ZRANGEBYSCORE", "0", "1"),
+    ("ZREM", "one"),
+)
+"""Every command on a key that arq and the counting of requests use, with what follows the key."""
+
+
+async def try_redis(url: str) -> dict[str, Any]:
+    """Run every command that we need, on keys that are gone at once; what Redis is.
+
+    Raises:
+        RedisError: It is away, or refuses a command or a key to this user.
+    """
+    pool: Any = await create_pool(redis_settings(url))
+    try:
+        for key in (f"{QUEUE_NAME}:tried", "crm:rate:tried", "arq:tried"):
+            async with pool.pipeline(transaction=True) as pipe:
+                await pipe.watch(key)
+                pipe.multi()
+                for name, *rest in _NEEDED:
+                    pipe.execute_command(name, key, *rest)
+                await pipe.execute()
+        script = await pool.script_load("return 1")
+        await pool.evalsha(script, 0)
+        await pool.dbsize()
+        about: dict[str, Any] = await pool.info()
+        return about
+    finally:
+        await pool.aclose(close_connection_pool=True)
 
 
 class ArqJobQueue:

@@ -16,6 +16,7 @@ from crm_api import clock
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.playground import service as playground
 from crm_api.domain.playground.queries import APPLICATION, CHANNEL, FOLLOW
+from crm_api.postgres import Connection, connect, require_direct
 from crm_api.settings import Settings
 
 log = structlog.get_logger()
@@ -34,7 +35,7 @@ class ClockFollower:
     """One process that follows."""
 
     def __init__(self, database_url: str, *, hold: Hold | None = None) -> None:
-        self._dsn = database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
+        self._url = database_url
         self._hold = hold
         self._has_looked = asyncio.Event()
 
@@ -59,10 +60,8 @@ class ClockFollower:
 
     async def _listen(self) -> None:
         changed = asyncio.Event()
-        connection = await asyncpg.connect(
-            self._dsn,
-            timeout=CONNECT_SECONDS,
-            server_settings={"application_name": f"{APPLICATION} new", "timezone": "UTC"},
+        connection = await connect(
+            self._url, application=f"{APPLICATION} new", timeout_seconds=CONNECT_SECONDS
         )
         try:
             connection.add_termination_listener(lambda _: changed.set())
@@ -76,7 +75,7 @@ class ClockFollower:
         finally:
             connection.terminate()
 
-    async def _look(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    async def _look(self, connection: Connection) -> None:
         row = await connection.fetchrow(FOLLOW)
         if self._hold is not None:
             await self._hold(row is not None and row["is_moving"])
@@ -99,7 +98,7 @@ async def follow_clock(
         async with new_uow() as uow:
             if await playground.start_at(uow, settings.sandbox_clock, wall=clock.wall_now()):
                 log.info("sandbox's clock set", now=str(settings.sandbox_clock))
-    task = await ClockFollower(settings.require_database_url(), hold=hold).start()
+    task = await ClockFollower(await require_direct(settings), hold=hold).start()
     try:
         yield
     finally:

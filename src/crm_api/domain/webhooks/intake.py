@@ -39,8 +39,7 @@ class EventIntake:
     """
 
     def __init__(self, database_url: str, *, queue: JobQueue) -> None:
-        dsn = database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
-        self._lanes = [Lane(dsn) for _ in range(LANES)]
+        self._lanes = [Lane(database_url) for _ in range(LANES)]
         self._queue = queue
         self._waiting: list[Waiting] = []
         self._has_waiting = asyncio.Event()

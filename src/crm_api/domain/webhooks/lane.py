@@ -7,6 +7,7 @@ import asyncpg
 
 from crm_api.domain.webhooks import queries
 from crm_api.domain.webhooks.envelope import ReceivedEvent
+from crm_api.postgres import connect
 
 CONNECT_SECONDS = 2.0
 STORE_SECONDS = 3.0
@@ -29,8 +30,8 @@ UNACCEPTABLE_ROW = (
 class Lane:
     """Connects when it is first used, and again after the server was away."""
 
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
+    def __init__(self, database_url: str) -> None:
+        self._url = database_url
         self._connection: queries.Connection | None = None
 
     async def store(self, events: Sequence[ReceivedEvent]) -> int:
@@ -58,10 +59,8 @@ class Lane:
     async def _execute(self, events: Sequence[ReceivedEvent]) -> int:
         connection = self._connection
         if connection is None or connection.is_closed():
-            connection = await asyncpg.connect(
-                self._dsn,
-                timeout=CONNECT_SECONDS,
-                server_settings={"application_name": "crm-api intake", "timezone": "UTC"},
+            connection = await connect(
+                self._url, application="crm-api intake", timeout_seconds=CONNECT_SECONDS
             )
             self._connection = connection
         try:

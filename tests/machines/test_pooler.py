@@ -1,0 +1,174 @@
+"""Through PgBouncer as it comes, in transaction mode, with fewer connections than we hold."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from tests.conftest import ADMIN_KEY, NOW, SECRET
+from tests.domain.webhooks.support import incoming
+from tests.fakes import RecordingQueue
+from tests.machines.servers import Pooler, pgbouncer
+
+from crm_api.cli.doctor import Check, State, check_pooler
+from crm_api.db import UnitOfWork, create_engine, session_factory
+from crm_api.domain.access import service as access
+from crm_api.domain.transfer import merge_statements as merging
+from crm_api.domain.webhooks.envelope import read_event
+from crm_api.domain.webhooks.intake import EventIntake
+from crm_api.hot_reads import HotReads
+from crm_api.postgres import driver_url, require_direct
+from crm_api.settings import Settings, SettingsError
+
+CONNECTIONS = 2
+"""To the server, for all that the tests hold to PgBouncer."""
+
+
+@pytest.fixture(scope="module")
+def pooler(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pooler]:
+    folder = tmp_path_factory.mktemp("pooler")
+    with pgbouncer(folder, database_url, default_pool_size=CONNECTIONS) as started:
+        yield started
+
+
+@pytest_asyncio.fixture
+async def pooled(
+    pooler: Pooler,
+    committed_db: AsyncEngine,  # noqa: ARG001 - empties the tables afterwards
+) -> AsyncIterator[AsyncEngine]:
+    """An engine whose connections go through the pooler."""
+    engine = create_engine(pooler.url, pool_size=8, application="crm-api pooled")
+    yield engine
+    await engine.dispose()
+
+
+def settings_of(pooler: Pooler, **values: str) -> Settings:
+    return Settings.from_env(
+        {"CRM_DATABASE_URL": pooler.url, "CRM_SECRET_KEY": SECRET}
+        | {f"CRM_{name.upper()}": value for name, value in values.items()}
+    )
+
+
+async def test_every_transaction_has_our_settings_and_leaves_none(
+    pooled: AsyncEngine, pooler: Pooler
+) -> None:
+    names = ("jit", "idle_in_transaction_session_timeout", "TimeZone")
+    shown = text("SELECT pg_sleep(0.01), " + ", ".join(f"current_setting('{n}')" for n in names))
+
+    async def ask() -> tuple[str, ...]:
+        async with pooled.connect() as connection:
+            return tuple((await connection.execute(shown)).one())[1:]
+
+    found = await asyncio.gather(*(ask() for _ in range(8)))
+    stranger = await asyncpg.connect(driver_url(pooler.url))
+    left = await stranger.fetchval("SHOW jit")
+    await stranger.close()
+
+    assert set(found) == {("off", "1min", "UTC")}
+    assert left == "on"
+
+
+async def test_prepared_statements_are_found_on_whichever_connection(pooled: AsyncEngine) -> None:
+    statement = text("SELECT pg_backend_pid(), CAST(:number AS integer) + 1, pg_sleep(0.002)")
+
+    async def ask(number: int) -> tuple[int, int]:
+        async with pooled.connect() as connection:
+            row = (await connection.execute(statement, {"number": number})).one()
+            return row[0], row[1]
+
+    answers = [await asyncio.gather(*(ask(number) for number in range(8))) for _ in range(5)]
+
+    assert {tuple(answer for _, answer in one) for one in answers} == {tuple(range(1, 9))}
+    assert len({pid for one in answers for pid, _ in one}) == CONNECTIONS
+
+
+async def test_events_and_look_ups_go_through_while_others_work(
+    pooled: AsyncEngine, pooler: Pooler
+) -> None:
+    def new_uow() -> UnitOfWork:
+        return UnitOfWork(session_factory(pooled), RecordingQueue())
+
+    async with new_uow() as uow:
+        await access.ensure_admin_key(uow, text=ADMIN_KEY, now=NOW)
+    intake = EventIntake(pooler.url, queue=RecordingQueue())
+    reads = HotReads(pooler.url, new_uow)
+    await intake.start()
+    await reads.start()
+    bodies = [json.dumps(incoming("Hello", message_id=f"AC{n}")).encode() for n in range(40)]
+    events = [read_event(body, scheme="standard", delivery_id=None, now=NOW) for body in bodies]
+
+    async def use(number: int) -> str:
+        await intake.store(events[number])
+        return (await access.authenticate(reads, text=ADMIN_KEY, now=NOW)).name
+
+    names = [await asyncio.gather(*(use(n) for n in range(s, s + 8))) for s in range(0, 40, 8)]
+    await reads.close()
+    await intake.close()
+
+    async with pooled.connect() as connection:
+        stored = await connection.scalar(text("SELECT count(*) FROM webhook_event"))
+
+    assert stored == len(events)
+    assert Counter(name for some in names for name in some).total() == len(events)
+
+
+async def test_imports_at_once_see_only_their_own_people(pooled: AsyncEngine) -> None:
+    sessions = session_factory(pooled)
+
+    async def stage(people: int) -> int:
+        async with sessions() as session, session.begin():
+            await copy_people(session, people)
+            await session.execute(text("SELECT pg_sleep(0.01)"))
+            return int(await session.scalar(text("SELECT count(*) FROM import_person")) or 0)
+
+    counted = [await asyncio.gather(*(stage(people) for people in range(1, 7))) for _ in range(3)]
+
+    assert counted == [[1, 2, 3, 4, 5, 6]] * 3
+
+
+async def copy_people(session: AsyncSession, people: int) -> None:
+    for statement in merging.MAKE_TABLES:
+        await session.execute(statement)
+    connection = await (await session.connection()).get_raw_connection()
+    driver = connection.driver_connection
+    assert driver is not None
+    records = [(number,) for number in range(people)]
+    await driver.copy_records_to_table("import_person", records=records, columns=["position"])
+
+
+async def test_what_takes_a_session_asks_for_the_way_past_the_pooler(pooler: Pooler) -> None:
+    with pytest.raises(SettingsError, match="CRM_DATABASE_DIRECT_URL is needed"):
+        await require_direct(settings_of(pooler))
+
+    past = await require_direct(settings_of(pooler, database_direct_url=pooler.direct_url))
+    same = await require_direct(
+        Settings.from_env({"CRM_DATABASE_URL": pooler.direct_url, "CRM_SECRET_KEY": SECRET})
+    )
+
+    assert past == same == pooler.direct_url
+
+
+async def test_doctor_sees_the_pooler_and_one_that_forgets_statements(
+    pooler: Pooler, database_url: str, tmp_path: Path
+) -> None:
+    direct = {"database_direct_url": pooler.direct_url}
+    with pgbouncer(tmp_path, database_url, max_prepared_statements=0) as forgetful:
+        broken = await check_pooler(settings_of(forgetful, **direct))
+
+    assert await check_pooler(settings_of(pooler, **direct)) == [
+        Check("pooler", State.OK, "transactions and prepared statements go through")
+    ]
+    assert [check.state for check in broken] == [State.BROKEN]
+    assert "max_prepared_statements = 200" in broken[0].advice
+    assert (
+        await check_pooler(
+            Settings.from_env({"CRM_DATABASE_URL": database_url, "CRM_SECRET_KEY": SECRET})
+        )
+        == []
+    )
