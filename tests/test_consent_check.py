@@ -7,7 +7,8 @@ from sqlalchemy import text
 from tests.domain.consent.test_consent import act
 
 from crm_api import clock
-from crm_api.cli.doctor import State, check_consent
+from crm_api.cli.doctor import check_consent
+from crm_api.cli.findings import State
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.consent import linking
 from crm_api.domain.consent import service as consent

@@ -2,7 +2,8 @@
 
 from tests.workers.mailbox import mail_server
 
-from crm_api.cli.doctor import State, check_mail
+from crm_api.cli.doctor import check_mail
+from crm_api.cli.findings import State
 from crm_api.settings import Settings
 
 

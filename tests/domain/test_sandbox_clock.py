@@ -98,7 +98,7 @@ async def test_steps_go_forward_only_and_nobody_was_silent_meanwhile(new_uow: Ne
     await _begin(new_uow)
     async with new_uow() as uow:
         await uow.session.execute(
-            text("INSERT INTO worker_heartbeat VALUES (:id, :now, :now)"),
+            text("INSERT INTO worker_heartbeat (id, started_at, seen_at) VALUES (:id, :now, :now)"),
             {"id": uuid4(), "now": NOW},
         )
         move = await playground.take_move(uow, holder=uuid4())

@@ -16,7 +16,8 @@ from tests.domain.webhooks.support import incoming
 from tests.fakes import RecordingQueue
 from tests.machines.servers import Pooler, pgbouncer
 
-from crm_api.cli.doctor import Check, State, check_pooler
+from crm_api.cli.doctor import check_pooler
+from crm_api.cli.findings import Check, State
 from crm_api.db import UnitOfWork, create_engine, session_factory
 from crm_api.domain.access import service as access
 from crm_api.domain.transfer import merge_statements as merging

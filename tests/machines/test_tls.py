@@ -26,7 +26,7 @@ from tests.machines.servers import (
 
 from crm_api.backups import postgres as dumps
 from crm_api.cli import doctor
-from crm_api.cli.doctor import Check, State
+from crm_api.cli.findings import Check, State
 from crm_api.db import UnitOfWork, open_engine
 from crm_api.domain.compliance.rules import NO_RULES
 from crm_api.domain.openphone.client import OpenPhoneClient

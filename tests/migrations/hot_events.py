@@ -77,7 +77,7 @@ RECEIVED = [
     Hot(
         "oldest event that waits, for readiness",
         {"idx_webhook_event_processed"},
-        operations.overview,
+        lambda s: operations.overview(s, jobs=["send_alerts"], late_after=timedelta(0), now=NOW),
     ),
     Hot(
         "a received text, once",

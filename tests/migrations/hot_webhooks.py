@@ -24,7 +24,7 @@ CHECKS = [
     Hot(
         "the state of webhook health, for readiness",
         {"idx_webhook_health_check_concluded"},
-        operations.overview,
+        lambda s: operations.overview(s, jobs=["send_alerts"], late_after=timedelta(0), now=NOW),
     ),
     Hot(
         "a look that is ordered once",

@@ -145,6 +145,7 @@ ASKED: dict[str, Scope | str] = {
     "POST /v1/reconciliation-runs": Scope.OPERATIONS,
     "GET /v1/reconciliation-runs/{run_id}": Scope.OPERATIONS,
     "GET /v1/scheduled-jobs": Scope.OPERATIONS,
+    "GET /v1/workers": Scope.OPERATIONS,
     "GET /v1/sandbox/clock": Scope.ADMIN,
     "POST /v1/sandbox/clock": Scope.ADMIN,
     "DELETE /v1/sandbox/faults": Scope.ADMIN,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from tests.fakes import RecordingQueue
 from tests.measuring import measured
 from tests.workers.drain import make_deps
@@ -15,6 +16,8 @@ from crm_api.jobs import JobName
 from crm_api.settings import Settings
 from crm_api.workers.deps import Deps
 from crm_api.workers.guarding import guarded
+
+COVERED = text("SELECT covered_until FROM scheduled_job")
 
 
 @pytest.fixture
@@ -85,3 +88,44 @@ async def test_time_waits_for_work_that_runs(deps: Deps) -> None:
 
     assert before is False
     assert asked == ["to end", "ended"]
+
+
+async def test_minute_that_comes_while_a_job_works_is_not_missed(
+    deps: Deps, new_uow: Callable[[], UnitOfWork]
+) -> None:
+    began, may_end = asyncio.Event(), asyncio.Event()
+
+    async def send(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - what a job is given
+        began.set()
+        await may_end.wait()
+
+    working = asyncio.ensure_future(guarded(JobName.SEND_MESSAGES, send)({"deps": deps}))
+    await began.wait()
+    async with new_uow() as uow:
+        before = await uow.session.scalar(COVERED)
+    await guarded(JobName.SEND_MESSAGES, send)({"deps": deps})
+    async with new_uow() as uow:
+        nudged = await uow.session.scalar(COVERED)
+    await guarded(JobName.SEND_MESSAGES, send, is_tick=True)({"deps": deps})
+    async with new_uow() as uow:
+        ticked = await uow.session.scalar(COVERED)
+    may_end.set()
+    await working
+
+    assert before == nudged
+    assert ticked > nudged
+
+
+async def test_minute_that_comes_while_time_is_moved_is_not_missed(
+    deps: Deps, new_uow: Callable[[], UnitOfWork]
+) -> None:
+    async def send(ctx: dict[str, Any]) -> None: ...
+
+    await guarded(JobName.SEND_MESSAGES, send)({"deps": deps})
+    async with new_uow() as uow:
+        before = await uow.session.scalar(COVERED)
+    await deps.hold(True)
+    await guarded(JobName.SEND_MESSAGES, send, is_tick=True)({"deps": deps})
+
+    async with new_uow() as uow:
+        assert await uow.session.scalar(COVERED) > before

@@ -3,20 +3,17 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from enum import StrEnum
 
 import asyncpg
 import httpx
 import typer
 from redis.exceptions import RedisError
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from crm_api import clock, logs, migrate, roles
+from crm_api.cli.doctor_workers import check_workers
+from crm_api.cli.findings import Check, State, show
 from crm_api.cli.options import DataDir, load_settings
 from crm_api.cli.webhooks import open_registrar
 from crm_api.db import open_engine, session_factory
@@ -39,26 +36,8 @@ OLDEST_POSTGRES = 160_000
 TIMEOUT_SECONDS = 10.0
 _OPEN_TO_OTHERS = 0o077
 _AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, RedisError, OSError, TimeoutError)
-_COLORS = {"ok": "green", "warning": "yellow", "broken": "red"}
 
 cli = typer.Typer(add_completion=False)
-
-
-class State(StrEnum):
-    """How a part does; only ``broken`` makes the command fail."""
-
-    OK = "ok"
-    WARNING = "warning"
-    BROKEN = "broken"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the report; ``advice`` tells what to do, or what was found."""
-
-    part: str
-    state: State
-    advice: str
 
 
 @cli.command()
@@ -74,7 +53,7 @@ def doctor(data_dir: DataDir = None) -> None:
         checks = [Check("settings", State.OK, "all values can be read")]
         checks += check_files(settings)
         checks += asyncio.run(_check_services(settings))
-    _show(checks)
+    show(checks)
     if any(check.state is State.BROKEN for check in checks):
         sys.exit(1)
 
@@ -104,6 +83,7 @@ async def _check_services(settings: Settings) -> list[Check]:
     if all(check.state is not State.BROKEN for check in found):
         found += await _guarded("consent", settings, check_consent)
     found += await _guarded("redis", settings, check_redis)
+    found += await _guarded("worker", settings, check_workers)
     return found + await check_provider(settings) + await check_mail(settings)
 
 
@@ -308,13 +288,3 @@ def read_numbers(settings: Settings, answer: httpx.Response) -> Check:
     if not numbers:
         return Check("provider", State.WARNING, "the account has no number to send from")
     return Check("provider", State.OK, f"{len(numbers)} numbers, on {where}")
-
-
-def _show(checks: list[Check]) -> None:
-    table = Table(show_edge=False, pad_edge=False)
-    for heading in ("check", "state", "what was found, what to fix"):
-        table.add_column(heading, overflow="fold")
-    for check in checks:
-        color = _COLORS[check.state]
-        table.add_row(check.part, f"[{color}]{check.state}[/{color}]", escape(check.advice))
-    Console().print(table)

@@ -1,4 +1,4 @@
-"""Alerts and the schedule's last runs."""
+"""Alerts, the schedule's last runs, and the workers."""
 
 from typing import Annotated
 from uuid import UUID
@@ -8,9 +8,10 @@ from fastapi import APIRouter
 from crm_api import clock
 from crm_api.domain.access.models import Scope
 from crm_api.domain.fields import Line200
+from crm_api.domain.operations import heartbeats, schedule
 from crm_api.domain.operations import service as operations
 from crm_api.domain.operations.models import AlertStatus
-from crm_api.domain.operations.schemas import AlertRead, ScheduledJobRead
+from crm_api.domain.operations.schemas import AlertRead, ScheduledJobRead, WorkerRead
 from crm_api.domain.schemas import PageRead
 from crm_api.routers.deps import Caller, Paging, Uow, require
 
@@ -20,10 +21,18 @@ Operator = Annotated[Caller, require(Scope.OPERATIONS)]
 
 @router.get("/scheduled-jobs")
 async def list_scheduled_jobs(uow: Uow, _caller: Operator) -> PageRead[ScheduledJobRead]:
-    """List every scheduled job with its last run, duration and result."""
+    """List every scheduled job: its last run, duration and result, the next run, and misses."""
     async with uow:
-        jobs = await operations.list_jobs(uow)
+        jobs = await schedule.list_jobs(uow, now=clock.now())
     return PageRead(data=jobs, next_cursor=None)
+
+
+@router.get("/workers")
+async def list_workers(uow: Uow, _caller: Operator) -> PageRead[WorkerRead]:
+    """List the worker processes of the last day, the one first that was started last."""
+    async with uow:
+        workers = await heartbeats.list_workers(uow, now=clock.now())
+    return PageRead(data=workers, next_cursor=None)
 
 
 @router.get("/alerts")

@@ -10,7 +10,7 @@ from structlog.contextvars import bound_contextvars
 
 from crm_api import clock, instruments
 from crm_api.cause import Cause, resumed
-from crm_api.domain.operations import service as operations
+from crm_api.domain.operations import schedule
 from crm_api.ids import new_id
 from crm_api.jobs import Job, JobName
 from crm_api.workers.deps import Deps, Turn
@@ -24,21 +24,30 @@ Nudged = Callable[..., Awaitable[None]]
 AWAY_RETRY_SECONDS = 5
 
 
-def guarded(name: JobName, function: Function) -> Nudged:
+def guarded(name: JobName, function: Function, *, is_tick: bool = False) -> Nudged:
     """Wrap a function: one run at a time in a process, its result kept in ``scheduled_job``.
 
     What is asked for while a run works is asked for again once it is done, so that nothing which
     came meanwhile waits for the next minute.
+
+    Args:
+        is_tick: It is the clock that asks. When a run works already, or time is being moved, its
+            minute is noted as one that was not missed.
     """
 
     async def run(ctx: dict[str, Any], cause: Cause | None = None) -> None:
         deps: Deps = ctx["deps"]
         if deps.is_held and name is not JobName.MOVE_SANDBOX_TIME:
-            return  # Time is being moved; whoever moves it does this work too.
+            # Time is being moved; whoever moves it does this work too.
+            if is_tick:
+                await _note_at_work(deps, name)
+            return
         turn = deps.turns.setdefault(name, Turn())
         if not turn.is_asked:
             turn.is_asked, turn.cause = True, cause
         if turn.lock.locked():
+            if is_tick:
+                await _note_at_work(deps, name)
             return
         async with turn.lock:
             turn.is_asked = False
@@ -49,6 +58,14 @@ def guarded(name: JobName, function: Function) -> Nudged:
 
     run.__qualname__ = name.value
     return run
+
+
+async def _note_at_work(deps: Deps, name: JobName) -> None:
+    try:
+        async with deps.new_uow() as uow:
+            await schedule.note_at_work(uow, name=name.value, now=clock.now())
+    except Exception as failure:  # noqa: BLE001 - the database is away; the minute counts as missed
+        log.warning("minute of the job not stored", job=name.value, error=type(failure).__name__)
 
 
 async def run_once(
@@ -66,7 +83,7 @@ async def run_once(
     with resumed(caused_by), bound_contextvars(job=name.value, run_id=str(new_id())):
         try:
             async with deps.new_uow() as uow:
-                await operations.start_job(uow, name=name.value, now=clock.now())
+                await schedule.start_job(uow, name=name.value, now=clock.now())
             did = await function(ctx)
         except Exception as failure:  # the edge of the process: nothing may end the worker
             error = f"{type(failure).__name__}: {failure}"[:500]
@@ -79,7 +96,7 @@ async def run_once(
         )
         try:
             async with deps.new_uow() as uow:
-                await operations.finish_job(
+                await schedule.finish_job(
                     uow, name=name.value, duration_ms=duration_ms, error=error, now=clock.now()
                 )
         except Exception as failure:  # noqa: BLE001 - the database is away; the next run tells

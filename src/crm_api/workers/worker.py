@@ -7,9 +7,10 @@ is a cron function too, so that a lost nudge costs a minute at most.
 import asyncio
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from datetime import UTC
+from functools import partial
 from typing import Any, cast
 
 import structlog
@@ -22,12 +23,10 @@ from redis.exceptions import RedisError
 from crm_api import clock, collector, telling
 from crm_api.db import UnitOfWork, open_engine, session_factory
 from crm_api.domain.compliance.loader import load_rules
-from crm_api.domain.operations import circuits
-from crm_api.domain.operations import service as operations
+from crm_api.domain.operations import circuits, heartbeats
 from crm_api.domain.playground.following import follow_clock
 from crm_api.domain.sends.limiter import Limiter
 from crm_api.domain.sends.times import SendTimes
-from crm_api.ids import new_id
 from crm_api.jobs import JobName
 from crm_api.mailing import open_mailer
 from crm_api.provider import open_provider
@@ -46,6 +45,7 @@ from crm_api.workers import (
     merging,
     phone_validation,
     reconciliation,
+    registration,
     sandbox_time,
     sends,
     tags,
@@ -63,6 +63,7 @@ from crm_api.workers.queue import (
     redis_settings,
     serialize,
 )
+from crm_api.workers.registration import CRON
 
 log = structlog.get_logger()
 
@@ -92,6 +93,8 @@ FUNCTIONS: dict[JobName, Function] = {
 JOB_TIMEOUT_SECONDS = 90
 """At least 45 s of work, the longest call and 15 s (send-protocol, drain job)."""
 POLL_SECONDS = 0.1
+SAID_WITHIN_SECONDS = 5.0
+"""A database that hangs does not keep a worker from ending."""
 BACK_OFF_SECONDS = (0.5, 10.0)
 HEALTHY_AFTER_SECONDS = 60
 
@@ -137,8 +140,8 @@ def _nudged(name: JobName, function: Function) -> ArqFunction:
 
 def _cron(name: JobName, function: Function) -> CronJob:
     return cron(
-        cast("Any", guarded(name, function)),
-        name=f"cron:{name.value}",
+        cast("Any", guarded(name, function, is_tick=True)),
+        name=f"{CRON}{name.value}",
         second=0,
         run_at_startup=True,
         unique=True,
@@ -157,6 +160,7 @@ def run(settings: Settings) -> None:
 async def _run(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         deps = await _open(settings, stack)
+        registration.require(build_worker(settings, deps), settings)
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
 
@@ -245,13 +249,20 @@ async def _finish(worker: Worker, settings: Settings) -> None:
 
 
 async def _beat(deps: Deps) -> None:
-    worker_id, started_at = new_id(), clock.now()
-    while True:
-        try:
-            async with deps.new_uow() as uow:
-                await operations.beat(
-                    uow, worker_id=worker_id, started_at=started_at, now=clock.now()
-                )
-        except Exception as error:  # noqa: BLE001 - the edge of the process: the database is away
-            log.warning("heartbeat not stored", error=type(error).__name__)
-        await asyncio.sleep(operations.HEARTBEAT_SECONDS)
+    """Say again and again that this worker lives, and at its end that it was asked to stop."""
+    worker = heartbeats.Worker(started_at=clock.now())
+    try:
+        while True:
+            await _say(deps, partial(heartbeats.beat, worker=worker))
+            await asyncio.sleep(heartbeats.HEARTBEAT_SECONDS)
+    finally:
+        if deps.is_stopping:
+            await _say(deps, partial(heartbeats.stop, worker=worker))
+
+
+async def _say(deps: Deps, say: Callable[..., Awaitable[None]]) -> None:
+    try:
+        async with asyncio.timeout(SAID_WITHIN_SECONDS), deps.new_uow() as uow:
+            await say(uow, now=clock.now())
+    except Exception as error:  # noqa: BLE001 - the edge of the process: the database is away
+        log.warning("heartbeat not stored", error=type(error).__name__)

@@ -16,9 +16,10 @@ from tests.factories import make_campaign, make_contact, make_line, make_member,
 from crm_api import clock
 from crm_api.db import UnitOfWork
 from crm_api.domain.activity.models import Activity
-from crm_api.domain.operations import metrics
+from crm_api.domain.operations import heartbeats, metrics, schedule
 from crm_api.domain.operations import service as operations
 from crm_api.domain.operations.alert_kinds import AlertKind
+from crm_api.domain.operations.heartbeats import Worker
 from crm_api.domain.operations.metrics_families import FiguresCollector
 from crm_api.domain.operations.models import Circuit
 from crm_api.domain.reconciliation.models import ReconciliationRun
@@ -264,12 +265,12 @@ async def test_alerts_that_stand_and_circuits(new_uow: NewUow, session: AsyncSes
 async def test_jobs_and_workers(new_uow: NewUow) -> None:
     async with new_uow() as uow:
         for error in (None, "RuntimeError: no"):
-            await operations.start_job(uow, name="send_messages", now=ago(seconds=9))
-            await operations.finish_job(
+            await schedule.start_job(uow, name="send_messages", now=ago(seconds=9))
+            await schedule.finish_job(
                 uow, name="send_messages", duration_ms=1500, error=error, now=ago(seconds=8)
             )
         for seconds in (5, 30, 300):
-            await operations.beat(uow, worker_id=new_id(), started_at=NOW, now=ago(seconds=seconds))
+            await heartbeats.beat(uow, Worker(started_at=NOW), now=ago(seconds=seconds))
 
     found = await scraped(new_uow)
 

@@ -63,6 +63,14 @@ async def make(uow: UnitOfWork, *, now: datetime) -> DailyRun:
     )
 
 
+async def next_due(uow: UnitOfWork, *, now: datetime) -> datetime:
+    """Return when the next day's run falls due."""
+    line = (await uow.session.execute(sql.FIRST_LINE)).one_or_none()
+    zone = ZoneInfo(DEFAULT_TIMEZONE if line is None else str(line.timezone))
+    day = due_day(now, zone.key) + timedelta(days=1)
+    return datetime.combine(day, time(HOUR), zone).astimezone(UTC)
+
+
 async def note_cleaned(uow: UnitOfWork, *, day: date, now: datetime) -> None:
     """Note that what is over has been cleaned up."""
     await uow.session.execute(sql.NOTE_CLEANED, {"day": day, "now": now})

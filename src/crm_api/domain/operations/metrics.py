@@ -9,7 +9,7 @@ from crm_api.db import UnitOfWork
 from crm_api.domain.lines import service as lines
 from crm_api.domain.lines.models import LineStatus
 from crm_api.domain.operations import metrics_statements as sql
-from crm_api.domain.operations import service as operations
+from crm_api.domain.operations import schedule
 from crm_api.domain.operations.schemas import ScheduledJobRead
 from crm_api.domain.reconciliation import service as reconciliation
 from crm_api.domain.reconciliation.service import LastRun
@@ -101,7 +101,7 @@ async def read(uow: UnitOfWork, *, times: SendTimes, now: datetime) -> Figures:
     alerts = await session.execute(sql.ALERTS)
     circuits = await session.execute(sql.CIRCUITS)
     endpoints = (await session.execute(sql.ENDPOINTS)).one()
-    late_after = operations.LATE_AFTER.total_seconds()
+    late_after = schedule.LATE_AFTER.total_seconds()
     workers = (await session.execute(sql.WORKERS, {"now": now, "late_after": late_after})).one()
     return Figures(
         at=now,
@@ -136,7 +136,7 @@ async def read(uow: UnitOfWork, *, times: SendTimes, now: datetime) -> Figures:
             "disabled": endpoints.disabled,
         },
         delivery_due_at=endpoints.due_at,
-        jobs=await operations.list_jobs(uow),
+        jobs=await schedule.list_jobs(uow, now=now),
         workers=workers.alive,
         worker_seen_at=workers.seen_at,
     )

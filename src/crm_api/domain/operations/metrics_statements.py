@@ -78,5 +78,5 @@ WORKERS = text("""
                WHERE seen_at > CAST(:now AS timestamptz) - make_interval(secs => :late_after))
                AS alive,
            max(seen_at) AS seen_at
-    FROM worker_heartbeat
+    FROM worker_heartbeat WHERE stopped_at IS NULL
 """)

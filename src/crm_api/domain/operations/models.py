@@ -119,7 +119,7 @@ class Circuit(Base):
 
 
 class ScheduledJob(Base):
-    """The last run of one scheduled job."""
+    """The last run of one scheduled job, and the minutes in which it did not run."""
 
     __tablename__ = "scheduled_job"
 
@@ -131,6 +131,17 @@ class ScheduledJob(Base):
     """``ok`` or ``failed``."""
     last_error: Mapped[str | None]
     runs: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    covered_until: Mapped[datetime | None]
+    """The last instant at which it is known to have begun, been under way or ended."""
+    misses: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    """Minutes in which it neither began nor was under way, up to its last begin."""
+    missed_from: Mapped[datetime | None]
+    """The first minute of the last such gap."""
+    missed_until: Mapped[datetime | None]
+    """The last minute of it."""
+    failures: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    """In a row."""
+    failing_since: Mapped[datetime | None]
 
 
 class DailyRun(Base):
@@ -158,6 +169,11 @@ class WorkerHeartbeat(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]
+    host: Mapped[str | None]
+    process_id: Mapped[int | None]
+    version: Mapped[str | None]
+    stopped_at: Mapped[datetime | None]
+    """It ended as it was asked to; None: it lives, or died."""
 
 
 class AuditEntry(Base):

@@ -1,4 +1,4 @@
-"""SQL on alerts, heartbeats and scheduled jobs."""
+"""SQL on alerts, and on the state of all parts."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -6,15 +6,11 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, bindparam, func, select, text, tuple_, update
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.operations.models import (
-    Alert,
-    AlertStatus,
-    ScheduledJob,
-    WorkerHeartbeat,
-)
+from crm_api.domain.operations.models import Alert, AlertStatus, ScheduledJob, WorkerHeartbeat
+from crm_api.domain.operations.schedule_statements import COVERED
 from crm_api.ids import new_id
 
 # An alert comes up when it is new, was over, or was acknowledged so long ago that whoever did it
@@ -141,57 +137,27 @@ async def list_alerts(
     return list(await session.scalars(statement))
 
 
-async def start_job(session: AsyncSession, *, name: str, now: datetime) -> None:
-    """Note that a scheduled job begins."""
-    statement = insert(ScheduledJob).values(name=name, last_started_at=now, runs=1)
-    await session.execute(
-        statement.on_conflict_do_update(
-            index_elements=["name"],
-            set_={"last_started_at": now, "runs": ScheduledJob.runs + 1},
-        )
-    )
-
-
-async def finish_job(
-    session: AsyncSession, *, name: str, duration_ms: int, error: str | None, now: datetime
-) -> None:
-    """Note how a scheduled job ended."""
-    await session.execute(
-        update(ScheduledJob)
-        .where(ScheduledJob.name == name)
-        .values(
-            last_finished_at=now,
-            duration_ms=duration_ms,
-            last_result="ok" if error is None else "failed",
-            last_error=error,
-        )
-    )
-
-
 async def list_jobs(session: AsyncSession) -> dict[str, ScheduledJob]:
     """Fetch every job that ever ran, by name."""
     return {job.name: job for job in await session.scalars(select(ScheduledJob))}
 
 
-FORGET_SILENT = text("""
-    DELETE FROM worker_heartbeat
-    WHERE seen_at < CAST(:now AS timestamptz) - interval '1 day'
-""")
+async def list_workers(session: AsyncSession) -> Sequence[WorkerHeartbeat]:
+    """Fetch every worker that is known, those first that were started last."""
+    newest = (WorkerHeartbeat.started_at.desc(), WorkerHeartbeat.id.desc())
+    return (await session.scalars(select(WorkerHeartbeat).order_by(*newest))).all()
 
 
-async def beat(
-    session: AsyncSession, *, worker_id: UUID, started_at: datetime, now: datetime
-) -> None:
-    """Note that a worker lives, and forget those that have been silent for a day."""
-    statement = insert(WorkerHeartbeat).values(id=worker_id, started_at=started_at, seen_at=now)
-    await session.execute(
-        statement.on_conflict_do_update(index_elements=["id"], set_={"seen_at": now})
-    )
-    await session.execute(FORGET_SILENT, {"now": now})
-
-
-OVERVIEW = text("""
-    SELECT (SELECT max(seen_at) FROM worker_heartbeat) AS worker_seen_at,
+OVERVIEW = text(f"""
+    SELECT (SELECT max(seen_at) FROM worker_heartbeat WHERE stopped_at IS NULL) AS worker_seen_at,
+           (SELECT min({COVERED}) FROM scheduled_job j
+             WHERE j.name = ANY(CAST(:jobs AS text[]))) AS jobs_covered_until,
+           (SELECT count(*) FROM scheduled_job j
+             WHERE j.name = ANY(CAST(:jobs AS text[]))) AS jobs_known,
+           (SELECT min(started_at) FROM worker_heartbeat
+             WHERE stopped_at IS NULL
+               AND seen_at > CAST(:now AS timestamptz) - make_interval(secs => :late_after))
+               AS worker_started_at,
            (SELECT min(next_attempt_at) FROM webhook_event
              WHERE status IN ('pending', 'failed')) AS oldest_event_at,
            (SELECT coalesce(bool_or(last.status = 'failed'
@@ -206,17 +172,15 @@ OVERVIEW = text("""
 """)
 
 
-async def overview(session: AsyncSession) -> Row[Any]:
+async def overview(
+    session: AsyncSession, *, jobs: Sequence[str], late_after: timedelta, now: datetime
+) -> Row[Any]:
     """Fetch what readiness needs in one statement."""
-    return (await session.execute(OVERVIEW)).one()
+    values = {"jobs": list(jobs), "late_after": late_after.total_seconds(), "now": now}
+    return (await session.execute(OVERVIEW, values)).one()
 
 
 async def database_now(session: AsyncSession) -> datetime:
     """Return the database's clock."""
     instant: datetime = (await session.execute(select(func.clock_timestamp()))).scalar_one()
     return instant
-
-
-async def skip_time(session: AsyncSession, *, skipped: timedelta) -> None:
-    """Let every worker have been seen later by as much as time has skipped."""
-    await session.execute(update(WorkerHeartbeat).values(seen_at=WorkerHeartbeat.seen_at + skipped))

@@ -1,4 +1,4 @@
-"""Alerts, heartbeats, and what the schedule did last."""
+"""Alerts, the audit log's entries, and the state of all parts."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -6,45 +6,19 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from sqlalchemy import Row
 
 from crm_api.db import UnitOfWork
-from crm_api.domain.operations import audit_log, queries
+from crm_api.domain.operations import audit_log, queries, schedule
 from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.operations.errors import AlertNotFoundError
 from crm_api.domain.operations.models import Alert, AlertStatus
-from crm_api.domain.operations.schemas import ScheduledJobRead
+from crm_api.domain.operations.schedule import LATE_AFTER
 from crm_api.domain.paging import Cursors, Page
 from crm_api.jobs import Job, JobName
 
 log = structlog.get_logger()
 
-SCHEDULE = {
-    "apply_custom_fields": "every 60 s",
-    "change_tags": "every 60 s, and when asked",
-    "check_webhook_health": "hourly from each side, looked after every 60 s",
-    "deliver_webhooks": "always while there is an endpoint, looked after every 60 s",
-    "fetch_media": "every 60 s",
-    "find_duplicates": "every 60 s, after a rest, when contacts have changed",
-    "process_campaign_queue": "every 60 s",
-    "process_webhook_backlog": "every 60 s",
-    "reconcile_openphone": "daily at 02:00 UTC, after an outage, and when asked",
-    "resolve_unknown_sends": "every 60 s",
-    "run_daily_tasks": "daily at 07:00 where the first line is, looked after every 60 s",
-    "run_do_not_contact": "every 60 s",
-    "run_erasures": "every 60 s",
-    "run_imports": "every 60 s",
-    "seal_consent": "every 60 s, and after each decision",
-    "send_alerts": "every 60 s",
-    "send_messages": "every 60 s",
-    "try_provider": "every 60 s",
-    "validate_phones": "every 60 s",
-    "write_audiences": "every 60 s",
-}
-"""Every scheduled job and how often it runs; the worker registers exactly these."""
-
-HEARTBEAT_SECONDS = 10
-LATE_AFTER = timedelta(seconds=90)
-"""A worker or a job that is this late is called degraded."""
 ACKNOWLEDGED_FOR = timedelta(days=1)
 """What still happens after that comes up again: whoever acknowledged it may have forgotten."""
 TELL = Job(name=JobName.SEND_ALERTS, delay_seconds=5)
@@ -177,47 +151,6 @@ async def audit(
     )
 
 
-async def start_job(uow: UnitOfWork, *, name: str, now: datetime) -> None:
-    """Note that a scheduled job begins."""
-    await queries.start_job(uow.session, name=name, now=now)
-
-
-async def finish_job(
-    uow: UnitOfWork, *, name: str, duration_ms: int, error: str | None, now: datetime
-) -> None:
-    """Note how a scheduled job ended; ``error`` is None when it went well."""
-    await queries.finish_job(uow.session, name=name, duration_ms=duration_ms, error=error, now=now)
-
-
-async def list_jobs(uow: UnitOfWork) -> list[ScheduledJobRead]:
-    """List every scheduled job with its last run, also those that never ran."""
-    seen = await queries.list_jobs(uow.session)
-    return [
-        ScheduledJobRead(
-            name=name,
-            schedule=schedule,
-            last_started_at=job.last_started_at if job else None,
-            last_finished_at=job.last_finished_at if job else None,
-            duration_ms=job.duration_ms if job else None,
-            last_result=job.last_result if job else None,
-            last_error=job.last_error if job else None,
-            runs=job.runs if job else 0,
-        )
-        for name, schedule in SCHEDULE.items()
-        for job in [seen.get(name)]
-    ]
-
-
-async def beat(uow: UnitOfWork, *, worker_id: UUID, started_at: datetime, now: datetime) -> None:
-    """Note that a worker lives."""
-    await queries.beat(uow.session, worker_id=worker_id, started_at=started_at, now=now)
-
-
-async def skip_time(uow: UnitOfWork, *, skipped: timedelta) -> None:
-    """Note that the sandbox's time has skipped so much: no worker was silent in it."""
-    await queries.skip_time(uow.session, skipped=skipped)
-
-
 async def clock_skew(uow: UnitOfWork, *, now: datetime) -> timedelta:
     """Return how far the caller's clock is ahead of the database's; negative when behind."""
     return now - await queries.database_now(uow.session)
@@ -227,9 +160,12 @@ async def readiness(uow: UnitOfWork, *, head: str, now: datetime) -> dict[str, s
     """Return the state of the parts that the database knows about.
 
     ``database`` is ``ok`` by having answered; ``migrations`` is ``ok`` or says both revisions;
-    ``worker``, ``webhook_backlog``, ``provider`` and ``mail`` are ``ok`` or ``degraded``.
+    the others are ``ok`` or ``degraded``. ``jobs`` is degraded when one of the schedule is
+    overdue; ``GET /v1/scheduled-jobs`` names it.
     """
-    row = await queries.overview(uow.session)
+    row = await queries.overview(
+        uow.session, jobs=tuple(schedule.SCHEDULE), late_after=LATE_AFTER, now=now
+    )
     worker_late = row.worker_seen_at is None or now - row.worker_seen_at > LATE_AFTER
     backlog_late = row.oldest_event_at is not None and now - row.oldest_event_at > LATE_AFTER
     fits = row.revision == head
@@ -237,8 +173,18 @@ async def readiness(uow: UnitOfWork, *, head: str, now: datetime) -> dict[str, s
         "database": "ok",
         "migrations": "ok" if fits else f"database at {row.revision}, code needs {head}",
         "worker": "degraded" if worker_late else "ok",
+        "jobs": "degraded" if _are_jobs_late(row, now=now) else "ok",
         "webhook_backlog": "degraded" if backlog_late else "ok",
         "webhook_health": "degraded" if row.webhooks_fail else "ok",
         "provider": "degraded" if "openphone" in row.down else "ok",
         "mail": "degraded" if "mail" in row.down else "ok",
     }
+
+
+def _are_jobs_late(row: Row[Any], *, now: datetime) -> bool:
+    """Tell whether a job is overdue, or has never run though a worker has long been there."""
+    covered, started = row.jobs_covered_until, row.worker_started_at
+    if covered is not None and schedule.is_overdue(covered, now=now):
+        return True
+    is_new = row.jobs_known < len(schedule.SCHEDULE)
+    return is_new and started is not None and schedule.is_overdue(started, now=now)

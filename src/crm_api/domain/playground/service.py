@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from crm_api.db import UnitOfWork
-from crm_api.domain.operations import service as operations
+from crm_api.domain.operations import heartbeats
 from crm_api.domain.playground import queries
 from crm_api.domain.playground.errors import (
     ClockGoesForwardError,
@@ -84,7 +84,7 @@ async def step(uow: UnitOfWork, move: Move, *, ahead: timedelta, skipped: timede
     """
     version = await queries.step(uow.session, holder=move.holder, ahead=ahead, lease=LEASE)
     if version is not None:
-        await operations.skip_time(uow, skipped=skipped)
+        await heartbeats.skip_time(uow, skipped=skipped)
         await reconciliation.skip_time(uow, skipped=skipped)
         await queries.tell(uow.session)
     return version

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from crm_api.db import UnitOfWork
+from crm_api.domain.operations.schedule import RECONCILED_AT_HOUR
 from crm_api.domain.paging import Cursors, Page
 from crm_api.domain.reconciliation import drift as drifts
 from crm_api.domain.reconciliation import queries
@@ -19,7 +20,6 @@ from crm_api.jobs import Job, JobName
 OVERLAP = timedelta(hours=24)
 """Each text is looked at twice, the second time when it is a day old: what became of it is final
 by then, and the provider has given up to deliver a lost webhook of it."""
-DAILY_HOUR = 2
 """UTC."""
 OUTAGE_AFTER = timedelta(minutes=5)
 """A receiver that was silent for so long may have missed something."""
@@ -77,7 +77,7 @@ async def make_daily(uow: UnitOfWork, *, now: datetime) -> UUID | None:
     Returns:
         None when none is due.
     """
-    night = now.replace(hour=DAILY_HOUR, minute=0, second=0, microsecond=0)
+    night = now.replace(hour=RECONCILED_AT_HOUR, minute=0, second=0, microsecond=0)
     if night > now:
         night -= timedelta(days=1)
     made_at = await queries.newest_made_at(uow.session)

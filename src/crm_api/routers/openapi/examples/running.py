@@ -99,7 +99,8 @@ RUNNING: dict[str, Any] = {
     "MediaFetchesRetried": {"retried": 3},
     "PersonScriptRead": {"script": []},
     "ReadinessRead": {"status": "ok"},
-    "ReadinessChecks": {"database": "ok", "migrations": "ok", "worker": "ok", "redis": "ok"},
+    "ReadinessChecks": {"database": "ok", "migrations": "ok", "worker": "ok", "jobs": "ok"}
+    | {"redis": "ok"},
     "ReconciliationRead": {
         "status": "completed",
         "since": "2026-11-29T00:00:00.000Z",
@@ -111,7 +112,9 @@ RUNNING: dict[str, Any] = {
         "drift": {},
     },
     "ReplayRead": {"replayed": 1},
-    "ScheduledJobRead": {"name": "process_campaign_queue", "runs": 4021},
+    "ScheduledJobRead": {"name": "process_campaign_queue", "schedule": "every 60 s"}
+    | {"state": "ok", "last_result": "ok", "runs": 4021, "duration_ms": 12, "failures": 0}
+    | {"last_error": None, "misses": 0, "missed_from": None, "missed_until": None},
     "SelectionReplayRead": {"matched": 3, "replayed": 3},
     "TokenRead": {"expires_in": 900, "scope": "contacts:read contacts:write"},
     "UserInvited": {"id": example_id("user")}
@@ -120,6 +123,8 @@ RUNNING: dict[str, Any] = {
     "UserRead": {"email": "olga@granite.example.com", "name": "Olga", "role": "agent"}
     | {"status": "active"},
     "DeliveriesRetried": {"matched": 12, "retried": 12},
+    "WorkerRead": {"state": "alive", "host": "worker-1", "process_id": 7, "version": "0.1.0"}
+    | {"stopped_at": None},
     "WebhookDeliveryRead": {
         "type": "opt_out",
         "data": {"contact_id": CONTACT},
