@@ -51,7 +51,7 @@ USER 10001
 VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-# For `serve`; a worker has no port, its heartbeat is in the API's /readyz.
+# For `serve`; a worker has no port but for metrics, its heartbeat is in the API's /readyz.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ['CRM_PORT']}/healthz\", timeout=4)"]
 ENTRYPOINT ["crm-api"]

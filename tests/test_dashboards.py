@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.factories import make_line
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
+METRICS = DEPLOY.parent / "docs" / "metrics.md"
 RULES: list[dict[str, Any]] = [
     rule
     for group in yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())["groups"]
@@ -23,7 +24,16 @@ DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana" / "crm-api.json").rea
 ASKED = [rule["expr"] for rule in RULES] + [
     target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]
 ]
-SAMPLE = re.compile(r"\bcrm_[a-z_]+")
+SAMPLE = re.compile(r"\b(?:crm|process|python)_[a-z_]+")
+SELECTED = re.compile(r"\b((?:crm|process|python)_\w+)\{([^}]*)\}")
+PARTS = {
+    "counter": ("_total",),
+    "histogram": ("_bucket", "_count", "_sum"),
+    "gauge": ("",),
+}
+SERVER = {"job", "instance"}
+"""Labels that the server adds itself."""
+RUNBOOK = (DEPLOY.parent / "docs" / "runbook.md").read_text()
 
 
 @pytest.mark.parametrize("expression", ASKED)
@@ -39,18 +49,37 @@ async def test_every_metric_that_is_asked_for_is_told(
 
     scraped = (await client.get("/metrics")).text
     families = list(text_string_to_metric_families(scraped))
-    told = {sample.name for family in families for sample in family.samples}
-    told |= {family.name for family in families}
-    asked = {name for expression in ASKED for name in SAMPLE.findall(expression)}
+    told = {family.name + part for family in families for part in PARTS[family.type]}
+    asked = {name for expression in ASKED for name in SAMPLE.findall(_without_values(expression))}
 
-    assert asked <= told
-    assert len(asked) > 15
+    assert asked - told == set()
+    assert len(asked) > 40
+
+
+def test_labels_that_are_asked_for_exist() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| \w+ \| ([^|]*)\|", METRICS.read_text(), flags=re.MULTILINE)
+    labels = {name: set(re.findall(r"`(\w+)`", told)) for name, told in rows}
+    asked = [found for expression in ASKED for found in SELECTED.findall(expression)]
+
+    assert len(asked) > 10
+    for name, matchers in asked:
+        family = re.sub(r"_(bucket|count|sum)$", "", name)
+        given = set(re.findall(r"(\w+)(?:=|!=|=~|!~)\"", matchers))
+        known = labels[name] if name in labels else labels[family]
+        assert given <= known | SERVER, name
+
+
+def _without_values(expression: str) -> str:
+    return re.sub(r'"[^"]*"', "", expression)
 
 
 def test_every_alert_says_what_to_do() -> None:
     for rule in RULES:
         assert {"summary", "action"} <= rule["annotations"].keys(), rule["alert"]
         assert rule["labels"]["severity"] in {"page", "ticket"}
+        page, _, anchor = rule["annotations"]["runbook"].partition("#")
+        assert (page, anchor) == ("docs/runbook.md", rule["alert"].lower())
+        assert f"\n### {rule['alert']}\n" in RUNBOOK, rule["alert"]
     names = [rule["alert"] for rule in RULES]
     assert len(set(names)) == len(names)
 

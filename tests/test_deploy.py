@@ -60,6 +60,32 @@ def test_containers_run_commands_that_exist_and_write_nowhere_else() -> None:
         assert {mount["mountPath"] for mount in container["volumeMounts"]} == PLACES
 
 
+def test_prometheus_is_sent_to_a_port_that_answers() -> None:
+    settings = next(
+        document["data"]
+        for document in documents(DEPLOY / "kubernetes" / "config.yaml")
+        if document["kind"] == "ConfigMap"
+    )
+    for name, port in (("api", "CRM_PORT"), ("worker", "CRM_WORKER_METRICS_PORT")):
+        pods = next(documents(DEPLOY / "kubernetes" / f"{name}.yaml"))["spec"]["template"]
+        told = pods["metadata"]["annotations"]
+        (container,) = pods["spec"]["containers"]
+
+        assert told["prometheus.io/scrape"] == "true"
+        assert told["prometheus.io/path"] == "/metrics"
+        assert told["prometheus.io/port"] == settings[port]
+        assert [one["containerPort"] for one in container["ports"]] == [int(settings[port])]
+
+
+def test_composed_workers_can_be_asked_from_beside_them() -> None:
+    (compose,) = documents(DEPLOY.parent / "compose.yaml")
+    given = compose["services"]["worker"]["environment"]
+
+    assert given["CRM_HOST"] == "0.0.0.0"  # noqa: S104 - in its own network
+    assert given["CRM_WORKER_METRICS_PORT"] == 9101
+    assert given.items() >= compose["x-crm"]["environment"].items()
+
+
 def test_settings_that_are_given_exist() -> None:
     given = set()
     for path in MANIFESTS:
