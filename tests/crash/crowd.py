@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -55,6 +55,8 @@ AT_ONCE = {
     "batch_interval_minutes": 1,
 }
 PATIENCE_SECONDS = 60.0
+MEDDLES = (20, 60, 1)
+ONLY_OPT_OUTS = (0, 1, 0)
 
 _CONTACTS = text("""
     INSERT INTO contact (id, phone, first_name, zone_key, created_at, updated_at)
@@ -98,7 +100,7 @@ class Crowd:
         self._campaign_size = campaign_size
         self._people: list[UUID] = []
         self._next: list[UUID] = []
-        self._lines: list[str] = []
+        self.lines: list[str] = []
         self.campaigns: list[str] = []
         self.opted_out_by_api = 0
         self.pauses = 0
@@ -114,23 +116,28 @@ class Crowd:
         for number in self._chance.sample(phones, int(count * SCRIPTED_SHARE)):
             body = {"number": number, "script": self._chance.choice(scripts)}
             (await self._sandbox.post("/sandbox/people", json=body)).raise_for_status()
-        lines = await self._ask("POST", "/v1/lines/sync")
-        self._lines = [line["id"] for line in lines["data"]]
-        for line in self._lines:
-            await self._ask("PATCH", f"/v1/lines/{line}", {"daily_limit": 1_000_000})
+        lines = await self.ask("POST", "/v1/lines/sync")
+        self.lines = [line["id"] for line in lines["data"]]
+        for line in self.lines:
+            await self.ask("PATCH", f"/v1/lines/{line}", {"daily_limit": 1_000_000})
 
     async def misbehave(self, *, throttles: bool) -> None:
         """Have the provider fail now and then."""
         for fault in (*FAULTS, *(THROTTLES if throttles else ())):
             (await self._sandbox.post("/sandbox/faults", json=fault)).raise_for_status()
 
-    async def start_campaign(self) -> None:
-        """Start another campaign to a share of the people; neighbours share their text."""
+    async def start_campaign(self, *, line: str | None = None, **changes: object) -> str:
+        """Start another campaign to a share of the people; neighbours share their text.
+
+        Args:
+            line: The lines take turns when left out.
+            changes: Of its content.
+        """
         number = len(self.campaigns)
         members = self._take()
         draft = {
             "name": f"Campaign {number}",
-            "line_id": self._lines[number % len(self._lines)],
+            "line_id": line or self.lines[number % len(self.lines)],
             "audience": {"contact_ids": [str(member) for member in members]},
             "variants": [
                 {"name": "A", "body": BODY.format(offer=number // SHARED_OFFER), "weight": 100}
@@ -139,9 +146,10 @@ class Crowd:
             "pacing": AT_ONCE,
             "rules": NO_BREAKER,
         }
-        made = await self._ask("POST", "/v1/campaigns", draft)
+        made = await self.ask("POST", "/v1/campaigns", draft | changes)
         self.campaigns.append(made["id"])
-        await self._ask("POST", f"/v1/campaigns/{made['id']}/start")
+        await self.ask("POST", f"/v1/campaigns/{made['id']}/start")
+        return str(made["id"])
 
     def _take(self) -> list[UUID]:
         """Deal the next people; who comes up again may still wait for the text before."""
@@ -160,14 +168,13 @@ class Crowd:
                     await self.start_campaign()
             await asyncio.sleep(0.5)
 
-    async def meddle(self) -> None:
-        """Pause, resume and cancel campaigns, and opt people out, as users do."""
+    async def meddle(self, weights: Sequence[int] = MEDDLES) -> None:
+        """Pause and resume campaigns, opt people out, and cancel, as often as the weights say."""
         acts: tuple[Callable[[], Awaitable[None]], ...] = (
             self._pause_and_resume,
             self._opt_out,
             self._cancel,
         )
-        weights = (20, 60, 1)
         while True:
             await asyncio.sleep(self._chance.uniform(0.2, 1.5))
             if self.campaigns:
@@ -176,16 +183,16 @@ class Crowd:
     async def calm(self) -> None:
         """Let every paused campaign go on, so that all of them come to their end."""
         for campaign in self.campaigns:
-            shown = await self._ask("GET", f"/v1/campaigns/{campaign}")
+            shown = await self.ask("GET", f"/v1/campaigns/{campaign}")
             if shown["status"] == "paused":
-                await self._move(campaign, "resume")
+                await self.move(campaign, "resume")
 
     async def _pause_and_resume(self) -> None:
         campaign = self._chance.choice(self.campaigns[-4:])
-        await self._move(campaign, "pause")
+        await self.move(campaign, "pause")
         self.pauses += 1
         await asyncio.sleep(self._chance.uniform(0.2, 1.5))
-        await self._move(campaign, "resume")
+        await self.move(campaign, "resume")
 
     async def _opt_out(self) -> None:
         """Opt somebody out, mostly one whose text is about to leave."""
@@ -194,17 +201,17 @@ class Crowd:
             async with self._engine.connect() as connection:
                 claimed = list(await connection.scalars(_ABOUT_TO_LEAVE))
         person = self._chance.choice(claimed or self._people)
-        await self._ask("POST", f"/v1/contacts/{person}/opt-out", {"reason": "asked by phone"})
+        await self.ask("POST", f"/v1/contacts/{person}/opt-out", {"reason": "asked by phone"})
         self.opted_out_by_api += 1
 
     async def _cancel(self) -> None:
-        await self._move(self._chance.choice(self.campaigns[-3:]), "cancel")
+        await self.move(self._chance.choice(self.campaigns[-3:]), "cancel")
         self.cancels += 1
 
-    async def _move(self, campaign: str, move: str) -> None:
-        await self._ask("POST", f"/v1/campaigns/{campaign}/{move}")
+    async def move(self, campaign: str, move: str) -> None:
+        await self.ask("POST", f"/v1/campaigns/{campaign}/{move}")
 
-    async def _ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+    async def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         """Ask until there is an answer: the API and its servers come and go."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:

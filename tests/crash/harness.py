@@ -48,8 +48,12 @@ class Program:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, env=self._env, stdout=log, stderr=log)  # noqa: S603 - our own
 
+    @property
+    def is_alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def kill(self) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self.is_alive:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
 

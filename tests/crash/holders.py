@@ -28,13 +28,13 @@ _SET_UP = (
     CREATE TRIGGER crash_note_holder AFTER INSERT ON send_attempt
     REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION crash_note_holder()
     """,
-    f"""
+)
+_NAMES = f"""
     DO $$ BEGIN
         FOR n IN 0..{NAMES - 1} LOOP EXECUTE format('CREATE ROLE fork_%s LOGIN SUPERUSER', n);
         END LOOP;
     END $$
-    """,
-)
+"""
 _IN_FLIGHT = text("""
     SELECT a.membership_id, h.holder
     FROM send_attempt a JOIN crash_holder h ON h.attempt_id = a.id
@@ -57,10 +57,14 @@ class InFlight:
     members: frozenset[UUID] = field(default_factory=frozenset, repr=False)
 
 
-async def note_holders(engine: AsyncEngine) -> None:
-    """Have the database write down who claims what."""
+async def note_holders(engine: AsyncEngine, *, has_names: bool = True) -> None:
+    """Have the database write down who claims what.
+
+    Args:
+        has_names: Processes come under names of their own, so the names are made too.
+    """
     async with engine.begin() as connection:
-        for statement in _SET_UP:
+        for statement in (*_SET_UP, *((_NAMES,) if has_names else ())):
             await connection.execute(text(statement))
 
 

@@ -17,6 +17,7 @@ from tests.crash.forks import Fork, Zygote
 from tests.crash.holders import in_flight
 from tests.crash.servers import Servers
 from tests.crash.strikes import AFTER_TERM, ANYWHERE, SERVER_KINDS, Kind, Plan, Strike
+from tests.crash.verdict import count_open
 
 WORKERS = 3
 SECONDS_A_KILL = 6.0
@@ -34,13 +35,6 @@ AWAY = (DBAPIError, OSError, TimeoutError)
 """How it shows that the database is away."""
 TELL_SECONDS = 15.0
 
-_OPEN = text("""
-    SELECT (SELECT count(*) FROM campaign_membership
-            WHERE status IN ('pending', 'sending', 'unknown'))
-         + (SELECT count(*) FROM send_attempt WHERE status IN ('claimed', 'calling', 'unknown'))
-         + (SELECT count(*) FROM campaign WHERE status IN ('running', 'scheduled'))
-         + (SELECT count(*) FROM webhook_event WHERE status IN ('pending', 'failed'))
-""")
 _PROGRESS = text("""
     SELECT status, count(*) AS people FROM campaign_membership GROUP BY status ORDER BY status
 """)
@@ -155,9 +149,8 @@ class Siege:
         """Wait until nothing is open any more."""
         deadline = time.monotonic() + self.size.settle_seconds
         while time.monotonic() < deadline:
-            async with self.engine.connect() as connection:
-                if not await connection.scalar(_OPEN):
-                    return
+            if await count_open(self.engine) == 0:
+                return
             await asyncio.sleep(0.5)
         self.surprises.append("not everything came to its end in time")
 

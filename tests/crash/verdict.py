@@ -19,10 +19,11 @@ rest is for a provider that shares two cores with everything else."""
 ENDED_WITH_TEXT = frozenset({"sent", "delivered", "failed"})
 OPEN = frozenset({"pending", "sending", "unknown", "review", "held"})
 GIVEN_UP = frozenset({"gave_up", "expired"})
+NO_GATES: Mapping[UUID, datetime] = {}
 
 _MEMBERS = text("""
     SELECT m.id, m.campaign_id, m.step, m.phone, m.status, m.skip_reason, m.error_code,
-           m.provider_message_id, c.status AS campaign_status
+           m.provider_message_id, c.status AS campaign_status, c.end_at
     FROM campaign_membership m JOIN campaign c ON c.id = m.campaign_id
 """)
 _ATTEMPTS = text("""
@@ -37,6 +38,13 @@ _OPT_OUTS = text("""
     SELECT w.phone, min(pg_xact_commit_timestamp(e.xmin)) AS stored_at
     FROM consent_entry e JOIN consent_wording w ON w.entry_id = e.id
     WHERE e.action = 'opt_out' GROUP BY w.phone
+""")
+_OPEN = text("""
+    SELECT (SELECT count(*) FROM campaign_membership
+            WHERE status IN ('pending', 'sending', 'unknown'))
+         + (SELECT count(*) FROM send_attempt WHERE status IN ('claimed', 'calling', 'unknown'))
+         + (SELECT count(*) FROM campaign WHERE status IN ('running', 'scheduled'))
+         + (SELECT count(*) FROM webhook_event WHERE status IN ('pending', 'failed'))
 """)
 _DEAD_EVENTS = text("SELECT count(*) FROM webhook_event WHERE status = 'dead'")
 
@@ -64,8 +72,25 @@ class Verdict:
         return not (self.duplicates or self.losses or self.after_stop or self.faults)
 
 
-async def judge(engine: AsyncEngine, sandbox: httpx.AsyncClient, *, evidence: Path) -> Verdict:
-    """Read everything once all is quiet, and compare; all about what is wrong goes to a file."""
+async def count_open(engine: AsyncEngine) -> int:
+    """Count what has not come to its end: people, calls, campaigns, events."""
+    async with engine.connect() as connection:
+        return int(await connection.scalar(_OPEN) or 0)
+
+
+async def judge(
+    engine: AsyncEngine,
+    sandbox: httpx.AsyncClient,
+    *,
+    evidence: Path,
+    gated: Mapping[UUID, datetime] = NO_GATES,
+) -> Verdict:
+    """Read everything once all is quiet, and compare; all about what is wrong goes to a file.
+
+    Args:
+        gated: When attempts passed their gate, where that is known better than by the clock of
+            the worker, which may have been wrong.
+    """
     async with engine.connect() as connection:
         members = (await connection.execute(_MEMBERS)).all()
         attempts = (await connection.execute(_ATTEMPTS)).all()
@@ -77,7 +102,7 @@ async def judge(engine: AsyncEngine, sandbox: httpx.AsyncClient, *, evidence: Pa
     _compare_counts(verdict, attempts, accepted)
     _compare_ids(verdict, attempts, accepted)
     _look_at_ends(verdict, members, attempts)
-    _look_at_stops(verdict, attempts, accepted, opt_outs)
+    _look_at_stops(verdict, attempts, accepted, opt_outs, gated)
     if dead_events:
         verdict.faults.append(f"{dead_events} webhook events could not be applied")
     verdict.figures.update(
@@ -162,7 +187,7 @@ def _look_at_ends(
             verdict.losses.append(member.id)
         elif member.status == "skipped" and member.skip_reason is None:
             verdict.faults.append(f"recipient {member.id} is skipped without a reason")
-        elif member.status == "cancelled" and member.campaign_status != "cancelled":
+        elif member.status == "cancelled" and not _may_be_cancelled(member):
             verdict.faults.append(f"recipient {member.id} is cancelled, the campaign is not")
     unfinished = {row.campaign_id for row in members} - {
         row.campaign_id for row in members if row.campaign_status in {"completed", "cancelled"}
@@ -170,11 +195,18 @@ def _look_at_ends(
     verdict.faults += [f"campaign {campaign} has not come to its end" for campaign in unfinished]
 
 
+def _may_be_cancelled(member: Row[Any]) -> bool:
+    """Tell whether its campaign was cancelled, or had an end that came before the text."""
+    has_ended = member.end_at is not None and member.skip_reason == "campaign_ended"
+    return has_ended or bool(member.campaign_status == "cancelled")
+
+
 def _look_at_stops(
     verdict: Verdict,
     attempts: Sequence[Row[Any]],
     accepted: Sequence[Mapping[str, Any]],
     opt_outs: Mapping[str, datetime],
+    gated: Mapping[UUID, datetime],
 ) -> None:
     """No gate after a stored opt-out, and no text later than what had passed it before."""
     created = {message["id"]: datetime.fromisoformat(message["createdAt"]) for message in accepted}
@@ -185,7 +217,8 @@ def _look_at_stops(
             verdict.faults.append(f"attempt {row.id} has a text and never passed its gate")
         if row.kind != "campaign" or stored_at is None:
             continue
-        is_gated_late = row.called_at is not None and row.called_at > stored_at
+        gated_at = gated.get(row.id, row.called_at)
+        is_gated_late = gated_at is not None and gated_at > stored_at
         is_late = accepted_at is not None and accepted_at > stored_at + MAY_STILL_LEAVE
         if is_gated_late or is_late:
             verdict.after_stop.append(row.subject)
