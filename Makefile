@@ -7,7 +7,7 @@ RUNS := $(VENV)/.installed
 DEVELOPS := $(VENV)/.develops
 TYPESCRIPT := clients/typescript/node_modules/.installed
 
-.PHONY: up demo test check bench crash-test load fuzz openapi openapi-release docs lock clean
+.PHONY: up demo test check bench crash-test load chaos fuzz openapi openapi-release docs lock clean
 
 up: $(RUNS)
 	@exec $(BIN)/crm-api up
@@ -34,6 +34,11 @@ crash-test: $(DEVELOPS)
 # A day of a busy company in a few minutes; `make load SEED=1`.
 load: $(DEVELOPS)
 	@$(BIN)/python -m benchmarks.load $(if $(SEED),--seed $(SEED)) $(if $(PAGE),--page $(PAGE))
+
+# One part fails after the other while texts flow; `make chaos SEED=1 ONLY=Redis SECONDS=300`.
+chaos: $(DEVELOPS)
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)") \
+		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(PAGE),--page $(PAGE))
 
 docs: $(DEVELOPS)
 	@exec $(BIN)/zensical serve --dev-addr 127.0.0.1:8002

@@ -1,0 +1,123 @@
+"""Has the database write down every step of a text, so that none can have gone backwards unseen.
+
+Triggers, which only the suite's own database has, note each change of state in the transaction
+that makes it; PostgreSQL's commit log tells when that became true for others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+_TABLE = """
+    CREATE TABLE chaos_step (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        subject text NOT NULL, row_id uuid NOT NULL, of_member uuid,
+        was text, became text NOT NULL, is_corrected boolean NOT NULL
+    )
+"""
+_ATTEMPTS = """
+    CREATE FUNCTION chaos_note_attempt() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO chaos_step (subject, row_id, of_member, was, became, is_corrected)
+        VALUES ('attempt', NEW.id, NEW.membership_id,
+                CASE WHEN TG_OP = 'UPDATE' THEN OLD.status END, NEW.status,
+                NEW.error_code IS NOT DISTINCT FROM 'match_corrected');
+        RETURN NULL;
+    END $$
+"""
+_OTHERS = """
+    CREATE FUNCTION chaos_note_status() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO chaos_step (subject, row_id, was, became, is_corrected)
+        VALUES (TG_ARGV[0], NEW.id, OLD.status, NEW.status, false);
+        RETURN NULL;
+    END $$
+"""
+_ON_INSERT = """
+    CREATE TRIGGER chaos_attempt_made AFTER INSERT ON send_attempt
+    FOR EACH ROW EXECUTE FUNCTION chaos_note_attempt()
+"""
+_ON_UPDATE = """
+    CREATE TRIGGER chaos_attempt_moved AFTER UPDATE ON send_attempt FOR EACH ROW
+    WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION chaos_note_attempt()
+"""
+_ON_MEMBER = """
+    CREATE TRIGGER chaos_member_moved AFTER UPDATE ON campaign_membership FOR EACH ROW
+    WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION chaos_note_status('member')
+"""
+_ON_ACTIVITY = """
+    CREATE TRIGGER chaos_activity_moved AFTER UPDATE ON activity FOR EACH ROW
+    WHEN (OLD.status IS DISTINCT FROM NEW.status AND NEW.kind = 'message')
+    EXECUTE FUNCTION chaos_note_status('message')
+"""
+_STEPS = text("""
+    SELECT id, subject, row_id, of_member, was, became, is_corrected,
+           pg_xact_commit_timestamp(xmin) AS at
+    FROM chaos_step ORDER BY id
+""")
+
+
+class Subject(StrEnum):
+    """Whose state it is."""
+
+    ATTEMPT = "attempt"
+    MEMBER = "member"
+    MESSAGE = "message"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One change of state.
+
+    Attributes:
+        member: Of an attempt: the recipient.
+        was: None when the row was made.
+        at: When it was committed.
+        is_corrected: A match that an answer proved wrong; the one step that may go back.
+    """
+
+    subject: Subject
+    row: UUID
+    member: UUID | None
+    was: str | None
+    became: str
+    at: datetime
+    is_corrected: bool
+
+
+async def note_steps(engine: AsyncEngine) -> None:
+    """Have the database write them down from now on."""
+    async with engine.begin() as connection:
+        for statement in (
+            _TABLE,
+            _ATTEMPTS,
+            _OTHERS,
+            _ON_INSERT,
+            _ON_UPDATE,
+            _ON_MEMBER,
+            _ON_ACTIVITY,
+        ):
+            await connection.execute(text(statement))
+
+
+async def read_steps(engine: AsyncEngine) -> Sequence[Step]:
+    """Return all steps in the order in which they were made."""
+    async with engine.connect() as connection:
+        rows = (await connection.execute(_STEPS)).all()
+    return [
+        Step(
+            subject=Subject(row.subject),
+            row=row.row_id,
+            member=row.of_member,
+            was=row.was,
+            became=row.became,
+            at=row.at,
+            is_corrected=row.is_corrected,
+        )
+        for row in rows
+    ]

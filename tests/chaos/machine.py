@@ -1,0 +1,106 @@
+"""What the suite needs from the machine: a small disk that can be filled, a clock that can be set.
+
+Where a machine has neither, the rows that need them say so by name and are not run.
+"""
+
+import ctypes
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+DISK_BYTES = 220 * 1024 * 1024
+"""Enough for a fresh database and some minutes of it."""
+BLOCK = 1024 * 1024
+_CLONE_NEWNS = 0x00020000
+_LIBRARIES = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib/faketime/libfaketime.so.1")
+
+
+def take_own_mounts() -> str | None:
+    """Give this process, and those that it starts, mounts of their own; else say why not."""
+    if os.geteuid() != 0:
+        return "not run: filling a disk takes root, who may mount one"
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNS) != 0:
+        return f"not run: no mounts of its own ({os.strerror(ctypes.get_errno())})"
+    mount = shutil.which("mount")
+    if mount is None or subprocess.run([mount, "--make-rprivate", "/"], check=False).returncode:  # noqa: S603 - our own words
+        return "not run: no mounts of its own"
+    return None
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A small file system in memory."""
+
+    path: Path
+
+    @property
+    def _ballast(self) -> Path:
+        return self.path / "ballast"
+
+    def fill(self) -> None:
+        """Take every byte that is free."""
+        with self._ballast.open("ab", buffering=0) as file, suppress(OSError):
+            for size in (BLOCK, 4096):
+                with suppress(OSError):
+                    while file.write(bytes(size)) == size:
+                        pass
+
+    def empty(self) -> None:
+        self._ballast.unlink(missing_ok=True)
+
+
+@contextmanager
+def small_disk(path: Path) -> Iterator[Disk]:
+    """Mount one for the length of the block; whoever asks has mounts of their own."""
+    path.mkdir(parents=True, exist_ok=True)
+    options = f"size={DISK_BYTES},mode=0711"
+    _run("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path))
+    try:
+        yield Disk(path)
+    finally:
+        _run("umount", "--lazy", str(path))
+
+
+def _run(program: str, *words: str) -> None:
+    found = shutil.which(program)
+    if found is None:
+        raise FileNotFoundError(program)
+    subprocess.run([found, *words], check=True)  # noqa: S603 - our own words
+
+
+def find_clock_library() -> Path | None:
+    """Find libfaketime, which steps the clock of one process; None where it is not installed."""
+    for pattern in _LIBRARIES:
+        for found in Path("/").glob(pattern[1:]):
+            return found
+    return None
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The wall clock of one process; its monotonic clock goes on as it was."""
+
+    library: Path
+    file: Path
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """What the process is started with."""
+        return {
+            "LD_PRELOAD": str(self.library),
+            "FAKETIME_TIMESTAMP_FILE": str(self.file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+
+    def step(self, seconds: float) -> None:
+        """Set it so far ahead of the machine's."""
+        # Read with each look at the clock, so it is never there by half.
+        fresh = self.file.with_suffix(".new")
+        fresh.write_text(f"{seconds:+.0f}\n")
+        fresh.replace(self.file)

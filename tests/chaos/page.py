@@ -1,0 +1,91 @@
+"""The table of a run, as Markdown, and its place in the documentation."""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.chaos.invariants import CHECKS
+from tests.chaos.traffic import Outcome
+from tests.chaos.trial import Trial
+
+BEGIN = "<!-- a run begins: python -m tests.chaos --page writes up to its end -->"
+END = "<!-- a run ends -->"
+_HEAD = (
+    "fault", "it lasted", "requests failed", "no text for", "texts as before after",
+    "webhooks", "API", "twice", "lost", "after STOP", "invariants",
+)  # fmt: skip
+
+
+def table(trials: Sequence[Trial]) -> str:
+    """Write the table; all times in seconds."""
+    lines = [_line(*_HEAD), _line("---", *["---:"] * (len(_HEAD) - 2), "---")]
+    return "\n".join([*lines, *(_row(trial) for trial in trials)])
+
+
+def account(trials: Sequence[Trial], *, seed: int, took: float) -> str:
+    """Write what was run, when and on what, then the table."""
+    run = [trial for trial in trials if trial.not_run is None]
+    loads = sorted(trial.load for trial in run) or [0.0]
+    texts = sum(trial.figures["texts accepted"] for trial in run)
+    clean = sum(trial.is_clean for trial in run)
+    words = (
+        f"{time.strftime('%-d %B %Y, %H:%M', time.gmtime())} UTC, `SEED={seed}`, {took:.0f} s, "
+        f"{os.cpu_count()} cores, load average {loads[0]:.1f} to {loads[-1]:.1f}. "
+        f"{clean} of {len(run)} clean, {len(trials) - len(run)} not run; {texts} texts accepted."
+    )
+    return f"{words}\n\n{table(trials)}"
+
+
+def write(page: Path, words: str) -> None:
+    """Put a run into the page, in place of the one before."""
+    text = page.read_text()
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text(f"{before}{BEGIN}\n\n{words}\n\n{END}{after}")
+
+
+def _row(trial: Trial) -> str:
+    name = trial.fault.name
+    if trial.not_run is not None:
+        return _line(name, trial.not_run, *[""] * (len(_HEAD) - 2))
+    recovery = trial.recovery
+    if recovery is None:
+        raise ValueError(name)
+    return _line(
+        name,
+        f"{trial.lasted:.1f}",
+        _requests(trial),
+        f"{recovery.silence:.1f}",
+        *(_seconds(found) for found in (recovery.texts, recovery.webhooks, recovery.api)),
+        str(trial.duplicates),
+        str(trial.lost),
+        str(trial.after_stop),
+        _invariants(trial),
+    )
+
+
+def _requests(trial: Trial) -> str:
+    failed = {
+        outcome: count
+        for outcome, count in sorted(trial.requests.items())
+        if outcome is not Outcome.ANSWERED
+    }
+    told = f" ({', '.join(f'{count} {outcome}' for outcome, count in failed.items())})"
+    return f"{sum(failed.values())} of {trial.requests.total()}{told if failed else ''}"
+
+
+def _invariants(trial: Trial) -> str:
+    if trial.broken:
+        return f"**broken: {', '.join(trial.broken)}**"
+    if trial.wrong:
+        return f"**{trial.wrong[0]}**"
+    return f"all {len(CHECKS)} hold"
+
+
+def _seconds(found: float | None) -> str:
+    return "**not**" if found is None else f"{found:.1f}"
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"

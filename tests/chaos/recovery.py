@@ -1,0 +1,126 @@
+"""When all is as it was before: texts leave as fast, what comes in is applied, the API answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tests.chaos.traffic import Incoming, Outcome, Request, Traffic
+
+RATE_OVER_SECONDS = 5.0
+"""Before the fault, for the earlier rate."""
+AGAIN_OVER_SECONDS = 4.0
+AS_FAST = 0.8
+"""Of the earlier rate, over the seconds above: runs of the queue have short pauses between them."""
+WITHIN_SECONDS = 2.0
+AS_SOON = 2.0
+"""What is applied or answered may take so long, or so many times the longest right before."""
+APPLIED_IN_A_ROW = 4
+ANSWERED_IN_A_ROW = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovery:
+    """From when on each was as before, in seconds after the end of the fault; None: not yet."""
+
+    texts: float | None
+    webhooks: float | None
+    api: float | None
+    silence: float
+    """The longest time from the beginning of the fault on in which no text left."""
+
+    @property
+    def seconds(self) -> float | None:
+        """The latest of them."""
+        found = [self.texts, self.webhooks, self.api]
+        return None if None in found else max(one for one in found if one is not None)
+
+
+def rate_before(traffic: Traffic, begun_at: float) -> float:
+    """Return the texts a second right before the fault."""
+    first = begun_at - RATE_OVER_SECONDS
+    return sum(first <= at < begun_at for at in traffic.sent_at) / RATE_OVER_SECONDS
+
+
+def measure(traffic: Traffic, *, begun_at: float, ended_at: float, now: float) -> Recovery:
+    """Say what is as before, and since when."""
+    rate, first = rate_before(traffic, begun_at), begun_at - RATE_OVER_SECONDS
+    return Recovery(
+        texts=_since(_texts_again(traffic.sent_at, rate=rate, after=ended_at, now=now), ended_at),
+        webhooks=_since(
+            _applied_again(
+                traffic.incoming,
+                after=ended_at,
+                within=_within(
+                    [
+                        _waited(one, begun_at)
+                        for one in traffic.incoming
+                        if first <= one.at < begun_at
+                    ]
+                ),
+            ),
+            ended_at,
+        ),
+        api=_since(
+            _answered_again(
+                traffic.requests,
+                after=ended_at,
+                within=_within(
+                    [one.took for one in traffic.requests if first <= one.at < begun_at]
+                ),
+            ),
+            ended_at,
+        ),
+        silence=_longest_silence(traffic.sent_at, begun_at, now),
+    )
+
+
+def _within(before: Sequence[float]) -> float:
+    """Return how long something may take to be as before."""
+    return max(WITHIN_SECONDS, AS_SOON * max(before, default=0.0))
+
+
+def _waited(one: Incoming, until: float) -> float:
+    return (one.applied_at or until) - one.at
+
+
+def _since(at: float | None, ended_at: float) -> float | None:
+    return None if at is None else max(0.0, at - ended_at)
+
+
+def _texts_again(
+    sent_at: Sequence[float], *, rate: float, after: float, now: float
+) -> float | None:
+    """Return from when on so many left that the earlier rate is reached."""
+    enough = rate * AGAIN_OVER_SECONDS * AS_FAST
+    for begin in (after, *(at for at in sent_at if at >= after)):
+        if begin + AGAIN_OVER_SECONDS > now:
+            return None
+        if sum(begin <= at < begin + AGAIN_OVER_SECONDS for at in sent_at) >= enough:
+            return begin
+    return None
+
+
+def _applied_again(incoming: Sequence[Incoming], *, after: float, within: float) -> float | None:
+    """Return when the first of some texts in a row came that were applied soon."""
+    row: list[Incoming] = []
+    for one in (one for one in incoming if one.at >= after):
+        is_soon = one.applied_at is not None and one.applied_at - one.at <= within
+        row = [*row, one] if is_soon else []
+        if len(row) == APPLIED_IN_A_ROW:
+            return row[0].at
+    return None
+
+
+def _answered_again(requests: Sequence[Request], *, after: float, within: float) -> float | None:
+    row: list[Request] = []
+    for one in sorted((one for one in requests if one.at >= after), key=lambda one: one.at):
+        is_well = one.outcome is Outcome.ANSWERED and one.took <= within
+        row = [*row, one] if is_well else []
+        if len(row) == ANSWERED_IN_A_ROW:
+            return row[0].at
+    return None
+
+
+def _longest_silence(sent_at: Sequence[float], since: float, until: float) -> float:
+    points = [since, *sorted(at for at in sent_at if since <= at < until), until]
+    return max(later - earlier for earlier, later in pairwise(points))

@@ -1,0 +1,201 @@
+"""What goes on while something fails: people who write, and a program that uses the API."""
+
+import asyncio
+import itertools
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import uuid4
+
+import httpx
+from benchmarks import population
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+TEXTS_EVERY_SECONDS = 0.25
+READS_EVERY_SECONDS = 0.25
+WRITES_EVERY_SECONDS = 0.5
+MOST_AT_ONCE = 4
+"""Requests of a kind without an answer: a user looks elsewhere before there are more."""
+LOOK_EVERY_SECONDS = 0.25
+ASKS_AGAIN_AFTER_SECONDS = 1.0
+GIVES_UP_AFTER_SECONDS = 5.0
+"""So long a user waits for one answer."""
+FIRST_STRANGER = 5_000_000
+"""From here on numbers that no campaign texts."""
+WORDS = (
+    "Yes, please call me tomorrow afternoon.",
+    "How much would it cost?",
+    "STOP",
+    "Can you stop by on Tuesday?",
+    "Who is this?",
+    "Not right now, maybe in spring.",
+    "Stop texting me please",
+    "Is the look at the basement really free?",
+)
+AWAY = (DBAPIError, OSError, TimeoutError)
+
+_ARRIVED = text("""
+    SELECT openphone_id FROM activity WHERE openphone_id = ANY(CAST(:ids AS text[]))
+""")
+
+
+class Outcome(StrEnum):
+    """How a request ended, as a user sees it."""
+
+    ANSWERED = "answered"
+    UNAVAILABLE = "503"
+    FAILED = "other 5xx"
+    NO_ANSWER = f"no answer in {GIVES_UP_AFTER_SECONDS:g} s"
+    NOT_CONNECTED = "not connected"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One request of the program's; times by the suite's own clock."""
+
+    at: float
+    took: float
+    outcome: Outcome
+
+
+@dataclass(kw_only=True)
+class Incoming:
+    """One text of a person's; ``applied_at`` is when it was first seen in the database."""
+
+    id: str
+    at: float
+    applied_at: float | None = None
+
+
+@dataclass(kw_only=True)
+class Traffic:
+    """Texts come in, contacts are written, figures are read, until it is cancelled."""
+
+    engine: AsyncEngine
+    api: httpx.AsyncClient
+    provider: httpx.AsyncClient
+    chance: random.Random
+    people: int
+    """So many are texted by campaigns."""
+    requests: list[Request] = field(default_factory=list)
+    incoming: list[Incoming] = field(default_factory=list)
+    sent_at: list[float] = field(default_factory=list)
+    """When the provider accepted texts, by its own log."""
+    written: dict[str, str] = field(default_factory=dict)
+    """The number and the id of each contact that the API said it had made."""
+    refusals: list[str] = field(default_factory=list)
+    """Answers that no fault explains."""
+    _seen_up_to: int = 0
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._write_texts())
+            tasks.create_task(self._read())
+            tasks.create_task(self._write())
+            tasks.create_task(self._look())
+
+    def counted(self, since: float, until: float) -> Counter[Outcome]:
+        """Count how the requests of a time ended."""
+        return Counter(one.outcome for one in self.requests if since <= one.at < until)
+
+    async def _write_texts(self) -> None:
+        words = itertools.cycle(WORDS)
+        for number in itertools.count():
+            is_stranger = number % 4 == 0
+            phone = (
+                population.phone(FIRST_STRANGER + number)
+                if is_stranger
+                else population.phone(self.chance.randrange(self.people))
+            )
+            body = {"from": phone, "text": next(words)}
+            at = time.time()
+            answer = await self.provider.post("/sandbox/receive", json=body)
+            self.incoming.append(Incoming(id=answer.json()["data"]["id"], at=at))
+            await asyncio.sleep(TEXTS_EVERY_SECONDS)
+
+    async def _read(self) -> None:
+        await self._at_most(READS_EVERY_SECONDS, lambda: self._ask("GET", "/v1/campaigns?limit=20"))
+
+    async def _write(self) -> None:
+        numbers = itertools.count(FIRST_STRANGER + 1_000_000)
+        await self._at_most(
+            WRITES_EVERY_SECONDS, lambda: self._add_contact(population.phone(next(numbers)))
+        )
+
+    async def _at_most(self, every: float, begin: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        """Begin another one so often, also while earlier ones still wait: so do browsers."""
+        waiting: set[asyncio.Task[Any]] = set()
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                if len(waiting) < MOST_AT_ONCE:
+                    task = tasks.create_task(begin())
+                    waiting.add(task)
+                    task.add_done_callback(waiting.discard)
+                await asyncio.sleep(every)
+
+    async def _add_contact(self, phone: str) -> None:
+        """Add one, and ask again with the same key until it is said that it is there."""
+        key = {"Idempotency-Key": str(uuid4())}
+        while True:
+            made = await self._ask("POST", "/v1/contacts", {"phone": phone}, headers=key)
+            if made is not None:
+                self.written[phone] = made.json()["id"]
+                return
+            await asyncio.sleep(ASKS_AGAIN_AFTER_SECONDS)
+
+    async def _ask(
+        self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
+    ) -> httpx.Response | None:
+        at, answer = time.time(), None
+        try:
+            answer = await self.api.request(
+                method, path, json=body, headers=headers, timeout=GIVES_UP_AFTER_SECONDS
+            )
+            outcome = _outcome(answer.status_code)
+        except httpx.TimeoutException:
+            outcome = Outcome.NO_ANSWER
+        except httpx.TransportError:
+            outcome = Outcome.NOT_CONNECTED
+        self.requests.append(Request(at=at, took=time.time() - at, outcome=outcome))
+        if answer is None or outcome is not Outcome.ANSWERED:
+            return None
+        if not answer.is_success:
+            self.refusals.append(f"{method} {path}: {answer.status_code} {answer.text}")
+            return None
+        return answer
+
+    async def _look(self) -> None:
+        """Follow the provider's log, and which texts have been applied."""
+        while True:
+            log = await self.provider.get(
+                "/sandbox/messages",
+                params={"direction": "outgoing", "after": str(self._seen_up_to)},
+            )
+            for message in log.json()["data"]:
+                self._seen_up_to = message["seq"]
+                self.sent_at.append(_seconds(message["createdAt"]))
+            waiting = {one.id: one for one in self.incoming if one.applied_at is None}
+            with suppress(*AWAY):
+                async with self.engine.connect() as connection:
+                    found = await connection.scalars(_ARRIVED, {"ids": list(waiting)})
+                    for message_id in found:
+                        waiting[message_id].applied_at = time.time()
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
+
+
+def _outcome(status: int) -> Outcome:
+    if status == httpx.codes.SERVICE_UNAVAILABLE:
+        return Outcome.UNAVAILABLE
+    return Outcome.FAILED if httpx.codes.is_server_error(status) else Outcome.ANSWERED
+
+
+def _seconds(instant: str) -> float:
+    return datetime.fromisoformat(instant).timestamp()

@@ -1,0 +1,179 @@
+"""One fault, from a company at work to the verdict."""
+
+import asyncio
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from tests.chaos.faults import Fault, Need
+from tests.chaos.invariants import broken, find, gates, read_history
+from tests.chaos.ledger import read_steps
+from tests.chaos.recovery import Recovery, measure, rate_before
+from tests.chaos.stage import BACKLOG, RATE_PER_SECOND, Stage, stage
+from tests.chaos.traffic import AWAY, Outcome
+from tests.crash.crowd import ONLY_OPT_OUTS
+from tests.crash.verdict import count_open, judge
+
+from crm_api import clock
+
+FLOWS_WITHIN_SECONDS = 40.0
+FLOWS = 0.8
+"""Of the rate that is allowed: so many texts a second before anything is done."""
+RECOVERS_WITHIN_SECONDS = 90.0
+QUIET_WITHIN_SECONDS = 150.0
+CLOSES_AFTER = timedelta(seconds=25)
+"""The end of one campaign falls into each fault or into what follows."""
+SHOWN_FAULTS = 20
+
+
+@dataclass(kw_only=True)
+class Trial:
+    """What a fault did."""
+
+    fault: Fault
+    not_run: str | None = None
+    lasted: float = 0.0
+    recovery: Recovery | None = None
+    rate: float = 0.0
+    requests: Counter[Outcome] = field(default_factory=Counter)
+    duplicates: int = 0
+    lost: int = 0
+    after_stop: int = 0
+    broken: Mapping[str, list[str]] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+    """Whatever else is wrong, in words."""
+    load: float = 0.0
+    took: float = 0.0
+    figures: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def is_clean(self) -> bool:
+        return not (self.duplicates or self.lost or self.after_stop or self.broken or self.wrong)
+
+
+async def attempt(
+    faults: Sequence[Fault], *, folder: Path, template: Path, seed: int
+) -> list[Trial]:
+    """Run faults one after the other in one company, and judge it in the end.
+
+    All that is wrong is also written to ``evidence.json`` and ``wrong.json``.
+    """
+    began = time.monotonic()
+    needs = {fault.need for fault in faults}
+    trials = [Trial(fault=fault) for fault in faults]
+    async with stage(
+        folder,
+        template,
+        seed=seed,
+        has_small_disk=Need.SMALL_DISK in needs,
+        has_clocks=Need.CLOCKS in needs,
+    ) as scene:
+        await scene.open_up()
+        work = [
+            asyncio.create_task(scene.crowd.keep_busy(backlog=BACKLOG)),
+            asyncio.create_task(scene.crowd.meddle(ONLY_OPT_OUTS)),
+            asyncio.create_task(scene.traffic.run()),
+        ]
+        keeping = asyncio.create_task(scene.keep_running())
+        try:
+            await _until_texts_flow(scene, work)
+            history = await read_history(scene)
+            for trial in trials:
+                await _strike(scene, trial, work)
+        finally:
+            for task in work:
+                task.cancel()
+            ends = await asyncio.gather(*work, return_exceptions=True)
+        wrong = [repr(end) for end in ends if not isinstance(end, asyncio.CancelledError)]
+        wrong += await _until_quiet(scene)
+        await _judge(scene, trials, history, wrong)
+        keeping.cancel()
+    for trial in trials:
+        trial.took = (time.monotonic() - began) / len(trials)
+    return trials
+
+
+async def _until_texts_flow(scene: Stage, work: list[asyncio.Task[None]]) -> None:
+    deadline = time.time() + FLOWS_WITHIN_SECONDS
+    while rate_before(scene.traffic, time.time()) < RATE_PER_SECOND * FLOWS:
+        _raise_what_failed(work)
+        if time.time() > deadline:
+            raise TimeoutError("texts do not flow")
+        await asyncio.sleep(0.1)
+
+
+async def _strike(scene: Stage, trial: Trial, work: list[asyncio.Task[None]]) -> None:
+    end_at = (clock.now() + CLOSES_AFTER).isoformat()
+    await scene.crowd.start_campaign(
+        schedule={"window": {"start": "00:00", "end": "23:59"}, "timezone": "UTC", "end_at": end_at}
+    )
+    await asyncio.sleep(1)
+    begun_at = time.time()
+    trial.rate = rate_before(scene.traffic, begun_at)
+    await trial.fault.strike(scene)
+    ended_at = time.time()
+    trial.lasted = ended_at - begun_at
+    while True:
+        _raise_what_failed(work)
+        now = time.time()
+        trial.recovery = measure(scene.traffic, begun_at=begun_at, ended_at=ended_at, now=now)
+        is_late = now - ended_at > RECOVERS_WITHIN_SECONDS
+        if trial.recovery.seconds is not None or is_late:
+            break
+        await asyncio.sleep(0.25)
+    if trial.recovery.seconds is None:
+        trial.wrong.append(f"not as before {RECOVERS_WITHIN_SECONDS:g} s after its end")
+    trial.requests = scene.traffic.counted(begun_at, ended_at + (trial.recovery.seconds or 0))
+    trial.load = os.getloadavg()[0]
+
+
+def _raise_what_failed(work: list[asyncio.Task[None]]) -> None:
+    for task in work:
+        if task.done():
+            task.result()
+
+
+async def _until_quiet(scene: Stage) -> list[str]:
+    """Wait until nothing is open, here or on its way from the provider."""
+    await scene.close_down()
+    deadline = time.monotonic() + QUIET_WITHIN_SECONDS
+    world = scene.sandbox.app.world
+    left = -1
+    while time.monotonic() < deadline:
+        # The provider first: what it still tells may open something here.
+        is_told = world.deliverer.counts.pending == 0 and len(world.timers) == 0
+        with suppress(*AWAY):
+            left = await count_open(scene.engine)
+            if is_told and left == 0:
+                return []
+        await asyncio.sleep(0.25)
+    return [f"not everything came to its end: {left} open, {world.deliverer.counts}"]
+
+
+async def _judge(
+    scene: Stage, trials: list[Trial], history: Mapping[str, str], wrong: list[str]
+) -> None:
+    """Count at the provider, try the invariants, and write down what is wrong."""
+    verdict = await judge(
+        scene.engine,
+        scene.provider,
+        evidence=scene.folder / "evidence.json",
+        gated=gates(await read_steps(scene.engine)),
+    )
+    faults = await broken(await find(scene, verdict, history))
+    wrong = [*wrong, *verdict.faults, *scene.traffic.refusals]
+    for trial in trials:
+        trial.duplicates = len(verdict.duplicates)
+        trial.lost = len(verdict.losses)
+        trial.after_stop = len(verdict.after_stop)
+        trial.broken = faults
+        trial.figures = verdict.figures
+        trial.wrong += wrong
+    told = {"wrong": wrong, "broken": faults, "surprises": scene.surprises}
+    (scene.folder / "wrong.json").write_text(json.dumps(told, indent=1))
