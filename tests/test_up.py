@@ -1,5 +1,6 @@
 """`crm-api up` as people run it: real processes, real signals, free ports."""
 
+import json
 import os
 import re
 import shutil
@@ -14,11 +15,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.collector import Told, collecting
 
 from crm_api.embedded import servers
 from crm_api.processes import Account, child_command, choose_account, own_account
@@ -311,26 +314,125 @@ def test_kill_of_the_supervisor_loses_nothing_and_ctrl_c_stops_all(place: Path) 
     assert (home / "data" / "postgres").stat().st_uid == account.file_owner[0]
 
 
-def test_given_servers_are_used_instead(place: Path) -> None:
-    given = "an admin key that was chosen by the operator"
+GIVEN_KEY = "an admin key that was chosen by the operator"
+CALLERS_STEP = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+PERSON = {"phone": "+16175550142", "email": "ada.fields@example.com", "last_name": "Fieldstone"}
+TEXT = "The crew comes on Tuesday at nine."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """A run that has ended: what it was, answered, wrote and sent to the collector."""
+
+    run: Run
+    names: set[str]
+    sent: dict[str, str]
+    spans: list[Told]
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.run.output.splitlines() if line.startswith("{")]
+
+
+@pytest.fixture(scope="module")
+def past(place: Path) -> Iterator[Past]:
+    """A run beside given servers, with a collector, that sent one text."""
     with (
         servers(place / "servers", fsync=False) as urls,
+        collecting() as collector,
         up(
             place / "external",
             free_port(),
             CRM_DATABASE_URL=urls.database_url or "",
             CRM_REDIS_URL=urls.redis_url or "",
-            CRM_BOOTSTRAP_API_KEY=given,
+            CRM_BOOTSTRAP_API_KEY=GIVEN_KEY,
+            CRM_OTLP_ENDPOINT=collector.url,
+            CRM_LOG_LEVEL="debug",
+            # What FastAPI would tell of its own would come there too.
+            OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+            FASTAPI_OTEL_AUTO_CONFIGURE="true",
         ) as run,
     ):
         names = {process.name() for process in run.family()}
-        answer = run.call("GET", "/v1/contacts")
+        sent = send_one_text(run)
         stop(run, lambda: run.process.send_signal(signal.SIGINT))
+        yield Past(run=run, names=names, sent=sent, spans=collector.spans)
 
-    assert run.admin_key == given
-    assert answer.status_code == 200
-    assert not names & {"postgres", "valkey-server"}
-    assert not (place / "external" / "postgres").exists()
+
+def send_one_text(run: Run) -> dict[str, str]:
+    headers = {"Authorization": f"Bearer {run.admin_key}", "X-Request-ID": "one-text"}
+    with httpx.Client(base_url=run.url, headers=headers, timeout=20) as client:
+        client.post("/v1/contacts", json=PERSON).raise_for_status()
+        client.get(f"/v1/contacts/by-phone/{PERSON['phone']}").raise_for_status()
+        client.get("/v1/contacts", params={"q": PERSON["email"]}).raise_for_status()
+        client.get("/healthz", headers={"X-Request-ID": "617-555-0142"}).raise_for_status()
+        line = client.post("/v1/lines/sync").json()["data"][0]["id"]
+        text = {"line_id": line, "to": PERSON["phone"], "body": TEXT}
+        made = client.post("/v1/messages", json=text, headers={"traceparent": CALLERS_STEP})
+        made.raise_for_status()
+        path = f"/v1/messages/{made.json()['id']}"
+        wait_until(lambda: client.get(path).json()["status"] == "delivered", 20)
+        sent: dict[str, str] = client.get(path).json()
+    return sent
+
+
+def test_given_servers_are_used_instead(past: Past) -> None:
+    assert past.run.admin_key == GIVEN_KEY
+    assert past.sent["status"] == "delivered"
+    assert not past.names & {"postgres", "valkey-server"}
+    assert not (past.run.folder / "postgres").exists()
+
+
+def test_text_is_one_trace_from_the_request_to_the_provider(past: Past) -> None:
+    _, trace, callers_step, _ = CALLERS_STEP.split("-")
+    spans = [one for one in past.spans if one.trace == trace]
+
+    parent = callers_step
+    for process, kind, name in (
+        ("serve", "server", "POST /v1/messages"),
+        ("serve", "producer", "nudge send_messages"),
+        ("worker", "consumer", "run send_messages"),
+        ("worker", "client", "POST /v1/messages"),
+        ("sandbox", "server", "POST /v1/messages"),
+    ):
+        found = [one for one in spans if (one.process, one.kind, one.name) == (process, kind, name)]
+        assert [one.parent for one in found] == [parent], (process, name)
+        parent = found[0].id
+    asked = {one.process for one in spans if one.attributes.get("db.system.name") == "postgresql"}
+    assert asked == {"serve", "worker"}
+    assert not [one for one in spans if one.is_failed]
+
+
+def test_poll_is_no_trace_of_ours_or_of_fastapi(past: Past) -> None:
+    polls = [line for line in past.lines if line.get("route") == "/healthz"]
+
+    assert polls
+    assert not [line for line in polls if "trace_id" in line]
+
+
+def test_line_of_each_process_leads_to_the_next(past: Past) -> None:
+    _, trace, _, _ = CALLERS_STEP.split("-")
+    lines = [line for line in past.lines if line.get("trace_id") == trace]
+
+    told = {(line["process"], line["event"]): line for line in lines}
+    assert {line["request_id"] for line in lines} == {"one-text"}
+    assert told["serve", "request"]["route"] == "/v1/messages"
+    assert told["worker", "job run"]["job"] == "send_messages"
+    call = told["worker", "provider call"]
+    assert (call["path"], call["status"]) == ("/v1/messages", 202)
+    assert call["run_id"] == told["worker", "job run"]["run_id"]
+    assert call["attempt"]
+
+
+def test_neither_lines_nor_traces_tell_a_person_a_text_or_a_key(past: Past) -> None:
+    given = past.run.output.replace(GIVEN_KEY, "", 1)  # `up` prints it to its owner
+
+    for told in (given, str(past.spans)):
+        for secret in (GIVEN_KEY, PERSON["phone"], "6175550142", "617-555-0142", "ada.fields"):
+            assert secret not in told
+        for content in (TEXT, "Tuesday", PERSON["last_name"]):
+            assert content not in told
+    assert "+***42" in given
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import structlog
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.gzip import GZipMiddleware
 
 from crm_api import clock, telling
@@ -97,6 +98,16 @@ start; replies, calls and opt-outs come back by webhook.
 - **Only what was seen**: `If-Match` with an `ETag` refuses to change what has changed since.
 """
 
+
+NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
+"""FastAPI's own, which a variable of the environment can switch on: it tells the address with its
+query, and the messages of exceptions, where people's numbers stand. Ours is ``tracing``."""
 
 ROUTERS = (
     # Before the contact's own routes: `merge` would be taken for an id.
@@ -236,6 +247,7 @@ def build_app(
         generate_unique_id_function=lambda route: route.name,
         docs_url=None,
         redoc_url=None,
+        telemetry=NO_TELEMETRY,
     )
     app.state.paths = _paths()
     problems.install(app)

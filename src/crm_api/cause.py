@@ -5,17 +5,21 @@ from contextlib import contextmanager
 
 import structlog
 
+from crm_api import tracing
 from crm_api.jobs import JobName
 
 Cause = Mapping[str, str]
 """Ids only. What a job works on it finds in its rows, and it may be caused by nothing at all."""
 _CARRIED = ("request_id",)
+_STEP = "traceparent"
 
 
 def current() -> dict[str, str]:
     """Return the ids of what is being done here."""
     bound = structlog.contextvars.get_contextvars()
-    return {name: bound[name] for name in _CARRIED if name in bound}
+    ids = {name: bound[name] for name in _CARRIED if name in bound}
+    step = tracing.traceparent()
+    return ids if step is None else {**ids, _STEP: step}
 
 
 def of_nudge(job: JobName) -> dict[str, str]:
@@ -30,7 +34,8 @@ def of_nudge(job: JobName) -> dict[str, str]:
 
 @contextmanager
 def resumed(cause: Cause | None) -> Iterator[None]:
-    """Let the lines of the block, and the nudges in it, carry these ids."""
-    known = {name: cause[name] for name in _CARRIED if name in cause} if cause else {}
-    with structlog.contextvars.bound_contextvars(**known):
+    """Let the lines of the block, its trace, and the nudges in it, carry these ids."""
+    cause = cause or {}
+    known = {name: cause[name] for name in _CARRIED if name in cause}
+    with structlog.contextvars.bound_contextvars(**known), tracing.within(cause.get(_STEP)):
         yield

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import Uuid
 
+from crm_api import tracing
 from crm_api.jobs import Job, JobQueue
 from crm_api.origin import Origin
 from crm_api.pools import MeasuredPool
@@ -198,7 +199,7 @@ def create_engine(
         pool_size: Connections this process may hold.
         application: Shown in ``pg_stat_activity``.
     """
-    return create_async_engine(
+    engine = create_async_engine(
         database_url,
         poolclass=MeasuredPool,
         # The driver reads the URL itself: it knows what libpq knows, such as `sslrootcert`.
@@ -209,6 +210,8 @@ def create_engine(
         pool_pre_ping=False,
         hide_parameters=True,  # an error's text goes to the log, and parameters hold people
     )
+    tracing.watch(engine)
+    return engine
 
 
 def session_factory(engine: AsyncEngine) -> SessionFactory:

@@ -14,6 +14,8 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from crm_api import tracing
+
 MASK = "***"
 _SECRET_NAME = re.compile(
     r"(^|[_-])(authorization|cookie|passwords?|passwd|secrets?|signatures?|tokens?)$"
@@ -69,7 +71,8 @@ def configure(
 ) -> None:
     """Send structlog and the standard library through one formatter to standard error.
 
-    Lines carry what is bound in ``structlog.contextvars``: the request id or the job key.
+    Lines carry what is bound in ``structlog.contextvars``: the ids of the request, the job and its
+    run; and those of the trace, while one is written.
 
     Args:
         log_format: None chooses ``console`` on a terminal and ``json`` elsewhere.
@@ -82,6 +85,7 @@ def configure(
     is_console = log_format == "console" or (log_format is None and target.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add_trace,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(),
@@ -159,6 +163,14 @@ def _masked(name: object, value: object) -> object:
     if value is None or isinstance(value, bool | int | float):
         return value
     return mask_text(str(value))
+
+
+def _add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Name the step of a trace in which the line was written, while traces are."""
+    found = tracing.ids()
+    if found is not None:
+        event["trace_id"], event["span_id"] = found
+    return event
 
 
 def _naming(process: str) -> Processor:

@@ -16,4 +16,5 @@ def open_provider(settings: Settings) -> OpenPhoneClient:
         api_key=key.get_secret_value() if key is not None else SANDBOX_KEY,
         # A call that passed the gate must not wait for a connection.
         max_connections=CONCURRENCY,
+        is_ours=settings.uses_sandbox,
     )

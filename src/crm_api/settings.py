@@ -96,6 +96,7 @@ class Settings(BaseModel):
     audit_log_days: int = Field(default=1825, ge=365)
     log_format: Literal["console", "json"] | None = None
     log_level: LogLevel = "info"
+    otlp_endpoint: WebAddress | None = None
     worker_metrics_port: int | None = Field(default=None, ge=1, le=65535)
     worker_metrics_socket: Path | None = None
 

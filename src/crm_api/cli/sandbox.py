@@ -6,8 +6,9 @@ import structlog
 import typer
 import uvicorn
 
-from crm_api import logs
+from crm_api import logs, tracing
 from crm_api.cli.options import load_settings
+from crm_api.cli.server import Server
 from crm_api.sandbox.app import create_sandbox
 from crm_api.sandbox.config import SandboxConfig
 from crm_api.sandbox.moved_clock import Dated
@@ -39,23 +40,23 @@ def sandbox(
     )
     structlog.get_logger().info("sandbox listens", url=f"http://{host}:{port}")
     app = create_sandbox(config)
-    uvicorn.Server(
-        uvicorn.Config(
-            Dated(app, app.world.clock),
-            date_header=False,
-            host=host,
-            port=port,
-            loop="uvloop",
-            http="httptools",
-            ws="none",
-            lifespan="on",
-            access_log=False,
-            log_config=None,
-            log_level="warning",
-            server_header=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )
-    ).run()
+    listening = uvicorn.Config(
+        Dated(app, app.world.clock),
+        date_header=False,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    with tracing.traced(settings.otlp_endpoint, process="sandbox"):
+        Server(listening).run()
 
 
 def _address(settings: Settings, host: str, port: int) -> str:

@@ -8,9 +8,10 @@ import typer
 import uvicorn
 from fastapi import FastAPI
 
-from crm_api import collector, logs
+from crm_api import collector, logs, tracing
 from crm_api.app import create_app
 from crm_api.cli.options import load_settings
+from crm_api.cli.server import Server
 from crm_api.moved_time import refuse_moved_time
 from crm_api.postgres import require_direct
 from crm_api.signing import require_signing_key
@@ -22,7 +23,7 @@ GRACE_SECONDS = 10
 cli = typer.Typer(add_completion=False)
 
 
-class Server(uvicorn.Server):
+class ApiServer(Server):
     """Ends the streams of events as soon as it goes down; they would last for the whole grace."""
 
     def __init__(self, config: uvicorn.Config, application: FastAPI) -> None:
@@ -65,4 +66,5 @@ def serve() -> None:
     )
     collector.tune()
     structlog.get_logger().info("API listens", host=settings.host, port=settings.port)
-    Server(config, application).run()
+    with tracing.traced(settings.otlp_endpoint, process="serve"):
+        ApiServer(config, application).run()

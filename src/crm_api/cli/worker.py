@@ -4,7 +4,7 @@ import asyncio
 
 import typer
 
-from crm_api import logs
+from crm_api import logs, tracing
 from crm_api.cli.options import load_settings
 from crm_api.moved_time import refuse_moved_time
 from crm_api.workers import worker as background
@@ -18,4 +18,5 @@ def worker() -> None:
     settings = load_settings()
     logs.configure(settings.log_format, settings.log_level, process="worker")
     asyncio.run(refuse_moved_time(settings))
-    background.run(settings)
+    with tracing.traced(settings.otlp_endpoint, process="worker"):
+        background.run(settings)

@@ -1,13 +1,15 @@
-"""How a request went: looked at once, when it is over, for all who tell of it."""
+"""How a request went: looked at once, when it is over, for its line and its step of the trace."""
 
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 from starlette.types import Message, Scope
 
-from crm_api import instruments
+from crm_api import instruments, tracing
+from crm_api.tracing import Span
 
 log = structlog.get_logger()
 
@@ -67,8 +69,22 @@ class Handled:
                 seconds=self.answered_after,
             )
 
-    def log(self) -> None:
-        """Write the one line of a request; polls only when they fail or at level debug."""
+    def tell(self, span: Span, request_id: str) -> None:
+        """Write the request's line, and end its step of the trace with what it came to."""
+        self._log()
+        if not tracing.is_on():
+            return
+        span.note({"crm.request_id": request_id, "crm.caller": self.caller or ""})
+        if self.route != UNMATCHED:
+            span.rename(f"{self.method} {self.route}")
+            span.note({"http.route": self.route})
+        if self.status is not None:
+            span.note({"http.response.status_code": self.status})
+            if self.status >= _FAILURE:
+                span.fail(str(self.status))
+
+    def _log(self) -> None:
+        """Write the one line; of a poll only when it fails, or at level debug."""
         told: dict[str, Any] = {
             "method": self.method,
             "route": self.route,
@@ -97,3 +113,23 @@ def route_of(scope: Scope) -> str:
     if found is not None:
         handled.route = found
     return handled.route
+
+
+def step_of(scope: Scope) -> AbstractContextManager[Span]:
+    """Make a request a step of its caller's trace, or the first of a new one; not so a poll.
+
+    Its address is not told: a number may stand in it, and ``http.route`` says what was asked.
+    """
+    if not tracing.is_on() or scope["path"] in POLLED:
+        return tracing.UNWRITTEN
+    return tracing.span(
+        scope["method"],
+        kind="server",
+        attributes={"http.request.method": scope["method"], "url.scheme": scope["scheme"]},
+        parent=header(scope, b"traceparent").decode("latin-1") or None,
+    )
+
+
+def header(scope: Scope, wanted: bytes) -> bytes:
+    """Return a field of the request; nothing when it is not there."""
+    return next((value for name, value in scope["headers"] if name == wanted), b"")

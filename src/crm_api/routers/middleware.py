@@ -11,7 +11,7 @@ from crm_api.domain.errors import CrmError
 from crm_api.origin import Origin
 from crm_api.routers import bodies, credentials, problems
 from crm_api.routers.exchange import CHANGING, ORIGIN
-from crm_api.routers.handled import HANDLED, Handled
+from crm_api.routers.handled import HANDLED, Handled, header, step_of
 
 HEADER = b"x-request-id"
 ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -29,7 +29,7 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = next((value for name, value in scope["headers"] if name == HEADER), b"")
+        given = header(scope, HEADER)
         request_id = given if ACCEPTED.fullmatch(given) else uuid4().hex.encode()
         structlog.contextvars.bind_contextvars(request_id=request_id.decode())
         if scope["method"] in CHANGING:
@@ -45,19 +45,20 @@ class RequestMiddleware:
             handled.note(message)
             await send(message)
 
-        try:
-            bodies.check_declared(scope)
-            credentials.refuse_in_address(scope)
-            await self.app(scope, receive, send_with_id)
-        except Exception as error:
-            # The edge of the process: the framework's own answer would come without the id.
-            if handled.status is not None:
-                handled.is_broken = True
-                raise
-            tell = problems.on_crm_error if isinstance(error, CrmError) else problems.on_bug
-            answer = await tell(Request(scope), error)
-            await answer(scope, receive, send_with_id)
-        finally:
-            handled.end(scope)
-            handled.log()
-            structlog.contextvars.unbind_contextvars("request_id")
+        with step_of(scope) as span:
+            try:
+                bodies.check_declared(scope)
+                credentials.refuse_in_address(scope)
+                await self.app(scope, receive, send_with_id)
+            except Exception as error:
+                # The edge of the process: the framework's own answer would come without the id.
+                if handled.status is not None:
+                    handled.is_broken = True
+                    raise
+                tell = problems.on_crm_error if isinstance(error, CrmError) else problems.on_bug
+                answer = await tell(Request(scope), error)
+                await answer(scope, receive, send_with_id)
+            finally:
+                handled.end(scope)
+                handled.tell(span, request_id.decode())
+                structlog.contextvars.unbind_contextvars("request_id")

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
+from crm_api import tracing
 from crm_api.sandbox import control, media, reading
 from crm_api.sandbox.config import BANNER, SandboxConfig
 from crm_api.sandbox.sending import post_message
@@ -32,12 +33,14 @@ class Sandbox(Starlette):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take sends past the framework; give all others the connection, for resets."""
-        if scope["type"] == "http":
-            if scope["path"] == "/v1/messages" and scope["method"] == "POST":
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+        elif scope["path"] == "/v1/messages" and scope["method"] == "POST":
+            with _step_of_send(scope):
                 await post_message(self.world, scope, receive, send)
-                return
+        else:
             scope["sandbox.send"] = send
-        await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, send)
 
 
 def create_sandbox(config: SandboxConfig | None = None) -> Sandbox:
@@ -47,6 +50,19 @@ def create_sandbox(config: SandboxConfig | None = None) -> Sandbox:
     lifespan; whoever does not call it closes with ``await sandbox.world.stop()``.
     """
     return Sandbox(config or SandboxConfig())
+
+
+def _step_of_send(scope: Scope) -> contextlib.AbstractContextManager[object]:
+    """Go on with the trace of the worker that sends; a real provider is not told of it."""
+    if not tracing.is_on():
+        return tracing.UNWRITTEN
+    step = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
+    return tracing.span(
+        "POST /v1/messages",
+        kind="server",
+        attributes={"http.request.method": "POST", "http.route": "/v1/messages"},
+        parent=step.decode("latin-1") or None,
+    )
 
 
 @contextlib.asynccontextmanager

@@ -8,12 +8,13 @@ from typing import Any
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from crm_api import clock, instruments
+from crm_api import clock, instruments, tracing
 from crm_api.cause import Cause, resumed
 from crm_api.domain.operations import schedule
 from crm_api.ids import new_id
 from crm_api.jobs import Job, JobName
 from crm_api.workers.deps import Deps, Turn
+from crm_api.workers.queue import messaging
 
 log = structlog.get_logger()
 
@@ -80,13 +81,26 @@ async def run_once(
     started = time.monotonic()
     error: str | None = None
     did: Mapping[str, object] | None = None
-    with resumed(caused_by), bound_contextvars(job=name.value, run_id=str(new_id())):
+    run_id = str(new_id())
+    with (
+        resumed(caused_by),
+        bound_contextvars(job=name.value, run_id=run_id),
+        tracing.span(
+            f"run {name}",
+            kind="consumer",
+            attributes={
+                **messaging(name, str(ctx.get("job_id", "")), operation="run", kind="process"),
+                "crm.run_id": run_id,
+            },
+        ) as span,
+    ):
         try:
             async with deps.new_uow() as uow:
                 await schedule.start_job(uow, name=name.value, now=clock.now())
             did = await function(ctx)
         except Exception as failure:  # the edge of the process: nothing may end the worker
             error = f"{type(failure).__name__}: {failure}"[:500]
+            span.fail(type(failure).__name__)
             log.exception("job failed")
         seconds = time.monotonic() - started
         instruments.JOB_RUNS.labels(name.value, "failed" if error else "ok").observe(seconds)

@@ -10,7 +10,7 @@ import structlog
 from arq.connections import ArqRedis, RedisSettings, create_pool
 from redis.exceptions import RedisError
 
-from crm_api import cause
+from crm_api import cause, tracing
 from crm_api.jobs import Job
 from crm_api.redis_server import RedisServer
 
@@ -95,6 +95,21 @@ async def try_redis(url: str) -> dict[str, Any]:
         await pool.aclose(close_connection_pool=True)
 
 
+def messaging(name: str, job_id: str, *, operation: str, kind: str) -> dict[str, str]:
+    """Return what a trace tells of a nudge.
+
+    Each job counts as a destination of its own: one list in Redis holds them all, but nobody waits
+    for what another job is asked.
+    """
+    return {
+        "messaging.system": "redis",
+        "messaging.destination.name": name,
+        "messaging.operation.name": operation,
+        "messaging.operation.type": kind,
+        "messaging.message.id": job_id,
+    }
+
+
 class ArqJobQueue:
     """Pushes nudges; connects when first needed and again after Redis was away."""
 
@@ -113,12 +128,20 @@ class ArqJobQueue:
         try:
             pool = await self._connect()
             step = int((time.time() + job.delay_seconds) / NUDGE_STEP_SECONDS) + 1
-            await pool.enqueue_job(
-                job.name.value,
-                cause=cause.of_nudge(job.name),
-                _job_id=f"nudge:{job.name}:{step:x}",
-                _defer_until=datetime.fromtimestamp(step * NUDGE_STEP_SECONDS, UTC),
-            )
+            job_id = f"nudge:{job.name}:{step:x}"
+            with tracing.span(
+                f"nudge {job.name}",
+                kind="producer",
+                attributes=messaging(job.name, job_id, operation="nudge", kind="send"),
+                is_inner=True,
+            ) as span:
+                new = await pool.enqueue_job(
+                    job.name.value,
+                    cause=cause.of_nudge(job.name),
+                    _job_id=job_id,
+                    _defer_until=datetime.fromtimestamp(step * NUDGE_STEP_SECONDS, UTC),
+                )
+                span.note({"crm.nudge.joined": new is None})
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("nudge lost; cron will do it", job=job.name, error=type(error).__name__)
 

@@ -50,6 +50,7 @@ class OpenPhoneClient:
         read_timeout: float = 15.0,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        is_ours: bool = False,
     ) -> None:
         """Make a client; nothing is opened before the first call.
 
@@ -58,6 +59,7 @@ class OpenPhoneClient:
             api_key: Sent bare.
             transport: Instead of the network, for tests.
             sleep: Waits between the tries of a read.
+            is_ours: The sandbox, which goes on with a trace; nobody else is told of it.
         """
         headers = {"authorization": api_key, "user-agent": "crm-api"}
         self._messages_url = httpx.URL(f"{base_url.rstrip('/')}/v1/messages")
@@ -67,7 +69,7 @@ class OpenPhoneClient:
             headers=headers,
             timeout=httpx.Timeout(read_timeout, connect=connect_timeout, pool=read_timeout),
             transport=ObservedTransport(
-                transport or _transport(max_connections, keepalive_seconds)
+                transport or _transport(max_connections, keepalive_seconds), is_ours=is_ours
             ),
             trust_env=False,
         )

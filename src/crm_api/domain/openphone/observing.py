@@ -1,14 +1,16 @@
-"""Each call to the provider, measured and told in a line of the log, below everything else."""
+"""Each call to the provider: measured, told in the log and the trace, below everything else."""
 
 import asyncio
 import logging
 import re
 import time
+from contextlib import AbstractContextManager
 
 import httpx
 import structlog
 
-from crm_api import instruments
+from crm_api import instruments, tracing
+from crm_api.tracing import Span
 
 log = structlog.get_logger()
 _level = logging.getLogger(__name__)
@@ -22,24 +24,43 @@ _TIMEOUTS = (httpx.TimeoutException, TimeoutError, asyncio.CancelledError)
 
 
 class ObservedTransport(httpx.AsyncBaseTransport):
-    """Passes every call on, and tells how it went until its answer began: never a body."""
+    """Passes every call on, and tells how it went until its answer began: never a body.
 
-    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+    It is a line of the log and a step of the trace.
+    """
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, *, is_ours: bool) -> None:
+        """Take what calls.
+
+        Args:
+            inner: Calls.
+            is_ours: The provider is a process of this service, the sandbox, and goes on with the
+                trace. Anybody else would learn of it what is none of theirs.
+        """
         self._inner = inner
+        self._is_ours = is_ours
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Call once."""
         begun = time.perf_counter()
-        try:
-            response = await self._inner.handle_async_request(request)
-        except BaseException as error:
-            # An answer that never comes ends in many an error: the class says too much.
-            _measure(request, begun, "timeout" if isinstance(error, _TIMEOUTS) else "no_answer")
-            _tell(request, begun, error=type(error).__name__)
-            raise
-        status = response.status_code
-        _measure(request, begun, "429" if status == _THROTTLED else f"{status // 100}xx")
-        _tell(request, begun, status=status)
+        with _step(request) as span:
+            step = tracing.traceparent() if self._is_ours else None
+            if step is not None:
+                request.headers["traceparent"] = step
+            try:
+                response = await self._inner.handle_async_request(request)
+            except BaseException as error:
+                # An answer that never comes ends in many an error: the class says too much.
+                outcome = "timeout" if isinstance(error, _TIMEOUTS) else "no_answer"
+                _measure(request, begun, outcome)
+                _tell(request, begun, error=type(error).__name__)
+                raise
+            status = response.status_code
+            _measure(request, begun, "429" if status == _THROTTLED else f"{status // 100}xx")
+            _tell(request, begun, status=status)
+            span.note({"http.response.status_code": status})
+            if status >= _REFUSED:
+                span.fail(str(status))
         return response
 
     async def aclose(self) -> None:
@@ -59,6 +80,22 @@ def _measure(request: httpx.Request, begun: float, outcome: str) -> None:
     operation = f"{request.method} {template_of(request)}"
     seconds = time.perf_counter() - begun
     instruments.PROVIDER_CALLS.labels(operation, outcome).observe(seconds)
+
+
+def _step(request: httpx.Request) -> AbstractContextManager[Span]:
+    if not tracing.is_on():
+        return tracing.UNWRITTEN
+    url, template = request.url, template_of(request)
+    return tracing.span(
+        f"{request.method} {template}",
+        kind="client",
+        attributes={
+            "http.request.method": request.method,
+            "url.template": template,
+            "server.address": url.host,
+            "server.port": url.port or (443 if url.scheme == "https" else 80),
+        },
+    )
 
 
 def _tell(
