@@ -190,7 +190,7 @@ def test_api_tells_what_the_worker_measured(running: Run) -> None:
         return next((one.value for one in samples if one.labels == labels), None)
 
     worker = {"process": "worker"}
-    runs = {"job": "process_webhook_backlog", "result": "ok", **worker}
+    runs = {"name": "process_webhook_backlog", "result": "ok", **worker}
     wait_until(lambda: (told("crm_job_run_seconds_count", **runs) or 0) >= 1, 20)
 
     assert told("process_resident_memory_bytes", **worker) != told(

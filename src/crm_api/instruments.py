@@ -97,7 +97,7 @@ WEBHOOKS_RECEIVED = Counter(
 JOB_RUNS = Histogram(
     "crm_job_run_seconds",
     "Runs of jobs in this process, by result: ok, failed.",
-    ["job", "result"],
+    ["name", "result"],
     buckets=(0.1, 1, 5, 30, 90),
     registry=REGISTRY,
 )

@@ -17,11 +17,17 @@ _POOLS: "WeakSet[MeasuredPool]" = WeakSet()
 class MeasuredPool(AsyncAdaptedQueuePool):
     """SQLAlchemy's own, which also tells how long one waits for a connection."""
 
-    def __init__(self, *args: object, **options: object) -> None:
-        super().__init__(*args, **options)  # type: ignore[arg-type] # whatever it takes
-        _POOLS.add(self)
+    # It logs as all of SQLAlchemy does, not as one of our own modules.
+    _sqla_logger_namespace = "sqlalchemy.pool.MeasuredPool"
+
+    def dispose(self) -> None:
+        """Close all connections; an engine that goes on does so with another pool."""
+        _POOLS.discard(self)
+        super().dispose()
 
     def _do_get(self) -> ConnectionPoolEntry:
+        # Here, not when it is made: an engine that is disposed of makes one that nobody uses.
+        _POOLS.add(self)
         began = time.perf_counter()
         try:
             return super()._do_get()

@@ -31,6 +31,22 @@ async def test_figures_need_no_key_and_are_read_by_prometheus(client: httpx.Asyn
     assert all(name.startswith(("crm_", "process_", "python_")) for name in families)
 
 
+async def test_no_label_is_one_that_the_server_adds(client: httpx.AsyncClient) -> None:
+    scraped = (await client.get("/metrics")).text
+    labels = {
+        label
+        for family in text_string_to_metric_families(scraped)
+        for sample in family.samples
+        for label in sample.labels
+    }
+    declared = set(re.findall(r"`(\w+)`", "".join(re.findall(r"\| (`.*?) \|", PAGE.read_text()))))
+
+    # Prometheus would rename ours, and every question for it would find nothing.
+    assert labels & {"job", "instance"} == set()
+    assert declared & {"job", "instance"} == set()
+    assert {"name", "process", "line_id"} <= declared
+
+
 async def test_every_family_is_documented(client: httpx.AsyncClient) -> None:
     scraped = (await client.get("/metrics")).text
     families = {family.name: family.type for family in text_string_to_metric_families(scraped)}

@@ -64,7 +64,7 @@ async def test_runs_are_measured_by_their_result(deps: Deps, result: str) -> Non
 
 
 def _runs(result: str) -> float:
-    return measured("crm_job_run_seconds_count", job="send_messages", result=result)
+    return measured("crm_job_run_seconds_count", name="send_messages", result=result)
 
 
 async def test_time_waits_for_work_that_runs(deps: Deps) -> None:

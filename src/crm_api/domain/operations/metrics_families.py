@@ -164,20 +164,26 @@ def _alerts(figures: Figures) -> Iterator[Metric]:
 
 
 def _jobs(figures: Figures) -> Iterator[Metric]:
-    runs = CounterMetricFamily("crm_job_runs", "Runs of a scheduled job.", labels=["job"])
-    began = _gauge("crm_job_last_start_timestamp_seconds", "When its last run began.", "job")
-    ended = _gauge("crm_job_last_end_timestamp_seconds", "When a run of it ended last.", "job")
-    took = _gauge("crm_job_last_duration_seconds", "How long the last run took.", "job")
-    failed = _gauge("crm_job_last_failed", "1 when the last run failed.", "job")
+    runs = CounterMetricFamily("crm_job_runs", "Runs of a scheduled job.", labels=["name"])
+    misses = CounterMetricFamily(
+        "crm_job_misses",
+        "Whole minutes in which a scheduled job neither began nor was under way.",
+        labels=["name"],
+    )
+    began = _gauge("crm_job_last_start_timestamp_seconds", "When its last run began.", "name")
+    ended = _gauge("crm_job_last_end_timestamp_seconds", "When a run of it ended last.", "name")
+    took = _gauge("crm_job_last_duration_seconds", "How long the last run took.", "name")
+    failed = _gauge("crm_job_last_failed", "1 when the last run failed.", "name")
     for job in figures.jobs:
         runs.add_metric([job.name], job.runs)
+        misses.add_metric([job.name], job.misses)
         _add_instant(began, job.last_started_at, job.name)
         _add_instant(ended, job.last_finished_at, job.name)
         if job.duration_ms is not None:
             took.add_metric([job.name], job.duration_ms / 1000)
         if job.last_result is not None:
             failed.add_metric([job.name], int(job.last_result != "ok"))
-    yield from (runs, began, ended, took, failed)
+    yield from (runs, misses, began, ended, took, failed)
 
 
 def _workers(figures: Figures) -> Iterator[Metric]:
