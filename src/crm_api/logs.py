@@ -54,6 +54,7 @@ _TALKATIVE = (
     "hpack",
     "multipart",
     "alembic.runtime.plugins",
+    "crm_api.pools",  # SQLAlchemy's own lines about each connection, under our class's name
 )
 """Libraries that log each of their steps; only their warnings are news."""
 

@@ -74,7 +74,9 @@ class Handled:
         self._log()
         if not tracing.is_on():
             return
-        span.note({"crm.request_id": request_id, "crm.caller": self.caller or ""})
+        span.note({"crm.request_id": request_id})
+        if self.caller is not None:
+            span.note({"crm.caller": self.caller})
         if self.route != UNMATCHED:
             span.rename(f"{self.method} {self.route}")
             span.note({"http.route": self.route})
