@@ -121,23 +121,24 @@ async def check_database(settings: Settings) -> list[Check]:
     Raises:
         SettingsError: No database is named.
     """
-    async with open_engine(settings.require_database_url(), pool_size=1) as engine:
-        async with engine.connect() as connection:
-            version = str(await connection.scalar(text("SHOW server_version")))
-            number = int(str(await connection.scalar(text("SHOW server_version_num"))))
-            is_limited = await roles.is_limited(connection)
-        revision = await migrate.current_revision(engine)
-    head = migrate.head_revision()
+    async with (
+        open_engine(settings.require_database_url(), pool_size=1) as engine,
+        engine.connect() as connection,
+    ):
+        version = str(await connection.scalar(text("SHOW server_version")))
+        number = int(str(await connection.scalar(text("SHOW server_version_num"))))
+        is_limited = await roles.is_limited(connection)
+        standing = await migrate.read_standing(connection)
     is_old = number < OLDEST_POSTGRES
     database = Check(
         "database",
         State.BROKEN if is_old else State.OK,
         f"PostgreSQL {version}" + ("; this program needs 16 or newer" if is_old else ""),
     )
-    if revision == head:
-        return [database, Check("migrations", State.OK, head), _judge_role(is_limited=is_limited)]
-    advice = f"the schema is at {revision or 'nothing'}, this code at {head}: run `crm-api migrate`"
-    return [database, Check("migrations", State.BROKEN, advice)]
+    if trouble := standing.trouble():
+        return [database, Check("migrations", State.BROKEN, trouble)]
+    schema = Check("migrations", State.OK, standing.revision or "")
+    return [database, schema, _judge_role(is_limited=is_limited)]
 
 
 def _judge_role(*, is_limited: bool) -> Check:

@@ -12,6 +12,7 @@ from crm_api import collector, logs, tracing
 from crm_api.app import create_app
 from crm_api.cli.options import load_settings
 from crm_api.cli.server import Server
+from crm_api.fitting import require_fitting_schema
 from crm_api.moved_time import refuse_moved_time
 from crm_api.postgres import require_direct
 from crm_api.signing import require_signing_key
@@ -44,6 +45,7 @@ def serve() -> None:
     require_free_port(
         settings.host, settings.port, takes="the API listens there; give another CRM_PORT"
     )
+    asyncio.run(require_fitting_schema(settings))
     asyncio.run(require_signing_key(settings))
     asyncio.run(refuse_moved_time(settings))
     if settings.uses_sandbox:

@@ -6,6 +6,7 @@ import typer
 
 from crm_api import logs, tracing
 from crm_api.cli.options import load_settings
+from crm_api.fitting import require_fitting_schema
 from crm_api.moved_time import refuse_moved_time
 from crm_api.workers import worker as background
 
@@ -17,6 +18,7 @@ def worker() -> None:
     """Run background jobs and the schedule. Any number of these share one database and Redis."""
     settings = load_settings()
     logs.configure(settings.log_format, settings.log_level, process="worker")
+    asyncio.run(require_fitting_schema(settings))
     asyncio.run(refuse_moved_time(settings))
     with tracing.traced(settings.otlp_endpoint, process="worker"):
         background.run(settings)

@@ -9,7 +9,7 @@ from crm_api import clock
 from crm_api.db import UnitOfWork
 from crm_api.domain.operations import service as operations
 from crm_api.domain.operations.schemas import AliveRead, ReadinessRead
-from crm_api.migrate import head_revision
+from crm_api.migrate import head_revision, read_standing
 from crm_api.routers.deps import State
 from crm_api.routers.problems import database_is_away, schema_is_older
 
@@ -39,6 +39,9 @@ async def ready(request: Request, state: State) -> JSONResponse:
     try:
         async with uow:
             checks = await operations.readiness(uow, head=head_revision(), now=clock.now())
+            if checks["migrations"] != "ok":
+                standing = await read_standing(await uow.session.connection())
+                checks["migrations"] = standing.trouble() or "ok"
     except Exception as error:
         if not database_is_away(error) and not schema_is_older(error):
             raise

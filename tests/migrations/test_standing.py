@@ -1,0 +1,144 @@
+"""Who starts on which schema, and how long a migration waits."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import pytest_asyncio
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from tests.conftest import SECRET
+from tests.migrations.support import connected_engine, own_database
+from tests.test_up import command
+
+from crm_api import migrate
+from crm_api.embedded import ServerUrls
+from crm_api.fitting import require_fitting_schema
+from crm_api.migrate import Standing
+from crm_api.processes import StartError
+from crm_api.settings import Settings
+
+LATER = "99991231_0001"
+"""A revision that this code does not know."""
+HEAD = migrate.head_revision()
+EARLIER = "20261126_0038"
+
+
+def as_if(revision: str, since: str) -> tuple[str, str]:
+    return (
+        f"UPDATE alembic_version SET version_num = '{revision}'",
+        f"COMMENT ON TABLE alembic_version IS 'serves code since {since}'",
+    )
+
+
+@pytest_asyncio.fixture
+async def own_url(engine: AsyncEngine) -> AsyncIterator[str]:
+    async with own_database(engine, "crm_standing") as url:
+        yield url
+
+
+def process(*arguments: str, url: str, urls: ServerUrls) -> tuple[int, str]:
+    ran = command(
+        *arguments,
+        CRM_DATABASE_URL=url,
+        CRM_REDIS_URL=urls.redis_url or "",
+        CRM_SECRET_KEY=SECRET,
+        CRM_PORT="1",
+    )
+    return ran.returncode, ran.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("standing", "says"),
+    [
+        (Standing(HEAD, EARLIER), None),
+        (Standing(None, None), "at nothing, and this release needs"),
+        (Standing(EARLIER, EARLIER), f"at {EARLIER}, and this release needs {HEAD}: run `crm-api"),
+        (Standing(LATER, HEAD), None),
+        (Standing(LATER, EARLIER), None),
+        (Standing(LATER, "99991231_0000"), "a later release's and does not serve this one"),
+        (Standing(LATER, None), "a later release's and does not serve this one"),
+    ],
+    ids=["same", "none", "earlier", "next", "next but one", "far", "unwritten"],
+)
+def test_code_runs_on_its_schema_and_on_one_that_serves_it(
+    standing: Standing, says: str | None
+) -> None:
+    trouble = standing.trouble()
+
+    assert (trouble is None) if says is None else (says in (trouble or ""))
+
+
+async def test_processes_start_on_no_schema_that_they_do_not_fit(
+    own_url: str, urls: ServerUrls
+) -> None:
+    never = process("worker", url=own_url, urls=urls)
+    await migrate.upgrade(own_url)
+    async with connected_engine(own_url) as engine, engine.begin() as connection:
+        for statement in as_if(LATER, LATER):
+            await connection.exec_driver_sql(statement)
+    serve = process("serve", url=own_url, urls=urls)
+
+    assert never[0] == serve[0] == 1
+    assert "run `crm-api migrate` first" in never[1]
+    assert "start that release" in serve[1]
+    assert never[1].startswith("crm-api: ")
+    with pytest.raises(StartError, match="start that release"):
+        await migrate.upgrade(own_url)
+
+
+async def test_the_next_release_leaves_this_one_running(own_url: str) -> None:
+    await migrate.upgrade(own_url)
+    async with connected_engine(own_url) as engine:
+        async with engine.begin() as connection:
+            for statement in as_if(LATER, HEAD):
+                await connection.exec_driver_sql(statement)
+
+        await migrate.upgrade(own_url)
+        await require_fitting_schema(Settings.from_env({"CRM_DATABASE_URL": own_url}))
+
+        assert await migrate.current_revision(engine) == LATER
+
+
+async def test_a_migration_writes_down_whom_the_schema_serves(connection: AsyncConnection) -> None:
+    standing = await migrate.read_standing(connection)
+
+    assert standing == Standing(HEAD, migrate.serves_since())
+
+
+@pytest.mark.parametrize(
+    ("since", "status"), [(HEAD, 200), (LATER, 503)], ids=["serves", "does not serve"]
+)
+async def test_readiness_follows_the_same_rule(
+    client: httpx.AsyncClient, connection: AsyncConnection, since: str, status: int
+) -> None:
+    for statement in as_if(LATER, since):
+        await connection.exec_driver_sql(statement)
+
+    answer = await client.get("/readyz")
+
+    assert answer.status_code == status
+    assert (answer.json()["checks"]["migrations"] == "ok") is (status == 200)
+
+
+async def test_a_database_that_is_away_keeps_nobody_from_starting() -> None:
+    away = Settings.from_env({"CRM_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"})
+
+    await require_fitting_schema(away)
+
+
+async def test_a_migration_lets_go_of_a_table_in_use_and_goes_on_later(own_url: str) -> None:
+    await migrate.upgrade(own_url, revision=EARLIER)
+    async with connected_engine(own_url) as engine, engine.connect() as user:
+        await user.execute(text("LOCK TABLE alembic_version"))
+        async with connected_engine(own_url) as other, other.connect() as migrating:
+            with pytest.raises(StartError, match="in use too long, 5 times"):
+                await migrating.run_sync(
+                    migrate.run, target="head", lock_seconds=0.02, pause_seconds=0
+                )
+        await user.rollback()
+
+    await migrate.upgrade(own_url)
+
+    async with connected_engine(own_url) as engine:
+        assert await migrate.current_revision(engine) == HEAD
