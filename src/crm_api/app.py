@@ -25,6 +25,7 @@ from crm_api.domain.webhooks.intake import EventIntake
 from crm_api.domain.webhooks.refusals import RefusalAlerts
 from crm_api.hot_reads import HotReads
 from crm_api.jobs import JobQueue
+from crm_api.postgres import REQUEST_SECONDS
 from crm_api.provider import open_provider
 from crm_api.routers import (
     access as access_router,
@@ -181,7 +182,11 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        engine = create_engine(settings.require_database_url(), application="crm-api serve")
+        engine = create_engine(
+            settings.require_database_url(),
+            application="crm-api serve",
+            statement_seconds=REQUEST_SECONDS,
+        )
         queue = ArqJobQueue(settings.require_redis_url())
         sessions = session_factory(engine)
         provider = open_provider(settings)

@@ -190,7 +190,11 @@ UnitOfWorkFactory = Callable[[], UnitOfWork]
 
 
 def create_engine(
-    database_url: str, *, pool_size: int = 10, application: str = "crm-api"
+    database_url: str,
+    *,
+    pool_size: int = 10,
+    application: str = "crm-api",
+    statement_seconds: int | None = None,
 ) -> AsyncEngine:
     """Build the engine; nothing is connected yet.
 
@@ -198,12 +202,15 @@ def create_engine(
         database_url: ``postgresql+asyncpg://…``.
         pool_size: Connections this process may hold.
         application: Shown in ``pg_stat_activity``.
+        statement_seconds: How long a statement may take; None sets no limit.
     """
     engine = create_async_engine(
         database_url,
         poolclass=MeasuredPool,
         # The driver reads the URL itself: it knows what libpq knows, such as `sslrootcert`.
-        async_creator=Connector(database_url, application=application),
+        async_creator=Connector(
+            database_url, application=application, statement_seconds=statement_seconds
+        ),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=10,

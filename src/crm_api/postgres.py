@@ -6,7 +6,7 @@ live longer than a transaction: locks, settings, temporary tables. What cannot d
 """
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import asyncpg
 
@@ -17,19 +17,23 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 KEPT_BY_POOLERS = {"timezone": "UTC"}
 """Settings of a session that PgBouncer hands from connection to connection by itself."""
 REFUSED_BY_POOLERS = {"jit": "off", "idle_in_transaction_session_timeout": "60000"}
-_FOR_A_TRANSACTION = "; ".join(
-    ("", *(f"SET LOCAL {name} = {value}" for name, value in REFUSED_BY_POOLERS.items()))
-)
+REQUEST_SECONDS = 30
+"""How long a statement of a request may take: longer than anyone waits for an answer."""
+WORK_SECONDS = 120
+"""The same for the worker; beyond a job's own time-out, for one whose process is gone."""
 _CONNECT_SECONDS = 5.0
 
 
 class PooledConnection(asyncpg.Connection):
     """Says at each BEGIN, in the same message, what a pooler does not take for the session."""
 
+    for_a_transaction = ""
+    """What follows on BEGIN; given once it is connected."""
+
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:  # noqa: ASYNC109 - asyncpg's own signature
         """Run a statement; asyncpg begins its transactions with this."""
         if not args and query.startswith("BEGIN"):
-            query = query.rstrip(";") + _FOR_A_TRANSACTION
+            query = query.rstrip(";") + self.for_a_transaction
         return await super().execute(query, *args, timeout=timeout)
 
 
@@ -70,9 +74,14 @@ class Connector:
     instead (``ignore_startup_parameters``), the server's own values hold.
     """
 
-    def __init__(self, database_url: str, *, application: str) -> None:
+    def __init__(
+        self, database_url: str, *, application: str, statement_seconds: int | None = None
+    ) -> None:
         self._url = database_url
         self._application = application
+        self._session = dict(REFUSED_BY_POOLERS)
+        if statement_seconds is not None:
+            self._session["statement_timeout"] = str(statement_seconds * 1000)
         self._is_pooled = False
 
     async def __call__(self) -> Connection:
@@ -80,15 +89,19 @@ class Connector:
         if not self._is_pooled:
             try:
                 return await connect(
-                    self._url, application=self._application, session=REFUSED_BY_POOLERS
+                    self._url, application=self._application, session=self._session
                 )
             except asyncpg.ProtocolViolationError as error:
                 if "startup parameter" not in str(error):
                     raise
                 self._is_pooled = True
-        return await connect(
+        connection: Any = await connect(
             self._url, application=self._application, connection_class=PooledConnection
         )
+        connection.for_a_transaction = "; ".join(
+            ["", *(f"SET LOCAL {name} = {value}" for name, value in self._session.items())]
+        )
+        return cast("Connection", connection)
 
 
 async def is_pooled(connection: Connection) -> bool:

@@ -24,7 +24,7 @@ from crm_api.domain.transfer import merge_statements as merging
 from crm_api.domain.webhooks.envelope import read_event
 from crm_api.domain.webhooks.intake import EventIntake
 from crm_api.hot_reads import HotReads
-from crm_api.postgres import driver_url, require_direct
+from crm_api.postgres import REQUEST_SECONDS, driver_url, require_direct
 from crm_api.settings import Settings, SettingsError
 
 CONNECTIONS = 2
@@ -44,7 +44,9 @@ async def pooled(
     committed_db: AsyncEngine,  # noqa: ARG001 - empties the tables afterwards
 ) -> AsyncIterator[AsyncEngine]:
     """An engine whose connections go through the pooler."""
-    engine = create_engine(pooler.url, pool_size=8, application="crm-api pooled")
+    engine = create_engine(
+        pooler.url, pool_size=8, application="crm-api pooled", statement_seconds=REQUEST_SECONDS
+    )
     yield engine
     await engine.dispose()
 
@@ -59,7 +61,7 @@ def settings_of(pooler: Pooler, **values: str) -> Settings:
 async def test_every_transaction_has_our_settings_and_leaves_none(
     pooled: AsyncEngine, pooler: Pooler
 ) -> None:
-    names = ("jit", "idle_in_transaction_session_timeout", "TimeZone")
+    names = ("jit", "idle_in_transaction_session_timeout", "TimeZone", "statement_timeout")
     shown = text("SELECT pg_sleep(0.01), " + ", ".join(f"current_setting('{n}')" for n in names))
 
     async def ask() -> tuple[str, ...]:
@@ -71,7 +73,7 @@ async def test_every_transaction_has_our_settings_and_leaves_none(
     left = await stranger.fetchval("SHOW jit")
     await stranger.close()
 
-    assert set(found) == {("off", "1min", "UTC")}
+    assert set(found) == {("off", "1min", "UTC", "30s")}
     assert left == "on"
 
 

@@ -6,12 +6,14 @@ import httpx
 import pytest
 import pytest_asyncio
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tests.conftest import SECRET
 from tests.migrations.support import connected_engine, own_database
 from tests.test_up import command
 
 from crm_api import migrate
+from crm_api.db import open_engine
 from crm_api.embedded import ServerUrls
 from crm_api.fitting import require_fitting_schema
 from crm_api.migrate import Standing
@@ -142,3 +144,16 @@ async def test_a_migration_lets_go_of_a_table_in_use_and_goes_on_later(own_url: 
 
     async with connected_engine(own_url) as engine:
         assert await migrate.current_revision(engine) == HEAD
+
+
+async def test_a_statement_that_runs_too_long_is_ended(own_url: str) -> None:
+    async with (
+        open_engine(own_url, pool_size=1, statement_seconds=1) as engine,
+        engine.connect() as connection,
+    ):
+        shown = await connection.scalar(text("SHOW statement_timeout"))
+        await connection.execute(text("SET LOCAL statement_timeout = 10"))
+        with pytest.raises(DBAPIError, match="statement timeout"):
+            await connection.execute(text("SELECT pg_sleep(5)"))
+
+    assert shown == "1s"

@@ -29,6 +29,7 @@ from crm_api.domain.sends.limiter import Limiter
 from crm_api.domain.sends.times import SendTimes
 from crm_api.jobs import JobName
 from crm_api.mailing import open_mailer
+from crm_api.postgres import WORK_SECONDS
 from crm_api.provider import open_provider
 from crm_api.settings import Settings
 from crm_api.workers import (
@@ -193,7 +194,11 @@ def _telling(settings: Settings) -> AbstractAsyncContextManager[None]:
 async def _open(settings: Settings, stack: AsyncExitStack) -> Deps:
     rules = load_rules(settings.rules_name)
     engine = await stack.enter_async_context(
-        open_engine(settings.require_database_url(), application="crm-api worker")
+        open_engine(
+            settings.require_database_url(),
+            application="crm-api worker",
+            statement_seconds=WORK_SECONDS,
+        )
     )
     queue = ArqJobQueue(settings.require_redis_url())
     stack.push_async_callback(queue.close)
