@@ -25,6 +25,7 @@ HIDDEN = {
     "media_fetch": {"url"},
     "outgoing_mail": {"body"},
     "refresh_token": {"token_hash"},
+    "root_secret": {"sealed"},
     "user_session": {"access_hash"},
     "user_ticket": {"token_hash"},
     "webhook_endpoint": {"url"},

@@ -14,6 +14,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     model_validator,
@@ -23,6 +24,7 @@ from crm_api.setting_types import (
     DatabaseUrl,
     LogLevel,
     LongSecret,
+    LongSecrets,
     MailAddresses,
     MailSender,
     MailServer,
@@ -71,6 +73,7 @@ class Settings(BaseModel):
     unclear_sends: Literal["resend", "park"] = "resend"
     bootstrap_api_key: LongSecret | None = None
     secret_key: LongSecret | None = None
+    other_secret_keys: LongSecrets = ()
     business_name: str | None = None
     business_contact: str | None = None
     media_url: MediaPlace | None = None
@@ -99,6 +102,8 @@ class Settings(BaseModel):
     otlp_endpoint: WebAddress | None = None
     worker_metrics_port: int | None = Field(default=None, ge=1, le=65535)
     worker_metrics_socket: Path | None = None
+
+    _secret: bytes | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _times_fit(self) -> Self:
@@ -293,17 +298,35 @@ class Settings(BaseModel):
             )
         return self.redis_url
 
+    def knowing(self, secret: bytes) -> Self:
+        """Return the same settings with the secret that the database keeps."""
+        made = self.model_copy()
+        made._secret = secret  # noqa: SLF001 - of its own class, before anyone else has it
+        return made
+
     def require_secret_key(self) -> bytes:
-        """The key for keyed hashes and tokens, from the environment or the data directory.
+        """What hashes are keyed with and texts are sealed under.
+
+        The secret that the database keeps, once a process has opened it; before that the secret
+        key, which is the same as long as it was never replaced.
 
         Raises:
-            SettingsError: Neither has one.
+            SettingsError: There is none.
         """
+        return self._secret or self.secret_keys()[0]
+
+    def secret_keys(self) -> tuple[bytes, ...]:
+        """The secret key, from the environment or the data directory, and others that are known.
+
+        Raises:
+            SettingsError: There is none.
+        """
+        others = tuple(key.get_secret_value().encode() for key in self.other_secret_keys)
         if self.secret_key is not None:
-            return self.secret_key.get_secret_value().encode()
+            return (self.secret_key.get_secret_value().encode(), *others)
         path = self.data_dir / "secret-key"
         try:
-            return path.read_text().strip().encode()
+            return (path.read_text().strip().encode(), *others)
         except OSError:
             raise SettingsError(
                 "CRM_SECRET_KEY is not set and the data directory has no secret-key file; "
@@ -336,7 +359,7 @@ class Settings(BaseModel):
 
     def sandbox_signing_key(self) -> str:
         """The key with which the sandbox signs, base64, derived from the secret key."""
-        digest = hmac.new(self.require_secret_key(), b"sandbox webhooks", hashlib.sha256).digest()
+        digest = hmac.new(self.secret_keys()[0], b"sandbox webhooks", hashlib.sha256).digest()
         return b64encode(digest).decode()
 
 

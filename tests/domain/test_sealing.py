@@ -1,6 +1,6 @@
 import pytest
 
-from crm_api.domain.sealing import UnsealError, seal, unseal
+from crm_api.domain.sealing import Secret, UnsealError, is_under, seal, unseal
 
 SECRET = b"a test's secret key of 32 characters"
 TEXT = "whsec_c2VjcmV0LWtleS0x"
@@ -42,3 +42,19 @@ def test_a_changed_byte_is_noticed(place: int) -> None:
 def test_rubbish_is_no_crash(sealed: bytes) -> None:
     with pytest.raises(UnsealError):
         unseal(sealed, secret=SECRET, about="webhook 7")
+
+
+NEXT = b"the next secret key, of 32 characters"
+
+
+def test_what_an_older_key_sealed_is_read_and_the_first_key_seals() -> None:
+    old = seal(TEXT, secret=SECRET, about="webhook 7")
+    secret = Secret(b"root", seals=(NEXT, SECRET))
+
+    new = seal(TEXT, secret=secret, about="webhook 7")
+
+    assert unseal(old, secret=secret, about="webhook 7") == TEXT
+    assert unseal(new, secret=secret, about="webhook 7") == TEXT
+    assert is_under(new, key=NEXT, about="webhook 7")
+    assert not is_under(old, key=NEXT, about="webhook 7")
+    assert secret == b"root"

@@ -96,7 +96,7 @@ async def make(
         BackupError: It cannot be written, or the database cannot be dumped.
         SettingsError: The database or the secret key is not known.
     """
-    secret_key = settings.require_secret_key()
+    secret_key = settings.secret_keys()[0]
     database_url = await require_direct(settings)
     part = target.with_name(target.name + ".part")
     try:

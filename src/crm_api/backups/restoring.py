@@ -113,13 +113,12 @@ async def _prepare(settings: Settings, members: Members, engine: AsyncEngine) ->
                 "the database is not empty, and a restore replaces nothing; give an empty one, "
                 "or another CRM_DATA_DIR"
             )
-    given = settings.secret_key
-    if given is not None and digest_of(given.get_secret_value().encode()) != (
-        manifest.secret_key_digest
-    ):
+    if settings.secret_key is not None and manifest.secret_key_digest not in [
+        digest_of(key) for key in settings.secret_keys()
+    ]:
         raise BackupError(
-            "CRM_SECRET_KEY is another one than the backup's: what is sealed and signed with it "
-            "could not be read; give the one that the service had"
+            "CRM_SECRET_KEY is another one than the backup's: what is sealed with it could not be "
+            "read; give the one that the service had, or name it in CRM_OTHER_SECRET_KEYS"
         )
     return manifest
 

@@ -23,11 +23,15 @@ from crm_api.domain.consent.linking import Verification
 from crm_api.domain.errors import CrmError
 from crm_api.domain.openphone.signature import SignatureScheme
 from crm_api.domain.operations.errors import MailNotSentError
+from crm_api.domain.resealing import service as resealing
+from crm_api.domain.resealing.service import Found
+from crm_api.domain.sealing import Secret
 from crm_api.domain.webhook_health.own_text import OwnLines
 from crm_api.domain.webhook_health.service import OFF_BECAUSE
 from crm_api.domain.webhook_setup.comparing import Registration
 from crm_api.mailing import open_mailer
 from crm_api.postgres import connect, is_pooled, renames_statements, require_direct
+from crm_api.root_secret import with_secret
 from crm_api.settings import Settings, SettingsError
 from crm_api.workers.queue import try_redis
 
@@ -81,6 +85,7 @@ async def _check_services(settings: Settings) -> list[Check]:
     found = await _guarded("database", settings, check_database)
     found += await _guarded("pooler", settings, check_pooler)
     if all(check.state is not State.BROKEN for check in found):
+        found += await _guarded("secrets", settings, check_secrets)
         found += await _guarded("consent", settings, check_consent)
     found += await _guarded("redis", settings, check_redis)
     found += await _guarded("worker", settings, check_workers)
@@ -169,13 +174,43 @@ async def check_pooler(settings: Settings) -> list[Check]:
     return [Check("pooler", State.OK, "transactions and prepared statements go through")]
 
 
+async def check_secrets(settings: Settings) -> list[Check]:
+    """Count what is sealed under another key than the present one.
+
+    Raises:
+        SettingsError: No database is named, or no key that is given opens what it keeps.
+    """
+    known = await with_secret(settings, patience=0, adopts=False)
+    secret = Secret(known.require_secret_key(), seals=known.secret_keys())
+    async with (
+        open_engine(settings.require_database_url(), pool_size=1) as engine,
+        session_factory(engine)() as session,
+    ):
+        return judge_secrets(await resealing.survey(session, secret=secret))
+
+
+def judge_secrets(found: list[Found]) -> list[Check]:
+    """Turn what is sealed under which key into lines."""
+    checks = [
+        Check("secrets", State.BROKEN, f"{one.unreadable} rows of {one.table} no given key opens")
+        for one in found
+        if one.unreadable
+    ]
+    others = sum(one.others for one in found)
+    if others:
+        advice = f"{others} rows are sealed under another key: run `crm-api database reseal`"
+        checks.append(Check("secrets", State.WARNING, advice))
+    total = sum(one.current for one in found)
+    return checks or [Check("secrets", State.OK, f"{total} rows, all under the present key")]
+
+
 async def check_consent(settings: Settings) -> list[Check]:
     """Verify the chain over the consent history, from its first link to its last.
 
     Raises:
         SettingsError: No database is named, or there is no secret key.
     """
-    secret = settings.require_secret_key()
+    secret = (await with_secret(settings, patience=0, adopts=False)).require_secret_key()
     found = Verification()
     async with (
         open_engine(settings.require_database_url(), pool_size=1) as engine,

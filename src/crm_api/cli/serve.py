@@ -15,6 +15,7 @@ from crm_api.cli.server import Server
 from crm_api.fitting import require_fitting_schema
 from crm_api.moved_time import refuse_moved_time
 from crm_api.postgres import require_direct
+from crm_api.root_secret import with_secret
 from crm_api.signing import require_signing_key
 from crm_api.supervisor import require_free_port
 
@@ -46,6 +47,7 @@ def serve() -> None:
         settings.host, settings.port, takes="the API listens there; give another CRM_PORT"
     )
     asyncio.run(require_fitting_schema(settings))
+    settings = asyncio.run(with_secret(settings))
     asyncio.run(require_signing_key(settings))
     asyncio.run(refuse_moved_time(settings))
     if settings.uses_sandbox:

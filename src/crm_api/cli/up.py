@@ -140,6 +140,7 @@ async def _supervise(
     from crm_api import migrate  # noqa: PLC0415 - as above
     from crm_api.moved_time import refuse_moved_time  # noqa: PLC0415 - as above
     from crm_api.postgres import require_direct  # noqa: PLC0415 - as above
+    from crm_api.root_secret import with_secret  # noqa: PLC0415 - as above
     from crm_api.signing import require_signing_key  # noqa: PLC0415 - as above
 
     supervisor = Supervisor(
@@ -151,6 +152,7 @@ async def _supervise(
     await migrate.upgrade(owner_url)
     if embedded.has_postgres:
         await migrate.make_roles(owner_url, login=SERVICE_LOGIN)
+    settings = await with_secret(settings)
     await require_signing_key(settings)
     await refuse_moved_time(settings)
     loop = asyncio.get_running_loop()

@@ -21,6 +21,7 @@ from crm_api.domain.webhook_setup.sampling import receive_sample
 from crm_api.embedded import EmbeddedServers
 from crm_api.migrate import upgrade
 from crm_api.provider import open_provider
+from crm_api.root_secret import with_secret
 from crm_api.settings import Settings
 from crm_api.signing import NO_QUEUE
 
@@ -125,7 +126,7 @@ async def open_registrar(settings: Settings) -> AsyncIterator[Registrar]:
     Raises:
         SettingsError: There is no database or secret key.
     """
-    secret = settings.require_secret_key()
+    known = await with_secret(settings, patience=0, adopts=False)
     async with (
         open_engine(settings.require_database_url(), pool_size=1) as engine,
         open_provider(settings) as provider,
@@ -135,7 +136,7 @@ async def open_registrar(settings: Settings) -> AsyncIterator[Registrar]:
             new_uow=lambda: UnitOfWork(sessions, NO_QUEUE),
             hooks=provider.hooks,
             url=settings.webhook_address,
-            secret=secret,
+            secret=known.require_secret_key(),
             given=settings.webhook_secrets(),
             is_real=not (settings.uses_sandbox or settings.provider_on_loopback),
             now=clock.now,

@@ -8,6 +8,7 @@ from crm_api import logs, tracing
 from crm_api.cli.options import load_settings
 from crm_api.fitting import require_fitting_schema
 from crm_api.moved_time import refuse_moved_time
+from crm_api.root_secret import with_secret
 from crm_api.workers import worker as background
 
 cli = typer.Typer(add_completion=False)
@@ -19,6 +20,7 @@ def worker() -> None:
     settings = load_settings()
     logs.configure(settings.log_format, settings.log_level, process="worker")
     asyncio.run(require_fitting_schema(settings))
+    settings = asyncio.run(with_secret(settings))
     asyncio.run(refuse_moved_time(settings))
     with tracing.traced(settings.otlp_endpoint, process="worker"):
         background.run(settings)

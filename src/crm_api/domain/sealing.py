@@ -2,6 +2,7 @@
 
 import os
 from functools import lru_cache
+from typing import Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -17,34 +18,69 @@ class UnsealError(Exception):
     """It was sealed under another secret key, for another purpose, or was changed."""
 
 
+class Secret(bytes):
+    """The secret of a service whose secret key may have been replaced.
+
+    The bytes are the root, which keys hashes that cannot be made again, and never change.
+    ``seals`` are the secret keys that open what is sealed; the first one seals.
+    """
+
+    seals: tuple[bytes, ...]
+
+    def __new__(cls, root: bytes, *, seals: tuple[bytes, ...]) -> Self:
+        """Take the root and the keys."""
+        made = super().__new__(cls, root)
+        made.seals = seals
+        return made
+
+
 def seal(text: str, *, secret: bytes, about: str) -> bytes:
     """Encrypt a text; the same text gives other bytes each time.
 
     Args:
-        secret: The secret key; the sealing key is derived from it.
+        secret: The secret; the sealing key is derived from it.
         about: What the text is for; it must be named again to read it.
     """
     nonce = os.urandom(NONCE_BYTES)
-    sealed = _cipher(secret).encrypt(nonce, text.encode(), about.encode())
+    sealed = _cipher(_seals(secret)[0]).encrypt(nonce, text.encode(), about.encode())
     return _FORMAT + nonce + sealed
 
 
 def unseal(sealed: bytes, *, secret: bytes, about: str) -> str:
-    """Return the text.
+    """Return the text, by whichever of the keys opens it.
 
     Raises:
         UnsealError: The secret key or ``about`` is another one, or the bytes were changed.
     """
-    nonce, body = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
+    if sealed[:1] != _FORMAT:
+        raise UnsealError("It was not sealed by this program.")
+    for key in _seals(secret):
+        try:
+            return _decrypt(sealed, key, about)
+        except (InvalidTag, ValueError):
+            continue
+    raise UnsealError("It was sealed under another CRM_SECRET_KEY.")
+
+
+def is_under(sealed: bytes, *, key: bytes, about: str) -> bool:
+    """Tell whether just this secret key opens it."""
     try:
-        if sealed[:1] != _FORMAT:
-            raise UnsealError("It was not sealed by this program.")
-        return _cipher(secret).decrypt(nonce, body, about.encode()).decode()
-    except (InvalidTag, ValueError) as error:
-        raise UnsealError("It was sealed under another CRM_SECRET_KEY.") from error
+        _decrypt(sealed, key, about)
+    except (InvalidTag, ValueError):
+        return False
+    return True
 
 
-@lru_cache(maxsize=4)
+def _decrypt(sealed: bytes, key: bytes, about: str) -> str:
+    nonce, body = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
+    return _cipher(key).decrypt(nonce, body, about.encode()).decode()
+
+
+def _seals(secret: bytes) -> tuple[bytes, ...]:
+    return secret.seals if isinstance(secret, Secret) else (secret,)
+
+
+@lru_cache(maxsize=8)
 def _cipher(secret: bytes) -> AESGCM:
     derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"crm-api sealed secrets")
     return AESGCM(derived.derive(secret))

@@ -23,6 +23,7 @@ from crm_api.domain.phone_validation import models as phone_validation
 from crm_api.domain.playground import models as playground
 from crm_api.domain.properties import models as properties
 from crm_api.domain.reconciliation import models as reconciliation
+from crm_api.domain.resealing import models as resealing
 from crm_api.domain.segments import models as segments
 from crm_api.domain.sends import models as sends
 from crm_api.domain.tags import models as tags
@@ -57,6 +58,7 @@ MODULES = (
     playground,
     properties,
     reconciliation,
+    resealing,
     segments,
     sends,
     tags,
