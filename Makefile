@@ -66,6 +66,17 @@ lock:
 	uv pip compile pyproject.toml --universal --python-version 3.11 -c requirements-dev.txt \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements.txt
 
+.PHONY: audit sbom
+
+# Known vulnerabilities and licences of what is pinned. It asks an advisory database, so that it is
+# no part of `make check`; where none answers it fails and says so.
+audit: $(DEVELOPS)
+	@$(BIN)/python -m tests.supply.audit
+
+# The bill of materials of what runs, as CycloneDX; not committed.
+sbom: $(DEVELOPS)
+	@$(BIN)/python -m tests.supply.sbom sbom.json
+
 # Each is made anew when a pinned version changes; an install that is cut off begins again.
 $(RUNS): pyproject.toml requirements-up.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

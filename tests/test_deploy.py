@@ -110,8 +110,8 @@ def test_units_run_commands_that_exist(path: Path, tmp_path: Path) -> None:
     if which("systemd-analyze") is not None:
         here = tmp_path / path.name
         here.write_text(path.read_text().replace("/opt/crm-api/bin/crm-api", "/bin/true"))
-        checked = subprocess.run(  # noqa: S603
-            ["systemd-analyze", "verify", str(here)],  # noqa: S607
+        checked = subprocess.run(  # noqa: S603 - a fixed command
+            ["systemd-analyze", "verify", str(here)],  # noqa: S607 - the machine's own
             capture_output=True,
             text=True,
             check=False,

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from crm_api import clock, logs, migrate, roles
+from crm_api.cli.doctor_secrets import check_secrets
 from crm_api.cli.doctor_workers import check_workers
 from crm_api.cli.findings import Check, State, show
 from crm_api.cli.options import DataDir, load_settings
@@ -23,9 +24,6 @@ from crm_api.domain.consent.linking import Verification
 from crm_api.domain.errors import CrmError
 from crm_api.domain.openphone.signature import SignatureScheme
 from crm_api.domain.operations.errors import MailNotSentError
-from crm_api.domain.resealing import service as resealing
-from crm_api.domain.resealing.service import Found
-from crm_api.domain.sealing import Secret
 from crm_api.domain.webhook_health.own_text import OwnLines
 from crm_api.domain.webhook_health.service import OFF_BECAUSE
 from crm_api.domain.webhook_setup.comparing import Registration
@@ -172,36 +170,6 @@ async def check_pooler(settings: Settings) -> list[Check]:
     direct = await connect(await require_direct(settings), application="crm-api doctor")
     direct.terminate()
     return [Check("pooler", State.OK, "transactions and prepared statements go through")]
-
-
-async def check_secrets(settings: Settings) -> list[Check]:
-    """Count what is sealed under another key than the present one.
-
-    Raises:
-        SettingsError: No database is named, or no key that is given opens what it keeps.
-    """
-    known = await with_secret(settings, patience=0, adopts=False)
-    secret = Secret(known.require_secret_key(), seals=known.secret_keys())
-    async with (
-        open_engine(settings.require_database_url(), pool_size=1) as engine,
-        session_factory(engine)() as session,
-    ):
-        return judge_secrets(await resealing.survey(session, secret=secret))
-
-
-def judge_secrets(found: list[Found]) -> list[Check]:
-    """Turn what is sealed under which key into lines."""
-    checks = [
-        Check("secrets", State.BROKEN, f"{one.unreadable} rows of {one.table} no given key opens")
-        for one in found
-        if one.unreadable
-    ]
-    others = sum(one.others for one in found)
-    if others:
-        advice = f"{others} rows are sealed under another key: run `crm-api database reseal`"
-        checks.append(Check("secrets", State.WARNING, advice))
-    total = sum(one.current for one in found)
-    return checks or [Check("secrets", State.OK, f"{total} rows, all under the present key")]
 
 
 async def check_consent(settings: Settings) -> list[Check]:

@@ -11,7 +11,8 @@ from sqlalchemy import LargeBinary, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW, SECRET
 
-from crm_api.cli.doctor import State, judge_secrets
+from crm_api.cli.doctor_secrets import judge_secrets
+from crm_api.cli.findings import State
 from crm_api.db import UnitOfWork, session_factory
 from crm_api.domain.consent.hashing import hash_phone
 from crm_api.domain.mailbox import service as mailbox

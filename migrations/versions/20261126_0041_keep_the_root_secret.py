@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "20261126_0040"
-down_revision: str | None = "20261126_0039"
+revision: str = "20261126_0041"
+down_revision: str | None = "20261126_0040"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 

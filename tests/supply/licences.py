@@ -1,0 +1,120 @@
+"""`python -m tests.supply.licences`: writes the page of licences of what runs."""
+
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "licences.md"
+LIST = ROOT / "requirements-up.txt"
+"""What `make up` installs: all of the service, the embedded servers, and what builds it."""
+FREE = {
+    "0BSD",
+    "Apache-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "CC0-1.0",
+    "ISC",
+    "MIT",
+    "MIT-0",
+    "PSF-2.0",
+    "Unlicense",
+    "Zlib",
+}
+"""Commercial use, closed or open, asks for no more than the notice."""
+OF_FILES = {"MPL-2.0"}
+"""Changes of those files must be given away; what only uses them need not be."""
+SPOKEN = {
+    "3-Clause BSD License": "BSD-3-Clause",
+    "Apache Software License": "Apache-2.0",
+    "BSD License": "BSD-3-Clause",
+    "ISC License (ISCL)": "ISC",
+    "MIT License": "MIT",
+    "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
+    "Python Software Foundation License": "PSF-2.0",
+    "The Unlicense (Unlicense)": "Unlicense",
+}
+"""How classifiers and older metadata call them."""
+READ = {
+    "httpx-aiohttp": "BSD-3-Clause",
+    "pyrage": "MIT",
+}
+"""Read in the file of the licence, which the metadata quote in full or do not name."""
+ELSEWHERE = {"async-timeout": "Apache-2.0", "colorama": "BSD-3-Clause"}
+"""Installed on other systems or versions of Python only; read on their pages."""
+_OPERATOR = re.compile(r"\s+(?:AND|OR|WITH)\s+|[();]|\s*;\s*")
+_INTRODUCTION = """\
+# Licences
+
+What `make up` installs, by the licence that its metadata name. `python -m tests.supply.licences`
+writes this page, and a test says when it drifts; `make audit` fails on a licence that allows less.
+crm-api itself is Apache-2.0. All but those of the last section ask only that their notice is kept.
+
+| package | licence |
+| --- | --- |
+"""
+_OF_FILES = """
+## Licences that ask for more
+
+The files of these packages are used as they are. Whoever changes *them* and passes them on must
+give the changes away under the same licence; the rest of the product is not touched by it.
+
+| package | licence |
+| --- | --- |
+"""
+
+
+def licences() -> dict[str, str]:
+    """Return the licence of each pinned package, as an expression of SPDX ids."""
+    names = sorted({match[1] for match in re.finditer(r"(?m)^([\w.-]+)==", LIST.read_text())})
+    return {name: ELSEWHERE.get(name) or _licence(name) for name in names}
+
+
+def unfit(found: Mapping[str, str] | None = None) -> list[str]:
+    """Return a sentence for each package whose licence is unknown or not allowed."""
+    wrong = []
+    for name, licence in (licences() if found is None else found).items():
+        others = set(_parts(licence)) - FREE - OF_FILES
+        if others or not licence:
+            told = ", ".join(sorted(others)) or "no licence"
+            wrong.append(f"{name} has {told}, which is not among the licences that are allowed")
+    return wrong
+
+
+def page() -> str:
+    """Return the page as it should be."""
+    rows: dict[bool, list[str]] = defaultdict(list)
+    for name, licence in licences().items():
+        rows[bool(set(_parts(licence)) & OF_FILES)].append(f"| {name} | {licence} |\n")
+    return _INTRODUCTION + "".join(rows[False]) + _OF_FILES + "".join(rows[True])
+
+
+def _licence(name: str) -> str:
+    try:
+        metadata = distribution(name).metadata
+    except PackageNotFoundError:
+        return ""
+    if name in READ:
+        return READ[name]
+    if "License-Expression" in metadata:
+        return " ".join(metadata["License-Expression"].split())
+    prefix = "License :: OSI Approved :: "
+    classified = [
+        line.removeprefix(prefix)
+        for line in metadata.get_all("Classifier") or ()
+        if line.startswith(prefix)
+    ]
+    spoken: Iterable[str] = classified or metadata.get_all("License") or ()
+    return " OR ".join(SPOKEN.get(one, one) for one in spoken if one)
+
+
+def _parts(licence: str) -> list[str]:
+    return [part for part in _OPERATOR.split(licence) if part]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
+    sys.stdout.write(f"{PAGE.relative_to(ROOT)}\n")
