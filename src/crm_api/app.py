@@ -18,6 +18,7 @@ from crm_api.domain.access import service as access
 from crm_api.domain.access.uses import KeyUses
 from crm_api.domain.compliance.loader import load_rules
 from crm_api.domain.events.hub import EventHub
+from crm_api.domain.lookout.task import Lookout
 from crm_api.domain.media.store import MediaStore
 from crm_api.domain.playground.following import follow_clock
 from crm_api.domain.reconciliation.watch import ReceiverWatch
@@ -25,6 +26,7 @@ from crm_api.domain.webhooks.intake import EventIntake
 from crm_api.domain.webhooks.refusals import RefusalAlerts
 from crm_api.hot_reads import HotReads
 from crm_api.jobs import JobQueue
+from crm_api.mailing import open_mailer
 from crm_api.postgres import REQUEST_SECONDS
 from crm_api.provider import open_provider
 from crm_api.routers import (
@@ -193,6 +195,9 @@ def create_app(settings: Settings) -> FastAPI:
         intake = EventIntake(settings.require_database_url(), queue=queue)
         refusals = RefusalAlerts(lambda: UnitOfWork(sessions, queue))
         watch = ReceiverWatch(lambda: UnitOfWork(sessions, queue))
+        lookout = Lookout(
+            lambda: UnitOfWork(sessions, queue), settings=settings, mailer=open_mailer(settings)
+        )
         state = AppState(
             settings=settings,
             new_uow=lambda: UnitOfWork(sessions, queue),
@@ -207,6 +212,7 @@ def create_app(settings: Settings) -> FastAPI:
             async with follow_clock(settings, state.new_uow), telling.watching_the_loop():
                 await intake.start()
                 await watch.start()
+                await lookout.start()
                 await refusals.start()
                 await app.state.events.start()
                 await app.state.key_uses.start()
@@ -217,6 +223,7 @@ def create_app(settings: Settings) -> FastAPI:
             await app.state.events.close()
             await app.state.key_uses.close()
             await app.state.hot_reads.close()
+            await lookout.close()
             await watch.close()
             await intake.close()
             await refusals.close()

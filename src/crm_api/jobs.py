@@ -16,6 +16,7 @@ class JobName(StrEnum):
     DELIVER_WEBHOOKS = "deliver_webhooks"
     FETCH_MEDIA = "fetch_media"
     FIND_DUPLICATES = "find_duplicates"
+    LOOK_OUT = "look_out"
     CHANGE_TAGS = "change_tags"
     CHECK_WEBHOOK_HEALTH = "check_webhook_health"
     MOVE_SANDBOX_TIME = "move_sandbox_time"

@@ -13,6 +13,7 @@ from tests.migrations.hot_campaigns import CAMPAIGNS, OPERATIONS
 from tests.migrations.hot_consent import ERASURES, UPLOADS
 from tests.migrations.hot_endpoints import ENDPOINTS
 from tests.migrations.hot_events import RECEIVED
+from tests.migrations.hot_lookout import LOOKOUT
 from tests.migrations.hot_media import MEDIA
 from tests.migrations.hot_merging import MERGING
 from tests.migrations.hot_notes import NOTES
@@ -40,6 +41,7 @@ HOT = [
     *SENDS,
     *RECEIVED,
     *ENDPOINTS,
+    *LOOKOUT,
     *MEDIA,
     *MERGING,
     *NOTES,

@@ -14,6 +14,7 @@ from crm_api.domain.events import models as events
 from crm_api.domain.idempotency import models as idempotency
 from crm_api.domain.lines import models as lines
 from crm_api.domain.lists import models as lists
+from crm_api.domain.lookout import models as lookout
 from crm_api.domain.mailbox import models as mailbox
 from crm_api.domain.media import models as media
 from crm_api.domain.merging import models as merging
@@ -50,6 +51,7 @@ MODULES = (
     erasure,
     lines,
     lists,
+    lookout,
     media,
     merging,
     notes,

@@ -12,12 +12,10 @@ from crm_api.db import UnitOfWork
 from crm_api.domain.consent import service as consent
 from crm_api.domain.errors import CrmError
 from crm_api.domain.openphone.errors import OpenPhoneBusyError
-from crm_api.domain.operations import circuits, letters, notices
+from crm_api.domain.operations import circuits
 from crm_api.domain.operations import service as operations
 from crm_api.domain.operations.alert_kinds import AlertKind
-from crm_api.domain.operations.errors import MailNotSentError
-from crm_api.domain.operations.mail import Mailer
-from crm_api.domain.operations.notices import ClaimedNews, NoticePolicy
+from crm_api.domain.operations.telling import Teller
 from crm_api.domain.sends import settling
 from crm_api.domain.sends.settling import PARKED_ALERT
 from crm_api.domain.webhooks import service as webhooks
@@ -29,15 +27,9 @@ log = structlog.get_logger()
 
 Now = Callable[[], datetime]
 
-CHANNEL = "mail"
-
 
 async def send_alerts(ctx: dict[str, Any]) -> None:
-    """End alerts whose cause is gone, and mail what has not been told; a second run tells nothing.
-
-    The mail goes out between two transactions. A process that dies there leaves a claim that runs
-    out: news is told at least once.
-    """
+    """End alerts whose cause is gone, and mail what has not been told; a second run finds none."""
     await tell(deps_of(ctx), now=clock.now)
 
 
@@ -47,8 +39,10 @@ async def tell(deps: Deps, *, now: Now) -> None:
         await operations.resolve_silent(uow, now=now())
         await webhooks.resolve_recovered(uow, now=now())
         await _resolve_decided(uow, now=now())
-    if deps.mailer is not None and await _may_mail(deps, now=now()):
-        await _mail_news(deps, deps.mailer, now=now)
+    if deps.mailer is not None:
+        count = await Teller(deps.new_uow, deps.mailer, deps.settings).tell(now=now)
+        if count:
+            log.info("alerts mailed", count=count)
 
 
 async def _resolve_decided(uow: UnitOfWork, *, now: datetime) -> None:
@@ -69,54 +63,6 @@ async def _resolve(
     for subject in subjects:
         if UUID(subject) not in but:
             await operations.resolve_alert(uow, kind=kind, subject=subject, now=now)
-
-
-async def _may_mail(deps: Deps, *, now: datetime) -> bool:
-    async with deps.new_uow() as uow:
-        state = await circuits.read(uow, circuits.MAIL)
-        return not state.is_open or await circuits.begin_trial(uow, circuits.MAIL, now=now)
-
-
-async def _mail_news(deps: Deps, mailer: Mailer, *, now: Now) -> None:
-    policy = NoticePolicy(
-        quiet=deps.settings.alert_quiet,
-        escalate_after=deps.settings.alert_escalate_after,
-        leaves_out=(circuits.MAIL.alert,),
-    )
-    async with deps.new_uow() as uow:
-        claimed = await notices.claim_news(uow, channel=CHANNEL, policy=policy, now=now())
-        was_down = (await circuits.read(uow, circuits.MAIL)).is_open
-    if not claimed.news and not was_down:
-        return
-    try:
-        await _send(deps, mailer, claimed)
-    except MailNotSentError as error:
-        log.warning("alerts not mailed", count=len(claimed.news), error=error.detail)
-        async with deps.new_uow() as uow:
-            await notices.give_back(uow, claimed)
-            if was_down:
-                await circuits.end_trial(uow, circuits.MAIL, error=error.detail, now=now())
-            else:
-                await circuits.note_failures(
-                    uow, circuits.MAIL, count=1, error=error.detail, now=now()
-                )
-        return
-    async with deps.new_uow() as uow:
-        await notices.settle_news(uow, claimed)
-        await circuits.note_answer(uow, circuits.MAIL, now=now())
-    log.info("alerts mailed", count=len(claimed.news))
-
-
-async def _send(deps: Deps, mailer: Mailer, claimed: ClaimedNews) -> None:
-    if not claimed.news:
-        await mailer.check()
-        return
-    subject, body = letters.write(
-        claimed.news,
-        name=deps.settings.business_name or "crm-api",
-        api_url=deps.settings.public_base_url,
-    )
-    await mailer.send(subject=subject, body=body, now=claimed.claimed_at)
 
 
 async def try_provider(ctx: dict[str, Any]) -> None:

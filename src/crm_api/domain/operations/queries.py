@@ -86,6 +86,16 @@ async def resolve_silent(
     return resolved.all()
 
 
+async def standing(session: AsyncSession, *, kind: str) -> dict[str, datetime]:
+    """Fetch what alerts of a kind stand about, and when each was seen last."""
+    found = await session.execute(
+        select(Alert.subject, Alert.last_seen_at).where(
+            Alert.kind == kind, Alert.resolved_at.is_(None)
+        )
+    )
+    return {row.subject: row.last_seen_at for row in found}
+
+
 async def open_subjects(session: AsyncSession, *, kind: str) -> Sequence[str]:
     """Fetch what alerts of a kind stand about."""
     found = await session.scalars(

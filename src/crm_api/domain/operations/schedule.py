@@ -15,6 +15,7 @@ SCHEDULE = {
     "deliver_webhooks": "always while there is an endpoint, looked after every 60 s",
     "fetch_media": "every 60 s",
     "find_duplicates": "every 60 s, after a rest, when contacts have changed",
+    "look_out": "every 60 s",
     "process_campaign_queue": "every 60 s",
     "process_webhook_backlog": "every 60 s",
     "reconcile_openphone": "daily at 02:00 UTC, after an outage, and when asked",

@@ -24,7 +24,11 @@ ACKNOWLEDGED_FOR = timedelta(days=1)
 TELL = Job(name=JobName.SEND_ALERTS, delay_seconds=5)
 """What comes up together is told together."""
 ENDS_BY_SILENCE = {
-    timedelta(minutes=15): (AlertKind.CLOCK_SKEW, AlertKind.PROVIDER_LIST_LAGS),
+    timedelta(minutes=15): (
+        AlertKind.CLOCK_SKEW,
+        AlertKind.DISK_LOW,
+        AlertKind.PROVIDER_LIST_LAGS,
+    ),
     timedelta(hours=1): (AlertKind.WEBHOOK_REFUSED,),
 }
 """Kinds whose cause raises them again for as long as it lasts, and after which silence it is over;
@@ -76,6 +80,11 @@ async def resolve_silent(uow: UnitOfWork, *, now: datetime) -> None:
     for silence, kinds in ENDS_BY_SILENCE.items():
         if await queries.resolve_silent(uow.session, kinds=kinds, before=now - silence, now=now):
             uow.after_commit(TELL)
+
+
+async def standing(uow: UnitOfWork, *, kind: AlertKind) -> dict[str, datetime]:
+    """Return what the alerts of a kind that stand are about, each with when it was seen last."""
+    return await queries.standing(uow.session, kind=kind)
 
 
 async def open_subjects(uow: UnitOfWork, *, kind: AlertKind) -> Sequence[str]:

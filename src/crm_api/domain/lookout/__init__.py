@@ -1,0 +1,1 @@
+"""Looks for what is wrong and raises alerts, though nobody has complained."""
