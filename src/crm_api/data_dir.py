@@ -18,6 +18,7 @@ from crm_api.processes import StartError
 LEFT_OVER_SECONDS = 30.0
 """How long the servers of a killed run may take to end; a checkpoint is the longest part."""
 _RUNNING = "running.env"
+_MOVED = "moved-to"
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,27 @@ def write_secret(path: Path, value: str) -> None:
 def new_secret() -> str:
     """Make a random text of 43 characters."""
     return secrets.token_urlsafe(32)
+
+
+def mark_moved(path: Path, *, to: str, at: str) -> None:
+    """Note where the database of this data directory went, so that the old copy never sends."""
+    write_secret(path / _MOVED, f"{to} {at}")
+
+
+def refuse_moved(path: Path) -> None:
+    """Make sure that the database of this data directory was not moved elsewhere.
+
+    Raises:
+        StartError: It was: a second copy of it would text people a second time.
+    """
+    try:
+        to, at = (path / _MOVED).read_text().split()
+    except FileNotFoundError:
+        return
+    raise StartError(
+        f"the database of {path} was moved to {to} on {at[:10]}, and what is left here would send "
+        "a second time; set CRM_DATABASE_URL to the new one (docs/backup.md)"
+    )
 
 
 def announce(path: Path, variables: Mapping[str, str]) -> None:

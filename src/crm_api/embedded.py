@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from crm_api.data_dir import Claim, claim, explained
+from crm_api.data_dir import Claim, claim, explained, refuse_moved
 from crm_api.processes import StartError, choose_account, own_account
 from crm_api.servers import Postgres, Redis, Server, make_folder
 
@@ -36,8 +36,20 @@ class ServerUrls:
 class EmbeddedServers:
     """The embedded servers of one data directory, from ``start`` to ``stop``."""
 
-    def __init__(self, held: Claim, *, postgres: bool, redis: bool, fsync: bool = True) -> None:
-        """Take the claim on the data directory and the wishes; nothing is started."""
+    def __init__(
+        self,
+        held: Claim,
+        *,
+        postgres: bool,
+        redis: bool,
+        fsync: bool = True,
+        is_moving: bool = False,
+    ) -> None:
+        """Take the claim on the data directory and the wishes; nothing is started.
+
+        One whose database was moved starts for nobody but who moves it.
+        """
+        self._is_moving = is_moving
         self._held = held
         self._wants_postgres = postgres
         self._wants_redis = redis
@@ -73,6 +85,8 @@ class EmbeddedServers:
         Raises:
             StartError: One line on what stands in the way.
         """
+        if self._wants_postgres and not self._is_moving:
+            refuse_moved(self._held.path)
         database_url = redis_url = service_url = None
         binaries = find_postgres() if self._wants_postgres else None
         program = find_redis() if self._wants_redis else None

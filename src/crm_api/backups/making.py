@@ -53,7 +53,7 @@ class Made:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Snapshot:
+class Snapshot:
     """One instant of the database, kept by an open transaction."""
 
     name: str
@@ -106,7 +106,7 @@ async def make(
     missing = 0
     try:
         with os.fdopen(handle, "wb") as file:
-            async with _snapshot(database_url) as snapshot:
+            async with open_snapshot(database_url) as snapshot:
                 manifest = _describe(snapshot, secret_key=secret_key, made_at=made_at)
                 with archive.writing(file, recipients) as members:
                     members.add("manifest.json", manifest.model_dump_json(indent=2).encode())
@@ -126,7 +126,12 @@ async def make(
 
 
 @asynccontextmanager
-async def _snapshot(database_url: str) -> AsyncIterator[_Snapshot]:
+async def open_snapshot(database_url: str) -> AsyncIterator[Snapshot]:
+    """Keep one instant of the database readable for the length of the block.
+
+    Raises:
+        BackupError: The database is empty.
+    """
     async with open_engine(database_url, pool_size=1) as engine:
         revision = await migrate.current_revision(engine)
         if revision is None:
@@ -136,7 +141,7 @@ async def _snapshot(database_url: str) -> AsyncIterator[_Snapshot]:
             # A dump takes as long as it takes.
             await connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             await connection.execute(text("SET LOCAL statement_timeout = 0"))
-            yield _Snapshot(
+            yield Snapshot(
                 name=str(await connection.scalar(text("SELECT pg_export_snapshot()"))),
                 server=str(await connection.scalar(text("SHOW server_version"))),
                 revision=revision,
@@ -145,18 +150,22 @@ async def _snapshot(database_url: str) -> AsyncIterator[_Snapshot]:
             )
 
 
+async def list_tables(connection: AsyncConnection) -> list[str]:
+    """Name every table; the partitions of one are part of it."""
+    return [str(name) for name in await connection.scalars(_TABLES)]
+
+
 async def count_rows(connection: AsyncConnection) -> dict[str, int]:
     """Count the rows of every table."""
-    names = (await connection.scalars(_TABLES)).all()
     counts = {}
-    for name in names:
+    for name in await list_tables(connection):
         quoted = connection.dialect.identifier_preparer.quote(name)
         statement = text(f"SELECT count(*) FROM {quoted}")  # noqa: S608 - a table's name, quoted
         counts[name] = int(await connection.scalar(statement) or 0)
     return counts
 
 
-def _describe(snapshot: _Snapshot, *, secret_key: bytes, made_at: datetime) -> Manifest:
+def _describe(snapshot: Snapshot, *, secret_key: bytes, made_at: datetime) -> Manifest:
     return Manifest(
         format=FORMAT,
         made_at=made_at,
@@ -190,7 +199,7 @@ async def _add_media(
 
 
 def _add_database(
-    members: ArchiveWriter, database_url: str, snapshot: _Snapshot, *, tell: Tell
+    members: ArchiveWriter, database_url: str, snapshot: Snapshot, *, tell: Tell
 ) -> None:
     done = 0
     dump = postgres.dump(database_url, snapshot=snapshot.name)

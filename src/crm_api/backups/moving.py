@@ -5,9 +5,9 @@ backup, what is moved goes on where it was. The old copy never sends again: befo
 can be used, the data directory says where its database went (``data_dir.mark_moved``).
 """
 
-from dataclasses import dataclass
+import io
+from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -15,22 +15,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from crm_api import migrate
 from crm_api.backups import postgres
 from crm_api.backups.errors import BackupError
-from crm_api.backups.making import Tell, open_snapshot
-from crm_api.backups.restoring import OBJECTS
-from crm_api.data_dir import mark_moved, moved_to
+from crm_api.backups.making import Snapshot, Tell, list_tables, open_snapshot
+from crm_api.backups.restoring import bring_back_file, is_empty
+from crm_api.data_dir import mark_moved
 from crm_api.db import open_engine
 from crm_api.domain.media.errors import MediaObjectMissingError
-from crm_api.domain.media.store import MediaStore, hold
+from crm_api.domain.media.store import MediaStore
 from crm_api.domain.schemas import format_instant
 from crm_api.postgres import require_direct
 from crm_api.settings import Settings
 
-_TABLES = text("""
-    SELECT CAST(c.relname AS text) FROM pg_class c
-    WHERE c.relnamespace = CAST('public' AS regnamespace) AND c.relkind IN ('r', 'p')
-      AND NOT c.relispartition AND c.relname <> 'alembic_version'
-    ORDER BY 1
-""")
 _SEQUENCES = text("""
     SELECT sequencename, coalesce(last_value, 0) FROM pg_sequences
     WHERE schemaname = 'public' ORDER BY 1
@@ -78,39 +72,33 @@ async def move(settings: Settings, source_url: str, *, now: datetime, tell: Tell
 
     Raises:
         BackupError: The place is not empty, or the copies differ.
-        DatabaseMovedError: It was moved before.
         SettingsError: The database or the secret key is not known.
     """
     _require_same_key(settings)
     target_url = await require_direct(settings)
     async with (
-        open_engine(source_url, pool_size=2) as source,
+        open_snapshot(source_url) as snapshot,
+        open_engine(source_url, pool_size=1) as source,
         open_engine(target_url, pool_size=1) as target,
     ):
-        revision = await migrate.current_revision(source)
-        if revision is None or not migrate.knows(revision):
+        if not migrate.knows(snapshot.revision):
             raise BackupError(
-                f"the database here is at {revision or 'nothing'}, which this release cannot "
-                "move; start it once with the release that made it, or a later one"
+                f"the database here ({snapshot.revision}) is of a later release than this one; "
+                "move it with that release"
             )
-        if await _is_empty(target):
-            await _copy(source, source_url, target_url, tell=tell)
+        if await _is_unused(target):
+            tell(f"database: {sum(snapshot.tables.values()):,} rows to copy")
+            postgres.restore(target_url, postgres.dump(source_url, snapshot=snapshot.name))
         moved = await _compare(source, target)
         tell(f"database: {moved.tables} tables have the same rows on both sides")
-        media_files, missing = await _copy_media(settings, source)
+        media_files, missing = await _copy_media(settings, snapshot)
         # From here on the old copy is none: a crash leaves two that do not start, never two
         # that do.
         mark_moved(settings.data_dir, to=_place(target_url), at=format_instant(now))
         async with target.begin() as connection:
-            await connection.execute(_SET_REVISION, {"revision": revision})
+            await connection.execute(_SET_REVISION, {"revision": snapshot.revision})
     await migrate.upgrade(target_url)
-    return Moved(
-        rows=moved.rows,
-        tables=moved.tables,
-        media_files=media_files,
-        missing_media=missing,
-        waiting_files=moved.waiting_files,
-    )
+    return replace(moved, media_files=media_files, missing_media=missing)
 
 
 def _require_same_key(settings: Settings) -> None:
@@ -120,37 +108,31 @@ def _require_same_key(settings: Settings) -> None:
         BackupError: ``CRM_SECRET_KEY`` is another one than the data directory's.
         SettingsError: There is none at all.
     """
-    given = settings.require_secret_key()
+    given = settings.secret_keys()
     kept = settings.data_dir / "secret-key"
-    if kept.exists() and kept.read_bytes().strip() != given:
+    if kept.exists() and kept.read_bytes().strip() not in given:
         raise BackupError(
             f"CRM_SECRET_KEY is another one than {kept} holds: what is sealed and signed with that "
             "could not be read; give its text, or leave the setting out"
         )
 
 
-async def _is_empty(target: AsyncEngine) -> bool:
-    """Tell whether the place is empty; one that an earlier try has filled is not used yet.
+async def _is_unused(target: AsyncEngine) -> bool:
+    """Tell whether the place is empty; False when an earlier try has filled it.
 
     Raises:
-        BackupError: Somebody uses it.
+        BackupError: Something else is in it.
     """
+    if await is_empty(target):
+        return True
     async with target.connect() as connection:
-        if not await connection.scalar(OBJECTS):
-            return True
         table = await connection.scalar(text("SELECT to_regclass('public.alembic_version')"))
         if table is None or await connection.scalar(_REVISION) is not None:
             raise BackupError(
                 "the database of CRM_DATABASE_URL is not empty, and a move replaces nothing; "
                 "give an empty one"
             )
-        return False
-
-
-async def _copy(source: AsyncEngine, source_url: str, target_url: str, *, tell: Tell) -> None:
-    async with open_snapshot(source) as snapshot:
-        tell(f"database: {sum(snapshot.tables.values()):,} rows to copy")
-        postgres.restore(target_url, postgres.dump(source_url, snapshot=snapshot.name))
+    return False
 
 
 async def _compare(source: AsyncEngine, target: AsyncEngine) -> Moved:
@@ -178,7 +160,9 @@ async def _compare(source: AsyncEngine, target: AsyncEngine) -> Moved:
 async def digests(connection: AsyncConnection) -> Digests:
     """Sum up every table, whatever the order of its rows."""
     found: Digests = {}
-    for name in (await connection.scalars(_TABLES)).all():
+    for name in await list_tables(connection):
+        if name == migrate.TABLE:
+            continue
         quoted = connection.dialect.identifier_preparer.quote(name)
         statement = text(f"""
             SELECT count(*), coalesce(sum(CAST(CAST('x' || substr(encode(sha256(
@@ -192,7 +176,7 @@ async def digests(connection: AsyncConnection) -> Digests:
     return found
 
 
-async def _copy_media(settings: Settings, source: AsyncEngine) -> tuple[int, int]:
+async def _copy_media(settings: Settings, snapshot: Snapshot) -> tuple[int, int]:
     """Bring the files of the data directory to where they are to be; how many, and how many lack.
 
     Each is named by its digest, and one that is there already is not sent again.
@@ -200,26 +184,20 @@ async def _copy_media(settings: Settings, source: AsyncEngine) -> tuple[int, int
     if settings.media_url is None:
         return 0, 0
     old, new = MediaStore(settings.data_dir / "media"), MediaStore.from_settings(settings)
-    copied = missing = 0
-    async with source.connect() as connection:
-        rows = (await connection.execute(text("SELECT sha256, size_bytes FROM media"))).all()
-    for sha256, size in rows:
+    missing = 0
+    for sha256, size in snapshot.media:
         try:
-            await hold(old, new, sha256, size_bytes=size)
+            stream = await old.read(sha256, start=0, end=size)
+            content = b"".join([bytes(chunk) async for chunk in stream])
         except MediaObjectMissingError:
             missing += 1
-        else:
-            copied += 1
-    return copied, missing
+            continue
+        await bring_back_file(new, sha256, io.BytesIO(content))
+    return len(snapshot.media) - missing, missing
 
 
 def _place(database_url: str) -> str:
-    """Name a database without its password."""
+    """Name a database without its user and password."""
     url = make_url(database_url)
     host = url.host or str(url.query.get("host", ""))
     return f"{host}:{url.port or 5432}/{url.database}"
-
-
-def was_moved(data_dir: Path) -> str | None:
-    """Return where the database of a data directory went; None when it is here."""
-    return moved_to(data_dir)

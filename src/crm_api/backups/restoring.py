@@ -107,12 +107,11 @@ async def _prepare(settings: Settings, members: Members, engine: AsyncEngine) ->
             f"the backup was made by crm-api {manifest.program}, whose schema "
             f"({manifest.revision}) is newer than this release; install that one or a later one"
         )
-    async with engine.connect() as connection:
-        if await connection.scalar(_OBJECTS):
-            raise BackupError(
-                "the database is not empty, and a restore replaces nothing; give an empty one, "
-                "or another CRM_DATA_DIR"
-            )
+    if not await is_empty(engine):
+        raise BackupError(
+            "the database is not empty, and a restore replaces nothing; give an empty one, "
+            "or another CRM_DATA_DIR"
+        )
     if settings.secret_key is not None and manifest.secret_key_digest not in [
         digest_of(key) for key in settings.secret_keys()
     ]:
@@ -121,6 +120,12 @@ async def _prepare(settings: Settings, members: Members, engine: AsyncEngine) ->
             "read; give the one that the service had, or name it in CRM_OTHER_SECRET_KEYS"
         )
     return manifest
+
+
+async def is_empty(engine: AsyncEngine) -> bool:
+    """Tell whether the database has nothing in it."""
+    async with engine.connect() as connection:
+        return not await connection.scalar(_OBJECTS)
 
 
 async def _bring_back(
@@ -132,7 +137,7 @@ async def _bring_back(
         if name == "secret-key":
             _write_secret_key(settings, content.read())
         elif name.startswith("media/"):
-            await _bring_back_file(store, name.removeprefix("media/"), content)
+            await bring_back_file(store, name.removeprefix("media/"), content)
             files += 1
             if files % 1000 == 0:
                 tell(f"media: {files:,} files")
@@ -152,7 +157,12 @@ def _write_secret_key(settings: Settings, key: bytes) -> None:
     write_secret(path, key.decode())
 
 
-async def _bring_back_file(store: MediaStore, sha256: str, content: IO[bytes]) -> None:
+async def bring_back_file(store: MediaStore, sha256: str, content: IO[bytes]) -> None:
+    """Write a picture or recording, if it is what its name says.
+
+    Raises:
+        BackupError: It is not.
+    """
     digest, size = hashlib.sha256(), 0
     with tempfile.SpooledTemporaryFile(max_size=PART_BYTES) as held:
         while chunk := content.read(PART_BYTES):

@@ -25,6 +25,7 @@ COMMANDS = (
     "webhooks",
     "backup",
     "restore",
+    "move",
     "doctor",
     "openapi",
 )
