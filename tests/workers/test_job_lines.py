@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.contextvars import bound_contextvars
 from tests.fakes import RecordingQueue
 from tests.workers.drain import make_deps
@@ -84,6 +86,18 @@ async def test_run_of_the_schedule_is_told_when_it_is_news(
 
     assert [line["log_level"] for line in runs(written)] == [level]
     assert "request_id" not in runs(written)[0]
+
+
+async def test_reason_that_is_kept_of_a_failure_names_nobody(
+    deps: Deps, written: Lines, session: AsyncSession
+) -> None:
+    failing = job(RuntimeError("no line takes +16175550123"))
+
+    await guarded(JobName.SEND_MESSAGES, failing)({"deps": deps})
+
+    kept = await session.scalar(text("SELECT last_error FROM scheduled_job"))
+    assert kept == "RuntimeError: no line takes +***23"
+    assert runs(written)[0]["result"] == "failed"
 
 
 async def test_what_is_asked_for_meanwhile_is_the_askers(deps: Deps) -> None:

@@ -13,6 +13,7 @@ from crm_api.cause import Cause, resumed
 from crm_api.domain.operations import schedule
 from crm_api.ids import new_id
 from crm_api.jobs import Job, JobName
+from crm_api.logs import mask_text
 from crm_api.workers.deps import Deps, Turn
 from crm_api.workers.queue import messaging
 
@@ -99,7 +100,7 @@ async def run_once(
                 await schedule.start_job(uow, name=name.value, now=clock.now())
             did = await function(ctx)
         except Exception as failure:  # the edge of the process: nothing may end the worker
-            error = f"{type(failure).__name__}: {failure}"[:500]
+            error = mask_text(f"{type(failure).__name__}: {failure}")[:500]
             span.fail(type(failure).__name__)
             log.exception("job failed")
         seconds = time.monotonic() - started
