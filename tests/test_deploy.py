@@ -149,3 +149,36 @@ def test_compose_runs_commands_and_settings_that_exist() -> None:
     for one in ours.values():
         assert one["command"][0] in COMMANDS
         assert {name for name in one["environment"] if name.startswith("CRM_")} <= SETTINGS
+
+
+COMPOSE = yaml.safe_load((DEPLOY.parent / "compose.yaml").read_text())
+OURS = {name: one for name, one in COMPOSE["services"].items() if one.get("image") == "crm-api"}
+
+
+def test_our_containers_write_nowhere_and_may_do_nothing_special() -> None:
+    assert {"api", "worker", "migrate"} <= OURS.keys()
+    for name, service in OURS.items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        places = {volume.split(":")[1] for volume in service["volumes"]}
+        assert {*service["tmpfs"], *places} == PLACES
+
+
+def test_only_migrations_are_given_the_owner_of_the_tables() -> None:
+    logins = {
+        name: service["environment"]["CRM_DATABASE_URL"].split("//")[1].split(":")[0]
+        for name, service in OURS.items()
+    }
+    secrets = {
+        document["metadata"]["name"]: document["stringData"]["CRM_DATABASE_URL"]
+        for document in documents(DEPLOY / "kubernetes" / "config.yaml")
+        if document["kind"] == "Secret"
+    }
+
+    assert logins.pop("migrate") == "crm"
+    assert set(logins.values()) == {"crm_service"}
+    assert secrets["crm-api"].startswith("postgresql://crm_service:")
+    for path in MANIFESTS:
+        is_owner = "crm-api-owner" in path.read_text()
+        assert is_owner == (path.stem in {"migrate", "config"})

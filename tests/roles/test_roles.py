@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tests.roles.conftest import DATABASE
 
 from crm_api import roles
+from crm_api.backups import postgres
 from crm_api.domain.tables import metadata
 from crm_api.migrate import upgrade
 from crm_api.roles import APPEND_ONLY, HIDDEN, KEPT_BY_THE_OWNER
@@ -188,3 +189,15 @@ async def test_doctor_tells_who_may_rewrite_history(
         service = await roles.is_limited(connection)
 
     assert (made, missing, service) == (True, False, True)
+
+
+async def test_service_can_back_up_and_finds_nothing_to_migrate(engine: AsyncEngine) -> None:
+    url = engine.url.render_as_string(hide_password=False)
+    async with engine.connect() as connection:
+        plain = await connection.execution_options(isolation_level="REPEATABLE READ")
+        snapshot = str(await plain.scalar(text("SELECT pg_export_snapshot()")))
+        size = sum(len(part) for part in postgres.dump(url, snapshot=snapshot))
+
+    await upgrade(url)
+
+    assert size > 10_000

@@ -24,7 +24,7 @@ from crm_api.routers.csv_answers import preference
 from crm_api.settings import Settings
 
 AS_CSV = {"Accept": "text/csv"}
-FORMULAS = ["=cmd()", "+1+1", "-2", "@SUM(A1)", "\t=1", "\r=1"]
+FORMULAS = ["=cmd()", "+1+1", "-2", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1"]
 
 
 async def rows_of(client: httpx.AsyncClient, path: str, **query: Any) -> list[dict[str, str]]:

@@ -30,7 +30,9 @@ Place = TypeVar("Place")
 NextPage = Callable[[UnitOfWork, Place | None], Awaitable[tuple[bytes, Place | None]]]
 """Writes the rows after a place, and says where the next page begins; None after the last."""
 
-_FORMULA_STARTS: ColumnElement[str] = literal_column(r"E'=+-@\t\r'")
+_FORMULA_STARTS: ColumnElement[str] = literal_column(r"E'=+-@\t\r\n\uff1d\uff0b\uff0d\uff20'")
+"""The last four are full-width, which some spreadsheets take for the plain ones."""
+_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 _E164 = r"^\+[0-9]{7,15}$"
 
 
@@ -76,7 +78,7 @@ async def copy_rows(session: AsyncSession, statement: Select[*tuple[Any, ...]]) 
 
 def spreadsheet_safe(text: str) -> str:
     """Neutralise a cell of the header that a spreadsheet would run as a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    return f"'{text}" if text.startswith(_STARTS) else text
 
 
 def cell(column: SQLColumnExpression[Any]) -> ColumnElement[Any]:

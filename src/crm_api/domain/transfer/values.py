@@ -35,7 +35,8 @@ _SHORT_ZIP_DIGITS = (3, 4)
 _ZIP_DIGITS = 5
 _MAX_EMAIL = 254
 _INITIALS = 2
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+"""The last four are full-width, which some spreadsheets take for the plain ones."""
 
 
 @dataclass(frozen=True, slots=True)
