@@ -1,19 +1,25 @@
 """What each role of the database may do, and that the next migration's tables are no exception."""
 
+import os
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tests.roles.conftest import DATABASE
 
 from crm_api import roles
 from crm_api.backups import postgres
+from crm_api.db import open_engine
 from crm_api.domain.tables import metadata
+from crm_api.embedded import ServerUrls, find_postgres
 from crm_api.migrate import upgrade
 from crm_api.roles import APPEND_ONLY, HIDDEN, KEPT_BY_THE_OWNER
+from crm_api.servers import SERVICE_LOGIN
 
 SERVICE, REPORTS = f"{DATABASE}_app", f"{DATABASE}_reader"
 GRANTS = text("""
@@ -201,3 +207,34 @@ async def test_service_can_back_up_and_finds_nothing_to_migrate(engine: AsyncEng
     await upgrade(url)
 
     assert size > 10_000
+
+
+async def test_composed_database_begins_with_the_same_roles(urls: ServerUrls) -> None:
+    """As the image of PostgreSQL runs it on a new volume."""
+    script = Path(__file__).parents[2] / "deploy" / "compose" / "roles.sh"
+    server = make_url(str(urls.database_url))
+    environment = {
+        "PATH": f"{find_postgres()}:{os.environ['PATH']}",
+        "PGHOST": str(server.query["host"]),
+        "POSTGRES_USER": "postgres",
+        "POSTGRES_DB": "postgres",
+        "POSTGRES_APP_PASSWORD": "it's made up",
+    }
+    done = subprocess.run(  # noqa: S603, ASYNC221 - our own script, and nothing else runs here
+        ["/bin/sh", str(script)], env=environment, capture_output=True, text=True, check=False
+    )
+
+    async with (
+        open_engine(str(urls.database_url), pool_size=1) as engine,
+        engine.begin() as connection,
+    ):
+        named = await connection.scalars(
+            text("SELECT rolname FROM pg_roles WHERE rolname LIKE 'crm\\_%' AND rolcanlogin")
+        )
+        is_member = await connection.scalar(
+            text("SELECT pg_has_role('crm_service', 'crm_app', 'MEMBER')")
+        )
+        await connection.exec_driver_sql("DROP ROLE crm_service, crm_app, crm_reader")
+
+    assert done.returncode == 0, done.stderr
+    assert (list(named), is_member) == ([SERVICE_LOGIN], True)
