@@ -9,9 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
 
 
+IN_MONTHS = {"activity", "event"}
+"""Kinds that lie in a month by the time of their id: all in the first one."""
+_LONG_AGO = "01900000"
+
+
 def made_id(kind: str, position: int) -> UUID:
     """The id that the statements below give to the position-th row of a kind."""
-    return UUID(md5(f"{kind}{position}".encode(), usedforsecurity=False).hexdigest())
+    made = md5(f"{kind}{position}".encode(), usedforsecurity=False).hexdigest()
+    return UUID(_LONG_AGO + made[8:] if kind in IN_MONTHS else made)
 
 
 def phone_of(position: int) -> str:
@@ -24,6 +30,11 @@ def _phone(position: str) -> str:
         f"'+1' || (601 + ({position}) / 10000) || '555' "
         f"|| lpad((({position}) % 10000)::text, 4, '0')"
     )
+
+
+def _in_months(name: str) -> str:
+    """The id of such a kind in SQL."""
+    return f"('{_LONG_AGO}' || substr(md5({name}), 9))::uuid"
 
 
 LINE = made_id("line", 1)
@@ -150,7 +161,7 @@ _STATEMENTS = (
     FROM generate_series(1, 2000) i""",
     f"""INSERT INTO activity (id, kind, direction, origin, line_id, conversation_id, contact_id,
         phone, openphone_id, status, send_after, occurred_at, created_at, updated_at)
-    SELECT md5('activity' || i)::uuid, CASE WHEN i % 100 = 0 THEN 'call' ELSE 'message' END,
+    SELECT {_in_months("'activity' || i")}, CASE WHEN i % 100 = 0 THEN 'call' ELSE 'message' END,
            CASE WHEN i % 10 = 1 THEN 'incoming' ELSE 'outgoing' END,
            CASE WHEN i % 10 = 1 OR i % 100 = 0 OR i % 200 = 7 THEN 'provider' ELSE 'campaign' END,
            md5('line1')::uuid, md5('talk' || 1 + i % 15000)::uuid,
@@ -159,22 +170,24 @@ _STATEMENTS = (
            CASE WHEN i % 1000 = 3 THEN CAST(:now AS timestamptz) - interval '1 minute' END,
            CAST(:now AS timestamptz) - i * interval '1 minute', :now, :now
     FROM generate_series(1, 40000) i""",
-    """INSERT INTO webhook_event (id, provider_event_id, scheme, type, status, next_attempt_at,
+    f"""INSERT INTO webhook_event (id, provider_event_id, scheme, type, status, next_attempt_at,
         error_code, received_at, payload)
-    SELECT md5('event' || i)::uuid, 'EV' || i, 'legacy', 'message.received',
+    SELECT {_in_months("'event' || i")}, 'EV' || i, 'legacy', 'message.received',
            CASE WHEN i % 100 = 0 THEN 'dead' WHEN i <= 200 THEN 'pending'
                 WHEN i <= 250 THEN 'failed' ELSE 'processed' END,
            CAST(:now AS timestamptz) - i * interval '1 second',
            CASE WHEN i % 100 = 0 THEN 'error' || i / 100 % 20 END,
-           CAST(:now AS timestamptz) - i * interval '1 second', '{}'
+           CAST(:now AS timestamptz) - i * interval '1 second', '{{}}'
     FROM generate_series(1, 20000) i""",
+    """INSERT INTO webhook_event_key (provider_event_id, event_id)
+    SELECT provider_event_id, id FROM webhook_event""",
     """INSERT INTO media (id, sha256, content_type, size_bytes, created_at)
     SELECT md5('media' || i)::uuid, encode(sha256(convert_to('file' || i, 'UTF8')), 'hex'),
            'image/jpeg', 1000 + i, :now
     FROM generate_series(1, 40000) i""",
-    """INSERT INTO media_fetch (id, activity_id, kind, url, status, attempts, next_attempt_at,
+    f"""INSERT INTO media_fetch (id, activity_id, kind, url, status, attempts, next_attempt_at,
         media_id, created_at, updated_at)
-    SELECT md5('fetch' || i)::uuid, md5('activity' || i)::uuid, 'picture',
+    SELECT md5('fetch' || i)::uuid, {_in_months("'activity' || i")}, 'picture',
            'https://media.example.com/' || i,
            CASE WHEN i % 100 = 0 THEN 'dead' WHEN i <= 200 THEN 'pending' ELSE 'stored' END, 1,
            CAST(:now AS timestamptz) - i * interval '1 second',

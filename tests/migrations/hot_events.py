@@ -45,7 +45,7 @@ RECEIVED = [
     ),
     Hot(
         "an event that is known",
-        {"uq_webhook_event_provider_event_id"},
+        {"pk_webhook_event_key"},
         lambda s: _driver(
             s,
             webhooks.STORE_EVENTS,

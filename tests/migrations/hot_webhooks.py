@@ -61,7 +61,7 @@ CHECKS = [
     ),
     Hot(
         "events of deliveries that were given up",
-        {"uq_webhook_event_provider_event_id"},
+        {"pk_webhook_event_key"},
         lambda s: health.held_events(s, ["EV5", "EV6"]),
     ),
 ]

@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import event, make_url, text
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+)
 
 from crm_api.db import open_engine
 
@@ -47,14 +52,15 @@ class Plan:
     indexes: set[str] = field(default_factory=set)
     scanned: set[str] = field(default_factory=set)
 
-    def add(self, node: dict[str, Any]) -> None:
+    def add(self, node: dict[str, Any], shared: dict[str, str | None]) -> None:
+        """Note a node and those below; a month's part goes by the name of what it is part of."""
         if "Index Name" in node:
-            self.indexes.add(node["Index Name"])
+            self.indexes.add(shared.get(node["Index Name"]) or node["Index Name"])
         self.indexes.update(node.get("Conflict Arbiter Indexes", ()))
         if node["Node Type"] == "Seq Scan":
-            self.scanned.add(node["Relation Name"])
+            self.scanned.add(shared.get(node["Relation Name"], node["Relation Name"]) or "")
         for child in node.get("Plans", ()):
-            self.add(child)
+            self.add(child, shared)
 
 
 @contextmanager
@@ -85,7 +91,7 @@ async def plan_of(engine: AsyncEngine, call: Call) -> Plan:
             answer = await connection.exec_driver_sql(
                 f"EXPLAIN (FORMAT JSON) {statement}", parameters
             )
-            _add(plan, answer.scalar_one())
+            _add(plan, answer.scalar_one(), await _shared(connection))
         await session.rollback()
     return plan
 
@@ -111,12 +117,22 @@ async def generic_plan_of(engine: AsyncEngine, call: Call) -> Plan:
             answer = await connection.exec_driver_sql(
                 f"EXPLAIN (FORMAT JSON) EXECUTE probe {values}"
             )
-            _add(plan, answer.scalar_one())
+            _add(plan, answer.scalar_one(), await _shared(connection))
             await connection.exec_driver_sql("DEALLOCATE probe")
         await session.rollback()
     return plan
 
 
-def _add(plan: Plan, answer: Any) -> None:
+async def _shared(connection: AsyncConnection) -> dict[str, str | None]:
+    """What months and their indexes are part of; None for a month that is still empty."""
+    found = await connection.exec_driver_sql("""
+        SELECT c.relname, CASE WHEN c.relkind = 'i' OR c.reltuples > 0 THEN p.relname END
+        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        JOIN pg_class p ON p.oid = i.inhparent
+    """)
+    return {part: whole for part, whole in found}
+
+
+def _add(plan: Plan, answer: Any, shared: dict[str, str | None]) -> None:
     [document] = json.loads(answer) if isinstance(answer, str) else answer
-    plan.add(document["Plan"])
+    plan.add(document["Plan"], shared)

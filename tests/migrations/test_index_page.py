@@ -33,7 +33,10 @@ def described() -> list[str]:
 
 async def in_database(connection: AsyncConnection) -> set[str]:
     rows = await connection.scalars(
-        text("SELECT indexname FROM pg_indexes WHERE schemaname = 'public'")
+        text(
+            "SELECT indexname FROM pg_indexes WHERE schemaname = 'public' "
+            "AND NOT (SELECT relispartition FROM pg_class WHERE oid = to_regclass(indexname))"
+        )
     )
     return set(rows)
 

@@ -119,11 +119,9 @@ async def test_given_up_one_that_is_here_by_another_way_is_left(house: House) ->
     (delivery,) = house.sandbox.world.deliverer.log.values()
     house.is_down = False
     await house.rows(
-        "INSERT INTO webhook_event (id, provider_event_id, scheme, type, status, next_attempt_at, "
-        "received_at, payload) VALUES (gen_random_uuid(), :id, 'legacy', 'message.received', "
-        "'processed', :now, :now, '{}') RETURNING id",
+        "INSERT INTO webhook_event_key (provider_event_id, event_id) "
+        "VALUES (:id, gen_random_uuid()) RETURNING event_id",
         id=delivery.event_id,
-        now=house.now,
     )
     await house.pass_time(minutes=61)
 

@@ -44,7 +44,14 @@ WAITING = text("""
         WHERE e.status IN ('pending', 'failed') AND e.received_at <= :before
           AND (e.payload::text ~ :numbers OR e.payload::text ~* :words))
 """)
-PAGES = text("SELECT pg_relation_size(to_regclass(:name)) / current_setting('block_size')::bigint")
+# Of a table in months the largest: a search of some pages takes these of every month.
+PAGES = text("""
+    SELECT max(pg_relation_size(part.oid)) / current_setting('block_size')::bigint
+    FROM (
+        SELECT to_regclass(:name)::oid AS oid
+        UNION ALL SELECT inhrelid FROM pg_inherits WHERE inhparent = to_regclass(:name)
+    ) part
+""")
 
 
 @dataclass(frozen=True, kw_only=True)

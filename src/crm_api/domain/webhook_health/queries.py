@@ -120,7 +120,7 @@ COUNTS = text(f"""
 
 # Deliveries that the provider gave up: which of their events are here all the same.
 HELD_EVENTS = text("""
-    SELECT provider_event_id FROM webhook_event
+    SELECT provider_event_id FROM webhook_event_key
      WHERE provider_event_id = ANY(CAST(:event_ids AS text[]))
 """)
 ASKED = text("""

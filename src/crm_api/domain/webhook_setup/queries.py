@@ -29,13 +29,17 @@ _FORGET = text("DELETE FROM webhook_key WHERE retire_at <= :now")
 
 # A sample has the same event id each time, and an event is stored once.
 _SET_ASIDE = text("""
-    UPDATE webhook_event SET provider_event_id = provider_event_id || ':' || id
-     WHERE provider_event_id = :event_id
-    RETURNING id
+    WITH freed AS (
+        DELETE FROM webhook_event_key WHERE provider_event_id = :event_id RETURNING event_id
+    ), renamed AS (
+        UPDATE webhook_event SET provider_event_id = provider_event_id || ':' || id
+          FROM freed WHERE id = freed.event_id
+    )
+    SELECT event_id FROM freed
 """)
 
 _IS_STORED = text("""
-    SELECT EXISTS (SELECT FROM webhook_event WHERE provider_event_id = :event_id)
+    SELECT EXISTS (SELECT FROM webhook_event_key WHERE provider_event_id = :event_id)
 """)
 
 _LINE_IDS = text("SELECT phone_number_id FROM line ORDER BY phone_number_id")

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, SmallInteger, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, Index, SmallInteger, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.db import Base
@@ -32,11 +32,10 @@ WAITING = (WebhookEventStatus.PENDING, WebhookEventStatus.FAILED)
 
 
 class WebhookEvent(Base):
-    """One event, stored before it was acknowledged."""
+    """One event, stored before it was acknowledged; a partition a month, by the time of the id."""
 
     __tablename__ = "webhook_event"
     __table_args__ = (
-        UniqueConstraint("provider_event_id"),
         CheckConstraint(one_of("status", WebhookEventStatus), name="status"),
         Index(
             "idx_webhook_event_processed",
@@ -59,6 +58,7 @@ class WebhookEvent(Base):
             "id",
             postgresql_where=text("error_code IS NOT NULL"),
         ),
+        {"postgresql_partition_by": "RANGE (id)"},
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -76,3 +76,12 @@ class WebhookEvent(Base):
     received_at: Mapped[datetime]
     processed_at: Mapped[datetime | None]
     payload: Mapped[dict[str, Any]]
+
+
+class WebhookEventKey(Base):
+    """That an event is stored, over all months: written with it, by one statement."""
+
+    __tablename__ = "webhook_event_key"
+
+    provider_event_id: Mapped[str] = mapped_column(primary_key=True)
+    event_id: Mapped[UUID]
