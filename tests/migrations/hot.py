@@ -13,6 +13,7 @@ PLACE = (NOON, made_id("any", 1))
 """Where a second page begins."""
 LARGE = {
     "activity",
+    "activity_key",
     "audit_log",
     "campaign_membership",
     "consent_entry",
@@ -33,6 +34,7 @@ LARGE = {
     "send_attempt",
     "webhook_delivery",
     "webhook_event",
+    "webhook_event_key",
 }
 """Tables of which no hot query may read every row."""
 

@@ -81,7 +81,7 @@ RECEIVED = [
     ),
     Hot(
         "a received text, once",
-        {"idx_activity_openphone_id"},
+        {"pk_activity_key", "pk_activity"},
         lambda s: activity.lock_calls(s, provider_call_ids=["AC100"], now=NOW),
     ),
     Hot(

@@ -62,13 +62,13 @@ RECONCILIATION = [
     ),
     Hot(
         "a page of the provider's list, compared",
-        {"idx_activity_openphone_id"},
+        {"pk_activity_key", "pk_activity"},
         lambda s: queries.compare(s, ids=IDS[:500], ranks=[3] * 500),
         is_generic=True,
     ),
     Hot(
         "calls of the provider's list",
-        {"idx_activity_openphone_id"},
+        {"pk_activity_key", "pk_activity"},
         lambda s: queries.known_calls(s, ids=IDS[:20]),
     ),
     Hot(

@@ -134,7 +134,7 @@ SENDS = [
     ),
     Hot(
         "reports that came before their answers",
-        {"idx_activity_openphone_id"},
+        {"pk_activity_key", "pk_activity"},
         lambda s: ledger.take_strays(s, message_ids=["AC5"], attempt_ids=[ATTEMPT]),
         is_generic=True,
     ),

@@ -17,6 +17,7 @@ RELIED_ON = {
 }
 """Names that others read."""
 UNREAD = {
+    "idx_activity_openphone_id",
     "idx_refresh_token_session",
     "uq_campaign_variant_campaign_id_name",
     "uq_custom_field_name",

@@ -277,6 +277,7 @@ COLUMNS = text("""
     SELECT c.table_name, c.column_name, c.data_type FROM information_schema.columns c
     JOIN information_schema.tables t USING (table_schema, table_name)
     WHERE c.table_schema = 'public' AND t.table_type = 'BASE TABLE'
+      AND NOT (SELECT relispartition FROM pg_class WHERE oid = to_regclass(c.table_name))
     ORDER BY 1, 2
 """)
 

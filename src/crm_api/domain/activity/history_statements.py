@@ -48,20 +48,27 @@ TOUCH_CONVERSATIONS = text("""
 """)
 
 ADD_TEXTS = text("""
+    WITH told AS MATERIALIZED (
+        SELECT * FROM unnest(
+            CAST(:ids AS uuid[]), CAST(:directions AS text[]), CAST(:line_ids AS uuid[]),
+            CAST(:conversation_ids AS uuid[]), CAST(:contact_ids AS uuid[]),
+            CAST(:phones AS text[]), CAST(:openphone_ids AS text[]), CAST(:user_ids AS text[]),
+            CAST(:bodies AS text[]), CAST(:statuses AS text[]), CAST(:ranks AS smallint[]),
+            CAST(:error_codes AS text[]), CAST(:occurred AS timestamptz[]),
+            CAST(:updated AS timestamptz[]))
+            AS told (id, direction, line_id, conversation_id, contact_id, phone, openphone_id,
+                     user_id, body, status, rank, error_code, occurred_at, updated_at)
+    ), named AS (
+        INSERT INTO activity_key (openphone_id, activity_id)
+        SELECT openphone_id, id FROM told ORDER BY openphone_id
+        ON CONFLICT (openphone_id) DO NOTHING
+        RETURNING activity_id
+    )
     INSERT INTO activity (id, kind, direction, origin, line_id, conversation_id, contact_id, phone,
         openphone_id, user_id, body, status, rank, error_code, occurred_at, created_at, updated_at)
-    SELECT id, 'message', direction, 'provider', line_id, conversation_id, contact_id, phone,
+    SELECT told.id, 'message', direction, 'provider', line_id, conversation_id, contact_id, phone,
            openphone_id, user_id, body, status, rank, error_code, occurred_at, :now, updated_at
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:directions AS text[]), CAST(:line_ids AS uuid[]),
-                CAST(:conversation_ids AS uuid[]), CAST(:contact_ids AS uuid[]),
-                CAST(:phones AS text[]), CAST(:openphone_ids AS text[]),
-                CAST(:user_ids AS text[]), CAST(:bodies AS text[]), CAST(:statuses AS text[]),
-                CAST(:ranks AS smallint[]), CAST(:error_codes AS text[]),
-                CAST(:occurred AS timestamptz[]), CAST(:updated AS timestamptz[]))
-        AS told (id, direction, line_id, conversation_id, contact_id, phone, openphone_id, user_id,
-                 body, status, rank, error_code, occurred_at, updated_at)
-    ORDER BY openphone_id
-    ON CONFLICT (openphone_id) WHERE openphone_id IS NOT NULL DO NOTHING
+    FROM told JOIN named ON named.activity_id = told.id
     RETURNING openphone_id
 """)
 

@@ -64,7 +64,7 @@ class Conversation(Base):
 
 
 class Activity(Base):
-    """A message or a call.
+    """A message or a call; a partition a month, by the time of the id.
 
     ``status`` of a message moves by rank, so that a late report never takes back a better one.
     A text outside a campaign waits here as ``queued`` until an attempt is made of it.
@@ -77,7 +77,6 @@ class Activity(Base):
         Index(
             "idx_activity_openphone_id",
             "openphone_id",
-            unique=True,
             postgresql_where=text("openphone_id IS NOT NULL"),
         ),
         Index("idx_activity_conversation", "conversation_id", "occurred_at", "id"),
@@ -108,6 +107,7 @@ class Activity(Base):
                 "kind = 'message' AND direction = 'outgoing' AND origin = 'provider'"
             ),
         ),
+        {"postgresql_partition_by": "RANGE (id)"},
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -138,3 +138,15 @@ class Activity(Base):
     """When it happened, by the provider's clock."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+
+
+class ActivityKey(Base):
+    """Whose the provider's id is, over all months; kept by triggers on ``activity``.
+
+    A statement that must know whether a message is new writes the key first, and the row with it.
+    """
+
+    __tablename__ = "activity_key"
+
+    openphone_id: Mapped[str] = mapped_column(primary_key=True)
+    activity_id: Mapped[UUID]

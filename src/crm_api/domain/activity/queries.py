@@ -38,41 +38,61 @@ class KnownCall:
 
 # Hot statements are built once: to build one costs more than to run it.
 
-# A row that this statement inserted has no deleting transaction; one that it updated has.
 ADD_INCOMING = text("""
-    INSERT INTO activity AS known
-        (id, kind, direction, origin, line_id, conversation_id, contact_id, phone, openphone_id,
-         user_id, body, media, status, call, occurred_at, created_at, updated_at)
-    SELECT id, 'message', 'incoming', 'provider', line_id, conversation_id, contact_id, phone,
+    WITH told AS MATERIALIZED (
+        SELECT * FROM unnest(
+            CAST(:ids AS uuid[]), CAST(:line_ids AS uuid[]), CAST(:conversation_ids AS uuid[]),
+            CAST(:contact_ids AS uuid[]), CAST(:phones AS text[]), CAST(:openphone_ids AS text[]),
+            CAST(:user_ids AS text[]), CAST(:bodies AS text[]), CAST(:medias AS text[]),
+            CAST(:calls AS text[]), CAST(:occurred AS timestamptz[]))
+            AS told (id, line_id, conversation_id, contact_id, phone, openphone_id, user_id, body,
+                     media, call, occurred_at)
+    ), named AS (
+        INSERT INTO activity_key (openphone_id, activity_id)
+        SELECT openphone_id, id FROM told ORDER BY openphone_id
+        ON CONFLICT (openphone_id) DO NOTHING
+        RETURNING activity_id
+    )
+    INSERT INTO activity (id, kind, direction, origin, line_id, conversation_id, contact_id, phone,
+        openphone_id, user_id, body, media, status, call, occurred_at, created_at, updated_at)
+    SELECT told.id, 'message', 'incoming', 'provider', line_id, conversation_id, contact_id, phone,
            openphone_id, user_id, body, media::jsonb, 'received', call::jsonb, occurred_at, :now,
            :now
-      FROM unnest(CAST(:ids AS uuid[]), CAST(:line_ids AS uuid[]),
-                  CAST(:conversation_ids AS uuid[]), CAST(:contact_ids AS uuid[]),
-                  CAST(:phones AS text[]), CAST(:openphone_ids AS text[]),
-                  CAST(:user_ids AS text[]), CAST(:bodies AS text[]), CAST(:medias AS text[]),
-                  CAST(:calls AS text[]), CAST(:occurred AS timestamptz[]))
-        AS told (id, line_id, conversation_id, contact_id, phone, openphone_id, user_id, body,
-                 media, call, occurred_at)
-     ORDER BY openphone_id
-    ON CONFLICT (openphone_id) WHERE openphone_id IS NOT NULL DO UPDATE
-       SET user_id = coalesce(known.user_id, excluded.user_id),
-           media = coalesce(nullif(known.media, '[]'::jsonb), excluded.media)
-    RETURNING openphone_id, id, xmax = 0 AS is_new
+      FROM told JOIN named ON named.activity_id = told.id
+    RETURNING openphone_id, id
+""")
+# After it, in a statement of its own: what was stored meanwhile is not seen by the one before.
+FILL_INCOMING = text("""
+    UPDATE activity known
+       SET user_id = coalesce(known.user_id, told.user_id),
+           media = coalesce(nullif(known.media, '[]'::jsonb), told.media::jsonb)
+      FROM unnest(CAST(:openphone_ids AS text[]), CAST(:user_ids AS text[]),
+                  CAST(:medias AS text[])) AS told (openphone_id, user_id, media)
+      JOIN activity_key k ON k.openphone_id = told.openphone_id
+     WHERE known.id = k.activity_id
+    RETURNING told.openphone_id, known.id
 """)
 
-_OF_CALL = """id, openphone_id, line_id, contact_id, rank, status, call, occurred_at, direction,
-       user_id, phone, conversation_id"""
-LOCK_CALLS = text(f"""
-    SELECT {_OF_CALL} FROM activity WHERE openphone_id = ANY(CAST(:openphone_ids AS text[]))
-     ORDER BY openphone_id FOR UPDATE
+LOCK_CALLS = text("""
+    SELECT a.id, a.openphone_id, line_id, contact_id, rank, status, call, occurred_at, direction,
+           user_id, phone, conversation_id
+      FROM activity_key k JOIN activity a ON a.id = k.activity_id
+     WHERE k.openphone_id = ANY(CAST(:openphone_ids AS text[]))
+     ORDER BY k.openphone_id FOR UPDATE OF a
 """)
 ADD_CALLS = text("""
+    WITH named AS (
+        INSERT INTO activity_key (openphone_id, activity_id)
+        SELECT openphone_id, id
+          FROM unnest(CAST(:ids AS uuid[]), CAST(:openphone_ids AS text[]))
+            AS told (id, openphone_id)
+         ORDER BY openphone_id
+        ON CONFLICT (openphone_id) DO NOTHING
+        RETURNING openphone_id, activity_id
+    )
     INSERT INTO activity (id, kind, origin, openphone_id, status, occurred_at, created_at,
         updated_at)
-    SELECT id, 'call', 'provider', openphone_id, 'unknown', :now, :now, :now
-      FROM unnest(CAST(:ids AS uuid[]), CAST(:openphone_ids AS text[])) AS told (id, openphone_id)
-     ORDER BY openphone_id
-    ON CONFLICT (openphone_id) WHERE openphone_id IS NOT NULL DO NOTHING
+    SELECT activity_id, 'call', 'provider', openphone_id, 'unknown', :now, :now, :now FROM named
 """)
 # The outside party and the conversation are known from some events only. A call that nothing new
 # is told of is not written.
@@ -139,7 +159,27 @@ async def add_incoming(
     Returns:
         For each provider's id the row's, and whether it is new.
     """
-    values = {
+    stored: dict[str, tuple[UUID, bool]] = {}
+    left = rows
+    while left:
+        added = await session.execute(ADD_INCOMING, _told(left, now=now))
+        stored |= {row.openphone_id: (row.id, True) for row in added}
+        left = [row for row in left if row["openphone_id"] not in stored]
+        if left:
+            values = {
+                "openphone_ids": [row["openphone_id"] for row in left],
+                "user_ids": [row["user_id"] for row in left],
+                "medias": [json.dumps(row["media"]) for row in left],
+            }
+            filled = await session.execute(FILL_INCOMING, values)
+            stored |= {row.openphone_id: (row.id, False) for row in filled}
+            # One that was taken away meanwhile is new after all.
+            left = [row for row in left if row["openphone_id"] not in stored]
+    return stored
+
+
+def _told(rows: Sequence[dict[str, Any]], *, now: datetime) -> dict[str, Any]:
+    return {
         "ids": [new_id() for _ in rows],
         "line_ids": [row["line_id"] for row in rows],
         "conversation_ids": [row["conversation_id"] for row in rows],
@@ -153,8 +193,6 @@ async def add_incoming(
         "occurred": [row["occurred_at"] for row in rows],
         "now": now,
     }
-    found = await session.execute(ADD_INCOMING, values)
-    return {row.openphone_id: (row.id, row.is_new) for row in found}
 
 
 async def set_campaigns(session: AsyncSession, campaigns: Mapping[UUID, UUID]) -> None:

@@ -37,14 +37,17 @@ COMPARE = text("""
     FROM unnest(CAST(:ids AS text[]), CAST(:ranks AS smallint[]))
         WITH ORDINALITY AS listed (id, rank, place)
     LEFT JOIN LATERAL (
-        SELECT id, status, rank FROM activity WHERE openphone_id = listed.id LIMIT 1
+        SELECT t.id, t.status, t.rank
+        FROM activity_key k JOIN activity t ON t.id = k.activity_id
+        WHERE k.openphone_id = listed.id LIMIT 1
     ) a ON true
     WHERE a.id IS NULL OR a.rank < listed.rank
 """)
 
 KNOWN_CALLS = text("""
-    SELECT openphone_id, status, rank, call FROM activity
-    WHERE openphone_id = ANY(CAST(:ids AS text[]))
+    SELECT a.openphone_id, a.status, a.rank, a.call
+    FROM activity_key k JOIN activity a ON a.id = k.activity_id
+    WHERE k.openphone_id = ANY(CAST(:ids AS text[]))
 """)
 
 # Ours less theirs by EXCEPT, which hashes or sorts: without statistics, as in an import, the

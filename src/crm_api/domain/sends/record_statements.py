@@ -97,7 +97,8 @@ RECORD = text(f"""
 TAKE_STRAYS = text("""
     DELETE FROM activity t
     USING unnest(CAST(:message_ids AS text[]), CAST(:attempt_ids AS uuid[])) AS x (id, attempt_id)
-    WHERE t.openphone_id = x.id AND t.origin = 'provider'
+    JOIN activity_key k ON k.openphone_id = x.id
+    WHERE t.id = k.activity_id AND t.origin = 'provider'
     RETURNING t.openphone_id, t.status, t.rank, t.error_code, t.updated_at
 """)
 

@@ -2,24 +2,39 @@
 
 from sqlalchemy import text
 
-# The timeline row of a message that nobody of ours holds yet; a report only raises its rank, and
-# of two of one rank the earlier stays. No row comes back when the message is one of ours.
-_WINS = """(excluded.rank > activity.rank
-    OR (excluded.rank = activity.rank AND excluded.updated_at < activity.updated_at))"""
-STORE_FOREIGN = text(f"""
+# The timeline row of a message that nobody holds yet. Who writes its key first stores it.
+STORE_FOREIGN = text("""
+    WITH named AS (
+        INSERT INTO activity_key (openphone_id, activity_id) VALUES (:message_id, :id)
+        ON CONFLICT (openphone_id) DO NOTHING
+        RETURNING openphone_id, activity_id
+    )
     INSERT INTO activity (id, kind, direction, origin, line_id, conversation_id, contact_id, phone,
         openphone_id, user_id, body, media, status, rank, error_code, occurred_at, created_at,
         updated_at)
-    VALUES (:id, 'message', 'outgoing', 'provider', :line_id, :conversation_id, :contact_id, :phone,
-        :message_id, :user_id, :body, :media, :status, :rank, :error_code, :occurred_at, :now,
-        :reported_at)
-    ON CONFLICT (openphone_id) WHERE openphone_id IS NOT NULL DO UPDATE
-    SET status = CASE WHEN {_WINS} THEN excluded.status ELSE activity.status END,
-        error_code = CASE WHEN {_WINS} THEN excluded.error_code ELSE activity.error_code END,
-        updated_at = CASE WHEN {_WINS} THEN excluded.updated_at ELSE activity.updated_at END,
-        rank = greatest(activity.rank, excluded.rank)
-    WHERE activity.origin = 'provider'
+    SELECT activity_id, 'message', 'outgoing', 'provider', CAST(:line_id AS uuid),
+        CAST(:conversation_id AS uuid), CAST(:contact_id AS uuid), CAST(:phone AS text),
+        openphone_id, CAST(:user_id AS text), CAST(:body AS text), CAST(:media AS jsonb),
+        CAST(:status AS text), CAST(:rank AS smallint), CAST(:error_code AS text),
+        CAST(:occurred_at AS timestamptz), CAST(:now AS timestamptz),
+        CAST(:reported_at AS timestamptz)
+    FROM named
     RETURNING id
+""")
+# Of one that is stored as somebody's a report only raises the rank, and of two of one rank the
+# earlier stays. In a statement after it, which sees what was stored while the one before waited. No
+# row comes back when the message is one of ours.
+_WINS = """(CAST(:rank AS smallint) > a.rank OR (
+    CAST(:rank AS smallint) = a.rank AND CAST(:reported_at AS timestamptz) < a.updated_at))"""
+RAISE_FOREIGN = text(f"""
+    UPDATE activity a
+    SET status = CASE WHEN {_WINS} THEN CAST(:status AS text) ELSE a.status END,
+        error_code = CASE WHEN {_WINS} THEN CAST(:error_code AS text) ELSE a.error_code END,
+        updated_at = CASE WHEN {_WINS} THEN CAST(:reported_at AS timestamptz) ELSE a.updated_at END,
+        rank = greatest(a.rank, CAST(:rank AS smallint))
+    FROM activity_key k
+    WHERE k.openphone_id = :message_id AND a.id = k.activity_id AND a.origin = 'provider'
+    RETURNING a.id
 """)
 
 UPSERT_CONVERSATION = text("""

@@ -169,27 +169,28 @@ async def _store(
             },
         )
         conversation_id = result.scalar_one()
-    stored = await uow.session.execute(
-        STORE_FOREIGN,
-        {
-            "id": new_id(),
-            "line_id": line_id,
-            "conversation_id": conversation_id,
-            "contact_id": contact_id,
-            "phone": phone,
-            "message_id": facts.provider_message_id,
-            "user_id": facts.user_id,
-            "body": facts.text,
-            "media": [{"url": item.url, "type": item.type} for item in facts.media],
-            "status": facts.status,
-            "rank": RANKS.get(facts.status, RANKS["sent"]),
-            "error_code": facts.error_code,
-            "occurred_at": facts.created_at,
-            "reported_at": facts.updated_at or now,
-            "now": now,
-        },
-    )
-    activity_id: UUID | None = stored.scalar_one_or_none()
+    report = {
+        "message_id": facts.provider_message_id,
+        "status": facts.status,
+        "rank": RANKS.get(facts.status, RANKS["sent"]),
+        "error_code": facts.error_code,
+        "reported_at": facts.updated_at or now,
+    }
+    message = {
+        "id": new_id(),
+        "line_id": line_id,
+        "conversation_id": conversation_id,
+        "contact_id": contact_id,
+        "phone": phone,
+        "user_id": facts.user_id,
+        "body": facts.text,
+        "media": [{"url": item.url, "type": item.type} for item in facts.media],
+        "occurred_at": facts.created_at,
+        "now": now,
+    }
+    activity_id: UUID | None = await uow.session.scalar(STORE_FOREIGN, report | message)
+    if activity_id is None:
+        activity_id = await uow.session.scalar(sql.RAISE_FOREIGN, report)
     return activity_id
 
 

@@ -13,8 +13,8 @@ from crm_api.domain.openphone.facts import ProviderEvent
 
 # Events of a call's summary or transcript name nobody: its row tells whose it was.
 OF_ERASED = text("""
-    SELECT a.openphone_id FROM activity a
-    WHERE a.openphone_id = ANY(CAST(:ids AS text[])) AND a.phone LIKE 'erased:%'
+    SELECT k.openphone_id FROM activity_key k JOIN activity a ON a.id = k.activity_id
+    WHERE k.openphone_id = ANY(CAST(:ids AS text[])) AND a.phone LIKE 'erased:%'
 """)
 
 
