@@ -77,6 +77,9 @@ class Settings(BaseModel):
     business_name: str | None = None
     business_contact: str | None = None
     media_url: MediaPlace | None = None
+    archive_url: MediaPlace | None = None
+    webhook_event_months: int = Field(default=24, ge=2, le=1200)
+    activity_months: int | None = Field(default=None, ge=12)
     public_url: WebAddress | None = None
     app_url: WebAddress | None = None
     smtp_url: MailServer | None = None
@@ -259,13 +262,15 @@ class Settings(BaseModel):
     @property
     def media_location(self) -> Path | str:
         """Where pictures and recordings lie: a directory, or ``s3://bucket/prefix``."""
-        if self.media_url is None:
-            return self.data_dir / "media"
-        if self.media_url.startswith("s3://"):
-            return self.media_url
-        if self.media_url.startswith("file://"):
-            return Path(unquote(urlsplit(self.media_url).path))
-        return Path(self.media_url)
+        return self.data_dir / "media" if self.media_url is None else _place(self.media_url)
+
+    @property
+    def archive_location(self) -> Path | str:
+        """Where archives of months lie; unset, in a folder of the pictures' place."""
+        if self.archive_url is not None:
+            return _place(self.archive_url)
+        media = self.media_location
+        return media / "archive" if isinstance(media, Path) else f"{media.rstrip('/')}/archive"
 
     @property
     def webhook_address(self) -> str:
@@ -361,6 +366,12 @@ class Settings(BaseModel):
         """The key with which the sandbox signs, base64, derived from the secret key."""
         digest = hmac.new(self.secret_keys()[0], b"sandbox webhooks", hashlib.sha256).digest()
         return b64encode(digest).decode()
+
+
+def _place(url: str) -> Path | str:
+    if url.startswith("s3://"):
+        return url
+    return Path(unquote(urlsplit(url).path) if url.startswith("file://") else url)
 
 
 def _is_on_loopback(url: str) -> bool:

@@ -8,7 +8,6 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
 
-
 IN_MONTHS = {"activity", "event"}
 """Kinds that lie in a month by the time of their id: all in the first one."""
 _LONG_AGO = "01900000"

@@ -27,12 +27,14 @@ def url_of(database_url: str, name: str) -> str:
 
 
 @asynccontextmanager
-async def own_database(engine: AsyncEngine, name: str) -> AsyncIterator[str]:
-    """Make an empty database for the length of a block; its URL."""
+async def own_database(
+    engine: AsyncEngine, name: str, *, template: str = "template1"
+) -> AsyncIterator[str]:
+    """Make a database like the template, which is empty, for the length of a block; its URL."""
     async with engine.connect() as connection:
         plain = await connection.execution_options(isolation_level="AUTOCOMMIT")
         await plain.execute(text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
-        await plain.execute(text(f'CREATE DATABASE "{name}"'))
+        await plain.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
         try:
             yield url_of(engine.url.render_as_string(hide_password=False), name)
         finally:
@@ -126,11 +128,11 @@ async def generic_plan_of(engine: AsyncEngine, call: Call) -> Plan:
 async def _shared(connection: AsyncConnection) -> dict[str, str | None]:
     """What months and their indexes are part of; None for a month that is still empty."""
     found = await connection.exec_driver_sql("""
-        SELECT c.relname, CASE WHEN c.relkind = 'i' OR c.reltuples > 0 THEN p.relname END
+        SELECT c.relname, CASE WHEN c.relkind = 'i' OR c.reltuples > 0 THEN p.relname END AS whole
         FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
         JOIN pg_class p ON p.oid = i.inhparent
     """)
-    return {part: whole for part, whole in found}
+    return {row.relname: row.whole for row in found}
 
 
 def _add(plan: Plan, answer: Any, shared: dict[str, str | None]) -> None:

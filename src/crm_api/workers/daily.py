@@ -21,6 +21,7 @@ from crm_api.domain.sends.times import SendTimes
 from crm_api.domain.transfer import service as transfer
 from crm_api.domain.webhook_deliveries import service as webhook_deliveries
 from crm_api.workers.deps import Deps, deps_of
+from crm_api.workers.retention import keep_months
 
 log = structlog.get_logger()
 
@@ -76,6 +77,8 @@ async def _clean_up(deps: Deps, today: DailyRun, *, now: Now) -> None:
                 break
         if total:
             log.info("cleaned up", what=what, count=total)
+    if not deps.is_stopping:
+        await keep_months(deps, now=lambda: now() - clock.ahead())
     if not deps.is_stopping:
         async with deps.new_uow() as uow:
             await daily.note_cleaned(uow, day=today.day, now=now())

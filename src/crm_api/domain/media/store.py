@@ -56,7 +56,7 @@ class MediaStore:
                 self._store, path_of(sha256), file, chunk_size=part, max_concurrency=1
             )
             if isinstance(self._location, Path):
-                await asyncio.to_thread(_sync, self._location / path_of(sha256))
+                await asyncio.to_thread(sync_to_disk, self._location / path_of(sha256))
         except (BaseError, OSError, ValueError) as error:
             raise _unavailable(error) from error
 
@@ -102,15 +102,20 @@ class MediaStore:
     @cached_property
     def _store(self) -> ObjectStore:
         """Opened when first needed, so that a process starts without it."""
-        if isinstance(self._location, Path):
-            self._location.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return LocalStore(self._location)
-        return from_url(
-            self._location,
-            # Amazon's own address is https; http is for who names one in AWS_ENDPOINT_URL.
-            client_options={"timeout": timedelta(seconds=REQUEST_SECONDS), "allow_http": True},
-            retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
-        )
+        return open_store(self._location)
+
+
+def open_store(location: Path | str) -> ObjectStore:
+    """Open a directory, which is made if need be, or a bucket."""
+    if isinstance(location, Path):
+        location.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return LocalStore(location)
+    return from_url(
+        location,
+        # Amazon's own address is https; http is for who names one in AWS_ENDPOINT_URL.
+        client_options={"timeout": timedelta(seconds=REQUEST_SECONDS), "allow_http": True},
+        retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
+    )
 
 
 def path_of(sha256: str) -> str:
@@ -118,7 +123,7 @@ def path_of(sha256: str) -> str:
     return f"{sha256[:2]}/{sha256}"
 
 
-def _sync(path: Path) -> None:
+def sync_to_disk(path: Path) -> None:
     """Have the disk take the file and its names in the two folders above."""
     for one in (path, path.parent, path.parent.parent):
         handle = os.open(one, os.O_RDONLY)
