@@ -24,6 +24,7 @@ from crm_api.sandbox.config import DEFAULT_SIGNING_KEY
 NOT_COMPARED = {
     # What was delivered, and how a process went about it.
     "webhook_event",
+    "webhook_event_key",
     "reconciliation_run",
     "receiver_heartbeat",
     "worker_heartbeat",

@@ -1,0 +1,139 @@
+"""Tables of before become the first month of theirs, and nothing of them is lost on either way."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from tests.migrations.support import connected_engine, own_database
+
+from crm_api.migrate import downgrade, upgrade
+
+BEFORE = "20261126_0038"
+ADD = """
+    INSERT INTO webhook_event (id, provider_event_id, scheme, type, next_attempt_at, received_at,
+        payload)
+    SELECT uuid_v7(), 'EV' || i, 'legacy', 'call.ringing', now(), now(), '{}'
+    FROM generate_series(1, 3) i;
+    INSERT INTO activity (id, kind, origin, openphone_id, status, occurred_at, created_at,
+        updated_at)
+    SELECT uuid_v7(), 'message', 'provider', CASE WHEN i < 3 THEN 'AC' || i END, 'sent', now(),
+           now(), now()
+    FROM generate_series(1, 3) i
+"""
+ADD_LATER = """
+    INSERT INTO activity (id, kind, origin, openphone_id, status, occurred_at, created_at,
+        updated_at)
+    VALUES ('01ffffff-0000-7000-8000-000000000001', 'message', 'provider', 'AC9', 'sent', now(),
+            now(), now())
+"""
+ROWS = """
+    SELECT 'event' AS kind, id::text, provider_event_id AS name FROM webhook_event
+    UNION ALL SELECT 'activity', id::text, openphone_id FROM activity ORDER BY 1, 2
+"""
+KEYS = """
+    SELECT 'event', event_id::text, provider_event_id FROM webhook_event_key
+    UNION ALL SELECT 'activity', activity_id::text, openphone_id FROM activity_key ORDER BY 1, 2
+"""
+TRIGGERS = """
+    SELECT tgname FROM pg_trigger WHERE tgrelid = 'activity'::regclass AND NOT tgisinternal
+    ORDER BY 1
+"""
+Found = list[tuple[object, ...]]
+
+
+async def found(engine: AsyncEngine, query: str) -> Found:
+    async with engine.connect() as connection:
+        return [tuple(row) for row in await connection.execute(text(query))]
+
+
+@pytest_asyncio.fixture
+async def old_url(engine: AsyncEngine) -> AsyncIterator[str]:
+    """A database as it was before, with rows."""
+    async with own_database(engine, "crm_before_months") as url:
+        await upgrade(url, revision=BEFORE)
+        async with connected_engine(url) as old, old.begin() as connection:
+            for statement in ADD.split(";"):
+                await connection.execute(text(statement))
+        yield url
+
+
+async def test_rows_stay_on_the_way_up_and_down(old_url: str) -> None:
+    async with connected_engine(old_url) as engine:
+        before, told = await found(engine, ROWS), await found(engine, TRIGGERS)
+        await upgrade(old_url)
+        after = await found(engine, ROWS)
+        keys = await found(engine, KEYS)
+        own = {("drop_activity_key",), ("keep_activity_key",), ("keep_key_of_new_activity",)}
+        shared = await found(engine, TRIGGERS)
+        async with engine.begin() as connection:
+            await connection.execute(text(ADD_LATER))
+        await downgrade(old_url, revision=BEFORE)
+        back = await found(engine, ROWS)
+
+        assert after == before
+        assert keys == [row for row in before if row[2] is not None]
+        assert set(shared) == set(told) | own
+        assert {row for row in back if row[2] != "AC9"} == set(before)
+        assert len(back) == len(before) + 1
+        assert await found(engine, TRIGGERS) == told
+        with pytest.raises(IntegrityError, match="idx_activity_openphone_id"):
+            await _bind(engine, "AC1", to="AC2")
+
+
+async def _bind(engine: AsyncEngine, name: str, *, to: str) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(
+            text("UPDATE activity SET openphone_id = :to WHERE openphone_id = :name"),
+            {"name": name, "to": to},
+        )
+
+
+@pytest_asyncio.fixture
+async def messages(connection: AsyncConnection) -> AsyncConnection:
+    """Three messages, of which the provider has named two; one lies in another month."""
+    await connection.execute(text(ADD.split(";")[1]))
+    await connection.execute(text(ADD_LATER))
+    return connection
+
+
+async def _keys(connection: AsyncConnection) -> set[str]:
+    rows = await connection.scalars(
+        text(
+            "SELECT k.openphone_id FROM activity_key k JOIN activity a "
+            "ON a.id = k.activity_id AND a.openphone_id = k.openphone_id"
+        )
+    )
+    return set(rows)
+
+
+async def test_keys_follow_whatever_is_done_to_rows(messages: AsyncConnection) -> None:
+    assert await _keys(messages) == {"AC1", "AC2", "AC9"}
+
+    await messages.execute(
+        text("UPDATE activity SET openphone_id = NULL WHERE openphone_id = 'AC1'")
+    )
+    await messages.execute(
+        text("UPDATE activity SET openphone_id = 'AC1' WHERE openphone_id = 'AC2'")
+    )
+    await messages.execute(text("DELETE FROM activity WHERE openphone_id = 'AC9'"))
+
+    assert await _keys(messages) == {"AC1"}
+    assert await messages.scalar(text("SELECT count(*) FROM activity_key")) == 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE activity SET openphone_id = 'AC9' WHERE openphone_id = 'AC1'",
+        ADD_LATER.replace("000000000001", "000000000002"),
+    ],
+    ids=["named", "added"],
+)
+async def test_an_id_of_the_provider_is_one_rows_over_all_months(
+    messages: AsyncConnection, statement: str
+) -> None:
+    with pytest.raises(IntegrityError, match="pk_activity_key"):
+        await messages.execute(text(statement))
