@@ -65,7 +65,7 @@ async def _take_out(deps: Deps, month: Month, *, now: Now) -> None:
     if not await _remove_media(deps, month):
         return
     async with deps.new_uow() as uow:
-        is_out = await service.take_out(uow, month)
+        is_out = await service.take_out(uow, month, now=now())
     if is_out:
         log.info("month taken out", month=month.name)
 

@@ -6,6 +6,8 @@ from enum import StrEnum
 class AlertKind(StrEnum):
     """Everything that an alert may be about."""
 
+    ARCHIVE_NOT_KEPT = "archive_not_kept"
+    """A month that is over cannot be written to the store."""
     CAMPAIGN_BLOCKED = "campaign_blocked"
     """The provider refuses what a campaign sends."""
     CAMPAIGN_PAUSED = "campaign_paused"
@@ -22,6 +24,8 @@ class AlertKind(StrEnum):
     MAIL_DOWN = "mail_down"
     MEDIA_FETCH_DEAD = "media_fetch_dead"
     MESSAGE_ID_GIVEN_TWICE = "message_id_given_twice"
+    MONTH_NOT_DROPPED = "month_not_dropped"
+    """Something in a month that is over still waits."""
     NO_REPORTS = "no_reports"
     """Texts are accepted, and no event comes."""
     NOTHING_SENT = "nothing_sent"

@@ -80,6 +80,7 @@ async def keep(new_uow: UnitOfWorkFactory, month: Month, *, location: Path | str
 async def _copy(uow: UnitOfWork, month: Month, file: IO[bytes]) -> Archived:
     """Copy the rows into a file, compressed, as the database hands them out."""
     digest = hashlib.sha256()
+    await queries.take_time(uow.session)
     raw = await (await uow.session.connection()).get_raw_connection()
     connection = raw.driver_connection
     if not isinstance(connection, asyncpg.Connection):

@@ -22,6 +22,8 @@ ANALYZE = text("SELECT analyze_partitioned(:parent)")
 DETACH = text("SELECT detach_partition(:parent, :name)")
 DROP = text("SELECT drop_detached(:name)")
 
+TAKE_TIME = text("SET LOCAL statement_timeout = 0")
+
 # By the names of months, which are made of the table's own and a date.
 _WAITS = "SELECT EXISTS (SELECT FROM {name} WHERE {waits})"
 _FORGET_KEYS = """
@@ -111,6 +113,11 @@ async def detach(session: AsyncSession, month: Month) -> None:
 async def drop(session: AsyncSession, month: Month) -> None:
     """Remove a month that was taken out."""
     await session.execute(DROP, {"name": month.name})
+
+
+async def take_time(session: AsyncSession) -> None:
+    """Let the next statements of this transaction run for as long as they take."""
+    await session.execute(TAKE_TIME)
 
 
 def copy_query(month: Month) -> str:

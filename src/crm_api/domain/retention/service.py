@@ -6,6 +6,7 @@ from uuid import UUID
 
 from crm_api.db import UnitOfWork
 from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.retention import queries
 from crm_api.domain.retention.archive import Archived
 from crm_api.domain.retention.tables import ACTIVITY, Month, MonthlyTable, month_of
@@ -68,7 +69,7 @@ async def is_waited_for(uow: UnitOfWork, month: Month, *, now: datetime) -> bool
         return False
     await operations.raise_alert(
         uow,
-        kind="month_not_dropped",
+        kind=AlertKind.MONTH_NOT_DROPPED,
         subject=month.name,
         detail=f"{month.name} is older than its table is kept, but rows in it still wait to be "
         "applied or sent. Replay or settle them; the month is dropped the day after.",
@@ -77,7 +78,7 @@ async def is_waited_for(uow: UnitOfWork, month: Month, *, now: datetime) -> bool
     return True
 
 
-async def take_out(uow: UnitOfWork, month: Month) -> bool:
+async def take_out(uow: UnitOfWork, month: Month, *, now: datetime) -> bool:
     """Take a month out of its table: from here on nothing reads or changes it.
 
     False when something in it began to wait since it was looked at; then it stays.
@@ -87,6 +88,9 @@ async def take_out(uow: UnitOfWork, month: Month) -> bool:
         if await queries.waits(uow.session, month):
             await step.rollback()
             return False
+    await operations.resolve_alert(
+        uow, kind=AlertKind.MONTH_NOT_DROPPED, subject=month.name, now=now
+    )
     return True
 
 
@@ -101,14 +105,16 @@ async def drop(uow: UnitOfWork, month: Month, archived: Archived, *, now: dateti
         detail=asdict(archived),
         now=now,
     )
-    await operations.resolve_alert(uow, kind="archive_not_kept", subject=month.name, now=now)
+    await operations.resolve_alert(
+        uow, kind=AlertKind.ARCHIVE_NOT_KEPT, subject=month.name, now=now
+    )
 
 
 async def note_not_kept(uow: UnitOfWork, month: Month, *, why: str, now: datetime) -> None:
     """Tell somebody that a month waits for its archive."""
     await operations.raise_alert(
         uow,
-        kind="archive_not_kept",
+        kind=AlertKind.ARCHIVE_NOT_KEPT,
         subject=month.name,
         detail=f"{why} {month.name} stays in the database until it is archived; look at "
         "CRM_ARCHIVE_URL. It is tried again every day.",

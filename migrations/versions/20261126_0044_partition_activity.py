@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "20261126_0040"
-down_revision: str | None = "20261126_0039"
+revision: str = "20261126_0044"
+down_revision: str | None = "20261126_0043"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "20261126_0039"
-down_revision: str | None = "20261126_0038"
+revision: str = "20261126_0043"
+down_revision: str | None = "20261126_0042"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
