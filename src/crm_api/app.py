@@ -29,6 +29,7 @@ from crm_api.jobs import JobQueue
 from crm_api.mailing import open_mailer
 from crm_api.postgres import REQUEST_SECONDS
 from crm_api.provider import open_provider
+from crm_api.replica import open_replica
 from crm_api.routers import (
     access as access_router,
 )
@@ -204,6 +205,7 @@ def create_app(settings: Settings) -> FastAPI:
             secret=settings.require_secret_key(),
             provider=provider,
             rules=rules,
+            replica=open_replica(settings, sessions, queue),
         )
         attach(app, state, queue=queue, intake=intake, refusals=refusals)
         rate = RequestRate(settings.require_redis_url(), quota=settings.rate_limit_per_second)
@@ -217,6 +219,8 @@ def create_app(settings: Settings) -> FastAPI:
                 await app.state.events.start()
                 await app.state.key_uses.start()
                 await app.state.hot_reads.start()
+                if state.replica is not None:
+                    await state.replica.start()
                 await _accept_bootstrap_key(state)
                 yield
         finally:
@@ -224,6 +228,8 @@ def create_app(settings: Settings) -> FastAPI:
             await app.state.key_uses.close()
             await app.state.hot_reads.close()
             await lookout.close()
+            if state.replica is not None:
+                await state.replica.close()
             await watch.close()
             await intake.close()
             await refusals.close()

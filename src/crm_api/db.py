@@ -195,6 +195,7 @@ def create_engine(
     pool_size: int = 10,
     application: str = "crm-api",
     statement_seconds: int | None = None,
+    ping: bool = False,
 ) -> AsyncEngine:
     """Build the engine; nothing is connected yet.
 
@@ -203,6 +204,7 @@ def create_engine(
         pool_size: Connections this process may hold.
         application: Shown in ``pg_stat_activity``.
         statement_seconds: How long a statement may take; None sets no limit.
+        ping: Ask each connection whether it still is one before it is used.
     """
     engine = create_async_engine(
         database_url,
@@ -214,7 +216,7 @@ def create_engine(
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=10,
-        pool_pre_ping=False,
+        pool_pre_ping=ping,
         hide_parameters=True,  # an error's text goes to the log, and parameters hold people
     )
     tracing.watch(engine)

@@ -60,9 +60,12 @@ class Settings(BaseModel):
 
     database_url: DatabaseUrl | None = None
     database_direct_url: DatabaseUrl | None = None
+    database_replica_url: DatabaseUrl | None = None
+    database_replica_behind_seconds: float = Field(default=5, ge=1, le=300)
     redis_url: RedisUrl | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
+    drain_seconds: float = Field(default=0, ge=0, le=300)
     data_dir: Path = Path(".crm-data")
     openphone_base_url: WebAddress | None = None
     openphone_api_key: SecretStr | None = None

@@ -79,7 +79,7 @@ def _answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _is_up(cluster: Path) -> bool:
+def is_up(cluster: Path) -> bool:
     """Read what PostgreSQL says of itself, as `pg_ctl` does."""
     with suppress(FileNotFoundError):
         return "ready" in (cluster / "postmaster.pid").read_text().split()
@@ -117,7 +117,7 @@ def pgbouncer(folder: Path, database_url: str, **settings: object) -> Iterator[P
     argv = [str(program), str(config)]
     with running(
         argv,
-        account=_owner(Path(host)),
+        account=owner_of(Path(host)),
         is_ready=lambda: _answers(port),
         log=folder / "pgbouncer.log",
     ):
@@ -125,7 +125,7 @@ def pgbouncer(folder: Path, database_url: str, **settings: object) -> Iterator[P
         yield Pooler(url=through, direct_url=database_url)
 
 
-def _owner(sockets: Path) -> Account:
+def owner_of(sockets: Path) -> Account:
     """Return whom the server lets into its folder, as ``choose_account`` chose for it."""
     status = sockets.stat()
     if os.geteuid() != 0:
@@ -179,7 +179,7 @@ def postgres_with_tls(folder: Path) -> Iterator[str]:
     argv = [str(binaries / "postgres"), "-D", str(cluster)]
     argv += [part for option in options for part in ("-c", option)]
     with running(
-        argv, account=account, is_ready=lambda: _is_up(cluster), log=folder / "tls-postgres.log"
+        argv, account=account, is_ready=lambda: is_up(cluster), log=folder / "tls-postgres.log"
     ):
         yield f"postgresql://crm:{ESCAPED}@localhost:{port}/postgres"
 

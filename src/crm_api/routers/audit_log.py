@@ -9,7 +9,7 @@ from crm_api.domain.fields import Line200, RequestInstant
 from crm_api.domain.operations import audit_log
 from crm_api.domain.operations.audit_schemas import AuditEntryRead, AuditFilter
 from crm_api.domain.schemas import PageRead
-from crm_api.routers.deps import Caller, Paging, Uow, require
+from crm_api.routers.deps import Caller, ListUow, Paging, require
 
 router = APIRouter(prefix="/v1/audit-log", tags=["access"])
 
@@ -40,7 +40,7 @@ async def read_filter(
 
 @router.get("")
 async def list_audit_log(
-    uow: Uow,
+    uow: ListUow,
     page: Paging,
     wanted: Annotated[AuditFilter, Depends(read_filter)],
     _caller: Annotated[Caller, require(Scope.ADMIN)],

@@ -26,7 +26,7 @@ from crm_api.domain.campaigns.schemas import (
 )
 from crm_api.domain.schemas import PageRead
 from crm_api.domain.sends.times import SendTimes
-from crm_api.routers.deps import Caller, Paging, State, Step, Uow, business_of, require
+from crm_api.routers.deps import Caller, ListUow, Paging, State, Step, Uow, business_of, require
 
 router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"])
 Reader = Annotated[Caller, require(Scope.CAMPAIGNS_READ)]
@@ -48,7 +48,7 @@ async def create_campaign(body: CampaignCreate, uow: Uow, _caller: Writer) -> Ca
 
 @router.get("")
 async def list_campaigns(
-    uow: Uow,
+    uow: ListUow,
     page: Paging,
     _caller: Reader,
     status: Annotated[CampaignStatus | None, Query()] = None,
@@ -178,7 +178,7 @@ async def send_test(
 
 @router.get("/{campaign_id}/stats")
 async def read_stats(
-    campaign_id: UUID, uow: Uow, state: State, _caller: Reader, step: Step = 0
+    campaign_id: UUID, uow: ListUow, state: State, _caller: Reader, step: Step = 0
 ) -> CampaignStats:
     """Count where a campaign stands."""
     async with uow:
@@ -195,7 +195,7 @@ async def read_stats(
 
 @router.get("/{campaign_id}/forecast")
 async def forecast_campaign(
-    campaign_id: UUID, uow: Uow, state: State, _caller: Reader
+    campaign_id: UUID, uow: ListUow, state: State, _caller: Reader
 ) -> ForecastRead:
     """Tell when it will be done, and the rule that binds it; a draft as if started now."""
     async with uow:

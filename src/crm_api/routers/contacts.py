@@ -24,7 +24,7 @@ from crm_api.domain.contacts.timeline import TimelineItem, timeline
 from crm_api.domain.fields import Line200, OptionalLine200, PhoneNumber, RequestInstant
 from crm_api.domain.schemas import PageRead
 from crm_api.routers.csv_answers import CSV_RESPONSE, WantsCsv, csv_answer
-from crm_api.routers.deps import Caller, Paging, State, Uow, require
+from crm_api.routers.deps import Caller, ListUow, Paging, State, Uow, require
 
 router = APIRouter(prefix="/v1/contacts", tags=["contacts"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
@@ -85,7 +85,7 @@ async def create_contact(
 @router.get("", response_model=PageRead[ContactRead], responses=CSV_RESPONSE)
 async def list_contacts(
     *,
-    uow: Uow,
+    uow: ListUow,
     state: State,
     page: Paging,
     wanted: Wanted,
@@ -95,7 +95,7 @@ async def list_contacts(
 ) -> PageRead[ContactRead] | Response:
     """List contacts, newest first or in another order; as CSV all of them."""
     if as_csv:
-        rows = await contacts_csv(state.new_uow, wanted, sort=sort, now=clock.now())
+        rows = await contacts_csv(state.new_list_uow, wanted, sort=sort, now=clock.now())
         return csv_answer(rows, name="contacts")
     async with uow:
         await uow.commit_each()

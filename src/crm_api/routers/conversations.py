@@ -20,7 +20,7 @@ from crm_api.domain.media.queries import ShownFetch
 from crm_api.domain.media.schemas import names_files
 from crm_api.domain.schemas import PageRead
 from crm_api.routers.csv_answers import CSV_RESPONSE, WantsCsv, csv_answer
-from crm_api.routers.deps import Caller, Paging, State, Uow, require
+from crm_api.routers.deps import Caller, ListUow, Paging, State, Uow, require
 
 router = APIRouter(prefix="/v1", tags=["conversations"])
 Reader = Annotated[Caller, require(Scope.MESSAGES_READ)]
@@ -34,7 +34,7 @@ async def _files_of(uow: UnitOfWork, rows: Sequence[Activity]) -> dict[UUID, lis
 
 @router.get("/conversations")
 async def list_conversations(
-    uow: Uow,
+    uow: ListUow,
     page: Paging,
     _caller: Reader,
     line_id: UUID | None = None,
@@ -63,11 +63,16 @@ async def list_conversations(
     responses=CSV_RESPONSE,
 )
 async def list_messages(
-    conversation_id: UUID, uow: Uow, state: State, page: Paging, as_csv: WantsCsv, _caller: Reader
+    conversation_id: UUID,
+    uow: ListUow,
+    state: State,
+    page: Paging,
+    as_csv: WantsCsv,
+    _caller: Reader,
 ) -> PageRead[MessageRead] | Response:
     """List a conversation's messages, newest first; as CSV all of them."""
     if as_csv:
-        rows = await messages_csv(state.new_uow, conversation_id=conversation_id)
+        rows = await messages_csv(state.new_list_uow, conversation_id=conversation_id)
         return csv_answer(rows, name="messages")
     async with uow:
         found = await activity.list_messages(
@@ -100,7 +105,7 @@ async def read_message(message_id: UUID, uow: Uow, _caller: Reader) -> MessageRe
 
 
 @router.get("/calls")
-async def list_calls(uow: Uow, page: Paging, _caller: Reader) -> PageRead[CallRead]:
+async def list_calls(uow: ListUow, page: Paging, _caller: Reader) -> PageRead[CallRead]:
     """List calls, newest first."""
     async with uow:
         found = await activity.list_calls(uow, cursor=page.cursor, limit=page.limit)

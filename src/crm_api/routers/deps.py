@@ -27,6 +27,7 @@ from crm_api.domain.compliance.rules import RuleBook
 from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.hot_reads import HotReads
 from crm_api.origin import Origin
+from crm_api.replica import Replica
 from crm_api.routers.exchange import CHANGING, EXCHANGE, ORIGIN, Exchange
 from crm_api.routers.handled import HANDLED, Handled
 from crm_api.settings import Settings
@@ -44,6 +45,11 @@ class AppState:
     secret: bytes = field(repr=False)
     provider: OpenPhoneClient
     rules: RuleBook
+    replica: Replica | None = None
+
+    def new_list_uow(self) -> UnitOfWork:
+        """Make a unit of work for lists and statistics: of a replica, where there is one."""
+        return self.new_uow() if self.replica is None else self.replica.new_uow()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +126,14 @@ def _origin(request: Request) -> Origin | None:
 
 
 Uow = Annotated[UnitOfWork, Depends(new_uow)]
+
+
+async def new_list_uow(state: State) -> UnitOfWork:
+    """Make a unit of work that may be a few seconds behind, for what shows many rows."""
+    return state.new_list_uow()
+
+
+ListUow = Annotated[UnitOfWork, Depends(new_list_uow)]
 
 
 async def authenticate(request: Request) -> Caller:

@@ -31,9 +31,13 @@ async def _queue_state(request: Request) -> str:
 async def ready(request: Request, state: State) -> JSONResponse:
     """Say whether requests can be served, and the state of each part.
 
-    503 only when the database cannot be used or the migrations do not fit; Redis, worker and
-    backlog are listed as ``ok`` or ``degraded`` and leave it 200.
+    503 only when the database cannot be used, the migrations do not fit, or this process is about
+    to end; Redis, replica, worker and backlog are listed as ``ok`` or ``degraded`` and leave it
+    200.
     """
+    if getattr(request.app.state, "is_stopping", False):
+        stopping = {"status": "unavailable", "checks": {"process": "stopping"}}
+        return JSONResponse(stopping, status_code=503)
     uow: UnitOfWork = state.new_uow()
     checks: dict[str, Any]
     try:
@@ -47,6 +51,8 @@ async def ready(request: Request, state: State) -> JSONResponse:
             raise
         checks = {"database": "unavailable", "migrations": "unknown"}
     checks["redis"] = await _queue_state(request)
+    if state.replica is not None:
+        checks["replica"] = "ok" if state.replica.keeps_up else "degraded"
     is_ready = checks["database"] == "ok" and checks["migrations"] == "ok"
     status = "ok" if is_ready else "unavailable"
     return JSONResponse({"status": status, "checks": checks}, status_code=200 if is_ready else 503)

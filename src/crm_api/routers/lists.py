@@ -11,7 +11,7 @@ from crm_api.domain.contacts.schemas import ContactRead
 from crm_api.domain.lists import service as lists
 from crm_api.domain.lists.schemas import ListCreate, ListRead, ListUpdate, MembersAdd
 from crm_api.domain.schemas import PageRead
-from crm_api.routers.deps import Caller, Paging, Uow, require
+from crm_api.routers.deps import Caller, ListUow, Paging, Uow, require
 
 router = APIRouter(prefix="/v1/lists", tags=["lists"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
@@ -59,7 +59,7 @@ async def delete_list(list_id: UUID, uow: Uow, _caller: Writer) -> None:
 
 @router.get("/{list_id}/contacts")
 async def list_members(
-    list_id: UUID, uow: Uow, page: Paging, _caller: Reader
+    list_id: UUID, uow: ListUow, page: Paging, _caller: Reader
 ) -> PageRead[ContactRead]:
     """List who is on a list, the last added first."""
     async with uow:

@@ -19,7 +19,7 @@ from crm_api.domain.properties.schemas import (
     PropertyUpdate,
 )
 from crm_api.domain.schemas import PageRead
-from crm_api.routers.deps import Caller, Paging, Uow, require
+from crm_api.routers.deps import Caller, ListUow, Paging, Uow, require
 
 router = APIRouter(tags=["properties"])
 PATH = "/v1/properties"
@@ -43,7 +43,7 @@ async def create_property(body: PropertyCreate, uow: Uow, _caller: Writer) -> Pr
 
 @router.get(PATH)
 async def list_properties(
-    uow: Uow,
+    uow: ListUow,
     page: Paging,
     _caller: Reader,
     *,

@@ -18,7 +18,7 @@ from crm_api.domain.campaigns.schemas import ReviewRequest, SettleRequest
 from crm_api.domain.schemas import PageRead
 from crm_api.domain.sends.times import SendTimes
 from crm_api.routers.csv_answers import CSV_RESPONSE, WantsCsv, csv_answer
-from crm_api.routers.deps import Caller, Paging, State, Step, Uow, business_of, require
+from crm_api.routers.deps import Caller, ListUow, Paging, State, Step, Uow, business_of, require
 
 router = APIRouter(prefix="/v1/campaigns/{campaign_id}/recipients", tags=["campaigns"])
 Reader = Annotated[Caller, require(Scope.CAMPAIGNS_READ)]
@@ -46,7 +46,7 @@ async def _recipient_filter(
 async def list_recipients(
     *,
     campaign_id: UUID,
-    uow: Uow,
+    uow: ListUow,
     state: State,
     page: Paging,
     as_csv: WantsCsv,
@@ -56,7 +56,7 @@ async def list_recipients(
     """List who gets it and where their text stands; as CSV all of them."""
     if as_csv:
         rows = await recipients_csv(
-            state.new_uow,
+            state.new_list_uow,
             campaign_id=campaign_id,
             status=wanted.status,
             variant=wanted.variant,

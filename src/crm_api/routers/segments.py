@@ -23,7 +23,7 @@ from crm_api.domain.segments.schemas import (
     SegmentRead,
     SegmentUpdate,
 )
-from crm_api.routers.deps import Caller, Paging, Uow, require
+from crm_api.routers.deps import Caller, ListUow, Paging, Uow, require
 
 router = APIRouter(prefix="/v1/segments", tags=["segments"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
@@ -93,7 +93,7 @@ async def delete_segment(segment_id: UUID, uow: Uow, _caller: Writer) -> None:
 
 
 @router.get("/{segment_id}/count")
-async def count_segment(segment_id: UUID, uow: Uow, _caller: Reader) -> SegmentCount:
+async def count_segment(segment_id: UUID, uow: ListUow, _caller: Reader) -> SegmentCount:
     """Count who fits a segment now."""
     async with uow:
         found = await people.count(uow, segment_id=segment_id, now=clock.now())
@@ -102,7 +102,7 @@ async def count_segment(segment_id: UUID, uow: Uow, _caller: Reader) -> SegmentC
 
 @router.get("/{segment_id}/contacts")
 async def list_segment_contacts(
-    segment_id: UUID, uow: Uow, page: Paging, _caller: Reader
+    segment_id: UUID, uow: ListUow, page: Paging, _caller: Reader
 ) -> PageRead[ContactRead]:
     """List who fits a segment now, the last added first."""
     async with uow:

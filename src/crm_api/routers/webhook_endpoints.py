@@ -30,7 +30,7 @@ from crm_api.domain.webhook_endpoints.schemas import (
     WebhookSecretRotated,
 )
 from crm_api.domain.webhook_endpoints.service import Maker
-from crm_api.routers.deps import Caller, Paging, State, Uow, require
+from crm_api.routers.deps import Caller, ListUow, Paging, State, Uow, require
 
 router = APIRouter(prefix="/v1/webhook-endpoints", tags=["webhook endpoints"])
 Reader = Annotated[Caller, require(Scope.WEBHOOKS_READ)]
@@ -171,7 +171,7 @@ async def send_test_webhook(endpoint_id: UUID, uow: Uow, _caller: Writer) -> Web
 @router.get("/{endpoint_id}/deliveries")
 async def list_webhook_deliveries(
     endpoint_id: UUID,
-    uow: Uow,
+    uow: ListUow,
     page: Paging,
     _caller: Reader,
     *,

@@ -28,7 +28,7 @@ from crm_api.domain.webhooks.schemas import (
     SelectionReplayRead,
     WebhookEventRead,
 )
-from crm_api.routers.deps import Caller, Paging, Uow, require
+from crm_api.routers.deps import Caller, ListUow, Paging, Uow, require
 
 log = structlog.get_logger()
 
@@ -126,7 +126,7 @@ receive_route.app = receive_event
 
 @router.get("")
 async def list_events(
-    uow: Uow,
+    uow: ListUow,
     page: Paging,
     _caller: Reader,
     *,
@@ -155,7 +155,7 @@ async def list_events(
 
 
 @router.get("/errors")
-async def list_errors(uow: Uow, _caller: Reader) -> PageRead[ErrorClassRead]:
+async def list_errors(uow: ListUow, _caller: Reader) -> PageRead[ErrorClassRead]:
     """List what events failed of and are not applied yet, by error class, the latest first."""
     async with uow:
         found = await webhooks.list_errors(uow)
