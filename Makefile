@@ -7,7 +7,7 @@ RUNS := $(VENV)/.installed
 DEVELOPS := $(VENV)/.develops
 TYPESCRIPT := clients/typescript/node_modules/.installed
 
-.PHONY: up demo test check bench crash-test load chaos fuzz openapi openapi-release docs lock clean
+.PHONY: up demo test check bench crash-test rolling load chaos fuzz openapi openapi-release docs lock clean
 
 up: $(RUNS)
 	@exec $(BIN)/crm-api up
@@ -39,6 +39,11 @@ load: $(DEVELOPS)
 chaos: $(DEVELOPS)
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)") \
 		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(PAGE),--page $(PAGE))
+
+# Replaces every process under load, one after the other; `make rolling ROUNDS=1`.
+ROUNDS ?= 2
+rolling: $(DEVELOPS)
+	@$(BIN)/python -m tests.rolling --rounds $(ROUNDS)
 
 docs: $(DEVELOPS)
 	@exec $(BIN)/zensical serve --dev-addr 127.0.0.1:8002

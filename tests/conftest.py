@@ -16,7 +16,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, a
 from starlette.datastructures import State
 from tests.conforming import conforms
 from tests.fakes import RecordingQueue
-from tests.leaks import WATCH
 
 from crm_api.app import attach, build_app
 from crm_api.db import UnitOfWork, create_engine, session_factory
@@ -257,22 +256,6 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("CRM_"):
             monkeypatch.delenv(name)
-
-
-@pytest.fixture(autouse=True)
-def _no_leak() -> Iterator[None]:
-    """No line that is logged, here or by a child process, tells a secret or a full number."""
-    WATCH.attach()
-    yield
-    found = WATCH.take()
-    assert found == [], "a log line tells what none may"
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _no_late_leak() -> Iterator[None]:
-    """Nor does one that comes when the last test is over."""
-    yield
-    assert WATCH.take() == [], "a log line tells what none may"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

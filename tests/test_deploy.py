@@ -16,7 +16,9 @@ import yaml
 from packaging.requirements import Requirement
 
 from crm_api.cli import COMMANDS
+from crm_api.cli.serve import GRACE_SECONDS
 from crm_api.settings import Settings
+from crm_api.workers.worker import FINISH_SECONDS
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -96,6 +98,37 @@ def test_settings_that_are_given_exist() -> None:
 
     assert given
     assert given <= SETTINGS
+
+
+def test_everybody_is_given_the_time_to_end_well() -> None:
+    worker = Settings().call_timeout_seconds + FINISH_SECONDS
+    (config,) = (
+        one["data"]
+        for one in documents(DEPLOY / "kubernetes" / "config.yaml")
+        if one["kind"] == "ConfigMap"
+    )
+    pods = [
+        document["spec"]["template"]["spec"]
+        for path in MANIFESTS
+        for document in documents(path)
+        if document["kind"] == "Deployment"
+    ]
+    given = {pod["containers"][0]["args"][0]: pod["terminationGracePeriodSeconds"] for pod in pods}
+    compose = yaml.safe_load((DEPLOY.parent / "compose.yaml").read_text())
+    patience = int(compose["x-crm"]["stop_grace_period"].removesuffix("s"))
+
+    assert given["serve"] > float(config["CRM_DRAIN_SECONDS"]) + GRACE_SECONDS
+    assert given["worker"] > worker
+    assert stop_seconds("crm-api.service") > 8 + GRACE_SECONDS
+    assert stop_seconds("crm-api-worker.service") > worker
+    assert patience > max(worker, 20 + GRACE_SECONDS)
+
+
+def stop_seconds(unit: str) -> int:
+    text = (DEPLOY / "systemd" / unit).read_text()
+    found = re.search(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE)
+    assert found is not None
+    return int(found[1])
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)

@@ -22,7 +22,6 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.collector import Told, collecting
-from tests.leaks import WATCH
 
 from crm_api.embedded import servers
 from crm_api.processes import Account, child_command, choose_account, own_account
@@ -117,7 +116,6 @@ def up(folder: Path, port: int, *, account: Account | None = None, **values: str
     finally:
         process.kill()
         process.wait()
-        WATCH.look(log)
 
 
 def wait_until(is_true: Callable[[], bool], seconds: float) -> None:

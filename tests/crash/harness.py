@@ -20,7 +20,6 @@ from benchmarks import population
 from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
-from tests.leaks import WATCH
 
 from crm_api.data_dir import claim
 from crm_api.db import open_engine
@@ -206,8 +205,6 @@ async def scene(folder: Path, *, rate_per_second: float, seconds: float) -> Asyn
             worker.kill()
             api.kill()
             embedded.stop()
-            for program in (worker, api):
-                WATCH.look(program.log)
 
 
 def environment(folder: Path, *, rate: float) -> dict[str, str]:

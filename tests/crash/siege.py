@@ -74,6 +74,8 @@ class Siege:
 
     size: Size
     seed: int
+    port: int
+    """Where the API is to listen."""
     engine: AsyncEngine
     forking: Zygote
     servers: Servers

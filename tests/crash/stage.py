@@ -89,6 +89,7 @@ async def siege(folder: Path, *, seed: int, size: Size) -> AsyncIterator[Siege]:
                 yield Siege(
                     size=size,
                     seed=seed,
+                    port=settings.port,
                     engine=engine,
                     forking=await stack.enter_async_context(
                         zygote(folder, env, database_url=database_url)

@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import time
+from types import FrameType
 
 import structlog
 import typer
@@ -20,17 +22,42 @@ from crm_api.signing import require_signing_key
 from crm_api.supervisor import require_free_port
 
 GRACE_SECONDS = 10
-"""How long requests that run may take to end after SIGTERM."""
+"""How long requests that run may take to end once no more are taken."""
+_CLOSE = (b"connection", b"close")
 
 cli = typer.Typer(add_completion=False)
 
 
 class ApiServer(Server):
-    """Ends the streams of events as soon as it goes down; they would last for the whole grace."""
+    """Tells that it will end, serves on until everybody has heard it, and then ends.
 
-    def __init__(self, config: uvicorn.Config, application: FastAPI) -> None:
+    Streams of events are ended as soon as it goes down; they would last for the whole grace.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, application: FastAPI, *, drain_seconds: float
+    ) -> None:
         super().__init__(config)
         self._application = application
+        self._drain_seconds = drain_seconds
+        self._ends_at: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain first, where that was asked for; a second signal ends it at once."""
+        if not self._drain_seconds or self._ends_at is not None:
+            super().handle_exit(sig, frame)
+            return
+        self._ends_at = time.monotonic() + self._drain_seconds
+        self._application.state.is_stopping = True
+        # Who keeps a connection has it closed with an answer, and not under the next request.
+        self.config.encoded_headers.append(_CLOSE)
+        self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
+
+    async def on_tick(self, counter: int) -> bool:
+        """Say ten times a second whether it is time to go down."""
+        if self._ends_at is not None and time.monotonic() >= self._ends_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End what never ends by itself, then wait for the other requests."""
@@ -71,4 +98,4 @@ def serve() -> None:
     collector.tune()
     structlog.get_logger().info("API listens", host=settings.host, port=settings.port)
     with tracing.traced(settings.otlp_endpoint, process="serve"):
-        ApiServer(config, application).run()
+        ApiServer(config, application, drain_seconds=settings.drain_seconds).run()

@@ -146,7 +146,8 @@ async def _supervise(
     supervisor = Supervisor(
         programs,
         servers=embedded.processes,
-        stop_seconds=settings.call_timeout_seconds + STOP_MARGIN_SECONDS,
+        stop_seconds=max(settings.call_timeout_seconds, settings.drain_seconds)
+        + STOP_MARGIN_SECONDS,
     )
     owner_url = await require_direct(settings)
     await migrate.upgrade(owner_url)

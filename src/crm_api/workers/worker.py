@@ -95,6 +95,8 @@ FUNCTIONS: dict[JobName, Function] = {
 }
 JOB_TIMEOUT_SECONDS = 90
 """At least 45 s of work, the longest call and 15 s (send-protocol, drain job)."""
+FINISH_SECONDS = 10
+"""What a run may take at the end beside the longest call, to record its answers."""
 POLL_SECONDS = 0.1
 SAID_WITHIN_SECONDS = 5.0
 """A database that hangs does not keep a worker from ending."""
@@ -252,7 +254,7 @@ async def _finish(worker: Worker, settings: Settings) -> None:
     worker.allow_pick_jobs = False
     running = list(worker.tasks.values())
     if running:
-        await asyncio.wait(running, timeout=settings.call_timeout_seconds + 10)
+        await asyncio.wait(running, timeout=settings.call_timeout_seconds + FINISH_SECONDS)
 
 
 async def _beat(deps: Deps) -> None:

@@ -1,0 +1,79 @@
+"""`make rolling`: a longer rolling restart under load; prints a table and fails on any loss."""
+
+import argparse
+import asyncio
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.rolling.stage import Outcome, Plan, Replacement, roll
+
+ANSWERED_WELL = range(200, 300)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--people", type=int, default=1000, help="in each of two campaigns")
+    parser.add_argument("--rate", type=float, default=40, help="texts a second")
+    given = parser.parse_args()
+    plan = Plan(
+        serves=3,
+        workers=2,
+        rounds=given.rounds,
+        people=given.people,
+        cap=given.people // 4,
+        rate_per_second=given.rate,
+        drain_seconds=4.0,
+    )
+    folder = Path(tempfile.mkdtemp(prefix="crm-roll-", dir="/tmp"))
+    tell("| replaced | ended after | next ready after | requests meanwhile | failed | slowest |")
+    tell("| --- | ---: | ---: | ---: | ---: | ---: |")
+    began = time.monotonic()
+    outcome = asyncio.run(roll(folder, plan, say=show))
+    wrong = find_wrong(outcome, plan)
+    tell("")
+    tell(f"Requests: {written(outcome.requests)}. Webhooks: {written(outcome.webhooks)}.")
+    tell(f"Campaign texts of the line with a limit of {plan.cap}: {outcome.campaign_texts}.")
+    tell(f"Counted at the end: {written(outcome.verdict.figures)}.")
+    tell(f"It took {time.monotonic() - began:.0f} s. {'; '.join(wrong) or 'Nothing is wrong.'}")
+    if wrong:
+        tell(f"Logs and evidence: {folder}")
+        return 1
+    shutil.rmtree(folder)
+    return 0
+
+
+def tell(words: str) -> None:
+    print(words, flush=True)  # noqa: T201 - what the program is for
+
+
+def show(done: Replacement) -> None:
+    tell(
+        f"| {done.name} | {done.stopping_seconds:.1f} s | {done.starting_seconds:.1f} s | "
+        f"{len(done.passed)} | {done.failed} | {done.slowest_seconds * 1000:.0f} ms |"
+    )
+
+
+def find_wrong(outcome: Outcome, plan: Plan) -> list[str]:
+    """Name what must not be."""
+    wrong = list(outcome.faults)
+    for what, statuses in (("requests", outcome.requests), ("webhooks", outcome.webhooks)):
+        if bad := {one: n for one, n in statuses.items() if one not in ANSWERED_WELL}:
+            wrong.append(f"{what} failed: {bad}")
+    if not outcome.campaign_texts <= plan.cap <= outcome.texts:
+        wrong.append(f"{outcome.campaign_texts} texts under a limit of {plan.cap}")
+    if not outcome.verdict.is_clean:
+        wrong.append(str(outcome.verdict))
+    return wrong
+
+
+def written(counted: Counter[str] | Counter[int]) -> str:
+    return ", ".join(f"{name}: {count}" for name, count in sorted(counted.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

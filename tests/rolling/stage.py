@@ -1,0 +1,270 @@
+"""Replaces every process of a busy service, one after the other, and judges what came of it."""
+
+import asyncio
+import itertools
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from benchmarks import population
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.crash.forks import Fork, Zygote
+from tests.crash.harness import ADMIN_KEY
+from tests.crash.siege import Siege, Size
+from tests.crash.stage import siege
+from tests.crash.verdict import Verdict, judge
+from tests.machines.servers import free_port
+from tests.rolling.balancer import Balancer, Passed, balancing
+
+ENDS_WITHIN_SECONDS = 40.0
+ENDED_WELL = {0, -signal.SIGTERM}
+CALLERS = 4
+_OPEN = text("""
+    SELECT (SELECT count(*) FROM campaign_membership m JOIN campaign c ON c.id = m.campaign_id
+            WHERE m.status IN ('pending', 'sending', 'unknown') AND c.status <> 'cancelled'
+              AND c.line_id <> CAST(:capped AS uuid))
+         + (SELECT count(*) FROM send_attempt WHERE status IN ('claimed', 'calling', 'unknown'))
+         + (SELECT count(*) FROM webhook_event WHERE status IN ('pending', 'failed'))
+""")
+_SENT_BY = text("""
+    SELECT count(membership_id) AS campaign, count(*) AS all_of_them
+    FROM send_attempt
+    WHERE line_id = CAST(:line AS uuid) AND status IN ('sent', 'delivered', 'failed')
+""")
+_EVENTS = text("SELECT provider_event_id FROM webhook_event")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How much is replaced while how much goes on.
+
+    Attributes:
+        people: In each of two campaigns; of the second, ``cap`` may be sent to today.
+    """
+
+    serves: int
+    workers: int
+    rounds: int
+    people: int
+    cap: int
+    rate_per_second: float
+    drain_seconds: float
+    seed: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replacement:
+    """One process that was replaced."""
+
+    name: str
+    stopping_seconds: float
+    starting_seconds: float
+    passed: Sequence[Passed]
+
+    @property
+    def failed(self) -> int:
+        return sum(one.status >= 500 or one.status == 0 for one in self.passed)
+
+    @property
+    def slowest_seconds(self) -> float:
+        return max((one.seconds for one in self.passed), default=0.0)
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What was replaced, and what became of requests, webhooks and texts.
+
+    Attributes:
+        campaign_texts: Of the line whose limit is lower than its campaign's people.
+        texts: The same, with answers to opt-outs, which the limit counts but does not refuse.
+    """
+
+    replacements: list[Replacement]
+    requests: Counter[int]
+    webhooks: Counter[int]
+    campaign_texts: int
+    texts: int
+    verdict: Verdict
+    faults: list[str] = field(default_factory=list)
+
+
+async def roll(
+    folder: Path, plan: Plan, *, say: Callable[[Replacement], None] = lambda _: None
+) -> Outcome:
+    """Run it all."""
+    size = Size(
+        kills=0,
+        people=2 * plan.people,
+        campaign_size=plan.people,
+        rate_per_second=plan.rate_per_second,
+    )
+    async with AsyncExitStack() as stack:
+        stage = await stack.enter_async_context(siege(folder, seed=plan.seed, size=size))
+        ports = [free_port() for _ in range(plan.serves)]
+        balancer = await stack.enter_async_context(balancing(stage.port, ports))
+        service = Service(plan, stage.forking, balancer)
+        await service.start()
+        capped = await _begin(stage, plan)
+        api = await stack.enter_async_context(_client(stage.port))
+        calling = [asyncio.create_task(_call(api, number)) for number in range(CALLERS)]
+        replacements = [one async for one in service.roll(say)]
+        for task in calling:
+            task.cancel()
+        await asyncio.gather(*calling, return_exceptions=True)
+        await _wait_until(stage.engine, _OPEN, capped=capped)
+        return await _judge(stage, folder, balancer, replacements, service.faults, capped=capped)
+
+
+def _client(port: int) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}",
+        headers={"Authorization": f"Bearer {ADMIN_KEY}"},
+        timeout=60,
+    )
+
+
+async def _begin(stage: Siege, plan: Plan) -> str:
+    """Start both campaigns; return the line whose day is too short for the second."""
+    await stage.crowd.gather(2 * plan.people)
+    async with _client(stage.port) as api:
+        lines = (await api.get("/v1/lines")).json()["data"]
+        capped = next(line for line in lines if line["id"] == stage.crowd.lines[1])
+        changed = await api.patch(f"/v1/lines/{capped['id']}", json={"daily_limit": plan.cap})
+        changed.raise_for_status()
+    for _ in range(2):
+        await stage.crowd.start_campaign()
+    return str(capped["id"])
+
+
+async def _call(api: httpx.AsyncClient, caller: int) -> None:
+    """Read and write without a pause; what fails is counted by the balancer."""
+    for number in itertools.count():
+        phone = population.phone(1_000_000 + caller * 100_000 + number)
+        made = await api.post("/v1/contacts", json={"phone": phone, "first_name": "Ada"})
+        await api.get("/v1/contacts", params={"limit": 20})
+        if made.is_success:
+            await api.get(f"/v1/contacts/{made.json()['id']}")
+        await api.get("/v1/campaigns")
+
+
+async def _wait_until(engine: AsyncEngine, is_open: Any, **values: object) -> None:
+    async with asyncio.timeout(120):
+        while True:
+            async with engine.connect() as connection:
+                if not await connection.scalar(is_open, values):
+                    return
+            await asyncio.sleep(0.2)
+
+
+async def _judge(
+    stage: Siege,
+    folder: Path,
+    balancer: Balancer,
+    replacements: list[Replacement],
+    faults: list[str],
+    *,
+    capped: str,
+) -> Outcome:
+    async with stage.engine.connect() as connection:
+        sent = (await connection.execute(_SENT_BY, {"line": capped})).one()
+    async with _client(stage.port) as api:
+        # Nobody waits for tomorrow's share.
+        (await api.post(f"/v1/campaigns/{stage.crowd.campaigns[1]}/cancel")).raise_for_status()
+    await stage.wait_until_quiet()
+    verdict = await judge(stage.engine, stage.provider, evidence=folder / "evidence.json")
+    acknowledged = set(balancer.events)  # before the rows are read: more of both may come
+    async with stage.engine.connect() as connection:
+        stored = set(await connection.scalars(_EVENTS))
+    if lost := acknowledged - stored:
+        faults.append(f"{len(lost)} webhooks were acknowledged and not stored")
+    return Outcome(
+        replacements=replacements,
+        requests=balancer.statuses(webhooks=False),
+        webhooks=balancer.statuses(webhooks=True),
+        campaign_texts=sent.campaign,
+        texts=sent.all_of_them,
+        verdict=verdict,
+        faults=[*faults, *stage.surprises],
+    )
+
+
+class Service:
+    """The processes behind the balancer, and the workers."""
+
+    def __init__(self, plan: Plan, forking: Zygote, balancer: Balancer) -> None:
+        self._plan = plan
+        self._forking = forking
+        self._balancer = balancer
+        self._serves: dict[int, Fork] = {}
+        self._workers: list[Fork] = []
+        self.faults: list[str] = []
+
+    async def start(self) -> None:
+        for port in self._balancer.ports:
+            self._serves[port] = await self._serve(port)
+        for port in self._balancer.ports:
+            await self._balancer.wait_ready(port)
+        for _ in range(self._plan.workers):
+            self._workers.append(await self._forking.spawn("worker"))
+
+    async def _serve(self, port: int) -> Fork:
+        values = {
+            "CRM_PORT": str(port),
+            "CRM_DRAIN_SECONDS": str(self._plan.drain_seconds),
+            "CRM_RATE_LIMIT_PER_SECOND": "0",
+        }
+        return await self._forking.spawn("serve", env=values)
+
+    async def roll(self, say: Callable[[Replacement], None]) -> AsyncIterator[Replacement]:
+        """Replace every process, so many times."""
+        for _ in range(self._plan.rounds):
+            for number, port in enumerate(self._balancer.ports, 1):
+                yield await self._replace(f"serve {number}", self._serve_again, port, say)
+            for number in range(self._plan.workers):
+                yield await self._replace(f"worker {number + 1}", self._work_again, number, say)
+
+    async def _replace(
+        self,
+        name: str,
+        again: Callable[[int], Awaitable[float]],
+        which: int,
+        say: Callable[[Replacement], None],
+    ) -> Replacement:
+        before, began = len(self._balancer.passed), time.monotonic()
+        ended = await again(which)
+        done = Replacement(
+            name=name,
+            stopping_seconds=ended - began,
+            starting_seconds=time.monotonic() - ended,
+            passed=self._balancer.passed[before:],
+        )
+        say(done)
+        return done
+
+    async def _serve_again(self, port: int) -> float:
+        ended = await self._end(self._serves[port])
+        self._serves[port] = await self._serve(port)
+        await self._balancer.wait_ready(port)
+        return ended
+
+    async def _work_again(self, number: int) -> float:
+        ended = await self._end(self._workers[number])
+        self._workers[number] = await self._forking.spawn("worker")
+        return ended
+
+    async def _end(self, fork: Fork) -> float:
+        """Ask a process to end; when it has."""
+        fork.signal(signal.SIGTERM)
+        if not await fork.wait_ended(ENDS_WITHIN_SECONDS):
+            self.faults.append(f"{fork.name} did not end")
+            fork.signal(signal.SIGKILL)
+        elif fork.code not in ENDED_WELL:
+            self.faults.append(f"{fork.name} ended with {fork.code}")
+        return time.monotonic()

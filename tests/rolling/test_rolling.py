@@ -1,0 +1,45 @@
+"""Every process is replaced under load: nobody notices, and nobody is texted twice."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.rolling.stage import Plan, roll
+
+SHORT = Plan(
+    serves=2,
+    workers=2,
+    rounds=1,
+    people=150,
+    cap=40,
+    rate_per_second=40,
+    drain_seconds=3.0,
+)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A short path: sockets have no long ones."""
+    path = Path(tempfile.mkdtemp(prefix="crm-roll-", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)
+
+
+async def test_rolling_restart_refuses_nothing_and_texts_nobody_twice(folder: Path) -> None:
+    outcome = await roll(folder, SHORT)
+
+    assert [one.name for one in outcome.replacements] == [
+        "serve 1",
+        "serve 2",
+        "worker 1",
+        "worker 2",
+    ]
+    assert outcome.faults == []
+    assert outcome.requests.keys() <= {200, 201, 202}, outcome.requests
+    assert outcome.webhooks.keys() <= {200}, outcome.webhooks
+    assert all(one.passed for one in outcome.replacements)
+    assert outcome.webhooks[200] > SHORT.people
+    assert outcome.campaign_texts <= SHORT.cap <= outcome.texts
+    assert outcome.verdict.is_clean, outcome.verdict
