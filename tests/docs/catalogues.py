@@ -21,7 +21,7 @@ from crm_api.domain.events.interest import SCOPE_OF
 from crm_api.domain.events.payloads import PAYLOADS
 from crm_api.domain.events.schemas import EventType
 from crm_api.domain.operations.metrics import Figures
-from crm_api.domain.operations.metrics_families import FiguresCollector
+from crm_api.domain.operations.metrics_families import collect
 from crm_api.routers.openapi.catalogue import ProblemKind, catalogue
 
 _NOTHING = Figures(
@@ -123,7 +123,7 @@ def _first_sentence(documented: type) -> str:
 
 
 def _metrics() -> str:
-    figures = list(FiguresCollector(_NOTHING).collect())
+    figures = list(collect(_NOTHING))
     room = telling.room(Path("/"))
     table = "\n| metric | kind | labels | |\n| --- | --- | --- | --- |\n"
     text = f"\n## Of the whole system\n{table}" + _metric_rows([*figures, *room])

@@ -26,6 +26,7 @@ async def test_figures_need_no_key_and_are_read_by_prometheus(client: httpx.Asyn
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert families["crm_workers"].type == "gauge"
+    assert [sample.value for sample in families["crm_database_up"].samples] == [1]
     assert families["crm_job_runs"].type == "counter"
     assert all(family.documentation for family in families.values())
     assert all(name.startswith(("crm_", "process_", "python_")) for name in families)
@@ -69,7 +70,9 @@ async def test_figures_are_only_read(client: httpx.AsyncClient, method: str) -> 
     assert (await client.request(method, "/metrics")).status_code == 405
 
 
-async def test_without_a_database_there_are_no_figures(app: FastAPI, queue: RecordingQueue) -> None:
+async def test_without_a_database_a_process_tells_its_own(
+    app: FastAPI, queue: RecordingQueue
+) -> None:
     state: AppState = app.state.crm
     away = build_app(state.settings)
     async with open_engine("postgresql+asyncpg://nobody@127.0.0.1:1/none") as engine:
@@ -87,5 +90,8 @@ async def test_without_a_database_there_are_no_figures(app: FastAPI, queue: Reco
         async with httpx.AsyncClient(transport=transport, base_url="http://crm.test") as client:
             answer = await client.get("/metrics")
 
-    assert answer.status_code == 503
-    assert answer.json()["code"] == "database_unavailable"
+    families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+    assert answer.status_code == 200
+    assert [sample.value for sample in families["crm_database_up"].samples] == [0]
+    assert "crm_workers" not in families
+    assert "crm_http_answer_seconds" in families

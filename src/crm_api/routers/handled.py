@@ -46,7 +46,7 @@ class Handled:
 
     def __post_init__(self) -> None:
         """Count it among those under way, until its end."""
-        instruments.HTTP_IN_FLIGHT.inc()
+        instruments.UNDER_WAY.count += 1
 
     def note(self, message: Message) -> None:
         """Take what a message of the answer tells."""
@@ -60,7 +60,7 @@ class Handled:
         """Take the time, and the route that was found."""
         self.seconds = time.perf_counter() - self._begun
         route_of(scope)
-        instruments.HTTP_IN_FLIGHT.dec()
+        instruments.UNDER_WAY.count -= 1
         if self.status is not None:
             instruments.answered(
                 route=self.route,

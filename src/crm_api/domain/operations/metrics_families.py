@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from crm_api.domain.campaigns.models import MembershipStatus
 from crm_api.domain.operations.metrics import Figures, Unclear
@@ -19,16 +18,17 @@ from crm_api.domain.reconciliation.models import RunStatus
 UNCLEAR_STATES = ("unknown", "parked")
 
 
-class FiguresCollector(Collector):
-    """Hands figures that have been read to the writers of the text formats."""
-
-    def __init__(self, figures: Figures) -> None:
-        self._figures = figures
-
-    def collect(self) -> Iterator[Metric]:
-        """Give every family, also those that are 0."""
+def collect(figures: Figures | None) -> Iterator[Metric]:
+    """Give every family, also those that are 0; only that nothing could be read when it is None."""
+    answers = _gauge(
+        "crm_database_up",
+        "1 when the database answered this scrape; else what is read from it is missing.",
+    )
+    answers.add_metric([], int(figures is not None))
+    yield answers
+    if figures is not None:
         for part in _PARTS:
-            yield from part(self._figures)
+            yield from part(figures)
 
 
 def _reconciliation(figures: Figures) -> Iterator[Metric]:

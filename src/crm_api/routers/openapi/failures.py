@@ -94,7 +94,7 @@ def codes_of(operation: Node, route: APIRoute) -> set[str]:
     if route.path.startswith("/v1/"):
         by_rule |= {"too_many_requests", "credentials_in_address"}
         by_rule |= {"not_acceptable"} if _gives_body(operation) else set()
-    if route.path != "/healthz":
+    if route.path not in {"/healthz", "/metrics"}:
         by_rule.add("database_unavailable")
     return own | by_rule
 
