@@ -1,5 +1,6 @@
 """Nothing is sent while this machine's clock and the database's do not agree."""
 
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -9,10 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.fakes import RecordingQueue
 from tests.workers.drain import make_deps, open_ledger
 
+from crm_api import clock
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.settings import Settings
 from crm_api.workers.campaigns import process_campaign_queue
+from crm_api.workers.sends import resolve_unknown_sends, send_messages
 
 
 async def _set_off(connection: AsyncConnection, seconds: int) -> None:
@@ -53,3 +56,48 @@ async def test_database_whose_clock_is_off_stops_sending_with_an_alert(
     assert (alert.kind, alert.subject) == ("clock_skew", "database")
     assert asked == []
     assert await ledger.attempts() == []
+
+
+async def test_nothing_is_settled_by_a_clock_that_is_off(
+    settings: Settings,
+    connection: AsyncConnection,
+    new_uow: UnitOfWorkFactory,
+    queue: RecordingQueue,
+) -> None:
+    ledger = await open_ledger(new_uow, ago=3600, people=2)
+    then = clock.now() - timedelta(seconds=3600)
+    await ledger.called(limit=1, now=then)
+    await ledger.claim(limit=1, now=then)
+    before = [row.status for row in await ledger.attempts()]
+    await _set_off(connection, -60)
+
+    async with OpenPhoneClient(
+        base_url="http://sandbox.test", api_key="key", transport=httpx.MockTransport(_refuse)
+    ) as client:
+        ctx: dict[str, Any] = {"deps": make_deps(settings, new_uow, queue, client)}
+        await resolve_unknown_sends(ctx)
+
+    assert [row.status for row in await ledger.attempts()] == before
+    assert await ledger.alerts() == {"clock_skew"}
+
+
+async def test_no_queued_text_leaves_by_a_clock_that_is_off(
+    settings: Settings,
+    connection: AsyncConnection,
+    new_uow: UnitOfWorkFactory,
+    queue: RecordingQueue,
+) -> None:
+    ledger = await open_ledger(new_uow, people=1)
+    await _set_off(connection, 60)
+
+    async with OpenPhoneClient(
+        base_url="http://sandbox.test", api_key="key", transport=httpx.MockTransport(_refuse)
+    ) as client:
+        ctx: dict[str, Any] = {"deps": make_deps(settings, new_uow, queue, client)}
+        await send_messages(ctx)
+
+    assert await ledger.alerts() == {"clock_skew"}
+
+
+def _refuse(request: httpx.Request) -> httpx.Response:
+    raise AssertionError(f"{request.method} {request.url} was asked")

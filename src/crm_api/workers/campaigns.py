@@ -11,19 +11,16 @@ from typing import Any
 import structlog
 
 from crm_api import clock, failpoints
-from crm_api.db import UnitOfWork
 from crm_api.domain.campaigns import planning
 from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.openphone.answers import AnswerKind
-from crm_api.domain.operations import service as operations
-from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.sends import blocking, claiming
 from crm_api.domain.sends import service as sends
 from crm_api.domain.sends.claiming import Claimed, ClaimOrder
-from crm_api.domain.sends.dispatch import MAX_SKEW, Dispatcher
+from crm_api.domain.sends.dispatch import Dispatcher
 from crm_api.domain.sends.recorder import AWAY
 from crm_api.jobs import Job, JobName
-from crm_api.workers import audiences
+from crm_api.workers import audiences, clocks
 from crm_api.workers.deps import Deps, deps_of
 
 log = structlog.get_logger()
@@ -57,7 +54,7 @@ async def process_campaign_queue(ctx: dict[str, Any]) -> None:
     claim decides.
     """
     deps = deps_of(ctx)
-    if not await _clock_agrees(deps):
+    if not await clocks.agrees(deps):
         return
     await prepare(deps)
     await watch(deps, now=clock.now)
@@ -79,26 +76,6 @@ async def process_campaign_queue(ctx: dict[str, Any]) -> None:
 
 async def _come_back(deps: Deps, *, delay: float) -> None:
     await deps.queue.push(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE, delay_seconds=delay))
-
-
-async def _clock_agrees(deps: Deps) -> bool:
-    async with deps.new_uow() as uow:
-        skew = await operations.clock_skew(uow, now=clock.wall_now())
-        if abs(skew) <= MAX_SKEW:
-            return True
-        await _alert_skew(uow, of="database", skew=skew)
-    return False
-
-
-async def _alert_skew(uow: UnitOfWork, *, of: str, skew: timedelta) -> None:
-    await operations.raise_alert(
-        uow,
-        kind=AlertKind.CLOCK_SKEW,
-        subject=of,
-        detail=f"This worker's clock and the {of}'s differ by {skew.total_seconds():.0f} seconds; "
-        "nothing is sent until they agree within five. Set the clocks (NTP).",
-        now=clock.now(),
-    )
 
 
 async def prepare(deps: Deps) -> None:
@@ -144,7 +121,7 @@ async def drain(deps: Deps, *, watch_every: timedelta = WATCH_EVERY) -> Drained:
         deps.on_stop.discard(dispatcher.stop)
     if tally.provider_skew:
         async with deps.new_uow() as uow:
-            await _alert_skew(uow, of="provider", skew=tally.provider_skew)
+            await clocks.raise_skew(uow, of="provider", skew=tally.provider_skew)
         return Drained()
     if tally.is_provider_down:
         log.warning("provider is down; nothing more is sent", result=str(tally))

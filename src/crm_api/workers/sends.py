@@ -23,6 +23,7 @@ from crm_api.domain.sends.dispatch import Dispatcher
 from crm_api.domain.sends.models import AttemptStatus
 from crm_api.domain.sends.settling import Look
 from crm_api.jobs import Job, JobName
+from crm_api.workers import clocks
 from crm_api.workers.deps import Deps, deps_of
 from crm_api.workers.reads import reading
 
@@ -34,8 +35,13 @@ LOOKS = 100
 
 
 async def resolve_unknown_sends(ctx: dict[str, Any]) -> None:
-    """Give back claims whose lease is over, and settle unclear sends by asking the provider."""
+    """Give back claims whose lease is over, and settle unclear sends by asking the provider.
+
+    By a wrong clock a lease or the grace would be over that is not: then nothing is concluded.
+    """
     deps = deps_of(ctx)
+    if not await clocks.agrees(deps):
+        return
     while True:
         async with deps.new_uow() as uow:
             swept = await settling.expire_leases(uow, limit=SWEEP, now=clock.now())
@@ -68,7 +74,7 @@ async def _settle_all(deps: Deps, unknown: Sequence[Row[Any]]) -> set[AttemptSta
     lagging: dict[UUID, bool] = {}
     results: set[AttemptStatus] = set()
     for attempt in unknown:
-        if deps.is_stopping:
+        if deps.is_stopping or not await clocks.agrees(deps):
             break
         try:
             if attempt.line_id not in lagging:
@@ -164,6 +170,8 @@ async def _wait_for_turn(deps: Deps) -> datetime:
 async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
     """Send queued texts: manual replies, help and confirmations; works until none waits."""
     deps = deps_of(ctx)
+    if not await clocks.agrees(deps):
+        return None
 
     async def claim_more(limit: int) -> list[Claimed]:
         async with deps.new_uow() as uow:

@@ -8,6 +8,7 @@ from tests.conftest import NOW
 from tests.domain.sends.ledger import after
 from tests.measuring import measured
 
+from crm_api import clock
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.sends.limiter import Limiter
 
@@ -72,3 +73,17 @@ async def test_keys_do_not_slow_each_other(new_uow: UnitOfWorkFactory) -> None:
         async with new_uow() as uow:
             assert await limiter.reserve(uow, calls=1, now=NOW) == NOW
     assert limiter.spacing == timedelta(seconds=1)
+
+
+async def test_worker_whose_clock_is_ahead_does_not_hold_the_others_up(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    limiter = Limiter(rate_per_second=10)
+    now = clock.now()
+    async with new_uow() as uow:
+        await limiter.reserve(uow, calls=1, now=now + timedelta(hours=1))
+
+    async with new_uow() as uow:
+        starts_at = await limiter.reserve(uow, calls=1, now=now)
+
+    assert starts_at - now < timedelta(minutes=1)

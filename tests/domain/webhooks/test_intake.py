@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 import pytest_asyncio
@@ -9,6 +10,7 @@ from tests.conftest import NOW
 from tests.fakes import RecordingQueue
 from tests.measuring import measured
 
+from crm_api import clock
 from crm_api.domain.webhooks.envelope import ReceivedEvent, read_event
 from crm_api.domain.webhooks.errors import EventNotStoredError
 from crm_api.domain.webhooks.intake import MOST_WAITING, EventIntake
@@ -88,6 +90,19 @@ async def test_events_that_come_together_are_all_stored(
     await asyncio.gather(*(intake.store(event(f"EV{position:03}")) for position in range(100)))
 
     assert await stored(committed_db) == [f"EV{position:03}" for position in range(100)]
+
+
+async def test_an_event_is_due_at_once_where_the_receivers_clock_is_ahead(
+    intake: EventIntake, committed_db: AsyncEngine
+) -> None:
+    later = clock.now() + timedelta(minutes=4)
+    early = read_event(b'{"id": "EV1"}', scheme="legacy", delivery_id=None, now=later)
+
+    await intake.store(early)
+
+    async with committed_db.connect() as connection:
+        due = text("SELECT next_attempt_at <= clock_timestamp() FROM webhook_event")
+        assert (await connection.execute(due)).scalar_one() is True
 
 
 async def test_the_same_event_at_once_is_one_row(

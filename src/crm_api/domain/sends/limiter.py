@@ -4,16 +4,22 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import text
 
-from crm_api import instruments
+from crm_api import clock, instruments
 from crm_api.db import UnitOfWork
 
 PROVIDER = "openphone"
+MOST_AHEAD = timedelta(seconds=5)
+"""As far as a process's clock may differ from the database's before it sends nothing."""
 
+# A process whose clock is ahead of the database's takes its turn no later than the others would:
+# what it wrote here would hold them all up, also after its clock is set right.
 _RESERVE = text("""
     INSERT INTO rate_limit AS r (name, next_at)
-    VALUES (:name, CAST(:now AS timestamptz) + make_interval(secs => :seconds))
+    VALUES (:name, least(CAST(:now AS timestamptz),
+                         clock_timestamp() + make_interval(secs => CAST(:ahead AS float8)))
+                   + make_interval(secs => :seconds))
     ON CONFLICT (name) DO UPDATE
-    SET next_at = greatest(r.next_at, CAST(:now AS timestamptz)) + make_interval(secs => :seconds)
+    SET next_at = greatest(r.next_at + make_interval(secs => :seconds), excluded.next_at)
     RETURNING next_at - make_interval(secs => :seconds) AS starts_at
 """)
 
@@ -40,7 +46,13 @@ class Limiter:
 
     async def reserve(self, uow: UnitOfWork, *, calls: int, now: datetime) -> datetime:
         """Take the next ``calls`` starts; the first is the returned instant, then ``spacing``."""
-        values = {"name": self._name, "now": now, "seconds": calls / self.rate_per_second}
+        ahead = (clock.ahead() + MOST_AHEAD).total_seconds()
+        values = {
+            "name": self._name,
+            "now": now,
+            "ahead": ahead,
+            "seconds": calls / self.rate_per_second,
+        }
         result = await uow.session.execute(_RESERVE, values)
         starts_at: datetime = result.scalar_one()
         instruments.LIMITER_WAIT.observe(max(0.0, (starts_at - now).total_seconds()))

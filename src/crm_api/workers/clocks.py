@@ -1,0 +1,32 @@
+"""Whether this machine's clock can be trusted: nothing is sent or concluded by a wrong one."""
+
+from datetime import timedelta
+
+from crm_api import clock
+from crm_api.db import UnitOfWork
+from crm_api.domain.operations import service as operations
+from crm_api.domain.operations.alert_kinds import AlertKind
+from crm_api.domain.sends.dispatch import MAX_SKEW
+from crm_api.workers.deps import Deps
+
+
+async def agrees(deps: Deps) -> bool:
+    """Compare this machine's clock with the database's; raises an alert when they differ."""
+    async with deps.new_uow() as uow:
+        skew = await operations.clock_skew(uow, now=clock.wall_now())
+        if abs(skew) <= MAX_SKEW:
+            return True
+        await raise_skew(uow, of="database", skew=skew)
+    return False
+
+
+async def raise_skew(uow: UnitOfWork, *, of: str, skew: timedelta) -> None:
+    """Alert that the clock of this machine and another one differ."""
+    await operations.raise_alert(
+        uow,
+        kind=AlertKind.CLOCK_SKEW,
+        subject=of,
+        detail=f"This worker's clock and the {of}'s differ by {skew.total_seconds():.0f} seconds; "
+        "nothing is sent until they agree within five. Set the clocks (NTP).",
+        now=clock.now(),
+    )
