@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 TEXTS_EVERY_SECONDS = 0.25
 READS_EVERY_SECONDS = 0.25
 WRITES_EVERY_SECONDS = 0.5
-MOST_AT_ONCE = 4
+MOST_AT_ONCE = 8
 """Requests of a kind without an answer: a user looks elsewhere before there are more."""
 LOOK_EVERY_SECONDS = 0.25
 ASKS_AGAIN_AFTER_SECONDS = 1.0

@@ -22,7 +22,7 @@ from tests.crash.verdict import count_open, judge
 
 from crm_api import clock
 
-FLOWS_WITHIN_SECONDS = 40.0
+FLOWS_WITHIN_SECONDS = 120.0
 FLOWS = 0.8
 """Of the rate that is allowed: so many texts a second before anything is done."""
 RECOVERS_WITHIN_SECONDS = 90.0
@@ -82,9 +82,10 @@ async def attempt(
         ]
         keeping = asyncio.create_task(scene.keep_running())
         try:
-            await _until_texts_flow(scene, work)
-            history = await read_history(scene)
+            history: dict[str, str] = {}
             for trial in trials:
+                await _prepare(scene, work)
+                history |= await read_history(scene)
                 await _strike(scene, trial, work)
         finally:
             for task in work:
@@ -108,12 +109,16 @@ async def _until_texts_flow(scene: Stage, work: list[asyncio.Task[None]]) -> Non
         await asyncio.sleep(0.1)
 
 
-async def _strike(scene: Stage, trial: Trial, work: list[asyncio.Task[None]]) -> None:
+async def _prepare(scene: Stage, work: list[asyncio.Task[None]]) -> None:
+    """Let texts flow, some of them of a campaign that ends soon."""
     end_at = (clock.now() + CLOSES_AFTER).isoformat()
     await scene.crowd.start_campaign(
         schedule={"window": {"start": "00:00", "end": "23:59"}, "timezone": "UTC", "end_at": end_at}
     )
-    await asyncio.sleep(1)
+    await _until_texts_flow(scene, work)
+
+
+async def _strike(scene: Stage, trial: Trial, work: list[asyncio.Task[None]]) -> None:
     begun_at = time.time()
     trial.rate = rate_before(scene.traffic, begun_at)
     await trial.fault.strike(scene)
