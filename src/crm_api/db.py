@@ -7,8 +7,9 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
-from sqlalchemy import DateTime, MetaData, Text
+from sqlalchemy import DateTime, MetaData, Text, event
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -203,7 +204,9 @@ def create_engine(
         database_url: ``postgresql+asyncpg://…``.
         pool_size: Connections this process may hold.
         application: Shown in ``pg_stat_activity``.
-        statement_seconds: How long a statement may take; None sets no limit.
+        statement_seconds: How long a statement may take; None sets no limit. One that is not
+            answered soon after is given up here, and its connection with it: where a network
+            forgets its connections, nobody ever tells that they are dead.
         ping: Ask each connection whether it still is one before it is used.
     """
     engine = create_async_engine(
@@ -220,7 +223,17 @@ def create_engine(
         hide_parameters=True,  # an error's text goes to the log, and parameters hold people
     )
     tracing.watch(engine)
+    event.listen(engine.sync_engine, "handle_error", _give_up)
     return engine
+
+
+def _give_up(context: ExceptionContext) -> None:
+    """Open all connections anew once a statement was not answered: the others are as old.
+
+    SQLAlchemy itself throws away only the one.
+    """
+    if isinstance(context.original_exception, TimeoutError):
+        context.invalidate_pool_on_disconnect = True
 
 
 def session_factory(engine: AsyncEngine) -> SessionFactory:

@@ -22,6 +22,8 @@ REQUEST_SECONDS = 30
 WORK_SECONDS = 120
 """The same for the worker; beyond a job's own time-out, for one whose process is gone."""
 _CONNECT_SECONDS = 5.0
+_ON_ITS_WAY_SECONDS = 2.0
+"""From the end that PostgreSQL itself puts to a statement until that is told here."""
 
 
 class PooledConnection(asyncpg.Connection):
@@ -49,6 +51,7 @@ async def connect(
     timeout_seconds: float = _CONNECT_SECONDS,
     session: Mapping[str, str] | None = None,
     connection_class: "type[Connection]" = asyncpg.Connection,
+    answer_seconds: float | None = None,
 ) -> Connection:
     """Open one connection.
 
@@ -58,10 +61,12 @@ async def connect(
         timeout_seconds: Then it is away.
         session: Settings beside the time zone; a pooler may refuse them.
         connection_class: Whose methods are wanted.
+        answer_seconds: Then a statement is given up; None waits for ever.
     """
     return await asyncpg.connect(
         driver_url(database_url),
         timeout=timeout_seconds,
+        command_timeout=answer_seconds,
         connection_class=connection_class,
         server_settings={"application_name": application, **KEPT_BY_POOLERS, **(session or {})},
     )
@@ -82,6 +87,9 @@ class Connector:
         self._session = dict(REFUSED_BY_POOLERS)
         if statement_seconds is not None:
             self._session["statement_timeout"] = str(statement_seconds * 1000)
+        self._answer_seconds = (
+            None if statement_seconds is None else statement_seconds + _ON_ITS_WAY_SECONDS
+        )
         self._is_pooled = False
 
     async def __call__(self) -> Connection:
@@ -89,14 +97,20 @@ class Connector:
         if not self._is_pooled:
             try:
                 return await connect(
-                    self._url, application=self._application, session=self._session
+                    self._url,
+                    application=self._application,
+                    session=self._session,
+                    answer_seconds=self._answer_seconds,
                 )
             except asyncpg.ProtocolViolationError as error:
                 if "startup parameter" not in str(error):
                     raise
                 self._is_pooled = True
         connection: Any = await connect(
-            self._url, application=self._application, connection_class=PooledConnection
+            self._url,
+            application=self._application,
+            connection_class=PooledConnection,
+            answer_seconds=self._answer_seconds,
         )
         connection.for_a_transaction = "; ".join(
             ["", *(f"SET LOCAL {name} = {value}" for name, value in self._session.items())]

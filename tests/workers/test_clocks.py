@@ -14,7 +14,7 @@ from crm_api import clock
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.settings import Settings
-from crm_api.workers.campaigns import process_campaign_queue
+from crm_api.workers.campaigns import drain, process_campaign_queue
 from crm_api.workers.sends import resolve_unknown_sends, send_messages
 
 
@@ -55,6 +55,23 @@ async def test_database_whose_clock_is_off_stops_sending_with_an_alert(
     (alert,) = await ledger.rows("SELECT kind, subject FROM alert")
     assert (alert.kind, alert.subject) == ("clock_skew", "database")
     assert asked == []
+    assert await ledger.attempts() == []
+
+
+async def test_a_run_claims_nobody_once_the_clock_is_off(
+    settings: Settings,
+    connection: AsyncConnection,
+    new_uow: UnitOfWorkFactory,
+    queue: RecordingQueue,
+) -> None:
+    ledger = await open_ledger(new_uow, people=1)
+    await _set_off(connection, -60)
+
+    async with OpenPhoneClient(
+        base_url="http://sandbox.test", api_key="key", transport=httpx.MockTransport(_refuse)
+    ) as client:
+        await drain(make_deps(settings, new_uow, queue, client))
+
     assert await ledger.attempts() == []
 
 

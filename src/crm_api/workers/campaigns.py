@@ -174,8 +174,11 @@ class _Source:
         self.wakes_at: datetime | None = None
 
     async def claim_more(self, limit: int) -> list[Claimed]:
-        """Claim and commit up to ``limit``; nothing when nothing may go or time is up."""
-        while clock.now() < self._ends_at:
+        """Claim and commit up to ``limit``; nothing when nothing may go or time is up.
+
+        The clock may have been set since the run began; by a wrong one nobody is claimed.
+        """
+        while clock.now() < self._ends_at and await clocks.agrees(self._deps):
             if not self._orders:
                 if not self._claimed_since_plan:
                     self.is_done = True
