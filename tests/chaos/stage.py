@@ -35,7 +35,7 @@ from crm_api.servers import Server
 from crm_api.settings import Settings
 
 RATE_PER_SECOND = 12.0
-PEOPLE = 1_500
+PEOPLE = 3_000
 CAMPAIGN_SIZE = 60
 BACKLOG = 150
 """More than wait for ever behind the two caps below."""

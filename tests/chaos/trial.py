@@ -26,7 +26,7 @@ FLOWS_WITHIN_SECONDS = 120.0
 FLOWS = 0.8
 """Of the rate that is allowed: so many texts a second before anything is done."""
 RECOVERS_WITHIN_SECONDS = 120.0
-QUIET_WITHIN_SECONDS = 150.0
+QUIET_WITHIN_SECONDS = 240.0
 CLOSES_AFTER = timedelta(seconds=25)
 """The end of one campaign falls into each fault or into what follows."""
 SHOWN_FAULTS = 20
