@@ -12,10 +12,10 @@ SHORT = Plan(
     serves=2,
     workers=2,
     rounds=1,
-    people=150,
+    people=100,
     cap=40,
     rate_per_second=40,
-    drain_seconds=3.0,
+    drain_seconds=2.5,
 )
 
 
