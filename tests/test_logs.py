@@ -2,6 +2,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 import structlog
@@ -23,6 +24,7 @@ def stream() -> Iterator[io.StringIO]:
     logging.getLogger().setLevel(logging.WARNING)
     logging.getLogger("crm_api").setLevel(logging.NOTSET)
     logging.captureWarnings(False)
+    logs._direct = None
 
 
 def last_line(stream: io.StringIO) -> dict[str, object]:
@@ -215,6 +217,22 @@ def test_level_warning_leaves_the_rest_out(stream: io.StringIO) -> None:
     logging.getLogger("x").info("theirs")
 
     assert stream.getvalue() == ""
+
+
+def test_line_that_is_written_directly_is_like_any_other(stream: io.StringIO) -> None:
+    logs.configure("json", stream=stream, process="serve")
+    logger = logging.getLogger("crm_api.x")
+
+    structlog.get_logger("crm_api.x").info("request", status=200)
+    usual = last_line(stream)
+    logs.write(logger, logging.INFO, "request", {"status": 200})
+    logs.write(logger, logging.DEBUG, "request", {"status": 200})
+
+    direct = last_line(stream)
+    times = [datetime.fromisoformat(str(line.pop("timestamp"))) for line in (usual, direct)]
+    assert direct == usual
+    assert times[0] <= times[1]
+    assert len(stream.getvalue().splitlines()) == 2
 
 
 def test_console_line_is_for_people(stream: io.StringIO) -> None:

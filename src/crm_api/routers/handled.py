@@ -1,17 +1,17 @@
 """How a request went: looked at once, when it is over, for its line and its step of the trace."""
 
+import logging
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
 from starlette.types import Message, Scope
 
-from crm_api import instruments, tracing
+from crm_api import instruments, logs, tracing
 from crm_api.tracing import Span
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 HANDLED = "crm.handled"
 """The name in the request's scope."""
@@ -71,7 +71,7 @@ class Handled:
 
     def tell(self, span: Span, request_id: str) -> None:
         """Write the request's line, and end its step of the trace with what it came to."""
-        self._log()
+        self._log(request_id)
         if not tracing.is_on():
             return
         span.note({"crm.request_id": request_id})
@@ -85,7 +85,7 @@ class Handled:
             if self.status >= _FAILURE:
                 span.fail(str(self.status))
 
-    def _log(self) -> None:
+    def _log(self, request_id: str) -> None:
         """Write the one line; of a poll only when it fails, or at level debug."""
         told: dict[str, Any] = {
             "method": self.method,
@@ -94,13 +94,14 @@ class Handled:
             "duration_ms": round(self.seconds * 1000, 2),
             "bytes": self.sent_bytes,
             "caller": self.caller,
+            # The only one that comes from outside.
+            "request_id": logs.mask_text(request_id),
         }
         if self.is_broken or (self.status or 0) >= _FAILURE:
-            log.warning("request", **told)
-        elif self.route in POLLED:
-            log.debug("request", **told)
+            level = logging.WARNING
         else:
-            log.info("request", **told)
+            level = logging.DEBUG if self.route in POLLED else logging.INFO
+        logs.write(log, level, "request", told)
 
 
 def route_of(scope: Scope) -> str:
