@@ -32,8 +32,8 @@ async def ready(request: Request, state: State) -> JSONResponse:
     """Say whether requests can be served, and the state of each part.
 
     503 only when the database cannot be used, the migrations do not fit, or this process is about
-    to end; Redis, replica, worker and backlog are listed as ``ok`` or ``degraded`` and leave it
-    200.
+    to end; the other parts are listed as ``ok`` or ``degraded`` and leave it 200. ``jobs`` is
+    degraded while a scheduled job is overdue.
     """
     if getattr(request.app.state, "is_stopping", False):
         stopping = {"status": "unavailable", "checks": {"process": "stopping"}}
