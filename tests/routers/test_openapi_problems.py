@@ -13,6 +13,7 @@ from crm_api.routers.openapi.walking import operations
 
 OF_WORKERS_AND_COMMANDS = {
     "address_not_public",
+    "archive_not_kept",
     "clock_not_followed",
     "incomplete_event",
     "line_unknown",
