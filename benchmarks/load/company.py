@@ -67,13 +67,15 @@ class Company:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Look every other second, from a thread, for the length of a block."""
+        """Look at the beginning, every other second, and at the end of a block, from a thread."""
         is_over = threading.Event()
 
         def watch() -> None:
-            while not is_over.wait(LOOK_SECONDS):
+            while True:
                 with suppress(psutil.Error):
                     self.looks.append(self.look())
+                if is_over.wait(LOOK_SECONDS):
+                    break
 
         thread = threading.Thread(target=watch)
         thread.start()
@@ -82,6 +84,7 @@ class Company:
         finally:
             is_over.set()
             thread.join()
+            self.looks.append(self.look())
 
 
 def _name(child: psutil.Process) -> str:

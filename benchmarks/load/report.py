@@ -24,7 +24,7 @@ def growth(looks: Sequence[Look]) -> dict[str, float]:
 
 def tables(company: Company, course: Course, size: Size, outcome: Outcome) -> str:
     """Return all that is to be shown."""
-    looks = [one for one in company.looks if one.at <= course.ended]
+    looks = company.looks
     parts = (
         _throughput(course, size, outcome),
         _latencies(course),

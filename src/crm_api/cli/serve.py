@@ -14,6 +14,7 @@ from crm_api import collector, logs, tracing
 from crm_api.app import create_app
 from crm_api.cli.options import load_settings
 from crm_api.cli.server import Server
+from crm_api.domain.compliance.loader import load_rules
 from crm_api.fitting import require_fitting_schema
 from crm_api.moved_time import refuse_moved_time
 from crm_api.postgres import require_direct
@@ -70,6 +71,7 @@ def serve() -> None:
     """Run the API. Any number of these share one database and one Redis."""
     settings = load_settings()
     logs.configure(settings.log_format, settings.log_level, process="serve")
+    load_rules(settings.rules_name)  # before anything is connected
     require_free_port(
         settings.host, settings.port, takes="the API listens there; give another CRM_PORT"
     )
