@@ -36,13 +36,15 @@ class Screen:
 
     async def request(self, kind: str, method: str, path: str, body: JSON | None = None) -> JSON:
         """Ask, and note how long it took; an empty answer when it was none."""
-        begun, status, found = time.perf_counter(), UNANSWERED, {}
+        begun, status, found, code = time.perf_counter(), UNANSWERED, {}, ""
         with suppress(aiohttp.ClientError, TimeoutError):
             async with self._http.request(method, path, json=body, headers=self._headers) as answer:
                 status, content = answer.status, await answer.read()
                 if answer.ok and content:
                     found = json.loads(content)
-        self._timings.note(kind, time.perf_counter() - begun, status)
+                elif not answer.ok:
+                    code = json.loads(content).get("code", "")
+        self._timings.note(kind, time.perf_counter() - begun, status, code)
         return found
 
     async def work(self, is_over: asyncio.Event) -> None:

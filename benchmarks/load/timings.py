@@ -26,21 +26,21 @@ class Timings:
     """Collects the requests of a run.
 
     Attributes:
-        refused: Answers of 400 to 499, by kind and status: the company does nothing that the
-            service should refuse.
+        refused: Answers of 400 to 499, by kind and the problem's code: the company does little that
+            the service should refuse.
     """
 
     taken: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     failed: Counter[str] = field(default_factory=Counter)
-    refused: Counter[tuple[str, int]] = field(default_factory=Counter)
+    refused: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def note(self, kind: str, seconds: float, status: int) -> None:
+    def note(self, kind: str, seconds: float, status: int, code: str = "") -> None:
         """Add a request; ``status`` is that of HTTP, or ``UNANSWERED``."""
         self.taken[kind].append(seconds)
         if status == UNANSWERED or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self.failed[kind] += 1
         elif status >= HTTPStatus.BAD_REQUEST:
-            self.refused[kind, status] += 1
+            self.refused[kind, code or str(status)] += 1
 
     @property
     def count(self) -> int:

@@ -11,7 +11,7 @@ from tests.fakes import RecordingQueue
 
 from crm_api import failpoints
 from crm_api.db import UnitOfWorkFactory
-from crm_api.domain.reconciliation import progress
+from crm_api.domain.reconciliation import progress, texts
 from crm_api.jobs import JobName
 from crm_api.sandbox.people import Act
 
@@ -128,3 +128,22 @@ async def test_edges_between_batches_make_nothing_absent(
     absent = run.drift["unknown_there"]
     assert [example["id"] for example in absent["examples"]] == [lost.id]
     assert (run.already_known, run.created) == (TEXTS - 1, 0)
+
+
+async def test_too_many_texts_around_an_edge_make_nothing_absent(
+    new_uow: UnitOfWorkFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when far more leave in a second than the provider takes: none is known to be missing."""
+    monkeypatch.setattr(texts, "MOST_NEAR", 20)
+    async with bench(new_uow) as at:
+        for number in range(TEXTS):
+            await at.hear(at.receive(f"text {number}"))
+            at.pass_by(0.01)
+        at.pass_by(3600)
+        run_id = await at.ask()
+        while (await at.read(run_id)).finished_at is None:
+            await at.work(is_over=_always)
+        run = await at.read(run_id)
+
+    assert run.drift == {}
+    assert run.already_known == TEXTS

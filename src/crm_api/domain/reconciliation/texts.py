@@ -16,7 +16,8 @@ LIST_LAG = timedelta(minutes=2)
 MILLISECOND = timedelta(milliseconds=1)
 """The provider's bounds are exclusive, and its times have no less."""
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
-MOST_NEAR = 2_000
+MOST_NEAR = 20_000
+"""Texts in the ten seconds around an edge whose ids are kept; beyond it none is called absent."""
 NO_SUCH_LIST = frozenset({400, 404, 405, 410, 501})
 """How a host that has only v1 answers for a list that it does not have."""
 TOKEN_REFUSED = frozenset({400, 404, 410, 422})
@@ -31,7 +32,7 @@ def begin(reading: Reading, *, lines: dict[str, str]) -> Position:
         "token": None,
         "pages": 0,
         "edge": edge.isoformat(),
-        "near": [],
+        "near": {},
     }
 
 
@@ -122,11 +123,22 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
     else:
         return
     lower = min(low + SKEW, edge)
-    batch.span = Span(lines=list(position["lines"]), after=lower, until=edge, near=position["near"])
-    near = [message_id for message_id, at in times.items() if at and at <= lower + SKEW]
-    if edge - lower < 2 * SKEW:
-        near += position["near"]
-    position.update(edge=lower.isoformat(), near=near[:MOST_NEAR], reached=low.isoformat())
+    listed = _near(position)
+    batch.span = Span(lines=list(position["lines"]), after=lower, until=edge, near=list(listed))
+    listed.update((message_id, at) for message_id, at in times.items() if at is not None)
+    near = {message_id: at.isoformat() for message_id, at in listed.items() if at <= lower + SKEW}
+    if len(near) > MOST_NEAR:
+        # What lies within the skew of this batch is judged by none: its ids are forgotten.
+        near, lower = {}, lower - 2 * SKEW
+    position.update(edge=lower.isoformat(), near=near, reached=low.isoformat())
+
+
+def _near(position: Position) -> dict[str, datetime]:
+    """Return what was listed around the edge, and when each was made."""
+    near = position["near"]
+    if not isinstance(near, dict):  # written by the release before
+        return dict.fromkeys(near, datetime.fromisoformat(position["edge"]))
+    return {message_id: datetime.fromisoformat(at) for message_id, at in near.items()}
 
 
 def _made_at(item: object) -> datetime | None:

@@ -30,7 +30,7 @@ def begin(now: datetime, *, is_v1: bool) -> Position:
         "pages": 0,
         "done": [],
         "began_at": now.isoformat(),
-        "near": [],
+        "near": {},
     }
 
 

@@ -3,7 +3,7 @@
 Where a run stands is JSON, and any worker can go on there::
 
     {"stage": "messages", "lines": {"PN…": "+1617…"}, "token": "…", "pages": 12,
-     "edge": "2026-11-24T…", "near": ["AC…"], "reached": "2026-11-24T…"}
+     "edge": "2026-11-24T…", "near": {"AC…": "2026-11-24T…"}, "reached": "2026-11-24T…"}
     {"stage": "threads", "is_v1": false, "token": "…", "pages": 1, "done": ["CN…"],
      "began_at": "2026-11-24T…"}
 """
