@@ -94,8 +94,10 @@ class Day:
             self.course.began = time.monotonic()
             async with asyncio.TaskGroup() as tasks:
                 endless = [
-                    tasks.create_task(self.course.listeners.listen(self._http, reader))
-                    for _ in range(self._size.listeners)
+                    tasks.create_task(
+                        self.course.listeners.listen(self._http, reader, collects=number == 0)
+                    )
+                    for number in range(self._size.listeners)
                 ]
                 endless.append(tasks.create_task(self._scrape()))
                 for screen in screens:
@@ -142,7 +144,8 @@ class Day:
 
     async def _screen(self, number: int) -> Screen:
         key = await self._office.key(f"screen {number}", SCOPES)
-        return Screen(self._http, key, self.course.timings, self._draw.randrange(2**31))
+        seed, inbox = self._draw.randrange(2**31), self.course.listeners.inbox
+        return Screen(self._http, key, self.course.timings, seed, inbox=inbox)
 
     async def _send_campaigns(self) -> None:
         """Import list after list, and start a campaign for each as soon as it is in."""

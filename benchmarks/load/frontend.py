@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,17 +22,27 @@ REQUEST_SECONDS = 30.0
 SCOPES = ("contacts:read", "contacts:write", "campaigns:read", "messages:read", "messages:send")
 READ_SCOPES = ("contacts:read", "campaigns:read", "messages:read")
 REPLY = "Thank you! Somebody from the office will call you today."
+INBOX = 200
 SEARCHES = ("rossi", "617", "p12", "kim", "chen", "example.com", "garcia", "ada")
 
 
 class Screen:
     """One person's session: a key of its own, and whatever it has seen on the last page."""
 
-    def __init__(self, http: aiohttp.ClientSession, key: str, timings: Timings, seed: int) -> None:
+    def __init__(
+        self,
+        http: aiohttp.ClientSession,
+        key: str,
+        timings: Timings,
+        seed: int,
+        *,
+        inbox: deque[str] | None = None,
+    ) -> None:
         self._http = http
         self._headers = {"Authorization": f"Bearer {key}"}
         self._timings = timings
         self._draw = random.Random(seed)  # noqa: S311 - repeatable, no secret
+        self._inbox: deque[str] = deque() if inbox is None else inbox
         self.replies = 0
 
     async def request(self, kind: str, method: str, path: str, body: JSON | None = None) -> JSON:
@@ -91,19 +102,21 @@ class Screen:
             await self.request("contact", "GET", path)
             await self.request("timeline", "GET", f"{path}/timeline")
 
-    async def read_conversation(self) -> JSON | None:
+    async def read_conversation(self) -> None:
         """Read what came last, and one conversation of it."""
         talk = await self._pick("list conversations", "/v1/conversations?limit=50")
         if talk is not None:
             await self.request("messages", "GET", f"/v1/conversations/{talk['id']}/messages")
-        return talk
 
     async def answer(self) -> None:
-        """Answer somebody by hand."""
-        talk = await self.read_conversation()
-        if talk is None or talk["last_incoming_at"] is None:
+        """Answer whoever texted last, as the live events told."""
+        if not self._inbox:
             return
-        body = {"line_id": talk["line_id"], "to": talk["phone"], "body": REPLY}
+        path = f"/v1/conversations/{self._inbox.pop()}/messages"
+        texts = (await self.request("messages", "GET", path)).get("data", [])
+        if not texts:
+            return
+        body = {"line_id": texts[0]["line_id"], "to": texts[0]["phone"], "body": REPLY}
         if await self.request("send a reply", "POST", "/v1/messages", body):
             self.replies += 1
 
@@ -132,31 +145,39 @@ class Listeners:
 
     Attributes:
         delays: Seconds from what happened to its arrival at one of them.
+        inbox: Conversations in which somebody has texted, the last one last.
         ended: Streams that the service ended.
     """
 
     delays: list[float] = field(default_factory=list)
+    inbox: deque[str] = field(default_factory=lambda: deque(maxlen=INBOX))
     ended: int = 0
 
-    async def listen(self, http: aiohttp.ClientSession, key: str) -> None:
-        """Follow one stream until cancelled, with what was missed when it ends."""
+    async def listen(self, http: aiohttp.ClientSession, key: str, *, collects: bool) -> None:
+        """Follow one stream until cancelled, with what was missed when it ends.
+
+        Args:
+            collects: This one fills the inbox.
+        """
         headers = {"Authorization": f"Bearer {key}"}
         no_limit = aiohttp.ClientTimeout(total=None)
         while True:
             with suppress(aiohttp.ClientError, TimeoutError):
                 async with http.get("/v1/events", headers=headers, timeout=no_limit) as stream:
-                    if last := await self._read(stream.content):
+                    if last := await self._read(stream.content, collects=collects):
                         headers["Last-Event-ID"] = last
             self.ended += 1
             await asyncio.sleep(1)
 
-    async def _read(self, lines: aiohttp.StreamReader) -> str:
+    async def _read(self, lines: aiohttp.StreamReader, *, collects: bool) -> str:
         last = ""
         async for line in lines:
             if line.startswith(b"id: "):
                 last = line[4:].decode().strip()
             elif line.startswith(b"data: "):
                 self._note(line[6:])
+                if collects and b'"type":"message.received"' in line:
+                    self.inbox.append(json.loads(line[6:])["data"]["conversation_id"])
         return last
 
     def _note(self, data: bytes) -> None:
