@@ -12,7 +12,8 @@ from crm_api.cli.server import Server
 from crm_api.sandbox.app import create_sandbox
 from crm_api.sandbox.config import SandboxConfig
 from crm_api.sandbox.moved_clock import Dated
-from crm_api.settings import SANDBOX_PORT_OFFSET, Settings
+from crm_api.setting_fields import SANDBOX_PORT_OFFSET
+from crm_api.settings import Settings
 from crm_api.supervisor import require_free_port
 
 GRACE_SECONDS = 2

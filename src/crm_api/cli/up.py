@@ -25,7 +25,8 @@ from crm_api.data_dir import (
 from crm_api.domain.compliance.loader import load_rules
 from crm_api.embedded import EmbeddedServers
 from crm_api.servers import SERVICE_LOGIN
-from crm_api.settings import SANDBOX_PORT_OFFSET, Settings
+from crm_api.setting_fields import SANDBOX_PORT_OFFSET
+from crm_api.settings import Settings
 from crm_api.supervisor import Program, Supervisor, require_free_port
 
 READY_SECONDS = 90.0

@@ -16,7 +16,8 @@ import httpx
 
 from crm_api.data_dir import running_settings
 from crm_api.processes import StartError, kill_group, own_account, start
-from crm_api.settings import SANDBOX_PORT_OFFSET, Settings
+from crm_api.setting_fields import SANDBOX_PORT_OFFSET
+from crm_api.settings import Settings
 
 READY_SECONDS = 120.0
 STOP_SECONDS = 60.0

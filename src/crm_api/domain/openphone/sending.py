@@ -16,7 +16,7 @@ import httpx
 from crm_api import failpoints
 from crm_api.domain.openphone.answers import AnswerKind, SendAnswer, classify
 from crm_api.domain.openphone.json_values import without_numbers
-from crm_api.settings import CALL_START_SECONDS
+from crm_api.setting_fields import CALL_START_SECONDS
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
-from crm_api.settings import CALL_START_SECONDS, MAX_SKEW_SECONDS, Settings
+from crm_api.setting_fields import CALL_START_SECONDS, MAX_SKEW_SECONDS
+from crm_api.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,203 @@
+"""What can be set, and what follows from it; ``settings`` reads it and holds it together."""
+
+import ipaddress
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
+
+from crm_api.setting_types import (
+    DatabaseUrl,
+    LogLevel,
+    LongSecret,
+    LongSecrets,
+    MailAddresses,
+    MailSender,
+    MailServer,
+    MediaPlace,
+    Origins,
+    RedisUrl,
+    SigningKeys,
+    StartOfTime,
+    WaitsInMinutes,
+    WebAddress,
+)
+
+REAL_PROVIDER = "https://api.quo.com"
+_REAL_HOSTS = frozenset({"api.quo.com", "api.openphone.com"})
+SANDBOX_PORT_OFFSET = 1
+CALL_START_SECONDS = 1.0
+"""From the gate's statement to the request body, at most (send-protocol, I4)."""
+MAX_SKEW_SECONDS = 2.0
+"""How far the clocks of workers, provider and database may differ."""
+
+
+class SettingFields(BaseModel):
+    """Every field is the variable ``CRM_<NAME>``; durations carry their unit in the name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    database_url: DatabaseUrl | None = None
+    database_direct_url: DatabaseUrl | None = None
+    database_replica_url: DatabaseUrl | None = None
+    database_replica_behind_seconds: float = Field(default=5, ge=1, le=300)
+    redis_url: RedisUrl | None = None
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    drain_seconds: float = Field(default=0, ge=0, le=300)
+    data_dir: Path = Path(".crm-data")
+    openphone_base_url: WebAddress | None = None
+    openphone_api_key: SecretStr | None = None
+    openphone_webhook_secrets: SigningKeys = ()
+    openphone_rate_per_second: float = Field(default=8, gt=0)
+    send_lease_seconds: int = Field(default=60, ge=20)
+    settle_grace_seconds: int | None = Field(default=None, ge=10)
+    unclear_sends: Literal["resend", "park"] = "resend"
+    bootstrap_api_key: LongSecret | None = None
+    secret_key: LongSecret | None = None
+    other_secret_keys: LongSecrets = ()
+    business_name: str | None = None
+    business_contact: str | None = None
+    media_url: MediaPlace | None = None
+    archive_url: MediaPlace | None = None
+    webhook_event_months: int = Field(default=24, ge=2, le=1200)
+    activity_months: int | None = Field(default=None, ge=12)
+    public_url: WebAddress | None = None
+    app_url: WebAddress | None = None
+    smtp_url: MailServer | None = None
+    alert_emails: MailAddresses = ()
+    alert_from: MailSender | None = None
+    alert_quiet_minutes: float = Field(default=60, ge=1)
+    alert_escalate_hours: float = Field(default=4, gt=0)
+    webhook_endpoint_timeout_seconds: float = Field(default=15, ge=1, le=30)
+    webhook_endpoint_disable_days: float = Field(default=5, ge=0.5)
+    webhook_retry_minutes: WaitsInMinutes = (1, 5, 30, 120, 360, 960)
+    health_check_from: str | None = None
+    health_check_to: str | None = None
+    phone_lookup_url: WebAddress | None = None
+    phone_lookup_api_key: SecretStr | None = None
+    phone_lookup_daily_budget: int = Field(default=1000, ge=0)
+    sandbox_clock: StartOfTime | None = None
+    compliance_rules: str | None = None
+    cors_origins: Origins = ()
+    rate_limit_per_second: int = Field(default=100, ge=0)
+    audit_log_days: int = Field(default=1825, ge=365)
+    log_format: Literal["console", "json"] | None = None
+    log_level: LogLevel = "info"
+    otlp_endpoint: WebAddress | None = None
+    worker_metrics_port: int | None = Field(default=None, ge=1, le=65535)
+    worker_metrics_socket: Path | None = None
+
+    _secret: bytes | None = PrivateAttr(default=None)
+
+    @property
+    def uses_sandbox(self) -> bool:
+        """True when nothing is really sent: there is no API key."""
+        return self.openphone_api_key is None
+
+    @property
+    def provider_url(self) -> str:
+        """The provider's host without a trailing slash; v1 paths lie under ``/v1``."""
+        if self.openphone_base_url is not None:
+            return self.openphone_base_url.rstrip("/")
+        if self.uses_sandbox:
+            return f"http://127.0.0.1:{self.port + SANDBOX_PORT_OFFSET}"
+        return REAL_PROVIDER
+
+    @property
+    def provider_on_loopback(self) -> bool:
+        """True when the provider is on this machine, so times and rules may be relaxed."""
+        return is_on_loopback(self.provider_url)
+
+    @property
+    def grace_seconds(self) -> float:
+        """Age after which an unclear send may be concluded not to exist."""
+        if self.settle_grace_seconds is not None:
+            return float(self.settle_grace_seconds)
+        return 10.0 if self.uses_sandbox and self.provider_on_loopback else 600.0
+
+    @property
+    def call_timeout_seconds(self) -> float:
+        """The whole POST, from the pool to the answer (send-protocol, section 3)."""
+        return min(15.0, self.send_lease_seconds / 3, self.grace_seconds / 3)
+
+    @property
+    def look_gap_seconds(self) -> float:
+        """Between two look-ups that both find nothing."""
+        return min(60.0, self.grace_seconds / 2)
+
+    @property
+    def rules_name(self) -> str:
+        """``us``, ``none`` or a file of rules."""
+        if self.compliance_rules is not None:
+            return self.compliance_rules
+        return "none" if self.uses_sandbox and self._texts_nobody else "us"
+
+    @property
+    def _texts_nobody(self) -> bool:
+        """True with a sandbox, also one on another machine, and with a provider on this one."""
+        host = urlsplit(self.provider_url).hostname
+        return self.provider_on_loopback or (self.uses_sandbox and host not in _REAL_HOSTS)
+
+    @property
+    def alert_sender(self) -> str:
+        """The address that alerts come from."""
+        host = urlsplit(self.public_base_url).hostname or "localhost"
+        return self.alert_from or f"crm-api@{host}"
+
+    @property
+    def alert_quiet(self) -> timedelta:
+        """How long a mailed alert is silent, however often it happens again."""
+        return timedelta(minutes=self.alert_quiet_minutes)
+
+    @property
+    def alert_escalate_after(self) -> timedelta:
+        """When an alert that nobody has acknowledged is mailed once more."""
+        return timedelta(hours=self.alert_escalate_hours)
+
+    @property
+    def webhook_retry_means(self) -> tuple[timedelta, ...]:
+        """How long to wait on average after the first, second … failure of an event."""
+        return tuple(timedelta(minutes=wait) for wait in self.webhook_retry_minutes)
+
+    @property
+    def public_base_url(self) -> str:
+        """Where the provider reaches this service, without a trailing slash."""
+        return (self.public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
+
+    @property
+    def media_location(self) -> Path | str:
+        """Where pictures and recordings lie: a directory, or ``s3://bucket/prefix``."""
+        return self.data_dir / "media" if self.media_url is None else _place(self.media_url)
+
+    @property
+    def archive_location(self) -> Path | str:
+        """Where archives of months lie; unset, in a folder of the pictures' place."""
+        if self.archive_url is not None:
+            return _place(self.archive_url)
+        media = self.media_location
+        return media / "archive" if isinstance(media, Path) else f"{media.rstrip('/')}/archive"
+
+    @property
+    def webhook_address(self) -> str:
+        """Where the provider delivers its events."""
+        return f"{self.public_base_url}/webhooks/openphone"
+
+
+def _place(url: str) -> Path | str:
+    if url.startswith("s3://"):
+        return url
+    return Path(unquote(urlsplit(url).path) if url.startswith("file://") else url)
+
+
+def is_on_loopback(url: str) -> bool:
+    """Say whether an address is of this machine alone."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
