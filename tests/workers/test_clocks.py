@@ -14,6 +14,7 @@ from crm_api import clock
 from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.openphone.client import OpenPhoneClient
 from crm_api.settings import Settings
+from crm_api.workers import clocks
 from crm_api.workers.campaigns import drain, process_campaign_queue
 from crm_api.workers.sends import resolve_unknown_sends, send_messages
 
@@ -118,3 +119,11 @@ async def test_no_queued_text_leaves_by_a_clock_that_is_off(
 
 def _refuse(request: httpx.Request) -> httpx.Response:
     raise AssertionError(f"{request.method} {request.url} was asked")
+
+
+async def test_clock_that_is_set_is_noticed_and_one_that_drifts_is_not() -> None:
+    ahead = iter([100.0, 100.4, 96.0, 104.0, -3500.0])
+
+    await clocks.until_set(lambda: next(ahead), look_seconds=0)
+
+    assert list(ahead) == []

@@ -14,6 +14,7 @@ from crm_api import clock, failpoints
 from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.campaigns.progress import CHUNK, Written
 from crm_api.jobs import Job, JobName
+from crm_api.workers import clocks
 from crm_api.workers.deps import Deps, deps_of
 
 log = structlog.get_logger()
@@ -43,6 +44,8 @@ async def write_audiences(ctx: dict[str, Any], *, size: int = CHUNK) -> None:
     Safe to run twice and on any number of workers: the campaign's row says how far it is.
     """
     deps = deps_of(ctx)
+    if not await clocks.agrees(deps):
+        return
     ends_at = time.monotonic() + SLICE_SECONDS
     while not deps.is_stopping:
         async with deps.new_uow() as uow:

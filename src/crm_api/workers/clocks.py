@@ -1,5 +1,8 @@
 """Whether this machine's clock can be trusted: nothing is sent or concluded by a wrong one."""
 
+import asyncio
+import time
+from collections.abc import Callable
 from datetime import timedelta
 
 from crm_api import clock
@@ -8,6 +11,8 @@ from crm_api.domain.operations import service as operations
 from crm_api.domain.operations.alert_kinds import AlertKind
 from crm_api.domain.sends.dispatch import MAX_SKEW
 from crm_api.workers.deps import Deps
+
+LOOK_SECONDS = 1.0
 
 
 async def agrees(deps: Deps) -> bool:
@@ -18,6 +23,23 @@ async def agrees(deps: Deps) -> bool:
             return True
         await raise_skew(uow, of="database", skew=skew)
     return False
+
+
+def _ahead() -> float:
+    """Return by how many seconds the time of day is ahead of the time since the start."""
+    return time.time() - time.monotonic()
+
+
+async def until_set(
+    read: Callable[[], float] = _ahead, *, look_seconds: float = LOOK_SECONDS
+) -> None:
+    """Return once this machine's clock was set, forward or back, by more than may be between two.
+
+    Whoever planned by the time that was would wait for the hour that it showed.
+    """
+    begun = read()
+    while abs(read() - begun) <= MAX_SKEW.total_seconds():  # noqa: ASYNC110 - no event tells of it
+        await asyncio.sleep(look_seconds)
 
 
 async def raise_skew(uow: UnitOfWork, *, of: str, skew: timedelta) -> None:

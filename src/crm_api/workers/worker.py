@@ -36,6 +36,7 @@ from crm_api.workers import (
     alerts,
     audiences,
     campaigns,
+    clocks,
     consent,
     custom_fields,
     daily,
@@ -230,10 +231,15 @@ async def _serve_queue(settings: Settings, deps: Deps, stopping: asyncio.Event) 
         worker = build_worker(settings, deps)
         working = asyncio.create_task(worker.async_run())
         stopped = asyncio.create_task(stopping.wait())
-        await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if stopping.is_set():
+        # The schedule is planned ahead: of a clock that was an hour ahead, for that hour.
+        clock_set = asyncio.create_task(clocks.until_set())
+        await asyncio.wait({working, stopped, clock_set}, return_when=asyncio.FIRST_COMPLETED)
+        if clock_set.done():
+            log.warning("this machine's clock was set; the schedule is planned anew")
+        if stopping.is_set() or clock_set.done():
             await _finish(worker, settings)
+        stopped.cancel()
+        clock_set.cancel()
         working.cancel()
         with suppress(asyncio.CancelledError):
             try:
