@@ -1,33 +1,22 @@
 """What a process measures of itself while it works, for Prometheus.
 
 Values live in the memory of the process: a measurement costs half a microsecond and can't fail.
-``telling`` hands them out. What is read from the database instead is the domain's
-(``operations.metrics``). Labels take few values and name nobody: a route's template, never a path;
-a line's id, never its number.
+They stand in the library's registry beside those of Python and the process, and ``telling`` hands
+them out. What is read from the database instead is the domain's (``operations.metrics``). Labels
+take few values and name nobody: a route's template, never a path; a line's id, never its number.
 """
 
 from functools import cache
 
 from prometheus_client import (
-    CollectorRegistry,
     Counter,
     Gauge,
-    GCCollector,
     Histogram,
-    PlatformCollector,
-    ProcessCollector,
     disable_created_metrics,
 )
 
 # A series' age doubles the answer and is known to Prometheus anyway.
 disable_created_metrics()  # type: ignore[no-untyped-call] # it has no types
-
-REGISTRY = CollectorRegistry()
-"""Everything that this process measures."""
-
-ProcessCollector(registry=REGISTRY)
-GCCollector(registry=REGISTRY)
-PlatformCollector(registry=REGISTRY)
 
 HTTP_ANSWERS = Histogram(
     "crm_http_answer_seconds",
@@ -35,23 +24,19 @@ HTTP_ANSWERS = Histogram(
     "(unmatched: answered before one was found, such as 404 and 429), method and class of status.",
     ["route", "method", "status"],
     buckets=(0.005, 0.025, 0.1, 0.5, 2.5),
-    registry=REGISTRY,
 )
 _under_way = Gauge(
     "crm_http_requests_in_flight",
     "Requests that are being answered; streams of events count as long as they last.",
-    registry=REGISTRY,
 )
 POOL_WAIT = Histogram(
     "crm_database_pool_wait_seconds",
     "What it took to get a connection from the pool, opening it included.",
     buckets=(0.001, 0.01, 0.1, 1, 5),
-    registry=REGISTRY,
 )
 POOL_TIMEOUTS = Counter(
     "crm_database_pool_timeouts",
     "Times that no connection became free within ten seconds.",
-    registry=REGISTRY,
 )
 PROVIDER_CALLS = Histogram(
     "crm_provider_call_seconds",
@@ -59,53 +44,45 @@ PROVIDER_CALLS = Histogram(
     "4xx, 429, 5xx, timeout, no_answer.",
     ["operation", "outcome"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15),
-    registry=REGISTRY,
 )
 LIMITER_WAIT = Histogram(
     "crm_limiter_wait_seconds",
     "How long the provider's rate limit put off a call, or a batch of them.",
     buckets=(0.01, 0.1, 0.5, 1, 5, 30),
-    registry=REGISTRY,
 )
 SENDS = Counter(
     "crm_sends",
     "Calls that sent or tried to send a text, by the line's id and outcome: accepted, refused "
     "(this text), account_refused, later (429), not_connected, too_late, unclear (may have left).",
     ["line_id", "outcome"],
-    registry=REGISTRY,
 )
 SETTLED = Counter(
     "crm_sends_settled",
     "Look-ups of unclear sends, by what they came to: sent, not_found, parked, unknown (asked "
     "again).",
     ["result"],
-    registry=REGISTRY,
 )
 WEBHOOK_LAG = Histogram(
     "crm_webhook_lag_seconds",
     "From the receipt of an event until it was applied.",
     buckets=(0.1, 0.5, 1, 5, 30, 120, 600),
-    registry=REGISTRY,
 )
 WEBHOOKS_RECEIVED = Counter(
     "crm_webhooks_received",
     "Deliveries from the provider: stored, repeated (known already), not_stored (the database was "
     "away; asked to come again), or refused, by the code of the error.",
     ["result"],
-    registry=REGISTRY,
 )
 JOB_RUNS = Histogram(
     "crm_job_run_seconds",
     "Runs of jobs in this process, by result: ok, failed.",
     ["name", "result"],
     buckets=(0.1, 1, 5, 30, 90),
-    registry=REGISTRY,
 )
 LOOP_LAG = Histogram(
     "crm_event_loop_lag_seconds",
     "How late the event loop came back to work that was due, once a second.",
     buckets=(0.005, 0.02, 0.1, 0.5, 2),
-    registry=REGISTRY,
 )
 
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})

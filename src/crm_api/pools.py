@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from weakref import WeakSet
 
+from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -59,4 +60,4 @@ class _Connections(Collector):
         yield from (connections, most)
 
 
-instruments.REGISTRY.register(_Connections())
+REGISTRY.register(_Connections())

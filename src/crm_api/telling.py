@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 import structlog
-from prometheus_client import CollectorRegistry, Metric, start_http_server
+from prometheus_client import REGISTRY, CollectorRegistry, Metric, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -59,7 +59,7 @@ def own(process: str) -> Iterator[Metric]:
     Args:
         process: ``serve`` or ``worker``.
     """
-    for family in instruments.REGISTRY.collect():
+    for family in REGISTRY.collect():
         labelled = Metric(family.name, family.documentation, family.type)
         labelled.samples = [
             sample._replace(labels={**sample.labels, "process": process})

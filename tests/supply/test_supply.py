@@ -70,4 +70,4 @@ def test_the_bill_of_materials_names_what_is_pinned_and_no_place() -> None:
     assert names == set(re.findall(r"(?m)^[\w.-]+==[\w.]+", pinned))
     assert all(one["hashes"] and one["licenses"] for one in made["components"])
     places = json.dumps({**made, "$schema": ""})
-    assert not re.search(r"https?://|file:|/home/|/tmp/|/root/", places)
+    assert not re.search(r"https?://|file:|[\"' =]/\w", places)
