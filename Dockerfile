@@ -1,17 +1,21 @@
 # One image; the command chooses serve (the default), worker, migrate, sandbox or another.
-# How to build and run it: docs/container.md. A package index of your own comes as a secret `pip`.
+# How to build and run it: docs/how-to/container.md. A package index of your own comes as a secret `pip`.
 ARG BASE=python:3.11-slim
 
 FROM ${BASE} AS build
 WORKDIR /source
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 COPY requirements.txt requirements-up.txt ./
-# Its pip fills the other environment, which so needs none of its own.
+# Its `strip` removes the symbols of compiled packages. A base without APT has to bring `strip`.
+RUN command -v strip > /dev/null \
+    || { apt-get update && apt-get install --yes --no-install-recommends binutils; }
+# Its pip fills the other environment, which therefore needs no pip of its own.
+COPY deploy/container/trim.sh /
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -m venv /tools \
     && python3 -m venv --without-pip /opt/crm-api \
     && /tools/bin/pip --python /opt/crm-api/bin/python install --require-hashes -r requirements.txt \
-    && find /opt/crm-api/lib/python3*/site-packages/scipy -type d -name tests -prune -exec rm -r {} +
+    && sh /trim.sh /opt/crm-api/lib/python3*/site-packages
 # Of the packages of `make up`, the build backend and what it needs; a missing one stops the build.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     sed -nE '/^(editables|hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/,/[^\\]$/p' \

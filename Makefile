@@ -10,7 +10,7 @@ TYPESCRIPT := clients/typescript/node_modules/.installed
 .PHONY: up demo test check bench crash-test rolling load chaos fuzz openapi openapi-release docs lock clean
 
 up: $(RUNS)
-	@exec $(BIN)/crm-api up
+	@exec $(BIN)/crm-api up $(if $(VERBOSE),--verbose)
 
 demo: $(RUNS)
 	@exec $(BIN)/crm-api demo
@@ -21,6 +21,7 @@ check: $(DEVELOPS) $(TYPESCRIPT)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/pytest
 
 bench: $(DEVELOPS)
@@ -44,6 +45,19 @@ chaos: $(DEVELOPS)
 ROUNDS ?= 2
 rolling: $(DEVELOPS)
 	@$(BIN)/python -m tests.rolling --rounds $(ROUNDS)
+
+# Most of the suite under a moved clock, at month ends, clock changes, 29 February and in five years;
+# `make test-dates AT=2028-02-29T12:00`. Needs libfaketime.
+.PHONY: test-dates
+test-dates: $(DEVELOPS)
+	@$(BIN)/python -m tests.dates $(if $(AT),--at $(AT)) $(if $(TESTS),--tests $(TESTS))
+
+# Changes the code in small ways and names each change that no test notices; it goes on where it was
+# cut off. `make mutants SAMPLE=100 SEED=1`.
+.PHONY: mutants
+mutants: $(DEVELOPS)
+	@$(BIN)/python -m tests.mutants $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(ONLY),--only $(ONLY))
 
 docs: $(DEVELOPS)
 	@exec $(BIN)/zensical serve --dev-addr 127.0.0.1:8002
@@ -71,7 +85,13 @@ lock:
 	uv pip compile pyproject.toml --universal --python-version 3.11 -c requirements-dev.txt \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements.txt
 
-.PHONY: audit sbom
+.PHONY: audit sbom opt-out-model
+
+# Trains the model that reads replies, prints how well it reads, and compares it with the current one;
+# `make opt-out-model MISREAD=1 AGAINST=main EXAMPLES=examples.jsonl ACCEPT_WORSE=1`.
+opt-out-model: $(DEVELOPS)
+	@$(BIN)/python -m tests.opt_out $(if $(MISREAD),--misread) $(if $(AGAINST),--against $(AGAINST)) \
+		$(if $(EXAMPLES),--examples $(EXAMPLES)) $(if $(ACCEPT_WORSE),--accept-worse)
 
 # Known vulnerabilities and licences of what is pinned. It asks an advisory database, so that it is
 # no part of `make check`; where none answers it fails and says so.

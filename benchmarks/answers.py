@@ -24,10 +24,10 @@ from benchmarks.sender import open_deps
 from benchmarks.stage import Stage, stage
 from benchmarks.subject import SMALL, Subject, fill
 from benchmarks.web import free_port, listening
-from crm_api import clock
-from crm_api.domain.campaigns import service as campaigns
-from crm_api.domain.compliance.loader import load_rules
-from crm_api.settings import Settings
+from crm_api.domain.campaigns.figures.campaign_stats import read_campaign_stats
+from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.platform import clock
+from crm_api.platform.settings import Settings
 
 LARGE, LIST = 1_000_000, 100_000
 CALLS, SLOW_CALLS, REPEATS = 200, 3, 10
@@ -67,7 +67,7 @@ async def _report_database(on: Stage, subject: Subject) -> None:
         async def ask(campaign_id: UUID) -> tuple[float, float]:
             with _recorded(engine) as statements:
                 async with deps.new_uow() as uow:
-                    await campaigns.stats(
+                    await read_campaign_stats(
                         uow,
                         campaign_id=campaign_id,
                         rules=load_rules("us"),

@@ -24,12 +24,12 @@ from benchmarks.history import Past
 from benchmarks.sender import Nudges, measured, open_deps
 from benchmarks.stage import Child, Stage, say, stage
 from benchmarks.statements import StatementCounter
-from crm_api import collector, logs
-from crm_api.db import open_engine
-from crm_api.domain.webhooks.queries import STORE_EVENTS
-from crm_api.ids import new_id
-from crm_api.settings import Settings
-from crm_api.workers.webhooks import process_webhook_backlog
+from crm_api.domain.inbound.webhook_events.storing import STORE_EVENTS
+from crm_api.platform import lifetimes, logs
+from crm_api.platform.database import open_engine
+from crm_api.platform.ids import new_id
+from crm_api.platform.settings import Settings
+from crm_api.workers.inbound import process_webhook_backlog
 
 PEOPLE = 10_000
 WARM_UP = 300
@@ -287,7 +287,7 @@ async def run_worker() -> None:
 if __name__ == "__main__":
     if sys.argv[1:] == ["worker"]:
         logs.configure(level="WARNING")
-        collector.tune()
+        lifetimes.tune_garbage_collection()
         uvloop.run(run_worker())
     else:
         main(int(sys.argv[1]) if len(sys.argv) > 1 else PEOPLE)

@@ -21,7 +21,7 @@ from benchmarks.stage import Stage, say, stage
 from benchmarks.statements import StatementCounter
 from benchmarks.web import free_port, listening
 from crm_api.app import create_app
-from crm_api.settings import Settings
+from crm_api.platform.settings import Settings
 
 PEOPLE, ITEMS, ROUNDS = 100_000, 500, 21
 ADMIN_KEY = "crm_benchmark-admin-key-of-enough-characters"

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from crm_api.db import open_engine
+from crm_api.platform.database import open_engine
 
 _INDEX_MEMORY = "512MB"
 _LOAD_WAL = "8GB"

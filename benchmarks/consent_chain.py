@@ -17,14 +17,14 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from crm_api import clock
-from crm_api.db import UnitOfWork, UnitOfWorkFactory, open_engine, session_factory
-from crm_api.domain.consent import chain_statements, linking
-from crm_api.domain.consent.linking import Verification
+from crm_api.dev.embedded_servers import servers
+from crm_api.domain.consent import linking
+from crm_api.domain.consent.linking import ChainVerification
 from crm_api.domain.consent.queries import CANONICAL_WORDING
-from crm_api.embedded import servers
-from crm_api.migrate import upgrade
-from crm_api.signing import NO_QUEUE
+from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory, open_engine, session_factory
+from crm_api.platform.migration_runner import upgrade
 
 ENTRIES = 100_000
 SECRET = b"a benchmark's secret key, made up"
@@ -91,24 +91,22 @@ async def _link(new_uow: UnitOfWorkFactory) -> float:
     has_more = True
     while has_more:
         async with new_uow() as uow:
-            has_more = await linking.link_batch(uow, secret=SECRET)
+            has_more = await linking.link_entries(uow, secret=SECRET)
     return time.perf_counter() - begun
 
 
 async def _read(session: AsyncSession) -> float:
     begun = time.perf_counter()
     after = 0
-    while rows := await chain_statements.links(
-        session, after=after, limit=linking.VERIFIED_AT_ONCE
-    ):
+    while rows := await linking.read_links(session, after=after, limit=linking.VERIFIED_AT_ONCE):
         after = rows[-1].position
     return time.perf_counter() - begun
 
 
-async def _verify(session: AsyncSession) -> tuple[float, Verification]:
+async def _verify(session: AsyncSession) -> tuple[float, ChainVerification]:
     begun = time.perf_counter()
-    found = Verification()
-    while await linking.verify_batch(session, found, secret=SECRET):
+    found = ChainVerification()
+    while await linking.verify_links(session, found, secret=SECRET):
         await session.rollback()
     await linking.verify_tail(session, found, now=clock.now())
     return time.perf_counter() - begun, found

@@ -29,10 +29,10 @@ from sqlalchemy import make_url, text
 
 from benchmarks.million import PEOPLE, SECRET, busiest_contact, million
 from benchmarks.web import free_port, listening
-from crm_api.db import open_engine
-from crm_api.domain.contacts.schemas import ContactFilter, ContactSort
-from crm_api.domain.paging import Cursors
-from crm_api.embedded import servers
+from crm_api.dev.embedded_servers import servers
+from crm_api.domain.kit.paging import Cursors
+from crm_api.domain.people.contacts.schemas import ContactFilter, ContactSort
+from crm_api.platform.database import open_engine
 
 FEW = 10_000
 ROUNDS = 20

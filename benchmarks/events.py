@@ -18,8 +18,8 @@ import asyncpg
 import psutil
 
 from benchmarks.web import free_port, listening
-from crm_api.embedded import servers
-from crm_api.migrate import upgrade
+from crm_api.dev.embedded_servers import servers
+from crm_api.platform.migration_runner import upgrade
 
 LISTENERS = 1_000
 EVENTS = 40
@@ -84,6 +84,7 @@ def main(count: int = LISTENERS) -> None:
             "CRM_SECRET_KEY": SECRET_KEY,
             "CRM_BOOTSTRAP_API_KEY": KEY,
             "CRM_RATE_LIMIT_PER_SECOND": "0",  # all have one key here
+            "CRM_EVENT_STREAMS_PER_CALLER": "100000",
             "CRM_PORT": str(port),
         }
         with listening(["-m", "crm_api.cli", "serve"], environment, port=port):

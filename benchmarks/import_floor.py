@@ -14,8 +14,8 @@ import phonenumbers
 
 from benchmarks.apply import plain
 from benchmarks.import_people import PHONE_COLUMN
-from crm_api.domain.transfer.merge_statements import COLUMNS
-from crm_api.domain.transfer.source import ImportSource, examine
+from crm_api.domain.imports.contacts.rows import COLUMNS
+from crm_api.domain.imports.contacts.source import ImportSource, examine_file
 
 _NAMES = ("id", "phone", *COLUMNS, "zone_key", "tags", "attributes")
 _STAGING = f"""
@@ -70,7 +70,7 @@ async def measure(url: str, path: Path) -> Floor:
 
 def _write_parsed(path: Path, target: Path) -> None:
     """Write the people of a file as the reader makes them, one a line; this is not timed."""
-    source = ImportSource(path, examine(path).mapping)
+    source = ImportSource(path, examine_file(path).mapping)
     with target.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         while chunk := source.next_chunk():

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import text
 
 from benchmarks.bulk import bare_tables
-from crm_api.domain.places import AREA_CODE_STATES
+from crm_api.domain.kit.regions import AREA_CODE_STATES
 
 HEADER = (
     *("First Name", "Last Name", "Phone", "Email", "Street", "City", "State", "Zip"),

@@ -16,8 +16,8 @@ from sqlalchemy import text
 from benchmarks import import_people, population
 from benchmarks.importing import ROWS, Office, copy_database
 from benchmarks.stage import say, stage
-from crm_api.db import open_engine
-from crm_api.domain.transfer.models import ContactImport
+from crm_api.domain.imports.contacts.models import ContactImport
+from crm_api.platform.database import open_engine
 
 STRIKES = 3
 """How often each step is struck."""

@@ -26,16 +26,18 @@ from tests.fakes import RecordingQueue
 from benchmarks import import_floor, import_people, population
 from benchmarks.sender import open_deps
 from benchmarks.stage import Child, Stage, say, stage
-from crm_api import clock, collector, logs
-from crm_api.db import UnitOfWork, open_engine, session_factory
-from crm_api.domain.transfer import committing, undoing
-from crm_api.domain.transfer import service as transfer
-from crm_api.domain.transfer.models import ContactImport
-from crm_api.domain.transfer.schemas import ImportOptions
-from crm_api.domain.transfer.source import examine, sha256_of
-from crm_api.ids import new_id
-from crm_api.settings import Settings
-from crm_api.workers.transfer import run_imports
+from crm_api.domain.imports.contacts import commit, undo_request
+from crm_api.domain.imports.contacts import service as contact_imports
+from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
+from crm_api.domain.imports.contacts.models import ContactImport
+from crm_api.domain.imports.contacts.schemas import ImportOptions
+from crm_api.domain.imports.contacts.source import examine_file, sha256_of
+from crm_api.domain.imports.files import runs
+from crm_api.platform import clock, lifetimes, logs
+from crm_api.platform.database import UnitOfWork, open_engine, session_factory
+from crm_api.platform.ids import new_id
+from crm_api.platform.settings import Settings
+from crm_api.workers.imports import run_imports
 
 ROWS = 1_000_000
 TARGET = 0.6
@@ -60,16 +62,16 @@ class Office:
     async def accept(self, path: Path, *, dry_run: bool) -> UUID:
         """Take a copy of the file for an import."""
         import_id = new_id()
-        _put(path, transfer.upload_path(self.folder, import_id))
+        _put(path, contact_imports.upload_path(self.folder, import_id))
         async with AsyncExitStack() as stack:
             uow = await self._uow(stack)
-            await transfer.create(
+            await contact_imports.create_import(
                 uow,
                 import_id=import_id,
                 file_name=path.name,
                 byte_size=0,
                 rows_sha256=sha256_of(path),
-                detected=examine(path),
+                detected=examine_file(path),
                 options=ImportOptions(dry_run=dry_run),
                 now=clock.now(),
             )
@@ -79,19 +81,19 @@ class Office:
         """Ask for the dry run's import."""
         async with AsyncExitStack() as stack:
             uow = await self._uow(stack)
-            return (await committing.commit(uow, import_id=dry_run_id, now=clock.now())).id
+            return (await commit.commit_dry_run(uow, import_id=dry_run_id, now=clock.now())).id
 
     async def undo(self, import_id: UUID) -> None:
         """Ask for an import to be undone."""
         async with AsyncExitStack() as stack:
             uow = await self._uow(stack)
-            await undoing.ask(uow, import_id=import_id, now=clock.now())
+            await undo_request.request_undo(uow, import_id=import_id, now=clock.now())
 
     async def get(self, import_id: UUID) -> ContactImport:
         """Fetch an import."""
         async with AsyncExitStack() as stack:
             uow = await self._uow(stack)
-            return await transfer.get(uow, import_id=import_id)
+            return await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id)
 
     def worker(self) -> Child:
         """Start a worker that is ready."""
@@ -224,7 +226,9 @@ async def work() -> None:
             async with deps.new_uow() as uow:
                 is_open = any(
                     row.finished_at is None or row.undo_state in {"pending", "running"}
-                    for row in (await transfer.list_imports(uow, cursor=None, limit=10)).data
+                    for row in (
+                        await runs.list_imports(uow, CONTACT_IMPORTS, cursor=None, limit=10)
+                    ).data
                 )
         wall, cpu = time.perf_counter() - begun, time.process_time() - cpu
         watch.cancel()
@@ -253,7 +257,7 @@ def _main(arguments: list[str]) -> None:
     mode = arguments[0] if arguments else ""
     if mode == "worker":
         logs.configure(level="WARNING")
-        collector.tune()
+        lifetimes.tune_garbage_collection()
         uvloop.run(work())
     elif mode == "proof":
         from benchmarks import import_proof  # noqa: PLC0415 - it builds on this module

@@ -26,10 +26,10 @@ from fastapi.responses import Response
 
 from benchmarks.web import listening
 from benchmarks.webhook_load import CONNECTIONS, SIGNING_KEY, Round
-from crm_api import collector
-from crm_api.domain.openphone.signature import LEGACY_HEADER
-from crm_api.embedded import servers
-from crm_api.migrate import upgrade
+from crm_api.dev.embedded_servers import servers
+from crm_api.domain.provider.openphone.signature import LEGACY_HEADER
+from crm_api.platform import lifetimes
+from crm_api.platform.migration_runner import upgrade
 
 ROUNDS = 5
 ROUND_SECONDS = 4.0
@@ -173,7 +173,7 @@ def serve_floor() -> None:
     config = uvicorn.Config(
         app, port=FLOOR_PORT, loop="uvloop", http="httptools", access_log=False, log_config=None
     )
-    collector.tune()
+    lifetimes.tune_garbage_collection()
     uvicorn.Server(config).run()
 
 

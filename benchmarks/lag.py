@@ -31,9 +31,9 @@ import uvloop
 from benchmarks import apply
 from benchmarks.web import free_port, listening
 from benchmarks.webhook_load import SIGNING_KEY
-from crm_api.domain.openphone.signature import sign_standard
-from crm_api.embedded import servers
-from crm_api.migrate import upgrade
+from crm_api.dev.embedded_servers import servers
+from crm_api.domain.provider.openphone.signature import sign_standard
+from crm_api.platform.migration_runner import upgrade
 
 PER_SECOND = 500
 SECONDS = 60

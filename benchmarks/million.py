@@ -22,12 +22,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from benchmarks import million_statements as statements
 from benchmarks import population
 from benchmarks.bulk import bare_tables
-from crm_api.db import open_engine
-from crm_api.domain import places
-from crm_api.domain.consent.service import hash_phone
-from crm_api.domain.zones import zone_key
-from crm_api.embedded import servers
-from crm_api.migrate import upgrade
+from crm_api.dev.embedded_servers import servers
+from crm_api.domain.consent.models import hash_phone
+from crm_api.domain.kit import regions
+from crm_api.domain.kit.zones import zone_key
+from crm_api.platform.database import open_engine
+from crm_api.platform.migration_runner import upgrade
 
 PEOPLE = 1_000_000
 SECRET = "a benchmark's key of 32 characters or more"  # noqa: S105 - of nothing
@@ -132,8 +132,8 @@ async def _add_people(connection: AsyncConnection, people: int) -> None:
     given_names = [*_COMMON_GIVEN_NAMES.split(), *_join(_GIVEN_NAME_PARTS)]
     area_codes = sorted(
         code
-        for code, state in places.AREA_CODE_STATES.items()
-        if state in places.ZIP_STATES.values()
+        for code, state in regions.AREA_CODE_STATES.items()
+        if state in regions.ZIP_STATES.values()
     )
     await connection.execute(statements.SURNAMES, _with_plain(surnames))
     await connection.execute(statements.GIVEN_NAMES, _with_plain(given_names))
@@ -196,13 +196,13 @@ def _places(area_codes: list[str]) -> dict[str, list[str]]:
     """Give each area code four towns of its state."""
     towns = _join(_TOWN_PARTS)
     first_zip: dict[str, str] = {}
-    for prefix, state in places.ZIP_STATES.items():
+    for prefix, state in regions.ZIP_STATES.items():
         first_zip.setdefault(state, prefix)
     columns: dict[str, list[str]] = {
         name: [] for name in ("area_codes", "states", "cities", "postal_codes", "zone_keys")
     }
     for number, (area_code, town) in enumerate(product(area_codes, range(4))):
-        state = places.AREA_CODE_STATES[area_code]
+        state = regions.AREA_CODE_STATES[area_code]
         postal_code = f"{first_zip[state]}{town:02d}"
         columns["area_codes"].append(area_code)
         columns["states"].append(state)

@@ -21,10 +21,10 @@ from benchmarks.bulk import bare_tables
 from benchmarks.sender import open_deps
 from benchmarks.stage import Stage, say, stage
 from benchmarks.statements import StatementCounter
-from crm_api.db import open_engine
-from crm_api.domain.campaigns import planning
-from crm_api.domain.compliance.loader import load_rules
-from crm_api.settings import Settings
+from crm_api.domain.campaigns.planning import plan as planning
+from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.platform.database import open_engine
+from crm_api.platform.settings import Settings
 from crm_api.workers.campaigns import process_campaign_queue
 from crm_api.workers.deps import Deps
 
@@ -180,8 +180,8 @@ async def _plan_alone(deps: Deps, counter: StatementCounter) -> None:
         counter.clear()
         begun, cpu = time.perf_counter(), time.process_time()
         async with deps.new_uow() as uow:
-            plan = await planning.plan(
-                uow, rules=rules, business=deps.business, now=OPEN_EVERYWHERE
+            plan = await planning.plan_sends(
+                uow, rules=rules, business=await deps.business(uow), now=OPEN_EVERYWHERE
             )
         seconds, spent = time.perf_counter() - begun, time.process_time() - cpu
         print(

@@ -9,8 +9,8 @@ from uuid import UUID
 from sqlalchemy import text
 
 from benchmarks.bulk import bare_tables
-from crm_api.db import open_engine
-from crm_api.domain.tables import metadata
+from crm_api.domain.all_tables import metadata
+from crm_api.platform.database import open_engine
 
 LINES = ("PNsandbox1", "PNsandbox2")
 """The provider's ids of the lines that the sandbox has."""

@@ -25,18 +25,18 @@ import uvloop
 from fastapi import FastAPI
 
 from benchmarks.web import free_port, listening
-from crm_api import clock, collector, logs
 from crm_api.app import build_app, create_app
-from crm_api.db import UnitOfWork, open_engine, session_factory
-from crm_api.domain.contacts import arriving
-from crm_api.domain.contacts import service as contacts
-from crm_api.domain.contacts.schemas import ContactCreate, ContactRead
-from crm_api.embedded import servers
-from crm_api.jobs import Job
-from crm_api.migrate import upgrade
-from crm_api.routers import contacts as contacts_router
-from crm_api.routers.deps import Uow
-from crm_api.settings import Settings
+from crm_api.dev.embedded_servers import servers
+from crm_api.domain.people.contacts import manual_changes
+from crm_api.domain.people.contacts import service as contacts
+from crm_api.domain.people.contacts.schemas import ContactCreate, ContactRead
+from crm_api.platform import clock, lifetimes, logs
+from crm_api.platform.database import UnitOfWork, open_engine, session_factory
+from crm_api.platform.jobs import Job
+from crm_api.platform.migration_runner import upgrade
+from crm_api.platform.settings import Settings
+from crm_api.routers.http.deps import Uow
+from crm_api.routers.people import contacts as contacts_router
 
 ROUNDS = 15
 REQUESTS = 400
@@ -66,7 +66,7 @@ async def bare_handler(contact_id: UUID, uow: Uow) -> ContactRead:
     """Show a contact, to whomever."""
     async with uow:
         await uow.commit_each()
-        contact = await contacts.get(uow, contact_id=contact_id, now=clock.now())
+        contact = await contacts.get_contact(uow, contact_id=contact_id, now=clock.now())
     return ContactRead.of(contact)
 
 
@@ -138,7 +138,9 @@ async def _add_contact(database_url: str) -> UUID:
             body = ContactCreate.model_validate(
                 {"phone": PHONE, "first_name": "Ada", "tags": ["porch"], "email": "ada@example.com"}
             )
-            made = await arriving.create(uow, body, now=clock.now(), secret=SECRET_KEY.encode())
+            made = await manual_changes.create_contact_by_hand(
+                uow, body, now=clock.now(), secret=SECRET_KEY.encode()
+            )
     return made.contact.id
 
 
@@ -150,7 +152,7 @@ async def _serve(number: int, port: int) -> None:
     whole = create_app(settings)
     async with whole.router.lifespan_context(whole):
         app.state._state.update(whole.state._state)  # noqa: SLF001 - there is no other way
-        collector.tune()
+        lifetimes.tune_garbage_collection()
         config = uvicorn.Config(
             app,
             port=port,

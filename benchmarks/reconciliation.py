@@ -31,20 +31,18 @@ from benchmarks import population
 from benchmarks.sender import open_deps
 from benchmarks.stage import Stage, say, stage
 from benchmarks.web import free_port, listening
-from crm_api import clock, collector, logs
-from crm_api.db import UnitOfWork, session_factory
-from crm_api.domain.openphone.client import OpenPhoneClient
-from crm_api.domain.reconciliation import service as runs
-from crm_api.domain.reconciliation.models import RunStatus
-from crm_api.domain.reconciliation.schemas import ReconciliationCreate
-from crm_api.provider import open_provider
-from crm_api.sandbox.app import create_sandbox
-from crm_api.sandbox.config import SandboxConfig
-from crm_api.sandbox.running import server_config
-from crm_api.sandbox.store import StoredMessage
-from crm_api.sandbox.world import World
-from crm_api.settings import Settings
-from crm_api.workers.reconciliation import reconcile_openphone
+from crm_api.dev.sandbox.app import create_sandbox, server_config
+from crm_api.dev.sandbox.config import SandboxConfig
+from crm_api.dev.sandbox.message_store import StoredMessage
+from crm_api.dev.sandbox.workspace import Workspace
+from crm_api.domain.inbound.reconciliation import runs
+from crm_api.domain.inbound.reconciliation.models import RunStatus
+from crm_api.domain.inbound.reconciliation.schemas import ReconciliationCreate
+from crm_api.domain.provider.openphone.client import OpenPhoneClient, open_provider
+from crm_api.platform import clock, lifetimes, logs
+from crm_api.platform.database import UnitOfWork, session_factory
+from crm_api.platform.settings import Settings
+from crm_api.workers.inbound import reconcile_openphone
 
 TEXTS, PEOPLE = 100_000, 7_000
 DAYS = 700
@@ -138,16 +136,16 @@ def _sandbox(on: Stage, texts: int) -> Iterator[dict[str, str]]:
 def serve(port: int, texts: int) -> None:
     """Serve a sandbox with so many texts of the last two years."""
     app = create_sandbox(SandboxConfig(people="silent", rate_per_second=None))
-    _fill(app.world, texts)
+    _fill(app.workspace, texts)
     config = server_config(app, port=port)
     config.loop, config.http = "uvloop", "httptools"
-    collector.tune()
+    lifetimes.tune_garbage_collection()
     uvicorn.Server(config).run()
 
 
-def _fill(world: World, texts: int) -> None:
+def _fill(workspace: Workspace, texts: int) -> None:
     chance = random.Random(SEED)  # noqa: S311 - the same each time, no secret
-    line = world.config.lines[0]
+    line = workspace.config.lines[0]
     gap = timedelta(days=DAYS) / texts
     at = datetime.now(UTC).replace(microsecond=0) - timedelta(days=DAYS, hours=1)
     for place in range(texts):
@@ -155,7 +153,7 @@ def _fill(world: World, texts: int) -> None:
         person = population.phone(chance.randrange(PEOPLE))
         is_ours = chance.random() < 0.7  # noqa: PLR2004 - most texts are campaigns' and replies
         made_at = at.replace(microsecond=at.microsecond // 1000 * 1000)
-        world.store.add(
+        workspace.store.add(
             StoredMessage(
                 seq=place + 1,
                 id=f"AC{chance.getrandbits(128):032x}",
@@ -242,7 +240,7 @@ async def run_subject() -> dict[str, Any]:
         deps.new_uow = lambda: MeteredUnitOfWork(sessions, deps.queue)
         _watch(engine, meter)
         async with deps.new_uow() as uow:
-            run_id = await runs.request(
+            run_id = await runs.request_run(
                 uow, ReconciliationCreate(since=_beginning()), now=clock.now()
             )
         meter.in_database = 0.0
@@ -251,7 +249,7 @@ async def run_subject() -> dict[str, Any]:
             while True:
                 await reconcile_openphone({"deps": deps})
                 async with deps.new_uow() as uow:
-                    run = await runs.get(uow, run_id=run_id)
+                    run = await runs.get_run(uow, run_id=run_id)
                 if run.status is not RunStatus.RUNNING and run.finished_at is not None:
                     break
             wall, cpu = time.perf_counter() - begun, time.process_time() - cpu
@@ -325,7 +323,7 @@ def _main(mode: str, *numbers: str) -> None:
     if mode == "sandbox":
         serve(int(numbers[0]), int(numbers[1]))
         return
-    collector.tune()
+    lifetimes.tune_garbage_collection()
     print(json.dumps(uvloop.run(run_floor() if mode == "floor" else run_subject())))
 
 

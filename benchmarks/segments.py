@@ -16,12 +16,12 @@ from typing import Any
 from sqlalchemy import text
 
 from benchmarks.million import PEOPLE, million
-from crm_api import clock
-from crm_api.db import UnitOfWork, open_engine, session_factory
-from crm_api.domain.segments import people
-from crm_api.domain.segments import service as segments
-from crm_api.domain.segments.schemas import SegmentCreate
-from crm_api.jobs import Job
+from crm_api.domain.people.segments import people
+from crm_api.domain.people.segments import service as segments
+from crm_api.domain.people.segments.schemas import SegmentCreate
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWork, open_engine, session_factory
+from crm_api.platform.jobs import Job
 
 RUNS = 5
 MOST_OF_A_COUNT = 1.0
@@ -113,14 +113,14 @@ async def _ask(
 
     async def preview(*, limit: int, with_count: bool) -> int | None:
         async with new_uow() as uow:
-            found = await people.preview(
+            found = await people.preview_segment(
                 uow, filter_, limit=limit, with_count=with_count, now=clock.now()
             )
         return found.count
 
     async with new_uow() as uow:
         body = SegmentCreate(name=f"{name} {clock.now()}", filter=filter_)
-        segment_id = (await segments.create(uow, body, now=clock.now())).id
+        segment_id = (await segments.create_segment(uow, body, now=clock.now())).id
 
     async def page() -> None:
         async with new_uow() as uow:

@@ -20,19 +20,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from benchmarks import population
 from benchmarks.statements import StatementCounter
-from crm_api import collector, logs
-from crm_api.db import UnitOfWork, create_engine, session_factory
-from crm_api.domain.compliance.loader import load_rules
-from crm_api.domain.openphone.sending import GateClock
-from crm_api.domain.sends.dispatch import CONCURRENCY
-from crm_api.domain.sends.limiter import Limiter
-from crm_api.domain.sends.times import SendTimes
-from crm_api.jobs import Job, JobName
-from crm_api.provider import open_provider
-from crm_api.sandbox.app import create_sandbox
-from crm_api.sandbox.config import SandboxConfig
-from crm_api.sandbox.running import server_config
-from crm_api.settings import Settings
+from crm_api.dev.sandbox.app import create_sandbox, server_config
+from crm_api.dev.sandbox.config import SandboxConfig
+from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.messaging.sends.limiter import Limiter
+from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.domain.provider.openphone.client import CONCURRENCY, open_provider
+from crm_api.domain.provider.openphone.sending import GateClock
+from crm_api.platform import lifetimes, logs
+from crm_api.platform.database import UnitOfWork, create_engine, session_factory
+from crm_api.platform.jobs import Job, JobName
+from crm_api.platform.settings import Settings
 from crm_api.workers.campaigns import process_campaign_queue
 from crm_api.workers.deps import Deps
 
@@ -150,7 +148,7 @@ def _main(mode: str, number: str | None) -> None:
     if mode == "sandbox":
         serve_sandbox(int(number or 0))
         return
-    collector.tune()
+    lifetimes.tune_garbage_collection()
     if mode == "floor":
         uvloop.run(run_floor(int(number or 0)))
     else:

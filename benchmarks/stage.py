@@ -23,8 +23,8 @@ import psutil
 
 from benchmarks.population import count_accepted
 from benchmarks.web import free_port
-from crm_api.embedded import servers
-from crm_api.migrate import upgrade
+from crm_api.dev.embedded_servers import servers
+from crm_api.platform.migration_runner import upgrade
 
 LIFTED = 1_000_000.0
 """Texts a second: as good as no limiter."""

@@ -34,12 +34,14 @@ from benchmarks.bulk import bare_tables
 from benchmarks.million import PEOPLE, million
 from benchmarks.sender import open_deps
 from benchmarks.stage import say
-from crm_api import clock, failpoints, logs
-from crm_api.db import UnitOfWork, open_engine, session_factory
 from crm_api.domain.campaigns import service as campaigns
-from crm_api.jobs import Job, JobName
-from crm_api.settings import Settings
-from crm_api.workers.audiences import write_audiences, write_first_chunks
+from crm_api.domain.campaigns.audience.storage import list_unstored_audiences
+from crm_api.domain.campaigns.lifecycle import complete_finished_campaigns
+from crm_api.platform import clock, failpoints, logs
+from crm_api.platform.database import UnitOfWork, open_engine, session_factory
+from crm_api.platform.jobs import Job, JobName
+from crm_api.platform.settings import Settings
+from crm_api.workers.campaigns import store_first_chunks, write_audiences
 from crm_api.workers.deps import Deps
 
 TARGET_SECONDS = 30.0
@@ -185,7 +187,7 @@ async def _request(url: str, audience: dict[str, Any], *, rule: str) -> tuple[UU
             campaign_id: UUID = (await connection.execute(_CAMPAIGN, values)).scalar_one()
         begun = time.perf_counter()
         async with UnitOfWork(session_factory(engine), Nudges()) as uow:
-            await campaigns.start(uow, campaign_id=campaign_id, now=clock.now())
+            await campaigns.start_campaign(uow, campaign_id=campaign_id, now=clock.now())
         return campaign_id, time.perf_counter() - begun
 
 
@@ -241,13 +243,13 @@ async def _cancel(url: str, audience: dict[str, Any]) -> None:
         await is_time.wait()
         begun = time.perf_counter()
         async with deps.new_uow() as uow:
-            done = await campaigns.cancel(uow, campaign_id=campaign_id, now=clock.now())
+            done = await campaigns.cancel_campaign(uow, campaign_id=campaign_id, now=clock.now())
         answered = time.perf_counter() - begun
         await writing
         runs = 1
         while await _waiting(deps, campaign_id):
             async with deps.new_uow() as uow:
-                await campaigns.complete_finished(uow, now=clock.now())
+                await complete_finished_campaigns(uow, now=clock.now())
             runs += 1
         ended = time.perf_counter() - begun
         assert done.campaign.recipients_total == await _count(deps, campaign_id)  # noqa: S101 - or it went on
@@ -278,7 +280,7 @@ async def write() -> None:
     async with AsyncExitStack() as stack:
         deps = await _deps(os.environ, stack)
         async with deps.new_uow() as uow:  # connected, as a worker is
-            await campaigns.list_unwritten(uow)
+            await list_unstored_audiences(uow)
         failpoints.set_hook(note)
         chunks.append(time.perf_counter())
         cpu = time.process_time()
@@ -302,7 +304,7 @@ async def _deps(env: Mapping[str, str], stack: AsyncExitStack) -> Deps:
 async def _write_all(deps: Deps) -> None:
     """Run the two jobs as the nudges of the queue would have them run."""
     nudges = cast("Nudges", deps.queue)
-    await write_first_chunks(deps)
+    await store_first_chunks(deps)
     while JobName.WRITE_AUDIENCES in nudges.names:
         nudges.names.clear()
         await write_audiences({"deps": deps})

@@ -10,7 +10,7 @@ from benchmarks import history, population
 from benchmarks.bulk import bare_tables
 from benchmarks.history import Past
 from benchmarks.stage import say
-from crm_api.db import open_engine
+from crm_api.platform.database import open_engine
 
 SMALL = 1_000
 TEXTED = 10

@@ -18,7 +18,7 @@ from typing import cast
 
 import uvloop
 
-from crm_api.domain.openphone.signature import sign_legacy
+from crm_api.domain.provider.openphone.signature import sign_legacy
 
 CONNECTIONS = 16
 MOST_REQUESTS_PER_SECOND = 15_000

@@ -22,25 +22,29 @@ from sqlalchemy import text
 
 from benchmarks.sender import Nudges
 from benchmarks.web import free_port, listening
-from crm_api import clock, collector
-from crm_api.db import UnitOfWork, UnitOfWorkFactory, open_engine, session_factory
-from crm_api.domain.access.models import Scope
-from crm_api.domain.addresses import ANY_PORT, AddressPolicy
-from crm_api.domain.webhook_deliveries import fan_out
-from crm_api.domain.webhook_deliveries.dispatch import PER_ENDPOINT, Dispatcher, Terms
-from crm_api.domain.webhook_deliveries.sender import HEADERS, Sender
-from crm_api.domain.webhook_endpoints import service as endpoints
-from crm_api.domain.webhook_endpoints.schemas import WebhookEndpointCreate
-from crm_api.domain.webhook_endpoints.service import Maker
-from crm_api.embedded import servers
-from crm_api.migrate import upgrade
+from crm_api.dev.embedded_servers import servers
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.addresses import ANY_PORT, AddressPolicy
+from crm_api.domain.outbound.webhook_deliveries import fan_out
+from crm_api.domain.outbound.webhook_deliveries.dispatch import (
+    PER_ENDPOINT,
+    DispatchTerms,
+    WebhookDispatcher,
+)
+from crm_api.domain.outbound.webhook_deliveries.sender import HEADERS, WebhookSender
+from crm_api.domain.outbound.webhook_endpoints import service as endpoints
+from crm_api.domain.outbound.webhook_endpoints.schemas import WebhookEndpointCreate
+from crm_api.domain.outbound.webhook_endpoints.service import Maker
+from crm_api.platform import clock, lifetimes
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory, open_engine, session_factory
+from crm_api.platform.migration_runner import upgrade
 
 EVENTS = 10_000
 ENDPOINTS = 3
 FLOOR_POSTS = 10_000
 KEY = b"a benchmark's secret key of 32 characters"
 POLICY = AddressPolicy(ports=ANY_PORT, loopback_ports=ANY_PORT, needs_tls=True)
-TERMS = Terms(key=KEY, disable_after=timedelta(days=5), timeout=timedelta(seconds=15))
+TERMS = DispatchTerms(key=KEY, disable_after=timedelta(days=5), timeout=timedelta(seconds=15))
 BODY = (
     '{"type":"message.status","timestamp":"2026-11-26T05:01:20.114Z","data":{"message_id":'
     '"01a21617-fcde-74a6-beaf-f0b602eea693","status":"delivered","error_code":null,"contact_id":'
@@ -97,7 +101,7 @@ async def _measure(database_url: str, port: int, count: int) -> Figures:
             await _make(new_uow, address)
         await _happen(new_uow, 100)
         await _deliver(new_uow)  # warm
-        collector.tune()
+        lifetimes.tune_garbage_collection()
         floor = await _floor(addresses)
         await _happen(new_uow, count)
         begun = time.perf_counter()
@@ -117,10 +121,10 @@ async def _make(new_uow: UnitOfWorkFactory, address: str) -> UUID:
     maker = Maker(name="bench", scopes=[Scope.ADMIN])
     body = WebhookEndpointCreate(url=address, event_types=[])
     async with new_uow() as uow:
-        made, _ = await endpoints.create(
+        made, _ = await endpoints.create_endpoint(
             uow, body, maker=maker, policy=POLICY, key=KEY, now=clock.now()
         )
-        await fan_out.adopt(uow)
+        await fan_out.adopt_cursor(uow)
     return made.id
 
 
@@ -134,12 +138,12 @@ async def _hand_out(new_uow: UnitOfWorkFactory) -> None:
     is_last = False
     while not is_last:
         async with new_uow() as uow:
-            is_last = (await fan_out.hand_out(uow, now=clock.now())).is_last
+            is_last = (await fan_out.fan_out_page(uow, now=clock.now())).is_last
 
 
 async def _deliver(new_uow: UnitOfWorkFactory) -> None:
-    async with Sender(POLICY, timeout_seconds=15) as sender:
-        dispatcher = Dispatcher(new_uow=new_uow, sender=sender, terms=TERMS, now=clock.now)
+    async with WebhookSender(POLICY, timeout_seconds=15) as sender:
+        dispatcher = WebhookDispatcher(new_uow=new_uow, sender=sender, terms=TERMS, now=clock.now)
         await dispatcher.run(for_seconds=600, stays=False)
 
 

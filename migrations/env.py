@@ -7,10 +7,10 @@ import re
 from alembic import context
 from sqlalchemy import Connection
 
-from crm_api.db import open_engine
-from crm_api.domain.tables import metadata
-from crm_api.postgres import require_direct
-from crm_api.settings import Settings
+from crm_api.domain.all_tables import metadata
+from crm_api.platform.database import open_engine
+from crm_api.platform.postgres import require_direct
+from crm_api.platform.settings import Settings
 
 
 def _is_whole(_: object, name: str | None, kind: str, *__: object) -> bool:

@@ -1,4 +1,4 @@
-"""A collector for traces, as small as one can be: OTLP over HTTP, kept in memory."""
+"""A minimal trace collector: OTLP over HTTP, kept in memory."""
 
 import threading
 from collections.abc import Iterator
@@ -23,8 +23,8 @@ KINDS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """One span as it came."""
+class ReceivedSpan:
+    """One span as it arrived."""
 
     trace: str
     id: str
@@ -42,20 +42,20 @@ class Told:
 
 @dataclass
 class Collector:
-    """What came so far."""
+    """The spans so far."""
 
     url: str
-    spans: list[Told] = field(default_factory=list)
+    spans: list[ReceivedSpan] = field(default_factory=list)
 
-    def trace_of(self, request_id: str) -> list[Told]:
-        """All spans of the trace that this request belongs to."""
+    def trace_of(self, request_id: str) -> list[ReceivedSpan]:
+        """Return all spans of the trace that this request belongs to."""
         own = [one for one in self.spans if one.attributes.get("crm.request_id") == request_id]
         return [one for one in self.spans if own and one.trace == own[0].trace]
 
 
 @contextmanager
 def collecting() -> Iterator[Collector]:
-    """Listen on a free port of loopback for the length of a block."""
+    """Listen on a free port of loopback until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -84,12 +84,12 @@ def collecting() -> Iterator[Collector]:
         server.server_close()
 
 
-def _read(request: ExportTraceServiceRequest) -> Iterator[Told]:
+def _read(request: ExportTraceServiceRequest) -> Iterator[ReceivedSpan]:
     for group in request.resource_spans:
         resource = _values(group.resource.attributes)
         for scope in group.scope_spans:
             for span in scope.spans:
-                yield Told(
+                yield ReceivedSpan(
                     trace=span.trace_id.hex(),
                     id=span.span_id.hex(),
                     parent=span.parent_span_id.hex(),

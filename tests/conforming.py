@@ -1,7 +1,7 @@
-"""Every answer that any test gets is one that the OpenAPI document promises.
+"""Check that every response in any test is one that the OpenAPI document promises.
 
-The tests' clients ask here about each answer: is its status told, its media type, the code of its
-problem, and does its body fit the schema. So the document is tried with all that the suite does.
+The tests' clients check each response here: its status, its media type, the code of its problem,
+and its body against the schema. So the whole suite tests the document.
 """
 
 import re
@@ -13,13 +13,13 @@ import httpx
 from jsonschema import Draft202012Validator
 
 from crm_api.app import build_app
-from crm_api.routers.openapi.walking import operations
-from crm_api.settings import Settings
+from crm_api.platform.settings import Settings
+from crm_api.routers.http.document_walk import operations
 
 _NO_OPERATION = {"not_found", "method_not_allowed", "internal_error"}
-"""Problems of paths and methods that there are not, and of bugs that a test plants."""
+"""Problems of unknown paths and methods, and of bugs that a test plants."""
 _ENOUGH = 3
-"""Items of a list that are looked at."""
+"""Items of a list that are checked."""
 
 
 @cache
@@ -38,7 +38,7 @@ def _operations() -> list[tuple[str, re.Pattern[str], dict[str, Any]]]:
 
 
 async def conforms(response: httpx.Response) -> None:
-    """Fail the test when the document promises another answer."""
+    """Fail the test if the response is not in the document."""
     request = response.request
     operation = _operation(request.method, request.url.path)
     if operation is None:
@@ -51,14 +51,14 @@ async def conforms(response: httpx.Response) -> None:
     if code in _NO_OPERATION:
         return
     answer = operation["responses"].get(str(response.status_code))
-    assert answer is not None, f"{name} {code} is not told in the OpenAPI document"
+    assert answer is not None, f"{name} {code} is not in the OpenAPI document"
     answer = _resolved(answer)
     content = answer.get("content", {})
     if response.status_code != HTTPStatus.NO_CONTENT and kind:
-        assert content.keys() & {kind, "*/*"}, f"{name}: it tells no {kind}"
+        assert content.keys() & {kind, "*/*"}, f"{name}: it has no {kind}"
     if code is not None:
-        told = set(content[kind]["examples"])
-        assert code in told, f"{name} {code} is not told: see crm_api/routers/openapi/declared.py"
+        documented = set(content[kind]["examples"])
+        assert code in documented, f"{name} {code} is not documented: see `fails_with` at the route"
     if is_json and response.content:
         faults = [f"{fault.json_path} {fault.message}" for fault in _faults(content[kind], body)]
         assert faults == [], name

@@ -1,10 +1,10 @@
-"""Real PostgreSQL, its schema built by the migrations once per run."""
+"""Real PostgreSQL, with a schema that the migrations build once per run."""
 
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -18,31 +18,36 @@ from tests.conforming import conforms
 from tests.fakes import RecordingQueue
 
 from crm_api.app import attach, build_app
-from crm_api.db import UnitOfWork, create_engine, session_factory
-from crm_api.domain.access import service as access
-from crm_api.domain.access.models import Scope
-from crm_api.domain.compliance.loader import load_rules
-from crm_api.domain.openphone.client import OpenPhoneClient
-from crm_api.domain.tables import metadata
-from crm_api.domain.webhooks.intake import EventIntake
-from crm_api.domain.webhooks.refusals import RefusalAlerts
-from crm_api.embedded import ServerUrls, servers
-from crm_api.migrate import upgrade
-from crm_api.provider import open_provider
-from crm_api.routers.deps import AppState
-from crm_api.settings import Settings
+from crm_api.dev.embedded_servers import ServerUrls, servers
+from crm_api.dev.sandbox.app import Sandbox, create_sandbox
+from crm_api.dev.sandbox.config import SandboxConfig
+from crm_api.domain.all_tables import metadata
+from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.identity.api_keys import service as access
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.provider.openphone.client import OpenPhoneClient, open_provider
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWork, create_engine, session_factory
+from crm_api.platform.migration_runner import upgrade
+from crm_api.platform.settings import Settings
+from crm_api.routers.http.deps import AppState
+from crm_api.routers.inbound.event_intake import EventIntake
+from crm_api.routers.inbound.refusal_alerts import RefusalAlerts
 
 NOW = datetime(2026, 11, 25, 15, 0, tzinfo=UTC)
 """A Wednesday, 10:00 in New York."""
 UNKNOWN_ID = "01980000-0000-7000-8000-000000000000"
-"""An id that nothing has; every process that collects the tests names them alike by it."""
+"""An id that does not exist; fixed, so that every process collects the same test names."""
 SECRET = "a test's secret key of 32 characters"  # noqa: S105 - made up
 ADMIN_KEY = "crm_test-admin-key-of-enough-characters"
 
 
 @pytest.fixture(scope="session")
 def urls() -> Iterator[ServerUrls]:
-    """Servers for the run; fsync is off, since nothing here must survive a power cut."""
+    """Servers for the run; fsync is off, because nothing must survive a power failure."""
+    if given := os.environ.get("TESTS_DATABASE_URL"):  # `make mutants` runs servers for many runs
+        yield ServerUrls(given, os.environ["TESTS_REDIS_URL"])
+        return
     with (
         tempfile.TemporaryDirectory(prefix="crm-test-", ignore_cleanup_errors=True) as folder,
         servers(Path(folder), fsync=False) as started,
@@ -76,6 +81,13 @@ def settings(database_url: str, urls: ServerUrls, tmp_path: Path) -> Settings:
             "CRM_BUSINESS_CONTACT": "+16175550100",
         }
     )
+
+
+@pytest.fixture
+def _time_comes_back() -> Iterator[None]:
+    """Set the clock of this process back after a test that moves it."""
+    yield
+    clock.move(timedelta(0))
 
 
 @pytest.fixture
@@ -113,10 +125,38 @@ def new_uow(
     return lambda: UnitOfWork(sessions, queue)
 
 
+ROWS_LEFT = text(
+    " UNION ALL ".join(f"(SELECT '{table}' FROM \"{table}\" LIMIT 1)" for table in metadata.tables)
+)
+
+
 async def empty_tables(engine: AsyncEngine) -> None:
     names = ", ".join(f'"{table}"' for table in metadata.tables)
     async with engine.begin() as connection:
         await connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+
+
+@pytest.fixture(autouse=True)
+def _used_engine(request: pytest.FixtureRequest) -> AsyncEngine | None:
+    """The engine, if the test uses the database; an async fixture could not make it."""
+    if "database_url" not in request.fixturenames:
+        return None
+    engine: AsyncEngine = request.getfixturevalue("engine")
+    return engine
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def _no_rows_left(_used_engine: AsyncEngine | None) -> AsyncIterator[None]:
+    """Fail a test that leaves committed rows: they would change the result of other tests."""
+    yield
+    if _used_engine is None:
+        return
+    engine = _used_engine
+    async with engine.connect() as connection:
+        left = (await connection.execute(ROWS_LEFT)).scalars().all()
+    if left:
+        await empty_tables(engine)
+        pytest.fail(f"The test left rows in {', '.join(left)}. Use `committed_db`, or clean up.")
 
 
 @pytest_asyncio.fixture
@@ -128,7 +168,7 @@ async def committed_db(engine: AsyncEngine) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 def committed_uow(committed_db: AsyncEngine, queue: RecordingQueue) -> Callable[[], UnitOfWork]:
-    """Units of work that commit for real, each on a connection of its own."""
+    """Units of work that really commit, each on a connection of its own."""
     sessions = session_factory(committed_db)
     return lambda: UnitOfWork(sessions, queue)
 
@@ -140,6 +180,40 @@ async def provider(settings: Settings) -> AsyncIterator[OpenPhoneClient]:
     await client.aclose()
 
 
+@pytest.fixture
+def sandbox_config() -> SandboxConfig:
+    """Silent people and no rate limit; a module overrides it to change more."""
+    return SandboxConfig(people="silent", rate_per_second=None)
+
+
+@pytest_asyncio.fixture
+async def sandbox(sandbox_config: SandboxConfig) -> AsyncIterator[Sandbox]:
+    """The provider's sandbox in this process."""
+    sandbox = create_sandbox(sandbox_config)
+    yield sandbox
+    await sandbox.workspace.stop()
+
+
+@pytest.fixture
+def sandbox_transport(sandbox: Sandbox) -> httpx.AsyncBaseTransport:
+    return httpx.ASGITransport(app=sandbox)
+
+
+@pytest_asyncio.fixture
+async def openphone(
+    sandbox_transport: httpx.AsyncBaseTransport,
+) -> AsyncIterator[OpenPhoneClient]:
+    """A client of the sandbox in this process; it repeats a read without a wait."""
+    async with OpenPhoneClient(
+        base_url="http://sandbox.test", api_key="key", transport=sandbox_transport, sleep=at_once
+    ) as client:
+        yield client
+
+
+async def at_once(seconds: float) -> None:
+    """Wait for nothing."""
+
+
 _BUILT: dict[tuple[object, ...], FastAPI] = {}
 
 
@@ -148,9 +222,14 @@ def _built(settings: Settings, *, use: str) -> Iterator[FastAPI]:
     """Lend an application without state and with the routes that it was built with.
 
     FastAPI resolves the dependencies of every route at the first request, which takes longer than
-    most tests; what differs between tests is in the application's state.
+    most tests. What differs between tests is in the application's state.
     """
-    key = (use, settings.public_base_url.startswith("https://"), settings.cors_origins)
+    key = (
+        use,
+        settings.public_base_url.startswith("https://"),
+        settings.cors_origins,
+        settings.trusted_proxies,
+    )
     app = _BUILT.get(key) or _BUILT.setdefault(key, build_app(settings))
     routes, paths = list(app.router.routes), app.state.paths
     yield app
@@ -203,7 +282,7 @@ async def app(
 
 @pytest_asyncio.fixture
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """A caller with the admin key, in the test's transaction."""
+    """A client with the admin key, in the test's transaction."""
     async with _client(app) as client:
         yield client
 
@@ -225,7 +304,7 @@ async def committed_app(
 
 @pytest_asyncio.fixture
 async def committed_client(committed_app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """A caller with the admin key; requests commit for real and may run at once."""
+    """A client with the admin key; requests really commit and may run in parallel."""
     async with _client(committed_app) as client:
         yield client
 
@@ -234,11 +313,11 @@ async def committed_client(committed_app: FastAPI) -> AsyncIterator[httpx.AsyncC
 def key_with(
     new_uow: Callable[[], UnitOfWork],
 ) -> Callable[..., object]:
-    """Make an API key with just these scopes and return the header that carries it."""
+    """Create an API key with exactly these scopes and return the header that carries it."""
 
     async def make(*scopes: Scope) -> dict[str, str]:
         async with new_uow() as uow:
-            _, key = await access.create_key(
+            _, key = await access.create_api_key(
                 uow,
                 name="scoped",
                 scopes=[scope.value for scope in scopes],
@@ -252,14 +331,14 @@ def key_with(
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the developer's shell reaches a test."""
+    """Keep the settings of the developer's shell away from the tests."""
     for name in list(os.environ):
         if name.startswith("CRM_"):
             monkeypatch.delenv(name)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name each test that did not run, and why: it has shown nothing."""
+    """Name each test that did not run, and why: it has proved nothing."""
     for report in terminalreporter.stats.get("skipped", ()):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         reason = str(reason).removeprefix("Skipped: ")

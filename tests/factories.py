@@ -8,15 +8,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 
 from crm_api.domain.campaigns.models import Campaign, CampaignMembership, CampaignVariant
-from crm_api.domain.contacts.models import Contact
-from crm_api.domain.lines.models import Line
-from crm_api.domain.lists.models import ContactList, ContactListMember
+from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.people.models.contacts import Contact
+from crm_api.domain.people.models.lists import ContactList, ContactListMember
 
 EVERY_DAY = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
 def number(position: int) -> str:
-    """The position-th fictional number: area codes 617, 508 …, exchange 555."""
+    """Return the position-th fictional number: area codes 617, 508 …, exchange 555."""
     areas = ("617", "508", "401", "305", "206")
     return f"+1{areas[position // 10_000 % len(areas)]}555{position % 10_000:04d}"
 
@@ -154,5 +154,5 @@ async def make_member(
 
 
 def ids(*rows: Any) -> list[UUID]:
-    """The ids of rows, for audiences and look-ups."""
+    """Return the ids of rows, for audiences and look-ups."""
     return [row.id for row in rows]

@@ -1,10 +1,10 @@
-"""Hand-written stand-ins for what the tests do not want for real."""
+"""Hand-written fakes."""
 
-from crm_api.jobs import Job, JobName
+from crm_api.platform.jobs import Job, JobName
 
 
 class RecordingQueue:
-    """Remembers the nudges instead of sending them."""
+    """Records the nudges instead of sending them."""
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []

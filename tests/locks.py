@@ -1,4 +1,4 @@
-"""Two transactions at once, in an order that the test decides."""
+"""Two concurrent transactions, in an order that the test decides."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 async def blocked(engine: AsyncEngine, work: Awaitable[Result]) -> asyncio.Future[Result]:
-    """Start work in another transaction and come back once it waits for a lock."""
+    """Start work in another transaction and return once it waits for a lock."""
     task = asyncio.ensure_future(work)
     async with engine.connect() as connection:
         waiting = text(

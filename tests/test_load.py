@@ -1,4 +1,4 @@
-"""`make load` in small: a day of two campaigns, with all that is counted at its end."""
+"""A small `make load`: a day of two campaigns, with all counts at its end."""
 
 from pathlib import Path
 
@@ -15,9 +15,9 @@ def test_short_day_ends_as_it_must(tmp_path: Path) -> None:
     with company(tmp_path) as here:
         with here.watched():
             course, outcome = uvloop.run(live(here, SIZE, seed=1))
-        told = tables(here, course, SIZE, outcome)
+        report = tables(here, course, SIZE, outcome)
 
     assert outcome.wrong == []
-    assert "| campaign texts | 80 recipients of 2 campaigns" in told
+    assert "| campaign texts | 80 recipients of 2 campaigns" in report
     assert course.timings.taken["metrics"]
     assert course.listeners.delays

@@ -1,4 +1,4 @@
-"""The rows that benchmarks at a million stand on can be written to the schema as it is."""
+"""The rows of the benchmarks at a million fit the current schema."""
 
 from collections.abc import AsyncIterator
 
@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.migrations.support import connected_engine, own_database
 
-from crm_api.migrate import upgrade
+from crm_api.platform.migration_runner import upgrade
 
 PEOPLE = 2_000
 COUNTS = text("""

@@ -18,7 +18,7 @@ Sheets = Mapping[str, Sequence[Sequence[Cell]]]
 
 
 def workbook(sheets: Sheets, *, hidden: Sequence[str] = ()) -> bytes:
-    """An XLSX with these sheets; a row that is empty is left out, as Excel does."""
+    """Return an XLSX with these sheets; an empty row is left out, as Excel does."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in parts(sheets, hidden=hidden).items():
@@ -27,7 +27,7 @@ def workbook(sheets: Sheets, *, hidden: Sequence[str] = ()) -> bytes:
 
 
 def parts(sheets: Sheets, *, hidden: Sequence[str] = ()) -> dict[str, str]:
-    """The files inside."""
+    """Return the files inside by their names."""
     listed = "".join(
         f'<sheet name="{escape(name)}" sheetId="{at}" r:id="r{at}" '
         f'state="{"hidden" if name in hidden else "visible"}"/>'

@@ -18,7 +18,7 @@ import aiohttp
 import psutil
 
 from benchmarks.web import free_port
-from crm_api.data_dir import running_settings
+from crm_api.platform.data_dir import running_settings
 
 LIFTED = 1_000_000
 """Texts a second: the provider's own rate would make the day last as long as it does."""

@@ -1,4 +1,4 @@
-"""Wires the web process: lifespan, middleware, routers, problem handlers."""
+"""Wire the web process: lifespan, middleware, routers, problem handlers."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -6,100 +6,86 @@ from functools import cache
 from typing import Any
 
 import structlog
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.gzip import GZipMiddleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from crm_api import clock, telling
-from crm_api.db import UnitOfWork, create_engine, session_factory
-from crm_api.domain.access import service as access
-from crm_api.domain.access.uses import KeyUses
-from crm_api.domain.compliance.loader import load_rules
-from crm_api.domain.events.hub import EventHub
-from crm_api.domain.lookout.task import Lookout
-from crm_api.domain.media.store import MediaStore
-from crm_api.domain.playground.following import follow_clock
-from crm_api.domain.reconciliation.watch import ReceiverWatch
-from crm_api.domain.webhooks.intake import EventIntake
-from crm_api.domain.webhooks.refusals import RefusalAlerts
-from crm_api.hot_reads import HotReads
-from crm_api.jobs import JobQueue
-from crm_api.mailing import open_mailer
-from crm_api.postgres import REQUEST_SECONDS
-from crm_api.provider import open_provider
-from crm_api.replica import open_replica
-from crm_api.routers import (
-    access as access_router,
-)
-from crm_api.routers import (
-    audit_log,
-    auth,
+from crm_api.domain.alerts.mail import open_mailer
+from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.consent.legal_rules.rules import RuleBook
+from crm_api.domain.identity.api_keys import service as access
+from crm_api.domain.identity.api_keys.key_usage import KeyUsage
+from crm_api.domain.inbound.webhook_setup.signing import open_key_ring
+from crm_api.domain.messaging.media.store import MediaStore
+from crm_api.domain.provider.openphone.client import open_provider
+from crm_api.platform import clock, metrics_export
+from crm_api.platform.clock_follower import follow_clock
+from crm_api.platform.database import UnitOfWork, open_engine, session_factory
+from crm_api.platform.hot_reads import HotReads
+from crm_api.platform.jobs import JobQueue
+from crm_api.platform.lifetimes import Lifetime
+from crm_api.platform.postgres import REQUEST_SECONDS
+from crm_api.platform.replica import open_replica
+from crm_api.platform.settings import Settings
+from crm_api.routers.campaigns import campaigns, recipients, templates
+from crm_api.routers.consent import consent, legal_rules
+from crm_api.routers.http import deprecation, problems, reference_page
+from crm_api.routers.http.bodies import BodyMiddleware
+from crm_api.routers.http.deps import AppState
+from crm_api.routers.http.middleware import MethodsMiddleware, RequestMiddleware
+from crm_api.routers.http.openapi.document import enrich
+from crm_api.routers.http.openapi.serving import DocumentRoute
+from crm_api.routers.http.paths import Paths, read_paths
+from crm_api.routers.http.preconditions import PreconditionMiddleware
+from crm_api.routers.http.query_parameters import refuse_unknown_parameters
+from crm_api.routers.http.rate_limits import RateLimitMiddleware, RequestRate
+from crm_api.routers.identity import api_keys as access_router
+from crm_api.routers.identity import audit_log, auth, users
+from crm_api.routers.imports import do_not_contact, imports
+from crm_api.routers.inbound import reconciliation, webhook_health, webhooks
+from crm_api.routers.inbound.event_intake import EventIntake
+from crm_api.routers.inbound.receiver_watch import ReceiverWatch
+from crm_api.routers.inbound.refusal_alerts import RefusalAlerts
+from crm_api.routers.messaging import company_settings, conversations, lines, media, provider_stops
+from crm_api.routers.monitoring import health, metrics_endpoint, operations, sandbox
+from crm_api.routers.monitoring.watchdog_task import WatchdogTask
+from crm_api.routers.outbound import events, webhook_endpoints
+from crm_api.routers.outbound.event_frames import write_events
+from crm_api.routers.outbound.event_hub import EventHub
+from crm_api.routers.outbound.event_streams import OpenStreams
+from crm_api.routers.people import (
     batch,
-    campaigns,
-    compliance,
-    consent,
     contacts,
-    conversations,
     custom_fields,
-    deprecation,
-    do_not_contact,
+    deduplication,
     erasures,
-    events,
-    health,
-    imports,
-    lines,
     lists,
-    media,
-    merging,
-    metrics,
     notes,
-    operations,
     phone_validations,
-    problems,
     properties,
-    recipients,
-    reconciliation,
-    reference,
-    sandbox,
     segments,
     tags,
-    templates,
-    users,
-    webhook_endpoints,
-    webhook_health,
-    webhooks,
 )
-from crm_api.routers.bodies import BodyMiddleware
-from crm_api.routers.deps import AppState
-from crm_api.routers.event_frames import write_events
-from crm_api.routers.methods import MethodsMiddleware
-from crm_api.routers.middleware import RequestMiddleware
-from crm_api.routers.openapi.document import enrich
-from crm_api.routers.openapi.serving import DocumentRoute
-from crm_api.routers.paths import Paths, read_paths
-from crm_api.routers.preconditions import PreconditionMiddleware
-from crm_api.routers.rate_limits import RateLimitMiddleware, RequestRate
-from crm_api.settings import Settings
-from crm_api.signing import open_key_ring
-from crm_api.workers.queue import ArqJobQueue
+from crm_api.workers.queue import open_queue
 
 log = structlog.get_logger()
 
 SMALLEST_COMPRESSED = 1_400
-"""Bytes: what fits into one packet is not worth compressing."""
+"""Bytes. A response that fits into one packet is not worth compressing."""
 
-DESCRIPTION = """Text campaigns through an OpenPhone (Quo) number: import a list, write a text,
-start; replies, calls and opt-outs come back by webhook.
+DESCRIPTION = """Send text campaigns through an OpenPhone (Quo) number: import a list, write a
+message, start. Replies, calls and opt-outs come back by webhook.
 
-- **Who calls**: `Authorization: Bearer` with an API key or the access token of a user. Every
-  operation names the scope that it needs; `admin` has them all.
+- **Authentication**: `Authorization: Bearer` with an API key or the access token of a user. Every
+  operation names the scope that it needs. `admin` includes every scope.
 - **Problems** are `application/problem+json` (RFC 9457) with a stable `code`, and a `detail` that
   says what to do.
-- **Lists** have `data` and `next_cursor`; the next page is asked for with `cursor`.
-- **Once only**: a POST with an `Idempotency-Key` may be repeated; it is done once.
-- **Only what was seen**: `If-Match` with an `ETag` refuses to change what has changed since.
+- **Lists** have `data` and `next_cursor`. Send `next_cursor` as `cursor` to get the next page.
+- **Repeated requests**: a POST with an `Idempotency-Key` may be repeated; it is done once.
+- **Lost updates**: `If-Match` with an `ETag` refuses the change if the resource was changed since.
 """
 
 
@@ -110,18 +96,20 @@ NO_TELEMETRY: TelemetryConfig = {
     "operation_spans": False,
     "auto_configure": False,
 }
-"""FastAPI's own, which a variable of the environment can switch on: it tells the address with its
-query, and the messages of exceptions, where people's numbers stand. Ours is ``tracing``."""
+"""Switch off FastAPI's own telemetry, which an environment variable could switch on. It exports
+addresses with their query and the messages of exceptions, which may contain phone numbers. Use
+``tracing`` instead."""
 
 ROUTERS = (
-    # Before the contact's own routes: `merge` would be taken for an id.
-    merging,
+    # Before the contact routes: they would take `merge` for an id.
+    deduplication,
     batch,
     tags,
     contacts,
     imports,
     lists,
     lines,
+    company_settings,
     campaigns,
     recipients,
     conversations,
@@ -138,9 +126,10 @@ ROUTERS = (
     custom_fields,
     phone_validations,
     properties,
+    provider_stops,
     reconciliation,
     webhook_health,
-    compliance,
+    legal_rules,
     operations,
     access_router,
     audit_log,
@@ -148,97 +137,87 @@ ROUTERS = (
     users,
     sandbox,
     health,
-    metrics,
+    metrics_endpoint,
 )
-"""Every part of the API, in the order in which a path is looked for."""
+"""Every router, in the order in which paths are matched."""
 
 
 def own_routes() -> tuple[APIRoute, ...]:
-    """Return every route of the API, in the order in which a path is looked for."""
+    """Return every route of the API, in the order in which paths are matched."""
     routes = [route for module in ROUTERS for route in module.router.routes]
     return (webhooks.receive_route, *(one for one in routes if isinstance(one, APIRoute)))
 
 
 @cache
 def _paths() -> Paths:
-    """Read the routes once a process; tests make many applications of them."""
+    """Read the routes once per process; tests build many applications from them."""
     return read_paths(own_routes())
 
 
 class CrmApi(FastAPI):
-    """FastAPI with a document that is complete."""
+    """FastAPI with a complete OpenAPI document."""
 
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document, made once."""
+        """Return the OpenAPI document; it is built once."""
         if self.openapi_schema is None:
             self.openapi_schema = enrich(super().openapi(), own_routes())
         return self.openapi_schema
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Build the application; connections are opened by its lifespan.
+    """Build the application. Its lifespan opens the connections.
 
     Raises:
-        SettingsError: The file of rules cannot be used.
+        SettingsError: The rules file cannot be used.
     """
     rules = load_rules(settings.rules_name)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        engine = create_engine(
+        async with Lifetime() as life:
+            await _open(app, settings, rules, life)
+            yield
+
+    return build_app(settings, lifespan=lifespan)
+
+
+async def _open(app: FastAPI, settings: Settings, rules: RuleBook, life: Lifetime) -> None:
+    """Open the connections and start the services; ``life`` closes them in reverse order."""
+    engine = await life.open(
+        open_engine(
             settings.require_database_url(),
             application="crm-api serve",
             statement_seconds=REQUEST_SECONDS,
         )
-        queue = ArqJobQueue(settings.require_redis_url())
-        sessions = session_factory(engine)
-        provider = open_provider(settings)
-        intake = EventIntake(settings.require_database_url(), queue=queue)
-        refusals = RefusalAlerts(lambda: UnitOfWork(sessions, queue))
-        watch = ReceiverWatch(lambda: UnitOfWork(sessions, queue))
-        lookout = Lookout(
-            lambda: UnitOfWork(sessions, queue), settings=settings, mailer=open_mailer(settings)
-        )
-        state = AppState(
-            settings=settings,
-            new_uow=lambda: UnitOfWork(sessions, queue),
-            secret=settings.require_secret_key(),
-            provider=provider,
-            rules=rules,
-            replica=open_replica(settings, sessions, queue),
-        )
-        attach(app, state, queue=queue, intake=intake, refusals=refusals)
-        rate = RequestRate(settings.require_redis_url(), quota=settings.rate_limit_per_second)
-        app.state.rate = rate
-        try:
-            async with follow_clock(settings, state.new_uow), telling.watching_the_loop():
-                await intake.start()
-                await watch.start()
-                await lookout.start()
-                await refusals.start()
-                await app.state.events.start()
-                await app.state.key_uses.start()
-                await app.state.hot_reads.start()
-                if state.replica is not None:
-                    await state.replica.start()
-                await _accept_bootstrap_key(state)
-                yield
-        finally:
-            await app.state.events.close()
-            await app.state.key_uses.close()
-            await app.state.hot_reads.close()
-            await lookout.close()
-            if state.replica is not None:
-                await state.replica.close()
-            await watch.close()
-            await intake.close()
-            await refusals.close()
-            await provider.aclose()
-            await rate.close()
-            await queue.close()
-            await engine.dispose()
-
-    return build_app(settings, lifespan=lifespan)
+    )
+    queue = await life.open(open_queue(settings.require_redis_url()))
+    rate = RequestRate(settings.require_redis_url(), quota=settings.rate_limit_per_second)
+    life.at_end(rate.close)
+    sessions = session_factory(engine)
+    state = AppState(
+        settings=settings,
+        new_uow=lambda: UnitOfWork(sessions, queue),
+        secret=settings.require_secret_key(),
+        provider=await life.open(open_provider(settings)),
+        rules=rules,
+        replica=open_replica(settings, sessions, queue),
+    )
+    intake = EventIntake(settings.require_database_url(), queue=queue)
+    refusals = RefusalAlerts(state.new_uow)
+    attach(app, state, queue=queue, intake=intake, refusals=refusals)
+    app.state.rate = rate
+    await life.open(metrics_export.measure_loop_lag())
+    await life.open(follow_clock(settings, state.new_uow))
+    await life.start(refusals)
+    await life.start(intake)
+    await life.start(ReceiverWatch(state.new_uow))
+    if state.replica is not None:
+        await life.start(state.replica)
+    await life.start(WatchdogTask(state.new_uow, settings=settings, mailer=open_mailer(settings)))
+    await life.start(app.state.hot_reads)
+    await life.start(app.state.key_uses)
+    await life.start(app.state.events)
+    await _accept_bootstrap_key(state)
 
 
 async def _accept_bootstrap_key(state: AppState) -> None:
@@ -254,10 +233,10 @@ def build_app(
     *,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
 ) -> FastAPI:
-    """Build the application without its connections; tests put their own in its state."""
+    """Build the application without connections; tests put their own into its state."""
     app = CrmApi(
         title="crm-api",
-        summary="Text campaigns from one's own numbers, with replies, calls and consent.",
+        summary="Text campaigns from own numbers, with replies, calls and consent.",
         version="0.1.0",
         description=DESCRIPTION,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
@@ -266,6 +245,7 @@ def build_app(
         docs_url=None,
         redoc_url=None,
         telemetry=NO_TELEMETRY,
+        dependencies=[Depends(refuse_unknown_parameters)],
     )
     app.state.paths = _paths()
     problems.install(app)
@@ -294,10 +274,13 @@ def build_app(
             ],
         )
     app.add_middleware(RequestMiddleware)
+    if settings.trusted_proxies:
+        # Outermost, so that limits, sign-ins and the audit log all use the client's address.
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     app.router.routes.insert(0, DocumentRoute(app).route)
-    # First of all routes: the hot path must not be matched against every other one before.
+    # First of all routes: the hot path must not be compared with every other route.
     app.router.routes.insert(0, webhooks.receive_route)
-    for module in (*ROUTERS, reference):
+    for module in (*ROUTERS, reference_page):
         app.include_router(module.router)
     return app
 
@@ -310,13 +293,14 @@ def attach(
     intake: EventIntake,
     refusals: RefusalAlerts,
 ) -> None:
-    """Put the parts that the lifespan would make into the application's state."""
+    """Put the parts that the lifespan would build into the application's state."""
     app.state.crm = state
     app.state.queue = queue
     app.state.intake = intake
     app.state.media = MediaStore.from_settings(state.settings)
     app.state.refusals = refusals
-    app.state.key_uses = KeyUses(state.new_uow)
+    app.state.key_uses = KeyUsage(state.new_uow)
     app.state.hot_reads = HotReads(state.settings.require_database_url(), state.new_uow)
+    app.state.streams = OpenStreams(most=state.settings.event_streams_per_caller)
     app.state.events = EventHub(state.new_uow, write=write_events)
     app.state.keys = open_key_ring(state.settings, new_uow=state.new_uow)

@@ -1,4 +1,4 @@
-"""`make chaos`: one part fails after the other while texts flow; what must hold, and how long."""
+"""`make chaos`: one part after the other fails while messages are sent; check the invariants."""
 
 import argparse
 import asyncio
@@ -12,8 +12,8 @@ import traceback
 from pathlib import Path
 
 from tests.chaos import page
-from tests.chaos.faults import FAULTS, Fault, Need
-from tests.chaos.machine import find_clock_library, take_own_mounts
+from tests.chaos.faults import FAULTS, Fault
+from tests.chaos.machine import Need, find_clock_library, take_own_mounts
 from tests.chaos.stage import make_template
 from tests.chaos.trial import Trial, attempt
 
@@ -23,7 +23,7 @@ def main() -> int:
     seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(2**31)
     faults = [fault for fault in FAULTS if asked.only is None or asked.only in fault.name]
     if not faults:
-        say(f"No fault has {asked.only!r} in its name; these there are:")
+        say(f"No fault has {asked.only!r} in its name; available:")
         say("\n".join(fault.name for fault in FAULTS))
         return 2
     say(f"SEED={seed}: {len(faults)} faults; load average {os.getloadavg()[0]:.1f}")
@@ -56,12 +56,13 @@ def _asked() -> argparse.Namespace:
 
 
 def _lacks() -> dict[Need, str]:
-    """Say what this machine lacks, and of which rows that is the reason."""
+    """Return what this machine lacks, with the reason for rows that cannot run."""
     lacks = {}
     if (why := take_own_mounts()) is not None:
         lacks[Need.SMALL_DISK] = why
     if find_clock_library() is None:
-        lacks[Need.CLOCKS] = "not run: setting a process's clock takes libfaketime"
+        why = "not run: setting a process's clock takes libfaketime"
+        lacks |= {Need.CLOCKS: why, Need.API_CLOCK: why}
     return lacks
 
 

@@ -1,4 +1,4 @@
-"""A network between a program and PostgreSQL that can be cut: a TCP proxy of the suite's own."""
+"""A network between a program and PostgreSQL that can be cut: a TCP proxy."""
 
 import asyncio
 import contextlib
@@ -19,17 +19,17 @@ class State(StrEnum):
 
     WHOLE = "whole"
     SILENT = "silent"
-    """They vanish: nobody is told, and what was sent comes once the network is whole again."""
+    """Packets are held silently, and arrive once the network is whole again."""
     FORGETFUL = "forgetful"
     """The same, but the connections of that time stay dead, as behind a router that restarted."""
     SLOW = "slow"
-    """They take as long as ``Cut.delay_seconds`` says, each way."""
+    """Packets take as long as ``Cut.delay_seconds`` says, each way."""
     RESETTING = "resetting"
     """Every connection is reset, the old ones and each new one."""
 
 
 class Cut:
-    """Where one program connects to, and what becomes of its packets."""
+    """Address that one program connects to, and the treatment of its packets."""
 
     def __init__(self, target: Path) -> None:
         self._target = target
@@ -41,13 +41,13 @@ class Cut:
         self.port = 0
 
     def url(self, database_url: str) -> str:
-        """Return the address of the database on this side of the cut."""
+        """Return the database's URL on this side of the cut."""
         parts = urlsplit(database_url)
         user = parts.netloc.rpartition("@")[0]
         return urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{self.port}", query=""))
 
     def become(self, state: State, *, delay_seconds: float = 0.0) -> None:
-        """Let something else happen to packets from now on."""
+        """Change the treatment of packets from now on."""
         before, self.state, self.delay_seconds = self.state, state, delay_seconds
         if before is State.FORGETFUL:
             for pair in self._pairs:
@@ -88,11 +88,11 @@ class Cut:
             writer.write(data)
             await writer.drain()
         await self._pass(pair)
-        # Either end closes both: neither speaks on half a connection.
+        # The end of either side closes both, because half a connection is useless.
         pair.close()
 
     async def _pass(self, pair: "_Pair") -> None:
-        """Wait as long as a packet is on its way; for ever on a connection that is forgotten."""
+        """Wait as long as a packet takes; for ever on a forgotten connection."""
         if self.state is State.SLOW:
             await asyncio.sleep(self.delay_seconds)
         await self._whole.wait()
@@ -108,7 +108,7 @@ class _Pair:
         self.is_dead = False
 
     def reset(self) -> None:
-        """End it with a reset instead of a farewell."""
+        """End it with a reset instead of a clean close."""
         for writer in self.writers:
             end: socket.socket = writer.get_extra_info("socket")
             if end.family != socket.AF_UNIX:
@@ -129,7 +129,7 @@ class _Pair:
 
 @asynccontextmanager
 async def cut_to(database_url: str) -> AsyncIterator[Cut]:
-    """Listen on a free port of loopback for the length of the block."""
+    """Listen on a free port of loopback until the block ends."""
     folder = parse_qs(urlsplit(database_url).query)["host"][0]
     cut = Cut(Path(folder) / ".s.PGSQL.5432")
     accepting: set[asyncio.Task[None]] = set()

@@ -1,31 +1,28 @@
-"""What fails, one at a time; each coroutine begins its fault and returns when it is over."""
+"""The faults, one at a time; each coroutine begins its fault and returns when it is over."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from tests.chaos.cuts import Cut, State
-from tests.chaos.machine import Clock
+from tests.chaos.decisions import Deciders
+from tests.chaos.machine import Clock, Need
+from tests.chaos.pauses import End, by_a_person, by_time, pause_for_a_year
 from tests.chaos.stage import Stage
 
 LASTS = 8.0
 DOWN_FOR = 3.0
 AGAIN_AFTER = 0.5
-"""So soon `crm-api up` starts a program again."""
+"""Time after which `crm-api up` restarts a program."""
+AMID_START = 1.5
+"""At this age `crm-api up` is not ready yet."""
 HOUR = 3_600.0
+DAY = 24 * HOUR
 ORDERS = 1_000_000
-"""More than will be used, so that what is left tells how often the provider refused."""
+"""More than will be used, so that the rest shows how often the provider refused."""
 
 Strike = Callable[[Stage], Awaitable[None]]
-
-
-class Need(StrEnum):
-    """What a machine may lack."""
-
-    SMALL_DISK = "a small disk"
-    CLOCKS = "clocks"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,26 +35,28 @@ class Fault:
 
 
 async def nothing(stage: Stage) -> None:  # noqa: ARG001
-    """Show what is measured where nothing fails."""
+    """Measure without a fault."""
     await asyncio.sleep(DOWN_FOR)
 
 
 async def postgres_killed(stage: Stage) -> None:
-    with stage.down("postgres"):
-        stage.kill_postgres()
+    parts = stage.parts
+    with parts.down("postgres"):
+        parts.kill_postgres()
         await asyncio.sleep(DOWN_FOR)
-        stage.postgres.stop()
-        stage.postgres.spawn()
-    await asyncio.to_thread(stage.postgres.wait_ready)
+        parts.postgres.stop()
+        parts.postgres.spawn()
+    await asyncio.to_thread(parts.postgres.wait_ready)
 
 
 async def redis_killed(stage: Stage) -> None:
-    with stage.down("redis"):
-        stage.kill_redis()
+    parts = stage.parts
+    with parts.down("redis"):
+        parts.kill_redis()
         await asyncio.sleep(DOWN_FOR)
-        stage.redis.stop()
-        stage.redis.spawn()
-    await asyncio.to_thread(stage.redis.wait_ready)
+        parts.redis.stop()
+        parts.redis.spawn()
+    await asyncio.to_thread(parts.redis.wait_ready)
 
 
 async def redis_emptied(stage: Stage) -> None:
@@ -67,24 +66,42 @@ async def redis_emptied(stage: Stage) -> None:
 
 
 async def worker_killed(stage: Stage) -> None:
-    with stage.down("worker"):
+    parts = stage.parts
+    with parts.down("worker"):
         for _ in range(3):
-            stage.worker.kill()
+            parts.worker.kill()
             await asyncio.sleep(AGAIN_AFTER)
-            stage.worker.start()
-            # Long enough that it has begun to send again, on most machines.
+            parts.worker.start()
+            # Long enough on most machines for it to send again.
             await asyncio.sleep(3)
 
 
 async def api_killed(stage: Stage) -> None:
-    with stage.down("API"):
-        stage.api.kill()
+    parts = stage.parts
+    with parts.down("API"):
+        parts.api.kill()
         await asyncio.sleep(AGAIN_AFTER)
-        stage.api.start()
+        parts.api.start()
+
+
+async def everything_killed_once(stage: Stage) -> None:
+    """Kill `crm-api up` with all that it started, and start it at once."""
+    stage.up.kill_and_start()
+    await stage.until_ready()
+
+
+async def everything_killed(stage: Stage) -> None:
+    """Kill everything three times, once during the start."""
+    await everything_killed_once(stage)
+    # Long enough for it to send again.
+    await asyncio.sleep(3)
+    stage.up.kill_and_start()
+    await asyncio.sleep(AMID_START)
+    await everything_killed_once(stage)
 
 
 def provider(*orders: Mapping[str, Any]) -> Strike:
-    """Have the provider fail in these ways at once."""
+    """Return a strike in which the provider fails in these ways at once."""
 
     async def strike(stage: Stage) -> None:
         for order in orders:
@@ -107,12 +124,22 @@ async def account_refused(stage: Stage) -> None:
         await stage.crowd.ask("POST", f"/v1/lines/{line}/unblock")
 
 
+def asked_to_wait(end: End) -> Strike:
+    """Return a strike in which the provider asks for a pause of a year, which ``end`` ends."""
+
+    async def strike(stage: Stage) -> None:
+        await pause_for_a_year(stage, seconds=LASTS, end=end)
+
+    return strike
+
+
 async def disk_full(stage: Stage) -> None:
-    if stage.disk is None:
+    disk = stage.parts.disk
+    if disk is None:
         raise RuntimeError("there is no small disk")
-    stage.disk.fill()
+    disk.fill()
     await asyncio.sleep(LASTS)
-    stage.disk.empty()
+    disk.empty()
 
 
 def cut(of: Callable[[Stage], Cut], state: State, *, delay_seconds: float = 0.0) -> Strike:
@@ -141,20 +168,45 @@ def stepped(of: Callable[[Stage], Clock | None], seconds: float) -> Strike:
     return strike
 
 
+def decided_by_api_clock(seconds: float) -> Strike:
+    """Return a strike in which people opt out and in, also through an API with a wrong clock.
+
+    Messages to them are under way meanwhile; after all decisions they are sent a campaign.
+    """
+
+    async def strike(stage: Stage) -> None:
+        found = stage.parts.api_clock
+        if found is None:
+            raise RuntimeError("there is no clock to set")
+        deciders = Deciders(
+            engine=stage.engine,
+            provider=stage.provider,
+            crowd=stage.crowd,
+            chance=stage.traffic.chance,
+        )
+        people = await deciders.gather()
+        found.step(seconds)
+        await deciders.start_campaign(people)
+        stage.decided = await deciders.decide(people)
+        found.step(0)
+
+    return strike
+
+
 def _worker(stage: Stage) -> Cut:
-    return stage.worker_cut
+    return stage.parts.worker_cut
 
 
 def _api(stage: Stage) -> Cut:
-    return stage.api_cut
+    return stage.parts.api_cut
 
 
 def _worker_clock(stage: Stage) -> Clock | None:
-    return stage.worker_clock
+    return stage.parts.worker_clock
 
 
 def _api_clock(stage: Stage) -> Clock | None:
-    return stage.api_clock
+    return stage.parts.api_clock
 
 
 worker_reset = cut(_worker, State.RESETTING)
@@ -166,12 +218,21 @@ FAULTS: tuple[Fault, ...] = (
     Fault(name="Redis emptied, three times", strike=redis_emptied),
     Fault(name="worker killed, three times", strike=worker_killed),
     Fault(name="API killed", strike=api_killed),
+    Fault(name="everything killed, three times", strike=everything_killed, need=Need.UP),
     Fault(name="provider slow", strike=provider({"kind": "slow"})),
     Fault(
         name="provider answers 500",
         strike=provider({"kind": "500_before"}, {"kind": "500_before", "on": "read"}),
     ),
     Fault(name="provider answers 429", strike=provider({"kind": "429"})),
+    Fault(
+        name="provider asks for a pause of a year; a person ends it",
+        strike=asked_to_wait(by_a_person),
+    ),
+    Fault(
+        name="provider asks for a pause of a year; its ten minutes end",
+        strike=asked_to_wait(by_time),
+    ),
     Fault(name="provider refuses the account (402)", strike=account_refused),
     Fault(
         name="provider resets connections",
@@ -201,6 +262,16 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(name="API's clock an hour ahead", strike=stepped(_api_clock, HOUR), need=Need.CLOCKS),
     Fault(name="API's clock an hour behind", strike=stepped(_api_clock, -HOUR), need=Need.CLOCKS),
+    Fault(
+        name="API's clock a day ahead, people opt out and in",
+        strike=decided_by_api_clock(DAY),
+        need=Need.API_CLOCK,
+    ),
+    Fault(
+        name="API's clock a day behind, people opt out and in",
+        strike=decided_by_api_clock(-DAY),
+        need=Need.API_CLOCK,
+    ),
     Fault(name="worker cut from the database", strike=cut(_worker, State.SILENT)),
     Fault(name="worker cut, old connections dead", strike=cut(_worker, State.FORGETFUL)),
     Fault(name="worker's connections reset", strike=worker_reset),

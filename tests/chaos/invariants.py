@@ -1,9 +1,6 @@
-"""Which check stands for which invariant; each reads what is there in the end, and can fail.
+"""The checks, one per invariant; each reads the final state, and can fail.
 
-The invariants are those of the design: I1 one membership and one open attempt; I2 the intent before
-the call; I3 unclear is settled, not sent again; I4 nothing after an opt-out; I5 caps; I6 the latest
-instant; I7 Redis holds no truth; I8 webhooks stored before they are acknowledged; I9 states by
-rank; I10 an account's refusal stops and burns nobody; I11 what was decided can be explained.
+The numbers are those of the invariants in ARCHITECTURE.md: "I4" is Invariant 4.
 """
 
 from collections import Counter, defaultdict
@@ -16,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from redis.asyncio import Redis
 from sqlalchemy import Row, text
+from tests.chaos.decisions import Decided
 from tests.chaos.ledger import Step, Subject, read_steps
 from tests.chaos.stage import LINE_CAP, Stage
 from tests.crash.verdict import Verdict
@@ -26,9 +24,9 @@ from crm_api.cli.findings import State
 SAME_CLOCK = timedelta(milliseconds=2)
 """The provider's times have milliseconds."""
 GRACE = timedelta(seconds=9.9)
-"""Of the settings 10, less what a look may take to be committed."""
+"""The grace of the settings is 10 s; a look-up may need the rest to commit."""
 BURNT_AT_MOST = 40
-"""Calls of two gates, of three lines: so many are on their way before a refusal is known."""
+"""Calls of two gates of three lines: so many are under way before a refusal is known."""
 REDIS_KEYS = ("arq:", "crm:jobs")
 CLOSED = frozenset({"released", "refused", "not_found"})
 RANKS: Mapping[Subject, Mapping[str, int]] = {
@@ -44,7 +42,7 @@ RANKS: Mapping[Subject, Mapping[str, int]] = {
         "failed": 6,
         "delivered": 7,
     },
-    # Before a text is sent its recipient may wait again; from then on it only rises.
+    # Before a message is sent its recipient may wait again; from then on the status only rises.
     Subject.MEMBER: {"sent": 1, "failed": 2, "delivered": 3},
     Subject.MESSAGE: {"sent": 1, "failed": 2, "undelivered": 2, "delivered": 3},
 }
@@ -71,6 +69,12 @@ _HISTORY = text("""
     UNION ALL SELECT 'consent ' || id, md5(c::text) FROM consent_entry c
 """)
 _ASKED = text("SELECT activity_id FROM consent_entry WHERE action = 'opt_out'")
+_OPTED_OUT = text("SELECT phone FROM contact_flag WHERE flag_type = 'opted_out'")
+_DECIDED_TEXTS = text("""
+    SELECT m.phone, count(a.provider_message_id) AS texts
+    FROM campaign_membership m LEFT JOIN send_attempt a ON a.membership_id = m.id
+    WHERE m.campaign_id = CAST(:campaign AS uuid) GROUP BY m.phone
+""")
 _STOPS = text("""
     SELECT id, openphone_id FROM activity
     WHERE direction = 'incoming' AND upper(btrim(body)) = 'STOP'
@@ -87,6 +91,7 @@ class Found:
     attempts: Sequence[Row[Any]]
     accepted: Sequence[Mapping[str, Any]]
     history_before: Mapping[str, str]
+    decided: Decided | None = None
     by_id: Mapping[str, Row[Any]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -112,7 +117,7 @@ Check = Callable[[Found], Awaitable[list[str]]]
 
 
 async def one_open_attempt(found: Found) -> list[str]:
-    """I1: no membership twice; at each moment one attempt that may become a text."""
+    """Check Invariant 1: no duplicate recipient; at each moment one open attempt."""
     faults = []
     if doubles := (await found.rows(_DOUBLES))[0][0]:
         faults.append(f"{doubles} memberships are there twice")
@@ -123,7 +128,7 @@ async def one_open_attempt(found: Found) -> list[str]:
 
 
 async def intent_before_call(found: Found) -> list[str]:
-    """I2: `calling` was committed before the provider had the text, `sent` after."""
+    """Check Invariant 2: `calling` was committed before the provider's acceptance, `sent` after."""
     steps, faults = found.of_attempts(), []
     for message in found.accepted:
         row, at = found.by_id.get(message["id"]), _instant(message)
@@ -139,7 +144,7 @@ async def intent_before_call(found: Found) -> list[str]:
 
 
 async def unclear_is_settled(found: Found) -> list[str]:
-    """I3: no second attempt beside an unclear one; "not found" only after the grace, twice."""
+    """Check Invariant 3: no second attempt beside an unclear one; "not found" after the grace."""
     faults = [
         f"recipient {step.member} got attempt {step.row} while {others} were not settled"
         for step, others in made_beside(found.steps, {"calling", "unknown", "parked"})
@@ -158,15 +163,34 @@ async def unclear_is_settled(found: Found) -> list[str]:
 
 
 async def nothing_after_a_stop(found: Found) -> list[str]:
-    """I4: no gate after an opt-out was committed, no text two seconds later."""
+    """Check Invariant 4: no gate after a committed opt-out, no message two seconds later."""
     faults = [f"recipient {member} after a STOP" for member in found.verdict.after_stop]
     if not found.verdict.figures["opt-outs"]:
         faults.append("nobody opted out: this was not tried")
+    return faults + await decisions_hold(found)
+
+
+async def decisions_hold(found: Found) -> list[str]:
+    """Compare each number with its last decision: messages only after an opt-in."""
+    if found.decided is None:
+        return []
+    flags = {row.phone for row in await found.rows(_OPTED_OUT)}
+    values = {"campaign": found.decided.campaign}
+    texts = {row.phone: row.texts for row in await found.rows(_DECIDED_TEXTS, values)}
+    faults = []
+    for phone, is_out in found.decided.is_out.items():
+        said = "opt-out" if is_out else "opt-in"
+        if (phone in flags) != is_out:
+            faults.append(f"the last decision of {phone} is an {said}, its flag differs")
+        if texts.get(phone) != (0 if is_out else 1):
+            faults.append(f"{phone} got {texts.get(phone)} texts after its {said}")
+    if len({*found.decided.is_out.values()}) == 1:
+        faults.append("all decided alike: this was not tried")
     return faults
 
 
 async def caps_hold(found: Found) -> list[str]:
-    """I5: texts a line and a campaign and day, by the provider's log and the line's zone."""
+    """Check Invariant 5: messages per line, campaign and day, by the provider's log."""
     limits = {row.id: row.daily_limit for row in await found.rows(_CAMPAIGN_CAPS)}
     lines: Counter[tuple[Any, str, int]] = Counter()
     campaigns: Counter[tuple[UUID, str]] = Counter()
@@ -193,7 +217,7 @@ async def caps_hold(found: Found) -> list[str]:
 
 
 async def never_too_late(found: Found) -> list[str]:
-    """I6: no text after its latest instant, by the provider's clock."""
+    """Check Invariant 6: no message after its latest instant, by the provider's clock."""
     return [
         f"text {message['id']} came at {message['createdAt']}, not after {row.not_after}"
         for message in found.accepted
@@ -204,16 +228,16 @@ async def never_too_late(found: Found) -> list[str]:
 
 
 async def redis_holds_nudges(found: Found) -> list[str]:
-    """I7: nothing lies in Redis but jobs and what arq needs for them."""
+    """Check Invariant 7: Redis holds only jobs and what arq needs for them."""
     async with Redis.from_url(found.stage.redis_url) as redis:
         keys = [key.decode() async for key in redis.scan_iter()]
     return [f"Redis holds {key}" for key in keys if not key.startswith(REDIS_KEYS)]
 
 
 async def webhooks_are_kept(found: Found) -> list[str]:
-    """I8: what was acknowledged is stored once, and tells what the provider knows."""
+    """Check Invariant 8: what was acknowledged is stored once, and agrees with the provider."""
     stored = {row.provider_event_id: row.rows for row in await found.rows(_EVENTS)}
-    log = found.stage.sandbox.app.world.deliverer.log.values()
+    log = found.stage.sandbox.app.workspace.deliverer.log.values()
     faults = [
         f"event {one.event_id} was acknowledged, rows: {stored.get(str(one.event_id), 0)}"
         for one in log
@@ -221,11 +245,11 @@ async def webhooks_are_kept(found: Found) -> list[str]:
     ]
     faults += [f"event {one.event_id} was never taken" for one in log if one.status != "success"]
     known = {row.openphone_id: row.status for row in await found.rows(_TEXTS)}
-    told = {one.resource_id for one in log}
+    reported = {one.resource_id for one in log}
     faults += [
         f"text {message['id']} is {known.get(message['id'])} here, {message['status']} there"
         for message in found.accepted
-        if message["id"] in told and known.get(message["id"]) != message["status"]
+        if message["id"] in reported and known.get(message["id"]) != message["status"]
     ]
     faults += [
         f"the text {one.id} of a person is not there"
@@ -236,7 +260,7 @@ async def webhooks_are_kept(found: Found) -> list[str]:
 
 
 async def states_only_rise(found: Found) -> list[str]:
-    """I9: no step of an attempt, recipient or message went back."""
+    """Check Invariant 9: no status of an attempt, recipient or message went back."""
     return [
         f"{step.subject} {step.row} went from {step.was} to {step.became}"
         for step in found.steps
@@ -245,7 +269,7 @@ async def states_only_rise(found: Found) -> list[str]:
 
 
 async def refusals_stop(found: Found) -> list[str]:
-    """I10: few calls after the account was refused, nobody failed by it, all lines open again."""
+    """Check Invariant 10: few calls after a refusal, no failed recipient, all lines open again."""
     heard = found.stage.refusals_heard
     faults = [
         f"{row.phone} failed with {row.error_code}, which is the account's"
@@ -263,9 +287,9 @@ async def refusals_stop(found: Found) -> list[str]:
 
 
 async def history_is_kept(found: Found) -> list[str]:
-    """I11: no entry of audit log or consent history is gone or changed; the chain fits.
+    """Check Invariant 11: audit log and consent history are complete and unchanged; the chain fits.
 
-    Each STOP that came has its entry, each contact that was said to be made is there.
+    Each STOP that came has its entry, and each contact that the API reported as created exists.
     """
     now = {row.name: row.digest for row in await found.rows(_HISTORY)}
     faults = [
@@ -326,11 +350,12 @@ async def find(stage: Stage, verdict: Verdict, history_before: Mapping[str, str]
         attempts=attempts,
         accepted=answer.json()["data"],
         history_before=history_before,
+        decided=stage.decided,
     )
 
 
 async def broken(found: Found) -> Mapping[str, list[str]]:
-    """Return the invariants that do not hold, each with what was seen."""
+    """Return the violated invariants, each with the evidence."""
     results = {name: await check(found) for name, check in CHECKS.items()}
     return {name: faults for name, faults in results.items() if faults}
 
@@ -345,7 +370,7 @@ def gates(steps: Sequence[Step]) -> Mapping[UUID, datetime]:
 
 
 def made_beside(steps: Sequence[Step], open_: set[str]) -> Iterator[tuple[Step, set[UUID]]]:
-    """Give each attempt that was made while others of its recipient stood in these states."""
+    """Yield each attempt that was made while others of its recipient were in these states."""
     states: defaultdict[UUID, dict[UUID, str]] = defaultdict(dict)
     for step in steps:
         if step.subject is not Subject.ATTEMPT or step.member is None:

@@ -1,7 +1,7 @@
-"""Has the database write down every step of a text, so that none can have gone backwards unseen.
+"""Make the database store every status change of a message, so that none can go back unseen.
 
-Triggers, which only the suite's own database has, note each change of state in the transaction
-that makes it; PostgreSQL's commit log tells when that became true for others.
+Triggers, which only the suite's own database has, store each change in the transaction that makes
+it. PostgreSQL's commit log has the instant at which it became visible to others.
 """
 
 from collections.abc import Sequence
@@ -63,7 +63,7 @@ _STEPS = text("""
 
 
 class Subject(StrEnum):
-    """Whose state it is."""
+    """Whose status it is."""
 
     ATTEMPT = "attempt"
     MEMBER = "member"
@@ -72,13 +72,13 @@ class Subject(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One change of state.
+    """One change of status.
 
     Attributes:
-        member: Of an attempt: the recipient.
-        was: None when the row was made.
+        member: The recipient, for an attempt.
+        was: None when the row was inserted.
         at: When it was committed.
-        is_corrected: A match that an answer proved wrong; the one step that may go back.
+        is_corrected: A match that an answer proved wrong; the one change that may go back.
     """
 
     subject: Subject
@@ -91,7 +91,7 @@ class Step:
 
 
 async def note_steps(engine: AsyncEngine) -> None:
-    """Have the database write them down from now on."""
+    """Make the database store them from now on."""
     async with engine.begin() as connection:
         for statement in (
             _TABLE,
@@ -106,7 +106,7 @@ async def note_steps(engine: AsyncEngine) -> None:
 
 
 async def read_steps(engine: AsyncEngine) -> Sequence[Step]:
-    """Return all steps in the order in which they were made."""
+    """Return all changes in the order in which they were made."""
     async with engine.connect() as connection:
         rows = (await connection.execute(_STEPS)).all()
     return [

@@ -1,6 +1,6 @@
 """What the suite needs from the machine: a small disk that can be filled, a clock that can be set.
 
-Where a machine has neither, the rows that need them say so by name and are not run.
+If a machine lacks one, the rows that need it say so and are not run.
 """
 
 import ctypes
@@ -10,17 +10,29 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 DISK_BYTES = 220 * 1024 * 1024
-"""Enough for a fresh database and some minutes of it."""
+"""Enough for a fresh database and some minutes of work."""
 BLOCK = 1024 * 1024
 _CLONE_NEWNS = 0x00020000
 _LIBRARIES = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib/faketime/libfaketime.so.1")
 
 
+class Need(StrEnum):
+    """What a fault needs; a machine may lack the first three."""
+
+    SMALL_DISK = "a small disk"
+    CLOCKS = "clocks"
+    API_CLOCK = "a clock of the API"
+    """The worker keeps the machine's clock, and so its full speed."""
+    UP = "crm-api up"
+    """The company runs under `crm-api up`."""
+
+
 def take_own_mounts() -> str | None:
-    """Give this process, and those that it starts, mounts of their own; else say why not."""
+    """Give this process and its children their own mounts; return the reason if it cannot."""
     if os.geteuid() != 0:
         return "not run: filling a disk takes root, who may mount one"
     libc = ctypes.CDLL(None, use_errno=True)
@@ -43,7 +55,7 @@ class Disk:
         return self.path / "ballast"
 
     def fill(self) -> None:
-        """Take every byte that is free."""
+        """Use up every free byte."""
         with self._ballast.open("ab", buffering=0) as file, suppress(OSError):
             for size in (BLOCK, 4096):
                 with suppress(OSError):
@@ -56,7 +68,7 @@ class Disk:
 
 @contextmanager
 def small_disk(path: Path) -> Iterator[Disk]:
-    """Mount one for the length of the block; whoever asks has mounts of their own."""
+    """Mount one until the block ends; the caller must have its own mounts."""
     path.mkdir(parents=True, exist_ok=True)
     options = f"size={DISK_BYTES},mode=0711"
     _run("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path))
@@ -74,7 +86,7 @@ def _run(program: str, *words: str) -> None:
 
 
 def find_clock_library() -> Path | None:
-    """Find libfaketime, which steps the clock of one process; None where it is not installed."""
+    """Return libfaketime, which steps the clock of one process; None if it is not installed."""
     for pattern in _LIBRARIES:
         for found in Path("/").glob(pattern[1:]):
             return found
@@ -83,14 +95,14 @@ def find_clock_library() -> Path | None:
 
 @dataclass(frozen=True)
 class Clock:
-    """The wall clock of one process; its monotonic clock goes on as it was."""
+    """The wall clock of one process; its monotonic clock is not changed."""
 
     library: Path
     file: Path
 
     @property
     def variables(self) -> Mapping[str, str]:
-        """What the process is started with."""
+        """Variables for the start of the process."""
         return {
             "LD_PRELOAD": str(self.library),
             "FAKETIME_TIMESTAMP_FILE": str(self.file),
@@ -99,8 +111,8 @@ class Clock:
         }
 
     def step(self, seconds: float) -> None:
-        """Set it so far ahead of the machine's."""
-        # Read with each look at the clock, so it is never there by half.
+        """Set it so far ahead of the machine's clock."""
+        # The process reads it with each look at the clock, so it is replaced in one step.
         fresh = self.file.with_suffix(".new")
         fresh.write_text(f"{seconds:+.0f}\n")
         fresh.replace(self.file)

@@ -13,18 +13,18 @@ BEGIN = "<!-- a run begins: python -m tests.chaos --page writes up to its end --
 END = "<!-- a run ends -->"
 _HEAD = (
     "fault", "it lasted", "requests failed", "no text for", "texts as before after",
-    "webhooks", "API", "twice", "lost", "after STOP", "invariants",
+    "webhooks", "API", "twice", "lost", "after STOP", "invariants", "the service reports",
 )  # fmt: skip
 
 
 def table(trials: Sequence[Trial]) -> str:
-    """Write the table; all times in seconds."""
-    lines = [_line(*_HEAD), _line("---", *["---:"] * (len(_HEAD) - 2), "---")]
+    """Return the table; all times in seconds."""
+    lines = [_line(*_HEAD), _line("---", *["---:"] * (len(_HEAD) - 3), "---", "---")]
     return "\n".join([*lines, *(_row(trial) for trial in trials)])
 
 
 def account(trials: Sequence[Trial], *, seed: int, took: float) -> str:
-    """Write what was run, when and on what, then the table."""
+    """Return what was run, when and where, then the table."""
     run = [trial for trial in trials if trial.not_run is None]
     loads = sorted(trial.load for trial in run) or [0.0]
     texts = sum(trial.figures["texts accepted"] for trial in run)
@@ -38,7 +38,7 @@ def account(trials: Sequence[Trial], *, seed: int, took: float) -> str:
 
 
 def write(page: Path, words: str) -> None:
-    """Put a run into the page, in place of the one before."""
+    """Write a run into the page, in place of the previous one."""
     text = page.read_text()
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
@@ -62,6 +62,7 @@ def _row(trial: Trial) -> str:
         str(trial.lost),
         str(trial.after_stop),
         _invariants(trial),
+        "; ".join(trial.reported),
     )
 
 
@@ -71,8 +72,8 @@ def _requests(trial: Trial) -> str:
         for outcome, count in sorted(trial.requests.items())
         if outcome is not Outcome.ANSWERED
     }
-    told = f" ({', '.join(f'{count} {outcome}' for outcome, count in failed.items())})"
-    return f"{sum(failed.values())} of {trial.requests.total()}{told if failed else ''}"
+    outcomes = f" ({', '.join(f'{count} {outcome}' for outcome, count in failed.items())})"
+    return f"{sum(failed.values())} of {trial.requests.total()}{outcomes if failed else ''}"
 
 
 def _invariants(trial: Trial) -> str:

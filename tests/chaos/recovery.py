@@ -1,4 +1,4 @@
-"""When all is as it was before: texts leave as fast, what comes in is applied, the API answers."""
+"""Measure when all is as before: messages are sent as fast, events applied, requests answered."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,26 +7,26 @@ from itertools import pairwise
 from tests.chaos.traffic import Incoming, Outcome, Request, Traffic
 
 RATE_OVER_SECONDS = 5.0
-"""Before the fault, for the earlier rate."""
+"""Time before the fault, for the earlier rate."""
 AGAIN_OVER_SECONDS = 4.0
 AS_FAST = 0.8
-"""Of the earlier rate, over the seconds above: runs of the queue have short pauses between them."""
+"""Share of the earlier rate, over the seconds above: runs of the queue have short pauses."""
 WITHIN_SECONDS = 2.0
 AS_SOON = 2.0
-"""What is applied or answered may take so long, or so many times the longest right before."""
+"""Most seconds to apply or answer, or as a multiple of the longest time right before."""
 APPLIED_IN_A_ROW = 4
 ANSWERED_IN_A_ROW = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery:
-    """From when on each was as before, in seconds after the end of the fault; None: not yet."""
+    """When each was as before, in seconds after the end of the fault; None: not yet."""
 
     texts: float | None
     webhooks: float | None
     api: float | None
     silence: float
-    """The longest time from the beginning of the fault on in which no text left."""
+    """The longest time since the beginning of the fault without a message."""
 
     @property
     def seconds(self) -> float | None:
@@ -36,13 +36,13 @@ class Recovery:
 
 
 def rate_before(traffic: Traffic, begun_at: float) -> float:
-    """Return the texts a second right before the fault."""
+    """Return the messages per second right before the fault."""
     first = begun_at - RATE_OVER_SECONDS
     return sum(first <= at < begun_at for at in traffic.sent_at) / RATE_OVER_SECONDS
 
 
 def measure(traffic: Traffic, *, begun_at: float, ended_at: float, now: float) -> Recovery:
-    """Say what is as before, and since when."""
+    """Return what is as before, and since when."""
     rate, first = rate_before(traffic, begun_at), begun_at - RATE_OVER_SECONDS
     return Recovery(
         texts=_since(_texts_again(traffic.sent_at, rate=rate, after=ended_at, now=now), ended_at),
@@ -90,7 +90,7 @@ def _since(at: float | None, ended_at: float) -> float | None:
 def _texts_again(
     sent_at: Sequence[float], *, rate: float, after: float, now: float
 ) -> float | None:
-    """Return from when on so many left that the earlier rate is reached."""
+    """Return since when the earlier rate is reached again; None if it is not."""
     enough = rate * AGAIN_OVER_SECONDS * AS_FAST
     for begin in (after, *(at for at in sent_at if at >= after)):
         if begin + AGAIN_OVER_SECONDS > now:
@@ -101,7 +101,7 @@ def _texts_again(
 
 
 def _applied_again(incoming: Sequence[Incoming], *, after: float, within: float) -> float | None:
-    """Return when the first of some texts in a row came that were applied soon."""
+    """Return when the first of several consecutive messages came that were applied soon."""
     row: list[Incoming] = []
     for one in (one for one in incoming if one.at >= after):
         is_soon = one.applied_at is not None and one.applied_at - one.at <= within

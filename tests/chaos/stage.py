@@ -1,14 +1,12 @@
-"""Everything of a small company on one machine, between cuts, with people and a user at work."""
+"""A small company on one machine, between cuts, with people and a user at work."""
 
 import asyncio
 import contextlib
-import os
 import random
 import shutil
-import signal
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,77 +14,87 @@ import httpx
 from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
-from tests.chaos.cuts import Cut, cut_to
+from tests.chaos.cuts import cut_to
+from tests.chaos.decisions import Decided
 from tests.chaos.ledger import note_steps
-from tests.chaos.machine import Clock, Disk, find_clock_library, small_disk
+from tests.chaos.machine import Clock, Disk, Need, find_clock_library, small_disk
+from tests.chaos.parts import STARTS_WITHIN_SECONDS, Parts, Up
 from tests.chaos.traffic import Traffic
 from tests.crash.crowd import PEOPLE_WEIGHTS, Crowd
 from tests.crash.harness import ADMIN_KEY, Program, environment
 from tests.crash.holders import note_holders
 from tests.crash.servers import OURS
 
-from crm_api.data_dir import claim
-from crm_api.db import open_engine
-from crm_api.embedded import EmbeddedServers
-from crm_api.migrate import upgrade
-from crm_api.sandbox.config import OwnLine, SandboxConfig
-from crm_api.sandbox.running import RunningSandbox, run_sandbox
-from crm_api.servers import Server
-from crm_api.settings import Settings
+from crm_api.dev.embedded_servers import EmbeddedServers
+from crm_api.dev.sandbox.app import RunningSandbox, run_sandbox
+from crm_api.dev.sandbox.config import OwnLine, SandboxConfig
+from crm_api.platform.data_dir import claim
+from crm_api.platform.database import open_engine
+from crm_api.platform.migration_runner import upgrade
+from crm_api.platform.settings import Settings
 
 RATE_PER_SECOND = 12.0
 PEOPLE = 3_000
 CAMPAIGN_SIZE = 60
 BACKLOG = 150
-"""More than wait for ever behind the two caps below."""
+"""More than can wait behind the two caps below."""
 LINE_CAP = 20
-"""Of the line that has few texts a day."""
+"""Daily limit of the small line."""
 CAMPAIGN_CAP = 15
-STARTS_WITHIN_SECONDS = 90.0
-KEPT_RUNNING_EVERY = 0.2
 LINES = tuple(
     OwnLine(id=f"PNsandbox{number}", number=f"+1617555010{number}", name=f"Line {number}")
     for number in (1, 2, 3)
 )
+SHORT_LIVED = httpx.Limits(keepalive_expiry=1.0)
+"""The sandbox closes a connection that is idle for five seconds; on a busy machine a request may
+meet that."""
 TIME_SCALE = 0.004
-"""The provider tries a webhook again after 5 s, 5 min, 30 min: here after 0.02, 1.2 and 7.2 s."""
+"""The provider retries a webhook after 5 s, 5 min, 30 min: here after 0.02, 1.2 and 7.2 s."""
 
 
 @dataclass(kw_only=True)
 class Stage:
-    """What faults fall on."""
+    """Target of the faults."""
 
     folder: Path
     settings: Settings
     engine: AsyncEngine
     provider: httpx.AsyncClient
     sandbox: RunningSandbox
-    postgres: Server
-    redis: Server
+    machine: Parts | Up
     redis_url: str
-    worker: Program
-    api: Program
     user: httpx.AsyncClient
-    worker_cut: Cut
-    api_cut: Cut
     crowd: Crowd
     traffic: Traffic
-    disk: Disk | None
-    worker_clock: Clock | None
-    api_clock: Clock | None
     capped_line: str = ""
     capped: list[str] = field(default_factory=list)
     """Campaigns that cannot end today."""
     surprises: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+    """Violations that a fault saw."""
+    reported: list[str] = field(default_factory=list)
+    """What the service reported about the fault, for the table."""
     refusals_heard: int | None = None
     """How often the provider refused the account, by its own count; None: it did not."""
-    _down: set[str] = field(default_factory=set)
-    """What is down on purpose."""
+    decided: Decided | None = None
+    """Who opted out and in by a wrong clock; None: nobody did."""
+
+    @property
+    def parts(self) -> Parts:
+        """The processes, if each is the suite's own."""
+        if not isinstance(self.machine, Parts):
+            raise TypeError("this stage runs `crm-api up`")
+        return self.machine
+
+    @property
+    def up(self) -> Up:
+        """`crm-api up`, if that is what runs."""
+        if not isinstance(self.machine, Up):
+            raise TypeError("this stage does not run `crm-api up`")
+        return self.machine
 
     async def open_up(self) -> None:
-        """Start the programs, and let the first campaigns run."""
-        self.worker.start()
-        self.api.start()
+        """Start the first campaigns."""
         await self.until_ready()
         await self.crowd.gather(PEOPLE)
         self.capped_line = self.crowd.lines.pop()
@@ -102,6 +110,7 @@ class Stage:
     async def until_ready(self) -> None:
         deadline = time.monotonic() + STARTS_WITHIN_SECONDS
         while time.monotonic() < deadline:
+            self.machine.check()
             with contextlib.suppress(httpx.TransportError):
                 if (await self.user.get("/readyz")).is_success:
                     return
@@ -113,60 +122,23 @@ class Stage:
         for campaign in self.capped:
             await self.crowd.move(campaign, "cancel")
 
-    async def keep_running(self) -> None:
-        """Start again what has ended by itself, as `crm-api up` does; on a full disk, a server."""
-        while True:
-            for server in (self.postgres, self.redis):
-                if server.name not in self._down and not server.is_alive():
-                    self.surprises.append(f"{server.name} ended by itself")
-                    server.spawn()
-            for name, program in (("worker", self.worker), ("API", self.api)):
-                if name not in self._down and not program.is_alive:
-                    self.surprises.append(f"{name} ended by itself")
-                    program.start()
-            await asyncio.sleep(KEPT_RUNNING_EVERY)
-
-    @contextmanager
-    def down(self, name: str) -> Iterator[None]:
-        """Leave it down for the length of the block."""
-        self._down.add(name)
-        try:
-            yield
-        finally:
-            self._down.discard(name)
-
-    def kill_postgres(self) -> None:
-        """Kill all of its processes, as a machine does that loses its power."""
-        lines = (self.settings.data_dir / "postgres" / "postmaster.pid").read_text().splitlines()
-        _kill_all(int(lines[0]))
-
-    def kill_redis(self) -> None:
-        pid_file = self.settings.data_dir / "redis" / "redis.pid"
-        os.kill(int(pid_file.read_text()), signal.SIGKILL)
-
     async def empty_redis(self) -> None:
         async with Redis.from_url(self.redis_url) as redis:
             await redis.flushall()
 
-    async def order(self, kind: str, *, on: str = "send", probability: float = 1.0) -> None:
-        """Have the provider fail so from now on."""
-        body = {"kind": kind, "on": on, "probability": probability}
+    async def order(self, kind: str, **more: object) -> None:
+        """Make the provider fail from now on, each time unless ``more`` says otherwise."""
+        body = {"kind": kind, "on": "send"} | (more or {"probability": 1.0})
+        if not {"probability", "count"} & body.keys():
+            body["probability"] = 1.0
         (await self.provider.post("/sandbox/faults", json=body)).raise_for_status()
 
     async def clear_orders(self) -> None:
         (await self.provider.delete("/sandbox/faults")).raise_for_status()
 
 
-def _kill_all(pid: int) -> None:
-    """Kill a process and its children, the parent first, so that it starts no others."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    for one in (pid, *map(int, children)):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(one, signal.SIGKILL)
-
-
 async def make_template(folder: Path) -> None:
-    """Make a data directory with all tables, which each fault gets a copy of."""
+    """Create a data directory with all tables; each fault gets a copy of it."""
     with claim(folder) as held:
         embedded = EmbeddedServers(held, postgres=True, redis=False)
         try:
@@ -186,31 +158,30 @@ async def make_template(folder: Path) -> None:
 
 @asynccontextmanager
 async def stage(
-    folder: Path, template: Path, *, seed: int, has_small_disk: bool, has_clocks: bool
+    folder: Path, template: Path, *, seed: int, needs: Collection[Need]
 ) -> AsyncIterator[Stage]:
     """Set everything up in a folder, and leave no process behind."""
     async with AsyncExitStack() as stack:
         data = folder / "data"
-        disk = stack.enter_context(small_disk(data)) if has_small_disk else None
+        disk = stack.enter_context(small_disk(data)) if Need.SMALL_DISK in needs else None
+        data.mkdir(mode=0o711, exist_ok=True)
         shutil.copytree(template / "postgres", data / "postgres")
         env = environment(data, rate=RATE_PER_SECOND)
         # An event that could not be applied comes again within seconds instead of minutes.
         env |= {"CRM_WEBHOOK_RETRY_MINUTES": "0.03,0.06,0.12,0.25,0.5,1"}
         settings = Settings.from_env(env)
         sandbox = stack.enter_context(run_sandbox(_sandbox(settings, seed)))
-        embedded = EmbeddedServers(stack.enter_context(claim(data)), postgres=True, redis=True)
-        stack.callback(embedded.stop)
-        urls = embedded.start()
-        redis, postgres = embedded.processes
-        database_url, redis_url = str(urls.database_url), str(urls.redis_url)
-        worker_cut = await stack.enter_async_context(cut_to(database_url))
-        api_cut = await stack.enter_async_context(cut_to(database_url))
-        env |= {"CRM_REDIS_URL": redis_url, "CRM_OPENPHONE_BASE_URL": sandbox.url}
+        env |= {"CRM_OPENPHONE_BASE_URL": sandbox.url}
+        machine: Parts | Up
+        if Need.UP in needs:
+            machine, database_url, redis_url = await _up(stack, env, folder)
+        else:
+            machine, database_url, redis_url = await _parts(stack, env, folder, disk, needs)
         engine = await stack.enter_async_context(
             open_engine(database_url, pool_size=8, application=OURS)
         )
         provider = await stack.enter_async_context(
-            httpx.AsyncClient(base_url=sandbox.url, timeout=60)
+            httpx.AsyncClient(base_url=sandbox.url, timeout=60, limits=SHORT_LIVED)
         )
         user = await stack.enter_async_context(
             httpx.AsyncClient(
@@ -219,15 +190,6 @@ async def stage(
                 timeout=15,
             )
         )
-        library = find_clock_library() if has_clocks else None
-        worker_clock, api_clock = (
-            _clock(folder, "worker", library),
-            _clock(folder, "serve", library),
-        )
-        worker = _program("worker", env, worker_cut.url(database_url), folder, worker_clock)
-        api = _program("serve", env, api_cut.url(database_url), folder, api_clock)
-        stack.callback(worker.kill)
-        stack.callback(api.kill)
         chance = random.Random(f"{seed} chaos")  # noqa: S311 - repeatable, no secret
         crowd = Crowd(
             engine=engine, api=user, sandbox=provider, chance=chance, campaign_size=CAMPAIGN_SIZE
@@ -240,22 +202,59 @@ async def stage(
             engine=engine,
             provider=provider,
             sandbox=sandbox,
-            postgres=postgres,
-            redis=redis,
+            machine=machine,
             redis_url=redis_url,
-            worker=worker,
-            api=api,
             user=user,
-            worker_cut=worker_cut,
-            api_cut=api_cut,
             crowd=crowd,
             traffic=Traffic(
                 engine=engine, api=user, provider=provider, chance=chance, people=PEOPLE
             ),
-            disk=disk,
-            worker_clock=worker_clock,
-            api_clock=api_clock,
         )
+
+
+async def _parts(
+    stack: AsyncExitStack,
+    env: dict[str, str],
+    folder: Path,
+    disk: Disk | None,
+    needs: Collection[Need],
+) -> tuple[Parts, str, str]:
+    """Start servers and programs one by one; return them with the addresses of the servers."""
+    data = Path(env["CRM_DATA_DIR"])
+    embedded = EmbeddedServers(stack.enter_context(claim(data)), postgres=True, redis=True)
+    stack.callback(embedded.stop)
+    urls = embedded.start()
+    redis, postgres = embedded.processes
+    database_url, redis_url = str(urls.database_url), str(urls.redis_url)
+    env = env | {"CRM_REDIS_URL": redis_url}
+    worker_cut = await stack.enter_async_context(cut_to(database_url))
+    api_cut = await stack.enter_async_context(cut_to(database_url))
+    worker_clock = _clock(folder, "worker") if Need.CLOCKS in needs else None
+    api_clock = _clock(folder, "serve") if {Need.CLOCKS, Need.API_CLOCK} & {*needs} else None
+    parts = Parts(
+        data=data,
+        postgres=postgres,
+        redis=redis,
+        worker=_program("worker", env, worker_cut.url(database_url), folder, worker_clock),
+        api=_program("serve", env, api_cut.url(database_url), folder, api_clock),
+        worker_cut=worker_cut,
+        api_cut=api_cut,
+        disk=disk,
+        worker_clock=worker_clock,
+        api_clock=api_clock,
+    )
+    stack.callback(parts.worker.kill)
+    stack.callback(parts.api.kill)
+    parts.start()
+    return parts, database_url, redis_url
+
+
+async def _up(stack: AsyncExitStack, env: dict[str, str], folder: Path) -> tuple[Up, str, str]:
+    """Start `crm-api up`; return it with the addresses of its servers."""
+    up = Up(data=Path(env["CRM_DATA_DIR"]), program=Program("up", env, folder / "up.log"))
+    stack.callback(up.kill_everything)
+    up.start()
+    return up, *await up.urls()
 
 
 def _sandbox(settings: Settings, seed: int) -> SandboxConfig:
@@ -274,7 +273,8 @@ def _sandbox(settings: Settings, seed: int) -> SandboxConfig:
     )
 
 
-def _clock(folder: Path, name: str, library: Path | None) -> Clock | None:
+def _clock(folder: Path, name: str) -> Clock | None:
+    library = find_clock_library()
     if library is None:
         return None
     clock = Clock(library, folder / f"{name}.clock")

@@ -55,7 +55,7 @@ async def call(cut: Cut) -> AsyncIterator[Caller]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    # Short: a socket's path has few letters.
+    # Short, because a socket's path is limited.
     with tempfile.TemporaryDirectory(prefix="cut-") as found:
         yield Path(found)
 
@@ -69,7 +69,7 @@ async def test_the_address_leads_through_the_cut(folder: Path) -> None:
             assert await caller.say(b"hello") == b"hello"
 
 
-async def test_what_vanished_comes_once_the_network_is_whole(folder: Path) -> None:
+async def test_held_packets_arrive_once_the_network_is_whole(folder: Path) -> None:
     async with echo_behind_a_cut(folder) as cut, call(cut) as caller:
         await caller.say(b"before")
         cut.become(State.SILENT)

@@ -1,4 +1,4 @@
-"""Each check of the suite that needs no company sees what it is there to see."""
+"""Each check of the suite that needs no company detects the fault that it is for."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -64,7 +64,7 @@ def sent(*, at: float, not_after: float = 60.0) -> dict[str, Any]:
     return {"attempts": [attempt], "accepted": [message]}
 
 
-async def test_an_intent_stored_after_the_call_is_seen() -> None:
+async def test_an_intent_stored_after_the_call_is_detected() -> None:
     late = [step("claimed"), step("calling", after=2), step("sent", after=3)]
     timely = [step("claimed"), step("calling", after=0.5), step("sent", after=3)]
 
@@ -72,20 +72,20 @@ async def test_an_intent_stored_after_the_call_is_seen() -> None:
     assert not await invariants.intent_before_call(found(timely, **sent(at=1)))
 
 
-async def test_an_outcome_stored_before_the_call_is_seen() -> None:
+async def test_an_outcome_stored_before_the_call_is_detected() -> None:
     steps = [step("calling"), step("sent", after=0.5)]
 
     assert await invariants.intent_before_call(found(steps, **sent(at=1)))
 
 
 @pytest.mark.parametrize("state", ["calling", "unknown", "parked"])
-async def test_an_attempt_beside_an_unclear_one_is_seen(state: str) -> None:
+async def test_an_attempt_beside_an_unclear_one_is_detected(state: str) -> None:
     steps = [step("claimed"), step(state, was="claimed"), step("claimed", row=3)]
 
     assert await invariants.unclear_is_settled(found(steps))
 
 
-def test_an_attempt_beside_an_open_one_is_seen() -> None:
+def test_an_attempt_beside_an_open_one_is_detected() -> None:
     first = [step("claimed"), step("released", was="claimed"), step("claimed", row=3)]
     beside = [step("claimed"), step("claimed", row=3)]
 
@@ -93,7 +93,7 @@ def test_an_attempt_beside_an_open_one_is_seen() -> None:
     assert [*invariants.made_beside(beside, {"claimed"})]
 
 
-async def test_a_send_given_up_before_the_grace_is_seen() -> None:
+async def test_a_send_given_up_before_the_grace_is_detected() -> None:
     attempts = [SimpleNamespace(id=UUID(int=2), nil_at=BEGIN, provider_message_id=None)]
     early = [step("calling"), step("not_found", was="unknown", after=9)]
     late = [step("calling"), step("not_found", was="unknown", after=11)]
@@ -102,19 +102,19 @@ async def test_a_send_given_up_before_the_grace_is_seen() -> None:
     assert not await invariants.unclear_is_settled(found(late, attempts=attempts))
 
 
-async def test_a_send_given_up_after_one_look_is_seen() -> None:
+async def test_a_send_given_up_after_one_look_is_detected() -> None:
     attempts = [SimpleNamespace(id=UUID(int=2), nil_at=None, provider_message_id=None)]
     steps = [step("calling"), step("not_found", was="unknown", after=11)]
 
     assert await invariants.unclear_is_settled(found(steps, attempts=attempts))
 
 
-async def test_a_text_after_its_latest_instant_is_seen() -> None:
+async def test_a_message_after_its_latest_instant_is_detected() -> None:
     assert await invariants.never_too_late(found(**sent(at=61)))
     assert not await invariants.never_too_late(found(**sent(at=59)))
 
 
-async def test_a_text_after_a_stop_is_seen_and_so_is_that_nobody_stopped() -> None:
+async def test_a_message_after_a_stop_is_detected_and_so_is_a_run_without_stops() -> None:
     stopped = Verdict(after_stop=[uuid4()])
     stopped.figures["opt-outs"] = 1
 
@@ -132,6 +132,6 @@ async def test_a_text_after_a_stop_is_seen_and_so_is_that_nobody_stopped() -> No
         (Subject.MESSAGE, "delivered", "undelivered"),
     ],
 )
-async def test_a_step_back_is_seen(subject: Subject, was: str, became: str) -> None:
+async def test_a_step_back_is_detected(subject: Subject, was: str, became: str) -> None:
     assert await invariants.states_only_rise(found([step(became, was=was, subject=subject)]))
     assert not await invariants.states_only_rise(found([step(was, was=became, subject=subject)]))

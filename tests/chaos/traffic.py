@@ -1,4 +1,4 @@
-"""What goes on while something fails: people who write, and a program that uses the API."""
+"""Traffic during a fault: people who write, and a program that uses the API."""
 
 import asyncio
 import itertools
@@ -23,13 +23,13 @@ TEXTS_EVERY_SECONDS = 0.25
 READS_EVERY_SECONDS = 0.25
 WRITES_EVERY_SECONDS = 0.5
 MOST_AT_ONCE = 8
-"""Requests of a kind without an answer: a user looks elsewhere before there are more."""
+"""Most requests of a kind without an answer: a user stops asking before there are more."""
 LOOK_EVERY_SECONDS = 0.25
 ASKS_AGAIN_AFTER_SECONDS = 1.0
 GIVES_UP_AFTER_SECONDS = 5.0
-"""So long a user waits for one answer."""
+"""How long a user waits for one answer."""
 FIRST_STRANGER = 5_000_000
-"""From here on numbers that no campaign texts."""
+"""First of the numbers to which no campaign sends."""
 WORDS = (
     "Yes, please call me tomorrow afternoon.",
     "How much would it cost?",
@@ -48,7 +48,7 @@ _ARRIVED = text("""
 
 
 class Outcome(StrEnum):
-    """How a request ended, as a user sees it."""
+    """Result of a request, as a user sees it."""
 
     ANSWERED = "answered"
     UNAVAILABLE = "503"
@@ -59,7 +59,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One request of the program's; times by the suite's own clock."""
+    """One request of the program; times by the suite's own clock."""
 
     at: float
     took: float
@@ -68,7 +68,7 @@ class Request:
 
 @dataclass(kw_only=True)
 class Incoming:
-    """One text of a person's; ``applied_at`` is when it was first seen in the database."""
+    """One message from a person; ``applied_at`` is when it was first seen in the database."""
 
     id: str
     at: float
@@ -77,20 +77,20 @@ class Incoming:
 
 @dataclass(kw_only=True)
 class Traffic:
-    """Texts come in, contacts are written, figures are read, until it is cancelled."""
+    """Messages come in, contacts are written, figures are read, until it is cancelled."""
 
     engine: AsyncEngine
     api: httpx.AsyncClient
     provider: httpx.AsyncClient
     chance: random.Random
     people: int
-    """So many are texted by campaigns."""
+    """Number of people in campaigns."""
     requests: list[Request] = field(default_factory=list)
     incoming: list[Incoming] = field(default_factory=list)
     sent_at: list[float] = field(default_factory=list)
-    """When the provider accepted texts, by its own log."""
+    """When the provider accepted messages, by its own log."""
     written: dict[str, str] = field(default_factory=dict)
-    """The number and the id of each contact that the API said it had made."""
+    """Number and id of each contact that the API reported as created."""
     refusals: list[str] = field(default_factory=list)
     """Answers that no fault explains."""
     _seen_up_to: int = 0
@@ -103,7 +103,7 @@ class Traffic:
             tasks.create_task(self._look())
 
     def counted(self, since: float, until: float) -> Counter[Outcome]:
-        """Count how the requests of a time ended."""
+        """Count how the requests of a period ended."""
         return Counter(one.outcome for one in self.requests if since <= one.at < until)
 
     async def _write_texts(self) -> None:
@@ -131,7 +131,7 @@ class Traffic:
         )
 
     async def _at_most(self, every: float, begin: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-        """Begin another one so often, also while earlier ones still wait: so do browsers."""
+        """Begin another request at each interval, also while earlier ones wait, like a browser."""
         waiting: set[asyncio.Task[Any]] = set()
         async with asyncio.TaskGroup() as tasks:
             while True:
@@ -142,7 +142,7 @@ class Traffic:
                 await asyncio.sleep(every)
 
     async def _add_contact(self, phone: str) -> None:
-        """Add one, and ask again with the same key until it is said that it is there."""
+        """Create one, and repeat with the same key until its creation is confirmed."""
         key = {"Idempotency-Key": str(uuid4())}
         while True:
             made = await self._ask("POST", "/v1/contacts", {"phone": phone}, headers=key)
@@ -173,7 +173,7 @@ class Traffic:
         return answer
 
     async def _look(self) -> None:
-        """Follow the provider's log, and which texts have been applied."""
+        """Follow the provider's log, and record which messages have been applied."""
         while True:
             log = await self.provider.get(
                 "/sandbox/messages",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from tests.chaos.faults import Fault, Need
+from tests.chaos.faults import Fault
 from tests.chaos.invariants import broken, find, gates, read_history
 from tests.chaos.ledger import read_steps
 from tests.chaos.recovery import Recovery, measure, rate_before
@@ -20,21 +20,21 @@ from tests.chaos.traffic import AWAY, Outcome
 from tests.crash.crowd import ONLY_OPT_OUTS
 from tests.crash.verdict import count_open, judge
 
-from crm_api import clock
+from crm_api.platform import clock
 
 FLOWS_WITHIN_SECONDS = 120.0
 FLOWS = 0.8
-"""Of the rate that is allowed: so many texts a second before anything is done."""
+"""Share of the allowed rate that must be sent before a fault begins."""
 RECOVERS_WITHIN_SECONDS = 120.0
 QUIET_WITHIN_SECONDS = 240.0
 CLOSES_AFTER = timedelta(seconds=25)
-"""The end of one campaign falls into each fault or into what follows."""
+"""The end of one campaign falls into each fault or into the time after it."""
 SHOWN_FAULTS = 20
 
 
 @dataclass(kw_only=True)
 class Trial:
-    """What a fault did."""
+    """Effects of a fault."""
 
     fault: Fault
     not_run: str | None = None
@@ -47,7 +47,9 @@ class Trial:
     after_stop: int = 0
     broken: Mapping[str, list[str]] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
-    """Whatever else is wrong, in words."""
+    """Other faults, as sentences."""
+    reported: list[str] = field(default_factory=list)
+    """What the service reported about the fault."""
     load: float = 0.0
     took: float = 0.0
     figures: Counter[str] = field(default_factory=Counter)
@@ -62,31 +64,25 @@ async def attempt(
 ) -> list[Trial]:
     """Run faults one after the other in one company, and judge it in the end.
 
-    All that is wrong is also written to ``evidence.json`` and ``wrong.json``.
+    All faults are also written to ``evidence.json`` and ``wrong.json``.
     """
     began = time.monotonic()
-    needs = {fault.need for fault in faults}
+    needs = {fault.need for fault in faults if fault.need is not None}
     trials = [Trial(fault=fault) for fault in faults]
-    async with stage(
-        folder,
-        template,
-        seed=seed,
-        has_small_disk=Need.SMALL_DISK in needs,
-        has_clocks=Need.CLOCKS in needs,
-    ) as scene:
+    async with stage(folder, template, seed=seed, needs=needs) as scene:
         await scene.open_up()
         work = [
             asyncio.create_task(scene.crowd.keep_busy(backlog=BACKLOG)),
             asyncio.create_task(scene.crowd.meddle(ONLY_OPT_OUTS)),
             asyncio.create_task(scene.traffic.run()),
         ]
-        keeping = asyncio.create_task(scene.keep_running())
+        keeping = asyncio.create_task(scene.machine.keep_running(scene.surprises))
         try:
             history: dict[str, str] = {}
             for trial in trials:
-                await _prepare(scene, work)
+                await _prepare(scene, [*work, keeping])
                 history |= await read_history(scene)
-                await _strike(scene, trial, work)
+                await _strike(scene, trial, [*work, keeping])
         finally:
             for task in work:
                 task.cancel()
@@ -110,7 +106,7 @@ async def _until_texts_flow(scene: Stage, work: list[asyncio.Task[None]]) -> Non
 
 
 async def _prepare(scene: Stage, work: list[asyncio.Task[None]]) -> None:
-    """Let texts flow, some of them of a campaign that ends soon."""
+    """Start sending, also for a campaign that ends soon."""
     end_at = (clock.now() + CLOSES_AFTER).isoformat()
     await scene.crowd.start_campaign(
         schedule={"window": {"start": "00:00", "end": "23:59"}, "timezone": "UTC", "end_at": end_at}
@@ -121,7 +117,9 @@ async def _prepare(scene: Stage, work: list[asyncio.Task[None]]) -> None:
 async def _strike(scene: Stage, trial: Trial, work: list[asyncio.Task[None]]) -> None:
     begun_at = time.time()
     trial.rate = rate_before(scene.traffic, begun_at)
+    scene.reported.clear()
     await trial.fault.strike(scene)
+    trial.reported = list(scene.reported)
     ended_at = time.time()
     trial.lasted = ended_at - begun_at
     while True:
@@ -148,23 +146,23 @@ async def _until_quiet(scene: Stage) -> list[str]:
     """Wait until nothing is open, here or on its way from the provider."""
     await scene.close_down()
     deadline = time.monotonic() + QUIET_WITHIN_SECONDS
-    world = scene.sandbox.app.world
+    workspace = scene.sandbox.app.workspace
     left = -1
     while time.monotonic() < deadline:
-        # The provider first: what it still tells may open something here.
-        is_told = world.deliverer.counts.pending == 0 and len(world.timers) == 0
+        # The provider first: its remaining events may open something here.
+        is_reported = workspace.deliverer.counts.pending == 0 and len(workspace.timeline) == 0
         with suppress(*AWAY):
             left = await count_open(scene.engine)
-            if is_told and left == 0:
+            if is_reported and left == 0:
                 return []
         await asyncio.sleep(0.25)
-    return [f"not everything came to its end: {left} open, {world.deliverer.counts}"]
+    return [f"not everything came to its end: {left} open, {workspace.deliverer.counts}"]
 
 
 async def _judge(
     scene: Stage, trials: list[Trial], history: Mapping[str, str], wrong: list[str]
 ) -> None:
-    """Count at the provider, try the invariants, and write down what is wrong."""
+    """Compare with the provider, check the invariants, and write the faults."""
     verdict = await judge(
         scene.engine,
         scene.provider,
@@ -172,7 +170,7 @@ async def _judge(
         gated=gates(await read_steps(scene.engine)),
     )
     faults = await broken(await find(scene, verdict, history))
-    wrong = [*wrong, *verdict.faults, *scene.traffic.refusals]
+    wrong = [*scene.complaints, *wrong, *verdict.faults, *scene.traffic.refusals]
     for trial in trials:
         trial.duplicates = len(verdict.duplicates)
         trial.lost = len(verdict.losses)
@@ -180,5 +178,5 @@ async def _judge(
         trial.broken = faults
         trial.figures = verdict.figures
         trial.wrong += wrong
-    told = {"wrong": wrong, "broken": faults, "surprises": scene.surprises}
-    (scene.folder / "wrong.json").write_text(json.dumps(told, indent=1))
+    result = {"wrong": wrong, "broken": faults, "surprises": scene.surprises}
+    (scene.folder / "wrong.json").write_text(json.dumps(result, indent=1))

@@ -1,7 +1,7 @@
-"""Which changes of the document break a client that was made from an earlier one.
+"""Find the changes of the document that break a client generated from an earlier version.
 
-redocly compares; two things that it takes for harmless are added here. Where a change is meant, it
-stands in `docs/breaking-changes.md`.
+redocly compares the documents. Two kinds of breaks that it does not report are added here. An
+intended break is explained in `docs/reference/breaking-changes.md`.
 """
 
 import json
@@ -14,20 +14,20 @@ from tests.clients import node
 
 RULES = node.ROOT / "clients" / "redocly.yaml"
 RELEASED = node.ROOT / "docs" / "openapi-released.json"
-MEANT = node.ROOT / "docs" / "breaking-changes.md"
+MEANT = node.ROOT / "docs" / "reference" / "breaking-changes.md"
 _ROW = re.compile(r"^\| `([a-z-]+)` \| `(#[^`]+)` \| \S", re.MULTILINE)
 
 Document = dict[str, Any]
 Break = tuple[str, str, str]
-"""The rule, where, and what it says."""
+"""The rule, the place in the document, and the message."""
 
 
 def breaks(base: Path, revision: Path) -> list[Break]:
-    """Compare two documents; an answer that only gained values breaks nobody."""
+    """Compare two documents. New enum values of an answer do not count as a break."""
     options = ("--config", str(RULES), "--format", "json", "--fail-on", "none")
     done = node.run("redocly", "diff", str(base), str(revision), *options)
     assert done.returncode == 0, done.stderr
-    # The report ends with its first line that is a closing brace alone; a summary follows.
+    # The report ends with the first line that is only a closing brace; a summary follows.
     changes = json.loads(done.stdout.partition("\n}\n")[0] + "}")["changes"]
     found = [
         (verdict["ruleId"], _place(change), verdict["message"])
@@ -39,7 +39,7 @@ def breaks(base: Path, revision: Path) -> list[Break]:
 
 
 def overlooked(base: Document, revision: Document) -> list[Break]:
-    """Find what redocly takes for harmless: a lost name, a body demanded where there was none."""
+    """Find breaks that redocly does not report: a removed schema name, a newly required body."""
     found: list[Break] = []
     for name in _schemas(base).keys() - _schemas(revision).keys():
         message = f"Schema `{name}` is gone; a generated client has a type of this name."
@@ -53,12 +53,12 @@ def overlooked(base: Document, revision: Document) -> list[Break]:
 
 
 def meant(page: str) -> set[tuple[str, str]]:
-    """Read rule and place of each break that the page explains."""
+    """Read the rule and place of each break that `docs/reference/breaking-changes.md` explains."""
     return {(row[1], row[2]) for row in _ROW.finditer(page)}
 
 
 def _place(change: dict[str, Any]) -> str:
-    """Point at where it is written, once for all operations that share it."""
+    """Return the place where a break is defined; the same for all operations that share it."""
     side = change.get("base") or change["revision"]
     place: str = side["pointer"]
     return place

@@ -1,4 +1,4 @@
-"""The document as a file, what reads it, and a whole service for generated clients."""
+"""Fixtures for generated clients: the document as a file, Node, and a running service."""
 
 import json
 import shutil
@@ -11,17 +11,17 @@ from typing import Any
 import httpx
 import pytest
 from tests.clients import node
-from tests.test_up import command, free_port, stop, up
+from tests.dev.test_up import command, free_port, stop, up
 
 from crm_api.app import build_app
-from crm_api.settings import Settings
+from crm_api.platform.settings import Settings
 
 PASSWORD = "a test's long passphrase"  # noqa: S105 - made up
 
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """A service that runs as people run it, and a user; what its commands need as settings."""
+    """A service started by its own command, with a user and the settings for its commands."""
 
     url: str
     email: str
@@ -45,7 +45,7 @@ def write_json(path: Path, document: dict[str, Any]) -> Path:
 
 @pytest.fixture(scope="session")
 def _node() -> None:
-    """Leave a test out, with the reason, where Node and its packages are not."""
+    """Skip a test, with the reason, if Node or its packages are missing."""
     reason = node.why_not()
     if reason is not None:
         pytest.skip(reason)

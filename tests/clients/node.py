@@ -1,4 +1,4 @@
-"""Node from its wheel, and the packages of `clients/typescript` that it runs."""
+"""Run Node (from its wheel) and the packages of `clients/typescript`."""
 
 import hashlib
 import importlib.util
@@ -11,18 +11,18 @@ ROOT = Path(__file__).parents[2]
 TYPESCRIPT = ROOT / "clients" / "typescript"
 MODULES = TYPESCRIPT / "node_modules"
 INSTALLED = MODULES / ".installed"
-"""Says of which lock file the packages are."""
+"""The file with the hash of the lock file that the packages were installed from."""
 QUIET = {
     "NO_COLOR": "1",
     "REDOCLY_TELEMETRY": "off",
     "REDOCLY_SUPPRESS_NOTIFICATIONS": "true",
     "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true",
 }
-"""Nothing asks the network for news."""
+"""Settings that stop the packages from looking for updates in the network."""
 
 
 def why_not() -> str | None:
-    """Say why the packages cannot be used; None when they can."""
+    """Return why the packages cannot be used; None if they can."""
     if _binaries() is None:
         return "no wheel of Node is installed"
     if not INSTALLED.exists():
@@ -37,7 +37,7 @@ def why_not() -> str | None:
 def run(
     program: str, *arguments: str, cwd: Path = TYPESCRIPT, **values: str
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a program of the packages to its end."""
+    """Run a program of the packages and wait for its end."""
     script = os.path.realpath(MODULES / ".bin" / program)
     return run_script(script, *arguments, cwd=cwd, **values)
 
@@ -45,7 +45,7 @@ def run(
 def run_script(
     script: str, *arguments: str, cwd: Path, **values: str
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a script with Node to its end."""
+    """Run a script with Node and wait for its end."""
     binaries = _binaries()
     assert binaries is not None
     return subprocess.run(  # noqa: S603 - pinned packages
@@ -60,9 +60,9 @@ def run_script(
 
 
 def install() -> int:
-    """Install what the lock file names, without running any package's own scripts.
+    """Install the packages of the lock file, without running their install scripts.
 
-    A machine that cannot reach a registry is no failure: its tests say that they did not run.
+    A machine without access to a registry is not a failure: its tests are skipped with a reason.
     """
     binaries = _binaries()
     if binaries is None:

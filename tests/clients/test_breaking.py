@@ -190,7 +190,7 @@ BREAKING: dict[str, tuple[str, Callable[[Operation], Any]]] = {
         lambda one: one["security"][0].update(bearer=["admin"]),
     ),
 }
-"""Each kind of change with the rule that must find it."""
+"""Each kind of breaking change, with the rule that must find it."""
 
 HARMLESS: dict[str, Callable[[Operation], Any]] = {
     "new optional parameter": lambda one: one["parameters"].append(
@@ -215,7 +215,7 @@ CASES = [*BREAKING, *HARMLESS]
 
 
 def document_of(operations: dict[str, Operation]) -> dict[str, Any]:
-    """Make a document with one path for each case."""
+    """Make a document that has one path for each case."""
     return {
         "openapi": "3.1.0",
         "info": {"title": "Cases", "version": "1"},
@@ -229,7 +229,7 @@ def document_of(operations: dict[str, Operation]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory, _node: None) -> list[Break]:
-    """All cases compared at once, since each start of Node costs half a second."""
+    """Compare all cases at once, because each start of Node takes half a second."""
     before = {name: copy.deepcopy(OPERATION) for name in CASES}
     after = copy.deepcopy(before)
     for name, operation in after.items():
@@ -251,7 +251,7 @@ def test_a_change_that_breaks_is_found(case: str, found: list[Break]) -> None:
 
 
 @pytest.mark.parametrize("case", HARMLESS)
-def test_a_change_that_breaks_nobody_passes(case: str, found: list[Break]) -> None:
+def test_a_change_that_breaks_no_client_passes(case: str, found: list[Break]) -> None:
     assert rules_at(found, case) == set()
 
 

@@ -1,4 +1,4 @@
-"""The committed documents: the present one is what the code gives, and keeps what was released."""
+"""The committed document is current, and does not break clients of the released one."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ COMMITTED = node.ROOT / "docs" / "openapi.json"
 
 
 def changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Name what differs: paths, schemas, and what else the document holds."""
+    """Return the names of the differing paths, schemas and other members."""
     names: list[str] = []
     for name in sorted(before.keys() | after.keys()):
         one, other = before.get(name, {}), after.get(name, {})

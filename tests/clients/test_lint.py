@@ -1,4 +1,4 @@
-"""The document satisfies a linter that knows every rule."""
+"""The document passes the linter with all of its rules."""
 
 import copy
 import json
@@ -15,7 +15,7 @@ RULES = node.ROOT / "clients" / "redocly.yaml"
 
 
 def lint(file: Path) -> list[str]:
-    """Return what the linter finds, each with its rule and place."""
+    """Return the findings of the linter, each with its rule and place."""
     options = ("--config", str(RULES), "--format", "json", "--max-problems", "10000")
     done = node.run("redocly", "lint", str(file), *options)
     assert done.stdout, done.stderr

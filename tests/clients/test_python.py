@@ -1,4 +1,4 @@
-"""The Python client that is generated: without a warning, and the example works with it."""
+"""The Python client is generated without a warning, and the example works with it."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.clients.conftest import Service
 from tests.clients.node import ROOT
-from tests.test_up import command
+from tests.dev.test_up import command
 
 PYTHON = ROOT / "clients" / "python"
 SCOPES = "contacts:read,contacts:write,campaigns:read,campaigns:write,campaigns:send,webhooks:write"
@@ -28,7 +28,7 @@ told by webhook: completed, this campaign True
 
 @dataclass(frozen=True, kw_only=True)
 class Generated:
-    """What the generator said, and the folder with its package."""
+    """The output of the generator, and the folder with its package."""
 
     said: str
     status: int

@@ -1,4 +1,4 @@
-"""The TypeScript client that is generated: its types hold, and the example works with it."""
+"""The types of the generated TypeScript client are correct, and the example works with it."""
 
 import json
 import re
@@ -40,7 +40,7 @@ def test_the_example_runs(service: Service) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path, _node: None) -> Path:
-    """A copy of the client with the scripts of these tests in it."""
+    """A copy of the client that contains the scripts of these tests."""
     for source in (*node.TYPESCRIPT.glob("*.ts"), *Path(__file__).parent.glob("*.ts")):
         shutil.copy(source, tmp_path)
     for name in ("package.json", "tsconfig.json"):
@@ -60,7 +60,7 @@ def test_types_are_strict_and_refuse_misuse(document_file: Path, project: Path) 
     assert compiled.returncode == 0
 
 
-def test_it_renews_tokens_and_goes_on_with_streams(project: Path) -> None:
+def test_it_renews_tokens_and_resumes_streams(project: Path) -> None:
     done = node.run_script("behaviour.ts", cwd=project)
 
     assert done.returncode == 0, done.stdout + done.stderr

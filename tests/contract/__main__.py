@@ -1,4 +1,4 @@
-"""`make fuzz`: requests of all kinds against the whole document, for as long as is asked."""
+"""`make fuzz`: send generated requests to every operation for a given time."""
 
 import argparse
 import asyncio
@@ -10,27 +10,27 @@ import time
 from pathlib import Path
 
 import structlog
-from tests.contract.house import open_house
+from tests.contract.running import run_application
 from tests.contract.trying import Effort, Report, try_all
 from tests.contract.world import Pools, put_rows
 
-from crm_api.db import create_engine, session_factory
-from crm_api.embedded import servers
-from crm_api.migrate import upgrade
+from crm_api.dev.embedded_servers import servers
+from crm_api.platform.database import create_engine, session_factory
+from crm_api.platform.migration_runner import upgrade
 
-TELL_SECONDS = 30
+REPORT_SECONDS = 30
 EXAMPLES = 100
-"""Generated requests an operation and turn; turns follow each other until the time is over."""
+"""Generated requests per operation and round. Rounds repeat until the time is over."""
 
 
 def main() -> int:
-    """Try for the minutes that are asked; 1 when something was found."""
+    """Run for the given minutes. Return 1 if there are findings, else 0."""
     reader = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
     reader.add_argument("--minutes", type=float, default=20)
     reader.add_argument(
-        "--seed", type=int, help="repeats the requests of a run; drawn when missing"
+        "--seed", type=int, help="repeat the requests of the run with this seed; random by default"
     )
-    reader.add_argument("--only", help="a pattern of the paths to try")
+    reader.add_argument("--only", help="a pattern of the paths to test")
     asked = reader.parse_args()
     seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(2**31)
     _silence()
@@ -42,12 +42,12 @@ def main() -> int:
         assert urls.database_url is not None
         assert urls.redis_url is not None
         pools = asyncio.run(_filled(urls.database_url))
-        with open_house(
+        with run_application(
             database_url=urls.database_url,
             redis_url=urls.redis_url,
             folder=Path(folder) / "data",
             pools=pools,
-        ) as house:
+        ) as running:
             effort = Effort(
                 phases=("examples", "coverage", "fuzzing", "stateful"),
                 seed=seed,
@@ -56,7 +56,7 @@ def main() -> int:
                 seconds=max(1, round(asked.minutes * 60)),
                 covers_deep=True,
             )
-            report = try_all(house, effort, tell=_Progress())
+            report = try_all(running, effort, report_progress=_Progress())
     for finding in sorted(report.findings.values()):
         say(f"\n{finding}")
     say(f"\nSEED={seed}: {report}")
@@ -74,25 +74,25 @@ async def _filled(database_url: str) -> Pools:
 
 
 class _Progress:
-    """Tells now and then how far it is."""
+    """Prints the progress every ``REPORT_SECONDS``."""
 
     def __init__(self) -> None:
-        self._begun = self._told = time.monotonic()
+        self._begun = self._reported = time.monotonic()
 
     def __call__(self, report: Report) -> None:
         now = time.monotonic()
-        if now - self._told >= TELL_SECONDS:
-            self._told = now
+        if now - self._reported >= REPORT_SECONDS:
+            self._reported = now
             say(f"{now - self._begun:5.0f} s: {report}")
 
 
 def _silence() -> None:
-    """Tens of thousands of refusals are no news; what counts is in the answers."""
+    """Log errors only: tens of thousands of refusals are expected."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
 
 
 def say(words: str) -> None:
-    print(words, flush=True)  # noqa: T201 - what the program is for
+    print(words, flush=True)  # noqa: T201 - the output of a command
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The document and the service say the same: a bounded run of what `make fuzz` does for long."""
+"""The service keeps its OpenAPI document: a short run of `make fuzz` with a fixed seed."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,15 +7,15 @@ import pytest
 import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import empty_tables
-from tests.contract.house import House, open_house
+from tests.contract.running import RunningApplication, run_application
 from tests.contract.trying import Effort, Report, try_all
 from tests.contract.world import put_rows
 
-from crm_api.db import session_factory
-from crm_api.embedded import ServerUrls
+from crm_api.dev.embedded_servers import ServerUrls
+from crm_api.platform.database import session_factory
 
 SEED = 20_261_126
-"""Another one tries other requests: `make fuzz` draws it."""
+"""Fixed, so that every run sends the same requests; `make fuzz` draws a random one."""
 PARTS = {
     "contacts": "^/v1/contacts(/(batch|tags|merge|opt-out|by-phone.*|{contact_id}[^/]*))?$",
     "of a contact": "^/v1/(contacts/{contact_id}/|contact-merges|contacts/merge-|tag|consent)",
@@ -28,30 +28,37 @@ OTHERS = "^(?!" + "|".join(f"(?:{part.removeprefix('^')})" for part in PARTS.val
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def house(
+async def running(
     engine: AsyncEngine,
     database_url: str,
     urls: ServerUrls,
     tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[House]:
+) -> AsyncIterator[RunningApplication]:
     async with session_factory(engine)() as session:
         pools = await put_rows(session)
     folder: Path = tmp_path_factory.mktemp("contract")
-    with open_house(
+    with run_application(
         database_url=database_url, redis_url=urls.redis_url or "", folder=folder, pools=pools
-    ) as house:
-        yield house
+    ) as running:
+        yield running
     await empty_tables(engine)
 
 
-def told(report: Report) -> str:
+@pytest.fixture(autouse=True)
+def _no_rows_left() -> None:
+    """The tests share the rows of one application; ``running`` empties the tables at the end."""
+
+
+def findings_of(report: Report) -> str:
     print(f"SEED={SEED}: {report}")  # noqa: T201 - shown when it fails
     return "\n\n".join(str(one) for one in sorted(report.findings.values()))
 
 
-@pytest.mark.timeout(300)  # a few seconds of work; another test may hold the processor
+@pytest.mark.timeout(300)  # takes a few seconds, but other tests may use the processor
 @pytest.mark.parametrize("part", [*PARTS, "all else"])
-def test_every_operation_keeps_what_the_document_promises(house: House, part: str) -> None:
+def test_every_operation_keeps_what_the_document_promises(
+    running: RunningApplication, part: str
+) -> None:
     effort = Effort(
         phases=("examples", "coverage", "fuzzing"),
         seed=SEED,
@@ -59,15 +66,15 @@ def test_every_operation_keeps_what_the_document_promises(house: House, part: st
         only=PARTS.get(part, OTHERS),
     )
 
-    report = try_all(house, effort)
+    report = try_all(running, effort)
 
-    assert told(report) == ""
+    assert findings_of(report) == ""
     assert len(report.operations) >= 10
 
 
 @pytest.mark.timeout(300)
-def test_operations_fit_each_other_along_their_links(house: House) -> None:
-    report = try_all(house, Effort(phases=("stateful",), seed=SEED, examples=20))
+def test_operations_fit_each_other_along_their_links(running: RunningApplication) -> None:
+    report = try_all(running, Effort(phases=("stateful",), seed=SEED, examples=20))
 
-    assert told(report) == ""
+    assert findings_of(report) == ""
     assert report.cases > 50

@@ -1,7 +1,7 @@
-"""Requests generated from the OpenAPI document, and what the answers show.
+"""Generate requests from the OpenAPI document, and check the answers.
 
-Schemathesis makes them, valid and invalid, for one operation and along links, and holds each
-answer against the document. What is told here is when, how much, and which check does not fit.
+Schemathesis makes valid and invalid requests, for single operations and along links, and compares
+each answer with the document. This module sets the amount, and leaves out checks that do not apply.
 """
 
 import copy
@@ -16,39 +16,40 @@ from schemathesis.engine import events, from_schema
 from schemathesis.engine.recorder import ScenarioRecorder
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 from tests.conftest import ADMIN_KEY
-from tests.contract.house import House
+from tests.contract.running import RunningApplication
 
 EXISTING = 0.5
-"""How often a parameter names something that exists."""
+"""Probability that a path parameter is the id of an existing thing."""
 _STREAMS = "/events$"
-"""An event stream has no end, and nothing to hold against a schema; test_events.py reads them."""
+"""Event streams do not end and have no schema to check; test_events.py reads them."""
 _DEEP = "^/v1/segments(/preview|/{segment_id})?$"
-"""A rule holds rules, so that to cover them one by one takes 11,000 requests an operation."""
+"""Segment rules are recursive, so covering them one by one takes 11,000 requests per operation."""
 _TWO_IDS = "{.*{"
-"""A contact of a list, for example. That the list was made does not put the contact on it."""
+"""Paths with two ids, such as a contact of a list. A list that was just created does not have the
+contact, so a 404 is correct."""
 _PRECONDITIONS = [412, 413]
-"""Refusals that come before the input is looked at: a stale ``If-Match``, a body that is too large.
-To schemathesis' own list they are no refusals of invalid input."""
+"""Refusals before the input is checked: a stale ``If-Match``, a body that is too large. They are
+not in Schemathesis' own list of refusals of invalid input."""
 _REFUSALS = ["400", "401", "403", "404", "405", "406", "409", "415", "422", "428", "429"]
 
 
 @dataclass(frozen=True, order=True, kw_only=True)
 class Finding:
-    """Where an answer does not keep what the document promises."""
+    """An answer that does not fit the document."""
 
     check: str
     operation: str
-    told: str
+    message: str
     repeat: str = field(compare=False)
-    """How to send the request again."""
+    """Code that sends the request again, and its answer."""
 
     def __str__(self) -> str:
-        return f"{self.check}: {self.operation}\n{self.told}\n{self.repeat}"
+        return f"{self.check}: {self.operation}\n{self.message}\n{self.repeat}"
 
 
 @dataclass(kw_only=True)
 class Report:
-    """What was tried and found."""
+    """The counts and findings of a run."""
 
     cases: int = 0
     checks: int = 0
@@ -68,15 +69,15 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """How much is tried.
+    """The amount of a run.
 
     Attributes:
-        phases: Of ``examples``, ``coverage``, ``fuzzing`` and ``stateful``.
-        seed: The same one generates the same requests.
-        examples: Generated requests an operation, or sequences.
-        only: A pattern of the paths to try; None tries all.
-        seconds: After which it ends; None lets it end by itself.
-        covers_deep: Whether rules within rules are covered one by one as well.
+        phases: Some of ``examples``, ``coverage``, ``fuzzing`` and ``stateful``.
+        seed: The same seed generates the same requests.
+        examples: Generated requests per operation, or number of sequences.
+        only: A pattern of the paths to test; None tests all paths.
+        seconds: Time limit; None means no limit.
+        covers_deep: Whether the coverage phase includes recursive segment rules.
     """
 
     phases: tuple[str, ...]
@@ -88,18 +89,21 @@ class Effort:
 
 
 def try_all(
-    house: House, effort: Effort, *, tell: Callable[[Report], None] | None = None
+    running: RunningApplication,
+    effort: Effort,
+    *,
+    report_progress: Callable[[Report], None] | None = None,
 ) -> Report:
-    """Generate requests, send them, and note what does not fit the document."""
-    schema = _schema(house, effort)
+    """Generate requests, send them, and collect the answers that do not fit the document."""
+    schema = _schema(running, effort)
     report = Report()
     for event in from_schema(schema).execute():
         if isinstance(event, events.ScenarioFinished):
             _note(report, event.recorder)
-            if tell is not None:
-                tell(report)
+            if report_progress is not None:
+                report_progress(report)
         elif isinstance(event, events.NonFatalError):
-            _add(report, check="schemathesis", operation=event.label, told=repr(event.value))
+            _add(report, check="schemathesis", operation=event.label, message=repr(event.value))
         elif isinstance(event, events.FatalError):
             raise event.exception
     return report
@@ -122,29 +126,29 @@ def _note(report: Report, recorder: ScenarioRecorder) -> None:
                 report,
                 check=check.name,
                 operation=failure.operation or "",
-                told=f"{failure.title}: {failure.message}"[:1_000],
+                message=f"{failure.title}: {failure.message}"[:1_000],
                 repeat=check.failure_info.code_sample[:2_000]
                 + (f"\n-> {answer.status_code} {answer.content[:500]!r}" if answer else ""),
             )
 
 
-def _add(report: Report, *, check: str, operation: str, told: str, repeat: str = "") -> None:
-    key = (check, operation, told.partition(":")[0])
-    finding = Finding(check=check, operation=operation, told=told, repeat=repeat)
+def _add(report: Report, *, check: str, operation: str, message: str, repeat: str = "") -> None:
+    key = (check, operation, message.partition(":")[0])
+    finding = Finding(check=check, operation=operation, message=message, repeat=repeat)
     report.findings.setdefault(key, finding)
 
 
-def _schema(house: House, effort: Effort) -> OpenApiSchema:
-    config = SchemathesisConfig.from_dict(_configuration(house, effort))
-    schema = schemathesis.openapi.from_dict(copy.deepcopy(house.document), config=config)
-    schema.app = house.app
+def _schema(running: RunningApplication, effort: Effort) -> OpenApiSchema:
+    config = SchemathesisConfig.from_dict(_configuration(running, effort))
+    schema = schemathesis.openapi.from_dict(copy.deepcopy(running.document), config=config)
+    schema.app = running.app
     return schema
 
 
-def _configuration(house: House, effort: Effort) -> dict[str, Any]:
+def _configuration(running: RunningApplication, effort: Effort) -> dict[str, Any]:
     return {
         "seed": effort.seed,
-        # What an earlier run learnt would change the requests of this one.
+        # A cache from an earlier run would change the requests of this run.
         "cache": {"enabled": False},
         "continue-on-failure": True,
         "request-timeout": 10,
@@ -158,14 +162,14 @@ def _configuration(house: House, effort: Effort) -> dict[str, Any]:
             "negative_data_rejection": {
                 "expected-statuses": [*_REFUSALS, *map(str, _PRECONDITIONS), "5xx"]
             },
-            # Much that fits the schema is refused by rules that no schema tells: one of two fields,
-            # weights that sum to 100, a cursor of this list. test_openapi_examples.py holds that
-            # what is said to be right is taken.
+            # Many valid bodies are refused by rules that a schema cannot express: one of two
+            # fields, weights that sum to 100, a cursor of this list. test_openapi_examples.py
+            # checks that the examples of the document are accepted.
             "positive_data_acceptance": {"enabled": False},
         },
-        "dictionaries": {name: {"values": values} for name, values in house.pools.items()},
+        "dictionaries": {name: {"values": values} for name, values in running.pools.items()},
         "parameters": {
-            f"path.{name}": {"dictionary": name, "probability": EXISTING} for name in house.pools
+            f"path.{name}": {"dictionary": name, "probability": EXISTING} for name in running.pools
         },
         "operations": list(_exceptions(effort)),
     } | ({"max-time": effort.seconds} if effort.seconds is not None else {})
@@ -173,10 +177,10 @@ def _configuration(house: House, effort: Effort) -> dict[str, Any]:
 
 def _exceptions(effort: Effort) -> Iterator[dict[str, Any]]:
     yield {"include-path-regex": _STREAMS, "enabled": False}
-    # Time is moved by a worker, which is not here: whoever waits for it would wait for ever.
+    # A worker moves the clock, and no worker runs here, so the move would never end.
     yield {"include-name": "POST /v1/sandbox/clock", "enabled": False}
     yield {
-        # Each item is judged for itself, and told of in an answer of 200.
+        # Each item has its own status in an answer of 200.
         "include-path": "/v1/contacts/batch",
         "checks": {"negative_data_rejection": {"enabled": False}},
     }

@@ -1,4 +1,4 @@
-"""A little of everything, so that generated requests meet what exists and not only nothing."""
+"""Some data of every kind, so that generated requests find existing things."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,21 +8,21 @@ import requests
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.factories import make_campaign, make_contact, make_line, make_list, make_member, number
 
-from crm_api import clock
-from crm_api.domain.activity.models import Activity, Conversation
-from crm_api.domain.media.models import Media, MediaFetch
-from crm_api.domain.operations.models import Alert
-from crm_api.domain.webhooks.models import WebhookEvent
+from crm_api.domain.alerts.models import Alert
+from crm_api.domain.inbound.webhook_events.models import WebhookEvent
+from crm_api.domain.messaging.models.conversations import Activity, Conversation
+from crm_api.domain.messaging.models.media import Media, MediaFetch
+from crm_api.platform import clock
 
 PEOPLE = 6
 
 Pools = dict[str, list[str]]
-"""The name of a parameter to what it may be."""
+"""Possible values by the name of the parameter."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """A request that makes something, and the parameter that its id is for."""
+    """A request that creates something, and the parameter that takes its id."""
 
     parameter: str
     path: str
@@ -30,7 +30,7 @@ class Made:
 
 
 async def put_rows(session: AsyncSession) -> Pools:
-    """Put what comes from the provider and from campaigns under way straight into the database."""
+    """Insert rows that no request can create: provider data and running campaigns."""
     now = clock.now()
     line = await make_line(session, now=now)
     people = [
@@ -122,7 +122,7 @@ def _activity(kind: str, talk: Conversation, *, now: Any) -> Activity:
 
 
 def make_the_rest(client: requests.Session, pools: Pools) -> None:
-    """Make all else through the API itself, and note the ids that come back."""
+    """Create everything else through the API, and add the ids of the answers to the pools."""
     person = pools["contact_id"][0]
     for made in (
         Made(

@@ -1,4 +1,4 @@
-"""`make crash-test`: kill everything, hundreds of times, and count at the provider."""
+"""`make crash-test`: kill everything hundreds of times, and compare with the provider's log."""
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-"""People, campaigns and meddling: what goes on while processes are killed."""
+"""People, campaigns and user actions that run while processes are killed."""
 
 import asyncio
 import random
@@ -16,8 +16,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from crm_api import clock
-from crm_api.sandbox.config import PeopleWeights
+from crm_api.dev.sandbox.config import PeopleWeights
+from crm_api.platform import clock
 
 PEOPLE_WEIGHTS = PeopleWeights(reply=0.10, stop=0.08, failed=0.03, undelivered=0.02)
 BODY = (
@@ -37,13 +37,13 @@ FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "429", "on": "read", "probability": 0.01},
 )
 THROTTLES: tuple[dict[str, Any], ...] = ({"kind": "429", "probability": 0.003, "retry_after": 1},)
-TWICE_TOLD = [{"do": "deliver", "after": 0.3, "times": 2}]
-NEVER_TOLD = [{"do": "deliver", "after": 0.3, "times": 0}]
-AT_ONCE_TOLD = [{"do": "deliver", "after": 0.0}]
-"""Before its own answer has been recorded, as a rule."""
+REPORTED_TWICE = [{"do": "deliver", "after": 0.3, "times": 2}]
+NEVER_REPORTED = [{"do": "deliver", "after": 0.3, "times": 0}]
+REPORTED_AT_ONCE = [{"do": "deliver", "after": 0.0}]
+"""Usually before the answer to the send has been recorded."""
 SCRIPTED_SHARE = 0.45
 SHARED_OFFER = 2
-"""So many campaigns one after the other have the same text: their messages look alike."""
+"""Number of consecutive campaigns with the same text, so that their messages look alike."""
 ALL_DAY = {"start": "00:00", "end": "23:59"}
 ZONES = ("America/New_York", "Pacific/Honolulu")
 LATE_HOUR = 20
@@ -72,13 +72,13 @@ _WAITING = text("SELECT count(*) FROM campaign_membership WHERE status = 'pendin
 
 
 def zone_far_from_midnight(now: datetime) -> str:
-    """Return a zone whose day does not end while a siege lasts: nobody's hours are to be over."""
+    """Return a time zone whose day does not end during a siege, so that no legal hours end."""
     here, elsewhere = ZONES
     return here if 0 < now.astimezone(ZoneInfo(here)).hour < LATE_HOUR else elsewhere
 
 
 class ApiRefusedError(Exception):
-    """The API answered with something that no kill explains."""
+    """The API answered with an error that no kill explains."""
 
 
 class Crowd:
@@ -100,6 +100,8 @@ class Crowd:
         self._campaign_size = campaign_size
         self._people: list[UUID] = []
         self._next: list[UUID] = []
+        self.spared: set[UUID] = set()
+        """Contacts whom no user opts out."""
         self.lines: list[str] = []
         self.campaigns: list[str] = []
         self.opted_out_by_api = 0
@@ -107,12 +109,10 @@ class Crowd:
         self.cancels = 0
 
     async def gather(self, count: int) -> None:
-        """Make people, some of them with a script of their own, and the lines."""
+        """Create contacts, some of them with a script, and the lines."""
         phones = [population.phone(position) for position in range(count)]
-        async with self._engine.begin() as connection:
-            rows = await connection.execute(_CONTACTS, {"phones": phones})
-            self._people = sorted(row.id for row in rows)
-        scripts = (TWICE_TOLD, NEVER_TOLD, AT_ONCE_TOLD)
+        self._people = sorted((await self.add_contacts(phones)).values())
+        scripts = (REPORTED_TWICE, NEVER_REPORTED, REPORTED_AT_ONCE)
         for number in self._chance.sample(phones, int(count * SCRIPTED_SHARE)):
             body = {"number": number, "script": self._chance.choice(scripts)}
             (await self._sandbox.post("/sandbox/people", json=body)).raise_for_status()
@@ -121,24 +121,30 @@ class Crowd:
         for line in self.lines:
             await self.ask("PATCH", f"/v1/lines/{line}", {"daily_limit": 1_000_000})
 
+    async def add_contacts(self, phones: Sequence[str]) -> dict[str, UUID]:
+        """Create contacts; return the id of each number."""
+        async with self._engine.begin() as connection:
+            rows = await connection.execute(_CONTACTS, {"phones": list(phones)})
+            return {row.phone: row.id for row in rows}
+
     async def misbehave(self, *, throttles: bool) -> None:
-        """Have the provider fail now and then."""
+        """Make the provider fail now and then."""
         for fault in (*FAULTS, *(THROTTLES if throttles else ())):
             (await self._sandbox.post("/sandbox/faults", json=fault)).raise_for_status()
 
     async def start_campaign(self, *, line: str | None = None, **changes: object) -> str:
-        """Start another campaign to a share of the people; neighbours share their text.
+        """Start a campaign to a share of the contacts; consecutive ones share their text.
 
         Args:
-            line: The lines take turns when left out.
-            changes: Of its content.
+            line: The line; the lines take turns if left out.
+            changes: Changes to its content.
         """
         number = len(self.campaigns)
-        members = self._take()
+        contact_ids = self._take()
         draft = {
             "name": f"Campaign {number}",
             "line_id": line or self.lines[number % len(self.lines)],
-            "audience": {"contact_ids": [str(member) for member in members]},
+            "audience": {"contact_ids": [str(contact_id) for contact_id in contact_ids]},
             "variants": [
                 {"name": "A", "body": BODY.format(offer=number // SHARED_OFFER), "weight": 100}
             ],
@@ -152,14 +158,14 @@ class Crowd:
         return str(made["id"])
 
     def _take(self) -> list[UUID]:
-        """Deal the next people; who comes up again may still wait for the text before."""
+        """Return the next contacts; one that comes again may still wait for an earlier message."""
         if len(self._next) < self._campaign_size:
             self._next += self._chance.sample(self._people, len(self._people))
         taken, self._next = self._next[: self._campaign_size], self._next[self._campaign_size :]
         return list(dict.fromkeys(taken))
 
     async def keep_busy(self, *, backlog: int) -> None:
-        """Start a campaign whenever fewer than so many people wait for their text."""
+        """Start a campaign whenever fewer than so many recipients wait for their message."""
         while True:
             with suppress(DBAPIError, OSError):
                 async with self._engine.connect() as connection:
@@ -169,7 +175,7 @@ class Crowd:
             await asyncio.sleep(0.5)
 
     async def meddle(self, weights: Sequence[int] = MEDDLES) -> None:
-        """Pause and resume campaigns, opt people out, and cancel, as often as the weights say."""
+        """Pause and resume campaigns, opt people out, and cancel, by the given weights."""
         acts: tuple[Callable[[], Awaitable[None]], ...] = (
             self._pause_and_resume,
             self._opt_out,
@@ -181,7 +187,7 @@ class Crowd:
                 await self._chance.choices(acts, weights=weights)[0]()
 
     async def calm(self) -> None:
-        """Let every paused campaign go on, so that all of them come to their end."""
+        """Resume every paused campaign, so that all of them end."""
         for campaign in self.campaigns:
             shown = await self.ask("GET", f"/v1/campaigns/{campaign}")
             if shown["status"] == "paused":
@@ -195,11 +201,12 @@ class Crowd:
         await self.move(campaign, "resume")
 
     async def _opt_out(self) -> None:
-        """Opt somebody out, mostly one whose text is about to leave."""
+        """Opt a person out, mostly one whose message is about to be sent."""
         claimed: list[UUID] = []
         with suppress(DBAPIError, OSError):
             async with self._engine.connect() as connection:
                 claimed = list(await connection.scalars(_ABOUT_TO_LEAVE))
+        claimed = [one for one in claimed if one not in self.spared]
         person = self._chance.choice(claimed or self._people)
         await self.ask("POST", f"/v1/contacts/{person}/opt-out", {"reason": "asked by phone"})
         self.opted_out_by_api += 1
@@ -212,7 +219,7 @@ class Crowd:
         await self.ask("POST", f"/v1/campaigns/{campaign}/{move}")
 
     async def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        """Ask until there is an answer: the API and its servers come and go."""
+        """Repeat a request until there is an answer: the API and its servers come and go."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             with suppress(httpx.TransportError):

@@ -1,4 +1,4 @@
-"""Processes of the crash test, from the side of whoever watches them."""
+"""Processes of the crash test, as seen by the process that watches them."""
 
 import asyncio
 import contextlib
@@ -14,6 +14,8 @@ from tests.crash.holders import name_of, url_for
 
 ROOT = Path(__file__).parents[2]
 NO_VARIABLES: Mapping[str, str] = {}
+STARTS_WITHIN_SECONDS = 180.0
+"""The first one waits until the forking program has imported everything."""
 
 
 class Fork:
@@ -23,9 +25,9 @@ class Fork:
         self.pid = pid
         self.is_api = is_api
         self.name = name
-        """Under which it comes to the database."""
+        """Its login at the database."""
         self.stopped = asyncio.Event()
-        """It stands still, by its own step or by our signal."""
+        """Set while it is stopped, by its own step or by our signal."""
         self.ended = asyncio.Event()
         self.code: int | None = None
 
@@ -37,14 +39,14 @@ class Fork:
                 os.kill(self.pid, number)
 
     async def freeze(self) -> bool:
-        """Make it stand still, so that what it holds can be counted; False when it has ended."""
+        """Stop it, so that what it holds can be counted; False if it has ended."""
         if not self.stopped.is_set():
             self.signal(signal.SIGSTOP)
             await self.wait_until_still(10)
         return not self.ended.is_set()
 
     async def wait_until_still(self, seconds: float) -> bool:
-        """Wait until it stands still or has ended; False when it does neither in time."""
+        """Wait until it is stopped or has ended; False if neither happens in time."""
         waits = [asyncio.create_task(event.wait()) for event in (self.stopped, self.ended)]
         done, _ = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
@@ -52,15 +54,15 @@ class Fork:
         return bool(done)
 
     async def wait_ended(self, seconds: float) -> bool:
-        """Wait until it has ended; False when it does not in time."""
+        """Wait until it has ended; False if it does not in time."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.ended.wait(), timeout=seconds)
         return self.ended.is_set()
 
     async def go_to_its_end(self, seconds: float) -> bool:
-        """Wake it whenever it stands still, until it has ended; False when it does not in time.
+        """Wake it whenever it is stopped, until it has ended; False if it does not in time.
 
-        A step that it had not reached before it was struck may still come.
+        It may still reach a step that it had not reached before it was struck.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -92,10 +94,10 @@ class Zygote:
         arrival: int = 1,
         env: Mapping[str, str] = NO_VARIABLES,
     ) -> Fork:
-        """Start a worker or the API; it stands still at the n-th arrival at the step.
+        """Start a worker or the API; it stops at the n-th arrival at the step.
 
         Args:
-            env: What it gets besides, or instead of, the variables of all.
+            env: Variables in addition to, or instead of, the common ones.
         """
         name = name_of(self._count)
         self._count += 1
@@ -113,33 +115,33 @@ class Zygote:
         async with self._one_order:
             writer.write(json.dumps(order).encode() + b"\n")
             await writer.drain()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(STARTS_WITHIN_SECONDS):
                 return await self._started.get()
 
     @property
     def alive(self) -> set[str]:
-        """The names of those that have not ended and do not stand still."""
+        """Names of the processes that have not ended and are not stopped."""
         return {fork.name for fork in self._forks.values() if not fork.stopped.is_set()}
 
     async def listen(self) -> None:
-        """Note what it tells, until it ends."""
+        """Read its messages until it ends."""
         reader = self._process.stdout
         while reader is not None and (line := await reader.readline()):
             self._note(json.loads(line))
 
-    def _note(self, said: Mapping[str, int | str]) -> None:
-        pid = int(said["pid"])
-        match said["told"]:
+    def _note(self, message: Mapping[str, int | str]) -> None:
+        pid = int(message["pid"])
+        match message["state"]:
             case "started":
                 self._forks[pid] = Fork(
-                    pid, name=str(said["name"]), is_api=said["command"] == "serve"
+                    pid, name=str(message["name"]), is_api=message["command"] == "serve"
                 )
                 self._started.put_nowait(self._forks[pid])
             case "stopped":
                 self._forks[pid].stopped.set()
             case "ended":
                 fork = self._forks.pop(pid)
-                fork.code = int(said["code"])
+                fork.code = int(message["code"])
                 fork.ended.set()
 
     def kill_all(self) -> None:

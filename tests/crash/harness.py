@@ -21,13 +21,13 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from crm_api.data_dir import claim
-from crm_api.db import open_engine
-from crm_api.embedded import EmbeddedServers
-from crm_api.migrate import upgrade
-from crm_api.sandbox.config import SandboxConfig
-from crm_api.sandbox.running import run_sandbox
-from crm_api.servers import Server
+from crm_api.dev.embedded_servers import EmbeddedServers
+from crm_api.dev.sandbox.app import run_sandbox
+from crm_api.dev.sandbox.config import SandboxConfig
+from crm_api.dev.server_processes import Server
+from crm_api.platform.data_dir import claim
+from crm_api.platform.database import open_engine
+from crm_api.platform.migration_runner import upgrade
 
 SECRET_KEY = "a crash test's key of 32 characters or more"  # noqa: S105 - made up
 ADMIN_KEY = "crm_crash-test-admin-key-of-enough-characters"
@@ -35,7 +35,7 @@ OPEN = ("pending", "sending", "unknown")
 
 
 class Program:
-    """`crm-api worker` or `crm-api serve` as a process of its own."""
+    """`crm-api worker` or `crm-api serve` in a process of its own."""
 
     def __init__(self, command: str, env: dict[str, str], log: Path) -> None:
         self._command = command
@@ -49,6 +49,10 @@ class Program:
             self._process = subprocess.Popen(command, env=self._env, stdout=log, stderr=log)  # noqa: S603 - our own
 
     @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    @property
     def is_alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
@@ -58,7 +62,7 @@ class Program:
             self._process.wait()
 
     def terminate(self) -> int | None:
-        """Ask it to stop, and return its exit code; None when it had to be killed."""
+        """Ask it to stop, and return its exit code; None if it had to be killed."""
         if self._process is None:
             return None
         self._process.terminate()
@@ -70,7 +74,7 @@ class Program:
 
 @dataclass(kw_only=True)
 class Scene:
-    """What a crash test looks at: the database, the provider's own log, and the worker."""
+    """Fixture of a crash test: the database, the provider's log, and the worker."""
 
     engine: AsyncEngine
     database_url: str
@@ -94,7 +98,7 @@ class Scene:
             return Counter({row.status: row.rows for row in rows})
 
     async def in_flight(self) -> int:
-        """How many attempts a worker holds right now."""
+        """Return how many attempts a worker holds right now."""
         async with self.engine.connect() as connection:
             found = await connection.scalar(
                 text("SELECT count(*) FROM send_attempt WHERE status IN ('claimed', 'calling')")
@@ -102,7 +106,7 @@ class Scene:
         return int(found or 0)
 
     async def wait_for_work(self) -> bool:
-        """Wait until something is in flight; False when nothing more will be."""
+        """Wait until something is in flight; False if nothing more will be."""
         while time.monotonic() < self.deadline:
             if await self.in_flight():
                 return True
@@ -121,7 +125,7 @@ class Scene:
 
     @asynccontextmanager
     async def caller(self) -> AsyncIterator[httpx.AsyncClient]:
-        """Start the API and give a client with the admin key."""
+        """Start the API and yield a client with the admin key."""
         self.api.start()
         headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
         async with httpx.AsyncClient(base_url=self.api_url, headers=headers, timeout=15) as client:
@@ -133,7 +137,7 @@ class Scene:
             yield client
 
     async def until(self, ask: Callable[[], Awaitable[bool]]) -> bool:
-        """Wait until something is true; False when it is too late."""
+        """Wait until something is true; False if it is too late."""
         while time.monotonic() < self.deadline:
             if await ask():
                 return True
@@ -146,7 +150,7 @@ class Scene:
             (await client.post("/sandbox/faults", json=body)).raise_for_status()
 
     async def texts_by_recipient(self) -> Counter[str]:
-        """How many texts the provider accepted for each number."""
+        """Return how many messages the provider accepted for each number."""
         async with httpx.AsyncClient(base_url=self.sandbox_url) as client:
             answer = await client.get("/sandbox/messages", params={"direction": "outgoing"})
         return Counter(message["to"][0] for message in answer.json()["data"])
@@ -160,7 +164,7 @@ class Scene:
             await redis.flushall()
 
     async def kill_at_random(self, chance: random.Random, kills: int, *, within: float) -> int:
-        """Kill and restart the worker while something is in flight; how often it was."""
+        """Kill and restart the worker while something is in flight; return how often."""
         counted = 0
         while counted < kills and await self.wait_for_work():
             await asyncio.sleep(chance.uniform(0.0, within))
@@ -172,7 +176,7 @@ class Scene:
 
 @asynccontextmanager
 async def scene(folder: Path, *, rate_per_second: float, seconds: float) -> AsyncIterator[Scene]:
-    """Start everything but the worker, and leave no process behind."""
+    """Start everything except the worker, and leave no process behind."""
     config = SandboxConfig(people="silent", rate_per_second=None)
     with claim(folder) as held, run_sandbox(config) as sandbox:
         embedded = EmbeddedServers(held, postgres=True, redis=True)
@@ -208,7 +212,7 @@ async def scene(folder: Path, *, rate_per_second: float, seconds: float) -> Asyn
 
 
 def environment(folder: Path, *, rate: float) -> dict[str, str]:
-    """Return the variables of the processes, without where the servers and the provider are."""
+    """Return the variables of the processes, without the addresses of servers and provider."""
     return {
         **os.environ,
         "CRM_DATA_DIR": str(folder),

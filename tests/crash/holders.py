@@ -1,7 +1,7 @@
-"""Tells which process holds an attempt, so that what a dead one left behind counts as nothing.
+"""Find which process holds an attempt, so that what a dead process left behind is not counted.
 
-Each worker comes to the database under a name of its own, and a trigger, which only the crash
-test's database has, writes down who inserted an attempt: only that process can gate and call it.
+Each worker connects to the database under a name of its own. A trigger, which only the crash test's
+database has, stores who inserted an attempt: only that process can gate and call it.
 """
 
 from collections.abc import Collection
@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 NAMES = 3_000
-"""More than a long siege starts; after that names come up again."""
+"""More than a long siege starts; after that names are used again."""
 
 _SET_UP = (
     "CREATE TABLE crash_holder (attempt_id uuid PRIMARY KEY, holder text NOT NULL)",
@@ -47,8 +47,8 @@ class InFlight:
     """What living workers hold at one moment.
 
     Attributes:
-        attempts: Claimed or being called.
-        own: Those that the struck process itself holds.
+        attempts: Claimed or calling.
+        own: Attempts that the struck process itself holds.
         members: The recipients.
     """
 
@@ -58,10 +58,10 @@ class InFlight:
 
 
 async def note_holders(engine: AsyncEngine, *, has_names: bool = True) -> None:
-    """Have the database write down who claims what.
+    """Make the database store who claims what.
 
     Args:
-        has_names: Processes come under names of their own, so the names are made too.
+        has_names: Processes connect under names of their own, so create the names too.
     """
     async with engine.begin() as connection:
         for statement in (*_SET_UP, *((_NAMES,) if has_names else ())):
@@ -69,12 +69,12 @@ async def note_holders(engine: AsyncEngine, *, has_names: bool = True) -> None:
 
 
 def name_of(number: int) -> str:
-    """Return the name under which the so many-th process comes to the database."""
+    """Return the name under which a process connects to the database."""
     return f"fork_{number % NAMES}"
 
 
 def url_for(database_url: str, name: str) -> str:
-    """Return the address of the database for a process of that name; no password is asked for."""
+    """Return the database's URL for a process of that name; no password is needed."""
     parts = urlsplit(database_url)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{name}@{host}"))
@@ -83,7 +83,7 @@ def url_for(database_url: str, name: str) -> str:
 async def in_flight(
     connection: AsyncConnection, *, alive: Collection[str], struck: str | None
 ) -> InFlight:
-    """Count what living processes hold, and what the struck one does."""
+    """Count what living processes hold, and what the struck one holds."""
     rows = (await connection.execute(_IN_FLIGHT, {"alive": list(alive)})).all()
     return InFlight(
         attempts=len(rows),

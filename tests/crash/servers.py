@@ -1,4 +1,4 @@
-"""What is done to PostgreSQL and Redis."""
+"""Strikes against PostgreSQL and Redis."""
 
 import asyncio
 import os
@@ -12,10 +12,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.crash.strikes import Kind
 
-from crm_api.servers import Server
+from crm_api.dev.server_processes import Server
 
 OURS = "crm-api crash test"
-"""The name of our own connections, which nothing strikes."""
+"""Name of our own connections, which nothing strikes."""
 
 _BACKENDS = text("""
     SELECT pid FROM pg_stat_activity
@@ -38,11 +38,11 @@ class Servers:
     _one_restart: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def strike(self, kind: Kind, *, struck: str | None, fraction: float) -> None:
-        """Do it.
+        """Strike a server.
 
         Args:
-            struck: The name of the process whose backends are meant; None is any.
-            fraction: Which of several backends, between 0 and 1.
+            struck: Name of the process whose backends are struck; None is any.
+            fraction: Choice among several backends, between 0 and 1.
         """
         match kind:
             case Kind.BACKEND_TERMINATED:

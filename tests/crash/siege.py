@@ -1,4 +1,4 @@
-"""Three workers, the API, PostgreSQL and Redis, struck again and again while campaigns run."""
+"""Three workers, the API, PostgreSQL and Redis, struck repeatedly while campaigns run."""
 
 import asyncio
 import contextlib
@@ -21,19 +21,19 @@ from tests.crash.verdict import count_open
 
 WORKERS = 3
 SECONDS_A_KILL = 6.0
-"""Much more than it takes, so that a siege of which nothing counts comes to its end."""
+"""Much more than needed, so that a siege in which nothing counts ends too."""
 STEP_SECONDS = 5.0
 """A step that is not reached by then is given up: the process is struck where it is."""
 STOPPED_FOR_SECONDS = 33.0
-"""Past the lease of 20 s, the grace of 10 s and all that may be concluded right after."""
+"""Longer than the lease of 20 s, the grace of 10 s and the conclusions right after."""
 MOST_STOPPED = 4
 ENDS_WITHIN_SECONDS = 30.0
 """After SIGTERM; the longest call takes 3.3 s."""
-TELLS_WITHIN_SECONDS = 2.0
+REPORTS_WITHIN_SECONDS = 2.0
 TERMINATED = frozenset({Kind.WORKER_TERMINATED, Kind.API_TERMINATED})
 AWAY = (DBAPIError, OSError, TimeoutError)
-"""How it shows that the database is away."""
-TELL_SECONDS = 15.0
+"""Errors while the database is away."""
+PROGRESS_SECONDS = 15.0
 
 _PROGRESS = text("""
     SELECT status, count(*) AS people FROM campaign_membership GROUP BY status ORDER BY status
@@ -42,17 +42,17 @@ _PROGRESS = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How much happens.
+    """Size of a siege.
 
     Attributes:
-        kills: Counted ones, after which no more are struck.
-        campaigns: So many at the start; others follow while fewer than ``backlog`` people wait.
-        kinds: What may happen to workers; None is all.
-        meddles: Users pause, cancel and opt people out meanwhile, servers are struck too.
-        throttles: The provider asks some callers to wait, and their texts then wait for minutes.
-        rate_per_second: Texts, of all workers together.
-        crew_rate_per_second: The same, of those that end the work once nothing is struck any more.
-        settle_seconds: How long everything may take to come to its end afterwards.
+        kills: Counted kills, after which nothing more is struck.
+        campaigns: Number at the start; others follow while fewer than ``backlog`` recipients wait.
+        kinds: What may happen to workers; None is everything.
+        meddles: Users pause, cancel and opt people out meanwhile; servers are struck too.
+        throttles: The provider asks some callers to wait; their messages then wait for minutes.
+        rate_per_second: Messages, of all workers together.
+        crew_rate_per_second: The same, for the workers that end the work after the last strike.
+        settle_seconds: How long everything may take to end afterwards.
     """
 
     kills: int
@@ -70,12 +70,12 @@ class Size:
 
 @dataclass(kw_only=True)
 class Siege:
-    """What is struck, and what has been."""
+    """What can be struck, and what has been."""
 
     size: Size
     seed: int
     port: int
-    """Where the API is to listen."""
+    """Port of the API."""
     engine: AsyncEngine
     forking: Zygote
     servers: Servers
@@ -83,7 +83,7 @@ class Siege:
     provider: httpx.AsyncClient
     strikes: list[Strike] = field(default_factory=list)
     surprises: list[str] = field(default_factory=list)
-    """What happened that nobody ordered."""
+    """Unexpected events."""
     _stopped: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
@@ -95,7 +95,7 @@ class Siege:
         return self.counted >= self.size.kills
 
     async def prepare(self) -> None:
-        """Make people and lines, and start the first campaigns."""
+        """Create contacts and lines, and start the first campaigns."""
         api = await self.forking.spawn("serve")
         await self.crowd.gather(self.size.people)
         await self.crowd.misbehave(throttles=self.size.throttles)
@@ -133,11 +133,11 @@ class Siege:
             for task in background:
                 task.cancel()
 
-    async def tell(self, say: Callable[[str], None]) -> None:
-        """Say now and then how far it is."""
+    async def report_progress(self, say: Callable[[str], None]) -> None:
+        """Report the progress periodically."""
         begun = time.monotonic()
         while True:
-            await asyncio.sleep(TELL_SECONDS)
+            await asyncio.sleep(PROGRESS_SECONDS)
             with contextlib.suppress(*AWAY):
                 async with self.engine.connect() as connection:
                     rows = list(await connection.execute(_PROGRESS))
@@ -177,7 +177,7 @@ class Siege:
                 await self._end(fork, strike)
 
     async def _reach(self, fork: Fork, strike: Strike) -> None:
-        """Wait for the step, or so long; a step that does not come makes it any moment."""
+        """Wait for the step, or its time limit; a step that is not reached becomes any moment."""
         if strike.step in {ANYWHERE, AFTER_TERM}:
             await fork.wait_ended(strike.after_seconds)
         if strike.step == AFTER_TERM:
@@ -186,9 +186,9 @@ class Siege:
             strike.step = ANYWHERE
 
     async def _note(self, strike: Strike, fork: Fork | None = None) -> bool:
-        """Count what is in flight while the struck one stands still; False if it had ended."""
+        """Count what is in flight while the struck process is stopped; False if it had ended."""
         if fork is not None and not await fork.freeze():
-            # The API does not start without its database, and only we send a SIGTERM.
+            # The API does not start without its database, and only this test sends a SIGTERM.
             if not fork.is_api and fork.code not in {0, -signal.SIGTERM}:
                 self.surprises.append(f"{fork.name} ended by itself with code {fork.code}")
             return False
@@ -212,17 +212,17 @@ class Siege:
                 return
             self.surprises.append(f"{strike.kind} at {strike.step} not heeded by {fork.name}")
             fork.signal(signal.SIGUSR1)
-            await fork.wait_ended(TELLS_WITHIN_SECONDS)
+            await fork.wait_ended(REPORTS_WITHIN_SECONDS)
         fork.signal(signal.SIGKILL)
         await fork.wait_ended(10)
 
     async def _go_on_later(self, fork: Fork, plan: Plan) -> None:
-        """Let a stopped worker wake into a world that has gone on without it."""
+        """Let a stopped worker wake after the others have continued without it."""
         await asyncio.sleep(STOPPED_FOR_SECONDS)
         await self._survive(fork, plan)
 
     async def _strike_around(self, fork: Fork, strike: Strike, plan: Plan) -> None:
-        """Strike a server while the process stands still at its step, and let it go on."""
+        """Strike a server while the process is stopped at its step, then let it continue."""
         if not await self._note(strike, fork):
             return
         await self._strike_server(strike, plan, struck=fork.name)

@@ -1,4 +1,4 @@
-"""Sets up a siege, runs it and judges it."""
+"""Set up a siege, run it and judge it."""
 
 import asyncio
 import random
@@ -18,14 +18,14 @@ from tests.crash.siege import Siege, Size
 from tests.crash.strikes import Strike
 from tests.crash.verdict import Verdict, judge
 
-from crm_api.data_dir import claim
-from crm_api.db import open_engine
-from crm_api.embedded import EmbeddedServers
-from crm_api.migrate import upgrade
-from crm_api.sandbox.config import SandboxConfig
-from crm_api.sandbox.running import run_sandbox
-from crm_api.servers import Server
-from crm_api.settings import Settings
+from crm_api.dev.embedded_servers import EmbeddedServers
+from crm_api.dev.sandbox.app import run_sandbox
+from crm_api.dev.sandbox.config import SandboxConfig
+from crm_api.dev.server_processes import Server
+from crm_api.platform.data_dir import claim
+from crm_api.platform.database import open_engine
+from crm_api.platform.migration_runner import upgrade
+from crm_api.platform.settings import Settings
 
 LIST_DELAY_SECONDS = 1.5
 """As long as the grace of 10 s allows, besides the call's 4.3 s and twice the skew of 2 s."""
@@ -33,7 +33,7 @@ LIST_DELAY_SECONDS = 1.5
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What was struck, and what became of everybody."""
+    """The strikes, and the verdict on all recipients."""
 
     strikes: list[Strike]
     verdict: Verdict
@@ -42,13 +42,13 @@ class Outcome:
 async def besiege(
     folder: Path, *, seed: int, size: Size, say: Callable[[str], None] = lambda _: None
 ) -> Outcome:
-    """Run a whole siege and judge it; what is wrong is also written to ``evidence.json``."""
+    """Run a whole siege and judge it; faults are also written to ``evidence.json``."""
     async with siege(folder, seed=seed, size=size) as stage:
-        telling = asyncio.create_task(stage.tell(say))
+        reporting = asyncio.create_task(stage.report_progress(say))
         await stage.prepare()
         await stage.rage()
         await stage.wait_until_quiet()
-        telling.cancel()
+        reporting.cancel()
         verdict = await judge(stage.engine, stage.provider, evidence=folder / "evidence.json")
         verdict.faults += stage.surprises
         return Outcome(strikes=stage.strikes, verdict=verdict)
@@ -120,7 +120,7 @@ def _caller(url: str) -> httpx.AsyncClient:
 
 
 async def _prepare(database_url: str, postgres: Server) -> None:
-    """Make the tables, and have PostgreSQL note who claims, and when each transaction commits."""
+    """Create the tables, and make PostgreSQL store claims and the time of each commit."""
     await upgrade(database_url)
     async with open_engine(database_url, pool_size=1) as engine:
         await note_holders(engine)

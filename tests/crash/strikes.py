@@ -1,4 +1,4 @@
-"""What is killed, how and where: a plan that one seed repeats."""
+"""What is killed, how and where: a plan that a seed repeats."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,11 +8,11 @@ from enum import StrEnum
 from tests.crash.holders import InFlight
 
 ANYWHERE = "any moment"
-"""The step of a kill from outside, which hits wherever the process happens to be."""
+"""Step of a kill from outside, which hits wherever the process happens to be."""
 
 
 class Kind(StrEnum):
-    """How something is made to fail."""
+    """Ways to make something fail."""
 
     WORKER_KILLED = "worker SIGKILL"
     WORKER_TERMINATED = "worker SIGTERM"
@@ -52,7 +52,7 @@ WORKER_STEPS: Mapping[str, int] = {
 """Each step of a worker, and at which of its first arrivals there the worker may be struck."""
 
 AFTER_TERM = "release.open"
-"""A worker comes to this step only when it has been asked to end."""
+"""A worker reaches this step only when it was asked to end."""
 
 API_STEPS: Mapping[str, int] = {"intake.before": 20, "intake.committed": 20}
 
@@ -70,7 +70,7 @@ STOPPED_AT = (
     "gate.open",
     "record.open",
 )
-"""Where a worker is stopped. With locks held, in the last three, it holds the others up too."""
+"""Where a worker is stopped. In the last three it holds locks, so the others wait too."""
 
 SERVER_KINDS: Mapping[Kind, int] = {
     Kind.BACKEND_TERMINATED: 5,
@@ -80,7 +80,7 @@ SERVER_KINDS: Mapping[Kind, int] = {
     Kind.REDIS_EMPTIED: 3,
     Kind.REDIS_KILLED: 2,
 }
-"""Each with how often it comes up; also while a worker or the API stands still at a step."""
+"""Each with its weight; also while a worker or the API is stopped at a step."""
 
 WORKER_KINDS: Mapping[Kind, int] = {
     Kind.WORKER_KILLED: 40,
@@ -97,11 +97,11 @@ API_STRIKES: Mapping[Kind, int] = {
 
 @dataclass
 class Strike:
-    """One kill: planned, and once it is struck with what was in flight.
+    """One kill: planned, and once struck with what was in flight.
 
     Attributes:
         arrival: At which arrival of the process at the step.
-        after_seconds: Of the process's life, for a kill at any moment.
+        after_seconds: Age of the process, for a kill at any moment.
         held: What living workers held at that moment.
     """
 
@@ -113,15 +113,15 @@ class Strike:
 
     @property
     def counts(self) -> bool:
-        """A kill counts only when something was in flight."""
+        """True if something was in flight; only then a kill counts."""
         return self.held.attempts > 0
 
 
 class Plan:
-    """Draws strikes for one target; every step comes up as often as every other."""
+    """Draws strikes for one target; every step comes up equally often."""
 
     def __init__(self, seed: int, target: str, *, kinds: Sequence[Kind] | None = None) -> None:
-        # One for each target: they are struck at once, and in no order that a seed could fix.
+        # One per target: they are struck at the same time, in an order that no seed could fix.
         self._chance = random.Random(f"{seed} {target}")  # noqa: S311 - repeatable, no secret
         self._kinds = {
             kind: weight for kind, weight in WORKER_KINDS.items() if kinds is None or kind in kinds
@@ -141,7 +141,7 @@ class Plan:
         )
 
     def against_survivor(self) -> Strike:
-        """Draw the end of a worker that has been stopped, or whose servers were struck."""
+        """Draw the end of a worker that was stopped, or whose servers were struck."""
         return Strike(kind=Kind.WORKER_KILLED, after_seconds=self._chance.uniform(0.5, 4.0))
 
     def against_api(self) -> Strike:
@@ -157,7 +157,7 @@ class Plan:
         return Strike(kind=self._pick(SERVER_KINDS), after_seconds=self._chance.uniform(1.5, 6.0))
 
     def fraction(self) -> float:
-        """Draw a number below 1, for a choice that depends on what is there."""
+        """Draw a number below 1, for a choice among what is there."""
         return self._chance.random()
 
     def _pick(self, weights: Mapping[Kind, int]) -> Kind:

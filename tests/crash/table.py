@@ -1,4 +1,4 @@
-"""The tables of a siege: kills, those that counted, and what became of whom they struck."""
+"""Tables of a siege: kills, counted kills, and their effects on the recipients in flight."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,9 +23,9 @@ SHOWN_FAULTS = 50
 
 
 def tables(strikes: Sequence[Strike], verdict: Verdict) -> str:
-    """Write both tables and the figures, as Markdown.
+    """Return both tables and the figures, as Markdown.
 
-    A duplicate or loss stands in the row of every kill that found its recipient in flight.
+    A duplicate or loss appears in the row of every kill that found its recipient in flight.
     """
     figures = [f"- {name}: {count}" for name, count in sorted(verdict.figures.items())]
     faults = [f"- {fault}" for fault in verdict.faults[:SHOWN_FAULTS]] or ["- none"]
@@ -84,7 +84,7 @@ def _counts(group: Sequence[Strike]) -> tuple[str, ...]:
 
 
 def _wrongs(verdict: Verdict, group: Sequence[Strike] | None = None) -> tuple[str, ...]:
-    """Count what is wrong: with whoever these strikes found in flight, or with anybody."""
+    """Count the faults of the recipients that these strikes found in flight; None counts all."""
     wrong: tuple[Iterable[UUID | None], ...] = (
         verdict.duplicates,
         verdict.losses,

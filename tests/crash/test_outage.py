@@ -7,9 +7,9 @@ import httpx
 import pytest
 from tests.crash.harness import SECRET_KEY, Scene, scene
 
-from crm_api import clock
-from crm_api.domain.openphone.signature import sign_standard
-from crm_api.settings import Settings
+from crm_api.domain.provider.openphone.signature import sign_standard
+from crm_api.platform import clock
+from crm_api.platform.settings import Settings
 
 SECONDS = 120.0
 pytestmark = pytest.mark.timeout(SECONDS + 30)
@@ -72,7 +72,7 @@ async def is_serving(client: httpx.AsyncClient) -> bool:
     return (await client.get("/v1/contacts")).status_code == 200
 
 
-async def test_without_postgresql_requests_get_503_and_work_goes_on_later(
+async def test_without_postgresql_requests_get_503_and_work_continues_later(
     tmp_path: Path,
 ) -> None:
     async with scene(tmp_path, rate_per_second=50, seconds=SECONDS) as stage:
@@ -97,10 +97,10 @@ async def test_without_postgresql_requests_get_503_and_work_goes_on_later(
             assert alive.status_code == 200
             assert ready.status_code == 503
             assert await stage.until(lambda: is_serving(client))
-            await assert_everybody_once(stage)
+            await assert_every_recipient_once(stage)
 
 
-async def assert_everybody_once(stage: Scene) -> None:
+async def assert_every_recipient_once(stage: Scene) -> None:
     statuses = await stage.wait_until_settled()
     texts = await stage.texts_by_recipient()
     assert statuses == {"sent": 300}

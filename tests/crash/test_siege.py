@@ -16,7 +16,7 @@ SIZE = Size(
     people=800,
     campaign_size=400,
     rate_per_second=10,
-    # Without what has to be waited for: a worker's long stop, a server's restart, a 429.
+    # Without strikes that need long waits: a worker's long stop, a server's restart, a 429.
     kinds=(Kind.WORKER_KILLED, Kind.WORKER_TERMINATED, Kind.BACKEND_TERMINATED, Kind.REDIS_EMPTIED),
     meddles=False,
     throttles=False,

@@ -1,7 +1,6 @@
-"""Kill the worker at random moments of a campaign, and count at the provider.
+"""Kill the worker at random moments of a campaign, and compare with the provider's log.
 
-In the end every recipient has exactly one text: the sandbox's own log says so, and the database
-agrees with it.
+In the end every recipient has exactly one message in the sandbox's log, and the database agrees.
 """
 
 import os
@@ -21,7 +20,7 @@ pytestmark = pytest.mark.timeout(SECONDS + 60)
 
 @pytest.fixture
 def chance() -> random.Random:
-    """A seed of its own each time, printed; give CRASH_SEED to repeat a run."""
+    """Use a new seed each time and print it; CRASH_SEED repeats a run."""
     seed = int(os.environ.get("CRASH_SEED", random.SystemRandom().randrange(2**31)))
     print(f"CRASH_SEED={seed}")  # noqa: T201 - so that a failure can be repeated
     return random.Random(seed)  # noqa: S311 - repeatable, no secret

@@ -1,4 +1,4 @@
-"""Counts at the provider what became of everybody, and compares the database with it."""
+"""Count at the provider what every recipient got, and compare the database with it."""
 
 import json
 from collections import Counter, defaultdict
@@ -14,8 +14,8 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 MAY_STILL_LEAVE = timedelta(seconds=2)
-"""A text that passed the gate before the opt-out leaves within one second (``call_start``); the
-rest is for a provider that shares two cores with everything else."""
+"""A message that passed the gate before the opt-out is sent within one second (``call_start``).
+The rest is for a provider that shares two cores with everything else."""
 ENDED_WITH_TEXT = frozenset({"sent", "delivered", "failed"})
 OPEN = frozenset({"pending", "sending", "unknown", "review", "held"})
 GIVEN_UP = frozenset({"gave_up", "expired"})
@@ -33,11 +33,11 @@ _ATTEMPTS = text("""
     FROM send_attempt a LEFT JOIN crash_holder h ON h.attempt_id = a.id
     ORDER BY a.created_at
 """)
-# When the opt-out became visible to others, by the database's own commit log.
-_OPT_OUTS = text("""
-    SELECT w.phone, min(pg_xact_commit_timestamp(e.xmin)) AS stored_at
+# When each decision became visible to others, by the database's own commit log.
+_DECISIONS = text("""
+    SELECT w.phone, e.action = 'opt_out' AS is_out, pg_xact_commit_timestamp(e.xmin) AS stored_at
     FROM consent_entry e JOIN consent_wording w ON w.entry_id = e.id
-    WHERE e.action = 'opt_out' GROUP BY w.phone
+    WHERE e.action IN ('opt_out', 'opt_in') ORDER BY stored_at
 """)
 _OPEN = text("""
     SELECT (SELECT count(*) FROM campaign_membership
@@ -51,14 +51,14 @@ _DEAD_EVENTS = text("SELECT count(*) FROM webhook_event WHERE status = 'dead'")
 
 @dataclass(kw_only=True)
 class Verdict:
-    """What the provider accepted, against what it should have.
+    """What the provider accepted, compared with what it should have accepted.
 
     Attributes:
-        duplicates: One entry for each text too many: its recipient, None if nobody's.
-        losses: One entry for each recipient without the text that is claimed, or without an end.
-        after_stop: Texts that left after an opt-out was stored.
-        faults: Where the database and the provider disagree, in words.
-        figures: What else was counted.
+        duplicates: One entry per message too many: its recipient, None if it has none.
+        losses: One entry per recipient without the message that is claimed, or without an end.
+        after_stop: Messages that were sent after an opt-out was stored.
+        faults: Differences between the database and the provider, as sentences.
+        figures: Other counts.
     """
 
     duplicates: list[UUID | None] = field(default_factory=list)
@@ -72,8 +72,16 @@ class Verdict:
         return not (self.duplicates or self.losses or self.after_stop or self.faults)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """An opt-out or opt-in, and when it became visible to others."""
+
+    is_out: bool
+    stored_at: datetime
+
+
 async def count_open(engine: AsyncEngine) -> int:
-    """Count what has not come to its end: people, calls, campaigns, events."""
+    """Count what has not ended: recipients, calls, campaigns, events."""
     async with engine.connect() as connection:
         return int(await connection.scalar(_OPEN) or 0)
 
@@ -85,16 +93,18 @@ async def judge(
     evidence: Path,
     gated: Mapping[UUID, datetime] = NO_GATES,
 ) -> Verdict:
-    """Read everything once all is quiet, and compare; all about what is wrong goes to a file.
+    """Read everything once all is quiet, and compare; evidence of faults is written to a file.
 
     Args:
-        gated: When attempts passed their gate, where that is known better than by the clock of
-            the worker, which may have been wrong.
+        gated: When attempts passed their gate, if known better than by the worker's clock, which
+            may have been wrong.
     """
     async with engine.connect() as connection:
         members = (await connection.execute(_MEMBERS)).all()
         attempts = (await connection.execute(_ATTEMPTS)).all()
-        opt_outs = {row.phone: row.stored_at for row in await connection.execute(_OPT_OUTS)}
+        decisions: defaultdict[str, list[Decision]] = defaultdict(list)
+        for row in await connection.execute(_DECISIONS):
+            decisions[row.phone].append(Decision(is_out=row.is_out, stored_at=row.stored_at))
         dead_events = int(await connection.scalar(_DEAD_EVENTS) or 0)
     answer = await sandbox.get("/sandbox/messages", params={"direction": "outgoing"})
     accepted: list[dict[str, Any]] = answer.json()["data"]
@@ -102,11 +112,12 @@ async def judge(
     _compare_counts(verdict, attempts, accepted)
     _compare_ids(verdict, attempts, accepted)
     _look_at_ends(verdict, members, attempts)
-    _look_at_stops(verdict, attempts, accepted, opt_outs, gated)
+    _look_at_stops(verdict, attempts, accepted, decisions, gated)
     if dead_events:
         verdict.faults.append(f"{dead_events} webhook events could not be applied")
+    opt_outs = sum(any(one.is_out for one in made) for made in decisions.values())
     verdict.figures.update(
-        {"recipients": len(members), "texts accepted": len(accepted), "opt-outs": len(opt_outs)}
+        {"recipients": len(members), "texts accepted": len(accepted), "opt-outs": opt_outs}
     )
     verdict.figures.update(f"recipients {row.status}" for row in members)
     verdict.figures.update(f"attempts {row.status}" for row in attempts)
@@ -120,7 +131,7 @@ def _keep_evidence(
     attempts: Sequence[Row[Any]],
     accepted: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Write down all attempts and texts of the numbers of those with whom something is wrong."""
+    """Write all attempts and messages of the numbers that have a fault."""
     wrong = {*verdict.duplicates, *verdict.losses, *verdict.after_stop}
     phones = sorted({row.phone for row in attempts if row.subject in wrong})
     found = {
@@ -140,7 +151,7 @@ def _shown(value: object) -> object:
 def _compare_counts(
     verdict: Verdict, attempts: Sequence[Row[Any]], accepted: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Count each text to each number, by nothing but number and words."""
+    """Count the messages per number and text, and nothing else."""
     due: defaultdict[tuple[str, str], set[UUID]] = defaultdict(set)
     tried: defaultdict[tuple[str, str], set[UUID]] = defaultdict(set)
     for attempt in attempts:
@@ -158,7 +169,7 @@ def _compare_counts(
 def _compare_ids(
     verdict: Verdict, attempts: Sequence[Row[Any]], accepted: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Every accepted text is held by exactly one attempt, of that number and those words."""
+    """Check that every accepted message is held by exactly one attempt with its number and text."""
     by_id = {message["id"]: message for message in accepted}
     held = {row.provider_message_id: row for row in attempts if row.provider_message_id is not None}
     for message_id in by_id.keys() - held.keys():
@@ -174,7 +185,7 @@ def _compare_ids(
 def _look_at_ends(
     verdict: Verdict, members: Sequence[Row[Any]], attempts: Sequence[Row[Any]]
 ) -> None:
-    """Everybody has one text, or none and the reason; nothing is under way."""
+    """Check that every recipient has one message, or none and the reason; nothing is under way."""
     texts = Counter(row.subject for row in attempts if row.provider_message_id is not None)
     for row in attempts:
         if row.status in {"claimed", "calling", "unknown", "parked"}:
@@ -196,7 +207,7 @@ def _look_at_ends(
 
 
 def _may_be_cancelled(member: Row[Any]) -> bool:
-    """Tell whether its campaign was cancelled, or had an end that came before the text."""
+    """Return True if its campaign was cancelled, or ended before the message was sent."""
     has_ended = member.end_at is not None and member.skip_reason == "campaign_ended"
     return has_ended or bool(member.campaign_status == "cancelled")
 
@@ -205,20 +216,30 @@ def _look_at_stops(
     verdict: Verdict,
     attempts: Sequence[Row[Any]],
     accepted: Sequence[Mapping[str, Any]],
-    opt_outs: Mapping[str, datetime],
+    decisions: Mapping[str, Sequence[Decision]],
     gated: Mapping[UUID, datetime],
 ) -> None:
-    """No gate after a stored opt-out, and no text later than what had passed it before."""
+    """Check for gates after a stored opt-out, and for messages later than their gates allow."""
     created = {message["id"]: datetime.fromisoformat(message["createdAt"]) for message in accepted}
     for row in attempts:
-        stored_at = opt_outs.get(row.phone)
         accepted_at = created.get(row.provider_message_id)
         if accepted_at is not None and row.called_at is None:
             verdict.faults.append(f"attempt {row.id} has a text and never passed its gate")
-        if row.kind != "campaign" or stored_at is None:
+        if row.kind != "campaign" or row.phone not in decisions:
             continue
+        made = decisions[row.phone]
         gated_at = gated.get(row.id, row.called_at)
-        is_gated_late = gated_at is not None and gated_at > stored_at
-        is_late = accepted_at is not None and accepted_at > stored_at + MAY_STILL_LEAVE
+        is_gated_late = gated_at is not None and is_out(made, gated_at)
+        is_late = (
+            accepted_at is not None
+            and is_out(made, accepted_at - MAY_STILL_LEAVE)
+            and is_out(made, accepted_at)
+        )
         if is_gated_late or is_late:
             verdict.after_stop.append(row.subject)
+
+
+def is_out(decisions: Sequence[Decision], at: datetime) -> bool:
+    """Return True if the last decision stored before this instant is an opt-out."""
+    before = [one for one in decisions if one.stored_at < at]
+    return bool(before) and before[-1].is_out

@@ -1,15 +1,15 @@
-"""Forks worker and API processes in milliseconds, so that hundreds of kills do not take an hour.
+"""Fork worker and API processes in milliseconds, so that hundreds of kills do not take an hour.
 
 The program imports everything once and then reads orders from its standard input, one JSON object
-a line. Nothing of an event loop, a connection or a thread exists before a fork, so each child makes
-its own, as `crm-api worker` and `crm-api serve` do. What becomes of the children is told on
-standard output, one JSON object a line.
+per line. Before a fork there is no event loop, connection or thread, so each child creates its own,
+as `crm-api worker` and `crm-api serve` do. The states of the children are written to standard
+output, one JSON object per line.
 
     {"command": "worker", "name": "fork_1", "env": {"CRM_…": "…"}, "log": "…",
      "step": "gate.open", "arrival": 3}
-    ->  {"pid": 4711, "told": "started", "name": "fork_1", "command": "worker"}
-        {"pid": 4711, "told": "stopped"}
-        {"pid": 4711, "told": "ended", "code": -9}
+    ->  {"pid": 4711, "state": "started", "name": "fork_1", "command": "worker"}
+        {"pid": 4711, "state": "stopped"}
+        {"pid": 4711, "state": "ended", "code": -9}
 """
 
 import asyncio
@@ -22,16 +22,16 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from crm_api import failpoints
 from crm_api.cli.serve import serve
 from crm_api.cli.worker import worker
+from crm_api.platform import failpoints
 
 COMMANDS = {"worker": worker, "serve": serve}
 _PR_SET_PDEATHSIG = 1
 
 
 def stop_at(step: str, *, arrival: int) -> failpoints.Hook:
-    """Stand still at the n-th arrival at a step, for whoever watches to decide how this ends."""
+    """Stop at the n-th arrival at a step; the watching process decides how this ends."""
     arrivals = 0
 
     async def hook(name: str) -> None:
@@ -45,32 +45,32 @@ def stop_at(step: str, *, arrival: int) -> failpoints.Hook:
     return hook
 
 
-def tell_tasks(_signal: int, _frame: object) -> None:
-    """Write down where every task waits: for a process that does not end when it is asked to."""
+def print_tasks(_signal: int, _frame: object) -> None:
+    """Print where every task waits, for a process that does not end when it is asked to."""
     for task in asyncio.all_tasks():
         task.print_stack(file=sys.stderr)
     sys.stderr.flush()
 
 
-def tell(pid: int, told: str, **more: int | str) -> None:
-    print(json.dumps({"pid": pid, "told": told, **more}), flush=True)  # noqa: T201 - its voice
+def report(pid: int, state: str, **more: int | str) -> None:
+    print(json.dumps({"pid": pid, "state": state, **more}), flush=True)  # noqa: T201 - the protocol
 
 
 def fork(order: Mapping[str, Any]) -> None:
     pid = os.fork()
     if pid == 0:
         live(order)
-    tell(pid, "started", name=order["name"], command=order["command"])
+    report(pid, "started", name=order["name"], command=order["command"])
 
 
 def live(order: Mapping[str, Any]) -> None:
-    """Be the child: never returns."""
+    """Run as the child; never returns."""
     code = 1
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGUSR1, tell_tasks)
+        signal.signal(signal.SIGUSR1, print_tasks)
         with open(order["log"], "ab") as log, open(os.devnull, "rb") as nothing:  # noqa: PTH123
             os.dup2(nothing.fileno(), 0)
             os.dup2(log.fileno(), 1)
@@ -85,7 +85,7 @@ def live(order: Mapping[str, Any]) -> None:
 
 
 def watch() -> None:
-    """Tell what became of children since the last look."""
+    """Report the state changes of children since the last call."""
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
@@ -94,9 +94,9 @@ def watch() -> None:
         if pid == 0:
             return
         if os.WIFSTOPPED(status):
-            tell(pid, "stopped")
+            report(pid, "stopped")
         else:
-            tell(pid, "ended", code=os.waitstatus_to_exitcode(status))
+            report(pid, "ended", code=os.waitstatus_to_exitcode(status))
 
 
 def main() -> None:
@@ -111,7 +111,7 @@ def main() -> None:
             os.read(woken, 4096)
             watch()
         if 0 in ready:
-            # Unbuffered and whole: orders are short, and the pipe keeps what is short together.
+            # Unbuffered and complete: orders are short, and the pipe keeps short writes together.
             line = os.read(0, 65536)
             if not line:
                 return

@@ -1,6 +1,7 @@
 """Pages that are written from the code: ``python -m tests.docs.catalogues``."""
 
 import importlib
+import json
 import pkgutil
 from collections.abc import Iterable
 from datetime import timedelta
@@ -16,13 +17,15 @@ from tests.conftest import NOW
 from tests.docs.pages import DOCS
 
 import crm_api
-from crm_api import instruments, telling
-from crm_api.domain.events.interest import SCOPE_OF
-from crm_api.domain.events.payloads import PAYLOADS
-from crm_api.domain.events.schemas import EventType
-from crm_api.domain.operations.metrics import Figures
-from crm_api.domain.operations.metrics_families import collect
-from crm_api.routers.openapi.catalogue import ProblemKind, catalogue
+from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.vocabulary import meanings
+from crm_api.domain.messaging.models.conversations import MessageStatus
+from crm_api.domain.messaging.sends.vocabulary import PauseReason, SkipReason, StopRule
+from crm_api.domain.monitoring.system_metrics.families import collect
+from crm_api.domain.monitoring.system_metrics.figures import Figures
+from crm_api.domain.outbound.live_events.payloads import PAYLOADS, SCOPE_OF
+from crm_api.platform import instruments, metrics_export
+from crm_api.routers.http.openapi.catalogue import ProblemKind, catalogue
 
 _NOTHING = Figures(
     at=NOW,
@@ -45,7 +48,7 @@ _NOTHING = Figures(
 COMMAND = "python -m tests.docs.catalogues"
 _MARK = f"<!-- written by `{COMMAND}`: what follows is made from the code -->\n"
 _COUNTERS = (
-    "The counts of a campaign changed; told once a second at most, and not kept. In `data` are "
+    "The counts of a campaign changed; emitted once a second at most, and not kept. In `data` are "
     "`recipients_total`, `by_status`, `replied` and `opted_out`, as in its statistics."
 )
 
@@ -53,9 +56,10 @@ _COUNTERS = (
 def catalogues() -> dict[Path, str]:
     """Return the pages as they should be: their own words, then what is made from the code."""
     made = {
-        DOCS / "errors.md": _errors(),
-        DOCS / "event-catalogue.md": _events(),
-        DOCS / "metrics.md": _metrics(),
+        DOCS / "reference" / "errors.md": _errors(),
+        DOCS / "reference" / "events.md": _events(),
+        DOCS / "reference" / "metrics.md": _metrics(),
+        DOCS / "reference" / "reasons.md": _reasons(),
     }
     return {page: page.read_text().split(_MARK)[0] + _MARK + text for page, text in made.items()}
 
@@ -87,6 +91,35 @@ def _error_row(problem: ProblemKind) -> str:
     return f"| `{problem.code}` | {meaning} | {says} |".replace("|  |", "| |")
 
 
+def _reasons() -> str:
+    sets = {
+        "Skip reasons": SkipReason,
+        "Rules that stop a message": StopRule,
+        "Why a campaign paused itself": PauseReason,
+        "Statuses of a message": MessageStatus,
+    }
+    text = ""
+    for title, words in sets.items():
+        rows = [f"| `{word}` | {said} |" for word, said in meanings(words).items()]
+        text += f"\n## {title}\n\n| word | meaning |\n| --- | --- |\n" + "\n".join(rows) + "\n"
+    return text + _all_sets()
+
+
+def _all_sets() -> str:
+    """List every enumeration of the OpenAPI document, which a test compares with the code."""
+    schemas = json.loads((DOCS / "openapi.json").read_text())["components"]["schemas"]
+    table = "| in the OpenAPI document | | words |\n| --- | --- | --- |\n"
+    for name, schema in sorted(schemas.items()):
+        if "enum" in schema:
+            words = ", ".join(f"`{word}`" for word in schema["enum"])
+            table += f"| `{name}` | {_first_line(schema)} | {words} |\n".replace("|  |", "| |")
+    return f"\n## All closed sets\n\n{table}"
+
+
+def _first_line(schema: dict[str, Any]) -> str:
+    return str(schema.get("description", "")).split("\n")[0]
+
+
 def _events() -> str:
     return "".join(_event(name) for name in dict.fromkeys([*EventType, *PAYLOADS]))
 
@@ -98,7 +131,7 @@ def _event(name: str) -> str:
     payload = PAYLOADS.get(name)
     text = f"\n## {name}\n\n"
     meaning = _first_sentence(payload) if payload else _COUNTERS
-    text += f"{meaning} Told: {' and '.join(ways)}{scope}.\n"
+    text += f"{meaning} Emitted: {' and '.join(ways)}{scope}.\n"
     return text + (f"\n{_facts(payload)}" if payload else "")
 
 
@@ -124,10 +157,10 @@ def _first_sentence(documented: type) -> str:
 
 def _metrics() -> str:
     figures = list(collect(_NOTHING))
-    room = telling.room(Path("/"))
+    room = metrics_export.disk_metrics(Path("/"))
     table = "\n| metric | kind | labels | |\n| --- | --- | --- | --- |\n"
     text = f"\n## Of the whole system\n{table}" + _metric_rows([*figures, *room])
-    return text + f"\n## Of a process\n{table}" + _metric_rows(telling.own("serve"))
+    return text + f"\n## Of a process\n{table}" + _metric_rows(metrics_export.own_metrics("serve"))
 
 
 def _metric_rows(families: Iterable[Metric]) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.dev.test_up import free_port, up
 from tests.docs.reading import Live
-from tests.test_up import free_port, up
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-SETUP_PAGE = DOCS / "start.md"
+ROOT_PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
+REPORTS = ("tests/crash/REPORT.md", "tests/chaos/REPORT.md", "benchmarks/load/REPORT.md")
+"""What the long tests measured, beside these tests."""
+KINDS = ("tutorial", "how-to", "reference", "explanation")
+"""The kinds of pages, each in its folder: to learn, to do something, to look up, to understand."""
+SETUP_PAGE = DOCS / "tutorial" / "first-campaign.md"
 """Its first commands give the variables that the commands of every page use."""
 
 _FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}|~{3,})(?P<language>.*)$")
@@ -92,7 +97,16 @@ class Step:
 
 
 def pages() -> list[Path]:
-    return [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+    """Return every page whose blocks are run."""
+    return [*(ROOT / name for name in (*ROOT_PAGES, *REPORTS)), *sorted(DOCS.rglob("*.md"))]
+
+
+def site_pages() -> list[Path]:
+    """Return the pages of the site: all of `docs` but the decisions."""
+    return [
+        DOCS / "index.md",
+        *(page for kind in KINDS for page in sorted((DOCS / kind).iterdir())),
+    ]
 
 
 def name_of(page: Path) -> str:

@@ -15,7 +15,7 @@ from tests.docs.comparing import fits
 from tests.docs.pages import ROOT, Block, Kind, Step, setup
 from tests.docs.shell import BlockError, Result, Shell
 
-from crm_api.settings import Settings, SettingsError, read_env_file
+from crm_api.platform.settings import Settings, SettingsError, read_env_file
 
 API, SANDBOX = "127.0.0.1:8000", "127.0.0.1:8001"
 """What the pages call the service; a test's has other ports."""

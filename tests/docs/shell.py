@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 240.0
 """For the commands of one block."""
 
 _CURL = """#!/bin/sh

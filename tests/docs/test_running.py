@@ -43,7 +43,7 @@ def test_variables_carry_over_and_outputs_are_compared(reader: Reader, tmp_path:
         ([("python", "1 / 0\n")], "failed"),
         ([("javascript", "console.log(1);\n"), ("text", "2\n")], "shows"),
         ([("typescript", "const one: number = 1; console.log(one);\n"), ("text", "2\n")], "shows"),
-        ([("ini", "CRM_PROT=8000\n")], "no setting"),
+        ([("ini", "CRM_PROT=8000\n")], "is not a setting"),
         ([("ini", "CRM_PORT=8000  # the usual one\n")], "CRM_PORT"),
     ],
     ids=lambda value: value if isinstance(value, str) else value[0][1].split("\n")[0],
@@ -56,7 +56,7 @@ def test_page_that_is_wrong_is_noticed(
 
 
 def test_refusal_that_is_shown_is_fine(reader: Reader, tmp_path: Path) -> None:
-    shown = '{…"status": 409, …, "code": "contact_exists"}\n'
+    shown = '{…"status": 409, …, "code": "contact_exists", …}\n'
 
     reader.follow(page(tmp_path, ("sh", EXISTS), ("json", shown)))
 

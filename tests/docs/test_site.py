@@ -8,7 +8,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from tests.docs.pages import DOCS, ROOT
+from tests.docs.pages import DOCS, ROOT, site_pages
 
 CONFIGURATION = ROOT / "zensical.toml"
 
@@ -33,19 +33,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def shown(site: Path, page: Path) -> str:
     """Return what the site shows of a page."""
-    folder = site if page.stem == "index" else site / page.stem
+    folder = site if page.stem == "index" else site / page.relative_to(DOCS).with_suffix("")
     return (folder / "index.html").read_text()
 
 
 def test_site_builds_without_a_broken_link(site: Path) -> None:
-    assert "First campaign in five minutes" in shown(site, DOCS / "start.md")
+    assert "First campaign in five minutes" in shown(site, DOCS / "tutorial" / "first-campaign.md")
 
 
 def test_lists_and_tables_are_shown_as_such(site: Path) -> None:
     """Where the blank line before them lacks they end up as text, other than on GitHub."""
     paragraphs = [
         (page.name, unescape(paragraph))
-        for page in DOCS.glob("*.md")
+        for page in site_pages()
         for paragraph in re.findall(r"<p>(.*?)</p>", shown(site, page), re.DOTALL)
     ]
 
@@ -58,9 +58,9 @@ def test_lists_and_tables_are_shown_as_such(site: Path) -> None:
 
 
 def test_every_page_is_in_the_navigation_once() -> None:
-    named = re.findall(r'"([a-z-]+\.md)"', CONFIGURATION.read_text())
+    named = re.findall(r'"([a-z/-]+\.md)"', CONFIGURATION.read_text())
 
-    assert sorted(named) == sorted(page.name for page in DOCS.glob("*.md"))
+    assert sorted(named) == sorted(str(page.relative_to(DOCS)) for page in site_pages())
 
 
 def test_readme_links_to_what_is_there() -> None:

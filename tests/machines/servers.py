@@ -1,7 +1,6 @@
 """Servers that the embedded wheels lack: PgBouncer, and PostgreSQL and Redis with TLS.
 
-`.ci/run` installs them from Debian's packages. Where one is missing, its tests say so and are not
-run.
+`.ci/run` installs them from Debian's packages. If one is missing, its tests are skipped and say so.
 """
 
 import os
@@ -19,20 +18,20 @@ import pytest
 from sqlalchemy import make_url
 
 from crm_api.cli.doctor import OLDEST_POSTGRES
-from crm_api.processes import NOBODY, Account, child_command, choose_account, own_account
-from crm_api.servers import major_version
+from crm_api.platform.processes import NOBODY, Account, child_command, choose_account, own_account
+from crm_api.platform.server_programs import major_version
 
 CERTIFICATE = Path(__file__).parents[1] / "fixtures" / "smtp" / "localhost.pem"
-"""Signed by itself, for `localhost` and 127.0.0.1."""
+"""Self-signed, for `localhost` and 127.0.0.1."""
 KEY = CERTIFICATE.with_suffix(".key")
-PASSWORD = "p@ss/word: 100%"  # noqa: S105 - made up, of what has to be escaped in a URL
+PASSWORD = "p@ss/word: 100%"  # noqa: S105 - made up, with characters that a URL must escape
 ESCAPED = "p%40ss%2Fword%3A%20100%25"
 SECONDS = 20.0
 _PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin")
 
 
 def installed(name: str, *, what: str) -> Path:
-    """Find a program, or skip the test and say why."""
+    """Return the path of a program, or skip the test and say why."""
     found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if found is None:
         pytest.skip(f"{what} is not installed")
@@ -49,7 +48,7 @@ def free_port() -> int:
 def running(
     argv: Sequence[str], *, account: Account, is_ready: Callable[[], bool], log: Path
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a server until the end of the block; it answers when the block begins."""
+    """Run a server until the block ends; it answers when the block begins."""
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - our own command
             child_command(argv, account=account, death_signal=9),
@@ -80,7 +79,7 @@ def _answers(port: int) -> bool:
 
 
 def is_up(cluster: Path) -> bool:
-    """Read what PostgreSQL says of itself, as `pg_ctl` does."""
+    """Return True if PostgreSQL reports that it is ready, as `pg_ctl` reads it."""
     with suppress(FileNotFoundError):
         return "ready" in (cluster / "postmaster.pid").read_text().split()
     return False
@@ -88,7 +87,7 @@ def is_up(cluster: Path) -> bool:
 
 @dataclass(frozen=True)
 class Pooler:
-    """A PgBouncer before the database of the tests."""
+    """A PgBouncer in front of the tests' database."""
 
     url: str
     direct_url: str
@@ -96,7 +95,7 @@ class Pooler:
 
 @contextmanager
 def pgbouncer(folder: Path, database_url: str, **settings: object) -> Iterator[Pooler]:
-    """Run PgBouncer as it comes, in transaction mode, with a given setting here and there."""
+    """Run PgBouncer with its default settings, in transaction mode, plus the given settings."""
     program = installed("pgbouncer", what="PgBouncer")
     port = free_port()
     url = make_url(database_url)
@@ -126,7 +125,7 @@ def pgbouncer(folder: Path, database_url: str, **settings: object) -> Iterator[P
 
 
 def owner_of(sockets: Path) -> Account:
-    """Return whom the server lets into its folder, as ``choose_account`` chose for it."""
+    """Return the account that the server lets into its folder, as ``choose_account`` chose it."""
     status = sockets.stat()
     if os.geteuid() != 0:
         return own_account()
@@ -137,7 +136,7 @@ def owner_of(sockets: Path) -> Account:
 
 @contextmanager
 def postgres_with_tls(folder: Path) -> Iterator[str]:
-    """Run a PostgreSQL that takes no one without TLS and a password; its URL, without a query."""
+    """Run a PostgreSQL that requires TLS and a password; yield its URL, without a query."""
     found = [path for place in _PLACES for path in Path("/").glob(place[1:])]
     versions = {major_version(path / "postgres"): path for path in found}
     if max(versions, default=0) < OLDEST_POSTGRES // 10_000:
@@ -186,7 +185,7 @@ def postgres_with_tls(folder: Path) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class TlsRedis:
-    """A Redis that speaks TLS only."""
+    """A Redis that accepts TLS only."""
 
     port: int
 

@@ -1,4 +1,4 @@
-"""Through PgBouncer as it comes, in transaction mode, with fewer connections than we hold."""
+"""Through PgBouncer in transaction mode, with fewer server connections than we hold."""
 
 import asyncio
 import json
@@ -12,23 +12,24 @@ import pytest_asyncio
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from tests.conftest import ADMIN_KEY, NOW, SECRET
-from tests.domain.webhooks.support import incoming
+from tests.domain.inbound.webhook_events.support import incoming
 from tests.fakes import RecordingQueue
 from tests.machines.servers import Pooler, pgbouncer
 
 from crm_api.cli.doctor import check_pooler
 from crm_api.cli.findings import Check, State
-from crm_api.db import UnitOfWork, create_engine, session_factory
-from crm_api.domain.access import service as access
-from crm_api.domain.transfer import merge_statements as merging
-from crm_api.domain.webhooks.envelope import read_event
-from crm_api.domain.webhooks.intake import EventIntake
-from crm_api.hot_reads import HotReads
-from crm_api.postgres import REQUEST_SECONDS, driver_url, require_direct
-from crm_api.settings import Settings, SettingsError
+from crm_api.domain.identity.api_keys import authentication
+from crm_api.domain.identity.api_keys import service as access
+from crm_api.domain.imports.contacts import merge_plan
+from crm_api.domain.inbound.webhook_events.envelope import read_event
+from crm_api.platform.database import UnitOfWork, create_engine, session_factory
+from crm_api.platform.hot_reads import HotReads
+from crm_api.platform.postgres import REQUEST_SECONDS, driver_url, require_direct
+from crm_api.platform.settings import Settings, SettingsError
+from crm_api.routers.inbound.event_intake import EventIntake
 
 CONNECTIONS = 2
-"""To the server, for all that the tests hold to PgBouncer."""
+"""To the server, for all connections that the tests hold to PgBouncer."""
 
 
 @pytest.fixture(scope="module")
@@ -104,11 +105,11 @@ async def test_events_and_look_ups_go_through_while_others_work(
     await intake.start()
     await reads.start()
     bodies = [json.dumps(incoming("Hello", message_id=f"AC{n}")).encode() for n in range(40)]
-    events = [read_event(body, scheme="standard", delivery_id=None, now=NOW) for body in bodies]
+    events = [read_event(body, scheme="2026-03-30", delivery_id=None) for body in bodies]
 
     async def use(number: int) -> str:
         await intake.store(events[number])
-        return (await access.authenticate(reads, text=ADMIN_KEY, now=NOW)).name
+        return (await authentication.authenticate_api_key(reads, text=ADMIN_KEY, now=NOW)).name
 
     names = [await asyncio.gather(*(use(n) for n in range(s, s + 8))) for s in range(0, 40, 8)]
     await reads.close()
@@ -136,7 +137,7 @@ async def test_imports_at_once_see_only_their_own_people(pooled: AsyncEngine) ->
 
 
 async def copy_people(session: AsyncSession, people: int) -> None:
-    for statement in merging.MAKE_TABLES:
+    for statement in merge_plan.MAKE_TABLES:
         await session.execute(statement)
     connection = await (await session.connection()).get_raw_connection()
     driver = connection.driver_connection
@@ -145,7 +146,7 @@ async def copy_people(session: AsyncSession, people: int) -> None:
     await driver.copy_records_to_table("import_person", records=records, columns=["position"])
 
 
-async def test_what_takes_a_session_asks_for_the_way_past_the_pooler(pooler: Pooler) -> None:
+async def test_work_that_needs_a_session_asks_for_a_direct_connection(pooler: Pooler) -> None:
     with pytest.raises(SettingsError, match="CRM_DATABASE_DIRECT_URL is needed"):
         await require_direct(settings_of(pooler))
 
@@ -157,7 +158,7 @@ async def test_what_takes_a_session_asks_for_the_way_past_the_pooler(pooler: Poo
     assert past == same == pooler.direct_url
 
 
-async def test_doctor_sees_the_pooler_and_one_that_forgets_statements(
+async def test_doctor_detects_the_pooler_and_one_without_prepared_statements(
     pooler: Pooler, database_url: str, tmp_path: Path
 ) -> None:
     direct = {"database_direct_url": pooler.direct_url}

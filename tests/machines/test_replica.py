@@ -1,4 +1,4 @@
-"""Lists and statistics come from a real replica while it keeps up, and from the primary else."""
+"""Lists and statistics come from a real replica while it keeps up, otherwise from the primary."""
 
 import os
 import subprocess
@@ -17,10 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.fakes import RecordingQueue
 from tests.machines.servers import is_up, owner_of, running, wait_until
 
-from crm_api.db import open_engine, session_factory
-from crm_api.embedded import find_postgres
-from crm_api.processes import child_command
-from crm_api.replica import Replica
+from crm_api.platform.database import open_engine, session_factory
+from crm_api.platform.processes import child_command
+from crm_api.platform.replica import Replica
+from crm_api.platform.server_programs import find_postgres
 
 BEHIND = timedelta(seconds=5)
 
@@ -32,7 +32,7 @@ class Time:
 
 @dataclass
 class Copy:
-    """A streaming replica and the clock by which its lag is judged."""
+    """A streaming replica, and the clock by which its lag is judged."""
 
     url: str
     replica: Replica
@@ -43,7 +43,7 @@ class Copy:
             return await connection.scalar(text(statement))
 
     async def catch_up(self, engine: AsyncEngine) -> None:
-        """Wait until it has everything; the time of judging stands still."""
+        """Wait until it has everything; the judging clock is stopped."""
         written = await write_out(engine)
         while not await self.run(f"SELECT pg_last_wal_replay_lsn() - '0/0' >= {written}"):
             pass
@@ -51,7 +51,7 @@ class Copy:
 
 
 async def write_out(engine: AsyncEngine) -> int:
-    """Have all that was committed written now, though the tests' PostgreSQL may wait with it."""
+    """Write out all that was committed, because the tests' PostgreSQL may delay it."""
     async with engine.begin() as connection:
         await connection.execute(text("SET LOCAL synchronous_commit = on"))
         await connection.execute(text("SELECT pg_logical_emit_message(true, 'crm', '')"))
@@ -61,7 +61,7 @@ async def write_out(engine: AsyncEngine) -> int:
 
 @pytest.fixture(scope="module")
 def replica_url(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a PostgreSQL that follows that of the tests."""
+    """The address of a PostgreSQL that follows the tests' one."""
     url = make_url(database_url)
     sockets = Path(unquote(str(url.query["host"])))
     account = owner_of(sockets)
@@ -209,7 +209,7 @@ async def test_what_is_read_there_writes_nothing(
 
 
 async def furnish(client: httpx.AsyncClient) -> dict[str, str]:
-    """Make one of each that has lists of its own."""
+    """Create one of each resource that has lists of its own."""
 
     async def make(path: str, body: dict[str, object]) -> str:
         answer = await client.post(path, json=body)

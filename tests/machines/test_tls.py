@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis behind TLS, a password full of special characters, and a narrow ACL."""
+"""PostgreSQL and Redis with TLS, a password full of special characters, and a narrow ACL."""
 
 import asyncio
 import re
@@ -24,29 +24,29 @@ from tests.machines.servers import (
     redis_with_tls,
 )
 
-from crm_api.backups import postgres as dumps
 from crm_api.cli import doctor
 from crm_api.cli.findings import Check, State
-from crm_api.db import UnitOfWork, open_engine
-from crm_api.domain.compliance.rules import NO_RULES
-from crm_api.domain.openphone.client import OpenPhoneClient
-from crm_api.domain.sends.limiter import Limiter
-from crm_api.domain.sends.times import SendTimes
-from crm_api.jobs import Job, JobName
-from crm_api.routers.rate_limits import RequestRate
-from crm_api.settings import Settings, SettingsError
+from crm_api.domain.consent.legal_rules.rules import NO_RULES
+from crm_api.domain.messaging.sends.limiter import Limiter
+from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.domain.monitoring.backups import postgres as dumps
+from crm_api.domain.provider.openphone.client import OpenPhoneClient
+from crm_api.platform.database import UnitOfWork, open_engine
+from crm_api.platform.jobs import Job, JobName
+from crm_api.platform.settings import Settings, SettingsError
+from crm_api.routers.http.rate_limits import RequestRate
 from crm_api.workers.deps import Deps
 from crm_api.workers.queue import ArqJobQueue
 from crm_api.workers.worker import build_worker
 
-PAGE = Path(__file__).parents[2] / "docs" / "machines.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "machines.md"
 SIMPLE = "simple-password"
 ROOT = f"&sslrootcert={CERTIFICATE}"
 VERIFIED = f"?sslmode=verify-full{ROOT}"
 
 
 def rule_of_the_page() -> str:
-    """Return the ACL rule that the page shows, as a line of an ACL file."""
+    """Return the ACL rule of the documentation page, as a line of an ACL file."""
     found = re.search(r"ACL SETUSER (crm on) '>\w+' (.*?)```", PAGE.read_text(), re.DOTALL)
     assert found is not None
     rest = found[2].replace("\\\n", " ").replace("'", "")
@@ -58,7 +58,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("tls")
     for path in (folder, *folder.parents[:3]):
         with suppress(PermissionError):
-            path.chmod(path.stat().st_mode | 0o011)  # PostgreSQL runs as somebody else than root
+            path.chmod(path.stat().st_mode | 0o011)  # PostgreSQL runs as another user than root
     with postgres_with_tls(folder) as url:
         yield url
 
@@ -84,7 +84,7 @@ def _sha256(value: str) -> str:
 
 @pytest.fixture(scope="module")
 def foreign_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The certificate of somebody who signed nothing here."""
+    """The certificate of an authority that signed nothing here."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "somebody")])
     start = datetime(2026, 1, 1, tzinfo=UTC)
@@ -164,7 +164,7 @@ async def test_worker_api_and_doctor_need_no_more_than_the_rule_of_the_page(
     found = settings(redis_url=url, database_url=database_url)
     ran: asyncio.Queue[None] = asyncio.Queue()
 
-    async def tell(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - what a job is given
+    async def report(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - what a job is given
         ran.put_nowait(None)
 
     queue = ArqJobQueue(url)
@@ -178,7 +178,7 @@ async def test_worker_api_and_doctor_need_no_more_than_the_rule_of_the_page(
         rules=NO_RULES,
         secret=found.require_secret_key(),
     )
-    worker = build_worker(found, deps, {JobName.SEND_MESSAGES: tell})
+    worker = build_worker(found, deps, {JobName.SEND_MESSAGES: report})
     working = asyncio.create_task(worker.async_run())
     await queue.push(Job(name=JobName.SEND_MESSAGES))
     for _ in ("at the start, by cron", "nudged"):
@@ -237,7 +237,7 @@ async def test_doctor_says_in_one_line_why_redis_is_not_used(
             "CRM_REDIS_URL: ssl_ca_certs: /no/such.pem cannot be read",
         ),
         ({"redis_url": "rediss://redis/0?ca=x"}, "CRM_REDIS_URL: ca=x is not known"),
-        ({"redis_url": "redis://redis/0?ssl_cert_reqs=none"}, "CRM_REDIS_URL: ssl_cert_reqs goes"),
+        ({"redis_url": "redis://redis/0?ssl_cert_reqs=none"}, "CRM_REDIS_URL: ssl_cert_reqs needs"),
         ({"redis_url": "redis://redis/one"}, "CRM_REDIS_URL: takes redis://"),
         ({"redis_url": "redis://redis:port/0"}, "CRM_REDIS_URL: takes redis://"),
         ({"database_direct_url": "postgresql://db/crm"}, "CRM_DATABASE_DIRECT_URL"),

@@ -41,13 +41,16 @@ _PARTS = text("""
            pg_get_function_result(p.oid)
     FROM pg_proc p
     WHERE p.pronamespace = CAST('public' AS regnamespace) AND p.prokind = 'f'
+      -- Code does not call a trigger's function.
+      AND p.prorettype <> CAST('trigger' AS regtype)
       AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
 """)
 _PLAIN_INDEX = re.compile(
     r"CREATE\s+(?:UNIQUE\s+)?INDEX\s+(?!CONCURRENTLY)(?:IF\s+NOT\s+EXISTS\s+)?"
-    r'"?(\w+)"?\s+ON\s+(?:ONLY\s+)?(?:public\.)?"?(\w+)"?',
+    r'"?(\w+)"?\s+ON\s+(?!ONLY\s)(?:public\.)?"?(\w+)"?',
     re.IGNORECASE,
 )
+"""``ON ONLY`` a partitioned table reads no row: the months' indexes are built concurrently."""
 _CHECKED_AT_ONCE = re.compile(
     r'ALTER\s+TABLE\s+(?:ONLY\s+)?(?:public\.)?"?(\w+)"?\s+ADD\s+CONSTRAINT\s+"?(\w+)"?\s+'
     r"(?:CHECK|FOREIGN\s+KEY)(?![^;]*NOT\s+VALID)",
@@ -160,7 +163,7 @@ def _type_of(definition: str) -> str:
     return re.sub(r" (not null|default)\b.*", "", definition)
 
 
-def meant(page: str) -> set[str]:
-    """Read the breaks that are meant, each with a reason, off their section of a page."""
-    section = page.split("\n## Stops\n")[1].split("\n## ", maxsplit=1)[0]
+def listed(page: str, title: str) -> set[str]:
+    """Return the changes that a section of a page lists, each with a reason."""
+    section = page.split(f"\n## {title}\n")[1].split("\n## ", maxsplit=1)[0]
     return set(re.findall(r"^\| `([^`]+)` \| \S.{20,} \|$", section, re.MULTILINE))

@@ -80,6 +80,17 @@ _STATEMENTS = (
     SELECT {_phone("i")}, CASE WHEN i % 10 = 0 THEN 'landline' ELSE 'mobile' END, 'lookup_service',
            :now, CAST(:now AS timestamptz) + interval '90 days'
     FROM generate_series(1, 20000) i""",
+    f"""INSERT INTO number_failure (id, phone, kind, code, line_id, activity_id, failed_at,
+        created_at, learned_at)
+    SELECT md5('failure' || i)::uuid, {_phone("i")}, 'landline', '30006', md5('line1')::uuid,
+           md5('failed' || i)::uuid, :now, :now, CASE WHEN i > 20 THEN CAST(:now AS timestamptz) END
+    FROM generate_series(1, 10000) i""",
+    f"""INSERT INTO provider_stop (id, phone, line_id, code, message_id, first_failed_at,
+        last_failed_at, created_at, updated_at)
+    SELECT md5('stop' || i)::uuid, {_phone("i")}, md5('line1')::uuid, '21610',
+           md5('stopped' || i)::uuid, :now, :now,
+           CAST(:now AS timestamptz) - i * interval '1 minute', :now
+    FROM generate_series(1, 5000) i""",
     """INSERT INTO phone_validation (id, contact_ids, total, status, created_at)
     SELECT md5('validation' || i)::uuid, '{}', 1,
            CASE WHEN i <= 3 THEN 'pending' ELSE 'completed' END,
@@ -199,6 +210,11 @@ _STATEMENTS = (
     FROM generate_series(1, 6000) i""",
     """INSERT INTO consent_wording (entry_id, phone)
     SELECT id, '+16175550000' FROM consent_entry""",
+    f"""INSERT INTO reply_example (activity_id, phone_hash, body, is_sale, read_as, reading, label,
+        decision, decided_at, created_at)
+    SELECT {_in_months("'activity' || i")}, sha256(convert_to('hash' || i % 3000, 'UTF8')),
+           'No thanks', false, 'doubtful', '{{}}', 'stop', 'opt_out', :now, :now
+    FROM generate_series(1, 6000) i""",
     """UPDATE contact SET merged_into = md5('contact' || 1)::uuid, deleted_at = :now
     WHERE id IN (SELECT md5('contact' || 1000 + i)::uuid FROM generate_series(1, 50) i)""",
     """INSERT INTO contact_merge (id, primary_id, duplicate_ids, merged_by, merged_at)

@@ -1,11 +1,15 @@
 """What a hot query is, and the rows that the examples ask for."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from sqlalchemy import TextClause
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from tests.fakes import RecordingQueue
 from tests.migrations.filling import NOON, made_id, phone_of
 from tests.migrations.support import Call, Plan
+
+from crm_api.platform.database import UnitOfWork
 
 PHONE = phone_of(7)
 CONTACT = made_id("contact", 7)
@@ -31,6 +35,7 @@ LARGE = {
     "phone_lookup",
     "property",
     "property_contact",
+    "reply_example",
     "send_attempt",
     "webhook_delivery",
     "webhook_event",
@@ -74,5 +79,16 @@ def sql(statement: TextClause, **values: Any) -> Call:
 
     async def run(session: AsyncSession) -> None:
         await session.execute(statement, values)
+
+    return run
+
+
+def use_case(call: Callable[[UnitOfWork], Awaitable[object]]) -> Call:
+    """A use case of the code, in the transaction of the session."""
+
+    async def run(session: AsyncSession) -> None:
+        uow = UnitOfWork(async_sessionmaker(), RecordingQueue())
+        uow._session = session
+        await call(uow)
 
     return run

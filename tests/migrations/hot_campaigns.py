@@ -5,28 +5,32 @@ from hashlib import sha256
 
 from tests.conftest import NOW
 from tests.migrations.filling import FINISHED, LINE, LIST, OTHER_LIST, RUNNING, WAITING, made_id
-from tests.migrations.hot import CONTACT, PLACE, Hot, hot_read, sql
+from tests.migrations.hot import CONTACT, PLACE, Hot, hot_read, sql, use_case
+from tests.migrations.support import Call
 
-from crm_api.domain.access import queries as access
-from crm_api.domain.campaigns import audience_queries as audiences
-from crm_api.domain.campaigns import (
-    audience_statements,
-    counting,
-    plan_statements,
-    statements,
-    watch_statements,
-)
+from crm_api.domain.alerts import notices
+from crm_api.domain.alerts import service as alerts
+from crm_api.domain.alerts.alert_kinds import AlertKind
+from crm_api.domain.alerts.models import AlertStatus
+from crm_api.domain.campaigns import lifecycle
 from crm_api.domain.campaigns import queries as campaigns
-from crm_api.domain.campaigns import review_queries as reviews
-from crm_api.domain.campaigns.audience_statements import Rules
-from crm_api.domain.campaigns.forecast import queries as forecasts
-from crm_api.domain.events import queries as events
-from crm_api.domain.events.positions import Position
-from crm_api.domain.lines import queries as lines
-from crm_api.domain.operations import digest_statements, metrics_statements, notice_statements
-from crm_api.domain.operations import queries as operations
-from crm_api.domain.operations.models import AlertStatus
-from crm_api.domain.templates import queries as templates
+from crm_api.domain.campaigns.audience import storage
+from crm_api.domain.campaigns.audience.selection import SegmentConditions
+from crm_api.domain.campaigns.drafts import start_checks
+from crm_api.domain.campaigns.figures import campaign_stats, circuit_breaker, live_counts
+from crm_api.domain.campaigns.forecast import line_load
+from crm_api.domain.campaigns.forecast import recipients as forecast_recipients
+from crm_api.domain.campaigns.planning import plan as planning
+from crm_api.domain.campaigns.recipients import review
+from crm_api.domain.campaigns.templates import service as templates
+from crm_api.domain.identity.api_keys import authentication
+from crm_api.domain.identity.api_keys import service as access
+from crm_api.domain.kit.paging import Cursors
+from crm_api.domain.messaging.lines import queries as lines
+from crm_api.domain.monitoring.daily_digest import digest
+from crm_api.domain.monitoring.system_metrics import figures
+from crm_api.domain.outbound.live_events import event_log
+from crm_api.domain.outbound.live_events.event_log import LogPosition
 
 AUDIENCE = {
     "list_id": LIST,
@@ -47,6 +51,12 @@ OF_A_CAMPAIGN = (
 )
 """Any of them finds all recipients of a campaign."""
 
+
+def _list_alerts(status: AlertStatus | None = None) -> Call:
+    cursor = Cursors("alerts", status=status, kind=None).write(*PLACE)
+    return use_case(lambda uow: alerts.list_alerts(uow, status=status, cursor=cursor, limit=50))
+
+
 CAMPAIGNS = [
     Hot(
         "campaigns, newest first",
@@ -56,25 +66,25 @@ CAMPAIGNS = [
     Hot(
         "saved texts, newest first",
         {"idx_message_template_created"},
-        lambda s: templates.list_templates(s, after=PLACE, limit=51),
+        lambda s: s.execute(templates.templates_statement(after=PLACE, limit=51)),
     ),
     Hot(
         "campaigns that may send now",
         {"idx_campaign_active", "uq_campaign_variant_campaign_id_position"},
-        sql(plan_statements.RUNNING, now=NOW),
+        sql(planning.RUNNING_CAMPAIGNS, now=NOW),
         is_generic=True,
     ),
     Hot(
         "what lines and their campaigns have sent today, for the plan",
         {"idx_send_tally_line"},
-        sql(plan_statements.ACCEPTED_TODAY, line_ids=[LINE], now=NOW),
+        sql(planning.ACCEPTED_TODAY, line_ids=[LINE], now=NOW),
         is_generic=True,
     ),
     Hot(
         "campaigns of which somebody is due",
         {"idx_campaign_membership_status"},
         sql(
-            plan_statements.DUE,
+            planning.CAMPAIGNS_WITH_DUE,
             campaign_ids=[RUNNING, FINISHED],
             zone_keys=["MA/zone0", "MA/zone1"],
             now=NOW,
@@ -84,24 +94,24 @@ CAMPAIGNS = [
     Hot(
         "campaigns whose start has come",
         {"idx_campaign_active"},
-        lambda s: campaigns.begin_due(s, now=NOW),
+        sql(lifecycle.BEGIN_DUE, now=NOW),
         is_generic=True,
     ),
     Hot(
         "campaigns whose start was missed",
         {"idx_campaign_active"},
-        lambda s: campaigns.list_missed(s, now=NOW),
+        sql(lifecycle.MISSED_STARTS, now=NOW),
         is_generic=True,
     ),
     Hot(
         "campaigns to write down",
         {"idx_campaign_active"},
-        lambda s: audiences.list_unwritten(s, only_new=False),
+        lambda s: s.execute(storage.unstored_audiences_statement(only_new=False)),
     ),
     Hot(
         "campaigns that are done",
         {"idx_campaign_active", "idx_campaign_membership_campaign"},
-        lambda s: campaigns.complete_finished(s, now=NOW),
+        sql(lifecycle.COMPLETE_FINISHED, now=NOW),
         is_generic=True,
     ),
     Hot(
@@ -111,13 +121,13 @@ CAMPAIGNS = [
             "idx_campaign_cancelled",
             "idx_campaign_membership_campaign|idx_campaign_membership_status",
         },
-        lambda s: campaigns.end_overdue(s, limit=20_000, now=NOW),
+        lambda s: lifecycle.end_overdue(s, limit=20_000, now=NOW),
         is_generic=True,
     ),
     Hot(
         "the audience, who of it was texted before",
         {"idx_campaign_membership_phone", "idx_activity_contact"},
-        sql(audience_statements.anyone_to_text(Rules()), **AUDIENCE),
+        sql(start_checks.reachable_zone_statement(SegmentConditions()), **AUDIENCE),
         whole=frozenset({"contact"}),  # of 20,000 people a list of 500 is a fair share
     ),
     Hot(
@@ -127,7 +137,7 @@ CAMPAIGNS = [
             "uq_campaign_membership_campaign_id_step_contact_id|idx_campaign_membership_campaign",
         },
         sql(
-            audience_statements.anyone_to_text(Rules()),
+            start_checks.reachable_zone_statement(SegmentConditions()),
             **AUDIENCE | {"exclude_campaign_ids": [FINISHED]},
         ),
         whole=frozenset({"contact"}),
@@ -144,7 +154,7 @@ CAMPAIGNS = [
             "idx_activity_contact",
         },
         sql(
-            audience_statements.write_chunk(Rules()),
+            storage.insert_chunk_statement(SegmentConditions()),
             **AUDIENCE
             | {
                 "exclude_list_ids": [OTHER_LIST],
@@ -160,14 +170,14 @@ CAMPAIGNS = [
     Hot(
         "people in review, decided",
         {"idx_campaign_membership_campaign"},
-        lambda s: reviews.decide(
+        lambda s: review.store_decisions(
             s, campaign_id=RUNNING, decision="approve", contact_ids=None, now=NOW
         ),
     ),
     Hot(
         "one in review, decided",
         {"uq_campaign_membership_campaign_id_step_contact_id|idx_campaign_membership_campaign"},
-        lambda s: reviews.decide(
+        lambda s: review.store_decisions(
             s, campaign_id=RUNNING, decision="reject", contact_ids=[CONTACT], now=NOW
         ),
         is_generic=True,
@@ -175,7 +185,7 @@ CAMPAIGNS = [
     Hot(
         "how many are in review",
         {"idx_campaign_tally_campaign"},
-        lambda s: reviews.count_in_review(s, campaign_id=RUNNING),
+        lambda s: review.count_in_review(s, campaign_id=RUNNING),
     ),
     Hot(
         "figures of a campaign",
@@ -183,7 +193,7 @@ CAMPAIGNS = [
             "idx_campaign_tally_campaign",
             "idx_send_attempt_uncertain",
         },
-        sql(statements.COUNT, campaign_id=FINISHED, line_id=LINE, step=0),
+        sql(campaign_stats.RECIPIENT_COUNTS, campaign_id=FINISHED, line_id=LINE, step=0),
     ),
     Hot(
         "rates of the campaigns that run",
@@ -192,13 +202,13 @@ CAMPAIGNS = [
             "idx_campaign_tally_campaign",
             "uq_campaign_variant_campaign_id_position",
         },
-        sql(watch_statements.WATCHED),
+        sql(circuit_breaker.WATCHED_CAMPAIGNS),
         is_generic=True,
     ),
     Hot(
         "what a campaign's rates are counted from",
         {"idx_campaign_tally_campaign"},
-        sql(watch_statements.SUMS, campaign_id=RUNNING),
+        sql(circuit_breaker.RATE_SUMS, campaign_id=RUNNING),
     ),
     Hot(
         "whether late answers are of texts from before a resume",
@@ -206,37 +216,37 @@ CAMPAIGNS = [
             "|".join(OF_A_CAMPAIGN),
             "idx_send_attempt_membership",
         },
-        sql(watch_statements.ANSWERED_SINCE, campaign_id=FINISHED, since=NOW),
+        sql(circuit_breaker.ANSWERED_SINCE, campaign_id=FINISHED, since=NOW),
     ),
     Hot(
         "people of a campaign, by step, for a forecast",
         {"idx_campaign_tally_campaign"},
-        lambda s: forecasts.count_by_step(s, campaign_id=RUNNING),
+        lambda s: forecast_recipients.count_by_step(s, campaign_id=RUNNING),
     ),
     Hot(
         "who waits in each place, for a forecast",
         {"idx_campaign_membership_status"},
-        lambda s: forecasts.count_places(
-            s, campaign_id=RUNNING, zone_keys=["MA/zone0", "MA/zone1"], most=20
+        lambda s: forecast_recipients.count_places(
+            s, campaign_id=RUNNING, zone_keys=["MA/zone0", "MA/zone1"], most=20, now=NOW
         ),
         is_generic=True,
     ),
     Hot(
         "a sample of those who wait, for a forecast",
         set(),
-        lambda s: forecasts.sample_places(s, campaign_id=RUNNING),
+        lambda s: forecast_recipients.sample_places(s, campaign_id=RUNNING, now=NOW),
         is_generic=True,
     ),
     Hot(
         "other campaigns on a line, for a forecast",
         {"idx_campaign_active", "idx_campaign_tally_campaign"},
-        lambda s: forecasts.list_rivals(s, line_id=LINE, campaign_id=RUNNING, now=NOW),
+        lambda s: line_load.list_rivals(s, line_id=LINE, campaign_id=RUNNING, now=NOW),
         is_generic=True,
     ),
     Hot(
         "what a line sent lately, for a forecast",
         {"idx_send_attempt_accepted"},
-        lambda s: forecasts.count_lately(
+        lambda s: line_load.count_lately(
             s, line_id=LINE, timezone="America/New_York", since=NOW - timedelta(days=14)
         ),
         is_generic=True,
@@ -244,7 +254,7 @@ CAMPAIGNS = [
     Hot(
         "what may not have arrived lately, for a forecast",
         {"idx_send_attempt_uncertain"},
-        lambda s: forecasts.count_uncertain(s, line_id=LINE, since=NOW - timedelta(days=14)),
+        lambda s: line_load.count_uncertain(s, line_id=LINE, since=NOW - timedelta(days=14)),
         is_generic=True,
     ),
     Hot(
@@ -290,28 +300,26 @@ OPERATIONS = [
     Hot(
         "alerts, last seen first",
         {"idx_alert_last_seen"},
-        lambda s: operations.list_alerts(s, after=PLACE, limit=51),
+        _list_alerts(),
     ),
     Hot(
         "alerts that stand, last seen first",
         {"idx_alert_open"},
-        lambda s: operations.list_alerts(s, status=AlertStatus.OPEN, after=PLACE, limit=51),
+        _list_alerts(AlertStatus.OPEN),
     ),
     Hot(
         "alerts that have fallen silent",
         {"idx_alert_open|uq_alert_kind_subject"},
-        lambda s: operations.resolve_silent(
-            s, kinds=["clock_skew"], before=NOW - timedelta(days=1), now=NOW
-        ),
+        use_case(lambda uow: alerts.resolve_silent_alerts(uow, now=NOW)),
     ),
     Hot(
         "when mail was sent last, for the next one",
         {"idx_alert_notice_told"},
         sql(
-            notice_statements.CLAIM,
+            notices.CLAIM,
             channel="mail",
             quiet=3600.0,
-            anew=600.0,
+            quiet_after_over=600.0,
             escalate_after=14_400.0,
             gap=55.0,
             leaves_out=["mail_down"],
@@ -323,82 +331,88 @@ OPERATIONS = [
     Hot(
         "an alert that stands",
         {"uq_alert_kind_subject"},
-        lambda s: operations.resolve_alert(s, kind="line_blocked", subject="5", now=NOW),
+        use_case(
+            lambda uow: alerts.resolve_alert(uow, kind=AlertKind.LINE_BLOCKED, subject="5", now=NOW)
+        ),
     ),
     Hot(
         "the key of a request",
         {"uq_api_key_key_hash"},
-        hot_read(access.FIND, sha256(b"key5").digest()),
+        hot_read(authentication.FIND_API_KEYS, sha256(b"key5").digest()),
         is_generic=True,
     ),
     Hot(
         "keys, newest first",
         {"idx_api_key_created"},
-        lambda s: access.list_keys(s, status=None, after=PLACE, limit=51, now=NOW),
+        lambda s: s.execute(access.api_keys_statement(status=None, after=PLACE, limit=51, now=NOW)),
     ),
     Hot(
         "the key that a rotation made",
         {"uq_api_key_replaces_id"},
-        lambda s: access.find_successor(s, key_id=CONTACT),
+        lambda s: s.execute(access.successor_statement(CONTACT)),
     ),
     Hot(
         "what waits, for the metrics",
         {"idx_webhook_event_processed", "idx_webhook_event_status", "idx_activity_queued"},
-        sql(metrics_statements.WAITING, most=100_000),
+        sql(figures.WAITING, most=100_000),
     ),
     Hot(
         "the text of a campaign that waits longest, for the metrics",
         {"idx_campaign_membership_status"},
-        sql(metrics_statements.CAMPAIGN_DUE_AT),
+        sql(figures.CAMPAIGN_DUE_AT),
     ),
     Hot(
         "unclear sends, for the metrics",
         {"idx_send_attempt_open", "idx_send_attempt_uncertain"},
-        sql(metrics_statements.UNCLEAR),
+        sql(figures.UNCLEAR),
     ),
     Hot(
         "the message to an endpoint that waits longest, for the metrics",
         {"idx_webhook_delivery_due"},
-        sql(metrics_statements.ENDPOINTS),
+        sql(figures.ENDPOINTS),
     ),
     Hot(
         "alerts that stand by kind, for the metrics",
         {"idx_alert_open"},
-        sql(metrics_statements.ALERTS),
+        sql(figures.ALERTS),
     ),
     Hot(
         "events since a place in the log",
         {"pk_event"},
-        lambda s: events.read_new(s, after=Position(1, 1), limit=1000),
+        use_case(lambda uow: event_log.read_new_events(uow, after=LogPosition(1, 1))),
     ),
     Hot(
         "events between two places in the log",
         {"pk_event"},
-        lambda s: events.read_span(s, after=Position(1, 1), until=Position(10**9, 1), limit=1000),
+        use_case(
+            lambda uow: event_log.read_event_span(
+                uow, after=LogPosition(1, 1), until=LogPosition(10**9, 1)
+            )
+        ),
     ),
     Hot(
         "the oldest events, forgotten",
         {"pk_event", "pk_event_horizon"},
-        lambda s: events.forget(s, before=NOW, limit=100),
+        sql(event_log.FORGET, before=NOW, limit=100),
     ),
     Hot(
         "the counts of campaigns that are watched live",
         {"idx_campaign_tally_campaign"},
-        lambda s: s.execute(counting.COUNTERS, {"campaign_ids": [RUNNING, FINISHED]}),
+        lambda s: s.execute(live_counts.COUNTERS, {"campaign_ids": [RUNNING, FINISHED]}),
     ),
     Hot(
         "the texts and answers of a day, for the morning's letter",
         {"idx_send_attempt_accepted", "idx_activity_message"},
-        sql(digest_statements.TEXTS, since=NOW - timedelta(days=1), until=NOW),
+        sql(digest.TEXTS, since=NOW - timedelta(days=1), until=NOW),
     ),
     Hot(
         "the opt-outs of a day, for the morning's letter",
         {"idx_contact_flag_type_phone"},
-        sql(digest_statements.OPT_OUTS, since=NOW - timedelta(days=1), until=NOW),
+        sql(digest.OPT_OUTS, since=NOW - timedelta(days=1), until=NOW),
     ),
     Hot(
         "people who wait for a decision, for the morning's letter",
         {"idx_contact_flag_type_phone"},
-        sql(digest_statements.WAITING_PEOPLE, now=NOW),
+        sql(digest.WAITING_PEOPLE, now=NOW),
     ),
 ]

@@ -6,58 +6,132 @@ from tests.conftest import NOW
 from tests.migrations.filling import made_id, phone_of
 from tests.migrations.hot import CONTACT, PHONE, PLACE, Hot, sql
 
-from crm_api.domain.consent import queries as consent
-from crm_api.domain.do_not_contact import queries as do_not_contact
-from crm_api.domain.erasure import queries as erasure
-from crm_api.domain.erasure import statements
+from crm_api.domain.consent import example_evaluation, reply_examples, reply_readings
+from crm_api.domain.imports.do_not_contact.service import DO_NOT_CONTACT_UPLOADS, survey_numbers
+from crm_api.domain.imports.files import runs
+from crm_api.domain.messaging.consent_decisions import flags, suppression
+from crm_api.domain.people.erasure import queries as erasure
+
+HASH = sha256(b"hash7").digest()
+REPLY = made_id("activity", 7)
+
+EXAMPLES = [
+    Hot(
+        "the last entry of a number with an action",
+        {"idx_consent_entry_phone_hash", "pk_consent_wording", "pk_activity_key"},
+        sql(reply_examples.LAST_ENTRY, phone_hash=HASH, action="opt_out"),
+    ),
+    Hot(
+        "the reading because of which a number gets no messages",
+        {"idx_consent_entry_phone_hash", "pk_consent_wording"},
+        lambda s: reply_readings.find_reading(s, phone=PHONE, secret=b"key"),
+    ),
+    Hot(
+        "the reply that a decision was about",
+        {"idx_reply_example_phone_hash"},
+        sql(reply_examples.DECIDED_AT, phone_hash=HASH, decided_at=NOW),
+    ),
+    Hot(
+        "the newest reply of a number",
+        {"uq_conversation_line_id_phone", "idx_activity_conversation"},
+        sql(reply_examples.NEWEST_REPLY, phone=PHONE, since=NOW),
+    ),
+    Hot(
+        "a reply with our last message and its entry",
+        {"pk_activity", "idx_activity_conversation", "idx_consent_entry_phone_hash"},
+        sql(reply_examples.REPLY, activity_id=REPLY, hashes=[HASH], office=["manual"]),
+    ),
+    Hot(
+        "whether a message was received from a person",
+        {"pk_activity"},
+        sql(reply_examples.IS_REPLY, activity_id=REPLY, contact_id=CONTACT, phones=[PHONE]),
+    ),
+    Hot(
+        "examples, in the order of their messages",
+        {"pk_reply_example"},
+        sql(example_evaluation.EXAMPLES, after=example_evaluation.FIRST, limit=500),
+    ),
+    Hot(
+        "a reply is kept as an example",
+        {"pk_activity"},
+        sql(
+            reply_examples.KEEP_EXAMPLE,
+            activity_id=REPLY,
+            phone=PHONE,
+            phone_hash=HASH,
+            previous=None,
+            is_sale=False,
+            read_as="none",
+            reading={},
+            label="stop",
+            decision="opt_out",
+            now=NOW,
+        ),
+    ),
+]
 
 ERASURES = [
     Hot(
         "whether numbers' persons were erased",
         {"pk_erased_number"},
-        lambda s: consent.erased(s, hashes=[sha256(b"hash7").digest()]),
+        lambda s: suppression.find_erased_numbers(s, hashes=[HASH]),
     ),
     Hot(
         "words of an erased person's decisions",
         {"idx_consent_entry_phone_hash", "pk_consent_wording"},
-        lambda s: consent.erase_words(s, hashes=[sha256(b"hash7").digest()]),
+        lambda s: suppression.erase_words(s, hashes=[HASH]),
+    ),
+    Hot(
+        "examples of an erased person",
+        {"idx_reply_example_phone_hash"},
+        lambda s: reply_examples.erase_reply_examples(s, hashes=[HASH]),
     ),
     Hot(
         "erasures, newest first",
         {"idx_erasure_created"},
-        lambda s: erasure.list_erasures(s, after=PLACE, limit=51),
+        lambda s: erasure.fetch_erasures(s, after=PLACE, limit=51),
     ),
     Hot(
         "the erasure that is due",
         {"idx_erasure_sweeping"},
-        lambda s: erasure.claim(s, now=NOW, lease_until=NOW),
+        lambda s: erasure.claim_due_erasure(s, now=NOW, lease_until=NOW),
     ),
     Hot(
         "a person's data is taken out",
         {"idx_activity_contact", "idx_activity_conversation", "idx_conversation_contact"}
         | {"idx_send_attempt_phone", "idx_campaign_membership_phone"}
-        | {"idx_activity_queued", "pk_contact"},
+        | {"pk_contact"},
         lambda s: erasure.erase_person(s, ids=[CONTACT], phones=[PHONE], zone_key="US", now=NOW),
+    ),
+    Hot(
+        "texts that wait for an erased person",
+        {"idx_activity_queued"},
+        lambda s: erasure.cancel_queued_messages(s, phones=[PHONE], now=NOW),
+    ),
+    Hot(
+        "the numbers of a person to be erased",
+        {"pk_contact", "idx_contact_merged_into", "uq_contact_phone|idx_contact_phone_hash"},
+        lambda s: erasure.lock_person_rows(s, contact_id=CONTACT, phones=[PHONE]),
     ),
     Hot(
         "properties of an erased person",
         {"idx_property_contact_contact"},
-        lambda s: erasure.houses(s, contact_id=CONTACT),
+        lambda s: erasure.fetch_property_ids(s, contact_id=CONTACT),
     ),
     Hot(
         "texts under way to a person",
         {"idx_send_attempt_phone"},
-        lambda s: erasure.texts_under_way(s, phones=[PHONE]),
+        lambda s: erasure.count_open_attempts(s, phones=[PHONE]),
     ),
     Hot(
         "files of an erased person",
         {"idx_activity_contact", "uq_media_fetch_activity_id_url"},
-        lambda s: erasure.free_media(s, contact_id=made_id("contact", 1), now=NOW),
+        lambda s: erasure.release_media(s, contact_id=made_id("contact", 1), now=NOW),
     ),
     Hot(
         "a file that nobody else has",
         {"idx_media_fetch_media", "pk_media"},
-        sql(statements.DROP_MEDIA, ids=[made_id("media", 7)]),
+        sql(erasure.DROP_MEDIA, ids=[made_id("media", 7)]),
     ),
 ]
 
@@ -65,30 +139,28 @@ UPLOADS = [
     Hot(
         "do-not-contact lists, newest first",
         {"idx_do_not_contact_upload_created"},
-        lambda s: do_not_contact.list_uploads(s, after=PLACE, limit=51),
+        lambda s: runs.fetch_page(s, DO_NOT_CONTACT_UPLOADS, after=PLACE, limit=51),
     ),
     Hot(
         "the do-not-contact list that waits longest",
         {"idx_do_not_contact_upload_waiting"},
-        lambda s: do_not_contact.claim(s, now=NOW, lease_until=NOW),
+        lambda s: runs.claim_import(s, DO_NOT_CONTACT_UPLOADS, now=NOW),
     ),
     Hot(
         "errors of a do-not-contact list",
         {"idx_do_not_contact_upload_error_upload"},
-        lambda s: do_not_contact.list_errors(s, upload_id=made_id("upload", 5), after=0, limit=500),
+        lambda s: runs.list_errors(
+            s, DO_NOT_CONTACT_UPLOADS, import_id=made_id("upload", 5), after=0, limit=500
+        ),
     ),
     Hot(
         "what the store has of a list's numbers",
         {"idx_contact_flag_type_phone", "uq_contact_phone", "idx_campaign_membership_phone"},
-        lambda s: do_not_contact.survey(
-            s, phones=[phone_of(i) for i in range(200)], since=NOW, now=NOW
-        ),
+        lambda s: survey_numbers(s, phones=[phone_of(i) for i in range(200)], since=NOW, now=NOW),
     ),
     Hot(
         "a list's numbers are flagged",
         {"uq_contact_flag_phone_flag_type"},
-        lambda s: consent.stand_flags(
-            s, phones=[PHONE], flag="do_not_contact", reason="x", now=NOW
-        ),
+        lambda s: flags.set_flags(s, phones=[PHONE], flag="do_not_contact", reason="x", now=NOW),
     ),
 ]

@@ -2,19 +2,23 @@
 
 from datetime import timedelta
 
-from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.migrations.filling import made_id
-from tests.migrations.hot import PLACE, Hot
+from tests.migrations.hot import PLACE, Hot, sql, use_case
+from tests.migrations.support import Call
 
-from crm_api.domain.webhook_deliveries import queries as deliveries
-from crm_api.domain.webhook_deliveries.models import DeliveryStatus
-from crm_api.domain.webhook_deliveries.queries import Claimed, Selection, Tried
-from crm_api.domain.webhook_endpoints import health_queries as health
-from crm_api.domain.webhook_endpoints import queries as endpoints
+from crm_api.domain.kit.paging import Cursors
+from crm_api.domain.outbound.webhook_deliveries import attempts
+from crm_api.domain.outbound.webhook_deliveries import service as deliveries
+from crm_api.domain.outbound.webhook_deliveries.attempts import ClaimedDelivery, DeliveryResult
+from crm_api.domain.outbound.webhook_deliveries.models import DeliveryStatus
+from crm_api.domain.outbound.webhook_deliveries.schedule import EndpointAnswer
+from crm_api.domain.outbound.webhook_deliveries.service import DeliverySelection
+from crm_api.domain.outbound.webhook_endpoints import health
+from crm_api.domain.outbound.webhook_endpoints import queries as endpoints
 
 ENDPOINT = made_id("endpoint", 1)
-CLAIMED = Claimed(
+CLAIMED = ClaimedDelivery(
     id=made_id("delivery", 7),
     endpoint_id=ENDPOINT,
     type="opt_out",
@@ -23,21 +27,19 @@ CLAIMED = Claimed(
     attempts=0,
     claims=0,
 )
-TRIED = Tried(
-    claimed=CLAIMED,
-    status=DeliveryStatus.DELIVERED,
-    next_attempt_at=NOW,
-    duration_ms=5,
-    response_status=204,
-    response_body="",
-    error_code=None,
-    last_error=None,
-)
 
 
-async def _list(session: AsyncSession, status: DeliveryStatus | None = None) -> None:
-    selection = Selection(endpoint_id=ENDPOINT, status=status)
-    await deliveries.list_deliveries(session, selection, after=PLACE, limit=51)
+def _record(answer: EndpointAnswer | None) -> Call:
+    results = [DeliveryResult(claimed=CLAIMED, reply=answer)]
+    return use_case(
+        lambda uow: attempts.record_results(uow, results, disable_after=timedelta(days=5), now=NOW)
+    )
+
+
+def _list(status: DeliveryStatus | None = None) -> Call:
+    selection = DeliverySelection(endpoint_id=ENDPOINT, status=status)
+    cursor = Cursors("webhook_deliveries", selection=selection).write(*PLACE)
+    return use_case(lambda uow: deliveries.list_deliveries(uow, selection, cursor=cursor, limit=50))
 
 
 ENDPOINTS = [
@@ -49,7 +51,7 @@ ENDPOINTS = [
     Hot(
         "endpoints for which something is due, with their secrets",
         {"idx_webhook_delivery_due", "idx_webhook_secret_endpoint"},
-        lambda s: health.list_due(s, now=NOW),
+        sql(health.LIST_DUE, now=NOW),
         is_generic=True,
     ),
     Hot(
@@ -62,42 +64,46 @@ ENDPOINTS = [
     Hot(
         "deliveries that are due",
         {"idx_webhook_delivery_due"},
-        lambda s: deliveries.claim(
-            s, allowances={ENDPOINT: 50}, now=NOW, lease_until=NOW + timedelta(minutes=1)
+        use_case(
+            lambda uow: attempts.claim_deliveries(
+                uow, allowances={ENDPOINT: 50}, lease=timedelta(minutes=1), now=NOW
+            )
         ),
         is_generic=True,
     ),
     Hot(
         "tries, written down",
         {"pk_webhook_delivery"},
-        lambda s: deliveries.record(s, [TRIED], now=NOW),
+        _record(EndpointAnswer(status=204, body="", duration_ms=5)),
     ),
     Hot(
         "deliveries that go back",
         {"pk_webhook_delivery"},
-        lambda s: deliveries.put_back(s, [CLAIMED], now=NOW),
+        _record(None),
     ),
-    Hot("deliveries of an endpoint, newest first", {"idx_webhook_delivery_created"}, _list),
+    Hot("deliveries of an endpoint, newest first", {"idx_webhook_delivery_created"}, _list()),
     Hot(
         "deliveries of an endpoint that failed",
         {"idx_webhook_delivery_failed"},
-        lambda s: _list(s, DeliveryStatus.FAILED),
+        _list(DeliveryStatus.FAILED),
     ),
     Hot(
         "deliveries that failed, begun anew",
         {"idx_webhook_delivery_failed"},
-        lambda s: deliveries.begin_anew(
-            s, Selection(endpoint_id=ENDPOINT, status=DeliveryStatus.FAILED), now=NOW
+        use_case(
+            lambda uow: deliveries._restart_deliveries(
+                uow, DeliverySelection(endpoint_id=ENDPOINT, status=DeliveryStatus.FAILED), now=NOW
+            )
         ),
     ),
     Hot(
         "deliveries that are old",
         {"idx_webhook_delivery_created"},
-        lambda s: deliveries.forget(s, before=NOW - timedelta(days=14), limit=100),
+        sql(deliveries.FORGET, before=NOW - timedelta(days=14), limit=100),
     ),
     Hot(
         "deleted endpoints without deliveries",
         {"idx_webhook_delivery_created"},
-        health.remove_deleted,
+        sql(health.REMOVE_DELETED),
     ),
 ]

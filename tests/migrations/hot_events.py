@@ -6,14 +6,18 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.migrations.filling import made_id
-from tests.migrations.hot import CONTACT, PLACE, Hot
+from tests.migrations.hot import CONTACT, PLACE, Hot, sql, use_case
+from tests.migrations.support import Call
 
-from crm_api.domain.activity import queries as activity
-from crm_api.domain.activity.models import Origin
-from crm_api.domain.operations import queries as operations
-from crm_api.domain.webhooks import queries as webhooks
-from crm_api.domain.webhooks.models import WebhookEventStatus
-from crm_api.domain.webhooks.queries import Selection
+from crm_api.domain.inbound.webhook_events import service as webhooks
+from crm_api.domain.inbound.webhook_events import stored_events, storing
+from crm_api.domain.inbound.webhook_events.models import WebhookEventStatus
+from crm_api.domain.inbound.webhook_events.stored_events import EventSelection
+from crm_api.domain.kit.paging import Cursors
+from crm_api.domain.messaging.conversations import call_events, reply_context
+from crm_api.domain.messaging.conversations import queries as activity
+from crm_api.domain.messaging.models.conversations import Origin
+from crm_api.domain.monitoring import readiness
 
 
 async def _driver(session: AsyncSession, statement: str, values: tuple[object, ...]) -> None:
@@ -21,8 +25,9 @@ async def _driver(session: AsyncSession, statement: str, values: tuple[object, .
     await connection.exec_driver_sql(statement, values)
 
 
-async def _events(session: AsyncSession, status: WebhookEventStatus | None) -> None:
-    await webhooks.list_events(session, Selection(status=status), after=PLACE, limit=51)
+def _list_events(selection: EventSelection) -> Call:
+    cursor = Cursors("webhook_events", wanted=selection).write(*PLACE)
+    return use_case(lambda uow: stored_events.list_events(uow, selection, cursor=cursor, limit=50))
 
 
 async def _conversations(session: AsyncSession, contact_id: UUID | None) -> None:
@@ -40,7 +45,7 @@ RECEIVED = [
     Hot(
         "events that are due",
         {"idx_webhook_event_processed"},
-        lambda s: webhooks.claim(s, limit=100, now=NOW),
+        sql(webhooks.CLAIM_EVENTS, limit=100, now=NOW),
         is_generic=True,
     ),
     Hot(
@@ -48,41 +53,41 @@ RECEIVED = [
         {"pk_webhook_event_key"},
         lambda s: _driver(
             s,
-            webhooks.STORE_EVENTS,
-            ([CONTACT], ["EV5"], [None], ["legacy"], ["call.ringing"], [NOW], ["{}"]),
+            storing.STORE_EVENTS,
+            ([CONTACT], ["EV5"], [None], ["legacy"], ["call.ringing"], ["{}"]),
         ),
     ),
     Hot(
         "events, newest first",
         {"idx_webhook_event_received"},
-        lambda s: _events(s, None),
+        _list_events(EventSelection()),
     ),
     Hot(
         "events of one status",
         {"idx_webhook_event_status"},
-        lambda s: _events(s, WebhookEventStatus.DEAD),
+        _list_events(EventSelection(status=WebhookEventStatus.DEAD)),
     ),
     Hot(
         "events of one error class",
         {"idx_webhook_event_error"},
-        lambda s: webhooks.list_events(s, Selection(error_code="error7"), after=PLACE, limit=51),
+        _list_events(EventSelection(error_code="error7")),
     ),
-    Hot("error classes", {"idx_webhook_event_error"}, webhooks.list_errors),
+    Hot("error classes", {"idx_webhook_event_error"}, sql(stored_events.READ_ERRORS)),
     Hot(
         "error classes of which nothing is left",
         {"idx_webhook_event_error"},
-        lambda s: webhooks.recovered(s, codes=["error7", "error700"]),
+        sql(stored_events.RECOVERED, codes=["error7", "error700"]),
         is_generic=True,
     ),
     Hot(
         "oldest event that waits, for readiness",
         {"idx_webhook_event_processed"},
-        lambda s: operations.overview(s, jobs=["send_alerts"], late_after=timedelta(0), now=NOW),
+        sql(readiness.READ_OVERVIEW, jobs=["send_alerts"], late_after=0.0, worth=60.0, now=NOW),
     ),
     Hot(
         "a received text, once",
         {"pk_activity_key", "pk_activity"},
-        lambda s: activity.lock_calls(s, provider_call_ids=["AC100"], now=NOW),
+        lambda s: call_events.lock_calls(s, provider_call_ids=["AC100"], now=NOW),
     ),
     Hot(
         "messages of a conversation",
@@ -94,11 +99,12 @@ RECEIVED = [
     Hot(
         "a confirmation that was sent lately",
         {"idx_activity_conversation"},
-        lambda s: activity.has_recent(
+        lambda s: reply_context.was_sent_lately(
             s,
             conversation_id=made_id("talk", 7),
             origin=Origin.CONFIRMATION,
-            since=NOW - timedelta(minutes=5),
+            within=timedelta(minutes=5),
+            now=NOW,
         ),
     ),
     Hot(

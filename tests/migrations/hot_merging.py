@@ -5,11 +5,11 @@ from tests.migrations.filling import FINISHED, made_id, phone_of
 from tests.migrations.hot import CONTACT, PHONE, PLACE, Hot
 
 from crm_api.domain.consent import queries as consent
-from crm_api.domain.contacts import find_queries
-from crm_api.domain.contacts import queries as contacts
-from crm_api.domain.contacts.schemas import ContactFilter
-from crm_api.domain.merging import candidate_queries, member_queries, queries
-from crm_api.domain.tags import queries as tags
+from crm_api.domain.people.contacts import queries as contacts
+from crm_api.domain.people.contacts import search
+from crm_api.domain.people.contacts.schemas import ContactFilter
+from crm_api.domain.people.deduplication import candidates, queries, recipient_moves
+from crm_api.domain.people.tags import queries as tags
 
 MERGING = [
     Hot(
@@ -20,7 +20,7 @@ MERGING = [
     Hot(
         "people of a chunk whose tags change",
         {"idx_contact_tags|pk_contact"},
-        lambda s: find_queries.ids_of(
+        lambda s: search.fetch_matching_ids(
             s,
             wanted=ContactFilter(tag="tag17"),
             patterns=[],
@@ -48,12 +48,12 @@ MERGING = [
     Hot(
         "merges into a contact",
         {"idx_contact_merge_primary"},
-        lambda s: queries.standing_merges(s, primary_id=CONTACT),
+        lambda s: queries.fetch_undoable_merges(s, primary_id=CONTACT),
     ),
     Hot(
         "numbers of a person",
         {"idx_contact_merged_into", "pk_contact"},
-        lambda s: contacts.numbers_of(s, contact_id=CONTACT),
+        lambda s: contacts.fetch_numbers(s, contact_id=CONTACT),
         is_generic=True,
     ),
     Hot(
@@ -70,7 +70,7 @@ MERGING = [
     Hot(
         "campaigns of people who are merged",
         {"idx_campaign_membership_phone"},
-        lambda s: member_queries.lock_campaigns(s, phones=[PHONE]),
+        lambda s: recipient_moves.lock_campaigns(s, phones=[PHONE]),
     ),
     Hot(
         "memberships of people who are merged",
@@ -78,26 +78,26 @@ MERGING = [
             "idx_campaign_membership_phone",
             "uq_campaign_membership_campaign_id_step_contact_id|idx_campaign_membership_campaign",
         },
-        lambda s: member_queries.lock_members(
+        lambda s: recipient_moves.lock_members(
             s, campaign_ids=[FINISHED], contact_ids=[CONTACT], phones=[PHONE]
         ),
     ),
     Hot(
         "pairs that may be one person",
         {"idx_merge_candidate_score"},
-        lambda s: candidate_queries.list_candidates(
+        lambda s: candidates.fetch_candidates(
             s, contact_id=None, min_score=0, after=(50, CONTACT), limit=51
         ),
     ),
     Hot(
         "pairs of contacts that are merged",
         {"idx_merge_candidate_second", "uq_merge_candidate_first_id_second_id"},
-        lambda s: candidate_queries.forget(s, contact_ids=[CONTACT]),
+        lambda s: candidates.forget_candidates(s, contact_ids=[CONTACT]),
     ),
     Hot(
         "memberships that go back to a duplicate",
         {"uq_campaign_membership_campaign_id_step_contact_id|idx_campaign_membership_campaign"},
-        lambda s: member_queries.return_members(
+        lambda s: recipient_moves.return_members(
             s,
             of=CONTACT,
             phone_of=PHONE,

@@ -7,31 +7,34 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.migrations.filling import LIST, made_id, phone_of
-from tests.migrations.hot import CONTACT, PHONE, PLACE, Hot
+from tests.migrations.hot import CONTACT, PHONE, PLACE, Hot, use_case
 from tests.migrations.support import Call
 
-from crm_api.domain.consent import chain_statements as chain
+from crm_api.domain.consent import linking
 from crm_api.domain.consent import queries as consent
-from crm_api.domain.contacts import batch_queries as batch
-from crm_api.domain.contacts import find_queries, timeline_queries
-from crm_api.domain.contacts import queries as contacts
-from crm_api.domain.contacts.schemas import ContactFilter, ContactSort
-from crm_api.domain.contacts.search import search_patterns
-from crm_api.domain.idempotency import queries as idempotency
-from crm_api.domain.lists import queries as lists
-from crm_api.domain.transfer import queries as transfer
-from crm_api.domain.transfer import staging
-from crm_api.domain.transfer import undo_queries as undo
-from crm_api.domain.transfer.models import OnDuplicate
-from crm_api.domain.transfer.rows import PersonRow, as_record
+from crm_api.domain.consent.legal_rules.changes import find_places
+from crm_api.domain.imports.contacts import commit, merge_plan, staging, undo
+from crm_api.domain.imports.contacts import queries as import_queries
+from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
+from crm_api.domain.imports.contacts.models import OnDuplicate
+from crm_api.domain.imports.contacts.rows import PersonRow, as_record
+from crm_api.domain.imports.files import runs
+from crm_api.domain.kit.idempotency import service
+from crm_api.domain.messaging.consent_decisions import flags
+from crm_api.domain.people.batch import queries as batch
+from crm_api.domain.people.contacts import queries as contacts
+from crm_api.domain.people.contacts import recipients, search, timeline
+from crm_api.domain.people.contacts.schemas import ContactFilter, ContactSort
+from crm_api.domain.people.contacts.search_patterns import search_patterns
+from crm_api.domain.people.lists import queries as lists
 
 
 def listed(sort: ContactSort = ContactSort.NEWEST, **wanted: Any) -> Call:
     """A page of contacts under a filter."""
-    order = find_queries.ORDERS[sort]
+    order = search.ORDERS[sort]
 
     async def run(session: AsyncSession) -> None:
-        await find_queries.list_contacts(
+        await search.fetch_contacts(
             session,
             wanted=ContactFilter(**wanted),
             patterns=search_patterns(str(wanted.get("q", ""))),
@@ -56,7 +59,7 @@ CONTACTS = [
     Hot(
         "contact by phone",
         {"idx_contact_phone_hash", "uq_contact_flag_phone_flag_type"},
-        lambda s: contacts.find_by_phone(s, phone=PHONE, now=NOW),
+        lambda s: contacts.find_contact_by_phone(s, phone=PHONE, now=NOW),
         is_generic=True,
     ),
     *(
@@ -75,6 +78,7 @@ CONTACTS = [
     ),
     Hot("contacts by two letters", {"idx_contact_search"}, listed(q="xq"), is_generic=True),
     Hot("contacts by tag", {"idx_contact_tags"}, listed(tag="tag17"), is_generic=True),
+    Hot("places of contacts", {"idx_contact_zone_key"}, find_places),
     Hot("contacts of a state", {"idx_contact_place"}, listed(state="Guam"), is_generic=True),
     Hot(
         "contacts of a town",
@@ -95,18 +99,18 @@ CONTACTS = [
     Hot(
         "contacts of a list",
         {"idx_contact_list_member_added"},
-        lambda s: contacts.list_members(s, list_id=LIST, after=PLACE, limit=51, now=NOW),
+        lambda s: contacts.fetch_list_members(s, list_id=LIST, after=PLACE, limit=51, now=NOW),
     ),
     Hot(
         "lists of a contact that is erased",
         {"idx_contact_list_member_contact", "pk_contact"},
-        lambda s: contacts.erase(s, contact_id=CONTACT, zone_key="MA/zone1", now=NOW),
+        lambda s: contacts.blank_contact(s, contact_id=CONTACT, zone_key="MA/zone1", now=NOW),
         is_generic=True,
     ),
     Hot(
         "waiting memberships of a changed number",
         {"idx_campaign_membership_phone", "uq_campaign_membership_campaign_id_step_phone"},
-        lambda s: contacts.follow(
+        lambda s: recipients.move_recipients(
             s,
             contact_id=CONTACT,
             old_phone=PHONE,
@@ -123,7 +127,7 @@ CONTACTS = [
             "idx_campaign_membership_phone",
             "idx_contact_note_contact",
         },
-        lambda s: timeline_queries.timeline(
+        lambda s: timeline.fetch_timeline(
             s,
             contact_id=CONTACT,
             phones=[PHONE, phone_of(9)],
@@ -143,24 +147,24 @@ CONTACTS = [
     Hot(
         "a number's entries with their links",
         {"idx_consent_entry_phone_hash", "uq_consent_link_entry_id", "pk_consent_link"},
-        lambda s: chain.links_of_number(s, phone_hash=sha256(b"hash7").digest()),
+        lambda s: linking.read_entries_of_number(s, phone_hash=sha256(b"hash7").digest()),
         is_generic=True,
     ),
     Hot(
         "the chain, page by page",
         {"pk_consent_link", "pk_consent_entry", "pk_consent_wording"},
-        lambda s: chain.links(s, after=3000, limit=200),
+        lambda s: linking.read_links(s, after=3000, limit=200),
     ),
-    Hot("the chain's end", {"pk_consent_link"}, chain.last_link),
+    Hot("the chain's end", {"pk_consent_link"}, linking.read_last_link),
     Hot(
         "flags of numbers",
         {"uq_contact_flag_phone_flag_type"},
-        lambda s: consent.flags_of(s, phones=[phone_of(i) for i in range(20)], now=NOW),
+        lambda s: flags.flags_of(s, phones=[phone_of(i) for i in range(20)], now=NOW),
     ),
     Hot(
         "an opt-out is put on a number",
         {"uq_contact_flag_phone_flag_type"},
-        lambda s: consent.stand_flag(s, phone=PHONE, flag="opted_out", reason="x", now=NOW),
+        lambda s: flags.set_flag(s, phone=PHONE, flag="opted_out", reason="x", now=NOW),
     ),
     Hot(
         "contacts of a batch",
@@ -182,7 +186,7 @@ CONTACTS = [
     Hot(
         "flags that have ended",
         {"idx_contact_flag_expires"},
-        lambda s: consent.expire_flags(s, now=NOW, limit=5000),
+        use_case(lambda uow: flags.expire_flags(uow, now=NOW, limit=5000)),
     ),
 ]
 
@@ -193,13 +197,13 @@ PEOPLE = [
 
 
 async def locked(session: AsyncSession) -> None:
-    await staging.stage(session, PEOPLE)
-    await staging.lock_known(session)
+    await merge_plan.stage_people(session, PEOPLE)
+    await staging.lock_known_contacts(session)
 
 
 async def planned(session: AsyncSession) -> None:
-    await staging.stage(session, PEOPLE)
-    await staging.plan(session, on_duplicate=OnDuplicate.FILL)
+    await merge_plan.stage_people(session, PEOPLE)
+    await merge_plan.plan_merge(session, on_duplicate=OnDuplicate.FILL)
 
 
 IMPORTS = [
@@ -208,62 +212,66 @@ IMPORTS = [
     Hot(
         "contacts that a chunk wrote",
         {"pk_contact_import_chunk", "pk_contact"},
-        lambda s: undo.lock_contacts(s, import_id=made_id("import", 5), start=0),
+        lambda s: undo.lock_chunk_contacts(s, import_id=made_id("import", 5), start=0),
     ),
     Hot(
         "what happened since to contacts that a chunk made",
         {"pk_contact", "idx_activity_contact", "idx_send_attempt_phone"},
-        lambda s: undo.new_contacts(s, import_id=made_id("import", 5), start=0, applied_at=NOW),
+        lambda s: undo.fetch_created_contacts(
+            s, import_id=made_id("import", 5), start=0, own_reason="import 5"
+        ),
     ),
     Hot(
         "who a chunk has put on a list",
         {"idx_contact_list_member_added"},
-        lambda s: undo.remove_members(s, list_id=LIST, applied_at=NOW, staying=[]),
+        lambda s: undo.remove_list_members(s, list_id=LIST, applied_at=NOW, staying=[]),
     ),
     Hot(
         "the last chunk of an import",
         {"pk_contact_import_chunk"},
-        lambda s: undo.last_chunk(s, import_id=made_id("import", 5)),
+        lambda s: undo.find_last_chunk(s, import_id=made_id("import", 5)),
     ),
     Hot(
         "the import that waits to be undone",
         {"idx_contact_import_undoing"},
-        lambda s: undo.claim(s, now=NOW, lease_until=NOW),
+        lambda s: undo.claim_undo(s, now=NOW),
     ),
     Hot(
         "the commit of a dry run",
         {"uq_contact_import_dry_run_id"},
-        lambda s: transfer.commit_of(s, dry_run_id=made_id("import", 7)),
+        lambda s: commit.find_commit(s, dry_run_id=made_id("import", 7)),
     ),
     Hot(
         "imports, newest first",
         {"idx_contact_import_created"},
-        lambda s: transfer.list_imports(s, after=PLACE, limit=51),
+        lambda s: runs.fetch_page(s, CONTACT_IMPORTS, after=PLACE, limit=51),
     ),
     Hot(
         "the import that waits longest",
         {"idx_contact_import_waiting"},
-        lambda s: transfer.claim(s, now=NOW, lease_until=NOW),
+        lambda s: runs.claim_import(s, CONTACT_IMPORTS, now=NOW),
     ),
     Hot(
         "errors of an import",
         {"idx_contact_import_error_import"},
-        lambda s: transfer.list_errors(s, import_id=made_id("import", 5), after=0, limit=500),
+        lambda s: runs.list_errors(
+            s, CONTACT_IMPORTS, import_id=made_id("import", 5), after=0, limit=500
+        ),
     ),
     Hot(
         "the list of a name",
         {"uq_contact_list_name"},
-        lambda s: transfer.list_named(s, name="List 7", now=NOW),
+        lambda s: import_queries.find_or_create_list(s, name="List 7", now=NOW),
     ),
     Hot(
         "lists, newest first, with their counts",
         {"idx_contact_list_created", "pk_contact_list_member|idx_contact_list_member_added"},
-        lambda s: lists.list_lists(s, after=PLACE, limit=51),
+        lambda s: lists.fetch_lists(s, after=PLACE, limit=51),
     ),
     Hot(
         "contacts put on a list",
         {"pk_contact"},
-        lambda s: lists.add_members(s, list_id=LIST, contact_ids=[CONTACT], now=NOW),
+        lambda s: lists.insert_members(s, list_id=LIST, contact_ids=[CONTACT], now=NOW),
     ),
 ]
 
@@ -271,11 +279,11 @@ REQUESTS = [
     Hot(
         "the answer to a request that came before",
         {"pk_idempotency_key"},
-        lambda s: idempotency.find(s, caller="key1", key="request1"),
+        lambda s: service.find(s, caller="key1", key="request1"),
     ),
     Hot(
         "answers that nobody may ask for any more",
         {"idx_idempotency_key_created"},
-        lambda s: idempotency.remove(s, before=NOW - timedelta(days=6)),
+        lambda s: service.remove(s, before=NOW - timedelta(days=6)),
     ),
 ]

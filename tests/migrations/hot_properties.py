@@ -4,8 +4,8 @@ from tests.conftest import NOW
 from tests.migrations.filling import made_id, phone_of
 from tests.migrations.hot import CONTACT, PLACE, Hot
 
-from crm_api.domain.properties import queries as properties
-from crm_api.domain.properties.models import PropertyRole
+from crm_api.domain.people.models.properties import PropertyRole
+from crm_api.domain.people.properties import queries as properties
 
 PROPERTY = made_id("property", 7)
 IMPORT = made_id("import", 0)

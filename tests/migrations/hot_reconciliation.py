@@ -4,11 +4,11 @@ from datetime import timedelta
 
 from tests.conftest import NOW
 from tests.migrations.filling import made_id, phone_of
-from tests.migrations.hot import PLACE, Hot
+from tests.migrations.hot import PLACE, Hot, sql, use_case
 
-from crm_api.domain.activity import queries as activity
-from crm_api.domain.reconciliation import queries
-from crm_api.domain.reconciliation.models import Trigger
+from crm_api.domain.inbound.reconciliation import comparison, pace, run_progress, runs
+from crm_api.domain.kit.paging import Cursors
+from crm_api.domain.messaging.conversations import participants
 
 IDS = [f"AC{position}" for position in range(101, 2_101)]
 
@@ -16,74 +16,84 @@ RECONCILIATION = [
     Hot(
         "runs of the reconciliation, newest first",
         {"idx_reconciliation_run_created"},
-        lambda s: queries.list_runs(s, after=PLACE, limit=51),
+        use_case(
+            lambda uow: runs.list_runs(
+                uow, cursor=Cursors("reconciliation_runs").write(*PLACE), limit=50
+            )
+        ),
     ),
     Hot(
         "the newest run of the reconciliation",
         {"idx_reconciliation_run_created"},
-        queries.newest_made_at,
+        use_case(runs.newest_made_at),
     ),
     Hot(
         "the run of the reconciliation that is next",
         {"idx_reconciliation_run_open"},
-        lambda s: queries.claim(s, token=made_id("any", 1), lease_until=NOW, now=NOW),
+        sql(run_progress.CLAIM_RUN, token=made_id("any", 1), lease_until=NOW, now=NOW),
         is_generic=True,
     ),
     Hot(
         "a run of the reconciliation that waits",
         {"idx_reconciliation_run_open"},
-        lambda s: queries.has_open(s, trigger=Trigger.OUTAGE),
+        use_case(lambda uow: runs.make_run_after_outage(uow, began_at=NOW, now=NOW)),
     ),
     Hot(
         "whether received events wait, beside a run",
         {"idx_reconciliation_run_open", "idx_webhook_event_processed"},
-        queries.backlog,
+        sql(runs.READ_BACKLOG),
     ),
     Hot(
         "when the first line was added",
         {"idx_line_created"},
-        queries.first_line_at,
+        use_case(runs.oldest_line_at),
     ),
     Hot(
         "a gap that has ended",
         {"uq_alert_kind_subject"},
-        lambda s: queries.ended_gap(s, after=NOW, longer_than=timedelta(minutes=5)),
+        sql(runs.ENDED_GAP, after=NOW, seconds=300.0),
     ),
     Hot(
         "up to when all is compared",
         {"idx_reconciliation_run_completed"},
-        queries.covered_until,
+        use_case(runs.covered_until),
     ),
     Hot(
         "when the receiver was last seen",
         {"pk_receiver_heartbeat"},
-        lambda s: queries.note_receiver(s, name="webhooks", now=NOW),
+        sql(runs.STORE_HEARTBEAT, name="webhooks", now=NOW),
         is_generic=True,
     ),
     Hot(
         "a page of the provider's list, compared",
         {"pk_activity_key", "pk_activity"},
-        lambda s: queries.compare(s, ids=IDS[:500], ranks=[3] * 500),
+        sql(comparison.COMPARE_MESSAGES, ids=IDS[:500], ranks=[3] * 500),
         is_generic=True,
     ),
     Hot(
         "calls of the provider's list",
         {"pk_activity_key", "pk_activity"},
-        lambda s: queries.known_calls(s, ids=IDS[:20]),
+        sql(comparison.KNOWN_CALLS, ids=IDS[:20]),
     ),
     Hot(
         "texts of a span that are not listed",
         {"idx_activity_message"},
-        lambda s: queries.absent_in_span(
-            s, lines=["PN1"], ids=IDS, after=NOW - timedelta(hours=24), until=NOW
+        sql(
+            comparison.ABSENT_IN_SPAN,
+            lines=["PN1"],
+            ids=IDS,
+            after=NOW - timedelta(hours=24),
+            until=NOW,
         ),
     ),
     Hot(
         "calls with a person that are not listed",
         {"uq_conversation_line_id_phone", "idx_activity_conversation"},
-        lambda s: queries.absent_in_threads(
-            s,
-            threads=[("PN1", phone_of(7), "call")],
+        sql(
+            comparison.ABSENT_IN_THREADS,
+            lines=["PN1"],
+            phones=[phone_of(7)],
+            kinds=["call"],
             ids=IDS[:20],
             after=NOW - timedelta(hours=24),
             until=NOW,
@@ -92,12 +102,14 @@ RECONCILIATION = [
     Hot(
         "what was told of a number before it was a contact's",
         {"uq_conversation_line_id_phone", "idx_activity_conversation"},
-        lambda s: activity.adopt(s, phone=phone_of(7), contact_id=made_id("contact", 7)),
+        lambda s: participants.adopt_activities(
+            s, phone=phone_of(7), contact_id=made_id("contact", 7)
+        ),
         is_generic=True,
     ),
     Hot(
         "whether texts wait",
-        {"idx_campaign_active", "idx_activity_queued"},
-        lambda s: queries.texts_wait(s, now=NOW),
+        {"idx_campaign_active", "idx_activity_queued|idx_activity_queue"},
+        sql(pace.MESSAGES_WAIT, now=NOW),
     ),
 ]

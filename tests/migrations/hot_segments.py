@@ -9,11 +9,11 @@ from tests.migrations.filling import LIST, WAITING, made_id
 from tests.migrations.hot import CONTACT, PHONE, PLACE, Hot, sql
 from tests.migrations.support import Call
 
-from crm_api.domain.campaigns import audience_queries as audiences
+from crm_api.domain.campaigns.audience import storage
 from crm_api.domain.campaigns.models import Campaign
-from crm_api.domain.segments import queries as segments
-from crm_api.domain.segments.compiling import compile_filter
-from crm_api.domain.segments.reading import read_filter
+from crm_api.domain.people.segments import queries as segments
+from crm_api.domain.people.segments.compiler import compile_filter
+from crm_api.domain.people.segments.parser import read_filter
 
 LATELY = {"field": "last_contacted_at", "op": "not_within_last", "value": {"days": 30}}
 ADOPT = """
@@ -34,7 +34,7 @@ def listed(filter_: dict[str, Any]) -> Call:
 
     async def run(session: AsyncSession) -> None:
         condition = compile_filter(read_filter(filter_), now=NOW)
-        await segments.page(session, condition, after=PLACE, limit=51)
+        await segments.fetch_matches(session, condition, after=PLACE, limit=51)
 
     return run
 
@@ -59,7 +59,7 @@ async def chunk(session: AsyncSession) -> None:
         "exclude": {"segment_ids": [str(made_id("segment", 2))]},
     }
     campaign = Campaign(id=WAITING, audience=audience, started_at=NOW, previously_contacted="send")
-    await audiences.write_chunk(session, campaign=campaign, weights=[100], limit=100, now=NOW)
+    await storage.insert_chunk(session, campaign=campaign, weights=[100], limit=100, now=NOW)
 
 
 SEGMENTS = [
@@ -76,7 +76,7 @@ SEGMENTS = [
     Hot(
         "segments that a campaign names",
         {"pk_segment"},
-        lambda s: segments.find_all(s, segment_ids=[made_id("segment", 7)]),
+        lambda s: segments.lock_segments(s, segment_ids=[made_id("segment", 7)]),
     ),
     Hot(
         "people with a tag who were not contacted lately",

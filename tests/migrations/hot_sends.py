@@ -1,24 +1,37 @@
 """Queries of the send path."""
 
+from datetime import timedelta
+
 from tests.conftest import NOW
 from tests.migrations.filling import LINE, RUNNING, made_id, phone_of
 from tests.migrations.hot import CONTACT, PHONE, Hot, sql
 
-from crm_api.domain.sends import (
-    claim_statements,
-    deriving,
+from crm_api.domain.messaging.sends import (
+    attempt_insertion,
+    attempts,
+    carrier_budgets,
+    claim,
+    derive,
+    follow_ups,
+    gate,
+    leases,
     ledger,
-    report_statements,
-    settle_statements,
-    text_statements,
-    withdraw_statements,
+    look_ups,
+    matching,
+    queue,
+    queued_claim,
+    replies,
+    reply_hours,
+    report,
+    settle_by_hand,
+    usage,
+    withdraw,
 )
-from crm_api.domain.sends import queries as sends
-from crm_api.domain.sends.queries import Wanted
+from crm_api.domain.messaging.sends.claim_order import PlannedAttempt
 
 ATTEMPT = made_id("attempt", 2500)
 MEMBER = made_id("member", 2500)
-WANTED = Wanted(
+WANTED = PlannedAttempt(
     attempt_id=made_id("new", 1),
     membership_id=made_id("member", 1500),
     contact_id=made_id("contact", 1500),
@@ -28,6 +41,8 @@ WANTED = Wanted(
     not_after=NOW,
     max_recent=3,
     recent_hours=24,
+    segments=1,
+    carrier="t_mobile",
 )
 MESSAGE = {
     "phone": PHONE,
@@ -42,7 +57,7 @@ SENDS = [
     Hot(
         "recipients to claim",
         {"idx_campaign_membership_status"},
-        lambda s: sends.lock_candidates(
+        lambda s: claim.lock_candidates(
             s, campaign_id=RUNNING, zone_keys=["MA/zone0", "MA/zone1"], limit=160, now=NOW
         ),
         is_generic=True,
@@ -50,7 +65,18 @@ SENDS = [
     Hot(
         "a day's use of line and campaign",
         {"idx_send_attempt_open", "idx_send_tally_line", "idx_send_attempt_uncertain"},
-        lambda s: sends.usage(s, line_ids=[LINE], campaign_id=RUNNING, grace=600.0, now=NOW),
+        lambda s: usage.count_usage(s, line_ids=[LINE], campaign_id=RUNNING, grace=600.0, now=NOW),
+        is_generic=True,
+    ),
+    Hot(
+        "a day's use of the carrier budgets",
+        {"uq_send_attempt_open_phone", "idx_carrier_tally_quarter", "idx_send_attempt_uncertain"},
+        sql(
+            carrier_budgets.SEGMENTS_USED,
+            begins_at=NOW - timedelta(hours=7),
+            ends_at=NOW + timedelta(hours=17),
+            grace=600.0,
+        ),
         is_generic=True,
     ),
     Hot(
@@ -61,7 +87,7 @@ SENDS = [
             "idx_activity_contact",
             "uq_contact_flag_phone_flag_type",
         },
-        lambda s: sends.set_contacted_aside(
+        lambda s: claim.set_contacted_aside(
             s, membership_ids=[made_id("member", 1500)], rule="review", now=NOW
         ),
         is_generic=True,
@@ -69,7 +95,7 @@ SENDS = [
     Hot(
         "the claim: flags and earlier texts of the numbers",
         {"uq_contact_flag_phone_flag_type", "idx_send_attempt_phone"},
-        lambda s: sends.claim(
+        lambda s: attempt_insertion.insert_attempts(
             s,
             [WANTED],
             cap_texts=3,
@@ -87,7 +113,7 @@ SENDS = [
         "conversations of claimed texts",
         {"uq_conversation_line_id_phone"},
         sql(
-            claim_statements.OPEN_CONVERSATIONS,
+            attempt_insertion.OPEN_CONVERSATIONS,
             line_id=LINE,
             phones=[WANTED.phone],
             contact_ids=[WANTED.contact_id],
@@ -99,8 +125,9 @@ SENDS = [
         "recipients and timeline rows of claimed texts",
         {"pk_campaign_membership"},
         sql(
-            claim_statements.TELL_CLAIMED,
-            ids=[WANTED.attempt_id],
+            attempt_insertion.SHOW_CLAIMED,
+            activity_ids=[WANTED.attempt_id],
+            are_new=[True],
             membership_ids=[WANTED.membership_id],
             variants=[0],
             conversation_ids=[made_id("talk", 1)],
@@ -116,17 +143,22 @@ SENDS = [
     Hot(
         "the gate",
         {"pk_send_attempt"},
-        lambda s: sends.gate(
-            s, ids=[ATTEMPT], tokens=[ATTEMPT], lease_until=NOW, ends_at=NOW, now=NOW
+        sql(
+            gate.PASS_GATE,
+            ids=[ATTEMPT],
+            tokens=[ATTEMPT],
+            lease_until=NOW,
+            ends_at=NOW,
+            now=NOW,
         ),
         is_generic=True,
     ),
     Hot(
         "outcomes of calls",
         {"pk_send_attempt", "pk_activity", "idx_send_attempt_membership"},
-        lambda s: ledger.record(
+        lambda s: ledger.write_to_ledger(
             s,
-            [ledger.Outcome(attempt_id=ATTEMPT, status="sent", message_id="ACnew")],
+            [ledger.AttemptOutcome(attempt_id=ATTEMPT, status="sent", message_id="ACnew")],
             send_after=NOW,
             now=NOW,
         ),
@@ -141,44 +173,46 @@ SENDS = [
     Hot(
         "an answer that beats a match",
         {"uq_send_attempt_provider_message_id"},
-        lambda s: ledger.unbind(s, message_ids=["AC2500"], attempt_ids=[CONTACT], now=NOW),
+        lambda s: ledger.unbind_matched_messages(
+            s, message_ids=["AC2500"], attempt_ids=[CONTACT], now=NOW
+        ),
         is_generic=True,
     ),
     Hot(
         "memberships from their attempts",
         {"pk_campaign_membership", "idx_send_attempt_membership"},
-        lambda s: deriving.derive(s, membership_ids=[MEMBER], now=NOW),
+        lambda s: derive.derive_recipients(s, membership_ids=[MEMBER], now=NOW),
         is_generic=True,
     ),
     Hot(
         "claims whose lease is over",
         {"idx_send_attempt_open|uq_send_attempt_open_phone"},
-        sql(settle_statements.EXPIRE_CLAIMS, limit=100, now=NOW),
+        sql(leases.EXPIRE_CLAIMS, limit=100, now=NOW),
         is_generic=True,
     ),
     Hot(
         "calls whose lease is over",
         {"idx_send_attempt_open|uq_send_attempt_open_phone"},
-        sql(settle_statements.EXPIRE_CALLS, limit=100, now=NOW),
+        sql(leases.EXPIRE_CALLS, limit=100, now=NOW),
         is_generic=True,
     ),
     Hot(
         "unclear sends to look up",
         {"idx_send_attempt_open|uq_send_attempt_open_phone"},
-        sql(settle_statements.UNKNOWN, limit=100),
+        sql(matching.UNKNOWN_ATTEMPTS, limit=100),
         is_generic=True,
     ),
     Hot(
         "the attempt of a report",
         {"uq_send_attempt_provider_message_id"},
-        sql(report_statements.ATTEMPTS_OF_MESSAGES, message_ids=["AC2500", "AC2501"]),
+        sql(report.ATTEMPTS_OF_MESSAGES, message_ids=["AC2500", "AC2501"]),
         is_generic=True,
     ),
     Hot(
         "unclear sends that a report may settle",
         {"idx_send_attempt_phone"},
         sql(
-            report_statements.UNSETTLED,
+            report.UNSETTLED,
             **{name: value for name, value in MESSAGE.items() if name != "called_at"},
         ),
         is_generic=True,
@@ -187,7 +221,7 @@ SENDS = [
         "stored texts that may be an unclear send",
         {"idx_activity_unmatched"},
         sql(
-            settle_statements.STORED_CANDIDATES,
+            matching.STORED_CANDIDATES,
             **{name: value for name, value in MESSAGE.items() if name != "made_at"},
         ),
         is_generic=True,
@@ -195,21 +229,21 @@ SENDS = [
     Hot(
         "which ids are taken",
         {"uq_send_attempt_provider_message_id"},
-        sql(settle_statements.HELD_IDS, message_ids=["AC2500", "AC2501"]),
+        sql(matching.HELD_IDS, message_ids=["AC2500", "AC2501"]),
         is_generic=True,
     ),
     Hot(
         "the newest text that the list must show",
         {"idx_send_attempt_accepted"},
-        sql(settle_statements.CANARY, line_id=LINE, age=150.0, now=NOW),
+        sql(look_ups.CANARY, line_id=LINE, age=150.0, now=NOW),
         is_generic=True,
     ),
     Hot(
         "the texts that were answered",
         {"idx_send_attempt_phone"},
         sql(
-            report_statements.NOTE_REPLIES,
-            places=list(range(50)),
+            replies.NOTE_REPLIES,
+            positions=list(range(50)),
             phones=[phone_of(i) for i in range(2500, 2550)],
             line_ids=[LINE] * 50,
             ats=[NOW] * 50,
@@ -222,23 +256,55 @@ SENDS = [
     Hot(
         "what waits for a number that opts out",
         {"idx_campaign_membership_phone"},
-        sql(withdraw_statements.MEMBERS_OF_NUMBERS, phones=[PHONE], statuses=["pending"]),
+        sql(withdraw.MEMBERS_OF_NUMBERS, phones=[PHONE], statuses=["pending"]),
         is_generic=True,
     ),
     Hot(
         "what is claimed for a number that opts out",
         {"uq_send_attempt_open_phone"},
-        sql(withdraw_statements.WITHDRAW_NUMBERS, phones=[PHONE], now=NOW),
+        sql(withdraw.WITHDRAW_NUMBERS, phones=[PHONE], now=NOW),
+    ),
+    Hot(
+        "recipients who are held without a hold",
+        {
+            "idx_campaign_membership_campaign",
+            "uq_contact_flag_phone_flag_type|idx_contact_flag_type_phone",
+        },
+        sql(withdraw.HELD_WITHOUT_HOLD, limit=500, now=NOW),
+    ),
+    Hot(
+        "follow-ups of a person who was heard",
+        {"idx_campaign_membership_phone"},
+        sql(follow_ups.LOCK_HEARD, phones=[PHONE]),
+        is_generic=True,
+    ),
+    Hot(
+        "the tries of a page of messages",
+        {"idx_send_attempt_phone"},
+        sql(attempts.SHOWN_ATTEMPTS, phones=[PHONE], activity_ids=[ATTEMPT]),
+        is_generic=True,
+    ),
+    Hot(
+        "the message that tries share",
+        {"pk_send_attempt", "idx_send_attempt_phone", "pk_activity"},
+        sql(
+            ledger.SHOW,
+            ids=[ATTEMPT],
+            shown=[None],
+            send_after=NOW,
+            now=NOW,
+        ),
+        is_generic=True,
     ),
     Hot(
         "texts under way to a number",
         {"uq_send_attempt_open_phone"},
-        sql(withdraw_statements.UNDER_WAY, phone=PHONE),
+        sql(withdraw.ATTEMPTS_UNDER_WAY, phone=PHONE),
     ),
     Hot(
         "what is claimed for a campaign that stops",
         {"idx_send_attempt_open"},
-        sql(withdraw_statements.WITHDRAW_CAMPAIGN, campaign_id=RUNNING, now=NOW),
+        sql(withdraw.WITHDRAW_CAMPAIGN, campaign_id=RUNNING, now=NOW),
         is_generic=True,
     ),
     Hot(
@@ -247,12 +313,12 @@ SENDS = [
             "uq_campaign_membership_campaign_id_step_contact_id",
             "idx_send_attempt_membership",
         },
-        sql(withdraw_statements.PARKED, campaign_id=RUNNING, contact_id=CONTACT),
+        sql(settle_by_hand.LOCK_PARKED_OF_RECIPIENT, campaign_id=RUNNING, contact_id=CONTACT),
     ),
     Hot(
         "texts outside campaigns that wait",
-        {"idx_activity_queued"},
-        sql(text_statements.LOCK_QUEUED, limit=50, now=NOW),
+        {"idx_activity_queue"},
+        sql(queued_claim.LOCK_QUEUED, limit=50, now=NOW),
         is_generic=True,
     ),
     Hot(
@@ -262,14 +328,14 @@ SENDS = [
             "uq_conversation_line_id_phone",
             "idx_activity_conversation",
         },
-        sql(text_statements.REPLY_PLACE, line_id=LINE, phone=PHONE),
+        sql(reply_hours.READ_REPLY_ZONE, line_id=LINE, phone=PHONE),
         is_generic=True,
     ),
     Hot(
         "the conversation of a text",
         {"uq_conversation_line_id_phone"},
         sql(
-            report_statements.UPSERT_CONVERSATION,
+            queue.UPSERT_CONVERSATION,
             id=made_id("new", 2),
             line_id=LINE,
             phone=PHONE,
@@ -283,7 +349,7 @@ SENDS = [
     Hot(
         "the lock of a campaign's line",
         {"pk_line", "pk_campaign"},
-        lambda s: sends.lock_line(s, campaign_id=RUNNING),
+        lambda s: claim.lock_line(s, campaign_id=RUNNING),
         is_generic=True,
     ),
 ]

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import (
     async_sessionmaker,
 )
 
-from crm_api.db import open_engine
+from crm_api.platform.database import open_engine
 
 Call = Callable[[AsyncSession], Awaitable[object]]
 _PLANNED = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.migrations.test_indexes import HOT
 
-PAGE = Path(__file__).parents[2] / "docs" / "indexes.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "indexes.md"
 RELIED_ON = {
     "idx_activity_openphone_id",
     "idx_webhook_event_processed",

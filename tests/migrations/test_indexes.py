@@ -10,10 +10,9 @@ from tests.migrations.hot import Hot
 from tests.migrations.hot_accounts import ACCOUNTS
 from tests.migrations.hot_audit import AUDIT
 from tests.migrations.hot_campaigns import CAMPAIGNS, OPERATIONS
-from tests.migrations.hot_consent import ERASURES, UPLOADS
+from tests.migrations.hot_consent import ERASURES, EXAMPLES, UPLOADS
 from tests.migrations.hot_endpoints import ENDPOINTS
 from tests.migrations.hot_events import RECEIVED
-from tests.migrations.hot_lookout import LOOKOUT
 from tests.migrations.hot_media import MEDIA
 from tests.migrations.hot_merging import MERGING
 from tests.migrations.hot_notes import NOTES
@@ -23,10 +22,11 @@ from tests.migrations.hot_properties import PROPERTIES
 from tests.migrations.hot_reconciliation import RECONCILIATION
 from tests.migrations.hot_segments import SEGMENTS
 from tests.migrations.hot_sends import SENDS
+from tests.migrations.hot_watchdog import WATCHDOG
 from tests.migrations.hot_webhooks import CHECKS
 from tests.migrations.support import connected_engine, generic_plan_of, own_database, plan_of
 
-from crm_api.migrate import upgrade
+from crm_api.platform.migration_runner import upgrade
 
 HOT = [
     *CONTACTS,
@@ -36,12 +36,13 @@ HOT = [
     *ACCOUNTS,
     *AUDIT,
     *ERASURES,
+    *EXAMPLES,
     *CAMPAIGNS,
     *SEGMENTS,
     *SENDS,
     *RECEIVED,
     *ENDPOINTS,
-    *LOOKOUT,
+    *WATCHDOG,
     *MEDIA,
     *MERGING,
     *NOTES,

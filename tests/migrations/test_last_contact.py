@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
 from tests.migrations.support import connected_engine, own_database
 
-from crm_api.migrate import downgrade, upgrade
+from crm_api.platform.migration_runner import downgrade, upgrade
 
 TALK = """
     INSERT INTO conversation (id, line_id, phone, last_activity_at, created_at)

@@ -1,4 +1,4 @@
-"""The last release's own code runs the whole demo on today's schema (docs/upgrades.md)."""
+"""The last release's own code runs the whole demo on today's schema (docs/how-to/upgrades.md)."""
 
 import io
 import shutil
@@ -13,23 +13,23 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
-from tests.test_up import environment, free_port, wait_until
+from tests.dev.test_up import environment, free_port, wait_until
 
-from crm_api import migrate
-from crm_api.demo.sample import make_csv
-from crm_api.embedded import servers
+from crm_api.dev.demo.sample_file import make_csv
+from crm_api.dev.embedded_servers import servers
+from crm_api.platform import migration_runner
 
 ROOT = Path(__file__).parents[2]
 GIT = shutil.which("git")
 KEY = "k" * 40
 
 
-def last_release() -> migrate.Release:
+def last_release() -> migration_runner.Release:
     """The one whose code may run beside this one's, unless nothing has changed since."""
-    since = migrate.serves_since()
-    if since == migrate.head_revision():
+    since = migration_runner.serves_since()
+    if since == migration_runner.head_revision():
         pytest.skip("the schema is the last release's")
-    return next(one for one in migrate.releases() if one.revision == since)
+    return next(one for one in migration_runner.releases() if one.revision == since)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ async def variables(code: Path) -> AsyncIterator[dict[str, str]]:
     port = free_port()
     with servers(folder / "servers", fsync=False) as started:
         assert started.database_url is not None
-        await migrate.upgrade(started.database_url)
+        await migration_runner.upgrade(started.database_url)
         yield environment(
             {
                 "PYTHONPATH": str(code / "src"),

@@ -1,4 +1,4 @@
-"""What people do and what is done about them, to the service and in the model at once."""
+"""Acts of people and of the office, applied to the service and to the model."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,14 +12,14 @@ from tests.properties.people import Kind, Person
 from tests.properties.provider import Provider, Text
 from tests.properties.service import ACTOR, PROVIDER_LINE, Service
 
-from crm_api.domain.activity import service as activity
-from crm_api.domain.activity.schemas import ReplyCreate
 from crm_api.domain.consent.schemas import ConsentDecision
-from crm_api.domain.contacts import decisions
-from crm_api.domain.contacts import service as contacts
-from crm_api.domain.contacts.schemas import ContactCreate, ContactUpdate, FlagCreate
-from crm_api.domain.errors import ConflictError
-from crm_api.workers.transfer import run_imports
+from crm_api.domain.kit.errors import ConflictError
+from crm_api.domain.messaging.conversations import user_messages
+from crm_api.domain.messaging.conversations.schemas import ReplyCreate
+from crm_api.domain.people.contacts import decisions
+from crm_api.domain.people.contacts import service as contacts
+from crm_api.domain.people.contacts.schemas import ContactCreate, ContactUpdate, FlagCreate
+from crm_api.workers.imports import run_imports
 
 
 class Acts(CampaignActs):
@@ -32,7 +32,7 @@ class Acts(CampaignActs):
         self._held_up: list[dict[str, Any]] = []
 
     async def add_person(self, kind: Kind) -> None:
-        """Add somebody of a kind."""
+        """Add a person of a kind."""
         position = len(self._model.people)
         phone = f"+1{kind.area_code}555{position:04d}"
         body = ContactCreate.model_validate(
@@ -44,11 +44,11 @@ class Acts(CampaignActs):
             }
         )
         async with self._service.new_uow() as uow:
-            made = await contacts.create(uow, body, now=self._model.clock())
+            made = await contacts.create_contact(uow, body, now=self._model.clock())
         self._model.people.append(Person(kind, [phone], made.contact.id))
 
     async def write(self, person: Person, words: str, *, is_held_up: bool = False) -> None:
-        """Let somebody text the line; a text that is held up arrives with the next one."""
+        """Let a person write to the line; a held-up message arrives with the next one."""
         event = self._provider.incoming(
             person.phone,
             words,
@@ -56,25 +56,25 @@ class Acts(CampaignActs):
             at=self._model.clock(),
             number=self._next(),
         )
-        await self._tell([event], is_held_up=is_held_up)
+        await self._deliver([event], is_held_up=is_held_up)
 
     async def call(self, person: Person) -> None:
-        """Let somebody call the line."""
+        """Let a person call the line."""
         event = self._provider.call(
             person.phone, line=PROVIDER_LINE, at=self._model.clock(), number=self._next()
         )
-        await self._tell([event])
+        await self._deliver([event])
 
     async def report(
         self, text: Text, statuses: Sequence[str], *, is_held_up: bool = False
     ) -> None:
-        """Let the provider report what became of a text, once or more often."""
+        """Let the provider report a message's status, once or several times."""
         events = [
             self._provider.report(text, status=status, number=self._next()) for status in statuses
         ]
-        await self._tell([*events, events[0]], is_held_up=is_held_up)
+        await self._deliver([*events, events[0]], is_held_up=is_held_up)
 
-    async def _tell(self, events: list[dict[str, Any]], *, is_held_up: bool = False) -> None:
+    async def _deliver(self, events: list[dict[str, Any]], *, is_held_up: bool = False) -> None:
         self._model.begun |= {event["id"]: len(self._model.accepted) for event in events}
         if is_held_up:
             self._held_up += events
@@ -93,7 +93,7 @@ class Acts(CampaignActs):
         return self._events
 
     async def decide_consent(self, person: Person, word: str) -> None:
-        """Opt somebody out or in through the API."""
+        """Opt a person out or in through the API."""
         if person.is_deleted:
             return
         now = self._model.clock()
@@ -110,15 +110,17 @@ class Acts(CampaignActs):
         await self._done(lambda: self._model.said(person.phone, word, at=now))
 
     async def delete(self, person: Person) -> None:
-        """Delete somebody."""
+        """Delete a person's contact."""
         if person.is_deleted:
             return
         async with self._service.new_uow() as uow:
-            await contacts.delete(uow, contact_id=person.contact_id, now=self._model.clock())
+            await contacts.delete_contact(
+                uow, contact_id=person.contact_id, now=self._model.clock()
+            )
         await self._done(lambda: setattr(person, "is_deleted", True))
 
     async def bar(self, person: Person, *, days: int) -> None:
-        """Flag somebody ``do_not_contact`` for some days."""
+        """Flag a person ``do_not_contact`` for some days."""
         if person.is_deleted:
             return
         until = self._model.clock() + timedelta(days=days)
@@ -134,11 +136,11 @@ class Acts(CampaignActs):
         await self._done(lambda: setattr(person, "barred_until", until))
 
     async def travel(self, person: Person, zone: str) -> None:
-        """Set somebody's time zone."""
+        """Set a person's time zone."""
         if person.is_deleted:
             return
         async with self._service.new_uow() as uow:
-            await contacts.update(
+            await contacts.update_contact(
                 uow,
                 ContactUpdate(timezone=zone),
                 contact_id=person.contact_id,
@@ -147,7 +149,7 @@ class Acts(CampaignActs):
         await self._done(lambda: person.move_to(zone))
 
     async def import_address(self, person: Person) -> None:
-        """Import a file that says that somebody lives in Los Angeles."""
+        """Import a file with a person's address in Los Angeles."""
         await self._service.import_file(
             f"phone,first_name,state,postal_code\n{person.phone},Pat,CA,90001\n",
             on_duplicate="overwrite",
@@ -157,14 +159,14 @@ class Acts(CampaignActs):
         await self._done(person.move_west)
 
     async def renumber(self, person: Person) -> None:
-        """Give somebody another number with the same area code, once all they wrote has arrived."""
+        """Change a person's number within the area code, once all their messages have arrived."""
         if person.is_deleted:
             return
         await self.arrive()
         position = 100 * len(person.numbers) + self._model.people.index(person)
         phone = f"+1{person.kind.area_code}555{position:04d}"
         async with self._service.new_uow() as uow:
-            await contacts.update(
+            await contacts.update_contact(
                 uow,
                 ContactUpdate(phone=phone),
                 contact_id=person.contact_id,
@@ -173,11 +175,11 @@ class Acts(CampaignActs):
         await self._done(lambda: person.get_number(phone))
 
     async def answer(self, person: Person) -> None:
-        """Write to somebody by hand, if that is allowed; it leaves with the next tick."""
+        """Write to a person by hand, if that is allowed; the next tick sends it."""
         reply = ReplyCreate(line_id=self._model.line.id, to=person.phone, body=BY_HAND)
         with suppress(ConflictError):
             async with self._service.new_uow() as uow:
-                await activity.send_reply(
+                await user_messages.queue_user_message(
                     uow,
                     reply,
                     rules=self._service.rules,

@@ -1,4 +1,4 @@
-"""A campaign as the model knows it: its plan, and what people have decided about it."""
+"""A campaign in the model: its plan, and people's decisions about it."""
 
 import re
 from dataclasses import dataclass, field
@@ -12,20 +12,20 @@ from tests.properties.plans import DAYS, RECIPIENT, Plan
 _TAG = re.compile(r"Granite c(\d+) ([vf])(\d+):")
 
 QUARTER = timedelta(minutes=15)
-"""All hours begin and end at one."""
+"""All hours begin and end at a multiple of it."""
 SEARCHED = 4 * 24 * 3
 NEARLY = timedelta(seconds=45)
 
 
 @dataclass
 class Campaign:
-    """What was asked for, and where it stands by what people did.
+    """What was asked for, and its state by the acts of people.
 
     Attributes:
-        number: By which its texts name it.
-        status: ``on``, ``paused`` or ``cancelled``; rules of the service may hold it besides.
-        ended: Contacts who answered or called, so that no follow-up may come.
-        approved: Contacts whom a person let through in review.
+        number: Identifies the campaign in its messages.
+        status: ``on``, ``paused`` or ``cancelled``; rules of the service may also hold it.
+        ended: Contacts who answered or called, so that no follow-up may be sent.
+        approved: Contacts whom a person approved in review.
     """
 
     number: int
@@ -38,22 +38,22 @@ class Campaign:
 
     @property
     def start_at(self) -> datetime:
-        """When it may begin."""
+        """Earliest instant."""
         return self.made_at + (self.plan.starts_in or timedelta(0))
 
     @property
     def end_at(self) -> datetime | None:
-        """When it must be over."""
+        """Latest instant; None if it has no end."""
         return None if self.plan.ends_in is None else self.made_at + self.plan.ends_in
 
     def zones(self, person: Person, *, line_timezone: str) -> tuple[str, ...]:
-        """Return the zones in which its days and window are read, for somebody."""
+        """Return the time zones in which its days and window are read for a person."""
         if self.plan.timezone == RECIPIENT:
             return person.kind.zones
         return (self.plan.timezone or line_timezone,)
 
     def is_open(self, person: Person, at: datetime, *, line_timezone: str) -> bool:
-        """Tell whether its own days and window allow a text to somebody at an instant."""
+        """Return True if its own days and window allow a message to a person at an instant."""
         for zone in self.zones(person, line_timezone=line_timezone):
             local = at.astimezone(ZoneInfo(zone))
             if DAYS[local.weekday()] not in self.plan.days:
@@ -65,9 +65,9 @@ class Campaign:
     def edge(
         self, person: Person, now: datetime, *, line_timezone: str, skip: bool
     ) -> datetime | None:
-        """Return the next instant at which somebody's hours begin or end; with ``skip`` the second.
+        """Return the next instant at which a person's hours begin or end; with ``skip`` the second.
 
-        None when there is none in three days.
+        None if there is none within three days.
         """
         at = now.replace(minute=0, second=0, microsecond=0)
         was_open: bool | None = None
@@ -83,17 +83,17 @@ class Campaign:
 
 
 def body_of(number: int, *, variant: int) -> str:
-    """Write the first text of a campaign; every text names its campaign and its step."""
+    """Return the first body of a campaign; every body names its campaign and step."""
     return f"Granite c{number} v{variant}: hello {{{{ first_name }}}}. Reply STOP to opt out."
 
 
 def follow_up_of(number: int, *, step: int) -> str:
-    """Write a follow-up."""
+    """Return the body of a follow-up."""
     return f"Granite c{number} f{step}: still there? Reply STOP to opt out."
 
 
 def read_tag(body: str) -> tuple[int, int] | None:
-    """Return number and step of the campaign that a text is of; None when it is of none."""
+    """Return number and step of the campaign of a message; None if it has none."""
     found = _TAG.match(body)
     if found is None:
         return None
@@ -101,5 +101,5 @@ def read_tag(body: str) -> tuple[int, int] | None:
 
 
 def local_day(at: datetime, zone: str) -> date:
-    """Return the calendar day of an instant in a zone."""
+    """Return the calendar day of an instant in a time zone."""
     return at.astimezone(ZoneInfo(zone)).date()

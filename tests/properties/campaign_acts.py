@@ -1,7 +1,7 @@
-"""What is done about campaigns and the line, to the service and in the model at once.
+"""Acts about campaigns and the line, applied to the service and to the model.
 
-Each act is done by the service first. What had passed the gate by then may still leave; so that is
-read before the model takes the act down.
+The service does each act first. What has passed the gate by then may still be sent, so that is read
+before the act is recorded in the model.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,20 +15,22 @@ from tests.properties.plans import LinePlan, Plan
 from tests.properties.provider import Provider
 from tests.properties.service import ACTOR, OWN_NUMBER, PROVIDER_LINE, Service
 
-from crm_api.domain.campaigns import recipients, reviewing
 from crm_api.domain.campaigns import service as campaigns
+from crm_api.domain.campaigns.drafts import service as drafts
 from crm_api.domain.campaigns.errors import InvalidTransitionError, NotInReviewError
+from crm_api.domain.campaigns.recipients import review as reviewing
+from crm_api.domain.campaigns.recipients import service as recipients
 from crm_api.domain.campaigns.schemas import CampaignCreate
-from crm_api.domain.campaigns.wording import Business
-from crm_api.domain.errors import InvalidError
-from crm_api.domain.lines import service as lines
-from crm_api.domain.lines.schemas import LineCreate, LineUpdate
+from crm_api.domain.kit.errors import InvalidError
+from crm_api.domain.messaging.company.service import Business
+from crm_api.domain.messaging.lines import service as lines
+from crm_api.domain.messaging.lines.schemas import LineCreate, LineUpdate
 
 BUSINESS = Business(name="Granite Foundations", contact=OWN_NUMBER)
 
 
 async def open_line(service: Service, plan: LinePlan, *, now: datetime) -> Line:
-    """Add the number that sends."""
+    """Add the sending line."""
     body = LineCreate(
         phone_number_id=PROVIDER_LINE,
         number=OWN_NUMBER,
@@ -38,12 +40,12 @@ async def open_line(service: Service, plan: LinePlan, *, now: datetime) -> Line:
         timezone=plan.timezone,
     )
     async with service.new_uow() as uow:
-        made = await lines.create(uow, body, resend_unclear=True, times=service.times, now=now)
+        made = await lines.create_line(uow, body, resend_unclear=True, times=service.times, now=now)
     return Line(id=made.line.id, plan=plan, daily_limit=plan.daily_limit)
 
 
 class CampaignActs:
-    """Acts in one world that are about its campaigns and its line."""
+    """Acts about campaigns and the line of one world."""
 
     def __init__(self, service: Service, provider: Provider, model: Model) -> None:
         self._service = service
@@ -51,14 +53,14 @@ class CampaignActs:
         self._model = model
 
     async def _done(self, note: Callable[[], None]) -> None:
-        """Let the model take an act down that has just been committed."""
+        """Record in the model an act that has just been committed."""
         on_the_way = await self._service.calling()
         self._model.on_the_way |= on_the_way
         note()
         self._model.happened()
 
     async def start_campaign(self, plan: Plan) -> Campaign | None:
-        """Make a campaign and start it; None when the service refuses to."""
+        """Create a campaign and start it; None if the service refuses."""
         now, number = self._model.clock(), len(self._model.campaigns)
         people = [
             self._model.people[position]
@@ -70,11 +72,11 @@ class CampaignActs:
             return None
         body = _body(plan, number=number, line=self._model.line, now=now, contact_ids=contact_ids)
         async with self._service.new_uow() as uow:
-            made = await campaigns.create(uow, body, now=now)
+            made = await drafts.create_campaign(uow, body, now=now)
         campaign = Campaign(number=number, plan=plan, id=made.campaign.id, made_at=now)
         try:
             async with self._service.new_uow() as uow:
-                await campaigns.start(
+                await campaigns.start_campaign(
                     uow,
                     campaign_id=campaign.id,
                     sender=BUSINESS,
@@ -90,9 +92,9 @@ class CampaignActs:
     async def move(self, campaign: Campaign, action: str) -> None:
         """Pause, resume or cancel a campaign, if its status allows it."""
         act = {
-            "pause": campaigns.pause,
-            "resume": campaigns.resume,
-            "cancel": campaigns.cancel,
+            "pause": campaigns.pause_campaign,
+            "resume": campaigns.resume_campaign,
+            "cancel": campaigns.cancel_campaign,
         }[action]
         try:
             async with self._service.new_uow() as uow:
@@ -103,7 +105,7 @@ class CampaignActs:
         await self._done(lambda: setattr(campaign, "status", status))
 
     async def review(self, campaign: Campaign, decision: str) -> None:
-        """Approve or reject everybody in review."""
+        """Approve or reject all recipients in review."""
         rows = await self._service.rows(
             "SELECT contact_id FROM campaign_membership "
             "WHERE campaign_id = :id AND status = 'review'",
@@ -111,7 +113,7 @@ class CampaignActs:
         )
         try:
             async with self._service.new_uow() as uow:
-                await reviewing.decide(
+                await reviewing.review_recipients(
                     uow,
                     campaign_id=campaign.id,
                     decision="approve" if decision == "approve" else "reject",
@@ -126,9 +128,9 @@ class CampaignActs:
         self._model.happened()
 
     async def limit_line(self, daily_limit: int) -> None:
-        """Change what the line may send a day."""
+        """Change the line's daily limit."""
         async with self._service.new_uow() as uow:
-            await lines.update(
+            await lines.update_line(
                 uow,
                 LineUpdate(daily_limit=daily_limit),
                 line_id=self._model.line.id,
@@ -140,9 +142,9 @@ class CampaignActs:
         self._model.happened()
 
     async def unblock(self) -> None:
-        """Let the line send again."""
+        """Unblock the line."""
         async with self._service.new_uow() as uow:
-            await lines.unblock(
+            await lines.unblock_line(
                 uow,
                 line_id=self._model.line.id,
                 actor=ACTOR,
@@ -153,7 +155,7 @@ class CampaignActs:
         self._model.happened()
 
     async def settle_parked(self) -> None:
-        """Find out about every parked send, and say truthfully what became of it."""
+        """Settle every parked send with its true result."""
         rows = await self._service.rows(
             "SELECT a.id, a.phone, a.body, m.campaign_id, m.contact_id FROM send_attempt a "
             "JOIN campaign_membership m ON m.id = a.membership_id WHERE a.status = 'parked'"
@@ -163,7 +165,7 @@ class CampaignActs:
                 text.phone == row.phone and text.body == row.body for text in self._provider.texts
             )
             async with self._service.new_uow() as uow:
-                await recipients.settle(
+                await recipients.settle_recipient(
                     uow,
                     campaign_id=row.campaign_id,
                     contact_id=row.contact_id,

@@ -1,4 +1,4 @@
-"""What the database and the service say, held against the model and the provider."""
+"""Compare the database and the service with the model and the provider."""
 
 from collections import Counter
 from datetime import UTC, datetime
@@ -11,23 +11,24 @@ from tests.properties.people import Person
 from tests.properties.provider import Provider
 from tests.properties.service import Service
 
-from crm_api.domain.campaigns import service as campaigns
-from crm_api.domain.campaigns.explaining import Explanation, explain
+from crm_api.domain.campaigns.explain.explanation import Explanation
+from crm_api.domain.campaigns.explain.service import explain_recipient
+from crm_api.domain.campaigns.figures.campaign_stats import read_campaign_stats as campaign_stats
 
 FINAL = frozenset({"sent", "delivered", "failed", "skipped", "cancelled"})
 UNCLEAR = frozenset({"calling", "unknown", "parked"})
-"""Attempts that may yet turn out to be an accepted text."""
+"""Attempts that may still turn out to be accepted messages."""
 
 BY_A_PERSON = frozenset({"sent"})
-"""A person's word is enough, without the provider's id."""
+"""A person's decision is enough, without the provider's id."""
 
 ASKED = 3
-"""So many of those who wait are asked about before time moves on."""
+"""Number of waiting recipients that are explained before time moves."""
 NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Checks:
-    """Looks into one world."""
+    """Checks of one world."""
 
     def __init__(self, service: Service, provider: Provider, model: Model) -> None:
         self._service = service
@@ -35,7 +36,7 @@ class Checks:
         self._model = model
 
     async def ledger(self) -> None:
-        """Nothing wrong was accepted, and the ledger holds every accepted text once."""
+        """Check that nothing wrong was accepted, and that the ledger holds every message once."""
         attempts = await self._service.rows(
             "SELECT id, phone, body, status, provider_message_id AS message_id FROM send_attempt"
         )
@@ -46,7 +47,7 @@ class Checks:
             if row.message_id is None and row.status in UNCLEAR | BY_A_PERSON
         )
         texts = {text.id: text for text in self._provider.texts}
-        assert held.keys() <= texts.keys(), "the ledger holds a text that was never accepted"
+        assert held.keys() <= texts.keys(), "the ledger holds a message that was never accepted"
         for text in texts.values():
             row = held.get(text.id)
             if row is None:
@@ -66,10 +67,10 @@ class Checks:
             line.ramp_day = found[0].day
 
     async def figures(self, campaign: Campaign) -> None:
-        """The counters of a campaign equal a count, for each of its steps."""
+        """Check that the counters of a campaign equal a count, for each of its steps."""
         for step in range(len(campaign.plan.follow_ups) + 1):
             async with self._service.new_uow() as uow:
-                stats = await campaigns.stats(
+                stats = await campaign_stats(
                     uow,
                     campaign_id=campaign.id,
                     step=step,
@@ -95,9 +96,9 @@ class Checks:
             assert recipients == [counted[position] for position in range(len(recipients))]
 
     async def explain(self, campaign: Campaign, person: Person, *, step: int) -> Explanation:
-        """Ask the service why somebody does not get a text now."""
+        """Ask the service why a person does not get a message now."""
         async with self._service.new_uow() as uow:
-            return await explain(
+            return await explain_recipient(
                 uow,
                 campaign_id=campaign.id,
                 contact_id=person.contact_id,
@@ -121,26 +122,29 @@ class Checks:
     async def reasons(
         self, *, most: int | None = None
     ) -> list[tuple[Campaign, Person, int, Explanation]]:
-        """Ask about those who wait, or the first of them; what is told is kept as a promise."""
+        """Explain the waiting recipients, or the first of them; keep the answers as promises."""
         found = []
         is_quiet = not await self._service.rows(
             "SELECT 1 FROM send_attempt WHERE is_open OR is_uncertain LIMIT 1"
         )
         for campaign, person, step in (await self.waiting())[:most]:
-            told = await self.explain(campaign, person, step=step)
-            found.append((campaign, person, step, told))
-            self._hold_against_model(campaign, person, told)
-            if is_quiet and told.stops:
-                rule = ", ".join(stop.rule for stop in told.stops)
-                # A bar that ends is told without its end: at their turn before it they are skipped.
-                until = told.next_allowed_at or person.barred_until or NEVER
+            explanation = await self.explain(campaign, person, step=step)
+            found.append((campaign, person, step, explanation))
+            self._hold_against_model(campaign, person, explanation)
+            if is_quiet and explanation.stops:
+                rule = ", ".join(stop.rule for stop in explanation.stops)
+                # A flag that ends is explained without its end: recipients whose turn is before are
+                # skipped.
+                until = explanation.next_allowed_at or person.barred_until or NEVER
                 promise = (until, self._model.version, rule)
                 self._model.promises[campaign.number, step, person.contact_id] = promise
         return found
 
-    def _hold_against_model(self, campaign: Campaign, person: Person, told: Explanation) -> None:
+    def _hold_against_model(
+        self, campaign: Campaign, person: Person, explanation: Explanation
+    ) -> None:
         now, zone = self._model.clock(), self._model.line.plan.timezone
-        # What could not end before hours do, or before the day does, does not begin.
+        # A call that could not end before the hours or the day end does not begin.
         instants = (now, now + self._service.times.call)
         is_lawful = all(map(person.is_lawful, instants))
         is_open = all(campaign.is_open(person, at, line_timezone=zone) for at in instants) and all(
@@ -154,20 +158,20 @@ class Checks:
             "opt_out_hold": person.standing == "held",
             "campaign_paused": campaign.status == "paused",
         }
-        rules = {stop.rule for stop in told.stops}
+        rules = {stop.rule for stop in explanation.stops}
         found = {rule: rule in rules for rule in expected}
         assert found == expected, f"{person}, campaign {campaign.number}, {now}: {sorted(rules)}"
 
-    async def nobody_is_left(self) -> None:
-        """After a drain without trouble nobody waits who could be texted now."""
-        for campaign, person, step, told in await self.reasons():
-            assert not told.would_send_now, (
+    async def none_is_left(self) -> None:
+        """Check after an undisturbed drain that no waiting recipient could be sent to now."""
+        for campaign, person, step, explanation in await self.reasons():
+            assert not explanation.would_send_now, (
                 f"campaign {campaign.number}, step {step}, {person.phone} ({person.kind.name}) "
                 f"was left out at {self._model.clock()} for no reason"
             )
 
-    async def all_is_told(self) -> None:
-        """In the end everybody is in a final state with its reason, and the sums agree."""
+    async def all_has_ended(self) -> None:
+        """Check that every recipient has a final status with its reason, and the sums agree."""
         rows = await self._service.rows(
             "SELECT m.contact_id, m.phone, m.step, m.status, m.skip_reason, m.error_code, "
             "m.campaign_id, c.status AS campaign_status FROM campaign_membership m "

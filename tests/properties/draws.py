@@ -1,4 +1,4 @@
-"""What is drawn for a step."""
+"""Strategies for a step."""
 
 from datetime import timedelta
 

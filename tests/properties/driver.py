@@ -1,8 +1,7 @@
-"""The worker's minutes: its real functions, one after the other, with something in between.
+"""The worker's minutes: its real functions, one after the other, with interruptions.
 
-A break-in happens at a named step of the send path: something is done there by somebody else, or
-the process dies. Dying is the cancellation of all that runs and the end of its connections; what
-was committed stays.
+A break-in happens at a named step of the send path: another act is done there, or the process dies.
+Dying is the cancellation of all that runs and the end of its connections; what was committed stays.
 """
 
 import asyncio
@@ -15,15 +14,16 @@ from tests.properties.model import FIRST_BLOCK, Model
 from tests.properties.provider import Provider
 from tests.properties.service import Service
 
-from crm_api import failpoints
-from crm_api.domain.campaigns import service as campaigns
-from crm_api.domain.sends import service as sends
+from crm_api.domain.campaigns.figures.live_counts import compact_tallies
+from crm_api.domain.campaigns.lifecycle import complete_finished_campaigns
+from crm_api.domain.messaging.sends import usage
+from crm_api.platform import failpoints
 from crm_api.workers import campaigns as queue
-from crm_api.workers.sends import resolve_unknown_sends, send_messages
-from crm_api.workers.webhooks import process_webhook_backlog
+from crm_api.workers.inbound import process_webhook_backlog
+from crm_api.workers.messaging import resolve_unknown_sends, send_messages
 
 MINUTE = timedelta(seconds=5)
-"""Between what one tick does and the next."""
+"""Time between the actions of one tick and of the next."""
 LOCKED_SECONDS = 0.05
 """An act that takes longer waits for the transaction that it broke into."""
 HANGING_SECONDS = 30.0
@@ -51,7 +51,7 @@ Act = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, kw_only=True)
 class BreakIn:
-    """Something that happens at a step of the send path; without an act the process dies there."""
+    """An act at a step of the send path; without an act the process dies there."""
 
     point: str
     act: Act | None
@@ -72,7 +72,7 @@ class Driver:
         self._late: list[asyncio.Task[None]] = []
         self._heard: set[str] = set()
         self.is_broken_into = False
-        """Something happened within the last tick."""
+        """True if something happened within the last tick."""
 
     async def close(self) -> None:
         """Close the worker's client."""
@@ -139,14 +139,14 @@ class Driver:
 
     async def _work(self) -> None:
         await self._pass_limiter()
-        await queue.prepare(self.deps)
-        await queue.watch(self.deps, now=self._clock)
-        await queue.drain(self.deps)
+        await queue.prepare_campaigns(self.deps)
+        await queue.check_running_campaigns(self.deps, now=self._clock)
+        await queue.drain_campaigns(self.deps)
         async with self.deps.new_uow() as uow:
-            await campaigns.complete_finished(uow, now=self._clock())
+            await complete_finished_campaigns(uow, now=self._clock())
         async with self.deps.new_uow() as uow:
-            await campaigns.compact_tallies(uow)
-            await sends.compact_tally(uow, now=self._clock())
+            await compact_tallies(uow)
+            await usage.compact_tally(uow, now=self._clock())
         await self._pass_limiter()
         await resolve_unknown_sends(self._ctx)
         await process_webhook_backlog(self._ctx)
@@ -155,17 +155,17 @@ class Driver:
         await send_messages(self._ctx)
 
     async def drain(self) -> None:
-        """Send what may go now, as another worker would."""
+        """Send what may be sent now, as another worker would."""
         other = self._service.worker(self._provider)
-        await queue.drain(other)
+        await queue.drain_campaigns(other)
         await other.provider.aclose()
 
     async def drain_all(self) -> None:
-        """Begin what is due and send what may go now; nothing disturbs it."""
+        """Begin what is due and send what may be sent now, without interruptions."""
         self._clock.move(MINUTE)
         await self._pass_limiter()
-        await queue.prepare(self.deps)
-        await queue.drain(self.deps)
+        await queue.prepare_campaigns(self.deps)
+        await queue.drain_campaigns(self.deps)
 
     async def _pass_limiter(self) -> None:
         """Move the clock to where the provider may be called again, instead of waiting."""
@@ -179,7 +179,7 @@ class Driver:
         await self.hear_applied()
 
     async def hear_applied(self) -> None:
-        """Tell the model of the events that have been applied since."""
+        """Record in the model the events that have been applied since."""
         found = await self._service.rows(
             "SELECT provider_event_id AS id, payload FROM webhook_event "
             "WHERE status = 'processed' ORDER BY received_at, id"
@@ -206,17 +206,17 @@ class Driver:
                 self._model.said(phone, word, at=at)
         if event["type"] in {"message.received", "call.ringing"}:
             self._model.was_reached(phone, before=self._model.begun[event["id"]])
-            self._model.person(phone).begin_anew()
+            self._model.person(phone).begin_again()
         self._model.happened()
 
 
 OWN_WORDS = "stop texting me"
-"""The provider answers STOP itself; to other words the service does."""
+"""The provider answers STOP itself; the service answers other texts."""
 WORDS = {
     "STOP": "out",
     OWN_WORDS: "out",
     "START": "in",
     "You can stop now": "doubt",
 }
-"""What people write, and what it means."""
+"""What people write, and its meaning."""
 NO_WORDS = ("thanks, call me tomorrow", "HELP")

@@ -1,4 +1,4 @@
-"""The end of every example: faults stop, people decide, time goes on until nothing is open."""
+"""The end of every example: faults stop, people decide, time passes until nothing is open."""
 
 from datetime import datetime, timedelta
 
@@ -15,7 +15,7 @@ SETTLED = timedelta(minutes=11)
 SET_ASIDE = frozenset(
     {"previously_contacted", "do_not_contact", "opted_out", "contact_deleted", "missing_value"}
 )
-"""What skips somebody, or puts them in review, once their turn comes."""
+"""Rules that skip a recipient, or put them in review, once their turn comes."""
 NEVER_SOONER = timedelta(seconds=61)
 
 
@@ -33,7 +33,7 @@ class Ending:
         self._checks = Checks(service, provider, model)
 
     async def play(self) -> None:
-        """Let everything come to its end, then see whether all is told."""
+        """Let everything end, then check the final statuses."""
         self._provider.orders.clear()
         self._provider.failing_reads = 0
         self._provider.list_delay = timedelta(0)
@@ -49,12 +49,12 @@ class Ending:
                 break
         await self._driver.tick()
         await self._checks.ledger()
-        await self._checks.all_is_told()
+        await self._checks.all_has_ended()
         for campaign in self._model.campaigns:
             await self._checks.figures(campaign)
 
     async def _go_on(self) -> bool:
-        """Do what is needed for the next text to leave; False when nothing is open."""
+        """Do what the next message needs; False if nothing is open."""
         rows = await self._service.rows(
             "SELECT m.status, m.phone, c.status AS campaign_status FROM campaign_membership m "
             "JOIN campaign c ON c.id = m.campaign_id "
@@ -76,7 +76,7 @@ class Ending:
         return True
 
     async def _decide(self, statuses: set[str], held: set[str]) -> bool:
-        """Decide what waits for a person; True when something did."""
+        """Decide what waits for a person; True if something did."""
         for campaign in self._model.campaigns:
             if "review" in statuses:
                 await self._acts.review(campaign, "approve" if campaign.number % 2 else "reject")
@@ -93,15 +93,15 @@ class Ending:
         return bool(held or paused or "review" in statuses)
 
     async def _wait(self, starts: list[datetime | None]) -> None:
-        """Move the clock to the first instant at which somebody is said to be allowed a text."""
+        """Move the clock to the first instant at which a message is said to be allowed."""
         now = self._model.clock()
         instants = [start for start in starts if start is not None and start > now]
-        for campaign, person, step, told in await self._checks.reasons(most=ASKED):
-            others = [stop for stop in told.stops if stop.rule not in SET_ASIDE]
+        for campaign, person, step, explanation in await self._checks.reasons(most=ASKED):
+            others = [stop for stop in explanation.stops if stop.rule not in SET_ASIDE]
             turns = [stop.until for stop in others if stop.until is not None]
-            if told.next_allowed_at is not None:
-                instants.append(max(told.next_allowed_at, now))
-            elif len(others) < len(told.stops) and len(turns) == len(others):
+            if explanation.next_allowed_at is not None:
+                instants.append(max(explanation.next_allowed_at, now))
+            elif len(others) < len(explanation.stops) and len(turns) == len(others):
                 instants.append(max([now + NEVER_SOONER, *turns]))
             elif campaign.start_at > now:
                 instants.append(campaign.start_at)
@@ -110,8 +110,8 @@ class Ending:
             elif any(stop.rule.startswith("outside") for stop in others):
                 await self._acts.move(campaign, "cancel")
             else:
-                told_of = f"campaign {campaign.number}, step {step}, {person.phone}"
-                rules = ", ".join(stop.rule for stop in told.stops)
-                raise AssertionError(f"{told_of} waits for ever: {rules}")
+                waiting = f"campaign {campaign.number}, step {step}, {person.phone}"
+                rules = ", ".join(stop.rule for stop in explanation.stops)
+                raise AssertionError(f"{waiting} waits for ever: {rules}")
         if instants:
             self._model.clock.move_to(max(min(instants), now))

@@ -1,4 +1,4 @@
-"""What the model is made of: the time, the line, and texts that were accepted."""
+"""Parts of the model: the time, the line, and accepted messages."""
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -11,7 +11,7 @@ from tests.properties.provider import Text
 
 
 class MovedClock:
-    """The time, which only moves when it is told to."""
+    """A clock that moves only on request."""
 
     def __init__(self, at: datetime) -> None:
         self.at = at
@@ -31,7 +31,7 @@ class MovedClock:
 
 @dataclass
 class Accepted:
-    """A text of a campaign that the provider has taken.
+    """A campaign message that the provider has accepted.
 
     Attributes:
         is_recorded: The service knew by the end of a step that it was sent.
@@ -53,13 +53,13 @@ class Accepted:
 
     @property
     def key(self) -> tuple[int, int, UUID]:
-        """What may be sent once: a step of a campaign to a person, at whatever number."""
+        """What may be sent only once: a step of a campaign to a person, at any number."""
         return (self.campaign.number, self.step, self.person.contact_id)
 
 
 @dataclass
 class Line:
-    """The number that sends; ``ramp_day`` is the first of its ramp, once that has begun."""
+    """The sending line; ``ramp_day`` is the first day of its ramp, once that has begun."""
 
     id: UUID
     plan: LinePlan
@@ -68,7 +68,7 @@ class Line:
     blocked_until: datetime | None = None
 
     def limit_on(self, at: datetime) -> int:
-        """Return how many texts the line may send on the day of an instant."""
+        """Return how many messages the line may send on the day of an instant."""
         if self.plan.ramp is None:
             return self.daily_limit
         today = local_day(at, self.plan.timezone)

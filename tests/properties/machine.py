@@ -1,4 +1,4 @@
-"""The machine that hypothesis drives: what may happen, in any order."""
+"""The state machine that hypothesis drives: what may happen, in any order."""
 
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
@@ -27,14 +27,14 @@ SetClock = Callable[[Callable[[], datetime]], None]
 
 MOST_CAMPAIGNS = 3
 COUNTED_EVERY = 5
-"""Steps from one look at a campaign's figures to the next; in the end all are looked at."""
+"""Steps between two checks of a campaign's figures; in the end all are checked."""
 
 
 class Sending(RuleBasedStateMachine):
     """One world, from its beginning to its end.
 
-    Every rule is possible at every step and does nothing where there is nothing to do, for what
-    is drawn must not depend on what the service has made of it.
+    Every rule is possible at every step and does nothing if there is nothing to do, because the
+    draws must not depend on the service's results.
     """
 
     def __init__(self, service: Service, run: Run, set_clock: SetClock) -> None:
@@ -61,7 +61,7 @@ class Sending(RuleBasedStateMachine):
         first=st.lists(plans(), min_size=1, max_size=2),
     )
     def begin(self, at: datetime, line: LinePlan, kinds: list[str], first: list[Plan]) -> None:
-        """Make a line, people, and a first campaign or two."""
+        """Create a line, people, and one or two first campaigns."""
         self._run(self._begin(at, line, kinds, first))
 
     async def _begin(
@@ -94,30 +94,30 @@ class Sending(RuleBasedStateMachine):
         texts = self._provider.texts
         return texts[-1 - position % len(texts)] if texts else None
 
-    # What the worker does, mostly once the first who waits may be texted.
+    # Acts of the worker, mostly once the first waiting recipient may be sent to.
 
     @rule(waits=draws.waits)
     def drain_all(self, *, waits: bool) -> None:
-        """Send all that may go; then everybody who waits has a reason to."""
+        """Send all that may be sent; then every waiting recipient has a reason to wait."""
         self._run(self._drain_all(waits=waits))
 
     async def _drain_all(self, *, waits: bool) -> None:
         await self._wait(waits=waits)
-        # A line that was blocked is tried by one text; the others then wait for the next run.
+        # A blocked line is tested with one message; the others then wait for the next run.
         trials = "SELECT 1 FROM line WHERE is_probing OR status <> 'active'"
         is_trial = bool(await self._service.rows(trials))
         await self._driver.drain_all()
         if not is_trial:
-            await self._checks.nobody_is_left()
+            await self._checks.none_is_left()
 
     @rule(waits=draws.waits)
     def tick(self, *, waits: bool) -> None:
-        """Let the worker do its minute."""
+        """Run the worker's minute."""
         self._run(self._tick(waits=waits))
 
     @rule(waits=draws.waits, orders=st.lists(draws.faults, min_size=1, max_size=4))
     def tick_with_faults(self, *, waits: bool, orders: list[Fault]) -> None:
-        """Let the worker do its minute while the provider fails."""
+        """Run the worker's minute while the provider fails."""
         self._run(self._tick(waits=waits, orders=orders))
 
     @rule(waits=draws.waits, point=draws.points, orders=st.lists(draws.faults, max_size=2))
@@ -156,7 +156,7 @@ class Sending(RuleBasedStateMachine):
         position=draws.positions,
     )
     def hear_before_call(self, *, point: str, act: str, position: int) -> None:
-        """Let somebody be heard between claim and call of a text to them."""
+        """Apply a reply between claim and call of a message to its sender."""
         self.tick_before_call(point=point, act=act, position=position, seconds=0.0)
 
     async def _tick(
@@ -168,12 +168,12 @@ class Sending(RuleBasedStateMachine):
         self._provider.orders.clear()
 
     async def _wait(self, *, waits: bool) -> None:
-        """Ask why everybody waits, and let time pass until the first may be texted."""
+        """Ask why all recipients wait, and let time pass until the first may be sent to."""
         if not waits:
             return
-        told = [told for *_, told in await self._checks.reasons(most=ASKED)]
+        explanations = [explanations for *_, explanations in await self._checks.reasons(most=ASKED)]
         now = self._model.clock()
-        instants = [one.next_allowed_at for one in told if one.next_allowed_at is not None]
+        instants = [one.next_allowed_at for one in explanations if one.next_allowed_at is not None]
         if instants:
             self._model.clock.move_to(max(now, min(instants)))
 
@@ -197,7 +197,7 @@ class Sending(RuleBasedStateMachine):
         skip=st.booleans(),
     )
     def move_to_edge(self, who: int, which: int, seconds: int, *, skip: bool) -> None:
-        """Let time pass until somebody's hours begin or end, or nearly so; then the worker's."""
+        """Move to about when a person's hours begin or end; then run the worker's minute."""
         campaign = self._campaign(which)
         if campaign is None:
             return
@@ -211,18 +211,18 @@ class Sending(RuleBasedStateMachine):
             self._model.clock.move_to(edge + timedelta(seconds=seconds) - MINUTE)
         self._run(self._driver.tick())
 
-    # What people do.
+    # Acts of people.
 
     @rule(plan=plans())
     def start_campaign(self, plan: Plan) -> None:
-        """Start one more."""
+        """Start one more campaign."""
         self._asked += 1
         if self._asked <= MOST_CAMPAIGNS:
             self._run(self._acts.start_campaign(plan))
 
     @rule(who=draws.positions, words=draws.words, is_held_up=st.booleans())
     def write(self, who: int, words: str, *, is_held_up: bool) -> None:
-        """Let somebody text the line."""
+        """Let a person write to the line."""
         self._run(self._acts.write(self._person(who), words, is_held_up=is_held_up))
 
     @rule(
@@ -231,14 +231,14 @@ class Sending(RuleBasedStateMachine):
         is_held_up=st.booleans(),
     )
     def report(self, which: int, statuses: list[str], *, is_held_up: bool) -> None:
-        """Let the provider tell what became of a text."""
+        """Let the provider report a message's status."""
         text = self._text(which)
         if text is not None:
             self._run(self._acts.report(text, statuses, is_held_up=is_held_up))
 
     @rule(which=draws.positions, action=st.sampled_from(draws.CAMPAIGN_ACTIONS))
     def move_campaign(self, which: int, action: str) -> None:
-        """Pause, resume or cancel, approve or reject who is in review."""
+        """Pause, resume or cancel a campaign, or approve or reject its recipients in review."""
         campaign = self._campaign(which)
         if campaign is None:
             return
@@ -249,7 +249,7 @@ class Sending(RuleBasedStateMachine):
 
     @rule(who=draws.positions, act=st.sampled_from(draws.PERSON_ACTIONS))
     def decide_about(self, who: int, act: str) -> None:
-        """Decide about somebody; where they are, rather of one whose text is under way."""
+        """Decide about a person; preferably one whose message is under way."""
         self._run(self._decide_about(who, act))
 
     async def _decide_about(self, who: int, act: str) -> None:
@@ -273,7 +273,7 @@ class Sending(RuleBasedStateMachine):
 
     @rule(who=draws.positions)
     def renumber(self, who: int) -> None:
-        """Give somebody another number; rather one whose text is under way."""
+        """Change a person's number; preferably of one whose message is under way."""
         self._run(self._renumber(who))
 
     async def _renumber(self, who: int) -> None:
@@ -281,7 +281,7 @@ class Sending(RuleBasedStateMachine):
 
     @rule(daily_limit=st.integers(1, 12), act=st.sampled_from(draws.LINE_ACTIONS))
     def meddle(self, daily_limit: int, act: str) -> None:
-        """Do what is done seldom."""
+        """Do a rare act."""
         match act:
             case "limit":
                 self._run(self._acts.limit_line(daily_limit))
@@ -294,7 +294,7 @@ class Sending(RuleBasedStateMachine):
 
     @invariant()
     def all_is_well(self) -> None:
-        """Hold the database against the model."""
+        """Compare the database with the model."""
         self._run(self._look())
 
     async def _look(self) -> None:
@@ -305,7 +305,7 @@ class Sending(RuleBasedStateMachine):
             await self._checks.figures(campaign)
 
     def teardown(self) -> None:
-        """Bring it to its end."""
+        """End the world."""
         if hasattr(self, "_driver"):
             self._run(self._end())
 

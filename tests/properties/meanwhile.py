@@ -1,4 +1,4 @@
-"""What happens in the middle of the worker's minute, to those whom it is about."""
+"""Acts in the middle of the worker's minute, on the people whom it concerns."""
 
 from datetime import timedelta
 
@@ -27,11 +27,11 @@ MEANWHILE = (
 )
 WRITTEN = {"stop": "STOP", "doubt": "You can stop now", "reply": NO_WORDS[0]}
 WHILE_CALLING = frozenset({"gate.committed", "call.before_body"})
-"""There the body of a call looks at the true clock; moving ours proves nothing."""
+"""There a call's body reads the true clock; moving ours proves nothing."""
 
 
 class Meanwhile:
-    """Acts of one world that break into the worker's work."""
+    """Acts of one world that interrupt the worker."""
 
     def __init__(self, service: Service, model: Model, driver: Driver, acts: Acts) -> None:
         self._service = service
@@ -40,7 +40,7 @@ class Meanwhile:
         self._acts = acts
 
     def at(self, point: str, act: str, *, position: int, seconds: float) -> BreakIn:
-        """Plan an act for a step; it is about somebody who is just being texted, if there is."""
+        """Plan an act for a step, on a person whose message is under way, if there is one."""
         if act == TIME_PASSES and point in WHILE_CALLING:
             act = ANOTHER_WORKER
         return BreakIn(point=point, act=lambda: self._do(act, position, seconds))
@@ -69,7 +69,7 @@ class Meanwhile:
                 self._model.clock.move(timedelta(seconds=seconds))
 
     async def concerned(self, position: int) -> Person:
-        """Pick one whose text is under way, else one who waits for theirs, else anybody."""
+        """Return a person whose message is under way, else one who waits, else any."""
         rows = await self._service.rows(
             "SELECT phone FROM send_attempt WHERE is_open ORDER BY phone"
         ) or await self._service.rows(

@@ -1,8 +1,8 @@
-"""The model: what people have asked for, what was accepted, and whether it was right to.
+"""The model: what people have asked for, what was accepted, and whether that was right.
 
-It is told of every act when it has taken effect, and of every text at the instant at which the
-provider accepts it. It then judges the text by rules of a few lines each; what is wrong is
-collected, for an exception in the middle of a call would look like the provider's. Nothing here
+Every act is recorded when it has taken effect, and every message at the instant at which the
+provider accepts it. The model then judges the message by rules of a few lines each. Faults are
+collected, because an exception in the middle of a call would look like the provider's. Nothing here
 asks the service or its database.
 """
 
@@ -18,7 +18,7 @@ from tests.properties.people import Person
 from tests.properties.provider import Text
 
 CLAIM_AGE = timedelta(seconds=90)
-"""A text counts for some rules from its claim, so long before it was accepted at most."""
+"""Some rules count a message from its claim, at most this long before it was accepted."""
 FIRST_BLOCK = timedelta(minutes=10)
 QUARTER = timedelta(minutes=15)
 CATCH_UP = timedelta(seconds=121)
@@ -28,8 +28,8 @@ BY_HAND = "A word by hand."
 CONFIRMED = "you have opted out"
 
 
-def told(text: Text) -> str:
-    """Write in short when which text was accepted."""
+def describe(text: Text) -> str:
+    """Return a short description of an accepted message."""
     return f"{text.at:%a %Y-%m-%d %H:%M:%S} {text.phone} {text.body[:14]!r}"
 
 
@@ -38,13 +38,14 @@ class Model:
     """What must hold.
 
     Attributes:
-        others: Texts outside campaigns that were accepted.
+        others: Accepted messages outside campaigns.
         on_the_way: Number and text of calls that had passed the gate when the last act took
             effect: these may still arrive.
-        wrong: What should not have happened, in sentences.
-        begun: Of what people wrote or called, by event: how many texts were accepted by then.
-        version: Rises whenever something happens beside time passing and texts being accepted.
-        promises: Of a campaign, a step and a person: nothing before an instant, at a version.
+        wrong: Faults, as sentences.
+        begun: Per event of a message or call from a person: how many messages were accepted by
+            then.
+        version: Increases with every event other than passing time and accepted messages.
+        promises: Per campaign, step and person: nothing before an instant, at a version.
     """
 
     clock: MovedClock
@@ -60,37 +61,38 @@ class Model:
     promises: dict[tuple[int, int, UUID], tuple[datetime, int, str]] = field(default_factory=dict)
 
     def person(self, phone: str) -> Person:
-        """Return who has a number."""
+        """Return the person who has a number."""
         return next(person for person in self.people if phone in person.numbers)
 
     def to(self, phone: str) -> list[Accepted]:
-        """Return the campaign texts that a number got, oldest first."""
+        """Return the campaign messages that a number got, oldest first."""
         return [one for one in self.accepted if one.phone == phone]
 
     def accept(self, text: Text) -> None:
-        """Take a text down that the provider accepts now, and judge it."""
+        """Record a message that the provider accepts now, and judge it."""
         tag = read_tag(text.body)
         if tag is None:
-            self.wrong += [f"{told(text)}: {fault}" for fault in self._other_faults(text)]
+            self.wrong += [f"{describe(text)}: {fault}" for fault in self._other_faults(text)]
             self.others.append(text)
             return
         campaign = next(one for one in self.campaigns if one.number == tag[0])
         person = self.person(text.phone)
         taken = Accepted(text=text, person=person, campaign=campaign, step=tag[1])
         is_on_the_way = (text.phone, text.body) in self.on_the_way
-        self.wrong += [f"{told(text)}: {fault}" for fault in self._faults(taken)]
+        self.wrong += [f"{describe(text)}: {fault}" for fault in self._faults(taken)]
         if not is_on_the_way:
-            self.wrong += [f"{told(text)}: {fault}" for fault in self._bars(taken)]
+            self.wrong += [f"{describe(text)}: {fault}" for fault in self._bars(taken)]
         self.accepted.append(taken)
 
     def _other_faults(self, text: Text) -> Iterator[str]:
-        """Find what may not be of a text outside of campaigns: by hand, help or confirmation."""
+        """Yield the faults of a message outside campaigns: by hand, help or confirmation."""
         person = self.person(text.phone)
         if text.body == BY_HAND:
             is_on_the_way = (text.phone, text.body) in self.on_the_way
             if person.standing == "out" and not is_on_the_way:
-                yield "the number is out"
-            if not (person.has_written or person.is_deleted or person.is_lawful(text.at)):
+                yield "the number is opted out"
+            is_lawful = person.is_lawful(text.at, phone=text.phone)
+            if not (person.has_written or person.is_deleted or is_lawful):
                 yield "outside of legal hours"
         if CONFIRMED in text.body and text.phone == person.phone:
             before = [
@@ -100,7 +102,7 @@ class Model:
                 yield "a confirmation too many"
 
     def _bars(self, new: Accepted) -> Iterator[str]:
-        """Find what people have decided against a text; what was on its way by then may arrive."""
+        """Yield violated decisions of people; a message that was under way by then may arrive."""
         person, campaign = new.person, new.campaign
         if person.standing != "free":
             yield f"the number is {person.standing}"
@@ -116,7 +118,7 @@ class Model:
             yield "the number must not be contacted"
 
     def _faults(self, new: Accepted) -> Iterator[str]:
-        """Find what may never be, whatever was on its way."""
+        """Yield the faults that are never allowed."""
         person, campaign = new.person, new.campaign
         if any(one.key == new.key for one in self.accepted):
             yield "a second time"
@@ -157,8 +159,8 @@ class Model:
         if plan.batch is not None:
             size, minutes = plan.batch
             batch = [one.at for one in self.accepted if one.campaign is new.campaign]
-            # What is left of a batch may leave until the next one begins, but not all of it: the
-            # batch began with one that is older.
+            # The rest of a batch may be sent until the next one begins, but not all of it: the
+            # batch began with an older message.
             since = new.at - timedelta(minutes=minutes) + CLAIM_AGE
             if batch.count(new.at) >= size or sum(at >= since for at in batch) >= 2 * size - 1:
                 yield "over the size of a batch"
@@ -168,10 +170,10 @@ class Model:
             yield "too many at once for an even pace"
 
     def _at_once(self, new: Accepted) -> int:
-        """Return how many texts an even pace may let go at an instant, at the very most.
+        """Return the most messages that an even pace may release at an instant.
 
-        What is left of the day is spread over what is left of it; two minutes are made up for.
-        Claims of two instants may leave at one, so it is twice that.
+        The rest of the day's number is spread over the rest of the day; two minutes are made up
+        for. Claims of two instants may be sent at one, so it is twice that.
         """
         plan, zone = new.campaign.plan, self.line.plan.timezone
         person = new.person
@@ -193,7 +195,7 @@ class Model:
         if plan.min_days_between is not None:
             distance = timedelta(days=plan.min_days_between) - CLAIM_AGE
             if any(new.at - one.at < distance for one in others):
-                yield f"another campaign's text is of {others[-1].at}"
+                yield f"another campaign's message was sent at {others[-1].at}"
         asks = (
             plan.previously_contacted != "send" and new.person.contact_id not in campaign.approved
         )
@@ -214,19 +216,19 @@ class Model:
             yield "a follow-up too early"
 
     def happened(self) -> None:
-        """Note that the world was changed."""
+        """Record that the world was changed."""
         self.version += 1
 
     def said(self, phone: str, word: str, *, at: datetime) -> None:
-        """Take down what somebody said about being texted: ``out``, ``in`` or ``doubt``."""
+        """Record what a person said about messages: ``out``, ``in`` or ``doubt``."""
         self.person(phone).words.append((at, word))
         self.happened()
 
     def was_reached(self, phone: str, *, before: int) -> None:
-        """Take down that a person answered or called: follow-ups to what they had got are over.
+        """Record that a person answered or called, which ends follow-ups to what they had got.
 
         Args:
-            before: How many texts had been accepted when they did.
+            before: How many messages had been accepted by then.
         """
         person = self.person(phone)
         for one in self.accepted[:before]:

@@ -1,8 +1,8 @@
-"""People, where they are, and what the law says there: written down by hand, not computed.
+"""People, their places, and the law there: written by hand, not computed.
 
-Nothing of the service's own tables is used here. Each kind of person names the states and zones
-that the service must find for them; the hours are those of the table of rules for the United
-States, for the few states that appear.
+Nothing here uses the service's own tables. Each kind of person names the states and time zones that
+the service must find for them. The hours are those of the rules for the United States, for the few
+states that appear.
 """
 
 from dataclasses import dataclass, field, replace
@@ -61,7 +61,7 @@ class Law:
 
 COUNTRY = "country"
 ANY_STATE = "any"
-"""Of whom nothing is known every rule of every state counts."""
+"""For a person without known state every rule of every state counts."""
 LAW = {
     COUNTRY: Law(EIGHT_TO_NINE, EIGHT_TO_NINE, EIGHT_TO_NINE),
     "AZ": Law(EIGHT_TO_NINE, EIGHT_TO_NINE, EIGHT_TO_NINE),
@@ -79,7 +79,7 @@ STATE_CAP = (3, timedelta(hours=24))
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of person: what is stored, and where they must then be taken to be."""
+    """A kind of person: what is stored, and where the service must assume them."""
 
     name: str
     area_code: str
@@ -91,7 +91,7 @@ class Kind:
 
     @property
     def by_number_alone(self) -> "Kind":
-        """Where the same number is once nothing but the number is known."""
+        """The same person once only the number is known."""
         return next(kind for kind in BY_NUMBER if kind.area_code == self.area_code)
 
 
@@ -119,15 +119,15 @@ BY_NUMBER = (
 
 @dataclass
 class Person:
-    """Somebody who may be texted.
+    """A person who may get messages.
 
     Attributes:
         numbers: All that they have had, the present one last.
-        has_written: They have texted the line from their number.
-        asked_out: How often they did so in words of their own, so that one answer is due.
-        barred_until: Somebody has set ``do_not_contact`` until then.
-        words: What they, or somebody for them, said about being texted: when, and which of
-            ``out``, ``in`` and ``doubt``.
+        has_written: They have written to the line from their number.
+        asked_out: How often they opted out in words of their own, each with one answer.
+        barred_until: End of a ``do_not_contact`` flag.
+        words: Decisions about messages, by them or for them: when, and which of ``out``, ``in``
+            and ``doubt``.
     """
 
     kind: Kind
@@ -141,18 +141,18 @@ class Person:
 
     @property
     def phone(self) -> str:
-        """Their number."""
+        """The present number."""
         return self.numbers[-1]
 
     def get_number(self, phone: str) -> None:
-        """Have another number, about which nobody has said anything yet."""
+        """Get another number, about which no decision exists yet."""
         self.numbers.append(phone)
         self.words, self.barred_until = [], None
         self.has_written, self.asked_out = False, 0
 
     @property
     def standing(self) -> str:
-        """``free``, ``out`` or ``held``: the words in the order in which they were said."""
+        """``free``, ``out`` or ``held``: the decisions in the order in which they were made."""
         standing = "free"
         for _, word in sorted(self.words, key=lambda said: said[0]):
             if word == "out":
@@ -164,16 +164,16 @@ class Person:
         return standing
 
     def move_to(self, zone: str) -> None:
-        """Be in another zone from now on; what is known of their states stays."""
+        """Move to another time zone; what is known of their states stays."""
         self.kind = replace(self.kind, timezone=zone, zones=(zone,))
 
     def move_west(self) -> None:
-        """Get an address in Los Angeles; the number's own state counts besides, if it is another.
+        """Get an address in Los Angeles; the number's own state counts too, if it is another.
 
-        A time zone that was set stays, except for somebody who was deleted and begins anew.
+        A time zone that was set stays, except for a person who was deleted and begins again.
         """
         number = self.kind.by_number_alone
-        self.begin_anew()
+        self.begin_again()
         timezone = self.kind.timezone
         is_known = number.states != (ANY_STATE,)
         states = {"CA", *(number.states if is_known else ())}
@@ -182,17 +182,24 @@ class Person:
             self.kind, states=tuple(states), zones=(timezone,) if timezone else tuple(zones)
         )
 
-    def begin_anew(self) -> None:
+    def begin_again(self) -> None:
         """Be known again, by the number alone, after a deletion."""
         if self.is_deleted:
             self.is_deleted = False
             self.kind = self.kind.by_number_alone
 
-    def is_lawful(self, at: datetime) -> bool:
-        """Tell whether the law lets a text reach them at an instant."""
-        for zone in self.kind.zones:
+    def is_lawful(self, at: datetime, *, phone: str | None = None) -> bool:
+        """Return True if the law allows a message to reach them at an instant.
+
+        Args:
+            phone: The number that it goes to. No contact has a former one, so its area code alone
+                decides. None: their present number.
+        """
+        is_former = phone is not None and phone != self.phone
+        kind = self.kind.by_number_alone if is_former else self.kind
+        for zone in kind.zones:
             local = at.astimezone(ZoneInfo(zone))
-            for state in (COUNTRY, *self.kind.states):
+            for state in (COUNTRY, *kind.states):
                 hours = legal_hours(state, local.date())
                 if hours is None or not is_between(local.time(), *hours):
                     return False
@@ -200,12 +207,12 @@ class Person:
 
     @property
     def cap(self) -> tuple[int, timedelta] | None:
-        """How many campaign texts in which time their state allows."""
+        """How many campaign messages in which time their state allows; None is no limit."""
         return None if CAPPED_STATES.isdisjoint(self.kind.states) else STATE_CAP
 
 
 def legal_hours(state: str, day: date) -> Hours | None:
-    """Return the hours of a day in a state; None when no text may be sent on it."""
+    """Return the hours of a day in a state; None if no message may be sent on it."""
     law = LAW[state]
     if law.rests_on_holidays and day in HOLIDAYS:
         return None
@@ -213,5 +220,5 @@ def legal_hours(state: str, day: date) -> Hours | None:
 
 
 def is_between(at: time, start: time, end: time) -> bool:
-    """Tell whether a time of day is in a window; one that ends at 23:59 lasts to midnight."""
+    """Return True if a time of day is in a window; one that ends at 23:59 lasts to midnight."""
     return start <= at and (at < end or end >= time(23, 59))

@@ -22,15 +22,15 @@ TIMEZONES = (None, "America/Los_Angeles", "Europe/Berlin")
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a campaign is made of.
+    """Content of a campaign.
 
     Attributes:
         people: Positions of the people in it.
         batch: Size and minutes from batch to batch; None spreads evenly.
-        frequency_cap: Texts and days.
-        starts_in: From its making on; None is at once.
-        ends_in: The same; None is never.
-        follow_ups: Hours after the text before, for each.
+        frequency_cap: Messages and days.
+        starts_in: Time from its creation; None is at once.
+        ends_in: Time from its creation; None is never.
+        follow_ups: Hours after the previous message, for each.
     """
 
     people: frozenset[int]
@@ -55,12 +55,12 @@ OPEN_DAY = (time(0), time(23, 59))
 
 
 def _mostly(usual: object, *others: object) -> st.SearchStrategy[object]:
-    """Draw the usual twice as often as all others together."""
+    """Draw the usual value twice as often as all others together."""
     return st.sampled_from([*[usual] * 2 * len(others), *others])
 
 
 def plans() -> st.SearchStrategy[Plan]:
-    """Draw a plan; most of it is plain, so that something is sent and what is not stands out."""
+    """Draw a plan; most of it is plain, so that something is sent and exceptions are visible."""
     return st.builds(
         Plan,
         people=st.just(EVERYBODY) | st.frozensets(st.sampled_from(sorted(EVERYBODY)), min_size=2),
@@ -82,7 +82,7 @@ def plans() -> st.SearchStrategy[Plan]:
 
 @dataclass(frozen=True, kw_only=True)
 class LinePlan:
-    """The number that sends."""
+    """The sending line."""
 
     timezone: str
     daily_limit: int

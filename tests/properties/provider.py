@@ -1,7 +1,7 @@
 """The provider in this process: accepts, refuses, fails and lists, as its API would.
 
-It answers on the wire, below the service's real client. What goes wrong is ordered beforehand,
-one fault a call; without an order every text is accepted.
+It answers on the wire, below the service's real client. Faults are ordered beforehand, one per
+call; without an order every message is accepted.
 """
 
 from collections import deque
@@ -20,7 +20,7 @@ PAGE = 2
 
 
 class Fault(StrEnum):
-    """How one call goes wrong; after *accepted* the text is on its way all the same."""
+    """How one call goes wrong; after *accepted* the message is sent nevertheless."""
 
     NONE = "none"
     REFUSED = "400"
@@ -44,7 +44,7 @@ ACCEPTING = frozenset(
 
 @dataclass
 class Text:
-    """A text that was accepted."""
+    """A message that was accepted."""
 
     id: str
     line: str
@@ -53,7 +53,7 @@ class Text:
     at: datetime
     fault: Fault
     report: str = "sent"
-    """What becomes of it, as the provider's list says."""
+    """Its status in the provider's list."""
     reported_at: datetime | None = None
 
 
@@ -63,11 +63,11 @@ class Provider(httpx.AsyncBaseTransport):
 
     Attributes:
         now: The moved clock.
-        on_accept: Told of every text at the instant at which it is accepted.
-        orders: Faults for the calls to come.
-        list_delay: How long after its acceptance a text is not listed yet.
-        failing_reads: So many look-ups fail.
-        upsets: How often something else than an acceptance was answered.
+        on_accept: Called with every message at the instant at which it is accepted.
+        orders: Faults for the next calls.
+        list_delay: Age from which an accepted message is listed.
+        failing_reads: Number of look-ups that fail.
+        upsets: How often the answer was not an acceptance.
         refusals: How often the account was refused.
     """
 
@@ -181,7 +181,7 @@ class Provider(httpx.AsyncBaseTransport):
         }
 
     def report(self, text: Text, *, status: str, number: int) -> dict[str, Any]:
-        """Write the webhook that reports what became of a text."""
+        """Return the webhook that reports a message's status."""
         reported_at = self.now()
         if text.reported_at is None or status == "delivered":
             text.report, text.reported_at = status, reported_at
@@ -197,7 +197,7 @@ class Provider(httpx.AsyncBaseTransport):
     def incoming(
         self, phone: str, words: str, *, line: str, at: datetime, number: int
     ) -> dict[str, Any]:
-        """Write the webhook that tells of a text from somebody."""
+        """Return the webhook of a message from a person."""
         resource = {
             "id": f"ACin{number}",
             "direction": "incoming",
@@ -211,7 +211,7 @@ class Provider(httpx.AsyncBaseTransport):
         )
 
     def call(self, phone: str, *, line: str, at: datetime, number: int) -> dict[str, Any]:
-        """Write the webhook that tells of a call from somebody."""
+        """Return the webhook of a call from a person."""
         resource = {"id": f"ACcall{number}", "direction": "incoming", "createdAt": _instant(at)}
         event = self._event(
             "call.ringing", number, resource, sender=phone, recipient=self.number, line=line

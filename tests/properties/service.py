@@ -1,7 +1,6 @@
 """The service under test: its real parts, over real PostgreSQL, with the moved clock."""
 
 import asyncio
-import os
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,26 +11,27 @@ import orjson
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import SECRET
+from tests.database_time import date_receipt
 from tests.fakes import RecordingQueue
 from tests.properties.facts import MovedClock
 
-from crm_api.db import UnitOfWork, create_engine, session_factory
-from crm_api.domain.compliance.loader import load_rules
-from crm_api.domain.openphone.client import OpenPhoneClient
-from crm_api.domain.sends.limiter import Limiter
-from crm_api.domain.sends.times import SendTimes
-from crm_api.domain.tables import metadata
-from crm_api.domain.transfer import service as transfer
-from crm_api.domain.transfer.schemas import ImportOptions
-from crm_api.domain.transfer.source import examine, sha256_of
-from crm_api.domain.webhooks import envelope
-from crm_api.domain.webhooks.intake import EventIntake
-from crm_api.ids import new_id
-from crm_api.settings import Settings
+from crm_api.domain.all_tables import metadata
+from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.imports.contacts import service as contact_imports
+from crm_api.domain.imports.contacts.schemas import ImportOptions
+from crm_api.domain.imports.contacts.source import examine_file, sha256_of
+from crm_api.domain.inbound.webhook_events import envelope
+from crm_api.domain.messaging.sends.limiter import Limiter
+from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.domain.provider.openphone.client import OpenPhoneClient
+from crm_api.platform.database import UnitOfWork, create_engine, session_factory
+from crm_api.platform.ids import new_id
+from crm_api.platform.settings import Settings
+from crm_api.routers.inbound.event_intake import EventIntake
 from crm_api.workers.deps import Deps
 
 FAST = 1e7
-"""Calls a second: the limiter hands starts out without a wait to speak of."""
+"""Calls per second: the limiter causes almost no wait."""
 OWN_NUMBER = "+16175550100"
 PROVIDER_LINE = "PNproperty"
 ACTOR = "property test"
@@ -39,11 +39,11 @@ APPEND_ONLY = ("audit_log", "consent_entry")
 
 
 async def _at_once(_: float) -> None:
-    """Wait between the tries of a read: not at all."""
+    """Wait without waiting, between the tries of a read."""
 
 
 class Service:
-    """The service's web process and its worker, for as many examples as there are."""
+    """The service's web process and its worker, for all examples."""
 
     def __init__(self, settings: Settings, engine: AsyncEngine) -> None:
         self.settings = settings
@@ -61,7 +61,7 @@ class Service:
 
     @classmethod
     async def start(cls, database_url: str, *, data_dir: Path) -> "Service":
-        """Make it: with the provider's true times and the rules of the United States."""
+        """Create it with the provider's true times and the rules of the United States."""
         settings = Settings.from_env(
             {
                 "CRM_DATABASE_URL": database_url,
@@ -79,7 +79,7 @@ class Service:
         return service
 
     async def close(self) -> None:
-        """Let go of the database."""
+        """Close the database connections."""
         await self.intake.close()
         await self._worker_engine.dispose()
         await self.engine.dispose()
@@ -106,7 +106,7 @@ class Service:
         return UnitOfWork(self._worker_sessions, self.queue)
 
     def worker(self, provider: httpx.AsyncBaseTransport) -> Deps:
-        """Make the parts of a worker process that sends through this provider."""
+        """Return the dependencies of a worker process that sends through this provider."""
         client = OpenPhoneClient(
             base_url="https://provider.test", api_key="a key", transport=provider, sleep=_at_once
         )
@@ -123,28 +123,25 @@ class Service:
 
     async def deliver(self, event: dict[str, Any], *, clock: MovedClock) -> None:
         """Store a webhook, as the receiver does once its signature is verified."""
-        received = envelope.read_event(
-            orjson.dumps(event), scheme="2026-03-30", delivery_id=None, now=clock()
-        )
+        received = envelope.read_event(orjson.dumps(event), scheme="2026-03-30", delivery_id=None)
         async with asyncio.timeout(10):
             await self.intake.store(received)
+            await date_receipt(self.new_uow, received, at=clock())
 
     async def import_file(self, content: str, *, on_duplicate: str, now: datetime) -> None:
         """Accept an uploaded file, as the route does."""
         import_id = new_id()
-        path = transfer.upload_path(self.settings.data_dir, import_id)
+        path = contact_imports.upload_path(self.settings.data_dir, import_id)
         path.parent.mkdir(exist_ok=True)
         path.write_text(content)
-        # Of the test's time, for old uploads are removed by their age.
-        os.utime(path, (now.timestamp(), now.timestamp()))
         async with self.new_uow() as uow:
-            await transfer.create(
+            await contact_imports.create_import(
                 uow,
                 import_id=import_id,
                 file_name="people.csv",
                 byte_size=len(content),
                 rows_sha256=sha256_of(path),
-                detected=examine(path, None),
+                detected=examine_file(path, None),
                 options=ImportOptions.model_validate({"on_duplicate": on_duplicate}),
                 now=now,
             )
@@ -155,7 +152,7 @@ class Service:
             return (await connection.execute(text(statement), values)).all()
 
     async def locks(self) -> list[str]:
-        """Say who waits for whom in the database."""
+        """Return which transactions wait for which."""
         found = await self.rows(
             "SELECT pid, state, pg_blocking_pids(pid) AS waits_for, left(query, 200) AS query "
             "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -168,11 +165,10 @@ class Service:
         return {(row.phone, row.body) for row in found}
 
     async def empty(self) -> None:
-        """Forget the example before."""
+        """Delete the rows of the previous example."""
         self.queue.jobs.clear()
-        # Rows are few, so that deleting is faster than to truncate; what triggers write comes
-        # last.
-        counted = {"campaign_tally", "send_tally", "event"}
+        # With few rows, deleting is faster than truncating. Tables that triggers write come last.
+        counted = {"campaign_tally", "send_tally", "carrier_tally", "event"}
         tables = [table.name for table in reversed(metadata.sorted_tables)]
         tables.sort(key=counted.__contains__)
         async with self.engine.begin() as connection:

@@ -1,12 +1,14 @@
 """Campaigns, clock, opt-outs and caps in random sequences, against a simple model.
 
 ``SENDING_SEED=7 SENDING_EXAMPLES=200 pytest tests/properties`` is the long form. With
-``SENDING_SHRINK=1`` a failure is made smaller, which may take minutes.
+``SENDING_SHRINK=1`` a failing sequence is made smaller, which may take minutes.
 """
 
 import asyncio
 import os
 import random
+from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -14,20 +16,30 @@ import pytest
 from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 from hypothesis.internal.conjecture.providers import AVAILABLE_PROVIDERS, HypothesisProvider
 from hypothesis.stateful import run_state_machine_as_test
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from structlog.testing import capture_logs
 from tests.properties.machine import Sending
 from tests.properties.service import Service
 
-from crm_api import clock
+from crm_api.platform import clock, database
 
 EXAMPLES = int(os.environ.get("SENDING_EXAMPLES", "20"))
 STEPS = 25
 FRESH = "fresh"
-"""The usual backend by another name: hypothesis then draws every example anew, where it would
-spend most of a few dozen on variations of the first ones."""
+"""The usual backend by another name: with it hypothesis draws every example independently, instead
+of spending most of a few dozen on variations of the first ones."""
 AVAILABLE_PROVIDERS[FRESH] = HypothesisProvider
 SHRINKS = bool(os.environ.get("SENDING_SHRINK"))
+
+
+def set_clocks(monkeypatch: pytest.MonkeyPatch, now: Callable[[], datetime]) -> None:
+    """Give processes and database the same time, which moves only on request."""
+
+    async def database_now(_: AsyncSession) -> datetime:
+        return now()
+
+    monkeypatch.setattr(clock, "now", now)
+    monkeypatch.setattr(database, "read_database_now", database_now)
 
 
 @pytest.mark.timeout(0)
@@ -44,7 +56,7 @@ def test_sending_keeps_every_promise(
 
         class World(Sending):
             def __init__(self) -> None:
-                super().__init__(service, runner.run, partial(monkeypatch.setattr, clock, "now"))
+                super().__init__(service, runner.run, partial(set_clocks, monkeypatch))
 
         try:
             run_state_machine_as_test(

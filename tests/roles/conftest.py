@@ -8,9 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tests.conftest import empty_tables
 from tests.migrations.support import own_database
 
-from crm_api.db import create_engine
-from crm_api.embedded import ServerUrls
-from crm_api.migrate import make_roles, upgrade
+from crm_api.dev.embedded_servers import ServerUrls
+from crm_api.platform.database import create_engine
+from crm_api.platform.migration_runner import make_roles, upgrade
 
 DATABASE = "crm_limited"
 

@@ -8,34 +8,36 @@ from datetime import timedelta
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from tests.conftest import NOW
-from tests.domain.erasure.test_erasure import (  # noqa: F401 - run here, by another role
+from tests.domain.people.erasure.test_erasure import (  # noqa: F401 - run here, by another role
     _person,
     test_history_keeps_what_was_decided_and_still_verifies,
     test_nothing_in_the_database_names_an_erased_person,
 )
-from tests.routers.test_merging import (  # noqa: F401 - as above
+from tests.routers.people.test_deduplication import (  # noqa: F401 - as above
     test_lists_notes_and_conversations_move,
     test_the_strictest_consent_holds_for_all_numbers,
 )
-from tests.workers.test_daily import (  # noqa: F401 - as above
-    house,
-    test_letter_tells_of_the_day_before,
-    test_what_is_over_is_removed_once_a_day,
-)
-from tests.workers.test_transfer import (  # noqa: F401 - as above
+from tests.workers.conftest import ctx  # noqa: F401 - as above
+from tests.workers.imports.test_imports import (  # noqa: F401 - as above
     importer,
     test_property_file_makes_two_contacts_a_row,
     test_same_file_again_changes_nothing,
 )
-from tests.workers.test_webhooks import (  # noqa: F401 - as above
-    ctx,
+from tests.workers.inbound.test_webhooks import (  # noqa: F401 - as above
+    job_uow,
+    line_ctx,
     test_whole_backlog_is_applied_in_one_run,
 )
+from tests.workers.monitoring.test_daily import (  # noqa: F401 - as above
+    bench,
+    test_digest_reports_the_day_before,
+    test_expired_data_is_removed_once_a_day,
+)
 
-from crm_api.db import UnitOfWorkFactory
-from crm_api.domain.campaigns import queries as campaigns
-from crm_api.domain.operations import audit_log
-from crm_api.domain.playground import queries as playground
+from crm_api.domain.campaigns.audience import storage
+from crm_api.domain.kit.audit_log import recording
+from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.database_time import date_events
 
 
 async def test_these_tests_run_as_the_service(engine: AsyncEngine) -> None:
@@ -58,14 +60,14 @@ async def test_old_audit_entries_go_though_the_role_may_delete_none(
         )
 
     async with new_uow() as uow:
-        removed = await audit_log.clean_up(uow, kept_for=timedelta(0), now=NOW)
+        removed = await recording.clean_up(uow, kept_for=timedelta(0), now=NOW)
 
     assert removed == 1
 
 
 async def test_what_only_an_owner_may_do_is_done_for_the_service(session: AsyncSession) -> None:
-    await campaigns.refresh_statistics(session)
-    await playground.date_events(session)
+    await session.execute(storage.ANALYZE_RECIPIENTS)
+    await date_events(session)
     state = await session.scalar(
         text("SELECT tgenabled FROM pg_trigger WHERE tgname = 'date_event_in_sandbox'")
     )

@@ -12,14 +12,15 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tests.roles.conftest import DATABASE
 
-from crm_api import roles
-from crm_api.backups import postgres
-from crm_api.db import open_engine
-from crm_api.domain.tables import metadata
-from crm_api.embedded import ServerUrls, find_postgres
-from crm_api.migrate import upgrade
-from crm_api.roles import APPEND_ONLY, HIDDEN, KEPT_BY_THE_OWNER
-from crm_api.servers import SERVICE_LOGIN
+from crm_api.dev.embedded_servers import ServerUrls
+from crm_api.dev.server_processes import SERVICE_LOGIN
+from crm_api.domain.all_tables import metadata
+from crm_api.domain.monitoring.backups import postgres
+from crm_api.platform import database_roles
+from crm_api.platform.database import open_engine
+from crm_api.platform.database_roles import APPEND_ONLY, HIDDEN, KEPT_BY_THE_OWNER
+from crm_api.platform.migration_runner import upgrade
+from crm_api.platform.server_programs import find_postgres
 
 SERVICE, REPORTS = f"{DATABASE}_app", f"{DATABASE}_reader"
 GRANTS = text("""
@@ -37,6 +38,7 @@ NO_SECRETS = {
     # Keyed: without the secret key it names nobody.
     ("consent_entry", "phone_hash"),
     ("erased_number", "phone_hash"),
+    ("reply_example", "phone_hash"),
     # Made anew for each run or call, and good for nothing outside the database.
     ("reconciliation_run", "lease_token"),
     ("phone_validation", "lease_token"),
@@ -180,19 +182,19 @@ async def test_a_new_table_gets_its_grants_with_the_migration(owner: AsyncEngine
 
 async def test_who_does_not_own_the_tables_renews_nothing(engine: AsyncEngine) -> None:
     async with engine.begin() as connection:
-        assert await roles.renew(connection) is False
+        assert await database_roles.renew(connection) is False
 
 
 async def test_doctor_tells_who_may_rewrite_history(
     owner: AsyncEngine, engine: AsyncEngine
 ) -> None:
     async with owner.connect() as connection:
-        made = await roles.is_limited(connection)
+        made = await database_roles.is_limited(connection)
         await connection.exec_driver_sql(f"ALTER ROLE {REPORTS} RENAME TO another")
-        missing = await roles.is_limited(connection)
+        missing = await database_roles.is_limited(connection)
         await connection.rollback()
     async with engine.connect() as connection:
-        service = await roles.is_limited(connection)
+        service = await database_roles.is_limited(connection)
 
     assert (made, missing, service) == (True, False, True)
 

@@ -27,39 +27,38 @@ def main() -> int:
         people=given.people,
         cap=given.people // 4,
         rate_per_second=given.rate,
-        drain_seconds=4.0,
     )
     folder = Path(tempfile.mkdtemp(prefix="crm-roll-", dir="/tmp"))
-    tell("| replaced | ended after | next ready after | requests meanwhile | failed | slowest |")
-    tell("| --- | ---: | ---: | ---: | ---: | ---: |")
+    say("| replaced | ended after | next ready after | requests meanwhile | failed | slowest |")
+    say("| --- | ---: | ---: | ---: | ---: | ---: |")
     began = time.monotonic()
     outcome = asyncio.run(roll(folder, plan, say=show))
     wrong = find_wrong(outcome, plan)
-    tell("")
-    tell(f"Requests: {written(outcome.requests)}. Webhooks: {written(outcome.webhooks)}.")
-    tell(f"Campaign texts of the line with a limit of {plan.cap}: {outcome.campaign_texts}.")
-    tell(f"Counted at the end: {written(outcome.verdict.figures)}.")
-    tell(f"It took {time.monotonic() - began:.0f} s. {'; '.join(wrong) or 'Nothing is wrong.'}")
+    say("")
+    say(f"Requests: {written(outcome.requests)}. Webhooks: {written(outcome.webhooks)}.")
+    say(f"Campaign texts of the line with a limit of {plan.cap}: {outcome.campaign_texts}.")
+    say(f"Counted at the end: {written(outcome.verdict.figures)}.")
+    say(f"It took {time.monotonic() - began:.0f} s. {'; '.join(wrong) or 'Nothing is wrong.'}")
     if wrong:
-        tell(f"Logs and evidence: {folder}")
+        say(f"Logs and evidence: {folder}")
         return 1
     shutil.rmtree(folder)
     return 0
 
 
-def tell(words: str) -> None:
+def say(words: str) -> None:
     print(words, flush=True)  # noqa: T201 - what the program is for
 
 
 def show(done: Replacement) -> None:
-    tell(
+    say(
         f"| {done.name} | {done.stopping_seconds:.1f} s | {done.starting_seconds:.1f} s | "
         f"{len(done.passed)} | {done.failed} | {done.slowest_seconds * 1000:.0f} ms |"
     )
 
 
 def find_wrong(outcome: Outcome, plan: Plan) -> list[str]:
-    """Name what must not be."""
+    """Return the faults as sentences."""
     wrong = list(outcome.faults)
     for what, statuses in (("requests", outcome.requests), ("webhooks", outcome.webhooks)):
         if bad := {one: n for one, n in statuses.items() if one not in ANSWERED_WELL}:

@@ -1,4 +1,4 @@
-"""The application behind a real server, and a reader of its streams."""
+"""Serve the application with a real server, and read its event streams."""
 
 import asyncio
 import json
@@ -14,12 +14,12 @@ from fastapi import FastAPI
 from tests.conftest import ADMIN_KEY
 
 PATIENCE_SECONDS = 10.0
-"""For what is on its way; a test that waits for longer has failed."""
+"""Timeout for events that must arrive; a test that waits longer has failed."""
 
 
 @asynccontextmanager
 async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """Serve on loopback for the length of a block; a caller with the admin key."""
+    """Serve on loopback during a block; yield a client with the admin key."""
     config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none")
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -37,7 +37,7 @@ async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """One event as it came."""
+    """One event as it was received."""
 
     event: str | None
     id: str | None
@@ -64,7 +64,7 @@ def read_frame(text: str) -> Frame:
 
 
 class Stream:
-    """Frames of one answer, one after the other."""
+    """Reads the frames of one answer in order."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.response = response
@@ -72,7 +72,7 @@ class Stream:
         self._text = ""
 
     async def next(self) -> Frame | None:
-        """The next frame; None when the stream has ended."""
+        """Return the next frame; None at the end of the stream."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while "\n\n" not in self._text:
                 chunk = await anext(self._chunks, None)
@@ -95,7 +95,7 @@ class Stream:
 async def following(
     client: httpx.AsyncClient, path: str = "/v1/events", **request: Any
 ) -> AsyncIterator[Stream]:
-    """Open a stream and read that it has begun."""
+    """Open a stream and wait until it has begun."""
     async with client.stream("GET", path, **request) as response:
         assert response.status_code == 200, await response.aread()
         yield Stream(response)

@@ -1,13 +1,13 @@
-"""What each operation of the API asks for; written by hand, never read from the code."""
+"""The scope that each operation needs; written by hand, so that tests can compare the code."""
 
-from crm_api.domain.access.models import Scope
+from crm_api.domain.identity.api_keys.models import Scope
 
 OPEN = "open"
-"""Asks nobody who they are."""
+"""Needs no credentials."""
 KNOWN = "known"
-"""Takes whoever is known."""
+"""Accepts any authenticated caller."""
 USERS = "users"
-"""Takes users, and no API key."""
+"""Accepts users, but no API key."""
 
 ASKED: dict[str, Scope | str] = {
     "GET /healthz": OPEN,
@@ -55,6 +55,7 @@ ASKED: dict[str, Scope | str] = {
     "GET /v1/campaigns/{campaign_id}/stats": Scope.CAMPAIGNS_READ,
     "POST /v1/campaigns/{campaign_id}/test-send": Scope.CAMPAIGNS_SEND,
     "GET /v1/compliance-rules": Scope.CAMPAIGNS_READ,
+    "GET /v1/compliance-rules/changes": Scope.CAMPAIGNS_READ,
     "GET /v1/consent-proof": Scope.CONTACTS_READ,
     "GET /v1/contact-merges": Scope.CONTACTS_READ,
     "GET /v1/contact-merges/{merge_id}": Scope.CONTACTS_READ,
@@ -129,6 +130,7 @@ ASKED: dict[str, Scope | str] = {
     "POST /v1/media/{media_id}/link": Scope.MESSAGES_READ,
     "POST /v1/messages": Scope.MESSAGES_SEND,
     "GET /v1/messages/{message_id}": Scope.MESSAGES_READ,
+    "POST /v1/messages/{message_id}/settle": Scope.MESSAGES_SEND,
     "GET /v1/properties": Scope.CONTACTS_READ,
     "POST /v1/properties": Scope.CONTACTS_WRITE,
     "GET /v1/properties/by-address": Scope.CONTACTS_READ,
@@ -141,6 +143,8 @@ ASKED: dict[str, Scope | str] = {
     "POST /v1/phone-validations": Scope.CONTACTS_WRITE,
     "GET /v1/phone-validations/{run_id}": Scope.CONTACTS_READ,
     "POST /v1/phone-validations/{run_id}/cancel": Scope.CONTACTS_WRITE,
+    "GET /v1/provider-stops": Scope.CONTACTS_READ,
+    "POST /v1/provider-stops/{stop_id}/resolve": Scope.CONTACTS_WRITE,
     "GET /v1/reconciliation-runs": Scope.OPERATIONS,
     "POST /v1/reconciliation-runs": Scope.OPERATIONS,
     "GET /v1/reconciliation-runs/{run_id}": Scope.OPERATIONS,
@@ -165,6 +169,8 @@ ASKED: dict[str, Scope | str] = {
     "GET /v1/segments/{segment_id}/contacts/{contact_id}/explain": Scope.CONTACTS_READ,
     "GET /v1/segments/{segment_id}/count": Scope.CONTACTS_READ,
     "GET /v1/tag-changes/{change_id}": Scope.CONTACTS_READ,
+    "GET /v1/settings": Scope.CAMPAIGNS_READ,
+    "PATCH /v1/settings": Scope.ADMIN,
     "GET /v1/tags": Scope.CONTACTS_READ,
     "DELETE /v1/tags/{tag}": Scope.CONTACTS_WRITE,
     "PATCH /v1/tags/{tag}": Scope.CONTACTS_WRITE,

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "licences.md"
+PAGE = ROOT / "docs" / "reference" / "licences.md"
 LIST = ROOT / "requirements-up.txt"
 """What `make up` installs: all of the service, the embedded servers, and what builds it."""
 FREE = {
@@ -59,8 +59,8 @@ crm-api itself is Apache-2.0. All but those of the last section ask only that th
 _OF_FILES = """
 ## Licences that ask for more
 
-The files of these packages are used as they are. Whoever changes *them* and passes them on must
-give the changes away under the same licence; the rest of the product is not touched by it.
+The files of these packages are used as they are. A person who changes *them* and passes them on
+must give the changes away under the same licence; the rest of the product is not affected.
 
 | package | licence |
 | --- | --- |

@@ -1,4 +1,4 @@
-"""A real SMTP server in the test's own loop, and what it took."""
+"""A real SMTP server in the test's own loop, which keeps what it accepted."""
 
 import asyncio
 import email
@@ -19,11 +19,11 @@ OWNER, OFFICE = "owner@granite.test", "office@granite.test"
 
 
 class Mailbox:
-    """The server's memory and its moods.
+    """The server's state.
 
     Attributes:
-        refusals: Answers to the next mails instead of taking them.
-        logins: Who logged in.
+        refusals: Answers to the next mails, which are then not accepted.
+        logins: Users who logged in.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Mailbox:
         return "250 OK"
 
     def authenticate(self, *given_by_server: Any) -> AuthResult:
-        """Take one login only."""
+        """Accept one login only."""
         given = cast("LoginPassword", given_by_server[-1])
         if (given.login, given.password) != (USER.encode(), PASSWORD.encode()):
             return AuthResult(success=False, handled=False)
@@ -69,7 +69,7 @@ class Mailbox:
         return [str(mail["Subject"]) for mail in self.mails]
 
     def last(self) -> str:
-        """The text of the newest mail."""
+        """Return the text of the newest mail."""
         return str(self.mails[-1].get_content()).replace("\r\n", "\n")
 
 
@@ -80,7 +80,7 @@ def server_context() -> ssl.SSLContext:
 
 
 def client_context() -> ssl.SSLContext:
-    """Trusts the test's own certificate, which no machine does."""
+    """Trust the test's own certificate."""
     return ssl.create_default_context(cafile=str(CERTIFICATE))
 
 
@@ -88,14 +88,14 @@ def client_context() -> ssl.SSLContext:
 async def mail_server(
     *, offers_starttls: bool = False, from_the_start: bool = False, wants_login: bool = False
 ) -> AsyncIterator[Mailbox]:
-    """Serve on loopback for the length of a block."""
+    """Serve on loopback until the block ends."""
     box = Mailbox()
     loop = asyncio.get_running_loop()
     context = server_context()
 
     def protocol() -> SMTP:
         with warnings.catch_warnings():
-            # It does not see that a connection is encrypted from the start, and warns.
+            # aiosmtpd does not see that the connection is encrypted from the start, and warns.
             warnings.simplefilter("ignore")
             return SMTP(
                 box,

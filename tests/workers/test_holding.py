@@ -1,4 +1,4 @@
-"""While the sandbox's time is moved, nothing but the move works."""
+"""While the sandbox's time is moved, only the move works."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,12 +10,12 @@ from tests.fakes import RecordingQueue
 from tests.measuring import measured
 from tests.workers.drain import make_deps
 
-from crm_api.db import UnitOfWork
-from crm_api.domain.openphone.client import OpenPhoneClient
-from crm_api.jobs import JobName
-from crm_api.settings import Settings
+from crm_api.domain.provider.openphone.client import OpenPhoneClient
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.jobs import JobName
+from crm_api.platform.settings import Settings
 from crm_api.workers.deps import Deps
-from crm_api.workers.guarding import guarded
+from crm_api.workers.job_runs import one_at_a_time
 
 COVERED = text("SELECT covered_until FROM scheduled_job")
 
@@ -37,14 +37,14 @@ async def test_only_the_move_works_while_time_moves(deps: Deps) -> None:
         async def note(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - what a job is given
             ran.append(name)
 
-        return guarded(name, note)
+        return one_at_a_time(name, note)
 
     jobs = [noting(JobName.SEND_MESSAGES), noting(JobName.MOVE_SANDBOX_TIME)]
-    await deps.hold(True)
+    await deps.pause(True)
     for job in jobs:
         await job({"deps": deps})
     held = list(ran)
-    await deps.hold(False)
+    await deps.pause(False)
     await jobs[0]({"deps": deps})
 
     assert held == [JobName.MOVE_SANDBOX_TIME]
@@ -58,7 +58,7 @@ async def test_runs_are_measured_by_their_result(deps: Deps, result: str) -> Non
             raise ValueError
 
     before = _runs(result)
-    await guarded(JobName.SEND_MESSAGES, work)({"deps": deps})
+    await one_at_a_time(JobName.SEND_MESSAGES, work)({"deps": deps})
 
     assert _runs(result) == before + 1
 
@@ -77,9 +77,9 @@ async def test_time_waits_for_work_that_runs(deps: Deps) -> None:
         await may_end.wait()
         asked.append("ended")
 
-    working = asyncio.ensure_future(guarded(JobName.SEND_MESSAGES, send)({"deps": deps}))
+    working = asyncio.ensure_future(one_at_a_time(JobName.SEND_MESSAGES, send)({"deps": deps}))
     await began.wait()
-    holding = asyncio.create_task(deps.hold(True))
+    holding = asyncio.create_task(deps.pause(True))
     await asyncio.sleep(0)
     before = holding.done()
     may_end.set()
@@ -99,14 +99,14 @@ async def test_minute_that_comes_while_a_job_works_is_not_missed(
         began.set()
         await may_end.wait()
 
-    working = asyncio.ensure_future(guarded(JobName.SEND_MESSAGES, send)({"deps": deps}))
+    working = asyncio.ensure_future(one_at_a_time(JobName.SEND_MESSAGES, send)({"deps": deps}))
     await began.wait()
     async with new_uow() as uow:
         before = await uow.session.scalar(COVERED)
-    await guarded(JobName.SEND_MESSAGES, send)({"deps": deps})
+    await one_at_a_time(JobName.SEND_MESSAGES, send)({"deps": deps})
     async with new_uow() as uow:
         nudged = await uow.session.scalar(COVERED)
-    await guarded(JobName.SEND_MESSAGES, send, is_tick=True)({"deps": deps})
+    await one_at_a_time(JobName.SEND_MESSAGES, send, is_tick=True)({"deps": deps})
     async with new_uow() as uow:
         ticked = await uow.session.scalar(COVERED)
     may_end.set()
@@ -121,11 +121,11 @@ async def test_minute_that_comes_while_time_is_moved_is_not_missed(
 ) -> None:
     async def send(ctx: dict[str, Any]) -> None: ...
 
-    await guarded(JobName.SEND_MESSAGES, send)({"deps": deps})
+    await one_at_a_time(JobName.SEND_MESSAGES, send)({"deps": deps})
     async with new_uow() as uow:
         before = await uow.session.scalar(COVERED)
-    await deps.hold(True)
-    await guarded(JobName.SEND_MESSAGES, send, is_tick=True)({"deps": deps})
+    await deps.pause(True)
+    await one_at_a_time(JobName.SEND_MESSAGES, send, is_tick=True)({"deps": deps})
 
     async with new_uow() as uow:
         assert await uow.session.scalar(COVERED) > before

@@ -1,4 +1,4 @@
-"""One line a run, under the id of the request that caused it; silence while nothing happens."""
+"""One log line per run, with the id of the request that caused it; none if nothing happens."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
@@ -8,18 +8,19 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import structlog
+from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.contextvars import bound_contextvars
 from tests.fakes import RecordingQueue
 from tests.workers.drain import make_deps
 
-from crm_api.db import UnitOfWork
-from crm_api.domain.openphone.client import OpenPhoneClient
-from crm_api.jobs import Job, JobName
-from crm_api.settings import Settings
+from crm_api.domain.provider.openphone.client import OpenPhoneClient
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.jobs import Job, JobName
+from crm_api.platform.settings import Settings
 from crm_api.workers.deps import Deps
-from crm_api.workers.guarding import Function, guarded
+from crm_api.workers.job_runs import JobFunction, one_at_a_time
 from crm_api.workers.queue import ArqJobQueue
 from crm_api.workers.worker import build_worker
 
@@ -43,7 +44,7 @@ def deps(
     return make_deps(settings, new_uow, queue, provider)
 
 
-def job(did: Mapping[str, object] | Exception | None) -> Function:
+def job(did: Mapping[str, object] | Exception | None) -> JobFunction:
     async def run(ctx: dict[str, Any]) -> Mapping[str, object] | None:  # noqa: ARG001 - what a job is given
         if isinstance(did, Exception):
             raise did
@@ -57,7 +58,7 @@ def runs(written: Lines) -> Lines:
 
 
 async def test_run_that_a_request_caused_is_one_line(deps: Deps, written: Lines) -> None:
-    nudged = guarded(JobName.SEND_MESSAGES, job({"did": "called 2"}))
+    nudged = one_at_a_time(JobName.SEND_MESSAGES, job({"did": "called 2"}))
 
     await nudged({"deps": deps}, {"request_id": "r-1"})
 
@@ -79,28 +80,28 @@ async def test_run_that_a_request_caused_is_one_line(deps: Deps, written: Lines)
     [(None, "debug"), ({"applied": 3}, "info"), (RuntimeError("away"), "error")],
     ids=["nothing", "something", "failed"],
 )
-async def test_run_of_the_schedule_is_told_when_it_is_news(
+async def test_scheduled_run_is_logged_at_info_only_if_it_did_something(
     deps: Deps, written: Lines, did: Mapping[str, object] | Exception | None, level: str
 ) -> None:
-    await guarded(JobName.SEND_MESSAGES, job(did))({"deps": deps})
+    await one_at_a_time(JobName.SEND_MESSAGES, job(did))({"deps": deps})
 
     assert [line["log_level"] for line in runs(written)] == [level]
     assert "request_id" not in runs(written)[0]
 
 
-async def test_reason_that_is_kept_of_a_failure_names_nobody(
+async def test_stored_error_contains_no_personal_data(
     deps: Deps, written: Lines, session: AsyncSession
 ) -> None:
     failing = job(RuntimeError("no line takes +16175550123"))
 
-    await guarded(JobName.SEND_MESSAGES, failing)({"deps": deps})
+    await one_at_a_time(JobName.SEND_MESSAGES, failing)({"deps": deps})
 
     kept = await session.scalar(text("SELECT last_error FROM scheduled_job"))
     assert kept == "RuntimeError: no line takes +***23"
     assert runs(written)[0]["result"] == "failed"
 
 
-async def test_what_is_asked_for_meanwhile_is_the_askers(deps: Deps) -> None:
+async def test_request_during_a_run_causes_the_next_run(deps: Deps) -> None:
     pushed: Lines = []
     began, may_end = asyncio.Event(), asyncio.Event()
 
@@ -113,7 +114,7 @@ async def test_what_is_asked_for_meanwhile_is_the_askers(deps: Deps) -> None:
             pushed.append({"job": job.name, **structlog.contextvars.get_contextvars()})
 
     deps.queue = Queue()
-    nudged = guarded(JobName.SEND_MESSAGES, work)
+    nudged = one_at_a_time(JobName.SEND_MESSAGES, work)
     working = asyncio.ensure_future(nudged({"deps": deps}, {"request_id": "r-1"}))
     await began.wait()
     for asker in ("r-2", "r-3"):
@@ -134,6 +135,8 @@ class TestThroughRedis:
         """A worker with two jobs; the first asks for the second, and for itself later."""
         seen: asyncio.Queue[Any] = asyncio.Queue()
         queue = ArqJobQueue(settings.require_redis_url())
+        async with Redis.from_url(settings.require_redis_url()) as redis:
+            await redis.flushdb()  # jobs left by a worker of another test
 
         async def look(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - what a job is given
             bound = structlog.contextvars.get_contextvars()
@@ -142,7 +145,7 @@ class TestThroughRedis:
                 await queue.push(Job(name=JobName.SEND_MAIL))
                 await queue.push(Job(name=JobName.SEND_MESSAGES, delay_seconds=0.2))
 
-        deps = make_deps(settings, committed_uow, RecordingQueue(), provider)
+        deps = make_deps(settings, committed_uow, queue, provider)
         names = (JobName.SEND_MESSAGES, JobName.SEND_MAIL)
         worker = build_worker(settings, deps, dict.fromkeys(names, look))
         working = asyncio.create_task(worker.async_run())
@@ -152,7 +155,7 @@ class TestThroughRedis:
         working.cancel()
         with suppress(asyncio.CancelledError):
             await working
-        with suppress(asyncio.CancelledError):  # of a job that had just begun
+        with suppress(asyncio.CancelledError):  # a job that had just begun
             await worker.close()
         await queue.close()
 
@@ -163,10 +166,10 @@ class TestThroughRedis:
 
         with bound_contextvars(request_id="r-1"):
             await queue.push(Job(name=JobName.SEND_MESSAGES))
-        told = [await asyncio.wait_for(seen.get(), SOON_SECONDS) for _ in range(3)]
+        seen_causes = [await asyncio.wait_for(seen.get(), SOON_SECONDS) for _ in range(3)]
 
-        assert told[0] == ("send_messages", "r-1")
-        assert sorted(told[1:], key=str) == [("send_mail", "r-1"), ("send_messages", None)]
+        assert seen_causes[0] == ("send_messages", "r-1")
+        assert sorted(seen_causes[1:], key=str) == [("send_mail", "r-1"), ("send_messages", None)]
 
     async def test_first_of_several_requests_is_the_cause(
         self, queue_and_seen: tuple[ArqJobQueue, asyncio.Queue[Any]]

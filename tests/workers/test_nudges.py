@@ -1,4 +1,4 @@
-"""A nudge is never lost to the run before it."""
+"""A nudge is never swallowed by the run before it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from crm_api.db import UnitOfWork
-from crm_api.domain.compliance.rules import NO_RULES
-from crm_api.domain.openphone.client import OpenPhoneClient
-from crm_api.domain.sends.limiter import Limiter
-from crm_api.domain.sends.times import SendTimes
-from crm_api.jobs import Job, JobName
-from crm_api.settings import Settings
+from crm_api.domain.consent.legal_rules.rules import NO_RULES
+from crm_api.domain.messaging.sends.limiter import Limiter
+from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.domain.provider.openphone.client import OpenPhoneClient
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.jobs import Job, JobName
+from crm_api.platform.settings import Settings
 from crm_api.workers.deps import Deps
 from crm_api.workers.queue import ArqJobQueue
 from crm_api.workers.worker import build_worker
@@ -24,17 +24,17 @@ pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated close:Depreca
 
 Runs = asyncio.Queue[None]
 SOON_SECONDS = 5.0
-"""Far less than the minute after which cron would do it."""
+"""Far less than the minute after which the schedule would run the job."""
 
 
 @pytest_asyncio.fixture
 async def queue_and_runs(
     settings: Settings, committed_uow: Callable[[], UnitOfWork], provider: OpenPhoneClient
 ) -> AsyncIterator[tuple[ArqJobQueue, Runs]]:
-    """A worker with one function that only tells that it ran."""
+    """A worker with one function that only reports that it ran."""
     runs: Runs = asyncio.Queue()
 
-    async def tell(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - what a job is given
+    async def report(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - what a job is given
         runs.put_nowait(None)
 
     queue = ArqJobQueue(settings.require_redis_url())
@@ -48,13 +48,13 @@ async def queue_and_runs(
         rules=NO_RULES,
         secret=settings.require_secret_key(),
     )
-    worker = build_worker(settings, deps, {JobName.SEND_MESSAGES: tell})
+    worker = build_worker(settings, deps, {JobName.SEND_MESSAGES: report})
     working = asyncio.create_task(worker.async_run())
     yield queue, runs
     working.cancel()
     with suppress(asyncio.CancelledError):
         await working
-    with suppress(asyncio.CancelledError):  # of a job that had just begun
+    with suppress(asyncio.CancelledError):  # a job that had just begun
         await worker.close()
     await queue.close()
 

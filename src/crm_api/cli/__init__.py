@@ -1,16 +1,17 @@
-"""The command line: one file a command, loaded only when it is called."""
+"""The command line: one file per command, loaded only when the command is called."""
 
 import sys
 from importlib import import_module
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import typer
 import typer.core
 import typer.main
 
-from crm_api.domain.errors import CrmError
-from crm_api.processes import StartError
-from crm_api.settings import SettingsError
+from crm_api.domain.kit.errors import CrmError
+from crm_api.platform.processes import StartError
+from crm_api.platform.settings import SettingsError
 
 COMMANDS = (
     "up",
@@ -28,16 +29,17 @@ COMMANDS = (
     "move",
     "doctor",
     "openapi",
+    "opt-out",
 )
 """Each is a module of this package with a Typer application named ``cli``."""
 _ENVIRONMENT_LIBRARIES = ("asyncpg", "httpx", "redis", "sqlalchemy")
-"""Their errors tell of a server that is away or refuses, not of a bug in this program."""
+"""Their errors mean that a server is away or refuses, not that this program has a bug."""
 EXIT_FAILED = 1
 EXIT_WRONG_SETTING = 2
 
 
 class _Commands(typer.core.TyperGroup):
-    """Loads a command's module when it is asked for, so that none pays for the others."""
+    """Loads a command's module when it is asked for, so that no command pays for the others."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002 - the library's signature
         return list(COMMANDS)
@@ -45,7 +47,9 @@ class _Commands(typer.core.TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401, ARG002 - as above
         if cmd_name not in COMMANDS:
             return None
-        command = typer.main.get_command(import_module(f"crm_api.cli.{cmd_name}").cli)
+        command = typer.main.get_command(
+            import_module(f"crm_api.cli.{cmd_name.replace('-', '_')}").cli
+        )
         command.name = cmd_name
         return command
 
@@ -55,13 +59,27 @@ application = typer.Typer(
 )
 
 
+def _print_version(asked: bool) -> None:  # noqa: FBT001 - the library's signature
+    if asked:
+        typer.echo(version("crm-api"))
+        raise typer.Exit
+
+
 @application.callback()
-def _about() -> None:
-    """Text campaigns through OpenPhone (Quo), replies and opt-outs: never twice, never lost."""
+def _about(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Send text campaigns through OpenPhone (Quo), and handle replies and opt-outs."""
 
 
 def main() -> None:
-    """Run the command that the arguments name; the expected failures are one line."""
+    """Run the command that the arguments name; an expected failure is reported in one line."""
     try:
         application()
     except SettingsError as error:
@@ -71,7 +89,7 @@ def main() -> None:
     except StartError as error:
         _fail(str(error), EXIT_FAILED)
     except BrokenPipeError:
-        # Whoever read the output has seen enough, as `head` does.
+        # The reader of the output has closed the pipe, as `head` does.
         sys.stdout = None
         sys.exit(EXIT_FAILED)
     except Exception as error:

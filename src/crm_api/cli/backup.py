@@ -1,4 +1,4 @@
-"""`crm-api backup`: one encrypted file with everything that a new machine needs."""
+"""`crm-api backup`: write one encrypted file with everything that a new machine needs."""
 
 import asyncio
 from contextlib import suppress
@@ -8,39 +8,41 @@ from typing import Annotated
 
 import typer
 
-from crm_api import clock, logs
 from crm_api.cli.options import DataDir, load_settings
-from crm_api.processes import StartError
-from crm_api.settings import Settings
+from crm_api.platform import clock, logs
+from crm_api.platform.processes import StartError
+from crm_api.platform.settings import Settings
 
 cli = typer.Typer(add_completion=False)
 
 Recipients = Annotated[
     list[str] | None,
-    typer.Option("--recipient", help="A public key of age, age1…; may be given several times."),
+    typer.Option(
+        "--recipient", help="A public key of age (age1…). Repeat the option for more keys."
+    ),
 ]
 NewKey = Annotated[
     Path | None,
-    typer.Option(help="Write a new key file, show its public key, and make no backup."),
+    typer.Option(help="Write a new key file and print its public key; make no backup."),
 ]
 
 AsOf = Annotated[
     str | None,
-    typer.Option(help="The instant that the database shows, when it was brought back to one."),
+    typer.Option(help="The instant of the database's state, if it was restored to one."),
 ]
 
 
 @cli.command()
 def backup(
     target: Annotated[
-        Path | None, typer.Argument(help="The file, or a folder in which it gets a name.")
+        Path | None, typer.Argument(help="The file to write, or a folder; a file name is chosen.")
     ] = None,
     recipient: Recipients = None,
     new_key: NewKey = None,
     as_of: AsOf = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Write database, media and secret key into one encrypted file; the service may run on."""
+    """Write database, media and secret key into one encrypted file; the service may run."""
     logs.configure(None, "WARNING", process="backup")
     if new_key is not None:
         _make_key(new_key)
@@ -54,7 +56,7 @@ def backup(
 
 
 def _make_key(path: Path) -> None:
-    from crm_api.backups import keys  # noqa: PLC0415 - loaded when needed, as commands are
+    from crm_api.domain.monitoring.backups import keys  # noqa: PLC0415 - loaded when needed, as commands are
 
     passphrase = typer.prompt(
         "Passphrase (empty: none)",
@@ -75,15 +77,17 @@ def _instant(as_of: str | None) -> datetime:
         instant = datetime.fromisoformat(as_of)
         if instant.tzinfo is not None and instant <= now:
             return instant
-    raise StartError("--as-of takes an instant of the past, such as 2026-11-26T14:03:00Z")
+    raise StartError("--as-of takes an instant in the past, such as 2026-11-26T14:03:00Z")
 
 
 def _make(settings: Settings, wanted: Path, recipient: list[str], made_at: datetime) -> None:
-    from crm_api.backups import keys, making  # noqa: PLC0415 - as above
+    from crm_api.domain.monitoring.backups import keys, making  # noqa: PLC0415 - as above
 
     recipients = keys.read_recipients(recipient)
     target = making.choose_target(wanted, made_at=made_at)
-    made = asyncio.run(making.make(settings, target, recipients, made_at=made_at, tell=typer.echo))
+    made = asyncio.run(
+        making.make(settings, target, recipients, made_at=made_at, report=typer.echo)
+    )
     rows = sum(made.manifest.tables.values())
     typer.echo(
         f"{made.path}: {rows:,} rows in {len(made.manifest.tables)} tables, "
@@ -91,6 +95,6 @@ def _make(settings: Settings, wanted: Path, recipient: list[str], made_at: datet
         f"{made.size_bytes / 2**20:,.1f} MiB."
     )
     if made.missing_media:
-        typer.echo(f"{made.missing_media:,} media files are not in the store any more.", err=True)
+        typer.echo(f"{made.missing_media:,} media files are missing from the store.", err=True)
     if settings.secret_key is not None:
-        typer.echo("CRM_SECRET_KEY is not in it; keep that one too.")
+        typer.echo("The backup does not contain CRM_SECRET_KEY; keep that value as well.")

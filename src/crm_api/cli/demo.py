@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from crm_api import clock
 from crm_api.cli.options import DataDir, Host, Port, variables
-from crm_api.demo.api import Api, Sandbox
-from crm_api.demo.journey import Upload, run
-from crm_api.demo.running import DemoError, service
-from crm_api.demo.sample import make_csv
-from crm_api.demo.screen import Screen
+from crm_api.dev.demo.api import Api, Sandbox
+from crm_api.dev.demo.campaign_run import Upload, run
+from crm_api.dev.demo.sample_file import make_csv
+from crm_api.dev.demo.screen import Screen
+from crm_api.dev.demo.service import DemoError, service
+from crm_api.platform import clock
 
 EXIT_DISAGREE = 1
 
@@ -21,16 +21,16 @@ cli = typer.Typer(add_completion=False)
 @cli.command()
 def demo(
     csv: Annotated[
-        Path | None, typer.Option(help="A file of contacts; else made-up people are used.")
+        Path | None, typer.Option(help="A CSV of contacts; made-up people if left out.")
     ] = None,
     url: Annotated[
-        str | None, typer.Option(help="Of a service that runs; else one is looked for or started.")
+        str | None, typer.Option(help="URL of a running service; left out: find or start one.")
     ] = None,
     port: Port = None,
     host: Host = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Show it all: import a CSV, text everyone on the sandbox, and wait for the replies."""
+    """Import a CSV, send a campaign to everyone on the sandbox, and wait for the replies."""
     screen = Screen()
     upload = _upload(csv)
     found = variables(port=port, host=host, data_dir=data_dir)

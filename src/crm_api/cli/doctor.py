@@ -1,4 +1,4 @@
-"""`crm-api doctor`: looks at every part that can be broken and says what to fix."""
+"""`crm-api doctor`: check every part that can be broken, and say what to fix."""
 
 import asyncio
 import sys
@@ -11,30 +11,30 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from crm_api import clock, logs, migrate, roles
 from crm_api.cli.doctor_secrets import check_secrets
 from crm_api.cli.doctor_workers import check_workers
 from crm_api.cli.findings import Check, State, show
 from crm_api.cli.options import DataDir, load_settings
 from crm_api.cli.webhooks import open_registrar
-from crm_api.db import open_engine, session_factory
-from crm_api.domain.compliance.loader import load_rules
+from crm_api.domain.alerts.mail import MailNotSentError, open_mailer
 from crm_api.domain.consent import linking
-from crm_api.domain.consent.linking import Verification
-from crm_api.domain.errors import CrmError
-from crm_api.domain.openphone.signature import SignatureScheme
-from crm_api.domain.operations.errors import MailNotSentError
-from crm_api.domain.webhook_health.own_text import OwnLines
-from crm_api.domain.webhook_health.service import OFF_BECAUSE
-from crm_api.domain.webhook_setup.comparing import Registration
-from crm_api.mailing import open_mailer
-from crm_api.postgres import connect, is_pooled, renames_statements, require_direct
-from crm_api.root_secret import with_secret
-from crm_api.settings import Settings, SettingsError
+from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.consent.linking import ChainVerification
+from crm_api.domain.inbound.webhook_health.message_check import OwnLines
+from crm_api.domain.inbound.webhook_health.service import MESSAGE_OFF_BECAUSE
+from crm_api.domain.inbound.webhook_setup.comparing import Registration
+from crm_api.domain.kit.errors import CrmError
+from crm_api.domain.monitoring.key_rotation.root_secret import with_secret
+from crm_api.domain.provider.openphone.signature import SignatureScheme
+from crm_api.platform import clock, database_roles, logs, migration_runner
+from crm_api.platform.database import open_engine, session_factory
+from crm_api.platform.postgres import connect, is_pooled, renames_statements, require_direct
+from crm_api.platform.server_programs import advise_up
+from crm_api.platform.settings import Settings, SettingsError
 from crm_api.workers.queue import try_redis
 
 OLDEST_POSTGRES = 160_000
-"""As ``server_version_num`` counts: 16."""
+"""Version 16, in the format of ``server_version_num``."""
 TIMEOUT_SECONDS = 10.0
 _OPEN_TO_OTHERS = 0o077
 _AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, RedisError, OSError, TimeoutError)
@@ -61,20 +61,20 @@ def doctor(data_dir: DataDir = None) -> None:
 
 
 def check_files(settings: Settings) -> list[Check]:
-    """Check that the secret files of the data directory are there and closed to others."""
+    """Check that the secret files of the data directory exist and are closed to other users."""
     checks = []
     wanted = {"secret-key": settings.secret_key, "admin-key": settings.bootstrap_api_key}
     for name, given in wanted.items():
         path = settings.data_dir / name
         if path.exists() and path.stat().st_mode & _OPEN_TO_OTHERS:
-            checks.append(Check(name, State.BROKEN, f"others can read it: chmod 600 {path}"))
+            checks.append(Check(name, State.BROKEN, f"other users can read it: chmod 600 {path}"))
         elif path.exists() or given is not None:
             checks.append(Check(name, State.OK, "present"))
         elif name == "secret-key":
-            advice = "set CRM_SECRET_KEY, or run `crm-api up`, which makes one"
+            advice = "set CRM_SECRET_KEY" + advise_up(", or run `crm-api up`, which makes one")
             checks.append(Check(name, State.BROKEN, advice))
         else:
-            advice = "there is none here; `crm-api keys create` makes keys"
+            advice = "no file here; `crm-api keys create` creates a key"
             checks.append(Check(name, State.WARNING, advice))
     return checks
 
@@ -104,7 +104,7 @@ async def _guarded(
 
 
 async def check_mail(settings: Settings) -> list[Check]:
-    """Check that the mail server takes our login; nothing is sent."""
+    """Check that the mail server accepts our login; nothing is sent."""
     mailer = open_mailer(settings)
     if mailer is None:
         state = State.OK if settings.uses_sandbox else State.WARNING
@@ -113,16 +113,16 @@ async def check_mail(settings: Settings) -> list[Check]:
     try:
         await mailer.check()
     except MailNotSentError as error:
-        advice = f"alerts cannot be mailed, check CRM_SMTP_URL: {logs.mask_text(error.detail)}"
+        advice = f"alerts cannot be mailed; check CRM_SMTP_URL: {logs.mask_text(error.detail)}"
         return [Check("mail", State.BROKEN, advice)]
     return [Check("mail", State.OK, f"alerts go to {len(settings.alert_emails)} address(es)")]
 
 
 async def check_database(settings: Settings) -> list[Check]:
-    """Check the server's version and the schema's.
+    """Check the server's version and the schema's version.
 
     Raises:
-        SettingsError: No database is named.
+        SettingsError: No database is set.
     """
     async with (
         open_engine(settings.require_database_url(), pool_size=1) as engine,
@@ -130,32 +130,32 @@ async def check_database(settings: Settings) -> list[Check]:
     ):
         version = str(await connection.scalar(text("SHOW server_version")))
         number = int(str(await connection.scalar(text("SHOW server_version_num"))))
-        is_limited = await roles.is_limited(connection)
-        standing = await migrate.read_standing(connection)
+        is_limited = await database_roles.is_limited(connection)
+        schema_state = await migration_runner.read_schema_state(connection)
     is_old = number < OLDEST_POSTGRES
     database = Check(
         "database",
         State.BROKEN if is_old else State.OK,
         f"PostgreSQL {version}" + ("; this program needs 16 or newer" if is_old else ""),
     )
-    if trouble := standing.trouble():
+    if trouble := schema_state.trouble():
         return [database, Check("migrations", State.BROKEN, trouble)]
-    schema = Check("migrations", State.OK, standing.revision or "")
+    schema = Check("migrations", State.OK, schema_state.revision or "")
     return [database, schema, _judge_role(is_limited=is_limited)]
 
 
 def _judge_role(*, is_limited: bool) -> Check:
     if is_limited:
         return Check("roles", State.OK, "the service's own role cannot change the audit log")
-    advice = "the owner of the tables serves and works: `crm-api database roles` makes it a role"
+    advice = "the service runs as the tables' owner: `crm-api database roles` creates its own role"
     return Check("roles", State.WARNING, advice)
 
 
 async def check_pooler(settings: Settings) -> list[Check]:
-    """Check that a pooler in between follows prepared statements, and that there is a way past it.
+    """Check that a pooler supports prepared statements, and that a direct connection exists.
 
     Raises:
-        SettingsError: No database is named, or there is no way past a pooler.
+        SettingsError: No database is set, or no direct connection past the pooler.
     """
     connection = await connect(settings.require_database_url(), application="crm-api doctor")
     try:
@@ -173,25 +173,25 @@ async def check_pooler(settings: Settings) -> list[Check]:
 
 
 async def check_consent(settings: Settings) -> list[Check]:
-    """Verify the chain over the consent history, from its first link to its last.
+    """Verify the chain of the consent history, from its first link to its last.
 
     Raises:
-        SettingsError: No database is named, or there is no secret key.
+        SettingsError: No database is set, or there is no secret key.
     """
     secret = (await with_secret(settings, patience=0, adopts=False)).require_secret_key()
-    found = Verification()
+    found = ChainVerification()
     async with (
         open_engine(settings.require_database_url(), pool_size=1) as engine,
         session_factory(engine)() as session,
     ):
-        while await linking.verify_batch(session, found, secret=secret):
-            await session.rollback()  # a page at a time: no snapshot is held for long
+        while await linking.verify_links(session, found, secret=secret):
+            await session.rollback()  # page by page, so that no snapshot is held for long
         await linking.verify_tail(session, found, now=clock.now())
     return judge_chain(found)
 
 
-def judge_chain(found: Verification) -> list[Check]:
-    """Turn what was found of the chain into lines."""
+def judge_chain(found: ChainVerification) -> list[Check]:
+    """Turn the result of the verification into lines of the report."""
     checks = [Check("consent", State.BROKEN, finding) for finding in found.findings]
     if found.faults > len(found.findings):
         advice = f"and {found.faults - len(found.findings)} more like these"
@@ -209,16 +209,16 @@ def judge_chain(found: Verification) -> list[Check]:
 
 
 async def check_redis(settings: Settings) -> list[Check]:
-    """Check that Redis answers, lets us do what we need, and drops nothing.
+    """Check that Redis answers, allows the commands that we need, and drops no keys.
 
     Raises:
-        SettingsError: No Redis is named.
+        SettingsError: No Redis is set.
     """
     async with asyncio.timeout(TIMEOUT_SECONDS):
         about = await try_redis(settings.require_redis_url())
     policy = about.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
-        advice = f"it may drop keys ({policy}): set maxmemory-policy noeviction"
+        advice = f"it may drop keys ({policy}); set maxmemory-policy noeviction"
         return [Check("redis", State.WARNING, advice)]
     name = "Valkey" if "valkey_version" in about else "Redis"
     version = about.get("valkey_version") or about.get("redis_version")
@@ -226,7 +226,7 @@ async def check_redis(settings: Settings) -> list[Check]:
 
 
 async def check_provider(settings: Settings) -> list[Check]:
-    """Check the API key by listing the own numbers, then the webhook that brings events here."""
+    """Check the API key by listing the own numbers, then the webhook that delivers events here."""
     key = settings.openphone_api_key
     headers = {"Authorization": key.get_secret_value() if key is not None else "sandbox"}
     async with httpx.AsyncClient(
@@ -237,7 +237,7 @@ async def check_provider(settings: Settings) -> list[Check]:
         except httpx.HTTPError as error:
             advice = f"{settings.provider_url} cannot be reached ({type(error).__name__})"
             if settings.uses_sandbox:
-                advice += "; `crm-api up` or `crm-api sandbox` starts the sandbox"
+                advice += f"; {advise_up('`crm-api up` or ')}`crm-api sandbox` starts the sandbox"
             return [Check("provider", State.BROKEN, advice)]
     checks = [read_numbers(settings, numbers)]
     if checks[0].state is not State.BROKEN:
@@ -246,10 +246,10 @@ async def check_provider(settings: Settings) -> list[Check]:
 
 
 async def check_webhooks(settings: Settings) -> list[Check]:
-    """Check that a complete webhook points here, and that its key is known.
+    """Check that a complete webhook points here, and that its signing key is known.
 
     Raises:
-        SettingsError: No database is named, or there is no secret key.
+        SettingsError: No database is set, or there is no secret key.
     """
     async with open_registrar(settings) as registrar:
         try:
@@ -260,14 +260,14 @@ async def check_webhooks(settings: Settings) -> list[Check]:
 
 
 def judge_webhooks(settings: Settings, found: Registration) -> list[Check]:
-    """Turn what is registered into lines with the command that repairs each."""
+    """Turn the registered webhooks into lines, each fault with the command that repairs it."""
     checks = [
         Check("webhooks", State.BROKEN, f"{one.sentence} Run `{one.repair}`.")
         for one in found.findings
     ]
     if not checks:
         is_dated = bool(found.of(SignatureScheme.STANDARD))
-        only = "" if is_dated else ": legacy webhooks only, which do not tell of failed texts"
+        only = "" if is_dated else ": legacy webhooks only, which do not report failed messages"
         checks.append(Check("webhooks", State.OK, found.url + only))
     if settings.public_url is None and not settings.uses_sandbox:
         advice = "CRM_PUBLIC_URL is not set: the provider cannot reach this machine's own address"
@@ -275,13 +275,13 @@ def judge_webhooks(settings: Settings, found: Registration) -> list[Check]:
     is_off = OwnLines.from_settings(settings) is None
     is_half_set = bool(settings.health_check_from) != bool(settings.health_check_to)
     if is_off and (is_half_set or not settings.uses_sandbox):
-        advice = f"the hourly test text is off: {OFF_BECAUSE}"
+        advice = f"the hourly test text is off: {MESSAGE_OFF_BECAUSE}"
         checks.append(Check("webhook health", State.WARNING, advice))
     return checks
 
 
 def read_numbers(settings: Settings, answer: httpx.Response) -> Check:
-    """Judge the answer to the list of own numbers."""
+    """Judge the response to the list of own numbers."""
     where = "the sandbox: nothing is really sent" if settings.uses_sandbox else "the real provider"
     if answer.status_code in (401, 403):
         advice = f"it refuses the key ({answer.status_code}): check CRM_OPENPHONE_API_KEY"

@@ -1,19 +1,19 @@
-"""`crm-api doctor` on what is sealed in the database, and under which key."""
+"""`crm-api doctor`: check under which key the stored secrets are encrypted."""
 
 from crm_api.cli.findings import Check, State
-from crm_api.db import open_engine, session_factory
-from crm_api.domain.resealing import service as resealing
-from crm_api.domain.resealing.service import Found
-from crm_api.domain.sealing import Secret
-from crm_api.root_secret import with_secret
-from crm_api.settings import Settings
+from crm_api.domain.monitoring.key_rotation import service as resealing
+from crm_api.domain.monitoring.key_rotation.root_secret import with_secret
+from crm_api.domain.monitoring.key_rotation.service import SealedRows
+from crm_api.platform.database import open_engine, session_factory
+from crm_api.platform.encryption import Secret
+from crm_api.platform.settings import Settings
 
 
 async def check_secrets(settings: Settings) -> list[Check]:
-    """Count what is sealed under another key than the present one.
+    """Count the secrets that are encrypted under another key than the current one.
 
     Raises:
-        SettingsError: No database is named, or no key that is given opens what it keeps.
+        SettingsError: No database is set, or no given key opens the root secret.
     """
     known = await with_secret(settings, patience=0, adopts=False)
     secret = Secret(known.require_secret_key(), seals=known.secret_keys())
@@ -21,19 +21,23 @@ async def check_secrets(settings: Settings) -> list[Check]:
         open_engine(settings.require_database_url(), pool_size=1) as engine,
         session_factory(engine)() as session,
     ):
-        return judge_secrets(await resealing.survey(session, secret=secret))
+        return judge_secrets(await resealing.count_sealed_rows(session, secret=secret))
 
 
-def judge_secrets(found: list[Found]) -> list[Check]:
-    """Turn what is sealed under which key into lines."""
+def judge_secrets(found: list[SealedRows]) -> list[Check]:
+    """Turn the counts per key into lines of the report."""
     checks = [
-        Check("secrets", State.BROKEN, f"{one.unreadable} rows of {one.table} no given key opens")
+        Check(
+            "secrets",
+            State.BROKEN,
+            f"{one.unreadable} rows of {one.table} cannot be decrypted with any given key",
+        )
         for one in found
         if one.unreadable
     ]
     others = sum(one.others for one in found)
     if others:
-        advice = f"{others} rows are sealed under another key: run `crm-api database reseal`"
+        advice = f"{others} rows are encrypted with another key; run `crm-api database reseal`"
         checks.append(Check("secrets", State.WARNING, advice))
     total = sum(one.current for one in found)
-    return checks or [Check("secrets", State.OK, f"{total} rows, all under the present key")]
+    return checks or [Check("secrets", State.OK, f"{total} rows, all under the current key")]

@@ -1,4 +1,4 @@
-"""What `crm-api doctor` finds, and how it is shown."""
+"""Findings of `crm-api doctor`, and how they are printed."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,7 +11,7 @@ _COLORS = {"ok": "green", "warning": "yellow", "broken": "red"}
 
 
 class State(StrEnum):
-    """How a part does; only ``broken`` makes the command fail."""
+    """State of a part; only ``broken`` makes the command fail."""
 
     OK = "ok"
     WARNING = "warning"
@@ -20,7 +20,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the report; ``advice`` tells what to do, or what was found."""
+    """One line of the report; ``advice`` says what was found or what to do."""
 
     part: str
     state: State
@@ -28,7 +28,7 @@ class Check:
 
 
 def show(checks: list[Check]) -> None:
-    """Print a line for each."""
+    """Print one line per check."""
     table = Table(show_edge=False, pad_edge=False)
     for heading in ("check", "state", "what was found, what to fix"):
         table.add_column(heading, overflow="fold")

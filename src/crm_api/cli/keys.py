@@ -1,4 +1,4 @@
-"""`crm-api keys`: API keys, managed without an API key."""
+"""`crm-api keys`: manage API keys without an API key."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,38 +9,38 @@ from uuid import UUID
 import typer
 from pydantic import ValidationError
 
-from crm_api import clock, logs
 from crm_api.cli.options import load_settings
-from crm_api.db import UnitOfWork, open_engine, session_factory
-from crm_api.domain.access import service as access
-from crm_api.domain.access.models import ApiKey, KeyStatus
-from crm_api.domain.access.schemas import LONGEST_OVERLAP_SECONDS, ApiKeyCreate
-from crm_api.domain.access.service import COMMAND_LINE
-from crm_api.domain.schemas import format_instant
-from crm_api.settings import Settings
-from crm_api.workers.queue import ArqJobQueue
+from crm_api.domain.identity.api_keys import service as access
+from crm_api.domain.identity.api_keys.models import ApiKey, KeyStatus
+from crm_api.domain.identity.api_keys.schemas import LONGEST_OVERLAP_SECONDS, ApiKeyCreate
+from crm_api.domain.identity.api_keys.service import COMMAND_LINE
+from crm_api.domain.kit.schemas import format_instant
+from crm_api.platform import clock, logs
+from crm_api.platform.database import UnitOfWork, open_engine, session_factory
+from crm_api.platform.settings import Settings
+from crm_api.workers.queue import open_queue
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False)
 
 PAGE = 200
-KeyId = Annotated[UUID, typer.Argument(help="As `crm-api keys list` shows it.", metavar="ID")]
+KeyId = Annotated[UUID, typer.Argument(help="Id from `crm-api keys list`.", metavar="ID")]
 Found = TypeVar("Found")
 
 
 @cli.callback()
 def keys() -> None:
-    """Make, list, rotate and revoke API keys."""
+    """Create, list, rotate and revoke API keys."""
 
 
 @cli.command()
 def create(
-    name: Annotated[str, typer.Option(help="Who or what will use it.")],
-    scopes: Annotated[str, typer.Option(help="Separated by commas; `admin` is all of them.")],
+    name: Annotated[str, typer.Option(help="Person or program that will use it.")],
+    scopes: Annotated[str, typer.Option(help="Separated by commas; `admin` is every scope.")],
     expires_in_days: Annotated[
-        float | None, typer.Option(help="How long it is good; for ever when left out.", min=0)
+        float | None, typer.Option(help="Days until it expires; never if left out.", min=0)
     ] = None,
 ) -> None:
-    """Make a key and print it, this once: only its hash is kept."""
+    """Create a key and print it once: only its hash is stored."""
     now = clock.now()
     expires_at = None if expires_in_days is None else now + timedelta(days=expires_in_days)
     try:
@@ -48,7 +48,7 @@ def create(
     except ValidationError as error:
         raise typer.BadParameter(str(error.errors()[0]["msg"])) from None
     _, text = _run(
-        lambda uow: access.create_key(
+        lambda uow: access.create_api_key(
             uow,
             name=body.name,
             scopes=body.scopes,
@@ -63,15 +63,16 @@ def create(
 @cli.command("list")
 def list_keys(
     status: Annotated[
-        KeyStatus | None, typer.Option(help="Left out: all that were not revoked.")
+        KeyStatus | None, typer.Option(help="Left out: all keys that are not revoked.")
     ] = None,
 ) -> None:
-    """List the keys, newest first: id, first characters, scopes, expiry, last use, name."""
+    """List keys, newest first: id, first characters, status, expiry, last use, scopes, name."""
     now = clock.now()
     for key in _run(lambda uow: _all(uow, status, now)):
         typer.echo(
-            f"{key.id}  {key.prefix}…  {key.status(now):<8} expires {_told(key.expires_at):<24}  "
-            f"used {_told(key.last_used_at):<24}  {','.join(key.scopes)}  {key.name}"
+            f"{key.id}  {key.prefix}…  {key.status(now):<8} "
+            f"expires {_format_or_never(key.expires_at):<24}  "
+            f"used {_format_or_never(key.last_used_at):<24}  {','.join(key.scopes)}  {key.name}"
         )
 
 
@@ -80,13 +81,13 @@ def rotate(
     key_id: KeyId,
     overlap_seconds: Annotated[
         int,
-        typer.Option(help="How long the old key stays good.", min=0, max=LONGEST_OVERLAP_SECONDS),
+        typer.Option(help="Seconds the old key stays valid.", min=0, max=LONGEST_OVERLAP_SECONDS),
     ] = 24 * 3600,
 ) -> None:
-    """Make a key like this one and print it, this once; the old one ends after the overlap."""
+    """Create a key like this one and print it once; the old one expires after the overlap."""
     overlap = timedelta(seconds=overlap_seconds)
     _, text = _run(
-        lambda uow: access.rotate_key(
+        lambda uow: access.rotate_api_key(
             uow, key_id=key_id, overlap=overlap, maker=COMMAND_LINE, now=clock.now()
         )
     )
@@ -95,8 +96,8 @@ def rotate(
 
 @cli.command()
 def revoke(key_id: KeyId) -> None:
-    """Revoke a key at once."""
-    _run(lambda uow: access.revoke_key(uow, key_id=key_id, maker=COMMAND_LINE, now=clock.now()))
+    """Revoke a key immediately."""
+    _run(lambda uow: access.revoke_api_key(uow, key_id=key_id, maker=COMMAND_LINE, now=clock.now()))
     typer.echo("revoked")
 
 
@@ -104,14 +105,14 @@ async def _all(uow: UnitOfWork, status: KeyStatus | None, now: datetime) -> list
     found: list[ApiKey] = []
     cursor: str | None = None
     while True:
-        page = await access.list_keys(uow, status=status, cursor=cursor, limit=PAGE, now=now)
+        page = await access.list_api_keys(uow, status=status, cursor=cursor, limit=PAGE, now=now)
         found += page.data
         cursor = page.next_cursor
         if cursor is None:
             return found
 
 
-def _told(instant: datetime | None) -> str:
+def _format_or_never(instant: datetime | None) -> str:
     return "never" if instant is None else format_instant(instant)
 
 
@@ -124,11 +125,9 @@ def _run(work: Callable[[UnitOfWork], Awaitable[Found]]) -> Found:
 async def _in_transaction(
     settings: Settings, work: Callable[[UnitOfWork], Awaitable[Found]]
 ) -> Found:
-    queue = ArqJobQueue(settings.require_redis_url())
     async with (
+        open_queue(settings.require_redis_url()) as queue,
         open_engine(settings.require_database_url(), pool_size=1) as engine,
         UnitOfWork(session_factory(engine), queue) as uow,
     ):
-        found = await work(uow)
-    await queue.close()
-    return found
+        return await work(uow)

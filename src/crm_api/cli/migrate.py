@@ -1,16 +1,16 @@
-"""`crm-api migrate`: brings the schema where this code, or an older one, needs it."""
+"""`crm-api migrate`: bring the database schema to the revision of this release or an older one."""
 
 import asyncio
 from typing import Annotated
 
 import typer
 
-from crm_api import logs
-from crm_api import migrate as schema
 from crm_api.cli.options import load_settings
-from crm_api.db import open_engine
-from crm_api.postgres import require_direct
-from crm_api.settings import Settings
+from crm_api.platform import logs
+from crm_api.platform import migration_runner as schema
+from crm_api.platform.database import open_engine
+from crm_api.platform.postgres import require_direct
+from crm_api.platform.settings import Settings
 
 cli = typer.Typer(add_completion=False)
 
@@ -18,10 +18,10 @@ cli = typer.Typer(add_completion=False)
 @cli.command()
 def migrate(
     down_to: Annotated[
-        str | None, typer.Option(help="Go down to this revision; `base` removes everything.")
+        str | None, typer.Option(help="Downgrade to this revision; `base` removes everything.")
     ] = None,
 ) -> None:
-    """Bring the database's schema up to this version."""
+    """Upgrade the database schema to this release."""
     settings = load_settings()
     logs.configure(settings.log_format, "WARNING", process="migrate")
     typer.echo(asyncio.run(_migrate(settings, down_to)))

@@ -1,4 +1,4 @@
-"""`crm-api openapi`: the API's description for programs."""
+"""`crm-api openapi`: write the OpenAPI document."""
 
 import json
 from pathlib import Path
@@ -7,14 +7,14 @@ from typing import Annotated
 import typer
 
 from crm_api.app import build_app
-from crm_api.settings import Settings
+from crm_api.platform.settings import Settings
 
 cli = typer.Typer(add_completion=False)
 
 
 @cli.command()
 def openapi(
-    output: Annotated[Path | None, typer.Option(help="A file instead of the terminal.")] = None,
+    output: Annotated[Path | None, typer.Option(help="File; left out: standard output.")] = None,
 ) -> None:
     """Write the OpenAPI document as JSON. Needs no settings and no server."""
     document = json.dumps(build_app(Settings()).openapi(), indent=2, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""The settings of a command: its options over the environment, `.env`, and a running `up`."""
+"""Settings of a command: its options, the environment, ``.env``, and a running ``up``."""
 
 import os
 from collections.abc import Mapping
@@ -7,28 +7,28 @@ from typing import Annotated
 
 import typer
 
-from crm_api.data_dir import running_settings
-from crm_api.settings import Settings, read_env_file
+from crm_api.platform.data_dir import running_settings
+from crm_api.platform.settings import Settings, read_env_file
 
-Port = Annotated[int | None, typer.Option(help="Where the API listens; over CRM_PORT.")]
-Host = Annotated[str | None, typer.Option(help="On which address; over CRM_HOST.")]
-DataDir = Annotated[Path | None, typer.Option(help="Data directory; over CRM_DATA_DIR.")]
+Port = Annotated[int | None, typer.Option(help="Port of the API; overrides CRM_PORT.")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on; overrides CRM_HOST.")]
+DataDir = Annotated[Path | None, typer.Option(help="Data directory; overrides CRM_DATA_DIR.")]
 
 
 def variables(
     *, port: int | None = None, host: str | None = None, data_dir: Path | None = None
 ) -> dict[str, str]:
-    """Collect the ``CRM_*`` variables: options, then the environment, then ``.env``."""
+    """Collect the ``CRM_*`` variables: options first, then the environment, then ``.env``."""
     given = {"CRM_PORT": port, "CRM_HOST": host, "CRM_DATA_DIR": data_dir}
     named = _ours({**read_env_file(Path(".env")), **_ours(os.environ)})
     return named | {name: str(value) for name, value in given.items() if value is not None}
 
 
 def load_settings(*, data_dir: Path | None = None) -> Settings:
-    """Read the settings; what they leave open is taken from an `up` in the data directory.
+    """Read the settings; take unset server addresses from a running ``up`` of the data directory.
 
     Raises:
-        SettingsError: One line that names the setting.
+        SettingsError: A setting is wrong; one line names it.
     """
     found = variables(data_dir=data_dir)
     settings = Settings.from_env(found)

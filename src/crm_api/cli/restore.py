@@ -1,4 +1,4 @@
-"""`crm-api restore`: brings a backup back into an empty place."""
+"""`crm-api restore`: restore a backup into an empty database."""
 
 import asyncio
 from pathlib import Path
@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crm_api import clock, logs
 from crm_api.cli.options import DataDir, variables
-from crm_api.data_dir import claim
-from crm_api.embedded import EmbeddedServers
-from crm_api.settings import Settings
+from crm_api.dev.embedded_servers import servers
+from crm_api.platform import clock, logs
+from crm_api.platform.settings import Settings
 
 if TYPE_CHECKING:
-    from crm_api.backups.restoring import Restored
+    from crm_api.domain.monitoring.backups.restoring import Restored
 
 cli = typer.Typer(add_completion=False)
 
@@ -21,33 +20,33 @@ cli = typer.Typer(add_completion=False)
 @cli.command()
 def restore(
     source: Annotated[Path, typer.Argument(help="The file that `crm-api backup` wrote.")],
-    identity: Annotated[Path, typer.Option(help="The key file that opens it.")],
+    identity: Annotated[Path, typer.Option(help="The key file that decrypts it.")],
+    again: Annotated[  # noqa: FBT002 - an option
+        bool, typer.Option("--again", help="First clear what an interrupted restore has left.")
+    ] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Bring a backup back into an empty database; nothing is sent before you resume campaigns."""
+    """Restore a backup into an empty database; nothing is sent before you resume the campaigns."""
     logs.configure(None, "WARNING", process="restore")
     found = variables(data_dir=data_dir)
     settings = Settings.from_env(found)
-    # Held, so that nothing starts here meanwhile.
-    with claim(settings.data_dir) as held:
-        embedded = EmbeddedServers(held, postgres=settings.database_url is None, redis=False)
-        try:
-            urls = embedded.start()
-            if urls.database_url is not None:
-                settings = Settings.from_env({**found, "CRM_DATABASE_URL": urls.database_url})
-            _say(_restore(settings, source, identity))
-        finally:
-            embedded.stop()
+    # Held, so that nothing starts in this directory during the restore.
+    with servers(settings.data_dir, postgres=settings.database_url is None, redis=False) as urls:
+        if urls.database_url is not None:
+            settings = Settings.from_env({**found, "CRM_DATABASE_URL": urls.database_url})
+        _say(_restore(settings, source, identity, again=again))
 
 
-def _restore(settings: Settings, source: Path, identity: Path) -> "Restored":
-    from crm_api.backups import keys, restoring  # noqa: PLC0415 - loaded when needed
+def _restore(settings: Settings, source: Path, identity: Path, *, again: bool) -> "Restored":
+    from crm_api.domain.monitoring.backups import keys, restoring  # noqa: PLC0415 - loaded when needed
 
     identities = keys.read_identities(
         identity, ask_passphrase=lambda: typer.prompt("Passphrase of the key", hide_input=True)
     )
     return asyncio.run(
-        restoring.restore(settings, source, identities, now=clock.now(), tell=typer.echo)
+        restoring.restore(
+            settings, source, identities, now=clock.now(), report=typer.echo, again=again
+        )
     )
 
 
@@ -57,7 +56,7 @@ def _say(restored: "Restored") -> None:
     typer.echo(
         f"Restored the backup of {made_at:%Y-%m-%d %H:%M} UTC: {rows:,} rows in "
         f"{len(restored.manifest.tables)} tables, {restored.media_files:,} media files.\n"
-        f"{restored.paused:,} campaigns are paused, {restored.not_sent:,} waiting texts will not "
-        "be sent.\nNow start the service. It asks the provider what was sent and received since; "
-        "when that reconciliation has ended, resume the campaigns."
+        f"{restored.paused:,} campaigns are paused. {restored.not_sent:,} waiting messages will "
+        "not be sent.\nNow start the service. It asks the provider what was sent and received "
+        "since; when that reconciliation has ended, resume the campaigns."
     )

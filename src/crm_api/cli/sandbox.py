@@ -1,20 +1,18 @@
-"""`crm-api sandbox`: OpenPhone in small, for trying everything without sending anything."""
+"""`crm-api sandbox`: simulate OpenPhone, to try everything without sending anything."""
 
 from typing import Annotated
 
 import structlog
 import typer
-import uvicorn
 
-from crm_api import logs, tracing
 from crm_api.cli.options import load_settings
 from crm_api.cli.server import Server
-from crm_api.sandbox.app import create_sandbox
-from crm_api.sandbox.config import SandboxConfig
-from crm_api.sandbox.moved_clock import Dated
-from crm_api.setting_fields import SANDBOX_PORT_OFFSET
-from crm_api.settings import Settings
-from crm_api.supervisor import require_free_port
+from crm_api.dev.sandbox.app import create_sandbox, server_config
+from crm_api.dev.sandbox.config import SandboxConfig
+from crm_api.dev.supervisor import require_free_port
+from crm_api.platform import logs, tracing
+from crm_api.platform.setting_fields import SANDBOX_PORT_OFFSET
+from crm_api.platform.settings import Settings
 
 GRACE_SECONDS = 2
 
@@ -23,10 +21,10 @@ cli = typer.Typer(add_completion=False)
 
 @cli.command()
 def sandbox(
-    port: Annotated[int | None, typer.Option(help="Else the one after the API's.")] = None,
+    port: Annotated[int | None, typer.Option(help="Left out: the port after the API's.")] = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
 ) -> None:
-    """Run the OpenPhone sandbox: it accepts texts and answers, and nothing is really sent."""
+    """Run the OpenPhone sandbox: it accepts messages and answers, and nothing is really sent."""
     settings = load_settings()
     logs.configure(settings.log_format, settings.log_level, process="sandbox")
     port = port if port is not None else settings.port + SANDBOX_PORT_OFFSET
@@ -41,25 +39,11 @@ def sandbox(
     )
     structlog.get_logger().info("sandbox listens", url=f"http://{host}:{port}")
     app = create_sandbox(config)
-    listening = uvicorn.Config(
-        Dated(app, app.world.clock),
-        date_header=False,
-        host=host,
-        port=port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        log_level="warning",
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
+    listening = server_config(app, host=host, port=port, stop_seconds=GRACE_SECONDS)
     with tracing.traced(settings.otlp_endpoint, process="sandbox"):
         Server(listening).run()
 
 
 def _address(settings: Settings, host: str, port: int) -> str:
-    """Where the service reaches it: told to both, or on this machine."""
+    """Return where the service reaches the sandbox: the set address, or this machine."""
     return settings.openphone_base_url or f"http://{host}:{port}"

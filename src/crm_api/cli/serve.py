@@ -1,4 +1,4 @@
-"""`crm-api serve`: the API, one process."""
+"""`crm-api serve`: run one API process."""
 
 import asyncio
 import socket
@@ -10,29 +10,29 @@ import typer
 import uvicorn
 from fastapi import FastAPI
 
-from crm_api import collector, logs, tracing
 from crm_api.app import create_app
 from crm_api.cli.options import load_settings
 from crm_api.cli.server import Server
-from crm_api.domain.compliance.loader import load_rules
-from crm_api.fitting import require_fitting_schema
-from crm_api.moved_time import refuse_moved_time
-from crm_api.postgres import require_direct
-from crm_api.root_secret import with_secret
-from crm_api.signing import require_signing_key
-from crm_api.supervisor import require_free_port
+from crm_api.dev.supervisor import require_free_port
+from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.inbound.webhook_setup.signing import require_signing_key
+from crm_api.domain.monitoring.key_rotation.root_secret import with_secret
+from crm_api.domain.monitoring.sandbox_control.clock_moves import refuse_moved_time
+from crm_api.platform import lifetimes, logs, tracing
+from crm_api.platform.migration_runner import require_matching_schema
+from crm_api.platform.postgres import require_direct
 
 GRACE_SECONDS = 10
-"""How long requests that run may take to end once no more are taken."""
+"""Time that running requests get to end after the server stops accepting new ones."""
 _CLOSE = (b"connection", b"close")
 
 cli = typer.Typer(add_completion=False)
 
 
 class ApiServer(Server):
-    """Tells that it will end, serves on until everybody has heard it, and then ends.
+    """Announces its end, keeps serving while load balancers react, and then ends.
 
-    Streams of events are ended as soon as it goes down; they would last for the whole grace.
+    It closes event streams as soon as it shuts down; they would last for the whole grace period.
     """
 
     def __init__(
@@ -44,24 +44,24 @@ class ApiServer(Server):
         self._ends_at: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain first, where that was asked for; a second signal ends it at once."""
+        """Drain first, if a drain time is set; a second signal ends the server at once."""
         if not self._drain_seconds or self._ends_at is not None:
             super().handle_exit(sig, frame)
             return
         self._ends_at = time.monotonic() + self._drain_seconds
         self._application.state.is_stopping = True
-        # Who keeps a connection has it closed with an answer, and not under the next request.
+        # A kept connection is closed together with a response, not under the next request.
         self.config.encoded_headers.append(_CLOSE)
         self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
 
     async def on_tick(self, counter: int) -> bool:
-        """Say ten times a second whether it is time to go down."""
+        """Check ten times a second whether the drain time is over."""
         if self._ends_at is not None and time.monotonic() >= self._ends_at:
             self.should_exit = True
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End what never ends by itself, then wait for the other requests."""
+        """End event streams, which never end by themselves, then wait for the other requests."""
         self._application.state.events.stop()
         await super().shutdown(sockets)
 
@@ -71,16 +71,16 @@ def serve() -> None:
     """Run the API. Any number of these share one database and one Redis."""
     settings = load_settings()
     logs.configure(settings.log_format, settings.log_level, process="serve")
-    load_rules(settings.rules_name)  # before anything is connected
+    load_rules(settings.rules_name)  # before any connection
     require_free_port(
         settings.host, settings.port, takes="the API listens there; give another CRM_PORT"
     )
-    asyncio.run(require_fitting_schema(settings))
+    asyncio.run(require_matching_schema(settings))
     settings = asyncio.run(with_secret(settings))
     asyncio.run(require_signing_key(settings))
     asyncio.run(refuse_moved_time(settings))
     if settings.uses_sandbox:
-        asyncio.run(require_direct(settings))  # its clock is followed by LISTEN
+        asyncio.run(require_direct(settings))  # following its clock needs LISTEN
     application = create_app(settings)
     config = uvicorn.Config(
         application,
@@ -97,7 +97,7 @@ def serve() -> None:
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    collector.tune()
+    lifetimes.tune_garbage_collection()
     structlog.get_logger().info("API listens", host=settings.host, port=settings.port)
     with tracing.traced(settings.otlp_endpoint, process="serve"):
         ApiServer(config, application, drain_seconds=settings.drain_seconds).run()

@@ -1,4 +1,4 @@
-"""`crm-api up`: everything in one supervised run."""
+"""`crm-api up`: run everything under one supervisor."""
 
 import asyncio
 import os
@@ -6,14 +6,20 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from crm_api import logs
 from crm_api.cli.options import DataDir, Host, Port, variables
-from crm_api.data_dir import (
+from crm_api.dev.embedded_servers import EmbeddedServers
+from crm_api.dev.server_processes import SERVICE_LOGIN
+from crm_api.dev.supervisor import Program, Supervisor, require_free_port
+from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.platform import logs
+from crm_api.platform.data_dir import (
     Claim,
     announce,
     claim,
@@ -22,44 +28,66 @@ from crm_api.data_dir import (
     withdraw,
     write_secret,
 )
-from crm_api.domain.compliance.loader import load_rules
-from crm_api.embedded import EmbeddedServers
-from crm_api.servers import SERVICE_LOGIN
-from crm_api.setting_fields import SANDBOX_PORT_OFFSET
-from crm_api.settings import Settings
-from crm_api.supervisor import Program, Supervisor, require_free_port
+from crm_api.platform.setting_fields import SANDBOX_PORT_OFFSET
+from crm_api.platform.settings import Settings
 
 READY_SECONDS = 90.0
 STOP_MARGIN_SECONDS = 15.0
-"""Beyond the longest call to the provider, whose end the worker waits for and records."""
+"""Time beyond the longest call to the provider, which the worker finishes and records."""
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - recognised, not bound
 
 cli = typer.Typer(add_completion=False)
 
 
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="On a terminal, show every log line of the processes.")
+]
+
+
 @cli.command()
-def up(port: Port = None, host: Host = None, data_dir: DataDir = None) -> None:
+def up(
+    port: Port = None,
+    host: Host = None,
+    data_dir: DataDir = None,
+    verbose: Verbose = False,  # noqa: FBT002 - an option
+) -> None:
     """Start everything: database, Redis, migrations, API, worker and sandbox. Ctrl-C stops it."""
     began = time.monotonic()
     found = variables(port=port, host=host, data_dir=data_dir)
     settings = Settings.from_env(found)
+    if not verbose and _is_watched(settings):
+        # A log level that the user chose stays.
+        found.setdefault("CRM_LOG_LEVEL", "warning")
+        settings = Settings.from_env(found)
     load_rules(settings.rules_name)
     _require_place_for_keys(settings)
     logs.configure(settings.log_format, settings.log_level, process="up")
     found["CRM_DATA_DIR"] = str(settings.data_dir.absolute())
+    _say(settings, f"crm-api is starting; its data is in {found['CRM_DATA_DIR']}")
     for number in _STOPS:
         signal.signal(number, signal.default_int_handler)
     try:
         with claim(settings.data_dir) as held:
             _run(settings, found, held, began)
     except KeyboardInterrupt:
-        # Stopped before all was up; the blocks that were left have stopped what ran.
+        # Stopped before everything was up; the blocks that were left have stopped what ran.
         sys.exit(128 + signal.SIGINT)
 
 
+def _is_watched(settings: Settings) -> bool:
+    """Return True if a person reads the output: then it is a few sentences, not a log."""
+    return settings.log_format != "json" and sys.stderr.isatty()
+
+
+def _say(settings: Settings, sentence: str) -> None:
+    """Report the progress of the start to a person; the log has its own lines."""
+    if _is_watched(settings):
+        typer.echo(sentence)
+
+
 def _require_place_for_keys(settings: Settings) -> None:
-    """Refuse at once where no signing key is given and no database can hold one."""
+    """Refuse early if no signing key is given and no database can hold one."""
     has_database = settings.database_url is not None or (settings.data_dir / "postgres").exists()
     if not has_database and not settings.uses_sandbox and not settings.openphone_webhook_secrets:
         settings.refuse_without_signing_key()
@@ -72,8 +100,13 @@ def _run(settings: Settings, found: dict[str, str], held: Claim, began: float) -
     embedded = EmbeddedServers(
         held, postgres=settings.database_url is None, redis=settings.redis_url is None
     )
-    try:
+    with ExitStack() as stack:
+        stack.callback(embedded.stop)
+        stack.callback(withdraw, held.path)
+        stack.callback(_ignore_stops)
         urls = embedded.start()
+        if embedded.processes:
+            _say(settings, "- the database and Redis are running")
         if urls.database_url is not None:
             found["CRM_DATABASE_URL"] = urls.database_url
         if urls.redis_url is not None:
@@ -84,17 +117,17 @@ def _run(settings: Settings, found: dict[str, str], held: Claim, began: float) -
         found["CRM_WORKER_METRICS_SOCKET"] = str(embedded.worker_socket)
         resolved = Settings.from_env(found)
         banner = _banner(resolved, admin_key)
-        # Whoever runs commands here owns the database; what serves and works does not.
+        # Commands run as the owner of the database; the service's processes do not.
         service_url = urls.service_url or resolved.require_database_url()
         environment = found | {"CRM_DATABASE_URL": service_url}
         programs = _programs(environment, held, runs_sandbox=runs_sandbox)
         asyncio.run(_supervise(resolved, programs, embedded, banner, began))
-    finally:
-        # Bounded, so it need not be interrupted; the kernel covers a kill.
-        for number in _STOPS:
-            signal.signal(number, signal.SIG_IGN)
-        withdraw(held.path)
-        embedded.stop()
+
+
+def _ignore_stops() -> None:
+    """Let the end run: it is bounded, and after a kill the kernel ends the children."""
+    for number in _STOPS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _check_ports(settings: Settings, *, runs_sandbox: bool) -> None:
@@ -109,7 +142,7 @@ def _check_ports(settings: Settings, *, runs_sandbox: bool) -> None:
 
 
 def _secrets(settings: Settings, folder: Path) -> str:
-    """Make what the environment does not give; return the admin key."""
+    """Create the secrets that the environment does not give; return the admin key."""
     if settings.secret_key is None:
         secret_file(folder / "secret-key", new_secret)
     path = folder / "admin-key"
@@ -138,11 +171,11 @@ async def _supervise(
     began: float,
 ) -> None:
     # Loading these takes longer than starting Redis.
-    from crm_api import migrate  # noqa: PLC0415 - as above
-    from crm_api.moved_time import refuse_moved_time  # noqa: PLC0415 - as above
-    from crm_api.postgres import require_direct  # noqa: PLC0415 - as above
-    from crm_api.root_secret import with_secret  # noqa: PLC0415 - as above
-    from crm_api.signing import require_signing_key  # noqa: PLC0415 - as above
+    from crm_api.domain.inbound.webhook_setup.signing import require_signing_key  # noqa: PLC0415 - as above
+    from crm_api.domain.monitoring.key_rotation.root_secret import with_secret  # noqa: PLC0415 - as above
+    from crm_api.domain.monitoring.sandbox_control.clock_moves import refuse_moved_time  # noqa: PLC0415 - as above
+    from crm_api.platform import migration_runner  # noqa: PLC0415 - as above
+    from crm_api.platform.postgres import require_direct  # noqa: PLC0415 - as above
 
     supervisor = Supervisor(
         programs,
@@ -151,9 +184,10 @@ async def _supervise(
         + STOP_MARGIN_SECONDS,
     )
     owner_url = await require_direct(settings)
-    await migrate.upgrade(owner_url)
+    await migration_runner.upgrade(owner_url)
     if embedded.has_postgres:
-        await migrate.make_roles(owner_url, login=SERVICE_LOGIN)
+        await migration_runner.make_roles(owner_url, login=SERVICE_LOGIN)
+    _say(settings, "- the database has the tables of this release")
     settings = await with_secret(settings)
     await require_signing_key(settings)
     await refuse_moved_time(settings)
@@ -190,10 +224,10 @@ def _banner(settings: Settings, admin_key: str) -> str:
     if settings.uses_sandbox:
         provider, step = f"{provider}  (sandbox: nothing is really sent)", "`make demo`"
     else:
-        provider = f"{provider}  (texts are REALLY sent)"
+        provider = f"{provider}  (messages are REALLY sent)"
     lines = [("API", api), ("Docs", f"{api}/docs"), ("OpenPhone", provider)]
     if settings.rules_name == "none":
-        lines.append(("Rules", "none: NO legal quiet hours are kept; only for the sandbox"))
+        lines.append(("Rules", "none: legal quiet hours are NOT applied; only for the sandbox"))
     lines += [
         ("Data", str(settings.data_dir)),
         ("Admin key", f"{admin_key}  (kept in {settings.data_dir / 'admin-key'})"),

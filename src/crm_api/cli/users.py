@@ -1,4 +1,4 @@
-"""`crm-api users`: the first users, made without one."""
+"""`crm-api users`: invite the first users."""
 
 import asyncio
 from typing import Annotated
@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from crm_api import clock, logs
 from crm_api.cli.options import load_settings
-from crm_api.db import UnitOfWork, open_engine, session_factory
-from crm_api.domain.accounts import service as accounts
-from crm_api.domain.accounts.models import Role
-from crm_api.domain.accounts.schemas import UserInvite
-from crm_api.settings import Settings
-from crm_api.workers.queue import ArqJobQueue
+from crm_api.domain.identity.users import service as accounts
+from crm_api.domain.identity.users.models import UserRole
+from crm_api.domain.identity.users.schemas import UserInvite
+from crm_api.platform import clock, logs
+from crm_api.platform.database import UnitOfWork, open_engine, session_factory
+from crm_api.platform.settings import Settings
+from crm_api.workers.queue import open_queue
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -25,11 +25,11 @@ def users() -> None:
 
 @cli.command()
 def invite(
-    email: Annotated[str, typer.Option(help="Where they get mail.")],
-    name: Annotated[str, typer.Option(help="What they are called.")],
-    role: Annotated[Role, typer.Option(help="What they may do.")] = Role.OWNER,
+    email: Annotated[str, typer.Option(help="E-mail address of the user.")],
+    name: Annotated[str, typer.Option(help="Name of the user.")],
+    role: Annotated[UserRole, typer.Option(help="Role of the user.")] = UserRole.OWNER,
 ) -> None:
-    """Add a user and print the token of their invitation, with which they choose a password."""
+    """Add a user and print their invitation token, with which they choose a password."""
     settings = load_settings()
     logs.configure(settings.log_format, "WARNING", process="users")
     try:
@@ -47,10 +47,10 @@ def invite(
 
 
 async def _invite(settings: Settings, body: UserInvite) -> str:
-    queue = ArqJobQueue(settings.require_redis_url())
-    async with open_engine(settings.require_database_url(), pool_size=1) as engine:
-        uow = UnitOfWork(session_factory(engine), queue)
-        async with uow:
-            _, token = await accounts.invite(uow, body, actor="command line", now=clock.now())
-    await queue.close()
+    async with (
+        open_queue(settings.require_redis_url()) as queue,
+        open_engine(settings.require_database_url(), pool_size=1) as engine,
+        UnitOfWork(session_factory(engine), queue) as uow,
+    ):
+        _, token = await accounts.invite_user(uow, body, actor="command line", now=clock.now())
     return token

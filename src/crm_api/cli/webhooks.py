@@ -1,4 +1,4 @@
-"""`crm-api webhooks`: the webhooks that bring the provider's events here, and their keys."""
+"""`crm-api webhooks`: manage the provider's webhooks that deliver events here, and their keys."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -10,38 +10,41 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from crm_api import clock, logs
 from crm_api.cli.options import DataDir, load_settings
-from crm_api.data_dir import claim, new_secret, secret_file
-from crm_api.db import UnitOfWork, open_engine, session_factory
-from crm_api.domain.openphone.signature import SignatureScheme
-from crm_api.domain.webhook_setup.comparing import NEEDED, Fault, OurWebhook, Registration
-from crm_api.domain.webhook_setup.registering import Registrar
-from crm_api.domain.webhook_setup.sampling import receive_sample
-from crm_api.embedded import EmbeddedServers
-from crm_api.migrate import upgrade
-from crm_api.provider import open_provider
-from crm_api.root_secret import with_secret
-from crm_api.settings import Settings
-from crm_api.signing import NO_QUEUE
+from crm_api.dev.embedded_servers import EmbeddedServers
+from crm_api.domain.inbound.webhook_setup.comparing import NEEDED, Fault, OurWebhook, Registration
+from crm_api.domain.inbound.webhook_setup.registering import Registrar
+from crm_api.domain.inbound.webhook_setup.sampling import receive_sample
+from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
+from crm_api.domain.monitoring.key_rotation.root_secret import with_secret
+from crm_api.domain.provider.openphone.client import open_provider
+from crm_api.domain.provider.openphone.signature import SignatureScheme
+from crm_api.platform import clock, logs
+from crm_api.platform.data_dir import claim, new_secret, secret_file
+from crm_api.platform.database import UnitOfWork, open_engine, session_factory
+from crm_api.platform.migration_runner import upgrade
+from crm_api.platform.settings import Settings
 
 SAMPLE_SECONDS = 20.0
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False)
 
 Legacy = Annotated[
-    bool, typer.Option("--legacy", help="The four older webhooks instead, one for each family.")
+    bool,
+    typer.Option(
+        "--legacy", help="Use the four legacy webhooks instead, one per family of events."
+    ),
 ]
 
 
 @cli.callback()
 def webhooks() -> None:
-    """Register, list, rotate and test the provider's webhooks; secrets are never shown."""
+    """Register, list, rotate and test the provider's webhooks; secrets are never printed."""
 
 
 @cli.command()
 def register(data_dir: DataDir = None, legacy: Legacy = False) -> None:  # noqa: FBT002 - an option
-    """Make the webhook, or adopt and repair the one that is there. Doing it again is harmless."""
+    """Create the webhook, or adopt and repair the existing one. Repeating it is harmless."""
 
     async def act(registrar: Registrar) -> list[str]:
         return await (registrar.register_legacy() if legacy else registrar.register())
@@ -51,29 +54,29 @@ def register(data_dir: DataDir = None, legacy: Legacy = False) -> None:  # noqa:
 
 @cli.command("list")
 def list_webhooks(data_dir: DataDir = None) -> None:
-    """Show every webhook that the API key sees, ours and others, and what is wrong with ours."""
+    """List every webhook that the API key can see, ours and others, and the faults of ours."""
 
     async def act(registrar: Registrar) -> list[str]:
         found = await registrar.look()
         _show(found)
-        said = [f"{one.sentence} Repair: `{one.repair}`." for one in found.findings]
-        return said or ["Every event that is needed is delivered here."]
+        lines = [f"{one.sentence} Repair: `{one.repair}`." for one in found.findings]
+        return lines or ["Every event that is needed is delivered here."]
 
     _run(act, data_dir)
 
 
 @cli.command()
 def rotate(data_dir: DataDir = None) -> None:
-    """Give our webhooks new keys; they are accepted at once, the old ones for 28 hours more."""
+    """Give our webhooks new keys; the old keys are accepted for 28 more hours."""
     _run(lambda registrar: registrar.rotate(), data_dir)
 
 
 @cli.command("test")
 def try_webhook(
     data_dir: DataDir = None,
-    seconds: Annotated[float, typer.Option(help="How long to wait.")] = SAMPLE_SECONDS,
+    seconds: Annotated[float, typer.Option(help="Seconds to wait.")] = SAMPLE_SECONDS,
 ) -> None:
-    """Let the provider deliver a signed sample, and wait until it is stored here."""
+    """Ask the provider to deliver a signed sample, and wait until it is stored here."""
 
     async def act(registrar: Registrar) -> list[str]:
         return [await receive_sample(registrar, seconds=seconds)]
@@ -96,9 +99,9 @@ async def _act(act: Callable[[Registrar], Awaitable[list[str]]], settings: Setti
 
 @contextmanager
 def _with_database(settings: Settings) -> Iterator[Settings]:
-    """Give settings with a database: the given one, that of a running `up`, or `up`'s for now.
+    """Yield settings with a database: the given one, that of a running `up`, or `up`'s own.
 
-    So that a key can be saved before the first `up`, which does not start without one.
+    `up` does not start without a signing key, so its database is started here for the command.
 
     Raises:
         StartError: The database cannot be started.
@@ -121,7 +124,7 @@ def _with_database(settings: Settings) -> Iterator[Settings]:
 
 @asynccontextmanager
 async def open_registrar(settings: Settings) -> AsyncIterator[Registrar]:
-    """Give a registrar over the settings' database and provider.
+    """Yield a registrar for the database and the provider of the settings.
 
     Raises:
         SettingsError: There is no database or secret key.

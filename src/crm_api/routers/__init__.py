@@ -1,1 +1,1 @@
-"""HTTP in, HTTP out."""
+"""HTTP routes: parse the request, call one use case, shape the answer."""

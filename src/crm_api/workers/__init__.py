@@ -1,1 +1,1 @@
-"""Jobs in, domain calls out."""
+"""Background jobs: each job function calls the domain."""

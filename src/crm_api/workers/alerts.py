@@ -1,4 +1,4 @@
-"""Mail what there is to tell about alerts, and try outside systems that were down."""
+"""Jobs of alerts: mail, alerts, and test calls to outside systems that were down."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -7,53 +7,58 @@ from uuid import UUID
 
 import structlog
 
-from crm_api import clock
-from crm_api.db import UnitOfWork
-from crm_api.domain.consent import service as consent
-from crm_api.domain.errors import CrmError
-from crm_api.domain.openphone.errors import OpenPhoneBusyError
-from crm_api.domain.operations import circuits
-from crm_api.domain.operations import service as operations
-from crm_api.domain.operations.alert_kinds import AlertKind
-from crm_api.domain.operations.telling import Teller
-from crm_api.domain.sends import settling
-from crm_api.domain.sends.settling import PARKED_ALERT
-from crm_api.domain.webhooks import service as webhooks
-from crm_api.domain.webhooks.effects import DOUBTFUL_TEXT
-from crm_api.jobs import Job, JobName
-from crm_api.workers.deps import Deps, deps_of
-
-log = structlog.get_logger()
+from crm_api.domain.alerts import circuits
+from crm_api.domain.alerts import service as alerts
+from crm_api.domain.alerts.alert_kinds import AlertKind
+from crm_api.domain.alerts.mail import MailNotSentError
+from crm_api.domain.alerts.outgoing_mail import service as mailbox
+from crm_api.domain.inbound.webhook_events.effects import DOUBTFUL_TEXT
+from crm_api.domain.inbound.webhook_events.stored_events import resolve_recovered_alerts
+from crm_api.domain.kit.errors import CrmError
+from crm_api.domain.messaging.consent_decisions.flags import find_contacts_on_hold
+from crm_api.domain.messaging.sends import parked_alerts
+from crm_api.domain.messaging.sends.parked_alerts import PARKED_ALERT
+from crm_api.domain.monitoring.alert_reporter import AlertReporter
+from crm_api.domain.provider.openphone.errors import OpenPhoneBusyError
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.encryption import UnsealError
+from crm_api.platform.jobs import Job, JobName
+from crm_api.workers.deps import Deps, TimeLimit, deps_of
 
 Now = Callable[[], datetime]
 
+log = structlog.get_logger()
+
 
 async def send_alerts(ctx: dict[str, Any]) -> None:
-    """End alerts whose cause is gone, and mail what has not been told; a second run finds none."""
-    await tell(deps_of(ctx), now=clock.now)
+    """Resolve alerts whose cause is gone, and mail new ones; a second run finds nothing to do."""
+    await report_alerts(deps_of(ctx), now=clock.now)
 
 
-async def tell(deps: Deps, *, now: Now) -> None:
-    """Do what ``send_alerts`` says, by this clock."""
+async def report_alerts(deps: Deps, *, now: Now) -> None:
+    """Run ``send_alerts`` by the given clock."""
     async with deps.new_uow() as uow:
-        await operations.resolve_silent(uow, now=now())
-        await webhooks.resolve_recovered(uow, now=now())
+        await alerts.resolve_silent_alerts(uow, now=now())
+        await resolve_recovered_alerts(uow, now=now())
         await _resolve_decided(uow, now=now())
     if deps.mailer is not None:
-        count = await Teller(deps.new_uow, deps.mailer, deps.settings).tell(now=now)
+        count = await AlertReporter(deps.new_uow, deps.mailer, deps.settings).report(now=now)
         if count:
             log.info("alerts mailed", count=count)
 
 
 async def _resolve_decided(uow: UnitOfWork, *, now: datetime) -> None:
-    """End the alerts that asked a person to decide, where that has been done."""
-    doubts = await operations.open_subjects(uow, kind=DOUBTFUL_TEXT)
+    """Resolve alerts that asked a person for a decision, where the decision was made."""
+    doubts = await alerts.list_open_subjects(uow, kind=DOUBTFUL_TEXT)
     if doubts:
-        held = await consent.held(uow, contact_ids=[UUID(one) for one in doubts], now=now)
+        held = await find_contacts_on_hold(
+            uow.session, contact_ids=[UUID(one) for one in doubts], now=now
+        )
         await _resolve(uow, DOUBTFUL_TEXT, doubts, but=held, now=now)
-    parked = await operations.open_subjects(uow, kind=PARKED_ALERT)
+    parked = await alerts.list_open_subjects(uow, kind=PARKED_ALERT)
     if parked:
-        still = await settling.still_parked(uow, ids=[UUID(one) for one in parked])
+        still = await parked_alerts.find_still_parked(uow, ids=[UUID(one) for one in parked])
         await _resolve(uow, PARKED_ALERT, parked, but=still, now=now)
 
 
@@ -62,19 +67,19 @@ async def _resolve(
 ) -> None:
     for subject in subjects:
         if UUID(subject) not in but:
-            await operations.resolve_alert(uow, kind=kind, subject=subject, now=now)
+            await alerts.resolve_alert(uow, kind=kind, subject=subject, now=now)
 
 
 async def try_provider(ctx: dict[str, Any]) -> None:
-    """Find out by a read whether a provider that was down answers again; sends go on then."""
+    """Test by a read whether a provider that was down answers again; if so, resume sending."""
     await try_again(deps_of(ctx), now=clock.now)
 
 
 async def try_again(deps: Deps, *, now: Now) -> None:
-    """Do what ``try_provider`` says, by this clock."""
+    """Run ``try_provider`` by the given clock."""
     circuit = circuits.PROVIDER
     async with deps.new_uow() as uow:
-        await circuits.end_quiet_trial(uow, circuit, now=now())
+        await circuits.end_trial_without_answer(uow, circuit, now=now())
         if not await circuits.begin_trial(uow, circuit, now=now()):
             return
     error = await _ask(deps)
@@ -91,7 +96,7 @@ async def try_again(deps: Deps, *, now: Now) -> None:
 
 
 async def _ask(deps: Deps) -> str | None:
-    """Return what went wrong; None when there was an answer, even a refusal."""
+    """Return the error; None if the provider answered, even with a refusal."""
     try:
         await deps.provider.list_phone_numbers()
     except OpenPhoneBusyError as error:
@@ -99,3 +104,36 @@ async def _ask(deps: Deps) -> str | None:
     except CrmError:
         return None
     return None
+
+
+async def send_mail(ctx: dict[str, Any]) -> None:
+    """Send due mail, one after the other; a second run sends nothing.
+
+    If a worker dies after the server accepted a mail and before that is stored, it is sent twice.
+    """
+    await send_due_mail(deps_of(ctx), now=clock.now)
+
+
+async def send_due_mail(deps: Deps, *, now: Callable[[], datetime]) -> None:
+    """Run ``send_mail`` by the given clock."""
+    if deps.mailer is None:
+        return
+    limit = TimeLimit(deps)
+    while not limit.is_over():
+        async with deps.new_uow() as uow:
+            mail = await mailbox.claim_mail(uow, now=now())
+        if mail is None:
+            return
+        try:
+            body = mailbox.read_body(mail, secret=deps.secret)
+            await deps.mailer.send(subject=mail.subject, body=body, now=now(), to=[mail.recipient])
+        except UnsealError:
+            log.warning("mail cannot be read: CRM_SECRET_KEY has changed since it was written")
+        except MailNotSentError as error:
+            log.warning("mail not sent", error=error.detail)
+            async with deps.new_uow() as uow:
+                await mailbox.postpone_mail(uow, mail, error=error.detail, now=now())
+            return
+        async with deps.new_uow() as uow:
+            await mailbox.delete_mail(uow, mail)
+    await deps.queue.push(Job(name=JobName.SEND_MAIL))

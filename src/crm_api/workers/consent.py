@@ -1,15 +1,35 @@
-"""The consent history in the background: its entries are linked into the chain."""
+"""Jobs of consent: link the history into its chain, and learn from failed messages."""
 
 from typing import Any
 
 from crm_api.domain.consent import linking
-from crm_api.workers.deps import deps_of
+from crm_api.domain.messaging.provider_stops import failure_learning
+from crm_api.domain.messaging.sends.number_failures import LEARN_FROM_FAILURES
+from crm_api.platform.jobs import Job, JobName
+from crm_api.workers.deps import TimeLimit, deps_of
 
 
 async def seal_consent(ctx: dict[str, Any]) -> None:
-    """Link entries until none waits; a second run, or one beside it, changes nothing."""
+    """Link entries until none waits or the time is up; a second run changes nothing."""
     deps = deps_of(ctx)
-    has_more = True
-    while has_more and not deps.is_stopping:
+    limit = TimeLimit(deps)
+    while not limit.is_over():
         async with deps.new_uow() as uow:
-            has_more = await linking.link_batch(uow, secret=deps.secret)
+            if not await linking.link_entries(uow, secret=deps.secret):
+                return
+    await deps.queue.push(Job(name=JobName.SEAL_CONSENT))
+
+
+async def learn_from_failures(ctx: dict[str, Any]) -> dict[str, object] | None:
+    """Learn number by number until none has new failures; a second run changes nothing."""
+    deps = deps_of(ctx)
+    limit = TimeLimit(deps)
+    learned = 0
+    while not limit.is_over():
+        async with deps.new_uow() as uow:
+            now = await uow.database_now()
+            if not await failure_learning.learn_from_next_number(uow, now=now, secret=deps.secret):
+                return {"numbers": learned} if learned else None
+        learned += 1
+    await deps.queue.push(LEARN_FROM_FAILURES)
+    return {"numbers": learned}

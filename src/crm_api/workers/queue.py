@@ -1,24 +1,27 @@
-"""The only file that pushes to arq."""
+"""Push nudges to arq; no other file does."""
 
 import asyncio
 import json
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 from arq.connections import ArqRedis, RedisSettings, create_pool
+from opentelemetry.trace import SpanKind
 from redis.exceptions import RedisError
 
-from crm_api import cause, tracing
-from crm_api.jobs import Job
-from crm_api.redis_server import RedisServer
+from crm_api.platform import request_context, tracing
+from crm_api.platform.jobs import Job
+from crm_api.platform.redis_server import RedisServer
 
 log = structlog.get_logger()
 
 QUEUE_NAME = "crm:jobs"
 NUDGE_STEP_SECONDS = 0.1
-"""Nudges for the same work within one step are one job; at most so much later it runs."""
+"""Nudges for the same job within one step become one run, which starts at most this much later."""
 
 
 def serialize(value: dict[str, Any]) -> bytes:
@@ -27,13 +30,13 @@ def serialize(value: dict[str, Any]) -> bytes:
 
 
 def deserialize(raw: bytes) -> dict[str, Any]:
-    """Read a job back."""
+    """Read a job from JSON."""
     value: dict[str, Any] = json.loads(raw)
     return value
 
 
 def redis_settings(url: str) -> RedisSettings:
-    """Return what arq connects with."""
+    """Return the connection settings for arq."""
     server = RedisServer.from_url(url)
     return RedisSettings(
         host=server.host,
@@ -68,14 +71,14 @@ _NEEDED: tuple[tuple[str, ...], ...] = (
     ("ZRANGEBYSCORE", "0", "1"),
     ("ZREM", "one"),
 )
-"""Every command on a key that arq and the counting of requests use, with what follows the key."""
+"""Every command on a key that arq and the rate limits use, with the arguments after the key."""
 
 
 async def try_redis(url: str) -> dict[str, Any]:
-    """Run every command that we need, on keys that are gone at once; what Redis is.
+    """Run every command that we need on temporary keys; return the server's ``INFO``.
 
     Raises:
-        RedisError: It is away, or refuses a command or a key to this user.
+        RedisError: Redis is away, or refuses a command or a key to this user.
     """
     pool: Any = await create_pool(redis_settings(url))
     try:
@@ -96,10 +99,10 @@ async def try_redis(url: str) -> dict[str, Any]:
 
 
 def messaging(name: str, job_id: str, *, operation: str, kind: str) -> dict[str, str]:
-    """Return what a trace tells of a nudge.
+    """Return the trace attributes of a nudge.
 
-    Each job counts as a destination of its own: one list in Redis holds them all, but nobody waits
-    for what another job is asked.
+    Each job counts as a destination of its own: one list in Redis holds all nudges, but no job
+    waits for the nudges of another.
     """
     return {
         "messaging.system": "redis",
@@ -111,7 +114,7 @@ def messaging(name: str, job_id: str, *, operation: str, kind: str) -> dict[str,
 
 
 class ArqJobQueue:
-    """Pushes nudges; connects when first needed and again after Redis was away."""
+    """Pushes nudges; connects on first use, and again after Redis was away."""
 
     def __init__(self, redis_url: str) -> None:
         self._settings = redis_settings(redis_url)
@@ -119,11 +122,12 @@ class ArqJobQueue:
         self._connecting = asyncio.Lock()
 
     async def push(self, job: Job) -> None:
-        """Enqueue the job for the start of the next step, so that many nudges are one run.
+        """Enqueue the job for the start of the next step, so that many nudges become one run.
 
-        Whoever asks within a step shares a job that cannot have started yet: it would look at the
-        rows too early, and its id would swallow the nudge. It tells of the first of them what
-        caused it. A failure is logged, not raised: the row is safe, and cron picks it up.
+        All nudges within a step share a job that cannot have started yet. A job that had started
+        would read the rows too early, and its id would swallow the nudge. The job carries the cause
+        of the first nudge. A failure is logged, not raised: the row is stored, and the schedule
+        finds it.
         """
         try:
             pool = await self._connect()
@@ -131,22 +135,22 @@ class ArqJobQueue:
             job_id = f"nudge:{job.name}:{step:x}"
             with tracing.span(
                 f"nudge {job.name}",
-                kind="producer",
+                kind=SpanKind.PRODUCER,
                 attributes=messaging(job.name, job_id, operation="nudge", kind="send"),
                 is_inner=True,
             ) as span:
                 new = await pool.enqueue_job(
                     job.name.value,
-                    cause=cause.of_nudge(job.name),
+                    cause=request_context.cause_of_nudge(job.name),
                     _job_id=job_id,
                     _defer_until=datetime.fromtimestamp(step * NUDGE_STEP_SECONDS, UTC),
                 )
-                span.note({"crm.nudge.joined": new is None})
+                span.set_attribute("crm.nudge.joined", new is None)
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("nudge lost; cron will do it", job=job.name, error=type(error).__name__)
 
     async def ping(self) -> bool:
-        """True when Redis answers."""
+        """Return True if Redis answers."""
         try:
             await (await self._connect()).ping()
         except (RedisError, OSError, TimeoutError):
@@ -169,3 +173,13 @@ class ArqJobQueue:
         if self._pool is not None:
             await self._pool.aclose(close_connection_pool=True)
             self._pool = None
+
+
+@asynccontextmanager
+async def open_queue(redis_url: str) -> AsyncIterator[ArqJobQueue]:
+    """Yield a queue until the block ends, then close its connections."""
+    queue = ArqJobQueue(redis_url)
+    try:
+        yield queue
+    finally:
+        await queue.close()

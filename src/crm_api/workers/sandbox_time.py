@@ -1,236 +1,335 @@
-"""Moves the sandbox's time: whatever is due is done, then the clock goes to what is due next.
+"""Move the sandbox's time: do all due work, then set the clock to the next due instant.
 
-All other work stands still meanwhile, in every worker, so that no call is under way while the clock
-jumps: an unclear send would be taken for old, and sent again.
+All other work pauses meanwhile, in every worker, so that no call is running while the clock jumps.
+Otherwise an unclear send would look old and be sent again.
 """
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from datetime import time as dt_time
 from typing import Any
-from uuid import uuid4
 
 import structlog
 
-from crm_api import clock
-from crm_api.domain.campaigns.next_chance import next_chance
-from crm_api.domain.errors import CrmError
-from crm_api.domain.playground import service as playground
-from crm_api.domain.playground.controls import SandboxControls, open_controls
-from crm_api.domain.playground.errors import ClockNotFollowedError, SandboxAwayError
-from crm_api.domain.playground.service import Move
-from crm_api.domain.sends import settling
-from crm_api.domain.sends.limiter import Limiter
-from crm_api.domain.sends.pacing import CATCH_UP
-from crm_api.jobs import Job, JobName
-from crm_api.workers import webhook_deliveries
+from crm_api.domain.campaigns.planning.next_send import find_next_send
+from crm_api.domain.inbound.webhook_health import service as webhook_health
+from crm_api.domain.inbound.webhook_health.message_check import OwnLines
+from crm_api.domain.kit.errors import CrmError
+from crm_api.domain.messaging.sends import leases, matching
+from crm_api.domain.messaging.sends.limiter import Limiter
+from crm_api.domain.messaging.sends.pacing import CATCH_UP
+from crm_api.domain.monitoring.sandbox_control.clock_moves import (
+    TakenMove,
+    end_clock_move,
+    is_clock_followed,
+    list_waiting_jobs,
+    release_clock_move,
+    step_clock,
+    take_clock_move,
+)
+from crm_api.domain.monitoring.sandbox_control.controls import SandboxControls, open_controls
+from crm_api.domain.monitoring.sandbox_control.errors import ClockNotFollowedError, SandboxAwayError
+from crm_api.domain.monitoring.scheduled_jobs import schedule
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.jobs import Job, JobName
+from crm_api.workers import outbound
 from crm_api.workers.deps import Deps, deps_of
-from crm_api.workers.guarding import Function, run_once
+from crm_api.workers.job_runs import JobFunction, run_once
 
 log = structlog.get_logger()
 
 WORKS_FOR_SECONDS = 40.0
-"""A run ends within the time of a job; the next one goes on with the move."""
+"""A run ends within the job's timeout; the next one continues the move."""
 FOLLOWED_SECONDS = 40.0
-"""Longer than a worker needs to end what runs."""
+"""Longer than a worker needs to end its running work."""
 CALLS_END_SECONDS = 20.0
-"""Longer than any call: what is still open then is of a worker that died."""
-TELLING_SECONDS = 5.0
-"""Endpoints that hang hold the way up no longer at one stop."""
+"""Longer than any call: what is still open after it belongs to a dead worker."""
 POLL_SECONDS = 0.001
 KEEP_SECONDS = 2.0
 
 STOPS = 1000
 LARGEST_STRIDE = CATCH_UP
-"""What campaigns send within one stride leaves at its end: no more than the pace makes up for, so
-that they send as much a day as they would. A short way is exact to the second."""
+"""Campaigns send at the end of a stride what became due in it: no more than the pace makes up for,
+so that they send as much per day as without moves. A short move is exact to the second."""
 SMALLEST_STRIDE = timedelta(seconds=1)
 TOGETHER = timedelta(minutes=4)
-"""What happens at the provider within this after the first is taken in at one stop."""
-ROUTINE_AT = dt_time(12, 30)
-"""UTC: after the daily reconciliation, and after the daily work of lines in America."""
+"""What happens at the provider within this after the first event is read at one stop."""
 CALLS_PER_SECOND = 200.0
-"""The provider's rate means nothing while a day passes in a second."""
-
-ANSWERING = (JobName.PROCESS_WEBHOOK_BACKLOG, JobName.SEND_MESSAGES)
-"""Done at every stop, in this order; all else is done once a day and on arrival."""
-CAMPAIGNS = (JobName.WRITE_AUDIENCES, JobName.PROCESS_CAMPAIGN_QUEUE)
+"""The provider's rate has no meaning while a day passes in a second."""
 
 
 class TimeMover:
-    """The job that moves time, over the functions that it does on the way."""
+    """Job that moves time and runs the given functions on the way."""
 
-    def __init__(self, functions: Mapping[JobName, Function]) -> None:
+    def __init__(self, functions: Mapping[JobName, JobFunction]) -> None:
         self._functions = functions
 
     async def __call__(self, ctx: dict[str, Any]) -> None:
-        """Go on with the move that waits, as far as the time of a job allows."""
+        """Continue the waiting move, as far as the job's timeout allows."""
         deps = deps_of(ctx)
         async with deps.new_uow() as uow:
-            move = await playground.take_move(uow, holder=uuid4())
+            move = await take_clock_move(uow)
         if move is None:
             return
-        is_there, failure = False, None
+        has_ended, failure = False, None
         try:
             async with open_controls(deps.settings.provider_url) as controls:
-                journey = Journey(deps, move, controls, self._functions)
-                is_there = await journey.go_on()
+                has_ended = await MoveRun(deps, move, controls, self._functions).run()
         except Exception as error:
             failure = error.detail if isinstance(error, CrmError) else type(error).__name__
             raise
         finally:
-            if not is_there:
+            if not has_ended:
                 async with deps.new_uow() as uow:
-                    await playground.leave_move(uow, move, failure=failure)
-        if not is_there:
-            await deps.queue.push(Job(name=JobName.MOVE_SANDBOX_TIME))
-            return
-        for name in self._functions:
+                    await release_clock_move(uow, move, failure=failure)
+        for name in self._functions if has_ended else (JobName.MOVE_SANDBOX_TIME,):
             await deps.queue.push(Job(name=name))
 
 
-class Journey:
-    """One run of one move."""
+class MoveRun:
+    """One run of the job that moves the sandbox's clock."""
 
     def __init__(
         self,
         deps: Deps,
-        move: Move,
+        move: TakenMove,
         controls: SandboxControls,
-        functions: Mapping[JobName, Function],
+        functions: Mapping[JobName, JobFunction],
     ) -> None:
         self._worker = deps
-        self._deps = replace(deps, limiter=Limiter(rate_per_second=CALLS_PER_SECOND))
         self._move = move
         self._controls = controls
-        self._functions = functions
+        faster = replace(deps, limiter=Limiter(rate_per_second=CALLS_PER_SECOND))
+        self._schedule = MovedSchedule(faster, functions)
+        self._deps = self._schedule.deps
         self._stride = min(
             LARGEST_STRIDE, max(SMALLEST_STRIDE, (move.to_at - move.from_at) / STOPS)
         )
-        self._routine_at = _next_routine(clock.now())
-        self._chance: datetime | None = clock.now()
-        """When a campaign may next send."""
-        self._is_unclear = True
-        """Some send has no clear end."""
-        self._happens_in: timedelta | None = None
-        """How long until something happens at the provider."""
+        self._campaigns_at: datetime | None = clock.now()
+        """When a campaign may send next."""
+        self._has_unclear_send = True
+        self._provider_event_in: timedelta | None = None
+        """How long until something happens at the provider; None if nothing is planned."""
 
-    async def go_on(self) -> bool:
-        """Move until time is there, or this run's own is up; true when it is there."""
+    async def run(self) -> bool:
+        """Move until the target time or the end of this run; return whether the move has ended.
+
+        Raises:
+            ClockNotFollowedError: A process does not follow in time.
+        """
         ends_at = time.monotonic() + WORKS_FOR_SECONDS
-        await self._wait_for_all(self._move.version)
+        await self._wait_for_followers(self._move.version)
         await self._wait_for_calls()
-        await self._tell_sandbox(is_moving=True)
+        await self._set_sandbox_clock(is_moving=True)
         while time.monotonic() < ends_at and not self._worker.is_stopping:
-            is_there = clock.now() >= self._move.to_at
-            await self._do_what_is_due(all_of_it=is_there or clock.now() >= self._routine_at)
-            if is_there:
-                return await self._arrive()
-            if not await self._jump(await self._next_stop()):
+            is_last = clock.now() >= self._move.to_at
+            await self._do_due_work(every_job=is_last)
+            if is_last:
+                await self._end()
+                return True
+            if not await self._step_to(await self._next_stop()):
                 return True  # another worker has taken the move over
         return False
 
-    async def _arrive(self) -> bool:
-        await self._tell_sandbox(is_moving=False)
+    async def _end(self) -> None:
+        await self._set_sandbox_clock(is_moving=False)
         async with self._deps.new_uow() as uow:
-            await playground.end_move(uow, self._move)
+            await end_clock_move(uow, self._move)
         log.info("time was moved", to=self._move.to_at.isoformat())
-        return True
 
-    async def _do_what_is_due(self, *, all_of_it: bool) -> None:
-        ctx: dict[str, Any] = {"deps": self._deps}
-        names = list(ANSWERING)
-        if self._chance is not None and self._chance <= clock.now():
-            names += CAMPAIGNS
-        if self._is_unclear:
-            names.append(JobName.RESOLVE_UNKNOWN_SENDS)
-        for name in names:
-            await self._functions[name](ctx)
-        await webhook_deliveries.deliver_webhooks(ctx, for_seconds=TELLING_SECONDS, stays=False)
-        if not all_of_it:
-            return
-        self._routine_at = _next_routine(clock.now())
-        for name, function in self._functions.items():
-            if name is not JobName.DELIVER_WEBHOOKS:  # done above: by itself it would stay
-                await run_once(self._deps, name, function, ctx)
+    async def _do_due_work(self, *, every_job: bool) -> None:
+        asked: set[JobName] = set()
+        if self._campaigns_at is not None and self._campaigns_at <= clock.now():
+            asked.update(CAMPAIGNS)
+        if self._has_unclear_send:
+            asked.add(JobName.RESOLVE_UNKNOWN_SENDS)
+        await self._schedule.run_due(asked, every_job=every_job)
 
     async def _next_stop(self) -> datetime:
         """Return when something is due next, at least a second from now."""
-        await self._tell_sandbox(is_moving=True)
+        await self._set_sandbox_clock(is_moving=True)
         now = clock.now()
         async with self._deps.new_uow() as uow:
-            self._chance = chance = await next_chance(
+            self._campaigns_at = await find_next_send(
                 uow,
                 rules=self._deps.rules,
-                business=self._deps.business,
+                business=await self._deps.business(uow),
                 call=self._deps.times.call,
                 now=now,
             )
-            waiting = await playground.next_waiting(uow)
-            self._is_unclear = bool(await settling.list_unknown(uow, limit=1))
-        stops = [self._move.to_at, self._routine_at]
-        if chance is not None:
-            stops.append(max(chance, now + self._stride))
-        if waiting is not None:
-            stops.append(waiting)
-        if self._is_unclear:
+            self._has_unclear_send = bool(await matching.list_unknown_attempts(uow, limit=1))
+        stops = [self._move.to_at, await self._schedule.next_due(now=now)]
+        if self._campaigns_at is not None:
+            stops.append(max(self._campaigns_at, now + self._stride))
+        if self._has_unclear_send:
             stops.append(now + self._deps.times.look_gap)
-        if self._happens_in is not None:
-            stops.append(now + self._happens_in + min(TOGETHER, 2 * self._stride))
+        if self._provider_event_in is not None:
+            stops.append(now + self._provider_event_in + min(TOGETHER, 2 * self._stride))
         return min(self._move.to_at, max(min(stops), now + SMALLEST_STRIDE))
 
-    async def _jump(self, at: datetime) -> bool:
-        """Set every clock to an instant; false when the move is not ours any more."""
+    async def _step_to(self, at: datetime) -> bool:
+        """Set every clock to an instant; False if another worker has taken the move over."""
         skipped = at - clock.now()
         ahead = clock.ahead() + skipped
         async with self._deps.new_uow() as uow:
-            version = await playground.step(uow, self._move, ahead=ahead, skipped=skipped)
+            version = await step_clock(uow, self._move, ahead=ahead, skipped=skipped)
         if version is None:
             return False
-        await self._wait_for_all(version)
-        # Last of all: what it tells meanwhile is signed at the new time.
-        await self._tell_sandbox(is_moving=True)
+        await self._wait_for_followers(version)
+        # Last of all, so that the events that it delivers are signed at the new time.
+        await self._set_sandbox_clock(is_moving=True)
         return True
 
-    async def _tell_sandbox(self, *, is_moving: bool) -> None:
-        self._happens_in = await self._controls.move_time(clock.ahead(), is_moving=is_moving)
+    async def _set_sandbox_clock(self, *, is_moving: bool) -> None:
+        self._provider_event_in = await self._controls.move_time(clock.ahead(), is_moving=is_moving)
 
-    async def _wait_for_all(self, version: int) -> None:
-        """Wait until every process knows the time and none works by another one."""
-        ends_at = time.monotonic() + FOLLOWED_SECONDS
-        while True:
-            async with self._deps.new_uow() as uow:
-                if await playground.is_followed(uow, version=version):
-                    return
-            if time.monotonic() > ends_at:
-                raise ClockNotFollowedError
-            await asyncio.sleep(POLL_SECONDS)
+    async def _wait_for_followers(self, version: int) -> None:
+        """Wait until every process uses the new time."""
+
+        async def is_followed(uow: UnitOfWork) -> bool:
+            return await is_clock_followed(uow, version=version)
+
+        if not await self._until(is_followed, FOLLOWED_SECONDS, poll_seconds=POLL_SECONDS):
+            raise ClockNotFollowedError
 
     async def _wait_for_calls(self) -> None:
-        """Wait until nobody holds a claim or a call."""
-        ends_at = time.monotonic() + CALLS_END_SECONDS
-        while time.monotonic() < ends_at:
+        """Wait until no claim and no call is open."""
+
+        async def none_is_open(uow: UnitOfWork) -> bool:
+            return await leases.next_lease_end(uow) is None
+
+        await self._until(none_is_open, CALLS_END_SECONDS, poll_seconds=POLL_SECONDS * 50)
+
+    async def _until(
+        self,
+        condition: Callable[[UnitOfWork], Awaitable[bool]],
+        seconds: float,
+        *,
+        poll_seconds: float,
+    ) -> bool:
+        ends_at = time.monotonic() + seconds
+        while True:
             async with self._deps.new_uow() as uow:
-                if await settling.next_lease_end(uow) is None:
-                    return
-            await asyncio.sleep(POLL_SECONDS * 50)
-
-
-def _next_routine(now: datetime) -> datetime:
-    today = datetime.combine(now.date(), ROUTINE_AT, UTC)
-    return today if today > now else today + timedelta(days=1)
+                if await condition(uow):
+                    return True
+            if time.monotonic() > ends_at:
+                return False
+            await asyncio.sleep(poll_seconds)
 
 
 async def keep_sandbox_in_time(deps: Deps) -> None:
-    """Set the sandbox's clock again and again: started anew, it has the machine's."""
+    """Set the sandbox's clock periodically: after a restart it has the machine's time."""
     async with open_controls(deps.settings.provider_url) as controls:
         while True:
-            if clock.ahead() and not deps.is_held:
+            if clock.ahead() and not deps.is_paused:
                 try:
                     await controls.move_time(clock.ahead(), is_moving=False)
                 except SandboxAwayError as error:
                     log.warning("sandbox's clock not set", error=error.detail)
             await asyncio.sleep(KEEP_SECONDS)
+
+
+MINUTE = timedelta(minutes=1)
+RARELY = timedelta(hours=6)
+"""Period of a job that has nothing to do; by the machine's clock it is a minute."""
+DELIVERING_SECONDS = 5.0
+"""At one stop, endpoints that hang delay the move by at most this."""
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+ANSWERING = (JobName.PROCESS_WEBHOOK_BACKLOG, JobName.SEND_MESSAGES)
+"""Run first at every stop: apply what people wrote, and answer it."""
+CAMPAIGNS = (JobName.WRITE_AUDIENCES, JobName.PROCESS_CAMPAIGN_QUEUE)
+_FIRST = (*ANSWERING, JobName.RECONCILE_OPENPHONE, JobName.RUN_DAILY_TASKS)
+_LAST = (JobName.RESOLVE_UNKNOWN_SENDS, *CAMPAIGNS)
+"""After the comparison with the provider: a reply that it finds ends a follow-up in time."""
+_TIMED_ELSEWHERE = (*_LAST, JobName.DELIVER_WEBHOOKS)
+"""The time mover knows when these have something to do; each message would nudge them."""
+
+
+class NudgedJobs:
+    """Queue in moved time: it keeps the instant at which each nudged job is to run."""
+
+    def __init__(self) -> None:
+        self.due: dict[JobName, datetime] = {}
+
+    async def push(self, job: Job) -> None:
+        """Store when the job is to run; the earliest instant counts.
+
+        The job that orders a webhook health check also runs it, so that nudge is left out.
+        """
+        is_own_order = job.name is JobName.CHECK_WEBHOOK_HEALTH and not job.delay_seconds
+        if job.name not in _TIMED_ELSEWHERE and not is_own_order:
+            at = clock.now() + timedelta(seconds=job.delay_seconds)
+            self.due[job.name] = min(at, self.due.get(job.name, at))
+
+    def take(self, name: JobName, *, now: datetime) -> None:
+        """Forget a nudge whose instant has come; a later one stays."""
+        if name in self.due and self.due[name] <= now:
+            del self.due[name]
+
+    async def ping(self) -> bool:
+        """Return True: there is no transport that can fail."""
+        return True
+
+
+class MovedSchedule:
+    """Jobs of one move, and when each of them is due."""
+
+    def __init__(self, deps: Deps, functions: Mapping[JobName, JobFunction]) -> None:
+        self._nudged = NudgedJobs()
+        self.deps = replace(
+            deps, queue=self._nudged, new_uow=lambda: deps.new_uow().nudging(self._nudged)
+        )
+        self._functions = functions
+        self._own_lines = OwnLines.from_settings(deps.settings)
+        elsewhere = (*_FIRST, *_LAST, JobName.DELIVER_WEBHOOKS)
+        between = [name for name in functions if name not in elsewhere]
+        self._order = [name for name in (*_FIRST, *between, *_LAST) if name in functions]
+        self._due: dict[JobName, datetime] = {}
+        """When jobs with their own times are due."""
+        self._ran_at: dict[JobName, datetime] = {}
+
+    async def run_due(self, asked: set[JobName], *, every_job: bool) -> None:
+        """Run the due jobs in order, and those that answer people.
+
+        Args:
+            asked: Jobs that have something to do now.
+            every_job: Run the others too.
+        """
+        ctx: dict[str, Any] = {"deps": self.deps}
+        for name in self._order:
+            now = clock.now()
+            if every_job or self._is_due(name, now=now):
+                self._nudged.take(name, now=now)
+                self._ran_at[name] = now
+                await run_once(self.deps, name, self._functions[name], ctx)
+            elif name in asked or name in ANSWERING:
+                await self._functions[name](ctx)
+        await outbound.deliver_webhooks(ctx, for_seconds=DELIVERING_SECONDS, stays=False)
+
+    async def next_due(self, *, now: datetime) -> datetime:
+        """Return when the next job is due, except those of campaigns.
+
+        A job that was due and could not do its work waits for something else. It is tried again at
+        the next stop.
+        """
+        async with self.deps.new_uow() as uow:
+            checked_at = await webhook_health.next_check_at(
+                uow, message_is_on=self._own_lines is not None, now=now
+            )
+            own = await schedule.own_run_times(uow, now=now, webhooks_checked_at=checked_at)
+            waiting = await list_waiting_jobs(uow)
+        self._due = {JobName(name): at if at > now else now + MINUTE for name, at in own.items()}
+        stops = [*self._due.values(), *self._nudged.due.values()]
+        for name, at in waiting.items():
+            self._due[name] = min(at, self._due.get(name, at))
+        return min([*stops, *(at for at in waiting.values() if at > now)])
+
+    def _is_due(self, name: JobName, *, now: datetime) -> bool:
+        times = (self._due.get(name), self._nudged.due.get(name))
+        if any(at is not None and at <= now for at in times):
+            return True
+        return now - self._ran_at.get(name, _NEVER) >= RARELY

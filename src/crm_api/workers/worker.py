@@ -1,15 +1,15 @@
-"""The worker process: arq with our functions, its schedule, and a loop around it.
+"""Run the worker process: arq with our functions, its schedule, and a loop around it.
 
 arq's worker ends when Redis goes away; the loop starts another one, with back-off. Every function
-is a cron function too, so that a lost nudge costs a minute at most.
+is also a scheduled function, so that a lost nudge costs a minute at most.
 """
 
 import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
-from datetime import UTC
+from contextlib import AbstractAsyncContextManager, suppress
+from datetime import UTC, timedelta
 from functools import partial
 from typing import Any, cast
 
@@ -20,95 +20,53 @@ from arq.worker import Function as ArqFunction
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
-from crm_api import clock, collector, telling
-from crm_api.db import UnitOfWork, open_engine, session_factory
-from crm_api.domain.compliance.loader import load_rules
-from crm_api.domain.operations import circuits, heartbeats
-from crm_api.domain.playground.following import follow_clock
-from crm_api.domain.sends.limiter import Limiter
-from crm_api.domain.sends.times import SendTimes
-from crm_api.jobs import JobName
-from crm_api.mailing import open_mailer
-from crm_api.postgres import WORK_SECONDS
-from crm_api.provider import open_provider
-from crm_api.settings import Settings
+from crm_api.domain.alerts import circuits
+from crm_api.domain.alerts.mail import open_mailer
+from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.kit.backoff import Backoff
+from crm_api.domain.messaging.sends.limiter import Limiter
+from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.domain.monitoring.scheduled_jobs import heartbeats
+from crm_api.domain.provider.openphone.client import open_provider
+from crm_api.platform import clock, lifetimes, metrics_export
+from crm_api.platform.clock_follower import follow_clock
+from crm_api.platform.database import UnitOfWork, open_engine, session_factory
+from crm_api.platform.jobs import JobName
+from crm_api.platform.lifetimes import Lifetime
+from crm_api.platform.postgres import WORK_SECONDS
+from crm_api.platform.settings import Settings
 from crm_api.workers import (
-    alerts,
-    audiences,
-    campaigns,
-    clocks,
-    consent,
-    custom_fields,
-    daily,
-    do_not_contact,
-    erasure,
-    lookout,
-    mail,
-    media,
-    merging,
-    phone_validation,
-    reconciliation,
-    registration,
+    guards,
     sandbox_time,
-    sends,
-    tags,
-    transfer,
-    webhook_deliveries,
-    webhook_health,
-    webhooks,
+    schedule,
 )
 from crm_api.workers.deps import Deps
-from crm_api.workers.guarding import Function, guarded
+from crm_api.workers.job_runs import JobFunction, one_at_a_time
 from crm_api.workers.queue import (
     QUEUE_NAME,
-    ArqJobQueue,
     deserialize,
+    open_queue,
     redis_settings,
     serialize,
 )
-from crm_api.workers.registration import CRON
+from crm_api.workers.schedule import CRON, FUNCTIONS, JOB_TIMEOUT_SECONDS, timeout_of
 
 log = structlog.get_logger()
 
-FUNCTIONS: dict[JobName, Function] = {
-    JobName.APPLY_CUSTOM_FIELDS: custom_fields.apply_custom_fields,
-    JobName.CHANGE_TAGS: tags.change_tags,
-    JobName.CHECK_WEBHOOK_HEALTH: webhook_health.check_webhook_health,
-    JobName.DELIVER_WEBHOOKS: webhook_deliveries.deliver_webhooks,
-    JobName.FETCH_MEDIA: media.fetch_media,
-    JobName.FIND_DUPLICATES: merging.find_duplicates,
-    JobName.LOOK_OUT: lookout.look_out,
-    JobName.PROCESS_CAMPAIGN_QUEUE: campaigns.process_campaign_queue,
-    JobName.PROCESS_WEBHOOK_BACKLOG: webhooks.process_webhook_backlog,
-    JobName.RECONCILE_OPENPHONE: reconciliation.reconcile_openphone,
-    JobName.RESOLVE_UNKNOWN_SENDS: sends.resolve_unknown_sends,
-    JobName.RUN_DO_NOT_CONTACT: do_not_contact.run_do_not_contact,
-    JobName.RUN_DAILY_TASKS: daily.run_daily_tasks,
-    JobName.RUN_ERASURES: erasure.run_erasures,
-    JobName.RUN_IMPORTS: transfer.run_imports,
-    JobName.SEAL_CONSENT: consent.seal_consent,
-    JobName.SEND_ALERTS: alerts.send_alerts,
-    JobName.SEND_MAIL: mail.send_mail,
-    JobName.SEND_MESSAGES: sends.send_messages,
-    JobName.TRY_PROVIDER: alerts.try_provider,
-    JobName.VALIDATE_PHONES: phone_validation.validate_phones,
-    JobName.WRITE_AUDIENCES: audiences.write_audiences,
-}
-JOB_TIMEOUT_SECONDS = 90
-"""At least 45 s of work, the longest call and 15 s (send-protocol, drain job)."""
 FINISH_SECONDS = 10
-"""What a run may take at the end beside the longest call, to record its answers."""
+"""Time that a run gets at the end, beyond the longest call, to record its answers."""
 POLL_SECONDS = 0.1
-SAID_WITHIN_SECONDS = 5.0
-"""A database that hangs does not keep a worker from ending."""
-BACK_OFF_SECONDS = (0.5, 10.0)
+HEARTBEAT_TIMEOUT_SECONDS = 5.0
+"""Limit for one heartbeat: a database that hangs must not keep a worker from ending."""
+RESTARTS = Backoff(first=timedelta(seconds=0.5), longest=timedelta(seconds=10))
+"""Waits before the next arq worker."""
 HEALTHY_AFTER_SECONDS = 60
 
 
 def build_worker(
-    settings: Settings, deps: Deps, functions: Mapping[JobName, Function] = FUNCTIONS
+    settings: Settings, deps: Deps, functions: Mapping[JobName, JobFunction] = FUNCTIONS
 ) -> Worker:
-    """Build arq's worker: each function on its minute, and whenever it is nudged."""
+    """Build arq's worker: each function runs every minute, and whenever it is nudged."""
     if settings.uses_sandbox:
         move = sandbox_time.TimeMover(functions)
         functions = {**functions, JobName.MOVE_SANDBOX_TIME: move}
@@ -132,41 +90,41 @@ def build_worker(
     )
 
 
-def _nudged(name: JobName, function: Function) -> ArqFunction:
-    # Apart from the cron function of the same work: arq keeps the id of a cron run for a minute,
-    # and a nudge with the id of one that has just ended would wait for that.
+def _nudged(name: JobName, function: JobFunction) -> ArqFunction:
+    # Separate from the scheduled function of the same work: arq keeps the id of a scheduled run for
+    # a minute, and a nudge with the id of a run that has just ended would wait until then.
     return func(
-        cast("Any", guarded(name, function)),  # arq's protocol wants *args that no job takes
+        cast("Any", one_at_a_time(name, function)),  # arq's protocol wants *args that no job takes
         name=name.value,
-        timeout=JOB_TIMEOUT_SECONDS,
+        timeout=timeout_of(name),
         keep_result=0,
         max_tries=1,
     )
 
 
-def _cron(name: JobName, function: Function) -> CronJob:
+def _cron(name: JobName, function: JobFunction) -> CronJob:
     return cron(
-        cast("Any", guarded(name, function, is_tick=True)),
+        cast("Any", one_at_a_time(name, function, is_tick=True)),
         name=f"{CRON}{name.value}",
         second=0,
         run_at_startup=True,
         unique=True,
-        timeout=JOB_TIMEOUT_SECONDS,
+        timeout=timeout_of(name),
         keep_result=0,
         max_tries=1,
     )
 
 
 def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT; calls that are under way end and are recorded first."""
-    collector.tune()
+    """Run until SIGTERM or SIGINT; calls under way end and are recorded first."""
+    lifetimes.tune_garbage_collection()
     uvloop.run(_run(settings))
 
 
 async def _run(settings: Settings) -> None:
-    async with AsyncExitStack() as stack:
-        deps = await _open(settings, stack)
-        registration.require(build_worker(settings, deps), settings)
+    async with Lifetime() as life:
+        deps = await _open(settings, life)
+        schedule.require_schedule(build_worker(settings, deps), settings)
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
 
@@ -176,8 +134,8 @@ async def _run(settings: Settings) -> None:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
-        await stack.enter_async_context(_telling(settings))
-        await stack.enter_async_context(follow_clock(settings, deps.new_uow, hold=deps.hold))
+        await life.open(_metrics_endpoint(settings))
+        await life.open(follow_clock(settings, deps.new_uow, hold=deps.pause))
         async with asyncio.TaskGroup() as tasks:
             always = [tasks.create_task(_beat(deps))]
             if settings.uses_sandbox:
@@ -187,8 +145,8 @@ async def _run(settings: Settings) -> None:
                 task.cancel()
 
 
-def _telling(settings: Settings) -> AbstractAsyncContextManager[None]:
-    return telling.telling(
+def _metrics_endpoint(settings: Settings) -> AbstractAsyncContextManager[None]:
+    return metrics_export.export_metrics(
         "worker",
         host=settings.host,
         port=settings.worker_metrics_port,
@@ -196,19 +154,17 @@ def _telling(settings: Settings) -> AbstractAsyncContextManager[None]:
     )
 
 
-async def _open(settings: Settings, stack: AsyncExitStack) -> Deps:
+async def _open(settings: Settings, life: Lifetime) -> Deps:
     rules = load_rules(settings.rules_name)
-    engine = await stack.enter_async_context(
+    engine = await life.open(
         open_engine(
             settings.require_database_url(),
             application="crm-api worker",
             statement_seconds=WORK_SECONDS,
         )
     )
-    queue = ArqJobQueue(settings.require_redis_url())
-    stack.push_async_callback(queue.close)
-    provider = open_provider(settings)
-    stack.push_async_callback(provider.aclose)
+    queue = await life.open(open_queue(settings.require_redis_url()))
+    provider = await life.open(open_provider(settings))
     sessions = session_factory(engine)
     return Deps(
         settings=settings,
@@ -225,17 +181,18 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> Deps:
 
 
 async def _serve_queue(settings: Settings, deps: Deps, stopping: asyncio.Event) -> None:
-    wait = BACK_OFF_SECONDS[0]
+    attempt = 1
     while not stopping.is_set():
         begun = time.monotonic()
+        wait = RESTARTS.wait(attempt).total_seconds()
         worker = build_worker(settings, deps)
         working = asyncio.create_task(worker.async_run())
         stopped = asyncio.create_task(stopping.wait())
-        # The schedule is planned ahead: of a clock that was an hour ahead, for that hour.
-        clock_set = asyncio.create_task(clocks.until_set())
+        # The schedule is planned ahead. After a clock an hour ahead it would wait for that hour.
+        clock_set = asyncio.create_task(guards.wait_until_clock_is_set())
         await asyncio.wait({working, stopped, clock_set}, return_when=asyncio.FIRST_COMPLETED)
         if clock_set.done():
-            log.warning("this machine's clock was set; the schedule is planned anew")
+            log.warning("this machine's clock was set; the schedule is planned again")
         if stopping.is_set() or clock_set.done():
             await _finish(worker, settings)
         stopped.cancel()
@@ -252,11 +209,11 @@ async def _serve_queue(settings: Settings, deps: Deps, stopping: asyncio.Event) 
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), timeout=wait)
             was_healthy = time.monotonic() - begun > HEALTHY_AFTER_SECONDS
-            wait = BACK_OFF_SECONDS[0] if was_healthy else min(wait * 2, BACK_OFF_SECONDS[1])
+            attempt = 1 if was_healthy else attempt + 1
 
 
 async def _finish(worker: Worker, settings: Settings) -> None:
-    """Pick nothing more and let running jobs end; longer than the longest call."""
+    """Take no more jobs and wait for the running ones, longer than the longest call takes."""
     worker.allow_pick_jobs = False
     running = list(worker.tasks.values())
     if running:
@@ -264,20 +221,20 @@ async def _finish(worker: Worker, settings: Settings) -> None:
 
 
 async def _beat(deps: Deps) -> None:
-    """Say again and again that this worker lives, and at its end that it was asked to stop."""
-    worker = heartbeats.Worker(started_at=clock.now())
+    """Store this worker's heartbeat periodically, and at the end that it was asked to stop."""
+    worker = heartbeats.WorkerProcess(started_at=clock.now())
     try:
         while True:
-            await _say(deps, partial(heartbeats.beat, worker=worker))
+            await _store_heartbeat(deps, partial(heartbeats.store_heartbeat, worker=worker))
             await asyncio.sleep(heartbeats.HEARTBEAT_SECONDS)
     finally:
         if deps.is_stopping:
-            await _say(deps, partial(heartbeats.stop, worker=worker))
+            await _store_heartbeat(deps, partial(heartbeats.store_worker_stop, worker=worker))
 
 
-async def _say(deps: Deps, say: Callable[..., Awaitable[None]]) -> None:
+async def _store_heartbeat(deps: Deps, store: Callable[..., Awaitable[None]]) -> None:
     try:
-        async with asyncio.timeout(SAID_WITHIN_SECONDS), deps.new_uow() as uow:
-            await say(uow, now=clock.now())
-    except Exception as error:  # noqa: BLE001 - the edge of the process: the database is away
+        async with asyncio.timeout(HEARTBEAT_TIMEOUT_SECONDS), deps.new_uow() as uow:
+            await store(uow, now=clock.now())
+    except Exception as error:  # noqa: BLE001 - process boundary: the database is away
         log.warning("heartbeat not stored", error=type(error).__name__)

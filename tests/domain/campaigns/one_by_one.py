@@ -1,4 +1,4 @@
-"""The plan of a forecast sent text by text, minute by minute: slow, plain, and nothing shared."""
+"""A forecast's plan sent message by message, minute by minute: slow, simple, no shared code."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ from math import ceil
 from zoneinfo import ZoneInfo
 
 from crm_api.domain.campaigns import schedule
-from crm_api.domain.compliance.rules import RuleBook
-from crm_api.domain.windows import Window
+from crm_api.domain.consent.legal_rules.rules import RuleBook
+from crm_api.domain.kit.windows import Window
 
 STEP = timedelta(minutes=1)
 CATCH_UP = timedelta(minutes=2)
@@ -17,7 +17,7 @@ CATCH_UP = timedelta(minutes=2)
 
 @dataclass(kw_only=True)
 class Sender:
-    """A campaign; ``people`` are the zone keys of those who wait."""
+    """A campaign; ``people`` counts waiting recipients by zone key."""
 
     window: Window
     timezone: str | None
@@ -30,7 +30,7 @@ class Sender:
     reply_share: float = 0.0
     finish: datetime | None = None
     queue: list[tuple[str, int]] = field(default_factory=list)
-    """Who is due: the place, and which text."""
+    """Who is due: the zone key, and the step."""
     later: list[tuple[datetime, str, int]] = field(default_factory=list)
     used: Counter[date] = field(default_factory=Counter)
     next_at: datetime | None = None
@@ -39,8 +39,8 @@ class Sender:
 
 
 @dataclass(kw_only=True)
-class House:
-    """The line, the law and the clock; ``ramp`` begins with the first text."""
+class SharedLine:
+    """The line, the law and the clock; ``ramp`` begins with the first message."""
 
     timezone: str
     daily_limit: int
@@ -61,7 +61,7 @@ class House:
         return min(limit, self.daily_limit) - self.used[self.today]
 
     def closes(self, sender: Sender) -> dict[str, datetime]:
-        """The places where the sender may text now, each with the end of it."""
+        """Return the zone keys in which the sender may send now, each with its closing instant."""
         if sender.begins is not None and self.now < sender.begins:
             return {}
         tomorrow = self.now.astimezone(ZoneInfo(self.timezone)).replace(hour=0, minute=0)
@@ -75,25 +75,25 @@ class House:
         return found
 
 
-def send_all(senders: Sequence[Sender], house: House) -> None:
-    """Run until nobody waits at the first sender."""
+def send_all(senders: Sequence[Sender], shared: SharedLine) -> None:
+    """Run until no one waits at the first sender."""
     for sender in senders:
         sender.queue = _mixed(sender.people)
     while senders[0].queue or senders[0].later:
-        # Who has nobody left is completed, and no longer takes a turn.
+        # A sender without people is completed, and takes no more turns.
         active = [sender for sender in senders if sender.queue or sender.later]
-        is_open = {id(sender): house.closes(sender) for sender in active}
+        is_open = {id(sender): shared.closes(sender) for sender in active}
         sharers = sum(bool(places) for places in is_open.values())
         for sender in active:
-            sender.queue += [(key, step) for at, key, step in sender.later if at <= house.now]
-            sender.later = [later for later in sender.later if later[0] > house.now]
-        while sum(_send_one(one, house, is_open[id(one)], sharers) for one in active):
+            sender.queue += [(key, step) for at, key, step in sender.later if at <= shared.now]
+            sender.later = [later for later in sender.later if later[0] > shared.now]
+        while sum(_send_one(one, shared, is_open[id(one)], sharers) for one in active):
             pass
-        house.now += STEP
+        shared.now += STEP
 
 
 def _mixed(people: Counter[str]) -> list[tuple[str, int]]:
-    """An order in which every stretch has the places in their shares."""
+    """Return an order in which every part has all zone keys in proportion."""
     return [
         (key, 0)
         for _, key in sorted(
@@ -104,27 +104,29 @@ def _mixed(people: Counter[str]) -> list[tuple[str, int]]:
     ]
 
 
-def _send_one(sender: Sender, house: House, places: dict[str, datetime], sharers: int) -> bool:
+def _send_one(
+    sender: Sender, shared: SharedLine, places: dict[str, datetime], sharers: int
+) -> bool:
     due = next((entry for entry in sender.queue if entry[0] in places), None)
-    room = min(house.left, sender.daily_limit - sender.used[house.today])
-    if due is None or room <= 0 or not _may_go(sender, house, max(places.values()), sharers):
+    room = min(shared.left, sender.daily_limit - sender.used[shared.today])
+    if due is None or room <= 0 or not _may_go(sender, shared, max(places.values()), sharers):
         return False
     key, step = due
     sender.queue.remove(due)
     sender.sent += 1
-    sender.used[house.today] += 1
-    house.used[house.today] += 1
-    house.first_day = house.first_day or house.today
-    sender.finish = house.now
+    sender.used[shared.today] += 1
+    shared.used[shared.today] += 1
+    shared.first_day = shared.first_day or shared.today
+    sender.finish = shared.now
     answers = int(sender.sent * sender.reply_share) > int((sender.sent - 1) * sender.reply_share)
     if step < len(sender.follow_up_hours) and not answers:
-        at = house.now + timedelta(hours=sender.follow_up_hours[step])
+        at = shared.now + timedelta(hours=sender.follow_up_hours[step])
         sender.later.append((at, key, step + 1))
     return True
 
 
-def _may_go(sender: Sender, house: House, closes: datetime, sharers: int) -> bool:
-    now = house.now
+def _may_go(sender: Sender, shared: SharedLine, closes: datetime, sharers: int) -> bool:
+    now = shared.now
     if sender.batch_size is not None:
         if sender.next_at is None or now >= sender.next_at:
             sender.batch_left = sender.batch_size
@@ -133,8 +135,8 @@ def _may_go(sender: Sender, house: House, closes: datetime, sharers: int) -> boo
         return sender.batch_left >= 0
     if sender.next_at is not None and now < sender.next_at:
         return False
-    own = sender.daily_limit - sender.used[house.today]
-    share = min(own, ceil(house.left / sharers))
+    own = sender.daily_limit - sender.used[shared.today]
+    share = min(own, ceil(shared.left / sharers))
     since = now if sender.next_at is None else max(sender.next_at, now - CATCH_UP)
     sender.next_at = since + (closes - now) / share
     return True

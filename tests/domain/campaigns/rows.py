@@ -1,4 +1,4 @@
-"""Recipients of a campaign, many at once, in any state."""
+"""Many recipients of a campaign at once, in any state."""
 
 from datetime import datetime
 from typing import Any
@@ -9,14 +9,14 @@ from tests.conftest import NOW
 from tests.factories import make_campaign, make_line, number
 
 from crm_api.domain.campaigns.models import Campaign, CampaignMembership
-from crm_api.domain.sends.models import SendAttempt
-from crm_api.ids import new_id
+from crm_api.domain.messaging.models.sends import SendAttempt
+from crm_api.platform.ids import new_id
 
 PLACE = "MA/America/New_York"
 
 
 class Rows:
-    """Adds recipients and attempts to a campaign, one number after the other."""
+    """Adds recipients and attempts to a campaign, with consecutive numbers."""
 
     def __init__(self, session: AsyncSession, campaign: Campaign) -> None:
         self.session = session
@@ -45,14 +45,14 @@ class Rows:
         return rows
 
     def add_step(self, member: CampaignMembership, status: str, **values: Any) -> None:
-        """Add the first follow-up to a person."""
+        """Add the first follow-up of a recipient."""
         (row,) = self.add(status, step=1, **values)
         row.contact_id, row.phone = member.contact_id, member.phone
 
     def answered(
         self, count: int, status: str = "sent", *, called_at: datetime, **values: Any
     ) -> list[CampaignMembership]:
-        """Add recipients whose text was called then."""
+        """Add recipients whose attempt was called at an instant."""
         rows = self.add(status, count=count, **values)
         for row in rows:
             self.attempt(row, status, called_at=called_at)

@@ -14,8 +14,8 @@ from crm_api.domain.campaigns.schedule import (
     open_until,
     resolve_zones,
 )
-from crm_api.domain.compliance.loader import load_rules
-from crm_api.domain.windows import DAYS, Window
+from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.kit.windows import DAYS, Window
 
 NEW_YORK = "America/New_York"
 CHICAGO = "America/Chicago"
@@ -136,7 +136,7 @@ def test_day_on_which_hours_do_not_meet_is_passed_over() -> None:
 
 
 def test_opening_behind_two_holidays_in_a_row_is_found() -> None:
-    # Alabama has no texts on holidays; Christmas and New Year are both Fridays.
+    # Alabama allows no messages on holidays; Christmas and New Year are both Fridays.
     fridays = Window.of(["fri"], time(10), time(11))
     after = local(NEW_YORK, 2026, 12, 18, 12, 0)
 
@@ -165,7 +165,7 @@ def test_last_minute_of_the_day_means_midnight(end: time) -> None:
     assert open_until(always, (NEW_YORK,), last_second) == local(NEW_YORK, 2026, 11, 26, 0, 0)
 
 
-# In 2026 New York sets the clock forward on 8 March, 02:00, and back on 1 November, 02:00.
+# In 2026 New York moves the clock forward on 8 March, 02:00, and back on 1 November, 02:00.
 
 
 def test_window_is_nine_hours_on_the_day_clocks_change() -> None:

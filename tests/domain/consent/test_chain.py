@@ -1,4 +1,4 @@
-"""The chain over the consent history: linked in batches, and no change goes unseen."""
+"""The chain over the consent history: it is linked in batches, and every change is found."""
 
 import asyncio
 import hashlib
@@ -11,15 +11,15 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
-from tests.domain.consent.test_consent import PHONE, SECRET, act
+from tests.domain.messaging.consent_decisions.test_consent import PHONE, SECRET, act
 from tests.fakes import RecordingQueue
 
-from crm_api.db import UnitOfWorkFactory
 from crm_api.domain.consent import linking
-from crm_api.domain.consent import service as consent
-from crm_api.domain.consent.linking import Verification
+from crm_api.domain.consent.linking import ChainVerification
 from crm_api.domain.consent.models import ConsentEntry, ConsentLink, ConsentUnlinked, ConsentWording
-from crm_api.jobs import JobName
+from crm_api.domain.messaging.consent_decisions import service as consent
+from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.jobs import JobName
 
 LATER = NOW + timedelta(minutes=6)
 
@@ -32,20 +32,20 @@ async def decide(new_uow: UnitOfWorkFactory, *, times: int = 3) -> None:
 
 async def link(new_uow: UnitOfWorkFactory, *, secret: bytes = SECRET) -> None:
     async with new_uow() as uow:
-        await linking.link_batch(uow, secret=secret)
+        await linking.link_entries(uow, secret=secret)
 
 
-async def verify(new_uow: UnitOfWorkFactory, *, secret: bytes = SECRET) -> Verification:
-    found = Verification()
+async def verify(new_uow: UnitOfWorkFactory, *, secret: bytes = SECRET) -> ChainVerification:
+    found = ChainVerification()
     async with new_uow() as uow:
-        while await linking.verify_batch(uow.session, found, secret=secret):
+        while await linking.verify_links(uow.session, found, secret=secret):
             pass
         await linking.verify_tail(uow.session, found, now=LATER)
     return found
 
 
 async def tamper(new_uow: UnitOfWorkFactory, statement: str) -> None:
-    """Change the tables as somebody with the database in hand can: past every trigger."""
+    """Change the tables without triggers, as a person with full access to the database can."""
     async with new_uow() as uow:
         await uow.session.execute(text("SET LOCAL session_replication_role = replica"))
         await uow.session.execute(text(statement))
@@ -86,13 +86,13 @@ async def test_a_second_run_changes_nothing(
     await link(new_uow)
 
     async with new_uow() as uow:
-        has_more = await linking.link_batch(uow, secret=SECRET)
+        has_more = await linking.link_entries(uow, secret=SECRET)
 
     assert not has_more
     assert len(await links(session)) == 3
 
 
-async def test_later_entries_go_on_where_the_chain_ends(new_uow: UnitOfWorkFactory) -> None:
+async def test_later_entries_continue_the_chain(new_uow: UnitOfWorkFactory) -> None:
     await decide(new_uow)
     await link(new_uow)
     await decide(new_uow)
@@ -106,7 +106,7 @@ async def test_later_entries_go_on_where_the_chain_ends(new_uow: UnitOfWorkFacto
 async def test_an_entry_that_commits_late_is_linked_when_it_is_seen(
     committed_uow: UnitOfWorkFactory,
 ) -> None:
-    """Its id is lower than one that is linked already."""
+    """Its id is lower than that of an entry that is already linked."""
     async with committed_uow() as slow:
         await consent.opt_out(slow, **act())
         async with committed_uow() as fast:
@@ -149,7 +149,7 @@ async def entry_ids(session: AsyncSession) -> list[int]:
 @pytest.mark.parametrize(
     "change",
     [
-        "actor = 'somebody else'",
+        "actor = 'another person'",
         "action = 'opt_in'",
         "occurred_at = occurred_at + interval '1 microsecond'",
         "contact_id = gen_random_uuid()",
@@ -169,6 +169,31 @@ async def test_a_changed_entry_is_named(
     found = await verify(new_uow)
     assert found.faults == 1
     assert f"Entry {second} (link 2) was changed" in found.findings[0]
+
+
+@pytest.mark.parametrize("change", ["claimed_at + interval '1 microsecond'", "NULL"])
+async def test_a_changed_claim_is_named(new_uow: UnitOfWorkFactory, change: str) -> None:
+    async with new_uow() as uow:
+        await consent.opt_out(uow, **act(claimed_at=NOW))
+    await link(new_uow)
+    before = await verify(new_uow)
+
+    await tamper(new_uow, f"UPDATE consent_entry SET claimed_at = {change}")
+
+    assert (before.faults, (await verify(new_uow)).faults) == (0, 1)
+
+
+async def test_link_of_the_previous_release_over_an_entry_with_a_claim_fits(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    """A worker of that release links entries of this release without their claimed time."""
+    async with new_uow() as uow:
+        await consent.opt_out(uow, **act())
+    await link(new_uow)
+
+    await tamper(new_uow, "UPDATE consent_entry SET claimed_at = created_at")
+
+    assert (await verify(new_uow)).faults == 0
 
 
 async def test_a_removed_entry_is_named(new_uow: UnitOfWorkFactory, session: AsyncSession) -> None:
@@ -242,10 +267,10 @@ async def test_a_tail_that_was_cut_off_is_named(
     assert found.findings == [f"Entry {third} is in no link: the end of the chain was removed."]
 
 
-async def test_an_entry_that_just_came_may_wait_for_its_link(new_uow: UnitOfWorkFactory) -> None:
+async def test_a_new_entry_may_wait_for_its_link(new_uow: UnitOfWorkFactory) -> None:
     await decide(new_uow)
 
-    found = Verification()
+    found = ChainVerification()
     async with new_uow() as uow:
         await linking.verify_tail(uow.session, found, now=NOW + timedelta(minutes=5))
 
@@ -286,7 +311,7 @@ async def test_erased_words_are_fine(new_uow: UnitOfWorkFactory) -> None:
     assert (found.faults, found.erased) == (0, 3)
 
 
-async def test_another_secret_key_is_told_as_such(new_uow: UnitOfWorkFactory) -> None:
+async def test_links_under_another_secret_key_are_not_faults(new_uow: UnitOfWorkFactory) -> None:
     await decide(new_uow)
     await link(new_uow)
     await decide(new_uow)
@@ -317,7 +342,7 @@ async def test_a_link_forged_without_the_key_does_not_fit(
 async def test_a_digest_can_be_made_by_hand(
     new_uow: UnitOfWorkFactory, session: AsyncSession
 ) -> None:
-    """What the chain hashes is what its page says, independent of the code that does it."""
+    """The digest is the one that the documentation describes, computed without the code."""
     await decide(new_uow, times=1)
     await link(new_uow)
 

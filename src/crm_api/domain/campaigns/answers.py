@@ -1,30 +1,41 @@
-"""What the API answers about campaigns."""
+"""Response models of the campaign API."""
 
 from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import Field, PlainSerializer
 
-from crm_api.domain.campaigns.experiment import Measure, TestStatus
 from crm_api.domain.campaigns.models import (
     Campaign,
     CampaignMembership,
-    CampaignStatus,
     CampaignVariant,
-    MembershipStatus,
     PacingMode,
     PreviouslyContacted,
 )
 from crm_api.domain.campaigns.schemas import ABTest, FrequencyCap
-from crm_api.domain.fields import ClockTime
-from crm_api.domain.schemas import Id, Instant, ReadModel
+from crm_api.domain.kit.examples import LIST, TEXT, example
+from crm_api.domain.kit.fields import ClockTime
+from crm_api.domain.kit.schemas import Id, Instant, ReadModel
+from crm_api.domain.kit.vocabulary import Vocabulary
+from crm_api.domain.messaging.sends.vocabulary import (
+    CampaignStatus,
+    MembershipStatus,
+    PauseReason,
+    SkipReason,
+)
 
 Share = Annotated[Decimal, PlainSerializer(lambda share: f"{share.normalize():f}", return_type=str)]
-"""Of all texts, as a string such as "0.05"."""
+"""A share of all messages, written as a string such as "0.05"."""
 
 
 class VariantRead(ReadModel):
-    """One wording and its share in percent."""
+    """A variant and its share in percent.
+
+    Attributes:
+        weight: The share of the recipients, in percent.
+    """
+
+    model_config = example(name="Short", body=TEXT, weight=100)
 
     name: str
     body: str
@@ -32,14 +43,35 @@ class VariantRead(ReadModel):
 
 
 class WindowRead(ReadModel):
-    """The hours of the day."""
+    """The hours of the day in which the campaign sends.
+
+    Attributes:
+        start: The time of day at which it begins.
+        end: The time of day at which it ends.
+    """
+
+    model_config = example(end="18:00")
 
     start: ClockTime
     end: ClockTime
 
 
 class ScheduleRead(ReadModel):
-    """When it may send; ``timezone`` is the line's when none was set."""
+    """When the campaign may send; ``timezone`` is the line's if none was set.
+
+    Attributes:
+        start_at: When the campaign starts; null means at once.
+        end_at: When the campaign ends; null without an end.
+        days: The days of the week.
+        window: The hours in which messages are sent.
+        start_grace_hours: How many hours late the campaign may still start.
+    """
+
+    model_config = example(
+        start_at="2026-11-30T14:00:00.000Z",
+        days=["mon", "tue", "wed", "thu", "fri"],
+        start_grace_hours=24,
+    )
 
     start_at: Instant | None
     end_at: Instant | None
@@ -50,7 +82,16 @@ class ScheduleRead(ReadModel):
 
 
 class PacingRead(ReadModel):
-    """How the texts of a day are spread."""
+    """How the messages of a day are spread over it.
+
+    Attributes:
+        daily_limit: The maximum number of messages a day; null without a limit.
+        mode: How the messages of a day are spread.
+        batch_size: The number of messages in a batch.
+        batch_interval_minutes: Minutes between two batches.
+    """
+
+    model_config = example(daily_limit=125)
 
     daily_limit: int
     mode: PacingMode
@@ -58,8 +99,27 @@ class PacingRead(ReadModel):
     batch_interval_minutes: int | None
 
 
-class RulesRead(ReadModel):
-    """What is left out, repeated, or added."""
+class CampaignRulesRead(ReadModel):
+    """Who is left out, how often a message is repeated, and when the campaign pauses itself.
+
+    Attributes:
+        previously_contacted: What happens to contacts that got messages before.
+        skip_landlines: Whether landline numbers are skipped.
+        min_days_between: The minimum number of days between two messages to one contact.
+        frequency_cap: How many messages a contact may get in a period, over all campaigns.
+        opt_out_footer: The words at the end of each message that say how to opt out.
+        max_attempts: The maximum number of attempts for a message.
+        max_opt_out_rate: The campaign pauses itself above this share of opt-outs.
+        max_failure_rate: The campaign pauses itself above this share of failed messages.
+    """
+
+    model_config = example(
+        min_days_between=30,
+        opt_out_footer="Granite Foundations. Reply STOP to opt out.",
+        max_attempts=5,
+        max_opt_out_rate="0.05",
+        max_failure_rate="0.25",
+    )
 
     previously_contacted: PreviouslyContacted
     skip_landlines: bool
@@ -72,14 +132,43 @@ class RulesRead(ReadModel):
 
 
 class FollowUpRead(ReadModel):
-    """A further text to whoever has not answered the one before."""
+    """A further message to recipients who did not reply to the one before.
+
+    Attributes:
+        after_hours: Hours after the previous message.
+    """
+
+    model_config = example(
+        after_hours=48, body="Hi {{ first_name }}, may we still come by? Reply STOP to opt out."
+    )
 
     after_hours: float
     body: str
 
 
 class CampaignRead(ReadModel):
-    """A campaign."""
+    """A campaign.
+
+    Attributes:
+        audience: The contacts that get the campaign.
+        schedule: When the campaign sends.
+        pacing: How messages are spread over a day.
+        rules: The limits of the campaign, and when it pauses itself.
+        follow_ups: The messages to recipients who did not reply, in order.
+        paused_reason: Why the campaign paused itself; null otherwise.
+        paused_evidence: The figures for which the campaign paused itself; null otherwise.
+        blocked_reason: Why it is blocked, and what to do; null otherwise.
+    """
+
+    model_config = example(
+        name="Foundation check, December",
+        status="running",
+        audience={"list_id": LIST},
+        recipients_total=240,
+        recipients_written=240,
+        started_at="2026-11-30T14:00:00.000Z",
+        finished_at=None,
+    )
 
     id: Id
     name: str
@@ -89,17 +178,17 @@ class CampaignRead(ReadModel):
     variants: list[VariantRead]
     schedule: ScheduleRead
     pacing: PacingRead
-    rules: RulesRead
+    rules: CampaignRulesRead
     ab_test: ABTest | None
     follow_ups: list[FollowUpRead]
-    paused_reason: str | None
+    paused_reason: Annotated[str, Vocabulary(PauseReason, "CampaignPausedReason")] | None
     paused_evidence: dict[str, Any] | None
     blocked_reason: str | None
     recipients_total: Annotated[
-        int | None, Field(description="Null until the whole audience is written down.")
+        int | None, Field(description="Null until the whole audience is stored as recipients.")
     ]
     recipients_written: Annotated[
-        int, Field(description="How many are written down so far: the progress of a large start.")
+        int, Field(description="Recipients stored so far: the progress of a large start.")
     ]
     started_at: Instant | None
     finished_at: Instant | None
@@ -110,7 +199,7 @@ class CampaignRead(ReadModel):
     def of(
         cls, campaign: Campaign, variants: list[CampaignVariant], *, line_timezone: str
     ) -> "CampaignRead":
-        """Shape a campaign; its columns group into schedule, pacing and rules."""
+        """Build the answer from a campaign; group its columns into schedule, pacing and rules."""
         return cls.model_validate(
             {
                 **{name: getattr(campaign, name) for name in _FLAT_FIELDS},
@@ -131,7 +220,7 @@ class CampaignRead(ReadModel):
                     "batch_size": campaign.batch_size,
                     "batch_interval_minutes": campaign.batch_interval_minutes,
                 },
-                "rules": RulesRead.model_validate(campaign),
+                "rules": CampaignRulesRead.model_validate(campaign),
             }
         )
 
@@ -144,7 +233,18 @@ _FLAT_FIELDS = tuple(
 
 
 class RecipientRead(ReadModel):
-    """One person of the campaign and where their text stands."""
+    """A recipient of the campaign and the state of the message to them.
+
+    Attributes:
+        attempts: The number of attempts so far.
+        skip_reason: Why the recipient gets no message; null otherwise.
+        provider_message_id: The id of the message at the provider; null until it was sent.
+        sent_at: When it was sent; null until then.
+        delivered_at: When it was delivered; null until then.
+        replied_at: When the person replied; null until then.
+    """
+
+    model_config = example(status="delivered", delivered_at="2026-11-30T14:05:15.000Z")
 
     id: Id
     contact_id: Id
@@ -152,7 +252,7 @@ class RecipientRead(ReadModel):
     status: MembershipStatus
     variant: str
     attempts: int
-    skip_reason: str | None
+    skip_reason: Annotated[str, Vocabulary(SkipReason)] | None
     error_code: str | None
     provider_message_id: str | None
     sent_at: Instant | None
@@ -161,108 +261,13 @@ class RecipientRead(ReadModel):
 
     @classmethod
     def of(cls, member: CampaignMembership, variant_names: list[str]) -> "RecipientRead":
-        """Shape a recipient; ``variant_names`` are in the order of the positions."""
+        """Build the answer from a recipient; ``variant_names`` are ordered by position."""
         fields = {name: getattr(member, name) for name in cls.model_fields if name != "variant"}
         return cls.model_validate({**fields, "variant": variant_names[member.variant]})
 
 
-class StatusCounts(ReadModel):
-    """Recipients by status; together they are all of them."""
-
-    pending: int = 0
-    review: int = 0
-    held: int = 0
-    sending: int = 0
-    unknown: int = 0
-    sent: int = 0
-    delivered: int = 0
-    failed: int = 0
-    skipped: int = 0
-    cancelled: int = 0
-
-
-class Interval(ReadModel):
-    """Wilson's interval of a rate, with four decimals: 95 of 100 such cover the true one."""
-
-    low: str
-    high: str
-
-
-class VariantStats(ReadModel):
-    """How one wording does; ``sent`` includes what was delivered.
-
-    ``response_rate`` and ``opt_out_rate`` are over ``sent``, ``delivery_rate`` is over sent and
-    failed; whoever opted out also counts as having replied. Rates and intervals are null before
-    the first text.
-    """
-
-    name: str
-    recipients: int
-    sent: int
-    delivered: int
-    failed: int
-    replied: int
-    opted_out: int
-    response_rate: str | None
-    response_interval: Interval | None
-    opt_out_rate: str | None
-    opt_out_interval: Interval | None
-    delivery_rate: str | None
-    delivery_interval: Interval | None
-    stopped_at: Instant | None
-    stopped_reason: str | None
-
-
-class ComparisonRead(ReadModel):
-    """Two wordings and whether a rate of theirs differs; ``higher`` is null while it may not."""
-
-    measure: Measure
-    variants: list[str]
-    higher: str | None
-    e_value: str
-    p_value: str
-
-
-class ABTestRead(ReadModel):
-    """What the test of the wordings says; it may be looked at as often as one likes.
-
-    ``p_value`` is the winner's, always valid and corrected for the number of comparisons; null
-    without a winner, and once the others were stopped: the audit log has it then. It is about
-    first texts, and about replies of people who did not opt out.
-    """
-
-    status: TestStatus
-    winner: str | None
-    p_value: str | None
-    min_per_variant: int
-    comparisons: list[ComparisonRead]
-    harmful: list[str]
-    sentence: str
-
-
-class CampaignStats(ReadModel):
-    """Where a campaign stands.
-
-    ``by_status.sent`` counts those not yet reported as delivered; ``response_rate`` is replies
-    over all that was sent, delivered or not, with four decimals, null before the first.
-    ``ab_test`` is null where fewer than two variants have a share.
-    """
-
-    recipients_total: int
-    by_status: StatusCounts
-    parked: int
-    replied: int
-    opted_out: int
-    response_rate: str | None
-    variants: list[VariantStats]
-    ab_test: ABTestRead | None
-    sent_today: int
-    remaining_today: int
-    estimated_finish_at: Instant | None
-
-
-def rate(part: int, whole: int) -> str | None:
-    """Write a share with four decimals; None when there is no whole."""
+def format_rate(part: int, whole: int) -> str | None:
+    """Write a share with four decimals; None if ``whole`` is 0."""
     if whole <= 0:
         return None
     return str((Decimal(part) / Decimal(whole)).quantize(Decimal("0.0001")))

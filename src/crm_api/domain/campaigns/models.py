@@ -1,4 +1,4 @@
-"""Campaigns, their variants, and who gets them."""
+"""Tables of campaigns, their variants and recipients, and of templates."""
 
 from datetime import datetime, time
 from decimal import Decimal
@@ -23,65 +23,42 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm_api.db import Base
-from crm_api.domain.checks import one_of
-from crm_api.ids import new_id
-
-
-class CampaignStatus(StrEnum):
-    """Where a campaign stands; ``state.py`` says which moves are allowed."""
-
-    DRAFT = "draft"
-    SCHEDULED = "scheduled"
-    RUNNING = "running"
-    PAUSED = "paused"
-    BLOCKED = "blocked"
-    COMPLETED = "completed"
-    CANCELLED = "cancelled"
-
-
-class MembershipStatus(StrEnum):
-    """Where one recipient stands; derived from the attempts, never set by hand."""
-
-    PENDING = "pending"
-    REVIEW = "review"
-    HELD = "held"
-    SENDING = "sending"
-    UNKNOWN = "unknown"
-    SENT = "sent"
-    DELIVERED = "delivered"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-    CANCELLED = "cancelled"
-
-
-OPEN_MEMBERSHIPS = (
-    MembershipStatus.PENDING,
-    MembershipStatus.REVIEW,
-    MembershipStatus.HELD,
-    MembershipStatus.SENDING,
-    MembershipStatus.UNKNOWN,
+from crm_api.domain.kit.checks import one_of
+from crm_api.domain.messaging.sends.vocabulary import (
+    CampaignStatus,
+    EndedBy,
+    MembershipStatus,
+    PauseReason,
+    SkipReason,
 )
-"""While a campaign has one of these it is not completed."""
+from crm_api.platform.database import Base
+from crm_api.platform.ids import new_id
 
 
 class PacingMode(StrEnum):
-    """How a day's texts are spread."""
+    """How a day's messages are spread."""
 
     EVEN = "even"
     BURST = "burst"
 
 
 class PreviouslyContacted(StrEnum):
-    """What happens to someone who was texted before."""
+    """What happens to a person who got a message before."""
 
     SEND = "send"
     SKIP = "skip"
     REVIEW = "review"
 
 
+class StopReason(StrEnum):
+    """Why a variant is no longer sent."""
+
+    HARMFUL = "harmful"
+    LOST = "lost"
+
+
 class Campaign(Base):
-    """A text to an audience, over one line, within a schedule."""
+    """A message to an audience, over one line, within a schedule."""
 
     __tablename__ = "campaign"
     __table_args__ = (
@@ -90,6 +67,7 @@ class Campaign(Base):
         CheckConstraint(
             one_of("previously_contacted", PreviouslyContacted), name="previously_contacted"
         ),
+        CheckConstraint(one_of("paused_reason", PauseReason), name="paused_reason"),
         CheckConstraint("window_start < window_end", name="window"),
         CheckConstraint("daily_limit >= 0", name="daily_limit"),
         CheckConstraint("max_attempts >= 1", name="max_attempts"),
@@ -115,7 +93,7 @@ class Campaign(Base):
     start_at: Mapped[datetime | None]
     end_at: Mapped[datetime | None]
     start_grace_hours: Mapped[int] = mapped_column(Integer, server_default=text("24"))
-    """A start that was missed by longer waits for a person."""
+    """A start that was missed by more than this waits for a person."""
     days: Mapped[list[str]] = mapped_column(ARRAY(Text()))
     """Among ``mon`` … ``sun``, local to ``timezone``."""
     window_start: Mapped[time] = mapped_column(Time())
@@ -128,10 +106,10 @@ class Campaign(Base):
     batch_interval_minutes: Mapped[int | None] = mapped_column(Integer)
     previously_contacted: Mapped[str] = mapped_column(server_default=text("'send'"))
     skip_landlines: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Who is known to have a landline is skipped when the audience is written down."""
+    """Skip numbers known as landlines when the audience is stored."""
     min_days_between: Mapped[int | None] = mapped_column(Integer)
     frequency_cap: Mapped[dict[str, Any] | None]
-    """``{texts, days}``: so many campaign texts a number may get in so many days, over all."""
+    """``{texts, days}``: most messages of all campaigns that a number gets in this many days."""
     opt_out_footer: Mapped[str | None]
     max_attempts: Mapped[int] = mapped_column(Integer, server_default=text("5"))
     max_opt_out_rate: Mapped[Decimal | None] = mapped_column(
@@ -142,21 +120,21 @@ class Campaign(Base):
     )
     ab_test: Mapped[dict[str, Any] | None]
     follow_ups: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
-    """``{after_hours, body}`` each; the first is step 1."""
+    """``{after_hours, body}`` each; the first one is step 1."""
     paused_reason: Mapped[str | None]
     paused_evidence: Mapped[dict[str, Any] | None]
-    """The figures on which a rule paused it."""
+    """The figures for which a rule paused the campaign."""
     watched_from: Mapped[dict[str, Any] | None]
-    """The counts at the last resume: the rates are watched from there."""
+    """The sums at the last resume; the rates count from there."""
     blocked_reason: Mapped[str | None]
     zone_keys: Mapped[list[str]] = mapped_column(ARRAY(Text()), server_default=text("'{}'"))
-    """The distinct zones of the recipients, so that a tick plans by zone and not by person."""
+    """The distinct zone keys of the recipients, so that planning works by zone, not by person."""
     recipients_total: Mapped[int | None] = mapped_column(Integer)
-    """None until the whole audience is written down."""
+    """None until the whole audience is stored."""
     recipients_written: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    """How many of the audience are written down so far."""
+    """Recipients stored so far."""
     written_up_to: Mapped[UUID | None]
-    """The last contact whom the writing has come to; None before it begins."""
+    """The last contact stored or left out; None before the first chunk."""
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
@@ -164,13 +142,14 @@ class Campaign(Base):
 
 
 class CampaignVariant(Base):
-    """One wording of a campaign and its share of the recipients, in percent."""
+    """A variant of a campaign and its share of the recipients, in percent."""
 
     __tablename__ = "campaign_variant"
     __table_args__ = (
         UniqueConstraint("campaign_id", "position"),
         UniqueConstraint("campaign_id", "name"),
         CheckConstraint("weight BETWEEN 0 AND 100", name="weight"),
+        CheckConstraint(one_of("stopped_reason", StopReason), name="stopped_reason"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -178,25 +157,27 @@ class CampaignVariant(Base):
     position: Mapped[int] = mapped_column(SmallInteger)
     name: Mapped[str]
     body: Mapped[str]
-    """Liquid."""
+    """In Liquid."""
     weight: Mapped[int] = mapped_column(SmallInteger)
     stopped_at: Mapped[datetime | None]
-    """From then on its share goes to the others."""
+    """From this instant on its share goes to the other variants."""
     stopped_reason: Mapped[str | None]
 
 
 class CampaignMembership(Base):
-    """One recipient of one step of a campaign.
+    """A recipient at one step of a campaign.
 
-    ``phone`` and ``zone_key`` are copies, so that the queue reads no other table. No foreign key
-    to ``contact``: the row outlives the person's deletion as the proof of what was sent. None to
-    ``campaign`` either: only a draft is ever removed, and it has no recipients, while the check
-    would lock the campaign's row again for each of a million.
+    ``phone`` and ``zone_key`` are copies, so that the queue reads no other table. There is no
+    foreign key to ``contact``: the row is the proof of what was sent and outlives the contact.
+    There is none to ``campaign`` either: only drafts are removed, and they have no recipients. Its
+    check would lock the campaign's row for each of a million recipients.
     """
 
     __tablename__ = "campaign_membership"
     __table_args__ = (
         CheckConstraint(one_of("status", MembershipStatus), name="status"),
+        CheckConstraint(one_of("skip_reason", SkipReason), name="skip_reason"),
+        CheckConstraint(one_of("ended_by", EndedBy), name="ended_by"),
         UniqueConstraint("campaign_id", "step", "contact_id"),
         UniqueConstraint("campaign_id", "step", "phone"),
         Index(
@@ -221,16 +202,16 @@ class CampaignMembership(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     campaign_id: Mapped[UUID]
     step: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
-    """0 is the campaign's first text, 1 its first follow-up."""
+    """0 is the campaign's first message, 1 its first follow-up."""
     contact_id: Mapped[UUID]
     phone: Mapped[str]
     zone_key: Mapped[str]
     variant: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
-    """The position of the variant."""
+    """The position of the variant in its campaign."""
     status: Mapped[str] = mapped_column(server_default=text("'pending'"))
     due_at: Mapped[datetime]
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
-    """How many passed the gate and were not released."""
+    """Attempts that passed the gate and were not released."""
     skip_reason: Mapped[str | None]
     error_code: Mapped[str | None]
     provider_message_id: Mapped[str | None]
@@ -239,19 +220,26 @@ class CampaignMembership(Base):
     replied_at: Mapped[datetime | None]
     opted_out_at: Mapped[datetime | None]
     approved_at: Mapped[datetime | None]
-    """A person said in review: text them although they were texted before."""
+    """When a person approved the recipient in review, despite an earlier message."""
     ended_by: Mapped[str | None]
-    """What ended the person's follow-ups: ``replied`` or ``called``."""
+    """What ended the follow-ups to the person: ``replied`` or ``called``."""
+    activity_id: Mapped[UUID | None]
+    """The message of this step, shared by all its attempts; None before the first attempt.
+
+    A trigger ends the message if the recipient's status ends without a sent message.
+    """
+    skipped_at: Mapped[datetime | None]
+    """When a trigger saw the status become ``skipped``; None for rows stored as skipped."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
 
 class CampaignTally(Base):
-    """What one statement added to a count and, negative, took away; a trigger appends it.
+    """Additions to a count and, as negative numbers, subtractions; a trigger appends them.
 
-    The sum over a campaign is its count. Rows are only appended, and summed up now and then, so
-    that counting holds up no sender; ``migrations`` has the trigger. No foreign key: its check
-    would lock the campaign for each row.
+    A row has the changes of one statement; the sum over a campaign is its count. Rows are only
+    appended, and merged now and then, so that counting never delays a sender. ``migrations`` has
+    the trigger. There is no foreign key: its check would lock the campaign for each row.
     """
 
     __tablename__ = "campaign_tally"
@@ -268,9 +256,11 @@ class CampaignTally(Base):
 
 
 class CampaignPace(Base):
-    """When a campaign's next text may be claimed; written by claims alone, under the line's lock.
+    """When a campaign's next message may be claimed.
 
-    A row of its own, so that a claim and a pause never wait for each other.
+    Only the claim writes it, under the line's lock.
+
+    It is a separate row, so that a claim and a pause never wait for each other.
     """
 
     __tablename__ = "campaign_pace"
@@ -279,6 +269,23 @@ class CampaignPace(Base):
         ForeignKey("campaign.id", ondelete="CASCADE"), primary_key=True
     )
     next_at: Mapped[datetime]
-    """Even: of the next text. Burst: of the next batch."""
+    """Mode even: of the next message. Mode burst: of the next batch."""
     batch_left: Mapped[int] = mapped_column(Integer)
-    """Burst: what is left of the present batch."""
+    """Mode burst: messages left in the present batch."""
+
+
+class MessageTemplate(Base):
+    """A message body with a name. Campaigns copy it, so a later change does not affect them."""
+
+    __tablename__ = "message_template"
+    __table_args__ = (
+        UniqueConstraint("name"),
+        Index("idx_message_template_created", "created_at", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str]
+    body: Mapped[str]
+    """In Liquid."""
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]

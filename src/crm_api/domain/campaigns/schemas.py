@@ -1,9 +1,9 @@
-"""What a request about campaigns may say; the answers are in ``answers.py``.
+"""Request models of the campaign API.
 
-Requests leave out what they do not set; ``exclude_unset`` then tells a PATCH apart from a null.
+Requests leave out what they do not set; with ``exclude_unset`` a PATCH can distinguish a missing
+field from null.
 """
 
-from collections.abc import Callable
 from datetime import time
 from decimal import Decimal
 from typing import Annotated, Literal, Self
@@ -11,10 +11,8 @@ from uuid import UUID
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     StrictBool,
-    StringConstraints,
     field_validator,
     model_validator,
 )
@@ -22,39 +20,24 @@ from pydantic_core import PydanticCustomError
 
 from crm_api.domain.campaigns.models import PacingMode, PreviouslyContacted
 from crm_api.domain.campaigns.schedule import RECIPIENT
-from crm_api.domain.campaigns.template import MAX_TEXT, sendable
-from crm_api.domain.fields import ClockTime, PhoneNumber, RequestInstant
-from crm_api.domain.schemas import RequestModel
-from crm_api.domain.windows import DAYS
-from crm_api.domain.zones import is_time_zone
+from crm_api.domain.campaigns.templates.schemas import Body
+from crm_api.domain.campaigns.templates.template_text import remove_unsendable
+from crm_api.domain.kit.examples import LINE, LIST, TEXT, example
+from crm_api.domain.kit.fields import ClockTime, RequestInstant, Text
+from crm_api.domain.kit.schemas import RequestModel
+from crm_api.domain.kit.windows import DAYS
+from crm_api.domain.kit.zones import is_time_zone
 
 MAX_CONTACT_IDS = 10_000
-MAX_SAMPLES = 50
 MAX_SOURCES = 50
-"""Lists, or campaigns, that one audience may leave out."""
+"""Lists, or campaigns, that one audience may exclude."""
 MAX_SEGMENTS = 10
-"""Segments that one audience may leave out."""
+"""Segments that one audience may exclude."""
 MAX_FOLLOW_UPS = 10
 LONGEST_NAME = 200
 LONGEST_FOOTER = 320
 DEFAULT_DAILY_LIMIT = 125
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-
-
-def _sendable_line(text: str) -> str:
-    return " ".join(sendable(text).splitlines())
-
-
-def _cleaned(longest: int, clean: Callable[[str], str] = sendable) -> BeforeValidator:
-    """Drop control characters before lengths are counted: what is stored is what is sent.
-
-    What is too long before that stays as it is and is refused, as the document says.
-    """
-
-    def clean_text(value: object) -> object:
-        return clean(value) if isinstance(value, str) and len(value) <= longest else value
-
-    return BeforeValidator(clean_text)
 
 
 def _known_zone(value: str) -> str:
@@ -65,27 +48,24 @@ def _known_zone(value: str) -> str:
     return value
 
 
-Name = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=LONGEST_NAME),
-    _cleaned(LONGEST_NAME, _sendable_line),
-]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT), _cleaned(MAX_TEXT)]
+# Characters that phones do not show are dropped when saved: what is stored is what is sent.
+Name = Annotated[str, Text(shortest=1, longest=LONGEST_NAME, clean=remove_unsendable)]
 Footer = Annotated[
-    str, StringConstraints(min_length=1, max_length=LONGEST_FOOTER), _cleaned(LONGEST_FOOTER)
+    str, Text(shortest=1, longest=LONGEST_FOOTER, has_lines=True, clean=remove_unsendable)
 ]
 Share = Annotated[Decimal, Field(gt=0, le=1, max_digits=5, decimal_places=4)]
-"""Of all texts: a string such as "0.05"."""
+"""A share of all messages: a string such as "0.05"."""
 EVERY_DAY: list[Day] = list(DAYS)  # type: ignore[arg-type]  # the same seven, typed as a tuple of str
 
 
 class Exclusion(RequestModel):
-    """Who of the audience is left out.
+    """People of the audience who are left out.
 
     Attributes:
-        segment_ids: Whoever is in one of these at the start.
-        campaign_ids: Whoever is a recipient of one of these, at any step, and was neither skipped
-            nor cancelled there.
+        list_ids: The ids of lists whose contacts are left out.
+        segment_ids: Everyone who is in one of these at the start.
+        campaign_ids: Every recipient of one of these, at any step, who was neither skipped nor
+            cancelled there.
     """
 
     list_id: UUID | None = None
@@ -96,7 +76,11 @@ class Exclusion(RequestModel):
 
 
 class Audience(RequestModel):
-    """Who gets it: exactly one of a list, a segment, or contacts by id."""
+    """The people of a campaign: exactly one of a list, a segment, or contacts by id.
+
+    Attributes:
+        exclude: The contacts of the audience that are left out.
+    """
 
     list_id: UUID | None = None
     segment_id: UUID | None = None
@@ -113,14 +97,15 @@ class Audience(RequestModel):
         return self
 
 
-class Wording(RequestModel):
-    """A text: its own, or a copy of a saved one; exactly one of the two."""
+class MessageBody(RequestModel):
+    """The body of a message, or a template to copy it from; exactly one of both."""
 
-    body: Text = Field(default="", description="Liquid.")
+    body: Body = Field(default="", description="Liquid.")
     template_id: UUID | None = Field(
         default=None,
         exclude=True,
-        description="Instead of `body`: the saved text is copied now, later changes of it are not.",
+        description="Instead of `body`: the template's body is copied now; later changes of "
+        "the template have no effect.",
     )
 
     @model_validator(mode="after")
@@ -130,22 +115,38 @@ class Wording(RequestModel):
         return self
 
 
-class Variant(Wording):
-    """One wording and its share of the recipients, in percent."""
+class Variant(MessageBody):
+    """A variant and its share of the recipients, in percent.
+
+    Attributes:
+        weight: The share of the recipients, in percent.
+    """
 
     name: Name
     weight: int = Field(ge=0, le=100)
 
 
 class WindowFields(RequestModel):
-    """The hours of the day, local to the schedule's time zone."""
+    """The hours of the day, local to the schedule's time zone.
+
+    Attributes:
+        start: The time of day at which it begins.
+        end: The time of day at which it ends.
+    """
 
     start: ClockTime = time(9)
     end: ClockTime = time(18)
 
 
-class Schedule(RequestModel):
-    """When it may send."""
+class CampaignSchedule(RequestModel):
+    """When the campaign may send.
+
+    Attributes:
+        start_at: When the campaign starts; null means at once.
+        end_at: When the campaign ends; null without an end.
+        days: The days of the week.
+        window: The hours in which messages are sent.
+    """
 
     start_at: RequestInstant | None = None
     end_at: RequestInstant | None = None
@@ -157,8 +158,8 @@ class Schedule(RequestModel):
         Field(
             ge=1,
             le=8760,
-            description="A start that was missed by more than this, because the service was down, "
-            "waits for a person: the campaign is paused with the reason `missed_start`.",
+            description="Hours. A start that was missed by more than this, because the service was "
+            "down, waits for a person: the campaign is paused with the reason `missed_start`.",
         ),
     ] = 24
 
@@ -171,7 +172,14 @@ class Schedule(RequestModel):
 
 
 class Pacing(RequestModel):
-    """How the texts of a day are spread."""
+    """How the messages of a day are spread.
+
+    Attributes:
+        daily_limit: The maximum number of messages a day; null without a limit.
+        mode: How the messages of a day are spread.
+        batch_size: The number of messages in a batch.
+        batch_interval_minutes: Minutes between two batches.
+    """
 
     daily_limit: int = Field(default=DEFAULT_DAILY_LIMIT, ge=1, le=1_000_000)
     mode: PacingMode = PacingMode.EVEN
@@ -180,21 +188,34 @@ class Pacing(RequestModel):
 
 
 class FrequencyCap(RequestModel):
-    """At most so many campaign texts to a number in so many days, over all campaigns."""
+    """At most this many campaign messages to a number in this many days, over all campaigns.
+
+    Attributes:
+        texts: The maximum number of messages in the period.
+        days: The period, in days.
+    """
 
     texts: int = Field(ge=1, le=100)
     days: int = Field(ge=1, le=365)
 
 
-class Rules(RequestModel):
-    """What is left out, repeated, or added, and what pauses the campaign by itself."""
+class CampaignRules(RequestModel):
+    """Who is left out, how often a message is repeated, and when the campaign pauses itself.
+
+    Attributes:
+        previously_contacted: What happens to contacts that got messages before.
+        min_days_between: The minimum number of days between two messages to one contact.
+        frequency_cap: How many messages a contact may get in a period, over all campaigns.
+        opt_out_footer: The words at the end of each message that say how to opt out.
+        max_attempts: The maximum number of attempts for a message.
+    """
 
     previously_contacted: PreviouslyContacted = PreviouslyContacted.SEND
     skip_landlines: Annotated[
         bool,
         Field(
             description="Leave out numbers that a validation (`POST /v1/phone-validations`) has "
-            "found to be landlines, when the audience is written down."
+            "found to be landlines, when the audience is stored."
         ),
     ] = False
     min_days_between: int | None = Field(default=None, ge=1, le=3650)
@@ -202,37 +223,87 @@ class Rules(RequestModel):
     opt_out_footer: Footer | None = None
     max_attempts: int = Field(default=5, ge=1, le=20)
     max_opt_out_rate: Annotated[
-        Share | None, Field(description="Opt-outs per text; null: not watched.")
+        Share | None, Field(description="Opt-outs per message; null: not checked.")
     ] = Decimal("0.05")
     max_failure_rate: Annotated[
-        Share | None, Field(description="Failed texts per text; null: not watched.")
+        Share | None, Field(description="Failed messages per message; null: not checked.")
     ] = Decimal("0.25")
 
 
 class ABTest(RequestModel):
-    """How the wordings are compared, and what follows by itself; null: only shown."""
+    """How variants are compared, and what the service does with the result; null only compares.
+
+    Attributes:
+        min_per_variant: The number of messages of each variant before the test decides.
+        stop_harmful: Whether a harmful variant is stopped.
+        shift_to_winner: Whether the rest of the audience gets the better variant.
+    """
 
     min_per_variant: int = Field(default=100, ge=20, le=1_000_000)
     stop_harmful: StrictBool = False
     shift_to_winner: StrictBool = False
 
 
-class FollowUp(Wording):
-    """A further text to whoever has not answered the one before."""
+class FollowUp(MessageBody):
+    """A further message to recipients who did not reply to the one before.
+
+    Attributes:
+        after_hours: Hours after the previous message.
+    """
 
     after_hours: float = Field(gt=0, le=8760)
 
 
 class CampaignCreate(RequestModel):
-    """A new campaign; it starts as a draft."""
+    """A new campaign; it starts as a draft.
+
+    Attributes:
+        audience: The contacts that get the campaign.
+        schedule: When the campaign sends.
+        pacing: How messages are spread over a day.
+        rules: The limits of the campaign, and when it pauses itself.
+        follow_ups: The messages to recipients who did not reply, in order.
+    """
+
+    model_config = example(
+        name="Foundation check, December",
+        line_id=LINE,
+        audience={"list_id": LIST},
+        variants=[
+            {"name": "Short", "body": TEXT, "weight": 50},
+            {
+                "name": "With the year",
+                "body": (
+                    'Hi {{ first_name | default: "there" }}, Granite Foundations here. Houses of '
+                    "{{ attributes.year_built }} often have cracks; we look at yours for free. "
+                    "Reply STOP to opt out."
+                ),
+                "weight": 50,
+            },
+        ],
+        schedule={
+            "start_at": "2026-11-30T09:00:00-05:00",
+            "days": ["mon", "tue", "wed", "thu", "fri"],
+            "window": {"start": "09:00", "end": "18:00"},
+            "timezone": "America/New_York",
+        },
+        pacing={"daily_limit": 125, "mode": "even"},
+        rules={"previously_contacted": "skip", "min_days_between": 30},
+        follow_ups=[
+            {
+                "after_hours": 48,
+                "body": "Hi {{ first_name }}, may we still come by? Reply STOP to opt out.",
+            }
+        ],
+    )
 
     name: Name
     line_id: UUID
     audience: Audience
     variants: list[Variant] = Field(min_length=1, max_length=4)
-    schedule: Schedule = Field(default_factory=Schedule)
+    schedule: CampaignSchedule = Field(default_factory=CampaignSchedule)
     pacing: Pacing = Field(default_factory=Pacing)
-    rules: Rules = Field(default_factory=Rules)
+    rules: CampaignRules = Field(default_factory=CampaignRules)
     ab_test: ABTest | None = None
     follow_ups: list[FollowUp] = Field(default_factory=list, max_length=MAX_FOLLOW_UPS)
 
@@ -253,15 +324,24 @@ class CampaignUpdate(RequestModel):
     """Changes to a draft; what is left out stays, also inside schedule, pacing and rules.
 
     ``audience`` and ``variants`` are replaced as a whole.
+
+    Attributes:
+        audience: The contacts that get the campaign.
+        schedule: When the campaign sends.
+        pacing: How messages are spread over a day.
+        rules: The limits of the campaign, and when it pauses itself.
+        follow_ups: The messages to recipients who did not reply, in order.
     """
+
+    model_config = example(pacing={"daily_limit": 80})
 
     name: Name | None = None
     line_id: UUID | None = None
     audience: Audience | None = None
     variants: list[Variant] | None = Field(default=None, min_length=1, max_length=4)
-    schedule: Schedule | None = None
+    schedule: CampaignSchedule | None = None
     pacing: Pacing | None = None
-    rules: Rules | None = None
+    rules: CampaignRules | None = None
     ab_test: ABTest | None = None
     follow_ups: list[FollowUp] | None = Field(default=None, max_length=MAX_FOLLOW_UPS)
 
@@ -273,53 +353,9 @@ class CampaignUpdate(RequestModel):
         return value
 
 
-class PreviewRequest(RequestModel):
-    """What of the audience a preview shows in full; the sums are always over all of it.
-
-    Attributes:
-        limit: How many texts are shown.
-        contact_ids: These people of the audience instead of its first ones; ``limit`` is then
-            not looked at.
-    """
-
-    limit: int = Field(default=10, ge=1, le=MAX_SAMPLES)
-    contact_ids: list[UUID] | None = Field(default=None, min_length=1, max_length=MAX_SAMPLES)
-
-
-class DraftPreview(CampaignCreate, PreviewRequest):
-    """A campaign that is not stored, and what of its audience to show."""
-
-
 class CloneRequest(RequestModel):
-    """What a copy is called; left out, the name of the original with ``(copy)``."""
+    """The name of the copy; if left out, the original's name with ``(copy)``."""
+
+    model_config = example(name="Foundation check, January")
 
     name: Name | None = None
-
-
-class TrialRequest(RequestModel):
-    """Which own line gets a test text, and which wording; left out, the first."""
-
-    to: PhoneNumber
-    variant: str | None = None
-
-
-class ReviewRequest(RequestModel):
-    """A decision about people who were texted before: about these, or about all in review."""
-
-    decision: Literal["approve", "reject"]
-    contact_ids: list[UUID] | None = Field(default=None, min_length=1, max_length=MAX_CONTACT_IDS)
-    all: Literal[True] | None = None
-
-    @model_validator(mode="after")
-    def _named(self) -> Self:
-        if (self.contact_ids is None) == (self.all is None):
-            raise PydanticCustomError(
-                "whom", 'Say about whom: give exactly one of contact_ids and "all": true.'
-            )
-        return self
-
-
-class SettleRequest(RequestModel):
-    """What a person found out about a send that waits for a decision."""
-
-    outcome: Literal["sent", "resend", "failed"]

@@ -1,114 +1,95 @@
-"""Campaigns: what routes and workers may ask for.
+"""Read campaigns, and change their status on request.
 
-Drafts are written in ``drafts.py``, the figures made in ``stats.py``, people are in
-``recipients.py``, and what moves a campaign on by itself is in ``progress.py``.
+draft ─start─► scheduled ─(due)─► running ─(all done)─► completed
+                   │   ▲            │  ▲
+                 pause │          pause │
+                   ▼ resume         ▼ resume
+                      paused ◄──────┘     blocked ─resume─► running
+scheduled, running, paused, blocked ─cancel─► cancelled
+
+What changes a status without a request is in ``lifecycle.py`` and ``figures/circuit_breaker.py``.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from crm_api.db import UnitOfWork
-from crm_api.domain.campaigns import drafts, pausing, queries, restored, starting, state, watching
-from crm_api.domain.campaigns.content import CampaignDetail
-from crm_api.domain.campaigns.drafts import remove
+from sqlalchemy import case, func, or_
+
+from crm_api.domain.campaigns import lifecycle, queries
+from crm_api.domain.campaigns.drafts import start_checks
 from crm_api.domain.campaigns.errors import (
-    CampaignNotFoundError,
     InvalidTransitionError,
 )
-from crm_api.domain.campaigns.models import (
-    Campaign,
-    CampaignStatus,
-    CampaignVariant,
-)
-from crm_api.domain.campaigns.progress import (
-    begin_due,
-    compact_tallies,
-    complete_finished,
-    list_unwritten,
-    refresh_statistics,
-    write_chunk,
-)
-from crm_api.domain.campaigns.schemas import CampaignCreate, CampaignUpdate
-from crm_api.domain.campaigns.state import Action
-from crm_api.domain.campaigns.stats import stats
-from crm_api.domain.campaigns.watching import watch
-from crm_api.domain.campaigns.wording import Business
-from crm_api.domain.compliance.rules import NO_RULES, RuleBook
-from crm_api.domain.paging import Cursors, Page
-from crm_api.domain.sends import service as sends
-from crm_api.jobs import Job, JobName
-
-__all__ = [
-    "begin_due",
-    "cancel",
-    "compact_tallies",
-    "complete_finished",
-    "create",
-    "list_page",
-    "list_unwritten",
-    "pause",
-    "read",
-    "refresh_statistics",
-    "remove",
-    "resume",
-    "start",
-    "stats",
-    "update",
-    "watch",
-    "write_chunk",
-]
+from crm_api.domain.campaigns.figures import circuit_breaker
+from crm_api.domain.campaigns.models import Campaign
+from crm_api.domain.campaigns.queries import CampaignDetail, load_detail, load_details
+from crm_api.domain.campaigns.recipients import restore_protection
+from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.messaging.company.service import Business
+from crm_api.domain.messaging.sends import withdraw as sends
+from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.jobs import Job, JobName
 
 
-async def create(uow: UnitOfWork, body: CampaignCreate, *, now: datetime) -> CampaignDetail:
-    """Store a draft.
+class CampaignAction(StrEnum):
+    """An action that a person may request for a campaign."""
+
+    START = "start"
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+
+
+SOURCES: dict[CampaignAction, tuple[CampaignStatus, ...]] = {
+    CampaignAction.START: (CampaignStatus.DRAFT,),
+    CampaignAction.PAUSE: (CampaignStatus.SCHEDULED, CampaignStatus.RUNNING),
+    CampaignAction.RESUME: (CampaignStatus.PAUSED, CampaignStatus.BLOCKED),
+    CampaignAction.CANCEL: (
+        CampaignStatus.SCHEDULED,
+        CampaignStatus.RUNNING,
+        CampaignStatus.PAUSED,
+        CampaignStatus.BLOCKED,
+    ),
+}
+"""The statuses from which each action is possible."""
+
+
+def allowed_actions(current: str) -> list[str]:
+    """Return the actions that a campaign of this status allows, in a fixed order."""
+    return [action.value for action, sources in SOURCES.items() if current in sources]
+
+
+async def read_campaign(uow: UnitOfWork, *, campaign_id: UUID) -> CampaignDetail:
+    """Return one campaign.
 
     Raises:
-        InvalidCampaignError: The content has faults, each named by its pointer.
+        CampaignNotFoundError: The campaign does not exist.
     """
-    return await _detail(uow, await drafts.create(uow, body, now=now))
+    return await load_detail(
+        uow, await queries.require_campaign(uow.session, campaign_id=campaign_id)
+    )
 
 
-async def update(
-    uow: UnitOfWork, *, campaign_id: UUID, body: CampaignUpdate, now: datetime
-) -> CampaignDetail:
-    """Change a draft; what the request leaves out stays.
-
-    Raises:
-        CampaignNotFoundError: There is no such campaign.
-        CampaignNotEditableError: It is no draft any more.
-        InvalidCampaignError: What would result has faults.
-    """
-    changed = await drafts.update(uow, campaign_id=campaign_id, body=body, now=now)
-    return await _detail(uow, changed)
-
-
-async def read(uow: UnitOfWork, *, campaign_id: UUID) -> CampaignDetail:
-    """Fetch one campaign.
-
-    Raises:
-        CampaignNotFoundError: There is no such campaign.
-    """
-    return await _detail(uow, await _find(uow, campaign_id))
-
-
-async def list_page(
+async def list_campaigns(
     uow: UnitOfWork, *, status: CampaignStatus | None, cursor: str | None, limit: int
 ) -> Page[CampaignDetail]:
     """List campaigns, newest first.
 
     Raises:
-        InvalidCursorError: The cursor is not one of this list's.
+        InvalidCursorError: The cursor is not from this list.
     """
     cursors = Cursors("campaigns", status=status)
     after = cursors.read(cursor)
     rows = await queries.list_campaigns(uow.session, status=status, after=after, limit=limit + 1)
     page = cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
-    return Page(await _details(uow, page.data), page.next_cursor)
+    return Page(await load_details(uow, page.data), page.next_cursor)
 
 
-async def start(
+async def start_campaign(
     uow: UnitOfWork,
     *,
     campaign_id: UUID,
@@ -116,135 +97,115 @@ async def start(
     rules: RuleBook = NO_RULES,
     now: datetime,
 ) -> CampaignDetail:
-    """Start a draft: schedule it, and nudge the worker that writes its audience down.
+    """Start a draft: schedule it, and nudge the worker that stores its audience.
 
-    Of two that start at once, the statement's row lock lets one through.
+    If two requests start it at the same time, the statement's row lock lets one succeed.
 
     Args:
         uow: The unit of work.
         campaign_id: The draft.
-        sender: Whom the first text must name, while it says how to stop; None where no rules ask.
+        sender: The business that the first message must name, together with how to opt out. None
+            skips this check.
         rules: The legal hours, which its own must meet.
         now: The present instant.
 
     Raises:
-        CampaignNotFoundError: There is no such campaign.
-        InvalidTransitionError: It is no draft.
-        EmptyAudienceError: Nobody in the audience may be texted.
-        InvalidCampaignError: A date of it has passed, a list or campaign that it names is gone, or
-            it could send at no minute.
-        MissingIdentificationError: The first text does not name the sender or how to stop.
+        CampaignNotFoundError: The campaign does not exist.
+        InvalidTransitionError: It is not a draft.
+        EmptyAudienceError: No one in the audience may get messages.
+        InvalidCampaignError: A date has passed, a named list, segment or campaign no longer exists,
+            or the campaign could never send.
+        MissingIdentificationError: A first message does not name the sender or how to opt out.
     """
-    campaign = await _move(
+    campaign = await _change_status(
         uow,
         campaign_id,
-        Action.START,
+        CampaignAction.START,
         {"status": CampaignStatus.SCHEDULED, "started_at": now, "updated_at": now},
     )
-    detail = await _detail(uow, campaign)
-    await starting.require_ready(uow, detail, sender=sender, rules=rules, now=now)
+    detail = await load_detail(uow, campaign)
+    await start_checks.check_start(uow, detail, sender=sender, rules=rules, now=now)
     uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))
     return detail
 
 
-async def pause(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> CampaignDetail:
-    """Pause a campaign: nothing new is called, calls under way end and are recorded.
+async def pause_campaign(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> CampaignDetail:
+    """Pause a campaign. Nothing new is called; calls under way end and are recorded.
 
     Raises:
-        CampaignNotFoundError: There is no such campaign.
-        InvalidTransitionError: It neither runs nor is scheduled.
+        CampaignNotFoundError: The campaign does not exist.
+        InvalidTransitionError: It is neither running nor scheduled.
     """
-    campaign = await _move(
-        uow, campaign_id, Action.PAUSE, {"status": CampaignStatus.PAUSED, "updated_at": now}
+    campaign = await _change_status(
+        uow, campaign_id, CampaignAction.PAUSE, {"status": CampaignStatus.PAUSED, "updated_at": now}
     )
     await sends.withdraw_campaign(uow, campaign_id=campaign_id, now=now)
-    return await _detail(uow, campaign)
+    return await load_detail(uow, campaign)
 
 
-async def resume(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> CampaignDetail:
-    """Let a paused or blocked campaign go on, or wait for its start if that is still ahead.
+async def resume_campaign(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> CampaignDetail:
+    """Resume a paused or blocked campaign; schedule it if its start is still ahead.
 
-    Its rates are watched anew from here: what paused it does not pause it again.
+    Its rates count from now on, so that the cause of the pause does not pause it again.
 
     Raises:
-        CampaignNotFoundError: There is no such campaign.
+        CampaignNotFoundError: The campaign does not exist.
         InvalidTransitionError: It is neither paused nor blocked.
-        NotReconciledError: It was restored, and what has left since is not known yet.
+        NotReconciledError: It was restored, and the messages since the backup are not known yet.
         AudienceLostError: It was restored with a part of its audience.
     """
-    await restored.hold_back(uow, campaign_id=campaign_id, now=now)
+    await restore_protection.set_aside_messaged_recipients(uow, campaign_id=campaign_id, now=now)
+    counts = await circuit_breaker.read_rate_counts(uow, campaign_id=campaign_id)
     values = {
-        "status": queries.resumed_status(now),
+        "status": _resumed_status(now),
         "paused_reason": None,
         "paused_evidence": None,
-        "watched_from": await watching.begin_count(uow, campaign_id=campaign_id, now=now),
+        "watched_from": counts.to_json(now=now),
         "blocked_reason": None,
         "updated_at": now,
     }
-    campaign = await _move(uow, campaign_id, Action.RESUME, values)
-    await pausing.is_decided(uow, campaign_id=campaign_id, now=now)
+    campaign = await _change_status(uow, campaign_id, CampaignAction.RESUME, values)
+    await lifecycle.resolve_pause_alerts(uow, campaign_id=campaign_id, now=now)
     uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))
     if campaign.recipients_total is None and campaign.written_up_to is not None:
         uow.after_commit(Job(name=JobName.WRITE_AUDIENCES))
-    return await _detail(uow, campaign)
+    return await load_detail(uow, campaign)
 
 
-async def cancel(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> CampaignDetail:
-    """End a campaign: who still waits gets nothing, calls under way end and are recorded.
+def _resumed_status(now: datetime) -> Any:  # noqa: ANN401 - an SQL expression
+    """Return the SQL for the status after a resume: scheduled if its start is still ahead."""
+    waits = or_(Campaign.recipients_total.is_(None), Campaign.start_at > now)
+    return case((waits, CampaignStatus.SCHEDULED), else_=CampaignStatus.RUNNING)
 
-    An audience that is being written down stays as it is by then.
+
+async def cancel_campaign(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> CampaignDetail:
+    """Cancel a campaign. Waiting recipients get nothing; calls under way end and are recorded.
+
+    An audience that is being stored stays as far as it is.
 
     Raises:
-        CampaignNotFoundError: There is no such campaign.
+        CampaignNotFoundError: The campaign does not exist.
         InvalidTransitionError: It was not started, or is over.
     """
     values = {
         "status": CampaignStatus.CANCELLED,
-        "recipients_total": queries.final_total(),
+        "recipients_total": func.coalesce(Campaign.recipients_total, Campaign.recipients_written),
         "finished_at": now,
         "updated_at": now,
     }
-    campaign = await _move(uow, campaign_id, Action.CANCEL, values)
-    await pausing.is_decided(uow, campaign_id=campaign_id, now=now)
+    campaign = await _change_status(uow, campaign_id, CampaignAction.CANCEL, values)
+    await lifecycle.resolve_pause_alerts(uow, campaign_id=campaign_id, now=now)
     await sends.withdraw_campaign(uow, campaign_id=campaign_id, now=now)
-    return await _detail(uow, campaign)
+    return await load_detail(uow, campaign)
 
 
-async def _find(uow: UnitOfWork, campaign_id: UUID) -> Campaign:
-    campaign = await queries.find_campaign(uow.session, campaign_id=campaign_id)
-    if campaign is None:
-        raise CampaignNotFoundError(campaign_id)
-    return campaign
-
-
-async def _move(
-    uow: UnitOfWork, campaign_id: UUID, action: Action, values: dict[str, Any]
+async def _change_status(
+    uow: UnitOfWork, campaign_id: UUID, action: CampaignAction, values: dict[str, Any]
 ) -> Campaign:
-    campaign = await queries.move(
-        uow.session, campaign_id=campaign_id, sources=state.SOURCES[action], values=values
+    campaign = await queries.change_status(
+        uow.session, campaign_id=campaign_id, sources=SOURCES[action], values=values
     )
     if campaign is not None:
         return campaign
-    current = (await _find(uow, campaign_id)).status
-    raise InvalidTransitionError(action.value, status=current, allowed=state.allowed(current))
-
-
-async def _detail(uow: UnitOfWork, campaign: Campaign) -> CampaignDetail:
-    return (await _details(uow, [campaign]))[0]
-
-
-async def _details(uow: UnitOfWork, campaigns: Sequence[Campaign]) -> list[CampaignDetail]:
-    if not campaigns:
-        return []
-    ids = [campaign.id for campaign in campaigns]
-    variants: dict[UUID, list[CampaignVariant]] = {campaign_id: [] for campaign_id in ids}
-    for variant in await queries.list_variants(uow.session, campaign_ids=ids):
-        variants[variant.campaign_id].append(variant)
-    line_ids = [campaign.line_id for campaign in campaigns]
-    lines = {line.id: line for line in await queries.list_lines(uow.session, line_ids=line_ids)}
-    return [
-        CampaignDetail(
-            campaign=campaign, variants=variants[campaign.id], line=lines[campaign.line_id]
-        )
-        for campaign in campaigns
-    ]
+    current = (await queries.require_campaign(uow.session, campaign_id=campaign_id)).status
+    raise InvalidTransitionError(action.value, status=current, allowed=allowed_actions(current))

@@ -1,1 +1,1 @@
-"""Who may be texted: flags on numbers, and the append-only history of how they came about."""
+"""Who may get messages: flags on numbers, and the append-only history of decisions."""

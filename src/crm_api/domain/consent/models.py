@@ -1,5 +1,6 @@
-"""Flags on numbers, and the append-only consent history."""
+"""Tables of flags on numbers and of the append-only consent history."""
 
+import hmac
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -17,17 +18,19 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm_api.db import Base
-from crm_api.domain.checks import one_of
-from crm_api.ids import new_id
+from crm_api.domain.kit.checks import one_of
+from crm_api.platform.database import Base
+from crm_api.platform.ids import new_id
 
 
 class FlagType(StrEnum):
-    """Flags with a meaning of their own; other names are free.
+    """Flags that the service interprets; clients may use other names freely.
 
-    ``office_number`` is a label: the number reaches a desk, not a homeowner. ``recently_texted``
-    counts as a text from us where a campaign looks whether somebody was contacted before; it is for
-    texts that this service does not know of.
+    ``office_number`` is a label: the number belongs to an office, not to a property owner.
+    ``recently_texted`` counts as an earlier message when a campaign checks whether a person was
+    contacted before; it is for messages that this service does not know. ``invalid_number`` means
+    that two messages to the number failed permanently; campaigns skip it until a person removes the
+    flag.
     """
 
     OPTED_OUT = "opted_out"
@@ -35,10 +38,12 @@ class FlagType(StrEnum):
     DO_NOT_CONTACT = "do_not_contact"
     OFFICE_NUMBER = "office_number"
     RECENTLY_TEXTED = "recently_texted"
+    INVALID_NUMBER = "invalid_number"
 
 
 SUPPRESSING_FLAGS = (FlagType.OPTED_OUT, FlagType.OPT_OUT_HOLD, FlagType.DO_NOT_CONTACT)
-"""While one of these stands and has not expired, no campaign text leaves for the number."""
+"""While a number has one of these flags and it has not expired, no campaign message is sent to
+it."""
 
 
 class ConsentAction(StrEnum):
@@ -51,7 +56,7 @@ class ConsentAction(StrEnum):
 
 
 class ConsentSource(StrEnum):
-    """By which way a consent entry came."""
+    """The way in which a consent entry came."""
 
     MESSAGE = "message"
     API = "api"
@@ -65,7 +70,15 @@ class ConsentSource(StrEnum):
 
 
 REPEATED_BY_LISTS = (ConsentSource.IMPORT, ConsentSource.PROVIDER)
-"""An opt-out from there only repeats what is known; from anywhere else it is an act of its own."""
+"""An opt-out from these sources only repeats a known one; from other sources it is a new act."""
+
+
+class ExampleLabel(StrEnum):
+    """What a person decided about a reply."""
+
+    STOP = "stop"
+    """The reply asked for no more messages."""
+    NOT_STOP = "not_stop"
 
 
 class ContactFlag(Base):
@@ -96,19 +109,19 @@ class ContactFlag(Base):
 
 
 class ErasedNumber(Base):
-    """What is left of an erased person: the keyed hash of the number, so that it stays barred."""
+    """The keyed hash of an erased person's number, so that the number stays blocked."""
 
     __tablename__ = "erased_number"
 
     phone_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
     erased_at: Mapped[datetime]
-    """What is older is not taken in again."""
+    """Messages and calls from before this instant are not stored again."""
     lifted_at: Mapped[datetime | None]
-    """Since then the number may be texted again: a user took ``do_not_contact`` off."""
+    """From this time on the number may get messages again: a user removed ``do_not_contact``."""
 
 
 class ConsentEntry(Base):
-    """One decision about a number, named only by its keyed hash; never changed or removed.
+    """One decision about a number, which is identified only by its keyed hash.
 
     A trigger refuses UPDATE and DELETE.
     """
@@ -126,17 +139,23 @@ class ConsentEntry(Base):
     action: Mapped[str]
     source: Mapped[str]
     actor: Mapped[str]
-    """Who decided: ``person`` for the recipient's own text, else the API key's name."""
+    """Who decided: ``person`` for the recipient's own message, otherwise the API key's name."""
     activity_id: Mapped[UUID | None]
-    """The message that said so, when one did."""
+    """The message with the decision; None if there is none."""
+    claimed_at: Mapped[datetime | None]
+    """When the message was sent, by the provider's clock.
+
+    None for a decision that was made here and is dated by the database's clock, and for entries of
+    older releases.
+    """
     occurred_at: Mapped[datetime]
-    """When it was said, by the clock of whoever carried it; decides which word is the last."""
+    """When the decision was made, limited to its receipt; it orders the decisions."""
     created_at: Mapped[datetime]
     wording_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """SHA-256 over the wording's salt and its canonical text, so that the chain covers the words.
+    """SHA-256 over the salt and the canonical text of the words, so that the chain covers them.
 
-    Without the salt, which is erased with the words, it tells nothing. None: written by a release
-    that knew no digests, while the schema was being brought up.
+    Erasure removes the salt with the words; without the salt the digest reveals nothing. None for
+    an entry that an older release wrote during an upgrade.
     """
 
 
@@ -154,13 +173,13 @@ class ConsentWording(Base):
     text_shown: Mapped[str | None]
     """What the person read and agreed to."""
     evidence: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
-    """For example the text that was received, and the texts that were under way."""
+    """For example the received message, and the messages that were under way."""
     salt: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """Random; None where the entry has no digest."""
+    """Random; None if the entry has no digest."""
 
 
 class ConsentUnlinked(Base):
-    """An entry that is in no link yet; written with the entry, removed when it is linked."""
+    """An entry without a link; inserted with the entry, removed when it is linked."""
 
     __tablename__ = "consent_unlinked"
 
@@ -182,5 +201,44 @@ class ConsentLink(Base):
     """From 1, without gaps."""
     entry_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("consent_entry.id"))
     key_id: Mapped[str]
-    """Which secret key it was made with; it tells nothing of the key."""
+    """Name of the secret key that the link was made with; it reveals nothing about the key."""
     digest: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class ReplyExample(Base):
+    """A reply with a person's decision about it; the reader is measured on these.
+
+    It is removed with its message, and when its person is erased.
+    """
+
+    __tablename__ = "reply_example"
+    __table_args__ = (
+        CheckConstraint(one_of("label", ExampleLabel), name="label"),
+        CheckConstraint(one_of("decision", ConsentAction), name="decision"),
+        Index("idx_reply_example_phone_hash", "phone_hash"),
+    )
+
+    activity_id: Mapped[UUID] = mapped_column(primary_key=True)
+    """The message."""
+    phone_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    """The keyed hash of the sender's number."""
+    body: Mapped[str]
+    previous: Mapped[str | None]
+    """Our last message before the reply; None if there was none."""
+    is_sale: Mapped[bool]
+    """True if a person of the office wrote the previous message."""
+    read_as: Mapped[str]
+    """The reader's result when the reply came; a ``ReplyKind``."""
+    reading: Mapped[dict[str, Any]]
+    """The whole reading, as in the evidence of a consent entry: scores, thresholds, model."""
+    label: Mapped[str]
+    decision: Mapped[str]
+    """The last decision about the reply."""
+    decided_at: Mapped[datetime]
+    created_at: Mapped[datetime]
+    """When the example was first stored."""
+
+
+def hash_phone(phone: str, secret: bytes) -> bytes:
+    """Return the HMAC-SHA256 of a number; without the secret, numbers cannot be tried out."""
+    return hmac.digest(secret, phone.encode(), "sha256")

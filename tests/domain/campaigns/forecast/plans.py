@@ -1,13 +1,13 @@
-"""Plans for forecasts: by default 300 people in one zone, 125 texts a day from 9 to 18."""
+"""Plans for forecasts; by default 300 people in one zone, 125 messages a day from 9 to 18."""
 
 from datetime import UTC, datetime, time
 from typing import Any
 
 from crm_api.domain.campaigns.forecast.hours import Hours
-from crm_api.domain.campaigns.forecast.plan import Plan, Step
-from crm_api.domain.compliance.loader import load_rules
-from crm_api.domain.compliance.rules import NO_RULES
-from crm_api.domain.windows import DAYS, Window
+from crm_api.domain.campaigns.forecast.plan import Plan, Waiting
+from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.consent.legal_rules.rules import NO_RULES
+from crm_api.domain.kit.windows import DAYS, Window
 
 NEW_YORK = "America/New_York"
 MA = "MA/America/New_York"
@@ -34,7 +34,7 @@ def make_plan(**changes: Any) -> Plan:
             rules=changes.pop("rules", NO_RULES),
         ),
         "zone_keys": tuple(sorted(waiting)),
-        "steps": [Step(waiting=waiting), *changes.pop("follow_ups", ())],
+        "waiting": [Waiting(zone_key=key, people=people) for key, people in waiting.items()],
         "campaign_limit": 125,
         "line_limit": 125,
         "per_second": 8,

@@ -1,4 +1,4 @@
-"""Stored campaigns to forecast, and the asking itself."""
+"""Stored campaigns to forecast, and a helper that forecasts them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
-from tests.domain.sends.ledger import TIMES
+from tests.domain.messaging.sends.ledger import TIMES
 from tests.factories import make_campaign, make_line
 
-from crm_api.db import UnitOfWork, UnitOfWorkFactory
 from crm_api.domain.campaigns.forecast import service as forecasting
-from crm_api.domain.campaigns.forecast.answers import ForecastRead
+from crm_api.domain.campaigns.forecast.schemas import ForecastRead
 from crm_api.domain.campaigns.models import Campaign
-from crm_api.domain.compliance.rules import NO_RULES, RuleBook
-from crm_api.domain.lines.models import Line
+from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
+from crm_api.domain.messaging.models.lines import Line
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 NewUow = Callable[[], UnitOfWork]
 EVEN: dict[str, Any] = {"pacing_mode": "even", "batch_size": None, "batch_interval_minutes": None}
@@ -44,7 +44,7 @@ async def forecast(
 
 @dataclass(kw_only=True)
 class Running:
-    """A campaign with so many who wait, written by one statement."""
+    """A campaign whose waiting recipients are stored by one statement."""
 
     session: AsyncSession
     line: Line

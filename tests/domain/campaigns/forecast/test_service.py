@@ -1,4 +1,4 @@
-"""Forecasts of stored campaigns: against the claims themselves, and what they are made from."""
+"""Forecasts of stored campaigns, compared with the claims, and their input."""
 
 import random
 from collections import Counter
@@ -9,17 +9,17 @@ from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.campaigns.forecast.situations import EVEN, NEW_YORK, NewUow, forecast, running
-from tests.domain.sends.ledger import TIMES, Ledger, after
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after
 from tests.factories import make_contact, make_member, number
 
-from crm_api.db import UnitOfWorkFactory
-from crm_api.domain.campaigns import planning
-from crm_api.domain.campaigns.forecast import making, queries, situation
+from crm_api.domain.campaigns.forecast import line_load, recipients
 from crm_api.domain.campaigns.models import Campaign
-from crm_api.domain.campaigns.wording import Business
-from crm_api.domain.compliance.rules import NO_RULES
-from crm_api.domain.lines.models import Line
-from crm_api.domain.sends import claiming
+from crm_api.domain.campaigns.planning import plan as planning
+from crm_api.domain.consent.legal_rules.rules import NO_RULES
+from crm_api.domain.messaging.company.service import Business
+from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.messaging.sends import claim
+from crm_api.platform.database import UnitOfWorkFactory
 
 CALIFORNIA = "CA/America/Los_Angeles"
 SEED = 11
@@ -31,21 +31,21 @@ MIX = text("""
           FROM campaign_membership) x
     WHERE m.id = x.id
 """)
-"""The queue in an order in which the places are mixed, as those of an audience are."""
+"""Mixes the zone keys in the queue, as they are mixed in an audience."""
 WHO = Business(name="Granite", contact="+16175550100")
 
 
 async def send_all(ledger: Ledger) -> tuple[datetime, Counter[date]]:
-    """Let the planner and the claim send everything, the clock moved to when more may go."""
+    """Let planner and claim send everything; move the clock to the next possible instant."""
     now, last = NOW, NOW
     sent: Counter[date] = Counter()
     while now < NOW + timedelta(days=9):
         async with ledger.new_uow() as uow:
-            plan = await planning.plan(uow, rules=NO_RULES, business=WHO, now=now)
+            plan = await planning.plan_sends(uow, rules=NO_RULES, business=WHO, now=now)
         for order in plan.orders:
             async with ledger.new_uow() as uow:
                 claimed = (
-                    await claiming.claim(uow, order, limit=100, times=TIMES, now=now)
+                    await claim.claim_recipients(uow, order, limit=100, times=TIMES, now=now)
                 ).claimed
             for item in await ledger.gate(claimed, now=now):
                 await ledger.accept(item, f"AC{item.phone}", at=now, now=now)
@@ -63,7 +63,7 @@ async def send_all(ledger: Ledger) -> tuple[datetime, Counter[date]]:
 
 
 async def test_forecast_agrees_with_the_claims_themselves(new_uow: UnitOfWorkFactory) -> None:
-    """Two zones, each by its own clock, over three days."""
+    """Two time zones, each with its own clock, over three days."""
     random.seed(SEED)
     ledger = await Ledger.open(
         new_uow, people=40, line_limit=40, daily_limit=35, timezone="recipient", **EVEN
@@ -81,13 +81,13 @@ async def test_forecast_agrees_with_the_claims_themselves(new_uow: UnitOfWorkFac
     assert found.p50_finish_at is not None
     assert abs(found.p50_finish_at - finished) < timedelta(hours=1)
     shown = {day.date: day.texts for day in found.days}
-    # Distances vary at random, so that a day's last text may fall to the next one.
+    # Distances vary at random, so a day's last message may move to the next day.
     assert shown == {day: pytest.approx(count, abs=3) for day, count in sent.items()}
     assert found.binding_rule == "campaign_daily_limit"
 
 
 @pytest.mark.parametrize(("line_limit", "daily_limit"), [(8, 100), (100, 8)])
-async def test_forecast_begins_where_today_stands(
+async def test_forecast_begins_with_the_rest_of_today(
     new_uow: UnitOfWorkFactory, line_limit: int, daily_limit: int
 ) -> None:
     ledger = await Ledger.open(new_uow, people=10, line_limit=line_limit, daily_limit=daily_limit)
@@ -114,7 +114,7 @@ async def test_forecast_shares_the_line_with_other_campaigns(
 
     assert [day.texts for day in found.days] == [62, 62]
     assert found.binding_rule == "other_campaigns"
-    assert "1 other campaign has 900 texts" in found.detail
+    assert "1 other campaign has 900 messages" in found.detail
     assert (found.assumptions.competing_campaigns, found.assumptions.competing_texts) == (1, 900)
 
 
@@ -179,7 +179,7 @@ async def test_many_campaigns_on_the_line_are_taken_together(
     assert sum(day.texts for day in found.days) == 100
 
 
-async def test_many_are_sampled_and_small_places_counted(
+async def test_many_are_sampled_and_small_zone_keys_counted(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     rows = await running(
@@ -193,28 +193,27 @@ async def test_many_are_sampled_and_small_places_counted(
     assert found.assumptions.people_by_place == "sampled"
     assert found.people_waiting == 4003
     assert found.texts == pytest.approx(4003, rel=0.01)
-    # Nine o'clock in Honolulu is 14:00 in New York, and Massachusetts is done or not by 18:00.
+    # 09:00 in Honolulu is 14:00 in New York; Massachusetts is done or closed by 18:00.
     assert found.p50_finish_at is not None
     assert found.p50_finish_at.astimezone(NEW_YORK).hour >= 14
 
 
-async def test_place_that_no_sample_meets_is_counted(
+async def test_zone_key_that_no_sample_contains_is_counted(
     session: AsyncSession, new_uow: NewUow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queries, "SAMPLED_PAGES", 0)
+    monkeypatch.setattr(recipients, "SAMPLED_PAGES", 0)
     rows = await running(session, timezone="recipient")
     await rows.wait(4000)
     await rows.wait(3, zone_key="HI/Pacific/Honolulu", area=1)
 
     async with new_uow() as uow:
-        found = await situation.read(
-            uow, rows.campaign, rows.line, rules=NO_RULES, used=(0, 0), now=NOW
-        )
+        found = await recipients.read_people(uow.session, rows.campaign, rules=NO_RULES, now=NOW)
 
-    assert found.waiting[0].people == {"MA/America/New_York": 4000, "HI/Pacific/Honolulu": 3}
+    people = {group.zone_key: group.people for group in found.waiting}
+    assert people == {"MA/America/New_York": 4000, "HI/Pacific/Honolulu": 3}
 
 
-async def test_follow_ups_wait_their_time_for_those_who_do_not_answer(
+async def test_follow_ups_wait_for_people_who_do_not_reply(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     steps = [{"after_hours": 48, "body": "Still there?"}]
@@ -225,7 +224,7 @@ async def test_follow_ups_wait_their_time_for_those_who_do_not_answer(
 
     found = await forecast(new_uow, rows.campaign)
 
-    # Of 100 about 5 answer, as is assumed; those 10 wait already.
+    # Of 100 people about 5 reply, as assumed; the 10 wait already.
     assert found.texts == pytest.approx(100 + 96 + 10, abs=2)
     assert found.p50_finish_at is not None
     assert found.p50_finish_at > NOW + timedelta(hours=48)
@@ -247,7 +246,7 @@ async def test_people_who_were_put_off_are_waited_for(
     assert "put off" in found.detail
 
 
-async def test_replies_that_were_counted_are_believed(
+async def test_measured_replies_replace_the_assumption(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     rows = await running(session, follow_ups=[{"after_hours": 48, "body": "Still there?"}])
@@ -268,9 +267,8 @@ async def test_replies_that_were_counted_are_believed(
 async def test_other_texts_of_the_line_take_their_part(
     new_uow: UnitOfWorkFactory, monkeypatch: pytest.MonkeyPatch, newest: int
 ) -> None:
-    """Replies by hand count for the line's day: 20 a day were sent lately."""
-    monkeypatch.setattr(queries, "NEWEST_TEXTS", newest)
-    monkeypatch.setattr(making, "NEWEST_TEXTS", newest)
+    """Manual messages count for the line's day: about 20 a day were sent recently."""
+    monkeypatch.setattr(line_load, "NEWEST_TEXTS", newest)
     ledger = await Ledger.open(new_uow, people=100, line_limit=40, daily_limit=100)
     async with new_uow() as uow:
         await uow.session.execute(update(Line).values(created_at=NOW - timedelta(days=90)))

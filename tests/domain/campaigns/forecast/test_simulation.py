@@ -1,6 +1,7 @@
-"""Forecasts against the same plan sent text by text; nothing here needs a database."""
+"""Forecasts compared with the same plan sent message by message; no database is needed."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -18,13 +19,12 @@ from tests.domain.campaigns.forecast.plans import (
     WEEKDAYS,
     make_plan,
 )
-from tests.domain.campaigns.one_by_one import House, Sender, send_all
+from tests.domain.campaigns.one_by_one import Sender, SharedLine, send_all
 
-from crm_api.domain.campaigns.forecast.day import Pacing
-from crm_api.domain.campaigns.forecast.plan import Plan, Rival, Step
+from crm_api.domain.campaigns.forecast.plan import Pacing, Plan, Rival
 from crm_api.domain.campaigns.forecast.simulation import SHOWN_DAYS, simulate
-from crm_api.domain.compliance.rules import is_federal_holiday
-from crm_api.domain.windows import DAYS, Window
+from crm_api.domain.consent.legal_rules.rules import is_federal_holiday
+from crm_api.domain.kit.windows import DAYS, Window
 
 
 def local(at: datetime | None) -> str:
@@ -33,28 +33,26 @@ def local(at: datetime | None) -> str:
 
 
 def one_by_one(plan: Plan, *rivals: Sender) -> tuple[datetime, Counter[date]]:
-    hours, waiting = plan.hours, plan.steps[0].waiting
+    hours = plan.hours
     assert hours.window is not None
-    assert plan.campaign_limit is not None
-    assert plan.line_limit is not None
     sender = Sender(
         window=hours.window,
         timezone=hours.timezone,
-        people=Counter({key: int(count) for key, count in waiting.items()}),
+        people=Counter({group.zone_key: int(group.people) for group in plan.waiting}),
         daily_limit=plan.campaign_limit,
         batch_size=plan.pacing.batch_size,
         batch_minutes=int(plan.pacing.batch_seconds // 60),
-        follow_up_hours=[step.after.total_seconds() / 3600 for step in plan.steps[1:]],
+        follow_up_hours=[delay.total_seconds() / 3600 for delay in plan.follow_ups],
         reply_share=plan.reply_share,
     )
-    house = House(
+    shared = SharedLine(
         timezone=hours.line_timezone,
         daily_limit=plan.line_limit,
         ramp=plan.ramp_plan,
         rules=hours.rules,
         now=plan.begins,
     )
-    send_all([sender, *rivals], house)
+    send_all([sender, *rivals], shared)
     assert sender.finish is not None
     return sender.finish, sender.used
 
@@ -92,13 +90,11 @@ CASES = {
     "bursts": make_plan(pacing=Pacing(batch_size=10, batch_seconds=45 * 60), waiting={MA: 215}),
     "bursts that use the day up": make_plan(pacing=Pacing(batch_size=40, batch_seconds=60 * 60)),
     "begins at night": make_plan(begins=datetime(2026, 11, 26, 3, 0, tzinfo=UTC)),
-    "a follow-up": make_plan(
-        waiting={MA: 150}, follow_ups=[Step(after=timedelta(hours=48))], reply_share=0.0
-    ),
+    "a follow-up": make_plan(waiting={MA: 150}, follow_ups=[timedelta(hours=48)], reply_share=0.0),
     "two follow-ups, some answer": make_plan(
         waiting={MA: 400},
         campaign_limit=60,
-        follow_ups=[Step(after=timedelta(hours=30)), Step(after=timedelta(hours=200))],
+        follow_ups=[timedelta(hours=30), timedelta(hours=200)],
         reply_share=0.2,
     ),
 }
@@ -112,7 +108,7 @@ def test_forecast_ends_when_texts_sent_one_by_one_end(case: str) -> None:
 
     finish, used = one_by_one(plan)
     assert found.finish is not None
-    # Second follow-ups fall due one by one there, and here from the first one's end.
+    # Second follow-ups fall due one by one there, and here from the end of the first ones.
     slack = timedelta(hours=8) if plan.reply_share else timedelta(minutes=12)
     assert abs(found.finish - finish) <= slack, (local(found.finish), local(finish))
     if not plan.reply_share:
@@ -159,8 +155,19 @@ def test_forecast_of_a_year_ends_on_the_day_that_counting_gives() -> None:
     assert len(found.per_day) == SHOWN_DAYS
 
 
+def test_follow_ups_of_years_end_on_the_day_that_counting_gives() -> None:
+    follow_ups = [timedelta(days=2), timedelta(days=5)]
+    plan = make_plan(waiting={MA: 60_000}, follow_ups=follow_ups, reply_share=0.05)
+
+    found = simulate(plan)
+
+    days = timedelta(days=plan.texts / 125) + sum(follow_ups, timedelta())
+    assert found.finish is not None
+    assert abs(found.finish - (plan.begins + days)) <= timedelta(days=2)
+
+
 def test_forecast_of_years_leaves_out_the_days_that_the_law_does() -> None:
-    """Alabama knows no Sunday and no federal holiday."""
+    """Alabama allows no messages on Sundays and federal holidays."""
     plan = make_plan(rules=US, waiting={AL: 100_000}, line_limit=100, campaign_limit=100)
 
     found = simulate(plan)
@@ -172,7 +179,7 @@ def test_forecast_of_years_leaves_out_the_days_that_the_law_does() -> None:
             break
         day += timedelta(days=1)
     assert found.finish is not None
-    # A holiday more or less in a year that is taken like the one before.
+    # A repeated year may have one holiday more or less than the year it repeats.
     assert abs(found.finish.date() - day) <= timedelta(days=3)
 
 
@@ -195,7 +202,7 @@ def test_forecast_stops_at_the_campaigns_end() -> None:
     found = simulate(make_plan(waiting={MA: 500}, ends=ends))
 
     assert found.finish == ends
-    # The end closes the last day's window: what the day allows goes before it.
+    # The end closes the last day's window, so the day's allowance is sent before it.
     assert [texts for _, texts in found.per_day] == [125, 125, 125]
     assert found.not_reached == 125
 
@@ -206,7 +213,7 @@ def test_people_where_it_never_opens_leave_a_forecast_without_an_end() -> None:
     found = simulate(make_plan(rules=US, window=sundays, waiting={MA: 10, AL: 5}))
 
     assert found.finish is None
-    assert round(sum(found.left)) == 5
+    assert round(found.unsent) == 5
 
 
 def test_no_text_goes_where_the_line_allows_none() -> None:
@@ -225,6 +232,9 @@ def test_line_with_other_texts_leaves_less_of_the_day() -> None:
 def test_text_put_off_ends_no_sooner_than_it_is_due() -> None:
     due = datetime(2026, 11, 28, 4, 0, tzinfo=UTC)
 
-    found = simulate(make_plan(follow_ups=(), steps=[Step(waiting={MA: 3}, last_due=due)]))
+    plan = make_plan()
+    waiting = [replace(group, people=3, due_until=due) for group in plan.waiting]
+
+    found = simulate(replace(plan, waiting=waiting))
 
     assert local(found.finish) == "2026-11-28 09:00"

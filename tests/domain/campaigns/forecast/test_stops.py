@@ -1,4 +1,4 @@
-"""What a forecast says of campaigns that have no end, or none yet."""
+"""Forecasts of campaigns without an end, or without one for now."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -9,14 +9,14 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.campaigns.forecast.situations import EVEN, NEW_YORK, NewUow, forecast, running
-from tests.domain.sends.ledger import TIMES
+from tests.domain.messaging.sends.ledger import TIMES
 from tests.factories import make_campaign, make_contact, make_line, make_list, number
 
 from crm_api.domain.campaigns.errors import CampaignNotFoundError
+from crm_api.domain.campaigns.forecast import recipients
 from crm_api.domain.campaigns.forecast import service as forecasting
-from crm_api.domain.campaigns.forecast import situation
-from crm_api.domain.compliance.loader import load_rules
-from crm_api.domain.compliance.rules import NO_RULES
+from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.consent.legal_rules.rules import NO_RULES
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from crm_api.domain.compliance.rules import NO_RULES
         ),
     ],
 )
-async def test_campaign_that_is_stopped_has_no_end_until_that_is_lifted(
+async def test_stopped_campaign_has_no_end_until_it_is_resumed(
     session: AsyncSession,
     new_uow: NewUow,
     values: dict[str, Any],
@@ -59,7 +59,7 @@ async def test_campaign_that_is_stopped_has_no_end_until_that_is_lifted(
         ({"of_line": {"daily_limit": 0}}, "line_daily_limit", "never"),
         ({"days": ["sun"]}, "outside_schedule", "5 people"),
         ({"end_at": NOW - timedelta(hours=1)}, "campaign_ended", "clone"),
-        ({"status": "cancelled", "finished_at": NOW}, "campaign_cancelled", "nothing goes"),
+        ({"status": "cancelled", "finished_at": NOW}, "campaign_cancelled", "sends nothing"),
     ],
 )
 async def test_campaign_that_never_ends_says_why(
@@ -80,7 +80,7 @@ async def test_campaign_that_never_ends_says_why(
     assert words in found.detail
 
 
-async def test_campaign_that_is_over_tells_when_it_was(
+async def test_finished_campaign_shows_when_it_finished(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     at = NOW - timedelta(days=1)
@@ -93,7 +93,7 @@ async def test_campaign_that_is_over_tells_when_it_was(
     assert (found.texts, found.people_waiting) == (0, 0)
 
 
-async def test_campaign_that_ends_first_tells_whom_it_does_not_reach(
+async def test_campaign_that_ends_first_counts_people_not_reached(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     ends = datetime(2026, 11, 26, 23, 0, tzinfo=UTC)
@@ -104,10 +104,12 @@ async def test_campaign_that_ends_first_tells_whom_it_does_not_reach(
 
     assert found.p50_finish_at == ends
     assert found.not_reached == 300 - sum(day.texts for day in found.days) == 50
-    assert "50 people will have got no text" in found.detail
+    assert "50 people will not have got a message" in found.detail
 
 
-async def test_years_are_said_to_be_years(session: AsyncSession, new_uow: NewUow) -> None:
+async def test_end_beyond_ten_years_is_described_as_such(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
     rows = await running(session, daily_limit=1)
     await rows.wait(5000)
 
@@ -119,7 +121,7 @@ async def test_years_are_said_to_be_years(session: AsyncSession, new_uow: NewUow
     assert found.later == found.texts - 60
 
 
-async def test_people_who_wait_for_somebody_are_outside(
+async def test_people_who_wait_for_a_person_are_outside(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
     rows = await running(session)
@@ -166,7 +168,7 @@ async def test_draft_is_forecast_as_if_started_now(session: AsyncSession, new_uo
 async def test_long_list_of_a_draft_is_sampled(
     session: AsyncSession, new_uow: NewUow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(situation, "AUDIENCE_COUNTED", 20)
+    monkeypatch.setattr(recipients, "AUDIENCE_COUNTED", 20)
     line = await make_line(session)
     people = [await make_contact(session, phone=number(position)) for position in range(1, 41)]
     homeowners = await make_list(session, contacts=people)
@@ -181,7 +183,7 @@ async def test_long_list_of_a_draft_is_sampled(
     assert found.people_waiting == 40
 
 
-async def test_draft_without_anybody_says_so(session: AsyncSession, new_uow: NewUow) -> None:
+async def test_draft_without_recipients_says_so(session: AsyncSession, new_uow: NewUow) -> None:
     line = await make_line(session)
     draft = await make_campaign(session, line=line, status="draft")
     await session.commit()

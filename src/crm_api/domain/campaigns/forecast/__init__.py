@@ -1,1 +1,1 @@
-"""When a campaign will be finished, and which rule binds."""
+"""Forecast when a campaign will be finished, and which rule delays it most."""

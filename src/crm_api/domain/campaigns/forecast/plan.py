@@ -1,27 +1,63 @@
-"""What a forecast is made from, and what comes of it."""
+"""The input of a forecast, and its outcome."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
-from crm_api.domain.campaigns.forecast.day import Pacing
 from crm_api.domain.campaigns.forecast.hours import Hours
-from crm_api.domain.windows import DAYS
+from crm_api.domain.kit.windows import DAYS
+
+UNLIMITED = 1_000_000_000
+"""More messages than any plan sends in a day."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """People of one zone key who wait for one step of the campaign.
+
+    Attributes:
+        step: 0 is the first message.
+        due_from: When the first of them is due; None is now.
+        due_until: When the last of them is due; None is now.
+        held_until: When each rule about their numbers releases them.
+    """
+
+    zone_key: str
+    people: float
+    step: int = 0
+    due_from: datetime | None = None
+    due_until: datetime | None = None
+    held_until: Mapping[str, datetime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pacing:
+    """How a day's messages are spread.
+
+    Attributes:
+        batch_size: Messages in a batch; None spreads the day's allowance evenly.
+        batch_seconds: From the start of one batch to the start of the next.
+        is_spread: False sends as fast as the rate allows.
+    """
+
+    batch_size: int | None = None
+    batch_seconds: float = 0
+    is_spread: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rival:
-    """Another campaign on the line, or several that are alike.
+    """Another campaign on the line, or a group of similar ones.
 
     Attributes:
-        waiting: Its texts to come.
-        daily_limit: Its own.
-        used_today: Of that.
+        waiting: Its messages to come.
+        daily_limit: Its own limit.
+        used_today: Messages of today that count against this limit.
         days: Names of the days on which it sends.
-        first: Its first day; None: at once.
-        last: Its last one.
+        first: Its first day; None if it sends now.
+        last: Its last day.
         is_over_today: Its window is closed for today.
-        campaigns: How many it stands for; the figures are sums.
+        campaigns: How many it represents; the figures are sums.
     """
 
     waiting: float
@@ -35,69 +71,90 @@ class Rival:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
-    """A text of the campaign, the first or a follow-up, and who waits for it already.
+class CarrierLimit:
+    """What a carrier's budget allows the campaign, if no other campaign uses it.
 
     Attributes:
-        after: Counted from the text before; of the first, nothing.
-        waiting: By zone key: who waits for it, due or not.
-        first_due: When the first of these is due; None: now.
-        last_due: When the last of them is due.
+        carrier: The carrier's name.
+        share: The share of the waiting people that counts against the budget.
+        daily: Messages a day.
+        left_today: What is left of ``daily``.
     """
 
-    waiting: Mapping[str, float] = field(default_factory=dict)
-    after: timedelta = timedelta(0)
-    first_due: datetime | None = None
-    last_due: datetime | None = None
+    carrier: str
+    share: float
+    daily: float
+    left_today: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All that decides when a campaign is done.
+    """Everything that decides when a campaign is done.
 
     Attributes:
-        begins: The first instant at which a text may go.
+        begins: The first instant at which a message may be sent.
         ends: The campaign's end.
-        zone_keys: Of all its recipients, also of those who have their texts: a place that is open
-            counts for the pace, whoever waits there.
-        steps: In order.
-        reply_share: Of those who got a text, the share that gets no further one.
-        campaign_limit: None: not counted.
-        campaign_used: Texts of today that count against it.
-        line_limit: None: not counted.
-        line_used: Texts of today that count against it.
+        zone_keys: Of all its recipients, also of those who have their messages: an open place
+            counts for the pace even if no one waits there.
+        follow_ups: Delay of each follow-up after the message before.
+        reply_share: The share of people with a message who get no further one.
+        campaign_limit: Messages a day.
+        campaign_used: Messages of today that count against it.
+        line_limit: Messages a day.
+        line_used: Messages of today that count against it.
         ramp_plan: Limits of the first days of a new line.
-        others_a_day: The line's texts that are no campaign's.
-        per_second: The provider's rate.
-        workload: Texts that a recipient takes, in the mean: more than 1 where some go twice.
+        others_a_day: The line's messages that belong to no campaign.
+        per_second: The provider's rate limit.
+        carriers: The declared budgets.
+        workload: Mean number of messages per recipient and step: above 1 if some are sent twice.
     """
 
     begins: datetime
     ends: datetime | None = None
     hours: Hours
     zone_keys: tuple[str, ...]
-    steps: Sequence[Step]
+    waiting: Sequence[Waiting]
+    follow_ups: Sequence[timedelta] = ()
     reply_share: float = 0.0
     pacing: Pacing = field(default_factory=Pacing)
-    campaign_limit: int | None
+    campaign_limit: int
     campaign_used: int = 0
-    line_limit: int | None
+    line_limit: int
     line_used: int = 0
     ramp_plan: Sequence[int] = ()
     ramp_started_on: date | None = None
     rivals: Sequence[Rival] = ()
     per_second: float
     others_a_day: float = 0.0
+    carriers: Sequence[CarrierLimit] = ()
     workload: float = 1.0
 
     @property
+    def people(self) -> float:
+        """How many people wait."""
+        return sum(group.people for group in self.waiting)
+
+    @property
+    def competing_campaigns(self) -> int:
+        """How many other campaigns send on the line."""
+        return sum(rival.campaigns for rival in self.rivals)
+
+    @property
+    def competing_texts(self) -> int:
+        """How many messages they have to send."""
+        return round(sum(rival.waiting for rival in self.rivals))
+
+    @property
     def texts(self) -> float:
-        """Texts to come, in the mean."""
-        people = total = 0.0
-        for step in self.steps:
-            people = people * (1 - self.reply_share) + sum(step.waiting.values())
-            total += people
-        return total * self.workload
+        """Mean number of messages to come."""
+        return self.workload * sum(
+            group.people * self.texts_from(group.step) for group in self.waiting
+        )
+
+    def texts_from(self, step: int) -> float:
+        """Mean number of messages to a person who waits for a step."""
+        steps = range(len(self.follow_ups) + 1 - step)
+        return sum((1 - self.reply_share) ** number for number in steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,19 +162,17 @@ class Outcome:
     """How a plan ends.
 
     Attributes:
-        finish: When the last text goes, or the campaign ends; None: not within the horizon.
-        not_reached: Who waits for a text when it ends.
-        left: Texts that have not gone by the end, or the horizon, by place.
-        per_day: The coming days on which texts go, and how many.
-        sending_days: Days on which it sent.
-        limited_days: Days on which a limit was used up, by the rule that set it.
-        others_weight: By how many texts a further one of the line's others sets a day back.
+        finish: When the last message is sent, or the campaign ends; None if not within ten years.
+        not_reached: People who still wait when the campaign ends.
+        unsent: Messages that are not sent by then.
+        per_day: The next days with messages, and how many.
+        sending_days: Days on which the campaign sends.
+        limited_days: Days of the first year on which a limit was used up, by the rule that set it.
     """
 
     finish: datetime | None
     not_reached: int = 0
-    left: Sequence[float] = ()
+    unsent: float = 0.0
     per_day: Sequence[tuple[date, int]] = ()
-    sending_days: float = 0.0
-    limited_days: Mapping[str, float] = field(default_factory=dict)
-    others_weight: float = 0.0
+    sending_days: int = 0
+    limited_days: Mapping[str, int] = field(default_factory=dict)

@@ -1,62 +1,84 @@
-"""Forecast: when a campaign will be done, which rule binds it, and what that rests on."""
+"""Forecast when a campaign will be done, which rule binds it, and the assumptions."""
 
 import asyncio
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from crm_api.db import UnitOfWork
 from crm_api.domain.campaigns import queries
-from crm_api.domain.campaigns.answers import rate
+from crm_api.domain.campaigns.answers import format_rate
 from crm_api.domain.campaigns.errors import CampaignNotFoundError
-from crm_api.domain.campaigns.forecast import making
-from crm_api.domain.campaigns.forecast import situation as situations
-from crm_api.domain.campaigns.forecast.answers import (
+from crm_api.domain.campaigns.forecast.finish import (
+    Odds,
+    Prediction,
+    Share,
+    plan_with_means,
+    predict,
+)
+from crm_api.domain.campaigns.forecast.hours import Hours
+from crm_api.domain.campaigns.forecast.line_load import (
+    LineLoad,
+    read_carrier_limits,
+    read_line_load,
+)
+from crm_api.domain.campaigns.forecast.plan import Pacing, Plan
+from crm_api.domain.campaigns.forecast.recipients import People, read_people
+from crm_api.domain.campaigns.forecast.schemas import (
     AssumptionsRead,
-    DayTexts,
+    ForecastDay,
     ForecastRead,
     LiftedRead,
-    OutsideRead,
+    OutsideForecastRead,
 )
-from crm_api.domain.campaigns.forecast.binding import binding_rule
-from crm_api.domain.campaigns.forecast.odds import Finishes, Odds, Share, expect, finishes
-from crm_api.domain.campaigns.forecast.plan import Plan
 from crm_api.domain.campaigns.forecast.sentences import (
-    Case,
     explain_binding,
     explain_outside,
     left_out,
 )
 from crm_api.domain.campaigns.forecast.simulation import simulate
-from crm_api.domain.campaigns.forecast.situation import Situation
-from crm_api.domain.campaigns.models import Campaign, CampaignStatus
-from crm_api.domain.compliance.rules import RuleBook
-from crm_api.domain.lines.models import Line, LineStatus
-from crm_api.domain.schemas import format_instant
-from crm_api.domain.sends import service as sends
-from crm_api.domain.sends.times import SendTimes
+from crm_api.domain.campaigns.models import Campaign, PacingMode
+from crm_api.domain.consent.legal_rules.rules import RuleBook
+from crm_api.domain.kit.schemas import format_instant
+from crm_api.domain.kit.windows import Window
+from crm_api.domain.messaging.models.lines import Line, LineStatus
+from crm_api.domain.messaging.sends import usage
+from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
+from crm_api.platform.database import UnitOfWork
 
+ASSUMED_REPLIES, REPLIES_WEIGHT = 0.05, 50
+"""Prior for the share of replies: one reply to 20 messages, with the weight of 50 messages.
+It is an assumption, not measured; the answer says so."""
+ASSUMED_REPEATS, REPEATS_WEIGHT = 0.002, 100
 _ON_ITS_WAY = (CampaignStatus.SCHEDULED, CampaignStatus.RUNNING)
 _OVER = (CampaignStatus.COMPLETED, CampaignStatus.CANCELLED)
 _OUTSIDE = ("review", "held", "unknown")
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Situation:
+    """What was read of a campaign and its line, and the plan that follows from it."""
+
+    campaign: Campaign
+    line: Line
+    people: People
+    plan: Plan
+    odds: Odds
+    now: datetime
+
+    @property
+    def waiting(self) -> int:
+        """How many people wait."""
+        return round(self.plan.people)
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Halt:
-    """Why no text goes, whatever the plan; ``is_liftable``: somebody can change that."""
+    """Why no message is sent, whatever the plan; ``is_liftable`` if a person can change that."""
 
     rule: str
     detail: str
     is_liftable: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Told:
-    """What a forecast says of a plan that may go."""
-
-    ends: Finishes
-    rule: str | None
-    detail: str
 
 
 async def forecast(
@@ -68,29 +90,27 @@ async def forecast(
     texts_per_second: float,
     now: datetime,
 ) -> ForecastRead:
-    """Tell when a campaign will be done; a draft as if it were started now.
+    """Forecast when a campaign will be done; for a draft, as if it were started now.
 
-    What is read does not grow with the recipients, but for a draft's audience, which is counted up
-    to 100,000 people and sampled beyond.
+    The cost of reading does not grow with the recipients. Only a draft's audience is counted:
+    completely up to 100,000 people, by a sample beyond.
 
     Raises:
-        CampaignNotFoundError: There is no such campaign.
+        CampaignNotFoundError: The campaign does not exist.
     """
     campaign = await queries.find_campaign(uow.session, campaign_id=campaign_id)
     if campaign is None:
         raise CampaignNotFoundError(campaign_id)
     line = (await queries.list_lines(uow.session, line_ids=[campaign.line_id]))[0]
-    used = await sends.campaign_sent_today(
+    used = await usage.count_campaign_sent_today(
         uow.session, campaign_id=campaign_id, line_id=line.id, times=times, now=now
     )
-    situation = await situations.read(uow, campaign, line, rules=rules, used=used, now=now)
-    plan = making.plan_of(
-        campaign, line, situation, rules=rules, texts_per_second=texts_per_second, now=now
+    situation = await _read(
+        uow, campaign, line, rules=rules, used=used, texts_per_second=texts_per_second, now=now
     )
-    odds = making.odds_of(line, situation, now=now)
-    # Arithmetic, up to some tenths of a second: the loop serves others meanwhile.
-    told = await asyncio.to_thread(_tell, campaign, line, plan, odds, now)
-    return _answer(campaign, line, situation, odds, told, now=now)
+    # Pure computation of up to some tenths of a second: a thread keeps the event loop free.
+    prediction = await asyncio.to_thread(predict, situation.plan, situation.odds, now=now)
+    return _answer(situation, prediction)
 
 
 async def estimate_finish(
@@ -103,35 +123,95 @@ async def estimate_finish(
     texts_per_second: float,
     now: datetime,
 ) -> datetime | None:
-    """Return the forecast's P50 of a campaign that is on its way; None for any other.
+    """Return the forecast's P50 of a scheduled or running campaign; None for any other.
 
     Args:
         uow: Open.
-        campaign: Any.
+        campaign: Of any status.
         line: The campaign's.
         rules: The legal hours.
-        used: Texts of today, the campaign's and the line's.
-        texts_per_second: The provider's rate.
+        used: Messages of today: the campaign's and the line's.
+        texts_per_second: The provider's rate limit.
         now: The present instant.
     """
     is_on_its_way = campaign.status in _ON_ITS_WAY and campaign.recipients_total is not None
     if not is_on_its_way or _halt(campaign, line, now=now) is not None:
         return None
-    situation = await situations.read(uow, campaign, line, rules=rules, used=used, now=now)
-    if not situation.people:
-        return None
-    plan = making.plan_of(
-        campaign, line, situation, rules=rules, texts_per_second=texts_per_second, now=now
+    situation = await _read(
+        uow, campaign, line, rules=rules, used=used, texts_per_second=texts_per_second, now=now
     )
-    odds = making.odds_of(line, situation, now=now)
-    return (await asyncio.to_thread(simulate, expect(plan, odds))).finish
+    if not situation.waiting:
+        return None
+    plan = plan_with_means(situation.plan, situation.odds)
+    return (await asyncio.to_thread(simulate, plan)).finish
 
 
-def _tell(campaign: Campaign, line: Line, plan: Plan, odds: Odds, now: datetime) -> _Told:
-    ends = finishes(plan, odds)
-    rule = binding_rule(ends.plan, ends.p50, now=now)
-    case = Case(campaign=campaign, line=line, plan=ends.plan, outcome=ends.p50)
-    return _Told(ends=ends, rule=rule, detail=explain_binding(rule, case))
+async def _read(
+    uow: UnitOfWork,
+    campaign: Campaign,
+    line: Line,
+    *,
+    rules: RuleBook,
+    used: tuple[int, int],
+    texts_per_second: float,
+    now: datetime,
+) -> _Situation:
+    """Read everything that decides when the campaign is done, as if it were running."""
+    people = await read_people(uow.session, campaign, rules=rules, now=now)
+    load = await read_line_load(uow.session, campaign, line, now=now)
+    campaign_used, line_used = used
+    plan = Plan(
+        begins=max(now, campaign.start_at or now),
+        ends=campaign.end_at,
+        hours=Hours(
+            window=Window.of(campaign.days, campaign.window_start, campaign.window_end),
+            timezone=campaign.timezone,
+            line_timezone=line.timezone,
+            rules=rules,
+        ),
+        zone_keys=people.zone_keys,
+        waiting=people.waiting,
+        follow_ups=[timedelta(hours=one["after_hours"]) for one in campaign.follow_ups],
+        pacing=_pacing(campaign),
+        campaign_limit=campaign.daily_limit,
+        campaign_used=campaign_used,
+        line_limit=line.daily_limit,
+        line_used=line_used,
+        ramp_plan=line.ramp_plan or (),
+        ramp_started_on=line.ramp_started_on,
+        rivals=load.rivals,
+        per_second=texts_per_second,
+        carriers=await read_carrier_limits(uow, campaign, now=now),
+    )
+    odds = _odds(people, load)
+    return _Situation(campaign=campaign, line=line, people=people, plan=plan, odds=odds, now=now)
+
+
+def _pacing(campaign: Campaign) -> Pacing:
+    size, minutes = campaign.batch_size, campaign.batch_interval_minutes
+    if campaign.pacing_mode == PacingMode.BURST and size is not None and minutes is not None:
+        return Pacing(batch_size=size, batch_seconds=minutes * 60)
+    return Pacing()
+
+
+def _odds(people: People, load: LineLoad) -> Odds:
+    """Estimate from the past what the plan leaves to chance."""
+    return Odds(
+        replies=Share(
+            hits=people.replied,
+            texts=people.reached,
+            assumed=ASSUMED_REPLIES,
+            weight=REPLIES_WEIGHT,
+        ),
+        repeats=Share(
+            hits=min(load.texts, load.uncertain),
+            texts=load.texts,
+            assumed=ASSUMED_REPEATS,
+            weight=REPEATS_WEIGHT,
+        ),
+        others_a_day=load.others_a_day,
+        others_variance=load.others_variance,
+    )
 
 
 def _halt(campaign: Campaign, line: Line, *, now: datetime) -> _Halt | None:
@@ -140,18 +220,18 @@ def _halt(campaign: Campaign, line: Line, *, now: datetime) -> _Halt | None:
         rule = "campaign_cancelled" if status == CampaignStatus.CANCELLED else None
         return _Halt(rule=rule or "campaign_completed", detail=_over(campaign), is_liftable=False)
     if campaign.end_at is not None and campaign.end_at <= now:
-        detail = "The campaign's end has passed; clone it to reach who is left."
+        detail = "The campaign's end has passed; clone it to reach the remaining people."
         return _Halt(rule="campaign_ended", detail=detail, is_liftable=False)
     if status in {CampaignStatus.PAUSED, CampaignStatus.BLOCKED}:
         why = campaign.paused_reason or campaign.blocked_reason
         because = f" ({why})" if why else ""
         resume = f"/v1/campaigns/{campaign.id}/resume"
-        detail = f"The campaign is {status}{because}; POST {resume} lets it go on."
+        detail = f"The campaign is {status}{because}; POST {resume} resumes it."
         return _Halt(rule=f"campaign_{status}", detail=detail)
     if line.status != LineStatus.ACTIVE:
-        again = f" It is tried again at {format_instant(line.probe_at)}." if line.probe_at else ""
+        again = f" It is tested again at {format_instant(line.probe_at)}." if line.probe_at else ""
         detail = (
-            f"The line {line.number} is blocked: {line.blocked_reason}. Put that right, then POST "
+            f"The line {line.number} is blocked: {line.blocked_reason}. Fix the cause, then POST "
             f"/v1/lines/{line.id}/unblock.{again}"
         )
         return _Halt(rule="line_blocked", detail=detail)
@@ -160,82 +240,75 @@ def _halt(campaign: Campaign, line: Line, *, now: datetime) -> _Halt | None:
 
 def _over(campaign: Campaign) -> str:
     at = f" since {format_instant(campaign.finished_at)}" if campaign.finished_at else ""
-    return f"The campaign is {campaign.status}{at}; nothing goes any more."
+    return f"The campaign is {campaign.status}{at}; it sends nothing more."
 
 
-def _answer(
-    campaign: Campaign,
-    line: Line,
-    situation: Situation,
-    odds: Odds,
-    told: _Told,
-    *,
-    now: datetime,
-) -> ForecastRead:
-    plan, p50 = told.ends.plan, told.ends.p50
-    halt = _halt(campaign, line, now=now) or _nobody(campaign, situation)
-    outside = {name: situation.statuses.get(name, 0) for name in _OUTSIDE}
-    lifted = halt is not None and halt.is_liftable and situation.people > 0
-    days = [] if halt else [DayTexts(date=day, texts=texts) for day, texts in p50.per_day if texts]
+def _answer(situation: _Situation, prediction: Prediction) -> ForecastRead:
+    campaign, people = situation.campaign, situation.people
+    plan, p50 = prediction.plan, prediction.p50
+    detail = explain_binding(campaign, situation.line, prediction)
+    halt = _halt(campaign, situation.line, now=situation.now) or _halt_if_empty(situation)
+    outside = {name: people.statuses.get(name, 0) for name in _OUTSIDE}
+    lifted = halt is not None and halt.is_liftable and situation.waiting > 0
+    days = (
+        [] if halt else [ForecastDay(date=day, texts=texts) for day, texts in p50.per_day if texts]
+    )
     texts = 0 if halt and not halt.is_liftable else round(plan.texts)
-    unsent = round(p50.not_reached * plan.workload)
+    unsent = round(p50.unsent) if p50.not_reached else 0
     finished = campaign.finished_at if campaign.status == CampaignStatus.COMPLETED else None
     return ForecastRead(
         campaign_id=campaign.id,
         status=CampaignStatus(campaign.status),
-        as_of=now,
+        as_of=situation.now,
         p50_finish_at=finished if halt else p50.finish,
-        p90_finish_at=finished if halt else told.ends.p90_finish,
-        binding_rule=halt.rule if halt else told.rule,
-        detail=halt.detail if halt else told.detail,
-        if_lifted=_lifted(told) if lifted else None,
-        people_waiting=situation.people,
+        p90_finish_at=finished if halt else prediction.p90_finish,
+        binding_rule=halt.rule if halt else prediction.rule,
+        detail=halt.detail if halt else detail,
+        if_lifted=_lifted(prediction, detail) if lifted else None,
+        people_waiting=situation.waiting,
         texts=texts,
         not_reached=0 if halt else p50.not_reached,
         days=days,
         later=0 if halt else max(0, texts - unsent - sum(day.texts for day in days)),
-        assumptions=_assumptions(campaign, line, situation, odds, plan),
-        outside=OutsideRead(**outside, detail=explain_outside(outside)),
+        assumptions=_assumptions(situation, plan),
+        outside=OutsideForecastRead(**outside, detail=explain_outside(outside)),
     )
 
 
-def _nobody(campaign: Campaign, situation: Situation) -> _Halt | None:
-    if situation.people:
+def _halt_if_empty(situation: _Situation) -> _Halt | None:
+    if situation.waiting or situation.campaign.status != CampaignStatus.DRAFT:
         return None
-    if campaign.status == CampaignStatus.DRAFT:
-        detail = "Nobody in the audience may be texted: it is empty, or all have opted out."
-        return _Halt(rule="empty_audience", detail=detail, is_liftable=False)
-    return None
+    detail = "Nobody in the audience may be texted: it is empty, or all have opted out."
+    return _Halt(rule="empty_audience", detail=detail, is_liftable=False)
 
 
-def _lifted(told: _Told) -> LiftedRead:
+def _lifted(prediction: Prediction, detail: str) -> LiftedRead:
     return LiftedRead(
-        p50_finish_at=told.ends.p50.finish,
-        p90_finish_at=told.ends.p90_finish,
-        binding_rule=told.rule,
-        detail=told.detail,
+        p50_finish_at=prediction.p50.finish,
+        p90_finish_at=prediction.p90_finish,
+        binding_rule=prediction.rule,
+        detail=detail,
     )
 
 
-def _assumptions(
-    campaign: Campaign, line: Line, situation: Situation, odds: Odds, plan: Plan
-) -> AssumptionsRead:
+def _assumptions(situation: _Situation, plan: Plan) -> AssumptionsRead:
+    odds = situation.odds
     return AssumptionsRead(
         begins_at=plan.begins,
-        campaign_daily_limit=campaign.daily_limit,
-        line_daily_limit=line.daily_limit,
+        campaign_daily_limit=situation.campaign.daily_limit,
+        line_daily_limit=situation.line.daily_limit,
         texts_per_second=plan.per_second,
-        competing_campaigns=sum(rival.campaigns for rival in plan.rivals),
-        competing_texts=round(sum(rival.waiting for rival in plan.rivals)),
+        competing_campaigns=plan.competing_campaigns,
+        competing_texts=plan.competing_texts,
         other_texts_a_day=f"{odds.others_a_day:.1f}",
         reply_rate=_share(odds.replies),
         replies_of=odds.replies.texts,
         repeat_rate=_share(odds.repeats),
         repeats_of=odds.repeats.texts,
-        people_by_place="sampled" if situation.is_sampled else "counted",
-        left_out=left_out(campaign, plan),
+        people_by_place="sampled" if situation.people.is_sampled else "counted",
+        left_out=left_out(situation.campaign, plan),
     )
 
 
 def _share(share: Share) -> str:
-    return rate(round(share.mean * 1_000_000), 1_000_000) or "0"
+    return format_rate(round(share.mean * 1_000_000), 1_000_000) or "0"

@@ -1,240 +1,335 @@
-"""When a campaign will be done: its plan run through, day by day, weeks at once where they repeat.
+"""Run a campaign's plan day by day for a year; later years repeat the first.
 
-All of it is pure. The line's day is shared out as the claim shares it: the campaigns on a line take
-turns until their own limits or recipients are used up. Nobody is looked at singly, so a million
-recipients cost as much as a thousand; what counts is days and places.
+All of it is pure. People are counted, not listed, so a million recipients cost as much as a
+thousand. Only days and places count. A place is a group of zone keys with the same hours.
 """
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
-from math import inf
+from bisect import insort
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, time, timedelta
+from itertools import pairwise
+from math import floor, inf
 from zoneinfo import ZoneInfo
 
-from crm_api.domain.campaigns.forecast.calendar import HORIZON_DAYS, WEEK, Calendar, calendar_for
-from crm_api.domain.campaigns.forecast.day import NOTHING, Queue, run_day
-from crm_api.domain.campaigns.forecast.line import UNLIMITED, LineDays
-from crm_api.domain.campaigns.forecast.plan import Outcome, Plan, Step
-from crm_api.domain.campaigns.forecast.repeats import Mark, Sums
+from crm_api.domain.campaigns.forecast.day import NOTHING, Cohort, Pace, SharedDay, demand_of
+from crm_api.domain.campaigns.forecast.hours import YEAR, Calendar, calendar_for
+from crm_api.domain.campaigns.forecast.plan import Outcome, Plan, Waiting
+from crm_api.domain.messaging.sends.usage import limit_on
 
 SHOWN_DAYS = 60
-"""Days that are run through one by one, and shown."""
-YEAR = 52 * WEEK
-_DAY_SECONDS = 86_400
+"""Days that are shown."""
+HORIZON_DAYS = 3652
+"""Ten years. A later end is reported as never, because no one plans that far."""
+_HOUR, _DAY = 3600.0, 86_400.0
+_TINY = 1e-6
+_Period = tuple[float, float, float, tuple[int, ...]]
+"""When it starts and ends, when the last of its places closes, and its places."""
 
 
 def simulate(plan: Plan) -> Outcome:
-    """Run a plan through to its end.
-
-    Steps follow each other: a follow-up is due later than every first text, so the queue takes it
-    after them. It ends no earlier than its delay after the last text of the step before.
-    """
-    return _Run(plan, calendar_of(plan)).to_the_end()
+    """Simulate a plan to its end."""
+    return _Run(plan).to_the_end()
 
 
 def calendar_of(plan: Plan) -> Calendar:
-    """Work out the days of a plan; plans with the same begin, hours and places share it."""
+    """Return a plan's calendar; plans with the same first day, hours and zone keys share it."""
     zone = ZoneInfo(plan.hours.line_timezone)
     return calendar_for(plan.hours, plan.zone_keys, plan.begins.astimezone(zone).date())
 
 
-class _Run:
-    """A plan under way: the day and second that were reached, and what is left of today."""
+def people_shut_out(plan: Plan) -> float:
+    """Return how many people wait in places that never open."""
+    calendar = calendar_of(plan)
+    shut = {key for key, place in calendar.place_of.items() if place in calendar.shut}
+    return sum(group.people for group in plan.waiting if group.zone_key in shut)
 
-    def __init__(self, plan: Plan, calendar: Calendar) -> None:
+
+class _Queue:
+    """The people who count against one carrier's budget, or against none.
+
+    Attributes:
+        share: Their share of all people.
+        daily: What the budget allows a day.
+        left: What it allows today.
+        cohorts: In the order in which they become due.
+    """
+
+    def __init__(self, share: float, *, daily: float = inf, left: float = inf) -> None:
+        self.share, self.daily, self.left = share, daily, left
+        self.cohorts: list[Cohort] = []
+
+    def add(self, cohort: Cohort) -> None:
+        insort(self.cohorts, cohort, key=lambda one: one.due_from)
+
+    def due(self, places: Sequence[int], at: float) -> float:
+        """Return how many wait in these places and are due."""
+        due = (one for one in self.cohorts if one.due_from < at)
+        return sum(min(one.waiting(places), one.due(at)) for one in due)
+
+
+class _Run:
+    """A running simulation. Instants are timestamps."""
+
+    def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._calendar = calendar
-        self._line = LineDays(plan, first=calendar.first)
-        self._day = 0
-        self._second = self._seconds_into(0, plan.begins)
-        # Of the line's other texts of today, the rest of the day brings its part.
-        self._others = plan.others_a_day * max(0.0, 1 - self._second / _DAY_SECONDS)
-        self._campaign_used = float(plan.campaign_used)
-        self._line_used = float(plan.line_used)
-        self._last_day = HORIZON_DAYS
-        if plan.ends is not None:
-            self._last_day = min(HORIZON_DAYS, self._day_of(plan.ends) + 1)
-        self._per_day: dict[int, float] = {}
-        self._sums = Sums()
-        self._marks: dict[int, Mark] = {}
+        self._calendar = calendar_of(plan)
+        self._begins = plan.begins.timestamp()
+        self._ends = inf if plan.ends is None else plan.ends.timestamp()
+        self._rivals = [float(rival.waiting) for rival in plan.rivals]
+        self._ramp_started_on = plan.ramp_started_on
+        self._is_cut_by_hours = any(delay < timedelta(days=1) for delay in plan.follow_ups)
+        limited = [one for one in plan.carriers if one.daily < plan.campaign_limit]
+        self._queues = [
+            _Queue(one.share, daily=floor(one.daily), left=floor(one.left_today)) for one in limited
+        ]
+        self._queues.append(_Queue(1 - sum(one.share for one in limited)))
+        for queue in self._queues:
+            self._fill(queue)
+        self._follow_ups: dict[tuple[_Queue, int], Cohort] = {}
+        self._sent: list[float] = []
+        self._limited: Counter[str] = Counter()
 
     def to_the_end(self) -> Outcome:
-        """Run one step after the other."""
-        plan = self._plan
-        people = left = [0.0] * self._calendar.places
-        begun = finish = plan.begins
-        ended: datetime | None = finish
-        for step in plan.steps:
-            carried = [count * (1 - plan.reply_share) for count in people]
-            known = self._places(step.waiting)
-            people = [a + b for a, b in zip(carried, known, strict=True)]
-            if sum(people) < NOTHING:
-                continue
-            begun, not_before = _due(step, begun, finish, carries=sum(carried) >= NOTHING)
-            self._wait_until(begun)
-            queue = Queue([count * plan.workload for count in people])
-            ended = self._send(queue)
-            left = queue.waiting
-            if ended is not None and ended < not_before:
-                self._wait_until(not_before)
-                ended = self._next_opening(people)
-            if ended is None:
+        """Run one day after the other."""
+        if self._is_done(inf):
+            return Outcome(finish=self._plan.begins)
+        starts, finish = self._calendar.starts, None
+        is_endless = self._ends == inf and people_shut_out(self._plan) >= NOTHING
+        # Without an end, only the days that are shown have to be known.
+        days = SHOWN_DAYS if is_endless else YEAR
+        for day in range(days):
+            if finish is not None or starts[day] >= self._ends:
                 break
-            finish = ended
-        return self._outcome(ended, left)
+            finish = self._run_day(day)
+        left = self._left()
+        if finish is None and len(self._sent) == YEAR:
+            finish = self._repeat_years(left)
+        return self._outcome(finish, left)
 
-    def _outcome(self, ended: datetime | None, left: list[float]) -> Outcome:
+    def _fill(self, queue: _Queue) -> None:
+        """Add the people who wait; those who are due in the same period are one cohort."""
+        cohorts: dict[object, Cohort] = {}
+        for group in self._plan.waiting:
+            texts = group.people * self._plan.workload * queue.share
+            key = (group.step, *self._due(group))
+            if key not in cohorts:
+                cohorts[key] = self._cohort(*key)
+            cohorts[key].add(self._calendar.place_of[group.zone_key], texts)
+        for cohort in cohorts.values():
+            queue.add(cohort)
+
+    def _cohort(self, step: int, due_from: float, due_until: float) -> Cohort:
+        return Cohort(step, due_from, due_until, places=self._calendar.places)
+
+    def _due(self, group: Waiting) -> tuple[float, float]:
+        """Return when the first and the last of these people may get their message."""
+        begins = self._plan.begins
+        first = max(begins, group.due_from or begins, *group.held_until.values())
+        return first.timestamp(), max(first, group.due_until or first).timestamp()
+
+    def _run_day(self, day: int) -> float | None:
+        """Send what the day allows; return when the last message left, None while people wait."""
+        starts, tomorrow = self._calendar.starts[day : day + 2]
+        ends = min(tomorrow, self._ends)
+        periods = list(self._periods(day, max(starts, self._begins), ends))
+        waits = any(one.due_from < ends for queue in self._queues for one in queue.cohorts)
+        shared = self._share(day, is_active=bool(periods) and waits)
+        allowance, sent, finish = shared.allowance, 0.0, None
+        pace = Pace(self._plan.pacing, self._plan.per_second, shared.eagerness)
+        for period in periods:
+            start, end, closes, _ = period
+            left = allowance - sent
+            if left < NOTHING or finish is not None:
+                break
+            texts, last_at = self._send(
+                pace, period, pace.room(start, end, left=left, closes=closes)
+            )
+            sent += texts
+            if texts and self._is_done(last_at):
+                finish = last_at
+        self._end_day(day, shared, sent)
+        return finish
+
+    def _periods(self, day: int, begins: float, ends: float) -> Iterator[_Period]:
+        """Cut the day's segments where people become due."""
+        starts = self._calendar.starts[day]
+        cuts = {
+            one.due_from
+            for queue in self._queues
+            for one in queue.cohorts
+            if begins < one.due_from < ends
+        }
+        if self._is_cut_by_hours:
+            cuts |= {starts + hour * _HOUR for hour in range(25)}
+        for segment in self._calendar.days[day]:
+            start, end = max(begins, starts + segment.start), min(ends, starts + segment.end)
+            closes = min(ends, starts + segment.closes)
+            inside = sorted(at for at in cuts if start < at < end)
+            for one, other in pairwise([start, *inside, end]):
+                if one < other:
+                    yield one, other, closes, segment.places
+
+    def _share(self, day: int, *, is_active: bool) -> SharedDay:
+        """Return what the campaign may take of the line's day."""
+        plan, on = self._plan, self._calendar.first + timedelta(days=day)
+        own, used, others = plan.campaign_limit, 0, plan.others_a_day
+        if day == 0:
+            # Of today's other messages of the line, only the part for the rest of the day is left.
+            others *= max(0.0, 1 - (self._begins - self._calendar.starts[0]) / _DAY)
+            own, used = max(0, own - plan.campaign_used), plan.line_used
+        limit = limit_on(plan.ramp_plan, self._ramp_started_on, plan.line_limit, on)
+        rivals = zip(plan.rivals, self._rivals, strict=True)
+        return SharedDay(
+            room=max(0.0, limit - others - used),
+            is_ramp=limit < plan.line_limit,
+            own=own if is_active else 0.0,
+            demands=[demand_of(rival, waiting, on, is_first=day == 0) for rival, waiting in rivals],
+            is_active=is_active,
+        )
+
+    def _end_day(self, day: int, shared: SharedDay, sent: float) -> None:
+        for position, texts in enumerate(shared.sent_by_rivals(sent)):
+            self._rivals[position] -= texts
+        if shared.is_active and sent > shared.allowance - NOTHING:
+            self._limited[shared.limit] += 1
+        if sent and self._ramp_started_on is None:
+            self._ramp_started_on = self._calendar.first + timedelta(days=day)
+        # Without the noise of additions, so that two days of 62.5 are shown alike.
+        self._sent.append(round(sent, 6))
+        self._follow_ups.clear()
+        for queue in self._queues:
+            queue.left = queue.daily
+            queue.cohorts = [one for one in queue.cohorts if one.total > _TINY]
+
+    def _send(self, pace: Pace, period: _Period, room: float) -> tuple[float, float]:
+        """Send up to ``room`` messages in a period; return how many, and when the last one left."""
+        start, end, _, places = period
+        taken = [
+            (queue, cohort, removed)
+            for queue, texts in self._divide(room, places, end)
+            for cohort, removed in self._take(queue, texts, places, end)
+        ]
+        sent = sum(count for _, _, removed in taken for _, count in removed)
+        if not sent:
+            return 0.0, start
+        # Who becomes due in the period cannot get a message before.
+        due_at = max(cohort.last_due for _, cohort, _ in taken)
+        last_at = min(end, max(pace.take(sent), due_at))
+        for queue, cohort, removed in taken:
+            self._follow_up(queue, cohort.step + 1, removed, start, last_at)
+        return sent, last_at
+
+    def _divide(
+        self, room: float, places: Sequence[int], end: float
+    ) -> Iterator[tuple[_Queue, float]]:
+        """Divide messages among carriers by who is due, up to what each budget has left."""
+        if len(self._queues) == 1:
+            yield self._queues[0], room
+            return
+        due = {queue: queue.due(places, end) for queue in self._queues}
+        total = sum(due.values())
+        for queue in sorted(due, key=lambda one: one.left / max(due[one], _TINY)):
+            if due[queue] > _TINY:
+                texts = min(queue.left, due[queue], room * due[queue] / total)
+                room, total, queue.left = room - texts, total - due[queue], queue.left - texts
+                yield queue, texts
+
+    @staticmethod
+    def _take(
+        queue: _Queue, texts: float, places: Sequence[int], end: float
+    ) -> Iterator[tuple[Cohort, list[tuple[int, float]]]]:
+        """Take people in the order in which they became due."""
+        for cohort in queue.cohorts:
+            if texts < _TINY or cohort.due_from >= end:
+                return
+            removed = cohort.take(min(texts, cohort.due(end)), places)
+            texts -= sum(count for _, count in removed)
+            if removed:
+                yield cohort, removed
+
+    def _follow_up(
+        self,
+        queue: _Queue,
+        step: int,
+        sent: Sequence[tuple[int, float]],
+        first_at: float,
+        last_at: float,
+    ) -> None:
+        """Let those who do not reply wait for the next step; a day's people are one cohort."""
         plan = self._plan
-        is_cut = ended is None and self._last_day < HORIZON_DAYS
+        if step > len(plan.follow_ups):
+            return
+        delay = plan.follow_ups[step - 1].total_seconds()
+        cohort = self._follow_ups.get((queue, step))
+        if cohort is None:
+            cohort = self._cohort(step, first_at + delay, last_at + delay)
+            self._follow_ups[queue, step] = cohort
+            queue.add(cohort)
+        cohort.due_until = last_at + delay
+        for place, count in sent:
+            cohort.add(place, count * (1 - plan.reply_share))
+
+    def _is_done(self, at: float) -> bool:
+        """Return whether no one waits, and no one becomes due later."""
+        waiting = 0.0
+        for queue in self._queues:
+            for cohort in queue.cohorts:
+                waiting += cohort.total
+                is_due_later = cohort.due_until > at and cohort.size >= NOTHING
+                if waiting >= NOTHING or (is_due_later and cohort.total > _TINY):
+                    return False
+        return True
+
+    def _left(self) -> list[float]:
+        """Return the messages that are not sent, by step, without later follow-ups."""
+        left = [0.0] * (1 + len(self._plan.follow_ups))
+        for queue in self._queues:
+            for cohort in queue.cohorts:
+                left[cohort.step] += cohort.total
+        return left
+
+    def _repeat_years(self, left: list[float]) -> float | None:
+        """Repeat the first year's days until nothing is left; return when the last message left."""
+        plan, calendar = self._plan, self._calendar
+        zone = ZoneInfo(plan.hours.line_timezone)
+        latest = max(one.due_until for queue in self._queues for one in queue.cohorts)
+        if not any(self._sent):
+            return latest if latest > calendar.starts[-1] else None
+        delays = plan.follow_ups[next(step for step, texts in enumerate(left) if texts) :]
+        for day in range(YEAR, HORIZON_DAYS):
+            on = calendar.first + timedelta(days=day)
+            starts = datetime.combine(on, time(), zone).timestamp()
+            if starts >= self._ends:
+                return None
+            room = self._sent[day % YEAR]
+            for step, waiting in enumerate(left):
+                texts = min(waiting, room)
+                room -= texts
+                left[step] -= texts
+                if step < len(plan.follow_ups):
+                    left[step + 1] += texts * (1 - plan.reply_share)
+            self._sent.append(self._sent[day % YEAR] - room)
+            if sum(left) < NOTHING:
+                closes = starts + calendar.days[day % YEAR][-1].end
+                return max(latest, closes + sum(delays, timedelta()).total_seconds())
+        return None
+
+    def _outcome(self, finish: float | None, left: Sequence[float]) -> Outcome:
+        plan, first = self._plan, self._calendar.first
+        horizon = self._calendar.starts[0] + HORIZON_DAYS * _DAY
+        is_cut = (finish or inf) > self._ends and self._ends < horizon
+        ended = None if finish is None or finish > horizon else datetime.fromtimestamp(finish, UTC)
+        waiting = next((texts for texts in left if texts >= NOTHING), 0.0)
         return Outcome(
             finish=plan.ends if is_cut else ended,
-            not_reached=max(1, round(sum(left) / plan.workload)) if is_cut else 0,
-            left=left if ended is None else (),
+            not_reached=max(1, round(waiting / plan.workload)) if is_cut else 0,
+            unsent=sum(texts * plan.texts_from(step) for step, texts in enumerate(left)),
             per_day=[
-                (self._calendar.first + timedelta(days=day), round(texts))
-                for day, texts in sorted(self._per_day.items())
-                if day < SHOWN_DAYS
+                (first + timedelta(days=day), round(texts))
+                for day, texts in enumerate(self._sent[:SHOWN_DAYS])
+                if texts
             ],
-            sending_days=self._sums.sending_days,
-            limited_days=self._sums.limited,
-            others_weight=self._sums.squeezed / max(1.0, self._sums.sending_days),
+            sending_days=sum(texts > 0 for texts in self._sent),
+            limited_days=self._limited,
         )
-
-    def _send(self, queue: Queue) -> datetime | None:
-        """Send to those who wait, who become none; the instant of the last text.
-
-        None when the horizon or the campaign's end comes first.
-        """
-        self._marks.clear()
-        last_day = self._last_day
-        if self._is_endless(queue):
-            # Nothing to find out any more: only the days to be shown are run.
-            last_day = min(last_day, SHOWN_DAYS)
-        while self._day < last_day:
-            if self._day >= SHOWN_DAYS:
-                self._jump(queue)
-            finished_at = self._send_today(queue)
-            if finished_at is not None:
-                self._second = finished_at
-                return self._instant(finished_at)
-            self._next_day()
-        return None
-
-    def _is_endless(self, queue: Queue) -> bool:
-        """Tell whether no horizon is far enough: too many people, or some where it never opens."""
-        shut = self._calendar.shut_places
-        if sum(queue.people[place] for place in shut) >= NOTHING:
-            return True
-        limits = [self._plan.campaign_limit, self._plan.line_limit]
-        most = min([limit for limit in limits if limit is not None], default=UNLIMITED)
-        return queue.total > (HORIZON_DAYS - self._day) * most
-
-    def _send_today(self, queue: Queue) -> float | None:
-        plan, day = self._plan, self._day
-        segments = self._calendar.segments(day)
-        closes = segments[-1].end if segments else 0.0
-        most = UNLIMITED if plan.campaign_limit is None else plan.campaign_limit
-        own = max(0.0, most - self._campaign_used) if self._second < closes else 0.0
-        room = max(0.0, self._line.room(day) - self._others - self._line_used)
-        allowance, weight = self._line.share(day, room=room, own=own)
-        ended = run_day(
-            queue,
-            segments,
-            allowance=allowance,
-            begins=self._second,
-            ends=inf if plan.ends is None else self._seconds_into(day, plan.ends),
-            pacing=plan.pacing,
-            per_second=plan.per_second,
-            eagerness=self._line.eagerness(day, room=room, own=own, allowance=allowance),
-        )
-        others = self._line.take(day, room=room, own=min(own, ended.sent))
-        self._campaign_used += ended.sent
-        self._line_used += ended.sent + others
-        if self._second < closes:
-            is_full = ended.sent > allowance - NOTHING
-            limit = self._line.limit_of(day, room=room, own=own) if is_full else None
-            self._sums.add(ended.sent, limit, weight)
-        if ended.sent:
-            self._per_day[day] = self._per_day.get(day, 0.0) + ended.sent
-            self._line.begin_ramp(day)
-        return ended.finished_at
-
-    def _next_day(self) -> None:
-        self._day += 1
-        self._second = self._campaign_used = self._line_used = 0.0
-        self._others = self._plan.others_a_day
-
-    def _wait_until(self, at: datetime) -> None:
-        """Let time pass, in which the others on the line go on."""
-        target = min(self._last_day, self._day_of(at))
-        while self._day < target:
-            room = max(0.0, self._line.room(self._day) - self._others - self._line_used)
-            self._line.take(self._day, room=room, own=0.0)
-            self._next_day()
-        if self._day < self._last_day:
-            self._second = max(self._second, self._seconds_into(self._day, at))
-
-    def _next_opening(self, people: list[float]) -> datetime | None:
-        """Return the next instant at which somebody of these may be texted."""
-        while self._day < self._last_day:
-            for segment in self._calendar.segments(self._day):
-                is_wanted = any(people[place] >= NOTHING for place in segment.places)
-                at = self._instant(max(segment.start, self._second))
-                ends = self._plan.ends
-                if is_wanted and self._second < segment.end and (ends is None or at < ends):
-                    return at
-            self._next_day()
-        return None
-
-    def _jump(self, queue: Queue) -> None:
-        """Pass over whole years, or weeks, that bring what the last one brought."""
-        for days in (YEAR, WEEK):
-            mark = self._marks.get(days)
-            if mark is not None and self._day - mark.day < days:
-                continue
-            line = self._line
-            self._marks[days] = Mark(self._day, queue.shares, line.waiting, self._sums)
-            if mark is None or not line.is_steady(mark.day):
-                continue
-            limit = min(self._last_day - 1, line.next_change(mark.day, horizon=HORIZON_DAYS))
-            limit = min(limit, self._calendar.alike_until(mark.day, years=days == YEAR))
-            times = mark.repeats(queue, line.waiting, most=(limit - self._day) // days)
-            if times >= 1:
-                mark.repeat(times, queue, line.waiting, self._sums)
-                self._day += times * days
-                del self._marks[days]
-                return
-
-    def _places(self, people: Mapping[str, float]) -> list[float]:
-        places = [0.0] * self._calendar.places
-        for key, count in people.items():
-            places[self._calendar.groups[key]] += count
-        return places
-
-    def _day_of(self, at: datetime) -> int:
-        return (self._calendar.on(at) - self._calendar.first).days
-
-    def _instant(self, second: float) -> datetime:
-        return self._calendar.starts_at(self._day) + timedelta(seconds=second)
-
-    def _seconds_into(self, day: int, at: datetime) -> float:
-        return (at - self._calendar.starts_at(day)).total_seconds()
-
-
-def _due(
-    step: Step, begun: datetime, finish: datetime, *, carries: bool
-) -> tuple[datetime, datetime]:
-    """Return when a step's first text is due, and its last.
-
-    Args:
-        step: The step.
-        begun: When the step before began.
-        finish: When it ended.
-        carries: Somebody comes from the step before.
-    """
-    first = max(finish, step.first_due or finish)
-    last = max(finish, step.last_due or finish)
-    if not carries:
-        return first, last
-    if not step.waiting:
-        first = max(finish, begun + step.after)
-    return first, max(last, finish + step.after)

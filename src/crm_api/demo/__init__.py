@@ -1,1 +1,0 @@
-"""The main job in one command: from a CSV to the replies, over the same API that anyone uses."""

@@ -1,0 +1,1 @@
+"""Parts that only development and demos need: the sandbox, embedded servers and the demo."""

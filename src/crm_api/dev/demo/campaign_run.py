@@ -1,0 +1,281 @@
+"""Run the main job over the API, from the upload to the last reply."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+
+from crm_api.dev.demo import figures
+from crm_api.dev.demo.api import JSON, Api, Sandbox
+from crm_api.dev.demo.figures import Check, Snapshot
+from crm_api.dev.demo.screen import Screen
+from crm_api.dev.demo.service import DemoError
+
+OPT_OUTS = 5
+"""Contacts that the demo opts out beforehand, to show that they get nothing."""
+POLL_SECONDS = 1.0
+STALL_SECONDS = 150.0
+"""More than two scheduled runs: what has not moved for so long is stuck."""
+SETTLE_SECONDS = 30.0
+"""Time for replies and reports on the last messages; simulated people answer within 8 seconds."""
+ROOM = 1_000
+LARGEST_BATCH = 100_000
+"""The API's limit."""
+VARIANT_BODIES = {
+    "A": 'Hi {{ first_name | default: "there" }}, this is Granite Foundations. May we do a free '
+    'foundation check at {{ attributes.property_address | default: "your home" }}? ',
+    "B": "Granite Foundations offers neighbors a free foundation check this week. Interested, "
+    '{{ first_name | default: "neighbor" }}? ',
+}
+
+
+@dataclass(frozen=True)
+class Upload:
+    """The file to import."""
+
+    name: str
+    content: bytes
+
+
+def run(api: Api, sandbox: Sandbox, upload: Upload, screen: Screen, *, now: datetime) -> bool:
+    """Run the whole job; True if all three counts agree.
+
+    Raises:
+        DemoError: A request is refused, or nothing moves any more.
+    """
+    line = _line(api, sandbox)
+    list_id = _import(api, upload, screen, name=f"Demo {now:%Y-%m-%d %H:%M:%S}")
+    _opt_some_out(api, list_id, screen)
+    contacts = int(api.get(f"/v1/lists/{list_id}")["contact_count"])
+    _make_room(api, line, contacts, screen)
+    mark = f"Ref {now:%d%H%M%S}."
+    wanted = _campaign(line["id"], list_id, contacts, mark=mark, now=now)
+    campaign_id = api.post("/v1/campaigns", wanted)["id"]
+    position, stops = sandbox.last_position(), int(sandbox.stats()["stops"])
+    if position:
+        screen.step("the sandbox was used before: its people answer only their first message")
+
+    def look() -> Snapshot:
+        messages = sandbox.messages(after=position)
+        now_stopped = int(sandbox.stats()["stops"]) - stops
+        return _look(api, campaign_id, messages, mark=mark, stops=now_stopped)
+
+    began = time.monotonic()
+    api.post(f"/v1/campaigns/{campaign_id}/start")
+    screen.step(f"campaign {campaign_id} started; the worker sends")
+    try:
+        _follow(api, campaign_id, screen)
+        sent_seconds = time.monotonic() - began
+        screen.step("every text is on its way; waiting for the last reports and replies")
+        snapshot, checks = _settle(look, sandbox)
+    except KeyboardInterrupt:
+        with suppress(DemoError):  # it may just have ended by itself
+            api.post(f"/v1/campaigns/{campaign_id}/cancel")
+            screen.step("stopped; the campaign is cancelled")
+        raise
+    screen.result(_rows(snapshot, sent_seconds, screen.seconds), checks)
+    return all(check.agrees for check in checks) and not figures.waiting(snapshot.stats)
+
+
+def _line(api: Api, sandbox: Sandbox) -> JSON:
+    """Return a line of the sandbox; refuse a service with other lines, because it sends for real.
+
+    Raises:
+        DemoError: The service's provider is not this sandbox.
+    """
+    own = set(sandbox.lines())
+    found: list[JSON] = api.post("/v1/lines/sync")["data"]
+    ours = [line for line in found if line["phone_number_id"] in own]
+    if not ours or len(ours) != len(found):
+        raise DemoError(
+            "the service's lines are not the sandbox's: the demo runs only on the sandbox, "
+            "because it must not send real messages"
+        )
+    return min(ours, key=lambda line: str(line["phone_number_id"]))
+
+
+def _make_room(api: Api, line: JSON, contacts: int, screen: Screen) -> None:
+    """Raise the line's daily limit if it leaves too little for all contacts today."""
+    limit = int(line["sent_today"]) + contacts + ROOM
+    if limit > line["daily_limit"]:
+        api.patch(f"/v1/lines/{line['id']}", {"daily_limit": limit})
+        screen.step(
+            f"line {line['number']}: raised its daily limit from {line['daily_limit']} to {limit}"
+        )
+
+
+def _import(api: Api, upload: Upload, screen: Screen, *, name: str) -> str:
+    """Upload the file into a new list and wait for the import; return the list's id.
+
+    Raises:
+        DemoError: The import failed or does not move.
+    """
+    made = api.upload(
+        "/v1/imports", name=upload.name, content=upload.content, fields={"list_name": name}
+    )
+    screen.step(f"uploaded {upload.name} ({len(upload.content):,} bytes) onto the list {name!r}")
+    path = f"/v1/imports/{made['id']}"
+    watch = _Watch("the import")
+    with screen.bars({"rows": 0}) as bars:
+        while True:
+            now = api.get(path)
+            watch.update(now["rows_processed"], now["status"])
+            bars.show({"rows": int(now["rows_processed"])}, total=now["rows_total"])
+            if now["status"] not in {"pending", "running"}:
+                break
+            time.sleep(POLL_SECONDS / 4)
+    if now["status"] != "completed":
+        raise DemoError(f"the import {now['status']}: {now['error']}")
+    counts = ("created", "updated", "unchanged", "duplicates_in_file", "invalid")
+    summary = ", ".join(f"{now[count]} {count.replace('_', ' ')}" for count in counts)
+    screen.step(f"read as {now['detected_format']}, {now['rows_total']} rows: {summary}")
+    return str(now["list_id"])
+
+
+def _opt_some_out(api: Api, list_id: str, screen: Screen) -> None:
+    members = api.pages(f"/v1/lists/{list_id}/contacts")
+    chosen = list(islice((one for one in members if not one["opted_out"]), OPT_OUTS))
+    for contact in chosen:
+        api.post(f"/v1/contacts/{contact['id']}/opt-out", {"reason": "asked on the phone"})
+    screen.step(f"opted out {len(chosen)} contacts beforehand; they must get nothing")
+
+
+def _campaign(line_id: str, list_id: str, contacts: int, *, mark: str, now: datetime) -> JSON:
+    """Return a campaign that may send at any hour, as fast as the provider accepts.
+
+    Args:
+        mark: Is part of every message, so that the sandbox's copies can be recognised.
+    """
+    return {
+        "name": f"Demo {now:%Y-%m-%d %H:%M:%S}",
+        "line_id": line_id,
+        "audience": {"list_id": list_id},
+        "variants": [
+            {"name": name, "weight": 50, "body": f"{body}{mark} Reply STOP to opt out."}
+            for name, body in VARIANT_BODIES.items()
+        ],
+        "schedule": {
+            "days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"],
+            "window": {"start": "00:00", "end": "24:00"},
+        },
+        "pacing": {
+            "daily_limit": contacts + ROOM,
+            "mode": "burst",
+            "batch_size": min(contacts + ROOM, LARGEST_BATCH),
+            "batch_interval_minutes": 1,
+        },
+    }
+
+
+def _follow(api: Api, campaign_id: str, screen: Screen) -> None:
+    """Show the campaign's progress until no recipient waits any more.
+
+    Raises:
+        DemoError: It does not move.
+    """
+    path = f"/v1/campaigns/{campaign_id}"
+    watch = _Watch("the campaign")
+    while api.get(path)["status"] == "scheduled":
+        watch.update("scheduled")
+        time.sleep(POLL_SECONDS / 4)
+    stats = api.get(f"{path}/stats")
+    eligible = int(stats["recipients_total"]) - int(stats["by_status"]["skipped"])
+    with screen.bars(dict.fromkeys(_moving(stats), eligible)) as bars:
+        while True:
+            watch.update(stats["by_status"])
+            is_last = figures.waiting(stats) == 0
+            bars.show(_moving(stats), is_last=is_last)
+            if is_last:
+                return
+            time.sleep(POLL_SECONDS)
+            stats = api.get(f"{path}/stats")
+            _refuse_stopped(api.get(path))
+
+
+def _moving(stats: JSON) -> dict[str, int]:
+    return {
+        "sent": figures.was_sent(stats),
+        "delivered": int(stats["by_status"]["delivered"]),
+        "replied": int(stats["replied"]),
+        "opted out": int(stats["opted_out"]),
+        "failed": int(stats["by_status"]["failed"]),
+    }
+
+
+def _refuse_stopped(campaign: JSON) -> None:
+    if campaign["status"] in {"paused", "blocked", "cancelled"}:
+        reason = campaign["blocked_reason"] or campaign["paused_reason"] or "no reason given"
+        raise DemoError(f"the campaign is {campaign['status']}: {reason}")
+
+
+def _settle(look: Callable[[], Snapshot], sandbox: Sandbox) -> tuple[Snapshot, list[Check]]:
+    """Wait until the sandbox has no more events and all sources agree, or the time is over."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        is_quiet = not sandbox.stats()["webhooks"]["scheduled"]
+        snapshot = look()
+        checks = figures.compare(snapshot)
+        if time.monotonic() > deadline or (is_quiet and all(check.agrees for check in checks)):
+            return snapshot, checks
+        time.sleep(POLL_SECONDS)
+
+
+def _look(api: Api, campaign_id: str, messages: list[JSON], *, mark: str, stops: int) -> Snapshot:
+    outgoing = (message for message in messages if message["direction"] == "outgoing")
+    return Snapshot(
+        stats=api.get(f"/v1/campaigns/{campaign_id}/stats"),
+        recipients=list(api.pages(f"/v1/campaigns/{campaign_id}/recipients")),
+        texts=[message for message in outgoing if mark in message["text"]],
+        answers=[message for message in messages if message["direction"] == "incoming"],
+        stops=stops,
+    )
+
+
+def _rows(snapshot: Snapshot, sent_seconds: float, whole_seconds: float) -> list[tuple[str, str]]:
+    by_status = snapshot.stats["by_status"]
+    sent = figures.was_sent(snapshot.stats)
+    skipped = [
+        (f"skipped: {reason}", str(count))
+        for reason, count in sorted(figures.skip_reasons(snapshot.recipients).items())
+    ]
+    variants = [
+        (f"variant {one['name']}", f"{one['replied']} replies from {one['recipients']}")
+        for one in snapshot.stats["variants"]
+    ]
+    return [
+        ("recipients", str(snapshot.stats["recipients_total"])),
+        ("sent", str(sent)),
+        ("delivered", str(by_status["delivered"])),
+        ("replied", str(snapshot.stats["replied"])),
+        ("opted out", str(snapshot.stats["opted_out"])),
+        ("failed", str(by_status["failed"])),
+        *skipped,
+        *variants,
+        ("sending took", f"{sent_seconds:.0f} s ({sent / max(sent_seconds, 1):.1f} texts/s)"),
+        ("whole demo took", f"{whole_seconds:.0f} s"),
+    ]
+
+
+class _Watch:
+    """Detects that the awaited work does not move any more."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._last: object = None
+        self._moved_at = time.monotonic()
+
+    def update(self, *state: object) -> None:
+        """Compare with the previous state.
+
+        Raises:
+            DemoError: It has been the same for too long.
+        """
+        if state != self._last:
+            self._last, self._moved_at = state, time.monotonic()
+        elif time.monotonic() - self._moved_at > STALL_SECONDS:
+            raise DemoError(
+                f"{self._name} has not moved for {STALL_SECONDS:.0f} s; see the worker's log "
+                "and GET /readyz"
+            )

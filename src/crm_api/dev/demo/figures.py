@@ -1,0 +1,109 @@
+"""The campaign's outcome, counted three times: by ``stats``, by the store, by the sandbox."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from crm_api.dev.demo.api import JSON
+
+REACHED = ("sent", "delivered")
+ON_ITS_WAY = ("pending", "sending", "unknown")
+FAILED_THERE = ("failed", "undelivered")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One figure from up to three sources; None if a source does not know it."""
+
+    name: str
+    stats: int | None
+    store: int | None
+    sandbox: int | None
+    wanted: int | None = None
+
+    @property
+    def agrees(self) -> bool:
+        """True if all sources that know the figure agree, and it is the wanted one."""
+        known = {
+            value
+            for value in (self.stats, self.store, self.sandbox, self.wanted)
+            if value is not None
+        }
+        return len(known) <= 1
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Data of one moment.
+
+    Attributes:
+        stats: The campaign's figures.
+        recipients: Every recipient.
+        texts: The campaign's messages that the sandbox accepted.
+        answers: Replies that came back meanwhile.
+        stops: Number of replies that asked to stop.
+    """
+
+    stats: JSON
+    recipients: Sequence[JSON]
+    texts: Sequence[JSON]
+    answers: Sequence[JSON]
+    stops: int
+
+
+def compare(snapshot: Snapshot) -> list[Check]:
+    """Compare the figures of the three sources."""
+    by_status = snapshot.stats["by_status"]
+    store = Counter(one["status"] for one in snapshot.recipients)
+    phones = {one["phone"] for one in snapshot.recipients}
+    sandbox = Counter(text["status"] for text in snapshot.texts)
+    sent_to = Counter(number for text in snapshot.texts for number in text["to"])
+    opted_out = {one["phone"] for one in snapshot.recipients if one["skip_reason"] == "opted_out"}
+    return [
+        Check("recipients", snapshot.stats["recipients_total"], len(snapshot.recipients), None),
+        Check(
+            "got a text",
+            _sum(by_status, (*REACHED, "failed")),
+            sum(1 for one in snapshot.recipients if one["provider_message_id"]),
+            len(sent_to),
+        ),
+        Check("delivered", by_status["delivered"], store["delivered"], sandbox["delivered"]),
+        Check("failed", by_status["failed"], store["failed"], _sum(sandbox, FAILED_THERE)),
+        Check(
+            "replied",
+            snapshot.stats["replied"],
+            sum(1 for one in snapshot.recipients if one["replied_at"]),
+            len({text["from"] for text in snapshot.answers if text["from"] in phones}),
+        ),
+        Check("asked to stop", snapshot.stats["opted_out"], None, snapshot.stops),
+        Check("skipped", by_status["skipped"], store["skipped"], None),
+        Check(
+            "texted twice",
+            None,
+            len(snapshot.recipients) - len(phones),
+            sent_to.total() - len(sent_to),
+            wanted=0,
+        ),
+        Check("texted after an opt-out", None, None, len(opted_out & set(sent_to)), wanted=0),
+    ]
+
+
+def waiting(stats: JSON) -> int:
+    """Return the number of recipients without a final status."""
+    return _sum(stats["by_status"], ON_ITS_WAY)
+
+
+def was_sent(stats: JSON) -> int:
+    """Return the number of recipients whose message was sent, whatever its status."""
+    return _sum(stats["by_status"], (*REACHED, "failed"))
+
+
+def skip_reasons(recipients: Iterable[JSON]) -> Counter[str]:
+    """Count the skipped recipients by reason."""
+    return Counter(
+        one["skip_reason"] or "none given" for one in recipients if one["status"] == "skipped"
+    )
+
+
+def _sum(counts: JSON | Counter[str], names: Sequence[str]) -> int:
+    return sum(int(counts[name]) for name in names)

@@ -1,0 +1,100 @@
+"""Output for the user: steps, progress bars, and the table at the end."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from crm_api.dev.demo.figures import Check
+
+PLAIN_GAP_SECONDS = 5.0
+"""Time between two progress lines where no bar can be drawn."""
+
+
+class Bars:
+    """Progress bars on a terminal; occasional lines elsewhere."""
+
+    def __init__(self, console: Console, totals: Mapping[str, int], began: float) -> None:
+        self._console = console
+        self._began = began
+        self._shown_at = time.monotonic()
+        self._tasks: dict[str, TaskID] = {}
+        self.progress: Progress | None = None
+        if console.is_terminal:
+            self.progress = Progress(
+                TextColumn("  {task.description:<10}"),
+                BarColumn(bar_width=40),
+                MofNCompleteColumn(),
+                console=console,
+            )
+            self._tasks = {
+                name: self.progress.add_task(name, total=total) for name, total in totals.items()
+            }
+
+    def show(
+        self, values: Mapping[str, int], *, total: int | None = None, is_last: bool = False
+    ) -> None:
+        """Move the bars; ``total`` is given if it was not known before."""
+        for name, value in values.items():
+            if self.progress is not None:
+                self.progress.update(self._tasks[name], completed=value, total=total)
+        now = time.monotonic()
+        if self.progress is None and (is_last or now - self._shown_at >= PLAIN_GAP_SECONDS):
+            self._shown_at = now
+            counts = "  ".join(f"{name} {value}" for name, value in values.items())
+            self._console.print(f"  {now - self._began:5.0f} s  {counts}", highlight=False)
+
+
+class Screen:
+    """Writes to the terminal, or plain lines if the output goes elsewhere."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console()
+        self.began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the demo began."""
+        return time.monotonic() - self.began
+
+    def step(self, text: str) -> None:
+        """Report the current step."""
+        self._console.print(
+            f"{self.seconds:7.1f} s  {text}", highlight=False, markup=False, soft_wrap=True
+        )
+
+    @contextmanager
+    def bars(self, totals: Mapping[str, int]) -> Iterator[Bars]:
+        """Show several growing counts, each up to its total."""
+        bars = Bars(self._console, totals, self.began)
+        if bars.progress is None:
+            yield bars
+            return
+        with bars.progress:
+            yield bars
+
+    def result(self, rows: Sequence[tuple[str, str]], checks: Sequence[Check]) -> None:
+        """Show the outcome, and the count of each source."""
+        outcome = Table(title="Outcome", title_justify="left", show_header=False)
+        outcome.add_column(no_wrap=True)
+        outcome.add_column(justify="right")
+        for name, value in rows:
+            outcome.add_row(name, value)
+        proof = Table(title="Three counts of the same", title_justify="left")
+        proof.add_column("", no_wrap=True)
+        for witness in ("stats", "database", "sandbox"):
+            proof.add_column(witness, justify="right")
+        proof.add_column("agree")
+        for check in checks:
+            counts = (check.stats, check.store, check.sandbox)
+            proof.add_row(
+                check.name,
+                *("" if count is None else str(count) for count in counts),
+                "[green]yes[/]" if check.agrees else "[bold red]NO[/]",
+            )
+        self._console.print()
+        self._console.print(outcome)
+        self._console.print(proof)

@@ -1,0 +1,1 @@
+"""Simulation of OpenPhone: the provider that ``up`` and the tests use without an API key."""

@@ -1,0 +1,107 @@
+"""The sandbox's events, in both shapes: v4 legacy and 2026-03-30."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from crm_api.dev.sandbox.message_store import StoredMessage
+from crm_api.dev.sandbox.wire_format import ORGANISATION, stamp
+
+Payload = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SandboxEvent:
+    """One event, ready for hooks of either scheme.
+
+    Attributes:
+        legacy: None if the legacy system has no such event.
+    """
+
+    type: str
+    phone_number_id: str
+    dated: Payload
+    legacy: Payload | None
+
+
+def message_event(kind: str, stored: StoredMessage, *, at: datetime) -> SandboxEvent:
+    """Return the ``received``, ``delivered``, ``failed`` or ``undelivered`` event of a message."""
+    event_id = "EV" + uuid4().hex
+    link = deep_link(stored.phone_number_id, stored.conversation_id, stored.id)
+    resource: Payload = {
+        "id": stored.id,
+        "direction": stored.direction,
+        "text": stored.text,
+        "media": stored.media,
+        "status": stored.status,
+        "createdAt": stamp(stored.created_at),
+    }
+    if kind == "message.failed":
+        del resource["media"]
+    if kind in {"message.failed", "message.undelivered"}:
+        resource["errorCode"] = stored.error_code
+    context = {
+        "orgId": ORGANISATION,
+        "phoneNumberId": stored.phone_number_id,
+        "conversationId": stored.conversation_id,
+        "userId": stored.user_id,
+        "contacts": {"ids": [], "lookupStatus": "none"},
+        "senderIdentifier": stored.sender,
+        "recipientIdentifiers": stored.to,
+    }
+    legacy: Payload = {
+        "id": stored.id,
+        "object": "message",
+        "from": stored.sender,
+        "to": ",".join(stored.to),
+        "direction": stored.direction,
+        "text": stored.text,
+        "media": stored.media,
+        "status": stored.status,
+        "createdAt": stamp(stored.created_at),
+        "userId": stored.user_id,
+        "phoneNumberId": stored.phone_number_id,
+        "contactIds": [],
+    }
+    has_legacy = kind in {"message.received", "message.delivered"}
+    return SandboxEvent(
+        type=kind,
+        phone_number_id=stored.phone_number_id,
+        dated=dated_envelope(event_id, kind, at, resource=resource, context=context, link=link),
+        legacy=legacy_envelope(event_id, kind, at, content=legacy, link=link)
+        if has_legacy
+        else None,
+    )
+
+
+def deep_link(phone_number_id: str, conversation: str, activity: str) -> str:
+    """Return the inbox URL that events carry."""
+    return f"https://my.quo.com/inbox/{phone_number_id}/c/{conversation}?at={activity}"
+
+
+def dated_envelope(
+    event_id: str, kind: str, at: datetime, *, resource: Payload, context: Payload, link: str
+) -> Payload:
+    """Wrap a resource like the 2026-03-30 webhooks."""
+    return {
+        "id": event_id,
+        "apiVersion": "2026-03-30",
+        "createdAt": stamp(at),
+        "type": kind,
+        "data": {"resource": resource, "context": context, "links": {"quo": link}},
+    }
+
+
+def legacy_envelope(
+    event_id: str, kind: str, at: datetime, *, content: Payload, link: str
+) -> Payload:
+    """Wrap an object like webhooks that were created through ``/v1/webhooks``."""
+    return {
+        "id": event_id,
+        "object": "event",
+        "apiVersion": "v4",
+        "createdAt": stamp(at),
+        "type": kind,
+        "data": {"object": content, "deepLink": link},
+    }

@@ -1,0 +1,204 @@
+"""The sandbox's messages, in memory and, if set, in a journal file."""
+
+import logging
+import os
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class StoredMessage:
+    """One message. ``seq`` grows with each and is its position in lists."""
+
+    seq: int
+    id: str
+    direction: str
+    sender: str
+    to: tuple[str, ...]
+    text: str
+    phone_number_id: str
+    user_id: str
+    status: str
+    created_at: datetime
+    updated_at: datetime
+    media: tuple[dict[str, str], ...] = ()
+    error_code: str | None = None
+
+    @property
+    def participants(self) -> tuple[str, ...]:
+        """The outside numbers, sorted; they identify the thread."""
+        return tuple(sorted(self.to)) if self.direction == "outgoing" else (self.sender,)
+
+    @property
+    def conversation_id(self) -> str:
+        """The same for every message between a line and the same people."""
+        return conversation_id(self.phone_number_id, self.participants)
+
+
+@dataclass(slots=True)
+class Conversation:
+    """A conversation; ``seq`` grows with every activity and is its position in the list."""
+
+    seq: int
+    phone_number_id: str
+    participants: tuple[str, ...]
+    began_at: datetime
+    last_at: datetime
+    last_id: str
+
+
+def conversation_id(phone_number_id: str, participants: tuple[str, ...]) -> str:
+    """Derive the ``CN…`` id, so that it survives a restart."""
+    name = "|".join((phone_number_id, *participants)).encode()
+    return "CN" + blake2b(name, digest_size=16).hexdigest()
+
+
+class MessageStore:
+    """All messages by id, in order, and by thread; a journal keeps them over a restart."""
+
+    def __init__(self, journal: Path | None = None) -> None:
+        self.by_id: dict[str, StoredMessage] = {}
+        self.ordered: list[StoredMessage] = []
+        self.conversations: dict[tuple[str, tuple[str, ...]], Conversation] = {}
+        """The last active one is last."""
+        self._activities = 0
+        self._threads: dict[tuple[str, tuple[str, ...]], list[StoredMessage]] = {}
+        self._path = journal
+        self._file: int | None = None
+        if journal is not None:
+            self._load(journal)
+            self._file = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def add(self, message: StoredMessage) -> None:
+        """Store a message; with a journal it is written before this returns."""
+        self._index(message)
+        self._write(
+            {
+                "seq": message.seq,
+                "id": message.id,
+                "direction": message.direction,
+                "from": message.sender,
+                "to": message.to,
+                "text": message.text,
+                "pn": message.phone_number_id,
+                "user": message.user_id,
+                "status": message.status,
+                "at": message.created_at.timestamp(),
+                "media": message.media,
+            }
+        )
+
+    def update(
+        self, message: StoredMessage, *, status: str, at: datetime, error_code: str | None = None
+    ) -> None:
+        """Change a message's status."""
+        message.status, message.updated_at, message.error_code = status, at, error_code
+        self._write({"id": message.id, "set": status, "at": at.timestamp(), "code": error_code})
+
+    def next_seq(self) -> int:
+        """Return the position of the next message."""
+        return self.ordered[-1].seq + 1 if self.ordered else 1
+
+    def newest_first(
+        self,
+        *,
+        before_seq: int | None = None,
+        thread: tuple[str, tuple[str, ...]] | None = None,
+    ) -> Iterator[StoredMessage]:
+        """Yield all messages, or those of one (line, participants) thread, newest first."""
+        held = self.ordered if thread is None else self._threads.get(thread, [])
+        end = len(held)
+        if before_seq is not None:
+            end = bisect_left(held, before_seq, key=lambda message: message.seq)
+        for position in range(end - 1, -1, -1):
+            yield held[position]
+
+    def note_activity(
+        self, phone_number_id: str, participants: tuple[str, ...], *, at: datetime, activity_id: str
+    ) -> None:
+        """Make a conversation the last active one; its first message or call creates it."""
+        self._activities += 1
+        thread = (phone_number_id, participants)
+        found = self.conversations.pop(thread, None) or Conversation(
+            0, phone_number_id, participants, began_at=at, last_at=at, last_id=activity_id
+        )
+        found.seq, found.last_id = self._activities, activity_id
+        found.last_at = max(found.last_at, at)
+        self.conversations[thread] = found
+
+    def reset(self) -> None:
+        """Delete every message, also in the journal."""
+        self.by_id.clear()
+        self.ordered.clear()
+        self._threads.clear()
+        self.conversations.clear()
+        if self._file is not None:
+            os.ftruncate(self._file, 0)
+
+    def close(self) -> None:
+        """Close the journal."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _index(self, message: StoredMessage) -> None:
+        self.by_id[message.id] = message
+        self.ordered.append(message)
+        thread = (message.phone_number_id, message.participants)
+        self._threads.setdefault(thread, []).append(message)
+        self.note_activity(*thread, at=message.created_at, activity_id=message.id)
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        # One unbuffered write per change: what was answered survives a kill of the process.
+        if self._file is not None:
+            os.write(self._file, orjson.dumps(entry) + b"\n")
+
+    def _load(self, journal: Path) -> None:
+        if not journal.exists():
+            journal.parent.mkdir(parents=True, exist_ok=True)
+            return
+        complete = 0
+        with journal.open("rb") as lines:
+            for line in lines:
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    self._replay(orjson.loads(line))
+                except (orjson.JSONDecodeError, KeyError):
+                    _logger.warning("a line of the sandbox's journal cannot be read")
+                complete += len(line)
+        # A kill may cut off the last line; the next one must not be appended to it.
+        os.truncate(journal, complete)
+
+    def _replay(self, entry: dict[str, Any]) -> None:
+        at = datetime.fromtimestamp(entry["at"], UTC)
+        if "set" in entry:
+            message = self.by_id[entry["id"]]
+            message.status, message.updated_at = entry["set"], at
+            message.error_code = entry["code"]
+            return
+        self._index(
+            StoredMessage(
+                seq=entry["seq"],
+                id=entry["id"],
+                direction=entry["direction"],
+                sender=entry["from"],
+                to=tuple(entry["to"]),
+                text=entry["text"],
+                phone_number_id=entry["pn"],
+                user_id=entry["user"],
+                status=entry["status"],
+                created_at=at,
+                updated_at=at,
+                media=tuple(entry["media"]),
+            )
+        )

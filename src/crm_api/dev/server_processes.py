@@ -1,0 +1,322 @@
+"""PostgreSQL and Valkey as child processes: prepare, start, wait for and stop each."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Protocol
+from urllib.parse import quote
+
+from crm_api.platform.data_dir import Claim, disk_full, explained
+from crm_api.platform.processes import Account, StartError, child_command, kill_group, start
+from crm_api.platform.server_programs import major_version
+
+DATABASE = "crm"
+SERVICE_LOGIN = "crm_service"
+"""Login of the service's processes; it owns nothing (``database_roles``)."""
+_REDIS_SOCKET = "redis.sock"
+_POSTGRES_SOCKETS = (".s.PGSQL.5432", ".s.PGSQL.5432.lock")
+_LOG_LIMIT = 10_000_000
+_FULL_BELOW = 1_000_000
+"""With fewer free bytes than this, a server that cannot start has no room to log why."""
+_BUILTIN_LOCALE_SINCE = 17
+_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+"""Fixed part of the servers' environment. Our own may hold secrets, so it is not passed on."""
+_PRELOADED = re.compile("LD_PRELOAD|FAKETIME.*")
+"""Variables that are passed on: a preloaded library, such as libfaketime, must be in every process
+of a run. Servers with another clock than the service would expire leases at random."""
+
+
+class Server(Protocol):
+    """Interface of an embedded server for the supervisor."""
+
+    name: str
+
+    def spawn(self) -> None:
+        """Start the process and return at once."""
+
+    def is_alive(self) -> bool:
+        """Return True if the process runs."""
+
+    def wait_ready(self, *, seconds: float = 120) -> None:
+        """Return when the server answers."""
+
+    def stop(self) -> None:
+        """End the process in bounded time."""
+
+
+class _Process(ABC):
+    """A server as a child process with a log file."""
+
+    name = ""
+
+    def __init__(self, held: Claim, account: Account, folder: Path, sockets: Path) -> None:
+        self._held = held
+        self._account = account
+        self._folder = folder
+        self._sockets = sockets
+        self._log = held.path / f"{self.name}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def is_alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def wait_ready(self, *, seconds: float = 120) -> None:
+        """Return when the server answers; recovery after a crash may take long.
+
+        Raises:
+            StartError: It ended or did not answer in time.
+        """
+        deadline = time.monotonic() + seconds
+        while not self._answers():
+            if not self.is_alive() or time.monotonic() > deadline:
+                self.stop()
+                raise StartError(self._explanation())
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Stop the server cleanly, then by force: at most about 25 seconds."""
+        process = self._process
+        if process is None:
+            return
+        for number, seconds in self._stop_signals():
+            with suppress(ProcessLookupError):
+                process.send_signal(number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)
+                break
+        kill_group(process)
+        process.wait()
+        self._process = None
+
+    @abstractmethod
+    def _stop_signals(self) -> Sequence[tuple[signal.Signals, float]]:
+        """Return the signals that stop it, each with the seconds to wait after it."""
+
+    @abstractmethod
+    def _answers(self) -> bool:
+        """Return True if it accepts connections."""
+
+    def _run(self, argv: Sequence[str], death_signal: signal.Signals) -> None:
+        with explained(self._held.path), self._open_log() as log:
+            self._process = start(
+                argv,
+                account=self._account,
+                death_signal=death_signal,
+                environment=_environment(),
+                pass_fd=self._held.children_fd,
+                output=log,
+                folder=self._folder,
+            )
+
+    def _open_log(self) -> IO[bytes]:
+        is_long = self._log.exists() and self._log.stat().st_size > _LOG_LIMIT
+        return self._log.open("wb" if is_long else "ab")
+
+    def _explanation(self) -> str:
+        lines = self._log.read_text(errors="replace").splitlines()[-40:]
+        return _explain(self.name, lines, self._held.path) + f" (more in {self._log})"
+
+
+class Postgres(_Process):
+    """PostgreSQL on a socket in a private folder, with the database ``crm``."""
+
+    name = "postgres"
+
+    def __init__(
+        self,
+        held: Claim,
+        account: Account,
+        folder: Path,
+        sockets: Path,
+        *,
+        binaries: Path,
+        fsync: bool,
+    ) -> None:
+        """Prepare; nothing is started.
+
+        Args:
+            fsync: False trades the safety of the data for speed; for tests.
+        """
+        super().__init__(held, account, folder, sockets)
+        self._binaries = binaries
+        self._fsync = fsync
+
+    @property
+    def url(self) -> str:
+        """URL for the engine, as the owner; the host is the folder of the socket."""
+        return self._url("postgres")
+
+    @property
+    def service_url(self) -> str:
+        """URL for the service's processes; their login is created with the roles."""
+        return self._url(SERVICE_LOGIN)
+
+    def _url(self, login: str) -> str:
+        return f"postgresql+asyncpg://{login}@/{DATABASE}?host={quote(str(self._sockets))}"
+
+    def spawn(self) -> None:
+        """Start the process; on the first start, create the cluster.
+
+        Raises:
+            StartError: Its files are of another version, or the disk refuses.
+        """
+        program = str(self._binaries / "postgres")
+        major = major_version(program)
+        self._make_cluster(program, major)
+        found = (self._folder / "PG_VERSION").read_text().strip()
+        if found != str(major):
+            raise StartError(
+                f"{self._folder} was written by PostgreSQL {found}, but this is {major}: "
+                "with the release that wrote it run `crm-api backup FILE --recipient age1…`, with "
+                "this one `crm-api restore FILE --identity KEYFILE --data-dir NEW`, and use NEW"
+            )
+        # The claim proves that no server runs here, so these files name a dead or foreign process.
+        # PostgreSQL would take a process that was killed and is not reaped yet for alive.
+        (self._folder / "postmaster.pid").unlink(missing_ok=True)
+        for name in _POSTGRES_SOCKETS:
+            (self._sockets / name).unlink(missing_ok=True)
+        options = ["max_connections=100", "shared_buffers=128MB", "unix_socket_permissions=0700"]
+        if not self._fsync:
+            options += ["fsync=off", "synchronous_commit=off", "full_page_writes=off"]
+        flags = [part for option in options for part in ("-c", option)]
+        argv = [program, "-D", str(self._folder), "-h", "", "-k", str(self._sockets), *flags]
+        self._run(argv, signal.SIGINT)
+
+    def _make_cluster(self, program: str, major: int) -> None:
+        if (self._folder / "PG_VERSION").exists():
+            return
+        # Created aside and renamed when complete, so that an interrupted run leaves no half
+        # cluster.
+        fresh = self._folder.with_name("postgres.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        make_folder(fresh, self._account)
+        builtin = ("--locale-provider=builtin", "--locale=C.UTF-8")
+        locale = builtin if major >= _BUILTIN_LOCALE_SINCE else ("--locale=C",)
+        common = ("-A", "trust", "-E", "UTF8", "-U", "postgres", "-D", str(fresh))
+        sync = () if self._fsync else ("--no-sync",)
+        initdb = str(self._binaries / "initdb")
+        self._finish([initdb, *common, *locale, *sync], cwd=fresh)
+        single = [program, "--single", "-D", str(fresh), "postgres"]
+        self._finish(single, cwd=fresh, text=f"CREATE DATABASE {DATABASE};\n")
+        self._folder.rmdir()
+        fresh.rename(self._folder)
+
+    def _finish(self, argv: Sequence[str], *, cwd: Path, text: str = "") -> None:
+        command = child_command(argv, account=self._account, death_signal=signal.SIGKILL)
+        done = subprocess.run(  # noqa: S603 - our own commands, no shell
+            command,
+            input=text,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            cwd=cwd,
+            env=_environment(),
+            start_new_session=True,
+            check=False,
+        )
+        reason = done.stderr.splitlines()
+        if done.returncode != 0 or any(re.search("ERROR|FATAL|PANIC", line) for line in reason):
+            shutil.rmtree(cwd, ignore_errors=True)
+            raise StartError(_explain(self.name, reason, self._held.path))
+
+    def _stop_signals(self) -> Sequence[tuple[signal.Signals, float]]:
+        # Fast (with a checkpoint), then immediate (recovery at the next start).
+        return ((signal.SIGINT, 20), (signal.SIGQUIT, 5))
+
+    def _answers(self) -> bool:
+        with suppress(OSError):
+            lines = (self._folder / "postmaster.pid").read_text().splitlines()
+            # pg_ctl waits for line 8 too; a line of an earlier process does not count. The file is
+            # empty for a moment while it is written.
+            return (
+                self._process is not None
+                and lines[:1] == [str(self._process.pid)]
+                and [line.strip() for line in lines[7:8]] == ["ready"]
+            )
+        return False
+
+
+class Redis(_Process):
+    """Valkey (or Redis) on a socket in a private folder, every write in its append-only file."""
+
+    name = "redis"
+
+    def __init__(
+        self, held: Claim, account: Account, folder: Path, sockets: Path, *, program: Path
+    ) -> None:
+        super().__init__(held, account, folder, sockets)
+        self._program = program
+
+    @property
+    def url(self) -> str:
+        """URL for the Redis client; the path is the socket."""
+        return f"unix://{quote(str(self._sockets / _REDIS_SOCKET))}"
+
+    def spawn(self) -> None:
+        """Start the process.
+
+        Raises:
+            StartError: The disk refuses.
+        """
+        path = str(self._sockets / _REDIS_SOCKET)
+        Path(path).unlink(missing_ok=True)
+        argv = [str(self._program), "--port", "0", "--unixsocket", path, "--unixsocketperm", "700"]
+        argv += ["--dir", str(self._folder), "--pidfile", str(self._folder / "redis.pid")]
+        argv += ["--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"]
+        self._run(argv, signal.SIGTERM)
+
+    def _stop_signals(self) -> Sequence[tuple[signal.Signals, float]]:
+        return ((signal.SIGTERM, 10),)
+
+    def _answers(self) -> bool:
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(1)
+            client.connect(str(self._sockets / _REDIS_SOCKET))
+            client.sendall(b"PING\r\n")
+            return client.recv(64).startswith(b"+PONG")
+        return False
+
+
+def make_folder(folder: Path, account: Account) -> None:
+    """Create a private folder, or take over all of an existing one, for the account.
+
+    Raises:
+        StartError: It belongs to another user.
+    """
+    owner = account.file_owner
+    with explained(folder):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.chmod(0o700)
+        status = folder.stat()
+        if (status.st_uid, status.st_gid) == owner:
+            return
+        # Children first: a run that is interrupted here begins again at the next start.
+        for parent, folders, files in os.walk(folder, topdown=False):
+            for name in (*folders, *files):
+                os.chown(Path(parent) / name, *owner, follow_symlinks=False)
+        os.chown(folder, *owner)
+
+
+def _environment() -> dict[str, str]:
+    preloaded = {name: value for name, value in os.environ.items() if _PRELOADED.fullmatch(name)}
+    return _ENVIRONMENT | preloaded
+
+
+def _explain(name: str, lines: Sequence[str], folder: Path) -> str:
+    """Return one line that says why a server gave up, from its output."""
+    has_no_room = shutil.disk_usage(folder).free < _FULL_BELOW
+    if has_no_room or any("No space left on device" in line for line in lines):
+        return disk_full(folder)
+    relevant = [line for line in lines if re.search(r"FATAL|PANIC|ERROR|error:|# ", line)]
+    reason = (relevant or list(lines) or ["it printed nothing"])[-1].strip()
+    # Remove the time and process number in front.
+    reason = re.sub(r"^.*?(?=FATAL|PANIC|ERROR)", "", reason)
+    return f"the embedded {name} does not start: {reason[:300]}"

@@ -1,1 +1,0 @@
-"""Conversations, messages and calls; one timeline of them."""

@@ -1,0 +1,29 @@
+"""The table of mails that wait to be sent."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Index, LargeBinary, SmallInteger, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm_api.platform.database import Base
+from crm_api.platform.ids import new_id
+
+
+class OutgoingMail(Base):
+    """One mail to one person; removed when the server has accepted it, as it may hold secrets."""
+
+    __tablename__ = "outgoing_mail"
+    __table_args__ = (Index("idx_outgoing_mail_due", "next_attempt_at"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    recipient: Mapped[str]
+    subject: Mapped[str]
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    """Sealed, because it may hold a token that gives access."""
+    attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    next_attempt_at: Mapped[datetime]
+    last_error: Mapped[str | None]
+    expires_at: Mapped[datetime]
+    """After this time the mail is useless and is removed without being sent."""
+    created_at: Mapped[datetime]

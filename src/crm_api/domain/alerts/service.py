@@ -1,0 +1,214 @@
+"""Alerts: raised, acknowledged, resolved, listed."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import ColumnElement, bindparam, select, text, tuple_, update
+from sqlalchemy.dialects.postgresql import JSONB
+
+from crm_api.domain.alerts.alert_kinds import AlertKind
+from crm_api.domain.alerts.models import Alert, AlertStatus
+from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.errors import NotFoundError
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+from crm_api.platform.jobs import Job, JobName
+
+log = structlog.get_logger()
+
+ACKNOWLEDGED_FOR = timedelta(days=1)
+"""An alert that still happens after this opens again: the person may have forgotten it."""
+REPORT_ALERTS = Job(name=JobName.SEND_ALERTS, delay_seconds=5)
+"""The delay lets alerts that open together be reported together."""
+ENDS_BY_SILENCE = {
+    timedelta(minutes=15): (
+        AlertKind.CLOCK_SKEW,
+        AlertKind.DISK_LOW,
+        AlertKind.PROVIDER_ASKED_TO_WAIT,
+        AlertKind.PROVIDER_LIST_LAGS,
+    ),
+    timedelta(hours=1): (AlertKind.WEBHOOK_REFUSED,),
+}
+"""Kinds whose cause raises them again while it lasts. After this much silence they are over;
+nothing else reports the end of the cause."""
+
+
+class AlertNotFoundError(NotFoundError):
+    """No alert has this id."""
+
+    code = "alert_not_found"
+    title = "Alert not found"
+
+
+# An alert opens when it is new, was over, or was acknowledged so long ago that the person may have
+# forgotten it. Otherwise it is only counted.
+_COMES_UP = """(alert.resolved_at IS NOT NULL OR alert.acknowledged_at
+    < CAST(:now AS timestamptz) - make_interval(secs => :acknowledged_for))"""
+
+
+RAISE_ALERT = text(f"""
+    INSERT INTO alert (id, kind, subject, detail, context, count, first_seen_at, last_seen_at,
+        opened_at)
+    VALUES (:id, :kind, :subject, :detail, :context, :times, :now, :now, :now)
+    ON CONFLICT (kind, subject) DO UPDATE
+    SET detail = excluded.detail, context = excluded.context, last_seen_at = excluded.last_seen_at,
+        count = alert.count + excluded.count, resolved_at = NULL,
+        opened_at = CASE WHEN {_COMES_UP} THEN excluded.opened_at ELSE alert.opened_at END,
+        acknowledged_at = CASE WHEN {_COMES_UP} THEN NULL ELSE alert.acknowledged_at END,
+        acknowledged_by = CASE WHEN {_COMES_UP} THEN NULL ELSE alert.acknowledged_by END
+    RETURNING opened_at = :now AS comes_up
+""").bindparams(bindparam("context", type_=JSONB))
+
+
+async def raise_alert(
+    uow: UnitOfWork,
+    *,
+    kind: AlertKind,
+    subject: str,
+    detail: str,
+    now: datetime,
+    context: dict[str, Any] | None = None,
+    times: int = 1,
+) -> None:
+    """Add an alert, or count it if an alert of the same kind and subject exists.
+
+    An alert that opens is logged, and the job that reports alerts is requested.
+
+    Args:
+        detail: What happened and what to do, for a person.
+        times: How often it happened since it was last raised.
+    """
+    values = {
+        "id": new_id(),
+        "kind": kind,
+        "subject": subject,
+        "detail": detail,
+        "context": context or {},
+        "times": times,
+        "acknowledged_for": ACKNOWLEDGED_FOR.total_seconds(),
+        "now": now,
+    }
+    if (await uow.session.execute(RAISE_ALERT, values)).scalar_one():
+        log.warning("alert", kind=kind, subject=subject)
+        uow.after_commit(REPORT_ALERTS)
+
+
+async def resolve_alert(uow: UnitOfWork, *, kind: AlertKind, subject: str, now: datetime) -> None:
+    """Mark an alert as over; do nothing when it is not open."""
+    resolved = await uow.session.scalar(
+        update(Alert)
+        .where(*_open(kind), Alert.subject == subject)
+        .values(resolved_at=now)
+        .returning(Alert.id)
+    )
+    if resolved is not None:
+        log.info("alert over", kind=kind, subject=subject)
+        uow.after_commit(REPORT_ALERTS)
+
+
+async def resolve_silent_alerts(uow: UnitOfWork, *, now: datetime) -> None:
+    """Resolve alerts of ``ENDS_BY_SILENCE`` that were not raised again for the time given there."""
+    for silence, kinds in ENDS_BY_SILENCE.items():
+        resolved = await uow.session.scalars(
+            update(Alert)
+            .where(
+                Alert.resolved_at.is_(None),
+                Alert.last_seen_at < now - silence,
+                Alert.kind.in_(kinds),
+            )
+            .values(resolved_at=now)
+            .returning(Alert.id)
+        )
+        if resolved.all():
+            uow.after_commit(REPORT_ALERTS)
+
+
+async def list_open_alerts_by_subject(uow: UnitOfWork, *, kind: AlertKind) -> dict[str, datetime]:
+    """Return the subjects of the open alerts of a kind, each with when it was last seen."""
+    found = await uow.session.execute(select(Alert.subject, Alert.last_seen_at).where(*_open(kind)))
+    return {row.subject: row.last_seen_at for row in found}
+
+
+async def list_open_subjects(uow: UnitOfWork, *, kind: AlertKind) -> Sequence[str]:
+    """List the subjects of the open alerts of a kind."""
+    return (await uow.session.scalars(select(Alert.subject).where(*_open(kind)))).all()
+
+
+def _open(kind: AlertKind) -> tuple[ColumnElement[bool], ...]:
+    return (Alert.kind == kind, Alert.resolved_at.is_(None))
+
+
+async def get_alert(uow: UnitOfWork, alert_id: UUID) -> Alert:
+    """Read one alert.
+
+    Raises:
+        AlertNotFoundError: There is none with this id.
+    """
+    alert = await uow.session.get(Alert, alert_id, populate_existing=True)
+    if alert is None:
+        raise AlertNotFoundError("There is no alert with this id.")
+    return alert
+
+
+async def acknowledge_alert(uow: UnitOfWork, *, alert_id: UUID, actor: str, now: datetime) -> Alert:
+    """Mark that a person takes care of an alert: it is not reported again for ``ACKNOWLEDGED_FOR``.
+
+    An alert that is over or already acknowledged is not changed.
+
+    Raises:
+        AlertNotFoundError: There is none with this id.
+    """
+    acknowledged = await uow.session.scalar(
+        update(Alert)
+        .where(Alert.id == alert_id, Alert.resolved_at.is_(None), Alert.acknowledged_at.is_(None))
+        .values(acknowledged_at=now, acknowledged_by=actor)
+        .returning(Alert.id)
+    )
+    if acknowledged is not None:
+        await note_decision(
+            uow,
+            actor=actor,
+            action="acknowledge_alert",
+            subject=str(alert_id),
+            detail={},
+            now=now,
+        )
+    return await get_alert(uow, alert_id)
+
+
+_OF_STATUS: dict[AlertStatus, tuple[ColumnElement[bool], ...]] = {
+    AlertStatus.OPEN: (Alert.resolved_at.is_(None), Alert.acknowledged_at.is_(None)),
+    AlertStatus.ACKNOWLEDGED: (Alert.resolved_at.is_(None), Alert.acknowledged_at.is_not(None)),
+    AlertStatus.RESOLVED: (Alert.resolved_at.is_not(None),),
+}
+
+
+async def list_alerts(
+    uow: UnitOfWork,
+    *,
+    status: AlertStatus | None = None,
+    kind: str | None = None,
+    cursor: str | None,
+    limit: int,
+) -> Page[Alert]:
+    """List alerts, the last seen first.
+
+    Raises:
+        InvalidCursorError: The cursor is not one of this list's.
+    """
+    cursors = Cursors("alerts", status=status, kind=kind)
+    query = select(Alert)
+    if status is not None:
+        query = query.where(*_OF_STATUS[status])
+    if kind is not None:
+        query = query.where(Alert.kind == kind)
+    after = cursors.read(cursor)
+    if after is not None:
+        query = query.where(tuple_(Alert.last_seen_at, Alert.id) < after)
+    query = query.order_by(Alert.last_seen_at.desc(), Alert.id.desc()).limit(limit + 1)
+    rows = (await uow.session.scalars(query)).all()
+    return cursors.page(rows, limit=limit, position=lambda row: (row.last_seen_at, row.id))

@@ -1,0 +1,87 @@
+"""Import every table, so that migrations and tests use one complete metadata."""
+
+from crm_api.domain.alerts import models as alerts
+from crm_api.domain.alerts.outgoing_mail import models as outgoing_mail
+from crm_api.domain.campaigns import models as campaigns
+from crm_api.domain.consent import models as consent
+from crm_api.domain.identity.api_keys import models as api_keys
+from crm_api.domain.identity.users import models as users
+from crm_api.domain.imports.contacts import models as contact_imports
+from crm_api.domain.imports.do_not_contact import models as do_not_contact
+from crm_api.domain.inbound.reconciliation import models as reconciliation
+from crm_api.domain.inbound.webhook_events import models as webhook_events
+from crm_api.domain.inbound.webhook_health import models as webhook_health
+from crm_api.domain.inbound.webhook_setup import models as webhook_setup
+from crm_api.domain.kit.audit_log import models as audit_log
+from crm_api.domain.kit.event_log import models as event_log
+from crm_api.domain.kit.idempotency import models as idempotency
+from crm_api.domain.messaging.models import (
+    company,
+    conversations,
+    lines,
+    media,
+    number_failures,
+    provider_stops,
+    sends,
+)
+from crm_api.domain.monitoring.key_rotation import models as key_rotation
+from crm_api.domain.monitoring.sandbox_control import models as sandbox_control
+from crm_api.domain.monitoring.scheduled_jobs import models as scheduled_jobs
+from crm_api.domain.monitoring.watchdog import models as watchdog
+from crm_api.domain.outbound.webhook_deliveries import models as webhook_deliveries
+from crm_api.domain.outbound.webhook_endpoints import models as webhook_endpoints
+from crm_api.domain.people.models import (
+    contacts,
+    custom_fields,
+    deduplication,
+    erasure,
+    lists,
+    notes,
+    phone_validation,
+    properties,
+    segments,
+    tags,
+)
+from crm_api.platform.database import Base
+
+MODULES = (
+    alerts,
+    api_keys,
+    audit_log,
+    campaigns,
+    company,
+    consent,
+    contact_imports,
+    contacts,
+    conversations,
+    custom_fields,
+    deduplication,
+    do_not_contact,
+    erasure,
+    event_log,
+    idempotency,
+    key_rotation,
+    lines,
+    lists,
+    media,
+    notes,
+    number_failures,
+    outgoing_mail,
+    phone_validation,
+    properties,
+    provider_stops,
+    reconciliation,
+    sandbox_control,
+    scheduled_jobs,
+    segments,
+    sends,
+    tags,
+    users,
+    watchdog,
+    webhook_deliveries,
+    webhook_endpoints,
+    webhook_events,
+    webhook_health,
+    webhook_setup,
+)
+metadata = Base.metadata

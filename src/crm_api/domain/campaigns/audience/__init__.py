@@ -1,0 +1,1 @@
+"""Audiences: select the people, read them, and store them as recipients."""

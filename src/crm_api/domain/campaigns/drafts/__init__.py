@@ -1,0 +1,1 @@
+"""Drafts: create, change, copy, and check before the start."""

@@ -1,0 +1,163 @@
+"""Map a campaign's content to columns, and find the faults that need no database."""
+
+from datetime import datetime, time, timedelta
+from typing import Any
+
+from crm_api.domain.campaigns.errors import InvalidCampaignError
+from crm_api.domain.campaigns.models import Campaign, PacingMode
+from crm_api.domain.campaigns.schemas import CampaignCreate, CampaignUpdate, Variant
+from crm_api.domain.campaigns.templates.template_text import (
+    MAX_TEXT,
+    append_footer,
+    find_template_faults,
+)
+from crm_api.domain.kit.errors import FieldProblem
+
+Columns = dict[str, Any]
+
+_FULL_SHARE = 100
+START_SLACK = timedelta(minutes=5)
+"""How far in the past a start may be: "now" of the client is a little old on arrival."""
+
+
+_DIRECT = ("name", "line_id", "ab_test", "follow_ups")
+_GROUPS = ("schedule", "pacing", "rules")
+_RENAMED = {"mode": "pacing_mode"}
+
+
+def columns_of_request(body: CampaignCreate | CampaignUpdate, *, only_given: bool) -> Columns:
+    """Return a request as columns of ``campaign``; the variants are not included.
+
+    Args:
+        body: The request.
+        only_given: Leave out what the request leaves out, also inside the groups, instead of
+            setting defaults.
+    """
+    given = body.model_dump(exclude_unset=only_given)
+    columns: Columns = {name: given[name] for name in _DIRECT if name in given}
+    if body.audience is not None:
+        columns["audience"] = body.audience.model_dump(mode="json", exclude_none=True)
+    for group in _GROUPS:
+        for name, value in given.get(group, {}).items():
+            if name == "window":
+                columns |= {f"window_{edge}": at for edge, at in value.items()}
+            else:
+                columns[_RENAMED.get(name, name)] = value
+    return columns
+
+
+def columns_of_campaign(campaign: Campaign) -> Columns:
+    """Return those columns of a campaign that a request can change."""
+    names = columns_of_request(_EXAMPLE, only_given=False)
+    return {name: getattr(campaign, name) for name in names}
+
+
+def find_faults(columns: Columns, variants: list[Variant]) -> list[FieldProblem]:
+    """Find the faults of a whole campaign without reading the database."""
+    return [
+        *_variant_faults(variants, columns["opt_out_footer"]),
+        *_follow_up_faults(columns["follow_ups"], columns["opt_out_footer"]),
+        *_schedule_faults(columns),
+        *_pacing_faults(columns),
+    ]
+
+
+def refuse_faults(problems: list[FieldProblem]) -> None:
+    """Raise if there are faults.
+
+    Raises:
+        InvalidCampaignError: ``problems`` is not empty.
+    """
+    if problems:
+        raise InvalidCampaignError(problems)
+
+
+def _variant_faults(variants: list[Variant], footer: str | None) -> list[FieldProblem]:
+    problems: list[FieldProblem] = []
+    total = sum(variant.weight for variant in variants)
+    if total != _FULL_SHARE:
+        detail = f"The weights add up to {total}; make it {_FULL_SHARE}."
+        problems.append(FieldProblem(pointer="/variants", code="weights", detail=detail))
+    names: set[str] = set()
+    for position, variant in enumerate(variants):
+        pointer = f"/variants/{position}/body"
+        if variant.name in names:
+            problems.append(
+                FieldProblem(
+                    pointer=f"/variants/{position}/name",
+                    code="duplicate_name",
+                    detail="Another variant has this name.",
+                )
+            )
+        names.add(variant.name)
+        problems += _body_faults(variant.body, footer, pointer=pointer)
+    return problems
+
+
+def _follow_up_faults(follow_ups: list[Columns], footer: str | None) -> list[FieldProblem]:
+    return [
+        problem
+        for position, follow_up in enumerate(follow_ups)
+        for problem in _body_faults(
+            follow_up["body"], footer, pointer=f"/follow_ups/{position}/body"
+        )
+    ]
+
+
+def _body_faults(body: str, footer: str | None, *, pointer: str) -> list[FieldProblem]:
+    problems = find_template_faults(body, pointer=pointer)
+    length = len(append_footer(body, footer))
+    if length > MAX_TEXT:
+        detail = f"With the footer the message has {length} characters; the limit is {MAX_TEXT}."
+        problems.append(FieldProblem(pointer=pointer, code="string_too_long", detail=detail))
+    return problems
+
+
+def _schedule_faults(columns: Columns) -> list[FieldProblem]:
+    problems: list[FieldProblem] = []
+    start: time = columns["window_start"]
+    end: time = columns["window_end"]
+    if start >= end:
+        detail = "The window must end later in the day than it starts."
+        problems.append(FieldProblem(pointer="/schedule/window", code="window", detail=detail))
+    start_at: datetime | None = columns["start_at"]
+    end_at: datetime | None = columns["end_at"]
+    if start_at is not None and end_at is not None and end_at <= start_at:
+        detail = "end_at must be later than start_at."
+        problems.append(FieldProblem(pointer="/schedule/end_at", code="end_at", detail=detail))
+    return problems
+
+
+def find_date_faults(columns: Columns, *, now: datetime) -> list[FieldProblem]:
+    """Find dates that have passed; missing columns are not checked."""
+    problems: list[FieldProblem] = []
+    start_at: datetime | None = columns.get("start_at")
+    end_at: datetime | None = columns.get("end_at")
+    if start_at is not None and start_at < now - START_SLACK:
+        detail = "start_at has passed. Choose a later one, or null to begin at the start request."
+        problems.append(FieldProblem(pointer="/schedule/start_at", code="passed", detail=detail))
+    if end_at is not None and end_at <= now:
+        detail = "end_at has passed. Choose a later one, or null for no end."
+        problems.append(FieldProblem(pointer="/schedule/end_at", code="passed", detail=detail))
+    return problems
+
+
+def _pacing_faults(columns: Columns) -> list[FieldProblem]:
+    if columns["pacing_mode"] != PacingMode.BURST:
+        return []
+    return [
+        FieldProblem(pointer=f"/pacing/{name}", code="missing", detail=f"Mode burst needs {name}.")
+        for name in ("batch_size", "batch_interval_minutes")
+        if columns[name] is None
+    ]
+
+
+_EXAMPLE = CampaignCreate.model_validate(
+    {
+        "name": "-",
+        "line_id": "00000000-0000-0000-0000-000000000000",
+        "audience": {"list_id": "00000000-0000-0000-0000-000000000000"},
+        "variants": [{"name": "-", "body": "-", "weight": 100}],
+    }
+)
+"""Has every column that a request can set, so that no second list of names is needed."""

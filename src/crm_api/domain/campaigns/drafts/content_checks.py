@@ -1,0 +1,167 @@
+"""Check the content of a draft against the database, and copy its templates."""
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Uuid, any_, bindparam, exists, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.campaigns.drafts import content
+from crm_api.domain.campaigns.drafts.content import Columns
+from crm_api.domain.campaigns.models import Campaign
+from crm_api.domain.campaigns.schemas import (
+    Audience,
+    CampaignCreate,
+    CampaignUpdate,
+    Exclusion,
+    Variant,
+)
+from crm_api.domain.campaigns.templates import service as templates
+from crm_api.domain.kit.errors import FieldProblem
+from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.people.models.contacts import Contact
+from crm_api.domain.people.models.lists import ContactList
+from crm_api.domain.people.segments import service as segments
+from crm_api.platform.database import UnitOfWork
+
+_SHOWN_FAULTS = 20
+"""Unknown ids of one kind that an answer names; a longer list would not help the reader."""
+
+
+async def copy_template_bodies(uow: UnitOfWork, body: CampaignCreate | CampaignUpdate) -> None:
+    """Replace each ``template_id`` of a request by the template's present body.
+
+    Raises:
+        InvalidCampaignError: A template does not exist.
+    """
+    references = [
+        (f"/{field}/{position}/template_id", given)
+        for field in ("variants", "follow_ups")
+        for position, given in enumerate(getattr(body, field) or [])
+        if given.template_id is not None
+    ]
+    bodies = await templates.find_template_bodies(
+        uow, [given.template_id for _, given in references]
+    )
+    content.refuse_faults(
+        [
+            FieldProblem(
+                pointer=pointer, code="unknown_template", detail="This template does not exist."
+            )
+            for pointer, given in references
+            if given.template_id not in bodies
+        ]
+    )
+    for _, given in references:
+        given.body = bodies[given.template_id]
+
+
+async def check_content(
+    uow: UnitOfWork,
+    columns: Columns,
+    variants: list[Variant],
+    *,
+    audience: Audience | None,
+    found: Sequence[FieldProblem] = (),
+) -> None:
+    """Refuse content that has faults.
+
+    Args:
+        columns: The values to store.
+        audience: None if the stored audience stays; it was checked when it was saved.
+        found: Faults that are already known.
+
+    Raises:
+        InvalidCampaignError: There is a fault; each has a pointer.
+    """
+    problems = [*content.find_faults(columns, variants), *found]
+    if not await _line_exists(uow.session, columns["line_id"]):
+        detail = "This line does not exist."
+        problems.append(FieldProblem(pointer="/line_id", code="unknown_line", detail=detail))
+    if audience is not None:
+        problems += await find_unknown_sources(uow, columns["audience"])
+        problems += await _unknown_contacts(uow, audience)
+    content.refuse_faults(problems)
+
+
+async def _line_exists(session: AsyncSession, line_id: UUID) -> bool:
+    """Return whether the line exists."""
+    return bool(await session.scalar(select(exists().where(Line.id == line_id))))
+
+
+async def find_unknown_sources(uow: UnitOfWork, audience: Columns) -> list[FieldProblem]:
+    """Find the lists, segments and campaigns of a stored audience that no longer exist.
+
+    Lock the existing segments against change until the transaction ends.
+    """
+    excluded = audience.get("exclude", {})
+    lists = {
+        **_named("/audience/list_id", audience.get("list_id")),
+        **_named("/audience/exclude/list_id", excluded.get("list_id")),
+        **_numbered("/audience/exclude/list_ids", excluded.get("list_ids")),
+    }
+    campaigns = _numbered("/audience/exclude/campaign_ids", excluded.get("campaign_ids"))
+    session = uow.session
+    problems = await segments.faults_of(
+        uow,
+        {
+            **_named("/audience/segment_id", audience.get("segment_id")),
+            **_numbered("/audience/exclude/segment_ids", excluded.get("segment_ids")),
+        },
+    )
+    if lists:
+        known = await _find_known_lists(session, set(lists.values()))
+        problems += _unknown(lists, known, noun="list")
+    if campaigns:
+        known = await _find_known_campaigns(session, set(campaigns.values()))
+        problems += _unknown(campaigns, known, noun="campaign")
+    return problems
+
+
+async def _find_known_lists(session: AsyncSession, list_ids: Iterable[UUID]) -> set[UUID]:
+    """Return which of the ids are lists."""
+    statement = select(ContactList.id).where(ContactList.id.in_(list(list_ids)))
+    return set((await session.scalars(statement)).all())
+
+
+async def _find_known_campaigns(session: AsyncSession, campaign_ids: Iterable[UUID]) -> set[UUID]:
+    """Return which of the ids are campaigns."""
+    statement = select(Campaign.id).where(Campaign.id.in_(list(campaign_ids)))
+    return set((await session.scalars(statement)).all())
+
+
+async def _unknown_contacts(uow: UnitOfWork, audience: Audience) -> list[FieldProblem]:
+    excluded = audience.exclude or Exclusion()
+    contacts = {
+        **_numbered("/audience/contact_ids", audience.contact_ids),
+        **_numbered("/audience/exclude/contact_ids", excluded.contact_ids),
+    }
+    if not contacts:
+        return []
+    known = await _find_known_contacts(uow.session, list({*contacts.values()}))
+    return _unknown(contacts, known, noun="contact")
+
+
+async def _find_known_contacts(session: AsyncSession, contact_ids: list[UUID]) -> set[UUID]:
+    """Return which of the ids are contacts that are not deleted."""
+    statement = select(Contact.id).where(
+        Contact.id == any_(bindparam("ids", contact_ids, ARRAY(Uuid()))),
+        Contact.deleted_at.is_(None),
+    )
+    return set((await session.scalars(statement)).all())
+
+
+def _named(pointer: str, value: str | None) -> dict[str, UUID]:
+    return {} if value is None else {pointer: UUID(value)}
+
+
+def _numbered(pointer: str, ids: Sequence[UUID | str] | None) -> dict[str, UUID]:
+    return {f"{pointer}/{position}": UUID(str(one)) for position, one in enumerate(ids or [])}
+
+
+def _unknown(ids: Mapping[str, UUID], known: Container[UUID], *, noun: str) -> list[FieldProblem]:
+    unknown = [pointer for pointer, one in ids.items() if one not in known]
+    return [
+        FieldProblem(pointer=pointer, code=f"unknown_{noun}", detail=f"This {noun} does not exist.")
+        for pointer in unknown[:_SHOWN_FAULTS]
+    ]

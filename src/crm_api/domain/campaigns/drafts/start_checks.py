@@ -1,0 +1,179 @@
+"""Check what a campaign needs before it starts, so that it does not fail silently later."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache, partial
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.campaigns.audience.selection import (
+    STATEMENTS_KEPT,
+    AudienceSettings,
+    SegmentConditions,
+    assess_audience,
+    resolve_audience,
+)
+from crm_api.domain.campaigns.drafts import content, identification
+from crm_api.domain.campaigns.drafts.content_checks import find_unknown_sources
+from crm_api.domain.campaigns.errors import EmptyAudienceError
+from crm_api.domain.campaigns.models import Campaign
+from crm_api.domain.campaigns.queries import CampaignDetail
+from crm_api.domain.campaigns.schedule import first_opening, next_open, resolve_zones
+from crm_api.domain.consent.legal_rules.rules import RuleBook
+from crm_api.domain.kit.errors import FieldProblem
+from crm_api.domain.kit.schemas import format_instant
+from crm_api.domain.kit.windows import Window
+from crm_api.domain.messaging.company.service import Business
+from crm_api.platform.database import UnitOfWork
+
+
+async def check_start(
+    uow: UnitOfWork,
+    detail: CampaignDetail,
+    *,
+    sender: Business | None,
+    rules: RuleBook,
+    now: datetime,
+) -> None:
+    """Refuse a start that would send nothing, or what must not be sent.
+
+    The content was valid when the draft was saved. It is checked again because dates pass and lists
+    are deleted.
+
+    Args:
+        uow: The unit of work of the start.
+        detail: The campaign.
+        sender: The business that the first message must name, together with how to opt out. None
+            skips this check.
+        rules: The legal hours.
+        now: The present instant.
+
+    Raises:
+        InvalidCampaignError: A date has passed, a named list, segment or campaign no longer exists,
+            or the hours never open.
+        MissingIdentificationError: A first message does not name the sender or how to opt out.
+        EmptyAudienceError: No one in the audience may get messages.
+    """
+    campaign = detail.campaign
+    columns = content.columns_of_campaign(campaign)
+    content.refuse_faults(
+        [
+            *content.find_date_faults(columns, now=now),
+            *await find_unknown_sources(uow, campaign.audience),
+        ]
+    )
+    if sender is not None:
+        identification.require_identification(
+            detail.variants, footer=campaign.opt_out_footer, business=sender, line=detail.line
+        )
+    await _require_anyone(uow, detail, rules=rules, now=now)
+
+
+async def _require_anyone(
+    uow: UnitOfWork, detail: CampaignDetail, *, rules: RuleBook, now: datetime
+) -> None:
+    """Find one person who may get messages in a zone key that opens.
+
+    The first person nearly always does; a zone key that never opens is excluded and the search
+    repeated.
+    """
+    hours = _Hours.of(detail, rules=rules, now=now)
+    shut: list[str] = []
+    while zone_key := await _find_reachable_zone(uow.session, detail.campaign, shut=shut, now=now):
+        if hours.opens(zone_key):
+            return
+        shut.append(zone_key)
+    if shut:
+        content.refuse_faults([hours.never_open(shut)])
+    reason = "Nobody in the audience may be texted: it is empty, or all have opted out."
+    raise EmptyAudienceError(reason)
+
+
+@lru_cache(maxsize=STATEMENTS_KEPT)
+def reachable_zone_statement(conditions: SegmentConditions) -> TextClause:
+    """Build the statement that finds the zone key of one person who may get messages."""
+    return text(f"""
+        WITH {assess_audience(conditions)}
+        SELECT s.zone_key FROM assessed s
+        WHERE s.verdict IN ('pending', 'review') AND s.zone_key <> ALL(CAST(:shut AS text[]))
+        LIMIT 1
+    """)
+
+
+async def _find_reachable_zone(
+    session: AsyncSession, campaign: Campaign, *, shut: Sequence[str], now: datetime
+) -> str | None:
+    """Return the zone key of one person of the audience who may get messages; None without one.
+
+    Args:
+        shut: Zone keys to leave out.
+    """
+    audience = await resolve_audience(session, AudienceSettings.of(campaign), as_of=now)
+    statement = reachable_zone_statement(audience.conditions)
+    values = {**audience.values, "shut": list(shut)}
+    found: str | None = await session.scalar(statement, values)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Hours:
+    """When a campaign may send, from its start on."""
+
+    window: Window
+    timezone: str | None
+    line_timezone: str
+    rules: RuleBook
+    begins_at: datetime
+    end_at: datetime | None
+
+    @classmethod
+    def of(cls, detail: CampaignDetail, *, rules: RuleBook, now: datetime) -> "_Hours":
+        campaign = detail.campaign
+        return cls(
+            window=Window.of(campaign.days, campaign.window_start, campaign.window_end),
+            timezone=campaign.timezone,
+            line_timezone=detail.line.timezone,
+            rules=rules,
+            begins_at=max(now, campaign.start_at or now),
+            end_at=campaign.end_at,
+        )
+
+    def opens(self, zone_key: str) -> bool:
+        opening = self._first(zone_key)
+        return opening is not None and (self.end_at is None or opening < self.end_at)
+
+    def never_open(self, zone_keys: Sequence[str]) -> FieldProblem:
+        """Return why no message could be sent in any of these zone keys."""
+        openings = [
+            opening for zone_key in zone_keys if (opening := self._first(zone_key)) is not None
+        ]
+        if openings:
+            pointer = "/schedule/end_at"
+            detail = (
+                "The first minute that its days, its window and the legal hours allow is "
+                f"{format_instant(min(openings))}, not before end_at. Choose a later end_at."
+            )
+        elif any(
+            next_open(self.window, self._zones(zone_key), self.begins_at) for zone_key in zone_keys
+        ):
+            pointer = "/schedule/window"
+            detail = (
+                "In no recipient's time zone do the legal hours ever overlap its days and its "
+                "window. Widen the window or add days; GET /v1/compliance-rules lists the hours."
+            )
+        else:
+            pointer = "/schedule/window"
+            detail = (
+                "The window is never open at the same time in all time zones that a recipient may "
+                "be in. Widen it, or name one time zone."
+            )
+        return FieldProblem(pointer=pointer, code="never_open", detail=detail)
+
+    def _first(self, zone_key: str) -> datetime | None:
+        legal = partial(self.rules.next_open, zone_key)
+        return first_opening(self.window, self._zones(zone_key), self.begins_at, legal=legal)
+
+    def _zones(self, zone_key: str) -> tuple[str, ...]:
+        return resolve_zones(self.timezone, self.line_timezone, zone_key)

@@ -1,0 +1,1 @@
+"""Explain why a recipient does or does not get a message now."""

@@ -1,0 +1,102 @@
+"""Explain whether a recipient would get a message now, which rule stops it, and until when.
+
+The rules are those of the claim: its SQL fragments, the planner's windows and its composer.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+from crm_api.domain.campaigns.errors import RecipientNotFoundError
+from crm_api.domain.campaigns.explain.explanation import Explanation, Stop
+from crm_api.domain.campaigns.explain.recipient_facts import find_zone_key, read_recipient_facts
+from crm_api.domain.campaigns.explain.stop_rules import STOP_RULES, RecipientCase
+from crm_api.domain.campaigns.schedule import RecipientHours
+from crm_api.domain.consent.legal_rules.rules import RuleBook
+from crm_api.domain.consent.reply_readings import find_reading
+from crm_api.domain.messaging.company.carriers import UNKNOWN
+from crm_api.domain.messaging.company.service import Business
+from crm_api.domain.messaging.sends import carrier_budgets, usage
+from crm_api.domain.messaging.sends.number_rules import NumberRule
+from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.platform.database import UnitOfWork
+
+_BY_REPLY = frozenset({NumberRule.OPTED_OUT, NumberRule.OPT_OUT_HOLD})
+
+
+async def explain_recipient(
+    uow: UnitOfWork,
+    *,
+    campaign_id: UUID,
+    contact_id: UUID,
+    step: int | None,
+    rules: RuleBook,
+    business: Business,
+    times: SendTimes,
+    now: datetime,
+    secret: bytes | None = None,
+) -> Explanation:
+    """Return whether a recipient would get a message now, and every rule that stops it.
+
+    Args:
+        secret: Finds the number in the consent history; without it the reading is left out.
+
+    Raises:
+        RecipientNotFoundError: The contact is not a recipient, or the campaign's audience is not
+            stored yet.
+    """
+    zone_key = await find_zone_key(uow, campaign_id=campaign_id, contact_id=contact_id)
+    facts = zone_key and await read_recipient_facts(
+        uow,
+        campaign_id=campaign_id,
+        contact_id=contact_id,
+        step=step,
+        cap=rules.frequency_cap(zone_key, now),
+        times=times,
+        now=now,
+    )
+    if not facts:
+        raise RecipientNotFoundError("This campaign has no such recipient.")
+    campaign_used, line_used = await usage.count_campaign_sent_today(
+        uow.session, campaign_id=campaign_id, line_id=facts.line_id, times=times, now=now
+    )
+    carriers = await carrier_budgets.read_carrier_room(uow, grace=times.grace, now=now)
+    carrier = UNKNOWN
+    if carriers is not None:
+        carrier = await carrier_budgets.read_carrier_of_number(uow, phone=facts.phone)
+    case = RecipientCase(
+        facts=facts,
+        campaign_used=campaign_used,
+        line_used=line_used,
+        carriers=carriers,
+        carrier=carrier,
+        hours=RecipientHours.of(facts, rules=rules, call=times.call),
+        business=business,
+        call=times.call,
+        now=now,
+    )
+    stops = [stop for rule in STOP_RULES for stop in rule(case)]
+    allowed_at = _next_allowed(case, stops)
+    ends_at = None if facts.end_at is None else facts.end_at - times.call
+    if stops and allowed_at is not None and ends_at is not None and allowed_at >= ends_at:
+        stops.append(Stop(rule="campaign_ends", detail="The campaign's end comes before that."))
+        allowed_at = None
+    reading = None
+    if secret is not None and not _BY_REPLY.isdisjoint(facts.number_rules):
+        reading = await find_reading(uow.session, phone=facts.phone, secret=secret)
+    return Explanation(
+        step=facts.step,
+        status=facts.status,
+        stops=stops,
+        next_allowed_at=allowed_at,
+        reading=reading,
+    )
+
+
+def _next_allowed(case: RecipientCase, stops: list[Stop]) -> datetime | None:
+    if not stops:
+        return case.now
+    ends = [stop.until for stop in stops]
+    if any(end is None for end in ends):
+        return None
+    latest = max(end for end in ends if end is not None)
+    return case.hours.opening(latest)

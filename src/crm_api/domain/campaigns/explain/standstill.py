@@ -1,0 +1,105 @@
+"""Find campaigns that send nothing although no rule stops them."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import text
+
+from crm_api.domain.campaigns.errors import RecipientNotFoundError
+from crm_api.domain.campaigns.explain.service import explain_recipient
+from crm_api.domain.campaigns.planning import plan as planning
+from crm_api.domain.consent.legal_rules.rules import RuleBook
+from crm_api.domain.messaging.company.service import Business
+from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.platform.database import UnitOfWork, typed_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Standstill:
+    """A campaign that sends nothing, and the recipient who waits longest."""
+
+    campaign_id: UUID
+    name: str
+    contact_id: UUID
+    due_at: datetime
+
+
+# The recipient who waits longest in each campaign, in an open zone key. The claim would take this
+# one first. A recipient that it may not take is put off, so a rule leaves no one due for long.
+STANDSTILLS = text("""
+    SELECT DISTINCT ON (c.id) c.id AS campaign_id, c.name, due.contact_id, due.due_at
+    FROM unnest(CAST(:campaign_ids AS uuid[]), CAST(:zone_keys AS text[]))
+        AS x (campaign_id, zone_key)
+    JOIN campaign c ON c.id = x.campaign_id
+    CROSS JOIN LATERAL (
+        SELECT m.contact_id, m.due_at FROM campaign_membership m
+        WHERE m.campaign_id = x.campaign_id AND m.zone_key = x.zone_key
+          AND m.status = 'pending' AND m.due_at < :before
+        ORDER BY m.due_at, m.id LIMIT 1
+    ) AS due
+    WHERE NOT EXISTS (
+        SELECT 1 FROM send_attempt a
+        WHERE a.line_id = c.line_id AND a.accepted_at > :before AND a.campaign_id = c.id)
+      AND NOT EXISTS (
+        SELECT 1 FROM send_attempt a
+        WHERE a.line_id = c.line_id AND a.campaign_id = c.id AND a.is_open
+          AND a.status IN ('claimed', 'calling'))
+    ORDER BY c.id, due.due_at
+""")
+
+
+async def find_standstills(
+    uow: UnitOfWork,
+    *,
+    after: timedelta,
+    rules: RuleBook,
+    business: Business,
+    times: SendTimes,
+    now: datetime,
+) -> list[Standstill]:
+    """List campaigns without an accepted message for a while, although a recipient was due.
+
+    The plan and ``explain`` decide. A campaign is not listed if hours, legal hours, daily limits,
+    pace, a blocked line or a rule about the person stop it.
+    """
+    plan = await planning.plan_sends(uow, rules=rules, business=business, now=now)
+    pairs = [(order.campaign_id, key) for order in plan.orders for key in order.open_zones]
+    if not pairs:
+        return []
+    values = {
+        "campaign_ids": [campaign_id for campaign_id, _ in pairs],
+        "zone_keys": [key for _, key in pairs],
+        "before": now - after,
+    }
+    candidates = typed_rows(Standstill, await uow.session.execute(STANDSTILLS, values))
+    return [
+        one
+        for one in candidates
+        if await _would_send_now(uow, one, rules=rules, business=business, times=times, now=now)
+    ]
+
+
+async def _would_send_now(
+    uow: UnitOfWork,
+    candidate: Standstill,
+    *,
+    rules: RuleBook,
+    business: Business,
+    times: SendTimes,
+    now: datetime,
+) -> bool:
+    try:
+        explanation = await explain_recipient(
+            uow,
+            campaign_id=candidate.campaign_id,
+            contact_id=candidate.contact_id,
+            step=None,
+            rules=rules,
+            business=business,
+            times=times,
+            now=now,
+        )
+    except RecipientNotFoundError:
+        return False
+    return explanation.would_send_now

@@ -1,0 +1,312 @@
+"""Rules that stop a recipient's message, each with its reason and its end."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from crm_api.domain.campaigns.explain.explanation import Stop
+from crm_api.domain.campaigns.explain.recipient_facts import RecipientFacts
+from crm_api.domain.campaigns.models import PreviouslyContacted
+from crm_api.domain.campaigns.planning.plan import read_pace, read_pacing
+from crm_api.domain.campaigns.schedule import RecipientHours
+from crm_api.domain.campaigns.templates.message_composer import MessageComposer
+from crm_api.domain.kit.errors import InvalidError
+from crm_api.domain.messaging.company.carriers import UNKNOWN
+from crm_api.domain.messaging.company.service import Business
+from crm_api.domain.messaging.models.sends import AttemptStatus
+from crm_api.domain.messaging.sends import pacing
+from crm_api.domain.messaging.sends.carrier_budgets import CarrierRoom, segments_of
+from crm_api.domain.messaging.sends.number_rules import NumberRule
+from crm_api.domain.messaging.sends.parked_alerts import UNKNOWN_REASON, WHY_PARKED
+from crm_api.domain.messaging.sends.vocabulary import CampaignStatus, MembershipStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipientCase:
+    """A recipient with what the rules look at."""
+
+    facts: RecipientFacts
+    campaign_used: int
+    line_used: int
+    carriers: CarrierRoom | None
+    carrier: str
+    hours: RecipientHours
+    business: Business
+    call: timedelta
+    now: datetime
+
+
+_OF_NUMBER = {
+    NumberRule.OPTED_OUT: "The person opted out.",
+    NumberRule.CONTACT_DELETED: "The contact was deleted.",
+    NumberRule.DO_NOT_CONTACT: "The number is flagged do_not_contact.",
+    NumberRule.INVALID_NUMBER: "Two messages to the number failed permanently, so it counts as "
+    "invalid. DELETE /v1/contacts/{id}/flags/invalid_number removes the flag.",
+    NumberRule.OPT_OUT_HOLD: "A doubtful reply holds the number; confirm it (opt-out) or release "
+    "it (opt-in).",
+}
+
+
+def _recipient(case: RecipientCase) -> Iterator[Stop]:
+    facts = case.facts
+    if facts.status == MembershipStatus.PENDING:
+        return
+    if facts.unclear_since is not None:
+        yield _unclear(case)
+        return
+    why = facts.skip_reason or facts.error_code
+    if why == "landline":
+        yield Stop(
+            rule=why,
+            detail="The number is a landline, and the campaign skips landlines: they do not "
+            "receive text messages.",
+        )
+        return
+    because = f" ({why})" if why else ""
+    rule = facts.skip_reason or facts.status
+    yield Stop(rule=rule, detail=f"This recipient is {facts.status}{because}.")
+
+
+def _unclear(case: RecipientCase) -> Stop:
+    """Return what is unclear about the last attempt, since when, and what settles it."""
+    facts = case.facts
+    since = f"{facts.unclear_since:%Y-%m-%d %H:%M} UTC"
+    if facts.unclear_status == AttemptStatus.PARKED:
+        why = WHY_PARKED.get(facts.unclear_code or "", UNKNOWN_REASON)
+        return Stop(
+            rule="parked",
+            detail=f"Since {since} it is unclear whether the message was sent: {why}. Check the "
+            "conversation in OpenPhone, then "
+            "POST /v1/campaigns/{id}/recipients/{contact_id}/settle.",
+        )
+    return Stop(
+        rule="unknown",
+        detail=f"Since {since} it is unclear whether the message was sent: its call has no clear "
+        "end. The service looks it up at OpenPhone every minute; you need not act.",
+    )
+
+
+def _campaign(case: RecipientCase) -> Iterator[Stop]:
+    facts = case.facts
+    if facts.campaign_status == CampaignStatus.RUNNING:
+        if facts.end_at is not None and facts.end_at <= case.now + case.call:
+            yield Stop(rule="campaign_ended", detail="The campaign has reached its end.")
+        return
+    if facts.campaign_status == CampaignStatus.SCHEDULED and facts.start_at is not None:
+        yield Stop(rule="not_started", detail="The campaign has not begun.", until=facts.start_at)
+        return
+    if facts.campaign_status == CampaignStatus.PAUSED and facts.paused_reason:
+        sentence = (facts.paused_evidence or {}).get("sentence", f"{facts.paused_reason}.")
+        yield Stop(rule=facts.paused_reason, detail=f"The campaign paused itself: {sentence}")
+        return
+    because = f": {facts.blocked_reason}" if facts.blocked_reason else ""
+    yield Stop(
+        rule=f"campaign_{facts.campaign_status}",
+        detail=f"The campaign is {facts.campaign_status}{because}.",
+    )
+
+
+def _line(case: RecipientCase) -> Iterator[Stop]:
+    facts = case.facts
+    if facts.line_status != "active":
+        yield Stop(
+            rule="line_blocked",
+            detail=f"The line {facts.number} is blocked: {facts.line_blocked_reason}. Fix "
+            "the cause, then POST /v1/lines/{id}/unblock.",
+            until=facts.line_probe_at,
+        )
+    elif facts.is_trial_busy:
+        yield Stop(
+            rule="line_on_trial",
+            detail=f"The line {facts.number} was blocked and is tested with one message at a time; "
+            "another one is being sent.",
+            until=case.now,
+        )
+
+
+def _provider(case: RecipientCase) -> Iterator[Stop]:
+    until = case.facts.provider_held_until
+    if until is not None:
+        yield Stop(
+            rule="provider_asked_to_wait",
+            detail="OpenPhone asked for a pause (Retry-After); nothing is sent before its end. "
+            "POST /v1/lines/{id}/unblock ends it at once.",
+            until=until,
+        )
+
+
+def _consent(case: RecipientCase) -> Iterator[Stop]:
+    for rule in case.facts.number_rules:
+        yield Stop(rule=rule, detail=_OF_NUMBER[NumberRule(rule)])
+    if case.facts.status == MembershipStatus.PENDING and case.facts.ended_by is not None:
+        detail = "The person replied or called, which ends the follow-ups."
+        yield Stop(rule=case.facts.ended_by, detail=detail)
+
+
+def _number(case: RecipientCase) -> Iterator[Stop]:
+    facts, now = case.facts, case.now
+    if facts.is_busy:
+        detail = "Another message to the number is being sent."
+        yield Stop(rule="number_busy", detail=detail, until=now)
+    if facts.is_kept:
+        yield Stop(
+            rule="number_kept",
+            detail="An unclear message to the number must be settled first.",
+            until=facts.kept_until,
+        )
+    if facts.was_contacted:
+        action = {
+            PreviouslyContacted.SKIP: "skips such people",
+            PreviouslyContacted.REVIEW: "puts such people in review",
+        }[PreviouslyContacted(facts.previously_contacted)]
+        yield Stop(
+            rule="previously_contacted",
+            detail=f"The person got a message before; the campaign {action}.",
+        )
+    days = facts.min_days_between
+    if facts.was_texted_lately and facts.last_texted_at is not None and days is not None:
+        yield Stop(
+            rule="min_days_between",
+            detail=f"Another campaign sent to the number less than {days} days ago.",
+            until=facts.last_texted_at + timedelta(days=days),
+        )
+    if facts.was_texted_often:
+        yield Stop(
+            rule="legal_frequency",
+            detail="The law of the person's state allows no further message for now.",
+            until=facts.often_until,
+        )
+    cap = facts.frequency_cap
+    if facts.is_capped and cap is not None:
+        yield Stop(
+            rule="frequency_cap",
+            detail=f"The number has had its {cap['texts']} campaign messages of "
+            f"{cap['days']} days.",
+            until=facts.capped_until,
+        )
+
+
+def _hours(case: RecipientCase) -> Iterator[Stop]:
+    until = case.hours.opening(case.now)
+    if not case.hours.are_own_open(case.now):
+        yield Stop(rule="outside_schedule", detail="The campaign's hours are over.", until=until)
+    if not case.hours.are_legal_open(case.now):
+        yield Stop(
+            rule="outside_legal_hours",
+            detail="The law allows no message at this hour in the person's time zone.",
+            until=until,
+        )
+
+
+def _caps(case: RecipientCase) -> Iterator[Stop]:
+    facts = case.facts
+    zone = ZoneInfo(facts.line_timezone)
+    today = case.now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    tomorrow = (today + timedelta(days=1)).astimezone(case.now.tzinfo)
+    if case.line_used >= facts.line_limit:
+        ramps = facts.line_limit < facts.line_daily_limit
+        yield Stop(
+            rule="line_ramp" if ramps else "line_daily_limit",
+            detail=f"The line has used its {facts.line_limit} messages of today"
+            + (", the limit of its ramp plan." if ramps else "."),
+            until=tomorrow,
+        )
+    if case.campaign_used >= facts.daily_limit:
+        yield Stop(
+            rule="campaign_daily_limit",
+            detail=f"The campaign has used its {facts.daily_limit} messages of today.",
+            until=tomorrow,
+        )
+
+
+def _carriers(case: RecipientCase) -> Iterator[Stop]:
+    if case.carriers is None:
+        return
+    try:
+        wanted = segments_of(_write(case))
+    except InvalidError:
+        return
+    holding = case.carriers.held_by(case.carrier, wanted)
+    if holding is None:
+        return
+    daily = case.carriers.budgets.daily[holding]
+    whose = (
+        f"The carrier of the number is unknown, so it counts for the strictest budget, {holding}."
+        if case.carrier == UNKNOWN
+        else f"The number's carrier is {holding}."
+    )
+    yield Stop(
+        rule="carrier_budget",
+        detail=f"{whose} Of the company's {daily} segments a day for {holding}, "
+        f"{max(0, case.carriers.left[holding])} are left; this message takes {wanted}. "
+        "PATCH /v1/settings changes the budget.",
+        # A message that exceeds the whole daily budget has no instant.
+        until=None if wanted > daily else case.carriers.ends_at,
+    )
+
+
+def _pace(case: RecipientCase) -> Iterator[Stop]:
+    facts = case.facts
+    until = pacing.waits_until(read_pacing(facts, sharers=1), read_pace(facts), case.now)
+    if until is not None:
+        yield Stop(
+            rule="pacing",
+            detail=f"The campaign sends {facts.pacing_mode}; its next message may leave later.",
+            until=until,
+        )
+
+
+def _due(case: RecipientCase) -> Iterator[Stop]:
+    facts = case.facts
+    if facts.status != MembershipStatus.PENDING or facts.due_at <= case.now:
+        return
+    if facts.step > 0 and facts.attempts == 0:
+        detail = "This is a follow-up; it is due later, unless the person replies or calls."
+        yield Stop(rule="follow_up_waits", detail=detail, until=facts.due_at)
+        return
+    yield Stop(
+        rule="waiting",
+        detail="An earlier attempt was put off; the next one is due later.",
+        until=facts.due_at,
+    )
+
+
+def _text(case: RecipientCase) -> Iterator[Stop]:
+    try:
+        _write(case)
+    except InvalidError as error:
+        yield Stop(rule=error.code, detail=error.detail)
+
+
+def _write(case: RecipientCase) -> str:
+    """Write the recipient's message.
+
+    Raises:
+        InvalidError: The message cannot be written; the error says why.
+    """
+    facts = case.facts
+    compose = MessageComposer(
+        variants=facts.variants,
+        follow_ups=facts.follow_ups,
+        footer=facts.opt_out_footer,
+        business=case.business,
+    )
+    return compose(facts, facts)
+
+
+STOP_RULES: tuple[Callable[[RecipientCase], Iterator[Stop]], ...] = (
+    _recipient,
+    _campaign,
+    _line,
+    _provider,
+    _consent,
+    _number,
+    _hours,
+    _caps,
+    _carriers,
+    _pace,
+    _due,
+    _text,
+)
+"""The order of the explanation: the first stop is shown as the reason."""

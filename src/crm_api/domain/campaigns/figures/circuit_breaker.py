@@ -1,0 +1,226 @@
+"""Act on the figures of running campaigns: stop a variant, or pause the campaign."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from crm_api.domain.campaigns.figures.ab_test import ab_test_settings
+from crm_api.domain.campaigns.figures.experiment import Arm
+from crm_api.domain.campaigns.figures.rate_limits import (
+    RateCounts,
+    RateLimits,
+    find_exceeded_rate,
+)
+from crm_api.domain.campaigns.figures.variant_stops import stop_variants
+from crm_api.domain.campaigns.lifecycle import report_pause
+from crm_api.domain.messaging.sends import withdraw as sends
+from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
+
+# Messages of all steps count. An opt-out after a follow-up is also stored at the first step, so the
+# first step alone has each person once.
+_ALL_STEPS = """
+    CAST(coalesce(sum(t.people) FILTER (WHERE t.status IN ('sent', 'delivered')), 0) AS bigint)
+        AS texts,
+    CAST(coalesce(sum(t.people) FILTER (WHERE t.status = 'failed'), 0) AS bigint) AS failed,
+    CAST(coalesce(sum(t.opted_out) FILTER (WHERE t.step = 0), 0) AS bigint) AS opted_out
+"""
+
+
+# One statement for all campaigns, with a row for each variant. Variants are compared by their first
+# message, because follow-ups are the same for all.
+WATCHED_CAMPAIGNS = text(f"""
+    WITH watched AS (
+        SELECT c.id, c.name, c.max_opt_out_rate, c.max_failure_rate, c.ab_test, c.watched_from
+        FROM campaign c
+        WHERE c.status = 'running'
+          AND (c.max_opt_out_rate IS NOT NULL OR c.max_failure_rate IS NOT NULL
+               OR c.ab_test @> '{{"stop_harmful": true}}'
+               OR c.ab_test @> '{{"shift_to_winner": true}}')
+    ), sums AS (
+        SELECT t.campaign_id, t.variant, {_ALL_STEPS},
+               sum(t.people) FILTER (WHERE t.is_first) AS first_texts,
+               sum(t.replied - t.opted_out) FILTER (WHERE t.is_first) AS first_replies,
+               sum(t.opted_out) FILTER (WHERE t.is_first) AS first_opt_outs
+        FROM (
+            SELECT r.*, r.step = 0 AND r.status IN ('sent', 'delivered') AS is_first
+            FROM watched w JOIN campaign_tally r ON r.campaign_id = w.id
+        ) t
+        GROUP BY t.campaign_id, t.variant
+    )
+    SELECT w.id, w.name AS campaign_name, w.max_opt_out_rate, w.max_failure_rate, w.ab_test,
+           w.watched_from, v.position, v.name, v.weight,
+           CASE WHEN v.stopped_at IS NOT NULL THEN v.stopped_reason END AS stopped,
+           coalesce(s.texts, 0) AS texts, coalesce(s.failed, 0) AS failed,
+           coalesce(s.opted_out, 0) AS opted_out,
+           CAST(coalesce(s.first_texts, 0) AS bigint) AS first_texts,
+           CAST(coalesce(s.first_replies, 0) AS bigint) AS first_replies,
+           CAST(coalesce(s.first_opt_outs, 0) AS bigint) AS first_opt_outs
+    FROM watched w
+    JOIN campaign_variant v ON v.campaign_id = w.id
+    LEFT JOIN sums s ON s.campaign_id = w.id AND s.variant = v.position
+    ORDER BY w.id, v.position
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class _WatchedVariant:
+    """A variant of a running campaign, with the sums that are checked.
+
+    Attributes:
+        id: The campaign; what follows up to ``watched_from`` is the campaign's too.
+        stopped: Why the variant is no longer sent; None if it still is.
+        texts: Messages of all steps; ``failed`` and ``opted_out`` too.
+        first_texts: First messages; ``first_replies`` and ``first_opt_outs`` too.
+    """
+
+    id: UUID
+    campaign_name: str
+    max_opt_out_rate: Decimal | None
+    max_failure_rate: Decimal | None
+    ab_test: dict[str, Any] | None
+    watched_from: dict[str, Any] | None
+    position: int
+    name: str
+    weight: int
+    stopped: str | None
+    texts: int
+    failed: int
+    opted_out: int
+    first_texts: int
+    first_replies: int
+    first_opt_outs: int
+
+
+async def check_figures(uow: UnitOfWork, *, now: datetime) -> UUID | None:
+    """Stop variants of one campaign, or pause it, if its figures require it.
+
+    Call it until it returns None: a call changes one campaign, so that no transaction holds rows of
+    two. It reads all running campaigns in one statement. Each change is written to the audit log,
+    and a pause also raises an alert. Claimed attempts are withdrawn, so that nothing more is sent
+    of what was stopped. It may run twice, on any number of workers; decisions of another worker
+    stay.
+
+    Returns:
+        The campaign that changed; None if none did.
+    """
+    rows = typed_rows(_WatchedVariant, await uow.session.execute(WATCHED_CAMPAIGNS))
+    for campaign_id, grouped in groupby(rows, key=lambda row: row.id):
+        variants = list(grouped)
+        is_stopped = await stop_variants(
+            uow,
+            campaign_id=campaign_id,
+            arms={row.position: _arm(row) for row in variants if row.weight},
+            settings=ab_test_settings(variants[0].ab_test),
+            now=now,
+        )
+        is_paused = await _pause(uow, variants, now=now)
+        if is_stopped or is_paused:
+            await sends.withdraw_campaign(uow, campaign_id=campaign_id, now=now)
+            return variants[0].id
+    return None
+
+
+def _arm(row: _WatchedVariant) -> Arm:
+    return Arm(
+        name=row.name,
+        texts=row.first_texts,
+        replies=row.first_replies,
+        opt_outs=row.first_opt_outs,
+        stopped=row.stopped,
+    )
+
+
+RATE_SUMS = text(f"""
+    SELECT {_ALL_STEPS} FROM campaign_tally t WHERE t.campaign_id = :campaign_id
+""")
+
+
+async def read_rate_counts(uow: UnitOfWork, *, campaign_id: UUID) -> RateCounts:
+    """Return the present sums of a campaign."""
+    row = (await uow.session.execute(RATE_SUMS, {"campaign_id": campaign_id})).one()
+    return typed_row(RateCounts, row)
+
+
+# A resume in the meantime began a new count; these figures do not belong to it.
+PAUSE = text("""
+    UPDATE campaign c
+    SET status = 'paused', paused_reason = :reason, paused_evidence = :evidence, updated_at = :now
+    WHERE c.id = :campaign_id AND c.status = 'running'
+      AND c.watched_from IS NOT DISTINCT FROM :watched_from
+    RETURNING c.id
+""").bindparams(
+    bindparam("evidence", type_=JSONB), bindparam("watched_from", type_=JSONB(none_as_null=True))
+)
+
+
+async def _pause(uow: UnitOfWork, variants: Sequence[_WatchedVariant], *, now: datetime) -> bool:
+    campaign = variants[0]
+    limits = RateLimits(
+        opt_out_rate=campaign.max_opt_out_rate, failure_rate=campaign.max_failure_rate
+    )
+    sums = RateCounts(
+        texts=sum(row.texts for row in variants),
+        failed=sum(row.failed for row in variants),
+        opted_out=sum(row.opted_out for row in variants),
+    )
+    counts = sums.since(campaign.watched_from)
+    tripped = find_exceeded_rate(counts, limits, now=now)
+    if tripped is not None and campaign.watched_from is not None:
+        counts = await _of_messages_since(
+            uow, campaign.id, counts, since=campaign.watched_from["at"]
+        )
+        tripped = find_exceeded_rate(counts, limits, now=now)
+    if tripped is None:
+        return False
+    reason, evidence = tripped
+    values = {
+        "campaign_id": campaign.id,
+        "reason": reason,
+        "evidence": evidence,
+        "watched_from": campaign.watched_from,
+        "now": now,
+    }
+    if await uow.session.scalar(PAUSE, values) is None:
+        return False
+    await report_pause(
+        uow,
+        campaign_id=campaign.id,
+        name=campaign.campaign_name,
+        reason=reason,
+        evidence=evidence,
+        now=now,
+    )
+    return True
+
+
+# A failure or opt-out after a resume may belong to a message from before it. The LIMIT makes the
+# planner look up the attempts of each recipient; without it, it may read all attempts.
+ANSWERED_SINCE = text("""
+    SELECT count(*) FILTER (WHERE m.status = 'failed') AS failed,
+           count(DISTINCT m.contact_id) FILTER (WHERE m.opted_out_at IS NOT NULL) AS opted_out
+    FROM campaign_membership m
+    CROSS JOIN LATERAL (
+        SELECT 1 FROM send_attempt a
+        WHERE a.membership_id = m.id AND a.called_at >= CAST(:since AS timestamptz) LIMIT 1
+    ) called
+    WHERE m.campaign_id = :campaign_id AND (m.status = 'failed' OR m.opted_out_at IS NOT NULL)
+""")
+
+
+async def _of_messages_since(
+    uow: UnitOfWork, campaign_id: UUID, counts: RateCounts, *, since: str
+) -> RateCounts:
+    """Leave out failures and opt-outs that belong to messages from before the last resume.
+
+    The sums cannot distinguish these. They are counted only if the campaign would pause.
+    """
+    values = {"campaign_id": campaign_id, "since": datetime.fromisoformat(since)}
+    row = (await uow.session.execute(ANSWERED_SINCE, values)).one()
+    return counts.with_counts(failed=row.failed, opted_out=row.opted_out)

@@ -1,0 +1,253 @@
+"""When a campaign is done, with a probability of 50 % and of 90 %, and the rule that binds it.
+
+P50 uses the mean of what is left to chance: replies, repeated messages, other messages of the line.
+P90 adds what their sum exceeds in one case of ten, under a normal approximation. The binding rule
+is the one without which the plan would be done soonest: the plan is simulated without each.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import partial
+from math import sqrt
+from statistics import NormalDist
+
+from crm_api.domain.campaigns.forecast.plan import UNLIMITED, Outcome, Pacing, Plan
+from crm_api.domain.campaigns.forecast.simulation import people_shut_out, simulate
+from crm_api.domain.consent.legal_rules.rules import FOREVER, NO_RULES
+
+P90 = NormalDist().inv_cdf(0.9)
+_STEP = 0.001
+"""Step of a share for the numerical derivative."""
+LONG = timedelta(days=60)
+NOTICED = timedelta(minutes=1)
+_ALIKE = 0.95
+"""Rules that delay nearly equally count as equal: the first one in the order below binds."""
+
+
+class Binding(StrEnum):
+    """The names that ``explain`` has for rules, and two rules that exist only in a plan."""
+
+    NOT_STARTED = "not_started"
+    SCHEDULE = "outside_schedule"
+    LEGAL_HOURS = "outside_legal_hours"
+    MIN_DAYS = "min_days_between"
+    LEGAL_FREQUENCY = "legal_frequency"
+    FREQUENCY_CAP = "frequency_cap"
+    CARRIER_BUDGET = "carrier_budget"
+    FOLLOW_UP = "follow_up_waits"
+    PACING = "pacing"
+    RATE = "provider_rate"
+    CAMPAIGN_LIMIT = "campaign_daily_limit"
+    LINE_LIMIT = "line_daily_limit"
+    LINE_RAMP = "line_ramp"
+    OTHER_CAMPAIGNS = "other_campaigns"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """A share of messages: measured counts combined with an assumption.
+
+    With few measurements it stays near the assumed value and has a larger variance.
+
+    Attributes:
+        hits: Messages with the property.
+        texts: Messages measured.
+        assumed: The share without any measurement.
+        weight: How many messages the assumption is worth.
+    """
+
+    hits: int
+    texts: int
+    assumed: float
+    weight: int
+
+    @property
+    def mean(self) -> float:
+        """The expected share."""
+        return (self.hits + self.assumed * self.weight) / (self.texts + self.weight)
+
+    def variance_of(self, texts: float) -> float:
+        """Return the variance of the number of hits among this many messages."""
+        known = self.texts + self.weight
+        return texts * self.mean * (1 - self.mean) * (known + texts) / (known + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Odds:
+    """What was measured.
+
+    Attributes:
+        replies: Share of messages with a reply: no follow-up is sent to these people.
+        repeats: Share of messages that counted but did not arrive, so that a second one is sent.
+        others_a_day: Mean of the line's messages a day that belong to no campaign.
+        others_variance: Variance of these from day to day.
+    """
+
+    replies: Share
+    repeats: Share
+    others_a_day: float = 0.0
+    others_variance: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """When the campaign is done, and why not sooner.
+
+    Attributes:
+        plan: The plan with the means of the odds.
+        p50: How this plan ends.
+        p90_finish: None if not within the horizon.
+        rule: The rule that binds; None if no rule delays the plan by more than a minute.
+    """
+
+    plan: Plan
+    p50: Outcome
+    p90_finish: datetime | None
+    rule: Binding | None
+
+
+def plan_with_means(plan: Plan, odds: Odds) -> Plan:
+    """Return the plan with the means of the odds."""
+    return replace(
+        plan,
+        reply_share=odds.replies.mean,
+        workload=1 + odds.repeats.mean,
+        others_a_day=odds.others_a_day,
+    )
+
+
+def predict(plan: Plan, odds: Odds, *, now: datetime) -> Prediction:
+    """Return when a plan is done with a probability of 50 % and of 90 %, and which rule binds."""
+    plan = plan_with_means(plan, odds)
+    p50 = simulate(plan)
+    late = p50
+    if p50.finish is not None and plan.texts > 0:
+        more = P90 * sqrt(_variance(plan, odds, p50)) / plan.texts
+        late = simulate(replace(plan, workload=plan.workload * (1 + more)))
+    rule = binding_rule(plan, p50, now=now)
+    return Prediction(plan=plan, p50=p50, p90_finish=late.finish, rule=rule)
+
+
+def _variance(plan: Plan, odds: Odds, outcome: Outcome) -> float:
+    """Return the variance of the number of messages to send until the end."""
+    more = replace(plan, reply_share=plan.reply_share + _STEP).texts
+    per_reply = (plan.texts - more) / (_STEP * plan.people) if plan.people else 0.0
+    # Another message of the line delays a campaign only on days on which the line is used up. Where
+    # campaigns share the line, each gives up its part.
+    part: dict[str, float] = {
+        Binding.CAMPAIGN_LIMIT: 0.0,
+        Binding.OTHER_CAMPAIGNS: 1 / (1 + plan.competing_campaigns),
+    }
+    squeezed = sum(days * part.get(rule, 1.0) for rule, days in outcome.limited_days.items())
+    others = squeezed**2 / max(1, outcome.sending_days) * odds.others_variance
+    return (
+        per_reply**2 * odds.replies.variance_of(plan.people)
+        + odds.repeats.variance_of(plan.texts)
+        + others
+    )
+
+
+_NUMBER_RULES = (Binding.MIN_DAYS, Binding.LEGAL_FREQUENCY, Binding.FREQUENCY_CAP)
+_LIMITS, _HOURS = "limits", "hours"
+
+
+def _release(plan: Plan, rule: str) -> Plan:
+    """Return the plan as if a rule about numbers held no one."""
+    waiting = [
+        replace(group, held_until={r: at for r, at in group.held_until.items() if r != rule})
+        for group in plan.waiting
+    ]
+    return replace(plan, waiting=waiting)
+
+
+def _without_delays(plan: Plan) -> Plan:
+    waiting = [replace(group, due_from=None, due_until=None) for group in plan.waiting]
+    follow_ups = [timedelta() for _ in plan.follow_ups]
+    return _release(replace(plan, waiting=waiting, follow_ups=follow_ups), Binding.FOLLOW_UP)
+
+
+_LIFTS: Mapping[str, Callable[[Plan], Plan]] = {
+    Binding.CARRIER_BUDGET: lambda plan: replace(plan, carriers=[]),
+    **{rule.value: partial(_release, rule=rule) for rule in _NUMBER_RULES},
+    _HOURS: lambda plan: replace(plan, hours=replace(plan.hours, window=None, rules=NO_RULES)),
+    Binding.FOLLOW_UP: _without_delays,
+    Binding.PACING: lambda plan: replace(plan, pacing=Pacing(is_spread=False)),
+    Binding.RATE: lambda plan: replace(plan, per_second=UNLIMITED),
+    _LIMITS: lambda plan: replace(
+        plan,
+        campaign_limit=UNLIMITED,
+        line_limit=UNLIMITED,
+        ramp_plan=[],
+        rivals=[],
+        others_a_day=0.0,
+    ),
+}
+"""In the order that decides ties. The start comes before all of them."""
+
+
+def binding_rule(plan: Plan, outcome: Outcome, *, now: datetime) -> Binding | None:
+    """Return the rule that binds; None if no rule delays the plan by more than a minute."""
+    costs = _costs_without_each(plan, _cost(outcome), now=now)
+    found = _costliest(costs, _cost(outcome))
+    if found is None and outcome.finish is None:
+        found = _HOURS if people_shut_out(plan) else _LIMITS
+    if found == _LIMITS:
+        return _limit(plan, outcome)
+    if found == _HOURS:
+        return _hours(plan)
+    return Binding(found) if found else None
+
+
+def _costs_without_each(
+    plan: Plan, cost: tuple[int, datetime], *, now: datetime
+) -> dict[str, tuple[int, datetime]]:
+    """Return what the plan costs without each rule that it has."""
+    lifted = {Binding.NOT_STARTED.value: replace(plan, begins=now)}
+    lifted |= {rule: lift(plan) for rule, lift in _LIFTS.items()}
+    costs = {}
+    rules = [rule for rule, one in lifted.items() if one != plan]
+    if cost[1] - now > LONG:
+        costs = {rule: _cost(simulate(lifted[rule])) for rule in (_LIMITS, _HOURS)}
+        # Only for speed: where these save half of a long plan, the others do not decide.
+        if min(spared[1] for spared in costs.values()) - now < (cost[1] - now) / 2:
+            rules = [rule for rule in rules if rule in {Binding.NOT_STARTED, *costs}]
+    costs |= {rule: _cost(simulate(lifted[rule])) for rule in rules if rule not in costs}
+    return {rule: costs[rule] for rule in rules}
+
+
+def _cost(outcome: Outcome) -> tuple[int, datetime]:
+    """Return what a rule costs: people not reached, and the end."""
+    return outcome.not_reached, outcome.finish or FOREVER
+
+
+def _costliest(costs: Mapping[str, tuple[int, datetime]], cost: tuple[int, datetime]) -> str | None:
+    """Return the first of the rules whose removal saves most; None if none saves anything."""
+    people = max(cost[0] - spared[0] for spared in costs.values())
+    if people > 0:
+        return next(
+            rule for rule, spared in costs.items() if cost[0] - spared[0] >= _ALIKE * people
+        )
+    most = max(cost[1] - spared[1] for spared in costs.values())
+    if most < NOTICED:
+        return None
+    return next(rule for rule, spared in costs.items() if cost[1] - spared[1] >= _ALIKE * most)
+
+
+def _limit(plan: Plan, outcome: Outcome) -> Binding:
+    """Return the limit that was used up on most days."""
+    days = outcome.limited_days
+    if days:
+        return Binding(max(days, key=days.__getitem__))
+    own_is_lower = plan.campaign_limit < plan.line_limit
+    return Binding.CAMPAIGN_LIMIT if own_is_lower else Binding.LINE_LIMIT
+
+
+def _hours(plan: Plan) -> Binding:
+    """Return whether the law's hours or the campaign's own cost more."""
+    if not plan.hours.rules.rules:
+        return Binding.SCHEDULE
+    lawless = _cost(simulate(replace(plan, hours=replace(plan.hours, rules=NO_RULES))))
+    at_any_hour = _cost(simulate(replace(plan, hours=replace(plan.hours, window=None))))
+    return Binding.LEGAL_HOURS if lawless < at_any_hour else Binding.SCHEDULE

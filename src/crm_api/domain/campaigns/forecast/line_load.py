@@ -1,0 +1,259 @@
+"""Read what else a line has to send: other campaigns, other messages, carrier budgets."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.campaigns import queries
+from crm_api.domain.campaigns.forecast.plan import CarrierLimit, Rival
+from crm_api.domain.campaigns.models import Campaign
+from crm_api.domain.campaigns.schedule import RECIPIENT, next_open
+from crm_api.domain.campaigns.templates.template_text import append_footer
+from crm_api.domain.kit.windows import Window
+from crm_api.domain.messaging.company.carriers import carrier_of
+from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.messaging.sends import carrier_budgets
+from crm_api.platform.database import UnitOfWork, typed_rows
+
+LOOKED_BACK = timedelta(days=14)
+NEWEST_TEXTS = 5_000
+"""Most messages of a line's past to read: two weeks of most lines, a day of the busiest."""
+GRACE = timedelta(minutes=10)
+"""Unclear messages from the last minutes of a carrier day also count for the next day."""
+CARRIERS_COUNTED = 2_000
+"""The carriers of so many waiting people represent those of all."""
+_ENOUGH_DAYS = 3
+"""From this many days on their spread is measured; with fewer, it is that of pure chance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineLoad:
+    """What a line sent lately, and has to send besides a campaign.
+
+    Attributes:
+        rivals: The other campaigns; similar ones are one.
+        texts: The line's newest messages.
+        uncertain: Recent messages that count for caps but may not have arrived.
+        others_a_day: Mean of the messages a day that belong to no campaign.
+        others_variance: Variance of these from day to day.
+    """
+
+    rivals: Sequence[Rival]
+    texts: int
+    uncertain: int
+    others_a_day: float
+    others_variance: float
+
+
+@dataclass(frozen=True, slots=True)
+class RivalCampaign:
+    """Another campaign with messages to send on the line."""
+
+    id: UUID
+    daily_limit: int
+    days: Sequence[str]
+    window_start: time
+    window_end: time
+    timezone: str | None
+    start_at: datetime | None
+    end_at: datetime | None
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecentTexts:
+    """Messages of a line on one of its days, of one campaign or of none."""
+
+    day: date
+    campaign_id: UUID | None
+    texts: int
+    first_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CarrierCount:
+    """People whose numbers belong to a carrier."""
+
+    carrier_name: str | None
+    people: int
+
+
+async def read_line_load(
+    session: AsyncSession, campaign: Campaign, line: Line, *, now: datetime
+) -> LineLoad:
+    """Read what a line has to send besides a campaign."""
+    since = now - LOOKED_BACK
+    rivals = await list_rivals(session, line_id=line.id, campaign_id=campaign.id, now=now)
+    lately = await count_lately(session, line_id=line.id, timezone=line.timezone, since=since)
+    mean, variance = _others(lately, line, now=now)
+    return LineLoad(
+        rivals=_group(rivals, lately, line, now=now),
+        texts=sum(row.texts for row in lately),
+        uncertain=await count_uncertain(session, line_id=line.id, since=since),
+        others_a_day=mean,
+        others_variance=variance,
+    )
+
+
+def _group(
+    rivals: Sequence[RivalCampaign], lately: Sequence[RecentTexts], line: Line, *, now: datetime
+) -> list[Rival]:
+    """Group similar campaigns, so that a thousand become a few dozen."""
+    zone = ZoneInfo(line.timezone)
+    today = now.astimezone(zone).date()
+    used: Counter[UUID | None] = Counter()
+    for row in lately:
+        used[row.campaign_id] += row.texts if row.day == today else 0
+    alike: defaultdict[tuple[Rival, int], list[RivalCampaign]] = defaultdict(list)
+    for one in rivals:
+        starts_later = one.start_at is not None and one.start_at > now
+        kind = Rival(
+            waiting=0,
+            daily_limit=one.daily_limit,
+            days=frozenset(one.days),
+            first=one.start_at.astimezone(zone).date() if one.start_at and starts_later else None,
+            last=one.end_at.astimezone(zone).date() if one.end_at else None,
+            is_over_today=_is_over_today(one, line, today=today, now=now),
+        )
+        alike[kind, one.waiting.bit_length()].append(one)
+    return [
+        replace(
+            kind,
+            waiting=sum(one.waiting for one in own),
+            daily_limit=kind.daily_limit * len(own),
+            used_today=sum(used[one.id] for one in own),
+            campaigns=len(own),
+        )
+        for (kind, _), own in alike.items()
+    ]
+
+
+def _is_over_today(one: RivalCampaign, line: Line, *, today: date, now: datetime) -> bool:
+    """Return whether a campaign's hours are over today; for the recipient's zone use the line's."""
+    own = one.timezone if one.timezone not in {None, RECIPIENT} else line.timezone
+    window = Window.of(one.days, one.window_start, one.window_end)
+    opening = next_open(window, (own or line.timezone,), now)
+    return opening is not None and opening.astimezone(ZoneInfo(line.timezone)).date() > today
+
+
+def _others(lately: Sequence[RecentTexts], line: Line, *, now: datetime) -> tuple[float, float]:
+    """Return mean and variance of the line's messages a day that belong to no campaign."""
+    zone = ZoneInfo(line.timezone)
+    begun = max(now - LOOKED_BACK, line.created_at)
+    if sum(row.texts for row in lately) >= NEWEST_TEXTS:
+        begun = min(row.first_at for row in lately)
+    others = Counter({row.day: row.texts for row in lately if row.campaign_id is None})
+    mean = others.total() / max(1.0, (now - begun) / timedelta(days=1))
+    first, today = begun.astimezone(zone).date(), now.astimezone(zone).date()
+    whole_days = [first + timedelta(days=offset) for offset in range(1, (today - first).days)]
+    if len(whole_days) < _ENOUGH_DAYS:
+        return mean, mean
+    spread = sum((others[day] - mean) ** 2 for day in whole_days) / (len(whole_days) - 1)
+    return mean, max(mean, spread)
+
+
+# By the queue's own index; the carriers of the first people represent those of all.
+CARRIERS = text("""
+    SELECT k.carrier AS carrier_name, count(*) AS people
+    FROM (
+        SELECT m.phone FROM campaign_membership m
+        WHERE m.campaign_id = :campaign_id AND m.status = 'pending'
+        LIMIT :most
+    ) p LEFT JOIN phone_lookup k ON k.phone = p.phone
+    GROUP BY k.carrier
+""")
+
+
+async def read_carrier_limits(
+    uow: UnitOfWork, campaign: Campaign, *, now: datetime
+) -> list[CarrierLimit]:
+    """Return what is left of the carrier budgets, and who counts against them; none for drafts."""
+    if campaign.recipients_total is None:
+        return []
+    room = await carrier_budgets.read_carrier_room(uow, grace=GRACE, now=now)
+    if room is None:
+        return []
+    values = {"campaign_id": campaign.id, "most": CARRIERS_COUNTED}
+    rows = typed_rows(CarrierCount, await uow.session.execute(CARRIERS, values))
+    people: Counter[str] = Counter()
+    for row in rows:
+        counted = room.budgets.counted_as(carrier_of(row.carrier_name))
+        if counted is not None:
+            people[counted] += row.people
+    total = sum(row.people for row in rows)
+    variants = await queries.list_variants(uow.session, campaign_ids=[campaign.id])
+    bodies = [append_footer(variant.body, campaign.opt_out_footer) for variant in variants]
+    size = sum(carrier_budgets.segments_of(body) for body in bodies) / len(bodies)
+    return [
+        CarrierLimit(
+            carrier=carrier,
+            share=count / total,
+            daily=room.budgets.daily[carrier] / size,
+            left_today=max(0.0, room.left[carrier] / size),
+        )
+        for carrier, count in people.items()
+    ]
+
+
+# A waiting message also counts its follow-ups.
+RIVALS = text("""
+    SELECT c.id, c.daily_limit, c.days, c.window_start, c.window_end, c.timezone, c.start_at,
+           c.end_at, w.waiting
+    FROM campaign c CROSS JOIN LATERAL (
+        SELECT CAST(coalesce(sum(t.people * (1 + jsonb_array_length(c.follow_ups) - t.step)), 0)
+                    AS bigint) AS waiting
+        FROM campaign_tally t WHERE t.campaign_id = c.id AND t.status = 'pending'
+    ) w
+    WHERE c.line_id = :line_id AND c.id <> :campaign_id AND c.status IN ('scheduled', 'running')
+      AND w.waiting > 0 AND (c.end_at IS NULL OR c.end_at > CAST(:now AS timestamptz))
+    ORDER BY c.id LIMIT 1000
+""")
+
+
+async def list_rivals(
+    session: AsyncSession, *, line_id: UUID, campaign_id: UUID, now: datetime
+) -> list[RivalCampaign]:
+    """Return the other campaigns that have messages to send on the line."""
+    values = {"line_id": line_id, "campaign_id": campaign_id, "now": now}
+    return typed_rows(RivalCampaign, await session.execute(RIVALS, values))
+
+
+LATELY = text("""
+    SELECT CAST(a.accepted_at AT TIME ZONE CAST(:timezone AS text) AS date) AS day, a.campaign_id,
+           count(*) AS texts, min(a.accepted_at) AS first_at
+    FROM (
+        SELECT s.accepted_at, s.campaign_id FROM send_attempt s
+        WHERE s.line_id = :line_id AND s.accepted_at > CAST(:since AS timestamptz)
+        ORDER BY s.accepted_at DESC LIMIT :most
+    ) a
+    GROUP BY day, a.campaign_id
+""")
+
+
+async def count_lately(
+    session: AsyncSession, *, line_id: UUID, timezone: str, since: datetime
+) -> list[RecentTexts]:
+    """Count the newest messages of a line by its day and campaign."""
+    values = {"line_id": line_id, "timezone": timezone, "since": since, "most": NEWEST_TEXTS}
+    return typed_rows(RecentTexts, await session.execute(LATELY, values))
+
+
+UNCERTAIN = text("""
+    SELECT count(*) FROM (
+        SELECT 1 FROM send_attempt s
+        WHERE s.line_id = :line_id AND s.is_uncertain AND s.created_at > :since
+        LIMIT :most
+    ) a
+""")
+
+
+async def count_uncertain(session: AsyncSession, *, line_id: UUID, since: datetime) -> int:
+    """Return how many messages of the line use the caps although their arrival is uncertain."""
+    values = {"line_id": line_id, "since": since, "most": NEWEST_TEXTS}
+    return await session.scalar(UNCERTAIN, values) or 0

@@ -1,0 +1,134 @@
+"""Find who waits for a rule about their number, and until when: the claim's rules, in bulk.
+
+``explain`` applies the same rules to one recipient; a test compares both.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from crm_api.domain.campaigns.forecast.plan import Waiting
+from crm_api.domain.campaigns.models import Campaign
+from crm_api.domain.consent.legal_rules.rules import RuleBook
+
+MOST_GROUPS = 48
+"""People who are released at about the same time form one group; this keeps a plan short."""
+MIN_DAYS, FREQUENCY_CAP, LEGAL_FREQUENCY = "min_days_between", "frequency_cap", "legal_frequency"
+NOT_DUE = "follow_up_waits"
+"""A follow-up, or a message that was put off, waits until it is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextedNumber:
+    """A recipient, and the campaign messages that the number got.
+
+    Attributes:
+        last_other: The newest attempt of another campaign.
+        texted: Newest first.
+    """
+
+    step: int
+    zone_key: str
+    due_at: datetime
+    last_other: datetime | None
+    texted: Sequence[datetime]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberRules:
+    """The rules of a campaign that depend on each number.
+
+    Attributes:
+        campaign_cap: Messages and hours; None without a cap.
+        rules: The legal rules.
+    """
+
+    min_days: int | None
+    campaign_cap: tuple[int, int] | None
+    rules: RuleBook
+    now: datetime
+
+    @classmethod
+    def of(cls, campaign: Campaign, *, rules: RuleBook, now: datetime) -> "NumberRules":
+        """Build the rules from a campaign and the legal rules."""
+        cap = campaign.frequency_cap
+        return cls(
+            min_days=campaign.min_days_between,
+            campaign_cap=(cap["texts"], cap["days"] * 24) if cap else None,
+            rules=rules,
+            now=now,
+        )
+
+    def hours(self, zone_keys: Sequence[str]) -> int:
+        """Return how many hours back the rules look; 0 without rules."""
+        caps = [self.rules.frequency_cap(key, self.now) for key in zone_keys]
+        return max(
+            (self.min_days or 0) * 24,
+            self.campaign_cap[1] if self.campaign_cap else 0,
+            max((cap.hours for cap in caps if cap), default=0),
+        )
+
+    def held_until(self, number: TextedNumber) -> dict[str, datetime]:
+        """Return which rules hold a recipient, and until when."""
+        found: dict[str, datetime] = {NOT_DUE: number.due_at}
+        if self.min_days is not None and number.last_other is not None:
+            found[MIN_DAYS] = number.last_other + timedelta(days=self.min_days)
+        caps = {
+            LEGAL_FREQUENCY: self.rules.frequency_cap(number.zone_key, self.now),
+            FREQUENCY_CAP: self.campaign_cap,
+        }
+        for rule, cap in caps.items():
+            if cap is not None and len(number.texted) >= cap[0]:
+                found[rule] = number.texted[cap[0] - 1] + timedelta(hours=cap[1])
+        return {rule: at for rule, at in found.items() if at > self.now}
+
+
+def hold_back(
+    waiting: Sequence[Waiting],
+    numbers: Sequence[TextedNumber],
+    number_rules: NumberRules,
+    *,
+    scale: float,
+) -> list[Waiting]:
+    """Separate people whom a rule about their number holds.
+
+    Args:
+        waiting: All waiting people.
+        numbers: All of them, or a sample.
+        number_rules: The campaign's.
+        scale: How many people one of ``numbers`` represents.
+    """
+    held = [
+        Waiting(zone_key=one.zone_key, step=one.step, people=scale, held_until=until)
+        for one in numbers
+        if (until := number_rules.held_until(one))
+    ]
+    counts: Counter[tuple[int, str]] = Counter()
+    for one in held:
+        counts[one.step, one.zone_key] += 1
+    free = [
+        Waiting(
+            zone_key=group.zone_key,
+            step=group.step,
+            people=max(0.0, group.people - scale * counts[group.step, group.zone_key]),
+        )
+        for group in waiting
+    ]
+    return [*free, *_group(held)]
+
+
+def _group(held: Sequence[Waiting]) -> list[Waiting]:
+    """Group people who are released at about the same time: when the last of them is."""
+    ordered = sorted(held, key=lambda one: max(one.held_until.values()))
+    size = -(-len(ordered) // MOST_GROUPS)
+    groups: defaultdict[tuple[int, int, str], list[Waiting]] = defaultdict(list)
+    for position, one in enumerate(ordered):
+        groups[position // size, one.step, one.zone_key].append(one)
+    found = []
+    for own in groups.values():
+        until: dict[str, datetime] = {}
+        for one in own:
+            until |= {rule: max(at, until.get(rule, at)) for rule, at in one.held_until.items()}
+        found.append(replace(own[0], people=sum(one.people for one in own), held_until=until))
+    return found

@@ -1,0 +1,300 @@
+"""Read who waits for a campaign's messages, by sums, bounded counts and samples."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.campaigns.audience.selection import (
+    AudienceSettings,
+    count_by_zone_statement,
+    resolve_audience,
+)
+from crm_api.domain.campaigns.forecast.number_holds import NumberRules, TextedNumber, hold_back
+from crm_api.domain.campaigns.forecast.plan import Waiting
+from crm_api.domain.campaigns.models import Campaign
+from crm_api.domain.campaigns.schedule import RECIPIENT
+from crm_api.domain.consent.legal_rules.rules import RuleBook
+from crm_api.domain.messaging.sends.vocabulary import MembershipStatus
+from crm_api.platform.database import typed_rows
+
+COUNTED = 2_000
+"""Up to this many waiting people are counted by zone key; more are estimated from a sample."""
+FEW = 20
+"""A zone key with fewer waiting people is always counted: a sample would miss it."""
+SAMPLED_PAGES = 100
+"""Pages to sample: a few thousand recipients, in about a millisecond."""
+AUDIENCE_COUNTED = 100_000
+AUDIENCE_SAMPLE = 10_000
+"""Limits for a draft's list. Up to ``AUDIENCE_COUNTED`` contacts, all are counted. In a longer
+list, ``AUDIENCE_SAMPLE`` contacts represent the rest."""
+_REACHED = (MembershipStatus.SENT, MembershipStatus.DELIVERED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class People:
+    """The recipients of a campaign, or the audience of a draft.
+
+    Attributes:
+        zone_keys: Of all of them.
+        waiting: Those who wait for a message.
+        is_sampled: Their zone keys come from a sample; False if all have the same hours.
+        statuses: People of all steps by status.
+        reached: Messages that were sent.
+        replied: How many of them got a reply.
+    """
+
+    zone_keys: tuple[str, ...]
+    waiting: Sequence[Waiting]
+    is_sampled: bool
+    statuses: Mapping[str, int]
+    reached: int = 0
+    replied: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepCount:
+    """People of a step with the same status."""
+
+    step: int
+    status: str
+    people: int
+    replied: int
+
+
+@dataclass(frozen=True, slots=True)
+class AudienceCount:
+    """Contacts of a zone key with the same result."""
+
+    verdict: str
+    zone_key: str
+    people: int
+
+
+async def read_people(
+    session: AsyncSession, campaign: Campaign, *, rules: RuleBook, now: datetime
+) -> People:
+    """Read who waits for a message of a campaign of any status."""
+    if campaign.recipients_total is None:
+        return await _read_audience(session, campaign, now=now)
+    rows = await count_by_step(session, campaign_id=campaign.id)
+    pending = {row.step: row.people for row in rows if row.status == MembershipStatus.PENDING}
+    total = sum(pending.values())
+    are_many = total > COUNTED
+    keys = campaign.zone_keys
+    places = await count_places(
+        session, campaign_id=campaign.id, zone_keys=keys, most=FEW if are_many else COUNTED, now=now
+    )
+    # The sample also provides the due times of follow-ups.
+    differ = bool(rules.rules) or campaign.timezone == RECIPIENT or bool(campaign.follow_ups)
+    is_sampled = are_many and differ
+    waiting = places
+    if are_many:
+        sample = (
+            await sample_places(session, campaign_id=campaign.id, now=now) if is_sampled else []
+        )
+        waiting = _estimate(pending, places, sample)
+    number_rules = NumberRules.of(campaign, rules=rules, now=now)
+    hours = number_rules.hours(keys)
+    is_put_off = not are_many and any(group.due_until for group in waiting)
+    if total and (hours or is_put_off):
+        texted = await list_texted(
+            session, campaign=campaign, hours=hours, is_sampled=are_many, now=now
+        )
+        scale = total / max(1, len(texted)) if are_many else 1.0
+        waiting = hold_back(waiting, texted, number_rules, scale=scale)
+    statuses: Counter[str] = Counter()
+    for row in rows:
+        statuses[row.status] += row.people
+    return People(
+        zone_keys=tuple(keys),
+        waiting=waiting,
+        is_sampled=is_sampled,
+        statuses=statuses,
+        reached=sum(row.people for row in rows if row.status in _REACHED),
+        replied=sum(row.replied for row in rows),
+    )
+
+
+def _estimate(
+    pending: Mapping[int, int], few: Sequence[Waiting], sample: Sequence[Waiting]
+) -> list[Waiting]:
+    """Distribute waiting people over the zone keys: small ones as counted, others as sampled."""
+    counted: Counter[str] = Counter()
+    for group in few:
+        counted[group.zone_key] += round(group.people)
+    # Add one to each: a large zone key that the sampled pages happen to miss is not empty.
+    large = {key: 1.0 for key, count in counted.items() if count >= FEW}
+    for group in sample:
+        if group.zone_key in large:
+            large[group.zone_key] += group.people
+    total = sum(pending.values())
+    rest = total - sum(count for key, count in counted.items() if key not in large)
+    people = counted | {key: rest * count / sum(large.values()) for key, count in large.items()}
+    found = []
+    for step, waiting in pending.items():
+        own = [group for group in (*few, *sample) if group.step == step]
+        found += [
+            Waiting(
+                zone_key=key,
+                step=step,
+                people=count * waiting / total,
+                due_from=min((one.due_from for one in own if one.due_from), default=None),
+                due_until=max((one.due_until for one in own if one.due_until), default=None),
+            )
+            for key, count in people.items()
+        ]
+    return found
+
+
+TALLY = text("""
+    SELECT t.step, t.status, CAST(sum(t.people) AS bigint) AS people,
+           CAST(sum(t.replied) AS bigint) AS replied
+    FROM campaign_tally t WHERE t.campaign_id = :campaign_id
+    GROUP BY t.step, t.status
+""")
+
+
+async def count_by_step(session: AsyncSession, *, campaign_id: UUID) -> list[StepCount]:
+    """Return sums of a campaign's people and replies by step and status."""
+    return typed_rows(StepCount, await session.execute(TALLY, {"campaign_id": campaign_id}))
+
+
+# At most `most` per zone key, by the queue's own index: exact where fewer people wait.
+_IN_ORDER = """
+    SELECT q.step, q.zone_key, q.due_at, q.phone
+    FROM unnest(CAST(:zone_keys AS text[])) AS z (zone_key)
+    CROSS JOIN LATERAL (
+        SELECT m.step, m.zone_key, m.due_at, m.phone FROM campaign_membership m
+        WHERE m.campaign_id = :campaign_id AND m.zone_key = z.zone_key AND m.status = 'pending'
+        LIMIT :most
+    ) q
+"""
+
+# Always the same pages: two forecasts in a row then differ only by what was sent in between.
+_SAMPLED = """
+    SELECT m.step, m.zone_key, m.due_at, m.phone
+    FROM campaign_membership m TABLESAMPLE SYSTEM ((
+        SELECT least(100, 100 * CAST(:pages AS real) / greatest(c.relpages, 1))
+        FROM pg_class c WHERE c.oid = CAST('campaign_membership' AS regclass)
+    )) REPEATABLE (1)
+    WHERE m.campaign_id = :campaign_id AND m.status = 'pending'
+"""
+
+_COUNT = """
+    SELECT p.step, p.zone_key, count(*) AS people,
+           nullif(greatest(min(p.due_at), CAST(:now AS timestamptz)), :now) AS due_from,
+           nullif(greatest(max(p.due_at), CAST(:now AS timestamptz)), :now) AS due_until
+    FROM ({people}) p GROUP BY p.step, p.zone_key
+"""
+COUNT_PLACES = text(_COUNT.format(people=_IN_ORDER))
+SAMPLE_PLACES = text(_COUNT.format(people=_SAMPLED))
+
+
+async def count_places(
+    session: AsyncSession, *, campaign_id: UUID, zone_keys: Sequence[str], most: int, now: datetime
+) -> list[Waiting]:
+    """Count who waits by zone key, up to ``most`` in each, with the first and last due instant."""
+    values = {"campaign_id": campaign_id, "zone_keys": list(zone_keys), "most": most, "now": now}
+    return typed_rows(Waiting, await session.execute(COUNT_PLACES, values))
+
+
+async def sample_places(
+    session: AsyncSession, *, campaign_id: UUID, now: datetime
+) -> list[Waiting]:
+    """Count who waits by zone key, on a sample of the table's pages."""
+    values = {"campaign_id": campaign_id, "pages": SAMPLED_PAGES, "now": now}
+    return typed_rows(Waiting, await session.execute(SAMPLE_PLACES, values))
+
+
+# One row per recipient, with the campaign messages that the number got in the last hours. With many
+# recipients, those on a sample of pages represent all.
+_TEXTED = """
+    SELECT p.step, p.zone_key, p.due_at, t.last_other,
+           coalesce(t.texted, CAST('{{}}' AS timestamptz[])) AS texted
+    FROM ({people} LIMIT :rows) p
+    CROSS JOIN LATERAL (
+        SELECT max(a.created_at) FILTER (WHERE a.campaign_id <> :campaign_id) AS last_other,
+               array_agg(greatest(a.created_at, a.called_at, a.accepted_at)
+                         ORDER BY greatest(a.created_at, a.called_at, a.accepted_at) DESC)
+                   AS texted
+        FROM send_attempt a
+        WHERE a.phone = p.phone AND a.kind = 'campaign'
+          AND a.status NOT IN ('released', 'refused')
+          AND a.created_at > CAST(:now AS timestamptz) - make_interval(hours => :hours + 1)
+    ) t
+"""
+TEXTED = text(_TEXTED.format(people=_IN_ORDER))
+TEXTED_SAMPLE = text(_TEXTED.format(people=_SAMPLED))
+
+
+async def list_texted(
+    session: AsyncSession, *, campaign: Campaign, hours: int, is_sampled: bool, now: datetime
+) -> list[TextedNumber]:
+    """Return who waits, each with the campaign messages that the number got in the last ``hours``.
+
+    At most ``COUNTED`` people: all who wait, or a sample of the table's pages if ``is_sampled``.
+    """
+    values = {"campaign_id": campaign.id, "hours": hours, "rows": COUNTED, "now": now}
+    if is_sampled:
+        statement, values["pages"] = TEXTED_SAMPLE, SAMPLED_PAGES
+    else:
+        statement = TEXTED
+        values |= {"zone_keys": list(campaign.zone_keys), "most": COUNTED}
+    return typed_rows(TextedNumber, await session.execute(statement, values))
+
+
+LIST_SIZE = text("SELECT count(*) FROM contact_list_member l WHERE l.list_id = :list_id")
+
+SAMPLE_LIST = text("""
+    SELECT c.id FROM contact c TABLESAMPLE SYSTEM (CAST(:percent AS real)) REPEATABLE (1)
+    WHERE EXISTS (
+        SELECT 1 FROM contact_list_member l WHERE l.list_id = :list_id AND l.contact_id = c.id)
+""")
+
+
+async def _read_audience(session: AsyncSession, campaign: Campaign, *, now: datetime) -> People:
+    """Count the audience as a start would store it."""
+    sample: Sequence[UUID] | None = None
+    scale, list_id = 1.0, campaign.audience.get("list_id")
+    if list_id:
+        size = await session.scalar(LIST_SIZE, {"list_id": list_id}) or 0
+        if size > AUDIENCE_COUNTED:
+            percent = min(100.0, 100 * AUDIENCE_SAMPLE / size)
+            values = {"list_id": list_id, "percent": percent}
+            sample = (await session.scalars(SAMPLE_LIST, values)).all()
+            scale = size / max(1, len(sample))
+    rows = await count_audience(session, campaign=campaign, sample=sample, now=now)
+    statuses: Counter[str] = Counter()
+    for row in rows:
+        statuses[row.verdict] += round(row.people * scale)
+    return People(
+        zone_keys=tuple(sorted({row.zone_key for row in rows})),
+        waiting=[
+            Waiting(zone_key=row.zone_key, people=row.people * scale)
+            for row in rows
+            if row.verdict == MembershipStatus.PENDING
+        ],
+        is_sampled=sample is not None,
+        statuses=statuses,
+    )
+
+
+async def count_audience(
+    session: AsyncSession, *, campaign: Campaign, sample: Sequence[UUID] | None, now: datetime
+) -> list[AudienceCount]:
+    """Count the audience by verdict and zone key, as a start would store it.
+
+    Args:
+        sample: Contacts that represent those of the list; None counts all of it.
+    """
+    audience = await resolve_audience(session, AudienceSettings.of(campaign), as_of=now)
+    values = audience.values
+    if sample is not None:
+        values |= {"list_id": None, "contact_ids": list(sample)}
+    statement = count_by_zone_statement(audience.conditions)
+    return typed_rows(AudienceCount, await session.execute(statement, values))

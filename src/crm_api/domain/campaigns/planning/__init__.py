@@ -1,0 +1,1 @@
+"""Plan what may be sent now, and when more may be sent."""

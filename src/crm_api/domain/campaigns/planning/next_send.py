@@ -1,0 +1,81 @@
+"""Find when a campaign may next have something to send, for skipping time in the sandbox."""
+
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import text
+
+from crm_api.domain.campaigns.planning import plan as planning
+from crm_api.domain.campaigns.schedule import RecipientHours
+from crm_api.domain.consent.legal_rules.rules import RuleBook
+from crm_api.domain.messaging.company.service import Business
+from crm_api.platform.database import UnitOfWork, typed_rows
+
+# One row for each running campaign and zone key in which people wait.
+_FIRST_DUE = text("""
+    SELECT c.days, c.window_start, c.window_end, c.timezone, l.timezone AS line_timezone,
+           x.zone_key, greatest(due.due_at, c.start_at) AS due_at
+    FROM campaign c JOIN line l ON l.id = c.line_id
+    CROSS JOIN LATERAL unnest(c.zone_keys) AS x (zone_key)
+    CROSS JOIN LATERAL (
+        SELECT m.due_at FROM campaign_membership m
+        WHERE m.campaign_id = c.id AND m.zone_key = x.zone_key AND m.status = 'pending'
+        ORDER BY m.due_at LIMIT 1
+    ) AS due
+    WHERE c.status = 'running' AND l.status = 'active' AND (c.end_at IS NULL OR c.end_at > :now)
+""")
+
+_FIRST_START = text("""
+    SELECT min(start_at) FROM campaign WHERE status = 'scheduled' AND start_at > :now
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class _FirstDue:
+    """The first recipient who waits in a zone key of a running campaign."""
+
+    days: list[str]
+    window_start: time
+    window_end: time
+    timezone: str | None
+    line_timezone: str
+    zone_key: str
+    due_at: datetime
+
+
+async def find_next_send(
+    uow: UnitOfWork, *, rules: RuleBook, business: Business, call: timedelta, now: datetime
+) -> datetime | None:
+    """Return the first instant from ``now`` on at which a campaign may begin or send.
+
+    It is never too late. It may be too early: some limits are known only when a recipient is
+    claimed.
+
+    Args:
+        call: The longest duration of a call.
+
+    Returns:
+        None if no one waits, or no window opens within weeks.
+    """
+    plan = await planning.plan_sends(uow, rules=rules, business=business, now=now)
+    if plan.orders:
+        return now
+    found = [] if plan.wakes_at is None else [plan.wakes_at]
+    starts_at: datetime | None = await uow.session.scalar(_FIRST_START, {"now": now})
+    if starts_at is not None:
+        found.append(starts_at)
+    for row in typed_rows(_FirstDue, await uow.session.execute(_FIRST_DUE, {"now": now})):
+        hours = RecipientHours.of(row, rules=rules, call=call)
+        opening = hours.opening(max(row.due_at, now))
+        if opening == now:
+            # Due and open, but not planned: it waits for its pace, or its day is used up.
+            opening = hours.opening(_next_day(now, row.line_timezone))
+        if opening is not None:
+            found.append(opening)
+    return min(found, default=None)
+
+
+def _next_day(now: datetime, zone: str) -> datetime:
+    tomorrow = now.astimezone(ZoneInfo(zone)).date() + timedelta(days=1)
+    return datetime.combine(tomorrow, time(), ZoneInfo(zone))

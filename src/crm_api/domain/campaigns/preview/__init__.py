@@ -1,0 +1,1 @@
+"""Show and test what a campaign would send."""

@@ -1,0 +1,214 @@
+"""Count the messages of a preview: length, cost, UCS-2 characters, missing values."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from crm_api.domain.campaigns.audience.reading import AudiencePerson
+from crm_api.domain.campaigns.errors import MissingValueError
+from crm_api.domain.campaigns.preview.schemas import (
+    ForcingCharacter,
+    LackingContact,
+    MissingValues,
+    SampleText,
+    VariantPreview,
+)
+from crm_api.domain.campaigns.templates.message_composer import MessageComposer, MessageLine
+from crm_api.domain.kit.errors import InvalidError
+from crm_api.domain.kit.message_segments import Encoding, forcing_characters, segments
+
+SEGMENT_PRICE = Decimal("0.01")
+"""Dollars per segment to numbers in the United States and Canada; prepaid to the provider."""
+GETS_MESSAGE = frozenset({"pending", "review"})
+"""Verdicts with a message."""
+SHOWN_CONTACTS = 50
+SHOWN_CHARACTERS = 100
+
+
+def cost_of(count: int) -> str:
+    """Return the price of segments in dollars, as a string."""
+    return str(count * SEGMENT_PRICE)
+
+
+@dataclass
+class _VariantSums:
+    """The sums of one variant."""
+
+    name: str
+    body: str
+    texts: int = 0
+    in_ucs_2: int = 0
+    segments: int = 0
+    fewest: int = 0
+    most: int = 0
+    forcing: Counter[str] = field(default_factory=Counter)
+
+    def add(self, text: str, encoding: Encoding, count: int) -> None:
+        self.texts += 1
+        self.segments += count
+        self.fewest = min(self.fewest, count) if self.fewest else count
+        self.most = max(self.most, count)
+        if encoding == Encoding.UCS_2:
+            self.in_ucs_2 += 1
+            self.forcing.update({character for _, character in forcing_characters(text)})
+
+
+class MessageSums:
+    """Render messages for batches of people; keep sums, the first messages and the first faults.
+
+    Memory does not grow with the audience. ``add`` only computes, so it may run in a thread.
+    """
+
+    def __init__(
+        self,
+        compose: MessageComposer,
+        line: MessageLine,
+        *,
+        names: Sequence[str],
+        bodies: Sequence[str],
+        footer: str | None,
+        sample_size: int,
+    ) -> None:
+        self._compose = compose
+        self._line = line
+        self._footer = footer
+        self._sums = [_VariantSums(*pair) for pair in zip(names, bodies, strict=True)]
+        self._sample_size = sample_size
+        self._lacking: list[LackingContact] = []
+        self._by_variable: Counter[str] = Counter()
+        self._missing = 0
+        self.samples: list[SampleText] = []
+        self.verdicts: Counter[str] = Counter()
+        """Verdicts of the people seen, before their messages are rendered."""
+        self.failures: Counter[tuple[str, str]] = Counter()
+        """People without a possible message, by verdict and reason."""
+
+    def add(self, batch: Sequence[AudiencePerson]) -> None:
+        """Count all people; render the messages of those who would get one or be reviewed."""
+        for person in batch:
+            self.verdicts[person.verdict] += 1
+            if person.verdict not in GETS_MESSAGE:
+                continue
+            try:
+                text = self._compose(person, self._line)
+            except InvalidError as error:
+                self._note(person, error)
+                continue
+            encoding, count = segments(text)
+            self._sums[person.variant].add(text, encoding, count)
+            if len(self.samples) < self._sample_size:
+                self.samples.append(self._sample(person, text, encoding, count))
+
+    def show(self, person: AudiencePerson) -> SampleText:
+        """Render the message of one person, or find why there is none; count nothing."""
+        try:
+            text = self._compose(person, self._line)
+        except InvalidError as error:
+            reason = _reason(person) or error.code
+            return self._sample(person, None, None, 0, reason=reason)
+        return self._sample(person, text, *segments(text), reason=_reason(person))
+
+    def _sample(
+        self,
+        person: AudiencePerson,
+        text: str | None,
+        encoding: Encoding | None,
+        count: int,
+        *,
+        reason: str | None = None,
+    ) -> SampleText:
+        return SampleText(
+            contact_id=person.contact_id,
+            phone=person.phone,
+            variant=self._sums[person.variant].name,
+            text=text,
+            encoding=encoding,
+            segments=count,
+            cost=cost_of(count),
+            skip_reason=reason,
+        )
+
+    def _note(self, person: AudiencePerson, error: InvalidError) -> None:
+        self.failures[person.verdict, error.code] += 1
+        if not isinstance(error, MissingValueError):
+            return
+        variable = error.extras.get("variable")
+        self._missing += 1
+        self._by_variable[variable or ""] += 1
+        if len(self._lacking) < SHOWN_CONTACTS:
+            lacking = LackingContact(
+                contact_id=person.contact_id, phone=person.phone, variable=variable
+            )
+            self._lacking.append(lacking)
+
+    @property
+    def texts(self) -> int:
+        """How many messages were rendered."""
+        return sum(one.texts for one in self._sums)
+
+    @property
+    def segments(self) -> int:
+        """How many segments they have."""
+        return sum(one.segments for one in self._sums)
+
+    @property
+    def encoding(self) -> Encoding:
+        """UCS-2 if at least one message needs it."""
+        return _encoding(any(one.in_ucs_2 for one in self._sums))
+
+    def missing_values(self) -> MissingValues:
+        """Return who lacks a value, and how often each value is missing."""
+        by_variable = {name: people for name, people in self._by_variable.most_common() if name}
+        return MissingValues(count=self._missing, by_variable=by_variable, contacts=self._lacking)
+
+    def variants(self) -> list[VariantPreview]:
+        """Return the sums of each variant."""
+        return [
+            VariantPreview(
+                name=one.name,
+                texts=one.texts,
+                encoding=_encoding(one.in_ucs_2 > 0),
+                texts_in_ucs_2=one.in_ucs_2,
+                segments=one.segments,
+                segments_min=one.fewest,
+                segments_max=one.most,
+                cost=cost_of(one.segments),
+            )
+            for one in self._sums
+        ]
+
+    def forcing_characters(self) -> list[ForcingCharacter]:
+        """Return what forces UCS-2: in bodies and footer by position, in values by character."""
+        found = [entry for sums in self._sums for entry in _forcing(sums, self._footer or "")]
+        return found[:SHOWN_CHARACTERS]
+
+
+def _forcing(sums: _VariantSums, footer: str) -> list[ForcingCharacter]:
+    placed = [("body", *place) for place in forcing_characters(sums.body)]
+    placed += [("footer", *place) for place in forcing_characters(footer)]
+    # A character of a comment, or of a default that no contact needs, is in no message.
+    placed = [place for place in placed if sums.forcing[place[2]] or not sums.texts]
+    own = {character for _, _, character in placed}
+    values = [("value", None, one) for one, _ in sums.forcing.most_common() if one not in own]
+    return [
+        ForcingCharacter.model_validate(
+            {
+                "character": character,
+                "code_point": f"U+{ord(character):04X}",
+                "variant": sums.name,
+                "source": source,
+                "position": position,
+                "texts": sums.forcing[character],
+            }
+        )
+        for source, position, character in [*placed, *values]
+    ]
+
+
+def _reason(person: AudiencePerson) -> str | None:
+    return None if person.verdict in GETS_MESSAGE else person.verdict
+
+
+def _encoding(needs_ucs_2: bool) -> Encoding:  # noqa: FBT001 - the only argument
+    return Encoding.UCS_2 if needs_ucs_2 else Encoding.GSM_7

@@ -1,0 +1,1 @@
+"""Recipients of a campaign: list, export, review, settle, protect after a restore."""

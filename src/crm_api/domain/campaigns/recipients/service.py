@@ -1,0 +1,130 @@
+"""List the recipients of a campaign, and settle their parked attempts."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from crm_api.domain.campaigns import queries
+from crm_api.domain.campaigns.errors import (
+    CampaignNotFoundError,
+    InvalidCampaignError,
+    RecipientNotFoundError,
+)
+from crm_api.domain.campaigns.models import CampaignMembership
+from crm_api.domain.kit.errors import FieldProblem
+from crm_api.domain.kit.examples import example
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.schemas import RequestModel
+from crm_api.domain.messaging.sends import settle_by_hand
+from crm_api.domain.messaging.sends.vocabulary import MembershipStatus
+from crm_api.platform.database import UnitOfWork
+
+
+async def find_variant_names(
+    uow: UnitOfWork, *, campaign_id: UUID, wanted: str | None
+) -> list[str]:
+    """Return the names of a campaign's variants by position.
+
+    Raises:
+        CampaignNotFoundError: The campaign does not exist.
+        InvalidCampaignError: The campaign has no variant of the wanted name.
+    """
+    await _require_campaign(uow, campaign_id)
+    names = await _variant_names(uow, campaign_id)
+    if wanted is not None and wanted not in names:
+        detail = f"The campaign has no variant {wanted!r}; it has: {', '.join(names)}."
+        raise InvalidCampaignError(
+            [FieldProblem(pointer="/variant", code="unknown_variant", detail=detail)]
+        )
+    return names
+
+
+async def list_recipients(
+    uow: UnitOfWork,
+    *,
+    campaign_id: UUID,
+    status: MembershipStatus | None,
+    variant: str | None,
+    step: int,
+    cursor: str | None,
+    limit: int,
+) -> tuple[Page[CampaignMembership], list[str]]:
+    """List the recipients of a step; also return the variants' names by position.
+
+    Raises:
+        CampaignNotFoundError: The campaign does not exist.
+        InvalidCampaignError: The campaign has no variant of that name.
+        InvalidCursorError: The cursor is not from this list.
+    """
+    names = await find_variant_names(uow, campaign_id=campaign_id, wanted=variant)
+    cursors = Cursors(
+        "recipients", campaign_id=campaign_id, step=step, status=status, variant=variant
+    )
+    after = cursors.read(cursor)
+    rows = await queries.list_recipients(
+        uow.session,
+        campaign_id=campaign_id,
+        step=step,
+        status=status,
+        variant=None if variant is None else names.index(variant),
+        after=after[1] if after else None,
+        limit=limit + 1,
+    )
+    # Only contact ids decide the order; the time is there because the common cursor needs one.
+    page = cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.contact_id))
+    return page, names
+
+
+async def settle_recipient(
+    uow: UnitOfWork,
+    *,
+    campaign_id: UUID,
+    contact_id: UUID,
+    outcome: Literal["sent", "resend", "failed"],
+    actor: str,
+    now: datetime,
+) -> tuple[CampaignMembership, list[str]]:
+    """Settle a parked attempt as a person decided; return the recipient and the variants' names.
+
+    Raises:
+        CampaignNotFoundError: The campaign does not exist.
+        RecipientNotFoundError: The contact is not a recipient of the campaign.
+        NotParkedError: The recipient has no parked attempt.
+    """
+    await _require_campaign(uow, campaign_id)
+    await _recipient(uow, campaign_id, contact_id)
+    await settle_by_hand.settle_recipient(
+        uow, campaign_id=campaign_id, contact_id=contact_id, outcome=outcome, actor=actor, now=now
+    )
+    return await _recipient(uow, campaign_id, contact_id), await _variant_names(uow, campaign_id)
+
+
+async def _require_campaign(uow: UnitOfWork, campaign_id: UUID) -> None:
+    if await queries.find_campaign(uow.session, campaign_id=campaign_id) is None:
+        raise CampaignNotFoundError(campaign_id)
+
+
+async def _recipient(uow: UnitOfWork, campaign_id: UUID, contact_id: UUID) -> CampaignMembership:
+    member = await queries.find_recipient(
+        uow.session, campaign_id=campaign_id, contact_id=contact_id, step=0
+    )
+    if member is None:
+        raise RecipientNotFoundError("This contact is not a recipient of the campaign.")
+    return member
+
+
+async def _variant_names(uow: UnitOfWork, campaign_id: UUID) -> list[str]:
+    rows = await queries.list_variants(uow.session, campaign_ids=[campaign_id])
+    return [row.name for row in rows]
+
+
+class SettleRequest(RequestModel):
+    """What a person found out about a parked attempt.
+
+    Attributes:
+        outcome: What a person found out about the message.
+    """
+
+    model_config = example(outcome="resend")
+
+    outcome: Literal["sent", "resend", "failed"]

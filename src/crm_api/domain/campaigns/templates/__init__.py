@@ -1,0 +1,1 @@
+"""Templates: saved message bodies that campaigns copy."""

@@ -1,0 +1,112 @@
+"""The part of Liquid that message bodies may use.
+
+Tags and filters that load other templates, read the clock or can grow without bound are left out.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from liquid import Environment, Undefined
+from liquid.exceptions import FilterArgumentError, LiquidError
+from liquid.filter import with_environment
+
+from crm_api.domain.campaigns.errors import MissingValueError
+
+_FILTERS = (
+    "default",
+    "upcase",
+    "downcase",
+    "capitalize",
+    "strip",
+    "lstrip",
+    "rstrip",
+    "strip_newlines",
+    "squish",
+    "truncate",
+    "truncatewords",
+    "replace",
+    "replace_first",
+    "remove",
+    "remove_first",
+    "append",
+    "prepend",
+    "split",
+    "first",
+    "last",
+    "slice",
+    "size",
+    "plus",
+    "minus",
+    "times",
+    "divided_by",
+    "modulo",
+    "round",
+    "ceil",
+    "floor",
+    "abs",
+    "at_least",
+    "at_most",
+    "date",
+)
+_REMOVED_TAGS = ("include", "render", "tablerow")
+_OUTPUT_LIMIT = 16_000
+"""Bytes: far above what can be sent, low enough to stop a runaway template at no cost."""
+FAULTS = (LiquidError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
+"""What the library raises when a filter cannot process a value."""
+
+
+class _Missing(Undefined):
+    """A value that the contact lacks: false in a condition, replaced by ``default``.
+
+    It cannot be written out, so that no one gets "Hi , …".
+    """
+
+    force_liquid_default = True
+
+    def __str__(self) -> str:
+        """Refuse to be written.
+
+        Raises:
+            MissingValueError: Always; names the value.
+        """
+        hint = (self.hint or self.name).removesuffix(" is undefined").strip("'")
+        raise MissingValueError(f"The contact has no value for {hint}.", variable=hint)
+
+
+class _TextEnvironment(Environment):
+    loop_iteration_limit = 1_000
+    output_stream_limit = _OUTPUT_LIMIT
+    local_namespace_limit = 100_000
+
+    def setup_tags_and_filters(self, *, extra: bool = False) -> None:
+        """Register the allowed tags and filters."""
+        super().setup_tags_and_filters(extra=extra)
+        for tag in _REMOVED_TAGS:
+            del self.tags[tag]
+        self.filters = {name: self.filters[name] for name in _FILTERS}
+        self.filters["date"] = _known_date(self.filters["date"])
+        self.filters["replace"] = _bounded_replace(self.filters["replace"])
+
+
+def _known_date(original: Callable[..., Any]) -> Callable[..., Any]:
+    def date(value: object, *arguments: object, **options: object) -> object:
+        if isinstance(value, Undefined):
+            str(value)
+        if value in ("now", "today"):
+            raise FilterArgumentError("a message body cannot read the clock", token=None)
+        return original(value, *arguments, **options)
+
+    return with_environment(date)
+
+
+def _bounded_replace(original: Callable[..., Any]) -> Callable[..., Any]:
+    def replace(value: object, search: object = "", new: object = "") -> object:
+        text, grown = str(value), str(new)
+        if len(text) + text.count(str(search)) * len(grown) > _OUTPUT_LIMIT:
+            raise FilterArgumentError("the result would be too long", token=None)
+        return original(text, str(search), grown)
+
+    return replace
+
+
+ENVIRONMENT = _TextEnvironment(undefined=_Missing)

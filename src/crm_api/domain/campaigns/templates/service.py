@@ -1,0 +1,150 @@
+"""Store and change templates; they are checked like the bodies of campaigns."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Select, delete, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
+
+from crm_api.domain.campaigns.errors import (
+    InvalidTemplateError,
+    TemplateExistsError,
+    TemplateNotFoundError,
+)
+from crm_api.domain.campaigns.models import MessageTemplate
+from crm_api.domain.campaigns.templates.schemas import TemplateCreate, TemplateUpdate
+from crm_api.domain.campaigns.templates.template_text import find_template_faults
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+
+
+async def create_template(
+    uow: UnitOfWork, body: TemplateCreate, *, now: datetime
+) -> MessageTemplate:
+    """Store a template.
+
+    Raises:
+        InvalidTemplateError: The body has faults.
+        TemplateExistsError: The name is taken; ``template_id`` is the other template.
+    """
+    _refuse_faults(body.body)
+    statement = (
+        insert(MessageTemplate)
+        .values(id=new_id(), name=body.name, body=body.body, created_at=now, updated_at=now)
+        .on_conflict_do_nothing(index_elements=["name"])
+    )
+    made: MessageTemplate | None = await uow.session.scalar(statement.returning(MessageTemplate))
+    if made is None:
+        raise await _taken(uow, body.name)
+    return made
+
+
+async def read_template(uow: UnitOfWork, *, template_id: UUID) -> MessageTemplate:
+    """Return a template.
+
+    Raises:
+        TemplateNotFoundError: The template does not exist.
+    """
+    statement = select(MessageTemplate).where(MessageTemplate.id == template_id)
+    found = await uow.session.scalar(statement, execution_options={"populate_existing": True})
+    if found is None:
+        raise TemplateNotFoundError(f"The template {template_id} does not exist.")
+    return found
+
+
+def templates_statement(
+    *, after: tuple[datetime, UUID] | None, limit: int
+) -> Select[MessageTemplate]:
+    """Build the statement that lists templates, newest first."""
+    statement = select(MessageTemplate)
+    if after is not None:
+        statement = statement.where(tuple_(MessageTemplate.created_at, MessageTemplate.id) < after)
+    return statement.order_by(MessageTemplate.created_at.desc(), MessageTemplate.id.desc()).limit(
+        limit
+    )
+
+
+async def list_templates(
+    uow: UnitOfWork, *, cursor: str | None, limit: int
+) -> Page[MessageTemplate]:
+    """List templates, newest first.
+
+    Raises:
+        InvalidCursorError: The cursor is not from this list.
+    """
+    cursors = Cursors("templates")
+    statement = templates_statement(after=cursors.read(cursor), limit=limit + 1)
+    rows = (await uow.session.scalars(statement)).all()
+    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+
+
+async def update_template(
+    uow: UnitOfWork, changes: TemplateUpdate, *, template_id: UUID, now: datetime
+) -> MessageTemplate:
+    """Change a template; campaigns that copied it are not affected.
+
+    Raises:
+        TemplateNotFoundError: The template does not exist.
+        InvalidTemplateError: The body has faults.
+        TemplateExistsError: The name is taken; ``template_id`` is the other template.
+    """
+    given = changes.model_dump(exclude_unset=True)
+    if "body" in given:
+        _refuse_faults(changes.body)
+    if not given:
+        return await read_template(uow, template_id=template_id)
+    try:
+        async with uow.session.begin_nested():
+            changed: MessageTemplate | None = await uow.session.scalar(
+                update(MessageTemplate)
+                .where(MessageTemplate.id == template_id)
+                .values({**given, "updated_at": now})
+                .returning(MessageTemplate),
+                execution_options={"populate_existing": True},
+            )
+    except IntegrityError as error:
+        raise await _taken(uow, changes.name) from error
+    if changed is None:
+        raise TemplateNotFoundError(f"The template {template_id} does not exist.")
+    return changed
+
+
+async def delete_template(uow: UnitOfWork, *, template_id: UUID) -> None:
+    """Remove a template; campaigns that copied it are not affected.
+
+    Raises:
+        TemplateNotFoundError: The template does not exist.
+    """
+    statement = delete(MessageTemplate).where(MessageTemplate.id == template_id)
+    if await uow.session.scalar(statement.returning(MessageTemplate.id)) is None:
+        raise TemplateNotFoundError(f"The template {template_id} does not exist.")
+
+
+async def find_template_bodies(uow: UnitOfWork, template_ids: Iterable[UUID]) -> dict[UUID, str]:
+    """Return the bodies of the templates with these ids; unknown ids are left out."""
+    wanted = set(template_ids)
+    if not wanted:
+        return {}
+    statement = select(MessageTemplate.id, MessageTemplate.body).where(
+        MessageTemplate.id.in_(wanted)
+    )
+    return {row.id: row.body for row in await uow.session.execute(statement)}
+
+
+def _refuse_faults(body: str) -> None:
+    problems = find_template_faults(body, pointer="/body")
+    if problems:
+        raise InvalidTemplateError(problems)
+
+
+async def _taken(uow: UnitOfWork, name: str) -> TemplateExistsError:
+    holder = await uow.session.scalar(
+        select(MessageTemplate.id).where(MessageTemplate.name == name)
+    )
+    return TemplateExistsError(
+        "A template with this name exists; choose another name, or change that one.",
+        template_id=str(holder),
+    )

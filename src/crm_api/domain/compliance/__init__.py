@@ -1,1 +1,0 @@
-"""When the law lets a text leave: rules as data, and what follows from them."""

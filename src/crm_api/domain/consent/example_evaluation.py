@@ -1,0 +1,203 @@
+"""Measure the current reader on the replies about which people have decided."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from math import sqrt
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from crm_api.domain.consent.models import ExampleLabel
+from crm_api.domain.consent.reply_reader.analysis import Context
+from crm_api.domain.consent.reply_reader.reader import Reading, ReplyKind, read_replies
+
+Z_95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A part of a whole with its 95 % confidence interval (Wilson)."""
+
+    hits: int
+    total: int
+
+    @property
+    def value(self) -> float:
+        """The rate; 0.0 if the total is 0."""
+        return self.hits / self.total if self.total else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The lower and the upper end; 0.0 and 1.0 if the total is 0."""
+        if not self.total:
+            return 0.0, 1.0
+        square = Z_95 * Z_95
+        centre = self.value + square / (2 * self.total)
+        half = Z_95 * sqrt(
+            self.value * (1 - self.value) / self.total + square / (4 * self.total**2)
+        )
+        scale = 1 + square / self.total
+        return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+    def __str__(self) -> str:
+        """Write the rate, its interval and its counts."""
+        low, high = self.interval
+        return f"{self.value:.3f} ({low:.3f}-{high:.3f}; {self.hits}/{self.total})"
+
+
+PAGE = 500
+ALL = "all"
+_DIGIT = re.compile(r"\d")
+
+EXAMPLES = text("""
+    SELECT r.body, r.previous, r.is_sale, r.label, r.decision, r.decided_at, r.read_as,
+           r.reading ->> 'model' AS model, r.activity_id
+    FROM reply_example r
+    WHERE r.activity_id > :after ORDER BY r.activity_id LIMIT :limit
+""")
+FIRST = "00000000-0000-0000-0000-000000000000"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadExample:
+    """An example and how the current reader reads it.
+
+    Attributes:
+        read_as: The reader's result when the reply came.
+        model: The model that read it then; None if the reading does not name it.
+        reading: The current reader's result.
+    """
+
+    body: str
+    previous: str | None
+    is_sale: bool
+    label: ExampleLabel
+    decision: str
+    decided_at: datetime
+    read_as: str
+    model: str | None
+    reading: Reading
+
+    @property
+    def is_stop(self) -> bool:
+        """True if the person asked for no more messages."""
+        return self.label is ExampleLabel.STOP
+
+    @property
+    def is_misread(self) -> bool:
+        """True unless a stop opts out at once and any other reply changes nothing."""
+        kind = self.reading.kind
+        if self.is_stop:
+            return kind is not ReplyKind.OPT_OUT
+        return kind in {ReplyKind.OPT_OUT, ReplyKind.DOUBTFUL}
+
+    @property
+    def masked(self) -> str:
+        """The reply without its digits."""
+        return _DIGIT.sub("#", self.body)
+
+    def exported(self) -> dict[str, Any]:
+        """Return the example as ``make opt-out-model EXAMPLES=`` reads it."""
+        return {
+            "text": self.body,
+            "label": self.label.value,
+            "decision": self.decision,
+            "decided_at": self.decided_at.isoformat(),
+            "language": self.reading.language,
+            "is_sale": self.is_sale,
+            "previous": self.previous,
+            "read_as": self.read_as,
+            "model": self.model,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleFigures:
+    """How well examples are read.
+
+    Attributes:
+        recall: Share of stops that opt out or hold.
+        at_once: Share of stops that opt out.
+        precision: Share of opt-outs that people labelled as stops.
+        harmless_held: Share of replies that hold, among those that people labelled as not a stop.
+    """
+
+    recall: Rate
+    at_once: Rate
+    precision: Rate
+    harmless_held: Rate
+
+    @classmethod
+    def of(cls, examples: Sequence[ReadExample]) -> "ExampleFigures":
+        """Compare readings with labels."""
+        stops = [one for one in examples if one.is_stop]
+        others = [one for one in examples if not one.is_stop]
+        out = [one for one in examples if one.reading.kind is ReplyKind.OPT_OUT]
+        return cls(
+            recall=_rate(stops, lambda one: one.reading.kind in _STOPPING),
+            at_once=_rate(stops, lambda one: one.reading.kind is ReplyKind.OPT_OUT),
+            precision=_rate(out, lambda one: one.is_stop),
+            harmless_held=_rate(others, lambda one: one.reading.kind is ReplyKind.DOUBTFUL),
+        )
+
+
+_STOPPING = frozenset({ReplyKind.OPT_OUT, ReplyKind.DOUBTFUL})
+
+
+def _rate(whole: Sequence[ReadExample], part: Callable[[ReadExample], bool]) -> Rate:
+    return Rate(sum(part(one) for one in whole), len(whole))
+
+
+async def read_examples(connection: AsyncConnection) -> list[ReadExample]:
+    """Read all examples with the current reader, in the order of their messages."""
+    found: list[ReadExample] = []
+    after: object = FIRST
+    while True:
+        rows = (await connection.execute(EXAMPLES, {"after": after, "limit": PAGE})).all()
+        contexts = [
+            Context(is_sale=row.is_sale, is_question=(row.previous or "").rstrip().endswith("?"))
+            for row in rows
+        ]
+        readings = read_replies([row.body for row in rows], contexts)
+        found += [
+            ReadExample(
+                body=row.body,
+                previous=row.previous,
+                is_sale=row.is_sale,
+                label=ExampleLabel(row.label),
+                decision=row.decision,
+                decided_at=row.decided_at,
+                read_as=row.read_as,
+                model=row.model,
+                reading=reading,
+            )
+            for row, reading in zip(rows, readings, strict=True)
+        ]
+        if len(rows) < PAGE:
+            return found
+        after = rows[-1].activity_id
+
+
+def by_language(examples: Sequence[ReadExample]) -> dict[str, list[ReadExample]]:
+    """Return all examples under ``ALL``, then those of each language that the reader assumed."""
+    languages = sorted({one.reading.language for one in examples})
+    return {ALL: list(examples)} | {
+        name: [one for one in examples if one.reading.language == name] for name in languages
+    }
+
+
+def misread(examples: Iterable[ReadExample]) -> list[ReadExample]:
+    """Return the misread examples, the worst first.
+
+    The order: stops that change nothing, wrong opt-outs, wrong holds, stops that only hold.
+    """
+    return sorted((one for one in examples if one.is_misread), key=_severity)
+
+
+def _severity(one: ReadExample) -> int:
+    if one.is_stop:
+        return 0 if one.reading.kind not in _STOPPING else 3
+    return 1 if one.reading.kind is ReplyKind.OPT_OUT else 2

@@ -1,0 +1,209 @@
+"""Show the legal rules: those in force on a day, and those that begin or end in a span of days."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pydantic import Field
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.consent.legal_rules.errors import EmptyRuleSpanError
+from crm_api.domain.consent.legal_rules.loader import SHIPPED
+from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
+from crm_api.domain.consent.legal_rules.schemas import ComplianceRule, ComplianceRulesRead
+from crm_api.domain.kit.examples import example
+from crm_api.domain.kit.schemas import Id, ReadModel
+from crm_api.domain.kit.zones import parse_zone_key
+from crm_api.platform.database import UnitOfWork
+
+SAMPLE = 5
+MOST_PLACES = 50
+
+# One index lookup for each zone key, however many contacts there are (loose index scan).
+_PLACES = text("""
+    WITH RECURSIVE place AS (
+        (SELECT zone_key FROM contact WHERE deleted_at IS NULL ORDER BY zone_key LIMIT 1)
+        UNION ALL
+        SELECT (SELECT c.zone_key FROM contact c
+                WHERE c.deleted_at IS NULL AND c.zone_key > p.zone_key
+                ORDER BY c.zone_key LIMIT 1)
+        FROM place p WHERE p.zone_key IS NOT NULL
+    )
+    SELECT zone_key FROM place WHERE zone_key IS NOT NULL
+""")
+_COUNT = text("""
+    SELECT zone_key, count(*) AS contacts FROM contact
+    WHERE deleted_at IS NULL AND zone_key = ANY (CAST(:zone_keys AS text[])) GROUP BY zone_key
+""")
+_SAMPLE = text("""
+    SELECT id, phone, first_name, last_name, city, state, zone_key FROM contact
+    WHERE deleted_at IS NULL AND zone_key = ANY (CAST(:zone_keys AS text[]))
+    ORDER BY zone_key LIMIT :limit
+""")
+
+
+class ChangeKind(StrEnum):
+    """Whether a rule begins or ends."""
+
+    BEGINS = "begins"
+    ENDS = "ends"
+
+
+class AffectedContact(ReadModel):
+    """A contact with a zone key for which a rule changes."""
+
+    model_config = example(zone_key="MA/America/New_York")
+
+    id: Id
+    phone: str
+    first_name: str | None
+    last_name: str | None
+    city: str | None
+    state: str | None
+    zone_key: str = Field(
+        description="The contact's possible states, a slash, and its possible time zones."
+    )
+
+
+class AffectedPlace(ReadModel):
+    """A zone key for which a rule changes."""
+
+    model_config = example(zone_key="MA/America/New_York", contacts=211)
+
+    zone_key: str = Field(description="States, a slash, time zones; `?` is any state.")
+    contacts: int = Field(description="Number of contacts with this zone key.")
+
+
+class RuleChangeRead(ReadModel):
+    """A rule that begins or ends, with the contacts to whom it applies."""
+
+    model_config = example(on="2027-01-31", contacts=240)
+
+    on: date = Field(description="The first local day of the recipient with the change.")
+    change: ChangeKind = Field(description="`begins` or `ends`.")
+    rule: ComplianceRule = Field(description="The rule.")
+    contacts: int = Field(
+        description="Number of contacts to whom the rule applies, including those who opted out."
+    )
+    places: list[AffectedPlace] = Field(
+        description=f"Their zone keys, those with most contacts first; at most {MOST_PLACES}."
+    )
+    sample: list[AffectedContact] = Field(description=f"Up to {SAMPLE} of these contacts.")
+
+
+class RuleChangesRead(ReadModel):
+    """The rules that begin or end in a span of days, in the order of the days."""
+
+    model_config = example(**{"from": "2027-01-31", "to": "2027-02-01"})
+
+    since: date = Field(serialization_alias="from", description="The first day.")
+    until: date = Field(serialization_alias="to", description="The day after the last one.")
+    rule_set: Literal["us", "none", "file"] = Field(
+        description="`us`, `none`, or `file` for the operator's own file."
+    )
+    data: list[RuleChangeRead] = Field(description="The changes; empty if no rule changes.")
+    next_cursor: str | None = Field(default=None, description="Always null: there is one page.")
+
+
+class _Change(NamedTuple):
+    on: date
+    kind: ChangeKind
+    rule: ComplianceRule
+
+
+async def list_changes(
+    uow: UnitOfWork, book: RuleBook, *, since: date, until: date
+) -> RuleChangesRead:
+    """List the rules that begin or end on a day of the span.
+
+    A rule applies to contacts who may be in its state, and to contacts whose state is not known.
+
+    Args:
+        since: The first day.
+        until: The day after the last one.
+
+    Raises:
+        EmptyRuleSpanError: The span has no day.
+    """
+    if until <= since:
+        raise EmptyRuleSpanError
+    changes = sorted(
+        (change for change in _changes(book.rules) if since <= change.on < until),
+        key=lambda change: (change.on, change.kind, change.rule.state or ""),
+    )
+    data = []
+    if changes:
+        session = uow.session
+        zone_keys = await find_places(session)
+        wanted = {state: _where(zone_keys, state) for state in {one.rule.state for one in changes}}
+        counted = await _count(session, sorted({one for keys in wanted.values() for one in keys}))
+        samples = {state: await _sample(session, keys) for state, keys in wanted.items()}
+        for one in changes:
+            keys = wanted[one.rule.state]
+            data.append(_read(one, {key: counted.get(key, 0) for key in keys}, samples))
+    return RuleChangesRead(since=since, until=until, rule_set=rule_set_of(book), data=data)
+
+
+async def find_places(session: AsyncSession) -> list[str]:
+    """Return the distinct zone keys of all contacts, ascending."""
+    return list(await session.scalars(_PLACES))
+
+
+def _changes(rules: Iterable[ComplianceRule]) -> Iterator[_Change]:
+    for rule in rules:
+        if rule.effective_from is not None:
+            yield _Change(rule.effective_from, ChangeKind.BEGINS, rule)
+        if rule.effective_until is not None and rule.effective_until < date.max:
+            yield _Change(rule.effective_until + timedelta(days=1), ChangeKind.ENDS, rule)
+
+
+def _where(zone_keys: Sequence[str], state: str | None) -> list[str]:
+    """Return the zone keys to which a rule of this state applies; all for a federal rule."""
+    found = []
+    for key in zone_keys:
+        states = parse_zone_key(key).states
+        if state is None or not states or state in states:
+            found.append(key)
+    return found
+
+
+async def _count(session: AsyncSession, zone_keys: Sequence[str]) -> dict[str, int]:
+    rows = await session.execute(_COUNT, {"zone_keys": list(zone_keys)})
+    return {row.zone_key: row.contacts for row in rows}
+
+
+async def _sample(session: AsyncSession, zone_keys: Sequence[str]) -> list[AffectedContact]:
+    values = {"zone_keys": list(zone_keys), "limit": SAMPLE}
+    rows = await session.execute(_SAMPLE, values)
+    return [AffectedContact.model_validate(row) for row in rows]
+
+
+def _read(
+    change: _Change, counts: dict[str, int], samples: dict[str | None, list[AffectedContact]]
+) -> RuleChangeRead:
+    largest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_PLACES]
+    return RuleChangeRead(
+        on=change.on,
+        change=change.kind,
+        rule=change.rule,
+        contacts=sum(counts.values()),
+        places=[AffectedPlace(zone_key=key, contacts=count) for key, count in largest],
+        sample=samples[change.rule.state],
+    )
+
+
+def rule_set_of(book: RuleBook) -> Literal["us", "none", "file"]:
+    """Return the name of a rule book in answers."""
+    if book.name == NO_RULES.name:
+        return "none"
+    return "us" if book.name == SHIPPED else "file"
+
+
+def list_rules(book: RuleBook, *, on: date) -> ComplianceRulesRead:
+    """Return the rules that are in force on a day, in the order of their file."""
+    rule_set = rule_set_of(book)
+    file = Path(book.name).name if rule_set == "file" else None
+    return ComplianceRulesRead(on=on, rule_set=rule_set, file=file, data=tuple(book.in_force(on)))

@@ -1,0 +1,132 @@
+"""Evaluate the legal rules for a zone key and an instant: open until, next opening, limit.
+
+All functions are pure. A rule applies by the recipient's local date. If a person may be in several
+states or time zones, the rules of all these states must allow the message in all these zones. If
+the state is not known, the rules of all states apply. So the strictest rule decides.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, time
+from functools import lru_cache, partial
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+import holidays
+
+from crm_api.domain.consent.legal_rules.schemas import EVERY_DAY, ComplianceRule, ComplianceRuleKind
+from crm_api.domain.kit import windows
+from crm_api.domain.kit.windows import DAYS, Span, Window, day_span
+from crm_api.domain.kit.zones import parse_zone_key
+
+FOREVER = datetime.max.replace(tzinfo=UTC)
+"""The end of the open hours if there are no rules."""
+_ALL_DAY = Window.of(EVERY_DAY, time(0), time.max)
+_CACHE_SIZE = 16_384
+"""Spans of days: a few hundred zone keys, two or three days each."""
+
+
+class FrequencyCap(NamedTuple):
+    """The most campaign messages that a number may get in a number of hours."""
+
+    texts: int
+    hours: int
+
+
+class RuleBook:
+    """The rules that a process applies, loaded once.
+
+    Attributes:
+        name: ``us``, ``none``, or the path of a file.
+    """
+
+    def __init__(self, rules: Iterable[ComplianceRule], *, name: str) -> None:
+        self.name = name
+        self.rules = tuple(rules)
+        self._span_of = lru_cache(maxsize=_CACHE_SIZE)(self._find_span)
+        self._cap_of = lru_cache(maxsize=_CACHE_SIZE)(self._find_cap)
+
+    def in_force(self, on: date) -> list[ComplianceRule]:
+        """Return the rules that are in force on a local day."""
+        return [rule for rule in self.rules if rule.is_in_force(on)]
+
+    def open_until(self, zone_key: str, now: datetime) -> datetime | None:
+        """Return until when a message may be sent to this zone key; None if it may not be now."""
+        if not self.rules:
+            return FOREVER
+        key = parse_zone_key(zone_key)
+        return windows.open_until(partial(self._span_of, key.states), key.zones, now)
+
+    def next_open(self, zone_key: str, now: datetime) -> datetime | None:
+        """Return the first instant from ``now`` on at which a message may be sent to this zone key.
+
+        None if there is none within two weeks.
+        """
+        if not self.rules:
+            return now
+        key = parse_zone_key(zone_key)
+        return windows.next_open(partial(self._span_of, key.states), key.zones, now)
+
+    def span(self, states: tuple[str, ...], zone: str, day: date) -> Span | None:
+        """Return the hours of a local day by all rules of the states; None if it stays closed."""
+        return self._span_of(states, zone, day)
+
+    def frequency_cap(self, zone_key: str, now: datetime) -> FrequencyCap | None:
+        """Return the limit for numbers with this zone key; None if no rule sets one.
+
+        Several limits are combined to the smallest number in the longest time, which meets all.
+        """
+        key = parse_zone_key(zone_key)
+        days = {now.astimezone(ZoneInfo(zone)).date() for zone in key.zones}
+        return _strictest(self._cap_of(key.states, day) for day in days)
+
+    def _applying(self, states: tuple[str, ...], day: date) -> list[ComplianceRule]:
+        return [
+            rule
+            for rule in self.in_force(day)
+            if rule.state is None or not states or rule.state in states
+        ]
+
+    def _find_span(self, states: tuple[str, ...], zone: str, day: date) -> Span | None:
+        weekday = DAYS[day.weekday()]
+        spans = [day_span(_ALL_DAY, zone, day)]
+        for rule in self._applying(states, day):
+            if rule.kind is ComplianceRuleKind.HOLIDAY and is_federal_holiday(day):
+                return None
+            if weekday not in rule.weekdays:
+                continue
+            if rule.kind is ComplianceRuleKind.NO_DAY:
+                return None
+            if rule.start is not None and rule.end is not None:
+                window = Window.of(rule.weekdays, rule.start, rule.end)
+                spans.append(day_span(window, zone, day))
+        known = [span for span in spans if span is not None]
+        opens, closes = max(span[0] for span in known), min(span[1] for span in known)
+        return (opens, closes) if len(known) == len(spans) and opens < closes else None
+
+    def _find_cap(self, states: tuple[str, ...], day: date) -> FrequencyCap | None:
+        return _strictest(
+            FrequencyCap(rule.max_texts, rule.per_hours)
+            for rule in self._applying(states, day)
+            if rule.max_texts is not None and rule.per_hours is not None
+        )
+
+
+NO_RULES = RuleBook((), name="none")
+"""No rules: for the sandbox, which sends no real messages."""
+
+
+def is_federal_holiday(day: date) -> bool:
+    """Return whether a day is a federal holiday or the day on which one is observed."""
+    return day in _federal_holidays(day.year)
+
+
+@lru_cache(maxsize=64)
+def _federal_holidays(year: int) -> frozenset[date]:
+    return frozenset(holidays.country_holidays("US", years=year))
+
+
+def _strictest(caps: Iterable[FrequencyCap | None]) -> FrequencyCap | None:
+    known = [cap for cap in caps if cap is not None]
+    if not known:
+        return None
+    return FrequencyCap(min(cap.texts for cap in known), max(cap.hours for cap in known))

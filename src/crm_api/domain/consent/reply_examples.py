@@ -1,0 +1,267 @@
+"""Store a reply with a person's decision about it, in the transaction of the decision.
+
+A decision is about the reply that it names. Otherwise it is about the reply that put the number on
+hold or opted it out, or, for an opt-out of a number without these flags, about the newest reply. A
+decision with another source (a web form, a call) is about no reply unless it names one.
+
+No model learns from the examples automatically: ``crm-api opt-out evaluate`` measures the reader on
+them and exports them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.consent import queries
+from crm_api.domain.consent.consent_state import ConsentState
+from crm_api.domain.consent.errors import NotAReplyError
+from crm_api.domain.consent.models import ConsentAction, ConsentSource, ExampleLabel, hash_phone
+from crm_api.domain.consent.reply_reader.analysis import Context
+from crm_api.domain.consent.reply_reader.reader import DecidedBy, ReplyKind, read_reply
+from crm_api.platform.database import typed_row
+
+BY_THE_OFFICE = (ConsentSource.API, ConsentSource.USER)
+"""Sources of a decision that may be about a reply: they do not say how the person decided."""
+CORRECTED_WITHIN = timedelta(days=30)
+"""How long after a reply an opt-out or opt-in counts as a correction of its reading. Later the
+person has probably decided in another way."""
+_OFFICE = ("manual", "provider")
+"""Origins of messages that a person of the office wrote."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastEntry:
+    """The last entry of an action; ``activity_id`` is the message, None if there is none."""
+
+    activity_id: UUID | None
+    source: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecidedReply:
+    """A reply that a decision is about.
+
+    Attributes:
+        previous: Our last message before it; None if there was none.
+        is_sale: A person of the office wrote that message.
+        has_entry: The reply has an entry in the consent history.
+        reading: How the reply was read when it came, as the entry stores it.
+    """
+
+    id: UUID
+    phone: str
+    body: str
+    previous: str | None
+    is_sale: bool
+    has_entry: bool
+    reading: dict[str, Any] | None
+
+
+# For a reply over an unknown line, the entry has only the provider's message id.
+LAST_ENTRY = text("""
+    SELECT coalesce(e.activity_id, k.activity_id) AS activity_id, e.source, e.created_at
+    FROM consent_entry e
+    LEFT JOIN consent_wording w ON w.entry_id = e.id
+    LEFT JOIN activity_key k ON k.openphone_id = w.evidence ->> 'message_id'
+    WHERE e.phone_hash = :phone_hash AND e.action = :action
+    ORDER BY e.id DESC LIMIT 1
+""")
+# The example of the same decision: no other decision about the number has the same instant.
+DECIDED_AT = text("""
+    SELECT r.activity_id FROM reply_example r
+    WHERE r.phone_hash = :phone_hash AND r.decided_at = :decided_at
+    ORDER BY r.activity_id DESC LIMIT 1
+""")
+NEWEST_REPLY = text("""
+    SELECT a.id
+    FROM line l
+    JOIN conversation t ON t.line_id = l.id AND t.phone = :phone
+    CROSS JOIN LATERAL (
+        SELECT m.id, m.occurred_at FROM activity m
+        WHERE m.conversation_id = t.id AND m.kind = 'message' AND m.direction = 'incoming'
+          AND m.occurred_at >= :since
+        ORDER BY m.occurred_at DESC, m.id DESC LIMIT 1
+    ) a
+    ORDER BY a.occurred_at DESC, a.id DESC LIMIT 1
+""")
+REPLY = text("""
+    SELECT a.id, a.phone, a.body, o.body AS previous,
+           coalesce(o.origin = ANY(CAST(:office AS text[])), false) AS is_sale,
+           n.id IS NOT NULL AS has_entry, n.reading
+    FROM activity a
+    LEFT JOIN LATERAL (
+        SELECT b.body, b.origin FROM activity b
+        WHERE b.conversation_id = a.conversation_id AND b.occurred_at <= a.occurred_at
+          AND b.kind = 'message' AND b.direction = 'outgoing'
+        ORDER BY b.occurred_at DESC, b.id DESC LIMIT 1
+    ) o ON true
+    LEFT JOIN LATERAL (
+        SELECT e.id, w.evidence -> 'reading' AS reading
+        FROM consent_entry e LEFT JOIN consent_wording w ON w.entry_id = e.id
+        WHERE e.phone_hash = ANY(CAST(:hashes AS bytea[])) AND e.source = 'message'
+          AND (e.activity_id = a.id OR w.evidence ->> 'message_id' = a.openphone_id)
+        ORDER BY e.id LIMIT 1
+    ) n ON true
+    WHERE a.id = :activity_id AND a.kind = 'message' AND a.direction = 'incoming'
+      AND a.body ~ '[^[:space:]]'
+""")
+IS_REPLY = text("""
+    SELECT EXISTS (
+        SELECT FROM activity a
+        WHERE a.id = :activity_id AND a.kind = 'message' AND a.direction = 'incoming'
+          AND (a.contact_id = :contact_id OR a.phone = ANY(CAST(:phones AS text[]))))
+""")
+KEEP_EXAMPLE = text("""
+    INSERT INTO reply_example AS r
+        (activity_id, phone_hash, body, previous, is_sale, read_as, reading, label, decision,
+         decided_at, created_at)
+    SELECT a.id, :phone_hash, a.body, :previous, :is_sale, :read_as, :reading, :label, :decision,
+           CAST(:now AS timestamptz), CAST(:now AS timestamptz)
+    FROM activity a WHERE a.id = :activity_id AND a.phone = :phone
+    ON CONFLICT (activity_id) DO UPDATE
+    SET label = excluded.label, decision = excluded.decision, decided_at = excluded.decided_at
+""").bindparams(bindparam("reading", type_=JSONB))
+ERASE_EXAMPLES = text(
+    "DELETE FROM reply_example r WHERE r.phone_hash = ANY(CAST(:hashes AS bytea[]))"
+)
+
+
+async def keep_reply_example(
+    session: AsyncSession,
+    action: ConsentAction,
+    *,
+    before: ConsentState,
+    phones: Sequence[str],
+    source: ConsentSource,
+    message_id: UUID | None,
+    now: datetime,
+    secret: bytes,
+) -> None:
+    """Store the reply that a decision is about as an example; a later decision replaces the label.
+
+    A reply that a keyword decides is stored only if the decision names it or it put the number on
+    hold. A person who opts in after "STOP" has agreed again, so the reply was read correctly.
+
+    Args:
+        before: The state of the number before the decision.
+        phones: The number of the decision, then the other numbers of the same person.
+        source: The source of the decision.
+        message_id: The reply, if the decision names it.
+    """
+    if message_id is None and source not in BY_THE_OFFICE:
+        return
+    reply_id = message_id or await _find_reply(
+        session, action, before=before, phone=phones[0], now=now, secret=secret
+    )
+    if reply_id is None:
+        return
+    hashes = [hash_phone(one, secret) for one in phones]
+    reply = await _read_decided_reply(session, reply_id, hashes=hashes)
+    if reply is None:
+        return
+    reading = _reading_of(reply)
+    is_certain = reading.get("decided_by") != DecidedBy.MODEL
+    if is_certain and message_id is None and not before.on_hold:
+        return
+    is_stop = action is ConsentAction.OPT_OUT
+    values = {
+        "activity_id": reply.id,
+        "phone": reply.phone,
+        "phone_hash": hash_phone(reply.phone, secret),
+        "previous": reply.previous,
+        "is_sale": reply.is_sale,
+        "read_as": reading["kind"],
+        "reading": reading,
+        "label": ExampleLabel.STOP if is_stop else ExampleLabel.NOT_STOP,
+        "decision": action,
+        "now": now,
+    }
+    await session.execute(KEEP_EXAMPLE, values)
+
+
+async def _find_reply(
+    session: AsyncSession,
+    action: ConsentAction,
+    *,
+    before: ConsentState,
+    phone: str,
+    now: datetime,
+    secret: bytes,
+) -> UUID | None:
+    """Return the reply that a decision is about if it names none; None if it is about none."""
+    since = now - CORRECTED_WITHIN
+    if before.on_hold:
+        entry = await _last_entry(session, phone, ConsentAction.HOLD, secret=secret)
+        return entry.activity_id if entry and entry.source == ConsentSource.MESSAGE else None
+    if action is ConsentAction.OPT_OUT:
+        if before.opted_out:
+            return None
+        newest: UUID | None = await session.scalar(NEWEST_REPLY, {"phone": phone, "since": since})
+        return newest
+    entry = await _last_entry(session, phone, ConsentAction.OPT_OUT, secret=secret)
+    if not before.opted_out or not entry or entry.created_at < since:
+        return None
+    if entry.source == ConsentSource.MESSAGE:
+        return entry.activity_id
+    values = {"phone_hash": hash_phone(phone, secret), "decided_at": entry.created_at}
+    decided: UUID | None = await session.scalar(DECIDED_AT, values)
+    return decided
+
+
+async def _last_entry(
+    session: AsyncSession, phone: str, action: ConsentAction, *, secret: bytes
+) -> LastEntry | None:
+    values = {"phone_hash": hash_phone(phone, secret), "action": action}
+    return typed_row(LastEntry, (await session.execute(LAST_ENTRY, values)).one_or_none())
+
+
+async def _read_decided_reply(
+    session: AsyncSession, activity_id: UUID, *, hashes: Sequence[bytes]
+) -> DecidedReply | None:
+    """Fetch a reply with our last message before it and the reading of its entry."""
+    values = {"activity_id": activity_id, "hashes": list(hashes), "office": list(_OFFICE)}
+    return typed_row(DecidedReply, (await session.execute(REPLY, values)).one_or_none())
+
+
+def _reading_of(reply: DecidedReply) -> dict[str, Any]:
+    """Return the reading of a reply when it came.
+
+    No reading is stored for a reply that changed nothing. It is read again, but its kind stays one
+    that changes nothing, whatever today's reader says.
+    """
+    if reply.reading is not None:
+        return dict(reply.reading)
+    is_question = (reply.previous or "").rstrip().endswith("?")
+    context = Context(is_sale=reply.is_sale, is_question=is_question)
+    again = read_reply(reply.body, context).evidence()
+    return again if reply.has_entry else {**again, "kind": _left_alone(again["kind"])}
+
+
+def _left_alone(kind: str) -> str:
+    return kind if kind == ReplyKind.HELP else ReplyKind.NONE.value
+
+
+async def require_reply(
+    session: AsyncSession, *, message_id: UUID, contact_id: UUID, phone: str
+) -> None:
+    """Check that a message was received from this person.
+
+    Raises:
+        NotAReplyError: No received message of this person has this id.
+    """
+    phones = await queries.numbers_of_person(session, phone=phone)
+    values = {"activity_id": message_id, "contact_id": contact_id, "phones": sorted(phones)}
+    if not await session.scalar(IS_REPLY, values):
+        raise NotAReplyError
+
+
+async def erase_reply_examples(session: AsyncSession, *, hashes: Sequence[bytes]) -> None:
+    """Remove the examples of these numbers."""
+    await session.execute(ERASE_EXAMPLES, {"hashes": list(hashes)})

@@ -1,0 +1,235 @@
+"""Turn a reply into hashed features: letters, words, concepts and their order.
+
+A feature is a 32-bit hash of an n-gram. Training and the running service compute features with
+this module alone, so that both always agree.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+import numpy.typing as npt
+
+from crm_api.domain.consent.reply_reader.analysis import UNKNOWN, Analysis, Context
+from crm_api.domain.consent.reply_reader.lexicon import LANGUAGES
+
+Codes = npt.NDArray[np.uint64]
+Places = npt.NDArray[np.int64]
+
+_START, _END = 2, 3
+"""Stand before and after the concepts of a reply; concepts that say something are larger."""
+_SKIPS = np.array([[1], [2], [3], [4], [5]])
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+_MIX = np.uint64(0xD6E8FEB86659FD93)
+_SHIFT = np.uint64(32)
+_LETTER, _WORD, _CONCEPT, _SKIP, _CONTEXT, _SALE = (kind << 8 for kind in range(1, 7))
+_SALTS = np.array(
+    [
+        *(_CONCEPT + 1, _WORD + 1, _CONTEXT),
+        *(_LETTER + 2, _CONCEPT + 2, _WORD + 2),
+        *(_LETTER + 3, _CONCEPT + 3, _WORD + 3),
+        *(_LETTER + 4, _CONCEPT + 4),
+        *(_SKIP, _SALE),
+    ],
+    np.uint64,
+)
+"""What keeps n-grams of different kinds and sizes apart, in the order of ``features_of``."""
+_WEIGHTS = np.array([3, 3, 3, 1, 3, 3, 1, 3, 3, 1, 3, 2.1, 3])
+"""How much each of them counts."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """The features of several replies, one entry per occurrence.
+
+    Attributes:
+        hashes: Which feature.
+        weights: How much an occurrence counts, before the reply's length is set to 1.
+        lefts: Where the occurrence begins in ``row``.
+        rights: Where it ends.
+        row: The letters, concepts, words and contexts of the replies.
+    """
+
+    hashes: npt.NDArray[np.uint32]
+    weights: npt.NDArray[np.float64]
+    lefts: Places
+    rights: Places
+    row: "_Row"
+
+    def at(self, places: Places) -> "Features":
+        """Return the occurrences at these places."""
+        return Features(
+            self.hashes[places],
+            self.weights[places],
+            self.lefts[places],
+            self.rights[places],
+            self.row,
+        )
+
+    @property
+    def are_whole(self) -> npt.NDArray[np.bool_]:
+        """False where an occurrence reaches from one reply, or one kind, into the next."""
+        whole: npt.NDArray[np.bool_] = self.row.groups[self.lefts] == self.row.groups[self.rights]
+        return whole
+
+    @property
+    def owners(self) -> Places:
+        """The place of the reply among those that were given."""
+        return self.row.groups[self.lefts] % len(self.row.norms)
+
+    @property
+    def firsts(self) -> Places:
+        """The first word that an occurrence covers, as ``first_words`` counts; -1 for none."""
+        return self.row.words[self.lefts]
+
+    @property
+    def lasts(self) -> Places:
+        """The last word that it covers."""
+        return self.row.words[self.rights]
+
+
+def first_words(analyses: Sequence[Analysis]) -> list[int]:
+    """Return the place of the first word of each reply, and of the end, in the words of all.
+
+    A reply without words takes one place too.
+    """
+    return list(accumulate((max(len(one.words), 1) for one in analyses), initial=0))
+
+
+def features_of(analyses: Sequence[Analysis], contexts: Sequence[Context]) -> Features:
+    """Return the features of replies, in one pass over all of them.
+
+    Some reach from one reply into the next: see ``are_whole``.
+    """
+    row = _row_of(analyses, contexts)
+    codes, places = row.codes, np.arange(len(row.codes))
+    letters, concepts, words, flags = row.totals
+    before_words = letters + concepts
+    before_flags = before_words + words
+    twos = codes[:-1] * _MULTIPLIER + codes[1:]
+    threes = twos[:-1] * _MULTIPLIER + codes[2:]
+    fours = threes[:-1] * _MULTIPLIER + codes[3:]
+    known = (codes[letters:before_words] > _END).nonzero()[0] + letters
+    # Pairs of concepts, the second at most five after the first.
+    skips, firsts = (np.arange(len(known)) + _SKIPS < len(known)).nonzero()
+    left, right = known[firsts], known[firsts + skips + 1]
+    are_sales = np.array([context.is_sale for context in contexts])
+    in_sale = known[are_sales[row.groups[known] % len(contexts)]]
+    values = np.concatenate(
+        [
+            codes[letters:],
+            twos[:before_flags],
+            threes[:before_flags],
+            fours[:before_words],
+            codes[left] * _MULTIPLIER + codes[right],
+            codes[in_sale],
+        ]
+    )
+    lefts = [places[letters:], places[:before_flags], places[:before_flags], places[:before_words]]
+    rights = [
+        places[letters:],
+        places[1 : before_flags + 1],
+        places[2 : before_flags + 2],
+        places[3 : before_words + 3],
+    ]
+    sizes = [concepts, words, flags, *(letters, concepts, words) * 2, letters, concepts]
+    sizes += [len(left), len(in_sale)]
+    return Features(
+        hashes=_hash(values + np.repeat(_SALTS, sizes)),
+        weights=np.repeat(_WEIGHTS, sizes),
+        lefts=np.concatenate([*lefts, left, in_sale]),
+        rights=np.concatenate([*rights, right, in_sale]),
+        row=row,
+    )
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Letters, concepts, words and contexts of all replies in a row, as numbers.
+
+    Attributes:
+        codes: The number of each.
+        groups: Of one kind and one reply, kind by kind.
+        words: The word that each belongs to; -1 for a context.
+        totals: How many letters, concepts, words and contexts.
+        norms: Of each reply, the length of the vector of its features.
+    """
+
+    codes: Codes
+    groups: Places
+    words: Places
+    totals: tuple[int, int, int, int]
+    norms: npt.NDArray[np.float64]
+
+
+def _row_of(analyses: Sequence[Analysis], contexts: Sequence[Context]) -> _Row:
+    concepts: list[int] = []
+    words: list[int] = []
+    flags: list[int] = []
+    covered: list[int] = []
+    also_covered: list[int] = []
+    for one, context, first in zip(analyses, contexts, first_words(analyses), strict=False):
+        concepts += (_START, *one.concepts, _END)
+        covered += [first + place for place in _framed(one.places)]
+        words.append(_BEFORE)
+        words += [zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in one.words]
+        words.append(_AFTER)
+        also_covered += _framed(tuple(range(first, first + len(one.words))), first)
+        flags += (LANGUAGES.index(one.language), 16 + context.is_sale, 32 + context.is_question)
+    sizes = [len(one.folded) for one in analyses]
+    sizes += [len(one.concepts) + 2 for one in analyses]
+    sizes += [len(one.words) + 2 for one in analyses]
+    sizes += [3] * len(analyses)
+    letters = "".join([one.folded for one in analyses]).encode("utf-32-le", "surrogatepass")
+    others = np.array(concepts + words + flags, np.uint64)
+    covers = np.array(covered + also_covered + [-1] * len(flags))
+    return _Row(
+        codes=np.concatenate([np.frombuffer(letters, np.uint32), others]),
+        groups=np.repeat(np.arange(len(sizes)), sizes),
+        words=np.concatenate([_words_of_letters(analyses), covers]),
+        totals=(len(letters) // 4, len(concepts), len(words), len(flags)),
+        norms=np.sqrt([_square(*pair) for pair in zip(analyses, contexts, strict=True)]),
+    )
+
+
+_BEFORE, _AFTER = zlib.crc32(b"<"), zlib.crc32(b">")
+
+
+def _framed(places: tuple[int, ...], otherwise: int = 0) -> tuple[int, ...]:
+    """Return places with the first before them and the last after them."""
+    return (places[0], *places, places[-1]) if places else (otherwise, otherwise)
+
+
+def _words_of_letters(analyses: Sequence[Analysis]) -> Places:
+    """Return for each letter the word that it is in; a space belongs to the word after it."""
+    begins: list[int] = []
+    start = 0
+    for one in analyses:
+        begins.append(start)
+        begins += [start + end for end in one.ends[:-1]]
+        start += len(one.folded)
+    counts = np.zeros(start, np.int64)
+    counts[begins] = 1
+    return counts.cumsum() - 1
+
+
+def _square(one: Analysis, context: Context) -> float:
+    """Return the square of the length of the vector of a reply's features."""
+    known = len(one.concepts) - one.concepts.count(UNKNOWN)
+    whole = _grams(len(one.words) + 2, 1, 3) + _grams(len(one.concepts) + 2, 1, 4)
+    whole += 3 + known * context.is_sale
+    return 9 * whole + _grams(len(one.folded), 2, 4) + 4.41 * _grams(known, 2, 6)
+
+
+def _grams(length: int, smallest: int, largest: int) -> int:
+    """Return how many n-grams of these sizes so many letters or words have."""
+    largest = min(largest, length)
+    sizes = largest - smallest + 1
+    return sizes * (length + 1) - sizes * (smallest + largest) // 2
+
+
+def _hash(values: Codes) -> npt.NDArray[np.uint32]:
+    mixed = values * _MIX
+    return ((mixed ^ (mixed >> _SHIFT)) * _MIX >> _SHIFT).astype(np.uint32)

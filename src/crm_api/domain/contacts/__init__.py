@@ -1,1 +1,0 @@
-"""People, found by their number; a deleted one keeps its number and can come back."""

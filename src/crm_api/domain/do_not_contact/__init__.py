@@ -1,1 +1,0 @@
-"""Uploaded lists of numbers that must not be texted."""

@@ -1,1 +1,0 @@
-"""What happened, in order: the durable log that frontends follow."""

@@ -1,0 +1,1 @@
+"""Users, sessions, invitations and API keys."""

@@ -1,0 +1,289 @@
+"""Create, authenticate, change, rotate and revoke API keys."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Select, func, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+
+from crm_api.domain.identity.api_keys.authentication import SHOWN_CHARACTERS, generate_key, hash_key
+from crm_api.domain.identity.api_keys.errors import (
+    ApiKeyNotFoundError,
+    ApiKeyRotatedError,
+    ExpiryInThePastError,
+    ScopeNotHeldError,
+    UnknownScopeError,
+)
+from crm_api.domain.identity.api_keys.models import ApiKey, KeyStatus, Scope
+from crm_api.domain.identity.api_keys.schemas import ApiKeyUpdate
+from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.errors import FieldProblem
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.schemas import format_instant
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyMaker:
+    """Who creates or changes a key: their name, and the scopes that they can grant."""
+
+    name: str
+    scopes: frozenset[str]
+
+
+COMMAND_LINE = KeyMaker(name="command line", scopes=frozenset({Scope.ADMIN}))
+"""A person who runs commands has access to the database anyway."""
+
+
+def parse_scopes(names: Iterable[str]) -> list[Scope]:
+    """Read scope names; duplicates are removed.
+
+    Raises:
+        UnknownScopeError: A scope does not exist, or none is given.
+    """
+    wanted = [name.strip() for name in names if name.strip()]
+    known = {scope.value: scope for scope in Scope}
+    problems = [
+        FieldProblem(
+            pointer=f"/scopes/{position}",
+            code="unknown_scope",
+            detail=f"{name[:40]!r} is no scope; there are: {', '.join(known)}.",
+        )
+        for position, name in enumerate(wanted)
+        if name not in known
+    ]
+    if not wanted:
+        problems = [
+            FieldProblem(pointer="/scopes", code="empty", detail="Name at least one scope.")
+        ]
+    if problems:
+        raise UnknownScopeError(problems[0].detail, errors=problems)
+    return list(dict.fromkeys(known[name] for name in wanted))
+
+
+async def create_api_key(
+    uow: UnitOfWork,
+    *,
+    name: str,
+    scopes: Iterable[str],
+    maker: KeyMaker,
+    now: datetime,
+    expires_at: datetime | None = None,
+) -> tuple[ApiKey, str]:
+    """Create a key; return it with its text, which cannot be read again.
+
+    Raises:
+        UnknownScopeError: A scope does not exist, or none is given.
+        ScopeNotHeldError: The maker does not have one of the scopes.
+        ExpiryInThePastError: The key would already be expired.
+    """
+    granted = parse_scopes(scopes)
+    lacking = [scope for scope in granted if scope not in maker.scopes]
+    if lacking and Scope.ADMIN not in maker.scopes:
+        raise ScopeNotHeldError(
+            f"You lack the scope {lacking[0]}, so you cannot grant it. Leave it out, or ask "
+            "somebody who has it.",
+            required_scope=lacking[0].value,
+        )
+    _refuse_past(expires_at, now)
+    text = generate_key()
+    values = {"expires_at": expires_at, "created_by": maker.name}
+    key = await _store(uow, text, name=name, scopes=granted, now=now, **values)
+    if key is None:  # pragma: no cover - the same 238 random bits twice
+        raise RuntimeError("A new key has the text of an old one.")
+    await _audit(uow, "create_api_key", key, maker=maker, now=now)
+    return key, text
+
+
+async def ensure_admin_key(uow: UnitOfWork, *, text: str, now: datetime) -> None:
+    """Accept this text as an admin key; any number of processes may repeat the call."""
+    await _store(uow, text, name="bootstrap", scopes=[Scope.ADMIN], now=now)
+
+
+async def _store(
+    uow: UnitOfWork,
+    text: str,
+    *,
+    name: str,
+    scopes: Iterable[str],
+    now: datetime,
+    **values: object,
+) -> ApiKey | None:
+    values |= {
+        "id": new_id(),
+        "name": name,
+        "key_hash": hash_key(text),
+        "prefix": text[:SHOWN_CHARACTERS],
+        "scopes": [str(scope) for scope in scopes],
+        "created_at": now,
+    }
+    statement = insert(ApiKey).values(values).on_conflict_do_nothing()
+    return await uow.session.scalar(statement.returning(ApiKey))
+
+
+async def read_api_key(uow: UnitOfWork, *, key_id: UUID) -> ApiKey:
+    """Fetch a key, also a revoked or expired one.
+
+    Raises:
+        ApiKeyNotFoundError: No key has this id.
+    """
+    key = await uow.session.get(ApiKey, key_id)
+    if key is None:
+        raise ApiKeyNotFoundError("No API key has this id.")
+    return key
+
+
+def api_keys_statement(
+    *,
+    status: KeyStatus | None,
+    after: tuple[datetime, UUID] | None,
+    limit: int,
+    now: datetime,
+) -> Select[ApiKey]:
+    """Build the statement that lists the keys of a status, newest first."""
+    statement = select(ApiKey)
+    if status is KeyStatus.REVOKED:
+        statement = statement.where(ApiKey.revoked_at.is_not(None))
+    else:
+        statement = statement.where(ApiKey.revoked_at.is_(None))
+    if status is KeyStatus.ACTIVE:
+        statement = statement.where(func.coalesce(ApiKey.expires_at > now, True))
+    elif status is KeyStatus.EXPIRED:
+        statement = statement.where(ApiKey.expires_at <= now)
+    if after is not None:
+        statement = statement.where(tuple_(ApiKey.created_at, ApiKey.id) < after)
+    return statement.order_by(ApiKey.created_at.desc(), ApiKey.id.desc()).limit(limit)
+
+
+async def list_api_keys(
+    uow: UnitOfWork, *, status: KeyStatus | None, cursor: str | None, limit: int, now: datetime
+) -> Page[ApiKey]:
+    """List keys, newest first; without a status, all that were not revoked.
+
+    Raises:
+        InvalidCursorError: The cursor is not one of this list's.
+    """
+    cursors = Cursors("api_keys", status=status)
+    statement = api_keys_statement(
+        status=status, after=cursors.read(cursor), limit=limit + 1, now=now
+    )
+    rows = (await uow.session.scalars(statement)).all()
+    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+
+
+async def update_api_key(
+    uow: UnitOfWork, changes: ApiKeyUpdate, *, key_id: UUID, maker: KeyMaker, now: datetime
+) -> ApiKey:
+    """Change a key's name or expiry.
+
+    Raises:
+        ApiKeyNotFoundError: No key has this id, or it was revoked.
+        ExpiryInThePastError: The key would already be expired; revoke it instead.
+    """
+    values = changes.model_dump(exclude_unset=True)
+    _refuse_past(changes.expires_at, now)
+    if not values:
+        return await read_api_key(uow, key_id=key_id)
+    key = await _change_key(uow, key_id, values)
+    await _audit(uow, "change_api_key", key, maker=maker, now=now)
+    return key
+
+
+async def rotate_api_key(
+    uow: UnitOfWork, *, key_id: UUID, overlap: timedelta, maker: KeyMaker, now: datetime
+) -> tuple[ApiKey, str]:
+    """Create a key with the same name and scopes, and let the old one expire after ``overlap``.
+
+    The new key has the lifetime that the old one had when it was created.
+
+    Returns:
+        The new key and its text.
+
+    Raises:
+        ApiKeyNotFoundError: No key has this id, or it was revoked.
+        ApiKeyRotatedError: The key already has a successor, named by ``successor_id``.
+    """
+    before = _require(await uow.session.get(ApiKey, key_id))
+    lasts = None if before.expires_at is None else before.expires_at - before.created_at
+    ends_at = func.least(ApiKey.expires_at, now + overlap)
+    old = await _change_key(uow, key_id, {"expires_at": ends_at})
+    text = generate_key()
+    key = await _store(
+        uow,
+        text,
+        name=old.name,
+        scopes=old.scopes,
+        now=now,
+        expires_at=None if lasts is None else now + lasts,
+        replaces_id=old.id,
+        created_by=maker.name,
+    )
+    if key is None:
+        successor = await uow.session.scalar(successor_statement(key_id))
+        raise ApiKeyRotatedError(
+            "This key was rotated before; rotate its successor.", successor_id=str(successor)
+        )
+    await _audit(uow, "rotate_api_key", key, maker=maker, now=now)
+    return key, text
+
+
+def successor_statement(key_id: UUID) -> Select[UUID]:
+    """Build the statement that reads the id of the key that replaced this one in a rotation."""
+    return select(ApiKey.id).where(ApiKey.replaces_id == key_id)
+
+
+async def revoke_api_key(uow: UnitOfWork, *, key_id: UUID, maker: KeyMaker, now: datetime) -> None:
+    """Revoke a key with immediate effect.
+
+    Raises:
+        ApiKeyNotFoundError: No key has this id, or it was already revoked.
+    """
+    revoked = await _change_key(uow, key_id, {"revoked_at": now})
+    await _audit(uow, "revoke_api_key", revoked, maker=maker, now=now)
+
+
+async def _change_key(uow: UnitOfWork, key_id: UUID, values: dict[str, object]) -> ApiKey:
+    """Change a key.
+
+    Raises:
+        ApiKeyNotFoundError: No key has this id, or it was revoked.
+    """
+    statement = (
+        update(ApiKey)
+        .where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None))
+        .values(values)
+        .returning(ApiKey)
+    )
+    return _require(
+        await uow.session.scalar(statement, execution_options={"populate_existing": True})
+    )
+
+
+def _require(key: ApiKey | None) -> ApiKey:
+    if key is None:
+        raise ApiKeyNotFoundError("No API key has this id, or it was revoked.")
+    return key
+
+
+def _refuse_past(expires_at: datetime | None, now: datetime) -> None:
+    if expires_at is not None and expires_at <= now:
+        detail = "This instant is in the past. Give a later instant, or revoke the key."
+        fault = FieldProblem(pointer="/expires_at", code="expiry_in_the_past", detail=detail)
+        raise ExpiryInThePastError(detail, errors=[fault])
+
+
+async def _audit(
+    uow: UnitOfWork, action: str, key: ApiKey, *, maker: KeyMaker, now: datetime
+) -> None:
+    detail = {
+        "name": key.name,
+        "scopes": key.scopes,
+        "expires_at": None if key.expires_at is None else format_instant(key.expires_at),
+        "replaces_id": None if key.replaces_id is None else str(key.replaces_id),
+    }
+    await note_decision(
+        uow, actor=maker.name, action=action, subject=str(key.id), detail=detail, now=now
+    )

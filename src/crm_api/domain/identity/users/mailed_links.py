@@ -1,0 +1,136 @@
+"""Links that users receive by mail: the tickets behind them, and the mails.
+
+A ticket is the one-time token of a link; only its hash is stored.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from urllib.parse import urlencode
+from uuid import UUID
+
+from sqlalchemy import Select, delete, exists, select
+from sqlalchemy.dialects.postgresql import insert
+
+from crm_api.domain.identity.users.credentials import TICKET_PREFIX, hash_token, new_token
+from crm_api.domain.identity.users.errors import TicketOverError
+from crm_api.domain.identity.users.models import TicketPurpose, User, UserTicket
+from crm_api.platform.database import UnitOfWork
+
+INVITATION_FOR = timedelta(days=7)
+RESET_FOR = timedelta(hours=1)
+
+
+async def create_ticket(
+    uow: UnitOfWork, user_id: UUID, purpose: TicketPurpose, lasts: timedelta, *, now: datetime
+) -> str:
+    """Store a ticket and return its token; the user's earlier ones for the purpose become invalid.
+
+    Args:
+        lasts: How long the ticket is valid.
+    """
+    token = new_token(TICKET_PREFIX)
+    await uow.session.execute(
+        delete(UserTicket).where(UserTicket.user_id == user_id, UserTicket.purpose == purpose)
+    )
+    await uow.session.execute(
+        insert(UserTicket).values(
+            token_hash=hash_token(token),
+            user_id=user_id,
+            purpose=purpose,
+            expires_at=now + lasts,
+            created_at=now,
+        )
+    )
+    return token
+
+
+def ticket_created_at_statement(user_id: UUID, purpose: TicketPurpose) -> Select[datetime]:
+    """Build the statement that reads when the user's present ticket was created."""
+    return select(UserTicket.created_at).where(
+        UserTicket.user_id == user_id, UserTicket.purpose == purpose
+    )
+
+
+async def require_ticket(
+    uow: UnitOfWork, *, token: str, purpose: TicketPurpose, now: datetime
+) -> None:
+    """Refuse an invalid link before the costly hash of its password; the link is not used up.
+
+    Raises:
+        TicketOverError: The link is not known, was used, or is too old.
+    """
+    is_valid = exists().where(
+        UserTicket.token_hash == hash_token(token),
+        UserTicket.purpose == purpose,
+        UserTicket.expires_at > now,
+    )
+    if not await uow.session.scalar(select(is_valid)):
+        raise TicketOverError
+
+
+async def use_ticket(uow: UnitOfWork, token: str, purpose: TicketPurpose, *, now: datetime) -> UUID:
+    """Use up a ticket; return its user's id.
+
+    Raises:
+        TicketOverError: The link is not known, was used, or is too old.
+    """
+    statement = (
+        delete(UserTicket)
+        .where(
+            UserTicket.token_hash == hash_token(token),
+            UserTicket.purpose == purpose,
+            UserTicket.expires_at > now,
+        )
+        .returning(UserTicket.user_id)
+    )
+    user_id = await uow.session.scalar(statement)
+    if user_id is None:
+        raise TicketOverError
+    return user_id
+
+
+async def delete_old_tickets(uow: UnitOfWork, *, before: datetime) -> None:
+    """Delete tickets that expired before this instant."""
+    await uow.session.execute(delete(UserTicket).where(UserTicket.expires_at < before))
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserMailSender:
+    """The sender's name and the targets of links.
+
+    Attributes:
+        name: The name of the business.
+        api_url: The public URL of this service.
+        app_url: The URL of the frontend; None if there is none: a mail then names the API route.
+    """
+
+    name: str
+    api_url: str
+    app_url: str | None
+
+
+def write_invitation_mail(user: User, token: str, sender: UserMailSender) -> tuple[str, str]:
+    """Return the subject and the text of an invitation."""
+    link = _link(sender, "accept-invitation", "/v1/auth/invitations/accept", token)
+    text = (
+        f"Hello {user.name},\n\nyou are invited to {sender.name} as {user.role}. To choose a "
+        f"password, within seven days:\n\n{link}\n"
+    )
+    return f"{sender.name}: you are invited", text
+
+
+def write_password_reset_mail(user: User, token: str, sender: UserMailSender) -> tuple[str, str]:
+    """Return the subject and the text of a mail with a password reset link."""
+    link = _link(sender, "reset-password", "/v1/auth/password-reset/confirm", token)
+    text = (
+        f"Hello {user.name},\n\na new password was requested for your account at {sender.name}. "
+        f"To choose one, within an hour:\n\n{link}\n\nIf you did not request it, ignore this "
+        "mail.\n"
+    )
+    return f"{sender.name}: a new password", text
+
+
+def _link(sender: UserMailSender, page: str, path: str, token: str) -> str:
+    if sender.app_url is not None:
+        return f"{sender.app_url.rstrip('/')}/{page}?{urlencode({'token': token})}"
+    return f'POST {sender.api_url}{path}\n{{"token": "{token}", "password": "..."}}'

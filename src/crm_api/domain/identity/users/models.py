@@ -1,0 +1,148 @@
+"""Tables of users, their sessions, and the one-time tickets that they receive by mail."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, LargeBinary, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.checks import one_of
+from crm_api.platform.database import Base
+from crm_api.platform.ids import new_id
+
+
+class UserRole(StrEnum):
+    """A user's role; ``SCOPES_OF`` has the scopes of each."""
+
+    OWNER = "owner"
+    MANAGER = "manager"
+    AGENT = "agent"
+    VIEWER = "viewer"
+
+
+_READ = (Scope.CONTACTS_READ, Scope.CAMPAIGNS_READ, Scope.MESSAGES_READ)
+SCOPES_OF: dict[UserRole, tuple[Scope, ...]] = {
+    UserRole.OWNER: (Scope.ADMIN,),
+    UserRole.MANAGER: tuple(scope for scope in Scope if scope is not Scope.ADMIN),
+    UserRole.AGENT: (*_READ, Scope.CONTACTS_WRITE, Scope.MESSAGES_SEND),
+    UserRole.VIEWER: _READ,
+}
+"""Owners do everything, managers everything except keys and users, agents reply to people, viewers
+only read."""
+
+
+class UserStatus(StrEnum):
+    """Whether a user can sign in."""
+
+    INVITED = "invited"
+    ACTIVE = "active"
+    DISABLED = "disabled"
+
+
+class TicketPurpose(StrEnum):
+    """What a ticket allows its holder to do, once."""
+
+    INVITATION = "invitation"
+    PASSWORD_RESET = "password_reset"  # noqa: S105 - a purpose, no password
+
+
+class User(Base):
+    """A person who signs in with an e-mail address and a password."""
+
+    __tablename__ = "app_user"
+    __table_args__ = (
+        CheckConstraint(one_of("role", UserRole), name="role"),
+        CheckConstraint(one_of("status", UserStatus), name="status"),
+        CheckConstraint("status <> 'active' OR password_hash IS NOT NULL", name="password"),
+        Index("uq_app_user_email", text("lower(email)"), unique=True),
+        Index("idx_app_user_created", "created_at", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    email: Mapped[str]
+    name: Mapped[str]
+    role: Mapped[str]
+    status: Mapped[str] = mapped_column(server_default=text("'invited'"))
+    password_hash: Mapped[str | None]
+    """Argon2id in the PHC string format; None until the user has chosen a password."""
+    last_login_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class UserSession(Base):
+    """One sign-in with its present access token, and the end of the time in which it renews."""
+
+    __tablename__ = "user_session"
+    __table_args__ = (
+        Index("uq_user_session_access_hash", "access_hash", unique=True),
+        Index("idx_user_session_user", "user_id"),
+        Index("idx_user_session_expires", "expires_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("app_user.id", ondelete="CASCADE"))
+    access_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    access_expires_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+
+class RefreshToken(Base):
+    """A token that renews a session once; a second use much later means that it was stolen."""
+
+    __tablename__ = "refresh_token"
+    __table_args__ = (Index("idx_refresh_token_session", "session_id"),)
+
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("user_session.id", ondelete="CASCADE"))
+    used_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+
+class UserTicket(Base):
+    """The token of a mailed link; only its hash is stored."""
+
+    __tablename__ = "user_ticket"
+    __table_args__ = (
+        CheckConstraint(one_of("purpose", TicketPurpose), name="purpose"),
+        Index("idx_user_ticket_user", "user_id"),
+    )
+
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("app_user.id", ondelete="CASCADE"))
+    purpose: Mapped[str]
+    expires_at: Mapped[datetime]
+    created_at: Mapped[datetime]
+
+
+class SignInThrottle(Base):
+    """Failed sign-ins of an account, a network address, or a pair of both.
+
+    ``subject`` is the hash that identifies them.
+    """
+
+    __tablename__ = "sign_in_throttle"
+
+    subject: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    allowance: Mapped[int] = mapped_column(Integer)
+    """Number of failures without a wait; each further one doubles the wait."""
+    failures: Mapped[int] = mapped_column(Integer)
+    last_failed_at: Mapped[datetime]
+    blocked_until: Mapped[datetime]
+
+
+class SignInAddress(Base):
+    """A network address from which a user has signed in or used a mailed link."""
+
+    __tablename__ = "sign_in_address"
+
+    user_id: Mapped[UUID] = mapped_column(
+        ForeignKey("app_user.id", ondelete="CASCADE"), primary_key=True
+    )
+    address: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    """The hash of the address, or of the /64 network of an IPv6 address."""
+    last_used_at: Mapped[datetime]

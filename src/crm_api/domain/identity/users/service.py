@@ -1,0 +1,150 @@
+"""Invite, list, change and disable users."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Select, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+
+from crm_api.domain.identity.users import sessions
+from crm_api.domain.identity.users.errors import (
+    LastOwnerError,
+    UserExistsError,
+    UserNotFoundError,
+)
+from crm_api.domain.identity.users.mailed_links import INVITATION_FOR, create_ticket
+from crm_api.domain.identity.users.models import TicketPurpose, User, UserRole, UserStatus
+from crm_api.domain.identity.users.schemas import UserInvite, UserUpdate
+from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+
+
+async def invite_user(
+    uow: UnitOfWork, body: UserInvite, *, actor: str, now: datetime
+) -> tuple[User, str]:
+    """Add a user; return the user and the token of the invitation.
+
+    Raises:
+        UserExistsError: A user has this address; ``user_id`` is that user's id.
+    """
+    values = {
+        "id": new_id(),
+        "email": body.email,
+        "name": body.name,
+        "role": body.role,
+        "status": UserStatus.INVITED,
+        "created_at": now,
+        "updated_at": now,
+    }
+    statement = insert(User).values(values).on_conflict_do_nothing()
+    user = await uow.session.scalar(statement.returning(User))
+    if user is None:
+        known = await sessions.find_user_by_email(uow.session, email=body.email)
+        raise UserExistsError(
+            "A user with this e-mail address exists.", user_id=str(known.id) if known else None
+        )
+    await _audit(uow, "invite_user", user, actor=actor, now=now, role=body.role)
+    return user, await create_ticket(
+        uow, user.id, TicketPurpose.INVITATION, INVITATION_FOR, now=now
+    )
+
+
+async def invite_user_again(uow: UnitOfWork, *, user_id: UUID, now: datetime) -> tuple[User, str]:
+    """Return a user and the token of a new invitation; the old invitation becomes invalid.
+
+    Raises:
+        UserNotFoundError: No user has this id, or the user has already accepted.
+    """
+    user = await read_user(uow, user_id=user_id)
+    if user.status != UserStatus.INVITED:
+        raise UserNotFoundError("No invitation of this user is open; they can reset the password.")
+    return user, await create_ticket(
+        uow, user.id, TicketPurpose.INVITATION, INVITATION_FOR, now=now
+    )
+
+
+async def read_user(uow: UnitOfWork, *, user_id: UUID) -> User:
+    """Fetch a user.
+
+    Raises:
+        UserNotFoundError: No user has this id.
+    """
+    user = await uow.session.get(User, user_id, populate_existing=True)
+    if user is None:
+        raise UserNotFoundError("No user has this id.")
+    return user
+
+
+def users_statement(*, after: tuple[datetime, UUID] | None, limit: int) -> Select[User]:
+    """Build the statement that lists users, newest first."""
+    statement = select(User)
+    if after is not None:
+        statement = statement.where(tuple_(User.created_at, User.id) < after)
+    return statement.order_by(User.created_at.desc(), User.id.desc()).limit(limit)
+
+
+async def list_users(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[User]:
+    """List users, newest first.
+
+    Raises:
+        InvalidCursorError: The cursor is not one of this list's.
+    """
+    cursors = Cursors("users")
+    statement = users_statement(after=cursors.read(cursor), limit=limit + 1)
+    rows = (await uow.session.scalars(statement)).all()
+    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+
+
+async def update_user(
+    uow: UnitOfWork, changes: UserUpdate, *, user_id: UUID, actor: str, now: datetime
+) -> User:
+    """Change a user and record it in the audit log; a disabled user is signed out everywhere.
+
+    Raises:
+        UserNotFoundError: No user has this id.
+        LastOwnerError: No active owner would be left.
+    """
+    owners = await _lock_owners(uow)
+    user = await read_user(uow, user_id=user_id)
+    values = changes.model_dump(exclude_unset=True)
+    if values.get("status") == UserStatus.ACTIVE and user.password_hash is None:
+        values["status"] = UserStatus.INVITED
+    stays_owner = (
+        values.get("role", user.role) == UserRole.OWNER
+        and values.get("status", user.status) == UserStatus.ACTIVE
+    )
+    if owners == [user_id] and not stays_owner:
+        raise LastOwnerError
+    if not values:
+        return user
+    statement = (
+        update(User).where(User.id == user_id).values(values | {"updated_at": now}).returning(User)
+    )
+    changed = await uow.session.scalar(statement, execution_options={"populate_existing": True})
+    if changed is None:
+        raise UserNotFoundError("No user has this id.")
+    if changed.status == UserStatus.DISABLED:
+        await sessions.revoke_sessions(uow.session, user_id=user_id, now=now)
+    await _audit(uow, "change_user", changed, actor=actor, now=now, **values)
+    return changed
+
+
+async def _lock_owners(uow: UnitOfWork) -> list[UUID]:
+    """Return the active owners and lock their rows, in the order of their ids."""
+    statement = (
+        select(User.id)
+        .where(User.role == UserRole.OWNER, User.status == UserStatus.ACTIVE)
+        .order_by(User.id)
+        .with_for_update()
+    )
+    return list((await uow.session.scalars(statement)).all())
+
+
+async def _audit(
+    uow: UnitOfWork, action: str, user: User, *, actor: str, now: datetime, **detail: object
+) -> None:
+    await note_decision(
+        uow, actor=actor, action=action, subject=str(user.id), detail=dict(detail), now=now
+    )

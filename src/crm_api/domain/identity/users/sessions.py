@@ -1,0 +1,337 @@
+"""Sign users in and out: short access tokens, refresh tokens that are valid once."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, cast
+from uuid import UUID
+
+import structlog
+from sqlalchemy import CursorResult, Select, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.alerts import service as alerts
+from crm_api.domain.alerts.alert_kinds import AlertKind
+from crm_api.domain.identity.users import mailed_links, sign_in_limits
+from crm_api.domain.identity.users.credentials import (
+    ACCESS_PREFIX,
+    REFRESH_PREFIX,
+    hash_token,
+    new_token,
+)
+from crm_api.domain.identity.users.errors import SessionOverError, WrongCredentialsError
+from crm_api.domain.identity.users.models import (
+    RefreshToken,
+    User,
+    UserRole,
+    UserSession,
+    UserStatus,
+)
+from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.hot_reads import HotReads
+from crm_api.platform.ids import new_id
+
+log = structlog.get_logger()
+
+ACCESS_FOR = timedelta(minutes=15)
+SESSION_FOR = timedelta(days=30)
+"""Counted from the sign-in; renewals do not extend it."""
+TWICE_WITHIN = timedelta(seconds=10)
+"""Two browser tabs may use the same refresh token at once; a second use later means theft."""
+REUSED_ALERT = AlertKind.REFRESH_TOKEN_REUSED
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionTokens:
+    """The tokens of a sign-in or a renewal.
+
+    Attributes:
+        access: For ``Authorization: Bearer``; valid for ``ACCESS_FOR``.
+        refresh: Renews both tokens, once.
+        ends_at: The end of the session; it cannot be renewed after this.
+    """
+
+    user: User
+    access: str
+    refresh: str
+    ends_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuthenticatedUser:
+    """The user behind an access token."""
+
+    id: UUID
+    email: str
+    role: UserRole
+
+
+async def find_user_by_email(session: AsyncSession, *, email: str) -> User | None:
+    """Fetch the user with an e-mail address, ignoring case."""
+    return await session.scalar(select(User).where(func.lower(User.email) == email.lower()))
+
+
+async def begin_sign_in(
+    uow: UnitOfWork, *, email: str, address: str, now: datetime
+) -> sign_in_limits.CountedAttempt:
+    """Count a sign-in as failed until it succeeds; return it with the user to verify.
+
+    Raises:
+        TooManySignInsError: Too many sign-ins failed for this account or from this address.
+    """
+    user = await find_user_by_email(uow.session, email=email)
+    is_active = user is not None and user.status == UserStatus.ACTIVE
+    return await sign_in_limits.count_attempt(
+        uow, user if is_active else None, email=email, address=address, now=now
+    )
+
+
+async def begin_session(
+    uow: UnitOfWork,
+    *,
+    user_id: UUID,
+    password_hash: str,
+    now: datetime,
+    counted: sign_in_limits.CountedAttempt | None = None,
+) -> SessionTokens:
+    """Begin a session after the password was verified, and uncount the failed sign-in.
+
+    The user's row is locked until the commit. A later change of the password or of the status waits
+    for it, sees the session and ends it.
+
+    Args:
+        uow: Committed by the caller.
+        user_id: The user who signs in.
+        password_hash: The hash with which the password was verified.
+        now: The instant of the sign-in.
+        counted: The result of ``begin_attempt``.
+
+    Raises:
+        WrongCredentialsError: Meanwhile the password was replaced or the user was disabled.
+    """
+    user = await _store_sign_in(uow, user_id, password_hash, now=now)
+    if user is None:
+        raise WrongCredentialsError
+    if counted is not None:
+        await sign_in_limits.uncount_attempt(uow, counted)
+        await sign_in_limits.remember_address(uow, user, address=counted.network, now=now)
+    access, ends_at = new_token(ACCESS_PREFIX), now + SESSION_FOR
+    session_id = new_id()
+    await uow.session.execute(
+        insert(UserSession).values(
+            id=session_id,
+            user_id=user.id,
+            access_hash=hash_token(access),
+            access_expires_at=now + ACCESS_FOR,
+            expires_at=ends_at,
+            created_at=now,
+        )
+    )
+    refresh = await _new_refresh(uow, session_id, now=now)
+    await _audit(uow, "sign_in", user.id, actor=user.email, now=now)
+    return SessionTokens(user=user, access=access, refresh=refresh, ends_at=ends_at)
+
+
+async def _store_sign_in(
+    uow: UnitOfWork, user_id: UUID, password_hash: str, *, now: datetime
+) -> User | None:
+    """Store the time of a sign-in; None unless the user is active and has this password hash.
+
+    The statement locks the row. If it had to wait for another change, it checks the new row.
+    """
+    statement = (
+        update(User)
+        .where(
+            User.id == user_id,
+            User.status == UserStatus.ACTIVE,
+            User.password_hash == password_hash,
+        )
+        .values(last_login_at=now)
+        .returning(User)
+    )
+    return await uow.session.scalar(statement, execution_options={"populate_existing": True})
+
+
+@dataclass(frozen=True, slots=True)
+class _RefreshedSession:
+    """A refresh token with its session and user."""
+
+    token: RefreshToken
+    session: UserSession
+    user: User
+
+
+def session_of_refresh_statement(token_hash: bytes) -> Select[RefreshToken, UserSession, User]:
+    """Build the statement that reads a refresh token with its session and user."""
+    return (
+        select(RefreshToken, UserSession, User)
+        .join(UserSession, UserSession.id == RefreshToken.session_id)
+        .join(User, User.id == UserSession.user_id)
+        .where(RefreshToken.token_hash == token_hash)
+        .execution_options(populate_existing=True)
+    )
+
+
+async def _find_session(uow: UnitOfWork, token_hash: bytes) -> _RefreshedSession | None:
+    row = (await uow.session.execute(session_of_refresh_statement(token_hash))).first()
+    if row is None:
+        return None
+    return _RefreshedSession(token=row.RefreshToken, session=row.UserSession, user=row.User)
+
+
+async def _use_refresh_token(uow: UnitOfWork, token_hash: bytes, *, now: datetime) -> bool:
+    """Mark a refresh token as used; False if it was used before or is unknown."""
+    statement = (
+        update(RefreshToken)
+        .where(RefreshToken.token_hash == token_hash, RefreshToken.used_at.is_(None))
+        .values(used_at=now)
+        .returning(RefreshToken.session_id)
+    )
+    return await uow.session.scalar(statement) is not None
+
+
+async def renew_session(uow: UnitOfWork, refresh: str, *, now: datetime) -> SessionTokens | None:
+    """Renew a session with its refresh token, and use up the token.
+
+    Returns:
+        None if the token is not valid. If it was used before, this has ended its session and raised
+        an alert, so the caller must commit before it refuses the request.
+    """
+    token_hash = hash_token(refresh)
+    is_first = await _use_refresh_token(uow, token_hash, now=now)
+    found = await _find_session(uow, token_hash)
+    if found is None:
+        return None
+    session, user, used_at = found.session, found.user, found.token.used_at
+    if session.revoked_at is not None or session.expires_at <= now:
+        return None
+    if user.status != UserStatus.ACTIVE:
+        return None
+    if not is_first and (used_at is None or used_at < now - TWICE_WITHIN):
+        await _end_stolen(uow, session, user, now=now)
+        return None
+    access = new_token(ACCESS_PREFIX)
+    await uow.session.execute(
+        update(UserSession)
+        .where(UserSession.id == session.id)
+        .values(
+            access_hash=hash_token(access),
+            access_expires_at=min(now + ACCESS_FOR, session.expires_at),
+        )
+    )
+    return SessionTokens(
+        user=user,
+        access=access,
+        refresh=await _new_refresh(uow, session.id, now=now),
+        ends_at=session.expires_at,
+    )
+
+
+FIND_LIVE_SESSIONS = """
+    SELECT s.access_hash, s.access_expires_at, u.id, u.email, u.role
+    FROM user_session s JOIN app_user u ON u.id = s.user_id
+    WHERE s.access_hash = ANY($1) AND s.revoked_at IS NULL AND u.status = 'active'
+"""
+"""Read the users of access tokens whose sessions were not revoked; for ``HotReads``."""
+
+
+@dataclass(frozen=True, slots=True)
+class _LiveSession:
+    """The columns of ``FIND_LIVE_SESSIONS`` after the first, in their order."""
+
+    access_expires_at: datetime
+    user_id: UUID
+    email: str
+    role: str
+
+
+async def authenticate_access_token(
+    reads: HotReads, access: str, *, now: datetime
+) -> AuthenticatedUser:
+    """Return the user of an access token.
+
+    Raises:
+        SessionOverError: The token is unknown or expired, its session has ended, or its user is
+            not active.
+    """
+    row = await reads.one(FIND_LIVE_SESSIONS, hash_token(access))
+    if row is None:
+        raise SessionOverError
+    session = _LiveSession(*row)
+    if session.access_expires_at <= now:
+        raise SessionOverError
+    return AuthenticatedUser(id=session.user_id, email=session.email, role=UserRole(session.role))
+
+
+async def revoke_sessions(
+    session: AsyncSession,
+    *,
+    now: datetime,
+    session_id: UUID | None = None,
+    user_id: UUID | None = None,
+) -> None:
+    """End one session, or all sessions of a user; give one of the two ids."""
+    whose: Any = UserSession.id == session_id if session_id else UserSession.user_id == user_id
+    await session.execute(
+        update(UserSession).where(whose, UserSession.revoked_at.is_(None)).values(revoked_at=now)
+    )
+
+
+async def sign_out_everywhere(uow: UnitOfWork, *, user_id: UUID, actor: str, now: datetime) -> None:
+    """End every session of a user."""
+    await revoke_sessions(uow.session, user_id=user_id, now=now)
+    await _audit(uow, "sign_out_everywhere", user_id, actor=actor, now=now)
+
+
+async def sign_out_by_refresh(uow: UnitOfWork, refresh: str, *, now: datetime) -> None:
+    """End the session of a refresh token; do nothing if the token is unknown."""
+    found = await _find_session(uow, hash_token(refresh))
+    if found is not None:
+        await revoke_sessions(uow.session, session_id=found.session.id, now=now)
+        await _audit(uow, "sign_out", found.user.id, actor=found.user.email, now=now)
+
+
+async def remove_sessions(session: AsyncSession, *, before: datetime) -> int:
+    """Delete sessions that ended before this instant; return how many."""
+    gone = await session.execute(delete(UserSession).where(UserSession.expires_at < before))
+    return cast("CursorResult[Any]", gone).rowcount
+
+
+async def delete_ended_sessions(uow: UnitOfWork, *, now: datetime) -> int:
+    """Delete sessions, counted failures and tickets that ended a month ago.
+
+    Returns:
+        The number of deleted sessions.
+    """
+    count = await remove_sessions(uow.session, before=now - SESSION_FOR)
+    await sign_in_limits.delete_old_counts(uow, failed_before=now - SESSION_FOR, now=now)
+    await mailed_links.delete_old_tickets(uow, before=now - SESSION_FOR)
+    return count
+
+
+async def _new_refresh(uow: UnitOfWork, session_id: UUID, *, now: datetime) -> str:
+    refresh = new_token(REFRESH_PREFIX)
+    await uow.session.execute(
+        insert(RefreshToken).values(
+            token_hash=hash_token(refresh), session_id=session_id, created_at=now
+        )
+    )
+    return refresh
+
+
+async def _audit(uow: UnitOfWork, action: str, user_id: UUID, *, actor: str, now: datetime) -> None:
+    await note_decision(uow, actor=actor, action=action, subject=str(user_id), detail={}, now=now)
+
+
+async def _end_stolen(uow: UnitOfWork, session: UserSession, user: User, *, now: datetime) -> None:
+    await revoke_sessions(uow.session, session_id=session.id, now=now)
+    await alerts.raise_alert(
+        uow,
+        kind=REUSED_ALERT,
+        subject=str(user.id),
+        detail=f"A refresh token of {user.name} was used twice: another person may have it. "
+        "The session was ended. If it was not a fault of the frontend, reset the password.",
+        now=now,
+    )
+    log.warning("refresh token used twice", user_id=str(user.id))

@@ -1,0 +1,191 @@
+"""Throttle wrong passwords by account and by network address, without locking out the owner.
+
+Sign-ins and password changes count alike.
+
+An account is used from few addresses. At an address where it has signed in before, only the
+failures of this account at this address count. So its owner is not locked out by a stranger who
+guesses the password from another address, nor by a colleague who tries other accounts from the same
+address. At every other address, the failures of the account and those of the address count too.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, exists, func, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.identity.users.errors import TooManySignInsError
+from crm_api.domain.identity.users.models import SignInAddress, SignInThrottle, User
+from crm_api.domain.kit.backoff import Backoff
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.request_context import network_of
+
+PAIR_FAILURES, ACCOUNT_FAILURES, ADDRESS_FAILURES = 5, 20, 50
+"""Failures within an hour before the first wait: of an account at one address, of an account at all
+addresses where it never signed in, of an address with all accounts that are not known there."""
+WAITS = Backoff(first=timedelta(seconds=30), longest=timedelta(minutes=15))
+"""Waits after the failures that exceed the allowance."""
+KNOWN_FOR = timedelta(days=90)
+"""How long an address stays known after the last sign-in from it."""
+
+# A sign-in counts as failed before the password is verified, so that a thousand simultaneous ones
+# count a thousand times. A success removes the count. An hour without failures resets it.
+# `blocked_until` is in the past while nothing is blocked, so that two simultaneous sign-ins both
+# pass, whichever began first.
+_COUNT_TRY = text(f"""
+    INSERT INTO sign_in_throttle AS t (subject, allowance, failures, last_failed_at, blocked_until)
+    SELECT s.subject, s.allowance, 1, CAST(:now AS timestamptz), to_timestamp(0)
+    FROM unnest(CAST(:subjects AS bytea[]), CAST(:allowances AS integer[]))
+        AS s (subject, allowance)
+    ORDER BY s.subject
+    ON CONFLICT (subject) DO UPDATE SET
+        failures = CASE WHEN t.last_failed_at < excluded.last_failed_at - interval '1 hour'
+                        THEN 1 ELSE t.failures + 1 END,
+        blocked_until = CASE
+            WHEN t.last_failed_at < excluded.last_failed_at - interval '1 hour'
+              OR t.failures < t.allowance THEN to_timestamp(0)
+            ELSE excluded.last_failed_at + {WAITS.sql("t.failures - t.allowance + 1")}
+            END,
+        last_failed_at = greatest(t.last_failed_at, excluded.last_failed_at)
+    WHERE t.blocked_until <= excluded.last_failed_at
+    RETURNING t.subject
+""")
+# Locks the rows in the same order as _COUNT_TRY, so that simultaneous sign-ins cannot deadlock.
+_FORGIVE = text("""
+    WITH locked AS MATERIALIZED (
+        SELECT subject FROM sign_in_throttle WHERE subject = ANY(CAST(:subjects AS bytea[]))
+        ORDER BY subject FOR UPDATE
+    ), forgotten AS (
+        DELETE FROM sign_in_throttle t USING locked l
+        WHERE t.subject = l.subject AND t.subject IS DISTINCT FROM CAST(:shared AS bytea)
+    )
+    UPDATE sign_in_throttle t SET failures = t.failures - 1, blocked_until = to_timestamp(0)
+    FROM locked l WHERE t.subject = l.subject AND t.subject = CAST(:shared AS bytea)
+""")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountedAttempt:
+    """A sign-in that was counted as failed.
+
+    Attributes:
+        user: The user whose password is to be verified; None if no active user has the e-mail
+            address.
+        network: The client's network, as limits count addresses.
+        own: The counters of the account.
+        shared: The counter of the address; None if the account is known there.
+    """
+
+    user: User | None
+    network: str
+    own: tuple[bytes, ...]
+    shared: bytes | None
+
+    @property
+    def subjects(self) -> list[tuple[bytes, int]]:
+        """Return each counter with its number of failures without a wait."""
+        allowances = (PAIR_FAILURES, ACCOUNT_FAILURES)
+        own = list(zip(self.own, allowances, strict=False))
+        return own if self.shared is None else [*own, (self.shared, ADDRESS_FAILURES)]
+
+
+async def count_attempt(
+    uow: UnitOfWork, user: User | None, *, email: str, address: str, now: datetime
+) -> CountedAttempt:
+    """Count a sign-in or password change as failed until ``forgive`` removes the count.
+
+    Args:
+        uow: To be committed before the password is verified.
+        user: The active user with this e-mail address, if there is one.
+        email: As it was sent.
+        address: The client's address.
+        now: The instant of the request.
+
+    Raises:
+        TooManySignInsError: Too many failures of this account or from this address.
+    """
+    counted = await _counters(uow.session, user, email=email, network=network_of(address))
+    subjects = counted.subjects
+    values = {
+        "subjects": [subject for subject, _ in subjects],
+        "allowances": [allowed for _, allowed in subjects],
+        "now": now,
+    }
+    passed = (await uow.session.execute(_COUNT_TRY, values)).all()
+    if len(passed) < len(subjects):
+        until = await _blocked_until(uow.session, [subject for subject, _ in subjects]) or now
+        seconds = max(1, int((until - now).total_seconds()) + 1)
+        raise TooManySignInsError(
+            f"Too many passwords were wrong. Try again in {seconds} seconds, or reset the "
+            "password.",
+            retry_after_seconds=seconds,
+        )
+    return counted
+
+
+async def uncount_attempt(uow: UnitOfWork, counted: CountedAttempt) -> None:
+    """Delete the failures of the account, and uncount this one failure of the address."""
+    subjects = [subject for subject, _ in counted.subjects]
+    await uow.session.execute(_FORGIVE, {"subjects": subjects, "shared": counted.shared})
+
+
+async def remember_address(uow: UnitOfWork, user: User, *, address: str, now: datetime) -> None:
+    """Store that a user has signed in, or used a mailed link, from this address."""
+    statement = insert(SignInAddress).values(
+        user_id=user.id, address=_digest("home", network_of(address)), last_used_at=now
+    )
+    await uow.session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["user_id", "address"],
+            set_={"last_used_at": statement.excluded.last_used_at},
+        )
+    )
+
+
+async def delete_old_counts(uow: UnitOfWork, *, failed_before: datetime, now: datetime) -> None:
+    """Delete failures last counted before an instant, and addresses unused for ``KNOWN_FOR``."""
+    await uow.session.execute(
+        delete(SignInThrottle).where(SignInThrottle.last_failed_at < failed_before)
+    )
+    await uow.session.execute(
+        delete(SignInAddress).where(SignInAddress.last_used_at < now - KNOWN_FOR)
+    )
+
+
+async def _counters(
+    session: AsyncSession, user: User | None, *, email: str, network: str
+) -> CountedAttempt:
+    # The hash of the present password is part of the counter's name. So a new password starts
+    # every counter at zero, without a list of the addresses.
+    account = (email.casefold(), (user.password_hash or "") if user else "")
+    pair = _digest("pair", *account, network)
+    if user is not None and await _is_known(session, user, network):
+        return CountedAttempt(user=user, network=network, own=(pair,), shared=None)
+    own = (pair, _digest("account", *account))
+    return CountedAttempt(user=user, network=network, own=own, shared=_digest("address", network))
+
+
+async def _is_known(session: AsyncSession, user: User, network: str) -> bool:
+    found = await session.scalar(
+        select(
+            exists().where(
+                SignInAddress.user_id == user.id,
+                SignInAddress.address == _digest("home", network),
+            )
+        )
+    )
+    return bool(found)
+
+
+async def _blocked_until(session: AsyncSession, subjects: Sequence[bytes]) -> datetime | None:
+    """Return when the last of the counters stops blocking."""
+    return await session.scalar(
+        select(func.max(SignInThrottle.blocked_until)).where(SignInThrottle.subject.in_(subjects))
+    )
+
+
+def _digest(*parts: str) -> bytes:
+    return hashlib.sha256("\n".join(parts).encode()).digest()

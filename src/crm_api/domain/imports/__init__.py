@@ -1,0 +1,1 @@
+"""Files in and out: contacts, suppression lists, exports."""

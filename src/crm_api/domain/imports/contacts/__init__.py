@@ -1,0 +1,1 @@
+"""Import of contacts from files and from the provider."""

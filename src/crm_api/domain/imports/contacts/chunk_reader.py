@@ -1,0 +1,112 @@
+"""Read chunks of a file without blocking the event loop: in a thread, or in a process if large.
+
+A thread that parses holds the interpreter's lock and starves the loop. So a large file has its own
+process, which reads ahead while the chunk before is stored.
+"""
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from crm_api.domain.imports.contacts.opt_outs import OptOutRow
+from crm_api.domain.imports.contacts.property_rows import PropertyRow
+from crm_api.domain.imports.contacts.reader_process import LENGTH_BYTES, Order
+from crm_api.domain.imports.contacts.rows import RowProblem
+from crm_api.domain.imports.contacts.source import CHUNK_ROWS, ContactChunk
+from crm_api.domain.imports.files.chunk_reader import ChunkReader, ThreadChunkReader
+from crm_api.domain.imports.files.errors import file_error
+
+THREAD_BYTES = 256 * 1024
+"""Files up to this size are read in a thread; starting a process would take longer."""
+_AHEAD_BYTES = 4 << 20
+"""Half of what the process may read ahead before it waits for the worker."""
+
+
+async def open_chunk_reader(
+    path: Path, mapping: Mapping[str, str | None], *, start: int, chunk_rows: int = CHUNK_ROWS
+) -> ChunkReader[ContactChunk]:
+    """Start to read a file after its first ``start`` rows.
+
+    Args:
+        start: 0 also counts the rows.
+
+    Raises:
+        ImportFileError: The file cannot be read as CSV.
+        FileNotFoundError: The file is gone.
+    """
+    size = (await asyncio.to_thread(path.stat)).st_size
+    order = Order(path=str(path), mapping=dict(mapping), start=start, chunk_rows=chunk_rows)
+    if size <= THREAD_BYTES:
+        source, rows_total = await asyncio.to_thread(order.open)
+        return ThreadChunkReader(source, chunk_rows=chunk_rows, rows_total=rows_total)
+    return await _InProcess.open(order)
+
+
+class _InProcess:
+    def __init__(self, process: asyncio.subprocess.Process, start: int) -> None:
+        self.rows_total: int | None = None
+        self.position = start
+        self._process = process
+
+    @classmethod
+    async def open(cls, order: Order) -> "_InProcess":
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "crm_api.domain.imports.contacts.reader_process",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=_AHEAD_BYTES,
+        )
+        reading = cls(process, order.start)
+        try:
+            await reading._give(order)
+            opened = await reading._receive()
+            reading.rows_total = opened["rows_total"]
+        except BaseException:
+            await reading.close()
+            raise
+        return reading
+
+    async def next_chunk(self) -> ContactChunk | None:
+        found = await self._receive()
+        if "end" in found:
+            return None
+        problems = [RowProblem(**problem) for problem in found.pop("problems")]
+        properties = [PropertyRow(**one) for one in found.pop("properties")]
+        opt_outs = [OptOutRow(**opt_out) for opt_out in found.pop("opt_outs")]
+        chunk = ContactChunk(**found, problems=problems, properties=properties, opt_outs=opt_outs)
+        self.position = chunk.end
+        return chunk
+
+    async def close(self) -> None:
+        """Kill the process at any point of its work."""
+        if self._process.returncode is None:
+            self._process.kill()
+        # Empties the pipe; without this some event loops never report the end of the process.
+        await self._process.communicate()
+
+    async def _give(self, order: Order) -> None:
+        stream = self._process.stdin
+        if stream is None:
+            raise OSError("the process that reads the file accepts no input")
+        stream.write(order.as_line())
+        await stream.drain()
+        stream.close()
+
+    async def _receive(self) -> dict[str, Any]:
+        stream = self._process.stdout
+        if stream is None:
+            raise OSError("the process that reads the file returns no output")
+        try:
+            size = int.from_bytes(await stream.readexactly(LENGTH_BYTES), "big")
+            found: dict[str, Any] = orjson.loads(await stream.readexactly(size))
+        except asyncio.IncompleteReadError as error:
+            raise OSError("the process that reads the file has ended") from error
+        if "error" in found:
+            raise file_error(**found["error"])
+        return found

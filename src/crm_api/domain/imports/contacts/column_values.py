@@ -1,0 +1,166 @@
+"""What the values of a column show: its meaning, and how likely the meaning found is."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+
+from crm_api.domain.imports.contacts.opt_outs import (
+    CONSENT_FIELDS,
+    is_answer,
+)
+from crm_api.domain.kit.phone import InvalidPhoneError, parse_phone, split_numbers
+from crm_api.domain.kit.zones import is_time_zone, state_code
+
+_EMAIL_VALUE = re.compile(r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
+_NAME_VALUE = re.compile(r"^[^\W\d_][^\d@_/]{0,40}$")
+_POSTAL_VALUE = re.compile(r"^(?:\d{3,5}(?:\.0)?|\d{5}-\d{4}|[A-Za-z]\d[A-Za-z] ?\d[A-Za-z]\d)$")
+_SURE, _DOUBTFUL = 0.9, 0.5
+_EXAMPLES = 2
+_MAX_EXAMPLE = 60
+
+
+class ColumnBasis(StrEnum):
+    """What the meaning of a column was found by."""
+
+    USER = "user"
+    FORMAT = "format"
+    NAME = "name"
+    VALUES = "values"
+    NOTHING = "nothing"
+    """No meaning was found: the column becomes an attribute with its own name."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ColumnGuess:
+    """The meaning found for one column.
+
+    Attributes:
+        field: None leaves the column out.
+        confidence: ``high``, ``medium`` or ``low``; check columns with ``low``.
+        fits: Percentage of the first values that look like the field; None if they cannot show it.
+        examples: The first values.
+    """
+
+    column: str
+    field: str | None
+    confidence: str
+    told_by: ColumnBasis
+    fits: int | None = None
+    examples: list[str] = dataclasses.field(default_factory=list)
+
+
+def rate_column(
+    column: str, target: str | None, told_by: ColumnBasis, values: Sequence[str]
+) -> ColumnGuess:
+    """Rate the meaning found for a column by how the first values look.
+
+    Args:
+        values: The column's values in the sample, blank ones included.
+    """
+    filled = [value.strip() for value in values if value.strip()]
+    plain = (target or "").removeprefix("second.")
+    test = is_answer(column) if plain in CONSENT_FIELDS else _TESTS.get(plain)
+    fits = share(filled, test) if test is not None and filled else None
+    return ColumnGuess(
+        column=column,
+        field=target,
+        confidence=_confidence(told_by, fits),
+        told_by=told_by,
+        fits=None if fits is None else round(100 * fits),
+        examples=[value[:_MAX_EXAMPLE] for value in filled[:_EXAMPLES]],
+    )
+
+
+def share(filled: Sequence[str], test: Callable[[str], bool]) -> float:
+    """Return the share of the values that pass the test, from 0 to 1."""
+    return sum(1 for value in filled if test(value)) / len(filled) if filled else 0.0
+
+
+def is_phone(value: str) -> bool:
+    """Return whether a value contains a phone number."""
+    try:
+        parse_phone(split_numbers(value)[0])
+    except InvalidPhoneError:
+        return False
+    return True
+
+
+def is_email(value: str) -> bool:
+    """Return whether a value looks like an e-mail address."""
+    return bool(_EMAIL_VALUE.match(value))
+
+
+def is_name(value: str) -> bool:
+    """Return whether a value looks like a person's name."""
+    return bool(_NAME_VALUE.match(value))
+
+
+def _confidence(told_by: ColumnBasis, fits: float | None) -> str:
+    if told_by is ColumnBasis.USER:
+        return "high"
+    if fits is not None and fits < _DOUBTFUL:
+        return "low"
+    if told_by is ColumnBasis.VALUES:
+        return "medium" if fits is not None and fits >= _SURE else "low"
+    if told_by is ColumnBasis.NAME and fits is not None and fits < _SURE:
+        return "medium"
+    return "high"
+
+
+_TESTS: Mapping[str, Callable[[str], bool]] = {
+    **dict.fromkeys(("phone", "phone_2", "phone_3", "phone_4"), is_phone),
+    **dict.fromkeys(("first_name", "last_name"), is_name),
+    "email": is_email,
+    "state": lambda value: state_code(value) is not None,
+    "postal_code": lambda value: bool(_POSTAL_VALUE.match(value)),
+    "timezone": is_time_zone,
+}
+"""Tests of values by field; the values of other fields show nothing."""
+
+
+MAJORITY = 0.5
+
+
+HARDLY_ANY = 0.1
+
+
+_LOCAL_DIGITS = 7
+
+
+def map_by_value(
+    header: Sequence[str],
+    sample: Sequence[Sequence[str]],
+    mapping: dict[str, str | None],
+    notes: list[str],
+) -> None:
+    """Find an e-mail column and name columns among those whose names mean nothing."""
+    positions = {name: position for position, name in enumerate(header) if name not in mapping}
+    for name, position in positions.items():
+        if "email" not in mapping.values() and share_at(sample, position, is_email) >= MAJORITY:
+            mapping[name] = "email"
+            notes.append(f"The column “{name}” was recognised by its values: e-mail addresses.")
+    mapped = set(mapping.values())
+    if {"first_name", "name"} & mapped:
+        return
+    for name, position in positions.items():
+        if name not in mapping and share_at(sample, position, is_name) >= 1 - HARDLY_ANY:
+            mapping[name] = "first_name" if "last_name" in mapped else "name"
+            notes.append(f"The column “{name}” was recognised by its values: names.")
+            return
+
+
+def share_at(sample: Sequence[Sequence[str]], position: int, test: Callable[[str], bool]) -> float:
+    """Return the share of a column's filled values that pass the test, from 0 to 1."""
+    values = [row[position].strip() for row in sample if position < len(row)]
+    return share([value for value in values if value], test)
+
+
+def denies_phones(sample: Sequence[Sequence[str]], position: int) -> bool:
+    """Return whether a column has values but hardly any of them has enough digits for a number."""
+    is_filled = share_at(sample, position, bool) > 0
+    return is_filled and share_at(sample, position, _has_digits) < HARDLY_ANY
+
+
+def _has_digits(value: str) -> bool:
+    return sum(character.isdigit() for character in value) >= _LOCAL_DIGITS

@@ -1,0 +1,180 @@
+"""Commit or correct a dry run."""
+
+from dataclasses import asdict
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.imports.contacts import queries
+from crm_api.domain.imports.contacts.errors import (
+    DryRunCommittedError,
+    DryRunNotReadyError,
+    NotADryRunError,
+)
+from crm_api.domain.imports.contacts.formats import Detected
+from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
+from crm_api.domain.imports.contacts.models import (
+    ContactImport,
+    ContactImportChunk,
+    ContactImportError,
+)
+from crm_api.domain.imports.contacts.schemas import ImportCorrection, check_list, unknown_list
+from crm_api.domain.imports.files import runs
+from crm_api.domain.imports.files.models import OPEN, ImportStatus
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+from crm_api.platform.jobs import Job, JobName
+
+_COUNTS = (
+    "rows_processed",
+    "created",
+    "updated",
+    "unchanged",
+    "duplicates_in_file",
+    "invalid",
+)
+_TAKEN_OVER = (
+    "source",
+    "file_name",
+    "byte_size",
+    "rows_sha256",
+    "detected_format",
+    "mapping",
+    "columns",
+    "notes",
+    "on_duplicate",
+    "list_name",
+    "rows_total",
+)
+_ROWS_DELETED = "The dry run is too old; its rows were deleted. Upload the file again."
+
+
+async def commit_dry_run(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> ContactImport:
+    """Import exactly the rows that a dry run has read, with its mapping and options.
+
+    A second commit returns the first one while that is under way or still applied. After an undo, a
+    new commit is possible. Requests the job ``run_imports``.
+
+    Raises:
+        ImportNotFoundError: No import has this id.
+        NotADryRunError: It is not a dry run.
+        DryRunNotReadyError: It has not completed, its rows were deleted, or its commit is being
+            undone.
+        ImportOptionError: Its list was deleted.
+    """
+    dry_run = await _dry_run(uow, import_id=import_id)
+    if dry_run.status != ImportStatus.COMPLETED:
+        raise DryRunNotReadyError(
+            f"The dry run is {dry_run.status}; only a completed one can be committed."
+        )
+    if dry_run.cleaned_at is not None:
+        raise DryRunNotReadyError(_ROWS_DELETED)
+    committed = await find_commit(uow.session, dry_run_id=dry_run.id)
+    if committed is not None:
+        if committed.undo_state is not None:
+            raise DryRunNotReadyError("Its commit is being undone; wait until that has ended.")
+        return committed
+    list_id = dry_run.list_id
+    if list_id is not None and not await queries.lock_list(uow.session, list_id=list_id):
+        raise unknown_list()
+    if dry_run.list_name is not None:
+        list_id = await queries.find_or_create_list(uow.session, name=dry_run.list_name, now=now)
+    values = {
+        **{name: getattr(dry_run, name) for name in _TAKEN_OVER},
+        "id": new_id(),
+        "dry_run": False,
+        "dry_run_id": dry_run.id,
+        "list_id": list_id,
+    }
+    return await runs.accept(uow, CONTACT_IMPORTS, values=values, now=now)
+
+
+async def get_correctable_dry_run(uow: UnitOfWork, *, import_id: UUID) -> ContactImport:
+    """Return a dry run that can still be corrected.
+
+    Raises:
+        ImportNotFoundError: No import has this id.
+        NotADryRunError: It is not a dry run.
+        DryRunNotReadyError: It has not completed, or its rows were deleted.
+        DryRunCommittedError: Its commit is applied or under way.
+    """
+    dry_run = await _dry_run(uow, import_id=import_id)
+    if dry_run.status != ImportStatus.COMPLETED:
+        raise DryRunNotReadyError(
+            f"The dry run is {dry_run.status}; only a completed one can be corrected."
+        )
+    if dry_run.cleaned_at is not None:
+        raise DryRunNotReadyError(_ROWS_DELETED)
+    committed = await find_commit(uow.session, dry_run_id=dry_run.id)
+    if committed is not None:
+        raise DryRunCommittedError(
+            "The dry run has been committed; undo that first, or upload the file again.",
+            import_id=str(committed.id),
+        )
+    return dry_run
+
+
+async def correct_dry_run(
+    uow: UnitOfWork,
+    *,
+    import_id: UUID,
+    body: ImportCorrection,
+    detected: Detected,
+    now: datetime,
+) -> ContactImport:
+    """Run a dry run again over the same rows with other options; request ``run_imports``.
+
+    Raises:
+        ImportNotFoundError: No import has this id.
+        NotADryRunError: It is not a dry run.
+        DryRunNotReadyError: It has not completed, or its rows were deleted.
+        DryRunCommittedError: Its commit is applied or under way.
+        ImportOptionError: A list by name and by id, or a list that does not exist.
+    """
+    check_list(body.list_name, body.list_id)
+    row = await get_correctable_dry_run(uow, import_id=import_id)
+    if body.list_id is not None and not await queries.lock_list(uow.session, list_id=body.list_id):
+        raise unknown_list()
+    if body.list_id is not None or body.list_name is not None:
+        row.list_id, row.list_name = body.list_id, body.list_name
+    if body.on_duplicate is not None:
+        row.on_duplicate = body.on_duplicate
+    row.mapping = detected.mapping
+    row.columns = [asdict(column) for column in detected.columns]
+    row.notes = detected.notes
+    for name in _COUNTS:
+        setattr(row, name, 0)
+    row.status, row.updated_at = ImportStatus.PENDING, now
+    row.changes, row.sample, row.started_at, row.finished_at = {}, [], None, None
+    await delete_results(uow.session, import_id=row.id)
+    await uow.session.flush()
+    uow.after_commit(Job(name=JobName.RUN_IMPORTS))
+    return row
+
+
+async def _dry_run(uow: UnitOfWork, *, import_id: UUID) -> ContactImport:
+    """Return and lock a dry run, so that two commits run one after the other."""
+    row = await runs.lock_import(uow.session, CONTACT_IMPORTS, import_id=import_id)
+    if row is None:
+        raise CONTACT_IMPORTS.not_found()
+    if not row.dry_run:
+        raise NotADryRunError("Only a dry run can be committed; this import has changed things.")
+    return row
+
+
+async def delete_results(session: AsyncSession, *, import_id: UUID) -> None:
+    """Remove the errors and chunks of an import that starts again."""
+    for table in (ContactImportError, ContactImportChunk):
+        await session.execute(delete(table).where(table.import_id == import_id))
+
+
+async def find_commit(session: AsyncSession, *, dry_run_id: UUID) -> ContactImport | None:
+    """Return the commit of a dry run that is applied or under way; None without one."""
+    statement = select(ContactImport).where(
+        ContactImport.dry_run_id == dry_run_id,
+        ContactImport.status.in_([*OPEN, ImportStatus.COMPLETED]),
+        ContactImport.undone_at.is_(None),
+    )
+    return await session.scalar(statement)

@@ -1,0 +1,282 @@
+"""Fetch the provider's contacts page by page; another worker can continue after a crash.
+
+They are written as CSV, so that they are imported like a file. One contact is one row, and each
+custom field is a column::
+
+    First name,Last name,…,Phone number,Phone 2,Phone 3,OpenPhone id,External id,Roof
+    Ada,Rossi,…,+16175550123,,,664d0db69fcac7cf2e6ec,,slate
+"""
+
+import asyncio
+import csv
+import io
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from crm_api.domain.imports.contacts import service as contact_imports
+from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
+from crm_api.domain.imports.contacts.models import ContactImport, ImportSourceKind
+from crm_api.domain.imports.contacts.source import examine_file, sha256_of
+from crm_api.domain.imports.files import runs
+from crm_api.domain.imports.files.errors import EmptyFileError, UploadChangedError, UploadGoneError
+from crm_api.domain.imports.files.models import OPEN
+from crm_api.domain.imports.files.runs import LEASE
+from crm_api.domain.provider.openphone.errors import OpenPhoneListError
+from crm_api.domain.provider.openphone.json_values import items, mapping, text
+from crm_api.domain.provider.openphone.listing import Listing
+from crm_api.platform.database import UnitOfWorkFactory
+
+_NAMES = ("First name", "Last name", "Company", "Role")
+_MEMBERS = ("firstName", "lastName", "company", "role")
+_EMAILS = 2
+_PHONES = 3
+HEADER = (
+    *_NAMES,
+    *("Email", "Email 2"),
+    *("Phone number", "Phone 2", "Phone 3"),
+    *("OpenPhone id", "External id"),
+)
+
+
+_ALL = ""
+"""The token after the last page."""
+_MAX_BYTES = 512 << 20
+
+
+@dataclass(frozen=True)
+class CustomField:
+    """A contact field that the provider's workspace defines."""
+
+    key: str
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provider:
+    """How to call the provider.
+
+    Attributes:
+        take_turn: Returns when a request may begin.
+        around: A context around the calls; it may refuse them.
+    """
+
+    lists: Listing
+    take_turn: Callable[[], Awaitable[None]]
+    around: Callable[[], AbstractAsyncContextManager[None]]
+
+
+def needs_fetch(row: ContactImport) -> bool:
+    """Return whether some rows of an import must still be fetched from the provider."""
+    return row.source == ImportSourceKind.OPENPHONE and row.rows_sha256 is None
+
+
+async def fetch_contacts(
+    provider: Provider,
+    row: ContactImport,
+    *,
+    new_uow: UnitOfWorkFactory,
+    path: Path,
+    now: Callable[[], datetime],
+    is_over: Callable[[], bool],
+) -> bool:
+    """Write the provider's contacts to the import's file, and map its columns.
+
+    Returns:
+        False if the time is over, or another worker has continued the import.
+
+    Raises:
+        OpenPhoneBusyError: The provider cannot be read now; fetched pages stay.
+        OpenPhoneRefusedError: The provider refuses the request.
+        OpenPhoneListError: The provider's list does not end.
+        ImportFileError: Fetched pages were lost, or there are no contacts.
+        InvalidMappingError: The user's mapping does not fit the columns.
+    """
+    async with provider.around():
+        await provider.take_turn()
+        fields = read_custom_fields(await provider.lists.contact_fields())
+        spool = _Spool(row, new_uow=new_uow, path=path, now=now)
+        if not await spool.begin(header_row(fields)):
+            return False
+        if not await _fetch_pages(provider, spool, fields, is_over):
+            return False
+    await _settle(row, new_uow=new_uow, path=path, now=now)
+    return True
+
+
+async def _fetch_pages(
+    provider: Provider,
+    spool: "_Spool",
+    fields: list[CustomField],
+    is_over: Callable[[], bool],
+) -> bool:
+    while spool.token != _ALL:
+        token = spool.token
+        await provider.take_turn()
+        page = await provider.lists.contacts(token=token)
+        if page.next_token is not None and page.next_token == token:
+            raise OpenPhoneListError("The list of contacts gave the same page token again.")
+        rows = [contact_row(contact, fields) for contact in page.items]
+        if not await spool.add(rows, token=page.next_token or _ALL) or is_over():
+            return False
+    return True
+
+
+async def _settle(
+    row: ContactImport, *, new_uow: UnitOfWorkFactory, path: Path, now: Callable[[], datetime]
+) -> None:
+    """Examine the fetched rows like a file: store the meaning of columns, and the digest."""
+    try:
+        detected = await asyncio.to_thread(examine_file, path, row.mapping)
+    except EmptyFileError as error:
+        raise EmptyFileError("OpenPhone has no contacts.") from error
+    digest = await asyncio.to_thread(sha256_of, path)
+    values = {
+        "rows_sha256": digest,
+        "error": None,
+        "lease_until": now() + LEASE,
+        **contact_imports.as_columns(detected),
+    }
+    async with new_uow() as uow:
+        await runs.update_open(uow.session, CONTACT_IMPORTS, import_id=row.id, values=values)
+    row.mapping, row.rows_sha256 = detected.mapping, digest
+
+
+class _Spool:
+    """The file that grows by pages; its length in the import's row is the checkpoint."""
+
+    def __init__(
+        self,
+        row: ContactImport,
+        *,
+        new_uow: UnitOfWorkFactory,
+        path: Path,
+        now: Callable[[], datetime],
+    ) -> None:
+        self.size = row.fetched_bytes or 0
+        self.token = row.fetch_token
+        self._id = row.id
+        self._new_uow = new_uow
+        self._path = path
+        self._now = now
+
+    async def begin(self, header: list[str]) -> bool:
+        """Write the header, or check that it still fits; False if another worker has continued.
+
+        Raises:
+            UploadChangedError: The workspace's custom fields have changed since the first page.
+        """
+        if not self.size:
+            return await self.add([header], token=None)
+        content = csv_lines([header])
+        if await asyncio.to_thread(self._read, len(content)) != content:
+            raise UploadChangedError("OpenPhone's custom fields have changed; import again.")
+        return True
+
+    async def add(self, rows: list[list[str]], *, token: str | None) -> bool:
+        """Append rows and store the next page's token; False if another worker has continued.
+
+        The import's row is locked during the write, so that two workers never write to the file.
+
+        Raises:
+            OpenPhoneListError: There is more data than any address book has.
+            UploadGoneError: The rows written before were lost.
+        """
+        content = csv_lines(rows)
+        if self.size + len(content) > _MAX_BYTES:
+            raise OpenPhoneListError("The list of contacts does not come to an end.")
+        async with self._new_uow() as uow:
+            held = await runs.lock_import(uow.session, CONTACT_IMPORTS, import_id=self._id)
+            if held is None or held.status not in OPEN or held.fetched_bytes != self.size:
+                return False
+            await asyncio.to_thread(self._write, content)
+            held.byte_size = held.fetched_bytes = self.size + len(content)
+            held.fetch_token, held.error = token, None
+            held.lease_until, held.updated_at = self._now() + LEASE, self._now()
+            await uow.session.flush()
+        self.size += len(content)
+        self.token = token
+        return True
+
+    def _read(self, size: int) -> bytes:
+        try:
+            with self._path.open("rb") as file:
+                return file.read(size)
+        except FileNotFoundError as error:
+            raise UploadGoneError("The fetched contacts were lost; import again.") from error
+
+    def _write(self, content: bytes) -> None:
+        """Write after the checkpoint; overwrite what a lost worker wrote there."""
+        if not self.size:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.write_bytes(content)
+            return
+        try:
+            with self._path.open("r+b") as file:
+                if file.seek(0, 2) < self.size:
+                    raise UploadGoneError("Some of the fetched contacts were lost; import again.")
+                file.seek(self.size)
+                file.truncate()
+                file.write(content)
+        except FileNotFoundError as error:
+            raise UploadGoneError("The fetched contacts were lost; import again.") from error
+
+
+def read_custom_fields(listed: Sequence[object]) -> list[CustomField]:
+    """Read the definitions of custom fields; skip those without a key."""
+    fields = []
+    for one in map(mapping, listed):
+        key = text(one.get("key"))
+        if key is not None:
+            fields.append(CustomField(key=key, name=text(one.get("name")) or key))
+    return fields
+
+
+def header_row(fields: Sequence[CustomField]) -> list[str]:
+    """Return the column names."""
+    return [*HEADER, *(field.name for field in fields)]
+
+
+def contact_row(contact: object, fields: Sequence[CustomField]) -> list[str]:
+    """Write a contact as a row; the last column holds all further numbers."""
+    whole = mapping(contact)
+    known = mapping(whole.get("defaultFields"))
+    custom = {
+        text(one.get("key")): one.get("value")
+        for one in map(mapping, items(whole.get("customFields")))
+    }
+    return [
+        *(_cell(known.get(member)) for member in _MEMBERS),
+        *_cells(known.get("emails"), _EMAILS),
+        *_cells(known.get("phoneNumbers"), _PHONES),
+        _cell(whole.get("id")),
+        _cell(whole.get("externalId")),
+        *(_cell(custom.get(field.key)) for field in fields),
+    ]
+
+
+def csv_lines(rows: Sequence[Sequence[str]]) -> bytes:
+    """Write rows as CSV lines in UTF-8."""
+    buffer = io.StringIO()
+    csv.writer(buffer).writerows(rows)
+    return buffer.getvalue().encode()
+
+
+def _cells(listed: object, columns: int) -> list[str]:
+    values = [_cell(one.get("value")) for one in map(mapping, items(listed))]
+    filled = [value for value in values if value]
+    last = "; ".join(filled[columns - 1 :])
+    return [*filled[: columns - 1], *[""] * (columns - 1 - len(filled)), last]
+
+
+def _cell(value: object) -> str:
+    """Write a value in one line: join several choices, join the parts of an object."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return "; ".join(filter(None, map(_cell, value)))
+    if isinstance(value, dict):
+        return ", ".join(filter(None, map(_cell, value.values())))
+    return " ".join((text(value) or "").split())

@@ -1,0 +1,377 @@
+"""Find the meaning of columns by the kind of file, by column names, and by values.
+
+All kinds except PropertyRadar use the same table of names. The kind is shown to the user, and
+decides where a name alone would mislead.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from crm_api.domain.imports.contacts.column_values import (
+    MAJORITY,
+    ColumnBasis,
+    ColumnGuess,
+    denies_phones,
+    is_phone,
+    map_by_value,
+    rate_column,
+    share_at,
+)
+from crm_api.domain.imports.contacts.errors import InvalidMappingError
+from crm_api.domain.imports.contacts.opt_outs import CONSENT, CONSENT_FIELDS, consent_field
+from crm_api.domain.imports.files.errors import NoPhoneColumnError
+from crm_api.domain.kit.contact_columns import CONTACT_COLUMNS, TEXT_COLUMNS
+from crm_api.domain.kit.errors import FieldProblem
+
+_SYNONYMS = {
+    **{column.name: column.file_names for column in CONTACT_COLUMNS},
+    "name": "name fullname contactname contact ownername owner customername customer clientname "
+    "client displayname person agentname agent homeowner",
+    "address": "address fulladdress location1 addressfull",
+    "tags": "tags tag labels label groups",
+}
+
+BY_NAME = {name: target for target, names in _SYNONYMS.items() for name in names.split()}
+"""Fields by column name."""
+
+_PHONE_NAMES = """
+mobile mobilephone mobilenumber mobilephonenumber cell cellphone cellnumber cellphonenumber
+cellular mobilephone1 cellphone1 mobile1 cell1 primarymobile
+phone phonenumber phoneno phonenum telephone telephonenumber tel telno number contactnumber
+primaryphone phone1 phonenumber1 mainphone msisdn sms text textnumber
+contactphone contactphonenumber e164
+phone2 phonenumber2 mobilephone2 mobile2 cell2 cellphone2 secondaryphone alternatephone altphone
+otherphone phone3 phonenumber3 homephone hometelephone homenumber home
+workphone worknumber businessphone officephone directphone direct daytimephone eveningphone
+"""
+
+PHONE_RANK = {name: rank for rank, name in enumerate(_PHONE_NAMES.split())}
+"""The order in which numbers are chosen: mobile phones first, desk phones last."""
+
+PROPERTY_RADAR: dict[str, str | None] = {
+    "primaryname": "name",
+    "primaryfirstname": "first_name",
+    "primarylastname": "last_name",
+    "primarymobilephone1": "phone",
+    "primarymobilephone2": "phone_2",
+    "primaryemail1": "email",
+    "primarymobile1status": "attributes.phone_status",
+    "primaryemail1status": "attributes.email_status",
+    "primaryemail1hash": None,
+    "secondaryname": "second.name",
+    "secondaryfirstname": "second.first_name",
+    "secondarylastname": "second.last_name",
+    "secondarymobilephone1": "second.phone",
+    "secondarymobilephone2": "second.phone_2",
+    "secondaryemail1": "second.email",
+    "secondarymobile1status": "second.attributes.phone_status",
+    "secondaryemail1status": "second.attributes.email_status",
+    "secondaryemail1hash": None,
+    "mailaddress": "street",
+    "mailcity": "city",
+    "mailstate": "state",
+    "mailzip": "postal_code",
+    "type": "attributes.property_type",
+    "address": "attributes.property_address",
+    "city": "attributes.property_city",
+    "state": "attributes.property_state",
+    "zip": "attributes.property_zip",
+    "owner": "attributes.owner",
+}
+"""A row has two people. The mail address belongs to them; the rest describes the property."""
+
+_PROPERTY_RADAR_SIGNS = """
+primaryname primarymobilephone1 primaryemail1 secondaryname secondarymobilephone1 mailaddress
+mailzip owneroccupied ownerocc apn estvalue estequity yrbuilt
+"""
+
+
+SECOND = "second."
+"""Prefix of the fields of a row's second person."""
+ATTRIBUTES = "attributes."
+PHONE_FIELDS = ("phone", "phone_2", "phone_3", "phone_4")
+FIELDS = frozenset(
+    (
+        *PHONE_FIELDS,
+        *TEXT_COLUMNS,
+        *("name", "address", "tags"),
+        *CONSENT_FIELDS,
+    )
+)
+_REPEATABLE = frozenset({"tags", *CONSENT_FIELDS, *(SECOND + name for name in CONSENT_FIELDS)})
+_USER_ATTRIBUTE = re.compile(r"^(?:second\.)?attributes\.[a-z0-9_]{1,60}$")
+
+_MIN_SIGNS = 4
+_SCRAPED_NAME = re.compile(
+    r"^(?:css-|jsx-|mb-\d|uk-|sc-|agent-card|elementor)|__|--", re.IGNORECASE
+)
+_SECOND_PERSON = re.compile(r"secondary|second|owner2|person2|spouse|coowner")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detected:
+    """What was detected in a file.
+
+    Attributes:
+        mapping: Column to field; None leaves the column out.
+        confidence: ``high`` for a known kind, ``medium`` by names, ``low`` if values decided.
+        columns: The meaning found for each column, and its confidence.
+        notes: Sentences for the user, for example about a column recognised by its values.
+    """
+
+    format_name: str
+    mapping: dict[str, str | None]
+    confidence: str
+    columns: list[ColumnGuess] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def detect_format(
+    header: Sequence[str],
+    sample: Sequence[Sequence[str]],
+    overrides: Mapping[str, str | None] | None = None,
+) -> Detected:
+    """Find the meaning of each column.
+
+    Args:
+        header: The columns' names, each once.
+        sample: Some rows.
+        overrides: The user's mapping; it decides for the columns that it names.
+
+    Raises:
+        InvalidMappingError: The overrides name an unknown column or field, or a field twice.
+        NoPhoneColumnError: No column contains phone numbers.
+    """
+    overrides = overrides or {}
+    check_mapping(header, overrides)
+    kinds = {name: _key(name) for name in header}
+    format_name = _format_of(header, kinds)
+    notes: list[str] = []
+    mapping: dict[str, str | None] = dict(overrides)
+    if format_name == "export":
+        _map_export(header, mapping)
+    _map_opt_outs(header, sample, mapping)
+    if format_name == "propertyradar":
+        mapping |= {
+            name: PROPERTY_RADAR[key]
+            for name, key in kinds.items()
+            if key in PROPERTY_RADAR and name not in overrides
+        }
+    else:
+        _map_by_name(kinds, mapping)
+        _map_phones(header, kinds, sample, mapping, notes)
+        if format_name in {"scraped", "generic"}:
+            map_by_value(header, sample, mapping, notes)
+    _keep_the_rest(header, mapping)
+    if not {"phone", "second.phone"} & set(mapping.values()):
+        raise NoPhoneColumnError(
+            "No column holds phone numbers. Columns found: "
+            + ", ".join(f"“{name}”" for name in header[:20])
+            + ". Name the right one in `mapping`, for example {“Contact”: “phone”}."
+        )
+    named = "low" if notes else "high" if format_name != "generic" else "medium"
+    notes += [
+        f"The column “{name}” stops messages: a yes in it sets {target.removeprefix(SECOND)}. Map "
+        "the column to an attribute, or to null, if it means something else."
+        for name, target in mapping.items()
+        if name not in overrides and target is not None and _is_consent(target)
+    ]
+    ordered = {name: mapping[name] for name in header}
+    return Detected(
+        format_name=format_name,
+        mapping=ordered,
+        confidence=named,
+        columns=[
+            rate_column(
+                name,
+                mapping[name],
+                _basis_of(name, mapping[name], kinds[name], overrides, format_name),
+                [row[position] for row in sample if position < len(row)],
+            )
+            for position, name in enumerate(header)
+        ],
+        notes=notes,
+    )
+
+
+def check_mapping(header: Sequence[str], mapping: Mapping[str, str | None]) -> None:
+    """Check a user's mapping against the columns and the fields.
+
+    Raises:
+        InvalidMappingError: There are faults; ``errors`` has one problem for each.
+    """
+    problems = []
+    taken: dict[str, str] = {}
+    for column, target in mapping.items():
+        pointer = f"/mapping/{column.replace('~', '~0').replace('/', '~1')}"
+        if column not in header:
+            detail = "The file has no such column; it has: " + ", ".join(header[:20])
+            problems.append(FieldProblem(pointer=pointer, code="unknown_column", detail=detail))
+        elif target is not None and not _is_field(target):
+            detail = "Unknown field; use attributes.<name> or " + ", ".join(sorted(FIELDS))
+            problems.append(FieldProblem(pointer=pointer, code="unknown_field", detail=detail))
+        elif target in taken and target not in _REPEATABLE:
+            detail = f"The column “{taken[target]}” is already mapped to this field."
+            problems.append(FieldProblem(pointer=pointer, code="field_twice", detail=detail))
+        elif target is not None:
+            taken[target] = column
+    if problems:
+        raise InvalidMappingError("The mapping does not fit the file.", errors=problems)
+
+
+def slug(column: str) -> str:
+    """Return an attribute name for a column: ``Est Equity %`` gives est_equity_percent."""
+    text = column.casefold().replace("%", " percent ")
+    return re.sub(r"[^a-z0-9]+", "_", text).strip("_")[:60] or "column"
+
+
+def _is_field(target: str) -> bool:
+    return target.removeprefix(SECOND) in FIELDS or bool(_USER_ATTRIBUTE.match(target))
+
+
+def _key(column: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "", column.casefold())
+
+
+EXPORT_SIGNS = frozenset({"id", "opted_out", "opted_out_at", "do_not_contact", "created_at"})
+"""Column names, exactly as written, that every export of this service contains."""
+
+PROPERTY_RADAR_SIGNS = frozenset(_PROPERTY_RADAR_SIGNS.split())
+"""A PropertyRadar file has at least four of these columns."""
+
+
+def _format_of(header: Sequence[str], kinds: Mapping[str, str]) -> str:
+    names = set(kinds.values())
+    raw = {name.casefold() for name in header}
+    is_property = len(names & PROPERTY_RADAR_SIGNS) >= _MIN_SIGNS and names & {
+        "primaryname",
+        "primarymobilephone1",
+    }
+    signs = {
+        "export": raw >= EXPORT_SIGNS,
+        "propertyradar": is_property,
+        "campaign_history": "openphonemessageid" in names
+        or {"phonenumber", "messagesentat"} <= names,
+        "scraped": any(_SCRAPED_NAME.search(name) for name in header),
+        "twophones": {"phonenumber1", "phonenumber2"} <= names,
+        "openphone": {"first name", "phone number"} <= raw,
+        "cell": {"cell", "firstname"} <= names,
+        "realtor": {"first name", "last name", "phone"} <= raw,
+        "standard": {"firstname", "lastname"} <= names and names & PHONE_RANK.keys(),
+    }
+    return next((name for name, is_met in signs.items() if is_met), "generic")
+
+
+NOT_READ_BACK = {
+    *("id", "created_at", "updated_at", "lists", "source", "flags"),
+    *("opted_out_at", "opt_out_reason", "opt_out_hold"),
+}
+"""Columns that an import decides itself or never changes. ``opted_out`` is read: it only stops
+messages."""
+
+
+def _map_export(header: Sequence[str], mapping: dict[str, str | None]) -> None:
+    """Map an export of this service: attributes by their own names, and who opted out."""
+    for name in header:
+        if name in mapping:
+            continue
+        if name in NOT_READ_BACK:
+            mapping[name] = None
+        elif name.startswith(ATTRIBUTES):
+            mapping[name] = name
+
+
+def _map_opt_outs(
+    header: Sequence[str], sample: Sequence[Sequence[str]], mapping: dict[str, str | None]
+) -> None:
+    """Map columns that say who must not get messages; a column of phone numbers is not one."""
+    for position, name in enumerate(header):
+        target = None if name in mapping else consent_field(name)
+        if target is None or share_at(sample, position, is_phone) >= MAJORITY:
+            continue
+        is_second = bool(_SECOND_PERSON.match(_key(name)))
+        mapping[name] = SECOND + target if is_second else target
+
+
+def _is_consent(target: str) -> bool:
+    return target.removeprefix(SECOND).startswith(CONSENT)
+
+
+def _map_by_name(kinds: Mapping[str, str], mapping: dict[str, str | None]) -> None:
+    taken = set(mapping.values())
+    for column, key in kinds.items():
+        target = BY_NAME.get(key)
+        if column in mapping or target is None or (target in taken and target != "tags"):
+            continue
+        mapping[column] = target
+        taken.add(target)
+    if "address" in taken and "street" not in taken and taken & {"city", "postal_code", "state"}:
+        # In a file with a city column, "Address" is only the street.
+        for column, mapped in mapping.items():
+            if mapped == "address":
+                mapping[column] = "street"
+    if "name" in taken and "last_name" in taken and "first_name" not in taken:
+        for column, mapped in mapping.items():
+            if mapped == "name":
+                mapping[column] = "first_name"
+
+
+def _map_phones(
+    header: Sequence[str],
+    kinds: Mapping[str, str],
+    sample: Sequence[Sequence[str]],
+    mapping: dict[str, str | None],
+    notes: list[str],
+) -> None:
+    """Order the phone columns by name; without a phone name, find them by their values."""
+    named = [name for name in header if name not in mapping and kinds[name] in PHONE_RANK]
+    named.sort(key=lambda name: PHONE_RANK[kinds[name]])
+    shares = {
+        name: share_at(sample, position, is_phone)
+        for position, name in enumerate(header)
+        if mapping.get(name) not in set(PHONE_FIELDS)
+    }
+    likely = [name for name in named if not denies_phones(sample, header.index(name))]
+    by_value = [
+        name for name in header if name not in named and name in shares and shares[name] >= MAJORITY
+    ]
+    columns = likely or named
+    if not likely and "phone" not in mapping.values():
+        found = [name for name in by_value if name not in mapping or not named]
+        notes += [
+            f"The column “{name}” was recognised by its values: phone numbers." for name in found
+        ]
+        columns = found or named
+    free = [target for target in PHONE_FIELDS if target not in mapping.values()]
+    mapping.update(zip(columns, free, strict=False))
+
+
+def _keep_the_rest(header: Sequence[str], mapping: dict[str, str | None]) -> None:
+    """Map every other column to an attribute with its own name."""
+    taken = set(mapping.values())
+    for column in header:
+        if column in mapping:
+            continue
+        target, copy = ATTRIBUTES + slug(column), 2
+        while target in taken:
+            target, copy = f"{ATTRIBUTES}{slug(column)}_{copy}", copy + 1
+        mapping[column] = target
+        taken.add(target)
+
+
+def _basis_of(
+    column: str,
+    target: str | None,
+    kind: str,
+    overrides: Mapping[str, str | None],
+    format_name: str,
+) -> ColumnBasis:
+    if column in overrides:
+        return ColumnBasis.USER
+    if format_name == "propertyradar" and kind in PROPERTY_RADAR:
+        return ColumnBasis.FORMAT
+    if target is not None and target.startswith(ATTRIBUTES):
+        return ColumnBasis.NOTHING
+    is_named = kind in BY_NAME or kind in PHONE_RANK or (target and _is_consent(target))
+    return ColumnBasis.NAME if is_named else ColumnBasis.VALUES

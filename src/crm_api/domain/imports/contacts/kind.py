@@ -1,0 +1,35 @@
+"""The import kind for contacts, and the event that reports the progress."""
+
+from crm_api.domain.imports.contacts.errors import ImportFinishedError, ImportNotFoundError
+from crm_api.domain.imports.contacts.models import ContactImport, ContactImportError
+from crm_api.domain.imports.files.runs import ImportKind
+from crm_api.domain.kit.event_log import recording as event_recording
+from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.jobs import JobName
+
+_EMITTED = (
+    *("status", "dry_run", "rows_total", "rows_processed"),
+    *("created", "updated", "unchanged", "duplicates_in_file", "invalid"),
+)
+
+
+async def emit_progress(uow: UnitOfWork, row: ContactImport) -> None:
+    """Record the progress of an import or its undo as an event of this transaction."""
+    data = {name: getattr(row, name) for name in _EMITTED}
+    await event_recording.record_event(
+        uow, type=EventType.IMPORT_PROGRESS, subject_id=row.id, data={**data, "undo": row.undo}
+    )
+
+
+CONTACT_IMPORTS = ImportKind(
+    table=ContactImport,
+    error_table=ContactImportError,
+    job=JobName.RUN_IMPORTS,
+    list_name="imports",
+    not_found=lambda: ImportNotFoundError("No import has this id."),
+    has_ended=lambda status: ImportFinishedError(
+        f"The import has {status} already.", import_status=status
+    ),
+    emit_progress=emit_progress,
+)

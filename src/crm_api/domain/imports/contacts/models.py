@@ -1,0 +1,146 @@
+"""Tables of contact imports and of the rows that they refused."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, Uuid, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm_api.domain.imports.files.models import FileImport, FileImportError, ImportStatus
+from crm_api.domain.kit.checks import one_of
+from crm_api.platform.database import Base
+
+
+class ImportSourceKind(StrEnum):
+    """Where the rows of an import come from."""
+
+    FILE = "file"
+    OPENPHONE = "openphone"
+
+
+class UndoState(StrEnum):
+    """The states of an import's undo."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+
+
+class OnDuplicate(StrEnum):
+    """What an import does to a contact that exists."""
+
+    FILL = "fill"
+    OVERWRITE = "overwrite"
+    SKIP = "skip"
+
+
+class ContactImport(FileImport):
+    """An import of one file, or of the provider's contacts.
+
+    The rows of a dry run are kept, so that its commit reads the same rows.
+    """
+
+    __tablename__ = "contact_import"
+    __table_args__ = (
+        CheckConstraint(one_of("status", ImportStatus), name="status"),
+        CheckConstraint(one_of("on_duplicate", OnDuplicate), name="on_duplicate"),
+        CheckConstraint(one_of("source", ImportSourceKind), name="source"),
+        CheckConstraint(one_of("undo_state", UndoState), name="undo_state"),
+        CheckConstraint("NOT dry_run OR undo_state IS NULL", name="dry_run_undo_state"),
+        Index("idx_contact_import_created", "created_at", "id"),
+        Index(
+            "idx_contact_import_waiting",
+            "created_at",
+            "id",
+            postgresql_where=text("status IN ('pending', 'running')"),
+        ),
+        Index(
+            "idx_contact_import_undoing",
+            "updated_at",
+            "id",
+            postgresql_where=text("undo_state IN ('pending', 'running')"),
+        ),
+        Index(
+            "uq_contact_import_dry_run_id",
+            "dry_run_id",
+            unique=True,
+            postgresql_where=text(
+                "status IN ('pending', 'running', 'completed') AND undone_at IS NULL"
+            ),
+        ),
+    )
+
+    source: Mapped[str] = mapped_column(server_default=text("'file'"))
+    rows_sha256: Mapped[str | None]
+    """Digest of the rows as they are read: of an upload, or of CSV made from other sources."""
+    detected_format: Mapped[str | None]
+    mapping: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    columns: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
+    """For each column: the field found, the confidence, and what the field was found by."""
+    notes: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
+    on_duplicate: Mapped[str] = mapped_column(server_default=text("'fill'"))
+    dry_run: Mapped[bool] = mapped_column(server_default=text("false"))
+    dry_run_id: Mapped[UUID | None] = mapped_column(ForeignKey("contact_import.id"))
+    """The dry run that this import commits, with its rows, mapping and options."""
+    list_id: Mapped[UUID | None]
+    list_name: Mapped[str | None]
+    """The list that a dry run was asked to fill; only its commit creates the list."""
+    fetch_token: Mapped[str | None]
+    """Token of the provider's next page; None before the first and for a file, empty at the end."""
+    fetched_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    """Bytes of rows fetched from the provider so far; None for a file."""
+    rows_total: Mapped[int | None] = mapped_column(Integer)
+    created: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    updated: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    unchanged: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    changed_since_dry_run: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    """People whose result differs from that of the dry run, because the contacts have changed."""
+    changes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    """By field: how often it was filled, and how often overwritten."""
+    sample: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
+    """The first new and changed people, with each field before and after."""
+    undo_state: Mapped[str | None]
+    undo_counts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    """Contacts and list memberships that were undone so far, and those that were left."""
+    undone_at: Mapped[datetime | None]
+    cleaned_at: Mapped[datetime | None]
+    """When the data needed to undo or commit it was deleted."""
+
+    @property
+    def undo(self) -> dict[str, Any] | None:
+        """Progress of the undo; None if no undo was requested."""
+        return None if self.undo_state is None else {"status": self.undo_state, **self.undo_counts}
+
+
+class ContactImportChunk(Base):
+    """The effects of one transaction of an import, to undo or compare them."""
+
+    __tablename__ = "contact_import_chunk"
+
+    import_id: Mapped[UUID] = mapped_column(
+        ForeignKey("contact_import.id", ondelete="CASCADE"), primary_key=True
+    )
+    start: Mapped[int] = mapped_column(Integer, primary_key=True)
+    """Rows of the file before this chunk."""
+    applied_at: Mapped[datetime]
+    """Also ``updated_at`` of all contacts that it wrote; a later value shows a later edit."""
+    outcomes: Mapped[list[int]] = mapped_column(ARRAY(BigInteger()))
+    """Only for a dry run: for each person in order, a digest of the planned result."""
+    created_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()))
+    changed_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()))
+    changes: Mapped[list[Any]] = mapped_column(ARRAY(JSONB()))
+    """One for each of ``changed_ids``: ``{"filled": ["city"], "old": {"company": "Granite"}}``."""
+    undone_at: Mapped[datetime | None]
+
+
+class ContactImportError(FileImportError):
+    """A value or a row that was refused, and why."""
+
+    __tablename__ = "contact_import_error"
+    __table_args__ = (Index("idx_contact_import_error_import", "import_id", "id"),)
+
+    import_id: Mapped[UUID] = mapped_column(ForeignKey("contact_import.id", ondelete="CASCADE"))
+    code: Mapped[str]

@@ -1,0 +1,112 @@
+"""Columns that say who must not get messages: found by their names, read cell by cell.
+
+Such a column only ever stops messages. A "no" in it allows nothing, and an empty cell has no
+meaning. A cell that is neither a yes nor a no puts the number on hold until a person decides.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+
+CONSENT = "consent."
+"""Prefix of the fields that set flags on the number."""
+OPTED_OUT = f"{CONSENT}opted_out"
+DO_NOT_CONTACT = f"{CONSENT}do_not_contact"
+CONSENT_FIELDS = frozenset({OPTED_OUT, DO_NOT_CONTACT})
+
+_NOT_A_FLAG = re.compile(
+    r"email|correo|fax|postal|reason|motivo|source|fuente|link|url|notes?$|method|channel|count"
+    r"|by$|(?<!not)message$|keyword"
+)
+"""Names about an opt-out that are not the opt-out itself, or about an opt-out from other things."""
+_OPTED_OUT_NAMES = re.compile(
+    r"opt(?:ed|s|ing)?out|unsubscri|don(?:o)?t(?:text|sms|message)|notext(?:s|ing)?$|nosms$|^dnt$"
+    r"|^stop(?:ped|texts?|texting|sms)?(?:date|at|on|status|flag|list)?$"
+    r"|da(?:do|da|r)(?:se)?debaja|^(?:fecha(?:de)?)?baja$|cancel(?:o|ad[oa])?(?:la)?suscripcion"
+    r"|suscripcioncancelada|nomensajes|no(?:enviar|mandar)|notextear"
+)
+_DO_NOT_CONTACT_NAMES = re.compile(
+    r"dono?t(?:contact|call|disturb|solicit|phone)|^dnc|dnc(?:flag|status|list|registry)?$"
+    r"|dnc\d$|^dnd$|^nocontact(?:ar|o|flag)?$|nollam(?:ar|e)|nomolest(?:ar|e)"
+    r"|listanegra|^blacklist(?:ed)?$"
+)
+_YES_WORDS = """
+yes y true t 1 1.0 x on si s verdadero ✓ ✔ ☑ checked optedout optout unsubscribed unsubscribe stop
+stopped stopall dnc donotcontact donotcall donottext dontcontact blocked blacklisted removed remove
+baja dadodebaja dadadebaja nocontactar nollamar nomolestar cancelado cancelada suppressed revoked
+listed registered
+"""
+_NO_WORDS = """
+no n false f 0 0.0 off falso none null nil na nan - -- unchecked notoptedout optedin optin
+subscribed notlisted notondnc clean clear 00000000 00000000000000 ningun ninguno
+"""
+_YES = frozenset(_YES_WORDS.split())
+_NO = frozenset((*_NO_WORDS.split(), "\u2013", "\u2014"))
+_DATE = re.compile(
+    r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}(?:[ T].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}(?: .*)?"
+    r"|\d{1,2}\.? ?(?:de )?[a-zà-ÿ]{3,12}\.?,? (?:de )?\d{4}(?: .*)?"
+    r"|[a-zà-ÿ]{3,12}\.?(?: \d{1,2}(?:st|nd|rd|th)?,?)? \d{4}(?: .*)?",
+    re.IGNORECASE,
+)
+_DAY_NUMBER = re.compile(r"[2-6]\d{4}(?:\.\d+)?")
+"""A date as the day number of a spreadsheet, from 1954 to 2091."""
+_NAMES_A_DATE = re.compile(r"date|fecha|at$|on$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptOutRow:
+    """What a row says about one person's numbers.
+
+    Attributes:
+        phones: All numbers of the person, the contact's first.
+        column, value: The cell that says so.
+        is_do_not_contact: True if it forbids all contact, not only messages.
+        is_clear: False if the cell is neither a yes nor a no.
+    """
+
+    line: int
+    phones: list[str]
+    column: str
+    value: str
+    is_do_not_contact: bool
+    is_clear: bool
+
+
+def consent_field(column: str) -> str | None:
+    """Return the consent field that a column name means; None for any other column."""
+    key = _key(column)
+    if _NOT_A_FLAG.search(key):
+        return None
+    if _DO_NOT_CONTACT_NAMES.search(key):
+        return DO_NOT_CONTACT
+    return OPTED_OUT if _OPTED_OUT_NAMES.search(key) else None
+
+
+def read_answer(text: str, *, column: str) -> bool | None:
+    """Read one cell: True stops messages, False has no effect, None is neither a yes nor a no.
+
+    A date says when, so it is a yes. A repetition of the column's own name is a yes too.
+    """
+    squeezed = " ".join(text.split())
+    key = _key(squeezed)
+    if not squeezed or squeezed.casefold() in _NO or (key and key in _NO):
+        return False
+    if not re.sub(r"[0:/.\- T]", "", squeezed):
+        return False  # 0000-00-00
+    if squeezed.casefold() in _YES or key in _YES or key == _key(column):
+        return True
+    if _DATE.fullmatch(squeezed):
+        return True
+    is_day = _DAY_NUMBER.fullmatch(squeezed) and _NAMES_A_DATE.search(_key(column))
+    return True if is_day else None
+
+
+def is_answer(column: str) -> Callable[[str], bool]:
+    """Return a test for the values of a consent column."""
+    return lambda value: read_answer(value, column=column) is not None
+
+
+def _key(text: str) -> str:
+    folded = unicodedata.normalize("NFKD", text.casefold())
+    return re.sub(r"[^a-z0-9]+", "", folded)

@@ -1,0 +1,190 @@
+"""Accept, list, run, cancel and clean up imports."""
+
+import contextlib
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from uuid import UUID
+
+from sqlalchemy import text
+
+from crm_api.domain.imports.contacts import queries
+from crm_api.domain.imports.contacts.formats import Detected
+from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
+from crm_api.domain.imports.contacts.models import ContactImport, ImportSourceKind
+from crm_api.domain.imports.contacts.schemas import ImportOptions, unknown_list
+from crm_api.domain.imports.contacts.undo_request import KEPT_FOR
+from crm_api.domain.imports.files import runs
+from crm_api.domain.imports.files.models import ImportStatus
+from crm_api.domain.imports.files.runs import LEASE
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+
+_CLEANED_AT_ONCE = 100
+
+
+def uploads_folder(data_dir: Path) -> Path:
+    """Return the folder of the rows of imports."""
+    return data_dir / "imports"
+
+
+def upload_path(data_dir: Path, import_id: UUID) -> Path:
+    """Return the path of an import's own rows; a commit has none and uses its dry run's."""
+    return uploads_folder(data_dir) / f"{import_id}.csv"
+
+
+def rows_path(data_dir: Path, row: ContactImport) -> Path:
+    """Return the path from which this import reads its rows."""
+    return upload_path(data_dir, row.dry_run_id or row.id)
+
+
+def discard_old_uploads(folder: Path, *, wall_now: datetime) -> None:
+    """Delete uploads that are too old to be committed.
+
+    Args:
+        wall_now: The machine's time, because it dates the files. With the sandbox's moved time
+            every upload would look too old.
+    """
+    oldest = (wall_now - KEPT_FOR).timestamp()
+    for path in folder.glob("*.csv"):
+        with contextlib.suppress(FileNotFoundError):  # another worker was first
+            if path.stat().st_mtime < oldest:
+                path.unlink()
+
+
+async def create_import(
+    uow: UnitOfWork,
+    *,
+    import_id: UUID,
+    file_name: str | None,
+    byte_size: int,
+    rows_sha256: str,
+    detected: Detected,
+    options: ImportOptions,
+    now: datetime,
+) -> ContactImport:
+    """Accept an uploaded file; request ``run_imports``.
+
+    Raises:
+        ImportOptionError: ``list_id`` does not exist.
+    """
+    rows = {
+        "id": import_id,
+        "file_name": file_name,
+        "byte_size": byte_size,
+        "rows_sha256": rows_sha256,
+        **as_columns(detected),
+    }
+    return await _accept(uow, rows, options, now=now)
+
+
+async def create_provider_import(
+    uow: UnitOfWork, options: ImportOptions, *, now: datetime
+) -> ContactImport:
+    """Accept an import of the provider's contacts, which a job fetches.
+
+    The meaning of columns is found after the fetch. Requests ``run_imports``.
+
+    Raises:
+        ImportOptionError: ``list_id`` does not exist.
+    """
+    rows: dict[str, object] = {
+        "id": new_id(),
+        "source": ImportSourceKind.OPENPHONE,
+        "byte_size": 0,
+        "fetched_bytes": 0,
+        "mapping": options.mapping or {},
+    }
+    return await _accept(uow, rows, options, now=now)
+
+
+async def _accept(
+    uow: UnitOfWork, rows: dict[str, object], options: ImportOptions, *, now: datetime
+) -> ContactImport:
+    list_id = await _list_of(uow, options, now=now)
+    values = {
+        **rows,
+        "on_duplicate": options.on_duplicate,
+        "dry_run": options.dry_run,
+        "list_id": list_id,
+        "list_name": options.list_name,
+    }
+    return await runs.accept(uow, CONTACT_IMPORTS, values=values, now=now)
+
+
+def as_columns(detected: Detected) -> dict[str, object]:
+    """Return the columns of an import row that describe the detected file."""
+    return {
+        "detected_format": detected.format_name,
+        "mapping": detected.mapping,
+        "columns": [asdict(column) for column in detected.columns],
+        "notes": detected.notes,
+    }
+
+
+async def _list_of(uow: UnitOfWork, options: ImportOptions, *, now: datetime) -> UUID | None:
+    """Return the list to put people on, and create it if needed; a dry run creates none."""
+    list_id = options.list_id
+    if list_id is not None and not await queries.lock_list(uow.session, list_id=list_id):
+        raise unknown_list()
+    if options.list_name is not None and not options.dry_run:
+        return await queries.find_or_create_list(uow.session, name=options.list_name, now=now)
+    return list_id
+
+
+async def needs_rows(uow: UnitOfWork, *, import_id: UUID) -> bool:
+    """Return whether the rows may be read again: by an open import, or by a commit of a dry run.
+
+    Raises:
+        ImportNotFoundError: No import has this id.
+    """
+    row = await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id)
+    can_be_committed = row.dry_run and row.status == ImportStatus.COMPLETED
+    return row.finished_at is None or can_be_committed or row.dry_run_id is not None
+
+
+async def keep_total(
+    uow: UnitOfWork, *, import_id: UUID, rows_total: int | None, now: datetime
+) -> None:
+    """Store the number of rows, and renew the worker's lease."""
+    values: dict[str, object] = {
+        "rows_total": rows_total,
+        "lease_until": now + LEASE,
+        "updated_at": now,
+    }
+    await runs.update_open(uow.session, CONTACT_IMPORTS, import_id=import_id, values=values)
+
+
+async def postpone_import(
+    uow: UnitOfWork, *, import_id: UUID, until: datetime, why: str, now: datetime
+) -> None:
+    """Let an import wait until an instant; store why as its error."""
+    values: dict[str, object] = {"lease_until": until, "error": why, "updated_at": now}
+    await runs.update_open(uow.session, CONTACT_IMPORTS, import_id=import_id, values=values)
+
+
+_DELETE_KEPT_ROWS = text("""
+    WITH old AS (
+        SELECT id FROM contact_import
+        WHERE finished_at < :ended_before AND cleaned_at IS NULL
+          AND (undo_state IS NULL OR undo_state = 'completed')
+        ORDER BY finished_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    ), gone AS (
+        DELETE FROM contact_import_chunk WHERE import_id IN (SELECT id FROM old)
+    )
+    UPDATE contact_import SET sample = '[]', columns = '[]', cleaned_at = :now
+    WHERE id IN (SELECT id FROM old)
+""")
+
+
+async def clean_up_imports(uow: UnitOfWork, *, now: datetime) -> int:
+    """Delete the data that old imports keep for an undo or a commit; their counts stay.
+
+    ``run_imports`` deletes their uploads, because it runs where the files are.
+
+    Returns:
+        How many imports were cleaned; call again until it is 0.
+    """
+    values = {"ended_before": now - KEPT_FOR, "limit": _CLEANED_AT_ONCE, "now": now}
+    done = await uow.session.execute(_DELETE_KEPT_ROWS, values)
+    return int(getattr(done, "rowcount", 0))

@@ -1,0 +1,272 @@
+"""SQL of a chunk, in the order of execution: stage, plan, write, count."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Result, RowMapping, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.imports.contacts.rows import COLUMNS
+from crm_api.platform.database import typed_rows
+
+_NAMES = ", ".join(COLUMNS)
+
+_SET = ", ".join(f"{name} = p.{name}" for name in COLUMNS)
+
+_IS_NEW = "outcome IN ('created', 'revived')"
+
+_DIGESTS = """
+    SELECT position, hashtextextended(
+        replace(outcome, 'revived', 'created') || coalesce(array_to_string(filled, ' '), '')
+        || ' ' || coalesce(CAST(old AS text), ''), 0) AS digest
+    FROM import_plan
+"""
+
+
+LOCK = text("""
+    SELECT count(*) FROM (
+        SELECT 1 FROM contact WHERE phone = ANY (ARRAY(SELECT phone FROM import_person))
+        ORDER BY phone FOR NO KEY UPDATE
+    ) known
+""")
+"""Ordered by number, as everywhere else, so that two transactions cannot deadlock."""
+
+
+async def lock_known_contacts(session: AsyncSession) -> None:
+    """Lock the contacts of the staged people, deleted ones too, ordered by number."""
+    await session.execute(LOCK)
+
+
+@dataclass(frozen=True, slots=True)
+class PersonWithoutZone:
+    """A person whose zone key depends on both the file's and the stored address."""
+
+    position: int
+    timezone: str | None
+    state: str | None
+    postal_code: str | None
+    phone: str
+    attributes: dict[str, Any]
+
+
+UNPLACED = text("""
+    SELECT position, timezone, state, postal_code, phone, attributes FROM import_plan
+    WHERE zone_key IS NULL AND outcome = 'updated'
+""")
+
+
+async def fetch_people_without_zone(session: AsyncSession) -> list[PersonWithoutZone]:
+    """Return people whose zone key depends on both the file's and the stored address."""
+    return typed_rows(PersonWithoutZone, await session.execute(UNPLACED))
+
+
+PLACE = text("""
+    UPDATE import_plan AS p SET zone_key = r.zone_key
+    FROM unnest(CAST(:positions AS integer[]), CAST(:zone_keys AS text[]))
+        AS r (position, zone_key)
+    WHERE p.position = r.position
+""")
+
+
+async def set_zone_keys(session: AsyncSession, zone_keys: Mapping[int, str]) -> None:
+    """Write zone keys into the plan, by position."""
+    values = {"positions": list(zone_keys), "zone_keys": list(zone_keys.values())}
+    await session.execute(PLACE, values)
+
+
+UPDATE = text(f"""
+    UPDATE contact AS c SET {_SET}, zone_key = p.zone_key, tags = p.tags,
+        attributes = p.attributes, updated_at = :now,
+        created_at = CASE WHEN p.outcome = 'revived' THEN :now ELSE c.created_at END,
+        source = CASE WHEN p.outcome = 'revived' THEN 'import' ELSE c.source END,
+        deleted_at = NULL
+    FROM import_plan p
+    WHERE c.id = p.contact_id AND p.outcome IN ('updated', 'revived')
+      -- Shows the planner that they are few compared with all contacts.
+      AND c.id = ANY (ARRAY(
+          SELECT contact_id FROM import_plan WHERE outcome IN ('updated', 'revived')
+      ))
+""")
+
+
+async def update_known_contacts(session: AsyncSession, *, now: datetime) -> None:
+    """Update the changed contacts; a deleted one returns as if new."""
+    await session.execute(UPDATE, {"now": now})
+
+
+INSERT = text(f"""
+    INSERT INTO contact (id, phone, {_NAMES}, zone_key, tags, attributes, source, created_at,
+        updated_at)
+    SELECT contact_id, phone, {_NAMES}, zone_key, tags, attributes, 'import', :now, :now
+    FROM import_plan WHERE outcome = 'created' ORDER BY phone
+    ON CONFLICT (phone) DO NOTHING
+""")
+
+
+async def insert_new_contacts(session: AsyncSession, *, now: datetime) -> int:
+    """Store new contacts; return how many."""
+    return _count(await session.execute(INSERT, {"now": now}))
+
+
+DROP_LOST = text("""
+    DELETE FROM import_plan p
+    WHERE p.outcome = 'created' AND NOT EXISTS (SELECT 1 FROM contact c WHERE c.id = p.contact_id)
+""")
+"""Another transaction stored their numbers between plan and insert; they are known now."""
+
+
+async def drop_lost_people(session: AsyncSession) -> int:
+    """Remove people from the plan whom another transaction stored meanwhile; return how many.
+
+    The next plan finds them as known.
+    """
+    return _count(await session.execute(DROP_LOST))
+
+
+ADD_MEMBERS = text("""
+    INSERT INTO contact_list_member (list_id, contact_id, added_at)
+    SELECT :list_id, contact_id, :now FROM import_plan ORDER BY contact_id
+    ON CONFLICT DO NOTHING
+""")
+
+
+async def add_list_members(session: AsyncSession, *, list_id: UUID, now: datetime) -> None:
+    """Put all people of the plan on a list; members who are already on it stay unchanged."""
+    await session.execute(ADD_MEMBERS, {"list_id": list_id, "now": now})
+
+
+COUNT = text("SELECT outcome, count(*) AS people FROM import_plan GROUP BY outcome")
+
+
+async def count_outcomes(session: AsyncSession) -> dict[str, int]:
+    """Count people by planned result."""
+    found = await session.execute(COUNT)
+    return {row.outcome: row.people for row in found}
+
+
+COUNT_FIELDS = text("""
+    SELECT field, count(*) FILTER (WHERE NOT is_old) AS filled,
+        count(*) FILTER (WHERE is_old) AS overwritten
+    FROM (
+        SELECT unnest(filled), FALSE FROM import_plan WHERE outcome = 'updated'
+        UNION ALL
+        SELECT jsonb_object_keys(old - 'attributes'), TRUE FROM import_plan
+        WHERE outcome = 'updated' AND old <> '{}'
+        UNION ALL
+        SELECT 'attributes.' || jsonb_object_keys(old -> 'attributes'), TRUE FROM import_plan
+        WHERE outcome = 'updated' AND old ? 'attributes'
+    ) AS each (field, is_old)
+    GROUP BY field
+""")
+
+
+async def count_changed_fields(session: AsyncSession) -> dict[str, dict[str, int]]:
+    """Count by field how often it is filled and how often overwritten."""
+    rows = await session.execute(COUNT_FIELDS)
+    return {
+        row["field"]: {"filled": row["filled"], "overwritten": row["overwritten"]}
+        for row in rows.mappings()
+    }
+
+
+NEW_PHONES = text(f"SELECT phone FROM import_plan WHERE {_IS_NEW} ORDER BY position")
+
+
+async def fetch_new_phones(session: AsyncSession) -> list[str]:
+    """Return the numbers that had no contact, in the order of the file."""
+    return list(await session.scalars(NEW_PHONES))
+
+
+MOVED_PHONES = text("""
+    SELECT phone FROM import_plan
+    WHERE outcome IN ('updated', 'revived') AND zone_key <> old_zone_key
+""")
+
+
+async def fetch_moved_phones(session: AsyncSession) -> list[str]:
+    """Return the numbers whose zone key changed."""
+    return list(await session.scalars(MOVED_PHONES))
+
+
+SAMPLE = text(f"""
+    SELECT line, phone, contact_id, outcome, {_NAMES}, tags, attributes, filled, old
+    FROM import_plan
+    WHERE (outcome = 'updated') = :is_known AND outcome <> 'unchanged'
+    ORDER BY position LIMIT :limit
+""")
+
+
+async def fetch_examples(
+    session: AsyncSession, *, is_known: bool, limit: int
+) -> Sequence[RowMapping]:
+    """Return the first changed people, or the first new people."""
+    values = {"is_known": is_known, "limit": limit}
+    return (await session.execute(SAMPLE, values)).mappings().all()
+
+
+KEEP_OUTCOMES = text(f"""
+    INSERT INTO contact_import_chunk (import_id, start, applied_at, outcomes, created_ids,
+        changed_ids, changes)
+    SELECT :import_id, :start, :now, coalesce(array_agg(digest ORDER BY position), '{{}}'),
+        '{{}}', '{{}}', '{{}}'
+    FROM ({_DIGESTS}) plan
+""")
+
+
+async def keep_outcomes(
+    session: AsyncSession, *, import_id: UUID, start: int, now: datetime
+) -> None:
+    """Store the planned result of a dry run, as one digest per person."""
+    values = {"import_id": import_id, "start": start, "now": now}
+    await session.execute(KEEP_OUTCOMES, values)
+
+
+COUNT_OTHERWISE = text(f"""
+    SELECT count(*)
+    FROM contact_import_chunk k
+    CROSS JOIN LATERAL unnest(k.outcomes) WITH ORDINALITY AS planned (digest, position)
+    JOIN (SELECT digest, row_number() OVER (ORDER BY position) AS position FROM ({_DIGESTS}) d) now
+        USING (position)
+    WHERE k.import_id = :dry_run_id AND k.start = :start AND planned.digest <> now.digest
+""")
+
+
+async def count_otherwise(session: AsyncSession, *, dry_run_id: UUID, start: int) -> int:
+    """Count people whose result differs from the dry run's."""
+    values = {"dry_run_id": dry_run_id, "start": start}
+    return int(await session.scalar(COUNT_OTHERWISE, values) or 0)
+
+
+KEEP_CHANGES = text(f"""
+    INSERT INTO contact_import_chunk (import_id, start, applied_at, outcomes, created_ids,
+        changed_ids, changes)
+    SELECT :import_id, :start, :now, '{{}}',
+        coalesce(array_agg(contact_id ORDER BY position) FILTER (WHERE is_new), '{{}}'),
+        coalesce(array_agg(contact_id ORDER BY position) FILTER (WHERE NOT is_new), '{{}}'),
+        coalesce(array_agg(change ORDER BY position) FILTER (WHERE NOT is_new), '{{}}')
+    FROM (
+        SELECT position, contact_id, {_IS_NEW} AS is_new,
+            CASE WHEN outcome = 'updated' THEN jsonb_strip_nulls(jsonb_build_object(
+                'filled', to_jsonb(nullif(filled, '{{}}')),
+                'zone_key', nullif(old_zone_key, zone_key),
+                'updated_at', old_updated_at
+            )) || CASE WHEN old = '{{}}' THEN old ELSE jsonb_build_object('old', old) END
+            END AS change
+        FROM import_plan WHERE outcome <> 'unchanged'
+    ) plan
+""")
+
+
+async def keep_changes(
+    session: AsyncSession, *, import_id: UUID, start: int, now: datetime
+) -> None:
+    """Store who is new, and the previous values of changed contacts."""
+    values = {"import_id": import_id, "start": start, "now": now}
+    await session.execute(KEEP_CHANGES, values)
+
+
+def _count(result: Result[Any]) -> int:
+    return int(getattr(result, "rowcount", 0))

@@ -1,0 +1,310 @@
+"""Undo imports: contacts that were not touched since return to their previous state."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, or_, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS, emit_progress
+from crm_api.domain.imports.contacts.models import ContactImport, ContactImportChunk, UndoState
+from crm_api.domain.imports.contacts.rows import COLUMNS
+from crm_api.domain.imports.contacts.undo_request import COUNTS, IS_USED
+from crm_api.domain.imports.contacts.write import flag_reason
+from crm_api.domain.imports.files import runs
+from crm_api.domain.imports.files.runs import LEASE
+from crm_api.domain.kit.zones import zone_key
+from crm_api.domain.people.contacts import recipients
+from crm_api.domain.people.properties import import_properties
+from crm_api.platform import failpoints
+from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
+from crm_api.platform.jobs import Job, JobName
+
+UNDOING = (UndoState.PENDING, UndoState.RUNNING)
+
+_RESTORED = ", ".join(
+    f"{name} = CASE WHEN x.filled ? '{name}' THEN NULL "
+    f"ELSE coalesce(x.old ->> '{name}', c.{name}) END"
+    for name in COLUMNS
+)
+
+_BLANK = ", ".join(f"{name} = NULL" for name in COLUMNS)
+
+
+@dataclass(frozen=True)
+class AppliedChunk:
+    """A chunk that is still applied: its first row, its instant, how many contacts it changed."""
+
+    start: int
+    applied_at: datetime
+    changed: int
+
+
+async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool:
+    """Undo the last applied chunk and add to the counts; the stored counts are the checkpoint.
+
+    A contact that the import created is removed, unless it was edited or got a message, a call or a
+    flag since then. A contact that it changed gets its previous values back, unless it was edited
+    since then. Contacts that do not stay leave the import's list. Flags and consent stay, also
+    those that the import set: an opt-out belongs to the number and is never undone silently.
+
+    Returns:
+        False if the undo has ended.
+    """
+    row = await runs.lock_import(uow.session, CONTACT_IMPORTS, import_id=import_id)
+    if row is None or row.undo_state != UndoState.RUNNING:
+        return False
+    chunk = await find_last_chunk(uow.session, import_id=import_id)
+    row.updated_at = now
+    if chunk is None:
+        if await import_properties.undo_some(uow, import_id=import_id):
+            row.lease_until = now + LEASE
+            await uow.session.flush()
+            return True
+        row.undo_state, row.undone_at, row.lease_until = UndoState.COMPLETED, now, None
+        await uow.session.flush()
+        await emit_progress(uow, row)
+        return False
+    counted = await _undo(uow, row, chunk, now=now)
+    row.undo_counts = {name: row.undo_counts.get(name, 0) + counted[name] for name in COUNTS}
+    row.lease_until = now + LEASE
+    await mark_chunk_undone(uow.session, import_id=import_id, start=chunk.start, now=now)
+    await uow.session.flush()
+    await emit_progress(uow, row)
+    await failpoints.reach("import_undo.open")
+    return True
+
+
+async def release_undo(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> None:
+    """Release an undo, so that any worker can continue; request ``run_imports``."""
+    row = await runs.lock_import(uow.session, CONTACT_IMPORTS, import_id=import_id)
+    if row is not None and row.undo_state == UndoState.RUNNING:
+        row.lease_until, row.updated_at = None, now
+        await uow.session.flush()
+        uow.after_commit(Job(name=JobName.RUN_IMPORTS))
+
+
+async def _undo(
+    uow: UnitOfWork, row: ContactImport, chunk: AppliedChunk, *, now: datetime
+) -> dict[str, int]:
+    session, applied_at = uow.session, chunk.applied_at
+    await lock_chunk_contacts(session, import_id=row.id, start=chunk.start)
+    made = await fetch_created_contacts(
+        session, import_id=row.id, start=chunk.start, own_reason=flag_reason(row.id)
+    )
+    members = 0
+    if row.list_id is not None:
+        members = await remove_list_members(
+            session,
+            list_id=row.list_id,
+            applied_at=applied_at,
+            staying=[one.id for one in made if one.is_used],
+        )
+    restored = await restore_contacts(
+        session, import_id=row.id, start=chunk.start, applied_at=applied_at
+    )
+    if moved := [phone for phone in restored if phone is not None]:
+        await recipients.copy_zone_keys(uow.session, phones=moved, now=now)
+    zone_keys = {
+        one.id: zone_key(timezone=None, state=None, postal_code=None, phone=one.phone)
+        for one in made
+        if not (one.is_edited or one.is_used)
+    }
+    if zone_keys:
+        await remove_contacts(session, zone_keys=zone_keys, now=now)
+    edited = sum(1 for one in made if one.is_edited)
+    return {
+        "removed": len(zone_keys),
+        "restored": len(restored),
+        "memberships_removed": members,
+        "left_edited": chunk.changed - len(restored) + edited,
+        "left_in_use": len(made) - edited - len(zone_keys),
+    }
+
+
+async def claim_undo(session: AsyncSession, *, now: datetime) -> ContactImport | None:
+    """Claim the undo that no worker continued for the longest time; None if none is open."""
+    waiting = (
+        select(ContactImport.id)
+        .where(
+            ContactImport.undo_state.in_(UNDOING),
+            or_(ContactImport.lease_until.is_(None), ContactImport.lease_until < now),
+        )
+        .order_by(ContactImport.updated_at, ContactImport.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    statement = (
+        update(ContactImport)
+        .where(ContactImport.id == waiting)
+        .values(undo_state=UndoState.RUNNING, lease_until=now + LEASE, updated_at=now)
+        .returning(ContactImport)
+        .execution_options(synchronize_session=False, populate_existing=True)
+    )
+    return await session.scalar(statement)
+
+
+async def find_last_chunk(session: AsyncSession, *, import_id: UUID) -> AppliedChunk | None:
+    """Return the last chunk that is still applied; None without one."""
+    chunk = ContactImportChunk
+    statement = (
+        select(chunk.start, chunk.applied_at, func.cardinality(chunk.changed_ids).label("changed"))
+        .where(chunk.import_id == import_id, chunk.undone_at.is_(None))
+        .order_by(chunk.start.desc())
+        .limit(1)
+    )
+    return typed_row(AppliedChunk, (await session.execute(statement)).one_or_none())
+
+
+async def mark_chunk_undone(
+    session: AsyncSession, *, import_id: UUID, start: int, now: datetime
+) -> None:
+    """Mark a chunk as undone, and delete its stored changes."""
+    statement = (
+        update(ContactImportChunk)
+        .where(ContactImportChunk.import_id == import_id, ContactImportChunk.start == start)
+        .values(undone_at=now, created_ids=[], changed_ids=[], changes=[])
+        .execution_options(synchronize_session=False)
+    )
+    await session.execute(statement)
+
+
+# Senders to a number and editors of a contact hold this row lock, so the statements after this one
+# see their changes.
+_LOCK = text("""
+    SELECT count(*) FROM (
+        SELECT 1 FROM contact_import_chunk k
+        JOIN contact c ON c.id = ANY (k.created_ids || k.changed_ids)
+        WHERE k.import_id = :import_id AND k.start = :start
+        ORDER BY c.phone FOR NO KEY UPDATE OF c
+    ) mine
+""")
+
+
+async def lock_chunk_contacts(session: AsyncSession, *, import_id: UUID, start: int) -> None:
+    """Lock the contacts that a chunk wrote, ordered by number."""
+    await session.execute(_LOCK, {"import_id": import_id, "start": start})
+
+
+_REMOVE_MEMBERS = text("""
+    DELETE FROM contact_list_member m USING contact c
+    WHERE m.list_id = :list_id AND m.added_at = :applied_at AND c.id = m.contact_id
+      AND c.updated_at <= :applied_at AND c.id <> ALL (CAST(:staying AS uuid[]))
+""")
+
+
+async def remove_list_members(
+    session: AsyncSession, *, list_id: UUID, applied_at: datetime, staying: Sequence[UUID]
+) -> int:
+    """Remove people from the list whom a chunk put on it, except those edited since then.
+
+    Args:
+        staying: Contacts that stay on it for another reason.
+    """
+    values = {"list_id": list_id, "applied_at": applied_at, "staying": list(staying)}
+    removed = await session.execute(_REMOVE_MEMBERS, values)
+    return int(getattr(removed, "rowcount", 0))
+
+
+_RESTORE = text(f"""
+    WITH x AS (
+        SELECT each.id, coalesce(each.change -> 'filled', '[]') AS filled,
+            coalesce(each.change -> 'old', '{{}}') AS old, each.change ->> 'zone_key' AS zone_key,
+            CAST(each.change ->> 'updated_at' AS timestamptz) AS updated_at
+        FROM contact_import_chunk k
+        CROSS JOIN LATERAL unnest(k.changed_ids, k.changes) AS each (id, change)
+        WHERE k.import_id = :import_id AND k.start = :start
+    )
+    UPDATE contact AS c SET {_RESTORED},
+        tags = CASE
+            WHEN x.filled ? 'tags' THEN '{{}}'
+            WHEN x.old ? 'tags' THEN ARRAY(SELECT jsonb_array_elements_text(x.old -> 'tags'))
+            ELSE c.tags
+        END,
+        attributes = (c.attributes - ARRAY(
+            SELECT substr(f, 12) FROM jsonb_array_elements_text(x.filled) AS f
+            WHERE starts_with(f, 'attributes.')
+        )) || coalesce(x.old -> 'attributes', '{{}}'),
+        zone_key = coalesce(x.zone_key, c.zone_key), updated_at = x.updated_at
+    FROM x
+    WHERE c.id = x.id AND c.updated_at = :applied_at AND c.deleted_at IS NULL
+    RETURNING CASE WHEN x.zone_key IS NOT NULL THEN c.phone END
+""")
+
+
+async def restore_contacts(
+    session: AsyncSession, *, import_id: UUID, start: int, applied_at: datetime
+) -> list[str | None]:
+    """Restore the previous values of contacts that were not edited, ``updated_at`` included.
+
+    So an earlier import finds them as it left them, and can be undone next.
+
+    Returns:
+        One entry per contact: the number if the zone key changed, else None.
+    """
+    values = {"import_id": import_id, "start": start, "applied_at": applied_at}
+    return list(await session.scalars(_RESTORE, values))
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedContact:
+    """A contact that a chunk created and that still exists.
+
+    Attributes:
+        is_edited: Whether it was edited since then.
+        is_used: Whether it got a message, a call, a flag or a note since then.
+    """
+
+    id: UUID
+    phone: str
+    is_edited: bool
+    is_used: bool
+
+
+_NEW = text(f"""
+    SELECT c.id, c.phone, c.updated_at <> k.applied_at AS is_edited, {IS_USED} AS is_used
+    FROM contact_import_chunk k
+    CROSS JOIN LATERAL unnest(k.created_ids) AS made (id)
+    JOIN contact c ON c.id = made.id AND c.deleted_at IS NULL
+    WHERE k.import_id = :import_id AND k.start = :start
+""")
+
+
+async def fetch_created_contacts(
+    session: AsyncSession, *, import_id: UUID, start: int, own_reason: str
+) -> list[CreatedContact]:
+    """Return the contacts that a chunk created and that still exist.
+
+    Args:
+        own_reason: The reason of flags that the import itself put on numbers.
+    """
+    values = {"import_id": import_id, "start": start, "own_reason": own_reason}
+    return typed_rows(CreatedContact, await session.execute(_NEW, values))
+
+
+_REMOVE = text(f"""
+    WITH gone AS (
+        DELETE FROM contact_list_member WHERE contact_id = ANY (CAST(:ids AS uuid[]))
+    ), waiting AS (
+        UPDATE campaign_membership
+        SET status = 'skipped', skip_reason = 'contact_deleted', updated_at = :now
+        WHERE phone IN (SELECT phone FROM contact WHERE id = ANY (CAST(:ids AS uuid[])))
+          AND status IN ('pending', 'review', 'held')
+    )
+    UPDATE contact AS c SET {_BLANK}, tags = '{{}}', attributes = '{{}}', zone_key = r.zone_key,
+        updated_at = :now, deleted_at = :now
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:zone_keys AS text[])) AS r (id, zone_key)
+    WHERE c.id = r.id
+""")
+
+
+async def remove_contacts(
+    session: AsyncSession, *, zone_keys: dict[UUID, str], now: datetime
+) -> None:
+    """Blank these contacts and mark them as deleted; skip their waiting recipients."""
+    values: dict[str, Any] = {"ids": list(zone_keys), "zone_keys": list(zone_keys.values())}
+    await session.execute(_REMOVE, values | {"now": now})

@@ -1,0 +1,101 @@
+"""Request the undo of an import, and count what it would revert."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import text
+
+from crm_api.domain.imports.contacts.errors import ImportNotFoundError, NotUndoableError
+from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
+from crm_api.domain.imports.contacts.models import ContactImport, UndoState
+from crm_api.domain.imports.contacts.write import flag_reason
+from crm_api.domain.imports.files import runs
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.jobs import Job, JobName
+
+IS_USED = """
+        EXISTS (SELECT 1 FROM activity a
+            WHERE a.contact_id = c.id AND a.created_at >= k.applied_at)
+        OR EXISTS (SELECT 1 FROM send_attempt s
+            WHERE s.phone = c.phone AND s.created_at >= k.applied_at)
+        OR EXISTS (SELECT 1 FROM contact_flag f
+            WHERE f.phone = c.phone AND f.created_at >= k.applied_at
+              AND f.reason IS DISTINCT FROM :own_reason)
+        OR EXISTS (SELECT 1 FROM contact_note n
+            WHERE n.contact_id = c.id AND n.created_at >= k.applied_at)"""
+
+
+KEPT_FOR = timedelta(days=30)
+"""How long an import can be undone and a dry run committed; then the needed data is deleted."""
+
+
+COUNTS = ("removed", "restored", "memberships_removed", "left_edited", "left_in_use")
+
+
+async def request_undo(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> ContactImport:
+    """Request the undo of an import; also request ``run_imports``.
+
+    A second request changes nothing.
+
+    Raises:
+        ImportNotFoundError: No import has this id.
+        NotUndoableError: It is a dry run, has not ended, or the data for an undo was deleted.
+    """
+    row = await runs.lock_import(uow.session, CONTACT_IMPORTS, import_id=import_id)
+    if row is None:
+        raise ImportNotFoundError("No import has this id.")
+    if row.undo_state is not None:
+        return row
+    if row.dry_run:
+        raise NotUndoableError("A dry run has changed nothing, so there is nothing to undo.")
+    if row.finished_at is None:
+        raise NotUndoableError("The import has not ended; cancel it first.")
+    if row.cleaned_at is not None:
+        raise NotUndoableError(f"An import can be undone for {KEPT_FOR.days} days after its end.")
+    row.undo_state = UndoState.PENDING
+    row.undo_counts = dict.fromkeys(COUNTS, 0)
+    row.lease_until = None
+    row.updated_at = now
+    await uow.session.flush()
+    uow.after_commit(Job(name=JobName.RUN_IMPORTS))
+    return row
+
+
+_COUNT = text(f"""
+    WITH made AS MATERIALIZED (
+        SELECT c.id, c.updated_at <> k.applied_at AS is_edited, {IS_USED} AS is_used
+        FROM contact_import_chunk k
+        CROSS JOIN LATERAL unnest(k.created_ids) AS made (id)
+        JOIN contact c ON c.id = made.id AND c.deleted_at IS NULL
+        WHERE k.import_id = :import_id AND k.undone_at IS NULL
+    ), changed AS (
+        SELECT count(*) AS named,
+            count(*) FILTER (WHERE c.updated_at = k.applied_at AND c.deleted_at IS NULL) AS restored
+        FROM contact_import_chunk k
+        CROSS JOIN LATERAL unnest(k.changed_ids) AS one (id)
+        JOIN contact c ON c.id = one.id
+        WHERE k.import_id = :import_id AND k.undone_at IS NULL
+    ), members AS (
+        SELECT count(*) AS leaving
+        FROM contact_import_chunk k
+        JOIN contact_list_member m
+            ON m.list_id = CAST(:list_id AS uuid) AND m.added_at = k.applied_at
+        JOIN contact c ON c.id = m.contact_id AND c.updated_at <= k.applied_at
+        WHERE k.import_id = :import_id AND k.undone_at IS NULL
+          AND NOT EXISTS (SELECT FROM made WHERE made.id = c.id AND made.is_used)
+    )
+    SELECT
+        (SELECT count(*) FROM made WHERE NOT is_edited AND NOT is_used) AS removed,
+        changed.restored,
+        members.leaving AS memberships_removed,
+        changed.named - changed.restored
+            + (SELECT count(*) FROM made WHERE is_edited) AS left_edited,
+        (SELECT count(*) FROM made WHERE is_used AND NOT is_edited) AS left_in_use
+    FROM changed, members
+""")
+
+
+async def count_undo(uow: UnitOfWork, row: ContactImport) -> dict[str, int]:
+    """Count what an undo would revert and leave now, by the names in ``COUNTS``."""
+    values = {"import_id": row.id, "list_id": row.list_id, "own_reason": flag_reason(row.id)}
+    return dict((await uow.session.execute(_COUNT, values)).mappings().one())

@@ -1,0 +1,187 @@
+"""Clean single values of a row: names, addresses, e-mail addresses, states, tags."""
+
+import re
+from dataclasses import dataclass
+
+from crm_api.domain.kit.zones import country_code, state_code
+
+_TITLES = frozenset(("mr", "mrs", "ms", "miss", "mx", "dr", "prof", "rev", "hon", "sir"))
+_SUFFIXES = frozenset(("jr", "sr", "ii", "iii", "iv", "esq", "md", "phd"))
+_PARTICLES = re.compile(
+    r"(?:d[aeou]|dos|das|del|della|di|la|las|los|van|von|der|den|ter|bin|al)", re.IGNORECASE
+)
+_MAC_NAME = re.compile(
+    r"mac(?:arthur|aulay|beth|callum|carthy|donald|dougall|dowell|farlane|gregor|intosh|intyre|kay"
+    r"|kenzie|kinnon|laren|lean|leod|mahon|millan|neill?|pherson|queen|rae|tavish)"
+)
+"""Names with a capital fourth letter; ``Machado`` and ``Mackey`` are not among them."""
+_COMPANY = re.compile(
+    r"\b(?:llc|inc|corp|corporation|ltd|llp|lp|trust|trustees?|estate of|association|properties"
+    r"|holdings|realty)\b",
+    re.IGNORECASE,
+)
+_EMAIL = re.compile(
+    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@"
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
+)
+_US_ADDRESS_END = re.compile(
+    r"^(?P<state>[A-Za-z][A-Za-z. ]*?)?[\s,]*(?P<zip>\d{5}(?:-\d{4})?)?$",
+)
+_SHORT_ZIP_DIGITS = (3, 4)
+_ZIP_DIGITS = 5
+_MAX_EMAIL = 254
+_INITIALS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """The parts of a person's name; only ``company`` if the text is a company's name."""
+
+    first: str | None = None
+    middle: str | None = None
+    last: str | None = None
+    company: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """The parts of an address."""
+
+    street: str | None = None
+    city: str | None = None
+    state: str | None = None
+    postal_code: str | None = None
+    country: str | None = None
+
+
+def squeeze(text: str) -> str:
+    """Trim, and replace every run of white space by one space."""
+    return " ".join(text.split())
+
+
+def person_name(text: str) -> str:
+    """Clean one name: spaces, and capitals if all letters have the same case.
+
+    ``ROSSI`` and ``rossi`` become ``Rossi``, ``O'BRIEN`` ``O'Brien``, ``MCDONALD`` ``McDonald``. A
+    name in mixed case stays as it is. So do two capitals (``JD``), because they are initials.
+    """
+    name = squeeze(text)
+    if not (name.isupper() or name.islower()) or (name.isupper() and len(name) <= _INITIALS):
+        return name
+    return " ".join(_capitalise(word) for word in name.split(" "))
+
+
+def split_name(text: str) -> Name:
+    """Split a full name: ``Ada M. de la Cruz Jr`` or ``ROSSI, ADA``.
+
+    A couple shares the first name (``Ada & Leo``), because a message greets both. A company or a
+    trust is not split into a person's names.
+    """
+    name = squeeze(text).rstrip(",")
+    if not name:
+        return Name()
+    if _COMPANY.search(name):
+        return Name(company=name)
+    last, comma, first = (part.strip() for part in name.partition(","))
+    if comma and first.rstrip(".").casefold() in _SUFFIXES:
+        last, comma, first = f"{last} {first}", "", ""
+    if comma and first:
+        return _name(first.split(" "), person_name(last))
+    words = last.split(" ")
+    while len(words) > 1 and words[0].rstrip(".").casefold() in _TITLES:
+        words = words[1:]
+    if len(words) == 1:
+        return Name(first=person_name(words[0]))
+    start = _last_name_start(words)
+    return _name(words[:start], person_name(" ".join(words[start:])))
+
+
+def email_address(text: str) -> str | None:
+    """Return the address without spaces and ``mailto:``; None if it is not an address."""
+    address = text.strip().removeprefix("mailto:").strip("<>;, ")
+    if len(address) > _MAX_EMAIL or not _EMAIL.fullmatch(address) or ".." in address:
+        return None
+    return address
+
+
+def split_address(text: str) -> Address:
+    """Split ``463 Furnace Brook St, Miami, FL 33101, USA``; if unclear, all of it is the street."""
+    parts = [part for part in (squeeze(part) for part in re.split(r"[,\n]", text)) if part]
+    whole = ", ".join(parts)
+    country = country_code(parts[-1]) if parts else None
+    if country not in {"US", "CA"}:
+        country = None
+    if country and len(parts) > 1 and not (country == "CA" and len(parts) <= 3):  # noqa: PLR2004 - "…, CA" is California
+        parts = parts[:-1]
+    else:
+        country = None
+    if len(parts) >= 2 and parts[-1].replace("-", "").isdigit() and state_code(parts[-2]):  # noqa: PLR2004 - state and ZIP apart
+        parts = [*parts[:-2], f"{parts[-2]} {parts[-1]}"]
+    end = _US_ADDRESS_END.match(parts[-1]) if len(parts) > 1 else None
+    state = state_code(end["state"]) if end else None
+    if end is None or state is None:
+        return Address(street=whole or None)
+    return Address(
+        street=", ".join(parts[:-2]) or None,
+        city=parts[-2],
+        state=state,
+        postal_code=end["zip"],
+        country=country,
+    )
+
+
+def postal_code(text: str) -> str:
+    """Restore zeros that a spreadsheet removed from a ZIP code: ``2169`` becomes ``02169``."""
+    code = squeeze(text).removesuffix(".0")
+    if code.isdigit() and len(code) in _SHORT_ZIP_DIGITS:
+        return code.zfill(_ZIP_DIGITS)
+    return code
+
+
+def state_name(text: str) -> str:
+    """Return the state's code; the cleaned text if it is not a state of the US or Canada."""
+    return state_code(text) or squeeze(text)
+
+
+def tag_names(text: str) -> list[str]:
+    """Split ``vip; spring, 2026`` into tags, each once."""
+    parts = (squeeze(part) for part in re.split(r"[,;|\n]", text))
+    return list(dict.fromkeys(part for part in parts if part))
+
+
+def _name(given: list[str], last: str) -> Name:
+    """Build a name from the given names and the last name."""
+    joiner = next((at for at, word in enumerate(given) if word.casefold() in {"&", "and"}), None)
+    if joiner is not None:
+        couple = [person_name(word) for word in given if len(word.rstrip(".")) > 1 or word == "&"]
+        return Name(first=" ".join(couple), last=last)
+    middle = " ".join(person_name(word) for word in given[1:])
+    return Name(first=person_name(given[0]), middle=middle or None, last=last)
+
+
+def _last_name_start(words: list[str]) -> int:
+    """Return where the last name begins, its particles and suffix included."""
+    start = len(words) - 1
+    if words[start].rstrip(".").casefold() in _SUFFIXES and start > 1:
+        start -= 1
+    while start > 1 and _PARTICLES.fullmatch(words[start - 1]):
+        start -= 1
+    return start
+
+
+def _capitalise(word: str) -> str:
+    if word.casefold().rstrip(".") in {"ii", "iii", "iv"}:
+        return word.upper()
+    return re.sub(r"[^\W\d_]+", _capitalise_part, word.lower())
+
+
+def _capitalise_part(found: re.Match[str]) -> str:
+    part = found.group()
+    before = found.string[: found.start()]
+    if before.endswith(("'", "\u2019")) and len(part) == 1:
+        return part
+    if _MAC_NAME.fullmatch(part):
+        return "Mac" + part[3:].capitalize()
+    if part.startswith("mc") and len(part) > 3:  # noqa: PLR2004 - "Mc" and a name of two letters
+        return "Mc" + part[2:].capitalize()
+    return part.capitalize()

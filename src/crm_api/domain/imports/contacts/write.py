@@ -1,0 +1,280 @@
+"""Store a chunk of an import, or only plan it in a dry run: all or nothing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import RowMapping
+
+from crm_api.domain.consent.models import ConsentAction
+from crm_api.domain.imports.contacts import merge_plan, queries, staging
+from crm_api.domain.imports.contacts.formats import ATTRIBUTES, SECOND
+from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS, emit_progress
+from crm_api.domain.imports.contacts.models import ContactImport, OnDuplicate
+from crm_api.domain.imports.contacts.opt_outs import CONSENT
+from crm_api.domain.imports.contacts.rows import COLUMNS, MAX_SHOWN, PERSON, Record, RowProblem
+from crm_api.domain.imports.contacts.source import ContactChunk
+from crm_api.domain.imports.files import runs
+from crm_api.domain.imports.files.models import ImportStatus
+from crm_api.domain.imports.files.runs import LEASE
+from crm_api.domain.kit.zones import zone_key_of
+from crm_api.domain.messaging.consent_decisions import listed_numbers
+from crm_api.domain.messaging.consent_decisions.listed_numbers import ListedNumber
+from crm_api.domain.messaging.consent_decisions.suppression import suppress_erased
+from crm_api.domain.people.contacts import recipients
+from crm_api.domain.people.custom_fields import service as custom_fields
+from crm_api.domain.people.custom_fields.definitions import Definitions
+from crm_api.domain.people.properties import import_properties
+from crm_api.domain.people.properties.schemas import ImportedProperty
+from crm_api.platform import failpoints
+from crm_api.platform.database import UnitOfWork
+
+_LINE, _VALUES = PERSON.index("line"), PERSON.index("attributes")
+
+
+def _column(name: str, mapping: Mapping[str, str | None]) -> str | None:
+    wanted = {f"{ATTRIBUTES}{name}", f"{SECOND}{ATTRIBUTES}{name}"}
+    return next((column for column, target in mapping.items() if target in wanted), None)
+
+
+SAMPLE_CHANGED = 18
+SAMPLE_NEW = 6
+_ATTRIBUTE = "attributes."
+
+
+def flag_reason(import_id: UUID) -> str:
+    """Return the reason of the flags that an import sets on numbers."""
+    return f"import {import_id}"
+
+
+async def apply_chunk(
+    uow: UnitOfWork, *, import_id: UUID, chunk: ContactChunk, now: datetime, secret: bytes
+) -> bool:
+    """Store a chunk's people, memberships, errors, counts and checkpoint, all or nothing.
+
+    A dry run stores no people and memberships, but keeps the planned result.
+
+    Returns:
+        False if the import has ended, or another worker has continued it: then stop.
+    """
+    held = await runs.lock_running(
+        uow.session, CONTACT_IMPORTS, import_id=import_id, rows_processed=chunk.start
+    )
+    if held is None:
+        return False
+    if held.list_id is not None and not await queries.lock_list(uow.session, list_id=held.list_id):
+        await runs.end_import(
+            uow,
+            CONTACT_IMPORTS,
+            import_id=held.id,
+            status=ImportStatus.FAILED,
+            error="The list was deleted meanwhile.",
+            now=now,
+        )
+        return False
+    problems = list(chunk.problems)
+    if chunk.records:
+        defined = await custom_fields.definitions(uow)
+        records, misfits = convert_attributes(chunk.records, defined, held.mapping)
+        problems += misfits
+        await merge_plan.stage_people(uow.session, records)
+        await _store_people(uow, held, chunk, now=now, secret=secret)
+    elif chunk.opt_outs:
+        await _stop_messages(uow, held, chunk, now=now, secret=secret)
+    if chunk.properties and not held.dry_run:
+        properties = [ImportedProperty.with_roles(**asdict(one)) for one in chunk.properties]
+        await import_properties.store_properties(uow, properties, import_id=held.id, now=now)
+    if problems:
+        errors = [asdict(problem) for problem in problems]
+        await runs.add_errors(uow.session, CONTACT_IMPORTS, import_id=held.id, errors=errors)
+    held.rows_processed = chunk.end
+    held.duplicates_in_file += chunk.duplicates
+    held.invalid += chunk.invalid
+    held.lease_until = now + LEASE
+    held.updated_at = now
+    await uow.session.flush()
+    await emit_progress(uow, held)
+    await failpoints.reach("import.open")
+    return True
+
+
+async def _store_people(
+    uow: UnitOfWork, row: ContactImport, chunk: ContactChunk, *, now: datetime, secret: bytes
+) -> None:
+    """Store the staged people, or only plan them in a dry run; add to the counts."""
+    session, start = uow.session, chunk.start
+    if row.dry_run:
+        await merge_plan.plan_merge(session, on_duplicate=OnDuplicate(row.on_duplicate))
+        await staging.keep_outcomes(session, import_id=row.id, start=start, now=now)
+        await _stop_messages(uow, row, chunk, now=now, secret=secret)
+    else:
+        await _merge_people(uow, OnDuplicate(row.on_duplicate), now=now)
+        if row.list_id is not None:
+            await staging.add_list_members(session, list_id=row.list_id, now=now)
+        if row.dry_run_id is not None:
+            row.changed_since_dry_run += await staging.count_otherwise(
+                session, dry_run_id=row.dry_run_id, start=start
+            )
+        await staging.keep_changes(session, import_id=row.id, start=start, now=now)
+        await _stop_messages(uow, row, chunk, now=now, secret=secret)
+        await _apply_follow_ups(uow, now=now, secret=secret)
+    counts = await staging.count_outcomes(session)
+    row.created += counts.get("created", 0) + counts.get("revived", 0)
+    row.updated += counts.get("updated", 0)
+    row.unchanged += counts.get("unchanged", 0)
+    if counts.get("updated"):
+        row.changes = _added(row.changes, await staging.count_changed_fields(session))
+    row.sample = [*row.sample, *await _sample(uow, row)]
+
+
+async def _merge_people(uow: UnitOfWork, on_duplicate: OnDuplicate, *, now: datetime) -> None:
+    session = uow.session
+    lost = True
+    while lost:
+        await staging.lock_known_contacts(session)
+        await merge_plan.plan_merge(session, on_duplicate=on_duplicate)
+        if unplaced := await staging.fetch_people_without_zone(session):
+            await staging.set_zone_keys(
+                session, {person.position: zone_key_of(asdict(person)) for person in unplaced}
+            )
+        await staging.update_known_contacts(session, now=now)
+        expected = (await staging.count_outcomes(session)).get("created", 0)
+        made = await staging.insert_new_contacts(session, now=now)
+        lost = made < expected and await staging.drop_lost_people(session) > 0
+
+
+async def _stop_messages(
+    uow: UnitOfWork, row: ContactImport, chunk: ContactChunk, *, now: datetime, secret: bytes
+) -> None:
+    """Set the flags that a chunk's rows require; only count them in a dry run.
+
+    Contacts are locked before, campaigns after this: locks on numbers have one order.
+    """
+    if not chunk.opt_outs:
+        return
+    numbers = listed_numbers.strictest_entries(
+        ListedNumber(
+            phone=phone,
+            action=ConsentAction.OPT_OUT if one.is_clear else ConsentAction.HOLD,
+            is_do_not_contact=one.is_do_not_contact and one.is_clear,
+            evidence={
+                "import_id": str(row.id),
+                "line": one.line,
+                "column": one.column,
+                "value": one.value,
+            },
+        )
+        for one in chunk.opt_outs
+        for phone in one.phones
+    )
+    if row.dry_run:
+        counts = await listed_numbers.count_new_flags(uow.session, numbers, now=now)
+    else:
+        counts = await listed_numbers.apply_listed_numbers(
+            uow,
+            numbers,
+            reason=flag_reason(row.id),
+            now=await uow.database_now(),
+            secret=secret,
+        )
+    row.changes = _added(
+        row.changes,
+        {
+            CONSENT + flag: {"filled": count, "overwritten": 0}
+            for flag, count in counts.items()
+            if count
+        },
+    )
+
+
+async def _apply_follow_ups(uow: UnitOfWork, *, now: datetime, secret: bytes) -> None:
+    """Let other areas react to the contacts that a chunk has stored.
+
+    Call further reactions here, in the chunk's transaction and after its contacts are stored.
+    ``staging.fetch_new_phones`` returns the numbers that had no contact.
+    """
+    if moved := await staging.fetch_moved_phones(uow.session):
+        await recipients.copy_zone_keys(uow.session, phones=moved, now=now)
+    new = await staging.fetch_new_phones(uow.session)
+    await suppress_erased(uow, phones=new, now=now, secret=secret)
+
+
+async def _sample(uow: UnitOfWork, row: ContactImport) -> list[dict[str, Any]]:
+    """Return the examples that the import still needs."""
+    known = sum(1 for one in row.sample if one["outcome"] == "updated")
+    found: list[dict[str, Any]] = []
+    for is_known, lacking in (
+        (True, SAMPLE_CHANGED - known),
+        (False, SAMPLE_NEW - (len(row.sample) - known)),
+    ):
+        if lacking > 0:
+            rows = await staging.fetch_examples(uow.session, is_known=is_known, limit=lacking)
+            found += [_example(one, is_known=is_known) for one in rows]
+    return found
+
+
+def _example(row: RowMapping, *, is_known: bool) -> dict[str, Any]:
+    after = {name: row[name] for name in COLUMNS if row[name] is not None}
+    after |= {"tags": row["tags"]} if row["tags"] else {}
+    after |= {_ATTRIBUTE + name: value for name, value in row["attributes"].items()}
+    before: dict[str, Any] = dict.fromkeys(after)
+    if is_known:
+        old = dict(row["old"])
+        attributes = old.pop("attributes", {})
+        before = dict.fromkeys(row["filled"]) | old
+        before |= {_ATTRIBUTE + name: value for name, value in attributes.items()}
+    return {
+        "line": row["line"],
+        "phone": row["phone"],
+        "contact_id": str(row["contact_id"]) if is_known else None,
+        "outcome": "updated" if is_known else "created",
+        "changes": {
+            name: {"before": value, "after": after.get(name)} for name, value in before.items()
+        },
+    }
+
+
+def _added(
+    counts: dict[str, dict[str, int]], more: dict[str, dict[str, int]]
+) -> dict[str, dict[str, int]]:
+    names = {**counts, **more}
+    none = {"filled": 0, "overwritten": 0}
+    return {
+        name: {kind: counts.get(name, none)[kind] + more.get(name, none)[kind] for kind in none}
+        for name in names
+    }
+
+
+def convert_attributes(
+    records: Sequence[Record], defined: Definitions, mapping: Mapping[str, str | None]
+) -> tuple[Sequence[Record], list[RowProblem]]:
+    """Convert attributes to the types of their custom fields; leave out and report what fails.
+
+    Args:
+        mapping: Column to field, to name the column of a problem.
+    """
+    # Most files use no custom field; their attributes need no parsing.
+    marks = [f'"{name}":' for name in defined.by_name]
+    taken: list[Record] = []
+    problems: dict[tuple[int, str], RowProblem] = {}
+    for record in records:
+        if not any(mark in record[_VALUES] for mark in marks):
+            taken.append(record)
+            continue
+        attributes, misfits = defined.normalise(orjson.loads(record[_VALUES]))
+        written = orjson.dumps(attributes).decode()
+        taken.append((*record[:_VALUES], written, *record[_VALUES + 1 :]))
+        for misfit in misfits:
+            # Two people of one row share its cells, so keep one problem for both.
+            problems[record[_LINE], misfit.name] = RowProblem(
+                line=record[_LINE],
+                column=_column(misfit.name, mapping),
+                value=str(misfit.value)[:MAX_SHOWN],
+                code=misfit.code,
+                reason=f"{misfit.detail} The person was taken without it.",
+                refuses=False,
+            )
+    return taken, list(problems.values())

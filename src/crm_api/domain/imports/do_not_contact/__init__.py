@@ -1,0 +1,1 @@
+"""Uploaded lists of numbers that must not get messages."""

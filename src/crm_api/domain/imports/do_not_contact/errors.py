@@ -1,0 +1,40 @@
+"""Errors of do-not-contact uploads; faults of files are those of imports."""
+
+from crm_api.domain.kit.errors import (
+    ConflictError,
+    Example,
+    FieldProblem,
+    InvalidError,
+    NotFoundError,
+)
+
+
+class UploadNotFoundError(NotFoundError):
+    """No do-not-contact upload has this id."""
+
+    code = "do_not_contact_upload_not_found"
+    title = "Upload not found"
+
+
+class UploadFinishedError(ConflictError):
+    """The upload has ended and cannot be cancelled."""
+
+    code = "do_not_contact_upload_finished"
+    title = "Upload has ended"
+
+
+class UploadOptionError(InvalidError):
+    """A field of the form is wrong; ``errors`` names it."""
+
+    code = "invalid_upload_option"
+    title = "Invalid upload option"
+    example = Example(
+        "1 option(s) are wrong.",
+        errors=[
+            FieldProblem(
+                pointer="/reason",
+                code="string_too_long",
+                detail="String should have at most 200 characters",
+            )
+        ],
+    )

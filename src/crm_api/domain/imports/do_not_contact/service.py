@@ -1,0 +1,151 @@
+"""Uploads of numbers that must not get messages: a kind of import that flags every number."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.imports.do_not_contact.errors import UploadFinishedError, UploadNotFoundError
+from crm_api.domain.imports.do_not_contact.models import DoNotContactUpload, DoNotContactUploadError
+from crm_api.domain.imports.do_not_contact.schemas import LATELY_DAYS, UploadOptions
+from crm_api.domain.imports.do_not_contact.source import NumberChunk
+from crm_api.domain.imports.files import runs
+from crm_api.domain.imports.files.runs import LEASE, ImportKind
+from crm_api.domain.messaging.consent_decisions.suppression import suppress_numbers
+from crm_api.platform.database import UnitOfWork, typed_row
+from crm_api.platform.jobs import JobName
+
+DO_NOT_CONTACT_UPLOADS = ImportKind(
+    table=DoNotContactUpload,
+    error_table=DoNotContactUploadError,
+    job=JobName.RUN_DO_NOT_CONTACT,
+    list_name="do_not_contact_uploads",
+    not_found=lambda: UploadNotFoundError("No do-not-contact upload has this id."),
+    has_ended=lambda status: UploadFinishedError(
+        f"The upload has {status} already.", upload_status=status
+    ),
+)
+
+
+def upload_path(data_dir: Path, upload_id: UUID) -> Path:
+    """Return the path of an upload's file, which is kept until the upload ends."""
+    return data_dir / "do-not-contact" / f"{upload_id}.csv"
+
+
+async def create_upload(
+    uow: UnitOfWork,
+    *,
+    upload_id: UUID,
+    file_name: str | None,
+    byte_size: int,
+    columns: list[str],
+    options: UploadOptions,
+    actor: str,
+    now: datetime,
+) -> DoNotContactUpload:
+    """Accept an uploaded file; request ``run_do_not_contact``."""
+    values = {
+        "id": upload_id,
+        "file_name": file_name,
+        "byte_size": byte_size,
+        "columns": columns,
+        "reason": options.reason,
+        "actor": actor,
+        "dry_run": options.dry_run,
+    }
+    return await runs.accept(uow, DO_NOT_CONTACT_UPLOADS, values=values, now=now)
+
+
+async def needs_rows(uow: UnitOfWork, *, upload_id: UUID) -> bool:
+    """Return whether the file is still to be read."""
+    row = await runs.get_import(uow, DO_NOT_CONTACT_UPLOADS, import_id=upload_id)
+    return row.finished_at is None
+
+
+async def apply_chunk(
+    uow: UnitOfWork, *, upload_id: UUID, chunk: NumberChunk, now: datetime
+) -> bool:
+    """Flag a chunk's numbers, withdraw their messages, store the checkpoint; all or nothing.
+
+    Returns:
+        False if the upload has ended, or another worker has continued it: then stop.
+    """
+    row = await runs.lock_running(
+        uow.session, DO_NOT_CONTACT_UPLOADS, import_id=upload_id, rows_processed=chunk.start
+    )
+    if row is None:
+        return False
+    phones = sorted(chunk.phones)
+    found = await survey_numbers(
+        uow.session, phones=phones, since=now - timedelta(days=LATELY_DAYS), now=now
+    )
+    if phones and not row.dry_run:
+        await suppress_numbers(uow, phones=phones, reason=row.reason, now=now)
+    if chunk.faults:
+        errors = [asdict(fault) for fault in chunk.faults]
+        await runs.add_errors(
+            uow.session, DO_NOT_CONTACT_UPLOADS, import_id=upload_id, errors=errors
+        )
+    row.rows_processed = chunk.end
+    row.numbers_read += chunk.read
+    row.invalid += len(chunk.faults)
+    row.duplicates_in_file += chunk.duplicates
+    row.already_suppressed += found.suppressed
+    row.newly_suppressed += len(phones) - found.suppressed
+    row.contacts_matched += found.contacts
+    row.texts_withdrawn += found.waiting + found.claimed
+    row.texts_sent_lately += found.sent
+    row.lease_until = now + LEASE
+    row.updated_at = now
+    await uow.session.flush()
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class NumberSurvey:
+    """What is known about some numbers before their flags are set.
+
+    Attributes:
+        suppressed: Numbers with a flag that stops messages.
+        contacts: Contacts that have one of the numbers.
+        waiting: Recipients that wait; a claimed message still waits.
+        claimed: Messages that are claimed and not called yet.
+        sent: Messages that were sent lately.
+    """
+
+    suppressed: int
+    contacts: int
+    waiting: int
+    claimed: int
+    sent: int
+
+
+_SURVEY_NUMBERS = text("""
+    SELECT
+        (SELECT count(DISTINCT f.phone) FROM contact_flag f
+         WHERE f.phone = ANY(CAST(:phones AS text[]))
+           AND f.flag_type IN ('opted_out', 'do_not_contact')
+           AND (f.expires_at IS NULL OR f.expires_at > CAST(:now AS timestamptz))) AS suppressed,
+        (SELECT count(*) FROM contact c
+         WHERE c.phone = ANY(CAST(:phones AS text[])) AND c.deleted_at IS NULL) AS contacts,
+        (SELECT count(*) FROM campaign_membership m
+         WHERE m.phone = ANY(CAST(:phones AS text[]))
+           AND m.status IN ('pending', 'review', 'held')) AS waiting,
+        (SELECT count(*) FROM send_attempt a
+         WHERE a.phone = ANY(CAST(:phones AS text[])) AND a.is_open AND a.status = 'claimed'
+           AND a.kind = 'campaign') AS claimed,
+        (SELECT count(*) FROM send_attempt a
+         WHERE a.phone = ANY(CAST(:phones AS text[])) AND a.accepted_at >= :since) AS sent
+""")
+
+
+async def survey_numbers(
+    session: AsyncSession, *, phones: Sequence[str], since: datetime, now: datetime
+) -> NumberSurvey:
+    """Count flags, contacts and messages of these numbers."""
+    values = {"phones": list(phones), "since": since, "now": now}
+    return typed_row(NumberSurvey, (await session.execute(_SURVEY_NUMBERS, values)).one())

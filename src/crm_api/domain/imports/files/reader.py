@@ -1,0 +1,250 @@
+"""Stream the rows of a CSV file: find the delimiter and the header, number the lines."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from crm_api.domain.imports.files.decode import (
+    SAMPLE_BYTES,
+    Line,
+    detect_encoding,
+    open_text,
+    read_lines,
+)
+from crm_api.domain.imports.files.errors import EmptyFileError, NotCsvError
+from crm_api.domain.kit.phone import InvalidPhoneError, parse_phone
+
+_DELIMITERS = (",", ";", "\t", "|")
+_SAMPLE_ROWS = 50
+_MAX_COLUMNS = 1_000
+_MAX_ROW_LINES = 100
+"""A value with more line breaks is an opening quote without a closing one."""
+_MAX_ROW_CHARACTERS = 2_000_000
+_MAX_COLUMN_NAME = 200
+_MAX_SAMPLE = 1_000
+"""Characters of a value that are enough to find the meaning of its column."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How to read one file.
+
+    Attributes:
+        header: The columns' names, each once; ``column_1`` … if the file has no header.
+        header_line: The line of the header; None if the first row is data.
+        declares_delimiter: True if the first line is a spreadsheet's ``sep=;``.
+        sample: The first rows, to recognise columns by their values.
+    """
+
+    encoding: str
+    delimiter: str
+    header: tuple[str, ...]
+    header_line: int | None
+    declares_delimiter: bool
+    sample: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RawRow:
+    """One row of the file.
+
+    Attributes:
+        line: The line on which it starts, from 1.
+        values: The row's values; their number may differ from the header's.
+        fault: Why the row cannot be read; ``values`` is empty then.
+    """
+
+    line: int
+    values: list[str]
+    fault: str | None = None
+
+
+def inspect_file(path: Path) -> Layout:
+    """Find out how to read a file, from its beginning.
+
+    Raises:
+        EmptyFileError: There are no rows.
+        NotCsvError: The content is not text.
+    """
+    encoding = detect_encoding(path)
+    with open_text(path, encoding) as stream:
+        sample = stream.read(SAMPLE_BYTES)
+    if "\0" in sample:
+        raise NotCsvError("The file holds binary data, not text; export it as CSV and try again.")
+    declared = _declared_delimiter(sample)
+    delimiter = declared or _sniff(sample)
+    rows = _rows(path, encoding=encoding, delimiter=delimiter, skip_first=declared is not None)
+    # Cut at once: a single row may have a million values.
+    first = [_cut(row) for row in islice(rows, _SAMPLE_ROWS + 1)]
+    if not first:
+        raise EmptyFileError("The file has no rows.")
+    if first[0].fault:
+        raise NotCsvError(f"The first row cannot be read: {first[0].fault}")
+    has_header = not _is_data(first[0].values)
+    data = first[1:] if has_header else first
+    if not data:
+        raise EmptyFileError("The file holds a header, but no rows under it.")
+    if len(first[0].values) > _MAX_COLUMNS:
+        raise NotCsvError(f"The first row has more than {_MAX_COLUMNS} columns; this is not CSV.")
+    return Layout(
+        encoding=encoding,
+        delimiter=delimiter,
+        header=_column_names(first[0].values if has_header else [""] * len(first[0].values)),
+        header_line=first[0].line if has_header else None,
+        declares_delimiter=declared is not None,
+        sample=tuple(tuple(row.values) for row in data),
+    )
+
+
+def _cut(row: RawRow) -> RawRow:
+    """Keep the part of a row that is needed to examine the file."""
+    values = [value[:_MAX_SAMPLE] for value in row.values[: _MAX_COLUMNS + 1]]
+    return RawRow(row.line, values, row.fault)
+
+
+def read_rows(path: Path, layout: Layout) -> Iterator[RawRow]:
+    """Yield the rows below the header without blank ones.
+
+    Raises:
+        NotCsvError: The content becomes binary.
+    """
+    rows = _rows(
+        path,
+        encoding=layout.encoding,
+        delimiter=layout.delimiter,
+        skip_first=layout.declares_delimiter,
+    )
+    if layout.header_line is not None:
+        next(rows, None)
+    yield from rows
+
+
+def _rows(path: Path, *, encoding: str, delimiter: str, skip_first: bool) -> Iterator[RawRow]:
+    with open_text(path, encoding) as stream:
+        source = _CountedLines(read_lines(stream))
+        if skip_first:
+            next(source, None)
+        parser = csv.reader(source, delimiter=delimiter, skipinitialspace=True)
+        while True:
+            line = source.start_row()
+            try:
+                values = next(parser)
+            except StopIteration:
+                return
+            except csv.Error:
+                yield RawRow(line, [], source.give_back())
+                continue
+            if source.saw_overlong:
+                yield RawRow(line, [], "The line is too long for a row of a contact list.")
+            elif source.row_is_unclosed():
+                yield RawRow(line, [], source.give_back())
+            elif any(map(str.strip, values)):
+                yield RawRow(line, values)
+
+
+class _CountedLines(Iterator[str]):
+    """Counted lines, which can be put back if a quote was never closed."""
+
+    def __init__(self, lines: Iterator[Line]) -> None:
+        self.saw_overlong = False
+        self._lines = lines
+        self._count = 0
+        self._row: list[str] = []
+        self._size = 0
+        self._again: list[str] = []
+        self._ended = False
+
+    def start_row(self) -> int:
+        """Begin a row; return the number of its first line."""
+        self._row = []
+        self._size = 0
+        self.saw_overlong = False
+        return self._count + 1
+
+    def __next__(self) -> str:
+        if self._again:
+            text = self._again.pop()
+        else:
+            line = next(self._lines, None)
+            if line is None:
+                self._ended = True
+                raise StopIteration
+            self.saw_overlong = self.saw_overlong or line.is_overlong
+            text = "\n" if line.is_overlong else line.text
+        self._count += 1
+        self._row.append(text)
+        self._size += len(text)
+        if self._size > _MAX_ROW_CHARACTERS:
+            raise csv.Error("The row is too long.")
+        return text
+
+    def row_is_unclosed(self) -> bool:
+        """Return whether an unclosed quote included later rows, to the end or for many lines."""
+        if len(self._row) == 1:
+            return False
+        odd = sum(text.count('"') for text in self._row) % 2 == 1
+        return len(self._row) > _MAX_ROW_LINES or (odd and self._ended)
+
+    def give_back(self) -> str:
+        """Put back all but the row's first line, to be read as separate rows; return the fault."""
+        lost, rest = self._row[:1], self._row[1:]
+        self._count -= len(rest)
+        self._again += reversed(rest)
+        self._row = lost
+        if rest:
+            return "A value begins with a quote that is not closed."
+        return f"A value is longer than {csv.field_size_limit()} characters."
+
+
+def _declared_delimiter(sample: str) -> str | None:
+    first = sample.split("\n", 1)[0].strip().strip('"').lower()
+    if first.startswith("sep=") and len(first) == len("sep=") + 1:
+        return first[-1]
+    return "\t" if first == "sep=" else None
+
+
+def _sniff(sample: str) -> str:
+    """Return the delimiter that splits most rows into the header's number of columns."""
+    lines = sample.splitlines(keepends=True)
+    # The sample may cut its last line.
+    lines = lines[:-1] if len(lines) > 1 and len(sample) >= SAMPLE_BYTES else lines
+    best, best_score = ",", 0.0
+    for delimiter in _DELIMITERS:
+        try:
+            parsed = islice(csv.reader(lines, delimiter=delimiter), _SAMPLE_ROWS)
+            widths = [len(row) for row in parsed if row]
+        except csv.Error:
+            continue
+        if not widths or widths[0] < 2:  # noqa: PLR2004 - it does not split the header
+            continue
+        same = Counter(widths)[widths[0]] / len(widths)
+        score = same * (1 + min(widths[0], 20) / 100)
+        if score > best_score:
+            best, best_score = delimiter, score
+    return best
+
+
+def _is_data(values: list[str]) -> bool:
+    """Return whether the first row contains a phone number, so that it is not a header."""
+    for value in values:
+        try:
+            parse_phone(value)
+        except InvalidPhoneError:
+            continue
+        return True
+    return False
+
+
+def _column_names(values: list[str]) -> tuple[str, ...]:
+    """Name each column once: an empty name is ``column_3``, a second ``Phone`` is ``Phone (2)``."""
+    names: list[str] = []
+    for position, value in enumerate(values, start=1):
+        name = " ".join(value.split())[:_MAX_COLUMN_NAME] or f"column_{position}"
+        unique, copy = name, 2
+        while unique in names:
+            unique, copy = f"{name} ({copy})", copy + 1
+        names.append(unique)
+    return tuple(names)

@@ -1,0 +1,111 @@
+"""Convert a workbook (XLSX) to CSV rows; never unpack it without checks.
+
+The directory of the zip archive is checked first. Then a separate process unpacks it under limits
+of memory and time, because a small file may contain a sheet that fills any memory.
+"""
+
+import asyncio
+import contextlib
+import sys
+import zipfile
+from pathlib import Path
+
+import orjson
+
+from crm_api.domain.imports.files.errors import NotCsvError, WorkbookTooLargeError, file_error
+
+MAX_UNPACKED_BYTES = 768 << 20
+MAX_RATIO = 200
+"""A sheet of repeated words is packed to a hundredth of its size; a bomb to a thousandth."""
+_RATIO_MATTERS_FROM = 8 << 20
+_MAX_ENTRIES = 10_000
+TIMEOUT_SECONDS = 120.0
+_ZIP_START = b"PK\x03\x04"
+_WORKBOOK_PART = "xl/workbook.xml"
+_ONE_AT_A_TIME = asyncio.Semaphore(1)
+"""A workbook may need much memory for a moment; two at once would need twice as much."""
+
+
+def is_workbook(path: Path) -> bool:
+    """Return whether a file is an XLSX workbook, by its content.
+
+    Raises:
+        NotCsvError: It is another kind of zip archive.
+        WorkbookTooLargeError: Unpacked it would be too large, or only a bomb is packed so densely.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_ZIP_START)) != _ZIP_START:
+            return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise NotCsvError("The file is a zip archive that cannot be read.") from error
+    if _WORKBOOK_PART not in {entry.filename for entry in entries}:
+        raise NotCsvError("The file is a zip archive, not a workbook; unpack it and try again.")
+    _check_size(entries)
+    return True
+
+
+async def convert(path: Path, *, timeout_seconds: float = TIMEOUT_SECONDS) -> list[str]:
+    """Replace a workbook by the rows of its first sheet with rows, as CSV in UTF-8.
+
+    Returns:
+        Sentences for the user, for example which of several sheets was read.
+
+    Raises:
+        ImportFileError: It cannot be read, or has no rows.
+        WorkbookTooLargeError: It needs more memory or time than allowed.
+    """
+    async with _ONE_AT_A_TIME:
+        return await _convert(path, timeout_seconds)
+
+
+async def _convert(path: Path, timeout_seconds: float) -> list[str]:
+    target = path.with_suffix(".rows")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "crm_api.domain.imports.files.workbook_process",
+        str(path),
+        str(target),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            output, _ = await process.communicate()
+        if process.returncode or not output:
+            raise _too_large()
+        answer = orjson.loads(output)
+        if "error" in answer:
+            raise file_error(**answer["error"])
+        await asyncio.to_thread(target.replace, path)
+    except TimeoutError as error:
+        raise _too_large() from error
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        with contextlib.suppress(FileNotFoundError):
+            await asyncio.to_thread(target.unlink)
+    notes: list[str] = answer["notes"]
+    return notes
+
+
+def _check_size(entries: list[zipfile.ZipInfo]) -> None:
+    unpacked = sum(entry.file_size for entry in entries)
+    dense = any(
+        entry.file_size > _RATIO_MATTERS_FROM
+        and entry.file_size > MAX_RATIO * max(entry.compress_size, 1)
+        for entry in entries
+    )
+    if unpacked > MAX_UNPACKED_BYTES or dense or len(entries) > _MAX_ENTRIES:
+        raise _too_large()
+
+
+def _too_large() -> WorkbookTooLargeError:
+    return WorkbookTooLargeError(
+        "The workbook is too large to be unpacked here; export its sheet as CSV and try again."
+    )

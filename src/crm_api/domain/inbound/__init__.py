@@ -1,0 +1,1 @@
+"""Events from the provider, and the checks that none is missing."""

@@ -1,0 +1,161 @@
+"""Read conversations, latest active first, with their calls and, on v1 only, their messages."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any
+
+from crm_api.domain.inbound.reconciliation.batch import ListedThread, id_of
+from crm_api.domain.inbound.reconciliation.message_list import SKEW
+from crm_api.domain.inbound.reconciliation.reading import PageGuard, Position, Reading, read_time
+from crm_api.domain.provider.openphone.errors import OpenPhoneRefusedError, UnreadableEventError
+from crm_api.domain.provider.openphone.facts import ConversationFacts
+from crm_api.domain.provider.openphone.listing import ListPage
+from crm_api.domain.provider.openphone.wire import parse_conversation
+
+THREAD_REFUSED = frozenset({400, 403, 404, 422})
+"""The provider refuses this thread only, for example after a call of more than two parties."""
+
+
+def begin(now: datetime, *, is_v1: bool) -> Position:
+    """Return the first position for reading conversations.
+
+    Args:
+        is_v1: Read messages by conversation too, because v1 has no list of all.
+    """
+    return {
+        "stage": "threads",
+        "is_v1": is_v1,
+        "token": None,
+        "pages": 0,
+        "done": [],
+        "began_at": now.isoformat(),
+        "near": {},
+    }
+
+
+async def read(reading: Reading, position: Position) -> bool:
+    """Read pages of conversations until they end or the time is up.
+
+    A conversation that becomes active during the reading moves to the top of the list, above the
+    pages still to be read. A second, short reading finds those.
+
+    Returns:
+        False when the time was up first.
+
+    Raises:
+        OpenPhoneBusyError: The provider is unavailable or its answer makes no sense; try later.
+        OpenPhoneListError: A list repeats itself or does not end.
+        OpenPhoneRefusedError: The provider refused, and will refuse again.
+        RunLostError: Another worker has the run.
+    """
+    guard = PageGuard(pages=position["pages"])
+    while True:
+        page = await reading.page(lambda: _page(reading, position))
+        guard.check(page)
+        for item in page.items:
+            item_id = id_of(item)
+            if item_id in position["done"]:
+                continue
+            await _read_one(reading, position, item)
+            position["done"] = [*position["done"], item_id]
+            if reading.is_due or reading.is_over():
+                await reading.write(position)
+            if reading.is_over():
+                return False
+        position.update(token=page.next_token, done=[], pages=guard.pages)
+        if page.next_token is None:
+            position.update(_next_stage(position))
+            await reading.write(position)
+            return True
+
+
+async def _page(reading: Reading, position: Position) -> ListPage:
+    is_late = position["stage"] == "late_threads"
+    after = read_time(position["began_at"]) if is_late else reading.run.since
+    return await reading.provider.lists.conversations(
+        updated_after=None if after is None else after - SKEW, token=position["token"]
+    )
+
+
+def _next_stage(position: Position) -> Position:
+    if position["stage"] == "late_threads":
+        return {"stage": "done"}
+    return {"stage": "late_threads", "token": None, "pages": 0, "done": []}
+
+
+async def _read_one(reading: Reading, position: Position, item: object) -> None:
+    batch = reading.batch
+    try:
+        conversation = parse_conversation(item)
+        if position["is_v1"]:
+            await _read_messages(reading, conversation)
+        if len(conversation.participants) == 1:
+            await _read_calls(
+                reading, conversation, position["lines"].get(conversation.phone_number_id)
+            )
+    except UnreadableEventError as error:
+        batch.unread.append(error.detail)
+    except OpenPhoneRefusedError as error:
+        if error.status not in THREAD_REFUSED:
+            raise
+        batch.unread.append(error.detail)
+
+
+async def _read_messages(reading: Reading, conversation: ConversationFacts) -> None:
+    async def read_page(token: str | None) -> ListPage:
+        return await reading.provider.lists.thread_messages(
+            phone_number_id=conversation.phone_number_id,
+            participants=conversation.participants,
+            after=reading.run.since,
+            before=reading.run.until,
+            token=token,
+        )
+
+    await _read_whole_list(reading, read_page, reading.batch.add_messages)
+    if len(conversation.participants) == 1:
+        _add_thread(reading, conversation, "message")
+
+
+async def _read_calls(reading: Reading, conversation: ConversationFacts, own: str | None) -> None:
+    [person] = conversation.participants
+    batch = reading.batch
+
+    async def read_page(token: str | None) -> ListPage:
+        return await reading.provider.lists.thread_calls(
+            phone_number_id=conversation.phone_number_id,
+            participant=person,
+            after=reading.run.since,
+            before=reading.run.until,
+            token=token,
+        )
+
+    def add(items: list[Any]) -> None:
+        batch.add_calls(items, person=person, own=own, conversation_id=conversation.conversation_id)
+
+    await _read_whole_list(reading, read_page, add)
+    _add_thread(reading, conversation, "call")
+
+
+def _add_thread(reading: Reading, conversation: ConversationFacts, kind: str) -> None:
+    [person] = conversation.participants
+    reading.batch.threads.append(
+        ListedThread(line=conversation.phone_number_id, person=person, kind=kind)
+    )
+
+
+async def _read_whole_list(
+    reading: Reading,
+    read_page: Callable[[str | None], Awaitable[ListPage]],
+    add: Callable[[list[Any]], None],
+) -> None:
+    guard = PageGuard()
+    token: str | None = None
+    while True:
+        await reading.pace.wait_for_request()
+        page = await read_page(token)
+        reading.batch.pages += 1
+        guard.check(page)
+        add(page.items)
+        token = page.next_token
+        if token is None:
+            return

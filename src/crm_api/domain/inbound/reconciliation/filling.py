@@ -1,0 +1,331 @@
+"""Fill the gaps that a comparison found, with the same functions that apply webhooks."""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import text as sql
+from sqlalchemy.exc import DBAPIError
+
+from crm_api.domain.inbound.reconciliation import run_progress
+from crm_api.domain.inbound.reconciliation.batch import Batch, ListedItem, id_of
+from crm_api.domain.inbound.reconciliation.comparison import AbsentItem, CallToRead, compare_batch
+from crm_api.domain.inbound.reconciliation.drift import DriftExample, DriftKind, count_difference
+from crm_api.domain.inbound.reconciliation.models import ReconciliationRun
+from crm_api.domain.inbound.reconciliation.pace import RequestPace
+from crm_api.domain.inbound.webhook_events import retrying
+from crm_api.domain.inbound.webhook_events import service as webhooks
+from crm_api.domain.inbound.webhook_events.plain import apply_plain_messages
+from crm_api.domain.inbound.webhook_events.reception import Reception
+from crm_api.domain.inbound.webhook_events.unknown_line import apply_decision_on_unknown_line
+from crm_api.domain.kit.errors import CrmError
+from crm_api.domain.messaging.models.conversations import ActivityKind
+from crm_api.domain.provider.openphone.errors import OpenPhoneBusyError
+from crm_api.domain.provider.openphone.json_values import instant, mapping, text
+from crm_api.domain.provider.openphone.listing import CallExtras, Listing
+from crm_api.platform import failpoints
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
+
+
+class ExtrasReader:
+    """Reads the extras of the calls of one batch.
+
+    Attributes:
+        missed: What could not be read; the next run that covers these calls asks again.
+    """
+
+    def __init__(self, *, lists: Listing, pace: RequestPace, now: Callable[[], datetime]) -> None:
+        self._lists = lists
+        self._pace = pace
+        self._now = now
+        self._is_away = False
+        self.missed: list[DriftExample] = []
+
+    async def ask(self, asked: CallToRead) -> list[ListedItem]:
+        """Return the call with its extras; an empty list when nothing in it is new."""
+        call_id = id_of(asked.call.item) or ""
+        extras = await self._extras(call_id, asked.extras)
+        known = asked.known
+        has_extras = any((extras.recordings, extras.voicemail, extras.summary, extras.transcript))
+        if not asked.is_behind and not has_extras:
+            return []
+        item = mapping(asked.call.item)
+        at = instant(item.get("createdAt")) or self._now()
+        return [
+            ListedItem(
+                id=call_id,
+                kind=ActivityKind.CALL.value,
+                direction=text(item.get("direction")),
+                at=at,
+                changed_at=instant(item.get("completedAt")) or at,
+                events=asked.call.events(extras),
+                was=None if known is None else known.status,
+                now=text(item.get("status")),
+            )
+        ]
+
+    async def _extras(self, call_id: str, names: frozenset[str]) -> CallExtras:
+        lists = self._lists
+        found: dict[str, Any] = {}
+        for name, read in (
+            ("recordings", lists.recordings),
+            ("voicemail", lists.voicemail),
+            ("summary", lists.summary),
+            ("transcript", lists.transcript),
+        ):
+            if name not in names or self._is_away:
+                continue
+            await self._pace.wait_for_request()
+            try:
+                found[name] = await read(call_id)
+            except OpenPhoneBusyError as error:
+                # The other requests would fail too, and each would use its retries.
+                self._is_away = True
+                self.missed.append(DriftExample(id=call_id, kind=name, why=error.detail))
+        return CallExtras(**found)
+
+
+log = structlog.get_logger()
+
+TOGETHER = 20
+"""Items per transaction: few, so that their locks are soon released."""
+PLAIN_TOGETHER = 500
+"""The same for plain messages, which are stored with one statement."""
+IN_FLIGHT = timedelta(minutes=2)
+"""Younger items may still arrive by webhook: they are stored, but do not count as drift."""
+LONGEST_REASON = 300
+COMMIT_SOON = sql("SET LOCAL synchronous_commit = off")
+"""The commit of the transaction does not wait for the disk."""
+
+
+class Filler:
+    """Compares and fills batch by batch, and stores the progress of the run."""
+
+    def __init__(
+        self,
+        run: ReconciliationRun,
+        *,
+        new_uow: UnitOfWorkFactory,
+        lists: Listing,
+        pace: RequestPace,
+        reception: Reception,
+        now: Callable[[], datetime],
+        receipt: Callable[[UnitOfWork], Awaitable[datetime]],
+    ) -> None:
+        self._run = run
+        self._new_uow = new_uow
+        self._lists = lists
+        self._pace = pace
+        self._reception = reception
+        self._now = now
+        self._receipt = receipt
+
+    async def write(self, batch: Batch, position: dict[str, Any]) -> None:
+        """Compare a batch, store what is missing, and move the run on to ``position``.
+
+        Raises:
+            RunLostError: Another worker has the run; nothing more was written.
+        """
+        run = self._run
+        async with self._new_uow() as uow:
+            found = await compare_batch(
+                uow, batch, since=run.since, until=run.until, now=self._now()
+            )
+            if not found:
+                # Only progress: if a power cut loses it, the batch is read again.
+                await uow.session.execute(COMMIT_SOON)
+                await self._move_on(uow, batch, position, others=0)
+                return
+        asker = ExtrasReader(lists=self._lists, pace=self._pace, now=self._now)
+        items = [*found.messages]
+        for call in found.calls:
+            items += await asker.ask(call)
+        items.sort(key=lambda item: (item.at, item.id))
+        others = len(items) + len(found.unreadable)
+        items = await self._apply_plain(items)
+        collided: list[ListedItem] = []
+        for chunk in _chunks(items, TOGETHER):
+            collided += await self._apply(chunk)
+        for item in collided:
+            await self._apply([item], is_last_try=True)
+        async with self._new_uow() as uow:
+            for item_id, why in found.unreadable:
+                self._refuse(DriftExample(id=item_id, kind="unreadable", why=why))
+            for row in found.absent:
+                self._note_absent(row)
+            for example in asker.missed:
+                count_difference(run.drift, DriftKind.UNKNOWN_HERE, example)
+            await self._move_on(uow, batch, position, others=others)
+
+    async def _move_on(
+        self, uow: UnitOfWork, batch: Batch, position: dict[str, Any], *, others: int
+    ) -> None:
+        run = self._run
+        for _ in range(batch.nameless):
+            self._refuse(DriftExample(id=None, kind="unreadable", why="It has no id."))
+        for why in batch.unread:
+            count_difference(
+                run.drift, DriftKind.UNKNOWN_HERE, DriftExample(id=None, kind="thread", why=why)
+            )
+        run.position = position
+        run.failures = 0
+        run.pages_done += batch.pages
+        run.items_seen += len(batch)
+        run.already_known += len(batch) - others - batch.nameless
+        await failpoints.reach("reconcile.open")
+        await run_progress.store_progress(
+            uow,
+            run,
+            now=self._now(),
+            position=position,
+            failures=0,
+            last_error=None,
+            pages_done=run.pages_done,
+            items_seen=run.items_seen,
+            already_known=run.already_known,
+            **self._tally(),
+        )
+
+    def _tally(self) -> dict[str, Any]:
+        run = self._run
+        return {
+            "created": run.created,
+            "updated": run.updated,
+            "errors": run.errors,
+            "drift": run.drift,
+        }
+
+    async def _apply_plain(self, items: Sequence[ListedItem]) -> list[ListedItem]:
+        """Store the plain messages, many at once; return the other items, in order."""
+        texts = [
+            item
+            for item in items
+            if not item.is_known and item.kind == ActivityKind.MESSAGE and len(item.events) == 1
+        ]
+        stored: set[str] = set()
+        for chunk in _chunks(texts, PLAIN_TOGETHER):
+            async with self._new_uow() as uow:
+                done = await self._store_together(uow, chunk)
+                if not done:
+                    continue
+                for item in chunk:
+                    if item.id in done:
+                        self._count(item, None)
+                await failpoints.reach("reconcile.apply_open")
+                await run_progress.store_progress(uow, self._run, now=self._now(), **self._tally())
+            stored |= done
+            await failpoints.reach("reconcile.applied")
+        return [item for item in items if item.id not in stored]
+
+    async def _store_together(self, uow: UnitOfWork, items: Sequence[ListedItem]) -> set[str]:
+        """Store the plain ones together; none if the database refuses one, so each is tried."""
+        facts = [item.events[0].message for item in items]
+        try:
+            async with uow.session.begin_nested():
+                texts = [one for one in facts if one is not None]
+                now = await self._receipt(uow)
+                return await apply_plain_messages(uow, texts, now=now, reception=self._reception)
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            log.warning("texts not stored together", state=retrying.sql_state(error))
+            return set()
+
+    async def _apply(
+        self, items: Sequence[ListedItem], *, is_last_try: bool = False
+    ) -> list[ListedItem]:
+        """Apply items in one transaction, a savepoint each; return those that conflicted."""
+        collided: list[ListedItem] = []
+        async with self._new_uow() as uow:
+            for item in items:
+                try:
+                    why = await self._apply_one(uow, item)
+                except _CollidedError:
+                    why = None if not is_last_try else "Another transaction was in the way."
+                    if not is_last_try:
+                        collided.append(item)
+                        continue
+                self._count(item, why)
+            await failpoints.reach("reconcile.apply_open")
+            await run_progress.store_progress(uow, self._run, now=self._now(), **self._tally())
+        await failpoints.reach("reconcile.applied")
+        return collided
+
+    async def _apply_one(self, uow: UnitOfWork, item: ListedItem) -> str | None:
+        """Apply one item; return the reason if it could not be stored, else None."""
+        try:
+            async with uow.session.begin_nested():
+                now = await self._receipt(uow)
+                for event in item.events:
+                    await webhooks.apply_event(uow, event, now=now, reception=self._reception)
+        except CrmError as error:
+            if isinstance(error, webhooks.OFF_LINE):
+                await self._keep_decisions(uow, item)
+            return error.detail
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            state = retrying.sql_state(error)
+            if state in retrying.COLLISIONS:
+                raise _CollidedError from error
+            log.exception("listed item not applied", id=item.id, kind=item.kind)
+            return f"The database refused it ({state})."
+        except Exception as error:  # one item's error must not stop the others
+            log.exception("listed item not applied", id=item.id, kind=item.kind)
+            return f"{type(error).__name__}: {error}"[:LONGEST_REASON]
+        return None
+
+    async def _keep_decisions(self, uow: UnitOfWork, item: ListedItem) -> None:
+        """Apply an opt-out that was listed for an unknown line."""
+        now = await self._receipt(uow)
+        for event in item.events:
+            await apply_decision_on_unknown_line(uow, event, now=now, reception=self._reception)
+
+    def _count(self, item: ListedItem, why: str | None) -> None:
+        run = self._run
+        example = DriftExample(
+            id=item.id,
+            kind=item.kind,
+            direction=item.direction,
+            at=item.at,
+            was=item.was,
+            now=item.now,
+            why=why,
+        )
+        if why is not None:
+            self._refuse(example)
+        elif item.is_known:
+            run.updated += 1
+            self._note_drift(DriftKind.CORRECTED, item, example)
+        else:
+            run.created += 1
+            self._note_drift(DriftKind.CREATED, item, example)
+
+    def _note_drift(self, kind: DriftKind, item: ListedItem, example: DriftExample) -> None:
+        """Count what no webhook reported; an import (no ``since``) expects that, so not there."""
+        if self._run.since is not None and item.changed_at <= self._now() - IN_FLIGHT:
+            count_difference(self._run.drift, kind, example)
+
+    def _refuse(self, example: DriftExample) -> None:
+        self._run.errors += 1
+        count_difference(self._run.drift, DriftKind.UNKNOWN_HERE, example)
+
+    def _note_absent(self, item: AbsentItem) -> None:
+        example = DriftExample(
+            id=item.openphone_id,
+            kind=item.kind,
+            direction=item.direction,
+            at=item.occurred_at,
+            was=item.status,
+        )
+        count_difference(self._run.drift, DriftKind.UNKNOWN_THERE, example)
+
+
+class _CollidedError(Exception):
+    """The item conflicted with another transaction and is tried again."""
+
+
+def _chunks(items: Sequence[ListedItem], size: int) -> Iterator[Sequence[ListedItem]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,144 @@
+"""Read all messages of the workspace, newest first, by the list of API version 2026-03-30."""
+
+from datetime import UTC, datetime, timedelta
+
+from crm_api.domain.inbound.reconciliation.batch import Span
+from crm_api.domain.inbound.reconciliation.reading import PageGuard, Position, Reading, read_time
+from crm_api.domain.provider.openphone.errors import OpenPhoneRefusedError
+from crm_api.domain.provider.openphone.json_values import instant, mapping
+from crm_api.domain.provider.openphone.listing import ListPage
+
+SKEW = timedelta(seconds=5)
+"""Largest difference of a message's time here and there, when the send's answer had no time."""
+LIST_LAG = timedelta(minutes=2)
+"""A younger message may not be listed yet."""
+MILLISECOND = timedelta(milliseconds=1)
+"""The provider's bounds are exclusive, and its times have milliseconds."""
+BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
+MOST_NEAR = 20_000
+"""Most ids of messages kept around an edge; with more, none of those messages is called absent."""
+NO_SUCH_LIST = frozenset({400, 404, 405, 410, 501})
+"""Statuses with which a host that has only v1 answers for this list."""
+TOKEN_REFUSED = frozenset({400, 404, 410, 422})
+
+
+def begin(reading: Reading, *, lines: dict[str, str]) -> Position:
+    """Return the first position of a run; ``lines`` maps the provider's ids to own numbers."""
+    edge = min(reading.run.until, reading.now() - LIST_LAG)
+    return {
+        "stage": "messages",
+        "lines": lines,
+        "token": None,
+        "pages": 0,
+        "edge": edge.isoformat(),
+        "near": {},
+    }
+
+
+async def read(reading: Reading, position: Position, *, after: Position) -> bool | None:
+    """Read pages until the list ends or the time is up.
+
+    Args:
+        after: Members that the last page sets in the position.
+
+    Returns:
+        False when the time was up first; None when the provider does not have this list.
+
+    Raises:
+        OpenPhoneBusyError: The provider is unavailable or its answer makes no sense; try later.
+        OpenPhoneListError: The list repeats itself or does not end.
+        OpenPhoneRefusedError: The provider refused, and will refuse again.
+        RunLostError: Another worker has the run.
+    """
+    guard = PageGuard(pages=position["pages"])
+    while True:
+        try:
+            page = await reading.page(lambda: _page(reading, position))
+        except OpenPhoneRefusedError as error:
+            if _begin_below(position, error):
+                guard = PageGuard(pages=position["pages"])
+                continue
+            if position["token"] is None and error.status in NO_SUCH_LIST:
+                return None
+            raise
+        guard.check(page)
+        reading.batch.add_messages(page.items)
+        position.update(token=page.next_token, pages=guard.pages)
+        is_last = page.next_token is None or _is_before(page, reading.run.since)
+        if is_last or reading.is_due or reading.is_over():
+            cover(reading, position, is_last=is_last)
+            if is_last:
+                position.update(after)
+            await reading.write(position)
+        if is_last:
+            return True
+        if reading.is_over():
+            return False
+
+
+async def _page(reading: Reading, position: Position) -> ListPage:
+    since, below = reading.run.since, read_time(position.get("below"))
+    return await reading.provider.lists.workspace_messages(
+        after=None if since is None else since - MILLISECOND,
+        before=below or reading.run.until + MILLISECOND,
+        token=position["token"],
+    )
+
+
+def _begin_below(position: Position, error: OpenPhoneRefusedError) -> bool:
+    """Begin a new list below what is stored, when its token is refused; at most once per place."""
+    reached = position.get("reached")
+    if position["token"] is None or error.status not in TOKEN_REFUSED:
+        return False
+    if reached is None or reached == position.get("begun_below"):
+        return False
+    below = datetime.fromisoformat(reached) + MILLISECOND
+    position.update(token=None, below=below.isoformat(), begun_below=reached)
+    return True
+
+
+def _is_before(page: ListPage, since: datetime | None) -> bool:
+    """Return whether a whole page is before the run's beginning: the list ignores the bound."""
+    if since is None:
+        return False
+    times = [at for item in page.items if (at := _made_at(item)) is not None]
+    return bool(times) and max(times) < since - SKEW
+
+
+def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
+    """Set the span whose messages are all in the batch: one stored there but not listed is absent.
+
+    The lower edge stays ``SKEW`` above the oldest message. What is nearer is compared with the
+    next batch, which knows the ids around the edge.
+    """
+    batch = reading.batch
+    times = {message_id: _made_at(item) for message_id, item in batch.messages.items()}
+    known = [at for at in times.values() if at is not None]
+    edge = read_time(position["edge"]) or reading.run.until
+    if is_last:
+        low = (reading.run.since or BEGINNING) - SKEW
+    elif known:
+        low = min(known)
+    else:
+        return
+    lower = min(low + SKEW, edge)
+    listed = _near(position)
+    batch.span = Span(lines=list(position["lines"]), after=lower, until=edge, near=list(listed))
+    listed.update((message_id, at) for message_id, at in times.items() if at is not None)
+    near = {message_id: at.isoformat() for message_id, at in listed.items() if at <= lower + SKEW}
+    if len(near) > MOST_NEAR:
+        # Messages near this edge are not judged by any batch: their ids are dropped.
+        near, lower = {}, lower - 2 * SKEW
+    position.update(edge=lower.isoformat(), near=near, reached=low.isoformat())
+
+
+def _near(position: Position) -> dict[str, datetime]:
+    """Return the ids listed around the edge, and when each was created."""
+    near = position["near"]
+    if not isinstance(near, dict):  # stored by the previous release
+        return dict.fromkeys(near, datetime.fromisoformat(position["edge"]))
+    return {message_id: datetime.fromisoformat(at) for message_id, at in near.items()}
+
+
+def _made_at(item: object) -> datetime | None:
+    return instant(mapping(item).get("createdAt"))

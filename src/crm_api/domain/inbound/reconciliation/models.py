@@ -1,0 +1,95 @@
+"""Runs of the reconciliation, and the heartbeat of the webhook receiver."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Index, Integer, SmallInteger, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm_api.domain.kit.checks import one_of
+from crm_api.platform.database import Base
+from crm_api.platform.ids import new_id
+
+
+class Trigger(StrEnum):
+    """Why a run was made."""
+
+    DAILY = "daily"
+    OUTAGE = "outage"
+    """The webhook receiver was unavailable."""
+    MANUAL = "manual"
+    IMPORT = "import"
+    """The first run, which stores everything that the provider has."""
+
+
+class RunStatus(StrEnum):
+    """State of a run."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+OPEN = (RunStatus.PENDING, RunStatus.RUNNING)
+
+
+class ReconciliationRun(Base):
+    """One comparison of a time span; ``position`` is where an interrupted run resumes."""
+
+    __tablename__ = "reconciliation_run"
+    __table_args__ = (
+        CheckConstraint(one_of("trigger", Trigger), name="trigger"),
+        CheckConstraint(one_of("status", RunStatus), name="status"),
+        Index("idx_reconciliation_run_created", "created_at", "id"),
+        Index(
+            "idx_reconciliation_run_open",
+            "created_at",
+            "id",
+            postgresql_where=text(one_of("status", OPEN)),
+        ),
+        Index(
+            "idx_reconciliation_run_completed",
+            "until",
+            postgresql_where=text("status = 'completed' AND continues"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    trigger: Mapped[str]
+    status: Mapped[str] = mapped_column(server_default=text("'pending'"))
+    since: Mapped[datetime | None]
+    """None means from the beginning."""
+    until: Mapped[datetime]
+    continues: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Earlier runs cover all before ``since``: the next run may begin at ``until``."""
+    position: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    pages_done: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    items_seen: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    created: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    updated: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    already_known: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    errors: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    drift: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    """What differed, by kind: ``{"created": {"count": 2, "examples": [{…}]}}``."""
+    failures: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    """Failed reads of the provider in a row."""
+    last_error: Mapped[str | None]
+    lease_token: Mapped[UUID | None]
+    """Held by the worker on the run; only it may write."""
+    lease_until: Mapped[datetime | None]
+    """Until then no other worker takes the run."""
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class ReceiverHeartbeat(Base):
+    """When a web process that receives webhooks last reported."""
+
+    __tablename__ = "receiver_heartbeat"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    seen_at: Mapped[datetime]

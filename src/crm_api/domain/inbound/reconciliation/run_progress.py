@@ -1,0 +1,182 @@
+"""Progress and end of a run, written by the worker that has it."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+from sqlalchemy import text, update
+
+from crm_api.domain.alerts import service as alerts
+from crm_api.domain.alerts.alert_kinds import AlertKind
+from crm_api.domain.inbound.reconciliation import drift as drifts
+from crm_api.domain.inbound.reconciliation.models import ReconciliationRun, RunStatus
+from crm_api.domain.inbound.reconciliation.runs import RECONCILE_JOB
+from crm_api.domain.kit.backoff import Backoff
+from crm_api.domain.kit.errors import ConflictError, Example
+from crm_api.platform.database import UnitOfWork
+
+LEASE = timedelta(seconds=60)
+"""Time after its last write until another worker may take a run."""
+MOST_FAILURES = 6
+WAITS = Backoff(first=timedelta(minutes=1), longest=timedelta(minutes=16))
+"""The waits before the sixth failure add up to half an hour."""
+DRIFT, FAILED = AlertKind.RECONCILIATION_DRIFT, AlertKind.RECONCILIATION_FAILED
+PROVIDER = "openphone"
+"""Subject of the alerts."""
+
+
+class RunLostError(ConflictError):
+    """Another worker has the run: the caller must not write its pending changes."""
+
+    code = "reconciliation_run_lost"
+    title = "Reconciliation run was taken over by another worker"
+    example = Example("Another worker has taken over this run.")
+
+
+# Takes the first open run, whichever worker has it. The row is locked, so a second worker waits
+# here and then sees the lease: two workers never work on two runs. A run whose lease ran out counts
+# a failure, so that a run that kills its workers ends.
+CLAIM_RUN = text("""
+    WITH first AS (
+        SELECT id FROM reconciliation_run WHERE status IN ('pending', 'running')
+        ORDER BY created_at, id LIMIT 1 FOR NO KEY UPDATE
+    )
+    UPDATE reconciliation_run r
+    SET status = 'running', started_at = coalesce(r.started_at, :now),
+        failures = r.failures + (r.lease_token IS NOT NULL)::integer, lease_token = :token,
+        lease_until = :lease_until
+    FROM first WHERE r.id = first.id AND (r.lease_until IS NULL OR r.lease_until <= :now)
+    RETURNING r.id
+""")
+
+
+async def claim_run(uow: UnitOfWork, *, now: datetime) -> ReconciliationRun | None:
+    """Claim the next run for ``LEASE``; None when no run can be claimed."""
+    values = {"token": uuid4(), "lease_until": now + LEASE, "now": now}
+    run_id = await uow.session.scalar(CLAIM_RUN, values)
+    if run_id is None:
+        return None
+    return await uow.session.get(ReconciliationRun, run_id, populate_existing=True)
+
+
+async def store_progress(
+    uow: UnitOfWork, run: ReconciliationRun, *, now: datetime, **values: object
+) -> None:
+    """Store the progress of a run and extend its lease.
+
+    Raises:
+        RunLostError: Another worker has the run.
+    """
+    await _save(uow, run, {**values, "lease_until": now + LEASE})
+
+
+async def release_run(uow: UnitOfWork, run: ReconciliationRun) -> None:
+    """Release a run so that any worker can take it at once; push ``reconcile_openphone``.
+
+    Raises:
+        RunLostError: Another worker has the run.
+    """
+    await _save(uow, run, {"lease_until": None, "lease_token": None})
+    uow.after_commit(RECONCILE_JOB)
+
+
+async def complete_run(uow: UnitOfWork, run: ReconciliationRun, *, now: datetime) -> None:
+    """Complete a run; raise an alert about drift, or resolve it when there is none.
+
+    Raises:
+        RunLostError: Another worker has the run.
+    """
+    await _end(uow, run, RunStatus.COMPLETED, now=now, last_error=None, failures=0)
+    await alerts.resolve_alert(uow, kind=FAILED, subject=PROVIDER, now=now)
+    found = drifts.count_by_kind(run.drift)
+    if not any(found.values()):
+        await alerts.resolve_alert(uow, kind=DRIFT, subject=PROVIDER, now=now)
+        return
+    await alerts.raise_alert(
+        uow,
+        kind=DRIFT,
+        subject=PROVIDER,
+        detail=f"{drifts.drift_sentence(run.drift)} What was missing here has been filled in; if "
+        "it comes back, `crm-api webhooks test` shows whether events reach this service.",
+        context={"run_id": str(run.id), **found},
+        now=now,
+    )
+
+
+async def fail_run(uow: UnitOfWork, run: ReconciliationRun, *, error: str, now: datetime) -> None:
+    """End a run that cannot continue and raise an alert; what it stored stays.
+
+    Raises:
+        RunLostError: Another worker has the run.
+    """
+    await _end(uow, run, RunStatus.FAILED, now=now, last_error=error)
+    await alerts.raise_alert(
+        uow,
+        kind=FAILED,
+        subject=PROVIDER,
+        detail=f"The comparison with OpenPhone failed: {error} The next night tries again, and "
+        "POST /v1/reconciliation-runs does at once.",
+        context={"run_id": str(run.id), "failures": run.failures},
+        now=now,
+    )
+
+
+async def hold_run(
+    uow: UnitOfWork, run: ReconciliationRun, *, why: str, now: datetime
+) -> timedelta:
+    """Postpone a run without counting a failure, because the provider may not be called now.
+
+    Returns:
+        How long to wait.
+
+    Raises:
+        RunLostError: Another worker has the run.
+    """
+    values = {"last_error": why, "lease_token": None, "lease_until": now + WAITS.first}
+    await _save(uow, run, values)
+    return WAITS.first
+
+
+async def postpone_run(
+    uow: UnitOfWork, run: ReconciliationRun, *, error: str, now: datetime
+) -> timedelta | None:
+    """Postpone a run because the provider could not be read; fail it after ``MOST_FAILURES``.
+
+    Returns:
+        How long to wait; None when the run has failed.
+
+    Raises:
+        RunLostError: Another worker has the run.
+    """
+    run.failures += 1
+    if run.failures >= MOST_FAILURES:
+        await fail_run(uow, run, error=error, now=now)
+        return None
+    wait = WAITS.wait(run.failures)
+    values = {
+        "failures": run.failures,
+        "last_error": error,
+        "lease_token": None,
+        "lease_until": now + wait,
+    }
+    await _save(uow, run, values)
+    return wait
+
+
+async def _end(
+    uow: UnitOfWork, run: ReconciliationRun, status: RunStatus, *, now: datetime, **more: object
+) -> None:
+    ended = {"status": status.value, "finished_at": now, "lease_until": None}
+    await _save(uow, run, {**ended, **more})
+
+
+async def _save(uow: UnitOfWork, run: ReconciliationRun, values: Mapping[str, object]) -> None:
+    mine = (
+        ReconciliationRun.id == run.id,
+        ReconciliationRun.lease_token == run.lease_token,
+        ReconciliationRun.status == RunStatus.RUNNING,
+    )
+    saved = update(ReconciliationRun).where(*mine).values(values).returning(ReconciliationRun.id)
+    found = await uow.session.execute(saved, execution_options={"synchronize_session": False})
+    if found.one_or_none() is None:
+        raise RunLostError("Another worker has taken over this run.")

@@ -1,0 +1,299 @@
+"""Runs of the reconciliation: made on request, every night and after an outage, and read."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import exists, func, select, text, tuple_, update
+
+from crm_api.domain.inbound.reconciliation import drift as drifts
+from crm_api.domain.inbound.reconciliation.models import (
+    OPEN,
+    ReceiverHeartbeat,
+    ReconciliationRun,
+    RunStatus,
+    Trigger,
+)
+from crm_api.domain.inbound.reconciliation.schemas import ReconciliationCreate
+from crm_api.domain.kit.errors import Example, InvalidError, NotFoundError
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.messaging.models.lines import Line
+from crm_api.platform.database import UnitOfWork, typed_row
+from crm_api.platform.jobs import Job, JobName
+
+RECONCILED_AT_HOUR = 2
+"""UTC."""
+
+OVERLAP = timedelta(hours=24)
+"""Each message is compared twice, the second time when it is a day old. By then its state is final,
+and the provider no longer retries a lost webhook."""
+OUTAGE_AFTER = timedelta(minutes=5)
+"""A receiver that was silent for longer may have missed events."""
+BACKLOG_AFTER = timedelta(seconds=10)
+"""Received events that are due for longer are a backlog."""
+LONGEST_WAIT = timedelta(minutes=15)
+RECEIVER = "webhooks"
+RECONCILE_JOB = Job(name=JobName.RECONCILE_OPENPHONE)
+
+
+class ReconciliationRunNotFoundError(NotFoundError):
+    """No run has this id."""
+
+    code = "reconciliation_run_not_found"
+    title = "Reconciliation run not found"
+
+
+class EmptySpanError(InvalidError):
+    """A run would end before it begins."""
+
+    code = "empty_span"
+    title = "Nothing is between since and until"
+    example = Example("The run would begin at or after its end.")
+
+
+NEWEST_FIRST = (ReconciliationRun.created_at.desc(), ReconciliationRun.id.desc())
+
+
+async def request_run(uow: UnitOfWork, body: ReconciliationCreate, *, now: datetime) -> UUID:
+    """Make a run on request of a person; push ``reconcile_openphone``.
+
+    Raises:
+        EmptySpanError: ``since`` is not before ``until``.
+    """
+    until = min(body.until or now, now)
+    return await _store_run(uow, Trigger.MANUAL, since=body.since, until=until, now=now)
+
+
+async def _store_run(
+    uow: UnitOfWork, trigger: Trigger, *, since: datetime | None, until: datetime, now: datetime
+) -> UUID:
+    """Store a run; without ``since`` it begins ``OVERLAP`` before the last complete one ended."""
+    covered = await covered_until(uow)
+    if since is None:
+        since = None if covered is None else min(covered, until) - OVERLAP
+    elif since >= until:
+        raise EmptySpanError("The run would begin at or after its end.")
+    run = ReconciliationRun(
+        trigger=trigger.value,
+        since=since,
+        until=until,
+        continues=since is None or (covered is not None and since <= covered),
+        created_at=now,
+    )
+    uow.session.add(run)
+    await uow.session.flush()
+    uow.after_commit(RECONCILE_JOB)
+    return run.id
+
+
+LOCK_DAILY_RUN = text(
+    "SELECT pg_advisory_xact_lock(hashtextextended('make_reconciliation_run', 0))"
+)
+
+
+async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> UUID | None:
+    """Make the daily run, unless one was made since; the first one imports everything.
+
+    A run that was missed, because no worker ran, is made late. Only the first run waits for the
+    night after the first line was added, so that a new installation does not start with an import.
+
+    Returns:
+        None when no run is due.
+    """
+    night = now.replace(hour=RECONCILED_AT_HOUR, minute=0, second=0, microsecond=0)
+    if night > now:
+        night -= timedelta(days=1)
+    made_at = await newest_made_at(uow)
+    since = made_at or await oldest_line_at(uow)
+    if since is None or since >= night:
+        return None
+    await uow.session.execute(LOCK_DAILY_RUN)
+    if await newest_made_at(uow) != made_at:
+        return None  # another worker has just made it
+    is_first = await covered_until(uow) is None
+    trigger = Trigger.IMPORT if is_first else Trigger.DAILY
+    return await _store_run(uow, trigger, since=None, until=now, now=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """When the next run was made, and since when a received event is due."""
+
+    made_at: datetime | None
+    due_at: datetime | None
+
+
+READ_BACKLOG = text("""
+    SELECT (SELECT created_at FROM reconciliation_run WHERE status IN ('pending', 'running')
+             ORDER BY created_at, id LIMIT 1) AS made_at,
+           (SELECT min(next_attempt_at) FROM webhook_event
+             WHERE status IN ('pending', 'failed')) AS due_at
+""")
+
+
+async def must_wait_for_events(uow: UnitOfWork, *, now: datetime) -> bool:
+    """Return whether received events must be applied first: they are waiting, not missing.
+
+    A run that has waited longer than ``LONGEST_WAIT`` continues in any case.
+    """
+    backlog = typed_row(Backlog, (await uow.session.execute(READ_BACKLOG)).one())
+    if backlog.made_at is None or backlog.due_at is None:
+        return False
+    return now - backlog.made_at <= LONGEST_WAIT and now - backlog.due_at > BACKLOG_AFTER
+
+
+# Alerts that mean that webhooks may have been missed while they were open.
+ENDED_GAP = text("""
+    SELECT min(opened_at) FROM alert
+    WHERE kind IN ('provider_down', 'webhook_health', 'webhook_refused')
+      AND (kind <> 'webhook_refused' OR subject IN ('signature_mismatch', 'signature_stale'))
+      AND resolved_at > CAST(:after AS timestamptz)
+      AND resolved_at - opened_at > make_interval(secs => :seconds)
+""")
+
+
+async def make_run_after_gap(uow: UnitOfWork, *, now: datetime) -> UUID | None:
+    """Make a run when an alert about a gap has ended and no run was made since.
+
+    Gaps: the provider was down, its webhooks did not arrive or went to another address, or the
+    receiver refused its signatures. The first run is not made here but by ``make_daily``.
+
+    Returns:
+        None when there was no gap.
+    """
+    made_at = await newest_made_at(uow)
+    if made_at is None:
+        return None
+    values = {"after": made_at, "seconds": OUTAGE_AFTER.total_seconds()}
+    began_at: datetime | None = await uow.session.scalar(ENDED_GAP, values)
+    return (
+        None if began_at is None else await make_run_after_outage(uow, began_at=began_at, now=now)
+    )
+
+
+# The row is locked before the old value is read: of several processes that return at once, only
+# one sees the gap.
+STORE_HEARTBEAT = text("""
+    WITH before AS (
+        SELECT seen_at FROM receiver_heartbeat WHERE name = :name FOR NO KEY UPDATE
+    ), noted AS (
+        INSERT INTO receiver_heartbeat AS h (name, seen_at) VALUES (:name, :now)
+        ON CONFLICT (name) DO UPDATE SET seen_at = greatest(h.seen_at, excluded.seen_at)
+    )
+    SELECT seen_at FROM before
+""")
+
+
+async def store_receiver_heartbeat(uow: UnitOfWork, *, now: datetime) -> UUID | None:
+    """Store that webhooks can be received; after an outage, make a run that fills the gap.
+
+    A web process calls this twice a minute, with the database that stores received events. When
+    the process or that database is unavailable, the heartbeat stops.
+
+    Returns:
+        The new run; None when there was no outage or a run for it already waits.
+    """
+    values = {"name": RECEIVER, "now": now}
+    seen_at: datetime | None = await uow.session.scalar(STORE_HEARTBEAT, values)
+    if seen_at is None or now - seen_at <= OUTAGE_AFTER:
+        return None
+    return await make_run_after_outage(uow, began_at=seen_at, now=now)
+
+
+async def skip_heartbeat_time(uow: UnitOfWork, *, skipped: timedelta) -> None:
+    """Move the heartbeats forward by skipped sandbox time, which is not an outage."""
+    await uow.session.execute(
+        update(ReceiverHeartbeat).values(seen_at=ReceiverHeartbeat.seen_at + skipped)
+    )
+
+
+async def make_run_after_outage(
+    uow: UnitOfWork, *, began_at: datetime, now: datetime
+) -> UUID | None:
+    """Make a run because webhooks were not received since ``began_at``.
+
+    Returns:
+        None when a run for an outage already waits that no worker has begun.
+    """
+    waiting = select(ReconciliationRun.id).where(
+        ReconciliationRun.status.in_(OPEN),
+        ReconciliationRun.trigger == Trigger.OUTAGE.value,
+        ReconciliationRun.started_at.is_(None),
+    )
+    if await uow.session.scalar(select(exists(waiting))):
+        return None
+    covered = await covered_until(uow)
+    since = min(began_at, now, covered or now) - OVERLAP
+    return await _store_run(uow, Trigger.OUTAGE, since=since, until=now, now=now)
+
+
+async def get_run(uow: UnitOfWork, *, run_id: UUID) -> ReconciliationRun:
+    """Return a run.
+
+    Raises:
+        ReconciliationRunNotFoundError: No run has this id.
+    """
+    run = await uow.session.get(ReconciliationRun, run_id, populate_existing=True)
+    if run is None:
+        raise ReconciliationRunNotFoundError("No reconciliation run has this id.")
+    return run
+
+
+async def list_runs(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[ReconciliationRun]:
+    """List runs, newest first.
+
+    Raises:
+        InvalidCursorError: The cursor is not from this list.
+    """
+    cursors = Cursors("reconciliation_runs")
+    query = select(ReconciliationRun).order_by(*NEWEST_FIRST).limit(limit + 1)
+    after = cursors.read(cursor)
+    if after is not None:
+        query = query.where(tuple_(ReconciliationRun.created_at, ReconciliationRun.id) < after)
+    rows = (await uow.session.scalars(query)).all()
+    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndedRun:
+    """The newest run that ended, for a metric."""
+
+    status: RunStatus
+    finished_at: datetime | None
+    drift: dict[str, int]
+
+
+async def find_last_run(uow: UnitOfWork) -> EndedRun | None:
+    """Return how the newest run ended, with its drift by kind; None when none has ended."""
+    query = select(ReconciliationRun).where(ReconciliationRun.status.not_in(OPEN))
+    run = (await uow.session.scalars(query.order_by(*NEWEST_FIRST).limit(1))).one_or_none()
+    if run is None:
+        return None
+    return EndedRun(
+        status=RunStatus(run.status),
+        finished_at=run.finished_at,
+        drift=drifts.count_by_kind(run.drift),
+    )
+
+
+async def covered_until(uow: UnitOfWork) -> datetime | None:
+    """Return the instant up to which complete runs cover everything; None if there is none."""
+    query = select(func.max(ReconciliationRun.until)).where(
+        ReconciliationRun.status == text("'completed'"), ReconciliationRun.continues
+    )
+    found: datetime | None = await uow.session.scalar(query)
+    return found
+
+
+async def newest_made_at(uow: UnitOfWork) -> datetime | None:
+    """Return when the newest run was made; None when there is none."""
+    query = select(ReconciliationRun.created_at).order_by(*NEWEST_FIRST).limit(1)
+    found: datetime | None = await uow.session.scalar(query)
+    return found
+
+
+async def oldest_line_at(uow: UnitOfWork) -> datetime | None:
+    """Return when the oldest line was added; None when there is no line."""
+    query = select(Line.created_at).order_by(Line.created_at, Line.id).limit(1)
+    found: datetime | None = await uow.session.scalar(query)
+    return found

@@ -1,0 +1,221 @@
+"""Work on the next run: first all messages, then conversations and the calls of each.
+
+The position of a run is JSON, and any worker can continue from it::
+    {"stage": "messages", "lines": {"PN…": "+1617…"}, "token": "…", "pages": 12,
+     "edge": "2026-11-24T…", "near": {"AC…": "2026-11-24T…"}, "reached": "2026-11-24T…"}
+    {"stage": "threads", "is_v1": false, "token": "…", "pages": 1, "done": ["CN…"],
+     "began_at": "2026-11-24T…"}
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from crm_api.domain.inbound.reconciliation import conversation_lists, message_list, run_progress
+from crm_api.domain.inbound.reconciliation.filling import Filler
+from crm_api.domain.inbound.reconciliation.models import ReconciliationRun
+from crm_api.domain.inbound.reconciliation.pace import RequestPace, Sleep
+from crm_api.domain.inbound.reconciliation.reading import Position, Reading
+from crm_api.domain.inbound.reconciliation.run_progress import RunLostError
+from crm_api.domain.inbound.webhook_events.reception import Reception
+from crm_api.domain.kit.errors import CrmError
+from crm_api.domain.messaging.sends.limiter import Limiter
+from crm_api.domain.provider.openphone.client import OpenPhoneClient
+from crm_api.domain.provider.openphone.errors import (
+    OpenPhoneBusyError,
+    OpenPhoneDownError,
+    OpenPhoneListError,
+)
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
+
+log = structlog.get_logger()
+
+OUR_FAULT = "An internal error occurred and was logged; what was stored stays."
+STUCK = "Its workers ended repeatedly without any progress."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconciliationParts:
+    """What is needed to work on a run."""
+
+    new_uow: UnitOfWorkFactory
+    provider: OpenPhoneClient
+    limiter: Limiter
+    reception: Reception
+    now: Callable[[], datetime]
+    receipt: Callable[[UnitOfWork], Awaitable[datetime]] = UnitOfWork.database_now
+    """Dates the receipt of what is stored: the database's time of the transaction."""
+    sleep: Sleep = asyncio.sleep
+    around: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+    """Context around the reading of a slice; may raise to refuse it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceResult:
+    """Result of a slice.
+
+    Attributes:
+        wait: The provider could not be read; the run continues after this time.
+    """
+
+    wait: timedelta | None = None
+
+
+async def work_on_next_run(
+    parts: ReconciliationParts, *, is_over: Callable[[], bool]
+) -> SliceResult | None:
+    """Work on the next run until it ends or the time is up.
+
+    Its end, and why it could not continue, are stored in its row.
+
+    Returns:
+        None when there is no run to work on.
+    """
+    async with parts.new_uow() as uow:
+        run = await run_progress.claim_run(uow, now=parts.now())
+    if run is None:
+        return None
+    pace = RequestPace(
+        limiter=parts.limiter, new_uow=parts.new_uow, now=parts.now, sleep=parts.sleep
+    )
+    try:
+        return await _work_on(parts, run, pace, is_over=is_over)
+    except OpenPhoneDownError as error:
+        return await _hold(parts, run, error)
+    except (OpenPhoneBusyError, OpenPhoneListError) as error:
+        if isinstance(error, OpenPhoneBusyError) and error.retry_after_seconds:
+            await pace.put_off(error.retry_after_seconds, asked_seconds=error.retry_after_asked)
+        return await _postpone(parts, run, error)
+    except RunLostError:
+        log.warning("another worker has the reconciliation run", run_id=str(run.id))
+        return SliceResult()
+    except CrmError as error:
+        await _fail(parts, run, error.detail)
+    except (DBAPIError, OSError):
+        # The database is unavailable: the lease runs out, and another worker takes the run.
+        raise
+    except Exception:
+        log.exception("reconciliation failed", run_id=str(run.id))
+        await _fail(parts, run, OUR_FAULT)
+    return SliceResult()
+
+
+async def _work_on(
+    parts: ReconciliationParts,
+    run: ReconciliationRun,
+    pace: RequestPace,
+    *,
+    is_over: Callable[[], bool],
+) -> SliceResult:
+    if run.failures >= run_progress.MOST_FAILURES:
+        await _fail(parts, run, run.last_error or STUCK)
+        return SliceResult()
+    filler = Filler(
+        run,
+        new_uow=parts.new_uow,
+        lists=parts.provider.lists,
+        pace=pace,
+        reception=parts.reception,
+        now=parts.now,
+        receipt=parts.receipt,
+    )
+    reading = Reading(
+        run=run,
+        provider=parts.provider,
+        pace=pace,
+        filler=filler,
+        now=parts.now,
+        is_over=is_over,
+    )
+    async with parts.around():
+        is_done = await walk(reading)
+    if not is_done:
+        async with parts.new_uow() as uow:
+            await run_progress.release_run(uow, run)
+        return SliceResult()
+    async with parts.new_uow() as uow:
+        await run_progress.complete_run(uow, run, now=parts.now())
+    log.info(
+        "reconciled with OpenPhone",
+        run_id=str(run.id),
+        seen=run.items_seen,
+        created=run.created,
+        updated=run.updated,
+        errors=run.errors,
+    )
+    return SliceResult()
+
+
+async def walk(reading: Reading) -> bool:
+    """Continue the run from its position; False when the time was up before the end.
+
+    What was read before the provider failed is still stored, so that one bad page does not
+    discard the pages before it.
+
+    Raises:
+        CrmError: As in ``texts.read`` and ``threads.read``.
+    """
+    position = {**reading.run.position}
+    if not position:
+        await reading.pace.wait_for_request()
+        numbers = await reading.provider.list_phone_numbers()
+        lines = {one.phone_number_id: one.number for one in numbers}
+        position = message_list.begin(reading, lines=lines)
+    try:
+        return await _walk_from(reading, position)
+    except OpenPhoneBusyError:
+        if reading.batch.pages:
+            if position["stage"] == "messages":
+                message_list.cover(reading, position, is_last=False)
+            await reading.write(position)
+        raise
+
+
+async def _walk_from(reading: Reading, position: Position) -> bool:
+    if position["stage"] == "messages":
+        after = conversation_lists.begin(reading.now(), is_v1=False)
+        is_read = await message_list.read(reading, position, after=after)
+        if is_read is None:
+            position.update(conversation_lists.begin(reading.now(), is_v1=True))
+        elif not is_read:
+            return False
+    while position["stage"] in {"threads", "late_threads"}:
+        if not await conversation_lists.read(reading, position):
+            return False
+    return True
+
+
+async def _postpone(
+    parts: ReconciliationParts, run: ReconciliationRun, error: CrmError
+) -> SliceResult:
+    log.warning("OpenPhone cannot be read", run_id=str(run.id), error=error.code)
+    try:
+        async with parts.new_uow() as uow:
+            return SliceResult(
+                wait=await run_progress.postpone_run(uow, run, error=error.detail, now=parts.now())
+            )
+    except RunLostError:
+        return SliceResult()
+
+
+async def _hold(parts: ReconciliationParts, run: ReconciliationRun, error: CrmError) -> SliceResult:
+    try:
+        async with parts.new_uow() as uow:
+            return SliceResult(
+                wait=await run_progress.hold_run(uow, run, why=error.detail, now=parts.now())
+            )
+    except RunLostError:
+        return SliceResult()
+
+
+async def _fail(parts: ReconciliationParts, run: ReconciliationRun, why: str) -> None:
+    try:
+        async with parts.new_uow() as uow:
+            await run_progress.fail_run(uow, run, error=why, now=parts.now())
+    except RunLostError:
+        log.warning("another worker has the reconciliation run", run_id=str(run.id))

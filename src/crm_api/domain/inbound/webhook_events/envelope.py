@@ -1,0 +1,164 @@
+"""Turn the bytes of a delivery into the row to store, without reading what happened.
+
+Only the outermost members are read: ``{"id": "EV…", "type": "message.received", …}``, or the same
+wrapped once: ``{"object": {"id": "EV…", "type": …}}``.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+from uuid import UUID
+
+import orjson
+
+from crm_api.domain.kit.errors import (
+    Example,
+    MalformedError,
+    TooLargeError,
+)
+from crm_api.platform.ids import new_id
+
+UNKNOWN_TYPE = "unknown"
+TYPE_OF_ALIAS = {
+    "callSummary": "call.summary.completed",
+    "callTranscript": "call.transcript.completed",
+}
+"""Type names in the vendor's guide, and those on the wire (OpenPhone, "Webhooks", 2026-11-24)."""
+LONGEST_ID = 200
+"""An index entry holds about 2,700 bytes. A longer id is not the provider's and is hashed."""
+LONGEST_TYPE = 100
+
+
+class EventTooLargeError(TooLargeError):
+    """The delivery is larger than any event."""
+
+    code = "event_too_large"
+    title = "Webhook delivery too large"
+    example = Example("A delivery may have at most 1048576 bytes.")
+
+
+class MalformedEventError(MalformedError):
+    """The delivery is signed, but is not a JSON object."""
+
+    code = "malformed_json"
+    title = "Malformed JSON"
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedEvent:
+    """One delivery whose signature proved that the provider sent it.
+
+    Attributes:
+        payload: The JSON text to store: as received, unless PostgreSQL cannot hold it.
+    """
+
+    id: UUID
+    provider_event_id: str
+    delivery_id: str | None
+    scheme: str
+    type: str
+    payload: str
+
+
+def read_event(body: bytes, *, scheme: str, delivery_id: str | None) -> ReceivedEvent:
+    """Read the envelope of a delivery; the database dates its receipt when it is stored.
+
+    Raises:
+        MalformedEventError: The body is not a JSON object.
+    """
+    document, payload = _read_object(body)
+    envelope = document
+    if "type" not in document and isinstance(document.get("object"), dict):
+        envelope = document["object"]
+    kind, event_id = envelope.get("type"), envelope.get("id")
+    return ReceivedEvent(
+        id=new_id(),
+        provider_event_id=_first_usable(event_id, delivery_id) or _digest(body),
+        delivery_id=_first_usable(delivery_id),
+        scheme=scheme,
+        type=_storable_text(TYPE_OF_ALIAS.get(kind, kind))[:LONGEST_TYPE]
+        if isinstance(kind, str) and kind
+        else UNKNOWN_TYPE,
+        payload=payload,
+    )
+
+
+def as_text(event: ReceivedEvent) -> ReceivedEvent:
+    """Return the event with a payload that PostgreSQL accepts in any case: ``{"raw": "…"}``.
+
+    Used for JSON that it refuses, for example a number of a million digits. The event is kept,
+    fails when it is applied, and a person can look at it.
+    """
+    return replace(event, payload=_raw(event.payload))
+
+
+def _raw(text: str) -> str:
+    return json.dumps({"raw": _storable_text(text)}, ensure_ascii=False)
+
+
+def _read_object(body: bytes) -> tuple[dict[str, Any], str]:
+    try:
+        document = orjson.loads(body)
+        # ``jsonb`` cannot hold NUL, although an escaped NUL is valid JSON.
+        payload = _storable_json(document) if b"\\u0000" in body else body.decode()
+    except (orjson.JSONDecodeError, RecursionError):
+        document, payload = _read_unusual(body)
+    if not isinstance(document, dict):
+        raise MalformedEventError("The body is JSON, but not an object.")
+    return document, payload
+
+
+def _read_unusual(body: bytes) -> tuple[Any, str]:
+    """Read JSON that the fast parser refuses, such as half a surrogate pair or a BOM."""
+    try:
+        document = json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise MalformedEventError("The body is not valid JSON.") from error
+    try:
+        return document, _storable_json(document)
+    except (ValueError, RecursionError):  # a number beyond all floats, or nested too deep
+        return document, _raw(body.decode(errors="replace"))
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _storable_json(document: object) -> str:
+    return json.dumps(_storable(document), ensure_ascii=False, allow_nan=False)
+
+
+def _storable(value: object) -> object:
+    """Return a copy in which U+FFFD replaces each character that ``jsonb`` cannot hold."""
+    if isinstance(value, str):
+        return _storable_text(value)
+    if isinstance(value, dict):
+        return {_storable_text(key): _storable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    return value
+
+
+def _storable_text(text: str) -> str:
+    if text.isascii() and "\0" not in text:
+        return text
+    # The round trip joins surrogate pairs. A lone surrogate is replaced, and so is NUL.
+    return (
+        text.encode("utf-16", "surrogatepass")
+        .decode("utf-16", "replace")
+        .replace("\0", "\N{REPLACEMENT CHARACTER}")
+    )
+
+
+def _first_usable(*candidates: object) -> str | None:
+    for candidate in candidates:
+        if isinstance(candidate, str) and candidate.strip():
+            if len(candidate) > LONGEST_ID:
+                return _digest(candidate.encode(errors="replace"))
+            return _storable_text(candidate)
+    return None
+
+
+def _digest(body: bytes) -> str:
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"

@@ -1,0 +1,107 @@
+"""Leave out provider facts from before the erasure of their person, except consent decisions."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from sqlalchemy import text
+
+from crm_api.domain.consent.models import ConsentAction
+from crm_api.domain.consent.reply_reader.reader import ReplyKind, read_reply
+from crm_api.domain.messaging.consent_decisions import erased_numbers, suppression
+from crm_api.domain.messaging.consent_decisions import service as consent
+from crm_api.domain.messaging.conversations.participants import as_phone
+from crm_api.domain.messaging.models.conversations import Direction
+from crm_api.domain.provider.openphone.facts import ProviderEvent
+from crm_api.platform.database import UnitOfWork
+
+ACTIONS = {
+    ReplyKind.OPT_OUT: ConsentAction.OPT_OUT,
+    ReplyKind.OPT_IN: ConsentAction.OPT_IN,
+    ReplyKind.DOUBTFUL: ConsentAction.HOLD,
+}
+"""What a message decides, by how it is read."""
+# Events of a call's summary or transcript name no person; the call's row does.
+OF_ERASED = text("""
+    SELECT k.openphone_id FROM activity_key k JOIN activity a ON a.id = k.activity_id
+    WHERE k.openphone_id = ANY(CAST(:ids AS text[])) AND a.phone LIKE 'erased:%'
+""")
+
+
+async def leave_out_erased(
+    uow: UnitOfWork, events: Sequence[ProviderEvent], *, secret: bytes, now: datetime
+) -> list[ProviderEvent]:
+    """Return the events without those from before the erasure of their person.
+
+    Later events of a call from before the erasure are left out too. An earlier message that opts
+    out, opts in or is doubtful leaves a consent entry without its body. Before later events of the
+    person are applied, the flags of the number are restored, so that nothing is sent.
+    """
+    people = [_person(event) for event in events]
+    phones = {phone for phone in people if phone is not None}
+    await suppression.lock_contacts(uow.session, phones)
+    erased = await suppression.erased_since(uow.session, phones, secret=secret)
+    nameless = [
+        event.call.provider_call_id
+        for event in events
+        if event.call is not None and not event.call.external
+    ]
+    gone = set()
+    if nameless:
+        gone = set(await uow.session.scalars(OF_ERASED, {"ids": nameless}))
+    past = [
+        (phone, event)
+        for event, phone in zip(events, people, strict=True)
+        if phone is not None and _is_past(event, erased.get(phone))
+    ]
+    left_out = {id(event) for _, event in past}
+    kept = [
+        (phone, event)
+        for event, phone in zip(events, people, strict=True)
+        if id(event) not in left_out
+        and not (event.call is not None and event.call.provider_call_id in gone)
+    ]
+    if erased:
+        await consent.lock_decisions(uow, phones=erased)
+        await _keep_decisions(uow, past, now=now, secret=secret)
+        back = {phone for phone, _ in kept if phone in erased}
+        await suppression.suppress_erased(uow, phones=back, now=now, secret=secret)
+    return [event for _, event in kept]
+
+
+async def _keep_decisions(
+    uow: UnitOfWork, past: Iterable[tuple[str, ProviderEvent]], *, now: datetime, secret: bytes
+) -> None:
+    """Record what messages from before an erasure decided: a late STOP must count."""
+    for phone, event in past:
+        facts = event.message
+        if facts is None or facts.direction != Direction.INCOMING:
+            continue
+        action = ACTIONS.get(read_reply(facts.text).kind)
+        if action is not None:
+            await erased_numbers.keep_late_decision(
+                uow,
+                phone=phone,
+                action=action,
+                at=min(facts.created_at, now),
+                claimed_at=facts.claimed_at,
+                now=now,
+                secret=secret,
+            )
+
+
+def _person(event: ProviderEvent) -> str | None:
+    """Return the outside party's number in E.164; None if the event has none."""
+    if event.message is not None:
+        is_theirs = event.message.direction == Direction.INCOMING
+        named = (event.message.from_number,) if is_theirs else event.message.to_numbers[:1]
+    else:
+        named = event.call.external[:1] if event.call is not None else ()
+    return as_phone(named[0]) if named and named[0] else None
+
+
+def _is_past(event: ProviderEvent, erased_at: datetime | None) -> bool:
+    if erased_at is None:
+        return False
+    facts = event.message or event.call
+    at = (facts.created_at if facts is not None else None) or event.created_at
+    return at is None or at <= erased_at

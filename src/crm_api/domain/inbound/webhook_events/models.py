@@ -1,0 +1,89 @@
+"""The ledger of received events."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Index, SmallInteger, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm_api.domain.kit.checks import one_of
+from crm_api.domain.provider.openphone.signature import SignatureScheme
+from crm_api.platform.database import Base
+from crm_api.platform.ids import new_id
+
+
+class WebhookEventStatus(StrEnum):
+    """State of a received event."""
+
+    PENDING = "pending"
+    PROCESSED = "processed"
+    FAILED = "failed"
+    """Retried at ``next_attempt_at``."""
+    DEAD = "dead"
+    """Its retries are used up; it waits for a replay."""
+    IGNORED = "ignored"
+    """Of a type that changes nothing here."""
+
+
+UNUSUAL = (WebhookEventStatus.FAILED, WebhookEventStatus.DEAD, WebhookEventStatus.IGNORED)
+"""Statuses with an index. New and applied events, the bulk, are not in it and cost nothing."""
+WAITING = (WebhookEventStatus.PENDING, WebhookEventStatus.FAILED)
+
+
+class WebhookEvent(Base):
+    """One event, stored before it was acknowledged; partitioned by month of the id's time."""
+
+    __tablename__ = "webhook_event"
+    __table_args__ = (
+        CheckConstraint(one_of("scheme", SignatureScheme), name="scheme"),
+        CheckConstraint(one_of("status", WebhookEventStatus), name="status"),
+        Index(
+            "idx_webhook_event_processed",
+            "next_attempt_at",
+            "id",
+            postgresql_where=text(one_of("status", WAITING)),
+        ),
+        Index("idx_webhook_event_received", "received_at", "id"),
+        Index(
+            "idx_webhook_event_status",
+            "status",
+            "received_at",
+            "id",
+            postgresql_where=text(one_of("status", UNUSUAL)),
+        ),
+        Index(
+            "idx_webhook_event_error",
+            "error_code",
+            "received_at",
+            "id",
+            postgresql_where=text("error_code IS NOT NULL"),
+        ),
+        {"postgresql_partition_by": "RANGE (id)"},
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    provider_event_id: Mapped[str]
+    """The envelope's ``EV…`` id; without one the delivery id, else a hash of the body."""
+    delivery_id: Mapped[str | None]
+    scheme: Mapped[str]
+    type: Mapped[str]
+    status: Mapped[str] = mapped_column(server_default=text("'pending'"))
+    attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    next_attempt_at: Mapped[datetime]
+    last_error: Mapped[str | None]
+    error_code: Mapped[str | None]
+    """Class of the error; kept until the event is applied, also during a replay."""
+    received_at: Mapped[datetime]
+    processed_at: Mapped[datetime | None]
+    payload: Mapped[dict[str, Any]]
+
+
+class WebhookEventKey(Base):
+    """Makes event ids unique over all partitions; written with the event by one statement."""
+
+    __tablename__ = "webhook_event_key"
+
+    provider_event_id: Mapped[str] = mapped_column(primary_key=True)
+    event_id: Mapped[UUID]

@@ -1,0 +1,112 @@
+"""Apply many old messages at once that need only a row, to keep an import fast.
+
+Applied one by one, a message asks about six questions. For most of a history the answers are known
+beforehand: no campaign messaged the number, the message asks for nothing, and it is too old for an
+answer. All other messages go through ``service.apply_event``, which also accepts a plain one.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from crm_api.domain.consent.reply_reader.reader import may_concern_consent
+from crm_api.domain.inbound.webhook_events.reception import Reception
+from crm_api.domain.messaging.consent_decisions import suppression
+from crm_api.domain.messaging.conversations import past_messages
+from crm_api.domain.messaging.conversations.participants import as_phone
+from crm_api.domain.messaging.conversations.past_messages import PastMessage
+from crm_api.domain.messaging.lines import service as lines
+from crm_api.domain.messaging.models.conversations import Direction
+from crm_api.domain.messaging.sends.report import RANKS
+from crm_api.domain.provider.openphone.facts import MessageFacts, bound_message
+from crm_api.platform.database import UnitOfWork
+
+PAST_AFTER = timedelta(days=4)
+"""Longer than the age at which a message may get an answer or count as a reply."""
+
+
+async def apply_plain_messages(
+    uow: UnitOfWork, texts: Sequence[MessageFacts], *, now: datetime, reception: Reception
+) -> set[str]:
+    """Apply the plain ones of these messages, with a few statements for all.
+
+    A plain message is older than ``PAST_AFTER``, has one other party and no media, and does not
+    concern consent. That party never got a message from here and was never erased.
+
+    Args:
+        now: The database's time of this transaction, which is that of the receipt.
+
+    Returns:
+        The provider's ids of the stored messages; the others are for ``apply_event``.
+    """
+    bounded = [bound_message(facts, received_at=now) for facts in texts]
+    past = [facts for facts in bounded if now - facts.created_at > PAST_AFTER]
+    found = [(facts, phone) for facts in past if (phone := _person_of(facts)) is not None]
+    concerns = may_concern_consent(
+        [facts.text if facts.direction == Direction.INCOMING else "" for facts, _ in found]
+    )
+    people = [pair for pair, concern in zip(found, concerns, strict=True) if not concern]
+    await suppression.lock_contacts(uow.session, {phone for _, phone in people})
+    gone = await suppression.erased_since(
+        uow.session, {phone for _, phone in people}, secret=reception.secret
+    )
+    people = [(facts, phone) for facts, phone in people if phone not in gone]
+    if not people:
+        return set()
+    known = await past_messages.lock_known_numbers(
+        uow, phones=sorted({phone for _, phone in people})
+    )
+    line_ids = await _lines_of(uow, [facts for facts, _ in people], now=now, reception=reception)
+    plain = [
+        PastMessage(
+            facts=facts,
+            line_id=line_id,
+            phone=phone,
+            rank=0 if facts.direction == Direction.INCOMING else _rank(facts),
+        )
+        for facts, phone in people
+        for row, line_id in [(known[phone], line_ids.get(facts.phone_number_id or ""))]
+        if line_id is not None and not (row.is_deleted or row.was_texted or row.is_own)
+    ]
+    if not plain:
+        return set()
+    return await past_messages.store_past_messages(uow, plain, known=known, now=now)
+
+
+async def _lines_of(
+    uow: UnitOfWork, texts: Sequence[MessageFacts], *, now: datetime, reception: Reception
+) -> dict[str, UUID]:
+    """Find the lines of plain messages by the provider's ids; add unknown ones."""
+    own = {
+        facts.phone_number_id: facts.to_numbers[0]
+        if facts.direction == Direction.INCOMING
+        else facts.from_number
+        for facts in texts
+        if facts.phone_number_id is not None
+    }
+    found = {}
+    for name, number in sorted(own.items()):
+        line = await lines.ensure_line(
+            uow,
+            phone_number_id=name,
+            number=as_phone(number or ""),
+            resend_unclear=reception.resend_unclear,
+            now=now,
+        )
+        if line is not None:
+            found[name] = line.id
+    return found
+
+
+def _person_of(facts: MessageFacts) -> str | None:
+    """Return the number of the one person in a message; None when the message is not plain."""
+    if facts.media or len(facts.to_numbers) != 1:
+        return None
+    if facts.direction == Direction.INCOMING:
+        return as_phone(facts.from_number or "")
+    phone = as_phone(facts.to_numbers[0])
+    return phone if phone == facts.to_numbers[0] else None
+
+
+def _rank(facts: MessageFacts) -> int:
+    return RANKS.get(facts.status, RANKS["sent"])

@@ -1,0 +1,124 @@
+"""Outcome of an event that could not be applied: retried, later each time, then dead."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import SystemRandom
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.exc import DBAPIError
+
+from crm_api.domain.inbound.webhook_events.models import WebhookEventStatus
+from crm_api.domain.kit.errors import CrmError
+
+CONFLICT_RETRY = timedelta(seconds=2)
+COLLISIONS = frozenset({"40001", "40P01", "55P03"})
+"""Serialization failure, deadlock, lock not available: a conflict with another transaction."""
+LONGEST_ERROR = 500
+
+Jitter = Callable[[], float]
+random_fraction: Jitter = SystemRandom().random
+"""Return 0 to 1. The whole wait is random, so that retries spread."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedEvent:
+    """An event whose row this transaction has locked."""
+
+    id: UUID
+    type: str
+    attempts: int
+    received_at: datetime
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EventOutcome:
+    """Result of an event in this run."""
+
+    id: UUID
+    status: WebhookEventStatus
+    attempts: int
+    next_attempt_at: datetime
+    last_error: str | None
+    error_code: str | None
+    processed_at: datetime | None
+
+
+def applied_outcome(
+    claimed: ClaimedEvent, status: WebhookEventStatus, *, now: datetime
+) -> EventOutcome:
+    """Return the outcome of an event that needs no more work."""
+    return EventOutcome(
+        id=claimed.id,
+        status=status,
+        attempts=claimed.attempts + 1,
+        next_attempt_at=now,
+        last_error=None,
+        error_code=None,
+        processed_at=now,
+    )
+
+
+def collided_outcome(claimed: ClaimedEvent, *, now: datetime, jitter: Jitter) -> EventOutcome:
+    """Retry an event after at most 2 s; a conflict with another transaction is not a try."""
+    return EventOutcome(
+        id=claimed.id,
+        status=WebhookEventStatus.PENDING,
+        attempts=claimed.attempts,
+        next_attempt_at=now + CONFLICT_RETRY * jitter(),
+        last_error="Another transaction was in the way; it will be tried again at once.",
+        error_code=None,
+        processed_at=None,
+    )
+
+
+def failed_outcome(
+    claimed: ClaimedEvent,
+    error: Exception,
+    *,
+    means: Sequence[timedelta],
+    now: datetime,
+    jitter: Jitter,
+) -> EventOutcome:
+    """Retry an event later, or make it dead after the last of the waits.
+
+    Args:
+        means: Mean wait after the first, second … failure.
+    """
+    attempts = claimed.attempts + 1
+    is_last = attempts > len(means)
+    wait = timedelta(0) if is_last else 2 * means[attempts - 1] * jitter()
+    code, sentence = describe_error(error)
+    return EventOutcome(
+        id=claimed.id,
+        status=WebhookEventStatus.DEAD if is_last else WebhookEventStatus.FAILED,
+        attempts=attempts,
+        next_attempt_at=now + wait,
+        last_error=sentence[:LONGEST_ERROR],
+        error_code=code,
+        processed_at=None,
+    )
+
+
+def describe_error(error: Exception) -> tuple[str, str]:
+    """Return the class by which errors are grouped, and one sentence about this error."""
+    if isinstance(error, CrmError):
+        return error.code, error.detail
+    if isinstance(error, DBAPIError):
+        state = sql_state(error)
+        # Only the driver's own first line: the whole message would repeat the values.
+        return f"database_{state}", f"The database refused it ({state}): {_first_line(error.orig)}"
+    name = type(error).__name__
+    return name, f"{name}: {_first_line(error)}"
+
+
+def sql_state(error: DBAPIError) -> str | None:
+    """Return PostgreSQL's SQLSTATE of an error; None if it has none."""
+    state: str | None = getattr(error.orig, "sqlstate", None)
+    return state
+
+
+def _first_line(error: BaseException | None) -> str:
+    return str(error).partition("\n")[0][:LONGEST_ERROR]

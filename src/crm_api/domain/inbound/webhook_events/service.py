@@ -1,0 +1,240 @@
+"""Received events: applied in order of receipt, retried, listed and replayed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from crm_api.domain.inbound.webhook_events import effects, retrying, stored_events
+from crm_api.domain.inbound.webhook_events.lines import IncompleteEventError, LineUnknownError
+from crm_api.domain.inbound.webhook_events.models import WebhookEventStatus
+from crm_api.domain.inbound.webhook_events.reception import Reception
+from crm_api.domain.inbound.webhook_events.retrying import (
+    ClaimedEvent,
+    EventOutcome,
+    Jitter,
+    random_fraction,
+)
+from crm_api.domain.inbound.webhook_events.unknown_line import apply_decision_on_unknown_line
+from crm_api.domain.kit.errors import CrmError
+from crm_api.domain.provider.openphone.facts import EventKind, ProviderEvent, bound_event
+from crm_api.domain.provider.openphone.wire import kind_of, parse_event
+from crm_api.platform import instruments
+from crm_api.platform.database import UnitOfWork, typed_rows
+
+log = structlog.get_logger()
+
+OFF_LINE = (LineUnknownError, IncompleteEventError)
+"""The event cannot be applied, because its line is not known."""
+LEFT_ALONE = frozenset({EventKind.UNKNOWN, EventKind.CONTACT, EventKind.TASK})
+"""Types that are stored only; docs/explanation/recovery.md says why."""
+
+
+CLAIM_EVENTS = text("""
+    SELECT id, type, attempts, received_at, payload
+      FROM webhook_event
+     WHERE status IN ('pending', 'failed') AND next_attempt_at <= :now
+     ORDER BY next_attempt_at, id
+     LIMIT :limit
+       FOR UPDATE SKIP LOCKED
+""")
+
+
+async def apply_batch(
+    uow: UnitOfWork,
+    *,
+    limit: int,
+    now: datetime,
+    reception: Reception,
+    jitter: Jitter = random_fraction,
+) -> int:
+    """Apply the events that are due; a failure of one does not undo another.
+
+    The effects of an event and its new status are in the same transaction. A failed event is
+    retried later; after the last retry it is ``dead``, and an alert is raised.
+
+    Args:
+        now: The database's time of this transaction.
+        jitter: Returns numbers from 0 to 1. The whole wait is random, so that retries spread.
+
+    Returns:
+        How many events were claimed; 0 when none is due.
+    """
+    rows = await uow.session.execute(CLAIM_EVENTS, {"now": now, "limit": limit})
+    claimed = typed_rows(ClaimedEvent, rows)
+    run = _Run(uow, now=now, reception=reception, jitter=jitter)
+    outcomes = await run.apply(claimed)
+    if outcomes:
+        await _store_outcomes(uow, outcomes)
+        _measure(claimed, outcomes)
+    return len(claimed)
+
+
+STORE_OUTCOMES = text("""
+    UPDATE webhook_event AS event
+       SET status = done.status,
+           attempts = done.attempts,
+           next_attempt_at = done.next_attempt_at,
+           last_error = done.last_error,
+           error_code = CASE WHEN done.status = 'pending' THEN event.error_code
+                             ELSE done.error_code END,
+           processed_at = done.processed_at
+      FROM unnest(CAST(:ids AS uuid[]), CAST(:statuses AS text[]), CAST(:attempts AS smallint[]),
+                  CAST(:next_attempts AS timestamptz[]), CAST(:errors AS text[]),
+                  CAST(:codes AS text[]), CAST(:processed AS timestamptz[]))
+        AS done (id, status, attempts, next_attempt_at, last_error, error_code, processed_at)
+     WHERE event.id = done.id
+""")
+
+
+async def _store_outcomes(uow: UnitOfWork, outcomes: Sequence[EventOutcome]) -> None:
+    """Store the outcomes of claimed events, in one statement.
+
+    The join is on the id alone, so that the planner does not use the partial index of waiting rows.
+    """
+    await uow.session.execute(
+        STORE_OUTCOMES,
+        {
+            "ids": [outcome.id for outcome in outcomes],
+            "statuses": [outcome.status.value for outcome in outcomes],
+            "attempts": [outcome.attempts for outcome in outcomes],
+            "next_attempts": [outcome.next_attempt_at for outcome in outcomes],
+            "errors": [outcome.last_error for outcome in outcomes],
+            "codes": [outcome.error_code for outcome in outcomes],
+            "processed": [outcome.processed_at for outcome in outcomes],
+        },
+    )
+
+
+def _measure(claimed: Sequence[ClaimedEvent], outcomes: Sequence[EventOutcome]) -> None:
+    """Measure the time from receipt to application; events not applied yet are left out."""
+    received = {one.id: one.received_at for one in claimed}
+    for outcome in outcomes:
+        if outcome.processed_at is not None:
+            lag = outcome.processed_at - received[outcome.id]
+            instruments.WEBHOOK_LAG.observe(max(0.0, lag.total_seconds()))
+
+
+async def apply_event(
+    uow: UnitOfWork, event: ProviderEvent, *, now: datetime, reception: Reception
+) -> bool:
+    """Apply one fact from a webhook or a list; safe to repeat, late and in any order.
+
+    Args:
+        now: The database's time of this transaction, which is that of the receipt.
+
+    Returns:
+        False when events of this kind change nothing here.
+
+    Raises:
+        LineUnknownError: The event names a line that is not known here.
+        IncompleteEventError: The event does not name its line.
+    """
+    if event.message is None and event.call is None:
+        return False
+    bounded = bound_event(event, received_at=now)
+    await effects.apply_facts(uow, [bounded], now=now, reception=reception)
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Readable:
+    claimed: ClaimedEvent
+    event: ProviderEvent
+
+
+class _Run:
+    """Applies claimed events: all together, then in halves where that fails."""
+
+    def __init__(
+        self, uow: UnitOfWork, *, now: datetime, reception: Reception, jitter: Jitter
+    ) -> None:
+        self._uow = uow
+        self._now = now
+        self._reception = reception
+        self._jitter = jitter
+
+    async def apply(self, claimed: Sequence[ClaimedEvent]) -> list[EventOutcome]:
+        """Apply events; return the outcome of each."""
+        outcomes: list[EventOutcome] = []
+        readable: list[_Readable] = []
+        for one in claimed:
+            if kind_of(one.type) in LEFT_ALONE:
+                outcomes.append(
+                    retrying.applied_outcome(one, WebhookEventStatus.IGNORED, now=self._now)
+                )
+                continue
+            try:
+                event = bound_event(parse_event(one.payload), received_at=one.received_at)
+                readable.append(_Readable(one, event))
+            except Exception as error:  # noqa: BLE001 - one event's error must not stop the others
+                outcomes.append(await self._failed(one, error))
+        return outcomes + await self._together(readable)
+
+    async def _together(self, some: Sequence[_Readable]) -> list[EventOutcome]:
+        """Apply events in one savepoint; if that fails, each half in its own savepoint."""
+        if not some:
+            return []
+        error = await self._try(some)
+        if error is None:
+            return [self._done(one) for one in some]
+        if len(some) == 1:
+            return [await self._failed(some[0].claimed, error)]
+        middle = len(some) // 2
+        return await self._together(some[:middle]) + await self._together(some[middle:])
+
+    async def _try(self, some: Sequence[_Readable]) -> Exception | None:
+        try:
+            async with self._uow.session.begin_nested():
+                await effects.apply_facts(
+                    self._uow,
+                    [one.event for one in some],
+                    now=self._now,
+                    reception=self._reception,
+                )
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            return error
+        except Exception as error:  # noqa: BLE001 - one event's error must not stop the others
+            return error
+        return None
+
+    def _done(self, one: _Readable) -> EventOutcome:
+        is_used = one.event.message is not None or one.event.call is not None
+        status = WebhookEventStatus.PROCESSED if is_used else WebhookEventStatus.IGNORED
+        return retrying.applied_outcome(one.claimed, status, now=self._now)
+
+    async def _failed(self, claimed: ClaimedEvent, error: Exception) -> EventOutcome:
+        if isinstance(error, DBAPIError) and retrying.sql_state(error) in retrying.COLLISIONS:
+            return retrying.collided_outcome(claimed, now=self._now, jitter=self._jitter)
+        if not isinstance(error, CrmError):
+            log.error(
+                "webhook event failed", event_id=str(claimed.id), type=claimed.type, exc_info=error
+            )
+        means, now = self._reception.retry_means, self._now
+        if isinstance(error, OFF_LINE):
+            await self._keep_decision(claimed)
+        outcome = retrying.failed_outcome(claimed, error, means=means, now=now, jitter=self._jitter)
+        if outcome.status is WebhookEventStatus.DEAD:
+            await stored_events.raise_dead_event_alert(
+                self._uow, event_id=claimed.id, event_type=claimed.type, outcome=outcome, now=now
+            )
+        return outcome
+
+    async def _keep_decision(self, claimed: ClaimedEvent) -> None:
+        """Apply an opt-out from an unknown line now; the event itself is retried later."""
+        try:
+            async with self._uow.session.begin_nested():
+                event = bound_event(parse_event(claimed.payload), received_at=claimed.received_at)
+                await apply_decision_on_unknown_line(
+                    self._uow, event, now=self._now, reception=self._reception
+                )
+        except DBAPIError as failure:
+            if failure.connection_invalidated:
+                raise
+            # The next try of the event stores the opt-out.
+            log.warning("opt-out not kept", event_id=str(claimed.id), exc_info=failure)

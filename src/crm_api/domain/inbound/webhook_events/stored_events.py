@@ -1,0 +1,277 @@
+"""List received events and their errors, and apply them again: one, a selection, or all.
+
+A replay does nothing twice: every effect needs a new row, or only moves a state forward. An event
+that was applied before changes no row.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from typing import cast as cast_result
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    Float,
+    cast,
+    func,
+    literal,
+    select,
+    text,
+    tuple_,
+    update,
+)
+
+from crm_api.domain.alerts import service as alerts
+from crm_api.domain.alerts.alert_kinds import AlertKind
+from crm_api.domain.inbound.webhook_events import unknown_line
+from crm_api.domain.inbound.webhook_events.models import WebhookEvent, WebhookEventStatus
+from crm_api.domain.inbound.webhook_events.retrying import (
+    EventOutcome,
+)
+from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.errors import NotFoundError
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.platform.database import UnitOfWork, typed_rows
+from crm_api.platform.jobs import Job, JobName
+
+DEAD_EVENT = AlertKind.WEBHOOK_EVENT_DEAD
+"""The alert's kind; its subject is the error class."""
+PER_SECOND = 300
+"""Selected events that become due in a second, so that new events are applied in between."""
+
+
+class WebhookEventNotFoundError(NotFoundError):
+    """No received event has this id."""
+
+    code = "webhook_event_not_found"
+    title = "Webhook event not found"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorClass:
+    """Events with the same error code that are not applied yet.
+
+    Attributes:
+        first_seen_at: When the first of them was received.
+        last_error: That of the newest event.
+    """
+
+    error_code: str
+    events: int
+    dead: int
+    types: list[str]
+    first_seen_at: datetime
+    last_seen_at: datetime
+    last_error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventSelection:
+    """A choice of events: all given conditions must hold; without any, all events match."""
+
+    status: WebhookEventStatus | None = None
+    type: str | None = None
+    error_code: str | None = None
+    received_after: datetime | None = None
+    ids: Sequence[UUID] | None = None
+
+
+REPLAY_EVENT = text("""
+    UPDATE webhook_event
+       SET status = 'pending', attempts = 0, next_attempt_at = :now, last_error = NULL,
+           processed_at = NULL
+     WHERE id = :id
+    RETURNING id
+""")
+
+
+async def replay_event(uow: UnitOfWork, *, event_id: UUID, now: datetime) -> None:
+    """Make an event due again, whatever its status, and nudge the worker.
+
+    Raises:
+        WebhookEventNotFoundError: There is no such event.
+    """
+    found = await uow.session.execute(REPLAY_EVENT, {"id": event_id, "now": now})
+    if found.first() is None:
+        raise WebhookEventNotFoundError("There is no received event with this id.")
+    uow.after_commit(Job(name=JobName.PROCESS_WEBHOOK_BACKLOG))
+
+
+async def count_events(uow: UnitOfWork, selection: EventSelection) -> int:
+    """Count the events that a replay would select."""
+    query = select(func.count()).select_from(WebhookEvent).where(*_conditions(selection))
+    count: int = (await uow.session.execute(query)).scalar_one()
+    return count
+
+
+def _conditions(selection: EventSelection) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if selection.status is not None:
+        found.append(WebhookEvent.status == selection.status.value)
+    if selection.type is not None:
+        found.append(WebhookEvent.type == selection.type)
+    if selection.error_code is not None:
+        found.append(WebhookEvent.error_code == selection.error_code)
+    if selection.received_after is not None:
+        found.append(WebhookEvent.received_at > selection.received_after)
+    if selection.ids is not None:
+        found.append(WebhookEvent.id.in_(selection.ids))
+    return found
+
+
+LOCK_REPLAY = text("SELECT pg_advisory_xact_lock(hashtextextended('replay of events', 0))")
+
+
+async def replay_events(
+    uow: UnitOfWork, selection: EventSelection, *, actor: str, now: datetime
+) -> int:
+    """Make all selected events due again, in order of receipt; return how many.
+
+    Writes the audit log and nudges the worker.
+    """
+    count = await _make_due(uow, selection, now=now)
+    await note_decision(
+        uow,
+        actor=actor,
+        action="replay_webhook_events",
+        subject="webhook_event",
+        detail={**_written(selection), "events": count},
+        now=now,
+    )
+    if count:
+        uow.after_commit(Job(name=JobName.PROCESS_WEBHOOK_BACKLOG))
+    return count
+
+
+async def _make_due(uow: UnitOfWork, selection: EventSelection, *, now: datetime) -> int:
+    """Make events due as if just received, ``PER_SECOND`` of them a second; return how many.
+
+    One replay runs at a time: two that want the same rows would deadlock.
+    """
+    await uow.session.execute(LOCK_REPLAY)
+    place = func.row_number().over(order_by=(WebhookEvent.received_at, WebhookEvent.id)) - 1
+    chosen = select(WebhookEvent.id, place.label("place")).where(*_conditions(selection)).subquery()
+    later = func.make_interval(0, 0, 0, 0, 0, 0, cast(chosen.c.place, Float) / PER_SECOND)
+    statement = (
+        update(WebhookEvent)
+        .where(WebhookEvent.id == chosen.c.id)
+        .values(
+            status=WebhookEventStatus.PENDING.value,
+            attempts=0,
+            next_attempt_at=literal(now) + later,
+            last_error=None,
+            processed_at=None,
+        )
+        .execution_options(synchronize_session=False)
+    )
+    result = cast_result("CursorResult[Any]", await uow.session.execute(statement))
+    return result.rowcount
+
+
+def _written(selection: EventSelection) -> dict[str, object]:
+    after = selection.received_after
+    chosen: dict[str, object | None] = {
+        "status": selection.status and selection.status.value,
+        "type": selection.type,
+        "error_code": selection.error_code,
+        "received_after": after and after.isoformat(),
+        "ids": None if selection.ids is None else [str(one) for one in selection.ids],
+    }
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
+READ_ERRORS = text("""
+    SELECT of_class.error_code, of_class.events, of_class.dead, of_class.types,
+           of_class.first_seen_at, of_class.last_seen_at, latest.last_error
+      FROM (SELECT error_code, count(*) AS events,
+                   count(*) FILTER (WHERE status = 'dead') AS dead,
+                   array_agg(DISTINCT type ORDER BY type) AS types,
+                   min(received_at) AS first_seen_at, max(received_at) AS last_seen_at
+              FROM webhook_event WHERE error_code IS NOT NULL GROUP BY error_code) of_class
+     CROSS JOIN LATERAL (
+           SELECT event.last_error FROM webhook_event event
+            WHERE event.error_code IS NOT NULL AND event.error_code = of_class.error_code
+            ORDER BY event.received_at DESC, event.id DESC LIMIT 1) latest
+     ORDER BY of_class.last_seen_at DESC
+""")
+
+
+async def list_errors(uow: UnitOfWork) -> Sequence[ErrorClass]:
+    """Return the errors of events that are not applied, by error class, the latest first."""
+    return typed_rows(ErrorClass, await uow.session.execute(READ_ERRORS))
+
+
+RECOVERED = text("""
+    SELECT code FROM unnest(CAST(:codes AS text[])) AS class (code)
+     WHERE NOT EXISTS (SELECT 1 FROM webhook_event
+                        WHERE error_code IS NOT NULL AND error_code = code)
+""")
+
+
+async def resolve_recovered_alerts(uow: UnitOfWork, *, now: datetime) -> None:
+    """Resolve the alerts of error classes whose events have all been applied.
+
+    Resolve also the alerts of lines that were unknown and are known now.
+    """
+    await unknown_line.resolve_alerts_of_known_lines(uow, now=now)
+    open_codes = await alerts.list_open_subjects(uow, kind=DEAD_EVENT)
+    if not open_codes:
+        return
+    for code in await uow.session.scalars(RECOVERED, {"codes": list(open_codes)}):
+        await alerts.resolve_alert(uow, kind=DEAD_EVENT, subject=code, now=now)
+
+
+async def raise_dead_event_alert(
+    uow: UnitOfWork,
+    *,
+    event_id: UUID,
+    event_type: str,
+    outcome: EventOutcome,
+    now: datetime,
+) -> None:
+    """Raise the alert for an event whose retries are used up."""
+    code = str(outcome.error_code)
+    await alerts.raise_alert(
+        uow,
+        kind=DEAD_EVENT,
+        subject=code,
+        detail=f"Events from the provider could not be applied; the last one "
+        f"({event_type}) was tried {outcome.attempts} times: {outcome.last_error} Nothing is lost: "
+        f"see GET /v1/webhook-events?status=dead&error_code={code}, fix the cause, then POST "
+        f'/v1/webhook-events/replay {{"error_code": "{code}"}}.',
+        context={"event_id": str(event_id), "type": event_type},
+        now=now,
+    )
+
+
+async def list_events(
+    uow: UnitOfWork, selection: EventSelection, *, cursor: str | None, limit: int
+) -> Page[WebhookEvent]:
+    """List received events, newest first.
+
+    Raises:
+        InvalidCursorError: The cursor is not from this list.
+    """
+    cursors = Cursors("webhook_events", wanted=selection)
+    query = select(WebhookEvent).where(*_conditions(selection))
+    after = cursors.read(cursor)
+    if after is not None:
+        query = query.where(tuple_(WebhookEvent.received_at, WebhookEvent.id) < after)
+    newest_first = (WebhookEvent.received_at.desc(), WebhookEvent.id.desc())
+    rows = (await uow.session.scalars(query.order_by(*newest_first).limit(limit + 1))).all()
+    return cursors.page(rows, limit=limit, position=lambda row: (row.received_at, row.id))
+
+
+async def get_event(uow: UnitOfWork, event_id: UUID) -> WebhookEvent:
+    """Return one received event.
+
+    Raises:
+        WebhookEventNotFoundError: There is no such event.
+    """
+    event = await uow.session.get(WebhookEvent, event_id)
+    if event is None:
+        raise WebhookEventNotFoundError("There is no received event with this id.")
+    return event

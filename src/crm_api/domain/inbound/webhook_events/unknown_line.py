@@ -1,0 +1,147 @@
+"""Apply opt-outs in messages over lines that are not known here.
+
+An opt-out belongs to the person's number, so it does not wait until the line is known. All other
+effects of the message (timeline, replies, answers) belong to the line and wait for it.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import text
+
+from crm_api.domain.alerts import service as alerts
+from crm_api.domain.alerts.alert_kinds import AlertKind
+from crm_api.domain.consent.models import ConsentSource, FlagType
+from crm_api.domain.consent.reply_reader.reader import Reading, ReplyKind, read_reply
+from crm_api.domain.inbound.webhook_events import erased
+from crm_api.domain.inbound.webhook_events.reception import Reception
+from crm_api.domain.messaging.consent_decisions import service as consent
+from crm_api.domain.messaging.consent_decisions.flags import flags_of
+from crm_api.domain.messaging.conversations.participants import as_phone, find_or_add_contacts
+from crm_api.domain.messaging.models.conversations import Direction
+from crm_api.domain.provider.openphone.facts import MessageFacts, ProviderEvent, bound_event
+from crm_api.platform.database import UnitOfWork
+
+UNKNOWN_LINE = AlertKind.OPT_OUT_ON_UNKNOWN_LINE
+"""The alert's kind; its subject is the provider's id of the line."""
+NO_LINE = "none"
+"""The alert's subject where the event names no line."""
+BY_THE_PERSON = "person"
+APPLIED_AT_ONCE = {
+    ReplyKind.OPT_OUT: (consent.opt_out, FlagType.OPTED_OUT),
+    ReplyKind.DOUBTFUL: (consent.place_hold, FlagType.OPT_OUT_HOLD),
+}
+"""What is applied at once. An opt-in waits for the line: a message sent against a person's will is
+worse than one sent late."""
+
+
+KNOWN = text("""
+    SELECT l.phone_number_id FROM line l
+    WHERE l.phone_number_id = ANY(CAST(:subjects AS text[]))
+    UNION ALL
+    SELECT CAST(:no_line AS text) WHERE NOT EXISTS (
+        SELECT FROM webhook_event e WHERE e.error_code = 'incomplete_event')
+""")
+
+
+async def apply_decision_on_unknown_line(
+    uow: UnitOfWork, event: ProviderEvent, *, now: datetime, reception: Reception
+) -> bool:
+    """Opt out or hold the number of a person who asks for it over an unknown line.
+
+    Safe to repeat: one message adds one entry. Events from before the erasure of the person are
+    left out.
+
+    Args:
+        event: An event that could not be applied because its line is unknown.
+        now: The database's time of this transaction; it bounds the times in the event.
+
+    Returns:
+        False when the event contains no such request; nothing is changed.
+    """
+    kept = await erased.leave_out_erased(
+        uow, [bound_event(event, received_at=now)], secret=reception.secret, now=now
+    )
+    facts = kept[0].message if kept else None
+    if facts is None or facts.direction != Direction.INCOMING:
+        return False
+    reading = read_reply(facts.text)
+    phone = as_phone(facts.from_number or "")
+    if phone is None or reading.kind not in APPLIED_AT_ONCE:
+        return False
+    if await decided_before(uow, facts, phone=phone, reception=reception) is None:
+        await _decide(uow, facts, reading, phone=phone, now=now, reception=reception)
+    await _raise_alert(uow, facts, now=now)
+    return True
+
+
+async def decided_before(
+    uow: UnitOfWork, facts: MessageFacts, *, phone: str, reception: Reception
+) -> bool | None:
+    """Return whether this message stopped the number while its line was unknown.
+
+    Returns:
+        None when it was not decided then; False when the number already had the flag.
+    """
+    evidence = await consent.evidence_of_message(
+        uow, phone=phone, message_id=facts.provider_message_id, secret=reception.secret
+    )
+    return None if evidence is None else bool(evidence.get("is_first"))
+
+
+async def _decide(
+    uow: UnitOfWork,
+    facts: MessageFacts,
+    reading: Reading,
+    *,
+    phone: str,
+    now: datetime,
+    reception: Reception,
+) -> None:
+    flags = (await flags_of(uow.session, [phone], now=now))[phone]
+    contacts = await find_or_add_contacts(uow, [phone], may_add=(), now=now)
+    decide, flag = APPLIED_AT_ONCE[reading.kind]
+    await decide(
+        uow,
+        phone=phone,
+        contact_id=contacts.get(phone),
+        source=ConsentSource.MESSAGE,
+        actor=BY_THE_PERSON,
+        reason=reading.wording,
+        evidence={
+            "text": facts.text,
+            "reading": reading.evidence(),
+            "message_id": facts.provider_message_id,
+            "unknown_line": facts.phone_number_id,
+            "is_first": flag not in flags,
+        },
+        at=facts.created_at,
+        claimed_at=facts.claimed_at,
+        now=now,
+        secret=reception.secret,
+    )
+
+
+async def _raise_alert(uow: UnitOfWork, facts: MessageFacts, *, now: datetime) -> None:
+    line = facts.phone_number_id
+    named = "a line that the event does not name" if line is None else f"the line {line}"
+    await alerts.raise_alert(
+        uow,
+        kind=UNKNOWN_LINE,
+        subject=line or NO_LINE,
+        detail=f"A person asked for no more messages over {named}, which is not known here. Their "
+        "number is opted out, or held where the message is doubtful; the message itself is not on "
+        "the timeline yet. Read the lines from the provider with POST /v1/lines/sync, then POST "
+        '/v1/webhook-events/replay {"error_code": "line_unknown"}.',
+        context={"phone_number_id": line},
+        now=now,
+    )
+
+
+async def resolve_alerts_of_known_lines(uow: UnitOfWork, *, now: datetime) -> None:
+    """Resolve the alerts of lines that are known now, and that of events without a line."""
+    open_ids = await alerts.list_open_subjects(uow, kind=UNKNOWN_LINE)
+    if not open_ids:
+        return
+    known = set(await uow.session.scalars(KNOWN, {"subjects": list(open_ids), "no_line": NO_LINE}))
+    for subject in known.intersection(open_ids):
+        await alerts.resolve_alert(uow, kind=UNKNOWN_LINE, subject=subject, now=now)

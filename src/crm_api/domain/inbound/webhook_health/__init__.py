@@ -1,0 +1,1 @@
+"""Check hourly, in three ways, whether the provider's events arrive."""

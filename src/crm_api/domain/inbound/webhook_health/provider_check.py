@@ -1,0 +1,258 @@
+"""Check our webhooks at the provider, and its log of failed deliveries.
+
+Events that the provider gave up and that are not stored here are requested again, at most
+``MOST_TIMES``. Deliveries that it still retries are left to it.
+"""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, text
+
+from crm_api.domain.inbound.webhook_health.models import WebhookRedelivery
+from crm_api.domain.inbound.webhook_health.service import CheckResult
+from crm_api.domain.inbound.webhook_setup.comparing import Registration
+from crm_api.domain.inbound.webhook_setup.registering import Registrar
+from crm_api.domain.kit.errors import CrmError
+from crm_api.domain.provider.openphone.errors import (
+    OpenPhoneBusyError,
+    OpenPhoneListError,
+    OpenPhoneRefusedError,
+)
+from crm_api.domain.provider.openphone.facts import HookDelivery
+from crm_api.domain.provider.openphone.signature import SignatureScheme
+from crm_api.platform.database import UnitOfWork
+
+LOOKS_BACK = timedelta(hours=30)
+"""The provider gives a delivery up 27 h 35 min after its first try; checks are an hour apart."""
+LATE = timedelta(minutes=10)
+"""One attempt may meet a restart; a delivery that waits longer has failed at least three times."""
+MOST_REQUESTED = 200
+"""Redeliveries requested per check; the next check continues."""
+WORKING_SECONDS = 30.0
+"""Time for requesting redeliveries in one check; well within the job's time limit."""
+MOST_READ = 20
+"""Deliveries without an event id that one check opens to find it."""
+MOST_TIMES = 3
+REQUEST_AGAIN_AFTER = timedelta(hours=1)
+_STILL_RETRIED = ("sending", "pending")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenUp:
+    """A delivery that the provider gave up, and the webhook whose log it is in."""
+
+    webhook_id: str
+    delivery: HookDelivery
+
+
+@dataclass(kw_only=True)
+class DeliveryLog:
+    """Contents of the provider's delivery logs, and what is done about them.
+
+    Attributes:
+        waiting: Deliveries that are still retried, and older than ``LATE``.
+        is_complete: Every log could be read to its end.
+        held: Given-up deliveries whose event is stored here.
+        requested: Requested again by this check.
+        under_way: Requested a short time ago, or left for the next check.
+        lost: Requested as often as allowed, or refused.
+    """
+
+    given_up: list[GivenUp]
+    waiting: int = 0
+    is_complete: bool = True
+    held: int = 0
+    requested: int = 0
+    under_way: int = 0
+    lost: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderCheck:
+    """One comparison with the provider.
+
+    Attributes:
+        wait: Waits until the provider may be called once.
+    """
+
+    registrar: Registrar
+    wait: Callable[[], Awaitable[object]]
+    now: datetime
+
+    async def examine(self) -> CheckResult:
+        """Compare the registration, read the delivery logs, and request missing events again.
+
+        Raises:
+            OpenPhoneBusyError: The provider is unavailable; there is no result.
+            OpenPhoneListError: Its list of webhooks repeats itself or does not end.
+            UnreadableEventError: A webhook in it cannot be read.
+        """
+        await self.wait()
+        await self.wait()
+        try:
+            found = await self.registrar.look()
+        except OpenPhoneRefusedError as error:
+            sentence = f"The provider does not list its webhooks: {error.detail}"
+            return CheckResult(leg="refused", failure=sentence)
+        log = await self._read_logs(found)
+        await self._request_again(await self._find_missing(log), log)
+        evidence = {
+            "webhooks": [one.webhook.webhook_id for one in found.ours],
+            "foreign": len(found.foreign),
+            "log_is_told": log.is_complete,
+            "given_up": len(log.given_up),
+            "held_all_the_same": log.held,
+            "asked_again": log.requested,
+            "under_way_again": log.under_way,
+            "lost": log.lost,
+            "waiting": log.waiting,
+        }
+        return replace(_judge(found, log), evidence=evidence)
+
+    async def _read_logs(self, found: Registration) -> DeliveryLog:
+        log = DeliveryLog(given_up=[])
+        for one in found.of(SignatureScheme.STANDARD):
+            webhook_id = one.webhook.webhook_id
+            try:
+                log.given_up += [
+                    GivenUp(webhook_id=webhook_id, delivery=delivery)
+                    async for delivery in self._read_log(webhook_id, "failed")
+                ]
+                for status in _STILL_RETRIED:
+                    created = [d.created_at async for d in self._read_log(webhook_id, status)]
+                    log.waiting += sum(at is not None and self.now - at > LATE for at in created)
+            except (OpenPhoneRefusedError, OpenPhoneListError):
+                # Not every plan or host has the log, and the other checks do not need it.
+                log.is_complete = False
+        return log
+
+    async def _read_log(self, webhook_id: str, status: str) -> AsyncIterator[HookDelivery]:
+        await self.wait()
+        hooks, after = self.registrar.hooks, self.now - LOOKS_BACK
+        async for delivery in hooks.deliveries(webhook_id, status=status, after=after):
+            yield delivery
+
+    async def _find_missing(self, log: DeliveryLog) -> list[GivenUp]:
+        """Return the given-up deliveries to request again; count the others."""
+        given_up = [await self._with_event_id(one) for one in log.given_up[:MOST_READ]]
+        given_up += log.given_up[MOST_READ:]
+        async with self.registrar.new_uow() as uow:
+            stored = await _read_stored_events(uow, given_up)
+            requests = await _read_requests(uow, given_up)
+        missing = []
+        for one in given_up:
+            request = requests.get(one.delivery.delivery_id)
+            is_recent = request and self.now - request.asked_at < REQUEST_AGAIN_AFTER
+            if one.delivery.event_id in stored:
+                log.held += 1
+            elif is_recent:
+                log.under_way += 1
+            elif request is None or request.times < MOST_TIMES:
+                missing.append(one)
+            else:
+                log.lost += 1
+        return missing
+
+    async def _with_event_id(self, one: GivenUp) -> GivenUp:
+        """Open a delivery whose entry has no event id; the body that was sent has it."""
+        if one.delivery.event_id is not None:
+            return one
+        await self.wait()
+        try:
+            opened = await self.registrar.hooks.delivery(one.webhook_id, one.delivery.delivery_id)
+        except OpenPhoneRefusedError:
+            return one
+        return one if opened is None else replace(one, delivery=opened)
+
+    async def _request_again(self, missing: Sequence[GivenUp], log: DeliveryLog) -> None:
+        requested: list[GivenUp] = []
+        refused, began = 0, time.monotonic()
+        try:
+            for one in missing[:MOST_REQUESTED]:
+                if time.monotonic() - began > WORKING_SECONDS:
+                    break
+                await self.wait()
+                try:
+                    await self.registrar.hooks.retry(one.webhook_id, one.delivery.delivery_id)
+                except OpenPhoneBusyError:
+                    break
+                except CrmError:
+                    refused += 1
+                else:
+                    requested.append(one)
+        finally:
+            # Stored on cancellation too: the requests were made.
+            async with self.registrar.new_uow() as uow:
+                await _store_requests(uow, requested, now=self.registrar.now())
+        log.requested = len(requested)
+        log.lost += refused
+        # The next check continues with those that were not reached.
+        log.under_way += len(missing) - len(requested) - refused
+
+
+def _judge(found: Registration, log: DeliveryLog) -> CheckResult:
+    if found.findings:
+        said = " ".join(f"{one.sentence} Repair: `{one.repair}`." for one in found.findings)
+        return CheckResult(leg=found.findings[0].fault.value, failure=said)
+    if log.waiting:
+        sentence = (
+            f"The provider has tried for more than ten minutes to deliver {log.waiting} "
+            "events, and still tries. `crm-api webhooks test` shows the answer that it gets."
+        )
+        return CheckResult(leg="not_delivered", failure=sentence)
+    on_their_way = log.requested + log.under_way
+    if on_their_way + log.lost:
+        sentence = (
+            f"The provider gave up {on_their_way + log.lost} events that are not here. It was "
+            f"asked again for {on_their_way} of them"
+        )
+        sentence += f"; {log.lost} did not come for all that." if log.lost else "."
+        return CheckResult(leg="given_up", failure=sentence)
+    return CheckResult()
+
+
+STORED_EVENTS = text("""
+    SELECT provider_event_id FROM webhook_event_key
+     WHERE provider_event_id = ANY(CAST(:event_ids AS text[]))
+""")
+
+
+async def _read_stored_events(uow: UnitOfWork, given_up: Sequence[GivenUp]) -> set[str]:
+    """Return the ids of the events of these deliveries that are stored here."""
+    event_ids = [one.delivery.event_id for one in given_up if one.delivery.event_id is not None]
+    return set(await uow.session.scalars(STORED_EVENTS, {"event_ids": event_ids}))
+
+
+async def _read_requests(
+    uow: UnitOfWork, given_up: Sequence[GivenUp]
+) -> dict[str, WebhookRedelivery]:
+    """Return the requests already made for these deliveries, by delivery id."""
+    of_these = text("delivery_id = ANY(CAST(:delivery_ids AS text[]))")
+    found = await uow.session.scalars(
+        select(WebhookRedelivery).where(of_these),
+        {"delivery_ids": [one.delivery.delivery_id for one in given_up]},
+    )
+    return {one.delivery_id: one for one in found}
+
+
+STORE_REQUEST = text("""
+    INSERT INTO webhook_redelivery (delivery_id, webhook_id, provider_event_id, times, asked_at)
+    VALUES (:delivery_id, :webhook_id, :event_id, 1, :now)
+    ON CONFLICT (delivery_id) DO UPDATE
+    SET times = webhook_redelivery.times + 1, asked_at = excluded.asked_at
+""")
+
+
+async def _store_requests(uow: UnitOfWork, requested: Sequence[GivenUp], *, now: datetime) -> None:
+    """Store that these deliveries were requested once more."""
+    for one in requested:
+        values = {
+            "delivery_id": one.delivery.delivery_id,
+            "webhook_id": one.webhook_id,
+            "event_id": one.delivery.event_id,
+            "now": now,
+        }
+        await uow.session.execute(STORE_REQUEST, values)

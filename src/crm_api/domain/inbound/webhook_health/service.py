@@ -1,0 +1,264 @@
+"""Order checks of whether events arrive, store their results, and raise an alert about a change."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, select, text, tuple_
+
+from crm_api.domain.alerts import service as alerts
+from crm_api.domain.alerts.alert_kinds import AlertKind
+from crm_api.domain.inbound.webhook_health.models import (
+    CheckStatus,
+    WebhookHealthCheck,
+    WebhookHealthSide,
+    WebhookRedelivery,
+)
+from crm_api.domain.inbound.webhook_health.schemas import WebhookHealthRead, WebhookHealthSideRead
+from crm_api.domain.kit.errors import NotFoundError
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.platform.database import UnitOfWork, typed_rows
+from crm_api.platform.ids import new_id
+from crm_api.platform.jobs import Job, JobName
+
+ALERT = AlertKind.WEBHOOK_HEALTH
+"""The alert's kind; its subject is the side."""
+SCHEDULE = "schedule"
+EVERY = timedelta(hours=1)
+EVERY_WHILE_FAILING = timedelta(minutes=5)
+"""A repair shows soon after it was made."""
+SLACK = timedelta(seconds=30)
+"""The schedule runs each minute, not always at the same second."""
+KEPT_FOR = timedelta(days=90)
+SWITCHED_OFF = "switched_off"
+"""The leg of a failure whose kind of check was switched off since."""
+MESSAGE_OFF_BECAUSE = (
+    "CRM_HEALTH_CHECK_FROM and CRM_HEALTH_CHECK_TO do not name two own lines between which a test "
+    "text may go"
+)
+
+
+class WebhookHealthCheckNotFoundError(NotFoundError):
+    """No check has this id."""
+
+    code = "webhook_health_check_not_found"
+    title = "Webhook health check not found"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """Result of a check.
+
+    Attributes:
+        leg: Where it failed, in one word; None when it passed.
+        failure: The same as a sentence, with what to do.
+        evidence: What was counted or read.
+    """
+
+    leg: str | None = None
+    failure: str | None = None
+    sent_at: datetime | None = None
+    received_at: datetime | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SideState:
+    """The last result of one kind of check, and since when a check of it waits."""
+
+    side: WebhookHealthSide
+    id: UUID | None
+    status: CheckStatus | None
+    leg: str | None
+    failure: str | None
+    created_at: datetime | None
+    concluded_at: datetime | None
+    waiting_since: datetime | None
+
+    @property
+    def due_at(self) -> datetime | None:
+        """Return when the next check is due; None when there was none yet."""
+        if self.status == CheckStatus.FAILED and self.concluded_at is not None:
+            # A check may wait for its result, so the time until the next one counts from there.
+            return self.concluded_at + EVERY_WHILE_FAILING
+        return None if self.created_at is None else self.created_at + EVERY
+
+
+READ_SIDES = text(f"""
+    SELECT k.side, l.id, l.status, l.leg, l.failure, l.created_at, l.concluded_at,
+           w.created_at AS waiting_since
+      FROM (VALUES {", ".join(f"('{side}')" for side in WebhookHealthSide)}) AS k (side)
+      LEFT JOIN LATERAL (
+          SELECT c.id, c.status, c.leg, c.failure, c.created_at, c.concluded_at
+            FROM webhook_health_check c
+           WHERE c.side = k.side AND c.status <> 'waiting'
+           ORDER BY c.created_at DESC LIMIT 1) l ON true
+      LEFT JOIN webhook_health_check w ON w.side = k.side AND w.status = 'waiting'
+""")
+
+
+async def read_sides(uow: UnitOfWork) -> list[SideState]:
+    """Return the state of each kind of check, in one statement."""
+    return typed_rows(SideState, await uow.session.execute(READ_SIDES))
+
+
+async def due_sides(
+    uow: UnitOfWork, *, message_is_on: bool, now: datetime
+) -> list[WebhookHealthSide]:
+    """Return the kinds of checks that are due: hourly, every 5 minutes while one fails.
+
+    If the test message was switched off while it failed, its alert is resolved.
+    """
+    due: list[WebhookHealthSide] = []
+    for state in await read_sides(uow):
+        if state.side == WebhookHealthSide.TEST_TEXT and not message_is_on:
+            if state.status == CheckStatus.FAILED and state.leg != SWITCHED_OFF:
+                check = await uow.session.get_one(WebhookHealthCheck, state.id)
+                check.leg = SWITCHED_OFF
+                await alerts.resolve_alert(uow, kind=ALERT, subject=state.side, now=now)
+        elif state.waiting_since is None and (state.due_at or now) <= now + SLACK:
+            due.append(WebhookHealthSide(state.side))
+    return due
+
+
+async def next_check_at(uow: UnitOfWork, *, message_is_on: bool, now: datetime) -> datetime:
+    """Return when the next check is due; in the past when it is late."""
+    states = [
+        s for s in await read_sides(uow) if message_is_on or s.side != WebhookHealthSide.TEST_TEXT
+    ]
+    return min((state.due_at or now for state in states), default=now)
+
+
+ORDER_CHECK = text("""
+    INSERT INTO webhook_health_check (id, side, asked_by, created_at)
+    VALUES (:id, :side, :asked_by, :now)
+    ON CONFLICT (side) WHERE status = 'waiting' DO NOTHING
+""")
+
+
+async def order_check(
+    uow: UnitOfWork, *, side: WebhookHealthSide, asked_by: str, now: datetime
+) -> WebhookHealthCheck:
+    """Order a check and nudge the worker; return the one of this kind that waits now.
+
+    Raises:
+        WebhookHealthCheckNotFoundError: The one that waited was concluded just now; order again.
+    """
+    values = {"id": new_id(), "side": side.value, "asked_by": asked_by, "now": now}
+    await uow.session.execute(ORDER_CHECK, values)
+    uow.after_commit(Job(name=JobName.CHECK_WEBHOOK_HEALTH))
+    check = await find_waiting_check(uow, side)
+    if check is None:
+        raise WebhookHealthCheckNotFoundError("The waiting check has just ended; order another.")
+    return check
+
+
+async def find_waiting_check(
+    uow: UnitOfWork, side: WebhookHealthSide, *, locks: bool = False
+) -> WebhookHealthCheck | None:
+    """Return the waiting check of a kind; None when there is none.
+
+    Args:
+        locks: Lock it; None also when another worker has locked it.
+    """
+    query = select(WebhookHealthCheck).where(
+        WebhookHealthCheck.side == side.value, WebhookHealthCheck.status == CheckStatus.WAITING
+    )
+    if locks:
+        query = query.with_for_update(skip_locked=True)
+    found: WebhookHealthCheck | None = await uow.session.scalar(
+        query.execution_options(populate_existing=True)
+    )
+    return found
+
+
+async def conclude_check(
+    uow: UnitOfWork, check: WebhookHealthCheck, result: CheckResult, *, now: datetime
+) -> None:
+    """Store the result of a check; raise an alert about a new failure, or resolve it on success.
+
+    A failure at the same leg as before raises no new alert.
+    """
+    (before,) = (state for state in await read_sides(uow) if state.side == check.side)
+    check.status = CheckStatus.PASSED if result.leg is None else CheckStatus.FAILED
+    check.leg, check.failure, check.evidence = result.leg, result.failure, dict(result.evidence)
+    check.sent_at, check.received_at, check.concluded_at = result.sent_at, result.received_at, now
+    if result.sent_at is not None and result.received_at is not None:
+        took = (result.received_at - result.sent_at).total_seconds()
+        check.latency_ms = max(0, round(took * 1000))
+    if result.leg is None:
+        await alerts.resolve_alert(uow, kind=ALERT, subject=check.side, now=now)
+    elif before.status != CheckStatus.FAILED or before.leg != result.leg:
+        await alerts.raise_alert(
+            uow,
+            kind=ALERT,
+            subject=check.side,
+            detail=f"{result.failure or result.leg} See GET /v1/webhook-health-checks.",
+            context={"check_id": str(check.id), "leg": result.leg},
+            now=now,
+        )
+
+
+async def forget_old_checks(uow: UnitOfWork, *, now: datetime) -> None:
+    """Delete checks and requests for redelivery older than ``KEPT_FOR``."""
+    before = now - KEPT_FOR
+    check, redelivery = WebhookHealthCheck, WebhookRedelivery
+    await uow.session.execute(
+        delete(check).where(check.created_at < before, check.status != CheckStatus.WAITING)
+    )
+    await uow.session.execute(delete(redelivery).where(redelivery.asked_at < before))
+
+
+async def get_check(uow: UnitOfWork, check_id: UUID) -> WebhookHealthCheck:
+    """Return one check.
+
+    Raises:
+        WebhookHealthCheckNotFoundError: There is no check with this id.
+    """
+    check = await uow.session.get(WebhookHealthCheck, check_id, populate_existing=True)
+    if check is None:
+        raise WebhookHealthCheckNotFoundError("There is no webhook health check with this id.")
+    return check
+
+
+async def list_checks(
+    uow: UnitOfWork, *, cursor: str | None, limit: int
+) -> Page[WebhookHealthCheck]:
+    """List checks, newest first.
+
+    Raises:
+        InvalidCursorError: The cursor is not from this list.
+    """
+    cursors = Cursors("webhook_health_checks")
+    query, newest_first = (
+        select(WebhookHealthCheck),
+        (
+            WebhookHealthCheck.created_at,
+            WebhookHealthCheck.id,
+        ),
+    )
+    after = cursors.read(cursor)
+    if after is not None:
+        query = query.where(tuple_(*newest_first) < after)
+    query = query.order_by(*(column.desc() for column in newest_first)).limit(limit + 1)
+    rows = (await uow.session.scalars(query)).all()
+    return cursors.page(rows, limit=limit, position=lambda check: (check.created_at, check.id))
+
+
+async def read_health(uow: UnitOfWork, *, message_is_on: bool) -> WebhookHealthRead:
+    """Return the state of each kind of check, and of all together."""
+    sides = [
+        WebhookHealthSideRead(
+            side=WebhookHealthSide(state.side),
+            is_on=(is_on := message_is_on or state.side != WebhookHealthSide.TEST_TEXT),
+            status=state.status if is_on else None,
+            failure=state.failure if is_on else None,
+            concluded_at=state.concluded_at,
+            off_because=None if is_on else MESSAGE_OFF_BECAUSE,
+        )
+        for state in await read_sides(uow)
+    ]
+    is_failing = any(side.status == CheckStatus.FAILED for side in sides)
+    return WebhookHealthRead(status="degraded" if is_failing else "ok", sides=sides)

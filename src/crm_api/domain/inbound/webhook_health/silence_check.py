@@ -1,0 +1,178 @@
+"""Judge whether the time since the last event is unusual, by the same span of earlier weeks.
+
+The span runs from the last event until now. For each earlier week, the slots of ten minutes with an
+event are counted in the same span by local time, so that a lunch hour is compared with lunch hours.
+Slots are counted, not events: hundreds of reports of one campaign say no more about the next hour
+than a few do.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import func, select, text
+
+from crm_api.domain.consent.legal_rules.rules import is_federal_holiday
+from crm_api.domain.inbound.webhook_events.models import WebhookEvent
+from crm_api.domain.inbound.webhook_health.message_check import MARK
+from crm_api.domain.inbound.webhook_health.models import WebhookHealthSide
+from crm_api.domain.inbound.webhook_health.service import (
+    CheckResult,
+    conclude_check,
+    find_waiting_check,
+)
+from crm_api.domain.kit.schemas import format_instant
+from crm_api.domain.messaging.models.lines import DEFAULT_TIMEZONE, Line
+from crm_api.platform.database import UnitOfWork
+
+WEEKS = 8
+"""Weeks compared: enough for a judgement, few enough to follow a business that changes."""
+FEWEST_WEEKS = 4
+SLOT = timedelta(minutes=10)
+LONGEST = timedelta(days=7)
+"""Maximum span; a longer silence is judged as one of a week."""
+UNUSUAL = 1e-4
+"""Highest chance that raises an alarm. Checked hourly, 8,760 times a year, chance alone then
+raises less than one alarm a year."""
+WEEK = timedelta(days=7)
+
+Span = tuple[datetime, datetime]
+
+# All events count, except those of our own test messages.
+LAST_EVENT = text("""
+    SELECT e.received_at FROM webhook_event e
+     WHERE e.received_at > :since AND e.received_at <= :now
+       AND strpos(e.payload::text, :mark) = 0
+     ORDER BY e.received_at DESC, e.id DESC LIMIT 1
+""")
+COUNT_SLOTS = text("""
+    SELECT n.slots
+      FROM unnest(CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]))
+           WITH ORDINALITY AS w (starts, ends, position)
+     CROSS JOIN LATERAL (
+         SELECT count(DISTINCT date_bin(:slot, e.received_at, timestamptz 'epoch')) AS slots
+           FROM webhook_event e
+          WHERE e.received_at > w.starts AND e.received_at <= w.ends
+            AND strpos(e.payload::text, :mark) = 0) n
+     ORDER BY w.position
+""")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SilenceJudgement:
+    """Judgement of a silence.
+
+    Attributes:
+        counts: Slots with an event, week by week, latest first.
+        chance: Probability of no event in such a span, if all is as usual; None if not judged.
+        why_not: Why it was not judged.
+    """
+
+    counts: tuple[int, ...]
+    chance: float | None
+    why_not: str | None = None
+
+    @property
+    def is_unusual(self) -> bool:
+        """True when it deserves an alarm."""
+        return self.chance is not None and self.chance < UNUSUAL
+
+
+async def conclude_silence_check(uow: UnitOfWork, *, now: datetime) -> None:
+    """Conclude the waiting silence check, if there is one."""
+    check = await find_waiting_check(uow, WebhookHealthSide.SILENCE, locks=True)
+    if check is not None:
+        await conclude_check(uow, check, await _examine_silence(uow, now=now), now=now)
+
+
+async def _examine_silence(uow: UnitOfWork, *, now: datetime) -> CheckResult:
+    """Compare the time since the last event with the same hours of earlier weeks."""
+    session = uow.session
+    zone = await session.scalar(select(Line.timezone).order_by(Line.created_at, Line.id).limit(1))
+    zone = zone or DEFAULT_TIMEZONE
+    values = {"since": now - LONGEST, "mark": MARK, "now": now}
+    since: datetime = await session.scalar(LAST_EVENT, values) or now - LONGEST
+    first_at = await session.scalar(select(func.min(WebhookEvent.received_at)))
+    spans = earlier_spans(since, now, first_at=first_at, zone=zone)
+    found = await session.scalars(
+        COUNT_SLOTS,
+        {
+            "starts": [s for s, _ in spans],
+            "ends": [e for _, e in spans],
+            "slot": SLOT,
+            "mark": MARK,
+        },
+    )
+    judged = judge_silence(found.all(), now=now, zone=zone)
+    evidence = {
+        "silent_since": format_instant(since),
+        "earlier_weeks": list(judged.counts),
+        "chance": judged.chance,
+        "not_judged_because": judged.why_not,
+    }
+    if judged.chance is None or not judged.is_unusual:
+        return CheckResult(evidence=evidence)
+    usual = sum(judged.counts) / len(judged.counts)
+    sentence = (
+        f"No event has come since {format_instant(since)}. In the same hours of earlier weeks, "
+        f"{usual:.0f} slots of ten minutes had an event on average; by chance alone, such a "
+        f"silence comes once in {1 / judged.chance:,.0f}. `crm-api webhooks test` shows whether "
+        "events reach this service."
+    )
+    return CheckResult(leg="silent", failure=sentence, evidence=evidence)
+
+
+def earlier_spans(
+    since: datetime, now: datetime, *, first_at: datetime | None, zone: str
+) -> list[Span]:
+    """Return the same span in each earlier week that is fully on record, latest first.
+
+    Args:
+        since: When the last event arrived.
+        now: The end of the span.
+        first_at: When the first event of all arrived.
+        zone: IANA time zone whose local time is compared.
+    """
+    if first_at is None:
+        return []
+    local = ZoneInfo(zone)
+    ends = [max(since, now - LONGEST).astimezone(local), now.astimezone(local)]
+    spans = []
+    for week in range(1, WEEKS + 1):
+        begin, end = [(at - week * WEEK).astimezone(UTC) for at in ends]
+        if begin >= first_at:
+            spans.append((begin, end))
+    return spans
+
+
+def judge_silence(counts: Sequence[int], *, now: datetime, zone: str) -> SilenceJudgement:
+    """Judge a silence by the counts of earlier weeks.
+
+    A holiday is not judged: too few similar days are in the weeks compared.
+    """
+    slots, chance, why_not = tuple(counts), None, None
+    if len(slots) < FEWEST_WEEKS:
+        why_not = "less than four weeks are on record"
+    elif is_federal_holiday(now.astimezone(ZoneInfo(zone)).date()):
+        why_not = "it is a federal holiday"
+    else:
+        chance = chance_of_none(slots)
+    return SilenceJudgement(counts=slots, chance=chance, why_not=why_not)
+
+
+def chance_of_none(counts: Sequence[int]) -> float:
+    """Return the probability of no slot with an event, given the counts of comparable spans.
+
+    For Poisson counts with Jeffreys' prior, the next count is 0 with probability
+    ``(n / (n + 1)) ** (sum + 1/2)``; uncertainty about the mean counts against an alarm. Weeks
+    differ by more than chance (a campaign runs or does not), so the sum is divided by the ratio of
+    the counts' variance to that of Poisson counts.
+    """
+    weeks, total = len(counts), sum(counts)
+    if weeks == 0 or total == 0:
+        return 1.0
+    mean = total / weeks
+    spread = sum((count - mean) ** 2 for count in counts) / max(weeks - 1, 1)
+    dispersion = max(1.0, spread / mean)
+    return float((weeks / (weeks + 1)) ** (total / dispersion + 0.5))

@@ -1,0 +1,1 @@
+"""Our webhooks at the provider: registration, comparison with what is needed, and their keys."""

@@ -1,0 +1,268 @@
+"""Compare our webhooks at the provider with what is needed; pure functions."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from crm_api.domain.provider.openphone.facts import RegisteredWebhook
+from crm_api.domain.provider.openphone.hooks import LEGACY_FAMILIES
+from crm_api.domain.provider.openphone.signature import SignatureScheme, decode_key
+
+NEEDED: Mapping[SignatureScheme, frozenset[str]] = {
+    SignatureScheme.STANDARD: frozenset(
+        (
+            "message.received",
+            "message.delivered",
+            "message.failed",
+            "message.undelivered",
+            "call.ringing",
+            "call.answered",
+            "call.completed",
+            "call.missed",
+            "call.forwarded",
+            "call.menu.selected",
+            "call.recording.completed",
+            "call.voicemail.completed",
+        )
+    ),
+    SignatureScheme.LEGACY: LEGACY_FAMILIES["messages"] | LEGACY_FAMILIES["calls"],
+}
+"""Event types that this service needs."""
+BY_PLAN = frozenset(("call.summary.completed", "call.transcript.completed"))
+"""Requested, but no fault if absent: the provider has them in some plans only."""
+_TASK_EVENTS = (
+    "created updated deleted completed reopened assigned unassigned overdue linked unlinked "
+    "duedate.updated duedate.removed"
+)
+WELCOME = frozenset(
+    (
+        *BY_PLAN,
+        "contact.updated",
+        "contact.deleted",
+        *(f"task.{name}" for name in _TASK_EVENTS.split()),
+    )
+)
+"""Requested as well where the provider has them."""
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+ALL_LINES = "*"
+
+
+class Fault(StrEnum):
+    """A fault of our registration; one command repairs each."""
+
+    MISSING = "missing"
+    DISABLED = "disabled"
+    EVENTS_MISSING = "events_missing"
+    LINES_MISSING = "lines_missing"
+    KEY_UNKNOWN = "key_unknown"
+
+
+_REPAIRS = {
+    Fault.MISSING: "crm-api webhooks register",
+    Fault.DISABLED: "crm-api webhooks register",
+    Fault.EVENTS_MISSING: "crm-api webhooks register",
+    Fault.LINES_MISSING: "crm-api webhooks register",
+    Fault.KEY_UNKNOWN: "crm-api webhooks rotate",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """The keys that the receiver accepts.
+
+    Attributes:
+        saved: Ids of webhooks whose current key is saved.
+        accepted: The bytes of all keys.
+        has_given: The settings contain keys; which webhooks these belong to is not known.
+    """
+
+    saved: frozenset[str]
+    accepted: frozenset[bytes]
+    has_given: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One fault, as a sentence, with the command that repairs it."""
+
+    fault: Fault
+    sentence: str
+    repair: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OurWebhook:
+    """A webhook that points here, with its own faults."""
+
+    webhook: RegisteredWebhook
+    scheme: SignatureScheme
+    faults: frozenset[Fault]
+    missing_events: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """All registered webhooks, seen from this address.
+
+    Attributes:
+        ours: Those that point here, of both schemes.
+        foreign: Those that point elsewhere.
+        dated_is_known: The provider has webhooks of API version 2026-03-30; some hosts have only
+            the legacy ones.
+    """
+
+    url: str
+    ours: tuple[OurWebhook, ...]
+    foreign: tuple[RegisteredWebhook, ...]
+    dated_is_known: bool = True
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What must be repaired; empty when one of the schemes delivers all events."""
+        return tuple(_findings(self))
+
+    def of(self, scheme: SignatureScheme) -> tuple[OurWebhook, ...]:
+        """Return our webhooks of one scheme."""
+        return tuple(one for one in self.ours if one.scheme is scheme)
+
+
+def compare(
+    *,
+    url: str,
+    dated: Sequence[RegisteredWebhook] | None,
+    legacy: Sequence[RegisteredWebhook],
+    keys: Keys,
+    line_ids: Collection[str] = (),
+) -> Registration:
+    """Compare the registered webhooks with what is needed.
+
+    Args:
+        url: Where events are received.
+        dated: None when the provider has no webhooks of API version 2026-03-30.
+        line_ids: Provider ids of the lines whose events are needed; empty skips this check.
+    """
+    listed = [
+        *((SignatureScheme.STANDARD, one) for one in dated or ()),
+        *((SignatureScheme.LEGACY, one) for one in legacy),
+    ]
+    ours = [
+        _judge(one, scheme, keys=keys, line_ids=line_ids)
+        for scheme, one in listed
+        if is_same_address(one.url, url)
+    ]
+    foreign = tuple(one for _, one in listed if not is_same_address(one.url, url))
+    return Registration(
+        url=url, ours=tuple(ours), foreign=foreign, dated_is_known=dated is not None
+    )
+
+
+def is_same_address(one: str, other: str) -> bool:
+    """Return whether two URLs are equivalent: case, default port and final slash are ignored."""
+    return _place(one) == _place(other)
+
+
+def wanted_events(webhook: RegisteredWebhook | None, *, offered: frozenset[str]) -> list[str]:
+    """Return the events to request, sorted: those offered, and those that it already has."""
+    return sorted(offered.union(webhook.events if webhook is not None else ()))
+
+
+def _place(url: str) -> tuple[str, str, int | None, str]:
+    parts = urlsplit(url.strip())
+    scheme = parts.scheme.lower()
+    try:
+        port = parts.port or _DEFAULT_PORTS.get(scheme)
+    except ValueError:
+        port = None
+    return scheme, (parts.hostname or "").lower(), port, parts.path.rstrip("/")
+
+
+def _judge(
+    webhook: RegisteredWebhook,
+    scheme: SignatureScheme,
+    *,
+    keys: Keys,
+    line_ids: Collection[str],
+) -> OurWebhook:
+    missing = _of_its_kind(webhook, scheme) - set(webhook.events)
+    faults = set()
+    if webhook.status == "disabled":
+        faults.add(Fault.DISABLED)
+    if missing:
+        faults.add(Fault.EVENTS_MISSING)
+    resources = set(webhook.resource_ids)
+    if resources and ALL_LINES not in resources and not resources.issuperset(line_ids):
+        faults.add(Fault.LINES_MISSING)
+    if not _is_key_known(webhook, keys):
+        faults.add(Fault.KEY_UNKNOWN)
+    return OurWebhook(
+        webhook=webhook, scheme=scheme, faults=frozenset(faults), missing_events=frozenset(missing)
+    )
+
+
+def _of_its_kind(webhook: RegisteredWebhook, scheme: SignatureScheme) -> frozenset[str]:
+    """Return the events that a webhook needs; a legacy one only those of its family."""
+    if scheme is SignatureScheme.STANDARD:
+        return NEEDED[scheme]
+    families = (events for events in LEGACY_FAMILIES.values() if events & set(webhook.events))
+    return NEEDED[scheme] & frozenset().union(*families)
+
+
+def _is_key_known(webhook: RegisteredWebhook, keys: Keys) -> bool:
+    if webhook.key is not None:
+        try:
+            return decode_key(webhook.key) in keys.accepted
+        except ValueError:
+            return False
+    return webhook.webhook_id in keys.saved or keys.has_given
+
+
+def _findings(found: Registration) -> Iterator[Finding]:
+    """Yield the faults of the newer scheme in use; one webhook without faults is enough."""
+    dated, legacy = found.of(SignatureScheme.STANDARD), found.of(SignatureScheme.LEGACY)
+    if any(not one.faults for one in dated):
+        return
+    if dated:
+        yield from _faults_of(dated[0])
+        return
+    delivered = {event for one in legacy if not one.faults for event in one.webhook.events}
+    if delivered >= NEEDED[SignatureScheme.LEGACY]:
+        return
+    if not legacy:
+        option = "" if found.dated_is_known else " --legacy"
+        elsewhere = len(found.foreign)
+        others = f"; webhooks that point elsewhere: {elsewhere}" if elsewhere else ""
+        yield Finding(
+            fault=Fault.MISSING,
+            sentence=f"No webhook of this API key points to {found.url}{others}. Webhooks made in "
+            "the provider's app are not listed.",
+            repair=_REPAIRS[Fault.MISSING] + option,
+        )
+        return
+    for one in legacy:
+        yield from _faults_of(one)
+    missing = NEEDED[SignatureScheme.LEGACY].difference(*(one.webhook.events for one in legacy))
+    if missing:
+        yield Finding(
+            fault=Fault.EVENTS_MISSING,
+            sentence=f"No webhook delivers {', '.join(sorted(missing))}.",
+            repair=_REPAIRS[Fault.EVENTS_MISSING] + " --legacy",
+        )
+
+
+def _faults_of(one: OurWebhook) -> Iterator[Finding]:
+    name = f"Webhook {one.webhook.webhook_id}"
+    sentences = {
+        Fault.DISABLED: f"{name} is disabled: nothing is delivered.",
+        Fault.EVENTS_MISSING: f"{name} does not deliver {', '.join(sorted(one.missing_events))}.",
+        Fault.LINES_MISSING: f"{name} does not deliver the events of every line.",
+        Fault.KEY_UNKNOWN: f"{name} signs with a key that is not known here: all its deliveries "
+        "are refused.",
+    }
+    option = " --legacy" if one.scheme is SignatureScheme.LEGACY else ""
+    for fault, sentence in sentences.items():
+        if fault in one.faults:
+            # A legacy webhook shows its key, so registering again can save it.
+            is_shown = fault is Fault.KEY_UNKNOWN and one.webhook.key is not None
+            repair = "crm-api webhooks register" if is_shown else _REPAIRS[fault]
+            yield Finding(fault=fault, sentence=sentence, repair=repair + option)

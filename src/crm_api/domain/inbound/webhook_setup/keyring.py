@@ -1,0 +1,117 @@
+"""The keys that verify events: those of the settings, and the saved ones.
+
+After a registration or a rotation, the provider signs with a key that this process has not read
+yet. The first signature that does not match makes it read the saved keys, but at most once in
+``GAP_SECONDS``, so that forged signatures do not cause one database read each.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+
+import structlog
+
+from crm_api.domain.inbound.webhook_setup.keys import SavedKey
+from crm_api.domain.provider.openphone.errors import MismatchedSignatureError
+from crm_api.domain.provider.openphone.signature import Verified, Verifier
+
+log = structlog.get_logger()
+
+GAP_SECONDS = 3.0
+"""Least time between two reads after signatures that did not match. The provider's first retry
+comes after 5 s, so an event signed with a new key is refused at most once."""
+FRESH_SECONDS = 300.0
+"""Maximum age of the keys in memory: one of them may have been retired."""
+LOAD_SECONDS = 2.0
+"""Time limit of a read; the provider waits 10 s for its answer."""
+
+Load = Callable[[], Awaitable[Sequence[SavedKey]]]
+
+
+class KeyRing:
+    """All keys that one process accepts now.
+
+    Attributes:
+        loads: Number of reads of the saved keys.
+    """
+
+    def __init__(
+        self,
+        given: Sequence[str],
+        *,
+        load: Load,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Create a ring with the keys of the settings; saved keys are read when needed.
+
+        Raises:
+            ValueError: A given key is not base64 or shorter than 8 bytes.
+        """
+        self._given = tuple(given)
+        self._load = load
+        self._monotonic = monotonic
+        self._saved: tuple[SavedKey, ...] = ()
+        self._verifier = Verifier(self._given) if self._given else None
+        self._generation = 0
+        self._ends_at: datetime | None = None
+        self._loaded_at: float | None = None
+        self._lock = asyncio.Lock()
+        self.loads = 0
+
+    async def verify(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Verified:
+        """Verify one webhook; read the saved keys again where that may help.
+
+        Raises:
+            SignatureError: The signature does not prove that the provider sent it.
+        """
+        if self._ends_at is not None and now >= self._ends_at:
+            self._take(self._saved, now=now)
+        if self._age() >= FRESH_SECONDS:
+            await self._look(self._generation, gap=FRESH_SECONDS, now=now)
+        generation = self._generation
+        try:
+            return self._verify(headers, body, now=now)
+        except MismatchedSignatureError:
+            if not await self._look(generation, gap=GAP_SECONDS, now=now):
+                raise
+        return self._verify(headers, body, now=now)
+
+    def _verify(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Verified:
+        if self._verifier is None:
+            raise MismatchedSignatureError("No signing key is known yet.")
+        return self._verifier.verify(headers, body, now=now)
+
+    def _age(self) -> float:
+        if self._loaded_at is None:
+            return float("inf")
+        return self._monotonic() - self._loaded_at
+
+    async def _look(self, generation: int, *, gap: float, now: datetime) -> bool:
+        """Read the saved keys, once for all callers; True when they may have changed."""
+        async with self._lock:
+            if self._generation != generation:
+                return True
+            if self._age() < gap:
+                return False
+            self._loaded_at = self._monotonic()
+            self.loads += 1
+            try:
+                async with asyncio.timeout(LOAD_SECONDS):
+                    found = await self._load()
+            except Exception as error:  # noqa: BLE001 - keep the keys in memory and try again soon
+                log.warning("webhook keys not read", error=type(error).__name__)
+                return False
+            return self._take(found, now=now)
+
+    def _take(self, found: Sequence[SavedKey], *, now: datetime) -> bool:
+        saved = tuple(key for key in found if key.retire_at is None or key.retire_at > now)
+        ends = [key.retire_at for key in saved if key.retire_at is not None]
+        self._ends_at = min(ends, default=None)
+        if saved == self._saved:
+            return False
+        self._saved = saved
+        keys = (*self._given, *(key.key for key in saved))
+        self._verifier = Verifier(keys) if keys else None
+        self._generation += 1
+        return True

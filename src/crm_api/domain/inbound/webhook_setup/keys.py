@@ -1,0 +1,102 @@
+"""Signing keys that this service made or found: stored encrypted, accepted by the receiver."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import delete, or_, select, update
+
+from crm_api.domain.inbound.webhook_setup.models import WebhookKey
+from crm_api.domain.provider.openphone.signature import SignatureScheme
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.encryption import UnsealError, seal, unseal
+
+log = structlog.get_logger()
+
+OVERLAP = timedelta(hours=28)
+"""How long an old key is accepted. The provider's last retry comes 27 h 35 min after its first
+try, and it is not known whether a retry gets a new signature."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedKey:
+    """An accepted key, and until when."""
+
+    webhook_id: str
+    scheme: SignatureScheme
+    key: str = field(repr=False)
+    retire_at: datetime | None
+
+    @property
+    def is_current(self) -> bool:
+        """True when the provider signs with this key now."""
+        return self.retire_at is None
+
+
+async def accepted_keys(uow: UnitOfWork, *, secret: bytes, now: datetime) -> list[SavedKey]:
+    """Return every saved key that is accepted now.
+
+    A key that cannot be decrypted, because the secret key changed, is left out and logged.
+    """
+    found: list[SavedKey] = []
+    for row in await uow.session.scalars(
+        select(WebhookKey)
+        .where(or_(WebhookKey.retire_at.is_(None), WebhookKey.retire_at > now))
+        .order_by(WebhookKey.created_at, WebhookKey.id)
+        .execution_options(populate_existing=True)
+    ):
+        try:
+            key = unseal(row.sealed, secret=secret, about=_about(row.webhook_id))
+        except UnsealError as error:
+            log.warning("webhook key cannot be read", webhook=row.webhook_id, reason=str(error))
+            continue
+        found.append(
+            SavedKey(
+                webhook_id=row.webhook_id,
+                scheme=SignatureScheme(row.scheme),
+                key=key,
+                retire_at=row.retire_at,
+            )
+        )
+    return found
+
+
+async def save_key(
+    uow: UnitOfWork,
+    *,
+    webhook_id: str,
+    scheme: SignatureScheme,
+    key: str,
+    secret: bytes,
+    now: datetime,
+) -> None:
+    """Store a webhook's new key; the previous one is accepted for ``OVERLAP`` more."""
+    await retire_keys(uow, webhook_ids=[webhook_id], now=now)
+    uow.session.add(
+        WebhookKey(
+            webhook_id=webhook_id,
+            scheme=scheme,
+            sealed=seal(key, secret=secret, about=_about(webhook_id)),
+            created_at=now,
+        )
+    )
+    await uow.session.flush()
+
+
+async def retire_keys(uow: UnitOfWork, *, webhook_ids: Sequence[str], now: datetime) -> None:
+    """Retire the keys of deleted webhooks after ``OVERLAP``, for events already on their way."""
+    await uow.session.execute(
+        update(WebhookKey)
+        .where(WebhookKey.webhook_id.in_(webhook_ids), WebhookKey.retire_at.is_(None))
+        .values(retire_at=now + OVERLAP)
+    )
+
+
+async def forget_retired_keys(uow: UnitOfWork, *, now: datetime) -> None:
+    """Delete the keys whose overlap is over."""
+    await uow.session.execute(delete(WebhookKey).where(WebhookKey.retire_at <= now))
+
+
+def _about(webhook_id: str) -> str:
+    return f"webhook key {webhook_id}"

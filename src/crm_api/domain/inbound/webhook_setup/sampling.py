@@ -1,0 +1,119 @@
+"""Test address, key and storage with a signed sample that the provider delivers on request."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime, timedelta
+
+from sqlalchemy import text
+
+from crm_api.domain.inbound.webhook_setup.comparing import Fault, OurWebhook
+from crm_api.domain.inbound.webhook_setup.errors import SampleNotReceivedError, WebhookMissingError
+from crm_api.domain.inbound.webhook_setup.registering import Registrar
+from crm_api.domain.provider.openphone.facts import HookDelivery
+from crm_api.domain.provider.openphone.signature import SignatureScheme
+
+HARMLESS = ("contact.updated", "contact.deleted")
+"""Samples that change nothing here; a sample message would name an unknown line."""
+POLL_SECONDS = 0.2
+_UNAUTHORIZED = 401
+
+
+# The provider reuses the sample's event id, and an event id is stored once.
+FREE_EVENT_ID = text("""
+    WITH freed AS (
+        DELETE FROM webhook_event_key WHERE provider_event_id = :event_id RETURNING event_id
+    ), renamed AS (
+        UPDATE webhook_event SET provider_event_id = provider_event_id || ':' || id
+          FROM freed WHERE id = freed.event_id
+    )
+    SELECT event_id FROM freed
+""")
+
+IS_STORED = text("""
+    SELECT EXISTS (SELECT FROM webhook_event_key WHERE provider_event_id = :event_id)
+""")
+
+
+async def receive_sample(
+    registrar: Registrar,
+    *,
+    seconds: float,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> str:
+    """Request a sample and wait until it is stored; return a sentence about the result.
+
+    Args:
+        seconds: How long to wait.
+
+    Raises:
+        WebhookMissingError: No enabled webhook of API version 2026-03-30 points here; legacy ones
+            have no samples.
+        SampleNotReceivedError: It did not arrive in time; the detail says what the provider got
+            as an answer.
+        OpenPhoneBusyError: The provider is unavailable.
+        OpenPhoneRefusedError: The provider refuses.
+    """
+    webhook = await _webhook(registrar)
+    webhook_id = webhook.webhook.webhook_id
+    kind = next((name for name in HARMLESS if name in webhook.webhook.events), HARMLESS[0])
+    began_at, began = registrar.now(), monotonic()
+    event_id = await registrar.hooks.send_test(webhook_id, kind)
+    if event_id is None:
+        raise SampleNotReceivedError("The provider sent a sample, but did not return its id.")
+    async with registrar.new_uow() as uow:
+        freed = await uow.session.execute(FREE_EVENT_ID, {"event_id": event_id})
+        was_there = freed.first() is not None
+    if was_there:
+        # An earlier sample, or this one already: that cannot be known. The next one is new.
+        await registrar.hooks.send_test(webhook_id, kind)
+    while monotonic() - began < seconds:
+        async with registrar.new_uow() as uow:
+            if await uow.session.scalar(IS_STORED, {"event_id": event_id}):
+                took = monotonic() - began
+                return (
+                    f"A sample ({kind}) of webhook {webhook_id} was delivered, proved and stored "
+                    f"within {took:.1f} s."
+                )
+        await sleep(POLL_SECONDS)
+    async for delivery in _unsuccessful(registrar, webhook_id, after=began_at):
+        raise SampleNotReceivedError(
+            f"The sample did not arrive within {seconds:g} s: {_why(registrar, delivery)}"
+        )
+    raise SampleNotReceivedError(
+        f"The sample did not arrive within {seconds:g} s, and the provider's log gives no reason."
+    )
+
+
+async def _webhook(registrar: Registrar) -> OurWebhook:
+    found = await registrar.look()
+    for one in found.of(SignatureScheme.STANDARD):
+        if Fault.DISABLED not in one.faults:
+            return one
+    raise WebhookMissingError(
+        f"No enabled webhook of 2026-03-30 points to {registrar.url}: `crm-api webhooks register` "
+        "makes one. Legacy webhooks are tested in the provider's app only."
+    )
+
+
+async def _unsuccessful(
+    registrar: Registrar, webhook_id: str, *, after: datetime
+) -> AsyncIterator[HookDelivery]:
+    for status in ("sending", "failed", "pending"):
+        since = after - timedelta(seconds=30)
+        async for entry in registrar.hooks.deliveries(webhook_id, status=status, after=since):
+            detail = await registrar.hooks.delivery(webhook_id, entry.delivery_id)
+            if detail is not None:
+                yield detail
+
+
+def _why(registrar: Registrar, delivery: HookDelivery) -> str:
+    if not delivery.attempts:
+        return "the provider has not tried to deliver it yet."
+    status = delivery.attempts[0].response_status
+    if status is None:
+        return f"the provider got no answer from {registrar.url}; is it reached from outside?"
+    if status == _UNAUTHORIZED:
+        return "its signature was refused; `crm-api webhooks rotate` makes a new key."
+    return f"{registrar.url} answered {status} to the provider."

@@ -1,0 +1,1 @@
+"""Values and rules that every area shares: errors, paging, phone numbers, time zones."""

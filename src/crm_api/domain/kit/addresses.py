@@ -1,0 +1,221 @@
+"""Decide which network addresses may be connected to, for files to fetch and webhook endpoints.
+
+These URLs come from outside. A URL that points into the own network would reach systems that only
+this service can reach (server-side request forgery). So connections go only to public addresses.
+The address that was checked is the address that is connected to, and every redirect is checked
+again. The one exception is loopback while the sandbox is used.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Container
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from crm_api.platform.settings import Settings
+
+Address = IPv4Address | IPv6Address
+AddressInfo = tuple[
+    int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]
+]
+"""An item of ``getaddrinfo``: family, type, protocol, name, and an address with its port."""
+
+ANY_PORT = range(1, 65_536)
+PORTS_OF_FILES = frozenset({80, 443})
+LONGEST_URL = 8_000
+"""Characters. Signed URLs have one or two thousand; servers refuse far longer ones."""
+
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+_NOT_PUBLIC = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "192.0.0.0/24",  # protocol assignments; the standard library calls parts of it global
+        "192.88.99.0/24",  # relays of 6to4
+        "2001::/23",  # protocol assignments, including Teredo
+        "2002::/16",  # 6to4: contains an IPv4 address
+        "3fff::/20",  # documentation
+    )
+)
+"""Source: IANA's special-purpose address registries, read 2026-11-25."""
+
+
+def is_public(address: Address) -> bool:
+    """Return whether an address is public: not private, local, multicast or reserved."""
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return is_public(address.ipv4_mapped)
+        if address not in _GLOBAL_UNICAST or address.scope_id is not None:
+            return False
+    is_special = any(address in network for network in _NOT_PUBLIC)
+    return address.is_global and not address.is_multicast and not is_special
+
+
+class AddressRefusedError(Exception):
+    """The address may not be connected to.
+
+    Attributes:
+        code: Stable: ``bad_address``, ``forbidden_port``, ``forbidden_address`` or ``insecure``.
+        detail: A sentence for a person, without the address.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddressPolicy:
+    """Which addresses and ports may be connected to.
+
+    Attributes:
+        ports: Allowed ports of public addresses.
+        loopback_ports: Allowed ports of this machine; none without the sandbox.
+        needs_tls: Allow plain ``http://`` only for loopback.
+    """
+
+    ports: Container[int] = PORTS_OF_FILES
+    loopback_ports: Container[int] = ()
+    needs_tls: bool = False
+
+    @classmethod
+    def for_files(cls, settings: Settings) -> "AddressPolicy":
+        """Allow ports 80 and 443, and the sandbox's own port while the sandbox is used."""
+        if not _is_sandboxed(settings):
+            return cls()
+        return cls(loopback_ports=frozenset({URL(settings.provider_url).port or 0}))
+
+    @classmethod
+    def for_webhooks(cls, settings: Settings) -> "AddressPolicy":
+        """Allow TLS to any port, and all of loopback while the sandbox is used."""
+        loopback_ports = ANY_PORT if _is_sandboxed(settings) else ()
+        return cls(ports=ANY_PORT, loopback_ports=loopback_ports, needs_tls=True)
+
+    def allows(self, address: Address, port: int) -> bool:
+        """Return whether this address and port may be connected to."""
+        if address.is_loopback:
+            return port in self.loopback_ports
+        return port in self.ports and is_public(address)
+
+    def check_url(self, url: URL) -> None:
+        """Check everything that needs no look-up of the host's address.
+
+        Raises:
+            AddressRefusedError: The URL may not be connected to.
+        """
+        if url.scheme not in {"http", "https"} or not url.host:
+            raise AddressRefusedError("bad_address", "The address is neither http:// nor https://.")
+        if url.user is not None or url.password is not None:
+            raise AddressRefusedError("bad_address", "The address holds a user or a password.")
+        port = url.port or 0
+        if port not in self.ports and port not in self.loopback_ports:
+            raise AddressRefusedError("forbidden_port", f"Port {port} is not allowed.")
+        address = _literal(url.host)
+        if address is not None:
+            self.check(address, port)
+        is_local = url.host == "localhost" or (address is not None and address.is_loopback)
+        if self.needs_tls and url.scheme != "https" and not is_local:
+            raise AddressRefusedError("insecure", "The address must begin with https://.")
+
+    def check(self, address: Address, port: int) -> None:
+        """Refuse an address that may not be connected to.
+
+        Raises:
+            AddressRefusedError: The address is not public, or the port is not allowed.
+        """
+        if not self.allows(address, port):
+            raise AddressRefusedError(
+                "forbidden_address",
+                "The host's address is private, local or reserved; use a public address.",
+            )
+
+    def open_socket(self, info: AddressInfo) -> socket.socket:
+        """Make the socket for an address that is about to be connected to: the last check.
+
+        Raises:
+            AddressRefusedError: The address may not be connected to.
+        """
+        family, kind, protocol, _, (host, port, *_) = info
+        self.check(ipaddress.ip_address(str(host)), int(str(port)))
+        return socket.socket(family, kind, protocol)
+
+
+class CheckedResolver(AbstractResolver):
+    """Resolves a host, and refuses it if one of its addresses may not be connected to."""
+
+    def __init__(self, inner: AbstractResolver, policy: AddressPolicy) -> None:
+        self._inner = inner
+        self._policy = policy
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Return the addresses of a host; called once for each request.
+
+        Raises:
+            AddressRefusedError: One of them may not be connected to.
+            OSError: The host is not known.
+        """
+        found = await self._inner.resolve(host, port, family)
+        for one in found:
+            self._policy.check(ipaddress.ip_address(one["host"]), port)
+        return found
+
+    async def close(self) -> None:
+        """Close the inner resolver."""
+        await self._inner.close()
+
+
+def open_connector(
+    policy: AddressPolicy, *, resolver: AbstractResolver | None = None, keeps_open: bool = False
+) -> aiohttp.TCPConnector:
+    """Return a connector that connects only to allowed addresses.
+
+    Args:
+        policy: Checked for each new connection.
+        resolver: Used instead of the system's resolver, for tests.
+        keeps_open: Whether a connection serves several requests to one host.
+    """
+    return aiohttp.TCPConnector(
+        resolver=CheckedResolver(resolver or aiohttp.ThreadedResolver(), policy),
+        use_dns_cache=False,
+        force_close=not keeps_open,
+        limit=0,
+        family=socket.AF_UNSPEC,
+        socket_factory=policy.open_socket,
+    )
+
+
+def parse_url(address: str) -> URL:
+    """Parse a URL without normalising it: a change could break a signature in it.
+
+    Raises:
+        AddressRefusedError: It cannot be parsed.
+    """
+    if len(address) > LONGEST_URL or not address.isprintable():
+        raise unreadable()
+    is_plain = address.isascii() and " " not in address
+    try:
+        return URL(address, encoded=is_plain)
+    except (ValueError, TypeError) as error:
+        raise unreadable() from error
+
+
+def unreadable() -> AddressRefusedError:
+    """Return the error for a URL that cannot be parsed."""
+    return AddressRefusedError("bad_address", "The address cannot be read.")
+
+
+def _literal(host: str) -> Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _is_sandboxed(settings: Settings) -> bool:
+    return settings.uses_sandbox and settings.provider_on_loopback

@@ -1,0 +1,171 @@
+"""Record who did what: one entry for each decision, and for each request that changed something.
+
+The use case that takes a decision writes its entry. A request whose transaction has no such entry
+gets one right before its commit, in the same transaction, so a new route needs no code for it.
+Entries hold no request bodies, and no text except the names of keys and users.
+"""
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select, text, tuple_
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.kit.audit_log.models import AuditEntry
+from crm_api.domain.kit.audit_log.schemas import AuditFilter
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.platform.database import UnitOfWork
+
+_INSERT = insert(AuditEntry)
+
+_OF_A_REQUEST = text("""
+    INSERT INTO audit_log (actor, actor_id, action, operation, subject, detail, request_id,
+                           address, created_at)
+    SELECT :actor, :actor_id, :operation, :operation, :subject, CAST(:detail AS jsonb),
+           :request_id, :address, :created_at
+    WHERE pg_current_xact_id_if_assigned() IS NOT NULL
+""")
+"""A transaction has an id only after it has written or locked a row. A request that only reads has
+none and leaves no entry."""
+
+_REMOVE = text("SELECT forget_audit_entries(:before, :limit)")
+"""The service's database role may not delete entries; this function may, if they are over a year
+old."""
+
+
+REMOVED_AT_ONCE = 5_000
+
+
+async def note_decision(
+    uow: UnitOfWork,
+    *,
+    actor: str,
+    action: str,
+    subject: str,
+    detail: dict[str, Any],
+    now: datetime,
+) -> None:
+    """Append a decision; within a request, the entry also names the request."""
+    values: dict[str, object] = {
+        "actor": actor,
+        "action": action,
+        "subject": subject,
+        "detail": detail,
+        "created_at": now,
+    }
+    if uow.origin is not None:
+        values |= {
+            "actor_id": uow.origin.actor_id,
+            "operation": uow.origin.operation,
+            "request_id": uow.origin.request_id,
+            "address": uow.origin.address,
+        }
+    await insert_entry(uow.session, values=values)
+    uow.is_audited = True
+
+
+async def note_request(uow: UnitOfWork, *, status: int, made_id: str | None, now: datetime) -> None:
+    """Append the entry of a request, unless it changed nothing or a decision already recorded it.
+
+    Args:
+        status: The HTTP status of the answer.
+        made_id: The id in the answer, if the request has created something.
+    """
+    origin = uow.origin
+    if origin is None or uow.is_audited:
+        return
+    detail: dict[str, Any] = {"route": origin.route, "status": status, **origin.ids}
+    if made_id is not None:
+        detail["id"] = made_id
+    await insert_request(
+        uow.session,
+        values={
+            "actor": origin.actor,
+            "actor_id": origin.actor_id,
+            "operation": origin.operation,
+            "subject": next(iter(origin.ids.values()), made_id or ""),
+            "request_id": origin.request_id,
+            "address": origin.address,
+            "created_at": now,
+        },
+        detail=detail,
+    )
+
+
+async def list_entries(
+    uow: UnitOfWork, wanted: AuditFilter, *, cursor: str | None, limit: int
+) -> Page[AuditEntry]:
+    """List entries, newest first.
+
+    Raises:
+        InvalidCursorError: The cursor is not one of this list's.
+    """
+    cursors = Cursors("audit_log", wanted=wanted)
+    after = cursors.read(cursor)
+    rows = await fetch_entries(
+        uow.session,
+        wanted,
+        after=None if after is None else (after[0], after[1].int % 2**63),
+        limit=limit + 1,
+    )
+    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, UUID(int=row.id)))
+
+
+async def clean_up(uow: UnitOfWork, *, kept_for: timedelta, now: datetime) -> int:
+    """Remove entries older than ``kept_for``, at most ``REMOVED_AT_ONCE``; return how many.
+
+    Entries of the last year are never removed.
+    """
+    return await remove(uow.session, before=now - kept_for, limit=REMOVED_AT_ONCE)
+
+
+async def insert_entry(session: AsyncSession, *, values: dict[str, object]) -> None:
+    """Append an entry."""
+    await session.execute(_INSERT, values)
+
+
+async def insert_request(
+    session: AsyncSession, *, values: dict[str, object], detail: dict[str, Any]
+) -> None:
+    """Append the entry of a request if its transaction has changed something."""
+    await session.execute(_OF_A_REQUEST, {**values, "detail": json.dumps(detail)})
+
+
+async def fetch_entries(
+    session: AsyncSession,
+    wanted: AuditFilter,
+    *,
+    after: tuple[datetime, int] | None,
+    limit: int,
+) -> list[AuditEntry]:
+    """Fetch entries, newest first."""
+    statement = select(AuditEntry)
+    if wanted.actor is not None:
+        statement = statement.where(AuditEntry.actor == wanted.actor)
+    if wanted.actor_id is not None:
+        statement = statement.where(AuditEntry.actor_id == wanted.actor_id)
+    if wanted.action is not None:
+        act = func.coalesce(AuditEntry.operation, AuditEntry.action)
+        statement = statement.where(act == wanted.action)
+    if wanted.subject is not None:
+        statement = statement.where(AuditEntry.subject == wanted.subject)
+    if wanted.created_after is not None:
+        statement = statement.where(AuditEntry.created_at > wanted.created_after)
+    if wanted.created_before is not None:
+        statement = statement.where(AuditEntry.created_at < wanted.created_before)
+    if after is not None:
+        statement = statement.where(tuple_(AuditEntry.created_at, AuditEntry.id) < after)
+    statement = statement.order_by(AuditEntry.created_at.desc(), AuditEntry.id.desc())
+    return list(await session.scalars(statement.limit(limit)))
+
+
+async def remove(session: AsyncSession, *, before: datetime, limit: int) -> int:
+    """Remove at most ``limit`` entries from before this instant; return how many.
+
+    Entries of the last year are never removed.
+    """
+    removed = await session.scalar(_REMOVE, {"before": before, "limit": limit})
+    return int(removed or 0)

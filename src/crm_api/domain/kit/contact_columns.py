@@ -1,0 +1,123 @@
+"""The text columns of a contact: the one list that every part of the service reads.
+
+Each column is stored, returned, changed, exported, erased, merged, compared by segments and
+imported from files. The properties of a column say where it differs. It is in ``kit``, because the
+send ledger reads the values that a message's body may name.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContactColumn:
+    """A text column of the table ``contact``; NULL means that the value is not known.
+
+    Attributes:
+        name: Its name in the table, in the API, in exports and in the rules of segments.
+        example: A value, for the documentation.
+        file_names: The names that files give it, in lower case and without spaces and signs.
+        is_address: Whether it is a part of the address. A merge takes an address as a whole.
+        is_own: Whether a row of a file that describes two people has it for the first one alone.
+        is_in_messages: Whether the body of a message may name it.
+    """
+
+    name: str
+    example: str
+    file_names: str
+    is_address: bool = False
+    is_own: bool = False
+    is_in_messages: bool = True
+
+
+CONTACT_COLUMNS = (
+    ContactColumn(
+        name="first_name",
+        example="Ada",
+        file_names="firstname fname first givenname given forename firstnames",
+        is_own=True,
+    ),
+    ContactColumn(
+        name="last_name",
+        example="Rossi",
+        file_names="lastname lname last surname familyname lastnames",
+        is_own=True,
+    ),
+    ContactColumn(
+        name="email",
+        example="ada.rossi@example.com",
+        file_names="email emailaddress mail primaryemail email1 emailaddress1 workemail "
+        "personalemail contactemail",
+        is_own=True,
+    ),
+    ContactColumn(
+        name="company",
+        example="Rossi Realty",
+        file_names="company companyname organization organisation business businessname brokerage "
+        "office employer firm officename",
+        is_own=True,
+    ),
+    ContactColumn(
+        name="street",
+        example="12 Main Street",
+        file_names="street streetaddress address1 addressline1 mailingaddress mailaddress "
+        "propertyaddress street1 homeaddress",
+        is_address=True,
+    ),
+    ContactColumn(
+        name="city",
+        example="Quincy",
+        file_names="city town mailcity mailingcity propertycity municipality",
+        is_address=True,
+    ),
+    ContactColumn(
+        name="state",
+        example="MA",
+        file_names="state province region statecode mailstate mailingstate propertystate "
+        "stateprovince",
+        is_address=True,
+    ),
+    ContactColumn(
+        name="postal_code",
+        example="02169",
+        file_names="zip zipcode postalcode postcode postal mailzip mailingzip propertyzip zip5 "
+        "zippostalcode",
+        is_address=True,
+    ),
+    ContactColumn(
+        name="country",
+        example="US",
+        file_names="country countrycode mailcountry",
+        is_address=True,
+        is_in_messages=False,
+    ),
+    ContactColumn(
+        name="timezone",
+        example="America/New_York",
+        file_names="timezone tz timezonename",
+        is_in_messages=False,
+    ),
+)
+
+TEXT_COLUMNS = tuple(column.name for column in CONTACT_COLUMNS)
+ADDRESS_COLUMNS = tuple(column.name for column in CONTACT_COLUMNS if column.is_address)
+PLAIN_COLUMNS = tuple(column.name for column in CONTACT_COLUMNS if not column.is_address)
+"""The text columns that a merge takes one by one."""
+MESSAGE_COLUMNS = tuple(column.name for column in CONTACT_COLUMNS if column.is_in_messages)
+"""The text columns that the body of a message may name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContactValues:
+    """What the body of a message may name of a contact: number, text columns, custom fields."""
+
+    phone: str
+    first_name: str | None
+    last_name: str | None
+    email: str | None
+    company: str | None
+    street: str | None
+    city: str | None
+    state: str | None
+    postal_code: str | None
+    attributes: dict[str, Any] | None

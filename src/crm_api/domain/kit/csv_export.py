@@ -1,0 +1,104 @@
+"""Stream lists of any length as CSV with constant memory: one COPY and one transaction per page.
+
+The last row of a page is looked up first. The page then holds all rows up to it, also rows that
+were inserted meanwhile, and the next page begins after it. An error breaks the connection, so a
+reader never takes an incomplete file for a complete one.
+"""
+
+import csv
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    SQLColumnExpression,
+    Text,
+    and_,
+    case,
+    cast,
+    func,
+    literal_column,
+)
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.kit.csv_safety import E164, FORMULA_STARTS, csv_safe
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
+
+PAGE = 5_000
+"""Rows."""
+Place = TypeVar("Place")
+NextPage = Callable[[UnitOfWork, Place | None], Awaitable[tuple[bytes, Place | None]]]
+"""Returns the rows after a position as CSV, and the position of the last one; None at the end."""
+
+_FORMULA_STARTS: ColumnElement[str] = literal_column(
+    "E'" + "".join(f"\\u{ord(sign):04x}" for sign in FORMULA_STARTS) + "'"
+)
+
+
+async def write_csv(
+    new_uow: UnitOfWorkFactory, *, header: Sequence[str], next_page: NextPage[Place]
+) -> AsyncIterator[bytes]:
+    """Yield a CSV file in parts: the header line, then one part per page."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(map(csv_safe, header))
+    yield line.getvalue().encode()
+    place: Place | None = None
+    while True:
+        async with new_uow() as uow:
+            rows, place = await next_page(uow, place)
+        if rows:
+            yield rows
+        if place is None:
+            return
+
+
+async def end_of_page(
+    session: AsyncSession, ordered: Select[*tuple[Any, ...]]
+) -> tuple[Any, ...] | None:
+    """Return the last row of the first page of an ordered statement; None if it is the last."""
+    last = (await session.execute(ordered.offset(PAGE - 1).limit(1))).one_or_none()
+    return None if last is None else tuple(last)
+
+
+async def copy_rows(session: AsyncSession, statement: Select[*tuple[Any, ...]]) -> bytes:
+    """Run a statement with COPY; return its rows as lines of CSV."""
+    connection = await session.connection()
+    compiled = statement.compile(dialect=connection.dialect)
+    values = [compiled.params[name] for name in compiled.positiontup or ()]
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    written = io.BytesIO()
+
+    async def take(rows: bytes) -> None:
+        written.write(rows)
+
+    await driver.copy_from_query(str(compiled), *values, output=take, format="csv")
+    return written.getvalue()
+
+
+def cell(column: SQLColumnExpression[Any]) -> ColumnElement[Any]:
+    """Put a quote before values that a spreadsheet would run as a formula, as ``csv_safe`` does."""
+    is_formula = and_(
+        func.strpos(_FORMULA_STARTS, func.left(column, 1)) > 0,
+        column != "",
+        column.op("!~")(E164),
+    )
+    return case((is_formula, "'" + column), else_=column)
+
+
+def instant(column: SQLColumnExpression[Any]) -> ColumnElement[Any]:
+    """Write an instant as the API does: ISO 8601 in UTC with ``Z``, to the millisecond."""
+    return func.to_char(
+        func.timezone("UTC", column), literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'""")
+    )
+
+
+def truth(column: SQLColumnExpression[bool]) -> ColumnElement[Any]:
+    """Write ``true`` or ``false``."""
+    return cast(column, Text)
+
+
+def row_id(column: SQLColumnExpression[Any]) -> ColumnElement[Any]:
+    """Write an id as text."""
+    return cast(column, Text)

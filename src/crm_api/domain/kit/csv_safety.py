@@ -1,0 +1,15 @@
+"""Protect spreadsheets from formulas in the cells of CSV files."""
+
+import re
+
+FORMULA_STARTS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
+"""The last four are full-width; some spreadsheets treat them like the ASCII ones."""
+E164 = r"^\+[0-9]{7,15}$"
+"""A phone number starts with a plus, but is not a formula."""
+
+
+def csv_safe(value: str) -> str:
+    """Put a quote before a cell that a spreadsheet would run as a formula, except phone numbers."""
+    if value.startswith(tuple(FORMULA_STARTS)) and not re.fullmatch(E164, value):
+        return "'" + value
+    return value

@@ -1,0 +1,39 @@
+"""The closed set of event types."""
+
+from enum import StrEnum
+
+
+class EventType(StrEnum):
+    """What an event reports."""
+
+    MESSAGE_RECEIVED = "message.received"
+    """A person sent a message to a line."""
+    MESSAGE_STATUS = "message.status"
+    """An outgoing message is new, or its status changed."""
+    CALL_STATUS = "call.status"
+    """A call began, or its status changed."""
+    CAMPAIGN_STATUS = "campaign.status"
+    CAMPAIGN_COUNTERS = "campaign.counters"
+    """The counts of a campaign changed; emitted at most once a second, and not stored."""
+    IMPORT_PROGRESS = "import.progress"
+    CONTACT_CREATED = "contact.created"
+    """One contact was created, not by an import: imports emit ``import.progress``."""
+    OPT_OUT = "opt_out"
+    OPT_IN = "opt_in"
+    ALERT = "alert"
+    """An alert opened, was acknowledged, or is over."""
+
+
+EMITTED_BY: dict[EventType, tuple[str, ...]] = {
+    EventType.MESSAGE_RECEIVED: ("emit_new_message_event.sql",),
+    EventType.MESSAGE_STATUS: ("emit_new_message_event.sql", "emit_message_status_event.sql"),
+    EventType.CALL_STATUS: ("emit_call_status_event.sql",),
+    EventType.CAMPAIGN_STATUS: ("emit_campaign_status_event.sql",),
+    EventType.CAMPAIGN_COUNTERS: ("emit_campaign_counters_event.sql",),
+    EventType.IMPORT_PROGRESS: (),
+    EventType.CONTACT_CREATED: ("emit_new_contact_events.sql", "emit_revived_contact_event.sql"),
+    EventType.OPT_OUT: ("emit_opt_out_events.sql",),
+    EventType.OPT_IN: ("emit_opt_out_events.sql",),
+    EventType.ALERT: ("emit_alert_event.sql",),
+}
+"""The files of ``migrations/objects`` whose triggers emit each type; code emits the others."""

@@ -1,0 +1,82 @@
+"""Examples for the API's documentation: the helper for models, and the values that they share."""
+
+import json
+from hashlib import blake2b
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+ALIASES = {
+    "candidate": "merge_candidate",
+    "change": "tag_change",
+    "do_not_contact_upload": "upload",
+    "check": "webhook_health_check",
+    "contact_merge": "merge",
+    "delivery": "webhook_delivery",
+    "duplicate": "second_contact",
+    "endpoint": "webhook_endpoint",
+    "event": "webhook_event",
+    "fetch": "media_fetch",
+    "field": "custom_field",
+    "key": "api_key",
+    "member": "contact",
+    "merged": "second_contact",
+    "primary": "contact",
+    "reconciliation_run": "reconciliation",
+    "subject": "message",
+}
+_FIRST = "01a1"
+"""The first digits of a UUIDv7 of November 2026."""
+
+
+def example_id(thing: str) -> str:
+    """Return the fixed example id of a thing, such as ``contact``."""
+    digits = blake2b(ALIASES.get(thing, thing).encode(), digest_size=14).hexdigest()
+    return f"{_FIRST}{digits[:4]}-{digits[4:8]}-7{digits[8:11]}-a{digits[11:14]}-{digits[14:26]}"
+
+
+def example(*bases: type[BaseModel], **fields: Any) -> ConfigDict:  # noqa: ANN401 - JSON
+    """Return the configuration of a model with an example.
+
+    The example of a request is shown as it is given here. In the example of an answer, each field
+    that is left out gets a value from its name and its type.
+
+    Args:
+        bases: Models whose examples this one has too.
+        fields: Values as they are in JSON.
+    """
+    given: dict[str, Any] = {}
+    for base in bases:
+        given |= read_example(base.model_config.get("json_schema_extra")) or {}
+    # As text, because FastAPI removes all null members from its document.
+    return ConfigDict(json_schema_extra={"example": json.dumps(given | fields)})
+
+
+def read_example(schema: object) -> Any:  # noqa: ANN401 - JSON
+    """Return the example of a model's schema; None if it has none."""
+    text = schema.get("example") if isinstance(schema, dict) else None
+    return None if text is None else json.loads(text)
+
+
+CONTACT = example_id("contact")
+LIST = example_id("list")
+LINE = example_id("line")
+CAMPAIGN = example_id("campaign")
+SEGMENT = example_id("segment")
+
+TEXT = (
+    'Hi {{ first_name | default: "there" }}, Granite Foundations here. We look at foundations in '
+    "Quincy next week, free of charge. Shall we come by? Reply STOP to opt out."
+)
+SENT = (
+    "Hi Ada, Granite Foundations here. We look at foundations in Quincy next week, free of "
+    "charge. Shall we come by? Reply STOP to opt out."
+)
+REPLY = "Yes please, Tuesday after four."
+NOW = "2026-11-30T14:05:12.000Z"
+DIGEST = "636d41fedaafd0477d12396aa9b731c9699b679a3303d3f4ef66ed5d6e1cd254"
+PASSWORD = "correct horse battery staple"  # noqa: S105 - made up, like the next four
+TICKET = "crmt_sjBvaKN4fpFS9IDEgZzqiWdJO2IngcizmeD6FwEZW00"
+ACCESS_TOKEN = "crms_Wq3xY7bT1kLr9uVe2nHs5pAz8cFd4gJm6QiOtRyXw0"  # noqa: S105
+REFRESH_TOKEN = "crmr_p3Xb5IzSE4CQvia6WzZJIKsni56RwSV91jRb1CUIe8"  # noqa: S105
+WEBHOOK_SECRET = "whsec_Zm91bmRhdGlvbnMgYXJlIGNoZWNrZWQgaGVyZQ=="  # noqa: S105

@@ -1,0 +1,53 @@
+"""Turn the errors of a pydantic schema into faults with JSON pointers."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from crm_api.domain.kit.errors import FieldProblem, InvalidError
+
+
+def pointer_to(path: Sequence[int | str]) -> str:
+    """Return the JSON pointer of a path."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def faults_of(errors: Iterable[ErrorDetails], *, pointer: str = "") -> list[FieldProblem]:
+    """Return one fault for each of a schema's errors.
+
+    Args:
+        pointer: JSON pointer to the value that the schema validated.
+    """
+    return [
+        FieldProblem(
+            pointer=pointer + pointer_to(error["loc"]),
+            code="unknown_field" if error["type"] == "extra_forbidden" else error["type"],
+            detail=error["msg"].removeprefix("Value error, "),
+        )
+        for error in errors
+    ]
+
+
+Options = TypeVar("Options", bound=BaseModel)
+
+
+def read_form(
+    model: type[Options], fields: Mapping[str, Any], *, error: type[InvalidError]
+) -> Options:
+    """Validate the fields of a form, or those of a JSON object; a blank text counts as left out.
+
+    Raises:
+        InvalidError: The given ``error``: there are faults; ``errors`` has one for each field.
+    """
+    given = {
+        name: value
+        for name, value in fields.items()
+        if not (isinstance(value, str) and not value.strip())
+    }
+    try:
+        return model.model_validate(given)
+    except ValidationError as refused:
+        faults = faults_of(refused.errors(include_url=False, include_input=False))
+        raise error(f"{len(faults)} option(s) are wrong.", errors=faults) from None

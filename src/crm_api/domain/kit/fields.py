@@ -1,0 +1,206 @@
+"""Field types that several request bodies share: clean text, numbers, time zones, instants."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from typing import Annotated, Any
+
+from annotated_types import GroupedMetadata
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError, PydanticKnownError
+
+from crm_api.domain.kit.phone import InvalidPhoneError, parse_phone
+from crm_api.domain.kit.zones import is_time_zone
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
+"""Characters that no text may hold; line breaks and tabs are checked separately."""
+_BREAK = re.compile(r"[\t\n\r]")
+_UNOFFICIAL_ZONE = re.compile(
+    r"(?:posix|right)/.*|posixrules|localtime|Factory|.*[^A-Za-z0-9/_+-].*"
+)
+"""Names that a machine's zone files may hold, but that are not IANA time zones."""
+
+_CLOCK = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00")
+_MIDNIGHT = "24:00"
+
+
+def read_line(text: str) -> str:
+    """Return a text of one line without the white space around it.
+
+    Raises:
+        PydanticCustomError: It holds a control character, or a line break or a tab inside. Such a
+            text is refused, not cleaned, so that the stored text is the one that was sent.
+    """
+    line = read_lines(text)
+    found = _BREAK.search(line)
+    if found is not None:
+        raise PydanticCustomError(
+            "control_character",
+            "This field takes one line; leave out the line break or tab at character {place}.",
+            {"place": text.index(line) + found.start() + 1},
+        )
+    return line
+
+
+def read_lines(text: str) -> str:
+    """Return a text of any number of lines without the white space around it.
+
+    Raises:
+        PydanticCustomError: It holds a control character that is not a line break or a tab.
+    """
+    refuse_nul(text)
+    found = None if text.isascii() and text.isprintable() else _CONTROL.search(text)
+    if found is not None:
+        raise PydanticCustomError(
+            "control_character",
+            "The text holds the control character {code} (character {place}); leave it out.",
+            {"code": f"U+{ord(found[0]):04X}", "place": found.start() + 1},
+        )
+    return text.strip()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text(GroupedMetadata):
+    """The text type of every field: ``Annotated[str, Text(longest=200)]``.
+
+    Attributes:
+        longest: Most characters, counted with the white space around the text, which is then
+            removed.
+        shortest: Fewest characters, counted without the white space around the text.
+        has_lines: Whether line breaks and tabs are accepted.
+        clean: Changes an accepted text.
+    """
+
+    longest: int
+    shortest: int | None = None
+    has_lines: bool = False
+    clean: Callable[[str], str] | None = None
+
+    def __iter__(self) -> Iterator[object]:
+        """Yield the constraints that pydantic checks."""
+        yield from StringConstraints(min_length=self.shortest, max_length=self.longest)
+        yield BeforeValidator(self._read)
+
+    def _read(self, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if len(value) > self.longest:
+            raise PydanticKnownError("string_too_long", {"max_length": self.longest})
+        text = read_lines(value) if self.has_lines else read_line(value)
+        return text if self.clean is None else self.clean(text)
+
+
+def refuse_nul(text: str) -> str:
+    """Return the text.
+
+    Raises:
+        PydanticCustomError: It holds a NUL, which the database cannot store.
+    """
+    if "\x00" in text:
+        raise PydanticCustomError("nul_character", "The text holds a NUL character.")
+    return text
+
+
+def _not_empty(text: str) -> str:
+    if not text:
+        raise PydanticCustomError("empty", "The text is empty.")
+    return text
+
+
+def _none_if_blank(text: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
+    return None if isinstance(text, str) and not text.strip() else text
+
+
+def _read_phone(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise PydanticCustomError("phone_not_text", "A phone number is a JSON string.")
+    if not isinstance(value, str):
+        raise PydanticCustomError(
+            "phone_not_text",
+            'Write the phone number as a JSON string, in quotes: "+16175550123".',
+        )
+    try:
+        return parse_phone(value)
+    except InvalidPhoneError as error:
+        raise PydanticCustomError("invalid_phone", "{detail}", {"detail": error.detail}) from error
+
+
+def _check_zone(name: str) -> str:
+    if _UNOFFICIAL_ZONE.fullmatch(name) or not is_time_zone(name):
+        raise PydanticCustomError(
+            "unknown_timezone", "Give an IANA time zone name, such as America/New_York."
+        )
+    return name
+
+
+_YEAR = re.compile(r"\s*[0-9]{4}-")
+_YEARS = range(1900, 9000)
+"""Instants outside these years are typing errors, and sums with them overflow the calendar."""
+
+
+def _in_utc(instant: datetime) -> datetime:
+    try:
+        moved = instant.astimezone(UTC)
+    except OverflowError:
+        moved = None
+    if moved is None or moved.year not in _YEARS:
+        raise PydanticCustomError("out_of_range", "Give a time between the years 1900 and 8999.")
+    return moved
+
+
+def _refuse_count(value: Any) -> Any:  # noqa: ANN401 - whatever JSON or a query holds
+    """Refuse a bare number: its unit (seconds, milliseconds or days) would be a guess."""
+    if isinstance(value, (int, float)) or (isinstance(value, str) and not _YEAR.match(value)):
+        raise PydanticCustomError(
+            "not_iso_8601", "Write it as ISO 8601, such as 2026-11-25T15:00:00Z or 2026-11-25."
+        )
+    return value
+
+
+def read_clock(value: object) -> object:
+    """Read ``HH:MM``; ``24:00`` is the end of the day."""
+    if not isinstance(value, str) or not _CLOCK.fullmatch(value.strip()):
+        raise PydanticCustomError("clock_time", 'Give a time of day as "HH:MM".')
+    return time.max if value.strip() == _MIDNIGHT else time.fromisoformat(value.strip())
+
+
+def write_clock(value: time) -> str:
+    """Write a time of day as ``HH:MM``."""
+    return _MIDNIGHT if value == time.max else value.strftime("%H:%M")
+
+
+PhoneNumber = Annotated[str, BeforeValidator(_read_phone)]
+"""A phone number in any usual format; the value is E.164."""
+
+TimeZoneName = Annotated[str, AfterValidator(_check_zone)]
+"""An IANA name."""
+
+RequestInstant = Annotated[AwareDatetime, BeforeValidator(_refuse_count), AfterValidator(_in_utc)]
+"""An instant in a request, with an offset; the value is in UTC."""
+
+RequestDay = Annotated[date, BeforeValidator(_refuse_count)]
+"""A day in a request."""
+
+Line200 = Annotated[str, Text(longest=200)]
+Name200 = Annotated[Line200, AfterValidator(_not_empty)]
+OptionalLine200 = Annotated[Line200 | None, BeforeValidator(_none_if_blank)]
+"""One line of at most 200 characters; a blank one is null."""
+
+BlankIsNull = BeforeValidator(_none_if_blank)
+"""For optional fields: forms send an empty text for a missing value."""
+
+ClockTime = Annotated[
+    time,
+    BeforeValidator(read_clock),
+    PlainSerializer(write_clock, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": "^[0-2][0-9]:[0-5][0-9]$", "example": "09:00"}),
+]
+"""A time of day without a date; ``24:00`` is the end of the day."""

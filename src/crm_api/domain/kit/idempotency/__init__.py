@@ -1,0 +1,1 @@
+"""Repeatable requests: the answer is stored in the transaction of the request's effect."""

@@ -1,0 +1,34 @@
+"""The table of answers to requests with an ``Idempotency-Key``."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Index, LargeBinary, SmallInteger
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm_api.platform.database import Base
+
+
+class IdempotencyKey(Base):
+    """One key of one caller, its request, and the answer.
+
+    The row is inserted before the effect and completed after it, in one transaction. So a committed
+    row always has its answer, and a second request with the same key waits for that transaction.
+    """
+
+    __tablename__ = "idempotency_key"
+    __table_args__ = (
+        CheckConstraint("length(key) BETWEEN 1 AND 255", name="key"),
+        Index("idx_idempotency_key_created", "created_at"),
+    )
+
+    caller: Mapped[str] = mapped_column(primary_key=True)
+    """The sender: two callers may choose the same key."""
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
+    """SHA-256 of method, path with query, and body."""
+    status: Mapped[int | None] = mapped_column(SmallInteger)
+    headers: Mapped[dict[str, Any] | None]
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """Sealed, because it may hold a key that is shown only once."""
+    created_at: Mapped[datetime]

@@ -1,0 +1,178 @@
+"""Idempotency keys: claimed before a request's effect, completed in the same transaction."""
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, delete, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.kit.idempotency.errors import (
+    AnswerLostError,
+    InvalidKeyError,
+    KeyInUseError,
+    KeyReusedError,
+)
+from crm_api.domain.kit.idempotency.models import IdempotencyKey
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.encryption import UnsealError, seal, unseal
+
+_WAIT_BRIEFLY = text("SET LOCAL lock_timeout = '2s'")
+
+_WAIT_AS_USUAL = text("SET LOCAL lock_timeout = DEFAULT")
+
+
+KEPT_FOR = timedelta(hours=48)
+"""Twice the promised 24 hours, so that the nightly clean-up never removes a key too early."""
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_LOCK_NOT_AVAILABLE = "55P03"
+_ABOUT = "idempotency"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """An answer exactly as it was sent."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keyed:
+    """A request with an idempotency key, which may be sent again."""
+
+    caller: str
+    key: str
+    fingerprint: bytes
+    secret: bytes = field(repr=False)
+    """Seals the answer, as it may hold a key or a token that is shown only once."""
+
+
+def read_key(text: str) -> str:
+    """Read the header, with or without the quotes of a structured field.
+
+    Raises:
+        InvalidKeyError: The key is empty, too long, or not printable ASCII.
+    """
+    key = text.strip().strip('"')
+    if not _KEY.fullmatch(key):
+        raise InvalidKeyError
+    return key
+
+
+def fingerprint(*parts: bytes) -> bytes:
+    """Return the SHA-256 over the parts of a request and their lengths; it identifies a request."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8) + part)
+    return digest.digest()
+
+
+async def claim(uow: UnitOfWork, request: Keyed, *, now: datetime) -> Answer | None:
+    """Claim a request's key for this transaction.
+
+    Returns:
+        None if the request is new and this transaction must answer it; otherwise the answer to the
+        first request.
+
+    Raises:
+        KeyReusedError: The key was used for another request.
+        KeyInUseError: The first request with this key is still under way after two seconds.
+        AnswerLostError: The first answer cannot be unsealed.
+    """
+    await wait_briefly(uow.session)
+    try:
+        is_new = await insert_claim(
+            uow.session,
+            caller=request.caller,
+            key=request.key,
+            fingerprint=request.fingerprint,
+            now=now,
+        )
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+            raise KeyInUseError from error
+        raise
+    await wait_as_usual(uow.session)
+    return None if is_new else await _answer_of(uow, request)
+
+
+async def _answer_of(uow: UnitOfWork, request: Keyed) -> Answer:
+    kept = await find(uow.session, caller=request.caller, key=request.key)
+    if kept is None or kept.status is None:  # removed between the two statements
+        raise KeyInUseError
+    if kept.fingerprint != request.fingerprint:
+        raise KeyReusedError
+    try:
+        body = unseal(kept.body or b"", secret=request.secret, about=_ABOUT)
+    except UnsealError as error:
+        raise AnswerLostError from error
+    return Answer(status=kept.status, headers=kept.headers or {}, body=body.encode("latin-1"))
+
+
+async def keep(uow: UnitOfWork, request: Keyed, answer: Answer) -> None:
+    """Store the answer to a request whose key this transaction has claimed."""
+    await store_answer(
+        uow.session,
+        caller=request.caller,
+        key=request.key,
+        values={
+            "status": answer.status,
+            "headers": answer.headers,
+            "body": seal(answer.body.decode("latin-1"), secret=request.secret, about=_ABOUT),
+        },
+    )
+
+
+async def clean_up(uow: UnitOfWork, *, now: datetime) -> int:
+    """Delete keys older than ``KEPT_FOR``; return how many."""
+    return await remove(uow.session, before=now - KEPT_FOR)
+
+
+async def wait_briefly(session: AsyncSession) -> None:
+    """Limit the lock waits of the transaction's next statements to two seconds."""
+    await session.execute(_WAIT_BRIEFLY)
+
+
+async def wait_as_usual(session: AsyncSession) -> None:
+    """Undo ``wait_briefly``."""
+    await session.execute(_WAIT_AS_USUAL)
+
+
+async def insert_claim(
+    session: AsyncSession, *, caller: str, key: str, fingerprint: bytes, now: datetime
+) -> bool:
+    """Insert a key; False if it exists. Waits for an open transaction that has inserted it."""
+    statement = (
+        insert(IdempotencyKey)
+        .values(caller=caller, key=key, fingerprint=fingerprint, created_at=now)
+        .on_conflict_do_nothing()
+        .returning(IdempotencyKey.key)
+    )
+    return await session.scalar(statement) is not None
+
+
+async def find(session: AsyncSession, *, caller: str, key: str) -> IdempotencyKey | None:
+    """Fetch the row of a key."""
+    return await session.get(IdempotencyKey, (caller, key), populate_existing=True)
+
+
+async def store_answer(
+    session: AsyncSession, *, caller: str, key: str, values: dict[str, object]
+) -> None:
+    """Store the answer with its key."""
+    statement = update(IdempotencyKey).where(
+        IdempotencyKey.caller == caller, IdempotencyKey.key == key
+    )
+    await session.execute(statement.values(values))
+
+
+async def remove(session: AsyncSession, *, before: datetime) -> int:
+    """Delete the keys from before this instant; return how many."""
+    result = await session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < before))
+    return cast("CursorResult[Any]", result).rowcount

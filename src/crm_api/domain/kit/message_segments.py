@@ -1,0 +1,67 @@
+"""Count the segments of a message; a message is charged by its segments.
+
+In GSM-7, one segment holds 160 characters, and each part of a longer message holds 153.
+Characters of the extension table count as two and are not split over two parts. One other
+character makes the whole message UCS-2: 70 UTF-16 units, or 67 per part. A surrogate pair is not
+split.
+
+Source: 3GPP TS 23.038, GSM 7 bit default alphabet, and TS 23.040, section 9.2.3.24.1.
+"""
+
+import re
+from enum import StrEnum
+
+BASIC = (
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+EXTENSION = "\f^{}\\[~]|€"
+
+# Compiled, because a preview counts a hundred thousand messages.
+_FORCING = re.compile(f"[^{re.escape(BASIC + EXTENSION)}]")
+_EXTENDED = re.compile(f"[{re.escape(EXTENSION)}]")
+_PAIRED = re.compile("[\U00010000-\U0010ffff]")
+
+
+class Encoding(StrEnum):
+    """The character encoding of a message at the carrier."""
+
+    GSM_7 = "GSM-7"
+    UCS_2 = "UCS-2"
+
+
+_SINGLE = {Encoding.GSM_7: 160, Encoding.UCS_2: 70}
+_PART = {Encoding.GSM_7: 153, Encoding.UCS_2: 67}
+_DOUBLE = {Encoding.GSM_7: _EXTENDED, Encoding.UCS_2: _PAIRED}
+"""Characters that count as two."""
+
+
+def segments(text: str) -> tuple[Encoding, int]:
+    """Return the encoding that a message needs and its number of segments; 0 if it is empty."""
+    encoding = Encoding.UCS_2 if _FORCING.search(text) else Encoding.GSM_7
+    doubled = [found.start() for found in _DOUBLE[encoding].finditer(text)]
+    length = len(text) + len(doubled)
+    if length <= _SINGLE[encoding]:
+        return encoding, 1 if text else 0
+    return encoding, _parts(len(text), doubled, size=_PART[encoding])
+
+
+def forcing_characters(text: str) -> list[tuple[int, str]]:
+    """Return the characters that GSM-7 lacks, each with its position, counted from 0."""
+    return [(found.start(), found.group()) for found in _FORCING.finditer(text)]
+
+
+def _parts(length: int, doubled: list[int], *, size: int) -> int:
+    """Return the number of parts; a double unit that does not fit begins the next part.
+
+    Args:
+        length: The characters of the message.
+        doubled: The positions of characters that count as two, ascending.
+        size: Units per part.
+    """
+    wasted = 0
+    for before, position in enumerate(doubled):
+        starts_at = position + before + wasted
+        if starts_at % size == size - 1:
+            wasted += 1
+    return -(-(length + len(doubled) + wasted) // size)

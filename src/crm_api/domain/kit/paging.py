@@ -1,0 +1,144 @@
+"""Keyset paging: an opaque cursor over ``(key, id)``, stable under inserts, bound to its list.
+
+A cursor names the row after which a list continues. It carries a digest of the list, its filter and
+its order, so that a cursor of another list is refused instead of answered with wrong rows.
+"""
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import UTC, datetime
+from hashlib import blake2s
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from crm_api.domain.kit.errors import Example, InvalidError
+
+Item = TypeVar("Item")
+Row = TypeVar("Row")
+
+_DIGEST_BYTES = 6
+"""Enough to distinguish lists; a forged cursor gives access to nothing."""
+
+
+class InvalidCursorError(InvalidError):
+    """The cursor was not made by this list with this filter and order."""
+
+    code = "invalid_cursor"
+    title = "Invalid cursor"
+    pointer = "/cursor"
+    example = Example("The cursor is not one of this list's; start again without it.")
+
+
+@dataclass(frozen=True)
+class Page(Generic[Item]):
+    """One page of a list; ``next_cursor`` is None on the last."""
+
+    data: list[Item]
+    next_cursor: str | None
+
+
+class Cursors:
+    """The cursors of one list under one filter and order: ``Cursors("calls", line_id=line_id)``."""
+
+    def __init__(self, name: str, **wanted: object) -> None:
+        """Name the list, and everything that filters or orders its rows; None does not filter."""
+        described = json.dumps([name, _plain(wanted)], sort_keys=True, default=str)
+        self._digest = blake2s(described.encode(), digest_size=_DIGEST_BYTES).hexdigest()
+
+    def read(self, cursor: str | None) -> tuple[datetime, UUID] | None:
+        """Return the instant and id after which to continue; None for the first page.
+
+        Raises:
+            InvalidCursorError: It is not a cursor of this list.
+        """
+        found = self.read_text(cursor)
+        if found is None:
+            return None
+        key, row_id = found
+        try:
+            return datetime.fromisoformat(key).astimezone(UTC), row_id
+        except (ValueError, OverflowError) as error:
+            raise _unreadable() from error
+
+    def read_text(self, cursor: str | None) -> tuple[str, UUID] | None:
+        """Return the text and id after which to continue, for a list that is ordered by a text.
+
+        Raises:
+            InvalidCursorError: It is not a cursor of this list.
+        """
+        if not cursor:
+            return None
+        try:
+            raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+            digest, key, hex_id = json.loads(raw)
+            row_id = UUID(hex=hex_id)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise _unreadable() from error
+        if not (isinstance(digest, str) and isinstance(key, str)) or "\x00" in key:
+            raise _unreadable()
+        if digest != self._digest:
+            raise InvalidCursorError(
+                "The cursor was made by another list, or under another filter or order of this "
+                "one; send the same parameters as for its page, or start again without it."
+            )
+        return key, row_id
+
+    def write(self, key: datetime | str, row_id: UUID) -> str:
+        """Make the cursor that continues after the row with this key and id."""
+        first = key.isoformat() if isinstance(key, datetime) else key
+        raw = json.dumps([self._digest, first, row_id.hex], ensure_ascii=False)
+        return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
+
+    def page(
+        self,
+        rows: Sequence[Row],
+        *,
+        limit: int,
+        position: Callable[[Row], tuple[datetime | str, UUID]],
+    ) -> Page[Row]:
+        """Make a page of ``limit`` rows from ``limit + 1``; a missing extra row means the end."""
+        shown = list(rows[:limit])
+        return Page(shown, self.write(*position(shown[-1])) if len(rows) > limit else None)
+
+    def part(
+        self, rows: Sequence[Row], *, cursor: str | None, limit: int, name: Callable[[Row], str]
+    ) -> Page[Row]:
+        """Return a page of a short list that was read completely.
+
+        Args:
+            rows: All rows, in their order.
+            cursor: The cursor of the previous page; None for the first.
+            limit: Rows per page.
+            name: Returns what identifies a row. A page begins after the last row of the previous
+                one, or at its position if that row is gone.
+
+        Raises:
+            InvalidCursorError: The cursor is not one of this list's.
+        """
+        found = self.read_text(cursor)
+        begin = 0
+        if found is not None:
+            last, place = found
+            begin, names = place.int, [name(row) for row in rows]
+            if last in names and names[begin - 1 : begin] != [last]:
+                begin = names.index(last) + 1
+        shown = list(rows[begin : begin + limit])
+        if begin + limit >= len(rows):
+            return Page(shown, None)
+        return Page(shown, self.write(name(shown[-1]), UUID(int=begin + limit)))
+
+
+def _plain(wanted: object) -> Any:  # noqa: ANN401 - JSON
+    """Return a filter as JSON without its empty members, so that new fields break no cursor."""
+    if is_dataclass(wanted):
+        wanted = {field.name: getattr(wanted, field.name) for field in fields(wanted)}
+    if isinstance(wanted, dict):
+        plain = {name: _plain(value) for name, value in wanted.items()}
+        return {name: value for name, value in plain.items() if value not in (None, "", {})}
+    return wanted
+
+
+def _unreadable() -> InvalidCursorError:
+    return InvalidCursorError("The cursor is not one of this list's; start again without it.")

@@ -1,0 +1,73 @@
+"""Read the ``Retry-After`` header as a bounded wait."""
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+LONGEST_SECONDS = 600.0
+"""The longest wait that one answer can cause; after it the service is called again."""
+_LONGEST_HEADER = 64
+"""Characters; every number of seconds and every HTTP date is shorter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryAfter:
+    """A wait that a service asked for.
+
+    Attributes:
+        seconds: The wait that is granted: more than zero, at most ``longest``.
+        asked_seconds: The wait in the header; finite.
+    """
+
+    seconds: float
+    asked_seconds: float
+
+    @property
+    def is_cut(self) -> bool:
+        """True when the service asked for more than is granted."""
+        return self.asked_seconds > self.seconds
+
+
+def read_retry_after(
+    header: str | None, *, now: datetime | None, longest: float = LONGEST_SECONDS
+) -> RetryAfter | None:
+    """Return the wait that a header asks for; None when it asks for none.
+
+    A value that is neither a finite positive number nor a date in the future asks for no wait: the
+    normal back-off applies.
+
+    Args:
+        header: Seconds, or an HTTP date.
+        now: The instant that a date is compared with, preferably by the service's own clock; None
+            if it is not known.
+        longest: The most seconds that are granted.
+
+    Source: RFC 9110, section 10.2.3, read 2026-11-28.
+    """
+    if not header or len(header) > _LONGEST_HEADER:
+        return None
+    seconds = _seconds(header, now)
+    if seconds is None or not math.isfinite(seconds) or seconds <= 0:
+        return None
+    return RetryAfter(seconds=min(seconds, longest), asked_seconds=seconds)
+
+
+def _seconds(header: str, now: datetime | None) -> float | None:
+    try:
+        return float(header)
+    except ValueError:
+        until = read_http_date(header)
+    if until is None or now is None:
+        return None
+    return (until - now).total_seconds()
+
+
+def read_http_date(header: str | None) -> datetime | None:
+    """Return an HTTP date in UTC; None when it cannot be read."""
+    if not header or len(header) > _LONGEST_HEADER:
+        return None
+    try:
+        return parsedate_to_datetime(header).astimezone(UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

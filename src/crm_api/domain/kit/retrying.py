@@ -1,0 +1,93 @@
+"""Repeat failed reads from outside services. Calls that change something are never repeated."""
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
+
+from crm_api.domain.kit.errors import TransientError
+
+LONGEST_RETRY_AFTER_SECONDS = 30.0
+"""If a service asks for a longer wait than this, the read fails instead of waiting."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """How often a read is tried, and the mean wait in seconds before each repetition."""
+
+    tries: int
+    waits: tuple[float, ...]
+
+
+THROTTLED = RetryPolicy(tries=5, waits=(0.5, 1.0, 2.0, 4.0))
+"""The service answers that we call too often: waiting helps."""
+AWAY = RetryPolicy(tries=3, waits=(0.5, 2.0))
+"""5xx, no answer, or an unreadable one: a short failure passes; a longer one is the caller's."""
+
+
+class BusyError(TransientError):
+    """An outside service is down, overloaded or limits our calls; trying again may help.
+
+    Attributes:
+        retry_after_seconds: The wait that is granted, if the service asked for one; bounded.
+        retry_after_asked: The wait that it asked for, if that is longer than the granted one.
+        is_answer: The service answered that we call too often, so it is not down.
+    """
+
+    code = "service_busy"
+    title = "Service is not available"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        retry_after_seconds: float | None = None,
+        retry_after_asked: float | None = None,
+        is_answer: bool = False,
+        **extras: Any,  # noqa: ANN401 - JSON members
+    ) -> None:
+        super().__init__(detail, **extras)
+        self.retry_after_seconds = retry_after_seconds
+        self.retry_after_asked = retry_after_asked
+        self.is_answer = is_answer
+
+
+def retrying(busy: type[BusyError], *, sleep: Callable[[float], Awaitable[None]]) -> AsyncRetrying:
+    """Return a caller that repeats a function while it raises ``busy``; the last error is raised.
+
+    Args:
+        busy: The errors after which the function is repeated; all others are raised at once.
+        sleep: Waits between the tries; takes seconds.
+    """
+    return AsyncRetrying(
+        retry=retry_if_exception_type(busy),
+        stop=_is_enough,
+        wait=_wait,
+        sleep=sleep,
+        reraise=True,
+    )
+
+
+def _failure(state: RetryCallState) -> BusyError:
+    return cast("BusyError", state.outcome.exception() if state.outcome is not None else None)
+
+
+def _policy(error: BusyError) -> RetryPolicy:
+    return THROTTLED if error.is_answer else AWAY
+
+
+def _is_enough(state: RetryCallState) -> bool:
+    error = _failure(state)
+    is_long = (error.retry_after_seconds or 0.0) > LONGEST_RETRY_AFTER_SECONDS
+    return is_long or state.attempt_number >= _policy(error).tries
+
+
+def _wait(state: RetryCallState) -> float:
+    error = _failure(state)
+    waits = _policy(error).waits
+    mean = waits[min(state.attempt_number, len(waits)) - 1]
+    # Jitter prevents several workers from repeating at the same instant.
+    jittered = mean * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+    return max(jittered, error.retry_after_seconds or 0.0)

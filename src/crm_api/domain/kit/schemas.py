@@ -1,0 +1,95 @@
+"""Base models and types of all requests and answers."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, TypeVar
+from uuid import UUID
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from crm_api.domain.kit.docstrings import split_docstring
+
+Item = TypeVar("Item")
+
+
+def format_instant(value: datetime) -> str:
+    """Write an instant as ISO 8601 in UTC with ``Z``, to the millisecond."""
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Instant = Annotated[
+    datetime,
+    PlainSerializer(format_instant, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
+"""An instant in an answer: always UTC with ``Z``."""
+
+Id = Annotated[
+    UUID,
+    PlainSerializer(str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "uuid"}, mode="serialization"),
+]
+"""An id in an answer."""
+
+
+class DocumentedModel(BaseModel):
+    """A model whose fields are described in its docstring, or in that of a base class.
+
+    A description in the ``Field`` has priority over ``Attributes`` in the docstring.
+    """
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Add the descriptions from the docstrings to the schema."""
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for base in cls.__mro__:
+            for name, text in split_docstring(base.__doc__)[1].items():
+                if name in properties:
+                    properties[name].setdefault("description", text)
+        return schema
+
+
+class RequestModel(DocumentedModel):
+    """A request body; unknown fields are refused, so that a misspelt name is noticed."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+
+class ReadModel(DocumentedModel):
+    """An answer, built from a row."""
+
+    model_config = ConfigDict(
+        from_attributes=True,
+        # Answers include defaults, so clients need not check whether a member is present.
+        json_schema_serialization_defaults_required=True,
+    )
+
+
+class PageRead(DocumentedModel, Generic[Item]):
+    """One page of a list; ``next_cursor`` is null on the last.
+
+    Attributes:
+        data: The items of this page, in the order of the list.
+    """
+
+    data: list[Item]
+    next_cursor: Annotated[str | None, Field(description="Null on the last page.")]
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """Name a page after its items, for generated clients: ``ContactPage``."""
+        return f"{params[0].__name__.removesuffix('Read').removesuffix('Item')}Page"
+
+
+JsonObject = dict[str, Any]

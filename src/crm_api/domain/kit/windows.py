@@ -1,0 +1,123 @@
+"""Compute when a daily time window opens and closes in a time zone, also on days of a DST change.
+
+All functions are pure. Instants are timezone-aware; results are in UTC. Wall-clock times come from
+the time zone database, so the window follows changes to and from daylight-saving time.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+LAST_MINUTE = time(23, 59)
+"""A window that ends in the last minute of the day lasts until midnight: people write `23:59` for
+the end of the day."""
+SEARCH_DAYS = 14
+"""How far ahead an opening is searched; a window of one day a week opens within eight days."""
+
+Span = tuple[datetime, datetime]
+"""The instants at which a day opens and closes."""
+SpanOf = Callable[[str, date], Span | None]
+"""Returns the span of a local day in a time zone; None when it stays closed."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """The hours of the days on which a campaign sends, in local time.
+
+    Attributes:
+        days: Among ``mon`` … ``sun``.
+        start: The first open moment.
+        end: The first closed moment; 23:59 and later mean midnight.
+    """
+
+    days: frozenset[str]
+    start: time
+    end: time
+
+    @classmethod
+    def of(cls, days: Iterable[str], start: time, end: time) -> "Window":
+        """Make a window from any collection of day names."""
+        return cls(days=frozenset(days), start=start, end=end)
+
+
+def open_until(span_of: SpanOf, zones: Sequence[str], now: datetime) -> datetime | None:
+    """Return when the first zone closes if all zones are open now, otherwise None."""
+    closings: list[datetime] = []
+    for zone in zones:
+        span = span_of(zone, now.astimezone(ZoneInfo(zone)).date())
+        if span is None or not span[0] <= now < span[1]:
+            return None
+        closings.append(span[1])
+    return min(closings, default=None)
+
+
+def next_open(span_of: SpanOf, zones: Sequence[str], now: datetime) -> datetime | None:
+    """Return the first instant from ``now`` on at which all zones are open.
+
+    None when there is no such instant within ``SEARCH_DAYS``, for example because the windows of
+    distant zones never overlap.
+    """
+    horizon = now + timedelta(days=SEARCH_DAYS)
+    at: datetime = now.astimezone(UTC)
+    while at <= horizon:
+        openings = [_next_in_zone(span_of, zone, at) for zone in zones]
+        latest = max((opening for opening in openings if opening is not None), default=None)
+        if latest is None or None in openings:
+            return None
+        if latest == at:
+            return at
+        at = latest
+    return None
+
+
+def _next_in_zone(span_of: SpanOf, zone: str, at: datetime) -> datetime | None:
+    day = at.astimezone(ZoneInfo(zone)).date()
+    for offset in range(SEARCH_DAYS + 1):
+        span = span_of(zone, day + timedelta(days=offset))
+        if span is not None and at < span[1]:
+            return max(span[0], at)
+    return None
+
+
+@lru_cache(maxsize=8192)
+def day_span(window: Window, zone: str, day: date) -> Span | None:
+    """Return the opening and closing instants of a local day; None when it stays closed.
+
+    When the clock is set back, one hour comes twice. A start in that hour then counts at its second
+    occurrence and an end at its first, so that no moment outside the written hours is open. Only if
+    that leaves no open time, the start counts at its first occurrence too.
+    """
+    if DAYS[day.weekday()] not in window.days:
+        return None
+    zone_info = ZoneInfo(zone)
+    if window.end >= LAST_MINUTE:
+        closes = _instant(day + timedelta(days=1), time(0), zone_info, fold=0)
+    else:
+        closes = _instant(day, window.end, zone_info, fold=0)
+    for fold in (1, 0):
+        opens = _instant(day, window.start, zone_info, fold=fold)
+        if opens < closes:
+            return opens, closes
+    return None
+
+
+def _instant(day: date, at: time, zone: ZoneInfo, *, fold: int) -> datetime:
+    """Return the instant of a wall-clock time; for a skipped time, the instant of the change."""
+    local = datetime.combine(day, at)
+    early, late = sorted(
+        local.replace(tzinfo=zone, fold=either).astimezone(UTC) for either in (0, 1)
+    )
+    skipped = early != late and early.astimezone(zone).replace(tzinfo=None) != local
+    if not skipped:
+        return local.replace(tzinfo=zone, fold=fold).astimezone(UTC)
+    before = early.astimezone(zone).utcoffset()
+    while late - early > timedelta(microseconds=1):
+        middle = early + (late - early) / 2
+        if middle.astimezone(zone).utcoffset() == before:
+            early = middle
+        else:
+            late = middle
+    return late

@@ -1,0 +1,186 @@
+"""Derive the zone key of a contact, which decides the local time and the states' rules.
+
+A key is ``<states>/<zones>``. ``<states>`` is one code (``MA``), several in alphabetical order,
+joined by commas (``FL,MA``), or ``?`` when no state is known. ``<zones>`` is one IANA time zone, or
+several in alphabetical order, joined by commas. A message may be sent only while it is allowed in
+all of the zones, under the rules of all of the states. Zones contain slashes, so a key is split at
+its first slash::
+
+    MA/America/New_York
+    ?/America/Anchorage,America/Chicago,America/Denver,…
+    FL,MA/America/New_York
+
+There are only a few hundred different keys, however many contacts there are.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from crm_api.domain.kit import regions
+
+_UNKNOWN = "?"
+STATE_CODES = frozenset(regions.STATE_ZONES) | regions.CODES_WITHOUT_ZONES
+"""The values of a contact's state."""
+STATE_AS_WRITTEN = "state_as_written"
+"""The attribute that stores the state of an address as it was written, if it is not a state."""
+_COUNTRIES = {
+    **dict.fromkeys(("us", "usa", "united states", "united states of america", "u.s.a."), "US"),
+    **dict.fromkeys(("ca", "can", "canada"), "CA"),
+}
+DOMESTIC_NAMES = frozenset(_COUNTRIES)
+"""Usual names of the United States and Canada in addresses, in lower case."""
+_KIND_OF_STATE = re.compile(
+    r"^(?:(?:the )?(?:state|commonwealth|province|territory) of |(?:us|ca)-(?=..$))", re.IGNORECASE
+)
+_ALEUTIAN_ZIPS = frozenset({"99546", "99547"})
+_ALASKA_SPLIT_PREFIX = "995"
+_CACHE_SIZE = 65_536
+
+
+@dataclass(frozen=True)
+class ZoneKey:
+    """The parts of a zone key; ``states`` is empty when none is known, ``zones`` is never empty."""
+
+    states: tuple[str, ...]
+    zones: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Write the key."""
+        return f"{','.join(self.states) or _UNKNOWN}/{','.join(self.zones)}"
+
+
+def zone_key(
+    *, timezone: str | None, state: str | None, postal_code: str | None, phone: str
+) -> str:
+    """Return the zone key of a person with this address and phone number.
+
+    The address gives a state, by its state or otherwise by its ZIP code. The area code gives one
+    too. If they differ, both count, because people keep their numbers when they move. A state with
+    two time zones gives both, unless the ZIP code (or, without an address, the area code) decides.
+    A time zone that was set for the person replaces the zones, but not the states.
+
+    A state that cannot be read, without a ZIP code, may be any state. The area code then decides
+    nothing: the rules of all states and the hours of all zones apply.
+
+    Args:
+        timezone: IANA name; a name that does not exist is ignored.
+        state: Code, name or abbreviation, or other text that an address has in this field.
+        postal_code: ZIP code; its first three digits count, in Alaska its first five.
+        phone: E.164.
+    """
+    zip_code = (postal_code or "").strip()
+    prefix = zip_code[:5] if zip_code.startswith(_ALASKA_SPLIT_PREFIX) else zip_code[:3]
+    area_code = phone[2:5] if phone.startswith("+1") else ""
+    return _key(timezone or "", (state or "").strip().casefold(), prefix, area_code)
+
+
+def zone_key_of(columns: Mapping[str, Any]) -> str:
+    """Return the zone key of a contact with these columns; a missing column counts as empty."""
+    attributes = columns.get("attributes") or {}
+    as_written = attributes.get(STATE_AS_WRITTEN)
+    return zone_key(
+        timezone=columns.get("timezone"),
+        state=columns.get("state") or (as_written if isinstance(as_written, str) else None),
+        postal_code=columns.get("postal_code"),
+        phone=columns["phone"],
+    )
+
+
+def parse_zone_key(key: str) -> ZoneKey:
+    """Split a zone key into its parts.
+
+    Raises:
+        ValueError: It is not a zone key.
+    """
+    states, slash, zones = key.partition("/")
+    if not (states and slash and zones):
+        msg = f"not a zone key: {key!r}"
+        raise ValueError(msg)
+    return ZoneKey(
+        states=() if states == _UNKNOWN else tuple(states.split(",")),
+        zones=tuple(zones.split(",")),
+    )
+
+
+@lru_cache(maxsize=4096)
+def state_code(text: str | None) -> str | None:
+    """Return the code for a state's or province's code, name or abbreviation; None if unknown.
+
+    Full stops and case are ignored: ``Tex.``, ``N. Car.`` and ``n.h.`` are states.
+    """
+    if text is None:
+        return None
+    plain = _KIND_OF_STATE.sub("", " ".join(text.strip(" ,;").split()))
+    for dot in ("", " "):
+        name = " ".join(plain.replace(".", dot).split())
+        if name.upper() in STATE_CODES:
+            return name.upper()
+        if code := regions.STATE_NAMES.get(name.casefold()):
+            return code
+    return regions.STATE_NAMES.get(plain.casefold())
+
+
+def country_code(text: str) -> str:
+    """Return US or CA for their usual names, otherwise the text without surplus spaces."""
+    squeezed = " ".join(text.split())
+    return _COUNTRIES.get(squeezed.casefold()) or squeezed
+
+
+def has_known_states(country: str | None) -> bool:
+    """Return whether a country is the US or Canada; no country counts as one of them."""
+    return not (country or "").strip() or country_code(country or "") in _COUNTRIES.values()
+
+
+@lru_cache(maxsize=1024)
+def is_time_zone(name: str) -> bool:
+    """Return whether the time zone database knows this name."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+@lru_cache(maxsize=_CACHE_SIZE)
+def _key(timezone: str, state: str, zip_prefix: str, area_code: str) -> str:
+    home = state_code(state) or regions.ZIP_STATES.get(zip_prefix[:3])
+    if home in regions.CODES_WITHOUT_ZONES:
+        home = None
+    phone_state = regions.AREA_CODE_STATES.get(area_code)
+    states: set[str] = set()
+    zones: set[str] = set()
+    if home:
+        states.add(home)
+        zones.update(_zones_of_address(home, zip_prefix))
+    if phone_state and phone_state != home:
+        states.add(phone_state)
+        zones.update(_zones_of_area_code(phone_state, area_code))
+    if state and not home:
+        # The written state is unknown, so the person may be anywhere; the area code does not help.
+        states.clear()
+        zones.update(regions.ANYWHERE)
+    if timezone and is_time_zone(timezone):
+        zones = {timezone}
+    return str(ZoneKey(tuple(sorted(states)), tuple(sorted(zones or regions.ANYWHERE))))
+
+
+def _zones_of_address(state: str, zip_prefix: str) -> tuple[str, ...]:
+    zones = regions.STATE_ZONES[state]
+    if state == "AK" and zip_prefix.startswith(_ALASKA_SPLIT_PREFIX):
+        return (regions.ALEUTIANS,) if zip_prefix in _ALEUTIAN_ZIPS else (regions.ALASKA,)
+    decided = regions.ZIP_ZONES.get(zip_prefix[:3])
+    # A ZIP code of another state does not decide between the zones of this one.
+    return (decided,) if decided in zones and _zip_is_in(state, zip_prefix) else zones
+
+
+def _zip_is_in(state: str, zip_prefix: str) -> bool:
+    return regions.ZIP_STATES.get(zip_prefix[:3]) == state
+
+
+def _zones_of_area_code(state: str, area_code: str) -> tuple[str, ...]:
+    decided = regions.ONE_ZONE_AREA_CODES.get(area_code)
+    return (decided,) if decided else regions.STATE_ZONES[state]

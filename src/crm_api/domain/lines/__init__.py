@@ -1,1 +1,0 @@
-"""Own numbers that send, and what each may still send today."""

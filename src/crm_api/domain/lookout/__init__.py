@@ -1,1 +1,0 @@
-"""Looks for what is wrong and raises alerts, though nobody has complained."""

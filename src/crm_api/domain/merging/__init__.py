@@ -1,1 +1,0 @@
-"""Duplicates: found, merged into one person, and taken apart again."""

@@ -1,0 +1,1 @@
+"""Lines, conversations, messages, calls, media and the send ledger."""

@@ -1,0 +1,1 @@
+"""The company that sends: names, test numbers, brand and carrier budgets."""

@@ -1,0 +1,1 @@
+"""Decisions about consent, with their effect on waiting messages."""

@@ -1,0 +1,198 @@
+"""Keep and restore the decisions of erased persons, by the hash of the number.
+
+An erasure deletes the flags, because they name the number. The entries of the history stay, so the
+opt-out is set again when the number is stored again. Only an opt-in ends it: a START, or a
+decision that a user documents. Lifting ``do_not_contact`` does not end it.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import delete, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.consent import queries
+from crm_api.domain.consent.consent_state import ConsentState, Decision, state_after
+from crm_api.domain.consent.models import (
+    ConsentAction,
+    ConsentSource,
+    ConsentWording,
+    hash_phone,
+)
+from crm_api.domain.messaging.consent_decisions.flags import (
+    flags_of,
+    follow_decision,
+    remove_flags,
+    set_flag,
+)
+from crm_api.domain.messaging.sends import withdraw as sends
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.jobs import Job, JobName
+
+DECIDED_BEFORE = "decided before the person had their data erased"
+"""The reason of a flag that is set again."""
+BY_THE_PERSON = "person"
+
+
+async def keep_consent_state(
+    uow: UnitOfWork,
+    *,
+    phones: Collection[str],
+    contact_id: UUID,
+    actor: str,
+    now: datetime,
+    secret: bytes,
+) -> None:
+    """Append an entry for each number whose flags are stricter than its history.
+
+    Call this before an erasure deletes the flags, so that the history alone gives the state.
+    The caller has locked decisions about the numbers.
+    """
+    flags = await flags_of(uow.session, sorted(phones), now=now)
+    for phone in sorted(phones):
+        phone_hash = hash_phone(phone, secret)
+        known = state_after(await queries.read_decisions(uow.session, phone_hash=phone_hash))
+        action = _missing(ConsentState.of_flags(flags[phone]), known)
+        if action is not None:
+            source = ConsentSource.API
+            new = Decision(at=now, action=action, source=source)
+            await _append(
+                uow, new, phone=phone, contact_id=contact_id, actor=actor, now=now, secret=secret
+            )
+
+
+async def restore_consent_state(
+    uow: UnitOfWork, *, phones: Collection[str], now: datetime, secret: bytes
+) -> None:
+    """Set the opt-out or hold of each erased number again, as its history gives it.
+
+    A hold is replaced by an opt-out; no other flag is removed. The messages of a number that gets
+    a flag are withdrawn. The caller has locked decisions about the numbers.
+    """
+    flags = await flags_of(uow.session, sorted(phones), now=now)
+    stopped = []
+    for phone in sorted(phones):
+        phone_hash = hash_phone(phone, secret)
+        wanted = state_after(await queries.read_decisions(uow.session, phone_hash=phone_hash))
+        if _missing(wanted, ConsentState.of_flags(flags[phone])) is None:
+            continue
+        for flag in wanted.flags:
+            await set_flag(uow.session, phone=phone, flag=flag, reason=DECIDED_BEFORE, now=now)
+        gone = sorted(ConsentState.of_flags(flags[phone]).flags - wanted.flags)
+        if gone:
+            await remove_flags(uow.session, phone=phone, flags=gone)
+        stopped.append(phone)
+    if stopped:
+        await sends.withdraw_numbers(uow, phones=stopped, now=now)
+
+
+async def keep_late_decision(
+    uow: UnitOfWork,
+    *,
+    phone: str,
+    action: ConsentAction,
+    at: datetime,
+    claimed_at: datetime | None,
+    now: datetime,
+    secret: bytes,
+) -> None:
+    """Append the decision of a message from before the erasure, without its wording.
+
+    A message that has an entry already is ignored. If the number is in use again, its flags are
+    set accordingly. The caller has locked decisions about the number.
+
+    Args:
+        at: When the message was written; not after it was received.
+        claimed_at: When it was written, by the provider's clock.
+    """
+    phone_hash = hash_phone(phone, secret)
+    if await is_message_known(uow.session, phone_hash=phone_hash, at=at, claimed_at=claimed_at):
+        return
+    new = Decision(at=at, action=action, source=ConsentSource.MESSAGE)
+    if await is_in_use(uow.session, phone=phone):
+        await follow_decision(uow, new, phone=phone, reason=DECIDED_BEFORE, now=now, secret=secret)
+    await _append(
+        uow,
+        new,
+        phone=phone,
+        contact_id=None,
+        actor=BY_THE_PERSON,
+        claimed_at=claimed_at,
+        now=now,
+        secret=secret,
+    )
+
+
+def _missing(wanted: ConsentState, known: ConsentState) -> ConsentAction | None:
+    """Return the decision that makes ``known`` as strict as ``wanted``; None if it is already."""
+    if wanted.opted_out and not known.opted_out:
+        return ConsentAction.OPT_OUT
+    if wanted.on_hold and not known.flags:
+        return ConsentAction.HOLD
+    return None
+
+
+async def _append(
+    uow: UnitOfWork,
+    new: Decision,
+    *,
+    phone: str,
+    contact_id: UUID | None,
+    actor: str,
+    now: datetime,
+    secret: bytes,
+    claimed_at: datetime | None = None,
+) -> None:
+    """Append an entry and erase its number and wording at once."""
+    entry_id = await queries.add_entry(
+        uow.session,
+        phone_hash=hash_phone(phone, secret),
+        contact_id=contact_id,
+        action=new.action,
+        source=new.source,
+        actor=actor,
+        activity_id=None,
+        claimed_at=claimed_at,
+        occurred_at=new.at,
+        now=now,
+        phone=phone,
+        reason=None,
+        note=None,
+        text_shown=None,
+        evidence={},
+    )
+    await erase_words_of(uow.session, entry_id=entry_id)
+    uow.after_commit(Job(name=JobName.SEAL_CONSENT))
+
+
+async def erase_words_of(session: AsyncSession, *, entry_id: int) -> None:
+    """Remove the number and words of one decision; the entry stays."""
+    await session.execute(delete(ConsentWording).where(ConsentWording.entry_id == entry_id))
+
+
+_IS_MESSAGE_KNOWN = text("""
+    SELECT EXISTS (
+        SELECT FROM consent_entry e
+        WHERE e.phone_hash = :phone_hash AND e.source = 'message'
+          AND (e.occurred_at = :at OR e.claimed_at = CAST(:claimed_at AS timestamptz)))
+""")
+
+
+async def is_message_known(
+    session: AsyncSession, *, phone_hash: bytes, at: datetime, claimed_at: datetime | None
+) -> bool:
+    """Return whether a message of this number with one of these instants has an entry."""
+    values = {"phone_hash": phone_hash, "at": at, "claimed_at": claimed_at}
+    return bool(await session.scalar(_IS_MESSAGE_KNOWN, values))
+
+
+_IS_IN_USE = text("""
+    SELECT EXISTS (SELECT FROM contact WHERE phone = :phone)
+        OR EXISTS (SELECT FROM contact_flag WHERE phone = :phone)
+""")
+
+
+async def is_in_use(session: AsyncSession, *, phone: str) -> bool:
+    """Return whether a contact or a flag has this number."""
+    return bool(await session.scalar(_IS_IN_USE, {"phone": phone}))

@@ -1,0 +1,206 @@
+"""Read and change the flags of numbers, and set them by decisions."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import case, delete, or_, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.consent import queries
+from crm_api.domain.consent.consent_state import ConsentState, Decision, apply_decision
+from crm_api.domain.consent.models import SUPPRESSING_FLAGS, ContactFlag, hash_phone
+from crm_api.domain.messaging.sends import withdraw as sends
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+
+EXPIRED_AT_ONCE = 5_000
+
+
+async def flags_of(
+    session: AsyncSession, phones: Sequence[str], *, now: datetime
+) -> dict[str, set[str]]:
+    """Return the unexpired flags of each number; an empty set for a number without flags."""
+    statement = (
+        select(ContactFlag.phone, ContactFlag.flag_type)
+        .where(
+            ContactFlag.phone.in_(phones),
+            or_(ContactFlag.expires_at.is_(None), ContactFlag.expires_at > now),
+        )
+        .order_by(ContactFlag.phone, ContactFlag.flag_type)
+    )
+    found: dict[str, set[str]] = {phone: set() for phone in phones}
+    for row in await session.execute(statement):
+        found[row.phone].add(row.flag_type)
+    return found
+
+
+async def flag_rows(session: AsyncSession, *, phone: str, now: datetime) -> list[ContactFlag]:
+    """Return the unexpired flags of a number, ordered by name."""
+    statement = (
+        select(ContactFlag)
+        .where(
+            ContactFlag.phone == phone,
+            or_(ContactFlag.expires_at.is_(None), ContactFlag.expires_at > now),
+        )
+        .order_by(ContactFlag.flag_type)
+        .execution_options(populate_existing=True)
+    )
+    return list(await session.scalars(statement))
+
+
+async def find_suppressed_numbers(
+    session: AsyncSession, phones: Sequence[str], *, now: datetime
+) -> set[str]:
+    """Return those of the numbers that have a flag that stops campaign messages."""
+    found = await flags_of(session, phones, now=now)
+    return {phone for phone, flags in found.items() if flags.intersection(SUPPRESSING_FLAGS)}
+
+
+HELD = text("""
+    SELECT c.id FROM contact c
+    WHERE c.id = ANY(CAST(:contact_ids AS uuid[])) AND EXISTS (
+        SELECT 1 FROM contact_flag f
+        WHERE f.phone = c.phone AND f.flag_type = 'opt_out_hold'
+          AND (f.expires_at IS NULL OR f.expires_at > :now))
+""")
+
+
+async def find_contacts_on_hold(
+    session: AsyncSession, *, contact_ids: Sequence[UUID], now: datetime
+) -> set[UUID]:
+    """Return the ids of those contacts whose number is on hold."""
+    values = {"contact_ids": list(contact_ids), "now": now}
+    return set(await session.scalars(HELD, values))
+
+
+async def follow_decision(
+    uow: UnitOfWork,
+    new: Decision,
+    *,
+    phone: str,
+    reason: str | None,
+    now: datetime,
+    secret: bytes,
+) -> tuple[ConsentState, ConsentState]:
+    """Set the flags of a number to the result of its history and a new decision.
+
+    If the number has a flag afterwards, its waiting messages are withdrawn; otherwise its held
+    recipients continue. The caller has locked decisions about the number and appends
+    the entry.
+
+    Returns:
+        The state before and after.
+    """
+    before = ConsentState.of_flags((await flags_of(uow.session, [phone], now=now))[phone])
+    history = await queries.read_decisions(uow.session, phone_hash=hash_phone(phone, secret))
+    after = apply_decision(history, new=new, now=before)
+    for flag in sorted(after.flags):
+        await set_flag(uow.session, phone=phone, flag=flag, reason=reason, now=now)
+    gone = sorted(before.flags - after.flags)
+    if gone:
+        await remove_flags(uow.session, phone=phone, flags=gone)
+    if after.flags:
+        await sends.withdraw_numbers(uow, phones=[phone], now=now)
+    else:
+        await sends.restore_held_recipients(uow, phones=[phone], now=now)
+    return before, after
+
+
+async def set_flag(
+    session: AsyncSession, *, phone: str, flag: str, reason: str | None, now: datetime
+) -> bool:
+    """Set a flag without an expiry; False if the number already has it so, and its row stays."""
+    statement = insert(ContactFlag).values(
+        id=new_id(), phone=phone, flag_type=flag, reason=reason, created_at=now
+    )
+    new = statement.excluded
+    # The row is locked even if nothing changes, so that two decisions run one after the other.
+    statement = statement.on_conflict_do_update(
+        index_elements=["phone", "flag_type"],
+        set_={"reason": new.reason, "expires_at": None, "created_at": new.created_at},
+        where=ContactFlag.expires_at.is_not(None),
+    )
+    return await session.scalar(statement.returning(ContactFlag.id)) is not None
+
+
+SET_FLAGS = text("""
+    INSERT INTO contact_flag AS f (id, phone, flag_type, reason, created_at)
+    SELECT uuid_v7(), one.phone, :flag, :reason, :now
+    FROM unnest(CAST(:phones AS text[])) AS one (phone) ORDER BY one.phone
+    ON CONFLICT (phone, flag_type) DO UPDATE
+    SET reason = excluded.reason, expires_at = NULL, created_at = excluded.created_at
+    WHERE f.expires_at IS NOT NULL
+""")
+
+
+async def set_flags(
+    session: AsyncSession, *, phones: Sequence[str], flag: str, reason: str | None, now: datetime
+) -> None:
+    """Set a flag without an expiry on numbers; rows that already have it so are not changed.
+
+    Rows are locked in the order of the numbers.
+    """
+    values = {"phones": list(phones), "flag": flag, "reason": reason, "now": now}
+    await session.execute(SET_FLAGS, values)
+
+
+async def put_flag(
+    session: AsyncSession,
+    *,
+    phone: str,
+    flag: str,
+    reason: str | None,
+    expires_at: datetime | None,
+    now: datetime,
+) -> None:
+    """Set a flag, or replace its reason and expiry; an expired flag gets a new creation time."""
+    statement = insert(ContactFlag).values(
+        id=new_id(),
+        phone=phone,
+        flag_type=flag,
+        reason=reason,
+        expires_at=expires_at,
+        created_at=now,
+    )
+    new = statement.excluded
+    begun = case((ContactFlag.expires_at <= now, new.created_at), else_=ContactFlag.created_at)
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["phone", "flag_type"],
+            set_={"reason": new.reason, "expires_at": new.expires_at, "created_at": begun},
+        )
+    )
+
+
+async def remove_flags(session: AsyncSession, *, phone: str, flags: Sequence[str]) -> None:
+    """Remove these flags of a number."""
+    await session.execute(
+        delete(ContactFlag).where(ContactFlag.phone == phone, ContactFlag.flag_type.in_(flags))
+    )
+
+
+async def erase_flags(session: AsyncSession, *, phones: Sequence[str]) -> None:
+    """Remove every flag of these numbers."""
+    await session.execute(delete(ContactFlag).where(ContactFlag.phone.in_(phones)))
+
+
+EXPIRE_FLAGS = text("""
+    DELETE FROM contact_flag f
+    USING (
+        SELECT id FROM contact_flag WHERE expires_at <= :now
+        ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    ) ended
+    WHERE f.id = ended.id
+    RETURNING f.id
+""")
+
+
+async def expire_flags(uow: UnitOfWork, *, now: datetime, limit: int = EXPIRED_AT_ONCE) -> int:
+    """Delete expired flags, the longest expired first; they have no effect already.
+
+    Returns:
+        Number of deleted flags; less than ``limit`` if none is left.
+    """
+    return len((await uow.session.execute(EXPIRE_FLAGS, {"now": now, "limit": limit})).all())

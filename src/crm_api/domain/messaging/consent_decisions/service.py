@@ -1,0 +1,349 @@
+"""Decide opt-outs, opt-ins and holds: flags, their effect on messages, and the history.
+
+Each decision is one transaction in this order: write the flag; withdraw the number's waiting and
+claimed messages (Sending, rule 10); append the entry. The entry comes last, because it names the
+messages that had already passed the gate.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, NotRequired, TypedDict, Unpack
+from uuid import UUID
+
+from sqlalchemy import text
+
+from crm_api.domain.consent import queries, reply_examples
+from crm_api.domain.consent.consent_state import ConsentState, Decision
+from crm_api.domain.consent.errors import ConsentDoesNotExpireError
+from crm_api.domain.consent.models import (
+    REPEATED_BY_LISTS,
+    SUPPRESSING_FLAGS,
+    ConsentAction,
+    ConsentEntry,
+    ConsentSource,
+    ConsentWording,
+    FlagType,
+    hash_phone,
+)
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.messaging.consent_decisions import flags
+from crm_api.domain.messaging.consent_decisions.flags import (
+    flags_of,
+    follow_decision,
+)
+from crm_api.domain.messaging.consent_decisions.suppression import lift_suppression
+from crm_api.domain.messaging.sends import withdraw as sends
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.jobs import Job, JobName
+
+FORGET_LINE_TYPE = text("""
+    DELETE FROM phone_lookup WHERE phone = :phone AND source = 'provider_failure'
+""")
+
+SEALED_WITHIN_SECONDS = 1.0
+"""One run links the entries of this time into the chain."""
+_LAST_ENTRY_ID = 2**63 - 1
+
+
+class DecisionDetails(TypedDict):
+    """A decision about a number, with its source: the arguments of the functions of this module.
+
+    Attributes:
+        actor: ``person`` for the person's own message, else the name of the API key.
+        text_shown: What the person read and agreed to.
+        evidence: For example ``{"text": "stop texting me"}``.
+        activity_id: The message that contains the decision.
+        message_id: The reply that a user decides about, if the user names it.
+        at: When the person decided, for a message that may arrive late; without it ``now``.
+        claimed_at: The same by the provider's clock.
+        now: The database's time of the transaction. The clock of a web host or worker must not
+            decide which decision is the last.
+        secret: Key of the hash that identifies the number in the history.
+    """
+
+    phone: str
+    contact_id: UUID | None
+    source: ConsentSource
+    actor: str
+    reason: str | None
+    note: NotRequired[str | None]
+    text_shown: NotRequired[str | None]
+    evidence: NotRequired[dict[str, Any]]
+    activity_id: NotRequired[UUID | None]
+    message_id: NotRequired[UUID | None]
+    at: NotRequired[datetime]
+    claimed_at: NotRequired[datetime | None]
+    now: datetime
+    secret: bytes
+
+
+async def opt_out(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
+    """Stop all messages to a number; this also confirms an ``opt_out_hold``.
+
+    A repetition changes no flag. It appends an entry, because each opt-out is a separate decision.
+    A repetition by an import or the provider's list appends none.
+
+    Returns:
+        True if the number was not opted out before.
+    """
+    others = await _others(uow, act)
+    before, after = await _decide(uow, ConsentAction.OPT_OUT, act)
+    is_new = after.opted_out and not before.opted_out
+    if is_new or act["source"] not in REPEATED_BY_LISTS:
+        await _remember(uow, ConsentAction.OPT_OUT, act)
+    await _keep_example(uow, ConsentAction.OPT_OUT, act, before, others)
+    await _share(uow, ConsentAction.OPT_OUT, act, others)
+    return is_new
+
+
+async def opt_in(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
+    """Allow messages to a number again; remove ``opted_out`` and ``opt_out_hold``.
+
+    Held recipients continue; skipped ones stay skipped. An entry is appended each time. A message
+    of the person opts in only the number that sent it; a user's decision opts in all numbers of
+    the contact.
+
+    Returns:
+        True if the number was opted out or held before and is not any more.
+    """
+    others = await _others(uow, act)
+    before, after = await _decide(uow, ConsentAction.OPT_IN, act)
+    await _remember(uow, ConsentAction.OPT_IN, act)
+    await _keep_example(uow, ConsentAction.OPT_IN, act, before, others)
+    if act["source"] != ConsentSource.MESSAGE:
+        await _share(uow, ConsentAction.OPT_IN, act, others)
+    return bool(before.flags) and not after.flags
+
+
+async def place_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
+    """Hold campaign messages to a number until a person decides.
+
+    An opted-out number needs no hold. The entry is appended anyway, because an earlier opt-in may
+    still arrive.
+
+    Returns:
+        True if the number is held now and was not before.
+    """
+    others = await _others(uow, act)
+    before, after = await _decide(uow, ConsentAction.HOLD, act)
+    await _remember(uow, ConsentAction.HOLD, act)
+    await _share(uow, ConsentAction.HOLD, act, others)
+    return after.on_hold and not before.on_hold
+
+
+async def release_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
+    """End a hold because the reply was not an opt-out; held recipients continue.
+
+    Returns:
+        False if the number was not held; then no entry is appended for it.
+    """
+    others = await _others(uow, act)
+    before, _ = await _decide(uow, ConsentAction.RELEASE, act)
+    if before.on_hold:
+        await _remember(uow, ConsentAction.RELEASE, act)
+        await _keep_example(uow, ConsentAction.RELEASE, act, before, others)
+    await _share(uow, ConsentAction.RELEASE, act, others)
+    return before.on_hold
+
+
+async def add_flag(
+    uow: UnitOfWork, *, flag: str, expires_at: datetime | None, **act: Unpack[DecisionDetails]
+) -> None:
+    """Add a flag to a number; ``opted_out`` means an opt-out and ``opt_out_hold`` a hold.
+
+    A flag that stops messages withdraws those that wait for the number.
+
+    Raises:
+        ConsentDoesNotExpireError: ``expires_at`` was given for an opt-out or a hold.
+    """
+    if flag in {FlagType.OPTED_OUT, FlagType.OPT_OUT_HOLD}:
+        if expires_at is not None:
+            raise ConsentDoesNotExpireError(flag)
+        await (opt_out if flag == FlagType.OPTED_OUT else place_hold)(uow, **act)
+        return
+    is_suppressing, now = flag in SUPPRESSING_FLAGS, act["now"]
+    phones = [act["phone"], *(await _others(uow, act) if is_suppressing else ())]
+    for phone in phones:
+        await flags.put_flag(
+            uow.session,
+            phone=phone,
+            flag=flag,
+            reason=act["reason"],
+            expires_at=expires_at,
+            now=now,
+        )
+    if is_suppressing or flag == FlagType.INVALID_NUMBER:
+        await sends.withdraw_numbers(uow, phones=phones, now=now)
+
+
+async def mark_invalid(uow: UnitOfWork, *, phone: str, reason: str, now: datetime) -> None:
+    """Flag a number that no message reaches, and skip its waiting recipients.
+
+    This is not a decision about consent: the history gets no entry, and the person's other numbers
+    do not change.
+    """
+    flag = FlagType.INVALID_NUMBER
+    await flags.set_flag(uow.session, phone=phone, flag=flag, reason=reason, now=now)
+    await sends.withdraw_numbers(uow, phones=[phone], now=now)
+
+
+async def remove_flag(uow: UnitOfWork, *, flag: str, **act: Unpack[DecisionDetails]) -> bool:
+    """Remove a flag from a number; for ``opted_out`` that is an opt-in, for a hold its release.
+
+    Removing ``do_not_contact`` allows messages even if the person was erased. If that person had
+    opted out, the opt-out is set again from the history. Removing ``invalid_number`` also deletes
+    the line type that failed messages showed.
+
+    Returns:
+        False if the number does not have the flag; then nothing changes.
+    """
+    phone, now = act["phone"], act["now"]
+    if flag not in (await flags_of(uow.session, [phone], now=now))[phone]:
+        return False
+    if flag == FlagType.OPTED_OUT:
+        await opt_in(uow, **act)
+    elif flag == FlagType.OPT_OUT_HOLD:
+        await release_hold(uow, **act)
+    else:
+        phones = [phone, *(await _others(uow, act) if flag in SUPPRESSING_FLAGS else ())]
+        for one in phones:
+            await flags.remove_flags(uow.session, phone=one, flags=[flag])
+            if flag == FlagType.INVALID_NUMBER:
+                await uow.session.execute(FORGET_LINE_TYPE, {"phone": one})
+            if flag == FlagType.DO_NOT_CONTACT:
+                await lift_suppression(uow, phone=one, now=now, secret=act["secret"])
+    return True
+
+
+async def evidence_of_message(
+    uow: UnitOfWork, *, phone: str, message_id: str, secret: bytes
+) -> dict[str, Any] | None:
+    """Return the evidence of the entry that a message got while its line was not known."""
+    phone_hash = hash_phone(phone, secret)
+    return await queries.evidence_of_message(
+        uow.session, phone_hash=phone_hash, message_id=message_id
+    )
+
+
+async def lock_decisions(uow: UnitOfWork, *, phones: Iterable[str]) -> None:
+    """Lock decisions about these numbers until the transaction ends; locks in sorted order."""
+    for phone in sorted(set(phones)):
+        await queries.lock_decisions(uow.session, phone=phone)
+
+
+async def history(
+    uow: UnitOfWork, *, phone: str, secret: bytes, cursor: str | None, limit: int
+) -> Page[tuple[ConsentEntry, ConsentWording | None]]:
+    """List the decisions about a number, newest first.
+
+    Raises:
+        InvalidCursorError: The cursor does not belong to this list.
+    """
+    phone_hash = hash_phone(phone, secret)
+    cursors = Cursors("consent_history", phone_hash=phone_hash.hex())
+    after = cursors.read(cursor)
+    before_id = min(after[1].int, _LAST_ENTRY_ID) if after else None
+    rows = await queries.history(
+        uow.session, phone_hash=phone_hash, before_id=before_id, limit=limit + 1
+    )
+    return cursors.page(
+        rows,
+        limit=limit,
+        position=lambda row: (row[0].created_at, UUID(int=row[0].id)),
+    )
+
+
+async def _others(uow: UnitOfWork, act: DecisionDetails) -> list[str]:
+    """Return the other numbers of the contact that owns ``phone``, and lock decisions about all.
+
+    A merge takes these locks too. So after waiting for a lock the numbers are read again, until
+    there is no new one.
+    """
+    known: set[str] = set()
+    phones = await queries.numbers_of_person(uow.session, phone=act["phone"]) | {act["phone"]}
+    while not phones <= known:
+        known |= phones
+        await lock_decisions(uow, phones=known)
+        phones = await queries.numbers_of_person(uow.session, phone=act["phone"])
+    return sorted(known - {act["phone"]})
+
+
+async def _keep_example(
+    uow: UnitOfWork,
+    action: ConsentAction,
+    act: DecisionDetails,
+    before: ConsentState,
+    others: Sequence[str],
+) -> None:
+    """Store the reply that a user decided about as an example, labelled with the decision."""
+    await reply_examples.keep_reply_example(
+        uow.session,
+        action,
+        before=before,
+        phones=[act["phone"], *others],
+        source=act["source"],
+        message_id=act.get("message_id"),
+        now=act["now"],
+        secret=act["secret"],
+    )
+
+
+async def _share(
+    uow: UnitOfWork, action: ConsentAction, act: DecisionDetails, others: Sequence[str]
+) -> None:
+    """Apply a decision to the contact's other numbers; append an entry for each that changes."""
+    for phone in others:
+        evidence = {**(act.get("evidence") or {}), "said_of": act["phone"]}
+        shared: DecisionDetails = {**act, "phone": phone, "evidence": evidence}
+        before, after = await _decide(uow, action, shared)
+        if before != after:
+            await _remember(uow, action, shared)
+
+
+async def _decide(
+    uow: UnitOfWork, action: ConsentAction, act: DecisionDetails
+) -> tuple[ConsentState, ConsentState]:
+    """Set the flags of one number to the result of history and decision, under its lock.
+
+    The lock makes a second decision at the same time see this one. Returns the state before
+    and after.
+    """
+    await queries.lock_decisions(uow.session, phone=act["phone"])
+    return await follow_decision(
+        uow,
+        Decision(at=_said_at(act), action=action, source=act["source"]),
+        phone=act["phone"],
+        reason=act["reason"],
+        now=act["now"],
+        secret=act["secret"],
+    )
+
+
+def _said_at(act: DecisionDetails) -> datetime:
+    """Return the instant that orders a decision; never after ``now``."""
+    return min(act.get("at", act["now"]), act["now"])
+
+
+async def _remember(uow: UnitOfWork, action: ConsentAction, act: DecisionDetails) -> None:
+    """Append the entry, with the messages that passed the gate and cannot be withdrawn."""
+    evidence = dict(act.get("evidence") or {})
+    if action in {ConsentAction.OPT_OUT, ConsentAction.HOLD}:
+        evidence["under_way"] = await sends.attempts_under_way(uow.session, phone=act["phone"])
+    await queries.add_entry(
+        uow.session,
+        phone_hash=hash_phone(act["phone"], act["secret"]),
+        contact_id=act["contact_id"],
+        action=action,
+        source=act["source"],
+        actor=act["actor"],
+        activity_id=act.get("activity_id"),
+        claimed_at=act.get("claimed_at"),
+        occurred_at=_said_at(act),
+        now=act["now"],
+        phone=act["phone"],
+        reason=act["reason"],
+        note=act.get("note"),
+        text_shown=act.get("text_shown"),
+        evidence=evidence,
+    )
+    uow.after_commit(Job(name=JobName.SEAL_CONSENT, delay_seconds=SEALED_WITHIN_SECONDS))

@@ -1,0 +1,156 @@
+"""Set ``do_not_contact`` on numbers without a decision of the person: lists, and erased persons.
+
+After an erasure only a keyed hash of the number is left. When the number is stored again, its flags
+are set again in the same transaction, before a message can be sent: ``do_not_contact``, and what
+the person had decided (``erased_numbers.py``).
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from sqlalchemy import select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.consent import queries, reply_examples
+from crm_api.domain.consent.models import ErasedNumber, FlagType, hash_phone
+from crm_api.domain.messaging.consent_decisions import erased_numbers, flags
+from crm_api.domain.messaging.sends import withdraw as sends
+from crm_api.platform.database import UnitOfWork
+
+ERASED_REASON = "the person had their data erased"
+"""The reason of the flag when the number of an erased person is stored again."""
+
+
+async def suppress_numbers(
+    uow: UnitOfWork, *, phones: Sequence[str], reason: str, now: datetime
+) -> None:
+    """Flag numbers ``do_not_contact`` without an end, and withdraw their messages.
+
+    All numbers of a merged contact are flagged. An existing flag keeps its reason. There is no
+    entry in the consent history, because the persons decided nothing.
+    """
+    phones = await queries.numbers_of_people(uow.session, phones=phones)
+    await flags.set_flags(
+        uow.session, phones=phones, flag=FlagType.DO_NOT_CONTACT, reason=reason, now=now
+    )
+    await sends.withdraw_numbers(uow, phones=phones, now=now)
+
+
+async def suppress_erased(
+    uow: UnitOfWork, *, phones: Collection[str], now: datetime, secret: bytes
+) -> set[str]:
+    """Set ``do_not_contact`` again on those of the numbers whose person was erased.
+
+    The opt-out or hold of the number's history is set again too, also if ``do_not_contact`` was
+    lifted. Call this before a contact is added and before a message is queued. It costs one index
+    look-up if none of the persons was erased.
+
+    Returns:
+        The numbers that are barred; not those whose bar was lifted.
+    """
+    if not phones:
+        return set()
+    hashes = {hash_phone(phone, secret): phone for phone in phones}
+    found = await find_erased_numbers(uow.session, hashes=list(hashes))
+    if not found:
+        return set()
+    gone = sorted(hashes[row.phone_hash] for row in found)
+    barred = sorted(hashes[row.phone_hash] for row in found if row.lifted_at is None)
+    # Lock order: contact rows, then decisions about numbers.
+    await queries.lock_contacts(uow.session, phones=gone)
+    for phone in gone:
+        await queries.lock_decisions(uow.session, phone=phone)
+    if barred:
+        await suppress_numbers(uow, phones=barred, reason=ERASED_REASON, now=now)
+    await erased_numbers.restore_consent_state(uow, phones=gone, now=now, secret=secret)
+    return set(barred)
+
+
+async def lock_contacts(session: AsyncSession, phones: Collection[str]) -> None:
+    """Lock the contact rows of these numbers until the transaction ends.
+
+    An erasure waits for that, or has ended and the next statement sees it. Locks are taken in the
+    order that ``ARCHITECTURE.md`` gives under "Transactions, time and locks".
+    """
+    if phones:
+        await queries.lock_contacts(session, phones=sorted(phones))
+
+
+async def erased_since(
+    session: AsyncSession, phones: Collection[str], *, secret: bytes
+) -> dict[str, datetime]:
+    """Return when the persons of these numbers were erased, by number.
+
+    Older messages and calls must not be stored again.
+    """
+    if not phones:
+        return {}
+    hashes = {hash_phone(phone, secret): phone for phone in phones}
+    found = await find_erased_numbers(session, hashes=list(hashes))
+    return {hashes[row.phone_hash]: row.erased_at for row in found}
+
+
+async def erase_consent_of(
+    uow: UnitOfWork, *, phones: Collection[str], now: datetime, secret: bytes
+) -> None:
+    """Store the hashes of an erased person's numbers; delete their flags, wordings and examples.
+
+    The decisions stay in the history, without number and wording.
+    """
+    hashes = [hash_phone(phone, secret) for phone in sorted(phones)]
+    await note_erased_numbers(uow.session, hashes=hashes, now=now)
+    await erase_words(uow.session, hashes=hashes)
+    await reply_examples.erase_reply_examples(uow.session, hashes=hashes)
+    await flags.erase_flags(uow.session, phones=sorted(phones))
+
+
+async def lift_suppression(uow: UnitOfWork, *, phone: str, now: datetime, secret: bytes) -> None:
+    """Lift the bar of an erased number by a user's decision; the person's own opt-out stays.
+
+    The caller has locked decisions about the number.
+    """
+    phone_hash = hash_phone(phone, secret)
+    if await lift_erased(uow.session, phone_hash=phone_hash, now=now):
+        await erased_numbers.restore_consent_state(uow, phones=[phone], now=now, secret=secret)
+
+
+async def find_erased_numbers(
+    session: AsyncSession, *, hashes: Sequence[bytes]
+) -> Sequence[ErasedNumber]:
+    """Return those of the numbers whose person was erased."""
+    statement = select(ErasedNumber).where(ErasedNumber.phone_hash.in_(hashes))
+    statement = statement.execution_options(populate_existing=True)
+    return (await session.scalars(statement)).all()
+
+
+async def note_erased_numbers(
+    session: AsyncSession, *, hashes: Sequence[bytes], now: datetime
+) -> None:
+    """Store the hashes of erased numbers; a lifted number is blocked again."""
+    rows = [{"phone_hash": one, "erased_at": now} for one in hashes]
+    statement = insert(ErasedNumber).values(rows)
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["phone_hash"],
+            set_={"erased_at": statement.excluded.erased_at, "lifted_at": None},
+        )
+    )
+
+
+async def lift_erased(session: AsyncSession, *, phone_hash: bytes, now: datetime) -> bool:
+    """Allow messages to an erased number again; False if its person was not erased."""
+    statement = update(ErasedNumber).where(ErasedNumber.phone_hash == phone_hash)
+    lifted = statement.values(lifted_at=now).returning(ErasedNumber.phone_hash)
+    return await session.scalar(lifted) is not None
+
+
+ERASE_WORDS = text("""
+    DELETE FROM consent_wording w USING consent_entry e
+    WHERE e.phone_hash = ANY(CAST(:hashes AS bytea[])) AND w.entry_id = e.id
+""")
+
+
+async def erase_words(session: AsyncSession, *, hashes: Sequence[bytes]) -> None:
+    """Remove the number and words of all decisions about these numbers; the entries stay."""
+    await session.execute(ERASE_WORDS, {"hashes": list(hashes)})

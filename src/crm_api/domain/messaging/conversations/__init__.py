@@ -1,0 +1,1 @@
+"""Conversations, and the one timeline of messages and calls."""

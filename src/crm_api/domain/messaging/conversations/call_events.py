@@ -1,0 +1,247 @@
+"""Store calls on the timeline from events, many at once."""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.messaging.conversations import call_documents
+from crm_api.domain.messaging.conversations.participants import (
+    ConversationTouch,
+    as_phone,
+    find_or_add_contacts,
+    touch_conversations,
+)
+from crm_api.domain.messaging.media import fetching
+from crm_api.domain.messaging.media.fetching import FileAddress
+from crm_api.domain.messaging.models.conversations import Direction
+from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.messaging.models.media import MediaKind
+from crm_api.domain.provider.openphone.facts import CallFacts
+from crm_api.platform.database import UnitOfWork, typed_rows
+from crm_api.platform.ids import new_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallEvent:
+    """What one event reports about a call.
+
+    Attributes:
+        event_type: None for a call from a list.
+        event_at: When the event happened, by the provider's clock; None if unknown.
+        line: None if the event does not name it.
+    """
+
+    facts: CallFacts
+    event_type: str | None
+    event_at: datetime | None
+    line: Line | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedCall:
+    """The state of a call after the events.
+
+    Attributes:
+        phone: The person's number if the person called or answered; else None.
+    """
+
+    phone: str | None
+    began_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownCall:
+    """The stored state of a call; its row is locked."""
+
+    id: UUID
+    openphone_id: str
+    line_id: UUID | None
+    contact_id: UUID | None
+    rank: int
+    status: str
+    call: dict[str, Any]
+    occurred_at: datetime
+    direction: str | None
+    user_id: str | None
+    phone: str | None
+    conversation_id: UUID | None
+
+
+async def apply_call_events(
+    uow: UnitOfWork, events: Sequence[CallEvent], *, now: datetime
+) -> list[RecordedCall]:
+    """Merge events into the one row of each call; events may come in any order."""
+    names = {one.facts.provider_call_id for one in events}
+    known = await lock_calls(uow.session, provider_call_ids=names, now=now)
+    heard: dict[str, datetime] = {}
+    for one in events:
+        name = one.facts.provider_call_id
+        until = call_documents.heard_until(known[name].call, one.event_at)
+        known[name] = _merged(known[name], one)
+        if until is not None:
+            heard[name] = max(heard.get(name, until), until)
+    await _assign_people(uow, known, heard=heard, now=now)
+    await save_calls(uow.session, list(known.values()), now=now)
+    for one in events:
+        call = known[one.facts.provider_call_id]
+        await fetching.note_files(uow, activity_id=call.id, wanted=_sounds_of(one.facts), now=now)
+    return [_recorded(call) for call in known.values()]
+
+
+LOCK_CALLS = text("""
+    SELECT a.id, a.openphone_id, line_id, contact_id, rank, status, call, occurred_at, direction,
+           user_id, phone, conversation_id
+      FROM activity_key k JOIN activity a ON a.id = k.activity_id
+     WHERE k.openphone_id = ANY(CAST(:openphone_ids AS text[]))
+     ORDER BY k.openphone_id FOR UPDATE OF a
+""")
+
+ADD_CALLS = text("""
+    WITH named AS (
+        INSERT INTO activity_key (openphone_id, activity_id)
+        SELECT openphone_id, id
+          FROM unnest(CAST(:ids AS uuid[]), CAST(:openphone_ids AS text[]))
+            AS new_call (id, openphone_id)
+         ORDER BY openphone_id
+        ON CONFLICT (openphone_id) DO NOTHING
+        RETURNING openphone_id, activity_id
+    )
+    INSERT INTO activity (id, kind, origin, openphone_id, status, occurred_at, created_at,
+        updated_at)
+    SELECT activity_id, 'call', 'provider', openphone_id, 'unknown', :now, :now, :now FROM named
+""")
+
+
+async def lock_calls(
+    session: AsyncSession, *, provider_call_ids: Collection[str], now: datetime
+) -> dict[str, KnownCall]:
+    """Lock the rows of calls and return their state; add empty rows for unknown calls."""
+    wanted = sorted(provider_call_ids)
+    known: dict[str, KnownCall] = {}
+    while True:
+        locked = await session.execute(LOCK_CALLS, {"openphone_ids": wanted})
+        known |= {call.openphone_id: call for call in typed_rows(KnownCall, locked)}
+        missing = [name for name in wanted if name not in known]
+        if not missing:
+            return known
+        values = {"ids": [new_id() for _ in missing], "openphone_ids": missing, "now": now}
+        await session.execute(ADD_CALLS, values)
+
+
+def _merged(known: KnownCall, event: CallEvent) -> KnownCall:
+    document = call_documents.merge_call(known.call, event.facts, event_at=event.event_at)
+    rank, status = max(
+        (known.rank, known.status), call_documents.rank_status(event.facts, event.event_type)
+    )
+    return replace(
+        known,
+        call=document,
+        rank=rank,
+        status=status,
+        direction=document.get("direction"),
+        user_id=document.get("user_id"),
+        occurred_at=call_documents.began_at(document) or known.occurred_at,
+        line_id=event.line.id if event.line is not None else known.line_id,
+    )
+
+
+async def _assign_people(
+    uow: UnitOfWork, known: dict[str, KnownCall], *, heard: dict[str, datetime], now: datetime
+) -> None:
+    """Set the number, contact and conversation of each call; add contacts for unknown callers."""
+    placed = {name: call for name, call in known.items() if call.call.get("external")}
+    phones = {name: as_phone(call.call["external"][0]) for name, call in placed.items()}
+    unassigned = [name for name, call in placed.items() if call.contact_id is None and phones[name]]
+    callers = {phones[name] for name in unassigned if placed[name].direction == Direction.INCOMING}
+    contacts = await find_or_add_contacts(
+        uow,
+        [phone for name in unassigned if (phone := phones[name])],
+        may_add=[phone for phone in callers if phone],
+        now=now,
+    )
+    touches = []
+    for name, call in placed.items():
+        phone = phones[name] or call.call["external"][0]
+        contact_id = call.contact_id or contacts.get(phone)
+        known[name] = replace(call, phone=phone, contact_id=contact_id)
+        if call.line_id is not None:
+            touches.append(
+                ConversationTouch(
+                    line_id=call.line_id,
+                    phone=phone,
+                    contact_id=contact_id,
+                    openphone_id=call.call.get("conversation_id"),
+                    at=heard.get(name) or call.occurred_at,
+                    outgoing_at=call_documents.placed_at(call.call),
+                )
+            )
+    conversations = await touch_conversations(uow, touches, now=now)
+    for name in placed:
+        call = known[name]
+        if call.line_id is not None:
+            conversation = conversations[call.line_id, call.phone or ""]
+            known[name] = replace(call, conversation_id=conversation.id)
+
+
+# Only some events contain the other party and the conversation. A call without changes is not
+# written.
+SAVE_CALLS = text("""
+    UPDATE activity a
+       SET call = x.call, rank = x.rank, status = x.status, direction = x.direction,
+           user_id = x.user_id, occurred_at = x.occurred_at, line_id = x.line_id,
+           contact_id = x.contact_id, phone = x.phone, conversation_id = x.conversation_id,
+           updated_at = :now
+      FROM (SELECT id, call::jsonb AS call, rank, status, direction, user_id, occurred_at, line_id,
+                   contact_id, phone, conversation_id
+              FROM unnest(CAST(:ids AS uuid[]), CAST(:calls AS text[]), CAST(:ranks AS smallint[]),
+                          CAST(:statuses AS text[]), CAST(:directions AS text[]),
+                          CAST(:user_ids AS text[]), CAST(:occurred AS timestamptz[]),
+                          CAST(:line_ids AS uuid[]), CAST(:contact_ids AS uuid[]),
+                          CAST(:phones AS text[]), CAST(:conversation_ids AS uuid[]))
+                AS saved (id, call, rank, status, direction, user_id, occurred_at, line_id,
+                          contact_id, phone, conversation_id)) x
+     WHERE a.id = x.id
+       AND (a.call, a.rank, a.status, a.direction, a.user_id, a.occurred_at, a.line_id,
+            a.contact_id, a.phone, a.conversation_id) IS DISTINCT FROM
+           (x.call, x.rank, x.status, x.direction, x.user_id, x.occurred_at, x.line_id,
+            x.contact_id, x.phone, x.conversation_id)
+""")
+
+
+async def save_calls(session: AsyncSession, calls: Sequence[KnownCall], *, now: datetime) -> None:
+    """Write the new state of calls; a call without changes is not written."""
+    values = {
+        "ids": [call.id for call in calls],
+        "calls": [json.dumps(call.call) for call in calls],
+        "ranks": [call.rank for call in calls],
+        "statuses": [call.status for call in calls],
+        "directions": [call.direction for call in calls],
+        "user_ids": [call.user_id for call in calls],
+        "occurred": [call.occurred_at for call in calls],
+        "line_ids": [call.line_id for call in calls],
+        "contact_ids": [call.contact_id for call in calls],
+        "phones": [call.phone for call in calls],
+        "conversation_ids": [call.conversation_id for call in calls],
+        "now": now,
+    }
+    await session.execute(SAVE_CALLS, values)
+
+
+def _recorded(call: KnownCall) -> RecordedCall:
+    external = call.call.get("external")
+    phone = as_phone(external[0]) if external else None
+    is_contact = call_documents.is_contact(call.call)
+    return RecordedCall(phone=phone if is_contact else None, began_at=call.occurred_at)
+
+
+def _sounds_of(facts: CallFacts) -> list[FileAddress]:
+    found = [FileAddress(kind=MediaKind.RECORDING, url=one.url) for one in facts.recordings]
+    if facts.voicemail is not None and facts.voicemail.url is not None:
+        found.append(FileAddress(kind=MediaKind.VOICEMAIL, url=facts.voicemail.url))
+    return found

@@ -1,0 +1,232 @@
+"""Store many past messages at once, with the same result as storing each of them alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+
+from crm_api.domain.kit.zones import zone_key
+from crm_api.domain.messaging.conversations.participants import (
+    ConversationKey,
+    ConversationTouch,
+    TouchedConversation,
+    touch_conversations,
+)
+from crm_api.domain.messaging.models.conversations import Direction
+from crm_api.domain.provider.openphone.facts import MessageFacts
+from crm_api.platform.database import UnitOfWork, typed_rows
+from crm_api.platform.ids import new_id
+
+RECEIVED = "received"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastMessage:
+    """A message between a line and one person.
+
+    Attributes:
+        phone: The person's number in E.164.
+        rank: Rank of the status of an outgoing message; 0 for a received one.
+    """
+
+    facts: MessageFacts
+    line_id: UUID
+    phone: str
+    rank: int
+
+    @property
+    def is_incoming(self) -> bool:
+        """Return True if the person sent it."""
+        return self.facts.direction == Direction.INCOMING
+
+
+# A merge moves a number's messages, so it waits until the messages of this transaction are stored.
+LOCK_CONTACTS = text("""
+    SELECT FROM contact WHERE phone = ANY(CAST(:phones AS text[])) ORDER BY phone FOR KEY SHARE
+""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownNumber:
+    """What is known about a number.
+
+    Attributes:
+        id: The contact; None if the number has none.
+        is_deleted: The contact was deleted.
+        was_texted: The number has an attempt.
+        is_own: The number is a line.
+    """
+
+    phone: str
+    id: UUID | None
+    is_deleted: bool
+    was_texted: bool
+    is_own: bool
+
+
+KNOWN_NUMBERS = text("""
+    SELECT wanted.phone, coalesce(c.merged_into, c.id) AS id,
+           c.deleted_at IS NOT NULL AND c.merged_into IS NULL AS is_deleted,
+           EXISTS (SELECT FROM send_attempt a WHERE a.phone = wanted.phone) AS was_texted,
+           EXISTS (SELECT FROM line l WHERE l.number = wanted.phone) AS is_own
+    FROM unnest(CAST(:phones AS text[])) AS wanted (phone)
+    LEFT JOIN contact c ON c.phone = wanted.phone
+""")
+
+
+async def lock_known_numbers(uow: UnitOfWork, *, phones: Sequence[str]) -> dict[str, KnownNumber]:
+    """Lock the contacts of numbers and return what is known about each number."""
+    await uow.session.execute(LOCK_CONTACTS, {"phones": phones})
+    found = await uow.session.execute(KNOWN_NUMBERS, {"phones": phones})
+    return {one.phone: one for one in typed_rows(KnownNumber, found)}
+
+
+# Give the new contact the messages that were stored before it existed. With `contact_id IS NULL`
+# the planner would read all messages without a contact. The new contact has no other messages yet.
+ADOPT_EARLIER_MESSAGES = text("""
+    UPDATE activity a SET contact_id = made.contact_id
+    FROM unnest(CAST(:conversation_ids AS uuid[]), CAST(:contact_ids AS uuid[]))
+        AS made (conversation_id, contact_id)
+    WHERE a.conversation_id = made.conversation_id
+      AND coalesce(a.contact_id, made.contact_id) = made.contact_id
+""")
+
+
+async def store_past_messages(
+    uow: UnitOfWork,
+    messages: Sequence[PastMessage],
+    *,
+    known: dict[str, KnownNumber],
+    now: datetime,
+) -> set[str]:
+    """Store new messages, their senders as contacts, and their conversations.
+
+    Args:
+        known: The result of ``look``. None of these numbers may belong to a deleted contact.
+
+    Returns:
+        The provider's ids of the messages that were stored. Another transaction has stored the
+        others meanwhile.
+    """
+    contacts = {phone: one.id for phone, one in known.items() if one.id is not None}
+    senders = {one.phone for one in messages if one.is_incoming}
+    made = await _add_contacts(uow, sorted(senders - contacts.keys()), now=now)
+    contacts |= made
+    conversations = await _touch(uow, messages, contacts=contacts, now=now)
+    adopted = [
+        (one.id, made[one.phone])
+        for one in conversations.values()
+        if not one.is_new and one.phone in made
+    ]
+    if adopted:
+        await uow.session.execute(
+            ADOPT_EARLIER_MESSAGES,
+            {
+                "conversation_ids": [conversation for conversation, _ in adopted],
+                "contact_ids": [contact for _, contact in adopted],
+            },
+        )
+    return await _add_messages(
+        uow, messages, contacts=contacts, conversations=conversations, now=now
+    )
+
+
+# In the order of the numbers, so that two imports cannot deadlock.
+ADD_CONTACTS = text("""
+    INSERT INTO contact (id, phone, zone_key, source, created_at, updated_at)
+    SELECT id, phone, zone_key, 'message', :now, :now
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:phones AS text[]), CAST(:zone_keys AS text[]))
+        AS made (id, phone, zone_key)
+    ORDER BY phone
+    ON CONFLICT (phone) DO NOTHING
+    RETURNING phone, id
+""")
+
+
+async def _add_contacts(
+    uow: UnitOfWork, phones: Sequence[str], *, now: datetime
+) -> dict[str, UUID]:
+    if not phones:
+        return {}
+    zones = [zone_key(timezone=None, state=None, postal_code=None, phone=phone) for phone in phones]
+    values = {"ids": [new_id() for _ in phones], "phones": phones, "zone_keys": zones, "now": now}
+    return {row.phone: row.id for row in await uow.session.execute(ADD_CONTACTS, values)}
+
+
+ADD_PAST_MESSAGES = text("""
+    WITH past AS MATERIALIZED (
+        SELECT * FROM unnest(
+            CAST(:ids AS uuid[]), CAST(:directions AS text[]), CAST(:line_ids AS uuid[]),
+            CAST(:conversation_ids AS uuid[]), CAST(:contact_ids AS uuid[]),
+            CAST(:phones AS text[]), CAST(:openphone_ids AS text[]), CAST(:user_ids AS text[]),
+            CAST(:bodies AS text[]), CAST(:statuses AS text[]), CAST(:ranks AS smallint[]),
+            CAST(:error_codes AS text[]), CAST(:occurred AS timestamptz[]),
+            CAST(:updated AS timestamptz[]))
+            AS message (id, direction, line_id, conversation_id, contact_id, phone, openphone_id,
+                        user_id, body, status, rank, error_code, occurred_at, updated_at)
+    ), named AS (
+        INSERT INTO activity_key (openphone_id, activity_id)
+        SELECT openphone_id, id FROM past ORDER BY openphone_id
+        ON CONFLICT (openphone_id) DO NOTHING
+        RETURNING activity_id
+    )
+    INSERT INTO activity (id, kind, direction, origin, line_id, conversation_id, contact_id, phone,
+        openphone_id, user_id, body, status, rank, error_code, occurred_at, created_at, updated_at)
+    SELECT past.id, 'message', direction, 'provider', line_id, conversation_id, contact_id, phone,
+           openphone_id, user_id, body, status, rank, error_code, occurred_at, :now, updated_at
+    FROM past JOIN named ON named.activity_id = past.id
+    RETURNING openphone_id
+""")
+
+
+async def _touch(
+    uow: UnitOfWork,
+    messages: Sequence[PastMessage],
+    *,
+    contacts: dict[str, UUID],
+    now: datetime,
+) -> Mapping[ConversationKey, TouchedConversation]:
+    touches = [
+        ConversationTouch(
+            line_id=one.line_id,
+            phone=one.phone,
+            contact_id=contacts.get(one.phone),
+            openphone_id=one.facts.conversation_id,
+            at=one.facts.created_at,
+            outgoing_at=None if one.is_incoming else one.facts.created_at,
+            incoming_at=one.facts.created_at if one.is_incoming else None,
+        )
+        for one in messages
+    ]
+    return await touch_conversations(uow, touches, now=now)
+
+
+async def _add_messages(
+    uow: UnitOfWork,
+    messages: Sequence[PastMessage],
+    *,
+    contacts: dict[str, UUID],
+    conversations: Mapping[ConversationKey, TouchedConversation],
+    now: datetime,
+) -> set[str]:
+    facts = [one.facts for one in messages]
+    values = {
+        "ids": [new_id() for _ in messages],
+        "directions": [one.direction for one in facts],
+        "line_ids": [one.line_id for one in messages],
+        "conversation_ids": [conversations[one.line_id, one.phone].id for one in messages],
+        "contact_ids": [contacts.get(one.phone) for one in messages],
+        "phones": [one.phone for one in messages],
+        "openphone_ids": [one.provider_message_id for one in facts],
+        "user_ids": [one.user_id for one in facts],
+        "bodies": [one.text for one in facts],
+        "statuses": [RECEIVED if one.is_incoming else one.facts.status for one in messages],
+        "ranks": [one.rank for one in messages],
+        "error_codes": [None if one.is_incoming else one.facts.error_code for one in messages],
+        "occurred": [one.created_at for one in facts],
+        "updated": [now if one.is_incoming else (one.facts.updated_at or now) for one in messages],
+        "now": now,
+    }
+    return set((await uow.session.execute(ADD_PAST_MESSAGES, values)).scalars())

@@ -1,0 +1,271 @@
+"""Store received messages with their senders and conversations, many at once."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.messaging.conversations.participants import (
+    ConversationTouch,
+    as_phone,
+    find_or_add_contacts,
+    touch_conversations,
+)
+from crm_api.domain.messaging.media import fetching
+from crm_api.domain.messaging.media.fetching import FileAddress
+from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.messaging.models.media import MediaKind
+from crm_api.domain.provider.openphone.facts import MediaItem, MessageFacts
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReceivedMessage:
+    """A received message and the line that received it."""
+
+    facts: MessageFacts
+    line: Line
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredMessage:
+    """A received message as stored.
+
+    Attributes:
+        is_new: False if it was stored before; then its effects were applied before, too.
+        phone: The sender's number in E.164; None for another kind of identifier.
+    """
+
+    activity_id: UUID
+    is_new: bool
+    contact_id: UUID | None
+    conversation_id: UUID
+    phone: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncomingRow:
+    """The row of a received message.
+
+    Attributes:
+        call: The participants of a group message; empty for a message to us alone.
+    """
+
+    line_id: UUID
+    conversation_id: UUID
+    contact_id: UUID | None
+    phone: str
+    openphone_id: str
+    user_id: str | None
+    body: str
+    media: list[dict[str, Any]]
+    call: dict[str, Any]
+    occurred_at: datetime
+
+
+async def store_received_messages(
+    uow: UnitOfWork, messages: Sequence[ReceivedMessage], *, now: datetime
+) -> list[StoredMessage]:
+    """Store received messages, their senders as contacts, and their conversations.
+
+    A message that is reported twice is new at most once.
+    """
+    phones = [as_phone(one.facts.from_number or "") for one in messages]
+    contacts = await find_or_add_contacts(
+        uow, (), may_add=[phone for phone in phones if phone], now=now
+    )
+    senders = [
+        phone or one.facts.from_number or "" for phone, one in zip(phones, messages, strict=True)
+    ]
+    conversations = await touch_conversations(
+        uow,
+        [
+            ConversationTouch(
+                line_id=one.line.id,
+                phone=sender,
+                contact_id=contacts.get(sender),
+                openphone_id=one.facts.conversation_id,
+                at=one.facts.created_at,
+                incoming_at=one.facts.created_at,
+            )
+            for one, sender in zip(messages, senders, strict=True)
+        ],
+        now=now,
+    )
+    rows = [
+        _row(
+            one,
+            sender,
+            contact_id=contacts.get(sender),
+            conversation_id=conversations[one.line.id, sender].id,
+        )
+        for one, sender in zip(messages, senders, strict=True)
+    ]
+    stored = await _store(uow, rows, now=now)
+    for one, (activity_id, _) in zip(messages, stored, strict=True):
+        wanted = [_file_of(item) for item in one.facts.media]
+        await fetching.note_files(uow, activity_id=activity_id, wanted=wanted, now=now)
+    return [
+        StoredMessage(
+            activity_id=activity_id,
+            is_new=is_new,
+            contact_id=row.contact_id,
+            conversation_id=row.conversation_id,
+            phone=phone,
+        )
+        for row, phone, (activity_id, is_new) in zip(rows, phones, stored, strict=True)
+    ]
+
+
+def _row(
+    message: ReceivedMessage, sender: str, *, contact_id: UUID | None, conversation_id: UUID
+) -> IncomingRow:
+    facts = message.facts
+    return IncomingRow(
+        line_id=message.line.id,
+        conversation_id=conversation_id,
+        contact_id=contact_id,
+        phone=sender,
+        openphone_id=facts.provider_message_id,
+        user_id=facts.user_id,
+        body=facts.text,
+        media=[asdict(item) for item in facts.media],
+        call=_group_of(facts, line=message.line),
+        occurred_at=facts.created_at,
+    )
+
+
+def _group_of(facts: MessageFacts, *, line: Line) -> dict[str, Any]:
+    """Return the participants of a group message; empty for a message to us alone."""
+    others = [number for number in facts.to_numbers if number != line.number]
+    if not others:
+        return {}
+    return {"participants": [facts.from_number, *others]}
+
+
+def _file_of(item: MediaItem) -> FileAddress:
+    is_picture = (item.type or "").startswith("image/")
+    return FileAddress(kind=MediaKind.PICTURE if is_picture else MediaKind.OTHER, url=item.url)
+
+
+async def _store(
+    uow: UnitOfWork, rows: Sequence[IncomingRow], *, now: datetime
+) -> list[tuple[UUID, bool]]:
+    """Store rows; return the id of each, and True if it is new.
+
+    A statement can store a message once, so a repeated message goes into another statement.
+    """
+    stored: dict[int, tuple[UUID, bool]] = {}
+    left = dict(enumerate(rows))
+    while left:
+        first: dict[str, int] = {}
+        for index, row in left.items():
+            first.setdefault(row.openphone_id, index)
+        found = await add_incoming(uow.session, [left[index] for index in first.values()], now=now)
+        for message_id, index in first.items():
+            stored[index] = found[message_id]
+            del left[index]
+    return [stored[index] for index in range(len(rows))]
+
+
+ADD_INCOMING = text("""
+    WITH received AS MATERIALIZED (
+        SELECT * FROM unnest(
+            CAST(:ids AS uuid[]), CAST(:line_ids AS uuid[]), CAST(:conversation_ids AS uuid[]),
+            CAST(:contact_ids AS uuid[]), CAST(:phones AS text[]), CAST(:openphone_ids AS text[]),
+            CAST(:user_ids AS text[]), CAST(:bodies AS text[]), CAST(:medias AS text[]),
+            CAST(:calls AS text[]), CAST(:occurred AS timestamptz[]))
+            AS message (id, line_id, conversation_id, contact_id, phone, openphone_id, user_id,
+                        body, media, call, occurred_at)
+    ), named AS (
+        INSERT INTO activity_key (openphone_id, activity_id)
+        SELECT openphone_id, id FROM received ORDER BY openphone_id
+        ON CONFLICT (openphone_id) DO NOTHING
+        RETURNING activity_id
+    )
+    INSERT INTO activity (id, kind, direction, origin, line_id, conversation_id, contact_id, phone,
+        openphone_id, user_id, body, media, status, call, occurred_at, created_at, updated_at)
+    SELECT received.id, 'message', 'incoming', 'provider', line_id, conversation_id, contact_id,
+           phone, openphone_id, user_id, body, media::jsonb, 'received', call::jsonb, occurred_at,
+           :now, :now
+      FROM received JOIN named ON named.activity_id = received.id
+    RETURNING openphone_id, id
+""")
+
+# A statement of its own after ADD_INCOMING, so that it sees rows that were stored meanwhile.
+FILL_INCOMING = text("""
+    UPDATE activity known
+       SET user_id = coalesce(known.user_id, received.user_id),
+           media = coalesce(nullif(known.media, '[]'::jsonb), received.media::jsonb)
+      FROM unnest(CAST(:openphone_ids AS text[]), CAST(:user_ids AS text[]),
+                  CAST(:medias AS text[])) AS received (openphone_id, user_id, media)
+      JOIN activity_key k ON k.openphone_id = received.openphone_id
+     WHERE known.id = k.activity_id
+    RETURNING received.openphone_id, known.id
+""")
+
+
+async def add_incoming(
+    session: AsyncSession, rows: Sequence[IncomingRow], *, now: datetime
+) -> dict[str, tuple[UUID, bool]]:
+    """Store received messages once each, by the provider's id; no id may be in two rows.
+
+    A message that is stored already only gets its missing user and media.
+
+    Returns:
+        For each provider's id: the id of the row, and True if it is new.
+    """
+    stored: dict[str, tuple[UUID, bool]] = {}
+    left = rows
+    while left:
+        added = await session.execute(ADD_INCOMING, _incoming_values(left, now=now))
+        stored |= {row.openphone_id: (row.id, True) for row in added}
+        left = [row for row in left if row.openphone_id not in stored]
+        if left:
+            values = {
+                "openphone_ids": [row.openphone_id for row in left],
+                "user_ids": [row.user_id for row in left],
+                "medias": [json.dumps(row.media) for row in left],
+            }
+            filled = await session.execute(FILL_INCOMING, values)
+            stored |= {row.openphone_id: (row.id, False) for row in filled}
+            # A row that was deleted meanwhile is new again.
+            left = [row for row in left if row.openphone_id not in stored]
+    return stored
+
+
+def _incoming_values(rows: Sequence[IncomingRow], *, now: datetime) -> dict[str, Any]:
+    return {
+        "ids": [new_id() for _ in rows],
+        "line_ids": [row.line_id for row in rows],
+        "conversation_ids": [row.conversation_id for row in rows],
+        "contact_ids": [row.contact_id for row in rows],
+        "phones": [row.phone for row in rows],
+        "openphone_ids": [row.openphone_id for row in rows],
+        "user_ids": [row.user_id for row in rows],
+        "bodies": [row.body for row in rows],
+        "medias": [json.dumps(row.media) for row in rows],
+        "calls": [json.dumps(row.call) for row in rows],
+        "occurred": [row.occurred_at for row in rows],
+        "now": now,
+    }
+
+
+SET_CAMPAIGNS = text("""
+    UPDATE activity a SET campaign_id = x.campaign_id
+      FROM unnest(CAST(:ids AS uuid[]), CAST(:campaign_ids AS uuid[])) AS x (id, campaign_id)
+     WHERE a.id = x.id
+""")
+
+
+async def set_campaigns(uow: UnitOfWork, campaigns: dict[UUID, UUID]) -> None:
+    """Link received messages to the campaigns that they reply to, by the ids of the messages."""
+    if campaigns:
+        values = {"ids": list(campaigns), "campaign_ids": list(campaigns.values())}
+        await uow.session.execute(SET_CAMPAIGNS, values)

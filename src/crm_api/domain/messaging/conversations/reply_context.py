@@ -1,0 +1,73 @@
+"""Find what was sent in a conversation before a received message."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.consent.reply_reader.analysis import Context
+from crm_api.domain.consent.reply_reader.reader import NO_CONTEXT
+from crm_api.domain.messaging.models.conversations import (
+    Activity,
+    Origin,
+)
+from crm_api.platform.database import UnitOfWork
+
+OF_THE_OFFICE = (Origin.MANUAL, Origin.PROVIDER)
+"""Origins of messages that a person of the office wrote: here, or in the provider's app."""
+
+LAST_OUTGOING = text("""
+    SELECT w.position, o.origin, right(rtrim(o.body), 1) = '?' AS is_question
+    FROM unnest(CAST(:conversation_ids AS uuid[]), CAST(:ats AS timestamptz[]))
+        WITH ORDINALITY AS w (conversation_id, at, position)
+    CROSS JOIN LATERAL (
+        SELECT t.origin, t.body FROM activity t
+        WHERE t.conversation_id = w.conversation_id AND t.occurred_at <= w.at
+          AND t.kind = 'message' AND t.direction = 'outgoing'
+        ORDER BY t.occurred_at DESC, t.id DESC LIMIT 1
+    ) o
+""")
+
+
+async def read_reply_contexts(
+    uow: UnitOfWork, messages: Sequence[tuple[UUID, datetime]]
+) -> list[Context]:
+    """Return the context of received messages, in their order.
+
+    Args:
+        messages: The conversation of each message, and when the message was received.
+    """
+    if not messages:
+        return []
+    found = await uow.session.execute(
+        LAST_OUTGOING,
+        {
+            "conversation_ids": [conversation_id for conversation_id, _ in messages],
+            "ats": [at for _, at in messages],
+        },
+    )
+    contexts = [NO_CONTEXT] * len(messages)
+    for row in found:
+        contexts[row.position - 1] = Context(
+            is_sale=row.origin in OF_THE_OFFICE, is_question=bool(row.is_question)
+        )
+    return contexts
+
+
+async def was_sent_lately(
+    session: AsyncSession,
+    *,
+    conversation_id: UUID,
+    origin: Origin,
+    within: timedelta,
+    now: datetime,
+) -> bool:
+    """Return True if the conversation has a message of this origin in the time ``within``."""
+    query = select(Activity.id).where(
+        Activity.conversation_id == conversation_id,
+        Activity.origin == origin.value,
+        Activity.occurred_at > now - within,
+    )
+    return (await session.execute(query.limit(1))).first() is not None

@@ -1,0 +1,1 @@
+"""Lines, and how many messages each may still send today."""

@@ -1,0 +1,212 @@
+"""Download one file from an address that an event names, with limits on time, size and hosts."""
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from types import TracebackType
+from typing import IO, Self
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from crm_api.domain.kit.addresses import (
+    AddressPolicy,
+    AddressRefusedError,
+    open_connector,
+    parse_url,
+    unreadable,
+)
+from crm_api.domain.messaging.media.errors import FetchError
+from crm_api.domain.messaging.media.file_types import HEAD_BYTES
+from crm_api.platform.settings import Settings
+
+MOST_REDIRECTS = 3
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+OK = 200
+CHUNK_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownloadLimits:
+    """Time limits in seconds, so that a slow host does not occupy a worker.
+
+    Attributes:
+        whole: For the whole download, including redirects.
+        connect: To open a connection.
+        silence: Between two reads.
+    """
+
+    whole: float = 30.0
+    connect: float = 5.0
+    silence: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownloadedFile:
+    """A downloaded file: its hash, size and first bytes."""
+
+    sha256: str
+    size_bytes: int
+    head: bytes
+
+
+class Downloader:
+    """Downloads files without state between requests: no connection, cookie or cached address.
+
+    It ignores proxies of the environment, because a proxy would resolve host names itself and so
+    bypass the address policy.
+    """
+
+    def __init__(
+        self,
+        policy: AddressPolicy,
+        *,
+        provider_url: str,
+        api_key: str | None = None,
+        limits: DownloadLimits | None = None,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        """Store the arguments; the session is opened by ``async with``.
+
+        Args:
+            policy: Which addresses may be connected to.
+            provider_url: The provider's URL; only its host gets the key.
+            api_key: The provider's key; None for the sandbox.
+            limits: Time limits; None for the defaults.
+            resolver: Replaces the system's resolver in tests.
+        """
+        self._policy = policy
+        self._provider = URL(provider_url).origin()
+        self._api_key = api_key
+        self._limits = limits or DownloadLimits()
+        self._resolver = resolver
+        self._session: aiohttp.ClientSession | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Use the provider's URL and key of the settings."""
+        key = settings.openphone_api_key
+        return cls(
+            AddressPolicy.for_files(settings),
+            provider_url=settings.provider_url,
+            api_key=None if key is None else key.get_secret_value(),
+        )
+
+    async def __aenter__(self) -> Self:
+        limits = self._limits
+        self._session = aiohttp.ClientSession(
+            connector=open_connector(self._policy, resolver=self._resolver),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=limits.connect, sock_read=limits.silence
+            ),
+            # No compression: a few kilobytes of gzip can unpack to gigabytes.
+            headers={"user-agent": "crm-api", "accept": "*/*", "accept-encoding": "identity"},
+            auto_decompress=False,
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def fetch(self, address: str, *, limit: int, into: IO[bytes]) -> DownloadedFile:
+        """Download the file at an address and write it to ``into`` as it arrives.
+
+        Args:
+            address: The address in the event.
+            limit: Most bytes; a larger file is refused.
+            into: Written from its beginning.
+
+        Raises:
+            FetchError: The address is not allowed, the host does not return the file, or the file
+                is too large.
+        """
+        try:
+            async with asyncio.timeout(self._limits.whole):  # all redirects together
+                return await self._follow(parse_url(address), limit=limit, into=into)
+        except AddressRefusedError as error:
+            raise _refused(error) from error
+        except aiohttp.InvalidURL as error:
+            raise _refused(unreadable()) from error
+        except aiohttp.ClientPayloadError as error:
+            raise FetchError("truncated", "The file broke off before its end.") from error
+        except TimeoutError as error:
+            raise FetchError("timeout", "The host did not answer in time.") from error
+        except (aiohttp.ClientError, OSError) as error:
+            detail = f"The host cannot be reached ({type(error).__name__})."
+            raise FetchError("unreachable", detail) from error
+
+    async def _follow(self, url: URL, *, limit: int, into: IO[bytes]) -> DownloadedFile:
+        if self._session is None:
+            msg = "The downloader is not open; use `async with`."
+            raise RuntimeError(msg)
+        for _ in range(MOST_REDIRECTS + 1):
+            self._policy.check_url(url)
+            headers = self._headers_for(url)
+            async with self._session.get(url, headers=headers, allow_redirects=False) as answer:
+                if answer.status not in REDIRECTS:
+                    return await _take(answer, limit=limit, into=into)
+                url = _next(url, answer.headers.get("location"))
+        raise FetchError(
+            "too_many_redirects",
+            f"The host redirects more than {MOST_REDIRECTS} times.",
+            is_final=True,
+        )
+
+    def _headers_for(self, url: URL) -> dict[str, str]:
+        """Return the headers with the key for the provider's own host; none for other hosts."""
+        if self._api_key is None or url.origin() != self._provider:
+            return {}
+        return {"authorization": self._api_key}
+
+
+async def _take(answer: aiohttp.ClientResponse, *, limit: int, into: IO[bytes]) -> DownloadedFile:
+    if answer.status != OK:
+        raise FetchError(f"http_{answer.status}", f"The host answers {answer.status}.")
+    if answer.headers.get("content-encoding", "identity").lower() != "identity":
+        raise FetchError("packed", "The host compresses the file, which is refused.", is_final=True)
+    if (answer.content_length or 0) > limit:
+        raise _too_large(limit)
+    digest, size, head = hashlib.sha256(), 0, b""
+    async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        if len(head) < HEAD_BYTES:
+            head = (head + chunk)[:HEAD_BYTES]
+        digest.update(chunk)
+        _write(into, chunk)
+    if size == 0:
+        raise FetchError("empty", "The host returns an empty file.")
+    return DownloadedFile(sha256=digest.hexdigest(), size_bytes=size, head=head)
+
+
+def _write(into: IO[bytes], chunk: bytes) -> None:
+    try:
+        into.write(chunk)
+    except OSError as error:
+        raise FetchError("disk", "The temporary file cannot be written.") from error
+
+
+def _next(url: URL, location: str | None) -> URL:
+    if not location:
+        raise FetchError("bad_redirect", "The host redirects without an address.")
+    return url.join(parse_url(location))
+
+
+def _refused(error: AddressRefusedError) -> FetchError:
+    return FetchError(error.code, error.detail, is_final=True)
+
+
+def _too_large(limit: int) -> FetchError:
+    detail = f"The file has more than {limit} bytes, the limit for its kind."
+    return FetchError("too_large", detail, is_final=True)

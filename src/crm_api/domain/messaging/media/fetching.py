@@ -1,0 +1,294 @@
+"""Fetch pictures, recordings and voicemail from the provider, and store them."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import SystemRandom
+from uuid import UUID
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.alerts import service as alerts
+from crm_api.domain.alerts.alert_kinds import AlertKind
+from crm_api.domain.kit.backoff import Backoff
+from crm_api.domain.messaging.media.download import Downloader
+from crm_api.domain.messaging.media.errors import FetchError, MediaStoreUnavailableError
+from crm_api.domain.messaging.media.file_types import LARGEST, MEGABYTE, require_type
+from crm_api.domain.messaging.media.store import MediaStore
+from crm_api.domain.messaging.models.media import FetchStatus, MediaKind
+from crm_api.platform import failpoints
+from crm_api.platform.database import UnitOfWork, typed_rows
+from crm_api.platform.ids import new_id
+from crm_api.platform.jobs import Job, JobName
+
+log = structlog.get_logger()
+
+LEASE = timedelta(minutes=2)
+"""Longer than the longest download and its upload to the store."""
+WAITS = Backoff(first=timedelta(minutes=2), longest=timedelta(hours=12), factor=4)
+MOST_ATTEMPTS = 7
+"""Attempts. The waits between them are at most 2 min, 8 min, 32 min, 2 h, 8.5 h and 12 h."""
+DEAD_FETCH = AlertKind.MEDIA_FETCH_DEAD
+"""The alert's kind."""
+
+Jitter = Callable[[], float]
+random_fraction: Jitter = SystemRandom().random
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileAddress:
+    """An address that an event names."""
+
+    kind: MediaKind
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimedFetch:
+    """A fetch that this worker holds until the end of the lease.
+
+    Attributes:
+        attempts: Number of attempts, including this one.
+    """
+
+    id: UUID
+    activity_id: UUID
+    kind: str
+    url: str
+    attempts: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredFile:
+    """A file that is in the store."""
+
+    sha256: str
+    content_type: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchResult:
+    """The result of one attempt: a file in the store, or an error."""
+
+    file: StoredFile | None = None
+    error: FetchError | None = None
+
+
+STORE_ADDRESSES = text("""
+    INSERT INTO media_fetch (id, activity_id, kind, url, next_attempt_at, created_at, updated_at)
+    SELECT wanted.id, :activity_id, wanted.kind, wanted.url, :now, :now, :now
+      FROM unnest(CAST(:ids AS uuid[]), CAST(:kinds AS text[]), CAST(:urls AS text[]))
+        AS wanted (id, kind, url)
+    ON CONFLICT (activity_id, md5(url)) DO NOTHING
+    RETURNING id
+""")
+
+
+async def note_files(
+    uow: UnitOfWork, *, activity_id: UUID, wanted: Sequence[FileAddress], now: datetime
+) -> None:
+    """Store the addresses of a message or call, each once, and have new ones fetched."""
+    if not wanted:
+        return
+    stored = await uow.session.execute(
+        STORE_ADDRESSES,
+        {
+            "activity_id": activity_id,
+            "ids": [new_id() for _ in wanted],
+            "kinds": [one.kind.value for one in wanted],
+            "urls": [one.url for one in wanted],
+            "now": now,
+        },
+    )
+    if stored.all():
+        uow.after_commit(Job(name=JobName.FETCH_MEDIA))
+
+
+CLAIM_FETCHES = text("""
+    UPDATE media_fetch
+       SET attempts = attempts + 1, next_attempt_at = :lease_until, updated_at = :now
+     WHERE id IN (
+           SELECT id FROM media_fetch
+            WHERE status IN ('pending', 'failed') AND next_attempt_at <= :now
+            ORDER BY next_attempt_at, id
+            LIMIT :limit
+              FOR UPDATE SKIP LOCKED)
+    RETURNING id, activity_id, kind, url, attempts
+""")
+
+
+async def claim_fetches(uow: UnitOfWork, *, limit: int, now: datetime) -> list[ClaimedFetch]:
+    """Claim due fetches, those due longest first.
+
+    After ``LEASE`` another worker may claim them again.
+    """
+    values = {"limit": limit, "now": now, "lease_until": now + LEASE}
+    return typed_rows(ClaimedFetch, await uow.session.execute(CLAIM_FETCHES, values))
+
+
+async def fetch_file(
+    claimed: ClaimedFetch, *, downloader: Downloader, store: MediaStore
+) -> FetchResult:
+    """Download a file and put it into the store, without using the database.
+
+    The object is written before the database names it. If the worker ends in between, the next
+    attempt finds the object.
+    """
+    if claimed.attempts > MOST_ATTEMPTS:
+        return FetchResult(error=FetchError("gave_up", "The worker ended during each attempt."))
+    try:
+        return FetchResult(
+            file=await _download_and_store(claimed, downloader=downloader, store=store)
+        )
+    except FetchError as error:
+        return FetchResult(error=error)
+    except MediaStoreUnavailableError as error:
+        return FetchResult(error=FetchError(error.code, error.detail))
+    except Exception as error:  # an error of one file must not stop the others
+        log.exception("media fetch failed", fetch_id=str(claimed.id))
+        detail = f"Internal error: {type(error).__name__}."
+        return FetchResult(error=FetchError("internal_error", detail))
+
+
+async def _download_and_store(
+    claimed: ClaimedFetch, *, downloader: Downloader, store: MediaStore
+) -> StoredFile:
+    limit = LARGEST[MediaKind(claimed.kind)]
+    # Small files stay in memory; long recordings go to disk.
+    with tempfile.SpooledTemporaryFile(max_size=MEGABYTE) as file:
+        received = await downloader.fetch(claimed.url, limit=limit, into=file)
+        content_type = require_type(received.head)
+        await store.put(received.sha256, file, size_bytes=received.size_bytes)
+    await failpoints.reach("media.stored")
+    return StoredFile(
+        sha256=received.sha256, content_type=content_type, size_bytes=received.size_bytes
+    )
+
+
+async def record_fetch(
+    uow: UnitOfWork,
+    claimed: ClaimedFetch,
+    outcome: FetchResult,
+    *,
+    now: datetime,
+    jitter: Jitter = random_fraction,
+) -> None:
+    """Store the result of an attempt: the file, the time of the next attempt, or the final error.
+
+    Args:
+        jitter: Returns a number from 0 to 1. The wait is multiplied by it, so that retries spread.
+    """
+    if outcome.file is not None:
+        media_id = await save_media(uow.session, outcome.file, now=now)
+        await finish_fetch(
+            uow.session,
+            claimed=claimed,
+            status=FetchStatus.STORED,
+            next_attempt_at=now,
+            error_code=None,
+            last_error=None,
+            media_id=media_id,
+            now=now,
+        )
+        return
+    error = outcome.error or FetchError("internal_error", "The attempt had no result.")
+    status = _status_after(claimed, error)
+    wait = timedelta(0)
+    if status is FetchStatus.FAILED:
+        wait = WAITS.wait(claimed.attempts) * jitter()
+    is_recorded = await finish_fetch(
+        uow.session,
+        claimed=claimed,
+        status=status,
+        next_attempt_at=now + wait,
+        error_code=error.code,
+        last_error=error.detail,
+        media_id=None,
+        now=now,
+    )
+    if is_recorded and status is FetchStatus.DEAD:
+        await alerts.raise_alert(
+            uow,
+            kind=DEAD_FETCH,
+            subject=error.code,
+            detail=f"A {claimed.kind} could not be fetched in {MOST_ATTEMPTS} attempts: "
+            f"{error.detail} "
+            "List such files with GET /v1/media-fetches?status=dead. Fetch them again with POST "
+            "/v1/media-fetches/retry.",
+            context={"fetch_id": str(claimed.id), "activity_id": str(claimed.activity_id)},
+            now=now,
+        )
+
+
+def _status_after(claimed: ClaimedFetch, error: FetchError) -> FetchStatus:
+    if error.is_final:
+        return FetchStatus.REFUSED
+    return FetchStatus.DEAD if claimed.attempts >= MOST_ATTEMPTS else FetchStatus.FAILED
+
+
+# The update changes nothing. Without it, a row that another worker stored would not be returned.
+SAVE_MEDIA = text("""
+    INSERT INTO media AS known (id, sha256, content_type, size_bytes, created_at)
+    VALUES (:id, :sha256, :content_type, :size_bytes, :now)
+    ON CONFLICT (sha256) DO UPDATE SET sha256 = known.sha256
+    RETURNING id
+""")
+
+
+async def save_media(session: AsyncSession, file: StoredFile, *, now: datetime) -> UUID:
+    """Store a file's row, unless its hash is stored already; return the row's id."""
+    found: UUID = (
+        await session.execute(
+            SAVE_MEDIA,
+            {
+                "id": new_id(),
+                "sha256": file.sha256,
+                "content_type": file.content_type,
+                "size_bytes": file.size_bytes,
+                "now": now,
+            },
+        )
+    ).scalar_one()
+    return found
+
+
+# Selected by id and attempt only, so that the planner does not use the partial index of due rows.
+FINISH = text("""
+    UPDATE media_fetch
+       SET status = :status, next_attempt_at = :next_attempt_at, error_code = :error_code,
+           last_error = :last_error, media_id = :media_id, updated_at = :now
+     WHERE id = :id AND attempts = :attempts AND media_id IS NULL
+    RETURNING id
+""")
+
+
+async def finish_fetch(
+    session: AsyncSession,
+    *,
+    claimed: ClaimedFetch,
+    status: FetchStatus,
+    next_attempt_at: datetime,
+    error_code: str | None,
+    last_error: str | None,
+    media_id: UUID | None,
+    now: datetime,
+) -> bool:
+    """Store the result of an attempt; return False if a later attempt has claimed the fetch."""
+    found = await session.execute(
+        FINISH,
+        {
+            "id": claimed.id,
+            "attempts": claimed.attempts,
+            "status": status.value,
+            "next_attempt_at": next_attempt_at,
+            "error_code": error_code,
+            "last_error": last_error,
+            "media_id": media_id,
+            "now": now,
+        },
+    )
+    return found.first() is not None

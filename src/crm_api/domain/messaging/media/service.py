@@ -1,0 +1,172 @@
+"""Read stored files and fetches, and start fetches again."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Select, select, text, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.alerts import service as alerts
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.messaging.media.errors import (
+    MediaAlreadyStoredError,
+    MediaFetchNotFoundError,
+    MediaNotFoundError,
+)
+from crm_api.domain.messaging.media.fetching import DEAD_FETCH
+from crm_api.domain.messaging.models.media import FetchStatus, Media, MediaFetch
+from crm_api.platform.database import UnitOfWork, typed_rows
+from crm_api.platform.jobs import Job, JobName
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownFetch:
+    """A fetch and its stored file, if any, as shown with a message or call."""
+
+    id: UUID
+    activity_id: UUID
+    kind: str
+    url: str
+    status: str
+    error_code: str | None
+    last_error: str | None
+    media_id: UUID | None
+    content_type: str | None
+    size_bytes: int | None
+
+
+SHOWN_FETCHES = text("""
+    SELECT f.id, f.activity_id, f.kind, f.url, f.status, f.error_code, f.last_error, f.media_id,
+           m.content_type, m.size_bytes
+      FROM media_fetch f LEFT JOIN media m ON m.id = f.media_id
+     WHERE f.activity_id = ANY(CAST(:activity_ids AS uuid[]))
+     ORDER BY f.created_at, f.id
+""")
+
+
+async def read_shown_fetches(
+    uow: UnitOfWork, *, activity_ids: Sequence[UUID]
+) -> dict[UUID, list[ShownFetch]]:
+    """Return the fetches of these messages and calls, oldest first, by message or call."""
+    found: dict[UUID, list[ShownFetch]] = defaultdict(list)
+    if activity_ids:
+        rows = await uow.session.execute(SHOWN_FETCHES, {"activity_ids": list(activity_ids)})
+        for one in typed_rows(ShownFetch, rows):
+            found[one.activity_id].append(one)
+    return found
+
+
+async def get_media(uow: UnitOfWork, media_id: UUID) -> Media:
+    """Return a stored file's row.
+
+    Raises:
+        MediaNotFoundError: No stored file has this id.
+    """
+    found = await uow.session.get(Media, media_id)
+    if found is None:
+        raise MediaNotFoundError("There is no stored file with this id.")
+    return found
+
+
+async def list_fetches(
+    uow: UnitOfWork,
+    *,
+    status: FetchStatus | None,
+    activity_id: UUID | None,
+    cursor: str | None,
+    limit: int,
+) -> Page[MediaFetch]:
+    """List fetches, newest first.
+
+    Raises:
+        InvalidCursorError: The cursor does not belong to this list.
+    """
+    cursors = Cursors("media_fetches", status=status, activity_id=activity_id)
+    after = cursors.read(cursor)
+    query: Select[tuple[MediaFetch]] = select(MediaFetch)
+    if status is not None:
+        query = query.where(MediaFetch.status == status.value)
+    if activity_id is not None:
+        query = query.where(MediaFetch.activity_id == activity_id)
+    if after is not None:
+        query = query.where(tuple_(MediaFetch.created_at, MediaFetch.id) < after)
+    query = query.order_by(MediaFetch.created_at.desc(), MediaFetch.id.desc()).limit(limit + 1)
+    rows: list[MediaFetch] = list(await uow.session.scalars(query))
+    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+
+
+RETRY_FETCH = text("""
+    UPDATE media_fetch
+       SET status = 'pending', attempts = 0, next_attempt_at = :now, error_code = NULL,
+           last_error = NULL, updated_at = :now
+     WHERE id = :id AND media_id IS NULL
+""")
+
+
+async def retry_fetch(uow: UnitOfWork, *, fetch_id: UUID, now: datetime) -> MediaFetch:
+    """Start one fetch again, in any state but ``stored``, and nudge the worker.
+
+    Raises:
+        MediaFetchNotFoundError: No fetch has this id.
+        MediaAlreadyStoredError: Its file is stored.
+    """
+    fetch = await uow.session.get(MediaFetch, fetch_id, with_for_update=True)
+    if fetch is None:
+        raise MediaFetchNotFoundError("There is no fetch with this id.")
+    if fetch.media_id is not None:
+        raise MediaAlreadyStoredError(
+            "The file is stored; nothing is left to fetch.", media_id=str(fetch.media_id)
+        )
+    dead = await _read_dead_codes(uow.session)
+    await uow.session.execute(RETRY_FETCH, {"id": fetch_id, "now": now})
+    await _end_alerts(uow, dead, now=now)
+    uow.after_commit(Job(name=JobName.FETCH_MEDIA))
+    await uow.session.refresh(fetch)
+    return fetch
+
+
+RETRY_FETCHES = text("""
+    UPDATE media_fetch
+       SET status = 'pending', attempts = 0, next_attempt_at = :now, error_code = NULL,
+           last_error = NULL, updated_at = :now
+     WHERE status = :status
+       AND (CAST(:error_code AS text) IS NULL OR error_code = :error_code)
+    RETURNING id
+""")
+
+
+async def retry_fetches(
+    uow: UnitOfWork, *, status: FetchStatus, error_code: str | None, now: datetime
+) -> int:
+    """Start all fetches with a status again, and nudge the worker; return their number.
+
+    Args:
+        status: Stored fetches are never started again.
+        error_code: Only fetches with this error; None for all.
+    """
+    if status is FetchStatus.STORED:
+        return 0
+    dead = await _read_dead_codes(uow.session)
+    values = {"status": status.value, "error_code": error_code, "now": now}
+    count = len((await uow.session.execute(RETRY_FETCHES, values)).all())
+    if count:
+        await _end_alerts(uow, dead, now=now)
+        uow.after_commit(Job(name=JobName.FETCH_MEDIA))
+    return count
+
+
+DEAD_CODES = text("SELECT DISTINCT error_code FROM media_fetch WHERE status = 'dead'")
+
+
+async def _read_dead_codes(session: AsyncSession) -> set[str]:
+    """Return the error codes of all dead fetches."""
+    return set(await session.scalars(DEAD_CODES))
+
+
+async def _end_alerts(uow: UnitOfWork, dead: set[str], *, now: datetime) -> None:
+    """Resolve the alerts of error codes that no dead fetch has any more."""
+    for code in sorted(dead - await _read_dead_codes(uow.session)):
+        await alerts.resolve_alert(uow, kind=DEAD_FETCH, subject=code, now=now)

@@ -1,0 +1,1 @@
+"""The tables of this area, below every use case."""

@@ -1,0 +1,54 @@
+"""Known entries of the provider's stop list. The provider has no API for the list itself."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import Index, Integer, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm_api.platform.database import Base
+from crm_api.platform.ids import new_id
+
+
+class ProviderStopStatus(StrEnum):
+    """The state of a number on the provider's stop list, compared with our consent."""
+
+    OPEN = "open"
+    """The provider refuses the number, but it is not opted out here: the two disagree."""
+    AGREED = "agreed"
+    """The provider refuses the number, and it is opted out here."""
+    RECOVERED = "recovered"
+    """A later message to the number was delivered."""
+    RESOLVED = "resolved"
+    """A person ended it."""
+
+
+class ProviderStop(Base):
+    """A number that the provider refused, from the first failure until a person resolves it."""
+
+    __tablename__ = "provider_stop"
+    __table_args__ = (
+        Index(
+            "uq_provider_stop_phone",
+            "phone",
+            unique=True,
+            postgresql_where=text("resolved_at IS NULL"),
+        ),
+        Index("idx_provider_stop_created", "created_at", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    phone: Mapped[str]
+    line_id: Mapped[UUID]
+    code: Mapped[str]
+    message_id: Mapped[UUID]
+    """The last message that failed."""
+    failures: Mapped[int] = mapped_column(Integer, server_default=text("1"))
+    first_failed_at: Mapped[datetime]
+    last_failed_at: Mapped[datetime]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    resolved_at: Mapped[datetime | None]
+    resolved_by: Mapped[str | None]
+    note: Mapped[str | None]

@@ -1,0 +1,1 @@
+"""Numbers that the provider refuses because the person opted out at the provider."""

@@ -1,0 +1,10 @@
+"""Errors of the provider's stop list."""
+
+from crm_api.domain.kit.errors import NotFoundError
+
+
+class ProviderStopNotFoundError(NotFoundError):
+    """No entry of the provider's stop list has this id."""
+
+    code = "provider_stop_not_found"
+    title = "Provider stop not found"

@@ -1,0 +1,133 @@
+"""List the provider's stop list beside our consent, and end entries."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+
+from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.messaging.models.provider_stops import ProviderStopStatus
+from crm_api.domain.messaging.provider_stops.errors import ProviderStopNotFoundError
+from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedStop:
+    """An entry of the provider's stop list, with its status beside our consent.
+
+    Attributes:
+        error_code: The provider's code of the last refusal.
+        message_id: The last message that was refused.
+        failures: How many messages were refused.
+        contact_id: The contact with the number; None if none.
+    """
+
+    id: UUID
+    phone: str
+    line_id: UUID
+    error_code: str
+    message_id: UUID
+    failures: int
+    first_failed_at: datetime
+    last_failed_at: datetime
+    created_at: datetime
+    resolved_at: datetime | None
+    resolved_by: str | None
+    note: str | None
+    contact_id: UUID | None
+    status: str
+
+
+_LISTED = """
+    SELECT s.id, s.phone, s.line_id, s.code AS error_code, s.message_id, s.failures,
+           s.first_failed_at, s.last_failed_at, s.created_at, s.resolved_at, s.resolved_by, s.note,
+           (SELECT coalesce(c.merged_into, c.id) FROM contact c WHERE c.phone = s.phone)
+               AS contact_id,
+           CASE WHEN s.resolved_at IS NOT NULL THEN 'resolved'
+                WHEN EXISTS (
+                    SELECT 1 FROM send_attempt a
+                    WHERE a.phone = s.phone AND a.created_at > s.last_failed_at
+                      AND a.status = 'delivered') THEN 'recovered'
+                WHEN EXISTS (
+                    SELECT 1 FROM contact_flag f
+                    WHERE f.phone = s.phone AND f.flag_type = 'opted_out') THEN 'agreed'
+                ELSE 'open' END AS status
+    FROM provider_stop s
+"""
+
+LIST_STOPS = text(f"""
+    SELECT * FROM ({_LISTED}
+        WHERE CAST(:phone AS text) IS NULL OR s.phone = CAST(:phone AS text)
+    ) shown
+    WHERE shown.status = :status
+      AND (CAST(:after_at AS timestamptz) IS NULL OR (shown.created_at, shown.id)
+           < (CAST(:after_at AS timestamptz), CAST(:after_id AS uuid)))
+    ORDER BY shown.created_at DESC, shown.id DESC LIMIT :limit
+""")
+
+
+async def list_provider_stops(
+    uow: UnitOfWork,
+    *,
+    status: ProviderStopStatus,
+    phone: str | None,
+    cursor: str | None,
+    limit: int,
+) -> Page[ListedStop]:
+    """List entries with one status, newest first.
+
+    Raises:
+        InvalidCursorError: The cursor does not belong to this list.
+    """
+    cursors = Cursors("provider_stops", status=status, phone=phone)
+    after = cursors.read(cursor)
+    values = {
+        "status": status,
+        "phone": phone,
+        "after_at": after[0] if after else None,
+        "after_id": after[1] if after else None,
+        "limit": limit + 1,
+    }
+    found = typed_rows(ListedStop, await uow.session.execute(LIST_STOPS, values))
+    return cursors.page(found, limit=limit, position=lambda stop: (stop.created_at, stop.id))
+
+
+FIND_STOP = text(f"{_LISTED} WHERE s.id = :id")
+
+END_STOP = text("""
+    UPDATE provider_stop
+    SET resolved_at = :now, resolved_by = :actor, note = :note, updated_at = :now
+    WHERE id = :id AND resolved_at IS NULL
+    RETURNING id
+""")
+
+
+async def resolve_provider_stop(
+    uow: UnitOfWork, *, stop_id: UUID, note: str | None, actor: str, now: datetime
+) -> ListedStop:
+    """End an entry because a person knows that the provider sends to the number again.
+
+    Consent does not change: a number that is opted out here stays opted out. The provider's next
+    refusal creates a new entry. An entry that has ended does not change.
+
+    Raises:
+        ProviderStopNotFoundError: No entry has this id.
+    """
+    values = {"id": stop_id, "actor": actor, "note": note, "now": now}
+    is_ended = (await uow.session.execute(END_STOP, values)).first() is not None
+    found = (await uow.session.execute(FIND_STOP, {"id": stop_id})).one_or_none()
+    stop = typed_row(ListedStop, found)
+    if stop is None:
+        raise ProviderStopNotFoundError("No entry of the provider's stop list has this id.")
+    if is_ended:
+        await note_decision(
+            uow,
+            actor=actor,
+            action="resolve_provider_stop",
+            subject=str(stop_id),
+            detail={},
+            now=now,
+        )
+    return stop

@@ -1,0 +1,1 @@
+"""The send ledger: every attempt to send a message, from claim to delivery."""

@@ -1,0 +1,211 @@
+"""Block lines and campaigns that the provider's account refuses, and test when a line works again.
+
+A line is a circuit breaker. While it is closed, the line sends. A refusal of the account opens it:
+the line is blocked, with an alert. After a wait the breaker is half open: the line is on trial and
+sends one message at a time. An accepted message closes the breaker; a new refusal blocks the line
+for longer. A campaign has no trial: a person has to correct the cause (Invariant 10).
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import text
+
+from crm_api.domain.alerts import service as alerts
+from crm_api.domain.alerts.alert_kinds import AlertKind
+from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.backoff import Backoff
+from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
+from crm_api.domain.provider.openphone.answers import SendAnswer
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.jobs import Job, JobName
+
+WAITS = Backoff(first=timedelta(minutes=10), longest=timedelta(hours=6))
+"""Ten minutes is about as long as it takes to read the alert and top up credits or change a key.
+Later waits are 20, 40, 80, 160 and 320 minutes, then 6 hours each. A registration takes days and a
+daily cap ends at midnight. Four refused messages a day cost nothing, and notice both in time."""
+
+
+LOCK_LINES = text("""
+    SELECT l.id FROM line l WHERE l.id = ANY(CAST(:line_ids AS uuid[]))
+    ORDER BY l.id FOR NO KEY UPDATE
+""")
+
+
+async def lock_lines(uow: UnitOfWork, line_ids: Collection[UUID]) -> None:
+    """Lock lines before attempts are written that may block them or close their breaker.
+
+    A claim also locks the line before attempts. In the reverse order the two could deadlock.
+    """
+    if line_ids:
+        await uow.session.execute(LOCK_LINES, {"line_ids": list(line_ids)})
+
+
+async def block_refused(
+    uow: UnitOfWork, claimed: ClaimedAttempt, answer: SendAnswer, *, reason: str, now: datetime
+) -> None:
+    """Block the line or campaign that the provider refuses, and raise an alert.
+
+    A line or campaign that is already blocked does not change.
+    """
+    if answer.scope == "campaign" and claimed.campaign_id is not None:
+        kind, subject = AlertKind.CAMPAIGN_BLOCKED, claimed.campaign_id
+        detail = await _block_campaign(uow, claimed.campaign_id, reason=reason, now=now)
+    else:
+        kind, subject = AlertKind.LINE_BLOCKED, claimed.line_id
+        detail = await _block_line(uow, claimed.line_id, reason=reason, now=now)
+    if detail is None:
+        return
+    await alerts.raise_alert(
+        uow,
+        kind=kind,
+        subject=str(subject),
+        detail=detail,
+        context={"http_status": answer.http_status, "code": answer.code},
+        now=now,
+    )
+
+
+# A line that is already blocked keeps its wait. Calls that were running when it was blocked are
+# refused too, and each of them would double the wait.
+BLOCK_LINE = text(f"""
+    UPDATE line
+    SET status = 'blocked', blocked_reason = :reason, blocked_at = :now, is_probing = false,
+        probe_at = CAST(:now AS timestamptz) + {WAITS.sql("probes + 1")},
+        probes = probes + 1, updated_at = :now
+    WHERE id = :line_id AND status = 'active'
+    RETURNING number, probe_at
+""")
+
+
+async def _block_line(uow: UnitOfWork, line_id: UUID, *, reason: str, now: datetime) -> str | None:
+    values = {"line_id": line_id, "reason": reason, "now": now}
+    found = await uow.session.execute(BLOCK_LINE, values)
+    line = found.one_or_none()
+    if line is None:
+        return None
+    return (
+        f"OpenPhone refuses to send for the line {line.number}: {reason}. The line is blocked. "
+        f"Correct the cause. At {line.probe_at:%Y-%m-%d %H:%M} UTC the line sends one message to "
+        f"test it. POST /v1/lines/{line_id}/unblock opens it at once."
+    )
+
+
+BLOCK_CAMPAIGN = text("""
+    UPDATE campaign SET status = 'blocked', blocked_reason = :reason, updated_at = :now
+    WHERE id = :campaign_id AND status = 'running' RETURNING id
+""")
+
+
+async def _block_campaign(
+    uow: UnitOfWork, campaign_id: UUID, *, reason: str, now: datetime
+) -> str | None:
+    values = {"campaign_id": campaign_id, "reason": reason, "now": now}
+    if (await uow.session.execute(BLOCK_CAMPAIGN, values)).first() is None:
+        return None
+    return (
+        f"OpenPhone refuses to send for this campaign: {reason}. The campaign is blocked. Correct "
+        f"the cause, then POST /v1/campaigns/{campaign_id}/resume."
+    )
+
+
+# A line that was blocked by hand or by a restore has no `probe_at`: only a person can open it.
+OPEN_ON_TRIAL = text("""
+    UPDATE line SET status = 'active', is_probing = true, probe_at = :now, updated_at = :now
+    WHERE status = 'blocked' AND probe_at <= :now
+    RETURNING id
+""")
+
+# A message belongs to the trial if it was called after the trial began. The minute allows for a
+# provider's clock behind ours, because the index is on the provider's instant.
+SETTLED_TRIALS = text("""
+    SELECT l.id FROM line l
+    WHERE l.is_probing AND l.status = 'active' AND EXISTS (
+        SELECT 1 FROM send_attempt a
+        WHERE a.line_id = l.id AND a.accepted_at > l.probe_at - interval '1 minute'
+          AND a.called_at >= l.probe_at)
+""")
+
+
+async def open_on_trial(uow: UnitOfWork, *, now: datetime) -> None:
+    """Put blocked lines whose wait is over on trial: one message at a time.
+
+    First it closes the breaker of lines on trial whose unclear message was settled as accepted. If
+    a line was opened, the job for messages outside campaigns is nudged.
+    """
+    settled = (await uow.session.execute(SETTLED_TRIALS)).scalars().all()
+    await close_breakers(uow, settled, now=now)
+    opened = await uow.session.execute(OPEN_ON_TRIAL, {"now": now})
+    if opened.first() is not None:
+        uow.after_commit(Job(name=JobName.SEND_MESSAGES))
+
+
+CLOSE_BREAKERS = text("""
+    UPDATE line l
+    SET is_probing = false, probes = 0, probe_at = NULL, blocked_reason = NULL, blocked_at = NULL,
+        updated_at = :now
+    FROM line b
+    WHERE l.id = ANY(CAST(:line_ids AS uuid[])) AND l.status = 'active' AND l.is_probing
+      AND b.id = l.id
+    RETURNING l.id, b.probes AS blocks, b.blocked_reason AS reason
+""")
+
+
+async def close_breakers(uow: UnitOfWork, line_ids: Collection[UUID], *, now: datetime) -> None:
+    """Close the breaker of lines on trial, because the provider accepted a message of each.
+
+    It resolves their alerts, writes the audit log and nudges the jobs that send. Lines that are
+    not on trial do not change.
+    """
+    if not line_ids:
+        return
+    values = {"line_ids": list(line_ids), "now": now}
+    proved = (await uow.session.execute(CLOSE_BREAKERS, values)).all()
+    for line in proved:
+        await alerts.resolve_alert(uow, kind=AlertKind.LINE_BLOCKED, subject=str(line.id), now=now)
+        await note_decision(
+            uow,
+            actor="worker",
+            action="reopen_line",
+            subject=str(line.id),
+            detail={"reason": line.reason, "blocks": line.blocks},
+            now=now,
+        )
+    if proved:
+        uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))
+        uow.after_commit(Job(name=JobName.SEND_MESSAGES))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trials:
+    """Lines on trial, and those of them that have an open attempt (``busy``)."""
+
+    lines: frozenset[UUID]
+    busy: frozenset[UUID]
+
+
+LOCK_TRIALS = text("""
+    SELECT l.id FROM line l
+    WHERE l.id = ANY(CAST(:line_ids AS uuid[])) AND l.is_probing
+    ORDER BY l.id FOR NO KEY UPDATE
+""")
+
+BUSY_LINES = text("""
+    SELECT DISTINCT a.line_id FROM send_attempt a
+    WHERE a.line_id = ANY(CAST(:line_ids AS uuid[])) AND a.is_open
+""")
+
+
+async def lock_trials(uow: UnitOfWork, line_ids: Sequence[UUID]) -> Trials:
+    """Lock the lines that are on trial; then, in a later statement, read their open attempts.
+
+    See Sending, rule 1.
+    """
+    if not line_ids:
+        return Trials(lines=frozenset(), busy=frozenset())
+    locked = await uow.session.execute(LOCK_TRIALS, {"line_ids": sorted(set(line_ids))})
+    on_trial = frozenset(locked.scalars())
+    busy = await uow.session.execute(BUSY_LINES, {"line_ids": list(on_trial)})
+    return Trials(lines=on_trial, busy=frozenset(busy.scalars()))

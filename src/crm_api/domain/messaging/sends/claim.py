@@ -1,0 +1,353 @@
+"""Claim due recipients of a campaign: lock, count, insert attempts, write the timeline."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.kit.contact_columns import MESSAGE_COLUMNS
+from crm_api.domain.kit.errors import InvalidError
+from crm_api.domain.messaging.company.carriers import carrier_of
+from crm_api.domain.messaging.sends import carrier_budgets, derive, pacing, usage
+from crm_api.domain.messaging.sends.attempt_insertion import (
+    insert_attempts,
+    postpone_messaged,
+    show_claimed,
+)
+from crm_api.domain.messaging.sends.claim_order import (
+    NO_CAP,
+    RETRY_CLAIM_AFTER,
+    SEND_ANYWAY,
+    ClaimedAttempt,
+    ClaimOrder,
+    ClaimResult,
+    DueRecipient,
+    PlannedAttempt,
+    SendingLine,
+)
+from crm_api.domain.messaging.sends.number_rules import WAS_CONTACTED
+from crm_api.domain.messaging.sends.pacing import Pace, Room
+from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.platform import failpoints
+from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
+from crm_api.platform.ids import new_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Allowance:
+    """What caps and pace allow, counted while the line is locked."""
+
+    room: Room
+    pace: Pace | None
+    quota: int
+    is_ramp_waiting: bool
+
+
+async def claim_recipients(
+    uow: UnitOfWork, order: ClaimOrder, *, limit: int, times: SendTimes, now: datetime
+) -> ClaimResult:
+    """Claim up to ``limit`` due recipients: lock line, count, lock numbers, insert.
+
+    Counting is a statement after the lock (Sending, rule 1). The caller commits before it uses the
+    result.
+    """
+    session = uow.session
+    # A zone that closes before a call could end counts as closed: the gate would refuse it.
+    zones = [key for key, closes_at in order.open_zones.items() if closes_at > now + times.call]
+    line = await lock_line(session, campaign_id=order.campaign_id) if zones else None
+    if line is None:
+        return ClaimResult()
+    if line.stopped_variants != order.stopped_variants:
+        return ClaimResult(is_stale=True)
+    await failpoints.reach("claim.locked")
+    allowance = await _count_allowance(uow, order, line, zones=zones, times=times, now=now)
+    wanted = min(limit, allowance.quota)
+    if wanted <= 0:
+        return ClaimResult()
+    # Lock order: line, carrier budgets, numbers.
+    carriers = None
+    if line.has_carrier_budgets:
+        carriers = await carrier_budgets.lock_carrier_room(uow, times=times, now=now)
+    asked = max(wanted, carrier_budgets.LOOK_AHEAD) if carriers and carriers.is_short else wanted
+    due = await lock_candidates(
+        session, campaign_id=order.campaign_id, zone_keys=zones, limit=asked, now=now
+    )
+    allowed = await _set_contacted_aside(uow, order, due, now=now)
+    planned, lacking = _plan_attempts(order, allowed, line)
+    for reason, membership_ids in lacking.items():
+        await derive.skip_recipients(session, membership_ids=membership_ids, reason=reason, now=now)
+    has_passed_over = False
+    if carriers is not None:
+        share = carriers.take(planned, most=wanted)
+        planned, has_passed_over = share.taken, share.has_passed_over
+        await derive.derive_recipients(
+            session, membership_ids=share.held, now=now, due_at=carriers.held_until
+        )
+    claimed = await _insert_planned(uow, order, planned, line=line, times=times, now=now)
+    if claimed:
+        await _advance_pace(uow, order, allowance, taken=len(claimed), now=now)
+    # Fewer rows than asked for: the others are locked by another transaction or do not exist. Both
+    # cases can wait for the next run.
+    is_short = len(due) < asked and not has_passed_over
+    is_exhausted = is_short or len(claimed) >= allowance.quota
+    return ClaimResult(claimed=claimed, is_exhausted=is_exhausted)
+
+
+# The campaign is read again: it may have been paused, or a variant stopped, since the order was
+# planned.
+LOCK_LINE = text("""
+    SELECT l.id, l.timezone, l.name, l.number, l.phone_number_id, l.is_probing,
+           EXISTS (SELECT 1 FROM company_settings s WHERE s.carrier_budgets <> '{}')
+               AS has_carrier_budgets,
+           (SELECT count(*) FROM campaign_variant v
+            WHERE v.campaign_id = c.id AND v.stopped_at IS NOT NULL) AS stopped_variants
+    FROM line l JOIN campaign c ON c.line_id = l.id
+    WHERE c.id = :campaign_id AND c.status = 'running' AND l.status = 'active'
+    FOR NO KEY UPDATE OF l
+""")
+
+
+async def lock_line(session: AsyncSession, *, campaign_id: UUID) -> SendingLine | None:
+    """Lock the line of a running campaign; None if it does not run or its line is blocked.
+
+    The line's messages are counted in a later statement (Sending, rule 1).
+    """
+    locked = await session.execute(LOCK_LINE, {"campaign_id": campaign_id})
+    return typed_row(SendingLine, locked.one_or_none())
+
+
+async def _count_allowance(
+    uow: UnitOfWork,
+    order: ClaimOrder,
+    line: SendingLine,
+    *,
+    zones: list[str],
+    times: SendTimes,
+    now: datetime,
+) -> _Allowance:
+    used = (
+        await usage.count_usage(
+            uow.session,
+            line_ids=[order.line_id],
+            campaign_id=order.campaign_id,
+            grace=times.grace_seconds,
+            now=now,
+        )
+    )[0]
+    room = Room(
+        line_left=used.line_limit - used.line_used,
+        campaign_left=order.daily_limit - used.campaign_used,
+        ends_at=min(used.ends_at, max(order.open_zones[key] for key in zones)),
+    )
+    pace = (
+        None
+        if used.next_at is None
+        else Pace(next_at=used.next_at, batch_left=used.batch_left or 0)
+    )
+    quota = pacing.quota(order.pacing, pace, room, now)
+    if line.is_probing:
+        # The line was blocked: one message at a time, until the provider accepts one.
+        quota = min(quota, 0 if used.line_open else 1)
+    return _Allowance(room=room, pace=pace, quota=quota, is_ramp_waiting=used.is_ramp_waiting)
+
+
+# The contact row with the number is the number's lock. Two lines that message the same number wait
+# for each other here.
+LOCK_CANDIDATES = text(f"""
+    SELECT m.id, m.contact_id, m.phone, m.zone_key, m.variant, m.step,
+           {", ".join(f"c.{name}" for name in MESSAGE_COLUMNS)}, c.attributes,
+           (SELECT k.carrier FROM phone_lookup k WHERE k.phone = m.phone) AS carrier_name
+    FROM (
+        SELECT q.id FROM unnest(CAST(:zone_keys AS text[])) AS z (zone_key)
+        CROSS JOIN LATERAL (
+            SELECT p.id, p.due_at FROM campaign_membership p
+            WHERE p.campaign_id = :campaign_id AND p.zone_key = z.zone_key
+              AND p.status = 'pending' AND p.due_at <= :now
+            ORDER BY p.due_at, p.id LIMIT :limit
+        ) q
+        ORDER BY q.due_at, q.id LIMIT :limit
+    ) picked
+    JOIN campaign_membership m ON m.id = picked.id
+    JOIN contact c ON c.phone = m.phone
+    ORDER BY m.due_at, m.id
+    FOR NO KEY UPDATE OF c SKIP LOCKED
+""")
+
+
+async def lock_candidates(
+    session: AsyncSession, *, campaign_id: UUID, zone_keys: list[str], limit: int, now: datetime
+) -> list[DueRecipient]:
+    """Lock the numbers of due recipients in the open zones, skipping numbers that are locked.
+
+    The recipients are returned in the order in which they are due.
+    """
+    values = {"campaign_id": campaign_id, "zone_keys": zone_keys, "limit": limit, "now": now}
+    return typed_rows(DueRecipient, await session.execute(LOCK_CANDIDATES, values))
+
+
+async def _set_contacted_aside(
+    uow: UnitOfWork, order: ClaimOrder, due: Sequence[DueRecipient], *, now: datetime
+) -> Sequence[DueRecipient]:
+    """Return the recipients that the rule ``previously_contacted`` allows; set the others aside.
+
+    The rule was also applied when the audience was stored. A campaign runs for weeks, so another
+    campaign may have contacted the person since then.
+    """
+    if not due or order.previously_contacted == SEND_ANYWAY:
+        return due
+    aside = await set_contacted_aside(
+        uow.session,
+        membership_ids=[recipient.id for recipient in due],
+        rule=order.previously_contacted,
+        now=now,
+    )
+    return [recipient for recipient in due if recipient.id not in aside]
+
+
+# The numbers are locked, so if two campaigns claim one number at once, the second sees what the
+# first has sent. The status is checked because an opt-out may have come meanwhile. With a plain `=`
+# the planner would choose the partial index of all pending recipients.
+SET_ASIDE = text(f"""
+    UPDATE campaign_membership m
+    SET status = CASE WHEN CAST(:rule AS text) = 'skip' THEN 'skipped' ELSE 'review' END,
+        skip_reason = CASE WHEN CAST(:rule AS text) = 'skip' THEN 'previously_contacted' END,
+        updated_at = :now
+    WHERE m.id = ANY(CAST(:ids AS uuid[])) AND m.status IS NOT DISTINCT FROM 'pending'
+      AND {WAS_CONTACTED}
+    RETURNING m.id
+""")
+
+
+async def set_contacted_aside(
+    session: AsyncSession, *, membership_ids: Sequence[UUID], rule: str, now: datetime
+) -> set[UUID]:
+    """Skip the candidates who were contacted before, or put them in review; return their ids."""
+    values = {"ids": list(membership_ids), "rule": rule, "now": now}
+    return set((await session.scalars(SET_ASIDE, values)).all())
+
+
+def _plan_attempts(
+    order: ClaimOrder, due: Sequence[DueRecipient], line: SendingLine
+) -> tuple[list[PlannedAttempt], dict[str, list[UUID]]]:
+    """Write the message of each recipient.
+
+    Returns:
+        The attempts; and by skip reason, the recipients whose message cannot be written.
+    """
+    planned: list[PlannedAttempt] = []
+    lacking: dict[str, list[UUID]] = {}
+    for recipient in due:
+        try:
+            body = order.compose(recipient, line)
+        except InvalidError as error:
+            lacking.setdefault(error.code, []).append(recipient.id)
+        else:
+            planned.append(_plan_attempt(order, recipient, body))
+    return planned, lacking
+
+
+def _plan_attempt(order: ClaimOrder, recipient: DueRecipient, body: str) -> PlannedAttempt:
+    max_recent, recent_hours = order.caps.get(recipient.zone_key, NO_CAP)
+    return PlannedAttempt(
+        attempt_id=new_id(),
+        membership_id=recipient.id,
+        contact_id=recipient.contact_id,
+        phone=recipient.phone,
+        body=body,
+        variant=order.compose.variant_of(recipient),
+        not_after=order.open_zones[recipient.zone_key],
+        max_recent=max_recent,
+        recent_hours=recent_hours,
+        segments=carrier_budgets.segments_of(body),
+        carrier=carrier_of(recipient.carrier_name),
+    )
+
+
+async def _insert_planned(
+    uow: UnitOfWork,
+    order: ClaimOrder,
+    planned: list[PlannedAttempt],
+    *,
+    line: SendingLine,
+    times: SendTimes,
+    now: datetime,
+) -> list[ClaimedAttempt]:
+    if not planned:
+        return []
+    token = uuid4()
+    cap_texts, cap_days = order.frequency_cap or NO_CAP
+    inserted = await insert_attempts(
+        uow.session,
+        planned,
+        cap_texts=cap_texts,
+        cap_hours=None if cap_days is None else cap_days * 24,
+        campaign_id=order.campaign_id,
+        line_id=order.line_id,
+        token=token,
+        lease_until=now + times.lease,
+        min_days=order.min_days_between,
+        grace=times.grace_seconds,
+        now=now,
+    )
+    if inserted:
+        await show_claimed(
+            uow.session, inserted, campaign_id=order.campaign_id, line_id=order.line_id, now=now
+        )
+    taken = {one.membership_id for one in inserted}
+    left = [one.membership_id for one in planned if one.membership_id not in taken]
+    await derive.derive_recipients(
+        uow.session, membership_ids=left, now=now, due_at=now + RETRY_CLAIM_AFTER
+    )
+    if left and order.min_days_between is not None:
+        await postpone_messaged(
+            uow.session, membership_ids=left, min_days=order.min_days_between, now=now
+        )
+    return [
+        ClaimedAttempt(
+            attempt_id=one.attempt_id,
+            token=token,
+            membership_id=one.membership_id,
+            campaign_id=order.campaign_id,
+            line_id=order.line_id,
+            sender=line.phone_number_id,
+            phone=one.phone,
+            body=one.body,
+            is_probe=line.is_probing,
+        )
+        for one in inserted
+    ]
+
+
+SET_PACE = text("""
+    INSERT INTO campaign_pace (campaign_id, next_at, batch_left)
+    VALUES (:campaign_id, :next_at, :batch_left)
+    ON CONFLICT (campaign_id) DO UPDATE
+    SET next_at = excluded.next_at, batch_left = excluded.batch_left
+""")
+
+# A ramp plan begins on the day of the first campaign message, in the time zone of the line.
+BEGIN_RAMP = text("""
+    UPDATE line l
+    SET ramp_started_on = CAST(CAST(:now AS timestamptz) AT TIME ZONE l.timezone AS date)
+    WHERE l.id = :line_id AND l.ramp_started_on IS NULL
+""")
+
+
+async def _advance_pace(
+    uow: UnitOfWork, order: ClaimOrder, allowance: _Allowance, *, taken: int, now: datetime
+) -> None:
+    """Store when the next message may be claimed, and begin a ramp plan that has not begun."""
+    pace = pacing.advance(order.pacing, allowance.pace, allowance.room, taken=taken, now=now)
+    await uow.session.execute(
+        SET_PACE,
+        {
+            "campaign_id": order.campaign_id,
+            "next_at": pace.next_at,
+            "batch_left": pace.batch_left,
+        },
+    )
+    if allowance.is_ramp_waiting:
+        await uow.session.execute(BEGIN_RAMP, {"line_id": order.line_id, "now": now})

@@ -1,0 +1,162 @@
+"""Derive a recipient's status from its attempts, or skip the recipient with a reason."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.kit.backoff import Backoff
+from crm_api.domain.messaging.models.sends import SendKind
+from crm_api.domain.messaging.sends.number_rules import (
+    FOLLOW_UP_ENDED,
+    FOLLOW_UPS_ENDED_BY,
+    HOLDING,
+    stopping_rule,
+)
+
+WAITS = Backoff(first=timedelta(seconds=30), longest=timedelta(hours=1))
+"""Limits of the random wait after each postponed call. With 429 the provider asks for a pause of
+one minute at most. A wait of more than an hour could miss the sending window of the day."""
+
+
+SKIP = text("""
+    UPDATE campaign_membership m SET status = 'skipped', skip_reason = :reason, updated_at = :now
+    WHERE m.id = ANY(CAST(:ids AS uuid[])) AND m.status = 'pending'
+""")
+
+
+async def skip_recipients(
+    session: AsyncSession, *, membership_ids: Sequence[UUID], reason: str, now: datetime
+) -> None:
+    """Skip those of the recipients that are pending, with the reason."""
+    values = {"ids": list(membership_ids), "reason": reason, "now": now}
+    await session.execute(SKIP, values)
+
+
+LOCK_MEMBERSHIPS = text("""
+    SELECT m.id FROM campaign_membership m WHERE m.id = ANY(CAST(:ids AS uuid[]))
+    ORDER BY m.id FOR NO KEY UPDATE
+""")
+
+# The first attempt status that exists decides, in this order: delivered, failed, sent; claimed or
+# calling; unknown or parked; refused. Without one, campaign, number rules and follow-up ends
+# decide. A skipped or cancelled recipient stays so unless an attempt decides otherwise. A recipient
+# of a merged contact gets no further attempt, because the other contact's recipient continues.
+# A sent or delivered message creates the next step; a failed one skips it (Sending, rule 14).
+DERIVE = text(f"""
+    WITH derived AS (
+    UPDATE campaign_membership m
+    SET status = d.status, attempts = d.attempts,
+        error_code = CASE WHEN d.status = 'failed' THEN d.error_code END,
+        skip_reason = CASE
+            WHEN d.status = 'skipped' THEN coalesce(m.skip_reason, CASE
+                WHEN d.rule = 'opted_out' THEN d.rule
+                WHEN m.ended_by = 'merged' THEN m.ended_by
+                WHEN d.rule <> '{HOLDING}' THEN d.rule
+                ELSE {FOLLOW_UPS_ENDED_BY.format(member="m.id")} END)
+            WHEN d.status = 'cancelled' THEN m.skip_reason END,
+        provider_message_id = d.provider_message_id, sent_at = d.accepted_at,
+        delivered_at = CASE WHEN d.status = 'delivered' THEN d.reported_at END,
+        due_at = CASE WHEN CAST(:back_off AS boolean) THEN greatest(
+                CAST(:due_at AS timestamptz),
+                CAST(:now AS timestamptz) + random() * {WAITS.sql("d.waits")})
+            ELSE coalesce(CAST(:due_at AS timestamptz), m.due_at) END, updated_at = :now
+    FROM (
+        SELECT m.id, r.rule, t.attempts, t.waits, b.provider_message_id, b.accepted_at,
+               b.reported_at,
+               CASE WHEN b.status IN ('failed', 'refused') THEN coalesce(b.error_code, 'failed')
+                    WHEN b.status IS NULL AND t.attempts >= c.max_attempts THEN 'gave_up'
+               END AS error_code,
+               CASE
+                   WHEN b.status IN ('delivered', 'failed', 'sent') THEN b.status
+                   WHEN b.status IN ('claimed', 'calling') THEN 'sending'
+                   WHEN b.status IN ('unknown', 'parked') THEN 'unknown'
+                   WHEN b.status = 'refused' THEN 'failed'
+                   WHEN m.status IN ('skipped', 'cancelled') THEN m.status
+                   WHEN c.status = 'cancelled' THEN 'cancelled'
+                   WHEN r.rule <> '{HOLDING}' OR {FOLLOW_UP_ENDED.format(member="m.id")}
+                       OR m.ended_by = 'merged' THEN 'skipped'
+                   WHEN r.rule = '{HOLDING}' THEN 'held'
+                   WHEN t.attempts >= c.max_attempts THEN 'failed'
+                   WHEN m.status = 'review' THEN 'review'
+                   ELSE 'pending'
+               END AS status
+        FROM campaign_membership m
+        JOIN campaign c ON c.id = m.campaign_id
+        LEFT JOIN LATERAL (
+            SELECT a.status, a.error_code, a.provider_message_id, a.accepted_at, a.reported_at
+            FROM send_attempt a
+            WHERE a.membership_id = m.id AND a.status NOT IN ('released', 'not_found')
+            ORDER BY CASE a.status WHEN 'delivered' THEN 1 WHEN 'failed' THEN 2 WHEN 'sent' THEN 3
+                WHEN 'claimed' THEN 4 WHEN 'calling' THEN 4 WHEN 'unknown' THEN 5
+                WHEN 'parked' THEN 5 ELSE 6 END, a.created_at DESC
+            LIMIT 1
+        ) b ON true
+        CROSS JOIN LATERAL (
+            SELECT count(*) FILTER (WHERE a.status <> 'released') AS attempts,
+                   count(*) FILTER (WHERE a.status = 'released'
+                       AND a.error_code IS DISTINCT FROM 'account_refused') AS waits
+            FROM send_attempt a
+            WHERE a.membership_id = m.id AND a.called_at IS NOT NULL
+        ) t
+        CROSS JOIN LATERAL (
+            SELECT {stopping_rule(SendKind.CAMPAIGN, phone="m.phone")} AS rule
+        ) r
+        WHERE m.id = ANY(CAST(:ids AS uuid[]))
+    ) d
+    WHERE m.id = d.id
+    RETURNING m.campaign_id, m.step, m.contact_id, m.phone, m.zone_key, m.variant, m.status,
+              m.sent_at, m.ended_by
+    ), next_step AS (
+        INSERT INTO campaign_membership (id, campaign_id, step, contact_id, phone, zone_key,
+            variant, status, due_at, created_at, updated_at)
+        SELECT uuid_v7(), d.campaign_id, d.step + 1, d.contact_id, d.phone, d.zone_key, d.variant,
+               'pending', d.sent_at + CAST(c.follow_ups -> d.step ->> 'after_hours' AS float8)
+                   * interval '1 hour', :now, :now
+        FROM derived d JOIN campaign c ON c.id = d.campaign_id
+        WHERE d.status IN ('sent', 'delivered') AND d.ended_by IS NULL
+          AND jsonb_array_length(c.follow_ups) > d.step
+          AND c.status IN ('scheduled', 'running', 'paused', 'blocked')
+        ON CONFLICT DO NOTHING
+    )
+    UPDATE campaign_membership n
+    SET status = 'skipped', skip_reason = 'previous_failed', updated_at = :now
+    FROM derived d
+    WHERE d.status = 'failed' AND n.campaign_id = d.campaign_id AND n.step = d.step + 1
+      AND n.contact_id = d.contact_id AND n.status = 'pending'
+""")
+
+
+async def derive_recipients(
+    session: AsyncSession,
+    *,
+    membership_ids: Sequence[UUID],
+    now: datetime,
+    due_at: datetime | None = None,
+    back_off: bool = False,
+) -> None:
+    """Derive the status of recipients from their attempts and other facts (Sending, rule 11).
+
+    Locking is a statement of its own, so that the second statement sees what other transactions
+    committed meanwhile.
+
+    Args:
+        due_at: When the recipients are due again; None keeps their ``due_at``.
+        back_off: Give each recipient its own random delay: full jitter up to ``WAITS``, by
+            the number of postponed calls; not before ``due_at``.
+
+    Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, read 2026-11-25.
+    """
+    if not membership_ids:
+        return
+    ids = sorted(set(membership_ids))
+    await session.execute(LOCK_MEMBERSHIPS, {"ids": ids})
+    values = {
+        "ids": ids,
+        "due_at": due_at,
+        "back_off": back_off,
+        "now": now,
+    }
+    await session.execute(DERIVE, values)

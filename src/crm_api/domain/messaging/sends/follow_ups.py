@@ -1,0 +1,124 @@
+"""End follow-ups when the person replies or calls, in the transaction that applies the event.
+
+``derive.DERIVE`` creates the next step of a recipient when a message is recorded as sent.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import text
+
+from crm_api.domain.messaging.sends import derive
+from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.domain.messaging.sends.vocabulary import EndedBy
+from crm_api.platform.database import UnitOfWork
+
+
+async def end_follow_ups(
+    uow: UnitOfWork, *, phone: str, why: EndedBy, at: datetime, times: SendTimes, now: datetime
+) -> None:
+    """End the follow-ups of every campaign that had sent a message to the number by ``at``."""
+    await end_all_follow_ups(uow, {phone: at}, why=why, times=times, now=now)
+
+
+# Another transaction may be creating a step. It commits the step together with the recipient's row,
+# so after this lock the next statement sees the step. A transaction that records a message later
+# sees the mark `ended_by`.
+LOCK_HEARD = text("""
+    SELECT m.id FROM campaign_membership m JOIN campaign c ON c.id = m.campaign_id
+    WHERE m.phone IN (
+          SELECT unnest(CAST(:phones AS text[]))
+          UNION ALL
+          SELECT p.phone FROM contact d JOIN contact p ON p.id = d.merged_into
+          WHERE d.phone = ANY(CAST(:phones AS text[])))
+      AND m.ended_by IS NULL AND c.follow_ups <> '[]'
+      AND c.status IN ('scheduled', 'running', 'paused', 'blocked')
+    ORDER BY m.id FOR NO KEY UPDATE OF m
+""")
+
+# Only campaigns that had sent a message to the person by then, at any of the person's numbers: an
+# older event that arrives late ends nothing. A reply from a number that was merged into a contact
+# counts for that contact. A claim at the same time waits for this row, or the gate finds the mark.
+END = text("""
+    UPDATE campaign_membership m
+    SET ended_by = :why, updated_at = :now,
+        status = CASE WHEN m.step > 0 AND m.status IN ('pending', 'review', 'held')
+                      THEN 'skipped' ELSE m.status END,
+        skip_reason = CASE WHEN m.step > 0 AND m.status IN ('pending', 'review', 'held')
+                           THEN :why ELSE m.skip_reason END
+    FROM campaign c, (
+        SELECT t.phone, t.at FROM unnest(CAST(:phones AS text[]), CAST(:ats AS timestamptz[]))
+            AS t (phone, at)
+        UNION
+        SELECT p.phone, t.at FROM unnest(CAST(:phones AS text[]), CAST(:ats AS timestamptz[]))
+            AS t (phone, at)
+        JOIN contact d ON d.phone = t.phone JOIN contact p ON p.id = d.merged_into
+    ) heard
+    WHERE m.phone = heard.phone AND m.ended_by IS NULL AND c.id = m.campaign_id
+      AND c.follow_ups <> '[]' AND c.status IN ('scheduled', 'running', 'paused', 'blocked')
+      AND EXISTS (
+          SELECT 1 FROM campaign_membership f JOIN send_attempt a ON a.membership_id = f.id
+          WHERE f.campaign_id = m.campaign_id AND f.step = 0
+            AND f.contact_id IN (
+                SELECT m.contact_id
+                UNION ALL SELECT d.id FROM contact d WHERE d.merged_into = m.contact_id)
+            AND a.called_at <= heard.at + make_interval(secs => :skew)
+            AND a.status NOT IN ('released', 'refused'))
+    RETURNING m.id
+""")
+
+TAKE_BACK = text("""
+    WITH freed AS (
+        UPDATE send_attempt a
+        SET status = 'released', token = NULL, lease_until = NULL, error_code = 'withdrawn',
+            updated_at = :now
+        FROM campaign_membership m
+        WHERE a.is_open AND a.status = 'claimed'
+          AND a.phone IN (
+              SELECT unnest(CAST(:phones AS text[]))
+              UNION ALL
+              SELECT p.phone FROM contact d JOIN contact p ON p.id = d.merged_into
+              WHERE d.phone = ANY(CAST(:phones AS text[])))
+          AND m.id = a.membership_id AND m.step > 0 AND m.ended_by IS NOT NULL
+        RETURNING a.membership_id, a.activity_id
+    ), shown AS (
+        UPDATE activity t SET status = 'queued', updated_at = :now
+        FROM freed f WHERE t.id = f.activity_id
+    )
+    SELECT membership_id FROM freed
+""")
+
+
+async def end_all_follow_ups(
+    uow: UnitOfWork,
+    heard: Mapping[str, datetime],
+    *,
+    why: EndedBy,
+    times: SendTimes,
+    now: datetime,
+) -> None:
+    """End the follow-ups of people who replied or called, as ``end_follow_ups`` does for one.
+
+    Recipients are written first, then claims: in the reverse order a claim that is not committed
+    yet would survive (Sending, rule 10). The rows are locked in a statement of their own, because
+    a transaction that records a message creates the next step: the second of the two transactions
+    sees what the first one wrote.
+
+    Args:
+        heard: The instant of the last reply or call, by number.
+    """
+    if not heard:
+        return
+    values = {
+        "phones": list(heard),
+        "ats": list(heard.values()),
+        "why": why.value,
+        "skew": times.skew.total_seconds(),
+        "now": now,
+    }
+    await uow.session.execute(LOCK_HEARD, {"phones": list(heard)})
+    ended = (await uow.session.execute(END, values)).all()
+    if not ended:
+        return
+    freed = await uow.session.execute(TAKE_BACK, {"phones": list(heard), "now": now})
+    await derive.derive_recipients(uow.session, membership_ids=list(freed.scalars()), now=now)

@@ -1,0 +1,92 @@
+"""The gate: the last check before the calls, and the release of claims that are not called."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import text
+
+from crm_api.domain.messaging.sends import derive
+from crm_api.domain.messaging.sends.claim_order import RETRY_CLAIM_AFTER, ClaimedAttempt
+from crm_api.domain.messaging.sends.number_rules import (
+    CODE_OF_RULE,
+    FOLLOW_UP_ENDED,
+    may_get_of,
+    stopping_rule_of,
+)
+from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.platform.database import UnitOfWork
+
+# `ends_at` is the latest instant at which the calls end.
+PASS_GATE = text(f"""
+    UPDATE send_attempt a
+    SET status = 'calling', called_at = :now, lease_until = :lease_until, updated_at = :now
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:tokens AS uuid[])) AS x (id, token), line l
+    WHERE a.id = x.id AND a.token = x.token AND a.called_at IS NULL AND a.lease_until > :now
+      AND l.id = a.line_id AND l.status = 'active'
+      AND (a.not_after IS NULL OR a.not_after >= :ends_at)
+      AND (a.campaign_id IS NULL OR EXISTS (
+          SELECT 1 FROM campaign c WHERE c.id = a.campaign_id AND c.status = 'running'
+            AND (c.follow_ups = '[]' OR NOT {FOLLOW_UP_ENDED.format(member="a.membership_id")})))
+      AND {may_get_of("a.kind", phone="a.phone")}
+    RETURNING a.id
+""")
+
+
+async def pass_gate(
+    uow: UnitOfWork, batch: Sequence[ClaimedAttempt], *, times: SendTimes, now: datetime
+) -> list[ClaimedAttempt]:
+    """Check everything again in one statement; return the claims that may be called.
+
+    The statement moves these attempts to ``calling``. Only they may be called, and only after the
+    commit is confirmed (Sending, rule 3). The caller releases the others.
+    """
+    values = {
+        "ids": [item.attempt_id for item in batch],
+        "tokens": [item.token for item in batch],
+        "lease_until": now + times.lease,
+        "ends_at": now + times.call,
+        "now": now,
+    }
+    passed = set((await uow.session.scalars(PASS_GATE, values)).all())
+    return [item for item in batch if item.attempt_id in passed]
+
+
+# A campaign's message has no `send_after`: the recipient's `due_at` says when it is due.
+RELEASE = text(f"""
+    WITH freed AS (
+        UPDATE send_attempt a
+        SET status = 'released', token = NULL, lease_until = NULL, error_code = :reason,
+            updated_at = :now
+        FROM unnest(CAST(:ids AS uuid[]), CAST(:tokens AS uuid[])) AS x (id, token)
+        WHERE a.id = x.id AND a.token = x.token AND a.called_at IS NULL
+        RETURNING a.id, a.membership_id, a.activity_id, a.kind = 'campaign' AS is_campaign,
+                  CASE WHEN a.kind <> 'campaign'
+                       THEN {stopping_rule_of("a.kind", phone="a.phone")} END AS rule
+    ), shown AS (
+        UPDATE activity t
+        SET status = CASE WHEN f.rule IS NULL THEN 'queued' ELSE 'failed' END,
+            error_code = {CODE_OF_RULE.format(rule="f.rule")},
+            send_after = CASE WHEN NOT f.is_campaign THEN CAST(:send_after AS timestamptz) END,
+            updated_at = :now
+        FROM freed f WHERE t.id = f.activity_id
+    )
+    SELECT id, membership_id FROM freed
+""")
+
+
+async def release_claims(
+    uow: UnitOfWork, batch: Sequence[ClaimedAttempt], *, reason: str, now: datetime
+) -> None:
+    """Release claims that were never called. They need no look-up and count as no attempt."""
+    released = await uow.session.execute(
+        RELEASE,
+        {
+            "ids": [item.attempt_id for item in batch],
+            "tokens": [item.token for item in batch],
+            "reason": reason,
+            "send_after": now + RETRY_CLAIM_AFTER,
+            "now": now,
+        },
+    )
+    memberships = [row.membership_id for row in released if row.membership_id is not None]
+    await derive.derive_recipients(uow.session, membership_ids=memberships, now=now)

@@ -1,0 +1,385 @@
+"""Write outcomes to attempts and messages: from answers, conclusions and reports."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.platform.database import typed_rows
+from crm_api.platform.setting_fields import MAX_SKEW_SECONDS
+
+# Sent, failed and delivered are ranks. The same message never moves down. Of two reports of one
+# rank the earlier by the provider's clock wins, in any order of arrival (Sending, rule 13).
+_RANK = "array_position(ARRAY['sent', 'failed', 'delivered'], {status})"
+
+_KEPT = f"""(a.provider_message_id = x.message_id AND (
+    {_RANK.format(status="a.status")} > {_RANK.format(status="x.status")}
+    OR (a.status = x.status AND a.status <> 'sent' AND x.reported_at >= a.reported_at)))"""
+
+# The attempt's new status. A repeated report changes nothing, so no row is written.
+_STATUS = f"""CASE WHEN {_KEPT} THEN a.status
+                WHEN x.has_no_id AND a.status IN ('parked', 'not_found') THEN 'parked'
+                WHEN a.has_no_id AND x.status = 'not_found' THEN 'parked'
+                ELSE x.status END"""
+
+_CODE = f"CASE WHEN {_KEPT} THEN a.error_code ELSE x.code END"
+
+_REPORTED = f"CASE WHEN {_KEPT} THEN a.reported_at ELSE x.reported_at END"
+
+# A message counts on the day of its acceptance, by the provider's clock (Sending, rule 9). The
+# acceptance is after the gate and before this statement, plus or minus the skew. A date outside is
+# moved to the bound, so that the message does not count on another day. Of two dates of one message
+# the earlier is kept, so that the order of its reports does not matter.
+_BOUNDED = f"""CASE WHEN x.accepted_at IS NOT NULL THEN least(
+                greatest(x.accepted_at, a.called_at - interval '{MAX_SKEW_SECONDS} s'),
+                greatest(a.called_at, CAST(:now AS timestamptz))
+                    + interval '{MAX_SKEW_SECONDS} s') END"""
+
+_ACCEPTED = f"""CASE WHEN a.provider_message_id = x.message_id
+                THEN least({_BOUNDED}, a.accepted_at) ELSE {_BOUNDED} END"""
+
+_IS_NEWS = f"""(a.token IS NOT NULL OR (a.status, a.error_code, a.reported_at, a.accepted_at,
+                a.provider_message_id, a.is_matched, a.has_no_id, a.error_detail)
+            IS DISTINCT FROM ({_STATUS}, {_CODE}, {_REPORTED}, {_ACCEPTED},
+                x.message_id, x.is_matched, a.has_no_id OR x.has_no_id, x.detail))"""
+
+# The status that the message shows for an attempt. After an attempt that certainly sent nothing,
+# the message waits for the next attempt. After `not_found`, which is inference, only a campaign
+# message does.
+_SHOWN = """CASE {attempt}.status
+                WHEN 'claimed' THEN 'sending' WHEN 'calling' THEN 'sending'
+                WHEN 'parked' THEN 'unknown' WHEN 'refused' THEN 'failed'
+                WHEN 'released' THEN 'queued'
+                WHEN 'not_found' THEN CASE {attempt}.kind WHEN 'campaign' THEN 'queued'
+                                      ELSE 'failed' END
+                WHEN 'failed' THEN CASE t.status WHEN 'undelivered' THEN t.status
+                                   ELSE 'failed' END
+                ELSE {attempt}.status END"""
+
+_RANK_SHOWN = """CASE {attempt}.status WHEN 'unknown' THEN 2 WHEN 'parked' THEN 2
+                WHEN 'sent' THEN 3 WHEN 'refused' THEN 4 WHEN 'failed' THEN 4
+                WHEN 'delivered' THEN 5 ELSE 1 END"""
+
+_SEND_AFTER = """CASE WHEN {attempt}.status = 'released' AND {attempt}.kind <> 'campaign'
+                THEN CAST(:send_after AS timestamptz) END"""
+
+# Attempts of one message share its row. If another attempt may have been accepted, or may be sent
+# later, the row shows the best attempt. A single statement cannot see that, so `SHOW` writes it.
+_IS_SHARED = """EXISTS (
+            SELECT 1 FROM send_attempt o
+            WHERE o.phone = a.phone AND o.activity_id = a.activity_id AND o.id <> a.id
+              AND o.status NOT IN ('released', 'not_found'))"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptOutcome:
+    """The new state of one attempt.
+
+    Attributes:
+        status: The attempt's new status.
+        seen: For inference, the status that the writer saw. None for facts, which are written
+            whatever the row's state, lease or age (Sending, rule 6).
+        message_id: The provider's id of the message, for sent, failed and delivered.
+        is_matched: The id was found by matching, not given by the answer.
+        accepted_at: When the provider accepted the message, by its clock.
+        reported_at: When the final state was reached, by the provider's clock.
+        has_no_id: The provider accepted the message without an id.
+        shown: The status that the message shows, if it differs from the attempt's
+            (``undelivered``).
+    """
+
+    attempt_id: UUID
+    status: str
+    seen: str | None = None
+    message_id: str | None = None
+    is_matched: bool = False
+    accepted_at: datetime | None = None
+    reported_at: datetime | None = None
+    has_no_id: bool = False
+    error_code: str | None = None
+    error_detail: str | None = None
+    shown: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedAttempt:
+    """An attempt that changed.
+
+    Attributes:
+        membership_id: The recipient; None for a message outside campaigns.
+        is_to_show: Its message does not show the new state yet, because attempts share it.
+    """
+
+    id: UUID
+    membership_id: UUID | None
+    status: str
+    is_to_show: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrayMessage:
+    """A message of ours that a webhook or a list reported before its answer was recorded.
+
+    Attributes:
+        updated_at: When the status was reported, by the provider's clock.
+    """
+
+    openphone_id: str
+    status: str
+    rank: int
+    error_code: str | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnboundAttempt:
+    """An attempt that lost the message that it had only matched."""
+
+    id: UUID
+    membership_id: UUID | None
+
+
+TAKE_STRAYS = text("""
+    DELETE FROM activity t
+    USING unnest(CAST(:message_ids AS text[]), CAST(:attempt_ids AS uuid[])) AS x (id, attempt_id)
+    JOIN activity_key k ON k.openphone_id = x.id
+    WHERE t.id = k.activity_id AND t.origin = 'provider'
+    RETURNING t.openphone_id, t.status, t.rank, t.error_code, t.updated_at
+""")
+
+
+async def take_strays(
+    session: AsyncSession, *, message_ids: list[str], attempt_ids: list[UUID]
+) -> dict[str, StrayMessage]:
+    """Delete these messages where they are stored as foreign; return them by message id."""
+    values = {"message_ids": message_ids, "attempt_ids": attempt_ids}
+    strays = typed_rows(StrayMessage, await session.execute(TAKE_STRAYS, values))
+    return {stray.openphone_id: stray for stray in strays}
+
+
+# An answer is a fact and is written whatever the row's state. Inference is written only on the
+# state that its writer saw (Sending, rule 6). An acceptance without an id is a fact too: it can
+# never become `not_found`. Conversations are locked in the same order as by received messages,
+# else the two could deadlock.
+RECORD = text(f"""
+    WITH answer AS (
+        SELECT * FROM unnest(
+            CAST(:ids AS uuid[]), CAST(:statuses AS text[]), CAST(:seen AS text[]),
+            CAST(:message_ids AS text[]), CAST(:matched AS boolean[]),
+            CAST(:accepted AS timestamptz[]), CAST(:reported AS timestamptz[]),
+            CAST(:no_ids AS boolean[]), CAST(:codes AS text[]), CAST(:details AS text[]),
+            CAST(:shown AS text[])
+        ) AS x (id, status, seen, message_id, is_matched, accepted_at, reported_at, has_no_id,
+                code, detail, shown)
+    ), changed AS (
+        UPDATE send_attempt a
+        SET status = {_STATUS}, error_code = {_CODE}, reported_at = {_REPORTED},
+            accepted_at = {_ACCEPTED},
+            provider_message_id = x.message_id, is_matched = x.is_matched, answered_at = :now,
+            has_no_id = a.has_no_id OR x.has_no_id, error_detail = x.detail,
+            token = NULL, lease_until = NULL, updated_at = :now
+        FROM answer x
+        WHERE a.id = x.id AND {_IS_NEWS} AND (x.seen IS NULL OR a.status = x.seen
+            OR (x.has_no_id AND a.status IN ('unknown', 'parked', 'not_found')))
+        RETURNING a.id, a.kind, a.membership_id, a.activity_id, a.status, a.accepted_at,
+                  a.provider_message_id, a.error_code, a.body, {_IS_SHARED} AS is_shared,
+                  CASE WHEN a.status = x.status AND a.reported_at = x.reported_at
+                       THEN x.shown END AS shown
+    ), updated AS (
+        UPDATE activity t
+        SET openphone_id = c.provider_message_id, error_code = c.error_code,
+            status = coalesce(c.shown, {_SHOWN.format(attempt="c")}),
+            rank = {_RANK_SHOWN.format(attempt="c")},
+            body = CASE WHEN c.provider_message_id IS NOT NULL AND t.openphone_id IS NULL
+                        THEN c.body ELSE t.body END,
+            occurred_at = coalesce(c.accepted_at, t.occurred_at),
+            send_after = {_SEND_AFTER.format(attempt="c")},
+            updated_at = :now
+        FROM changed c
+        WHERE t.id = c.activity_id AND NOT c.is_shared
+          AND (t.openphone_id IS NULL OR t.openphone_id = c.provider_message_id)
+        RETURNING t.id, t.conversation_id, c.accepted_at
+    ), accepted AS (
+        SELECT k.id, n.at
+        FROM (
+            SELECT conversation_id, max(accepted_at) AS at FROM updated
+            WHERE accepted_at IS NOT NULL GROUP BY conversation_id
+        ) n JOIN conversation k ON k.id = n.conversation_id
+        WHERE (k.last_outgoing_at >= n.at) IS NOT TRUE
+        ORDER BY k.line_id, k.phone FOR NO KEY UPDATE OF k
+    ), noted AS (
+        UPDATE conversation k SET last_outgoing_at = greatest(k.last_outgoing_at, n.at)
+        FROM accepted n WHERE k.id = n.id
+    ), newer AS (
+        UPDATE send_attempt n
+        SET status = 'released', token = NULL, lease_until = NULL, updated_at = :now
+        FROM changed c
+        WHERE n.membership_id = c.membership_id AND n.id <> c.id
+          AND n.token IS NOT NULL AND n.called_at IS NULL
+          AND c.status IN ('sent', 'failed', 'delivered', 'parked')
+        RETURNING n.activity_id
+    ), withdrawn AS (
+        UPDATE activity t SET status = 'failed', error_code = 'withdrawn', updated_at = :now
+        FROM newer n
+        WHERE t.id = n.activity_id AND t.status = 'sending'
+          AND n.activity_id NOT IN (SELECT c.activity_id FROM changed c)
+    )
+    SELECT c.id, c.membership_id, c.status,
+           NOT EXISTS (SELECT 1 FROM updated t WHERE t.id = c.activity_id) AS is_to_show
+    FROM changed c
+""")
+
+
+async def write_to_ledger(
+    session: AsyncSession,
+    outcomes: Sequence[AttemptOutcome],
+    *,
+    send_after: datetime,
+    now: datetime,
+) -> list[ChangedAttempt]:
+    """Write outcomes to attempts and messages; return the attempts that changed.
+
+    Args:
+        send_after: When released messages outside campaigns are due again.
+    """
+    values = {
+        "ids": [outcome.attempt_id for outcome in outcomes],
+        "statuses": [outcome.status for outcome in outcomes],
+        "seen": [outcome.seen for outcome in outcomes],
+        "message_ids": [outcome.message_id for outcome in outcomes],
+        "matched": [outcome.is_matched for outcome in outcomes],
+        "accepted": [outcome.accepted_at for outcome in outcomes],
+        "reported": [outcome.reported_at for outcome in outcomes],
+        "no_ids": [outcome.has_no_id for outcome in outcomes],
+        "codes": [outcome.error_code for outcome in outcomes],
+        "details": [outcome.error_detail for outcome in outcomes],
+        "shown": [outcome.shown for outcome in outcomes],
+        "send_after": send_after,
+        "now": now,
+    }
+    changed = typed_rows(ChangedAttempt, await session.execute(RECORD, values))
+    await _show(session, changed, values=values)
+    return changed
+
+
+# Messages that attempts share are locked before the attempts are read.
+LOCK_SHARED = text("""
+    SELECT t.id FROM send_attempt a JOIN activity t ON t.id = a.activity_id
+    WHERE a.id = ANY(CAST(:ids AS uuid[])) ORDER BY t.id FOR NO KEY UPDATE OF t
+""")
+
+# Two attempts that the provider both accepted are two messages: the second gets a row of its own.
+SPLIT = text("""
+    WITH apart AS (
+        UPDATE send_attempt a SET activity_id = uuid_v7()
+        FROM send_attempt w
+        WHERE w.id = a.id AND a.id = ANY(CAST(:ids AS uuid[]))
+          AND a.provider_message_id IS NOT NULL AND EXISTS (
+              SELECT 1 FROM send_attempt o JOIN activity t ON t.id = o.activity_id
+              WHERE o.phone = a.phone AND o.activity_id = a.activity_id AND o.id <> a.id
+                AND o.provider_message_id IS NOT NULL
+                AND (t.openphone_id = o.provider_message_id
+                     OR (t.openphone_id IS NULL AND o.id < a.id)))
+        RETURNING a.activity_id, a.body, w.activity_id AS was
+    )
+    INSERT INTO activity (id, kind, direction, origin, line_id, conversation_id, contact_id, phone,
+        campaign_id, body, status, rank, occurred_at, created_at, updated_at)
+    SELECT p.activity_id, t.kind, t.direction, t.origin, t.line_id, t.conversation_id,
+           t.contact_id, t.phone, t.campaign_id, p.body, 'sending', 1, :now, :now, :now
+    FROM apart p JOIN activity t ON t.id = p.was
+""")
+
+# The best attempt of each message, in the same order as `DERIVE` uses.
+SHOW = text(f"""
+    WITH best AS (
+        SELECT DISTINCT ON (x.activity_id) o.id, o.activity_id, o.kind, o.status, o.error_code,
+               o.body, o.accepted_at, o.provider_message_id, w.word
+        FROM send_attempt x
+        JOIN send_attempt o ON o.phone = x.phone AND o.activity_id = x.activity_id
+        LEFT JOIN unnest(CAST(:ids AS uuid[]), CAST(:shown AS text[])) AS w (id, word)
+          ON w.id = o.id
+        WHERE x.id = ANY(CAST(:ids AS uuid[]))
+        ORDER BY x.activity_id, array_position(ARRAY['delivered', 'failed', 'sent', 'claimed',
+            'calling', 'unknown', 'parked', 'refused', 'not_found', 'released'], o.status),
+            o.created_at DESC, o.id DESC
+    ), updated AS (
+        UPDATE activity t
+        SET openphone_id = b.provider_message_id, error_code = b.error_code,
+            status = coalesce(CASE WHEN b.status IN ('failed', 'delivered') THEN b.word END,
+                              {_SHOWN.format(attempt="b")}),
+            rank = {_RANK_SHOWN.format(attempt="b")}, body = b.body,
+            occurred_at = coalesce(b.accepted_at, t.occurred_at),
+            send_after = {_SEND_AFTER.format(attempt="b")}, updated_at = :now
+        FROM best b WHERE t.id = b.activity_id
+        RETURNING t.conversation_id, b.accepted_at
+    )
+    UPDATE conversation k SET last_outgoing_at = greatest(k.last_outgoing_at, n.at)
+    FROM (SELECT conversation_id, max(accepted_at) AS at FROM updated GROUP BY conversation_id) n
+    WHERE k.id = n.conversation_id AND n.at IS NOT NULL
+""")
+
+
+async def _show(
+    session: AsyncSession, changed: Sequence[ChangedAttempt], *, values: dict[str, Any]
+) -> None:
+    """Update messages that several attempts share to the state of the best attempt."""
+    ids = [attempt.id for attempt in changed if attempt.is_to_show]
+    if not ids:
+        return
+    words = dict(zip(values["ids"], values["shown"], strict=True))
+    shared = {
+        "ids": ids,
+        "shown": [words[one] for one in ids],
+        "send_after": values["send_after"],
+        "now": values["now"],
+    }
+    await session.execute(LOCK_SHARED, {"ids": ids})
+    await session.execute(SPLIT, {"ids": ids, "now": values["now"]})
+    await session.execute(SHOW, shared)
+
+
+# Parked first, not unknown: the number's one open attempt is usually the one whose answer came.
+UNBIND = text("""
+    WITH freed AS (
+        UPDATE send_attempt a
+        SET status = 'parked', provider_message_id = NULL, is_matched = false,
+            accepted_at = NULL, reported_at = NULL, error_code = 'match_corrected',
+            updated_at = :now
+        FROM unnest(CAST(:message_ids AS text[]), CAST(:attempt_ids AS uuid[]))
+            AS x (id, attempt_id)
+        WHERE a.provider_message_id = x.id AND a.id <> x.attempt_id AND a.is_matched
+        RETURNING a.id, a.membership_id, a.activity_id, x.id AS message_id
+    ), shown AS (
+        UPDATE activity t SET openphone_id = NULL, status = 'unknown', rank = 2, updated_at = :now
+        FROM freed f WHERE t.id = f.activity_id AND t.openphone_id = f.message_id
+    )
+    SELECT id, membership_id FROM freed
+""")
+
+
+async def unbind_matched_messages(
+    session: AsyncSession, *, message_ids: list[str], attempt_ids: list[UUID], now: datetime
+) -> list[UnboundAttempt]:
+    """Take message ids from attempts that have them by matching alone; park and return these."""
+    values = {"message_ids": message_ids, "attempt_ids": attempt_ids, "now": now}
+    return typed_rows(UnboundAttempt, await session.execute(UNBIND, values))
+
+
+REOPEN = text("""
+    UPDATE send_attempt a SET status = 'unknown', updated_at = :now
+    WHERE a.id = ANY(CAST(:ids AS uuid[])) AND NOT EXISTS (
+        SELECT 1 FROM send_attempt o
+        WHERE o.phone = a.phone AND o.is_open)
+""")
+
+
+async def reopen_parked(session: AsyncSession, *, ids: list[UUID], now: datetime) -> None:
+    """Make parked attempts unknown again, so that they are looked up.
+
+    An attempt whose number has another open attempt stays parked.
+    """
+    await session.execute(REOPEN, {"ids": ids, "now": now})

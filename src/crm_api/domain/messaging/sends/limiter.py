@@ -1,0 +1,179 @@
+"""Limit the rate of calls of all processes that use one provider key, by one database row."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import text
+
+from crm_api.domain.kit.retry_after import LONGEST_SECONDS
+from crm_api.domain.provider.openphone.errors import OpenPhoneHeldError
+from crm_api.platform import clock, instruments
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
+
+PROVIDER = "openphone"
+MOST_AHEAD = timedelta(seconds=5)
+"""How far a process's clock may be ahead of the database's clock. Instants further ahead are moved
+back to this bound."""
+LONGEST_PAUSE = timedelta(seconds=LONGEST_SECONDS)
+MOST_WAIT = timedelta(seconds=30)
+"""A job waits at most this long for its start; a longer pause ends its run instead."""
+
+# Both bounds use the database's clock. A process whose clock is ahead must not write a later start:
+# it would delay all other processes, even after the clock is corrected. A start further away than
+# the longest pause is an error and is moved back.
+_RESERVE = text("""
+    INSERT INTO rate_limit AS r (name, next_at)
+    VALUES (:name, least(CAST(:now AS timestamptz),
+                         clock_timestamp() + make_interval(secs => CAST(:ahead AS float8)))
+                   + make_interval(secs => :seconds))
+    ON CONFLICT (name) DO UPDATE
+    SET next_at = greatest(least(r.next_at, clock_timestamp() + make_interval(
+        secs => CAST(:ahead AS float8) + CAST(:longest AS float8)))
+        + make_interval(secs => :seconds), excluded.next_at)
+    RETURNING next_at - make_interval(secs => :seconds) AS starts_at
+""")
+_PAUSE = text("""
+    INSERT INTO rate_limit AS r (name, next_at, held_until, asked_seconds)
+    SELECT :name, h.until, h.until, CAST(:asked AS float8)
+    FROM (SELECT least(CAST(:until AS timestamptz), clock_timestamp() + make_interval(
+        secs => CAST(:ahead AS float8) + CAST(:longest AS float8))) AS until) h
+    ON CONFLICT (name) DO UPDATE
+    SET next_at = greatest(r.next_at, excluded.next_at),
+        held_until = greatest(r.held_until, excluded.held_until),
+        asked_seconds = CASE WHEN r.held_until >= excluded.held_until THEN r.asked_seconds
+                             ELSE excluded.asked_seconds END
+    RETURNING held_until
+""")
+_READ_PAUSE = text("""
+    SELECT held_until, asked_seconds FROM rate_limit WHERE name = :name AND held_until > :now
+""")
+_END_PAUSE = text("""
+    UPDATE rate_limit SET next_at = least(next_at, :now), held_until = NULL, asked_seconds = NULL
+    WHERE name = :name AND held_until > :now
+    RETURNING name
+""")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderPause:
+    """A pause that the provider asked for and that is not over.
+
+    Attributes:
+        until: When calls may begin again.
+        asked_seconds: The length that the provider asked for; may be more than was granted.
+    """
+
+    until: datetime
+    asked_seconds: float
+
+
+class Limiter:
+    """Hands out start times, so that the calls of all workers together keep the rate.
+
+    Redis would be faster, but it may be emptied and would then forget the reserved starts.
+    """
+
+    def __init__(self, *, rate_per_second: float, name: str = PROVIDER) -> None:
+        self.rate_per_second = rate_per_second
+        self._name = name
+
+    @property
+    def spacing(self) -> timedelta:
+        """Time between the starts of two calls."""
+        return timedelta(seconds=1 / self.rate_per_second)
+
+    async def reserve(self, uow: UnitOfWork, *, calls: int, now: datetime) -> datetime:
+        """Reserve the next ``calls`` starts, ``spacing`` apart; return the first.
+
+        Raises:
+            OpenPhoneHeldError: The first start is further away than a job waits. The rollback of
+                the transaction gives the starts back.
+        """
+        values = self._bounds() | {"now": now, "seconds": calls / self.rate_per_second}
+        result = await uow.session.execute(_RESERVE, values)
+        starts_at: datetime = result.scalar_one()
+        if starts_at - now > MOST_WAIT:
+            raise OpenPhoneHeldError(
+                f"The next call to OpenPhone may begin at {starts_at:%Y-%m-%d %H:%M:%S} UTC.",
+                until=starts_at,
+            )
+        instruments.LIMITER_WAIT.observe(max(0.0, (starts_at - now).total_seconds()))
+        return starts_at
+
+    async def pause(
+        self, uow: UnitOfWork, *, seconds: float, asked_seconds: float, now: datetime
+    ) -> datetime:
+        """Hand out no start before a pause of the provider is over.
+
+        A pause that ends before the current one changes nothing.
+
+        Args:
+            seconds: Length of the pause that we grant; at most ``LONGEST_PAUSE``.
+            asked_seconds: Length that the provider asked for.
+
+        Returns:
+            When calls may begin again.
+        """
+        until = now + min(timedelta(seconds=seconds), LONGEST_PAUSE)
+        values = self._bounds() | {"until": until, "asked": asked_seconds}
+        held_until: datetime = (await uow.session.execute(_PAUSE, values)).scalar_one()
+        return held_until
+
+    async def read_pause(self, uow: UnitOfWork, *, now: datetime) -> ProviderPause | None:
+        """Return the current pause; None if there is none."""
+        found = await uow.session.execute(_READ_PAUSE, {"name": self._name, "now": now})
+        row = found.one_or_none()
+        if row is None:
+            return None
+        return ProviderPause(until=row.held_until, asked_seconds=row.asked_seconds)
+
+    async def end_pause(self, uow: UnitOfWork, *, now: datetime) -> bool:
+        """End the current pause early; return False if there is none."""
+        found = await uow.session.execute(_END_PAUSE, {"name": self._name, "now": now})
+        return found.first() is not None
+
+    def _bounds(self) -> dict[str, object]:
+        return {
+            "name": self._name,
+            "ahead": (clock.ahead() + MOST_AHEAD).total_seconds(),
+            "longest": LONGEST_PAUSE.total_seconds(),
+        }
+
+
+SLICE_SECONDS = 0.1
+
+
+SLICE_CALLS = 500
+"""Most starts reserved at once; a fast line then needs few reservations."""
+
+
+STALE_AFTER = timedelta(seconds=1)
+"""Starts that were not used in this time are dropped. Used late, they would make a burst."""
+
+
+class CallStarts:
+    """The start times of one run.
+
+    Args:
+        limiter: Shared by all workers of a key.
+        gate_size: Most calls of one gate; at least this many starts are reserved at once.
+    """
+
+    def __init__(self, limiter: Limiter, gate_size: int) -> None:
+        self._limiter = limiter
+        slice_size = int(limiter.rate_per_second * SLICE_SECONDS)
+        self._slice = max(gate_size, min(SLICE_CALLS, slice_size))
+        self._left = 0
+        self._next: datetime | None = None
+
+    async def take(self, size: int, *, new_uow: UnitOfWorkFactory, now: datetime) -> datetime:
+        """Return when the first of ``size`` calls may start."""
+        is_stale = self._next is None or now - self._next > STALE_AFTER
+        if self._left < size or is_stale:
+            async with new_uow() as uow:
+                self._next = await self._limiter.reserve(uow, calls=self._slice, now=now)
+            self._left = self._slice
+        starts_at = self._next or now
+        self._left -= size
+        self._next = starts_at + size * self._limiter.spacing
+        return starts_at

@@ -1,0 +1,246 @@
+"""Match an unclear attempt with the provider's messages, by sender and text (Sending, rule 8)."""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+
+from crm_api.domain.messaging.sends.parked_alerts import SAME_TEXT_BY_COLLEAGUE, SEVERAL_OR_OTHER
+from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.domain.provider.openphone.facts import MessageFacts
+from crm_api.platform.database import UnitOfWork, typed_rows
+
+_QUOTES = str.maketrans(
+    {
+        "\u2018": "'",
+        "\u2019": "'",
+        "\u201a": "'",
+        "\u201b": "'",
+        "\u2032": "'",
+        "`": "'",
+        "\u00b4": "'",
+        "\u201c": '"',
+        "\u201d": '"',
+        "\u201e": '"',
+        "\u2033": '"',
+        "\u00ab": '"',
+        "\u00bb": '"',
+        "\u2010": "-",
+        "\u2011": "-",
+        "\u2012": "-",
+        "\u2013": "-",
+        "\u2014": "-",
+        "\u2212": "-",
+    }
+)
+_SPACES = re.compile(r"\s+")
+
+
+def fold_text(body: str) -> str:
+    """Normalise what a provider's smart encoding may change: forms, quotes, dashes, spaces."""
+    return _SPACES.sub(" ", unicodedata.normalize("NFKC", body).translate(_QUOTES)).strip()
+
+
+def is_same_text(one: str, other: str) -> bool:
+    """Return True if two bodies differ only in what a provider's encoding may change."""
+    return one == other or fold_text(one) == fold_text(other)
+
+
+def is_of_another_user(user_id: str | None, *, own_user_id: str | None) -> bool:
+    """Return True if another provider user than ours sent the message.
+
+    False if one of the two users is not known.
+    """
+    return user_id is not None and own_user_id is not None and user_id != own_user_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownAttempt:
+    """An attempt whose outcome is not known.
+
+    Attributes:
+        called_at: When it passed the gate.
+        nil_at: When the first look-up that found nothing began; None if there was none.
+        has_no_id: The provider accepted it without an id, so it was sent.
+        phone_number_id: The provider's id of the line.
+        resend_unclear: The line sends a message again that the provider does not list.
+    """
+
+    id: UUID
+    phone: str
+    body: str
+    called_at: datetime
+    nil_at: datetime | None
+    has_no_id: bool
+    membership_id: UUID | None
+    campaign_id: UUID | None
+    line_id: UUID
+    activity_id: UUID
+    phone_number_id: str
+    resend_unclear: bool
+
+
+# The attempts that were looked up longest ago come first, so that many stuck attempts do not keep
+# the others waiting.
+UNKNOWN_ATTEMPTS = text("""
+    SELECT a.id, a.phone, a.body, a.called_at, a.nil_at, a.has_no_id, a.membership_id,
+           a.campaign_id, a.line_id, a.activity_id, l.phone_number_id, l.resend_unclear
+    FROM send_attempt a JOIN line l ON l.id = a.line_id
+    WHERE a.is_open AND a.status = 'unknown'
+    ORDER BY a.updated_at, a.id LIMIT :limit
+""")
+
+
+async def list_unknown_attempts(uow: UnitOfWork, *, limit: int) -> list[UnknownAttempt]:
+    """Return attempts in the state ``unknown``, those looked up longest ago first."""
+    return typed_rows(UnknownAttempt, await uow.session.execute(UNKNOWN_ATTEMPTS, {"limit": limit}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchCandidates:
+    """The provider's messages that an unclear attempt may have sent.
+
+    Attributes:
+        ours: Messages that forbid "not found": sent by our provider user or an unknown user, or
+            with the same text by another user.
+        same: Those of ``ours`` that have the same text and were not sent by another user.
+        own_user_id: Our provider user on the line; None when it is not known.
+    """
+
+    ours: Sequence[MessageFacts]
+    same: Sequence[MessageFacts]
+    own_user_id: str | None
+
+    @property
+    def why(self) -> str:
+        """Return the error code of an attempt that stays unclear with these candidates."""
+        is_colleague = not self.same and all(
+            is_of_another_user(facts.user_id, own_user_id=self.own_user_id) for facts in self.ours
+        )
+        return SAME_TEXT_BY_COLLEAGUE if is_colleague else SEVERAL_OR_OTHER
+
+
+OWN_USER = text("SELECT l.own_user_id FROM line l WHERE l.id = :line_id")
+
+
+async def find_candidates(
+    uow: UnitOfWork,
+    unknown: UnknownAttempt,
+    listed: Sequence[MessageFacts],
+    *,
+    times: SendTimes,
+) -> MatchCandidates:
+    """Return the candidates for an unclear attempt, by sender and text (Sending, rule 8).
+
+    A message of another provider user is not ours. If it has the same text, the recipient has that
+    text already. It is not matched, but the attempt is not sent again unless a person decides so.
+    """
+    found = await _in_window(uow, unknown, listed, times=times)
+    own_user_id = await uow.session.scalar(OWN_USER, {"line_id": unknown.line_id})
+    ours: list[MessageFacts] = []
+    same: list[MessageFacts] = []
+    for facts in found.values():
+        is_same = is_same_text(unknown.body, facts.text)
+        is_other = is_of_another_user(facts.user_id, own_user_id=own_user_id)
+        if is_same or not is_other:
+            ours.append(facts)
+        if is_same and not is_other:
+            same.append(facts)
+    return MatchCandidates(ours=ours, same=same, own_user_id=own_user_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StoredMessage:
+    openphone_id: str
+    body: str | None
+    status: str
+    error_code: str | None
+    occurred_at: datetime
+    updated_at: datetime
+    user_id: str | None
+
+    def facts(self, unknown: UnknownAttempt) -> MessageFacts:
+        """Return the message as the provider would list it."""
+        return MessageFacts(
+            provider_message_id=self.openphone_id,
+            direction="outgoing",
+            text=self.body or "",
+            status=self.status,
+            from_number=None,
+            to_numbers=(unknown.phone,),
+            phone_number_id=unknown.phone_number_id,
+            conversation_id=None,
+            user_id=self.user_id,
+            media=(),
+            error_code=self.error_code,
+            created_at=self.occurred_at,
+            updated_at=self.updated_at,
+            contact_ids=(),
+        )
+
+
+STORED_CANDIDATES = text("""
+    SELECT t.openphone_id, t.body, t.status, t.error_code, t.occurred_at, t.updated_at, t.user_id
+    FROM activity t
+    WHERE t.kind = 'message' AND t.direction = 'outgoing' AND t.origin = 'provider'
+      AND t.phone = :phone AND t.line_id = :line_id
+      AND t.occurred_at >= CAST(:called_at AS timestamptz) - make_interval(secs => :skew)
+      AND t.occurred_at <= CAST(:called_at AS timestamptz) + make_interval(secs => :grace)
+""")
+
+HELD_IDS = text("""
+    SELECT a.provider_message_id FROM send_attempt a
+    WHERE a.provider_message_id = ANY(CAST(:message_ids AS text[]))
+""")
+
+
+async def _in_window(
+    uow: UnitOfWork,
+    unknown: UnknownAttempt,
+    listed: Sequence[MessageFacts],
+    *,
+    times: SendTimes,
+) -> Mapping[str, MessageFacts]:
+    """Return messages from the line to the number in the attempt's window, by provider id.
+
+    They come from the look-up and from stored messages. Messages of other attempts are left out.
+    """
+    first, last = unknown.called_at - times.skew, unknown.called_at + times.grace
+    found = {
+        facts.provider_message_id: facts
+        for facts in listed
+        if facts.direction == "outgoing" and first <= facts.created_at <= last
+    }
+    stored = await uow.session.execute(
+        STORED_CANDIDATES,
+        {
+            "phone": unknown.phone,
+            "line_id": unknown.line_id,
+            "called_at": unknown.called_at,
+            "skew": times.skew.total_seconds(),
+            "grace": times.grace_seconds,
+        },
+    )
+    for message in typed_rows(_StoredMessage, stored):
+        found.setdefault(message.openphone_id, message.facts(unknown))
+    if not found:
+        return found
+    held = await uow.session.execute(HELD_IDS, {"message_ids": list(found)})
+    for message_id in held.scalars():
+        found.pop(message_id, None)
+    return found
+
+
+LEARN_OWN_USER = text("""
+    UPDATE line SET own_user_id = :user_id
+    WHERE id = :line_id AND own_user_id IS DISTINCT FROM :user_id
+""")
+
+
+async def learn_own_user(uow: UnitOfWork, *, line_id: UUID, user_id: str) -> None:
+    """Store the provider user that sends our messages over a line."""
+    await uow.session.execute(LEARN_OWN_USER, {"line_id": line_id, "user_id": user_id})

@@ -1,0 +1,89 @@
+"""Store failures that describe a number, in the transaction that records the failure.
+
+They are evaluated later, by the job ``learn_from_failures``: a decision about consent takes locks
+that the record of a message must not wait for.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+
+from crm_api.domain.messaging.models.number_failures import KIND_OF_CODE
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.jobs import Job, JobName
+
+# One row for each message, however often and in whichever order its failure is reported.
+NOTE_OURS = text("""
+    INSERT INTO number_failure (id, phone, kind, code, line_id, activity_id, failed_at, created_at)
+    SELECT uuid_v7(), a.phone, k.kind, a.error_code, a.line_id, a.activity_id,
+           least(coalesce(a.reported_at, a.answered_at, :now), CAST(:now AS timestamptz)), :now
+    FROM send_attempt a
+    JOIN unnest(CAST(:codes AS text[]), CAST(:kinds AS text[])) AS k (code, kind)
+        ON k.code = a.error_code
+    WHERE a.id = ANY(CAST(:ids AS uuid[])) AND a.status IN ('failed', 'refused')
+    ORDER BY a.activity_id
+    ON CONFLICT (activity_id) DO NOTHING
+    RETURNING id
+""")
+
+
+NOTE_FOREIGN = text("""
+    INSERT INTO number_failure (id, phone, kind, code, line_id, activity_id, failed_at, created_at)
+    VALUES (uuid_v7(), :phone, :kind, :code, :line_id, :activity_id,
+            least(CAST(:failed_at AS timestamptz), CAST(:now AS timestamptz)), :now)
+    ON CONFLICT (activity_id) DO NOTHING
+    RETURNING id
+""")
+
+LEARN_FROM_FAILURES = Job(name=JobName.LEARN_FROM_FAILURES)
+
+
+async def note_failed_attempts(
+    uow: UnitOfWork, attempt_ids: Sequence[UUID], *, now: datetime
+) -> None:
+    """Store those of the attempts that failed with a code about their number."""
+    if not attempt_ids:
+        return
+    noted = await uow.session.execute(
+        NOTE_OURS,
+        {
+            "ids": list(attempt_ids),
+            "codes": list(KIND_OF_CODE),
+            "kinds": [kind.value for kind in KIND_OF_CODE.values()],
+            "now": now,
+        },
+    )
+    if noted.first() is not None:
+        uow.after_commit(LEARN_FROM_FAILURES)
+
+
+async def note_foreign_failure(
+    uow: UnitOfWork,
+    *,
+    phone: str,
+    code: str,
+    line_id: UUID,
+    activity_id: UUID,
+    failed_at: datetime,
+    now: datetime,
+) -> None:
+    """Store a failed message that was not sent by us, if its code is about the number."""
+    kind = KIND_OF_CODE.get(code)
+    if kind is None:
+        return
+    noted = await uow.session.execute(
+        NOTE_FOREIGN,
+        {
+            "phone": phone,
+            "kind": kind.value,
+            "code": code,
+            "line_id": line_id,
+            "activity_id": activity_id,
+            "failed_at": failed_at,
+            "now": now,
+        },
+    )
+    if noted.first() is not None:
+        uow.after_commit(LEARN_FROM_FAILURES)

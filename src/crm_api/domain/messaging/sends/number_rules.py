@@ -1,0 +1,173 @@
+"""Decide whether a number may get a message, by the kind of message.
+
+Claim, gate, release, withdraw, derive, explain, review, preview, forecast and the requests that
+queue a message build their SQL from ``STOPS``. A new fact about numbers is added only here.
+
+    ============  =========  ===============  ==============  ==============  ============
+    kind          opted_out  contact_deleted  do_not_contact  invalid_number  opt_out_hold
+    ============  =========  ===============  ==============  ==============  ============
+    campaign      stops      stops            stops           stops           holds
+    manual        stops      -                stops           -               -
+    test          stops      -                stops           -               stops
+    confirmation  -          -                stops           -               -
+    help          -          -                stops           -               -
+    ============  =========  ===============  ==============  ==============  ============
+
+A follow-up is a campaign message; it also ends when the person replies (``FOLLOW_UP_ENDED``). The
+webhook health check sends test messages. A hold does not stop manual messages, because a user may
+answer a doubtful reply by hand. An opt-out does not stop HELP and the one confirmation, because
+they answer the person's own message. ``do_not_contact`` stops everything: the office or an erasure
+sets it, and an erased person gets no answer either.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from crm_api.domain.messaging.models.sends import SendKind
+
+
+class NumberRule(StrEnum):
+    """A fact about a number that stops messages to it; the value is the reason that users see."""
+
+    OPTED_OUT = "opted_out"
+    CONTACT_DELETED = "contact_deleted"
+    DO_NOT_CONTACT = "do_not_contact"
+    INVALID_NUMBER = "invalid_number"
+    OPT_OUT_HOLD = "opt_out_hold"
+
+
+STOPS: Mapping[SendKind, tuple[NumberRule, ...]] = {
+    SendKind.CAMPAIGN: (
+        NumberRule.OPTED_OUT,
+        NumberRule.CONTACT_DELETED,
+        NumberRule.DO_NOT_CONTACT,
+        NumberRule.INVALID_NUMBER,
+        NumberRule.OPT_OUT_HOLD,
+    ),
+    SendKind.MANUAL: (NumberRule.OPTED_OUT, NumberRule.DO_NOT_CONTACT),
+    SendKind.TEST: (NumberRule.OPTED_OUT, NumberRule.DO_NOT_CONTACT, NumberRule.OPT_OUT_HOLD),
+    SendKind.CONFIRMATION: (NumberRule.DO_NOT_CONTACT,),
+    SendKind.HELP: (NumberRule.DO_NOT_CONTACT,),
+}
+"""The rules that stop each kind. If several apply, the first one is reported."""
+HOLDING = NumberRule.OPT_OUT_HOLD
+"""The rule that a person can end: a campaign message waits instead of being skipped."""
+
+_FLAGGED = """EXISTS (
+    SELECT 1 FROM contact_flag of_number
+    WHERE of_number.phone = {phone} AND of_number.flag_type IN ({flags})
+      AND (of_number.expires_at IS NULL OR of_number.expires_at > :now))"""
+_DELETED = """EXISTS (
+    SELECT 1 FROM contact of_number
+    WHERE of_number.phone = {phone} AND of_number.deleted_at IS NOT NULL)"""
+
+
+def has_flag(*flags: str, phone: str) -> str:
+    """Return the SQL condition that the number ``phone`` has one of these flags now."""
+    return _FLAGGED.format(phone=phone, flags=", ".join(f"'{flag}'" for flag in flags))
+
+
+def rule_applies(rule: NumberRule, *, phone: str) -> str:
+    """Return the SQL condition that a rule applies to the number ``phone`` now."""
+    if rule is NumberRule.CONTACT_DELETED:
+        return _DELETED.format(phone=phone)
+    return has_flag(rule, phone=phone)
+
+
+def may_get(kind: SendKind, *, phone: str) -> str:
+    """Return the SQL condition that the number ``phone`` may get a message of this kind now."""
+    flags = [rule for rule in STOPS[kind] if rule is not NumberRule.CONTACT_DELETED]
+    stops = [has_flag(*flags, phone=phone)]
+    if NumberRule.CONTACT_DELETED in STOPS[kind]:
+        stops.append(rule_applies(NumberRule.CONTACT_DELETED, phone=phone))
+    return f"(NOT ({' OR '.join(stops)}))"
+
+
+def stopping_rule(
+    kind: SendKind, *, phone: str = "", facts: Mapping[NumberRule, str] | None = None
+) -> str:
+    """Return the SQL expression for the rule that stops a message of this kind; null for none.
+
+    Args:
+        phone: SQL expression of the number; not used with ``facts``.
+        facts: SQL condition of each rule, if the statement has read the facts already. A rule that
+            is missing is known not to apply.
+    """
+    if facts is None:
+        facts = {rule: rule_applies(rule, phone=phone) for rule in STOPS[kind]}
+    cases = [f"WHEN {facts[rule]} THEN '{rule}'" for rule in STOPS[kind] if rule in facts]
+    return f"(CASE {' '.join(cases)} END)"
+
+
+def may_get_of(kind: str, *, phone: str) -> str:
+    """Return ``may_get`` for an SQL expression of the kind."""
+    cases = [f"WHEN '{one}' THEN {may_get(one, phone=phone)}" for one in SendKind]
+    return f"(CASE {kind} {' '.join(cases)} ELSE false END)"
+
+
+def stopping_rule_of(kind: str, *, phone: str) -> str:
+    """Return ``stopping_rule`` for an SQL expression of the kind."""
+    cases = [f"WHEN '{one}' THEN {stopping_rule(one, phone=phone)}" for one in SendKind]
+    return f"(CASE {kind} {' '.join(cases)} END)"
+
+
+CODE_OF_RULE = "'recipient_' || {rule}"
+"""SQL expression for the error code of a message outside campaigns that a rule stopped."""
+
+FOLLOW_UPS_ENDED_BY = """(
+    SELECT s.ended_by FROM campaign_membership f
+    CROSS JOIN generate_series(0, f.step) AS earlier (step)
+    JOIN campaign_membership s ON s.campaign_id = f.campaign_id AND s.step = earlier.step
+        AND s.contact_id = f.contact_id
+    WHERE f.id = {member} AND f.step > 0
+      AND (s.ended_by IN ('replied', 'called') OR (s.id = f.id AND s.ended_by IS NOT NULL))
+    ORDER BY s.step DESC LIMIT 1)"""
+"""What ended a follow-up: a reply or call of the person after an earlier step, or a merge.
+
+All steps are read: a step that was created while the reply was stored has no mark of its own.
+"""
+FOLLOW_UP_ENDED = f"({FOLLOW_UPS_ENDED_BY} IS NOT NULL)"
+
+IS_KEPT = """EXISTS (
+    SELECT 1 FROM send_attempt a
+    WHERE a.phone = {phone} AND (a.status = 'parked' OR a.is_matched)
+      AND a.called_at > CAST(:now AS timestamptz) - make_interval(secs => :grace))"""
+"""A parked or matched attempt keeps its number until its window ends (Sending, rule 2)."""
+WAS_MESSAGED_LATELY = """({min_days} IS NOT NULL AND EXISTS (
+    SELECT 1 FROM send_attempt a
+    WHERE a.phone = {phone} AND a.kind = 'campaign' AND a.campaign_id <> :campaign_id
+      AND a.status NOT IN ('released', 'refused')
+      AND a.created_at > CAST(:now AS timestamptz) - make_interval(days => {min_days})))"""
+WAS_MESSAGED_OFTEN = """({max_recent} IS NOT NULL AND {max_recent} <= (
+    SELECT count(*) FROM send_attempt a
+    WHERE a.phone = {phone} AND a.kind = 'campaign' AND a.status NOT IN ('released', 'refused')
+      AND a.created_at > CAST(:now AS timestamptz) - make_interval(hours => {hours} + 1)
+      AND greatest(a.created_at, a.called_at, a.accepted_at)
+          > CAST(:now AS timestamptz) - make_interval(hours => {hours})))"""
+"""The number has had as many messages as a limit allows. The hours count from the latest known
+instant of a message. That instant is at most one hour after the row was created, and the index uses
+this bound."""
+
+WAS_MESSAGED_BEFORE = """(
+    EXISTS (
+        SELECT 1 FROM campaign_membership p
+        WHERE p.phone = {phone} AND p.sent_at IS NOT NULL {each})
+    OR EXISTS (
+        SELECT 1 FROM contact d JOIN campaign_membership p ON p.phone = d.phone
+        WHERE d.merged_into = {contact} AND p.sent_at IS NOT NULL {each})
+    OR EXISTS (
+        SELECT 1 FROM activity t
+        WHERE t.contact_id = {contact} AND t.kind = 'message' AND t.direction = 'outgoing'
+          AND t.origin IN ('manual', 'provider') {each}))"""
+"""A campaign has sent a message to the number or to a number merged into this contact, or a user
+has sent the contact a message by hand.
+
+``each``: ``OFFSET 0`` forces one probe for each person, where the planner would otherwise scan the
+whole tables.
+"""
+
+WAS_CONTACTED = f"""(
+    m.step = 0 AND m.approved_at IS NULL
+    AND ({has_flag("recently_texted", phone="m.phone")}
+         OR {WAS_MESSAGED_BEFORE.format(phone="m.phone", contact="m.contact_id", each="")}))"""
+"""A waiting recipient ``m`` was contacted before and is not approved in the review."""

@@ -1,0 +1,75 @@
+"""Report the results of calls to the provider's circuit, and stop calls while it is open."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from crm_api.domain.alerts import circuits
+from crm_api.domain.alerts.circuits import Circuit
+from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
+from crm_api.platform.database import UnitOfWorkFactory
+
+NOTE_EVERY = timedelta(seconds=1)
+"""At most one answer in this time is written to the circuit: one is enough to keep it closed."""
+_SERVER_ERROR = 500
+
+
+class OutageWatch:
+    """Connects one run of the dispatcher to a circuit; without a circuit it stops nothing."""
+
+    def __init__(
+        self, circuit: Circuit | None, *, new_uow: UnitOfWorkFactory, now: Callable[[], datetime]
+    ) -> None:
+        self._circuit = circuit
+        self._new_uow = new_uow
+        self._now = now
+        self._noted_at: datetime | None = None
+
+    async def is_on(self) -> bool:
+        """Return True while the circuit is open, so that no call may begin."""
+        if self._circuit is None:
+            return False
+        async with self._new_uow() as uow:
+            return (await circuits.read_circuit(uow, self._circuit)).is_open
+
+    async def note(self, answers: Sequence[SendAnswer]) -> bool:
+        """Report the results of calls to the circuit; return True if it is open now."""
+        if self._circuit is None:
+            return False
+        now = self._now()
+        failures = [answer for answer in answers if is_failure(answer)]
+        if any(is_answer(answer) for answer in answers):
+            if self._noted_at is None or now - self._noted_at >= NOTE_EVERY:
+                self._noted_at = now
+                async with self._new_uow() as uow:
+                    await circuits.record_answer(uow, self._circuit, now=now)
+            return False
+        if not failures:
+            return False
+        self._noted_at = None
+        async with self._new_uow() as uow:
+            state = await circuits.record_failures(
+                uow,
+                self._circuit,
+                count=len(failures),
+                error=_sentence(failures[-1]),
+                now=now,
+            )
+        return state.is_open
+
+
+def is_failure(answer: SendAnswer) -> bool:
+    """Return True if the provider did not answer: no connection, no answer, or 5xx."""
+    if answer.kind is AnswerKind.NOT_CONNECTED:
+        return True
+    has_failed = answer.http_status is None or answer.http_status >= _SERVER_ERROR
+    return answer.kind is AnswerKind.UNCLEAR and has_failed
+
+
+def is_answer(answer: SendAnswer) -> bool:
+    """Return True if the provider answered; a body that we withheld says nothing about it."""
+    return answer.kind is not AnswerKind.TOO_LATE and not is_failure(answer)
+
+
+def _sentence(answer: SendAnswer) -> str:
+    said = answer.detail or answer.code or answer.kind.value
+    return said if answer.http_status is None else f"HTTP {answer.http_status}: {said}"

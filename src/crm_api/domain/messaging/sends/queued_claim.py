@@ -1,0 +1,307 @@
+"""Claim queued messages outside campaigns: lock, check, insert attempts.
+
+They are messages that users wrote, tests, HELP answers and confirmations (``queue.py``).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from sqlalchemy import text
+
+from crm_api.domain.consent.legal_rules.rules import RuleBook
+from crm_api.domain.messaging.company.carriers import carrier_of
+from crm_api.domain.messaging.models.sends import SendKind
+from crm_api.domain.messaging.sends import blocking, derive
+from crm_api.domain.messaging.sends.carrier_budgets import segments_of
+from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
+from crm_api.domain.messaging.sends.number_rules import (
+    CODE_OF_RULE,
+    may_get_of,
+    stopping_rule_of,
+)
+from crm_api.domain.messaging.sends.reply_hours import NUMBER_ZONE, hours_of, zone_key_of_number
+from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.platform.database import UnitOfWork, typed_rows
+from crm_api.platform.ids import new_id
+
+QUEUE_ORDER = "(t.origin NOT IN ('confirmation', 'help'))"
+NEVER_OPEN_RETRY = timedelta(days=1)
+"""Delay of a message whose zone never opens, before its hours are checked again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedMessage:
+    """A locked message of the queue, with its line and what is known about its number.
+
+    Attributes:
+        phone_number_id: The provider's id of the line.
+        is_probing: The line is on trial after a block.
+        rule: The rule that stops the message; None if none does.
+        is_own_line: The number is a line.
+        zone_key: The zone key of the number's contact; None without one.
+        is_answer: The person has sent a message to the line.
+    """
+
+    id: UUID
+    line_id: UUID
+    phone: str
+    body: str
+    origin: str
+    phone_number_id: str
+    is_probing: bool
+    rule: str | None
+    is_own_line: bool
+    carrier_name: str | None
+    zone_key: str | None
+    is_answer: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SendableMessage:
+    """A queued message that may be sent now, until ``not_after``; None for no end."""
+
+    message: QueuedMessage
+    not_after: datetime | None
+
+
+async def claim_queued(
+    uow: UnitOfWork, *, limit: int, times: SendTimes, rules: RuleBook, now: datetime
+) -> list[ClaimedAttempt]:
+    """Claim up to ``limit`` queued messages; numbers with an open attempt are left out.
+
+    A user's message that is outside legal hours is postponed to the next legal hour. A line on
+    trial sends one message at a time. The caller commits before it uses the result.
+    """
+    sendable: list[SendableMessage] = []
+    while not sendable:
+        locked = await _lock_queued(uow, limit=limit, now=now)
+        if not locked:
+            return []
+        allowed = await _fail_stopped(uow, locked, now=now)
+        open_now = await _postpone_closed(uow, allowed, times=times, rules=rules, now=now)
+        on_trial = [one.message.line_id for one in open_now if one.message.is_probing]
+        trials = await blocking.lock_trials(uow, on_trial)
+        sendable = _keep_one_a_trial(open_now, trials)
+    return await _insert(uow, sendable, trials, times=times, now=now)
+
+
+# On a partition without statistics the planner expects few rows and would sort all queued messages.
+# With sorting off it reads the index in order.
+READ_INDEX_IN_ORDER = text("SET LOCAL enable_sort = off")
+
+READ_IN_ANY_ORDER = text("SET LOCAL enable_sort = on")
+
+# The order must be exactly that of `idx_activity_queue`: answers to the person's own message first.
+# They have a legal deadline (five minutes for a confirmation), and a thousand manual messages take
+# longer. Numbers with an open attempt are left out, so that messages that wait for it do not fill
+# the batch.
+LOCK_QUEUED = text(f"""
+    SELECT t.id, t.line_id, t.phone, t.body, t.origin, l.phone_number_id, l.is_probing,
+           {stopping_rule_of("t.origin", phone="t.phone")} AS rule,
+           EXISTS (SELECT 1 FROM line o WHERE o.number = t.phone) AS is_own_line,
+           (SELECT k.carrier FROM phone_lookup k WHERE k.phone = t.phone) AS carrier_name,
+           {NUMBER_ZONE.format(line_id="t.line_id", phone="t.phone")}
+    FROM activity t JOIN line l ON l.id = t.line_id
+    WHERE t.status = 'queued' AND t.send_after <= :now AND t.origin <> 'campaign'
+      AND l.status = 'active'
+      AND NOT EXISTS (SELECT 1 FROM send_attempt b WHERE b.phone = t.phone AND b.is_open)
+      AND NOT (l.is_probing AND EXISTS (
+          SELECT 1 FROM send_attempt a
+          WHERE a.line_id = l.id AND a.is_open))
+    ORDER BY {QUEUE_ORDER}, t.send_after, t.id LIMIT :limit
+    FOR NO KEY UPDATE OF t SKIP LOCKED
+""")
+
+
+async def _lock_queued(uow: UnitOfWork, *, limit: int, now: datetime) -> list[QueuedMessage]:
+    """Lock the next messages of the queue, skipping messages that another worker has locked."""
+    await uow.session.execute(READ_INDEX_IN_ORDER)
+    found = await uow.session.execute(LOCK_QUEUED, {"limit": limit, "now": now})
+    await uow.session.execute(READ_IN_ANY_ORDER)
+    return typed_rows(QueuedMessage, found)
+
+
+FAIL_STOPPED = text(f"""
+    UPDATE activity t
+    SET status = 'failed', error_code = {CODE_OF_RULE.format(rule="w.rule")}, updated_at = :now
+    FROM unnest(CAST(:activity_ids AS uuid[]), CAST(:rules AS text[])) AS w (activity_id, rule)
+    WHERE t.id = w.activity_id
+""")
+
+
+async def _fail_stopped(
+    uow: UnitOfWork, locked: Sequence[QueuedMessage], *, now: datetime
+) -> list[QueuedMessage]:
+    """Mark messages as failed that a rule about their number stops; return the others."""
+    stopped = [message for message in locked if message.rule is not None]
+    if stopped:
+        values = {
+            "activity_ids": [message.id for message in stopped],
+            "rules": [message.rule for message in stopped],
+            "now": now,
+        }
+        await uow.session.execute(FAIL_STOPPED, values)
+    return [message for message in locked if message.rule is None]
+
+
+POSTPONE_QUEUED = text("""
+    UPDATE activity t SET send_after = w.send_after, updated_at = :now
+    FROM unnest(CAST(:activity_ids AS uuid[]), CAST(:send_afters AS timestamptz[]))
+        AS w (activity_id, send_after)
+    WHERE t.id = w.activity_id
+""")
+
+
+async def _postpone_closed(
+    uow: UnitOfWork,
+    locked: Sequence[QueuedMessage],
+    *,
+    times: SendTimes,
+    rules: RuleBook,
+    now: datetime,
+) -> list[SendableMessage]:
+    """Postpone messages outside legal hours; return the others, with their latest instant."""
+    open_now: list[SendableMessage] = []
+    send_afters: dict[UUID, datetime] = {}
+    for message in locked:
+        # HELP and the confirmation answer the person. A test to an own line reaches only ourselves.
+        is_test = message.origin == SendKind.TEST and not message.is_own_line
+        if message.origin != SendKind.MANUAL and not is_test:
+            open_now.append(SendableMessage(message, None))
+            continue
+        hours = hours_of(message, rules=rules, is_test=is_test, now=now)
+        closes_at = hours.not_after if hours.is_open else now
+        # A zone that closes before a call could end counts as closed.
+        if closes_at is None or closes_at > now + times.call:
+            open_now.append(SendableMessage(message, closes_at))
+        else:
+            opens_at = rules.next_open(zone_key_of_number(message), closes_at)
+            send_afters[message.id] = opens_at or now + NEVER_OPEN_RETRY
+    if send_afters:
+        values = {
+            "activity_ids": list(send_afters),
+            "send_afters": list(send_afters.values()),
+            "now": now,
+        }
+        await uow.session.execute(POSTPONE_QUEUED, values)
+    return open_now
+
+
+def _keep_one_a_trial(
+    open_now: Sequence[SendableMessage], trials: blocking.Trials
+) -> list[SendableMessage]:
+    """Keep at most one message for each line on trial, and none if an attempt is already open."""
+    kept: list[SendableMessage] = []
+    taken = set(trials.busy)
+    for one in open_now:
+        line_id = one.message.line_id
+        if line_id in taken:
+            continue
+        if line_id in trials.lines:
+            taken.add(line_id)
+        kept.append(one)
+    return kept
+
+
+# Consent is checked again in the claiming statement. If two messages go to one number, the first in
+# the queue's order gets the number's one open attempt.
+CLAIM_QUEUED = text(f"""
+    WITH wanted AS (
+        SELECT * FROM unnest(CAST(:attempt_ids AS uuid[]), CAST(:activity_ids AS uuid[]),
+                CAST(:not_afters AS timestamptz[]), CAST(:segments AS smallint[]),
+                CAST(:carriers AS text[]))
+            WITH ORDINALITY
+            AS w (attempt_id, activity_id, not_after, segments, carrier, position)
+    ), claimed AS (
+        INSERT INTO send_attempt (id, kind, line_id, activity_id, phone, body, status, token,
+            lease_until, not_after, segments, carrier, created_at, updated_at)
+        SELECT w.attempt_id, t.origin, t.line_id, t.id, t.phone, t.body, 'claimed', :token,
+               :lease_until, w.not_after, w.segments, w.carrier, :now, :now
+        FROM wanted w JOIN activity t ON t.id = w.activity_id
+        WHERE {may_get_of("t.origin", phone="t.phone")}
+        ORDER BY w.position
+        ON CONFLICT DO NOTHING
+        RETURNING id, activity_id
+    ), shown AS (
+        UPDATE activity t SET status = 'sending', rank = 1, updated_at = :now
+        FROM claimed c WHERE t.id = c.activity_id
+    )
+    SELECT id FROM claimed
+""")
+
+
+async def _insert(
+    uow: UnitOfWork,
+    sendable: Sequence[SendableMessage],
+    trials: blocking.Trials,
+    *,
+    times: SendTimes,
+    now: datetime,
+) -> list[ClaimedAttempt]:
+    token = uuid4()
+    attempts = {new_id(): one.message for one in sendable}
+    messages = list(attempts.values())
+    inserted = await uow.session.execute(
+        CLAIM_QUEUED,
+        {
+            "attempt_ids": list(attempts),
+            "activity_ids": [message.id for message in messages],
+            "not_afters": [one.not_after for one in sendable],
+            "segments": [segments_of(message.body) for message in messages],
+            "carriers": [carrier_of(message.carrier_name) for message in messages],
+            "token": token,
+            "lease_until": now + times.lease,
+            "now": now,
+        },
+    )
+    taken = set(inserted.scalars())
+    return [
+        ClaimedAttempt(
+            attempt_id=attempt_id,
+            token=token,
+            membership_id=None,
+            campaign_id=None,
+            line_id=message.line_id,
+            sender=message.phone_number_id,
+            phone=message.phone,
+            body=message.body,
+            is_probe=message.line_id in trials.lines,
+        )
+        for attempt_id, message in attempts.items()
+        if attempt_id in taken
+    ]
+
+
+# The same back-off as for recipients (`derive.DERIVE`): full jitter, longer with every postponed
+# call.
+BACK_OFF_QUEUED = text(f"""
+    UPDATE activity t
+    SET send_after = greatest(CAST(:asked AS timestamptz),
+            CAST(:now AS timestamptz) + random() * {derive.WAITS.sql("w.waits")}),
+        updated_at = :now
+    FROM (
+        SELECT a.activity_id, count(*) AS waits
+        FROM send_attempt x JOIN send_attempt a ON a.phone = x.phone
+        WHERE x.id = ANY(CAST(:attempt_ids AS uuid[])) AND a.activity_id = x.activity_id
+          AND a.status = 'released' AND a.called_at IS NOT NULL
+          AND a.error_code IS DISTINCT FROM 'account_refused'
+        GROUP BY a.activity_id
+    ) w
+    WHERE t.id = w.activity_id AND t.status = 'queued'
+""")
+
+
+async def back_off_messages(
+    uow: UnitOfWork, attempt_ids: Sequence[UUID], *, asked: datetime, now: datetime
+) -> None:
+    """Queue the messages of these attempts again, each after its own random delay.
+
+    Args:
+        asked: Earliest instant, from the provider's ``Retry-After``.
+    """
+    if not attempt_ids:
+        return
+    values = {"attempt_ids": list(attempt_ids), "asked": asked, "now": now}
+    await uow.session.execute(BACK_OFF_QUEUED, values)

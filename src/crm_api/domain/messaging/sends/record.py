@@ -1,0 +1,292 @@
+"""Record: write the provider's answers to attempts, recipients and lines."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from crm_api.domain.alerts import service as alerts
+from crm_api.domain.alerts.alert_kinds import AlertKind
+from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.messaging.models.number_failures import KIND_OF_CODE
+from crm_api.domain.messaging.models.sends import AttemptStatus
+from crm_api.domain.messaging.sends import blocking, derive, ledger, number_failures, queued_claim
+from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
+from crm_api.domain.messaging.sends.ledger import (
+    AttemptOutcome,
+    ChangedAttempt,
+    StrayMessage,
+    UnboundAttempt,
+)
+from crm_api.domain.messaging.sends.parked_alerts import alert_parked
+from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
+from crm_api.platform.database import UnitOfWork
+
+REFUSED_FOR_ALL = AnswerKind.ACCOUNT_REFUSED.value
+"""The error code of an attempt that ended with a refusal of the account. Such an attempt does not
+lengthen the recipient's back-off."""
+
+STATUS_OF_ANSWER = {
+    AnswerKind.ACCEPTED: AttemptStatus.SENT,
+    AnswerKind.REFUSED: AttemptStatus.REFUSED,
+    AnswerKind.ACCOUNT_REFUSED: AttemptStatus.RELEASED,
+    AnswerKind.LATER: AttemptStatus.RELEASED,
+    AnswerKind.NOT_CONNECTED: AttemptStatus.RELEASED,
+    AnswerKind.TOO_LATE: AttemptStatus.RELEASED,
+    AnswerKind.UNCLEAR: AttemptStatus.UNKNOWN,
+}
+
+REPORT_RANKS = {AttemptStatus.SENT: 1, AttemptStatus.FAILED: 2, AttemptStatus.DELIVERED: 3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """A claimed attempt and the answer to its call."""
+
+    claimed: ClaimedAttempt
+    answer: SendAnswer
+
+
+async def record_answers(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
+    """Write the answers of a batch, and block or open lines and campaigns accordingly.
+
+    A refusal of the account blocks the line or campaign. An accepted probe opens the line. An
+    answer is written whatever the row's state, lease or age; an unclear end only on a row that is
+    still ``calling`` (Sending, rule 6). Safe to repeat.
+    """
+    outcomes = [_outcome_of(item, now=now) for item in batch]
+    proved, refusals = _proved_lines(batch), _first_refusals(batch)
+    await blocking.lock_lines(uow, proved | {item.claimed.line_id for item in refusals})
+    await write_outcomes(uow, outcomes, now=now, retry_at=_asked(batch, now=now), back_off=True)
+    await blocking.close_breakers(uow, proved, now=now)
+    for item in refusals:
+        reason = item.answer.reason or _code(item.answer)
+        await blocking.block_refused(uow, item.claimed, item.answer, reason=reason, now=now)
+
+
+def _outcome_of(item: Answered, *, now: datetime) -> AttemptOutcome:
+    answer = item.answer
+    status = STATUS_OF_ANSWER[answer.kind]
+    is_accepted = answer.kind is AnswerKind.ACCEPTED
+    return AttemptOutcome(
+        attempt_id=item.claimed.attempt_id,
+        status=status,
+        seen=AttemptStatus.CALLING if answer.kind is AnswerKind.UNCLEAR else None,
+        message_id=answer.provider_message_id if is_accepted else None,
+        accepted_at=(answer.provider_created_at or now) if is_accepted else None,
+        has_no_id=answer.no_id,
+        error_code=None if is_accepted else _code_of_attempt(answer),
+        error_detail=None if is_accepted else answer.detail,
+    )
+
+
+def _code_of_attempt(answer: SendAnswer) -> str:
+    return REFUSED_FOR_ALL if answer.kind is AnswerKind.ACCOUNT_REFUSED else _code(answer)
+
+
+def _code(answer: SendAnswer) -> str:
+    if answer.code:
+        return answer.code
+    if answer.http_status:
+        return f"http_{answer.http_status}"
+    return answer.kind.value
+
+
+def _asked(batch: Sequence[Answered], *, now: datetime) -> datetime:
+    """Return the end of the longest pause that the answers ask for; ``now`` if none asks."""
+    waits = (item.answer.retry_after_seconds or 0.0 for item in batch)
+    return now + timedelta(seconds=max(waits, default=0.0))
+
+
+def _proved_lines(batch: Sequence[Answered]) -> set[UUID]:
+    """Return the lines whose probe was accepted. Late answers to earlier calls do not count."""
+    return {
+        item.claimed.line_id
+        for item in batch
+        if item.claimed.is_probe and item.answer.kind is AnswerKind.ACCEPTED
+    }
+
+
+def _first_refusals(batch: Sequence[Answered]) -> list[Answered]:
+    """Return the first refusal of each line or campaign that the provider refused."""
+    found: dict[tuple[str, UUID | None], Answered] = {}
+    for item in batch:
+        if item.answer.kind is AnswerKind.ACCOUNT_REFUSED:
+            is_campaign = item.answer.scope == "campaign" and item.claimed.campaign_id is not None
+            subject = item.claimed.campaign_id if is_campaign else item.claimed.line_id
+            found.setdefault(("campaign" if is_campaign else "line", subject), item)
+    return list(found.values())
+
+
+async def write_outcomes(
+    uow: UnitOfWork,
+    outcomes: Sequence[AttemptOutcome],
+    *,
+    now: datetime,
+    retry_at: datetime | None = None,
+    back_off: bool = False,
+) -> list[ChangedAttempt]:
+    """Write outcomes, derive their recipients' status, and return the attempts that changed.
+
+    Reports that a webhook stored before the answer was recorded are merged in. An attempt that is
+    parked raises its alert.
+
+    Args:
+        retry_at: When messages whose call certainly sent nothing are due again; None for ``now``.
+        back_off: Give each of these messages its own random delay, longer with every attempt, but
+            never before ``retry_at``. Messages that a refusal of the account stopped get no delay:
+            they are due as soon as the line or campaign is open again.
+    """
+    merged = await _merge_strays(uow, outcomes)
+    changed = await ledger.write_to_ledger(uow.session, merged, send_after=retry_at or now, now=now)
+    parked = [attempt.id for attempt in changed if attempt.status == AttemptStatus.PARKED]
+    await alert_parked(uow, parked, now=now)
+    failed_numbers = [item.attempt_id for item in merged if item.error_code in KIND_OF_CODE]
+    await number_failures.note_failed_attempts(uow, failed_numbers, now=now)
+    refused_for_all = {item.attempt_id for item in outcomes if item.error_code == REFUSED_FOR_ALL}
+    postponed: list[ChangedAttempt] = []
+    others: list[ChangedAttempt] = []
+    for attempt in changed:
+        is_postponed = (
+            attempt.status == AttemptStatus.RELEASED and attempt.id not in refused_for_all
+        )
+        (postponed if is_postponed else others).append(attempt)
+    await derive.derive_recipients(uow.session, membership_ids=_recipients_of(others), now=now)
+    await derive.derive_recipients(
+        uow.session,
+        membership_ids=_recipients_of(postponed),
+        now=now,
+        due_at=retry_at,
+        back_off=back_off,
+    )
+    if back_off:
+        alone = [attempt.id for attempt in postponed if attempt.membership_id is None]
+        await queued_claim.back_off_messages(uow, alone, asked=retry_at or now, now=now)
+    return changed
+
+
+def _recipients_of(attempts: Sequence[ChangedAttempt | UnboundAttempt]) -> list[UUID]:
+    return [one.membership_id for one in attempts if one.membership_id is not None]
+
+
+async def _merge_strays(
+    uow: UnitOfWork, outcomes: Sequence[AttemptOutcome]
+) -> list[AttemptOutcome]:
+    named = [item for item in outcomes if item.message_id is not None]
+    if not named:
+        return list(outcomes)
+    strays = await ledger.take_strays(
+        uow.session,
+        message_ids=[str(item.message_id) for item in named],
+        attempt_ids=[item.attempt_id for item in named],
+    )
+    if not strays:
+        return list(outcomes)
+    return [_with_report(item, strays.get(item.message_id or "")) for item in outcomes]
+
+
+def _with_report(outcome: AttemptOutcome, stray: StrayMessage | None) -> AttemptOutcome:
+    """Return the higher of outcome and stored report; of one rank, the earlier (Sending, rule 13).
+
+    The outcome wins if the stored row reports no final state.
+    """
+    if stray is None or stray.status not in {"delivered", "failed", "undelivered"}:
+        return outcome
+    is_delivered = stray.status == "delivered"
+    reported = replace(
+        outcome,
+        status=AttemptStatus.DELIVERED if is_delivered else AttemptStatus.FAILED,
+        reported_at=stray.updated_at,
+        error_code=None if is_delivered else (stray.error_code or stray.status),
+        shown=stray.status,
+    )
+    if reported.status == outcome.status and outcome.reported_at is not None:
+        return reported if stray.updated_at < outcome.reported_at else outcome
+    return max(outcome, reported, key=lambda item: REPORT_RANKS[AttemptStatus(item.status)])
+
+
+async def record_and_correct_matches(
+    uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime
+) -> None:
+    """Record answers whose message ids were matched to other attempts.
+
+    An answer is a fact and a match is inference, so the answer wins (Sending, rule 6). The attempt
+    that loses its message is ``unknown`` again, with an entry in the audit log. It stays parked,
+    with an alert, if its number has another open attempt now.
+    """
+    named = [item for item in batch if item.answer.provider_message_id is not None]
+    unbound = await ledger.unbind_matched_messages(
+        uow.session,
+        message_ids=[str(item.answer.provider_message_id) for item in named],
+        attempt_ids=[item.claimed.attempt_id for item in named],
+        now=now,
+    )
+    await record_answers(uow, batch, now=now)
+    await ledger.reopen_parked(uow.session, ids=[attempt.id for attempt in unbound], now=now)
+    await alert_parked(uow, [attempt.id for attempt in unbound], now=now)
+    await derive.derive_recipients(uow.session, membership_ids=_recipients_of(unbound), now=now)
+    for attempt in unbound:
+        await note_decision(
+            uow,
+            actor="worker",
+            action="correct_match",
+            subject=str(attempt.id),
+            detail={},
+            now=now,
+        )
+
+
+async def record_without_ids(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
+    """Record acceptances whose ids belong to other answers as accepted without an id; alert.
+
+    The provider gave one id to two messages, so its later reports could be about either. A person
+    decides. The message is not sent again.
+    """
+    for item in batch:
+        await alerts.raise_alert(
+            uow,
+            kind=AlertKind.MESSAGE_ID_GIVEN_TWICE,
+            subject=str(item.answer.provider_message_id),
+            detail="OpenPhone gave two messages the same id. The second message is stored as "
+            "accepted without an id. Check in OpenPhone whether it arrived, then settle it.",
+            context={"attempt_id": str(item.claimed.attempt_id)},
+            now=now,
+        )
+    await record_answers(uow, [_without_id(item) for item in batch], now=now)
+
+
+def _without_id(item: Answered) -> Answered:
+    answer = replace(
+        item.answer,
+        kind=AnswerKind.UNCLEAR,
+        provider_message_id=None,
+        no_id=True,
+        code="id_given_twice",
+        detail="The provider gave this message the id of another one.",
+    )
+    return replace(item, answer=answer)
+
+
+async def record_without_text(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
+    """Record answers whose content the database refuses, without their text.
+
+    An acceptance is recorded as unclear without an id; other answers keep their kind.
+    """
+    await record_answers(uow, [_bare(item) for item in batch], now=now)
+
+
+def _bare(item: Answered) -> Answered:
+    answer = item.answer
+    is_accepted = answer.kind is AnswerKind.ACCEPTED
+    bare = SendAnswer(
+        kind=AnswerKind.UNCLEAR if is_accepted else answer.kind,
+        http_status=answer.http_status,
+        code="not_storable",
+        detail="The database cannot store the text of the provider's answer.",
+        no_id=is_accepted or answer.no_id,
+        scope=answer.scope,
+        reason=answer.reason,
+        retry_after_seconds=answer.retry_after_seconds,
+        retry_after_asked=answer.retry_after_asked,
+    )
+    return replace(item, answer=bare)

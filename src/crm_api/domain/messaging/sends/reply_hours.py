@@ -1,0 +1,137 @@
+"""Decide when the law lets a message that a user wrote, or a test message, be sent."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from sqlalchemy import text
+
+from crm_api.domain.consent.legal_rules.rules import FOREVER, RuleBook
+from crm_api.domain.kit.zones import zone_key
+from crm_api.platform.database import UnitOfWork, typed_row
+
+# The zone key of the number's contact, and whether the person has ever sent a message to the line,
+# so that our message is an answer.
+NUMBER_ZONE = """
+    (SELECT p.zone_key FROM contact p WHERE p.phone = {phone} AND p.deleted_at IS NULL)
+        AS zone_key,
+    EXISTS (
+        SELECT 1 FROM conversation k JOIN activity i ON i.conversation_id = k.id
+        WHERE k.line_id = {line_id} AND k.phone = {phone}
+          AND i.kind = 'message' AND i.direction = 'incoming') AS is_answer"""
+
+READ_REPLY_ZONE = text(f"""
+    SELECT CAST(:phone AS text) AS phone,
+           {NUMBER_ZONE.format(line_id=":line_id", phone="CAST(:phone AS text)")}
+""")
+
+
+class NumberZone(Protocol):
+    """A number with the columns of ``NUMBER_ZONE``."""
+
+    @property
+    def phone(self) -> str:
+        """The number in E.164."""
+
+    @property
+    def zone_key(self) -> str | None:
+        """The zone key of the contact; None if the number has none."""
+
+    @property
+    def is_answer(self) -> bool:
+        """The person has sent a message to the line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ReplyZone:
+    phone: str
+    zone_key: str | None
+    is_answer: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplyHours:
+    """When a message written by a user may be sent.
+
+    Attributes:
+        is_open: It may be sent now.
+        not_after: If open, the latest instant to send it; None for no end.
+        opens_at: If closed, when it may be sent; None if no such instant is known.
+    """
+
+    is_open: bool
+    not_after: datetime | None = None
+    opens_at: datetime | None = None
+
+
+async def read_reply_hours(
+    uow: UnitOfWork, *, line_id: UUID, phone: str, rules: RuleBook, now: datetime
+) -> ReplyHours:
+    """Return when a user's message to a number may be sent; an answer may be sent at any hour.
+
+    It is an answer if the person has ever sent a message to the line.
+    """
+    zone = await _read_zone(uow, line_id=line_id, phone=phone)
+    return hours_of(zone, rules=rules, now=now)
+
+
+async def read_test_hours(
+    uow: UnitOfWork, *, line_id: UUID, phone: str, rules: RuleBook, now: datetime
+) -> ReplyHours:
+    """Return when a test message may be sent. A test never counts as an answer."""
+    zone = await _read_zone(uow, line_id=line_id, phone=phone)
+    return hours_of(zone, rules=rules, is_test=True, now=now)
+
+
+# When the oldest of the newest `most` campaign and test messages to a number leaves the period.
+TEST_ALLOWED_AT = text("""
+    SELECT a.until FROM (
+        SELECT greatest(a.created_at, a.called_at, a.accepted_at)
+                   + make_interval(hours => :hours) AS until
+        FROM send_attempt a
+        WHERE a.phone = :phone AND a.kind IN ('campaign', 'test')
+          AND a.status NOT IN ('released', 'refused')
+          AND a.created_at > CAST(:now AS timestamptz) - make_interval(hours => :hours + 1)
+        ORDER BY until DESC OFFSET :most - 1 LIMIT 1
+    ) a WHERE a.until > CAST(:now AS timestamptz)
+""")
+
+
+async def find_test_allowed_at(
+    uow: UnitOfWork, *, line_id: UUID, phone: str, rules: RuleBook, now: datetime
+) -> datetime | None:
+    """Return when the law's frequency limit allows a test message; None if it does now."""
+    zone = await _read_zone(uow, line_id=line_id, phone=phone)
+    cap = rules.frequency_cap(zone_key_of_number(zone), now)
+    if cap is None:
+        return None
+    until: datetime | None = await uow.session.scalar(
+        TEST_ALLOWED_AT, {"phone": phone, "most": cap.texts, "hours": cap.hours, "now": now}
+    )
+    return until
+
+
+async def _read_zone(uow: UnitOfWork, *, line_id: UUID, phone: str) -> NumberZone:
+    found = await uow.session.execute(READ_REPLY_ZONE, {"line_id": line_id, "phone": phone})
+    return typed_row(_ReplyZone, found.one())
+
+
+def hours_of(
+    number: NumberZone, *, rules: RuleBook, now: datetime, is_test: bool = False
+) -> ReplyHours:
+    """Return when a message to a number may be sent; a test never counts as an answer."""
+    if number.is_answer and not is_test:
+        return ReplyHours(is_open=True)
+    key = zone_key_of_number(number)
+    closes_at = rules.open_until(key, now)
+    if closes_at is None:
+        return ReplyHours(is_open=False, opens_at=rules.next_open(key, now))
+    return ReplyHours(is_open=True, not_after=None if closes_at == FOREVER else closes_at)
+
+
+def zone_key_of_number(number: NumberZone) -> str:
+    """Return the zone key of the contact, or of the area code if the number is unknown."""
+    return number.zone_key or zone_key(
+        timezone=None, state=None, postal_code=None, phone=number.phone
+    )

@@ -1,0 +1,312 @@
+"""Apply reports about outgoing messages: to our attempts, or to messages of other senders."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from crm_api.domain.messaging.models.sends import AttemptStatus
+from crm_api.domain.messaging.sends import number_failures, record
+from crm_api.domain.messaging.sends.ledger import AttemptOutcome
+from crm_api.domain.messaging.sends.matching import is_of_another_user, is_same_text
+from crm_api.domain.messaging.sends.queue import UPSERT_CONVERSATION
+from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.domain.provider.openphone.facts import MessageFacts
+from crm_api.platform.database import UnitOfWork, typed_rows
+from crm_api.platform.ids import new_id
+
+# The timeline row of a message that no attempt holds. The transaction that writes the key first
+# stores the row.
+INSERT_FOREIGN = text("""
+    WITH named AS (
+        INSERT INTO activity_key (openphone_id, activity_id) VALUES (:message_id, :id)
+        ON CONFLICT (openphone_id) DO NOTHING
+        RETURNING openphone_id, activity_id
+    )
+    INSERT INTO activity (id, kind, direction, origin, line_id, conversation_id, contact_id, phone,
+        openphone_id, user_id, body, media, status, rank, error_code, occurred_at, created_at,
+        updated_at)
+    SELECT activity_id, 'message', 'outgoing', 'provider', CAST(:line_id AS uuid),
+        CAST(:conversation_id AS uuid), CAST(:contact_id AS uuid), CAST(:phone AS text),
+        openphone_id, CAST(:user_id AS text), CAST(:body AS text), CAST(:media AS jsonb),
+        CAST(:status AS text), CAST(:rank AS smallint), CAST(:error_code AS text),
+        CAST(:occurred_at AS timestamptz), CAST(:now AS timestamptz),
+        CAST(:reported_at AS timestamptz)
+    FROM named
+    RETURNING id
+""")
+
+# On a stored message that is not ours, a report only raises the rank; of two reports of one rank
+# the earlier wins. RAISE_FOREIGN is a statement of its own after the insert, so that it sees a row
+# that was stored while the insert waited. It returns no row if the message is ours.
+_WINS = """(CAST(:rank AS smallint) > a.rank OR (
+    CAST(:rank AS smallint) = a.rank AND CAST(:reported_at AS timestamptz) < a.updated_at))"""
+
+
+STORE_FOREIGN = INSERT_FOREIGN.bindparams(bindparam("media", type_=JSONB))
+
+FAILURE_COUNTS_FOR = timedelta(days=4)
+"""Failures older than this are not noted: they say little about the number now."""
+RANKS = {"queued": 1, "sending": 1, "sent": 3, "undelivered": 4, "failed": 4, "delivered": 5}
+"""Ranks of the provider's status words (Sending, rule 13). Delivery is proof, so it ranks above a
+failure. Unknown words have the rank of ``sent``."""
+
+
+def status_of(facts: MessageFacts) -> AttemptStatus:
+    """Return the attempt status that a report means; unknown words mean ``sent``."""
+    if facts.status == "delivered":
+        return AttemptStatus.DELIVERED
+    if facts.status in {"failed", "undelivered"}:
+        return AttemptStatus.FAILED
+    return AttemptStatus.SENT
+
+
+def outcome_of(
+    facts: MessageFacts, *, attempt_id: UUID, is_matched: bool, seen: str | None
+) -> AttemptOutcome:
+    """Convert a report to the outcome of an attempt.
+
+    Args:
+        is_matched: The message was matched to the attempt, not named by its answer.
+        seen: See ``Outcome.seen``.
+    """
+    status = status_of(facts)
+    is_final = status is not AttemptStatus.SENT
+    return AttemptOutcome(
+        attempt_id=attempt_id,
+        status=status,
+        seen=seen,
+        message_id=facts.provider_message_id,
+        is_matched=is_matched,
+        accepted_at=facts.created_at,
+        reported_at=(facts.updated_at or facts.created_at) if is_final else None,
+        error_code=(facts.error_code or facts.status) if status is AttemptStatus.FAILED else None,
+        shown=facts.status if is_final else None,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutgoingReport:
+    """A report about an outgoing message, and the line that sent it."""
+
+    facts: MessageFacts
+    line_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ReportedAttempt:
+    provider_message_id: str
+    id: UUID
+    activity_id: UUID
+    is_matched: bool
+
+
+async def apply_reports_to_ours(
+    uow: UnitOfWork, reports: Sequence[OutgoingReport], *, now: datetime
+) -> list[OutgoingReport]:
+    """Apply the reports about messages of our attempts; return the other reports."""
+    held = await _attempts_of(uow, reports)
+    ours = [one for one in reports if one.facts.provider_message_id in held]
+    await _move(uow, ours, held=held, now=now)
+    return [one for one in reports if one.facts.provider_message_id not in held]
+
+
+async def _move(
+    uow: UnitOfWork,
+    reports: Sequence[OutgoingReport],
+    *,
+    held: dict[str, _ReportedAttempt],
+    now: datetime,
+) -> None:
+    left = list(reports)
+    while left:
+        # A statement can write an attempt once, so a second report about it waits for the next one.
+        first = {one.facts.provider_message_id: one for one in reversed(left)}
+        outcomes = [
+            outcome_of(
+                one.facts, attempt_id=held[name].id, is_matched=held[name].is_matched, seen=None
+            )
+            for name, one in first.items()
+        ]
+        await record.write_outcomes(uow, outcomes, now=now)
+        left = [one for one in left if first[one.facts.provider_message_id] is not one]
+
+
+async def apply_report(
+    uow: UnitOfWork,
+    *,
+    facts: MessageFacts,
+    line_id: UUID,
+    times: SendTimes,
+    now: datetime,
+    contact_id: UUID | None = None,
+) -> UUID:
+    """Apply a report about an outgoing message; return the id of its timeline row.
+
+    A message of ours moves by rank. If exactly one unclear attempt matches the message, the report
+    settles it. Any other message is stored as foreign; an answer or a look-up can adopt it later.
+    """
+    report = OutgoingReport(facts=facts, line_id=line_id)
+    while True:
+        held = await _attempts_of(uow, [report])
+        if held:
+            await _move(uow, [report], held=held, now=now)
+            return held[facts.provider_message_id].activity_id
+        match = await _find_match(uow, facts, line_id=line_id, times=times)
+        if match is not None:
+            outcome = outcome_of(facts, attempt_id=match.id, is_matched=True, seen=match.status)
+            await record.write_outcomes(uow, [outcome], now=now)
+            return match.activity_id
+        stored = await _store(uow, facts, line_id=line_id, contact_id=contact_id, now=now)
+        if stored is not None:
+            return stored
+        # The answer was recorded meanwhile, so an attempt holds the id now: start again.
+
+
+ATTEMPTS_OF_MESSAGES = text("""
+    SELECT a.provider_message_id, a.id, a.activity_id, a.is_matched
+    FROM send_attempt a WHERE a.provider_message_id = ANY(CAST(:message_ids AS text[]))
+""")
+
+
+async def _attempts_of(
+    uow: UnitOfWork, reports: Sequence[OutgoingReport]
+) -> dict[str, _ReportedAttempt]:
+    values = {"message_ids": [one.facts.provider_message_id for one in reports]}
+    found = await uow.session.execute(ATTEMPTS_OF_MESSAGES, values)
+    return {one.provider_message_id: one for one in typed_rows(_ReportedAttempt, found)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _UnsettledAttempt:
+    id: UUID
+    body: str
+    status: str
+    membership_id: UUID | None
+    activity_id: UUID
+    own_user_id: str | None
+
+
+# Candidates by line, number and window, from the gate to the end of the grace (Sending, rule 8).
+# An attempt whose call still runs is not matched: its own answer may arrive.
+UNSETTLED = text("""
+    SELECT a.id, a.body, a.status, a.membership_id, a.activity_id,
+           (SELECT l.own_user_id FROM line l WHERE l.id = a.line_id) AS own_user_id
+    FROM send_attempt a
+    WHERE a.phone = :phone AND a.line_id = :line_id
+      AND a.status IN ('unknown', 'parked', 'not_found')
+      AND a.called_at >= CAST(:made_at AS timestamptz) - make_interval(secs => :grace)
+      AND a.called_at <= CAST(:made_at AS timestamptz) + make_interval(secs => :skew)
+    FOR NO KEY UPDATE
+""")
+
+
+async def _find_match(
+    uow: UnitOfWork, facts: MessageFacts, *, line_id: UUID, times: SendTimes
+) -> _UnsettledAttempt | None:
+    """Return the one unclear attempt with the number, time and text of a message; else None."""
+    if len(facts.to_numbers) != 1:
+        return None
+    unsettled = await uow.session.execute(
+        UNSETTLED,
+        {
+            "phone": facts.to_numbers[0],
+            "line_id": line_id,
+            "made_at": facts.created_at,
+            "grace": times.grace_seconds,
+            "skew": times.skew.total_seconds(),
+        },
+    )
+    same = [
+        attempt
+        for attempt in typed_rows(_UnsettledAttempt, unsettled)
+        if is_same_text(attempt.body, facts.text)
+        and not is_of_another_user(facts.user_id, own_user_id=attempt.own_user_id)
+    ]
+    return same[0] if len(same) == 1 else None
+
+
+RAISE_FOREIGN = text(f"""
+    UPDATE activity a
+    SET status = CASE WHEN {_WINS} THEN CAST(:status AS text) ELSE a.status END,
+        error_code = CASE WHEN {_WINS} THEN CAST(:error_code AS text) ELSE a.error_code END,
+        updated_at = CASE WHEN {_WINS} THEN CAST(:reported_at AS timestamptz) ELSE a.updated_at END,
+        rank = greatest(a.rank, CAST(:rank AS smallint))
+    FROM activity_key k
+    WHERE k.openphone_id = :message_id AND a.id = k.activity_id AND a.origin = 'provider'
+    RETURNING a.id
+""")
+
+
+async def _store(
+    uow: UnitOfWork,
+    facts: MessageFacts,
+    *,
+    line_id: UUID,
+    contact_id: UUID | None,
+    now: datetime,
+) -> UUID | None:
+    phone = facts.to_numbers[0] if facts.to_numbers else None
+    conversation_id = None
+    if phone is not None:
+        result = await uow.session.execute(
+            UPSERT_CONVERSATION,
+            {
+                "id": new_id(),
+                "line_id": line_id,
+                "phone": phone,
+                "contact_id": contact_id,
+                "openphone_id": facts.conversation_id,
+                "at": facts.created_at,
+                "outgoing_at": facts.created_at,
+                "now": now,
+            },
+        )
+        conversation_id = result.scalar_one()
+    report = {
+        "message_id": facts.provider_message_id,
+        "status": facts.status,
+        "rank": RANKS.get(facts.status, RANKS["sent"]),
+        "error_code": facts.error_code,
+        "reported_at": facts.updated_at or now,
+    }
+    message = {
+        "id": new_id(),
+        "line_id": line_id,
+        "conversation_id": conversation_id,
+        "contact_id": contact_id,
+        "phone": phone,
+        "user_id": facts.user_id,
+        "body": facts.text,
+        "media": [{"url": item.url, "type": item.type} for item in facts.media],
+        "occurred_at": facts.created_at,
+        "now": now,
+    }
+    activity_id: UUID | None = await uow.session.scalar(STORE_FOREIGN, report | message)
+    if activity_id is None:
+        activity_id = await uow.session.scalar(RAISE_FOREIGN, report)
+    if activity_id is not None:
+        await _note_failure(uow, facts, line_id=line_id, activity_id=activity_id, now=now)
+    return activity_id
+
+
+async def _note_failure(
+    uow: UnitOfWork, facts: MessageFacts, *, line_id: UUID, activity_id: UUID, now: datetime
+) -> None:
+    """Note a number's failure that a message of another sender shows; ignore old failures."""
+    failed_at = facts.updated_at or facts.created_at
+    is_failure = status_of(facts) is AttemptStatus.FAILED and len(facts.to_numbers) == 1
+    if facts.error_code is None or not is_failure or now - failed_at > FAILURE_COUNTS_FOR:
+        return
+    await number_failures.note_foreign_failure(
+        uow,
+        phone=facts.to_numbers[0],
+        code=facts.error_code,
+        line_id=line_id,
+        activity_id=activity_id,
+        failed_at=failed_at,
+        now=now,
+    )

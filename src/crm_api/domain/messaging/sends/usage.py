@@ -1,0 +1,186 @@
+"""Count the messages that may have been accepted today, by line and campaign."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.platform.database import UnitOfWork, typed_rows
+
+# A new line's limit is the ramp plan's entry for the day; before the first message, the first
+# entry. It is never above the daily limit, which applies after the plan's last day (PostgreSQL
+# returns null for an index outside an array).
+LINE_LIMIT = """least({line}.daily_limit, coalesce(
+    {line}.ramp_plan[1 + coalesce(
+        CAST(CAST(:now AS timestamptz) AT TIME ZONE {line}.timezone AS date)
+            - {line}.ramp_started_on, 0)], {line}.daily_limit))"""
+
+
+def limit_on(
+    plan: Sequence[int] | None, started_on: date | None, daily_limit: int, day: date
+) -> int:
+    """Return how many messages a line may send on a day; ``LINE_LIMIT`` is the same in SQL.
+
+    Args:
+        plan: Limits of the first days, one for each day; None for no plan. After the last entry
+            ``daily_limit`` applies.
+        started_on: The plan's first day, in the line's time zone; None before the first message,
+            when the first entry applies.
+        daily_limit: Upper bound, also for the entries of the plan.
+        day: The day in the line's time zone.
+    """
+    if not plan:
+        return daily_limit
+    # If the line's time zone was moved west, `started_on` can be after `day`: use the first entry.
+    past = 0 if started_on is None else max(0, (day - started_on).days)
+    return daily_limit if past >= len(plan) else min(plan[past], daily_limit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineUsage:
+    """What a line and one campaign have used today.
+
+    Attributes:
+        line_limit: The line's limit of today, by its ramp plan or its daily limit.
+        ends_at: When the line's day ends.
+        is_ramp_waiting: The line has a ramp plan that has not begun.
+        line_open: Attempts of the line that are open, of all campaigns and outside them.
+        next_at: When the campaign's pace allows the next message; None before the first one.
+        batch_left: Messages left in the campaign's batch; None before the first one.
+    """
+
+    line_id: UUID
+    line_limit: int
+    ends_at: datetime
+    is_ramp_waiting: bool
+    line_used: int
+    campaign_used: int
+    line_open: int
+    next_at: datetime | None
+    batch_left: int | None
+
+
+# Open attempts count today. Accepted ones count on the day of the provider's clock in the line's
+# time zone, read from the tally's quarters of an hour. Parked and not-found ones count on every day
+# that their window touches; no call begins an hour or more after its row was created (Sending,
+# rule 9).
+USAGE = text(f"""
+    SELECT d.line_id, d.line_limit, d.ends_at, d.is_ramp_waiting,
+           CAST(coalesce(sum(u.texts), 0) AS integer) AS line_used,
+           CAST(coalesce(sum(u.texts) FILTER (WHERE u.campaign_id = :campaign_id), 0) AS integer)
+               AS campaign_used,
+           CAST(coalesce(sum(u.texts) FILTER (WHERE u.is_open), 0) AS integer) AS line_open,
+           (SELECT p.next_at FROM campaign_pace p WHERE p.campaign_id = :campaign_id) AS next_at,
+           (SELECT p.batch_left FROM campaign_pace p WHERE p.campaign_id = :campaign_id)
+               AS batch_left
+    FROM (
+        SELECT l.id AS line_id, {LINE_LIMIT.format(line="l")} AS line_limit,
+               l.ramp_plan IS NOT NULL AND l.ramp_started_on IS NULL AS is_ramp_waiting,
+               date_trunc('day', CAST(:now AS timestamptz) AT TIME ZONE l.timezone)
+                   AT TIME ZONE l.timezone AS starts_at,
+               (date_trunc('day', CAST(:now AS timestamptz) AT TIME ZONE l.timezone)
+                   + interval '1 day') AT TIME ZONE l.timezone AS ends_at
+        FROM line l WHERE l.id = ANY(CAST(:line_ids AS uuid[]))
+    ) d LEFT JOIN LATERAL (
+        SELECT a.campaign_id, count(*) AS texts, true AS is_open FROM send_attempt a
+        WHERE a.line_id = d.line_id AND a.is_open GROUP BY a.campaign_id
+        UNION ALL
+        SELECT t.campaign_id, sum(t.texts), false FROM send_tally t
+        WHERE t.line_id = d.line_id AND t.quarter >= d.starts_at AND t.quarter < d.ends_at
+        GROUP BY t.campaign_id
+        UNION ALL
+        SELECT a.campaign_id, count(*), false FROM send_attempt a
+        WHERE a.line_id = d.line_id AND a.is_uncertain AND a.called_at < d.ends_at
+          AND a.called_at > d.starts_at - make_interval(secs => :grace)
+          AND a.created_at > d.starts_at - make_interval(secs => :grace) - interval '1 hour'
+        GROUP BY a.campaign_id
+    ) u ON true
+    GROUP BY d.line_id, d.line_limit, d.ends_at, d.is_ramp_waiting
+""")
+
+
+async def count_usage(
+    session: AsyncSession,
+    *,
+    line_ids: Sequence[UUID],
+    campaign_id: UUID | None,
+    grace: float,
+    now: datetime,
+) -> list[LineUsage]:
+    """Count the messages that may have been accepted today, for each line and one campaign."""
+    values = {"line_ids": list(line_ids), "campaign_id": campaign_id, "grace": grace, "now": now}
+    return typed_rows(LineUsage, await session.execute(USAGE, values))
+
+
+async def count_sent_today(
+    session: AsyncSession, *, line_ids: Sequence[UUID], times: SendTimes, now: datetime
+) -> dict[UUID, int]:
+    """Count the messages of each line that may have been accepted today, in its time zone.
+
+    See Sending, rule 9.
+    """
+    rows = await count_usage(
+        session, line_ids=line_ids, campaign_id=None, grace=times.grace_seconds, now=now
+    )
+    return {row.line_id: row.line_used for row in rows}
+
+
+async def count_campaign_sent_today(
+    session: AsyncSession, *, campaign_id: UUID, line_id: UUID, times: SendTimes, now: datetime
+) -> tuple[int, int]:
+    """Return today's possibly accepted messages of a campaign, and of its whole line."""
+    rows = await count_usage(
+        session, line_ids=[line_id], campaign_id=campaign_id, grace=times.grace_seconds, now=now
+    )
+    return (rows[0].campaign_used, rows[0].line_used) if rows else (0, 0)
+
+
+# Only one transaction compacts at a time. A second one would wait for the first and then find
+# nothing to do.
+COMPACT_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('compact_send_tally', 0))")
+
+COMPACT_SEND_TALLY = text("""
+    WITH gone AS (
+        DELETE FROM send_tally t
+        WHERE t.line_id IN (
+            SELECT l.line_id FROM send_tally l
+            GROUP BY l.line_id
+            HAVING count(*) > :rows + 2 * count(DISTINCT (l.campaign_id, l.quarter)))
+        RETURNING t.line_id, t.campaign_id, t.quarter, t.texts
+    )
+    INSERT INTO send_tally (line_id, campaign_id, quarter, texts)
+    SELECT line_id, campaign_id, quarter, sum(texts) FROM gone
+    WHERE quarter > CAST(:now AS timestamptz) - interval '3 days'
+    GROUP BY line_id, campaign_id, quarter HAVING sum(texts) <> 0
+""")
+
+COMPACT_CARRIER_TALLY = text("""
+    WITH gone AS (
+        DELETE FROM carrier_tally t
+        WHERE (SELECT count(*) > :rows + 2 * count(DISTINCT (c.carrier, c.quarter))
+               FROM carrier_tally c)
+        RETURNING t.carrier, t.quarter, t.segments
+    )
+    INSERT INTO carrier_tally (carrier, quarter, segments)
+    SELECT carrier, quarter, sum(segments) FROM gone
+    WHERE quarter > CAST(:now AS timestamptz) - interval '3 days'
+    GROUP BY carrier, quarter HAVING sum(segments) <> 0
+""")
+
+COMPACT_ABOVE = 200
+"""Surplus rows of a line's tally from which on it is compacted."""
+
+
+async def compact_tally(uow: UnitOfWork, *, now: datetime) -> None:
+    """Merge the tally rows of lines that have many more than needed; delete rows of old days.
+
+    The sum of each day stays the same.
+    """
+    if await uow.session.scalar(COMPACT_LOCK):
+        values = {"rows": COMPACT_ABOVE, "now": now}
+        await uow.session.execute(COMPACT_SEND_TALLY, values)
+        await uow.session.execute(COMPACT_CARRIER_TALLY, values)

@@ -1,0 +1,227 @@
+"""Withdraw waiting and claimed messages: of numbers, of campaigns; and undo a hold."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import CursorResult, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.messaging.models.sends import SendKind
+from crm_api.domain.messaging.sends import derive
+from crm_api.domain.messaging.sends.number_rules import (
+    CODE_OF_RULE,
+    HOLDING,
+    may_get_of,
+    stopping_rule,
+    stopping_rule_of,
+)
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.jobs import Job, JobName
+
+CANCELLED_AT_ONCE = 20_000
+"""Recipients that the request to cancel ends itself, in about half a second."""
+
+
+# The lock waits for a claim of the same message that another transaction has not committed yet.
+# Campaign messages are excluded: the recipient is locked before its message, and ends it.
+LOCK_WAITING_TEXTS = text("""
+    SELECT t.id FROM activity t
+    WHERE t.status = 'queued' AND t.phone = ANY(CAST(:phones AS text[]))
+      AND t.origin <> 'campaign'
+    ORDER BY t.id FOR NO KEY UPDATE
+""")
+
+# A statement after the lock, so that it sees what earlier claims committed.
+WITHDRAW_WAITING = text(f"""
+    UPDATE activity t
+    SET status = 'failed', error_code = {CODE_OF_RULE.format(rule="x.rule")}, updated_at = :now
+    FROM (
+        SELECT q.id, {stopping_rule_of("q.origin", phone="q.phone")} AS rule
+        FROM activity q
+        WHERE q.status = 'queued' AND q.phone = ANY(CAST(:phones AS text[]))
+          AND q.origin <> 'campaign'
+    ) x
+    WHERE t.id = x.id AND x.rule IS NOT NULL
+""")
+
+WITHDRAW_NUMBERS = text(f"""
+    WITH freed AS (
+        UPDATE send_attempt a
+        SET status = 'released', token = NULL, lease_until = NULL, error_code = 'withdrawn',
+            updated_at = :now
+        WHERE a.phone = ANY(CAST(:phones AS text[])) AND a.is_open AND a.status = 'claimed'
+          AND NOT {may_get_of("a.kind", phone="a.phone")}
+        RETURNING a.kind, a.phone, a.membership_id, a.activity_id
+    ), shown AS (
+        UPDATE activity t
+        SET status = CASE WHEN f.kind = 'campaign' THEN 'queued' ELSE 'failed' END,
+            error_code = CASE WHEN f.kind <> 'campaign'
+                THEN {CODE_OF_RULE.format(rule=stopping_rule_of("f.kind", phone="f.phone"))} END,
+            updated_at = :now
+        FROM freed f WHERE t.id = f.activity_id
+    )
+    SELECT membership_id FROM freed WHERE membership_id IS NOT NULL
+""")
+
+
+async def withdraw_numbers(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
+    """Withdraw waiting and claimed messages to numbers whose flag row is already written.
+
+    The order is fixed: flags, waiting rows, claims (Sending, rule 10). In the reverse order a
+    claim that is not committed yet would survive. A message outside campaigns ends as failed, with
+    the rule in its error code.
+    """
+    await _derive_members(uow, phones=phones, statuses=["pending", "review", "held"], now=now)
+    await uow.session.execute(LOCK_WAITING_TEXTS, {"phones": list(phones)})
+    await uow.session.execute(WITHDRAW_WAITING, {"phones": list(phones), "now": now})
+    freed = await uow.session.execute(WITHDRAW_NUMBERS, {"phones": list(phones), "now": now})
+    await derive.derive_recipients(uow.session, membership_ids=list(freed.scalars()), now=now)
+
+
+RELEASE_CAMPAIGN_CLAIMS = text("""
+    WITH freed AS (
+        UPDATE send_attempt a
+        SET status = 'released', token = NULL, lease_until = NULL, error_code = 'withdrawn',
+            updated_at = :now
+        WHERE a.phone = ANY(CAST(:phones AS text[])) AND a.is_open AND a.status = 'claimed'
+          AND a.kind = 'campaign'
+        RETURNING a.membership_id, a.activity_id
+    ), shown AS (
+        UPDATE activity t SET status = 'queued', updated_at = :now
+        FROM freed f WHERE t.id = f.activity_id
+    )
+    SELECT membership_id FROM freed
+""")
+
+
+async def release_campaign_claims(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
+    """Release claimed campaign messages to these numbers; their recipients are pending again."""
+    freed = await uow.session.execute(RELEASE_CAMPAIGN_CLAIMS, {"phones": list(phones), "now": now})
+    await derive.derive_recipients(uow.session, membership_ids=list(freed.scalars()), now=now)
+
+
+async def derive_moved_recipients(
+    uow: UnitOfWork, *, membership_ids: Sequence[UUID], now: datetime
+) -> None:
+    """Derive the status of recipients whose contact or number has changed."""
+    await derive.derive_recipients(uow.session, membership_ids=membership_ids, now=now)
+    if membership_ids:
+        uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))
+
+
+async def restore_held_recipients(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
+    """Derive the held recipients of these numbers again after the hold was released."""
+    await _derive_members(uow, phones=phones, statuses=["held"], now=now)
+    uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))
+
+
+# Such recipients are written when an audience is stored while a hold ends: the audience's statement
+# read the flags before the release. The query probes each step of each open campaign once.
+HELD_WITHOUT_HOLD = text(f"""
+    SELECT w.id FROM campaign c
+    CROSS JOIN LATERAL generate_series(0, jsonb_array_length(c.follow_ups)) AS s (step)
+    JOIN campaign_membership w ON w.campaign_id = c.id AND w.step = s.step AND w.status = 'held'
+    WHERE c.status IN ('scheduled', 'running', 'paused', 'blocked')
+      AND {stopping_rule(SendKind.CAMPAIGN, phone="w.phone")} IS DISTINCT FROM '{HOLDING}'
+    ORDER BY w.id LIMIT :limit
+""")
+
+
+async def restore_recipients_without_hold(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
+    """Derive held recipients again whose number has no hold; return their number.
+
+    The release of a hold derives the recipients that it sees. A recipient that another transaction
+    stored as held at the same moment is found here.
+    """
+    found = await uow.session.execute(HELD_WITHOUT_HOLD, {"limit": limit, "now": now})
+    members = list(found.scalars())
+    await derive.derive_recipients(uow.session, membership_ids=members, now=now)
+    return len(members)
+
+
+MEMBERS_OF_NUMBERS = text("""
+    SELECT m.id FROM campaign_membership m
+    WHERE m.phone = ANY(CAST(:phones AS text[])) AND m.status = ANY(CAST(:statuses AS text[]))
+""")
+
+
+async def _derive_members(
+    uow: UnitOfWork, *, phones: Sequence[str], statuses: list[str], now: datetime
+) -> None:
+    members = await uow.session.execute(
+        MEMBERS_OF_NUMBERS, {"phones": list(phones), "statuses": statuses}
+    )
+    await derive.derive_recipients(uow.session, membership_ids=list(members.scalars()), now=now)
+
+
+WITHDRAW_CAMPAIGN = text("""
+    WITH freed AS (
+        UPDATE send_attempt a
+        SET status = 'released', token = NULL, lease_until = NULL, error_code = 'withdrawn',
+            updated_at = :now
+        FROM campaign c
+        WHERE c.id = :campaign_id AND a.line_id = c.line_id AND a.campaign_id = c.id
+          AND a.is_open AND a.status = 'claimed'
+        RETURNING a.membership_id, a.activity_id
+    ), shown AS (
+        UPDATE activity t SET status = 'queued', updated_at = :now
+        FROM freed f WHERE t.id = f.activity_id
+    )
+    SELECT membership_id FROM freed
+""")
+
+# The limit keeps the request short; `END_CANCELLED` ends the other recipients later. They cannot be
+# claimed meanwhile, because the campaign is cancelled.
+CANCEL_PENDING = text("""
+    WITH waiting AS (
+        SELECT w.id FROM campaign c
+        CROSS JOIN LATERAL generate_series(0, jsonb_array_length(c.follow_ups)) AS s (step)
+        JOIN campaign_membership w ON w.campaign_id = c.id AND w.step = s.step
+            AND w.status IN ('pending', 'review', 'held')
+        WHERE c.id = :campaign_id AND c.status = 'cancelled'
+        LIMIT :limit
+    )
+    UPDATE campaign_membership m SET status = 'cancelled', updated_at = :now
+    FROM waiting w WHERE m.id = w.id AND m.status IN ('pending', 'review', 'held')
+""")
+
+
+async def withdraw_campaign(
+    uow: UnitOfWork, *, campaign_id: UUID, at_once: int = CANCELLED_AT_ONCE, now: datetime
+) -> None:
+    """Release the claims of a campaign whose new status is already written.
+
+    If the campaign is cancelled, its waiting recipients are cancelled too, at most ``at_once`` of
+    them. The job ``process_campaign_queue`` is requested for the others.
+    """
+    values = {"campaign_id": campaign_id, "now": now}
+    ended = await uow.session.execute(CANCEL_PENDING, {**values, "limit": at_once})
+    if cast("CursorResult[Any]", ended).rowcount == at_once:
+        uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))
+    freed = await uow.session.execute(WITHDRAW_CAMPAIGN, values)
+    await derive.derive_recipients(uow.session, membership_ids=list(freed.scalars()), now=now)
+
+
+ATTEMPTS_UNDER_WAY = text("""
+    SELECT a.id, a.campaign_id, a.called_at, a.status FROM send_attempt a
+    WHERE a.phone = :phone AND a.is_open AND a.called_at IS NOT NULL
+""")
+
+
+async def attempts_under_way(session: AsyncSession, *, phone: str) -> list[dict[str, str]]:
+    """List open attempts to a number that have passed the gate.
+
+    ``campaign_id`` is empty for a message outside campaigns.
+    """
+    rows = await session.execute(ATTEMPTS_UNDER_WAY, {"phone": phone})
+    return [
+        {
+            "attempt_id": str(row.id),
+            "campaign_id": str(row.campaign_id) if row.campaign_id else "",
+            "called_at": row.called_at.isoformat(),
+            "status": row.status,
+        }
+        for row in rows
+    ]

@@ -1,0 +1,1 @@
+"""Watch the service, limit its size and back it up."""

@@ -1,0 +1,1 @@
+"""Backups: one encrypted file with database, media and secret key, and how to restore it."""

@@ -1,0 +1,92 @@
+"""Keep a restored database from sending what was sent after its backup was made.
+
+The schema's revision is written only here, in the same transaction: until then no process starts on
+the database. The statements use only columns that the first releases had.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from crm_api.domain.alerts import service as alerts
+from crm_api.domain.alerts.alert_kinds import AlertKind
+from crm_api.domain.inbound.reconciliation import runs as reconciliation
+from crm_api.domain.inbound.reconciliation.schemas import ReconciliationCreate
+from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
+from crm_api.domain.kit.schemas import format_instant
+from crm_api.domain.messaging.sends.vocabulary import PauseReason
+from crm_api.domain.monitoring.backups.manifest import Manifest
+from crm_api.platform.database import UnitOfWork, session_factory
+
+ALERT = AlertKind.RESTORED
+
+_PAUSE = text("""
+    UPDATE campaign
+    SET status = 'paused', paused_reason = :reason, paused_evidence = :evidence, updated_at = :now
+    WHERE status IN ('scheduled', 'running')
+       OR (status = 'paused' AND finished_at IS NULL)
+""").bindparams(bindparam("evidence", type_=JSONB))
+_STOP_WAITING = text("""
+    UPDATE activity SET status = 'failed', error_code = 'restored', updated_at = :now
+    WHERE status = 'queued'
+""")
+# Attempts claimed at the backup may have been called later: look them up at the provider.
+_DOUBT_CLAIMS = text("""
+    UPDATE send_attempt
+    SET status = 'calling', called_at = coalesce(called_at, :made_at), lease_until = :made_at,
+        updated_at = :now
+    WHERE is_open AND status = 'claimed'
+""")
+_SET_REVISION = text("INSERT INTO alembic_version (version_num) VALUES (:revision)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """Number of campaigns paused, and of messages that will not be sent."""
+
+    paused: int
+    not_sent: int
+
+
+async def close(engine: AsyncEngine, manifest: Manifest, *, now: datetime) -> Held:
+    """Pause all sending, and let processes start."""
+    evidence = {
+        "sentence": (
+            f"The database was restored from a backup of {format_instant(manifest.made_at)}. Wait "
+            "until a reconciliation has added what was sent since, then resume the campaign; "
+            "recipients who got a message meanwhile are then put in review."
+        ),
+        "backup_made_at": format_instant(manifest.made_at),
+        "restored_at": format_instant(now),
+    }
+    times = {"made_at": manifest.made_at, "now": now}
+    async with engine.begin() as connection:
+        paused = await connection.execute(
+            _PAUSE, {"reason": PauseReason.RESTORED, "evidence": evidence, "now": now}
+        )
+        not_sent = await connection.execute(_STOP_WAITING, {"now": now})
+        await connection.execute(_DOUBT_CLAIMS, times)
+        await connection.execute(_SET_REVISION, {"revision": manifest.revision})
+    return Held(paused=paused.rowcount, not_sent=not_sent.rowcount)
+
+
+async def ask_the_provider(engine: AsyncEngine, manifest: Manifest, *, now: datetime) -> None:
+    """Order a reconciliation from the backup on, and raise an alert that says what to do next."""
+    since = manifest.made_at - reconciliation.OVERLAP
+    async with UnitOfWork(session_factory(engine), NO_QUEUE) as uow:
+        await reconciliation.request_run(uow, ReconciliationCreate(since=since), now=now)
+        await alerts.raise_alert(
+            uow,
+            kind=ALERT,
+            subject="database",
+            detail=(
+                f"The database was restored from a backup of {format_instant(manifest.made_at)}. "
+                "A reconciliation adds what happened since; then resume the campaigns that are "
+                "paused for it, and acknowledge this alert."
+            ),
+            context={"backup_made_at": format_instant(manifest.made_at)},
+            now=now,
+        )

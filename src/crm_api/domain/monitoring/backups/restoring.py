@@ -1,0 +1,232 @@
+"""Restore a backup into an empty database, and send nothing without a person's decision.
+
+The backup does not contain messages sent after it was made. Campaigns are therefore paused, and
+queued messages are not sent; the provider's records are read first (``docs/how-to/backup.md``).
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+import pyrage
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from crm_api.domain.messaging.media.store import MediaStore
+from crm_api.domain.monitoring.backups import archive, postgres, quarantine
+from crm_api.domain.monitoring.backups.archive import PART_BYTES
+from crm_api.domain.monitoring.backups.errors import BackupError
+from crm_api.domain.monitoring.backups.making import Report, count_rows
+from crm_api.domain.monitoring.backups.manifest import Manifest, digest_of
+from crm_api.platform import migration_runner
+from crm_api.platform.data_dir import write_secret
+from crm_api.platform.database import open_engine
+from crm_api.platform.postgres import require_direct
+from crm_api.platform.settings import Settings
+
+_TELL_EVERY = 64 * PART_BYTES
+_OBJECTS = text("""
+    SELECT count(*) FROM pg_class c
+    WHERE c.relnamespace = CAST('public' AS regnamespace) AND c.relkind IN ('r', 'p', 'v', 'S')
+""")
+_CLEAR = (
+    "DROP SCHEMA public CASCADE",
+    "CREATE SCHEMA public AUTHORIZATION pg_database_owner",
+    "GRANT USAGE ON SCHEMA public TO PUBLIC",
+)
+Members = Iterator[tuple[str, IO[bytes]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restored:
+    """Result of a restore.
+
+    Attributes:
+        manifest: Description of the backup.
+        media_files: Number of media files written.
+        paused: Number of campaigns that wait to be resumed.
+        not_sent: Number of queued messages that will not be sent.
+    """
+
+    manifest: Manifest
+    media_files: int
+    paused: int
+    not_sent: int
+
+
+async def restore(
+    settings: Settings,
+    source: Path,
+    identities: list[pyrage.x25519.Identity],
+    *,
+    now: datetime,
+    report: Report,
+    again: bool = False,
+) -> Restored:
+    """Restore a backup, and migrate its schema to this release.
+
+    Args:
+        settings: Target database, media and secret key.
+        source: The backup.
+        identities: Secret keys; one of them opens it.
+        now: The current instant.
+        report: Receives progress lines.
+        again: First delete what an interrupted restore left in the database.
+
+    Raises:
+        BackupError: It cannot be read, does not fit, or the target is not empty.
+        SettingsError: The settings do not name the database.
+    """
+    try:
+        file = source.open("rb")
+    except OSError as error:
+        raise BackupError(f"{source} cannot be read ({error.strerror})") from None
+    database_url = await require_direct(settings)
+    async with open_engine(database_url, pool_size=1) as engine:
+        with file, archive.reading(file, identities) as members:
+            manifest = await _prepare(settings, members, engine, again=again)
+            media_files = await _bring_back(settings, database_url, members, report=report)
+        await _compare(engine, manifest)
+        report("database: every table has as many rows as in the backup")
+        held = await quarantine.close(engine, manifest, now=now)
+        await migration_runner.upgrade(database_url)
+        await quarantine.ask_the_provider(engine, manifest, now=now)
+    return Restored(
+        manifest=manifest,
+        media_files=media_files,
+        paused=held.paused,
+        not_sent=held.not_sent,
+    )
+
+
+async def _prepare(
+    settings: Settings, members: Members, engine: AsyncEngine, *, again: bool
+) -> Manifest:
+    """Check the backup before anything is written; then clear the database if requested."""
+    name, content = next(members, ("", None))
+    if name != "manifest.json" or content is None:
+        raise BackupError("the file is not a backup of this program")
+    manifest = Manifest.read(content.read())
+    if not migration_runner.knows(manifest.revision):
+        raise BackupError(
+            f"the backup was made by crm-api {manifest.program}, whose schema "
+            f"({manifest.revision}) is newer than this release; install that release or a later one"
+        )
+    if settings.secret_key is not None and manifest.secret_key_digest not in [
+        digest_of(key) for key in settings.secret_keys()
+    ]:
+        raise BackupError(
+            "CRM_SECRET_KEY differs from the backup's key, with which its data is encrypted; set "
+            "it to the key that the service had, or name that key in CRM_OTHER_SECRET_KEYS"
+        )
+    await _require_empty(engine, again=again)
+    return manifest
+
+
+async def _require_empty(engine: AsyncEngine, *, again: bool) -> None:
+    """Check that the database is empty; delete what an interrupted restore left, if requested.
+
+    Raises:
+        BackupError: It contains something else, or the rest of a restore and ``again`` is False.
+    """
+    if await is_empty(engine):
+        return
+    async with engine.begin() as connection:
+        schema_state = await migration_runner.read_schema_state(connection)
+        if not schema_state.is_half_restored:
+            raise BackupError(
+                "the database is not empty, and a restore replaces nothing; give an empty one, "
+                "or another CRM_DATA_DIR"
+            )
+        if not again:
+            raise BackupError(migration_runner.HALF_RESTORED)
+        for statement in _CLEAR:
+            await connection.execute(text(statement))
+
+
+async def is_empty(engine: AsyncEngine) -> bool:
+    """Return whether the database contains no tables, views or sequences."""
+    async with engine.connect() as connection:
+        return not await connection.scalar(_OBJECTS)
+
+
+async def _bring_back(
+    settings: Settings, database_url: str, members: Members, *, report: Report
+) -> int:
+    """Write secret key and media, then the database, which is last; return the media count."""
+    store, files = MediaStore.from_settings(settings), 0
+    for name, content in members:
+        if name == "secret-key":
+            _write_secret_key(settings, content.read())
+        elif name.startswith("media/"):
+            await bring_back_file(store, name.removeprefix("media/"), content)
+            files += 1
+            if files % 1000 == 0:
+                report(f"media: {files:,} files")
+        elif name.startswith("database/"):
+            parts = _database_parts(content, members, report=report)
+            postgres.restore(database_url, parts)
+            return files
+    raise BackupError("the backup contains no database; take another backup")
+
+
+def _write_secret_key(settings: Settings, key: bytes) -> None:
+    path = settings.data_dir / "secret-key"
+    if settings.secret_key is not None:
+        return
+    if path.exists() and path.read_bytes().strip() != key:
+        raise BackupError(f"{path} holds another key than the backup's; give an empty CRM_DATA_DIR")
+    write_secret(path, key.decode())
+
+
+async def bring_back_file(store: MediaStore, sha256: str, content: IO[bytes]) -> None:
+    """Store a media file after checking its digest.
+
+    Raises:
+        BackupError: The digest differs.
+    """
+    digest, size = hashlib.sha256(), 0
+    with tempfile.SpooledTemporaryFile(max_size=PART_BYTES) as held:
+        while chunk := content.read(PART_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+            held.write(chunk)
+        if digest.hexdigest() != sha256:
+            raise BackupError(f"the file {sha256} is damaged in the backup; take another backup")
+        await store.put(sha256, held, size_bytes=size)
+
+
+def _database_parts(first: IO[bytes], members: Members, *, report: Report) -> Iterator[bytes]:
+    done, content = 0, first
+    while True:
+        part = content.read()
+        if (done + len(part)) // _TELL_EVERY > done // _TELL_EVERY:
+            report(f"database: {(done + len(part)) // 2**20:,} MiB read")
+        done += len(part)
+        yield part
+        name, following = next(members, ("", None))
+        if following is None:
+            return
+        if not name.startswith("database/"):
+            raise BackupError(f"the backup has an unknown part, {name!r}")
+        content = following
+
+
+async def _compare(engine: AsyncEngine, manifest: Manifest) -> None:
+    """Check that every table has as many rows as in the backup; ``alembic_version`` comes later."""
+    async with engine.connect() as connection:
+        found = await count_rows(connection)
+    wanted = {
+        name: rows for name, rows in manifest.tables.items() if name != migration_runner.TABLE
+    }
+    differ = [
+        f"{name} {found.get(name, 0):,} of {rows:,}"
+        for name, rows in wanted.items()
+        if found.get(name) != rows
+    ]
+    if differ:
+        raise BackupError(f"rows are missing after the restore: {', '.join(differ[:5])}")

@@ -1,0 +1,1 @@
+"""Read what happened on a day, and write the morning's letter about it."""

@@ -1,0 +1,185 @@
+"""Data of the morning's letter: figures of the past span, and what waits for a person."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+
+from crm_api.domain.monitoring.system_metrics.figures import Figures, OpenAlerts, Unclear
+from crm_api.platform.database import UnitOfWork
+
+MOST_CAMPAIGNS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageFigures:
+    """Messages sent and received, of one campaign or outside campaigns.
+
+    Attributes:
+        name: The campaign's; None for messages outside campaigns.
+        delivered: How many of those sent are delivered by now.
+        answered: Number of people who replied.
+        opted_out: How many of these people opted out.
+    """
+
+    name: str | None
+    sent: int
+    delivered: int
+    failed: int
+    received: int
+    answered: int
+    opted_out: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoppedSender:
+    """A line or campaign that sends nothing, with the reason."""
+
+    id: str
+    name: str
+    status: str
+    reason: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digest:
+    """The letter's figures.
+
+    Attributes:
+        opt_outs: Numbers that were opted out, by any means.
+        held: Numbers with a doubtful reply that waits for a decision.
+        in_review: Recipients who got an earlier message and wait for a decision.
+        parked: Attempts whose outcome is unclear and waits for a person.
+        dead: Received events that could not be applied.
+    """
+
+    since: datetime
+    until: datetime
+    zone: str
+    texts: Sequence[MessageFigures]
+    opt_outs: int
+    lines: Sequence[StoppedSender]
+    campaigns: Sequence[StoppedSender]
+    held: int
+    in_review: int
+    parked: int
+    dead: int
+    alerts: Sequence[OpenAlerts]
+
+
+# Messages between own lines are webhook checks and are left out. An opt-out in the span counts
+# for the campaign of the person's replies.
+TEXTS = text("""
+    SELECT x.campaign_id, c.name,
+           CAST(sum(x.sent) AS bigint) AS sent, CAST(sum(x.delivered) AS bigint) AS delivered,
+           CAST(sum(x.failed) AS bigint) AS failed, CAST(sum(x.received) AS bigint) AS received,
+           CAST(sum(x.answered) AS bigint) AS answered,
+           CAST(sum(x.opted_out) AS bigint) AS opted_out
+    FROM (
+        SELECT a.campaign_id, count(*) AS sent,
+               count(*) FILTER (WHERE a.status = 'delivered') AS delivered,
+               count(*) FILTER (WHERE a.status = 'failed') AS failed,
+               0 AS received, 0 AS answered, 0 AS opted_out
+        FROM line l CROSS JOIN LATERAL (
+            SELECT s.campaign_id, s.status FROM send_attempt s
+            WHERE s.line_id = l.id AND s.accepted_at >= CAST(:since AS timestamptz)
+              AND s.accepted_at < CAST(:until AS timestamptz) AND s.kind <> 'test'
+        ) a
+        GROUP BY a.campaign_id
+        UNION ALL
+        SELECT a.campaign_id, 0, 0, 0, count(*), count(DISTINCT a.phone), count(DISTINCT f.phone)
+        FROM activity a
+        LEFT JOIN contact_flag f ON f.phone = a.phone AND f.flag_type = 'opted_out'
+            AND f.created_at >= CAST(:since AS timestamptz)
+            AND f.created_at < CAST(:until AS timestamptz)
+        WHERE a.kind = 'message' AND a.openphone_id IS NOT NULL AND a.direction = 'incoming'
+          AND a.occurred_at >= CAST(:since AS timestamptz)
+          AND a.occurred_at < CAST(:until AS timestamptz)
+          AND NOT EXISTS (SELECT FROM line l WHERE l.number = a.phone)
+        GROUP BY a.campaign_id
+    ) x
+    LEFT JOIN campaign c ON c.id = x.campaign_id
+    GROUP BY x.campaign_id, c.name, c.created_at
+    ORDER BY c.created_at, x.campaign_id
+""")
+
+OPT_OUTS = text("""
+    SELECT count(*) FROM contact_flag
+    WHERE flag_type = 'opted_out' AND created_at >= CAST(:since AS timestamptz)
+      AND created_at < CAST(:until AS timestamptz)
+""")
+
+BLOCKED_LINES = text("""
+    SELECT id, number, name, blocked_reason AS reason FROM line
+    WHERE status = 'blocked' ORDER BY blocked_at, id
+""")
+
+STOPPED_CAMPAIGNS = text("""
+    SELECT id, name, status, coalesce(blocked_reason, paused_reason) AS reason FROM campaign
+    WHERE status = 'blocked' OR (status = 'paused' AND paused_reason IS NOT NULL)
+    ORDER BY created_at DESC, id DESC LIMIT :limit
+""")
+
+WAITING_PEOPLE = text("""
+    SELECT (SELECT count(*) FROM contact_flag
+             WHERE flag_type = 'opt_out_hold'
+               AND (expires_at IS NULL OR expires_at > CAST(:now AS timestamptz))) AS held,
+           (SELECT CAST(coalesce(sum(t.people), 0) AS bigint)
+              FROM campaign c JOIN campaign_tally t ON t.campaign_id = c.id
+             WHERE c.status IN ('scheduled', 'running', 'paused') AND t.status = 'review')
+               AS in_review
+""")
+
+
+async def read_digest(
+    uow: UnitOfWork,
+    *,
+    since: datetime,
+    until: datetime,
+    zone: str,
+    figures: Figures,
+) -> Digest:
+    """Read what happened in a span of time, and the state at the time of the figures."""
+    session = uow.session
+    span = {"since": since, "until": until}
+    texts = await session.execute(TEXTS, span)
+    lines = await session.execute(BLOCKED_LINES)
+    campaigns = await session.execute(STOPPED_CAMPAIGNS, {"limit": MOST_CAMPAIGNS})
+    people = (await session.execute(WAITING_PEOPLE, {"now": figures.at})).one()
+    return Digest(
+        since=since,
+        until=until,
+        zone=zone,
+        texts=[
+            MessageFigures(
+                name=row.name,
+                sent=row.sent,
+                delivered=row.delivered,
+                failed=row.failed,
+                received=row.received,
+                answered=row.answered,
+                opted_out=row.opted_out,
+            )
+            for row in texts
+        ],
+        opt_outs=int((await session.execute(OPT_OUTS, span)).scalar_one()),
+        lines=[
+            StoppedSender(
+                id=str(row.id),
+                name=f"{row.name} ({row.number})",
+                status="blocked",
+                reason=row.reason,
+            )
+            for row in lines
+        ],
+        campaigns=[
+            StoppedSender(id=str(row.id), name=row.name, status=row.status, reason=row.reason)
+            for row in campaigns
+        ],
+        held=people.held,
+        in_review=people.in_review,
+        parked=figures.unclear.get("parked", Unclear()).count,
+        dead=figures.events["dead"],
+        alerts=[one for one in figures.alerts if not one.is_acknowledged],
+    )

@@ -1,0 +1,124 @@
+"""Text of the morning's letter: what happened the day before, and what waits for a person.
+
+It is sent after a quiet day too, so that its absence shows that something is broken.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from crm_api.domain.monitoring.daily_digest.digest import Digest, MessageFigures, StoppedSender
+
+DAY = timedelta(hours=25)
+"""The longest day, when clocks are set back."""
+
+
+def write_letter(digest: Digest, *, name: str, api_url: str) -> tuple[str, str]:
+    """Return the subject and the plain text of the letter.
+
+    Args:
+        name: Name of the business, for the subject.
+        api_url: Public address of this service.
+    """
+    waiting = list(_waiting(digest, api_url))
+    body = [
+        f"What happened on {_span(digest)}, by the clock in {digest.zone}.",
+        "",
+        *_section("SENT AND ANSWERED", list(_happened(digest))),
+        *_section("WAITS FOR YOU", waiting),
+        "--",
+        "This letter comes every morning, also after a quiet day. When it does not, look at",
+        f"{api_url}/readyz",
+    ]
+    return _subject(digest, name=name, waiting=len(waiting)), "\n".join(body) + "\n"
+
+
+def _subject(digest: Digest, *, name: str, waiting: int) -> str:
+    sent = sum(one.sent for one in digest.texts)
+    answered = sum(one.answered for one in digest.texts)
+    summary = (
+        f"{_many(sent, 'text')}, {_many(answered, 'answer')}, {_many(digest.opt_outs, 'opt-out')}"
+        if sent or answered or digest.opt_outs
+        else "a quiet day"
+    )
+    more = f"; {_many(waiting, 'thing')} for you" if waiting else ""
+    whose = " ".join(name.split())  # a subject is one line
+    return f"[{whose}] {_last_day(digest):%a %d %b}: {summary}{more}"
+
+
+def _happened(digest: Digest) -> Iterator[str]:
+    for one in digest.texts:
+        yield _texts(one)
+    if digest.opt_outs:
+        yield f"Opted out, in whatever way: {_many(digest.opt_outs, 'number')}"
+
+
+def _texts(one: MessageFigures) -> str:
+    parts = [_many(one.sent, "text")] if one.sent or one.name is not None else []
+    if one.sent:
+        parts.append(f"{one.delivered:,} delivered")
+    if one.failed:
+        parts.append(f"{one.failed:,} failed")
+    if one.answered:
+        wrote = "people wrote" if one.answered != 1 else "person wrote"
+        parts.append(f"{one.answered:,} {wrote} {_many(one.received, 'text')}")
+    if one.opted_out:
+        parts.append(f"{one.opted_out:,} of them opted out")
+    return f"{one.name or 'Outside of campaigns'}: {', '.join(parts)}"
+
+
+def _waiting(digest: Digest, api_url: str) -> Iterator[str]:
+    for line in digest.lines:
+        lift = f"POST {api_url}/v1/lines/{line.id}/unblock"
+        yield f"{_why('Line', line)} No text leaves over it. Put it right, then:\n  {lift}"
+    for campaign in digest.campaigns:
+        yield f"{_why('Campaign', campaign)}\n  {api_url}/v1/campaigns/{campaign.id}"
+    if digest.held:
+        yield (
+            f"Numbers on hold: {digest.held:,}. What they wrote may be an opt-out; nothing is sent "
+            "there\n  until somebody decides: POST …/opt-out or …/opt-in of the contact."
+        )
+    if digest.in_review:
+        yield (
+            f"Recipients in review: {digest.in_review:,}. They were texted before, and wait to be "
+            "approved\n  or rejected."
+        )
+    if digest.parked:
+        yield (
+            f"Sends of which nobody knows whether they left: {digest.parked:,}. See in OpenPhone, "
+            "then\n  POST …/recipients/{contact_id}/settle of the campaign."
+        )
+    if digest.dead:
+        yield (
+            f"Received events that could not be applied: {digest.dead:,}.\n"
+            f"  {api_url}/v1/webhook-events?status=dead"
+        )
+    if digest.alerts:
+        kinds = ", ".join(f"{one.kind.replace('_', ' ')} ({one.count})" for one in digest.alerts)
+        yield f"Alerts that nobody has acknowledged: {kinds}.\n  {api_url}/v1/alerts?status=open"
+
+
+def _why(what: str, stopped: StoppedSender) -> str:
+    reason = f": {stopped.reason.replace('_', ' ')}" if stopped.reason else ""
+    return f"{what} {stopped.name} is {stopped.status}{reason}."
+
+
+def _section(heading: str, items: Sequence[str]) -> list[str]:
+    lines = [f"* {item}" for item in items] or ["Nothing."]
+    return [heading, "=" * len(heading), "", *lines, ""]
+
+
+def _span(digest: Digest) -> str:
+    last = f"{_last_day(digest):%A %d %B %Y}"
+    if digest.until - digest.since <= DAY:
+        return last
+    first = digest.since.astimezone(ZoneInfo(digest.zone))
+    return f"the days from {first:%A %d %B} to {last}"
+
+
+def _last_day(digest: Digest) -> datetime:
+    return (digest.until - timedelta(seconds=1)).astimezone(ZoneInfo(digest.zone))
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

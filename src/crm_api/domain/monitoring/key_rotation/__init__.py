@@ -1,0 +1,1 @@
+"""The root secret, and re-encryption of stored values with another secret key."""

@@ -1,0 +1,1 @@
+"""Monthly partitions of tables that grow forever: created ahead, archived and dropped."""

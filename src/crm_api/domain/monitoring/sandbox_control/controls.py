@@ -1,0 +1,143 @@
+"""Client of the control endpoints that the sandbox serves beside its copy of the provider's API."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import aiohttp
+
+from crm_api.domain.monitoring.sandbox_control.errors import SandboxAwayError
+from crm_api.domain.monitoring.sandbox_control.schemas import (
+    Act,
+    Behaviour,
+    FaultCreate,
+    FaultRead,
+    PersonScript,
+    PersonScriptRead,
+    PersonStep,
+)
+
+TIMEOUT = aiohttp.ClientTimeout(total=30.0)
+
+_DELIVERED = PersonStep(do=Act.DELIVER)
+_SOON = timedelta(seconds=30)
+_LANDLINE, _FILTERED = "30006", "30007"
+"""The carrier's codes for a number that cannot get messages, and for a filtered message."""
+BEHAVIOURS: dict[Behaviour, tuple[PersonStep, ...]] = {
+    Behaviour.REPLIES: (
+        _DELIVERED,
+        PersonStep(do=Act.REPLY, after=_SOON, text="Yes, please call me.", on_text=1),
+    ),
+    Behaviour.STOPS: (_DELIVERED, PersonStep(do=Act.REPLY, after=_SOON, text="STOP", on_text=1)),
+    Behaviour.SILENT: (_DELIVERED,),
+    Behaviour.CALLS: (_DELIVERED, PersonStep(do=Act.CALL, after=_SOON, on_text=1)),
+    Behaviour.LANDLINE: (PersonStep(do=Act.FAIL, error_code=_LANDLINE),),
+    Behaviour.UNDELIVERED: (PersonStep(do=Act.UNDELIVER, error_code=_FILTERED),),
+    Behaviour.UNREACHED: (),
+}
+
+
+class SandboxControls:
+    """Controls of one sandbox."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
+        self._http = http
+        self._url = url
+
+    async def move_time(self, ahead: timedelta, *, is_moving: bool) -> timedelta | None:
+        """Set the sandbox's clock; return when its webhooks due until then are delivered.
+
+        Args:
+            ahead: How far ahead of the machine's clock; the sandbox's clock never goes back.
+            is_moving: More moves follow; requests do not count towards rate limits until then.
+
+        Returns:
+            How long until the next event in the sandbox; None when none is due.
+        """
+        body = {"shift_seconds": ahead.total_seconds(), "is_moving": is_moving}
+        seconds = (await self._ask("POST", "/clock", body))["next_in_seconds"]
+        return None if seconds is None else timedelta(seconds=seconds)
+
+    async def list_people(self) -> list[PersonScriptRead]:
+        """Return the scripts of all numbers that have one."""
+        return [_read_person(one) for one in (await self._ask("GET", "/people"))["data"]]
+
+    async def set_script(self, wanted: PersonScript) -> PersonScriptRead:
+        """Set a number's script; it replaces an earlier one."""
+        steps = wanted.script or () if wanted.behaviour is None else BEHAVIOURS[wanted.behaviour]
+        script = [
+            step.model_dump(mode="json") | {"after": step.after.total_seconds()} for step in steps
+        ]
+        body = {"number": wanted.phone, "script": script}
+        return _read_person(await self._ask("POST", "/people", body))
+
+    async def clear_scripts(self, phone: str | None = None) -> None:
+        """Remove the script of one number, or of all."""
+        await self._ask("DELETE", "/people", params={} if phone is None else {"number": phone})
+
+    async def list_faults(self) -> list[FaultRead]:
+        """Return the active faults, oldest first."""
+        return [_read_fault(one) for one in (await self._ask("GET", "/faults"))["data"]]
+
+    async def add_fault(self, wanted: FaultCreate) -> FaultRead:
+        """Add a fault."""
+        body: dict[str, Any] = {
+            "kind": wanted.kind,
+            "number": wanted.phone,
+            "count": wanted.count,
+            "probability": wanted.percent and wanted.percent / 100,
+            "retry_after": wanted.retry_after_seconds,
+            "delay": wanted.delay.total_seconds(),
+        }
+        if not wanted.kind.is_of_webhooks:
+            body["on"] = wanted.on
+        return _read_fault(await self._ask("POST", "/faults", body))
+
+    async def clear_faults(self) -> None:
+        """Remove all faults."""
+        await self._ask("DELETE", "/faults")
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        params: dict[str, str] | None = None,
+    ) -> Any:  # noqa: ANN401 - JSON
+        url = f"{self._url}/sandbox{path}"
+        try:
+            async with self._http.request(method, url, json=body, params=params) as answer:
+                answer.raise_for_status()
+                return await answer.json()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise SandboxAwayError from error
+
+
+@asynccontextmanager
+async def open_controls(provider_url: str) -> AsyncIterator[SandboxControls]:
+    """Open the controls of the sandbox at this address for the length of a block."""
+    async with aiohttp.ClientSession(timeout=TIMEOUT) as http:
+        yield SandboxControls(http, provider_url)
+
+
+def _read_person(answer: dict[str, Any]) -> PersonScriptRead:
+    steps = [
+        PersonStep.model_validate(step | {"after": timedelta(seconds=step["after"])})
+        for step in answer["script"]
+    ]
+    return PersonScriptRead(phone=answer["number"], script=steps)
+
+
+def _read_fault(answer: dict[str, Any]) -> FaultRead:
+    share = answer["probability"]
+    return FaultRead(
+        kind=answer["kind"],
+        on=answer["on"],
+        phone=answer["number"],
+        count=answer["count"],
+        percent=None if share is None else round(share * 100),
+        retry_after_seconds=answer["retry_after"],
+        delay=timedelta(seconds=answer["delay"]),
+    )

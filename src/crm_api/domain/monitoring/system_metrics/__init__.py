@@ -1,0 +1,1 @@
+"""Read the figures of the whole system, and turn them into metrics."""

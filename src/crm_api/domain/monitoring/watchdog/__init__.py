@@ -1,0 +1,1 @@
+"""Find problems that no person has reported, and raise alerts about them."""

@@ -1,0 +1,176 @@
+"""Check the machinery: workers, jobs, received events, reconciliation, disks, clocks."""
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import text
+
+from crm_api.domain.alerts.alert_kinds import AlertKind
+from crm_api.domain.inbound.reconciliation import runs as reconciliation
+from crm_api.domain.messaging.sends.dispatcher import MAX_SKEW
+from crm_api.domain.monitoring import readiness
+from crm_api.domain.monitoring.scheduled_jobs import schedule
+from crm_api.domain.monitoring.scheduled_jobs.schemas import JobState
+from crm_api.domain.monitoring.watchdog import disks
+from crm_api.domain.monitoring.watchdog.disks import Disk
+from crm_api.domain.monitoring.watchdog.findings import Finding, settle_alerts
+from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
+
+AWAY_FOR = timedelta(minutes=1)
+"""In addition to the 90 seconds after which a worker counts as silent; a restart is shorter."""
+OVERDUE_FOR = timedelta(minutes=4)
+FAILING_FOR = timedelta(minutes=10)
+FEWEST_FAILURES = 3
+EVENTS_LATE_AFTER = timedelta(minutes=5)
+EVENTS_PATIENCE = timedelta(minutes=3)
+COMPARED_WITHIN = timedelta(hours=50)
+"""Two nights and two hours."""
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSign:
+    """When a worker was last seen, and whether one is alive."""
+
+    seen_at: datetime | None
+    is_alive: bool
+
+
+WORKER_SEEN_AT = text("""
+    SELECT max(seen_at) AS seen_at,
+           coalesce(bool_or(stopped_at IS NULL AND seen_at > :after), false) AS is_alive
+    FROM worker_heartbeat
+""")
+
+
+async def check_workers(uow: UnitOfWork, *, now: datetime) -> bool:
+    """Check that a worker is alive and that jobs begin; return True when a worker is alive.
+
+    A web process runs this check too, because a dead or hanging worker cannot report itself.
+    """
+    values = {"after": now - schedule.LATE_AFTER}
+    row = typed_row(WorkerSign, (await uow.session.execute(WORKER_SEEN_AT, values)).one())
+    since = "" if row.seen_at is None else f" since {row.seen_at:%Y-%m-%d %H:%M:%S} UTC"
+    away = Finding(
+        subject="workers",
+        detail=f"No worker has shown a sign of life{since}: nothing is sent and no event applied, "
+        "a STOP among them; nothing is lost. See why in the last lines of its log, and start one: "
+        "`crm-api worker`.",
+    )
+    await settle_alerts(
+        uow, AlertKind.WORKER_AWAY, [] if row.is_alive else [away], patience=AWAY_FOR, now=now
+    )
+    overdue = await _overdue(uow, now=now) if row.is_alive else []
+    await settle_alerts(uow, AlertKind.JOB_OVERDUE, overdue, patience=OVERDUE_FOR, now=now)
+    return row.is_alive
+
+
+async def _overdue(uow: UnitOfWork, *, now: datetime) -> list[Finding]:
+    jobs = await schedule.list_jobs(uow, now=now)
+    late = [job.name for job in jobs if job.state is JobState.OVERDUE]
+    if not late:
+        return []
+    more = f" and {len(late) - MOST_NAMED} more" if len(late) > MOST_NAMED else ""
+    return [
+        Finding(
+            subject="schedule",
+            detail=f"Workers live, but these jobs do not begin: {', '.join(late[:MOST_NAMED])}"
+            f"{more}. Is Redis away, or do they use another Redis? Run `crm-api doctor`; if it "
+            "finds nothing, restart the workers and see GET /v1/scheduled-jobs.",
+            context={"jobs": late},
+        )
+    ]
+
+
+EVENT_DUE_AT = text("""
+    SELECT min(next_attempt_at) FROM webhook_event WHERE status IN ('pending', 'failed')
+""")
+
+
+async def check_jobs_and_events(uow: UnitOfWork, *, now: datetime) -> None:
+    """Check for failing jobs, waiting events, and the time of the last reconciliation."""
+    await settle_alerts(uow, AlertKind.JOB_FAILING, await _failing(uow, now=now), now=now)
+    due_at: datetime | None = await uow.session.scalar(EVENT_DUE_AT)
+    late = Finding(
+        subject="events",
+        detail=f"Received events wait to be applied, the first since {due_at:%Y-%m-%d %H:%M} UTC; "
+        "a STOP may be among them. See process_webhook_backlog in GET /v1/scheduled-jobs and GET "
+        "/v1/webhook-events/errors; start more workers."
+        if due_at
+        else "",
+    )
+    is_late = due_at is not None and now - due_at > EVENTS_LATE_AFTER
+    await settle_alerts(
+        uow, AlertKind.EVENTS_LATE, [late] if is_late else [], patience=EVENTS_PATIENCE, now=now
+    )
+    covered = await reconciliation.covered_until(uow)
+    old = Finding(
+        subject="openphone",
+        detail=f"Nothing has been compared with OpenPhone since {covered:%Y-%m-%d %H:%M} UTC. See "
+        "last_error in GET /v1/reconciliation-runs, then POST /v1/reconciliation-runs."
+        if covered
+        else "",
+    )
+    is_old = covered is not None and now - covered > COMPARED_WITHIN
+    await settle_alerts(uow, AlertKind.RECONCILIATION_OLD, [old] if is_old else [], now=now)
+
+
+@dataclass(frozen=True, slots=True)
+class FailingJob:
+    """A job that failed several times in a row."""
+
+    name: str
+    failures: int
+    failing_since: datetime
+    last_error: str | None
+
+
+FAILING_JOBS = text("""
+    SELECT name, failures, failing_since, last_error FROM scheduled_job
+    WHERE failures >= :failures AND failing_since < :before AND name = ANY(CAST(:names AS text[]))
+    ORDER BY name
+""")
+
+
+async def _failing(uow: UnitOfWork, *, now: datetime) -> list[Finding]:
+    values = {
+        "failures": FEWEST_FAILURES,
+        "before": now - FAILING_FOR,
+        "names": list(schedule.SCHEDULE),
+    }
+    return [
+        Finding(
+            subject=row.name,
+            detail=f"The job {row.name} has failed {row.failures} times in a row, since "
+            f"{row.failing_since:%Y-%m-%d %H:%M} UTC: {row.last_error} It is tried again "
+            "automatically; see the worker's log for the whole error.",
+            context={"failures": row.failures},
+        )
+        for row in typed_rows(FailingJob, await uow.session.execute(FAILING_JOBS, values))
+    ]
+
+
+async def check_clock(uow: UnitOfWork, *, wall: datetime, now: datetime) -> None:
+    """Check this web process's clock against the database's; workers check their own.
+
+    Args:
+        wall: This machine's clock, without moved sandbox time.
+    """
+    skew = await readiness.clock_skew(uow, now=wall)
+    subject = f"{disks.subject_prefix()}web process"
+    wrong = Finding(
+        subject=subject,
+        detail=f"The clock of a web process on {socket.gethostname()} and the database's differ by "
+        f"{skew.total_seconds():.0f} seconds: signatures of webhooks may be refused, and tokens "
+        "end at the wrong time. Set the clocks (NTP).",
+    )
+    found = [wrong] if abs(skew) > MAX_SKEW else []
+    await settle_alerts(uow, AlertKind.CLOCK_SKEW, found, among=subject, now=now)
+
+
+async def check_disks(uow: UnitOfWork, measured: Sequence[Disk], *, now: datetime) -> None:
+    """Check the measured disks of this machine; alerts of other machines stay as they are."""
+    found = list(disks.find_low_disks(measured))
+    await settle_alerts(uow, AlertKind.DISK_LOW, found, among=disks.subject_prefix(), now=now)

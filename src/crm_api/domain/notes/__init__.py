@@ -1,1 +1,0 @@
-"""What colleagues write down about a person."""

@@ -1,1 +1,0 @@
-"""Alerts, heartbeats and the last run of each schedule."""

@@ -1,0 +1,1 @@
+"""Events for clients: live streams and webhooks out."""

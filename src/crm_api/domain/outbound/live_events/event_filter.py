@@ -1,0 +1,63 @@
+"""Filters of events: what a caller wants and is allowed to see."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Self
+from uuid import UUID
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.outbound.live_events.event_log import LoggedEvent
+from crm_api.domain.outbound.live_events.payloads import SCOPE_OF
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventFilter:
+    """A filter; listeners with equal filters share one serialised copy.
+
+    Attributes:
+        types: Visible whatever they belong to.
+        campaign_types: Visible when they belong to a campaign.
+        campaign_id: Only events of this campaign.
+    """
+
+    types: frozenset[EventType]
+    campaign_types: frozenset[EventType]
+    campaign_id: UUID | None = None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        scopes: Collection[str],
+        types: Iterable[EventType] = (),
+        campaign_id: UUID | None = None,
+    ) -> Self:
+        """Create the filter of a caller.
+
+        Args:
+            scopes: The caller's scopes.
+            types: Requested types; empty means all.
+            campaign_id: Only events of this campaign.
+        """
+        asked = frozenset(types) or frozenset(EventType)
+        is_admin = Scope.ADMIN in scopes
+        open_types = frozenset(one for one in asked if is_admin or SCOPE_OF[one] in scopes)
+        reads_campaigns = is_admin or Scope.CAMPAIGNS_READ in scopes
+        return cls(
+            types=open_types,
+            campaign_types=asked if reads_campaigns else open_types,
+            campaign_id=campaign_id,
+        )
+
+    def wants(self, event: LoggedEvent) -> bool:
+        """Return whether the event passes the filter."""
+        if self.campaign_id is not None and event.campaign_id != self.campaign_id:
+            return False
+        types = self.types if event.campaign_id is None else self.campaign_types
+        return event.type in types
+
+    def counts(self, campaign_id: UUID) -> bool:
+        """Return whether counters of the campaign pass the filter."""
+        is_asked = EventType.CAMPAIGN_COUNTERS in self.campaign_types
+        return is_asked and self.campaign_id in {None, campaign_id}

@@ -1,0 +1,327 @@
+"""Events as webhook endpoints get them: one named schema per type.
+
+They contain ids and states, but no person's number, name or message body. A receiver that needs
+more reads it with an API key that may see it.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal, cast, get_args
+
+from pydantic import Field
+
+from crm_api.domain.alerts.alert_kinds import AlertKind
+from crm_api.domain.alerts.models import AlertStatus
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.imports.files.models import ImportStatus
+from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.examples import CAMPAIGN, CONTACT, LINE, example, example_id
+from crm_api.domain.kit.schemas import Id, Instant, ReadModel
+from crm_api.domain.kit.vocabulary import Vocabulary
+from crm_api.domain.messaging.models.conversations import Direction, MessageStatus
+from crm_api.domain.messaging.sends.vocabulary import CampaignStatus, PauseReason
+from crm_api.domain.outbound.live_events.event_log import LoggedEvent
+
+
+class WebhookEventType(StrEnum):
+    """Events that an endpoint can get.
+
+    All types of the log except ``campaign.counters``: that one says only that counts changed, a
+    few times a second while a campaign sends. Read the campaign's statistics when they are needed.
+    """
+
+    MESSAGE_RECEIVED = EventType.MESSAGE_RECEIVED.value
+    MESSAGE_STATUS = EventType.MESSAGE_STATUS.value
+    CALL_STATUS = EventType.CALL_STATUS.value
+    CAMPAIGN_STATUS = EventType.CAMPAIGN_STATUS.value
+    IMPORT_PROGRESS = EventType.IMPORT_PROGRESS.value
+    CONTACT_CREATED = EventType.CONTACT_CREATED.value
+    OPT_OUT = EventType.OPT_OUT.value
+    OPT_IN = EventType.OPT_IN.value
+    ALERT = EventType.ALERT.value
+
+
+TEST_TYPE = "webhook.test"
+"""Sent only on request, whatever types an endpoint asks for."""
+
+CampaignId = Annotated[Id | None, Field(description="The campaign that it belongs to.")]
+
+
+class MessageFacts(ReadModel):
+    """A message and its status."""
+
+    message_id: Id
+    status: Annotated[str, Vocabulary(MessageStatus)] = Field(
+        description="received, queued, sent, delivered, failed, undelivered or unknown."
+    )
+    error_code: str | None = Field(default=None, description="The provider's, when it failed.")
+    contact_id: Id | None = None
+    conversation_id: Id | None = None
+    line_id: Id | None = None
+    campaign_id: CampaignId = None
+
+
+class CallFacts(ReadModel):
+    """A call and its status.
+
+    Attributes:
+        is_over: Whether the call has ended.
+    """
+
+    model_config = example(status="completed", is_over=True)
+
+    call_id: Id
+    status: str = Field(
+        description="As the provider says: ringing, answered, forwarded, missed, completed …"
+    )
+    is_over: bool
+    direction: Annotated[str, Vocabulary(Direction)] | None = Field(
+        default=None, description="incoming or outgoing."
+    )
+    contact_id: Id | None = None
+    conversation_id: Id | None = None
+    line_id: Id | None = None
+
+
+class CampaignFacts(ReadModel):
+    """A campaign's change of status.
+
+    Attributes:
+        paused_reason: Why the campaign paused itself; null otherwise.
+        blocked_reason: Why it is blocked, and what to do; null otherwise.
+    """
+
+    model_config = example(status="running", was="scheduled")
+
+    campaign_id: Id
+    status: Annotated[str, Vocabulary(CampaignStatus)]
+    was: Annotated[str, Vocabulary(CampaignStatus)]
+    paused_reason: Annotated[str, Vocabulary(PauseReason, "CampaignPausedReason")] | None = None
+    blocked_reason: str | None = None
+
+
+class ImportFacts(ReadModel):
+    """Progress of an import or of its undo.
+
+    Attributes:
+        rows_total: The number of rows in the file; null until they are counted.
+        rows_processed: The number of rows that were read so far.
+        created: The number of items that were created.
+        updated: The number of items that were changed.
+        unchanged: The number of contacts that stay as they are.
+        duplicates_in_file: The number of rows whose phone number is in an earlier row.
+        invalid: The number of rows that could not be imported.
+    """
+
+    model_config = example(
+        status="completed",
+        rows_total=240,
+        rows_processed=240,
+        created=180,
+        updated=31,
+        unchanged=27,
+        duplicates_in_file=1,
+        invalid=1,
+    )
+
+    import_id: Id
+    status: Annotated[str, Vocabulary(ImportStatus)] = Field(
+        description="pending, running, completed, failed or cancelled."
+    )
+    dry_run: bool | None = None
+    rows_total: int | None = None
+    rows_processed: int | None = None
+    created: int | None = None
+    updated: int | None = None
+    unchanged: int | None = None
+    duplicates_in_file: int | None = None
+    invalid: int | None = None
+    undo: dict[str, Any] | None = Field(
+        default=None, description="Progress of the undo, if there is one."
+    )
+
+
+class ContactFacts(ReadModel):
+    """The contact of the event."""
+
+    contact_id: Id
+
+
+class AlertFacts(ReadModel):
+    """An alert that was raised, acknowledged or resolved."""
+
+    model_config = example(kind="line_blocked")
+
+    alert_id: Id
+    kind: Annotated[str, Vocabulary(AlertKind)]
+    status: Annotated[str, Vocabulary(AlertStatus)] = Field(
+        description="open, acknowledged or resolved."
+    )
+
+
+class WebhookTestFacts(ReadModel):
+    """The endpoint that is tested."""
+
+    __test__ = False  # no test of pytest's
+
+    endpoint_id: Id
+
+
+class EventPayload(ReadModel):
+    """Members of every event, as Standard Webhooks recommends: type, timestamp, data.
+
+    Attributes:
+        type: The type of the event.
+        data: What happened; the fields depend on the type.
+    """
+
+    scope: ClassVar[Scope]
+    """Who may see events of this type."""
+
+    type: str
+    timestamp: Instant = Field(description="When it happened.")
+
+
+class MessageReceivedEvent(EventPayload):
+    """A person sent a message to a line."""
+
+    scope = Scope.MESSAGES_READ
+
+    type: Literal["message.received"]
+    data: MessageFacts
+
+
+class MessageStatusEvent(EventPayload):
+    """A message to a person was added, or its status changed."""
+
+    model_config = example(
+        data={
+            "message_id": example_id("message"),
+            "status": "delivered",
+            "error_code": None,
+            "contact_id": CONTACT,
+            "conversation_id": example_id("conversation"),
+            "line_id": LINE,
+            "campaign_id": CAMPAIGN,
+        }
+    )
+
+    scope = Scope.MESSAGES_READ
+
+    type: Literal["message.status"]
+    data: MessageFacts
+
+
+class CallStatusEvent(EventPayload):
+    """A call began, or its status changed."""
+
+    scope = Scope.MESSAGES_READ
+
+    type: Literal["call.status"]
+    data: CallFacts
+
+
+class CampaignStatusEvent(EventPayload):
+    """The status of a campaign changed."""
+
+    scope = Scope.CAMPAIGNS_READ
+
+    type: Literal["campaign.status"]
+    data: CampaignFacts
+
+
+class ImportProgressEvent(EventPayload):
+    """A chunk of an import or of its undo was stored, or it ended."""
+
+    scope = Scope.CONTACTS_READ
+
+    type: Literal["import.progress"]
+    data: ImportFacts
+
+
+class ContactCreatedEvent(EventPayload):
+    """A contact was added by the API, or by a message or call from an unknown number."""
+
+    scope = Scope.CONTACTS_READ
+
+    type: Literal["contact.created"]
+    data: ContactFacts
+
+
+class OptOutEvent(EventPayload):
+    """A contact's number was opted out."""
+
+    scope = Scope.CONTACTS_READ
+
+    type: Literal["opt_out"]
+    data: ContactFacts
+
+
+class OptInEvent(EventPayload):
+    """A contact's number was opted in again."""
+
+    scope = Scope.CONTACTS_READ
+
+    type: Literal["opt_in"]
+    data: ContactFacts
+
+
+class AlertEvent(EventPayload):
+    """An alert was raised, acknowledged or resolved."""
+
+    scope = Scope.OPERATIONS
+
+    type: Literal["alert"]
+    data: AlertFacts
+
+
+class WebhookTestEvent(EventPayload):
+    """A test of whether an endpoint receives deliveries."""
+
+    __test__ = False  # no test of pytest's
+
+    type: Literal["webhook.test"]
+    data: WebhookTestFacts
+
+
+def _type_of(model: type[EventPayload]) -> str:
+    name: str = get_args(model.model_fields["type"].annotation)[0]
+    return name
+
+
+PAYLOADS: dict[str, type[EventPayload]] = {
+    _type_of(model): model for model in EventPayload.__subclasses__()
+}
+"""The schema of each type that is sent."""
+
+SCOPE_OF = {
+    **{EventType(name): model.scope for name, model in PAYLOADS.items() if name != TEST_TYPE},
+    EventType.CAMPAIGN_COUNTERS: Scope.CAMPAIGNS_READ,
+}
+"""Scope for each event type; ``campaigns:read`` also covers all events of a campaign."""
+
+
+def facts_of(event: LoggedEvent) -> dict[str, Any]:
+    """Return the ``data`` of an event of one of these types; unknown values are null.
+
+    The first field of ``data`` is the id of the event's subject.
+    """
+    shape = cast("type[ReadModel]", PAYLOADS[event.type].model_fields["data"].annotation)
+    subject = next(iter(shape.model_fields))
+    facts = {"campaign_id": event.campaign_id, **event.data, subject: event.subject_id}
+    return shape.model_validate(facts).model_dump(mode="json")
+
+
+class EventRead(ReadModel):
+    """The data of an event of a stream.
+
+    Attributes:
+        timestamp: When it happened.
+        subject_id: Id of the message, call, campaign, import, contact or alert, by the type.
+        data: Ids and states, by the type; never a phone number or a message body.
+    """
+
+    type: EventType
+    timestamp: Instant
+    subject_id: Id | None
+    campaign_id: Id | None = Field(description="The campaign that it belongs to.")
+    data: dict[str, Any]

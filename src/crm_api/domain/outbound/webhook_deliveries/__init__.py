@@ -1,0 +1,1 @@
+"""Webhooks out: one delivery per event and endpoint, sent until it arrives."""

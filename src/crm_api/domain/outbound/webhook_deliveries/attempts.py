@@ -1,0 +1,219 @@
+"""Claim due deliveries, and store how each try ended."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.kit.schemas import format_instant
+from crm_api.domain.outbound.webhook_deliveries.models import DeliveryStatus
+from crm_api.domain.outbound.webhook_deliveries.schedule import (
+    EndpointAnswer,
+    Jitter,
+    next_state_of,
+    random_fraction,
+)
+from crm_api.domain.outbound.webhook_endpoints import health
+from crm_api.domain.outbound.webhook_endpoints.health import EndpointAnswers
+from crm_api.platform.database import UnitOfWork, typed_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimedDelivery:
+    """A delivery that this worker has until the end of the lease.
+
+    Attributes:
+        attempts: Tries that ended before this one.
+    """
+
+    id: UUID
+    endpoint_id: UUID
+    type: str
+    happened_at: datetime
+    data: dict[str, Any]
+    attempts: int
+    claims: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryResult:
+    """A claimed delivery with its result; None: it was not tried and is due again."""
+
+    claimed: ClaimedDelivery
+    reply: EndpointAnswer | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryTry:
+    """Result of a try, as it is stored."""
+
+    claimed: ClaimedDelivery
+    status: DeliveryStatus
+    next_attempt_at: datetime
+    duration_ms: int
+    response_status: int | None
+    response_body: str | None
+    error_code: str | None
+    last_error: str | None
+
+
+def body_of(claimed: ClaimedDelivery) -> str:
+    """Return the body as sent: type, timestamp, data."""
+    content = {
+        "type": claimed.type,
+        "timestamp": format_instant(claimed.happened_at),
+        "data": claimed.data,
+    }
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+
+
+# Each endpoint has its own allowance, so that none waits behind another's queue.
+CLAIM_DELIVERIES = text("""
+    UPDATE webhook_delivery d
+       SET claims = d.claims + 1, next_attempt_at = :lease_until
+      FROM (SELECT due.id
+              FROM unnest(CAST(:endpoint_ids AS uuid[]), CAST(:allowances AS integer[]))
+                AS lane (endpoint_id, allowance)
+             CROSS JOIN LATERAL (
+                   SELECT w.id FROM webhook_delivery w
+                    WHERE w.endpoint_id = lane.endpoint_id AND w.status = 'pending'
+                      AND w.next_attempt_at <= :now
+                    ORDER BY w.next_attempt_at, w.id
+                    LIMIT lane.allowance
+                      FOR UPDATE SKIP LOCKED) due) due
+     WHERE d.id = due.id
+    RETURNING d.id, d.endpoint_id, d.type, d.happened_at, d.data, d.attempts, d.claims
+""")
+
+
+async def claim_deliveries(
+    uow: UnitOfWork, *, allowances: dict[UUID, int], lease: timedelta, now: datetime
+) -> list[ClaimedDelivery]:
+    """Claim due deliveries up to each endpoint's allowance; the claim ends with the lease."""
+    values = {
+        "endpoint_ids": list(allowances),
+        "allowances": list(allowances.values()),
+        "now": now,
+        "lease_until": now + lease,
+    }
+    rows = typed_rows(ClaimedDelivery, await uow.session.execute(CLAIM_DELIVERIES, values))
+    return sorted(rows, key=lambda one: one.id)
+
+
+RELEASE_DELIVERIES = text("""
+    UPDATE webhook_delivery d SET next_attempt_at = :now
+      FROM unnest(CAST(:ids AS uuid[]), CAST(:claims AS integer[])) AS o (id, claims)
+     WHERE d.id = o.id AND d.claims = o.claims
+""")
+
+
+async def record_results(
+    uow: UnitOfWork,
+    outcomes: Sequence[DeliveryResult],
+    *,
+    disable_after: timedelta,
+    now: datetime,
+    jitter: Jitter = random_fraction,
+) -> None:
+    """Store the results of tries, schedule retries, and disable endpoints that fail.
+
+    Args:
+        disable_after: Time without any success, after which an endpoint is disabled.
+        jitter: Returns numbers from 0 to 1.
+    """
+    untried = [one.claimed for one in outcomes if one.reply is None]
+    tried = [(one.claimed, one.reply) for one in outcomes if one.reply is not None]
+    if untried:
+        values = {
+            "ids": [one.id for one in untried],
+            "claims": [one.claims for one in untried],
+            "now": now,
+        }
+        await uow.session.execute(RELEASE_DELIVERIES, values)
+    if tried:
+        written = [_judged(claimed, reply, now=now, jitter=jitter) for claimed, reply in tried]
+        await _store_tries(uow.session, written, now=now)
+        await health.record_answers(
+            uow, _answers(tried, now=now), disable_after=disable_after, now=now
+        )
+
+
+def _judged(
+    claimed: ClaimedDelivery, reply: EndpointAnswer, *, now: datetime, jitter: Jitter
+) -> DeliveryTry:
+    state = next_state_of(reply, failures=claimed.attempts + 1, now=now, jitter=jitter)
+    return DeliveryTry(
+        claimed=claimed,
+        status=state.status,
+        next_attempt_at=state.next_attempt_at,
+        duration_ms=reply.duration_ms,
+        response_status=reply.status,
+        response_body=reply.body,
+        error_code=reply.error_code,
+        last_error=reply.detail,
+    )
+
+
+def _answers(
+    tried: Sequence[tuple[ClaimedDelivery, EndpointAnswer]], *, now: datetime
+) -> EndpointAnswers:
+    replies: dict[UUID, list[EndpointAnswer]] = defaultdict(list)
+    for claimed, reply in tried:
+        replies[claimed.endpoint_id].append(reply)
+    arrived = frozenset(one for one, got in replies.items() if any(r.has_arrived for r in got))
+    holds = {
+        one: now + max(found)
+        for one, got in replies.items()
+        if (found := [reply.hold for reply in got if reply.hold is not None])
+    }
+    return EndpointAnswers(
+        arrived=arrived,
+        failed=frozenset(replies) - arrived,
+        gone=frozenset(one for one, got in replies.items() if any(r.is_gone for r in got)),
+        holds=holds,
+    )
+
+
+# The join is by id and claim alone: the planner must not use the partial index of waiting rows.
+STORE_TRIES = text("""
+    UPDATE webhook_delivery d
+       SET status = o.status, attempts = d.attempts + 1, next_attempt_at = o.next_attempt_at,
+           last_attempt_at = :now, duration_ms = o.duration_ms,
+           response_status = o.response_status, response_body = o.response_body,
+           error_code = o.error_code, last_error = o.last_error,
+           delivered_at = CASE o.status WHEN 'delivered' THEN CAST(:now AS timestamptz) END
+      FROM unnest(CAST(:ids AS uuid[]), CAST(:claims AS integer[]), CAST(:statuses AS text[]),
+                  CAST(:next_attempts AS timestamptz[]), CAST(:durations AS integer[]),
+                  CAST(:response_statuses AS smallint[]), CAST(:response_bodies AS text[]),
+                  CAST(:error_codes AS text[]), CAST(:last_errors AS text[]))
+        AS o (id, claims, status, next_attempt_at, duration_ms, response_status, response_body,
+              error_code, last_error)
+     WHERE d.id = o.id AND d.claims = o.claims
+""")
+
+
+async def _store_tries(
+    session: AsyncSession, tried: Sequence[DeliveryTry], *, now: datetime
+) -> None:
+    """Store the results of tries; skip deliveries that another claim has taken over."""
+    await session.execute(
+        STORE_TRIES,
+        {
+            "ids": [one.claimed.id for one in tried],
+            "claims": [one.claimed.claims for one in tried],
+            "statuses": [one.status.value for one in tried],
+            "next_attempts": [one.next_attempt_at for one in tried],
+            "durations": [one.duration_ms for one in tried],
+            "response_statuses": [one.response_status for one in tried],
+            "response_bodies": [one.response_body for one in tried],
+            "error_codes": [one.error_code for one in tried],
+            "last_errors": [one.last_error for one in tried],
+            "now": now,
+        },
+    )

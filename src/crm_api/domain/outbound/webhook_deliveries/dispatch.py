@@ -1,0 +1,237 @@
+"""Keep deliveries moving: fan out the log, claim, post and store results, all concurrently.
+
+Each endpoint has a lane with a limit of concurrent calls and of deliveries claimed ahead. A lane
+whose endpoint does not answer gets two at a time, and its deliveries claimed ahead are released, so
+that a hanging call blocks only itself.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+
+from crm_api.domain.outbound.webhook_deliveries import attempts, fan_out
+from crm_api.domain.outbound.webhook_deliveries.attempts import ClaimedDelivery, DeliveryResult
+from crm_api.domain.outbound.webhook_deliveries.schedule import (
+    EndpointAnswer,
+    Jitter,
+    random_fraction,
+)
+from crm_api.domain.outbound.webhook_deliveries.sender import WebhookSender
+from crm_api.domain.outbound.webhook_endpoints import health
+from crm_api.domain.outbound.webhook_endpoints.health import DueEndpoint
+from crm_api.domain.outbound.webhook_endpoints.secrets import sign
+from crm_api.platform import clock, failpoints
+from crm_api.platform.database import UnitOfWorkFactory
+
+log = structlog.get_logger()
+
+AT_ONCE = 200
+"""Concurrent calls per process."""
+PER_ENDPOINT = 10
+AHEAD = 100
+"""Claimed for an endpoint that answers: the next deliveries wait in memory."""
+FAILING_AT_ONCE = 2
+"""If 50 endpoints all hang, they use half of ``AT_ONCE``."""
+POLL_SECONDS = 0.5
+"""Pause between two reads of the log and of due deliveries."""
+LEASE = timedelta(seconds=60)
+LEASE_MARGIN = timedelta(seconds=10)
+"""A call begins only if it must end this long before its lease."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DispatchTerms:
+    """Settings of deliveries.
+
+    Attributes:
+        key: Decrypts the secrets.
+        disable_after: Time without any success, after which an endpoint is disabled.
+        timeout: Time limit of a call.
+    """
+
+    key: bytes = field(repr=False)
+    disable_after: timedelta
+    timeout: timedelta
+
+
+class EndpointQueue:
+    """The calls to one endpoint."""
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Semaphore(PER_ENDPOINT)
+        self.held = 0
+        """Claimed, and result not stored yet."""
+        self.is_stuck = False
+        """The last call got no answer, or the answer asked for a pause."""
+
+    def allowance(self, *, is_failing: bool) -> int:
+        """Return how many more deliveries may be claimed."""
+        return max(0, (FAILING_AT_ONCE if is_failing or self.is_stuck else AHEAD) - self.held)
+
+    def note(self, reply: EndpointAnswer) -> None:
+        """Update the state from a reply."""
+        self.is_stuck = reply.status is None or reply.hold is not None
+
+
+class WebhookDispatcher:
+    """Delivers while ``run`` lasts; several dispatchers can work concurrently."""
+
+    def __init__(
+        self,
+        *,
+        new_uow: UnitOfWorkFactory,
+        sender: WebhookSender,
+        terms: DispatchTerms,
+        now: Callable[[], datetime],
+        jitter: Jitter = random_fraction,
+    ) -> None:
+        self._new_uow = new_uow
+        self._sender = sender
+        self._terms = terms
+        self._now = now
+        self._jitter = jitter
+        self._lanes: dict[UUID, EndpointQueue] = {}
+        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._under_way: set[asyncio.Task[DeliveryResult]] = set()
+        self._is_ending = asyncio.Event()
+        self._looks_at = 0.0
+
+    def stop(self) -> None:
+        """Begin no more calls; those under way end and their results are stored."""
+        self._is_ending.set()
+
+    async def run(self, *, for_seconds: float, stays: bool = True) -> None:
+        """Send due deliveries, and those that become due meanwhile.
+
+        Args:
+            for_seconds: Time after which no more calls begin.
+            stays: Whether to wait for more when all is done.
+        """
+        ends_at = time.monotonic() + for_seconds
+        try:
+            while True:
+                has_more = False
+                if time.monotonic() >= ends_at:
+                    self.stop()
+                if not self._is_ending.is_set():
+                    has_more = await self._hand_out()
+                    await self._claim()
+                elif not self._under_way:
+                    return
+                if self._under_way:
+                    await self._write_down()
+                elif not has_more:
+                    if not stays:
+                        return
+                    await self._rest()
+        finally:
+            for task in self._under_way:
+                task.cancel()
+            await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def _hand_out(self) -> bool:
+        """Fan out a page of the log, if a read is due; True when there is more."""
+        if time.monotonic() < self._looks_at:
+            return False
+        async with self._new_uow() as uow:
+            await uow.commit_each()
+            has_news = await fan_out.has_new_events(uow)
+        if has_news:
+            async with self._new_uow() as uow:
+                page = await fan_out.fan_out_page(uow, now=self._now())
+                await failpoints.reach("webhooks.handed_out")
+            if not page.is_last:
+                return True
+        self._looks_at = time.monotonic() + POLL_SECONDS
+        return False
+
+    async def _claim(self) -> None:
+        now = self._now()
+        async with self._new_uow() as uow:
+            due = await health.list_due_endpoints(uow, key=self._terms.key, now=now)
+            allowances = {
+                one.id: allowed
+                for one in due
+                if (allowed := self._lane(one.id).allowance(is_failing=one.is_failing))
+            }
+            if not allowances:
+                return
+            claimed = await attempts.claim_deliveries(
+                uow, allowances=allowances, lease=LEASE, now=now
+            )
+        endpoints = {one.id: one for one in due}
+        spare = LEASE - LEASE_MARGIN - self._terms.timeout
+        begins_until = time.monotonic() + spare.total_seconds()
+        for one in claimed:
+            self._lane(one.endpoint_id).held += 1
+            sending = self._send(one, endpoints[one.endpoint_id], begins_until=begins_until)
+            self._under_way.add(asyncio.create_task(sending))
+
+    def _lane(self, endpoint_id: UUID) -> EndpointQueue:
+        return self._lanes.setdefault(endpoint_id, EndpointQueue())
+
+    async def _send(
+        self, claimed: ClaimedDelivery, endpoint: DueEndpoint, *, begins_until: float
+    ) -> DeliveryResult:
+        lane = self._lane(endpoint.id)
+        was_stuck = lane.is_stuck
+        async with lane.turn, self._turn:
+            is_late = time.monotonic() > begins_until
+            if is_late or self._is_ending.is_set() or (lane.is_stuck and not was_stuck):
+                return DeliveryResult(claimed=claimed, reply=None)
+            reply = await self._post(claimed, endpoint)
+        lane.note(reply)
+        return DeliveryResult(claimed=claimed, reply=reply)
+
+    async def _post(self, claimed: ClaimedDelivery, endpoint: DueEndpoint) -> EndpointAnswer:
+        if not endpoint.signers:
+            return EndpointAnswer(
+                error_code="secret_unreadable",
+                detail="The secret is encrypted with another CRM_SECRET_KEY; rotate it.",
+            )
+        now = self._now()
+        body = attempts.body_of(claimed)
+        # Receivers compare this with their own clocks, so sandbox time must not be used.
+        signed_at = now - clock.ahead()
+        headers = sign(endpoint.signers, message_id=str(claimed.id), body=body, now=signed_at)
+        try:
+            reply = await self._sender.post(endpoint.url, body=body, headers=headers, now=now)
+            await failpoints.reach("webhooks.posted")
+        except Exception as error:  # one delivery's error must not stop the others
+            log.exception("webhook not sent", delivery_id=str(claimed.id))
+            return EndpointAnswer(
+                error_code="internal_error", detail=f"It failed: {type(error).__name__}."
+            )
+        return reply
+
+    async def _write_down(self) -> None:
+        """Wait for a call to end or the next poll; store the results of ended calls."""
+        done, _ = await asyncio.wait(
+            self._under_way, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not done:
+            return
+        outcomes = [task.result() for task in done]
+        async with self._new_uow() as uow:
+            await attempts.record_results(
+                uow,
+                outcomes,
+                disable_after=self._terms.disable_after,
+                now=self._now(),
+                jitter=self._jitter,
+            )
+        self._under_way -= done
+        for one in outcomes:
+            self._lane(one.claimed.endpoint_id).held -= 1
+
+    async def _rest(self) -> None:
+        try:
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._is_ending.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,245 @@
+"""Fan out the log of events: each event becomes one delivery per endpoint that wants it.
+
+The cursor moves in the transaction that adds the deliveries, and its row lock lets one worker do it
+at a time. Each event is fanned out exactly once, whichever process dies.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+from pydantic import ValidationError
+from sqlalchemy import TextClause, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.outbound.live_events import event_log as events
+from crm_api.domain.outbound.live_events.event_filter import EventFilter
+from crm_api.domain.outbound.live_events.event_log import LoggedEvent, LogPosition
+from crm_api.domain.outbound.live_events.payloads import WebhookEventType, facts_of
+from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
+from crm_api.platform.ids import new_id
+
+LISTENING = text("""
+    SELECT id, event_types, scopes, since_transaction FROM webhook_endpoint
+    WHERE status = 'active' AND deleted_at IS NULL
+""")
+
+# After a copy from another server, positions of that server are meaningless.
+ADOPT_CURSOR = text("""
+    INSERT INTO webhook_cursor AS c (name, transaction_id, event_id)
+    VALUES ('log', 0, 0)
+    ON CONFLICT (name) DO UPDATE
+    SET transaction_id = pg_snapshot_xmin(pg_current_snapshot())::text::bigint, event_id = 0
+    WHERE c.transaction_id > pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+""")
+
+ADOPT_ENDPOINTS = text("""
+    UPDATE webhook_endpoint SET since_transaction = 0
+    WHERE since_transaction > pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+""")
+
+READ_CURSOR = text("SELECT transaction_id, event_id FROM webhook_cursor WHERE name = 'log'")
+
+LOCK_CURSOR = text(f"{READ_CURSOR.text} FOR UPDATE SKIP LOCKED")
+
+MOVE_CURSOR = text("""
+    UPDATE webhook_cursor SET transaction_id = :transaction_id, event_id = :event_id
+    WHERE name = 'log'
+""")
+
+# The event's data is sent to the database once, however many endpoints get it.
+ADD_DELIVERIES = text("""
+    INSERT INTO webhook_delivery
+        (id, endpoint_id, type, happened_at, data, next_attempt_at, created_at)
+    SELECT pair.id, pair.endpoint_id, e.type, e.happened_at, e.data, :now, :now
+      FROM unnest(CAST(:ids AS uuid[]), CAST(:endpoint_ids AS uuid[]), CAST(:numbers AS integer[]))
+        AS pair (id, endpoint_id, number)
+      JOIN ROWS FROM (unnest(CAST(:types AS text[])), unnest(CAST(:instants AS timestamptz[])),
+                      jsonb_array_elements(:datas))
+        WITH ORDINALITY AS e (type, happened_at, data, number) ON e.number = pair.number
+""").bindparams(bindparam("datas", type_=JSONB))
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where the fan-out has come to in the log."""
+
+    transaction_id: int
+    event_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class _EndpointRow:
+    id: UUID
+    event_types: list[str]
+    scopes: list[str]
+    since_transaction: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewDelivery:
+    """One event for one endpoint; ``number`` is the event's place in the list, from 1."""
+
+    endpoint_id: UUID
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewMessage:
+    """Content of an event for endpoints."""
+
+    type: str
+    happened_at: datetime
+    data: dict[str, Any]
+
+
+log = structlog.get_logger()
+
+PAGE = 1_000
+"""Events per transaction."""
+_LAST_ID = 2**63 - 1
+_KNOWN = frozenset(one.value for one in WebhookEventType)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListeningEndpoint:
+    """An active endpoint with its filter.
+
+    Attributes:
+        since_transaction: It gets events of later transactions only.
+    """
+
+    endpoint_id: UUID
+    event_filter: EventFilter
+    since_transaction: int
+
+    def wants(self, event: LoggedEvent) -> bool:
+        """Return whether the event goes to the endpoint."""
+        is_new = event.position is not None and (
+            event.position.transaction_id > self.since_transaction
+        )
+        return is_new and self.event_filter.wants(event)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FannedOutPage:
+    """Result of one page of the log; ``is_last``: the log has nothing more now."""
+
+    events: int = 0
+    deliveries: int = 0
+    is_last: bool = True
+
+
+async def adopt_cursor(uow: UnitOfWork) -> None:
+    """Create the cursor; in a copy of another server's database, reset it to this server."""
+    await uow.session.execute(ADOPT_CURSOR)
+    await uow.session.execute(ADOPT_ENDPOINTS)
+
+
+async def has_new_events(uow: UnitOfWork) -> bool:
+    """Return whether an endpoint is active and has new events; writes and locks nothing."""
+    after = await _first_position(uow, READ_CURSOR)
+    return after is not None and bool(
+        (await events.read_new_events(uow, after=after, limit=1)).events
+    )
+
+
+async def fan_out_page(uow: UnitOfWork, *, limit: int = PAGE, now: datetime) -> FannedOutPage:
+    """Turn one page of the log into deliveries and move the cursor past it."""
+    after = await _first_position(uow, LOCK_CURSOR)
+    if after is None:
+        return FannedOutPage()
+    page = await events.read_new_events(uow, after=after, limit=limit)
+    if not page.events:
+        return FannedOutPage()
+    # Read after the log: every endpoint that existed at an event is included.
+    listeners = await _read_listeners(uow)
+    messages, wanted = _match(page.events, listeners)
+    if wanted:
+        await _add_deliveries(uow, messages=messages, wanted=wanted, now=now)
+    values = {"transaction_id": page.until.transaction_id, "event_id": page.until.id}
+    await uow.session.execute(MOVE_CURSOR, values)
+    return FannedOutPage(events=len(page.events), deliveries=len(wanted), is_last=page.is_last)
+
+
+async def _first_position(uow: UnitOfWork, read_cursor: TextClause) -> LogPosition | None:
+    """Return where to read from; events from before the first active endpoint are skipped.
+
+    None: another worker has the cursor, or no endpoint is active.
+    """
+    cursor = typed_row(Cursor, (await uow.session.execute(read_cursor)).one_or_none())
+    if cursor is None:
+        return None
+    listeners = await _read_listeners(uow)
+    if not listeners:
+        return None
+    since = min(one.since_transaction for one in listeners)
+    stored = LogPosition(cursor.transaction_id, cursor.event_id)
+    return max(stored, LogPosition(since, _LAST_ID))
+
+
+async def _read_listeners(uow: UnitOfWork) -> list[ListeningEndpoint]:
+    rows = typed_rows(_EndpointRow, await uow.session.execute(LISTENING))
+    return [
+        ListeningEndpoint(
+            endpoint_id=row.id,
+            event_filter=EventFilter.of(
+                scopes=row.scopes,
+                types=[EventType(one) for one in row.event_types or WebhookEventType],
+            ),
+            since_transaction=row.since_transaction,
+        )
+        for row in rows
+    ]
+
+
+def _match(
+    happened: Sequence[LoggedEvent], listeners: Sequence[ListeningEndpoint]
+) -> tuple[list[NewMessage], list[NewDelivery]]:
+    messages: list[NewMessage] = []
+    wanted: list[NewDelivery] = []
+    for event in happened:
+        if event.type not in _KNOWN:
+            continue
+        takers = [one.endpoint_id for one in listeners if one.wants(event)]
+        message = _write(event) if takers else None
+        if message is not None:
+            messages.append(message)
+            wanted += [NewDelivery(endpoint_id=one, number=len(messages)) for one in takers]
+    return messages, wanted
+
+
+def _write(event: LoggedEvent) -> NewMessage | None:
+    try:
+        data = facts_of(event)
+    except ValidationError as error:
+        # Another version wrote the event; later events must not wait for it forever.
+        log.exception("event not sent", type=event.type, faults=error.error_count())
+        return None
+    return NewMessage(type=event.type, happened_at=event.recorded_at, data=data)
+
+
+async def _add_deliveries(
+    uow: UnitOfWork,
+    *,
+    messages: Sequence[NewMessage],
+    wanted: Sequence[NewDelivery],
+    now: datetime,
+) -> None:
+    """Add a delivery for each pair of event and endpoint, due at once."""
+    await uow.session.execute(
+        ADD_DELIVERIES,
+        {
+            "ids": [new_id() for _ in wanted],
+            "endpoint_ids": [one.endpoint_id for one in wanted],
+            "numbers": [one.number for one in wanted],
+            "types": [one.type for one in messages],
+            "instants": [one.happened_at for one in messages],
+            "datas": [one.data for one in messages],
+            "now": now,
+        },
+    )

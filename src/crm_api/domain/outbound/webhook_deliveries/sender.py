@@ -1,0 +1,228 @@
+"""Post one delivery to one endpoint, within limits, and only to public addresses."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from crm_api.domain.kit.addresses import (
+    AddressPolicy,
+    AddressRefusedError,
+    open_connector,
+    parse_url,
+)
+from crm_api.domain.outbound.webhook_deliveries.schedule import EndpointAnswer, requested_pause
+from crm_api.domain.outbound.webhook_endpoints.service import MOST_ENDPOINTS
+from crm_api.platform.settings import Settings
+
+AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
+
+LookUp = Callable[[str, int, int], Sequence[AddressInfo]]
+"""Maps host, port and family to the result of ``getaddrinfo``; it may block."""
+
+
+def _ask_system(host: str, port: int, family: int) -> Sequence[AddressInfo]:
+    return socket.getaddrinfo(
+        host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+    )
+
+
+class PatientResolver(AbstractResolver):
+    """A caller may give up; the look-up continues, and later callers wait for the same one."""
+
+    def __init__(self, look_up: LookUp = _ask_system) -> None:
+        self._look_up = look_up
+        self._threads = ThreadPoolExecutor(MOST_ENDPOINTS, thread_name_prefix="webhook names")
+        self._under_way: dict[tuple[str, int, int], asyncio.Future[Sequence[AddressInfo]]] = {}
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Return the addresses of a host.
+
+        Raises:
+            OSError: The host is not known.
+        """
+        wanted = (host, port, int(family))
+        asked = self._under_way.get(wanted)
+        if asked is None:
+            loop = asyncio.get_running_loop()
+            asked = loop.run_in_executor(self._threads, self._look_up, *wanted)
+            self._under_way[wanted] = asked
+            asked.add_done_callback(partial(self._note, wanted))
+        found = await asyncio.shield(asked)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=port,
+                family=kind,
+                proto=protocol,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for kind, _, protocol, _, address in found
+        ]
+
+    def _note(
+        self, wanted: tuple[str, int, int], asked: "asyncio.Future[Sequence[AddressInfo]]"
+    ) -> None:
+        del self._under_way[wanted]
+        if not asked.cancelled():
+            asked.exception()  # marks it as retrieved: the caller may be gone, which is no error
+
+    async def close(self) -> None:
+        """Begin no more look-ups; those that hang end with their name servers."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+CONNECT_SECONDS = 5.0
+KEPT_OF_ANSWER = 500
+"""Bytes of the answer; more is not read."""
+READ_SECONDS = 2.0
+"""Time limit for reading the body; the status alone decides."""
+HEADERS = {
+    "content-type": "application/json",
+    "user-agent": "crm-api-webhooks",
+    "accept-encoding": "identity",
+}
+
+
+class WebhookSender:
+    """A separate HTTP session: no cookies, no proxy from the environment, no cached addresses.
+
+    A connection is kept for the next delivery to the same host; it leads to the address that was
+    checked when it was opened.
+    """
+
+    def __init__(
+        self,
+        policy: AddressPolicy,
+        *,
+        timeout_seconds: float,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        """Create a sender; nothing is opened before the ``async with`` block.
+
+        Args:
+            policy: Addresses that may be connected to.
+            timeout_seconds: Time limit of a whole try.
+            resolver: Replaces the system's resolver, for tests.
+        """
+        self._policy = policy
+        self._timeout_seconds = timeout_seconds
+        self._resolver = resolver
+        self._session: aiohttp.ClientSession | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Build it from the settings."""
+        return cls(
+            AddressPolicy.for_webhooks(settings),
+            timeout_seconds=settings.webhook_endpoint_timeout_seconds,
+        )
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=open_connector(
+                self._policy, resolver=self._resolver or PatientResolver(), keeps_open=True
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+            headers=HEADERS,
+            auto_decompress=False,
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def post(
+        self, address: str, *, body: str, headers: Mapping[str, str], now: datetime
+    ) -> EndpointAnswer:
+        """Post a delivery; errors are part of the reply, nothing is raised."""
+        begun = time.monotonic()
+        reply = await self._try(address, body=body, headers=headers, now=now)
+        duration_ms = int((time.monotonic() - begun) * 1000)
+        return EndpointAnswer(**{**reply.__dict__, "duration_ms": duration_ms})
+
+    async def _try(
+        self, address: str, *, body: str, headers: Mapping[str, str], now: datetime
+    ) -> EndpointAnswer:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await self._post(address, body=body, headers=headers, now=now)
+        except AddressRefusedError as error:
+            return EndpointAnswer(error_code=error.code, detail=error.detail)
+        except TimeoutError:
+            detail = f"There was no answer within {self._timeout_seconds:g} seconds."
+            return EndpointAnswer(error_code="timeout", detail=detail)
+        except aiohttp.ClientConnectorDNSError:
+            return EndpointAnswer(error_code="unknown_host", detail="The host's name is not known.")
+        except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError):
+            return EndpointAnswer(
+                error_code="tls", detail="TLS failed: look at the host's certificate."
+            )
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            detail = f"The host cannot be reached ({type(error).__name__})."
+            return EndpointAnswer(error_code="unreachable", detail=detail)
+
+    async def _post(
+        self, address: str, *, body: str, headers: Mapping[str, str], now: datetime
+    ) -> EndpointAnswer:
+        if self._session is None:
+            msg = "The sender is not open; use `async with`."
+            raise RuntimeError(msg)
+        url = parse_url(address)
+        self._policy.check_url(url)
+        async with self._session.post(
+            url, data=body.encode(), headers=headers, allow_redirects=False
+        ) as answer:
+            kept = await _read_beginning(answer)
+            return _judge(answer, kept, now=now)
+
+
+async def _read_beginning(answer: aiohttp.ClientResponse) -> str:
+    """Read as much of the body as is stored; close the connection if there is more."""
+    kept = b""
+    with suppress(TimeoutError, aiohttp.ClientError, OSError):
+        async with asyncio.timeout(READ_SECONDS):
+            while len(kept) <= KEPT_OF_ANSWER and (chunk := await answer.content.readany()):
+                kept += chunk
+    if not answer.content.at_eof():
+        answer.close()
+    # PostgreSQL cannot store NUL in text.
+    return kept[:KEPT_OF_ANSWER].decode(errors="replace").replace("\x00", "\ufffd")
+
+
+def _judge(answer: aiohttp.ClientResponse, kept: str, *, now: datetime) -> EndpointAnswer:
+    status = answer.status
+    if 200 <= status < 300:  # noqa: PLR2004 - the successes of HTTP
+        return EndpointAnswer(status=status, body=kept)
+    if 300 <= status < 400:  # noqa: PLR2004 - its redirects
+        detail = f"It answered {status}. Redirects are not followed: give the final address."
+    else:
+        detail = f"It answered {status}."
+    return EndpointAnswer(
+        status=status,
+        error_code=f"http_{status}",
+        detail=detail,
+        body=kept,
+        retry_after=requested_pause(answer.headers.get("retry-after"), now=now),
+    )

@@ -1,0 +1,1 @@
+"""Webhooks out: receivers, their secrets, and whether they answer."""

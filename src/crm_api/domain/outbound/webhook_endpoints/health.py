@@ -1,0 +1,234 @@
+"""Whether endpoints answer: stored after each batch of tries, with the consequences."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from standardwebhooks import Webhook
+
+from crm_api.domain.alerts import service as alerts
+from crm_api.domain.outbound.webhook_endpoints.models import (
+    DisabledReason,
+    EndpointStatus,
+    WebhookEndpoint,
+)
+from crm_api.domain.outbound.webhook_endpoints.secrets import signer
+from crm_api.domain.outbound.webhook_endpoints.service import DISABLED_ALERT
+from crm_api.platform.database import UnitOfWork, typed_rows
+from crm_api.platform.encryption import UnsealError
+
+# The newest 5 secrets sign. Repeated rotations within a grace would otherwise add a signature each.
+LIST_DUE = text("""
+    SELECT e.id, e.url, e.failing_since,
+           ARRAY(SELECT s.sealed FROM webhook_secret s
+                  WHERE s.endpoint_id = e.id
+                    AND (s.expires_at IS NULL OR s.expires_at > CAST(:now AS timestamptz))
+                  ORDER BY s.created_at DESC, s.id DESC LIMIT 5) AS secrets
+      FROM webhook_endpoint e
+     WHERE e.status = 'active' AND e.deleted_at IS NULL
+       AND (e.held_until IS NULL OR e.held_until <= CAST(:now AS timestamptz))
+       AND EXISTS (SELECT FROM webhook_delivery d
+                    WHERE d.endpoint_id = e.id AND d.status = 'pending'
+                      AND d.next_attempt_at <= CAST(:now AS timestamptz))
+""")
+
+STORE_ARRIVALS = text("""
+    UPDATE webhook_endpoint SET failing_since = NULL, held_until = NULL
+     WHERE id = ANY(CAST(:ids AS uuid[]))
+       AND (failing_since IS NOT NULL OR held_until IS NOT NULL)
+""")
+
+STORE_FAILURES = text("""
+    UPDATE webhook_endpoint SET failing_since = :now
+     WHERE id = ANY(CAST(:ids AS uuid[])) AND failing_since IS NULL
+""")
+
+PAUSE_ENDPOINTS = text("""
+    UPDATE webhook_endpoint e SET held_until = h.until
+      FROM unnest(CAST(:ids AS uuid[]), CAST(:untils AS timestamptz[])) AS h (id, until)
+     WHERE e.id = h.id AND (e.held_until IS NULL OR e.held_until < h.until)
+""")
+
+REMOVE_EXPIRED = text("DELETE FROM webhook_secret WHERE expires_at <= :now RETURNING id")
+
+REMOVE_DELETED = text("""
+    DELETE FROM webhook_endpoint e
+     WHERE e.deleted_at IS NOT NULL
+       AND NOT EXISTS (SELECT FROM webhook_delivery d WHERE d.endpoint_id = e.id)
+    RETURNING id
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class _DueRow:
+    id: UUID
+    url: str
+    failing_since: datetime | None
+    secrets: Sequence[bytes] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DueEndpoint:
+    """An endpoint with due deliveries.
+
+    Attributes:
+        signers: One per secret, the current one first; empty when no secret can be decrypted.
+        is_failing: Its last try failed.
+    """
+
+    id: UUID
+    url: str
+    signers: Sequence[Webhook] = field(repr=False)
+    is_failing: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointAnswers:
+    """How endpoints answered in a batch of tries.
+
+    Attributes:
+        arrived: At least one delivery succeeded.
+        failed: No delivery succeeded.
+        gone: Answered 410.
+        holds: Asked for a pause until this instant.
+    """
+
+    arrived: frozenset[UUID] = frozenset()
+    failed: frozenset[UUID] = frozenset()
+    gone: frozenset[UUID] = frozenset()
+    holds: Mapping[UUID, datetime] = field(default_factory=dict)
+
+
+async def list_due_endpoints(uow: UnitOfWork, *, key: bytes, now: datetime) -> list[DueEndpoint]:
+    """Return the endpoints with due deliveries, with their signers."""
+    rows = typed_rows(_DueRow, await uow.session.execute(LIST_DUE, {"now": now}))
+    return [
+        DueEndpoint(
+            id=row.id,
+            url=row.url,
+            signers=_signers(row.secrets, endpoint_id=row.id, key=key),
+            is_failing=row.failing_since is not None,
+        )
+        for row in rows
+    ]
+
+
+def _signers(sealed: Sequence[bytes], *, endpoint_id: UUID, key: bytes) -> list[Webhook]:
+    found = []
+    for one in sealed:
+        try:
+            found.append(signer(one, endpoint_id=endpoint_id, key=key))
+        except UnsealError:  # encrypted with another CRM_SECRET_KEY; the delivery reports it
+            continue
+    return found
+
+
+async def record_answers(
+    uow: UnitOfWork, answers: EndpointAnswers, *, disable_after: timedelta, now: datetime
+) -> None:
+    """Store how endpoints answered; disable those that are gone or fail for too long.
+
+    Args:
+        disable_after: Time of failures without a success, after which an endpoint is disabled.
+    """
+    if answers.arrived:
+        await _store_arrivals(uow.session, endpoint_ids=answers.arrived)
+    if answers.holds:
+        await _pause_endpoints(uow.session, holds=answers.holds)
+    if answers.failed:
+        await _store_failures(uow.session, endpoint_ids=answers.failed, now=now)
+    for reason, endpoint_ids, failing_before in (
+        (DisabledReason.GONE, answers.gone, None),
+        (DisabledReason.FAILING, answers.failed - answers.gone, now - disable_after),
+    ):
+        if endpoint_ids:
+            disabled = await _disable_endpoints(
+                uow.session,
+                endpoint_ids=endpoint_ids,
+                reason=reason,
+                failing_before=failing_before,
+                now=now,
+            )
+            for endpoint in disabled:
+                await _alert(uow, endpoint, now=now)
+
+
+async def _alert(uow: UnitOfWork, endpoint: WebhookEndpoint, *, now: datetime) -> None:
+    if endpoint.disabled_reason == DisabledReason.GONE:
+        why = "answered 410 Gone"
+    else:
+        why = f"has accepted nothing since {endpoint.failing_since:%Y-%m-%d %H:%M} UTC"
+    await alerts.raise_alert(
+        uow,
+        kind=DISABLED_ALERT,
+        subject=str(endpoint.id),
+        detail=f"The webhook endpoint {endpoint.url} {why} and is disabled: it gets no more "
+        f"events. See GET /v1/webhook-endpoints/{endpoint.id}/deliveries for its answers, fix it, "
+        f"then POST /v1/webhook-endpoints/{endpoint.id}/enable; what failed is sent again by POST "
+        f"/v1/webhook-endpoints/{endpoint.id}/deliveries/retry. If it is not needed any more, "
+        "delete it.",
+        context={"endpoint_id": str(endpoint.id), "reason": endpoint.disabled_reason},
+        now=now,
+    )
+
+
+async def forget_deleted_endpoints(uow: UnitOfWork, *, now: datetime) -> int:
+    """Delete expired secrets, and deleted endpoints without deliveries; return how many rows."""
+    expired = await _remove_expired(uow.session, now=now)
+    return expired + await _remove_deleted(uow.session)
+
+
+async def _store_arrivals(session: AsyncSession, *, endpoint_ids: Collection[UUID]) -> None:
+    """Clear failures and holds of endpoints that answered."""
+    await session.execute(STORE_ARRIVALS, {"ids": list(endpoint_ids)})
+
+
+async def _store_failures(
+    session: AsyncSession, *, endpoint_ids: Collection[UUID], now: datetime
+) -> None:
+    """Store since when endpoints fail, unless they failed before."""
+    await session.execute(STORE_FAILURES, {"ids": list(endpoint_ids), "now": now})
+
+
+async def _pause_endpoints(session: AsyncSession, *, holds: Mapping[UUID, datetime]) -> None:
+    """Pause endpoints until these instants, or later ones that are already set."""
+    await session.execute(PAUSE_ENDPOINTS, {"ids": list(holds), "untils": list(holds.values())})
+
+
+async def _disable_endpoints(
+    session: AsyncSession,
+    *,
+    endpoint_ids: Collection[UUID],
+    reason: DisabledReason,
+    failing_before: datetime | None,
+    now: datetime,
+) -> Sequence[WebhookEndpoint]:
+    """Disable those that are active, and fail since before the given instant; return them."""
+    statement = update(WebhookEndpoint).where(
+        WebhookEndpoint.id.in_(endpoint_ids), WebhookEndpoint.status == EndpointStatus.ACTIVE
+    )
+    if failing_before is not None:
+        statement = statement.where(WebhookEndpoint.failing_since < failing_before)
+    disabled = await session.scalars(
+        statement.values(
+            status=EndpointStatus.DISABLED,
+            disabled_reason=reason,
+            disabled_at=now,
+            updated_at=now,
+        ).returning(WebhookEndpoint),
+        execution_options={"populate_existing": True},
+    )
+    return disabled.all()
+
+
+async def _remove_expired(session: AsyncSession, *, now: datetime) -> int:
+    """Delete secrets whose grace is over; return how many."""
+    return len((await session.execute(REMOVE_EXPIRED, {"now": now})).all())
+
+
+async def _remove_deleted(session: AsyncSession) -> int:
+    """Delete endpoints marked as deleted that have no deliveries left; return how many."""
+    return len((await session.execute(REMOVE_DELETED)).all())

@@ -1,0 +1,59 @@
+"""Create, encrypt and use signing secrets, as the Standard Webhooks specification says.
+
+Source: Standard Webhooks specification, "Signature scheme", read 2026-11-26.
+"""
+
+import secrets
+from base64 import b64encode
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from uuid import UUID
+
+from standardwebhooks import Webhook
+
+from crm_api.platform.encryption import seal, unseal
+
+PREFIX = "whsec_"
+SECRET_BYTES = 32
+"""The specification recommends 24 to 64."""
+
+
+def make_secret() -> str:
+    """Return a new secret."""
+    return PREFIX + b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+
+
+def seal_secret(text: str, *, endpoint_id: UUID, key: bytes) -> bytes:
+    """Encrypt a secret with the secret key, bound to this endpoint."""
+    return seal(text, secret=key, about=_about(endpoint_id))
+
+
+@lru_cache(maxsize=256)
+def signer(sealed: bytes, *, endpoint_id: UUID, key: bytes) -> Webhook:
+    """Return a signer for an encrypted secret.
+
+    Raises:
+        UnsealError: It was encrypted with another secret key.
+    """
+    return Webhook(unseal(sealed, secret=key, about=_about(endpoint_id)))
+
+
+def sign(
+    signers: Sequence[Webhook], *, message_id: str, body: str, now: datetime
+) -> dict[str, str]:
+    """Return the signature headers of a delivery, signed with each secret, current one first.
+
+    Args:
+        now: In UTC; receivers refuse a time that is off by more than five minutes.
+    """
+    signatures = (one.sign(msg_id=message_id, timestamp=now, data=body) for one in signers)
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": " ".join(signatures),
+    }
+
+
+def _about(endpoint_id: UUID) -> str:
+    return f"webhook endpoint {endpoint_id}"

@@ -1,0 +1,312 @@
+"""Webhook endpoints: create, change, disable, enable, and replace their secrets.
+
+An endpoint has the scopes of the caller who last set its address or event types, and gets no event
+that this caller could not read.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from crm_api.domain.alerts import service as alerts
+from crm_api.domain.alerts.alert_kinds import AlertKind
+from crm_api.domain.identity.api_keys.errors import MissingScopeError
+from crm_api.domain.kit.addresses import AddressPolicy, AddressRefusedError, parse_url
+from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.outbound.live_events.event_filter import EventFilter
+from crm_api.domain.outbound.live_events.payloads import SCOPE_OF, WebhookEventType
+from crm_api.domain.outbound.webhook_endpoints import queries
+from crm_api.domain.outbound.webhook_endpoints.errors import (
+    InvalidEndpointUrlError,
+    TooManyWebhookEndpointsError,
+    WebhookEndpointDisabledError,
+    WebhookEndpointNotFoundError,
+)
+from crm_api.domain.outbound.webhook_endpoints.models import (
+    DisabledReason,
+    EndpointStatus,
+    WebhookEndpoint,
+)
+from crm_api.domain.outbound.webhook_endpoints.schemas import (
+    WebhookEndpointCreate,
+    WebhookEndpointUpdate,
+)
+from crm_api.domain.outbound.webhook_endpoints.secrets import make_secret, seal_secret
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+from crm_api.platform.jobs import Job, JobName
+
+MOST_ENDPOINTS = 50
+"""Each event becomes one row per endpoint."""
+DISABLED_ALERT = AlertKind.WEBHOOK_ENDPOINT_DISABLED
+"""The alert's kind; its subject is the endpoint's id."""
+DELIVER_JOB = Job(name=JobName.DELIVER_WEBHOOKS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maker:
+    """The caller who sets an endpoint's address or event types."""
+
+    name: str
+    scopes: Collection[str]
+
+
+async def create_endpoint(
+    uow: UnitOfWork,
+    body: WebhookEndpointCreate,
+    *,
+    maker: Maker,
+    policy: AddressPolicy,
+    key: bytes,
+    now: datetime,
+) -> tuple[WebhookEndpoint, str]:
+    """Add an endpoint that gets events from now on; return it with its secret, shown only once.
+
+    Args:
+        key: Encrypts the secret.
+
+    Raises:
+        InvalidEndpointUrlError: Events may not be sent to this address.
+        MissingScopeError: The maker may not see the requested events.
+        TooManyWebhookEndpointsError: ``MOST_ENDPOINTS`` exist. Concurrent calls may exceed it.
+    """
+    _check_url(body.url, policy)
+    _check_types(body.event_types, maker)
+    if await queries.count(uow.session) >= MOST_ENDPOINTS:
+        raise TooManyWebhookEndpointsError(
+            f"There are {MOST_ENDPOINTS} endpoints, which is the maximum; delete one first."
+        )
+    endpoint = await queries.add(
+        uow.session,
+        values={
+            "id": new_id(),
+            "url": body.url,
+            "description": body.description,
+            "event_types": _unique(body.event_types),
+            "scopes": sorted(maker.scopes),
+            "created_by": maker.name,
+            "created_at": now,
+            "updated_at": now,
+        },
+    )
+    secret = await _replace_secret(uow, endpoint.id, key=key, old_until=now, now=now)
+    await _audit(uow, "create_webhook_endpoint", endpoint.id, maker.name, now, url=body.url)
+    uow.after_commit(DELIVER_JOB)
+    return endpoint, secret
+
+
+async def get_endpoint(uow: UnitOfWork, endpoint_id: UUID) -> WebhookEndpoint:
+    """Return an endpoint.
+
+    Raises:
+        WebhookEndpointNotFoundError: There is no endpoint with this id.
+    """
+    return _found(await queries.find(uow.session, endpoint_id=endpoint_id))
+
+
+async def get_active_endpoint(uow: UnitOfWork, endpoint_id: UUID) -> WebhookEndpoint:
+    """Return an endpoint that gets events.
+
+    Raises:
+        WebhookEndpointNotFoundError: There is no endpoint with this id.
+        WebhookEndpointDisabledError: It is disabled.
+    """
+    endpoint = await get_endpoint(uow, endpoint_id)
+    if endpoint.status == EndpointStatus.DISABLED:
+        raise WebhookEndpointDisabledError
+    return endpoint
+
+
+async def has_active_endpoint(uow: UnitOfWork) -> bool:
+    """Return whether any endpoint gets events."""
+    return await queries.has_active(uow.session)
+
+
+async def list_endpoints(
+    uow: UnitOfWork, *, cursor: str | None, limit: int
+) -> Page[WebhookEndpoint]:
+    """List endpoints, newest first.
+
+    Raises:
+        InvalidCursorError: The cursor is not from this list.
+    """
+    cursors = Cursors("webhook_endpoints")
+    rows = await queries.list_endpoints(uow.session, after=cursors.read(cursor), limit=limit + 1)
+    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+
+
+async def update_endpoint(
+    uow: UnitOfWork,
+    changes: WebhookEndpointUpdate,
+    *,
+    endpoint_id: UUID,
+    maker: Maker,
+    policy: AddressPolicy,
+    now: datetime,
+) -> WebhookEndpoint:
+    """Change an endpoint; a new address or other event types also set the maker's scopes.
+
+    Otherwise a caller could make it send events that the caller may not see.
+
+    Raises:
+        WebhookEndpointNotFoundError: There is no endpoint with this id.
+        InvalidEndpointUrlError: Events may not be sent to this address.
+        MissingScopeError: The maker may not see the requested events.
+    """
+    given = changes.model_dump(exclude_unset=True)
+    if not given:
+        return await get_endpoint(uow, endpoint_id)
+    values: dict[str, Any] = {**given, "updated_at": now}
+    if "url" in given:
+        _check_url(changes.url, policy)
+        values |= {"failing_since": None, "held_until": None}  # these concern the old address
+    if "event_types" in given:
+        values["event_types"] = _unique(changes.event_types)
+    if {"url", "event_types"} & given.keys():
+        present = await get_endpoint(uow, endpoint_id)
+        types = values.get("event_types", present.event_types)
+        _check_types([WebhookEventType(one) for one in types], maker)
+        values["scopes"] = sorted(maker.scopes)
+    changed = _found(await queries.change(uow.session, endpoint_id=endpoint_id, values=values))
+    await _audit(uow, "change_webhook_endpoint", endpoint_id, maker.name, now, **given)
+    return changed
+
+
+async def delete_endpoint(uow: UnitOfWork, *, endpoint_id: UUID, actor: str, now: datetime) -> None:
+    """Delete an endpoint and its secrets; sending stops, deliveries are deleted in background.
+
+    Raises:
+        WebhookEndpointNotFoundError: There is no endpoint with this id.
+    """
+    removed = await queries.change(
+        uow.session, endpoint_id=endpoint_id, values={"deleted_at": now, "updated_at": now}
+    )
+    _found(removed)
+    await queries.remove_secrets(uow.session, endpoint_id=endpoint_id)
+    await alerts.resolve_alert(uow, kind=DISABLED_ALERT, subject=str(endpoint_id), now=now)
+    await _audit(uow, "delete_webhook_endpoint", endpoint_id, actor, now)
+
+
+async def rotate_secret(
+    uow: UnitOfWork, *, endpoint_id: UUID, grace: timedelta, actor: str, key: bytes, now: datetime
+) -> tuple[str, datetime]:
+    """Replace an endpoint's secret; until the grace is over, the old one signs beside it.
+
+    Returns:
+        The new secret, shown only once, and until when the old one signs.
+
+    Raises:
+        WebhookEndpointNotFoundError: There is no endpoint with this id.
+    """
+    # The lock serialises concurrent rotations.
+    _found(await queries.find(uow.session, endpoint_id=endpoint_id, is_locked=True))
+    old_until = now + grace
+    secret = await _replace_secret(uow, endpoint_id, key=key, old_until=old_until, now=now)
+    await _audit(uow, "rotate_webhook_secret", endpoint_id, actor, now)
+    return secret, old_until
+
+
+async def enable_endpoint(
+    uow: UnitOfWork, *, endpoint_id: UUID, actor: str, now: datetime
+) -> WebhookEndpoint:
+    """Send an endpoint events from now on, and deliveries that waited while it was disabled.
+
+    Raises:
+        WebhookEndpointNotFoundError: There is no endpoint with this id.
+    """
+    present = _found(await queries.find(uow.session, endpoint_id=endpoint_id, is_locked=True))
+    if present.status == EndpointStatus.ACTIVE:
+        return present
+    enabled = await queries.enable(uow.session, endpoint_id=endpoint_id, now=now)
+    await alerts.resolve_alert(uow, kind=DISABLED_ALERT, subject=str(endpoint_id), now=now)
+    await _audit(uow, "enable_webhook_endpoint", endpoint_id, actor, now)
+    uow.after_commit(DELIVER_JOB)
+    return _found(enabled)
+
+
+async def disable_endpoint(
+    uow: UnitOfWork, *, endpoint_id: UUID, actor: str, now: datetime
+) -> WebhookEndpoint:
+    """Stop events to an endpoint until it is enabled; its deliveries wait.
+
+    Raises:
+        WebhookEndpointNotFoundError: There is no endpoint with this id.
+    """
+    present = _found(await queries.find(uow.session, endpoint_id=endpoint_id, is_locked=True))
+    if present.status == EndpointStatus.DISABLED:
+        return present
+    disabled = await queries.change(
+        uow.session,
+        endpoint_id=endpoint_id,
+        values={
+            "status": EndpointStatus.DISABLED,
+            "disabled_reason": DisabledReason.REQUESTED,
+            "disabled_at": now,
+            "updated_at": now,
+        },
+    )
+    await _audit(uow, "disable_webhook_endpoint", endpoint_id, actor, now)
+    return _found(disabled)
+
+
+async def _replace_secret(
+    uow: UnitOfWork, endpoint_id: UUID, *, key: bytes, old_until: datetime, now: datetime
+) -> str:
+    secret = make_secret()
+    await queries.replace_secret(
+        uow.session,
+        endpoint_id=endpoint_id,
+        sealed=seal_secret(secret, endpoint_id=endpoint_id, key=key),
+        old_until=old_until,
+        now=now,
+    )
+    return secret
+
+
+def _found(endpoint: WebhookEndpoint | None) -> WebhookEndpoint:
+    if endpoint is None:
+        raise WebhookEndpointNotFoundError("There is no webhook endpoint with this id.")
+    return endpoint
+
+
+def _check_url(address: str, policy: AddressPolicy) -> None:
+    try:
+        policy.check_url(parse_url(address))
+    except AddressRefusedError as error:
+        raise InvalidEndpointUrlError(error) from error
+
+
+def _check_types(types: Collection[WebhookEventType], maker: Maker) -> None:
+    """Refuse types that the maker may not see: any named type, or all if none is named.
+
+    A named type that the maker may see only for campaigns (``campaigns:read``) is refused too: the
+    endpoint would get some of its events and miss the rest.
+    """
+    event_filter = EventFilter.of(
+        scopes=maker.scopes, types=[EventType(one) for one in types or WebhookEventType]
+    )
+    missing = [one for one in types if EventType(one) not in event_filter.types]
+    if not types and not event_filter.types:
+        missing = list(WebhookEventType)
+    if missing:
+        scope = SCOPE_OF[EventType(missing[0])]
+        raise MissingScopeError(
+            f"To send {missing[0]} to an endpoint, its maker needs the scope {scope}.",
+            required_scope=scope.value,
+        )
+
+
+def _unique(types: Iterable[WebhookEventType]) -> list[str]:
+    return list(dict.fromkeys(one.value for one in types))
+
+
+async def _audit(
+    uow: UnitOfWork, action: str, endpoint_id: UUID, actor: str, now: datetime, **detail: object
+) -> None:
+    await note_decision(
+        uow, actor=actor, action=action, subject=str(endpoint_id), detail=detail, now=now
+    )

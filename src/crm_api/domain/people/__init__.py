@@ -1,0 +1,1 @@
+"""Contacts, and the data that describes or groups them."""

@@ -1,0 +1,99 @@
+"""Opt out many numbers in one request: one decision for each, all in one transaction."""
+
+from datetime import datetime
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from crm_api.domain.consent.schemas import ConsentGrounds
+from crm_api.domain.kit.dry_runs import DryRunRead, DryRunRequest
+from crm_api.domain.kit.examples import example
+from crm_api.domain.kit.fields import PhoneNumber
+from crm_api.domain.kit.schemas import Id
+from crm_api.domain.messaging.consent_decisions import service as consent
+from crm_api.domain.people.batch import queries
+from crm_api.domain.people.contacts.errors import UnknownToOptOutError
+from crm_api.platform.database import UnitOfWork
+
+MOST_NUMBERS = 500
+
+
+class OptOutMany(ConsentGrounds, DryRunRequest):
+    """Contacts and numbers to opt out, with a reason and evidence; a number needs no contact.
+
+    Attributes:
+        phones: Phone numbers.
+    """
+
+    model_config = example(
+        phones=["(617) 555-0123", "+16175550124"], reason="asked at the door", source="in_person"
+    )
+
+    contact_ids: Annotated[list[Id], Field(max_length=MOST_NUMBERS)] = Field(default_factory=list)
+    phones: Annotated[list[PhoneNumber], Field(max_length=MOST_NUMBERS)] = Field(
+        default_factory=list
+    )
+
+    @model_validator(mode="after")
+    def _count(self) -> Self:
+        if not 1 <= len(self.contact_ids) + len(self.phones) <= MOST_NUMBERS:
+            raise PydanticCustomError(
+                "count_of_numbers",
+                "Name 1 to {limit} contacts and numbers together.",
+                {"limit": MOST_NUMBERS},
+            )
+        return self
+
+
+class OptedOut(DryRunRead):
+    """The number of distinct phone numbers named, and how many were not opted out before.
+
+    Attributes:
+        numbers: The number of phone numbers that are opted out.
+        newly_opted_out: The number of phone numbers that were not opted out before.
+    """
+
+    model_config = example(token=None, numbers=3, newly_opted_out=2)
+
+    numbers: int
+    newly_opted_out: int
+
+
+async def opt_out_many(
+    uow: UnitOfWork, body: OptOutMany, *, actor: str, now: datetime, secret: bytes
+) -> OptedOut:
+    """Opt these numbers out; each gets an entry in its consent history.
+
+    Raises:
+        UnknownToOptOutError: Some ids do not belong to a contact; no number was opted out.
+    """
+    session = uow.session
+    known = await queries.people_named(session, contact_ids=body.contact_ids, phones=body.phones)
+    by_id = {one.named_id: one for one in known}
+    unknown = [at for at, one in enumerate(body.contact_ids) if one not in by_id]
+    if unknown:
+        raise UnknownToOptOutError(unknown)
+    by_phone = {one.named_phone: one.contact_id for one in known}
+    numbers = {phone: by_phone.get(phone) for phone in body.phones}
+    numbers |= {by_id[one].phone: by_id[one].contact_id for one in body.contact_ids}
+    # Lock all numbers at once and in order: otherwise two such requests could deadlock.
+    theirs = await queries.numbers_of(session, contact_ids={one.contact_id for one in known})
+    await consent.lock_decisions(uow, phones=theirs.union(numbers))
+    new = 0
+    for phone in sorted(numbers):
+        act = consent.DecisionDetails(
+            phone=phone,
+            contact_id=numbers[phone],
+            source=body.source,
+            actor=actor,
+            reason=body.reason,
+            note=body.note,
+            text_shown=body.text_shown,
+            evidence=body.evidence,
+            now=now,
+            secret=secret,
+        )
+        new += await consent.opt_out(uow, **act)
+    counts = {"numbers": len(numbers), "newly_opted_out": new}
+    return OptedOut(**counts, counts=counts)

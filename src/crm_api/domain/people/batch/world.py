@@ -1,0 +1,195 @@
+"""The contacts of a batch in memory: changed item by item, then written as sets."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic_core import PydanticCustomError
+
+from crm_api.domain.kit.contact_columns import TEXT_COLUMNS
+from crm_api.domain.kit.zones import zone_key_of
+from crm_api.domain.people.contacts.errors import (
+    ContactExistsError,
+    ContactNotFoundError,
+    InvalidAttributesError,
+)
+from crm_api.domain.people.contacts.schemas import ContactCreate, ContactUpdate
+from crm_api.domain.people.custom_fields.definitions import Definitions
+from crm_api.platform.ids import new_id
+
+Columns = dict[str, Any]
+
+BLANK: Mapping[str, Any] = {
+    **dict.fromkeys(TEXT_COLUMNS),
+    "tags": [],
+    "attributes": {},
+}
+"""The columns of a contact that has a number and nothing else."""
+
+
+@dataclass
+class World:
+    """Rows by id, and the ids of those that differ from the database.
+
+    Every change replaces the row's dict, so that the results of earlier items do not change.
+    """
+
+    definitions: Definitions
+    now: datetime
+    rows: dict[UUID, Columns] = field(default_factory=dict)
+    by_phone: dict[str, UUID] = field(default_factory=dict)
+    added: set[UUID] = field(default_factory=set)
+    changed: set[UUID] = field(default_factory=set)
+    erased: set[UUID] = field(default_factory=set)
+    moved: set[UUID] = field(default_factory=set)
+
+    def learn(self, rows: Iterable[Columns]) -> None:
+        """Load rows as they are stored."""
+        for row in rows:
+            self.rows[row["id"]] = row
+            self.by_phone[row["phone"]] = row["id"]
+
+    def forget(self, *, contact_ids: Iterable[UUID], phones: Iterable[str]) -> None:
+        """Drop these rows from memory."""
+        gone = {self.by_phone[phone] for phone in phones if phone in self.by_phone}
+        for contact_id in gone.union(contact_ids):
+            row = self.rows.pop(contact_id, None)
+            if row is not None:
+                del self.by_phone[row["phone"]]
+
+    def is_clean(self) -> bool:
+        """Return whether all changes are stored."""
+        return not (self.added or self.changed or self.erased or self.moved)
+
+    def clean(self) -> None:
+        """Mark all changes as stored."""
+        for part in (self.added, self.changed, self.erased, self.moved):
+            part.clear()
+
+    def unknown(self) -> set[UUID]:
+        """Return the ids of contacts that rows were merged into and that are not loaded yet."""
+        heads = {row["merged_into"] for row in self.rows.values()}
+        return heads - {None} - self.rows.keys()
+
+    def find(self, contact_id: UUID) -> Columns | None:
+        """Return the row of an existing contact, also by the id of a merged duplicate."""
+        row = self.rows.get(contact_id)
+        if row is not None and row["merged_into"] is not None:
+            row = self.rows.get(row["merged_into"])
+        return row if row is not None and row["deleted_at"] is None else None
+
+    def holder(self, phone: str) -> Columns | None:
+        """Return the row of the existing contact with a number, also of a merged duplicate."""
+        contact_id = self.by_phone.get(phone)
+        return None if contact_id is None else self.find(contact_id)
+
+    def create(self, body: ContactCreate) -> Columns:
+        """Add a contact; a deleted one returns under its old id.
+
+        Raises:
+            ContactExistsError: Another contact has this number.
+            FieldValuesError: Attributes do not fit their custom fields.
+        """
+        values = body.columns()
+        values["attributes"] = self.definitions.complete(
+            values["attributes"], pointer="/attributes"
+        )
+        holder = self.holder(body.phone)
+        if holder is not None:
+            raise ContactExistsError(
+                "A contact with this number exists.", contact_id=str(holder["id"])
+            )
+        return self._begin(values)
+
+    def begin(self, changes: ContactUpdate) -> Columns:
+        """Add a contact from an upsert with some fields; no contact may have its number.
+
+        Raises:
+            FieldValuesError: Attributes do not fit their custom fields.
+            InvalidAttributesError: The attributes are too many or too large.
+        """
+        given = (changes.attributes or {}).items()
+        complete = self.definitions.complete(
+            {name: value for name, value in given if value is not None}, pointer="/attributes"
+        )
+        changes = changes.model_copy(update={"attributes": complete})
+        return self._begin({**BLANK, **_columns(changes, {**BLANK, "phone": None})})
+
+    def update(self, changes: ContactUpdate, *, contact_id: UUID) -> Columns:
+        """Change a contact's fields, but not its number.
+
+        Raises:
+            ContactNotFoundError: The contact does not exist or was deleted.
+            FieldValuesError: Attributes do not fit their custom fields.
+            InvalidAttributesError: The merged attributes are too many or too large.
+        """
+        row = self.find(contact_id)
+        if row is None:
+            raise ContactNotFoundError("No contact has this id.")
+        if "attributes" in changes.model_fields_set:
+            merged = self.definitions.merged(changes.attributes, pointer="/attributes")
+            changes = changes.model_copy(update={"attributes": merged})
+        values = _columns(changes, row)
+        # An upsert may use the number of a duplicate that was merged into the contact.
+        values.pop("phone", None)
+        if not values:
+            return row
+        fresh = row | values | {"updated_at": self.now}
+        fresh["zone_key"] = zone_key_of(fresh)
+        if fresh["zone_key"] != row["zone_key"]:
+            self.moved.add(row["id"])
+        return self._put(fresh)
+
+    def delete(self, contact_id: UUID) -> None:
+        """Delete a contact; its row and its number stay.
+
+        Raises:
+            ContactNotFoundError: The contact does not exist or was deleted.
+        """
+        row = self.find(contact_id)
+        if row is None:
+            raise ContactNotFoundError("No contact has this id.")
+        blank = {**row, **BLANK, "updated_at": self.now, "deleted_at": self.now}
+        self._put(blank | {"zone_key": zone_key_of(blank)})
+        self.erased.add(row["id"])
+        # Its duplicates become separate rows again.
+        for other in [one for one in self.rows.values() if one["merged_into"] == row["id"]]:
+            self.rows[other["id"]] = other | {"merged_into": None}
+
+    def pick(self, contact_ids: Iterable[UUID]) -> list[Columns]:
+        """Return these rows in the order of their numbers, which is the order of locks."""
+        return sorted((self.rows[one] for one in contact_ids), key=lambda row: str(row["phone"]))
+
+    def _begin(self, values: Columns) -> Columns:
+        known = self.by_phone.get(values["phone"])
+        contact_id = known or new_id()
+        if known is None:
+            self.added.add(contact_id)
+        return self._put(
+            {
+                **values,
+                "id": contact_id,
+                "zone_key": zone_key_of(values),
+                "source": "api",
+                "created_at": self.now,
+                "updated_at": self.now,
+                "deleted_at": None,
+                "merged_into": None,
+            }
+        )
+
+    def _put(self, row: Columns) -> Columns:
+        self.rows[row["id"]] = row
+        self.by_phone[row["phone"]] = row["id"]
+        if row["id"] not in self.added:
+            self.changed.add(row["id"])
+        return row
+
+
+def _columns(changes: ContactUpdate, row: Mapping[str, Any]) -> Columns:
+    try:
+        return changes.columns(row)
+    except PydanticCustomError as error:
+        raise InvalidAttributesError(error.message()) from error

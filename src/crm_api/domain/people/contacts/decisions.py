@@ -1,0 +1,176 @@
+"""Consent decisions and flags of a contact's number, made through the API, and their history."""
+
+from datetime import datetime
+from uuid import UUID
+
+from crm_api.domain.consent.models import (
+    ConsentEntry,
+    ConsentSource,
+    ConsentWording,
+    ContactFlag,
+)
+from crm_api.domain.consent.reply_examples import require_reply
+from crm_api.domain.consent.schemas import ConsentDecision
+from crm_api.domain.identity.api_keys.errors import ExpiryInThePastError
+from crm_api.domain.kit.errors import FieldProblem
+from crm_api.domain.kit.paging import Page
+from crm_api.domain.messaging.consent_decisions import service as consent
+from crm_api.domain.messaging.consent_decisions.flags import flag_rows
+from crm_api.domain.people.contacts.errors import FlagNotFoundError
+from crm_api.domain.people.contacts.schemas import FlagCreate, FlaggedContact
+from crm_api.domain.people.contacts.service import get_contact
+from crm_api.domain.people.models.contacts import Contact
+from crm_api.platform.database import UnitOfWork
+
+
+async def opt_out(
+    uow: UnitOfWork,
+    *,
+    contact_id: UUID,
+    decision: ConsentDecision,
+    actor: str,
+    now: datetime,
+    secret: bytes,
+) -> FlaggedContact:
+    """Opt a contact's number out, as decided by a user or an integrator.
+
+    Raises:
+        ContactNotFoundError: The contact does not exist or was deleted.
+        NotAReplyError: The decision names a message that this person did not send.
+    """
+    contact = (await get_contact(uow, contact_id=contact_id, now=now)).contact
+    await _check_reply(uow, contact, decision)
+    act = _act(contact, reason=decision.reason, actor=actor, now=now, secret=secret)
+    await consent.opt_out(uow, **_proven(act, decision))
+    return await get_contact(uow, contact_id=contact_id, now=now)
+
+
+async def opt_in(
+    uow: UnitOfWork,
+    *,
+    contact_id: UUID,
+    decision: ConsentDecision,
+    actor: str,
+    now: datetime,
+    secret: bytes,
+) -> FlaggedContact:
+    """Opt a contact's number in again, as decided by a user or an integrator.
+
+    Raises:
+        ContactNotFoundError: The contact does not exist or was deleted.
+        NotAReplyError: The decision names a message that this person did not send.
+    """
+    contact = (await get_contact(uow, contact_id=contact_id, now=now)).contact
+    await _check_reply(uow, contact, decision)
+    act = _act(contact, reason=decision.reason, actor=actor, now=now, secret=secret)
+    await consent.opt_in(uow, **_proven(act, decision))
+    return await get_contact(uow, contact_id=contact_id, now=now)
+
+
+async def list_flags(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> list[ContactFlag]:
+    """Fetch the active flags of a contact's number, ordered by name.
+
+    Raises:
+        ContactNotFoundError: The contact does not exist or was deleted.
+    """
+    contact = (await get_contact(uow, contact_id=contact_id, now=now)).contact
+    return await flag_rows(uow.session, phone=contact.phone, now=now)
+
+
+async def add_flag(
+    uow: UnitOfWork,
+    body: FlagCreate,
+    *,
+    contact_id: UUID,
+    actor: str,
+    now: datetime,
+    secret: bytes,
+) -> FlaggedContact:
+    """Add a flag to a contact's number; ``opted_out`` has all effects of an opt-out.
+
+    Raises:
+        ContactNotFoundError: The contact does not exist or was deleted.
+        ConsentDoesNotExpireError: An opt-out or a hold has ``expires_at``.
+        ExpiryInThePastError: ``expires_at`` is not in the future.
+    """
+    if body.expires_at is not None and body.expires_at <= now:
+        detail = "expires_at is in the past; give a later instant, or leave it out."
+        fault = FieldProblem(pointer="/expires_at", code=ExpiryInThePastError.code, detail=detail)
+        raise ExpiryInThePastError(detail, errors=[fault])
+    contact = (await get_contact(uow, contact_id=contact_id, now=now)).contact
+    act = _act(contact, reason=body.reason, actor=actor, now=now, secret=secret)
+    await consent.add_flag(uow, flag=body.flag, expires_at=body.expires_at, **act)
+    return await get_contact(uow, contact_id=contact_id, now=now)
+
+
+async def remove_flag(
+    uow: UnitOfWork, *, contact_id: UUID, flag: str, actor: str, now: datetime, secret: bytes
+) -> None:
+    """Remove a flag from a contact's number; for ``opted_out`` this is an opt-in.
+
+    Raises:
+        ContactNotFoundError: The contact does not exist or was deleted.
+        FlagNotFoundError: The number does not have this flag.
+    """
+    contact = (await get_contact(uow, contact_id=contact_id, now=now)).contact
+    act = _act(contact, reason="flag removed", actor=actor, now=now, secret=secret)
+    if not await consent.remove_flag(uow, flag=flag, **act):
+        raise FlagNotFoundError("This contact's number does not carry this flag.")
+
+
+async def consent_history(
+    uow: UnitOfWork,
+    *,
+    contact_id: UUID,
+    secret: bytes,
+    cursor: str | None,
+    limit: int,
+    now: datetime,
+) -> Page[tuple[ConsentEntry, ConsentWording | None]]:
+    """List the decisions about a contact's number, newest first.
+
+    Raises:
+        ContactNotFoundError: The contact does not exist or was deleted.
+        InvalidCursorError: The cursor does not belong to this list.
+    """
+    contact = (await get_contact(uow, contact_id=contact_id, now=now)).contact
+    return await consent.history(
+        uow, phone=contact.phone, secret=secret, cursor=cursor, limit=limit
+    )
+
+
+async def _check_reply(uow: UnitOfWork, contact: Contact, decision: ConsentDecision) -> None:
+    if decision.message_id is not None:
+        await require_reply(
+            uow.session,
+            message_id=decision.message_id,
+            contact_id=contact.id,
+            phone=contact.phone,
+        )
+
+
+def _act(
+    contact: Contact, *, reason: str | None, actor: str, now: datetime, secret: bytes
+) -> consent.DecisionDetails:
+    return consent.DecisionDetails(
+        phone=contact.phone,
+        contact_id=contact.id,
+        source=ConsentSource.API,
+        actor=actor,
+        reason=reason,
+        now=now,
+        secret=secret,
+    )
+
+
+def _proven(act: consent.DecisionDetails, decision: ConsentDecision) -> consent.DecisionDetails:
+    """Add the decision's source and evidence to an act."""
+    return {
+        **act,
+        "source": decision.source,
+        "note": decision.note,
+        "text_shown": decision.text_shown,
+        "evidence": decision.evidence,
+        "activity_id": decision.message_id,
+        "message_id": decision.message_id,
+    }

@@ -1,0 +1,270 @@
+"""Export contacts as CSV, in a format that the importer reads."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    FromClause,
+    SQLColumnExpression,
+    Uuid,
+    false,
+    func,
+    literal,
+    literal_column,
+    select,
+    true,
+    tuple_,
+)
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.consent.models import ContactFlag, FlagType
+from crm_api.domain.kit import csv_export
+from crm_api.domain.kit.contact_columns import TEXT_COLUMNS
+from crm_api.domain.kit.csv_export import (
+    cell,
+    copy_rows,
+    end_of_page,
+    instant,
+    row_id,
+    truth,
+    write_csv,
+)
+from crm_api.domain.people.contacts.queries import is_unexpired
+from crm_api.domain.people.contacts.schemas import ContactFilter, ContactSort
+from crm_api.domain.people.contacts.search import ORDERS, Position, Search
+from crm_api.domain.people.contacts.search_patterns import search_patterns
+from crm_api.domain.people.models.contacts import Contact
+from crm_api.domain.people.models.lists import ContactList, ContactListMember
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
+
+HEADER = (
+    *("id", "phone", *TEXT_COLUMNS, "tags", "lists"),
+    *("opted_out", "opted_out_at", "opt_out_reason", "opt_out_hold", "do_not_contact", "flags"),
+    *("source", "created_at", "updated_at"),
+)
+"""The columns of every file; the columns of attributes follow."""
+
+MOST_ATTRIBUTES = 300
+
+_BETWEEN: ColumnElement[str] = literal_column("'; '")
+
+
+def _ids(contact_ids: Sequence[UUID]) -> ColumnElement[list[UUID]]:
+    return literal(list(contact_ids), ARRAY(Uuid()))
+
+
+def _of_page(search: Search, end: Position | None) -> list[ColumnElement[bool]]:
+    # Other tables are probed for each contact, so that a page reads only its own span.
+    found = [*search.span(), *search.conditions(Contact, one_by_one=True)]
+    if end is not None:
+        place = tuple_(search.order.key(Contact), Contact.id)
+        found.append(place >= end if search.order.descending else place <= end)
+    return found
+
+
+def _columns(flags: FromClause, lists: FromClause) -> list[SQLColumnExpression[Any]]:
+    written: dict[str, SQLColumnExpression[Any]] = {
+        "id": row_id(Contact.id),
+        "phone": Contact.phone,
+        "tags": cell(func.array_to_string(Contact.tags, _BETWEEN)),
+        "lists": cell(lists.c.lists),
+        "opted_out": truth(flags.c.opted_out_at.is_not(None)),
+        "opted_out_at": instant(flags.c.opted_out_at),
+        "opt_out_reason": cell(flags.c.opt_out_reason),
+        "opt_out_hold": truth(flags.c.opt_out_hold),
+        "do_not_contact": truth(flags.c.do_not_contact),
+        "flags": cell(flags.c.flags),
+        "source": Contact.source,
+        "created_at": instant(Contact.created_at),
+        "updated_at": instant(Contact.updated_at),
+        **{name: cell(getattr(Contact, name)) for name in TEXT_COLUMNS},
+    }
+    return [written[name].label(name) for name in HEADER]
+
+
+def _lists() -> FromClause:
+    """Select one row for each contact: the names of its lists."""
+    return (
+        select(_joined(ContactList.name).label("lists"))
+        .select_from(ContactListMember)
+        .join(ContactList, ContactList.id == ContactListMember.list_id)
+        .where(ContactListMember.contact_id == Contact.id)
+        .correlate(Contact)
+        .lateral("on_lists")
+    )
+
+
+def _flags(now: datetime) -> FromClause:
+    """Select one row for each contact: the active flags of its number."""
+    flag = ContactFlag
+    is_opt_out = flag.flag_type == FlagType.OPTED_OUT.value
+    return (
+        select(
+            func.min(flag.created_at).filter(is_opt_out).label("opted_out_at"),
+            func.min(flag.reason).filter(is_opt_out).label("opt_out_reason"),
+            _has(FlagType.OPT_OUT_HOLD).label("opt_out_hold"),
+            _has(FlagType.DO_NOT_CONTACT).label("do_not_contact"),
+            _joined(flag.flag_type).label("flags"),
+        )
+        .where(flag.phone == Contact.phone, is_unexpired(now))
+        .correlate(Contact)
+        .lateral("flags")
+    )
+
+
+def _joined(column: SQLColumnExpression[str]) -> ColumnElement[str]:
+    return func.string_agg(column, aggregate_order_by(_BETWEEN, column))
+
+
+def _has(flag: FlagType) -> ColumnElement[bool]:
+    return func.coalesce(func.bool_or(ContactFlag.flag_type == flag.value), false())
+
+
+Place = tuple[datetime, UUID]
+
+
+async def contacts_csv(
+    new_uow: UnitOfWorkFactory, wanted: ContactFilter, *, sort: ContactSort, now: datetime
+) -> AsyncIterator[bytes]:
+    """Write the contacts that match a filter as CSV.
+
+    Each attribute has a column, such as ``attributes.roof``, for up to 300 attributes. A first pass
+    collects their names before the stream begins.
+
+    Raises:
+        UnsearchableError: ``q`` has no letter and no digit.
+    """
+    begun = Search(wanted, search_patterns(wanted.q), ORDERS[sort], None, now)
+    names = await _attribute_names(new_uow, begun)
+
+    async def next_page(uow: UnitOfWork, after: Position | None) -> tuple[bytes, Position | None]:
+        search = begun.continued(after)
+        end = await end_of(uow.session, search)
+        rows = await copy_page(uow.session, search, end=end, attributes=names)
+        return rows, end
+
+    header = [*HEADER, *(f"attributes.{name}" for name in names)]
+    return write_csv(new_uow, header=header, next_page=next_page)
+
+
+NextPeople = Callable[[UnitOfWork, Place | None, int], Awaitable[list[tuple[datetime, UUID]]]]
+"""Fetch up to a number of contacts after a position: the instant that orders each, and its id."""
+
+
+async def people_csv(
+    new_uow: UnitOfWorkFactory, next_people: NextPeople, *, now: datetime
+) -> AsyncIterator[bytes]:
+    """Write the contacts that ``next_people`` returns, with the columns of ``contacts_csv``."""
+    names: set[str] = set()
+    place: Place | None = None
+    while True:
+        async with new_uow() as uow:
+            found = await next_people(uow, place, csv_export.PAGE)
+            ids = [contact_id for _, contact_id in found]
+            names |= await attribute_names_of(uow.session, ids)
+        if len(found) < csv_export.PAGE:
+            break
+        place = found[-1]
+    columns = sorted(names)[:MOST_ATTRIBUTES]
+
+    async def next_page(uow: UnitOfWork, after: Place | None) -> tuple[bytes, Place | None]:
+        found = await next_people(uow, after, csv_export.PAGE)
+        ids = [contact_id for _, contact_id in found]
+        rows = await copy_people(uow.session, ids, attributes=columns, now=now)
+        return rows, found[-1] if len(found) == csv_export.PAGE else None
+
+    header = [*HEADER, *(f"attributes.{name}" for name in columns)]
+    return write_csv(new_uow, header=header, next_page=next_page)
+
+
+async def _attribute_names(new_uow: UnitOfWorkFactory, begun: Search) -> list[str]:
+    """Return the names of the attributes to write, in order; at most ``MOST_ATTRIBUTES``."""
+    names: set[str] = set()
+    after: Position | None = None
+    while True:
+        search = begun.continued(after)
+        async with new_uow() as uow:
+            after = await end_of(uow.session, search)
+            names |= await attribute_names(uow.session, search, end=after)
+        if after is None:
+            return sorted(names)[:MOST_ATTRIBUTES]
+
+
+async def end_of(session: AsyncSession, search: Search) -> Position | None:
+    """Return the position of the last row of the page; None if it is the last page."""
+    key = search.order.key(Contact)
+    ordered = (
+        select(key, Contact.id).where(*search.span()).order_by(*search.order.by(key, Contact.id))
+    )
+    last = await end_of_page(session, ordered)
+    return None if last is None else (last[0], last[1])
+
+
+async def attribute_names(
+    session: AsyncSession, search: Search, *, end: Position | None
+) -> set[str]:
+    """Fetch the names of the attributes of the contacts in a page."""
+    names = func.jsonb_object_keys(Contact.attributes).table_valued("name")
+    statement = select(names.c.name).distinct().select_from(Contact).join(names, true())
+    return set(await session.scalars(statement.where(*_of_page(search, end))))
+
+
+async def attribute_names_of(session: AsyncSession, contact_ids: Sequence[UUID]) -> set[str]:
+    """Fetch the names of the attributes of these contacts."""
+    names = func.jsonb_object_keys(Contact.attributes).table_valued("name")
+    statement = select(names.c.name).distinct().select_from(Contact).join(names, true())
+    chosen = Contact.id == func.any(_ids(contact_ids))
+    return set(await session.scalars(statement.where(chosen)))
+
+
+async def copy_people(
+    session: AsyncSession,
+    contact_ids: Sequence[UUID],
+    *,
+    attributes: Sequence[str],
+    now: datetime,
+) -> bytes:
+    """Return the CSV rows of these contacts, in this order; deleted ones are left out."""
+    chosen = (
+        func.unnest(_ids(contact_ids))
+        .table_valued("id", with_ordinality="place", name="chosen")
+        .render_derived()
+    )
+    flags, lists = _flags(now), _lists()
+    statement = (
+        select(
+            *_columns(flags, lists), *(cell(Contact.attributes[name].astext) for name in attributes)
+        )
+        .select_from(chosen)
+        .join(Contact, Contact.id == chosen.c.id)
+        .join(flags, true())
+        .join(lists, true())
+        .where(Contact.deleted_at.is_(None))
+        .order_by(chosen.c.place)
+    )
+    return await copy_rows(session, statement)
+
+
+async def copy_page(
+    session: AsyncSession, search: Search, *, end: Position | None, attributes: Sequence[str]
+) -> bytes:
+    """Return the CSV rows of a page."""
+    order = search.order.by(search.order.key(Contact), Contact.id)
+    # Joined and not sub-selects: ``cell`` reads its column several times.
+    flags, lists = _flags(search.now), _lists()
+    statement = (
+        select(
+            *_columns(flags, lists), *(cell(Contact.attributes[name].astext) for name in attributes)
+        )
+        .select_from(Contact)
+        .join(flags, true())
+        .join(lists, true())
+        .where(*_of_page(search, end))
+        .order_by(*order)
+    )
+    return await copy_rows(session, statement)

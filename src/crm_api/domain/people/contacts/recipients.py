@@ -1,0 +1,136 @@
+"""SQL that updates the zone keys of recipients when the zone keys of their contacts change."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import (
+    text,
+)
+from sqlalchemy.ext.asyncio import AsyncSession
+
+# Lock campaigns before memberships, as pausing and cancelling do. A zone key that is missing in
+# ``campaign.zone_keys`` is never planned.
+_ADD_ZONES_OF = text("""
+    UPDATE campaign c
+    SET zone_keys = ARRAY(SELECT DISTINCT z FROM unnest(c.zone_keys || mine.places) AS z)
+    FROM (
+        SELECT k.id, place.zone_keys AS places
+        FROM campaign k JOIN (
+            SELECT m.campaign_id, array_agg(DISTINCT p.zone_key) AS zone_keys
+            FROM campaign_membership m JOIN contact p ON p.phone = m.phone
+            WHERE m.phone = ANY(CAST(:phones AS text[])) AND m.zone_key <> p.zone_key
+              AND m.status IN ('pending', 'review', 'held', 'sending', 'unknown')
+            GROUP BY m.campaign_id
+        ) place ON place.campaign_id = k.id
+        ORDER BY k.id FOR NO KEY UPDATE OF k
+    ) mine
+    WHERE c.id = mine.id AND NOT c.zone_keys @> mine.places
+""")
+_FOLLOW_PLACES = text("""
+    UPDATE campaign_membership m SET zone_key = p.zone_key, updated_at = :now
+    FROM contact p
+    WHERE p.phone = ANY(CAST(:phones AS text[])) AND m.phone = p.phone
+      AND m.zone_key <> p.zone_key
+      AND m.status IN ('pending', 'review', 'held', 'sending', 'unknown')
+""")
+
+
+async def copy_zone_keys(session: AsyncSession, *, phones: Sequence[str], now: datetime) -> None:
+    """Copy the zone keys of the contacts to their recipients that wait or are being sent to.
+
+    Recipients at the other numbers of a contact are not changed.
+    """
+    await session.execute(_ADD_ZONES_OF, {"phones": list(phones)})
+    await session.execute(_FOLLOW_PLACES, {"phones": list(phones), "now": now})
+
+
+# Lock campaigns before memberships, as pausing and cancelling do. A zone key that is missing in
+# ``campaign.zone_keys`` is never planned.
+_ADD_ZONES = text("""
+    UPDATE campaign c SET zone_keys = array_append(c.zone_keys, :zone_key)
+    FROM (
+        SELECT k.id FROM campaign k
+        WHERE k.id IN (
+            SELECT m.campaign_id FROM campaign_membership m
+            WHERE m.phone = :old_phone AND m.contact_id = :contact_id
+              AND m.status IN ('pending', 'review', 'held', 'sending', 'unknown'))
+        ORDER BY k.id FOR NO KEY UPDATE
+    ) mine
+    WHERE c.id = mine.id AND NOT c.zone_keys @> ARRAY[CAST(:zone_key AS text)]
+""")
+
+
+_FOLLOW = text("""
+    UPDATE campaign_membership m
+    SET phone = CASE WHEN d.is_twin THEN m.phone ELSE :phone END,
+        zone_key = CASE WHEN d.is_twin THEN m.zone_key ELSE :zone_key END,
+        status = CASE WHEN d.is_twin THEN 'skipped' ELSE m.status END,
+        skip_reason = CASE WHEN d.is_twin THEN 'duplicate_number' ELSE m.skip_reason END,
+        updated_at = :now
+    FROM (
+        SELECT w.id, EXISTS (
+            SELECT 1 FROM campaign_membership t
+            WHERE t.campaign_id = w.campaign_id AND t.step = w.step AND t.phone = :phone
+              AND t.id <> w.id) AS is_twin
+        FROM campaign_membership w
+        WHERE w.phone = :old_phone AND w.contact_id = :contact_id
+          AND w.status IN ('pending', 'review', 'held')
+    ) d
+    WHERE m.id = d.id AND m.status IN ('pending', 'review', 'held')
+""")
+
+
+# An attempt in progress keeps its number. If it turns out that it was not sent, the recipient waits
+# again, with the current number and the hours of its zone; so does the next step.
+_FOLLOW_UNDER_WAY = text("""
+    UPDATE campaign_membership m
+    SET phone = CASE WHEN EXISTS (
+            SELECT 1 FROM campaign_membership t
+            WHERE t.campaign_id = m.campaign_id AND t.step = m.step AND t.phone = :phone
+              AND t.id <> m.id) THEN m.phone ELSE :phone END,
+        zone_key = :zone_key, updated_at = :now
+    WHERE m.phone = :old_phone AND m.contact_id = :contact_id
+      AND m.status IN ('sending', 'unknown')
+""")
+
+
+async def move_recipients(
+    session: AsyncSession,
+    *,
+    contact_id: UUID,
+    old_phone: str,
+    phone: str,
+    zone_key: str,
+    now: datetime,
+) -> None:
+    """Give the contact's recipients that wait or are being sent to its new number and zone key.
+
+    A waiting recipient whose campaign step already has the new number is skipped as
+    ``duplicate_number``.
+    """
+    values = {
+        "contact_id": contact_id,
+        "old_phone": old_phone,
+        "phone": phone,
+        "zone_key": zone_key,
+    }
+    await session.execute(
+        _ADD_ZONES, {name: value for name, value in values.items() if name != "phone"}
+    )
+    await session.execute(_FOLLOW_UNDER_WAY, values | {"now": now})
+    await session.execute(_FOLLOW, values | {"now": now})
+
+
+_SKIP_DELETED = text("""
+    UPDATE campaign_membership
+    SET status = 'skipped', skip_reason = 'contact_deleted', updated_at = :now
+    WHERE phone = ANY(CAST(:phones AS text[])) AND status IN ('pending', 'review', 'held')
+""")
+
+
+async def skip_deleted_recipients(
+    session: AsyncSession, *, phones: Collection[str], now: datetime
+) -> None:
+    """Skip the waiting recipients with the numbers of deleted contacts."""
+    await session.execute(_SKIP_DELETED, {"phones": list(phones), "now": now})

@@ -1,0 +1,286 @@
+"""SQL that finds contacts: any filter, in any order, a page at a time.
+
+The filter and the order have separate indexes. Reading in order until enough rows match is fast
+when many rows match, and reads all contacts when few do. Looking up all matches and sorting them is
+fast when few match. The planner cannot choose well, because its statistics know little about parts
+of words, and a wrong choice scans a million contacts. So this module chooses. It first reads a
+bounded number of contacts in order, which fills a page unless matches are rare. Only then it looks
+up all matches.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, func, literal, literal_column, or_, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute, aliased
+
+from crm_api.domain.consent.models import ContactFlag, FlagType
+from crm_api.domain.kit.regions import STATE_NAMES
+from crm_api.domain.kit.zones import state_code
+from crm_api.domain.people.contacts.queries import fetch_flagged, flagged_columns, is_unexpired
+from crm_api.domain.people.contacts.schemas import ContactFilter, ContactSort, FlaggedContact
+from crm_api.domain.people.contacts.search_patterns import fold
+from crm_api.domain.people.models.contacts import Contact
+from crm_api.domain.people.models.lists import ContactListMember
+
+_Column = ColumnElement[Any] | InstrumentedAttribute[Any]
+Position = tuple[datetime | str, UUID]
+"""Where a page continues: after the row with this key and id."""
+
+WINDOW = 5_000
+"""Contacts read in order first: takes 3 ms, and fills a page if one in a hundred matches."""
+FEW = 5_000
+"""A list or flag with at most this many contacts is looked up directly, which costs less."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """A column and a direction; equal rows are ordered by id in the same direction."""
+
+    column: str
+    descending: bool = False
+
+    @property
+    def is_text(self) -> bool:
+        """True if the column is text, False if it is an instant."""
+        return self.column == "sort_name"
+
+    def key(self, person: type[Contact]) -> InstrumentedAttribute[Any]:
+        """Return the column."""
+        found: InstrumentedAttribute[Any] = getattr(person, self.column)
+        return found
+
+    def by(self, key: _Column, row_id: _Column) -> list[ColumnElement[Any]]:
+        """Return the ORDER BY expressions."""
+        return [key.desc(), row_id.desc()] if self.descending else [key.asc(), row_id.asc()]
+
+    def after(self, person: type[Contact], position: Position | None) -> list[ColumnElement[bool]]:
+        """Return the condition of the rows that follow a position."""
+        if position is None:
+            return []
+        place = tuple_(self.key(person), person.id)
+        return [place < position if self.descending else place > position]
+
+
+ORDERS = {
+    ContactSort.CREATED: Order("created_at"),
+    ContactSort.NEWEST: Order("created_at", descending=True),
+    ContactSort.NAME: Order("sort_name"),
+    ContactSort.NAME_BACKWARDS: Order("sort_name", descending=True),
+    ContactSort.UPDATED: Order("updated_at"),
+    ContactSort.LAST_UPDATED: Order("updated_at", descending=True),
+}
+
+
+_BY_NAME = ORDERS[ContactSort.NAME]
+"""An order whose index narrows no filter, so that every filter is a condition."""
+
+
+async def fetch_contacts(
+    session: AsyncSession,
+    *,
+    wanted: ContactFilter,
+    patterns: Sequence[Sequence[str]],
+    order: Order,
+    after: Position | None,
+    limit: int,
+    now: datetime,
+    window: int = WINDOW,
+) -> list[FlaggedContact]:
+    """Fetch the next contacts in an order.
+
+    Args:
+        patterns: The terms of ``wanted.q``: each must match by one of its patterns.
+        window: The number of contacts to read in order before looking up all matches.
+    """
+    search = Search(wanted, patterns, order, after, now)
+    # Without conditions the index of the order answers, and a phone number is at most one row.
+    if wanted.phone is not None or not search.conditions(Contact):
+        return await fetch_flagged(session, search.all_in_order().limit(limit))
+    if not await _are_few(session, search):
+        near = await fetch_flagged(session, search.near(window).limit(limit))
+        if len(near) == limit:
+            return near
+    return await fetch_flagged(session, search.far(limit))
+
+
+async def count_matches(
+    session: AsyncSession,
+    *,
+    wanted: ContactFilter,
+    patterns: Sequence[Sequence[str]],
+    now: datetime,
+) -> int:
+    """Count contacts; ``patterns`` as in ``list_contacts``."""
+    search = Search(wanted, patterns, _BY_NAME, None, now)
+    statement = select(func.count()).select_from(Contact).where(Contact.deleted_at.is_(None))
+    return await session.scalar(statement.where(*search.conditions(Contact))) or 0
+
+
+async def fetch_matching_ids(
+    session: AsyncSession,
+    *,
+    wanted: ContactFilter,
+    patterns: Sequence[Sequence[str]],
+    after: UUID | None,
+    created_until: datetime,
+    limit: int,
+    now: datetime,
+) -> list[UUID]:
+    """Fetch ids greater than ``after``, in order; ``patterns`` as in ``list_contacts``."""
+    search = Search(wanted, patterns, _BY_NAME, None, now)
+    statement = select(Contact.id).where(
+        Contact.deleted_at.is_(None),
+        Contact.created_at <= created_until,
+        *search.conditions(Contact),
+    )
+    if after is not None:
+        statement = statement.where(Contact.id > after)
+    return list(await session.scalars(statement.order_by(Contact.id).limit(limit)))
+
+
+async def _are_few(session: AsyncSession, search: "Search") -> bool:
+    """Return True if the list or a flag of the filter has at most ``FEW`` contacts."""
+    for rows, _, is_wanted in search.elsewhere(Contact):
+        if is_wanted:
+            counted = select(func.count()).select_from(rows.limit(FEW + 1).subquery())
+            if (await session.scalar(counted) or 0) <= FEW:
+                return True
+    return False
+
+
+@dataclass(frozen=True)
+class Search:
+    """A filter, an order, and the position after which to continue."""
+
+    wanted: ContactFilter
+    patterns: Sequence[Sequence[str]]
+    order: Order
+    after: Position | None
+    now: datetime
+
+    def continued(self, after: Position | None) -> Self:
+        """Return the same search after another position."""
+        return replace(self, after=after)
+
+    def all_in_order(self) -> Select[Any]:
+        """Read in order, for a filter that the index of the order or of the number answers."""
+        return (
+            select(*flagged_columns(Contact, self.now))
+            .where(*self.span(), *self.conditions(Contact))
+            .order_by(*self.order.by(self.order.key(Contact), Contact.id))
+        )
+
+    def near(self, size: int) -> Select[Any]:
+        """Filter the next ``size`` contacts in order."""
+        window = (
+            select(Contact)
+            .where(*self.span())
+            .order_by(*self.order.by(self.order.key(Contact), Contact.id))
+            .limit(size)
+            .subquery("near")
+        )
+        person = aliased(Contact, window)
+        return (
+            select(*flagged_columns(person, self.now))
+            .where(*self.conditions(person, one_by_one=True))
+            .order_by(*self.order.by(self.order.key(person), person.id))
+        )
+
+    def far(self, limit: int) -> Select[Any]:
+        """Look up all matches; materialised, so that the plan does not read in order."""
+        found = (
+            select(Contact.id, self.order.key(Contact).label("key"))
+            .where(*self.span(), *self.conditions(Contact))
+            .cte("found")
+            .prefix_with("MATERIALIZED")
+        )
+        first = (
+            select(found.c.id, found.c.key)
+            .order_by(*self.order.by(found.c.key, found.c.id))
+            .limit(limit)
+            .subquery("first")
+        )
+        return (
+            select(*flagged_columns(Contact, self.now))
+            .join(first, first.c.id == Contact.id)
+            .order_by(*self.order.by(first.c.key, first.c.id))
+        )
+
+    def span(self) -> list[ColumnElement[bool]]:
+        """Return the conditions that the index of the order answers."""
+        own = self._spans(Contact).get(self.order.column, [])
+        return [Contact.deleted_at.is_(None), *own, *self.order.after(Contact, self.after)]
+
+    def _spans(self, person: type[Contact]) -> dict[str, list[ColumnElement[bool]]]:
+        wanted = self.wanted
+        created: list[ColumnElement[bool]] = []
+        if wanted.created_after is not None:
+            created.append(person.created_at > wanted.created_after)
+        if wanted.created_before is not None:
+            created.append(person.created_at < wanted.created_before)
+        updated = (
+            [person.updated_at > wanted.updated_after] if wanted.updated_after is not None else []
+        )
+        return {"created_at": created, "updated_at": updated}
+
+    def conditions(
+        self, person: type[Contact], *, one_by_one: bool = False
+    ) -> list[ColumnElement[bool]]:
+        """Return the conditions that the index of the order does not answer.
+
+        Args:
+            person: The contact, or an alias of it.
+            one_by_one: Probe other tables for each contact, in order, instead of joining them.
+        """
+        wanted = self.wanted
+        found = [
+            or_(*(person.search_text.like(pattern) for pattern in term)) for term in self.patterns
+        ]
+        if wanted.phone is not None:
+            found.append(person.phone == wanted.phone)
+        if wanted.tag is not None:
+            found.append(person.tags.contains([wanted.tag]))
+        if wanted.state is not None:
+            found.append(func.lower(person.state).in_(_forms_of_state(wanted.state)))
+        if wanted.city is not None:
+            found.append(func.search_fold(person.city) == fold(wanted.city))
+        if wanted.has_email is not None:
+            found.append(person.email.is_not(None) if wanted.has_email else person.email.is_(None))
+        for column, spans in self._spans(person).items():
+            found += spans if column != self.order.column else []
+        for rows, is_theirs, is_wanted in self.elsewhere(person):
+            theirs = rows.where(is_theirs).correlate(person)
+            there = theirs.scalar_subquery().is_not(None) if one_by_one else theirs.exists()
+            found.append(there if is_wanted else ~there)
+        return found
+
+    def elsewhere(
+        self, person: type[Contact]
+    ) -> Iterator[tuple[Select[Any], ColumnElement[bool], bool]]:
+        """Yield rows of other tables, the condition that joins them, and whether one must exist."""
+        wanted = self.wanted
+        if wanted.list_id is not None:
+            members = select(literal(1)).where(ContactListMember.list_id == wanted.list_id)
+            yield members, ContactListMember.contact_id == person.id, True
+        flags = [(FlagType.OPTED_OUT.value, wanted.opted_out), (wanted.flag, True)]
+        for flag, is_wanted in flags:
+            if flag is None or is_wanted is None:
+                continue
+            # A known flag is a literal, so that the planner can use the partial index of that flag.
+            name = literal_column(f"'{flag}'") if flag in set(FlagType) else literal(flag)
+            flags_found = select(literal(1)).where(
+                ContactFlag.flag_type == name, is_unexpired(self.now)
+            )
+            yield flags_found, ContactFlag.phone == person.phone, is_wanted
+
+
+def _forms_of_state(text: str) -> list[str]:
+    """Return the forms of a state in addresses, in lower case."""
+    code = state_code(text)
+    names = [name for name, known in STATE_NAMES.items() if known == code]
+    return list(dict.fromkeys([text.strip().lower(), *([code.lower()] if code else []), *names]))

@@ -1,0 +1,93 @@
+"""Turn a search text into LIKE patterns for ``contact.search_text``.
+
+``search_text`` is folded by ``search_fold``, has a space before each word, and is indexed by
+trigrams. A pattern can use the index if it has three letters or digits in a row, or the beginning
+of a word. A word with neither is left out of the search.
+"""
+
+import re
+import unicodedata
+
+from crm_api.domain.kit.phone import InvalidPhoneError, parse_phone
+from crm_api.domain.people.contacts.errors import UnsearchableError
+
+_LABEL = re.compile(r"\s*[A-Za-z]+\s*[:.#=]\s*")
+_PHONE_LIKE = re.compile(r"[0-9+().\-/\s]+")
+_LEADING_SIGNS = re.compile(r"^[\W_]+")
+_TRIGRAM = re.compile(r"[^\W_]{3}")
+_WILDCARD = re.compile(r"([\\%_])")
+_FEWEST_DIGITS = 3
+_MOST_WORDS = 10
+_MARKS = dict.fromkeys(range(0x300, 0x370))
+_LETTERS = str.maketrans("łøđðħı", "loddhi", "'\u2018\u2019\u02bc") | {
+    ord("ß"): "ss",
+    ord("æ"): "ae",
+    ord("œ"): "oe",
+}
+
+
+def fold(text: str) -> str:
+    """Remove accents, apostrophes and capitals, as ``search_fold`` in the database does."""
+    bare = unicodedata.normalize("NFKD", text).translate(_MARKS)
+    # Letter by letter: lowering a whole word would give a final sigma its special form.
+    return "".join(letter.lower() for letter in bare).translate(_LETTERS)
+
+
+def search_patterns(text: str) -> list[list[str]]:
+    """Split a search text into terms: every term must match, by any one of its patterns.
+
+    ``(617) 555-0123`` is one term with the pattern ``%16175550123%``. ``rossi 617-555`` is two
+    terms; the second has the patterns ``%617-555%`` and ``%617555%``. A term of one or two letters
+    is the beginning of a word: ``jo`` gives ``% jo%``. An empty text gives no term. Words after
+    the tenth are ignored.
+
+    Raises:
+        UnsearchableError: The text is not empty but has no letter and no digit.
+    """
+    words = text.split()[:_MOST_WORDS]
+    if not words:
+        return []
+    digits = _digits(text)
+    terms = [[digits]] if digits is not None else [_forms(word) for word in words]
+    patterns = [
+        list(dict.fromkeys(pattern for form in term for pattern in _patterns(form)))
+        for term in terms
+    ]
+    found = [term for term in patterns if term]
+    if not found:
+        raise UnsearchableError("Search for something with a letter or a digit in it.")
+    return found
+
+
+def _patterns(form: str) -> list[str]:
+    term = fold(form)
+    if _TRIGRAM.search(term):
+        return [f"%{_escape(term)}%"]
+    start = _LEADING_SIGNS.sub("", term)
+    if not start:
+        return []
+    beginning = f"% {_escape(start)}%"
+    return [beginning, f"% +1{start}%"] if start.isdecimal() else [beginning]
+
+
+def _escape(term: str) -> str:
+    return _WILDCARD.sub(r"\\\1", term)
+
+
+def _forms(word: str) -> list[str]:
+    digits = _digits(word)
+    return [word] if digits is None or digits == word else [word, digits]
+
+
+def _digits(text: str) -> str | None:
+    """Return the digits of a text that looks like a number or part of one, else None."""
+    number = _LABEL.sub("", text, count=1) if _LABEL.match(text) else text
+    if len(text.split()) == 1 or _PHONE_LIKE.fullmatch(number):
+        try:
+            return parse_phone(number).removeprefix("+")
+        except InvalidPhoneError:
+            pass
+    digits = re.sub(r"[^0-9]", "", number)
+    if not _PHONE_LIKE.fullmatch(number) or len(digits) < _FEWEST_DIGITS:
+        return None
+    return digits

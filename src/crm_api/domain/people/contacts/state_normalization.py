@@ -1,0 +1,98 @@
+"""Replace stored state names by their codes, in rows written before states were checked.
+
+A value that names no state moves to the attribute ``state_as_written``. The zone key changes with
+it, so that the legal hours of every state apply to that number.
+"""
+
+from datetime import datetime
+
+import orjson
+from sqlalchemy import text
+
+from crm_api.domain.kit.zones import (
+    DOMESTIC_NAMES,
+    STATE_AS_WRITTEN,
+    STATE_CODES,
+    state_code,
+    zone_key_of,
+)
+from crm_api.domain.people.contacts import recipients
+from crm_api.platform.database import UnitOfWork
+
+_AT_ONCE = 500
+
+# Reads one index entry for each distinct value, however many contacts there are.
+_NAMES = text("""
+    WITH RECURSIVE found AS (
+        (SELECT lower(state) AS name FROM contact
+         WHERE deleted_at IS NULL AND lower(state) > '' ORDER BY lower(state) LIMIT 1)
+        UNION ALL
+        SELECT (SELECT lower(state) FROM contact
+                WHERE deleted_at IS NULL AND lower(state) > f.name ORDER BY lower(state) LIMIT 1)
+        FROM found f WHERE f.name IS NOT NULL
+    )
+    SELECT name FROM found WHERE name <> ALL (CAST(:codes AS text[]))
+""")
+
+# Contacts are always locked in the order of their numbers.
+_ROWS = text("""
+    SELECT id, phone, state, postal_code, timezone, zone_key, attributes FROM contact
+    WHERE deleted_at IS NULL AND lower(state) = ANY (CAST(:names AS text[]))
+      AND (coalesce(btrim(country), '') = ''
+           OR lower(btrim(country)) = ANY (CAST(:domestic AS text[])))
+    ORDER BY phone LIMIT :limit FOR NO KEY UPDATE
+""")
+
+_WRITE = text("""
+    UPDATE contact AS c
+    SET state = r.state, attributes = c.attributes || CAST(r.added AS jsonb),
+        zone_key = r.zone_key, updated_at = :now
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:states AS text[]), CAST(:added AS text[]),
+        CAST(:zone_keys AS text[])) AS r (id, state, added, zone_key)
+    WHERE c.id = r.id
+""")
+
+
+async def normalise_states(uow: UnitOfWork, *, now: datetime) -> int:
+    """Write the state codes of up to 500 contacts.
+
+    Addresses outside the US and Canada keep their value.
+
+    Returns:
+        The number of contacts written; call again until it is 0.
+    """
+    codes = [code.lower() for code in STATE_CODES]
+    names = list(await uow.session.scalars(_NAMES, {"codes": codes}))
+    if not names:
+        return 0
+    values = {"names": names, "domestic": list(DOMESTIC_NAMES), "limit": _AT_ONCE}
+    rows = (await uow.session.execute(_ROWS, values)).mappings().all()
+    written = [_written({**row}) for row in rows]
+    await uow.session.execute(
+        _WRITE,
+        {
+            "ids": [row["id"] for row in rows],
+            "states": [state for state, _, _ in written],
+            "added": [added for _, added, _ in written],
+            "zone_keys": [zone_key for _, _, zone_key in written],
+            "now": now,
+        },
+    )
+    moved = [
+        row["phone"]
+        for row, (_, _, zone_key) in zip(rows, written, strict=True)
+        if row["zone_key"] != zone_key
+    ]
+    if moved:
+        await recipients.copy_zone_keys(uow.session, phones=moved, now=now)
+    return len(rows)
+
+
+def _written(row: dict[str, object]) -> tuple[str | None, str, str]:
+    """Return the state's code, the attributes to add as JSON, and the zone key."""
+    text_of_state = str(row["state"])
+    code = state_code(text_of_state)
+    added = {} if code else {STATE_AS_WRITTEN: text_of_state}
+    attributes = row["attributes"] if isinstance(row["attributes"], dict) else {}
+    zone_key = zone_key_of({**row, "state": code, "attributes": {**attributes, **added}})
+    return code, orjson.dumps(added).decode(), zone_key

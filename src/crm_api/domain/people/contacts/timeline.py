@@ -1,0 +1,268 @@
+"""The timeline of a contact: messages, calls, consent decisions, campaign steps and notes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import Field, TypeAdapter
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+from typing_extensions import TypeAliasType
+
+from crm_api.domain.consent.models import ConsentSource, hash_phone
+from crm_api.domain.kit.examples import REPLY, example, example_id
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.schemas import Id, Instant, ReadModel
+from crm_api.domain.kit.vocabulary import Vocabulary
+from crm_api.domain.messaging.media import service as media
+from crm_api.domain.messaging.media.schemas import names_files, show, show_call
+from crm_api.domain.messaging.media.service import ShownFetch
+from crm_api.domain.messaging.models.conversations import Direction, MessageStatus, Origin
+from crm_api.domain.messaging.sends.vocabulary import MembershipStatus, SkipReason
+from crm_api.domain.people.contacts.service import fetch_numbers, get_contact
+from crm_api.platform.database import UnitOfWork, typed_rows
+
+_END_OF_TIME = (datetime(9999, 12, 31, tzinfo=UTC), UUID(int=2**128 - 1))
+
+
+class TimelineMessage(ReadModel):
+    """A message, received or sent.
+
+    Attributes:
+        media: Pictures and other files of the message.
+    """
+
+    model_config = example(id=example_id("message"), origin="provider", body=REPLY, media=[])
+
+    id: str
+    type: Literal["message"]
+    at: Instant
+    direction: Annotated[str, Vocabulary(Direction)] | None
+    origin: Annotated[str, Vocabulary(Origin, "MessageOrigin")]
+    body: str | None
+    media: list[Any]
+    status: Annotated[str, Vocabulary(MessageStatus)]
+    error_code: str | None
+    line_id: Id | None
+    conversation_id: Id | None
+    campaign_id: Id | None
+
+
+class TimelineCall(ReadModel):
+    """A call; ``call`` has its recordings, voicemail, summary and transcript, where known.
+
+    Attributes:
+        status: The status of the call, as the provider calls it.
+        call: Recordings, voicemail, summary and transcript, as far as they are known.
+    """
+
+    id: str
+    type: Literal["call"]
+    at: Instant
+    direction: Annotated[str, Vocabulary(Direction)] | None
+    status: str
+    line_id: Id | None
+    conversation_id: Id | None
+    call: dict[str, Any]
+
+
+class TimelineConsent(ReadModel):
+    """A consent decision about the number.
+
+    Attributes:
+        activity_id: The id of the message or call that it refers to; null without one.
+    """
+
+    id: str
+    type: Literal["opt_out", "opt_in", "hold", "release"]
+    at: Instant
+    source: Annotated[str, Vocabulary(ConsentSource)]
+    actor: str
+    reason: str | None
+    note: str | None
+    activity_id: Id | None
+
+
+class TimelineStep(ReadModel):
+    """A campaign step; ``at`` is when its message was accepted, else skipped, else planned.
+
+    Attributes:
+        campaign_name: The name of the campaign.
+        step: The message of the campaign: 0 is the first, then the follow-ups.
+        skip_reason: Why the recipient gets no message; null otherwise.
+        delivered_at: When it was delivered; null until then.
+        replied_at: When the person replied; null until then.
+    """
+
+    id: str
+    type: Literal["campaign_step"]
+    at: Instant
+    campaign_id: Id
+    campaign_name: str
+    step: int
+    status: Annotated[str, Vocabulary(MembershipStatus)]
+    skip_reason: Annotated[str, Vocabulary(SkipReason)] | None
+    error_code: str | None
+    delivered_at: Instant | None
+    replied_at: Instant | None
+
+
+class TimelineNote(ReadModel):
+    """A note that a user wrote.
+
+    Attributes:
+        author: The name of the API key, or the e-mail address of the user.
+    """
+
+    id: str
+    type: Literal["note"]
+    at: Instant
+    author: str
+    body: str
+    pinned: bool
+    updated_at: Instant
+
+
+TimelineItem = TypeAliasType(
+    "TimelineItem",
+    Annotated[
+        TimelineMessage | TimelineCall | TimelineConsent | TimelineStep | TimelineNote,
+        Field(discriminator="type"),
+    ],
+)
+
+_ITEM: TypeAdapter[TimelineItem] = TypeAdapter(TimelineItem)
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineRow:
+    """An item of the timeline; ``key`` orders items of the same instant."""
+
+    key: UUID
+    id: str
+    type: str
+    at: datetime
+    detail: dict[str, Any]
+
+
+async def list_timeline(
+    uow: UnitOfWork,
+    *,
+    contact_id: UUID,
+    secret: bytes,
+    cursor: str | None,
+    limit: int,
+    now: datetime,
+) -> Page[TimelineItem]:
+    """List the timeline of a contact and of the duplicates merged into it, newest first.
+
+    Raises:
+        ContactNotFoundError: The contact does not exist or was deleted.
+        InvalidCursorError: The cursor does not belong to this list.
+    """
+    contact = (await get_contact(uow, contact_id=contact_id, now=now)).contact
+    phones = await fetch_numbers(uow, contact_id=contact.id)
+    cursors = Cursors("timeline", contact_id=contact.id)
+    rows = await fetch_timeline(
+        uow.session,
+        contact_id=contact.id,
+        phones=phones,
+        phone_hashes=[hash_phone(phone, secret) for phone in phones],
+        after=cursors.read(cursor) or _END_OF_TIME,
+        limit=limit + 1,
+    )
+    page = cursors.page(rows, limit=limit, position=lambda row: (row.at, row.key))
+    named = [
+        row.key
+        for row in page.data
+        if names_files(row.detail.get("media", ()), row.detail.get("call", {}))
+    ]
+    files = await media.read_shown_fetches(uow, activity_ids=named)
+    items = [_read_item(row, files.get(row.key, ())) for row in page.data]
+    return Page(items, page.next_cursor)
+
+
+def _read_item(row: TimelineRow, files: Sequence[ShownFetch]) -> TimelineItem:
+    detail = dict(row.detail)
+    if "media" in detail:
+        detail["media"] = show(detail["media"], files)
+        detail["call"] = show_call(detail["call"], files)
+    return _ITEM.validate_python({"id": row.id, "type": row.type, "at": row.at, **detail})
+
+
+# The number of a consent entry is converted to a UUID, so that one key orders all items.
+_TIMELINE = text("""
+    SELECT * FROM (
+        (SELECT a.id AS key, a.id::text AS id, a.kind AS type, a.occurred_at AS at,
+                jsonb_build_object(
+                    'direction', a.direction, 'origin', a.origin, 'body', a.body,
+                    'status', a.status, 'error_code', a.error_code, 'line_id', a.line_id,
+                    'campaign_id', a.campaign_id, 'conversation_id', a.conversation_id,
+                    'media', a.media, 'call', a.call) AS detail
+         FROM activity a
+         WHERE a.contact_id = :contact_id AND (a.occurred_at, a.id) < (:at, :key)
+         ORDER BY a.occurred_at DESC, a.id DESC LIMIT :limit)
+        UNION ALL
+        (SELECT e.key, e.id::text, e.action, e.created_at,
+                jsonb_build_object(
+                    'source', e.source, 'actor', e.actor, 'reason', w.reason, 'note', w.note,
+                    'activity_id', e.activity_id)
+         FROM (
+             SELECT e.*, lpad(to_hex(e.id), 32, '0')::uuid AS key
+             FROM consent_entry e WHERE e.phone_hash = ANY(:phone_hashes)
+         ) e
+         LEFT JOIN consent_wording w ON w.entry_id = e.id
+         WHERE (e.created_at, e.key) < (:at, :key)
+         ORDER BY e.created_at DESC, e.key DESC LIMIT :limit)
+        UNION ALL
+        (SELECT m.id, m.id::text, 'campaign_step', m.at,
+                jsonb_build_object(
+                    'campaign_id', m.campaign_id, 'campaign_name', c.name, 'step', m.step,
+                    'status', m.status, 'skip_reason', m.skip_reason,
+                    'error_code', m.error_code, 'delivered_at', m.delivered_at,
+                    'replied_at', m.replied_at)
+         FROM (
+             SELECT m.*, coalesce(m.sent_at, m.skipped_at, m.created_at) AS at
+             FROM campaign_membership m
+             WHERE m.phone = ANY(CAST(:phones AS text[])) AND m.contact_id IN (
+                 SELECT CAST(:contact_id AS uuid)
+                 UNION ALL SELECT d.id FROM contact d WHERE d.merged_into = :contact_id)
+         ) m
+         JOIN campaign c ON c.id = m.campaign_id
+         WHERE (m.at, m.id) < (:at, :key)
+         ORDER BY m.at DESC, m.id DESC LIMIT :limit)
+        UNION ALL
+        (SELECT n.id, n.id::text, 'note', n.created_at,
+                jsonb_build_object(
+                    'author', n.author, 'body', n.body, 'pinned', n.is_pinned,
+                    'updated_at', n.updated_at)
+         FROM contact_note n
+         WHERE n.contact_id = :contact_id AND (n.created_at, n.id) < (:at, :key)
+         ORDER BY n.created_at DESC, n.id DESC LIMIT :limit)
+    ) item
+    ORDER BY at DESC, key DESC LIMIT :limit
+""")
+
+
+async def fetch_timeline(
+    session: AsyncSession,
+    *,
+    contact_id: UUID,
+    phones: Sequence[str],
+    phone_hashes: Sequence[bytes],
+    after: tuple[datetime, UUID],
+    limit: int,
+) -> list[TimelineRow]:
+    """Fetch the items older than ``after``, newest first."""
+    at, key = after
+    values = {
+        "contact_id": contact_id,
+        "phones": list(phones),
+        "phone_hashes": list(phone_hashes),
+        "at": at,
+        "key": key,
+        "limit": limit,
+    }
+    return typed_rows(TimelineRow, await session.execute(_TIMELINE, values))

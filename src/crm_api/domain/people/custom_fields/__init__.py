@@ -1,0 +1,1 @@
+"""Custom fields: attributes with a defined type, checked on every write."""

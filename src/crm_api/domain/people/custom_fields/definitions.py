@@ -1,0 +1,128 @@
+"""The active definitions, and the reading of attributes by them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from crm_api.domain.kit.errors import FieldProblem
+from crm_api.domain.people.custom_fields.errors import FieldValuesError
+from crm_api.domain.people.custom_fields.values import MisfitError, normalise
+from crm_api.domain.people.models.custom_fields import FieldType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """The type and the choices of one attribute."""
+
+    name: str
+    type: FieldType
+    choices: tuple[str, ...] = ()
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttributeProblem:
+    """An attribute that does not fit its definition; ``value`` is as given."""
+
+    name: str
+    value: Any
+    code: str
+    detail: str
+
+    def at(self, pointer: str) -> FieldProblem:
+        """Return the problem with a JSON pointer; ``pointer`` is that of the attributes."""
+        name = self.name.replace("~", "~0").replace("/", "~1")
+        return FieldProblem(pointer=f"{pointer}/{name}", code=self.code, detail=self.detail)
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """All active definitions by name; read once per request or per chunk of a file."""
+
+    by_name: Mapping[str, Definition] = field(default_factory=dict)
+
+    def normalise(
+        self, attributes: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], list[AttributeProblem]]:
+        """Convert attributes that have a definition to their type; keep the others as they are.
+
+        Returns:
+            The values to store, and the problems. Values with a problem and empty strings are left
+            out.
+        """
+        taken: dict[str, Any] = {}
+        problems: list[AttributeProblem] = []
+        for name, value in attributes.items():
+            wanted = self.by_name.get(name)
+            if wanted is None:
+                taken[name] = value
+                continue
+            try:
+                normal = normalise(value, wanted.type, wanted.choices)
+            except MisfitError as error:
+                code = f"not_{wanted.type}"
+                problem = AttributeProblem(name=name, value=value, code=code, detail=str(error))
+                problems.append(problem)
+            else:
+                if normal is not None:
+                    taken[name] = normal
+        return taken, problems
+
+    def normalise_all(
+        self, rows: Iterable[Mapping[str, Any]]
+    ) -> list[tuple[dict[str, Any], list[AttributeProblem]]]:
+        """Convert the attributes of several contacts, in their order."""
+        if not self.by_name:
+            return [(dict(attributes), []) for attributes in rows]
+        return [self.normalise(attributes) for attributes in rows]
+
+    def complete(self, attributes: Mapping[str, Any], *, pointer: str) -> dict[str, Any]:
+        """Convert the attributes of a new contact; ``pointer`` is their JSON pointer.
+
+        Raises:
+            FieldValuesError: Some do not fit, or a required one is missing.
+        """
+        taken, problems = self.normalise(attributes)
+        named = {problem.name for problem in problems}
+        missing = [name for name in self._required() if name not in taken and name not in named]
+        _raise([*problems, *map(_missing, missing)], pointer)
+        return taken
+
+    def merged(
+        self, attributes: Mapping[str, Any] | None, *, pointer: str
+    ) -> dict[str, Any] | None:
+        """Convert attributes to merge into a contact's; None removes one attribute, or all of them.
+
+        The other attributes of the contact are not checked: they may be older than the definition.
+
+        Raises:
+            FieldValuesError: Some do not fit, or a required one would be removed.
+        """
+        if attributes is None:
+            _raise([_missing(name) for name in self._required()], pointer)
+            return None
+        taken, problems = self.normalise(attributes)
+        named = {problem.name for problem in problems}
+        removed = [name for name in attributes if name not in taken and name not in named]
+        cleared = [_missing(name) for name in removed if name in set(self._required())]
+        _raise([*problems, *cleared], pointer)
+        return {name: taken.get(name) for name in attributes}
+
+    def _required(self) -> list[str]:
+        return [name for name, wanted in self.by_name.items() if wanted.required]
+
+
+def _missing(name: str) -> AttributeProblem:
+    return AttributeProblem(
+        name=name, value=None, code="required", detail="Every contact must have this attribute."
+    )
+
+
+def _raise(problems: Sequence[AttributeProblem], pointer: str) -> None:
+    if not problems:
+        return
+    names = ", ".join(problem.name for problem in problems[:10])
+    raise FieldValuesError(
+        f"Attributes do not fit their definitions: {names}.",
+        errors=[problem.at(pointer) for problem in problems],
+    )

@@ -1,0 +1,1 @@
+"""Find duplicate contacts, merge them into one, and undo merges."""

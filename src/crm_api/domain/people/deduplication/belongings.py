@@ -1,0 +1,215 @@
+"""SQL that moves conversations, messages, notes, lists and properties between contacts."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.platform.database import typed_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Belonging:
+    """A conversation, note, list or property of a contact.
+
+    Attributes:
+        added_at: When the contact was added to the list or the property.
+        role: The role of the contact at the property.
+    """
+
+    kind: str
+    contact_id: UUID
+    id: UUID
+    added_at: datetime | None
+    role: str | None
+
+
+_MOVE_CHILDREN = (
+    text("""
+        UPDATE conversation SET contact_id = :to WHERE contact_id = ANY(CAST(:ids AS uuid[]))
+    """),
+    text("""
+        UPDATE activity SET contact_id = :to WHERE contact_id = ANY(CAST(:ids AS uuid[]))
+    """),
+    text("""
+        UPDATE contact_note SET contact_id = :to WHERE contact_id = ANY(CAST(:ids AS uuid[]))
+    """),
+)
+_RETURN_CHILDREN = (
+    text("""
+        UPDATE activity SET contact_id = :to
+        WHERE contact_id = :of AND (phone = :phone OR conversation_id IN (
+            SELECT k.id FROM conversation k
+            WHERE k.contact_id = :of
+              AND (k.phone = :phone OR k.id = ANY(CAST(:conversation_ids AS uuid[])))))
+    """),
+    text("""
+        UPDATE conversation SET contact_id = :to
+        WHERE contact_id = :of
+          AND (phone = :phone OR id = ANY(CAST(:conversation_ids AS uuid[])))
+    """),
+    text("""
+        UPDATE contact_note SET contact_id = :to
+        WHERE contact_id = :of AND id = ANY(CAST(:note_ids AS uuid[]))
+    """),
+)
+
+
+_CHILDREN = text("""
+    SELECT 'conversation' AS kind, k.contact_id, k.id, CAST(NULL AS timestamptz) AS added_at,
+           CAST(NULL AS text) AS role
+    FROM conversation k WHERE k.contact_id = ANY(CAST(:ids AS uuid[]))
+    UNION ALL
+    SELECT 'note', n.contact_id, n.id, NULL, NULL
+    FROM contact_note n WHERE n.contact_id = ANY(CAST(:ids AS uuid[]))
+    UNION ALL
+    SELECT 'list', l.contact_id, l.list_id, l.added_at, NULL
+    FROM contact_list_member l WHERE l.contact_id = ANY(CAST(:ids AS uuid[]))
+    UNION ALL
+    SELECT 'property', o.contact_id, o.property_id, o.added_at, o.role
+    FROM property_contact o WHERE o.contact_id = ANY(CAST(:ids AS uuid[]))
+    ORDER BY 1, 2, 3
+""")
+
+
+async def find_children(session: AsyncSession, *, ids: Collection[UUID]) -> list[Belonging]:
+    """Fetch what belongs to contacts, without messages."""
+    return typed_rows(Belonging, await session.execute(_CHILDREN, {"ids": list(ids)}))
+
+
+_JOIN_LISTS = text("""
+    INSERT INTO contact_list_member (list_id, contact_id, added_at)
+    SELECT l.list_id, :to, min(l.added_at) FROM contact_list_member l
+    WHERE l.contact_id = ANY(CAST(:ids AS uuid[])) GROUP BY l.list_id
+    ON CONFLICT DO NOTHING
+    RETURNING list_id
+""")
+
+_JOIN_PROPERTIES = text("""
+    INSERT INTO property_contact (property_id, contact_id, role, import_id, added_at)
+    SELECT DISTINCT ON (o.property_id) o.property_id, CAST(:to AS uuid), o.role, o.import_id,
+           o.added_at
+    FROM property_contact o WHERE o.contact_id = ANY(CAST(:ids AS uuid[]))
+    ORDER BY o.property_id, o.added_at
+    ON CONFLICT DO NOTHING
+    RETURNING property_id
+""")
+
+_LEAVE_PROPERTIES = text("""
+    DELETE FROM property_contact WHERE contact_id = ANY(CAST(:ids AS uuid[]))
+""")
+
+_LEAVE_LISTS = text("""
+    DELETE FROM contact_list_member WHERE contact_id = ANY(CAST(:ids AS uuid[]))
+""")
+
+
+async def move_children(
+    session: AsyncSession, *, ids: Collection[UUID], to: UUID
+) -> tuple[list[UUID], list[UUID]]:
+    """Move the data of contacts to another contact.
+
+    Returns:
+        The lists and the properties that the other contact did not have before.
+    """
+    values = {"ids": list(ids), "to": to}
+    for statement in _MOVE_CHILDREN:
+        await session.execute(statement, values)
+    lists = list(await session.scalars(_JOIN_LISTS, values))
+    await session.execute(_LEAVE_LISTS, {"ids": list(ids)})
+    properties = list(await session.scalars(_JOIN_PROPERTIES, values))
+    await session.execute(_LEAVE_PROPERTIES, {"ids": list(ids)})
+    return lists, properties
+
+
+async def return_children(
+    session: AsyncSession,
+    *,
+    of: UUID,
+    to: UUID,
+    phone: str,
+    conversation_ids: Collection[UUID],
+    note_ids: Collection[UUID],
+) -> None:
+    """Return a duplicate's conversations and notes, and what arrived at its number since."""
+    values = {
+        "of": of,
+        "to": to,
+        "phone": phone,
+        "conversation_ids": list(conversation_ids),
+        "note_ids": list(note_ids),
+    }
+    for statement in _RETURN_CHILDREN:
+        await session.execute(statement, values)
+
+
+_RETURN_LISTS = text("""
+    INSERT INTO contact_list_member (list_id, contact_id, added_at)
+    SELECT x.list_id, :to, x.added_at
+    FROM unnest(CAST(:list_ids AS uuid[]), CAST(:added_ats AS timestamptz[]))
+        AS x (list_id, added_at)
+    JOIN contact_list l ON l.id = x.list_id
+    ON CONFLICT DO NOTHING
+""")
+
+
+async def return_lists(
+    session: AsyncSession, *, to: UUID, lists: Sequence[tuple[UUID, datetime]]
+) -> None:
+    """Add a contact to the given lists that still exist."""
+    values = {
+        "to": to,
+        "list_ids": [list_id for list_id, _ in lists],
+        "added_ats": [added_at for _, added_at in lists],
+    }
+    await session.execute(_RETURN_LISTS, values)
+
+
+_RETURN_PROPERTIES = text("""
+    INSERT INTO property_contact (property_id, contact_id, role, added_at)
+    SELECT x.property_id, :to, x.role, x.added_at
+    FROM unnest(CAST(:property_ids AS uuid[]), CAST(:roles AS text[]),
+                CAST(:added_ats AS timestamptz[])) AS x (property_id, role, added_at)
+    JOIN property p ON p.id = x.property_id
+    ON CONFLICT DO NOTHING
+""")
+
+
+async def return_properties(
+    session: AsyncSession, *, to: UUID, properties: Sequence[tuple[UUID, str, datetime]]
+) -> None:
+    """Attach a contact to the given properties that still exist."""
+    values = {
+        "to": to,
+        "property_ids": [property_id for property_id, _, _ in properties],
+        "roles": [role for _, role, _ in properties],
+        "added_ats": [added_at for _, _, added_at in properties],
+    }
+    await session.execute(_RETURN_PROPERTIES, values)
+
+
+_LEAVE_THESE = text("""
+    DELETE FROM contact_list_member
+    WHERE contact_id = :contact_id AND list_id = ANY(CAST(:ids AS uuid[]))
+""")
+
+_LEAVE_THESE_PROPERTIES = text("""
+    DELETE FROM property_contact
+    WHERE contact_id = :contact_id AND property_id = ANY(CAST(:ids AS uuid[]))
+""")
+
+
+async def leave_lists_and_properties(
+    session: AsyncSession,
+    *,
+    contact_id: UUID,
+    list_ids: Collection[UUID],
+    property_ids: Collection[UUID],
+) -> None:
+    """Remove a contact from these lists and properties."""
+    values = {"contact_id": contact_id, "ids": list(list_ids)}
+    await session.execute(_LEAVE_THESE, values)
+    await session.execute(_LEAVE_THESE_PROPERTIES, values | {"ids": list(property_ids)})

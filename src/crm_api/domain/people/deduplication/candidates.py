@@ -1,0 +1,341 @@
+"""Find pairs of contacts that may be one person, list them, and dismiss them."""
+
+from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import TextClause, delete, exists, func, or_, select, text, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.people.contacts import service as contacts
+from crm_api.domain.people.deduplication.errors import CandidateNotFoundError
+from crm_api.domain.people.deduplication.schemas import CandidateRead
+from crm_api.domain.people.models.contacts import Contact
+from crm_api.domain.people.models.deduplication import DuplicateScan, MergeCandidate
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+
+NUMBER_DIGITS = 10
+"""Digits of a number without the country code."""
+
+_MOST_OF_A_KEY = 20
+"""Most contacts with one key to compare; more share an office or a placeholder value."""
+
+_SIMILAR = 0.5
+"""Least trigram similarity of names: ``Jon Smith`` and ``John Smith`` 0.6, a couple 0.4."""
+
+_COMPARED = f"""
+    WITH keyed AS (
+        SELECT p.id, p.name, {{key}} AS key FROM person p WHERE {{has_key}}
+    ), shared AS (
+        SELECT key FROM keyed GROUP BY key HAVING count(*) > 1
+    ), few AS (
+        SELECT * FROM (
+            SELECT k.id, k.name, k.key,
+                   row_number() OVER (PARTITION BY k.key ORDER BY k.id) AS place
+            FROM shared JOIN keyed k ON k.key = shared.key
+        ) ranked WHERE place <= {_MOST_OF_A_KEY}
+    )
+    INSERT INTO pair (kind, first_id, second_id, points)
+    SELECT '{{kind}}', a.id, b.id, {{base}} + round({{more}} * similarity(a.name, b.name))
+    FROM few a JOIN few b ON b.key = a.key AND a.id < b.id
+    WHERE similarity(a.name, b.name) >= {_SIMILAR}
+"""
+
+
+def close_number(place: int) -> TextClause:
+    """Return the statement that finds similar names with numbers that differ in one digit.
+
+    Args:
+        place: The digit, counted from the end of the number, from 0.
+    """
+    masked = f"overlay(p.phone PLACING '_' FROM length(p.phone) - {place} FOR 1)"
+    return text(
+        _COMPARED.format(
+            key=f"hashtextextended({masked} || p.block, 0)",
+            has_key="p.name IS NOT NULL",
+            kind="phone",
+            base=30,
+            more=45,
+        )
+    )
+
+
+Position = tuple[int, UUID]
+"""Where a page continues: after the pair with this score and id."""
+
+_SCAN = 1
+
+_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('find_duplicates', 0))")
+
+PREPARE = (
+    text("SET LOCAL work_mem = '64MB'"),
+    text("""
+        CREATE TEMPORARY TABLE person ON COMMIT DROP AS
+        SELECT c.id, c.created_at, c.phone, n.name,
+               lower(left(coalesce(c.last_name, ''), 2) || left(coalesce(c.first_name, ''), 1))
+                   AS block,
+               lower(c.email) AS email,
+               CASE WHEN c.street IS NOT NULL
+                    THEN hashtextextended(
+                        substring(lower(c.street) FROM '^\\s*\\d+\\w*\\s+\\w{1,3}') || '|'
+                        || coalesce(left(c.postal_code, 5), lower(c.city), ''), 0) END AS address
+        FROM contact c
+        CROSS JOIN LATERAL (
+            SELECT nullif(lower(concat_ws(' ', c.first_name, c.last_name)), '') AS name
+        ) n
+        WHERE c.deleted_at IS NULL
+    """),
+    text("""
+        CREATE TEMPORARY TABLE pair (
+            kind text, first_id uuid, second_id uuid, points integer
+        ) ON COMMIT DROP
+    """),
+    text("ANALYZE person"),
+)
+
+# The oldest contact with an address is paired with each other one, so that the number of pairs is
+# proportional to the number of contacts, not to its square.
+SAME_EMAIL = text(f"""
+    INSERT INTO pair (kind, first_id, second_id, points)
+    SELECT 'email', least(x.head, x.id), greatest(x.head, x.id),
+           60 + round(35 * coalesce(similarity(x.name, x.head_name), 0.5))
+    FROM (
+        SELECT p.id, p.name, row_number() OVER w AS place, first_value(p.id) OVER w AS head,
+               first_value(p.name) OVER w AS head_name
+        FROM (SELECT email FROM person WHERE email IS NOT NULL GROUP BY email
+              HAVING count(*) > 1) shared
+        JOIN person p ON p.email = shared.email
+        WINDOW w AS (PARTITION BY p.email ORDER BY p.created_at, p.id)
+    ) x
+    WHERE x.place BETWEEN 2 AND {_MOST_OF_A_KEY}
+""")
+
+SIMILAR_ADDRESS = text(
+    _COMPARED.format(
+        key="p.address",
+        has_key="p.address IS NOT NULL AND p.name IS NOT NULL",
+        kind="address",
+        base=40,
+        more=45,
+    )
+)
+
+CLOSE_NUMBER = tuple(close_number(place) for place in range(NUMBER_DIGITS))
+
+# Points of several reasons are combined like independent probabilities: 80 and 60 give 92.
+STORE = (
+    text("""
+        CREATE TEMPORARY TABLE found ON COMMIT DROP AS
+        SELECT first_id, second_id,
+               CAST(max(points) FILTER (WHERE kind = 'email') AS smallint) AS email,
+               CAST(max(points) FILTER (WHERE kind = 'address') AS smallint) AS address,
+               CAST(max(points) FILTER (WHERE kind = 'phone') AS smallint) AS phone
+        FROM pair GROUP BY first_id, second_id
+    """),
+    text("ANALYZE found"),
+    text("""
+        DELETE FROM merge_candidate c
+        WHERE c.dismissed_at IS NULL AND NOT EXISTS (
+            SELECT 1 FROM found f
+            WHERE f.first_id = c.first_id AND f.second_id = c.second_id)
+    """),
+    text("""
+        INSERT INTO merge_candidate AS c
+            (id, first_id, second_id, email, address, phone, found_at)
+        SELECT uuid_v7(), first_id, second_id, email, address, phone, :now FROM found
+        ON CONFLICT (first_id, second_id) DO UPDATE
+        SET email = excluded.email, address = excluded.address, phone = excluded.phone
+        WHERE (c.email, c.address, c.phone)
+              IS DISTINCT FROM (excluded.email, excluded.address, excluded.phone)
+    """),
+)
+
+DROP = text("DROP TABLE IF EXISTS person, pair, found")
+
+
+REST = 20
+"""After a scan, wait this many times its duration, so that scans take at most 5% of the time."""
+UNSEEN = timedelta(minutes=1)
+"""A transaction open when a scan began is seen by the next scan, if it ended within this time."""
+
+
+async def list_candidates(
+    uow: UnitOfWork,
+    *,
+    contact_id: UUID | None,
+    min_score: int,
+    cursor: str | None,
+    limit: int,
+    now: datetime,
+) -> Page[CandidateRead]:
+    """List the pairs that were not dismissed, the highest score first.
+
+    Raises:
+        InvalidCursorError: The cursor does not belong to this list.
+    """
+    cursors = Cursors("merge_candidates", contact_id=contact_id, min_score=min_score)
+    after = cursors.read_text(cursor)
+    rows = await fetch_candidates(
+        uow.session,
+        contact_id=contact_id,
+        min_score=min_score,
+        after=None if after is None else (int(after[0]), after[1]),
+        limit=limit + 1,
+    )
+    page = cursors.page(rows, limit=limit, position=lambda row: (str(row.score), row.id))
+    shown = page.data
+    wanted = {one for row in shown for one in (row.first_id, row.second_id)}
+    found = await contacts.get_contacts(uow, contact_ids=sorted(wanted), now=now)
+    people = {one.contact.id: one for one in found}
+    data = [
+        CandidateRead.of(row, people[row.first_id], people[row.second_id])
+        for row in shown
+        if {row.first_id, row.second_id} <= people.keys()
+    ]
+    return Page(data, page.next_cursor)
+
+
+async def dismiss(uow: UnitOfWork, *, candidate_id: UUID, actor: str, now: datetime) -> None:
+    """Record that a pair is two persons, so that it is not shown again.
+
+    Raises:
+        CandidateNotFoundError: There is no such pair, or it is no longer a pair.
+    """
+    if await mark_dismissed(uow.session, candidate_id=candidate_id, actor=actor, now=now) is None:
+        raise CandidateNotFoundError("No merge candidate has this id.")
+
+
+async def find_candidates(uow: UnitOfWork, *, now: datetime, clock: Callable[[], datetime]) -> bool:
+    """Scan all contacts for pairs, unless the last scan was recent or no contact changed since.
+
+    Args:
+        clock: Returns the time when the scan ends, which decides the wait after it.
+
+    Returns:
+        False if no scan was needed.
+    """
+    session = uow.session
+    if not await try_lock_scan(session):
+        return False
+    last = await last_scan(session)
+    if last is not None:
+        rests_until = last.finished_at + REST * (last.finished_at - last.started_at)
+        is_early = now < rests_until
+        if is_early or not await changed_since(session, at=last.started_at - UNSEEN):
+            return False
+    await find_pairs(session, now=now)
+    await note_scan(session, started_at=now, finished_at=clock())
+    return True
+
+
+async def fetch_candidates(
+    session: AsyncSession,
+    *,
+    contact_id: UUID | None,
+    min_score: int,
+    after: Position | None,
+    limit: int,
+) -> list[MergeCandidate]:
+    """Fetch pairs of existing contacts that were not dismissed, the highest score first."""
+    pair, first, second = MergeCandidate, aliased(Contact), aliased(Contact)
+    statement = (
+        select(pair)
+        .join(first, first.id == pair.first_id)
+        .join(second, second.id == pair.second_id)
+        .where(
+            pair.dismissed_at.is_(None),
+            first.deleted_at.is_(None),
+            second.deleted_at.is_(None),
+            pair.score >= min_score,
+        )
+    )
+    if contact_id is not None:
+        statement = statement.where(or_(pair.first_id == contact_id, pair.second_id == contact_id))
+    if after is not None:
+        statement = statement.where(tuple_(pair.score, pair.id) < after)
+    statement = statement.order_by(pair.score.desc(), pair.id.desc()).limit(limit)
+    return list(await session.scalars(statement))
+
+
+async def mark_dismissed(
+    session: AsyncSession, *, candidate_id: UUID, actor: str, now: datetime
+) -> UUID | None:
+    """Mark a pair as dismissed; repeating changes nothing. None if there is no such pair."""
+    statement = (
+        update(MergeCandidate)
+        .where(MergeCandidate.id == candidate_id)
+        .values(
+            dismissed_at=func.coalesce(MergeCandidate.dismissed_at, now),
+            dismissed_by=func.coalesce(MergeCandidate.dismissed_by, actor),
+        )
+    )
+    return await session.scalar(statement.returning(MergeCandidate.id))
+
+
+async def dismiss_pairs(
+    session: AsyncSession, *, one: UUID, others: Collection[UUID], actor: str, now: datetime
+) -> None:
+    """Mark the pairs of a contact with these others as dismissed; add missing pairs."""
+    values = [
+        {
+            "id": new_id(),
+            "first_id": min(one, other),
+            "second_id": max(one, other),
+            "found_at": now,
+            "dismissed_at": now,
+            "dismissed_by": actor,
+        }
+        for other in others
+    ]
+    statement = insert(MergeCandidate).values(values)
+    excluded = statement.excluded
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["first_id", "second_id"],
+            set_={"dismissed_at": excluded.dismissed_at, "dismissed_by": excluded.dismissed_by},
+        )
+    )
+
+
+async def forget_candidates(session: AsyncSession, *, contact_ids: Collection[UUID]) -> None:
+    """Remove the pairs with contacts that were merged."""
+    pair = MergeCandidate
+    await session.execute(
+        delete(pair).where(or_(pair.first_id.in_(contact_ids), pair.second_id.in_(contact_ids)))
+    )
+
+
+async def try_lock_scan(session: AsyncSession) -> bool:
+    """Take the lock of the scan until the transaction ends; False if another worker has it."""
+    return bool(await session.scalar(_LOCK))
+
+
+async def last_scan(session: AsyncSession) -> DuplicateScan | None:
+    """Fetch the times of the last scan; None before the first."""
+    return await session.get(DuplicateScan, _SCAN, populate_existing=True)
+
+
+async def changed_since(session: AsyncSession, *, at: datetime) -> bool:
+    """Return whether a contact changed after this time; reads all contacts."""
+    return bool(await session.scalar(select(exists().where(Contact.updated_at > at))))
+
+
+async def find_pairs(session: AsyncSession, *, now: datetime) -> None:
+    """Scan all contacts and store the pairs found; dismissed pairs stay dismissed."""
+    statements = (*PREPARE, SAME_EMAIL, SIMILAR_ADDRESS, *CLOSE_NUMBER)
+    for statement in statements:
+        await session.execute(statement)
+    for statement in STORE:
+        await session.execute(statement, {"now": now})
+    await session.execute(DROP)
+
+
+async def note_scan(session: AsyncSession, *, started_at: datetime, finished_at: datetime) -> None:
+    """Store when a scan began and ended."""
+    values = {"started_at": started_at, "finished_at": finished_at}
+    statement = insert(DuplicateScan).values(id=_SCAN, **values)
+    await session.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))

@@ -1,0 +1,80 @@
+"""Merge the fields of several contacts into one, and compute the changes of an undo."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic_core import PydanticCustomError
+
+from crm_api.domain.kit.contact_columns import ADDRESS_COLUMNS, PLAIN_COLUMNS, TEXT_COLUMNS
+from crm_api.domain.people.contacts.schemas import MAX_TAGS, check_attributes
+
+CONTENT = (*TEXT_COLUMNS, "tags", "attributes")
+Values = dict[str, Any]
+
+
+def content_of(contact: object) -> Values:
+    """Return the data of a contact, by column."""
+    return {name: getattr(contact, name) for name in CONTENT}
+
+
+def merge_fields(primary: Values, duplicates: Sequence[Values]) -> Values:
+    """Fill the missing values of the primary from the duplicates, in their order.
+
+    An address is taken as a whole: if a duplicate's address contradicts the values so far, no part
+    of it is used. Tags and attributes beyond the limits of a contact are left out.
+    """
+    folded = {**primary, "attributes": dict(primary["attributes"])}
+    for one in duplicates:
+        fields = PLAIN_COLUMNS if _contradict(folded, one) else TEXT_COLUMNS
+        folded |= {name: one[name] for name in fields if not folded[name]}
+        for name, value in one["attributes"].items():
+            folded["attributes"] = _with(folded["attributes"], name, value)
+    tags = dict.fromkeys(tag for one in (primary, *duplicates) for tag in one["tags"])
+    folded["tags"] = list(tags)[: max(MAX_TAGS, len(primary["tags"]))]
+    return folded
+
+
+def undo_fields(now: Values, before: Values, after: Values, others: Sequence[Values]) -> Values:
+    """Return the columns that undo a merge; values that were edited later are kept.
+
+    Args:
+        now: The primary as it is.
+        before: The primary before the merge.
+        after: The primary after the merge.
+        others: Duplicates of other merges that were not undone; values from them are kept.
+    """
+    changes = {
+        name: before[name]
+        for name in TEXT_COLUMNS
+        if before[name] != after[name] and now[name] == after[name]
+    }
+    kept = {tag for one in others for tag in one["tags"]}
+    added = set(after["tags"]) - set(before["tags"]) - kept
+    if not added.isdisjoint(now["tags"]):
+        changes["tags"] = [tag for tag in now["tags"] if tag not in added]
+    gone = [
+        name
+        for name, value in after["attributes"].items()
+        if name not in before["attributes"]
+        and now["attributes"].get(name) == value
+        and not any(name in one["attributes"] for one in others)
+    ]
+    if gone:
+        changes["attributes"] = {
+            name: value for name, value in now["attributes"].items() if name not in gone
+        }
+    return changes
+
+
+def _contradict(known: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    pairs = ((known[name], other[name]) for name in ADDRESS_COLUMNS)
+    return any(mine and theirs and mine.casefold() != theirs.casefold() for mine, theirs in pairs)
+
+
+def _with(attributes: Values, name: str, value: object) -> Values:
+    if name in attributes:
+        return attributes
+    try:
+        return check_attributes({**attributes, name: value})
+    except PydanticCustomError:
+        return attributes

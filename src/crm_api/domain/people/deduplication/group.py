@@ -1,0 +1,89 @@
+"""Find the contacts of a merge by any of their ids, and lock them in order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from crm_api.domain.people.contacts.errors import ContactNotFoundError
+from crm_api.domain.people.deduplication import queries
+from crm_api.domain.people.deduplication.errors import ContactsChangedError, UnknownDuplicatesError
+from crm_api.domain.people.models.contacts import Contact
+from crm_api.platform.database import UnitOfWork
+
+_TRIES = 10
+"""Attempts to lock; an attempt fails only when another transaction made progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Contacts to merge, with locked rows.
+
+    Attributes:
+        aliases: Duplicates merged before: the contact's id and the duplicate's number, by id.
+    """
+
+    primary: Contact
+    duplicates: list[Contact]
+    aliases: dict[UUID, tuple[UUID, str]]
+
+    @property
+    def contacts(self) -> list[Contact]:
+        """All contacts, the primary first."""
+        return [self.primary, *self.duplicates]
+
+    @property
+    def heads(self) -> dict[UUID, UUID]:
+        """The contact's id for its own id and for the id of each of its duplicates."""
+        own = {one.id: one.id for one in self.contacts}
+        return own | {alias_id: head for alias_id, (head, _) in self.aliases.items()}
+
+    @property
+    def phones(self) -> list[str]:
+        """All numbers; those of the contacts come first, then those of the aliases."""
+        own = [one.phone for one in self.contacts]
+        return own + [phone for _, phone in self.aliases.values()]
+
+
+async def lock_group(uow: UnitOfWork, primary_id: UUID, duplicate_ids: Sequence[UUID]) -> Group:
+    """Find and lock the contacts of these ids; repeat if they changed before they were locked.
+
+    Raises:
+        ContactNotFoundError: The primary does not exist or was deleted.
+        UnknownDuplicatesError: Some duplicates do not exist or were deleted.
+        ContactsChangedError: Other requests merged or deleted them during every attempt.
+    """
+    for _ in range(_TRIES):
+        heads = await queries.find_heads(uow.session, ids={primary_id, *duplicate_ids})
+        if primary_id not in heads:
+            raise ContactNotFoundError("No contact has the id of the primary.")
+        unknown = [place for place, one in enumerate(duplicate_ids) if one not in heads]
+        if unknown:
+            raise UnknownDuplicatesError(unknown)
+        async with uow.session.begin_nested() as attempt:
+            group = await _lock_all(uow, heads, primary_id, duplicate_ids)
+            if group is not None:
+                return group
+            # Release all locks, so that the next attempt can lock in order again.
+            await attempt.rollback()
+    raise ContactsChangedError("Others merge or delete these contacts now; try again.")
+
+
+async def _lock_all(
+    uow: UnitOfWork, heads: dict[UUID, UUID], primary_id: UUID, duplicate_ids: Sequence[UUID]
+) -> Group | None:
+    """Lock these contacts and their aliases; None if they changed before they were locked."""
+    wanted = {*heads.values()}
+    rows = await queries.lock_contacts(uow.session, ids=wanted)
+    live = {row.id: row for row in rows if row.deleted_at is None and row.id in wanted}
+    aliases = {row.id: (row.merged_into, row.phone) for row in rows if row.merged_into in wanted}
+    if live.keys() != wanted or aliases.keys() != await queries.find_aliases(
+        uow.session, ids=wanted
+    ):
+        return None
+    primary = live[heads[primary_id]]
+    named = dict.fromkeys(heads[one] for one in duplicate_ids)
+    return Group(
+        primary=primary,
+        duplicates=[live[one] for one in named if one != primary.id],
+        aliases={one: (head, phone) for one, (head, phone) in aliases.items() if head is not None},
+    )

@@ -1,0 +1,186 @@
+"""SQL on the recipients of contacts that are merged, or whose merge is undone."""
+
+from collections.abc import Collection
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.people.deduplication.tracks import Member, TrackVerdict
+
+# Lock campaigns before memberships, as pausing and cancelling do. A zone key that is missing in
+# ``campaign.zone_keys`` is never planned.
+_LOCK_CAMPAIGNS = text("""
+    SELECT c.id FROM campaign c
+    WHERE c.id IN (SELECT m.campaign_id FROM campaign_membership m
+                   WHERE m.phone = ANY(CAST(:phones AS text[])))
+    ORDER BY c.id FOR NO KEY UPDATE
+""")
+
+
+async def lock_campaigns(session: AsyncSession, *, phones: Collection[str]) -> list[UUID]:
+    """Lock the campaigns with recipients at these numbers, in the order of their ids."""
+    found = await session.scalars(_LOCK_CAMPAIGNS, {"phones": list(phones)})
+    return list(found)
+
+
+_ADD_ZONE = text("""
+    UPDATE campaign c SET zone_keys = array_append(c.zone_keys, :zone_key)
+    WHERE c.id = ANY(CAST(:campaign_ids AS uuid[])) AND c.status IN
+          ('scheduled', 'running', 'paused', 'blocked')
+      AND NOT c.zone_keys @> ARRAY[CAST(:zone_key AS text)]
+""")
+
+
+async def add_zone(session: AsyncSession, *, campaign_ids: Collection[UUID], zone_key: str) -> None:
+    """Add a zone key to the campaigns that have not ended."""
+    values = {"campaign_ids": list(campaign_ids), "zone_key": zone_key}
+    await session.execute(_ADD_ZONE, values)
+
+
+_LOCK_MEMBERS = text("""
+    SELECT m.id, m.campaign_id, m.step, m.contact_id, m.phone, m.status, m.sent_at
+    FROM campaign_membership m
+    WHERE m.id IN (
+        SELECT n.id FROM campaign_membership n WHERE n.phone = ANY(CAST(:phones AS text[]))
+        UNION
+        SELECT n.id FROM campaign c
+        CROSS JOIN generate_series(0, jsonb_array_length(c.follow_ups)) AS s (step)
+        JOIN campaign_membership n
+          ON n.campaign_id = c.id AND n.step = s.step
+         AND n.contact_id = ANY(CAST(:contact_ids AS uuid[]))
+        WHERE c.id = ANY(CAST(:campaign_ids AS uuid[])))
+    ORDER BY m.id FOR NO KEY UPDATE
+""")
+
+
+async def lock_members(
+    session: AsyncSession,
+    *,
+    campaign_ids: Collection[UUID],
+    contact_ids: Collection[UUID],
+    phones: Collection[str],
+) -> list[Member]:
+    """Lock all recipients with these contacts in these campaigns, and all with these numbers."""
+    values = {
+        "campaign_ids": list(campaign_ids),
+        "contact_ids": list(contact_ids),
+        "phones": list(phones),
+    }
+    rows = await session.execute(_LOCK_MEMBERS, values)
+    return [Member(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name begins so
+
+
+_SKIP = text("""
+    UPDATE campaign_membership m
+    SET status = 'skipped', skip_reason = 'merged', updated_at = :now
+    WHERE m.id = ANY(CAST(:ids AS uuid[]))
+""")
+
+_END = text("""
+    UPDATE campaign_membership m SET ended_by = 'merged', updated_at = :now
+    WHERE m.id = ANY(CAST(:ids AS uuid[]))
+""")
+
+_MOVE = text("""
+    UPDATE campaign_membership m SET contact_id = :contact_id, updated_at = :now
+    WHERE m.id = ANY(CAST(:ids AS uuid[]))
+""")
+
+_FOLLOW = text("""
+    UPDATE campaign_membership m
+    SET contact_id = :contact_id, phone = :phone, zone_key = :zone_key, updated_at = :now
+    WHERE m.id = ANY(CAST(:ids AS uuid[]))
+""")
+
+
+async def apply_verdict(
+    session: AsyncSession,
+    verdict: TrackVerdict,
+    *,
+    contact_id: UUID,
+    phone: str,
+    zone_key: str,
+    now: datetime,
+) -> None:
+    """Skip, end and move recipients whose rows are locked."""
+    owner = {"contact_id": contact_id, "now": now}
+    for statement, ids, values in (
+        (_SKIP, verdict.skipped, {"now": now}),
+        (_END, verdict.ended, {"now": now}),
+        (_MOVE, verdict.moved, owner),
+        (_FOLLOW, verdict.following, owner | {"phone": phone, "zone_key": zone_key}),
+    ):
+        if ids:
+            await session.execute(statement, values | {"ids": ids})
+
+
+_MOST_STEPS = 21
+
+
+# A track returns as a whole, unless a step of it was or may have been sent to another number.
+_RETURN_MEMBERS = text("""
+    UPDATE campaign_membership m
+    SET contact_id = :to, updated_at = :now,
+        phone = CASE WHEN m.phone = :phone_of THEN :phone ELSE m.phone END,
+        zone_key = CASE WHEN m.phone = :phone_of THEN :zone_key ELSE m.zone_key END
+    FROM (
+        SELECT t.id, t.campaign_id, t.step FROM campaign_membership t
+        WHERE t.contact_id = :of AND t.campaign_id = ANY(CAST(:campaign_ids AS uuid[]))
+          AND t.step = ANY(CAST(:steps AS smallint[]))
+          AND t.id <> ALL(CAST(:kept_ids AS uuid[]))
+    ) mine
+    WHERE m.id = mine.id
+      AND NOT EXISTS (
+          SELECT 1 FROM campaign_membership w JOIN send_attempt a ON a.membership_id = w.id
+          WHERE w.campaign_id = m.campaign_id AND w.contact_id = :of
+            AND w.step = ANY(CAST(:steps AS smallint[]))
+            AND w.id <> ALL(CAST(:kept_ids AS uuid[]))
+            AND a.phone <> :phone AND a.status NOT IN ('released', 'refused', 'not_found'))
+      AND NOT EXISTS (
+          SELECT 1 FROM campaign_membership w
+          WHERE w.campaign_id = m.campaign_id AND w.step = m.step AND w.id <> m.id
+            AND w.contact_id = :to)
+      AND NOT EXISTS (
+          SELECT 1 FROM campaign_membership w
+          WHERE w.campaign_id = m.campaign_id AND w.step = m.step AND w.id <> m.id
+            AND w.phone = :phone)
+    RETURNING m.id
+""")
+
+
+async def return_members(
+    session: AsyncSession,
+    *,
+    of: UUID,
+    phone_of: str,
+    to: UUID,
+    phone: str,
+    zone_key: str,
+    campaign_ids: Collection[UUID],
+    kept_ids: Collection[UUID],
+    now: datetime,
+) -> list[UUID]:
+    """Return the recipients that a merge moved, and their later steps, to the duplicate.
+
+    Args:
+        of: The primary contact, and ``phone_of`` its number.
+        to: The duplicate, and ``phone`` its number.
+        kept_ids: The recipients in these campaigns that stay with the primary.
+
+    Returns:
+        The ids of the recipients that were moved.
+    """
+    values = {
+        "of": of,
+        "phone_of": phone_of,
+        "to": to,
+        "phone": phone,
+        "zone_key": zone_key,
+        "campaign_ids": list(campaign_ids),
+        "kept_ids": list(kept_ids),
+        "steps": list(range(_MOST_STEPS)),
+        "now": now,
+    }
+    return list(await session.scalars(_RETURN_MEMBERS, values))

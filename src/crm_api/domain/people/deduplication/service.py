@@ -1,0 +1,240 @@
+"""Merge duplicates into one contact, in one transaction.
+
+Order of the locks: contacts by number, consent locks of the numbers, campaigns, recipients.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.zones import zone_key_of
+from crm_api.domain.messaging.sends import withdraw as sends
+from crm_api.domain.people.contacts import recipients
+from crm_api.domain.people.contacts import service as contacts
+from crm_api.domain.people.contacts.schemas import FlaggedContact
+from crm_api.domain.people.deduplication import (
+    belongings,
+    candidates,
+    consent_sharing,
+    queries,
+    recipient_moves,
+)
+from crm_api.domain.people.deduplication.errors import MergeNotFoundError, MergeWithItselfError
+from crm_api.domain.people.deduplication.field_merge import Values, content_of, merge_fields
+from crm_api.domain.people.deduplication.group import Group, lock_group
+from crm_api.domain.people.deduplication.snapshot import (
+    DuplicateBefore,
+    ListMembership,
+    PropertyPlace,
+    Snapshot,
+)
+from crm_api.domain.people.deduplication.tracks import Member, TrackVerdict, judge_tracks
+from crm_api.domain.people.models.deduplication import ContactMerge
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+
+
+async def merge_contacts(
+    uow: UnitOfWork,
+    *,
+    primary_id: UUID,
+    duplicate_ids: Sequence[UUID],
+    actor: str,
+    secret: bytes,
+    now: datetime,
+) -> tuple[FlaggedContact, ContactMerge | None]:
+    """Merge duplicates into the primary contact; their ids and numbers then find the primary.
+
+    The id of a contact that was merged before is replaced by the contact that it was merged into.
+
+    Returns:
+        The primary contact, and the merge; None if all ids belong to one contact already.
+
+    Raises:
+        ContactNotFoundError: The primary does not exist or was deleted.
+        UnknownDuplicatesError: Some duplicates do not exist or were deleted.
+        MergeWithItselfError: The primary is among its duplicates.
+        ContactsChangedError: Other requests merged or deleted them during every attempt.
+    """
+    if primary_id in duplicate_ids:
+        raise MergeWithItselfError(list(duplicate_ids).index(primary_id))
+    group = await lock_group(uow, primary_id, duplicate_ids)
+    made = None
+    if group.duplicates:
+        made = await _merge(uow, group, actor=actor, secret=secret, now=now)
+    return await contacts.get_contact(uow, contact_id=group.primary.id, now=now), made
+
+
+async def get_merge(uow: UnitOfWork, *, merge_id: UUID) -> ContactMerge:
+    """Fetch a merge.
+
+    Raises:
+        MergeNotFoundError: No merge has this id.
+    """
+    found = await queries.find_merge(uow.session, merge_id=merge_id)
+    if found is None:
+        raise MergeNotFoundError("There is no merge with this id.")
+    return found
+
+
+async def list_merges(
+    uow: UnitOfWork, *, contact_id: UUID | None, cursor: str | None, limit: int
+) -> Page[ContactMerge]:
+    """List all merges, or those in which a contact was on either side, newest first.
+
+    Raises:
+        InvalidCursorError: The cursor does not belong to this list.
+    """
+    cursors = Cursors("merges", contact_id=contact_id)
+    rows = await queries.list_merges(
+        uow.session,
+        contact_id=contact_id,
+        after=cursors.read(cursor),
+        limit=limit + 1,
+    )
+    return cursors.page(rows, limit=limit, position=lambda row: (row.merged_at, row.id))
+
+
+async def _merge(
+    uow: UnitOfWork, group: Group, *, actor: str, secret: bytes, now: datetime
+) -> ContactMerge:
+    primary, merge_id = group.primary, new_id()
+    before = content_of(primary)
+    after = merge_fields(before, [content_of(one) for one in group.duplicates])
+    zone = zone_key_of({**after, "phone": primary.phone})
+    await consent_sharing.lock_consent(uow, group.phones)
+    campaign_ids = await recipient_moves.lock_campaigns(uow.session, phones=group.phones)
+    await recipient_moves.add_zone(uow.session, campaign_ids=campaign_ids, zone_key=zone)
+    await consent_sharing.share_consent(
+        uow, group.contacts, group.phones, merge_id=merge_id, actor=actor, secret=secret, now=now
+    )
+    await sends.release_campaign_claims(uow, phones=group.phones, now=now)
+    members, verdict = await _settle_campaigns(uow, group, campaign_ids, zone=zone, now=now)
+    snapshot = await _move(uow, group, before=before, after=after)
+    _note_tracks(snapshot, group, members, verdict)
+    await _write(uow, group, after=after, zone=zone, now=now)
+    await sends.derive_moved_recipients(uow, membership_ids=verdict.following, now=now)
+    await note_decision(
+        uow,
+        actor=actor,
+        action="merge_contacts",
+        subject=str(primary.id),
+        detail={
+            "merge_id": str(merge_id),
+            "duplicate_ids": [str(one.id) for one in group.duplicates],
+        },
+        now=now,
+    )
+    return await queries.insert_merge(
+        uow.session,
+        values={
+            "id": merge_id,
+            "primary_id": primary.id,
+            "duplicate_ids": [one.id for one in group.duplicates],
+            "snapshot": snapshot.model_dump(mode="json"),
+            "merged_by": actor,
+            "merged_at": now,
+        },
+    )
+
+
+async def _settle_campaigns(
+    uow: UnitOfWork, group: Group, campaign_ids: Sequence[UUID], *, zone: str, now: datetime
+) -> tuple[list[Member], TrackVerdict]:
+    """Let one track of each campaign continue; return all recipients and the verdict on them."""
+    members = await recipient_moves.lock_members(
+        uow.session,
+        campaign_ids=campaign_ids,
+        contact_ids=list(group.heads),
+        phones=group.phones,
+    )
+    verdict = judge_tracks(
+        members,
+        heads=group.heads,
+        order=[one.id for one in group.contacts],
+        phone=group.primary.phone,
+    )
+    await recipient_moves.apply_verdict(
+        uow.session,
+        verdict,
+        contact_id=group.primary.id,
+        phone=group.primary.phone,
+        zone_key=zone,
+        now=now,
+    )
+    return members, verdict
+
+
+async def _move(uow: UnitOfWork, group: Group, *, before: Values, after: Values) -> Snapshot:
+    """Move the data of the duplicates to the primary; return what an undo needs."""
+    ids = [one.id for one in group.duplicates]
+    kept = {
+        one.id: DuplicateBefore(id=one.id, phone=one.phone, content=content_of(one))
+        for one in group.duplicates
+    }
+    for row in await belongings.find_children(uow.session, ids=ids):
+        _keep(kept[row.contact_id], row)
+    lists, properties = await belongings.move_children(uow.session, ids=ids, to=group.primary.id)
+    for alias_id, (head, _) in group.aliases.items():
+        if head in kept:
+            kept[head].alias_ids.append(alias_id)
+    return Snapshot(
+        before=before,
+        after=after,
+        joined_list_ids=lists,
+        joined_property_ids=properties,
+        duplicates=list(kept.values()),
+    )
+
+
+def _keep(kept: DuplicateBefore, row: belongings.Belonging) -> None:
+    if row.kind == "conversation":
+        kept.conversation_ids.append(row.id)
+    elif row.kind == "note":
+        kept.note_ids.append(row.id)
+    elif row.kind == "list":
+        kept.lists.append(ListMembership(list_id=row.id, added_at=row.added_at))
+    else:
+        place = PropertyPlace(property_id=row.id, role=row.role, added_at=row.added_at)
+        kept.properties.append(place)
+
+
+def _note_tracks(
+    snapshot: Snapshot, group: Group, members: Sequence[Member], verdict: TrackVerdict
+) -> None:
+    """Store in the snapshot the campaign tracks that moved to the primary."""
+    given = {*verdict.moved, *verdict.following}
+    for one in snapshot.duplicates:
+        rows = [row for row in members if row.id in given and group.heads[row.contact_id] == one.id]
+        one.member_ids = [row.id for row in rows]
+        one.campaign_ids = sorted({row.campaign_id for row in rows})
+    taken = {campaign_id for one in snapshot.duplicates for campaign_id in one.campaign_ids}
+    snapshot.member_ids = [
+        row.id for row in members if row.campaign_id in taken and row.contact_id == group.primary.id
+    ]
+
+
+async def _write(uow: UnitOfWork, group: Group, *, after: Values, zone: str, now: datetime) -> None:
+    """Write the primary, and turn the duplicates into aliases without data of their own."""
+    primary = group.primary
+    old_zone = primary.zone_key
+    await queries.write_contact(
+        uow.session, contact_id=primary.id, values={**after, "zone_key": zone, "updated_at": now}
+    )
+    for one in group.duplicates:
+        blank: Values = {**dict.fromkeys(after), "tags": [], "attributes": {}}
+        values = {
+            **blank,
+            "zone_key": zone_key_of({**blank, "phone": one.phone}),
+            "updated_at": now,
+            "deleted_at": now,
+            "merged_into": primary.id,
+        }
+        await queries.write_contact(uow.session, contact_id=one.id, values=values)
+    await queries.point_aliases(uow.session, ids=list(group.aliases), to=primary.id)
+    gone = [one.id for one in group.duplicates]
+    await candidates.forget_candidates(uow.session, contact_ids=gone)
+    if zone != old_zone:
+        await recipients.copy_zone_keys(uow.session, phones=[primary.phone], now=now)

@@ -1,0 +1,140 @@
+"""Decide which recipients of merged contacts continue, for each campaign.
+
+Each merged contact may be in a campaign. It then has a track: a row for each step. At most one
+track continues, and no step may reach the person at a second number.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
+from uuid import UUID
+
+from crm_api.domain.messaging.sends.vocabulary import MembershipStatus
+
+WAITING = frozenset({MembershipStatus.PENDING, MembershipStatus.REVIEW, MembershipStatus.HELD})
+UNDER_WAY = frozenset({MembershipStatus.SENDING, MembershipStatus.UNKNOWN})
+_MAYBE_SENT = UNDER_WAY | {MembershipStatus.SENT, MembershipStatus.DELIVERED}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A recipient: a row of ``campaign_membership``."""
+
+    id: UUID
+    campaign_id: UUID
+    step: int
+    contact_id: UUID
+    phone: str
+    status: str
+    sent_at: datetime | None
+
+    @property
+    def is_maybe_sent(self) -> bool:
+        """True if this step's message was or may have been sent, even if it failed later."""
+        return self.status in _MAYBE_SENT or self.sent_at is not None
+
+
+@dataclass(kw_only=True)
+class TrackVerdict:
+    """The changes to recipients, by id.
+
+    Attributes:
+        skipped: They wait, and another track of the person continues.
+        ended: They are being sent and end with this attempt: no repeat, no next step.
+        moved: They move to the primary and keep their number.
+        following: They move to the primary and get its number.
+    """
+
+    skipped: list[UUID] = field(default_factory=list)
+    ended: list[UUID] = field(default_factory=list)
+    moved: list[UUID] = field(default_factory=list)
+    following: list[UUID] = field(default_factory=list)
+
+
+def judge_tracks(
+    members: Sequence[Member], *, heads: Mapping[UUID, UUID], order: Sequence[UUID], phone: str
+) -> TrackVerdict:
+    """Decide what happens to the recipients of the contacts that are merged.
+
+    Args:
+        members: The recipients, including those of other contacts with one of their numbers.
+        heads: The contact for its own id and for the id of each duplicate merged into it before.
+        order: The ids of the contacts, the primary first.
+        phone: The primary's number.
+    """
+    verdict = TrackVerdict()
+    rows = sorted(members, key=lambda row: (row.campaign_id, row.step, row.id))
+    for _, group in groupby(rows, key=lambda row: row.campaign_id):
+        _judge_campaign(list(group), heads=heads, order=order, phone=phone, verdict=verdict)
+    return verdict
+
+
+def _judge_campaign(
+    rows: list[Member],
+    *,
+    heads: Mapping[UUID, UUID],
+    order: Sequence[UUID],
+    phone: str,
+    verdict: TrackVerdict,
+) -> None:
+    tracks: dict[UUID, list[Member]] = {}
+    for row in rows:
+        if row.contact_id in heads:
+            tracks.setdefault(heads[row.contact_id], []).append(row)
+    if not tracks:
+        return
+    keeper = max(tracks, key=lambda head: _standing(tracks[head], order.index(head)))
+    sent_steps = {
+        row.step
+        for head, track in tracks.items()
+        for row in track
+        if head != keeper and row.is_maybe_sent
+    }
+    for head, track in tracks.items():
+        for row in track:
+            _judge_row(
+                row, continues=head == keeper and row.step not in sent_steps, verdict=verdict
+            )
+    if keeper != order[0]:
+        _hand_over(tracks[keeper], rows, primary_id=order[0], phone=phone, verdict=verdict)
+
+
+def _standing(track: Sequence[Member], place: int) -> tuple[int, bool, bool, int]:
+    """Rank a track: first the furthest step sent, then the primary's track, then an open one."""
+    furthest = max((row.step for row in track if row.is_maybe_sent), default=-1)
+    is_open = any(row.status in WAITING | UNDER_WAY for row in track)
+    return furthest, place == 0, is_open, -place
+
+
+def _judge_row(row: Member, *, continues: bool, verdict: TrackVerdict) -> None:
+    if continues:
+        return
+    if row.status in WAITING:
+        verdict.skipped.append(row.id)
+    elif row.status in UNDER_WAY:
+        verdict.ended.append(row.id)
+
+
+def _hand_over(
+    track: Sequence[Member],
+    rows: Sequence[Member],
+    *,
+    primary_id: UUID,
+    phone: str,
+    verdict: TrackVerdict,
+) -> None:
+    """Move the track to the primary, except for steps that the primary has itself."""
+    taken = {row.step for row in rows if row.contact_id == primary_id}
+    taken_numbers = {row.step for row in rows if row.phone == phone}
+    done = {*verdict.skipped, *verdict.ended}
+    for row in track:
+        is_free = row.step not in taken
+        continues = row.status in WAITING | UNDER_WAY and row.id not in done
+        if continues and is_free and row.step not in taken_numbers:
+            verdict.following.append(row.id)
+        elif is_free and row.status not in WAITING:
+            verdict.moved.append(row.id)
+        elif continues and row.status in WAITING:
+            verdict.skipped.append(row.id)
+        taken.add(row.step)

@@ -1,0 +1,181 @@
+"""Undo a merge: each contact gets its data back; values that were edited later are kept.
+
+Undoing never loosens consent: flags that the merge or a later decision set stay on each number.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.zones import zone_key_of
+from crm_api.domain.messaging.sends import withdraw as sends
+from crm_api.domain.people.contacts import recipients
+from crm_api.domain.people.deduplication import belongings, candidates, queries, recipient_moves
+from crm_api.domain.people.deduplication.errors import (
+    MergeNotFoundError,
+    MergeNotUndoableError,
+    MergeUndoneError,
+)
+from crm_api.domain.people.deduplication.field_merge import content_of, undo_fields
+from crm_api.domain.people.deduplication.snapshot import DuplicateBefore, Snapshot
+from crm_api.domain.people.models.contacts import Contact
+from crm_api.domain.people.models.deduplication import ContactMerge
+from crm_api.platform.database import UnitOfWork
+
+
+async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: datetime) -> ContactMerge:
+    """Restore the duplicates of a merge.
+
+    They get back their fields, lists, notes and conversations, the messages that arrived at their
+    numbers since, and their recipients in campaigns unless those were sent to another number.
+
+    Raises:
+        MergeNotFoundError: No merge has this id.
+        MergeUndoneError: The merge was undone before.
+        MergeNotUndoableError: The contact was deleted or merged again, or a number changed since.
+    """
+    merge = await queries.find_merge(uow.session, merge_id=merge_id)
+    if merge is None:
+        raise MergeNotFoundError("There is no merge with this id.")
+    # Lock the contacts first, as a merge does.
+    rows = await queries.lock_contacts(uow.session, ids={merge.primary_id, *merge.duplicate_ids})
+    locked = await queries.lock_merge(uow.session, merge_id=merge_id)
+    snapshot = _undoable(locked or merge, {row.id: row for row in rows})
+    people = {row.id: row for row in rows}
+    primary = people[merge.primary_id]
+    numbers = [primary.phone, *(one.phone for one in snapshot.duplicates)]
+    await recipient_moves.lock_campaigns(uow.session, phones=numbers)
+    await sends.release_campaign_claims(uow, phones=numbers, now=now)
+    others = await _other_duplicates(uow, primary.id, merge_id=merge_id)
+    for one in snapshot.duplicates:
+        elsewhere = [*others, *(twin for twin in snapshot.duplicates if twin.id != one.id)]
+        theirs = [member_id for twin in elsewhere for member_id in twin.member_ids]
+        kept_ids = [*snapshot.member_ids, *theirs]
+        await _bring_back(uow, one, kept_ids, primary=primary, now=now)
+    await _restore_primary(uow, primary, snapshot, others, now=now)
+    await candidates.dismiss_pairs(
+        uow.session, one=primary.id, others=merge.duplicate_ids, actor=actor, now=now
+    )
+    await note_decision(
+        uow,
+        actor=actor,
+        action="undo_merge",
+        subject=str(primary.id),
+        detail={
+            "merge_id": str(merge_id),
+            "duplicate_ids": [str(one) for one in merge.duplicate_ids],
+        },
+        now=now,
+    )
+    return await queries.note_undone(uow.session, merge_id=merge_id, actor=actor, now=now)
+
+
+def _undoable(merge: ContactMerge, people: dict[UUID, Contact]) -> Snapshot:
+    if merge.undone_at is not None:
+        raise MergeUndoneError("This merge was undone before.")
+    primary = people.get(merge.primary_id)
+    if primary is not None and primary.merged_into is not None:
+        raise MergeNotUndoableError(
+            "The contact was merged into another one since; undo that merge first.",
+            reason="merged_again",
+            contact_id=str(primary.merged_into),
+        )
+    if merge.snapshot is None or primary is None or primary.deleted_at is not None:
+        raise MergeNotUndoableError(
+            "The contact and its data were deleted since.",
+            reason="contact_deleted",
+        )
+    snapshot = Snapshot.model_validate(merge.snapshot)
+    for one in snapshot.duplicates:
+        row = people.get(one.id)
+        if row is None or row.merged_into != primary.id or row.phone != one.phone:
+            raise MergeNotUndoableError(
+                "The number of a duplicate belongs to another contact now.",
+                reason="number_changed",
+            )
+    return snapshot
+
+
+async def _bring_back(
+    uow: UnitOfWork,
+    one: DuplicateBefore,
+    kept_ids: Sequence[UUID],
+    *,
+    primary: Contact,
+    now: datetime,
+) -> None:
+    session, zone = uow.session, zone_key_of({**one.content, "phone": one.phone})
+    values = {
+        **one.content,
+        "zone_key": zone,
+        "updated_at": now,
+        "deleted_at": None,
+        "merged_into": None,
+    }
+    await queries.write_contact(session, contact_id=one.id, values=values)
+    await queries.point_aliases(session, ids=one.alias_ids, to=one.id, only_of=primary.id)
+    await belongings.return_children(
+        session,
+        of=primary.id,
+        to=one.id,
+        phone=one.phone,
+        conversation_ids=one.conversation_ids,
+        note_ids=one.note_ids,
+    )
+    lists = [(membership.list_id, membership.added_at) for membership in one.lists]
+    await belongings.return_lists(session, to=one.id, lists=lists)
+    properties = [(place.property_id, place.role, place.added_at) for place in one.properties]
+    await belongings.return_properties(session, to=one.id, properties=properties)
+    await recipient_moves.add_zone(session, campaign_ids=one.campaign_ids, zone_key=zone)
+    back = await recipient_moves.return_members(
+        session,
+        of=primary.id,
+        phone_of=primary.phone,
+        to=one.id,
+        phone=one.phone,
+        zone_key=zone,
+        campaign_ids=one.campaign_ids,
+        kept_ids=kept_ids,
+        now=now,
+    )
+    await sends.derive_moved_recipients(uow, membership_ids=back, now=now)
+
+
+async def _restore_primary(
+    uow: UnitOfWork,
+    primary: Contact,
+    snapshot: Snapshot,
+    others: Sequence[DuplicateBefore],
+    *,
+    now: datetime,
+) -> None:
+    """Remove the data that the merge gave the primary, except what other merges gave it too."""
+    changes = undo_fields(
+        content_of(primary), snapshot.before, snapshot.after, [one.content for one in others]
+    )
+    lists = {membership.list_id for one in others for membership in one.lists}
+    properties = {place.property_id for one in others for place in one.properties}
+    await belongings.leave_lists_and_properties(
+        uow.session,
+        contact_id=primary.id,
+        list_ids=set(snapshot.joined_list_ids) - lists,
+        property_ids=set(snapshot.joined_property_ids) - properties,
+    )
+    if changes:
+        zone = zone_key_of({**(content_of(primary) | changes), "phone": primary.phone})
+        values = {**changes, "zone_key": zone, "updated_at": now}
+        await queries.write_contact(uow.session, contact_id=primary.id, values=values)
+        await recipients.copy_zone_keys(uow.session, phones=[primary.phone], now=now)
+
+
+async def _other_duplicates(
+    uow: UnitOfWork, primary_id: UUID, *, merge_id: UUID
+) -> Sequence[DuplicateBefore]:
+    merges = await queries.fetch_undoable_merges(uow.session, primary_id=primary_id)
+    return [
+        duplicate
+        for merge in merges
+        if merge.id != merge_id
+        for duplicate in Snapshot.model_validate(merge.snapshot).duplicates
+    ]

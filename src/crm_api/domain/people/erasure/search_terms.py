@@ -1,0 +1,71 @@
+"""Search patterns for the numbers, e-mail addresses and names of a person."""
+
+import json
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Self
+
+_SHORTEST_WORDS = 6
+"""Fewest characters of a word; shorter ones would match unrelated text."""
+_BETWEEN = r"[^0-9]{0,3}"
+"""The characters between the groups of digits in usual number formats."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchTerms:
+    """Numbers in E.164, and words: e-mail addresses, full names."""
+
+    phones: tuple[str, ...]
+    words: tuple[str, ...]
+
+    @classmethod
+    def of(cls, phones: Collection[str], words: Iterable[str | None]) -> Self:
+        """Build the search patterns; words that are too short to be specific are left out."""
+        kept = {" ".join(text.split()).casefold() for text in words if text}
+        return cls(
+            phones=tuple(sorted(phones)),
+            words=tuple(sorted(text for text in kept if len(text) >= _SHORTEST_WORDS)),
+        )
+
+    def number_pattern(self) -> str:
+        """Return a regular expression for the numbers, valid in PostgreSQL and Python."""
+        found = "|".join(_number(phone) for phone in self.phones)
+        return f"(?<![0-9])(?:{found})(?![0-9])"
+
+    def word_pattern(self) -> str:
+        """Return a regular expression for the words; without words it matches nothing."""
+        if not self.words:
+            return "(?!)"
+        return "|".join(_escaped(text) for text in self.words)
+
+    def redact(self, text: str) -> str:
+        """Return a text in which numbers are replaced by ``0`` and words by ``erased``."""
+        without = re.sub(self.number_pattern(), "0", text)
+        return re.sub(self.word_pattern(), "erased", without, flags=re.IGNORECASE)
+
+    def dump(self) -> str:
+        """Return the terms as JSON."""
+        return json.dumps({"phones": self.phones, "words": self.words})
+
+    @classmethod
+    def load(cls, written: str) -> Self:
+        """Read the terms from JSON."""
+        value = json.loads(written)
+        return cls(phones=tuple(value["phones"]), words=tuple(value["words"]))
+
+
+def _number(phone: str) -> str:
+    digits = phone.removeprefix("+1")
+    if len(digits) != 10 or not digits.isdigit():  # noqa: PLR2004 - not a number of the US or Canada
+        return _escaped(phone)
+    groups = _BETWEEN.join((digits[:3], digits[3:6], digits[6:]))
+    return rf"(?:\+?1{_BETWEEN})?\(?{groups}"
+
+
+def _escaped(text: str) -> str:
+    """Escape a literal for PostgreSQL and Python.
+
+    In both, a backslash makes any character literal except letters, digits and ``_``.
+    """
+    return "".join(one if one.isalnum() or one in "_ " else f"\\{one}" for one in text)

@@ -1,0 +1,198 @@
+"""Search every table for data that names an erased person, a few megabytes per transaction.
+
+The tables come from the metadata, so that new tables are searched too. A number or an e-mail
+address is replaced where it is found. A stored copy of an event is replaced as a whole.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ARRAY, Column, Table, Text, TextClause, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.people.erasure.search_terms import SearchTerms
+from crm_api.platform.database import Base
+
+BLOCKS = 1_000
+"""Pages of a table that one statement reads: 8 MB."""
+APPEND_ONLY = frozenset({"audit_log", "consent_entry", "consent_link"})
+"""Tables that are never changed; they name persons only by ids and keyed hashes."""
+AT_ONCE = frozenset({"consent_unlinked", "erased_number", "erasure"})
+"""Tables that the erasure request cleared, or that hold only data of the erasure."""
+IDENTITY = "phone"
+"""The column with one number. The request erases it; the search finds rows added meanwhile."""
+ERASED_NAMES = {
+    "activity": "'erased:' || t.id",
+    "campaign_membership": "'erased:' || t.contact_id",
+    "contact": "'erased:' || t.id",
+    "conversation": "'erased:' || t.id",
+    "send_attempt": "'erased:' || t.id",
+}
+"""The value that replaces the number, by table."""
+CHANGED = frozenset({"campaign_membership", "contact"})
+"""Tables in which an older row may get the number after the erasure; ``updated_at`` shows it."""
+REMOVED = {
+    "consent_wording": (
+        "EXISTS (SELECT FROM consent_entry e WHERE e.id = t.entry_id AND e.created_at <= :before)"
+    ),
+    "contact_flag": "t.created_at <= :before",
+    "number_failure": "t.created_at <= :before",
+    "phone_lookup": "t.checked_at <= :before",
+    "provider_stop": "t.created_at <= :before",
+}
+"""Tables whose rows with the number are removed if they are older than the erasure."""
+WHOLE = {
+    "webhook_event": (
+        "payload = '{\"erased\": true}', type = 'erased', status = 'ignored', last_error = NULL, "
+        "error_code = NULL"
+    ),
+}
+"""The new columns of a row that names the person, in tables with copies of received events.
+
+An erased event has an unknown type, so that replaying it changes nothing.
+"""
+ONLY = {"webhook_event": "status NOT IN ('pending', 'failed')"}
+"""The condition for rows that may be changed: events must be applied first."""
+BORN = ("created_at", "received_at")
+"""The column with the time a row was added. Rows added after the erasure are not changed."""
+
+WAITING = text("""
+    SELECT EXISTS (
+        SELECT 1 FROM webhook_event e
+        WHERE e.status IN ('pending', 'failed') AND e.received_at <= :before
+          AND (e.payload::text ~ :numbers OR e.payload::text ~* :words))
+""")
+# For a partitioned table, the size of the largest partition: one statement searches the same page
+# range in every partition.
+PAGES = text("""
+    SELECT max(pg_relation_size(part.oid)) / current_setting('block_size')::bigint
+    FROM (
+        SELECT to_regclass(:name)::oid AS oid
+        UNION ALL SELECT inhrelid FROM pg_inherits WHERE inhparent = to_regclass(:name)
+    ) part
+""")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSearch:
+    """The statement that searches one table."""
+
+    table: str
+    statement: TextClause
+
+
+def table_searches() -> list[TableSearch]:
+    """Return the statements of every table that can name a person, ordered by table name."""
+    tables = sorted(Base.metadata.tables.values(), key=lambda table: table.name)
+    return [
+        TableSearch(table=table.name, statement=text(written))
+        for table in tables
+        if table.name not in APPEND_ONLY | AT_ONCE
+        for written in (_removal(table), _statement(table))
+        if written
+    ]
+
+
+async def search_pages(
+    session: AsyncSession, one: TableSearch, *, block: int, terms: SearchTerms, before: datetime
+) -> tuple[int, bool]:
+    """Search the next pages of a table, from page ``block`` on.
+
+    Returns:
+        The number of rows that named the person, and whether the table has more pages.
+    """
+    values = {
+        "low": f"({block},0)",
+        "high": f"({block + BLOCKS},0)",
+        "numbers": terms.number_pattern(),
+        "words": terms.word_pattern(),
+        "before": before,
+    }
+    wanted = {name: values[name] for name in one.statement._bindparams}  # noqa: SLF001 - a table without times has no `before`
+    found = len((await session.execute(one.statement, wanted)).all())
+    pages = await session.scalar(PAGES, {"name": f'"{one.table}"'})
+    return found, block + BLOCKS < int(pages or 0)
+
+
+async def has_waiting_events(
+    session: AsyncSession, *, terms: SearchTerms, before: datetime
+) -> bool:
+    """Return whether an event that names the person was not applied yet."""
+    values = {
+        "numbers": terms.number_pattern(),
+        "words": terms.word_pattern(),
+        "before": before,
+    }
+    return bool(await session.scalar(WAITING, values))
+
+
+_PAGE_RANGE = (
+    "t.ctid >= CAST(CAST(:low AS text) AS tid)",
+    "t.ctid < CAST(CAST(:high AS text) AS tid)",
+)
+
+
+def _removal(table: Table) -> str | None:
+    if table.name not in REMOVED:
+        return None
+    limits = [*_PAGE_RANGE, f"t.{IDENTITY} ~ :numbers", REMOVED[table.name]]
+    return f'DELETE FROM "{table.name}" t WHERE {" AND ".join(limits)} RETURNING 1'
+
+
+def _statement(table: Table) -> str | None:
+    columns = list(_searched(table))
+    if not columns:
+        return None
+    conditions = [
+        f"{_as_text(column)} ~ :numbers OR {_as_text(column)} ~* :words" for column in columns
+    ]
+    changed = [f'"{column.name}" = {_redacted(column)}' for column in columns]
+    name = ERASED_NAMES.get(table.name)
+    if name is not None:
+        is_theirs = f"t.{IDENTITY} ~ :numbers"
+        if table.name in CHANGED:
+            is_theirs = f"({is_theirs} AND t.updated_at <= :before)"
+        conditions.append(is_theirs)
+        changed.append(f"{IDENTITY} = CASE WHEN {is_theirs} THEN {name} ELSE t.{IDENTITY} END")
+    born = next((name for name in BORN if name in table.c), None)
+    limits = [
+        *_PAGE_RANGE,
+        f"({' OR '.join(conditions)})",
+        *([f"t.{born} <= :before"] if born else []),
+        *([f"t.{ONLY[table.name]}"] if table.name in ONLY else []),
+    ]
+    written = WHOLE.get(table.name) or ", ".join(changed)
+    return f'UPDATE "{table.name}" t SET {written} WHERE {" AND ".join(limits)} RETURNING 1'
+
+
+def _searched(table: Table) -> Iterator[Column[object]]:
+    for column in table.columns:
+        is_own = column.computed is None and not column.primary_key and not column.foreign_keys
+        if is_own and column.name != IDENTITY and _is_text(column):
+            yield column
+
+
+def _is_text(column: Column[object]) -> bool:
+    kind = column.type
+    if isinstance(kind, ARRAY):
+        return isinstance(kind.item_type, Text)
+    return isinstance(kind, (Text, JSONB))
+
+
+def _as_text(column: Column[object]) -> str:
+    if isinstance(column.type, Text):
+        return f't."{column.name}"'
+    return f't."{column.name}"::text'
+
+
+def _redacted(column: Column[object]) -> str:
+    # Zero is valid both as a JSON number and inside a JSON string.
+    without = (
+        f"regexp_replace(regexp_replace({_as_text(column)}, :numbers, '0', 'g'), "
+        ":words, 'erased', 'gi')"
+    )
+    if isinstance(column.type, ARRAY):
+        return f"{without}::text[]"
+    return f"{without}::jsonb" if isinstance(column.type, JSONB) else without

@@ -1,0 +1,54 @@
+"""Errors of lists."""
+
+from crm_api.domain.kit.errors import (
+    ConflictError,
+    Example,
+    FieldProblem,
+    InvalidError,
+    NotFoundError,
+)
+from crm_api.domain.kit.examples import LIST
+
+
+class ListNotFoundError(NotFoundError):
+    """No list has this id."""
+
+    code = "list_not_found"
+    title = "List not found"
+
+
+class ListExistsError(ConflictError):
+    """Another list already has this name; ``list_id`` is its id."""
+
+    code = "list_exists"
+    title = "List already exists"
+    example = Example("A list with this name exists.", list_id=LIST)
+
+
+class MemberNotFoundError(NotFoundError):
+    """The contact is not on the list."""
+
+    code = "list_member_not_found"
+    title = "Contact is not on the list"
+    example = Example("This contact is not on the list.")
+
+
+class UnknownContactsError(InvalidError):
+    """Some ids do not belong to a contact; no contact was added."""
+
+    code = "unknown_contacts"
+    title = "Unknown contacts"
+    example = Example([1])
+
+    def __init__(self, positions: list[int]) -> None:
+        super().__init__(
+            f"{len(positions)} of the ids are no contacts; nobody was added.",
+            errors=[
+                FieldProblem(
+                    pointer=f"/contact_ids/{position}",
+                    code="contact_not_found",
+                    detail="No contact has this id.",
+                )
+                for position in positions
+            ],
+        )

@@ -1,0 +1,93 @@
+"""The table of contacts."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Computed, Index, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm_api.platform.database import Base
+from crm_api.platform.ids import new_id
+
+SEARCH_TEXT = (
+    "' ' || search_fold(coalesce(first_name, '') || ' ' || coalesce(last_name, '') || ' ' "
+    "|| phone || ' ' || coalesce(email, '') || ' ' || coalesce(company, ''))"
+)
+SORT_NAME = (
+    "left(coalesce(nullif(btrim(search_fold(coalesce(last_name, '') || ' ' "
+    "|| coalesce(first_name, ''))), ''), '~' || search_fold(coalesce(company || ' ', '')) "
+    "|| phone), 200)"
+)
+_LIVE = text("deleted_at IS NULL")
+
+
+class Contact(Base):
+    """A person, known by one phone number in E.164.
+
+    The row represents the number. Deleting a contact clears its personal fields and sets
+    ``deleted_at``. Adding the number again revives the row under the same id, so that a campaign
+    cannot reach a number twice. The claim locks this row as the lock of the number. A merged
+    duplicate is deleted too; its row stays, as the lock of its number and as an alias.
+    """
+
+    __tablename__ = "contact"
+    __table_args__ = (
+        UniqueConstraint("phone"),
+        Index("idx_contact_phone_hash", "phone", postgresql_using="hash"),
+        Index(
+            "idx_contact_created",
+            text("created_at DESC"),
+            text("id DESC"),
+            postgresql_where=_LIVE,
+        ),
+        Index("idx_contact_name", "sort_name", "id", postgresql_where=_LIVE),
+        Index("idx_contact_updated", "updated_at", "id", postgresql_where=_LIVE),
+        Index("idx_contact_zone_key", "zone_key", postgresql_where=_LIVE),
+        Index(
+            "idx_contact_place",
+            text("lower(state)"),
+            text("search_fold(city)"),
+            postgresql_where=_LIVE,
+        ),
+        Index(
+            "idx_contact_search",
+            "search_text",
+            postgresql_using="gin",
+            postgresql_ops={"search_text": "gin_trgm_ops"},
+        ),
+        Index("idx_contact_tags", "tags", postgresql_using="gin"),
+        Index(
+            "idx_contact_merged_into",
+            "merged_into",
+            postgresql_where=text("merged_into IS NOT NULL"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    phone: Mapped[str]
+    first_name: Mapped[str | None]
+    last_name: Mapped[str | None]
+    email: Mapped[str | None]
+    company: Mapped[str | None]
+    street: Mapped[str | None]
+    city: Mapped[str | None]
+    state: Mapped[str | None]
+    postal_code: Mapped[str | None]
+    country: Mapped[str | None]
+    timezone: Mapped[str | None]
+    zone_key: Mapped[str]
+    """State and time zone, as ``domain.kit.zones`` writes them; decides the local time."""
+    tags: Mapped[list[str]] = mapped_column(ARRAY(Text()), server_default=text("'{}'"))
+    attributes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    source: Mapped[str] = mapped_column(server_default=text("'api'"))
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
+    merged_into: Mapped[UUID | None]
+    """The contact that this duplicate was merged into; that contact is never a duplicate itself."""
+    search_text: Mapped[str] = mapped_column(Computed(SEARCH_TEXT, persisted=True))
+    """The searchable text: folded, with a space before every word."""
+    sort_name: Mapped[str] = mapped_column(Text(collation="C"), Computed(SORT_NAME, persisted=True))
+    """Last name and first name, folded; contacts without a name follow, by company and number."""

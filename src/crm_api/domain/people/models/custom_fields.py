@@ -1,0 +1,61 @@
+"""Definitions of custom fields."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Index, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm_api.domain.kit.checks import one_of
+from crm_api.platform.database import Base
+from crm_api.platform.ids import new_id
+
+
+class FieldType(StrEnum):
+    """The type of a field's values."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    CHOICE = "choice"
+    URL = "url"
+    EMAIL = "email"
+
+
+class CustomField(Base):
+    """The definition of the attribute with this name, for every contact.
+
+    The values are in ``contact.attributes``. An archived definition checks nothing. Its values
+    stay, and its name can be used by a new definition.
+    """
+
+    __tablename__ = "custom_field"
+    __table_args__ = (
+        CheckConstraint(one_of("type", FieldType), name="type"),
+        CheckConstraint("(type = 'choice') = (cardinality(choices) > 0)", name="choices"),
+        Index(
+            "uq_custom_field_name",
+            "name",
+            unique=True,
+            postgresql_where=text("archived_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str]
+    """The key in ``attributes``."""
+    label: Mapped[str]
+    type: Mapped[str]
+    choices: Mapped[list[str]] = mapped_column(ARRAY(Text()), server_default=text("'{}'"))
+    required: Mapped[bool] = mapped_column(server_default=text("false"))
+    applied_through: Mapped[UUID | None]
+    """The older values of all contacts up to this id are converted to the type."""
+    applied_at: Mapped[datetime | None]
+    """When the values of all contacts were converted; null until then."""
+    archived_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]

@@ -1,0 +1,56 @@
+"""The table of erasures and their progress."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Index, LargeBinary, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm_api.domain.kit.checks import one_of
+from crm_api.platform.database import Base
+from crm_api.platform.ids import new_id
+
+
+class ErasureStatus(StrEnum):
+    """The state of an erasure."""
+
+    SWEEPING = "sweeping"
+    """The contact is erased; the tables are being searched for data that still names the person."""
+    COMPLETED = "completed"
+
+
+class Erasure(Base):
+    """One erasure.
+
+    ``sealed`` holds the encrypted search terms while the tables are searched. It is removed when
+    the search is done.
+    """
+
+    __tablename__ = "erasure"
+    __table_args__ = (
+        CheckConstraint(one_of("status", ErasureStatus), name="status"),
+        CheckConstraint("(status = 'sweeping') = (sealed IS NOT NULL)", name="sealed"),
+        Index("idx_erasure_created", "created_at", "id"),
+        Index(
+            "idx_erasure_sweeping",
+            "next_at",
+            "id",
+            postgresql_where=text("status = 'sweeping'"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    contact_id: Mapped[UUID]
+    """The contact's row stays, cleared, because other rows refer to it."""
+    reason: Mapped[str]
+    actor: Mapped[str]
+    status: Mapped[str] = mapped_column(server_default=text("'sweeping'"))
+    sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
+    position: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    """Where the search continues: ``{people, table, block, found, objects}``."""
+    next_at: Mapped[datetime]
+    """When a worker may continue; while one works, the end of its lease."""
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]

@@ -1,0 +1,43 @@
+"""The tables of lists and their contacts."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm_api.platform.database import Base
+from crm_api.platform.ids import new_id
+
+
+class ContactList(Base):
+    """A named list of contacts."""
+
+    __tablename__ = "contact_list"
+    __table_args__ = (
+        UniqueConstraint("name"),
+        Index("idx_contact_list_created", "created_at", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class ContactListMember(Base):
+    """One contact on one list."""
+
+    __tablename__ = "contact_list_member"
+    __table_args__ = (
+        Index("idx_contact_list_member_added", "list_id", "added_at", "contact_id"),
+        Index("idx_contact_list_member_contact", "contact_id"),
+    )
+
+    list_id: Mapped[UUID] = mapped_column(
+        ForeignKey("contact_list.id", ondelete="CASCADE"), primary_key=True
+    )
+    contact_id: Mapped[UUID] = mapped_column(
+        ForeignKey("contact.id", ondelete="CASCADE"), primary_key=True
+    )
+    added_at: Mapped[datetime]

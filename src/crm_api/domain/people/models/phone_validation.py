@@ -1,0 +1,114 @@
+"""The tables of phone look-ups, their daily budget, and validation runs."""
+
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, CheckConstraint, Date, ForeignKey, Index, Integer, SmallInteger, Uuid
+from sqlalchemy import text as sql
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm_api.domain.kit.checks import one_of
+from crm_api.platform.database import Base
+from crm_api.platform.ids import new_id
+
+
+class LineType(StrEnum):
+    """The line type of a phone number."""
+
+    MOBILE = "mobile"
+    LANDLINE = "landline"
+    VOIP = "voip"
+    TOLL_FREE = "toll_free"
+    PREMIUM = "premium"
+    UNKNOWN = "unknown"
+
+
+class RunStatus(StrEnum):
+    """The state of a run."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+OPEN = (RunStatus.PENDING, RunStatus.RUNNING)
+
+
+class PhoneLookup(Base):
+    """The last result for a phone number; it belongs to the number, not to a contact.
+
+    ``unknown`` is stored only when the paid service returned it, so that the service is not asked
+    again until ``expires_at``.
+    """
+
+    __tablename__ = "phone_lookup"
+    __table_args__ = (CheckConstraint(one_of("line_type", LineType), name="line_type"),)
+
+    phone: Mapped[str] = mapped_column(primary_key=True)
+    line_type: Mapped[str]
+    carrier: Mapped[str | None]
+    source: Mapped[str]
+    """The name of the validator."""
+    checked_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    """A validation after this asks again; the result stays valid until a new one replaces it."""
+
+
+class PhoneLookupDay(Base):
+    """The number of look-ups taken from the budget of a day (UTC)."""
+
+    __tablename__ = "phone_lookup_day"
+    __table_args__ = (CheckConstraint("used >= 0", name="used"),)
+
+    day: Mapped[date] = mapped_column(Date(), primary_key=True)
+    used: Mapped[int] = mapped_column(Integer)
+
+
+class PhoneValidation(Base):
+    """A run over the numbers of a list or of some contacts; it continues after ``position``."""
+
+    __tablename__ = "phone_validation"
+    __table_args__ = (
+        CheckConstraint(one_of("status", RunStatus), name="status"),
+        CheckConstraint("(list_id IS NULL) <> (contact_ids IS NULL)", name="one_source"),
+        Index("idx_phone_validation_created", "created_at", "id"),
+        Index(
+            "idx_phone_validation_open",
+            "created_at",
+            "id",
+            postgresql_where=sql(one_of("status", OPEN)),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    status: Mapped[str] = mapped_column(server_default=sql("'pending'"))
+    list_id: Mapped[UUID | None] = mapped_column(ForeignKey("contact_list.id", ondelete="CASCADE"))
+    contact_ids: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid()))
+    total: Mapped[int] = mapped_column(Integer)
+    """Contacts when the run was requested; ``checked`` differs if the list changed since."""
+    checked: Mapped[int] = mapped_column(Integer, server_default=sql("0"))
+    looked_up: Mapped[int] = mapped_column(Integer, server_default=sql("0"))
+    """Answers of the paid service in this run."""
+    line_types: Mapped[dict[str, Any]] = mapped_column(server_default=sql("'{}'::jsonb"))
+    """The number of contacts by line type: ``{"mobile": 12, "unknown": 3}``."""
+    position: Mapped[UUID | None]
+    """The last contact that was checked."""
+    failures: Mapped[int] = mapped_column(SmallInteger, server_default=sql("0"))
+    """Failures in a row: the service was not available, or a worker ended during its lease."""
+    last_error: Mapped[str | None]
+    lease_token: Mapped[UUID | None]
+    """The token of the worker that has the run; only that worker may write to it."""
+    lease_until: Mapped[datetime | None]
+    """No other worker may take the run before this."""
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    @property
+    def continues_at(self) -> datetime | None:
+        """When the run continues, if it waits and no worker has it; else None."""
+        return self.lease_until if self.lease_token is None else None

@@ -1,0 +1,82 @@
+"""The tables of properties and their contacts."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm_api.domain.kit.checks import one_of
+from crm_api.platform.database import Base
+from crm_api.platform.ids import new_id
+
+
+class PropertyRole(StrEnum):
+    """The role of a contact at a property."""
+
+    PRIMARY = "primary"
+    SECONDARY = "secondary"
+    OTHER = "other"
+
+
+class Property(Base):
+    """A building; ``address_key`` is the same for every spelling of its address."""
+
+    __tablename__ = "property"
+    __table_args__ = (
+        UniqueConstraint("address_key"),
+        Index("idx_property_created", "created_at", "id"),
+        Index("idx_property_import", "import_id", postgresql_where=text("import_id IS NOT NULL")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    address_key: Mapped[str] = mapped_column(Text(collation="C"))
+    """Collation C, so that the unique index also finds addresses by their beginning."""
+    street: Mapped[str]
+    city: Mapped[str | None]
+    state: Mapped[str | None]
+    postal_code: Mapped[str | None]
+    country: Mapped[str | None]
+    year_built: Mapped[int | None] = mapped_column(SmallInteger)
+    property_type: Mapped[str | None]
+    attributes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    source: Mapped[str] = mapped_column(server_default=text("'api'"))
+    import_id: Mapped[UUID | None]
+    """The import that created it; used to undo that import."""
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class PropertyContact(Base):
+    """A contact that belongs to a property."""
+
+    __tablename__ = "property_contact"
+    __table_args__ = (
+        CheckConstraint(one_of("role", PropertyRole), name="role"),
+        Index("idx_property_contact_contact", "contact_id", "added_at", "property_id"),
+        Index(
+            "idx_property_contact_import",
+            "import_id",
+            postgresql_where=text("import_id IS NOT NULL"),
+        ),
+    )
+
+    property_id: Mapped[UUID] = mapped_column(
+        ForeignKey("property.id", ondelete="CASCADE"), primary_key=True
+    )
+    contact_id: Mapped[UUID] = mapped_column(
+        ForeignKey("contact.id", ondelete="CASCADE"), primary_key=True
+    )
+    role: Mapped[str]
+    import_id: Mapped[UUID | None]
+    added_at: Mapped[datetime]

@@ -1,0 +1,11 @@
+"""Errors of notes."""
+
+from crm_api.domain.kit.errors import Example, NotFoundError
+
+
+class NoteNotFoundError(NotFoundError):
+    """The contact has no note with this id."""
+
+    code = "note_not_found"
+    title = "Note not found"
+    example = Example("This person has no note with this id.")

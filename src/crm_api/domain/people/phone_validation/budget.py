@@ -1,0 +1,91 @@
+"""The daily budget of look-ups, counted in the database, so that all workers share it."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from types import TracebackType
+from typing import Self
+
+from crm_api.domain.people.phone_validation import queries
+from crm_api.domain.people.phone_validation.errors import BudgetSpentError
+from crm_api.platform.database import UnitOfWorkFactory
+
+LOT = 25
+"""Look-ups taken with one statement; unused ones are returned."""
+
+
+def next_day(now: datetime) -> datetime:
+    """Return when the budget is full again: the next midnight UTC."""
+    today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return today + timedelta(days=1)
+
+
+class Budget:
+    """Takes look-ups from the budget during an ``async with`` block; tasks may share it.
+
+    A look-up is counted before it is made. A killed worker leaves at most ``LOT`` look-ups that
+    were counted but not made. No look-up is made without being counted.
+    """
+
+    def __init__(
+        self, new_uow: UnitOfWorkFactory, *, daily: int, now: Callable[[], datetime]
+    ) -> None:
+        self._new_uow = new_uow
+        self._daily = daily
+        self._now = now
+        self._day: date | None = None
+        self._left = 0
+        self._lock = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._return_lot()
+
+    async def take(self) -> date:
+        """Take one look-up from the budget.
+
+        Returns:
+            The day (UTC) whose budget it was taken from.
+
+        Raises:
+            BudgetSpentError: No look-up is left today.
+        """
+        async with self._lock:
+            today = self._now().astimezone(UTC).date()
+            if today != self._day:
+                await self._return_lot()
+                self._day = today
+            if not self._left:
+                lot = await self._take_lot(today)
+                self._left += lot
+            self._left -= 1
+            return today
+
+    def give_back(self, day: date) -> None:
+        """Return one look-up of this day, which was certainly not made."""
+        if day == self._day:  # the budget of an earlier day is not used again
+            self._left += 1
+
+    async def _take_lot(self, day: date) -> int:
+        for wanted in (LOT, 1):
+            async with self._new_uow() as uow:
+                if await queries.take_lookups(
+                    uow.session, day=day, wanted=wanted, daily=self._daily
+                ):
+                    return wanted
+        raise BudgetSpentError(
+            f"The {self._daily} look-ups of the day are used up (CRM_PHONE_LOOKUP_DAILY_BUDGET)."
+        )
+
+    async def _return_lot(self) -> None:
+        count, self._left = self._left, 0
+        if count and self._day is not None:
+            async with self._new_uow() as uow:
+                await queries.return_lookups(uow.session, day=self._day, count=count)

@@ -1,0 +1,194 @@
+"""The validator that uses a paid look-up service over HTTP.
+
+GET https://lookup.example.com/v1/lookup?phone=%2B16175550123
+authorization: Bearer <key>
+
+200 {"phone": "+16175550123", "line_type": "mobile", "carrier": "Example Wireless"}
+404, 422 {…}          the service does not know the number: unknown
+401, 402, 403, …      the service refuses every look-up: the run stops
+429, 5xx, no answer   repeated, with the common policy of read requests
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import orjson
+
+from crm_api.domain.kit.retry_after import read_http_date, read_retry_after
+from crm_api.domain.kit.retrying import retrying
+from crm_api.domain.people.models.phone_validation import LineType
+from crm_api.domain.people.phone_validation.budget import Budget
+from crm_api.domain.people.phone_validation.errors import (
+    PhoneLookupBusyError,
+    PhoneLookupRefusedError,
+)
+from crm_api.domain.people.phone_validation.validator import LineTypeAnswer
+
+CALL_SECONDS = 10.0
+"""Seconds for a whole call, so that a slow response cannot block a worker."""
+MOST_BYTES = 64 * 1024
+"""Largest response; a normal one has a few hundred bytes."""
+LONGEST_CARRIER = 200
+_UNKNOWN_NUMBER = frozenset({404, 422})
+_THROTTLED = 429
+_SERVER_ERROR = 500
+_NAMES = {
+    "mobile": LineType.MOBILE,
+    "cell": LineType.MOBILE,
+    "wireless": LineType.MOBILE,
+    "landline": LineType.LANDLINE,
+    "fixed": LineType.LANDLINE,
+    "fixedline": LineType.LANDLINE,
+    "voip": LineType.VOIP,
+    "fixedvoip": LineType.VOIP,
+    "nonfixedvoip": LineType.VOIP,
+    "tollfree": LineType.TOLL_FREE,
+    "premium": LineType.PREMIUM,
+}
+"""Type names of services, without dashes and underscores; other names are ``unknown``."""
+
+
+class LookupService:
+    """Looks up one number per request; each request uses one look-up of the budget."""
+
+    source = "lookup_service"
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        api_key: str,
+        budget: Budget,
+        call_seconds: float = CALL_SECONDS,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Make a client; it opens no connection before the first call.
+
+        Args:
+            url: The URL of the service, with the fixed part of the query.
+            api_key: Sent as a bearer token.
+            budget: Each request takes one look-up from it.
+            call_seconds: Limit of a whole call.
+            sleep: Waits between attempts.
+        """
+        self._url = httpx.URL(url)
+        self._budget = budget
+        self._call_seconds = call_seconds
+        self._retrying = retrying(PhoneLookupBusyError, sleep=sleep)
+        self._http = httpx.AsyncClient(
+            headers={
+                "authorization": f"Bearer {api_key}",
+                "accept": "application/json",
+                "user-agent": "crm-api",
+            },
+            timeout=call_seconds,
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._http.aclose()
+
+    async def look_up(self, phone: str) -> LineTypeAnswer:
+        """Look up a number; repeat after temporary errors.
+
+        Raises:
+            PhoneLookupBusyError: 429, 5xx or no answer, even after retries.
+            PhoneLookupRefusedError: The key is refused, or the URL is not a look-up service.
+            BudgetSpentError: No look-up is left today.
+        """
+        answer: LineTypeAnswer = await self._retrying.copy()(self._look_up_once, phone)
+        return answer
+
+    async def _look_up_once(self, phone: str) -> LineTypeAnswer:
+        day = await self._budget.take()
+        try:
+            return await self._ask(phone)
+        except PhoneLookupRefusedError:
+            self._budget.give_back(day)
+            raise
+        except PhoneLookupBusyError as error:
+            # A throttled look-up was not made. Without an answer it may have been made and billed.
+            if error.is_answer:
+                self._budget.give_back(day)
+            raise
+
+    async def _ask(self, phone: str) -> LineTypeAnswer:
+        url = self._url.copy_merge_params({"phone": phone})
+        try:
+            async with (
+                asyncio.timeout(self._call_seconds),
+                self._http.stream("GET", url) as response,
+            ):
+                content = await _read(response)
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise PhoneLookupBusyError(
+                f"No answer from the look-up service: {type(error).__name__}."
+            ) from error
+        return _understand(response, content, phone)
+
+
+async def _read(response: httpx.Response) -> bytes:
+    content = b""
+    async for part in response.aiter_bytes():
+        content += part
+        if len(content) > MOST_BYTES:
+            raise PhoneLookupRefusedError(
+                "The look-up service's response is too large; check CRM_PHONE_LOOKUP_URL."
+            )
+    return content
+
+
+def _understand(response: httpx.Response, content: bytes, phone: str) -> LineTypeAnswer:
+    status = response.status_code
+    if status == _THROTTLED or status >= _SERVER_ERROR:
+        date = read_http_date(response.headers.get("date"))
+        wait = read_retry_after(response.headers.get("retry-after"), now=date)
+        raise PhoneLookupBusyError(
+            f"The look-up service answered {status}.",
+            retry_after_seconds=wait.seconds if wait else None,
+            is_answer=status == _THROTTLED,
+        )
+    body = _json_object(content)
+    if body is None:
+        raise PhoneLookupRefusedError(
+            f"The look-up service answered {status} with something else than a JSON object; "
+            "check CRM_PHONE_LOOKUP_URL."
+        )
+    if status in _UNKNOWN_NUMBER:
+        return LineTypeAnswer(line_type=LineType.UNKNOWN)
+    if not response.is_success:
+        raise PhoneLookupRefusedError(
+            f"The look-up service answered {status}; check CRM_PHONE_LOOKUP_API_KEY and the "
+            "account."
+        )
+    named = body.get("line_type")
+    if not isinstance(named, str) or body.get("phone", phone) != phone:
+        raise PhoneLookupRefusedError(
+            "The look-up service's answer has no line_type, or is about another number; check "
+            "CRM_PHONE_LOOKUP_URL."
+        )
+    carrier = body.get("carrier")
+    return LineTypeAnswer(
+        line_type=_NAMES.get("".join(filter(str.isalnum, named.lower())), LineType.UNKNOWN),
+        carrier=carrier[:LONGEST_CARRIER].replace("\0", "") if isinstance(carrier, str) else None,
+    )
+
+
+def _json_object(content: bytes) -> dict[str, Any] | None:
+    try:
+        body = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return None
+    return body if isinstance(body, dict) else None

@@ -1,0 +1,196 @@
+"""Store the results, the progress and the end of a run, for the worker that has it."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from crm_api.domain.alerts import service as alerts
+from crm_api.domain.alerts.alert_kinds import AlertKind
+from crm_api.domain.kit.backoff import Backoff
+from crm_api.domain.people.models.phone_validation import LineType, PhoneValidation, RunStatus
+from crm_api.domain.people.phone_validation import queries
+from crm_api.domain.people.phone_validation.errors import ValidationLostError
+from crm_api.domain.people.phone_validation.service import VALIDATE
+from crm_api.domain.people.phone_validation.validator import LineTypeAnswer
+from crm_api.platform.database import UnitOfWork
+
+LEASE = timedelta(seconds=120)
+"""A worker keeps a run this long after its last write; longer than a batch of calls takes."""
+MOST_FAILURES = 6
+WAITS = Backoff(first=timedelta(minutes=1), longest=timedelta(minutes=16))
+"""The waits before the sixth failure add up to half an hour."""
+KEPT = timedelta(days=180)
+"""How long a result is used before it is looked up again; numbers are rarely ported."""
+UNKNOWN_KEPT = timedelta(days=30)
+REFUSED, FAILED = AlertKind.PHONE_LOOKUP_REFUSED, AlertKind.PHONE_VALIDATION_FAILED
+"""The alert kinds of this module."""
+SERVICE = "phone_lookup"
+"""The subject of the alerts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A validator's result for a number."""
+
+    phone: str
+    answer: LineTypeAnswer
+    source: str
+
+
+async def claim_validation(uow: UnitOfWork, *, now: datetime) -> PhoneValidation | None:
+    """Claim the oldest open run with a lease; None if there is none or another worker has it."""
+    return await queries.claim_run(uow.session, token=uuid4(), lease_until=now + LEASE, now=now)
+
+
+async def store_findings(uow: UnitOfWork, found: Iterable[Found], *, now: datetime) -> None:
+    """Store results, even if the run was lost since: they are paid for."""
+    rows = [
+        {
+            "phone": one.phone,
+            "line_type": one.answer.line_type.value,
+            "carrier": one.answer.carrier,
+            "source": one.source,
+            "expires_at": now + _kept(one.answer),
+        }
+        for one in found
+    ]
+    if rows:
+        await queries.store_lookups(uow.session, rows=rows, now=now)
+
+
+def _kept(answer: LineTypeAnswer) -> timedelta:
+    return UNKNOWN_KEPT if answer.line_type is LineType.UNKNOWN else KEPT
+
+
+async def note_lookups(uow: UnitOfWork, run: PhoneValidation, count: int, *, now: datetime) -> None:
+    """Add to the run's count of service answers, and renew the lease.
+
+    Raises:
+        ValidationLostError: Another worker has the run, or it was cancelled.
+    """
+    run.looked_up += count
+    await _save(uow, run, {"looked_up": run.looked_up, "lease_until": now + LEASE})
+
+
+async def advance(
+    uow: UnitOfWork,
+    run: PhoneValidation,
+    *,
+    line_types: Counter[str],
+    position: UUID,
+    now: datetime,
+) -> None:
+    """Store that a page is done; reset the failures, and renew the lease.
+
+    Raises:
+        ValidationLostError: Another worker has the run, or it was cancelled.
+    """
+    run.checked += line_types.total()
+    run.line_types = dict(Counter(run.line_types) + line_types)
+    run.position = position
+    run.failures = 0
+    values: dict[str, Any] = {
+        "checked": run.checked,
+        "line_types": run.line_types,
+        "position": position,
+        "failures": 0,
+        "last_error": None,
+        "lease_until": now + LEASE,
+    }
+    await _save(uow, run, values)
+
+
+async def let_go(uow: UnitOfWork, run: PhoneValidation) -> None:
+    """Release a run so that any worker can continue at once; request ``validate_phones``.
+
+    Raises:
+        ValidationLostError: Another worker has the run, or it was cancelled.
+    """
+    await _save(uow, run, {"lease_until": None, "lease_token": None})
+    uow.after_commit(VALIDATE)
+
+
+async def postpone_validation(
+    uow: UnitOfWork, run: PhoneValidation, *, why: str, until: datetime
+) -> None:
+    """Release a run until a later time, without counting a failure.
+
+    Raises:
+        ValidationLostError: Another worker has the run, or it was cancelled.
+    """
+    await _save(uow, run, {"last_error": why, "lease_token": None, "lease_until": until})
+
+
+async def postpone(uow: UnitOfWork, run: PhoneValidation, *, error: str, now: datetime) -> None:
+    """Count a failure of the service and continue later; fail the run after ``MOST_FAILURES``.
+
+    Raises:
+        ValidationLostError: Another worker has the run, or it was cancelled.
+    """
+    run.failures += 1
+    if run.failures >= MOST_FAILURES:
+        await fail(uow, run, kind=FAILED, error=error, now=now)
+        return
+    values = {
+        "failures": run.failures,
+        "last_error": error,
+        "lease_token": None,
+        "lease_until": now + WAITS.wait(run.failures),
+    }
+    await _save(uow, run, values)
+
+
+async def complete(uow: UnitOfWork, run: PhoneValidation, *, now: datetime) -> None:
+    """Complete a run and resolve its alerts.
+
+    Raises:
+        ValidationLostError: Another worker has the run, or it was cancelled.
+    """
+    await _end(uow, run, RunStatus.COMPLETED, error=None, now=now)
+    await alerts.resolve_alert(uow, kind=FAILED, subject=SERVICE, now=now)
+    if run.looked_up:
+        await alerts.resolve_alert(uow, kind=REFUSED, subject=SERVICE, now=now)
+
+
+async def fail(
+    uow: UnitOfWork, run: PhoneValidation, *, kind: AlertKind, error: str, now: datetime
+) -> None:
+    """Fail a run that cannot continue, and raise an alert; its results stay.
+
+    Raises:
+        ValidationLostError: Another worker has the run, or it was cancelled.
+    """
+    await _end(uow, run, RunStatus.FAILED, error=error, now=now)
+    await alerts.raise_alert(
+        uow,
+        kind=kind,
+        subject=SERVICE,
+        detail=f"The validation of phone numbers stopped: {error} Correct the cause, then start a "
+        "new run with POST /v1/phone-validations; known numbers are not looked up again.",
+        context={"run_id": str(run.id), "checked": run.checked, "total": run.total},
+        now=now,
+    )
+
+
+async def _end(
+    uow: UnitOfWork, run: PhoneValidation, status: RunStatus, *, error: str | None, now: datetime
+) -> None:
+    values = {
+        "status": status.value,
+        "finished_at": now,
+        "last_error": error,
+        "lease_token": None,
+        "lease_until": None,
+    }
+    await _save(uow, run, values)
+
+
+async def _save(uow: UnitOfWork, run: PhoneValidation, values: Mapping[str, object]) -> None:
+    token = run.lease_token
+    if token is None or not await queries.update_run(
+        uow.session, run_id=run.id, token=token, values=values
+    ):
+        raise ValidationLostError("Another worker goes on with this run, or it was cancelled.")

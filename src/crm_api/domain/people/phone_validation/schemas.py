@@ -1,0 +1,64 @@
+"""Request and response models of validation runs."""
+
+from typing import Annotated, Self
+from uuid import UUID
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from crm_api.domain.kit.examples import LIST, example
+from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
+from crm_api.domain.people.models.phone_validation import RunStatus
+
+MAX_CONTACT_IDS = 10_000
+
+
+class PhoneValidationCreate(RequestModel):
+    """The contacts whose numbers to validate: either a list or ids of contacts."""
+
+    model_config = example(list_id=LIST)
+
+    list_id: UUID | None = None
+    contact_ids: list[UUID] | None = Field(default=None, min_length=1, max_length=MAX_CONTACT_IDS)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.list_id is None) == (self.contact_ids is None):
+            raise PydanticCustomError("one_source", "Give exactly one of list_id and contact_ids.")
+        return self
+
+
+class PhoneValidationRead(ReadModel):
+    """A run and its progress.
+
+    Attributes:
+        checked: The number of phone numbers that were checked.
+    """
+
+    model_config = example(
+        status="completed",
+        total=240,
+        checked=240,
+        looked_up=12,
+        line_types={"mobile": 221, "landline": 17, "voip": 2},
+    )
+
+    id: Id
+    status: RunStatus
+    list_id: Id | None
+    total: Annotated[int, Field(description="Contacts when the run was requested.")]
+    checked: int
+    looked_up: Annotated[int, Field(description="Answers of the paid service in this run.")]
+    line_types: Annotated[
+        dict[str, int], Field(description="The number of checked contacts by line type.")
+    ]
+    last_error: Annotated[
+        str | None,
+        Field(description="Why it failed or waits: budget used up, or service unavailable."),
+    ]
+    continues_at: Annotated[
+        Instant | None, Field(description="When it continues, while it waits; else null.")
+    ]
+    created_at: Instant
+    started_at: Instant | None
+    finished_at: Instant | None

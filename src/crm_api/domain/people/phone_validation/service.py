@@ -1,0 +1,95 @@
+"""Request, list and cancel validation runs, and read line types."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.people.lists import service as lists
+from crm_api.domain.people.models.phone_validation import PhoneValidation
+from crm_api.domain.people.phone_validation import queries
+from crm_api.domain.people.phone_validation.errors import (
+    NobodyToValidateError,
+    PhoneValidationEndedError,
+    PhoneValidationNotFoundError,
+)
+from crm_api.domain.people.phone_validation.schemas import PhoneValidationCreate
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.jobs import Job, JobName
+
+VALIDATE = Job(name=JobName.VALIDATE_PHONES)
+
+
+async def request_run(
+    uow: UnitOfWork, body: PhoneValidationCreate, *, now: datetime
+) -> PhoneValidation:
+    """Store a run over the numbers of a list or of contacts; request ``validate_phones``.
+
+    Raises:
+        ListNotFoundError: No list has this id.
+        NobodyToValidateError: The list is empty, or none of the contacts exists.
+    """
+    people: list[UUID] | None = None
+    if body.list_id is not None:
+        total = (await lists.get_list(uow, list_id=body.list_id)).contact_count
+    else:
+        people = await queries.find_people(uow.session, contact_ids=body.contact_ids or [])
+        total = len(people)
+    if not total:
+        raise NobodyToValidateError(
+            "The list is empty." if body.list_id else "None of these contacts exists."
+        )
+    run = await queries.insert_run(
+        uow.session,
+        values={
+            "list_id": body.list_id,
+            "contact_ids": people,
+            "total": total,
+            "created_at": now,
+        },
+    )
+    uow.after_commit(VALIDATE)
+    return run
+
+
+async def read_line_types(uow: UnitOfWork, *, phones: Sequence[str]) -> dict[str, str]:
+    """Return the line types by number, for numbers whose line type is known."""
+    return await queries.fetch_line_types(uow.session, phones=phones) if phones else {}
+
+
+async def get_run(uow: UnitOfWork, *, run_id: UUID) -> PhoneValidation:
+    """Fetch a run.
+
+    Raises:
+        PhoneValidationNotFoundError: No run has this id.
+    """
+    run = await queries.find_run(uow.session, run_id=run_id)
+    if run is None:
+        raise PhoneValidationNotFoundError("No phone validation has this id.")
+    return run
+
+
+async def list_runs(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[PhoneValidation]:
+    """List runs, newest first.
+
+    Raises:
+        InvalidCursorError: The cursor does not belong to this list.
+    """
+    cursors = Cursors("phone_validations")
+    after = cursors.read(cursor)
+    rows = await queries.fetch_runs(uow.session, after=after, limit=limit + 1)
+    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+
+
+async def cancel_run(uow: UnitOfWork, *, run_id: UUID, now: datetime) -> PhoneValidation:
+    """Cancel a run; its results stay, and the next run may begin at once.
+
+    Raises:
+        PhoneValidationNotFoundError: No run has this id.
+        PhoneValidationEndedError: The run has ended.
+    """
+    if await queries.cancel_run(uow.session, run_id=run_id, now=now):
+        uow.after_commit(VALIDATE)
+        return await get_run(uow, run_id=run_id)
+    run = await get_run(uow, run_id=run_id)
+    raise PhoneValidationEndedError(f"The run is {run.status}.")

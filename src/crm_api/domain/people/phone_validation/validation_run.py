@@ -1,0 +1,213 @@
+"""Work on the oldest open run, page by page: first offline, then with the paid service."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+
+from crm_api.domain.alerts.alert_kinds import AlertKind
+from crm_api.domain.kit.errors import CrmError
+from crm_api.domain.people.models.phone_validation import LineType, PhoneValidation
+from crm_api.domain.people.phone_validation import progress, queries
+from crm_api.domain.people.phone_validation.budget import next_day
+from crm_api.domain.people.phone_validation.errors import (
+    BudgetSpentError,
+    PhoneLookupBusyError,
+    PhoneLookupRefusedError,
+    ValidationLostError,
+)
+from crm_api.domain.people.phone_validation.progress import Found
+from crm_api.domain.people.phone_validation.validator import OfflineValidator, Validator
+from crm_api.platform.database import UnitOfWorkFactory
+
+log = structlog.get_logger()
+
+PAGE = 200
+"""Contacts per page; the offline check of a page blocks the event loop for about 10 ms."""
+ASKED_AT_ONCE = 50
+"""Answers that a worker collects before it stores them; a kill loses at most these."""
+CALLS_AT_ONCE = 8
+STUCK = "Its workers ended repeatedly before they made progress."
+_OFFLINE = OfflineValidator()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The dependencies of a run.
+
+    Attributes:
+        service: Looks up numbers whose type the numbering plan does not show; None if not set up.
+        is_over: Returns True when the time of this job run is over.
+        page: Contacts per page.
+    """
+
+    new_uow: UnitOfWorkFactory
+    service: Validator | None
+    now: Callable[[], datetime]
+    is_over: Callable[[], bool]
+    page: int = PAGE
+
+
+@dataclass(kw_only=True)
+class _Asked:
+    """The service's results for some numbers, and the error that stopped the look-ups."""
+
+    found: list[Found] = field(default_factory=list)
+    stop: CrmError | None = None
+
+
+class _TimeIsUpError(Exception):
+    """The time of this job run is over."""
+
+
+async def work(parts: Parts) -> bool:
+    """Work on the oldest open run until it ends or the time is over.
+
+    The run's row has its end, or the reason why it waits.
+
+    Returns:
+        False if there is no run to work on.
+    """
+    async with parts.new_uow() as uow:
+        run = await progress.claim_validation(uow, now=parts.now())
+    if run is None:
+        return False
+    try:
+        await _work_on(parts, run)
+    except ValidationLostError:
+        log.warning("phone validation lost to another worker or cancelled", run_id=str(run.id))
+    return True
+
+
+async def _work_on(parts: Parts, run: PhoneValidation) -> None:
+    """Check all pages, or store why the run stopped.
+
+    If the database is unavailable, the lease expires and another worker continues.
+
+    Raises:
+        ValidationLostError: Another worker has the run, or it was cancelled.
+    """
+    if run.failures >= progress.MOST_FAILURES:
+        await _fail(parts, run, kind=progress.FAILED, error=run.last_error or STUCK)
+        return
+    try:
+        while await _check_page(parts, run):
+            pass
+    except _TimeIsUpError:
+        async with parts.new_uow() as uow:
+            await progress.let_go(uow, run)
+    except BudgetSpentError as error:
+        async with parts.new_uow() as uow:
+            await progress.postpone_validation(
+                uow, run, why=error.detail, until=next_day(parts.now())
+            )
+    except PhoneLookupBusyError as error:
+        async with parts.new_uow() as uow:
+            await progress.postpone(uow, run, error=error.detail, now=parts.now())
+    except PhoneLookupRefusedError as error:
+        await _fail(parts, run, kind=progress.REFUSED, error=error.detail)
+    else:
+        async with parts.new_uow() as uow:
+            await progress.complete(uow, run, now=parts.now())
+        log.info("phone numbers validated", run_id=str(run.id), checked=run.checked)
+
+
+async def _fail(parts: Parts, run: PhoneValidation, *, kind: AlertKind, error: str) -> None:
+    async with parts.new_uow() as uow:
+        await progress.fail(uow, run, kind=kind, error=error, now=parts.now())
+
+
+async def _check_page(parts: Parts, run: PhoneValidation) -> bool:
+    """Check the next contacts; return False if none are left.
+
+    Answers of the service are stored as they arrive. If a page is interrupted, the next worker
+    reads it again and uses the stored answers.
+
+    Raises:
+        PhoneLookupBusyError: The service is unavailable.
+        PhoneLookupRefusedError: The service refuses every look-up.
+        BudgetSpentError: No look-up is left today.
+        _TimeIsUpError: The time of this job run is over.
+        ValidationLostError: Another worker has the run, or it was cancelled.
+    """
+    if parts.is_over():
+        raise _TimeIsUpError
+    async with parts.new_uow() as uow:
+        page = await queries.fetch_run_page(uow.session, run=run, limit=parts.page, now=parts.now())
+    if not page:
+        return False
+    stale = [row.phone for row in page if row.phone is not None and not row.is_fresh]
+    found = await _ask_offline(stale)
+    known = {one.phone: one for one in found}
+    if parts.service is not None:
+        unknown = [phone for phone in stale if phone not in known]
+        for begin in range(0, len(unknown), ASKED_AT_ONCE):
+            asked = await _ask_some(parts, run, unknown[begin : begin + ASKED_AT_ONCE])
+            known |= {one.phone: one for one in asked}
+    async with parts.new_uow() as uow:
+        await progress.store_findings(uow, found, now=parts.now())
+        await progress.advance(
+            uow,
+            run,
+            line_types=Counter(_line_type(row, known) for row in page if row.phone is not None),
+            position=page[-1].contact_id,
+            now=parts.now(),
+        )
+    return True
+
+
+async def _ask_offline(phones: Sequence[str]) -> list[Found]:
+    """Return the numbers whose line type the numbering plan shows."""
+    found = [
+        Found(phone=phone, answer=await _OFFLINE.look_up(phone), source=_OFFLINE.source)
+        for phone in phones
+    ]
+    return [one for one in found if one.answer.line_type is not LineType.UNKNOWN]
+
+
+def _line_type(row: queries.RunContact, known: dict[str, Found]) -> str:
+    """Return the number's line type: the new result, else the stored one, else ``unknown``."""
+    found = known.get(row.phone) if row.phone else None
+    return found.answer.line_type if found else row.line_type or LineType.UNKNOWN
+
+
+async def _ask_some(parts: Parts, run: PhoneValidation, phones: Sequence[str]) -> Sequence[Found]:
+    """Look up some numbers at the service and store the results.
+
+    Raises:
+        The errors of ``_check_page``, after the results are stored.
+    """
+    asked = _Asked()
+    left = deque(phones)
+    # The first number alone, so that a refused key costs only one request.
+    await _ask_from(parts, left, asked, most=1)
+    await asyncio.gather(
+        *(_ask_from(parts, left, asked, most=len(phones)) for _ in range(CALLS_AT_ONCE))
+    )
+    async with parts.new_uow() as uow:
+        await progress.store_findings(uow, asked.found, now=parts.now())
+    async with parts.new_uow() as uow:
+        await progress.note_lookups(uow, run, len(asked.found), now=parts.now())
+    if asked.stop is not None:
+        raise asked.stop
+    if left:
+        raise _TimeIsUpError
+    return asked.found
+
+
+async def _ask_from(parts: Parts, left: deque[str], asked: _Asked, *, most: int) -> None:
+    """Look up one number after the other; an error stops new calls, and open calls finish."""
+    service = parts.service
+    for _ in range(most):
+        if service is None or not left or asked.stop is not None or parts.is_over():
+            return
+        phone = left.popleft()
+        try:
+            answer = await service.look_up(phone)
+        except (BudgetSpentError, PhoneLookupBusyError, PhoneLookupRefusedError) as error:
+            asked.stop = asked.stop or error
+        else:
+            asked.found.append(Found(phone=phone, answer=answer, source=service.source))

@@ -1,0 +1,1 @@
+"""Properties: buildings with an address, a year, and the contacts that belong to them."""

@@ -1,0 +1,81 @@
+"""Errors of properties."""
+
+from crm_api.domain.kit.errors import (
+    ConflictError,
+    Example,
+    FieldProblem,
+    InvalidError,
+    NotFoundError,
+)
+from crm_api.domain.kit.examples import example_id
+
+
+class PropertyNotFoundError(NotFoundError):
+    """No property has this id or address."""
+
+    code = "property_not_found"
+    title = "Property not found"
+
+
+class PropertyExistsError(ConflictError):
+    """Another property has this address; ``property_id`` is its id."""
+
+    code = "property_exists"
+    title = "Property already exists"
+    example = Example("A property with this address exists.", property_id=example_id("property"))
+
+
+class PropertyContactNotFoundError(NotFoundError):
+    """The contact does not belong to the property."""
+
+    code = "property_contact_not_found"
+    title = "Contact does not belong to the property"
+    example = Example("This contact does not belong to the property.")
+
+
+class TooManyPropertyContactsError(ConflictError):
+    """The property has the largest allowed number of contacts."""
+
+    code = "too_many_property_contacts"
+    title = "Too many contacts"
+    example = Example("At most 50 contacts belong to a property; take one off before.")
+
+
+class IncompleteAddressError(InvalidError):
+    """The address does not identify a property."""
+
+    code = "incomplete_address"
+    title = "Incomplete address"
+
+    def __init__(self, pointer: str = "/address") -> None:
+        detail = "Give the street, and its ZIP code or its city and state."
+        super().__init__(
+            detail, errors=[FieldProblem(pointer=pointer, code=self.code, detail=detail)]
+        )
+
+
+class UnknownPropertyContactsError(InvalidError):
+    """Some ids do not belong to a contact; nothing was changed."""
+
+    code = "unknown_property_contacts"
+    title = "Unknown contacts"
+    example = Example(["/contacts/0/contact_id"])
+
+    def __init__(self, pointers: list[str]) -> None:
+        detail = "No contact has this id."
+        super().__init__(
+            f"{len(pointers)} of the ids are no contacts; nothing was changed.",
+            errors=[
+                FieldProblem(pointer=pointer, code="contact_not_found", detail=detail)
+                for pointer in pointers
+            ],
+        )
+
+
+class PropertyAttributesError(InvalidError):
+    """Merged with the stored attributes, they would be too many or too large."""
+
+    code = "invalid_property_attributes"
+    title = "Attributes not accepted"
+    pointer = "/attributes"
+    example = Example("The attributes take 18022 bytes as JSON; the limit is 16384.")

@@ -1,0 +1,264 @@
+"""Add, find, change and remove properties, and attach contacts to them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic_core import PydanticCustomError
+from sqlalchemy.exc import IntegrityError
+
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.people.contacts import service as contacts
+from crm_api.domain.people.models.properties import Property
+from crm_api.domain.people.properties import queries
+from crm_api.domain.people.properties.address_key import address_key, street_key
+from crm_api.domain.people.properties.errors import (
+    IncompleteAddressError,
+    PropertyAttributesError,
+    PropertyContactNotFoundError,
+    PropertyExistsError,
+    PropertyNotFoundError,
+    TooManyPropertyContactsError,
+    UnknownPropertyContactsError,
+)
+from crm_api.domain.people.properties.schemas import (
+    MOST_CONTACTS,
+    PeopledProperty,
+    PropertyAddress,
+    PropertyContactAdd,
+    PropertyCreate,
+    PropertyUpdate,
+)
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+
+_KEY_FIELDS = ("street", "city", "state", "postal_code")
+
+
+async def create_property(
+    uow: UnitOfWork, body: PropertyCreate, *, now: datetime
+) -> PeopledProperty:
+    """Add a property with its contacts.
+
+    Raises:
+        IncompleteAddressError: The address has neither a ZIP code nor city and state.
+        PropertyExistsError: Another property has this address; ``property_id`` is its id.
+        UnknownPropertyContactsError: Some ids do not belong to a contact.
+    """
+    key = key_of(body.address)
+    values = body.model_dump(exclude={"address", "contacts"}) | body.address.model_dump()
+    stamped = {"id": new_id(), "address_key": key, "created_at": now, "updated_at": now}
+    made = await queries.insert_property(uow.session, values=values | stamped)
+    if made is None:
+        raise await _known(uow, key)
+    if body.contacts:
+        pointers = [f"/contacts/{at}/contact_id" for at in range(len(body.contacts))]
+        await _attach(uow, made, body.contacts, pointers, now=now)
+    return await _peopled(uow, made)
+
+
+async def get_property(uow: UnitOfWork, *, property_id: UUID) -> PeopledProperty:
+    """Fetch a property.
+
+    Raises:
+        PropertyNotFoundError: No property has this id.
+    """
+    found = await queries.find_property(uow.session, property_id=property_id)
+    if found is None:
+        raise PropertyNotFoundError("No property has this id.")
+    return await _peopled(uow, found)
+
+
+async def get_by_address(uow: UnitOfWork, address: PropertyAddress) -> PeopledProperty:
+    """Fetch the property with an address, in any usual spelling.
+
+    Raises:
+        IncompleteAddressError: The address has neither a ZIP code nor city and state.
+        PropertyNotFoundError: No property has this address.
+    """
+    found = await queries.id_of_key(uow.session, address_key=key_of(address, pointer=""))
+    if found is None:
+        raise PropertyNotFoundError("No property has this address.")
+    return await get_property(uow, property_id=found)
+
+
+async def list_properties(
+    uow: UnitOfWork, *, q: str, cursor: str | None, limit: int
+) -> Page[PeopledProperty]:
+    """List properties, newest first; with ``q``, those whose address begins with it, by address.
+
+    Raises:
+        InvalidCursorError: The cursor does not belong to this list.
+    """
+    beginning = street_key(q)
+    if q and not beginning:
+        return Page([], None)
+    cursors = Cursors("properties", q=beginning)
+    if beginning:
+        place = cursors.read_text(cursor)
+        rows = await queries.list_by_address(
+            uow.session,
+            beginning=beginning,
+            after=place[0] if place else None,
+            limit=limit + 1,
+        )
+        page = cursors.page(rows, limit=limit, position=lambda row: (row.address_key, row.id))
+    else:
+        after = cursors.read(cursor)
+        rows = await queries.list_properties(uow.session, after=after, limit=limit + 1)
+        page = cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+    return Page(await _all_peopled(uow, page.data), page.next_cursor)
+
+
+async def list_of_contact(
+    uow: UnitOfWork, *, contact_id: UUID, cursor: str | None, limit: int, now: datetime
+) -> Page[PeopledProperty]:
+    """List the properties of a contact, the last attached first.
+
+    Raises:
+        ContactNotFoundError: The contact does not exist or was deleted.
+        InvalidCursorError: The cursor does not belong to this list.
+    """
+    contact = (await contacts.get_contact(uow, contact_id=contact_id, now=now)).contact
+    cursors = Cursors("properties_of_contact", contact_id=contact.id)
+    after = cursors.read(cursor)
+    rows = await queries.list_of_contact(
+        uow.session, contact_id=contact.id, after=after, limit=limit + 1
+    )
+    page = cursors.page(rows, limit=limit, position=lambda row: (row[1], row[0].id))
+    shown = await _all_peopled(uow, [found for found, _ in page.data])
+    return Page(shown, page.next_cursor)
+
+
+async def update_property(
+    uow: UnitOfWork, changes: PropertyUpdate, *, property_id: UUID, now: datetime
+) -> PeopledProperty:
+    """Change some fields; no other property may have a new address.
+
+    Raises:
+        PropertyNotFoundError: No property has this id.
+        IncompleteAddressError: The address has neither a ZIP code nor city and state.
+        PropertyExistsError: Another property has the new address.
+        PropertyAttributesError: The merged attributes are too many or too large.
+    """
+    found = await _lock(uow, property_id=property_id)
+    try:
+        values = changes.columns(found)
+    except PydanticCustomError as error:
+        raise PropertyAttributesError(error.message()) from error
+    if not values:
+        return await _peopled(uow, found)
+    if set(_KEY_FIELDS) & set(values):
+        parts = {name: values.get(name, getattr(found, name)) for name in _KEY_FIELDS}
+        values["address_key"] = key_of(PropertyAddress(**parts))
+    await _write(uow, found, values | {"updated_at": now})
+    return await get_property(uow, property_id=property_id)
+
+
+async def delete_property(uow: UnitOfWork, *, property_id: UUID) -> None:
+    """Remove a property; its contacts stay.
+
+    Raises:
+        PropertyNotFoundError: No property has this id.
+    """
+    if not await queries.delete_property(uow.session, property_id=property_id):
+        raise PropertyNotFoundError("No property has this id.")
+
+
+async def attach(
+    uow: UnitOfWork, body: PropertyContactAdd, *, property_id: UUID, now: datetime
+) -> PeopledProperty:
+    """Attach a contact to a property; if it is attached already, change its role.
+
+    Raises:
+        PropertyNotFoundError: No property has this id.
+        UnknownPropertyContactsError: The id does not belong to a contact.
+        TooManyPropertyContactsError: The property has the largest allowed number of contacts.
+    """
+    found = await _lock(uow, property_id=property_id)
+    await _attach(uow, found, [body], ["/contact_id"], now=now)
+    if await queries.count_people(uow.session, property_id=property_id) > MOST_CONTACTS:
+        raise TooManyPropertyContactsError(
+            f"At most {MOST_CONTACTS} contacts belong to a property; take one off before."
+        )
+    return await _peopled(uow, found)
+
+
+async def detach(uow: UnitOfWork, *, property_id: UUID, contact_id: UUID) -> None:
+    """Detach a contact from a property.
+
+    Raises:
+        PropertyNotFoundError: No property has this id.
+        PropertyContactNotFoundError: The contact does not belong to the property.
+    """
+    if await queries.detach(uow.session, property_id=property_id, contact_id=contact_id):
+        return
+    await get_property(uow, property_id=property_id)
+    raise PropertyContactNotFoundError("This contact does not belong to the property.")
+
+
+def key_of(address: PropertyAddress, *, pointer: str = "/address") -> str:
+    """Return the key of an address.
+
+    Raises:
+        IncompleteAddressError: The address has neither a ZIP code nor city and state.
+    """
+    key = address_key(**address.model_dump(include=set(_KEY_FIELDS)))
+    if key is None:
+        raise IncompleteAddressError(pointer)
+    return key
+
+
+async def _lock(uow: UnitOfWork, *, property_id: UUID) -> Property:
+    found = await queries.lock_property(uow.session, property_id=property_id)
+    if found is None:
+        raise PropertyNotFoundError("No property has this id.")
+    return found
+
+
+async def _write(uow: UnitOfWork, found: Property, values: dict[str, Any]) -> None:
+    """Write the columns; a savepoint keeps the transaction usable when the address is taken."""
+    try:
+        async with uow.session.begin_nested():
+            await queries.change_property(uow.session, property_id=found.id, values=values)
+    except IntegrityError as error:
+        raise await _known(uow, values["address_key"]) from error
+
+
+async def _attach(
+    uow: UnitOfWork,
+    found: Property,
+    people: Sequence[PropertyContactAdd],
+    pointers: Sequence[str],
+    *,
+    now: datetime,
+) -> None:
+    roles = {one.contact_id: one.role.value for one in people}
+    known = await queries.attach(
+        uow.session, property_id=found.id, people=list(roles.items()), now=now
+    )
+    unknown = [
+        pointer
+        for one, pointer in zip(people, pointers, strict=True)
+        if one.contact_id not in known
+    ]
+    if unknown:
+        raise UnknownPropertyContactsError(unknown)
+
+
+async def _peopled(uow: UnitOfWork, found: Property) -> PeopledProperty:
+    return (await _all_peopled(uow, [found]))[0]
+
+
+async def _all_peopled(uow: UnitOfWork, rows: Sequence[Property]) -> list[PeopledProperty]:
+    shown = {found.id: PeopledProperty(found=found) for found in rows}
+    if shown:
+        for person in await queries.people(uow.session, property_ids=list(shown)):
+            shown[person.property_id].people.append(person)
+    return list(shown.values())
+
+
+async def _known(uow: UnitOfWork, key: str) -> PropertyExistsError:
+    holder = await queries.id_of_key(uow.session, address_key=key)
+    return PropertyExistsError("A property with this address exists.", property_id=str(holder))

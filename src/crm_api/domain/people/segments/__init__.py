@@ -1,0 +1,1 @@
+"""Segments: contacts that match rules, evaluated each time they are used."""

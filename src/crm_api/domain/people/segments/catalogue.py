@@ -1,0 +1,109 @@
+"""The fields that a rule may name, and the operators that each kind of field accepts."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from crm_api.domain.kit.contact_columns import TEXT_COLUMNS
+
+
+class SegmentFieldKind(StrEnum):
+    """The kind of a field, which decides its operators."""
+
+    TEXT = "text"
+    PHONE = "phone"
+    TAGS = "tags"
+    LISTS = "lists"
+    FLAGS = "flags"
+    BOOLEAN = "boolean"
+    INSTANT = "instant"
+    """An instant that every contact has."""
+    CONTACT_INSTANT = "contact_instant"
+    """An instant that is missing if there was no message."""
+    CAMPAIGNS = "campaigns"
+    ATTRIBUTE = "attribute"
+
+
+ATTRIBUTE_PREFIX = "attributes."
+
+FIELDS: dict[str, SegmentFieldKind] = {
+    **dict.fromkeys((*TEXT_COLUMNS, "source"), SegmentFieldKind.TEXT),
+    "phone": SegmentFieldKind.PHONE,
+    "tags": SegmentFieldKind.TAGS,
+    "lists": SegmentFieldKind.LISTS,
+    "flags": SegmentFieldKind.FLAGS,
+    "opted_out": SegmentFieldKind.BOOLEAN,
+    "created_at": SegmentFieldKind.INSTANT,
+    "updated_at": SegmentFieldKind.INSTANT,
+    "last_contacted_at": SegmentFieldKind.CONTACT_INSTANT,
+    "last_replied_at": SegmentFieldKind.CONTACT_INSTANT,
+    "campaigns": SegmentFieldKind.CAMPAIGNS,
+}
+
+POSITIVES = {
+    "ne": "eq",
+    "not_in": "in",
+    "not_contains": "contains",
+    "not_within_last": "within_last",
+    "is_not_empty": "is_empty",
+}
+"""Negated operators with their positive ones; a negated one also matches a missing value."""
+
+_EMPTINESS = ("is_empty", "is_not_empty")
+_WORDS = ("eq", "ne", "in", "not_in", "contains", "not_contains", "starts_with", "ends_with")
+_TIMES = ("before", "after", "between", "within_last", "not_within_last")
+_SET = ("contains", "not_contains", "contains_any", "contains_all", *_EMPTINESS)
+
+OPERATORS: dict[SegmentFieldKind, tuple[str, ...]] = {
+    SegmentFieldKind.TEXT: (*_WORDS, *_EMPTINESS),
+    SegmentFieldKind.PHONE: ("eq", "ne", "in", "not_in", "starts_with"),
+    SegmentFieldKind.TAGS: _SET,
+    SegmentFieldKind.LISTS: _SET,
+    SegmentFieldKind.FLAGS: _SET,
+    SegmentFieldKind.BOOLEAN: ("eq",),
+    SegmentFieldKind.INSTANT: _TIMES,
+    SegmentFieldKind.CONTACT_INSTANT: (*_TIMES, *_EMPTINESS),
+    SegmentFieldKind.CAMPAIGNS: ("contains", "not_contains"),
+    SegmentFieldKind.ATTRIBUTE: (
+        *_WORDS,
+        *("gt", "gte", "lt", "lte"),
+        *(*_TIMES, "within_next"),
+        *_EMPTINESS,
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldEntry:
+    """A field as a query builder shows it.
+
+    Attributes:
+        type: The type of a custom field; None for other fields.
+        choices: The choices of a custom field; empty for other fields.
+    """
+
+    name: str
+    label: str
+    kind: SegmentFieldKind
+    operators: tuple[str, ...]
+    type: str | None = None
+    choices: tuple[str, ...] = ()
+
+
+def kind_of(field: str) -> SegmentFieldKind | None:
+    """Return the kind of a field; None if there is no field with this name."""
+    if field.startswith(ATTRIBUTE_PREFIX) and len(field) > len(ATTRIBUTE_PREFIX):
+        return SegmentFieldKind.ATTRIBUTE
+    return FIELDS.get(field)
+
+
+def entries() -> list[FieldEntry]:
+    """Return the fields that every contact has."""
+    return [
+        FieldEntry(
+            name=name,
+            label=name.replace("_", " ").capitalize(),
+            kind=kind,
+            operators=OPERATORS[kind],
+        )
+        for name, kind in FIELDS.items()
+    ]

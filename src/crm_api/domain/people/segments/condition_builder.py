@@ -1,0 +1,54 @@
+"""The state of compiling a condition: its bind values, and how it looks up other tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(kw_only=True)
+class ConditionBuilder:
+    """Collects the bind values of a condition.
+
+    Attributes:
+        now: Relative times are counted from this, and flags must not have expired at it.
+        prefix: Beginning of the names of the bind values.
+        by_person: Keep each look-up in another table a probe for one contact.
+    """
+
+    now: datetime
+    prefix: str
+    by_person: bool = False
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def bind(self, value: Any, sql_type: str) -> str:  # noqa: ANN401 - any value of ``sql_type``
+        """Add a bind value and return the SQL expression for it."""
+        name = f"{self.prefix}_{len(self.values)}"
+        self.values[name] = value
+        return f"CAST(:{name} AS {sql_type})"
+
+    def exists(self, rows: str) -> str:
+        """Return an EXISTS expression; ``rows`` is the SQL that follows FROM.
+
+        The planner turns a sub-select into a join, but not one with an OFFSET.
+        """
+        each = " OFFSET 0" if self.by_person else ""
+        return f"EXISTS (SELECT 1 FROM {rows}{each})"
+
+
+def word_condition(op: str, subject: str, texts: Sequence[str]) -> str:
+    """Return a condition that compares strings; it ignores case but not accents.
+
+    The database lowers both sides, so that both follow the same rules.
+    """
+    lower = [f"lower({text})" for text in texts]
+    subject = f"lower({subject})"
+    if op == "in":
+        return f"{subject} = ANY(ARRAY[{', '.join(lower)}])"
+    if op == "contains":
+        return f"strpos({subject}, {lower[0]}) > 0"
+    if op == "starts_with":
+        return f"starts_with({subject}, {lower[0]})"
+    if op == "ends_with":
+        return f"right({subject}, length({lower[0]})) = {lower[0]}"
+    return f"{subject} = {lower[0]}"

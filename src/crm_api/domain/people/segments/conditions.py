@@ -1,0 +1,161 @@
+"""Compile one rule with its positive operator, by the kind of its field."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, cast
+
+from crm_api.domain.consent.models import FlagType
+from crm_api.domain.people.segments.attributes import attribute_condition
+from crm_api.domain.people.segments.catalogue import SegmentFieldKind
+from crm_api.domain.people.segments.condition_builder import ConditionBuilder, word_condition
+from crm_api.domain.people.segments.tree import Distance, Membership, Rule
+
+CONVERSATION_TIMES = {
+    "last_contacted_at": "last_outgoing_at",
+    "last_replied_at": "last_incoming_at",
+}
+"""The columns of ``conversation`` that hold these fields."""
+
+
+def _text(builder: ConditionBuilder, rule: Rule) -> str:
+    column = f"c.{rule.field}"
+    if rule.op == "is_empty":
+        return f"{column} IS NULL OR {column} = ''"
+    texts = [builder.bind(value, "text") for value in _listed(rule)]
+    return word_condition(rule.op, column, texts)
+
+
+def _phone(builder: ConditionBuilder, rule: Rule) -> str:
+    if rule.op == "starts_with":
+        return f"starts_with(c.phone, {builder.bind(rule.value, 'text')})"
+    return f"c.phone = ANY({builder.bind(_listed(rule), 'text[]')})"
+
+
+def _tags(builder: ConditionBuilder, rule: Rule) -> str:
+    if rule.op == "is_empty":
+        return "cardinality(c.tags) = 0"
+    among = "&&" if rule.op == "contains_any" else "@>"
+    return f"c.tags {among} {builder.bind(_listed(rule), 'text[]')}"
+
+
+def _lists(builder: ConditionBuilder, rule: Rule) -> str:
+    def on(condition: str) -> str:
+        return builder.exists(
+            f"contact_list_member l WHERE l.contact_id = c.id{condition}",
+        )
+
+    if rule.op == "is_empty":
+        return f"NOT {on('')}"
+    if rule.op == "contains_any":
+        return on(f" AND l.list_id = ANY({builder.bind(_listed(rule), 'uuid[]')})")
+    return " AND ".join(
+        on(f" AND l.list_id = {builder.bind(value, 'uuid')}") for value in _listed(rule)
+    )
+
+
+def flag_exists(builder: ConditionBuilder, condition: str) -> str:
+    """Return the condition that the number has an active flag; ``condition`` begins with AND."""
+    return builder.exists(
+        "contact_flag f WHERE f.phone = c.phone"
+        f" AND (f.expires_at IS NULL OR f.expires_at > {builder.bind(builder.now, 'timestamptz')})"
+        f"{condition}"
+    )
+
+
+def _flags(builder: ConditionBuilder, rule: Rule) -> str:
+    if rule.op == "is_empty":
+        return f"NOT {flag_exists(builder, '')}"
+    if rule.op == "contains_any":
+        flags = builder.bind(_listed(rule), "text[]")
+        return flag_exists(builder, f" AND f.flag_type = ANY({flags})")
+    return " AND ".join(
+        flag_exists(builder, f" AND f.flag_type = {builder.bind(value, 'text')}")
+        for value in _listed(rule)
+    )
+
+
+def _opted_out(builder: ConditionBuilder, rule: Rule) -> str:
+    # A literal, so that the planner can use the partial index of suppressing flags.
+    opted_out = flag_exists(builder, f" AND f.flag_type = '{FlagType.OPTED_OUT}'")
+    return opted_out if rule.value else f"NOT {opted_out}"
+
+
+def _instant(builder: ConditionBuilder, rule: Rule) -> str:
+    column = f"c.{rule.field}"
+    if rule.op == "between":
+        low, high = (builder.bind(value, "timestamptz") for value in _listed(rule))
+        return f"{column} BETWEEN {low} AND {high}"
+    if rule.op == "within_last":
+        return f"{column} >= {_start_of_period(builder, rule)}"
+    sign = "<" if rule.op == "before" else ">"
+    return f"{column} {sign} {builder.bind(rule.value, 'timestamptz')}"
+
+
+def _start_of_period(builder: ConditionBuilder, rule: Rule) -> str:
+    distance = cast("Distance", rule.value)
+    return builder.bind(builder.now - timedelta(seconds=distance.seconds), "timestamptz")
+
+
+def _contact_instant(builder: ConditionBuilder, rule: Rule) -> str:
+    """Compare the newest of several conversations: one is late enough, and none is too late."""
+    column = f"k.{CONVERSATION_TIMES[rule.field]}"
+    if rule.op == "is_empty":
+        return f"NOT {_conversation_exists(builder, f'{column} IS NOT NULL')}"
+    if rule.op == "within_last":
+        return _conversation_exists(builder, f"{column} >= {_start_of_period(builder, rule)}")
+    if rule.op == "between":
+        low, high = (builder.bind(value, "timestamptz") for value in _listed(rule))
+        late, later = f"{column} >= {low}", f"{column} > {high}"
+        return (
+            f"{_conversation_exists(builder, late)} AND NOT {_conversation_exists(builder, later)}"
+        )
+    at = builder.bind(rule.value, "timestamptz")
+    if rule.op == "after":
+        return _conversation_exists(builder, f"{column} > {at}")
+    has_any = _conversation_exists(builder, f"{column} IS NOT NULL")
+    has_later = _conversation_exists(builder, f"{column} >= {at}")
+    return f"{has_any} AND NOT {has_later}"
+
+
+def _conversation_exists(builder: ConditionBuilder, when: str) -> str:
+    """Return the condition that the contact has a matching conversation.
+
+    A trigger assigns conversations with a number to the contact that gets the number later.
+    """
+    return builder.exists(f"conversation k WHERE k.contact_id = c.id AND {when}")
+
+
+def _campaigns(builder: ConditionBuilder, rule: Rule) -> str:
+    wanted = cast("Membership", rule.value)
+    condition = membership_condition(builder, wanted)
+    if wanted.statuses is not None:
+        condition += f" AND m.status = ANY({builder.bind(list(wanted.statuses), 'text[]')})"
+    if wanted.has_replied is not None:
+        condition += f" AND m.replied_at IS {'NOT ' if wanted.has_replied else ''}NULL"
+    return builder.exists(f"campaign_membership m WHERE {condition}")
+
+
+def membership_condition(builder: ConditionBuilder, wanted: Membership) -> str:
+    """Return the condition that selects the contact's row of a campaign and step."""
+    return (
+        f"m.campaign_id = {builder.bind(wanted.campaign_id, 'uuid')}"
+        f" AND m.step = {builder.bind(wanted.step, 'smallint')} AND m.contact_id = c.id"
+    )
+
+
+def _listed(rule: Rule) -> list[Any]:
+    return list(rule.value) if isinstance(rule.value, tuple) else [rule.value]
+
+
+CONDITIONS: dict[SegmentFieldKind, Callable[[ConditionBuilder, Rule], str]] = {
+    SegmentFieldKind.TEXT: _text,
+    SegmentFieldKind.PHONE: _phone,
+    SegmentFieldKind.TAGS: _tags,
+    SegmentFieldKind.LISTS: _lists,
+    SegmentFieldKind.FLAGS: _flags,
+    SegmentFieldKind.BOOLEAN: _opted_out,
+    SegmentFieldKind.INSTANT: _instant,
+    SegmentFieldKind.CONTACT_INSTANT: _contact_instant,
+    SegmentFieldKind.CAMPAIGNS: _campaigns,
+    SegmentFieldKind.ATTRIBUTE: attribute_condition,
+}

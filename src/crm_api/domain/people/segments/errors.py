@@ -1,0 +1,60 @@
+"""Errors of segments."""
+
+from crm_api.domain.kit.errors import (
+    ConflictError,
+    Example,
+    FieldProblem,
+    InvalidError,
+    NotFoundError,
+)
+from crm_api.domain.kit.examples import CAMPAIGN, SEGMENT
+
+
+class SegmentNotFoundError(NotFoundError):
+    """No segment has this id."""
+
+    code = "segment_not_found"
+    title = "Segment not found"
+
+
+class SegmentExistsError(ConflictError):
+    """Another segment already has this name; ``segment_id`` is its id."""
+
+    code = "segment_exists"
+    title = "Segment already exists"
+    example = Example("A segment with this name exists.", segment_id=SEGMENT)
+
+
+class SegmentInUseError(ConflictError):
+    """Campaigns that have not started use it; ``campaign_ids`` lists them."""
+
+    code = "segment_in_use"
+    title = "Segment is in use"
+    example = Example(
+        "Drafts, or campaigns that have yet to begin, name this segment. Give them another "
+        "audience, or cancel them.",
+        campaign_ids=[CAMPAIGN],
+    )
+
+
+class InvalidFilterError(InvalidError):
+    """The rules are not valid; each fault has its pointer."""
+
+    code = "invalid_filter"
+    title = "Invalid filter"
+    example = Example(
+        [
+            FieldProblem(
+                pointer="/filter/all/1/field",
+                code="unknown_field",
+                detail="There is no such field. GET /v1/segments/fields lists the fields.",
+            )
+        ]
+    )
+
+    def __init__(self, errors: list[FieldProblem]) -> None:
+        count = "one fault" if len(errors) == 1 else f"{len(errors)} faults"
+        super().__init__(
+            f"The filter has {count}; the first at {errors[0].pointer}: {errors[0].detail}",
+            errors=errors,
+        )

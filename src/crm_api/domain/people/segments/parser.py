@@ -1,0 +1,148 @@
+"""Read a filter: a tree of rules in JSON; each fault has a JSON pointer.
+
+A rule is ``{"field": "state", "op": "eq", "value": "MA"}``. A group is ``{"all": […]}`` or
+``{"any": […]}``. ``{"not": …}`` negates a rule or a group.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from crm_api.domain.kit.errors import FieldProblem
+from crm_api.domain.people.contacts.schemas import MAX_ATTRIBUTE_NAME
+from crm_api.domain.people.segments.catalogue import (
+    ATTRIBUTE_PREFIX,
+    OPERATORS,
+    POSITIVES,
+    SegmentFieldKind,
+    kind_of,
+)
+from crm_api.domain.people.segments.errors import InvalidFilterError
+from crm_api.domain.people.segments.tree import Group, Join, Node, Rule
+from crm_api.domain.people.segments.values import BadValueError, read_value
+
+DEEPEST = 10
+"""Most levels of groups, including the level of the innermost rules."""
+MOST_RULES = 100
+MOST_VALUES = 1_000
+"""Most values in all lists of a filter together."""
+MOST_FAULTS = 20
+"""Most faults in a response."""
+_JOINS = tuple(Join)
+_OF_A_RULE = frozenset({"field", "op", "value"})
+
+
+def read_filter(given: Any, *, pointer: str = "/filter") -> Node:  # noqa: ANN401 - JSON
+    """Read a tree of rules.
+
+    Args:
+        given: The parsed JSON.
+        pointer: Its JSON pointer in the request.
+
+    Raises:
+        InvalidFilterError: The filter has an unknown field, an operator that the field does not
+            accept, a value of the wrong type, too many levels, or too many rules.
+    """
+    reading = _Reading()
+    node = reading.node(given, pointer, depth=1)
+    if reading.rules > MOST_RULES:
+        reading.fault(pointer, "too_many_rules", f"A filter has at most {MOST_RULES} rules.")
+    if reading.values > MOST_VALUES:
+        reading.fault(pointer, "too_many_values", f"Its lists have at most {MOST_VALUES} values.")
+    if node is None or reading.faults:
+        raise InvalidFilterError(reading.faults[:MOST_FAULTS])
+    return node
+
+
+@dataclass
+class _Reading:
+    """The faults and counts found so far; a node with a fault is None."""
+
+    faults: list[FieldProblem] = field(default_factory=list)
+    rules: int = 0
+    values: int = 0
+
+    def fault(self, pointer: str, code: str, detail: str) -> None:
+        self.faults.append(FieldProblem(pointer=pointer, code=code, detail=detail))
+
+    def node(self, given: Any, pointer: str, *, depth: int) -> Node | None:  # noqa: ANN401 - JSON
+        if self.rules > MOST_RULES or len(self.faults) >= MOST_FAULTS:
+            return None
+        if depth > DEEPEST:
+            detail = f"Rules may be nested {DEEPEST} levels deep; split the groups."
+            self.fault(pointer, "too_deep", detail)
+        elif not isinstance(given, Mapping):
+            self.fault(pointer, "wrong_type", "Give a rule or a group: an object.")
+        elif "field" in given:
+            return self._rule(given, pointer)
+        else:
+            return self._group(given, pointer, depth=depth)
+        return None
+
+    def _group(self, given: Mapping[str, Any], pointer: str, *, depth: int) -> Node | None:
+        found = [join for join in _JOINS if join in given]
+        if len(found) != 1 or len(given) != 1:
+            detail = (
+                'Give either a rule with "field", "op" and "value", or a group with exactly one '
+                'of "all", "any" and "not".'
+            )
+            self.fault(pointer, "no_rule_nor_group", detail)
+            return None
+        join, inside = found[0], given[found[0]]
+        at = f"{pointer}/{join}"
+        if join is Join.NOT:
+            member = self.node(inside, at, depth=depth + 1)
+            return None if member is None else Group(pointer=pointer, join=join, members=(member,))
+        if not isinstance(inside, list):
+            self.fault(at, "wrong_type", "Give a list of rules and groups.")
+            return None
+        if not inside:
+            detail = "A group without rules would match every contact or none; add a rule."
+            self.fault(at, "empty_group", detail)
+            return None
+        if len(inside) > MOST_RULES:
+            self.fault(at, "too_many_rules", f"A filter has at most {MOST_RULES} rules.")
+            return None
+        members = [
+            self.node(one, f"{at}/{place}", depth=depth + 1) for place, one in enumerate(inside)
+        ]
+        read = tuple(member for member in members if member is not None)
+        return (
+            Group(pointer=pointer, join=join, members=read) if len(read) == len(members) else None
+        )
+
+    def _rule(self, given: Mapping[str, Any], pointer: str) -> Rule | None:
+        self.rules += 1
+        for name in given.keys() - _OF_A_RULE:
+            at = name.replace("~", "~0").replace("/", "~1")
+            self.fault(f"{pointer}/{at}", "unknown_member", "A rule has field, op and value.")
+        name = given["field"]
+        kind = kind_of(name) if isinstance(name, str) and name.isprintable() else None
+        if kind is None or len(name) > len(ATTRIBUTE_PREFIX) + MAX_ATTRIBUTE_NAME:
+            detail = "There is no such field; GET /v1/segments/fields lists them."
+            self.fault(f"{pointer}/field", "unknown_field", detail)
+            return None
+        op = given.get("op")
+        if op not in OPERATORS[kind]:
+            detail = f"{name} accepts {', '.join(OPERATORS[kind])}."
+            self.fault(f"{pointer}/op", "wrong_operator", detail)
+            return None
+        positive = POSITIVES.get(op, op)
+        try:
+            value = read_value(kind, positive, given.get("value"))
+        except BadValueError as error:
+            self.fault(f"{pointer}/value{error.within}", error.code, error.detail)
+            return None
+        self.values += len(value) if isinstance(value, tuple) else 1
+        return Rule(
+            pointer=pointer,
+            field=ATTRIBUTE_PREFIX.rstrip(".") if kind is SegmentFieldKind.ATTRIBUTE else name,
+            attribute=name.removeprefix(ATTRIBUTE_PREFIX)
+            if kind is SegmentFieldKind.ATTRIBUTE
+            else None,
+            op=positive,
+            is_negated=positive != op,
+            given=op,
+            given_value=given.get("value"),
+            value=value,
+        )

@@ -1,0 +1,124 @@
+"""Count, sample, list and explain the contacts that match rules."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.people.contacts import service as contacts
+from crm_api.domain.people.contacts.export import people_csv
+from crm_api.domain.people.contacts.schemas import FlaggedContact
+from crm_api.domain.people.segments import explanation, queries
+from crm_api.domain.people.segments.compiler import compile_filter
+from crm_api.domain.people.segments.explanation import RuleVerdict
+from crm_api.domain.people.segments.parser import read_filter
+from crm_api.domain.people.segments.references import read_with_references
+from crm_api.domain.people.segments.service import get_segment
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
+
+
+async def list_people(
+    uow: UnitOfWork, *, segment_id: UUID, cursor: str | None, limit: int, now: datetime
+) -> Page[FlaggedContact]:
+    """List the contacts that match a segment now, the last added first.
+
+    Raises:
+        SegmentNotFoundError: No segment has this id.
+        InvalidCursorError: The cursor does not belong to this list.
+    """
+    segment = await get_segment(uow, segment_id=segment_id)
+    cursors = Cursors("segment_contacts", segment_id=segment_id, filter=segment.filter)
+    after = cursors.read(cursor)
+    condition = compile_filter(read_filter(segment.filter), now=now, by_person=True)
+    rows = await queries.fetch_matches(uow.session, condition, after=after, limit=limit + 1)
+    page = cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+    found = await contacts.get_contacts(uow, contact_ids=[row.id for row in page.data], now=now)
+    return Page(found, page.next_cursor)
+
+
+async def people_of_segment_csv(
+    new_uow: UnitOfWorkFactory, *, segment_id: UUID, now: datetime
+) -> AsyncIterator[bytes]:
+    """Write the contacts that match a segment now as CSV, the last added first.
+
+    Raises:
+        SegmentNotFoundError: No segment has this id.
+    """
+    async with new_uow() as uow:
+        segment = await get_segment(uow, segment_id=segment_id)
+        condition = compile_filter(read_filter(segment.filter), now=now, by_person=True)
+
+    async def next_people(
+        uow: UnitOfWork, after: tuple[datetime, UUID] | None, limit: int
+    ) -> list[tuple[datetime, UUID]]:
+        rows = await queries.fetch_matches(uow.session, condition, after=after, limit=limit)
+        return [(row.created_at, row.id) for row in rows]
+
+    return await people_csv(new_uow, next_people, now=now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """The contacts that would match; ``count`` is None if it was not requested."""
+
+    count: int | None
+    sample: list[FlaggedContact]
+
+
+async def preview_segment(
+    uow: UnitOfWork,
+    filter_: Any,  # noqa: ANN401 - JSON
+    *,
+    limit: int,
+    with_count: bool,
+    now: datetime,
+) -> Preview:
+    """Count the contacts that match rules that are not stored, and fetch some of them.
+
+    Raises:
+        InvalidFilterError: The rules are not valid, or name a list or campaign that does not exist.
+    """
+    node = await read_with_references(uow, filter_)
+    condition = compile_filter(node, now=now)
+    count = await queries.count_matches(uow.session, condition) if with_count else None
+    # If no contact matches, a sample would read all contacts for nothing.
+    wanted = 0 if count == 0 else limit
+    probing = compile_filter(node, now=now, by_person=True)
+    ids = await queries.sample_matches(uow.session, probing, limit=wanted) if wanted else []
+    people = await contacts.get_contacts(uow, contact_ids=ids, now=now)
+    return Preview(count=count, sample=people)
+
+
+async def count(uow: UnitOfWork, *, segment_id: UUID, now: datetime) -> int:
+    """Count the contacts that match a segment now.
+
+    Raises:
+        SegmentNotFoundError: No segment has this id.
+    """
+    node = read_filter((await get_segment(uow, segment_id=segment_id)).filter)
+    return await queries.count_matches(uow.session, compile_filter(node, now=now))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """The contact's current id and the verdicts; the first verdict is that of the whole filter."""
+
+    contact_id: UUID
+    verdicts: list[RuleVerdict]
+
+
+async def explain_segment(
+    uow: UnitOfWork, *, segment_id: UUID, contact_id: UUID, now: datetime
+) -> Explanation:
+    """Return for each rule and group whether it matches a contact.
+
+    Raises:
+        SegmentNotFoundError: No segment has this id.
+        ContactNotFoundError: The contact does not exist or was deleted.
+    """
+    node = read_filter((await get_segment(uow, segment_id=segment_id)).filter)
+    person_id = (await contacts.get_contact(uow, contact_id=contact_id, now=now)).contact.id
+    verdicts = await explanation.explain_rules(uow.session, node, contact_id=person_id, now=now)
+    return Explanation(contact_id=person_id, verdicts=verdicts)

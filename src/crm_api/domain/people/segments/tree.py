@@ -1,0 +1,86 @@
+"""The parsed tree of rules: groups, and rules with typed values."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+
+class Join(StrEnum):
+    """How a group combines its members."""
+
+    ALL = "all"
+    ANY = "any"
+    NOT = "not"
+    """Has one member, and matches the contacts that the member does not match."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distance:
+    """A period before or after now."""
+
+    seconds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Membership:
+    """The conditions on a recipient of a campaign; None accepts every value."""
+
+    campaign_id: UUID
+    step: int = 0
+    statuses: tuple[str, ...] | None = None
+    has_replied: bool | None = None
+
+
+Scalar = str | bool | Decimal | date | datetime | UUID
+Value = Scalar | Distance | Membership | tuple[Scalar, ...] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A field, an operator and a value.
+
+    Attributes:
+        pointer: JSON pointer in the filter, for problems and explanations.
+        attribute: The name of the attribute; None for another field.
+        op: The positive operator: ``ne`` is ``eq`` with ``is_negated``.
+        given: The operator in the request; ``given_value`` is the value in the request.
+    """
+
+    pointer: str
+    field: str
+    attribute: str | None
+    op: str
+    is_negated: bool
+    given: str
+    given_value: Any
+    value: Value
+
+    @property
+    def name(self) -> str:
+        """The field's name in the request."""
+        return self.field if self.attribute is None else f"{self.field}.{self.attribute}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Rules and groups, combined by ``join``."""
+
+    pointer: str
+    join: Join
+    members: tuple["Node", ...]
+
+
+Node = Rule | Group
+
+
+def rules_of(node: Node) -> Iterator[Rule]:
+    """Yield the rules of a tree from left to right."""
+    if isinstance(node, Rule):
+        yield node
+    else:
+        for member in node.members:
+            yield from rules_of(member)

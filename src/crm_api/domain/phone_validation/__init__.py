@@ -1,1 +1,0 @@
-"""What kind of line a number is: asked offline and of a paid service, kept, and counted."""

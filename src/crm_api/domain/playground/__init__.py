@@ -1,1 +1,0 @@
-"""The sandbox, as developers of a frontend steer it: its time, its people, its faults."""

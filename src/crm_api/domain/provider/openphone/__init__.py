@@ -1,0 +1,1 @@
+"""OpenPhone (Quo): the client of its API, the parsers of its JSON, its webhook signatures."""

@@ -1,0 +1,164 @@
+"""Classify the provider's answers to an attempt to send."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, Literal
+
+import httpx
+import orjson
+
+from crm_api.domain.kit.retry_after import read_http_date, read_retry_after
+from crm_api.domain.provider.openphone.json_values import first_text, identity, instant, mapping
+from crm_api.domain.provider.openphone.wire import parse_problem
+
+A2P_NOT_APPROVED = "0206400"
+SUBSCRIPTION_EXPIRED = "0201402"
+NOT_NUMBER_USER = "0202403"
+DAILY_CAP = "0204403"
+
+
+class AnswerKind(StrEnum):
+    """How an attempt ended. Except for UNCLEAR, it is certain whether the message was sent."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    """Not sent: the provider refuses this recipient or this message."""
+    ACCOUNT_REFUSED = "account_refused"
+    """Not sent: the provider refuses the account, line or campaign, so all others would fail."""
+    LATER = "later"
+    """Not sent: too many requests."""
+    NOT_CONNECTED = "not_connected"
+    """Not sent: the request's body was never asked for."""
+    TOO_LATE = "too_late"
+    """Not sent: the body was asked for too long after the gate, and was withheld."""
+    UNCLEAR = "unclear"
+    """May have been sent. It is settled by a look-up, never by sending again."""
+
+
+Scope = Literal["line", "campaign"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendAnswer:
+    """How one attempt ended.
+
+    Attributes:
+        code: The provider's code, such as ``0206400``, or one of ours: ``http_400``, ``timeout``.
+        detail: Short, without phone numbers; None for an accepted message.
+        provider_user_id: The provider's user that sent the message.
+        no_id: Accepted without an id. The attempt must never be settled as not sent.
+        scope: For ACCOUNT_REFUSED: what the refusal stops.
+        reason: For ACCOUNT_REFUSED: ``no_credits``, ``subscription_expired``,
+            ``a2p_not_approved``, ``unauthorized``, ``daily_cap``, ``not_number_user`` or
+            ``number_not_found``.
+        retry_after_seconds: For LATER: the granted wait, bounded.
+        retry_after_asked: For LATER: the wait that was asked for, if it is longer than the granted
+            one.
+        server_date: The provider's clock, from the ``Date`` header.
+    """
+
+    kind: AnswerKind
+    provider_message_id: str | None = None
+    provider_created_at: datetime | None = None
+    provider_status: str | None = None
+    provider_user_id: str | None = None
+    http_status: int | None = None
+    code: str | None = None
+    detail: str | None = None
+    no_id: bool = False
+    scope: Scope | None = None
+    reason: str | None = None
+    retry_after_seconds: float | None = None
+    retry_after_asked: float | None = None
+    server_date: datetime | None = None
+
+
+_ACCOUNT_REASONS: dict[tuple[int, str | None], tuple[Scope, str]] = {
+    (400, A2P_NOT_APPROVED): ("line", "a2p_not_approved"),
+    (402, SUBSCRIPTION_EXPIRED): ("line", "subscription_expired"),
+    (403, DAILY_CAP): ("line", "daily_cap"),
+    (403, NOT_NUMBER_USER): ("line", "not_number_user"),
+}
+_ACCOUNT_STATUSES: dict[int, tuple[Scope, str]] = {
+    401: ("line", "unauthorized"),
+    402: ("line", "no_credits"),
+    404: ("line", "number_not_found"),
+}
+_ROW_STATUSES = frozenset({400, 403})
+_THROTTLED = 429
+
+
+def classify_send_answer(response: httpx.Response) -> SendAnswer:
+    """Return what an answer to a send means; the status decides first, then the code.
+
+    400, 401, 402, 403 and 404 are certain refusals, and 429 is a certain "later". After every other
+    error answer it is unclear whether the message was accepted.
+
+    Source: OpenPhone API description 1.0.0, "Send a text message", read 2026-11-24.
+    """
+    body = read_json(response)
+    status, date = response.status_code, server_date(response.headers.get("date"))
+    if response.is_success:
+        return _accepted(status, body, date)
+    problem = parse_problem(status, body)
+    common: dict[str, Any] = {
+        "http_status": status,
+        "code": problem.code or f"http_{status}",
+        "detail": problem.detail,
+        "server_date": date,
+    }
+    if status == _THROTTLED:
+        wait = read_retry_after(response.headers.get("retry-after"), now=date)
+        return SendAnswer(
+            kind=AnswerKind.LATER,
+            retry_after_seconds=wait.seconds if wait else None,
+            retry_after_asked=wait.asked_seconds if wait and wait.is_cut else None,
+            **common,
+        )
+    account = _ACCOUNT_REASONS.get((status, problem.code)) or _ACCOUNT_STATUSES.get(status)
+    if account is not None:
+        scope, reason = account
+        return SendAnswer(kind=AnswerKind.ACCOUNT_REFUSED, scope=scope, reason=reason, **common)
+    if status in _ROW_STATUSES:
+        return SendAnswer(kind=AnswerKind.REFUSED, **common)
+    return SendAnswer(kind=AnswerKind.UNCLEAR, **common)
+
+
+def _accepted(status: int, body: object, date: datetime | None) -> SendAnswer:
+    answer = mapping(body)
+    message = mapping(answer.get("data")) or answer
+    message_id = identity(message.get("id"))
+    if message_id is None:
+        return SendAnswer(
+            kind=AnswerKind.UNCLEAR,
+            no_id=True,
+            http_status=status,
+            code="no_id",
+            detail="Accepted without an id.",
+            server_date=date,
+        )
+    return SendAnswer(
+        kind=AnswerKind.ACCEPTED,
+        provider_message_id=message_id,
+        provider_created_at=instant(message.get("createdAt")),
+        provider_status=first_text(message.get("status")),
+        provider_user_id=identity(message.get("userId")),
+        http_status=status,
+        server_date=date,
+    )
+
+
+def read_json(response: httpx.Response) -> object:
+    """Return the body as JSON; None if it is not JSON or was too long to be read."""
+    try:
+        return orjson.loads(response.content)
+    except orjson.JSONDecodeError:
+        return None
+
+
+@lru_cache(maxsize=64)
+def server_date(header: str | None) -> datetime | None:
+    """Read an HTTP date; cached, because all answers of one second have the same date."""
+    return read_http_date(header)

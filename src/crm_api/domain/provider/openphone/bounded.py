@@ -1,0 +1,56 @@
+"""Read the answers of other services up to a limit, whatever length they announce or send."""
+
+import httpx
+
+MOST_BYTES = 16 * 1024 * 1024
+"""For the answer to a read. A page of messages has about 200 kB, a long transcript a few MB."""
+MOST_BYTES_OF_SEND = 256 * 1024
+"""For the answer to a send. A real one has a few kilobytes."""
+
+
+class AnswerTooLongError(httpx.HTTPError):
+    """The answer is longer than the limit."""
+
+
+async def send_bounded(
+    http: httpx.AsyncClient, request: httpx.Request, *, most: int = MOST_BYTES
+) -> httpx.Response:
+    """Send a request once and read its answer; redirects are not followed.
+
+    Args:
+        most: Limit of the body in bytes, after decompression.
+
+    Raises:
+        AnswerTooLongError: The body is longer; the connection is closed.
+        httpx.HTTPError: The request failed, or the answer broke off.
+    """
+    response = await http.send(request, stream=True, follow_redirects=False)
+    return await read_bounded(response, most=most)
+
+
+async def read_bounded(response: httpx.Response, *, most: int) -> httpx.Response:
+    """Read the body of a streamed answer, and close the answer.
+
+    Returns:
+        The same status and headers with the decompressed body.
+
+    Raises:
+        AnswerTooLongError: The body has more than ``most`` bytes.
+        httpx.HTTPError: The body breaks off or cannot be decompressed.
+    """
+    content = bytearray()
+    try:
+        async for part in response.aiter_bytes():
+            content += part
+            if len(content) > most:
+                raise AnswerTooLongError(f"The answer has more than {most} bytes.")
+    finally:
+        await response.aclose()
+    headers = [
+        (name, value)
+        for name, value in response.headers.multi_items()
+        if name not in {"content-encoding", "content-length", "transfer-encoding"}
+    ]
+    return httpx.Response(
+        response.status_code, headers=headers, content=bytes(content), request=response.request
+    )

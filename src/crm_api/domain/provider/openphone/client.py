@@ -1,0 +1,265 @@
+"""The client of OpenPhone's API: a send is made once, a read is repeated a few times."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+import aiohttp
+import httpx
+import orjson
+from httpx_aiohttp import AiohttpTransport
+
+from crm_api.domain.provider.openphone.answers import SendAnswer
+from crm_api.domain.provider.openphone.facts import MessageFacts, OwnNumber, RegisteredWebhook
+from crm_api.domain.provider.openphone.hooks import DATED_VERSION, HookApi
+from crm_api.domain.provider.openphone.json_values import items
+from crm_api.domain.provider.openphone.listing import (
+    DATED_PAGE_SIZE,
+    V1_PAGE_SIZE,
+    Listing,
+    time_bounds,
+)
+from crm_api.domain.provider.openphone.observing import ObservedTransport
+from crm_api.domain.provider.openphone.reading import Query, ReadClient
+from crm_api.domain.provider.openphone.sending import GateClock, GatedBody, send_once
+from crm_api.domain.provider.openphone.wire import parse_message, parse_phone_number
+from crm_api.platform.setting_fields import CALL_START_SECONDS
+from crm_api.platform.settings import Settings
+
+KEEPALIVE_SECONDS = 4.0
+"""Shorter than servers usually keep an idle connection. A connection that the server closes while
+a send begins would leave that attempt unclear."""
+
+
+class OpenPhoneClient:
+    """One connection pool to the provider; close it with ``aclose`` or an ``async with`` block.
+
+    No layer repeats a send. A read is repeated a few times, if that can help.
+
+    Attributes:
+        lists: Reads lists page by page, for readings that stop and continue later.
+        hooks: Manages the webhooks.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        api_key: str,
+        max_connections: int = 64,
+        keepalive_seconds: float = KEEPALIVE_SECONDS,
+        connect_timeout: float = 5.0,
+        read_timeout: float = 15.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        is_ours: bool = False,
+    ) -> None:
+        """Make a client; nothing is opened before the first call.
+
+        Args:
+            base_url: The host, with v1 under ``/v1``.
+            api_key: Sent as the whole ``Authorization`` header.
+            max_connections: Most connections at the same time.
+            keepalive_seconds: How long an idle connection stays open.
+            connect_timeout: Seconds, for reads.
+            read_timeout: Seconds, for reads.
+            transport: Used instead of the network, for tests.
+            sleep: Waits between the attempts of a read; takes seconds.
+            is_ours: The provider is the sandbox, which continues the trace. No trace header is
+                sent to another provider.
+        """
+        headers = {"authorization": api_key, "user-agent": "crm-api"}
+        self._messages_url = httpx.URL(f"{base_url.rstrip('/')}/v1/messages")
+        self._send_headers = {**headers, "content-type": "application/json"}
+        self._http = httpx.AsyncClient(
+            base_url=base_url,
+            headers=headers,
+            timeout=httpx.Timeout(read_timeout, connect=connect_timeout, pool=read_timeout),
+            transport=ObservedTransport(
+                transport or _transport(max_connections, keepalive_seconds), is_ours=is_ours
+            ),
+            trust_env=False,
+        )
+        self._reader = ReadClient(self._http, sleep=sleep)
+        self.lists = Listing(self._reader)
+        self.hooks = HookApi(self._http, self._reader)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def send_message(
+        self,
+        *,
+        sender: str,
+        to: str,
+        text: str,
+        gate: GateClock,
+        call_timeout: float,
+        call_start: float = CALL_START_SECONDS,
+    ) -> SendAnswer:
+        """Send one message to one number, at most once; failures are returned, not raised.
+
+        Args:
+            sender: The line's ``PN…`` id or its number.
+            gate: Started before the gate statement that let this attempt pass.
+            call_timeout: Seconds for the whole call.
+            call_start: Most seconds from the gate to the body.
+
+        Raises:
+            asyncio.CancelledError: The task was cancelled; the outcome is unknown.
+
+        Source: OpenPhone API description 1.0.0, "Send a text message", read 2026-11-24.
+        """
+        content = orjson.dumps({"content": text, "from": sender, "to": [to]})
+        body = GatedBody(content, gate, call_start=call_start)
+        timeout = httpx.Timeout(call_timeout, connect=call_timeout / 2, pool=call_timeout / 2)
+        # Built directly: merging the client's defaults costs as much as the rest of the request.
+        request = httpx.Request(
+            "POST",
+            self._messages_url,
+            content=body,
+            headers={**self._send_headers, "content-length": str(len(content))},
+            extensions={"timeout": timeout.as_dict()},
+        )
+        return await send_once(self._http, request, body, call_timeout=call_timeout)
+
+    async def list_phone_numbers(self) -> list[OwnNumber]:
+        """Fetch the workspace's lines.
+
+        Raises:
+            OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
+            OpenPhoneRefusedError: Any other 4xx.
+            UnreadableEventError: A line has no id or no number.
+        """
+        answer = await self._reader.get("/v1/phone-numbers", [])
+        return [parse_phone_number(item) for item in items(answer.get("data"))]
+
+    async def list_webhooks(self) -> list[RegisteredWebhook]:
+        """Fetch the legacy webhooks that the key's owner created through the API.
+
+        Raises:
+            OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
+            OpenPhoneRefusedError: Any other 4xx.
+            UnreadableEventError: A webhook has no id or no address.
+        """
+        return await self.hooks.list_legacy()
+
+    async def get_message(self, provider_message_id: str) -> MessageFacts:
+        """Fetch one message.
+
+        Raises:
+            OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
+            OpenPhoneRefusedError: Any other 4xx; 404 if it does not exist.
+            UnreadableEventError: It has no id, direction or time.
+        """
+        answer = await self._reader.get(f"/v1/messages/{quote(provider_message_id, safe='')}", [])
+        return parse_message(answer.get("data"))
+
+    async def list_messages(
+        self,
+        *,
+        phone_number_id: str,
+        participant: str,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> AsyncIterator[MessageFacts]:
+        """Fetch every message between a line and one person, to the last page, newest first.
+
+        Only a list that ended without an error proves that a message is missing.
+
+        Raises:
+            OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
+            OpenPhoneRefusedError: Any other 4xx.
+            OpenPhoneListError: The list has no end.
+            UnreadableEventError: A message has no id, direction or time.
+        """
+        query: Query = [
+            ("phoneNumberId", phone_number_id),
+            ("participants", participant),
+            ("maxResults", str(V1_PAGE_SIZE)),
+            *time_bounds(("createdAfter", created_after), ("createdBefore", created_before)),
+        ]
+        pages = self._reader.pages("/v1/messages", query, sent="pageToken", given="nextPageToken")
+        async for item in pages:
+            yield parse_message(item)
+
+    async def list_workspace_messages(
+        self,
+        *,
+        phone_number_id: str | None = None,
+        to: str | None = None,
+        direction: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> AsyncIterator[MessageFacts]:
+        """Fetch the workspace's messages, to the last page, newest first.
+
+        The provider treats both bounds as exclusive.
+
+        Raises:
+            OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
+            OpenPhoneRefusedError: Any other 4xx.
+            OpenPhoneListError: The list has no end.
+            UnreadableEventError: A message has no id, direction or time.
+
+        Source: restated from Quo, "List messages" (2026-03-30), read 2026-11-24.
+        """
+        named = (("phoneNumberId", phone_number_id), ("to", to), ("direction", direction))
+        query: Query = [
+            *((name, value) for name, value in named if value is not None),
+            *time_bounds(("createdAt[gt]", created_after), ("createdAt[lt]", created_before)),
+            ("limit", str(DATED_PAGE_SIZE)),
+        ]
+        pages = self._reader.pages(
+            "/messages", query, sent="after", given="nextCursor", headers=DATED_VERSION
+        )
+        async for item in pages:
+            yield parse_message(item)
+
+
+def _transport(max_connections: int, keepalive_seconds: float) -> AiohttpTransport:
+    # Called inside the running loop, at the first request.
+    def session() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=max_connections, keepalive_timeout=keepalive_seconds
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    return AiohttpTransport(client=session)
+
+
+CONCURRENCY = 192
+"""Most calls at the same time. The rate limiter sets the pace, not this number."""
+
+
+SANDBOX_KEY = "sandbox"
+"""The sandbox accepts every key that is not empty."""
+
+
+def open_provider(settings: Settings) -> OpenPhoneClient:
+    """Make a client for OpenPhone, or for the sandbox when there is no API key."""
+    key = settings.openphone_api_key
+    return OpenPhoneClient(
+        base_url=settings.provider_url,
+        api_key=key.get_secret_value() if key is not None else SANDBOX_KEY,
+        # A call that passed the gate must not wait for a connection.
+        max_connections=CONCURRENCY,
+        is_ours=settings.uses_sandbox,
+    )

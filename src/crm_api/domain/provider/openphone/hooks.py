@@ -1,0 +1,263 @@
+"""Register the provider's webhooks in its two systems, and read its delivery log.
+
+A legacy webhook (``/v1/webhooks``) receives one family of events, shows its key in every answer and
+cannot be changed. A webhook of 2026-03-30 (``/webhooks``) receives events of several families, can
+be changed and tested, has a delivery log, and shows its key once. Each system lists only its own
+webhooks; none lists those that were created in the provider's app.
+
+Source: OpenPhone API description 1.0.0, read 2026-11-24; restated from Quo, "Webhooks"
+(2026-03-30), read 2026-11-25.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from crm_api.domain.provider.openphone.answers import read_json
+from crm_api.domain.provider.openphone.errors import OpenPhoneRefusedError
+from crm_api.domain.provider.openphone.facts import DeliveryAttempt, HookDelivery, RegisteredWebhook
+from crm_api.domain.provider.openphone.json_values import (
+    first_text,
+    instant,
+    items,
+    mapping,
+    number,
+    text,
+)
+from crm_api.domain.provider.openphone.reading import Query, ReadClient, problem_of, request_once
+from crm_api.domain.provider.openphone.wire import parse_webhook
+
+DATED_VERSION = {"Quo-Api-Version": "2026-03-30"}
+LOG_PAGE_SIZE = 50
+LEGACY_FAMILIES: Mapping[str, frozenset[str]] = {
+    "messages": frozenset({"message.received", "message.delivered"}),
+    "calls": frozenset({"call.ringing", "call.completed", "call.recording.completed"}),
+    "call-summaries": frozenset({"call.summary.completed"}),
+    "call-transcripts": frozenset({"call.transcript.completed"}),
+}
+"""The events that a legacy webhook of each family can receive."""
+_STATUSES = (100, 599)
+
+
+class HookApi:
+    """Registers, changes, tests and inspects webhooks over the client's connections.
+
+    Reads are repeated like all reads. Calls that change something are made once.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, reader: ReadClient) -> None:
+        self._http = http
+        self._reader = reader
+
+    async def list_legacy(self) -> list[RegisteredWebhook]:
+        """Fetch the legacy webhooks of the key's owner.
+
+        Raises:
+            OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
+            OpenPhoneRefusedError: Any other 4xx.
+            UnreadableEventError: A webhook has no id or no address.
+        """
+        answer = await self._reader.get("/v1/webhooks", [])
+        return [parse_webhook(item) for item in items(answer.get("data"))]
+
+    async def list_dated(self) -> list[RegisteredWebhook]:
+        """Fetch the workspace's webhooks of 2026-03-30; at most 50, in one answer.
+
+        Raises:
+            OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
+            OpenPhoneRefusedError: Any other 4xx; 404 from a host that has only v1.
+            UnreadableEventError: A webhook has no id or no address.
+        """
+        pages = self._reader.pages(
+            "/webhooks", [], sent="after", given="nextCursor", headers=DATED_VERSION
+        )
+        return [parse_webhook(item) async for item in pages]
+
+    async def create_legacy(
+        self, *, family: str, url: str, events: Sequence[str], label: str
+    ) -> RegisteredWebhook:
+        """Register an enabled legacy webhook; its key is in the answer.
+
+        Raises:
+            OpenPhoneBusyError: 429, 5xx or no answer; the webhook may exist nevertheless.
+            OpenPhoneRefusedError: Any other 4xx.
+            UnreadableEventError: The answer holds no webhook.
+        """
+        body = {"url": url, "events": list(events), "resourceIds": ["*"], "label": label}
+        answer = await self._call("POST", f"/v1/webhooks/{family}", body)
+        return parse_webhook(answer.get("data"))
+
+    async def create_dated(
+        self, *, url: str, events: Sequence[str], label: str
+    ) -> RegisteredWebhook:
+        """Register a disabled webhook of 2026-03-30; store its key before enabling it.
+
+        Raises:
+            OpenPhoneBusyError: 429, 5xx or no answer; the webhook may exist nevertheless.
+            OpenPhoneRefusedError: Any other 4xx.
+            UnreadableEventError: The answer holds no webhook.
+        """
+        body = {
+            "url": url,
+            "events": list(events),
+            "resourceIds": ["*"],
+            "label": label,
+            "status": "disabled",
+        }
+        answer = await self._call("POST", "/webhooks", body, DATED_VERSION)
+        return parse_webhook(answer.get("data"))
+
+    async def update_dated(self, webhook_id: str, **changes: Any) -> None:  # noqa: ANN401 - JSON members
+        """Change a webhook of 2026-03-30; ``events`` and ``resourceIds`` replace the old lists.
+
+        Raises:
+            OpenPhoneBusyError: 429, 5xx or no answer.
+            OpenPhoneRefusedError: Any other 4xx.
+        """
+        await self._call("PATCH", _path(webhook_id), changes, DATED_VERSION)
+
+    async def rotate(self, webhook_id: str) -> str | None:
+        """Request a new key, which the provider shows only now; None if it shows none.
+
+        Raises:
+            OpenPhoneBusyError: 429, 5xx or no answer; the key may have changed nevertheless.
+            OpenPhoneRefusedError: Any other 4xx.
+        """
+        answer = await self._call("POST", _path(webhook_id, "rotate"), None, DATED_VERSION)
+        return first_text(mapping(answer.get("data")).get("key"), answer.get("key"))
+
+    async def delete(self, webhook_id: str, *, is_dated: bool) -> None:
+        """Remove a webhook; succeed if it does not exist.
+
+        Raises:
+            OpenPhoneBusyError: 429, 5xx or no answer.
+            OpenPhoneRefusedError: Any other 4xx except 404.
+        """
+        path = _path(webhook_id) if is_dated else "/v1" + _path(webhook_id)
+        try:
+            await self._call("DELETE", path, None, DATED_VERSION if is_dated else None)
+        except OpenPhoneRefusedError as error:
+            if error.status != httpx.codes.NOT_FOUND:
+                raise
+
+    async def send_test(self, webhook_id: str, event_type: str) -> str | None:
+        """Request the delivery of a signed sample event.
+
+        Returns:
+            The sample's event id, the same for all samples of a type; None if the answer has none.
+
+        Raises:
+            OpenPhoneBusyError: 429, 5xx or no answer.
+            OpenPhoneRefusedError: Any other 4xx.
+        """
+        path = _path(webhook_id, "events", "test")
+        answer = await self._call("POST", path, {"eventType": event_type}, DATED_VERSION)
+        return first_text(answer.get("id"), mapping(answer.get("data")).get("id"))
+
+    async def deliveries(
+        self, webhook_id: str, *, status: str, after: datetime
+    ) -> AsyncIterator[HookDelivery]:
+        """Fetch a webhook's delivery log, newest first, to the last page.
+
+        Args:
+            status: ``success``, ``pending`` (not tried), ``sending`` (between tries) or ``failed``.
+            after: Only deliveries dispatched later than this.
+
+        Raises:
+            OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
+            OpenPhoneRefusedError: Any other 4xx.
+            OpenPhoneListError: The list has no end.
+        """
+        at = after.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        query: Query = [
+            ("status", status),
+            ("createdAt[gt]", at),
+            ("limit", str(LOG_PAGE_SIZE)),
+        ]
+        pages = self._reader.pages(
+            _path(webhook_id, "events"),
+            query,
+            sent="after",
+            given="nextCursor",
+            headers=DATED_VERSION,
+        )
+        async for item in pages:
+            delivery = _delivery(item)
+            if delivery is not None:
+                yield delivery
+
+    async def delivery(self, webhook_id: str, delivery_id: str) -> HookDelivery | None:
+        """Fetch one delivery with its attempts, the last one first; None if the answer has no id.
+
+        Raises:
+            OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
+            OpenPhoneRefusedError: Any other 4xx; 404 if the delivery does not exist.
+        """
+        path = _path(webhook_id, "events", delivery_id)
+        answer = await self._reader.get(path, [], headers=DATED_VERSION)
+        return _delivery(answer.get("data"))
+
+    async def retry(self, webhook_id: str, delivery_id: str) -> None:
+        """Request another delivery of an event; it arrives later, at the webhook.
+
+        Raises:
+            OpenPhoneBusyError: 429, 5xx or no answer.
+            OpenPhoneRefusedError: Any other 4xx.
+        """
+        path = _path(webhook_id, "events", delivery_id, "retry")
+        await self._call("POST", path, None, DATED_VERSION)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Mapping[str, Any]:
+        request = self._http.build_request(method, path, json=body, headers=headers)
+        response = await request_once(self._http, request)
+        if response.is_success:
+            return mapping(read_json(response))
+        raise problem_of(response)
+
+
+def _path(webhook_id: str, *more: str) -> str:
+    return "/".join(
+        ["/webhooks", quote(webhook_id, safe=""), *(quote(one, safe="") for one in more)]
+    )
+
+
+def _delivery(item: object) -> HookDelivery | None:
+    """Parse an entry of the log; None without an id, as it could not be requested again."""
+    entry = mapping(item)
+    delivery_id = text(entry.get("id"))
+    if delivery_id is None:
+        return None
+    body = mapping(entry.get("requestBody"))
+    resource = mapping(mapping(body.get("data")).get("resource"))
+    return HookDelivery(
+        delivery_id=delivery_id,
+        event_id=first_text(entry.get("eventId"), body.get("id")),
+        resource_id=first_text(entry.get("resourceId"), resource.get("id"), resource.get("callId")),
+        event_type=text(entry.get("eventType")),
+        status=text(entry.get("status")),
+        created_at=instant(entry.get("createdAt")),
+        attempts=tuple(_attempt(mapping(one)) for one in items(entry.get("attempts"))),
+    )
+
+
+def _http_status(value: float | None) -> int | None:
+    return int(value) if value is not None and _STATUSES[0] <= value <= _STATUSES[1] else None
+
+
+def _attempt(entry: Mapping[str, Any]) -> DeliveryAttempt:
+    status = number(entry.get("responseStatusCode"))
+    return DeliveryAttempt(
+        at=instant(entry.get("timestamp")),
+        status=text(entry.get("status")),
+        response_status=_http_status(status),
+        url=text(entry.get("url")),
+    )

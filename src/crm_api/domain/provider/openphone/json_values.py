@@ -1,0 +1,129 @@
+"""Read single values of the provider's JSON; a value of a wrong type becomes None or empty."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+Json = Mapping[str, Any]
+
+_MILLISECONDS_FROM = 100_000_000_000
+LONGEST_ID = 255
+"""Characters of an id, number or code; the database cannot index a longer one."""
+_YEARS = range(2000, 2200)
+"""An instant outside these years is an error of the sender."""
+_DIGITS = re.compile(r"\+?\d[\d\s().-]{5,}\d")
+_SPACE = re.compile(r"\s+")
+
+
+def mapping(value: object) -> Json:
+    """Return a JSON object, or an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def items(value: object) -> list[Any]:
+    """Return a JSON array, or an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def text(value: object) -> str | None:
+    """Return a non-empty text that the database can store; a number becomes its digits."""
+    if isinstance(value, str):
+        if not value.isascii():
+            # Half a surrogate pair is valid JSON but not valid text.
+            value = value.encode("utf-8", "replace").decode()
+        return value.replace("\x00", "") or None
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    return None
+
+
+def identity(value: object) -> str | None:
+    """Return an id or a code; None if it is empty or longer than ``LONGEST_ID``."""
+    found = text(value)
+    return None if found is None or len(found) > LONGEST_ID else found
+
+
+def first_identity(*values: object) -> str | None:
+    """Return the first usable id; None if there is none."""
+    for value in values:
+        found = identity(value)
+        if found is not None:
+            return found
+    return None
+
+
+def first_text(*values: object) -> str | None:
+    """Return the first non-empty text; None if there is none."""
+    for value in values:
+        found = text(value)
+        if found is not None:
+            return found
+    return None
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """Return the non-empty texts of an array, or a single text as a tuple."""
+    listed = items(value) or [value]
+    return tuple(found for item in listed if (found := text(item)) is not None)
+
+
+def number(value: object) -> float | None:
+    """Return a JSON number."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value
+    return None
+
+
+def flag(value: object) -> bool | None:
+    """Return a JSON boolean."""
+    return value if isinstance(value, bool) else None
+
+
+def instant(value: object) -> datetime | None:
+    """Return an ISO 8601 time or a Unix time (seconds or milliseconds) in UTC.
+
+    None if it cannot be read or is outside ``_YEARS``.
+    """
+    try:
+        read = _instant(value)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return read if read is not None and read.year in _YEARS else None
+
+
+def _instant(value: object) -> datetime | None:
+    if isinstance(value, str):
+        read = datetime.fromisoformat(value.strip())
+        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+    seconds = number(value)
+    if seconds is None:
+        return None
+    scale = 1000 if seconds >= _MILLISECONDS_FROM else 1
+    return datetime.fromtimestamp(seconds / scale, UTC)
+
+
+def identifier(value: object) -> str | None:
+    """Return a phone number without spaces, or another identifier unchanged."""
+    found = text(value)
+    if found is None:
+        return None
+    found = found.strip()
+    if found.startswith("+"):
+        found = _SPACE.sub("", found)
+    return found if 0 < len(found) <= LONGEST_ID else None
+
+
+def identifiers(value: object) -> tuple[str, ...]:
+    """Return the identifiers of a text, a comma-separated text, or an array of either."""
+    found: list[str] = []
+    for item in texts(value):
+        found += [one for part in item.split(",") if (one := identifier(part)) is not None]
+    return tuple(found)
+
+
+def without_numbers(message: str, *, longest: int = 200) -> str:
+    """Shorten a message for logs and the database, and replace what looks like a phone number."""
+    # Search a little beyond the cut, so that a number at the cut is still recognised.
+    kept = text(message[: longest + 50]) or ""
+    return _DIGITS.sub("…", kept)[:longest]

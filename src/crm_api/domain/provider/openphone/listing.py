@@ -1,0 +1,176 @@
+"""Read the provider's lists page by page, so that a long reading can stop and continue later.
+
+Items are returned as the provider wrote them: a comparison of a hundred thousand items parses only
+those that differ.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from crm_api.domain.provider.openphone.errors import OpenPhoneBusyError, OpenPhoneRefusedError
+from crm_api.domain.provider.openphone.json_values import Json, items, mapping, text
+from crm_api.domain.provider.openphone.reading import Query, ReadClient
+
+DATED_VERSION = {"Quo-Api-Version": "2026-03-30"}
+V1_PAGE_SIZE = 100
+CONTACTS_PAGE_SIZE = 50
+DATED_PAGE_SIZE = 50
+_NOT_FOUND = 404
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListPage:
+    """One page; ``next_token`` is None on the last."""
+
+    items: list[Any]
+    next_token: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallExtras:
+    """The parts of a call that are fetched separately: None: not fetched; empty: none exists."""
+
+    recordings: list[Any] | None = None
+    voicemail: Json | None = None
+    summary: Json | None = None
+    transcript: Json | None = None
+
+
+class Listing:
+    """The provider's lists. Every method fetches one page or one resource.
+
+    Raises:
+        OpenPhoneBusyError: 429, 5xx, no answer, or a page without data, even after retries.
+        OpenPhoneRefusedError: Any other 4xx.
+
+    Source: OpenPhone API description 1.0.0; restated from Quo, "List messages" (2026-03-30);
+    both read 2026-11-24.
+    """
+
+    def __init__(self, reader: ReadClient) -> None:
+        self._reader = reader
+
+    async def workspace_messages(
+        self, *, after: datetime | None, before: datetime | None, token: str | None
+    ) -> ListPage:
+        """Fetch a page of the workspace's messages, newest first; both bounds are exclusive."""
+        query: Query = [
+            *time_bounds(("createdAt[gt]", after), ("createdAt[lt]", before)),
+            ("limit", str(DATED_PAGE_SIZE)),
+        ]
+        return await self._page("/messages", query, ("after", "nextCursor"), token, DATED_VERSION)
+
+    async def conversations(self, *, updated_after: datetime | None, token: str | None) -> ListPage:
+        """Fetch a page of conversations, the last active first."""
+        query: Query = [
+            ("maxResults", str(V1_PAGE_SIZE)),
+            *time_bounds(("updatedAfter", updated_after)),
+        ]
+        return await self._v1_page("/v1/conversations", query, token)
+
+    async def contacts(self, *, token: str | None) -> ListPage:
+        """Fetch a page of the workspace's contacts."""
+        query: Query = [("maxResults", str(CONTACTS_PAGE_SIZE))]
+        return await self._v1_page("/v1/contacts", query, token)
+
+    async def contact_fields(self) -> list[Any]:
+        """Fetch the custom fields that the workspace has defined for contacts."""
+        answer = await self._reader.get("/v1/contact-custom-fields", [])
+        return items(answer.get("data"))
+
+    async def thread_messages(
+        self,
+        *,
+        phone_number_id: str,
+        participants: Sequence[str],
+        after: datetime | None,
+        before: datetime | None,
+        token: str | None,
+    ) -> ListPage:
+        """Fetch a page of the messages between a line and the same people, newest first."""
+        query = _thread(phone_number_id, participants, after, before)
+        return await self._v1_page("/v1/messages", query, token)
+
+    async def thread_calls(
+        self,
+        *,
+        phone_number_id: str,
+        participant: str,
+        after: datetime | None,
+        before: datetime | None,
+        token: str | None,
+    ) -> ListPage:
+        """Fetch a page of the calls between a line and one person, newest first."""
+        query = _thread(phone_number_id, [participant], after, before)
+        return await self._v1_page("/v1/calls", query, token)
+
+    async def recordings(self, call_id: str) -> list[Any]:
+        """Fetch a call's recordings; empty if it has none."""
+        answer = await self._extra("call-recordings", call_id)
+        return items(answer.get("data"))
+
+    async def voicemail(self, call_id: str) -> Json:
+        """Fetch a call's voicemail; empty if it has none."""
+        return mapping((await self._extra("call-voicemails", call_id)).get("data"))
+
+    async def summary(self, call_id: str) -> Json:
+        """Fetch a call's summary; empty if it has none."""
+        return mapping((await self._extra("call-summaries", call_id)).get("data"))
+
+    async def transcript(self, call_id: str) -> Json:
+        """Fetch a call's transcript; empty if it has none."""
+        return mapping((await self._extra("call-transcripts", call_id)).get("data"))
+
+    async def _extra(self, family: str, call_id: str) -> Json:
+        try:
+            return await self._reader.get(f"/v1/{family}/{quote(call_id, safe='')}", [])
+        except OpenPhoneRefusedError as error:
+            # Plans without summaries refuse them with 402 or 403.
+            if error.status in {_NOT_FOUND, 402, 403}:
+                return {}
+            raise
+
+    async def _v1_page(self, path: str, query: Query, token: str | None) -> ListPage:
+        return await self._page(path, query, ("pageToken", "nextPageToken"), token, None)
+
+    async def _page(
+        self,
+        path: str,
+        query: Query,
+        names: tuple[str, str],
+        token: str | None,
+        headers: dict[str, str] | None,
+    ) -> ListPage:
+        """Fetch a page; ``names`` are the token's names in the query and in the answer."""
+        sent, given = names
+        more: Query = [(sent, token)] if token is not None else []
+        answer = await self._reader.get(path, query + more, headers=headers)
+        if not isinstance(answer.get("data"), list):
+            raise OpenPhoneBusyError("A page of OpenPhone's list holds no data.")
+        return ListPage(items=answer["data"], next_token=text(answer.get(given)))
+
+
+def time_bounds(*bounds: tuple[str, datetime | None]) -> Query:
+    """Return the bounds that are not None as query parameters."""
+    return [
+        (name, at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"))
+        for name, at in bounds
+        if at is not None
+    ]
+
+
+def _thread(
+    phone_number_id: str,
+    participants: Sequence[str],
+    after: datetime | None,
+    before: datetime | None,
+) -> Query:
+    return [
+        ("phoneNumberId", phone_number_id),
+        *(("participants", one) for one in participants),
+        ("maxResults", str(V1_PAGE_SIZE)),
+        *time_bounds(("createdAfter", after), ("createdBefore", before)),
+    ]

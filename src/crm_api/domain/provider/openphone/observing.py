@@ -1,0 +1,117 @@
+"""Measure, log and trace each call to the provider, on the lowest layer."""
+
+import asyncio
+import logging
+import re
+import time
+from contextlib import AbstractContextManager
+
+import httpx
+import structlog
+from opentelemetry.trace import Span, SpanKind
+
+from crm_api.platform import instruments, tracing
+
+log = structlog.get_logger()
+_level = logging.getLogger(__name__)
+
+_FIXED = re.compile(r"v\d+|[a-z-]+")
+"""A part of a path that is not an id; the provider's ids have capitals or digits."""
+_REFUSED = 400
+_THROTTLED = 429
+_TIMEOUTS = (httpx.TimeoutException, TimeoutError, asyncio.CancelledError)
+"""Includes cancellation: the time-out of a whole call ends it that way."""
+
+
+class ObservedTransport(httpx.AsyncBaseTransport):
+    """Forwards every call, and reports it up to the headers of its answer; never a body.
+
+    Each call is a log line, a span of the trace and a measurement.
+    """
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, *, is_ours: bool) -> None:
+        """Wrap a transport.
+
+        Args:
+            inner: Makes the calls.
+            is_ours: The provider is the sandbox, a process of this service, which continues the
+                trace. An outside provider gets no trace header, because it would leak our trace
+                ids.
+        """
+        self._inner = inner
+        self._is_ours = is_ours
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Make one call; errors are reported and raised again."""
+        begun = time.perf_counter()
+        with _step(request) as span:
+            step = tracing.traceparent() if self._is_ours else None
+            if step is not None:
+                request.headers["traceparent"] = step
+            try:
+                response = await self._inner.handle_async_request(request)
+            except BaseException as error:
+                # Metrics have two outcomes for the many error classes of a missing answer.
+                outcome = "timeout" if isinstance(error, _TIMEOUTS) else "no_answer"
+                _measure(request, begun, outcome)
+                _log_call(request, begun, error=type(error).__name__)
+                raise
+            status = response.status_code
+            _measure(request, begun, "429" if status == _THROTTLED else f"{status // 100}xx")
+            _log_call(request, begun, status=status)
+            span.set_attribute("http.response.status_code", status)
+            if status >= _REFUSED:
+                tracing.fail(span, str(status))
+        return response
+
+    async def aclose(self) -> None:
+        """Close the inner transport."""
+        await self._inner.aclose()
+
+
+def path_template(request: httpx.Request) -> str:
+    """Return the path of a call with its ids replaced: ``/v1/messages/{id}``."""
+    # The raw path: an encoded slash inside an id does not separate parts.
+    path = request.url.raw_path.decode("ascii").partition("?")[0]
+    parts = path.strip("/").split("/")
+    return "/" + "/".join(part if _FIXED.fullmatch(part) else "{id}" for part in parts)
+
+
+def _measure(request: httpx.Request, begun: float, outcome: str) -> None:
+    operation = f"{request.method} {path_template(request)}"
+    seconds = time.perf_counter() - begun
+    instruments.PROVIDER_CALLS.labels(operation, outcome).observe(seconds)
+
+
+def _step(request: httpx.Request) -> AbstractContextManager[Span]:
+    if not tracing.is_on():
+        return tracing.NO_SPAN
+    url, template = request.url, path_template(request)
+    return tracing.span(
+        f"{request.method} {template}",
+        kind=SpanKind.CLIENT,
+        attributes={
+            "http.request.method": request.method,
+            "url.template": template,
+            "server.address": url.host,
+            "server.port": url.port or (443 if url.scheme == "https" else 80),
+        },
+    )
+
+
+def _log_call(
+    request: httpx.Request, begun: float, *, status: int | None = None, error: str | None = None
+) -> None:
+    """Log a failed call at level warning, every other call at level debug."""
+    is_failure = error is not None or (status or 0) >= _REFUSED
+    if not is_failure and not _level.isEnabledFor(logging.DEBUG):
+        return  # before any work: a busy line makes many calls
+    log.log(
+        logging.WARNING if is_failure else logging.DEBUG,
+        "provider call",
+        method=request.method,
+        path=path_template(request),
+        status=status,
+        error=error,
+        duration_ms=round((time.perf_counter() - begun) * 1000, 2),
+    )

@@ -1,0 +1,131 @@
+"""Read from the provider: repeat a failed read if that can help, and read lists to their end."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import httpx
+
+from crm_api.domain.kit.retry_after import read_retry_after
+from crm_api.domain.kit.retrying import retrying
+from crm_api.domain.provider.openphone.answers import read_json, server_date
+from crm_api.domain.provider.openphone.bounded import send_bounded
+from crm_api.domain.provider.openphone.errors import (
+    OpenPhoneBusyError,
+    OpenPhoneListError,
+    OpenPhoneRefusedError,
+)
+from crm_api.domain.provider.openphone.json_values import text
+from crm_api.domain.provider.openphone.wire import parse_problem
+
+MAX_PAGES = 1000
+"""A list with more pages counts as broken, not as long."""
+_THROTTLED = 429
+_SERVER_ERROR = 500
+
+
+Query = list[tuple[str, str | int | float | bool | None]]
+
+
+class ReadClient:
+    """Reads through one HTTP client; ``sleep`` waits between the attempts and takes seconds."""
+
+    def __init__(
+        self, http: httpx.AsyncClient, *, sleep: Callable[[float], Awaitable[None]]
+    ) -> None:
+        self._http = http
+        self._sleep = sleep
+
+    async def pages(
+        self,
+        path: str,
+        query: Query,
+        *,
+        sent: str,
+        given: str,
+        headers: dict[str, str] | None = None,
+    ) -> AsyncIterator[Any]:
+        """Yield the items of every page until an answer has no token.
+
+        Args:
+            sent: The query parameter that carries the token.
+            given: The member of an answer that holds the next token.
+
+        Raises:
+            OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
+            OpenPhoneRefusedError: Any other 4xx.
+            OpenPhoneListError: The list has no end, or a page has no data.
+        """
+        seen: set[str] = set()
+        token: str | None = None
+        for _ in range(MAX_PAGES):
+            more: Query = [(sent, token)] if token is not None else []
+            answer = await self.get(path, query + more, headers=headers)
+            if not isinstance(answer.get("data"), list):
+                raise OpenPhoneListError("A page of the list holds no data.")
+            for item in answer["data"]:
+                yield item
+            token = text(answer.get(given))
+            if token is None:
+                return
+            if token in seen:
+                raise OpenPhoneListError("The list gave the same page token again.")
+            seen.add(token)
+        raise OpenPhoneListError(f"The list has more than {MAX_PAGES} pages.")
+
+    async def get(
+        self, path: str, query: Query, *, headers: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        """Fetch one JSON object; repeat a failed read after a wait if that can help.
+
+        Raises:
+            OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
+            OpenPhoneRefusedError: Any other 4xx.
+        """
+        patient = retrying(OpenPhoneBusyError, sleep=self._sleep)
+        answer: dict[str, Any] = await patient(self._get_once, path, query, headers)
+        return answer
+
+    async def _get_once(
+        self, path: str, query: Query, headers: dict[str, str] | None
+    ) -> dict[str, Any]:
+        request = self._http.build_request("GET", path, params=query or None, headers=headers)
+        response = await request_once(self._http, request)
+        if response.is_success:
+            body = read_json(response)
+            if isinstance(body, dict):
+                return body
+            raise OpenPhoneBusyError("OpenPhone's answer is not a JSON object.")
+        raise problem_of(response)
+
+
+async def request_once(http: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
+    """Send a request once and read its answer, up to ``MOST_BYTES``.
+
+    Raises:
+        OpenPhoneBusyError: There is no answer, or it cannot be read to its end.
+    """
+    try:
+        return await send_bounded(http, request)
+    except httpx.HTTPError as error:
+        raise OpenPhoneBusyError(f"No answer from OpenPhone: {type(error).__name__}.") from error
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        # For a broken answer, the transport raises its own errors, not those of httpx.
+        raise OpenPhoneBusyError("OpenPhone's answer broke off.") from error
+
+
+def problem_of(response: httpx.Response) -> OpenPhoneBusyError | OpenPhoneRefusedError:
+    """Return the error for an answer that is not a success."""
+    status = response.status_code
+    problem = parse_problem(status, read_json(response))
+    sentence = f"OpenPhone answered {status}: {problem.detail}"
+    if status != _THROTTLED and status < _SERVER_ERROR:
+        return OpenPhoneRefusedError(sentence, status=status, provider_code=problem.code)
+    date = server_date(response.headers.get("date"))
+    wait = read_retry_after(response.headers.get("retry-after"), now=date)
+    return OpenPhoneBusyError(
+        sentence,
+        retry_after_seconds=wait.seconds if wait else None,
+        retry_after_asked=wait.asked_seconds if wait and wait.is_cut else None,
+        is_answer=status == _THROTTLED,
+    )

@@ -1,0 +1,145 @@
+"""Make one call to send a message: the body checks the clock before it is handed out.
+
+Only one fact shows whether a failed request may have sent a message: whether its body was handed
+out. Error classes do not show it: the aiohttp transport raises ``ConnectTimeout`` for a refused
+connection, and also for one that the provider closes *after* it has the whole request. See
+ARCHITECTURE.md, "Sending, rule 4" and "Sending, rule 5".
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Self
+
+import httpx
+
+from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer, classify_send_answer
+from crm_api.domain.provider.openphone.bounded import (
+    MOST_BYTES_OF_SEND,
+    AnswerTooLongError,
+    read_bounded,
+)
+from crm_api.domain.provider.openphone.json_values import without_numbers
+from crm_api.platform import failpoints
+from crm_api.platform.setting_fields import CALL_START_SECONDS
+
+
+@dataclass(frozen=True)
+class GateClock:
+    """The time just before the gate statement was sent, by two clocks.
+
+    The monotonic clock stops while the machine sleeps; the wall clock may be set.
+    """
+
+    monotonic: float
+    wall: float
+
+    @classmethod
+    def start(cls) -> Self:
+        """Read both clocks; call it before the gate statement, never after it."""
+        return cls(time.monotonic(), time.time())
+
+    def elapsed(self) -> float:
+        """Return the seconds since ``start``, by the clock that shows more."""
+        return max(time.monotonic() - self.monotonic, time.time() - self.wall)
+
+
+class BodyTooLateError(Exception):
+    """The body was asked for too long after the gate, or after the call had ended."""
+
+
+class GatedBody:
+    """A request body that is handed out whole and in time, or not at all.
+
+    The provider cannot accept a request without its body. So a process that was stopped for too
+    long between the gate and the socket withholds it.
+    """
+
+    def __init__(
+        self,
+        content: bytes,
+        gate: GateClock,
+        *,
+        call_start: float = CALL_START_SECONDS,
+        elapsed: Callable[[GateClock], float] = GateClock.elapsed,
+    ) -> None:
+        self._content = content
+        self._gate = gate
+        self._call_start = call_start
+        self._elapsed = elapsed
+        self._is_closed = False
+        self.was_handed_out = False
+        self.was_too_late = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the whole body in one piece.
+
+        Raises:
+            BodyTooLateError: More than ``call_start`` seconds have passed since the gate, or the
+                call has ended.
+        """
+        if self._is_closed or self.was_handed_out:
+            raise BodyTooLateError("the call has ended")
+        await failpoints.reach("call.before_body")
+        if self._elapsed(self._gate) > self._call_start:
+            self.was_too_late = True
+            raise BodyTooLateError("too long since the gate")
+        self.was_handed_out = True
+        yield self._content
+        await failpoints.reach("call.body_out")
+
+    def close(self) -> None:
+        """Withhold the body from now on: the call has ended."""
+        self._is_closed = True
+
+
+async def send_once(
+    http: httpx.AsyncClient, request: httpx.Request, body: GatedBody, *, call_timeout: float
+) -> SendAnswer:
+    """Send once and return how it ended; failures are returned, not raised.
+
+    Args:
+        call_timeout: Seconds for everything, from the connection pool to the last byte of the
+            answer.
+
+    Raises:
+        asyncio.CancelledError: The task was cancelled. The outcome is unknown: the attempt keeps
+            its state and is settled as unclear.
+    """
+    # A success status is an acceptance, even if the answer's body cannot be read to its end.
+    is_success = False
+    try:
+        async with asyncio.timeout(call_timeout):
+            response = await http.send(request, stream=True, follow_redirects=False)
+            is_success = response.is_success
+            response = await _read(response)
+        if body.was_too_late:
+            # The provider answered the headers alone, for example with 400 or 408.
+            return _failed(body, "too_late", "Answered without the body.")
+        return classify_send_answer(response)
+    except TimeoutError:
+        detail = f"No answer within {call_timeout:g} s."
+        return _failed(body, "timeout", detail, no_id=is_success)
+    except Exception as error:  # noqa: BLE001 - every error of the transport is an outcome
+        detail = f"{type(error).__name__}: {error}"
+        return _failed(body, "transport", detail, no_id=is_success)
+    finally:
+        body.close()
+
+
+async def _read(response: httpx.Response) -> httpx.Response:
+    """Read the body of an answer; if it is too long, return only the status and headers."""
+    try:
+        return await read_bounded(response, most=MOST_BYTES_OF_SEND)
+    except AnswerTooLongError:
+        return httpx.Response(response.status_code, headers=response.headers)
+
+
+def _failed(body: GatedBody, code: str, detail: str, *, no_id: bool = False) -> SendAnswer:
+    detail = without_numbers(detail)
+    if body.was_too_late:
+        return SendAnswer(kind=AnswerKind.TOO_LATE, code="too_late", detail=detail)
+    if not body.was_handed_out:
+        return SendAnswer(kind=AnswerKind.NOT_CONNECTED, code="not_connected", detail=detail)
+    return SendAnswer(kind=AnswerKind.UNCLEAR, code=code, detail=detail, no_id=no_id)

@@ -1,0 +1,295 @@
+"""Parse the provider's JSON tolerantly: unknown fields and new words are not errors.
+
+A message in a webhook of 2026-03-30; the older versions differ in nearly every name::
+
+    {"id": "EV…", "apiVersion": "2026-03-30", "createdAt": "…", "type": "message.delivered",
+     "data": {"resource": {"id": "AC…", "direction": "outgoing", "text": "…", "media": [],
+                           "status": "delivered", "createdAt": "…"},
+              "context": {"phoneNumberId": "PN…", "conversationId": "CN…", "userId": "US…",
+                          "contacts": {"ids": [], "lookupStatus": "none"},
+                          "senderIdentifier": "+16175550100",
+                          "recipientIdentifiers": ["+16175550123"]},
+              "links": {"quo": "https://…"}}}
+
+Source: OpenPhone API description 1.0.0, and Quo, "Webhooks", both read 2026-11-24.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from crm_api.domain.provider.openphone.call_wire import EventContext, parse_call
+from crm_api.domain.provider.openphone.errors import UnreadableEventError
+from crm_api.domain.provider.openphone.facts import (
+    ContactFacts,
+    ConversationFacts,
+    EventKind,
+    MediaItem,
+    MessageFacts,
+    OwnNumber,
+    ProviderEvent,
+    ProviderProblem,
+    RegisteredWebhook,
+    TaskFacts,
+)
+from crm_api.domain.provider.openphone.json_values import (
+    Json,
+    first_text,
+    identifiers,
+    identity,
+    instant,
+    items,
+    mapping,
+    text,
+    texts,
+    without_numbers,
+)
+
+_PRESENT_NAMES = {
+    "callSummary": "call.summary.completed",
+    "callTranscript": "call.transcript.completed",
+}
+_KINDS = (
+    ("message.", EventKind.MESSAGE),
+    ("call.summary.", EventKind.CALL_SUMMARY),
+    ("call.transcript.", EventKind.CALL_TRANSCRIPT),
+    ("call.voicemail.", EventKind.CALL_VOICEMAIL),
+    ("call.", EventKind.CALL),
+    ("contact.", EventKind.CONTACT),
+    ("task.", EventKind.TASK),
+)
+
+
+def parse_event(payload: object) -> ProviderEvent:
+    """Parse a webhook event of either system, in every version.
+
+    Raises:
+        UnreadableEventError: It is not an event, or a value that its kind needs is missing; the
+            detail names it.
+    """
+    event = mapping(payload)
+    if "type" not in event and isinstance(event.get("object"), dict):
+        event = mapping(event["object"])
+    named = text(event.get("type"))
+    if named is None:
+        raise UnreadableEventError("The event has no type.")
+    event_type = _PRESENT_NAMES.get(named, named)
+    kind = kind_of(event_type)
+    created_at = instant(event.get("createdAt"))
+    return ProviderEvent(
+        event_id=identity(event.get("id")),
+        type=event_type,
+        api_version=text(event.get("apiVersion")),
+        created_at=created_at,
+        kind=kind,
+        **_payload(kind, event_type, mapping(event.get("data")), created_at),
+    )
+
+
+def kind_of(event_type: str) -> EventKind:
+    """Return the kind of events with this (present) name."""
+    for prefix, kind in _KINDS:
+        if event_type.startswith(prefix):
+            return kind
+    return EventKind.UNKNOWN
+
+
+def _payload(
+    kind: EventKind, event_type: str, data: Json, created_at: datetime | None
+) -> dict[str, Any]:
+    if kind is EventKind.UNKNOWN:
+        return {}
+    content = mapping(data.get("resource") or data.get("object"))
+    if not content:
+        raise UnreadableEventError("The event has no data.resource and no data.object.")
+    if kind is EventKind.MESSAGE:
+        defaults = _Defaults(
+            direction="incoming" if event_type == "message.received" else "outgoing",
+            status=event_type.removeprefix("message."),
+            created_at=created_at,
+        )
+        return {"message": _message(content, data, defaults)}
+    if kind is EventKind.CONTACT:
+        return {"contact": _contact(content)}
+    if kind is EventKind.TASK:
+        return {"task": _task(content, mapping(data.get("context")))}
+    return {"call": parse_call(content, data, kind=kind, event_type=event_type)}
+
+
+def parse_message(item: object) -> MessageFacts:
+    """Parse a message of a list or of a single answer.
+
+    Raises:
+        UnreadableEventError: It has no id, direction or time.
+    """
+    return _message(mapping(item), {}, _Defaults())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Defaults:
+    """Values from the event's name and envelope, used if its content lacks them."""
+
+    direction: str | None = None
+    status: str = "unknown"
+    created_at: datetime | None = None
+
+
+def _message(content: Json, data: Json, defaults: _Defaults) -> MessageFacts:
+    message_id = identity(content.get("id"))
+    if message_id is None:
+        raise UnreadableEventError("The message has no id.")
+    direction = first_text(content.get("direction"), defaults.direction)
+    if direction not in {"incoming", "outgoing"}:
+        raise UnreadableEventError("The message is neither incoming nor outgoing.")
+    created_at = instant(content.get("createdAt")) or defaults.created_at
+    if created_at is None:
+        raise UnreadableEventError("The message has no time.")
+    event_context = EventContext(content, data)
+    sender = identifiers(content.get("from")) or identifiers(
+        event_context.context.get("senderIdentifier")
+    )
+    if not sender and direction == "incoming":
+        raise UnreadableEventError("The incoming message has no sender.")
+    status = first_text(content.get("status")) or defaults.status
+    return MessageFacts(
+        provider_message_id=message_id,
+        direction=direction,
+        text=first_text(content.get("text"), content.get("body"), content.get("content")) or "",
+        status=status.lower(),
+        from_number=sender[0] if sender else None,
+        to_numbers=identifiers(content.get("to"))
+        or identifiers(event_context.context.get("recipientIdentifiers")),
+        phone_number_id=event_context.phone_number_id,
+        conversation_id=event_context.conversation_id,
+        user_id=event_context.user_id,
+        media=_media(content.get("media")),
+        error_code=identity(content.get("errorCode")),
+        created_at=created_at,
+        # A message in an event has no time of its change: the event was created at that time.
+        updated_at=instant(content.get("updatedAt")) or defaults.created_at,
+        contact_ids=event_context.contact_ids,
+    )
+
+
+def _media(listed: object) -> tuple[MediaItem, ...]:
+    found = []
+    for item in items(listed):
+        url = text(item) if isinstance(item, str) else text(mapping(item).get("url"))
+        if url is not None:
+            found.append(MediaItem(url=url, type=text(mapping(item).get("type"))))
+    return tuple(found)
+
+
+def _contact(content: Json) -> ContactFacts:
+    contact_id = identity(content.get("id"))
+    if contact_id is None:
+        raise UnreadableEventError("The contact has no id.")
+    phones = _values(content.get("phoneNumbers"))
+    emails = _values(content.get("emails"))
+    # Older webhooks have only fields, as an object by label or as a list. The form of a value shows
+    # whether it is a phone number or an e-mail address.
+    fields = content.get("fields")
+    unlabelled = (
+        [one for value in fields.values() for one in texts(value)]
+        if isinstance(fields, dict)
+        else _values(fields)
+    )
+    return ContactFacts(
+        provider_contact_id=contact_id,
+        first_name=text(content.get("firstName")),
+        last_name=text(content.get("lastName")),
+        company=text(content.get("company")),
+        phone_numbers=identifiers([*phones, *(one for one in unlabelled if one.startswith("+"))]),
+        emails=(*emails, *(one for one in unlabelled if "@" in one)),
+        updated_at=instant(content.get("updatedAt")),
+    )
+
+
+def _values(listed: object) -> list[str]:
+    found = (first_text(mapping(item).get("value")) for item in items(listed))
+    return [value for value in found if value is not None]
+
+
+def _task(content: Json, context: Json) -> TaskFacts:
+    task_id = identity(content.get("id"))
+    if task_id is None:
+        raise UnreadableEventError("The task has no id.")
+    return TaskFacts(
+        provider_task_id=task_id,
+        title=text(content.get("title")),
+        conversation_id=text(context.get("conversationId")),
+    )
+
+
+def parse_phone_number(item: object) -> OwnNumber:
+    """Parse an own line.
+
+    Raises:
+        UnreadableEventError: It has no id or no number.
+    """
+    line = mapping(item)
+    line_id, number = identity(line.get("id")), identifiers(line.get("number"))
+    if line_id is None or not number:
+        raise UnreadableEventError("The phone number has no id or no number.")
+    messaging = mapping(mapping(line.get("restrictions")).get("messaging")).get("US")
+    user_ids = (text(mapping(user).get("id")) for user in items(line.get("users")))
+    return OwnNumber(
+        phone_number_id=line_id,
+        number=number[0],
+        name=text(line.get("name")),
+        user_ids=tuple(user for user in user_ids if user is not None),
+        may_text_us=None if messaging is None else messaging != "restricted",
+    )
+
+
+def parse_conversation(item: object) -> ConversationFacts:
+    """Parse a conversation.
+
+    Raises:
+        UnreadableEventError: It has no line or no outside participant.
+    """
+    conversation = mapping(item)
+    line_id = identity(conversation.get("phoneNumberId"))
+    participants = identifiers(conversation.get("participants"))
+    if line_id is None or not participants:
+        raise UnreadableEventError("The conversation has no line or no participants.")
+    return ConversationFacts(
+        conversation_id=identity(conversation.get("id")),
+        phone_number_id=line_id,
+        participants=participants,
+        updated_at=instant(conversation.get("updatedAt")),
+    )
+
+
+def parse_webhook(item: object) -> RegisteredWebhook:
+    """Parse a registered webhook.
+
+    Raises:
+        UnreadableEventError: It has no id or no URL.
+    """
+    hook = mapping(item)
+    hook_id, url = identity(hook.get("id")), text(hook.get("url"))
+    if hook_id is None or url is None:
+        raise UnreadableEventError("The webhook has no id or no url.")
+    return RegisteredWebhook(
+        webhook_id=hook_id,
+        url=url,
+        status=text(hook.get("status")),
+        events=texts(hook.get("events")),
+        resource_ids=texts(hook.get("resourceIds")),
+        label=text(hook.get("label")),
+        key=text(hook.get("key")),
+    )
+
+
+def parse_problem(status: int, body: object) -> ProviderProblem:
+    """Parse an error answer: ``{"message", "code", …}``, or the same under ``error``."""
+    answer = mapping(body)
+    problem = mapping(answer.get("error")) or answer
+    message = first_text(problem.get("message"), problem.get("title"), problem.get("key"))
+    code = problem.get("code")
+    return ProviderProblem(
+        status=status,
+        code=identity(code) if isinstance(code, str) else None,
+        detail=without_numbers(message or f"HTTP {status}"),
+    )

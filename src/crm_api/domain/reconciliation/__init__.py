@@ -1,1 +1,0 @@
-"""Compares what the provider has with what is stored here, and fills the gaps."""

@@ -1,1 +1,0 @@
-"""What is stored sealed: the root secret, and moving all of it to another secret key."""

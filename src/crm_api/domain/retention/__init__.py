@@ -1,1 +1,0 @@
-"""The months of tables that grow for ever: made ahead, and dropped once they are archived."""

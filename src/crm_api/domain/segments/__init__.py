@@ -1,1 +1,0 @@
-"""Segments: people by rules, asked anew each time."""

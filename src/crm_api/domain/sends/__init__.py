@@ -1,1 +1,0 @@
-"""The send ledger: every text that may leave, from claim to delivery."""

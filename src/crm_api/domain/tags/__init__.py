@@ -1,1 +1,0 @@
-"""Tags over all contacts: counted, put on and taken off many people at once, renamed."""

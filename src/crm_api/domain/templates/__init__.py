@@ -1,1 +1,0 @@
-"""Saved texts, to be used in campaigns again."""

@@ -1,1 +1,0 @@
-"""CSV in, streamed."""

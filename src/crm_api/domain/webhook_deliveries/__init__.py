@@ -1,1 +1,0 @@
-"""Webhooks out: each event a delivery for each endpoint that wants it, sent until it arrives."""

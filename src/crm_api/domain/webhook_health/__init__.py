@@ -1,1 +1,0 @@
-"""Do the provider's events reach us? Looked at from three sides, hourly."""

@@ -1,0 +1,1 @@
+"""Parts that every program needs: settings, database, clock, logs, metrics, Redis, encryption."""

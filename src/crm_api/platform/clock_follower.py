@@ -1,0 +1,115 @@
+"""Keep the clock of one process at the time of the database; only with the sandbox.
+
+A separate connection listens for changes of ``sandbox_clock``, so that no process polls the time.
+Its name in ``pg_stat_activity`` contains the version of the row that this process knows. A move of
+time waits for all followers; a process that dies closes its connection and is not waited for.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import asyncpg
+import structlog
+
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.database_time import CHANGED_CHANNEL, start_sandbox_clock
+from crm_api.platform.postgres import Connection, connect, require_direct
+from crm_api.platform.settings import Settings
+
+log = structlog.get_logger()
+
+FOLLOWER = "crm-api clock"
+"""Application name of these connections; the known version is appended."""
+CONNECT_SECONDS = 5.0
+AWAY_SECONDS = 1.0
+LOOK_SECONDS = 30.0
+"""How often to read the clock without a notification, in case one was lost."""
+_READ = "SELECT ahead, version, is_moving FROM sandbox_clock"
+_LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+Hold = Callable[[bool], Awaitable[None]]
+"""Gets whether time is being moved; returns once no work depends on the time any more."""
+
+
+async def _hold_nothing(_is_moving: bool) -> None:  # noqa: FBT001 - a Hold
+    """Go on working while time is moved."""
+
+
+class ClockFollower:
+    """Follows the sandbox's clock for one process."""
+
+    def __init__(self, database_url: str, *, hold: Hold | None = None) -> None:
+        self._url = database_url
+        self._hold = hold or _hold_nothing
+        self._has_looked = asyncio.Event()
+
+    async def start(self) -> "asyncio.Task[None]":
+        """Start to follow; return when the time is known, or after ``CONNECT_SECONDS``."""
+        task = asyncio.create_task(self._follow(), name="clock follower")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._has_looked.wait()
+        return task
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self._listen()
+            except _LOST as error:
+                log.warning("sandbox's clock not followed", error=type(error).__name__)
+            # Time may be moved while this process cannot notice it.
+            await self._hold(True)
+            await asyncio.sleep(AWAY_SECONDS)
+
+    async def _listen(self) -> None:
+        changed = asyncio.Event()
+        connection = await connect(
+            self._url, application=f"{FOLLOWER} new", timeout_seconds=CONNECT_SECONDS
+        )
+        try:
+            connection.add_termination_listener(lambda _: changed.set())
+            await connection.add_listener(CHANGED_CHANNEL, lambda *_: changed.set())
+            while not connection.is_closed():
+                changed.clear()
+                await self._look(connection)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_SECONDS):
+                        await changed.wait()
+        finally:
+            connection.terminate()
+
+    async def _look(self, connection: Connection) -> None:
+        row = await connection.fetchrow(_READ)
+        await self._hold(row is not None and row["is_moving"])
+        if row is not None:
+            clock.move(row["ahead"])
+        version = 0 if row is None else int(row["version"])
+        await connection.execute(f"SET application_name = '{FOLLOWER} {version}'")
+        self._has_looked.set()
+
+
+@asynccontextmanager
+async def follow_clock(
+    settings: Settings, new_uow: UnitOfWorkFactory, *, hold: Hold | None = None
+) -> AsyncIterator[None]:
+    """Follow the sandbox's clock for the length of a block; with a real API key do nothing.
+
+    A clock that was never set begins at ``CRM_SANDBOX_CLOCK``.
+    """
+    if not settings.uses_sandbox:
+        yield
+        return
+    if settings.sandbox_clock is not None:
+        async with new_uow() as uow:
+            if await start_sandbox_clock(
+                uow.session, settings.sandbox_clock, wall=clock.wall_now()
+            ):
+                log.info("sandbox's clock set", now=str(settings.sandbox_clock))
+    task = await ClockFollower(await require_direct(settings), hold=hold).start()
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,159 @@
+"""Database roles: one owns the tables, one runs the service, one reads for reports.
+
+The role that runs the migrations owns the tables. The role of the service has no DDL and cannot
+change the append-only tables. The role for reports sees neither secrets nor values that could be
+used as one. Both are groups without a login, named after the database. The operator creates the
+logins, with their passwords (``docs/explanation/security.md``).
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+APPEND_ONLY = frozenset({"audit_log", "consent_entry", "consent_link"})
+"""The service may only insert into these."""
+KEPT_BY_THE_OWNER = frozenset({"alembic_version"})
+"""The service may only read these."""
+HIDDEN = {
+    "api_key": {"key_hash"},
+    "app_user": {"password_hash"},
+    "contact_import": {"fetch_token"},
+    "erasure": {"sealed"},
+    "idempotency_key": {"key", "fingerprint", "headers", "body"},
+    "media_fetch": {"url"},
+    "outgoing_mail": {"body"},
+    "refresh_token": {"token_hash"},
+    "root_secret": {"sealed"},
+    "user_session": {"access_hash"},
+    "user_ticket": {"token_hash"},
+    "webhook_endpoint": {"url"},
+    "webhook_health_check": {"token"},
+    "webhook_key": {"sealed"},
+    "webhook_secret": {"sealed"},
+}
+"""Columns hidden from reports: secrets, sealed or hashed, and addresses that may contain one."""
+
+_WHERE = text("""
+    SELECT current_database() AS database,
+           (SELECT pg_has_role(relowner, 'USAGE') FROM pg_class
+            WHERE oid = to_regclass('public.alembic_version')) AS is_owner
+""")
+_KNOWN = text("SELECT rolname FROM pg_roles WHERE rolname IN (:service, :reports)")
+_COLUMNS = text("""
+    SELECT c.relname AS name, array_agg(CAST(a.attname AS text) ORDER BY a.attnum) AS columns
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+    WHERE c.relnamespace = CAST('public' AS regnamespace) AND c.relkind IN ('r', 'p')
+      AND a.attnum > 0 AND NOT a.attisdropped
+    GROUP BY c.relname ORDER BY c.relname
+""")
+_DEFINERS = text("""
+    SELECT CAST(CAST(oid AS regprocedure) AS text) FROM pg_proc
+    WHERE pronamespace = CAST('public' AS regnamespace) AND prosecdef ORDER BY oid
+""")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roles:
+    """Names of the groups of one database."""
+
+    service: str
+    reports: str
+
+    @classmethod
+    def of(cls, database: str) -> Self:
+        """Return the names. Roles belong to the whole server, so each database has its own."""
+        return cls(service=f"{database}_app", reports=f"{database}_reader")
+
+
+async def make(connection: AsyncConnection) -> Roles:
+    """Create missing groups, and grant their rights.
+
+    The connection's role must own the tables and the database. To create a missing group it also
+    needs CREATEROLE.
+    """
+    roles, known, _ = await _look(connection)
+    for name in (roles.service, roles.reports):
+        if name not in known:
+            await connection.exec_driver_sql(f"CREATE ROLE {_quoted(name)} NOLOGIN")
+    await _allow(connection, roles)
+    return roles
+
+
+async def make_login(connection: AsyncConnection, name: str, *, group: str) -> None:
+    """Create a login of a group, for servers that ask for no password: the embedded one."""
+    if name not in await connection.scalars(_KNOWN, {"service": name, "reports": name}):
+        await connection.exec_driver_sql(f"CREATE ROLE {_quoted(name)} LOGIN")
+    await connection.exec_driver_sql(f"GRANT {_quoted(group)} TO {_quoted(name)}")
+
+
+async def renew(connection: AsyncConnection) -> bool:
+    """Grant the groups their rights on the current tables.
+
+    Returns:
+        False if a group is missing or this role does not own the tables; then nothing was done.
+    """
+    roles, known, is_owner = await _look(connection)
+    if not (is_owner and known == {roles.service, roles.reports}):
+        return False
+    await _allow(connection, roles)
+    return True
+
+
+async def is_limited(connection: AsyncConnection) -> bool:
+    """Return True if this connection, or the service beside it, cannot rewrite history."""
+    roles, known, is_owner = await _look(connection)
+    return not is_owner or known == {roles.service, roles.reports}
+
+
+async def _look(connection: AsyncConnection) -> tuple[Roles, set[str], bool]:
+    where = (await connection.execute(_WHERE)).one()
+    roles = Roles.of(str(where.database))
+    found = await connection.scalars(_KNOWN, {"service": roles.service, "reports": roles.reports})
+    return roles, set(found), bool(where.is_owner)
+
+
+async def _allow(connection: AsyncConnection, roles: Roles) -> None:
+    """Revoke all rights and grant the right ones, in one transaction, without a visible gap."""
+    service, reports = _quoted(roles.service), _quoted(roles.reports)
+    database = _quoted(str(await connection.scalar(text("SELECT current_database()"))))
+    both = f"{service}, {reports}"
+    by_default = "ALTER DEFAULT PRIVILEGES IN SCHEMA public"
+    statements = [
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+        f"GRANT USAGE ON SCHEMA public TO {both}",
+        f"GRANT CONNECT ON DATABASE {database} TO {both}",
+        f"GRANT TEMPORARY ON DATABASE {database} TO {service}",
+        f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {both}",
+        f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {service}",
+        # For tables that an owner's function creates between migrations, such as a partition.
+        f"{by_default} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {service}",
+        f"{by_default} GRANT USAGE, SELECT ON SEQUENCES TO {service}",
+    ]
+    for row in await connection.execute(_COLUMNS):
+        table = _quoted(row.name)
+        seen = [_quoted(name) for name in row.columns if name not in HIDDEN.get(row.name, ())]
+        statements += [
+            f"GRANT {_acts(row.name)} ON public.{table} TO {service}",
+            f"GRANT SELECT ({', '.join(seen)}) ON public.{table} TO {reports}",
+        ]
+    for function in (await connection.scalars(_DEFINERS)).all():
+        statements += [
+            f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC",
+            f"GRANT EXECUTE ON FUNCTION {function} TO {service}",
+        ]
+    for statement in statements:
+        await connection.exec_driver_sql(statement)
+
+
+def _acts(table: str) -> str:
+    if table in KEPT_BY_THE_OWNER:
+        return "SELECT"
+    if table in APPEND_ONLY:
+        return "SELECT, INSERT"
+    return "SELECT, INSERT, UPDATE, DELETE"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

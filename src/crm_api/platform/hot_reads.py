@@ -1,0 +1,127 @@
+"""Look-ups that every request waits for, over a connection of their own.
+
+Keys that arrive while a statement runs are looked up together by the next statement, so that many
+parallel requests cost one round trip instead of one each. Each answer comes from a statement that
+began after its request. Nothing is cached, so a revocation takes effect at the next request, in
+every process.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+import asyncpg
+import structlog
+from asyncpg.prepared_stmt import PreparedStatement
+
+from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.postgres import Connection, connect
+
+log = structlog.get_logger()
+
+Key = bytes
+Found = Sequence[Any]
+"""The columns of a row after its key."""
+Statement: TypeAlias = "PreparedStatement[asyncpg.Record]"
+Asked = dict[Key, list[asyncio.Future[Found | None]]]
+
+ANSWER_SECONDS = 2.0
+AWAY_SECONDS = 1.0
+"""Time after a failure in which the pool is used instead, so that no request waits twice."""
+
+
+class HotReads:
+    """Runs one statement for many keys: ``$1`` is ``bytea[]``, the first column is the key.
+
+    The application's lifespan calls ``start()`` and ``close()``. If it is not started, or its
+    connection is lost, the same statement goes through the pool.
+    """
+
+    def __init__(self, database_url: str, new_uow: UnitOfWorkFactory) -> None:
+        self._url = database_url
+        self._new_uow = new_uow
+        self._connection: Connection | None = None
+        self._prepared: dict[str, Statement] = {}
+        self._waiting: dict[str, Asked] = {}
+        self._has_waiting = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._away_until = 0.0
+
+    async def start(self) -> None:
+        """Begin to answer; the first look-up connects to the database."""
+        self._task = asyncio.create_task(self._answer_on(), name="hot reads")
+
+    async def close(self) -> None:
+        """Stop; look-ups that still wait go through the pool."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        for asked in self._waiting.values():
+            _give_up(asked)
+        await self._drop()
+
+    async def one(self, sql: str, key: Key) -> Found | None:
+        """Return the columns after the key of the matching row; None if there is none."""
+        if self._task is not None and time.monotonic() >= self._away_until:
+            future: asyncio.Future[Found | None] = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(sql, {}).setdefault(key, []).append(future)
+            self._has_waiting.set()
+            with suppress(_NotAnsweredError):
+                return await future
+        async with self._new_uow() as uow:
+            await uow.commit_each()
+            connection = await uow.session.connection()
+            row = (await connection.exec_driver_sql(sql, ([key],))).first()
+        return None if row is None else tuple(row)[1:]
+
+    async def _answer_on(self) -> None:
+        while True:
+            await self._has_waiting.wait()
+            self._has_waiting.clear()
+            waiting, self._waiting = self._waiting, {}
+            for sql, asked in waiting.items():
+                try:
+                    await self._answer(sql, asked)
+                except Exception as error:  # noqa: BLE001 - this task must survive every error
+                    self._away_until = time.monotonic() + AWAY_SECONDS
+                    await self._drop()
+                    log.warning("hot reads go through the pool", error=repr(error))
+                finally:
+                    _give_up(asked)
+
+    async def _answer(self, sql: str, asked: Asked) -> None:
+        statement = self._prepared.get(sql)
+        if statement is None:
+            statement = self._prepared[sql] = await self._prepare(sql)
+        rows = await statement.fetch(list(asked), timeout=ANSWER_SECONDS)
+        found = {row[0]: tuple(row)[1:] for row in rows}
+        for key, futures in asked.items():
+            for future in futures:
+                if not future.done():
+                    future.set_result(found.get(key))
+
+    async def _prepare(self, sql: str) -> Statement:
+        if self._connection is None:
+            self._connection = await connect(
+                self._url, application="crm-api hot reads", timeout_seconds=ANSWER_SECONDS
+            )
+        return await self._connection.prepare(sql)
+
+    async def _drop(self) -> None:
+        connection, self._connection, self._prepared = self._connection, None, {}
+        if connection is not None:
+            connection.terminate()
+
+
+class _NotAnsweredError(Exception):
+    """The connection is lost; the look-up must go through the pool."""
+
+
+def _give_up(asked: Asked) -> None:
+    for futures in asked.values():
+        for future in futures:
+            if not future.done():
+                future.set_exception(_NotAnsweredError())

@@ -1,0 +1,271 @@
+"""Format log lines for people or programs, and mask secrets and personal data in them.
+
+``mask_text`` is the one rule of what no line may contain: keys and passwords, phone numbers, e-mail
+addresses, and the values that libraries quote in their errors.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Literal, TextIO
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from crm_api.platform import tracing
+
+MASK = "***"
+_SECRET_NAME = re.compile(
+    r"(^|[_-])(authorization|cookie|passwords?|passwd|secrets?|signatures?|tokens?)$"
+    r"|^keys?$|(^|[_-])(api|secret|signing|private|admin|bootstrap)[_-]?keys?$",
+    re.IGNORECASE,
+)
+_SECRET_TEXT = re.compile(
+    r"whsec_[\w+/=-]+"
+    r"|\bcrm[srt]?_[\w-]{40,}"
+    r"|(?<=\bBearer )\S+|(?<=\bBasic )\S+"
+    r"|(?<=\bauthorization[:=] )\S+"
+    r"|(?<=://)[^/\s@]*:[^/\s@]+(?=@)",
+    re.IGNORECASE,
+)
+_PHONE = re.compile(
+    r"(?:\+|%2B)[1-9](?:\d{6,14}(?!\d)|(?:[ ().-]{0,2}\d){6,14})"
+    r"|(?<![^\W_])(?<![.+-])(?:1[ .-]?)?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-]?)[2-9]\d\d[ .-]?\d{4}"
+    r"(?![\w-])",
+    re.IGNORECASE,
+)
+"""A phone number in E.164 form; one of North America also without its country code."""
+_MAILBOX = re.compile(r"[\w.+%'-]{1,64}@(?=[\w-]+\.\w)")
+_QUOTED = re.compile(
+    r"(?<=Failing row contains \().*?(?=\)\.?(?:\n|$))"
+    r"|(?<=\)=\().*?(?=\) (?:already|is not|conflicts|is still))"
+    r"|(?<=input_value=).*?(?=, input_type=)",
+    re.DOTALL,
+)
+"""Values that PostgreSQL and pydantic repeat in their errors; they are often personal data."""
+_SHORT = 64
+_MADE_HERE = frozenset({"timestamp", "level", "logger", "process"})
+_TALKATIVE = (
+    "arq.worker",  # two lines per nudge; each job logs its own result
+    "httpx",
+    "httpcore",
+    "aiosqlite",
+    "asyncio",
+    "hpack",
+    "multipart",
+    "alembic.runtime.plugins",
+    "crm_api.platform.pools",  # SQLAlchemy's lines about connections, under our class's name
+)
+"""Libraries that log each of their steps; only their warnings are useful."""
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Marks our handler, so that a second ``configure`` replaces only it."""
+
+
+class _Written(logging.LogRecord):
+    """A line that is already formatted; its message is the whole line."""
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a formatted line unchanged; structlog formats the others."""
+        return str(record.msg) if isinstance(record, _Written) else super().format(record)
+
+
+_direct: tuple[logging.Handler, str | None] | None = None
+"""Handler for formatted lines, and the name of the process; None if the format is not JSON."""
+
+
+def configure(
+    log_format: Literal["console", "json"] | None = None,
+    level: str = "info",
+    *,
+    process: str | None = None,
+    stream: TextIO | None = None,
+) -> None:
+    """Send structlog and the standard library through one formatter to standard error.
+
+    Lines contain what is bound in ``structlog.contextvars`` (ids of the request, the job and its
+    run) and, while a trace is written, its ids.
+
+    Args:
+        log_format: None chooses ``console`` on a terminal and ``json`` elsewhere.
+        level: The lowest level that is written. ``debug`` applies to our own lines only: at that
+            level libraries log their internals, and some lines quote the data that they carry.
+        process: Name of this process, if several share a terminal, for example ``worker``.
+        stream: Replaces standard error.
+    """
+    target = stream if stream is not None else sys.stderr
+    is_console = log_format == "console" or (log_format is None and target.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        _add_trace,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    if process is not None:
+        shared.insert(0, _naming(process))
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = _Handler(target)
+    handler.setFormatter(
+        _Formatter(
+            foreign_pre_chain=[*shared, _drop_copies],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                mask_event,
+                _renderer(is_console=is_console, colors=target.isatty()),
+            ],
+        )
+    )
+    _install(handler, level)
+    global _direct  # noqa: PLW0603 - like the handlers of the root logger, one per process
+    _direct = None if is_console else (handler, process)
+
+
+def write(logger: logging.Logger, level: int, event: str, values: Mapping[str, Any]) -> None:
+    """Write a line without the processor chain; every value must be known to be harmless.
+
+    For the one line of each request: this way it costs a fifth. Otherwise it is half of the work of
+    storing a delivered webhook. The line contains only the given values and the ids of the trace.
+    """
+    if _direct is None:
+        structlog.get_logger(logger.name).log(level, event, **values)
+        return
+    if not logger.isEnabledFor(level):
+        return
+    handler, process = _direct
+    line: dict[str, Any] = {
+        **values,
+        "event": event,
+        **({"process": process} if process is not None else {}),
+        "logger": logger.name,
+        "level": logging.getLevelName(level).lower(),
+        "timestamp": f"{datetime.now(UTC).isoformat(timespec='microseconds')[:-6]}Z",
+    }
+    text = _to_json(_add_trace(None, "", line))
+    handler.handle(_Written(logger.name, level, "", 0, text, None, None))
+
+
+def mask_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Mask every value of a line: all of it if its name is a secret's, else by ``mask_text``."""
+    return {
+        name: value if name in _MADE_HERE else _masked(name, value) for name, value in event.items()
+    }
+
+
+def mask_text(text: str) -> str:
+    """Replace secrets and personal data in a text.
+
+    A secret becomes ``***``. A phone number becomes ``+***`` and its last two digits, so that lines
+    about the same number can be matched. Of an e-mail address the domain stays. A value that an
+    error quotes is removed.
+    """
+    return _mask_short(text) if len(text) <= _SHORT else _mask(text)
+
+
+def _mask(text: str) -> str:
+    text = _SECRET_TEXT.sub(MASK, text)
+    if "input_value=" in text or "DETAIL:" in text:
+        text = _QUOTED.sub(MASK, text)
+    if "@" in text:
+        text = _MAILBOX.sub(f"{MASK}@", text)
+    return _PHONE.sub(_mask_phone, text)
+
+
+_mask_short = lru_cache(maxsize=2_000)(_mask)
+"""Masks are half of a line's cost, and most values repeat: routes, ids."""
+
+
+def _mask_phone(found: re.Match[str]) -> str:
+    return f"+{MASK}{found[0][-2:]}"
+
+
+def _masked(name: object, value: object) -> object:
+    if isinstance(name, bytes):
+        name = name.decode(errors="replace")
+    if isinstance(name, str) and _SECRET_NAME.search(name) and value not in (None, ""):
+        return MASK
+    if isinstance(value, str):
+        return mask_text(value)
+    if isinstance(value, Mapping):
+        return {inner: _masked(inner, held) for inner, held in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_masked(None, held) for held in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return mask_text(str(value))
+
+
+def _add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Add the ids of the current trace and span, if tracing is on."""
+    found = tracing.ids()
+    if found is not None:
+        event["trace_id"], event["span_id"] = found
+    return event
+
+
+def _naming(process: str) -> Processor:
+    def add_process(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event.setdefault("process", process)
+        return event
+
+    return add_process
+
+
+def _drop_copies(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    # Copies of the event: uvicorn adds one in colour, another formatter leaves one on the record.
+    event.pop("color_message", None)
+    event.pop("message", None)
+    return event
+
+
+def _renderer(*, is_console: bool, colors: bool) -> Processor:
+    if is_console:
+        return structlog.dev.ConsoleRenderer(
+            colors=colors, exception_formatter=structlog.dev.plain_traceback
+        )
+    return structlog.processors.JSONRenderer(serializer=_to_json)
+
+
+def _to_json(value: Any, **_options: object) -> str:  # noqa: ANN401 - any event
+    options = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z
+    return orjson.dumps(value, default=str, option=options).decode()
+
+
+def _install(handler: logging.Handler, level: str) -> None:
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        if isinstance(old, _Handler):
+            root.removeHandler(old)
+    root.addHandler(handler)
+    lowest = logging.getLevelNamesMapping()[level.upper()]
+    root.setLevel(max(lowest, logging.INFO))
+    logging.getLogger("crm_api").setLevel(lowest)
+    for name in list(logging.root.manager.loggerDict):
+        # Uvicorn and arq install their own handlers when their own commands start them.
+        if name.split(".")[0] in ("uvicorn", "arq", "sqlalchemy", "alembic"):
+            logger = logging.getLogger(name)
+            logger.handlers.clear()
+            logger.propagate = True
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.captureWarnings(True)

@@ -1,0 +1,88 @@
+"""Read the address of Redis from its URL, once for every client library."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+_SCHEMES = ("redis", "rediss", "unix")
+_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_CHOICES = {"ssl_cert_reqs": ("required", "none"), "ssl_check_hostname": ("true", "false")}
+_TAKES = (
+    "takes redis://user:password@host:port/0, rediss://… or unix:///path; special characters of "
+    "the password as %-escapes"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedisServer:
+    """Connection parameters of a URL.
+
+    Attributes:
+        tls: Arguments of ``redis.asyncio.SSLConnection``; None without TLS. The certificate and the
+            host name are checked unless the URL says otherwise.
+    """
+
+    host: str
+    port: int
+    socket: str | None
+    database: int
+    username: str | None
+    password: str | None
+    tls: dict[str, Any] | None
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """Read a URL; the clients' own parsers differ on %-escapes and on certificates.
+
+        Raises:
+            ValueError: The URL is wrong; one line says what is accepted.
+        """
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            raise ValueError(_TAKES) from None
+        is_socket = parts.scheme == "unix"
+        query = dict(parse_qsl(parts.query))
+        database = query.pop("db", "" if is_socket else parts.path.strip("/")) or "0"
+        if parts.scheme not in _SCHEMES or not database.isdecimal() or (is_socket and query):
+            raise ValueError(_TAKES)
+        return cls(
+            host=parts.hostname or "localhost",
+            port=port or 6379,
+            socket=unquote(parts.path) if is_socket else None,
+            database=int(database),
+            username=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password) if parts.password else None,
+            tls=_read_tls(query, has_tls=parts.scheme == "rediss"),
+        )
+
+
+def _read_tls(query: dict[str, str], *, has_tls: bool) -> dict[str, Any] | None:
+    if not has_tls:
+        if query:
+            raise ValueError(f"{next(iter(query))} needs rediss://")
+        return None
+    for name, value in query.items():
+        if name in _FILES:
+            require_file(name, value)
+        elif value not in _CHOICES.get(name, ()):
+            known = ", ".join((*_FILES, *_CHOICES))
+            raise ValueError(f"{name}={value} is not known; the query of rediss:// takes {known}")
+    is_checked = query.get("ssl_cert_reqs") != "none"
+    has_name = query.pop("ssl_check_hostname", "true") == "true"
+    return {"ssl_cert_reqs": "required", **query, "ssl_check_hostname": is_checked and has_name}
+
+
+def require_file(name: str, path: str) -> None:
+    """Check that a file named in a URL can be read.
+
+    Raises:
+        ValueError: It cannot; one line names it.
+    """
+    try:
+        with Path(path).open("rb"):
+            pass
+    except OSError as error:
+        raise ValueError(f"{name}: {path} cannot be read ({error.strerror})") from None

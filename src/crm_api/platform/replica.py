@@ -1,0 +1,152 @@
+"""A replica of the database that serves lists and statistics, while it keeps up.
+
+Its lag is measured by the primary's log, not by clocks. Once a second the primary's log position is
+stored; the replica is as old as the last stored position that it has replayed. This also detects a
+replica that has lost its primary, and an idle primary does not look like lag.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Self
+
+import asyncpg
+import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from crm_api.platform.database import SessionFactory, UnitOfWork, create_engine, session_factory
+from crm_api.platform.jobs import JobQueue
+from crm_api.platform.postgres import REQUEST_SECONDS
+from crm_api.platform.settings import Settings
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 1.0
+CONNECTIONS = 10
+_NOTED = 600
+AWAY = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+_WRITTEN = text("SELECT CAST(pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0') AS bigint)")
+# NULL if the server is not a replica: then its data belongs to another database.
+_REPLAYED = text("SELECT CAST(pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0') AS bigint)")
+
+
+class Replica:
+    """Gives units of work for reading: of the replica, or of the primary if the replica lags.
+
+    The application's lifespan calls ``start()`` and ``close()``.
+    """
+
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        primary: SessionFactory,
+        queue: JobQueue,
+        most_behind: timedelta,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._engine: AsyncEngine = create_engine(
+            database_url,
+            pool_size=CONNECTIONS,
+            application="crm-api replica",
+            ping=True,
+            statement_seconds=REQUEST_SECONDS,
+        )
+        self._sessions = session_factory(self._engine)
+        self.primary = primary
+        self._queue = queue
+        self._monotonic = monotonic
+        self._most_behind = most_behind.total_seconds()
+        self._written: deque[tuple[float, int]] = deque(maxlen=_NOTED)
+        self._task: asyncio.Task[None] | None = None
+        self.keeps_up = False
+
+    async def start(self) -> None:
+        """Check once, and from then on every second."""
+        await self.look()
+        self._task = asyncio.create_task(self._watch(), name="replica")
+
+    async def close(self) -> None:
+        """Stop checking."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await self._engine.dispose()
+
+    def new_uow(self) -> UnitOfWork:
+        """Return a unit of work that only reads."""
+        if not self.keeps_up:
+            return UnitOfWork(self.primary, self._queue)
+        return ReadingUnitOfWork(self._sessions, self._queue, replica=self)
+
+    async def look(self) -> None:
+        """Check whether the replica keeps up."""
+        try:
+            async with self.primary() as session:
+                written = int(await session.scalar(_WRITTEN) or 0)
+            now = self._monotonic()
+            self._written.append((now, written))
+            async with asyncio.timeout(2 * LOOK_SECONDS), self._sessions() as session:
+                replayed = await session.scalar(_REPLAYED)
+        except AWAY as error:
+            self._note(False, reason=type(error).__name__)
+            return
+        while len(self._written) > 1 and replayed is not None and self._written[1][1] <= replayed:
+            self._written.popleft()
+        has_come = replayed is not None and self._written[0][1] <= replayed
+        behind = now - self._written[0][0]
+        self._note(has_come and behind <= self._most_behind, reason=f"{behind:.0f} s behind")
+
+    def leave(self, error: BaseException) -> None:
+        """Read from the primary until the next check, because the replica failed."""
+        self._note(False, reason=type(error).__name__)
+
+    def _note(self, keeps_up: bool, *, reason: str) -> None:  # noqa: FBT001 - what was found
+        if self.keeps_up and not keeps_up:
+            log.warning("lists are read from the primary", reason=reason)
+        self.keeps_up = keeps_up
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self.look()
+
+
+def open_replica(settings: Settings, primary: SessionFactory, queue: JobQueue) -> Replica | None:
+    """Return the replica of the settings, not yet connected; None if none is set."""
+    if settings.database_replica_url is None:
+        return None
+    return Replica(
+        settings.database_replica_url,
+        primary=primary,
+        queue=queue,
+        most_behind=timedelta(seconds=settings.database_replica_behind_seconds),
+    )
+
+
+class ReadingUnitOfWork(UnitOfWork):
+    """Reads from the replica; from the primary if the replica has just gone."""
+
+    def __init__(self, sessions: SessionFactory, queue: JobQueue, *, replica: Replica) -> None:
+        super().__init__(sessions, queue)
+        self._replica = replica
+
+    async def __aenter__(self) -> Self:
+        """Begin on the replica; fall back to the primary if it cannot be reached."""
+        await super().__aenter__()
+        try:
+            await self.session.connection()
+        except AWAY as error:
+            self._replica.leave(error)
+            await self.session.close()
+            self._sessions = self._replica.primary
+            await super().__aenter__()
+        return self
+
+    async def commit_each(self) -> None:
+        """Do nothing: the transaction has begun already."""

@@ -1,0 +1,213 @@
+"""All settings and the values derived from them; ``settings`` reads and validates them."""
+
+import ipaddress
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
+
+from crm_api.platform.setting_types import (
+    DatabaseUrl,
+    LogLevel,
+    LongSecret,
+    LongSecrets,
+    MailAddresses,
+    MailSender,
+    MailServer,
+    MediaPlace,
+    Origins,
+    RedisUrl,
+    SigningKeys,
+    StartOfTime,
+    TrustedProxies,
+    WaitsInMinutes,
+    WebAddress,
+)
+
+REAL_PROVIDER = "https://api.quo.com"
+_REAL_HOSTS = frozenset({"api.quo.com", "api.openphone.com"})
+SANDBOX_PORT_OFFSET = 1
+CALL_START_SECONDS = 1.0
+"""Longest time from the gate statement to the request body ("Sending, rule 4")."""
+SHORTEST_LEASE_SECONDS = 20
+LONGEST_LEASE_SECONDS = 120
+"""Longest time that a worker holds a claim: its job ends after 90 seconds, its last call 16 later.
+
+A longer lease only delays what a dead worker held. The caps also rely on it: they look for calls
+no further back than an hour after the claim.
+"""
+MAX_SKEW_SECONDS = 2.0
+"""Most seconds by which the clocks of workers, provider and database may differ."""
+
+
+class SettingFields(BaseModel):
+    """Every field is the variable ``CRM_<NAME>``; names of durations contain the unit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    database_url: DatabaseUrl | None = None
+    database_direct_url: DatabaseUrl | None = None
+    database_replica_url: DatabaseUrl | None = None
+    database_replica_behind_seconds: float = Field(default=5, ge=1, le=300)
+    redis_url: RedisUrl | None = None
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    drain_seconds: float = Field(default=0, ge=0, le=300)
+    data_dir: Path = Path(".crm-data")
+    openphone_base_url: WebAddress | None = None
+    openphone_api_key: SecretStr | None = None
+    openphone_webhook_secrets: SigningKeys = ()
+    openphone_rate_per_second: float = Field(default=8, gt=0)
+    send_lease_seconds: int = 60
+    settle_grace_seconds: int | None = Field(default=None, ge=10)
+    unclear_sends: Literal["resend", "park"] = "resend"
+    bootstrap_api_key: LongSecret | None = None
+    secret_key: LongSecret | None = None
+    other_secret_keys: LongSecrets = ()
+    business_name: str | None = None
+    business_contact: str | None = None
+    media_url: MediaPlace | None = None
+    archive_url: MediaPlace | None = None
+    webhook_event_months: int = Field(default=24, ge=2, le=1200)
+    activity_months: int | None = Field(default=None, ge=12)
+    public_url: WebAddress | None = None
+    app_url: WebAddress | None = None
+    smtp_url: MailServer | None = None
+    alert_emails: MailAddresses = ()
+    alert_from: MailSender | None = None
+    alert_quiet_minutes: float = Field(default=60, ge=1)
+    alert_escalate_hours: float = Field(default=4, gt=0)
+    webhook_endpoint_timeout_seconds: float = Field(default=15, ge=1, le=30)
+    webhook_endpoint_disable_days: float = Field(default=5, ge=0.5)
+    webhook_retry_minutes: WaitsInMinutes = (1, 5, 30, 120, 360, 960)
+    health_check_from: str | None = None
+    health_check_to: str | None = None
+    phone_lookup_url: WebAddress | None = None
+    phone_lookup_api_key: SecretStr | None = None
+    phone_lookup_daily_budget: int = Field(default=1000, ge=0)
+    sandbox_clock: StartOfTime | None = None
+    compliance_rules: str | None = None
+    cors_origins: Origins = ()
+    trusted_proxies: TrustedProxies = ()
+    rate_limit_per_second: int = Field(default=100, ge=0)
+    event_streams_per_caller: int = Field(default=20, ge=1, le=100_000)
+    audit_log_days: int = Field(default=1825, ge=365)
+    log_format: Literal["console", "json"] | None = None
+    log_level: LogLevel = "info"
+    otlp_endpoint: WebAddress | None = None
+    worker_metrics_port: int | None = Field(default=None, ge=1, le=65535)
+    worker_metrics_socket: Path | None = None
+
+    _secret: bytes | None = PrivateAttr(default=None)
+
+    @property
+    def uses_sandbox(self) -> bool:
+        """True if nothing is really sent, because there is no API key."""
+        return self.openphone_api_key is None
+
+    @property
+    def provider_url(self) -> str:
+        """The provider's URL without a trailing slash; v1 paths are under ``/v1``."""
+        if self.openphone_base_url is not None:
+            return self.openphone_base_url.rstrip("/")
+        if self.uses_sandbox:
+            return f"http://127.0.0.1:{self.port + SANDBOX_PORT_OFFSET}"
+        return REAL_PROVIDER
+
+    @property
+    def provider_on_loopback(self) -> bool:
+        """True if the provider runs on this machine; then times and rules may be relaxed."""
+        return is_on_loopback(self.provider_url)
+
+    @property
+    def grace_seconds(self) -> float:
+        """Seconds after which an unclear send may be concluded not to exist."""
+        if self.settle_grace_seconds is not None:
+            return float(self.settle_grace_seconds)
+        return 10.0 if self.uses_sandbox and self.provider_on_loopback else 600.0
+
+    @property
+    def call_timeout_seconds(self) -> float:
+        """Timeout in seconds of the whole POST, from the pool to the answer."""
+        return min(15.0, self.send_lease_seconds / 3, self.grace_seconds / 3)
+
+    @property
+    def look_gap_seconds(self) -> float:
+        """Shortest time in seconds between two look-ups that both find nothing."""
+        return min(60.0, self.grace_seconds / 2)
+
+    @property
+    def rules_name(self) -> str:
+        """``us``, ``none`` or the path of a rules file."""
+        if self.compliance_rules is not None:
+            return self.compliance_rules
+        return "none" if self.uses_sandbox and self._reaches_no_person else "us"
+
+    @property
+    def _reaches_no_person(self) -> bool:
+        """True with a sandbox, also on another machine, and with a provider on this machine."""
+        host = urlsplit(self.provider_url).hostname
+        return self.provider_on_loopback or (self.uses_sandbox and host not in _REAL_HOSTS)
+
+    @property
+    def alert_sender(self) -> str:
+        """Sender address of alert mail."""
+        host = urlsplit(self.public_base_url).hostname or "localhost"
+        return self.alert_from or f"crm-api@{host}"
+
+    @property
+    def alert_quiet(self) -> timedelta:
+        """How long a repeated alert is not mailed again."""
+        return timedelta(minutes=self.alert_quiet_minutes)
+
+    @property
+    def alert_escalate_after(self) -> timedelta:
+        """Age at which an alert that is not acknowledged is mailed once more."""
+        return timedelta(hours=self.alert_escalate_hours)
+
+    @property
+    def webhook_retry_means(self) -> tuple[timedelta, ...]:
+        """Average wait after the first, second … failed delivery of an event."""
+        return tuple(timedelta(minutes=wait) for wait in self.webhook_retry_minutes)
+
+    @property
+    def public_base_url(self) -> str:
+        """URL at which the provider reaches this service, without a trailing slash."""
+        return (self.public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
+
+    @property
+    def media_location(self) -> Path | str:
+        """Location of pictures and recordings: a directory, or ``s3://bucket/prefix``."""
+        return self.data_dir / "media" if self.media_url is None else _place(self.media_url)
+
+    @property
+    def archive_location(self) -> Path | str:
+        """Location of the monthly archives; by default a folder beside the media."""
+        if self.archive_url is not None:
+            return _place(self.archive_url)
+        media = self.media_location
+        return media / "archive" if isinstance(media, Path) else f"{media.rstrip('/')}/archive"
+
+    @property
+    def webhook_address(self) -> str:
+        """URL at which the provider delivers its events."""
+        return f"{self.public_base_url}/webhooks/openphone"
+
+
+def _place(url: str) -> Path | str:
+    if url.startswith("s3://"):
+        return url
+    return Path(unquote(urlsplit(url).path) if url.startswith("file://") else url)
+
+
+def is_on_loopback(url: str) -> bool:
+    """Return True if a URL's host is this machine's loopback."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,217 @@
+"""Settings, read once from the environment or a ``.env`` file and passed on as an argument."""
+
+import hashlib
+import hmac
+from base64 import b64encode
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn, Self
+
+from pydantic import ValidationError, model_validator
+
+from crm_api.platform.server_programs import advise_up
+from crm_api.platform.setting_fields import (
+    LONGEST_LEASE_SECONDS,
+    SHORTEST_LEASE_SECONDS,
+    SettingFields,
+    is_on_loopback,
+)
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message is one line that names it and says what is accepted."""
+
+
+class Settings(SettingFields):
+    """All settings; read once at start and passed on, never a module global."""
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> Self:
+        if not self.provider_on_loopback and self.grace_seconds < 120:  # noqa: PLR2004
+            msg = "CRM_SETTLE_GRACE_SECONDS takes 120 or more unless the provider is on loopback"
+            raise ValueError(msg)
+        if not SHORTEST_LEASE_SECONDS <= self.send_lease_seconds <= LONGEST_LEASE_SECONDS:
+            msg = (
+                f"CRM_SEND_LEASE_SECONDS takes {SHORTEST_LEASE_SECONDS} to "
+                f"{LONGEST_LEASE_SECONDS}: a shorter lease could end during a call, a longer one "
+                "only delays what a dead worker held"
+            )
+            raise ValueError(msg)
+        if self.compliance_rules == "none" and not self._reaches_no_person:
+            msg = "CRM_COMPLIANCE_RULES=none is accepted only with the sandbox or on loopback"
+            raise ValueError(msg)
+        rules = self.compliance_rules
+        if rules not in (None, "none", "us") and not Path(str(rules)).is_file():
+            msg = "CRM_COMPLIANCE_RULES takes us, none, or a file of rules that exists"
+            raise ValueError(msg)
+        if (self.smtp_url is None) != (not self.alert_emails):
+            msg = (
+                "CRM_SMTP_URL and CRM_ALERT_EMAILS go together: without the other one no alert "
+                "would be mailed"
+            )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _past_what(self) -> Self:
+        if self.database_direct_url is not None and self.database_url is None:
+            msg = "CRM_DATABASE_DIRECT_URL is the way past CRM_DATABASE_URL; set that one too"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _clock_is_the_sandboxs(self) -> Self:
+        if self.sandbox_clock is not None and not self.uses_sandbox:
+            msg = "CRM_SANDBOX_CLOCK works only with the sandbox; unset it when an API key is set"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _lookup_fits(self) -> Self:
+        if (self.phone_lookup_url is None) != (self.phone_lookup_api_key is None):
+            msg = "CRM_PHONE_LOOKUP_URL and CRM_PHONE_LOOKUP_API_KEY go together"
+            raise ValueError(msg)
+        url = self.phone_lookup_url
+        if url is not None and not url.startswith("https://") and not is_on_loopback(url):
+            msg = "CRM_PHONE_LOOKUP_URL takes https://…: the key goes with each request"
+            raise ValueError(msg)
+        return self
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """Read every ``CRM_*`` variable; refuse unknown ones, so that a typing error is noticed.
+
+        An empty value counts as unset.
+
+        Raises:
+            SettingsError: A setting is wrong; one line names it and what it accepts, never its
+                value.
+        """
+        values = {
+            name.removeprefix("CRM_").lower(): value
+            for name, value in env.items()
+            if name.startswith("CRM_") and value != ""
+        }
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise SettingsError(_one_line(error)) from None
+
+    @classmethod
+    def load(cls, env: Mapping[str, str], *, env_file: Path = Path(".env")) -> Self:
+        """Read the environment over a ``.env`` file, if there is one.
+
+        Raises:
+            SettingsError: See ``from_env``.
+        """
+        return cls.from_env({**read_env_file(env_file), **env})
+
+    def require_database_url(self) -> str:
+        """Return the database's URL.
+
+        Raises:
+            SettingsError: It is unset, and this command starts no database of its own.
+        """
+        if self.database_url is None:
+            up = advise_up(", or run `crm-api up`, which brings a database of its own")
+            raise SettingsError(f"CRM_DATABASE_URL is not set; give postgresql://…{up}")
+        return self.database_url
+
+    def require_redis_url(self) -> str:
+        """Return the URL of Redis.
+
+        Raises:
+            SettingsError: It is unset, and this command starts no Redis of its own.
+        """
+        if self.redis_url is None:
+            up = advise_up(", or run `crm-api up`, which brings a Redis of its own")
+            raise SettingsError(f"CRM_REDIS_URL is not set; give redis://…{up}")
+        return self.redis_url
+
+    def knowing(self, secret: bytes) -> Self:
+        """Return the same settings with the root secret that the database stores."""
+        made = self.model_copy()
+        made._secret = secret  # noqa: SLF001 - its own class, and the object is not shared yet
+        return made
+
+    def require_secret_key(self) -> bytes:
+        """Return the root secret, which keys hashes and seals texts.
+
+        This is the secret that the database stores, once a process has opened it. Before that it is
+        the secret key, which is the same unless the key was replaced.
+
+        Raises:
+            SettingsError: There is no secret key.
+        """
+        return self._secret or self.secret_keys()[0]
+
+    def secret_keys(self) -> tuple[bytes, ...]:
+        """Return the secret key, from the environment or the data directory, then the other keys.
+
+        Raises:
+            SettingsError: There is no secret key.
+        """
+        others = tuple(key.get_secret_value().encode() for key in self.other_secret_keys)
+        if self.secret_key is not None:
+            return (self.secret_key.get_secret_value().encode(), *others)
+        path = self.data_dir / "secret-key"
+        try:
+            return (path.read_text().strip().encode(), *others)
+        except OSError:
+            raise SettingsError(
+                "CRM_SECRET_KEY is not set and the data directory has no secret-key file; "
+                "give any text of 32 characters or more, the same to every process"
+            ) from None
+
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """Return the signing keys of the settings; the sandbox's key if it is used and none is set.
+
+        Empty with a real API key and none set: then only stored keys are accepted.
+
+        Raises:
+            SettingsError: The sandbox's key cannot be derived, because there is no secret key.
+        """
+        if self.openphone_webhook_secrets:
+            return tuple(secret.get_secret_value() for secret in self.openphone_webhook_secrets)
+        return (self.sandbox_signing_key(),) if self.uses_sandbox else ()
+
+    def refuse_without_signing_key(self) -> NoReturn:
+        """Refuse to start with a real API key and without a webhook signing key.
+
+        Raises:
+            SettingsError: Always.
+        """
+        raise SettingsError(
+            "CRM_OPENPHONE_WEBHOOK_SECRETS is needed with a real API key: without a signing key "
+            "anyone could post webhooks; `crm-api webhooks register` makes and saves one, or "
+            "copy it from the provider's webhook page"
+        )
+
+    def sandbox_signing_key(self) -> str:
+        """Return the sandbox's signing key in base64, derived from the secret key."""
+        digest = hmac.new(self.secret_keys()[0], b"sandbox webhooks", hashlib.sha256).digest()
+        return b64encode(digest).decode()
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """Read ``NAME=value`` lines; comments, blank lines and quotes around a value are allowed."""
+    if not path.is_file():
+        return {}
+    values: dict[str, str] = {}
+    for raw in path.read_text().splitlines():
+        line = raw.strip().removeprefix("export ").strip()
+        if not line or line.startswith("#") or "=" not in line:
+            continue
+        name, _, value = line.partition("=")
+        values[name.strip()] = value.strip().strip("\"'")
+    return values
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False)[0]
+    message = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        return f"CRM_{str(first['loc'][0]).upper()} is not a setting of this program"
+    if not first["loc"]:
+        return message
+    return f"CRM_{str(first['loc'][0]).upper()}: {message}"

@@ -1,0 +1,71 @@
+"""Send traces with OpenTelemetry's SDK, in batches by a background thread."""
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import structlog
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+from crm_api.platform.tracing import NAME
+
+log = structlog.get_logger()
+
+SEND_SECONDS = 2.0
+"""Limit for one batch, retries included; what the collector does not accept in time is dropped."""
+QUIET_SECONDS = 60.0
+"""Time between two log lines about a missing collector."""
+
+
+def open_provider(endpoint: str, *, process: str) -> TracerProvider:
+    """Return a provider that sends to a collector; its ``shutdown`` sends the remaining spans."""
+    # The exporter logs each failed batch; ``_Sender`` logs once a minute instead.
+    logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
+    resource = Resource.create(
+        {
+            "service.name": NAME,
+            "service.version": version(NAME),
+            "host.name": socket.gethostname(),
+            "process.pid": os.getpid(),
+            "crm.process": process,
+        }
+    )
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(_Sender(endpoint)))
+    return provider
+
+
+class _Sender(SpanExporter):
+    """Sends batches; logs failures at most once a minute."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._inner = OTLPSpanExporter(
+            endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=SEND_SECONDS
+        )
+        self._lost = 0
+        self._quiet_until = 0.0
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send a batch; drop one that is not accepted."""
+        result = self._inner.export(spans)
+        if result is not SpanExportResult.SUCCESS:
+            self._lost += len(spans)
+            if time.monotonic() >= self._quiet_until:
+                self._quiet_until = time.monotonic() + QUIET_SECONDS
+                log.warning("traces not accepted by the collector; dropped", spans=self._lost)
+                self._lost = 0
+        return result
+
+    def shutdown(self) -> None:
+        """Close the connection."""
+        self._inner.shutdown()  # type: ignore[no-untyped-call]  # theirs has no types
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Flush the exporter; this class keeps nothing."""
+        return self._inner.force_flush(timeout_millis)

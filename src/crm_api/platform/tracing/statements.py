@@ -1,0 +1,84 @@
+"""Write the statements of an engine as trace steps: their verbs and tables.
+
+Neither their text nor their parameters are written.
+"""
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from opentelemetry import trace
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, ExceptionContext
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+MOST_STATEMENTS = 2_000
+_UNDER_WAY = "crm.spans"
+_WRITE = re.compile(
+    r"\b(INSERT)\s+INTO\s+\"?(\w+)|\b(DELETE)\s+FROM\s+\"?(\w+)"
+    r"|(?<!FOR )(?<!KEY )(?<!DO )\b(UPDATE)\s+(?:ONLY\s+)?\"?(\w+)",
+    re.IGNORECASE,
+)
+_READ = re.compile(r"\bFROM\s+\"?(\w+)(?!\w)(?!\s*\()", re.IGNORECASE)
+
+
+def watch_statements(engine: AsyncEngine, tracer: trace.Tracer) -> None:
+    """Write a span for each statement that runs while another span is open.
+
+    A statement without a request or job, such as a heartbeat, starts no trace of its own.
+    """
+
+    def begin(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        span: trace.Span = trace.INVALID_SPAN
+        if trace.get_current_span().is_recording():
+            said = summary(statement)
+            span = tracer.start_span(
+                said,
+                kind=trace.SpanKind.CLIENT,
+                attributes={"db.system.name": "postgresql", "db.query.summary": said},
+            )
+        connection.info.setdefault(_UNDER_WAY, []).append(span)
+
+    def end(connection: Connection, *_: object) -> None:
+        _take(connection.info).end()
+
+    def fail(failure: ExceptionContext) -> None:
+        if failure.connection is None:
+            return
+        span = _take(failure.connection.info)
+        state = getattr(failure.original_exception, "sqlstate", None)
+        if state is not None:
+            span.set_attribute("db.response.status_code", state)
+        span.set_attribute("error.type", state or type(failure.original_exception).__name__)
+        span.set_status(trace.StatusCode.ERROR)
+        span.end()
+
+    event.listen(engine.sync_engine, "before_cursor_execute", begin)
+    event.listen(engine.sync_engine, "after_cursor_execute", end)
+    event.listen(engine.sync_engine, "handle_error", fail)
+
+
+@lru_cache(MOST_STATEMENTS)
+def summary(statement: str) -> str:
+    """Return what a statement does to which tables: ``INSERT contact``, ``SELECT campaign``.
+
+    A statement with several parts names each of its writes once; one without writes names the first
+    table that it reads.
+    """
+    writes = [
+        " ".join(part for part in found.groups() if part) for found in _WRITE.finditer(statement)
+    ]
+    if writes:
+        return " ".join(
+            dict.fromkeys(f"{one.split()[0].upper()} {one.split()[1]}" for one in writes)
+        )
+    verb = statement.split(None, 1)[0].upper() if statement.strip() else "SQL"
+    if verb == "WITH":
+        verb = "SELECT"
+    read = _READ.search(statement) if verb == "SELECT" else None
+    return f"{verb} {read[1]}" if read else verb
+
+
+def _take(info: dict[Any, Any]) -> trace.Span:
+    under_way: list[trace.Span] = info.get(_UNDER_WAY, [])
+    return under_way.pop() if under_way else trace.INVALID_SPAN

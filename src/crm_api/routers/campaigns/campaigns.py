@@ -1,0 +1,302 @@
+"""Routes of campaigns: drafts, status changes, statistics. ``recipients`` has their recipients."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from crm_api.domain.campaigns import service as campaigns
+from crm_api.domain.campaigns.answers import CampaignRead
+from crm_api.domain.campaigns.drafts import service as drafts
+from crm_api.domain.campaigns.figures.campaign_stats import read_campaign_stats
+from crm_api.domain.campaigns.figures.schemas import CampaignStats
+from crm_api.domain.campaigns.forecast import service as forecasting
+from crm_api.domain.campaigns.forecast.schemas import ForecastRead
+from crm_api.domain.campaigns.preview import service as previews
+from crm_api.domain.campaigns.preview import test_send
+from crm_api.domain.campaigns.preview.schemas import (
+    CampaignPreview,
+    DraftPreview,
+    PreviewRequest,
+    TrialRequest,
+)
+from crm_api.domain.campaigns.queries import CampaignDetail
+from crm_api.domain.campaigns.schemas import CampaignCreate, CampaignUpdate, CloneRequest
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.examples import NOW, example_id
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.domain.messaging.conversations.schemas import MessageRead
+from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
+from crm_api.platform import clock
+from crm_api.routers.http.deps import (
+    IN_STATUS,
+    Caller,
+    ListUow,
+    Paging,
+    State,
+    Step,
+    Uow,
+    business_of,
+    require,
+)
+from crm_api.routers.http.route_notes import fails_with, shows
+
+router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"])
+Reader = Annotated[Caller, require(Scope.CAMPAIGNS_READ)]
+Writer = Annotated[Caller, require(Scope.CAMPAIGNS_WRITE)]
+Sender = Annotated[Caller, require(Scope.CAMPAIGNS_SEND)]
+
+
+def _shown(detail: CampaignDetail) -> CampaignRead:
+    return CampaignRead.of(detail.campaign, detail.variants, line_timezone=detail.line.timezone)
+
+
+DRAFT = {"status": "draft", "recipients_total": None, "recipients_written": 0, "started_at": None}
+"""The example of a draft, where it differs from that of a running campaign."""
+
+
+@router.post(
+    "",
+    status_code=201,
+    openapi_extra=fails_with("invalid_campaign") | shows(**DRAFT),
+)
+async def create_campaign(body: CampaignCreate, uow: Uow, _caller: Writer) -> CampaignRead:
+    """Create a campaign. It is a draft until you start it."""
+    async with uow:
+        detail = await drafts.create_campaign(uow, body, now=await uow.database_now())
+    return _shown(detail)
+
+
+@router.get("")
+async def list_campaigns(
+    uow: ListUow,
+    page: Paging,
+    _caller: Reader,
+    status: Annotated[CampaignStatus | None, IN_STATUS] = None,
+) -> PageRead[CampaignRead]:
+    """List campaigns, newest first."""
+    async with uow:
+        found = await campaigns.list_campaigns(
+            uow, status=status, cursor=page.cursor, limit=page.limit
+        )
+    return PageRead(data=[_shown(detail) for detail in found.data], next_cursor=found.next_cursor)
+
+
+@router.post("/preview", openapi_extra=fails_with("invalid_campaign"))
+async def preview_draft(
+    body: DraftPreview, uow: Uow, state: State, _caller: Reader
+) -> CampaignPreview:
+    """Show what a campaign would send and what it would cost, without storing it."""
+    async with uow:
+        return await previews.preview_draft(
+            uow, body, business=await business_of(uow, state), now=await uow.database_now()
+        )
+
+
+@router.get("/{campaign_id}")
+async def read_campaign(campaign_id: UUID, uow: Uow, _caller: Reader) -> CampaignRead:
+    """Show one campaign."""
+    async with uow:
+        detail = await campaigns.read_campaign(uow, campaign_id=campaign_id)
+    return _shown(detail)
+
+
+@router.patch(
+    "/{campaign_id}",
+    openapi_extra=fails_with("campaign_not_editable", "invalid_campaign") | shows(**DRAFT),
+)
+async def update_campaign(
+    campaign_id: UUID, body: CampaignUpdate, uow: Uow, _caller: Writer
+) -> CampaignRead:
+    """Change a draft. Fields that you leave out keep their value."""
+    async with uow:
+        detail = await drafts.update_campaign(
+            uow, campaign_id=campaign_id, body=body, now=await uow.database_now()
+        )
+    return _shown(detail)
+
+
+@router.delete("/{campaign_id}", status_code=204, openapi_extra=fails_with("campaign_not_editable"))
+async def delete_campaign(campaign_id: UUID, uow: Uow, _caller: Writer) -> None:
+    """Delete a draft."""
+    async with uow:
+        await drafts.delete_campaign(uow, campaign_id=campaign_id)
+
+
+@router.post(
+    "/{campaign_id}/start",
+    openapi_extra=fails_with(
+        "empty_audience", "invalid_campaign", "invalid_transition", "missing_identification"
+    )
+    | shows(status="scheduled", started_at=None, recipients_total=None, recipients_written=0),
+)
+async def start_campaign(
+    campaign_id: UUID, uow: Uow, state: State, _caller: Sender
+) -> CampaignRead:
+    """Start a draft. A worker then creates the recipients and sends the messages."""
+    async with uow:
+        has_rules = state.settings.rules_name != "none"
+        sender = await business_of(uow, state) if has_rules else None
+        detail = await campaigns.start_campaign(
+            uow,
+            campaign_id=campaign_id,
+            sender=sender,
+            rules=state.rules,
+            now=await uow.database_now(),
+        )
+    return _shown(detail)
+
+
+@router.post(
+    "/{campaign_id}/pause", openapi_extra=fails_with("invalid_transition") | shows(status="paused")
+)
+async def pause_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> CampaignRead:
+    """Pause a campaign before its next message. Messages that are being sent are completed."""
+    async with uow:
+        detail = await campaigns.pause_campaign(
+            uow, campaign_id=campaign_id, now=await uow.database_now()
+        )
+    return _shown(detail)
+
+
+@router.post(
+    "/{campaign_id}/resume",
+    openapi_extra=fails_with("audience_lost", "invalid_transition", "not_reconciled"),
+)
+async def resume_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> CampaignRead:
+    """Resume a paused or blocked campaign."""
+    async with uow:
+        detail = await campaigns.resume_campaign(
+            uow, campaign_id=campaign_id, now=await uow.database_now()
+        )
+    return _shown(detail)
+
+
+@router.post(
+    "/{campaign_id}/cancel",
+    openapi_extra=fails_with("invalid_transition") | shows(status="cancelled", finished_at=NOW),
+)
+async def cancel_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> CampaignRead:
+    """Cancel a campaign. Recipients that still wait get no message."""
+    async with uow:
+        detail = await campaigns.cancel_campaign(
+            uow, campaign_id=campaign_id, now=await uow.database_now()
+        )
+    return _shown(detail)
+
+
+@router.post(
+    "/{campaign_id}/clone",
+    status_code=201,
+    openapi_extra=shows(**DRAFT, id=example_id("copy"), name="Foundation check, January"),
+)
+async def clone_campaign(
+    campaign_id: UUID, uow: Uow, _caller: Writer, body: CloneRequest | None = None
+) -> CampaignRead:
+    """Create a draft with the same content. A start or end time in the past is left out."""
+    name = body.name if body is not None else None
+    async with uow:
+        detail = await drafts.clone_campaign(
+            uow, campaign_id=campaign_id, name=name, now=await uow.database_now()
+        )
+    return _shown(detail)
+
+
+@router.post("/{campaign_id}/preview", openapi_extra=fails_with("invalid_campaign"))
+async def preview_campaign(
+    campaign_id: UUID,
+    uow: Uow,
+    state: State,
+    _caller: Reader,
+    body: PreviewRequest | None = None,
+) -> CampaignPreview:
+    """Show what a campaign would send and what it would cost if you started it now."""
+    async with uow:
+        return await previews.preview_campaign(
+            uow,
+            campaign_id=campaign_id,
+            request=body or PreviewRequest(),
+            business=await business_of(uow, state),
+            now=await uow.database_now(),
+        )
+
+
+@router.post(
+    "/{campaign_id}/test-send",
+    status_code=202,
+    openapi_extra=fails_with(
+        "invalid_campaign",
+        "legal_frequency",
+        "line_blocked",
+        "missing_value",
+        "not_own_number",
+        "outside_window",
+        "recipient_do_not_contact",
+        "recipient_opt_out_hold",
+        "recipient_opted_out",
+        "text_failed",
+    )
+    | shows(
+        origin="test",
+        status="queued",
+        provider_message_id=None,
+        attempts=[],
+        phone="+16175550101",
+        contact_id=None,
+    ),
+)
+async def send_test(
+    campaign_id: UUID, body: TrialRequest, uow: Uow, state: State, _caller: Sender
+) -> MessageRead:
+    """Send a message of the campaign to another own line or to a test number of the settings.
+
+    Consent and the legal rules apply to test numbers too. The message is not counted for any
+    recipient.
+    """
+    async with uow:
+        message = await test_send.send_test_message(
+            uow,
+            campaign_id=campaign_id,
+            request=body,
+            business=await business_of(uow, state),
+            rules=state.rules,
+            now=await uow.database_now(),
+        )
+    return MessageRead.of(message)
+
+
+@router.get("/{campaign_id}/stats")
+async def read_stats(
+    campaign_id: UUID, uow: ListUow, state: State, _caller: Reader, step: Step = 0
+) -> CampaignStats:
+    """Return the statistics of a campaign: recipients by status, replies, opt-outs, progress."""
+    async with uow:
+        return await read_campaign_stats(
+            uow,
+            campaign_id=campaign_id,
+            step=step,
+            rules=state.rules,
+            times=SendTimes.from_settings(state.settings),
+            texts_per_second=state.settings.openphone_rate_per_second,
+            now=clock.now(),
+        )
+
+
+@router.get("/{campaign_id}/forecast")
+async def forecast_campaign(
+    campaign_id: UUID, uow: ListUow, state: State, _caller: Reader
+) -> ForecastRead:
+    """Estimate when a campaign ends, and name the rule that limits it.
+
+    The forecast of a draft assumes that it is started now.
+    """
+    async with uow:
+        return await forecasting.forecast(
+            uow,
+            campaign_id=campaign_id,
+            rules=state.rules,
+            times=SendTimes.from_settings(state.settings),
+            texts_per_second=state.settings.openphone_rate_per_second,
+            now=clock.now(),
+        )

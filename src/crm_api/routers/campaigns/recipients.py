@@ -1,0 +1,189 @@
+"""Routes of a campaign's recipients: status, review, explanation, settling."""
+
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from crm_api.domain.campaigns.answers import RecipientRead
+from crm_api.domain.campaigns.explain import service as explaining
+from crm_api.domain.campaigns.explain.explanation import ExplanationRead
+from crm_api.domain.campaigns.recipients import review
+from crm_api.domain.campaigns.recipients import service as recipients
+from crm_api.domain.campaigns.recipients.export import export_recipients
+from crm_api.domain.campaigns.recipients.review import ReviewRead, ReviewRequest
+from crm_api.domain.campaigns.recipients.service import SettleRequest
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.dry_runs import make_call
+from crm_api.domain.kit.examples import CONTACT, example_id
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.domain.messaging.sends.vocabulary import MembershipStatus
+from crm_api.platform import clock
+from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
+from crm_api.routers.http.deps import (
+    IN_STATUS,
+    Caller,
+    ListUow,
+    Paging,
+    State,
+    Step,
+    Uow,
+    business_of,
+    require,
+)
+from crm_api.routers.http.dry_run_calls import ThisCall
+from crm_api.routers.http.route_notes import fails_with
+
+router = APIRouter(prefix="/v1/campaigns/{campaign_id}/recipients", tags=["campaigns"])
+Reader = Annotated[Caller, require(Scope.CAMPAIGNS_READ)]
+Sender = Annotated[Caller, require(Scope.CAMPAIGNS_SEND)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipientFilter:
+    """Query parameters that select recipients of a campaign."""
+
+    status: MembershipStatus | None
+    variant: str | None
+    step: int
+
+
+async def _recipient_filter(
+    status: Annotated[MembershipStatus | None, IN_STATUS] = None,
+    variant: Annotated[str | None, Query(description="The name of a variant.")] = None,
+    step: Step = 0,
+) -> RecipientFilter:
+    return RecipientFilter(status=status, variant=variant, step=step)
+
+
+RECIPIENTS_AS_CSV = csv_list(
+    {
+        "id": example_id("recipient"),
+        "contact_id": CONTACT,
+        "phone": "+16175550123",
+        "status": "delivered",
+        "variant": "Short",
+        "step": "0",
+        "attempts": "1",
+        "skip_reason": "",
+        "error_code": "",
+        "provider_message_id": "ACf3b9c27d41e8452c9b6a7d0e5f183c64",
+        "sent_at": "2026-11-30T14:05:12.000Z",
+        "delivered_at": "2026-11-30T14:05:15.000Z",
+        "replied_at": "",
+        "opted_out_at": "",
+    }
+)
+
+
+@router.get(
+    "",
+    response_model=PageRead[RecipientRead],
+    responses=RECIPIENTS_AS_CSV,
+    openapi_extra=fails_with("invalid_campaign"),
+)
+async def list_recipients(
+    *,
+    campaign_id: UUID,
+    uow: ListUow,
+    state: State,
+    page: Paging,
+    as_csv: WantsCsv,
+    _caller: Reader,
+    wanted: Annotated[RecipientFilter, Depends(_recipient_filter)],
+) -> PageRead[RecipientRead] | Response:
+    """List the recipients of a campaign with the status of their message; as CSV, all of them."""
+    if as_csv:
+        rows = await export_recipients(
+            state.new_list_uow,
+            campaign_id=campaign_id,
+            status=wanted.status,
+            variant=wanted.variant,
+            step=wanted.step,
+        )
+        return csv_answer(rows, name="recipients")
+    async with uow:
+        found, names = await recipients.list_recipients(
+            uow,
+            campaign_id=campaign_id,
+            status=wanted.status,
+            variant=wanted.variant,
+            step=wanted.step,
+            cursor=page.cursor,
+            limit=page.limit,
+        )
+    return PageRead(
+        data=[RecipientRead.of(member, names) for member in found.data],
+        next_cursor=found.next_cursor,
+    )
+
+
+@router.post(
+    "/review", response_model_exclude_unset=True, openapi_extra=fails_with("not_in_review")
+)
+async def review_recipients(
+    campaign_id: UUID, body: ReviewRequest, uow: Uow, call: ThisCall, caller: Sender
+) -> ReviewRead:
+    """Approve or reject recipients that got messages before; `?status=review` lists them."""
+
+    async def act() -> ReviewRead:
+        return await review.review_recipients(
+            uow,
+            campaign_id=campaign_id,
+            decision=body.decision,
+            contact_ids=body.contact_ids,
+            actor=caller.name,
+            now=await uow.database_now(),
+        )
+
+    async with uow:
+        return await make_call(uow, call.by(caller), body, act)
+
+
+@router.get("/{contact_id}/explain", openapi_extra=fails_with("recipient_not_found"))
+async def explain_recipient(
+    campaign_id: UUID,
+    contact_id: UUID,
+    uow: Uow,
+    state: State,
+    _caller: Reader,
+    step: Annotated[
+        int | None, Query(ge=0, le=20, description="The step; the next one by default.")
+    ] = None,
+) -> ExplanationRead:
+    """Explain whether this recipient's message would be sent now, or which rule stops it."""
+    async with uow:
+        found = await explaining.explain_recipient(
+            uow,
+            campaign_id=campaign_id,
+            contact_id=contact_id,
+            step=step,
+            rules=state.rules,
+            business=await business_of(uow, state),
+            times=SendTimes.from_settings(state.settings),
+            now=clock.now(),
+            secret=state.secret,
+        )
+    return ExplanationRead.of(found)
+
+
+@router.post(
+    "/{contact_id}/settle",
+    openapi_extra=fails_with("campaign_not_found", "not_parked", "recipient_not_found"),
+)
+async def settle_recipient(
+    campaign_id: UUID, contact_id: UUID, body: SettleRequest, uow: Uow, caller: Sender
+) -> RecipientRead:
+    """Settle an unclear message to this recipient: `sent`, `failed`, or `resend` it."""
+    async with uow:
+        member, names = await recipients.settle_recipient(
+            uow,
+            campaign_id=campaign_id,
+            contact_id=contact_id,
+            outcome=body.outcome,
+            actor=caller.name,
+            now=await uow.database_now(),
+        )
+    return RecipientRead.of(member, names)

@@ -1,0 +1,1 @@
+"""Routes of consent and the legal rules."""

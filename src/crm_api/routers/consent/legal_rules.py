@@ -1,0 +1,62 @@
+"""Routes of the legal rules that the service enforces."""
+
+from datetime import date, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from crm_api.domain.consent.legal_rules import changes
+from crm_api.domain.consent.legal_rules.changes import RuleChangesRead
+from crm_api.domain.consent.legal_rules.schemas import ComplianceRulesRead
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.fields import RequestDay
+from crm_api.platform import clock
+from crm_api.routers.http.deps import Caller, ListUow, State, require
+from crm_api.routers.http.route_notes import fails_with
+
+router = APIRouter(prefix="/v1", tags=["compliance"])
+_LOOKED_AHEAD = timedelta(days=366)
+
+
+@router.get("/compliance-rules")
+async def list_rules(
+    state: State,
+    _caller: Annotated[Caller, require(Scope.CAMPAIGNS_READ)],
+    on: Annotated[
+        RequestDay | None, Query(description="A day, as YYYY-MM-DD; today by default.")
+    ] = None,
+) -> ComplianceRulesRead:
+    """List the rules that apply on a day, each with its source and whether it was verified."""
+    return changes.list_rules(state.rules, on=on or clock.now().date())
+
+
+@router.get("/compliance-rules/changes", openapi_extra=fails_with("empty_rule_span"))
+async def list_rule_changes(
+    uow: ListUow,
+    state: State,
+    _caller: Annotated[Caller, require(Scope.CAMPAIGNS_READ)],
+    *,
+    since: Annotated[
+        RequestDay | None,
+        Query(
+            alias="from",
+            description="The first day, as YYYY-MM-DD; today by default.",
+            examples=["2027-01-31"],
+        ),
+    ] = None,
+    until: Annotated[
+        RequestDay | None,
+        Query(
+            alias="to",
+            description="The day after the last one, as YYYY-MM-DD; 366 days later by default.",
+            examples=["2027-02-01"],
+        ),
+    ] = None,
+) -> RuleChangesRead:
+    """List the rules that begin or end in a period, with the number of contacts affected."""
+    first = since or clock.now().date()
+    ahead = min(_LOOKED_AHEAD, date.max - first)
+    async with uow:
+        return await changes.list_changes(
+            uow, state.rules, since=first, until=until or first + ahead
+        )

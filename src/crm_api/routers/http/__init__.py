@@ -1,0 +1,1 @@
+"""Code that all routes share: problems, preconditions, paging, rate limits, OpenAPI."""

@@ -1,0 +1,101 @@
+"""Deprecated operations: marked at the route, shown in the document and in every answer.
+
+``Deprecation`` (RFC 9745) is the day of deprecation, ``Sunset`` (RFC 8594) the first day on which
+the operation may be removed, and ``Link`` its replacement. Mark an operation at its route::
+
+    @router.get("/v1/old", **deprecated(since=..., sunset=..., instead="/v1/new"))
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+AT_LEAST = timedelta(days=180)
+"""How long a deprecated operation must work: integrators check their code twice a year."""
+SINCE, SUNSET, INSTEAD = "x-deprecated-since", "x-sunset", "x-use-instead"
+"""Members of an operation in the document, beside ``deprecated: true``."""
+
+
+def deprecated(*, since: date, sunset: date, instead: str) -> dict[str, Any]:
+    """Return the keyword arguments for the declaration of a deprecated route.
+
+    Args:
+        since: The day of the release that deprecates it.
+        sunset: The first day on which it may be removed.
+        instead: The path that replaces it, as in the document.
+
+    Raises:
+        ValueError: ``sunset`` is less than ``AT_LEAST`` after ``since``.
+    """
+    if sunset - since < AT_LEAST:
+        raise ValueError(f"A deprecated operation works for {AT_LEAST.days} days or more.")
+    marks = {SINCE: since.isoformat(), SUNSET: sunset.isoformat(), INSTEAD: instead}
+    return {"deprecated": True, "openapi_extra": marks}
+
+
+def install(app: FastAPI, routes: Iterable[APIRoute]) -> None:
+    """Add the headers to the answers of deprecated operations. Do nothing if there are none."""
+    marked = [
+        Marked(pattern=route.path_regex, methods=frozenset(route.methods or ()), headers=headers)
+        for route in routes
+        if (headers := _headers(route.openapi_extra or {}))
+    ]
+    if marked:
+        app.add_middleware(DeprecationMiddleware, marked=marked)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marked:
+    """A deprecated operation, and the headers of its answers."""
+
+    pattern: re.Pattern[str]
+    methods: frozenset[str]
+    headers: list[tuple[bytes, bytes]]
+
+
+class DeprecationMiddleware:
+    """Plain ASGI, so that error answers get the headers too."""
+
+    def __init__(self, app: ASGIApp, marked: list[Marked]) -> None:
+        self.app = app
+        self._marked = marked
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and add the headers to its answer."""
+        headers = self._headers_of(scope) if scope["type"] == "http" else []
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *headers]
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers if headers else send)
+
+    def _headers_of(self, scope: Scope) -> list[tuple[bytes, bytes]]:
+        for one in self._marked:
+            if scope["method"] in one.methods and one.pattern.match(scope["path"]):
+                return one.headers
+        return []
+
+
+def _headers(marks: dict[str, Any]) -> list[tuple[bytes, bytes]]:
+    if SINCE not in marks:
+        return []
+    since, sunset = _midnight(marks[SINCE]), _midnight(marks[SUNSET])
+    return [
+        (b"deprecation", f"@{int(since.timestamp())}".encode()),
+        (b"sunset", format_datetime(sunset, usegmt=True).encode()),
+        (b"link", f'<{marks[INSTEAD]}>; rel="successor-version"'.encode()),
+        (b"link", b'</docs>; rel="deprecation"; type="text/html"'),
+    ]
+
+
+def _midnight(day: str) -> datetime:
+    return datetime.combine(date.fromisoformat(day), time(), UTC)

@@ -1,0 +1,123 @@
+"""The outer middlewares of every request: id and log line; HEAD, OPTIONS and security headers."""
+
+import re
+from http import HTTPStatus
+from uuid import uuid4
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from crm_api.domain.kit.errors import CrmError
+from crm_api.platform.request_context import RequestOrigin
+from crm_api.routers.http import bodies, credentials, problems
+from crm_api.routers.http.exchange import CHANGING, ORIGIN
+from crm_api.routers.http.paths import paths_of
+from crm_api.routers.http.request_outcome import HANDLED, Handled, header, route_of, step_of
+
+HEADER = b"x-request-id"
+ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+"""Ids from the caller that are used: short, and with no characters that could forge a log line."""
+
+
+class RequestMiddleware:
+    """Plain ASGI, because it must cost almost nothing on the webhook path."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with an id, and answer for any exception that it raises."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = header(scope, HEADER)
+        request_id = given if ACCEPTED.fullmatch(given) else uuid4().hex.encode()
+        structlog.contextvars.bind_contextvars(request_id=request_id.decode())
+        if scope["method"] in CHANGING:
+            client = scope.get("client")
+            scope[ORIGIN] = RequestOrigin(
+                request_id=request_id.decode(), address=client[0] if client else ""
+            )
+        handled = scope[HANDLED] = Handled(method=scope["method"])
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (HEADER, request_id)]
+            handled.note(message)
+            await send(message)
+
+        with step_of(scope) as span:
+            try:
+                bodies.check_declared(scope)
+                credentials.refuse_in_address(scope)
+                await self.app(scope, receive, send_with_id)
+            except Exception as error:
+                # Answer here: the framework's own answer would not have the request id.
+                if handled.status is not None:
+                    handled.is_broken = True
+                    raise
+                handle = problems.on_crm_error if isinstance(error, CrmError) else problems.on_bug
+                answer = await handle(Request(scope), error)
+                await answer(scope, receive, send_with_id)
+            finally:
+                handled.end(scope)
+                handled.report(span, request_id.decode())
+                structlog.contextvars.unbind_contextvars("request_id")
+
+
+SECURITY = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
+"""An answer of an API is not a web page: browsers must not frame it, guess its type, or send its
+address to another site."""
+STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
+"""Sent only if clients reach the service by TLS. One year, in seconds."""
+
+
+class MethodsMiddleware:
+    """Plain ASGI; must be outside every middleware that reads the method."""
+
+    def __init__(self, app: ASGIApp, *, is_secure: bool) -> None:
+        self.app = app
+        self._extra = [*SECURITY, *([STRICT_TRANSPORT] if is_secure else [])]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer HEAD like GET without the body, and OPTIONS with the allowed methods."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        is_head = scope["method"] == "HEAD"
+
+        async def send_safely(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *self._extra]
+            elif is_head:
+                message = {**message, "body": b""}
+            await send(message)
+
+        if scope["method"] == "OPTIONS":
+            await _send_allowed_methods(scope, receive, send_safely)
+        elif is_head:
+            reading = {**scope, "method": "GET"}
+            try:
+                await self.app(reading, receive, send_safely)
+            finally:
+                route_of(reading)
+        else:
+            await self.app(scope, receive, send_safely)
+
+
+async def _send_allowed_methods(scope: Scope, receive: Receive, send: Send) -> None:
+    methods = paths_of(scope["app"].state).allowed(scope["path"])
+    if not methods:
+        answer = await problems.on_http_error(Request(scope), HTTPException(HTTPStatus.NOT_FOUND))
+        await answer(scope, receive, send)
+        return
+    headers = [(b"allow", ", ".join(methods).encode())]
+    status = int(HTTPStatus.NO_CONTENT)
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})

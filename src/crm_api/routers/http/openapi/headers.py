@@ -1,0 +1,179 @@
+"""Headers that the middleware reads and writes; routes do not declare them."""
+
+from http import HTTPStatus
+
+from crm_api.routers.http.document_walk import Node, nodes
+
+
+def _component(header: str) -> str:
+    """Return the name of a header among the components."""
+    return header.replace("-", "").replace("ID", "Id")
+
+
+def header_parameter(
+    name: str, description: str, example: str, *, required: bool = False, **schema: str | int
+) -> Node:
+    """Return a header of a request, as a parameter."""
+    return {
+        "name": name,
+        "in": "header",
+        "required": required,
+        "description": description,
+        "schema": {"type": "string", **schema},
+        "example": example,
+    }
+
+
+def _header(description: str, example: str, **schema: str) -> Node:
+    return {"description": description, "schema": {"type": "string", **schema}, "example": example}
+
+
+_TAG = '"5f2c8b1e0d7a4c3996b1a8e2d4f60713"'
+PARAMETERS: Node = {
+    "IdempotencyKey": header_parameter(
+        "Idempotency-Key",
+        "A string that you choose for this request, such as a UUID. If you send the same request "
+        "with the same key again within a day, you get the stored answer and nothing is done "
+        "twice.",
+        "4f1c6f0e-2f6a-4d0e-9a57-3a1f7d3b8f10",
+        minLength=1,
+        maxLength=255,
+        pattern="^[!-~]+$",
+    ),
+    "IfMatch": header_parameter(
+        "If-Match",
+        "The ETag of the version that you read. The answer is 412 if the resource has changed "
+        "since then.",
+        _TAG,
+    ),
+    "IfNoneMatch": header_parameter(
+        "If-None-Match",
+        "The ETag of the version that you have. The answer is 304 if it is still current.",
+        _TAG,
+    ),
+}
+HEADERS: Node = {
+    "Deprecation": _header("When the operation was deprecated (RFC 9745).", "@1798761600"),
+    "Sunset": _header(
+        "When the operation may be removed, at the earliest (RFC 8594).",
+        "Thu, 01 Jul 2027 00:00:00 GMT",
+    ),
+    "Link": _header(
+        "The operation that replaces this one, and the page that explains it.",
+        '</v1/contacts>; rel="successor-version"',
+    ),
+    "X-Request-ID": _header(
+        "The id of the request, as in the log. If the request has this header with 1 to 64 "
+        "letters, digits, `.`, `_` or `-`, the service uses that id.",
+        "0b9f6c1f7a5d4c6f8e2d1c3b4a596877",
+    ),
+    "ETag": _header(
+        "Identifies this version of the resource, for `If-None-Match` and `If-Match`.", _TAG
+    ),
+    "RateLimit": _header(
+        "The requests that are left (`r`), and the seconds until the quota starts again (`t`).",
+        '"default";r=99;t=1',
+    ),
+    "RateLimit-Policy": _header(
+        "The quota: requests (`q`) in a window of so many seconds (`w`).", '"default";q=100;w=1'
+    ),
+    "Idempotent-Replayed": _header(
+        "`true` if this is the stored answer to an earlier request with the same "
+        "`Idempotency-Key`.",
+        "true",
+        const="true",
+    ),
+    "Retry-After": {
+        "description": "Seconds to wait before you send the request again.",
+        "schema": {"type": "integer"},
+        "example": 1,
+    },
+    "WWW-Authenticate": _header("The authentication scheme to use.", "Bearer"),
+    "Content-Disposition": _header(
+        "The file name that a browser saves the answer under.",
+        'attachment; filename="contacts.csv"',
+    ),
+}
+_OF_STATUS = {
+    HTTPStatus.UNAUTHORIZED: "WWW-Authenticate",
+    HTTPStatus.TOO_MANY_REQUESTS: "Retry-After",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Retry-After",
+}
+_LIMITED = "/v1/"
+_SIGN_IN = "/v1/auth/"
+
+
+def complete_headers(path: str, method: str, operation: Node, *, is_read: bool) -> None:
+    """Add the headers of a request and of each of its answers.
+
+    Args:
+        path: The path of the route.
+        method: In lower case.
+        operation: The operation; it is changed in place.
+        is_read: Whether the path also has GET, so that its resource has an ETag.
+    """
+    sent = _sent(path, method, operation, is_read=is_read)
+    if sent is not None:
+        reference = {"$ref": f"#/components/parameters/{sent}"}
+        operation.setdefault("parameters", []).append(reference)
+    if sent == "IfNoneMatch":
+        operation["responses"]["304"] = {"description": "Not modified: your version is current."}
+    for code, answer in operation["responses"].items():
+        status = HTTPStatus(int(code))
+        names = headers_of(status)
+        if operation.get("deprecated"):
+            names += ["Deprecation", "Sunset", "Link"]
+        if path.startswith(_LIMITED):
+            names += ["RateLimit", "RateLimit-Policy"]
+        if sent == "IdempotencyKey" and code.startswith("2"):
+            names.append("Idempotent-Replayed")
+        if _has_tag(status, sent, operation, method):
+            names.append("ETag")
+        if "text/csv" in answer.get("content", {}):
+            names.append("Content-Disposition")
+        answer.setdefault("headers", {}).update(reference_headers(names))
+
+
+def used_headers(document: Node) -> Node:
+    """Return the headers that at least one answer refers to."""
+    used = {node["$ref"].rpartition("/")[2] for node in nodes(document) if _is_header(node)}
+    known = {_component(name): header for name, header in HEADERS.items()}
+    return {name: header for name, header in known.items() if name in used}
+
+
+def _is_header(node: Node) -> bool:
+    return str(node.get("$ref", "")).startswith("#/components/headers/")
+
+
+def headers_of(status: HTTPStatus) -> list[str]:
+    """Return the names of the headers that every answer with this status has."""
+    own = [_OF_STATUS[status]] if status in _OF_STATUS else []
+    return ["X-Request-ID", *own]
+
+
+def reference_headers(names: list[str]) -> Node:
+    """Return the ``headers`` object of an answer, as references to the shared headers."""
+    return {name: {"$ref": f"#/components/headers/{_component(name)}"} for name in names}
+
+
+def _sent(path: str, method: str, operation: Node, *, is_read: bool) -> str | None:
+    if not path.startswith(_LIMITED) or path.startswith(_SIGN_IN):
+        return None
+    if method == "post":
+        return "IdempotencyKey"
+    if method == "get":
+        return "IfNoneMatch" if "application/json" in _content(operation) else None
+    return "IfMatch" if is_read else None
+
+
+def _has_tag(status: HTTPStatus, sent: str | None, operation: Node, method: str) -> bool:
+    if status is HTTPStatus.NOT_MODIFIED:
+        return True
+    if status is not HTTPStatus.OK or "application/json" not in _content(operation):
+        return False
+    return sent == "IfNoneMatch" or (sent == "IfMatch" and method == "patch")
+
+
+def _content(operation: Node) -> Node:
+    content: Node = operation["responses"].get("200", {}).get("content", {})
+    return content

@@ -1,0 +1,86 @@
+"""Links of the document: from an answer with an id to the operations that take the id."""
+
+import re
+
+from crm_api.routers.http.document_walk import Node, camel, operations
+
+_PARAMETER = re.compile(r"\{(\w+)\}")
+
+
+def link_operations(document: Node) -> None:
+    """Add links from each answer that has an id to the operations of the path with that id.
+
+    The answer of a list also links to its next page.
+    """
+    for path, method, operation in operations(document):
+        for status, answer in operation["responses"].items():
+            schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
+            links: Node = {}
+            if "next_cursor" in _named(document, schema).get("properties", {}):
+                links |= _to_next_page(path, operation)
+            if method in {"get", "post"} and status.startswith("2"):
+                links |= _to_operations(document, path, _linked_item(document, schema), operation)
+            if links:
+                answer["links"] = links
+
+
+def _to_next_page(path: str, operation: Node) -> Node:
+    if all(one.get("name") != "cursor" for one in operation.get("parameters", ())):
+        return {}  # the list always fits on one page
+    next_page = {
+        "operationId": operation["operationId"],
+        "description": "The next page; there is none if the cursor is null.",
+        "parameters": {**_outer(path), "cursor": "$response.body#/next_cursor"},
+    }
+    return {"NextPage": next_page}
+
+
+def _outer(path: str) -> Node:
+    return {name: f"$request.path.{name}" for name in _PARAMETER.findall(path)}
+
+
+def _linked_item(document: Node, schema: Node) -> tuple[str, Node]:
+    """Return the expression and the schema of an answer's item, or of the first item of a list."""
+    items = _named(document, schema).get("properties", {}).get("data", {}).get("items")
+    return ("$response.body#", schema) if items is None else ("$response.body#/data/0", items)
+
+
+def _to_operations(document: Node, path: str, item: tuple[str, Node], source: Node) -> Node:
+    """Return the links to every operation on one item of a collection."""
+    outer = _outer(path)
+    links: Node = {}
+    for target, _, operation in operations(document):
+        one, _, deeper = target.removeprefix(f"{path}/").partition("/")
+        parameter = _PARAMETER.fullmatch(one)
+        if parameter is None or "{" in deeper or operation is source:
+            continue
+        member = _member(document, item[1], parameter[1], is_inner=bool(outer))
+        if member is not None:
+            links[camel(operation["operationId"])] = {
+                "operationId": operation["operationId"],
+                "parameters": {**outer, parameter[1]: f"{item[0]}/{member}"},
+            }
+    return links
+
+
+def _member(document: Node, schema: Node, parameter: str, *, is_inner: bool) -> str | None:
+    """Return the member of the item that holds the parameter's value; None if it has none.
+
+    An operation that adds one item to another often answers with the outer item, and the ``id`` of
+    that is a different one.
+    """
+    properties = _named(document, schema).get("properties", {})
+    if parameter in properties:
+        return parameter
+    is_own = _name(schema).startswith(camel(parameter.removesuffix("_id"))) or not is_inner
+    return "id" if is_own and "id" in properties else None
+
+
+def _named(document: Node, schema: Node) -> Node:
+    found: Node = document["components"]["schemas"].get(_name(schema), {})
+    return found
+
+
+def _name(schema: Node) -> str:
+    name: str = schema.get("$ref", "").rpartition("/")[2]
+    return name

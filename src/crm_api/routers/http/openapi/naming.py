@@ -1,0 +1,111 @@
+"""Give every schema a name, because client generators make one type of each.
+
+Models have the name of their class. Free objects, maps and enumerations inside a model get a name
+here.
+"""
+
+from typing import Any
+
+from crm_api.domain.kit.vocabulary import SET
+from crm_api.routers.http.document_walk import Node, camel, nodes, operations
+
+PREFIX = "#/components/schemas/"
+RENAMED = {"CandidateRead": "MergeCandidateRead"}
+"""The name of the model, and its name in the document. The page of these keeps its shorter name."""
+
+SHARED = {
+    ("mon", "tue", "wed", "thu", "fri", "sat", "sun"): "Weekday",
+    ("fill", "overwrite", "skip"): "OnDuplicate",
+}
+"""Enumerations that several models share, by their values."""
+
+JSON_OBJECT = "JsonObject"
+PAGE = "PageRead_"
+"""FastAPI names generic models after their parts; ``PageRead`` sets a better name as title."""
+
+
+def name_schemas(document: Node) -> None:
+    """Give every schema that is an object or an enumeration its own name."""
+    schemas: Node = document["components"]["schemas"]
+    for _, _, operation in operations(document):
+        for part, content in _contents(operation):
+            schema = content.get("schema", {})
+            given = schema.pop("title", " ")
+            if not is_plain(schema):
+                name = f"{camel(operation['operationId'])}{part}" if " " in given else given
+                content["schema"] = _moved(schemas, schema, name)
+    _rename(document)
+    schemas = document["components"]["schemas"]
+    for name in tuple(schemas):
+        for part, schema in schemas[name].get("properties", {}).items():
+            _name_inner(schemas, schema, f"{name.removesuffix('Read')}{camel(part)}")
+
+
+def is_plain(schema: Node) -> bool:
+    """Return True if a schema has a name or needs none: a string, or a choice of named schemas."""
+    if "$ref" in schema or schema.get("type") in {"string", "null"} or not schema:
+        return True
+    return "anyOf" in schema and all(is_plain(one) for one in schema["anyOf"])
+
+
+def _contents(operation: Node) -> list[tuple[str, Node]]:
+    found = [("Body", one) for one in operation.get("requestBody", {}).get("content", {}).values()]
+    for answer in operation["responses"].values():
+        found += [("Answer", one) for one in answer.get("content", {}).values()]
+    return found
+
+
+def _rename(document: Node) -> None:
+    schemas: Node = document["components"]["schemas"]
+    pages = {name: schema["title"] for name, schema in schemas.items() if PAGE in name}
+    names = {old: new for old, new in (RENAMED | pages).items() if old in schemas}
+    document["components"]["schemas"] = {
+        names.get(name, name): schema for name, schema in schemas.items()
+    }
+    for node in nodes(document):
+        if isinstance(node.get("$ref"), str):
+            node["$ref"] = _renamed(node["$ref"], names)
+        mapping = node.get("discriminator", {})
+        if isinstance(mapping, dict) and "mapping" in mapping:
+            mapping["mapping"] = {
+                value: _renamed(target, names) for value, target in mapping["mapping"].items()
+            }
+    for name, schema in document["components"]["schemas"].items():
+        schema["title"] = name
+
+
+def _renamed(reference: str, names: dict[str, str]) -> str:
+    name = reference.removeprefix(PREFIX)
+    return PREFIX + names.get(name, name)
+
+
+def _name_inner(schemas: Node, schema: Node, name: str) -> None:
+    """Name the schema of a property, its items and its alternatives."""
+    schema.pop("title", None)
+    if "enum" in schema:
+        closed_set = schema.pop(SET, {"title": SHARED.get(tuple(schema["enum"]), name)})
+        _move(schemas, schema, closed_set["title"], keys=("type", "enum"))
+        schemas[closed_set["title"]] |= closed_set
+    elif schema.get("type") == "object":
+        keys = ("type", "additionalProperties", "properties", "required")
+        is_free = schema.get("additionalProperties", True) is True and "properties" not in schema
+        _move(schemas, schema, JSON_OBJECT if is_free else name, keys=keys)
+    for inner in (*schema.get("anyOf", ()), schema.get("items")):
+        if isinstance(inner, dict):
+            _name_inner(schemas, inner, name)
+
+
+def _move(schemas: Node, schema: Node, name: str, *, keys: tuple[str, ...]) -> None:
+    """Replace a schema by a reference; the description and default of this use stay beside it."""
+    moved = {key: schema.pop(key) for key in keys if key in schema}
+    if name == JSON_OBJECT:
+        moved = {"description": "Any JSON object.", **moved, "additionalProperties": True}
+    schema |= _moved(schemas, moved, name)
+
+
+def _moved(schemas: Node, schema: Node, name: str) -> dict[str, Any]:
+    known = schemas.setdefault(name, schema | {"title": name})
+    if {**known, "title": name, "description": ""} != {**schema, "title": name, "description": ""}:
+        message = f"Two schemas would be called {name}; give one a name in RENAMED or SHARED."
+        raise ValueError(message)
+    return {"$ref": f"{PREFIX}{name}"}

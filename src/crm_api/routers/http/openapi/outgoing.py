@@ -1,0 +1,89 @@
+"""The ``webhooks`` of the document: the events that are sent to endpoints, by type."""
+
+from pydantic.json_schema import models_json_schema
+
+from crm_api.domain.kit.docstrings import first_paragraph
+from crm_api.domain.kit.examples import example_id
+from crm_api.domain.outbound.live_events.payloads import PAYLOADS, TEST_TYPE
+from crm_api.routers.http.document_walk import Node
+from crm_api.routers.http.openapi.examples import compose
+from crm_api.routers.http.openapi.headers import header_parameter
+from crm_api.routers.http.openapi.naming import PREFIX
+
+TAG = "webhook endpoints"
+PARAMETERS: Node = {
+    "WebhookId": header_parameter(
+        "webhook-id",
+        "The id of this delivery. It is the same in every attempt; use it to ignore a delivery "
+        "that you have received before.",
+        example_id("webhook_delivery"),
+        required=True,
+    ),
+    "WebhookTimestamp": header_parameter(
+        "webhook-timestamp",
+        "When this attempt was signed, in seconds since 1970. Refuse a request whose timestamp "
+        "differs from your clock by more than five minutes.",
+        "1796047512",
+        required=True,
+        pattern="^[0-9]+$",
+    ),
+    "WebhookSignature": header_parameter(
+        "webhook-signature",
+        "The signature as defined by [Standard Webhooks](https://www.standardwebhooks.com): `v1,` "
+        "and the base64 of an HMAC-SHA256 of `{webhook-id}.{webhook-timestamp}.{body}`. After the "
+        "secret was rotated, the header has two signatures with a space between, until the old "
+        "secret ends.",
+        "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=",
+        required=True,
+    ),
+}
+ANSWERS: Node = {
+    "2XX": {"description": "Accepted."},
+    "default": {
+        "description": "410 disables the endpoint at once. 429 or 503 with `Retry-After` holds all "
+        "deliveries to the endpoint until then, for at most a day. After any other answer, or no "
+        "answer in time, the event is sent again, up to ten times over some days. An endpoint that "
+        "accepts nothing for days is disabled.",
+    },
+}
+_ASKED = "Sent to each endpoint that subscribes to this type and has the scope for it."
+_TEST = "Sent only on request: `POST /v1/webhook-endpoints/{endpoint_id}/test`."
+
+
+def add_shapes(document: Node) -> None:
+    """Add the schemas of outgoing events. Call it before ``name_schemas``."""
+    models = [(model, "serialization") for model in PAYLOADS.values()]
+    _, found = models_json_schema(models, ref_template=f"{PREFIX}{{model}}")  # type: ignore[arg-type]  # a list of pairs is taken
+    for schema in found["$defs"].values():
+        if "properties" in schema:
+            schema["required"] = list(schema["properties"])  # a missing value is sent as null
+    document["components"]["schemas"] |= found["$defs"]
+
+
+def add_webhooks(document: Node) -> None:
+    """Add an operation for each event type, as the receiving endpoint implements it."""
+    document["components"]["parameters"] |= PARAMETERS
+    document["webhooks"] = {
+        kind: {"post": _operation(document, kind)} for kind in map(str, PAYLOADS)
+    }
+
+
+def _operation(document: Node, kind: str) -> Node:
+    model = PAYLOADS[kind]
+    schema = {"$ref": f"{PREFIX}{model.__name__}"}
+    words = kind.replace(".", "_")
+    example = compose(document["components"]["schemas"], schema)
+    to_whom = _ASKED if kind != TEST_TYPE else _TEST
+    return {
+        "operationId": f"receive_{words}",
+        "summary": words.replace("_", " ").capitalize(),
+        "description": f"{first_paragraph(model.__doc__)} {to_whom}",
+        "tags": [TAG],
+        "parameters": [{"$ref": f"#/components/parameters/{one}"} for one in PARAMETERS],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": schema, "example": example}},
+        },
+        "responses": ANSWERS,
+        "security": [],
+    }

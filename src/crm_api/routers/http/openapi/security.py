@@ -1,0 +1,90 @@
+"""The security of each operation: who may call it, and with which scope."""
+
+from collections.abc import Iterable
+
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.routers.http.credentials import REFRESH_COOKIE
+from crm_api.routers.http.deps import Needs, authenticate
+from crm_api.routers.http.document_walk import Node
+
+BEARER, OAUTH, COOKIE = "bearer", "oauth2", "refreshCookie"
+SCOPES = {
+    Scope.CONTACTS_READ: "Read contacts, lists, segments and imports.",
+    Scope.CONTACTS_WRITE: "Change contacts, lists and segments; import.",
+    Scope.CAMPAIGNS_READ: "Read campaigns, lines and templates.",
+    Scope.CAMPAIGNS_WRITE: "Create and change campaigns, lines and templates.",
+    Scope.CAMPAIGNS_SEND: "Start, pause, resume and cancel campaigns.",
+    Scope.MESSAGES_READ: "Read conversations, messages and calls.",
+    Scope.MESSAGES_SEND: "Send single messages.",
+    Scope.WEBHOOKS_READ: "Read received events and webhook endpoints.",
+    Scope.WEBHOOKS_WRITE: "Replay events, change webhook endpoints.",
+    Scope.OPERATIONS: "Use alerts, runs, checks and jobs.",
+    Scope.ADMIN: "Do everything, including API keys and users.",
+}
+BY_LINK = {"open_media": Scope.MESSAGES_READ}
+"""Operations that a signed link opens without credentials; a caller needs this scope."""
+BY_COOKIE = frozenset({"refresh", "sign_out"})
+"""Operations that find their session by the refresh token, in the body or in the cookie."""
+
+
+def security_schemes() -> Node:
+    """Return the security schemes of the document."""
+    scopes = " ".join(f"`{scope}` {text}" for scope, text in SCOPES.items())
+    return {
+        BEARER: {
+            "type": "http",
+            "scheme": "bearer",
+            "description": f"An API key (`crm_…`) or an access token (`crms_…`). Scopes: {scopes}",
+        },
+        OAUTH: {
+            "type": "oauth2",
+            "description": "Users sign in with their e-mail address and password.",
+            "flows": {
+                "password": {
+                    "tokenUrl": "/v1/auth/token",
+                    "refreshUrl": "/v1/auth/token",
+                    "scopes": {scope.value: text for scope, text in SCOPES.items()},
+                }
+            },
+        },
+        COOKIE: {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": REFRESH_COOKIE,
+            "description": "The refresh token, if the user signed in with `?cookie=true`. "
+            "Scripts cannot read this cookie. The request must also have the value of the cookie "
+            "`crm_csrf` in the header `X-CSRF-Token`.",
+        },
+    }
+
+
+def security_of(route: APIRoute) -> list[Node]:
+    """Return the alternative security requirements of a route; empty if it is public."""
+    if route.name in BY_COOKIE:
+        return [{COOKIE: []}, {}]
+    scope = BY_LINK.get(route.name) or scope_of(route)
+    scopes = [scope.value] if scope is not None else []
+    known: list[Node] = [{BEARER: scopes}, {OAUTH: scopes}]
+    if route.name in BY_LINK:
+        return [{}, *known]
+    return [] if is_open(route) else known
+
+
+def scope_of(route: APIRoute) -> Scope | None:
+    """Return the scope that a route requires; None if it requires none."""
+    return next((call.scope for call in calls(route.dependant) if isinstance(call, Needs)), None)
+
+
+def is_open(route: APIRoute) -> bool:
+    """Return True if a route does not authenticate its caller."""
+    return not any(call is authenticate for call in calls(route.dependant))
+
+
+def calls(dependant: Dependant) -> Iterable[object]:
+    """Yield the callables that FastAPI runs for a route: the route and all its dependencies."""
+    yield dependant.call
+    for inner in dependant.dependencies:
+        yield from calls(inner)

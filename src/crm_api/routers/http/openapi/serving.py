@@ -1,0 +1,67 @@
+"""``GET /openapi.json``: built once, kept as bytes, sent with an ETag."""
+
+import asyncio
+import gzip
+import threading
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from http import HTTPStatus
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from starlette.routing import Route
+
+PATH = "/openapi.json"
+SMALLEST = 9
+"""The gzip level; the strongest one, because the document is compressed once."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """The document as bytes: plain and gzipped, with one ETag for both."""
+
+    plain: bytes = field(repr=False)
+    packed: bytes = field(repr=False)
+    etag: str
+
+
+class DocumentRoute:
+    """Serves the document of an application.
+
+    The first request builds it, in a thread: this takes about a second, and the event loop must
+    answer other requests meanwhile.
+    """
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._made: Document | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def route(self) -> Route:
+        """The route; register it before FastAPI's own, which writes the document each time."""
+        return Route(PATH, self.answer, methods=["GET"], include_in_schema=False)
+
+    async def answer(self, request: Request) -> Response:
+        """Send the document, gzipped if the client accepts that, or 304 if its ETag matches."""
+        request.scope["route"] = self.route  # FastAPI sets this for its own routes only
+        known = self._made
+        if known is None:
+            known = await asyncio.to_thread(self._make)
+        headers = {"ETag": known.etag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+        if known.etag in request.headers.get("if-none-match", ""):
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+        if "gzip" not in request.headers.get("accept-encoding", ""):
+            return Response(known.plain, headers=headers, media_type="application/json")
+        headers["Content-Encoding"] = "gzip"
+        return Response(known.packed, headers=headers, media_type="application/json")
+
+    def _make(self) -> Document:
+        with self._lock:
+            if self._made is not None:  # another thread was faster
+                return self._made
+            plain = orjson.dumps(self._app.openapi())
+            # A weak validator, because it names both the plain and the gzipped document.
+            etag = f'W/"{blake2b(plain, digest_size=16).hexdigest()}"'
+            self._made = made = Document(plain, gzip.compress(plain, SMALLEST, mtime=0), etag)
+        return made

@@ -1,0 +1,276 @@
+"""Idempotency keys, ETags and the audit entry of every change.
+
+``Idempotency-Key`` on a POST: the answer is stored in the transaction of the change, and sent again
+to a caller that repeats the request within a day. ``ETag`` on the answer to a GET or PATCH:
+``If-None-Match`` saves sending the body, and ``If-Match`` on a PATCH or DELETE refuses the change
+if the resource has changed since. Every change writes an entry to the audit log in the same
+transaction.
+"""
+
+import re
+from hashlib import blake2b
+from http import HTTPStatus
+
+from python_multipart.multipart import parse_options_header
+from sqlalchemy.exc import DBAPIError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from crm_api.domain.kit.errors import CrmError, PreconditionFailedError
+from crm_api.domain.kit.idempotency import service as idempotency
+from crm_api.domain.kit.idempotency.service import Answer
+from crm_api.routers.http import problems
+from crm_api.routers.http.deps import AppState
+from crm_api.routers.http.exchange import CHANGING, EXCHANGE, AnsweredBeforeError, Exchange
+from crm_api.routers.http.request_outcome import route_of
+
+KEY = b"idempotency-key"
+REPLAYED = (b"idempotent-replayed", b"true")
+RESOURCES = "/v1/"
+SIGN_IN = "/v1/auth/"
+"""Excluded: each sign-in is a new one, and its tokens must not be stored."""
+CHANGES = frozenset({"PATCH", "DELETE"})
+TAG_BYTES = 16
+_NOT_FOR_A_READ = frozenset(
+    {b"if-match", b"if-none-match", b"content-type", b"content-length", b"transfer-encoding", KEY}
+)
+
+
+class ChangedSinceError(PreconditionFailedError):
+    """The resource has changed since the caller read it."""
+
+    code = "changed_since"
+    title = "Changed since it was read"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The resource has changed since you read this ETag. Read it again, check what changed, "
+            "and repeat your change with the new ETag in If-Match."
+        )
+
+
+class PreconditionMiddleware:
+    """Plain ASGI; requests outside ``/v1/`` pass unchanged."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with the rules of its method, or send its stored answer."""
+        path = scope.get("path", "")
+        if scope["type"] != "http" or not path.startswith(RESOURCES) or path.startswith(SIGN_IN):
+            await self.app(scope, receive, send)
+            return
+        method = scope["method"]
+        if method == "GET":
+            await self._read(scope, receive, send)
+        elif method in CHANGING:
+            await self._change(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Add an ETag to the answer; send 304 without a body if the caller has that version."""
+        known = _header(scope, b"if-none-match")
+        waiting: Message | None = None
+
+        async def send_tagged(message: Message) -> None:
+            nonlocal waiting
+            if message["type"] == "http.response.start" and _is_plain_json(message):
+                waiting = message
+                return
+            if waiting is not None:
+                begun, waiting = waiting, None
+                if not message.get("more_body", False):
+                    begun, message = _tagged(begun, message, known)
+                await send(begun)
+            await send(message)
+
+        await self.app(scope, receive, send_tagged)
+
+    async def _change(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run a change and store its answer in one transaction."""
+        request = Request(scope)
+        exchange: Exchange | None = None
+        is_replayed = False
+        try:
+            exchange = _exchange(scope)
+            answer = await self._stale(scope, exchange)
+            if answer is None:
+                reading = (
+                    receive
+                    if exchange.key is None
+                    else exchange.hashed(receive, boundary=_boundary(scope))
+                )
+                answer = await self._call(scope, reading, exchange)
+            await exchange.settle(answer)
+        except CrmError as error:
+            answer = _answer(await problems.on_crm_error(request, error))
+        except AnsweredBeforeError as before:
+            answer, is_replayed = before.answer, True
+        except (DBAPIError, *problems.UNREACHABLE) as error:
+            answer = _answer(await problems.on_database_error(request, error))
+        finally:
+            if exchange is not None:
+                await exchange.abandon()
+        headers = [(name.encode(), value.encode()) for name, value in answer.headers.items()]
+        headers += [REPLAYED] if is_replayed else []
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _stale(self, scope: Scope, exchange: Exchange) -> Answer | None:
+        """Return a refusal if the resource does not match ``If-Match``; None if it does.
+
+        Reads the current version through the GET route of the path, in the transaction of the
+        change.
+        """
+        seen = _header(scope, b"if-match")
+        if seen is None or scope["method"] not in CHANGES:
+            return None
+        headers = [pair for pair in scope["headers"] if pair[0] not in _NOT_FOR_A_READ]
+        reading = {**scope, "method": "GET", "query_string": b"", "headers": headers}
+        now = await self._call(reading, _nothing, exchange)
+        if now.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            return None  # the path has no GET, so the caller cannot have an ETag of it
+        if now.status != HTTPStatus.OK:
+            return now
+        return None if _matches(seen, etag(now.body)) else await _precondition_failed(scope)
+
+    async def _call(self, scope: Scope, receive: Receive, exchange: Exchange) -> Answer:
+        """Run the application and collect its whole answer."""
+        start: Message = {}
+        body = bytearray()
+
+        async def take(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+            else:
+                body.extend(message.get("body", b""))
+
+        inner = {**scope, EXCHANGE: exchange}
+        try:
+            await self.app(inner, receive, take)
+        finally:
+            route_of(inner)
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in start["headers"]
+        }
+        if start["status"] == HTTPStatus.OK and scope["method"] == "PATCH":
+            headers["etag"] = etag(bytes(body))
+        return Answer(status=start["status"], headers=headers, body=bytes(body))
+
+
+def etag(body: bytes) -> str:
+    """Return the strong ETag of an answer body."""
+    return f'"{blake2b(body, digest_size=TAG_BYTES).hexdigest()}"'
+
+
+def _exchange(scope: Scope) -> Exchange:
+    """Begin the exchange of a request that changes something.
+
+    Raises:
+        InvalidKeyError: The value of its Idempotency-Key is invalid.
+    """
+    key = _header(scope, KEY) if scope["method"] == "POST" else None
+    state: AppState = scope["app"].state.crm
+    target = b" ".join((scope["method"].encode(), scope["raw_path"], scope["query_string"]))
+    return Exchange(
+        new_uow=state.new_uow,
+        secret=state.secret,
+        path=scope["path"] if scope["method"] in CHANGES else None,
+        target=target,
+        key=None if key is None else idempotency.read_key(key),
+    )
+
+
+async def _nothing() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def _precondition_failed(scope: Scope) -> Answer:
+    error = ChangedSinceError()
+    return _answer(await problems.on_crm_error(Request(scope), error))
+
+
+def _answer(response: Response) -> Answer:
+    return Answer(
+        status=response.status_code, headers=dict(response.headers), body=bytes(response.body)
+    )
+
+
+def _header(scope: Scope, wanted: bytes) -> str | None:
+    for name, value in scope["headers"]:
+        if name == wanted:
+            return str(value.decode("latin-1"))
+    return None
+
+
+def _boundary(scope: Scope) -> bytes:
+    """Return the boundary of a multipart form; empty for any other body."""
+    kind, options = parse_options_header(_header(scope, b"content-type"))
+    return options.get(b"boundary", b"") if kind == b"multipart/form-data" else b""
+
+
+def _is_plain_json(start: Message) -> bool:
+    if start["status"] != HTTPStatus.OK:
+        return False
+    return any(
+        name == b"content-type" and value.startswith(b"application/json")
+        for name, value in start["headers"]
+    )
+
+
+def _tagged(start: Message, body: Message, known: str | None) -> tuple[Message, Message]:
+    """Add the ETag to an answer; make it a 304 without a body if ``known`` names the ETag."""
+    tag = etag(body.get("body", b""))
+    headers = [*start["headers"], (b"etag", tag.encode())]
+    if known is None or not _matches(known, tag):
+        return {**start, "headers": headers}, body
+    kept = [pair for pair in headers if pair[0] not in {b"content-type", b"content-length"}]
+    return (
+        {**start, "status": int(HTTPStatus.NOT_MODIFIED), "headers": kept},
+        {"type": "http.response.body", "body": b""},
+    )
+
+
+def _matches(condition: str, tag: str) -> bool:
+    """Return True if a list of ETags contains this one or ``*``; weak marks are ignored."""
+    named = [one.strip().removeprefix("W/") for one in condition.split(",")]
+    return "*" in named or tag in named
+
+
+_ONE_RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII)
+
+
+class UnsatisfiableRangeError(ValueError):
+    """No byte of the file is in the range."""
+
+
+def wanted_range(header: str | None, *, size: int) -> tuple[int, int] | None:
+    """Return the first byte and the one after the last; None for the whole file.
+
+    A header with several ranges, or one that cannot be read, means the whole file: a server may
+    ignore any range (RFC 9110, 14.2). werkzeug's ``parse_range_header`` is not used: it refuses the
+    last 1,000 bytes of a file that has fewer, and reads "the last 0 bytes" as the whole file.
+
+    Raises:
+        UnsatisfiableRangeError: The range begins after the end of the file.
+    """
+    found = _ONE_RANGE.fullmatch(header.replace(" ", "")) if header else None
+    if found is None:
+        return None
+    first, last = found.groups()
+    if first:
+        start, end = int(first), min(size, int(last) + 1) if last else size
+        is_backwards = bool(last) and int(last) < start
+    else:
+        start, end = max(0, size - int(last or 0)), size
+        is_backwards = not last
+    if is_backwards:
+        return None
+    if start >= end:
+        raise UnsatisfiableRangeError(
+            f"The file has only {size} bytes. Request a range that begins before its end."
+        )
+    return start, end

@@ -1,0 +1,306 @@
+"""Turn every failure into an RFC 9457 problem document; no other module does this."""
+
+import socket
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, cast
+
+import asyncpg
+import orjson
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic_core import ErrorDetails
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from crm_api.domain.kit.errors import (
+    ConflictError,
+    CrmError,
+    ForbiddenError,
+    InvalidError,
+    MalformedError,
+    NotFoundError,
+    PreconditionFailedError,
+    RateLimitedError,
+    TooLargeError,
+    TransientError,
+    UnacceptableError,
+    UnauthenticatedError,
+    UnreadableKindError,
+)
+from crm_api.domain.kit.faults import faults_of
+from crm_api.routers.http.paths import paths_of
+from crm_api.routers.http.phrases import phrase_of
+from crm_api.routers.http.request_outcome import route_of
+
+log = structlog.get_logger()
+
+STATUS_OF_KIND: dict[type[CrmError], int] = {
+    MalformedError: 400,
+    TooLargeError: 413,
+    NotFoundError: 404,
+    UnacceptableError: 406,
+    ConflictError: 409,
+    PreconditionFailedError: 412,
+    UnreadableKindError: 415,
+    InvalidError: 422,
+    UnauthenticatedError: 401,
+    ForbiddenError: 403,
+    RateLimitedError: 429,
+    TransientError: 503,
+}
+RETRY_AFTER_SECONDS = 5
+UNREACHABLE = (ConnectionError, FileNotFoundError, TimeoutError, socket.gaierror)
+"""Errors of connecting to a server: refused or reset, no socket file, timeout, unknown host."""
+MEDIA_TYPE = "application/problem+json"
+DEFECT = (
+    "The server failed because of a defect. Report it with the request id (X-Request-ID), "
+    "which finds the log entry."
+)
+MOST_FAULTS = 100
+"""Maximum faults in one answer, so that a body of 10,000 wrong items does not get a megabyte."""
+
+
+class UnstorableTextError(InvalidError):
+    """A string contains a character that the database cannot store."""
+
+    code = "unstorable_text"
+    title = "Text cannot be stored"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A string contains a NUL character or half of a surrogate pair. Remove that character."
+        )
+
+
+class DatabaseUnavailableError(TransientError):
+    """The database is temporarily unavailable."""
+
+    code = "database_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("The database is not available now. Try again in a few seconds.")
+
+
+def problem(
+    request: Request,
+    *,
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    extras: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Answer with a problem document."""
+    body = _document(
+        request.url.path, status=status, code=code, title=title, detail=detail, extras=extras
+    )
+    return Response(
+        orjson.dumps(body, default=str), status, dict(headers or {}), media_type=MEDIA_TYPE
+    )
+
+
+def document(failure: CrmError, *, path: str) -> dict[str, Any]:
+    """Build the document of a failure that is one of several results in an answer."""
+    return _document(
+        path,
+        status=status_of(failure),
+        code=failure.code,
+        title=failure.title,
+        detail=failure.detail,
+        extras=extras_of(failure),
+    )
+
+
+def _document(
+    path: str,
+    *,
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    extras: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Build the document; ``extras`` are further members and never replace standard ones."""
+    standard = {
+        "type": f"urn:crm-api:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": path,
+        "code": code,
+    }
+    return {**standard, **(extras or {}), **standard}
+
+
+def extras_of(failure: CrmError) -> dict[str, Any]:
+    """Return the further members of a failure's document."""
+    if isinstance(failure, InvalidError):
+        return failure.extras | {"errors": [vars(fault) for fault in failure.errors]}
+    return dict(failure.extras)
+
+
+def status_of(error: CrmError) -> int:
+    """Return the HTTP status of the error's kind; 500 for an unknown kind."""
+    for kind, status in STATUS_OF_KIND.items():
+        if isinstance(error, kind):
+            return status
+    return 500
+
+
+async def on_crm_error(request: Request, error: Exception) -> Response:
+    """Answer an expected failure."""
+    failure = cast("CrmError", error)
+    status = status_of(failure)
+    extras = extras_of(failure)
+    headers: dict[str, str] = {}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    if status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
+        headers["Retry-After"] = str(extras.pop("retry_after_seconds", RETRY_AFTER_SECONDS))
+    return problem(
+        request,
+        status=status,
+        code=failure.code,
+        title=failure.title,
+        detail=failure.detail,
+        extras=extras,
+        headers=headers,
+    )
+
+
+def _path(location: Sequence[int | str]) -> tuple[int | str, ...]:
+    source, *path = location
+    shown = path if source in {"body", "query", "path", "header"} else location
+    return tuple(shown) or ("",)
+
+
+def _errors_of(error: RequestValidationError) -> list[dict[str, str]]:
+    shown = error.errors()[:MOST_FAULTS]
+    errors = [{**fault, "loc": _path(fault["loc"])} for fault in shown]
+    return [vars(fault) for fault in faults_of(cast("list[ErrorDetails]", errors))]
+
+
+_OTHER_SHAPE = {"uuid_parsing", "uuid_type"}
+
+
+async def _no_such_id(request: Request) -> Response:
+    """Answer 404 for a path with a string that cannot be an id in the place of an id.
+
+    The path may also be that of another route with other methods, such as
+    ``/v1/segments/preview``. Then the answer is 405.
+    """
+    is_known = bool(paths_of(request.app.state).allowed(request.url.path))
+    status = HTTPStatus.METHOD_NOT_ALLOWED if is_known else HTTPStatus.NOT_FOUND
+    return await on_http_error(request, HTTPException(status))
+
+
+async def on_validation_error(request: Request, error: Exception) -> Response:
+    """Answer a request that does not fit its schema, with a pointer to each fault."""
+    invalid = cast("RequestValidationError", error)
+    faults = _errors_of(invalid)
+    if any(
+        fault["loc"][0] == "path" and fault["type"] in _OTHER_SHAPE for fault in invalid.errors()
+    ):
+        return await _no_such_id(request)
+    return problem(
+        request,
+        status=422,
+        code="validation_failed",
+        title="Invalid input",
+        detail=f"The request has {len(invalid.errors())} fault(s). The first is at "
+        f"{faults[0]['pointer']}.",
+        extras={"errors": faults},
+    )
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """Answer errors of the framework: unknown path, wrong method, unreadable body."""
+    refusal = cast("HTTPException", error)
+    status = HTTPStatus(refusal.status_code)
+    headers = dict(refusal.headers or {})
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(paths_of(request.app.state).allowed(request.url.path))
+    return problem(
+        request,
+        status=status,
+        code=phrase_of(status).lower().replace(" ", "_").replace("-", "_"),
+        title=phrase_of(status),
+        detail=str(refusal.detail) if refusal.detail != status.phrase else status.description,
+        headers=headers,
+    )
+
+
+async def on_database_error(request: Request, error: Exception) -> Response:
+    """Answer 503 if the database is unavailable, 422 for text that it cannot store, else 500."""
+    if is_unstorable_text(error):
+        return await on_crm_error(request, UnstorableTextError())
+    if not database_is_away(error):
+        return await on_bug(request, error)
+    log.warning("database away", route=route_of(request.scope), error=type(error).__name__)
+    return await on_crm_error(request, DatabaseUnavailableError())
+
+
+_UNDEFINED = {"42P01", "42703"}
+"""SQLSTATEs of a missing table and a missing column."""
+
+
+def schema_is_older(error: BaseException) -> bool:
+    """Return True if the failure means that migrations of this release have not run yet."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) in _UNDEFINED
+
+
+def database_is_away(error: BaseException) -> bool:
+    """Return True if the failure means that the database is unreachable, starting or stopping."""
+    if isinstance(error, (InterfaceError, PoolTimeoutError, *UNREACHABLE)):
+        return True
+    if isinstance(error, (asyncpg.PostgresConnectionError, asyncpg.InterfaceError)):
+        return True
+    if isinstance(error, OperationalError) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated
+    ):
+        return True
+    original = getattr(error, "orig", None)
+    state = getattr(original, "sqlstate", None) or getattr(error, "sqlstate", None) or ""
+    # Class 57: operator intervention (shutdown, start-up); 53: out of resources; 08: connection.
+    return str(state)[:2] in {"57", "53", "08"}
+
+
+def is_unstorable_text(error: BaseException) -> bool:
+    """Return True if a string has a character that PostgreSQL or UTF-8 cannot represent."""
+    chain: BaseException | None = error
+    while chain is not None:
+        if isinstance(chain, UnicodeEncodeError):
+            return True
+        if getattr(chain, "sqlstate", None) in {"22021", "22P05"}:
+            return True
+        chain = chain.__cause__
+    return False
+
+
+async def on_bug(request: Request, error: Exception) -> Response:
+    """Answer 500 without any internals; the traceback goes to the log."""
+    log.error("unhandled error", route=route_of(request.scope), exc_info=error)
+    return problem(
+        request,
+        status=500,
+        code="internal_error",
+        title="Internal error",
+        detail=DEFECT,
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers of all failures."""
+    app.add_exception_handler(CrmError, on_crm_error)
+    app.add_exception_handler(RequestValidationError, on_validation_error)
+    app.add_exception_handler(HTTPException, on_http_error)
+    for kind in (DBAPIError, PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        app.add_exception_handler(kind, on_database_error)
+    for unreachable in UNREACHABLE:
+        app.add_exception_handler(unreachable, on_database_error)
+    app.add_exception_handler(Exception, on_bug)

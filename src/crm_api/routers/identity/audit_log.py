@@ -1,0 +1,67 @@
+"""Route of the audit log."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.audit_log import recording
+from crm_api.domain.kit.audit_log.schemas import AuditEntryRead, AuditFilter
+from crm_api.domain.kit.examples import CAMPAIGN, example_id
+from crm_api.domain.kit.fields import Line200
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.routers.http.deps import Caller, ListUow, Paging, require
+from crm_api.routers.http.query_parameters import After, Before, QueryZone, start_of
+
+router = APIRouter(prefix="/v1/audit-log", tags=["access"])
+
+
+async def read_filter(
+    *,
+    actor: Annotated[
+        Line200 | None, Query(description="The name of an API key, or a user's e-mail address.")
+    ] = None,
+    actor_id: Annotated[
+        Line200 | None,
+        Query(description="The id of an API key or of a user.", examples=[example_id("user")]),
+    ] = None,
+    action: Annotated[
+        Line200 | None,
+        Query(
+            description="An operationId, or the name of an action of the service.",
+            examples=["start_campaign"],
+        ),
+    ] = None,
+    subject: Annotated[
+        Line200 | None,
+        Query(description="The id of the thing that was changed.", examples=[CAMPAIGN]),
+    ] = None,
+    created_after: After = None,
+    created_before: Before = None,
+    zone: QueryZone,
+) -> AuditFilter:
+    """Read the filter from the query parameters."""
+    return AuditFilter(
+        actor=actor,
+        actor_id=actor_id,
+        action=action,
+        subject=subject,
+        created_after=start_of(created_after, zone),
+        created_before=start_of(created_before, zone),
+    )
+
+
+@router.get("")
+async def list_audit_log(
+    uow: ListUow,
+    page: Paging,
+    wanted: Annotated[AuditFilter, Depends(read_filter)],
+    _caller: Annotated[Caller, require(Scope.ADMIN)],
+) -> PageRead[AuditEntryRead]:
+    """List who changed what, newest first: changes through the API and by the service itself."""
+    async with uow:
+        await uow.commit_each()
+        found = await recording.list_entries(uow, wanted, cursor=page.cursor, limit=page.limit)
+    return PageRead(
+        data=[AuditEntryRead.of(entry) for entry in found.data], next_cursor=found.next_cursor
+    )

@@ -1,0 +1,97 @@
+"""Routes of users: invite, list, change, disable."""
+
+from http import HTTPStatus
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from crm_api.domain.alerts.outgoing_mail import service as mailbox
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.identity.users import mailed_links, sessions
+from crm_api.domain.identity.users import service as accounts
+from crm_api.domain.identity.users.models import User
+from crm_api.domain.identity.users.schemas import UserInvite, UserInvited, UserRead, UserUpdate
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWork
+from crm_api.routers.http.deps import AppState, Caller, Paging, State, Uow, mail_sender, require
+from crm_api.routers.http.route_notes import fails_with
+
+router = APIRouter(prefix="/v1/users", tags=["users"])
+Admin = Annotated[Caller, require(Scope.ADMIN)]
+
+
+@router.post("", status_code=HTTPStatus.CREATED, openapi_extra=fails_with("user_exists"))
+async def invite_user(body: UserInvite, uow: Uow, state: State, caller: Admin) -> UserInvited:
+    """Invite a user by mail. Without a mail server, the answer contains the invitation token."""
+    now = clock.wall_now()
+    async with uow:
+        user, token = await accounts.invite_user(uow, body, actor=caller.name, now=now)
+        shown = await _send(uow, state, user, token)
+    return UserInvited(**UserRead.model_validate(user).model_dump(), invitation_token=shown)
+
+
+@router.get("")
+async def list_users(uow: Uow, page: Paging, _caller: Admin) -> PageRead[UserRead]:
+    """List users, newest first."""
+    async with uow:
+        found = await accounts.list_users(uow, cursor=page.cursor, limit=page.limit)
+    return PageRead(
+        data=[UserRead.model_validate(user) for user in found.data],
+        next_cursor=found.next_cursor,
+    )
+
+
+@router.get("/{user_id}")
+async def get_user(user_id: UUID, uow: Uow, _caller: Admin) -> UserRead:
+    """Show a user."""
+    async with uow:
+        user = await accounts.read_user(uow, user_id=user_id)
+    return UserRead.model_validate(user)
+
+
+@router.patch("/{user_id}", openapi_extra=fails_with("last_owner"))
+async def update_user(user_id: UUID, body: UserUpdate, uow: Uow, caller: Admin) -> UserRead:
+    """Change a user's name or role, or disable or enable the user."""
+    async with uow:
+        user = await accounts.update_user(
+            uow, body, user_id=user_id, actor=caller.name, now=clock.wall_now()
+        )
+    return UserRead.model_validate(user)
+
+
+@router.post("/{user_id}/invite", status_code=HTTPStatus.ACCEPTED)
+async def invite_user_again(user_id: UUID, uow: Uow, state: State, _caller: Admin) -> UserInvited:
+    """Send a new invitation. The previous one becomes invalid."""
+    async with uow:
+        user, token = await accounts.invite_user_again(uow, user_id=user_id, now=clock.wall_now())
+        shown = await _send(uow, state, user, token)
+    return UserInvited(**UserRead.model_validate(user).model_dump(), invitation_token=shown)
+
+
+@router.post("/{user_id}/sign-out", status_code=HTTPStatus.NO_CONTENT)
+async def sign_user_out(user_id: UUID, uow: Uow, caller: Admin) -> None:
+    """End every session of a user."""
+    async with uow:
+        await accounts.read_user(uow, user_id=user_id)
+        await sessions.sign_out_everywhere(
+            uow, user_id=user_id, actor=caller.name, now=clock.wall_now()
+        )
+
+
+async def _send(uow: UnitOfWork, state: AppState, user: User, token: str) -> str | None:
+    """Mail the invitation. Return its token only without a mail server, else None."""
+    if state.settings.smtp_url is None:
+        return token
+    subject, text = mailed_links.write_invitation_mail(user, token, await mail_sender(uow, state))
+    await mailbox.queue_mail(
+        uow,
+        to=user.email,
+        subject=subject,
+        body=text,
+        lasts=mailed_links.INVITATION_FOR,
+        secret=state.secret,
+        now=clock.wall_now(),
+    )
+    return None

@@ -1,0 +1,1 @@
+"""Routes of imports and do-not-contact lists."""

@@ -1,0 +1,170 @@
+"""Routes of do-not-contact lists: upload, scrub report, errors, cancel."""
+
+import asyncio
+import contextlib
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.imports.do_not_contact import service as do_not_contact
+from crm_api.domain.imports.do_not_contact.schemas import UploadRead, read_options
+from crm_api.domain.imports.do_not_contact.service import DO_NOT_CONTACT_UPLOADS
+from crm_api.domain.imports.do_not_contact.source import phone_columns
+from crm_api.domain.imports.files import runs
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.platform.ids import new_id
+from crm_api.routers.http.csv_answers import CSV_OF_ERRORS
+from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
+from crm_api.routers.http.route_notes import fails_with, shows
+from crm_api.routers.http.uploads import receive
+from crm_api.routers.imports.error_files import answer_with_errors
+
+router = APIRouter(prefix="/v1/do-not-contact-uploads", tags=["consent"])
+Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
+Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
+
+MAX_FILE_BYTES = 256 * 2**20
+
+_FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "title": "DoNotContactFile",
+                    "type": "object",
+                    "required": ["file"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "file": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "A CSV with phone numbers in any usual format, with or "
+                            "without a header.",
+                        },
+                        "reason": {
+                            "type": "string",
+                            "maxLength": 200,
+                            "default": "do-not-contact list",
+                            "description": "The reason that is stored with each number's flag.",
+                        },
+                        "column": {
+                            "type": "string",
+                            "description": "The column with the phone numbers. Needed only if the "
+                            "service does not find it.",
+                        },
+                        "dry_run": {"type": "boolean", "default": False},
+                    },
+                },
+                "example": {
+                    "file": "phone\r\n+16175550123\r\n",
+                    "reason": "state list",
+                    "dry_run": False,
+                },
+            }
+        },
+    }
+}
+
+
+@router.post(
+    "",
+    status_code=202,
+    openapi_extra=_FORM
+    | fails_with(
+        "empty_file",
+        "file_too_large",
+        "invalid_mapping",
+        "invalid_upload_option",
+        "malformed_upload",
+        "no_phone_column",
+        "not_csv",
+    )
+    | shows(
+        status="pending",
+        rows_processed=0,
+        invalid=0,
+        duplicates_in_file=0,
+        texts_withdrawn=0,
+        started_at=None,
+        finished_at=None,
+        numbers_read=0,
+        newly_suppressed=0,
+        contacts_matched=0,
+    ),
+)
+async def create_upload(request: Request, state: State, uow: Uow, caller: Writer) -> UploadRead:
+    """Upload numbers that must not get messages. They are flagged in the background."""
+    upload_id = new_id()
+    path = do_not_contact.upload_path(state.settings.data_dir, upload_id)
+    with contextlib.ExitStack() as cleanup:
+        cleanup.callback(path.unlink, missing_ok=True)
+        upload = await receive(request, path, max_bytes=MAX_FILE_BYTES)
+        options = read_options(upload.fields)
+        columns = await asyncio.to_thread(phone_columns, path, options.column)
+        async with uow:
+            row = await do_not_contact.create_upload(
+                uow,
+                upload_id=upload_id,
+                file_name=upload.file_name,
+                byte_size=upload.byte_size,
+                columns=columns,
+                options=options,
+                actor=caller.name,
+                now=await uow.database_now(),
+            )
+        cleanup.pop_all()
+    return UploadRead.model_validate(row)
+
+
+@router.get("")
+async def list_uploads(uow: Uow, page: Paging, _caller: Reader) -> PageRead[UploadRead]:
+    """List uploads, newest first."""
+    async with uow:
+        found = await runs.list_imports(
+            uow, DO_NOT_CONTACT_UPLOADS, cursor=page.cursor, limit=page.limit
+        )
+    return PageRead(
+        data=[UploadRead.model_validate(row) for row in found.data],
+        next_cursor=found.next_cursor,
+    )
+
+
+@router.get("/{upload_id}")
+async def get_upload(upload_id: UUID, uow: Uow, _caller: Reader) -> UploadRead:
+    """Show the scrub report of an upload, partial until the upload is completed."""
+    async with uow:
+        row = await runs.get_import(uow, DO_NOT_CONTACT_UPLOADS, import_id=upload_id)
+    return UploadRead.model_validate(row)
+
+
+@router.get(
+    "/{upload_id}/errors",
+    response_class=StreamingResponse,
+    responses=CSV_OF_ERRORS,
+)
+async def get_upload_errors(
+    upload_id: UUID, state: State, uow: Uow, _caller: Reader
+) -> StreamingResponse:
+    """Download the values that are not phone numbers, in the order of the file."""
+    async with uow:
+        await runs.get_import(uow, DO_NOT_CONTACT_UPLOADS, import_id=upload_id)
+    name = f"do-not-contact-{upload_id}-errors.csv"
+    return answer_with_errors(state.new_uow, DO_NOT_CONTACT_UPLOADS, upload_id, name=name)
+
+
+@router.post(
+    "/{upload_id}/cancel",
+    openapi_extra=fails_with("do_not_contact_upload_finished") | shows(status="cancelled"),
+)
+async def cancel_upload(upload_id: UUID, state: State, uow: Uow, _caller: Writer) -> UploadRead:
+    """Cancel an upload. Flags that it has already set stay."""
+    async with uow:
+        now = await uow.database_now()
+        row = await runs.cancel(uow, DO_NOT_CONTACT_UPLOADS, import_id=upload_id, now=now)
+    path = do_not_contact.upload_path(state.settings.data_dir, upload_id)
+    await asyncio.to_thread(path.unlink, missing_ok=True)
+    return UploadRead.model_validate(row)

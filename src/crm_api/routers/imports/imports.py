@@ -1,0 +1,319 @@
+"""Routes of contact imports: upload, progress, errors, cancel, commit, undo."""
+
+import asyncio
+import contextlib
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.imports.contacts import commit, undo_request
+from crm_api.domain.imports.contacts import service as contact_imports
+from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
+from crm_api.domain.imports.contacts.models import ImportSourceKind
+from crm_api.domain.imports.contacts.schemas import (
+    ImportCorrection,
+    ImportDetail,
+    ImportOptions,
+    ImportRead,
+    UndoneImportRead,
+    UndoRequest,
+    read_options,
+)
+from crm_api.domain.imports.contacts.source import examine_file, examine_kept_file, sha256_of
+from crm_api.domain.imports.files import runs
+from crm_api.domain.imports.files.workbook import convert, is_workbook
+from crm_api.domain.kit.dry_runs import make_call
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+from crm_api.routers.http.csv_answers import CSV_OF_ERRORS
+from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
+from crm_api.routers.http.dry_run_calls import ThisCall
+from crm_api.routers.http.route_notes import fails_with, shows
+from crm_api.routers.http.uploads import check_file, read_json_object, receive
+from crm_api.routers.imports.error_files import answer_with_errors
+
+router = APIRouter(prefix="/v1/imports", tags=["imports"])
+Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
+Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
+
+MAX_FILE_BYTES = 512 * 2**20
+
+_OPTIONS: dict[str, Any] = {
+    "list_name": {
+        "type": "string",
+        "maxLength": 200,
+        "description": "Put every contact on this list. It is created if it does not exist.",
+    },
+    "list_id": {"type": "string", "format": "uuid"},
+    "on_duplicate": {
+        "type": "string",
+        "enum": ["fill", "overwrite", "skip"],
+        "default": "fill",
+    },
+    "dry_run": {"type": "boolean", "default": False},
+}
+_MAPPING = (
+    'The field of a column, or null to leave the column out, for example {"Contact": "phone"}. '
+    "Other columns are detected by their name or values."
+)
+_FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "title": "ImportOfFile",
+                    "type": "object",
+                    "additionalProperties": False,
+                    "properties": {
+                        "file": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "A CSV with phone numbers (UTF-8, UTF-16 or "
+                            "Windows-1252), or a workbook (XLSX). The first sheet with rows is "
+                            "read.",
+                        },
+                        "source": {
+                            "type": "string",
+                            "enum": ["file", "openphone"],
+                            "default": "file",
+                            "description": "Where it came from.",
+                        },
+                        "mapping": {
+                            "type": "string",
+                            "contentMediaType": "application/json",
+                            "description": _MAPPING,
+                        },
+                        **_OPTIONS,
+                    },
+                },
+                "example": {
+                    "file": "Mobile,Owner\r\n(617) 555-0123,Ada\r\n",
+                    "list_name": "Owners in Quincy",
+                    "mapping": '{"Mobile": "phone", "Owner": "first_name"}',
+                    "on_duplicate": "fill",
+                    "dry_run": True,
+                },
+            },
+            "application/json": {
+                "schema": {
+                    "title": "ImportFromProvider",
+                    "type": "object",
+                    "required": ["source"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "source": {
+                            "type": "string",
+                            "const": "openphone",
+                            "description": "Where it came from.",
+                        },
+                        "mapping": {"type": "object", "description": _MAPPING},
+                        **_OPTIONS,
+                    },
+                },
+                "example": {"source": "openphone", "list_name": "From OpenPhone"},
+            },
+        },
+    }
+}
+
+
+@router.post(
+    "",
+    status_code=202,
+    openapi_extra=_FORM
+    | fails_with(
+        "empty_file",
+        "file_too_large",
+        "invalid_file",
+        "invalid_import_option",
+        "invalid_mapping",
+        "malformed_upload",
+        "no_phone_column",
+        "not_csv",
+        "workbook_too_large",
+    )
+    | shows(
+        status="pending",
+        rows_total=None,
+        rows_processed=0,
+        created=0,
+        updated=0,
+        unchanged=0,
+        invalid=0,
+        duplicates_in_file=0,
+        started_at=None,
+        finished_at=None,
+        dry_run=True,
+        changes={},
+        sample=[],
+    ),
+)
+async def create_import(request: Request, state: State, uow: Uow, _caller: Writer) -> ImportDetail:
+    """Upload a CSV or a workbook. Its contacts are imported in the background.
+
+    A JSON body ``{"source": "openphone"}`` imports the provider's contacts instead, with the same
+    options.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json":
+        options = read_options(await read_json_object(request))
+        return await _from_provider(uow, options)
+    import_id = new_id()
+    path = contact_imports.upload_path(state.settings.data_dir, import_id)
+    with contextlib.ExitStack() as cleanup:
+        cleanup.callback(path.unlink, missing_ok=True)
+        upload = await receive(request, path, max_bytes=MAX_FILE_BYTES)
+        check_file(upload)
+        options = read_options(upload.fields)
+        if options.source != ImportSourceKind.FILE:
+            return await _from_provider(uow, options)
+        notes = await convert(path) if await asyncio.to_thread(is_workbook, path) else []
+        detected = await asyncio.to_thread(examine_file, path, options.mapping)
+        detected.notes[:0] = notes
+        rows_sha256 = await asyncio.to_thread(sha256_of, path)
+        async with uow:
+            row = await contact_imports.create_import(
+                uow,
+                import_id=import_id,
+                file_name=upload.file_name,
+                byte_size=upload.byte_size,
+                rows_sha256=rows_sha256,
+                detected=detected,
+                options=options,
+                now=await uow.database_now(),
+            )
+        cleanup.pop_all()
+    return ImportDetail.model_validate(row)
+
+
+async def _from_provider(uow: UnitOfWork, options: ImportOptions) -> ImportDetail:
+    async with uow:
+        row = await contact_imports.create_provider_import(
+            uow, options, now=await uow.database_now()
+        )
+    return ImportDetail.model_validate(row)
+
+
+@router.get("")
+async def list_imports(uow: Uow, page: Paging, _caller: Reader) -> PageRead[ImportRead]:
+    """List imports, newest first."""
+    async with uow:
+        found = await runs.list_imports(uow, CONTACT_IMPORTS, cursor=page.cursor, limit=page.limit)
+    return PageRead(
+        data=[ImportRead.model_validate(row) for row in found.data],
+        next_cursor=found.next_cursor,
+    )
+
+
+@router.get("/{import_id}")
+async def get_import(import_id: UUID, uow: Uow, _caller: Reader) -> ImportDetail:
+    """Show the progress of an import, how its columns are read, and examples of its changes."""
+    async with uow:
+        row = await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id)
+    return ImportDetail.model_validate(row)
+
+
+@router.get(
+    "/{import_id}/errors",
+    response_class=StreamingResponse,
+    responses=CSV_OF_ERRORS,
+)
+async def get_import_errors(
+    import_id: UUID, state: State, uow: Uow, _caller: Reader
+) -> StreamingResponse:
+    """Download the values that could not be imported, in the order of the file."""
+    async with uow:
+        await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id)
+    name = f"import-{import_id}-errors.csv"
+    return answer_with_errors(state.new_uow, CONTACT_IMPORTS, import_id, name=name)
+
+
+@router.post(
+    "/{import_id}/cancel", openapi_extra=fails_with("import_finished") | shows(status="cancelled")
+)
+async def cancel_import(import_id: UUID, state: State, uow: Uow, _caller: Writer) -> ImportRead:
+    """Cancel an import. Contacts that it has already written stay."""
+    async with uow:
+        now = await uow.database_now()
+        row = await runs.cancel(uow, CONTACT_IMPORTS, import_id=import_id, now=now)
+    if row.dry_run_id is None:
+        path = contact_imports.rows_path(state.settings.data_dir, row)
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+    return ImportRead.model_validate(row)
+
+
+@router.patch(
+    "/{import_id}",
+    status_code=202,
+    openapi_extra=fails_with(
+        "dry_run_committed",
+        "dry_run_not_ready",
+        "invalid_import_option",
+        "invalid_mapping",
+        "no_phone_column",
+        "not_a_dry_run",
+        "upload_gone",
+    ),
+)
+async def correct_import(
+    import_id: UUID, body: ImportCorrection, state: State, uow: Uow, _caller: Writer
+) -> ImportDetail:
+    """Repeat a dry run with another mapping or other options, without a new upload.
+
+    Options that you leave out do not change. ``mapping`` needs only the columns that were detected
+    wrongly.
+    """
+    path = contact_imports.upload_path(state.settings.data_dir, import_id)
+    async with uow:
+        row = await commit.get_correctable_dry_run(uow, import_id=import_id)
+    detected = await asyncio.to_thread(examine_kept_file, path, body.mapping or row.mapping)
+    async with uow:
+        row = await commit.correct_dry_run(
+            uow, import_id=import_id, body=body, detected=detected, now=await uow.database_now()
+        )
+    return ImportDetail.model_validate(row)
+
+
+@router.post(
+    "/{import_id}/commit",
+    status_code=202,
+    openapi_extra=fails_with("dry_run_not_ready", "invalid_import_option", "not_a_dry_run"),
+)
+async def commit_import(import_id: UUID, uow: Uow, _caller: Writer) -> ImportRead:
+    """Import exactly what this dry run has read. The answer is the new import."""
+    async with uow:
+        row = await commit.commit_dry_run(uow, import_id=import_id, now=await uow.database_now())
+    return ImportRead.model_validate(row)
+
+
+@router.post(
+    "/{import_id}/undo",
+    status_code=202,
+    response_model_exclude_unset=True,
+    openapi_extra=fails_with("import_not_undoable"),
+)
+async def undo_import(
+    import_id: UUID,
+    uow: Uow,
+    call: ThisCall,
+    caller: Writer,
+    body: UndoRequest | None = None,
+) -> UndoneImportRead:
+    """Undo the changes of an import, except on contacts that were changed since."""
+    wanted = body or UndoRequest()
+
+    async def act() -> UndoneImportRead:
+        row = await undo_request.request_undo(
+            uow, import_id=import_id, now=await uow.database_now()
+        )
+        is_counted = wanted.dry_run or wanted.token is not None
+        counts = await undo_request.count_undo(uow, row) if is_counted else {}
+        return UndoneImportRead.model_validate(row).model_copy(update={"counts": counts})
+
+    async with uow:
+        return await make_call(uow, call.by(caller), wanted, act)

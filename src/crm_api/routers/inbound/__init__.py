@@ -1,0 +1,1 @@
+"""Routes of received webhooks, their health checks and the reconciliation."""

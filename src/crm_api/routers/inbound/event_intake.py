@@ -1,0 +1,164 @@
+"""Store deliveries in batches before they are acknowledged, one statement per batch.
+
+Deliveries that arrive while a batch is written form the next batch; no delivery waits for others.
+Two batches are written at once: while one waits for the disk, the other is on its way, and the
+database flushes both together.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import asyncpg
+import structlog
+
+from crm_api.domain.inbound.webhook_events import envelope
+from crm_api.domain.inbound.webhook_events.envelope import ReceivedEvent
+from crm_api.domain.inbound.webhook_events.storing import (
+    LOST_CONNECTION,
+    UNACCEPTABLE_ROW,
+    EventNotStoredError,
+    IntakeConnection,
+)
+from crm_api.platform import failpoints, instruments, request_context
+from crm_api.platform.jobs import Job, JobName, JobQueue
+from crm_api.platform.request_context import Cause
+
+log = structlog.get_logger()
+
+LANES = 2
+"""Batches that are written at once, each over its own connection."""
+LARGEST_BATCH = 500
+MOST_WAITING = 5_000
+"""Above this the database does not keep up, and the provider is asked to deliver again later."""
+NUDGE_GAP_SECONDS = 0.1
+"""One nudge for all that arrives in this time: the worker polls its queue no more often."""
+
+Waiting = tuple[ReceivedEvent, asyncio.Future[None], Cause]
+
+
+class EventIntake:
+    """The batcher of one web process, with its own database connections.
+
+    ``start()`` and ``close()`` belong to the application's lifespan.
+    """
+
+    def __init__(self, database_url: str, *, queue: JobQueue) -> None:
+        self._lanes = [IntakeConnection(database_url) for _ in range(LANES)]
+        self._queue = queue
+        self._waiting: list[Waiting] = []
+        self._has_waiting = asyncio.Event()
+        self._has_new = asyncio.Event()
+        self._cause: Cause | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin to accept events; the database is connected with the first batch."""
+        self._tasks = [
+            *(
+                asyncio.create_task(self._store_batches(lane), name="webhook intake")
+                for lane in self._lanes
+            ),
+            asyncio.create_task(self._nudge(), name="webhook nudge"),
+        ]
+
+    async def close(self) -> None:
+        """Stop, and refuse the deliveries that still wait as not stored."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        waiting, self._waiting = self._waiting, []
+        _refuse(waiting)
+        for lane in self._lanes:
+            await lane.close()
+
+    async def store(self, event: ReceivedEvent) -> None:
+        """Return when the event is committed, by this delivery or an earlier one.
+
+        Raises:
+            EventNotStoredError: The database is unavailable or does not keep up.
+        """
+        if not self._tasks or len(self._waiting) >= MOST_WAITING:
+            raise _not_stored()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((event, done, request_context.current_cause()))
+        self._has_waiting.set()
+        await done
+
+    async def _store_batches(self, lane: IntakeConnection) -> None:
+        while True:
+            await self._has_waiting.wait()
+            if not self._waiting:  # another lane was first
+                continue
+            batch = self._waiting[:LARGEST_BATCH]
+            del self._waiting[:LARGEST_BATCH]
+            if not self._waiting:
+                self._has_waiting.clear()
+            try:
+                await self._store_batch(lane, batch)
+            except Exception:  # the task must survive the failure of one batch
+                log.exception("storing webhook events failed")
+            finally:
+                _refuse(batch)
+
+    async def _store_batch(self, lane: IntakeConnection, batch: Sequence[Waiting]) -> None:
+        """Store a batch and answer those who wait; the caller refuses what is left unanswered."""
+        try:
+            await self._insert(lane, batch)
+        except UNACCEPTABLE_ROW:
+            # One row that PostgreSQL refuses must not fail its neighbours.
+            for waiting in batch:
+                await self._store_alone(lane, waiting)
+        except (asyncpg.PostgresError, *LOST_CONNECTION) as error:
+            log.warning("webhook events not stored", count=len(batch), error=type(error).__name__)
+
+    async def _store_alone(self, lane: IntakeConnection, waiting: Waiting) -> None:
+        event, done, caused_by = waiting
+        try:
+            await self._insert(lane, [waiting])
+        except UNACCEPTABLE_ROW as error:
+            log.warning(
+                "webhook event kept as text",
+                provider_id=event.provider_event_id,
+                code=error.sqlstate,
+            )
+            await self._insert(lane, [(envelope.as_text(event), done, caused_by)])
+
+    async def _insert(self, lane: IntakeConnection, batch: Sequence[Waiting]) -> None:
+        events = [event for event, _, _ in batch]
+        await failpoints.reach("intake.before")
+        new = await lane.store(events)
+        await failpoints.reach("intake.committed")
+        for _, done, _ in batch:
+            if not done.done():
+                done.set_result(None)
+        if new:
+            self._cause = self._cause or batch[0][2]
+            self._has_new.set()
+        instruments.WEBHOOKS_RECEIVED.labels("stored").inc(new)
+        instruments.WEBHOOKS_RECEIVED.labels("repeated").inc(len(events) - new)
+
+    async def _nudge(self) -> None:
+        while True:
+            await self._has_new.wait()
+            self._has_new.clear()
+            caused_by, self._cause = self._cause, None
+            try:
+                with request_context.resume_cause(caused_by):
+                    await self._queue.push(Job(name=JobName.PROCESS_WEBHOOK_BACKLOG))
+            except Exception:  # the rows are stored, and the scheduled run finds them
+                log.exception("nudge lost; the scheduled run applies the events")
+            await asyncio.sleep(NUDGE_GAP_SECONDS)
+
+
+def _refuse(batch: Sequence[Waiting]) -> None:
+    for _, done, _ in batch:
+        if not done.done():
+            done.set_exception(_not_stored())
+
+
+def _not_stored() -> EventNotStoredError:
+    instruments.WEBHOOKS_RECEIVED.labels("not_stored").inc()
+    return EventNotStoredError(
+        "The event could not be stored; please deliver it again.", retry_after_seconds=5
+    )

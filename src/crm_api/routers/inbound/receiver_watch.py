@@ -1,0 +1,49 @@
+"""Report that this web process can receive webhooks; a silence is an outage and makes a run."""
+
+import asyncio
+
+import structlog
+
+from crm_api.domain.inbound.reconciliation import runs
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWorkFactory
+
+log = structlog.get_logger()
+
+BEAT_SECONDS = 30.0
+
+
+class ReceiverWatch:
+    """Heartbeat of one web process; ``start()`` and ``close()`` belong to its lifespan."""
+
+    def __init__(self, new_uow: UnitOfWorkFactory, *, beat_seconds: float = BEAT_SECONDS) -> None:
+        self._new_uow = new_uow
+        self._beat_seconds = beat_seconds
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start the heartbeat."""
+        self._task = asyncio.create_task(self._beat_on(), name="receiver watch")
+
+    async def close(self) -> None:
+        """Stop the heartbeat."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def beat(self) -> None:
+        """Report once that webhooks can be received."""
+        try:
+            async with self._new_uow() as uow:
+                made = await runs.store_receiver_heartbeat(uow, now=clock.now())
+        except Exception as error:  # noqa: BLE001 - a missing heartbeat itself shows the outage
+            log.warning("receiver's beat not stored", error=type(error).__name__)
+            return
+        if made is not None:
+            log.warning("webhooks could not be received for a while", run_id=str(made))
+
+    async def _beat_on(self) -> None:
+        while True:
+            await self.beat()
+            await asyncio.sleep(self._beat_seconds)

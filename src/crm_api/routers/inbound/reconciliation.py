@@ -1,0 +1,62 @@
+"""Routes of reconciliation runs: request and watch."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.inbound.reconciliation import runs
+from crm_api.domain.inbound.reconciliation.schemas import ReconciliationCreate, ReconciliationRead
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.routers.http.deps import Caller, Paging, Uow, require
+from crm_api.routers.http.route_notes import fails_with, shows
+
+router = APIRouter(prefix="/v1/reconciliation-runs", tags=["operations"])
+Operator = Annotated[Caller, require(Scope.OPERATIONS)]
+
+
+@router.post(
+    "",
+    status_code=202,
+    openapi_extra=fails_with("empty_span")
+    | shows(
+        status="pending",
+        created=0,
+        updated=0,
+        started_at=None,
+        finished_at=None,
+        pages_done=0,
+        items_seen=0,
+        already_known=0,
+    ),
+)
+async def create_run(
+    uow: Uow, _caller: Operator, body: ReconciliationCreate | None = None
+) -> ReconciliationRead:
+    """Compare messages and calls with the provider in the background, and add missing ones."""
+    async with uow:
+        run_id = await runs.request_run(
+            uow, body or ReconciliationCreate(), now=await uow.database_now()
+        )
+        run = await runs.get_run(uow, run_id=run_id)
+    return ReconciliationRead.model_validate(run)
+
+
+@router.get("")
+async def list_runs(uow: Uow, page: Paging, _caller: Operator) -> PageRead[ReconciliationRead]:
+    """List runs, newest first."""
+    async with uow:
+        found = await runs.list_runs(uow, cursor=page.cursor, limit=page.limit)
+    return PageRead(
+        data=[ReconciliationRead.model_validate(run) for run in found.data],
+        next_cursor=found.next_cursor,
+    )
+
+
+@router.get("/{run_id}")
+async def get_run(run_id: UUID, uow: Uow, _caller: Operator) -> ReconciliationRead:
+    """Show the progress of a run, and the differences that it found."""
+    async with uow:
+        run = await runs.get_run(uow, run_id=run_id)
+    return ReconciliationRead.model_validate(run)

@@ -1,0 +1,284 @@
+"""Receive the provider's events; routes to list and replay them."""
+
+from http import HTTPStatus
+from typing import Annotated, Any
+from uuid import UUID
+
+import structlog
+from fastapi import APIRouter, Body, Query
+from fastapi.routing import APIRoute
+from starlette.datastructures import State as StateOfApp
+from starlette.types import Receive, Scope, Send
+
+from crm_api.domain.identity.api_keys.models import Scope as AccessScope
+from crm_api.domain.inbound.webhook_events import stored_events
+from crm_api.domain.inbound.webhook_events.envelope import EventTooLargeError, read_event
+from crm_api.domain.inbound.webhook_events.models import WebhookEventStatus
+from crm_api.domain.inbound.webhook_events.schemas import (
+    ErrorClassRead,
+    Received,
+    ReplayRead,
+    ReplayRequest,
+    SelectionReplayRead,
+    WebhookEventRead,
+)
+from crm_api.domain.inbound.webhook_events.stored_events import EventSelection
+from crm_api.domain.inbound.webhook_setup.keyring import KeyRing
+from crm_api.domain.kit.dry_runs import make_call
+from crm_api.domain.kit.examples import REPLY
+from crm_api.domain.kit.fields import Line200
+from crm_api.domain.kit.paging import Cursors
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.domain.provider.openphone.errors import SignatureError, StaleSignatureError
+from crm_api.domain.provider.openphone.signature import Verified
+from crm_api.platform import clock, instruments
+from crm_api.routers.http.deps import IN_STATUS, AppState, Caller, ListUow, Paging, Uow, require
+from crm_api.routers.http.dry_run_calls import ThisCall
+from crm_api.routers.http.query_parameters import After, QueryZone, start_of
+from crm_api.routers.http.route_notes import fails_with
+from crm_api.routers.inbound.event_intake import EventIntake
+
+log = structlog.get_logger()
+
+LARGEST_BODY = 1024 * 1024
+"""Maximum bytes of an event; the provider's events have a few thousand."""
+RECEIVED = b'{"received":true}'
+RECEIVED_HEADERS = [
+    (b"content-type", b"application/json"),
+    (b"content-length", str(len(RECEIVED)).encode()),
+]
+
+router = APIRouter(prefix="/v1/webhook-events", tags=["webhooks"])
+Reader = Annotated[Caller, require(AccessScope.WEBHOOKS_READ)]
+Writer = Annotated[Caller, require(AccessScope.WEBHOOKS_WRITE)]
+
+
+async def receive_event(scope: Scope, receive: Receive, send: Send) -> None:
+    """Store a signed event and acknowledge it; a worker processes it later.
+
+    Plain ASGI, because FastAPI's work for a route would cost more than storing the event.
+
+    Raises:
+        EventTooLargeError: The body has more than 1 MiB.
+        SignatureError: The signature is missing, wrong or stale; nothing is stored.
+        MalformedEventError: The body is not a JSON object.
+        EventNotStoredError: The database is unavailable; the provider delivers the event again.
+    """
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    body = await _read_body(receive, declared=headers.get("content-length", "0"))
+    if body is None:
+        return
+    state: StateOfApp = scope["app"].state
+    intake: EventIntake = state.intake
+    try:
+        verified = await _verify(state, headers, body)
+    except SignatureError as error:
+        instruments.WEBHOOKS_RECEIVED.labels(error.code).inc()
+        state.refusals.note(error.code)
+        log.warning("webhook refused", reason=error.code, bytes=len(body))
+        raise
+    event = read_event(body, scheme=verified.scheme, delivery_id=verified.delivery_id)
+    await intake.store(event)
+    await send(
+        {"type": "http.response.start", "status": HTTPStatus.OK, "headers": RECEIVED_HEADERS}
+    )
+    await send({"type": "http.response.body", "body": RECEIVED})
+
+
+async def _verify(state: StateOfApp, headers: dict[str, str], body: bytes) -> Verified:
+    """Verify a signature; if it seems stale by this host's clock, try the database's clock.
+
+    A host with a wrong clock would otherwise refuse every delivery, opt-outs included.
+
+    Raises:
+        SignatureError: The signature is missing, wrong or stale.
+    """
+    keys: KeyRing = state.keys
+    try:
+        return await keys.verify(headers, body, now=clock.now())
+    except StaleSignatureError:
+        # The signature is valid except for its time, so strangers cannot cause this statement.
+        app_state: AppState = state.crm
+        async with app_state.new_uow() as uow:
+            now = await uow.database_now()
+    return await keys.verify(headers, body, now=now)
+
+
+async def _read_body(receive: Receive, *, declared: str) -> bytes | None:
+    """Read the body; None if the sender disconnected.
+
+    Raises:
+        EventTooLargeError: The body has more than ``LARGEST_BODY`` bytes; the rest is not read.
+    """
+    if declared.isdecimal() and int(declared) > LARGEST_BODY:
+        raise _too_large()
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    while message.get("more_body", False) and len(body) <= LARGEST_BODY:
+        message = await receive()
+        body += message.get("body", b"")
+    if message["type"] == "http.disconnect":
+        return None
+    if len(body) > LARGEST_BODY:
+        raise _too_large()
+    return body
+
+
+def _too_large() -> EventTooLargeError:
+    return EventTooLargeError(f"A delivery may have at most {LARGEST_BODY} bytes.")
+
+
+EXAMPLE = {
+    "id": "EV78473da9296247d3d87a620dc9b58621",
+    "object": "event",
+    "apiVersion": "v3",
+    "createdAt": "2026-11-30T15:04:05.120Z",
+    "type": "message.received",
+    "data": {
+        "object": {
+            "id": "AC5c1d9be27f3a4086b1e7d2c9f0a8b364",
+            "object": "message",
+            "from": "+16175550123",
+            "to": "+16175550100",
+            "direction": "incoming",
+            "body": REPLY,
+            "status": "received",
+            "createdAt": "2026-11-30T15:04:04.900Z",
+            "phoneNumberId": "PNq7x1Zk3v",
+        }
+    },
+}
+
+
+async def _documented(
+    body: Annotated[dict[str, Any], Body(title="ProviderEvent")],
+) -> Received:
+    """Receive an event from OpenPhone, signed with either of its signature schemes.
+
+    The answer is 2xx only after the event is stored. The signature is the authentication: 401 if
+    it is missing, wrong or stale. 400: the body is not a JSON object. 413: the body has more than
+    1 MiB. 503: the event could not be stored.
+    """
+    raise NotImplementedError(body)  # FastAPI reads only the signature, for the document
+
+
+receive_route = APIRoute(
+    "/webhooks/openphone",
+    _documented,
+    methods=["POST"],
+    name="receive_event",
+    operation_id="receive_event",
+    summary="Receive Event",
+    tags=["webhooks"],
+    responses={401: {}},
+    openapi_extra=fails_with(
+        "event_not_stored",
+        "event_too_large",
+        "malformed_json",
+        "signature_malformed",
+        "signature_mismatch",
+        "signature_missing",
+        "signature_stale",
+    )
+    | {"requestBody": {"content": {"application/json": {"example": EXAMPLE}}}},
+)
+"""Documented like other routes, but served by ``receive_event``; the app tries it first."""
+receive_route.app = receive_event
+
+
+@router.get("")
+async def list_events(
+    uow: ListUow,
+    page: Paging,
+    _caller: Reader,
+    *,
+    status: Annotated[WebhookEventStatus | None, IN_STATUS] = None,
+    event_type: Annotated[
+        Line200 | None,
+        Query(alias="type", description="Only events of this type.", examples=["message.received"]),
+    ] = None,
+    error_code: Annotated[
+        Line200 | None,
+        Query(
+            description="Only events whose last failure has this code.", examples=["line_unknown"]
+        ),
+    ] = None,
+    received_after: After = None,
+    zone: QueryZone,
+) -> PageRead[WebhookEventRead]:
+    """List received events, newest first."""
+    async with uow:
+        found = await stored_events.list_events(
+            uow,
+            EventSelection(
+                status=status,
+                type=event_type,
+                error_code=error_code,
+                received_after=start_of(received_after, zone),
+            ),
+            cursor=page.cursor,
+            limit=page.limit,
+        )
+    return PageRead(
+        data=[WebhookEventRead.of(event) for event in found.data],
+        next_cursor=found.next_cursor,
+    )
+
+
+@router.get("/errors")
+async def list_errors(uow: ListUow, page: Paging, _caller: Reader) -> PageRead[ErrorClassRead]:
+    """List the errors of events that are not applied yet, grouped by code, the latest first."""
+    async with uow:
+        found = await stored_events.list_errors(uow)
+    part = Cursors("webhook_event_errors").part(
+        found, cursor=page.cursor, limit=page.limit, name=lambda error: error.error_code
+    )
+    return PageRead(
+        data=[ErrorClassRead.model_validate(one) for one in part.data],
+        next_cursor=part.next_cursor,
+    )
+
+
+@router.post("/replay", status_code=HTTPStatus.ACCEPTED, response_model_exclude_unset=True)
+async def replay_events(
+    body: ReplayRequest, uow: Uow, call: ThisCall, caller: Writer
+) -> SelectionReplayRead:
+    """Apply a selection of events again. Effects that they already had are not repeated.
+
+    An event must match all given fields; `"all": true` selects every event. A dry run only counts.
+    """
+    selection = body.selection()
+
+    async def act() -> SelectionReplayRead:
+        if body.dry_run:
+            matched = await stored_events.count_events(uow, selection)
+        else:
+            matched = await stored_events.replay_events(
+                uow, selection, actor=caller.name, now=await uow.database_now()
+            )
+        replayed = 0 if body.dry_run else matched
+        return SelectionReplayRead(
+            matched=matched,
+            replayed=replayed,
+            dry_run=body.dry_run,
+            counts={"matched": matched},
+        )
+
+    async with uow:
+        return await make_call(uow, call.by(caller), body, act)
+
+
+@router.get("/{event_id}")
+async def read_one_event(event_id: UUID, uow: Uow, _caller: Reader) -> WebhookEventRead:
+    """Show one received event with its payload."""
+    async with uow:
+        event = await stored_events.get_event(uow, event_id)
+    return WebhookEventRead.of(event)
+
+
+@router.post("/{event_id}/replay", status_code=HTTPStatus.ACCEPTED)
+async def replay_event(event_id: UUID, uow: Uow, _caller: Writer) -> ReplayRead:
+    """Apply a received event again. Effects that it already had are not repeated."""
+    async with uow:
+        await stored_events.replay_event(uow, event_id=event_id, now=await uow.database_now())
+    return ReplayRead(replayed=1)

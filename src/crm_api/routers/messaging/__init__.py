@@ -1,0 +1,1 @@
+"""Routes of conversations, messages, calls, media and lines."""

@@ -1,0 +1,109 @@
+"""Routes of lines: own phone numbers at the provider, and their limits."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.domain.messaging.lines import service as lines
+from crm_api.domain.messaging.lines.schemas import LineCreate, LineRead, LineUpdate
+from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.platform import clock
+from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
+from crm_api.routers.http.route_notes import fails_with
+
+router = APIRouter(prefix="/v1/lines", tags=["lines"])
+Reader = Annotated[Caller, require(Scope.CAMPAIGNS_READ)]
+Writer = Annotated[Caller, require(Scope.CAMPAIGNS_WRITE)]
+
+
+@router.post("", status_code=201, openapi_extra=fails_with("line_exists", "unknown_timezone"))
+async def create_line(body: LineCreate, uow: Uow, state: State, _caller: Writer) -> LineRead:
+    """Add one number of the provider's workspace as a line; `sync` adds all of them."""
+    async with uow:
+        line = await lines.create_line(
+            uow,
+            body,
+            resend_unclear=state.settings.unclear_sends == "resend",
+            times=SendTimes.from_settings(state.settings),
+            now=await uow.database_now(),
+        )
+    return LineRead.of(line)
+
+
+@router.get("")
+async def list_lines(uow: Uow, state: State, page: Paging, _caller: Reader) -> PageRead[LineRead]:
+    """List lines, newest first, with the messages that each may still send today."""
+    async with uow:
+        found = await lines.list_lines(
+            uow,
+            cursor=page.cursor,
+            limit=page.limit,
+            times=SendTimes.from_settings(state.settings),
+            now=clock.now(),
+        )
+    return PageRead(data=[LineRead.of(line) for line in found.data], next_cursor=found.next_cursor)
+
+
+@router.post("/sync", openapi_extra=fails_with("lines_unreadable"))
+async def sync_lines(uow: Uow, state: State, _caller: Writer) -> PageRead[LineRead]:
+    """Read all lines from the provider. Names and limits that were set here do not change."""
+    numbers = await lines.read_provider_numbers(state.provider)
+    async with uow:
+        found = await lines.store_lines(
+            uow,
+            numbers,
+            resend_unclear=state.settings.unclear_sends == "resend",
+            times=SendTimes.from_settings(state.settings),
+            now=await uow.database_now(),
+        )
+    return PageRead(data=[LineRead.of(line) for line in found], next_cursor=None)
+
+
+@router.get("/{line_id}")
+async def get_line(line_id: UUID, uow: Uow, state: State, _caller: Reader) -> LineRead:
+    """Show a line."""
+    async with uow:
+        line = await lines.get_line(
+            uow,
+            line_id=line_id,
+            times=SendTimes.from_settings(state.settings),
+            now=clock.now(),
+        )
+    return LineRead.of(line)
+
+
+@router.patch("/{line_id}", openapi_extra=fails_with("unknown_timezone"))
+async def update_line(
+    line_id: UUID, body: LineUpdate, uow: Uow, state: State, caller: Writer
+) -> LineRead:
+    """Change the name, daily limit, ramp plan, time zone or handling of unclear attempts."""
+    async with uow:
+        line = await lines.update_line(
+            uow,
+            body,
+            line_id=line_id,
+            actor=caller.name,
+            times=SendTimes.from_settings(state.settings),
+            now=await uow.database_now(),
+        )
+    return LineRead.of(line)
+
+
+@router.post("/{line_id}/unblock")
+async def unblock_line(line_id: UUID, uow: Uow, state: State, caller: Writer) -> LineRead:
+    """Unblock a line. Its campaigns continue by themselves.
+
+    This also ends a pause that the provider requested with `Retry-After`, for all lines.
+    """
+    async with uow:
+        line = await lines.unblock_line(
+            uow,
+            line_id=line_id,
+            actor=caller.name,
+            times=SendTimes.from_settings(state.settings),
+            now=await uow.database_now(),
+        )
+    return LineRead.of(line)

@@ -1,0 +1,256 @@
+"""Routes of stored pictures and recordings, and of their fetches from the provider."""
+
+from http import HTTPStatus
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import Response, StreamingResponse
+from pydantic import BaseModel, Field
+
+from crm_api.domain.identity.api_keys.errors import MissingScopeError
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.domain.messaging.media import links
+from crm_api.domain.messaging.media import service as media
+from crm_api.domain.messaging.media.file_types import extension_of, is_shown_inline
+from crm_api.domain.messaging.media.schemas import (
+    LinkCreate,
+    LinkRead,
+    MediaFetchesRetried,
+    MediaFetchRead,
+    MediaFetchRetry,
+)
+from crm_api.domain.messaging.media.store import MediaStore
+from crm_api.domain.messaging.models.media import FetchStatus, Media
+from crm_api.platform import clock
+from crm_api.routers.http import problems
+from crm_api.routers.http.deps import IN_STATUS, Caller, Paging, State, Uow, authenticate, require
+from crm_api.routers.http.preconditions import UnsatisfiableRangeError, wanted_range
+from crm_api.routers.http.route_notes import fails_with
+
+router = APIRouter(prefix="/v1", tags=["media"])
+Reader = Annotated[Caller, require(Scope.MESSAGES_READ)]
+Operator = Annotated[Caller, require(Scope.OPERATIONS)]
+
+SAFE_HEADERS = {
+    "accept-ranges": "bytes",
+    # A browser must ask again each time, so that access is checked; it then gets 304. No shared
+    # cache may store the file.
+    "cache-control": "private, no-cache",
+    # A file comes from a stranger, so scripts in it must not run. ``methods`` adds the headers
+    # against type guessing and leaking the link to all answers.
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+}
+
+
+_BYTES = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+FILE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file, with its own type.", "content": _BYTES},
+    206: {"description": "The part that was asked for.", "content": _BYTES},
+    304: {"description": "Not modified: your version is current."},
+}
+
+
+class Conditions(BaseModel):
+    """Headers about the version that the client has, and the range that it wants."""
+
+    range: str | None = Field(
+        default=None,
+        description="The bytes that you want: `bytes=0-1023`.",
+        examples=["bytes=0-65535"],
+    )
+    if_range: str | None = Field(
+        default=None,
+        description="The ETag of an earlier part: the whole file, if it has changed since.",
+        examples=['"4be81d7a2f0c95637fa0d5b64c1e2938"'],
+    )
+    if_none_match: str | None = Field(
+        default=None,
+        description="The ETag of the version that you have: 304 if it is still current.",
+        examples=['"4be81d7a2f0c95637fa0d5b64c1e2938"'],
+    )
+
+    def has(self, etag: str) -> bool:
+        """Return True if the caller already has this version."""
+        listed = (self.if_none_match or "").split(",")
+        return not {"*", etag}.isdisjoint(one.strip().removeprefix("W/") for one in listed)
+
+    def range_for(self, etag: str) -> str | None:
+        """Return the requested range; None if ``If-Range`` names another version."""
+        return self.range if self.if_range in {None, etag} else None
+
+
+async def _store(request: Request) -> MediaStore:
+    store: MediaStore = request.app.state.media
+    return store
+
+
+async def _may_open(
+    media_id: UUID,
+    request: Request,
+    state: State,
+    expires: Annotated[
+        str | None,
+        Query(
+            description="Part of a link: when it expires, in seconds since 1970.",
+            examples=["1795667456"],
+        ),
+    ] = None,
+    signature: Annotated[
+        str | None,
+        Query(
+            description="Part of a link: its signature.",
+            examples=["rxBaTdXauytZVRvpwdIA0pXOz7aEWWcHu45-IdWAG4A"],
+        ),
+    ] = None,
+) -> None:
+    """Allow the request with a valid link to this file, or with the scope ``messages:read``.
+
+    Raises:
+        MediaLinkExpiredError: The link has expired.
+        MediaLinkInvalidError: The signature is wrong.
+        UnauthenticatedError: There is no link and no valid credentials.
+        MissingScopeError: The caller does not have the scope.
+    """
+    if expires is not None or signature is not None:
+        links.check_media_link(
+            state.secret,
+            media_id=media_id,
+            expires=expires or "",
+            signature=signature or "",
+            now=clock.now(),
+        )
+        return
+    caller = await authenticate(request)
+    if not caller.may(Scope.MESSAGES_READ):
+        needed = Scope.MESSAGES_READ
+        raise MissingScopeError(
+            f"This operation needs the scope {needed}. Use a key or a user that has it.",
+            required_scope=needed.value,
+        )
+
+
+@router.get(
+    "/media/{media_id}",
+    response_class=StreamingResponse,
+    dependencies=[Depends(_may_open)],
+    responses=FILE,
+    openapi_extra=fails_with(
+        "api_key_expired",
+        "api_key_revoked",
+        "invalid_credentials",
+        "media_link_expired",
+        "media_link_invalid",
+        "media_object_missing",
+        "media_store_unavailable",
+        "missing_credentials",
+        "missing_scope",
+        "range_not_satisfiable",
+        "session_over",
+    ),
+)
+async def open_media(
+    media_id: UUID,
+    request: Request,
+    uow: Uow,
+    store: Annotated[MediaStore, Depends(_store)],
+    conditions: Annotated[Conditions, Header()],
+) -> Response:
+    """Download a stored picture or recording, whole or in part.
+
+    Use an API key with `messages:read`, or a link from `POST /v1/media/{id}/link`.
+    """
+    async with uow:
+        found = await media.get_media(uow, media_id)
+    etag = f'"{found.sha256}"'
+    headers = {**SAFE_HEADERS, "etag": etag, "content-disposition": _disposition(found)}
+    if conditions.has(etag):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    size, status = found.size_bytes, HTTPStatus.OK
+    try:
+        part = wanted_range(conditions.range_for(etag), size=size)
+    except UnsatisfiableRangeError as error:
+        return problems.problem(
+            request,
+            status=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+            code="range_not_satisfiable",
+            title="Range not satisfiable",
+            detail=str(error),
+            headers={"content-range": f"bytes */{size}"},
+        )
+    start, end = part or (0, size)
+    if part is not None:
+        status = HTTPStatus.PARTIAL_CONTENT
+        headers["content-range"] = f"bytes {start}-{end - 1}/{size}"
+    headers["content-length"] = str(end - start)
+    stream = await store.read(found.sha256, start=start, end=end)
+    return StreamingResponse(stream, status, headers, media_type=found.content_type)
+
+
+def _disposition(found: Media) -> str:
+    how = "inline" if is_shown_inline(found.content_type) else "attachment"
+    return f'{how}; filename="{found.id}{extension_of(found.content_type)}"'
+
+
+@router.post("/media/{media_id}/link")
+async def make_link(
+    media_id: UUID, uow: Uow, state: State, _caller: Reader, body: LinkCreate | None = None
+) -> LinkRead:
+    """Create a link that a browser can open without credentials, for 10 minutes by default."""
+    async with uow:
+        found = await media.get_media(uow, media_id)
+    url, expires_at = links.make_media_link(
+        state.secret,
+        media_id=found.id,
+        base_url=state.settings.public_base_url,
+        seconds=(body or LinkCreate()).expires_in_seconds,
+        now=clock.now(),
+    )
+    return LinkRead(url=url, expires_at=expires_at)
+
+
+@router.get("/media-fetches")
+async def list_fetches(
+    uow: Uow,
+    page: Paging,
+    _caller: Reader,
+    status: Annotated[FetchStatus | None, IN_STATUS] = None,
+    activity_id: Annotated[
+        UUID | None, Query(description="Only the files of this message or call.")
+    ] = None,
+) -> PageRead[MediaFetchRead]:
+    """List the fetches of files from the provider, newest first."""
+    async with uow:
+        found = await media.list_fetches(
+            uow, status=status, activity_id=activity_id, cursor=page.cursor, limit=page.limit
+        )
+    return PageRead(
+        data=[MediaFetchRead.model_validate(row) for row in found.data],
+        next_cursor=found.next_cursor,
+    )
+
+
+@router.post("/media-fetches/retry", status_code=HTTPStatus.ACCEPTED)
+async def retry_fetches(
+    uow: Uow, _caller: Operator, body: MediaFetchRetry | None = None
+) -> MediaFetchesRetried:
+    """Retry all fetches in a status; `dead` by default."""
+    wanted = body or MediaFetchRetry()
+    async with uow:
+        count = await media.retry_fetches(
+            uow, status=wanted.status, error_code=wanted.error_code, now=clock.now()
+        )
+    return MediaFetchesRetried(retried=count)
+
+
+@router.post(
+    "/media-fetches/{fetch_id}/retry",
+    status_code=HTTPStatus.ACCEPTED,
+    openapi_extra=fails_with("media_already_stored"),
+)
+async def retry_fetch(fetch_id: UUID, uow: Uow, _caller: Operator) -> MediaFetchRead:
+    """Retry one fetch, in any status except `stored`."""
+    async with uow:
+        fetch = await media.retry_fetch(uow, fetch_id=fetch_id, now=clock.now())
+    return MediaFetchRead.model_validate(fetch)

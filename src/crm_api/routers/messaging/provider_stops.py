@@ -1,0 +1,72 @@
+"""Routes of the provider's stop list, as far as failed messages have shown it."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.examples import NOW
+from crm_api.domain.kit.fields import PhoneNumber
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.domain.messaging.models.provider_stops import ProviderStopStatus
+from crm_api.domain.messaging.provider_stops import service as stops
+from crm_api.domain.messaging.provider_stops.schemas import ProviderStopRead, ProviderStopResolve
+from crm_api.routers.http.deps import Caller, Paging, Uow, require
+from crm_api.routers.http.route_notes import shows
+
+router = APIRouter(prefix="/v1/provider-stops", tags=["consent"])
+Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
+Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
+
+
+@router.get("")
+async def list_provider_stops(
+    uow: Uow,
+    page: Paging,
+    _caller: Reader,
+    *,
+    status: Annotated[
+        ProviderStopStatus,
+        Query(description="`open`: the provider refuses the number, but it is not opted out here."),
+    ] = ProviderStopStatus.OPEN,
+    phone: Annotated[
+        PhoneNumber | None, Query(description="The phone number, in E.164 or any usual format.")
+    ] = None,
+) -> PageRead[ProviderStopRead]:
+    """List numbers that the provider refuses because the person opted out there, newest first.
+
+    By default, the list has only numbers that were opted in here after the refusal.
+    """
+    async with uow:
+        found = await stops.list_provider_stops(
+            uow, status=status, phone=phone, cursor=page.cursor, limit=page.limit
+        )
+    return PageRead(
+        data=[ProviderStopRead.model_validate(row) for row in found.data],
+        next_cursor=found.next_cursor,
+    )
+
+
+@router.post(
+    "/{stop_id}/resolve",
+    openapi_extra=shows(
+        status="resolved", note="The person texted START.", resolved_at=NOW, resolved_by="office"
+    ),
+)
+async def resolve_provider_stop(
+    stop_id: UUID, uow: Uow, caller: Writer, body: ProviderStopResolve | None = None
+) -> ProviderStopRead:
+    """Resolve an entry after the provider sends to the number again.
+
+    Consent does not change. The next refusal creates a new entry and opts the number out again.
+    """
+    async with uow:
+        row = await stops.resolve_provider_stop(
+            uow,
+            stop_id=stop_id,
+            note=body.note if body else None,
+            actor=caller.name,
+            now=await uow.database_now(),
+        )
+    return ProviderStopRead.model_validate(row)

@@ -1,0 +1,1 @@
+"""Routes of health, metrics, alerts, scheduled jobs and the sandbox."""

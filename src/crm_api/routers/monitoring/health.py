@@ -1,0 +1,58 @@
+"""Routes of liveness and readiness."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from crm_api.domain.monitoring import readiness
+from crm_api.domain.monitoring.readiness import AliveRead, ReadinessRead
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.migration_runner import head_revision, read_schema_state
+from crm_api.routers.http.deps import State
+from crm_api.routers.http.problems import database_is_away, schema_is_older
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz")
+async def alive() -> AliveRead:
+    """Show that the process is running."""
+    return AliveRead(status="ok")
+
+
+async def _queue_state(request: Request) -> str:
+    queue = request.app.state.queue
+    return "ok" if await queue.ping() else "degraded"
+
+
+@router.get("/readyz", responses={200: {"model": ReadinessRead}, 503: {"model": ReadinessRead}})
+async def ready(request: Request, state: State) -> JSONResponse:
+    """Show whether the process can serve requests, and the state of each part.
+
+    The answer is 503 if the database is unavailable, the migrations do not fit this release, or
+    this process is stopping. The other parts are ``ok`` or ``degraded`` and do not change the
+    status. ``jobs`` is ``degraded`` while a scheduled job is overdue.
+    """
+    if getattr(request.app.state, "is_stopping", False):
+        stopping = {"status": "unavailable", "checks": {"process": "stopping"}}
+        return JSONResponse(stopping, status_code=503)
+    uow: UnitOfWork = state.new_uow()
+    checks: dict[str, Any]
+    try:
+        async with uow:
+            checks = await readiness.read_readiness(uow, head=head_revision(), now=clock.now())
+            if checks["migrations"] != "ok":
+                schema_state = await read_schema_state(await uow.session.connection())
+                checks["migrations"] = schema_state.trouble() or "ok"
+    except Exception as error:
+        if not database_is_away(error) and not schema_is_older(error):
+            raise
+        checks = {"database": "unavailable", "migrations": "unknown"}
+    checks["redis"] = await _queue_state(request)
+    if state.replica is not None:
+        checks["replica"] = "ok" if state.replica.keeps_up else "degraded"
+    is_ready = checks["database"] == "ok" and checks["migrations"] == "ok"
+    status = "ok" if is_ready else "unavailable"
+    return JSONResponse({"status": status, "checks": checks}, status_code=200 if is_ready else 503)

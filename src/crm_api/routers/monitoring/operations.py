@@ -1,0 +1,90 @@
+"""Routes of alerts, scheduled jobs and workers."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+
+from crm_api.domain.alerts import service as alerts
+from crm_api.domain.alerts.models import AlertStatus
+from crm_api.domain.alerts.schemas import AlertRead
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.inbound.webhook_health import service as webhook_health
+from crm_api.domain.inbound.webhook_health.message_check import OwnLines
+from crm_api.domain.kit.fields import Line200
+from crm_api.domain.kit.paging import Cursors
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.domain.monitoring.scheduled_jobs import heartbeats, schedule
+from crm_api.domain.monitoring.scheduled_jobs.schemas import ScheduledJobRead, WorkerRead
+from crm_api.platform import clock
+from crm_api.routers.http.deps import IN_STATUS, Caller, Paging, State, Uow, require
+
+router = APIRouter(prefix="/v1", tags=["operations"])
+Operator = Annotated[Caller, require(Scope.OPERATIONS)]
+
+
+@router.get("/scheduled-jobs")
+async def list_scheduled_jobs(
+    uow: Uow, state: State, page: Paging, _caller: Operator
+) -> PageRead[ScheduledJobRead]:
+    """List every scheduled job with its last run, its next run and its missed runs."""
+    now = clock.now()
+    message_is_on = OwnLines.from_settings(state.settings) is not None
+    async with uow:
+        checked_at = await webhook_health.next_check_at(uow, message_is_on=message_is_on, now=now)
+        jobs = await schedule.list_jobs(uow, now=now, webhooks_checked_at=checked_at)
+    found = Cursors("scheduled_jobs").part(
+        jobs, cursor=page.cursor, limit=page.limit, name=lambda job: job.name
+    )
+    return PageRead(data=found.data, next_cursor=found.next_cursor)
+
+
+@router.get("/workers")
+async def list_workers(uow: Uow, page: Paging, _caller: Operator) -> PageRead[WorkerRead]:
+    """List the worker processes of the last day, the most recently started first."""
+    async with uow:
+        workers = await heartbeats.list_workers(uow, now=clock.now())
+    found = Cursors("workers").part(
+        workers, cursor=page.cursor, limit=page.limit, name=lambda worker: str(worker.id)
+    )
+    return PageRead(data=found.data, next_cursor=found.next_cursor)
+
+
+@router.get("/alerts")
+async def list_alerts(
+    uow: Uow,
+    page: Paging,
+    _caller: Operator,
+    *,
+    status: Annotated[AlertStatus | None, IN_STATUS] = None,
+    kind: Annotated[
+        Line200 | None, Query(description="Only alerts of this kind.", examples=["line_blocked"])
+    ] = None,
+) -> PageRead[AlertRead]:
+    """List alerts, the most recently seen first."""
+    async with uow:
+        found = await alerts.list_alerts(
+            uow, status=status, kind=kind, cursor=page.cursor, limit=page.limit
+        )
+    return PageRead(
+        data=[AlertRead.model_validate(alert) for alert in found.data],
+        next_cursor=found.next_cursor,
+    )
+
+
+@router.get("/alerts/{alert_id}")
+async def read_alert(alert_id: UUID, uow: Uow, _caller: Operator) -> AlertRead:
+    """Show one alert."""
+    async with uow:
+        alert = await alerts.get_alert(uow, alert_id)
+    return AlertRead.model_validate(alert)
+
+
+@router.post("/alerts/{alert_id}/acknowledge")
+async def acknowledge_alert(alert_id: UUID, uow: Uow, caller: Operator) -> AlertRead:
+    """Acknowledge an alert. It is not mailed again unless it stays open for another day."""
+    async with uow:
+        alert = await alerts.acknowledge_alert(
+            uow, alert_id=alert_id, actor=caller.name, now=clock.now()
+        )
+    return AlertRead.model_validate(alert)

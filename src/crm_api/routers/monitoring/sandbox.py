@@ -1,0 +1,174 @@
+"""Routes for frontend developers to control the sandbox: its clock, people and faults.
+
+They are not available with a real API key.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.paging import Cursors
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.domain.monitoring.sandbox_control.clock_moves import (
+    begin_clock_move,
+    read_sandbox_clock,
+)
+from crm_api.domain.monitoring.sandbox_control.controls import SandboxControls, open_controls
+from crm_api.domain.monitoring.sandbox_control.errors import SandboxOnlyError
+from crm_api.domain.monitoring.sandbox_control.schemas import (
+    ClockMove,
+    ClockMoveRead,
+    ClockRead,
+    ClockStatus,
+    FaultCreate,
+    FaultRead,
+    PersonScript,
+    PersonScriptRead,
+    Phones,
+)
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWork
+from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
+from crm_api.routers.http.route_notes import fails_with
+
+POLL_SECONDS = 0.1
+
+
+def sandbox_only(state: State) -> None:
+    """Refuse the request if messages are really sent.
+
+    Raises:
+        SandboxOnlyError: A real API key of the provider is set.
+    """
+    if not state.settings.uses_sandbox:
+        raise SandboxOnlyError
+
+
+async def sandbox_controls(state: State) -> AsyncIterator[SandboxControls]:
+    """Open the controls of the sandbox for the length of a request."""
+    async with open_controls(state.settings.provider_url) as controls:
+        yield controls
+
+
+router = APIRouter(prefix="/v1/sandbox", tags=["sandbox"], dependencies=[Depends(sandbox_only)])
+Admin = Annotated[Caller, require(Scope.ADMIN)]
+Controls = Annotated[SandboxControls, Depends(sandbox_controls)]
+
+
+@router.post(
+    "/clock",
+    status_code=202,
+    openapi_extra=fails_with("clock_goes_forward", "clock_moves", "clock_too_far", "sandbox_only"),
+)
+async def move_sandbox_clock(body: ClockMove, uow: Uow, _caller: Admin) -> ClockRead:
+    """Move the sandbox clock forward. Everything that is due on the way is done at its time.
+
+    Campaigns send within their hours, pace and limits, people reply, follow-ups are sent, and daily
+    jobs run, all within seconds. `GET /v1/sandbox/clock?wait=60` answers when the move is done. The
+    clock never moves back.
+    """
+    async with uow:
+        await begin_clock_move(uow, body, now=clock.now())
+        return await _read_clock(uow)
+
+
+@router.get("/clock", openapi_extra=fails_with("sandbox_only"))
+async def get_sandbox_clock(
+    state: State,
+    _caller: Admin,
+    wait: Annotated[
+        int,
+        Query(ge=0, le=60, description="Wait up to this many seconds for the move to be done."),
+    ] = 0,
+) -> ClockRead:
+    """Show the time of the sandbox, and whether it is being moved."""
+    ends_at = time.monotonic() + wait
+    while True:
+        async with state.new_uow() as uow:
+            found = await _read_clock(uow)
+        if found.status is ClockStatus.STILL or time.monotonic() >= ends_at:
+            return found
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def _read_clock(uow: UnitOfWork) -> ClockRead:
+    row = await read_sandbox_clock(uow)
+    is_moving = row is not None and row.is_moving
+    return ClockRead(
+        now=clock.now(),
+        ahead=clock.ahead(),
+        status=ClockStatus.MOVING if is_moving else ClockStatus.STILL,
+        move=ClockMoveRead.model_validate(row) if row is not None and row.from_at else None,
+    )
+
+
+@router.post("/people", openapi_extra=fails_with("sandbox_away", "sandbox_only"))
+async def script_sandbox_person(
+    body: PersonScript, controls: Controls, _caller: Admin
+) -> PersonScriptRead:
+    """Set the script of a number: what the person does when a message arrives.
+
+    It replaces the previous script of this number. Scripts end with the sandbox. Without a script,
+    the number decides: most people only receive the message, some reply, a few reply STOP.
+    """
+    return await controls.set_script(body)
+
+
+@router.get("/people", openapi_extra=fails_with("sandbox_away", "sandbox_only"))
+async def list_sandbox_people(
+    controls: Controls, page: Paging, _caller: Admin
+) -> PageRead[PersonScriptRead]:
+    """List the numbers that have a script."""
+    cursors = Cursors("sandbox_people")
+    cursors.read_text(page.cursor)  # refuse a bad cursor before the call to the sandbox
+    found = cursors.part(
+        await controls.list_people(),
+        cursor=page.cursor,
+        limit=page.limit,
+        name=lambda person: person.phone,
+    )
+    return PageRead(data=found.data, next_cursor=found.next_cursor)
+
+
+@router.delete("/people", status_code=204, openapi_extra=fails_with("sandbox_away", "sandbox_only"))
+async def forget_sandbox_people(
+    controls: Controls,
+    _caller: Admin,
+    phone: Annotated[
+        Phones | None, Query(description="Only the script of this number, as it was set.")
+    ] = None,
+) -> None:
+    """Remove the script of one number, or all scripts."""
+    await controls.clear_scripts(phone)
+
+
+@router.post("/faults", status_code=201, openapi_extra=fails_with("sandbox_away", "sandbox_only"))
+async def order_sandbox_fault(body: FaultCreate, controls: Controls, _caller: Admin) -> FaultRead:
+    """Add a fault that happens a number of times, or to a percentage of calls."""
+    return await controls.add_fault(body)
+
+
+@router.get("/faults", openapi_extra=fails_with("sandbox_away", "sandbox_only"))
+async def list_sandbox_faults(
+    controls: Controls, page: Paging, _caller: Admin
+) -> PageRead[FaultRead]:
+    """List the faults that are still to happen, the oldest first."""
+    cursors = Cursors("sandbox_faults")
+    cursors.read_text(page.cursor)  # refuse a bad cursor before the call to the sandbox
+    found = cursors.part(
+        await controls.list_faults(),
+        cursor=page.cursor,
+        limit=page.limit,
+        name=lambda fault: fault.model_dump_json(),
+    )
+    return PageRead(data=found.data, next_cursor=found.next_cursor)
+
+
+@router.delete("/faults", status_code=204, openapi_extra=fails_with("sandbox_away", "sandbox_only"))
+async def clear_sandbox_faults(controls: Controls, _caller: Admin) -> None:
+    """Remove all faults."""
+    await controls.clear_faults()

@@ -1,0 +1,68 @@
+"""A web process's checks of what workers cannot report, such as that none is alive."""
+
+import asyncio
+
+import structlog
+
+from crm_api.domain.alerts.mail import Mailer
+from crm_api.domain.monitoring.alert_reporter import AlertReporter
+from crm_api.domain.monitoring.watchdog import disks, system
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.settings import Settings
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 60.0
+
+
+class WatchdogTask:
+    """Checks by one web process; ``start()`` and ``close()`` belong to its lifespan.
+
+    A worker mails alerts. While none is alive, this process mails them.
+    """
+
+    def __init__(
+        self,
+        new_uow: UnitOfWorkFactory,
+        *,
+        settings: Settings,
+        mailer: Mailer | None,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
+        self._new_uow = new_uow
+        self._settings = settings
+        self._reporter = None if mailer is None else AlertReporter(new_uow, mailer, settings)
+        self._look_seconds = look_seconds
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start the checks."""
+        self._task = asyncio.create_task(self._look_on(), name="lookout")
+
+    async def close(self) -> None:
+        """Stop the checks."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def look(self) -> None:
+        """Check once; mail alert news while no worker is alive to do it."""
+        measured = await asyncio.to_thread(disks.measure_disks, disks.folders_of(self._settings))
+        async with self._new_uow() as uow:
+            await system.check_disks(uow, measured, now=clock.now())
+        async with self._new_uow() as uow:
+            await system.check_clock(uow, wall=clock.wall_now(), now=clock.now())
+        async with self._new_uow() as uow:
+            is_worker_alive = await system.check_workers(uow, now=clock.now())
+        if not is_worker_alive and self._reporter is not None:
+            await self._reporter.report(now=clock.now)
+
+    async def _look_on(self) -> None:
+        while True:
+            try:
+                await self.look()
+            except Exception as error:  # noqa: BLE001 - the database is away; the next check reports
+                log.warning("system not checked", error=type(error).__name__)
+            await asyncio.sleep(self._look_seconds)

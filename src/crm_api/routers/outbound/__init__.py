@@ -1,0 +1,1 @@
+"""Routes of the event streams and of webhook endpoints."""

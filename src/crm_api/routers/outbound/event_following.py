@@ -1,0 +1,105 @@
+"""Stream events to one listener: first what it missed, from the log, then new ones."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.outbound.live_events import event_log as events
+from crm_api.domain.outbound.live_events.event_filter import EventFilter
+from crm_api.domain.outbound.live_events.event_log import LogPosition
+from crm_api.routers.outbound.event_hub import EventHub, StreamListener
+
+HEARTBEAT_SECONDS = 15.0
+"""Shorter than the idle time-out of most proxies."""
+LONGEST_SECONDS = 1800.0
+"""After this a stream ends and its caller reconnects, perhaps to another process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamMarks:
+    """Writers of what is sent besides events; each takes the position reached so far."""
+
+    hello: Callable[[LogPosition], bytes]
+    reset: Callable[[LogPosition], bytes]
+    """Events were missed: the caller must reload what it shows."""
+    heartbeat: Callable[[LogPosition], bytes]
+
+
+async def stream_events(
+    hub: EventHub,
+    *,
+    event_filter: EventFilter,
+    after: LogPosition | None,
+    marks: StreamMarks,
+    heartbeat_seconds: float = HEARTBEAT_SECONDS,
+    longest_seconds: float = LONGEST_SECONDS,
+) -> AsyncIterator[bytes]:
+    """Yield chunks to send, until the listener is too slow or the time is up.
+
+    Args:
+        hub: A started hub.
+        event_filter: Filter of the events to send.
+        after: The last event that the listener has seen; None begins with new events.
+        marks: Writers of everything else.
+        heartbeat_seconds: Silence after which a heartbeat is sent.
+        longest_seconds: Maximum duration of the stream.
+    """
+    ends_at = time.monotonic() + longest_seconds
+    await hub.wake()
+    with hub.listening(event_filter) as listener:
+        changed: set[UUID] = set()
+        has_missed = after is not None and not await _is_readable(hub, after)
+        if after is not None and not has_missed:
+            async for chunk in _catch_up(hub, listener, after=after, changed=changed):
+                yield chunk
+        # Before the first send: events during that send must not be missed.
+        listener.is_live = True
+        begin = marks.reset if has_missed else marks.hello
+        yield begin(hub.position)
+        if event_filter.campaign_id is not None and event_filter.counts(event_filter.campaign_id):
+            changed.add(event_filter.campaign_id)
+        if changed:
+            yield hub.write(await hub.counters(changed))
+        while not listener.is_over and time.monotonic() < ends_at:
+            try:
+                async with asyncio.timeout(heartbeat_seconds):
+                    chunk = await listener.take()
+            except TimeoutError:
+                if listener.is_empty:
+                    yield marks.heartbeat(hub.position)
+                continue
+            if chunk:
+                yield chunk
+
+
+async def _is_readable(hub: EventHub, after: LogPosition) -> bool:
+    """Return whether the log knows this position and still has every event after it."""
+    async with hub.new_uow() as uow:
+        ends = await events.find_log_ends(uow)
+    if after > ends.head or (ends.horizon is not None and after < ends.horizon):
+        return False
+    while hub.position < after:  # another process has read further than this one
+        await hub.poll()
+    return True
+
+
+async def _catch_up(
+    hub: EventHub, listener: StreamListener, *, after: LogPosition, changed: set[UUID]
+) -> AsyncIterator[bytes]:
+    """Yield logged events up to the hub's position; no await between the last check and return."""
+    while after < (until := hub.position):
+        async with hub.new_uow() as uow:
+            page = await events.read_event_span(uow, after=after, until=until)
+        after = page.until
+        kept = []
+        for event in page.events:
+            if event.type != EventType.CAMPAIGN_COUNTERS:
+                kept.append(event)
+            elif event.campaign_id is not None and listener.event_filter.counts(event.campaign_id):
+                changed.add(event.campaign_id)
+        wanted = [event for event in kept if listener.event_filter.wants(event)]
+        if wanted:
+            yield hub.write(wanted)

@@ -1,0 +1,140 @@
+"""Format events as server-sent events, and send them as a streaming answer."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
+
+import structlog
+from fastapi.sse import EventSourceResponse, format_sse_event
+from starlette.types import Send
+
+from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.outbound.live_events.event_log import LoggedEvent, LogPosition
+from crm_api.domain.outbound.live_events.payloads import EventRead
+from crm_api.routers.outbound.event_following import StreamMarks
+
+log = structlog.get_logger()
+
+RETRY_MILLISECONDS = 2_000
+SLOW_SECONDS = 30.0
+"""A stream is closed if its caller receives nothing for this time."""
+CHECK_SECONDS = 2.0
+"""Time between two checks of the caller's key. Even with a slow look-up, the stream of a revoked
+key ends within five seconds."""
+LAST_SECONDS = 1.0
+"""How long the end of a stream may wait for its caller."""
+HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+"""They make proxies pass each event on at once."""
+
+
+def write_events(events: Sequence[LoggedEvent]) -> bytes:
+    """Format events. The id is the position to continue from; unstored events have none."""
+    return b"".join(_frame(event) for event in events)
+
+
+def _frame(event: LoggedEvent) -> bytes:
+    shown = EventRead(
+        type=EventType(event.type),
+        timestamp=event.recorded_at,
+        subject_id=event.subject_id,
+        campaign_id=event.campaign_id,
+        data=event.data,
+    )
+    return format_sse_event(
+        event=event.type,
+        data_str=shown.model_dump_json(),
+        id=None if event.position is None else str(event.position),
+    )
+
+
+def _hello(position: LogPosition) -> bytes:
+    return format_sse_event(comment="listening", id=str(position), retry=RETRY_MILLISECONDS)
+
+
+def _reset(position: LogPosition) -> bytes:
+    return format_sse_event(
+        event="reset",
+        data_str='{"type":"reset","detail":"The events after your last one are no longer stored. '
+        'Load your data again; the stream continues with new events."}',
+        id=str(position),
+        retry=RETRY_MILLISECONDS,
+    )
+
+
+def _heartbeat(position: LogPosition) -> bytes:
+    return format_sse_event(comment="heartbeat", id=str(position))
+
+
+MARKS = StreamMarks(hello=_hello, reset=_reset, heartbeat=_heartbeat)
+
+
+async def _always() -> bool:
+    return True
+
+
+class EventStreamResponse(EventSourceResponse):
+    """Sends chunks until the caller stops receiving them or loses its access."""
+
+    def __init__(
+        self,
+        chunks: AsyncIterator[bytes],
+        *,
+        may_go_on: Callable[[], Awaitable[bool]] = _always,
+        check_seconds: float = CHECK_SECONDS,
+        slow_seconds: float = SLOW_SECONDS,
+    ) -> None:
+        """Prepare the answer; sends nothing yet.
+
+        Args:
+            chunks: The formatted events.
+            may_go_on: Called every ``check_seconds``; the stream ends if it returns False.
+            check_seconds: Time between two calls of ``may_go_on``.
+            slow_seconds: How long the caller may take to receive one chunk.
+        """
+        super().__init__(chunks, headers=HEADERS)
+        self._may_go_on = may_go_on
+        self._check_seconds = check_seconds
+        self._slow_seconds = slow_seconds
+
+    async def stream_response(self, send: Send) -> None:
+        """Send until the chunks end or ``may_go_on`` returns False; then close the generator."""
+        await send(
+            {
+                "type": "http.response.start",
+                "status": self.status_code,
+                "headers": self.raw_headers,
+            }
+        )
+        sending = asyncio.create_task(self._send_chunks(send), name="event stream")
+        checking = asyncio.create_task(self._check(), name="caller of an event stream")
+        try:
+            await asyncio.wait({sending, checking}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            is_slow = sending.done() and not sending.cancelled() and sending.result()
+            for task in (sending, checking):
+                task.cancel()
+            await asyncio.gather(sending, checking, return_exceptions=True)
+        if not is_slow:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_SECONDS):
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send_chunks(self, send: Send) -> bool:
+        """Send all chunks; return True if the caller does not receive them in time."""
+        async with aclosing(self.body_iterator) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                try:
+                    async with asyncio.timeout(self._slow_seconds):
+                        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                except TimeoutError:
+                    log.info("event stream closed: the client receives nothing")
+                    return True
+        return False
+
+    async def _check(self) -> None:
+        """Return as soon as ``may_go_on`` returns False."""
+        while True:
+            await asyncio.sleep(self._check_seconds)
+            if not await self._may_go_on():
+                log.info("event stream closed: the key or token is no longer valid")
+                return

@@ -1,0 +1,246 @@
+"""One reader of the log per process, for any number of listeners.
+
+It polls the database ten times a second, only while there are listeners, and puts new events into
+a bounded queue of each. Events for several equal filters are serialised once.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from uuid import UUID
+
+import structlog
+
+from crm_api.domain.campaigns.figures import live_counts
+from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.outbound.live_events import event_log as events
+from crm_api.domain.outbound.live_events.event_filter import EventFilter
+from crm_api.domain.outbound.live_events.event_log import LoggedEvent, LogPage, LogPosition
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWorkFactory
+
+log = structlog.get_logger()
+
+POLL_SECONDS = 0.1
+AWAY_SECONDS = 1.0
+"""Pause between two tries while the database is unavailable."""
+COUNTERS_SECONDS = 1.0
+"""Least time between two counter events of one campaign."""
+
+MOST_CHUNKS = 128
+"""About 13 seconds of constant changes; a slower listener is ended and starts again."""
+
+WriteEvents = Callable[[Sequence[LoggedEvent]], bytes]
+"""Serialises events for listeners; empty for none."""
+
+
+class StreamListener:
+    """Chunks that one stream has yet to send.
+
+    Attributes:
+        event_filter: Filter of its events.
+        is_live: It gets what the hub reads; before that, it catches up from the log.
+        is_over: It gets nothing more: it was too slow, or the process stops.
+    """
+
+    def __init__(self, event_filter: EventFilter) -> None:
+        self.event_filter = event_filter
+        self.is_live = False
+        self.is_over = False
+        self._chunks: asyncio.Queue[bytes] = asyncio.Queue(MOST_CHUNKS)
+
+    @property
+    def is_empty(self) -> bool:
+        """True when no chunk waits."""
+        return self._chunks.empty()
+
+    def put(self, chunk: bytes) -> None:
+        """Add a chunk; a listener whose queue is full is too slow and is ended."""
+        if not self.is_live or self.is_over:
+            return
+        try:
+            self._chunks.put_nowait(chunk)
+        except asyncio.QueueFull:
+            self.end()
+
+    def end(self) -> None:
+        """End the stream; waiting chunks are dropped, because the log has their events."""
+        self.is_over = True
+        while not self._chunks.empty():
+            self._chunks.get_nowait()
+        self._chunks.put_nowait(b"")
+
+    async def take(self) -> bytes:
+        """Wait for the next chunk; empty at the end."""
+        return await self._chunks.get()
+
+
+class EventHub:
+    """Reads the log for all listeners of a web process.
+
+    ``start()`` and ``close()`` belong to the application's lifespan. The position changes and
+    chunks are handed out without an await between. A listener that starts at a position therefore
+    misses nothing and gets nothing twice.
+    """
+
+    def __init__(
+        self,
+        new_uow: UnitOfWorkFactory,
+        *,
+        write: WriteEvents,
+        poll_seconds: float = POLL_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.new_uow = new_uow
+        self.write = write
+        self._poll_seconds = poll_seconds
+        self._monotonic = monotonic
+        self._listeners: dict[EventFilter, set[StreamListener]] = {}
+        self._position: LogPosition | None = None
+        self._has_listeners = asyncio.Event()
+        self._reading = asyncio.Lock()
+        self._changed: set[UUID] = set()
+        self._counted_at: dict[UUID, float] = {}
+        self._is_closing = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def position(self) -> LogPosition:
+        """Position up to which all events were handed out; needs at least one listener."""
+        if self._position is None:
+            msg = "The hub has no listener."
+            raise RuntimeError(msg)
+        return self._position
+
+    async def start(self) -> None:
+        """Start to read whenever there are listeners."""
+        self._task = asyncio.create_task(self._read_on(), name="event hub")
+
+    def stop(self) -> None:
+        """End every stream because this process stops; clients reconnect to another one."""
+        self._is_closing = True
+        for listeners in self._listeners.values():
+            for listener in listeners:
+                listener.end()
+
+    async def close(self) -> None:
+        """End every stream and stop reading."""
+        self.stop()
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def wake(self) -> None:
+        """Read where the log ends, unless a listener keeps the position known."""
+        async with self._reading:
+            if self._position is None:
+                async with self.new_uow() as uow:
+                    self._position = (await events.find_log_ends(uow)).head
+
+    @contextmanager
+    def listening(self, event_filter: EventFilter) -> Iterator[StreamListener]:
+        """Register a listener for the length of a block; it gets nothing until it is live.
+
+        Enter the block right after ``wake()``, without an await between.
+        """
+        listener = StreamListener(event_filter)
+        self._listeners.setdefault(event_filter, set()).add(listener)
+        self._has_listeners.set()
+        if self._is_closing:
+            listener.end()
+        try:
+            yield listener
+        finally:
+            self._leave(listener)
+
+    def _leave(self, listener: StreamListener) -> None:
+        alike = self._listeners[listener.event_filter]
+        alike.discard(listener)
+        if not alike:
+            del self._listeners[listener.event_filter]
+        if not self._listeners:
+            self._has_listeners.clear()
+            self._position = None
+            self._changed.clear()
+            self._counted_at.clear()
+
+    async def poll(self) -> bool:
+        """Read once and hand out new events; return whether there is more to read."""
+        async with self._reading:
+            if self._position is None:
+                return False
+            async with self.new_uow() as uow:
+                page = await events.read_new_events(uow, after=self._position)
+            if self._position is None:  # the last listener has just left
+                return False
+            self._hand_out(page)
+            await self._emit_counters()
+        return not page.is_last
+
+    def _hand_out(self, page: LogPage) -> None:
+        self._position = page.until
+        if not page.events:
+            return
+        for event in page.events:
+            if event.type == EventType.CAMPAIGN_COUNTERS and event.campaign_id is not None:
+                self._changed.add(event.campaign_id)
+        kept = [event for event in page.events if event.type != EventType.CAMPAIGN_COUNTERS]
+        for event_filter in self._listeners:
+            self._put(event_filter, [event for event in kept if event_filter.wants(event)])
+
+    async def _emit_counters(self) -> None:
+        """Emit the counters of changed campaigns, each at most once a second."""
+        now = self._monotonic()
+        lately = {one for one, at in self._counted_at.items() if now - at < COUNTERS_SECONDS}
+        due = self._changed - lately
+        wanted = {
+            one for one in due if any(event_filter.counts(one) for event_filter in self._listeners)
+        }
+        counted = await self.counters(wanted) if wanted else []
+        self._changed -= due
+        counted_at = self._counted_at | dict.fromkeys(wanted, now)
+        self._counted_at = {
+            one: at for one, at in counted_at.items() if now - at < COUNTERS_SECONDS
+        }
+        for event_filter in self._listeners:
+            own = [
+                one for one in counted if one.campaign_id and event_filter.counts(one.campaign_id)
+            ]
+            self._put(event_filter, own)
+
+    async def counters(self, campaign_ids: set[UUID]) -> list[LoggedEvent]:
+        """Count campaigns now, as events that are not stored."""
+        async with self.new_uow() as uow:
+            found = await live_counts.count_campaigns(uow, campaign_ids=sorted(campaign_ids))
+        return [
+            LoggedEvent(
+                position=None,
+                type=EventType.CAMPAIGN_COUNTERS,
+                subject_id=campaign_id,
+                campaign_id=campaign_id,
+                data=counts.model_dump(),
+                recorded_at=clock.now(),
+            )
+            for campaign_id, counts in found.items()
+        ]
+
+    def _put(self, event_filter: EventFilter, chosen: Sequence[LoggedEvent]) -> None:
+        if not chosen:
+            return
+        chunk = self.write(chosen)
+        for listener in self._listeners[event_filter]:
+            listener.put(chunk)
+
+    async def _read_on(self) -> None:
+        while True:
+            await self._has_listeners.wait()
+            try:
+                has_more = await self.poll()
+            except Exception as error:  # noqa: BLE001 - the task must survive an outage
+                log.warning("events not read", error=type(error).__name__)
+                await asyncio.sleep(AWAY_SECONDS)
+                continue
+            # With more to read, sleep(0) still lets other tasks run.
+            await asyncio.sleep(0 if has_more else self._poll_seconds)

@@ -1,0 +1,145 @@
+"""Routes of live events, as server-sent events."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+
+from crm_api.domain.campaigns import service as campaigns
+from crm_api.domain.identity.api_keys.errors import MissingScopeError
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.outbound.live_events.event_filter import EventFilter
+from crm_api.domain.outbound.live_events.event_log import LogPosition, parse_position
+from crm_api.domain.outbound.live_events.payloads import SCOPE_OF, EventRead
+from crm_api.routers.http.deps import Caller, Uow, authenticate, require
+from crm_api.routers.http.route_notes import fails_with
+from crm_api.routers.outbound.event_following import stream_events
+from crm_api.routers.outbound.event_frames import MARKS, EventStreamResponse
+from crm_api.routers.outbound.event_hub import EventHub
+from crm_api.routers.outbound.event_streams import OneStream, may_go_on
+
+router = APIRouter(prefix="/v1", tags=["events"])
+
+EXAMPLE = """: listening
+id: 90144-3071
+retry: 2000
+
+event: message.received
+data: {"type":"message.received","timestamp":"2026-11-26T15:04:05.120Z","subject_id":"01a210ab-07f2-77d1-83aa-11a3393953fd","campaign_id":null,"data":{"status":"received","contact_id":"01a210ab-07f2-77d1-83aa-11a3393953fe"}}
+id: 90151-3072
+"""  # noqa: E501 - an event's data is one line
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The stream. The `data` of each event is an EventRead as JSON.",
+        "model": EventRead,
+        "content": {"text/event-stream": {"schema": {"type": "string"}, "example": EXAMPLE}},
+    }
+}
+
+
+async def _hub(request: Request) -> EventHub:
+    hub: EventHub = request.app.state.events
+    return hub
+
+
+async def _after(
+    header: Annotated[
+        str | None,
+        Header(
+            alias="Last-Event-ID",
+            description="The id of the last event that you received. The stream continues "
+            "after it.",
+            examples=["90151-3072"],
+        ),
+    ] = None,
+    query: Annotated[
+        str | None,
+        Query(
+            alias="last_event_id",
+            description="Like the header `Last-Event-ID`, which has priority: an `EventSource` "
+            "that reconnects sends the header with its original address.",
+            examples=["90151-3072"],
+        ),
+    ] = None,
+) -> LogPosition | None:
+    """Read the id of the last event that the caller has received; None for a new stream."""
+    if header:
+        return parse_position(header, pointer="/Last-Event-ID")
+    return parse_position(query, pointer="/last_event_id") if query else None
+
+
+Hub = Annotated[EventHub, Depends(_hub)]
+After = Annotated[LogPosition | None, Depends(_after)]
+Types = Annotated[
+    list[EventType],
+    Query(
+        alias="type",
+        description="Only events of these types; by default all you may see.",
+        examples=[["message.received"]],
+    ),
+]
+
+
+@router.get(
+    "/events",
+    response_class=Response,
+    responses=STREAM,
+    openapi_extra=fails_with("invalid_event_id", "missing_scope", "too_many_event_streams"),
+)
+async def follow_events(
+    request: Request,
+    hub: Hub,
+    after: After,
+    _stream: OneStream,
+    caller: Annotated[Caller, Depends(authenticate)],
+    *,
+    types: Types = [],  # noqa: B006 - FastAPI copies it
+    campaign_id: Annotated[UUID | None, Query(description="Only events of this campaign.")] = None,
+) -> EventStreamResponse:
+    """Stream events within a second of their occurrence, from now on or after `Last-Event-ID`.
+
+    You get only events that your scopes allow: `messages:read` for messages, `contacts:read` for
+    imports and opt-outs, `operations` for alerts, `campaigns:read` for campaigns and everything
+    that belongs to one. Events are stored for seven days. A `reset` event means that events after
+    your last one are no longer stored: load your data again.
+    """
+    event_filter = EventFilter.of(scopes=caller.scopes, types=types, campaign_id=campaign_id)
+    if not event_filter.campaign_types:
+        scopes = sorted({SCOPE_OF[one].value for one in types or EventType})
+        raise MissingScopeError(
+            f"This operation needs one of the scopes {', '.join(scopes)}. Use a key or a user that "
+            "has one of them.",
+            required_scope=scopes[0],
+        )
+    chunks = stream_events(hub, event_filter=event_filter, after=after, marks=MARKS)
+    return EventStreamResponse(chunks, may_go_on=may_go_on(request, caller))
+
+
+@router.get(
+    "/campaigns/{campaign_id}/events",
+    response_class=Response,
+    responses=STREAM,
+    openapi_extra=fails_with("invalid_event_id", "too_many_event_streams"),
+)
+async def follow_campaign(
+    request: Request,
+    campaign_id: UUID,
+    hub: Hub,
+    after: After,
+    *,
+    uow: Uow,
+    _stream: OneStream,
+    caller: Annotated[Caller, require(Scope.CAMPAIGNS_READ)],
+    types: Types = [],  # noqa: B006 - FastAPI copies it
+) -> EventStreamResponse:
+    """Stream the events of one campaign: its status, its messages and replies, its counters.
+
+    The stream begins with `campaign.counters`. This event is sent again when the counters change,
+    at most once a second.
+    """
+    async with uow:
+        await campaigns.read_campaign(uow, campaign_id=campaign_id)
+    event_filter = EventFilter.of(scopes=caller.scopes, types=types, campaign_id=campaign_id)
+    chunks = stream_events(hub, event_filter=event_filter, after=after, marks=MARKS)
+    return EventStreamResponse(chunks, may_go_on=may_go_on(request, caller))

@@ -1,0 +1,1 @@
+"""Routes of contacts, and of everything that describes or groups contacts."""

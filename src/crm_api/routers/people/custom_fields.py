@@ -1,0 +1,103 @@
+"""Routes of custom fields: attributes of contacts that have a type."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.domain.people.custom_fields import service as custom_fields
+from crm_api.domain.people.custom_fields.schemas import (
+    CustomFieldCreate,
+    CustomFieldFitRead,
+    CustomFieldRead,
+    CustomFieldUpdate,
+)
+from crm_api.platform import clock
+from crm_api.routers.http.deps import Caller, Paging, Uow, require
+from crm_api.routers.http.route_notes import fails_with
+
+router = APIRouter(prefix="/v1/custom-fields", tags=["custom fields"])
+Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
+Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
+DryRun = Annotated[
+    bool, Query(description="True: only show the effect on the stored values; change nothing.")
+]
+
+
+@router.post(
+    "",
+    status_code=201,
+    responses={200: {"model": CustomFieldFitRead}},
+    openapi_extra=fails_with(
+        "custom_field_exists", "invalid_choices", "too_many_custom_fields", "values_do_not_fit"
+    ),
+)
+async def create_custom_field(
+    body: CustomFieldCreate,
+    uow: Uow,
+    response: Response,
+    _caller: Writer,
+    *,
+    dry_run: DryRun = False,
+) -> CustomFieldRead | CustomFieldFitRead:
+    """Define a custom field. Refused if contacts have values that do not fit the type."""
+    async with uow:
+        if dry_run:
+            response.status_code = 200
+            return CustomFieldFitRead.model_validate(await custom_fields.try_create(uow, body))
+        made = await custom_fields.create_field(uow, body, now=clock.now())
+    return CustomFieldRead.of(made)
+
+
+@router.get("")
+async def list_custom_fields(
+    uow: Uow,
+    page: Paging,
+    _caller: Reader,
+    *,
+    archived: Annotated[
+        bool, Query(description="True: only archived fields; false: only fields in use.")
+    ] = False,
+) -> PageRead[CustomFieldRead]:
+    """List custom fields, newest first: those in use, or those that are archived."""
+    async with uow:
+        found = await custom_fields.list_fields(
+            uow, archived=archived, cursor=page.cursor, limit=page.limit
+        )
+    return PageRead(
+        data=[CustomFieldRead.of(one) for one in found.data], next_cursor=found.next_cursor
+    )
+
+
+@router.get("/{field_id}")
+async def get_custom_field(field_id: UUID, uow: Uow, _caller: Reader) -> CustomFieldRead:
+    """Show a custom field, including archived ones."""
+    async with uow:
+        found = await custom_fields.get_field(uow, field_id=field_id)
+    return CustomFieldRead.of(found)
+
+
+@router.patch(
+    "/{field_id}",
+    openapi_extra=fails_with("custom_field_archived", "invalid_choices", "values_do_not_fit"),
+)
+async def update_custom_field(
+    field_id: UUID, body: CustomFieldUpdate, uow: Uow, _caller: Writer, *, dry_run: DryRun = False
+) -> CustomFieldRead | CustomFieldFitRead:
+    """Change a custom field. The stored values must fit a new type or new choices."""
+    async with uow:
+        if dry_run:
+            return CustomFieldFitRead.model_validate(
+                await custom_fields.try_update(uow, body, field_id=field_id)
+            )
+        found = await custom_fields.update_field(uow, body, field_id=field_id, now=clock.now())
+    return CustomFieldRead.of(found)
+
+
+@router.delete("/{field_id}", status_code=204)
+async def archive_custom_field(field_id: UUID, uow: Uow, _caller: Writer) -> None:
+    """Archive a custom field. Its attribute has no type any more; the values stay."""
+    async with uow:
+        await custom_fields.archive(uow, field_id=field_id, now=clock.now())

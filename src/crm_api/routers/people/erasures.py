@@ -1,0 +1,54 @@
+"""Routes of the erasure of people."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.domain.people.erasure import service as erasure
+from crm_api.domain.people.erasure.schemas import EraseRequest, ErasureRead
+from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
+from crm_api.routers.http.route_notes import fails_with
+
+router = APIRouter(prefix="/v1", tags=["consent"])
+Admin = Annotated[Caller, require(Scope.ADMIN)]
+
+
+@router.post(
+    "/contacts/{contact_id}/erase", status_code=202, openapi_extra=fails_with("text_under_way")
+)
+async def erase_contact(
+    contact_id: UUID, body: EraseRequest, uow: Uow, state: State, caller: Admin
+) -> ErasureRead:
+    """Erase a person permanently. A keyed hash keeps the number blocked. This cannot be undone."""
+    async with uow:
+        row = await erasure.erase_contact(
+            uow,
+            contact_id=contact_id,
+            reason=body.reason,
+            actor=caller.name,
+            now=await uow.database_now(),
+            secret=state.secret,
+        )
+    return ErasureRead.model_validate(row)
+
+
+@router.get("/erasures")
+async def list_erasures(uow: Uow, page: Paging, _caller: Admin) -> PageRead[ErasureRead]:
+    """List erasures, newest first."""
+    async with uow:
+        found = await erasure.list_erasures(uow, cursor=page.cursor, limit=page.limit)
+    return PageRead(
+        data=[ErasureRead.model_validate(row) for row in found.data],
+        next_cursor=found.next_cursor,
+    )
+
+
+@router.get("/erasures/{erasure_id}")
+async def get_erasure(erasure_id: UUID, uow: Uow, _caller: Admin) -> ErasureRead:
+    """Show the progress of an erasure."""
+    async with uow:
+        row = await erasure.get_erasure(uow, erasure_id=erasure_id)
+    return ErasureRead.model_validate(row)

@@ -1,0 +1,161 @@
+"""Routes of properties: buildings with their address and their contacts."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.fields import Line200, Name200
+from crm_api.domain.kit.paging import Page
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.domain.people.properties import service as properties
+from crm_api.domain.people.properties.schemas import (
+    PeopledProperty,
+    PropertyAddress,
+    PropertyContactAdd,
+    PropertyCreate,
+    PropertyRead,
+    PropertyUpdate,
+)
+from crm_api.platform import clock
+from crm_api.routers.http.deps import Caller, ListUow, Paging, Uow, require
+from crm_api.routers.http.route_notes import fails_with
+
+router = APIRouter(tags=["properties"])
+PATH = "/v1/properties"
+Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
+Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
+
+
+def _page(found: Page[PeopledProperty]) -> PageRead[PropertyRead]:
+    return PageRead(
+        data=[PropertyRead.of(one) for one in found.data], next_cursor=found.next_cursor
+    )
+
+
+@router.post(
+    PATH,
+    status_code=201,
+    openapi_extra=fails_with("incomplete_address", "property_exists", "unknown_property_contacts"),
+)
+async def create_property(body: PropertyCreate, uow: Uow, _caller: Writer) -> PropertyRead:
+    """Create a property with its contacts. 409 if the address exists, also in another format."""
+    async with uow:
+        made = await properties.create_property(uow, body, now=clock.now())
+    return PropertyRead.of(made)
+
+
+@router.get(PATH)
+async def list_properties(
+    uow: ListUow,
+    page: Paging,
+    _caller: Reader,
+    *,
+    q: Annotated[
+        Line200,
+        Query(
+            description="The beginning of the address: house number and street.",
+            examples=["12 Main"],
+        ),
+    ] = "",
+) -> PageRead[PropertyRead]:
+    """List properties, newest first; with `q`, in the order of their address."""
+    async with uow:
+        found = await properties.list_properties(uow, q=q, cursor=page.cursor, limit=page.limit)
+    return _page(found)
+
+
+@router.get(
+    f"{PATH}/by-address", openapi_extra=fails_with("incomplete_address", "property_not_found")
+)
+async def get_property_by_address(
+    uow: Uow,
+    _caller: Reader,
+    *,
+    street: Annotated[
+        Name200, Query(description="The street of the address, with the house number.")
+    ],
+    city: Annotated[
+        Line200 | None, Query(description="In this city; case and accents do not matter.")
+    ] = None,
+    state: Annotated[
+        Line200 | None, Query(description="The state of the address, as a two-letter code.")
+    ] = None,
+    postal_code: Annotated[
+        Line200 | None, Query(description="The postal code of the address.")
+    ] = None,
+) -> PropertyRead:
+    """Find a property by its address, in any usual format."""
+    address = PropertyAddress(street=street, city=city, state=state, postal_code=postal_code)
+    async with uow:
+        found = await properties.get_by_address(uow, address)
+    return PropertyRead.of(found)
+
+
+@router.get(f"{PATH}/{{property_id}}")
+async def get_property(property_id: UUID, uow: Uow, _caller: Reader) -> PropertyRead:
+    """Show a property with its contacts."""
+    async with uow:
+        found = await properties.get_property(uow, property_id=property_id)
+    return PropertyRead.of(found)
+
+
+@router.patch(
+    f"{PATH}/{{property_id}}",
+    openapi_extra=fails_with(
+        "incomplete_address", "invalid_property_attributes", "property_exists"
+    ),
+)
+async def update_property(
+    property_id: UUID, body: PropertyUpdate, uow: Uow, _caller: Writer
+) -> PropertyRead:
+    """Change some fields. Null clears a field; `address` and `attributes` are merged."""
+    async with uow:
+        found = await properties.update_property(
+            uow, body, property_id=property_id, now=clock.now()
+        )
+    return PropertyRead.of(found)
+
+
+@router.delete(f"{PATH}/{{property_id}}", status_code=204)
+async def delete_property(property_id: UUID, uow: Uow, _caller: Writer) -> None:
+    """Delete a property. Its contacts stay."""
+    async with uow:
+        await properties.delete_property(uow, property_id=property_id)
+
+
+@router.post(
+    f"{PATH}/{{property_id}}/contacts",
+    openapi_extra=fails_with("too_many_property_contacts", "unknown_property_contacts"),
+)
+async def attach_contact(
+    property_id: UUID, body: PropertyContactAdd, uow: Uow, _caller: Writer
+) -> PropertyRead:
+    """Attach a contact to a property. If it is already attached, change its role."""
+    async with uow:
+        found = await properties.attach(uow, body, property_id=property_id, now=clock.now())
+    return PropertyRead.of(found)
+
+
+@router.delete(
+    f"{PATH}/{{property_id}}/contacts/{{contact_id}}",
+    status_code=204,
+    openapi_extra=fails_with("property_contact_not_found", "property_not_found"),
+)
+async def detach_contact(property_id: UUID, contact_id: UUID, uow: Uow, _caller: Writer) -> None:
+    """Detach a contact from a property."""
+    async with uow:
+        await properties.detach(uow, property_id=property_id, contact_id=contact_id)
+
+
+@router.get("/v1/contacts/{contact_id}/properties")
+async def list_properties_of_contact(
+    contact_id: UUID, uow: Uow, page: Paging, _caller: Reader
+) -> PageRead[PropertyRead]:
+    """List the properties of a contact, the most recently attached first."""
+    async with uow:
+        found = await properties.list_of_contact(
+            uow, contact_id=contact_id, cursor=page.cursor, limit=page.limit, now=clock.now()
+        )
+    return _page(found)

@@ -1,0 +1,88 @@
+"""Routes of tags over all contacts: list, change for many contacts, rename, remove."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Response
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.domain.people.models.tags import TagChange, TagChangeStatus
+from crm_api.domain.people.tags import service as tags
+from crm_api.domain.people.tags.schemas import (
+    TagChangeRead,
+    TagName,
+    TagRead,
+    TagRename,
+    TagsRequest,
+)
+from crm_api.platform import clock
+from crm_api.routers.http.deps import Caller, Paging, Uow, require
+from crm_api.routers.http.route_notes import fails_with
+
+router = APIRouter(tags=["tags"])
+Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
+Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
+Tag = Annotated[TagName, Path(description="The tag, as contacts have it.", examples=["homeowner"])]
+LARGE: dict[int | str, dict[str, Any]] = {
+    202: {
+        "model": TagChangeRead,
+        "description": "A large change; the rest is done in the background.",
+    }
+}
+
+
+@router.post(
+    "/v1/contacts/tags", responses=LARGE, openapi_extra=fails_with("tag_people", "unsearchable")
+)
+async def change_tags(
+    body: TagsRequest, uow: Uow, response: Response, caller: Writer
+) -> TagChangeRead:
+    """Add tags to many contacts, and remove tags from them. `dry_run` only counts them."""
+    async with uow:
+        if body.dry_run:
+            matched = await tags.count_people(uow, body, now=clock.now())
+            return TagChangeRead.counted(body, matched)
+        change = await tags.change(uow, body, actor=caller.name, now=clock.now())
+    return _answer(change, response)
+
+
+@router.get("/v1/tags")
+async def list_tags(uow: Uow, page: Paging, _caller: Reader) -> PageRead[TagRead]:
+    """List the tags by name, with the number of contacts that have each."""
+    async with uow:
+        found = await tags.list_tags(uow, cursor=page.cursor, limit=page.limit)
+    return PageRead(data=found.data, next_cursor=found.next_cursor)
+
+
+@router.patch("/v1/tags/{tag:path}", responses=LARGE)
+async def rename_tag(
+    tag: Tag, body: TagRename, uow: Uow, response: Response, caller: Writer
+) -> TagChangeRead:
+    """Rename a tag on all contacts. A contact that has both tags keeps one."""
+    async with uow:
+        change = await tags.rename(uow, tag=tag, name=body.name, actor=caller.name, now=clock.now())
+    return _answer(change, response)
+
+
+@router.delete("/v1/tags/{tag:path}", responses=LARGE)
+async def delete_tag(tag: Tag, uow: Uow, response: Response, caller: Writer) -> TagChangeRead:
+    """Remove a tag from all contacts."""
+    async with uow:
+        change = await tags.delete_tag(uow, tag=tag, actor=caller.name, now=clock.now())
+    return _answer(change, response)
+
+
+@router.get("/v1/tag-changes/{change_id}")
+async def get_tag_change(change_id: UUID, uow: Uow, _caller: Reader) -> TagChangeRead:
+    """Show the progress of a tag change."""
+    async with uow:
+        change = await tags.get_change(uow, change_id=change_id)
+    return TagChangeRead.of(change)
+
+
+def _answer(change: TagChange, response: Response) -> TagChangeRead:
+    """Answer with the change; the status is 202 while the change is still running."""
+    if change.status == TagChangeStatus.RUNNING:
+        response.status_code = 202
+    return TagChangeRead.of(change)

@@ -1,0 +1,333 @@
+"""Jobs of imports: contact files and do-not-contact lists, chunk by chunk."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic
+from uuid import UUID
+
+import structlog
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
+
+from crm_api.domain.imports.contacts import fetch, undo, write
+from crm_api.domain.imports.contacts import service as contact_imports
+from crm_api.domain.imports.contacts.chunk_reader import open_chunk_reader
+from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
+from crm_api.domain.imports.contacts.models import ContactImport
+from crm_api.domain.imports.contacts.source import ContactChunk, sha256_of
+from crm_api.domain.imports.do_not_contact import service as do_not_contact
+from crm_api.domain.imports.do_not_contact.models import DoNotContactUpload
+from crm_api.domain.imports.do_not_contact.service import DO_NOT_CONTACT_UPLOADS
+from crm_api.domain.imports.do_not_contact.source import CHUNK_ROWS, NumberChunk, NumberSource
+from crm_api.domain.imports.files import runs
+from crm_api.domain.imports.files.chunk_reader import (
+    ChunkReader,
+    ChunkT,
+    OpenReaders,
+    ThreadChunkReader,
+)
+from crm_api.domain.imports.files.errors import (
+    ImportFileError,
+    UploadChangedError,
+    UploadGoneError,
+)
+from crm_api.domain.imports.files.models import ImportStatus
+from crm_api.domain.imports.files.runs import ImportKind, ImportRow
+from crm_api.domain.inbound.reconciliation.pace import RequestPace
+from crm_api.domain.kit.errors import CrmError
+from crm_api.domain.provider.openphone.errors import OpenPhoneBusyError
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
+from crm_api.platform.jobs import Job, JobName
+from crm_api.workers.deps import Deps, TimeLimit, deps_of
+from crm_api.workers.guards import provider_read
+
+log = structlog.get_logger()
+
+AWAY_SECONDS = 30.0
+"""Shortest wait of an import for a provider that cannot be read."""
+
+
+async def run_imports(ctx: dict[str, Any]) -> None:
+    """Work on imports and undos until none waits or the time is up; a second run changes nothing.
+
+    Also deletes uploads that are no longer needed.
+    """
+    deps = deps_of(ctx)
+    readings = deps.import_readings
+    work = contact_work(deps.new_uow, secret=deps.secret)
+    is_over = TimeLimit(deps).is_over
+    folder = contact_imports.uploads_folder(deps.settings.data_dir)
+    await asyncio.to_thread(contact_imports.discard_old_uploads, folder, wall_now=clock.wall_now())
+    while not is_over():
+        async with deps.new_uow() as uow:
+            undone = await undo.claim_undo(uow.session, now=await uow.database_now())
+        if undone is not None:
+            await undo_import(deps.new_uow, undone.id, is_over=is_over)
+            continue
+        async with deps.new_uow() as uow:
+            row = await runs.claim_import(
+                uow.session, CONTACT_IMPORTS, now=await uow.database_now()
+            )
+        if row is None:
+            await readings.close()
+            return
+        path = contact_imports.rows_path(deps.settings.data_dir, row)
+        if fetch.needs_fetch(row) and not await _fetch(deps, row, path=path, is_over=is_over):
+            continue
+        await write_import(deps.new_uow, work, row, path=path, is_over=is_over, readings=readings)
+    if deps.is_stopping:
+        await readings.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportWork(Generic[ImportRow, ChunkT]):
+    """What a worker does with imports of one kind.
+
+    Attributes:
+        open_rows: Open the file at the checkpoint.
+        apply_chunk: Store a chunk and the checkpoint, all or nothing; False if the import has
+            ended, or another worker has continued it.
+        needs_rows: Return whether the file may be read again.
+        stays: What stays of a failed import, for the sentence to the user.
+    """
+
+    kind: ImportKind[ImportRow]
+    open_rows: Callable[[ImportRow, Path], Awaitable[ChunkReader[ChunkT]]]
+    apply_chunk: Callable[[UnitOfWork, UUID, ChunkT], Awaitable[bool]]
+    needs_rows: Callable[[UnitOfWork, UUID], Awaitable[bool]]
+    stays: str
+
+
+def contact_work(
+    new_uow: UnitOfWorkFactory, *, secret: bytes
+) -> ImportWork[ContactImport, ContactChunk]:
+    """Return how contacts are imported."""
+
+    async def apply_chunk(uow: UnitOfWork, import_id: UUID, chunk: ContactChunk) -> bool:
+        now = await uow.database_now()
+        return await write.apply_chunk(
+            uow, import_id=import_id, chunk=chunk, now=now, secret=secret
+        )
+
+    return ImportWork(
+        kind=CONTACT_IMPORTS,
+        open_rows=partial(_open_contacts, new_uow),
+        apply_chunk=apply_chunk,
+        needs_rows=lambda uow, import_id: contact_imports.needs_rows(uow, import_id=import_id),
+        stays="the rows counted so far stay",
+    )
+
+
+async def write_import(
+    new_uow: UnitOfWorkFactory,
+    work: ImportWork[ImportRow, ChunkT],
+    row: ImportRow,
+    *,
+    path: Path,
+    is_over: Callable[[], bool],
+    readings: OpenReaders[ChunkT] | None = None,
+) -> None:
+    """Work on a claimed import; the outcome is stored in its row.
+
+    Args:
+        is_over: Called after each chunk; when it returns True, the next run does the rest.
+        readings: Keeps the file open for the next run; None closes it.
+    """
+    kept: OpenReaders[ChunkT] = OpenReaders() if readings is None else readings
+    failed = f"Something went wrong here, and was logged; {work.stays}."
+    try:
+        has_ended = await _write(new_uow, work, row, path=path, is_over=is_over, readings=kept)
+    except ImportFileError as error:
+        await _fail(new_uow, work.kind, row.id, error.detail)
+    except (DataError, IntegrityError, ProgrammingError):
+        log.exception("import failed", import_id=str(row.id))
+        await _fail(new_uow, work.kind, row.id, failed)
+    except (DBAPIError, OSError):
+        # The database is away or busy: the lease expires, and the next run continues.
+        raise
+    except Exception:
+        log.exception("import failed", import_id=str(row.id))
+        await _fail(new_uow, work.kind, row.id, failed)
+    else:
+        if not has_ended:
+            return
+    finally:
+        if readings is None:
+            await kept.close()
+    await _discard(new_uow, work, row.id, path)
+
+
+async def _fetch(
+    deps: Deps, row: ContactImport, *, path: Path, is_over: Callable[[], bool]
+) -> bool:
+    """Copy the provider's contacts here; False if the copy is not complete yet."""
+    pace = RequestPace(limiter=deps.limiter, new_uow=deps.new_uow, now=clock.now)
+    provider = fetch.Provider(
+        lists=deps.provider.lists,
+        take_turn=pace.wait_for_request,
+        around=lambda: provider_read(deps),
+    )
+    try:
+        is_here = await fetch.fetch_contacts(
+            provider, row, new_uow=deps.new_uow, path=path, now=clock.now, is_over=is_over
+        )
+    except OpenPhoneBusyError as error:
+        seconds = max(error.retry_after_seconds or 0.0, AWAY_SECONDS)
+        until = clock.now() + timedelta(seconds=seconds)
+        async with deps.new_uow() as uow:
+            await contact_imports.postpone_import(
+                uow, import_id=row.id, until=until, why=error.detail, now=await uow.database_now()
+            )
+        await deps.queue.push(Job(name=JobName.RUN_IMPORTS, delay_seconds=seconds + 1))
+        return False
+    except CrmError as error:
+        await _fail(deps.new_uow, CONTACT_IMPORTS, row.id, error.detail)
+        await _discard(deps.new_uow, contact_work(deps.new_uow, secret=deps.secret), row.id, path)
+        return False
+    if not is_here:
+        async with deps.new_uow() as uow:
+            await runs.release(uow, CONTACT_IMPORTS, import_id=row.id, now=await uow.database_now())
+    return is_here
+
+
+async def undo_import(
+    new_uow: UnitOfWorkFactory, import_id: UUID, *, is_over: Callable[[], bool]
+) -> None:
+    """Take back a claimed import, chunk by chunk; the outcome is stored in its row."""
+    while True:
+        async with new_uow() as uow:
+            if not await undo.undo_chunk(uow, import_id=import_id, now=await uow.database_now()):
+                return
+        if is_over():
+            async with new_uow() as uow:
+                await undo.release_undo(uow, import_id=import_id, now=await uow.database_now())
+            return
+
+
+async def _write(
+    new_uow: UnitOfWorkFactory,
+    work: ImportWork[ImportRow, ChunkT],
+    row: ImportRow,
+    *,
+    path: Path,
+    is_over: Callable[[], bool],
+    readings: OpenReaders[ChunkT],
+) -> bool:
+    """Write chunks; True if the import has ended, by this worker or another."""
+    kind = work.kind
+    source = await readings.take(row.id, position=row.rows_processed)
+    try:
+        source = source or await _open(work, row, path)
+        while chunk := await source.next_chunk():
+            async with new_uow() as uow:
+                is_ours = await work.apply_chunk(uow, row.id, chunk)
+            if not is_ours:
+                async with new_uow() as uow:
+                    ended = await runs.get_import(uow, kind, import_id=row.id)
+                    return ended.finished_at is not None
+            if is_over():
+                async with new_uow() as uow:
+                    now = await uow.database_now()
+                    await runs.release(uow, kind, import_id=row.id, now=now)
+                readings.keep(row.id, source)
+                return False
+        async with new_uow() as uow:
+            now = await uow.database_now()
+            await runs.complete(uow, kind, import_id=row.id, rows=source.position, now=now)
+        return True
+    finally:
+        if source is not None and row.id not in readings.kept:
+            await source.close()
+
+
+async def _open(
+    work: ImportWork[ImportRow, ChunkT], row: ImportRow, path: Path
+) -> ChunkReader[ChunkT]:
+    try:
+        return await work.open_rows(row, path)
+    except FileNotFoundError as error:
+        raise UploadGoneError(
+            "The uploaded file is not in this worker's data directory; all processes share one."
+        ) from error
+
+
+async def _open_contacts(
+    new_uow: UnitOfWorkFactory, row: ContactImport, path: Path
+) -> ChunkReader[ContactChunk]:
+    """Open the rows where the import stopped, if they are the rows that it was created for."""
+    if row.dry_run_id is not None:
+        digest = await asyncio.to_thread(sha256_of, path)
+        if digest != row.rows_sha256:
+            raise UploadChangedError("The uploaded file is not the one of the dry run.")
+    source = await open_chunk_reader(path, row.mapping, start=row.rows_processed)
+    if row.rows_total is None:
+        try:
+            async with new_uow() as uow:
+                await contact_imports.keep_total(
+                    uow,
+                    import_id=row.id,
+                    rows_total=source.rows_total,
+                    now=await uow.database_now(),
+                )
+        except BaseException:
+            await source.close()
+            raise
+    return source
+
+
+async def _discard(
+    new_uow: UnitOfWorkFactory, work: ImportWork[ImportRow, ChunkT], import_id: UUID, path: Path
+) -> None:
+    """Delete an upload that is no longer needed, so that personal data is not kept twice."""
+    async with new_uow() as uow:
+        is_needed = await work.needs_rows(uow, import_id)
+    if not is_needed:
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+
+
+async def _fail(
+    new_uow: UnitOfWorkFactory, kind: ImportKind[ImportRow], import_id: UUID, error: str
+) -> None:
+    status = ImportStatus.FAILED
+    async with new_uow() as uow:
+        now = await uow.database_now()
+        await runs.end_import(uow, kind, import_id=import_id, status=status, error=error, now=now)
+
+
+async def run_do_not_contact(ctx: dict[str, Any]) -> None:
+    """Work on uploads until none waits or the time is up; a second run changes nothing."""
+    deps = deps_of(ctx)
+    is_over = TimeLimit(deps).is_over
+    while not is_over():
+        async with deps.new_uow() as uow:
+            now = await uow.database_now()
+            row = await runs.claim_import(uow.session, DO_NOT_CONTACT_UPLOADS, now=now)
+        if row is None:
+            return
+        path = do_not_contact.upload_path(deps.settings.data_dir, row.id)
+        await write_import(deps.new_uow, UPLOAD_WORK, row, path=path, is_over=is_over)
+
+
+async def _open_numbers(row: DoNotContactUpload, path: Path) -> ChunkReader[NumberChunk]:
+    source = await asyncio.to_thread(NumberSource, path, row.columns)
+    await asyncio.to_thread(source.skip_to, row.rows_processed)
+    return ThreadChunkReader(source, chunk_rows=CHUNK_ROWS)
+
+
+async def _apply_chunk(uow: UnitOfWork, upload_id: UUID, chunk: NumberChunk) -> bool:
+    now = await uow.database_now()
+    return await do_not_contact.apply_chunk(uow, upload_id=upload_id, chunk=chunk, now=now)
+
+
+UPLOAD_WORK = ImportWork(
+    kind=DO_NOT_CONTACT_UPLOADS,
+    open_rows=_open_numbers,
+    apply_chunk=_apply_chunk,
+    needs_rows=lambda uow, upload_id: do_not_contact.needs_rows(uow, upload_id=upload_id),
+    stays="the flags put so far stay",
+)
+"""How the numbers of an upload are flagged."""

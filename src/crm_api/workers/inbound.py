@@ -1,0 +1,177 @@
+"""Jobs of inbound: the provider's events, the health of its webhooks, reconciliation."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from crm_api.domain.inbound.reconciliation import runs, walking
+from crm_api.domain.inbound.reconciliation.walking import ReconciliationParts
+from crm_api.domain.inbound.webhook_events import service as webhooks
+from crm_api.domain.inbound.webhook_events.reception import Reception
+from crm_api.domain.inbound.webhook_health import service
+from crm_api.domain.inbound.webhook_health.message_check import (
+    OwnLines,
+    begin_message_check,
+    conclude_message_check,
+)
+from crm_api.domain.inbound.webhook_health.models import WebhookHealthSide
+from crm_api.domain.inbound.webhook_health.provider_check import ProviderCheck
+from crm_api.domain.inbound.webhook_health.service import (
+    CheckResult,
+    WebhookHealthCheckNotFoundError,
+)
+from crm_api.domain.inbound.webhook_health.silence_check import conclude_silence_check
+from crm_api.domain.inbound.webhook_setup import keys
+from crm_api.domain.inbound.webhook_setup.registering import Registrar
+from crm_api.domain.kit.errors import CrmError
+from crm_api.platform import clock, failpoints
+from crm_api.platform.jobs import Job, JobName
+from crm_api.workers.deps import Deps, TimeLimit, deps_of
+from crm_api.workers.guards import provider_read, wait_for_rate_limit
+
+Now = Callable[[], datetime]
+
+log = structlog.get_logger()
+
+BATCH = 100
+"""Events per transaction: applied in about 50 ms, so that their locks are soon released."""
+WORKING_SECONDS = 40.0
+"""Well within the job's timeout; then another run continues."""
+NEXT_BATCH_SECONDS = 0.5
+
+
+async def process_webhook_backlog(ctx: dict[str, Any]) -> dict[str, object] | None:
+    """Apply stored events, batch by batch, until none is due; a second run changes nothing."""
+    deps = deps_of(ctx)
+    reception = Reception.from_settings(deps.settings)
+    limit = TimeLimit(deps, seconds=WORKING_SECONDS)
+    total = 0
+    while not limit.is_over():
+        async with deps.new_uow() as uow:
+            applied = await webhooks.apply_batch(
+                uow, limit=BATCH, now=await uow.database_now(), reception=reception
+            )
+            await failpoints.reach("webhook.open")
+        await failpoints.reach("webhook.committed")
+        if not applied:
+            break
+        total += applied
+    else:
+        await deps.queue.push(
+            Job(name=JobName.PROCESS_WEBHOOK_BACKLOG, delay_seconds=NEXT_BATCH_SECONDS)
+        )
+    return {"applied": total} if total else None
+
+
+POLL_SECONDS = 5.0
+"""While a test message is under way."""
+PATIENCE = timedelta(minutes=15)
+"""A provider that is down has an alert of its own; after this long the check counts as failed."""
+
+
+async def check_webhook_health(ctx: dict[str, Any]) -> None:
+    """Order due checks, and conclude those that can be; a second run changes nothing.
+
+    It runs each minute and checks hourly. While a test message is under way it nudges itself.
+    """
+    await run_health_checks(deps_of(ctx), now=clock.now)
+
+
+async def run_health_checks(deps: Deps, *, now: Now) -> None:
+    """Run once by the given clock."""
+    own = OwnLines.from_settings(deps.settings)
+    async with deps.new_uow() as uow:
+        for side in await service.due_sides(uow, message_is_on=own is not None, now=now()):
+            with suppress(WebhookHealthCheckNotFoundError):  # concluded by another worker just now
+                if side is WebhookHealthSide.TEST_TEXT:
+                    await begin_message_check(uow, own, asked_by=service.SCHEDULE, now=now())
+                else:
+                    await service.order_check(uow, side=side, asked_by=service.SCHEDULE, now=now())
+    async with deps.new_uow() as uow:
+        until = await conclude_message_check(uow, now=now())
+    async with deps.new_uow() as uow:
+        await conclude_silence_check(uow, now=now())
+        await keys.forget_retired_keys(uow, now=now())
+        await service.forget_old_checks(uow, now=now())
+    await _conclude_provider_check(deps, now=now)
+    if until is not None:
+        left = (until - now()).total_seconds()
+        delay = max(0.5, min(POLL_SECONDS, left + 0.1))
+        await deps.queue.push(Job(name=JobName.CHECK_WEBHOOK_HEALTH, delay_seconds=delay))
+
+
+async def _conclude_provider_check(deps: Deps, *, now: Now) -> None:
+    async with deps.new_uow() as uow:
+        waiting = await service.find_waiting_check(uow, WebhookHealthSide.PROVIDER)
+    if waiting is None or deps.is_stopping:
+        return
+    check = ProviderCheck(
+        registrar=registrar_of(deps, now=now),
+        wait=lambda: wait_for_rate_limit(deps, now=now),
+        now=now(),
+    )
+    try:
+        result = await check.examine()
+    except CrmError as error:
+        # The provider is away or its answer is unreadable; a minute later that may be different.
+        if now() - waiting.created_at < PATIENCE:
+            log.info("provider not asked about webhooks", error=error.code)
+            return
+        sentence = f"The provider could not be asked about its webhooks: {error.detail}"
+        result = CheckResult(leg="provider_away", failure=sentence)
+    async with deps.new_uow() as uow:
+        # Another worker may have concluded the check in the meantime.
+        locked = await service.find_waiting_check(uow, WebhookHealthSide.PROVIDER, locks=True)
+        if locked is not None and locked.id == waiting.id:
+            await service.conclude_check(uow, locked, result, now=now())
+
+
+def registrar_of(deps: Deps, *, now: Now) -> Registrar:
+    """Make a registrar from a worker's parts."""
+    settings = deps.settings
+    return Registrar(
+        new_uow=deps.new_uow,
+        hooks=deps.provider.hooks,
+        url=settings.webhook_address,
+        secret=deps.secret,
+        given=settings.webhook_secrets(),
+        is_real=not (settings.uses_sandbox or settings.provider_on_loopback),
+        now=now,
+    )
+
+
+WAIT_MARGIN_SECONDS = 0.5
+BACKLOG_SECONDS = 15.0
+"""Pause before checking again whether all received events have been applied."""
+
+
+async def reconcile_openphone(ctx: dict[str, Any]) -> None:
+    """Create due runs and work on waiting ones; a second run changes nothing."""
+    deps = deps_of(ctx)
+    is_over = TimeLimit(deps).is_over
+    async with deps.new_uow() as uow:
+        await runs.make_daily_run(uow, now=clock.now())
+        await runs.make_run_after_gap(uow, now=clock.now())
+        must_wait = await runs.must_wait_for_events(uow, now=clock.now())
+    if must_wait:
+        await deps.queue.push(Job(name=JobName.RECONCILE_OPENPHONE, delay_seconds=BACKLOG_SECONDS))
+        return
+    parts = ReconciliationParts(
+        new_uow=deps.new_uow,
+        provider=deps.provider,
+        limiter=deps.limiter,
+        reception=Reception.from_settings(deps.settings),
+        now=clock.now,
+        around=lambda: provider_read(deps),
+    )
+    while not is_over():
+        worked = await walking.work_on_next_run(parts, is_over=is_over)
+        if worked is None:
+            return
+        if worked.wait is not None:
+            delay = worked.wait.total_seconds() + WAIT_MARGIN_SECONDS
+            await deps.queue.push(Job(name=JobName.RECONCILE_OPENPHONE, delay_seconds=delay))
+            return

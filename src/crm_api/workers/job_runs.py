@@ -1,0 +1,150 @@
+"""Run a function as a job: one at a time per process, result stored, one log line per run."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import structlog
+from opentelemetry.trace import SpanKind
+from structlog.contextvars import bound_contextvars
+
+from crm_api.domain.monitoring.scheduled_jobs import schedule
+from crm_api.platform import clock, instruments, tracing
+from crm_api.platform.ids import new_id
+from crm_api.platform.jobs import Job, JobName
+from crm_api.platform.logs import mask_text
+from crm_api.platform.request_context import Cause, resume_cause
+from crm_api.workers.deps import Deps, JobSlot
+from crm_api.workers.queue import messaging
+
+log = structlog.get_logger()
+
+JobFunction = Callable[[dict[str, Any]], Awaitable[Mapping[str, object] | None]]
+"""A job. The log line of its run contains what it returns; None adds nothing."""
+Nudged = Callable[..., Awaitable[None]]
+
+AWAY_RETRY_SECONDS = 5
+STOPPED = "Cancelled: the worker was stopped."
+
+
+def one_at_a_time(name: JobName, function: JobFunction, *, is_tick: bool = False) -> Nudged:
+    """Wrap a function: one run at a time per process, its result stored in ``scheduled_job``.
+
+    A request that comes during a run asks for another run afterwards. New work therefore does not
+    wait for the next minute.
+
+    Args:
+        is_tick: True if the schedule starts the run. If a run is working already, or time is being
+            moved, this minute is stored as not missed.
+    """
+
+    async def run(ctx: dict[str, Any], cause: Cause | None = None) -> None:
+        deps: Deps = ctx["deps"]
+        if deps.is_paused and name is not JobName.MOVE_SANDBOX_TIME:
+            # Time is being moved; the job that moves it does this work too.
+            if is_tick:
+                await _note_at_work(deps, name)
+            return
+        slot = deps.slots.setdefault(name, JobSlot())
+        if not slot.is_asked:
+            slot.is_asked, slot.cause = True, cause
+        if slot.lock.locked():
+            if is_tick:
+                await _note_at_work(deps, name)
+            return
+        async with slot.lock:
+            slot.is_asked = False
+            await run_once(deps, name, function, ctx, caused_by=slot.cause)
+        if slot.is_asked:
+            with resume_cause(slot.cause):
+                await deps.queue.push(Job(name=name))
+
+    run.__qualname__ = name.value
+    return run
+
+
+async def _note_at_work(deps: Deps, name: JobName) -> None:
+    try:
+        async with deps.new_uow() as uow:
+            await schedule.store_job_at_work(uow, name=name.value, now=clock.now())
+    except Exception as failure:  # noqa: BLE001 - database away; the minute counts as missed
+        log.warning("minute of the job not stored", job=name.value, error=type(failure).__name__)
+
+
+async def run_once(
+    deps: Deps,
+    name: JobName,
+    function: JobFunction,
+    ctx: dict[str, Any],
+    *,
+    caused_by: Cause | None = None,
+) -> None:
+    """Run a function and store its result; ask again for one that failed.
+
+    Raises:
+        asyncio.CancelledError: The run was cancelled; this is stored as a failure.
+    """
+    started = time.monotonic()
+    error: str | None = None
+    cancelled: asyncio.CancelledError | None = None
+    did: Mapping[str, object] | None = None
+    run_id = str(new_id())
+    with (
+        resume_cause(caused_by),
+        bound_contextvars(job=name.value, run_id=run_id),
+        tracing.span(
+            f"run {name}",
+            kind=SpanKind.CONSUMER,
+            attributes={
+                **messaging(name, str(ctx.get("job_id", "")), operation="run", kind="process"),
+                "crm.run_id": run_id,
+            },
+        ) as span,
+    ):
+        try:
+            async with deps.new_uow() as uow:
+                await schedule.start_job(uow, name=name.value, now=clock.now())
+            did = await function(ctx)
+        except asyncio.CancelledError as stop:
+            cancelled = stop
+            after = time.monotonic() - started
+            error = STOPPED if deps.is_stopping else f"Cancelled after {after:.0f} s: out of time."
+            tracing.fail(span, "cancelled")
+            log.warning("job cancelled", reason=error)
+        except Exception as failure:  # process boundary: no error may end the worker
+            error = mask_text(f"{type(failure).__name__}: {failure}")[:500]
+            tracing.fail(span, type(failure).__name__)
+            log.exception("job failed")
+        seconds = time.monotonic() - started
+        instruments.JOB_RUNS.labels(name.value, "failed" if error else "ok").observe(seconds)
+        duration_ms = int(seconds * 1000)
+        _log_run(
+            did, duration_ms, is_news=bool(caused_by or did or error), is_failure=error is not None
+        )
+        try:
+            async with deps.new_uow() as uow:
+                await schedule.finish_job(
+                    uow, name=name.value, duration_ms=duration_ms, error=error, now=clock.now()
+                )
+        except Exception as failure:  # noqa: BLE001 - database away; the next run stores its own result
+            log.warning("result of the job not stored", error=type(failure).__name__)
+            error = error or "not stored"
+        if error is not None and not (cancelled and deps.is_stopping):
+            await deps.queue.push(Job(name=name, delay_seconds=AWAY_RETRY_SECONDS))
+    if cancelled is not None:
+        raise cancelled
+
+
+def _log_run(
+    did: Mapping[str, object] | None, duration_ms: int, *, is_news: bool, is_failure: bool
+) -> None:
+    """Write the one log line of a run.
+
+    The schedule starts every function each minute, and most runs find nothing: these are logged at
+    level debug. A run that a request caused, that did something, or that failed is logged higher.
+    """
+    level = logging.ERROR if is_failure else logging.INFO if is_news else logging.DEBUG
+    result = "failed" if is_failure else "ok"
+    log.log(level, "job run", result=result, duration_ms=duration_ms, **(did or {}))

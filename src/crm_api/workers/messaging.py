@@ -1,0 +1,262 @@
+"""Jobs of messaging: queued messages, look-ups of unclear ones, and media."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from crm_api.domain.alerts import service as alerts
+from crm_api.domain.alerts.alert_kinds import AlertKind
+from crm_api.domain.campaigns.lifecycle import complete_finished_campaigns
+from crm_api.domain.kit.errors import CrmError
+from crm_api.domain.messaging.media import fetching
+from crm_api.domain.messaging.media.download import Downloader
+from crm_api.domain.messaging.media.fetching import ClaimedFetch, FetchResult
+from crm_api.domain.messaging.media.store import MediaStore
+from crm_api.domain.messaging.models.sends import AttemptStatus
+from crm_api.domain.messaging.sends import leases, look_ups, matching, queued_claim
+from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
+from crm_api.domain.messaging.sends.dispatcher import Dispatcher
+from crm_api.domain.messaging.sends.look_ups import ListedMessage, LookUp
+from crm_api.domain.messaging.sends.matching import UnknownAttempt
+from crm_api.domain.provider.openphone.answers import AnswerKind
+from crm_api.domain.provider.openphone.errors import OpenPhoneDownError
+from crm_api.domain.provider.openphone.facts import MessageFacts
+from crm_api.platform import clock, failpoints, instruments
+from crm_api.platform.jobs import Job, JobName
+from crm_api.workers import guards
+from crm_api.workers.deps import Deps, TimeLimit, deps_of
+from crm_api.workers.guards import provider_read, wait_for_rate_limit
+
+log = structlog.get_logger()
+
+SWEEP = 500
+NEXT_SEND_SECONDS = 0.05
+LOOKS = 100
+"""Most unclear sends that one run looks up; the next run continues with the others."""
+
+
+async def resolve_unknown_sends(ctx: dict[str, Any]) -> None:
+    """Return claims whose lease is over, and settle unclear sends by asking the provider.
+
+    Does nothing while the clock is wrong: leases and grace periods would end early.
+    """
+    deps = deps_of(ctx)
+    if not await guards.clock_agrees(deps):
+        return
+    limit = TimeLimit(deps)
+    while True:
+        async with deps.new_uow() as uow:
+            swept = await leases.expire_leases(uow, limit=SWEEP, now=clock.now())
+            await failpoints.reach("settle.leases_open")
+        if swept < SWEEP or limit.is_over():
+            break
+    async with deps.new_uow() as uow:
+        unknown = await matching.list_unknown_attempts(uow, limit=LOOKS)
+    results = await _settle_all(deps, unknown, limit)
+    async with deps.new_uow() as uow:
+        await complete_finished_campaigns(uow, now=clock.now())
+    await _come_back_for_leases(deps)
+    if AttemptStatus.NOT_FOUND in results or swept:
+        await deps.queue.push(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))
+    if limit.is_over():
+        await deps.queue.push(
+            Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=NEXT_SEND_SECONDS)
+        )
+    elif AttemptStatus.UNKNOWN in results:
+        delay = deps.times.look_gap.total_seconds() + 0.1
+        await deps.queue.push(Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=delay))
+
+
+async def _come_back_for_leases(deps: Deps) -> None:
+    """Run again when the first lease is over, because its worker may be gone."""
+    async with deps.new_uow() as uow:
+        ends_at = await leases.next_lease_end(uow)
+    if ends_at is not None:
+        delay = max(0.0, (ends_at - clock.now()).total_seconds()) + 0.5
+        await deps.queue.push(Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=delay))
+
+
+async def _settle_all(
+    deps: Deps, unknown: Sequence[UnknownAttempt], limit: TimeLimit
+) -> set[AttemptStatus]:
+    lagging: dict[UUID, bool] = {}
+    results: set[AttemptStatus] = set()
+    for attempt in unknown:
+        if limit.is_over() or not await guards.clock_agrees(deps):
+            break
+        try:
+            if attempt.line_id not in lagging:
+                lagging[attempt.line_id] = await _list_lags(deps, attempt)
+            look = await _look_up(deps, attempt, list_lags=lagging[attempt.line_id])
+        except OpenPhoneDownError:
+            # All of them wait for the provider; the next run begins with the same ones.
+            break
+        except CrmError as error:
+            # An incomplete look-up proves nothing; the next run begins a new one.
+            log.warning("look-up failed", attempt=str(attempt.id), error=error.code)
+            async with deps.new_uow() as uow:
+                await look_ups.postpone_look_up(uow, attempt, now=clock.now())
+            results.add(AttemptStatus.UNKNOWN)
+            continue
+        await failpoints.reach("settle.looked_up")
+        async with deps.new_uow() as uow:
+            status = await look_ups.conclude_look_up(
+                uow, attempt, look, times=deps.times, now=clock.now()
+            )
+            await failpoints.reach("settle.open")
+        await failpoints.reach("settle.committed")
+        log.info("unclear send looked up", attempt=str(attempt.id), result=status)
+        instruments.SETTLED.labels(status.value).inc()
+        results.add(status)
+    return results
+
+
+async def _look_up(deps: Deps, attempt: UnknownAttempt, *, list_lags: bool) -> LookUp:
+    async with provider_read(deps):
+        begun_at = await wait_for_rate_limit(deps)
+        messages = [
+            facts
+            async for facts in deps.provider.list_messages(
+                phone_number_id=attempt.phone_number_id,
+                participant=attempt.phone,
+                created_after=attempt.called_at - deps.times.skew,
+                created_before=attempt.called_at + deps.times.grace,
+            )
+        ]
+    return LookUp(begun_at=begun_at, messages=messages, list_lags=list_lags)
+
+
+async def _list_lags(deps: Deps, attempt: UnknownAttempt) -> bool:
+    """Return True if the list lacks a message that it must show by now ("Sending, rule 7")."""
+    async with deps.new_uow() as uow:
+        canary = await look_ups.find_canary(
+            uow, line_id=attempt.line_id, times=deps.times, now=clock.now()
+        )
+    if canary is None:
+        return False
+    try:
+        async with provider_read(deps):
+            await wait_for_rate_limit(deps)
+            listed = await _find_listed(deps, attempt.phone_number_id, canary)
+        if listed is not None:
+            await _learn_user(deps, attempt.line_id, listed)
+            return False
+    except OpenPhoneDownError:
+        raise
+    except CrmError:
+        return True
+    async with deps.new_uow() as uow:
+        await alerts.raise_alert(
+            uow,
+            kind=AlertKind.PROVIDER_LIST_LAGS,
+            subject=str(attempt.line_id),
+            detail="OpenPhone's message list does not show a message that it accepted a while "
+            "ago. Unclear messages are not sent again until it does. No action is needed; if it "
+            "lasts for hours, ask the provider's support.",
+            now=clock.now(),
+        )
+    return True
+
+
+async def _learn_user(deps: Deps, line_id: UUID, ours: MessageFacts) -> None:
+    """Store the provider's user who sent one of our messages."""
+    if ours.user_id is not None:
+        async with deps.new_uow() as uow:
+            await matching.learn_own_user(uow, line_id=line_id, user_id=ours.user_id)
+
+
+async def _find_listed(
+    deps: Deps, phone_number_id: str, canary: ListedMessage
+) -> MessageFacts | None:
+    found: list[MessageFacts] = [
+        facts
+        async for facts in deps.provider.list_messages(
+            phone_number_id=phone_number_id,
+            participant=canary.phone,
+            created_after=canary.accepted_at - deps.times.skew,
+            created_before=canary.accepted_at + deps.times.skew,
+        )
+    ]
+    return next(
+        (facts for facts in found if facts.provider_message_id == canary.provider_message_id), None
+    )
+
+
+async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
+    """Send queued messages: manual replies, help and confirmations.
+
+    Works until none waits or the time is up; then it nudges itself.
+    """
+    deps = deps_of(ctx)
+    if not await guards.clock_agrees(deps):
+        return None
+    limit = TimeLimit(deps)
+    is_cut_short = False
+
+    async def claim_more(size: int) -> list[ClaimedAttempt]:
+        nonlocal is_cut_short
+        if limit.is_over():
+            is_cut_short = True
+            return []
+        async with deps.new_uow() as uow:
+            return await queued_claim.claim_queued(
+                uow, limit=size, times=deps.times, rules=deps.rules, now=clock.now()
+            )
+
+    dispatcher = Dispatcher(
+        new_uow=deps.new_uow,
+        provider=deps.provider,
+        limiter=deps.limiter,
+        times=deps.times,
+        now=clock.now,
+        circuit=deps.circuit,
+    )
+    deps.on_stop.add(dispatcher.stop)
+    try:
+        tally = await dispatcher.run(claim_more)
+    finally:
+        deps.on_stop.discard(dispatcher.stop)
+    if tally.answers.get(AnswerKind.UNCLEAR):
+        delay = deps.times.look_gap.total_seconds()
+        await deps.queue.push(Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=delay))
+    if is_cut_short and not deps.is_stopping:
+        await deps.queue.push(Job(name=JobName.SEND_MESSAGES, delay_seconds=NEXT_SEND_SECONDS))
+    return {"did": str(tally)} if tally.claimed else None
+
+
+AT_ONCE = 8
+"""Parallel downloads: they wait for other hosts, not for this machine."""
+NEXT_FETCH_SECONDS = 0.5
+
+
+async def fetch_media(ctx: dict[str, Any]) -> None:
+    """Fetch what is due, several at a time, until nothing is left; a second run changes nothing."""
+    deps = deps_of(ctx)
+    store = MediaStore.from_settings(deps.settings)
+    limit = TimeLimit(deps)
+    async with Downloader.from_settings(deps.settings) as downloader:
+        while not limit.is_over():
+            async with deps.new_uow() as uow:
+                claimed = await fetching.claim_fetches(uow, limit=AT_ONCE, now=clock.now())
+            if not claimed:
+                return
+            async with asyncio.TaskGroup() as tasks:
+                started = [
+                    tasks.create_task(_fetch_one(one, downloader=downloader, store=store))
+                    for one in claimed
+                ]
+                # Recorded as each one ends, so that a slow host does not delay the others.
+                for ended in asyncio.as_completed(started):
+                    one, outcome = await ended
+                    async with deps.new_uow() as uow:
+                        await fetching.record_fetch(uow, one, outcome, now=clock.now())
+    await deps.queue.push(Job(name=JobName.FETCH_MEDIA, delay_seconds=NEXT_FETCH_SECONDS))
+
+
+async def _fetch_one(
+    claimed: ClaimedFetch, *, downloader: Downloader, store: MediaStore
+) -> tuple[ClaimedFetch, FetchResult]:
+    return claimed, await fetching.fetch_file(claimed, downloader=downloader, store=store)

@@ -1,0 +1,251 @@
+"""Jobs of monitoring: the daily run with its clean-ups, months and digest; the watchdog."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from crm_api.domain.alerts import circuits
+from crm_api.domain.alerts.mail import Mailer, MailNotSentError
+from crm_api.domain.identity.users import sessions
+from crm_api.domain.imports.contacts import service as contact_imports
+from crm_api.domain.kit.audit_log import recording
+from crm_api.domain.kit.idempotency import service as idempotency
+from crm_api.domain.messaging.consent_decisions.flags import expire_flags
+from crm_api.domain.messaging.media.errors import MediaStoreUnavailableError
+from crm_api.domain.messaging.media.store import MediaStore
+from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.domain.monitoring.daily_digest import digest, letter
+from crm_api.domain.monitoring.retention import archive, service
+from crm_api.domain.monitoring.retention.archive import ArchiveNotKeptError
+from crm_api.domain.monitoring.retention.tables import ACTIVITY, TABLES, WEBHOOK_EVENT, Month
+from crm_api.domain.monitoring.scheduled_jobs import daily_runs
+from crm_api.domain.monitoring.scheduled_jobs.daily_runs import DailyRun
+from crm_api.domain.monitoring.system_metrics import figures as metrics
+from crm_api.domain.monitoring.watchdog import disks, sends, system
+from crm_api.domain.outbound.live_events import event_log as events
+from crm_api.domain.outbound.webhook_deliveries import service as webhook_deliveries
+from crm_api.domain.people.contacts.state_normalization import normalise_states
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.jobs import Job, JobName
+from crm_api.workers.deps import Deps, TimeLimit, deps_of
+
+Now = Callable[[], datetime]
+
+log = structlog.get_logger()
+
+
+def _by_the_machine(step: Callable[..., Awaitable[int]]) -> Callable[..., Awaitable[int]]:
+    """Run a clean-up by the machine's clock, because sessions and requests expire by it."""
+
+    async def run(uow: UnitOfWork, *, now: datetime) -> int:
+        return await step(uow, now=now - clock.ahead())
+
+    return run
+
+
+CLEAN_UPS: dict[str, Callable[..., Awaitable[int]]] = {
+    "flags that have ended": expire_flags,
+    "states that are no codes": normalise_states,
+    "events older than a week": events.forget_old_events,
+    "answers of repeatable requests": _by_the_machine(idempotency.clean_up),
+    "sessions that are over": _by_the_machine(sessions.delete_ended_sessions),
+    "what imports kept for an undo": contact_imports.clean_up_imports,
+    "webhooks that were sent": webhook_deliveries.forget_old_deliveries,
+}
+"""Each removes one batch by its own retention, and returns 0 when nothing is left."""
+
+
+async def run_daily_tasks(ctx: dict[str, Any]) -> None:
+    """Do what the day's run still has to do; a second run finds it done."""
+    await run_daily(deps_of(ctx), now=clock.now)
+
+
+async def run_daily(deps: Deps, *, now: Now) -> None:
+    """Run ``run_daily_tasks`` by the given clock."""
+    async with deps.new_uow() as uow:
+        today = await daily_runs.make_daily_run(uow, now=now())
+    if not today.is_cleaned and not await _clean_up(deps, today, now=now):
+        await deps.queue.push(Job(name=JobName.RUN_DAILY_TASKS))
+    if today.has_letter and deps.mailer is not None and not deps.is_stopping:
+        await _mail_digest(deps, deps.mailer, today, now=now)
+
+
+async def _clean_up(deps: Deps, today: DailyRun, *, now: Now) -> bool:
+    """Remove expired data, one batch per transaction.
+
+    The months come last and have no limit of their own: archiving a large one takes longer than any
+    other work, and the job's timeout leaves room for it.
+
+    Returns:
+        False if the time ran out; the next run continues.
+    """
+    limit = TimeLimit(deps)
+    kept_for = timedelta(days=deps.settings.audit_log_days)
+    steps = CLEAN_UPS | {"the audit log": partial(recording.clean_up, kept_for=kept_for)}
+    for what, step in steps.items():
+        total = 0
+        count = 1
+        while count and not limit.is_over():
+            async with deps.new_uow() as uow:
+                count = await step(uow, now=now())
+            total += count
+        if total:
+            log.info("cleaned up", what=what, count=total)
+    if limit.is_over():
+        return False
+    await keep_months(deps, now=lambda: now() - clock.ahead())
+    if deps.is_stopping:
+        return False
+    async with deps.new_uow() as uow:
+        await daily_runs.store_clean_up_done(uow, day=today.day, now=now())
+    return True
+
+
+async def _mail_digest(deps: Deps, mailer: Mailer, today: DailyRun, *, now: Now) -> None:
+    """Mail the digest between two transactions. If the worker dies there, its claim expires.
+
+    While the mail server is down the digest waits; ``send_alerts`` finds out when it works again.
+    """
+    async with deps.new_uow() as uow:
+        is_down = (await circuits.read_circuit(uow, circuits.MAIL)).is_open
+        if is_down or not await daily_runs.claim_letter(uow, day=today.day, now=now()):
+            return
+    subject, body = await _write_digest(deps, today, now=now())
+    try:
+        await mailer.send(subject=subject, body=body, now=now())
+    except MailNotSentError as error:
+        log.warning("daily digest not mailed", error=error.detail)
+        async with deps.new_uow() as uow:
+            await daily_runs.postpone_letter(uow, day=today.day, error=error.detail, now=now())
+            await circuits.record_failures(
+                uow, circuits.MAIL, count=1, error=error.detail, now=now()
+            )
+        return
+    async with deps.new_uow() as uow:
+        await daily_runs.store_letter_sent(uow, day=today.day, now=now())
+        await circuits.record_answer(uow, circuits.MAIL, now=now())
+    log.info("daily digest mailed", day=str(today.day))
+
+
+async def _write_digest(deps: Deps, today: DailyRun, *, now: datetime) -> tuple[str, str]:
+    async with deps.new_uow() as uow:
+        figures = await metrics.read(uow, times=SendTimes.from_settings(deps.settings), now=now)
+    async with deps.new_uow() as uow:
+        content = await digest.read_digest(
+            uow, since=today.since, until=today.until, zone=today.zone, figures=figures
+        )
+        business = await deps.business(uow)
+    return letter.write_letter(
+        content,
+        name=business.name or "crm-api",
+        api_url=deps.settings.public_base_url,
+    )
+
+
+async def keep_months(deps: Deps, *, now: Now) -> None:
+    """Maintain the monthly partitions; if cut short or refused, continue on the next day.
+
+    Args:
+        now: The machine's time, because ids, which decide the month, are made by it.
+    """
+    kept = {
+        WEBHOOK_EVENT: deps.settings.webhook_event_months,
+        ACTIVITY: deps.settings.activity_months,
+    }
+    for table in TABLES:
+        try:
+            async with deps.new_uow() as uow:
+                while await service.add_next_month(uow, table, now=now()):
+                    log.info("month added", table=table.name)
+            async with deps.new_uow() as uow:
+                await service.analyze(uow, table)
+            months = kept[table]
+            if months is not None:
+                async with deps.new_uow() as uow:
+                    over = await service.list_over(uow, table, kept_months=months, now=now())
+                for month in over:
+                    await _take_out(deps, month, now=now)
+        except DBAPIError as error:
+            # A long read blocks the table. The next month exists, and an old one may wait.
+            log.warning("months not kept", table=table.name, error=type(error.orig).__name__)
+        async with deps.new_uow() as uow:
+            waiting = await service.list_taken_out(uow, table)
+        for month in waiting:
+            await _archive(deps, month, now=now)
+
+
+async def _take_out(deps: Deps, month: Month, *, now: Now) -> None:
+    """Forget what refers to the month, then detach it; each step may be repeated."""
+    async with deps.new_uow() as uow:
+        if await service.is_waited_for(uow, month, now=now()):
+            return
+    after = service.NO_ID
+    while True:
+        async with deps.new_uow() as uow:
+            last = await service.forget_keys(uow, month, after=after)
+        if last is None:
+            break
+        after = last
+    if not await _remove_media(deps, month):
+        return
+    async with deps.new_uow() as uow:
+        await service.forget_examples(uow, month)
+    async with deps.new_uow() as uow:
+        is_out = await service.take_out(uow, month, now=now())
+    if is_out:
+        log.info("month taken out", month=month.name)
+
+
+async def _remove_media(deps: Deps, month: Month) -> bool:
+    store = MediaStore.from_settings(deps.settings)
+    while True:
+        async with deps.new_uow() as uow:
+            count, objects = await service.forget_media(uow, month)
+        try:
+            for sha256 in objects:
+                await store.remove(sha256)
+        except MediaStoreUnavailableError as error:
+            log.warning("files of a month not removed", month=month.name, error=error.detail)
+            return False
+        if not count:
+            return True
+
+
+async def _archive(deps: Deps, month: Month, *, now: Now) -> None:
+    """Archive a month; drop it only after that."""
+    try:
+        archived = await archive.keep(deps.new_uow, month, location=deps.settings.archive_location)
+    except ArchiveNotKeptError as error:
+        async with deps.new_uow() as uow:
+            await service.note_not_kept(uow, month, why=error.detail, now=now())
+        return
+    async with deps.new_uow() as uow:
+        await service.drop(uow, month, archived, now=now())
+    log.info("month archived and dropped", month=month.name, rows=archived.rows)
+
+
+async def run_watchdog(ctx: dict[str, Any]) -> None:
+    """Raise and resolve the alerts of visible faults; a second run changes nothing."""
+    await check_everything(deps_of(ctx), now=clock.now)
+
+
+async def check_everything(deps: Deps, *, now: Callable[[], datetime]) -> None:
+    """Check everything once by the given clock."""
+    measured = await asyncio.to_thread(disks.measure_disks, disks.folders_of(deps.settings))
+    async with deps.new_uow() as uow:
+        await system.check_disks(uow, measured, now=now())
+    async with deps.new_uow() as uow:
+        await system.check_workers(uow, now=now())
+    async with deps.new_uow() as uow:
+        await system.check_jobs_and_events(uow, now=now())
+    async with deps.new_uow() as uow:
+        business = await deps.business(uow)
+        await sends.check_sending(
+            uow, rules=deps.rules, business=business, times=deps.times, now=now()
+        )

@@ -1,0 +1,132 @@
+"""Jobs of people: custom fields, tags, duplicates, phone validation, erasures."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+
+from crm_api.domain.messaging.media.errors import MediaStoreUnavailableError
+from crm_api.domain.messaging.media.store import MediaStore
+from crm_api.domain.people.custom_fields import service as custom_fields
+from crm_api.domain.people.deduplication import candidates
+from crm_api.domain.people.erasure import service as erasure
+from crm_api.domain.people.models.erasure import Erasure
+from crm_api.domain.people.phone_validation import validation_run
+from crm_api.domain.people.phone_validation.budget import Budget
+from crm_api.domain.people.phone_validation.lookup_service import LookupService
+from crm_api.domain.people.phone_validation.validation_run import Parts
+from crm_api.domain.people.phone_validation.validator import Validator
+from crm_api.domain.people.tags import service as tags
+from crm_api.platform import clock
+from crm_api.platform.encryption import UnsealError
+from crm_api.platform.jobs import Job, JobName
+from crm_api.workers.deps import Deps, TimeLimit, deps_of
+
+log = structlog.get_logger()
+
+
+async def apply_custom_fields(ctx: dict[str, Any]) -> None:
+    """Rewrite chunk by chunk until no field waits; a second run changes nothing."""
+    deps = deps_of(ctx)
+    limit = TimeLimit(deps)
+    while not limit.is_over():
+        async with deps.new_uow() as uow:
+            is_at_work = await custom_fields.apply_chunk(uow, now=clock.now())
+        if not is_at_work:
+            return
+    await deps.queue.push(Job(name=JobName.APPLY_CUSTOM_FIELDS))
+
+
+async def change_tags(ctx: dict[str, Any]) -> None:
+    """Work chunk by chunk until no change waits, then count; a second run changes nothing."""
+    deps = deps_of(ctx)
+    limit = TimeLimit(deps)
+    is_at_work = True
+    while is_at_work and not limit.is_over():
+        async with deps.new_uow() as uow:
+            is_at_work = await tags.work_on(uow, now=clock.now())
+    if is_at_work:
+        await deps.queue.push(Job(name=JobName.CHANGE_TAGS))
+        return
+    async with deps.new_uow() as uow:
+        await tags.keep_counts(uow, now=clock.now())
+
+
+async def find_duplicates(ctx: dict[str, Any]) -> None:
+    """Search all contacts for pairs, with a pause after each pass; a second run changes nothing."""
+    deps = deps_of(ctx)
+    async with deps.new_uow() as uow:
+        await candidates.find_candidates(uow, now=clock.now(), clock=clock.now)
+
+
+async def validate_phones(ctx: dict[str, Any]) -> None:
+    """Work on waiting validation runs until none may continue or the time is up.
+
+    A second run of the job changes nothing: one worker at a time holds a validation run.
+    """
+    deps = deps_of(ctx)
+    is_over = TimeLimit(deps).is_over
+    async with open_validator(deps) as service:
+        parts = Parts(new_uow=deps.new_uow, service=service, now=clock.now, is_over=is_over)
+        while not is_over() and await validation_run.work(parts):
+            pass
+
+
+@asynccontextmanager
+async def open_validator(deps: Deps) -> AsyncIterator[Validator | None]:
+    """Open the paid service that the settings name; None if they name none."""
+    url, key = deps.settings.phone_lookup_url, deps.settings.phone_lookup_api_key
+    if url is None or key is None:
+        yield None
+        return
+    daily = deps.settings.phone_lookup_daily_budget
+    async with (
+        Budget(deps.new_uow, daily=daily, now=clock.now) as budget,
+        LookupService(url=url, api_key=key.get_secret_value(), budget=budget) as service,
+    ):
+        yield service
+
+
+async def run_erasures(ctx: dict[str, Any]) -> None:
+    """Continue erasures until none is due or the time is up; a second run changes nothing."""
+    deps = deps_of(ctx)
+    limit = TimeLimit(deps)
+    while not limit.is_over():
+        async with deps.new_uow() as uow:
+            row = await erasure.claim_erasure(uow, now=await uow.database_now())
+        if row is None:
+            return
+        try:
+            await _work_on(deps, row, limit)
+        except UnsealError:
+            # Without the old key, what to search for is unknown. The lease lets other erasures run
+            # first.
+            log.error("erasure was begun under another CRM_SECRET_KEY", erasure_id=str(row.id))  # noqa: TRY400 - the traceback adds nothing
+
+
+async def _work_on(deps: Deps, row: Erasure, limit: TimeLimit) -> None:
+    await _remove_files(deps, row)
+    has_more = True
+    while has_more and not limit.is_over():
+        async with deps.new_uow() as uow:
+            has_more = await erasure.continue_sweep(
+                uow, erasure_id=row.id, now=await uow.database_now(), secret=deps.secret
+            )
+
+
+async def _remove_files(deps: Deps, row: Erasure) -> None:
+    """Forget the files, then remove the objects; after a crash in between both run again."""
+    async with deps.new_uow() as uow:
+        objects = await erasure.clear_remains(uow, erasure_id=row.id, now=await uow.database_now())
+    if not objects:
+        return
+    store = MediaStore.from_settings(deps.settings)
+    try:
+        for sha256 in objects:
+            await store.remove(sha256)
+    except MediaStoreUnavailableError as error:
+        log.warning("files not removed; tried again", erasure_id=str(row.id), error=error.detail)
+        return
+    async with deps.new_uow() as uow:
+        await erasure.record_removed_objects(uow, erasure_id=row.id, now=await uow.database_now())

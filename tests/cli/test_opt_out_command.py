@@ -1,0 +1,26 @@
+from typer.testing import CliRunner
+
+from crm_api.cli.opt_out import cli
+
+
+def test_reading_shows_answer_scores_thresholds_and_words() -> None:
+    shown = CliRunner().invoke(
+        cli, ["read", "please take my number off your list, we hired a mason"]
+    )
+
+    assert shown.exit_code == 0
+    for part in ("opt_out", "asks to stop: 0.", "opts out from", "holds from", "list +"):
+        assert part in shown.output
+
+
+def test_keyword_is_named() -> None:
+    shown = CliRunner().invoke(cli, ["read", "ARRÊTE svp"])
+
+    assert "decided by a keyword: 'arrete'" in shown.output
+
+
+def test_context_counts() -> None:
+    cold = CliRunner().invoke(cli, ["read", "no"])
+    sale = CliRunner().invoke(cli, ["read", "no", "--sale", "--question"])
+
+    assert cold.output != sale.output

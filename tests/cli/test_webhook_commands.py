@@ -1,0 +1,131 @@
+"""`crm-api webhooks` and `doctor` as people run them, with a provider on loopback."""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.dev.test_up import command, free_port, up
+
+from crm_api.dev.sandbox.app import RunningSandbox, run_sandbox
+from crm_api.dev.sandbox.config import SandboxConfig
+
+DATED = {"authorization": "key", "quo-api-version": "2026-03-30"}
+KEY_SHAPES = re.compile(r"whsec_|[A-Za-z0-9+/]{31,}=")
+
+
+@pytest.fixture(scope="module")
+def root() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="crm-test-", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[RunningSandbox]:
+    """A sandbox that the service takes for the real provider: each webhook gets its own key."""
+    config = SandboxConfig(people="silent", own_keys=True, rate_per_second=None)
+    with run_sandbox(config) as running:
+        yield running
+
+
+def _words(table: str) -> str:
+    """Return the text of a table, without its lines."""
+    return " ".join(re.sub("[│┃]", " ", table).split())
+
+
+def _values(served: RunningSandbox, port: int, folder: Path) -> dict[str, Any]:
+    return {
+        "CRM_OPENPHONE_API_KEY": "a real key",
+        "CRM_OPENPHONE_BASE_URL": served.url,
+        "CRM_PORT": str(port),
+        "CRM_PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "CRM_DATA_DIR": str(folder),
+        "CRM_SETTLE_GRACE_SECONDS": "120",
+    }
+
+
+def test_from_nothing_to_a_proved_delivery(served: RunningSandbox, root: Path) -> None:
+    """Nobody copies a key: register, start, test, rotate, test again."""
+    folder, port = root / "data", free_port()
+    values = _values(served, port, folder)
+    said: list[str] = []
+
+    def run(*arguments: str) -> str:
+        done = command(*arguments, **values)
+        assert done.returncode == 0, done.stdout + done.stderr
+        said.append(done.stdout)
+        return done.stdout
+
+    refused = command("up", **values)
+    registered = run("webhooks", "register")
+    again = run("webhooks", "register")
+    with up(folder, port, account=None, **values) as running:
+        healthy = run("doctor")
+        tested = run("webhooks", "test")
+        rotated = run("webhooks", "rotate")
+        tested_again = run("webhooks", "test")
+        listed = run("webhooks", "list")
+        hook = httpx.get(f"{served.url}/webhooks", headers=DATED).json()["data"][0]
+        httpx.patch(
+            f"{served.url}/webhooks/{hook['id']}", headers=DATED, json={"status": "disabled"}
+        )
+        sick = command("doctor", **values)
+        repaired = run("webhooks", "register")
+        output = running.output
+
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("crm-api: CRM_OPENPHONE_WEBHOOK_SECRETS is needed")
+    assert "crm-api webhooks register" in refused.stderr
+    assert registered.startswith("Registered webhook 1")
+    assert "as it should be" in again
+    assert "broken" not in healthy
+    assert "the hourly test text is off" in _words(healthy)
+    assert "delivered, proved and stored" in tested
+    assert "has a new key" in rotated
+    assert "delivered, proved and stored" in tested_again
+    assert "12 of 12 needed" in listed
+    assert sick.returncode == 1
+    assert "is disabled" in sick.stdout
+    assert "crm-api webhooks register" in _words(sick.stdout)
+    assert "status" in repaired
+    assert not KEY_SHAPES.search("".join(said))
+    for hook_ in served.app.workspace.deliverer.hooks.values():
+        assert hook_.key not in "".join(said) + output
+
+
+def test_doctor_names_what_repairs_a_missing_one(root: Path) -> None:
+    with up(root / "sandbox", free_port()) as running:
+        values = {
+            "CRM_DATA_DIR": str(running.folder),
+            "CRM_PUBLIC_URL": "http://127.0.0.1:1",
+            "CRM_PORT": str(running.port),
+        }
+        done = command("doctor", **values)
+        listed = command("webhooks", "list", **values)
+        tested = command("webhooks", "test", **values)
+
+    text = _words(done.stdout)
+    assert done.returncode == 1
+    assert "webhooks that point elsewhere: 1" in text
+    assert "Run `crm-api webhooks register`" in text
+    assert "not ours" in listed.stdout
+    assert tested.returncode == 1
+    assert tested.stderr.startswith("crm-api: No enabled webhook")
+    assert tested.stderr.count("\n") == 1
+
+
+def test_legacy_webhooks_are_registered_beside(root: Path) -> None:
+    with up(root / "both", free_port()) as running:
+        values = {"CRM_DATA_DIR": str(running.folder), "CRM_PORT": str(running.port)}
+        done = command("webhooks", "register", "--legacy", **values)
+        listed = command("webhooks", "list", **values)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Registered legacy webhook") == 4
+    assert listed.stdout.count("legacy") == 4
+    assert "Every event that is needed is delivered here." in listed.stdout

@@ -1,0 +1,51 @@
+"""The address book of the sandbox."""
+
+from typing import Any
+
+from tests.dev.sandbox.support import bench
+from tests.domain.provider.openphone.samples import check_answer
+
+FIELDS = [
+    {"name": "Roof", "key": "roof", "type": "string"},
+    {"name": "Kinds", "key": "kinds", "type": "multi-select"},
+]
+URL = "/v1/contacts?maxResults=2"
+
+
+async def test_contacts_are_listed_page_by_page_with_their_custom_fields() -> None:
+    people: list[dict[str, Any]] = [
+        {"firstName": f"Ada{at}", "phoneNumbers": [f"+1617555010{at}"]} for at in range(3)
+    ]
+    people[0] |= {"emails": ["ada@example.com"], "customFields": {"roof": "slate"}}
+    async with bench() as at:
+        await at.control("/contacts", {"fields": FIELDS, "contacts": people})
+
+        first = (await at.http.get(URL)).json()
+        rest = (await at.http.get(f"{URL}&pageToken={first['nextPageToken']}")).json()
+        fields = (await at.http.get("/v1/contact-custom-fields")).json()
+
+    listed = first["data"] + rest["data"]
+    assert [one["defaultFields"]["firstName"] for one in listed] == ["Ada0", "Ada1", "Ada2"]
+    assert rest["nextPageToken"] is None
+    assert fields["data"] == FIELDS
+    (roof,) = listed[0]["customFields"]
+    assert (roof["name"], roof["value"]) == ("Roof", "slate")
+    check_answer("GET /v1/contacts", 200, first)
+    check_answer("GET /v1/contact-custom-fields", 200, fields)
+
+
+async def test_page_larger_than_the_providers_is_refused() -> None:
+    async with bench() as at:
+        answer = await at.http.get("/v1/contacts?maxResults=51")
+
+    assert answer.status_code == 400
+
+
+async def test_reset_empties_the_address_book() -> None:
+    async with bench() as at:
+        await at.control("/contacts", {"contacts": [{"firstName": "Ada"}]})
+        await at.control("/reset", {})
+
+        answer = (await at.http.get(URL)).json()
+
+    assert answer["data"] == []

@@ -1,0 +1,179 @@
+from typing import Any
+
+import pytest
+from tests.dev.sandbox.support import LINE, OTHER, OURS, PERSON, ManualClock, bench
+from tests.domain.provider.openphone.samples import check_answer, check_request
+
+from crm_api.dev.sandbox.config import SandboxConfig
+
+OPERATION = "POST /v1/messages"
+
+
+async def test_message_is_accepted_in_the_described_shape() -> None:
+    async with bench() as at:
+        answer = await at.send(text="Hi Dana")
+
+    check_answer(OPERATION, 202, answer.json())
+    message = answer.json()["data"]
+    assert answer.status_code == 202
+    assert (message["from"], message["to"], message["text"]) == (OURS, [PERSON], "Hi Dana")
+    assert message["status"] == "queued"
+
+
+@pytest.mark.parametrize("sender", [LINE, OURS])
+async def test_line_is_named_by_id_or_number(sender: str) -> None:
+    async with bench() as at:
+        answer = await at.send(**{"from": sender})
+
+    assert answer.json()["data"]["phoneNumberId"] == LINE
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"content": ""}, "/content"),
+        ({"content": " \n\t"}, "/content"),
+        ({"content": "x" * 1601}, "/content"),
+        ({"content": None}, "/content"),
+        ({"to": []}, "/to"),
+        ({"to": PERSON}, "/to"),
+        ({"to": ["+1617555" + str(number) for number in range(1000, 1011)]}, "/to"),
+        ({"to": ["not a number, and long"]}, "/to"),
+        ({"to": [""]}, "/to"),
+        ({"to": [7]}, "/to"),
+        ({"from": None}, "/from"),
+    ],
+)
+async def test_bad_request_names_the_field(change: dict[str, Any], path: str) -> None:
+    async with bench() as at:
+        body = {"content": "Hi", "from": LINE, "to": [PERSON]} | change
+        answer = await at.http.post("/v1/messages", json=body)
+        stats = await at.stats()
+
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["path"] == path
+    assert stats["accepted"] == 0
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7"])
+async def test_body_that_is_not_an_object_is_refused(body: bytes) -> None:
+    async with bench() as at:
+        answer = await at.http.post("/v1/messages", content=body)
+
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("text", ["x", "x" * 1600, "Sí 👍"])
+async def test_what_the_description_allows_is_accepted(text: str) -> None:
+    body = {"content": text, "from": OURS, "to": [PERSON, OTHER]}
+    check_request(OPERATION, body)
+
+    async with bench() as at:
+        answer = await at.http.post("/v1/messages", json=body)
+
+    assert answer.status_code == 202
+    assert answer.json()["data"]["to"] == [PERSON, OTHER]
+
+
+async def test_foreign_line_is_not_found() -> None:
+    async with bench() as at:
+        answer = await at.send(**{"from": "PNelse"})
+
+    check_answer(OPERATION, 404, answer.json())
+    assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("key", ["", "Bearer key"])
+async def test_missing_or_prefixed_key_is_refused_in_the_nested_shape(key: str) -> None:
+    async with bench() as at:
+        answer = await at.http.post("/v1/messages", json={}, headers={"authorization": key})
+
+    assert answer.status_code == 401
+    assert "message" in answer.json()["error"]
+
+
+async def test_rate_limit_is_per_key_and_second() -> None:
+    clock = ManualClock()
+    config = SandboxConfig(people="silent", rate_per_second=2, clock=clock)
+    async with bench(config) as at:
+        first = [(await at.send()).status_code for _ in range(3)]
+        other = await at.http.post("/v1/messages", json={}, headers={"authorization": "second"})
+        clock.move(1)
+        later = await at.send()
+
+    assert first == [202, 202, 429]
+    assert other.status_code == 400
+    assert later.status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "is_described"),
+    [
+        ("400_a2p", 400, True),
+        ("401", 401, True),
+        ("402", 402, True),
+        ("402_expired", 402, False),
+        ("403_not_user", 403, True),
+        ("403_cap", 403, False),
+        ("403_international", 403, False),
+        ("404", 404, True),
+        ("429", 429, False),
+        ("500_before", 500, True),
+    ],
+)
+async def test_fault_before_acceptance(kind: str, status: int, *, is_described: bool) -> None:
+    async with bench() as at:
+        await at.control("/faults", {"kind": kind, "retry_after": 3})
+        answer = await at.send()
+        again = await at.send()
+        stats = await at.stats()
+
+    assert answer.status_code == status
+    assert answer.headers["retry-after"] == "3"
+    if is_described:
+        check_answer(OPERATION, status, answer.json())
+    assert again.status_code == 202
+    assert stats["accepted"] == 1
+
+
+async def test_fault_after_acceptance_keeps_the_message() -> None:
+    async with bench() as at:
+        await at.control("/faults", {"kind": "500_after", "count": 2})
+        await at.control("/faults", {"kind": "202_without_id", "number": OTHER})
+        answers = [await at.send(), await at.send(), await at.send(OTHER)]
+        stats = await at.stats()
+
+    assert [answer.status_code for answer in answers] == [500, 500, 202]
+    assert "id" not in answers[2].json()["data"]
+    assert stats["accepted"] == 3
+
+
+async def test_fault_for_one_number_spares_others() -> None:
+    async with bench() as at:
+        await at.control("/faults", {"kind": "400", "number": PERSON, "count": 5})
+        answers = [await at.send(OTHER), await at.send(PERSON)]
+        await at.http.delete("/sandbox/faults")
+        cleared = await at.send(PERSON)
+
+    assert [answer.status_code for answer in answers] == [202, 400]
+    assert cleared.status_code == 202
+
+
+async def test_random_faults_repeat_with_their_seed() -> None:
+    runs = []
+    for _ in range(2):
+        async with bench() as at:
+            await at.control("/faults", {"kind": "500_before", "probability": 0.5})
+            runs.append([(await at.send()).status_code for _ in range(40)])
+
+    assert runs[0] == runs[1]
+    assert set(runs[0]) == {202, 500}
+
+
+@pytest.mark.parametrize("body", [{}, {"kind": "earthquake"}, {"kind": "429", "foo": 1}])
+async def test_unknown_fault_is_refused(body: dict[str, Any]) -> None:
+    async with bench() as at:
+        answer = await at.http.post("/sandbox/faults", json=body)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]

@@ -1,0 +1,96 @@
+"""How a process ends, as a process manager sees it: by its exit status."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import asyncpg
+import httpx
+import pytest
+from tests.dev.test_up import environment, free_port
+
+from crm_api.platform.postgres import driver_url
+from crm_api.platform.settings import Settings
+
+WITHIN_SECONDS = 90
+"""More than any start or stop takes on a busy machine; this measures no speed."""
+_BEATS = "SELECT count(*) FROM worker_heartbeat"
+
+
+@asynccontextmanager
+async def running(
+    command: str, settings: Settings, port: int, **values: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    given = {
+        "CRM_DATABASE_URL": settings.require_database_url(),
+        "CRM_REDIS_URL": settings.require_redis_url(),
+        "CRM_SECRET_KEY": settings.require_secret_key().decode(),
+        "CRM_DATA_DIR": str(settings.data_dir),
+        "CRM_PORT": str(port),
+        "CRM_OPENPHONE_BASE_URL": "http://127.0.0.1:9",
+        **values,
+    }
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "crm_api.cli", command),
+        env=environment(given),
+        cwd=settings.data_dir,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def wait_until(holds: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(WITHIN_SECONDS):
+        while not await holds():  # noqa: ASYNC110 - another process makes it hold
+            await asyncio.sleep(0.05)
+
+
+async def ended(process: asyncio.subprocess.Process) -> int:
+    async with asyncio.timeout(WITHIN_SECONDS):
+        return await process.wait()
+
+
+@pytest.mark.usefixtures("committed_db")
+@pytest.mark.parametrize("command", ["serve", "sandbox"])
+@pytest.mark.parametrize("drain_seconds", ["0", "0.3"])
+async def test_server_that_is_asked_to_end_ends_with_success(
+    settings: Settings, command: str, drain_seconds: str
+) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port + (command == 'sandbox')}/healthz"
+
+    async def answers() -> bool:
+        try:
+            async with httpx.AsyncClient() as client:
+                return (await client.get(url)).status_code < 500
+        except httpx.TransportError:
+            return False
+
+    async with running(command, settings, port, CRM_DRAIN_SECONDS=drain_seconds) as process:
+        await wait_until(answers)
+        process.send_signal(signal.SIGTERM)
+
+        assert await ended(process) == 0
+
+
+@pytest.mark.usefixtures("committed_db")
+async def test_worker_that_is_asked_to_end_ends_with_success(settings: Settings) -> None:
+    connection = await asyncpg.connect(driver_url(settings.require_database_url()))
+    before = await connection.fetchval(_BEATS)
+
+    async def works() -> bool:
+        return bool(await connection.fetchval(_BEATS) > before)
+
+    async with running("worker", settings, free_port()) as process:
+        await wait_until(works)
+        process.send_signal(signal.SIGTERM)
+
+        assert await ended(process) == 0
+    await connection.close()

@@ -1,0 +1,67 @@
+"""The subject and text of mails about alerts."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from tests.conftest import NOW
+
+from crm_api.domain.alerts.letters import write_alert_letter
+from crm_api.domain.alerts.models import News
+from crm_api.domain.alerts.notices import AlertNews
+from crm_api.platform.ids import new_id
+
+ONE = AlertNews(
+    alert_id=new_id(),
+    news=News.OPENED,
+    kind="line_blocked",
+    subject="L1",
+    detail="OpenPhone refuses to send. Fix the line.",
+    context={},
+    count=1,
+    new=1,
+    first_seen_at=NOW,
+    last_seen_at=NOW,
+    opened_at=NOW,
+    resolved_at=None,
+)
+
+
+def subject(*news: AlertNews, name: str = "Granite") -> str:
+    return write_alert_letter(news, name=name, api_url="http://crm.test")[0]
+
+
+def test_subject_names_the_most_urgent_kind_of_news_first() -> None:
+    over = replace(ONE, news=News.RESOLVED, kind="provider_down", resolved_at=NOW)
+    escalated = replace(ONE, news=News.ESCALATED, kind="send_parked")
+
+    assert subject(over) == "[Granite] Over: provider down"
+    assert subject(over, ONE) == "[Granite] line blocked (and 1 more)"
+    assert subject(over, ONE, escalated) == "[Granite] ESCALATED: send parked (and 2 more)"
+
+
+def test_subject_stays_one_short_line() -> None:
+    kinds = [replace(ONE, kind=f"kind_{index}") for index in range(9)]
+
+    assert subject(*kinds, name="Granite\nFoundations") == (
+        "[Granite Foundations] kind 0, kind 1, kind 2 …"
+    )
+
+
+def test_sections_come_in_order_of_urgency() -> None:
+    news = [
+        replace(ONE, news=News.RESOLVED, resolved_at=NOW + timedelta(minutes=5)),
+        replace(ONE, news=News.REPEATED, count=40, new=7),
+        ONE,
+        replace(ONE, news=News.ESCALATED),
+    ]
+
+    _, body = write_alert_letter(news, name="Granite", api_url="http://crm.test")
+
+    headings = ["STILL OPEN", "NEW", "STILL HAPPENING", "OVER"]
+    positions = [
+        body.index(f"\n{heading}" if heading != "STILL OPEN" else heading) for heading in headings
+    ]
+    assert positions == sorted(positions)
+    assert "Happened 40 times since 2026-11-25 15:00 UTC, 7 of them since the last mail" in body
+    assert "Over since 2026-11-25 15:05 UTC" in body
+    assert body.count("Fix the line.") == 3

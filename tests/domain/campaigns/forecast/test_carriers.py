@@ -1,0 +1,141 @@
+"""Forecasts of campaigns that carrier budgets delay."""
+
+from datetime import date
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+from tests.domain.campaigns.forecast.situations import (
+    EVEN,
+    NEW_YORK,
+    NewUow,
+    Running,
+    forecast,
+    running,
+)
+
+from crm_api.domain.messaging.models.company import CompanySettings
+
+FIRST = date(2026, 11, 25)
+
+
+async def declare(session: AsyncSession, **budgets: int) -> None:
+    declared = {
+        carrier: {"daily_segments": segments, "other_vendors": []}
+        for carrier, segments in budgets.items()
+    }
+    session.add(CompanySettings(id=1, carrier_budgets=declared, updated_at=NOW))
+    await session.commit()
+
+
+async def carriers(rows: Running, shares: dict[str, float]) -> None:
+    """Assign carriers to the waiting people, by share."""
+    done = 0.0
+    for name, share in shares.items():
+        await rows.session.execute(
+            text("""
+                INSERT INTO phone_lookup (phone, line_type, carrier, source, checked_at, expires_at)
+                SELECT p.phone, 'mobile', :carrier, 'test', :now, :now
+                FROM (SELECT m.phone, cume_dist() OVER (ORDER BY m.phone) AS place
+                      FROM campaign_membership m) p
+                WHERE p.place > :from AND p.place <= :to
+            """),
+            {"carrier": name, "now": NOW, "from": done, "to": done + share},
+        )
+        done += share
+    await rows.session.commit()
+
+
+async def of_days(rows: Running, new_uow: NewUow) -> tuple[list[int], Any]:
+    found = await forecast(new_uow, rows.campaign)
+    return [day.texts for day in found.days], found
+
+
+async def test_budget_of_unknown_carriers_binds_everyone(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    rows = await running(session)
+    await rows.wait(100)
+    await declare(session, t_mobile=40, att=900)
+
+    days, found = await of_days(rows, new_uow)
+
+    assert days == [40, 40, 20]
+    assert found.binding_rule == "carrier_budget"
+    assert "t_mobile" in found.detail
+    assert "PATCH /v1/settings" in found.detail
+    assert found.days[0].date == FIRST
+
+
+async def test_other_carriers_go_on(session: AsyncSession, new_uow: NewUow) -> None:
+    rows = await running(session)
+    await rows.wait(100)
+    await carriers(rows, {"T-Mobile USA": 0.5, "Verizon Wireless": 0.5})
+    await declare(session, t_mobile=20)
+
+    days, found = await of_days(rows, new_uow)
+
+    assert days == [pytest.approx(70, abs=1), 20, pytest.approx(10, abs=1)]
+    assert found.binding_rule == "carrier_budget"
+
+
+async def test_budget_is_counted_in_segments(session: AsyncSession, new_uow: NewUow) -> None:
+    rows = await running(session, bodies=("x" * 200,))
+    await rows.wait(60)
+    await declare(session, t_mobile=60)
+
+    days, _ = await of_days(rows, new_uow)
+
+    assert days == [30, 30]
+
+
+async def test_what_was_used_today_is_left_out_today(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    rows = await running(session)
+    await rows.wait(50)
+    await declare(session, t_mobile=40)
+    await session.execute(
+        text("""
+            INSERT INTO send_attempt (id, kind, line_id, activity_id, phone, body, status, segments,
+                carrier, accepted_at, created_at, updated_at)
+            SELECT uuid_v7(), 'manual', :line_id, uuid_v7(), '+16175550199', 'Hi', 'sent', 1,
+                   't_mobile', :now, :now, :now
+            FROM generate_series(1, 30)
+        """),
+        {"line_id": rows.line.id, "now": NOW},
+    )
+    await session.commit()
+
+    days, found = await of_days(rows, new_uow)
+
+    assert days == [10, 40]
+    assert found.p50_finish_at.astimezone(NEW_YORK).date() == date(2026, 11, 26)
+
+
+@pytest.mark.parametrize("budgets", [{}, {"t_mobile": 5000}, {"verizon": 1}])
+async def test_budget_that_is_not_reached_changes_nothing(
+    session: AsyncSession, new_uow: NewUow, budgets: dict[str, int]
+) -> None:
+    rows = await running(session, **EVEN)
+    await rows.wait(150)
+    await carriers(rows, {"AT&T": 1.0})
+    await declare(session, **budgets)
+
+    days, found = await of_days(rows, new_uow)
+
+    assert days == [125, 25]
+    assert found.binding_rule != "carrier_budget"
+
+
+async def test_budget_of_nothing_is_never_done(session: AsyncSession, new_uow: NewUow) -> None:
+    rows = await running(session)
+    await rows.wait(50)
+    await declare(session, t_mobile=0)
+
+    days, found = await of_days(rows, new_uow)
+
+    assert (days, found.p50_finish_at) == ([], None)
+    assert found.binding_rule == "carrier_budget"

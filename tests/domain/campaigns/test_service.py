@@ -1,0 +1,504 @@
+"""Start, pause, resume, cancel and settle, and races between them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import time, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+from tests.domain.messaging.sends.ledger import Ledger
+from tests.factories import make_campaign, make_contact, make_line, make_list, make_member, number
+from tests.fakes import RecordingQueue
+
+from crm_api.domain.campaigns import service as campaigns
+from crm_api.domain.campaigns.errors import (
+    CampaignNotFoundError,
+    EmptyAudienceError,
+    InvalidCampaignError,
+    InvalidTransitionError,
+    RecipientNotFoundError,
+)
+from crm_api.domain.campaigns.models import Campaign, CampaignMembership
+from crm_api.domain.campaigns.queries import CampaignDetail
+from crm_api.domain.campaigns.recipients import service as recipients
+from crm_api.domain.campaigns.service import allowed_actions
+from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.consent.legal_rules.rules import RuleBook
+from crm_api.domain.consent.models import ContactFlag
+from crm_api.domain.messaging.models.sends import SendAttempt
+from crm_api.domain.messaging.sends.settle_by_hand import NotParkedError
+from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
+from crm_api.domain.people.models.contacts import Contact
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+from crm_api.platform.jobs import JobName
+
+NewUow = Callable[[], UnitOfWork]
+
+
+async def flag(session: AsyncSession, phone: str, kind: str = "opted_out", **values: Any) -> None:
+    session.add(ContactFlag(phone=phone, flag_type=kind, created_at=NOW, **values))
+    await session.flush()
+
+
+async def draft(
+    session: AsyncSession,
+    *,
+    people: int = 1,
+    zone_key: str = "MA/America/New_York",
+    **values: Any,
+) -> Campaign:
+    line = await make_line(session)
+    contacts = [
+        await make_contact(session, phone=number(n), zone_key=zone_key) for n in range(people)
+    ]
+    homeowners = await make_list(session, contacts=contacts)
+    campaign = await make_campaign(
+        session, line=line, status="draft", audience={"list_id": str(homeowners.id)}, **values
+    )
+    await session.commit()
+    return campaign
+
+
+async def running(session: AsyncSession, **values: Any) -> tuple[Campaign, CampaignMembership]:
+    line = await make_line(session)
+    campaign = await make_campaign(session, line=line, **values)
+    contact = await make_contact(session)
+    member = await make_member(session, campaign=campaign, contact=contact)
+    await session.commit()
+    return campaign, member
+
+
+async def attempt(session: AsyncSession, member: CampaignMembership, status: str) -> SendAttempt:
+    campaign = await session.get_one(Campaign, member.campaign_id)
+    row = SendAttempt(
+        id=new_id(),
+        membership_id=member.id,
+        campaign_id=campaign.id,
+        line_id=campaign.line_id,
+        activity_id=new_id(),
+        phone=member.phone,
+        body="Hi Ada",
+        status=status,
+        called_at=None if status == "claimed" else NOW,
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    session.add(row)
+    await session.commit()
+    return row
+
+
+async def test_start_schedules_and_nudges_the_worker(
+    session: AsyncSession, new_uow: NewUow, queue: RecordingQueue
+) -> None:
+    campaign = await draft(session)
+
+    async with new_uow() as uow:
+        detail = await campaigns.start_campaign(uow, campaign_id=campaign.id, now=NOW)
+
+    assert detail.campaign.status == "scheduled"
+    assert detail.campaign.started_at == NOW
+    assert detail.campaign.recipients_total is None
+    assert queue.names == [JobName.PROCESS_CAMPAIGN_QUEUE]
+
+
+async def test_second_start_is_refused(session: AsyncSession, new_uow: NewUow) -> None:
+    campaign = await draft(session)
+    async with new_uow() as uow:
+        await campaigns.start_campaign(uow, campaign_id=campaign.id, now=NOW)
+
+    with pytest.raises(InvalidTransitionError) as caught:
+        async with new_uow() as uow:
+            await campaigns.start_campaign(uow, campaign_id=campaign.id, now=NOW)
+
+    assert caught.value.extras == {"allowed": ["pause", "cancel"]}
+
+
+async def test_of_two_starts_at_once_one_wins(committed_uow: NewUow, queue: RecordingQueue) -> None:
+    async with committed_uow() as uow:
+        campaign = await draft(uow.session)
+
+    async def start() -> str:
+        try:
+            async with committed_uow() as uow:
+                await campaigns.start_campaign(uow, campaign_id=campaign.id, now=NOW)
+        except InvalidTransitionError as error:
+            return error.code
+        return "started"
+
+    outcomes = await asyncio.gather(start(), start(), start())
+
+    assert sorted(outcomes) == ["invalid_transition", "invalid_transition", "started"]
+    assert queue.names == [JobName.PROCESS_CAMPAIGN_QUEUE]
+
+
+@pytest.mark.parametrize("kind", ["opted_out", "do_not_contact", "opt_out_hold"])
+async def test_start_without_anyone_to_text_is_refused(
+    session: AsyncSession, new_uow: NewUow, queue: RecordingQueue, kind: str
+) -> None:
+    campaign = await draft(session)
+    await flag(session, number(0), kind)
+    await session.commit()
+
+    with pytest.raises(EmptyAudienceError) as caught:
+        async with new_uow() as uow:
+            await campaigns.start_campaign(uow, campaign_id=campaign.id, now=NOW)
+
+    async with new_uow() as uow:
+        detail = await campaigns.read_campaign(uow, campaign_id=campaign.id)
+    assert caught.value.code == "empty_audience"
+    assert detail.campaign.status == "draft"
+    assert queue.names == []
+
+
+async def test_empty_list_is_an_empty_audience(session: AsyncSession, new_uow: NewUow) -> None:
+    campaign = await draft(session, people=0)
+
+    with pytest.raises(EmptyAudienceError):
+        async with new_uow() as uow:
+            await campaigns.start_campaign(uow, campaign_id=campaign.id, now=NOW)
+
+
+async def test_deleted_contacts_are_not_in_the_audience(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    line = await make_line(session)
+    gone = await make_contact(session, deleted_at=NOW)
+    campaign = await make_campaign(
+        session, line=line, status="draft", audience={"contact_ids": [str(gone.id)]}
+    )
+    await session.commit()
+
+    with pytest.raises(EmptyAudienceError):
+        async with new_uow() as uow:
+            await campaigns.start_campaign(uow, campaign_id=campaign.id, now=NOW)
+
+
+async def test_flag_that_has_expired_stops_nobody(session: AsyncSession, new_uow: NewUow) -> None:
+    campaign = await draft(session)
+    await flag(session, number(0), "do_not_contact", expires_at=NOW - timedelta(seconds=1))
+    await session.commit()
+
+    async with new_uow() as uow:
+        detail = await campaigns.start_campaign(uow, campaign_id=campaign.id, now=NOW)
+
+    assert detail.campaign.status == "scheduled"
+
+
+DAY = timedelta(days=1)
+US = load_rules("us")
+MASSACHUSETTS = "MA/America/New_York"
+ALABAMA = "AL/America/Chicago"
+ANYWHERE = "?/America/New_York,America/Los_Angeles"
+
+
+async def refusal(
+    new_uow: NewUow, campaign: Campaign, *, rules: RuleBook = US
+) -> tuple[str, str, str]:
+    """Start the campaign, which is refused; return pointer, code and sentence of the one fault."""
+    with pytest.raises(InvalidCampaignError) as caught:
+        async with new_uow() as uow:
+            await campaigns.start_campaign(uow, campaign_id=campaign.id, rules=rules, now=NOW)
+    async with new_uow() as uow:
+        detail = await campaigns.read_campaign(uow, campaign_id=campaign.id)
+    assert detail.campaign.status == "draft"
+    (fault,) = caught.value.errors
+    return fault.pointer, fault.code, fault.detail
+
+
+async def started(new_uow: NewUow, campaign: Campaign) -> str:
+    async with new_uow() as uow:
+        detail = await campaigns.start_campaign(uow, campaign_id=campaign.id, rules=US, now=NOW)
+    return detail.campaign.status
+
+
+@pytest.mark.parametrize(
+    ("values", "pointer"),
+    [
+        ({"end_at": NOW}, "/schedule/end_at"),
+        ({"start_at": NOW - timedelta(minutes=5, seconds=1)}, "/schedule/start_at"),
+    ],
+)
+async def test_start_after_a_date_has_passed_is_refused(
+    session: AsyncSession, new_uow: NewUow, values: dict[str, Any], pointer: str
+) -> None:
+    campaign = await draft(session, **values)
+
+    assert (await refusal(new_uow, campaign))[:2] == (pointer, "passed")
+
+
+async def test_start_of_a_moment_ago_is_taken(session: AsyncSession, new_uow: NewUow) -> None:
+    campaign = await draft(session, start_at=NOW - timedelta(minutes=5))
+
+    assert await started(new_uow, campaign) == "scheduled"
+
+
+@pytest.mark.parametrize(
+    ("place", "values", "fault"),
+    [
+        (MASSACHUSETTS, {"window_start": time(5), "window_end": time(8)}, "window: legal hours"),
+        (ALABAMA, {"days": ["sun"]}, "window: legal hours"),
+        (ANYWHERE, {"timezone": "recipient", "window_end": time(12)}, "window: all time zones"),
+        # From Wednesday 10:00 on: the next Tuesday, a window that is over, a holiday.
+        (MASSACHUSETTS, {"days": ["tue"], "end_at": NOW + 5 * DAY}, "end_at: 2026-12-01T14:00"),
+        (
+            MASSACHUSETTS,
+            {"window_end": time(10), "end_at": NOW + DAY / 2},
+            "end_at: 2026-11-26T14:00",
+        ),
+        (
+            ALABAMA,
+            {"start_at": NOW + DAY / 2, "end_at": NOW + 3 * DAY / 2},
+            "end_at: 2026-11-27T14:00",
+        ),
+    ],
+)
+async def test_start_of_what_could_never_send_is_refused(
+    session: AsyncSession, new_uow: NewUow, place: str, values: dict[str, Any], fault: str
+) -> None:
+    campaign = await draft(session, zone_key=place, **values)
+    field, says = fault.split(": ")
+
+    found = await refusal(new_uow, campaign)
+
+    assert found[:2] == (f"/schedule/{field}", "never_open")
+    assert says in found[2]
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+async def test_one_zone_key_that_opens_is_enough(
+    session: AsyncSession, new_uow: NewUow, position: int
+) -> None:
+    campaign = await draft(session, people=3, zone_key=ALABAMA, days=["sun"])
+    (one,) = await session.scalars(select(Contact).where(Contact.phone == number(position)))
+    one.zone_key = MASSACHUSETTS
+    await session.commit()
+
+    assert await started(new_uow, campaign) == "scheduled"
+
+
+async def test_zone_key_of_a_stopped_person_does_not_count(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    campaign = await draft(session, people=2, zone_key=ALABAMA, days=["sun"])
+    (last,) = await session.scalars(select(Contact).where(Contact.phone == number(1)))
+    last.zone_key = MASSACHUSETTS
+    await flag(session, number(1))
+    await session.commit()
+
+    assert (await refusal(new_uow, campaign))[1] == "never_open"
+
+
+async def test_hours_are_checked_from_the_start_on(session: AsyncSession, new_uow: NewUow) -> None:
+    # The next Wednesday; today is a Wednesday too, but the campaign begins tomorrow.
+    campaign = await draft(session, days=["wed"], start_at=NOW + DAY, end_at=NOW + 6 * DAY)
+
+    assert (await refusal(new_uow, campaign))[:2] == ("/schedule/end_at", "never_open")
+
+
+async def test_where_no_rules_are_kept_only_its_own_hours_count(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    campaign = await draft(session, window_start=time(5), window_end=time(8))
+
+    async with new_uow() as uow:
+        detail = await campaigns.start_campaign(uow, campaign_id=campaign.id, now=NOW)
+
+    assert detail.campaign.status == "scheduled"
+
+
+async def test_pause_takes_claims_back(session: AsyncSession, new_uow: NewUow) -> None:
+    campaign, member = await running(session)
+    claim = await attempt(session, member, "claimed")
+
+    async with new_uow() as uow:
+        detail = await campaigns.pause_campaign(uow, campaign_id=campaign.id, now=NOW)
+
+    await session.refresh(claim)
+    await session.refresh(member)
+    assert detail.campaign.status == "paused"
+    assert claim.status == "released"
+    assert member.status == "pending"
+
+
+async def test_call_under_way_at_a_pause_is_recorded_and_no_call_follows(new_uow: NewUow) -> None:
+    ledger = await Ledger.open(new_uow, people=3)
+    (under_way,) = await ledger.called(limit=1)
+    claimed = await ledger.claim(limit=1)
+
+    async with new_uow() as uow:
+        await campaigns.pause_campaign(uow, campaign_id=ledger.campaign.id, now=NOW)
+    passed = await ledger.gate(claimed)
+    await ledger.accept(under_way)
+    more = await ledger.claim()
+
+    assert (passed, more) == ([], [])
+    assert [member.status for member in await ledger.members()] == ["sent", "pending", "pending"]
+
+    async with new_uow() as uow:
+        await campaigns.resume_campaign(uow, campaign_id=ledger.campaign.id, now=NOW)
+    assert len(await ledger.claim()) == 2
+
+
+async def test_resume_lets_it_run_and_nudges(
+    session: AsyncSession, new_uow: NewUow, queue: RecordingQueue
+) -> None:
+    campaign, _ = await running(session, status="paused", paused_reason="opt_out_rate")
+
+    async with new_uow() as uow:
+        detail = await campaigns.resume_campaign(uow, campaign_id=campaign.id, now=NOW)
+
+    assert detail.campaign.status == "running"
+    assert detail.campaign.paused_reason is None
+    assert queue.names == [JobName.PROCESS_CAMPAIGN_QUEUE]
+
+
+async def test_resume_leaves_blocked(session: AsyncSession, new_uow: NewUow) -> None:
+    campaign, _ = await running(session, status="blocked", blocked_reason="refused")
+
+    async with new_uow() as uow:
+        detail = await campaigns.resume_campaign(uow, campaign_id=campaign.id, now=NOW)
+
+    assert detail.campaign.status == "running"
+    assert detail.campaign.blocked_reason is None
+
+
+@pytest.mark.parametrize(
+    "values", [{"start_at": NOW + timedelta(hours=1), "recipients_total": 1}, {}]
+)
+async def test_resume_before_the_start_waits_for_it(
+    session: AsyncSession, new_uow: NewUow, values: dict[str, Any]
+) -> None:
+    line = await make_line(session)
+    campaign = await make_campaign(session, line=line, status="paused", **values)
+    await session.commit()
+
+    async with new_uow() as uow:
+        detail = await campaigns.resume_campaign(uow, campaign_id=campaign.id, now=NOW)
+
+    assert detail.campaign.status == "scheduled"
+
+
+async def test_cancel_ends_who_waits_and_what_is_claimed(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    campaign, member = await running(session)
+    claim = await attempt(session, member, "claimed")
+    member.status = "sending"
+    waiting = [
+        await make_member(
+            session,
+            campaign=campaign,
+            contact=await make_contact(session, phone=number(n)),
+            status=status,
+        )
+        for n, status in enumerate(["pending", "review", "held", "sent", "skipped"])
+    ]
+    await session.commit()
+
+    async with new_uow() as uow:
+        detail = await campaigns.cancel_campaign(uow, campaign_id=campaign.id, now=NOW)
+
+    for row in [claim, member, *waiting]:
+        await session.refresh(row)
+    assert detail.campaign.status == "cancelled"
+    assert detail.campaign.finished_at == NOW
+    assert claim.status == "released"
+    assert [row.status for row in [member, *waiting]] == [
+        "cancelled",
+        "cancelled",
+        "cancelled",
+        "cancelled",
+        "sent",
+        "skipped",
+    ]
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        campaigns.start_campaign,
+        campaigns.pause_campaign,
+        campaigns.resume_campaign,
+        campaigns.cancel_campaign,
+    ],
+)
+async def test_move_of_what_does_not_exist_is_not_found(
+    new_uow: NewUow, move: Callable[..., Awaitable[CampaignDetail]]
+) -> None:
+    with pytest.raises(CampaignNotFoundError):
+        async with new_uow() as uow:
+            await move(uow, campaign_id=UUID(int=0), now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"), [("sent", "sent"), ("resend", "pending"), ("failed", "failed")]
+)
+async def test_person_settles_a_parked_send(
+    session: AsyncSession, new_uow: NewUow, outcome: Any, status: str
+) -> None:
+    campaign, member = await running(session)
+    await attempt(session, member, "parked")
+    member.status = "unknown"
+    await session.commit()
+
+    async with new_uow() as uow:
+        settled, names = await recipients.settle_recipient(
+            uow,
+            campaign_id=campaign.id,
+            contact_id=member.contact_id,
+            outcome=outcome,
+            actor="owner",
+            now=NOW,
+        )
+
+    assert settled.status == status
+    assert names == ["V0"]
+
+
+async def test_only_a_parked_send_can_be_settled(session: AsyncSession, new_uow: NewUow) -> None:
+    campaign, member = await running(session)
+    values: dict[str, Any] = {"outcome": "sent", "actor": "owner", "now": NOW}
+
+    with pytest.raises(NotParkedError):
+        async with new_uow() as uow:
+            await recipients.settle_recipient(
+                uow, campaign_id=campaign.id, contact_id=member.contact_id, **values
+            )
+    with pytest.raises(RecipientNotFoundError):
+        async with new_uow() as uow:
+            await recipients.settle_recipient(
+                uow, campaign_id=campaign.id, contact_id=UUID(int=0), **values
+            )
+
+
+ACTIONS = {
+    "draft": ["start"],
+    "scheduled": ["pause", "cancel"],
+    "running": ["pause", "cancel"],
+    "paused": ["resume", "cancel"],
+    "blocked": ["resume", "cancel"],
+    "completed": [],
+    "cancelled": [],
+}
+
+
+@pytest.mark.parametrize("status", ACTIONS)
+def test_each_status_allows_its_moves_only(status: str) -> None:
+    assert allowed_actions(status) == ACTIONS[status]
+
+
+def test_every_status_is_covered() -> None:
+    assert set(ACTIONS) == set(CampaignStatus)
+
+
+def test_refused_move_names_what_is_allowed() -> None:
+    error = InvalidTransitionError("start", status="running", allowed=allowed_actions("running"))
+
+    assert error.code == "invalid_transition"
+    assert error.extras == {"allowed": ["pause", "cancel"]}

@@ -1,0 +1,121 @@
+"""Columns that say who must not get messages, by their names and their cells."""
+
+import pytest
+
+from crm_api.domain.imports.contacts.formats import detect_format
+from crm_api.domain.imports.contacts.opt_outs import (
+    DO_NOT_CONTACT,
+    OPTED_OUT,
+    consent_field,
+    read_answer,
+)
+from crm_api.domain.imports.contacts.people import RowReader
+from crm_api.domain.imports.contacts.rows import RowResult
+from crm_api.domain.imports.files.reader import RawRow
+
+
+@pytest.mark.parametrize(
+    ("column", "field"),
+    [
+        *dict.fromkeys(
+            (
+                *("Opted Out", "opt_out", "OptOut?", "Opt-out date", "SMS Opt Out", "Unsubscribed"),
+                *("Unsubscribed At", "STOP", "Stop Date", "Do Not Text", "Do Not Message", "DNT"),
+                *("No SMS", "No Text", "Baja", "Fecha de baja", "Suscripción cancelada"),
+                "No enviar mensajes",
+            ),
+            OPTED_OUT,
+        ).items(),
+        *dict.fromkeys(
+            (
+                *(
+                    "Do Not Contact",
+                    "DNC",
+                    "DNC Status",
+                    "Federal DNC",
+                    "Phone 1 DNC",
+                    "Don't Call",
+                ),
+                *("Do Not Call", "No contactar", "No llamar", "Lista Negra", "do_not_contact"),
+            ),
+            DO_NOT_CONTACT,
+        ).items(),
+        *dict.fromkeys(
+            (
+                *("First Name", "Notes", "Contact", "Bus Stop", "Options", "Email Opt Out"),
+                *("Opt Out Reason", "Unsubscribe Link", "Opt In", "Do Not Mail", "Contacted"),
+            ),
+            None,
+        ).items(),
+    ],
+)
+def test_column_is_known_by_its_name(column: str, field: str | None) -> None:
+    assert consent_field(column) == field
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("yes", "Y", "TRUE", "1", "x", "✓", "Sí", "si", "opted out", "Unsubscribed"),
+        *("2026-01-02", "1/2/26 10:00", "Jan 5, 2025", "5 de enero de 2025", "45321", "STOP"),
+        "Opt-out date",
+    ],
+)
+def test_yes_and_a_date_stop_texts(cell: str) -> None:
+    assert read_answer(cell, column="Opt-out date") is True
+
+
+@pytest.mark.parametrize("cell", ["", "no", "N", "FALSE", "0", "N/A", "-", "—", "0000-00-00"])
+def test_no_says_nothing(cell: str) -> None:
+    assert read_answer(cell, column="Opted Out") is False
+
+
+@pytest.mark.parametrize("cell", ["maybe", "2", "pending", "ask Leo", "45321"])
+def test_other_text_is_unclear(cell: str) -> None:
+    assert read_answer(cell, column="Opted Out") is None
+
+
+def test_mapping_shows_the_columns_and_an_explicit_one_declines() -> None:
+    header = ["Phone", "Opted Out", "DNC"]
+    sample = [["6175550101", "yes", "no"]]
+
+    found = detect_format(header, sample)
+    declined = detect_format(header, sample, {"Opted Out": "attributes.opted_out", "DNC": None})
+
+    assert found.mapping == {"Phone": "phone", "Opted Out": OPTED_OUT, "DNC": DO_NOT_CONTACT}
+    assert [(one.told_by, one.fits) for one in found.columns[1:]] == [("name", 100)] * 2
+    assert len(found.notes) == 2
+    assert list(declined.mapping.values()) == ["phone", "attributes.opted_out", None]
+    assert declined.notes == []
+
+
+def test_column_of_numbers_is_a_column_of_numbers() -> None:
+    assert detect_format(["DNC"], [["6175550101"], ["6175550102"]]).mapping == {"DNC": "phone"}
+
+
+def _read(row: dict[str, str]) -> RowResult:
+    header, values = list(row), list(row.values())
+    return RowReader(header, detect_format(header, [values]).mapping).read(RawRow(7, values))
+
+
+def test_opt_out_is_about_all_numbers_of_the_person() -> None:
+    result = _read({"Mobile": "6175550101", "Home Phone": "6175550102", "Opted Out": "yes"})
+
+    assert [one.phones for one in result.opt_outs] == [["+16175550101", "+16175550102"]]
+
+
+def test_both_people_of_a_property_file() -> None:
+    people = {
+        "Primary Name": "Ada Rossi",
+        "Primary Mobile Phone1": "6175550101",
+        "Secondary Name": "Leo Rossi",
+        "Secondary Mobile Phone1": "6175550102",
+        "APN": "9",
+        "Est Value": "1",
+    }
+
+    both = _read(people | {"Do Not Contact": "x"})
+    second = _read(people | {"Secondary Opted Out": "x", "Do Not Contact": ""})
+
+    assert [one.phones for one in both.opt_outs] == [["+16175550101"], ["+16175550102"]]
+    assert [one.phones for one in second.opt_outs] == [["+16175550102"]]

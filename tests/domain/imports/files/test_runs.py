@@ -1,0 +1,34 @@
+"""A large import lets small ones pass."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+
+from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
+from crm_api.domain.imports.contacts.models import ContactImport
+from crm_api.domain.imports.files import runs
+
+
+def waiting(*, created_at: datetime, updated_at: datetime) -> ContactImport:
+    return ContactImport(
+        status="running",
+        byte_size=1,
+        mapping={},
+        on_duplicate="fill",
+        created_at=created_at,
+        updated_at=updated_at,
+    )
+
+
+async def test_import_worked_on_longest_ago_comes_first(session: AsyncSession) -> None:
+    early = NOW - timedelta(hours=1)
+    large = waiting(created_at=early, updated_at=NOW)
+    small = waiting(created_at=early + timedelta(minutes=5), updated_at=early)
+    session.add_all([large, small])
+    await session.flush()
+
+    taken = await runs.claim_import(session, CONTACT_IMPORTS, now=NOW)
+
+    assert taken is not None
+    assert taken.id == small.id

@@ -1,0 +1,76 @@
+"""Items that are found late leave the same rows as items that webhooks delivered in time."""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+
+import pytest
+import pytest_asyncio
+from tests.domain.inbound.reconciliation.support import PERSON, Bench, bench
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after
+
+from crm_api.domain.messaging.sends import replies
+from crm_api.domain.monitoring.sandbox_control.schemas import Act
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
+
+NewUow = Callable[[], UnitOfWork]
+
+
+@pytest_asyncio.fixture
+async def at(new_uow: UnitOfWorkFactory) -> AsyncIterator[Bench]:
+    async with bench(new_uow) as made:
+        yield made
+
+
+@pytest.mark.parametrize("order", [(100, 200), (200, 100)])
+async def test_earliest_reply_counts_in_either_order_of_arrival(
+    new_uow: NewUow, order: tuple[int, int]
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    [claimed] = await ledger.called()
+    await ledger.accept(claimed)
+
+    for seconds in order:
+        await _reply(ledger, at=after(seconds))
+
+    member = await ledger.member()
+    assert (member.replied_at, member.opted_out_at) == (after(100), after(100))
+
+
+async def _reply(ledger: Ledger, *, at: datetime) -> None:
+    async with ledger.new_uow() as uow:
+        await replies.note_reply(
+            uow,
+            phone=(await ledger.member()).phone,
+            line_id=ledger.line.id,
+            at=at,
+            times=TIMES,
+            now=after(300),
+            is_opt_out=True,
+        )
+
+
+async def test_new_contact_gets_what_was_texted_to_the_number_before(at: Bench) -> None:
+    """In time order, the contact would have existed first and got it at once."""
+    sent = at.send_from_app("We missed you.")
+    at.turn_out(sent, Act.DELIVER)
+    await at.hear(at.receive("hello", sender="+16175550188"))
+    await at.hear(sent, "message.delivered")
+    [before] = await at.rows("SELECT contact_id FROM activity WHERE direction = 'outgoing'")
+
+    await at.hear(at.receive("I am here."))
+
+    [person] = await at.rows("SELECT id FROM contact WHERE phone = :phone", phone=PERSON)
+    found = await at.rows("SELECT contact_id FROM activity WHERE phone = :phone", phone=PERSON)
+    assert before == {"contact_id": None}
+    assert found == [{"contact_id": person["id"]}] * 2
+
+
+async def test_call_whose_first_event_was_lost_gets_the_same_row(at: Bench) -> None:
+    call_id = at.call({"with": ["recording"]})
+    first, *others = at.sandbox.workspace.calls[call_id].events()
+    for event in others:
+        await at.apply(event.dated)
+    without = await at.rows("SELECT call FROM activity")
+    await at.apply(first.dated)
+
+    assert await at.rows("SELECT call FROM activity") == without

@@ -1,0 +1,236 @@
+"""Old messages that are stored together leave the same rows as one by one."""
+
+import random
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from tests.conftest import NOW
+from tests.domain.inbound.reconciliation.support import Bench, bench
+from tests.domain.inbound.webhook_events.support import RECEPTION, rows
+from tests.factories import make_contact, make_line, number
+
+from crm_api.domain.inbound.webhook_events import plain
+from crm_api.domain.inbound.webhook_events import service as webhooks
+from crm_api.domain.inbound.webhook_events.plain import apply_plain_messages
+from crm_api.domain.provider.openphone.facts import (
+    EventKind,
+    MediaItem,
+    MessageFacts,
+    ProviderEvent,
+)
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
+
+SEED = 7
+PEOPLE, TEXTS = 8, 120
+OWN = "+13125550190"
+NewUow = Callable[[], UnitOfWork]
+LONG_AGO = NOW - timedelta(days=100)
+STATE = (
+    """
+    SELECT a.direction, a.origin, a.line_id, c.phone AS talk, p.phone AS contact, a.phone,
+           a.openphone_id, a.user_id, a.body, a.media, a.status, a.rank, a.error_code, a.call,
+           a.occurred_at, a.campaign_id
+    FROM activity a LEFT JOIN conversation c ON c.id = a.conversation_id
+    LEFT JOIN contact p ON p.id = a.contact_id ORDER BY a.openphone_id
+    """,
+    """
+    SELECT c.line_id, c.phone, p.phone AS contact, c.openphone_id, c.last_activity_at
+    FROM conversation c LEFT JOIN contact p ON p.id = c.contact_id ORDER BY c.phone
+    """,
+    """
+    SELECT phone, first_name, last_name, email, company, street, city, state, postal_code, country,
+           timezone, zone_key, tags, attributes, source, deleted_at, search_text
+    FROM contact ORDER BY phone
+    """,
+    "SELECT phone, flag_type, reason FROM contact_flag ORDER BY phone, flag_type",
+    "SELECT action, occurred_at FROM consent_entry ORDER BY occurred_at, id",
+)
+
+
+@pytest_asyncio.fixture
+async def at(new_uow: UnitOfWorkFactory) -> AsyncIterator[Bench]:
+    async with bench(new_uow, began=timedelta(days=30)) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def _line(session: AsyncSession) -> None:
+    await make_line(session, line_number=OWN)
+    await make_contact(session, phone=number(0))
+    await session.commit()
+
+
+def text_of(position: int, **changes: Any) -> MessageFacts:
+    """Return a message of a hundred days ago, from the person whose number is the position's."""
+    person = number(position % PEOPLE)
+    values: dict[str, Any] = {
+        "provider_message_id": f"AC{position:05d}",
+        "direction": "incoming",
+        "text": f"text {position}",
+        "status": "received",
+        "from_number": person,
+        "to_numbers": (OWN,),
+        "phone_number_id": "PNsandbox1",
+        "conversation_id": f"CN{person}",
+        "user_id": "USsandbox1",
+        "media": (),
+        "error_code": None,
+        "created_at": LONG_AGO + timedelta(minutes=position),
+        "updated_at": LONG_AGO + timedelta(minutes=position, seconds=5),
+        "contact_ids": (),
+    }
+    return MessageFacts(**(values | changes))
+
+
+def ours(position: int, **changes: Any) -> MessageFacts:
+    """Return the same, sent to that person."""
+    values = {
+        "direction": "outgoing",
+        "from_number": OWN,
+        "to_numbers": (number(position % PEOPLE),),
+        "status": "delivered",
+    }
+    return text_of(position, **(values | changes))
+
+
+async def _one_by_one(new_uow: NewUow, texts: list[MessageFacts]) -> None:
+    for facts in texts:
+        event = ProviderEvent(
+            event_id=None,
+            type="message.listed",
+            api_version=None,
+            created_at=facts.updated_at,
+            kind=EventKind.MESSAGE,
+            message=facts,
+        )
+        async with new_uow() as uow:
+            await webhooks.apply_event(uow, event, now=NOW, reception=RECEPTION)
+
+
+async def _together(new_uow: NewUow, texts: list[MessageFacts], *, size: int) -> int:
+    """Apply by chunks, newest first, as an import does; return how many were plain."""
+    plain_ones = 0
+    for start in reversed(range(0, len(texts), size)):
+        chunk = texts[start : start + size]
+        async with new_uow() as uow:
+            stored = await apply_plain_messages(uow, chunk, now=NOW, reception=RECEPTION)
+        plain_ones += len(stored)
+        await _one_by_one(
+            new_uow, [facts for facts in chunk if facts.provider_message_id not in stored]
+        )
+    return plain_ones
+
+
+async def _state(session: AsyncSession) -> list[list[dict[str, Any]]]:
+    return [await rows(session, query) for query in STATE]
+
+
+@pytest.mark.parametrize("size", [1, 7, TEXTS])
+async def test_texts_leave_the_same_rows_together_as_alone(
+    connection: AsyncConnection, session: AsyncSession, new_uow: NewUow, size: int
+) -> None:
+    print("seed", SEED)  # noqa: T201 - shown when the test fails
+    chance = random.Random(SEED)  # noqa: S311 - the same each time, no secret
+    kinds: list[Callable[[int], MessageFacts]] = [
+        text_of,
+        text_of,
+        ours,
+        ours,
+        lambda place: ours(place, status="undelivered", error_code="30007"),
+        lambda place: ours(place, status="sent", updated_at=None),
+        lambda place: text_of(place, text="STOP"),
+        lambda place: text_of(place, text="START"),
+        lambda place: text_of(place, from_number="28777", conversation_id="CN28777"),
+        lambda place: text_of(place, media=(MediaItem(url="https://x.example/1", type=None),)),
+        lambda place: ours(place, to_numbers=(number(place % PEOPLE), number(20))),
+        lambda place: text_of(place, to_numbers=(OWN, number(21))),
+    ]
+    texts = [chance.choice(kinds)(place) for place in range(TEXTS)]
+    attempt = await connection.begin_nested()
+    await _one_by_one(new_uow, texts)
+    alone = await _state(session)
+    await session.commit()
+    await attempt.rollback()
+    assert await rows(session, "SELECT count(*) AS count FROM activity") == [{"count": 0}]
+
+    plain_ones = await _together(new_uow, texts, size=size)
+
+    assert plain_ones > TEXTS / 3
+    assert await _state(session) == alone
+
+
+@pytest.mark.parametrize(
+    "special",
+    [
+        text_of(1, created_at=NOW - plain.PAST_AFTER),
+        text_of(1, text="take me off your list"),
+        text_of(1, text="HELP"),
+        text_of(1, phone_number_id="PNunknown", to_numbers=("28777",)),
+        text_of(1, phone_number_id=None),
+        text_of(1, from_number=OWN),
+        text_of(1, media=(MediaItem(url="https://x.example/1", type=None),)),
+        ours(1, to_numbers=()),
+    ],
+    ids=["young", "opt-out", "help", "other line", "no line", "own number", "picture", "nobody"],
+)
+async def test_what_asks_for_more_is_not_stored_together(
+    new_uow: NewUow, special: MessageFacts
+) -> None:
+    async with new_uow() as uow:
+        stored = await apply_plain_messages(
+            uow, [special, text_of(2)], now=NOW, reception=RECEPTION
+        )
+
+    assert stored == {"AC00002"}
+
+
+async def test_person_who_was_texted_from_here_or_is_deleted_is_not_plain(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    await make_contact(session, phone=number(3), deleted_at=NOW)
+    await rows(
+        session,
+        "INSERT INTO send_attempt (id, line_id, activity_id, phone, body, status, kind, created_at,"
+        " updated_at) SELECT uuid_v7(), id, uuid_v7(), :phone, 'Hi', 'sent', 'campaign', now(),"
+        " now() FROM line RETURNING id",
+        phone=number(4),
+    )
+    async with new_uow() as uow:
+        stored = await apply_plain_messages(
+            uow, [text_of(3), text_of(4), text_of(5)], now=NOW, reception=RECEPTION
+        )
+
+    assert stored == {"AC00005"}
+
+
+async def test_sender_gets_what_was_stored_of_the_number_before(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    """An import goes back in time: our message comes before the one that adds the contact."""
+    for facts in (ours(13), text_of(5)):
+        async with new_uow() as uow:
+            stored = await apply_plain_messages(uow, [facts], now=NOW, reception=RECEPTION)
+        assert stored == {facts.provider_message_id}
+
+    found = await rows(
+        session,
+        "SELECT c.phone FROM activity a JOIN contact c ON c.id = a.contact_id ORDER BY a.direction",
+    )
+    assert found == [{"phone": number(5)}] * 2
+
+
+async def test_text_that_the_database_refuses_holds_up_no_other(at: Bench) -> None:
+    """A history in which one message has a body that is not valid text."""
+    for position in range(10):
+        at.receive(f"text {position}", sender=number(position))
+    broken = at.sandbox.workspace.store.ordered[4]
+    broken.text = "half a pair: \\ud83d"
+    at.pass_by(30 * 86_400)
+
+    run = await at.run()
+
+    assert (run.status, run.created) == ("completed", 10)

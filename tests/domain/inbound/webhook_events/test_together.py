@@ -1,0 +1,263 @@
+"""A batch that is applied together leaves the same rows as its events one by one."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from tests.conftest import NOW
+from tests.domain.inbound.webhook_events.support import (
+    OWN_NUMBER,
+    PROVIDER_LINE,
+    RECEPTION,
+    apply,
+    call_events,
+    half,
+    incoming,
+    rows,
+    store,
+    undone,
+)
+from tests.domain.messaging.sends.ledger import Ledger, after
+from tests.domain.provider.openphone.samples import sample, sample_names
+from tests.factories import make_contact, make_line, number
+
+from crm_api.domain.inbound.webhook_events import service as webhooks
+from crm_api.domain.inbound.webhook_events.envelope import TYPE_OF_ALIAS
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
+
+STATE = (
+    """SELECT a.openphone_id, a.kind, a.direction, a.origin, a.status, a.rank, a.phone, a.body,
+              a.media, a.user_id, a.call, a.occurred_at, a.error_code, c.phone AS contact,
+              a.campaign_id, t.phone AS talk
+         FROM activity a LEFT JOIN contact c ON c.id = a.contact_id
+         LEFT JOIN conversation t ON t.id = a.conversation_id
+        ORDER BY a.openphone_id, a.phone, a.body""",
+    """SELECT phone, openphone_id, last_activity_at, last_outgoing_at, last_incoming_at
+         FROM conversation ORDER BY phone""",
+    "SELECT phone, source FROM contact ORDER BY phone",
+    "SELECT phone, flag_type FROM contact_flag ORDER BY phone, flag_type",
+    "SELECT action, source, actor, occurred_at FROM consent_entry ORDER BY occurred_at",
+    """SELECT phone, step, status, replied_at, opted_out_at, ended_by, delivered_at, error_code
+         FROM campaign_membership ORDER BY phone, step""",
+    "SELECT phone, status, reported_at, error_code FROM send_attempt ORDER BY phone, kind",
+    "SELECT provider_event_id, status, attempts, error_code FROM webhook_event ORDER BY 1",
+    "SELECT kind, count FROM alert ORDER BY kind",
+    "SELECT kind, url FROM media_fetch ORDER BY url",
+)
+SAID = (
+    "Yes, please",
+    "Take me off your list",
+    "START",
+    "HELP",
+    "ok",
+    "can you stop by tomorrow?",
+    "STOP",
+)
+
+
+async def state(session: AsyncSession) -> list[list[dict[str, Any]]]:
+    return [await rows(session, query) for query in STATE]
+
+
+async def apply_by(new_uow: UnitOfWorkFactory, size: int) -> None:
+    """Apply due events in batches of ``size``."""
+    taken = 1
+    while taken:
+        async with new_uow() as uow:
+            taken = await webhooks.apply_batch(
+                uow, limit=size, now=after(3600), reception=RECEPTION, jitter=half
+            )
+
+
+async def left_by(
+    session: AsyncSession, new_uow: UnitOfWorkFactory, size: int
+) -> list[list[dict[str, Any]]]:
+    async with undone(session):
+        await apply_by(new_uow, size)
+        return await state(session)
+
+
+def unlike(one: list[list[dict[str, Any]]], other: list[list[dict[str, Any]]]) -> list[Any]:
+    """Return the rows in which two states differ."""
+    found: list[Any] = []
+    for first, second in zip(one, other, strict=True):
+        if first != second and not [row for row in first if row not in second]:
+            found.append((first, second))
+        found += [row for row in first if row not in second]
+        found += [row for row in second if row not in first]
+    return found
+
+
+async def test_all_samples_together_leave_what_they_leave_one_by_one(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
+    for position, name in enumerate(sample_names()):
+        payload = sample(name)
+        event = payload if "type" in payload else payload["object"]
+        kind = TYPE_OF_ALIAS.get(event["type"], event["type"])
+        await store(session, payload, provider_event_id=f"EV{position:03}", type=kind)
+
+    alone = await left_by(session, new_uow, 1)
+    together = await left_by(session, new_uow, 100)
+    in_between = await left_by(session, new_uow, 7)
+
+    assert unlike(alone, together) == []
+    assert unlike(alone, in_between) == []
+    assert alone[0]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_a_busy_campaign_together_leaves_what_it_leaves_one_by_one(
+    session: AsyncSession, new_uow: UnitOfWorkFactory, seed: int
+) -> None:
+    """With double deliveries, people who say several things, poison, and messages of strangers."""
+    chance = random.Random(seed)  # noqa: S311 - the same events in every run
+    ledger = await Ledger.open(
+        new_uow, people=6, follow_ups=[{"after_hours": 24, "body": "Still there?"}]
+    )
+    await make_contact(session, phone=number(9))
+    for position, claimed in enumerate(await ledger.called()):
+        await ledger.accept(claimed, f"ACout{position}", now=after(1))
+    events = [_said(ledger, chance, place) for place in range(25)]
+    events += [_reported(ledger, chance, place) for place in range(15)]
+    events += [_called(ledger, chance, event) for event in call_events()]
+    events += [_poison(place) for place in range(2)]
+    chance.shuffle(events)
+    for place, payload in enumerate(events):
+        at = after(60 + place)
+        await store(session, payload, provider_event_id=f"EV{place:03}", now=at)
+
+    alone = await left_by(session, new_uow, 1)
+    together = await left_by(session, new_uow, 100)
+
+    assert unlike(alone, together) == []
+    assert len(alone[4]) >= 1
+
+
+def _said(ledger: Ledger, chance: random.Random, place: int) -> dict[str, Any]:
+    # Some are delivered twice, with two event ids.
+    payload = incoming(chance.choice(SAID), message_id=f"ACin{place - place % 8 % 2}")
+    payload["data"]["resource"]["createdAt"] = after(100 + place - place % 8 % 2).isoformat()
+    payload["data"]["context"] |= {
+        "phoneNumberId": ledger.line.phone_number_id,
+        "senderIdentifier": number(chance.randrange(10)) if place % 8 % 2 == 0 else number(0),
+        "recipientIdentifiers": [ledger.line.number],
+    }
+    return payload
+
+
+def _reported(ledger: Ledger, chance: random.Random, place: int) -> dict[str, Any]:
+    payload = sample(f"2026-03-30/message.{chance.choice(['delivered', 'undelivered', 'failed'])}")
+    person = chance.randrange(6)
+    message_id = f"ACout{person}" if place % 5 else f"ACapp{place}"
+    payload["data"]["resource"] |= {"id": message_id, "createdAt": after(1).isoformat()}
+    payload["data"]["resource"].pop("updatedAt", None)
+    payload["data"]["context"] |= {
+        "phoneNumberId": ledger.line.phone_number_id,
+        "senderIdentifier": ledger.line.number,
+        "recipientIdentifiers": [number(person)],
+    }
+    return payload
+
+
+def _called(ledger: Ledger, chance: random.Random, payload: dict[str, Any]) -> dict[str, Any]:
+    payload["data"]["context"]["phoneNumberId"] = ledger.line.phone_number_id
+    payload["data"]["context"]["participants"] |= {
+        "workspace": [ledger.line.number],
+        "external": [number(3)],
+    }
+    if chance.random() < 0.3:
+        payload["data"]["context"].pop("participants")
+    return payload
+
+
+def _poison(place: int) -> dict[str, Any]:
+    return {"type": "message.received", "data": {"resource": {"id": f"ACpoison{place}"}}}
+
+
+async def test_workers_that_apply_events_of_the_same_people_lose_none(
+    committed_db: AsyncEngine, committed_uow: Callable[[], UnitOfWork]
+) -> None:
+    """They lock the same rows in different orders; an event in conflict is tried again."""
+    chance = random.Random(4)  # noqa: S311 - the same events in every run
+    ledger = await Ledger.open(
+        committed_uow, people=6, follow_ups=[{"after_hours": 24, "body": "Still there?"}]
+    )
+    for position, claimed in enumerate(await ledger.called()):
+        await ledger.accept(claimed, f"ACout{position}", now=after(1))
+    events = [_said(ledger, chance, 2 * place) for place in range(60)]
+    events += [_reported(ledger, chance, 5 * place + 1) for place in range(120)]
+    events += [_called(ledger, chance, event) for _ in range(3) for event in call_events()]
+    chance.shuffle(events)
+    async with async_sessionmaker(committed_db)() as session:
+        for place, payload in enumerate(events):
+            at = after(60 + place)
+            await store(session, payload, provider_event_id=f"EV{place:03}", now=at)
+
+    async def work() -> None:
+        taken = 1
+        while taken:
+            async with committed_uow() as uow:
+                taken = await webhooks.apply_batch(
+                    uow, limit=20, now=after(3600), reception=RECEPTION, jitter=half
+                )
+
+    await asyncio.gather(*(work() for _ in range(4)))
+    async with committed_uow() as uow:
+        await webhooks.apply_batch(uow, limit=500, now=after(3700), reception=RECEPTION)
+
+    async with async_sessionmaker(committed_db)() as session:
+        found = await rows(session, "SELECT status, last_error FROM webhook_event")
+        texts = await rows(session, "SELECT id FROM activity WHERE direction = 'incoming'")
+        finals = await rows(
+            session, "SELECT DISTINCT status FROM send_attempt WHERE kind = 'campaign'"
+        )
+    assert [row for row in found if row["status"] != "processed"] == []
+    assert len(texts) == 60 + 1
+    assert {row["status"] for row in finals} <= {"delivered", "failed", "sent"}
+
+
+async def test_poison_in_a_full_batch_fails_alone(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
+    bad = {7, 8, 63}
+    for position in range(100):
+        payload = incoming(f"text {position}", message_id=f"AC{position}")
+        if position in bad:
+            payload["data"]["context"] |= {"phoneNumberId": "PNnobody", "recipientIdentifiers": []}
+        at = NOW + timedelta(microseconds=position)
+        await store(session, payload, provider_event_id=f"EV{position:03}", now=at)
+
+    taken = await apply(new_uow, now=NOW + timedelta(seconds=1))
+
+    failed = await rows(
+        session,
+        "SELECT provider_event_id AS id, error_code FROM webhook_event "
+        "WHERE status <> 'processed' ORDER BY 1",
+    )
+    assert taken == 100
+    assert failed == [
+        {"id": f"EV{position:03}", "error_code": "line_unknown"} for position in sorted(bad)
+    ]
+    assert len(await rows(session, "SELECT id FROM activity")) == 97
+
+
+async def test_a_text_twice_in_a_batch_is_one_opt_out_with_one_answer(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
+    for name in ("EV1", "EV2", "EV3"):
+        payload = incoming("Take me off your list", message_id="AC1")
+        await store(session, payload, provider_event_id=name)
+
+    await apply(new_uow)
+
+    assert len(await rows(session, "SELECT id FROM activity WHERE direction = 'incoming'")) == 1
+    assert len(await rows(session, "SELECT id FROM consent_entry")) == 1
+    assert len(await rows(session, "SELECT id FROM activity WHERE origin = 'confirmation'")) == 1

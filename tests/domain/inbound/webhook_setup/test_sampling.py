@@ -1,0 +1,119 @@
+"""A sample from the provider, through the receiver into the database."""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+
+import httpx
+import pytest
+import pytest_asyncio
+from fastapi import FastAPI
+from sqlalchemy import text
+from tests.domain.inbound.webhook_setup.support import URL, Setup, setup
+
+from crm_api.dev.sandbox.config import SandboxConfig
+from crm_api.domain.inbound.webhook_setup.errors import SampleNotReceivedError, WebhookMissingError
+from crm_api.domain.inbound.webhook_setup.keyring import GAP_SECONDS
+from crm_api.domain.inbound.webhook_setup.sampling import receive_sample
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWork
+
+NewUow = Callable[[], UnitOfWork]
+
+
+class Gateway:
+    """Passes the sandbox's webhooks to the application."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self.http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://crm.test"
+        )
+        self.status: int | None = None
+        self.is_down = False
+
+    async def post(self, _url: str, body: bytes, headers: dict[str, str]) -> int:
+        if self.is_down:
+            raise ConnectionError
+        if self.status is not None:
+            return self.status
+        answer = await self.http.post("/webhooks/openphone", content=body, headers=headers)
+        return answer.status_code
+
+
+@pytest_asyncio.fixture
+async def gateway(committed_app: FastAPI) -> AsyncIterator[Gateway]:
+    gateway = Gateway(committed_app)
+    yield gateway
+    await gateway.http.aclose()
+
+
+@pytest_asyncio.fixture
+async def at(committed_uow: NewUow, gateway: Gateway) -> AsyncIterator[Setup]:
+    config = SandboxConfig(people="silent", post=gateway.post, time_scale=0.0)
+    async with setup(committed_uow, config=config, now=clock.now) as at:
+        yield at
+
+
+async def _samples(new_uow: NewUow) -> list[tuple[str, datetime]]:
+    async with new_uow() as uow:
+        rows = await uow.session.execute(text("SELECT type, received_at FROM webhook_event"))
+        return [(row.type, row.received_at) for row in rows]
+
+
+async def test_sample_is_stored_and_reported(at: Setup, committed_uow: NewUow) -> None:
+    await at.registrar.register()
+
+    said = await receive_sample(at.registrar, seconds=5)
+
+    assert "delivered, proved and stored" in said
+    assert [kind for kind, _ in await _samples(committed_uow)] == ["contact.updated"]
+
+
+async def test_second_test_sees_its_own_sample(at: Setup, committed_uow: NewUow) -> None:
+    """All samples have the same event id, and an event is stored once."""
+    await at.registrar.register()
+    for _ in range(3):
+        await receive_sample(at.registrar, seconds=5)
+    stored = len(await _samples(committed_uow))
+
+    assert stored >= 3
+
+
+async def test_old_sample_is_not_taken_for_a_new_one(at: Setup, gateway: Gateway) -> None:
+    await at.registrar.register()
+    await receive_sample(at.registrar, seconds=5)
+    gateway.is_down = True
+
+    with pytest.raises(SampleNotReceivedError, match="got no answer"):
+        await receive_sample(at.registrar, seconds=0.3)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(401, "crm-api webhooks rotate"), (503, "answered 503")]
+)
+async def test_what_the_provider_gets_instead_is_reported(
+    at: Setup, gateway: Gateway, status: int, words: str
+) -> None:
+    await at.registrar.register()
+    gateway.status = status
+
+    with pytest.raises(SampleNotReceivedError, match=words):
+        await receive_sample(at.registrar, seconds=0.3)
+
+
+async def test_key_that_is_not_saved_is_found(at: Setup, committed_app: FastAPI) -> None:
+    made = await at.hooks.create_dated(url=URL, events=["contact.updated"], label="by hand")
+    await at.hooks.update_dated(made.webhook_id, status="enabled")
+
+    with pytest.raises(SampleNotReceivedError, match="signature was refused"):
+        await receive_sample(at.registrar, seconds=0.3)
+
+    await at.registrar.rotate()
+    committed_app.state.keys._loaded_at -= GAP_SECONDS  # the provider retries after 5 s
+    await receive_sample(at.registrar, seconds=5)
+
+
+async def test_nothing_to_test_names_the_command(at: Setup) -> None:
+    await at.hooks.create_dated(url=URL, events=["contact.updated"], label="disabled")
+
+    with pytest.raises(WebhookMissingError, match="crm-api webhooks register"):
+        await receive_sample(at.registrar, seconds=0.3)

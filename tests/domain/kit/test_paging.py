@@ -1,0 +1,129 @@
+"""A cursor continues its own list only."""
+
+import base64
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from uuid import UUID
+
+import pytest
+from tests.conftest import NOW
+
+from crm_api.domain.kit.paging import Cursors, InvalidCursorError
+from crm_api.platform.ids import new_id
+
+
+@dataclass(frozen=True)
+class Wanted:
+    tag: str | None = None
+    q: str = ""
+
+
+@dataclass(frozen=True)
+class WantedLater:
+    """The same filter in a later release."""
+
+    tag: str | None = None
+    q: str = ""
+    city: str | None = None
+
+
+def row(position: int) -> tuple[datetime, UUID]:
+    return NOW + timedelta(seconds=position), UUID(int=position)
+
+
+def test_cursor_returns_the_position_to_the_microsecond() -> None:
+    at, row_id = NOW + timedelta(microseconds=1), new_id()
+
+    assert Cursors("calls").read(Cursors("calls").write(at, row_id)) == (at, row_id)
+
+
+def test_an_instant_of_another_zone_is_the_same_instant() -> None:
+    at = NOW.astimezone(timezone(timedelta(hours=-5)))
+
+    found = Cursors("calls").read(Cursors("calls").write(at, UUID(int=1)))
+
+    assert found is not None
+    assert found[0] == at
+    assert found[0].tzinfo is UTC
+
+
+def test_cursor_of_a_text_order_returns_the_text() -> None:
+    cursors = Cursors("contacts", sort="name")
+
+    assert cursors.read_text(cursors.write("garcía, josé 李", UUID(int=1))) == (
+        "garcía, josé 李",
+        UUID(int=1),
+    )
+
+
+@pytest.mark.parametrize("cursor", [None, ""])
+def test_no_cursor_starts_at_the_first_page(cursor: str | None) -> None:
+    assert Cursors("calls").read(cursor) is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Cursors("messages"),
+        Cursors("calls", line_id=UUID(int=2)),
+        Cursors("calls"),
+        Cursors("calls", line_id=UUID(int=1), wanted=Wanted(tag="vip")),
+        Cursors("calls", line_id=UUID(int=1), sort="name"),
+    ],
+)
+def test_cursor_of_another_list_filter_or_order_is_refused(other: Cursors) -> None:
+    own = Cursors("calls", line_id=UUID(int=1))
+
+    with pytest.raises(InvalidCursorError, match="another list, or under another filter"):
+        own.read(other.write(NOW, UUID(int=1)))
+
+
+def test_a_filter_that_gains_a_field_keeps_its_cursors() -> None:
+    before = Cursors("contacts", wanted=Wanted(tag="vip")).write(NOW, UUID(int=1))
+
+    after = Cursors("contacts", wanted=WantedLater(tag="vip"))
+    assert after.read(before) == (NOW, UUID(int=1))
+    with pytest.raises(InvalidCursorError):
+        Cursors("contacts", wanted=WantedLater(tag="vip", city="Salem")).read(before)
+
+
+@pytest.mark.parametrize("value", [False, 0])
+def test_filter_that_is_false_or_zero_still_counts(value: object) -> None:
+    with pytest.raises(InvalidCursorError):
+        Cursors("contacts", opted_out=value).read(Cursors("contacts").write(NOW, UUID(int=1)))
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "x",
+        "nonsense",
+        "%00",
+        "é",
+        base64.urlsafe_b64encode(b"[" * 100_000).decode(),
+        base64.urlsafe_b64encode(b'["", 1, 2]').decode(),
+        base64.urlsafe_b64encode(b'{"a": 1}').decode(),
+        Cursors("calls").write("no instant", UUID(int=1)),
+        Cursors("calls").write("0001-01-01T00:00:00+14:00", UUID(int=1)),
+        Cursors("calls").write("2026-11-25T00:00:00\x00", UUID(int=1)),
+    ],
+)
+def test_text_that_is_not_a_cursor_is_refused(cursor: str) -> None:
+    with pytest.raises(InvalidCursorError):
+        Cursors("calls").read(cursor)
+
+
+def test_page_continues_after_its_last_row() -> None:
+    cursors = Cursors("calls")
+
+    page = cursors.page([row(1), row(2), row(3)], limit=2, position=lambda found: found)
+
+    assert page.data == [row(1), row(2)]
+    assert cursors.read(page.next_cursor) == row(2)
+
+
+@pytest.mark.parametrize("rows", [[], [row(1)], [row(1), row(2)]])
+def test_last_page_has_no_cursor(rows: list[tuple[datetime, UUID]]) -> None:
+    page = Cursors("calls").page(rows, limit=2, position=lambda found: found)
+
+    assert (page.data, page.next_cursor) == (rows, None)

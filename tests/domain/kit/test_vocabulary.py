@@ -1,0 +1,45 @@
+"""Closed sets of words: each word has a meaning, and overlapping sets agree."""
+
+from enum import StrEnum
+
+import pytest
+
+from crm_api.domain.campaigns.forecast.finish import Binding
+from crm_api.domain.kit.vocabulary import meanings
+from crm_api.domain.messaging.models.conversations import MessageStatus
+from crm_api.domain.messaging.sends.number_rules import NumberRule
+from crm_api.domain.messaging.sends.vocabulary import (
+    CampaignStatus,
+    EndedBy,
+    MembershipStatus,
+    PauseReason,
+    SkipReason,
+    StopRule,
+)
+
+
+@pytest.mark.parametrize("words", [SkipReason, StopRule, PauseReason, MessageStatus])
+def test_every_word_has_a_sentence(words: type[StrEnum]) -> None:
+    said = meanings(words)
+
+    assert said.keys() == set(words)
+    assert all(sentence.endswith(".") for sentence in said.values())
+
+
+@pytest.mark.parametrize(
+    "words", [SkipReason, NumberRule, EndedBy, PauseReason, Binding, MembershipStatus]
+)
+def test_what_stops_a_message_is_a_stop_rule(words: type[StrEnum]) -> None:
+    others = set(words) - set(StopRule) - {MembershipStatus.PENDING}
+
+    assert others == set()
+
+
+def test_what_skips_a_recipient_is_a_skip_reason() -> None:
+    assert set(NumberRule) | set(EndedBy) <= set(SkipReason)
+
+
+def test_every_state_of_a_campaign_is_a_stop_rule() -> None:
+    stopping = {f"campaign_{status}" for status in CampaignStatus if status != "running"}
+
+    assert stopping <= set(StopRule)

@@ -1,0 +1,170 @@
+"""The zone key of a contact, from the address, the number and the time zone."""
+
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from crm_api.domain.kit import regions
+from crm_api.domain.kit.zones import (
+    STATE_AS_WRITTEN,
+    STATE_CODES,
+    ZoneKey,
+    parse_zone_key,
+    state_code,
+    zone_key,
+    zone_key_of,
+)
+
+
+def key(
+    phone: str = "+16175550123",
+    *,
+    state: str | None = None,
+    postal_code: str | None = None,
+    timezone: str | None = None,
+) -> str:
+    return zone_key(timezone=timezone, state=state, postal_code=postal_code, phone=phone)
+
+
+def test_address_and_area_code_of_one_state() -> None:
+    assert key(state="MA", postal_code="02169") == "MA/America/New_York"
+
+
+@pytest.mark.parametrize("state", ["Massachusetts", " massachusetts ", "ma", "MA", "M.A."])
+def test_state_by_code_or_name(state: str) -> None:
+    assert key(state=state) == "MA/America/New_York"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("Tex.", "TX"),
+        ("Mass", "MA"),
+        ("N. H.", "NH"),
+        ("W.Va.", "WV"),
+        ("S. Car.", "SC"),
+        ("State of Texas", "TX"),
+        ("us-pr", "PR"),
+        ("D.C.", "DC"),
+        ("Puerto Rico", "PR"),
+        ("U.S. Virgin Islands", "VI"),
+        ("Guam", "GU"),
+        ("AE", "AE"),
+        ("Québec", "QC"),
+        ("ZZ", None),
+        ("Carolina", None),
+        ("Dak.", None),
+        ("N/A", None),
+        ("", None),
+    ],
+)
+def test_usual_abbreviations_are_states_and_ambiguous_ones_are_not(
+    text: str, code: str | None
+) -> None:
+    assert state_code(text) == code
+
+
+@pytest.mark.parametrize("state", ["ZZ", "Carolina", "AE"])
+def test_unreadable_state_may_be_any_state(state: str) -> None:
+    found = parse_zone_key(key("+12125550123", state=state))
+
+    assert found == ZoneKey((), tuple(sorted(regions.ANYWHERE)))
+
+
+def test_zip_decides_if_the_state_cannot_be_read() -> None:
+    assert key("+12125550123", state="ZZ", postal_code="33101").startswith("FL,NY/")
+
+
+def test_the_written_state_counts_until_the_state_is_known() -> None:
+    contact: dict[str, object] = {
+        "phone": "+12125550123",
+        "attributes": {STATE_AS_WRITTEN: "ZZ"},
+    }
+
+    assert zone_key_of(contact).startswith("?/")
+    assert zone_key_of(contact | {"state": "NY"}) == "NY/America/New_York"
+    assert zone_key_of({"phone": "+12125550123"}) == "NY/America/New_York"
+
+
+def test_without_an_address_the_area_code_decides() -> None:
+    assert key("+18085550123") == "HI/Pacific/Honolulu"
+    assert key("+15125550123") == "TX/America/Chicago"
+
+
+def test_area_code_of_two_zones_gives_both() -> None:
+    assert key("+18505550123") == "FL/America/Chicago,America/New_York"
+
+
+def test_unknown_location_gives_every_plausible_zone() -> None:
+    assert parse_zone_key(key("+18005550123")) == ZoneKey((), tuple(sorted(regions.ANYWHERE)))
+    assert key("+18005550123").startswith("?/America/Anchorage,")
+
+
+def test_zip_decides_in_a_state_of_two_zones() -> None:
+    florida = "+13055550123"
+
+    assert key(florida, state="FL") == "FL/America/Chicago,America/New_York"
+    assert key(florida, state="FL", postal_code="33101") == "FL/America/New_York"
+    assert key(florida, state="FL", postal_code="32501-1234") == "FL/America/Chicago"
+    assert key(florida, state="FL", postal_code="32456") == "FL/America/Chicago,America/New_York"
+
+
+def test_zip_of_another_state_decides_nothing() -> None:
+    assert key("+13055550123", state="FL", postal_code="02169") == (
+        "FL/America/Chicago,America/New_York"
+    )
+
+
+def test_zip_names_the_state_when_the_address_has_none() -> None:
+    assert key("+18005550123", postal_code="85001") == "AZ/America/Phoenix"
+
+
+def test_address_and_area_code_of_different_states_both_count() -> None:
+    assert key("+16175550123", state="CA") == "CA,MA/America/Los_Angeles,America/New_York"
+    assert key("+13055550123", state="MA") == "FL,MA/America/New_York"
+
+
+def test_own_time_zone_replaces_the_zones_but_states_stay() -> None:
+    assert key(state="CA", timezone="America/Denver") == "CA,MA/America/Denver"
+
+
+def test_time_zone_that_does_not_exist_is_ignored() -> None:
+    assert key(state="MA", timezone="Mars/Olympus") == "MA/America/New_York"
+    assert key(state="MA", timezone="../etc/passwd") == "MA/America/New_York"
+
+
+def test_the_aleutians_have_their_own_time_zone() -> None:
+    assert key("+19075550123", state="AK", postal_code="99501") == "AK/America/Anchorage"
+    assert key("+19075550123", state="AK", postal_code="99546") == "AK/America/Adak"
+
+
+def test_canadian_numbers_have_provinces() -> None:
+    assert key("+14165550123") == "ON/America/Toronto"
+    assert state_code("Québec") == "QC"
+
+
+def test_key_reads_back() -> None:
+    text = "FL,MA/America/Chicago,America/New_York"
+
+    assert str(parse_zone_key(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "MA", "/America/New_York", "MA/"])
+def test_other_text_is_not_a_zone_key(text: str) -> None:
+    with pytest.raises(ValueError, match="not a zone key"):
+        parse_zone_key(text)
+
+
+def test_tables_are_consistent() -> None:
+    zones = {zone for zones in regions.STATE_ZONES.values() for zone in zones}
+
+    assert all(ZoneInfo(zone) for zone in zones)
+    assert set(regions.STATE_NAMES.values()) == STATE_CODES
+    assert set(regions.AREA_CODE_STATES.values()) <= set(regions.STATE_ZONES)
+    assert set(regions.ZIP_STATES.values()) <= set(regions.STATE_ZONES)
+    assert set(regions.ONE_ZONE_AREA_CODES) <= set(regions.AREA_CODE_STATES)
+    for prefix, zone in regions.ZIP_ZONES.items():
+        if prefix in regions.ZIP_STATES:
+            assert zone in regions.STATE_ZONES[regions.ZIP_STATES[prefix]]
+    for code, zone in regions.ONE_ZONE_AREA_CODES.items():
+        assert zone in regions.STATE_ZONES[regions.AREA_CODE_STATES[code]]

@@ -1,0 +1,85 @@
+"""A trigger counts accepted messages; the count always equals the rows."""
+
+from datetime import timedelta
+
+from sqlalchemy import text
+from tests.conftest import NOW
+from tests.domain.messaging.sends.ledger import TIMES, Ledger
+
+from crm_api.domain.messaging.sends import gate, usage
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
+
+DIFFERENCES = """
+    SELECT line_id, campaign_id, quarter, sum(texts) AS surplus FROM (
+        SELECT line_id, campaign_id, quarter, texts FROM send_tally
+        UNION ALL
+        SELECT line_id, campaign_id, date_bin('15 minutes', accepted_at, '2000-01-01Z'), -1
+        FROM send_attempt WHERE accepted_at IS NOT NULL
+    ) both_sides
+    GROUP BY line_id, campaign_id, quarter HAVING sum(texts) <> 0
+"""
+
+
+async def _line_used(ledger: Ledger) -> int:
+    async with ledger.new_uow() as uow:
+        used = await usage.count_sent_today(
+            uow.session, line_ids=[ledger.line.id], times=TIMES, now=NOW
+        )
+    return used[ledger.line.id]
+
+
+async def test_count_follows_every_write(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=6)
+    called = await ledger.called()
+
+    for position, claimed in enumerate(called):
+        at = NOW - timedelta(hours=9 * position)
+        await ledger.run(
+            "UPDATE send_attempt SET called_at = :at WHERE id = :id", at=at, id=claimed.attempt_id
+        )
+        await ledger.accept(claimed, f"AC{position}", at=at, now=at)
+    assert await ledger.rows(DIFFERENCES) == []
+    assert await _line_used(ledger) == 2
+
+    await ledger.run(
+        "UPDATE send_attempt SET accepted_at = :now WHERE provider_message_id = 'AC5'", now=NOW
+    )
+    await ledger.run("UPDATE send_attempt SET accepted_at = NULL WHERE provider_message_id = 'AC4'")
+    await ledger.run("DELETE FROM send_attempt WHERE provider_message_id = 'AC3'")
+    assert await ledger.rows(DIFFERENCES) == []
+    assert await _line_used(ledger) == 3
+
+
+async def test_summed_up_count_is_the_same(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=3)
+    for position, claimed in enumerate(await ledger.called()):
+        await ledger.accept(claimed, f"AC{position}")
+    for _ in range(150):
+        await ledger.run("UPDATE send_attempt SET accepted_at = NULL")
+        await ledger.run("UPDATE send_attempt SET accepted_at = :now", now=NOW)
+    (before,) = await ledger.rows("SELECT count(*) AS number FROM send_tally")
+
+    async with new_uow() as uow:
+        await usage.compact_tally(uow, now=NOW)
+
+    (after,) = await ledger.rows("SELECT count(*) AS number FROM send_tally")
+    assert (before.number > 200, after.number) == (True, 1)
+    assert await ledger.rows(DIFFERENCES) == []
+
+
+async def test_gate_rewrites_no_index(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=40)
+    # Few enough that their new row versions fit into the free space of each page.
+    claimed = (await ledger.claim())[:8]
+
+    async with new_uow() as uow:
+        before = await _rows_written_in_place(uow)
+        await gate.pass_gate(uow, claimed, times=TIMES, now=NOW)
+        after = await _rows_written_in_place(uow)
+
+    assert after - before == len(claimed) == 8
+
+
+async def _rows_written_in_place(uow: UnitOfWork) -> int:
+    statement = "SELECT pg_stat_get_xact_tuples_hot_updated('send_attempt'::regclass)"
+    return int(await uow.session.scalar(text(statement)))

@@ -1,0 +1,374 @@
+"""Carrier budgets limit the company's segments a day over all lines; the claim counts them."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.conftest import NOW
+from tests.domain.messaging.sends.ledger import BUSINESS, TIMES, Ledger, after
+from tests.factories import make_line, number
+from tests.locks import blocked
+
+from crm_api.domain.campaigns.explain.explanation import Explanation
+from crm_api.domain.campaigns.explain.service import explain_recipient
+from crm_api.domain.consent.legal_rules.rules import NO_RULES
+from crm_api.domain.messaging.company.carriers import carrier_day
+from crm_api.domain.messaging.models.company import CompanySettings
+from crm_api.domain.messaging.sends import carrier_budgets, usage
+from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
+from crm_api.domain.provider.openphone.answers import AnswerKind
+from crm_api.platform.database import UnitOfWorkFactory
+
+ONE_SEGMENT = "Hi there, this is Granite. Reply STOP to opt out."
+TWO_SEGMENTS = "x" * 161
+T_MOBILE, ATT = "T-Mobile USA, Inc.", "AT&T Wireless"
+DIFFERENCES = """
+    SELECT carrier, quarter, sum(segments) AS surplus FROM (
+        SELECT carrier, quarter, segments FROM carrier_tally
+        UNION ALL
+        SELECT carrier, date_bin('15 minutes', accepted_at, '2000-01-01Z'), -segments
+        FROM send_attempt WHERE accepted_at IS NOT NULL
+    ) both_sides
+    GROUP BY carrier, quarter HAVING sum(segments) <> 0
+"""
+
+
+async def declare(new_uow: UnitOfWorkFactory, *, others: int = 0, **budgets: int) -> None:
+    vendors = [{"name": "Reviews Inc", "daily_segments": others}] if others else []
+    declared = {
+        carrier: {"daily_segments": segments, "other_vendors": vendors}
+        for carrier, segments in budgets.items()
+    }
+    values = {"id": 1, "carrier_budgets": declared, "updated_at": NOW}
+    async with new_uow() as uow:
+        made = insert(CompanySettings).values(**values)
+        await uow.session.execute(made.on_conflict_do_update(index_elements=["id"], set_=values))
+
+
+async def look_up(new_uow: UnitOfWorkFactory, **carriers: tuple[int, ...]) -> None:
+    """Store the carriers of the numbers at these positions."""
+    names = {"t_mobile": T_MOBILE, "att": ATT}
+    async with new_uow() as uow:
+        for carrier, positions in carriers.items():
+            for position in positions:
+                await uow.session.execute(
+                    text("""
+                        INSERT INTO phone_lookup (phone, line_type, carrier, source, checked_at,
+                            expires_at)
+                        VALUES (:phone, 'mobile', :carrier, 'test', :now, :now)
+                    """),
+                    {"phone": number(position), "carrier": names[carrier], "now": NOW},
+                )
+
+
+def phones(claimed: list[ClaimedAttempt]) -> list[str]:
+    return sorted(one.phone for one in claimed)
+
+
+async def every_claim(ledger: Ledger) -> int:
+    """Claim until nothing more may be sent; numbers that another campaign holds are skipped."""
+    claimed = 0
+    for _ in range(5):
+        claimed += len(await ledger.claim())
+    return claimed
+
+
+async def explained(ledger: Ledger, position: int, **values: Any) -> Explanation:
+    async with ledger.new_uow() as uow:
+        contact_id = await uow.session.scalar(
+            text("SELECT id FROM contact WHERE phone = :phone"), {"phone": number(position)}
+        )
+        return await explain_recipient(
+            uow,
+            campaign_id=ledger.campaign.id,
+            contact_id=contact_id,
+            step=None,
+            rules=NO_RULES,
+            business=BUSINESS,
+            times=TIMES,
+            now=values.get("now", NOW),
+        )
+
+
+async def test_nothing_is_limited_without_a_declared_budget(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=3)
+    await look_up(new_uow, t_mobile=(0, 1, 2))
+
+    assert len(await ledger.claim()) == 3
+
+
+async def test_claim_takes_no_more_segments_than_the_budget(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=5, bodies=(TWO_SEGMENTS,))
+    await look_up(new_uow, t_mobile=(0, 1, 2, 3, 4))
+    await declare(new_uow, t_mobile=9, others=4)
+
+    claimed = await ledger.claim()
+
+    assert len(claimed) == 2
+    rows = await ledger.rows("SELECT DISTINCT segments, carrier FROM send_attempt")
+    assert [(row.segments, row.carrier) for row in rows] == [(2, "t_mobile")]
+
+
+async def test_used_up_budget_lets_other_carriers_go(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=6)
+    await look_up(new_uow, t_mobile=(0, 1, 2, 3), att=(4, 5))
+    await declare(new_uow, t_mobile=1)
+
+    first = await ledger.claim(limit=1)
+    others = await ledger.claim(limit=2)
+
+    assert phones(first) == [number(0)]
+    assert phones(others) == [number(4), number(5)]
+
+
+async def test_unknown_carrier_counts_against_the_strictest_budget(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=8)
+    await look_up(new_uow, t_mobile=(0, 1), att=(2, 3))
+    await declare(new_uow, t_mobile=50, att=4)
+
+    claimed = await ledger.claim()
+
+    # Two numbers of AT&T, and two of the four whose carrier is unknown.
+    assert len(claimed) == 6
+    assert {number(0), number(1), number(2), number(3)} < set(phones(claimed))
+
+
+async def test_budget_is_the_companys_over_all_lines(new_uow: UnitOfWorkFactory) -> None:
+    first = await Ledger.open(new_uow, people=2)
+    async with new_uow() as uow:
+        line = await make_line(uow.session, phone_number_id="PNother", line_number="+16175550190")
+    second = await Ledger.open(new_uow, people=4, line=line)
+    await declare(new_uow, t_mobile=3)
+
+    assert len(await first.claim()) == 2
+    assert await every_claim(second) == 1
+
+
+async def test_two_lines_at_once_do_not_exceed_the_budget(
+    committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
+) -> None:
+    """The second claim counts after the first committed, because its lock is a statement before."""
+    first = await Ledger.open(committed_uow, people=3)
+    async with committed_uow() as uow:
+        line = await make_line(uow.session, phone_number_id="PNother", line_number="+16175550190")
+    second = await Ledger.open(committed_uow, people=6, line=line)
+    await declare(committed_uow, t_mobile=4)
+
+    async with committed_uow() as uow:
+        taken = (await first.claim_in(uow)).claimed
+        waiting = await blocked(committed_db, every_claim(second))
+
+    assert (len(taken), await waiting) == (3, 1)
+
+
+async def test_released_segments_are_free_again(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=4)
+    await declare(new_uow, t_mobile=2)
+    called = await ledger.called()
+
+    await ledger.answer(called[0], AnswerKind.REFUSED, code="bad_number")
+
+    assert len(called) == 2
+    assert len(await ledger.claim(now=after(3700))) == 1
+
+
+async def test_accepted_segments_count_on_the_carriers_day(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=6)
+    await declare(new_uow, t_mobile=2)
+    for position, claimed in enumerate(await ledger.called()):
+        await ledger.accept(claimed, f"AC{position}")
+    _, ends_at = carrier_day(NOW)
+
+    assert await ledger.claim(now=ends_at - timedelta(hours=8)) == []
+    assert len(await ledger.claim(now=ends_at + timedelta(hours=8))) == 2
+    assert await ledger.rows(DIFFERENCES) == []
+
+
+async def test_manual_messages_count_and_are_not_stopped(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=2)
+    await declare(new_uow, t_mobile=1)
+    await ledger.run(
+        """
+        INSERT INTO send_attempt (id, kind, line_id, activity_id, phone, body, status, accepted_at,
+            segments, carrier, created_at, updated_at)
+        VALUES (uuid_v7(), 'manual', :line_id, uuid_v7(), '+16175550199', 'Hi', 'sent', :now,
+            3, 't_mobile', :now, :now)
+        """,
+        line_id=ledger.line.id,
+        now=NOW,
+    )
+
+    assert await ledger.claim() == []
+
+
+async def wake(new_uow: UnitOfWorkFactory, *, now: datetime) -> int:
+    async with new_uow() as uow:
+        return await carrier_budgets.wake_held_recipients(uow, grace=TIMES.grace, now=now)
+
+
+async def versions(ledger: Ledger) -> dict[str, str]:
+    """Return the row version (``ctid``) of each recipient; each write changes it."""
+    rows = await ledger.rows("SELECT phone, ctid::text AS at FROM campaign_membership")
+    return {row.phone: row.at for row in rows}
+
+
+class TestHeldRecipients:
+    async def test_look_writes_nothing_while_the_budget_is_used_up(
+        self, new_uow: UnitOfWorkFactory
+    ) -> None:
+        ledger = await Ledger.open(new_uow, people=4)
+        await look_up(new_uow, t_mobile=(0, 1, 2))
+        await declare(new_uow, t_mobile=1)
+        await every_claim(ledger)
+        before = await versions(ledger)
+
+        for hours in (1, 2, 3):
+            assert await wake(new_uow, now=after(3600 * hours)) == 0
+            assert await ledger.claim(now=after(3600 * hours)) == []
+
+        assert await versions(ledger) == before
+
+    async def test_raised_budget_frees_as_many_as_it_has_room_for(
+        self, new_uow: UnitOfWorkFactory
+    ) -> None:
+        ledger = await Ledger.open(new_uow, people=6)
+        await declare(new_uow, t_mobile=1)
+        assert len(await ledger.claim()) == 1
+        await every_claim(ledger)
+        await declare(new_uow, t_mobile=3)
+
+        assert await wake(new_uow, now=after(3600)) == 2
+
+        assert len(await ledger.claim(now=after(3600))) == 2
+
+    async def test_carrier_that_becomes_known_frees_its_numbers(
+        self, new_uow: UnitOfWorkFactory
+    ) -> None:
+        ledger = await Ledger.open(new_uow, people=4)
+        await declare(new_uow, t_mobile=1)
+        await every_claim(ledger)
+        await look_up(new_uow, att=(2, 3))
+
+        assert await wake(new_uow, now=after(3600)) == 2
+
+        assert phones(await ledger.claim(now=after(3600))) == [number(2), number(3)]
+
+    async def test_budget_that_is_removed_frees_everybody(self, new_uow: UnitOfWorkFactory) -> None:
+        ledger = await Ledger.open(new_uow, people=4)
+        await declare(new_uow, t_mobile=1)
+        await every_claim(ledger)
+        await declare(new_uow)
+
+        assert await wake(new_uow, now=after(3600)) == 3
+
+        assert len(await ledger.claim(now=after(3600))) == 3
+
+
+async def test_count_follows_every_write(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=4)
+    for position, claimed in enumerate(await ledger.called()):
+        at = NOW - timedelta(hours=9 * position)
+        await ledger.run(
+            "UPDATE send_attempt SET called_at = :at WHERE id = :id", at=at, id=claimed.attempt_id
+        )
+        await ledger.accept(claimed, f"AC{position}", at=at, now=at)
+    assert await ledger.rows(DIFFERENCES) == []
+
+    await ledger.run("UPDATE send_attempt SET accepted_at = NULL WHERE provider_message_id = 'AC1'")
+    await ledger.run("DELETE FROM send_attempt WHERE provider_message_id = 'AC2'")
+    assert await ledger.rows(DIFFERENCES) == []
+
+
+async def test_summed_up_count_is_the_same(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=3)
+    for position, claimed in enumerate(await ledger.called()):
+        await ledger.accept(claimed, f"AC{position}")
+    for _ in range(150):
+        await ledger.run("UPDATE send_attempt SET accepted_at = NULL")
+        await ledger.run("UPDATE send_attempt SET accepted_at = :now", now=NOW)
+
+    async with new_uow() as uow:
+        await usage.compact_tally(uow, now=NOW)
+
+    (after_it,) = await ledger.rows("SELECT count(*) AS number FROM carrier_tally")
+    assert after_it.number == 1
+    assert await ledger.rows(DIFFERENCES) == []
+
+
+async def test_row_of_an_older_release_counts_for_an_unknown_carrier(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=1)
+    await declare(new_uow, att=10)
+    await ledger.run(
+        """
+        INSERT INTO send_attempt (id, kind, line_id, activity_id, phone, body, status, accepted_at,
+            created_at, updated_at)
+        VALUES (uuid_v7(), 'campaign', :line_id, uuid_v7(), '+16175550199', repeat('x', 100),
+            'sent', :now, :now, :now)
+        """,
+        line_id=ledger.line.id,
+        now=NOW,
+    )
+
+    assert await left(new_uow) == {"att": 8}
+
+
+async def left(new_uow: UnitOfWorkFactory) -> dict[str, int]:
+    async with new_uow() as uow:
+        room = await carrier_budgets.read_carrier_room(uow, grace=TIMES.grace, now=NOW)
+    assert room is not None
+    return room.left
+
+
+async def test_explain_names_the_budget_until_the_carriers_day_ends(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=3)
+    await look_up(new_uow, t_mobile=(0, 1))
+    await declare(new_uow, t_mobile=1)
+    await ledger.claim(limit=1)
+
+    known, unknown = await explained(ledger, 1), await explained(ledger, 2)
+
+    stops = {stop.rule: stop for stop in known.stops}
+    assert stops["carrier_budget"].until == carrier_day(NOW)[1]
+    assert "0 are left" in stops["carrier_budget"].detail
+    assert not known.would_send_now
+    assert "strictest" in next(s.detail for s in unknown.stops if s.rule == "carrier_budget")
+
+
+async def test_message_larger_than_the_whole_budget_waits_for_a_person(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=1, bodies=(TWO_SEGMENTS,))
+    await declare(new_uow, t_mobile=1)
+
+    found = await explained(ledger, 0)
+
+    assert (found.stops[0].rule, found.next_allowed_at) == ("carrier_budget", None)
+
+
+@pytest.mark.parametrize("limit", [1, 100])
+async def test_explain_agrees_with_the_claim(new_uow: UnitOfWorkFactory, limit: int) -> None:
+    ledger = await Ledger.open(new_uow, people=5, bodies=(ONE_SEGMENT,))
+    await look_up(new_uow, t_mobile=(0, 1), att=(2, 3))
+    await declare(new_uow, t_mobile=1, att=2)
+
+    while await ledger.claim(limit=limit):
+        pass
+    waiting = [
+        row.phone
+        for row in await ledger.rows(
+            "SELECT phone FROM campaign_membership WHERE status = 'pending' ORDER BY phone"
+        )
+    ]
+    for position in range(5):
+        found = await explained(ledger, position)
+        is_held = any(stop.rule == "carrier_budget" for stop in found.stops)
+        assert is_held or number(position) not in waiting

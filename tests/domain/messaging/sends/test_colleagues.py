@@ -1,0 +1,127 @@
+"""A colleague's message from the provider's app is not matched to an unclear attempt of ours."""
+
+from collections.abc import Sequence
+
+import pytest
+from sqlalchemy import Row
+from tests.conftest import NOW
+from tests.domain.messaging.sends.ledger import Ledger, after, told
+from tests.domain.messaging.sends.test_recorder import record_answers
+
+from crm_api.domain.messaging.models.sends import AttemptStatus
+from crm_api.domain.messaging.sends import matching
+from crm_api.domain.messaging.sends.record import Answered
+from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
+from crm_api.platform.database import UnitOfWorkFactory
+
+OURS, COLLEAGUE = "USours", "UScolleague"
+
+
+async def _learn(ledger: Ledger, user_id: str = OURS) -> None:
+    async with ledger.new_uow() as uow:
+        await matching.learn_own_user(uow, line_id=ledger.line.id, user_id=user_id)
+
+
+async def _alerts(ledger: Ledger) -> Sequence[Row[tuple[str]]]:
+    return await ledger.rows("SELECT * FROM alert WHERE kind = 'send_parked'")
+
+
+async def test_user_is_learned_from_the_answer_to_a_send(committed_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(committed_uow)
+    (claimed,) = await ledger.called()
+    answer = SendAnswer(kind=AnswerKind.ACCEPTED, provider_message_id="AC1", provider_user_id=OURS)
+
+    await record_answers(committed_uow, [Answered(claimed=claimed, answer=answer)])
+
+    (line,) = await ledger.rows("SELECT own_user_id FROM line")
+    assert line.own_user_id == OURS
+
+
+async def test_other_message_of_a_colleague_is_left_out(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    await _learn(ledger)
+    await ledger.unclear()
+    other = told(message_id="ACother", body="See you on Monday.", user_id=COLLEAGUE)
+
+    first = await ledger.look(other, begun_at=after(700))
+    second = await ledger.look(other, begun_at=after(800))
+
+    assert (first, second) == (AttemptStatus.UNKNOWN, AttemptStatus.NOT_FOUND)
+    assert await _alerts(ledger) == []
+
+
+async def test_stored_message_of_a_colleague_is_left_out(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    await _learn(ledger)
+    await ledger.unclear()
+    await ledger.report(told(message_id="ACother", body="See you.", user_id=COLLEAGUE))
+
+    await ledger.not_found()
+
+    assert await _alerts(ledger) == []
+
+
+async def test_same_text_by_a_colleague_is_not_ours_and_the_message_is_not_sent_again(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await _learn(ledger)
+    await ledger.unclear()
+    same = told(message_id="ACsame", user_id=COLLEAGUE)
+    await ledger.report(same)
+
+    result = await ledger.look(same, begun_at=after(700))
+
+    assert result is AttemptStatus.PARKED
+    attempt = await ledger.attempt()
+    assert (attempt.provider_message_id, attempt.error_code) == (None, "same_text_by_colleague")
+    (alert,) = await _alerts(ledger)
+    assert "a colleague sent the same text" in alert.detail
+    assert "not known yet" not in alert.detail
+
+
+async def test_our_message_is_found_beside_the_same_one_by_a_colleague(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await _learn(ledger)
+    await ledger.unclear()
+
+    result = await ledger.look(
+        told(message_id="ACcolleague", user_id=COLLEAGUE),
+        told(message_id="ACours", user_id=OURS),
+        begun_at=after(100),
+    )
+
+    assert result is AttemptStatus.SENT
+    assert (await ledger.attempt()).provider_message_id == "ACours"
+
+
+@pytest.mark.parametrize("user_id", [None, COLLEAGUE])
+async def test_alert_says_when_our_user_is_not_known(
+    new_uow: UnitOfWorkFactory, user_id: str | None
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+    other = told(message_id="ACother", body="See you on Monday.", user_id=user_id)
+
+    result = await ledger.look(other, begun_at=after(700))
+
+    assert result is AttemptStatus.PARKED
+    (alert,) = await _alerts(ledger)
+    assert "is not known yet" in alert.detail
+    assert str(ledger.campaign.id) in alert.detail
+
+
+async def test_message_without_a_user_still_forbids_to_send_again(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await _learn(ledger)
+    await ledger.unclear()
+
+    result = await ledger.look(
+        told(message_id="ACrewritten", body="Hi there.", at=NOW), begun_at=after(700)
+    )
+
+    assert result is AttemptStatus.PARKED

@@ -1,0 +1,105 @@
+"""The status of a recipient with several attempts, or with an end that was decided before."""
+
+from typing import Any
+
+import pytest
+from tests.domain.messaging.sends.ledger import Ledger, after, told
+
+from crm_api.domain.campaigns.lifecycle import complete_finished_campaigns
+from crm_api.domain.messaging.sends import gate
+from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
+from crm_api.domain.provider.openphone.answers import AnswerKind
+from crm_api.platform.database import UnitOfWorkFactory
+
+
+async def _not_found(new_uow: UnitOfWorkFactory, **values: Any) -> tuple[Ledger, ClaimedAttempt]:
+    """A campaign whose first attempt was concluded as not found."""
+    ledger = await Ledger.open(new_uow, **values)
+    first = await ledger.unclear()
+    await ledger.not_found()
+    return ledger, first
+
+
+@pytest.mark.parametrize(
+    ("reported_as", "status"), [("delivered", "delivered"), ("undelivered", "failed")]
+)
+async def test_of_two_accepted_attempts_the_one_with_a_final_state_counts(
+    new_uow: UnitOfWorkFactory, reported_as: str, status: str
+) -> None:
+    ledger, _ = await _not_found(new_uow)
+    (second,) = await ledger.called(now=after(900))
+    await ledger.accept(second, "AC2", at=after(901), now=after(901))
+
+    await ledger.report(told(reported_as, at=after(1), updated_at=after(2)), now=after(950))
+
+    member = await ledger.member()
+    assert [row.status for row in await ledger.attempts()] == [status, "sent"]
+    assert (member.status, member.provider_message_id) == (status, "AC1")
+
+
+async def test_late_refusal_does_not_change_a_running_attempt(new_uow: UnitOfWorkFactory) -> None:
+    ledger, first = await _not_found(new_uow)
+    (second,) = await ledger.called(now=after(900))
+
+    await ledger.answer(first, AnswerKind.REFUSED, code="0201400", now=after(901))
+    meanwhile = await ledger.member()
+    await ledger.accept(second, "AC2", at=after(902), now=after(902))
+
+    assert (meanwhile.status, meanwhile.error_code) == ("sending", None)
+    assert (await ledger.member()).status == "sent"
+
+
+async def test_refusal_counts_when_a_newer_claim_was_released(new_uow: UnitOfWorkFactory) -> None:
+    ledger, first = await _not_found(new_uow)
+    batch = await ledger.claim(now=after(900))
+    await ledger.answer(first, AnswerKind.REFUSED, code="0201400", now=after(901))
+
+    async with new_uow() as uow:
+        await gate.release_claims(uow, batch, reason="stopped", now=after(902))
+
+    member = await ledger.member()
+    assert (member.status, member.error_code) == ("failed", "0201400")
+
+
+async def test_late_answer_does_not_restore_a_skipped_recipient(new_uow: UnitOfWorkFactory) -> None:
+    ledger, first = await _not_found(new_uow, bodies=("Hi {{ first_name }}",))
+    await ledger.run("UPDATE contact SET first_name = NULL")
+    assert await ledger.claim(now=after(900)) == []
+
+    await ledger.answer(first, AnswerKind.LATER, now=after(901))
+
+    member = await ledger.member()
+    assert (member.status, member.skip_reason) == ("skipped", "missing_value")
+
+
+async def test_late_answer_does_not_restore_a_recipient_of_an_ended_campaign(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger, first = await _not_found(new_uow, end_at=after(850))
+    async with new_uow() as uow:
+        await complete_finished_campaigns(uow, now=after(900))
+
+    await ledger.answer(first, AnswerKind.LATER, now=after(901))
+
+    member = await ledger.member()
+    assert (member.status, member.skip_reason) == ("cancelled", "campaign_ended")
+
+
+async def test_late_answer_does_not_end_a_review(new_uow: UnitOfWorkFactory) -> None:
+    ledger, first = await _not_found(new_uow, previously_contacted="review")
+    await ledger.flag("recently_texted")
+    assert await ledger.claim(now=after(900)) == []
+
+    await ledger.answer(first, AnswerKind.LATER, now=after(901))
+
+    assert (await ledger.member()).status == "review"
+
+
+async def test_claim_that_was_not_called_counts_as_no_attempt(new_uow: UnitOfWorkFactory) -> None:
+    ledger, first = await _not_found(new_uow)
+    await ledger.claim(now=after(900))
+
+    await ledger.answer(first, AnswerKind.REFUSED, code="0201400", now=after(901))
+
+    member = await ledger.member()
+    assert (member.status, member.attempts) == ("sending", 1)

@@ -1,0 +1,459 @@
+"""The dispatcher from claim to record, against the sandbox."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import event, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.conftest import NOW
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, told
+from tests.factories import number
+from tests.measuring import measured
+
+from crm_api.dev.sandbox.app import Sandbox
+from crm_api.dev.sandbox.config import SandboxConfig
+from crm_api.dev.sandbox.faults import Fault
+from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
+from crm_api.domain.messaging.sends.dispatcher import Dispatcher
+from crm_api.domain.messaging.sends.limiter import CallStarts, Limiter
+from crm_api.domain.monitoring.sandbox_control.schemas import FaultKind
+from crm_api.domain.provider.openphone.client import OpenPhoneClient
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
+
+FAST = 10_000.0
+
+
+@pytest.fixture
+def sandbox_config(sandbox_config: SandboxConfig) -> SandboxConfig:
+    return replace(sandbox_config, clock=lambda: NOW, slow_seconds=0)
+
+
+def _dispatcher(
+    new_uow: UnitOfWorkFactory, openphone: OpenPhoneClient, *, rate: float = FAST, **more: Any
+) -> Dispatcher:
+    return Dispatcher(
+        new_uow=new_uow,
+        provider=openphone,
+        limiter=more.pop("limiter", None) or Limiter(rate_per_second=rate),
+        times=more.pop("times", TIMES),
+        now=more.pop("now", lambda: NOW),
+        **more,
+    )
+
+
+def _accepted(sandbox: Sandbox) -> Counter[str]:
+    return Counter(phone for message in sandbox.workspace.store.ordered for phone in message.to)
+
+
+async def test_every_recipient_is_called_once_and_recorded(
+    committed_uow: UnitOfWorkFactory, openphone: OpenPhoneClient, sandbox: Sandbox
+) -> None:
+    ledger = await Ledger.open(committed_uow, people=99, bodies=("Hi {{ first_name }}",))
+
+    tally = await _dispatcher(committed_uow, openphone).run(
+        lambda limit: ledger.claim(limit=min(limit, 50))
+    )
+
+    assert _accepted(sandbox) == Counter(number(position) for position in range(99))
+    assert Counter(row.status for row in await ledger.members()) == {"sent": 99}
+    assert (tally.claimed, tally.called, tally.answers) == (99, 99, {"accepted": 99})
+    ids = {row.provider_message_id for row in await ledger.attempts()}
+    assert ids == set(sandbox.workspace.store.by_id)
+
+
+async def test_two_dispatchers_call_each_recipient_once(
+    committed_uow: UnitOfWorkFactory, openphone: OpenPhoneClient, sandbox: Sandbox
+) -> None:
+    ledger = await Ledger.open(committed_uow, people=99)
+
+    await asyncio.gather(
+        *(
+            _dispatcher(committed_uow, openphone).run(
+                lambda limit: ledger.claim(limit=min(limit, 10))
+            )
+            for _ in range(2)
+        )
+    )
+
+    assert _accepted(sandbox) == Counter(number(position) for position in range(99))
+
+
+async def test_who_is_refused_by_the_gate_is_not_called(
+    committed_uow: UnitOfWorkFactory, openphone: OpenPhoneClient, sandbox: Sandbox
+) -> None:
+    ledger = await Ledger.open(committed_uow, people=3)
+
+    async def claim_and_opt_out(limit: int) -> list[ClaimedAttempt]:
+        batch = await ledger.claim(limit=limit)
+        if batch:
+            await ledger.flag("opted_out")
+        return batch
+
+    tally = await _dispatcher(committed_uow, openphone).run(claim_and_opt_out)
+
+    assert number(0) not in _accepted(sandbox)
+    assert (tally.called, tally.refused_by_gate) == (2, 1)
+    assert [row.status for row in await ledger.members()] == ["skipped", "sent", "sent"]
+
+
+async def test_nothing_is_called_before_the_commit_of_its_gate(
+    committed_uow: UnitOfWorkFactory, sandbox: Sandbox, committed_db: AsyncEngine
+) -> None:
+    ledger = await Ledger.open(committed_uow, people=5)
+    seen = []
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        (phone,) = json.loads(await request.aread())["to"]
+        async with committed_db.connect() as other:
+            status = await other.scalar(
+                text("SELECT status FROM send_attempt WHERE phone = :phone"), {"phone": phone}
+            )
+        seen.append(status)
+        return httpx.Response(202, json={"data": {"id": f"AC{phone}"}})
+
+    async with OpenPhoneClient(
+        base_url="http://sandbox.test", api_key="key", transport=httpx.MockTransport(answer)
+    ) as client:
+        await _dispatcher(committed_uow, client).run(lambda limit: ledger.claim(limit=limit))
+
+    assert seen == ["calling"] * 5
+    assert sandbox.workspace.store.ordered == []
+
+
+FAULTS = [
+    (FaultKind.THROTTLED, ("pending", "later")),
+    (FaultKind.ERROR_BEFORE, ("unknown", "unclear")),
+    (FaultKind.ERROR_AFTER, ("unknown", "unclear")),
+    (FaultKind.NO_ID, ("unknown", "unclear")),
+    (FaultKind.INVALID, ("failed", "refused")),
+]
+
+
+@pytest.mark.parametrize(("fault", "ends"), FAULTS)
+async def test_fault_of_one_call_touches_only_that_recipient(
+    committed_uow: UnitOfWorkFactory,
+    openphone: OpenPhoneClient,
+    sandbox: Sandbox,
+    fault: FaultKind,
+    ends: tuple[str, str],
+) -> None:
+    status, outcome = ends
+    ledger = await Ledger.open(committed_uow, people=5)
+    line_id = str(ledger.line.id)
+    sandbox.workspace.faults.active.append(Fault(kind=fault, number=number(2), count=1))
+
+    await _dispatcher(committed_uow, openphone).run(lambda limit: ledger.claim(limit=limit))
+
+    found = [row.status for row in await ledger.members()]
+    assert found == ["sent", "sent", status, "sent", "sent"]
+    assert measured("crm_sends_total", line_id=line_id, outcome="accepted") == 4
+    assert measured("crm_sends_total", line_id=line_id, outcome=outcome) == 1
+
+
+async def test_account_refusal_stops_the_rest(
+    committed_uow: UnitOfWorkFactory, openphone: OpenPhoneClient, sandbox: Sandbox
+) -> None:
+    ledger = await Ledger.open(committed_uow, people=300, line_limit=1000, daily_limit=1000)
+    sandbox.workspace.faults.active.append(Fault(kind=FaultKind.NO_CREDITS, probability=1.0))
+
+    tally = await _dispatcher(committed_uow, openphone).run(
+        lambda limit: ledger.claim(limit=min(limit, 20))
+    )
+
+    assert sandbox.workspace.store.ordered == []
+    assert tally.called < 150
+    assert Counter(row.status for row in await ledger.members()) == {"pending": 300}
+    assert {row.attempts for row in await ledger.members()} == {0}
+    assert await ledger.alerts() == {"line_blocked"}
+
+
+async def test_throttled_key_slows_all_workers(
+    committed_uow: UnitOfWorkFactory, openphone: OpenPhoneClient, sandbox: Sandbox
+) -> None:
+    ledger = await Ledger.open(committed_uow)
+    sandbox.workspace.faults.active.append(Fault(kind=FaultKind.THROTTLED, count=1, retry_after=30))
+
+    await _dispatcher(committed_uow, openphone).run(lambda limit: ledger.claim(limit=limit))
+
+    async with committed_uow() as uow:
+        other = Limiter(rate_per_second=FAST)
+        assert await other.reserve(uow, calls=1, now=NOW) >= after(30)
+    assert (await ledger.member()).due_at >= after(30)
+
+
+async def test_stop_gives_back_what_was_claimed(
+    committed_uow: UnitOfWorkFactory, openphone: OpenPhoneClient, sandbox: Sandbox
+) -> None:
+    ledger = await Ledger.open(committed_uow, people=10)
+    dispatcher = _dispatcher(committed_uow, openphone)
+
+    async def claim_then_stop(limit: int) -> list[ClaimedAttempt]:
+        batch = await ledger.claim(limit=limit)
+        dispatcher.stop()
+        return batch
+
+    tally = await dispatcher.run(claim_then_stop)
+
+    assert (tally.claimed, tally.called) == (10, 0)
+    assert sandbox.workspace.store.ordered == []
+    assert {row.status for row in await ledger.attempts()} == {"released"}
+    assert {row.status for row in await ledger.members()} == {"pending"}
+
+
+async def test_stop_ends_a_wait_for_the_limiter(
+    committed_uow: UnitOfWorkFactory, openphone: OpenPhoneClient, sandbox: Sandbox
+) -> None:
+    """The provider asked for a long pause. A worker that stops does not wait for its end."""
+    ledger = await Ledger.open(committed_uow, people=2)
+    limiter = Limiter(rate_per_second=FAST)
+    async with committed_uow() as uow:
+        await limiter.pause(uow, seconds=25, asked_seconds=25, now=NOW)
+    dispatcher = _dispatcher(committed_uow, openphone, limiter=limiter)
+    asked = asyncio.Event()
+
+    async def claim_more(limit: int) -> list[ClaimedAttempt]:
+        batch = await ledger.claim(limit=limit)
+        if not batch:
+            asked.set()
+        return batch
+
+    running = asyncio.create_task(dispatcher.run(claim_more))
+    await asked.wait()
+
+    dispatcher.stop()
+    async with asyncio.timeout(5):
+        await running
+
+    assert sandbox.workspace.store.ordered == []
+    assert {row.status for row in await ledger.members()} == {"pending"}
+
+
+async def test_calls_under_way_end_and_are_recorded_after_stop(
+    committed_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(committed_uow, people=3)
+    released = asyncio.Event()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        (phone,) = json.loads(await request.aread())["to"]
+        dispatcher.stop()
+        released.set()
+        await released.wait()
+        return httpx.Response(202, json={"data": {"id": f"AC{phone}"}})
+
+    async with OpenPhoneClient(
+        base_url="http://sandbox.test", api_key="key", transport=httpx.MockTransport(answer)
+    ) as client:
+        dispatcher = _dispatcher(committed_uow, client)
+        await dispatcher.run(lambda limit: ledger.claim(limit=limit))
+
+    assert {row.status for row in await ledger.members()} == {"sent"}
+
+
+async def test_database_that_goes_away_costs_no_answer(
+    committed_uow: UnitOfWorkFactory, openphone: OpenPhoneClient, sandbox: Sandbox
+) -> None:
+    ledger = await Ledger.open(committed_uow, people=10)
+    claims = 0
+
+    async def claim_once(limit: int) -> list[ClaimedAttempt]:
+        nonlocal claims
+        claims += 1
+        if claims > 1:
+            raise OperationalError("claim", {}, Exception("away"))
+        return await ledger.claim(limit=limit)
+
+    with pytest.raises(OperationalError):
+        await _dispatcher(committed_uow, openphone).run(claim_once)
+
+    sent = sum(row.status == "sent" for row in await ledger.members())
+    assert sent == len(sandbox.workspace.store.ordered)
+    assert {row.status for row in await ledger.attempts()} <= {"sent", "released"}
+
+
+async def test_answer_is_kept_while_the_database_is_away(
+    committed_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(committed_uow)
+    asked: list[str] = []
+    failures = 1
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        asked.append("POST")
+        return httpx.Response(202, json={"data": {"id": "AC1"}})
+
+    def away_once() -> UnitOfWork:
+        nonlocal failures
+        if asked and failures:
+            failures -= 1
+            raise OperationalError("record", {}, Exception("away"))
+        return committed_uow()
+
+    async with OpenPhoneClient(
+        base_url="http://sandbox.test", api_key="key", transport=httpx.MockTransport(answer)
+    ) as client:
+        await _dispatcher(away_once, client).run(lambda limit: ledger.claim(limit=limit))
+
+    assert failures == 0
+    assert asked == ["POST"]
+    assert (await ledger.attempt()).status == "sent"
+    assert (await ledger.member()).status == "sent"
+
+
+async def test_answer_takes_its_message_back_from_a_wrong_match(
+    committed_uow: UnitOfWorkFactory, openphone: OpenPhoneClient, sandbox: Sandbox
+) -> None:
+    first = await Ledger.open(committed_uow)
+    await first.unclear()
+    await first.run("UPDATE send_attempt SET status = 'parked'")
+    second = await Ledger.open(committed_uow, line=first.line)
+    await second.run("UPDATE send_attempt SET called_at = :at", at=after(-601))
+    batch = await second.claim()
+    await second.run("UPDATE send_attempt SET called_at = :at WHERE status = 'parked'", at=NOW)
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        # The webhook is applied before the answer and matches the first campaign's parked attempt.
+        await request.aread()
+        await second.report(told("delivered", updated_at=after(2)), now=after(3))
+        return httpx.Response(202, json={"data": {"id": "AC1", "createdAt": NOW.isoformat()}})
+
+    batches = iter([batch, []])
+
+    async def claim_more(limit: int) -> list[ClaimedAttempt]:  # noqa: ARG001 - the dispatcher's shape
+        return next(batches)
+
+    async with OpenPhoneClient(
+        base_url="http://sandbox.test", api_key="key", transport=httpx.MockTransport(answer)
+    ) as client:
+        await _dispatcher(committed_uow, client).run(claim_more)
+
+    assert (await second.member()).status == "sent"
+    assert (await first.member()).status == "unknown"
+    assert openphone is not None
+    assert sandbox.workspace.store.ordered == []
+
+
+async def test_provider_whose_clock_is_off_stops_the_run(
+    committed_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(committed_uow, people=100)
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        (phone,) = json.loads(await request.aread())["to"]
+        date = {"date": "Wed, 25 Nov 2026 15:00:06 GMT"}
+        return httpx.Response(202, json={"data": {"id": f"AC{phone}"}}, headers=date)
+
+    async with OpenPhoneClient(
+        base_url="http://sandbox.test", api_key="key", transport=httpx.MockTransport(answer)
+    ) as client:
+        tally = await _dispatcher(committed_uow, client).run(
+            lambda limit: ledger.claim(limit=min(limit, 10))
+        )
+
+    assert tally.provider_skew == timedelta(seconds=-6)
+    assert tally.called < 100
+
+
+async def test_claims_ahead_fit_into_a_third_of_the_lease(
+    committed_uow: UnitOfWorkFactory, openphone: OpenPhoneClient
+) -> None:
+    for rate in (1.0, 8.0, 60.0):
+        for lease in (20, 60):
+            times = replace(TIMES, lease=timedelta(seconds=lease))
+            dispatcher = _dispatcher(committed_uow, openphone, rate=rate, times=times)
+            assert 1 <= dispatcher.claim_size <= max(1, rate * lease / 3)
+
+
+async def test_two_dispatchers_together_keep_the_rate(
+    committed_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(committed_uow, people=40)
+    starts: list[float] = []
+    loop = asyncio.get_running_loop()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        (phone,) = json.loads(await request.aread())["to"]
+        starts.append(loop.time())
+        return httpx.Response(202, json={"data": {"id": f"AC{phone}"}})
+
+    begun = loop.time()
+    clock = lambda: NOW + timedelta(seconds=loop.time() - begun)  # noqa: E731 - real seconds from NOW
+    async with OpenPhoneClient(
+        base_url="http://sandbox.test", api_key="key", transport=httpx.MockTransport(answer)
+    ) as client:
+        await asyncio.gather(
+            *(
+                _dispatcher(committed_uow, client, rate=40.0, now=clock).run(
+                    lambda limit: ledger.claim(limit=min(limit, 8))
+                )
+                for _ in range(2)
+            )
+        )
+
+    starts.sort()
+    assert len(starts) == 40
+    # 40 a second make 39 spacings of 25 ms. One gate of calls may start late, none starts early.
+    assert starts[-1] - starts[0] >= 0.8
+    # Each half second has at most the calls of the rate plus one gate of each worker.
+    busiest = max(sum(start <= other < start + 0.5 for other in starts) for start in starts)
+    assert busiest <= 20 + 2 * 16
+
+
+@contextmanager
+def _statements(engine: AsyncEngine) -> Iterator[list[str]]:
+    """Collect every statement that reaches the database."""
+    found: list[str] = []
+
+    def note(*args: Any) -> None:
+        found.append(str(args[2]))
+
+    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    yield found
+    event.remove(engine.sync_engine, "before_cursor_execute", note)
+
+
+async def test_drain_needs_no_statement_for_each_message(
+    committed_uow: UnitOfWorkFactory, openphone: OpenPhoneClient, committed_db: AsyncEngine
+) -> None:
+    costs = {}
+    for people in (200, 400):
+        await _forget(committed_db)
+        ledger = await Ledger.open(committed_uow, people=people, line_limit=1000, daily_limit=1000)
+        with _statements(committed_db) as statements:
+            tally = await _dispatcher(committed_uow, openphone).run(
+                lambda limit, ledger=ledger: ledger.claim(limit=limit)  # type: ignore[misc]
+            )
+        assert tally.answers == {"accepted": people}
+        costs[people] = len(statements)
+
+    # Gates of 32 calls, records every 0.2 s and claims of 500 need a few statements each.
+    assert (costs[400] - costs[200]) / 2 <= 20
+    assert costs[400] <= 100
+
+
+async def _forget(engine: AsyncEngine) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(
+            text("TRUNCATE send_attempt, campaign_membership, campaign, line, contact CASCADE")
+        )
+
+
+async def test_starts_that_were_not_used_in_time_are_forgotten(new_uow: UnitOfWorkFactory) -> None:
+    """Otherwise a run after a standstill would send a burst above the rate."""
+    starts = CallStarts(Limiter(rate_per_second=10), gate_size=4)
+
+    first = await starts.take(1, new_uow=new_uow, now=NOW)
+    soon = await starts.take(1, new_uow=new_uow, now=after(0.5))
+    late = await starts.take(1, new_uow=new_uow, now=after(5))
+
+    assert (first, soon, late) == (NOW, after(0.1), after(5))

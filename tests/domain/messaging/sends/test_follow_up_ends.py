@@ -1,0 +1,179 @@
+"""Which follow-ups a reply, a failure or a cancel ends, and which it does not."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.conftest import NOW
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, told
+from tests.domain.messaging.sends.test_follow_ups import LATER, STEPS, answers, first_sent, steps
+from tests.factories import number
+from tests.locks import blocked
+
+from crm_api.domain.messaging.sends import record
+from crm_api.domain.messaging.sends.follow_ups import end_follow_ups
+from crm_api.domain.messaging.sends.record import Answered
+from crm_api.domain.messaging.sends.vocabulary import EndedBy
+from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
+from crm_api.platform.database import UnitOfWorkFactory
+
+
+async def test_reply_does_not_stop_a_first_message_that_is_to_be_repeated(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, **STEPS)
+    await ledger.unclear()
+    await ledger.not_found()
+
+    await answers(ledger, EndedBy.CALL, at=after(850))
+
+    assert await steps(ledger) == [(0, "pending", None)]
+    batch = await ledger.claim(now=after(900))
+    assert await ledger.gate(batch, now=after(900)) == batch
+
+
+async def test_reply_does_not_release_a_claimed_first_message(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, **STEPS)
+    await ledger.unclear()
+    await ledger.not_found()
+    batch = await ledger.claim(now=after(900))
+
+    await answers(ledger, EndedBy.CALL, at=after(901))
+
+    assert await steps(ledger) == [(0, "sending", None)]
+    assert await ledger.gate(batch, now=after(902)) == batch
+
+
+async def test_claimed_follow_up_is_taken_back_at_once(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await first_sent(new_uow)
+    await ledger.claim(now=LATER)
+
+    await answers(ledger, EndedBy.REPLY)
+
+    assert [row.status for row in await ledger.attempts()] == ["sent", "released"]
+    assert [row.status for row in await ledger.texts()] == ["sent"]
+    assert await steps(ledger) == [(0, "sent", None), (1, "skipped", "replied")]
+
+
+async def test_first_message_released_after_a_reply_waits_again(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, **STEPS)
+    await ledger.unclear()
+    await ledger.not_found()
+    await ledger.claim(now=after(900))
+    await answers(ledger, EndedBy.CALL, at=after(901))
+
+    await ledger.expire(now=after(1000))
+
+    assert await steps(ledger) == [(0, "pending", None)]
+
+
+@pytest.mark.parametrize("kind", [AnswerKind.LATER, AnswerKind.NOT_CONNECTED])
+async def test_message_after_a_call_that_sent_nothing_is_not_a_reply(
+    new_uow: UnitOfWorkFactory, kind: AnswerKind
+) -> None:
+    ledger = await Ledger.open(new_uow, **STEPS)
+    (claimed,) = await ledger.called()
+    await ledger.answer(claimed, kind)
+
+    await answers(ledger, EndedBy.REPLY, at=after(20))
+    (again,) = await ledger.called(now=after(60))
+    await ledger.accept(again, at=after(61), now=after(61))
+
+    assert await steps(ledger) == [(0, "sent", None), (1, "pending", None)]
+
+
+async def test_message_recorded_after_a_cancel_creates_no_next_step(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, **STEPS)
+    (claimed,) = await ledger.called()
+    await ledger.run("UPDATE campaign SET status = 'cancelled', finished_at = :now", now=after(1))
+
+    await ledger.accept(claimed, now=after(2))
+
+    assert await steps(ledger) == [(0, "sent", None)]
+
+
+async def test_late_failure_leaves_a_follow_up_that_was_sent(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await first_sent(new_uow)
+    (second,) = await ledger.called(now=LATER)
+    await ledger.accept(second, "AC2", at=LATER, now=LATER)
+
+    await ledger.report(told("undelivered", at=NOW), now=LATER + timedelta(minutes=1))
+
+    assert await steps(ledger) == [
+        (0, "failed", None),
+        (1, "sent", None),
+        (2, "pending", None),
+    ]
+
+
+ENDINGS = [EndedBy.REPLY, EndedBy.CALL]
+
+
+async def _end(ledger: Ledger, why: EndedBy) -> None:
+    async with ledger.new_uow() as uow:
+        await end_follow_ups(uow, phone=number(0), why=why, at=after(2), times=TIMES, now=after(2))
+
+
+@pytest.mark.parametrize("why", ENDINGS)
+async def test_reply_that_waits_for_the_record_ends_the_step_that_it_creates(
+    committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine, why: EndedBy
+) -> None:
+    ledger = await Ledger.open(committed_uow, **STEPS)
+    (claimed,) = await ledger.called()
+    answer = SendAnswer(
+        kind=AnswerKind.ACCEPTED, provider_message_id="AC1", provider_created_at=NOW
+    )
+
+    async with committed_uow() as uow:
+        await record.record_answers(uow, [Answered(claimed=claimed, answer=answer)], now=after(1))
+        waiting = await blocked(committed_db, _end(ledger, why))
+    await waiting
+
+    assert await steps(ledger) == [(0, "sent", None), (1, "skipped", why.value)]
+    assert await ledger.claim(now=LATER) == []
+
+
+@pytest.mark.parametrize("why", ENDINGS)
+async def test_record_that_waits_for_an_answer_makes_no_step(
+    committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine, why: EndedBy
+) -> None:
+    ledger = await Ledger.open(committed_uow, **STEPS)
+    (claimed,) = await ledger.called()
+
+    async with committed_uow() as uow:
+        await end_follow_ups(uow, phone=number(0), why=why, at=after(1), times=TIMES, now=after(1))
+        waiting = await blocked(committed_db, ledger.accept(claimed, now=after(2)))
+    await waiting
+
+    assert await steps(ledger) == [(0, "sent", None)]
+
+
+@pytest.mark.parametrize("why", ENDINGS)
+async def test_step_whose_earlier_step_was_answered_is_not_claimed(
+    new_uow: UnitOfWorkFactory, why: EndedBy
+) -> None:
+    # Only the first step has the mark, so that only the claim's own check can stop the step.
+    ledger = await first_sent(new_uow)
+    await ledger.run("UPDATE campaign_membership SET ended_by = :why WHERE step = 0", why=why)
+
+    assert await ledger.claim(now=LATER) == []
+
+    assert await steps(ledger) == [(0, "sent", None), (1, "skipped", why.value)]
+
+
+@pytest.mark.parametrize("why", ENDINGS)
+async def test_step_whose_earlier_step_was_answered_does_not_pass_the_gate(
+    new_uow: UnitOfWorkFactory, why: EndedBy
+) -> None:
+    ledger = await first_sent(new_uow)
+    batch = await ledger.claim(now=LATER)
+    await ledger.run("UPDATE campaign_membership SET ended_by = :why WHERE step = 0", why=why)
+
+    assert await ledger.gate(batch, now=LATER) == []
+
+    assert len(batch) == 1
+    assert await steps(ledger) == [(0, "sent", None), (1, "skipped", why.value)]

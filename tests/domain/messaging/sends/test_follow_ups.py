@@ -1,0 +1,310 @@
+"""A follow-up is due after the message before; a reply, call, opt-out or cancel ends it."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.conftest import NOW
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, told
+from tests.domain.messaging.sends.test_races import _opt_out
+from tests.factories import number
+from tests.locks import blocked
+
+from crm_api.domain.campaigns import service as campaigns
+from crm_api.domain.campaigns.lifecycle import complete_finished_campaigns
+from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
+from crm_api.domain.messaging.sends.follow_ups import end_follow_ups
+from crm_api.domain.messaging.sends.replies import note_reply
+from crm_api.domain.messaging.sends.vocabulary import EndedBy
+from crm_api.domain.people.contacts import service as contacts
+from crm_api.domain.people.contacts.schemas import ContactUpdate
+from crm_api.domain.provider.openphone.answers import AnswerKind
+from crm_api.platform.database import UnitOfWorkFactory
+
+STEPS: dict[str, Any] = {
+    "follow_ups": [
+        {"after_hours": 2, "body": "{{ first_name }}, did you see my text?"},
+        {"after_hours": 1.5, "body": "Last word."},
+    ]
+}
+LATER = NOW + timedelta(hours=2)
+
+
+async def first_sent(new_uow: UnitOfWorkFactory, **values: Any) -> Ledger:
+    ledger = await Ledger.open(new_uow, **(STEPS | values))
+    (claimed,) = await ledger.called()
+    await ledger.accept(claimed, now=after(1))
+    return ledger
+
+
+async def steps(ledger: Ledger) -> list[tuple[int, str, str | None]]:
+    rows = await ledger.rows(
+        "SELECT step, status, skip_reason FROM campaign_membership WHERE campaign_id = :id "
+        "ORDER BY step",
+        id=ledger.campaign.id,
+    )
+    return [(row.step, row.status, row.skip_reason) for row in rows]
+
+
+async def answers(ledger: Ledger, why: EndedBy, *, at: Any = LATER) -> None:
+    async with ledger.new_uow() as uow:
+        await note_reply(uow, phone=number(0), line_id=ledger.line.id, at=at, times=TIMES, now=at)
+        await end_follow_ups(uow, phone=number(0), why=why, at=at, times=TIMES, now=at)
+
+
+async def test_next_step_is_due_its_hours_after_the_message_before(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await first_sent(new_uow)
+
+    early = await ledger.claim(now=LATER - timedelta(seconds=1))
+    (second,) = await ledger.called(now=LATER)
+    await ledger.accept(second, "AC2", at=LATER, now=LATER)
+    (third,) = await ledger.claim(now=LATER + timedelta(hours=1.5))
+
+    assert early == []
+    assert [second.body, third.body] == ["Ada, did you see my text?", "Last word."]
+    assert [row[:2] for row in await steps(ledger)] == [(0, "sent"), (1, "sent"), (2, "sending")]
+
+
+async def test_last_step_has_none_after_it(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await first_sent(new_uow, follow_ups=STEPS["follow_ups"][:1])
+    (second,) = await ledger.called(now=LATER)
+
+    await ledger.accept(second, "AC2", at=LATER, now=LATER)
+
+    assert [row[0] for row in await steps(ledger)] == [0, 1]
+
+
+async def test_unclear_message_has_no_next_step_until_it_is_settled(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, **STEPS)
+    await ledger.unclear()
+    before = await steps(ledger)
+
+    await ledger.report(told("delivered"), now=after(60))
+
+    assert before == [(0, "unknown", None)]
+    assert await steps(ledger) == [(0, "delivered", None), (1, "pending", None)]
+
+
+async def test_delivery_report_makes_no_second_next_step(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await first_sent(new_uow)
+
+    await ledger.report(told("delivered", at=NOW), now=after(5))
+
+    assert [row[0] for row in await steps(ledger)] == [0, 1]
+
+
+async def test_failed_message_has_no_follow_up(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await first_sent(new_uow)
+
+    await ledger.report(told("undelivered", at=NOW), now=after(5))
+
+    assert await steps(ledger) == [(0, "failed", None), (1, "skipped", "previous_failed")]
+    assert await ledger.claim(now=LATER) == []
+
+
+@pytest.mark.parametrize("why", list(EndedBy))
+async def test_reply_skips_waiting_follow_ups(new_uow: UnitOfWorkFactory, why: EndedBy) -> None:
+    ledger = await first_sent(new_uow)
+
+    await answers(ledger, why, at=after(600))
+
+    assert await steps(ledger) == [(0, "sent", None), (1, "skipped", why.value)]
+    assert await ledger.claim(now=LATER) == []
+
+
+async def renumber(ledger: Ledger) -> None:
+    """Change the number of the only recipient."""
+    member = (await ledger.members())[0]
+    async with ledger.new_uow() as uow:
+        await contacts.update_contact(
+            uow, ContactUpdate(phone=number(1)), contact_id=member.contact_id, now=after(60)
+        )
+
+
+async def test_reply_from_a_new_number_skips_waiting_follow_ups(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await first_sent(new_uow)
+    await renumber(ledger)
+
+    async with new_uow() as uow:
+        await end_follow_ups(
+            uow, phone=number(1), why=EndedBy.REPLY, at=LATER, times=TIMES, now=LATER
+        )
+
+    assert await steps(ledger) == [(0, "sent", None), (1, "skipped", "replied")]
+
+
+async def test_number_that_changes_during_an_unclear_message_gets_the_next_step(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, **STEPS)
+    await ledger.unclear()
+    await renumber(ledger)
+
+    await ledger.look(told(), begun_at=after(61))
+    (second,) = await ledger.called(now=LATER)
+
+    assert second.phone == number(1)
+
+
+async def test_number_that_changes_during_a_message_that_was_not_sent_gets_it(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+    await renumber(ledger)
+
+    await ledger.not_found()
+    (again,) = await ledger.called(now=LATER)
+
+    assert again.phone == number(1)
+
+
+async def test_reply_releases_a_claimed_follow_up(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await first_sent(new_uow)
+    (claimed,) = await ledger.claim(now=LATER)
+
+    await answers(ledger, EndedBy.REPLY)
+
+    assert await ledger.gate([claimed], now=LATER) == []
+    assert await steps(ledger) == [(0, "sent", None), (1, "skipped", "replied")]
+
+
+async def test_reply_to_a_message_that_is_being_sent_leaves_no_follow_up(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    """The webhook of the reply arrives before the answer to our own call."""
+    ledger = await Ledger.open(new_uow, **STEPS)
+    (claimed,) = await ledger.called()
+
+    await answers(ledger, EndedBy.REPLY, at=after(1))
+    await ledger.accept(claimed, now=after(2))
+
+    assert await steps(ledger) == [(0, "sent", None)]
+
+
+async def test_message_from_before_the_campaign_ends_nothing(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await first_sent(new_uow)
+
+    await answers(ledger, EndedBy.REPLY, at=NOW - timedelta(hours=3))
+
+    assert await steps(ledger) == [(0, "sent", None), (1, "pending", None)]
+
+
+async def test_reply_to_a_follow_up_counts_for_the_person(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await first_sent(new_uow)
+    (second,) = await ledger.called(now=LATER)
+    await ledger.accept(second, "AC2", at=LATER, now=LATER)
+
+    await answers(ledger, EndedBy.REPLY, at=LATER + timedelta(minutes=5))
+
+    rows = await ledger.rows("SELECT step, replied_at FROM campaign_membership ORDER BY step")
+    assert [row.replied_at is not None for row in rows] == [True, True, False]
+
+
+async def test_opt_out_ends_what_waits(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await first_sent(new_uow)
+
+    await _opt_out(new_uow)
+
+    assert await steps(ledger) == [(0, "sent", None), (1, "skipped", "opted_out")]
+
+
+async def test_cancel_ends_what_waits(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await first_sent(new_uow)
+
+    async with new_uow() as uow:
+        await campaigns.cancel_campaign(uow, campaign_id=ledger.campaign.id, now=after(60))
+
+    assert [row[1] for row in await steps(ledger)] == ["sent", "cancelled"]
+
+
+async def test_message_recorded_during_a_cancel_leaves_no_recipient_waiting(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    """The record saw a running campaign; the next run of the job ends the recipient it left."""
+    ledger = await first_sent(new_uow)
+    await ledger.run(
+        "UPDATE campaign SET status = 'cancelled', finished_at = :now WHERE id = :id",
+        id=ledger.campaign.id,
+        now=after(1),
+    )
+
+    async with new_uow() as uow:
+        await complete_finished_campaigns(uow, now=after(60))
+
+    assert [row[1] for row in await steps(ledger)] == ["sent", "cancelled"]
+
+
+async def test_campaign_is_not_complete_while_a_follow_up_waits(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await first_sent(new_uow)
+    async with new_uow() as uow:
+        early = await complete_finished_campaigns(uow, now=after(60))
+
+    await answers(ledger, EndedBy.REPLY, at=after(600))
+    async with new_uow() as uow:
+        done = await complete_finished_campaigns(uow, now=after(660))
+
+    assert early == []
+    assert done == [ledger.campaign.id]
+
+
+async def test_reply_during_the_claim_stops_the_message_at_the_gate(
+    committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
+) -> None:
+    """A claim that is not committed when the person replies is released or refused."""
+    ledger = await first_sent(committed_uow)
+
+    async with committed_uow() as uow:
+        claim = await ledger.claim_in(uow, now=LATER)
+        waiting = await blocked(committed_db, answers(ledger, EndedBy.REPLY))
+    await waiting
+
+    assert len(claim.claimed) == 1
+    assert await ledger.gate(claim.claimed, now=LATER) == []
+    assert await steps(ledger) == [(0, "sent", None), (1, "skipped", "replied")]
+
+
+async def test_claim_during_the_reply_stops_at_the_gate(
+    committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
+) -> None:
+    ledger = await first_sent(committed_uow)
+
+    async def claims() -> list[ClaimedAttempt]:
+        return await ledger.claim(now=LATER)
+
+    async with committed_uow() as uow:
+        await end_follow_ups(
+            uow, phone=number(0), why=EndedBy.CALL, at=LATER, times=TIMES, now=LATER
+        )
+        waiting = await blocked(committed_db, claims())
+    claimed = await waiting
+
+    assert await ledger.gate(claimed, now=LATER) == []
+    assert await steps(ledger) == [(0, "sent", None), (1, "skipped", "called")]
+
+
+async def test_follow_up_keeps_the_cap_of_the_day(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await first_sent(new_uow, daily_limit=1)
+
+    same_day = await ledger.claim(now=LATER)
+    next_day = await ledger.claim(now=NOW + timedelta(days=1))
+
+    assert (len(same_day), len(next_day)) == (0, 1)
+
+
+async def test_refused_follow_up_does_not_repeat_the_first(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await first_sent(new_uow)
+    (second,) = await ledger.called(now=LATER)
+
+    await ledger.answer(second, AnswerKind.REFUSED, code="invalid_number", now=LATER)
+
+    assert [row[1] for row in await steps(ledger)] == ["sent", "failed"]

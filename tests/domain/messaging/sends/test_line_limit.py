@@ -1,0 +1,41 @@
+"""The number of messages that a line may send on a day."""
+
+from datetime import date, timedelta
+
+import pytest
+
+from crm_api.domain.messaging.sends.usage import limit_on
+
+FIRST = date(2026, 11, 25)
+PLAN = [20, 40, 80, 125]
+
+
+def test_without_a_plan_the_daily_limit_holds() -> None:
+    assert limit_on(None, None, 125, FIRST) == 125
+    assert limit_on([], FIRST, 125, FIRST) == 125
+
+
+def test_first_entry_applies_until_the_first_message() -> None:
+    assert limit_on(PLAN, None, 125, FIRST + timedelta(days=300)) == 20
+
+
+@pytest.mark.parametrize(
+    ("days", "limit"), [(0, 20), (1, 40), (2, 80), (3, 125), (4, 200), (400, 200)]
+)
+def test_each_day_has_its_entry_and_then_the_daily_limit_holds(days: int, limit: int) -> None:
+    assert limit_on(PLAN, FIRST, 200, FIRST + timedelta(days=days)) == limit
+
+
+def test_plan_never_exceeds_the_daily_limit() -> None:
+    assert [limit_on(PLAN, FIRST, 50, FIRST + timedelta(days=days)) for days in range(5)] == [
+        20,
+        40,
+        50,
+        50,
+        50,
+    ]
+    assert limit_on(PLAN, None, 0, FIRST) == 0
+
+
+def test_day_before_the_plans_first_has_the_first_entry() -> None:
+    assert limit_on(PLAN, FIRST, 200, FIRST - timedelta(days=1)) == 20

@@ -1,0 +1,29 @@
+"""Bodies are compared as a person reads them."""
+
+import pytest
+
+from crm_api.domain.messaging.sends.matching import is_same_text
+
+TEXT = 'Hi Ada, it\'s Granite - "free" check. Reply STOP'
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        TEXT,
+        TEXT.replace("'", "\u2019"),
+        TEXT.replace('"free"', "\u201cfree\u201d"),
+        TEXT.replace(" - ", " \u2013 "),
+        TEXT.replace(" ", "\u00a0"),
+        TEXT.replace(" ", "  "),
+        f" {TEXT}\n",
+        TEXT.replace("fi", "\ufb01"),
+    ],
+)
+def test_re_encoded_text_is_the_same(other: str) -> None:
+    assert is_same_text(TEXT, other)
+
+
+@pytest.mark.parametrize("other", ["", TEXT.lower(), TEXT.replace("Ada", "Eve"), TEXT + "."])
+def test_another_text_does_not_match(other: str) -> None:
+    assert not is_same_text(TEXT, other)

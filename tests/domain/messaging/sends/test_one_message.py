@@ -1,0 +1,257 @@
+"""A recipient's message is one row, however many attempts it takes and in any order they end."""
+
+from datetime import timedelta
+
+import pytest
+from tests.conftest import NOW
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, told
+from tests.factories import number
+
+from crm_api.domain.consent.legal_rules.rules import NO_RULES
+from crm_api.domain.messaging.models.sends import AttemptStatus
+from crm_api.domain.messaging.sends import queued_claim, settle_by_hand
+from crm_api.domain.messaging.sends import withdraw as sends
+from crm_api.domain.provider.openphone.answers import AnswerKind
+from crm_api.platform.database import UnitOfWorkFactory
+
+DAY = timedelta(days=1)
+
+
+async def _shown(ledger: Ledger) -> list[tuple[str, str | None]]:
+    """Return the status and the provider's id of each message of the conversation."""
+    return [(row.status, row.openphone_id) for row in await ledger.texts()]
+
+
+async def _events(ledger: Ledger) -> list[tuple[str, str]]:
+    rows = await ledger.rows(
+        "SELECT subject_id, data ->> 'status' AS status FROM event "
+        "WHERE type = 'message.status' ORDER BY transaction_id, id"
+    )
+    return [(str(row.subject_id), row.status) for row in rows]
+
+
+@pytest.mark.parametrize("kind", [AnswerKind.LATER, AnswerKind.NOT_CONNECTED, AnswerKind.TOO_LATE])
+async def test_attempt_that_sent_nothing_and_the_next_one_are_one_message(
+    new_uow: UnitOfWorkFactory, kind: AnswerKind
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    (first,) = await ledger.called()
+    await ledger.answer(first, kind, now=after(1))
+    between = await ledger.text()
+
+    (second,) = await ledger.called(now=NOW + DAY)
+    during = await ledger.text()
+    await ledger.accept(second, at=NOW + DAY, now=NOW + DAY)
+
+    one = await ledger.text()
+    assert (between.status, between.send_after) == ("queued", None)
+    assert (during.status, during.id, during.error_code) == ("sending", between.id, None)
+    assert (one.status, one.openphone_id, one.occurred_at) == ("sent", "AC1", NOW + DAY)
+    assert {row.activity_id for row in await ledger.attempts()} == {one.id}
+    assert (await ledger.member()).activity_id == one.id
+
+
+async def test_attempt_that_was_not_found_and_its_repeat_are_one_message(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+    await ledger.not_found()
+    (second,) = await ledger.called(now=after(900))
+    await ledger.accept(second, at=after(901), now=after(901))
+
+    assert await _shown(ledger) == [("sent", "AC1")]
+    (message,) = {row.activity_id for row in await ledger.attempts()}
+    statuses = [status for subject, status in await _events(ledger) if subject == str(message)]
+    assert statuses == ["unknown", "queued", "sent"]
+    assert len({subject for subject, _ in await _events(ledger)}) == 1
+
+
+@pytest.mark.parametrize("is_claimed", [False, True])
+async def test_late_report_of_an_attempt_that_was_not_found_finds_its_message(
+    new_uow: UnitOfWorkFactory,
+    is_claimed: bool,  # noqa: FBT001 - a table's column
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    first = await ledger.unclear()
+    await ledger.not_found()
+    if is_claimed:
+        await ledger.claim(now=after(900))
+
+    found = await ledger.report(told("delivered", at=after(1)), now=after(901))
+
+    one = await ledger.text()
+    assert (one.id, one.status, one.openphone_id) == (found, "delivered", "AC1")
+    assert one.id == first.attempt_id
+    assert (await ledger.member()).status == "delivered"
+
+
+async def test_two_attempts_that_were_both_accepted_are_two_messages(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    first = await ledger.unclear()
+    await ledger.not_found()
+    (second,) = await ledger.called(now=after(900))
+
+    await ledger.accept(first, "AC1", at=after(1), now=after(901))
+    between = await _shown(ledger)
+    await ledger.accept(second, "AC2", at=after(901), now=after(902))
+    await ledger.report(told("delivered", message_id="AC1", at=after(1)), now=after(903))
+    await ledger.report(told("undelivered", message_id="AC2", at=after(901)), now=after(904))
+
+    assert between == [("sent", "AC1")]
+    assert sorted(await _shown(ledger), key=str) == [("delivered", "AC1"), ("undelivered", "AC2")]
+    one, other = await ledger.attempts()
+    assert one.activity_id != other.activity_id
+
+
+async def test_second_attempt_accepted_before_the_answer_to_the_first_keeps_the_message(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    first = await ledger.unclear()
+    await ledger.not_found()
+    (second,) = await ledger.called(now=after(900))
+
+    await ledger.accept(second, "AC2", at=after(901), now=after(901))
+    await ledger.accept(first, "AC1", at=after(1), now=after(902))
+
+    rows = {row.openphone_id: row for row in await ledger.texts()}
+    assert {name: row.status for name, row in rows.items()} == {"AC1": "sent", "AC2": "sent"}
+    assert rows["AC1"].occurred_at == after(1)
+    keys = await ledger.rows("SELECT openphone_id, activity_id FROM activity_key")
+    assert {row.openphone_id: row.activity_id for row in keys} == {
+        name: row.id for name, row in rows.items()
+    }
+
+
+async def test_late_refusal_of_an_earlier_attempt_does_not_change_the_message_of_the_next(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    first = await ledger.unclear()
+    await ledger.not_found()
+    (second,) = await ledger.called(now=after(900))
+
+    await ledger.answer(first, AnswerKind.REFUSED, code="http_400", now=after(901))
+    during = await _shown(ledger)
+    await ledger.answer(second, AnswerKind.LATER, now=after(902))
+
+    assert during == [("sending", None)]
+    assert (await ledger.member()).status == "failed"
+    one = await ledger.text()
+    assert (one.status, one.error_code) == ("failed", "http_400")
+
+
+@pytest.mark.parametrize("order", ["match first", "answer first"])
+async def test_answer_that_corrects_a_match_leaves_one_message(
+    new_uow: UnitOfWorkFactory, order: str
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+    await ledger.not_found()
+    (second,) = await ledger.called(now=after(605))
+    if order == "match first":
+        await ledger.report(told("delivered", message_id="AC9", at=after(599)), now=after(606))
+    await ledger.accept(second, "AC2", at=after(606), now=after(607))
+
+    shown = await _shown(ledger)
+    assert ("sent", "AC2") in shown
+    assert len(shown) == (2 if order == "match first" else 1)
+
+
+async def test_person_who_sends_again_sees_one_message(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.run("UPDATE line SET resend_unclear = false")
+    await ledger.unclear()
+    await ledger.look(begun_at=after(700))
+    assert await ledger.look(begun_at=after(800)) is AttemptStatus.PARKED
+    member = await ledger.member()
+    async with new_uow() as uow:
+        await settle_by_hand.settle_recipient(
+            uow,
+            campaign_id=ledger.campaign.id,
+            contact_id=member.contact_id,
+            outcome="resend",
+            actor="key",
+            now=after(900),
+        )
+    between = await _shown(ledger)
+    (again,) = await ledger.called(now=after(2000))
+    await ledger.accept(again, at=after(2001), now=after(2001))
+
+    assert between == [("queued", None)]
+    assert await _shown(ledger) == [("sent", "AC1")]
+
+
+async def test_message_that_waits_for_a_repeat_ends_with_its_recipient(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    (claimed,) = await ledger.called()
+    await ledger.answer(claimed, AnswerKind.LATER, now=after(1))
+    await ledger.flag("opted_out")
+    async with new_uow() as uow:
+        await sends.withdraw_numbers(uow, phones=[number(0)], now=after(2))
+
+    one = await ledger.text()
+    assert (one.status, one.error_code) == ("failed", "opted_out")
+    assert (await ledger.member()).skipped_at == after(2)
+
+
+async def test_message_that_was_never_called_leaves_with_its_recipient(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.claim()
+    await ledger.flag("opted_out")
+    async with new_uow() as uow:
+        await sends.withdraw_numbers(uow, phones=[number(0)], now=after(2))
+
+    assert await _shown(ledger) == []
+    assert [row.status for row in await ledger.attempts()] == ["released"]
+
+
+async def test_held_recipient_keeps_its_message_for_later(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.claim()
+    await ledger.flag("opt_out_hold")
+    async with new_uow() as uow:
+        await sends.withdraw_numbers(uow, phones=[number(0)], now=after(2))
+
+    assert (await ledger.member()).status == "held"
+    assert await _shown(ledger) == [("queued", None)]
+
+
+async def test_waiting_message_of_a_campaign_is_not_sent_by_the_queue(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    (claimed,) = await ledger.called()
+    await ledger.answer(claimed, AnswerKind.LATER, now=after(1))
+    await ledger.run("UPDATE activity SET send_after = :now", now=NOW)
+
+    async with new_uow() as uow:
+        claimed_texts = await queued_claim.claim_queued(
+            uow, limit=10, times=TIMES, rules=NO_RULES, now=after(60)
+        )
+    assert claimed_texts == []
+
+
+async def test_recipient_with_another_number_gets_another_message(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    (claimed,) = await ledger.called()
+    await ledger.answer(claimed, AnswerKind.LATER, now=after(1))
+    await ledger.run("UPDATE contact SET phone = :phone", phone=number(7))
+    await ledger.run("UPDATE campaign_membership SET phone = :phone", phone=number(7))
+
+    (again,) = await ledger.called(now=NOW + DAY)
+    await ledger.accept(again, at=NOW + DAY, now=NOW + DAY)
+
+    shown = [(row.phone, row.status, row.error_code) for row in await ledger.texts()]
+    assert shown == [(number(0), "failed", "number_changed"), (number(7), "sent", None)]

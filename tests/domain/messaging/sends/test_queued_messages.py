@@ -1,0 +1,333 @@
+"""Messages outside campaigns use the same ledger."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, told
+from tests.domain.messaging.sends.test_recording import EARLIER_TRIES
+from tests.factories import make_line, number
+from tests.fakes import RecordingQueue
+
+from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.consent.legal_rules.rules import NO_RULES
+from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.messaging.models.sends import SendKind
+from crm_api.domain.messaging.sends import queue as send_queue
+from crm_api.domain.messaging.sends import queued_claim, record
+from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
+from crm_api.domain.messaging.sends.record import Answered
+from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
+from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.jobs import JobName
+
+KINDS = list(SendKind)[1:]
+
+
+async def _queue(
+    ledger: Ledger,
+    kind: SendKind = SendKind.MANUAL,
+    *,
+    phone: str = number(0),
+    line: Line | None = None,
+) -> Activity:
+    async with ledger.new_uow() as uow:
+        return await send_queue.queue_message(
+            uow,
+            line_id=(line or ledger.line).id,
+            phone=phone,
+            body="On our way.",
+            kind=kind,
+            contact_id=None,
+            now=NOW,
+        )
+
+
+async def _claim(ledger: Ledger, seconds: float = 0) -> list[ClaimedAttempt]:
+    async with ledger.new_uow() as uow:
+        return await queued_claim.claim_queued(
+            uow, limit=10, times=TIMES, rules=NO_RULES, now=after(seconds)
+        )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_queued_message_is_sent(
+    new_uow: UnitOfWorkFactory, queue: RecordingQueue, kind: SendKind
+) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    activity = await _queue(ledger, kind)
+
+    (claimed,) = await _claim(ledger)
+    assert await ledger.gate([claimed]) == [claimed]
+    await ledger.accept(claimed)
+
+    attempt, line = await ledger.attempt(), await ledger.text()
+    assert queue.names == [JobName.SEND_MESSAGES]
+    assert (attempt.status, attempt.kind, attempt.activity_id) == ("sent", kind, activity.id)
+    assert (line.status, line.openphone_id, line.origin) == ("sent", "AC1", kind)
+    assert (claimed.phone, claimed.body, claimed.sender) == (
+        number(0),
+        "On our way.",
+        "PNsandbox1",
+    )
+
+
+@pytest.mark.parametrize("kind", [SendKind.MANUAL, SendKind.TEST])
+async def test_message_to_an_opted_out_number_fails_at_the_gate(
+    new_uow: UnitOfWorkFactory, kind: SendKind
+) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger, kind)
+    await ledger.flag("opted_out")
+
+    assert await ledger.gate(await _claim(ledger)) == []
+
+    line = await ledger.text()
+    assert (line.status, line.error_code) == ("failed", "recipient_opted_out")
+    assert await _claim(ledger, 1000) == []
+
+
+@pytest.mark.parametrize("kind", [SendKind.HELP, SendKind.CONFIRMATION])
+async def test_answer_to_the_persons_own_word_passes_an_opt_out(
+    new_uow: UnitOfWorkFactory, kind: SendKind
+) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger, kind)
+    await ledger.flag("opted_out")
+
+    batch = await _claim(ledger)
+
+    assert await ledger.gate(batch) == batch
+
+
+async def test_reply_to_a_held_number_passes(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger)
+    await ledger.flag("opt_out_hold")
+
+    batch = await _claim(ledger)
+
+    assert await ledger.gate(batch) == batch
+
+
+async def test_answers_to_a_persons_own_message_are_claimed_before_manual_messages(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    for position in range(900):
+        await _queue(ledger, phone=number(position))
+    await _queue(ledger, SendKind.TEST, phone=number(900))
+    await ledger.run("UPDATE activity SET send_after = :at", at=after(-60))
+    await _queue(ledger, SendKind.HELP, phone=number(901))
+    await _queue(ledger, SendKind.CONFIRMATION, phone=number(902))
+
+    first = await _claim(ledger)
+
+    assert [claimed.phone for claimed in first[:2]] == [number(901), number(902)]
+    assert len(first) == 10
+
+
+async def test_messages_for_a_busy_number_do_not_fill_the_batch(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    for _ in range(12):
+        await _queue(ledger)
+    await _queue(ledger, phone=number(1))
+
+    claimed = [*await _claim(ledger), *await _claim(ledger)]
+
+    assert [one.phone for one in claimed] == [number(0), number(1)]
+
+
+async def test_number_with_an_open_attempt_waits(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    (open_one,) = await ledger.called()
+    await _queue(ledger)
+
+    assert await _claim(ledger) == []
+    await ledger.accept(open_one)
+
+    assert len(await _claim(ledger)) == 1
+
+
+async def test_two_messages_to_one_number_are_sent_one_after_the_other(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger)
+    await _queue(ledger)
+
+    (first,) = await _claim(ledger)
+    assert await _claim(ledger) == []
+    await ledger.gate([first])
+    await ledger.accept(first)
+    (second,) = await _claim(ledger)
+
+    assert first.attempt_id != second.attempt_id
+
+
+async def test_blocked_line_keeps_its_queued_messages(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger)
+    await ledger.run("UPDATE line SET status = 'blocked'")
+    async with new_uow() as uow:
+        await make_line(uow.session, phone_number_id="PNsandbox2", line_number="+16175550199")
+
+    assert await _claim(ledger) == []
+
+    await ledger.run("UPDATE line SET status = 'active'")
+    assert len(await _claim(ledger)) == 1
+
+
+@pytest.mark.parametrize("kind", [AnswerKind.LATER, AnswerKind.NOT_CONNECTED, AnswerKind.TOO_LATE])
+async def test_message_that_was_not_sent_is_queued_again(
+    new_uow: UnitOfWorkFactory, kind: AnswerKind
+) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger)
+    batch = await _claim(ledger)
+    await ledger.gate(batch)
+
+    await ledger.answer(batch[0], kind)
+
+    assert (await ledger.text()).status == "queued"
+    assert NOW <= (await ledger.text()).send_after <= after(30)
+    assert len(await _claim(ledger, 30)) == 1
+
+
+async def test_message_waits_longer_each_time(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    for position in range(10):
+        await _queue(ledger, phone=number(position))
+    batch = await ledger.gate(await _claim(ledger))
+    await ledger.run(EARLIER_TRIES, times=30, code="http_429", at=NOW, line=ledger.line.id)
+    answer = SendAnswer(kind=AnswerKind.LATER)
+
+    async with new_uow() as uow:
+        answered = [Answered(claimed=item, answer=answer) for item in batch]
+        await record.record_answers(uow, answered, now=NOW)
+
+    sent_after = [row.send_after for row in await ledger.texts()]
+    assert after(240) < max(sent_after) <= after(3600)
+    assert len(set(sent_after)) > 1
+
+
+async def test_message_is_due_again_when_the_provider_says(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger)
+    (claimed,) = await ledger.gate(await _claim(ledger))
+
+    await ledger.answer(claimed, AnswerKind.LATER, retry_after_seconds=300.0)
+
+    assert (await ledger.text()).send_after == after(300)
+
+
+async def test_message_that_the_account_stopped_is_due_at_once(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger)
+    (claimed,) = await ledger.gate(await _claim(ledger))
+
+    await ledger.answer(
+        claimed, AnswerKind.ACCOUNT_REFUSED, scope="line", reason="no_credits", now=after(1)
+    )
+
+    line = await ledger.text()
+    assert (line.status, line.send_after) == ("queued", after(1))
+    assert await _claim(ledger, 2) == []
+
+
+async def test_line_on_trial_takes_one_message_at_a_time_and_others_all(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    async with new_uow() as uow:
+        other = await make_line(
+            uow.session, phone_number_id="PNsandbox2", line_number="+16175550199"
+        )
+    for position in range(3):
+        await _queue(ledger, phone=number(position))
+        await _queue(ledger, phone=number(10 + position), line=other)
+    await ledger.run("UPDATE line SET is_probing = true WHERE id = :id", id=ledger.line.id)
+
+    batch = await _claim(ledger)
+    (probe,) = [item for item in batch if item.line_id == ledger.line.id]
+    meanwhile = await _claim(ledger)
+    await ledger.gate([probe])
+    await ledger.accept(probe)
+    rest = await _claim(ledger)
+
+    assert (probe.is_probe, len(batch), meanwhile) == (True, 4, [])
+    assert [item.is_probe for item in batch if item is not probe] == [False, False, False]
+    assert [item.is_probe for item in rest] == [False, False]
+
+
+async def test_unclear_reply_is_settled_like_any_other(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger)
+    batch = await _claim(ledger)
+    await ledger.gate(batch)
+    await ledger.answer(batch[0], AnswerKind.UNCLEAR, code="timeout")
+
+    await ledger.look(told(body="On our way.", at=after(1)), begun_at=after(100))
+
+    line = await ledger.text()
+    assert (line.status, line.openphone_id) == ("sent", "AC1")
+
+
+async def test_reply_that_was_not_found_is_failed_and_not_sent_again(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger)
+    batch = await _claim(ledger)
+    await ledger.gate(batch)
+    await ledger.answer(batch[0], AnswerKind.UNCLEAR, code="timeout")
+
+    await ledger.not_found()
+
+    line = await ledger.text()
+    assert (line.status, line.error_code) == ("failed", "not_found")
+    assert await _claim(ledger, 2000) == []
+
+
+async def test_claim_whose_lease_is_over_is_queued_again(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger)
+    await _claim(ledger)
+
+    await ledger.expire(now=after(61))
+
+    assert (await ledger.text()).status == "queued"
+    assert len(await _claim(ledger, 62)) == 1
+
+
+@pytest.mark.parametrize(("is_own_line", "leaves"), [(True, True), (False, False)])
+async def test_test_message_waits_for_legal_hours_unless_it_goes_to_an_own_line(
+    session: AsyncSession, new_uow: UnitOfWorkFactory, *, is_own_line: bool, leaves: bool
+) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    if is_own_line:
+        await make_line(session, phone_number_id="PNother", line_number=number(0))
+        await session.commit()
+    await _queue(ledger, SendKind.TEST)
+    night = NOW.replace(hour=5)
+
+    async with new_uow() as uow:
+        claimed = await queued_claim.claim_queued(
+            uow, limit=10, times=TIMES, rules=load_rules("us"), now=night + timedelta(days=1)
+        )
+
+    assert bool(claimed) is leaves
+
+
+async def test_message_is_not_sent_before_its_instant(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger)
+    (claimed,) = await ledger.gate(await _claim(ledger))
+    await ledger.answer(claimed, AnswerKind.LATER, retry_after_seconds=300.0)
+
+    early = await _claim(ledger, 299)
+    in_time = await _claim(ledger, 300)
+
+    assert (early, len(in_time)) == ([], 1)

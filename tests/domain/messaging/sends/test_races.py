@@ -1,0 +1,403 @@
+"""Two connections at once: races that locks, their order and indexes decide."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.conftest import NOW
+from tests.domain.messaging.sends.ledger import BODY, TIMES, Ledger, after, told
+from tests.factories import make_line, number
+from tests.locks import blocked
+
+from crm_api.domain.consent.legal_rules.rules import NO_RULES
+from crm_api.domain.consent.models import ContactFlag
+from crm_api.domain.messaging.models.sends import SendKind
+from crm_api.domain.messaging.sends import (
+    claim_order,
+    gate,
+    look_ups,
+    matching,
+    queue,
+    queued_claim,
+    report,
+)
+from crm_api.domain.messaging.sends import record as recording
+from crm_api.domain.messaging.sends import withdraw as sends
+from crm_api.domain.messaging.sends.record import Answered
+from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
+from crm_api.platform import failpoints
+from crm_api.platform.database import UnitOfWorkFactory
+
+
+async def _opt_out(new_uow: UnitOfWorkFactory) -> None:
+    async with new_uow() as uow:
+        uow.session.add(ContactFlag(phone=number(0), flag_type="opted_out", created_at=NOW))
+        await uow.session.flush()
+        await sends.withdraw_numbers(uow, phones=[number(0)], now=after(1))
+
+
+@pytest.mark.parametrize("caps", [{"line_limit": 3}, {"daily_limit": 3}])
+async def test_claimers_at_once_never_exceed_the_cap(
+    committed_uow: UnitOfWorkFactory, caps: dict[str, Any]
+) -> None:
+    ledger = await Ledger.open(committed_uow, people=20, **caps)
+
+    batches = await asyncio.gather(*(ledger.claim(limit=2) for _ in range(6)))
+
+    assert sum(len(batch) for batch in batches) == 3
+    assert len(await ledger.attempts()) == 3
+
+
+async def test_second_claimer_counts_what_the_first_took(
+    committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
+) -> None:
+    ledger = await Ledger.open(committed_uow, people=20, line_limit=3)
+
+    async with committed_uow() as uow:
+        first = await ledger.claim_in(uow, limit=3)
+        waiting = await blocked(committed_db, ledger.claim(limit=3))
+
+    assert (len(first.claimed), await waiting) == (3, [])
+
+
+async def test_claim_and_refusal_of_the_account_do_not_deadlock(
+    committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
+) -> None:
+    first = await Ledger.open(committed_uow)
+    second = await Ledger.open(committed_uow, line=first.line)
+    (called,) = await first.called()
+    refusals: list[asyncio.Future[None]] = []
+
+    async def refuse(point: str) -> None:
+        if point == "claim.locked":
+            refusal = first.answer(
+                called, AnswerKind.ACCOUNT_REFUSED, scope="line", reason="no_credits"
+            )
+            refusals.append(await blocked(committed_db, refusal))
+
+    failpoints.set_hook(refuse)
+    try:
+        claimed = await second.claim()
+    finally:
+        failpoints.set_hook(None)
+
+    await refusals[0]
+    assert claimed == []
+    assert [row.status for row in await first.rows("SELECT status FROM line")] == ["blocked"]
+
+
+async def test_two_lines_take_turns_at_a_number(committed_uow: UnitOfWorkFactory) -> None:
+    first = await Ledger.open(committed_uow)
+    async with committed_uow() as uow:
+        line = await make_line(
+            uow.session, phone_number_id="PNsandbox2", line_number="+16175550199"
+        )
+    second = await Ledger.open(committed_uow, line=line)
+
+    async with committed_uow() as uow:
+        mine = await first.claim_in(uow)
+        # The first claim has locked the number, so the second one skips it without waiting.
+        assert await second.claim() == []
+
+    assert len(mine.claimed) == 1
+    assert await second.claim() == []
+    assert len(await first.attempts()) == 1
+
+
+async def test_two_lines_at_once_make_one_attempt(committed_uow: UnitOfWorkFactory) -> None:
+    first = await Ledger.open(committed_uow, people=5)
+    async with committed_uow() as uow:
+        line = await make_line(
+            uow.session, phone_number_id="PNsandbox2", line_number="+16175550199"
+        )
+    second = await Ledger.open(committed_uow, people=5, line=line)
+
+    batches = await asyncio.gather(first.claim(), second.claim())
+
+    phones = [item.phone for batch in batches for item in batch]
+    assert len(phones) == len(set(phones))
+
+
+async def test_campaign_and_reply_to_one_number_make_one_open_attempt(
+    committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
+) -> None:
+    ledger = await Ledger.open(committed_uow)
+    await _queue_reply(committed_uow, ledger)
+
+    async with committed_uow() as uow:
+        await ledger.claim_in(uow)
+        waiting = await blocked(committed_db, _claim_reply(committed_uow))
+
+    assert await waiting == []
+    assert len(await ledger.attempts()) == 1
+
+
+async def test_reply_that_one_sender_has_locked_is_left_by_the_other(
+    committed_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(committed_uow, people=0)
+    await _queue_reply(committed_uow, ledger)
+
+    async with committed_uow() as uow:
+        mine = await queued_claim.claim_queued(uow, limit=10, times=TIMES, rules=NO_RULES, now=NOW)
+        async with asyncio.timeout(10):
+            other = await _claim_reply(committed_uow)
+
+    assert (len(mine), other) == (1, [])
+
+
+async def test_opt_out_waits_for_an_open_claim_and_takes_it_back(
+    committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
+) -> None:
+    ledger = await Ledger.open(committed_uow)
+
+    async with committed_uow() as uow:
+        claimed = (await ledger.claim_in(uow)).claimed
+        waiting = await blocked(committed_db, _opt_out(committed_uow))
+    await waiting
+
+    assert (await ledger.attempt()).status == "released"
+    assert (await ledger.member()).status == "skipped"
+    assert await ledger.gate(claimed) == []
+
+
+async def test_claim_that_read_before_the_opt_out_does_not_pass_the_gate(
+    committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
+) -> None:
+    ledger = await Ledger.open(committed_uow)
+
+    async with committed_uow() as uow:
+        uow.session.add(ContactFlag(phone=number(0), flag_type="opted_out", created_at=NOW))
+        await uow.session.flush()
+        await sends.withdraw_numbers(uow, phones=[number(0)], now=after(1))
+        waiting = await blocked(committed_db, ledger.claim())
+    batch = await waiting
+
+    assert await ledger.gate(batch) == []
+    assert (await ledger.member()).status == "skipped"
+
+
+async def test_gate_and_opt_out_collide_on_the_attempt(
+    committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
+) -> None:
+    """The gate reads no opt-out, then the opt-out is stored, then the gate ends: no call."""
+    ledger = await Ledger.open(committed_uow)
+    claimed = await ledger.claim()
+
+    async with committed_uow() as uow:
+        uow.session.add(ContactFlag(phone=number(0), flag_type="opted_out", created_at=NOW))
+        await uow.session.flush()
+        await sends.withdraw_numbers(uow, phones=[number(0)], now=after(1))
+        waiting = await blocked(committed_db, ledger.gate(claimed))
+
+    assert await waiting == []
+    assert (await ledger.attempt()).status == "released"
+
+
+async def test_opt_out_after_the_gate_names_the_message(
+    committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
+) -> None:
+    ledger = await Ledger.open(committed_uow)
+    claimed = await ledger.claim()
+
+    async with committed_uow() as uow:
+        passed = await gate.pass_gate(uow, claimed, times=TIMES, now=NOW)
+        waiting = await blocked(committed_db, _opt_out(committed_uow))
+    await waiting
+
+    assert passed == claimed
+    assert (await ledger.attempt()).status == "calling"
+    async with committed_uow() as uow:
+        assert len(await sends.attempts_under_way(uow.session, phone=number(0))) == 1
+
+
+async def test_cancel_waits_for_an_open_claim_and_takes_it_back(
+    committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
+) -> None:
+    ledger = await Ledger.open(committed_uow)
+
+    async def cancel() -> None:
+        async with committed_uow() as uow:
+            await uow.session.execute(text("UPDATE campaign SET status = 'cancelled'"))
+            await sends.withdraw_campaign(uow, campaign_id=ledger.campaign.id, now=after(1))
+
+    async with committed_uow() as uow:
+        await ledger.claim_in(uow)
+        waiting = await blocked(committed_db, cancel())
+    await waiting
+
+    assert (await ledger.attempt()).status == "released"
+    assert (await ledger.member()).status == "cancelled"
+
+
+async def _queue_reply(new_uow: UnitOfWorkFactory, ledger: Ledger) -> None:
+    async with new_uow() as uow:
+        await queue.queue_message(
+            uow,
+            line_id=ledger.line.id,
+            phone=number(0),
+            body="On our way.",
+            kind=SendKind.MANUAL,
+            contact_id=None,
+            now=NOW,
+        )
+
+
+async def _claim_reply(new_uow: UnitOfWorkFactory) -> list[claim_order.ClaimedAttempt]:
+    async with new_uow() as uow:
+        return await queued_claim.claim_queued(uow, limit=10, times=TIMES, rules=NO_RULES, now=NOW)
+
+
+async def test_opt_out_waits_for_an_open_claim_of_a_reply(
+    committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
+) -> None:
+    ledger = await Ledger.open(committed_uow, people=0)
+    await _queue_reply(committed_uow, ledger)
+
+    async with committed_uow() as uow:
+        await queued_claim.claim_queued(uow, limit=10, times=TIMES, rules=NO_RULES, now=NOW)
+        waiting = await blocked(committed_db, _opt_out(committed_uow))
+    await waiting
+
+    assert (await ledger.attempt()).status == "released"
+    assert (await ledger.text()).error_code == "recipient_opted_out"
+
+
+async def test_webhook_waits_for_an_open_record(
+    committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
+) -> None:
+    ledger = await Ledger.open(committed_uow)
+    (claimed,) = await ledger.called()
+    answer = SendAnswer(
+        kind=AnswerKind.ACCEPTED, provider_message_id="AC1", provider_created_at=NOW
+    )
+
+    async with committed_uow() as uow:
+        await recording.record_answers(uow, [Answered(claimed=claimed, answer=answer)], now=NOW)
+        delivered = told("delivered", updated_at=after(2))
+        waiting = await blocked(committed_db, ledger.report(delivered, now=after(3)))
+
+    assert await waiting == claimed.attempt_id
+    assert (await ledger.attempt()).status == "delivered"
+    assert (await ledger.text()).status == "delivered"
+    assert (await ledger.member()).delivered_at == after(2)
+
+
+async def test_claim_and_reports_lock_conversations_in_one_order(
+    committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
+) -> None:
+    """The recipient due first has the last number; the reports come in the order of the numbers."""
+    ledger = await Ledger.open(committed_uow, people=2)
+    await ledger.run(
+        "UPDATE campaign_membership SET due_at = due_at - interval '1 hour' WHERE phone = :phone",
+        phone=number(1),
+    )
+    for position in range(2):
+        await ledger.report(told(message_id=f"AC{position}", phone=number(position), body="Hi"))
+
+    async with committed_uow() as uow:
+        for position in range(2):
+            facts = told("sent", message_id=f"AC1{position}", phone=number(position), body="Hello")
+            await report.apply_report(
+                uow, facts=facts, line_id=ledger.line.id, times=TIMES, now=after(1)
+            )
+            if position == 0:
+                waiting = await blocked(committed_db, ledger.claim())
+
+    assert {claimed.phone for claimed in await waiting} == {number(0), number(1)}
+
+
+async def test_record_that_runs_into_an_open_webhook_succeeds_on_the_second_try(
+    committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
+) -> None:
+    """Record as the recorder does: after an IntegrityError, with ``correct``."""
+    ledger = await Ledger.open(committed_uow)
+    (claimed,) = await ledger.called()
+    answer = SendAnswer(
+        kind=AnswerKind.ACCEPTED, provider_message_id="AC1", provider_created_at=NOW
+    )
+    batch = [Answered(claimed=claimed, answer=answer)]
+
+    async def record() -> str:
+        try:
+            async with committed_uow() as uow:
+                await recording.record_answers(uow, batch, now=NOW)
+        except IntegrityError:
+            async with committed_uow() as uow:
+                await recording.record_and_correct_matches(uow, batch, now=NOW)
+            return "second"
+        return "first"
+
+    async with committed_uow() as uow:
+        await report.apply_report(
+            uow,
+            facts=told("delivered", updated_at=after(2)),
+            line_id=ledger.line.id,
+            times=TIMES,
+            now=after(3),
+        )
+        waiting = await blocked(committed_db, record())
+
+    assert await waiting == "second"
+    assert (await ledger.text()).status == "delivered"
+    assert (await ledger.member()).status == "delivered"
+
+
+async def test_same_report_at_once_is_one_message(committed_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(committed_uow, people=0)
+
+    await asyncio.gather(*(ledger.report(told("delivered", body=BODY)) for _ in range(5)))
+
+    assert (await ledger.text()).status == "delivered"
+
+
+async def test_report_and_look_up_at_once_settle_once(
+    committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
+) -> None:
+    ledger = await Ledger.open(committed_uow)
+    await ledger.unclear()
+    async with committed_uow() as uow:
+        (seen,) = await matching.list_unknown_attempts(uow, limit=10)
+
+    async with committed_uow() as uow:
+        await look_ups.conclude_look_up(
+            uow,
+            seen,
+            look_ups.LookUp(begun_at=after(20), messages=[told(at=after(1))]),
+            times=TIMES,
+            now=after(20),
+        )
+        delivered = told("delivered", at=after(1), updated_at=after(2))
+        waiting = await blocked(committed_db, ledger.report(delivered, now=after(21)))
+    await waiting
+
+    assert (await ledger.attempt()).status == "delivered"
+    assert len(await ledger.texts()) == 1
+
+
+async def test_settlers_at_once_expire_each_lease_once(
+    committed_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(committed_uow, people=20)
+    await ledger.claim(limit=10)
+    await ledger.called(limit=10)
+
+    swept = await asyncio.gather(*(ledger.expire(now=after(61)) for _ in range(4)))
+
+    assert sum(swept) == 20
+    states = sorted(row.status for row in await ledger.attempts())
+    assert states == ["released"] * 10 + ["unknown"] * 10
+
+
+async def test_two_workers_with_one_claim_pass_the_gate_once(
+    committed_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(committed_uow, people=5)
+    batch = await ledger.claim()
+
+    passed = await asyncio.gather(*(ledger.gate(batch) for _ in range(4)))
+
+    assert sum(len(items) for items in passed) == 5

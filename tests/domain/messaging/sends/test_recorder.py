@@ -1,0 +1,91 @@
+"""Answers in memory are stored; one that cannot be stored does not affect the others."""
+
+import asyncio
+import hashlib
+from typing import Any
+
+import pytest
+from tests.conftest import NOW
+from tests.domain.messaging.sends.ledger import Ledger
+
+from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
+from crm_api.domain.messaging.sends.limiter import Limiter
+from crm_api.domain.messaging.sends.outages import OutageWatch
+from crm_api.domain.messaging.sends.record import Answered
+from crm_api.domain.messaging.sends.recorder import Recorder
+from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
+from crm_api.platform.database import UnitOfWorkFactory
+
+LONG = "".join(hashlib.sha256(str(n).encode()).hexdigest() for n in range(200))
+"""Random, so that compression does not make it fit into an index entry."""
+
+
+async def record_answers(new_uow: UnitOfWorkFactory, answered: list[Answered]) -> None:
+    recorder = Recorder(
+        new_uow=new_uow,
+        limiter=Limiter(rate_per_second=10),
+        outage=OutageWatch(None, new_uow=new_uow, now=lambda: NOW),
+        now=lambda: NOW,
+        hold_back=lambda: None,
+        pause=lambda _: None,
+    )
+    for item in answered:
+        recorder.put(item)
+    recorder.finish()
+    async with asyncio.timeout(20):
+        await recorder.run()
+
+
+def _accepted(claimed: ClaimedAttempt, message_id: str, **more: Any) -> Answered:
+    answer = SendAnswer(
+        kind=AnswerKind.ACCEPTED, provider_message_id=message_id, http_status=202, **more
+    )
+    return Answered(claimed=claimed, answer=answer)
+
+
+@pytest.mark.parametrize("message_id", [LONG, "AC\x00", "AC\ud800"])
+async def test_acceptance_that_cannot_be_stored_is_stored_without_an_id(
+    committed_uow: UnitOfWorkFactory, message_id: str
+) -> None:
+    ledger = await Ledger.open(committed_uow, people=3)
+    first, second, third = await ledger.called()
+
+    await record_answers(
+        committed_uow,
+        [_accepted(first, "AC1"), _accepted(second, message_id), _accepted(third, "AC3")],
+    )
+
+    rows = {row.id: row for row in await ledger.attempts()}
+    assert [rows[one.attempt_id].status for one in (first, second, third)] == [
+        "sent",
+        "unknown",
+        "sent",
+    ]
+    odd = rows[second.attempt_id]
+    assert (odd.has_no_id, odd.error_code, odd.provider_message_id) == (True, "not_storable", None)
+
+
+async def test_refusal_that_cannot_be_stored_is_kept_without_its_words(
+    committed_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(committed_uow)
+    (claimed,) = await ledger.called()
+    answer = SendAnswer(kind=AnswerKind.REFUSED, http_status=400, code="\x00", detail="\x00")
+
+    await record_answers(committed_uow, [Answered(claimed=claimed, answer=answer)])
+
+    row = await ledger.attempt()
+    assert (row.status, row.error_code) == ("refused", "not_storable")
+
+
+async def test_wait_that_no_clock_can_hold_is_bounded(committed_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(committed_uow)
+    (claimed,) = await ledger.called()
+    answer = SendAnswer(
+        kind=AnswerKind.LATER, http_status=429, retry_after_seconds=600, retry_after_asked=1e300
+    )
+
+    await record_answers(committed_uow, [Answered(claimed=claimed, answer=answer)])
+
+    assert (await ledger.attempt()).status == "released"
+    assert await ledger.alerts() == {"provider_asked_to_wait"}

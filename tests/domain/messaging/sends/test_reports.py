@@ -1,0 +1,429 @@
+"""Reports from webhooks and lists, in any order, and the campaigns that replies belong to."""
+
+import itertools
+from datetime import timedelta
+
+import pytest
+from tests.conftest import NOW
+from tests.domain.messaging.sends.ledger import BODY, TIMES, Ledger, after, told
+from tests.factories import make_line, number
+
+from crm_api.domain.messaging.sends import record
+from crm_api.domain.messaging.sends.record import Answered
+from crm_api.domain.messaging.sends.replies import note_reply
+from crm_api.domain.messaging.sends.report import apply_report
+from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
+from crm_api.domain.provider.openphone.facts import MessageFacts
+from crm_api.platform.database import UnitOfWorkFactory
+
+SENT = told("sent", updated_at=after(1))
+FAILED = told("failed", updated_at=after(2), error_code="30006")
+UNDELIVERED = told("undelivered", updated_at=after(3), error_code="30007")
+DELIVERED = told("delivered", updated_at=after(4))
+EVENTS = {"sent": SENT, "failed": FAILED, "undelivered": UNDELIVERED, "delivered": DELIVERED}
+ANSWER = "answer"
+REPEATS = {"failed": 2, "delivered": 2, "answer": 2}
+
+
+def _orders(*names: str) -> list[tuple[str, ...]]:
+    repeated = [name for name in names for _ in range(REPEATS.get(name, 1))]
+    return sorted(set(itertools.permutations(repeated)))
+
+
+SEQUENCES = [
+    *_orders(ANSWER, "sent", "delivered"),
+    *_orders(ANSWER, "failed", "delivered"),
+    *_orders(ANSWER, "failed", "undelivered"),
+]
+EXPECTED = {
+    # attempt, its code, when reported; timeline, its code, its rank
+    "delivered": ("delivered", None, after(4), "delivered", None, 5),
+    "failed": ("failed", "30006", after(2), "failed", "30006", 4),
+}
+
+
+@pytest.mark.parametrize("sequence", SEQUENCES, ids="-".join)
+async def test_reports_in_any_order_give_one_result(
+    new_uow: UnitOfWorkFactory, sequence: tuple[str, ...]
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    (claimed,) = await ledger.called()
+
+    for name in sequence:
+        if name == ANSWER:
+            await ledger.accept(claimed, now=after(9))
+        else:
+            await ledger.report(EVENTS[name], now=after(9))
+
+    attempt, line, member = await ledger.attempt(), await ledger.text(), await ledger.member()
+    outcome = "delivered" if "delivered" in sequence else "failed"
+    found = (attempt.status, attempt.error_code, attempt.reported_at)
+    assert (*found, line.status, line.error_code, line.rank) == EXPECTED[outcome]
+    assert (attempt.provider_message_id, attempt.is_matched) == ("AC1", False)
+    assert (member.status, member.sent_at, member.attempts) == (outcome, NOW, 1)
+    assert member.delivered_at == (after(4) if outcome == "delivered" else None)
+
+
+@pytest.mark.parametrize("sequence", _orders("sent", "failed", "delivered"), ids="-".join)
+async def test_reports_of_a_foreign_message_in_any_order_give_one_result(
+    new_uow: UnitOfWorkFactory, sequence: tuple[str, ...]
+) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+
+    for name in sequence:
+        await ledger.report(EVENTS[name], now=after(9))
+
+    line = await ledger.text()
+    assert (line.status, line.error_code, line.rank) == ("delivered", None, 5)
+    assert (line.origin, line.updated_at) == ("provider", after(4))
+
+
+@pytest.mark.parametrize("sequence", _orders("sent", "failed", "delivered"), ids="-".join)
+async def test_unclear_send_is_settled_alike_by_reports_in_any_order(
+    new_uow: UnitOfWorkFactory, sequence: tuple[str, ...]
+) -> None:
+    # The first report arrives while the call still runs, so it is stored as foreign.
+    ledger = await Ledger.open(new_uow)
+    (claimed,) = await ledger.called()
+    await ledger.report(EVENTS[sequence[0]], now=after(5))
+    await ledger.answer(claimed, AnswerKind.UNCLEAR, code="timeout", now=after(6))
+
+    for name in sequence[1:]:
+        await ledger.report(EVENTS[name], now=after(9))
+
+    attempt, line, member = await ledger.attempt(), await ledger.text(), await ledger.member()
+    assert (attempt.status, attempt.error_code, attempt.is_matched) == ("delivered", None, True)
+    assert (line.status, line.rank, member.status) == ("delivered", 5, "delivered")
+    assert member.delivered_at == after(4)
+
+
+async def test_report_before_the_record_is_merged(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    (claimed,) = await ledger.called()
+
+    await ledger.report(DELIVERED)
+    assert [row.origin for row in await ledger.texts()] == ["campaign", "provider"]
+    await ledger.accept(claimed)
+
+    line = await ledger.text()
+    assert (line.id, line.origin, line.openphone_id) == (claimed.attempt_id, "campaign", "AC1")
+    assert (await ledger.member()).status == "delivered"
+
+
+async def test_no_message_is_matched_while_the_call_runs(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.called()
+
+    await ledger.report(DELIVERED)
+
+    assert (await ledger.attempt()).status == "calling"
+
+
+@pytest.mark.parametrize("state", ["unknown", "parked", "not_found"])
+async def test_report_that_matches_exactly_one_attempt_settles_it(
+    new_uow: UnitOfWorkFactory, state: str
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    claimed = await ledger.unclear()
+    await ledger.run("UPDATE send_attempt SET status = :state", state=state)
+
+    activity_id = await ledger.report(DELIVERED, now=after(50))
+
+    attempt = await ledger.attempt()
+    assert activity_id == claimed.attempt_id
+    assert (attempt.status, attempt.is_matched) == ("delivered", True)
+    assert (attempt.provider_message_id, attempt.accepted_at) == ("AC1", NOW)
+    assert (await ledger.member()).status == "delivered"
+    assert len(await ledger.texts()) == 1
+
+
+async def test_report_after_not_found_takes_the_next_claim_back(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+    await ledger.not_found()
+    second = await ledger.claim(now=after(900))
+
+    await ledger.report(DELIVERED, now=after(901))
+
+    assert await ledger.gate(second, now=after(902)) == []
+    assert [row.status for row in await ledger.attempts()] == ["delivered", "released"]
+    assert (await ledger.member()).status == "delivered"
+
+
+MISFITS = {
+    "another text": told("delivered", body="Are you at home today?"),
+    "another number": told("delivered", phone=number(9)),
+    "before the gate": told("delivered", at=after(-2.001)),
+    "after the window": told("delivered", at=after(600.001)),
+}
+
+
+@pytest.mark.parametrize("facts", MISFITS.values(), ids=MISFITS.keys())
+async def test_report_that_matches_no_attempt_is_foreign(
+    new_uow: UnitOfWorkFactory, facts: MessageFacts
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+
+    await ledger.report(facts, now=after(700))
+
+    assert (await ledger.attempt()).status == "unknown"
+    assert sorted(row.origin for row in await ledger.texts()) == ["campaign", "provider"]
+
+
+@pytest.mark.parametrize("seconds", [-2, 600])
+async def test_window_of_a_match_has_its_bounds_in(
+    new_uow: UnitOfWorkFactory, seconds: int
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+
+    await ledger.report(told("delivered", at=after(seconds)), now=after(700))
+
+    assert (await ledger.attempt()).status == "delivered"
+
+
+async def test_message_on_another_line_does_not_match(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+    async with new_uow() as uow:
+        other = await make_line(
+            uow.session, phone_number_id="PNsandbox2", line_number="+16175550199"
+        )
+
+    async with new_uow() as uow:
+        await apply_report(uow, facts=DELIVERED, line_id=other.id, times=TIMES, now=NOW)
+
+    assert (await ledger.attempt()).status == "unknown"
+
+
+async def test_report_that_matches_two_attempts_is_foreign(new_uow: UnitOfWorkFactory) -> None:
+    first = await Ledger.open(new_uow)
+    await first.unclear()
+    await first.run("UPDATE send_attempt SET status = 'parked', called_at = :at", at=after(-300))
+    second = await Ledger.open(new_uow, line=first.line)
+    await second.run("UPDATE send_attempt SET called_at = :at", at=after(-601))
+    await second.unclear()
+    await second.run(
+        "UPDATE send_attempt SET called_at = :at WHERE status = 'parked'", at=after(-300)
+    )
+
+    await second.report(DELIVERED)
+
+    assert {row.status for row in await second.attempts()} == {"parked", "unknown"}
+    assert {row.origin for row in await second.texts()} == {"campaign", "provider"}
+
+
+@pytest.mark.parametrize(
+    "body", [BODY.replace("'", "\u2019"), BODY + " ", BODY.replace(" ", "\u00a0")]
+)
+async def test_message_that_the_provider_re_encoded_matches(
+    new_uow: UnitOfWorkFactory, body: str
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+
+    await ledger.report(told("delivered", body=body))
+
+    assert (await ledger.attempt()).status == "delivered"
+
+
+async def test_answer_takes_its_message_back_from_a_wrong_match(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    """Two campaigns send one body to one number: the second's message settled the first."""
+    first = await Ledger.open(new_uow)
+    await first.unclear()
+    await first.run("UPDATE send_attempt SET status = 'parked'")
+    second = await Ledger.open(new_uow, line=first.line)
+    await second.run("UPDATE send_attempt SET called_at = :at", at=after(-590))
+    (claimed,) = await second.called(now=after(20))
+    await second.report(told("delivered", at=after(5), updated_at=after(6)), now=after(6))
+    assert [row.status for row in await second.attempts()] == ["delivered", "calling"]
+    answered = [
+        Answered(
+            claimed=claimed,
+            answer=SendAnswer(
+                kind=AnswerKind.ACCEPTED,
+                provider_message_id="AC1",
+                provider_created_at=after(5),
+            ),
+        )
+    ]
+
+    async with new_uow() as uow:
+        await record.record_and_correct_matches(uow, answered, now=after(21))
+
+    old, new = await second.attempts()
+    assert (new.status, new.provider_message_id, new.is_matched) == ("sent", "AC1", False)
+    assert (old.status, old.provider_message_id, old.is_matched) == ("unknown", None, False)
+    assert (await first.member()).status == "unknown"
+    assert (await second.member()).status == "sent"
+    assert {row.openphone_id for row in await second.texts()} == {None, "AC1"}
+    (entry,) = await second.rows("SELECT * FROM audit_log")
+    assert (entry.action, entry.subject) == ("correct_match", str(old.id))
+
+
+async def test_wrong_match_stays_parked_beside_an_open_attempt(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    first = await Ledger.open(new_uow)
+    await first.unclear()
+    await first.report(told("sent"), now=after(5))
+    second = await Ledger.open(new_uow, line=first.line)
+    (claimed,) = await second.called(now=after(700))
+    await second.run("UPDATE send_attempt SET status = 'not_found' WHERE status = 'calling'")
+    third = await Ledger.open(new_uow, line=first.line)
+    await third.called(now=after(1000))
+    answer = SendAnswer(kind=AnswerKind.ACCEPTED, provider_message_id="AC1")
+
+    async with new_uow() as uow:
+        await record.record_and_correct_matches(
+            uow, [Answered(claimed=claimed, answer=answer)], now=after(1001)
+        )
+
+    parked, *others = await third.attempts()
+    assert [parked.status, *(row.status for row in others)] == ["parked", "sent", "calling"]
+    assert (await first.member()).status == "unknown"
+    (alert,) = await third.rows("SELECT * FROM alert WHERE kind = 'send_parked'")
+    assert alert.subject == str(first.campaign.id)
+    assert alert.context["reason"] == "match_corrected"
+    assert alert.context["message_id"] == str(parked.activity_id)
+    assert "the message that it was matched to belongs to another attempt" in alert.detail
+
+
+async def test_match_that_is_looked_up_again_raises_no_alert(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+    await ledger.report(told("sent"), now=after(5))
+    second = await Ledger.open(new_uow, line=ledger.line)
+    (claimed,) = await second.called(now=after(700))
+    answer = SendAnswer(kind=AnswerKind.ACCEPTED, provider_message_id="AC1")
+
+    async with new_uow() as uow:
+        await record.record_and_correct_matches(
+            uow, [Answered(claimed=claimed, answer=answer)], now=after(701)
+        )
+
+    assert [row.status for row in await second.attempts()] == ["unknown", "sent"]
+    assert await second.alerts() == set()
+
+
+async def test_acceptance_without_an_id_after_not_found_raises_the_alert(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    claimed = await ledger.unclear()
+    await ledger.not_found()
+
+    await ledger.answer(claimed, AnswerKind.UNCLEAR, no_id=True, now=after(900))
+
+    assert (await ledger.attempt()).status == "parked"
+    assert await ledger.alerts() == {"send_parked"}
+
+
+async def test_answer_corrects_its_own_match(new_uow: UnitOfWorkFactory) -> None:
+    """A person's identical message was matched to our attempt; then our own answer arrived."""
+    ledger = await Ledger.open(new_uow)
+    claimed = await ledger.unclear()
+    await ledger.report(DELIVERED)
+
+    await ledger.accept(claimed, "AC2", at=after(1), now=after(20))
+
+    attempt, member = await ledger.attempt(), await ledger.member()
+    assert (attempt.status, attempt.provider_message_id) == ("sent", "AC2")
+    assert (attempt.is_matched, attempt.reported_at) == (False, None)
+    assert (member.status, member.provider_message_id, member.delivered_at) == ("sent", "AC2", None)
+
+
+async def test_refusal_corrects_a_match(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    claimed = await ledger.unclear()
+    await ledger.report(DELIVERED)
+
+    await ledger.answer(claimed, AnswerKind.REFUSED, code="0201400", now=after(20))
+
+    attempt, member = await ledger.attempt(), await ledger.member()
+    assert (attempt.status, attempt.provider_message_id) == ("refused", None)
+    assert (member.status, member.error_code) == ("failed", "0201400")
+
+
+async def _reply(ledger: Ledger, *, seconds: float, is_opt_out: bool = False) -> bool:
+    async with ledger.new_uow() as uow:
+        campaign_id = await note_reply(
+            uow,
+            phone=number(0),
+            line_id=ledger.line.id,
+            at=after(seconds),
+            times=TIMES,
+            now=after(seconds),
+            is_opt_out=is_opt_out,
+        )
+    return campaign_id == ledger.campaign.id
+
+
+async def test_first_reply_belongs_to_its_campaign(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    (claimed,) = await ledger.called()
+    await ledger.accept(claimed)
+
+    assert await _reply(ledger, seconds=100)
+    assert await _reply(ledger, seconds=200, is_opt_out=True)
+
+    member = await ledger.member()
+    assert (member.replied_at, member.opted_out_at) == (after(100), after(200))
+
+
+@pytest.mark.parametrize("state", ["calling", "unknown", "parked", "sent", "failed", "delivered"])
+async def test_reply_belongs_to_a_message_that_may_have_arrived(
+    new_uow: UnitOfWorkFactory, state: str
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.called()
+    await ledger.run("UPDATE send_attempt SET status = :state", state=state)
+
+    assert await _reply(ledger, seconds=10)
+
+
+@pytest.mark.parametrize("state", ["claimed", "released", "refused", "not_found"])
+async def test_reply_does_not_belong_to_a_message_that_was_not_sent(
+    new_uow: UnitOfWorkFactory, state: str
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.called()
+    await ledger.run("UPDATE send_attempt SET status = :state", state=state)
+
+    assert not await _reply(ledger, seconds=10)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "is_tied"), [(-3, False), (-2, True), (72 * 3600 - 1, True), (72 * 3600, False)]
+)
+async def test_reply_belongs_to_a_campaign_within_three_days(
+    new_uow: UnitOfWorkFactory,
+    seconds: int,
+    is_tied: bool,  # noqa: FBT001 - a table's column
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    (claimed,) = await ledger.called()
+    await ledger.accept(claimed)
+
+    assert await _reply(ledger, seconds=seconds) is is_tied
+
+
+async def test_reply_belongs_to_the_newest_campaign(new_uow: UnitOfWorkFactory) -> None:
+    old = await Ledger.open(new_uow)
+    (claimed,) = await old.called()
+    await old.accept(claimed)
+    new = await Ledger.open(new_uow, line=old.line)
+    (claimed,) = await new.called(now=NOW + timedelta(hours=1))
+    await new.accept(claimed, "AC2")
+
+    assert await _reply(new, seconds=7200)
+
+    assert (await old.member()).replied_at is None
+    assert (await new.member()).replied_at == after(7200)

@@ -1,0 +1,494 @@
+"""Leases that ended, look-ups, and what is concluded from them."""
+
+from datetime import timedelta
+from typing import Literal
+
+import pytest
+from tests.conftest import NOW
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, told
+
+from crm_api.domain.messaging.models.sends import AttemptStatus
+from crm_api.domain.messaging.sends import look_ups, matching, settle_by_hand
+from crm_api.domain.messaging.sends.settle_by_hand import NotParkedError
+from crm_api.domain.provider.openphone.answers import AnswerKind
+from crm_api.domain.provider.openphone.facts import MessageFacts
+from crm_api.platform.database import UnitOfWorkFactory
+
+UNKNOWN, NOT_FOUND, PARKED = AttemptStatus.UNKNOWN, AttemptStatus.NOT_FOUND, AttemptStatus.PARKED
+OTHER_TEXT = "Are you at home on Tuesday?"
+
+
+async def test_claim_whose_lease_is_over_goes_back(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.claim()
+
+    assert await ledger.expire(now=after(60)) == 0
+    assert await ledger.expire(now=after(60.001)) == 1
+
+    attempt, member = await ledger.attempt(), await ledger.member()
+    assert (attempt.status, attempt.token, attempt.called_at) == ("released", None, None)
+    assert (member.status, member.attempts) == ("pending", 0)
+    assert (await ledger.text()).status == "queued"
+
+
+async def test_call_whose_lease_is_over_is_unknown(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.called()
+
+    assert await ledger.expire(now=after(61)) == 1
+
+    attempt, member = await ledger.attempt(), await ledger.member()
+    assert (attempt.status, attempt.called_at) == ("unknown", NOW)
+    assert (member.status, member.attempts) == ("unknown", 1)
+    assert (await ledger.text()).status == "unknown"
+    assert await ledger.claim(now=after(5000)) == []
+
+
+async def test_call_within_its_lease_is_left_alone(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    batch = await ledger.claim()
+    await ledger.gate(batch, now=after(30))
+
+    assert await ledger.expire(now=after(90)) == 0
+    assert (await ledger.attempt()).status == "calling"
+    assert await ledger.expire(now=after(90.001)) == 1
+
+
+async def test_claim_of_a_cancelled_campaign_ends_cancelled(new_uow: UnitOfWorkFactory) -> None:
+    # The campaign was cancelled meanwhile, and the worker with the claim has ended.
+    ledger = await Ledger.open(new_uow)
+    await ledger.claim()
+    await ledger.run("UPDATE campaign SET status = 'cancelled'")
+
+    await ledger.expire(now=after(61))
+
+    assert (await ledger.member()).status == "cancelled"
+
+
+@pytest.mark.parametrize(("flag", "status"), [("opted_out", "skipped"), ("opt_out_hold", "held")])
+async def test_derived_status_depends_on_campaign_and_flags(
+    new_uow: UnitOfWorkFactory, flag: str, status: str
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+    await ledger.flag(flag)
+
+    await ledger.not_found()
+
+    assert (await ledger.member()).status == status
+
+
+@pytest.mark.parametrize(
+    ("status", "becomes"),
+    [("sent", "sent"), ("delivered", "delivered"), ("undelivered", "failed")],
+)
+@pytest.mark.parametrize("age", [1, 599, 601, 5000])
+async def test_found_counts_at_any_age(
+    new_uow: UnitOfWorkFactory, status: str, becomes: str, age: int
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+
+    found = await ledger.look(told(status, at=after(1)), begun_at=after(age))
+
+    attempt, member = await ledger.attempt(), await ledger.member()
+    assert (found.value, attempt.is_matched) == (becomes, True)
+    assert (attempt.provider_message_id, attempt.accepted_at) == ("AC1", after(1))
+    assert member.status == becomes
+
+
+async def test_nothing_counts_only_after_the_grace(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+
+    for begun in (100, 300, 600):
+        assert await ledger.look(begun_at=after(begun)) is UNKNOWN
+        assert (await ledger.attempt()).nil_at is None
+
+    assert await ledger.look(begun_at=after(600.001)) is UNKNOWN
+    assert (await ledger.attempt()).nil_at == after(600.001)
+
+
+async def test_nothing_must_be_found_twice_a_gap_apart(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+
+    assert await ledger.look(begun_at=after(700)) is UNKNOWN
+    assert await ledger.look(begun_at=after(759.999)) is UNKNOWN
+    assert (await ledger.attempt()).nil_at == after(700)
+    assert await ledger.look(begun_at=after(760)) is NOT_FOUND
+
+    member = await ledger.member()
+    assert (member.status, member.attempts) == ("pending", 1)
+    assert (await ledger.text()).status == "queued"
+
+
+async def test_age_counts_from_the_gate_not_from_the_failure(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    (claimed,) = await ledger.called()
+    await ledger.answer(claimed, AnswerKind.UNCLEAR, code="timeout", now=after(15))
+
+    assert await ledger.look(begun_at=after(601)) is UNKNOWN
+
+    assert (await ledger.attempt()).nil_at == after(601)
+
+
+async def test_two_settlers_at_once_are_one_look(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+    async with new_uow() as uow:
+        (seen,) = await matching.list_unknown_attempts(uow, limit=10)
+
+    assert await ledger.conclude(seen, begun_at=after(700)) is UNKNOWN
+    assert await ledger.conclude(seen, begun_at=after(900)) is UNKNOWN
+
+    assert (await ledger.attempt()).status == "unknown"
+
+
+@pytest.mark.parametrize("answer", [AnswerKind.REFUSED, AnswerKind.ACCEPTED])
+async def test_stale_look_up_changes_nothing(
+    new_uow: UnitOfWorkFactory, answer: AnswerKind
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    claimed = await ledger.unclear()
+    await ledger.look(begun_at=after(700))
+    async with new_uow() as uow:
+        (seen,) = await matching.list_unknown_attempts(uow, limit=10)
+    await ledger.answer(claimed, answer, provider_message_id="AC1", now=after(800))
+    before = (await ledger.attempt()).status
+
+    await ledger.conclude(seen, begun_at=after(801))
+
+    assert (await ledger.attempt()).status == before
+    assert (await ledger.member()).status == {"sent": "sent", "refused": "failed"}[before]
+
+
+async def test_stale_look_up_does_not_outlive_a_late_acceptance_without_an_id(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    (claimed,) = await ledger.called()
+    await ledger.expire(now=after(61))
+    await ledger.look(begun_at=after(700))
+    async with new_uow() as uow:
+        (seen,) = await matching.list_unknown_attempts(uow, limit=10)
+    await ledger.answer(claimed, AnswerKind.UNCLEAR, no_id=True, code="no_id", now=after(800))
+
+    await ledger.conclude(seen, begun_at=after(801))
+
+    assert (await ledger.attempt()).status == "parked"
+    assert (await ledger.member()).status == "unknown"
+
+
+async def test_late_list_is_still_found_between_the_two_look_ups(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+    await ledger.look(begun_at=after(700))
+
+    found = await ledger.look(told(at=after(1)), begun_at=after(760))
+
+    assert found is AttemptStatus.SENT
+    assert (await ledger.member()).status == "sent"
+
+
+async def test_another_text_in_the_window_forbids_not_found(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+    other = told(body=OTHER_TEXT, at=after(1))
+
+    assert await ledger.look(other, begun_at=after(300)) is UNKNOWN
+    assert await ledger.look(other, begun_at=after(601)) is PARKED
+
+    assert (await ledger.attempt()).status == "parked"
+    assert (await ledger.member()).status == "unknown"
+    assert (await ledger.text()).status == "unknown"
+    assert await ledger.alerts() == {"send_parked"}
+    assert await ledger.claim(now=after(5000)) == []
+
+
+async def test_several_equal_messages_park(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+    two = (told(at=after(1)), told(message_id="AC2", at=after(2)))
+
+    assert await ledger.look(*two, begun_at=after(300)) is UNKNOWN
+    assert await ledger.look(*two, begun_at=after(601)) is PARKED
+
+
+async def test_equal_text_is_found_beside_another(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+    both = (told(at=after(1)), told(message_id="AC2", at=after(2), body=OTHER_TEXT))
+
+    assert await ledger.look(*both, begun_at=after(300)) is AttemptStatus.SENT
+    assert (await ledger.attempt()).provider_message_id == "AC1"
+
+
+OUTSIDE = {
+    "incoming": told(direction="incoming", at=after(1)),
+    "before the gate": told(at=after(-2.001)),
+    "after the window": told(at=after(600.001)),
+}
+
+
+@pytest.mark.parametrize("facts", OUTSIDE.values(), ids=OUTSIDE.keys())
+async def test_message_outside_the_window_is_not_a_candidate(
+    new_uow: UnitOfWorkFactory, facts: MessageFacts
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+
+    assert await ledger.look(facts, begun_at=after(700)) is UNKNOWN
+    assert await ledger.look(facts, begun_at=after(800)) is NOT_FOUND
+
+
+@pytest.mark.parametrize("seconds", [-2, 600])
+async def test_message_on_the_edge_of_the_window_is_a_candidate(
+    new_uow: UnitOfWorkFactory, seconds: int
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+
+    assert await ledger.look(told(at=after(seconds)), begun_at=after(700)) is AttemptStatus.SENT
+
+
+async def test_message_of_another_attempt_is_not_a_candidate(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    """The message of the next step must not be matched to the step before."""
+    first = await Ledger.open(new_uow)
+    (claimed,) = await first.called()
+    await first.accept(claimed)
+    second = await Ledger.open(new_uow, line=first.line)
+    await second.unclear(now=after(1))
+
+    assert await second.look(told(at=after(0.5)), begun_at=after(700)) is UNKNOWN
+    assert await second.look(told(at=after(0.5)), begun_at=after(800)) is NOT_FOUND
+
+
+async def test_message_stored_as_foreign_is_found_though_the_list_lacks_it(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    """The webhook arrived while the call ran; then the worker crashed."""
+    ledger = await Ledger.open(new_uow)
+    await ledger.called()
+    await ledger.report(told("delivered", at=after(1), updated_at=after(2)))
+    await ledger.expire(now=after(61))
+
+    found = await ledger.look(begun_at=after(700))
+
+    line = await ledger.text()
+    assert found is AttemptStatus.DELIVERED
+    assert (await ledger.member()).status == "delivered"
+    assert (line.origin, line.openphone_id, line.status) == ("campaign", "AC1", "delivered")
+
+
+@pytest.mark.parametrize(("stored", "listed"), [("failed", "delivered"), ("delivered", "failed")])
+async def test_delivery_is_proof_from_every_source(
+    new_uow: UnitOfWorkFactory, stored: str, listed: str
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.called()
+    await ledger.report(told(stored, at=after(1), updated_at=after(2)))
+    await ledger.expire(now=after(61))
+
+    await ledger.look(told(listed, at=after(1), updated_at=after(3)), begun_at=after(70))
+
+    assert (await ledger.attempt()).status == "delivered"
+    assert (await ledger.member()).status == "delivered"
+    assert (await ledger.text()).status == "delivered"
+
+
+async def test_acceptance_without_an_id_is_parked_never_not_found(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear(no_id=True)
+
+    assert await ledger.look(begun_at=after(700)) is UNKNOWN
+    assert await ledger.look(begun_at=after(800)) is PARKED
+    assert (await ledger.member()).status == "unknown"
+
+
+async def test_acceptance_without_an_id_is_found(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear(no_id=True)
+
+    assert await ledger.look(told(at=after(1)), begun_at=after(5)) is AttemptStatus.SENT
+
+
+async def test_line_without_resend_parks_instead_of_not_found(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.run("UPDATE line SET resend_unclear = false")
+    await ledger.unclear()
+
+    assert await ledger.look(begun_at=after(700)) is UNKNOWN
+    assert await ledger.look(begun_at=after(800)) is PARKED
+    assert await ledger.alerts() == {"send_parked"}
+    assert await ledger.claim(now=after(5000)) == []
+
+
+async def test_nothing_does_not_count_while_the_list_lags(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+
+    for begun in (700, 800, 900):
+        assert await ledger.look(begun_at=after(begun), list_lags=True) is UNKNOWN
+    assert (await ledger.attempt()).nil_at is None
+
+    assert await ledger.look(begun_at=after(1000)) is UNKNOWN
+    assert await ledger.look(begun_at=after(1100), list_lags=True) is UNKNOWN
+    assert await ledger.look(begun_at=after(1200)) is NOT_FOUND
+
+
+async def test_found_counts_though_the_list_lags(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+
+    found = await ledger.look(told(at=after(1)), begun_at=after(700), list_lags=True)
+
+    assert found is AttemptStatus.SENT
+
+
+@pytest.mark.parametrize(
+    ("age", "is_canary"), [(149, False), (151, True), (86_399, True), (86_401, False)]
+)
+async def test_canary_is_a_known_message_older_than_a_quarter_of_the_grace(
+    new_uow: UnitOfWorkFactory,
+    age: int,
+    is_canary: bool,  # noqa: FBT001 - a table's column
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    (claimed,) = await ledger.called()
+    await ledger.accept(claimed)
+
+    async with new_uow() as uow:
+        found = await look_ups.find_canary(uow, line_id=ledger.line.id, times=TIMES, now=after(age))
+
+    assert (found is not None) is is_canary
+
+
+async def test_matched_message_is_not_a_canary(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+    await ledger.report(told("delivered"))
+
+    async with new_uow() as uow:
+        found = await look_ups.find_canary(uow, line_id=ledger.line.id, times=TIMES, now=after(300))
+
+    assert found is None
+
+
+async def test_unknown_attempts_are_looked_up_in_turn(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=3)
+    for claimed in await ledger.called():
+        await ledger.answer(claimed, AnswerKind.UNCLEAR, code="timeout")
+    async with new_uow() as uow:
+        (first,) = await matching.list_unknown_attempts(uow, limit=1)
+
+    await ledger.conclude(first, begun_at=after(10))
+
+    async with new_uow() as uow:
+        order = [row.id for row in await matching.list_unknown_attempts(uow, limit=10)]
+    assert order[-1] == first.id
+
+
+async def test_look_up_that_failed_concludes_nothing_and_waits_its_turn(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=2)
+    for claimed in await ledger.called():
+        await ledger.answer(claimed, AnswerKind.UNCLEAR, code="timeout")
+    async with new_uow() as uow:
+        first, second = await matching.list_unknown_attempts(uow, limit=10)
+
+    async with new_uow() as uow:
+        await look_ups.postpone_look_up(uow, first, now=after(700))
+
+    async with new_uow() as uow:
+        order = [row.id for row in await matching.list_unknown_attempts(uow, limit=10)]
+    assert order == [second.id, first.id]
+    assert {(row.status, row.nil_at) for row in await ledger.attempts()} == {("unknown", None)}
+
+
+async def _parked(new_uow: UnitOfWorkFactory) -> Ledger:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+    await ledger.look(told(body=OTHER_TEXT, at=after(1)), begun_at=after(601))
+    return ledger
+
+
+@pytest.mark.parametrize(
+    ("outcome", "attempt_status", "member_status", "tries"),
+    [
+        ("sent", "sent", "sent", 1),
+        ("resend", "released", "pending", 0),
+        ("failed", "refused", "failed", 1),
+    ],
+)
+async def test_person_settles_a_parked_send(
+    new_uow: UnitOfWorkFactory,
+    outcome: Literal["sent", "resend", "failed"],
+    attempt_status: str,
+    member_status: str,
+    tries: int,
+) -> None:
+    ledger = await _parked(new_uow)
+    contact_id = (await ledger.member()).contact_id
+
+    async with new_uow() as uow:
+        await settle_by_hand.settle_recipient(
+            uow,
+            campaign_id=ledger.campaign.id,
+            contact_id=contact_id,
+            outcome=outcome,
+            actor="Dana",
+            now=after(3600),
+        )
+
+    member = await ledger.member()
+    assert (await ledger.attempt()).status == attempt_status
+    assert (member.status, member.attempts) == (member_status, tries)
+    (entry,) = await ledger.rows("SELECT * FROM audit_log")
+    assert (entry.actor, entry.action) == ("Dana", "settle_send")
+
+
+async def test_message_settled_as_sent_counts_on_the_day_of_its_call(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await _parked(new_uow)
+    tomorrow = NOW + timedelta(days=1)
+
+    async with new_uow() as uow:
+        await settle_by_hand.settle_recipient(
+            uow,
+            campaign_id=ledger.campaign.id,
+            contact_id=(await ledger.member()).contact_id,
+            outcome="sent",
+            actor="Dana",
+            now=tomorrow,
+        )
+
+    assert (await ledger.member()).sent_at == NOW
+
+
+async def test_person_cannot_settle_what_is_not_parked(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.unclear()
+
+    with pytest.raises(NotParkedError):
+        async with new_uow() as uow:
+            await settle_by_hand.settle_recipient(
+                uow,
+                campaign_id=ledger.campaign.id,
+                contact_id=(await ledger.member()).contact_id,
+                outcome="resend",
+                actor="Dana",
+                now=after(10),
+            )
+
+    assert (await ledger.attempt()).status == "unknown"

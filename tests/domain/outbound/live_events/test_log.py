@@ -1,0 +1,163 @@
+"""The log is read in order, once and completely, in whatever order its transactions commit."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from crm_api.domain.kit.event_log import recording as event_recording
+from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.outbound.live_events import event_log as events
+from crm_api.domain.outbound.live_events.event_log import (
+    InvalidEventIdError,
+    LogEnds,
+    LogPosition,
+    parse_position,
+)
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWork
+
+NewUow = Callable[[], UnitOfWork]
+BEGINNING = LogPosition(0, 0)
+
+
+async def record(uow: UnitOfWork, name: str) -> None:
+    await event_recording.record_event(
+        uow, type=EventType.IMPORT_PROGRESS, subject_id=None, data={"name": name}
+    )
+
+
+async def happens(new_uow: NewUow, *names: str) -> None:
+    for name in names:
+        async with new_uow() as uow:
+            await record(uow, name)
+
+
+async def head(new_uow: NewUow) -> LogPosition:
+    return (await ends(new_uow)).head
+
+
+async def ends(new_uow: NewUow) -> LogEnds:
+    async with new_uow() as uow:
+        return await events.find_log_ends(uow)
+
+
+async def read(
+    new_uow: NewUow, *, after: LogPosition = BEGINNING, limit: int = 100
+) -> tuple[list[str], LogPosition]:
+    async with new_uow() as uow:
+        page = await events.read_new_events(uow, after=after, limit=limit)
+    return [event.data["name"] for event in page.events], page.until
+
+
+async def test_transaction_that_began_before_and_commits_after_is_not_passed_over(
+    committed_uow: NewUow,
+) -> None:
+    start = await head(committed_uow)
+    async with committed_uow() as slow:
+        await record(slow, "slow")
+        await happens(committed_uow, "quick", "quick too")
+        meanwhile, place = await read(committed_uow, after=start)
+        begun_meanwhile = await head(committed_uow)
+
+    afterwards, _ = await read(committed_uow, after=place)
+    of_who_came_meanwhile, _ = await read(committed_uow, after=begun_meanwhile)
+
+    assert meanwhile == []
+    assert afterwards == ["slow", "quick", "quick too"]
+    assert of_who_came_meanwhile == ["slow", "quick", "quick too"]
+
+
+async def test_transaction_that_is_rolled_back_holds_nothing_up(committed_uow: NewUow) -> None:
+    start = await head(committed_uow)
+    with pytest.raises(TimeoutError):
+        async with committed_uow() as uow:
+            await record(uow, "never")
+            await happens(committed_uow, "quick")
+            raise TimeoutError
+
+    assert (await read(committed_uow, after=start))[0] == ["quick"]
+
+
+async def test_pages_follow_on_each_other(committed_uow: NewUow) -> None:
+    async with committed_uow() as uow:
+        for name in "abc":
+            await record(uow, name)
+    await happens(committed_uow, "d", "e")
+
+    seen: list[list[str]] = []
+    place = BEGINNING
+    while not seen or seen[-1]:
+        names, place = await read(committed_uow, after=place, limit=2)
+        seen.append(names)
+
+    assert seen == [["a", "b"], ["c", "d"], ["e"], []]
+
+
+async def test_span_ends_at_the_given_position(committed_uow: NewUow) -> None:
+    await happens(committed_uow, "a", "b")
+    _, until = await read(committed_uow)
+    await happens(committed_uow, "c")
+
+    async with committed_uow() as uow:
+        first = await events.read_event_span(uow, after=BEGINNING, until=until, limit=1)
+        rest = await events.read_event_span(uow, after=first.until, until=until, limit=5)
+
+    assert [event.data["name"] for event in (*first.events, *rest.events)] == ["a", "b"]
+    assert (first.is_last, rest.is_last, rest.until) == (False, True, until)
+
+
+async def test_events_are_forgotten_after_a_week_and_the_log_knows_it(
+    committed_uow: NewUow,
+) -> None:
+    await happens(committed_uow, "a", "b", "c")
+    in_six_days, in_eight_days = (clock.now() + timedelta(days=days) for days in (6, 8))
+
+    async with committed_uow() as uow:
+        early = await events.forget_old_events(uow, now=in_six_days)
+    untouched = await ends(committed_uow)
+    gone = []
+    for _ in range(3):
+        async with committed_uow() as uow:
+            gone.append(await events.forget_old_events(uow, now=in_eight_days, limit=2))
+    horizon = (await ends(committed_uow)).horizon
+
+    assert (early, untouched.horizon) == (0, None)
+    assert gone == [2, 1, 0]
+    assert horizon is not None
+    assert horizon < await head(committed_uow)
+    assert await read(committed_uow, after=horizon) == ([], await head(committed_uow))
+
+
+async def test_log_of_another_server_is_not_taken_for_this_one(committed_uow: NewUow) -> None:
+    """A database restored on a new server counts its transactions from the beginning."""
+    async with committed_uow() as uow:
+        await record(uow, "of the other")
+        await uow.session.execute(text("UPDATE event SET transaction_id = transaction_id + 10^9"))
+        await uow.session.execute(
+            text("INSERT INTO event_horizon VALUES ('log', 2 * 10^9::bigint, 1)")
+        )
+    await happens(committed_uow, "here")
+
+    seen, _ = await read(committed_uow)
+    horizon = (await ends(committed_uow)).horizon
+    async with committed_uow() as uow:
+        await events.forget_old_events(uow, now=clock.now())
+        left = await uow.session.scalar(text("SELECT count(*) FROM event"))
+
+    assert seen == ["here"]
+    assert horizon is None
+    assert left == 1
+
+
+@pytest.mark.parametrize(
+    "given", ["", "1", "1-", "-1", "1-2-3", "a-b", "1-٢", "9" * 19 + "-1", "1-2\x00"]
+)
+def test_what_is_no_id_of_an_event_is_refused(given: str) -> None:
+    with pytest.raises(InvalidEventIdError):
+        parse_position(given, pointer="/last_event_id")
+
+
+def test_id_of_an_event_is_read_as_it_was_written() -> None:
+    assert str(parse_position(" 4711-42 ", pointer="/last_event_id")) == "4711-42"

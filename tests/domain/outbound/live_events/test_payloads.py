@@ -1,0 +1,60 @@
+"""Events for endpoints have a named schema per type, and contain only what the log has."""
+
+from typing import Any
+
+import pytest
+from tests.conftest import NOW
+
+from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.outbound.live_events.event_log import LoggedEvent
+from crm_api.domain.outbound.live_events.payloads import (
+    PAYLOADS,
+    SCOPE_OF,
+    TEST_TYPE,
+    WebhookEventType,
+    facts_of,
+)
+from crm_api.platform.ids import new_id
+
+DATA: dict[WebhookEventType, dict[str, Any]] = {
+    WebhookEventType.MESSAGE_RECEIVED: {"status": "received", "line_id": str(new_id())},
+    WebhookEventType.MESSAGE_STATUS: {"status": "failed", "error_code": "30003"},
+    WebhookEventType.CALL_STATUS: {"status": "answered", "is_over": True},
+    WebhookEventType.CAMPAIGN_STATUS: {"status": "running", "was": "paused"},
+    WebhookEventType.IMPORT_PROGRESS: {"status": "running", "rows_processed": 5, "undo": None},
+    WebhookEventType.CONTACT_CREATED: {},
+    WebhookEventType.OPT_OUT: {},
+    WebhookEventType.OPT_IN: {},
+    WebhookEventType.ALERT: {"kind": "line_blocked", "status": "open"},
+}
+
+
+def test_every_type_but_counts_goes_out_and_has_a_shape() -> None:
+    types = {one.value for one in EventType} - {EventType.CAMPAIGN_COUNTERS}
+
+    assert {one.value for one in WebhookEventType} == types
+    assert set(PAYLOADS) == types | {TEST_TYPE}
+    assert set(SCOPE_OF) == set(EventType)
+
+
+@pytest.mark.parametrize("event_type", list(WebhookEventType))
+def test_event_of_the_log_has_the_shape_of_its_type(event_type: WebhookEventType) -> None:
+    event = LoggedEvent(
+        position=None,
+        type=event_type,
+        subject_id=new_id(),
+        campaign_id=new_id(),
+        data=DATA[event_type],
+        recorded_at=NOW,
+    )
+
+    data = facts_of(event)
+    payload = PAYLOADS[event_type].model_validate(
+        {"type": event_type, "timestamp": NOW, "data": data}
+    )
+
+    sent = payload.model_dump(mode="json")
+    assert sent["data"] == data
+    assert sent["timestamp"] == "2026-11-25T15:00:00.000Z"
+    assert str(event.subject_id) in data.values()
+    assert DATA[event_type].items() <= data.items()

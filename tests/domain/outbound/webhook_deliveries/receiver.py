@@ -1,0 +1,101 @@
+"""An integrator's server on loopback: keeps what it receives, and answers as the test says."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+from standardwebhooks import Webhook
+
+
+@dataclass(frozen=True)
+class ReceivedDelivery:
+    """One delivery as received."""
+
+    path: str
+    headers: dict[str, str]
+    body: str
+
+    @property
+    def id(self) -> str:
+        return self.headers["webhook-id"]
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        payload: dict[str, Any] = json.loads(self.body)
+        return payload
+
+    @property
+    def signatures(self) -> list[str]:
+        return self.headers["webhook-signature"].split(" ")
+
+    def verify(self, secret: str) -> Any:
+        """Verify it with the library; raise if the signature does not match."""
+        return Webhook(secret).verify(self.body, self.headers)
+
+
+@dataclass
+class Receiver:
+    """Answers of each path in turn, the last one repeated; 204 where none is set."""
+
+    port: int = 0
+    told: list[ReceivedDelivery] = field(default_factory=list)
+    replies: dict[str, list[web.Response]] = field(default_factory=dict)
+    hanging: set[str] = field(default_factory=set)
+    """Paths that never answer."""
+    came: asyncio.Event = field(default_factory=asyncio.Event)
+    most_at_once: dict[str, int] = field(default_factory=dict)
+    _under_way: dict[str, int] = field(default_factory=dict)
+
+    def url(self, path: str = "/hook") -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def of(self, path: str = "/hook") -> list[ReceivedDelivery]:
+        return [one for one in self.told if one.path == path]
+
+    def answer(self, *statuses: int, path: str = "/hook", **options: Any) -> None:
+        self.replies[path] = [web.Response(status=status, **options) for status in statuses]
+
+    async def until(self, count: int, path: str = "/hook") -> None:
+        """Wait until so many deliveries were received, ten seconds at most."""
+        async with asyncio.timeout(10):
+            while len(self.of(path)) < count:
+                self.came.clear()
+                await self.came.wait()
+
+    async def handle(self, request: web.Request) -> web.Response:
+        path = request.path
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        self.told.append(ReceivedDelivery(path=path, headers=headers, body=await request.text()))
+        self.came.set()
+        self._under_way[path] = self._under_way.get(path, 0) + 1
+        self.most_at_once[path] = max(self.most_at_once.get(path, 0), self._under_way[path])
+        try:
+            if path in self.hanging:
+                await asyncio.Event().wait()
+            # Lets other requests begin, so that concurrent ones are counted.
+            await asyncio.sleep(0)
+        finally:
+            self._under_way[path] -= 1
+        waiting = self.replies.get(path) or [web.Response(status=204)]
+        chosen = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+        return web.Response(status=chosen.status, headers=chosen.headers, body=chosen.body)
+
+
+@contextlib.asynccontextmanager
+async def receiver() -> AsyncIterator[Receiver]:
+    server = Receiver()
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", server.handle)
+    runner = web.AppRunner(app, shutdown_timeout=0, handler_cancellation=True)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    server.port = runner.addresses[0][1]
+    try:
+        yield server
+    finally:
+        await runner.cleanup()

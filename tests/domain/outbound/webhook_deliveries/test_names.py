@@ -1,0 +1,83 @@
+"""A slow name server delays look-ups of its own names, and no others."""
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from threading import Event
+from typing import Any
+
+import pytest
+from tests.conftest import NOW
+from tests.domain.outbound.webhook_deliveries.receiver import receiver
+from tests.domain.outbound.webhook_deliveries.test_sender import SANDBOX
+
+from crm_api.domain.outbound.webhook_deliveries.sender import PatientResolver, WebhookSender
+
+
+class NameServer:
+    """Knows one name, never answers for another, and counts the look-ups."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+        self.speaks = Event()
+
+    def look_up(self, host: str, port: int, _family: int) -> list[tuple[int, int, int, str, Any]]:
+        self.asked[host] += 1
+        if host == "silent.example":
+            self.speaks.wait(30)
+        if host == "nobody.example":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+
+@pytest.fixture
+def server() -> Iterator[NameServer]:
+    server = NameServer()
+    yield server
+    server.speaks.set()
+
+
+async def test_silent_name_takes_one_thread_however_many_ask(server: NameServer) -> None:
+    resolver = PatientResolver(server.look_up)
+    waiting = [asyncio.create_task(resolver.resolve("silent.example", 443)) for _ in range(100)]
+
+    found = await resolver.resolve("good.example", 443)
+
+    assert [one["host"] for one in found] == ["127.0.0.1"]
+    assert not any(task.done() for task in waiting)
+    server.speaks.set()
+    assert all(await asyncio.gather(*waiting))
+    assert server.asked == {"silent.example": 1, "good.example": 1}
+    await resolver.close()
+
+
+async def test_each_resolve_looks_the_name_up_again(server: NameServer) -> None:
+    resolver = PatientResolver(server.look_up)
+    for _ in range(3):
+        await resolver.resolve("good.example", 443)
+        with pytest.raises(OSError, match="not known"):
+            await resolver.resolve("nobody.example", 443)
+    await resolver.close()
+
+    assert server.asked == {"good.example": 3, "nobody.example": 3}
+
+
+async def test_who_gives_up_leaves_no_trace(server: NameServer) -> None:
+    async with (
+        receiver() as host,
+        WebhookSender(
+            SANDBOX, timeout_seconds=0.05, resolver=PatientResolver(server.look_up)
+        ) as sender,
+    ):
+
+        async def post(name: str) -> str | None:
+            url = f"https://{name}:{host.port}/"
+            return (await sender.post(url, body="{}", headers={}, now=NOW)).error_code
+
+        silent = await asyncio.gather(*(post("silent.example") for _ in range(5)))
+        unknown = await post("nobody.example")
+
+    assert silent == ["timeout"] * 5
+    assert unknown == "unknown_host"
+    assert server.asked["silent.example"] == 1

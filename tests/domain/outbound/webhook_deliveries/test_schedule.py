@@ -1,0 +1,87 @@
+"""Retries follow the specification, and endpoints may ask for a pause within limits."""
+
+from datetime import timedelta
+
+import pytest
+from tests.conftest import NOW
+
+from crm_api.domain.outbound.webhook_deliveries.models import DeliveryStatus
+from crm_api.domain.outbound.webhook_deliveries.schedule import (
+    JITTER,
+    LONGEST_HOLD,
+    EndpointAnswer,
+    next_state_of,
+    requested_pause,
+)
+
+FAILED = EndpointAnswer(status=500, error_code="http_500")
+
+
+def wait_after(
+    failures: int, reply: EndpointAnswer = FAILED, *, jitter: float = 0.0
+) -> timedelta | None:
+    """Return the wait until the next try; None when there is none."""
+    verdict = next_state_of(reply, failures=failures, now=NOW, jitter=lambda: jitter)
+    is_over = verdict.status is DeliveryStatus.FAILED
+    return None if is_over else verdict.next_attempt_at - NOW
+
+
+def test_waits_are_those_of_the_specification() -> None:
+    waits = [wait_after(failures) for failures in range(1, 11)]
+
+    seconds = [5, 300, 1800, *(hours * 3600 for hours in (2, 5, 10, 14, 20, 24))]
+    assert waits == [*(timedelta(seconds=one) for one in seconds), None]
+
+
+def test_jitter_lengthens_a_wait_by_a_fifth_at_most() -> None:
+    assert wait_after(2, jitter=1.0) == timedelta(minutes=5) * (1 + JITTER)
+    assert timedelta(minutes=5) * (1 + JITTER) == timedelta(minutes=6)
+
+
+def test_what_arrived_is_over() -> None:
+    verdict = next_state_of(EndpointAnswer(status=204), failures=1, now=NOW, jitter=lambda: 0.5)
+
+    assert verdict.status is DeliveryStatus.DELIVERED
+
+
+def test_who_is_gone_is_not_tried_again() -> None:
+    assert wait_after(1, EndpointAnswer(status=410, error_code="http_410")) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "asked", "wait"),
+    [
+        (429, timedelta(minutes=2), timedelta(minutes=2)),
+        (503, timedelta(minutes=2), timedelta(minutes=2)),
+        (429, timedelta(seconds=1), timedelta(seconds=5)),
+        (429, timedelta(days=30), LONGEST_HOLD),
+        (500, timedelta(minutes=2), timedelta(seconds=5)),
+        (429, None, timedelta(seconds=5)),
+    ],
+)
+def test_asked_for_patience_is_kept_within_a_day(
+    status: int, asked: timedelta | None, wait: timedelta
+) -> None:
+    reply = EndpointAnswer(status=status, error_code=f"http_{status}", retry_after=asked)
+
+    assert wait_after(1, reply) == wait
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("120", timedelta(seconds=120)),
+        (" 7 ", timedelta(seconds=7)),
+        ("9" * 9, LONGEST_HOLD),
+        ("9" * 400, None),
+        ("Wed, 25 Nov 2026 15:02:00 GMT", timedelta(minutes=2)),
+        ("Wed, 25 Nov 2020 15:02:00 GMT", None),
+        ("soon", None),
+        ("-5", None),
+        ("²", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_retry_after_is_read_in_both_writings(text: str | None, read: timedelta | None) -> None:
+    assert requested_pause(text, now=NOW) == read

@@ -1,0 +1,32 @@
+"""Waiting recipients of a contact that gets a new number."""
+
+from tests.conftest import NOW
+from tests.domain.messaging.sends.ledger import Ledger, after
+
+from crm_api.domain.messaging.sends import withdraw as sends
+from crm_api.domain.people.contacts import service as contacts
+from crm_api.domain.people.contacts.schemas import ContactUpdate
+from crm_api.platform.database import UnitOfWorkFactory
+
+
+async def test_hold_of_the_old_number_does_not_hold_the_new_one(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.flag("opt_out_hold")
+    before = await ledger.member()
+    async with new_uow() as uow:
+        await sends.withdraw_numbers(uow, phones=[before.phone], now=NOW)
+    held = await ledger.member()
+
+    async with new_uow() as uow:
+        await contacts.update_contact(
+            uow,
+            ContactUpdate(phone="+16175550177"),
+            contact_id=before.contact_id,
+            now=after(60),
+        )
+
+    member = await ledger.member()
+    assert held.status == "held"
+    assert (member.status, member.phone) == ("pending", "+16175550177")

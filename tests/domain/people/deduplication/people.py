@@ -1,0 +1,63 @@
+"""Helpers to merge contacts in tests of the domain."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from tests.conftest import NOW, SECRET
+from tests.domain.messaging.sends.ledger import Ledger
+from tests.factories import number
+
+from crm_api.domain.people.deduplication import service as merging
+from crm_api.domain.people.deduplication.undo import undo_merge
+from crm_api.domain.people.models.deduplication import ContactMerge
+from crm_api.platform.database import UnitOfWorkFactory
+
+
+async def ids_of(new_uow: UnitOfWorkFactory) -> dict[str, UUID]:
+    """Return the contact ids by number, including merged duplicates."""
+    async with new_uow() as uow:
+        rows = await uow.session.execute(text("SELECT phone, id FROM contact"))
+        return {row.phone: row.id for row in rows}
+
+
+async def merge(
+    new_uow: UnitOfWorkFactory, primary: int, *duplicates: int, now: Any = NOW
+) -> ContactMerge:
+    """Merge the contacts of these numbers into the contact of the first number."""
+    ids = await ids_of(new_uow)
+    async with new_uow() as uow:
+        _, made = await merging.merge_contacts(
+            uow,
+            primary_id=ids[number(primary)],
+            duplicate_ids=[ids[number(one)] for one in duplicates],
+            actor="key",
+            secret=SECRET.encode(),
+            now=now,
+        )
+    assert made is not None
+    return made
+
+
+async def unmerge(new_uow: UnitOfWorkFactory, made: ContactMerge, *, now: Any = NOW) -> None:
+    async with new_uow() as uow:
+        await undo_merge(uow, merge_id=made.id, actor="key", now=now)
+
+
+async def tracks(ledger: Ledger) -> Sequence[tuple[int, str, str, str, str | None]]:
+    """Return (step, number of the contact, number, status, skip reason) of a campaign's recipients.
+
+    The n-th number is ``n<n>``.
+    """
+    rows = await ledger.rows(
+        "SELECT m.step, c.phone AS owner, m.phone, m.status, m.skip_reason "
+        "FROM campaign_membership m JOIN contact c ON c.id = m.contact_id "
+        "WHERE m.campaign_id = :id ORDER BY m.step, m.phone, c.phone",
+        id=ledger.campaign.id,
+    )
+    places = {number(place): f"n{place}" for place in range(10)}
+    return [
+        (row.step, places[row.owner], places[row.phone], row.status, row.skip_reason)
+        for row in rows
+    ]

@@ -1,0 +1,417 @@
+"""Merges of recipients: no step is sent twice, nothing after a STOP, and nothing is lost."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.conftest import NOW, SECRET
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after
+from tests.domain.people.deduplication.people import ids_of, merge, tracks, unmerge
+from tests.factories import make_contact, make_member, number
+from tests.locks import blocked
+
+from crm_api.domain.campaigns import queries as campaigns
+from crm_api.domain.campaigns.audience import reading
+from crm_api.domain.campaigns.audience.selection import AudienceSettings
+from crm_api.domain.campaigns.models import Campaign
+from crm_api.domain.consent.models import ConsentSource
+from crm_api.domain.messaging.consent_decisions import service as consent
+from crm_api.domain.messaging.sends import attempt_insertion
+from crm_api.domain.messaging.sends.claim_order import PlannedAttempt
+from crm_api.domain.messaging.sends.follow_ups import end_follow_ups
+from crm_api.domain.messaging.sends.vocabulary import EndedBy
+from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.ids import new_id
+
+FOLLOW_UP: dict[str, Any] = {"follow_ups": [{"after_hours": 2, "body": "Did you see my text?"}]}
+LATER = NOW + timedelta(hours=3)
+
+
+async def only_member(new_uow: UnitOfWorkFactory, *places: int, **values: Any) -> Ledger:
+    """Make three contacts, and a campaign with some of them."""
+    ledger = await Ledger.open(new_uow, people=0, **values)
+    async with new_uow() as uow:
+        known = [
+            await make_contact(uow.session, phone=number(place), zone_key=f"MA/zone{place}")
+            for place in range(3)
+        ]
+        campaign = await uow.session.get(Campaign, ledger.campaign.id)
+        assert campaign is not None
+        for place in places:
+            await make_member(uow.session, campaign=campaign, contact=known[place])
+    return ledger
+
+
+async def opt_out(new_uow: UnitOfWorkFactory, phone: str) -> None:
+    async with new_uow() as uow:
+        await consent.opt_out(
+            uow,
+            phone=phone,
+            contact_id=None,
+            source=ConsentSource.MESSAGE,
+            actor="person",
+            reason="stop",
+            now=NOW,
+            secret=SECRET.encode(),
+        )
+
+
+async def test_waiting_recipient_of_a_duplicate_moves_to_the_primarys_number(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await only_member(new_uow, 1)
+
+    await merge(new_uow, 0, 1)
+
+    assert await tracks(ledger) == [(0, "n0", "n0", "pending", None)]
+    async with new_uow() as uow:
+        campaign = await campaigns.find_campaign(uow.session, campaign_id=ledger.campaign.id)
+    assert campaign is not None
+    assert len(campaign.zone_keys) == 2  # the primary's zone key was added
+    assert campaign.recipients_total == 1
+
+
+async def test_of_two_waiting_recipients_that_of_the_duplicate_is_skipped(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=2)
+
+    await merge(new_uow, 0, 1)
+
+    assert await tracks(ledger) == [
+        (0, "n0", "n0", "pending", None),
+        (0, "n1", "n1", "skipped", "merged"),
+    ]
+    assert [claimed.phone for claimed in await ledger.called()] == [number(0)]
+
+
+async def test_of_two_waiting_duplicates_one_continues(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await only_member(new_uow, 1, 2)
+
+    await merge(new_uow, 0, 1, 2)
+
+    assert await tracks(ledger) == [
+        (0, "n0", "n0", "pending", None),
+        (0, "n2", "n2", "skipped", "merged"),
+    ]
+
+
+async def test_primary_does_not_wait_if_the_duplicate_got_the_message(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=2)
+    await ledger.run(
+        "UPDATE campaign_membership SET due_at = :later WHERE phone = :phone",
+        later=after(60),
+        phone=number(0),
+    )
+    (claimed,) = await ledger.called()
+    await ledger.accept(claimed)
+
+    await merge(new_uow, 0, 1)
+
+    assert await tracks(ledger) == [
+        (0, "n0", "n0", "skipped", "merged"),
+        (0, "n1", "n1", "sent", None),
+    ]
+    assert await ledger.called(now=after(120)) == []
+
+
+async def test_a_claim_is_withdrawn_and_moves_to_the_primary(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await only_member(new_uow, 1)
+    await ledger.run("UPDATE contact SET zone_key = 'MA/America/New_York'")
+    await ledger.run(
+        "UPDATE campaign_membership SET zone_key = 'MA/America/New_York'",
+    )
+    await ledger.run("UPDATE campaign SET zone_keys = '{MA/America/New_York}'")
+    (claimed,) = await ledger.claim()
+
+    await merge(new_uow, 0, 1)
+
+    assert await ledger.gate([claimed]) == []
+    assert await tracks(ledger) == [(0, "n0", "n0", "pending", None)]
+    assert [again.phone for again in await ledger.called(now=after(60))] == [number(0)]
+
+
+async def test_recipient_being_sent_to_stays_with_its_attempt(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=2)
+    await ledger.run(
+        "UPDATE campaign_membership SET due_at = :later WHERE phone = :phone",
+        later=after(60),
+        phone=number(0),
+    )
+    (claimed,) = await ledger.called()
+
+    await merge(new_uow, 0, 1)
+    before = await tracks(ledger)
+    await ledger.accept(claimed)
+
+    assert before == [
+        (0, "n0", "n0", "skipped", "merged"),
+        (0, "n1", "n1", "sending", None),
+    ]
+    assert (await tracks(ledger))[1] == (0, "n1", "n1", "sent", None)
+
+
+@pytest.mark.parametrize("is_primarys", [False, True])
+async def test_an_unclear_attempt_is_not_repeated_if_the_other_number_got_the_message(
+    new_uow: UnitOfWorkFactory, *, is_primarys: bool
+) -> None:
+    ledger = await Ledger.open(new_uow, people=2)
+    unclear = await ledger.unclear()
+    place = int(unclear.phone == number(1))
+    (other,) = await ledger.called(limit=1)
+    await ledger.accept(other)
+
+    await merge(new_uow, *((place, 1 - place) if is_primarys else (1 - place, place)))
+    await ledger.not_found()
+
+    row = next(one for one in await ledger.members() if one.phone == unclear.phone)
+    assert (row.status, row.skip_reason) == ("skipped", "merged")
+    assert await ledger.called(now=after(900)) == []
+
+
+async def test_an_unclear_attempt_of_the_only_track_is_repeated_at_the_primarys_number(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    async with new_uow() as uow:
+        await make_contact(uow.session, phone=number(1))
+    await ledger.unclear()
+
+    await merge(new_uow, 1, 0)
+    before = await tracks(ledger)
+    await ledger.not_found()
+
+    assert before == [(0, "n1", "n1", "unknown", None)]
+    assert [claimed.phone for claimed in await ledger.called(now=after(900))] == [number(1)]
+
+
+async def test_follow_ups_continue_at_the_primarys_number(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, **FOLLOW_UP)
+    async with new_uow() as uow:
+        await make_contact(uow.session, phone=number(1))
+    (claimed,) = await ledger.called()
+
+    await merge(new_uow, 1, 0)
+    await ledger.accept(claimed)
+
+    assert await tracks(ledger) == [
+        (0, "n1", "n1", "sent", None),
+        (1, "n1", "n1", "pending", None),
+    ]
+    assert [one.phone for one in await ledger.called(now=LATER)] == [number(1)]
+
+
+async def test_the_furthest_track_continues(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=2, **FOLLOW_UP)
+    for claimed in await ledger.called():
+        await ledger.accept(claimed, f"AC{claimed.phone}")
+    await ledger.run(
+        "UPDATE campaign_membership SET due_at = :late WHERE phone = :phone AND step = 1",
+        late=LATER + timedelta(days=1),
+        phone=number(0),
+    )
+    (second,) = await ledger.called(now=LATER)
+    await ledger.accept(second, "ACsecond", at=LATER, now=LATER)
+
+    await merge(new_uow, 0, 1, now=LATER)
+
+    assert await tracks(ledger) == [
+        (0, "n0", "n0", "sent", None),
+        (0, "n1", "n1", "sent", None),
+        (1, "n0", "n0", "skipped", "merged"),
+        (1, "n1", "n1", "sent", None),
+    ]
+
+
+@pytest.mark.parametrize("replies_from", [0, 1])
+async def test_a_reply_from_either_number_ends_the_follow_ups(
+    new_uow: UnitOfWorkFactory, replies_from: int
+) -> None:
+    ledger = await Ledger.open(new_uow, **FOLLOW_UP)
+    async with new_uow() as uow:
+        await make_contact(uow.session, phone=number(1))
+    (claimed,) = await ledger.called()
+    await ledger.accept(claimed)
+    await merge(new_uow, 1, 0)
+
+    async with new_uow() as uow:
+        await end_follow_ups(
+            uow,
+            phone=number(replies_from),
+            why=EndedBy.REPLY,
+            at=after(60),
+            times=TIMES,
+            now=after(60),
+        )
+
+    assert (await tracks(ledger))[1] == (1, "n1", "n1", "skipped", "replied")
+
+
+@pytest.mark.parametrize("stops", [0, 1])
+async def test_a_stop_from_either_number_stops_the_person(
+    new_uow: UnitOfWorkFactory, stops: int
+) -> None:
+    ledger = await only_member(new_uow, 1)
+    await merge(new_uow, 0, 1)
+
+    await opt_out(new_uow, number(stops))
+
+    assert await tracks(ledger) == [(0, "n0", "n0", "skipped", "opted_out")]
+
+
+async def test_message_to_a_duplicate_counts_as_previous_contact(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    first = await Ledger.open(new_uow)
+    (claimed,) = await first.called()
+    await first.accept(claimed)
+    second = await Ledger.open(new_uow, people=0, line=first.line, previously_contacted="skip")
+    async with new_uow() as uow:
+        other = await make_contact(uow.session, phone=number(1))
+        campaign = await uow.session.get(Campaign, second.campaign.id)
+        assert campaign is not None
+        await make_member(uow.session, campaign=campaign, contact=other)
+    await merge(new_uow, 1, 0)
+
+    claimed_now = await second.claim()
+
+    assert claimed_now == []
+    assert (await second.member()).skip_reason == "previously_contacted"
+
+
+async def test_audiences_replace_merged_ids_by_the_primary(new_uow: UnitOfWorkFactory) -> None:
+    await only_member(new_uow)
+    ids = await ids_of(new_uow)
+    await merge(new_uow, 0, 1)
+
+    async def count(audience: dict[str, Any]) -> int:
+        async with new_uow() as uow:
+            counted = await reading.count_audience(
+                uow.session,
+                AudienceSettings(
+                    audience=audience, previously_contacted="send", skip_landlines=False
+                ),
+                now=NOW,
+            )
+        return sum(counted.values())
+
+    old, other = str(ids[number(1)]), str(ids[number(2)])
+    assert await count({"contact_ids": [old]}) == 1
+    assert await count({"contact_ids": [old, str(ids[number(0)])]}) == 1
+    all_ids = [str(one) for one in ids.values()]
+    assert await count({"contact_ids": all_ids, "exclude": {"contact_ids": [old]}}) == 1
+    assert await count({"contact_ids": [other], "exclude": {"contact_ids": [old]}}) == 1
+
+
+async def test_a_recipient_skipped_before_its_lock_is_not_claimed(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    member = await ledger.member()
+    await ledger.run("UPDATE campaign_membership SET status = 'skipped', skip_reason = 'merged'")
+
+    async with new_uow() as uow:
+        got = await attempt_insertion.insert_attempts(
+            uow.session,
+            [
+                PlannedAttempt(
+                    attempt_id=new_id(),
+                    membership_id=member.id,
+                    contact_id=member.contact_id,
+                    phone=member.phone,
+                    body="Hi",
+                    variant=0,
+                    not_after=LATER,
+                    max_recent=None,
+                    recent_hours=None,
+                    segments=1,
+                    carrier="unknown",
+                )
+            ],
+            cap_texts=None,
+            cap_hours=None,
+            campaign_id=ledger.campaign.id,
+            line_id=ledger.line.id,
+            token=new_id(),
+            lease_until=after(60),
+            min_days=None,
+            grace=600.0,
+            now=NOW,
+        )
+
+    assert got == []
+
+
+async def test_a_merge_waits_for_a_claim_and_withdraws_it(
+    committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
+) -> None:
+    ledger = await Ledger.open(committed_uow, people=2)
+    async with committed_uow() as uow:
+        claimed = (await ledger.claim_in(uow)).claimed
+        merging = await blocked(committed_db, merge(committed_uow, 0, 1))
+    await merging
+
+    assert len(claimed) == 2
+    assert await ledger.gate(claimed) == []
+    assert await tracks(ledger) == [
+        (0, "n0", "n0", "pending", None),
+        (0, "n1", "n1", "skipped", "merged"),
+    ]
+
+
+async def test_undo_returns_a_waiting_recipient(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await only_member(new_uow, 1)
+    made = await merge(new_uow, 0, 1)
+
+    await unmerge(new_uow, made)
+
+    assert await tracks(ledger) == [(0, "n1", "n1", "pending", None)]
+
+
+async def test_recipient_sent_to_the_primary_since_the_merge_stays_with_it(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, **FOLLOW_UP)
+    async with new_uow() as uow:
+        await make_contact(uow.session, phone=number(1))
+    made = await merge(new_uow, 1, 0)
+    (claimed,) = await ledger.called()
+    await ledger.accept(claimed)
+
+    await unmerge(new_uow, made)
+
+    assert await tracks(ledger) == [
+        (0, "n1", "n1", "sent", None),
+        (1, "n1", "n1", "pending", None),
+    ]
+
+
+async def test_undo_returns_a_track_with_its_later_steps(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, **FOLLOW_UP)
+    async with new_uow() as uow:
+        await make_contact(uow.session, phone=number(1))
+    (claimed,) = await ledger.called()
+    made = await merge(new_uow, 1, 0)
+    await ledger.accept(claimed)
+
+    await unmerge(new_uow, made)
+
+    assert await tracks(ledger) == [
+        (0, "n0", "n0", "sent", None),
+        (1, "n0", "n0", "pending", None),
+    ]
+
+
+async def test_an_opt_out_since_the_merge_applies_after_its_undo(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await only_member(new_uow, 1)
+    made = await merge(new_uow, 0, 1)
+    await opt_out(new_uow, number(0))
+
+    await unmerge(new_uow, made)
+
+    assert await tracks(ledger) == [(0, "n1", "n1", "skipped", "opted_out")]

@@ -1,0 +1,73 @@
+"""Merge the fields of several contacts into one, and undo that."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crm_api.domain.kit.contact_columns import TEXT_COLUMNS
+from crm_api.domain.people.contacts.schemas import MAX_ATTRIBUTES, MAX_TAGS
+from crm_api.domain.people.deduplication.field_merge import merge_fields, undo_fields
+
+VALUES = st.fixed_dictionaries(
+    {name: st.sampled_from([None, "a", "b"]) for name in TEXT_COLUMNS}
+    | {
+        "tags": st.lists(st.sampled_from("abcd"), unique=True),
+        "attributes": st.dictionaries(st.sampled_from("xyz"), st.integers(0, 2)),
+    }
+)
+
+
+def contact(**values: Any) -> dict[str, Any]:
+    return dict.fromkeys(TEXT_COLUMNS) | {"tags": [], "attributes": {}} | values
+
+
+@given(VALUES, st.lists(VALUES, max_size=4))
+def test_folded_and_unedited_values_unfold_to_the_original(
+    primary: dict[str, Any], duplicates: list[dict[str, Any]]
+) -> None:
+    after = merge_fields(primary, duplicates)
+
+    assert after | undo_fields(after, primary, after, []) == primary
+    assert all(after[name] == primary[name] for name in TEXT_COLUMNS if primary[name])
+    assert after["attributes"].items() >= primary["attributes"].items()
+
+
+@given(VALUES, st.lists(VALUES, max_size=3), VALUES)
+def test_values_edited_since_stay(
+    primary: dict[str, Any], duplicates: list[dict[str, Any]], edited: dict[str, Any]
+) -> None:
+    after = merge_fields(primary, duplicates)
+
+    left = edited | undo_fields(edited, primary, after, [])
+
+    for name in TEXT_COLUMNS:
+        if edited[name] != after[name]:
+            assert left[name] == edited[name]
+
+
+def test_folding_keeps_the_limits_of_a_contact() -> None:
+    primary = contact(tags=["mine"], attributes={"mine": 1})
+    others = [
+        contact(
+            tags=[f"{place}-{count}" for count in range(MAX_TAGS)],
+            attributes={f"{place}-{count}": "x" * 100 for count in range(MAX_ATTRIBUTES)},
+        )
+        for place in range(3)
+    ]
+
+    after = merge_fields(primary, others)
+
+    assert len(after["tags"]) == MAX_TAGS
+    assert len(after["attributes"]) == MAX_ATTRIBUTES
+    assert after["tags"][0] == "mine"
+    assert after["attributes"]["mine"] == 1
+
+
+def test_values_that_another_merge_gave_too_stay() -> None:
+    before, duplicate = contact(), contact(tags=["roof"], attributes={"beds": 3})
+    after = merge_fields(before, [duplicate])
+
+    changes = undo_fields(after, before, after, [duplicate])
+
+    assert changes == {}

@@ -1,0 +1,25 @@
+"""Line types that the numbering plans show."""
+
+import pytest
+
+from crm_api.domain.people.phone_validation.validator import OfflineValidator
+
+
+@pytest.mark.parametrize(
+    ("phone", "line_type"),
+    [
+        ("+18002345678", "toll_free"),
+        ("+18882345678", "toll_free"),
+        ("+19002345678", "premium"),
+        ("+447911123456", "mobile"),
+        ("+442071838750", "landline"),
+        # Most American numbers do not show their type; a fictional number is in no range.
+        ("+16172345678", "unknown"),
+        ("+16175550123", "unknown"),
+        ("no number", "unknown"),
+    ],
+)
+async def test_line_type_of_the_range(phone: str, line_type: str) -> None:
+    answer = await OfflineValidator().look_up(phone)
+
+    assert (answer.line_type, answer.carrier) == (line_type, None)

@@ -1,0 +1,119 @@
+"""A crowd with at least one person for each value, and every operator with each value."""
+
+from itertools import pairwise
+from typing import Any
+
+from tests.domain.people.segments.drawn import (
+    CAMPAIGNS,
+    DAYS,
+    DISTANCES,
+    FLAGS,
+    LISTS,
+    MOMENTS,
+    NUMBERS,
+    OPERATORS,
+    PHONES,
+    STATUSES,
+    STORED,
+    TAGS,
+    WORDS,
+)
+from tests.domain.people.segments.plain import Part, Person, PlainConversation
+
+_POOLS: dict[str, list[Any]] = {
+    **dict.fromkeys(("created_at", "updated_at", "last_contacted_at", "last_replied_at"), MOMENTS),
+    "tags": TAGS,
+    "lists": LISTS,
+    "flags": FLAGS,
+    "phone": PHONES,
+    "first_name": WORDS,
+}
+_FIXED: dict[str, list[Any]] = {
+    **{op: [None] for op in ("is_empty", "is_not_empty")},
+    **{op: [*DISTANCES] for op in ("within_last", "not_within_last", "within_next")},
+}
+_FURTHER: list[dict[str, Any]] = [
+    *({}, {"step": 1}, {"replied": True}, {"replied": False}),
+    *({"status": STATUSES[:2]}, {"status": STATUSES[2:4], "step": 1}),
+]
+CROWD = [
+    Person(
+        phone="",
+        texts={"source": "api", "first_name": WORDS[place % (len(WORDS) + 1)]}
+        if place % (len(WORDS) + 1) < len(WORDS)
+        else {"source": "api"},
+        tags=[tag for bit, tag in enumerate(TAGS) if place >> bit & 1],
+        attributes={"year_built": stored} if stored != {"a": 1} else {},
+        created_at=MOMENTS[place % len(MOMENTS)],
+        updated_at=MOMENTS[place % len(MOMENTS)],
+        lists={one for bit, one in enumerate(LISTS) if place >> bit & 1},
+        flags={
+            flag: [None, *MOMENTS][(place + bit) % 4]
+            for bit, flag in enumerate(FLAGS)
+            if place >> bit & 1
+        },
+        conversations=[
+            PlainConversation(
+                outgoing_at=[*MOMENTS, None][(place + turn * 7) % (len(MOMENTS) + 1)],
+                incoming_at=[*MOMENTS, None][(place * 3 + turn) % (len(MOMENTS) + 1)],
+                is_unassigned=bool((place >> turn) & 1),
+            )
+            for turn in range(place % 3)
+        ],
+        parts=[
+            Part(
+                campaign_id=CAMPAIGNS[place % 2],
+                step=step,
+                status=STATUSES[(place + step) % len(STATUSES)],
+                has_replied=bool(place & 4),
+            )
+            for step in range(place % 3)
+        ],
+    )
+    for place, stored in enumerate(STORED * 2)
+]
+"""At least one person has each value."""
+
+
+def _values_of(field: str, op: str) -> list[Any]:
+    if op in _FIXED:
+        return _FIXED[op]
+    if field.startswith("attributes."):
+        return _values_of_attributes(op)
+    if field == "campaigns":
+        return [{"campaign_id": one} | more for one in CAMPAIGNS for more in _FURTHER]
+    pool = [str(one) for one in _POOLS[field]] if field != "opted_out" else [True, False]
+    values: list[Any] = pool
+    if (field, op) == ("phone", "starts_with"):
+        values = ["+1617", "+1", "617", *pool]
+    elif op == "between":
+        values = [sorted([one, other]) for one in pool for other in pool[:3]]
+    elif op in {"in", "not_in", "contains_any", "contains_all"}:
+        values = [[one, other] for one, other in pairwise([*pool, pool[0]])]
+    return values
+
+
+def _values_of_attributes(op: str) -> list[Any]:
+    words = [one for one in STORED if isinstance(one, str) and one.strip()]
+    numbers, days = sorted(NUMBERS), DAYS[:5]
+    values: list[Any] = words
+    if op in {"gt", "gte", "lt", "lte"}:
+        values = [*numbers]
+    elif op in {"before", "after"}:
+        values = [*days]
+    elif op == "between":
+        values = [list(two) for two in (*pairwise(numbers), *pairwise(days))]
+    elif op in {"in", "not_in"}:
+        values = [list(two) for two in (*pairwise(words), *pairwise(numbers))]
+    elif op in {"eq", "ne"}:
+        values = [*words, *numbers, True, False]
+    return values
+
+
+def every_rule(field: str) -> list[dict[str, Any]]:
+    """Return each operator of a field with each value of the crowd, and with edge cases."""
+    return [
+        {"field": field, "op": op, "value": value}
+        for op in OPERATORS[field]
+        for value in _values_of(field, op)
+    ]

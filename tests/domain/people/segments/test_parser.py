@@ -1,0 +1,158 @@
+"""The format of filters; each fault is reported with its pointer."""
+
+from typing import Any
+
+import pytest
+
+from crm_api.domain.people.segments.errors import InvalidFilterError
+from crm_api.domain.people.segments.parser import DEEPEST, MOST_RULES, read_filter
+from crm_api.domain.people.segments.tree import rules_of
+from crm_api.domain.people.segments.values import MOST_VALUES as MOST_OF_A_LIST
+
+VIP = {"field": "tags", "op": "contains", "value": "vip"}
+
+
+def faults(given: Any) -> list[tuple[str, str]]:
+    with pytest.raises(InvalidFilterError) as raised:
+        read_filter(given)
+    return [(fault.pointer, fault.code) for fault in raised.value.errors]
+
+
+def rule(field: str, op: str, value: Any = None) -> dict[str, Any]:
+    return {"field": field, "op": op, "value": value}
+
+
+@pytest.mark.parametrize(
+    ("given", "pointer", "code"),
+    [
+        (None, "/filter", "wrong_type"),
+        ([], "/filter", "wrong_type"),
+        ({}, "/filter", "no_rule_nor_group"),
+        ({"all": [VIP], "any": [VIP]}, "/filter", "no_rule_nor_group"),
+        ({"all": [VIP], "id": 7}, "/filter", "no_rule_nor_group"),
+        ({"all": []}, "/filter/all", "empty_group"),
+        ({"any": VIP}, "/filter/any", "wrong_type"),
+        ({"not": [VIP]}, "/filter/not", "wrong_type"),
+        ({"all": [VIP, 7]}, "/filter/all/1", "wrong_type"),
+        (VIP | {"id": 7}, "/filter/id", "unknown_member"),
+        (rule("frist_name", "eq", "Ada"), "/filter/field", "unknown_field"),
+        (rule("attributes.", "eq", "Ada"), "/filter/field", "unknown_field"),
+        (rule("attributes." + "a" * 65, "eq", "Ada"), "/filter/field", "unknown_field"),
+        (rule("attributes.\x00", "eq", "Ada"), "/filter/field", "unknown_field"),
+        (rule("attributes.\ud83d", "eq", "Ada"), "/filter/field", "unknown_field"),
+        ({"field": ["tags"], "op": "eq"}, "/filter/field", "unknown_field"),
+        (rule("first_name", "gt", "Ada"), "/filter/op", "wrong_operator"),
+        ({"field": "first_name"}, "/filter/op", "wrong_operator"),
+        ({"field": "first_name", "op": ["eq"]}, "/filter/op", "wrong_operator"),
+        (rule("first_name", "eq"), "/filter/value", "wrong_type"),
+        (rule("first_name", "eq", 7), "/filter/value", "wrong_type"),
+        (rule("first_name", "eq", " "), "/filter/value", "empty"),
+        (rule("first_name", "eq", "a" * 201), "/filter/value", "too_long"),
+        (rule("first_name", "eq", "a\x00"), "/filter/value", "nul_character"),
+        (rule("first_name", "eq", "\ud83d"), "/filter/value", "not_unicode"),
+        (rule("first_name", "in", "Ada"), "/filter/value", "wrong_type"),
+        (rule("first_name", "in", []), "/filter/value", "wrong_length"),
+        (rule("first_name", "in", ["Ada", 7]), "/filter/value/1", "wrong_type"),
+        (rule("first_name", "is_empty", "Ada"), "/filter/value", "unexpected_value"),
+        (rule("phone", "eq", "12"), "/filter/value", "invalid_phone"),
+        (rule("tags", "contains", "a" * 65), "/filter/value", "too_long"),
+        (rule("lists", "contains", "homeowners"), "/filter/value", "wrong_type"),
+        (rule("flags", "contains", "a/b"), "/filter/value", "flag_name"),
+        (rule("opted_out", "eq", "true"), "/filter/value", "wrong_type"),
+        (rule("created_at", "before", "2026-11-01T00:00:00"), "/filter/value", "wrong_type"),
+        (rule("created_at", "before", 1764028800), "/filter/value", "wrong_type"),
+        (
+            rule("created_at", "between", ["2026-11-02T00:00:00Z", "2026-11-01T00:00:00Z"]),
+            "/filter/value",
+            "reversed",
+        ),
+        (rule("created_at", "within_last", {"months": 1}), "/filter/value", "wrong_type"),
+        (rule("created_at", "within_last", {"days": 1, "hours": 1}), "/filter/value", "wrong_type"),
+        (rule("created_at", "within_last", {"days": 1.5}), "/filter/value/days", "wrong_type"),
+        (rule("created_at", "within_last", {"days": 0}), "/filter/value/days", "out_of_range"),
+        (rule("created_at", "within_last", {"days": 9_999}), "/filter/value/days", "out_of_range"),
+        (rule("campaigns", "contains", "autumn"), "/filter/value", "wrong_type"),
+        (rule("campaigns", "contains", {}), "/filter/value/campaign_id", "missing"),
+        (
+            rule("campaigns", "contains", {"campaign_id": "x"}),
+            "/filter/value/campaign_id",
+            "wrong_type",
+        ),
+        (rule("campaigns", "contains", {"state": "sent"}), "/filter/value/state", "unknown_member"),
+        (rule("attributes.year", "gt", "1960"), "/filter/value", "wrong_type"),
+        (rule("attributes.year", "gt", True), "/filter/value", "wrong_type"),
+        (rule("attributes.year", "gt", float("nan")), "/filter/value", "out_of_range"),
+        (rule("attributes.year", "gt", 10**400), "/filter/value", "out_of_range"),
+        (rule("attributes.year", "in", [1960, "1961"]), "/filter/value/1", "wrong_type"),
+        (rule("attributes.sold", "before", "2026-02-31"), "/filter/value", "wrong_type"),
+        (rule("attributes.sold", "before", "20261101"), "/filter/value", "wrong_type"),
+        (rule("attributes.year", "between", [1960]), "/filter/value", "wrong_type"),
+    ],
+)
+def test_fault_is_reported_with_its_pointer(given: Any, pointer: str, code: str) -> None:
+    assert faults(given) == [(pointer, code)]
+
+
+def test_fault_in_a_membership_has_a_pointer() -> None:
+    campaign = "22222222-2222-4222-8222-222222222220"
+    value: dict[str, Any] = {"campaign_id": campaign, "status": ["sent", "send"]}
+
+    assert faults(rule("campaigns", "contains", value)) == [
+        ("/filter/value/status/1", "wrong_type")
+    ]
+    value = {"campaign_id": campaign, "replied": "no"}
+    assert faults(rule("campaigns", "contains", value)) == [("/filter/value/replied", "wrong_type")]
+    value = {"campaign_id": campaign, "step": -1}
+    assert faults(rule("campaigns", "contains", value)) == [("/filter/value/step", "wrong_type")]
+
+
+def test_all_faults_are_reported_in_order() -> None:
+    given = {"all": [rule("x", "eq", 1), {"any": [VIP, {"not": rule("city", "eq", 7)}]}]}
+
+    assert faults(given) == [
+        ("/filter/all/0/field", "unknown_field"),
+        ("/filter/all/1/any/1/not/value", "wrong_type"),
+    ]
+
+
+def nested(depth: int) -> dict[str, Any]:
+    given: dict[str, Any] = VIP
+    for _ in range(depth):
+        given = {"not": given}
+    return given
+
+
+def test_depth_is_bounded() -> None:
+    read_filter(nested(DEEPEST - 1))
+
+    assert faults(nested(1_000)) == [("/filter" + "/not" * DEEPEST, "too_deep")]
+
+
+def test_number_of_rules_is_bounded_over_all_groups() -> None:
+    half = {"any": [VIP] * (MOST_RULES // 2)}
+    read_filter({"all": [half, half]})
+
+    assert ("/filter", "too_many_rules") in faults({"all": [half, half, VIP]})
+    assert faults({"all": [VIP] * 10_000}) == [("/filter/all", "too_many_rules")]
+
+
+def test_number_of_values_is_bounded() -> None:
+    many = rule("city", "in", [f"City {place}" for place in range(MOST_OF_A_LIST)])
+    read_filter({"all": [many, many]})
+
+    assert faults({"all": [many, many, VIP]}) == [("/filter", "too_many_values")]
+    longer = rule("city", "in", ["Boston"] * (MOST_OF_A_LIST + 1))
+    assert faults(longer) == [("/filter/value", "wrong_length")]
+
+
+def test_number_of_reported_faults_is_limited() -> None:
+    given = {"all": [rule("x", "eq", 1)] * 90}
+
+    assert len(faults(given)) == 20
+
+
+def test_given_operator_and_value_are_kept() -> None:
+    (read,) = rules_of(read_filter(rule("phone", "ne", "(617) 555-0123")))
+
+    assert (read.op, read.is_negated, read.given) == ("eq", True, "ne")
+    assert (read.value, read.given_value) == ("+16175550123", "(617) 555-0123")

@@ -1,0 +1,99 @@
+"""A message is sent at most once, whatever the transport does with the request."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
+from crm_api.domain.provider.openphone.client import OpenPhoneClient
+from crm_api.domain.provider.openphone.sending import BodyTooLateError, GateClock
+
+ACCEPTED = httpx.Response(202, json={"data": {"id": "AC1"}})
+
+
+async def _send(transport: httpx.AsyncBaseTransport, *, call_timeout: float = 5.0) -> SendAnswer:
+    async with OpenPhoneClient(
+        base_url="http://provider.test", api_key="key", transport=transport
+    ) as client:
+        return await client.send_message(
+            sender="PNsandbox1",
+            to="+16175550123",
+            text="Hi Dana, visit on Tuesday?",
+            gate=GateClock.start(),
+            call_timeout=call_timeout,
+        )
+
+
+async def _read(request: httpx.Request, into: list[bytes]) -> None:
+    assert isinstance(request.stream, httpx.AsyncByteStream)
+    into.extend([chunk async for chunk in request.stream])
+
+
+class _Repeating(httpx.AsyncBaseTransport):
+    """Sends a request again, as some layers do when a connection breaks."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await _read(request, self.bodies)
+        await _read(request, self.bodies)
+        return ACCEPTED
+
+
+class _Lingering(httpx.AsyncBaseTransport):
+    """Continues a request in the background after its caller has stopped waiting."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+        self.goes_on = asyncio.Event()
+        self.left: asyncio.Task[None] | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.left = asyncio.create_task(self._later(request))
+        await asyncio.Event().wait()
+        return ACCEPTED
+
+    async def _later(self, request: httpx.Request) -> None:
+        await self.goes_on.wait()
+        await _read(request, self.bodies)
+
+
+async def test_repeated_request_has_no_second_body() -> None:
+    transport = _Repeating()
+
+    answer = await _send(transport)
+
+    assert len(transport.bodies) == 1
+    assert answer.kind is AnswerKind.UNCLEAR
+
+
+async def test_call_that_has_ended_does_not_hand_out_its_body() -> None:
+    transport = _Lingering()
+
+    answer = await _send(transport, call_timeout=0.01)
+    transport.goes_on.set()
+    assert transport.left is not None
+    with pytest.raises(BodyTooLateError):
+        await transport.left
+
+    assert answer.kind is AnswerKind.NOT_CONNECTED
+    assert transport.bodies == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirection_is_not_followed(status: int) -> None:
+    asked: list[str] = []
+
+    async def provider(request: httpx.Request) -> httpx.Response:
+        asked.append(f"{request.method} {request.url.path}")
+        await request.aread()
+        if request.url.path == "/v1/messages":
+            return httpx.Response(status, headers={"location": "http://provider.test/elsewhere"})
+        return ACCEPTED
+
+    answer = await _send(httpx.MockTransport(provider))
+
+    assert answer.kind is AnswerKind.UNCLEAR
+    assert asked == ["POST /v1/messages"]

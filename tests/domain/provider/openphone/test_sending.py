@@ -1,0 +1,264 @@
+"""Sends over real sockets: outcomes of broken connections, and the late body."""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import orjson
+import pytest
+from tests.domain.provider.openphone.samples import check_answer, check_request
+
+from crm_api.dev.sandbox.app import RunningSandbox, run_sandbox
+from crm_api.dev.sandbox.config import SandboxConfig
+from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
+from crm_api.domain.provider.openphone.client import OpenPhoneClient
+from crm_api.domain.provider.openphone.sending import GateClock
+
+PERSON = "+16175550123"
+LINE = "PNsandbox1"
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[RunningSandbox]:
+    config = SandboxConfig(people="silent", rate_per_second=None, slow_seconds=5)
+    with run_sandbox(config) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def served(running: RunningSandbox) -> RunningSandbox:
+    httpx.post(f"{running.url}/sandbox/reset").raise_for_status()
+    return running
+
+
+def _order(served: RunningSandbox, kind: str, **more: object) -> None:
+    httpx.post(f"{served.url}/sandbox/faults", json={"kind": kind, **more}).raise_for_status()
+
+
+def _accepted(served: RunningSandbox) -> int:
+    return int(httpx.get(f"{served.url}/sandbox/stats").json()["accepted"])
+
+
+@contextlib.asynccontextmanager
+async def _client(url: str) -> AsyncIterator[OpenPhoneClient]:
+    async with OpenPhoneClient(base_url=url, api_key="key") as client:
+        yield client
+
+
+async def _send(
+    client: OpenPhoneClient, *, gate: GateClock | None = None, **times: float
+) -> SendAnswer:
+    return await client.send_message(
+        sender=LINE,
+        to=PERSON,
+        text="Hi Dana, visit on Tuesday?",
+        gate=gate or GateClock.start(),
+        **({"call_timeout": 5.0} | times),
+    )
+
+
+async def test_message_is_accepted(served: RunningSandbox) -> None:
+    async with _client(served.url) as client:
+        answer = await _send(client)
+
+    assert answer.kind is AnswerKind.ACCEPTED
+    assert answer.provider_message_id in served.app.workspace.store.by_id
+    assert answer.provider_status == "queued"
+    assert answer.server_date is not None
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "accepted"),
+    [
+        ("429", AnswerKind.LATER, 0),
+        ("400", AnswerKind.REFUSED, 0),
+        ("403_international", AnswerKind.REFUSED, 0),
+        ("400_a2p", AnswerKind.ACCOUNT_REFUSED, 0),
+        ("401", AnswerKind.ACCOUNT_REFUSED, 0),
+        ("402", AnswerKind.ACCOUNT_REFUSED, 0),
+        ("403_cap", AnswerKind.ACCOUNT_REFUSED, 0),
+        ("404", AnswerKind.ACCOUNT_REFUSED, 0),
+        ("500_before", AnswerKind.UNCLEAR, 0),
+        ("500_after", AnswerKind.UNCLEAR, 1),
+        ("202_without_id", AnswerKind.UNCLEAR, 1),
+        ("reset_before", AnswerKind.UNCLEAR, 0),
+        ("reset_after", AnswerKind.UNCLEAR, 1),
+    ],
+)
+async def test_fault_is_classified_and_the_call_is_not_repeated(
+    served: RunningSandbox, fault: str, kind: AnswerKind, accepted: int
+) -> None:
+    async with _client(served.url) as client:
+        # With a kept-open connection, some clients repeat a failed request on a new one.
+        await _send(client)
+        _order(served, fault)
+
+        answer = await _send(client)
+
+    assert answer.kind is kind
+    assert _accepted(served) == 1 + accepted
+    assert PERSON not in repr(answer)
+
+
+@pytest.mark.parametrize(("fault", "accepted"), [("hang", 0), ("hang_after", 1), ("slow", 1)])
+async def test_silence_is_unclear(served: RunningSandbox, fault: str, accepted: int) -> None:
+    _order(served, fault)
+    async with _client(served.url) as client:
+        answer = await _send(client, call_timeout=0.2)
+
+    assert (answer.kind, answer.code) == (AnswerKind.UNCLEAR, "timeout")
+    assert _accepted(served) == accepted
+
+
+async def test_closed_port_is_not_connected() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    async with _client(f"http://127.0.0.1:{port}") as client:
+        answer = await _send(client)
+
+    assert answer.kind is AnswerKind.NOT_CONNECTED
+
+
+async def test_unknown_host_is_not_connected() -> None:
+    async with _client("http://nowhere.invalid") as client:
+        answer = await _send(client)
+
+    assert answer.kind is AnswerKind.NOT_CONNECTED
+
+
+async def test_full_pool_is_not_connected(served: RunningSandbox) -> None:
+    _order(served, "hang")
+    async with OpenPhoneClient(base_url=served.url, api_key="key", max_connections=1) as client:
+        hung = asyncio.create_task(_send(client, call_timeout=0.5))
+        await asyncio.sleep(0.1)
+        waiting = await _send(client, call_timeout=0.2)
+        first = await hung
+
+    assert first.kind is AnswerKind.UNCLEAR
+    assert waiting.kind is AnswerKind.NOT_CONNECTED
+
+
+@pytest.mark.parametrize(
+    ("stopped", "slept"), [(1.5, 0.0), (0.0, 1.5)], ids=["process stopped", "machine slept"]
+)
+async def test_late_body_is_never_sent(
+    served: RunningSandbox, stopped: float, slept: float
+) -> None:
+    gate = GateClock(time.monotonic() - stopped, time.time() - slept)
+    async with _client(served.url) as client:
+        answer = await _send(client, gate=gate)
+
+    assert answer.kind is AnswerKind.TOO_LATE
+    assert _accepted(served) == 0
+
+
+async def test_body_is_sent_within_the_time_that_the_caller_gives(
+    served: RunningSandbox,
+) -> None:
+    gate = GateClock(time.monotonic() - 2, time.time() - 2)
+    async with _client(served.url) as client:
+        answer = await _send(client, gate=gate, call_start=60.0)
+
+    assert answer.kind is AnswerKind.ACCEPTED
+
+
+async def test_late_call_sends_no_byte_of_the_body() -> None:
+    received = bytearray()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while chunk := await reader.read(1000):
+            received.extend(chunk)
+        writer.close()
+
+    async with await asyncio.start_server(listen, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with _client(f"http://127.0.0.1:{port}") as client:
+            answer = await _send(
+                client, gate=GateClock(time.monotonic() - 2, time.time() - 2), call_timeout=1
+            )
+        await asyncio.sleep(0.05)
+
+    assert answer.kind is AnswerKind.TOO_LATE
+    assert b"Dana" not in received
+
+
+async def test_answer_that_breaks_off_is_unclear() -> None:
+    async def answer_half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"}")
+        writer.write(b"HTTP/1.1 202 Accepted\r\ncontent-length: 500\r\n\r\n{")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer_half, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with _client(f"http://127.0.0.1:{port}") as client:
+            answer = await _send(client)
+
+    assert answer.kind is AnswerKind.UNCLEAR
+
+
+async def test_answer_that_is_not_http_is_unclear() -> None:
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"}")
+        writer.write(b"what?\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(babble, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with _client(f"http://127.0.0.1:{port}") as client:
+            answer = await _send(client)
+
+    assert answer.kind is AnswerKind.UNCLEAR
+
+
+async def test_cancelled_send_raises_and_stays_unknown(served: RunningSandbox) -> None:
+    _order(served, "hang")
+    async with _client(served.url) as client:
+        task = asyncio.create_task(_send(client))
+        await asyncio.sleep(0.1)
+        task.cancel()
+
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_request_and_answer_follow_the_description() -> None:
+    seen: list[httpx.Request] = []
+    shown = {
+        "id": "AC1",
+        "to": [PERSON],
+        "from": "+16175550100",
+        "text": "Hi Dana, visit on Tuesday?",
+        "phoneNumberId": LINE,
+        "conversationId": "CN1",
+        "direction": "outgoing",
+        "userId": "US1",
+        "status": "queued",
+        "createdAt": "2026-11-25T15:00:00.000Z",
+        "updatedAt": "2026-11-25T15:00:00.000Z",
+    }
+
+    async def provider(request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        seen.append(request)
+        return httpx.Response(202, json={"data": shown})
+
+    client = OpenPhoneClient(
+        base_url="https://api.quo.com", api_key="bare", transport=httpx.MockTransport(provider)
+    )
+    async with client:
+        await _send(client)
+
+    (request,) = seen
+    check_request("POST /v1/messages", orjson.loads(request.content))
+    check_answer("POST /v1/messages", 202, {"data": shown})
+    assert str(request.url) == "https://api.quo.com/v1/messages"
+    assert request.headers["authorization"] == "bare"
+    assert request.headers["user-agent"] == "crm-api"
+    assert request.headers["content-length"] == str(len(request.content))
+    assert "transfer-encoding" not in request.headers

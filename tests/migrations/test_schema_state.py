@@ -1,0 +1,161 @@
+"""Who starts on which schema, and how long a migration waits."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import pytest_asyncio
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from tests.conftest import SECRET
+from tests.dev.test_up import command
+from tests.migrations.support import connected_engine, own_database
+
+from crm_api.dev.embedded_servers import ServerUrls
+from crm_api.platform import migration_runner
+from crm_api.platform.database import open_engine
+from crm_api.platform.migration_runner import SchemaState, require_matching_schema
+from crm_api.platform.processes import StartError
+from crm_api.platform.settings import Settings
+
+LATER = "99991231_0001"
+"""A revision that this code does not know."""
+HEAD = migration_runner.head_revision()
+EARLIER = "20261126_0038"
+
+
+def as_if(revision: str, since: str) -> tuple[str, str]:
+    return (
+        f"UPDATE alembic_version SET version_num = '{revision}'",
+        f"COMMENT ON TABLE alembic_version IS 'serves code since {since}'",
+    )
+
+
+@pytest_asyncio.fixture
+async def own_url(engine: AsyncEngine) -> AsyncIterator[str]:
+    async with own_database(engine, "crm_standing") as url:
+        yield url
+
+
+def process(*arguments: str, url: str, urls: ServerUrls) -> tuple[int, str]:
+    ran = command(
+        *arguments,
+        CRM_DATABASE_URL=url,
+        CRM_REDIS_URL=urls.redis_url or "",
+        CRM_SECRET_KEY=SECRET,
+        CRM_PORT="1",
+    )
+    return ran.returncode, ran.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("schema_state", "says"),
+    [
+        (SchemaState(HEAD, EARLIER), None),
+        (SchemaState(None, None), "at nothing, and this release needs"),
+        (
+            SchemaState(EARLIER, EARLIER),
+            f"at {EARLIER}, and this release needs {HEAD}: run `crm-api",
+        ),
+        (SchemaState(LATER, HEAD), None),
+        (SchemaState(LATER, EARLIER), None),
+        (SchemaState(LATER, "99991231_0000"), "a later release's and does not serve this one"),
+        (SchemaState(LATER, None), "a later release's and does not serve this one"),
+    ],
+    ids=["same", "none", "earlier", "next", "next but one", "far", "unwritten"],
+)
+def test_code_runs_on_its_schema_and_on_one_that_serves_it(
+    schema_state: SchemaState, says: str | None
+) -> None:
+    trouble = schema_state.trouble()
+
+    assert (trouble is None) if says is None else (says in (trouble or ""))
+
+
+async def test_processes_start_on_no_schema_that_they_do_not_fit(
+    own_url: str, urls: ServerUrls
+) -> None:
+    never = process("worker", url=own_url, urls=urls)
+    await migration_runner.upgrade(own_url)
+    async with connected_engine(own_url) as engine, engine.begin() as connection:
+        for statement in as_if(LATER, LATER):
+            await connection.exec_driver_sql(statement)
+    serve = process("serve", url=own_url, urls=urls)
+
+    assert never[0] == serve[0] == 1
+    assert "run `crm-api migrate` first" in never[1]
+    assert "start that release" in serve[1]
+    assert never[1].startswith("crm-api: ")
+    with pytest.raises(StartError, match="start that release"):
+        await migration_runner.upgrade(own_url)
+
+
+async def test_the_next_release_leaves_this_one_running(own_url: str) -> None:
+    await migration_runner.upgrade(own_url)
+    async with connected_engine(own_url) as engine:
+        async with engine.begin() as connection:
+            for statement in as_if(LATER, HEAD):
+                await connection.exec_driver_sql(statement)
+
+        await migration_runner.upgrade(own_url)
+        await require_matching_schema(Settings.from_env({"CRM_DATABASE_URL": own_url}))
+
+        assert await migration_runner.current_revision(engine) == LATER
+
+
+async def test_a_migration_writes_down_whom_the_schema_serves(connection: AsyncConnection) -> None:
+    schema_state = await migration_runner.read_schema_state(connection)
+
+    assert schema_state == SchemaState(HEAD, migration_runner.serves_since())
+
+
+@pytest.mark.parametrize(
+    ("since", "status"), [(HEAD, 200), (LATER, 503)], ids=["serves", "does not serve"]
+)
+async def test_readiness_follows_the_same_rule(
+    client: httpx.AsyncClient, connection: AsyncConnection, since: str, status: int
+) -> None:
+    for statement in as_if(LATER, since):
+        await connection.exec_driver_sql(statement)
+
+    answer = await client.get("/readyz")
+
+    assert answer.status_code == status
+    assert (answer.json()["checks"]["migrations"] == "ok") is (status == 200)
+
+
+async def test_a_database_that_is_away_keeps_nobody_from_starting() -> None:
+    away = Settings.from_env({"CRM_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"})
+
+    await require_matching_schema(away)
+
+
+async def test_a_migration_lets_go_of_a_table_in_use_and_goes_on_later(own_url: str) -> None:
+    await migration_runner.upgrade(own_url, revision=EARLIER)
+    async with connected_engine(own_url) as engine, engine.connect() as user:
+        await user.execute(text("LOCK TABLE alembic_version"))
+        async with connected_engine(own_url) as other, other.connect() as migrating:
+            with pytest.raises(StartError, match="in use too long, 5 times"):
+                await migrating.run_sync(
+                    migration_runner.run, target="head", lock_seconds=0.02, pause_seconds=0
+                )
+        await user.rollback()
+
+    await migration_runner.upgrade(own_url)
+
+    async with connected_engine(own_url) as engine:
+        assert await migration_runner.current_revision(engine) == HEAD
+
+
+async def test_a_statement_that_runs_too_long_is_ended(own_url: str) -> None:
+    async with (
+        open_engine(own_url, pool_size=1, statement_seconds=1) as engine,
+        engine.connect() as connection,
+    ):
+        shown = await connection.scalar(text("SHOW statement_timeout"))
+        await connection.execute(text("SET LOCAL statement_timeout = 10"))
+        with pytest.raises(DBAPIError, match="statement timeout"):
+            await connection.execute(text("SELECT pg_sleep(5)"))
+
+    assert shown == "1s"

@@ -1,0 +1,332 @@
+"""`make mutants`: change the code in small ways, and report each change that no test detects.
+
+Each change is one operator, constant or statement of the send path, consent, legal rules and
+identity, or one word of their SQL. Only tests that run the changed line are run, the most specific
+ones first. Results are kept in a file: the same command continues after an interruption, and a file
+whose code has changed is tried again.
+"""
+
+import argparse
+import ast
+import asyncio
+import itertools
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Self
+
+import asyncpg
+import pytest
+from tests.mutants.operators import Mutant, diff, mutants_of
+from tests.mutants.plugin import AREAS, ROOT
+from tests.mutants.zygote import OWN
+from tests.mutants.zygote import TIMED_OUT as ENDED_LATE
+
+from crm_api.dev.embedded_servers import ServerUrls, servers
+from crm_api.platform.migration_runner import upgrade
+from crm_api.platform.postgres import driver_url
+
+FOLDER = ROOT / ".cache" / "mutants"
+TESTS = ("tests/domain", "tests/routers", "tests/workers")
+KILLED, SURVIVED, TIMED_OUT, NOT_RUN = "killed", "survived", "timed out", "run by no test"
+_OUTCOMES: dict[int, str] = {pytest.ExitCode.OK: SURVIVED, pytest.ExitCode.INTERNAL_ERROR: NOT_RUN}
+"""A change with which the tests cannot be loaded is killed too."""
+_TEMPLATE = "crm_mutants"
+_MIGRATION = threading.Lock()
+"""Alembic keeps the migration under way in globals of its modules."""
+PYTEST_OPTIONS = [
+    *("-q", "-n", "0", "-p", "tests.mutants.plugin", "-p", "no:cacheprovider"),
+    # The zygote has loaded the plugins before pytest can rewrite them.
+    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
+]
+Lines = dict[str, dict[str, list[str]]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Result of the tests on one change."""
+
+    key: str
+    path: str
+    line: int
+    number: int
+    change: str
+    outcome: str
+    seconds: float
+    tests: int
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
+    parser.add_argument("--sample", type=int, help="so many, drawn at random; else all")
+    parser.add_argument("--seed", type=int, default=1, help="of the draw")
+    parser.add_argument("--only", default="", help="files whose path has this in it")
+    parser.add_argument("--tests", type=int, default=60, help="at most so many a mutant")
+    parser.add_argument("--seconds", type=float, default=180, help="then a mutant is timed out")
+    parser.add_argument("--jobs", type=int, default=1, help="so many at a time")
+    parser.add_argument("--map-tests", nargs="*", default=TESTS, help="where tests are looked for")
+    parser.add_argument("--map-again", action="store_true", help="note again what tests run")
+    given = parser.parse_args()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    lines = read_map(given.map_tests, again=given.map_again)
+    chosen = choose(given.only, given.sample, given.seed)
+    run(chosen, lines, most=given.tests, seconds=given.seconds, jobs=given.jobs)
+    summarise(chosen)
+    return 0
+
+
+def choose(only: str, sample: int | None, seed: int) -> list[Mutant]:
+    """Draw mutants; the same seed draws the same ones from the same code."""
+    folders = [ROOT / "src" / "crm_api" / "domain" / area for area in AREAS]
+    files = sorted(path for folder in folders for path in folder.rglob("*.py"))
+    found = [one for path in files if only in str(path) for one in mutants_of(ROOT, path)]
+    say(f"{len(found):,} mutants in {len(files)} files")
+    if sample is None or sample >= len(found):
+        return found
+    drawn = random.Random(seed).sample(range(len(found)), sample)  # noqa: S311 - repeatable
+    return [found[position] for position in drawn]
+
+
+def read_map(tests: list[str], *, again: bool) -> Lines:
+    """Return which tests run which lines; record it first if it is not known."""
+    target = FOLDER / "lines.json"
+    if again or not target.exists():
+        say("Noting which tests run which lines; this takes longer than the tests themselves ...")
+        begun = time.monotonic()
+        command = [*pytest_command(), *tests]
+        done = subprocess.run(  # noqa: S603 - our own command
+            command, cwd=ROOT, env={**os.environ, "MUTANTS_MAP": str(target)}, check=False
+        )
+        say(f"It took {time.monotonic() - begun:.0f} s; pytest ended with {done.returncode}.")
+    lines: Lines = json.loads(target.read_text())
+    return lines
+
+
+def pytest_command() -> list[str]:
+    return [sys.executable, "-m", "pytest", *PYTEST_OPTIONS]
+
+
+def chosen_tests(mutant: Mutant, lines: Lines, *, most: int, root: Path = ROOT) -> list[str]:
+    """Return the tests that run the line.
+
+    Those in the folder that mirrors the file come first, then those that run the fewest lines.
+
+    A line that runs when its module is loaded belongs to no test. A statement in SQL is run by the
+    functions of its file that name it: their tests are used, or else all of the file.
+    """
+    by_line = lines.get(mutant.path, {})
+    found = set(by_line.get(str(mutant.line), ()))
+    if not found:
+        users = lines_that_use(root / mutant.path, mutant.line)
+        found = {test for line in users for test in by_line.get(str(line), ())}
+    if not found:
+        found = {test for tests in by_line.values() for test in tests}
+    folder = mirror_of(mutant.path)
+    if not found:  # Its functions run only while modules are loaded.
+        found = {test for tests in known_tests(lines) for test in tests if folder in test}
+    breadth = Counter(test for tests in by_line.values() for test in tests)
+    return sorted(found, key=lambda test: (folder not in test, breadth[test], test))[:most]
+
+
+def mirror_of(path: str) -> str:
+    """Return the folder with the tests of a file: `tests/domain/people/` for a file of people."""
+    return str(Path(path.replace("src/crm_api/", "tests/", 1)).parent) + "/"
+
+
+def known_tests(lines: Lines) -> Iterator[list[str]]:
+    return (tests for by_line in lines.values() for tests in by_line.values())
+
+
+@cache
+def lines_that_use(path: Path, line: int) -> list[int]:
+    """Return the lines of a file that name the constant defined at a line."""
+    tree = ast.parse(path.read_text())
+    names: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and node.lineno <= line <= (node.end_lineno or 0):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return [
+        node.lineno for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in names
+    ]
+
+
+def known_results() -> dict[str, Result]:
+    path = FOLDER / "results.jsonl"
+    if not path.exists():
+        return {}
+    # The last line may be cut off.
+    read = [line for line in path.read_text().splitlines() if line.endswith("}")]
+    results = [Result(**json.loads(line)) for line in read]
+    return {result.key: result for result in results}
+
+
+def run(chosen: list[Mutant], lines: Lines, *, most: int, seconds: float, jobs: int) -> None:
+    """Run what has no result yet, ``jobs`` at a time, and store each result at once."""
+    known = known_results()
+    waiting = deque(mutant for mutant in chosen if mutant.key not in known)
+    say(f"{len(chosen):,} chosen, {len(chosen) - len(waiting):,} known")
+    if not waiting:
+        return
+    libraries = libraries_of_tests()
+    total, done, lock = len(waiting), itertools.count(1), threading.Lock()
+
+    def work() -> None:
+        with running_servers() as urls, Runner(libraries) as runner:
+            while waiting:
+                with lock:
+                    if not waiting:
+                        return
+                    mutant = waiting.popleft()
+                tests = chosen_tests(mutant, lines, most=most)
+                result = judge(mutant, tests, urls, runner, seconds=seconds)
+                with lock:
+                    keep(result)
+                    say(
+                        f"{next(done)}/{total} {result.outcome} after {result.seconds:.1f} s, "
+                        f"{result.tests} tests: {mutant.path}:{mutant.line} {mutant.change}"
+                    )
+
+    with ThreadPoolExecutor(jobs) as pool:
+        for job in [pool.submit(work) for _ in range(jobs)]:
+            job.result()
+
+
+def keep(result: Result) -> None:
+    with (FOLDER / "results.jsonl").open("a") as kept:
+        kept.write(json.dumps(asdict(result)) + "\n")
+
+
+def libraries_of_tests() -> list[str]:
+    """Return all modules that the service and its tests load and that are not ours."""
+    code = "import sys, json, crm_api.app, tests.conftest; print(json.dumps(list(sys.modules)))"
+    done = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True
+    )
+    names: list[str] = json.loads(done.stdout)
+    return [name for name in names if name.split(".")[0] not in OWN]
+
+
+class Runner:
+    """Runs pytest in children of one process; see ``zygote.py``."""
+
+    def __init__(self, libraries: list[str]) -> None:
+        self._libraries = libraries
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.mutants.zygote"],
+            cwd=ROOT,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self._send(self._libraries)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def run(self, arguments: list[str], *, env: dict[str, str], seconds: float) -> int:
+        """Return pytest's exit code, or ``TIMED_OUT``."""
+        self._send({"arguments": arguments, "env": env, "seconds": seconds})
+        assert self._process.stdout is not None
+        return int(self._process.stdout.readline())
+
+    def _send(self, order: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+
+
+def judge(
+    mutant: Mutant, tests: list[str], urls: ServerUrls, runner: Runner, *, seconds: float
+) -> Result:
+    """Run the tests on one mutant, in a database of its own."""
+    begun = time.monotonic()
+    outcome = NOT_RUN
+    if tests:
+        name = f"{_TEMPLATE}_{mutant.number}"
+        asyncio.run(_make_database(urls, name, template=_TEMPLATE))
+        environment = {
+            "MUTANT": json.dumps({"path": mutant.path, "number": mutant.number}),
+            "TESTS_DATABASE_URL": _url(urls, name),
+            "TESTS_REDIS_URL": urls.redis_url or "",
+        }
+        arguments = [*PYTEST_OPTIONS, "-x", "--no-header", "--tb=no", *tests]
+        code = runner.run(arguments, env=environment, seconds=seconds)
+        outcome = TIMED_OUT if code == ENDED_LATE else _OUTCOMES.get(code, KILLED)
+    return Result(
+        key=mutant.key,
+        path=mutant.path,
+        line=mutant.line,
+        number=mutant.number,
+        change=mutant.change,
+        outcome=outcome,
+        seconds=round(time.monotonic() - begun, 1),
+        tests=len(tests),
+    )
+
+
+@contextmanager
+def running_servers() -> Iterator[ServerUrls]:
+    """Run servers for all mutants, with a migrated database to copy for each."""
+    with (
+        tempfile.TemporaryDirectory(prefix="crm-mutants-", ignore_cleanup_errors=True) as folder,
+        servers(Path(folder), fsync=False) as urls,
+    ):
+        asyncio.run(_make_database(urls, _TEMPLATE, template="template1"))
+        with _MIGRATION:
+            asyncio.run(upgrade(_url(urls, _TEMPLATE)))
+        yield urls
+
+
+def _url(urls: ServerUrls, name: str) -> str:
+    return (urls.database_url or "").replace("/crm?", f"/{name}?", 1)
+
+
+async def _make_database(urls: ServerUrls, name: str, *, template: str) -> None:
+    connection = await asyncpg.connect(driver_url(urls.database_url or ""))
+    try:
+        for old in await connection.fetch(
+            "SELECT datname FROM pg_database WHERE datname LIKE $1", f"{_TEMPLATE}\\_%"
+        ):
+            await connection.execute(f'DROP DATABASE "{old["datname"]}" WITH (FORCE)')
+        await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    finally:
+        await connection.close()
+
+
+def summarise(chosen: list[Mutant]) -> None:
+    """Print the survivors with their diffs, and the number of each outcome."""
+    known = known_results()
+    results = [known[mutant.key] for mutant in chosen if mutant.key in known]
+    for result in sorted(results, key=lambda one: (one.outcome, one.path, one.line)):
+        if result.outcome == KILLED:
+            continue
+        say(f"\n{result.outcome}: {result.path}:{result.line}, {result.change}")
+        say(diff((ROOT / result.path).read_text(), result.number))
+    counted = Counter(result.outcome for result in results)
+    seconds = sum(result.seconds for result in results) / max(1, len(results))
+    parts = ", ".join(f"{name} {counted[name]}" for name in (KILLED, SURVIVED, TIMED_OUT, NOT_RUN))
+    say(f"\n{len(results)} of {len(chosen)} mutants: {parts}; {seconds:.1f} s each")
+
+
+def say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - what the program is for
+
+
+if __name__ == "__main__":
+    sys.exit(main())

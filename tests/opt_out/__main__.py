@@ -1,0 +1,104 @@
+"""Train the reader's model again and measure it: ``make opt-out-model``.
+
+Prints the figures of authors whom the model had not seen, and every text that it misread. Then
+compares it with the current model; one that is worse beyond noise is not written.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+from tests.opt_out import comparison, data, figures, train
+from tests.opt_out.data import Labelled, Style
+
+from crm_api.domain.consent.reply_reader import reader
+from crm_api.domain.consent.reply_reader.classifier import Model
+from crm_api.domain.consent.reply_reader.reader import ReplyKind
+
+
+def main() -> None:
+    """Train the model, write it, and print how well it reads."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--output", type=Path, default=train.MODEL, help="where the model goes")
+    parser.add_argument("--misread", action="store_true", help="print the texts misread")
+    parser.add_argument("--against", default="HEAD", help="git revision of the current model")
+    parser.add_argument("--examples", type=Path, help="export of `crm-api opt-out evaluate`")
+    parser.add_argument("--accept-worse", action="store_true", help="write a worse model too")
+    given = parser.parse_args()
+    _say([f"{len(data.load())} labelled texts; leaving out one author after the other ..."])
+    corpus = train.Corpus.of(data.load())
+    read = train.leave_one_author_out(corpus)
+    thresholds = train.choose_thresholds(read)
+    model = train.train(corpus, thresholds)
+    _say(
+        [
+            f"{len(model.hashes)} features",
+            f"opt out from {model.opt_out_at}, hold from {model.hold_at}",
+        ]
+    )
+    readings = read_left_out(read, thresholds)
+    for style in (Style.USUAL, Style.HARD):
+        chosen = [pair for pair in readings if pair[0].style is style]
+        _say(["", f"{style} replies, by models that had not seen their author"])
+        _say(figures.write_table(chosen))
+        if given.misread:
+            _say(_misread(chosen))
+    try:
+        losses = compare(model, given.against, given.examples)
+    except comparison.CurrentReaderError as error:
+        sys.exit(f"{error}. Name a revision with --against.")
+    if losses and not given.accept_worse:
+        sys.exit(
+            f"The new model is worse than that of {given.against} beyond noise, so it is not "
+            "written. Improve it, or accept it with --accept-worse."
+        )
+    model.save(given.output)
+    _say([f"{given.output.name} has {given.output.stat().st_size} bytes"])
+
+
+def compare(model: Model, revision: str, examples: Path | None) -> list[str]:
+    """Print current and new model side by side on all sets; return what became worse."""
+    sets = comparison.sets_of(data.load(), examples)
+    texts = [one for chosen in sets.values() for one in chosen]
+    current = iter(comparison.read_at_revision(revision, texts))
+    new = iter(comparison.read_with(model, texts))
+    compared = [
+        one
+        for name, chosen in sets.items()
+        for one in comparison.compare(
+            name, chosen, list(islice(current, len(chosen))), list(islice(new, len(chosen)))
+        )
+    ]
+    _say(["", f"The model of {revision} and the new one; both may have learned from these replies"])
+    _say(comparison.write_table(compared))
+    losses = list(comparison.write_losses(compared))
+    _say(losses)
+    return losses
+
+
+def read_left_out(
+    read: train.LeftOut, thresholds: tuple[float, float]
+) -> list[tuple[Labelled, ReplyKind]]:
+    """Return each text with its reading, the keywords before the model as in the service."""
+    opt_out_at, hold_at = thresholds
+    return [
+        (one, reader.decide(one.text, float(asks), float(doubts), opt_out_at, hold_at))
+        for one, asks, doubts in zip(read.texts, read.asks, read.doubts, strict=True)
+    ]
+
+
+def _misread(readings: Iterable[tuple[Labelled, ReplyKind]]) -> Iterable[str]:
+    right = {"stop": ReplyKind.OPT_OUT, "doubt": ReplyKind.DOUBTFUL, "harmless": ReplyKind.NONE}
+    for one, kind in readings:
+        if kind is not right[one.label]:
+            yield f"  {one.author:3} {one.language} {one.label:8} read as {kind:8} {one.text}"
+
+
+def _say(lines: Iterable[str]) -> None:
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+
+
+if __name__ == "__main__":
+    main()

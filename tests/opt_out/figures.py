@@ -1,0 +1,75 @@
+"""How well replies are read, with intervals; each rate carries the counts that it comes from."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from tests.opt_out.data import Label, Labelled
+
+from crm_api.domain.consent.example_evaluation import Rate
+from crm_api.domain.consent.reply_reader.reader import ReplyKind
+
+LANGUAGES = ("en", "es", "pt", "ht", "fr")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a set of labelled replies says about the reader.
+
+    Attributes:
+        recall: Requests to stop that opt out or hold.
+        at_once: Requests to stop that opt out.
+        precision: Opt-outs that are labelled as requests; a doubt counts against it.
+        harmless_held: Harmless replies that hold.
+        harmless_out: Harmless replies that opt out.
+        doubt_held: Doubts that hold or opt out.
+    """
+
+    recall: Rate
+    at_once: Rate
+    precision: Rate
+    harmless_held: Rate
+    harmless_out: Rate
+    doubt_held: Rate
+
+    @classmethod
+    def of(cls, readings: Sequence[tuple[Labelled, ReplyKind]]) -> "Figures":
+        """Compare readings with labels."""
+
+        def rate(
+            whole: Callable[[Labelled, ReplyKind], bool],
+            part: Callable[[Labelled, ReplyKind], bool],
+        ) -> Rate:
+            chosen = [pair for pair in readings if whole(*pair)]
+            return Rate(sum(part(*pair) for pair in chosen), len(chosen))
+
+        return cls(
+            recall=rate(_is(Label.STOP), _stops),
+            at_once=rate(_is(Label.STOP), _opts_out),
+            precision=rate(lambda _, kind: kind is ReplyKind.OPT_OUT, _is(Label.STOP)),
+            harmless_held=rate(_is(Label.HARMLESS), lambda _, kind: kind is ReplyKind.DOUBTFUL),
+            harmless_out=rate(_is(Label.HARMLESS), _opts_out),
+            doubt_held=rate(_is(Label.DOUBT), _stops),
+        )
+
+
+def _is(label: Label) -> Callable[[Labelled, ReplyKind], bool]:
+    return lambda one, _: one.label is label
+
+
+def _opts_out(_: Labelled, kind: ReplyKind) -> bool:
+    return kind is ReplyKind.OPT_OUT
+
+
+def _stops(_: Labelled, kind: ReplyKind) -> bool:
+    return kind in {ReplyKind.OPT_OUT, ReplyKind.DOUBTFUL}
+
+
+def write_table(readings: Sequence[tuple[Labelled, ReplyKind]]) -> Iterable[str]:
+    """Write the figures of all languages and of each, as lines of a Markdown table."""
+    yield "| language | texts | recall with holds | at once | precision | harmless held |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for name in ("all", *LANGUAGES):
+        chosen = [pair for pair in readings if name in {"all", pair[0].language}]
+        found = Figures.of(chosen)
+        cells = (found.recall, found.at_once, found.precision, found.harmless_held)
+        yield f"| {name} | {len(chosen)} | {' | '.join(map(str, cells))} |"

@@ -1,0 +1,83 @@
+"""A worker's metrics on a port and on a socket, and the API that reads them."""
+
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+import structlog
+from prometheus_client.parser import text_string_to_metric_families
+
+from crm_api.platform.metrics_export import (
+    MergedMetrics,
+    export_metrics,
+    own_metrics,
+    read_worker_metrics,
+)
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def test_worker_answers_on_its_port(port: int) -> None:
+    url = f"http://127.0.0.1:{port}/metrics"
+    async with httpx.AsyncClient() as client:
+        async with export_metrics("worker", host="127.0.0.1", port=port, socket=None):
+            answer = await client.get(url)
+        with pytest.raises(httpx.HTTPError):
+            await client.get(url)
+
+    families = {one.name: one for one in text_string_to_metric_families(answer.text)}
+    (memory,) = families["process_resident_memory_bytes"].samples
+    assert memory.labels == {"process": "worker"}
+    assert families["crm_job_run_seconds"].type == "histogram"
+
+
+async def test_metrics_of_two_processes_are_one_answer(tmp_path: Path) -> None:
+    socket_path = tmp_path / "worker.sock"
+    async with export_metrics("worker", host="", port=None, socket=socket_path):
+        theirs = await read_worker_metrics(socket_path)
+
+    merged = {
+        family.name: family for family in MergedMetrics([*own_metrics("serve"), *theirs]).collect()
+    }
+
+    assert len(theirs) == len(merged)
+    for name in ("process_cpu_seconds", "crm_database_pool_size", "python_info"):
+        assert [one.labels["process"] for one in merged[name].samples] == ["serve", "worker"]
+
+
+async def test_worker_that_is_away_adds_nothing(tmp_path: Path) -> None:
+    socket_path = tmp_path / "worker.sock"
+    nowhere = await read_worker_metrics(socket_path)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(socket_path))
+
+    assert nowhere == []
+    assert await read_worker_metrics(socket_path) == []
+
+
+async def test_worker_reuses_the_socket_of_a_killed_one(tmp_path: Path) -> None:
+    socket_path = tmp_path / "worker.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(socket_path))
+
+    async with export_metrics("worker", host="", port=None, socket=socket_path):
+        assert await read_worker_metrics(socket_path) != []
+
+
+async def test_taken_port_does_not_keep_the_worker_from_its_work() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = int(taken.getsockname()[1])
+        with structlog.testing.capture_logs() as lines:
+            async with export_metrics("worker", host="127.0.0.1", port=port, socket=None):
+                pass
+
+    (line,) = lines
+    assert (line["event"], line["port"]) == ("metrics not exported", port)

@@ -1,0 +1,120 @@
+"""`explain` shows how the reply that caused an opt-out or a hold was read."""
+
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.domain.inbound.webhook_events.support import (
+    OWN_NUMBER,
+    PERSON,
+    PROVIDER_LINE,
+    hear,
+    rows,
+)
+from tests.factories import make_campaign, make_contact, make_line, make_member
+
+from crm_api.domain.consent.reply_reader.classifier import current_model
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWorkFactory
+
+
+class Recipient:
+    """A recipient of a running campaign who replies."""
+
+    def __init__(
+        self, client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
+    ) -> None:
+        self._client = client
+        self._session = session
+        self._new_uow = new_uow
+
+    async def build(self) -> "Recipient":
+        line = await make_line(self._session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
+        contact = await make_contact(self._session, phone=PERSON)
+        campaign = await make_campaign(self._session, line=line)
+        await make_member(self._session, campaign=campaign, contact=contact)
+        await self._session.commit()
+        self.contact = f"/v1/contacts/{contact.id}"
+        self.path = f"/v1/campaigns/{campaign.id}/recipients/{contact.id}/explain"
+        return self
+
+    async def replies(self, words: str, *, message_id: str = "AC1") -> str:
+        at = clock.now()
+        await hear(self._session, self._new_uow, words, message_id=message_id, at=at)
+        [row] = await rows(
+            self._session, "SELECT id FROM activity WHERE openphone_id = :id", id=message_id
+        )
+        return str(row["id"])
+
+    async def decides(self, decision: str) -> None:
+        answer = await self._client.post(f"{self.contact}/{decision}", json={"reason": "asked"})
+        assert answer.status_code == 200
+
+    async def reading(self) -> Any:
+        answer = await self._client.get(self.path)
+        assert answer.status_code == 200
+        return answer.json()["reading"]
+
+
+@pytest_asyncio.fixture
+async def recipient(
+    client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> Recipient:
+    return await Recipient(client, session, new_uow).build()
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "shown"),
+    [("Please take me off your list", "opt_out", "list"), ("Not interested.", "doubtful", "not")],
+)
+async def test_reading_has_answer_scores_thresholds_words_and_model(
+    recipient: Recipient, words: str, kind: str, shown: str
+) -> None:
+    reply = await recipient.replies(words)
+
+    reading = await recipient.reading()
+
+    model = current_model()
+    assert (reading["message_id"], reading["kind"], reading["decided_by"]) == (reply, kind, "model")
+    assert shown in reading["words"]
+    assert 0 < reading["asks_to_stop"] <= 1
+    assert 0 < reading["needs_a_person"] <= 1
+    assert (reading["opt_out_at"], reading["hold_at"]) == (model.opt_out_at, model.hold_at)
+    assert reading["model"] == model.facts["data_sha256"][:12]
+
+
+async def test_keyword_has_a_reading_too(recipient: Recipient) -> None:
+    await recipient.replies("STOP")
+
+    reading = await recipient.reading()
+
+    assert (reading["decided_by"], reading["words"]) == ("keyword", "stop")
+
+
+async def test_confirmed_hold_shows_the_reply_that_caused_it(recipient: Recipient) -> None:
+    reply = await recipient.replies("Not interested.")
+    await recipient.decides("opt-out")
+
+    reading = await recipient.reading()
+
+    assert (reading["message_id"], reading["kind"]) == (reply, "doubtful")
+
+
+async def test_without_a_reply_there_is_no_reading(recipient: Recipient) -> None:
+    assert await recipient.reading() is None
+
+    await recipient.decides("opt-out")
+
+    assert await recipient.reading() is None
+
+
+async def test_reply_that_was_released_is_not_the_reason_of_a_later_opt_out(
+    recipient: Recipient,
+) -> None:
+    await recipient.replies("Not interested.")
+    await recipient.decides("opt-in")
+    await recipient.decides("opt-out")
+
+    assert await recipient.reading() is None

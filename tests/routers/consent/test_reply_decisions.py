@@ -1,0 +1,77 @@
+"""Consent decisions through the API that name the reply they are based on."""
+
+import httpx
+import pytest
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.domain.inbound.webhook_events.support import (
+    OWN_NUMBER,
+    PERSON,
+    PROVIDER_LINE,
+    hear,
+    rows,
+)
+from tests.factories import make_contact, make_line
+
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.ids import new_id
+
+
+@pytest_asyncio.fixture
+async def contact(session: AsyncSession, new_uow: UnitOfWorkFactory) -> str:
+    """Return the id of a contact who wrote two messages."""
+    await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
+    contact = await make_contact(session, phone=PERSON)
+    await session.commit()
+    for place, words in enumerate(("What does a wall cost?", "Do you work on Sundays?")):
+        await hear(session, new_uow, words, message_id=f"AC{place}", at=clock.now())
+    return str(contact.id)
+
+
+async def test_message_id_names_the_reply(
+    client: httpx.AsyncClient, session: AsyncSession, contact: str
+) -> None:
+    [first] = await rows(session, "SELECT id FROM activity WHERE openphone_id = 'AC0'")
+
+    answer = await client.post(
+        f"/v1/contacts/{contact}/opt-out",
+        json={"reason": "meant no", "message_id": str(first["id"])},
+    )
+
+    assert answer.status_code == 200
+    [example] = await rows(session, "SELECT activity_id, body, label FROM reply_example")
+    assert example == {
+        "activity_id": first["id"],
+        "body": "What does a wall cost?",
+        "label": "stop",
+    }
+    history = await client.get(f"/v1/contacts/{contact}/consent-history")
+    assert history.json()["data"][0]["activity_id"] == str(first["id"])
+
+
+@pytest.mark.parametrize("decision", ["opt-out", "opt-in"])
+async def test_id_that_is_not_a_reply_is_422_and_nothing_is_decided(
+    client: httpx.AsyncClient, contact: str, decision: str
+) -> None:
+    answer = await client.post(
+        f"/v1/contacts/{contact}/{decision}",
+        json={"reason": "meant no", "message_id": str(new_id())},
+    )
+
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "not_a_reply"
+    assert answer.json()["errors"][0]["pointer"] == "/message_id"
+    history = await client.get(f"/v1/contacts/{contact}/consent-history")
+    assert history.json()["data"] == []
+
+
+async def test_opting_out_many_numbers_accepts_no_message_id(
+    client: httpx.AsyncClient, contact: str
+) -> None:
+    answer = await client.post(
+        "/v1/contacts/opt-out",
+        json={"reason": "x", "contact_ids": [contact], "message_id": str(new_id())},
+    )
+
+    assert answer.status_code == 422

@@ -1,0 +1,84 @@
+"""E-mail addresses that look alike: every spelling of an address is the same user."""
+
+import httpx
+import pytest
+
+EMAIL = "ada@firm.example.com"
+PASSWORD = "correct horse battery"  # noqa: S105 - made up
+
+
+async def invited(client: httpx.AsyncClient, email: str) -> httpx.Response:
+    return await client.post("/v1/users", json={"email": email, "name": "Ada", "role": "viewer"})
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        "ADA@firm.example.com",
+        "ada@FIRM.Example.COM",
+        "  ada@firm.example.com ",
+        "\uff41da@firm.example.com",
+        "ada@\uff46irm.example.com",
+        "ada@firm.example\u3002com",
+        "\U0001d41ada@firm.example.com",
+    ],
+)
+async def test_another_spelling_is_the_same_user(client: httpx.AsyncClient, same: str) -> None:
+    made = await invited(client, EMAIL)
+    accepted = {"token": made.json()["invitation_token"], "password": PASSWORD}
+    await client.post("/v1/auth/invitations/accept", json=accepted)
+
+    again = await invited(client, same)
+    signed_in = await client.post("/v1/auth/token", data={"username": same, "password": PASSWORD})
+
+    assert (again.status_code, again.json()["code"]) == (409, "user_exists")
+    assert signed_in.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "trick",
+    [
+        "\u0430da@firm.example.com",
+        "ad\u00e1@firm.example.com",
+        "a\u200bda@firm.example.com",
+        "ada\u202e@firm.example.com",
+        "ada@fi\u200drm.example.com",
+        "ada@firm.example.com\u202c",
+        "ada\u0000@firm.example.com",
+        "ada@firm.example.com\r\nBcc: all@firm.example.com",
+        "Boss <ada@firm.example.com>",
+        '"ada"@firm.example.com',
+        "ada@[127.0.0.1]",
+        "ada@localhost",
+        "ada@firm.example.com, eve@firm.example.com",
+        "a" * 65 + "@firm.example.com",
+        "ada@" + "a." * 130 + "com",
+        "@firm.example.com",
+        "ada",
+    ],
+)
+async def test_invalid_address_is_refused(client: httpx.AsyncClient, trick: str) -> None:
+    answer = await invited(client, trick)
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/email"
+
+
+async def test_a_host_with_foreign_letters_is_shown_as_punycode(client: httpx.AsyncClient) -> None:
+    """With a Cyrillic letter it looks like the company's own domain."""
+    answer = await invited(client, "ada@f\u0456rm.example.com")
+
+    assert answer.status_code == 201
+    assert answer.json()["email"] == "ada@xn--frm-jhd.example.com"
+
+
+@pytest.mark.parametrize(
+    "trick", ["a\u200bda@example.com", "ada\u202e@example.com", "ada\u0000@example.com"]
+)
+async def test_a_contacts_address_has_no_hidden_characters(
+    client: httpx.AsyncClient, trick: str
+) -> None:
+    answer = await client.post("/v1/contacts", json={"phone": "6175550142", "email": trick})
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/email"

@@ -1,0 +1,89 @@
+"""A deprecated operation is marked in the document and in every answer; others are not."""
+
+from collections.abc import AsyncIterator
+from datetime import date
+
+import httpx
+import pytest
+import pytest_asyncio
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+
+from crm_api.routers.http import deprecation, problems
+from crm_api.routers.http.deprecation import deprecated
+
+GOES = deprecated(since=date(2027, 1, 1), sunset=date(2027, 7, 1), instead="/v1/people/{id}")
+
+
+@pytest.fixture
+def old() -> FastAPI:
+    router = APIRouter()
+
+    @router.get("/v1/persons/{person_id}", **GOES)
+    async def get_person(person_id: int) -> int:
+        return person_id
+
+    @router.delete("/v1/persons/{person_id}")
+    async def delete_person(person_id: int) -> int:
+        return person_id
+
+    app = FastAPI()
+    problems.install(app)
+    deprecation.install(app, [one for one in router.routes if isinstance(one, APIRoute)])
+    app.include_router(router)
+    return app
+
+
+@pytest_asyncio.fixture
+async def caller(old: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app=old)
+    async with httpx.AsyncClient(transport=transport, base_url="http://crm.test") as client:
+        yield client
+
+
+@pytest.mark.parametrize(("path", "status"), [("/v1/persons/7", 200), ("/v1/persons/x", 422)])
+async def test_every_answer_has_the_headers(
+    caller: httpx.AsyncClient, path: str, status: int
+) -> None:
+    answer = await caller.get(path)
+
+    assert answer.status_code == status
+    assert answer.headers["deprecation"] == "@1798761600"
+    assert answer.headers["sunset"] == "Thu, 01 Jul 2027 00:00:00 GMT"
+    assert answer.headers.get_list("link") == [
+        '</v1/people/{id}>; rel="successor-version"',
+        '</docs>; rel="deprecation"; type="text/html"',
+    ]
+
+
+async def test_another_method_of_the_path_has_no_headers(caller: httpx.AsyncClient) -> None:
+    answer = await caller.delete("/v1/persons/7")
+
+    assert not {"deprecation", "sunset", "link"} & set(answer.headers)
+
+
+def test_the_document_shows_it(old: FastAPI) -> None:
+    known = old.openapi()["paths"]["/v1/persons/{person_id}"]
+
+    assert known["get"]["deprecated"] is True
+    assert known["get"]["x-sunset"] == "2027-07-01"
+    assert "deprecated" not in known["delete"]
+
+
+def test_it_cannot_be_removed_too_soon() -> None:
+    with pytest.raises(ValueError, match="180 days"):
+        deprecated(since=date(2027, 1, 1), sunset=date(2027, 6, 1), instead="/v1/people")
+
+
+async def test_without_deprecated_operations_nothing_is_added(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/v1/contacts")
+
+    assert "deprecation" not in answer.headers
+
+
+def test_every_deprecated_operation_in_the_document_has_its_dates(app: FastAPI) -> None:
+    """An operation that is only marked `deprecated=True` would have no headers."""
+    for known in app.openapi()["paths"].values():
+        for operation in known.values():
+            if operation.get("deprecated"):
+                assert {"x-deprecated-since", "x-sunset", "x-use-instead"} <= set(operation)

@@ -1,0 +1,166 @@
+"""Every example of the OpenAPI document fits its schema, and none is missing."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from jsonschema import Draft202012Validator
+from pydantic import BaseModel, TypeAdapter
+
+from crm_api.app import ROUTERS
+from crm_api.domain.campaigns.recipients import export
+from crm_api.domain.imports.files.runs import ERROR_COLUMNS
+from crm_api.domain.kit.examples import read_example
+from crm_api.domain.messaging.consent_decisions.proof import CSV_COLUMNS
+from crm_api.domain.messaging.conversations import exporting
+from crm_api.domain.people.contacts import export as contacts_exporting
+from crm_api.routers.http.document_walk import operations
+from crm_api.routers.http.openapi.examples import NOTHING_KNOWN
+
+BYTES = {"*/*"}
+"""Pictures and recordings have no example."""
+
+
+@pytest.fixture
+def document(app: FastAPI) -> dict[str, Any]:
+    return app.openapi()
+
+
+def described(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield everything with a schema, and therefore an example: bodies, answers, parameters."""
+    for _, _, operation in operations(document):
+        name = operation["operationId"]
+        bodies = operation.get("requestBody", {}).get("content", {})
+        yield from ((f"{name}: {kind} sent", content) for kind, content in bodies.items())
+        for status, answer in operation["responses"].items():
+            for kind, content in answer.get("content", {}).items():
+                if kind not in BYTES:
+                    yield f"{name}: {status} {kind}", content
+        for parameter in operation.get("parameters", ()):
+            if "$ref" not in parameter:
+                yield f"{name}: {parameter['name']}", parameter
+    shared = document["components"]
+    yield from shared["parameters"].items()
+    yield from shared["headers"].items()
+    for name, answer in shared["responses"].items():
+        yield from ((f"{name}: {kind}", content) for kind, content in answer["content"].items())
+
+
+def examples(document: dict[str, Any], content: dict[str, Any]) -> list[Any]:
+    if "example" in content:
+        return [content["example"]]
+    given = content.get("examples", {})
+    return [_found(document, one)["value"] for one in given.values()]
+
+
+def _found(document: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" not in example:
+        return example
+    found: dict[str, Any] = document["components"]["examples"][example["$ref"].split("/")[-1]]
+    return found
+
+
+def test_no_example_is_missing(document: dict[str, Any]) -> None:
+    missing = [name for name, content in described(document) if not examples(document, content)]
+
+    assert missing == []
+
+
+def test_every_example_fits_its_schema(document: dict[str, Any]) -> None:
+    root = {"$id": "urn:document", "components": document["components"]}
+    formats = Draft202012Validator.FORMAT_CHECKER
+    faults = [
+        f"{name}: {fault.json_path} {fault.message}"
+        for name, content in described(document)
+        for example in examples(document, content)
+        for fault in Draft202012Validator(
+            {**root, **content["schema"]}, format_checker=formats
+        ).iter_errors(example)
+    ]
+
+    assert faults == []
+
+
+def test_every_field_of_an_example_has_a_value(document: dict[str, Any]) -> None:
+    """Add a value for a new field to the ``example`` of its model, or to ``BY_NAME``."""
+    meaningless = [
+        name
+        for name, content in described(document)
+        for example in examples(document, content)
+        if NOTHING_KNOWN in _leaves(example)
+    ]
+
+    assert meaningless == []
+
+
+def _leaves(example: Any) -> list[Any]:
+    if isinstance(example, dict):
+        return [leaf for value in example.values() for leaf in _leaves(value)]
+    if isinstance(example, list):
+        return [leaf for value in example for leaf in _leaves(value)]
+    return [example]
+
+
+def test_every_example_of_a_body_is_accepted(document: dict[str, Any]) -> None:
+    """The examples also pass the pydantic checks that the schema does not express."""
+    tried = 0
+    for module in ROUTERS:
+        for route in module.router.routes:
+            if isinstance(route, APIRoute) and route.body_field is not None:
+                method = next(iter(route.methods or ())).lower()
+                body = document["paths"][route.path_format][method]["requestBody"]["content"]
+                if "application/json" in body:
+                    kind: Any = route.body_field.field_info.annotation
+                    TypeAdapter(kind).validate_python(body["application/json"]["example"])
+                    tried += 1
+
+    assert tried > 50
+
+
+def test_examples_of_models_name_only_existing_fields() -> None:
+    checked = 0
+    for model in _models(BaseModel):
+        example = read_example(model.model_config.get("json_schema_extra"))
+        if example is not None:
+            fields = model.model_json_schema(mode="serialization")["properties"]
+            assert set(example) <= set(fields), model
+            checked += 1
+
+    assert checked > 150
+
+
+def _models(base: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for model in base.__subclasses__():
+        yield model
+        yield from _models(model)
+
+
+def test_the_same_thing_has_the_same_id(document: dict[str, Any]) -> None:
+    paths = document["paths"]
+    made = paths["/v1/campaigns"]["post"]["responses"]["201"]["content"]["application/json"]
+    started = paths["/v1/campaigns/{campaign_id}/start"]["post"]["parameters"][0]
+
+    assert started["example"] == made["example"]["id"]
+
+
+@pytest.mark.parametrize(
+    ("path", "columns"),
+    [
+        ("/v1/contacts", contacts_exporting.HEADER),
+        ("/v1/campaigns/{campaign_id}/recipients", export.HEADER),
+        ("/v1/conversations/{conversation_id}/messages", exporting.HEADER),
+        ("/v1/imports/{import_id}/errors", ERROR_COLUMNS),
+        ("/v1/do-not-contact-uploads/{upload_id}/errors", ERROR_COLUMNS),
+        ("/v1/consent-proof", CSV_COLUMNS),
+    ],
+)
+def test_tables_have_the_columns_of_the_files(
+    document: dict[str, Any], path: str, columns: tuple[str, ...]
+) -> None:
+    answer = document["paths"][path]["get"]["responses"]["200"]
+
+    header = answer["content"]["text/csv"]["example"].splitlines()[0].split(",")
+
+    assert [name for name in header if "." not in name] == list(columns)

@@ -1,0 +1,119 @@
+"""One log line per request, with the route template and the ids to search for."""
+
+from collections.abc import Iterator, MutableMapping
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+from fastapi import FastAPI
+from tests.conftest import ADMIN_KEY, UNKNOWN_ID
+from tests.routers.live import following, serving
+
+Lines = list[MutableMapping[str, Any]]
+
+
+@pytest.fixture
+def written() -> Iterator[Lines]:
+    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+        yield lines
+
+
+def requests(written: Lines) -> Lines:
+    return [line for line in written if line["event"] == "request"]
+
+
+async def test_request_is_one_line_with_template_and_ids(
+    client: httpx.AsyncClient, written: Lines
+) -> None:
+    path = f"/v1/campaigns/{UNKNOWN_ID}/stats"
+
+    answer = await client.get(path, params={"step": "17"}, headers={"X-Request-ID": "r-1"})
+
+    me = (await client.get("/v1/auth/me")).json()
+    line = requests(written)[0]
+    assert line.pop("duration_ms") > 0
+    assert line == {
+        "event": "request",
+        "log_level": "info",
+        "request_id": "r-1",
+        "method": "GET",
+        "route": "/v1/campaigns/{campaign_id}/stats",
+        "status": 404,
+        "bytes": len(answer.content),
+        "caller": me["id"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("asked", "route", "status"),
+    [
+        ("POST /v1/contacts", "/v1/contacts", 422),
+        (f"PATCH /v1/contacts/{UNKNOWN_ID}", "/v1/contacts/{contact_id}", 404),
+        (f"HEAD /v1/contacts/{UNKNOWN_ID}", "/v1/contacts/{contact_id}", 404),
+        ("DELETE /v1/contacts", "/v1/contacts", 405),
+        ("GET /v1/people/+16175550123", "unmatched", 404),
+        ("POST /webhooks/openphone", "/webhooks/openphone", 401),
+    ],
+)
+async def test_route_is_logged_for_every_kind_of_request(
+    client: httpx.AsyncClient, written: Lines, asked: str, route: str, status: int
+) -> None:
+    method, path = asked.split()
+
+    await client.request(method, path, json={} if method in {"POST", "PATCH"} else None)
+
+    line = requests(written)[0]
+    assert (line["method"], line["route"], line["status"]) == (method, route, status)
+
+
+async def test_stale_change_is_logged_by_its_template(
+    client: httpx.AsyncClient, written: Lines
+) -> None:
+    made = (await client.post("/v1/contacts", json={"phone": "617-555-0123"})).json()
+
+    await client.patch(f"/v1/contacts/{made['id']}", json={}, headers={"If-Match": '"old"'})
+
+    line = requests(written)[-1]
+    assert (line["route"], line["status"]) == ("/v1/contacts/{contact_id}", 412)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+async def test_poll_is_logged_at_debug(
+    client: httpx.AsyncClient, written: Lines, path: str
+) -> None:
+    await client.get(path)
+
+    assert [line["log_level"] for line in requests(written)] == ["debug"]
+
+
+async def test_request_without_credentials_has_no_caller(
+    client: httpx.AsyncClient, written: Lines
+) -> None:
+    await client.get("/v1/contacts", headers={"Authorization": "Bearer crm_unknown"})
+
+    assert requests(written)[0]["caller"] is None
+
+
+async def test_bug_is_a_warning_beside_its_traceback(
+    app: FastAPI, client: httpx.AsyncClient, written: Lines
+) -> None:
+    @app.get("/v1/broken/{phone}", include_in_schema=False)
+    async def break_down(phone: str) -> None:
+        raise RuntimeError(phone)
+
+    await client.get("/v1/broken/+16175550123")
+
+    lines = {line["event"]: line for line in written}
+    assert lines["unhandled error"]["route"] == "/v1/broken/{phone}"
+    assert (lines["request"]["status"], lines["request"]["log_level"]) == (500, "warning")
+
+
+async def test_stream_of_events_is_one_line_when_it_ends(app: FastAPI, written: Lines) -> None:
+    async with serving(app) as caller, following(caller):
+        open_ones = requests(written)
+
+    assert open_ones == []
+    line = requests(written)[0]
+    assert (line["route"], line["status"]) == ("/v1/events", 200)
+    assert ADMIN_KEY not in str(written)

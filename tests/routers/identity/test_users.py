@@ -1,0 +1,159 @@
+"""Users: who may manage them, and that at least one owner always remains."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.routers.identity.test_auth import EMAIL, PASSWORD, active, bearer, invited, signed_in
+
+from crm_api.domain.identity.api_keys.models import Scope
+
+KeyWith = Callable[..., Awaitable[dict[str, str]]]
+NOBODY = "/v1/users/00000000-0000-7000-8000-000000000000"
+ROUTES = [
+    ("GET", "/v1/users"),
+    ("POST", "/v1/users"),
+    ("GET", NOBODY),
+    ("PATCH", NOBODY),
+    ("POST", f"{NOBODY}/invite"),
+    ("POST", f"{NOBODY}/sign-out"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+async def test_only_admins_manage_users(
+    client: httpx.AsyncClient, key_with: KeyWith, method: str, path: str
+) -> None:
+    others = await key_with(*(scope for scope in Scope if scope is not Scope.ADMIN))
+
+    refused = await client.request(method, path, json={}, headers=others)
+    del client.headers["Authorization"]
+    unknown = await client.request(method, path, json={})
+
+    assert (refused.status_code, unknown.status_code) == (403, 401)
+
+
+@pytest.mark.parametrize(("method", "path"), [route for route in ROUTES if NOBODY in route[1]])
+async def test_unknown_user_is_not_found(client: httpx.AsyncClient, method: str, path: str) -> None:
+    answer = await client.request(method, path, json={})
+
+    assert answer.json()["code"] == "user_not_found"
+
+
+async def test_an_address_belongs_to_one_user(client: httpx.AsyncClient) -> None:
+    user = await invited(client)
+
+    again = await client.post(
+        "/v1/users", json={"email": EMAIL.upper(), "name": "Other", "role": "viewer"}
+    )
+
+    assert again.status_code == 409
+    assert again.json()["code"] == "user_exists"
+    assert again.json()["user_id"] == user["id"]
+
+
+async def test_an_invited_user_is_listed_and_invited_again(client: httpx.AsyncClient) -> None:
+    user = await invited(client)
+
+    again = await client.post(f"/v1/users/{user['id']}/invite")
+    void = await client.post(
+        "/v1/auth/invitations/accept",
+        json={"token": user["invitation_token"], "password": PASSWORD},
+    )
+    good = await client.post(
+        "/v1/auth/invitations/accept",
+        json={"token": again.json()["invitation_token"], "password": PASSWORD},
+    )
+    late = await client.post(f"/v1/users/{user['id']}/invite")
+
+    assert (void.status_code, good.status_code, late.status_code) == (422, 200, 404)
+    listed: Any = (await client.get("/v1/users")).json()["data"]
+    assert [(one["email"], one["status"]) for one in listed] == [(EMAIL, "active")]
+
+
+async def test_a_disabled_user_is_out_at_once(client: httpx.AsyncClient) -> None:
+    await active(client, email="boss@firm.example.com")
+    user = await active(client)
+    headers = bearer(await signed_in(client))
+
+    await client.patch(f"/v1/users/{user['id']}", json={"status": "disabled"})
+
+    assert (await client.get("/v1/auth/me", headers=headers)).status_code == 401
+    assert (await signed_in(client)).status_code == 401
+    back = await client.patch(f"/v1/users/{user['id']}", json={"status": "active"})
+    assert back.json()["status"] == "active"
+    assert (await signed_in(client)).status_code == 200
+
+
+async def test_an_invitation_does_not_bring_back_a_user_who_was_disabled(
+    client: httpx.AsyncClient,
+) -> None:
+    user = await invited(client)
+    accept = {"token": user["invitation_token"], "password": PASSWORD}
+    await client.patch(f"/v1/users/{user['id']}", json={"status": "disabled"})
+
+    refused = await client.post("/v1/auth/invitations/accept", json=accept)
+    back = await client.patch(f"/v1/users/{user['id']}", json={"status": "active"})
+    accepted = await client.post("/v1/auth/invitations/accept", json=accept)
+
+    assert refused.status_code == 422
+    assert refused.json()["code"] == "ticket_over"
+    assert (back.json()["status"], accepted.json()["status"]) == ("invited", "active")
+
+
+async def test_a_new_role_counts_from_the_next_request(client: httpx.AsyncClient) -> None:
+    await active(client, email="boss@firm.example.com")
+    user = await active(client)
+    headers = bearer(await signed_in(client))
+
+    await client.patch(f"/v1/users/{user['id']}", json={"role": "viewer"})
+
+    assert (await client.get("/v1/users", headers=headers)).status_code == 403
+
+
+@pytest.mark.parametrize("change", [{"role": "manager"}, {"status": "disabled"}])
+async def test_the_last_owner_stays(client: httpx.AsyncClient, change: dict[str, str]) -> None:
+    user = await active(client)
+    await invited(client, email="other@firm.example.com")  # has not accepted the invitation
+
+    refused = await client.patch(f"/v1/users/{user['id']}", json=change)
+    renamed = await client.patch(f"/v1/users/{user['id']}", json={"name": "Olga O."})
+
+    assert refused.status_code == 409
+    assert refused.json()["code"] == "last_owner"
+    assert renamed.json()["name"] == "Olga O."
+
+
+async def test_of_two_owners_who_leave_at_once_one_stays(
+    committed_client: httpx.AsyncClient,
+) -> None:
+    users = [
+        await active(committed_client, email=f"owner{number}@firm.example.com") for number in (1, 2)
+    ]
+
+    answers = await asyncio.gather(
+        *(
+            committed_client.patch(f"/v1/users/{user['id']}", json={"role": "agent"})
+            for user in users
+        )
+    )
+
+    assert sorted(answer.status_code for answer in answers) == [200, 409]
+
+
+async def test_secrets_of_answers_that_may_be_repeated_are_sealed(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    key = {"Idempotency-Key": "make-a-key"}
+    body = {"name": "reports", "scopes": ["contacts:read"]}
+
+    first = await client.post("/v1/api-keys", json=body, headers=key)
+    again = await client.post("/v1/api-keys", json=body, headers=key)
+
+    kept = await session.scalar(text("SELECT body FROM idempotency_key"))
+    assert again.json()["key"] == first.json()["key"]
+    assert first.json()["key"].encode() not in kept

@@ -1,0 +1,86 @@
+"""Refused deliveries become one alert per reason, however many there are."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.domain.inbound.webhook_events.support import rows
+from tests.fakes import RecordingQueue
+
+from crm_api.domain.alerts import service as alerts
+from crm_api.domain.provider.openphone.errors import SignatureError
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWork, create_engine, session_factory
+from crm_api.routers.inbound.refusal_alerts import WHAT_TO_DO, RefusalAlerts
+
+NewUow = Callable[[], UnitOfWork]
+
+
+async def test_flood_is_one_alert_for_each_reason_with_its_number(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    refusals = RefusalAlerts(new_uow)
+    for _ in range(10_000):
+        refusals.note("signature_mismatch")
+    refusals.note("signature_stale")
+
+    await refusals.flush()
+    await refusals.flush()
+
+    found = await rows(session, "SELECT kind, subject, count, detail FROM alert ORDER BY subject")
+    assert [(row["kind"], row["subject"], row["count"]) for row in found] == [
+        ("webhook_refused", "signature_mismatch", 10_000),
+        ("webhook_refused", "signature_stale", 1),
+    ]
+    assert "CRM_OPENPHONE_WEBHOOK_SECRETS" in found[0]["detail"]
+    assert "clock (NTP)" in found[1]["detail"]
+
+
+async def test_what_cannot_be_written_is_kept(session: AsyncSession, new_uow: NewUow) -> None:
+    engine = create_engine("postgresql+asyncpg://postgres@/crm?host=/nowhere")
+    nowhere = session_factory(engine)
+    is_away = [True]
+
+    def unit() -> UnitOfWork:
+        return UnitOfWork(nowhere, RecordingQueue()) if is_away[0] else new_uow()
+
+    refusals = RefusalAlerts(unit)
+    refusals.note("signature_missing")
+    await refusals.flush()
+    refusals.note("signature_missing")
+    is_away[0] = False
+    await refusals.flush()
+    await engine.dispose()
+
+    assert await rows(session, "SELECT count FROM alert") == [{"count": 2}]
+
+
+async def test_task_gathers_and_writes_what_is_left_at_the_end(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    refusals = RefusalAlerts(new_uow, gather_seconds=3600)
+    await refusals.start()
+    refusals.note("signature_malformed")
+    await refusals.close()
+
+    assert await rows(session, "SELECT count FROM alert") == [{"count": 1}]
+
+
+async def test_alert_is_over_after_an_hour_without_a_refusal(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    refusals = RefusalAlerts(new_uow)
+    refusals.note("signature_stale")
+    await refusals.flush()
+    for minutes in (55, 65):
+        async with new_uow() as uow:
+            await alerts.resolve_silent_alerts(uow, now=clock.now() + timedelta(minutes=minutes))
+
+    (alert,) = await rows(session, "SELECT resolved_at - last_seen_at AS silence FROM alert")
+    assert alert["silence"] > timedelta(hours=1)
+
+
+@pytest.mark.parametrize("error", SignatureError.__subclasses__())
+def test_every_reason_says_what_to_do(error: type[SignatureError]) -> None:
+    assert error.code in WHAT_TO_DO

@@ -1,0 +1,251 @@
+"""Company settings: authorisation, input, locks of the environment, effects."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+from tests.database_time import set_database_time
+from tests.factories import make_campaign, make_contact, make_line, number
+
+from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.consent.models import ContactFlag
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.routers.http.deps import AppState
+
+KeyWith = Callable[..., Awaitable[dict[str, str]]]
+URL = "/v1/settings"
+OWNER = "+16175550177"
+"""The owner's mobile, which is not a line."""
+BUDGETS = {
+    "t_mobile": {
+        "daily_segments": 2000,
+        "other_vendors": [{"name": "Reviews Inc", "daily_segments": 500}],
+    }
+}
+NIGHT = NOW.replace(hour=5)
+"""Midnight in Boston."""
+
+
+@pytest.fixture
+def unlocked(app: FastAPI) -> None:
+    """Remove the name and the contact from the environment."""
+    state: AppState = app.state.crm
+    settings = state.settings.model_copy(update={"business_name": None, "business_contact": None})
+    app.state.crm = replace(state, settings=settings)
+
+
+async def changed(client: httpx.AsyncClient, **values: Any) -> Any:
+    response = await client.patch(URL, json=values)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+async def test_settings_of_the_environment_are_shown_and_locked(client: httpx.AsyncClient) -> None:
+    response = await client.get(URL)
+
+    assert response.json() == {
+        "business_name": "Granite Foundations",
+        "business_contact": "+16175550100",
+        "test_numbers": [],
+        "brand": None,
+        "carrier_budgets": {},
+        "locked": ["business_name", "business_contact"],
+        "updated_at": None,
+    }
+
+
+async def test_locked_setting_is_409_unless_it_stays_as_it_is(client: httpx.AsyncClient) -> None:
+    refused = await client.patch(URL, json={"business_name": "Basalt"})
+
+    assert refused.status_code == 409
+    assert refused.json()["code"] == "setting_locked"
+    assert refused.json()["locked"] == ["business_name", "business_contact"]
+    assert "CRM_BUSINESS_NAME" in refused.json()["detail"]
+    same = await changed(client, business_name="Granite Foundations", test_numbers=[OWNER])
+    assert same["test_numbers"] == [OWNER]
+
+
+@pytest.mark.usefixtures("unlocked")
+async def test_settings_are_changed_field_by_field(client: httpx.AsyncClient) -> None:
+    await changed(client, business_name=" Basalt ", test_numbers=["617 555 0177"])
+    await changed(client, brand={"ein": "123456789", "att_class": "E"})
+    found = await changed(client, carrier_budgets=BUDGETS)
+
+    shown = (await client.get(URL)).json()
+    assert shown == found
+    assert found == {
+        "business_name": "Basalt",
+        "business_contact": None,
+        "test_numbers": [OWNER],
+        "brand": {"legal_name": None, "ein": "12-3456789", "att_class": "E"},
+        "carrier_budgets": {"t_mobile": BUDGETS["t_mobile"] | {"available_segments": 1500}},
+        "locked": [],
+        "updated_at": found["updated_at"],
+    }
+    unset = await changed(client, business_name=None, brand=None, carrier_budgets=None)
+    assert (unset["business_name"], unset["brand"], unset["carrier_budgets"]) == (None, None, {})
+
+
+@pytest.mark.parametrize(
+    ("values", "pointer"),
+    [
+        ({"test_numbers": ["12"]}, "/test_numbers/0"),
+        ({"test_numbers": [number(n) for n in range(51)]}, "/test_numbers"),
+        ({"brand": {"ein": "12"}}, "/brand/ein"),
+        ({"carrier_budgets": {"acme": {"daily_segments": 1}}}, "/carrier_budgets/acme"),
+        (
+            {"carrier_budgets": {"att": {"daily_segments": -1}}},
+            "/carrier_budgets/att/daily_segments",
+        ),
+        ({"carrier_budgets": {"att": {}}}, "/carrier_budgets/att/daily_segments"),
+        ({"business_name": "x" * 201}, "/business_name"),
+        ({"budget": 1}, "/budget"),
+    ],
+)
+async def test_wrong_setting_is_422_with_its_pointer(
+    client: httpx.AsyncClient, values: dict[str, Any], pointer: str
+) -> None:
+    response = await client.patch(URL, json=values)
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["pointer"].startswith(pointer)
+
+
+async def test_only_an_administrator_changes_settings(
+    client: httpx.AsyncClient, key_with: KeyWith
+) -> None:
+    headers = await key_with(Scope.CAMPAIGNS_READ, Scope.CAMPAIGNS_WRITE, Scope.CAMPAIGNS_SEND)
+
+    assert (await client.get(URL, headers=headers)).status_code == 200
+    assert (await client.patch(URL, json={}, headers=headers)).status_code == 403
+
+
+async def test_change_of_an_unseen_version_is_refused(client: httpx.AsyncClient) -> None:
+    seen = (await client.get(URL)).headers["etag"]
+    first = await client.patch(URL, json={"test_numbers": [OWNER]}, headers={"If-Match": seen})
+
+    second = await client.patch(URL, json={"test_numbers": []}, headers={"If-Match": seen})
+
+    assert (first.status_code, second.status_code) == (200, 412)
+    again = await client.get(URL)
+    assert again.headers["etag"] == first.headers["etag"]
+
+
+async def test_change_is_in_the_audit_log_without_numbers(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    await changed(client, carrier_budgets=BUDGETS, test_numbers=[OWNER])
+
+    found = await session.execute(
+        text("SELECT subject, detail FROM audit_log WHERE action = 'change_settings'")
+    )
+    (entry,) = found
+    assert entry.subject == "settings"
+    assert entry.detail["carrier_budgets"] == {"from": {}, "to": BUDGETS}
+    assert entry.detail["test_numbers"] == "changed"
+    assert OWNER not in str(entry.detail)
+
+
+@pytest.mark.usefixtures("unlocked")
+async def test_stored_name_is_used_at_once(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    line = await make_line(session)
+    person = await make_contact(session, phone=number(1))
+    campaign = await make_campaign(
+        session,
+        line=line,
+        status="draft",
+        bodies=("{{ business.name }} {{ business.contact }}",),
+        audience={"contact_ids": [str(person.id)]},
+    )
+    await session.commit()
+
+    await changed(client, business_name="Basalt", business_contact="basalt.example")
+    preview = await client.post(f"/v1/campaigns/{campaign.id}/preview", json={})
+
+    assert "Basalt basalt.example" in preview.text
+
+
+async def ask_for_a_test(client: httpx.AsyncClient, session: AsyncSession) -> httpx.Response:
+    line = await make_line(session)
+    campaign = await make_campaign(session, line=line, status="draft", bodies=("Hi",))
+    await session.commit()
+    return await client.post(f"/v1/campaigns/{campaign.id}/test-send", json={"to": OWNER})
+
+
+async def test_owners_mobile_gets_a_test_once_it_is_a_test_number(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    refused = await ask_for_a_test(client, session)
+    await changed(client, test_numbers=[OWNER])
+
+    (campaign_id,) = (await session.execute(text("SELECT id FROM campaign"))).scalars()
+    taken = await client.post(f"/v1/campaigns/{campaign_id}/test-send", json={"to": OWNER})
+
+    assert (refused.status_code, refused.json()["code"]) == (422, "not_own_number")
+    assert "/v1/settings" in refused.json()["detail"]
+    assert (taken.status_code, taken.json()["phone"]) == (202, OWNER)
+
+
+@pytest.mark.parametrize("flag", ["opted_out", "do_not_contact", "opt_out_hold"])
+async def test_consent_holds_for_a_test_number(
+    client: httpx.AsyncClient, session: AsyncSession, flag: str
+) -> None:
+    await changed(client, test_numbers=[OWNER])
+    session.add(ContactFlag(phone=OWNER, flag_type=flag, created_at=NOW))
+
+    response = await ask_for_a_test(client, session)
+
+    assert (response.status_code, response.json()["code"]) == (409, f"recipient_{flag}")
+
+
+async def test_legal_hours_hold_for_a_test_number(
+    app: FastAPI,
+    client: httpx.AsyncClient,
+    session: AsyncSession,
+) -> None:
+    app.state.crm = replace(app.state.crm, rules=load_rules("us"))
+    await changed(client, test_numbers=[OWNER])
+    await set_database_time(session, NIGHT)
+
+    response = await ask_for_a_test(client, session)
+
+    assert (response.status_code, response.json()["code"]) == (409, "outside_window")
+    assert response.json()["next_allowed_at"] > NIGHT.isoformat()
+
+
+async def test_legal_frequency_holds_for_a_test_number(
+    app: FastAPI,
+    client: httpx.AsyncClient,
+    session: AsyncSession,
+) -> None:
+    florida = "+13055550177"
+    app.state.crm = replace(app.state.crm, rules=load_rules("us"))
+    await changed(client, test_numbers=[florida])
+    noon = NOW + timedelta(hours=2)
+    await set_database_time(session, noon)
+    line = await make_line(session)
+    campaign = await make_campaign(session, line=line, status="draft", bodies=("Hi",))
+    await session.execute(
+        text("""
+            INSERT INTO send_attempt (id, kind, line_id, activity_id, phone, body, status,
+                called_at, accepted_at, created_at, updated_at)
+            SELECT uuid_v7(), 'test', :line_id, uuid_v7(), :phone, 'Hi', 'sent', :at, :at, :at, :at
+            FROM generate_series(1, 3)
+        """),
+        {"line_id": line.id, "phone": florida, "at": noon - timedelta(hours=1)},
+    )
+    await session.commit()
+
+    response = await client.post(f"/v1/campaigns/{campaign.id}/test-send", json={"to": florida})
+
+    assert (response.status_code, response.json()["code"]) == (409, "legal_frequency")
+    assert response.json()["next_allowed_at"] == "2026-11-26T16:00:00.000Z"

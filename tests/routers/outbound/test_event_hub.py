@@ -1,0 +1,263 @@
+"""One reader for all listeners: shared work, bounded queues, counters once a second."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import pytest
+from tests.domain.messaging.sends.ledger import Ledger
+from tests.domain.outbound.live_events.test_log import happens, head
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.outbound.live_events.event_filter import EventFilter
+from crm_api.domain.outbound.live_events.event_log import LoggedEvent, LogPosition
+from crm_api.platform.database import UnitOfWork
+from crm_api.routers.outbound.event_following import StreamMarks, stream_events
+from crm_api.routers.outbound.event_frames import EventStreamResponse
+from crm_api.routers.outbound.event_hub import MOST_CHUNKS, EventHub
+
+NewUow = Callable[[], UnitOfWork]
+ALL = EventFilter.of(scopes=[Scope.ADMIN])
+PEOPLE = EventFilter.of(scopes=[Scope.CONTACTS_READ])
+ALERTS = EventFilter.of(scopes=[Scope.OPERATIONS])
+COUNTS = EventFilter.of(scopes=[Scope.ADMIN], types=[EventType.CAMPAIGN_COUNTERS])
+
+
+def written(events: Sequence[LoggedEvent]) -> bytes:
+    """Return the names of the events, or the counts of a campaign's sending recipients."""
+    return b"".join(
+        f"{one.data.get('name') or one.data['by_status']['sending']} ".encode() for one in events
+    )
+
+
+def _mark(word: bytes) -> Callable[[LogPosition], bytes]:
+    return lambda _: word
+
+
+MARKS = StreamMarks(hello=_mark(b"hello"), reset=_mark(b"reset"), heartbeat=_mark(b"heartbeat"))
+
+
+class House:
+    """A hub with a monotonic clock set by the test, and its number of database reads."""
+
+    def __init__(self, new_uow: NewUow) -> None:
+        self.now = 0.0
+        self.asked = 0
+        self.written = 0
+        self._new_uow = new_uow
+        self.hub = EventHub(self._counted, write=self._write, monotonic=lambda: self.now)
+
+    def _counted(self) -> UnitOfWork:
+        self.asked += 1
+        return self._new_uow()
+
+    def _write(self, events: Sequence[LoggedEvent]) -> bytes:
+        self.written += 1
+        return written(events)
+
+    async def listen(self, event_filter: EventFilter = ALL, **times: float) -> AsyncIterator[bytes]:
+        """Return a live stream."""
+        stream = stream_events(
+            self.hub, event_filter=event_filter, after=None, marks=MARKS, **times
+        )
+        assert await anext(stream) == b"hello"
+        return stream
+
+
+@pytest.fixture
+def house(committed_uow: NewUow) -> House:
+    return House(committed_uow)
+
+
+async def close(*streams: Any) -> None:
+    for stream in streams:
+        await stream.aclose()
+
+
+async def test_a_thousand_listeners_cost_one_query_and_one_writing(
+    house: House, committed_uow: NewUow
+) -> None:
+    streams = [await house.listen() for _ in range(500)]
+    streams += [await house.listen(PEOPLE) for _ in range(500)]
+    await happens(committed_uow, "one")
+    asked, wrote = house.asked, house.written
+
+    await house.hub.poll()
+    got = [await anext(stream) for stream in streams]
+
+    assert (house.asked - asked, house.written - wrote) == (1, 2)
+    assert got == [b"one "] * 1000
+    await close(*streams)
+
+
+async def test_hub_without_listeners_does_not_read(house: House, committed_uow: NewUow) -> None:
+    stream = await house.listen()
+    await close(stream)
+    await happens(committed_uow, "unheard")
+    asked = house.asked
+
+    has_more = await house.hub.poll()
+    late = await house.listen()
+    await happens(committed_uow, "heard")
+    await house.hub.poll()
+
+    assert (has_more, house.asked - asked) == (False, 2)
+    assert await anext(late) == b"heard "
+    await close(late)
+
+
+async def test_slow_listener_is_ended_and_delays_no_other(
+    house: House, committed_uow: NewUow
+) -> None:
+    slow, quick = await house.listen(), await house.listen()
+    got = []
+    for position in range(MOST_CHUNKS + 1):
+        await happens(committed_uow, str(position))
+        await house.hub.poll()
+        got.append(await anext(quick))
+
+    assert [chunk async for chunk in slow] == []
+    assert b"".join(got).split() == [str(one).encode() for one in range(MOST_CHUNKS + 1)]
+    await close(quick)
+
+
+async def test_caller_that_takes_nothing_is_given_up() -> None:
+    closed = asyncio.Event()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        try:
+            yield b"one"
+            yield b"two"
+        finally:
+            closed.set()
+
+    taken: list[Any] = []
+
+    async def send(message: Any) -> None:
+        taken.append(message["type"])
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    await EventStreamResponse(chunks(), slow_seconds=0.01).stream_response(send)
+
+    assert taken == ["http.response.start", "http.response.body"]
+    assert closed.is_set()
+
+
+async def test_silence_is_broken_by_signs_of_life(house: House) -> None:
+    stream = await house.listen(heartbeat_seconds=0.001)
+
+    assert [await anext(stream) for _ in range(2)] == [b"heartbeat"] * 2
+    await close(stream)
+
+
+async def test_stream_ends_after_a_while_so_that_the_key_is_looked_at_again(house: House) -> None:
+    stream = await house.listen(longest_seconds=0.0)
+
+    assert [chunk async for chunk in stream] == []
+
+
+async def test_counters_are_emitted_once_a_second_and_the_last_ones_always(
+    house: House, committed_uow: NewUow
+) -> None:
+    ledger = await Ledger.open(committed_uow, people=5)
+    stream = await house.listen(COUNTS)
+    emitted = []
+    for second, claims in ((0.0, 1), (0.4, 1), (0.8, 1), (1.0, 0), (1.5, 0), (2.5, 0)):
+        house.now = second
+        if claims:
+            await ledger.claim(limit=claims)
+        wrote = house.written
+        await house.hub.poll()
+        for _ in range(house.written - wrote):
+            emitted.append((second, await anext(stream)))  # noqa: PERF401 - one after the other
+
+    assert emitted == [(0.0, b"1 "), (1.0, b"3 ")]
+    await close(stream)
+
+
+async def test_counters_without_a_listener_are_not_computed(
+    house: House, committed_uow: NewUow
+) -> None:
+    stream = await house.listen(ALERTS)
+    await Ledger.open(committed_uow, people=1)
+    asked = house.asked
+
+    await house.hub.poll()
+
+    assert house.asked - asked == 1
+    await close(stream)
+
+
+async def test_reader_of_a_process_that_was_ahead_gets_nothing_twice(
+    house: House, committed_uow: NewUow
+) -> None:
+    """This process has not read yet what the other process has emitted."""
+    other = await house.listen()
+    await happens(committed_uow, "emitted by another process")
+    after = await head(committed_uow)
+
+    stream = stream_events(house.hub, event_filter=ALL, after=after, marks=MARKS)
+    begun = await anext(stream)
+    await happens(committed_uow, "new")
+    await house.hub.poll()
+
+    assert (begun, await anext(stream)) == (b"hello", b"new ")
+    await close(stream, other)
+
+
+async def test_database_that_is_away_ends_no_stream(committed_uow: NewUow) -> None:
+    is_away = False
+
+    def new_uow() -> UnitOfWork:
+        if is_away:
+            raise ConnectionRefusedError
+        return committed_uow()
+
+    hub = EventHub(new_uow, write=written)
+    stream = stream_events(hub, event_filter=ALL, after=None, marks=MARKS)
+    await anext(stream)
+    is_away = True
+    with pytest.raises(ConnectionRefusedError):
+        await hub.poll()
+    await happens(committed_uow, "meanwhile")
+    is_away = False
+    await hub.poll()
+
+    assert await anext(stream) == b"meanwhile "
+    await close(stream)
+
+
+async def test_hub_reads_automatically_while_it_has_a_listener(committed_uow: NewUow) -> None:
+    hub = EventHub(committed_uow, write=written, poll_seconds=0.01)
+    await hub.start()
+    stream = stream_events(hub, event_filter=ALL, after=None, marks=MARKS)
+    await anext(stream)
+    await happens(committed_uow, "seen")
+    async with asyncio.timeout(10):
+        got = await anext(stream)
+    await hub.close()
+
+    assert got == b"seen "
+    assert [chunk async for chunk in stream] == []
+
+
+async def test_a_stream_goes_on_while_its_caller_may_and_then_ends() -> None:
+    answers = iter([True, True, False])
+    sent: list[Any] = []
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"one"
+        await asyncio.Event().wait()
+
+    async def may_go_on() -> bool:
+        return next(answers)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await EventStreamResponse(endless(), may_go_on=may_go_on, check_seconds=0).stream_response(send)
+
+    assert [message.get("body") for message in sent] == [None, b"one", b""]
+    assert list(answers) == []

@@ -1,0 +1,437 @@
+"""Event streams over a real server: resumed without loss, filtered by the caller's scopes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+from tests.domain.messaging.sends.ledger import Ledger
+from tests.routers.identity.test_auth import active, bearer, signed_in
+from tests.routers.live import Stream, following, serving
+
+from crm_api.domain.identity.api_keys import service as access
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.event_log import recording as event_recording
+from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.outbound.live_events import event_log as events
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+from crm_api.routers.outbound.event_streams import OpenStreams
+
+NewUow = Callable[[], UnitOfWork]
+KeyWith = Callable[..., Awaitable[dict[str, str]]]
+NOTHING = "/v1/campaigns/00000000-0000-7000-8000-000000000000/events"
+PATHS = ["/v1/events", NOTHING]
+
+
+@pytest_asyncio.fixture
+async def live(committed_app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with serving(committed_app) as client:
+        yield client
+
+
+@pytest.fixture
+def poll(committed_app: FastAPI) -> Callable[[], Awaitable[bool]]:
+    """Let the process read the event log once; it does not poll by time in these tests."""
+    read: Callable[[], Awaitable[bool]] = committed_app.state.events.poll
+    return read
+
+
+async def happens(new_uow: NewUow, *names: str, **values: Any) -> None:
+    for name in names:
+        async with new_uow() as uow:
+            await event_recording.record_event(
+                uow,
+                **({"type": EventType.IMPORT_PROGRESS, "subject_id": None} | values),
+                data={"name": name},
+            )
+
+
+async def hello(stream: Stream) -> str:
+    """Read the first frame of a live stream; return its position."""
+    frame = await stream.next()
+    assert frame is not None
+    assert (frame.comment, frame.data) == ("listening", None)
+    return frame.id or ""
+
+
+async def names(stream: Stream, count: int) -> list[str | None]:
+    return [frame.name for frame in await stream.take(count)]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_missing_key_is_refused(client: httpx.AsyncClient, path: str) -> None:
+    assert (await client.get(path, headers={"Authorization": ""})).status_code == 401
+
+
+async def test_stream_needs_a_scope_with_events(
+    client: httpx.AsyncClient, key_with: KeyWith
+) -> None:
+    hooks = await key_with(Scope.WEBHOOKS_READ)
+    people = await key_with(Scope.CONTACTS_READ, Scope.MESSAGES_READ)
+
+    nothing = await client.get("/v1/events", headers=hooks)
+    alerts = await client.get("/v1/events", headers=people, params={"type": "alert"})
+    campaign = await client.get(NOTHING, headers=people)
+
+    assert [one.status_code for one in (nothing, alerts, campaign)] == [403, 403, 403]
+    assert alerts.json()["required_scope"] == "operations"
+    assert campaign.json()["required_scope"] == "campaigns:read"
+
+
+async def test_invalid_stream_request_is_a_problem(client: httpx.AsyncClient) -> None:
+    missing = await client.get(NOTHING)
+    header = await client.get("/v1/events", headers={"Last-Event-ID": "yesterday"})
+    query = await client.get("/v1/events", params={"last_event_id": "1-2-3"})
+    kind = await client.get("/v1/events", params={"type": "weather"})
+
+    assert (missing.status_code, missing.json()["code"]) == (404, "campaign_not_found")
+    for answer, pointer in ((header, "/Last-Event-ID"), (query, "/last_event_id")):
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_event_id")
+        assert answer.json()["errors"][0]["pointer"] == pointer
+    assert kind.status_code == 422
+
+
+async def test_event_is_sent_as_it_happens(
+    live: httpx.AsyncClient, committed_uow: NewUow, poll: Callable[[], Awaitable[bool]]
+) -> None:
+    subject = new_id()
+    async with following(live) as stream:
+        await hello(stream)
+        await happens(committed_uow, "one", subject_id=subject)
+        await poll()
+        frame = await stream.next()
+
+    assert stream.response.headers["content-type"].startswith("text/event-stream")
+    assert stream.response.headers["cache-control"] == "no-cache"
+    assert frame is not None
+    assert frame.event == "import.progress"
+    assert frame.data is not None
+    assert frame.data.pop("timestamp").endswith("Z")
+    assert frame.data == {
+        "type": "import.progress",
+        "subject_id": str(subject),
+        "campaign_id": None,
+        "data": {"name": "one"},
+    }
+
+
+async def test_reader_that_reconnects_gets_every_event_once(
+    live: httpx.AsyncClient, committed_uow: NewUow, poll: Callable[[], Awaitable[bool]]
+) -> None:
+    async with following(live) as stream:
+        await hello(stream)
+        await happens(committed_uow, "a", "b", "c")
+        await poll()
+        _, second, _ = await stream.take(3)
+    await happens(committed_uow, "d")
+    async with following(live, headers={"Last-Event-ID": second.id}) as stream:
+        missed = await names(stream, 2)
+        await hello(stream)
+        await happens(committed_uow, "e")
+        await poll()
+        rest = await names(stream, 1)
+
+    assert missed + rest == ["c", "d", "e"]
+
+
+@pytest.mark.parametrize("way", ["header", "query", "header over query"])
+async def test_position_before_any_event_can_be_resumed(
+    live: httpx.AsyncClient, committed_uow: NewUow, way: str
+) -> None:
+    async with following(live) as stream:
+        place = await hello(stream)
+    await happens(committed_uow, "meanwhile")
+    given: dict[str, dict[str, Any]] = {
+        "header": {"headers": {"Last-Event-ID": place}},
+        "query": {"params": {"last_event_id": place}},
+        "header over query": {
+            "headers": {"Last-Event-ID": place},
+            "params": {"last_event_id": "1-1"},
+        },
+    }
+
+    async with following(live, **given[way]) as stream:
+        assert await names(stream, 1) == ["meanwhile"]
+        await hello(stream)
+
+
+async def test_long_absence_is_caught_up_during_new_events(
+    live: httpx.AsyncClient, committed_uow: NewUow, poll: Callable[[], Awaitable[bool]]
+) -> None:
+    async with following(live) as first, following(live) as second:
+        place = await hello(first)
+        await hello(second)  # keeps the process reading the log
+        async with committed_uow() as uow:
+            await uow.session.execute(
+                text(
+                    "INSERT INTO event (type, data) SELECT 'import.progress', "
+                    "jsonb_build_object('name', i::text) FROM generate_series(1, 2500) i"
+                )
+            )
+
+        async def more() -> None:
+            for position in range(2501, 2601):
+                await happens(committed_uow, str(position))
+                await poll()
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(more())
+            async with following(live, headers={"Last-Event-ID": place}) as back:
+                frames = [await back.next() for _ in range(2601)]
+
+    received = [frame.name for frame in frames if frame is not None and frame.data is not None]
+    assert received == [str(position) for position in range(1, 2601)]
+
+
+async def test_late_commit_reaches_every_stream_once(
+    live: httpx.AsyncClient, committed_uow: NewUow, poll: Callable[[], Awaitable[bool]]
+) -> None:
+    async with following(live) as stream, AsyncExitStack() as stack:
+        await hello(stream)
+        async with committed_uow() as slow:
+            await event_recording.record_event(
+                slow, type=EventType.OPT_OUT, subject_id=None, data={"name": "slow"}
+            )
+            await happens(committed_uow, "quick")
+            await poll()
+            late = await stack.enter_async_context(following(live))
+            await hello(late)
+        await poll()
+
+        assert await names(stream, 2) == ["slow", "quick"]
+        assert await names(late, 2) == ["slow", "quick"]
+
+
+async def test_streams_show_what_the_key_may_see(
+    live: httpx.AsyncClient, committed_uow: NewUow, poll: Callable[[], Awaitable[bool]]
+) -> None:
+    async def key(*scopes: Scope) -> dict[str, str]:
+        async with committed_uow() as uow:
+            _, text_of_key = await access.create_api_key(
+                uow,
+                name="scoped",
+                scopes=[scope.value for scope in scopes],
+                maker=access.COMMAND_LINE,
+                now=NOW,
+            )
+        return {"Authorization": f"Bearer {text_of_key}"}
+
+    campaign_id = new_id()
+    wanted = {
+        Scope.CONTACTS_READ: ["opt_out", "import.progress"],
+        Scope.MESSAGES_READ: ["message.received", "message.status"],
+        Scope.CAMPAIGNS_READ: ["campaign.status", "message.status"],
+        Scope.OPERATIONS: ["alert"],
+        Scope.ADMIN: [
+            "opt_out",
+            "message.received",
+            "campaign.status",
+            "message.status",
+            "alert",
+            "import.progress",
+        ],
+    }
+    seen: dict[Scope, list[str | None]] = {}
+
+    async def watch(scope: Scope, ready: asyncio.Event) -> None:
+        async with following(live, headers=await key(scope)) as stream:
+            await hello(stream)
+            ready.set()
+            frames = await stream.take(len(wanted[scope]))
+            seen[scope] = [frame.event for frame in frames]
+
+    async with asyncio.TaskGroup() as tasks:
+        for scope in wanted:
+            ready = asyncio.Event()
+            tasks.create_task(watch(scope, ready))
+            await ready.wait()
+        for kind, campaign in (
+            (EventType.OPT_OUT, None),
+            (EventType.MESSAGE_RECEIVED, None),
+            (EventType.CAMPAIGN_STATUS, campaign_id),
+            (EventType.MESSAGE_STATUS, campaign_id),
+            (EventType.ALERT, None),
+            (EventType.IMPORT_PROGRESS, None),
+        ):
+            await happens(committed_uow, "it", type=kind, campaign_id=campaign)
+        await poll()
+
+    assert seen == wanted
+
+
+async def test_streams_are_filtered_by_type_and_campaign(
+    live: httpx.AsyncClient, committed_uow: NewUow, poll: Callable[[], Awaitable[bool]]
+) -> None:
+    mine, other = new_id(), new_id()
+    params = {"type": ["message.status", "alert"], "campaign_id": str(mine)}
+    async with following(live, params=params) as stream:
+        await hello(stream)
+        for kind in (EventType.ALERT, EventType.MESSAGE_STATUS, EventType.MESSAGE_RECEIVED):
+            await happens(committed_uow, "neither", type=kind)
+            await happens(committed_uow, "other", type=kind, campaign_id=other)
+        await happens(committed_uow, "mine", type=EventType.MESSAGE_STATUS, campaign_id=mine)
+        await poll()
+
+        assert await names(stream, 1) == ["mine"]
+
+
+async def test_campaign_stream_begins_with_counters_and_sends_their_changes(
+    live: httpx.AsyncClient, committed_uow: NewUow, poll: Callable[[], Awaitable[bool]]
+) -> None:
+    ledger = await Ledger.open(committed_uow, people=3)
+    async with following(live, f"/v1/campaigns/{ledger.campaign.id}/events") as stream:
+        await hello(stream)
+        first = await stream.next()
+        (claimed, *_) = await ledger.called(limit=2)
+        await ledger.accept(claimed)
+        await poll()
+        sent, second = await stream.take(2)
+
+    assert first is not None
+    assert first.data is not None
+    assert second.data is not None
+    assert (first.event, first.id, second.id) == ("campaign.counters", None, None)
+    assert first.data["data"]["recipients_total"] == 3
+    assert first.data["data"]["by_status"]["pending"] == 3
+    assert (sent.event, second.event) == ("message.status", "campaign.counters")
+    assert second.data["data"]["by_status"] == {
+        **dict.fromkeys(first.data["data"]["by_status"], 0),
+        "pending": 1,
+        "sending": 1,
+        "sent": 1,
+    }
+    assert second.data["campaign_id"] == str(ledger.campaign.id)
+
+
+async def test_counters_that_changed_during_an_absence_are_sent(
+    live: httpx.AsyncClient, committed_uow: NewUow
+) -> None:
+    async with following(live) as stream:
+        place = await hello(stream)
+    ledger = await Ledger.open(committed_uow, people=2)
+    await ledger.claim()
+
+    headers = {"Last-Event-ID": place}
+    async with following(live, headers=headers, params={"type": "campaign.counters"}) as stream:
+        await hello(stream)
+        frame = await stream.next()
+
+    assert frame is not None
+    assert frame.data is not None
+    assert frame.data["subject_id"] == str(ledger.campaign.id)
+    assert frame.data["data"]["by_status"]["sending"] == 2
+
+
+@pytest.mark.parametrize("place", ["forgotten", "of another server"])
+async def test_reader_that_missed_deleted_events_gets_a_reset(
+    live: httpx.AsyncClient,
+    committed_uow: NewUow,
+    poll: Callable[[], Awaitable[bool]],
+    place: str,
+) -> None:
+    async with following(live) as stream:
+        old = await hello(stream)
+    await happens(committed_uow, "a", "b")
+    async with committed_uow() as uow:
+        await events.forget_old_events(uow, now=clock.now() + timedelta(days=8))
+    given = old if place == "forgotten" else "999999999999999-1"
+
+    async with following(live, headers={"Last-Event-ID": given}) as stream:
+        reset = await stream.next()
+        await happens(committed_uow, "c")
+        await poll()
+        rest = await names(stream, 1)
+
+    assert reset is not None
+    assert reset.event == "reset"
+    assert reset.id
+    assert rest == ["c"]
+
+
+async def test_streams_end_when_the_process_goes_down(
+    live: httpx.AsyncClient, committed_app: FastAPI
+) -> None:
+    async with following(live) as stream:
+        await hello(stream)
+        committed_app.state.events.stop()
+
+        assert await stream.next() is None
+    async with following(live) as stream:
+        await hello(stream)
+        assert await stream.next() is None
+
+
+async def revoke(session: AsyncSession) -> None:
+    await session.execute(text("UPDATE api_key SET revoked_at = now() WHERE name = 'scoped'"))
+
+
+async def expire(session: AsyncSession) -> None:
+    await session.execute(text("UPDATE api_key SET expires_at = now() WHERE name = 'scoped'"))
+
+
+@pytest.mark.parametrize("change", [revoke, expire])
+async def test_a_stream_ends_with_its_key(
+    live: httpx.AsyncClient,
+    committed_uow: NewUow,
+    change: Callable[[AsyncSession], Awaitable[None]],
+) -> None:
+    async with committed_uow() as uow:
+        _, key = await access.create_api_key(
+            uow, name="scoped", scopes=["admin"], maker=access.COMMAND_LINE, now=NOW
+        )
+
+    async with following(live, headers={"Authorization": f"Bearer {key}"}) as stream:
+        await hello(stream)
+        async with committed_uow() as uow:
+            await change(uow.session)
+        ended = await stream.next()
+
+    assert ended is None
+
+
+@pytest.mark.parametrize("change", [{"status": "disabled"}, {"role": "viewer"}])
+async def test_a_stream_ends_when_its_user_loses_scopes(
+    live: httpx.AsyncClient, change: dict[str, str]
+) -> None:
+    user = await active(live, role="manager")
+    headers = bearer(await signed_in(live))
+
+    async with following(live, headers=headers) as stream:
+        await hello(stream)
+        changed = await live.patch(f"/v1/users/{user['id']}", json=change)
+        ended = await stream.next()
+
+    assert changed.status_code == 200
+    assert ended is None
+
+
+async def test_a_caller_has_a_limit_of_streams(
+    live: httpx.AsyncClient, committed_app: FastAPI, committed_uow: NewUow
+) -> None:
+    committed_app.state.streams = OpenStreams(most=2)
+    async with committed_uow() as uow:
+        _, key = await access.create_api_key(
+            uow, name="other", scopes=["admin"], maker=access.COMMAND_LINE, now=NOW
+        )
+    other = {"Authorization": f"Bearer {key}"}
+
+    async with following(live), following(live):
+        refused = await live.get("/v1/events")
+        async with following(live, headers=other) as stream:
+            await hello(stream)
+    async with following(live) as stream:
+        await hello(stream)
+
+    assert refused.status_code == 429
+    assert refused.json()["code"] == "too_many_event_streams"
+    assert refused.headers["retry-after"] == "30"

@@ -1,0 +1,568 @@
+"""Merging: one contact with every id and number afterwards, and two again after an undo."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+from tests.factories import make_contact, make_line, number
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.messaging.consent_decisions.suppression import suppress_numbers
+from crm_api.domain.people.models.contacts import Contact
+from crm_api.domain.people.models.deduplication import ContactMerge
+from crm_api.platform.database import UnitOfWorkFactory
+
+NOBODY = "00000000-0000-7000-8000-000000000000"
+KeyWith = Callable[..., Awaitable[dict[str, str]]]
+READ, WRITE = Scope.CONTACTS_READ, Scope.CONTACTS_WRITE
+ROUTES = [
+    ("POST", "/v1/contacts/merge", WRITE),
+    ("GET", "/v1/contact-merges", READ),
+    ("GET", f"/v1/contact-merges/{NOBODY}", READ),
+    ("POST", f"/v1/contact-merges/{NOBODY}/undo", WRITE),
+]
+HOUSE = {"street": "1 Elm St", "city": "Quincy", "state": "MA", "postal_code": "02169"}
+A, B, C = number(0), number(1), number(2)
+
+
+async def made(client: httpx.AsyncClient, phone: str, **values: Any) -> Any:
+    response = await client.post("/v1/contacts", json={"phone": phone, **values})
+    assert response.status_code == 201, response.text
+    return response.json()
+
+
+async def merged(client: httpx.AsyncClient, primary: Any, *duplicates: Any) -> Any:
+    response = await client.post(
+        "/v1/contacts/merge",
+        json={"primary_id": primary["id"], "duplicate_ids": [one["id"] for one in duplicates]},
+    )
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+async def undone(client: httpx.AsyncClient, merge: Any) -> httpx.Response:
+    return await client.post(f"/v1/contact-merges/{merge['merge_id']}/undo")
+
+
+async def shown(client: httpx.AsyncClient, one: Any) -> Any:
+    response = await client.get(f"/v1/contacts/{one['id']}")
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def known(contact: Any) -> Any:
+    """Return the fields of a contact, without the time of the last change."""
+    return {name: value for name, value in contact.items() if name != "updated_at"}
+
+
+@pytest.mark.parametrize(("method", "path", "scope"), ROUTES)
+async def test_missing_key_is_refused(
+    client: httpx.AsyncClient, method: str, path: str, scope: Scope
+) -> None:
+    del client.headers["Authorization"]
+
+    response = await client.request(method, path, json={})
+
+    assert response.status_code == 401, scope
+
+
+@pytest.mark.parametrize(("method", "path", "scope"), ROUTES)
+async def test_missing_scope_is_refused(
+    client: httpx.AsyncClient, key_with: KeyWith, method: str, path: str, scope: Scope
+) -> None:
+    other = READ if scope is WRITE else WRITE
+
+    response = await client.request(method, path, json={}, headers=await key_with(other))
+
+    assert response.status_code == 403
+
+
+async def test_fields_of_the_primary_win_and_gaps_are_filled(client: httpx.AsyncClient) -> None:
+    primary = await made(
+        client, A, first_name="Ada", tags=["roof"], attributes={"year": 1950, "roof": "slate"}
+    )
+    first = await made(
+        client,
+        B,
+        first_name="Adah",
+        last_name="Rossi",
+        address={"street": "1 Elm St", "city": "Quincy", "state": "MA", "postal_code": "02169"},
+        tags=["crack", "roof"],
+        attributes={"year": 1951, "beds": 3},
+    )
+    second = await made(client, C, last_name="Rosso", email="ada@example.com")
+
+    answer = await merged(client, primary, first, second)
+
+    assert answer["id"] == primary["id"]
+    assert answer["phone"] == A
+    assert (answer["first_name"], answer["last_name"]) == ("Ada", "Rossi")
+    assert answer["email"] == "ada@example.com"
+    assert answer["address"]["street"] == "1 Elm St"
+    assert answer["tags"] == ["roof", "crack"]
+    assert answer["attributes"] == {"year": 1950, "roof": "slate", "beds": 3}
+    assert answer["merged_ids"] == [first["id"], second["id"]]
+    assert known(await shown(client, primary)).items() <= answer.items()
+
+
+async def test_a_contradicting_address_gives_no_parts(client: httpx.AsyncClient) -> None:
+    primary = await made(client, A, address={"street": "1 Elm St"})
+    other = await made(client, B, address={"street": "2 Oak St", "city": "Quincy"})
+
+    answer = await merged(client, primary, other)
+
+    assert answer["address"]["street"] == "1 Elm St"
+    assert answer["address"]["city"] is None
+
+
+async def test_every_old_id_and_number_reaches_the_primary(client: httpx.AsyncClient) -> None:
+    primary, other = await made(client, A, first_name="Ada"), await made(client, B)
+    await merged(client, primary, other)
+
+    by_id = await client.get(f"/v1/contacts/{other['id']}")
+    by_phone = await client.get(f"/v1/contacts/by-phone/{B}")
+    changed = await client.patch(f"/v1/contacts/{other['id']}", json={"company": "Granite"})
+    flagged = await client.post(f"/v1/contacts/{other['id']}/flags", json={"flag": "vip"})
+    timeline = await client.get(f"/v1/contacts/{other['id']}/timeline")
+    again = await client.post("/v1/contacts", json={"phone": B})
+    listed = await client.get("/v1/contacts")
+
+    assert by_id.json()["id"] == by_phone.json()["id"] == primary["id"]
+    assert changed.json()["company"] == "Granite"
+    assert flagged.json()["id"] == primary["id"]
+    assert flagged.json()["flags"] == ["vip"]
+    assert timeline.status_code == 200
+    assert again.status_code == 409
+    assert again.json()["contact_id"] == primary["id"]
+    assert [one["id"] for one in listed.json()["data"]] == [primary["id"]]
+
+
+async def test_lists_notes_and_conversations_move(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    line = await make_line(session)
+    primary, other = await made(client, A), await made(client, B)
+    roofs = (await client.post("/v1/lists", json={"name": "Roofs"})).json()
+    await client.post(f"/v1/lists/{roofs['id']}/contacts", json={"contact_ids": [other["id"]]})
+    await client.post(f"/v1/contacts/{other['id']}/notes", json={"body": "Called."})
+    sent = await client.post(
+        "/v1/messages", json={"line_id": str(line.id), "to": B, "body": "Hello"}
+    )
+
+    await merged(client, primary, other)
+
+    members = (await client.get(f"/v1/lists/{roofs['id']}/contacts")).json()["data"]
+    items = (await client.get(f"/v1/contacts/{primary['id']}/timeline")).json()["data"]
+    talks = (await client.get("/v1/conversations", params={"contact_id": primary["id"]})).json()
+    assert sent.status_code == 202
+    assert [one["id"] for one in members] == [primary["id"]]
+    assert {item["type"] for item in items} == {"note", "message"}
+    assert [talk["phone"] for talk in talks["data"]] == [B]
+
+
+@pytest.mark.parametrize("flag", ["opted_out", "opt_out_hold", "do_not_contact"])
+@pytest.mark.parametrize("is_primary", [True, False])
+async def test_the_strictest_consent_holds_for_all_numbers(
+    client: httpx.AsyncClient, session: AsyncSession, flag: str, *, is_primary: bool
+) -> None:
+    primary, one, two = [await made(client, phone) for phone in (A, B, C)]
+    flagged = primary if is_primary else two
+    await client.post(f"/v1/contacts/{flagged['id']}/flags", json={"flag": flag})
+
+    answer = await merged(client, primary, one, two)
+
+    flags = await session.execute(
+        text("SELECT phone FROM contact_flag WHERE flag_type = :flag ORDER BY phone"),
+        {"flag": flag},
+    )
+    assert answer["flags"] == [flag]
+    assert sorted(flags.scalars()) == sorted([A, B, C])
+    if flag != "do_not_contact":
+        entries = await session.execute(text("SELECT phone, reason FROM consent_wording"))
+        reasons = {row.phone: row.reason for row in entries}
+        assert reasons.keys() == {A, B, C}
+        assert [phone for phone, reason in reasons.items() if reason is None] == [flagged["phone"]]
+
+
+async def test_an_opt_out_of_one_number_later_holds_for_all(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    primary, other = await made(client, A), await made(client, B)
+    await merged(client, primary, other)
+
+    out = await client.post(f"/v1/contacts/{primary['id']}/opt-out", json={"reason": "asked"})
+    opted_out = set(await session.scalars(text("SELECT phone FROM contact_flag")))
+    back = await client.post(f"/v1/contacts/{other['id']}/opt-in", json={"reason": "asked"})
+    left = set(await session.scalars(text("SELECT phone FROM contact_flag")))
+
+    assert out.json()["opted_out"] is True
+    assert opted_out == {A, B}
+    assert back.json()["opted_out"] is False
+    assert left == set()
+
+
+async def test_a_do_not_contact_list_means_the_person(
+    client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    primary, other, third = [await made(client, phone) for phone in (A, B, C)]
+    await merged(client, primary, other)
+
+    async with new_uow() as uow:
+        await suppress_numbers(uow, phones=[B, number(7)], reason="a list", now=NOW)
+
+    flagged = set(await session.scalars(text("SELECT phone FROM contact_flag")))
+    assert flagged == {A, B, number(7)}
+    assert (await shown(client, third))["flags"] == []
+
+
+async def test_the_timeline_has_the_consent_of_every_number(client: httpx.AsyncClient) -> None:
+    primary, other = await made(client, A), await made(client, B)
+    await client.post(f"/v1/contacts/{other['id']}/opt-out", json={"reason": "asked by phone"})
+
+    await merged(client, primary, other)
+
+    items = (await client.get(f"/v1/contacts/{primary['id']}/timeline")).json()["data"]
+    assert [item["type"] for item in items] == ["opt_out", "opt_out"]
+    assert {item["reason"] for item in items} >= {"asked by phone"}
+
+
+async def test_merging_again_changes_nothing(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    primary, other = await made(client, A), await made(client, B)
+    await merged(client, primary, other)
+
+    again = await merged(client, primary, other)
+    other_way = await merged(client, other, primary)
+
+    assert again["id"] == other_way["id"] == primary["id"]
+    assert again["merge_id"] is other_way["merge_id"] is None
+    assert len((await session.scalars(select(ContactMerge))).all()) == 1
+
+
+async def test_chains_end_at_the_last_primary(client: httpx.AsyncClient) -> None:
+    one, two, three = [await made(client, phone) for phone in (A, B, C)]
+    await merged(client, two, one)
+
+    await merged(client, three, two)
+
+    for old in (one, two):
+        assert (await shown(client, old))["id"] == three["id"]
+    assert (await client.get(f"/v1/contacts/by-phone/{A}")).json()["id"] == three["id"]
+
+
+async def test_a_duplicate_named_twice_is_merged_once(client: httpx.AsyncClient) -> None:
+    primary, other = await made(client, A), await made(client, B)
+
+    answer = await merged(client, primary, other, other)
+
+    assert answer["merged_ids"] == [other["id"]]
+
+
+async def test_the_primary_is_no_duplicate_of_itself(client: httpx.AsyncClient) -> None:
+    primary, other = await made(client, A), await made(client, B)
+
+    response = await client.post(
+        "/v1/contacts/merge",
+        json={"primary_id": primary["id"], "duplicate_ids": [other["id"], primary["id"]]},
+    )
+
+    assert response.status_code == 422
+    assert response.json()["code"] == "merge_with_itself"
+    assert response.json()["errors"][0]["pointer"] == "/duplicate_ids/1"
+
+
+async def test_unknown_and_deleted_people_are_refused(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    primary, other = await made(client, A), await made(client, B)
+    await client.delete(f"/v1/contacts/{other['id']}")
+
+    duplicates = await client.post(
+        "/v1/contacts/merge",
+        json={"primary_id": primary["id"], "duplicate_ids": [other["id"], NOBODY]},
+    )
+    primaries = await client.post(
+        "/v1/contacts/merge", json={"primary_id": NOBODY, "duplicate_ids": [primary["id"]]}
+    )
+
+    assert duplicates.status_code == 422
+    assert duplicates.json()["code"] == "unknown_duplicates"
+    assert len(duplicates.json()["errors"]) == 2
+    assert primaries.status_code == 404
+    assert await session.scalar(select(ContactMerge.id)) is None
+
+
+@pytest.mark.parametrize("count", [0, 51])
+async def test_too_many_duplicates_are_refused(client: httpx.AsyncClient, count: int) -> None:
+    ids = [str(uuid4()) for _ in range(count)]
+
+    response = await client.post(
+        "/v1/contacts/merge", json={"primary_id": NOBODY, "duplicate_ids": ids}
+    )
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["pointer"] == "/duplicate_ids"
+
+
+async def test_fifty_duplicates_are_merged_at_once(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    people = [
+        await make_contact(session, phone=number(place), tags=[f"tag{place}"])
+        for place in range(51)
+    ]
+    await session.commit()
+    primary, *others = [{"id": str(one.id)} for one in people]
+
+    answer = await merged(client, primary, *others)
+
+    assert len(answer["merged_ids"]) == 50
+    assert len(answer["tags"]) == 50
+    assert (await client.get("/v1/contacts")).json()["data"] == [await shown(client, others[49])]
+
+
+async def test_undo_restores_everything(client: httpx.AsyncClient) -> None:
+    primary = await made(client, A, first_name="Ada", tags=["roof"], attributes={"year": 1950})
+    other = await made(
+        client,
+        B,
+        last_name="Rossi",
+        address={"street": "1 Elm St", "state": "MA"},
+        tags=["crack"],
+        attributes={"beds": 3},
+    )
+    roofs = (await client.post("/v1/lists", json={"name": "Roofs"})).json()
+    await client.post(f"/v1/lists/{roofs['id']}/contacts", json={"contact_ids": [other["id"]]})
+    note = await client.post(f"/v1/contacts/{other['id']}/notes", json={"body": "Hers."})
+    merge = await merged(client, primary, other)
+
+    answer = await undone(client, merge)
+
+    assert answer.status_code == 200
+    assert answer.json()["undone_at"] is not None
+    assert answer.json()["can_be_undone"] is False
+    assert known(await shown(client, primary)) == known(primary)
+    assert known(await shown(client, other)) == known(other)
+    members = (await client.get(f"/v1/lists/{roofs['id']}/contacts")).json()["data"]
+    assert [one["id"] for one in members] == [other["id"]]
+    notes = (await client.get(f"/v1/contacts/{other['id']}/notes")).json()["data"]
+    assert [one["id"] for one in notes] == [note.json()["id"]]
+
+
+async def test_edits_since_the_merge_stay_with_the_primary(client: httpx.AsyncClient) -> None:
+    primary = await made(client, A, tags=["roof"])
+    other = await made(
+        client, B, last_name="Rossi", company="Elm", tags=["crack"], attributes={"beds": 3, "x": 1}
+    )
+    merge = await merged(client, primary, other)
+    await client.patch(
+        f"/v1/contacts/{primary['id']}",
+        json={"last_name": "Verdi", "tags": ["roof", "crack", "new"], "attributes": {"beds": 4}},
+    )
+
+    await undone(client, merge)
+
+    left = await shown(client, primary)
+    assert (left["last_name"], left["company"]) == ("Verdi", None)
+    assert left["tags"] == ["roof", "new"]
+    assert left["attributes"] == {"beds": 4}
+    assert (await shown(client, other))["last_name"] == "Rossi"
+
+
+async def test_properties_move_and_go_back(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    primary, other = await made(client, A), await made(client, B)
+    house = await client.post("/v1/properties", json={"address": HOUSE})
+    await session.execute(
+        text(
+            "INSERT INTO property_contact (property_id, contact_id, role, added_at) "
+            "VALUES (:house, :other, 'secondary', now())"
+        ),
+        {"house": house.json()["id"], "other": other["id"]},
+    )
+    owners = text("SELECT contact_id::text, role FROM property_contact")
+
+    merge = await merged(client, primary, other)
+    after = (await session.execute(owners)).all()
+    await undone(client, merge)
+
+    assert [tuple(row) for row in after] == [(primary["id"], "secondary")]
+    left = (await session.execute(owners)).all()
+    assert [tuple(row) for row in left] == [(other["id"], "secondary")]
+
+
+async def test_messages_to_the_old_number_since_go_back_with_it(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    line = await make_line(session)
+    primary, other = await made(client, A), await made(client, B)
+    merge = await merged(client, primary, other)
+    for to in (A, B):
+        await client.post("/v1/messages", json={"line_id": str(line.id), "to": to, "body": to})
+
+    before = (await client.get(f"/v1/contacts/{primary['id']}/timeline")).json()["data"]
+    await undone(client, merge)
+
+    assert {item["body"] for item in before} == {A, B}
+    for one, phone in ((primary, A), (other, B)):
+        items = (await client.get(f"/v1/contacts/{one['id']}/timeline")).json()["data"]
+        assert [item["body"] for item in items] == [phone]
+
+
+async def test_undo_never_weakens_consent(client: httpx.AsyncClient, session: AsyncSession) -> None:
+    primary, other = await made(client, A), await made(client, B)
+    await client.post(f"/v1/contacts/{other['id']}/opt-out", json={"reason": "asked"})
+    merge = await merged(client, primary, other)
+
+    await undone(client, merge)
+
+    assert (await shown(client, primary))["opted_out"] is True
+    assert (await shown(client, other))["opted_out"] is True
+    assert len((await session.scalars(text("SELECT id FROM consent_entry"))).all()) == 2
+
+
+async def test_a_merge_is_undone_once(client: httpx.AsyncClient) -> None:
+    merge = await merged(client, await made(client, A), await made(client, B))
+    await undone(client, merge)
+
+    again = await undone(client, merge)
+
+    assert again.status_code == 409
+    assert again.json()["code"] == "merge_undone"
+
+
+async def test_an_unknown_merge_is_not_found(client: httpx.AsyncClient) -> None:
+    shown_one = await client.get(f"/v1/contact-merges/{NOBODY}")
+    taken_back = await client.post(f"/v1/contact-merges/{NOBODY}/undo")
+
+    assert shown_one.status_code == taken_back.status_code == 404
+    assert taken_back.json()["code"] == "merge_not_found"
+
+
+async def test_a_chain_is_undone_from_its_end(client: httpx.AsyncClient) -> None:
+    one, two, three = [await made(client, phone, first_name=phone) for phone in (A, B, C)]
+    first = await merged(client, two, one)
+    second = await merged(client, three, two)
+
+    too_early = await undone(client, first)
+    last = await undone(client, second)
+    middle = await shown(client, one)
+    then = await undone(client, first)
+
+    assert too_early.status_code == 409
+    assert too_early.json()["code"] == "merge_not_undoable"
+    assert too_early.json()["reason"] == "merged_again"
+    assert last.status_code == then.status_code == 200
+    assert middle["id"] == two["id"]
+    for contact in (one, two, three):
+        assert known(await shown(client, contact)) == known(contact)
+
+
+async def test_of_two_merges_into_one_the_first_may_be_undone(client: httpx.AsyncClient) -> None:
+    primary = await made(client, A)
+    one, two = await made(client, B, tags=["roof", "b"]), await made(client, C, tags=["roof"])
+    first = await merged(client, primary, one)
+    await merged(client, primary, two)
+
+    answer = await undone(client, first)
+
+    assert answer.status_code == 200
+    assert (await shown(client, primary))["tags"] == ["roof"]
+    assert (await shown(client, two))["id"] == primary["id"]
+    assert (await shown(client, one))["tags"] == ["roof", "b"]
+
+
+async def test_deleting_the_primary_deletes_the_duplicates_too(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    primary, other = await made(client, A), await made(client, B, last_name="Rossi")
+    merge = await merged(client, primary, other)
+
+    await client.delete(f"/v1/contacts/{other['id']}")
+
+    refused = await undone(client, merge)
+    created_again = await made(client, B)
+    assert (await client.get(f"/v1/contacts/{primary['id']}")).status_code == 404
+    assert refused.status_code == 409
+    assert refused.json()["reason"] == "contact_deleted"
+    assert await session.scalar(select(ContactMerge.snapshot)) is None
+    assert created_again["id"] == other["id"]
+    assert created_again["last_name"] is None
+
+
+async def test_the_primary_may_take_a_merged_number_as_its_own(client: httpx.AsyncClient) -> None:
+    primary, other = await made(client, A), await made(client, B)
+    merge = await merged(client, primary, other)
+
+    changed = await client.patch(f"/v1/contacts/{primary['id']}", json={"phone": B})
+
+    refused = await undone(client, merge)
+    assert changed.status_code == 200
+    assert changed.json()["phone"] == B
+    for phone in (A, B):
+        found = await client.get(f"/v1/contacts/by-phone/{phone}")
+        assert found.json()["id"] == primary["id"]
+    assert refused.json()["reason"] == "number_changed"
+
+
+async def test_no_other_contact_may_take_a_merged_number(client: httpx.AsyncClient) -> None:
+    primary, other, third = [await made(client, phone) for phone in (A, B, C)]
+    await merged(client, primary, other)
+
+    response = await client.patch(f"/v1/contacts/{third['id']}", json={"phone": B})
+
+    assert response.status_code == 409
+    assert response.json()["code"] == "contact_exists"
+    assert response.json()["contact_id"] == primary["id"]
+
+
+async def test_merges_are_listed_newest_first_and_by_contact(client: httpx.AsyncClient) -> None:
+    one, two, three = [await made(client, phone) for phone in (A, B, C)]
+    first = await merged(client, one, two)
+    second = await merged(client, one, three)
+
+    page = (await client.get("/v1/contact-merges", params={"limit": 1})).json()
+    rest = (await client.get("/v1/contact-merges", params={"cursor": page["next_cursor"]})).json()
+    of_two = (await client.get("/v1/contact-merges", params={"contact_id": two["id"]})).json()
+    single = (await client.get(f"/v1/contact-merges/{first['merge_id']}")).json()
+
+    assert [merge["id"] for merge in page["data"]] == [second["merge_id"]]
+    assert [merge["id"] for merge in rest["data"]] == [first["merge_id"]]
+    assert of_two["data"] == [single]
+    assert single["duplicate_ids"] == [two["id"]]
+    assert single["can_be_undone"] is True
+
+
+async def test_a_merge_and_its_undo_are_in_the_audit_log(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    merge = await merged(client, await made(client, A), await made(client, B))
+    await undone(client, merge)
+
+    rows = (await session.execute(text("SELECT action, detail FROM audit_log ORDER BY id"))).all()
+
+    assert [row.action for row in rows][-2:] == ["merge_contacts", "undo_merge"]
+    assert {row.detail["merge_id"] for row in rows[-2:]} == {merge["merge_id"]}
+
+
+async def test_the_row_of_a_duplicate_has_no_personal_data(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    primary = await made(client, A)
+    other = await made(client, B, first_name="Ada", email="ada@example.com", tags=["roof"])
+
+    await merged(client, primary, other)
+
+    row = (await session.scalars(select(Contact).where(Contact.phone == B))).one()
+    await session.refresh(row)
+    assert (row.first_name, row.email, row.tags, row.attributes) == (None, None, [], {})
+    assert str(row.merged_into) == primary["id"]
+    found = await client.get("/v1/contacts", params={"q": "ada@example"})
+    assert [one["id"] for one in found.json()["data"]] == [primary["id"]]

@@ -1,0 +1,388 @@
+"""Alerts by mail, with a real SMTP server and moved time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+from tests.domain.inbound.webhook_events.support import rows
+from tests.domain.messaging.sends.ledger import Ledger
+from tests.factories import make_contact, number
+from tests.fakes import RecordingQueue
+from tests.workers.drain import make_deps
+from tests.workers.mailbox import OWNER, Mailbox, mail_server
+
+from crm_api.domain.alerts import service as alerts
+from crm_api.domain.alerts.alert_kinds import AlertKind
+from crm_api.domain.alerts.mail import Mailer, open_mailer, parse_server
+from crm_api.domain.consent.models import ContactFlag
+from crm_api.domain.provider.openphone.client import OpenPhoneClient
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.jobs import Job, JobName
+from crm_api.platform.settings import Settings
+from crm_api.workers.alerts import report_alerts, send_alerts
+from crm_api.workers.deps import Deps
+
+NewUow = Callable[[], UnitOfWork]
+QUIET = timedelta(hours=1)
+ESCALATES = timedelta(hours=4)
+
+
+class Bench:
+    """A worker that mails, its mailbox, and its clock."""
+
+    def __init__(self, deps: Deps, box: Mailbox, queue: RecordingQueue) -> None:
+        self.deps = deps
+        self.box = box
+        self.queue = queue
+        self.now = NOW
+
+    async def happens(self, kind: str = "line_blocked", subject: str = "L1", **more: Any) -> None:
+        async with self.deps.new_uow() as uow:
+            await alerts.raise_alert(
+                uow,
+                kind=AlertKind(kind),
+                subject=subject,
+                detail=more.pop("detail", f"{kind} of {subject}: do something."),
+                now=self.now,
+                **more,
+            )
+
+    async def is_over(self, kind: str = "line_blocked", subject: str = "L1") -> None:
+        async with self.deps.new_uow() as uow:
+            await alerts.resolve_alert(uow, kind=AlertKind(kind), subject=subject, now=self.now)
+
+    async def look(self, *, after: timedelta = timedelta(minutes=1)) -> list[str]:
+        """Let time pass and run the job; return the subjects of the new mails."""
+        self.now += after
+        before = len(self.box.mails)
+        await report_alerts(self.deps, now=lambda: self.now)
+        return self.box.subjects()[before:]
+
+    async def acknowledge(self, session: AsyncSession) -> None:
+        (alert,) = await rows(session, "SELECT id FROM alert")
+        async with self.deps.new_uow() as uow:
+            await alerts.acknowledge_alert(uow, alert_id=alert["id"], actor="owner", now=self.now)
+
+
+@pytest_asyncio.fixture
+async def bench(
+    settings: Settings, new_uow: NewUow, queue: RecordingQueue, provider: OpenPhoneClient
+) -> AsyncIterator[Bench]:
+    async with mail_server() as box:
+        deps = make_deps(settings, new_uow, queue, provider)
+        deps.mailer = Mailer(
+            parse_server(f"smtp://localhost:{box.port}"), sender="a@b.test", recipients=[OWNER]
+        )
+        yield Bench(deps, box, queue)
+
+
+async def test_alert_is_mailed_once_and_says_what_to_do(bench: Bench) -> None:
+    await bench.happens(detail="OpenPhone refuses to send. Put that right.")
+
+    assert await bench.look() == ["[Granite Foundations] line blocked"]
+    assert await bench.look() == []
+    letter = bench.box.last()
+    assert letter.startswith("NEW\n===\n\n* Line blocked (L1)\n  OpenPhone refuses to send.")
+    assert "Happened once, last 2026-11-25 15:00 UTC." in letter
+    assert "POST http://127.0.0.1:8000/v1/alerts/<id>/acknowledge" in letter
+    assert "http://127.0.0.1:8000/v1/alerts?status=open" in letter
+
+
+async def test_raising_an_alert_nudges_the_mail_once_for_all_that_comes_up(bench: Bench) -> None:
+    await bench.happens(subject="L1")
+    await bench.happens(subject="L1")
+
+    assert bench.queue.jobs == [Job(name=JobName.SEND_ALERTS, delay_seconds=5)] * 2
+    bench.now += timedelta(seconds=1)
+    bench.queue.jobs.clear()
+    await bench.happens(subject="L1")
+    assert bench.queue.jobs == []
+
+
+async def test_several_new_alerts_are_one_mail(bench: Bench) -> None:
+    for subject in range(7):
+        await bench.happens(subject=f"L{subject}")
+    await bench.happens("provider_down", "openphone")
+
+    assert await bench.look() == ["[Granite Foundations] line blocked, provider down"]
+    letter = bench.box.last()
+    assert letter.count("* Line blocked") == 5
+    assert "… and 2 more of this kind: http://127.0.0.1:8000/v1/alerts?kind=line_blocked" in letter
+    assert letter.count("* Provider down (openphone)") == 1
+
+
+async def test_repeated_alert_is_mailed_after_the_quiet_period_with_its_count(
+    bench: Bench,
+) -> None:
+    await bench.happens()
+    await bench.look()
+    for _ in range(500):
+        await bench.happens()
+
+    assert await bench.look(after=QUIET - timedelta(minutes=2)) == []
+    assert await bench.look(after=timedelta(minutes=2)) == [
+        "[Granite Foundations] Again: line blocked"
+    ]
+    assert "Happened 501 times since 2026-11-25 15:00 UTC, 500 of them since the last mail" in (
+        bench.box.last()
+    )
+    assert await bench.look(after=QUIET) == []
+
+
+async def test_alert_without_acknowledgement_is_escalated_once(bench: Bench) -> None:
+    await bench.happens()
+    await bench.look()
+
+    assert await bench.look(after=ESCALATES - timedelta(minutes=2)) == []
+    assert await bench.look(after=timedelta(minutes=2)) == [
+        "[Granite Foundations] ESCALATED: line blocked"
+    ]
+    assert "STILL OPEN, AND NOBODY HAS ACKNOWLEDGED IT" in bench.box.last()
+    assert await bench.look(after=ESCALATES * 3) == []
+    await bench.happens()
+    assert await bench.look() == ["[Granite Foundations] Again: line blocked"]
+
+
+async def test_acknowledged_alert_is_silent_until_it_is_over(
+    bench: Bench, session: AsyncSession
+) -> None:
+    await bench.happens()
+    await bench.look()
+    await bench.acknowledge(session)
+    await bench.happens()
+
+    assert await bench.look(after=ESCALATES + QUIET) == []
+    await bench.is_over()
+    assert await bench.look() == ["[Granite Foundations] Over: line blocked"]
+    assert "Over since 2026-11-25 20:01 UTC; it came up 2026-11-25 15:00 UTC." in bench.box.last()
+    assert await bench.look() == []
+
+
+async def test_alert_acknowledged_long_ago_that_happens_again_comes_up_again(
+    bench: Bench, session: AsyncSession
+) -> None:
+    await bench.happens()
+    await bench.look()
+    await bench.acknowledge(session)
+    bench.now += alerts.ACKNOWLEDGED_FOR + timedelta(minutes=1)
+    await bench.happens()
+
+    assert await bench.look() == ["[Granite Foundations] line blocked"]
+    (alert,) = await rows(session, "SELECT acknowledged_by, count FROM alert")
+    assert alert == {"acknowledged_by": None, "count": 2}
+
+
+async def test_alert_that_ends_before_its_mail_is_not_mailed(bench: Bench) -> None:
+    await bench.happens()
+    await bench.is_over()
+
+    assert await bench.look() == []
+
+
+async def test_alert_that_comes_up_again_soon_after_its_end_is_mailed_within_minutes(
+    bench: Bench,
+) -> None:
+    await bench.happens()
+    await bench.look()
+    await bench.is_over()
+    await bench.look()
+    await bench.happens()
+
+    assert await bench.look() == []
+    assert await bench.look(after=timedelta(minutes=10)) == ["[Granite Foundations] line blocked"]
+
+
+async def test_alert_that_flickers_before_its_end_was_mailed_is_quiet(bench: Bench) -> None:
+    await bench.happens()
+    await bench.look()
+    for _ in range(10):
+        await bench.is_over()
+        bench.now += timedelta(seconds=1)
+        await bench.happens()
+
+    assert await bench.look() == []
+    assert await bench.look(after=QUIET) == ["[Granite Foundations] line blocked"]
+    assert "Happened 11 times since" in bench.box.last()
+
+
+async def test_what_comes_up_within_the_minute_of_a_mail_waits_for_the_next(bench: Bench) -> None:
+    await bench.happens(subject="L1")
+    await bench.look()
+    await bench.happens(subject="L2")
+    await bench.happens(subject="L3")
+
+    assert await bench.look(after=timedelta(seconds=30)) == []
+    assert len(await bench.look(after=timedelta(seconds=30))) == 1
+    assert bench.box.last().count("* Line blocked") == 2
+
+
+async def test_refused_mail_is_tried_again_later_each_time_and_nothing_is_lost(
+    bench: Bench, session: AsyncSession
+) -> None:
+    await bench.happens()
+    bench.box.refusals += ["451 busy"] * 3
+
+    async def trial_at() -> datetime:
+        (row,) = await rows(session, "SELECT trial_at FROM circuit WHERE name = 'mail'")
+        at: datetime = row["trial_at"]
+        return at
+
+    waits = []
+    assert await bench.look() == []
+    for _ in range(2):
+        waits.append(await trial_at() - bench.now)
+        assert await bench.look(after=waits[-1] - timedelta(seconds=1)) == []
+        assert await bench.look(after=timedelta(seconds=1)) == []
+    waits.append(await trial_at() - bench.now)
+    (alert,) = await rows(session, "SELECT detail FROM alert WHERE kind = 'mail_down'")
+
+    assert waits == [timedelta(seconds=30), timedelta(seconds=60), timedelta(seconds=120)]
+    assert "451" in alert["detail"] or "busy" in alert["detail"]
+    assert bench.queue.jobs[-1] == Job(name=JobName.SEND_ALERTS, delay_seconds=120)
+    assert await bench.look(after=waits[-1]) == ["[Granite Foundations] line blocked"]
+    assert await bench.look() == []
+    (row,) = await rows(session, "SELECT * FROM circuit WHERE name = 'mail'")
+    assert (row["failures"], row["opens"], row["opened_at"]) == (0, 0, None)
+
+
+async def test_mail_server_that_is_away_shows_as_degraded_until_it_is_back(
+    bench: Bench, client: httpx.AsyncClient
+) -> None:
+    async def state() -> str:
+        answer = (await client.get("/readyz")).json()
+        return str(answer["checks"]["mail"])
+
+    await bench.happens()
+    bench.box.refusals.append("451 busy")
+    before = await state()
+    await bench.look()
+    down = await state()
+    await bench.is_over()
+    await bench.look()
+
+    assert (before, down, await state()) == ("ok", "degraded", "ok")
+    assert bench.box.mails == []
+
+
+async def test_process_that_died_after_the_claim_leaves_the_news_to_the_next(
+    bench: Bench,
+) -> None:
+    await bench.happens()
+    mailer, bench.deps.mailer = bench.deps.mailer, _Dying()
+    with pytest.raises(KeyboardInterrupt):
+        await bench.look()
+    bench.deps.mailer = mailer
+
+    assert await bench.look() == []
+    assert await bench.look(after=timedelta(minutes=2)) == ["[Granite Foundations] line blocked"]
+    assert await bench.look(after=timedelta(minutes=2)) == []
+
+
+class _Dying(Mailer):
+    def __init__(self) -> None:
+        super().__init__(parse_server("smtp://localhost"), sender="a@b.test", recipients=[])
+
+    async def send(
+        self, *, subject: str, body: str, now: datetime, to: Sequence[str] | None = None
+    ) -> None:
+        raise KeyboardInterrupt(subject + body + str(now) + str(to))
+
+
+async def test_two_workers_mail_it_once(
+    committed_uow: NewUow, settings: Settings, queue: RecordingQueue, provider: OpenPhoneClient
+) -> None:
+    async with mail_server() as box:
+        deps = make_deps(settings, committed_uow, queue, provider)
+        deps.mailer = Mailer(
+            parse_server(f"smtp://localhost:{box.port}"), sender="a@b.test", recipients=[OWNER]
+        )
+        bench = Bench(deps, box, queue)
+        await bench.happens()
+        await asyncio.gather(*(bench.look(after=timedelta(0)) for _ in range(4)))
+
+        assert len(box.mails) == 1
+
+
+async def test_without_mail_alerts_are_stored_and_mailed_once_it_is_set_up(bench: Bench) -> None:
+    mailer, bench.deps.mailer = bench.deps.mailer, None
+    await bench.happens()
+    await bench.look(after=timedelta(days=3))
+    bench.deps.mailer = mailer
+
+    assert await bench.look() == ["[Granite Foundations] line blocked"]
+
+
+async def test_alerts_that_last_as_long_as_they_are_raised_end_by_silence(
+    bench: Bench, session: AsyncSession
+) -> None:
+    await bench.happens("clock_skew", "database")
+    await bench.happens("line_blocked", "L1")
+
+    await bench.look(after=timedelta(minutes=14))
+    early = await rows(session, "SELECT kind FROM alert WHERE resolved_at IS NOT NULL")
+    await bench.look(after=timedelta(minutes=2))
+
+    assert early == []
+    found = await rows(session, "SELECT kind FROM alert WHERE resolved_at IS NOT NULL")
+    assert found == [{"kind": "clock_skew"}]
+
+
+async def test_doubt_ends_once_a_person_has_decided(
+    bench: Bench, session: AsyncSession, client: httpx.AsyncClient
+) -> None:
+    contacts = [await make_contact(session, phone=number(position)) for position in range(3)]
+    session.add_all(
+        ContactFlag(phone=one.phone, flag_type="opt_out_hold", created_at=NOW) for one in contacts
+    )
+    await session.commit()
+    for one in contacts:
+        await bench.happens("doubtful_opt_out", str(one.id))
+    await client.post(f"/v1/contacts/{contacts[0].id}/opt-out", json={"reason": "asked"})
+    await client.post(f"/v1/contacts/{contacts[1].id}/opt-in", json={"reason": "asked"})
+
+    await bench.look()
+
+    found = await rows(session, "SELECT subject FROM alert WHERE resolved_at IS NULL")
+    assert found == [{"subject": str(contacts[2].id)}]
+
+
+async def test_parked_sends_are_an_alert_until_all_are_settled(
+    bench: Bench, session: AsyncSession, new_uow: NewUow
+) -> None:
+    ledger = await Ledger.open(new_uow, people=2)
+    for _ in range(2):
+        await ledger.unclear()
+    await ledger.run("UPDATE send_attempt SET status = 'parked'")
+    await bench.happens("send_parked", str(ledger.campaign.id))
+
+    await ledger.run(
+        "UPDATE send_attempt SET status = 'refused' WHERE phone = :phone", phone=number(0)
+    )
+    await bench.look()
+    half = await rows(session, "SELECT resolved_at FROM alert")
+    await ledger.run("UPDATE send_attempt SET status = 'refused'")
+    await bench.look()
+
+    assert half == [{"resolved_at": None}]
+    assert (await rows(session, "SELECT resolved_at FROM alert"))[0]["resolved_at"] == bench.now
+
+
+async def test_second_run_of_the_job_mails_nothing(bench: Bench) -> None:
+    await bench.happens()
+
+    await send_alerts({"deps": bench.deps})
+    await send_alerts({"deps": bench.deps})
+
+    assert len(bench.box.mails) == 1
+
+
+def test_mailer_is_built_as_the_settings_say(settings: Settings) -> None:
+    values = {"CRM_SMTP_URL": "smtp://mail.example.com", "CRM_ALERT_EMAILS": "a@x.com, b@x.com"}
+    assert open_mailer(settings) is None
+    assert open_mailer(Settings.from_env(values)) is not None

@@ -1,0 +1,192 @@
+"""The scheduled function that drains the campaign queue."""
+
+import json
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from tests.domain.messaging.sends.test_carrier_budgets import declare
+from tests.factories import number
+from tests.fakes import RecordingQueue
+from tests.workers.drain import open_ledger
+
+from crm_api.dev.sandbox.app import Sandbox
+from crm_api.dev.sandbox.faults import Fault
+from crm_api.domain.messaging.sends import carrier_budgets
+from crm_api.domain.monitoring.sandbox_control.schemas import FaultKind
+from crm_api.domain.provider.openphone.client import OpenPhoneClient
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.jobs import Job, JobName
+from crm_api.workers.campaigns import process_campaign_queue
+
+
+def _accepted(sandbox: Sandbox) -> Counter[str]:
+    return Counter(message.to[0] for message in sandbox.workspace.store.ordered)
+
+
+async def test_started_campaign_is_written_begun_sent_and_completed(
+    committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox
+) -> None:
+    ledger = await open_ledger(committed_uow, people=30)
+    await ledger.run("DELETE FROM campaign_membership")
+    await ledger.run(
+        "UPDATE campaign SET status = 'scheduled', recipients_total = NULL, started_at = :now, "
+        "audience = (SELECT jsonb_build_object('contact_ids', jsonb_agg(id)) FROM contact)",
+        now=clock.now(),
+    )
+
+    await process_campaign_queue(ctx)
+
+    (campaign,) = await ledger.rows("SELECT * FROM campaign")
+    assert (campaign.status, campaign.recipients_total) == ("completed", 30)
+    assert _accepted(sandbox) == Counter(number(position) for position in range(30))
+
+
+async def test_recipients_that_a_raised_budget_has_room_for_go_within_the_hour(
+    committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox
+) -> None:
+    ledger = await open_ledger(committed_uow, people=3)
+    await declare(committed_uow, t_mobile=1)
+    for _ in range(2):
+        await process_campaign_queue(ctx)
+    assert len(_accepted(sandbox)) == 1
+    await declare(committed_uow, t_mobile=9)
+
+    await process_campaign_queue(ctx)
+    soon = len(_accepted(sandbox))
+    ctx["deps"].budgets_checked_at -= carrier_budgets.LOOK_AGAIN
+    await process_campaign_queue(ctx)
+
+    assert (soon, len(_accepted(sandbox))) == (1, 3)
+    assert {row.status for row in await ledger.members()} == {"sent"}
+
+
+async def test_second_run_changes_nothing(
+    committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox, queue: RecordingQueue
+) -> None:
+    ledger = await open_ledger(committed_uow, people=5)
+    await process_campaign_queue(ctx)
+    before = await ledger.members()
+
+    await process_campaign_queue(ctx)
+
+    assert await ledger.members() == before
+    assert _accepted(sandbox).total() == 5
+    assert queue.jobs == []
+
+
+async def test_campaigns_take_turns(
+    committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox
+) -> None:
+    first = await open_ledger(committed_uow, people=3)
+    second = await open_ledger(committed_uow, people=6, line=first.line)
+    await second.run(
+        "DELETE FROM campaign_membership WHERE campaign_id = :id AND phone < :phone",
+        id=second.campaign.id,
+        phone=number(3),
+    )
+
+    await process_campaign_queue(ctx)
+
+    assert _accepted(sandbox) == Counter(number(position) for position in range(6))
+    assert {row.status for row in await first.rows("SELECT * FROM campaign")} == {"completed"}
+
+
+async def test_full_line_leaves_the_rest_for_another_day(
+    committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox, queue: RecordingQueue
+) -> None:
+    ledger = await open_ledger(committed_uow, people=5, line_limit=3)
+
+    await process_campaign_queue(ctx)
+
+    assert _accepted(sandbox).total() == 3
+    assert Counter(row.status for row in await ledger.members()) == {"sent": 3, "pending": 2}
+    assert queue.jobs == []
+
+
+async def test_recipients_that_cannot_be_reached_do_not_delay_the_others(
+    committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox
+) -> None:
+    ledger = await open_ledger(
+        committed_uow, people=8, line_limit=2, bodies=("Hi {{ first_name }}",)
+    )
+    await ledger.run("UPDATE contact SET first_name = NULL WHERE phone < :phone", phone=number(6))
+
+    await process_campaign_queue(ctx)
+
+    assert _accepted(sandbox) == {number(6): 1, number(7): 1}
+    assert Counter(row.status for row in await ledger.members()) == {"skipped": 6, "sent": 2}
+
+
+@pytest.mark.parametrize("status", ["draft", "paused", "blocked", "cancelled", "completed"])
+async def test_campaign_that_does_not_run_sends_nothing(
+    committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox, status: str
+) -> None:
+    ledger = await open_ledger(committed_uow, people=3)
+    await ledger.run("UPDATE campaign SET status = :status", status=status)
+
+    await process_campaign_queue(ctx)
+
+    assert sandbox.workspace.store.ordered == []
+
+
+async def test_unclear_end_asks_for_a_look_up_and_keeps_the_campaign_open(
+    committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox, queue: RecordingQueue
+) -> None:
+    ledger = await open_ledger(committed_uow, people=2)
+    sandbox.workspace.faults.active.append(Fault(kind=FaultKind.ERROR_AFTER, count=1))
+
+    await process_campaign_queue(ctx)
+
+    assert queue.jobs == [Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=60.0)]
+    assert Counter(row.status for row in await ledger.members()) == {"sent": 1, "unknown": 1}
+    (campaign,) = await ledger.rows("SELECT * FROM campaign")
+    assert campaign.status == "running"
+
+
+async def test_stopping_worker_sends_nothing_more_and_asks_for_nothing(
+    committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox, queue: RecordingQueue
+) -> None:
+    ledger = await open_ledger(committed_uow, people=20)
+    deps = ctx["deps"]
+
+    async def stop_at_once(request: httpx.Request) -> httpx.Response:
+        (phone,) = json.loads(await request.aread())["to"]
+        deps.stop()
+        return httpx.Response(202, json={"data": {"id": f"AC{phone}"}})
+
+    async with OpenPhoneClient(
+        base_url="http://sandbox.test", api_key="key", transport=httpx.MockTransport(stop_at_once)
+    ) as client:
+        deps.provider = client
+        await process_campaign_queue(ctx)
+
+    assert {row.status for row in await ledger.attempts()} <= {"sent", "released"}
+    assert {row.status for row in await ledger.members()} <= {"sent", "pending"}
+    assert queue.jobs == []
+    assert deps.on_stop == set()
+    assert sandbox.workspace.store.ordered == []
+
+
+async def test_provider_whose_clock_is_off_stops_sending_with_an_alert(
+    committed_uow: UnitOfWorkFactory, ctx: dict[str, Any]
+) -> None:
+    ledger = await open_ledger(committed_uow, people=1)
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        behind = clock.now() - timedelta(seconds=60)
+        date = behind.strftime("%a, %d %b %Y %H:%M:%S GMT")
+        return httpx.Response(202, json={"data": {"id": "AC1"}}, headers={"date": date})
+
+    async with OpenPhoneClient(
+        base_url="http://sandbox.test", api_key="key", transport=httpx.MockTransport(answer)
+    ) as client:
+        ctx["deps"].provider = client
+        await process_campaign_queue(ctx)
+
+    assert await ledger.alerts() == {"clock_skew"}
+    assert (await ledger.member()).status == "sent"

@@ -1,0 +1,108 @@
+"""Statements per tick: they grow neither with campaigns nor, one each, with messages."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from benchmarks.statements import StatementCounter
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.workers.drain import open_ledger
+
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.workers.campaigns import process_campaign_queue
+
+FEW, MANY = 5, 50
+MOST_OF_A_TICK = 23
+MOST_OF_A_TEXT = 0.2
+
+TOMORROW = "UPDATE campaign_membership SET due_at = now() + interval '1 day'"
+PACED = (
+    "INSERT INTO campaign_pace (campaign_id, next_at, batch_left) "
+    "SELECT id, now() + interval '1 day', 0 FROM campaign"
+)
+SHUT = "UPDATE campaign SET days = '{}'"
+LINE_DONE = "UPDATE line SET daily_limit = 0"
+CAMPAIGNS_DONE = """
+    WITH limited AS (UPDATE campaign SET daily_limit = 1 RETURNING id, line_id)
+    INSERT INTO send_attempt (id, campaign_id, line_id, activity_id, phone, body, status, called_at,
+        accepted_at, created_at, updated_at)
+    SELECT uuid_v7(), id, line_id, uuid_v7(), '+16175550999', 'Hi', 'sent', now(), now(), now(),
+           now()
+    FROM limited
+"""
+
+
+def _zone(*, hour: int) -> str:
+    """Return the zone key of a place where it is about this hour."""
+    # The POSIX sign: west of Greenwich counts up.
+    west = (clock.now().hour - hour + 12) % 24 - 12
+    return f"MA/Etc/GMT{west:+d}"
+
+
+def _only_due_where_it_is_night() -> str:
+    night, noon = _zone(hour=0), _zone(hour=12)
+    return (
+        f"WITH moved AS (UPDATE campaign_membership SET zone_key = '{night}') "
+        "UPDATE campaign SET timezone = 'recipient', window_start = '09:00', window_end = '18:00', "
+        f"zone_keys = ARRAY['{night}', '{noon}']"
+    )
+
+
+@pytest.fixture
+def statements(committed_db: AsyncEngine) -> Iterator[StatementCounter]:
+    counter = StatementCounter(committed_db)
+    yield counter
+    counter.close()
+
+
+async def _tick(ctx: dict[str, Any], statements: StatementCounter) -> Counter[str]:
+    ctx["deps"].budgets_checked_at = clock.now()  # not the hourly tick that looks
+    statements.clear()
+    await process_campaign_queue(ctx)
+    return statements.counts.copy()
+
+
+@pytest.mark.parametrize(
+    "held_up_by",
+    [TOMORROW, PACED, SHUT, LINE_DONE, CAMPAIGNS_DONE, _only_due_where_it_is_night()],
+)
+async def test_tick_with_nothing_to_send_costs_the_same_for_any_number_of_campaigns(
+    committed_uow: UnitOfWorkFactory,
+    ctx: dict[str, Any],
+    statements: StatementCounter,
+    held_up_by: str,
+) -> None:
+    first = await open_ledger(committed_uow)
+    for _ in range(FEW - 1):
+        await open_ledger(committed_uow, line=first.line)
+    await first.run(held_up_by)
+    few = await _tick(ctx, statements)
+    await first.run("DELETE FROM campaign_pace")
+    for _ in range(MANY - FEW):
+        await open_ledger(committed_uow, line=first.line)
+    await first.run(held_up_by)
+
+    many = await _tick(ctx, statements)
+
+    assert many == few
+    assert many.total() < MOST_OF_A_TICK
+
+
+async def test_drain_needs_statements_for_batches_and_none_per_message(
+    committed_uow: UnitOfWorkFactory,
+    ctx: dict[str, Any],
+    statements: StatementCounter,
+) -> None:
+    people = 640
+    ledger = await open_ledger(committed_uow, people=people, line_limit=people, daily_limit=people)
+    await ledger.run("UPDATE campaign SET status = 'paused'")
+    empty = await _tick(ctx, statements)
+    await ledger.run("UPDATE campaign SET status = 'running'")
+
+    full = await _tick(ctx, statements)
+
+    assert Counter(row.status for row in await ledger.members()) == {"sent": people}
+    assert (full - empty).total() < people * MOST_OF_A_TEXT
+    assert full["insert_attempts"] == 1

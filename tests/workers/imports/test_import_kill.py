@@ -1,0 +1,136 @@
+"""Kill the worker during commit, undo and commit; the store is as if it had not been killed."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.conftest import empty_tables
+from tests.factories import make_contact
+from tests.workers.imports.test_imports import Importer
+
+from crm_api.domain.imports.contacts import commit, undo_request
+from crm_api.domain.imports.contacts.source import CHUNK_ROWS
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWork, session_factory
+
+NewUow = Callable[[], UnitOfWork]
+ROWS = CHUNK_ROWS + 1_500
+ROOT = Path(__file__).parents[3]
+
+_STORE = text("""
+    SELECT c.phone, c.first_name, c.last_name, c.email, c.city, c.state, c.tags, c.attributes,
+        c.zone_key, c.source, c.deleted_at IS NOT NULL AS is_deleted,
+        array(SELECT l.name FROM contact_list_member m JOIN contact_list l ON l.id = m.list_id
+            WHERE m.contact_id = c.id) AS lists
+    FROM contact c ORDER BY c.phone
+""")
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def people() -> str:
+    """Return rows: one in three is known, one repeats a number, and some are invalid."""
+    rows = []
+    for at in range(ROWS):
+        phone = f"(617) 555-{at:04d}"
+        if at % 50 == 7:
+            phone = "call after 5"
+        if at % 40 == 9:
+            phone = f"617.555.{at // 2:04d}"
+        rows.append(f"{phone},Person{at},Rossi,p{at}@example.com,Quincy,MA,a cracked wall,spring")
+    return "phone,first_name,last_name,email,city,state,notes,tags\n" + "\n".join(rows) + "\n"
+
+
+class Scene:
+    """The importer, its store, and workers in their own processes."""
+
+    def __init__(self, engine: AsyncEngine, new_uow: NewUow, folder: Path) -> None:
+        self.importer = Importer(new_uow, folder)
+        self._engine = engine
+        self._new_uow = new_uow
+        self._folder = folder
+
+    async def fill(self) -> None:
+        """Create some known contacts, to which the file adds."""
+        async with session_factory(self._engine)() as session:
+            for at in range(0, ROWS, 300):
+                phone = f"+1617555{at:04d}"
+                await make_contact(session, phone=phone, first_name="Ada", last_name=None)
+            await session.commit()
+
+    async def store(self) -> list[Any]:
+        async with self._engine.connect() as connection:
+            return [tuple(row) for row in await connection.execute(_STORE)]
+
+    async def commit(self, dry_run_id: UUID) -> UUID:
+        async with self._new_uow() as uow:
+            return (await commit.commit_dry_run(uow, import_id=dry_run_id, now=clock.now())).id
+
+    async def ask_undo(self, import_id: UUID) -> None:
+        async with self._new_uow() as uow:
+            await undo_request.request_undo(uow, import_id=import_id, now=clock.now())
+
+    async def killed_worker(self, step: str) -> None:
+        """Run a worker until it is killed within the second transaction that has this step."""
+        url = self._engine.url.render_as_string(hide_password=False)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.workers.imports.import_worker", url, str(self._folder)),
+            *(step, "2"),
+            cwd=ROOT,
+        )
+        assert await process.wait() == -signal.SIGKILL
+        # Expire its lease.
+        async with self._engine.begin() as connection:
+            await connection.execute(text("UPDATE contact_import SET lease_until = NULL"))
+
+
+@pytest.fixture
+def scene(committed_db: AsyncEngine, committed_uow: NewUow, tmp_path: Path) -> Scene:
+    return Scene(committed_db, committed_uow, tmp_path)
+
+
+async def test_killed_worker_leaves_the_store_of_an_undisturbed_run(
+    scene: Scene, committed_db: AsyncEngine
+) -> None:
+    content = people()
+    await scene.fill()
+    before = await scene.store()
+    undisturbed = await scene.importer.take(content, list_name="Quincy")
+    assert undisturbed.status == "completed", undisturbed.error
+    expected = await scene.store()
+    await empty_tables(committed_db)
+    await scene.fill()
+    dry = await scene.importer.take(content, dry_run=True, list_name="Quincy")
+
+    first_id = await scene.commit(dry.id)
+    await scene.killed_worker("import.open")
+    assert (await scene.importer.get(first_id)).rows_processed == CHUNK_ROWS
+    await scene.importer.run()
+    assert await scene.store() == expected
+
+    await scene.ask_undo(first_id)
+    await scene.killed_worker("import_undo.open")
+    undo = (await scene.importer.get(first_id)).undo
+    assert undo is not None
+    assert (undo["status"], undo["removed"] > 0) == ("running", True)
+    await scene.importer.run()
+    assert [row for row in await scene.store() if not row[-2]] == before
+
+    second_id = await scene.commit(dry.id)
+    await scene.killed_worker("import.open")
+    await scene.importer.run()
+
+    second = await scene.importer.get(second_id)
+    assert (second.status, second.changed_since_dry_run) == ("completed", 0)
+    counts = ("created", "updated", "unchanged", "duplicates_in_file", "invalid", "changes")
+    assert [getattr(second, name) for name in counts] == [
+        getattr(undisturbed, name) for name in counts
+    ]
+    assert await scene.store() == expected

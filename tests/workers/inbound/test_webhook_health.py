@@ -1,0 +1,397 @@
+"""Webhook health, checked in three ways, with moved time."""
+
+import asyncio
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from tests.conftest import NOW
+from tests.fakes import RecordingQueue
+from tests.workers.inbound.health_bench import FROM, TO, HealthBench, open_bench
+from tests.workers.mailbox import OWNER, mail_server
+
+from crm_api.dev.sandbox.config import SigningScheme
+from crm_api.dev.sandbox.faults import Fault
+from crm_api.domain.alerts.mail import Mailer, parse_server
+from crm_api.domain.inbound.webhook_setup.keys import save_key
+from crm_api.domain.monitoring.sandbox_control.schemas import FaultKind
+from crm_api.domain.provider.openphone.client import OpenPhoneClient
+from crm_api.domain.provider.openphone.signature import SignatureScheme
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.settings import Settings
+from crm_api.workers.alerts import report_alerts
+from crm_api.workers.inbound import run_health_checks
+
+NewUow = Callable[[], UnitOfWork]
+
+
+@pytest_asyncio.fixture
+async def bench(
+    settings: Settings, committed_uow: NewUow, queue: RecordingQueue
+) -> AsyncIterator[HealthBench]:
+    async with open_bench(settings, committed_uow, queue) as bench:
+        yield bench
+
+
+async def _round(bench: HealthBench) -> None:
+    """Run ten seconds in which a test message can arrive, and is checked."""
+    await bench.work()
+    await bench.pass_time(seconds=10)
+
+
+async def test_all_is_well(bench: HealthBench) -> None:
+    await _round(bench)
+
+    run_health_checks = await bench.last("test_text")
+    assert run_health_checks["status"] == "passed", run_health_checks
+    assert run_health_checks["latency_ms"] is not None
+    assert (await bench.last("silence"))["status"] == "passed"
+    provider = await bench.last("provider")
+    assert provider["status"] == "passed", provider
+    assert provider["evidence"]["webhooks"] == ["WHsandbox"]
+    assert await bench.alerts() == {}
+    assert await bench.readiness() == "ok"
+
+
+async def test_legacy_webhooks_carry_the_test_message_too(
+    settings: Settings, committed_uow: NewUow, queue: RecordingQueue
+) -> None:
+    async with open_bench(settings, committed_uow, queue, scheme=SigningScheme.LEGACY) as bench:
+        await _round(bench)
+
+        assert (await bench.last("test_text"))["status"] == "passed"
+
+
+async def test_red_within_two_minutes_mailed_and_green_again(bench: HealthBench) -> None:
+    """Deliveries stop: red, and a mail arrives. They come back: green."""
+    await _round(bench)
+    async with mail_server() as box:
+        bench.deps.mailer = Mailer(
+            parse_server(f"smtp://localhost:{box.port}"), sender="a@b.test", recipients=[OWNER]
+        )
+        bench.is_down = True
+        await bench.pass_time(minutes=60)
+        began = bench.now
+        await bench.pass_time(seconds=119)
+        waiting = await bench.last("test_text")
+        await bench.pass_time(seconds=2)
+        red, red_after = await bench.last("test_text"), bench.now - began
+        was_ready = await bench.readiness()
+        await report_alerts(bench.deps, now=bench.clock)
+
+        bench.is_down = False
+        await bench.pass_time(minutes=10)
+        await bench.pass_time(seconds=10)
+        green = await bench.last("test_text")
+        await report_alerts(bench.deps, now=bench.clock)
+        subjects, letter = box.subjects(), box.last()
+
+    assert waiting["status"] == "waiting"
+    assert (red["status"], red["leg"]) == ("failed", "no_webhook")
+    assert "webhooks do not reach this service" in red["failure"]
+    assert red_after <= timedelta(minutes=2, seconds=1)
+    assert was_ready == "degraded"
+    assert green["status"] == "passed"
+    assert await bench.readiness() == "ok"
+    assert (await bench.alerts())["test_text"] is False
+    assert "webhook health" in subjects[0]
+    assert len(subjects) == 2
+    assert "Webhook health (test_text)" in letter
+
+
+async def test_same_failure_again_is_one_alert(bench: HealthBench) -> None:
+    bench.is_down = True
+    for _ in range(4):
+        await bench.pass_time(minutes=10)
+        await bench.pass_time(minutes=3)
+
+    (alert,) = await bench.rows("SELECT count, subject FROM alert WHERE subject = 'test_text'")
+    failed = await bench.rows(
+        "SELECT id FROM webhook_health_check WHERE side = 'test_text' AND status = 'failed'"
+    )
+    assert alert["count"] == 1
+    assert len(failed) == 4
+
+
+async def test_another_failure_raises_the_alert_again(bench: HealthBench) -> None:
+    bench.is_down = True
+    await bench.work()
+    await bench.pass_time(minutes=3)
+    bench.is_worker_away = True
+    await bench.pass_time(minutes=10)
+    await bench.pass_time(minutes=3)
+
+    (alert,) = await bench.rows("SELECT count, detail FROM alert WHERE subject = 'test_text'")
+    assert (await bench.last("test_text"))["leg"] == "not_sent"
+    assert alert["count"] == 2
+    assert "did not leave" in alert["detail"]
+
+
+async def test_it_runs_hourly_and_not_more_often(bench: HealthBench) -> None:
+    for _ in range(180):
+        await bench.pass_time(minutes=1)
+
+    found = await bench.rows(
+        "SELECT side, count(*) AS looks FROM webhook_health_check GROUP BY side ORDER BY side"
+    )
+    assert found == [
+        {"side": "provider", "looks": 3},
+        {"side": "silence", "looks": 3},
+        {"side": "test_text", "looks": 3},
+    ]
+    texts = await bench.rows("SELECT kind, phone FROM send_attempt")
+    assert texts == [{"kind": "test", "phone": TO}] * 3
+
+
+async def test_event_that_is_not_applied_differs_from_one_that_did_not_come(
+    bench: HealthBench,
+) -> None:
+    bench.applies = False
+    await bench.work()
+    await bench.pass_time(minutes=2, seconds=1)
+    red = await bench.last("test_text")
+    bench.applies = True
+    await bench.pass_time(minutes=5)
+    await bench.pass_time(seconds=10)
+
+    assert (red["status"], red["leg"]) == ("failed", "not_applied")
+    assert red["received_at"] is not None
+    assert "GET /v1/webhook-events" in red["failure"]
+    assert (await bench.last("test_text"))["status"] == "passed"
+
+
+async def test_event_that_is_applied_too_late_is_not_a_success(bench: HealthBench) -> None:
+    """The checking worker was away too, so nothing was concluded earlier."""
+    bench.applies = False
+    await bench.work()
+    bench.now += timedelta(minutes=3)
+    await bench._apply()
+    await run_health_checks(bench.deps, now=bench.clock)
+
+    red = await bench.last("test_text")
+    assert (red["status"], red["leg"]) == ("failed", "late")
+    assert "took 180 s" in red["failure"]
+
+
+async def test_check_that_was_left_for_long_passes_if_all_came_in_time(bench: HealthBench) -> None:
+    await bench.work()
+    await bench.pass_time(hours=5)
+
+    found = await bench.rows(
+        "SELECT status FROM webhook_health_check WHERE side = 'test_text' ORDER BY created_at"
+    )
+    assert found[0]["status"] == "passed"
+
+
+async def test_a_failing_check_is_repeated_every_five_minutes(bench: HealthBench) -> None:
+    bench.is_down = True
+    for _ in range(60):
+        await bench.pass_time(minutes=1)
+
+    found = await bench.rows(
+        "SELECT side, count(*) AS n FROM webhook_health_check GROUP BY side ORDER BY side"
+    )
+    assert {row["side"]: row["n"] for row in found}["test_text"] in range(7, 10)
+
+
+async def test_unsendable_message_is_reported_and_never_sent_later(bench: HealthBench) -> None:
+    bench.is_worker_away = True
+    await bench.work()
+    await bench.pass_time(minutes=2, seconds=1)
+    run_health_checks = await bench.last("test_text")
+    bench.is_worker_away = False
+    await bench._send()
+
+    assert (run_health_checks["status"], run_health_checks["leg"]) == ("failed", "not_sent")
+    assert bench.sandbox.workspace.stats()["accepted"] == 0
+    assert (await bench.rows("SELECT status, error_code FROM activity")) == [
+        {"status": "failed", "error_code": "health_check_over"}
+    ]
+
+
+async def test_blocked_line_fails_at_once_and_queues_nothing(bench: HealthBench) -> None:
+    await bench.rows(
+        "UPDATE line SET status = 'blocked', blocked_reason = 'no_credits' WHERE number = :n "
+        "RETURNING id",
+        n=FROM,
+    )
+    await bench.work()
+
+    run_health_checks = await bench.last("test_text")
+    assert (run_health_checks["status"], run_health_checks["leg"]) == ("failed", "not_sent")
+    assert "no_credits" in run_health_checks["failure"]
+    assert await bench.rows("SELECT id FROM activity") == []
+
+
+async def test_message_that_the_provider_refuses_fails_at_once(bench: HealthBench) -> None:
+    bench.sandbox.workspace.faults.active.append(Fault(kind=FaultKind.INVALID, count=1))
+    await _round(bench)
+
+    run_health_checks = await bench.last("test_text")
+    assert (run_health_checks["status"], run_health_checks["leg"]) == ("failed", "not_sent")
+    assert "0201400" in run_health_checks["failure"]
+
+
+async def test_unclear_send_that_comes_back_passes(bench: HealthBench) -> None:
+    bench.sandbox.workspace.faults.active.append(Fault(kind=FaultKind.ERROR_AFTER, count=1))
+    await _round(bench)
+
+    assert (await bench.last("test_text"))["status"] == "passed"
+
+
+async def test_wrong_key_differs_from_no_delivery(bench: HealthBench) -> None:
+    (hook,) = bench.sandbox.workspace.deliverer.hooks.values()
+    hook.key = "whsec_c29tZWJvZHkgZWxzZSdzIHNpZ25pbmcga2V5"
+    await bench.work()
+    await bench.pass_time(minutes=2, seconds=1)
+
+    run_health_checks = await bench.last("test_text")
+    assert (run_health_checks["status"], run_health_checks["leg"]) == (
+        "failed",
+        "signature_refused",
+    )
+    assert "crm-api webhooks rotate" in run_health_checks["failure"]
+
+
+@pytest.mark.parametrize(
+    ("settings_", "words"),
+    [
+        ({"health_check_from": "PNnobody"}, "CRM_HEALTH_CHECK_FROM names no line"),
+        ({"health_check_to": "+16175550177"}, "CRM_HEALTH_CHECK_TO names no line"),
+        ({"health_check_from": TO}, "one and the same line"),
+    ],
+)
+async def test_unsuitable_lines_are_named(
+    bench: HealthBench, settings_: dict[str, str], words: str
+) -> None:
+    bench.deps.settings = bench.deps.settings.model_copy(update=settings_)
+    await bench.work()
+
+    run_health_checks = await bench.last("test_text")
+    assert (run_health_checks["status"], run_health_checks["leg"]) == ("failed", "misconfigured")
+    assert words in run_health_checks["failure"]
+
+
+@pytest.mark.parametrize("name", ["PNsandbox2", "(617) 555-0199", "+16175550199"])
+async def test_lines_may_be_named_by_id_or_number(bench: HealthBench, name: str) -> None:
+    bench.deps.settings = bench.deps.settings.model_copy(update={"health_check_from": name})
+    await _round(bench)
+
+    assert (await bench.last("test_text"))["status"] == "passed"
+
+
+async def test_switching_off_while_failing_ends_the_failure(bench: HealthBench) -> None:
+    bench.is_down = True
+    await bench.work()
+    await bench.pass_time(minutes=3)
+    bench.is_down = False
+    bench.deps.settings = bench.deps.settings.model_copy(update={"health_check_from": None})
+    await bench.pass_time(minutes=70)
+    await bench.pass_time(minutes=10)
+
+    assert await bench.readiness() == "ok"
+    assert (await bench.alerts())["test_text"] is False
+
+
+async def test_off_without_the_settings_while_the_other_sides_run(
+    settings: Settings, committed_uow: NewUow, queue: RecordingQueue
+) -> None:
+    async with open_bench(settings, committed_uow, queue, own_lines=False) as bench:
+        await bench.work()
+        sides = await bench.rows("SELECT side FROM webhook_health_check ORDER BY side")
+
+    assert [row["side"] for row in sides] == ["provider", "silence"]
+
+
+async def test_no_contact_is_created_and_no_campaign_counts_it(bench: HealthBench) -> None:
+    await _round(bench)
+
+    assert await bench.rows("SELECT phone FROM contact") == []
+    assert await bench.rows("SELECT campaign_id FROM send_tally") == [{"campaign_id": None}]
+
+
+async def test_second_worker_changes_nothing(bench: HealthBench) -> None:
+    await bench.work()
+    before = await bench.rows("SELECT count(*) AS n FROM webhook_health_check")
+    await bench.work()
+    await bench.work()
+
+    assert await bench.rows("SELECT count(*) AS n FROM webhook_health_check") == before
+    assert len(await bench.rows("SELECT id FROM send_attempt")) == 1
+
+
+async def test_two_workers_at_once_order_and_conclude_once(bench: HealthBench) -> None:
+    await asyncio.gather(*(run_health_checks(bench.deps, now=bench.clock) for _ in range(4)))
+    await bench.pass_time(seconds=1)
+    await bench.pass_time(seconds=1)
+    await asyncio.gather(*(run_health_checks(bench.deps, now=bench.clock) for _ in range(4)))
+
+    looks = await bench.rows(
+        "SELECT side, status, count(*) AS n FROM webhook_health_check GROUP BY 1, 2 ORDER BY 1"
+    )
+    assert [(row["side"], row["status"], row["n"]) for row in looks] == [
+        ("provider", "passed", 1),
+        ("silence", "passed", 1),
+        ("test_text", "passed", 1),
+    ]
+    assert len(await bench.rows("SELECT id FROM send_attempt")) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"text": "<html>down for maintenance</html>"},
+        {"json": []},
+        {"json": {"data": [{"url": "https://x.example"}]}},
+        {"json": {"data": [], "nextCursor": "again"}},
+    ],
+    ids=["html", "list", "no id", "endless"],
+)
+async def test_unreadable_answer_ends_in_a_sentence(
+    bench: HealthBench, answer: dict[str, Any]
+) -> None:
+    client = OpenPhoneClient(
+        base_url="http://provider.test",
+        api_key="key",
+        transport=httpx.MockTransport(lambda _request: httpx.Response(200, **answer)),
+        sleep=_no_sleep,
+    )
+    async with client:
+        bench.deps.provider = client
+        await run_health_checks(bench.deps, now=bench.clock)
+        bench.now += timedelta(minutes=16)
+        await run_health_checks(bench.deps, now=bench.clock)
+
+    found = await bench.last("provider")
+    assert (found["status"], found["leg"]) == ("failed", "provider_away")
+
+
+async def _no_sleep(_seconds: float) -> None:
+    return
+
+
+async def test_checks_of_months_ago_and_retired_keys_are_removed(bench: HealthBench) -> None:
+    await _round(bench)
+    async with bench.deps.new_uow() as uow:
+        for name in ("first", "second"):
+            await save_key(
+                uow,
+                webhook_id="7",
+                scheme=SignatureScheme.STANDARD,
+                key=f"whsec_{b64encode(name.encode() * 4).decode()}",
+                secret=bench.deps.secret,
+                now=bench.now,
+            )
+    await bench.pass_time(days=89)
+    kept = await bench.rows("SELECT id FROM webhook_health_check")
+    await bench.pass_time(days=2)
+    left = await bench.rows("SELECT created_at FROM webhook_health_check")
+    keys = await bench.rows("SELECT retire_at FROM webhook_key")
+
+    assert len(kept) == 6
+    assert all(row["created_at"] > NOW + timedelta(days=80) for row in left)
+    assert keys == [{"retire_at": None}]

@@ -1,0 +1,56 @@
+"""Kill a worker while it fans out, and while it posts: all arrives, none under two ids."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.domain.outbound.webhook_deliveries.receiver import Receiver, receiver
+from tests.domain.outbound.webhook_deliveries.support import House, NewUow
+
+from crm_api.domain.outbound.webhook_deliveries.dispatch import LEASE
+
+ROOT = Path(__file__).parents[3]
+EVENTS = 60
+
+
+@pytest_asyncio.fixture
+async def server() -> AsyncIterator[Receiver]:
+    async with receiver() as server:
+        yield server
+
+
+async def killed_worker(engine: AsyncEngine, step: str, times: int) -> None:
+    url = engine.url.render_as_string(hide_password=False)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.workers.inbound.webhook_worker", url, step, str(times)),
+        cwd=ROOT,
+    )
+    assert await process.wait() == -signal.SIGKILL
+
+
+@pytest.mark.timeout(60)
+async def test_killed_workers_lose_nothing_and_repeat_only_under_one_id(
+    committed_db: AsyncEngine, committed_uow: NewUow, server: Receiver
+) -> None:
+    house = House(committed_uow)
+    await house.endpoint(server.url())
+    await house.happens(times=EVENTS)
+
+    await killed_worker(committed_db, "webhooks.handed_out", 1)
+    before = await house.rows()
+    await killed_worker(committed_db, "webhooks.posted", 15)
+    posted = len(server.told)
+    await house.deliver(after=2 * LEASE)
+
+    rows = await house.rows()
+    assert before == []
+    assert posted >= 15
+    assert len(rows) == EVENTS == len({row.data["contact_id"] for row in rows})
+    assert {row.status for row in rows} == {"delivered"}
+    assert {told.id for told in server.told} == {str(row.id) for row in rows}
+    assert EVENTS <= len(server.told) <= EVENTS + posted

@@ -1,0 +1,104 @@
+"""Silence, judged by stored events; with moved time."""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
+
+import pytest_asyncio
+from sqlalchemy import text
+from tests.conftest import NOW
+from tests.fakes import RecordingQueue
+from tests.workers.inbound.health_bench import HealthBench, open_bench
+
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.settings import Settings
+
+NewUow = Callable[[], UnitOfWork]
+
+# A message every five minutes from 9 to 18 o'clock, Monday to Friday, for so many weeks.
+_TRAFFIC = text("""
+    INSERT INTO webhook_event (id, provider_event_id, scheme, type, status, next_attempt_at,
+        received_at, payload)
+    SELECT gen_random_uuid(), :name || at, '2026-03-30', 'message.received', 'processed', at, at,
+           jsonb_build_object('text', CAST(:words AS text))
+      FROM generate_series(CAST(:now AS timestamptz) - make_interval(weeks => :weeks),
+                           CAST(:until AS timestamptz), interval '5 minutes') AS at
+     WHERE extract(isodow FROM at AT TIME ZONE 'America/New_York') < 6
+       AND extract(hour FROM at AT TIME ZONE 'America/New_York') BETWEEN 9 AND 17
+""")
+
+
+@pytest_asyncio.fixture
+async def bench(
+    settings: Settings, committed_uow: NewUow, queue: RecordingQueue
+) -> AsyncIterator[HealthBench]:
+    async with open_bench(settings, committed_uow, queue, own_lines=False) as bench:
+        yield bench
+
+
+async def _traffic(
+    bench: HealthBench, *, weeks: int, until: datetime, words: str = "Hi", name: str = "EV"
+) -> None:
+    async with bench.deps.new_uow() as uow:
+        await uow.session.execute(
+            _TRAFFIC,
+            {"now": NOW, "weeks": weeks, "until": until, "words": words, "name": name},
+        )
+
+
+async def _look_at(bench: HealthBench, now: datetime) -> dict[str, object]:
+    bench.now = now
+    await bench.work()
+    return await bench.last("silence")
+
+
+async def test_silence_in_office_hours_is_alerted_until_the_next_event(
+    bench: HealthBench,
+) -> None:
+    until = NOW + timedelta(hours=1)
+    await _traffic(bench, weeks=8, until=until)
+    before = await _look_at(bench, until + timedelta(minutes=4))
+    silent = await _look_at(bench, until + timedelta(hours=2, minutes=5))
+    was_ready, alerts = await bench.readiness(), await bench.alerts()
+    bench.sandbox.workspace.receive(
+        bench.sandbox.workspace.config.lines[0], "+16175550123", "Hello"
+    )
+    await bench.settle()
+    after = await _look_at(bench, until + timedelta(hours=2, minutes=16))
+
+    assert before["status"] == "passed"
+    assert (silent["status"], silent["leg"]) == ("failed", "silent")
+    assert "No event has come since 2026-11-25T16:00:00.000Z" in str(silent["failure"])
+    assert (was_ready, alerts["silence"]) == ("degraded", True)
+    assert after["status"] == "passed"
+    assert (await bench.alerts())["silence"] is False
+
+
+async def test_night_and_weekend_are_silent_as_usual(bench: HealthBench) -> None:
+    await _traffic(bench, weeks=8, until=NOW + timedelta(hours=8))
+    night = await _look_at(bench, NOW + timedelta(hours=16))
+
+    assert night["status"] == "passed"
+
+
+async def test_three_weeks_of_record_are_too_few(bench: HealthBench) -> None:
+    await _traffic(bench, weeks=3, until=NOW)
+    check = await _look_at(bench, NOW + timedelta(hours=5))
+
+    assert check["status"] == "passed"
+    assert isinstance(check["evidence"], dict)
+    assert check["evidence"]["not_judged_because"] == "less than four weeks are on record"
+
+
+async def test_own_test_messages_are_not_traffic(bench: HealthBench) -> None:
+    """They come every hour and would hide the silence; once switched off they are not missed."""
+    await _traffic(bench, weeks=8, until=NOW)
+    await _traffic(
+        bench, weeks=1, until=NOW + timedelta(hours=3), words="Webhook check 0a1b2c", name="own"
+    )
+    silent = await _look_at(bench, NOW + timedelta(hours=3, minutes=1))
+
+    assert silent["status"] == "failed"
+
+
+async def test_empty_record_passes(bench: HealthBench) -> None:
+    assert (await _look_at(bench, NOW))["status"] == "passed"
