@@ -8,7 +8,7 @@ from typing import Any
 from tests.properties.campaign_acts import CampaignActs
 from tests.properties.driver import Driver
 from tests.properties.model import BY_HAND, Model
-from tests.properties.people import Kind, Person
+from tests.properties.people import Decision, Kind, Person
 from tests.properties.provider import Provider, Text
 from tests.properties.service import ACTOR, PROVIDER_LINE, Service
 
@@ -107,7 +107,8 @@ class Acts(CampaignActs):
                 now=now,
                 secret=self._service.secret,
             )
-        await self._done(lambda: self._model.said(person.phone, word, at=now))
+        decided = Decision(now, word, is_written=False)
+        await self._done(lambda: self._model.decided(person.phone, decided))
 
     async def delete(self, person: Person) -> None:
         """Delete a person's contact."""

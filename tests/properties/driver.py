@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tests.properties.model import FIRST_BLOCK, Model
+from tests.properties.people import Decision
 from tests.properties.provider import Provider
 from tests.properties.service import Service
 
@@ -203,7 +204,7 @@ class Driver:
             person.has_written = True
             person.asked_out += resource["text"] == OWN_WORDS
             if word is not None:
-                self._model.said(phone, word, at=at)
+                self._model.decided(phone, Decision(at, word, is_written=True))
         if event["type"] in {"message.received", "call.ringing"}:
             self._model.was_reached(phone, before=self._model.begun[event["id"]])
             self._model.person(phone).begin_again()

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from tests.properties.campaign import Campaign, local_day, read_tag
 from tests.properties.facts import Accepted, Line, MovedClock
-from tests.properties.people import Person
+from tests.properties.people import Decision, Person
 from tests.properties.provider import Text
 
 CLAIM_AGE = timedelta(seconds=90)
@@ -219,9 +219,9 @@ class Model:
         """Record that the world was changed."""
         self.version += 1
 
-    def said(self, phone: str, word: str, *, at: datetime) -> None:
-        """Record what a person said about messages: ``out``, ``in`` or ``doubt``."""
-        self.person(phone).words.append((at, word))
+    def decided(self, phone: str, decision: Decision) -> None:
+        """Record a decision about messages to a number."""
+        self.person(phone).words.append(decision)
         self.happened()
 
     def was_reached(self, phone: str, *, before: int) -> None:

@@ -117,6 +117,28 @@ BY_NUMBER = (
 )
 
 
+@dataclass(frozen=True)
+class Decision:
+    """A decision about messages to a number.
+
+    Attributes:
+        word: ``in``, ``doubt`` or ``out``.
+        is_written: The person wrote it; otherwise the office decided.
+    """
+
+    at: datetime
+    word: str
+    is_written: bool
+
+    def order(self) -> tuple[datetime, bool, int]:
+        """Return the sort key: messages of one instant by strictness, then the office's decisions.
+
+        The order in which a person wrote messages of one instant is unknown.
+        """
+        strictness = ("in", "doubt", "out").index(self.word)
+        return self.at, not self.is_written, strictness if self.is_written else 0
+
+
 @dataclass
 class Person:
     """A person who may get messages.
@@ -126,8 +148,7 @@ class Person:
         has_written: They have written to the line from their number.
         asked_out: How often they opted out in words of their own, each with one answer.
         barred_until: End of a ``do_not_contact`` flag.
-        words: Decisions about messages, by them or for them: when, and which of ``out``, ``in``
-            and ``doubt``.
+        words: Decisions about messages, by them or for them.
     """
 
     kind: Kind
@@ -137,7 +158,7 @@ class Person:
     has_written: bool = False
     asked_out: int = 0
     barred_until: datetime | None = None
-    words: list[tuple[datetime, str]] = field(default_factory=list)
+    words: list[Decision] = field(default_factory=list)
 
     @property
     def phone(self) -> str:
@@ -154,10 +175,10 @@ class Person:
     def standing(self) -> str:
         """``free``, ``out`` or ``held``: the decisions in the order in which they were made."""
         standing = "free"
-        for _, word in sorted(self.words, key=lambda said: said[0]):
-            if word == "out":
+        for decision in sorted(self.words, key=Decision.order):
+            if decision.word == "out":
                 standing = "out"
-            elif word == "in":
+            elif decision.word == "in":
                 standing = "free"
             elif standing != "out":
                 standing = "held"

@@ -1,11 +1,15 @@
-"""Repeat failed reads from outside services. Calls that change something are never repeated."""
+"""Repeat failed calls to outside services.
+
+A read is repeated after every failure that may pass. A call that changes something is repeated only
+after the answer 429, which says that the service did nothing.
+"""
 
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from crm_api.domain.kit.errors import TransientError
 
@@ -54,15 +58,26 @@ class BusyError(TransientError):
         self.is_answer = is_answer
 
 
-def retrying(busy: type[BusyError], *, sleep: Callable[[float], Awaitable[None]]) -> AsyncRetrying:
+def retrying(
+    busy: type[BusyError],
+    *,
+    sleep: Callable[[float], Awaitable[None]],
+    only_throttled: bool = False,
+) -> AsyncRetrying:
     """Return a caller that repeats a function while it raises ``busy``; the last error is raised.
 
     Args:
         busy: The errors after which the function is repeated; all others are raised at once.
         sleep: Waits between the tries; takes seconds.
+        only_throttled: Repeat only after the answer that we call too often. Calls that change
+            something need this: after another failure, they may have taken effect.
     """
+
+    def may_pass(error: BaseException) -> bool:
+        return isinstance(error, busy) and (error.is_answer or not only_throttled)
+
     return AsyncRetrying(
-        retry=retry_if_exception_type(busy),
+        retry=retry_if_exception(may_pass),
         stop=_is_enough,
         wait=_wait,
         sleep=sleep,

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from unittest.mock import AsyncMock
 
 import httpx
 from tests.conftest import NOW, SECRET
@@ -61,7 +62,10 @@ async def setup(
     sandbox = create_sandbox(config)
     transport = transport or httpx.ASGITransport(sandbox)
     async with OpenPhoneClient(
-        base_url="http://sandbox.test", api_key="key", transport=transport
+        base_url="http://sandbox.test",
+        api_key="key",
+        transport=transport,
+        sleep=AsyncMock(),
     ) as client:
         registrar = Registrar(
             new_uow=new_uow,

@@ -188,6 +188,19 @@ async def test_read_gives_up_on_a_provider_that_is_down_after_three_tries() -> N
     assert not caught.value.is_answer
 
 
+async def test_throttled_change_is_repeated_but_a_failed_one_is_not() -> None:
+    throttled = httpx.Response(429, json={}, headers={"retry-after": "3"})
+    patient = Provider(throttled, throttled, httpx.Response(204))
+    await patient.client().hooks.update_dated("7", status="enabled")
+
+    failed = Provider(httpx.Response(503))
+    with pytest.raises(OpenPhoneBusyError):
+        await failed.client().hooks.update_dated("7", status="enabled")
+
+    assert (len(patient.requests), patient.waits) == (3, [3.0, 3.0])
+    assert (len(failed.requests), failed.waits) == (1, [])
+
+
 async def test_read_does_not_wait_without_limit() -> None:
     provider = Provider(httpx.Response(429, json={}, headers={"retry-after": "3600"}))
 

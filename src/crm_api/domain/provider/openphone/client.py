@@ -85,7 +85,7 @@ class OpenPhoneClient:
         )
         self._reader = ReadClient(self._http, sleep=sleep)
         self.lists = Listing(self._reader)
-        self.hooks = HookApi(self._http, self._reader)
+        self.hooks = HookApi(self._http, self._reader, sleep=sleep)
 
     async def __aenter__(self) -> Self:
         return self

@@ -9,15 +9,16 @@ Source: OpenPhone API description 1.0.0, read 2026-11-24; restated from Quo, "We
 (2026-03-30), read 2026-11-25.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
+from crm_api.domain.kit.retrying import retrying
 from crm_api.domain.provider.openphone.answers import read_json
-from crm_api.domain.provider.openphone.errors import OpenPhoneRefusedError
+from crm_api.domain.provider.openphone.errors import OpenPhoneBusyError, OpenPhoneRefusedError
 from crm_api.domain.provider.openphone.facts import DeliveryAttempt, HookDelivery, RegisteredWebhook
 from crm_api.domain.provider.openphone.json_values import (
     first_text,
@@ -45,12 +46,19 @@ _STATUSES = (100, 599)
 class HookApi:
     """Registers, changes, tests and inspects webhooks over the client's connections.
 
-    Reads are repeated like all reads. Calls that change something are made once.
+    Reads are repeated like all reads. A call that changes something is repeated only after 429.
     """
 
-    def __init__(self, http: httpx.AsyncClient, reader: ReadClient) -> None:
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        reader: ReadClient,
+        *,
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
         self._http = http
         self._reader = reader
+        self._sleep = sleep
 
     async def list_legacy(self) -> list[RegisteredWebhook]:
         """Fetch the legacy webhooks of the key's owner.
@@ -82,7 +90,8 @@ class HookApi:
         """Register an enabled legacy webhook; its key is in the answer.
 
         Raises:
-            OpenPhoneBusyError: 429, 5xx or no answer; the webhook may exist nevertheless.
+            OpenPhoneBusyError: 429 even after retries, 5xx or no answer. After 5xx or no
+                answer, the webhook may exist nevertheless.
             OpenPhoneRefusedError: Any other 4xx.
             UnreadableEventError: The answer holds no webhook.
         """
@@ -96,7 +105,8 @@ class HookApi:
         """Register a disabled webhook of 2026-03-30; store its key before enabling it.
 
         Raises:
-            OpenPhoneBusyError: 429, 5xx or no answer; the webhook may exist nevertheless.
+            OpenPhoneBusyError: 429 even after retries, 5xx or no answer. After 5xx or no
+                answer, the webhook may exist nevertheless.
             OpenPhoneRefusedError: Any other 4xx.
             UnreadableEventError: The answer holds no webhook.
         """
@@ -114,7 +124,7 @@ class HookApi:
         """Change a webhook of 2026-03-30; ``events`` and ``resourceIds`` replace the old lists.
 
         Raises:
-            OpenPhoneBusyError: 429, 5xx or no answer.
+            OpenPhoneBusyError: 429 even after retries, 5xx or no answer.
             OpenPhoneRefusedError: Any other 4xx.
         """
         await self._call("PATCH", _path(webhook_id), changes, DATED_VERSION)
@@ -123,7 +133,8 @@ class HookApi:
         """Request a new key, which the provider shows only now; None if it shows none.
 
         Raises:
-            OpenPhoneBusyError: 429, 5xx or no answer; the key may have changed nevertheless.
+            OpenPhoneBusyError: 429 even after retries, 5xx or no answer. After 5xx or no
+                answer, the key may have changed nevertheless.
             OpenPhoneRefusedError: Any other 4xx.
         """
         answer = await self._call("POST", _path(webhook_id, "rotate"), None, DATED_VERSION)
@@ -133,7 +144,7 @@ class HookApi:
         """Remove a webhook; succeed if it does not exist.
 
         Raises:
-            OpenPhoneBusyError: 429, 5xx or no answer.
+            OpenPhoneBusyError: 429 even after retries, 5xx or no answer.
             OpenPhoneRefusedError: Any other 4xx except 404.
         """
         path = _path(webhook_id) if is_dated else "/v1" + _path(webhook_id)
@@ -150,7 +161,7 @@ class HookApi:
             The sample's event id, the same for all samples of a type; None if the answer has none.
 
         Raises:
-            OpenPhoneBusyError: 429, 5xx or no answer.
+            OpenPhoneBusyError: 429 even after retries, 5xx or no answer.
             OpenPhoneRefusedError: Any other 4xx.
         """
         path = _path(webhook_id, "events", "test")
@@ -204,7 +215,7 @@ class HookApi:
         """Request another delivery of an event; it arrives later, at the webhook.
 
         Raises:
-            OpenPhoneBusyError: 429, 5xx or no answer.
+            OpenPhoneBusyError: 429 even after retries, 5xx or no answer.
             OpenPhoneRefusedError: Any other 4xx.
         """
         path = _path(webhook_id, "events", delivery_id, "retry")
@@ -216,6 +227,17 @@ class HookApi:
         path: str,
         body: Mapping[str, Any] | None,
         headers: Mapping[str, str] | None = None,
+    ) -> Mapping[str, Any]:
+        patient = retrying(OpenPhoneBusyError, sleep=self._sleep, only_throttled=True)
+        answer: Mapping[str, Any] = await patient(self._call_once, method, path, body, headers)
+        return answer
+
+    async def _call_once(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        headers: Mapping[str, str] | None,
     ) -> Mapping[str, Any]:
         request = self._http.build_request(method, path, json=body, headers=headers)
         response = await request_once(self._http, request)
