@@ -19,6 +19,7 @@ import os
 import select
 import signal
 import sys
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -80,7 +81,10 @@ def live(order: Mapping[str, Any]) -> None:
             failpoints.set_hook(stop_at(order["step"], arrival=order["arrival"]))
         COMMANDS[order["command"]]()
         code = 0
+    except BaseException:  # noqa: BLE001 - whatever ended it; `_exit` prints nothing
+        traceback.print_exc()
     finally:
+        sys.stderr.flush()
         os._exit(code)
 
 

@@ -1,10 +1,12 @@
 """Who starts on which schema, and how long a migration waits."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -13,6 +15,8 @@ from tests.dev.test_up import command
 from tests.migrations.support import connected_engine, own_database
 
 from crm_api.dev.embedded_servers import ServerUrls
+from crm_api.domain.monitoring.key_rotation.root_secret import with_secret
+from crm_api.domain.monitoring.sandbox_control.clock_moves import refuse_moved_time
 from crm_api.platform import migration_runner
 from crm_api.platform.database import open_engine
 from crm_api.platform.migration_runner import SchemaState, require_matching_schema
@@ -129,6 +133,27 @@ async def test_a_database_that_is_away_keeps_nobody_from_starting() -> None:
     away = Settings.from_env({"CRM_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"})
 
     await require_matching_schema(away)
+
+
+async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer as PostgreSQL does while it starts: error 57P03 in place of a connection."""
+    await reader.read(1024)
+    fields = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0"
+    writer.write(b"E" + (len(fields) + 4).to_bytes(4) + fields)
+    await writer.drain()
+    writer.close()
+
+
+async def test_a_database_that_starts_is_waited_for_and_named_in_the_end() -> None:
+    async with await asyncio.start_server(_refuse, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        url = f"postgresql://nobody@127.0.0.1:{port}/none?sslmode=disable"
+        starting = Settings.from_env({"CRM_DATABASE_URL": url, "CRM_SECRET_KEY": SECRET})
+
+        await require_matching_schema(starting)
+        await refuse_moved_time(starting.model_copy(update={"openphone_api_key": SecretStr("a")}))
+        with pytest.raises(StartError, match=r"reached \(the database system is starting"):
+            await with_secret(starting, patience=0)
 
 
 async def test_a_migration_lets_go_of_a_table_in_use_and_goes_on_later(own_url: str) -> None:

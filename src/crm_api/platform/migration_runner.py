@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import asyncpg
 import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from crm_api.platform import database_roles
 from crm_api.platform.database import open_engine
 from crm_api.platform.database_roles import Roles
+from crm_api.platform.postgres import DATABASE_UNREACHABLE, unreachable_sentence
 from crm_api.platform.processes import StartError
 from crm_api.platform.settings import Settings, SettingsError
 
@@ -290,13 +290,8 @@ async def _reach(engine: AsyncEngine) -> None:
     try:
         async with engine.connect():
             return
-    except (OSError, DBAPIError, asyncpg.PostgresError) as error:
-        cause = getattr(error, "orig", None) or error
-        why = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
-        raise SettingsError(
-            f"CRM_DATABASE_URL: the database cannot be reached ({why}); start it, or correct the "
-            "address, user, password or name"
-        ) from error
+    except DATABASE_UNREACHABLE as error:
+        raise SettingsError(unreachable_sentence(error)) from error
 
 
 async def downgrade(database_url: str, *, revision: str) -> None:
@@ -308,7 +303,7 @@ async def downgrade(database_url: str, *, revision: str) -> None:
 async def require_matching_schema(settings: Settings) -> None:
     """Check that the database has the schema of this release, or one that serves it.
 
-    If the database is away, only a warning is logged; `/readyz` checks again.
+    If the database cannot be reached, only a warning is logged; `/readyz` checks again.
 
     Raises:
         StartError: The schema does not fit.
@@ -319,7 +314,7 @@ async def require_matching_schema(settings: Settings) -> None:
             engine.connect() as connection,
         ):
             schema_state = await read_schema_state(connection)
-    except (SQLAlchemyError, OSError, TimeoutError) as error:
+    except DATABASE_UNREACHABLE as error:
         log.warning("the schema was not checked", error=type(error).__name__)
         return
     if trouble := schema_state.trouble():

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias, cast
 
 import asyncpg
+from sqlalchemy.exc import DBAPIError
 
 from crm_api.platform.settings import Settings, SettingsError
 
@@ -24,6 +25,21 @@ WORK_SECONDS = 120
 _CONNECT_SECONDS = 5.0
 _ON_ITS_WAY_SECONDS = 2.0
 """Time between PostgreSQL's own statement timeout and the arrival of its error here."""
+DATABASE_UNREACHABLE = (
+    OSError,
+    TimeoutError,
+    DBAPIError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+)
+"""Errors of a database that cannot be reached, refuses connections, or ends one.
+
+A new connection raises the driver's own error; a statement raises SQLAlchemy's. Not among them is
+the driver's error for wrong data, which a raw ``COPY`` raises.
+"""
 
 
 class PooledConnection(asyncpg.Connection):
@@ -134,6 +150,16 @@ async def renames_statements(connection: Connection) -> bool:
         return statement.get_name() not in names
 
 
+def unreachable_sentence(error: BaseException) -> str:
+    """Return a sentence for an operator: why the database cannot be reached, and what to do."""
+    cause = getattr(error, "orig", None) or error
+    why = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+    return (
+        f"CRM_DATABASE_URL: the database cannot be reached ({why}); start it, or correct the "
+        "address, user, password or name"
+    )
+
+
 async def require_direct(settings: Settings) -> str:
     """Return a URL on which a session stays a session: the direct URL if set, else the usual one.
 
@@ -147,7 +173,7 @@ async def require_direct(settings: Settings) -> str:
         return settings.database_direct_url
     try:
         connection: Any = await connect(url, application="crm-api")
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except (*DATABASE_UNREACHABLE, asyncpg.InterfaceError):
         return url
     try:
         if await is_pooled(connection):

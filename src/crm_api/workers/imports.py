@@ -10,7 +10,7 @@ from typing import Any, Generic
 from uuid import UUID
 
 import structlog
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
 
 from crm_api.domain.imports.contacts import fetch, undo, write
 from crm_api.domain.imports.contacts import service as contact_imports
@@ -42,6 +42,7 @@ from crm_api.domain.provider.openphone.errors import OpenPhoneBusyError
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 from crm_api.platform.jobs import Job, JobName
+from crm_api.platform.postgres import DATABASE_UNREACHABLE
 from crm_api.workers.deps import Deps, TimeLimit, deps_of
 from crm_api.workers.guards import provider_read
 
@@ -146,7 +147,7 @@ async def write_import(
     except (DataError, IntegrityError, ProgrammingError):
         log.exception("import failed", import_id=str(row.id))
         await _fail(new_uow, work.kind, row.id, failed)
-    except (DBAPIError, OSError):
+    except DATABASE_UNREACHABLE:
         # The database is away or busy: the lease expires, and the next run continues.
         raise
     except Exception:

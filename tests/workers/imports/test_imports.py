@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -32,7 +33,7 @@ from crm_api.domain.imports.files.chunk_reader import OpenReaders
 from crm_api.domain.messaging.consent_decisions import suppression
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.lists import ContactList, ContactListMember
-from crm_api.platform import clock
+from crm_api.platform import clock, failpoints
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 from crm_api.workers.imports import contact_work, run_imports, write_import
@@ -548,6 +549,24 @@ async def test_worker_lost_in_the_middle_is_resumed_with_the_same_result(
         assert not await write.apply_chunk(
             uow, import_id=import_id, chunk=lost, now=clock.now(), secret=SECRET.encode()
         )
+
+
+async def test_database_that_starts_again_does_not_fail_the_import(importer: Importer) -> None:
+    """A new connection then raises the driver's own error, not SQLAlchemy's."""
+
+    async def refuse(step: str) -> None:
+        if step == "import.open":
+            raise asyncpg.CannotConnectNowError("the database system is starting up")
+
+    import_id = await importer.accept(people(3))
+    failpoints.set_hook(refuse)
+    try:
+        with pytest.raises(asyncpg.CannotConnectNowError):
+            await importer.run()
+    finally:
+        failpoints.set_hook(None)
+
+    assert (await importer.get(import_id)).status == "running"
 
 
 async def test_chunk_that_another_worker_wrote_is_refused(

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy.exc import DBAPIError
 
 from crm_api.domain.inbound.reconciliation import conversation_lists, message_list, run_progress
 from crm_api.domain.inbound.reconciliation.filling import Filler
@@ -32,6 +31,7 @@ from crm_api.domain.provider.openphone.errors import (
     OpenPhoneListError,
 )
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
+from crm_api.platform.postgres import DATABASE_UNREACHABLE
 
 log = structlog.get_logger()
 
@@ -96,7 +96,7 @@ async def work_on_next_run(
         return SliceResult()
     except CrmError as error:
         await _fail(parts, run, error.detail)
-    except (DBAPIError, OSError):
+    except DATABASE_UNREACHABLE:
         # The database is unavailable: the lease runs out, and another worker takes the run.
         raise
     except Exception:

@@ -2,14 +2,15 @@
 
 import asyncio
 
-import asyncpg
-from sqlalchemy.exc import DBAPIError, ProgrammingError
+from sqlalchemy.exc import ProgrammingError
 
 from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
 from crm_api.domain.monitoring.key_rotation import service as resealing
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork, open_engine, session_factory
 from crm_api.platform.encryption import UnsealError
+from crm_api.platform.postgres import DATABASE_UNREACHABLE, unreachable_sentence
+from crm_api.platform.processes import StartError
 from crm_api.platform.settings import Settings, SettingsError
 
 PATIENCE_SECONDS = 30.0
@@ -28,6 +29,7 @@ async def with_secret(
         adopts: Make the secret key the root at the first start; False for read-only commands.
 
     Raises:
+        StartError: The database cannot be reached.
         SettingsError: There is no secret key, no given key decrypts what is stored, or the schema
             is older than this code.
     """
@@ -39,9 +41,9 @@ async def with_secret(
             raise SettingsError(
                 "the database's schema is older than this code: run `crm-api migrate`"
             ) from error
-        except (OSError, TimeoutError, DBAPIError, asyncpg.PostgresError):
+        except DATABASE_UNREACHABLE as error:
             if asyncio.get_running_loop().time() > deadline:
-                raise
+                raise StartError(unreachable_sentence(error)) from error
         await asyncio.sleep(_POLL_SECONDS)
 
 

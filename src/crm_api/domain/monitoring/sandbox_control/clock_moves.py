@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 
 import structlog
 from sqlalchemy import select, text
-from sqlalchemy.exc import SQLAlchemyError
 
 from crm_api.domain.inbound.reconciliation import runs as reconciliation
 from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
@@ -25,6 +24,7 @@ from crm_api.platform.clock_follower import FOLLOWER
 from crm_api.platform.database import UnitOfWork, open_engine, session_factory, typed_row
 from crm_api.platform.database_time import date_events, notify_clock_change
 from crm_api.platform.jobs import Job, JobName
+from crm_api.platform.postgres import DATABASE_UNREACHABLE
 from crm_api.platform.settings import Settings, SettingsError
 
 log = structlog.get_logger()
@@ -208,7 +208,7 @@ async def refuse_moved_time(settings: Settings) -> None:
             UnitOfWork(session_factory(engine), NO_QUEUE) as uow,
         ):
             found = await read_sandbox_clock(uow)
-    except (SQLAlchemyError, OSError, TimeoutError) as error:
+    except DATABASE_UNREACHABLE as error:
         log.warning("moved time not checked", error=type(error).__name__)
         return
     if found is not None and found.ahead:
