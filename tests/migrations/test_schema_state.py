@@ -156,6 +156,24 @@ async def test_a_database_that_starts_is_waited_for_and_named_in_the_end() -> No
             await with_secret(starting, patience=0)
 
 
+async def test_a_process_that_was_suspended_still_tries_several_times() -> None:
+    tries = 0
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal tries
+        tries += 1
+        await _refuse(reader, writer)
+
+    async with await asyncio.start_server(refuse, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        url = f"postgresql://nobody@127.0.0.1:{port}/none?sslmode=disable"
+        settings = Settings.from_env({"CRM_DATABASE_URL": url, "CRM_SECRET_KEY": SECRET})
+        with pytest.raises(StartError):
+            await with_secret(settings, patience=0.001)
+
+    assert tries == 4
+
+
 async def test_a_migration_lets_go_of_a_table_in_use_and_goes_on_later(own_url: str) -> None:
     await migration_runner.upgrade(own_url, revision=EARLIER)
     async with connected_engine(own_url) as engine, engine.connect() as user:

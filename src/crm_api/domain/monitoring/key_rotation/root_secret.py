@@ -16,6 +16,8 @@ from crm_api.platform.settings import Settings, SettingsError
 PATIENCE_SECONDS = 30.0
 """A restarting database answers within this time; after it, the supervisor starts us again."""
 _POLL_SECONDS = 0.5
+_FEWEST_TRIES = 4
+"""Also after the deadline: a process that was suspended wakes up long after it."""
 
 
 async def with_secret(
@@ -34,7 +36,10 @@ async def with_secret(
             is older than this code.
     """
     deadline = asyncio.get_running_loop().time() + patience
+    fewest = _FEWEST_TRIES if patience else 1
+    tried = 0
     while True:
+        tried += 1
         try:
             return await _open(settings, adopts=adopts)
         except ProgrammingError as error:
@@ -42,7 +47,7 @@ async def with_secret(
                 "the database's schema is older than this code: run `crm-api migrate`"
             ) from error
         except DATABASE_UNREACHABLE as error:
-            if asyncio.get_running_loop().time() > deadline:
+            if tried >= fewest and asyncio.get_running_loop().time() > deadline:
                 raise StartError(unreachable_sentence(error)) from error
         await asyncio.sleep(_POLL_SECONDS)
 
