@@ -1,1 +1,1 @@
-"""The business: one package per subject, none of which knows HTTP or the job transport."""
+"""The business logic, one package per area of ARCHITECTURE.md; it uses neither FastAPI nor arq."""

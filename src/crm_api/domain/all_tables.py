@@ -1,4 +1,4 @@
-"""Import every table, so that migrations and tests use one complete metadata."""
+"""Import the modules of all tables, so that ``metadata`` is complete for migrations and tests."""
 
 from crm_api.domain.alerts import models as alerts
 from crm_api.domain.alerts.outgoing_mail import models as outgoing_mail

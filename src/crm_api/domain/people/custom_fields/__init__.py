@@ -1,1 +1,1 @@
-"""Custom fields: attributes with a defined type, checked on every write."""
+"""Custom fields: contact attributes with a defined type, which every write of a value checks."""

@@ -1,4 +1,4 @@
-"""The active definitions, and the reading of attributes by them."""
+"""Check the attributes of contacts against the custom fields, and convert them to their types."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from crm_api.domain.people.models.custom_fields import FieldType
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """The type and the choices of one attribute."""
+    """A custom field that is not archived: the type and choices of one contact attribute."""
 
     name: str
     type: FieldType
@@ -22,7 +22,7 @@ class Definition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttributeProblem:
-    """An attribute that does not fit its definition; ``value`` is as given."""
+    """A contact attribute that does not fit its custom field; ``value`` is as received."""
 
     name: str
     value: Any
@@ -30,25 +30,28 @@ class AttributeProblem:
     detail: str
 
     def at(self, pointer: str) -> FieldProblem:
-        """Return the problem with a JSON pointer; ``pointer`` is that of the attributes."""
+        """Return this problem for a response; ``pointer`` is the JSON pointer of the attributes."""
         name = self.name.replace("~", "~0").replace("/", "~1")
         return FieldProblem(pointer=f"{pointer}/{name}", code=self.code, detail=self.detail)
 
 
 @dataclass(frozen=True)
 class Definitions:
-    """All active definitions by name; read once per request or per chunk of a file."""
+    """All custom fields that are not archived, by name.
+
+    They are read once per request, or once per chunk of an imported file.
+    """
 
     by_name: Mapping[str, Definition] = field(default_factory=dict)
 
     def normalise(
         self, attributes: Mapping[str, Any]
     ) -> tuple[dict[str, Any], list[AttributeProblem]]:
-        """Convert attributes that have a definition to their type; keep the others as they are.
+        """Convert attributes that have a custom field to its type; leave all others unchanged.
 
         Returns:
-            The values to store, and the problems. Values with a problem and empty strings are left
-            out.
+            The attributes to store, and the problems. A value of a custom field is not stored if it
+            has a problem, is null, or is an empty string.
         """
         taken: dict[str, Any] = {}
         problems: list[AttributeProblem] = []
@@ -71,16 +74,16 @@ class Definitions:
     def normalise_all(
         self, rows: Iterable[Mapping[str, Any]]
     ) -> list[tuple[dict[str, Any], list[AttributeProblem]]]:
-        """Convert the attributes of several contacts, in their order."""
+        """Call ``normalise`` for each contact's attributes; the results have the same order."""
         if not self.by_name:
             return [(dict(attributes), []) for attributes in rows]
         return [self.normalise(attributes) for attributes in rows]
 
     def complete(self, attributes: Mapping[str, Any], *, pointer: str) -> dict[str, Any]:
-        """Convert the attributes of a new contact; ``pointer`` is their JSON pointer.
+        """Return the attributes to store for a new contact; ``pointer`` is their JSON pointer.
 
         Raises:
-            FieldValuesError: Some do not fit, or a required one is missing.
+            FieldValuesError: A value does not fit its custom field, or a required one is missing.
         """
         taken, problems = self.normalise(attributes)
         named = {problem.name for problem in problems}
@@ -91,12 +94,15 @@ class Definitions:
     def merged(
         self, attributes: Mapping[str, Any] | None, *, pointer: str
     ) -> dict[str, Any] | None:
-        """Convert attributes to merge into a contact's; None removes one attribute, or all of them.
+        """Return the attributes to merge into those of an existing contact.
 
-        The other attributes of the contact are not checked: they may be older than the definition.
+        An attribute that is None is removed. If ``attributes`` is None, all are removed. The other
+        attributes of the contact are not checked, because they may be older than their custom
+        field.
 
         Raises:
-            FieldValuesError: Some do not fit, or a required one would be removed.
+            FieldValuesError: A value does not fit its custom field, or a required one would be
+                removed.
         """
         if attributes is None:
             _raise([_missing(name) for name in self._required()], pointer)
@@ -114,7 +120,10 @@ class Definitions:
 
 def _missing(name: str) -> AttributeProblem:
     return AttributeProblem(
-        name=name, value=None, code="required", detail="Every contact must have this attribute."
+        name=name,
+        value=None,
+        code="required",
+        detail="This attribute is required; give it a value.",
     )
 
 
@@ -123,6 +132,7 @@ def _raise(problems: Sequence[AttributeProblem], pointer: str) -> None:
         return
     names = ", ".join(problem.name for problem in problems[:10])
     raise FieldValuesError(
-        f"Attributes do not fit their definitions: {names}.",
+        f"These attributes do not fit their custom fields: {names}. Correct the values that "
+        "`errors` lists.",
         errors=[problem.at(pointer) for problem in problems],
     )

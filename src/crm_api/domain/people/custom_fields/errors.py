@@ -23,35 +23,41 @@ class CustomFieldExistsError(ConflictError):
     code = "custom_field_exists"
     title = "Custom field already exists"
     example = Example(
-        "A custom field with this name exists; change that one.",
+        "Another custom field has this name. Change that field, or choose another name.",
         custom_field_id=example_id("custom_field"),
     )
 
 
 class CustomFieldArchivedError(ConflictError):
-    """The custom field was deleted; it can still be read, but not changed."""
+    """The custom field is archived. It can still be read, but not changed."""
 
     code = "custom_field_archived"
     title = "Custom field is archived"
-    example = Example("It was deleted; define a new field with this name.")
+    example = Example(
+        "This custom field is archived and cannot be changed. Create a new custom field with its "
+        "name."
+    )
 
 
 class TooManyCustomFieldsError(ConflictError):
-    """The limit of custom fields is reached."""
+    """There are already 200 custom fields, the largest allowed number."""
 
     code = "too_many_custom_fields"
     title = "Too many custom fields"
-    example = Example("At most 200 custom fields are kept; archive one that is not needed.")
+    example = Example(
+        "There are already 200 custom fields, the largest allowed number. Archive one before you "
+        "create another."
+    )
 
 
 class ValuesDoNotFitError(ConflictError):
-    """Contacts have values that do not fit the type; ``misfits`` is their number."""
+    """Some contacts have a value that does not fit the type; ``misfits`` is their number."""
 
     code = "values_do_not_fit"
     title = "Stored values do not fit"
     example = Example(
-        "3 contacts have a value of year_built that is no integer; change these first. "
-        "`?dry_run=true` shows some.",
+        "The value of year_built does not fit the type integer for 3 contacts. Correct these "
+        "values first; the same request with `?dry_run=true` shows some of them.",
         misfits=3,
     )
 
@@ -62,11 +68,13 @@ class InvalidChoicesError(InvalidError):
     code = "invalid_choices"
     title = "Choices not accepted"
     pointer = "/choices"
-    example = Example("Name the choices of a choice field.")
+    example = Example(
+        "A field of the type choice needs at least one choice; list them in `choices`."
+    )
 
 
 class FieldValuesError(InvalidError):
-    """Attributes do not fit their definitions; ``errors`` lists them."""
+    """Some attributes do not fit their custom fields, or are too large; ``errors`` lists them."""
 
     code = "invalid_attributes"
     title = "Attributes not accepted"

@@ -25,17 +25,18 @@ Choices = Annotated[list[Name200], Field(max_length=MAX_CHOICES), AfterValidator
 FieldName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9_]{1,64}$"),
-    Field(description="The key in a contact's `attributes`."),
+    Field(description="The key of the field's value in a contact's `attributes`."),
 ]
 
 
 class CustomFieldCreate(RequestModel):
-    """A new custom field; the label defaults to the name.
+    """A new custom field.
 
     Attributes:
-        label: The name that is shown to people.
-        choices: The values of a choice field.
-        required: Whether each contact needs a value.
+        label: The name that users see; by default the same as `name`.
+        type: The type of the field's values.
+        choices: The allowed values of a field of the type `choice`; empty for other types.
+        required: True: a new contact must have a value, and the value cannot be removed.
     """
 
     model_config = example(name="year_built", label="Year built", type="integer")
@@ -48,12 +49,15 @@ class CustomFieldCreate(RequestModel):
 
 
 class CustomFieldUpdate(RequestModel):
-    """The fields to change; a field left out stays. The name cannot change: rules use it.
+    """A change of a custom field. A member that is left out keeps its value.
+
+    The name cannot change, because segments refer to it.
 
     Attributes:
-        label: The name that is shown to people.
-        choices: The values of a choice field.
-        required: Whether each contact needs a value.
+        label: The name that users see.
+        type: The type of the field's values.
+        choices: The allowed values of a field of the type `choice`; empty for other types.
+        required: True: a new contact must have a value, and the value cannot be removed.
     """
 
     model_config = example(label="Built in")
@@ -65,14 +69,16 @@ class CustomFieldUpdate(RequestModel):
 
 
 class CustomFieldRead(ReadModel):
-    """A custom field; ``is_applied`` is false while older values are converted to its type.
+    """A custom field: a contact attribute whose values have a type.
 
     Attributes:
-        label: The name that is shown to people.
-        choices: The values of a choice field.
-        required: Whether each contact needs a value.
-        is_applied: False while stored values are still being converted to the type.
-        archived_at: When it was archived; null while it is in use.
+        name: The key of the field's value in a contact's `attributes`.
+        label: The name that users see.
+        type: The type of the field's values.
+        choices: The allowed values of a field of the type `choice`; empty for other types.
+        required: True: a new contact must have a value, and the value cannot be removed.
+        is_applied: False while a background job still converts stored values to the type.
+        archived_at: When the field was archived; null if it is not archived.
     """
 
     model_config = example(
@@ -92,7 +98,7 @@ class CustomFieldRead(ReadModel):
 
     @classmethod
     def of(cls, found: CustomField) -> Self:
-        """Build the response from a custom field."""
+        """Build the response from a stored custom field."""
         return cls(
             id=found.id,
             name=found.name,
@@ -118,12 +124,12 @@ class Misfit:
 
 @dataclass(kw_only=True)
 class Fit:
-    """The effect of a definition on the stored values, as numbers of contacts.
+    """How many contacts have a value that fits a type, is converted to it, or does not fit.
 
     Attributes:
-        fitting: Contacts whose value already has the stored form of the type.
+        fitting: Contacts whose value is already stored in the form of the type.
         rewritten: Contacts whose value would be converted, such as ``"1,987"`` to ``1987``.
-        misfits: Contacts whose value does not fit the type; ``examples`` shows up to 10.
+        misfits: Contacts whose value does not fit the type; ``examples`` has up to 10 of them.
     """
 
     fitting: int = 0
@@ -133,10 +139,12 @@ class Fit:
 
 
 class CustomFieldMisfitRead(ReadModel):
-    """A stored value that does not fit the type.
+    """A stored value that does not fit the type of the custom field.
 
     Attributes:
+        contact_id: One of the contacts that have this value.
         value: The value that does not fit.
+        detail: Which values the type accepts.
     """
 
     model_config = example(value="about 1928", detail="This is not an integer.")
@@ -147,13 +155,13 @@ class CustomFieldMisfitRead(ReadModel):
 
 
 class CustomFieldFitRead(ReadModel):
-    """The effect of a definition on the stored values; nothing was changed.
+    """The result of a dry run: how the values that contacts already have fit the type.
 
     Attributes:
-        fitting: The number of values that already fit.
-        rewritten: The number of values that are converted to another form.
-        misfits: The number of values that do not fit.
-        examples: Some values that do not fit, with their contacts.
+        fitting: The number of contacts whose value fits without a change.
+        rewritten: The number of contacts whose value would be converted to the type.
+        misfits: The number of contacts whose value does not fit the type.
+        examples: Up to 10 values that do not fit, each with a contact that has it.
     """
 
     model_config = example(fitting=238, rewritten=2, misfits=1)

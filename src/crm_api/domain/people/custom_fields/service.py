@@ -1,4 +1,4 @@
-"""Define, change, archive and read custom fields, and convert older values to them."""
+"""Create, change, archive and read custom fields, and convert stored values to their types."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -35,7 +35,7 @@ _MOST_EXAMPLES = 10
 
 
 async def definitions(uow: UnitOfWork) -> Definitions:
-    """Read the active definitions: one small statement per request or per chunk of a file."""
+    """Read the custom fields that are not archived, with one small statement."""
     rows = await queries.fetch_definitions(uow.session)
     return Definitions(
         {
@@ -51,19 +51,19 @@ async def definitions(uow: UnitOfWork) -> Definitions:
 
 
 async def types(uow: UnitOfWork) -> dict[str, FieldType]:
-    """Return the type of every attribute that has a definition."""
+    """Return the type of each custom field that is not archived, by name."""
     found = await definitions(uow)
     return {name: wanted.type for name, wanted in found.by_name.items()}
 
 
 async def create_field(uow: UnitOfWork, body: CustomFieldCreate, *, now: datetime) -> CustomField:
-    """Define a field, and request the job that converts the stored values to its type.
+    """Create a custom field; a job then converts the values that contacts already have.
 
     Raises:
-        InvalidChoicesError: A choice field has no choices, or another field has some.
-        CustomFieldExistsError: The name is taken; ``custom_field_id`` is the other field.
-        TooManyCustomFieldsError: The limit of custom fields is reached.
-        ValuesDoNotFitError: Contacts have values that do not fit the type.
+        InvalidChoicesError: A field of the type choice has no choices, or another field has some.
+        CustomFieldExistsError: Another field has this name; ``custom_field_id`` is its id.
+        TooManyCustomFieldsError: There are already ``MOST_FIELDS`` fields.
+        ValuesDoNotFitError: Some contacts have a value that does not fit the type.
     """
     _check_choices(body.type, body.choices)
     made = await queries.insert_field(
@@ -80,7 +80,8 @@ async def create_field(uow: UnitOfWork, body: CustomFieldCreate, *, now: datetim
         raise await _taken(uow, body.name)
     if await queries.count_fields(uow.session) > MOST_FIELDS:
         raise TooManyCustomFieldsError(
-            f"At most {MOST_FIELDS} custom fields are kept; archive one that is not needed."
+            f"There are already {MOST_FIELDS} custom fields, the largest allowed number. Archive "
+            "one before you create another."
         )
     await _refuse_misfits(uow, name=body.name, kind=body.type, choices=body.choices)
     uow.after_commit(Job(name=JobName.APPLY_CUSTOM_FIELDS))
@@ -88,11 +89,11 @@ async def create_field(uow: UnitOfWork, body: CustomFieldCreate, *, now: datetim
 
 
 async def try_create(uow: UnitOfWork, body: CustomFieldCreate) -> Fit:
-    """Count what a definition would do to the stored values, without storing it.
+    """Count the stored values that would fit a new field, be converted, or not fit.
 
     Raises:
-        InvalidChoicesError: A choice field has no choices, or another field has some.
-        CustomFieldExistsError: The name is taken; ``custom_field_id`` is the other field.
+        InvalidChoicesError: A field of the type choice has no choices, or another field has some.
+        CustomFieldExistsError: Another field has this name; ``custom_field_id`` is its id.
     """
     _check_choices(body.type, body.choices)
     if await queries.id_of_name(uow.session, name=body.name) is not None:
@@ -101,7 +102,7 @@ async def try_create(uow: UnitOfWork, body: CustomFieldCreate) -> Fit:
 
 
 async def get_field(uow: UnitOfWork, *, field_id: UUID) -> CustomField:
-    """Fetch a field, also an archived one.
+    """Return a custom field, even if it is archived.
 
     Raises:
         CustomFieldNotFoundError: No custom field has this id.
@@ -115,7 +116,7 @@ async def get_field(uow: UnitOfWork, *, field_id: UUID) -> CustomField:
 async def list_fields(
     uow: UnitOfWork, *, archived: bool, cursor: str | None, limit: int
 ) -> Page[CustomField]:
-    """List active or archived fields, newest first.
+    """Return a page of the archived fields, or of all others, newest first.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -131,13 +132,13 @@ async def list_fields(
 async def update_field(
     uow: UnitOfWork, changes: CustomFieldUpdate, *, field_id: UUID, now: datetime
 ) -> CustomField:
-    """Change a field; stored values must fit a new type or new choices.
+    """Change a field. Values that contacts already have must fit a new type or new choices.
 
     Raises:
         CustomFieldNotFoundError: No custom field has this id.
-        CustomFieldArchivedError: It is archived.
-        InvalidChoicesError: A choice field has no choices, or another field has some.
-        ValuesDoNotFitError: Contacts have values that do not fit the type.
+        CustomFieldArchivedError: The field is archived.
+        InvalidChoicesError: A field of the type choice has no choices, or another field has some.
+        ValuesDoNotFitError: Some contacts have a value that does not fit the type.
     """
     found = await _lock(uow, field_id=field_id)
     values = _changes(found, changes)
@@ -154,12 +155,12 @@ async def update_field(
 
 
 async def try_update(uow: UnitOfWork, changes: CustomFieldUpdate, *, field_id: UUID) -> Fit:
-    """Count what a change would do to the stored values, without storing it.
+    """Count the stored values that would fit after a change, be converted, or not fit.
 
     Raises:
         CustomFieldNotFoundError: No custom field has this id.
-        CustomFieldArchivedError: It is archived.
-        InvalidChoicesError: A choice field has no choices, or another field has some.
+        CustomFieldArchivedError: The field is archived.
+        InvalidChoicesError: A field of the type choice has no choices, or another field has some.
     """
     found = await _lock(uow, field_id=field_id)
     kind, choices = _after(found, _changes(found, changes))
@@ -167,7 +168,9 @@ async def try_update(uow: UnitOfWork, changes: CustomFieldUpdate, *, field_id: U
 
 
 async def archive(uow: UnitOfWork, *, field_id: UUID, now: datetime) -> None:
-    """Archive a field; its values stay and are no longer checked. Repeating changes nothing.
+    """Archive a field: contacts keep its values, and new values are not checked.
+
+    An archived field does not change.
 
     Raises:
         CustomFieldNotFoundError: No custom field has this id.
@@ -181,10 +184,12 @@ async def archive(uow: UnitOfWork, *, field_id: UUID, now: datetime) -> None:
 
 
 async def apply_chunk(uow: UnitOfWork, *, now: datetime, limit: int = CHUNK_CONTACTS) -> bool:
-    """Convert the older values of the next contacts to their field's type; misfits stay.
+    """Convert one field's values of the next ``limit`` contacts to its type.
+
+    Values that do not fit the type are not changed.
 
     Returns:
-        False if no field waits.
+        False if no field has values to convert.
     """
     found = await queries.lock_waiting_field(uow.session)
     if found is None:
@@ -217,7 +222,7 @@ def _rewritten(
 
 
 def _same(one: Any, other: Any) -> bool:  # noqa: ANN401 - JSON values
-    """Return whether both are the same JSON; to Python ``1``, ``1.0`` and ``True`` are equal."""
+    """Return whether two values are the same JSON; for ``==``, ``1``, ``1.0`` and ``True`` are."""
     return type(one) is type(other) and one == other
 
 
@@ -226,15 +231,18 @@ async def _lock(uow: UnitOfWork, *, field_id: UUID) -> CustomField:
     if found is None:
         raise CustomFieldNotFoundError("No custom field has this id.")
     if found.archived_at is not None:
-        raise CustomFieldArchivedError("It was deleted; define a new field with this name.")
+        raise CustomFieldArchivedError(
+            "This custom field is archived and cannot be changed. Create a new custom field with "
+            "its name."
+        )
     return found
 
 
 def _changes(found: CustomField, changes: CustomFieldUpdate) -> dict[str, Any]:
-    """Return the columns that change; a type other than choice clears the choices.
+    """Return the columns whose value changes; a type other than choice empties the choices.
 
     Raises:
-        InvalidChoicesError: A choice field has no choices, or another field has some.
+        InvalidChoicesError: A field of the type choice has no choices, or another field has some.
     """
     values = changes.model_dump(exclude_unset=True)
     kind = FieldType(values.get("type", found.type))
@@ -250,9 +258,13 @@ def _after(found: CustomField, values: dict[str, Any]) -> tuple[FieldType, list[
 
 def _check_choices(kind: FieldType, choices: Sequence[str]) -> None:
     if kind is FieldType.CHOICE and not choices:
-        raise InvalidChoicesError("Name the choices of a choice field.")
+        raise InvalidChoicesError(
+            "A field of the type choice needs at least one choice; list them in `choices`."
+        )
     if kind is not FieldType.CHOICE and choices:
-        raise InvalidChoicesError(f"A field of type {kind} has no choices; leave them out.")
+        raise InvalidChoicesError(
+            f"A field of the type {kind} cannot have choices; leave out `choices`."
+        )
 
 
 async def _refuse_misfits(
@@ -261,8 +273,8 @@ async def _refuse_misfits(
     fit = await _fit(uow, name=name, kind=kind, choices=choices)
     if fit.misfits:
         raise ValuesDoNotFitError(
-            f"{fit.misfits:,} contacts have a value of {name} that is no {kind}; change these "
-            "first. `?dry_run=true` shows some.",
+            f"The value of {name} does not fit the type {kind} for {fit.misfits:,} contacts. "
+            "Correct these values first; the same request with `?dry_run=true` shows some of them.",
             misfits=fit.misfits,
         )
 
@@ -291,5 +303,6 @@ async def _fit(uow: UnitOfWork, *, name: str, kind: FieldType, choices: Sequence
 async def _taken(uow: UnitOfWork, name: str) -> CustomFieldExistsError:
     holder = await queries.id_of_name(uow.session, name=name)
     return CustomFieldExistsError(
-        "A custom field with this name exists; change that one.", custom_field_id=str(holder)
+        "Another custom field has this name. Change that field, or choose another name.",
+        custom_field_id=str(holder),
     )

@@ -1,4 +1,4 @@
-"""Convert values to the type of their field.
+"""Convert values of contact attributes to the type of their custom field.
 
 | type | stored as | also accepted |
 | --- | --- | --- |
@@ -26,7 +26,7 @@ _LARGEST_INTEGER = 2**53 - 1
 """Largest integer that JSON clients represent exactly."""
 _LARGEST_NUMBER = 1e15
 _MAX_DIGITS = 30
-"""Longer numbers exceed every limit and are slow to parse."""
+"""Numbers with more digits exceed every limit, and are slow to parse."""
 
 _AMOUNT = re.compile(
     r"(?P<sign>[+-]?)\$?(?P<whole>\d{1,3}(?:,\d{3})+|\d+)?(?P<part>\.\d*)?", re.ASCII
@@ -53,7 +53,7 @@ class MisfitError(ValueError):
 
 
 def normalise(value: Any, kind: FieldType, choices: Sequence[str] = ()) -> Any:  # noqa: ANN401 - JSON in and out
-    """Return the value in the stored form of its type; None for null and for an empty string.
+    """Convert a value to the form in which its type is stored; None for null and an empty string.
 
     Raises:
         MisfitError: The value does not fit the type.
@@ -133,7 +133,7 @@ def _date(value: Any) -> str:  # noqa: ANN401 - a JSON scalar
     try:
         return date(int(found["year"]), int(found["month"]), int(found["day"])).isoformat()
     except ValueError as error:
-        raise MisfitError("There is no such day in the calendar.") from error
+        raise MisfitError("This day does not exist; correct the date.") from error
 
 
 def _choice(value: Any, choices: Sequence[str]) -> str:  # noqa: ANN401 - a JSON scalar

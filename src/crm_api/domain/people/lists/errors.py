@@ -22,7 +22,9 @@ class ListExistsError(ConflictError):
 
     code = "list_exists"
     title = "List already exists"
-    example = Example("A list with this name exists.", list_id=LIST)
+    example = Example(
+        "Another list has this name. Use that list, or choose another name.", list_id=LIST
+    )
 
 
 class MemberNotFoundError(NotFoundError):
@@ -42,7 +44,8 @@ class UnknownContactsError(InvalidError):
 
     def __init__(self, positions: list[int]) -> None:
         super().__init__(
-            f"{len(positions)} of the ids are no contacts; nobody was added.",
+            f"{len(positions)} of the ids belong to no contact, so no contact was added. Remove "
+            "the ids that `errors` lists.",
             errors=[
                 FieldProblem(
                     pointer=f"/contact_ids/{position}",

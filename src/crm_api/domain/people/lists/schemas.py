@@ -24,7 +24,7 @@ class ListCreate(RequestModel):
 
 
 class ListUpdate(RequestModel):
-    """The fields to change; a field left out stays."""
+    """The fields of a list to change. A field that is left out keeps its value."""
 
     model_config = example(name="Owners in Quincy and Milton")
 
@@ -41,7 +41,7 @@ class MembersAdd(DryRunRequest):
 
 @dataclass(frozen=True)
 class CountedList:
-    """A list, its number of contacts, and how many of them were just added."""
+    """A list, the number of contacts on it, and how many of them this request has added."""
 
     contact_list: ContactList
     contact_count: int
@@ -49,10 +49,10 @@ class CountedList:
 
 
 class ListRead(ReadModel):
-    """A list and its number of contacts.
+    """A list of contacts.
 
     Attributes:
-        contact_count: The number of contacts.
+        contact_count: The number of contacts on the list.
     """
 
     model_config = example(name="Owners in Quincy")

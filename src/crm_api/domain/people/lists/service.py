@@ -1,4 +1,4 @@
-"""Create, rename and remove lists, and change their contacts."""
+"""Create, rename and delete lists, and add contacts to them or remove contacts."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -27,7 +27,7 @@ async def create_list(uow: UnitOfWork, *, name: str, now: datetime) -> CountedLi
     """Create an empty list.
 
     Raises:
-        ListExistsError: The name is taken; ``list_id`` is the other list.
+        ListExistsError: Another list has this name; ``list_id`` is its id.
     """
     made = await queries.insert_list(uow.session, name=name, now=now)
     if made is None:
@@ -36,7 +36,7 @@ async def create_list(uow: UnitOfWork, *, name: str, now: datetime) -> CountedLi
 
 
 async def get_list(uow: UnitOfWork, *, list_id: UUID) -> CountedList:
-    """Fetch a list.
+    """Return a list with its number of contacts.
 
     Raises:
         ListNotFoundError: No list has this id.
@@ -48,7 +48,7 @@ async def get_list(uow: UnitOfWork, *, list_id: UUID) -> CountedList:
 
 
 async def list_lists(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[CountedList]:
-    """List lists, newest first.
+    """Return a page of lists, newest first, with their numbers of contacts.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -64,11 +64,11 @@ async def list_lists(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page
 async def rename_list(
     uow: UnitOfWork, changes: ListUpdate, *, list_id: UUID, now: datetime
 ) -> CountedList:
-    """Change a list's name.
+    """Change the name of a list.
 
     Raises:
         ListNotFoundError: No list has this id.
-        ListExistsError: The name is taken; ``list_id`` is the other list.
+        ListExistsError: Another list has this name; ``list_id`` is its id.
     """
     found = await get_list(uow, list_id=list_id)
     if "name" in changes.model_fields_set and changes.name != found.contact_list.name:
@@ -83,7 +83,7 @@ async def rename_list(
 
 
 async def delete_list(uow: UnitOfWork, *, list_id: UUID) -> None:
-    """Remove a list; the contacts stay.
+    """Delete a list; its contacts are not deleted.
 
     Raises:
         ListNotFoundError: No list has this id.
@@ -95,7 +95,7 @@ async def delete_list(uow: UnitOfWork, *, list_id: UUID) -> None:
 async def list_members(
     uow: UnitOfWork, *, list_id: UUID, cursor: str | None, limit: int, now: datetime
 ) -> Page[FlaggedContact]:
-    """List the contacts on a list, the last added first.
+    """Return a page of the contacts on a list; the contact that was added last comes first.
 
     Raises:
         ListNotFoundError: No list has this id.
@@ -108,7 +108,7 @@ async def list_members(
 async def members_csv(
     new_uow: UnitOfWorkFactory, *, list_id: UUID, now: datetime
 ) -> AsyncIterator[bytes]:
-    """Write the contacts on a list as CSV, the last added first.
+    """Stream the contacts on a list as CSV; the contact that was added last comes first.
 
     Raises:
         ListNotFoundError: No list has this id.
@@ -129,7 +129,7 @@ async def members_csv(
 async def add_members(
     uow: UnitOfWork, *, list_id: UUID, contact_ids: Sequence[UUID], now: datetime
 ) -> CountedList:
-    """Add contacts to a list; those already on it stay.
+    """Add contacts to a list; contacts that are already on it do not change.
 
     Raises:
         ListNotFoundError: No list has this id.
@@ -161,4 +161,6 @@ async def remove_member(uow: UnitOfWork, *, list_id: UUID, contact_id: UUID) -> 
 
 async def _taken(uow: UnitOfWork, name: str) -> ListExistsError:
     holder = await queries.find_list_id(uow.session, name=name)
-    return ListExistsError("A list with this name exists.", list_id=str(holder))
+    return ListExistsError(
+        "Another list has this name. Use that list, or choose another name.", list_id=str(holder)
+    )

@@ -8,4 +8,4 @@ class NoteNotFoundError(NotFoundError):
 
     code = "note_not_found"
     title = "Note not found"
-    example = Example("This person has no note with this id.")
+    example = Example("This contact has no note with this id.")

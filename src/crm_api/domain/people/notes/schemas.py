@@ -10,13 +10,18 @@ from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.people.models.notes import ContactNote
 
 MAX_NOTE = 10_000
-"""Characters."""
+"""The largest number of characters in a note."""
 
 NoteText = Annotated[str, Text(shortest=1, longest=MAX_NOTE, has_lines=True)]
 
 
 class NoteCreate(RequestModel):
-    """A new note."""
+    """A new note about a contact.
+
+    Attributes:
+        body: The text of the note.
+        pinned: True: mark the note as important, so that it can be listed separately.
+    """
 
     model_config = example(body="Works nights: call after four.", pinned=True)
 
@@ -25,7 +30,12 @@ class NoteCreate(RequestModel):
 
 
 class NoteUpdate(RequestModel):
-    """The fields to change; a field left out stays."""
+    """The fields of a note to change. A field that is left out keeps its value.
+
+    Attributes:
+        body: The text of the note.
+        pinned: True: mark the note as important, so that it can be listed separately.
+    """
 
     model_config = example(pinned=False)
 
@@ -34,10 +44,13 @@ class NoteUpdate(RequestModel):
 
 
 class NoteRead(ReadModel):
-    """A note on a contact.
+    """A note about a contact.
 
     Attributes:
-        author: The name of the API key, or the e-mail address of the user.
+        contact_id: The id of the contact that the note is about.
+        author: Who wrote the note: the name of an API key, or the e-mail address of a user.
+        body: The text of the note.
+        pinned: Whether the note is marked as important.
     """
 
     model_config = example(
@@ -54,7 +67,7 @@ class NoteRead(ReadModel):
 
     @classmethod
     def of(cls, note: ContactNote) -> Self:
-        """Build the response from a note."""
+        """Build the response from a stored note."""
         return cls(
             id=note.id,
             contact_id=note.contact_id,

@@ -1,4 +1,4 @@
-"""Add, list, change and remove notes."""
+"""Add, list, change and delete notes about contacts."""
 
 from datetime import datetime
 from typing import Any
@@ -47,7 +47,7 @@ async def list_notes(
     limit: int,
     now: datetime,
 ) -> Page[ContactNote]:
-    """List the notes on a contact, newest first.
+    """Return a page of the notes about a contact, newest first.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -67,7 +67,7 @@ async def list_notes(
 async def update_note(
     uow: UnitOfWork, changes: NoteUpdate, *, contact_id: UUID, note_id: UUID, now: datetime
 ) -> ContactNote:
-    """Change or pin a note; its author stays.
+    """Change the text of a note, or pin or unpin it; its author does not change.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -88,12 +88,12 @@ async def update_note(
         else await find_note(uow.session, contact_id=person_id, note_id=note_id)
     )
     if changed is None:
-        raise NoteNotFoundError("This person has no note with this id.")
+        raise NoteNotFoundError("This contact has no note with this id.")
     return changed
 
 
 async def delete_note(uow: UnitOfWork, *, contact_id: UUID, note_id: UUID, now: datetime) -> None:
-    """Remove a note.
+    """Delete a note of a contact.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -101,7 +101,7 @@ async def delete_note(uow: UnitOfWork, *, contact_id: UUID, note_id: UUID, now: 
     """
     person_id = await _person(uow, contact_id, now=now)
     if not await remove_note(uow.session, contact_id=person_id, note_id=note_id):
-        raise NoteNotFoundError("This person has no note with this id.")
+        raise NoteNotFoundError("This contact has no note with this id.")
 
 
 async def _person(uow: UnitOfWork, contact_id: UUID, *, now: datetime) -> UUID:

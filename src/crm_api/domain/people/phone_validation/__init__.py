@@ -1,1 +1,1 @@
-"""Find the line types of phone numbers, offline and with a paid service, and store them."""
+"""Find out the line type of phone numbers (mobile, landline, VoIP), and store it."""

@@ -1,4 +1,4 @@
-"""The daily budget of look-ups, counted in the database, so that all workers share it."""
+"""Limit the paid look-ups of a day; the database counts them, so all workers share the limit."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,20 +11,20 @@ from crm_api.domain.people.phone_validation.errors import BudgetSpentError
 from crm_api.platform.database import UnitOfWorkFactory
 
 LOT = 25
-"""Look-ups taken with one statement; unused ones are returned."""
+"""Look-ups that one statement takes from the budget; unused look-ups are returned at the end."""
 
 
 def next_day(now: datetime) -> datetime:
-    """Return when the budget is full again: the next midnight UTC."""
+    """Return the next midnight UTC, when the budget of the next day begins."""
     today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return today + timedelta(days=1)
 
 
 class Budget:
-    """Takes look-ups from the budget during an ``async with`` block; tasks may share it.
+    """Takes look-ups from the daily budget; to be used as an ``async with`` block.
 
-    A look-up is counted before it is made. A killed worker leaves at most ``LOT`` look-ups that
-    were counted but not made. No look-up is made without being counted.
+    Several tasks may share one object. A look-up is counted before it is made, so every look-up is
+    counted. If a worker is killed, at most ``LOT`` look-ups are counted that were not made.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class Budget:
         """Take one look-up from the budget.
 
         Returns:
-            The day (UTC) whose budget it was taken from.
+            The day (UTC) from whose budget it was taken.
 
         Raises:
-            BudgetSpentError: No look-up is left today.
+            BudgetSpentError: All look-ups of today are used.
         """
         async with self._lock:
             today = self._now().astimezone(UTC).date()
@@ -69,7 +69,7 @@ class Budget:
             return today
 
     def give_back(self, day: date) -> None:
-        """Return one look-up of this day, which was certainly not made."""
+        """Put a look-up that was certainly not made back into the budget of ``day``."""
         if day == self._day:  # the budget of an earlier day is not used again
             self._left += 1
 
@@ -81,7 +81,8 @@ class Budget:
                 ):
                     return wanted
         raise BudgetSpentError(
-            f"The {self._daily} look-ups of the day are used up (CRM_PHONE_LOOKUP_DAILY_BUDGET)."
+            f"All {self._daily} phone look-ups of today are used. The next look-ups are made after "
+            "midnight UTC; CRM_PHONE_LOOKUP_DAILY_BUDGET sets the limit."
         )
 
     async def _return_lot(self) -> None:

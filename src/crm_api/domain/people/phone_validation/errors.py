@@ -1,4 +1,4 @@
-"""Errors of the validation of numbers."""
+"""Errors of the validation of phone numbers."""
 
 from crm_api.domain.kit.errors import (
     ConflictError,
@@ -11,18 +11,18 @@ from crm_api.domain.kit.retrying import BusyError
 
 
 class PhoneValidationNotFoundError(NotFoundError):
-    """No run has this id."""
+    """No phone validation has this id."""
 
     code = "phone_validation_not_found"
     title = "Phone validation not found"
 
 
 class PhoneValidationEndedError(ConflictError):
-    """A run that ended cannot be cancelled."""
+    """The run has ended, so it cannot be cancelled."""
 
     code = "phone_validation_ended"
     title = "Phone validation has ended"
-    example = Example("The run is cancelled.")
+    example = Example("This run has ended with the status cancelled, so it cannot be cancelled.")
 
 
 class NobodyToValidateError(InvalidError):
@@ -30,7 +30,7 @@ class NobodyToValidateError(InvalidError):
 
     code = "nobody_to_validate"
     title = "No contacts to validate"
-    example = Example("None of these contacts exists.")
+    example = Example("No id in contact_ids belongs to a contact. Send ids of existing contacts.")
 
 
 class PhoneLookupBusyError(BusyError):
@@ -38,33 +38,39 @@ class PhoneLookupBusyError(BusyError):
 
     code = "phone_lookup_busy"
     title = "Phone look-up service is not available"
-    example = Example("The look-up service answered 429.")
+    example = Example("The phone look-up service answered with HTTP status 429.")
 
 
 class PhoneLookupRefusedError(ConflictError):
-    """The service refuses the key, or the URL is not a look-up service; correct the settings.
+    """The look-up service refuses the API key, or the URL does not lead to such a service.
 
-    A refused look-up does not count against the budget.
+    Correct the settings. A refused look-up does not count against the daily budget.
     """
 
     code = "phone_lookup_refused"
     title = "Phone look-up service refused the request"
     example = Example(
-        "The look-up service answered 401; check CRM_PHONE_LOOKUP_API_KEY and the account."
+        "The phone look-up service answered with HTTP status 401. Check CRM_PHONE_LOOKUP_API_KEY "
+        "and the account at the service."
     )
 
 
 class BudgetSpentError(TransientError):
-    """All look-ups of the day are used."""
+    """All paid look-ups of today are used."""
 
     code = "phone_lookup_budget_spent"
-    title = "Budget of look-ups is used up"
-    example = Example("The 1000 look-ups of the day are used up (CRM_PHONE_LOOKUP_DAILY_BUDGET).")
+    title = "Daily look-up budget is used up"
+    example = Example(
+        "All 1000 phone look-ups of today are used. The next look-ups are made after midnight UTC; "
+        "CRM_PHONE_LOOKUP_DAILY_BUDGET sets the limit."
+    )
 
 
 class ValidationLostError(ConflictError):
-    """Another worker has the run, or it was cancelled; this worker writes nothing more to it."""
+    """Another worker has taken over the run, or it was cancelled, so this worker must stop."""
 
     code = "phone_validation_lost"
-    title = "Phone validation was lost"
-    example = Example("Another worker goes on with this run, or it was cancelled.")
+    title = "Phone validation taken over or cancelled"
+    example = Example(
+        "Another worker has taken over this run, or it was cancelled. This worker stops."
+    )

@@ -1,4 +1,4 @@
-"""The validator that uses a paid look-up service over HTTP.
+"""Find the line type of a phone number with a paid look-up service over HTTP.
 
 GET https://lookup.example.com/v1/lookup?phone=%2B16175550123
 authorization: Bearer <key>
@@ -6,7 +6,7 @@ authorization: Bearer <key>
 200 {"phone": "+16175550123", "line_type": "mobile", "carrier": "Example Wireless"}
 404, 422 {…}          the service does not know the number: unknown
 401, 402, 403, …      the service refuses every look-up: the run stops
-429, 5xx, no answer   repeated, with the common policy of read requests
+429, 5xx, no answer   the request is repeated, by the rules of ``kit/retrying.py``
 """
 
 import asyncio
@@ -28,9 +28,9 @@ from crm_api.domain.people.phone_validation.errors import (
 from crm_api.domain.people.phone_validation.validator import LineTypeAnswer
 
 CALL_SECONDS = 10.0
-"""Seconds for a whole call, so that a slow response cannot block a worker."""
+"""The longest time of a whole call, in seconds; a slow response cannot block a worker."""
 MOST_BYTES = 64 * 1024
-"""Largest response; a normal one has a few hundred bytes."""
+"""The largest accepted response; a normal response has a few hundred bytes."""
 LONGEST_CARRIER = 200
 _UNKNOWN_NUMBER = frozenset({404, 422})
 _THROTTLED = 429
@@ -48,7 +48,10 @@ _NAMES = {
     "tollfree": LineType.TOLL_FREE,
     "premium": LineType.PREMIUM,
 }
-"""Type names of services, without dashes and underscores; other names are ``unknown``."""
+"""The line type for each name that services use, without its dashes and underscores.
+
+Any other name counts as ``unknown``.
+"""
 
 
 class LookupService:
@@ -101,12 +104,12 @@ class LookupService:
         await self._http.aclose()
 
     async def look_up(self, phone: str) -> LineTypeAnswer:
-        """Look up a number; repeat after temporary errors.
+        """Return the line type of a number; repeat the request after temporary errors.
 
         Raises:
             PhoneLookupBusyError: 429, 5xx or no answer, even after retries.
             PhoneLookupRefusedError: The key is refused, or the URL is not a look-up service.
-            BudgetSpentError: No look-up is left today.
+            BudgetSpentError: All look-ups of today are used.
         """
         answer: LineTypeAnswer = await self._retrying.copy()(self._look_up_once, phone)
         return answer
@@ -134,7 +137,7 @@ class LookupService:
                 content = await _read(response)
         except (httpx.HTTPError, TimeoutError) as error:
             raise PhoneLookupBusyError(
-                f"No answer from the look-up service: {type(error).__name__}."
+                f"The phone look-up service did not answer: {type(error).__name__}."
             ) from error
         return _understand(response, content, phone)
 
@@ -145,7 +148,7 @@ async def _read(response: httpx.Response) -> bytes:
         content += part
         if len(content) > MOST_BYTES:
             raise PhoneLookupRefusedError(
-                "The look-up service's response is too large; check CRM_PHONE_LOOKUP_URL."
+                "The response of the phone look-up service is too large. Check CRM_PHONE_LOOKUP_URL."
             )
     return content
 
@@ -156,28 +159,28 @@ def _understand(response: httpx.Response, content: bytes, phone: str) -> LineTyp
         date = read_http_date(response.headers.get("date"))
         wait = read_retry_after(response.headers.get("retry-after"), now=date)
         raise PhoneLookupBusyError(
-            f"The look-up service answered {status}.",
+            f"The phone look-up service answered with HTTP status {status}.",
             retry_after_seconds=wait.seconds if wait else None,
             is_answer=status == _THROTTLED,
         )
     body = _json_object(content)
     if body is None:
         raise PhoneLookupRefusedError(
-            f"The look-up service answered {status} with something else than a JSON object; "
-            "check CRM_PHONE_LOOKUP_URL."
+            f"The phone look-up service answered with HTTP status {status}, but the body is not "
+            "a JSON object. Check CRM_PHONE_LOOKUP_URL."
         )
     if status in _UNKNOWN_NUMBER:
         return LineTypeAnswer(line_type=LineType.UNKNOWN)
     if not response.is_success:
         raise PhoneLookupRefusedError(
-            f"The look-up service answered {status}; check CRM_PHONE_LOOKUP_API_KEY and the "
-            "account."
+            f"The phone look-up service answered with HTTP status {status}. Check "
+            "CRM_PHONE_LOOKUP_API_KEY and the account at the service."
         )
     named = body.get("line_type")
     if not isinstance(named, str) or body.get("phone", phone) != phone:
         raise PhoneLookupRefusedError(
-            "The look-up service's answer has no line_type, or is about another number; check "
-            "CRM_PHONE_LOOKUP_URL."
+            "The answer of the phone look-up service has no line_type, or is about another "
+            "number. Check CRM_PHONE_LOOKUP_URL."
         )
     carrier = body.get("carrier")
     return LineTypeAnswer(

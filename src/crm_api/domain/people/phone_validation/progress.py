@@ -1,4 +1,4 @@
-"""Store the results, the progress and the end of a run, for the worker that has it."""
+"""Claim a validation run, and store its results, its progress and its end."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -18,22 +18,26 @@ from crm_api.domain.people.phone_validation.validator import LineTypeAnswer
 from crm_api.platform.database import UnitOfWork
 
 LEASE = timedelta(seconds=120)
-"""A worker keeps a run this long after its last write; longer than a batch of calls takes."""
+"""A worker's claim on a run ends this long after its last write.
+
+A batch of calls takes less time.
+"""
 MOST_FAILURES = 6
 WAITS = Backoff(first=timedelta(minutes=1), longest=timedelta(minutes=16))
-"""The waits before the sixth failure add up to half an hour."""
+"""The wait after each failure; the five waits before the sixth failure add up to half an hour."""
 KEPT = timedelta(days=180)
-"""How long a result is used before it is looked up again; numbers are rarely ported."""
+"""A known line type is looked up again after this time; it rarely changes."""
 UNKNOWN_KEPT = timedelta(days=30)
+"""An unknown line type is looked up again after this time."""
 REFUSED, FAILED = AlertKind.PHONE_LOOKUP_REFUSED, AlertKind.PHONE_VALIDATION_FAILED
-"""The alert kinds of this module."""
+"""The kinds of alerts that this module raises and resolves."""
 SERVICE = "phone_lookup"
-"""The subject of the alerts."""
+"""The subject of these alerts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A validator's result for a number."""
+    """The answer of a validator about a number; ``source`` is the validator's name."""
 
     phone: str
     answer: LineTypeAnswer
@@ -41,12 +45,12 @@ class Found:
 
 
 async def claim_validation(uow: UnitOfWork, *, now: datetime) -> PhoneValidation | None:
-    """Claim the oldest open run with a lease; None if there is none or another worker has it."""
+    """Claim the oldest unfinished run; None if there is none, or another worker has claimed it."""
     return await queries.claim_run(uow.session, token=uuid4(), lease_until=now + LEASE, now=now)
 
 
 async def store_findings(uow: UnitOfWork, found: Iterable[Found], *, now: datetime) -> None:
-    """Store results, even if the run was lost since: they are paid for."""
+    """Store answers of validators, even if another worker has the run: they are paid for."""
     rows = [
         {
             "phone": one.phone,
@@ -69,7 +73,7 @@ async def note_lookups(uow: UnitOfWork, run: PhoneValidation, count: int, *, now
     """Add to the run's count of service answers, and renew the lease.
 
     Raises:
-        ValidationLostError: Another worker has the run, or it was cancelled.
+        ValidationLostError: Another worker has taken over the run, or it was cancelled.
     """
     run.looked_up += count
     await _save(uow, run, {"looked_up": run.looked_up, "lease_until": now + LEASE})
@@ -83,10 +87,10 @@ async def advance(
     position: UUID,
     now: datetime,
 ) -> None:
-    """Store that a page is done; reset the failures, and renew the lease.
+    """Store that a page of contacts was checked; reset the failures, and renew the lease.
 
     Raises:
-        ValidationLostError: Another worker has the run, or it was cancelled.
+        ValidationLostError: Another worker has taken over the run, or it was cancelled.
     """
     run.checked += line_types.total()
     run.line_types = dict(Counter(run.line_types) + line_types)
@@ -104,10 +108,10 @@ async def advance(
 
 
 async def let_go(uow: UnitOfWork, run: PhoneValidation) -> None:
-    """Release a run so that any worker can continue at once; request ``validate_phones``.
+    """Release a run and request the job, so that any worker can continue at once.
 
     Raises:
-        ValidationLostError: Another worker has the run, or it was cancelled.
+        ValidationLostError: Another worker has taken over the run, or it was cancelled.
     """
     await _save(uow, run, {"lease_until": None, "lease_token": None})
     uow.after_commit(VALIDATE)
@@ -116,19 +120,21 @@ async def let_go(uow: UnitOfWork, run: PhoneValidation) -> None:
 async def postpone_validation(
     uow: UnitOfWork, run: PhoneValidation, *, why: str, until: datetime
 ) -> None:
-    """Release a run until a later time, without counting a failure.
+    """Release a run; it continues at ``until``. No failure is counted.
 
     Raises:
-        ValidationLostError: Another worker has the run, or it was cancelled.
+        ValidationLostError: Another worker has taken over the run, or it was cancelled.
     """
     await _save(uow, run, {"last_error": why, "lease_token": None, "lease_until": until})
 
 
 async def postpone(uow: UnitOfWork, run: PhoneValidation, *, error: str, now: datetime) -> None:
-    """Count a failure of the service and continue later; fail the run after ``MOST_FAILURES``.
+    """Count a failure of the look-up service and release the run, which continues after a wait.
+
+    At the failure number ``MOST_FAILURES``, the run ends as failed.
 
     Raises:
-        ValidationLostError: Another worker has the run, or it was cancelled.
+        ValidationLostError: Another worker has taken over the run, or it was cancelled.
     """
     run.failures += 1
     if run.failures >= MOST_FAILURES:
@@ -147,7 +153,7 @@ async def complete(uow: UnitOfWork, run: PhoneValidation, *, now: datetime) -> N
     """Complete a run and resolve its alerts.
 
     Raises:
-        ValidationLostError: Another worker has the run, or it was cancelled.
+        ValidationLostError: Another worker has taken over the run, or it was cancelled.
     """
     await _end(uow, run, RunStatus.COMPLETED, error=None, now=now)
     await alerts.resolve_alert(uow, kind=FAILED, subject=SERVICE, now=now)
@@ -158,10 +164,10 @@ async def complete(uow: UnitOfWork, run: PhoneValidation, *, now: datetime) -> N
 async def fail(
     uow: UnitOfWork, run: PhoneValidation, *, kind: AlertKind, error: str, now: datetime
 ) -> None:
-    """Fail a run that cannot continue, and raise an alert; its results stay.
+    """End a run as failed and raise an alert; the line types that it found stay stored.
 
     Raises:
-        ValidationLostError: Another worker has the run, or it was cancelled.
+        ValidationLostError: Another worker has taken over the run, or it was cancelled.
     """
     await _end(uow, run, RunStatus.FAILED, error=error, now=now)
     await alerts.raise_alert(
@@ -169,7 +175,7 @@ async def fail(
         kind=kind,
         subject=SERVICE,
         detail=f"The validation of phone numbers stopped: {error} Correct the cause, then start a "
-        "new run with POST /v1/phone-validations; known numbers are not looked up again.",
+        "new run with POST /v1/phone-validations. Known line types are not looked up again.",
         context={"run_id": str(run.id), "checked": run.checked, "total": run.total},
         now=now,
     )
@@ -193,4 +199,6 @@ async def _save(uow: UnitOfWork, run: PhoneValidation, values: Mapping[str, obje
     if token is None or not await queries.update_run(
         uow.session, run_id=run.id, token=token, values=values
     ):
-        raise ValidationLostError("Another worker goes on with this run, or it was cancelled.")
+        raise ValidationLostError(
+            "Another worker has taken over this run, or it was cancelled. This worker stops."
+        )

@@ -14,7 +14,12 @@ MAX_CONTACT_IDS = 10_000
 
 
 class PhoneValidationCreate(RequestModel):
-    """The contacts whose numbers to validate: either a list or ids of contacts."""
+    """The contacts whose numbers are validated: give either a list or ids of contacts.
+
+    Attributes:
+        list_id: The id of a list: validate the numbers of all contacts on it.
+        contact_ids: The ids of the contacts whose numbers are validated.
+    """
 
     model_config = example(list_id=LIST)
 
@@ -29,10 +34,11 @@ class PhoneValidationCreate(RequestModel):
 
 
 class PhoneValidationRead(ReadModel):
-    """A run and its progress.
+    """A validation run, which finds the line types of phone numbers, and its progress.
 
     Attributes:
-        checked: The number of phone numbers that were checked.
+        list_id: The id of the list whose contacts are validated; null if ids were given.
+        checked: The number of contacts whose number was checked so far.
     """
 
     model_config = example(
@@ -46,18 +52,25 @@ class PhoneValidationRead(ReadModel):
     id: Id
     status: RunStatus
     list_id: Id | None
-    total: Annotated[int, Field(description="Contacts when the run was requested.")]
+    total: Annotated[
+        int, Field(description="The number of contacts to check, counted at the request.")
+    ]
     checked: int
-    looked_up: Annotated[int, Field(description="Answers of the paid service in this run.")]
+    looked_up: Annotated[
+        int, Field(description="The number of answers from the paid look-up service in this run.")
+    ]
     line_types: Annotated[
-        dict[str, int], Field(description="The number of checked contacts by line type.")
+        dict[str, int], Field(description="The number of checked contacts with each line type.")
     ]
     last_error: Annotated[
         str | None,
-        Field(description="Why it failed or waits: budget used up, or service unavailable."),
+        Field(
+            description="Why the run failed or waits, such as a used-up look-up budget; null if it "
+            "does neither."
+        ),
     ]
     continues_at: Annotated[
-        Instant | None, Field(description="When it continues, while it waits; else null.")
+        Instant | None, Field(description="When a waiting run continues; null if it does not wait.")
     ]
     created_at: Instant
     started_at: Instant | None

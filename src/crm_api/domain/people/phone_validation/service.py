@@ -23,7 +23,7 @@ VALIDATE = Job(name=JobName.VALIDATE_PHONES)
 async def request_run(
     uow: UnitOfWork, body: PhoneValidationCreate, *, now: datetime
 ) -> PhoneValidation:
-    """Store a run over the numbers of a list or of contacts; request ``validate_phones``.
+    """Create a run that validates the numbers of a list or of contacts, and request its job.
 
     Raises:
         ListNotFoundError: No list has this id.
@@ -37,7 +37,9 @@ async def request_run(
         total = len(people)
     if not total:
         raise NobodyToValidateError(
-            "The list is empty." if body.list_id else "None of these contacts exists."
+            "The list has no contacts. Add contacts to it, or name another list."
+            if body.list_id
+            else "No id in contact_ids belongs to a contact. Send ids of existing contacts."
         )
     run = await queries.insert_run(
         uow.session,
@@ -53,12 +55,12 @@ async def request_run(
 
 
 async def read_line_types(uow: UnitOfWork, *, phones: Sequence[str]) -> dict[str, str]:
-    """Return the line types by number, for numbers whose line type is known."""
+    """Return the stored line type of each number; numbers without one are left out."""
     return await queries.fetch_line_types(uow.session, phones=phones) if phones else {}
 
 
 async def get_run(uow: UnitOfWork, *, run_id: UUID) -> PhoneValidation:
-    """Fetch a run.
+    """Return a validation run.
 
     Raises:
         PhoneValidationNotFoundError: No run has this id.
@@ -70,7 +72,7 @@ async def get_run(uow: UnitOfWork, *, run_id: UUID) -> PhoneValidation:
 
 
 async def list_runs(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[PhoneValidation]:
-    """List runs, newest first.
+    """Return a page of validation runs, newest first.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -82,7 +84,9 @@ async def list_runs(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[
 
 
 async def cancel_run(uow: UnitOfWork, *, run_id: UUID, now: datetime) -> PhoneValidation:
-    """Cancel a run; its results stay, and the next run may begin at once.
+    """Cancel a run and request the job, so that the next run begins at once.
+
+    The line types that the cancelled run found stay stored.
 
     Raises:
         PhoneValidationNotFoundError: No run has this id.
@@ -92,4 +96,6 @@ async def cancel_run(uow: UnitOfWork, *, run_id: UUID, now: datetime) -> PhoneVa
         uow.after_commit(VALIDATE)
         return await get_run(uow, run_id=run_id)
     run = await get_run(uow, run_id=run_id)
-    raise PhoneValidationEndedError(f"The run is {run.status}.")
+    raise PhoneValidationEndedError(
+        f"This run has ended with the status {run.status}, so it cannot be cancelled."
+    )

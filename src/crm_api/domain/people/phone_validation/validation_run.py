@@ -1,4 +1,4 @@
-"""Work on the oldest open run, page by page: first offline, then with the paid service."""
+"""Find line types for a run, page by page: from the numbering plan, then from the paid service."""
 
 import asyncio
 from collections import Counter, deque
@@ -28,19 +28,20 @@ log = structlog.get_logger()
 PAGE = 200
 """Contacts per page; the offline check of a page blocks the event loop for about 10 ms."""
 ASKED_AT_ONCE = 50
-"""Answers that a worker collects before it stores them; a kill loses at most these."""
+"""Numbers that are looked up before their answers are stored; a killed worker loses no more."""
 CALLS_AT_ONCE = 8
-STUCK = "Its workers ended repeatedly before they made progress."
+STUCK = "Several workers ended before they had checked one more page of contacts."
 _OFFLINE = OfflineValidator()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """The dependencies of a run.
+    """What a job needs to work on a run.
 
     Attributes:
-        service: Looks up numbers whose type the numbering plan does not show; None if not set up.
-        is_over: Returns True when the time of this job run is over.
+        service: The paid service, for line types that the numbering plan does not show; None if
+            it is not set up.
+        is_over: Returns True when the job has used up its time.
         page: Contacts per page.
     """
 
@@ -53,20 +54,20 @@ class Parts:
 
 @dataclass(kw_only=True)
 class _Asked:
-    """The service's results for some numbers, and the error that stopped the look-ups."""
+    """The answers of the service about some numbers, and the error that ended the look-ups."""
 
     found: list[Found] = field(default_factory=list)
     stop: CrmError | None = None
 
 
 class _TimeIsUpError(Exception):
-    """The time of this job run is over."""
+    """The job has used up its time."""
 
 
 async def work(parts: Parts) -> bool:
-    """Work on the oldest open run until it ends or the time is over.
+    """Work on the oldest unfinished run until it ends or the job has used up its time.
 
-    The run's row has its end, or the reason why it waits.
+    The result of the run, or the reason why it waits, is stored in its row.
 
     Returns:
         False if there is no run to work on.
@@ -78,17 +79,17 @@ async def work(parts: Parts) -> bool:
     try:
         await _work_on(parts, run)
     except ValidationLostError:
-        log.warning("phone validation lost to another worker or cancelled", run_id=str(run.id))
+        log.warning("phone validation taken over or cancelled", run_id=str(run.id))
     return True
 
 
 async def _work_on(parts: Parts, run: PhoneValidation) -> None:
-    """Check all pages, or store why the run stopped.
+    """Check all pages of contacts; if that is impossible now, store the reason.
 
     If the database is unavailable, the lease expires and another worker continues.
 
     Raises:
-        ValidationLostError: Another worker has the run, or it was cancelled.
+        ValidationLostError: Another worker has taken over the run, or it was cancelled.
     """
     if run.failures >= progress.MOST_FAILURES:
         await _fail(parts, run, kind=progress.FAILED, error=run.last_error or STUCK)
@@ -121,17 +122,17 @@ async def _fail(parts: Parts, run: PhoneValidation, *, kind: AlertKind, error: s
 
 
 async def _check_page(parts: Parts, run: PhoneValidation) -> bool:
-    """Check the next contacts; return False if none are left.
+    """Check the next page of contacts; return False if no contact is left.
 
-    Answers of the service are stored as they arrive. If a page is interrupted, the next worker
-    reads it again and uses the stored answers.
+    Answers of the service are stored after each batch. If a page is interrupted, the next worker
+    reads the page again and uses the stored answers.
 
     Raises:
         PhoneLookupBusyError: The service is unavailable.
         PhoneLookupRefusedError: The service refuses every look-up.
-        BudgetSpentError: No look-up is left today.
-        _TimeIsUpError: The time of this job run is over.
-        ValidationLostError: Another worker has the run, or it was cancelled.
+        BudgetSpentError: All look-ups of today are used.
+        _TimeIsUpError: The job has used up its time.
+        ValidationLostError: Another worker has taken over the run, or it was cancelled.
     """
     if parts.is_over():
         raise _TimeIsUpError
@@ -182,7 +183,7 @@ async def _ask_some(parts: Parts, run: PhoneValidation, phones: Sequence[str]) -
     """
     asked = _Asked()
     left = deque(phones)
-    # The first number alone, so that a refused key costs only one request.
+    # Look up the first number alone: if the service refuses the key, no other request is made.
     await _ask_from(parts, left, asked, most=1)
     await asyncio.gather(
         *(_ask_from(parts, left, asked, most=len(phones)) for _ in range(CALLS_AT_ONCE))
@@ -199,7 +200,7 @@ async def _ask_some(parts: Parts, run: PhoneValidation, phones: Sequence[str]) -
 
 
 async def _ask_from(parts: Parts, left: deque[str], asked: _Asked, *, most: int) -> None:
-    """Look up one number after the other; an error stops new calls, and open calls finish."""
+    """Look up numbers one by one; after an error no call starts, and running calls finish."""
     service = parts.service
     for _ in range(most):
         if service is None or not left or asked.stop is not None or parts.is_over():

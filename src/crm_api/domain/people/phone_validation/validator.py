@@ -1,4 +1,4 @@
-"""Validators look up the line type of a number; the offline one uses only the numbering plans."""
+"""The interface of validators, and the validator that reads only the numbering plan."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,14 +11,14 @@ from crm_api.domain.people.models.phone_validation import LineType
 
 @dataclass(frozen=True, kw_only=True)
 class LineTypeAnswer:
-    """A validator's answer about a number; ``unknown`` if it does not know the line type."""
+    """The line type of a number; ``unknown`` if the validator cannot find it."""
 
     line_type: LineType
     carrier: str | None = None
 
 
 class Validator(Protocol):
-    """Looks up line types.
+    """Finds the line types of phone numbers.
 
     Attributes:
         source: The validator's name, stored with each result.
@@ -32,7 +32,7 @@ class Validator(Protocol):
         Raises:
             PhoneLookupBusyError: The validator is unavailable; a later attempt may succeed.
             PhoneLookupRefusedError: It refuses every look-up until a person corrects the settings.
-            BudgetSpentError: No look-up is left today.
+            BudgetSpentError: All look-ups of today are used.
         """
 
 
@@ -51,12 +51,12 @@ _UNKNOWN = LineTypeAnswer(line_type=LineType.UNKNOWN)
 
 
 class OfflineValidator:
-    """Knows toll-free and premium numbers, some VoIP ranges, and the plans of other countries."""
+    """Finds toll-free, premium and some VoIP numbers by their range, without a request."""
 
     source = "offline"
 
     async def look_up(self, phone: str) -> LineTypeAnswer:
-        """Return the line type of the number's range; ``unknown`` for most American numbers."""
+        """Return the line type of the number's range; ``unknown`` for most US and Canadian ones."""
         try:
             number = phonenumbers.parse(phone)
         except phonenumbers.NumberParseException:

@@ -1,1 +1,1 @@
-"""Properties: buildings with an address, a year, and the contacts that belong to them."""
+"""Properties: buildings, each with an address, its year of construction, and its contacts."""

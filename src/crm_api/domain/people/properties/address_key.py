@@ -1,9 +1,9 @@
-"""Build one key for all spellings of an address.
+"""Build the same key for all spellings of an address.
 
 ``12 Main Street, Apt. 4B`` in 02169-1234 and ``12 MAIN ST #4b`` in 02169 both have the key
-``12 main st #4b|02169``. The key ends with the ZIP code, or without one with city and state. An
-address that is given once with ZIP code and once without has two keys, because the street does not
-show which of the city's ZIP codes applies.
+``12 main st #4b|02169``. A key ends with the ZIP code; if there is none, it ends with the city and
+the state. An address that is given once with ZIP code and once without has two keys, because the
+street does not show which of the city's ZIP codes it has.
 """
 
 import re
@@ -106,7 +106,7 @@ def address_key(
 
 
 def street_key(street: str) -> str:
-    """Return the beginning of a key: street and unit; also works for the beginning of a street."""
+    """Return the part of a key before ``|``: street and unit. The street may be incomplete."""
     words = _words(street)
     if _UNIT not in words:
         return " ".join(words)
@@ -120,7 +120,7 @@ def street_key(street: str) -> str:
 
 
 def _words(text: str) -> list[str]:
-    """Split a line into words in their short form."""
+    """Split an address line into lower-case words in short form: ``Street`` becomes ``st``."""
     folded = unicodedata.normalize("NFKD", text).casefold()
     plain = "".join(letter for letter in folded if not unicodedata.combining(letter))
     # A range of street numbers stays a range; ``4-B`` and ``4B`` are the same unit.

@@ -22,7 +22,10 @@ class PropertyExistsError(ConflictError):
 
     code = "property_exists"
     title = "Property already exists"
-    example = Example("A property with this address exists.", property_id=example_id("property"))
+    example = Example(
+        "Another property has this address. Change that property, or correct the address.",
+        property_id=example_id("property"),
+    )
 
 
 class PropertyContactNotFoundError(NotFoundError):
@@ -34,21 +37,26 @@ class PropertyContactNotFoundError(NotFoundError):
 
 
 class TooManyPropertyContactsError(ConflictError):
-    """The property has the largest allowed number of contacts."""
+    """The property already has 50 contacts, the largest allowed number."""
 
     code = "too_many_property_contacts"
     title = "Too many contacts"
-    example = Example("At most 50 contacts belong to a property; take one off before.")
+    example = Example(
+        "The property already has 50 contacts, the largest allowed number. Detach one before you "
+        "attach another."
+    )
 
 
 class IncompleteAddressError(InvalidError):
-    """The address does not identify a property."""
+    """The address has no street, or it has neither a ZIP code nor city and state."""
 
     code = "incomplete_address"
     title = "Incomplete address"
 
     def __init__(self, pointer: str = "/address") -> None:
-        detail = "Give the street, and its ZIP code or its city and state."
+        detail = (
+            "The address is incomplete. Give the street with the ZIP code or with city and state."
+        )
         super().__init__(
             detail, errors=[FieldProblem(pointer=pointer, code=self.code, detail=detail)]
         )
@@ -64,7 +72,8 @@ class UnknownPropertyContactsError(InvalidError):
     def __init__(self, pointers: list[str]) -> None:
         detail = "No contact has this id."
         super().__init__(
-            f"{len(pointers)} of the ids are no contacts; nothing was changed.",
+            f"{len(pointers)} of the ids belong to no contact, so nothing was changed. Remove the "
+            "ids that `errors` lists.",
             errors=[
                 FieldProblem(pointer=pointer, code="contact_not_found", detail=detail)
                 for pointer in pointers
@@ -73,7 +82,7 @@ class UnknownPropertyContactsError(InvalidError):
 
 
 class PropertyAttributesError(InvalidError):
-    """Merged with the stored attributes, they would be too many or too large."""
+    """Together with the stored attributes, the new attributes are too many or too large."""
 
     code = "invalid_property_attributes"
     title = "Attributes not accepted"

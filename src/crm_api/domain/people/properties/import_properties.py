@@ -1,4 +1,4 @@
-"""Store the properties of imported rows by chunk; repeating a chunk changes nothing."""
+"""Store and undo the properties of an imported file. Storing a chunk twice is harmless."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -12,15 +12,16 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
 UNDONE_AT_ONCE = 5_000
+"""Rows that one call of ``undo_some`` deletes."""
 
 
 async def store_properties(
     uow: UnitOfWork, rows: Iterable[ImportedProperty], *, import_id: UUID, now: datetime
 ) -> None:
-    """Add or complete the properties of a chunk, and attach its contacts, which are stored already.
+    """Add the properties of a chunk, and attach the chunk's contacts, which are already stored.
 
-    A row without a usable address is skipped. Existing values of a property and existing roles
-    stay.
+    A row without a complete address is skipped. If a property exists, only its missing values are
+    filled. If a contact is already attached, its role does not change.
     """
     properties: dict[str, dict[str, Any]] = {}
     people: dict[tuple[str, str], dict[str, Any]] = {}
@@ -38,7 +39,7 @@ async def store_properties(
             "year_built": row.year_built,
             "property_type": row.property_type,
         }
-        # The first row of an address is kept; later rows fill only its missing values.
+        # If several rows have one address, the first decides; later rows fill missing values.
         known = properties.setdefault(key, {"id": new_id(), "address_key": key})
         known |= {name: value for name, value in given.items() if known.get(name) is None}
         for phone, role in row.people:
@@ -55,9 +56,10 @@ async def store_properties(
 
 
 async def undo_some(uow: UnitOfWork, *, import_id: UUID, limit: int = UNDONE_AT_ONCE) -> bool:
-    """Detach contacts that an import attached, then remove unused properties that it created.
+    """Undo a part of an import: detach its contacts, then delete the properties that it created.
 
-    Values that it added to older properties stay.
+    A property that was changed since, or that has other contacts, is not deleted. Values that the
+    import added to older properties stay.
 
     Returns:
         False if nothing is left to undo.

@@ -24,7 +24,7 @@ class PropertyAddress(RequestModel):
     """A postal address: the street with its unit, and the ZIP code or the city and state.
 
     Attributes:
-        country: The country; the US or Canada unless stated.
+        country: The country. An address without a country is in the US or Canada.
     """
 
     street: Name200
@@ -35,10 +35,10 @@ class PropertyAddress(RequestModel):
 
 
 class PropertyAddressChange(RequestModel):
-    """The address fields to change; a field left out stays.
+    """The fields of an address to change. A field that is left out keeps its value.
 
     Attributes:
-        country: The country; the US or Canada unless stated.
+        country: The country. An address without a country is in the US or Canada.
     """
 
     street: Name200 = ""
@@ -49,7 +49,12 @@ class PropertyAddressChange(RequestModel):
 
 
 class PropertyContactAdd(RequestModel):
-    """A contact that belongs to the property, and its role; repeating changes the role."""
+    """A contact to attach to the property. If it is already attached, its role changes.
+
+    Attributes:
+        contact_id: The id of the contact.
+        role: The relation of the contact to the property.
+    """
 
     model_config = example(contact_id=CONTACT, role="primary")
 
@@ -63,7 +68,7 @@ class PropertyCreate(RequestModel):
     Attributes:
         year_built: The year in which the property was built.
         property_type: The type of the property, such as ``single family``.
-        contacts: The contacts.
+        contacts: The contacts that belong to the property.
     """
 
     model_config = example(
@@ -82,9 +87,10 @@ class PropertyCreate(RequestModel):
 
 
 class PropertyUpdate(RequestModel):
-    """The fields to change; a field left out stays, an explicit null clears it.
+    """The fields of a property to change. A field that is left out keeps its value; null clears it.
 
-    ``address`` and ``attributes`` are merged: a member left out stays, a null removes it.
+    In ``address`` and ``attributes`` too, members that are left out keep their values, and null
+    removes a member.
 
     Attributes:
         year_built: The year in which the property was built.
@@ -121,7 +127,7 @@ class PropertyUpdate(RequestModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Occupant:
-    """A contact of a property."""
+    """A contact that belongs to a property, with its role."""
 
     property_id: UUID
     contact_id: UUID
@@ -140,7 +146,12 @@ class PeopledProperty:
 
 
 class PropertyContactRead(ReadModel):
-    """A contact of a property."""
+    """A contact that belongs to the property.
+
+    Attributes:
+        contact_id: The id of the contact.
+        role: The relation of the contact to the property.
+    """
 
     contact_id: Id
     role: PropertyRole
@@ -155,7 +166,7 @@ class PropertyRead(ReadModel):
     Attributes:
         year_built: The year in which the property was built.
         property_type: The type of the property, such as ``single family``.
-        contacts: The contacts.
+        contacts: The contacts that belong to the property, the primary contact first.
     """
 
     model_config = example(
@@ -175,7 +186,7 @@ class PropertyRead(ReadModel):
 
     @classmethod
     def of(cls, one: PeopledProperty) -> Self:
-        """Build the response from a property."""
+        """Build the response from a stored property and its contacts."""
         found = one.found
         return cls(
             id=found.id,
@@ -191,7 +202,7 @@ class PropertyRead(ReadModel):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedProperty:
-    """The property of a row of a file; ``people`` are numbers in E.164 with roles."""
+    """The property in one row of an imported file; ``people`` are E.164 numbers with roles."""
 
     street: str
     city: str | None
@@ -203,7 +214,7 @@ class ImportedProperty:
 
     @classmethod
     def with_roles(cls, *, people: list[tuple[str, str]], **values: Any) -> Self:  # noqa: ANN401 - the other fields
-        """Build it with the roles as a file names them; an unknown role becomes ``other``."""
+        """Make a property whose roles are as the file names them; unknown roles become ``other``."""
         known = set(PropertyRole)
         return cls(
             people=[
@@ -215,4 +226,4 @@ class ImportedProperty:
 
 
 Position = tuple[datetime, UUID]
-"""Where a page continues: after the row with this time and id."""
+"""The time and id of the last row of a page; the next page continues after it."""

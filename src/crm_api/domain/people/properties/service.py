@@ -1,4 +1,4 @@
-"""Add, find, change and remove properties, and attach contacts to them."""
+"""Create, find, change and delete properties, and attach contacts to them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -39,11 +39,11 @@ _KEY_FIELDS = ("street", "city", "state", "postal_code")
 async def create_property(
     uow: UnitOfWork, body: PropertyCreate, *, now: datetime
 ) -> PeopledProperty:
-    """Add a property with its contacts.
+    """Create a property and attach its contacts.
 
     Raises:
         IncompleteAddressError: The address has neither a ZIP code nor city and state.
-        PropertyExistsError: Another property has this address; ``property_id`` is its id.
+        PropertyExistsError: Another property has this address.
         UnknownPropertyContactsError: Some ids do not belong to a contact.
     """
     key = key_of(body.address)
@@ -59,7 +59,7 @@ async def create_property(
 
 
 async def get_property(uow: UnitOfWork, *, property_id: UUID) -> PeopledProperty:
-    """Fetch a property.
+    """Return a property with its contacts.
 
     Raises:
         PropertyNotFoundError: No property has this id.
@@ -71,7 +71,7 @@ async def get_property(uow: UnitOfWork, *, property_id: UUID) -> PeopledProperty
 
 
 async def get_by_address(uow: UnitOfWork, address: PropertyAddress) -> PeopledProperty:
-    """Fetch the property with an address, in any usual spelling.
+    """Return the property that has this address, in any usual spelling.
 
     Raises:
         IncompleteAddressError: The address has neither a ZIP code nor city and state.
@@ -86,7 +86,9 @@ async def get_by_address(uow: UnitOfWork, address: PropertyAddress) -> PeopledPr
 async def list_properties(
     uow: UnitOfWork, *, q: str, cursor: str | None, limit: int
 ) -> Page[PeopledProperty]:
-    """List properties, newest first; with ``q``, those whose address begins with it, by address.
+    """Return a page of properties, newest first.
+
+    With ``q``, return only properties whose address begins with ``q``, ordered by address.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -114,7 +116,7 @@ async def list_properties(
 async def list_of_contact(
     uow: UnitOfWork, *, contact_id: UUID, cursor: str | None, limit: int, now: datetime
 ) -> Page[PeopledProperty]:
-    """List the properties of a contact, the last attached first.
+    """Return a page of a contact's properties; the property that was attached last comes first.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -134,13 +136,13 @@ async def list_of_contact(
 async def update_property(
     uow: UnitOfWork, changes: PropertyUpdate, *, property_id: UUID, now: datetime
 ) -> PeopledProperty:
-    """Change some fields; no other property may have a new address.
+    """Change some fields of a property. A new address must not belong to another property.
 
     Raises:
         PropertyNotFoundError: No property has this id.
         IncompleteAddressError: The address has neither a ZIP code nor city and state.
         PropertyExistsError: Another property has the new address.
-        PropertyAttributesError: The merged attributes are too many or too large.
+        PropertyAttributesError: Stored and new attributes together are too many or too large.
     """
     found = await _lock(uow, property_id=property_id)
     try:
@@ -157,7 +159,7 @@ async def update_property(
 
 
 async def delete_property(uow: UnitOfWork, *, property_id: UUID) -> None:
-    """Remove a property; its contacts stay.
+    """Delete a property; its contacts are not deleted.
 
     Raises:
         PropertyNotFoundError: No property has this id.
@@ -174,13 +176,14 @@ async def attach(
     Raises:
         PropertyNotFoundError: No property has this id.
         UnknownPropertyContactsError: The id does not belong to a contact.
-        TooManyPropertyContactsError: The property has the largest allowed number of contacts.
+        TooManyPropertyContactsError: The property already has ``MOST_CONTACTS`` contacts.
     """
     found = await _lock(uow, property_id=property_id)
     await _attach(uow, found, [body], ["/contact_id"], now=now)
     if await queries.count_people(uow.session, property_id=property_id) > MOST_CONTACTS:
         raise TooManyPropertyContactsError(
-            f"At most {MOST_CONTACTS} contacts belong to a property; take one off before."
+            f"The property already has {MOST_CONTACTS} contacts, the largest allowed number. Detach "
+            "one before you attach another."
         )
     return await _peopled(uow, found)
 
@@ -199,7 +202,7 @@ async def detach(uow: UnitOfWork, *, property_id: UUID, contact_id: UUID) -> Non
 
 
 def key_of(address: PropertyAddress, *, pointer: str = "/address") -> str:
-    """Return the key of an address.
+    """Return the key that all spellings of an address have in common.
 
     Raises:
         IncompleteAddressError: The address has neither a ZIP code nor city and state.
@@ -218,7 +221,10 @@ async def _lock(uow: UnitOfWork, *, property_id: UUID) -> Property:
 
 
 async def _write(uow: UnitOfWork, found: Property, values: dict[str, Any]) -> None:
-    """Write the columns; a savepoint keeps the transaction usable when the address is taken."""
+    """Write columns of a property.
+
+    A savepoint keeps the transaction usable if another property has the address.
+    """
     try:
         async with uow.session.begin_nested():
             await queries.change_property(uow.session, property_id=found.id, values=values)
@@ -261,4 +267,7 @@ async def _all_peopled(uow: UnitOfWork, rows: Sequence[Property]) -> list[People
 
 async def _known(uow: UnitOfWork, key: str) -> PropertyExistsError:
     holder = await queries.id_of_key(uow.session, address_key=key)
-    return PropertyExistsError("A property with this address exists.", property_id=str(holder))
+    return PropertyExistsError(
+        "Another property has this address. Change that property, or correct the address.",
+        property_id=str(holder),
+    )
