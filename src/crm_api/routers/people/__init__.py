@@ -1,1 +1,1 @@
-"""Routes of contacts, and of everything that describes or groups contacts."""
+"""Routes of contacts, and of the data that describes or groups them."""

@@ -31,12 +31,14 @@ STATUS_OF = {
 
 
 class ItemResult(DocumentedModel):
-    """The result of an item, like the answer to a single request.
+    """The result of one item of a batch, as if it had been sent as a single request.
 
     Attributes:
         index: The position of the item in the request, from 0.
+        status: The HTTP status that a single request for this item would have got.
         contact: The contact after this item; null if it was deleted or the item was refused.
-        problem: The RFC 9457 problem of a refused item. Its pointers begin at the whole request.
+        problem: Why the item was refused, as an RFC 9457 problem; null if it was not refused. Its
+            JSON pointers begin at the root of the batch request.
     """
 
     model_config = example(status=201)
@@ -90,7 +92,7 @@ class BatchResult(DryRunRead):
         return cls(succeeded=len(results) - failed, failed=failed, results=results, counts=counts)
 
     def without_new_ids(self) -> Self:
-        """Return the answer of a dry run, without the contacts that were not really created."""
+        """Return the answer of a dry run without contacts that were created only for the dry run."""
         results = [
             one.model_copy(update={"contact": None}) if one.status == HTTPStatus.CREATED else one
             for one in self.results
@@ -104,7 +106,10 @@ class BatchResult(DryRunRead):
 async def opt_out_many(
     body: OptOutMany, uow: Uow, state: State, call: ThisCall, caller: Writer
 ) -> OptedOut:
-    """Opt out up to 500 numbers, all or none. Each gets its own entry in the consent history."""
+    """Opt out up to 500 phone numbers: all of them or, after an error, none.
+
+    Each number gets its own entry in the consent history.
+    """
 
     async def act() -> OptedOut:
         return await opt_outs.opt_out_many(
@@ -119,7 +124,7 @@ async def opt_out_many(
 async def apply_batch(
     body: BatchRequest, uow: Uow, state: State, call: ThisCall, caller: Writer
 ) -> BatchResult:
-    """Create, update, upsert and delete up to 500 contacts. An invalid item fails alone.
+    """Create, update, upsert and delete up to 500 contacts. An invalid item does not stop others.
 
     The answer is 200 even if every item was refused; each item has its own status.
     """

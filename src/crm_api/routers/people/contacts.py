@@ -41,17 +41,21 @@ async def read_filter(
     q: Annotated[
         Line200,
         Query(
-            description="Any part of the name, phone number, e-mail address or company. Every word "
-            "must occur. A word with fewer than three letters or digits must be the beginning of a "
-            "word.",
+            description="Words to find in the name, phone number, e-mail address or company. Every "
+            "word must occur. A word with fewer than three letters or digits is found only at the "
+            "beginning of a word.",
             examples=["rossi quincy"],
         ),
     ] = "",
-    phone: Annotated[PhoneNumber | None, Query(description="Exactly this phone number.")] = None,
+    phone: Annotated[
+        PhoneNumber | None, Query(description="Only the contact with this phone number.")
+    ] = None,
     tag: Annotated[
         Line200 | None, Query(description="Only contacts with this tag.", examples=["homeowner"])
     ] = None,
-    list_id: Annotated[UUID | None, Query(description="Only contacts on this list.")] = None,
+    list_id: Annotated[
+        UUID | None, Query(description="Only contacts on the list with this id.")
+    ] = None,
     opted_out: Annotated[
         bool | None,
         Query(description="True: only contacts whose number is opted out; false: only the others."),
@@ -61,10 +65,11 @@ async def read_filter(
     updated_after: After = None,
     zone: QueryZone,
     state: Annotated[
-        OptionalLine200, Query(description="The state of the address, as code or name.")
+        OptionalLine200, Query(description="Only contacts in this state, given as code or name.")
     ] = None,
     city: Annotated[
-        OptionalLine200, Query(description="In this city; case and accents do not matter.")
+        OptionalLine200,
+        Query(description="Only contacts in this city. Case and accents are ignored."),
     ] = None,
     has_email: Annotated[
         bool | None,
@@ -125,7 +130,7 @@ CONTACTS_AS_CSV = csv_list(
 async def create_contact(
     body: ContactCreate, uow: Uow, state: State, _caller: Writer
 ) -> ContactRead:
-    """Create a contact. A deleted contact with the same number gets its old id and new fields."""
+    """Create a contact. A deleted contact with this number is restored with the new fields."""
     async with uow:
         contact = await manual_changes.create_contact_by_hand(
             uow, body, now=await uow.database_now(), secret=state.secret
@@ -149,10 +154,13 @@ async def list_contacts(
     _caller: Reader,
     sort: Annotated[
         ContactSort,
-        Query(description="The order; a minus sign reverses it.", examples=["-created_at"]),
+        Query(
+            description="The order of the contacts. A minus sign reverses it.",
+            examples=["-created_at"],
+        ),
     ] = ContactSort.NEWEST,
 ) -> PageRead[ContactRead] | Response:
-    """List contacts, newest first by default; as CSV, all of them."""
+    """List contacts, newest first by default. As CSV, the answer has all contacts at once."""
     if as_csv:
         rows = await contacts_csv(state.new_list_uow, wanted, sort=sort, now=clock.now())
         return csv_answer(rows, name="contacts")
@@ -192,7 +200,10 @@ async def get_contact(contact_id: UUID, uow: Uow, _caller: Reader) -> ContactRea
 async def update_contact(
     contact_id: UUID, body: ContactUpdate, uow: Uow, state: State, _caller: Writer
 ) -> ContactRead:
-    """Change some fields. Null clears a field; `address` and `attributes` are merged."""
+    """Change some fields of a contact. Null clears a field.
+
+    In `address` and `attributes`, members that are left out keep their values.
+    """
     async with uow:
         contact = await manual_changes.update_contact_by_hand(
             uow,
@@ -206,7 +217,7 @@ async def update_contact(
 
 @router.delete("/{contact_id}", status_code=204)
 async def delete_contact(contact_id: UUID, uow: Uow, _caller: Writer) -> None:
-    """Delete a contact. An opt-out stays with the number."""
+    """Delete a contact. If its number is opted out, it stays opted out."""
     async with uow:
         await contacts.delete_contact(uow, contact_id=contact_id, now=await uow.database_now())
 
@@ -236,7 +247,7 @@ async def get_timeline(
 async def opt_out(
     contact_id: UUID, body: ConsentDecision, uow: Uow, state: State, caller: Writer
 ) -> ContactRead:
-    """Opt out this contact's number: it gets no more messages. This confirms a hold on it."""
+    """Opt out this contact's number: it gets no more messages. A hold on it becomes an opt-out."""
     async with uow:
         contact = await decisions.opt_out(
             uow,
@@ -253,7 +264,7 @@ async def opt_out(
 async def opt_in(
     contact_id: UUID, body: ConsentDecision, uow: Uow, state: State, caller: Writer
 ) -> ContactRead:
-    """Opt in this contact's number: it may get messages again. This releases a hold on it."""
+    """Opt in this contact's number: it may get messages again. A hold on it is released."""
     async with uow:
         contact = await decisions.opt_in(
             uow,
@@ -333,7 +344,7 @@ async def remove_flag(
 async def get_consent_history(
     contact_id: UUID, uow: Uow, state: State, page: Paging, _caller: Reader
 ) -> PageRead[ConsentEntryRead]:
-    """List the consent decisions about this contact's number, newest first. They never change."""
+    """List the consent decisions about this contact's number, newest first."""
     async with uow:
         found = await decisions.consent_history(
             uow,

@@ -22,7 +22,7 @@ router = APIRouter(prefix="/v1/custom-fields", tags=["custom fields"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 DryRun = Annotated[
-    bool, Query(description="True: only show the effect on the stored values; change nothing.")
+    bool, Query(description="True: count the stored values that fit the type, and change nothing.")
 ]
 
 
@@ -42,7 +42,7 @@ async def create_custom_field(
     *,
     dry_run: DryRun = False,
 ) -> CustomFieldRead | CustomFieldFitRead:
-    """Define a custom field. Refused if contacts have values that do not fit the type."""
+    """Create a custom field. Refused if contacts have values that do not fit the type."""
     async with uow:
         if dry_run:
             response.status_code = 200
@@ -73,7 +73,7 @@ async def list_custom_fields(
 
 @router.get("/{field_id}")
 async def get_custom_field(field_id: UUID, uow: Uow, _caller: Reader) -> CustomFieldRead:
-    """Show a custom field, including archived ones."""
+    """Show a custom field, even if it is archived."""
     async with uow:
         found = await custom_fields.get_field(uow, field_id=field_id)
     return CustomFieldRead.of(found)
@@ -86,7 +86,7 @@ async def get_custom_field(field_id: UUID, uow: Uow, _caller: Reader) -> CustomF
 async def update_custom_field(
     field_id: UUID, body: CustomFieldUpdate, uow: Uow, _caller: Writer, *, dry_run: DryRun = False
 ) -> CustomFieldRead | CustomFieldFitRead:
-    """Change a custom field. The stored values must fit a new type or new choices."""
+    """Change a custom field. Values that contacts have must fit a new type or new choices."""
     async with uow:
         if dry_run:
             return CustomFieldFitRead.model_validate(
@@ -98,6 +98,6 @@ async def update_custom_field(
 
 @router.delete("/{field_id}", status_code=204)
 async def archive_custom_field(field_id: UUID, uow: Uow, _caller: Writer) -> None:
-    """Archive a custom field. Its attribute has no type any more; the values stay."""
+    """Archive a custom field. Contacts keep their values, and new values are not checked."""
     async with uow:
         await custom_fields.archive(uow, field_id=field_id, now=clock.now())

@@ -94,7 +94,7 @@ async def list_candidates(
 
 @router.post("/v1/contacts/merge-candidates/{candidate_id}/dismiss", status_code=204)
 async def dismiss_candidate(candidate_id: UUID, uow: Uow, caller: Writer) -> None:
-    """Dismiss a pair: they are two people. The pair is not suggested again."""
+    """Dismiss a pair of contacts that are two people. The pair is not suggested again."""
     async with uow:
         await candidates.dismiss(
             uow, candidate_id=candidate_id, actor=caller.name, now=await uow.database_now()
@@ -111,7 +111,7 @@ async def list_merges(
         UUID | None, Query(description="Only merges that this contact was part of.")
     ] = None,
 ) -> PageRead[MergeRead]:
-    """List merges, newest first."""
+    """List merges of contacts, newest first."""
     async with uow:
         found = await merging.list_merges(
             uow, contact_id=contact_id, cursor=page.cursor, limit=page.limit
@@ -121,7 +121,7 @@ async def list_merges(
 
 @router.get("/v1/contact-merges/{merge_id}")
 async def get_merge(merge_id: UUID, uow: Uow, _caller: Reader) -> MergeRead:
-    """Show a merge."""
+    """Show a merge of contacts."""
     async with uow:
         found = await merging.get_merge(uow, merge_id=merge_id)
     return MergeRead.of(found)
@@ -132,7 +132,7 @@ async def get_merge(merge_id: UUID, uow: Uow, _caller: Reader) -> MergeRead:
     openapi_extra=fails_with("merge_not_undoable", "merge_undone"),
 )
 async def undo_merge(merge_id: UUID, uow: Uow, caller: Writer) -> MergeRead:
-    """Undo a merge: restore the duplicates. Later edits stay, and consent never becomes weaker."""
+    """Undo a merge: restore the duplicates. Later edits stay, and no opt-out is lifted."""
     async with uow:
         merge = await undo.undo_merge(
             uow, merge_id=merge_id, actor=caller.name, now=await uow.database_now()

@@ -22,7 +22,10 @@ Admin = Annotated[Caller, require(Scope.ADMIN)]
 async def erase_contact(
     contact_id: UUID, body: EraseRequest, uow: Uow, state: State, caller: Admin
 ) -> ErasureRead:
-    """Erase a person permanently. A keyed hash keeps the number blocked. This cannot be undone."""
+    """Erase the data of a person. This cannot be undone.
+
+    A keyed hash of the phone number stays stored, so that the number stays blocked.
+    """
     async with uow:
         row = await erasure.erase_contact(
             uow,

@@ -31,7 +31,7 @@ Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 
 @router.post("", status_code=201, openapi_extra=fails_with("list_exists"))
 async def create_list(body: ListCreate, uow: Uow, _caller: Writer) -> ListRead:
-    """Create an empty list."""
+    """Create an empty list of contacts."""
     async with uow:
         made = await lists.create_list(uow, name=body.name, now=clock.now())
     return ListRead.of(made)
@@ -39,7 +39,7 @@ async def create_list(body: ListCreate, uow: Uow, _caller: Writer) -> ListRead:
 
 @router.get("")
 async def list_lists(uow: Uow, page: Paging, _caller: Reader) -> PageRead[ListRead]:
-    """List lists, newest first, with the number of contacts on each."""
+    """List all contact lists, newest first, with the number of contacts on each."""
     async with uow:
         found = await lists.list_lists(uow, cursor=page.cursor, limit=page.limit)
     return PageRead(data=[ListRead.of(one) for one in found.data], next_cursor=found.next_cursor)
@@ -47,7 +47,7 @@ async def list_lists(uow: Uow, page: Paging, _caller: Reader) -> PageRead[ListRe
 
 @router.get("/{list_id}")
 async def get_list(list_id: UUID, uow: Uow, _caller: Reader) -> ListRead:
-    """Show a list."""
+    """Show a list with its number of contacts."""
     async with uow:
         found = await lists.get_list(uow, list_id=list_id)
     return ListRead.of(found)
@@ -63,7 +63,7 @@ async def update_list(list_id: UUID, body: ListUpdate, uow: Uow, _caller: Writer
 
 @router.delete("/{list_id}", status_code=204)
 async def delete_list(list_id: UUID, uow: Uow, _caller: Writer) -> None:
-    """Delete a list. Its contacts stay."""
+    """Delete a list. Its contacts are not deleted."""
     async with uow:
         await lists.delete_list(uow, list_id=list_id)
 
@@ -78,7 +78,10 @@ async def list_members(
     as_csv: WantsCsv,
     _caller: Reader,
 ) -> PageRead[ContactRead] | Response:
-    """List the contacts on a list, the most recently added first; as CSV, all of them."""
+    """List the contacts on a list, the most recently added first.
+
+    As CSV, the answer has all contacts at once.
+    """
     if as_csv:
         rows = await lists.members_csv(state.new_list_uow, list_id=list_id, now=clock.now())
         return csv_answer(rows, name="list")
@@ -97,7 +100,7 @@ async def list_members(
 async def add_members(
     list_id: UUID, body: MembersAdd, uow: Uow, call: ThisCall, caller: Writer
 ) -> MembersAdded:
-    """Add contacts to a list. Contacts that are already on it stay."""
+    """Add contacts to a list. Contacts that are already on it do not change."""
 
     async def act() -> MembersAdded:
         found = await lists.add_members(
@@ -115,6 +118,6 @@ async def add_members(
     openapi_extra=fails_with("list_member_not_found", "list_not_found"),
 )
 async def remove_member(list_id: UUID, contact_id: UUID, uow: Uow, _caller: Writer) -> None:
-    """Remove a contact from a list."""
+    """Remove a contact from a list. The contact is not deleted."""
     async with uow:
         await lists.remove_member(uow, list_id=list_id, contact_id=contact_id)

@@ -66,6 +66,6 @@ async def update_note(
 
 @router.delete("/{note_id}", status_code=204)
 async def delete_note(contact_id: UUID, note_id: UUID, uow: Uow, _caller: Writer) -> None:
-    """Delete a note."""
+    """Delete a note about a contact."""
     async with uow:
         await notes.delete_note(uow, contact_id=contact_id, note_id=note_id, now=clock.now())

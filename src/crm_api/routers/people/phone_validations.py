@@ -1,4 +1,4 @@
-"""Routes of phone validation runs: request, watch, cancel."""
+"""Routes of phone validations, which find the line types of numbers in the background."""
 
 from typing import Annotated
 from uuid import UUID
@@ -33,7 +33,7 @@ Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 async def create_phone_validation(
     body: PhoneValidationCreate, uow: Uow, _caller: Writer
 ) -> PhoneValidationRead:
-    """Start a run that finds out the line type of the numbers of a list, in the background."""
+    """Start to find the line types of the numbers of a list or of contacts, in the background."""
     async with uow:
         run = await runs.request_run(uow, body, now=clock.now())
     return PhoneValidationRead.model_validate(run)
@@ -43,7 +43,7 @@ async def create_phone_validation(
 async def list_phone_validations(
     uow: Uow, page: Paging, _caller: Reader
 ) -> PageRead[PhoneValidationRead]:
-    """List runs, newest first."""
+    """List phone validations, newest first."""
     async with uow:
         found = await runs.list_runs(uow, cursor=page.cursor, limit=page.limit)
     return PageRead(
@@ -54,7 +54,7 @@ async def list_phone_validations(
 
 @router.get("/{run_id}")
 async def get_phone_validation(run_id: UUID, uow: Uow, _caller: Reader) -> PhoneValidationRead:
-    """Show the progress of a run, and its results so far."""
+    """Show the progress of a phone validation, and its results so far."""
     async with uow:
         run = await runs.get_run(uow, run_id=run_id)
     return PhoneValidationRead.model_validate(run)
@@ -65,7 +65,7 @@ async def get_phone_validation(run_id: UUID, uow: Uow, _caller: Reader) -> Phone
     openapi_extra=fails_with("phone_validation_ended") | shows(status="cancelled"),
 )
 async def cancel_phone_validation(run_id: UUID, uow: Uow, _caller: Writer) -> PhoneValidationRead:
-    """Cancel a run. Its results so far stay."""
+    """Cancel a phone validation. The line types that it has found stay stored."""
     async with uow:
         run = await runs.cancel_run(uow, run_id=run_id, now=clock.now())
     return PhoneValidationRead.model_validate(run)

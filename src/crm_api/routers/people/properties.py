@@ -40,7 +40,7 @@ def _page(found: Page[PeopledProperty]) -> PageRead[PropertyRead]:
     openapi_extra=fails_with("incomplete_address", "property_exists", "unknown_property_contacts"),
 )
 async def create_property(body: PropertyCreate, uow: Uow, _caller: Writer) -> PropertyRead:
-    """Create a property with its contacts. 409 if the address exists, also in another format."""
+    """Create a property with its contacts. 409 if a property has this address in any spelling."""
     async with uow:
         made = await properties.create_property(uow, body, now=clock.now())
     return PropertyRead.of(made)
@@ -55,12 +55,12 @@ async def list_properties(
     q: Annotated[
         Line200,
         Query(
-            description="The beginning of the address: house number and street.",
+            description="Only properties whose address begins with this: house number and street.",
             examples=["12 Main"],
         ),
     ] = "",
 ) -> PageRead[PropertyRead]:
-    """List properties, newest first; with `q`, in the order of their address."""
+    """List properties, newest first. With `q`, they are ordered by address."""
     async with uow:
         found = await properties.list_properties(uow, q=q, cursor=page.cursor, limit=page.limit)
     return _page(found)
@@ -77,7 +77,7 @@ async def get_property_by_address(
         Name200, Query(description="The street of the address, with the house number.")
     ],
     city: Annotated[
-        Line200 | None, Query(description="In this city; case and accents do not matter.")
+        Line200 | None, Query(description="The city of the address. Case and accents are ignored.")
     ] = None,
     state: Annotated[
         Line200 | None, Query(description="The state of the address, as a two-letter code.")
@@ -86,7 +86,7 @@ async def get_property_by_address(
         Line200 | None, Query(description="The postal code of the address.")
     ] = None,
 ) -> PropertyRead:
-    """Find a property by its address, in any usual format."""
+    """Find a property by its address, in any usual spelling."""
     address = PropertyAddress(street=street, city=city, state=state, postal_code=postal_code)
     async with uow:
         found = await properties.get_by_address(uow, address)
@@ -110,7 +110,10 @@ async def get_property(property_id: UUID, uow: Uow, _caller: Reader) -> Property
 async def update_property(
     property_id: UUID, body: PropertyUpdate, uow: Uow, _caller: Writer
 ) -> PropertyRead:
-    """Change some fields. Null clears a field; `address` and `attributes` are merged."""
+    """Change some fields of a property. Null clears a field.
+
+    In `address` and `attributes`, members that are left out keep their values.
+    """
     async with uow:
         found = await properties.update_property(
             uow, body, property_id=property_id, now=clock.now()
@@ -120,7 +123,7 @@ async def update_property(
 
 @router.delete(f"{PATH}/{{property_id}}", status_code=204)
 async def delete_property(property_id: UUID, uow: Uow, _caller: Writer) -> None:
-    """Delete a property. Its contacts stay."""
+    """Delete a property. Its contacts are not deleted."""
     async with uow:
         await properties.delete_property(uow, property_id=property_id)
 
@@ -144,7 +147,7 @@ async def attach_contact(
     openapi_extra=fails_with("property_contact_not_found", "property_not_found"),
 )
 async def detach_contact(property_id: UUID, contact_id: UUID, uow: Uow, _caller: Writer) -> None:
-    """Detach a contact from a property."""
+    """Detach a contact from a property. The contact is not deleted."""
     async with uow:
         await properties.detach(uow, property_id=property_id, contact_id=contact_id)
 

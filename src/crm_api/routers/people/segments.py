@@ -35,7 +35,7 @@ Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 
 @router.post("", status_code=201, openapi_extra=fails_with("invalid_filter", "segment_exists"))
 async def create_segment(body: SegmentCreate, uow: Uow, _caller: Writer) -> SegmentRead:
-    """Create a segment: contacts by rules, evaluated again each time."""
+    """Create a segment: rules that select contacts. Each use evaluates the rules again."""
     async with uow:
         made = await segments.create_segment(uow, body, now=clock.now())
     return SegmentRead.of(made)
@@ -59,7 +59,7 @@ async def list_segment_fields(uow: Uow, _caller: Reader) -> SegmentFieldsRead:
 
 @router.post("/preview", openapi_extra=fails_with("invalid_filter"))
 async def preview_segment(body: SegmentPreview, uow: Uow, _caller: Reader) -> SegmentPreviewRead:
-    """Count the contacts that match rules, and show some of them, without storing the rules."""
+    """Try rules without storing them: count the contacts that match, and show some of them."""
     async with uow:
         found = await people.preview_segment(
             uow, body.filter, limit=body.limit, with_count=body.count, now=clock.now()
@@ -71,7 +71,7 @@ async def preview_segment(body: SegmentPreview, uow: Uow, _caller: Reader) -> Se
 
 @router.get("/{segment_id}")
 async def get_segment(segment_id: UUID, uow: Uow, _caller: Reader) -> SegmentDetail:
-    """Show a segment, and which of its rules name a list or campaign that no longer exists."""
+    """Show a segment, and the deleted lists and campaigns that its rules still name."""
     async with uow:
         found = await segments.get_segment(uow, segment_id=segment_id)
         missing = await segments.missing_of(uow, found)
@@ -84,7 +84,7 @@ async def get_segment(segment_id: UUID, uow: Uow, _caller: Reader) -> SegmentDet
 async def update_segment(
     segment_id: UUID, body: SegmentUpdate, uow: Uow, _caller: Writer
 ) -> SegmentRead:
-    """Change a segment. Contacts that are recipients because of the old rules stay recipients."""
+    """Change a segment. Recipients that a campaign selected by the old rules stay recipients."""
     async with uow:
         found = await segments.update_segment(uow, body, segment_id=segment_id, now=clock.now())
     return SegmentRead.of(found)
@@ -92,7 +92,7 @@ async def update_segment(
 
 @router.delete("/{segment_id}", status_code=204, openapi_extra=fails_with("segment_in_use"))
 async def delete_segment(segment_id: UUID, uow: Uow, _caller: Writer) -> None:
-    """Delete a segment. Refused while a campaign that has not begun uses it."""
+    """Delete a segment. Refused while a campaign that has not started uses it."""
     async with uow:
         await segments.delete_segment(uow, segment_id=segment_id)
 
@@ -117,7 +117,10 @@ async def list_segment_contacts(
     as_csv: WantsCsv,
     _caller: Reader,
 ) -> PageRead[ContactRead] | Response:
-    """List the contacts that match a segment now, the newest first; as CSV, all of them."""
+    """List the contacts that match a segment now, newest first.
+
+    As CSV, the answer has all contacts at once.
+    """
     if as_csv:
         rows = await people.people_of_segment_csv(
             state.new_list_uow, segment_id=segment_id, now=clock.now()
@@ -134,7 +137,7 @@ async def list_segment_contacts(
 async def explain_segment(
     segment_id: UUID, contact_id: UUID, uow: Uow, _caller: Reader
 ) -> SegmentExplanation:
-    """Explain why a contact matches a segment or not: each rule, with the contact's value."""
+    """Explain why a contact is or is not in a segment: each rule with the contact's value."""
     async with uow:
         found = await people.explain_segment(
             uow, segment_id=segment_id, contact_id=contact_id, now=clock.now()

@@ -23,11 +23,11 @@ from crm_api.routers.http.route_notes import fails_with
 router = APIRouter(tags=["tags"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
-Tag = Annotated[TagName, Path(description="The tag, as contacts have it.", examples=["homeowner"])]
+Tag = Annotated[TagName, Path(description="The name of the tag.", examples=["homeowner"])]
 LARGE: dict[int | str, dict[str, Any]] = {
     202: {
         "model": TagChangeRead,
-        "description": "A large change; the rest is done in the background.",
+        "description": "The change is large: some contacts are changed later, in the background.",
     }
 }
 
@@ -38,7 +38,7 @@ LARGE: dict[int | str, dict[str, Any]] = {
 async def change_tags(
     body: TagsRequest, uow: Uow, response: Response, caller: Writer
 ) -> TagChangeRead:
-    """Add tags to many contacts, and remove tags from them. `dry_run` only counts them."""
+    """Add tags to many contacts, and remove tags from them. With `dry_run`, only count them."""
     async with uow:
         if body.dry_run:
             matched = await tags.count_people(uow, body, now=clock.now())
@@ -59,7 +59,7 @@ async def list_tags(uow: Uow, page: Paging, _caller: Reader) -> PageRead[TagRead
 async def rename_tag(
     tag: Tag, body: TagRename, uow: Uow, response: Response, caller: Writer
 ) -> TagChangeRead:
-    """Rename a tag on all contacts. A contact that has both tags keeps one."""
+    """Rename a tag on all contacts. A contact that already has the new tag keeps it once."""
     async with uow:
         change = await tags.rename(uow, tag=tag, name=body.name, actor=caller.name, now=clock.now())
     return _answer(change, response)

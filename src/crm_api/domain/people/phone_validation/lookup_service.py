@@ -148,7 +148,8 @@ async def _read(response: httpx.Response) -> bytes:
         content += part
         if len(content) > MOST_BYTES:
             raise PhoneLookupRefusedError(
-                "The response of the phone look-up service is too large. Check CRM_PHONE_LOOKUP_URL."
+                "The phone look-up service sent a response that is too large. Check "
+                "CRM_PHONE_LOOKUP_URL."
             )
     return content
 
@@ -166,8 +167,8 @@ def _understand(response: httpx.Response, content: bytes, phone: str) -> LineTyp
     body = _json_object(content)
     if body is None:
         raise PhoneLookupRefusedError(
-            f"The phone look-up service answered with HTTP status {status}, but the body is not "
-            "a JSON object. Check CRM_PHONE_LOOKUP_URL."
+            f"The phone look-up service answered with HTTP status {status}, but the body is "
+            "not a JSON object. Check CRM_PHONE_LOOKUP_URL."
         )
     if status in _UNKNOWN_NUMBER:
         return LineTypeAnswer(line_type=LineType.UNKNOWN)

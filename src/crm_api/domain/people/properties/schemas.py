@@ -214,7 +214,7 @@ class ImportedProperty:
 
     @classmethod
     def with_roles(cls, *, people: list[tuple[str, str]], **values: Any) -> Self:  # noqa: ANN401 - the other fields
-        """Make a property whose roles are as the file names them; unknown roles become ``other``."""
+        """Make a property from the role names of a file; an unknown role becomes ``other``."""
         known = set(PropertyRole)
         return cls(
             people=[

@@ -182,8 +182,8 @@ async def attach(
     await _attach(uow, found, [body], ["/contact_id"], now=now)
     if await queries.count_people(uow.session, property_id=property_id) > MOST_CONTACTS:
         raise TooManyPropertyContactsError(
-            f"The property already has {MOST_CONTACTS} contacts, the largest allowed number. Detach "
-            "one before you attach another."
+            f"The property already has {MOST_CONTACTS} contacts, the largest allowed number. "
+            "Detach one before you attach another."
         )
     return await _peopled(uow, found)
 

@@ -1,1 +1,1 @@
-"""Segments: contacts that match rules, evaluated each time they are used."""
+"""Segments: rules that select contacts; they are evaluated each time a segment is used."""

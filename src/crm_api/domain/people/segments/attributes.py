@@ -1,7 +1,8 @@
-"""Conditions on attributes: the type of the rule's value decides how stored values are compared.
+"""Compile a rule on a contact attribute to SQL.
 
-A string is compared with strings. A number is compared with numbers and with numeric strings, which
-imported files contain. ``true`` is compared with ``true`` and ``"true"``, a date with strings that
+The type of the rule's value decides how it is compared with stored values. A string is compared
+with strings. A number is compared with numbers and with numeric strings, which imported files
+contain. ``true`` is compared with ``true`` and ``"true"``. A date is compared with strings that
 begin with a date. A stored value of another type does not match.
 """
 
@@ -13,14 +14,14 @@ from crm_api.domain.people.segments.condition_builder import ConditionBuilder, w
 from crm_api.domain.people.segments.tree import Distance, Rule
 
 NUMBER = r"^ *[+-]?[0-9]{1,30}(\.[0-9]{1,30})? *$"
-"""A string that is compared as a number."""
+"""Matches a string that is compared as a number."""
 DATE = r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])($|[T ])"
-"""A string that begins with a date; the order of such strings is the order of time."""
+"""Matches a string that begins with an ISO date. Such strings sort in the order of time."""
 _SIGNS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "eq": "="}
 
 
 def attribute_condition(builder: ConditionBuilder, rule: Rule) -> str:
-    """Compile a rule on an attribute; the condition is NULL if the attribute is missing."""
+    """Return the SQL condition of a rule; it is NULL for a contact without the attribute."""
     name = builder.bind(rule.attribute, "text")
     stored, text = f"(c.attributes -> {name})", f"(c.attributes ->> {name})"
     if rule.op == "is_empty":
@@ -76,7 +77,7 @@ def _date(builder: ConditionBuilder, rule: Rule, stored: str, text: str) -> str:
 
 
 def dates_of(builder: ConditionBuilder, rule: Rule) -> tuple[date, date]:
-    """Return the first and the last date (UTC) that match a rule on a range of dates."""
+    """Return the first and the last date (UTC) that match a rule with a range of dates."""
     if isinstance(rule.value, tuple):
         first, last = cast("tuple[date, date]", rule.value)
         return first, last

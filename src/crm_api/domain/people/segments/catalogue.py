@@ -7,7 +7,7 @@ from crm_api.domain.kit.contact_columns import TEXT_COLUMNS
 
 
 class SegmentFieldKind(StrEnum):
-    """The kind of a field, which decides its operators."""
+    """The kind of a field; it decides which operators a rule on the field may use."""
 
     TEXT = "text"
     PHONE = "phone"
@@ -18,7 +18,7 @@ class SegmentFieldKind(StrEnum):
     INSTANT = "instant"
     """An instant that every contact has."""
     CONTACT_INSTANT = "contact_instant"
-    """An instant that is missing if there was no message."""
+    """The instant of the last message; missing if there was no message."""
     CAMPAIGNS = "campaigns"
     ATTRIBUTE = "attribute"
 
@@ -46,7 +46,10 @@ POSITIVES = {
     "not_within_last": "within_last",
     "is_not_empty": "is_empty",
 }
-"""Negated operators with their positive ones; a negated one also matches a missing value."""
+"""For each negated operator, the operator that it negates.
+
+A negated operator also matches contacts without a value.
+"""
 
 _EMPTINESS = ("is_empty", "is_not_empty")
 _WORDS = ("eq", "ne", "in", "not_in", "contains", "not_contains", "starts_with", "ends_with")
@@ -74,7 +77,7 @@ OPERATORS: dict[SegmentFieldKind, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class FieldEntry:
-    """A field as a query builder shows it.
+    """A field that a rule may name, with what a query builder needs to show it.
 
     Attributes:
         type: The type of a custom field; None for other fields.
@@ -96,8 +99,8 @@ def kind_of(field: str) -> SegmentFieldKind | None:
     return FIELDS.get(field)
 
 
-def entries() -> list[FieldEntry]:
-    """Return the fields that every contact has."""
+def built_in_fields() -> list[FieldEntry]:
+    """Return the built-in fields, without the custom fields."""
     return [
         FieldEntry(
             name=name,

@@ -1,8 +1,9 @@
-"""Compile a tree of rules to constant SQL; every value and every name is a bind value.
+"""Compile a tree of rules to an SQL condition; every value and attribute name is a bind value.
 
-A rule is true or false for each contact, never unknown. Without a value it is false, and its
-negation is true. So NOT is moved down to the rules, and becomes ``IS NOT TRUE`` where the SQL may
-be NULL. Above the rules there are only AND and OR, which the planner handles well.
+A rule is true or false for each contact, never unknown: for a contact without a value, the rule is
+false and its negation is true. Therefore a negated group is written with negated rules. A negated
+rule is written with ``IS NOT TRUE`` if its SQL may be NULL. Groups are written with AND and OR
+only, which the planner handles well.
 """
 
 from dataclasses import dataclass
@@ -15,12 +16,12 @@ from crm_api.domain.people.segments.conditions import CONDITIONS
 from crm_api.domain.people.segments.tree import Group, Join, Node, Rule
 
 MAYBE_UNKNOWN = frozenset({SegmentFieldKind.TEXT, SegmentFieldKind.ATTRIBUTE})
-"""Kinds whose conditions are NULL if there is no value."""
+"""Kinds of fields whose SQL condition is NULL for a contact without a value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """A tree as an SQL condition on ``contact c``; it does not exclude deleted contacts.
+    """A tree of rules as an SQL condition on ``contact c``; it does not exclude deleted contacts.
 
     Attributes:
         sql: The expression after WHERE or AND. NULL means that the contact does not match.
@@ -39,15 +40,16 @@ def compile_filter(
     is_negated: bool = False,
     by_person: bool = False,
 ) -> Condition:
-    """Compile a tree to a condition.
+    """Compile a tree of rules to an SQL condition.
 
     Args:
         node: The tree.
-        now: Relative times are counted from this, and flags must not have expired at it.
-        prefix: Beginning of the names of the bind values; must differ within one statement.
-        is_negated: Match all other contacts.
-        by_person: Make each look-up in another table a probe for one contact, for a statement that
-            reads contacts by page; else the planner may join.
+        now: Periods such as "the last 30 days" end here. Flags that have expired do not count.
+        prefix: Beginning of the names of the bind values; different for each condition of a
+            statement.
+        is_negated: Match the contacts that the tree does not match.
+        by_person: Look up other tables once per contact, for a statement that reads a page of
+            contacts. Otherwise the planner may join the tables.
     """
     builder = ConditionBuilder(now=now, prefix=prefix, by_person=by_person)
     sql = _node(builder, node, is_negated=is_negated)
@@ -58,9 +60,9 @@ def compile_rule(builder: ConditionBuilder, rule: Rule, *, is_negated: bool) -> 
     """Compile one rule to a condition.
 
     Args:
-        builder: Collects its bind values.
+        builder: Collects the bind values.
         rule: The rule, with its positive operator.
-        is_negated: Negate the positive operator.
+        is_negated: Match the contacts that the rule does not match.
     """
     kind = kind_of_rule(rule)
     sql = CONDITIONS[kind](builder, rule)
@@ -70,7 +72,7 @@ def compile_rule(builder: ConditionBuilder, rule: Rule, *, is_negated: bool) -> 
 
 
 def kind_of_rule(rule: Rule) -> SegmentFieldKind:
-    """Return the kind of a rule's field."""
+    """Return the kind of the field that a rule compares."""
     return FIELDS[rule.field] if rule.attribute is None else SegmentFieldKind.ATTRIBUTE
 
 

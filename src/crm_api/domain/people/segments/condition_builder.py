@@ -1,4 +1,4 @@
-"""The state of compiling a condition: its bind values, and how it looks up other tables."""
+"""Collect the bind values of an SQL condition, and write the SQL that several rules share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,9 +11,9 @@ class ConditionBuilder:
     """Collects the bind values of a condition.
 
     Attributes:
-        now: Relative times are counted from this, and flags must not have expired at it.
+        now: Periods such as "the last 30 days" end here. Flags that have expired do not count.
         prefix: Beginning of the names of the bind values.
-        by_person: Keep each look-up in another table a probe for one contact.
+        by_person: Look up other tables once per contact, instead of with a join.
     """
 
     now: datetime
@@ -30,7 +30,7 @@ class ConditionBuilder:
     def exists(self, rows: str) -> str:
         """Return an EXISTS expression; ``rows`` is the SQL that follows FROM.
 
-        The planner turns a sub-select into a join, but not one with an OFFSET.
+        With ``by_person``, an OFFSET keeps the planner from turning the sub-select into a join.
         """
         each = " OFFSET 0" if self.by_person else ""
         return f"EXISTS (SELECT 1 FROM {rows}{each})"
@@ -39,7 +39,7 @@ class ConditionBuilder:
 def word_condition(op: str, subject: str, texts: Sequence[str]) -> str:
     """Return a condition that compares strings; it ignores case but not accents.
 
-    The database lowers both sides, so that both follow the same rules.
+    The database converts both sides to lower case, so that both follow the same rules.
     """
     lower = [f"lower({text})" for text in texts]
     subject = f"lower({subject})"

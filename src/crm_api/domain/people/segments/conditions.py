@@ -1,4 +1,4 @@
-"""Compile one rule with its positive operator, by the kind of its field."""
+"""Write the SQL of one rule, with one function per kind of field; ``compiler.py`` negates it."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -14,7 +14,7 @@ CONVERSATION_TIMES = {
     "last_contacted_at": "last_outgoing_at",
     "last_replied_at": "last_incoming_at",
 }
-"""The columns of ``conversation`` that hold these fields."""
+"""The column of ``conversation`` that has the value of each of these fields."""
 
 
 def _text(builder: ConditionBuilder, rule: Rule) -> str:
@@ -54,7 +54,11 @@ def _lists(builder: ConditionBuilder, rule: Rule) -> str:
 
 
 def flag_exists(builder: ConditionBuilder, condition: str) -> str:
-    """Return the condition that the number has an active flag; ``condition`` begins with AND."""
+    """Return the condition that the contact's number has a flag that has not expired.
+
+    Args:
+        condition: Which flags count, as SQL that begins with AND; empty for all flags.
+    """
     return builder.exists(
         "contact_flag f WHERE f.phone = c.phone"
         f" AND (f.expires_at IS NULL OR f.expires_at > {builder.bind(builder.now, 'timestamptz')})"
@@ -97,7 +101,10 @@ def _start_of_period(builder: ConditionBuilder, rule: Rule) -> str:
 
 
 def _contact_instant(builder: ConditionBuilder, rule: Rule) -> str:
-    """Compare the newest of several conversations: one is late enough, and none is too late."""
+    """Compare the newest message over all conversations of the contact.
+
+    At least one conversation must be late enough, and none may be too late.
+    """
     column = f"k.{CONVERSATION_TIMES[rule.field]}"
     if rule.op == "is_empty":
         return f"NOT {_conversation_exists(builder, f'{column} IS NOT NULL')}"
@@ -118,9 +125,9 @@ def _contact_instant(builder: ConditionBuilder, rule: Rule) -> str:
 
 
 def _conversation_exists(builder: ConditionBuilder, when: str) -> str:
-    """Return the condition that the contact has a matching conversation.
+    """Return the condition that the contact has a conversation for which ``when`` is true.
 
-    A trigger assigns conversations with a number to the contact that gets the number later.
+    A conversation that is older than its contact counts too: a trigger assigns it to the contact.
     """
     return builder.exists(f"conversation k WHERE k.contact_id = c.id AND {when}")
 
@@ -136,7 +143,7 @@ def _campaigns(builder: ConditionBuilder, rule: Rule) -> str:
 
 
 def membership_condition(builder: ConditionBuilder, wanted: Membership) -> str:
-    """Return the condition that selects the contact's row of a campaign and step."""
+    """Return the condition that selects the contact's recipient row ``m`` at a campaign's step."""
     return (
         f"m.campaign_id = {builder.bind(wanted.campaign_id, 'uuid')}"
         f" AND m.step = {builder.bind(wanted.step, 'smallint')} AND m.contact_id = c.id"

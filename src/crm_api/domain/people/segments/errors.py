@@ -22,23 +22,26 @@ class SegmentExistsError(ConflictError):
 
     code = "segment_exists"
     title = "Segment already exists"
-    example = Example("A segment with this name exists.", segment_id=SEGMENT)
+    example = Example(
+        "Another segment has this name. Change that segment, or choose another name.",
+        segment_id=SEGMENT,
+    )
 
 
 class SegmentInUseError(ConflictError):
-    """Campaigns that have not started use it; ``campaign_ids`` lists them."""
+    """Campaigns still need the segment to find their recipients; ``campaign_ids`` lists them."""
 
     code = "segment_in_use"
     title = "Segment is in use"
     example = Example(
-        "Drafts, or campaigns that have yet to begin, name this segment. Give them another "
-        "audience, or cancel them.",
+        "Campaigns that have not started use this segment; `campaign_ids` lists them. Give them "
+        "another audience, or cancel them.",
         campaign_ids=[CAMPAIGN],
     )
 
 
 class InvalidFilterError(InvalidError):
-    """The rules are not valid; each fault has its pointer."""
+    """Some rules are not valid; ``errors`` lists them, each with a JSON pointer."""
 
     code = "invalid_filter"
     title = "Invalid filter"
@@ -47,7 +50,7 @@ class InvalidFilterError(InvalidError):
             FieldProblem(
                 pointer="/filter/all/1/field",
                 code="unknown_field",
-                detail="There is no such field. GET /v1/segments/fields lists the fields.",
+                detail="No field has this name. GET /v1/segments/fields lists the fields.",
             )
         ]
     )
@@ -55,6 +58,6 @@ class InvalidFilterError(InvalidError):
     def __init__(self, errors: list[FieldProblem]) -> None:
         count = "one fault" if len(errors) == 1 else f"{len(errors)} faults"
         super().__init__(
-            f"The filter has {count}; the first at {errors[0].pointer}: {errors[0].detail}",
+            f"The filter has {count}. The first is at {errors[0].pointer}: {errors[0].detail}",
             errors=errors,
         )

@@ -1,6 +1,7 @@
-"""Explain why a contact is in a segment, with the same conditions that select its contacts.
+"""Explain why a contact is in a segment: evaluate each rule for this contact.
 
-One statement evaluates all rules. The results of groups are derived from them.
+One statement evaluates all rules, with the same SQL that selects the contacts of the segment. The
+results of groups are derived from those of their rules.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,11 +28,12 @@ from crm_api.domain.people.segments.tree import Join, Membership, Node, Rule, ru
 
 @dataclass(frozen=True, kw_only=True)
 class RuleVerdict:
-    """Whether a node matches a contact.
+    """Whether one rule or group of a segment matches a contact.
 
     Attributes:
-        pointer: JSON pointer of the node in the filter.
-        actual: The contact's value; None for a group.
+        pointer: JSON pointer of the rule or group; it begins with ``/filter``.
+        holds: Whether it matches the contact.
+        actual: The contact's value of the rule's field; None for a group.
     """
 
     pointer: str
@@ -44,7 +46,7 @@ class RuleVerdict:
 async def explain_rules(
     session: AsyncSession, node: Node, *, contact_id: UUID, now: datetime
 ) -> list[RuleVerdict]:
-    """Evaluate a tree for one contact; the root comes first, each group before its members."""
+    """Evaluate a tree of rules for one contact; each group comes before its members."""
     rules = list(rules_of(node))
     builder = ConditionBuilder(now=now, prefix="rule", by_person=True)
     columns: list[str] = []
@@ -97,7 +99,7 @@ _MEMBERSHIP = """
 
 
 def _actual(builder: ConditionBuilder, rule: Rule) -> str:
-    """Return an SQL expression for the contact's value."""
+    """Return an SQL expression for the contact's value of the rule's field."""
     kind = kind_of_rule(rule)
     actual = f"c.{rule.field}"
     if kind is SegmentFieldKind.ATTRIBUTE:

@@ -1,7 +1,7 @@
-"""The rules as OpenAPI shows them.
+"""Describe the rules of segments for the OpenAPI document.
 
-``parser.py`` parses the rules, because these models could only report that no branch of the union
-matches.
+Requests are not parsed with these models but by ``parser.py``, because an error of a union could
+only say that no branch matches.
 """
 
 from typing import Any, Literal
@@ -15,12 +15,12 @@ from crm_api.domain.people.segments.catalogue import OPERATORS
 
 
 class SegmentDistance(RequestModel):
-    """A period before or after now, in exactly one unit.
+    """The length of a period before or after now. Give exactly one unit.
 
     Attributes:
-        hours: The distance in hours.
-        days: The distance in days.
-        weeks: The distance in weeks.
+        hours: The length in hours.
+        days: The length in days.
+        weeks: The length in weeks.
     """
 
     hours: int | None = Field(default=None, ge=1)
@@ -29,23 +29,27 @@ class SegmentDistance(RequestModel):
 
 
 class SegmentMembership(RequestModel):
-    """A recipient of a campaign; a member left out accepts every value.
+    """Selects recipients of a campaign. A member that is left out does not restrict.
 
     Attributes:
-        replied: Whether the person replied.
+        campaign_id: The id of the campaign.
+        status: Only recipients with one of these statuses.
+        replied: True: only recipients who replied; false: only recipients who did not.
     """
 
     campaign_id: UUID
     status: list[MembershipStatus] | None = None
     replied: bool | None = None
-    step: int = Field(default=0, ge=0, description="0 is the first message.")
+    step: int = Field(
+        default=0, ge=0, description="The step of the campaign; 0 is the first message."
+    )
 
 
 class SegmentRule(RequestModel):
-    """One comparison. `GET /v1/segments/fields` lists fields and the operators of each.
+    """One comparison. `GET /v1/segments/fields` lists the fields and their operators.
 
     Attributes:
-        op: The operator.
+        op: The operator that compares the contact's value with `value`.
     """
 
     model_config = ConfigDict(
@@ -59,38 +63,43 @@ class SegmentRule(RequestModel):
         }
     )
 
-    field: str = Field(description="A field's name, or `attributes.` and an attribute's name.")
+    field: str = Field(
+        description="The name of a field, or `attributes.` followed by the name of an attribute."
+    )
     op: Literal[*sorted({op for ops in OPERATORS.values() for op in ops})]  # type: ignore[valid-type]  # mypy does not support unpacked literals
     value: (
         str | float | bool | SegmentDistance | SegmentMembership | list[str] | list[float] | None
-    ) = Field(default=None, description="Left out for `is_empty` and `is_not_empty`.")
+    ) = Field(
+        default=None,
+        description="The value to compare with; left out for `is_empty` and `is_not_empty`.",
+    )
 
 
 class SegmentAll(RequestModel):
-    """A group whose members must all match.
+    """A group that matches if all its members match.
 
     Attributes:
-        all: All of these rules must match.
+        all: Rules and groups that must all match.
     """
 
     all: list["SegmentFilter"] = Field(min_length=1)
 
 
 class SegmentAny(RequestModel):
-    """A group; at least one member must match.
+    """A group that matches if at least one of its members matches.
 
     Attributes:
-        any: At least one of these rules must match.
+        any: Rules and groups of which at least one must match.
     """
 
     any: list["SegmentFilter"] = Field(min_length=1)
 
 
 class SegmentNot(RequestModel):
-    """A group whose member must not match.
+    """A group that matches if its member does not match.
 
     Attributes:
-        not: This rule must not match.
+        not: The rule or group that must not match.
     """
 
     not_: "SegmentFilter" = Field(alias="not")

@@ -1,4 +1,4 @@
-"""Read a filter: a tree of rules in JSON; each fault has a JSON pointer.
+"""Parse the filter of a segment: a tree of rules in JSON. Each fault gets a JSON pointer.
 
 A rule is ``{"field": "state", "op": "eq", "value": "MA"}``. A group is ``{"all": […]}`` or
 ``{"any": […]}``. ``{"not": …}`` negates a rule or a group.
@@ -33,7 +33,7 @@ _OF_A_RULE = frozenset({"field", "op", "value"})
 
 
 def read_filter(given: Any, *, pointer: str = "/filter") -> Node:  # noqa: ANN401 - JSON
-    """Read a tree of rules.
+    """Parse a tree of rules; each rule gets a typed value.
 
     Args:
         given: The parsed JSON.
@@ -46,9 +46,12 @@ def read_filter(given: Any, *, pointer: str = "/filter") -> Node:  # noqa: ANN40
     reading = _Reading()
     node = reading.node(given, pointer, depth=1)
     if reading.rules > MOST_RULES:
-        reading.fault(pointer, "too_many_rules", f"A filter has at most {MOST_RULES} rules.")
+        reading.fault(
+            pointer, "too_many_rules", f"A filter has at most {MOST_RULES} rules; remove some."
+        )
     if reading.values > MOST_VALUES:
-        reading.fault(pointer, "too_many_values", f"Its lists have at most {MOST_VALUES} values.")
+        detail = f"All rules of a filter together have at most {MOST_VALUES} values; remove some."
+        reading.fault(pointer, "too_many_values", detail)
     if node is None or reading.faults:
         raise InvalidFilterError(reading.faults[:MOST_FAULTS])
     return node
@@ -56,7 +59,10 @@ def read_filter(given: Any, *, pointer: str = "/filter") -> Node:  # noqa: ANN40
 
 @dataclass
 class _Reading:
-    """The faults and counts found so far; a node with a fault is None."""
+    """A filter that is being parsed: its faults and counts so far.
+
+    The methods return None for a rule or group with a fault.
+    """
 
     faults: list[FieldProblem] = field(default_factory=list)
     rules: int = 0
@@ -69,10 +75,10 @@ class _Reading:
         if self.rules > MOST_RULES or len(self.faults) >= MOST_FAULTS:
             return None
         if depth > DEEPEST:
-            detail = f"Rules may be nested {DEEPEST} levels deep; split the groups."
+            detail = f"Groups may be nested at most {DEEPEST} levels deep; use fewer levels."
             self.fault(pointer, "too_deep", detail)
         elif not isinstance(given, Mapping):
-            self.fault(pointer, "wrong_type", "Give a rule or a group: an object.")
+            self.fault(pointer, "wrong_type", "Give a rule or a group as a JSON object.")
         elif "field" in given:
             return self._rule(given, pointer)
         else:
@@ -101,7 +107,9 @@ class _Reading:
             self.fault(at, "empty_group", detail)
             return None
         if len(inside) > MOST_RULES:
-            self.fault(at, "too_many_rules", f"A filter has at most {MOST_RULES} rules.")
+            self.fault(
+                at, "too_many_rules", f"A filter has at most {MOST_RULES} rules; remove some."
+            )
             return None
         members = [
             self.node(one, f"{at}/{place}", depth=depth + 1) for place, one in enumerate(inside)
@@ -115,16 +123,20 @@ class _Reading:
         self.rules += 1
         for name in given.keys() - _OF_A_RULE:
             at = name.replace("~", "~0").replace("/", "~1")
-            self.fault(f"{pointer}/{at}", "unknown_member", "A rule has field, op and value.")
+            self.fault(
+                f"{pointer}/{at}",
+                "unknown_member",
+                "A rule has only field, op and value; remove this.",
+            )
         name = given["field"]
         kind = kind_of(name) if isinstance(name, str) and name.isprintable() else None
         if kind is None or len(name) > len(ATTRIBUTE_PREFIX) + MAX_ATTRIBUTE_NAME:
-            detail = "There is no such field; GET /v1/segments/fields lists them."
+            detail = "No field has this name. GET /v1/segments/fields lists the fields."
             self.fault(f"{pointer}/field", "unknown_field", detail)
             return None
         op = given.get("op")
         if op not in OPERATORS[kind]:
-            detail = f"{name} accepts {', '.join(OPERATORS[kind])}."
+            detail = f"The field {name} accepts these operators: {', '.join(OPERATORS[kind])}."
             self.fault(f"{pointer}/op", "wrong_operator", detail)
             return None
         positive = POSITIVES.get(op, op)

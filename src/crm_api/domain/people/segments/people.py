@@ -1,4 +1,4 @@
-"""Count, sample, list and explain the contacts that match rules."""
+"""Count, list and export the contacts of a segment, and explain whether one belongs to it."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 async def list_people(
     uow: UnitOfWork, *, segment_id: UUID, cursor: str | None, limit: int, now: datetime
 ) -> Page[FlaggedContact]:
-    """List the contacts that match a segment now, the last added first.
+    """Return a page of the contacts that match a segment now, newest first.
 
     Raises:
         SegmentNotFoundError: No segment has this id.
@@ -41,7 +41,7 @@ async def list_people(
 async def people_of_segment_csv(
     new_uow: UnitOfWorkFactory, *, segment_id: UUID, now: datetime
 ) -> AsyncIterator[bytes]:
-    """Write the contacts that match a segment now as CSV, the last added first.
+    """Stream the contacts that match a segment now as CSV, newest first.
 
     Raises:
         SegmentNotFoundError: No segment has this id.
@@ -61,7 +61,7 @@ async def people_of_segment_csv(
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """The contacts that would match; ``count`` is None if it was not requested."""
+    """Some of the contacts that match a filter; ``count`` is None if it was not requested."""
 
     count: int | None
     sample: list[FlaggedContact]
@@ -75,7 +75,7 @@ async def preview_segment(
     with_count: bool,
     now: datetime,
 ) -> Preview:
-    """Count the contacts that match rules that are not stored, and fetch some of them.
+    """Count the contacts that match a filter that is not stored, and return some of them.
 
     Raises:
         InvalidFilterError: The rules are not valid, or name a list or campaign that does not exist.
@@ -83,7 +83,7 @@ async def preview_segment(
     node = await read_with_references(uow, filter_)
     condition = compile_filter(node, now=now)
     count = await queries.count_matches(uow.session, condition) if with_count else None
-    # If no contact matches, a sample would read all contacts for nothing.
+    # If no contact matches, the search for a sample would read all contacts in vain.
     wanted = 0 if count == 0 else limit
     probing = compile_filter(node, now=now, by_person=True)
     ids = await queries.sample_matches(uow.session, probing, limit=wanted) if wanted else []
@@ -103,7 +103,10 @@ async def count(uow: UnitOfWork, *, segment_id: UUID, now: datetime) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """The contact's current id and the verdicts; the first verdict is that of the whole filter."""
+    """The verdicts about a contact; the first is that of the whole filter.
+
+    ``contact_id`` is the contact that a merged contact belongs to now.
+    """
 
     contact_id: UUID
     verdicts: list[RuleVerdict]
@@ -112,7 +115,7 @@ class Explanation:
 async def explain_segment(
     uow: UnitOfWork, *, segment_id: UUID, contact_id: UUID, now: datetime
 ) -> Explanation:
-    """Return for each rule and group whether it matches a contact.
+    """Return for each rule and group of a segment whether it matches a contact.
 
     Raises:
         SegmentNotFoundError: No segment has this id.

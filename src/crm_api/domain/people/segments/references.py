@@ -1,4 +1,4 @@
-"""The lists and campaigns that a tree of rules names, each with its JSON pointer."""
+"""Check that the lists and campaigns that a filter names exist."""
 
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,7 @@ from crm_api.platform.database import UnitOfWork
 
 
 async def read_with_references(uow: UnitOfWork, given: Any) -> Node:  # noqa: ANN401 - JSON
-    """Read a filter; the lists and campaigns that it names must exist.
+    """Parse a filter and check that the lists and campaigns that it names exist.
 
     Raises:
         InvalidFilterError: The rules are not valid, or name a list or campaign that does not exist.
@@ -25,7 +25,7 @@ async def read_with_references(uow: UnitOfWork, given: Any) -> Node:  # noqa: AN
 
 
 async def lost_references(uow: UnitOfWork, node: Node) -> list[FieldProblem]:
-    """Return a problem for each list and campaign that the rules name and that does not exist."""
+    """Return a problem for each list or campaign in the rules that does not exist."""
     lists, campaigns = _lists_of(node), _campaigns_of(node)
     problems = []
     if lists:

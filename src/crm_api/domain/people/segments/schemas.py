@@ -20,7 +20,7 @@ MOST_SAMPLES = 50
 
 
 def _as_it_is(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return the rules unchanged; ``parser.py`` checks them, with a pointer for every fault."""
+    """Return the rules unchanged, because ``parser.py`` checks them and reports every fault."""
     return value
 
 
@@ -28,7 +28,7 @@ Filter = Annotated[Any, PlainValidator(_as_it_is, json_schema_input_type=Segment
 
 
 class SegmentCreate(RequestModel):
-    """A new segment."""
+    """A new segment: a name, and the rules that select its contacts."""
 
     model_config = example(
         name="Homeowners in Quincy",
@@ -40,7 +40,10 @@ class SegmentCreate(RequestModel):
 
 
 class SegmentUpdate(RequestModel):
-    """The fields to change; a field left out stays. The rules are replaced as a whole."""
+    """The fields of a segment to change. A field that is left out keeps its value.
+
+    A new ``filter`` replaces all rules of the segment.
+    """
 
     model_config = example(name="Owners in Quincy, old houses")
 
@@ -56,24 +59,26 @@ class SegmentUpdate(RequestModel):
 
 
 class SegmentPreview(RequestModel):
-    """Rules that are not stored, and what to return about the contacts that match."""
+    """Rules to try without storing them, and what to return about the contacts that match."""
 
     model_config = example(
         filter={"all": [{"field": "city", "op": "eq", "value": "Quincy"}]}, limit=5
     )
 
     filter: Filter
-    limit: int = Field(default=10, ge=0, le=MOST_SAMPLES, description="Contacts in the sample.")
+    limit: int = Field(
+        default=10, ge=0, le=MOST_SAMPLES, description="The largest number of contacts in `sample`."
+    )
     count: StrictBool = Field(
-        default=True, description="False omits the count, which takes longer than the sample."
+        default=True, description="False: leave out the count, which takes longer than the sample."
     )
 
 
 class MissingReferenceRead(ReadModel):
-    """A list or campaign that the rules name and that was deleted.
+    """A deleted list or campaign that the rules still name.
 
     Attributes:
-        pointer: A JSON pointer to the place of the fault.
+        pointer: JSON pointer to its id in the rules.
     """
 
     pointer: str
@@ -82,7 +87,7 @@ class MissingReferenceRead(ReadModel):
 
 
 class SegmentRead(ReadModel):
-    """A segment."""
+    """A segment: a name, and the rules that select its contacts."""
 
     model_config = example(
         name="Homeowners in Quincy",
@@ -97,15 +102,15 @@ class SegmentRead(ReadModel):
 
     @classmethod
     def of(cls, found: Segment) -> Self:
-        """Build the response from a segment."""
+        """Build the response from a stored segment."""
         return cls.model_validate(found)
 
 
 class SegmentDetail(SegmentRead):
-    """A segment, and the deleted lists and campaigns that its rules name.
+    """A segment, and the deleted lists and campaigns that its rules still name.
 
     Attributes:
-        missing: Lists and campaigns that the rules name and that no longer exist.
+        missing: The deleted lists and campaigns that the rules still name.
     """
 
     model_config = example(SegmentRead, missing=[])
@@ -114,7 +119,7 @@ class SegmentDetail(SegmentRead):
 
     @classmethod
     def with_missing(cls, found: Segment, missing: list[FieldProblem]) -> Self:
-        """Build the response from a segment."""
+        """Build the response from a stored segment and its missing references."""
         return cls(
             id=found.id,
             name=found.name,
@@ -129,7 +134,7 @@ class SegmentCount(ReadModel):
     """The number of contacts that match a segment now.
 
     Attributes:
-        count: The number of contacts that match.
+        count: The number of contacts that match the segment now.
     """
 
     model_config = example(count=187)
@@ -138,11 +143,11 @@ class SegmentCount(ReadModel):
 
 
 class SegmentPreviewRead(ReadModel):
-    """The contacts that match; ``count`` is null if it was not requested.
+    """The result of trying rules: how many contacts match, and some of them.
 
     Attributes:
         count: The number of contacts that match; null if it was not requested.
-        sample: Some of the contacts, as examples.
+        sample: Some of the contacts that match, in no particular order.
     """
 
     model_config = example(count=187)
@@ -157,8 +162,8 @@ class SegmentFieldRead(ReadModel):
     Attributes:
         name: The name to use in a rule.
         label: The name to show to users.
-        kind: The kind of its values.
-        operators: The operators that it accepts.
+        kind: The kind of the field's values.
+        operators: The operators that a rule on this field may use.
         type: The type of a custom field; null for other fields.
         choices: The choices of a custom field; empty for other fields.
     """
@@ -176,10 +181,11 @@ class SegmentFieldRead(ReadModel):
 
 
 class SegmentFieldsRead(ReadModel):
-    """The fields that a rule may name; it may also name attributes that are not listed.
+    """The fields that a rule may name.
 
     Attributes:
-        data: Every field that a rule may name.
+        data: The built-in fields, then the custom fields by name. A rule may also name attributes
+            without a custom field, which are not listed.
     """
 
     data: list[SegmentFieldRead]
@@ -189,17 +195,17 @@ class SegmentNodeVerdict(ReadModel):
     """Whether one rule or group of a segment matches a contact.
 
     Attributes:
-        pointer: JSON pointer to it in ``filter``; empty for the whole filter.
-        node: ``rule``, or how the group combines its members.
+        pointer: JSON pointer to the rule or group; ``/filter`` is the whole filter.
+        node: ``rule`` for a rule; ``all``, ``any`` or ``not`` for a group.
         holds: Whether the rule or group matches the contact.
         field: The field that the rule compares; null for a group.
         op: The operator of the rule; null for a group.
-        value: The value in the rule.
-        actual: For a rule, the contact's value now; null if it has none.
+        value: The value in the rule; null for a group.
+        actual: The contact's value of the field now; null if it has none, and for a group.
     """
 
     model_config = example(
-        pointer="/all/0",
+        pointer="/filter/all/0",
         node="rule",
         holds=True,
         field="city",
@@ -218,11 +224,11 @@ class SegmentNodeVerdict(ReadModel):
 
 
 class SegmentExplanation(ReadModel):
-    """Why a contact is in a segment, or is not.
+    """Why a contact is or is not in a segment.
 
     Attributes:
         is_in: Whether the contact is in the segment.
-        nodes: Every rule and group, each group before its members.
+        nodes: The result of every rule and group; a group comes before its members.
     """
 
     model_config = example(is_in=True)

@@ -1,4 +1,4 @@
-"""Create, change and remove segments, and compile them to conditions of an audience."""
+"""Create, change and delete segments, and compile them to SQL conditions of an audience."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -18,7 +18,7 @@ from crm_api.domain.people.segments.catalogue import (
     OPERATORS,
     FieldEntry,
     SegmentFieldKind,
-    entries,
+    built_in_fields,
 )
 from crm_api.domain.people.segments.compiler import Condition, compile_filter
 from crm_api.domain.people.segments.errors import (
@@ -33,11 +33,11 @@ from crm_api.platform.database import UnitOfWork
 
 
 async def create_segment(uow: UnitOfWork, body: SegmentCreate, *, now: datetime) -> Segment:
-    """Store a segment.
+    """Create a segment.
 
     Raises:
         InvalidFilterError: The rules are not valid, or name a list or campaign that does not exist.
-        SegmentExistsError: The name is taken; ``segment_id`` is the other segment.
+        SegmentExistsError: Another segment has this name; ``segment_id`` is its id.
     """
     await read_with_references(uow, body.filter)
     made = await queries.insert_segment(uow.session, name=body.name, filter_=body.filter, now=now)
@@ -47,7 +47,7 @@ async def create_segment(uow: UnitOfWork, body: SegmentCreate, *, now: datetime)
 
 
 async def get_segment(uow: UnitOfWork, *, segment_id: UUID) -> Segment:
-    """Fetch a segment.
+    """Return a segment.
 
     Raises:
         SegmentNotFoundError: No segment has this id.
@@ -59,7 +59,7 @@ async def get_segment(uow: UnitOfWork, *, segment_id: UUID) -> Segment:
 
 
 async def list_segments(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[Segment]:
-    """List segments, newest first.
+    """Return a page of segments, newest first.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -72,13 +72,13 @@ async def list_segments(uow: UnitOfWork, *, cursor: str | None, limit: int) -> P
 async def update_segment(
     uow: UnitOfWork, changes: SegmentUpdate, *, segment_id: UUID, now: datetime
 ) -> Segment:
-    """Change a segment; contacts that became recipients by its old rules stay recipients.
+    """Change a segment; recipients that its old rules selected stay recipients.
 
     Raises:
         SegmentNotFoundError: No segment has this id.
         InvalidFilterError: The rules are not valid, or name a list or campaign that does not exist.
-        SegmentExistsError: The name is taken; ``segment_id`` is the other segment.
-        SegmentInUseError: The recipients of a campaign are being stored by its rules.
+        SegmentExistsError: Another segment has this name; ``segment_id`` is its id.
+        SegmentInUseError: A started campaign is still selecting its recipients by the old rules.
     """
     await _lock(uow, segment_id)
     given = changes.model_dump(exclude_unset=True)
@@ -88,8 +88,8 @@ async def update_segment(
             uow,
             segment_id,
             only_written_now=True,
-            detail="The recipients of a campaign are being stored by these rules. Change them when "
-            "that is done, or cancel the campaign.",
+            detail="A started campaign still selects its recipients by these rules. Change the "
+            "rules when it has stored all recipients, or cancel the campaign; `campaign_ids` names it.",
         )
     if given:
         try:
@@ -103,25 +103,25 @@ async def update_segment(
 
 
 async def delete_segment(uow: UnitOfWork, *, segment_id: UUID) -> None:
-    """Remove a segment; started campaigns keep their recipients.
+    """Delete a segment; campaigns that have stored their recipients keep them.
 
     Raises:
         SegmentNotFoundError: No segment has this id.
-        SegmentInUseError: A draft, or a campaign that has not started, uses it.
+        SegmentInUseError: A campaign still needs the segment to select its recipients.
     """
     await _lock(uow, segment_id)
     await _require_unused(
         uow,
         segment_id,
         only_written_now=False,
-        detail="Drafts, or campaigns that have yet to begin, name this segment. Give them another "
-        "audience, or cancel them.",
+        detail="Campaigns that have not started use this segment; `campaign_ids` lists them. Give "
+        "them another audience, or cancel them.",
     )
     await queries.delete_segment(uow.session, segment_id=segment_id)
 
 
 async def list_fields(uow: UnitOfWork) -> list[FieldEntry]:
-    """List the fields of rules: those of every contact, then custom fields ordered by name."""
+    """Return the fields that a rule may name: built-in fields, then custom fields by name."""
     found = await custom_fields.list_fields(uow, archived=False, cursor=None, limit=MOST_FIELDS)
     own = [
         FieldEntry(
@@ -134,7 +134,7 @@ async def list_fields(uow: UnitOfWork) -> list[FieldEntry]:
         )
         for one in sorted(found.data, key=lambda one: one.name)
     ]
-    return [*entries(), *own]
+    return [*built_in_fields(), *own]
 
 
 async def conditions(
@@ -153,10 +153,11 @@ async def conditions(
 
     Args:
         segment_ids: Ids of segments; each must exist.
-        now: Relative times are counted from this.
+        now: Periods such as "the last 30 days" end here.
         prefix: Beginning of the names of the bind values.
-        is_negated: Match all other contacts, for an exclusion.
-        by_person: Make each look-up a probe for one contact, for statements that read by page.
+        is_negated: Match the contacts that are not in the segment, for an exclusion.
+        by_person: Look up other tables once per contact, for a statement that reads a page of
+            contacts.
 
     Raises:
         SegmentNotFoundError: One of the segments does not exist.
@@ -179,11 +180,14 @@ async def conditions(
 
 
 async def faults_of(uow: UnitOfWork, named: Mapping[str, UUID]) -> list[FieldProblem]:
-    """Find the faults of segments that a campaign names, by JSON pointer.
+    """Return the problems of the segments that a campaign names.
 
-    A segment has a fault if it does not exist, or if it names a list or campaign that does not
-    exist: it would then match other contacts than intended. The segments are locked against changes
-    until the transaction ends.
+    A segment has a problem if it does not exist, or if its rules name a deleted list or campaign,
+    because it would then match other contacts than intended. The segments are locked against
+    changes until the transaction ends.
+
+    Args:
+        named: The id of a segment, by its JSON pointer in the request.
     """
     if not named:
         return []
@@ -195,13 +199,15 @@ async def faults_of(uow: UnitOfWork, named: Mapping[str, UUID]) -> list[FieldPro
             detail = "No segment has this id."
             problems.append(FieldProblem(pointer=pointer, code="unknown_segment", detail=detail))
         elif lost := await lost_references(uow, read_filter(known[segment_id].filter)):
-            detail = f"The segment {known[segment_id].name!r} has a fault: {lost[0].detail}"
+            detail = (
+                f"A rule of the segment {known[segment_id].name!r} is not valid: {lost[0].detail}"
+            )
             problems.append(FieldProblem(pointer=pointer, code="broken_segment", detail=detail))
     return problems
 
 
 async def missing_of(uow: UnitOfWork, segment: Segment) -> list[FieldProblem]:
-    """Return a problem for each list and campaign that the segment names and that was deleted."""
+    """Return a problem for each deleted list or campaign that the rules of a segment name."""
     return await lost_references(uow, read_filter(segment.filter))
 
 
@@ -222,4 +228,7 @@ async def _require_unused(
 
 async def _taken(uow: UnitOfWork, name: str) -> SegmentExistsError:
     holder = await queries.id_of_name(uow.session, name=name)
-    return SegmentExistsError("A segment with this name exists.", segment_id=str(holder))
+    return SegmentExistsError(
+        "Another segment has this name. Change that segment, or choose another name.",
+        segment_id=str(holder),
+    )

@@ -1,4 +1,4 @@
-"""The parsed tree of rules: groups, and rules with typed values."""
+"""The classes of a parsed filter: groups of rules, and rules with typed values."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ class Join(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Distance:
-    """A period before or after now."""
+    """The length of a period before or after now."""
 
     seconds: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Membership:
-    """The conditions on a recipient of a campaign; None accepts every value."""
+    """Which recipients of a campaign match; a field that is None does not restrict."""
 
     campaign_id: UUID
     step: int = 0
@@ -41,11 +41,11 @@ Value = Scalar | Distance | Membership | tuple[Scalar, ...] | None
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A field, an operator and a value.
+    """One comparison: a field, an operator and a value.
 
     Attributes:
-        pointer: JSON pointer in the filter, for problems and explanations.
-        attribute: The name of the attribute; None for another field.
+        pointer: JSON pointer of the rule, for problems and explanations.
+        attribute: The name of the attribute; None if the field is not an attribute.
         op: The positive operator: ``ne`` is ``eq`` with ``is_negated``.
         given: The operator in the request; ``given_value`` is the value in the request.
     """
@@ -67,7 +67,7 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Rules and groups, combined by ``join``."""
+    """Several rules and groups, combined by ``join``."""
 
     pointer: str
     join: Join

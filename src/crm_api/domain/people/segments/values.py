@@ -1,4 +1,4 @@
-"""Read the value of a rule, by the kind of its field and its operator."""
+"""Check and convert the value of a rule, by the kind of the rule's field and by its operator."""
 
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
@@ -31,7 +31,7 @@ Read = TypeVar("Read")
 
 
 class BadValueError(Exception):
-    """The operator does not accept the value; ``within`` is a JSON pointer into it."""
+    """The operator does not accept the value; ``within`` is a JSON pointer into the value."""
 
     def __init__(self, code: str, detail: str, *, within: str = "") -> None:
         super().__init__(detail)
@@ -41,7 +41,7 @@ class BadValueError(Exception):
 
 
 def read_value(kind: SegmentFieldKind, op: str, value: Any) -> Value:  # noqa: ANN401 - JSON
-    """Read the value of a rule.
+    """Check the value of a rule and convert it to its type.
 
     Args:
         kind: The kind of the field.
@@ -70,7 +70,7 @@ def _text(value: object, *, limit: int = LONGEST_TEXT) -> str:
 
 
 def _raw_text(value: object) -> str:
-    """Read a string for an attribute; keep white space, because attributes are stored with it."""
+    """Check a string for an attribute; do not trim it, because stored attributes are not trimmed."""
     _text(value)
     return refuse_nul(str(value))
 
@@ -160,7 +160,7 @@ def _pair(read: Callable[[object], Scalar], value: object) -> tuple[Scalar, ...]
     if not isinstance(value, list) or len(value) != 2:  # noqa: PLR2004 - a pair
         raise BadValueError("wrong_type", "Give a list of two values: from and to, both included.")
     low, high = _many(read, value)
-    if low > high:  # type: ignore[operator]  # one reader read both
+    if low > high:  # type: ignore[operator]  # both have the type that ``read`` returns
         raise BadValueError("reversed", "The first value is greater than the second; swap them.")
     return low, high
 
@@ -184,7 +184,7 @@ def _read_field(read: Callable[[], Read]) -> Read:
 
 
 def _by(read: Callable[[object], Scalar]) -> Callable[[str, Any], Value]:
-    """Return the reader of a kind whose values all have one type."""
+    """Return the reader for a kind of field whose values all have one type."""
 
     def reader(op: str, value: Any) -> Value:  # noqa: ANN401 - JSON
         is_list = op in {"in", "contains_any", "contains_all"}
@@ -216,7 +216,10 @@ _OF_ATTRIBUTES: dict[str, Callable[[Any], Value]] = {
 
 
 def _attribute(op: str, value: Any) -> Value:  # noqa: ANN401 - JSON
-    """Read the value of an attribute; if the operator accepts several types, the value decides."""
+    """Read the value of a rule on an attribute.
+
+    If the operator accepts several types, the value itself decides which one is used.
+    """
     if op in _OF_ATTRIBUTES:
         return _OF_ATTRIBUTES[op](value)
     first = value[0] if isinstance(value, list) and value else value
@@ -236,10 +239,10 @@ def _membership(_op: str, value: Any) -> Value:  # noqa: ANN401 - JSON
         raise BadValueError("wrong_type", detail)
     for name in value:
         if name not in {"campaign_id", "status", "replied", "step"}:
-            detail = "The members are campaign_id, status, replied and step."
+            detail = "Remove this; the members are campaign_id, status, replied and step."
             raise BadValueError("unknown_member", detail, within=_pointer(name))
     if "campaign_id" not in value:
-        raise BadValueError("missing", "Name the campaign.", within="/campaign_id")
+        raise BadValueError("missing", "Give the id of the campaign.", within="/campaign_id")
     replied, statuses = value.get("replied"), value.get("status")
     return Membership(
         campaign_id=_at("/campaign_id", _id, value["campaign_id"]),

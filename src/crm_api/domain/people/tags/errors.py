@@ -18,11 +18,11 @@ class TagChangeNotFoundError(NotFoundError):
 
 
 class TagPeopleError(InvalidError):
-    """The contacts are given twice or not at all, or some ids do not belong to a contact."""
+    """The request has both contact_ids and filter, or neither, or an id of no contact."""
 
     code = "tag_people"
-    title = "Contacts are not clear"
-    example = Example("/contact_ids", "Give either contact_ids or a filter.")
+    title = "Contacts not given correctly"
+    example = Example("/contact_ids", "Give exactly one of contact_ids and filter.")
 
     def __init__(self, pointer: str, detail: str) -> None:
         super().__init__(

@@ -31,16 +31,22 @@ TagName = Annotated[str, AfterValidator(_read_tag)]
 
 
 class PeopleFilter(RequestModel):
-    """The contacts whose tags change; every given condition must match, as in the contact list.
+    """Selects the contacts whose tags change. A contact must match every given condition.
 
     Attributes:
-        q: Any part of the name, phone number, e-mail address or company.
-        tag: The tag.
-        opted_out: Whether the number is opted out.
-        created_after: Created later than this instant.
-        created_before: Created earlier than this instant.
-        updated_after: Changed later than this instant.
-        has_email: True: contacts with an e-mail address; false: contacts without.
+        q: Words to find in the name, phone number, e-mail address or company. Every word must
+            occur.
+        phone: Only the contact with this phone number.
+        tag: Only contacts with this tag.
+        list_id: Only contacts on the list with this id.
+        opted_out: True: only contacts whose number is opted out; false: only the others.
+        created_after: Only contacts that were created later than this instant.
+        created_before: Only contacts that were created earlier than this instant.
+        updated_after: Only contacts that were changed later than this instant.
+        state: Only contacts in this state, given as code or name.
+        city: Only contacts in this city. Case and accents are ignored.
+        has_email: True: only contacts with an e-mail address; false: only contacts without.
+        flag: Only contacts whose number has this flag now.
     """
 
     q: Line200 = ""
@@ -62,12 +68,14 @@ class PeopleFilter(RequestModel):
 
 
 class TagsRequest(RequestModel):
-    """The tags to add and remove, and the contacts; an empty filter means all contacts.
+    """Tags to add and to remove, and the contacts: give either ``contact_ids`` or ``filter``.
 
     Attributes:
-        add: The tags to add.
-        remove: The tags to remove.
-        filter: The contacts whose tags change. An empty filter means every contact.
+        add: The tags to add to the contacts.
+        remove: The tags to remove from the contacts.
+        contact_ids: The ids of the contacts whose tags change.
+        filter: Selects the contacts whose tags change. An empty filter selects every contact.
+        dry_run: True: count the contacts, and change nothing.
     """
 
     model_config = example(add=["homeowner"], filter={"city": "Quincy"})
@@ -81,7 +89,7 @@ class TagsRequest(RequestModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.add and not self.remove:
-            raise PydanticCustomError("no_tags", "Give a tag in add or in remove.")
+            raise PydanticCustomError("no_tags", "Give at least one tag in add or remove.")
         if not set(self.add).isdisjoint(self.remove):
             raise PydanticCustomError(
                 "tag_twice", "A tag is in both add and remove; leave it out of one."
@@ -90,7 +98,7 @@ class TagsRequest(RequestModel):
 
 
 class TagRename(RequestModel):
-    """A new name for a tag; a contact with both tags keeps one."""
+    """A new name for a tag. If a contact already has a tag of that name, the two become one."""
 
     model_config = example(name="house owner")
 
@@ -98,12 +106,12 @@ class TagRename(RequestModel):
 
 
 class TagRead(ReadModel):
-    """A tag and its number of contacts; ``counted_at`` is null if it was counted just now.
+    """A tag, and the number of contacts that have it.
 
     Attributes:
-        tag: The tag.
-        contact_count: The number of contacts.
-        counted_at: When the contacts were counted.
+        tag: The name of the tag.
+        contact_count: The number of contacts that have the tag.
+        counted_at: When the contacts were counted; null if they were counted for this response.
     """
 
     model_config = example(tag="homeowner")
@@ -128,14 +136,18 @@ class ShownTagChangeStatus(StrEnum):
 
 
 class TagChangeRead(ReadModel):
-    """A tag change; ``id`` is null for a dry run, which only counts the matching contacts.
+    """A change of the tags of many contacts, and its progress.
 
     Attributes:
-        add: The tags to add.
-        remove: The tags to remove.
-        matched: Contacts that were processed.
-        changed: Contacts whose tags changed.
-        refused: Contacts that would have too many tags and were not changed.
+        id: The id of the change; null for a dry run.
+        add: The tags that the change adds.
+        remove: The tags that the change removes.
+        matched: The number of contacts that were processed so far; for a dry run, the number of
+            contacts that would be processed.
+        changed: The number of contacts whose tags changed.
+        refused: The number of contacts that were not changed because they would have too many tags.
+        created_at: When the change was requested; null for a dry run.
+        finished_at: When the last contact was processed; null until then.
     """
 
     model_config = example(
@@ -154,7 +166,7 @@ class TagChangeRead(ReadModel):
 
     @classmethod
     def of(cls, change: TagChange) -> Self:
-        """Build the response from a tag change."""
+        """Build the response from a stored tag change."""
         return cls.model_validate(change)
 
     @classmethod

@@ -23,12 +23,12 @@ CHUNK_CONTACTS = 2_000
 COUNTED_LIVE_BYTES = 16 * 1024 * 1024
 """Up to this table size, about 50,000 contacts, tags are counted for each request."""
 _NO_ID = UUID(int=0)
-"""The id part of a cursor; a tag has no id besides its name."""
+"""A placeholder in cursors, because tags have no id."""
 COUNT_AGAIN_AFTER = timedelta(minutes=5)
 
 
 async def list_tags(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[TagRead]:
-    """List the tags by name, with the number of contacts of each.
+    """Return a page of tags by name, with the number of contacts that have each.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -50,10 +50,10 @@ async def list_tags(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[
 
 
 async def count_people(uow: UnitOfWork, body: TagsRequest, *, now: datetime) -> int:
-    """Count the contacts that a request would process.
+    """Count the contacts whose tags a request would process.
 
     Raises:
-        TagPeopleError: The contacts are given twice or not at all, or some ids are unknown.
+        TagPeopleError: Both ids and filter are given, or neither, or an id belongs to no contact.
     """
     ids, wanted = await _people(uow, body)
     if wanted is None:
@@ -62,10 +62,10 @@ async def count_people(uow: UnitOfWork, body: TagsRequest, *, now: datetime) -> 
 
 
 async def change(uow: UnitOfWork, body: TagsRequest, *, actor: str, now: datetime) -> TagChange:
-    """Add and remove tags of the given contacts; request ``change_tags`` if chunks are left.
+    """Change the tags of the first chunk of contacts; a job changes those of the others.
 
     Raises:
-        TagPeopleError: The contacts are given twice or not at all, or some ids are unknown.
+        TagPeopleError: Both ids and filter are given, or neither, or an id belongs to no contact.
     """
     ids, wanted = await _people(uow, body)
     return await _begin(
@@ -74,7 +74,7 @@ async def change(uow: UnitOfWork, body: TagsRequest, *, actor: str, now: datetim
 
 
 async def rename(uow: UnitOfWork, *, tag: str, name: str, actor: str, now: datetime) -> TagChange:
-    """Rename a tag on all contacts.
+    """Rename a tag on the first chunk of contacts; a job renames it on the others.
 
     Raises:
         TagNotFoundError: No contact has the tag.
@@ -92,7 +92,7 @@ async def rename(uow: UnitOfWork, *, tag: str, name: str, actor: str, now: datet
 
 
 async def delete_tag(uow: UnitOfWork, *, tag: str, actor: str, now: datetime) -> TagChange:
-    """Remove a tag from all contacts.
+    """Remove a tag from the first chunk of contacts; a job removes it from the others.
 
     Raises:
         TagNotFoundError: No contact has the tag.
@@ -110,7 +110,7 @@ async def delete_tag(uow: UnitOfWork, *, tag: str, actor: str, now: datetime) ->
 
 
 async def get_change(uow: UnitOfWork, *, change_id: UUID) -> TagChange:
-    """Fetch a tag change.
+    """Return a tag change with its progress.
 
     Raises:
         TagChangeNotFoundError: No tag change has this id.
@@ -131,7 +131,7 @@ async def work_on(uow: UnitOfWork, *, now: datetime) -> bool:
 
 
 async def keep_counts(uow: UnitOfWork, *, now: datetime) -> None:
-    """Update the stored counts of a large database, at most every 5 minutes."""
+    """If the database is large, count the contacts of each tag; at most every 5 minutes."""
     if await queries.contact_bytes(uow.session) <= COUNTED_LIVE_BYTES:
         return
     last = await queries.last_counted(uow.session)
@@ -143,7 +143,7 @@ async def _people(
     uow: UnitOfWork, body: TagsRequest
 ) -> tuple[list[UUID] | None, PeopleFilter | None]:
     if (body.contact_ids is None) == (body.filter is None):
-        raise TagPeopleError("/contact_ids", "Give either contact_ids or a filter.")
+        raise TagPeopleError("/contact_ids", "Give exactly one of contact_ids and filter.")
     if body.contact_ids is None:
         return None, body.filter
     heads = await queries.find_heads(uow.session, ids=body.contact_ids)
@@ -188,7 +188,7 @@ async def _begin(
 
 
 async def _work(uow: UnitOfWork, change: TagChange, *, now: datetime) -> None:
-    """Change the tags of the next chunk; request ``change_tags`` if more are left."""
+    """Change the tags of the next chunk of contacts; request the job if more are left."""
     if change.filter is None:
         ids = change.contact_ids or []
     else:
