@@ -50,7 +50,7 @@ async def change_tags(ctx: dict[str, Any]) -> None:
         await deps.queue.push(Job(name=JobName.CHANGE_TAGS))
         return
     async with deps.new_uow() as uow:
-        await tags.keep_counts(uow, now=clock.now())
+        await tags.refresh_tag_counts(uow, now=clock.now())
 
 
 async def find_duplicates(ctx: dict[str, Any]) -> None:

@@ -250,7 +250,7 @@ async def test_tags_of_a_large_store_are_counted_now_and_then(
 
     for minutes in (0, 1):
         async with new_uow() as uow:
-            await tags.keep_counts(uow, now=NOW + timedelta(minutes=minutes))
+            await tags.refresh_tag_counts(uow, now=NOW + timedelta(minutes=minutes))
 
     found = (await client.get("/v1/tags")).json()["data"]
     assert [(row["tag"], row["contact_count"]) for row in found] == [("crack", 1), ("roof", 2)]

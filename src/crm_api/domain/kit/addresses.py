@@ -1,9 +1,9 @@
-"""Decide which network addresses may be connected to, for files to fetch and webhook endpoints.
+"""Decide to which network addresses the service may connect, for file downloads and webhooks.
 
-These URLs come from outside. A URL that points into the own network would reach systems that only
-this service can reach (server-side request forgery). So connections go only to public addresses.
-The address that was checked is the address that is connected to, and every redirect is checked
-again. The one exception is loopback while the sandbox is used.
+Users of the API choose these URLs. A URL into the service's own network would reach systems that
+are not open to the outside (server-side request forgery). So the service connects only to public
+addresses. It connects to the same address that it has checked, and it checks every redirect. The
+only exception is the loopback address, which is allowed while the sandbox is used.
 """
 
 import ipaddress
@@ -22,12 +22,12 @@ Address = IPv4Address | IPv6Address
 AddressInfo = tuple[
     int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]
 ]
-"""An item of ``getaddrinfo``: family, type, protocol, name, and an address with its port."""
+"""One result of ``getaddrinfo``: family, type, protocol, name, and an address with its port."""
 
 ANY_PORT = range(1, 65_536)
 PORTS_OF_FILES = frozenset({80, 443})
 LONGEST_URL = 8_000
-"""Characters. Signed URLs have one or two thousand; servers refuse far longer ones."""
+"""Characters. Signed URLs have up to two thousand; servers refuse URLs that are much longer."""
 
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _NOT_PUBLIC = tuple(
@@ -55,10 +55,10 @@ def is_public(address: Address) -> bool:
 
 
 class AddressRefusedError(Exception):
-    """The address may not be connected to.
+    """The service may not connect to this URL or address.
 
     Attributes:
-        code: Stable: ``bad_address``, ``forbidden_port``, ``forbidden_address`` or ``insecure``.
+        code: ``bad_address``, ``forbidden_port``, ``forbidden_address`` or ``insecure``.
         detail: A sentence for a person, without the address.
     """
 
@@ -70,12 +70,12 @@ class AddressRefusedError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class AddressPolicy:
-    """Which addresses and ports may be connected to.
+    """The addresses and ports to which the service may connect.
 
     Attributes:
-        ports: Allowed ports of public addresses.
-        loopback_ports: Allowed ports of this machine; none without the sandbox.
-        needs_tls: Allow plain ``http://`` only for loopback.
+        ports: The allowed ports of public addresses.
+        loopback_ports: The allowed ports of this machine; empty unless the sandbox is used.
+        needs_tls: Allow ``http://`` without TLS only for loopback.
     """
 
     ports: Container[int] = PORTS_OF_FILES
@@ -96,21 +96,23 @@ class AddressPolicy:
         return cls(ports=ANY_PORT, loopback_ports=loopback_ports, needs_tls=True)
 
     def allows(self, address: Address, port: int) -> bool:
-        """Return whether this address and port may be connected to."""
+        """Return whether the service may connect to this address and port."""
         if address.is_loopback:
             return port in self.loopback_ports
         return port in self.ports and is_public(address)
 
     def check_url(self, url: URL) -> None:
-        """Check everything that needs no look-up of the host's address.
+        """Check scheme, user, port and literal address of a URL, without resolving its host.
 
         Raises:
-            AddressRefusedError: The URL may not be connected to.
+            AddressRefusedError: The service may not connect to the URL.
         """
         if url.scheme not in {"http", "https"} or not url.host:
-            raise AddressRefusedError("bad_address", "The address is neither http:// nor https://.")
+            raise AddressRefusedError("bad_address", "The URL must begin with http:// or https://.")
         if url.user is not None or url.password is not None:
-            raise AddressRefusedError("bad_address", "The address holds a user or a password.")
+            raise AddressRefusedError(
+                "bad_address", "The URL must not contain a user name or password."
+            )
         port = url.port or 0
         if port not in self.ports and port not in self.loopback_ports:
             raise AddressRefusedError("forbidden_port", f"Port {port} is not allowed.")
@@ -119,7 +121,7 @@ class AddressPolicy:
             self.check(address, port)
         is_local = url.host == "localhost" or (address is not None and address.is_loopback)
         if self.needs_tls and url.scheme != "https" and not is_local:
-            raise AddressRefusedError("insecure", "The address must begin with https://.")
+            raise AddressRefusedError("insecure", "The URL must begin with https://.")
 
     def check(self, address: Address, port: int) -> None:
         """Refuse an address that may not be connected to.
@@ -134,10 +136,10 @@ class AddressPolicy:
             )
 
     def open_socket(self, info: AddressInfo) -> socket.socket:
-        """Make the socket for an address that is about to be connected to: the last check.
+        """Check an address for the last time, and return a socket to connect to it.
 
         Raises:
-            AddressRefusedError: The address may not be connected to.
+            AddressRefusedError: The service may not connect to the address.
         """
         family, kind, protocol, _, (host, port, *_) = info
         self.check(ipaddress.ip_address(str(host)), int(str(port)))
@@ -145,7 +147,7 @@ class AddressPolicy:
 
 
 class CheckedResolver(AbstractResolver):
-    """Resolves a host, and refuses it if one of its addresses may not be connected to."""
+    """Resolves a host name, and refuses it if the policy forbids one of its addresses."""
 
     def __init__(self, inner: AbstractResolver, policy: AddressPolicy) -> None:
         self._inner = inner
@@ -157,8 +159,8 @@ class CheckedResolver(AbstractResolver):
         """Return the addresses of a host; called once for each request.
 
         Raises:
-            AddressRefusedError: One of them may not be connected to.
-            OSError: The host is not known.
+            AddressRefusedError: The policy forbids one of the addresses.
+            OSError: The host name cannot be resolved.
         """
         found = await self._inner.resolve(host, port, family)
         for one in found:
@@ -176,7 +178,7 @@ def open_connector(
     """Return a connector that connects only to allowed addresses.
 
     Args:
-        policy: Checked for each new connection.
+        policy: Decides about each new connection.
         resolver: Used instead of the system's resolver, for tests.
         keeps_open: Whether a connection serves several requests to one host.
     """
@@ -191,10 +193,10 @@ def open_connector(
 
 
 def parse_url(address: str) -> URL:
-    """Parse a URL without normalising it: a change could break a signature in it.
+    """Parse a URL without normalising it, because a change could break a signature in it.
 
     Raises:
-        AddressRefusedError: It cannot be parsed.
+        AddressRefusedError: The text is not a URL, or it is too long.
     """
     if len(address) > LONGEST_URL or not address.isprintable():
         raise unreadable()
@@ -206,8 +208,8 @@ def parse_url(address: str) -> URL:
 
 
 def unreadable() -> AddressRefusedError:
-    """Return the error for a URL that cannot be parsed."""
-    return AddressRefusedError("bad_address", "The address cannot be read.")
+    """Return the error for a text that is not a URL."""
+    return AddressRefusedError("bad_address", "This is not a valid URL.")
 
 
 def _literal(host: str) -> Address | None:

@@ -1,19 +1,19 @@
-"""Waits between attempts that grow with each failure."""
+"""Waits between attempts; the wait grows with each failure."""
 
 from dataclasses import dataclass
 from datetime import timedelta
 
 _MOST_STEPS = 20
-"""Bounds the power, which could overflow for a counter that nothing resets."""
+"""The largest exponent, so that a counter that is never reset cannot overflow the power."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """A wait that grows by ``factor`` with each attempt, up to a longest one.
+    """A wait that is multiplied by ``factor`` after each attempt, up to ``longest``.
 
     Attributes:
-        first: Wait after the first attempt.
-        longest: Upper limit of every wait.
+        first: The wait after the first attempt.
+        longest: The upper limit of every wait.
     """
 
     first: timedelta
@@ -26,10 +26,10 @@ class Backoff:
         return min(self.longest, self.first * growth)
 
     def sql(self, attempt: str) -> str:
-        """Return a SQL expression of the same wait as an interval.
+        """Return an SQL expression for the same wait, as an interval.
 
         Args:
-            attempt: SQL expression of the attempt's number; part of a statement's text.
+            attempt: SQL expression for the number of the attempt; it is not escaped.
         """
         first, longest = self.first.total_seconds(), self.longest.total_seconds()
         growth = f"{self.factor} ^ least({attempt} - 1, {_MOST_STEPS})"

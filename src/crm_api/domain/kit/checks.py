@@ -1,4 +1,4 @@
-"""SQL fragments that the table definitions share."""
+"""SQL expressions that several table definitions use."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 def one_of(column: str, values: Iterable[str]) -> str:
     """Return ``column IN ('a', 'b')`` for a CHECK or a partial index.
 
-    The values come from a StrEnum in this code base, never from outside.
+    The values are not escaped, so they must come from a StrEnum of this code, not from a request.
     """
     listed = ", ".join(f"'{value}'" for value in values)
     return f"{column} IN ({listed})"

@@ -1,8 +1,8 @@
-"""The text columns of a contact: the one list that every part of the service reads.
+"""The text columns of a contact, in one list that every part of the service reads.
 
-Each column is stored, returned, changed, exported, erased, merged, compared by segments and
-imported from files. The properties of a column say where it differs. It is in ``kit``, because the
-send ledger reads the values that a message's body may name.
+Import, export, merges, erasure, segments and the API handle every column of this list. The fields
+of ``ContactColumn`` say where a column is an exception. The list is in ``kit``, because the send
+ledger reads the values that a message may use.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,12 @@ class ContactColumn:
 
     Attributes:
         name: Its name in the table, in the API, in exports and in the rules of segments.
-        example: A value, for the documentation.
-        file_names: The names that files give it, in lower case and without spaces and signs.
-        is_address: Whether it is a part of the address. A merge takes an address as a whole.
-        is_own: Whether a row of a file that describes two people has it for the first one alone.
-        is_in_messages: Whether the body of a message may name it.
+        example: An example value for the documentation.
+        file_names: The column titles of imported files that mean this column, separated by spaces.
+            A title is in lower case, without spaces and punctuation.
+        is_address: Whether it is a part of the address. A merge takes all parts from one contact.
+        is_own: Whether, in a file row about two people, the value belongs only to the first one.
+        is_in_messages: Whether the body of a message may use it as a variable.
     """
 
     name: str
@@ -102,14 +103,14 @@ CONTACT_COLUMNS = (
 TEXT_COLUMNS = tuple(column.name for column in CONTACT_COLUMNS)
 ADDRESS_COLUMNS = tuple(column.name for column in CONTACT_COLUMNS if column.is_address)
 PLAIN_COLUMNS = tuple(column.name for column in CONTACT_COLUMNS if not column.is_address)
-"""The text columns that a merge takes one by one."""
+"""The text columns outside the address; a merge chooses each of them separately."""
 MESSAGE_COLUMNS = tuple(column.name for column in CONTACT_COLUMNS if column.is_in_messages)
-"""The text columns that the body of a message may name."""
+"""The text columns that the body of a message may use as variables."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContactValues:
-    """What the body of a message may name of a contact: number, text columns, custom fields."""
+    """The values of a contact that the body of a message may use as variables."""
 
     phone: str
     first_name: str | None

@@ -1,8 +1,8 @@
 """Stream lists of any length as CSV with constant memory: one COPY and one transaction per page.
 
-The last row of a page is looked up first. The page then holds all rows up to it, also rows that
-were inserted meanwhile, and the next page begins after it. An error breaks the connection, so a
-reader never takes an incomplete file for a complete one.
+The last row of a page is looked up first. The page then contains all rows up to this row, including
+rows that were inserted in the meantime. The next page begins after this row. After an error the
+connection is closed early, so that the client notices that the file is incomplete.
 """
 
 import csv
@@ -27,10 +27,13 @@ from crm_api.domain.kit.csv_safety import E164, FORMULA_STARTS, csv_safe
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 PAGE = 5_000
-"""Rows."""
+"""Rows per page."""
 Place = TypeVar("Place")
 NextPage = Callable[[UnitOfWork, Place | None], Awaitable[tuple[bytes, Place | None]]]
-"""Returns the rows after a position as CSV, and the position of the last one; None at the end."""
+"""Takes a position; returns the rows after it as CSV, and the position of the last of them.
+
+The returned position is None at the end of the list.
+"""
 
 _FORMULA_STARTS: ColumnElement[str] = literal_column(
     "E'" + "".join(f"\\u{ord(sign):04x}" for sign in FORMULA_STARTS) + "'"
@@ -57,13 +60,13 @@ async def write_csv(
 async def end_of_page(
     session: AsyncSession, ordered: Select[*tuple[Any, ...]]
 ) -> tuple[Any, ...] | None:
-    """Return the last row of the first page of an ordered statement; None if it is the last."""
+    """Return the last row of the first page of ``ordered``; None if less than a page is left."""
     last = (await session.execute(ordered.offset(PAGE - 1).limit(1))).one_or_none()
     return None if last is None else tuple(last)
 
 
 async def copy_rows(session: AsyncSession, statement: Select[*tuple[Any, ...]]) -> bytes:
-    """Run a statement with COPY; return its rows as lines of CSV."""
+    """Run a statement with COPY, and return its rows as CSV lines without a header."""
     connection = await session.connection()
     compiled = statement.compile(dialect=connection.dialect)
     values = [compiled.params[name] for name in compiled.positiontup or ()]
@@ -78,7 +81,7 @@ async def copy_rows(session: AsyncSession, statement: Select[*tuple[Any, ...]]) 
 
 
 def cell(column: SQLColumnExpression[Any]) -> ColumnElement[Any]:
-    """Put a quote before values that a spreadsheet would run as a formula, as ``csv_safe`` does."""
+    """Return SQL for ``csv_safe``: a quote before a value that would run as a formula."""
     is_formula = and_(
         func.strpos(_FORMULA_STARTS, func.left(column, 1)) > 0,
         column != "",
@@ -88,17 +91,17 @@ def cell(column: SQLColumnExpression[Any]) -> ColumnElement[Any]:
 
 
 def instant(column: SQLColumnExpression[Any]) -> ColumnElement[Any]:
-    """Write an instant as the API does: ISO 8601 in UTC with ``Z``, to the millisecond."""
+    """Return SQL that writes an instant as the API does: in UTC with ``Z``, to the millisecond."""
     return func.to_char(
         func.timezone("UTC", column), literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'""")
     )
 
 
 def truth(column: SQLColumnExpression[bool]) -> ColumnElement[Any]:
-    """Write ``true`` or ``false``."""
+    """Return SQL that writes ``true`` or ``false``."""
     return cast(column, Text)
 
 
 def row_id(column: SQLColumnExpression[Any]) -> ColumnElement[Any]:
-    """Write an id as text."""
+    """Return SQL that writes an id as text."""
     return cast(column, Text)

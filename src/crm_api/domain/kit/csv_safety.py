@@ -3,9 +3,12 @@
 import re
 
 FORMULA_STARTS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
-"""The last four are full-width; some spreadsheets treat them like the ASCII ones."""
+"""The characters with which a formula begins.
+
+The last four are full-width forms, which some spreadsheets treat like the ASCII characters.
+"""
 E164 = r"^\+[0-9]{7,15}$"
-"""A phone number starts with a plus, but is not a formula."""
+"""Matches a phone number, which begins with a plus but is not a formula."""
 
 
 def csv_safe(value: str) -> str:

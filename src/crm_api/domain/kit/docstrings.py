@@ -9,7 +9,7 @@ _ATTRIBUTE = re.compile(r"^ {4}(\w+): ")
 
 
 def split_docstring(docstring: str | None) -> tuple[str, dict[str, str]]:
-    """Return the text before the sections as Markdown, and the description of each attribute."""
+    """Return the text before the first section as Markdown, and each attribute's description."""
     text, *sections = _SECTION.split(_CODE.sub(r"`\1`", inspect.cleandoc(docstring or "")))
     attributes: dict[str, str] = {}
     for title, section in zip(sections[::2], sections[1::2], strict=True):

@@ -1,8 +1,8 @@
-"""Dry runs: make a call, count its effects and undo it; its token allows the real call.
+"""Dry runs: carry out a request, count its effects, and roll it back.
 
-The token is sealed under the secret key and is not stored. It is bound to the caller, the call and
-its content, and it holds a digest of the counts. The real call with the token counts again, and is
-refused if the counts differ.
+The answer to a dry run has a token, which the client may send with the real request. The real
+request counts again, and is refused if its counts differ from those of the dry run. The token is
+valid for one caller and one request. It is sealed with the secret key, and it is not stored.
 """
 
 import base64
@@ -28,14 +28,14 @@ _LONGEST = 400
 
 
 class DryRunTokenError(ConflictError):
-    """The token does not belong to a dry run of this call, with this content, by this caller."""
+    """The token is not from a dry run of the same request by the same caller."""
 
     code = "dry_run_token_unknown"
-    title = "Token of another dry run"
+    title = "Token is from another dry run"
 
 
 class DryRunExpiredError(ConflictError):
-    """The dry run was made too long ago."""
+    """The dry run is older than 30 minutes, so its token is no longer valid."""
 
     code = "dry_run_expired"
     title = "Dry run has expired"
@@ -49,43 +49,45 @@ class DryRunChangedError(ConflictError):
 
 
 class DryRunRequest(RequestModel):
-    """A request for a call that supports dry runs."""
+    """The fields that every request has that supports dry runs."""
 
     dry_run: StrictBool = Field(
-        default=False, description="Count what would happen, and change nothing."
+        default=False, description="True: count what the request would change, and change nothing."
     )
     token: Annotated[str, Field(min_length=1, max_length=_LONGEST)] | None = Field(
         default=None,
-        description="The token of a dry run of the same call. The call is made only if the counts "
-        "are still the same; otherwise the answer is 409 `dry_run_changed`.",
+        description="The token from the answer to a dry run of the same request. The request is "
+        "carried out only if its counts are still the same; otherwise the answer is 409 "
+        "`dry_run_changed`.",
     )
 
     def content(self) -> Any:  # noqa: ANN401 - JSON
-        """Return the request as JSON, without the members about the dry run."""
+        """Return the request as JSON, without ``dry_run`` and ``token``."""
         return self.model_dump(
             mode="json", exclude_unset=True, exclude={"dry_run", "token"}, warnings=False
         )
 
 
 class DryRunRead(ReadModel):
-    """An answer to a call that supports dry runs.
+    """The fields that only the answer to a dry run has.
 
-    Only the answer to a dry run has the members of this class: routes leave out unset members.
+    In other answers they are unset, and routes leave out unset fields.
     """
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=False)
 
     dry_run: bool = Field(
-        default=False, description="True if nothing was changed: this is what would happen."
+        default=False, description="True: this is the answer to a dry run, and nothing was changed."
     )
     counts: dict[str, int] = Field(
         default_factory=dict,
-        description="Only in the answer to a dry run: how many of each kind would change.",
+        description="Only in the answer to a dry run: the number of changes of each kind that the "
+        "request would make.",
     )
     token: str | None = Field(
         default=None,
-        description="Only in the answer to a dry run: allows the same call within 30 minutes, "
-        "while the counts stay the same.",
+        description="Only in the answer to a dry run: a token to send with the real request. It is "
+        "valid for 30 minutes, while the counts stay the same.",
     )
 
 
@@ -94,13 +96,13 @@ AnswerT = TypeVar("AnswerT", bound=DryRunRead)
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """A call that supports dry runs.
+    """A request to a route that supports dry runs.
 
     Attributes:
         name: The operation, with the ids of its path.
-        caller_id: The caller that the token is bound to.
+        caller_id: The caller; a token is valid only for this caller.
         secret: The secret key that seals tokens.
-        now: The machine's time; tokens expire by it.
+        now: The time of this machine, by which tokens expire.
     """
 
     name: str
@@ -118,15 +120,15 @@ async def make_call(
     content: Any = None,  # noqa: ANN401 - JSON
     basis: Callable[[AnswerT], Any] | None = None,
 ) -> AnswerT:
-    """Make a call; for a dry run, undo all its effects before returning.
+    """Carry out a request; for a dry run, roll back all its effects before returning.
 
     Args:
-        act: Makes the call in the open transaction. Its answer has ``counts``.
-        content: The content that the token is bound to; None: the body's own content.
-        basis: Returns what must be the same at the real call, in addition to the counts.
+        act: Carries out the request in the open transaction. Its answer has ``counts``.
+        content: The content for which the token is valid; None: the content of ``body``.
+        basis: Returns what must not differ between dry run and real request, besides the counts.
 
     Raises:
-        DryRunTokenError: The body's token belongs to another call.
+        DryRunTokenError: The token belongs to another request or another caller.
         DryRunExpiredError: The token is too old.
         DryRunChangedError: The counts differ from those of the dry run; the caller rolls back.
     """
@@ -141,8 +143,8 @@ async def make_call(
     answer = await act()
     if expected is not None and _counted(answer, basis) != expected:
         raise DryRunChangedError(
-            "What the dry run counted has changed since; nothing was done. Make the dry run again "
-            "and look at its counts.",
+            "The counts have changed since the dry run, so nothing was done. Repeat the dry run "
+            "and check its new counts.",
             counts=dict(answer.counts),
         )
     answer.model_fields_set.discard("counts")
@@ -157,8 +159,8 @@ def sign(call: Call, *, bound: str, counted: str) -> str:
     """Return the token of a dry run.
 
     Args:
-        bound: The digest of call, caller and content.
-        counted: The digest of what was counted.
+        bound: The digest of request, caller and content.
+        counted: The digest of the counts.
     """
     expires_at = int((call.now + VALID_FOR).timestamp())
     text = f"{expires_at}.{bound}.{counted}"
@@ -166,15 +168,15 @@ def sign(call: Call, *, bound: str, counted: str) -> str:
 
 
 def open_token(call: Call, token: str, *, bound: str) -> str:
-    """Return the digest of what a dry run counted.
+    """Check a token, and return the digest of the counts of its dry run.
 
     Raises:
-        DryRunTokenError: The token is not bound to this call and content.
+        DryRunTokenError: The token belongs to another request, caller or content.
         DryRunExpiredError: The token is too old.
     """
     unknown = DryRunTokenError(
-        "This token is not of a dry run of this call with this content by this caller. Make the "
-        "dry run with the same content and send its token."
+        "This token is not from a dry run of this request by this caller. Make a dry run of the "
+        "same request, and send the token that it returns."
     )
     try:
         sealed = base64.urlsafe_b64decode(token.encode("ascii"))
@@ -187,7 +189,8 @@ def open_token(call: Call, token: str, *, bound: str) -> str:
         raise unknown
     if call.now.timestamp() >= int(expires_at):
         raise DryRunExpiredError(
-            f"The dry run is older than {VALID_FOR.seconds // 60} minutes. Make it again."
+            f"The dry run is older than {VALID_FOR.seconds // 60} minutes. Repeat it and "
+            "send its new token."
         )
     return counted
 

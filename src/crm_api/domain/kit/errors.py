@@ -1,11 +1,11 @@
-"""The kinds of failure that the business expects; one table maps each kind to an HTTP status."""
+"""The kinds of errors that use cases raise; ``routers/http`` gives each kind an HTTP status."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 
 class Example:
-    """The arguments of an error's constructor that make its example in the documentation."""
+    """The arguments for an error's constructor that make the example in the documentation."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - of any constructor
         self.args = args
@@ -13,15 +13,15 @@ class Example:
 
 
 class CrmError(Exception):
-    """A failure the business expects.
+    """An error that a use case raises, and that the API returns as a problem document.
 
     Attributes:
-        code: Stable, for programs.
-        title: The same for every occurrence, for people.
+        code: Identifies the error for programs; it never changes.
+        title: A heading for people, the same for every occurrence.
         example: An occurrence to show in the documentation. None if the constructor needs no
             arguments, or if the docstring is the example of ``detail``.
-        detail: What happened this time and what to do next; no secret, no other person's data.
-        extras: Members added to the problem document, for example ``contact_id``.
+        detail: What happened and what to do next. It has no secrets and no data of other people.
+        extras: Further members of the problem document, for example ``contact_id``.
     """
 
     code: ClassVar[str] = "error"
@@ -35,21 +35,21 @@ class CrmError(Exception):
 
 
 class NotFoundError(CrmError):
-    """The named resource does not exist."""
+    """The resource that the request names does not exist."""
 
     code = "not_found"
     title = "Not found"
 
 
 class ConflictError(CrmError):
-    """The request is well formed, but the present state forbids it."""
+    """The request is valid, but the present state of the data does not allow it."""
 
     code = "conflict"
     title = "Conflict"
 
 
 class PreconditionFailedError(CrmError):
-    """The request depends on a state that has changed."""
+    """The resource has changed since the state that the request expects."""
 
     code = "precondition_failed"
     title = "Precondition failed"
@@ -57,7 +57,7 @@ class PreconditionFailedError(CrmError):
 
 @dataclass(frozen=True, kw_only=True)
 class FieldProblem:
-    """One fault in the input: a JSON pointer to it, a stable code, and a sentence."""
+    """One error in the input: its JSON pointer, a code for programs, and a sentence for people."""
 
     pointer: str
     code: str
@@ -65,7 +65,7 @@ class FieldProblem:
 
 
 class MalformedError(CrmError):
-    """The body cannot be parsed at all."""
+    """The request body cannot be parsed."""
 
     code = "malformed"
     title = "Malformed request"
@@ -82,21 +82,21 @@ class UnreadableKindError(CrmError):
     """The body has a media type that this route does not accept."""
 
     code = "unreadable_kind"
-    title = "Kind of body not read"
+    title = "Unsupported media type"
 
 
 class UnacceptableError(CrmError):
     """This route offers no media type that the caller accepts."""
 
     code = "unacceptable"
-    title = "Kind of answer not given"
+    title = "No acceptable media type"
 
 
 class InvalidError(CrmError):
-    """The input cannot be accepted; ``errors`` names each fault with a JSON pointer.
+    """The input is not valid; ``errors`` lists each error in it with a JSON pointer.
 
     Attributes:
-        pointer: The field that has the fault, where ``errors`` is left out.
+        pointer: JSON pointer of the wrong field, if the constructor gets no ``errors``.
     """
 
     code = "invalid"
@@ -117,28 +117,28 @@ class InvalidError(CrmError):
 
 
 class UnauthenticatedError(CrmError):
-    """No credentials, or none that are known."""
+    """The request has no credentials, or unknown credentials."""
 
     code = "unauthenticated"
     title = "Not authenticated"
 
 
 class ForbiddenError(CrmError):
-    """Known, but not allowed."""
+    """The caller is known, but is not allowed to do this."""
 
     code = "forbidden"
     title = "Forbidden"
 
 
 class RateLimitedError(CrmError):
-    """Too many requests; ``retry_after_seconds`` says when to come back."""
+    """Too many requests; ``retry_after_seconds`` is the time to wait."""
 
     code = "rate_limited"
     title = "Too many requests"
 
 
 class TransientError(CrmError):
-    """A system that this service depends on is not available; trying again later can help."""
+    """A system that this service depends on is not available; a later request may succeed."""
 
     code = "unavailable"
     title = "Temporarily unavailable"

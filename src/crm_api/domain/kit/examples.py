@@ -1,4 +1,4 @@
-"""Examples for the API's documentation: the helper for models, and the values that they share."""
+"""Make examples for the API's documentation, and define values that several examples use."""
 
 import json
 from hashlib import blake2b
@@ -25,6 +25,7 @@ ALIASES = {
     "reconciliation_run": "reconciliation",
     "subject": "message",
 }
+"""Other names of things in fields such as ``merged_id``, so that examples show one id per thing."""
 _FIRST = "01a1"
 """The first digits of a UUIDv7 of November 2026."""
 
@@ -36,14 +37,14 @@ def example_id(thing: str) -> str:
 
 
 def example(*bases: type[BaseModel], **fields: Any) -> ConfigDict:  # noqa: ANN401 - JSON
-    """Return the configuration of a model with an example.
+    """Return the pydantic configuration that gives a model an example.
 
     The example of a request is shown as it is given here. In the example of an answer, each field
     that is left out gets a value from its name and its type.
 
     Args:
-        bases: Models whose examples this one has too.
-        fields: Values as they are in JSON.
+        bases: Models whose example fields are copied.
+        fields: The other fields of the example, as JSON values.
     """
     given: dict[str, Any] = {}
     for base in bases:

@@ -1,4 +1,4 @@
-"""Turn the errors of a pydantic schema into faults with JSON pointers."""
+"""Convert the validation errors of pydantic to problems with JSON pointers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -10,15 +10,15 @@ from crm_api.domain.kit.errors import FieldProblem, InvalidError
 
 
 def pointer_to(path: Sequence[int | str]) -> str:
-    """Return the JSON pointer of a path."""
+    """Return the JSON pointer of a path of names and positions."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
 
 def faults_of(errors: Iterable[ErrorDetails], *, pointer: str = "") -> list[FieldProblem]:
-    """Return one fault for each of a schema's errors.
+    """Return one problem for each validation error of a pydantic model.
 
     Args:
-        pointer: JSON pointer to the value that the schema validated.
+        pointer: JSON pointer to the value that the model validated.
     """
     return [
         FieldProblem(
@@ -36,10 +36,10 @@ Options = TypeVar("Options", bound=BaseModel)
 def read_form(
     model: type[Options], fields: Mapping[str, Any], *, error: type[InvalidError]
 ) -> Options:
-    """Validate the fields of a form, or those of a JSON object; a blank text counts as left out.
+    """Validate the fields of a form or of a JSON object; a blank text counts as left out.
 
     Raises:
-        InvalidError: The given ``error``: there are faults; ``errors`` has one for each field.
+        InvalidError: Some fields are not valid; the class is ``error``.
     """
     given = {
         name: value
@@ -50,4 +50,6 @@ def read_form(
         return model.model_validate(given)
     except ValidationError as refused:
         faults = faults_of(refused.errors(include_url=False, include_input=False))
-        raise error(f"{len(faults)} option(s) are wrong.", errors=faults) from None
+        raise error(
+            f"{len(faults)} field(s) are not valid; `errors` lists them.", errors=faults
+        ) from None

@@ -21,12 +21,12 @@ from crm_api.domain.kit.phone import InvalidPhoneError, parse_phone
 from crm_api.domain.kit.zones import is_time_zone
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
-"""Characters that no text may hold; line breaks and tabs are checked separately."""
+"""Control characters, which no text may contain; line breaks and tabs are checked separately."""
 _BREAK = re.compile(r"[\t\n\r]")
 _UNOFFICIAL_ZONE = re.compile(
     r"(?:posix|right)/.*|posixrules|localtime|Factory|.*[^A-Za-z0-9/_+-].*"
 )
-"""Names that a machine's zone files may hold, but that are not IANA time zones."""
+"""Matches names that zone files of a machine may have, but that are not IANA time zones."""
 
 _CLOCK = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00")
 _MIDNIGHT = "24:00"
@@ -36,15 +36,15 @@ def read_line(text: str) -> str:
     """Return a text of one line without the white space around it.
 
     Raises:
-        PydanticCustomError: It holds a control character, or a line break or a tab inside. Such a
-            text is refused, not cleaned, so that the stored text is the one that was sent.
+        PydanticCustomError: The text has a control character, or a line break or tab inside. It is
+            refused, not cleaned, so that the stored text is the text that was sent.
     """
     line = read_lines(text)
     found = _BREAK.search(line)
     if found is not None:
         raise PydanticCustomError(
             "control_character",
-            "This field takes one line; leave out the line break or tab at character {place}.",
+            "This field takes one line; remove the line break or tab at character {place}.",
             {"place": text.index(line) + found.start() + 1},
         )
     return line
@@ -54,14 +54,14 @@ def read_lines(text: str) -> str:
     """Return a text of any number of lines without the white space around it.
 
     Raises:
-        PydanticCustomError: It holds a control character that is not a line break or a tab.
+        PydanticCustomError: The text has a control character other than line breaks and tabs.
     """
     refuse_nul(text)
     found = None if text.isascii() and text.isprintable() else _CONTROL.search(text)
     if found is not None:
         raise PydanticCustomError(
             "control_character",
-            "The text holds the control character {code} (character {place}); leave it out.",
+            "The text has the control character {code} at character {place}; remove it.",
             {"code": f"U+{ord(found[0]):04X}", "place": found.start() + 1},
         )
     return text.strip()
@@ -69,14 +69,15 @@ def read_lines(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Text(GroupedMetadata):
-    """The text type of every field: ``Annotated[str, Text(longest=200)]``.
+    """Makes a field a checked text: ``Annotated[str, Text(longest=200)]``.
+
+    White space around the text is removed.
 
     Attributes:
-        longest: Most characters, counted with the white space around the text, which is then
-            removed.
-        shortest: Fewest characters, counted without the white space around the text.
+        longest: The largest number of characters, before white space is removed.
+        shortest: The smallest number of characters, after white space is removed.
         has_lines: Whether line breaks and tabs are accepted.
-        clean: Changes an accepted text.
+        clean: Converts an accepted text.
     """
 
     longest: int
@@ -99,19 +100,19 @@ class Text(GroupedMetadata):
 
 
 def refuse_nul(text: str) -> str:
-    """Return the text.
+    """Return the text unchanged.
 
     Raises:
-        PydanticCustomError: It holds a NUL, which the database cannot store.
+        PydanticCustomError: The text has a NUL character, which the database cannot store.
     """
     if "\x00" in text:
-        raise PydanticCustomError("nul_character", "The text holds a NUL character.")
+        raise PydanticCustomError("nul_character", "The text has a NUL character; remove it.")
     return text
 
 
 def _not_empty(text: str) -> str:
     if not text:
-        raise PydanticCustomError("empty", "The text is empty.")
+        raise PydanticCustomError("empty", "The text is empty; give at least one character.")
     return text
 
 
@@ -121,7 +122,7 @@ def _none_if_blank(text: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
 
 def _read_phone(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise PydanticCustomError("phone_not_text", "A phone number is a JSON string.")
+        raise PydanticCustomError("phone_not_text", "Give the phone number as a JSON string.")
     if not isinstance(value, str):
         raise PydanticCustomError(
             "phone_not_text",
@@ -143,7 +144,7 @@ def _check_zone(name: str) -> str:
 
 _YEAR = re.compile(r"\s*[0-9]{4}-")
 _YEARS = range(1900, 9000)
-"""Instants outside these years are typing errors, and sums with them overflow the calendar."""
+"""Instants outside these years are typing errors, and calculations with them could overflow."""
 
 
 def _in_utc(instant: datetime) -> datetime:
@@ -157,23 +158,24 @@ def _in_utc(instant: datetime) -> datetime:
 
 
 def _refuse_count(value: Any) -> Any:  # noqa: ANN401 - whatever JSON or a query holds
-    """Refuse a bare number: its unit (seconds, milliseconds or days) would be a guess."""
+    """Refuse a number, because its unit (seconds, milliseconds or days) is not known."""
     if isinstance(value, (int, float)) or (isinstance(value, str) and not _YEAR.match(value)):
         raise PydanticCustomError(
-            "not_iso_8601", "Write it as ISO 8601, such as 2026-11-25T15:00:00Z or 2026-11-25."
+            "not_iso_8601",
+            "Write the time as ISO 8601, such as 2026-11-25T15:00:00Z or 2026-11-25.",
         )
     return value
 
 
 def read_clock(value: object) -> object:
-    """Read ``HH:MM``; ``24:00`` is the end of the day."""
+    """Parse a time of day ``HH:MM``; ``24:00``, the end of the day, becomes ``time.max``."""
     if not isinstance(value, str) or not _CLOCK.fullmatch(value.strip()):
         raise PydanticCustomError("clock_time", 'Give a time of day as "HH:MM".')
     return time.max if value.strip() == _MIDNIGHT else time.fromisoformat(value.strip())
 
 
 def write_clock(value: time) -> str:
-    """Write a time of day as ``HH:MM``."""
+    """Write a time of day as ``HH:MM``; ``time.max`` becomes ``24:00``."""
     return _MIDNIGHT if value == time.max else value.strftime("%H:%M")
 
 
@@ -181,13 +183,13 @@ PhoneNumber = Annotated[str, BeforeValidator(_read_phone)]
 """A phone number in any usual format; the value is E.164."""
 
 TimeZoneName = Annotated[str, AfterValidator(_check_zone)]
-"""An IANA name."""
+"""An IANA time zone name."""
 
 RequestInstant = Annotated[AwareDatetime, BeforeValidator(_refuse_count), AfterValidator(_in_utc)]
 """An instant in a request, with an offset; the value is in UTC."""
 
 RequestDay = Annotated[date, BeforeValidator(_refuse_count)]
-"""A day in a request."""
+"""A date in a request, such as 2026-11-25."""
 
 Line200 = Annotated[str, Text(longest=200)]
 Name200 = Annotated[Line200, AfterValidator(_not_empty)]
@@ -195,7 +197,7 @@ OptionalLine200 = Annotated[Line200 | None, BeforeValidator(_none_if_blank)]
 """One line of at most 200 characters; a blank one is null."""
 
 BlankIsNull = BeforeValidator(_none_if_blank)
-"""For optional fields: forms send an empty text for a missing value."""
+"""Reads a blank text as null, because forms send an empty text for a missing value."""
 
 ClockTime = Annotated[
     time,

@@ -1,9 +1,9 @@
-"""Count the segments of a message; a message is charged by its segments.
+"""Count the segments of a message; the provider charges for each segment.
 
-In GSM-7, one segment holds 160 characters, and each part of a longer message holds 153.
-Characters of the extension table count as two and are not split over two parts. One other
-character makes the whole message UCS-2: 70 UTF-16 units, or 67 per part. A surrogate pair is not
-split.
+A message in GSM-7 has one segment of up to 160 characters, or several of up to 153. A character of
+the extension table counts as two, and it is never split over two segments. A single character that
+GSM-7 lacks makes the whole message UCS-2. It then has one segment of up to 70 UTF-16 units, or
+several of up to 67. A surrogate pair is never split over two segments.
 
 Source: 3GPP TS 23.038, GSM 7 bit default alphabet, and TS 23.040, section 9.2.3.24.1.
 """
@@ -17,7 +17,7 @@ BASIC = (
 )
 EXTENSION = "\f^{}\\[~]|€"
 
-# Compiled, because a preview counts a hundred thousand messages.
+# Compiled once, because a preview counts the segments of a hundred thousand messages.
 _FORCING = re.compile(f"[^{re.escape(BASIC + EXTENSION)}]")
 _EXTENDED = re.compile(f"[{re.escape(EXTENSION)}]")
 _PAIRED = re.compile("[\U00010000-\U0010ffff]")
@@ -52,12 +52,14 @@ def forcing_characters(text: str) -> list[tuple[int, str]]:
 
 
 def _parts(length: int, doubled: list[int], *, size: int) -> int:
-    """Return the number of parts; a double unit that does not fit begins the next part.
+    """Return the number of segments of a message that needs several.
+
+    A character that counts as two and does not fit in a segment begins the next segment.
 
     Args:
-        length: The characters of the message.
+        length: The number of characters in the message.
         doubled: The positions of characters that count as two, ascending.
-        size: Units per part.
+        size: Units per segment.
     """
     wasted = 0
     for before, position in enumerate(doubled):

@@ -23,12 +23,14 @@ _DIGEST_BYTES = 6
 
 
 class InvalidCursorError(InvalidError):
-    """The cursor was not made by this list with this filter and order."""
+    """The cursor belongs to another list, or to this list with another filter or order."""
 
     code = "invalid_cursor"
     title = "Invalid cursor"
     pointer = "/cursor"
-    example = Example("The cursor is not one of this list's; start again without it.")
+    example = Example(
+        "This cursor does not belong to this list. Leave it out to begin with the first page."
+    )
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,15 @@ class Cursors:
     """The cursors of one list under one filter and order: ``Cursors("calls", line_id=line_id)``."""
 
     def __init__(self, name: str, **wanted: object) -> None:
-        """Name the list, and everything that filters or orders its rows; None does not filter."""
+        """Bind the cursors to a list and to every value that filters or orders its rows."""
         described = json.dumps([name, _plain(wanted)], sort_keys=True, default=str)
         self._digest = blake2s(described.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
     def read(self, cursor: str | None) -> tuple[datetime, UUID] | None:
-        """Return the instant and id after which to continue; None for the first page.
+        """Return the instant and id after which the page begins; None for the first page.
 
         Raises:
-            InvalidCursorError: It is not a cursor of this list.
+            InvalidCursorError: The cursor does not belong to this list.
         """
         found = self.read_text(cursor)
         if found is None:
@@ -63,10 +65,10 @@ class Cursors:
             raise _unreadable() from error
 
     def read_text(self, cursor: str | None) -> tuple[str, UUID] | None:
-        """Return the text and id after which to continue, for a list that is ordered by a text.
+        """Return the text and id after which the page begins, for a list ordered by a text.
 
         Raises:
-            InvalidCursorError: It is not a cursor of this list.
+            InvalidCursorError: The cursor does not belong to this list.
         """
         if not cursor:
             return None
@@ -80,8 +82,8 @@ class Cursors:
             raise _unreadable()
         if digest != self._digest:
             raise InvalidCursorError(
-                "The cursor was made by another list, or under another filter or order of this "
-                "one; send the same parameters as for its page, or start again without it."
+                "This cursor belongs to another list, filter or order. Send the parameters of the "
+                "page that returned it, or leave it out to begin with the first page."
             )
         return key, row_id
 
@@ -98,7 +100,7 @@ class Cursors:
         limit: int,
         position: Callable[[Row], tuple[datetime | str, UUID]],
     ) -> Page[Row]:
-        """Make a page of ``limit`` rows from ``limit + 1``; a missing extra row means the end."""
+        """Make a page of ``limit`` rows; a row more in ``rows`` shows that another page follows."""
         shown = list(rows[:limit])
         return Page(shown, self.write(*position(shown[-1])) if len(rows) > limit else None)
 
@@ -111,11 +113,11 @@ class Cursors:
             rows: All rows, in their order.
             cursor: The cursor of the previous page; None for the first.
             limit: Rows per page.
-            name: Returns what identifies a row. A page begins after the last row of the previous
-                one, or at its position if that row is gone.
+            name: Returns a text that identifies a row. A page begins after the last row of the
+                previous page, or at the position of that row if it no longer exists.
 
         Raises:
-            InvalidCursorError: The cursor is not one of this list's.
+            InvalidCursorError: The cursor does not belong to this list.
         """
         found = self.read_text(cursor)
         begin = 0
@@ -131,7 +133,7 @@ class Cursors:
 
 
 def _plain(wanted: object) -> Any:  # noqa: ANN401 - JSON
-    """Return a filter as JSON without its empty members, so that new fields break no cursor."""
+    """Return a filter as JSON without empty members: a new field then leaves cursors valid."""
     if is_dataclass(wanted):
         wanted = {field.name: getattr(wanted, field.name) for field in fields(wanted)}
     if isinstance(wanted, dict):
@@ -141,4 +143,6 @@ def _plain(wanted: object) -> Any:  # noqa: ANN401 - JSON
 
 
 def _unreadable() -> InvalidCursorError:
-    return InvalidCursorError("The cursor is not one of this list's; start again without it.")
+    return InvalidCursorError(
+        "This cursor does not belong to this list. Leave it out to begin with the first page."
+    )

@@ -12,7 +12,7 @@ from crm_api.domain.kit.errors import Example, FieldProblem, InvalidError
 _PLAIN = re.compile(
     r"\s*(?:\+?1[-. ]?)?\(?([2-9][0-9]{2})\)?[-. ]?([2-9][0-9]{2})[-. ]?([0-9]{4})\s*"
 )
-"""The format of nearly every number; the slow path below reads the rest."""
+"""Matches nearly every number; slower code below reads the others."""
 
 _OTHER_COUNTRIES = frozenset(
     str(code)
@@ -182,11 +182,11 @@ def _subscriber_number(digits: str, pointer: str) -> str:
 def _only_number_amid_words(text: str, pointer: str) -> str:
     found = _EMBEDDED.findall(text)
     if len(found) > 1:
-        _refuse("The text holds more than one phone number.", pointer)
+        _refuse("The text contains more than one phone number.", pointer)
     digits = _digit_count(text)
     if not found or _digit_count(found[0]) != digits:
         _refuse(
-            "The text holds no phone number."
+            "The text contains no phone number."
             if digits < _SUBSCRIBER_DIGITS
             else "The text is not a US or Canadian phone number.",
             pointer,
@@ -215,7 +215,7 @@ def _refuse_foreign(compact: str, pointer: str) -> NoReturn:
         _refuse("This is not a phone number of any country.", pointer)
     _refuse(
         f"This is not a US or Canadian number (country code +{country}); "
-        "texts go to the United States and Canada only.",
+        "messages can be sent only to the United States and Canada.",
         pointer,
     )
 

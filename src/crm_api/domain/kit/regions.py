@@ -3,7 +3,7 @@
 The zones of the area codes were checked against the data of the ``phonenumbers`` package 9.0.43 on
 2026-11-25. The zones of the states and the ZIP prefixes of states with two zones were written from
 general knowledge and have not been checked against a published list. In doubt, a state has both of
-its zones. US zones are the few that differ today (Detroit has New York's time).
+its zones. US zones that have the same time today count as one: Detroit counts as New York.
 """
 
 EASTERN = "America/New_York"
@@ -16,7 +16,7 @@ ALEUTIANS = "America/Adak"
 HAWAII = "Pacific/Honolulu"
 
 ANYWHERE = (EASTERN, CENTRAL, MOUNTAIN, ARIZONA, PACIFIC, ALASKA, HAWAII)
-"""The time zones of a person about whom nothing is known."""
+"""The time zones that all count for a person whose address and area code are unknown."""
 
 _NAMES = """
 AL Alabama|AK Alaska|AZ Arizona|AR Arkansas|CA California|CO Colorado|CT Connecticut|DE Delaware
@@ -94,7 +94,7 @@ STATE_ZONES: dict[str, tuple[str, ...]] = {
     "QC": ("America/Toronto", "America/Halifax"),
     "SK": ("America/Regina", "America/Edmonton"),
 }
-"""All time zones of a state."""
+"""All time zones of each state."""
 
 _SPLIT_STATE_PREFIXES = {
     EASTERN: (
@@ -124,8 +124,8 @@ def _expand(ranges: str) -> list[str]:
 ZIP_ZONES: dict[str, str] = {
     prefix: zone for zone, ranges in _SPLIT_STATE_PREFIXES.items() for prefix in _expand(ranges)
 }
-"""In states with two zones: the ZIP prefixes that are completely in one. A prefix that is split or
-uncertain is left out; both zones then count."""
+"""The time zone of a ZIP prefix, in states with two zones. A prefix that is in both zones, or
+uncertain, is left out; both zones then count."""
 
 _ZIP_STATES = """
 AK 995-999|AL 350-369|AR 716-729|AZ 850-865|CA 900-961|CO 800-816|CT 060-069|DC 200 202-205
@@ -194,4 +194,4 @@ _ONE_ZONE_AREA_CODES = {
 ONE_ZONE_AREA_CODES: dict[str, str] = {
     code: zone for zone, codes in _ONE_ZONE_AREA_CODES.items() for code in codes.split()
 }
-"""In states with two zones: the area codes that are completely in one."""
+"""The time zone of an area code that is completely in one of a state's two zones."""

@@ -1,4 +1,4 @@
-"""Read the ``Retry-After`` header as a bounded wait."""
+"""Read the ``Retry-After`` header of an answer, and limit the wait that it asks for."""
 
 import math
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 LONGEST_SECONDS = 600.0
-"""The longest wait that one answer can cause; after it the service is called again."""
+"""The longest wait that one answer can cause; then the service is called again."""
 _LONGEST_HEADER = 64
 """Characters; every number of seconds and every HTTP date is shorter."""
 
@@ -16,8 +16,8 @@ class RetryAfter:
     """A wait that a service asked for.
 
     Attributes:
-        seconds: The wait that is granted: more than zero, at most ``longest``.
-        asked_seconds: The wait in the header; finite.
+        seconds: The wait to apply: more than zero, at most the limit.
+        asked_seconds: The wait that the header asked for; it may be longer than the limit.
     """
 
     seconds: float
@@ -25,14 +25,14 @@ class RetryAfter:
 
     @property
     def is_cut(self) -> bool:
-        """True when the service asked for more than is granted."""
+        """True if the service asked for a longer wait than ``seconds``."""
         return self.asked_seconds > self.seconds
 
 
 def read_retry_after(
     header: str | None, *, now: datetime | None, longest: float = LONGEST_SECONDS
 ) -> RetryAfter | None:
-    """Return the wait that a header asks for; None when it asks for none.
+    """Return the wait that a header asks for; None if it asks for none.
 
     A value that is neither a finite positive number nor a date in the future asks for no wait: the
     normal back-off applies.
@@ -41,7 +41,7 @@ def read_retry_after(
         header: Seconds, or an HTTP date.
         now: The instant that a date is compared with, preferably by the service's own clock; None
             if it is not known.
-        longest: The most seconds that are granted.
+        longest: The limit of the wait, in seconds.
 
     Source: RFC 9110, section 10.2.3, read 2026-11-28.
     """

@@ -1,7 +1,7 @@
 """Repeat failed calls to outside services.
 
-A read is repeated after every failure that may pass. A call that changes something is repeated only
-after the answer 429, which says that the service did nothing.
+A read is repeated after every temporary failure. A call that changes something is repeated only
+after the answer 429, because the service has then done nothing.
 """
 
 import random
@@ -14,30 +14,30 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from crm_api.domain.kit.errors import TransientError
 
 LONGEST_RETRY_AFTER_SECONDS = 30.0
-"""If a service asks for a longer wait than this, the read fails instead of waiting."""
+"""If a service asks for a longer wait than this, the call fails at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """How often a read is tried, and the mean wait in seconds before each repetition."""
+    """How often a call is tried, and the mean wait in seconds before each repetition."""
 
     tries: int
     waits: tuple[float, ...]
 
 
 THROTTLED = RetryPolicy(tries=5, waits=(0.5, 1.0, 2.0, 4.0))
-"""The service answers that we call too often: waiting helps."""
-AWAY = RetryPolicy(tries=3, waits=(0.5, 2.0))
-"""5xx, no answer, or an unreadable one: a short failure passes; a longer one is the caller's."""
+"""After the answer 429: the service is called too often, and a wait helps."""
+UNAVAILABLE = RetryPolicy(tries=3, waits=(0.5, 2.0))
+"""After 5xx, no answer or an unreadable answer: only a short failure is waited for."""
 
 
 class BusyError(TransientError):
-    """An outside service is down, overloaded or limits our calls; trying again may help.
+    """An outside service is down, overloaded or limits our calls; a later call may succeed.
 
     Attributes:
-        retry_after_seconds: The wait that is granted, if the service asked for one; bounded.
-        retry_after_asked: The wait that it asked for, if that is longer than the granted one.
-        is_answer: The service answered that we call too often, so it is not down.
+        retry_after_seconds: The wait to apply, if the service asked for one; it is limited.
+        retry_after_asked: The wait that the service asked for, if it is longer than that limit.
+        is_answer: The service answered 429 (too many requests), so it is not down.
     """
 
     code = "service_busy"
@@ -64,13 +64,13 @@ def retrying(
     sleep: Callable[[float], Awaitable[None]],
     only_throttled: bool = False,
 ) -> AsyncRetrying:
-    """Return a caller that repeats a function while it raises ``busy``; the last error is raised.
+    """Return an object that repeats a function while it raises ``busy``; the last error is raised.
 
     Args:
         busy: The errors after which the function is repeated; all others are raised at once.
         sleep: Waits between the tries; takes seconds.
-        only_throttled: Repeat only after the answer that we call too often. Calls that change
-            something need this: after another failure, they may have taken effect.
+        only_throttled: Repeat only after the answer 429. Calls that change something need this,
+            because after another failure the change may have been made.
     """
 
     def may_pass(error: BaseException) -> bool:
@@ -90,7 +90,7 @@ def _failure(state: RetryCallState) -> BusyError:
 
 
 def _policy(error: BusyError) -> RetryPolicy:
-    return THROTTLED if error.is_answer else AWAY
+    return THROTTLED if error.is_answer else UNAVAILABLE
 
 
 def _is_enough(state: RetryCallState) -> bool:

@@ -67,24 +67,26 @@ class RequestModel(DocumentedModel):
 
 
 class ReadModel(DocumentedModel):
-    """An answer, built from a row."""
+    """An answer; it can be built from the attributes of an object."""
 
     model_config = ConfigDict(
         from_attributes=True,
-        # Answers include defaults, so clients need not check whether a member is present.
+        # Answers include defaults, so a client need not check whether a member is present.
         json_schema_serialization_defaults_required=True,
     )
 
 
 class PageRead(DocumentedModel, Generic[Item]):
-    """One page of a list; ``next_cursor`` is null on the last.
+    """One page of a list.
 
     Attributes:
         data: The items of this page, in the order of the list.
     """
 
     data: list[Item]
-    next_cursor: Annotated[str | None, Field(description="Null on the last page.")]
+    next_cursor: Annotated[
+        str | None, Field(description="The `cursor` of the next page; null on the last page.")
+    ]
 
     @classmethod
     def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:

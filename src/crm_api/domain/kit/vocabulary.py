@@ -1,7 +1,7 @@
-"""Closed sets of words in answers: documented as enumerations, but not checked.
+"""Document a text field of an answer as an enumeration, without checking its value.
 
-A row that a newer release wrote may hold a word that this release does not know. The answer still
-shows it.
+A row that a newer release has written may have a word that this release does not know. The answer
+shows such a word unchanged.
 """
 
 from dataclasses import dataclass
@@ -15,16 +15,19 @@ from pydantic_core import CoreSchema, core_schema
 from crm_api.domain.kit.docstrings import split_docstring
 
 SET = "x-set"
-"""Title and description of the component; ``routers/http/openapi/naming.py`` takes it out."""
+"""The schema key with title and description of the enumeration's component.
+
+``routers/http/openapi/naming.py`` removes it from the document.
+"""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Documents a text as one of a StrEnum: ``Annotated[str, Vocabulary(LineStatus)]``.
+    """Documents a text as one word of an enumeration: ``Annotated[str, Vocabulary(LineStatus)]``.
 
     Attributes:
-        words: The set.
-        name: The component's name in the OpenAPI document; None: the name of the class.
+        words: The enumeration.
+        name: The name of its component in the OpenAPI document; None: the name of the class.
     """
 
     words: type[StrEnum]
@@ -33,13 +36,13 @@ class Vocabulary:
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Accept any text."""
+        """Validate the field as its own type, without checking the word."""
         return handler(source)
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Show the set's words; ``SET`` names the component that every use of the set shares."""
+        """Document the words; under ``SET``, name the component that all uses share."""
         documented: Any = core_schema.enum_schema(self.words, list(self.words), sub_type="str")
         shown = handler(documented)
         name = {"title": self.name or self.words.__name__}
@@ -48,7 +51,7 @@ class Vocabulary:
 
 
 def meanings(words: type[StrEnum]) -> dict[str, str]:
-    """Return each word of a set with its meaning, from the ``Attributes`` of the docstring.
+    """Return the meaning of each word, from the ``Attributes`` in the docstring of ``words``.
 
     Raises:
         KeyError: A word has no meaning in the docstring.

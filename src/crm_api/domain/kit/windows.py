@@ -20,15 +20,15 @@ SEARCH_DAYS = 14
 Span = tuple[datetime, datetime]
 """The instants at which a day opens and closes."""
 SpanOf = Callable[[str, date], Span | None]
-"""Returns the span of a local day in a time zone; None when it stays closed."""
+"""Takes a time zone and a local day; returns its span, or None if it is closed all day."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """The hours of the days on which a campaign sends, in local time.
+    """The days and hours at which a campaign sends, in the recipient's local time.
 
     Attributes:
-        days: Among ``mon`` … ``sun``.
+        days: Some of ``mon`` … ``sun``.
         start: The first open moment.
         end: The first closed moment; 23:59 and later mean midnight.
     """
@@ -39,7 +39,7 @@ class Window:
 
     @classmethod
     def of(cls, days: Iterable[str], start: time, end: time) -> "Window":
-        """Make a window from any collection of day names."""
+        """Make a window from day names in any order."""
         return cls(days=frozenset(days), start=start, end=end)
 
 
@@ -57,7 +57,7 @@ def open_until(span_of: SpanOf, zones: Sequence[str], now: datetime) -> datetime
 def next_open(span_of: SpanOf, zones: Sequence[str], now: datetime) -> datetime | None:
     """Return the first instant from ``now`` on at which all zones are open.
 
-    None when there is no such instant within ``SEARCH_DAYS``, for example because the windows of
+    None if there is no such instant within ``SEARCH_DAYS``, for example because the windows of
     distant zones never overlap.
     """
     horizon = now + timedelta(days=SEARCH_DAYS)
@@ -84,11 +84,11 @@ def _next_in_zone(span_of: SpanOf, zone: str, at: datetime) -> datetime | None:
 
 @lru_cache(maxsize=8192)
 def day_span(window: Window, zone: str, day: date) -> Span | None:
-    """Return the opening and closing instants of a local day; None when it stays closed.
+    """Return the opening and closing instants of a local day; None if it is closed all day.
 
-    When the clock is set back, one hour comes twice. A start in that hour then counts at its second
-    occurrence and an end at its first, so that no moment outside the written hours is open. Only if
-    that leaves no open time, the start counts at its first occurrence too.
+    When the clock is set back, one hour comes twice. A start in that hour means its second
+    occurrence, and an end means its first, so that no time outside the window is open. If that
+    leaves no open time, the start means its first occurrence.
     """
     if DAYS[day.weekday()] not in window.days:
         return None

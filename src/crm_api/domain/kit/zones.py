@@ -1,4 +1,4 @@
-"""Derive the zone key of a contact, which decides the local time and the states' rules.
+"""Derive the zone key of a contact: the states whose rules and the zones whose hours apply.
 
 A key is ``<states>/<zones>``. ``<states>`` is one code (``MA``), several in alphabetical order,
 joined by commas (``FL,MA``), or ``?`` when no state is known. ``<zones>`` is one IANA time zone, or
@@ -24,9 +24,9 @@ from crm_api.domain.kit import regions
 
 _UNKNOWN = "?"
 STATE_CODES = frozenset(regions.STATE_ZONES) | regions.CODES_WITHOUT_ZONES
-"""The values of a contact's state."""
+"""The codes that the state of a contact may have."""
 STATE_AS_WRITTEN = "state_as_written"
-"""The attribute that stores the state of an address as it was written, if it is not a state."""
+"""The attribute with the state of an address as it was written, if no state has this name."""
 _COUNTRIES = {
     **dict.fromkeys(("us", "usa", "united states", "united states of america", "u.s.a."), "US"),
     **dict.fromkeys(("ca", "can", "canada"), "CA"),
@@ -58,17 +58,17 @@ def zone_key(
 ) -> str:
     """Return the zone key of a person with this address and phone number.
 
-    The address gives a state, by its state or otherwise by its ZIP code. The area code gives one
-    too. If they differ, both count, because people keep their numbers when they move. A state with
-    two time zones gives both, unless the ZIP code (or, without an address, the area code) decides.
-    A time zone that was set for the person replaces the zones, but not the states.
+    The address gives a state: its written state, or else the state of its ZIP code. The area code
+    gives a state too. If they differ, both count, because people keep their numbers when they move.
+    A state with two time zones gives both, unless the ZIP code (or, without an address, the area
+    code) decides. A time zone that was set for the person replaces the zones, but not the states.
 
-    A state that cannot be read, without a ZIP code, may be any state. The area code then decides
-    nothing: the rules of all states and the hours of all zones apply.
+    If the written state is unknown and no ZIP code gives one, the person may live anywhere. The
+    area code is then ignored: the rules of all states and the hours of all zones apply.
 
     Args:
         timezone: IANA name; a name that does not exist is ignored.
-        state: Code, name or abbreviation, or other text that an address has in this field.
+        state: The written state: a code, a name, an abbreviation, or any other text.
         postal_code: ZIP code; its first three digits count, in Alaska its first five.
         phone: E.164.
     """
@@ -131,7 +131,7 @@ def country_code(text: str) -> str:
 
 
 def has_known_states(country: str | None) -> bool:
-    """Return whether a country is the US or Canada; no country counts as one of them."""
+    """Return whether a country is the US or Canada; a missing country counts as one of them."""
     return not (country or "").strip() or country_code(country or "") in _COUNTRIES.values()
 
 

@@ -92,7 +92,7 @@ class BatchResult(DryRunRead):
         return cls(succeeded=len(results) - failed, failed=failed, results=results, counts=counts)
 
     def without_new_ids(self) -> Self:
-        """Return the answer of a dry run without contacts that were created only for the dry run."""
+        """Return the answer of a dry run without the contacts that only the dry run created."""
         results = [
             one.model_copy(update={"contact": None}) if one.status == HTTPStatus.CREATED else one
             for one in self.results

@@ -191,7 +191,7 @@ async def test_answer_is_used_until_it_expires(worker: Worker) -> None:
         await worker.work()
     kept = await worker.known()
 
-    worker.now += progress.KEPT
+    worker.now += progress.FRESH_FOR
     run = await worker.request(contacts)
     await worker.work()
 
@@ -207,7 +207,7 @@ async def test_expired_answer_is_used_while_there_is_no_service(worker: Worker) 
     await worker.request(contacts)
     await worker.work()
 
-    worker.now += 2 * progress.KEPT
+    worker.now += 2 * progress.FRESH_FOR
     run = await worker.request(contacts)
     await worker.work_offline()
 
@@ -256,7 +256,7 @@ async def test_run_of_a_lost_worker_continues_after_its_lease(worker: Worker) ->
     assert lost is not None
     with pytest.raises(ValidationLostError):
         async with worker.new_uow() as uow:
-            await progress.let_go(uow, lost)
+            await progress.release(uow, lost)
 
 
 async def test_run_whose_workers_die_repeatedly_fails(worker: Worker) -> None:

@@ -17,7 +17,7 @@ from crm_api.platform.database import Base
 class AuditEntry(Base):
     """One action of a caller or of the service.
 
-    A trigger refuses to change an entry, and to remove one that is less than a year old.
+    A trigger refuses every change of an entry, and the deletion of an entry younger than a year.
     """
 
     __tablename__ = "audit_log"
@@ -41,7 +41,7 @@ class AuditEntry(Base):
     """The id of the key or user; None for the service itself and for commands."""
     action: Mapped[str]
     operation: Mapped[str | None]
-    """The operationId of the request in whose transaction it happened; None outside of requests."""
+    """The operationId of the request that caused the action; None outside of requests."""
     subject: Mapped[str]
     detail: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     request_id: Mapped[str | None]

@@ -1,8 +1,8 @@
 """Record who did what: one entry for each decision, and for each request that changed something.
 
-The use case that takes a decision writes its entry. A request whose transaction has no such entry
-gets one right before its commit, in the same transaction, so a new route needs no code for it.
-Entries hold no request bodies, and no text except the names of keys and users.
+A use case writes the entry of its decision. If a request has no such entry, one is added right
+before its commit, in the same transaction. So a new route needs no code for the audit log. Entries
+contain no request bodies, and no text except the names of keys and users.
 """
 
 import json
@@ -28,15 +28,20 @@ _OF_A_REQUEST = text("""
            :request_id, :address, :created_at
     WHERE pg_current_xact_id_if_assigned() IS NOT NULL
 """)
-"""A transaction has an id only after it has written or locked a row. A request that only reads has
-none and leaves no entry."""
+"""Inserts nothing for a request that only read.
+
+A transaction has an id only after it has written or locked a row.
+"""
 
 _REMOVE = text("SELECT forget_audit_entries(:before, :limit)")
-"""The service's database role may not delete entries; this function may, if they are over a year
-old."""
+"""Deletes entries that are older than a year.
+
+The database role of the service may not delete entries; this database function may.
+"""
 
 
 REMOVED_AT_ONCE = 5_000
+"""The largest number of entries that one clean-up deletes."""
 
 
 async def note_decision(
@@ -48,7 +53,7 @@ async def note_decision(
     detail: dict[str, Any],
     now: datetime,
 ) -> None:
-    """Append a decision; within a request, the entry also names the request."""
+    """Append the entry of a decision. Inside a request, the entry also names the request."""
     values: dict[str, object] = {
         "actor": actor,
         "action": action,
@@ -68,11 +73,11 @@ async def note_decision(
 
 
 async def note_request(uow: UnitOfWork, *, status: int, made_id: str | None, now: datetime) -> None:
-    """Append the entry of a request, unless it changed nothing or a decision already recorded it.
+    """Append the entry of a request that changed something and has no entry of a decision yet.
 
     Args:
         status: The HTTP status of the answer.
-        made_id: The id in the answer, if the request has created something.
+        made_id: The id of what the request has created; None if it has created nothing.
     """
     origin = uow.origin
     if origin is None or uow.is_audited:
@@ -98,10 +103,10 @@ async def note_request(uow: UnitOfWork, *, status: int, made_id: str | None, now
 async def list_entries(
     uow: UnitOfWork, wanted: AuditFilter, *, cursor: str | None, limit: int
 ) -> Page[AuditEntry]:
-    """List entries, newest first.
+    """Return a page of audit entries, newest first.
 
     Raises:
-        InvalidCursorError: The cursor is not one of this list's.
+        InvalidCursorError: The cursor does not belong to this list.
     """
     cursors = Cursors("audit_log", wanted=wanted)
     after = cursors.read(cursor)
@@ -115,15 +120,15 @@ async def list_entries(
 
 
 async def clean_up(uow: UnitOfWork, *, kept_for: timedelta, now: datetime) -> int:
-    """Remove entries older than ``kept_for``, at most ``REMOVED_AT_ONCE``; return how many.
+    """Delete entries older than ``kept_for``, at most ``REMOVED_AT_ONCE``; return their number.
 
-    Entries of the last year are never removed.
+    Entries of the last year are never deleted.
     """
     return await remove(uow.session, before=now - kept_for, limit=REMOVED_AT_ONCE)
 
 
 async def insert_entry(session: AsyncSession, *, values: dict[str, object]) -> None:
-    """Append an entry."""
+    """Append an audit entry."""
     await session.execute(_INSERT, values)
 
 
@@ -141,7 +146,7 @@ async def fetch_entries(
     after: tuple[datetime, int] | None,
     limit: int,
 ) -> list[AuditEntry]:
-    """Fetch entries, newest first."""
+    """Fetch audit entries, newest first."""
     statement = select(AuditEntry)
     if wanted.actor is not None:
         statement = statement.where(AuditEntry.actor == wanted.actor)
@@ -163,9 +168,9 @@ async def fetch_entries(
 
 
 async def remove(session: AsyncSession, *, before: datetime, limit: int) -> int:
-    """Remove at most ``limit`` entries from before this instant; return how many.
+    """Delete up to ``limit`` entries that were created before an instant; return their number.
 
-    Entries of the last year are never removed.
+    Entries of the last year are never deleted.
     """
     removed = await session.scalar(_REMOVE, {"before": before, "limit": limit})
     return int(removed or 0)

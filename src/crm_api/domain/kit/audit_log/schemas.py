@@ -1,4 +1,4 @@
-"""The audit log's filter and answers."""
+"""The filter and the answers of the audit log."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +13,7 @@ from crm_api.domain.kit.schemas import Instant, ReadModel
 
 @dataclass(frozen=True, kw_only=True)
 class AuditFilter:
-    """Which entries are wanted; None does not restrict."""
+    """Selects entries of the audit log; a field that is None does not restrict."""
 
     actor: str | None = None
     actor_id: str | None = None
@@ -24,7 +24,7 @@ class AuditFilter:
 
 
 class AuditEntryRead(ReadModel):
-    """Who did what, when, to what, and from where."""
+    """An entry of the audit log: who did what, when, to which resource, and from where."""
 
     model_config = example(
         id="48213",
@@ -36,36 +36,53 @@ class AuditEntryRead(ReadModel):
         address="203.0.113.7",
     )
 
-    id: Annotated[str, Field(description="Ascending in the order of writing.")]
+    id: Annotated[str, Field(description="The id of the entry. A later entry has a larger id.")]
     created_at: Instant
     actor: Annotated[
         str,
-        Field(description="A key's name, a user's e-mail address, or a part of the service."),
+        Field(
+            description="Who acted: the name of an API key, the e-mail address of a user, or the "
+            "name of a part of the service."
+        ),
     ]
     actor_id: Annotated[
         str | None,
-        Field(description="Id of the key or user; null if the service or a command acted."),
+        Field(description="The id of the API key or user; null if the service or a command acted."),
     ]
     action: Annotated[
-        str, Field(description="The operationId of the request; otherwise what the service did.")
+        str,
+        Field(
+            description="The operationId of the request; if there was no request, the name of the "
+            "action."
+        ),
     ]
     decision: Annotated[
-        str | None, Field(description="What was decided, if that says more than the action.")
+        str | None,
+        Field(description="The name of the decision, if it differs from `action`; else null."),
     ]
     subject: Annotated[
         str | None,
-        Field(description="First id of the path, or id of the created resource; null if neither."),
+        Field(
+            description="The id of the resource that was changed or created; null if there is none."
+        ),
     ]
     detail: Annotated[
         dict[str, Any],
-        Field(description="For a request: route, status and ids. For a decision: its details."),
+        Field(description="For a request: its route, status and ids. For a decision: its details."),
     ]
-    request_id: Annotated[str | None, Field(description="The value of X-Request-ID.")]
-    address: Annotated[str | None, Field(description="The client address of the request.")]
+    request_id: Annotated[
+        str | None, Field(description="The X-Request-ID of the request; null if there was none.")
+    ]
+    address: Annotated[
+        str | None,
+        Field(
+            description="The network address that the request came from; null if there was none."
+        ),
+    ]
 
     @classmethod
     def of(cls, entry: AuditEntry) -> Self:
-        """Shape an entry for the API."""
+        """Build the response from a stored entry."""
         act = entry.operation or entry.action
         return cls(
             id=str(entry.id),

@@ -1,1 +1,1 @@
-"""The event log that every area writes to."""
+"""The event log: every area writes events, which clients and webhook endpoints receive."""

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class EventType(StrEnum):
-    """What an event reports."""
+    """The type of an event: which change it reports."""
 
     MESSAGE_RECEIVED = "message.received"
     """A person sent a message to a line."""
@@ -21,7 +21,7 @@ class EventType(StrEnum):
     OPT_OUT = "opt_out"
     OPT_IN = "opt_in"
     ALERT = "alert"
-    """An alert opened, was acknowledged, or is over."""
+    """An alert was opened, acknowledged or resolved."""
 
 
 EMITTED_BY: dict[EventType, tuple[str, ...]] = {
@@ -36,4 +36,7 @@ EMITTED_BY: dict[EventType, tuple[str, ...]] = {
     EventType.OPT_IN: ("emit_opt_out_events.sql",),
     EventType.ALERT: ("emit_alert_event.sql",),
 }
-"""The files of ``migrations/objects`` whose triggers emit each type; code emits the others."""
+"""The files of ``migrations/objects`` whose triggers emit each type.
+
+Code emits the types without a file.
+"""

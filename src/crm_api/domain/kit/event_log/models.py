@@ -1,4 +1,4 @@
-"""Tables of the event log, and of the position up to which it was removed."""
+"""The tables of the event log, and of the position up to which events were deleted."""
 
 from datetime import datetime
 from typing import Any
@@ -13,13 +13,12 @@ from crm_api.platform.database import Base
 
 
 class Event(Base):
-    """One event, written in the transaction that it reports.
+    """One event, written in the transaction of the change that it reports.
 
-    Ids are drawn before the commit. A reader that followed ids alone would skip events that commit
-    late. So events are read in the order of their transactions, and only those of transactions
-    older than every running one: no earlier event can appear after them.
-
-    There is no CHECK on the type, so that a new type needs no migration of this table.
+    Ids are assigned before the commit, so a reader that followed the ids alone would miss events
+    that are committed late. Readers follow the order of the transactions instead, and read only
+    events of transactions that are older than every running transaction. No earlier event can
+    then appear later.
     """
 
     __tablename__ = "event"
@@ -31,15 +30,15 @@ class Event(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     type: Mapped[str]
     subject_id: Mapped[UUID | None]
-    """The id of the subject; what it is depends on the type: a message, a campaign, an import …"""
+    """The id of the message, campaign, import or other thing that changed."""
     campaign_id: Mapped[UUID | None]
     data: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
-    """Ids and states; no phone numbers and no message bodies."""
+    """Ids and states, without phone numbers and message bodies."""
     recorded_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
 
 class EventHorizon(Base):
-    """The last event that was removed; a reader at an earlier position has missed events."""
+    """The last event that was deleted; a reader at an earlier position has missed events."""
 
     __tablename__ = "event_horizon"
 

@@ -1,4 +1,4 @@
-"""Write an event in the transaction that it reports."""
+"""Write an event in the transaction of the change that it reports."""
 
 from typing import Any
 from uuid import UUID
@@ -25,10 +25,10 @@ async def record_event(
 ) -> None:
     """Add an event to the log in this transaction; readers see it after the commit.
 
-    Triggers record the changes of messages, campaigns, opt-outs and alerts.
+    Changes of messages, campaigns, opt-outs and alerts need no call: triggers record them.
 
     Args:
-        data: Ids and states; no phone numbers and no message bodies.
+        data: Ids and states, without phone numbers and message bodies.
     """
     values = {"type": type.value, "subject_id": subject_id, "campaign_id": campaign_id}
     await uow.session.execute(RECORD, {**values, "data": data or {}})

@@ -1,1 +1,1 @@
-"""Repeatable requests: the answer is stored in the transaction of the request's effect."""
+"""Idempotency keys: a request that is repeated with its key gets the stored first answer."""

@@ -4,46 +4,47 @@ from crm_api.domain.kit.errors import ConflictError, InvalidError
 
 
 class KeyReusedError(ConflictError):
-    """The key was used for another request."""
+    """The idempotency key was used for another request."""
 
     code = "idempotency_key_reused"
-    title = "Idempotency key was used before"
+    title = "Idempotency key already used"
 
     def __init__(self) -> None:
         super().__init__(
-            "This Idempotency-Key was sent with another method, path or body. Send a new key with "
-            "each new request, and the same one only to repeat a request as it was."
+            "This Idempotency-Key was already used with another method, path or body. Use a new "
+            "key for each new request, and repeat a key only with the same request."
         )
 
 
 class KeyInUseError(ConflictError):
-    """The first request with this key is not answered yet."""
+    """The first request with this idempotency key is still being processed."""
 
     code = "idempotency_key_in_use"
-    title = "Request is under way"
+    title = "Request is still being processed"
 
     def __init__(self) -> None:
         super().__init__(
-            "A request with this Idempotency-Key is still under way. Send it again in a few "
+            "A request with this Idempotency-Key is still being processed. Send it again in a few "
             "seconds to get its answer."
         )
 
 
 class AnswerLostError(ConflictError):
-    """The first answer was sealed under another secret key."""
+    """The stored answer was sealed with another secret key, so it cannot be read."""
 
     code = "idempotent_answer_lost"
-    title = "First answer cannot be read"
+    title = "Stored answer cannot be read"
 
     def __init__(self) -> None:
         super().__init__(
-            "This request was answered before, but CRM_SECRET_KEY has changed since and the answer "
-            "cannot be read. Check what the first request did; a new key sends a new request."
+            "This request was already answered. CRM_SECRET_KEY has changed since, so the stored "
+            "answer cannot be read. Check what the first request did before you send the request "
+            "with a new key."
         )
 
 
 class InvalidKeyError(InvalidError):
-    """The header does not hold a valid key."""
+    """The Idempotency-Key header is not a valid key."""
 
     code = "invalid_idempotency_key"
     title = "Invalid idempotency key"

@@ -23,12 +23,12 @@ class IdempotencyKey(Base):
     )
 
     caller: Mapped[str] = mapped_column(primary_key=True)
-    """The sender: two callers may choose the same key."""
+    """The caller who sent the key; another caller may use the same key."""
     key: Mapped[str] = mapped_column(primary_key=True)
     fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
     """SHA-256 of method, path with query, and body."""
     status: Mapped[int | None] = mapped_column(SmallInteger)
     headers: Mapped[dict[str, Any] | None]
     body: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """Sealed, because it may hold a key that is shown only once."""
+    """Sealed, because it may contain an API key that is shown only once."""
     created_at: Mapped[datetime]

@@ -1,4 +1,4 @@
-"""Idempotency keys: claimed before a request's effect, completed in the same transaction."""
+"""Claim the idempotency key of a request, and store its answer in the same transaction."""
 
 import hashlib
 import re
@@ -35,7 +35,7 @@ _ABOUT = "idempotency"
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """An answer exactly as it was sent."""
+    """The stored answer to a request, exactly as it was sent."""
 
     status: int
     headers: dict[str, str]
@@ -50,11 +50,11 @@ class Keyed:
     key: str
     fingerprint: bytes
     secret: bytes = field(repr=False)
-    """Seals the answer, as it may hold a key or a token that is shown only once."""
+    """Seals the answer, because it may contain an API key or token that is shown only once."""
 
 
 def read_key(text: str) -> str:
-    """Read the header, with or without the quotes of a structured field.
+    """Return the key in an Idempotency-Key header, with or without quotes around it.
 
     Raises:
         InvalidKeyError: The key is empty, too long, or not printable ASCII.
@@ -66,7 +66,7 @@ def read_key(text: str) -> str:
 
 
 def fingerprint(*parts: bytes) -> bytes:
-    """Return the SHA-256 over the parts of a request and their lengths; it identifies a request."""
+    """Return the SHA-256 of the parts of a request; the same request has the same result."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8) + part)
@@ -82,7 +82,7 @@ async def claim(uow: UnitOfWork, request: Keyed, *, now: datetime) -> Answer | N
 
     Raises:
         KeyReusedError: The key was used for another request.
-        KeyInUseError: The first request with this key is still under way after two seconds.
+        KeyInUseError: The first request with this key is still processed after two seconds.
         AnswerLostError: The first answer cannot be unsealed.
     """
     await wait_briefly(uow.session)
@@ -104,7 +104,7 @@ async def claim(uow: UnitOfWork, request: Keyed, *, now: datetime) -> Answer | N
 
 async def _answer_of(uow: UnitOfWork, request: Keyed) -> Answer:
     kept = await find(uow.session, caller=request.caller, key=request.key)
-    if kept is None or kept.status is None:  # removed between the two statements
+    if kept is None or kept.status is None:  # deleted between the two statements
         raise KeyInUseError
     if kept.fingerprint != request.fingerprint:
         raise KeyReusedError
@@ -130,7 +130,7 @@ async def keep(uow: UnitOfWork, request: Keyed, answer: Answer) -> None:
 
 
 async def clean_up(uow: UnitOfWork, *, now: datetime) -> int:
-    """Delete keys older than ``KEPT_FOR``; return how many."""
+    """Delete keys older than ``KEPT_FOR``; return their number."""
     return await remove(uow.session, before=now - KEPT_FOR)
 
 
@@ -147,7 +147,7 @@ async def wait_as_usual(session: AsyncSession) -> None:
 async def insert_claim(
     session: AsyncSession, *, caller: str, key: str, fingerprint: bytes, now: datetime
 ) -> bool:
-    """Insert a key; False if it exists. Waits for an open transaction that has inserted it."""
+    """Insert a key; False if it exists. Waits for a transaction that is inserting the same key."""
     statement = (
         insert(IdempotencyKey)
         .values(caller=caller, key=key, fingerprint=fingerprint, created_at=now)
@@ -173,6 +173,6 @@ async def store_answer(
 
 
 async def remove(session: AsyncSession, *, before: datetime) -> int:
-    """Delete the keys from before this instant; return how many."""
+    """Delete the keys that were created before an instant; return their number."""
     result = await session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < before))
     return cast("CursorResult[Any]", result).rowcount

@@ -25,9 +25,9 @@ A batch of calls takes less time.
 MOST_FAILURES = 6
 WAITS = Backoff(first=timedelta(minutes=1), longest=timedelta(minutes=16))
 """The wait after each failure; the five waits before the sixth failure add up to half an hour."""
-KEPT = timedelta(days=180)
+FRESH_FOR = timedelta(days=180)
 """A known line type is looked up again after this time; it rarely changes."""
-UNKNOWN_KEPT = timedelta(days=30)
+UNKNOWN_FRESH_FOR = timedelta(days=30)
 """An unknown line type is looked up again after this time."""
 REFUSED, FAILED = AlertKind.PHONE_LOOKUP_REFUSED, AlertKind.PHONE_VALIDATION_FAILED
 """The kinds of alerts that this module raises and resolves."""
@@ -57,7 +57,7 @@ async def store_findings(uow: UnitOfWork, found: Iterable[Found], *, now: dateti
             "line_type": one.answer.line_type.value,
             "carrier": one.answer.carrier,
             "source": one.source,
-            "expires_at": now + _kept(one.answer),
+            "expires_at": now + _fresh_for(one.answer),
         }
         for one in found
     ]
@@ -65,8 +65,8 @@ async def store_findings(uow: UnitOfWork, found: Iterable[Found], *, now: dateti
         await queries.store_lookups(uow.session, rows=rows, now=now)
 
 
-def _kept(answer: LineTypeAnswer) -> timedelta:
-    return UNKNOWN_KEPT if answer.line_type is LineType.UNKNOWN else KEPT
+def _fresh_for(answer: LineTypeAnswer) -> timedelta:
+    return UNKNOWN_FRESH_FOR if answer.line_type is LineType.UNKNOWN else FRESH_FOR
 
 
 async def note_lookups(uow: UnitOfWork, run: PhoneValidation, count: int, *, now: datetime) -> None:
@@ -107,7 +107,7 @@ async def advance(
     await _save(uow, run, values)
 
 
-async def let_go(uow: UnitOfWork, run: PhoneValidation) -> None:
+async def release(uow: UnitOfWork, run: PhoneValidation) -> None:
     """Release a run and request the job, so that any worker can continue at once.
 
     Raises:
@@ -117,9 +117,7 @@ async def let_go(uow: UnitOfWork, run: PhoneValidation) -> None:
     uow.after_commit(VALIDATE)
 
 
-async def postpone_validation(
-    uow: UnitOfWork, run: PhoneValidation, *, why: str, until: datetime
-) -> None:
+async def postpone(uow: UnitOfWork, run: PhoneValidation, *, why: str, until: datetime) -> None:
     """Release a run; it continues at ``until``. No failure is counted.
 
     Raises:
@@ -128,7 +126,9 @@ async def postpone_validation(
     await _save(uow, run, {"last_error": why, "lease_token": None, "lease_until": until})
 
 
-async def postpone(uow: UnitOfWork, run: PhoneValidation, *, error: str, now: datetime) -> None:
+async def postpone_after_failure(
+    uow: UnitOfWork, run: PhoneValidation, *, error: str, now: datetime
+) -> None:
     """Count a failure of the look-up service and release the run, which continues after a wait.
 
     At the failure number ``MOST_FAILURES``, the run ends as failed.

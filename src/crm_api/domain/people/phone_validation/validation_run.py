@@ -99,15 +99,13 @@ async def _work_on(parts: Parts, run: PhoneValidation) -> None:
             pass
     except _TimeIsUpError:
         async with parts.new_uow() as uow:
-            await progress.let_go(uow, run)
+            await progress.release(uow, run)
     except BudgetSpentError as error:
         async with parts.new_uow() as uow:
-            await progress.postpone_validation(
-                uow, run, why=error.detail, until=next_day(parts.now())
-            )
+            await progress.postpone(uow, run, why=error.detail, until=next_day(parts.now()))
     except PhoneLookupBusyError as error:
         async with parts.new_uow() as uow:
-            await progress.postpone(uow, run, error=error.detail, now=parts.now())
+            await progress.postpone_after_failure(uow, run, error=error.detail, now=parts.now())
     except PhoneLookupRefusedError as error:
         await _fail(parts, run, kind=progress.REFUSED, error=error.detail)
     else:

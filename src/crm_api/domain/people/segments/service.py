@@ -89,7 +89,8 @@ async def update_segment(
             segment_id,
             only_written_now=True,
             detail="A started campaign still selects its recipients by these rules. Change the "
-            "rules when it has stored all recipients, or cancel the campaign; `campaign_ids` names it.",
+            "rules when it has stored all recipients, or cancel the campaign. `campaign_ids` names "
+            "it.",
         )
     if given:
         try:

@@ -70,7 +70,7 @@ def _text(value: object, *, limit: int = LONGEST_TEXT) -> str:
 
 
 def _raw_text(value: object) -> str:
-    """Check a string for an attribute; do not trim it, because stored attributes are not trimmed."""
+    """Check a string for an attribute; do not trim it, as stored attributes are not trimmed."""
     _text(value)
     return refuse_nul(str(value))
 

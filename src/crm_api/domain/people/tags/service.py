@@ -130,7 +130,7 @@ async def work_on(uow: UnitOfWork, *, now: datetime) -> bool:
     return True
 
 
-async def keep_counts(uow: UnitOfWork, *, now: datetime) -> None:
+async def refresh_tag_counts(uow: UnitOfWork, *, now: datetime) -> None:
     """If the database is large, count the contacts of each tag; at most every 5 minutes."""
     if await queries.contact_bytes(uow.session) <= COUNTED_LIVE_BYTES:
         return
