@@ -23,11 +23,11 @@ def faults(adapter: TypeAdapter[str], value: object) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("a\x07b", "control_character: The text holds the control character U+0007 (character 2)"),
-        ("a\x7fb", "control_character: The text holds the control character U+007F (character 2)"),
-        ("ab\x85c", "control_character: The text holds the control character U+0085 (character 3)"),
-        ("a\u2028b", "control_character: The text holds the control character U+2028"),
-        (" a\nb", "control_character: This field takes one line; leave out the line break"),
+        ("a\x07b", "control_character: The text has the control character U+0007 at character 2"),
+        ("a\x7fb", "control_character: The text has the control character U+007F at character 2"),
+        ("ab\x85c", "control_character: The text has the control character U+0085 at character 3"),
+        ("a\u2028b", "control_character: The text has the control character U+2028"),
+        (" a\nb", "control_character: This field takes one line; remove the line break"),
         ("a\tb", "control_character: This field takes one line"),
         ("a\x00b", "nul_character"),
         ("a\ud800b", "string_unicode"),

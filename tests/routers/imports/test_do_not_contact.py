@@ -56,7 +56,7 @@ async def test_list_is_accepted_processed_and_reported(
     assert errors.headers["content-type"].startswith("text/csv")
     assert errors.text.splitlines() == [
         "line,column,value,reason",
-        "3,phone,'=cmd(),The text holds no phone number.",
+        "3,phone,'=cmd(),The text contains no phone number.",
     ]
     assert [one["id"] for one in listed] == [accepted.json()["id"]]
 

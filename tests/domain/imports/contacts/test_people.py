@@ -115,7 +115,7 @@ def test_bad_number_is_refused_with_line_column_value_and_reason() -> None:
             column="phone",
             value="call after 5",
             code="invalid_phone",
-            reason="The text holds no phone number.",
+            reason="The text contains no phone number.",
             refuses=True,
         )
     ]

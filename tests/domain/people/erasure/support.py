@@ -229,7 +229,7 @@ async def _ledgers(
                 column="phone",
                 value=f"{value} / 555",
                 code="invalid_phone",
-                reason="The text holds more than one phone number.",
+                reason="The text contains more than one phone number.",
             )
         )
     for phone, activity_id, body in (
