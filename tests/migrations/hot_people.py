@@ -26,7 +26,7 @@ from crm_api.domain.people.contacts import queries as contacts
 from crm_api.domain.people.contacts import recipients, search, timeline
 from crm_api.domain.people.contacts.schemas import ContactFilter, ContactSort
 from crm_api.domain.people.contacts.search_patterns import search_patterns
-from crm_api.domain.people.lists import queries as lists
+from crm_api.domain.people.lists import service as lists
 
 
 def listed(sort: ContactSort = ContactSort.NEWEST, **wanted: Any) -> Call:

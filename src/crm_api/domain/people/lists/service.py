@@ -3,16 +3,19 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
+from sqlalchemy import Select, delete, func, select, text, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.people.contacts import queries as contact_queries
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.contacts.export import people_csv
 from crm_api.domain.people.contacts.schemas import FlaggedContact
-from crm_api.domain.people.lists import queries
 from crm_api.domain.people.lists.errors import (
     ListExistsError,
     ListNotFoundError,
@@ -20,7 +23,19 @@ from crm_api.domain.people.lists.errors import (
     UnknownContactsError,
 )
 from crm_api.domain.people.lists.schemas import CountedList, ListUpdate
+from crm_api.domain.people.models.lists import ContactList, ContactListMember
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
+from crm_api.platform.ids import new_id
+
+_COUNTED: Select[tuple[ContactList, Any]] = select(
+    ContactList,
+    select(func.count())
+    .select_from(ContactListMember)
+    .where(ContactListMember.list_id == ContactList.id)
+    .correlate(ContactList)
+    .scalar_subquery(),
+)
+"""Each list with its number of contacts."""
 
 
 async def create_list(uow: UnitOfWork, *, name: str, now: datetime) -> CountedList:
@@ -29,7 +44,12 @@ async def create_list(uow: UnitOfWork, *, name: str, now: datetime) -> CountedLi
     Raises:
         ListExistsError: Another list has this name; ``list_id`` is its id.
     """
-    made = await queries.insert_list(uow.session, name=name, now=now)
+    statement = (
+        insert(ContactList)
+        .values(id=new_id(), name=name, created_at=now, updated_at=now)
+        .on_conflict_do_nothing(index_elements=["name"])
+    )
+    made = await uow.session.scalar(statement.returning(ContactList))
     if made is None:
         raise await _taken(uow, name)
     return CountedList(made, 0)
@@ -41,10 +61,10 @@ async def get_list(uow: UnitOfWork, *, list_id: UUID) -> CountedList:
     Raises:
         ListNotFoundError: No list has this id.
     """
-    found = await queries.find_list(uow.session, list_id=list_id)
-    if found is None:
+    found = await _fetch_counted(uow.session, _COUNTED.where(ContactList.id == list_id))
+    if not found:
         raise ListNotFoundError("No list has this id.")
-    return found
+    return found[0]
 
 
 async def list_lists(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[CountedList]:
@@ -55,10 +75,21 @@ async def list_lists(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page
     """
     cursors = Cursors("lists")
     after = cursors.read(cursor)
-    rows = await queries.fetch_lists(uow.session, after=after, limit=limit + 1)
+    rows = await fetch_lists(uow.session, after=after, limit=limit + 1)
     return cursors.page(
         rows, limit=limit, position=lambda row: (row.contact_list.created_at, row.contact_list.id)
     )
+
+
+async def fetch_lists(
+    session: AsyncSession, *, after: tuple[datetime, UUID] | None, limit: int
+) -> list[CountedList]:
+    """Fetch lists with their numbers of contacts, newest first."""
+    statement = _COUNTED
+    if after is not None:
+        statement = statement.where(tuple_(ContactList.created_at, ContactList.id) < after)
+    ordered = statement.order_by(ContactList.created_at.desc(), ContactList.id.desc())
+    return await _fetch_counted(session, ordered.limit(limit))
 
 
 async def rename_list(
@@ -72,11 +103,10 @@ async def rename_list(
     """
     found = await get_list(uow, list_id=list_id)
     if "name" in changes.model_fields_set and changes.name != found.contact_list.name:
+        renamed = update(ContactList).where(ContactList.id == list_id)
         try:
             async with uow.session.begin_nested():
-                await queries.set_list_name(
-                    uow.session, list_id=list_id, name=changes.name, now=now
-                )
+                await uow.session.execute(renamed.values(name=changes.name, updated_at=now))
         except IntegrityError as error:
             raise await _taken(uow, changes.name) from error
     return await get_list(uow, list_id=list_id)
@@ -88,7 +118,8 @@ async def delete_list(uow: UnitOfWork, *, list_id: UUID) -> None:
     Raises:
         ListNotFoundError: No list has this id.
     """
-    if not await queries.remove_list(uow.session, list_id=list_id):
+    deleted = delete(ContactList).where(ContactList.id == list_id).returning(ContactList.id)
+    if await uow.session.scalar(deleted) is None:
         raise ListNotFoundError("No list has this id.")
 
 
@@ -135,15 +166,46 @@ async def add_members(
         ListNotFoundError: No list has this id.
         UnknownContactsError: Some ids do not belong to a contact; no contact was added.
     """
-    if not await queries.lock_list_row(uow.session, list_id=list_id):
+    # Until the transaction ends, the lock prevents the deletion of the list.
+    locked = select(ContactList.id).where(ContactList.id == list_id)
+    if await uow.session.scalar(locked.with_for_update(read=True, key_share=True)) is None:
         raise ListNotFoundError("No list has this id.")
-    known = await queries.insert_members(
-        uow.session, list_id=list_id, contact_ids=contact_ids, now=now
-    )
+    known = await insert_members(uow.session, list_id=list_id, contact_ids=contact_ids, now=now)
     unknown = [position for position, one in enumerate(contact_ids) if one not in known]
     if unknown:
         raise UnknownContactsError(unknown)
     return replace(await get_list(uow, list_id=list_id), added=sum(known.values()))
+
+
+# The share lock prevents that another transaction deletes a contact, and with it its places on
+# lists, at the same time.
+_ADD_MEMBERS = text("""
+    WITH known AS (
+        SELECT c.id FROM contact c
+        WHERE c.id = ANY(CAST(:contact_ids AS uuid[])) AND c.deleted_at IS NULL
+        ORDER BY c.id FOR SHARE
+    ), added AS (
+        INSERT INTO contact_list_member (list_id, contact_id, added_at)
+        SELECT :list_id, known.id, :now FROM known
+        ON CONFLICT DO NOTHING
+        RETURNING contact_id
+    )
+    SELECT known.id, added.contact_id IS NOT NULL AS is_new
+    FROM known LEFT JOIN added ON added.contact_id = known.id
+""")
+
+
+async def insert_members(
+    session: AsyncSession, *, list_id: UUID, contact_ids: Sequence[UUID], now: datetime
+) -> dict[UUID, bool]:
+    """Insert the contacts that exist and are not on the list yet.
+
+    Returns:
+        The ids that belong to a contact; True for those that were not on the list before.
+    """
+    values = {"list_id": list_id, "contact_ids": list(contact_ids), "now": now}
+    rows = await session.execute(_ADD_MEMBERS, values)
+    return {row.id: row.is_new for row in rows}
 
 
 async def remove_member(uow: UnitOfWork, *, list_id: UUID, contact_id: UUID) -> None:
@@ -153,14 +215,21 @@ async def remove_member(uow: UnitOfWork, *, list_id: UUID, contact_id: UUID) -> 
         ListNotFoundError: No list has this id.
         MemberNotFoundError: The contact is not on the list.
     """
-    if await queries.delete_member(uow.session, list_id=list_id, contact_id=contact_id):
+    member = (ContactListMember.list_id == list_id) & (ContactListMember.contact_id == contact_id)
+    removed = delete(ContactListMember).where(member).returning(ContactListMember.contact_id)
+    if await uow.session.scalar(removed) is not None:
         return
     await get_list(uow, list_id=list_id)
     raise MemberNotFoundError("This contact is not on the list.")
 
 
 async def _taken(uow: UnitOfWork, name: str) -> ListExistsError:
-    holder = await queries.find_list_id(uow.session, name=name)
+    holder = await uow.session.scalar(select(ContactList.id).where(ContactList.name == name))
     return ListExistsError(
         "Another list has this name. Use that list, or choose another name.", list_id=str(holder)
     )
+
+
+async def _fetch_counted(session: AsyncSession, statement: Select[Any]) -> list[CountedList]:
+    rows = await session.execute(statement.execution_options(populate_existing=True))
+    return [CountedList(found, count) for found, count in rows]

@@ -1,7 +1,6 @@
 """Add, list, change and delete notes about contacts."""
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete, select, tuple_, update
@@ -35,7 +34,8 @@ async def add_note(
         "created_at": now,
         "updated_at": now,
     }
-    return await insert_note(uow.session, values=values)
+    statement = insert(ContactNote).values(values).returning(ContactNote)
+    return (await uow.session.scalars(statement)).one()
 
 
 async def list_notes(
@@ -64,6 +64,24 @@ async def list_notes(
     return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
 
 
+async def fetch_notes(
+    session: AsyncSession,
+    *,
+    contact_id: UUID,
+    is_pinned: bool | None,
+    after: tuple[datetime, UUID] | None,
+    limit: int,
+) -> list[ContactNote]:
+    """Fetch notes about a contact, newest first; all of them if ``is_pinned`` is None."""
+    statement = select(ContactNote).where(ContactNote.contact_id == contact_id)
+    if is_pinned is not None:
+        statement = statement.where(ContactNote.is_pinned == is_pinned)
+    if after is not None:
+        statement = statement.where(tuple_(ContactNote.created_at, ContactNote.id) < after)
+    ordered = statement.order_by(ContactNote.created_at.desc(), ContactNote.id.desc())
+    return list(await session.scalars(ordered.limit(limit)))
+
+
 async def update_note(
     uow: UnitOfWork, changes: NoteUpdate, *, contact_id: UUID, note_id: UUID, now: datetime
 ) -> ContactNote:
@@ -77,16 +95,14 @@ async def update_note(
     values = changes.model_dump(exclude_unset=True)
     if "pinned" in values:
         values["is_pinned"] = values.pop("pinned")
-    changed = (
-        await change_note(
-            uow.session,
-            contact_id=person_id,
-            note_id=note_id,
-            values=values | {"updated_at": now},
+    is_wanted = (ContactNote.id == note_id) & (ContactNote.contact_id == person_id)
+    if values:
+        statement = update(ContactNote).where(is_wanted).values(values | {"updated_at": now})
+        changed = await uow.session.scalar(
+            statement.returning(ContactNote), execution_options={"populate_existing": True}
         )
-        if values
-        else await find_note(uow.session, contact_id=person_id, note_id=note_id)
-    )
+    else:
+        changed = await uow.session.scalar(select(ContactNote).where(is_wanted))
     if changed is None:
         raise NoteNotFoundError("This contact has no note with this id.")
     return changed
@@ -100,65 +116,11 @@ async def delete_note(uow: UnitOfWork, *, contact_id: UUID, note_id: UUID, now: 
         NoteNotFoundError: The contact has no note with this id.
     """
     person_id = await _person(uow, contact_id, now=now)
-    if not await remove_note(uow.session, contact_id=person_id, note_id=note_id):
+    is_wanted = (ContactNote.id == note_id) & (ContactNote.contact_id == person_id)
+    deleted = delete(ContactNote).where(is_wanted).returning(ContactNote.id)
+    if await uow.session.scalar(deleted) is None:
         raise NoteNotFoundError("This contact has no note with this id.")
 
 
 async def _person(uow: UnitOfWork, contact_id: UUID, *, now: datetime) -> UUID:
     return (await contacts.get_contact(uow, contact_id=contact_id, now=now)).contact.id
-
-
-async def insert_note(session: AsyncSession, *, values: dict[str, Any]) -> ContactNote:
-    """Store a note."""
-    statement = insert(ContactNote).values(values).returning(ContactNote)
-    return (await session.scalars(statement)).one()
-
-
-async def fetch_notes(
-    session: AsyncSession,
-    *,
-    contact_id: UUID,
-    is_pinned: bool | None,
-    after: tuple[datetime, UUID] | None,
-    limit: int,
-) -> list[ContactNote]:
-    """Fetch the notes on a contact, newest first; optionally only pinned or unpinned ones."""
-    statement = select(ContactNote).where(ContactNote.contact_id == contact_id)
-    if is_pinned is not None:
-        statement = statement.where(ContactNote.is_pinned == is_pinned)
-    if after is not None:
-        statement = statement.where(tuple_(ContactNote.created_at, ContactNote.id) < after)
-    ordered = statement.order_by(ContactNote.created_at.desc(), ContactNote.id.desc())
-    return list(await session.scalars(ordered.limit(limit)))
-
-
-async def change_note(
-    session: AsyncSession, *, contact_id: UUID, note_id: UUID, values: dict[str, Any]
-) -> ContactNote | None:
-    """Change a note on this contact; None if the contact has no note with this id."""
-    statement = (
-        update(ContactNote)
-        .where(ContactNote.id == note_id, ContactNote.contact_id == contact_id)
-        .values(values)
-        .returning(ContactNote)
-        .execution_options(populate_existing=True)
-    )
-    return await session.scalar(statement)
-
-
-async def find_note(
-    session: AsyncSession, *, contact_id: UUID, note_id: UUID
-) -> ContactNote | None:
-    """Fetch a note on this contact; None if the contact has no note with this id."""
-    statement = select(ContactNote).where(
-        ContactNote.id == note_id, ContactNote.contact_id == contact_id
-    )
-    return await session.scalar(statement)
-
-
-async def remove_note(session: AsyncSession, *, contact_id: UUID, note_id: UUID) -> bool:
-    """Remove a note on this contact; False if the contact has no note with this id."""
-    statement = delete(ContactNote).where(
-        ContactNote.id == note_id, ContactNote.contact_id == contact_id
-    )
-    return await session.scalar(statement.returning(ContactNote.id)) is not None
