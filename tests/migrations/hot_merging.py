@@ -9,13 +9,13 @@ from crm_api.domain.people.contacts import queries as contacts
 from crm_api.domain.people.contacts import search
 from crm_api.domain.people.contacts.schemas import ContactFilter
 from crm_api.domain.people.deduplication import candidates, queries, recipient_moves
-from crm_api.domain.people.tags import queries as tags
+from crm_api.domain.people.tags import tag_changes
 
 MERGING = [
     Hot(
         "change of tags that waits longest",
         {"idx_tag_change_running"},
-        tags.take_change,
+        tag_changes.lock_next_change,
     ),
     Hot(
         "people of a chunk whose tags change",

@@ -17,7 +17,7 @@ from crm_api.domain.people.phone_validation.budget import Budget
 from crm_api.domain.people.phone_validation.lookup_service import LookupService
 from crm_api.domain.people.phone_validation.validation_run import Parts
 from crm_api.domain.people.phone_validation.validator import Validator
-from crm_api.domain.people.tags import service as tags
+from crm_api.domain.people.tags import tag_changes, tag_counts
 from crm_api.platform import clock
 from crm_api.platform.encryption import UnsealError
 from crm_api.platform.jobs import Job, JobName
@@ -45,12 +45,12 @@ async def change_tags(ctx: dict[str, Any]) -> None:
     is_at_work = True
     while is_at_work and not limit.is_over():
         async with deps.new_uow() as uow:
-            is_at_work = await tags.work_on(uow, now=clock.now())
+            is_at_work = await tag_changes.apply_next_chunk(uow, now=clock.now())
     if is_at_work:
         await deps.queue.push(Job(name=JobName.CHANGE_TAGS))
         return
     async with deps.new_uow() as uow:
-        await tags.refresh_tag_counts(uow, now=clock.now())
+        await tag_counts.refresh_tag_counts(uow, now=clock.now())
 
 
 async def find_duplicates(ctx: dict[str, Any]) -> None:

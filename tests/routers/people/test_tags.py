@@ -14,7 +14,7 @@ from tests.factories import make_contact, make_list, number
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.tags import TagCount
-from crm_api.domain.people.tags import service as tags
+from crm_api.domain.people.tags import tag_changes, tag_counts
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.ids import new_id
 
@@ -129,7 +129,7 @@ async def test_a_change_that_affects_its_own_filter_reaches_every_contact(
     new_uow: UnitOfWorkFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tags, "CHUNK_CONTACTS", 2)
+    monkeypatch.setattr(tag_changes, "CHUNK_CONTACTS", 2)
     for place in range(5):
         await make_contact(session, phone=number(place), tags=["old"])
     await session.commit()
@@ -138,7 +138,7 @@ async def test_a_change_that_affects_its_own_filter_reaches_every_contact(
     begun = response.json()
     while True:
         async with new_uow() as uow:
-            if not await tags.work_on(uow, now=NOW):
+            if not await tag_changes.apply_next_chunk(uow, now=NOW):
                 break
 
     ended = (await client.get(f"/v1/tag-changes/{begun['id']}")).json()
@@ -241,7 +241,7 @@ async def test_tags_of_a_large_store_are_counted_now_and_then(
     new_uow: UnitOfWorkFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tags, "COUNTED_LIVE_BYTES", -1)
+    monkeypatch.setattr(tag_counts, "COUNTED_LIVE_BYTES", -1)
     await three(session)
     await session.execute(
         insert(TagCount).values(tag="gone", contacts=7, counted_at=NOW - timedelta(days=1))
@@ -250,7 +250,7 @@ async def test_tags_of_a_large_store_are_counted_now_and_then(
 
     for minutes in (0, 1):
         async with new_uow() as uow:
-            await tags.refresh_tag_counts(uow, now=NOW + timedelta(minutes=minutes))
+            await tag_counts.refresh_tag_counts(uow, now=NOW + timedelta(minutes=minutes))
 
     found = (await client.get("/v1/tags")).json()["data"]
     assert [(row["tag"], row["contact_count"]) for row in found] == [("crack", 1), ("roof", 2)]

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Response
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.people.models.tags import TagChange, TagChangeStatus
-from crm_api.domain.people.tags import service as tags
+from crm_api.domain.people.tags import tag_changes, tag_counts
 from crm_api.domain.people.tags.schemas import (
     TagChangeRead,
     TagName,
@@ -41,9 +41,9 @@ async def change_tags(
     """Add tags to many contacts, and remove tags from them. With `dry_run`, only count them."""
     async with uow:
         if body.dry_run:
-            matched = await tags.count_people(uow, body, now=clock.now())
+            matched = await tag_changes.count_people(uow, body, now=clock.now())
             return TagChangeRead.counted(body, matched)
-        change = await tags.change(uow, body, actor=caller.name, now=clock.now())
+        change = await tag_changes.change_tags(uow, body, actor=caller.name, now=clock.now())
     return _answer(change, response)
 
 
@@ -51,7 +51,7 @@ async def change_tags(
 async def list_tags(uow: Uow, page: Paging, _caller: Reader) -> PageRead[TagRead]:
     """List the tags by name, with the number of contacts that have each."""
     async with uow:
-        found = await tags.list_tags(uow, cursor=page.cursor, limit=page.limit)
+        found = await tag_counts.list_tags(uow, cursor=page.cursor, limit=page.limit)
     return PageRead(data=found.data, next_cursor=found.next_cursor)
 
 
@@ -61,7 +61,9 @@ async def rename_tag(
 ) -> TagChangeRead:
     """Rename a tag on all contacts. A contact that already has the new tag keeps it once."""
     async with uow:
-        change = await tags.rename(uow, tag=tag, name=body.name, actor=caller.name, now=clock.now())
+        change = await tag_changes.rename_tag(
+            uow, tag=tag, name=body.name, actor=caller.name, now=clock.now()
+        )
     return _answer(change, response)
 
 
@@ -69,7 +71,7 @@ async def rename_tag(
 async def delete_tag(tag: Tag, uow: Uow, response: Response, caller: Writer) -> TagChangeRead:
     """Remove a tag from all contacts."""
     async with uow:
-        change = await tags.delete_tag(uow, tag=tag, actor=caller.name, now=clock.now())
+        change = await tag_changes.delete_tag(uow, tag=tag, actor=caller.name, now=clock.now())
     return _answer(change, response)
 
 
@@ -77,7 +79,7 @@ async def delete_tag(tag: Tag, uow: Uow, response: Response, caller: Writer) -> 
 async def get_tag_change(change_id: UUID, uow: Uow, _caller: Reader) -> TagChangeRead:
     """Show the progress of a tag change."""
     async with uow:
-        change = await tags.get_change(uow, change_id=change_id)
+        change = await tag_changes.get_tag_change(uow, change_id=change_id)
     return TagChangeRead.of(change)
 
 

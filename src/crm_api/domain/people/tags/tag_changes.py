@@ -1,52 +1,29 @@
-"""Count tags, and change them for many contacts in chunks, so that row locks are short."""
+"""Change the tags of many contacts in chunks, so that each contact is locked only for a moment."""
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import exists, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from crm_api.domain.kit.audit_log.recording import note_decision
-from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.people.contacts import service as contacts
-from crm_api.domain.people.models.tags import TagChange, TagChangeStatus, TagCount
-from crm_api.domain.people.tags import queries
+from crm_api.domain.people.contacts.schemas import MAX_TAGS
+from crm_api.domain.people.models.contacts import Contact
+from crm_api.domain.people.models.tags import TagChange, TagChangeStatus
 from crm_api.domain.people.tags.errors import (
     TagChangeNotFoundError,
     TagNotFoundError,
     TagPeopleError,
 )
-from crm_api.domain.people.tags.schemas import PeopleFilter, TagRead, TagsRequest
+from crm_api.domain.people.tags.schemas import PeopleFilter, TagsRequest
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
 CHUNK_CONTACTS = 2_000
 """Contacts locked at once, for some tens of milliseconds."""
-COUNTED_LIVE_BYTES = 16 * 1024 * 1024
-"""Up to this table size, about 50,000 contacts, tags are counted for each request."""
-_NO_ID = UUID(int=0)
-"""A placeholder in cursors, because tags have no id."""
-COUNT_AGAIN_AFTER = timedelta(minutes=5)
-
-
-async def list_tags(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[TagRead]:
-    """Return a page of tags by name, with the number of contacts that have each.
-
-    Raises:
-        InvalidCursorError: The cursor does not belong to this list.
-    """
-    cursors = Cursors("tags")
-    after = cursors.read_text(cursor)
-    is_small = await queries.contact_bytes(uow.session) <= COUNTED_LIVE_BYTES
-    last = None if after is None else after[0]
-    rows: Sequence[queries.LiveTagCount | TagCount] = (
-        await queries.count_live_tags(uow.session, after=last, limit=limit + 1)
-        if is_small
-        else await queries.list_counts(uow.session, after=last, limit=limit + 1)
-    )
-    shown = [
-        TagRead(tag=row.tag, contact_count=row.contacts, counted_at=row.counted_at)
-        for row in rows[:limit]
-    ]
-    return Page(shown, cursors.write(shown[-1].tag, _NO_ID) if len(rows) > limit else None)
 
 
 async def count_people(uow: UnitOfWork, body: TagsRequest, *, now: datetime) -> int:
@@ -61,7 +38,9 @@ async def count_people(uow: UnitOfWork, body: TagsRequest, *, now: datetime) -> 
     return await contacts.count_contacts(uow, wanted.wanted(), now=now)
 
 
-async def change(uow: UnitOfWork, body: TagsRequest, *, actor: str, now: datetime) -> TagChange:
+async def change_tags(
+    uow: UnitOfWork, body: TagsRequest, *, actor: str, now: datetime
+) -> TagChange:
     """Change the tags of the first chunk of contacts; a job changes those of the others.
 
     Raises:
@@ -73,13 +52,15 @@ async def change(uow: UnitOfWork, body: TagsRequest, *, actor: str, now: datetim
     )
 
 
-async def rename(uow: UnitOfWork, *, tag: str, name: str, actor: str, now: datetime) -> TagChange:
+async def rename_tag(
+    uow: UnitOfWork, *, tag: str, name: str, actor: str, now: datetime
+) -> TagChange:
     """Rename a tag on the first chunk of contacts; a job renames it on the others.
 
     Raises:
         TagNotFoundError: No contact has the tag.
     """
-    await _require(uow, tag)
+    await _require_used(uow, tag)
     return await _begin(
         uow,
         add=[name],
@@ -97,7 +78,7 @@ async def delete_tag(uow: UnitOfWork, *, tag: str, actor: str, now: datetime) ->
     Raises:
         TagNotFoundError: No contact has the tag.
     """
-    await _require(uow, tag)
+    await _require_used(uow, tag)
     return await _begin(
         uow,
         add=[],
@@ -109,34 +90,46 @@ async def delete_tag(uow: UnitOfWork, *, tag: str, actor: str, now: datetime) ->
     )
 
 
-async def get_change(uow: UnitOfWork, *, change_id: UUID) -> TagChange:
+async def get_tag_change(uow: UnitOfWork, *, change_id: UUID) -> TagChange:
     """Return a tag change with its progress.
 
     Raises:
         TagChangeNotFoundError: No tag change has this id.
     """
-    found = await queries.find_change(uow.session, change_id=change_id)
+    found = await uow.session.get(TagChange, change_id, populate_existing=True)
     if found is None:
         raise TagChangeNotFoundError("No tag change has this id.")
     return found
 
 
-async def work_on(uow: UnitOfWork, *, now: datetime) -> bool:
+async def apply_next_chunk(uow: UnitOfWork, *, now: datetime) -> bool:
     """Apply the next chunk of the oldest running tag change; False if there is none."""
-    waiting = await queries.take_change(uow.session)
+    waiting = await lock_next_change(uow.session)
     if waiting is None:
         return False
-    await _work(uow, waiting, now=now)
+    await _process_chunk(uow, waiting, now=now)
     return True
 
 
-async def refresh_tag_counts(uow: UnitOfWork, *, now: datetime) -> None:
-    """If the database is large, count the contacts of each tag; at most every 5 minutes."""
-    if await queries.contact_bytes(uow.session) <= COUNTED_LIVE_BYTES:
-        return
-    last = await queries.last_counted(uow.session)
-    if last is None or now - last >= COUNT_AGAIN_AFTER:
-        await queries.keep_counts(uow.session, now=now)
+async def lock_next_change(session: AsyncSession) -> TagChange | None:
+    """Lock the oldest running tag change that no other worker has; None if there is none."""
+    statement = (
+        select(TagChange)
+        .where(TagChange.status == TagChangeStatus.RUNNING)
+        .order_by(TagChange.created_at, TagChange.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    return await session.scalar(statement.execution_options(populate_existing=True))
+
+
+# A merged contact is replaced by the contact that it was merged into. Deleted ones are left out.
+_HEADS = text("""
+    SELECT x.place, coalesce(c.merged_into, c.id) AS id
+    FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS x (id, place)
+    JOIN contact c ON c.id = x.id
+    WHERE c.deleted_at IS NULL OR c.merged_into IS NOT NULL
+""")
 
 
 async def _people(
@@ -146,7 +139,8 @@ async def _people(
         raise TagPeopleError("/contact_ids", "Give exactly one of contact_ids and filter.")
     if body.contact_ids is None:
         return None, body.filter
-    heads = await queries.find_heads(uow.session, ids=body.contact_ids)
+    rows = await uow.session.execute(_HEADS, {"ids": list(body.contact_ids)})
+    heads = {row.place - 1: row.id for row in rows}
     missing = next((at for at in range(len(body.contact_ids)) if at not in heads), None)
     if missing is not None:
         raise TagPeopleError(f"/contact_ids/{missing}", "No contact has this id.")
@@ -163,9 +157,8 @@ async def _begin(
     actor: str,
     now: datetime,
 ) -> TagChange:
-    change = await queries.insert_change(
-        uow.session,
-        values={
+    statement = insert(TagChange).values(
+        {
             "add": add,
             "remove": remove,
             "contact_ids": ids,
@@ -173,8 +166,9 @@ async def _begin(
             "status": TagChangeStatus.RUNNING,
             "requested_by": actor,
             "created_at": now,
-        },
+        }
     )
+    change = (await uow.session.scalars(statement.returning(TagChange))).one()
     await note_decision(
         uow,
         actor=actor,
@@ -183,11 +177,11 @@ async def _begin(
         detail={"add": add, "remove": remove},
         now=now,
     )
-    await _work(uow, change, now=now)
-    return await get_change(uow, change_id=change.id)
+    await _process_chunk(uow, change, now=now)
+    return await get_tag_change(uow, change_id=change.id)
 
 
-async def _work(uow: UnitOfWork, change: TagChange, *, now: datetime) -> None:
+async def _process_chunk(uow: UnitOfWork, change: TagChange, *, now: datetime) -> None:
     """Change the tags of the next chunk of contacts; request the job if more are left."""
     if change.filter is None:
         ids = change.contact_ids or []
@@ -200,7 +194,7 @@ async def _work(uow: UnitOfWork, change: TagChange, *, now: datetime) -> None:
             limit=CHUNK_CONTACTS,
             now=now,
         )
-    changed, refused = await queries.apply_tags(
+    changed, refused = await _apply_tags(
         uow.session, ids=ids, add=change.add, remove=change.remove, now=now
     )
     is_over = change.filter is None or len(ids) < CHUNK_CONTACTS
@@ -212,11 +206,58 @@ async def _work(uow: UnitOfWork, change: TagChange, *, now: datetime) -> None:
         "status": TagChangeStatus.COMPLETED if is_over else TagChangeStatus.RUNNING,
         "finished_at": now if is_over else None,
     }
-    await queries.note_progress(uow.session, change_id=change.id, values=values)
+    await uow.session.execute(update(TagChange).where(TagChange.id == change.id).values(values))
     if not is_over:
         uow.after_commit(Job(name=JobName.CHANGE_TAGS))
 
 
-async def _require(uow: UnitOfWork, tag: str) -> None:
-    if not await queries.has_tag(uow.session, tag=tag):
+# The tags after the change, computed from the locked row: a concurrent edit is not lost.
+_TAGS_AFTER = """ARRAY(
+    SELECT u.tag FROM unnest(c.tags || CAST(:add AS text[])) WITH ORDINALITY AS u (tag, place)
+    WHERE u.tag <> ALL(CAST(:remove AS text[])) GROUP BY u.tag ORDER BY min(u.place))"""
+# Contacts are always locked in the order of their numbers.
+_LOCK = text("""
+    SELECT c.id FROM contact c
+    WHERE c.id = ANY(CAST(:ids AS uuid[])) AND c.deleted_at IS NULL
+    ORDER BY c.phone FOR NO KEY UPDATE
+""")
+
+_COUNT_REFUSED = text(f"""
+    SELECT count(*) FROM contact c
+    WHERE c.id = ANY(CAST(:ids AS uuid[])) AND cardinality({_TAGS_AFTER}) > {MAX_TAGS}
+      AND cardinality({_TAGS_AFTER}) > cardinality(c.tags)
+""")
+
+_APPLY = text(f"""
+    UPDATE contact c SET tags = {_TAGS_AFTER}, updated_at = :now
+    WHERE c.id = ANY(CAST(:ids AS uuid[])) AND c.tags <> {_TAGS_AFTER}
+      AND cardinality({_TAGS_AFTER}) <= greatest({MAX_TAGS}, cardinality(c.tags))
+    RETURNING c.id
+""")
+
+
+async def _apply_tags(
+    session: AsyncSession,
+    *,
+    ids: Collection[UUID],
+    add: Sequence[str],
+    remove: Sequence[str],
+    now: datetime,
+) -> tuple[int, int]:
+    """Lock these contacts and change their tags.
+
+    Returns:
+        The number of changed contacts, and the number of contacts that did not change because they
+        would have too many tags.
+    """
+    values = {"ids": list(ids), "add": list(add), "remove": list(remove)}
+    await session.execute(_LOCK, {"ids": list(ids)})
+    refused = await session.scalar(_COUNT_REFUSED, values) or 0
+    changed = (await session.execute(_APPLY, values | {"now": now})).all()
+    return len(changed), refused
+
+
+async def _require_used(uow: UnitOfWork, tag: str) -> None:
+    is_used = exists().where(Contact.tags.contains([tag]), Contact.deleted_at.is_(None))
+    if not await uow.session.scalar(select(is_used)):
         raise TagNotFoundError("No contact has this tag.")

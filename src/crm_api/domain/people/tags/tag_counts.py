@@ -1,0 +1,105 @@
+"""Count the contacts of each tag: for each request, or, on a large database, from time to time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.people.models.tags import TagCount
+from crm_api.domain.people.tags.schemas import TagRead
+from crm_api.platform.database import UnitOfWork, typed_rows
+
+COUNTED_LIVE_BYTES = 16 * 1024 * 1024
+"""Up to this table size, about 50,000 contacts, tags are counted for each request."""
+COUNT_AGAIN_AFTER = timedelta(minutes=5)
+"""How old stored counts are when they are counted again."""
+_NO_ID = UUID(int=0)
+"""A placeholder in cursors, because tags have no id."""
+_SIZE = text("SELECT pg_relation_size('contact')")
+
+
+async def list_tags(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[TagRead]:
+    """Return a page of tags by name, with the number of contacts that have each.
+
+    Raises:
+        InvalidCursorError: The cursor does not belong to this list.
+    """
+    cursors = Cursors("tags")
+    after = cursors.read_text(cursor)
+    last = None if after is None else after[0]
+    rows: Sequence[LiveTagCount | TagCount] = (
+        await _count_now(uow.session, after=last, limit=limit + 1)
+        if await _is_small(uow.session)
+        else await _fetch_stored_counts(uow.session, after=last, limit=limit + 1)
+    )
+    shown = [
+        TagRead(tag=row.tag, contact_count=row.contacts, counted_at=row.counted_at)
+        for row in rows[:limit]
+    ]
+    return Page(shown, cursors.write(shown[-1].tag, _NO_ID) if len(rows) > limit else None)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveTagCount:
+    """A tag and its number of contacts, counted for this request: ``counted_at`` is None."""
+
+    tag: str
+    contacts: int
+    counted_at: datetime | None
+
+
+_COUNT_NOW = text("""
+    SELECT u.tag, count(*) AS contacts, CAST(NULL AS timestamptz) AS counted_at
+    FROM contact c CROSS JOIN LATERAL unnest(c.tags) AS u (tag)
+    WHERE c.deleted_at IS NULL AND (CAST(:after AS text) IS NULL OR u.tag > CAST(:after AS text))
+    GROUP BY u.tag ORDER BY u.tag LIMIT :limit
+""")
+
+
+async def _count_now(
+    session: AsyncSession, *, after: str | None, limit: int
+) -> Sequence[LiveTagCount]:
+    """Count the contacts of the tags that follow ``after``; reads all contacts."""
+    rows = await session.execute(_COUNT_NOW, {"after": after, "limit": limit})
+    return typed_rows(LiveTagCount, rows)
+
+
+async def _fetch_stored_counts(
+    session: AsyncSession, *, after: str | None, limit: int
+) -> Sequence[TagCount]:
+    statement = select(TagCount).order_by(TagCount.tag).limit(limit)
+    if after is not None:
+        statement = statement.where(TagCount.tag > after)
+    return (await session.scalars(statement)).all()
+
+
+async def _is_small(session: AsyncSession) -> bool:
+    return (await session.scalar(_SIZE) or 0) <= COUNTED_LIVE_BYTES
+
+
+_STORE_COUNTS = text("""
+    INSERT INTO tag_count (tag, contacts, counted_at)
+    SELECT u.tag, count(*), :now FROM contact c CROSS JOIN LATERAL unnest(c.tags) AS u (tag)
+    WHERE c.deleted_at IS NULL GROUP BY u.tag ORDER BY u.tag
+    ON CONFLICT (tag) DO UPDATE
+    SET contacts = excluded.contacts, counted_at = excluded.counted_at
+""")
+
+_DELETE_OLD_COUNTS = text("DELETE FROM tag_count WHERE counted_at < :now")
+
+
+async def refresh_tag_counts(uow: UnitOfWork, *, now: datetime) -> None:
+    """If the database is large, count the contacts of each tag; at most every 5 minutes.
+
+    Stored counts of tags that no contact has are deleted.
+    """
+    if await _is_small(uow.session):
+        return
+    last = await uow.session.scalar(select(func.max(TagCount.counted_at)))
+    if last is None or now - last >= COUNT_AGAIN_AFTER:
+        await uow.session.execute(_STORE_COUNTS, {"now": now})
+        await uow.session.execute(_DELETE_OLD_COUNTS, {"now": now})
