@@ -5,7 +5,7 @@ from tests.migrations.filling import made_id, phone_of
 from tests.migrations.hot import CONTACT, PLACE, Hot
 
 from crm_api.domain.people.models.properties import PropertyRole
-from crm_api.domain.people.properties import queries as properties
+from crm_api.domain.people.properties import import_properties, property_contacts, service
 
 PROPERTY = made_id("property", 7)
 IMPORT = made_id("import", 0)
@@ -15,13 +15,13 @@ PROPERTIES = [
     Hot(
         "property with an address",
         {"uq_property_address_key"},
-        lambda s: properties.id_of_key(s, address_key="7 main st|02169"),
+        lambda s: service.id_of_key(s, address_key="7 main st|02169"),
         is_generic=True,
     ),
     Hot(
         "properties whose address begins so",
         {"uq_property_address_key"},
-        lambda s: properties.list_by_address(
+        lambda s: service.fetch_by_address(
             s, beginning="71 ma", after="71 main st|02169", limit=51
         ),
         is_generic=True,
@@ -29,30 +29,32 @@ PROPERTIES = [
     Hot(
         "properties, newest first",
         {"idx_property_created"},
-        lambda s: properties.list_properties(s, after=PLACE, limit=51),
+        lambda s: service.fetch_properties(s, after=PLACE, limit=51),
     ),
     Hot(
         "properties of a contact",
         {"idx_property_contact_contact", "pk_property"},
-        lambda s: properties.list_of_contact(s, contact_id=CONTACT, after=PLACE, limit=51),
+        lambda s: service.fetch_of_contact(s, contact_id=CONTACT, after=PLACE, limit=51),
         is_generic=True,
     ),
     Hot(
         "people of a page of properties",
         {"pk_property_contact", "pk_contact"},
-        lambda s: properties.people(s, property_ids=[made_id("property", i) for i in range(1, 51)]),
+        lambda s: property_contacts.fetch_occupants(
+            s, property_ids=[made_id("property", i) for i in range(1, 51)]
+        ),
     ),
     Hot(
         "people attached to a property",
         {"pk_contact", "pk_property_contact"},
-        lambda s: properties.attach(
+        lambda s: property_contacts.attach_contacts(
             s, property_id=PROPERTY, people=[(CONTACT, PropertyRole.PRIMARY)], now=NOW
         ),
     ),
     Hot(
         "properties of a chunk of a file",
         {"uq_property_address_key", "uq_contact_phone|idx_contact_phone_hash"},
-        lambda s: properties.import_properties(
+        lambda s: import_properties.write_properties(
             s,
             rows=[
                 {"id": made_id("new", i), "address_key": f"{i} main st|02169", "street": "x"}
@@ -69,11 +71,11 @@ PROPERTIES = [
     Hot(
         "people whom an import attached",
         {"idx_property_contact_import", "pk_property_contact"},
-        lambda s: properties.undo_people(s, import_id=IMPORT, limit=50),
+        lambda s: import_properties.undo_people(s, import_id=IMPORT, limit=50),
     ),
     Hot(
         "properties that an import made",
         {"idx_property_import", "pk_property_contact"},
-        lambda s: properties.undo_properties(s, import_id=IMPORT, limit=50),
+        lambda s: import_properties.undo_properties(s, import_id=IMPORT, limit=50),
     ),
 ]

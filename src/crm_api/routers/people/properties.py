@@ -137,7 +137,7 @@ async def attach_contact(
 ) -> PropertyRead:
     """Attach a contact to a property. If it is already attached, change its role."""
     async with uow:
-        found = await properties.attach(uow, body, property_id=property_id, now=clock.now())
+        found = await properties.attach_contact(uow, body, property_id=property_id, now=clock.now())
     return PropertyRead.of(found)
 
 
@@ -149,7 +149,7 @@ async def attach_contact(
 async def detach_contact(property_id: UUID, contact_id: UUID, uow: Uow, _caller: Writer) -> None:
     """Detach a contact from a property. The contact is not deleted."""
     async with uow:
-        await properties.detach(uow, property_id=property_id, contact_id=contact_id)
+        await properties.detach_contact(uow, property_id=property_id, contact_id=contact_id)
 
 
 @router.get("/v1/contacts/{contact_id}/properties")

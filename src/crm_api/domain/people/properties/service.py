@@ -6,12 +6,14 @@ from typing import Any
 from uuid import UUID
 
 from pydantic_core import PydanticCustomError
+from sqlalchemy import and_, delete, func, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.people.contacts import service as contacts
-from crm_api.domain.people.models.properties import Property
-from crm_api.domain.people.properties import queries
+from crm_api.domain.people.models.properties import Property, PropertyContact
 from crm_api.domain.people.properties.address_key import address_key, street_key
 from crm_api.domain.people.properties.errors import (
     IncompleteAddressError,
@@ -22,9 +24,11 @@ from crm_api.domain.people.properties.errors import (
     TooManyPropertyContactsError,
     UnknownPropertyContactsError,
 )
+from crm_api.domain.people.properties.property_contacts import attach_contacts, fetch_occupants
 from crm_api.domain.people.properties.schemas import (
     MOST_CONTACTS,
     PeopledProperty,
+    Position,
     PropertyAddress,
     PropertyContactAdd,
     PropertyCreate,
@@ -49,7 +53,12 @@ async def create_property(
     key = key_of(body.address)
     values = body.model_dump(exclude={"address", "contacts"}) | body.address.model_dump()
     stamped = {"id": new_id(), "address_key": key, "created_at": now, "updated_at": now}
-    made = await queries.insert_property(uow.session, values=values | stamped)
+    statement = (
+        insert(Property)
+        .values(values | stamped)
+        .on_conflict_do_nothing(index_elements=["address_key"])
+    )
+    made = await uow.session.scalar(statement.returning(Property))
     if made is None:
         raise await _known(uow, key)
     if body.contacts:
@@ -64,7 +73,7 @@ async def get_property(uow: UnitOfWork, *, property_id: UUID) -> PeopledProperty
     Raises:
         PropertyNotFoundError: No property has this id.
     """
-    found = await queries.find_property(uow.session, property_id=property_id)
+    found = await uow.session.get(Property, property_id, populate_existing=True)
     if found is None:
         raise PropertyNotFoundError("No property has this id.")
     return await _peopled(uow, found)
@@ -77,10 +86,16 @@ async def get_by_address(uow: UnitOfWork, address: PropertyAddress) -> PeopledPr
         IncompleteAddressError: The address has neither a ZIP code nor city and state.
         PropertyNotFoundError: No property has this address.
     """
-    found = await queries.id_of_key(uow.session, address_key=key_of(address, pointer=""))
+    found = await id_of_key(uow.session, address_key=key_of(address, pointer=""))
     if found is None:
         raise PropertyNotFoundError("No property has this address.")
     return await get_property(uow, property_id=found)
+
+
+async def id_of_key(session: AsyncSession, *, address_key: str) -> UUID | None:
+    """Return the id of the property whose address has this key; None if there is none."""
+    statement = select(Property.id).where(Property.address_key == address_key)
+    return await session.scalar(statement)
 
 
 async def list_properties(
@@ -99,7 +114,7 @@ async def list_properties(
     cursors = Cursors("properties", q=beginning)
     if beginning:
         place = cursors.read_text(cursor)
-        rows = await queries.list_by_address(
+        rows = await fetch_by_address(
             uow.session,
             beginning=beginning,
             after=place[0] if place else None,
@@ -108,9 +123,33 @@ async def list_properties(
         page = cursors.page(rows, limit=limit, position=lambda row: (row.address_key, row.id))
     else:
         after = cursors.read(cursor)
-        rows = await queries.list_properties(uow.session, after=after, limit=limit + 1)
+        rows = await fetch_properties(uow.session, after=after, limit=limit + 1)
         page = cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
     return Page(await _all_peopled(uow, page.data), page.next_cursor)
+
+
+async def fetch_by_address(
+    session: AsyncSession, *, beginning: str, after: str | None, limit: int
+) -> Sequence[Property]:
+    """Fetch the properties whose key begins with ``beginning``, ordered by key."""
+    is_wanted = and_(
+        Property.address_key >= beginning, Property.address_key < beginning + "\U0010ffff"
+    )
+    statement = select(Property).where(is_wanted)
+    if after is not None:
+        statement = statement.where(Property.address_key > after)
+    return (await session.scalars(statement.order_by(Property.address_key).limit(limit))).all()
+
+
+async def fetch_properties(
+    session: AsyncSession, *, after: Position | None, limit: int
+) -> Sequence[Property]:
+    """Fetch properties, newest first."""
+    statement = select(Property)
+    if after is not None:
+        statement = statement.where(tuple_(Property.created_at, Property.id) < after)
+    ordered = statement.order_by(Property.created_at.desc(), Property.id.desc()).limit(limit)
+    return (await session.scalars(ordered)).all()
 
 
 async def list_of_contact(
@@ -125,12 +164,26 @@ async def list_of_contact(
     contact = (await contacts.get_contact(uow, contact_id=contact_id, now=now)).contact
     cursors = Cursors("properties_of_contact", contact_id=contact.id)
     after = cursors.read(cursor)
-    rows = await queries.list_of_contact(
-        uow.session, contact_id=contact.id, after=after, limit=limit + 1
-    )
+    rows = await fetch_of_contact(uow.session, contact_id=contact.id, after=after, limit=limit + 1)
     page = cursors.page(rows, limit=limit, position=lambda row: (row[1], row[0].id))
     shown = await _all_peopled(uow, [found for found, _ in page.data])
     return Page(shown, page.next_cursor)
+
+
+async def fetch_of_contact(
+    session: AsyncSession, *, contact_id: UUID, after: Position | None, limit: int
+) -> list[tuple[Property, datetime]]:
+    """Fetch the properties of a contact with the time of attachment; the latest comes first."""
+    link = PropertyContact
+    statement = (
+        select(Property, link.added_at)
+        .join(link, link.property_id == Property.id)
+        .where(link.contact_id == contact_id)
+    )
+    if after is not None:
+        statement = statement.where(tuple_(link.added_at, link.property_id) < after)
+    ordered = statement.order_by(link.added_at.desc(), link.property_id.desc()).limit(limit)
+    return [(found, at) for found, at in await session.execute(ordered)]
 
 
 async def update_property(
@@ -164,11 +217,12 @@ async def delete_property(uow: UnitOfWork, *, property_id: UUID) -> None:
     Raises:
         PropertyNotFoundError: No property has this id.
     """
-    if not await queries.delete_property(uow.session, property_id=property_id):
+    deleted = delete(Property).where(Property.id == property_id).returning(Property.id)
+    if await uow.session.scalar(deleted) is None:
         raise PropertyNotFoundError("No property has this id.")
 
 
-async def attach(
+async def attach_contact(
     uow: UnitOfWork, body: PropertyContactAdd, *, property_id: UUID, now: datetime
 ) -> PeopledProperty:
     """Attach a contact to a property; if it is attached already, change its role.
@@ -180,7 +234,8 @@ async def attach(
     """
     found = await _lock(uow, property_id=property_id)
     await _attach(uow, found, [body], ["/contact_id"], now=now)
-    if await queries.count_people(uow.session, property_id=property_id) > MOST_CONTACTS:
+    counted = select(func.count()).where(PropertyContact.property_id == property_id)
+    if (await uow.session.scalar(counted) or 0) > MOST_CONTACTS:
         raise TooManyPropertyContactsError(
             f"The property already has {MOST_CONTACTS} contacts, the largest allowed number. "
             "Detach one before you attach another."
@@ -188,14 +243,18 @@ async def attach(
     return await _peopled(uow, found)
 
 
-async def detach(uow: UnitOfWork, *, property_id: UUID, contact_id: UUID) -> None:
+async def detach_contact(uow: UnitOfWork, *, property_id: UUID, contact_id: UUID) -> None:
     """Detach a contact from a property.
 
     Raises:
         PropertyNotFoundError: No property has this id.
         PropertyContactNotFoundError: The contact does not belong to the property.
     """
-    if await queries.detach(uow.session, property_id=property_id, contact_id=contact_id):
+    is_wanted = and_(
+        PropertyContact.property_id == property_id, PropertyContact.contact_id == contact_id
+    )
+    detached = delete(PropertyContact).where(is_wanted).returning(PropertyContact.contact_id)
+    if await uow.session.scalar(detached) is not None:
         return
     await get_property(uow, property_id=property_id)
     raise PropertyContactNotFoundError("This contact does not belong to the property.")
@@ -214,7 +273,8 @@ def key_of(address: PropertyAddress, *, pointer: str = "/address") -> str:
 
 
 async def _lock(uow: UnitOfWork, *, property_id: UUID) -> Property:
-    found = await queries.lock_property(uow.session, property_id=property_id)
+    statement = select(Property).where(Property.id == property_id).with_for_update(key_share=True)
+    found = await uow.session.scalar(statement, execution_options={"populate_existing": True})
     if found is None:
         raise PropertyNotFoundError("No property has this id.")
     return found
@@ -227,7 +287,9 @@ async def _write(uow: UnitOfWork, found: Property, values: dict[str, Any]) -> No
     """
     try:
         async with uow.session.begin_nested():
-            await queries.change_property(uow.session, property_id=found.id, values=values)
+            await uow.session.execute(
+                update(Property).where(Property.id == found.id).values(values)
+            )
     except IntegrityError as error:
         raise await _known(uow, values["address_key"]) from error
 
@@ -241,7 +303,7 @@ async def _attach(
     now: datetime,
 ) -> None:
     roles = {one.contact_id: one.role.value for one in people}
-    known = await queries.attach(
+    known = await attach_contacts(
         uow.session, property_id=found.id, people=list(roles.items()), now=now
     )
     unknown = [
@@ -260,13 +322,13 @@ async def _peopled(uow: UnitOfWork, found: Property) -> PeopledProperty:
 async def _all_peopled(uow: UnitOfWork, rows: Sequence[Property]) -> list[PeopledProperty]:
     shown = {found.id: PeopledProperty(found=found) for found in rows}
     if shown:
-        for person in await queries.people(uow.session, property_ids=list(shown)):
+        for person in await fetch_occupants(uow.session, property_ids=list(shown)):
             shown[person.property_id].people.append(person)
     return list(shown.values())
 
 
 async def _known(uow: UnitOfWork, key: str) -> PropertyExistsError:
-    holder = await queries.id_of_key(uow.session, address_key=key)
+    holder = await id_of_key(uow.session, address_key=key)
     return PropertyExistsError(
         "Another property has this address. Change that property, or correct the address.",
         property_id=str(holder),
