@@ -11,7 +11,7 @@ from tests.migrations.support import Call
 
 from crm_api.domain.campaigns.audience import storage
 from crm_api.domain.campaigns.models import Campaign
-from crm_api.domain.people.segments import queries as segments
+from crm_api.domain.people.segments import audience, people, service
 from crm_api.domain.people.segments.compiler import compile_filter
 from crm_api.domain.people.segments.parser import read_filter
 
@@ -34,7 +34,7 @@ def listed(filter_: dict[str, Any]) -> Call:
 
     async def run(session: AsyncSession) -> None:
         condition = compile_filter(read_filter(filter_), now=NOW)
-        await segments.fetch_matches(session, condition, after=PLACE, limit=51)
+        await people.fetch_matches(session, condition, after=PLACE, limit=51)
 
     return run
 
@@ -66,17 +66,17 @@ SEGMENTS = [
     Hot(
         "segments, newest first",
         {"idx_segment_created"},
-        lambda s: segments.list_segments(s, after=PLACE, limit=51),
+        lambda s: service.fetch_segments(s, after=PLACE, limit=51),
     ),
     Hot(
         "a segment by its name",
         {"uq_segment_name"},
-        lambda s: segments.id_of_name(s, name="Segment 7"),
+        lambda s: service.id_of_name(s, name="Segment 7"),
     ),
     Hot(
         "segments that a campaign names",
         {"pk_segment"},
-        lambda s: segments.lock_segments(s, segment_ids=[made_id("segment", 7)]),
+        lambda s: audience.lock_segments(s, segment_ids=[made_id("segment", 7)]),
     ),
     Hot(
         "people with a tag who were not contacted lately",

@@ -101,7 +101,7 @@ async def delete_segment(segment_id: UUID, uow: Uow, _caller: Writer) -> None:
 async def count_segment(segment_id: UUID, uow: ListUow, _caller: Reader) -> SegmentCount:
     """Count the contacts that match a segment now."""
     async with uow:
-        found = await people.count(uow, segment_id=segment_id, now=clock.now())
+        found = await people.count_segment(uow, segment_id=segment_id, now=clock.now())
     return SegmentCount(count=found)
 
 

@@ -21,7 +21,7 @@ from crm_api.domain.messaging.sends.number_rules import (
     NumberRule,
     stopping_rule,
 )
-from crm_api.domain.people.segments import service as segments
+from crm_api.domain.people.segments import audience as segments
 
 STATEMENTS_KEPT = 32
 """How many statements with segments stay built. Audiences without segments share one each."""

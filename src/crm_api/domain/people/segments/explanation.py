@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.consent.models import FlagType
 from crm_api.domain.kit.schemas import format_instant
-from crm_api.domain.people.segments import queries
 from crm_api.domain.people.segments.catalogue import SegmentFieldKind
 from crm_api.domain.people.segments.compiler import compile_rule, kind_of_rule
 from crm_api.domain.people.segments.condition_builder import ConditionBuilder
@@ -46,7 +46,7 @@ class RuleVerdict:
 async def explain_rules(
     session: AsyncSession, node: Node, *, contact_id: UUID, now: datetime
 ) -> list[RuleVerdict]:
-    """Evaluate a tree of rules for one contact; each group comes before its members."""
+    """Evaluate a tree of rules for one contact, which must exist; groups precede their members."""
     rules = list(rules_of(node))
     builder = ConditionBuilder(now=now, prefix="rule", by_person=True)
     columns: list[str] = []
@@ -54,9 +54,9 @@ async def explain_rules(
         condition = compile_rule(builder, rule, is_negated=rule.is_negated)
         columns.append(f"coalesce({condition}, false) AS holds_{place}")
         columns.append(f"({_actual(builder, rule)}) AS actual_{place}")
-    found = await queries.evaluate_conditions(
-        session, contact_id=contact_id, columns=columns, values=builder.values
-    )
+    statement = f"SELECT {', '.join(columns)} FROM contact c WHERE c.id = :contact_id"
+    values = {**builder.values, "contact_id": contact_id}
+    found = (await session.execute(text(statement), values)).mappings().one()
     leaves = {
         rule.pointer: RuleVerdict(
             pointer=rule.pointer,

@@ -1,22 +1,37 @@
 """Count, list and export the contacts of a segment, and explain whether one belongs to it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.contacts.export import people_csv
 from crm_api.domain.people.contacts.schemas import FlaggedContact
-from crm_api.domain.people.segments import explanation, queries
-from crm_api.domain.people.segments.compiler import compile_filter
+from crm_api.domain.people.segments import explanation
+from crm_api.domain.people.segments.compiler import Condition, compile_filter
 from crm_api.domain.people.segments.explanation import RuleVerdict
 from crm_api.domain.people.segments.parser import read_filter
 from crm_api.domain.people.segments.references import read_with_references
 from crm_api.domain.people.segments.service import get_segment
-from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory, typed_rows
+
+# Until the transaction ends:
+# - Make a plan for the actual values, because a generic plan chooses joins that suit few contacts.
+# - Let parallel workers scan the contacts. The high set-up cost keeps the planner from using the
+#   workers for the other tables, which would leave the scan of contacts to one process.
+# - Allow enough memory to hash a million ids.
+PLAN_FOR_MANY = text("""
+    SELECT set_config('plan_cache_mode', 'force_custom_plan', true),
+           set_config('max_parallel_workers_per_gather', '2', true),
+           set_config('parallel_setup_cost', '12000', true),
+           set_config('work_mem', '64MB', true)
+""")
 
 
 async def list_people(
@@ -32,10 +47,36 @@ async def list_people(
     cursors = Cursors("segment_contacts", segment_id=segment_id, filter=segment.filter)
     after = cursors.read(cursor)
     condition = compile_filter(read_filter(segment.filter), now=now, by_person=True)
-    rows = await queries.fetch_matches(uow.session, condition, after=after, limit=limit + 1)
+    rows = await fetch_matches(uow.session, condition, after=after, limit=limit + 1)
     page = cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
     found = await contacts.get_contacts(uow, contact_ids=[row.id for row in page.data], now=now)
     return Page(found, page.next_cursor)
+
+
+@dataclass(frozen=True, slots=True)
+class MatchingContact:
+    """A contact that matches a segment; lists are ordered by ``created_at``."""
+
+    id: UUID
+    created_at: datetime
+
+
+async def fetch_matches(
+    session: AsyncSession, condition: Condition, *, after: tuple[datetime, UUID] | None, limit: int
+) -> list[MatchingContact]:
+    """Fetch contacts that match a condition, newest first."""
+    await session.execute(PLAN_FOR_MANY)
+    values: dict[str, Any] = {**condition.values, "limit": limit}
+    older = ""
+    if after is not None:
+        older = "AND (c.created_at, c.id) < (CAST(:after_at AS timestamptz), CAST(:after AS uuid))"
+        values |= {"after_at": after[0], "after": after[1]}
+    statement = f"""
+        SELECT c.id, c.created_at FROM contact c
+        WHERE c.deleted_at IS NULL {older} AND {condition.sql}
+        ORDER BY c.created_at DESC, c.id DESC LIMIT :limit
+    """
+    return typed_rows(MatchingContact, await session.execute(text(statement), values))
 
 
 async def people_of_segment_csv(
@@ -53,7 +94,7 @@ async def people_of_segment_csv(
     async def next_people(
         uow: UnitOfWork, after: tuple[datetime, UUID] | None, limit: int
     ) -> list[tuple[datetime, UUID]]:
-        rows = await queries.fetch_matches(uow.session, condition, after=after, limit=limit)
+        rows = await fetch_matches(uow.session, condition, after=after, limit=limit)
         return [(row.created_at, row.id) for row in rows]
 
     return await people_csv(new_uow, next_people, now=now)
@@ -82,23 +123,42 @@ async def preview_segment(
     """
     node = await read_with_references(uow, filter_)
     condition = compile_filter(node, now=now)
-    count = await queries.count_matches(uow.session, condition) if with_count else None
+    count = await count_matches(uow.session, condition) if with_count else None
     # If no contact matches, the search for a sample would read all contacts in vain.
     wanted = 0 if count == 0 else limit
     probing = compile_filter(node, now=now, by_person=True)
-    ids = await queries.sample_matches(uow.session, probing, limit=wanted) if wanted else []
+    ids = await sample_matches(uow.session, probing, limit=wanted) if wanted else []
     people = await contacts.get_contacts(uow, contact_ids=ids, now=now)
     return Preview(count=count, sample=people)
 
 
-async def count(uow: UnitOfWork, *, segment_id: UUID, now: datetime) -> int:
+async def count_matches(session: AsyncSession, condition: Condition) -> int:
+    """Count the contacts that match a condition."""
+    await session.execute(PLAN_FOR_MANY)
+    statement = f"SELECT count(*) FROM contact c WHERE c.deleted_at IS NULL AND {condition.sql}"
+    return int(await session.scalar(text(statement), condition.values) or 0)
+
+
+async def sample_matches(
+    session: AsyncSession, condition: Condition, *, limit: int
+) -> Sequence[UUID]:
+    """Fetch the ids of some contacts that match a condition, in no particular order."""
+    await session.execute(PLAN_FOR_MANY)
+    statement = (
+        f"SELECT c.id FROM contact c WHERE c.deleted_at IS NULL AND {condition.sql} LIMIT :limit"
+    )
+    values = {**condition.values, "limit": limit}
+    return (await session.scalars(text(statement), values)).all()
+
+
+async def count_segment(uow: UnitOfWork, *, segment_id: UUID, now: datetime) -> int:
     """Count the contacts that match a segment now.
 
     Raises:
         SegmentNotFoundError: No segment has this id.
     """
     node = read_filter((await get_segment(uow, segment_id=segment_id)).filter)
-    return await queries.count_matches(uow.session, compile_filter(node, now=now))
+    return await count_matches(uow.session, compile_filter(node, now=now))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,10 @@
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import select, text
+
 from crm_api.domain.kit.errors import FieldProblem
-from crm_api.domain.people.segments import queries
+from crm_api.domain.people.models.lists import ContactList
 from crm_api.domain.people.segments.errors import InvalidFilterError
 from crm_api.domain.people.segments.parser import read_filter
 from crm_api.domain.people.segments.tree import Membership, Node, rules_of
@@ -24,19 +26,24 @@ async def read_with_references(uow: UnitOfWork, given: Any) -> Node:  # noqa: AN
     return node
 
 
+KNOWN_CAMPAIGNS = text("SELECT c.id FROM campaign c WHERE c.id = ANY(CAST(:ids AS uuid[]))")
+
+
 async def lost_references(uow: UnitOfWork, node: Node) -> list[FieldProblem]:
     """Return a problem for each list or campaign in the rules that does not exist."""
     lists, campaigns = _lists_of(node), _campaigns_of(node)
     problems = []
     if lists:
-        known = await queries.known_lists(uow.session, list_ids=set(lists.values()))
+        statement = select(ContactList.id).where(ContactList.id.in_(list(set(lists.values()))))
+        known = set(await uow.session.scalars(statement))
         problems += [
             FieldProblem(pointer=pointer, code="unknown_list", detail="No list has this id.")
             for pointer, list_id in lists.items()
             if list_id not in known
         ]
     if campaigns:
-        known = await queries.known_campaigns(uow.session, campaign_ids=set(campaigns.values()))
+        ids = list(set(campaigns.values()))
+        known = set(await uow.session.scalars(KNOWN_CAMPAIGNS, {"ids": ids}))
         problems += [
             FieldProblem(
                 pointer=pointer, code="unknown_campaign", detail="No campaign has this id."

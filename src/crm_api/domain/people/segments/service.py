@@ -1,9 +1,11 @@
-"""Create, change and delete segments, and compile them to SQL conditions of an audience."""
+"""Create, list, change and delete segments, and list the fields that their rules may name."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import delete, select, text, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,7 +14,6 @@ from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.people.custom_fields import service as custom_fields
 from crm_api.domain.people.custom_fields.service import MOST_FIELDS
 from crm_api.domain.people.models.segments import Segment
-from crm_api.domain.people.segments import queries
 from crm_api.domain.people.segments.catalogue import (
     ATTRIBUTE_PREFIX,
     OPERATORS,
@@ -20,7 +21,6 @@ from crm_api.domain.people.segments.catalogue import (
     SegmentFieldKind,
     built_in_fields,
 )
-from crm_api.domain.people.segments.compiler import Condition, compile_filter
 from crm_api.domain.people.segments.errors import (
     SegmentExistsError,
     SegmentInUseError,
@@ -30,6 +30,7 @@ from crm_api.domain.people.segments.parser import read_filter
 from crm_api.domain.people.segments.references import lost_references, read_with_references
 from crm_api.domain.people.segments.schemas import SegmentCreate, SegmentUpdate
 from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
 
 
 async def create_segment(uow: UnitOfWork, body: SegmentCreate, *, now: datetime) -> Segment:
@@ -40,7 +41,15 @@ async def create_segment(uow: UnitOfWork, body: SegmentCreate, *, now: datetime)
         SegmentExistsError: Another segment has this name; ``segment_id`` is its id.
     """
     await read_with_references(uow, body.filter)
-    made = await queries.insert_segment(uow.session, name=body.name, filter_=body.filter, now=now)
+    values = {
+        "id": new_id(),
+        "name": body.name,
+        "filter": body.filter,
+        "created_at": now,
+        "updated_at": now,
+    }
+    statement = insert(Segment).values(values).on_conflict_do_nothing(index_elements=["name"])
+    made = await uow.session.scalar(statement.returning(Segment))
     if made is None:
         raise await _taken(uow, body.name)
     return made
@@ -52,7 +61,8 @@ async def get_segment(uow: UnitOfWork, *, segment_id: UUID) -> Segment:
     Raises:
         SegmentNotFoundError: No segment has this id.
     """
-    found = await queries.find_segment(uow.session, segment_id=segment_id)
+    statement = select(Segment).where(Segment.id == segment_id)
+    found = await uow.session.scalar(statement, execution_options={"populate_existing": True})
     if found is None:
         raise SegmentNotFoundError("No segment has this id.")
     return found
@@ -65,8 +75,19 @@ async def list_segments(uow: UnitOfWork, *, cursor: str | None, limit: int) -> P
         InvalidCursorError: The cursor does not belong to this list.
     """
     cursors = Cursors("segments")
-    rows = await queries.list_segments(uow.session, after=cursors.read(cursor), limit=limit + 1)
+    rows = await fetch_segments(uow.session, after=cursors.read(cursor), limit=limit + 1)
     return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+
+
+async def fetch_segments(
+    session: AsyncSession, *, after: tuple[datetime, UUID] | None, limit: int
+) -> Sequence[Segment]:
+    """Fetch segments, newest first."""
+    statement = select(Segment)
+    if after is not None:
+        statement = statement.where(tuple_(Segment.created_at, Segment.id) < after)
+    ordered = statement.order_by(Segment.created_at.desc(), Segment.id.desc())
+    return (await session.scalars(ordered.limit(limit))).all()
 
 
 async def update_segment(
@@ -87,17 +108,16 @@ async def update_segment(
         await _require_unused(
             uow,
             segment_id,
-            only_written_now=True,
+            only_started=True,
             detail="A started campaign still selects its recipients by these rules. Change the "
             "rules when it has stored all recipients, or cancel the campaign. `campaign_ids` names "
             "it.",
         )
     if given:
+        changed = update(Segment).where(Segment.id == segment_id)
         try:
             async with uow.session.begin_nested():
-                await queries.change_segment(
-                    uow.session, segment_id=segment_id, values={**given, "updated_at": now}
-                )
+                await uow.session.execute(changed.values({**given, "updated_at": now}))
         except IntegrityError as error:
             raise await _taken(uow, changes.name) from error
     return await get_segment(uow, segment_id=segment_id)
@@ -114,11 +134,11 @@ async def delete_segment(uow: UnitOfWork, *, segment_id: UUID) -> None:
     await _require_unused(
         uow,
         segment_id,
-        only_written_now=False,
+        only_started=False,
         detail="Campaigns that have not started use this segment; `campaign_ids` lists them. Give "
         "them another audience, or cancel them.",
     )
-    await queries.delete_segment(uow.session, segment_id=segment_id)
+    await uow.session.execute(delete(Segment).where(Segment.id == segment_id))
 
 
 async def list_fields(uow: UnitOfWork) -> list[FieldEntry]:
@@ -138,98 +158,53 @@ async def list_fields(uow: UnitOfWork) -> list[FieldEntry]:
     return [*built_in_fields(), *own]
 
 
-async def conditions(
-    session: AsyncSession,
-    segment_ids: Collection[UUID],
-    *,
-    now: datetime,
-    prefix: str,
-    is_negated: bool = False,
-    by_person: bool = False,
-) -> list[Condition]:
-    """Compile stored segments to SQL conditions on ``contact c``, for use in another statement.
-
-    Each condition has its own bind values, whose names begin with the prefix. The segments are
-    locked against changes until the transaction ends.
-
-    Args:
-        segment_ids: Ids of segments; each must exist.
-        now: Periods such as "the last 30 days" end here.
-        prefix: Beginning of the names of the bind values.
-        is_negated: Match the contacts that are not in the segment, for an exclusion.
-        by_person: Look up other tables once per contact, for a statement that reads a page of
-            contacts.
-
-    Raises:
-        SegmentNotFoundError: One of the segments does not exist.
-    """
-    found = await queries.lock_segments(session, segment_ids=segment_ids) if segment_ids else []
-    if len(found) < len(set(segment_ids)):
-        raise SegmentNotFoundError(
-            "A segment of the audience was deleted; choose another audience."
-        )
-    return [
-        compile_filter(
-            read_filter(segment.filter),
-            now=now,
-            prefix=f"{prefix}_{place}",
-            is_negated=is_negated,
-            by_person=by_person,
-        )
-        for place, segment in enumerate(found)
-    ]
-
-
-async def faults_of(uow: UnitOfWork, named: Mapping[str, UUID]) -> list[FieldProblem]:
-    """Return the problems of the segments that a campaign names.
-
-    A segment has a problem if it does not exist, or if its rules name a deleted list or campaign,
-    because it would then match other contacts than intended. The segments are locked against
-    changes until the transaction ends.
-
-    Args:
-        named: The id of a segment, by its JSON pointer in the request.
-    """
-    if not named:
-        return []
-    found = await queries.lock_segments(uow.session, segment_ids=set(named.values()))
-    known = {segment.id: segment for segment in found}
-    problems = []
-    for pointer, segment_id in named.items():
-        if segment_id not in known:
-            detail = "No segment has this id."
-            problems.append(FieldProblem(pointer=pointer, code="unknown_segment", detail=detail))
-        elif lost := await lost_references(uow, read_filter(known[segment_id].filter)):
-            detail = (
-                f"A rule of the segment {known[segment_id].name!r} is not valid: {lost[0].detail}"
-            )
-            problems.append(FieldProblem(pointer=pointer, code="broken_segment", detail=detail))
-    return problems
-
-
 async def missing_of(uow: UnitOfWork, segment: Segment) -> list[FieldProblem]:
     """Return a problem for each deleted list or campaign that the rules of a segment name."""
     return await lost_references(uow, read_filter(segment.filter))
 
 
 async def _lock(uow: UnitOfWork, segment_id: UUID) -> None:
-    if not await queries.lock_segment(uow.session, segment_id=segment_id):
+    """Lock a segment, so that no campaign can begin to use it before the transaction ends."""
+    statement = select(Segment.id).where(Segment.id == segment_id).with_for_update()
+    if await uow.session.scalar(statement) is None:
         raise SegmentNotFoundError("No segment has this id.")
 
 
-async def _require_unused(
-    uow: UnitOfWork, segment_id: UUID, *, only_written_now: bool, detail: str
-) -> None:
-    users = await queries.campaigns_naming(
-        uow.session, segment_id=segment_id, only_written_now=only_written_now
+CAMPAIGNS_NAMING = text("""
+    SELECT c.id FROM campaign c
+    WHERE (
+        c.recipients_total IS NULL AND c.status IN ('scheduled', 'paused', 'blocked')
+        OR NOT :only_started AND c.status IN ('draft', 'scheduled')
+    ) AND (
+        c.audience ->> 'segment_id' = :segment
+        OR c.audience -> 'exclude' -> 'segment_ids' ? :segment
     )
+    ORDER BY c.id
+""")
+
+
+async def _require_unused(
+    uow: UnitOfWork, segment_id: UUID, *, only_started: bool, detail: str
+) -> None:
+    """Refuse if a campaign still needs the segment to select its recipients.
+
+    Args:
+        only_started: Check only started campaigns that have not stored all recipients.
+    """
+    values = {"segment": str(segment_id), "only_started": only_started}
+    users = (await uow.session.scalars(CAMPAIGNS_NAMING, values)).all()
     if users:
         raise SegmentInUseError(detail, campaign_ids=[str(one) for one in users])
 
 
 async def _taken(uow: UnitOfWork, name: str) -> SegmentExistsError:
-    holder = await queries.id_of_name(uow.session, name=name)
+    holder = await id_of_name(uow.session, name=name)
     return SegmentExistsError(
         "Another segment has this name. Change that segment, or choose another name.",
         segment_id=str(holder),
     )
+
+
+async def id_of_name(session: AsyncSession, *, name: str) -> UUID | None:
+    """Return the id of the segment that has this name; None if there is none."""
+    return await session.scalar(select(Segment.id).where(Segment.name == name))
