@@ -1,31 +1,30 @@
 """Queries on what is known of numbers, and on the runs that ask."""
 
-from uuid import UUID
-
 from tests.conftest import NOW
 from tests.migrations.filling import LIST, made_id
-from tests.migrations.hot import CONTACT, PHONE, PLACE, Hot, sql
+from tests.migrations.hot import CONTACT, PHONE, PLACE, Hot, sql, use_case
 
 from crm_api.domain.messaging.provider_stops import failure_learning, service
 from crm_api.domain.people.models.phone_validation import PhoneValidation
-from crm_api.domain.people.phone_validation import queries
+from crm_api.domain.people.phone_validation import progress, validation_run
+from crm_api.domain.people.phone_validation import service as validations
 
 PHONES = [
     Hot(
         "validations of numbers, newest first",
         {"idx_phone_validation_created"},
-        lambda s: queries.fetch_runs(s, after=PLACE, limit=51),
+        lambda s: validations.fetch_runs(s, after=PLACE, limit=51),
     ),
     Hot(
         "the validation of numbers that is next",
         {"idx_phone_validation_open"},
-        lambda s: queries.claim_run(s, token=UUID(int=1), lease_until=NOW, now=NOW),
+        use_case(lambda uow: progress.claim_validation(uow, now=NOW)),
         is_generic=True,
     ),
     Hot(
         "the next people of a validation, and what is known of their numbers",
         {"pk_contact_list_member", "pk_contact", "pk_phone_lookup"},
-        lambda s: queries.fetch_run_page(
+        lambda s: validation_run.fetch_run_page(
             s,
             run=PhoneValidation(id=made_id("validation", 1), list_id=LIST, position=CONTACT),
             limit=20,

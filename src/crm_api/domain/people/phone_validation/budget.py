@@ -6,7 +6,9 @@ from datetime import UTC, date, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
-from crm_api.domain.people.phone_validation import queries
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from crm_api.domain.people.phone_validation.errors import BudgetSpentError
 from crm_api.platform.database import UnitOfWorkFactory
 
@@ -18,6 +20,21 @@ def next_day(now: datetime) -> datetime:
     """Return the next midnight UTC, when the budget of the next day begins."""
     today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return today + timedelta(days=1)
+
+
+# One statement takes all look-ups or none. Concurrent workers wait for each other on the day's row.
+_TAKE_LOOKUPS = text("""
+    INSERT INTO phone_lookup_day AS d (day, used)
+    SELECT CAST(:day AS date), CAST(:wanted AS integer)
+    WHERE CAST(:wanted AS integer) <= CAST(:daily AS integer)
+    ON CONFLICT (day) DO UPDATE SET used = d.used + excluded.used
+    WHERE d.used + excluded.used <= CAST(:daily AS integer)
+    RETURNING d.used
+""")
+
+_RETURN_LOOKUPS = text("""
+    UPDATE phone_lookup_day SET used = greatest(used - CAST(:count AS integer), 0) WHERE day = :day
+""")
 
 
 class Budget:
@@ -76,9 +93,7 @@ class Budget:
     async def _take_lot(self, day: date) -> int:
         for wanted in (LOT, 1):
             async with self._new_uow() as uow:
-                if await queries.take_lookups(
-                    uow.session, day=day, wanted=wanted, daily=self._daily
-                ):
+                if await _take_lookups(uow.session, day=day, wanted=wanted, daily=self._daily):
                     return wanted
         raise BudgetSpentError(
             f"All {self._daily} phone look-ups of today are used. The next look-ups are made after "
@@ -89,4 +104,10 @@ class Budget:
         count, self._left = self._left, 0
         if count and self._day is not None:
             async with self._new_uow() as uow:
-                await queries.return_lookups(uow.session, day=self._day, count=count)
+                await uow.session.execute(_RETURN_LOOKUPS, {"day": self._day, "count": count})
+
+
+async def _take_lookups(session: AsyncSession, *, day: date, wanted: int, daily: int) -> bool:
+    """Take ``wanted`` look-ups from the budget of a day; False if fewer are left."""
+    values = {"day": day, "wanted": wanted, "daily": daily}
+    return await session.scalar(_TAKE_LOOKUPS, values) is not None

@@ -1,17 +1,18 @@
 """Claim a validation run, and store its results, its progress and its end."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
+
+from sqlalchemy import CursorResult, text, update
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.kit.backoff import Backoff
 from crm_api.domain.people.models.phone_validation import LineType, PhoneValidation, RunStatus
-from crm_api.domain.people.phone_validation import queries
 from crm_api.domain.people.phone_validation.errors import ValidationLostError
 from crm_api.domain.people.phone_validation.service import VALIDATE
 from crm_api.domain.people.phone_validation.validator import LineTypeAnswer
@@ -44,25 +45,63 @@ class Found:
     source: str
 
 
+# The oldest unfinished run is locked even if a worker has claimed it. A second worker waits here,
+# and then sees the claim. So the workers handle one run at a time, and no number is paid for twice.
+# An expired claim counts as a failure, so that a run that kills its workers is not repeated for
+# ever.
+_CLAIM = text("""
+    WITH first AS (
+        SELECT id FROM phone_validation WHERE status IN ('pending', 'running')
+        ORDER BY created_at, id LIMIT 1 FOR NO KEY UPDATE
+    )
+    UPDATE phone_validation r
+    SET status = 'running', started_at = coalesce(r.started_at, :now),
+        failures = r.failures + (r.lease_token IS NOT NULL)::integer, lease_token = :token,
+        lease_until = :lease_until
+    FROM first WHERE r.id = first.id AND (r.lease_until IS NULL OR r.lease_until <= :now)
+    RETURNING r.id
+""")
+
+
 async def claim_validation(uow: UnitOfWork, *, now: datetime) -> PhoneValidation | None:
     """Claim the oldest unfinished run; None if there is none, or another worker has claimed it."""
-    return await queries.claim_run(uow.session, token=uuid4(), lease_until=now + LEASE, now=now)
+    values = {"token": uuid4(), "lease_until": now + LEASE, "now": now}
+    run_id = await uow.session.scalar(_CLAIM, values)
+    if run_id is None:
+        return None
+    return await uow.session.get(PhoneValidation, run_id, populate_existing=True)
 
 
-async def store_findings(uow: UnitOfWork, found: Iterable[Found], *, now: datetime) -> None:
-    """Store answers of validators, even if another worker has the run: they are paid for."""
-    rows = [
-        {
-            "phone": one.phone,
-            "line_type": one.answer.line_type.value,
-            "carrier": one.answer.carrier,
-            "source": one.source,
-            "expires_at": now + _fresh_for(one.answer),
-        }
-        for one in found
-    ]
-    if rows:
-        await queries.store_lookups(uow.session, rows=rows, now=now)
+# Rows are written in the order of the numbers, so that two statements cannot deadlock.
+_STORE = text("""
+    INSERT INTO phone_lookup AS k (phone, line_type, carrier, source, checked_at, expires_at)
+    SELECT a.phone, a.line_type, a.carrier, a.source, :now, a.expires_at
+    FROM unnest(CAST(:phones AS text[]), CAST(:line_types AS text[]), CAST(:carriers AS text[]),
+                CAST(:sources AS text[]), CAST(:expiries AS timestamptz[]))
+        AS a (phone, line_type, carrier, source, expires_at)
+    ORDER BY a.phone
+    ON CONFLICT (phone) DO UPDATE
+    SET line_type = excluded.line_type, carrier = excluded.carrier, source = excluded.source,
+        checked_at = excluded.checked_at, expires_at = excluded.expires_at
+""")
+
+
+async def store_findings(uow: UnitOfWork, found: Sequence[Found], *, now: datetime) -> None:
+    """Store line types and replace earlier ones, even if another worker has taken over the run.
+
+    They are stored in any case, because the look-ups are paid for.
+    """
+    if not found:
+        return
+    values = {
+        "phones": [one.phone for one in found],
+        "line_types": [one.answer.line_type.value for one in found],
+        "carriers": [one.answer.carrier for one in found],
+        "sources": [one.source for one in found],
+        "expiries": [now + _fresh_for(one.answer) for one in found],
+        "now": now,
+    }
+    await uow.session.execute(_STORE, values)
 
 
 def _fresh_for(answer: LineTypeAnswer) -> timedelta:
@@ -195,10 +234,28 @@ async def _end(
 
 
 async def _save(uow: UnitOfWork, run: PhoneValidation, values: Mapping[str, object]) -> None:
-    token = run.lease_token
-    if token is None or not await queries.update_run(
-        uow.session, run_id=run.id, token=token, values=values
-    ):
-        raise ValidationLostError(
-            "Another worker has taken over this run, or it was cancelled. This worker stops."
+    """Write to a run, if this worker still has it.
+
+    Raises:
+        ValidationLostError: Another worker has taken over the run, or it was cancelled.
+    """
+    if run.lease_token is None:
+        raise _taken_over()
+    statement = (
+        update(PhoneValidation)
+        .where(
+            PhoneValidation.id == run.id,
+            PhoneValidation.lease_token == run.lease_token,
+            PhoneValidation.status == RunStatus.RUNNING,
         )
+        .values(values)
+        .execution_options(synchronize_session=False)
+    )
+    if not cast("CursorResult[Any]", await uow.session.execute(statement)).rowcount:
+        raise _taken_over()
+
+
+def _taken_over() -> ValidationLostError:
+    return ValidationLostError(
+        "Another worker has taken over this run, or it was cancelled. This worker stops."
+    )

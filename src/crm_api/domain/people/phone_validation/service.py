@@ -2,12 +2,33 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any, cast
 from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    CursorResult,
+    Text,
+    Uuid,
+    any_,
+    bindparam,
+    func,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.people.lists import service as lists
-from crm_api.domain.people.models.phone_validation import PhoneValidation
-from crm_api.domain.people.phone_validation import queries
+from crm_api.domain.people.models.contacts import Contact
+from crm_api.domain.people.models.phone_validation import (
+    LineType,
+    PhoneLookup,
+    PhoneValidation,
+    RunStatus,
+)
 from crm_api.domain.people.phone_validation.errors import (
     NobodyToValidateError,
     PhoneValidationEndedError,
@@ -33,7 +54,7 @@ async def request_run(
     if body.list_id is not None:
         total = (await lists.get_list(uow, list_id=body.list_id)).contact_count
     else:
-        people = await queries.find_people(uow.session, contact_ids=body.contact_ids or [])
+        people = await _find_people(uow.session, contact_ids=body.contact_ids or [])
         total = len(people)
     if not total:
         raise NobodyToValidateError(
@@ -41,22 +62,32 @@ async def request_run(
             if body.list_id
             else "No id in contact_ids belongs to a contact. Send ids of existing contacts."
         )
-    run = await queries.insert_run(
-        uow.session,
-        values={
-            "list_id": body.list_id,
-            "contact_ids": people,
-            "total": total,
-            "created_at": now,
-        },
+    statement = insert(PhoneValidation).values(
+        list_id=body.list_id, contact_ids=people, total=total, created_at=now
     )
+    run = (await uow.session.scalars(statement.returning(PhoneValidation))).one()
     uow.after_commit(VALIDATE)
     return run
 
 
+async def _find_people(session: AsyncSession, *, contact_ids: Sequence[UUID]) -> list[UUID]:
+    """Return the ids of these contacts, each once; a merged contact has the id of the result."""
+    heads = select(func.coalesce(Contact.merged_into, Contact.id)).where(
+        Contact.id == any_(bindparam("ids", list(contact_ids), ARRAY(Uuid())))
+    )
+    people = select(Contact.id).where(Contact.id.in_(heads), Contact.deleted_at.is_(None))
+    return list(await session.scalars(people.order_by(Contact.id)))
+
+
 async def read_line_types(uow: UnitOfWork, *, phones: Sequence[str]) -> dict[str, str]:
     """Return the stored line type of each number; numbers without one are left out."""
-    return await queries.fetch_line_types(uow.session, phones=phones) if phones else {}
+    if not phones:
+        return {}
+    statement = select(PhoneLookup.phone, PhoneLookup.line_type).where(
+        PhoneLookup.phone == any_(bindparam("phones", list(phones), ARRAY(Text()))),
+        PhoneLookup.line_type != LineType.UNKNOWN,
+    )
+    return {row.phone: row.line_type for row in await uow.session.execute(statement)}
 
 
 async def get_run(uow: UnitOfWork, *, run_id: UUID) -> PhoneValidation:
@@ -65,7 +96,7 @@ async def get_run(uow: UnitOfWork, *, run_id: UUID) -> PhoneValidation:
     Raises:
         PhoneValidationNotFoundError: No run has this id.
     """
-    run = await queries.find_run(uow.session, run_id=run_id)
+    run = await uow.session.get(PhoneValidation, run_id, populate_existing=True)
     if run is None:
         raise PhoneValidationNotFoundError("No phone validation has this id.")
     return run
@@ -79,8 +110,19 @@ async def list_runs(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[
     """
     cursors = Cursors("phone_validations")
     after = cursors.read(cursor)
-    rows = await queries.fetch_runs(uow.session, after=after, limit=limit + 1)
+    rows = await fetch_runs(uow.session, after=after, limit=limit + 1)
     return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+
+
+async def fetch_runs(
+    session: AsyncSession, *, after: tuple[datetime, UUID] | None, limit: int
+) -> list[PhoneValidation]:
+    """Fetch runs, newest first."""
+    statement = select(PhoneValidation)
+    if after is not None:
+        statement = statement.where(tuple_(PhoneValidation.created_at, PhoneValidation.id) < after)
+    statement = statement.order_by(PhoneValidation.created_at.desc(), PhoneValidation.id.desc())
+    return list(await session.scalars(statement.limit(limit)))
 
 
 async def cancel_run(uow: UnitOfWork, *, run_id: UUID, now: datetime) -> PhoneValidation:
@@ -92,7 +134,15 @@ async def cancel_run(uow: UnitOfWork, *, run_id: UUID, now: datetime) -> PhoneVa
         PhoneValidationNotFoundError: No run has this id.
         PhoneValidationEndedError: The run has ended.
     """
-    if await queries.cancel_run(uow.session, run_id=run_id, now=now):
+    cancelled = (
+        update(PhoneValidation)
+        .where(
+            PhoneValidation.id == run_id,
+            PhoneValidation.status.in_([RunStatus.PENDING, RunStatus.RUNNING]),
+        )
+        .values(status=RunStatus.CANCELLED, finished_at=now, lease_token=None, lease_until=None)
+    )
+    if cast("CursorResult[Any]", await uow.session.execute(cancelled)).rowcount:
         uow.after_commit(VALIDATE)
         return await get_run(uow, run_id=run_id)
     run = await get_run(uow, run_id=run_id)

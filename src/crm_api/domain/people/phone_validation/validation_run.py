@@ -5,13 +5,16 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
 
 import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.kit.errors import CrmError
 from crm_api.domain.people.models.phone_validation import LineType, PhoneValidation
-from crm_api.domain.people.phone_validation import progress, queries
+from crm_api.domain.people.phone_validation import progress
 from crm_api.domain.people.phone_validation.budget import next_day
 from crm_api.domain.people.phone_validation.errors import (
     BudgetSpentError,
@@ -21,7 +24,7 @@ from crm_api.domain.people.phone_validation.errors import (
 )
 from crm_api.domain.people.phone_validation.progress import Found
 from crm_api.domain.people.phone_validation.validator import OfflineValidator, Validator
-from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.database import UnitOfWorkFactory, typed_rows
 
 log = structlog.get_logger()
 
@@ -32,6 +35,7 @@ ASKED_AT_ONCE = 50
 CALLS_AT_ONCE = 8
 STUCK = "Several workers ended before they had checked one more page of contacts."
 _OFFLINE = OfflineValidator()
+_BEFORE_ALL = UUID(int=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +139,7 @@ async def _check_page(parts: Parts, run: PhoneValidation) -> bool:
     if parts.is_over():
         raise _TimeIsUpError
     async with parts.new_uow() as uow:
-        page = await queries.fetch_run_page(uow.session, run=run, limit=parts.page, now=parts.now())
+        page = await fetch_run_page(uow.session, run=run, limit=parts.page, now=parts.now())
     if not page:
         return False
     stale = [row.phone for row in page if row.phone is not None and not row.is_fresh]
@@ -158,6 +162,54 @@ async def _check_page(parts: Parts, run: PhoneValidation) -> bool:
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class RunContact:
+    """A contact of a run; ``phone`` is None if it was deleted.
+
+    Attributes:
+        line_type: The stored line type of the number; None if there is none.
+        is_fresh: Whether the stored line type need not be looked up again.
+    """
+
+    contact_id: UUID
+    phone: str | None
+    line_type: str | None
+    is_fresh: bool
+
+
+# A deleted contact is in the page without a number, so that the run moves past it.
+_PAGE = text("""
+    WITH named AS (
+        (SELECT l.contact_id FROM contact_list_member l
+         WHERE l.list_id = CAST(:list_id AS uuid) AND l.contact_id > CAST(:after AS uuid)
+         ORDER BY l.contact_id LIMIT :limit)
+        UNION ALL
+        (SELECT x.id FROM unnest(CAST(:contact_ids AS uuid[])) AS x (id)
+         WHERE x.id > CAST(:after AS uuid)
+         ORDER BY x.id LIMIT :limit)
+    )
+    SELECT n.contact_id, c.phone, k.line_type, coalesce(k.expires_at > :now, false) AS is_fresh
+    FROM named n
+    LEFT JOIN contact c ON c.id = n.contact_id AND c.deleted_at IS NULL
+    LEFT JOIN phone_lookup k ON k.phone = c.phone
+    ORDER BY n.contact_id
+""")
+
+
+async def fetch_run_page(
+    session: AsyncSession, *, run: PhoneValidation, limit: int, now: datetime
+) -> list[RunContact]:
+    """Fetch the next contacts of a run with their stored line types, in the order of their ids."""
+    values = {
+        "list_id": run.list_id,
+        "contact_ids": run.contact_ids or [],
+        "after": run.position or _BEFORE_ALL,
+        "limit": limit,
+        "now": now,
+    }
+    return typed_rows(RunContact, await session.execute(_PAGE, values))
+
+
 async def _ask_offline(phones: Sequence[str]) -> list[Found]:
     """Return the numbers whose line type the numbering plan shows."""
     found = [
@@ -167,7 +219,7 @@ async def _ask_offline(phones: Sequence[str]) -> list[Found]:
     return [one for one in found if one.answer.line_type is not LineType.UNKNOWN]
 
 
-def _line_type(row: queries.RunContact, known: dict[str, Found]) -> str:
+def _line_type(row: RunContact, known: dict[str, Found]) -> str:
     """Return the number's line type: the new result, else the stored one, else ``unknown``."""
     found = known.get(row.phone) if row.phone else None
     return found.answer.line_type if found else row.line_type or LineType.UNKNOWN
