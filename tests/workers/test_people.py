@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.factories import make_contact, number
 
-from crm_api.domain.people.custom_fields import service
+from crm_api.domain.people.custom_fields import stored_values
 from crm_api.domain.people.models.custom_fields import CustomField
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.workers.people import apply_custom_fields
@@ -45,7 +45,7 @@ async def test_older_values_are_rewritten_and_misfits_stay(
     )
     session.add(field)
     await session.flush()
-    monkeypatch.setattr(service.apply_chunk, "__kwdefaults__", {"limit": 3})
+    monkeypatch.setattr(stored_values.apply_chunk, "__kwdefaults__", {"limit": 3})
 
     await apply_custom_fields(ctx)
     await apply_custom_fields(ctx)
@@ -72,10 +72,10 @@ async def test_stopped_worker_continues_after_its_last_chunk(
 
     for _ in range(2):
         async with new_uow() as uow:
-            assert await service.apply_chunk(uow, now=NOW, limit=2)
+            assert await stored_values.apply_chunk(uow, now=NOW, limit=2)
 
     assert await kinds(session) == ["number"] * 4 + ["string"]
     async with new_uow() as uow:
-        assert await service.apply_chunk(uow, now=NOW, limit=2)
-        assert not await service.apply_chunk(uow, now=NOW, limit=2)
+        assert await stored_values.apply_chunk(uow, now=NOW, limit=2)
+        assert not await stored_values.apply_chunk(uow, now=NOW, limit=2)
     assert await kinds(session) == ["number"] * 5

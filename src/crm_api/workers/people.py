@@ -8,7 +8,7 @@ import structlog
 
 from crm_api.domain.messaging.media.errors import MediaStoreUnavailableError
 from crm_api.domain.messaging.media.store import MediaStore
-from crm_api.domain.people.custom_fields import service as custom_fields
+from crm_api.domain.people.custom_fields import stored_values
 from crm_api.domain.people.deduplication import candidates
 from crm_api.domain.people.erasure import service as erasure
 from crm_api.domain.people.models.erasure import Erasure
@@ -32,7 +32,7 @@ async def apply_custom_fields(ctx: dict[str, Any]) -> None:
     limit = TimeLimit(deps)
     while not limit.is_over():
         async with deps.new_uow() as uow:
-            is_at_work = await custom_fields.apply_chunk(uow, now=clock.now())
+            is_at_work = await stored_values.apply_chunk(uow, now=clock.now())
         if not is_at_work:
             return
     await deps.queue.push(Job(name=JobName.APPLY_CUSTOM_FIELDS))

@@ -69,6 +69,11 @@ def normalise(value: Any, kind: FieldType, choices: Sequence[str] = ()) -> Any: 
     return _READERS[kind](value)
 
 
+def is_same_json(one: Any, other: Any) -> bool:  # noqa: ANN401 - JSON values
+    """Return whether two values are the same JSON; for ``==``, ``1``, ``1.0`` and ``True`` are."""
+    return type(one) is type(other) and one == other
+
+
 def _text(value: Any) -> str:  # noqa: ANN401 - a JSON scalar
     text = value if isinstance(value, str) else _written(value)
     if len(text) > MAX_TEXT:
