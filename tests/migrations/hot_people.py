@@ -279,11 +279,11 @@ REQUESTS = [
     Hot(
         "the answer to a request that came before",
         {"pk_idempotency_key"},
-        lambda s: service.find(s, caller="key1", key="request1"),
+        lambda s: service.find_key(s, caller="key1", key="request1"),
     ),
     Hot(
         "answers that nobody may ask for any more",
         {"idx_idempotency_key_created"},
-        lambda s: service.remove(s, before=NOW - timedelta(days=6)),
+        use_case(lambda uow: service.clean_up(uow, now=NOW)),
     ),
 ]

@@ -7,6 +7,7 @@ connection is closed early, so that the client notices that the file is incomple
 
 import csv
 import io
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -23,7 +24,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.kit.csv_safety import E164, FORMULA_STARTS, csv_safe
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 PAGE = 5_000
@@ -34,6 +34,14 @@ NextPage = Callable[[UnitOfWork, Place | None], Awaitable[tuple[bytes, Place | N
 
 The returned position is None at the end of the list.
 """
+
+FORMULA_STARTS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
+"""The characters with which a formula begins.
+
+The last four are full-width forms, which some spreadsheets treat like the ASCII characters.
+"""
+E164 = r"^\+[0-9]{7,15}$"
+"""Matches a phone number, which begins with a plus but is not a formula."""
 
 _FORMULA_STARTS: ColumnElement[str] = literal_column(
     "E'" + "".join(f"\\u{ord(sign):04x}" for sign in FORMULA_STARTS) + "'"
@@ -78,6 +86,13 @@ async def copy_rows(session: AsyncSession, statement: Select[*tuple[Any, ...]]) 
 
     await driver.copy_from_query(str(compiled), *values, output=take, format="csv")
     return written.getvalue()
+
+
+def csv_safe(value: str) -> str:
+    """Put a quote before a cell that a spreadsheet would run as a formula, except phone numbers."""
+    if value.startswith(tuple(FORMULA_STARTS)) and not re.fullmatch(E164, value):
+        return "'" + value
+    return value
 
 
 def cell(column: SQLColumnExpression[Any]) -> ColumnElement[Any]:

@@ -115,7 +115,7 @@ class Exchange:
             await self._uow.abandon()
             return
         if self.key is not None:
-            await idempotency.keep(self._uow, self._keyed(self.key), answer)
+            await idempotency.store_answer(self._uow, self._keyed(self.key), answer)
         await recording.note_request(
             self._uow, status=answer.status, made_id=_made_id(answer), now=clock.now()
         )

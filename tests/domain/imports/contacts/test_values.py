@@ -13,7 +13,7 @@ from crm_api.domain.imports.contacts.values import (
     state_name,
     tag_names,
 )
-from crm_api.domain.kit.csv_safety import csv_safe
+from crm_api.domain.kit.csv_export import csv_safe
 from crm_api.domain.kit.zones import country_code
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.imports.files.models import OPEN, FileImport, FileImportError, ImportStatus
-from crm_api.domain.kit.csv_safety import csv_safe
+from crm_api.domain.kit.csv_export import csv_safe
 from crm_api.domain.kit.errors import ConflictError, NotFoundError
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.platform.database import UnitOfWork

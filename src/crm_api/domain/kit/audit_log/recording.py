@@ -19,28 +19,7 @@ from crm_api.domain.kit.audit_log.schemas import AuditFilter
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.platform.database import UnitOfWork
 
-_INSERT = insert(AuditEntry)
-
-_OF_A_REQUEST = text("""
-    INSERT INTO audit_log (actor, actor_id, action, operation, subject, detail, request_id,
-                           address, created_at)
-    SELECT :actor, :actor_id, :operation, :operation, :subject, CAST(:detail AS jsonb),
-           :request_id, :address, :created_at
-    WHERE pg_current_xact_id_if_assigned() IS NOT NULL
-""")
-"""Inserts nothing for a request that only read.
-
-A transaction has an id only after it has written or locked a row.
-"""
-
-_REMOVE = text("SELECT forget_audit_entries(:before, :limit)")
-"""Deletes entries that are older than a year.
-
-The database role of the service may not delete entries; this database function may.
-"""
-
-
-REMOVED_AT_ONCE = 5_000
+DELETED_AT_ONCE = 5_000
 """The largest number of entries that one clean-up deletes."""
 
 
@@ -68,8 +47,21 @@ async def note_decision(
             "request_id": uow.origin.request_id,
             "address": uow.origin.address,
         }
-    await insert_entry(uow.session, values=values)
+    await uow.session.execute(insert(AuditEntry), values)
     uow.is_audited = True
+
+
+_INSERT_IF_CHANGED = text("""
+    INSERT INTO audit_log (actor, actor_id, action, operation, subject, detail, request_id,
+                           address, created_at)
+    SELECT :actor, :actor_id, :operation, :operation, :subject, CAST(:detail AS jsonb),
+           :request_id, :address, :created_at
+    WHERE pg_current_xact_id_if_assigned() IS NOT NULL
+""")
+"""Inserts nothing for a request that only read.
+
+A transaction has an id only after it has written or locked a row.
+"""
 
 
 async def note_request(uow: UnitOfWork, *, status: int, made_id: str | None, now: datetime) -> None:
@@ -85,19 +77,17 @@ async def note_request(uow: UnitOfWork, *, status: int, made_id: str | None, now
     detail: dict[str, Any] = {"route": origin.route, "status": status, **origin.ids}
     if made_id is not None:
         detail["id"] = made_id
-    await insert_request(
-        uow.session,
-        values={
-            "actor": origin.actor,
-            "actor_id": origin.actor_id,
-            "operation": origin.operation,
-            "subject": next(iter(origin.ids.values()), made_id or ""),
-            "request_id": origin.request_id,
-            "address": origin.address,
-            "created_at": now,
-        },
-        detail=detail,
-    )
+    values = {
+        "actor": origin.actor,
+        "actor_id": origin.actor_id,
+        "operation": origin.operation,
+        "subject": next(iter(origin.ids.values()), made_id or ""),
+        "detail": json.dumps(detail),
+        "request_id": origin.request_id,
+        "address": origin.address,
+        "created_at": now,
+    }
+    await uow.session.execute(_INSERT_IF_CHANGED, values)
 
 
 async def list_entries(
@@ -117,26 +107,6 @@ async def list_entries(
         limit=limit + 1,
     )
     return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, UUID(int=row.id)))
-
-
-async def clean_up(uow: UnitOfWork, *, kept_for: timedelta, now: datetime) -> int:
-    """Delete entries older than ``kept_for``, at most ``REMOVED_AT_ONCE``; return their number.
-
-    Entries of the last year are never deleted.
-    """
-    return await remove(uow.session, before=now - kept_for, limit=REMOVED_AT_ONCE)
-
-
-async def insert_entry(session: AsyncSession, *, values: dict[str, object]) -> None:
-    """Append an audit entry."""
-    await session.execute(_INSERT, values)
-
-
-async def insert_request(
-    session: AsyncSession, *, values: dict[str, object], detail: dict[str, Any]
-) -> None:
-    """Append the entry of a request if its transaction has changed something."""
-    await session.execute(_OF_A_REQUEST, {**values, "detail": json.dumps(detail)})
 
 
 async def fetch_entries(
@@ -167,10 +137,17 @@ async def fetch_entries(
     return list(await session.scalars(statement.limit(limit)))
 
 
-async def remove(session: AsyncSession, *, before: datetime, limit: int) -> int:
-    """Delete up to ``limit`` entries that were created before an instant; return their number.
+_DELETE_OLD = text("SELECT forget_audit_entries(:before, :limit)")
+"""Deletes entries that are older than a year.
+
+The database role of the service may not delete entries; this database function may.
+"""
+
+
+async def clean_up(uow: UnitOfWork, *, kept_for: timedelta, now: datetime) -> int:
+    """Delete entries older than ``kept_for``, at most ``DELETED_AT_ONCE``; return their number.
 
     Entries of the last year are never deleted.
     """
-    removed = await session.scalar(_REMOVE, {"before": before, "limit": limit})
-    return int(removed or 0)
+    values = {"before": now - kept_for, "limit": DELETED_AT_ONCE}
+    return int(await uow.session.scalar(_DELETE_OLD, values) or 0)

@@ -22,10 +22,7 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.encryption import UnsealError, seal, unseal
 
 _WAIT_BRIEFLY = text("SET LOCAL lock_timeout = '2s'")
-
 _WAIT_AS_USUAL = text("SET LOCAL lock_timeout = DEFAULT")
-
-
 KEPT_FOR = timedelta(hours=48)
 """Twice the promised 24 hours, so that the nightly clean-up never removes a key too early."""
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -85,94 +82,59 @@ async def claim(uow: UnitOfWork, request: Keyed, *, now: datetime) -> Answer | N
         KeyInUseError: The first request with this key is still processed after two seconds.
         AnswerLostError: The first answer cannot be unsealed.
     """
-    await wait_briefly(uow.session)
-    try:
-        is_new = await insert_claim(
-            uow.session,
+    statement = (
+        insert(IdempotencyKey)
+        .values(
             caller=request.caller,
             key=request.key,
             fingerprint=request.fingerprint,
-            now=now,
+            created_at=now,
         )
+        .on_conflict_do_nothing()
+        .returning(IdempotencyKey.key)
+    )
+    await uow.session.execute(_WAIT_BRIEFLY)
+    try:
+        # Waits for a transaction that is inserting the same key.
+        is_new = await uow.session.scalar(statement) is not None
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
             raise KeyInUseError from error
         raise
-    await wait_as_usual(uow.session)
+    await uow.session.execute(_WAIT_AS_USUAL)
     return None if is_new else await _answer_of(uow, request)
 
 
 async def _answer_of(uow: UnitOfWork, request: Keyed) -> Answer:
-    kept = await find(uow.session, caller=request.caller, key=request.key)
-    if kept is None or kept.status is None:  # deleted between the two statements
+    row = await find_key(uow.session, caller=request.caller, key=request.key)
+    if row is None or row.status is None:  # deleted between the two statements
         raise KeyInUseError
-    if kept.fingerprint != request.fingerprint:
+    if row.fingerprint != request.fingerprint:
         raise KeyReusedError
     try:
-        body = unseal(kept.body or b"", secret=request.secret, about=_ABOUT)
+        body = unseal(row.body or b"", secret=request.secret, about=_ABOUT)
     except UnsealError as error:
         raise AnswerLostError from error
-    return Answer(status=kept.status, headers=kept.headers or {}, body=body.encode("latin-1"))
+    return Answer(status=row.status, headers=row.headers or {}, body=body.encode("latin-1"))
 
 
-async def keep(uow: UnitOfWork, request: Keyed, answer: Answer) -> None:
+async def find_key(session: AsyncSession, *, caller: str, key: str) -> IdempotencyKey | None:
+    """Fetch the row of a key; None if there is none."""
+    return await session.get(IdempotencyKey, (caller, key), populate_existing=True)
+
+
+async def store_answer(uow: UnitOfWork, request: Keyed, answer: Answer) -> None:
     """Store the answer to a request whose key this transaction has claimed."""
-    await store_answer(
-        uow.session,
-        caller=request.caller,
-        key=request.key,
-        values={
-            "status": answer.status,
-            "headers": answer.headers,
-            "body": seal(answer.body.decode("latin-1"), secret=request.secret, about=_ABOUT),
-        },
+    statement = update(IdempotencyKey).where(
+        IdempotencyKey.caller == request.caller, IdempotencyKey.key == request.key
+    )
+    body = seal(answer.body.decode("latin-1"), secret=request.secret, about=_ABOUT)
+    await uow.session.execute(
+        statement.values(status=answer.status, headers=answer.headers, body=body)
     )
 
 
 async def clean_up(uow: UnitOfWork, *, now: datetime) -> int:
     """Delete keys older than ``KEPT_FOR``; return their number."""
-    return await remove(uow.session, before=now - KEPT_FOR)
-
-
-async def wait_briefly(session: AsyncSession) -> None:
-    """Limit the lock waits of the transaction's next statements to two seconds."""
-    await session.execute(_WAIT_BRIEFLY)
-
-
-async def wait_as_usual(session: AsyncSession) -> None:
-    """Undo ``wait_briefly``."""
-    await session.execute(_WAIT_AS_USUAL)
-
-
-async def insert_claim(
-    session: AsyncSession, *, caller: str, key: str, fingerprint: bytes, now: datetime
-) -> bool:
-    """Insert a key; False if it exists. Waits for a transaction that is inserting the same key."""
-    statement = (
-        insert(IdempotencyKey)
-        .values(caller=caller, key=key, fingerprint=fingerprint, created_at=now)
-        .on_conflict_do_nothing()
-        .returning(IdempotencyKey.key)
-    )
-    return await session.scalar(statement) is not None
-
-
-async def find(session: AsyncSession, *, caller: str, key: str) -> IdempotencyKey | None:
-    """Fetch the row of a key."""
-    return await session.get(IdempotencyKey, (caller, key), populate_existing=True)
-
-
-async def store_answer(
-    session: AsyncSession, *, caller: str, key: str, values: dict[str, object]
-) -> None:
-    """Store the answer with its key."""
-    statement = update(IdempotencyKey).where(
-        IdempotencyKey.caller == caller, IdempotencyKey.key == key
-    )
-    await session.execute(statement.values(values))
-
-
-async def remove(session: AsyncSession, *, before: datetime) -> int:
-    """Delete the keys that were created before an instant; return their number."""
-    result = await session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < before))
-    return cast("CursorResult[Any]", result).rowcount
+    statement = delete(IdempotencyKey).where(IdempotencyKey.created_at < now - KEPT_FOR)
+    return cast("CursorResult[Any]", await uow.session.execute(statement)).rowcount

@@ -20,7 +20,7 @@ from crm_api.domain.consent.models import (
     ErasedNumber,
     hash_phone,
 )
-from crm_api.domain.kit.csv_safety import csv_safe
+from crm_api.domain.kit.csv_export import csv_safe
 from crm_api.domain.kit.schemas import format_instant
 from crm_api.domain.messaging.consent_decisions.schemas import (
     ConsentChainEnd,

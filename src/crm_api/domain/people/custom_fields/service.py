@@ -69,7 +69,7 @@ async def create_field(uow: UnitOfWork, body: CustomFieldCreate, *, now: datetim
         .values(values)
         .on_conflict_do_nothing(index_elements=["name"], index_where=_IS_ACTIVE)
     )
-    made = await uow.session.scalar(statement.returning(CustomField))
+    made: CustomField | None = await uow.session.scalar(statement.returning(CustomField))
     if made is None:
         raise await _taken(uow, body.name)
     counted = select(func.count()).select_from(CustomField).where(_IS_ACTIVE)

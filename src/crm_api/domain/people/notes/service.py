@@ -96,6 +96,7 @@ async def update_note(
     if "pinned" in values:
         values["is_pinned"] = values.pop("pinned")
     is_wanted = (ContactNote.id == note_id) & (ContactNote.contact_id == person_id)
+    changed: ContactNote | None
     if values:
         statement = update(ContactNote).where(is_wanted).values(values | {"updated_at": now})
         changed = await uow.session.scalar(

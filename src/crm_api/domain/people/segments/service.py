@@ -49,7 +49,7 @@ async def create_segment(uow: UnitOfWork, body: SegmentCreate, *, now: datetime)
         "updated_at": now,
     }
     statement = insert(Segment).values(values).on_conflict_do_nothing(index_elements=["name"])
-    made = await uow.session.scalar(statement.returning(Segment))
+    made: Segment | None = await uow.session.scalar(statement.returning(Segment))
     if made is None:
         raise await _taken(uow, body.name)
     return made
