@@ -74,7 +74,7 @@ def test_no_cursor_starts_at_the_first_page(cursor: str | None) -> None:
 def test_cursor_of_another_list_filter_or_order_is_refused(other: Cursors) -> None:
     own = Cursors("calls", line_id=UUID(int=1))
 
-    with pytest.raises(InvalidCursorError, match="another list, or under another filter"):
+    with pytest.raises(InvalidCursorError, match="another list, filter or order"):
         own.read(other.write(NOW, UUID(int=1)))
 
 

@@ -158,7 +158,7 @@ async def test_call_is_refused_when_its_counts_have_changed(
     answer = await client.post(path, json=body | {"token": token})
 
     assert (answer.status_code, answer.json()["code"]) == (409, "dry_run_changed")
-    assert "Make the dry run again" in answer.json()["detail"]
+    assert "Repeat the dry run" in answer.json()["detail"]
     assert await rows(session) == before
 
 

@@ -285,7 +285,7 @@ async def test_spent_budget_waits_for_the_next_day(worker: Worker) -> None:
 
     row = await worker.row(run)
     assert (waiting.status, waiting.looked_up, waiting.continues_at) == ("running", 3, worker.now)
-    assert "3 look-ups of the day" in (waiting.last_error or "")
+    assert "All 3 phone look-ups of today" in (waiting.last_error or "")
     assert (row.status, row.looked_up, row.last_error) == ("completed", 5, None)
     assert len(worker.host.asked) == 5
     assert await worker.alerts() == {}
