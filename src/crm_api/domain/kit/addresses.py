@@ -124,7 +124,7 @@ class AddressPolicy:
             raise AddressRefusedError("insecure", "The URL must begin with https://.")
 
     def check(self, address: Address, port: int) -> None:
-        """Refuse an address that may not be connected to.
+        """Refuse an address to which the service may not connect.
 
         Raises:
             AddressRefusedError: The address is not public, or the port is not allowed.

@@ -68,7 +68,7 @@ async def write_csv(
 async def end_of_page(
     session: AsyncSession, ordered: Select[*tuple[Any, ...]]
 ) -> tuple[Any, ...] | None:
-    """Return the last row of the first page of ``ordered``; None if less than a page is left."""
+    """Return the row at which the first page of ``ordered`` ends; None if it has fewer rows."""
     last = (await session.execute(ordered.offset(PAGE - 1).limit(1))).one_or_none()
     return None if last is None else tuple(last)
 
@@ -96,7 +96,7 @@ def csv_safe(value: str) -> str:
 
 
 def cell(column: SQLColumnExpression[Any]) -> ColumnElement[Any]:
-    """Return SQL for ``csv_safe``: a quote before a value that would run as a formula."""
+    """Return SQL that puts a quote before a formula, by the same rule as ``csv_safe``."""
     is_formula = and_(
         func.strpos(_FORMULA_STARTS, func.left(column, 1)) > 0,
         column != "",

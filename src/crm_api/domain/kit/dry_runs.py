@@ -156,7 +156,7 @@ def _counted(answer: AnswerT, basis: Callable[[AnswerT], Any] | None) -> str:
 
 
 def sign(call: Call, *, bound: str, counted: str) -> str:
-    """Return the token of a dry run.
+    """Return the token of a dry run, which seals both digests and the time of expiry.
 
     Args:
         bound: The digest of request, caller and content.

@@ -49,7 +49,7 @@ class ConflictError(CrmError):
 
 
 class PreconditionFailedError(CrmError):
-    """The resource has changed since the state that the request expects."""
+    """The resource has changed: it is no longer in the state that the request expects."""
 
     code = "precondition_failed"
     title = "Precondition failed"

@@ -69,7 +69,7 @@ def read_lines(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Text(GroupedMetadata):
-    """Makes a field a checked text: ``Annotated[str, Text(longest=200)]``.
+    """Adds the checks of a text to a field: ``Annotated[str, Text(longest=200)]``.
 
     White space around the text is removed.
 

@@ -100,7 +100,7 @@ class Cursors:
         limit: int,
         position: Callable[[Row], tuple[datetime | str, UUID]],
     ) -> Page[Row]:
-        """Make a page of ``limit`` rows; a row more in ``rows`` shows that another page follows."""
+        """Make a page of ``limit`` rows. If ``rows`` has one row more, another page follows."""
         shown = list(rows[:limit])
         return Page(shown, self.write(*position(shown[-1])) if len(rows) > limit else None)
 

@@ -62,7 +62,7 @@ class InvalidPhoneError(InvalidError):
 
 
 def parse_phone(text: str, *, pointer: str = "/phone") -> str:
-    """Read a number as E.164, ``+16175550123``.
+    """Convert a US or Canadian phone number to E.164, such as ``+16175550123``.
 
     Accepted are dots, dashes, spaces and parentheses, a leading 1 or +1, a label (``M:``,
     ``Cell``, ``tel:``), full-width digits, letters on the key pad (``1-800-FLOWERS``), a number

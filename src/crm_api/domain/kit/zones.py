@@ -43,13 +43,13 @@ _CACHE_SIZE = 65_536
 
 @dataclass(frozen=True)
 class ZoneKey:
-    """The parts of a zone key; ``states`` is empty when none is known, ``zones`` is never empty."""
+    """The parts of a zone key; ``states`` is empty if no state is known; ``zones`` never is."""
 
     states: tuple[str, ...]
     zones: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Write the key."""
+        """Return the key as text."""
         return f"{','.join(self.states) or _UNKNOWN}/{','.join(self.zones)}"
 
 

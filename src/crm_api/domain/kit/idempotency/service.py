@@ -41,7 +41,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Keyed:
-    """A request with an idempotency key, which may be sent again."""
+    """A request with an idempotency key; the caller may send it again."""
 
     caller: str
     key: str

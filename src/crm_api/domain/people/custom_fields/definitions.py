@@ -47,7 +47,7 @@ class Definitions:
     def normalise(
         self, attributes: Mapping[str, Any]
     ) -> tuple[dict[str, Any], list[AttributeProblem]]:
-        """Convert attributes that have a custom field to its type; leave all others unchanged.
+        """Convert each attribute that has a custom field to its type; leave the others unchanged.
 
         Returns:
             The attributes to store, and the problems. A value of a custom field is not stored if it

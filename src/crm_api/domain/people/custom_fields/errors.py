@@ -63,7 +63,7 @@ class ValuesDoNotFitError(ConflictError):
 
 
 class InvalidChoicesError(InvalidError):
-    """A choice field needs choices; a field of another type must not have any."""
+    """A field of the type choice has no choices, or a field of another type has some."""
 
     code = "invalid_choices"
     title = "Choices not accepted"

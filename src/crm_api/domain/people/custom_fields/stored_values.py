@@ -116,7 +116,7 @@ async def apply_chunk(uow: UnitOfWork, *, now: datetime, limit: int = CHUNK_CONT
 
 
 async def _lock_waiting_field(session: AsyncSession) -> CustomField | None:
-    """Lock the field that has waited longest for the conversion of its values; None if none."""
+    """Lock the field that has waited longest for the conversion; None if no field waits."""
     statement = (
         select(CustomField)
         .where(CustomField.applied_at.is_(None), CustomField.archived_at.is_(None))

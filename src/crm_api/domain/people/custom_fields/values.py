@@ -70,7 +70,10 @@ def normalise(value: Any, kind: FieldType, choices: Sequence[str] = ()) -> Any: 
 
 
 def is_same_json(one: Any, other: Any) -> bool:  # noqa: ANN401 - JSON values
-    """Return whether two values are the same JSON; for ``==``, ``1``, ``1.0`` and ``True`` are."""
+    """Return whether two values are the same JSON value.
+
+    In Python, ``1``, ``1.0`` and ``True`` are equal; in JSON they are not.
+    """
     return type(one) is type(other) and one == other
 
 

@@ -38,7 +38,7 @@ _RETURN_LOOKUPS = text("""
 
 
 class Budget:
-    """Takes look-ups from the daily budget; to be used as an ``async with`` block.
+    """Takes look-ups from the daily budget; use it in an ``async with`` block.
 
     Several tasks may share one object. A look-up is counted before it is made, so every look-up is
     counted. If a worker is killed, at most ``LOT`` look-ups are counted that were not made.

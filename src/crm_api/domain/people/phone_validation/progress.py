@@ -234,7 +234,7 @@ async def _end(
 
 
 async def _save(uow: UnitOfWork, run: PhoneValidation, values: Mapping[str, object]) -> None:
-    """Write to a run, if this worker still has it.
+    """Write columns of a run that this worker has claimed.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or it was cancelled.

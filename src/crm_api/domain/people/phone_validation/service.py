@@ -71,7 +71,10 @@ async def request_run(
 
 
 async def _find_people(session: AsyncSession, *, contact_ids: Sequence[UUID]) -> list[UUID]:
-    """Return the ids of these contacts, each once; a merged contact has the id of the result."""
+    """Return the ids of the contacts that exist, each once.
+
+    A merged contact counts as the contact that it was merged into.
+    """
     heads = select(func.coalesce(Contact.merged_into, Contact.id)).where(
         Contact.id == any_(bindparam("ids", list(contact_ids), ARRAY(Uuid())))
     )

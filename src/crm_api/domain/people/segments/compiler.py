@@ -57,7 +57,7 @@ def compile_filter(
 
 
 def compile_rule(builder: ConditionBuilder, rule: Rule, *, is_negated: bool) -> str:
-    """Compile one rule to a condition.
+    """Compile one rule to an SQL condition.
 
     Args:
         builder: Collects the bind values.

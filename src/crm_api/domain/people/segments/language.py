@@ -46,7 +46,7 @@ class SegmentMembership(RequestModel):
 
 
 class SegmentRule(RequestModel):
-    """One comparison. `GET /v1/segments/fields` lists the fields and their operators.
+    """A rule: one comparison. `GET /v1/segments/fields` lists the fields and their operators.
 
     Attributes:
         op: The operator that compares the contact's value with `value`.

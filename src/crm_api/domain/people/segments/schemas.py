@@ -157,7 +157,7 @@ class SegmentPreviewRead(ReadModel):
 
 
 class SegmentFieldRead(ReadModel):
-    """A field that a rule may name, for a query builder.
+    """A field that a rule may name, with what a query builder needs to show it.
 
     Attributes:
         name: The name to use in a rule.
