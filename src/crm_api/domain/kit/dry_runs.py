@@ -117,14 +117,12 @@ async def make_call(
     body: DryRunRequest,
     act: Callable[[], Awaitable[AnswerT]],
     *,
-    content: Any = None,  # noqa: ANN401 - JSON
     basis: Callable[[AnswerT], Any] | None = None,
 ) -> AnswerT:
     """Carry out a request; for a dry run, roll back all its effects before returning.
 
     Args:
         act: Carries out the request in the open transaction. Its answer has ``counts``.
-        content: The content for which the token is valid; None: the content of ``body``.
         basis: Returns what must not differ between dry run and real request, besides the counts.
 
     Raises:
@@ -132,7 +130,7 @@ async def make_call(
         DryRunExpiredError: The token is too old.
         DryRunChangedError: The counts differ from those of the dry run; the caller rolls back.
     """
-    bound = _digest([call.name, call.caller_id, body.content() if content is None else content])
+    bound = _digest([call.name, call.caller_id, body.content()])
     if body.dry_run:
         async with uow.rehearsal():
             answer = await act()

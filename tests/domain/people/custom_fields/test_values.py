@@ -132,9 +132,9 @@ def test_chunk_keeps_fitting_values_and_returns_problems() -> None:
     year = Definition(name="year_built", type=FieldType.INTEGER)
     defined = Definitions({"year_built": year})
 
-    read = defined.normalise_all(
-        [{"year_built": "1,987", "roof": "slate"}, {"year_built": "old"}, {"year_built": " "}]
-    )
+    rows = [{"year_built": "1,987", "roof": "slate"}, {"year_built": "old"}, {"year_built": " "}]
+
+    read = [defined.normalise(row) for row in rows]
 
     assert [attributes for attributes, _ in read] == [{"year_built": 1987, "roof": "slate"}, {}, {}]
     [problem] = [problem for _, problems in read for problem in problems]

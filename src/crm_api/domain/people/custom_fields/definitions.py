@@ -1,6 +1,6 @@
 """Check the attributes of contacts against the custom fields, and convert them to their types."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,14 +70,6 @@ class Definitions:
                 if normal is not None:
                     taken[name] = normal
         return taken, problems
-
-    def normalise_all(
-        self, rows: Iterable[Mapping[str, Any]]
-    ) -> list[tuple[dict[str, Any], list[AttributeProblem]]]:
-        """Call ``normalise`` for each contact's attributes; the results have the same order."""
-        if not self.by_name:
-            return [(dict(attributes), []) for attributes in rows]
-        return [self.normalise(attributes) for attributes in rows]
 
     def complete(self, attributes: Mapping[str, Any], *, pointer: str) -> dict[str, Any]:
         """Return the attributes to store for a new contact; ``pointer`` is their JSON pointer.
