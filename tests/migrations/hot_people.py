@@ -284,6 +284,6 @@ REQUESTS = [
     Hot(
         "answers that nobody may ask for any more",
         {"idx_idempotency_key_created"},
-        use_case(lambda uow: service.clean_up(uow, now=NOW)),
+        use_case(lambda uow: service.clean_up(uow, now=NOW - timedelta(days=4))),
     ),
 ]
