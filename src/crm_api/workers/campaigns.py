@@ -1,7 +1,8 @@
-"""Jobs of campaigns: write audiences, and drain the campaign queue.
+"""Jobs of campaigns: send the messages of running campaigns, and store audiences.
 
-Most audiences are one chunk, so they are complete before the queue continues. A larger one takes
-half a minute per million people; other campaigns keep sending meanwhile.
+The sending job also stores the first chunk of a new audience. For most audiences that is the whole
+audience. The job ``write_audiences`` stores the rest of larger ones: a million people take half a
+minute, and other campaigns continue to send meanwhile.
 """
 
 import asyncio
@@ -40,19 +41,22 @@ from crm_api.workers.deps import Deps, TimeLimit, deps_of
 log = structlog.get_logger()
 
 CHECK_EVERY = timedelta(seconds=1)
-"""During a drain. At eight messages a second, a failing campaign sends only a few more messages."""
+"""How often the rates of campaigns are checked while messages are sent. At eight messages a second,
+a campaign with bad rates sends only a few more messages before it is paused."""
 UNHELD_AT_ONCE = 500
+"""The number of recipients without a hold that one transaction puts back in the queue."""
 TICK_SECONDS = 60.0
-"""Period of the schedule. A message that is due sooner needs a nudge."""
+"""The period of the schedule in seconds. A message that is due earlier needs a requested run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DrainResult:
-    """How a drain ended.
+    """The result of sending what may be sent now.
 
     Attributes:
-        is_done: Nothing more may be sent now. False if the time ran out first.
-        wakes_at: When a campaign's pace allows the next message; None if none waits for it.
+        is_done: True if nothing more may be sent now; False if the time limit was reached first.
+        wakes_at: When the next message may be sent, by the pacing of a campaign or after a pause
+            that the provider asked for; None if no campaign waits for such an instant.
     """
 
     is_done: bool = True
@@ -60,15 +64,16 @@ class DrainResult:
 
 
 async def process_campaign_queue(ctx: dict[str, Any]) -> None:
-    """Write due audiences, send what may be sent now, complete what is finished.
+    """Store new audiences, begin due campaigns, send messages, and complete finished campaigns.
 
-    Works until nothing may be sent or the time is up; then it nudges itself. Safe to run twice: the
-    claim decides.
+    The job sends until nothing more may be sent, or its time limit is reached. Then it requests its
+    next run, unless the schedule runs it early enough. Several workers may run it at the same time,
+    because the claim reserves each recipient for one of them.
     """
     deps = deps_of(ctx)
     if not await guards.clock_agrees(deps):
         return
-    # The run ends well before arq's timeout, so that its calls are finished in time.
+    # The time limit is well below arq's timeout, so that calls to the provider can be completed.
     limit = TimeLimit(deps)
     await prepare_campaigns(deps, limit)
     await check_running_campaigns(deps, now=clock.now)
@@ -93,7 +98,12 @@ async def _request_next_run(deps: Deps, *, delay: float) -> None:
 
 
 async def prepare_campaigns(deps: Deps, limit: TimeLimit | None = None) -> None:
-    """Open lines on trial, write audiences, and begin campaigns whose time has come."""
+    """Do everything that must precede sending.
+
+    Blocked lines whose test is due are opened for one message at a time. The first chunks of new
+    audiences are stored. Recipients whose hold has ended wait for their message again. Scheduled
+    campaigns whose start has come begin.
+    """
     async with deps.new_uow() as uow:
         await blocking.open_on_trial(uow, now=clock.now())
     await store_first_chunks(deps, limit=limit or TimeLimit(deps))
@@ -104,7 +114,10 @@ async def prepare_campaigns(deps: Deps, limit: TimeLimit | None = None) -> None:
 
 
 async def _release_carrier_held(deps: Deps) -> None:
-    """Check hourly whether carrier budgets have room for the recipients that they held back."""
+    """Let recipients wait again whom a carrier budget held back, if it allows messages again.
+
+    This is checked at most once an hour.
+    """
     now, last = clock.now(), deps.budgets_checked_at
     if last is not None and timedelta(0) <= now - last < carrier_budgets.LOOK_AGAIN:
         return
@@ -124,19 +137,27 @@ async def _restore_unheld(deps: Deps) -> None:
 
 
 async def check_running_campaigns(deps: Deps, *, now: Callable[[], datetime]) -> None:
-    """Pause or block running campaigns whose figures are bad."""
+    """Stop variants of running campaigns with bad rates, or pause the campaigns."""
     while True:
         async with deps.new_uow() as uow:
             campaign_id = await check_figures(uow, now=now())
         if campaign_id is None:
             return
-        log.warning("campaign changed by its figures", campaign_id=str(campaign_id))
+        log.warning(
+            "campaign paused or variant stopped because of its rates", campaign_id=str(campaign_id)
+        )
 
 
 async def drain_campaigns(
     deps: Deps, limit: TimeLimit | None = None, *, check_every: timedelta = CHECK_EVERY
 ) -> DrainResult:
-    """Send what may be sent now, and watch the figures meanwhile."""
+    """Send what may be sent now, and check the rates of campaigns while doing so.
+
+    Args:
+        deps: The dependencies of the worker.
+        limit: The time limit; None for that of the job.
+        check_every: How often the rates are checked.
+    """
     dispatcher = Dispatcher(
         new_uow=deps.new_uow,
         provider=deps.provider,
@@ -151,7 +172,8 @@ async def drain_campaigns(
         async with _checking_figures(deps, every=check_every):
             tally = await dispatcher.run(source.claim_more)
     except Exception:
-        # Look-ups settle what was claimed or called once its lease is over, not a minute later.
+        # Attempts that are claimed or in progress have no result now. A look-up at the provider
+        # settles them; it is requested for the end of their lease.
         delay = deps.times.lease.total_seconds() + 1
         await deps.queue.push(Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=delay))
         raise
@@ -162,12 +184,14 @@ async def drain_campaigns(
             await guards.raise_clock_skew(uow, of="provider", skew=tally.provider_skew)
         return DrainResult()
     if tally.is_provider_down:
-        log.warning("provider is down; nothing more is sent", result=str(tally))
+        log.warning("provider unavailable, sending stopped", result=str(tally))
         return DrainResult()
     if tally.claimed:
-        log.info("campaign queue drained", result=str(tally))
+        log.info("campaign messages processed", result=str(tally))
     if tally.held_until is not None:
-        log.warning("provider asked for a pause", until=tally.held_until.isoformat())
+        log.warning(
+            "sending paused as requested by the provider", until=tally.held_until.isoformat()
+        )
         return DrainResult(wakes_at=tally.held_until)
     if tally.answers.get(AnswerKind.UNCLEAR):
         delay = deps.times.look_gap.total_seconds()
@@ -177,7 +201,7 @@ async def drain_campaigns(
 
 @asynccontextmanager
 async def _checking_figures(deps: Deps, *, every: timedelta) -> AsyncIterator[None]:
-    """Watch the figures periodically until the block ends."""
+    """Check the rates of running campaigns periodically until the ``async with`` block ends."""
     is_over = asyncio.Event()
     watcher = asyncio.create_task(_check_figures_periodically(deps, every=every, is_over=is_over))
     try:
@@ -201,11 +225,14 @@ async def _check_figures_periodically(
         try:
             await check_running_campaigns(deps, now=clock.now)
         except AWAY as error:
-            log.warning("campaigns not watched", error=type(error).__name__)
+            log.warning("check of campaign rates failed", error=type(error).__name__)
 
 
 class _ClaimSource:
-    """Claim for one campaign after the other, so that a large one does not delay the others."""
+    """Claims recipients of the campaigns in turn, so that a large campaign does not delay others.
+
+    A claim reserves recipients of one campaign for this worker.
+    """
 
     def __init__(self, deps: Deps, limit: TimeLimit) -> None:
         self._deps = deps
@@ -213,13 +240,16 @@ class _ClaimSource:
         self._orders: deque[ClaimOrder] = deque()
         self._claimed_since_plan = True
         self.is_done = False
-        """True if nothing more may be sent now."""
+        """True after a plan and its claims found nothing that may be sent now."""
         self.wakes_at: datetime | None = None
+        """When the pacing of a campaign allows its next message; None if none waits for it."""
 
     async def claim_more(self, limit: int) -> list[ClaimedAttempt]:
-        """Claim and commit up to ``limit``; nothing if nothing may be sent or the time is up.
+        """Claim up to ``limit`` recipients of the next campaign, and commit.
 
-        The clock may have been set since the run began. With a wrong clock nothing is claimed.
+        Returns:
+            The claimed attempts. Empty if nothing more may be sent now, the time limit is reached,
+            or the host's clock is wrong.
         """
         while not self._limit.is_over() and await guards.clock_agrees(self._deps):
             if not self._orders:
@@ -255,20 +285,23 @@ class _ClaimSource:
 
 
 WRITING_SECONDS = 40.0
-"""Time limit of a run that writes audiences, well within the job's timeout."""
+"""The time limit of the job ``write_audiences`` in seconds, well below its timeout."""
 HELD_SECONDS = 2.0
-"""Pause before the next look when others hold everything that waits. A worker that writes may have
-died; a worker that changes the campaign is finished by then."""
+"""The delay in seconds before the job's next run if other transactions have locked all campaigns
+whose audiences must be stored. A short change of a campaign is completed by then."""
 _CONTINUE = Job(name=JobName.WRITE_AUDIENCES)
 
 
 async def store_first_chunks(
     deps: Deps, *, size: int = CHUNK_PEOPLE, limit: TimeLimit | None = None
 ) -> None:
-    """Write the first chunk of every waiting audience; ask for the job that writes the rest.
+    """Store the first chunk of each new audience, and request the job that stores the rest.
 
     Args:
-        limit: When it is over, the job writes what is left.
+        deps: The dependencies of the worker.
+        size: The number of people in a chunk.
+        limit: The time limit. Audiences that are not begun before it is reached are left to the
+            job. None for no limit.
     """
     async with deps.new_uow() as uow:
         waiting = await list_unstored_audiences(uow, only_new=True)
@@ -285,9 +318,11 @@ async def store_first_chunks(
 
 
 async def write_audiences(ctx: dict[str, Any], *, size: int = CHUNK_PEOPLE) -> None:
-    """Write the rest of all audiences, one chunk each in turn, until all are complete.
+    """Store the remaining chunks of all audiences, one chunk of each in turn.
 
-    Safe to run twice and on any number of workers: the campaign's row stores the progress.
+    The job works until all audiences are completely stored, or its time limit is reached. Any
+    number of workers may run it at the same time, because the campaign's row stores the progress
+    and is locked for each chunk.
     """
     deps = deps_of(ctx)
     if not await guards.clock_agrees(deps):
@@ -315,7 +350,7 @@ async def _store_chunk(deps: Deps, campaign_id: UUID, size: int) -> StoredChunk 
         written = await store_next_chunk(uow, campaign_id=campaign_id, limit=size, now=clock.now())
         await failpoints.reach("audience.open")
     if written is not None and written.is_whole:
-        log.info("audience written", campaign_id=str(campaign_id))
+        log.info("campaign audience stored", campaign_id=str(campaign_id))
     return written
 
 

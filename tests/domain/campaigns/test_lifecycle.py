@@ -91,7 +91,7 @@ async def test_start_that_was_missed_waits_for_a_person(
     }
     assert "Resume the campaign to start it now, or cancel it." in evidence["sentence"]
     assert (alert.kind, alert.subject) == ("campaign_paused", str(campaign.id))
-    assert alert.detail == f"The campaign 'Autumn check' paused itself: {evidence['sentence']}"
+    assert alert.detail == f"The campaign 'Autumn check' paused itself. {evidence['sentence']}"
     assert alert.resolved_at is None
     assert (entry.actor, entry.action, entry.subject) == (
         "worker",
@@ -114,7 +114,7 @@ async def test_missed_start_after_the_end_advises_to_clone(
     await begun_at(new_uow)
 
     await session.refresh(campaign)
-    assert "clone it with other dates" in (campaign.paused_evidence or {})["sentence"]
+    assert "start a clone with other dates" in (campaign.paused_evidence or {})["sentence"]
 
 
 async def test_missed_start_is_reported_once(

@@ -101,11 +101,11 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "/schedule/start_grace_hours",
         "greater_than_equal: 1",
     ),
-    ({"variants": [make_variant("x", 99)]}, "/variants", "weights: add up to 99; make it 100"),
+    ({"variants": [make_variant("x", 99)]}, "/variants", "weights: to 99, but must add up to 100"),
     (
         {"variants": [make_variant("x", 60), make_variant("y", 60, "B")]},
         "/variants",
-        "weights: add up to 120; make it 100",
+        "weights: to 120, but must add up to 100",
     ),
     ({"variants": [make_variant(LONG)]}, "/variants/0/body", "string_too_long: 1600"),
     (
@@ -155,7 +155,7 @@ async def test_start_in_the_past_is_refused(
     found = faults(await write(client, draft, how, late))
 
     code, detail = found["/schedule/start_at"]
-    assert (code, "Choose a later one, or null" in detail) == ("passed", True)
+    assert (code, "Choose a later instant, or null" in detail) == ("passed", True)
 
 
 async def test_start_now_is_accepted(client: httpx.AsyncClient, draft: dict[str, Any]) -> None:

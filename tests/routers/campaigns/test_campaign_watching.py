@@ -134,7 +134,7 @@ async def test_campaign_shows_why_it_paused_and_can_be_resumed(owner: Owner) -> 
         "limit": "0.0500",
     }
     assert (explained["would_send_now"], explained["rule"]) == (False, "opt_out_rate")
-    assert explained["detail"] == f"The campaign paused itself: {evidence['sentence']}"
+    assert explained["detail"] == f"The campaign paused itself. {evidence['sentence']}"
     assert explained["next_allowed_at"] is None
     assert (alert["kind"], alert["resolved_at"]) == ("campaign_paused", None)
     assert "'Autumn check'" in alert["detail"]
@@ -201,7 +201,9 @@ async def test_test_without_enough_data_says_so(owner: Owner) -> None:
     test = (await owner.get("/stats"))["ab_test"]
 
     assert (test["status"], test["winner"], test["comparisons"]) == ("not_enough_data", None, [])
-    assert test["sentence"] == "Not enough data yet: each variant needs 100 messages; Long has 99."
+    assert test["sentence"] == (
+        "Not enough data yet: each variant needs 100 messages, but Long has 99."
+    )
 
 
 async def test_variants_with_similar_replies_have_no_winner(owner: Owner) -> None:
@@ -251,7 +253,9 @@ async def test_winner_gets_the_rest_if_configured(owner: Owner) -> None:
 
     assert [one["stopped_reason"] for one in stats["variants"]] == ["lost", None]
     assert stats["ab_test"]["status"] == "winner"
-    assert stats["ab_test"]["sentence"] == "Long won; the others are sent no more."
+    assert stats["ab_test"]["sentence"] == (
+        "Long got more replies than the others, which are no longer sent."
+    )
     assert (entry.actor, entry.action, entry.detail["variant"]) == (
         "worker",
         "stop_variant",
@@ -274,13 +278,13 @@ async def test_harmful_variant_is_reported_and_stopped_if_configured(owner: Owne
     higher = {one["measure"]: one["higher"] for one in before["ab_test"]["comparisons"]}
     assert higher == {"replies": None, "opt_outs": "Short"}
     assert before["ab_test"]["sentence"].endswith(
-        "More people opt out of Short than of another variant."
+        "More people opt out after Short than after another variant."
     )
     assert [one["stopped_reason"] for one in after["variants"]] == ["harmful", None]
     assert (after["ab_test"]["status"], after["ab_test"]["harmful"]) == ("ended", ["Short"])
     assert after["ab_test"]["sentence"] == (
-        "Only one variant is still sent, so there is nothing left to compare. "
-        "Sent no more because of the opt-outs: Short."
+        "Only one variant is still sent, so variants are no longer compared. "
+        "No longer sent, because of the opt-outs: Short."
     )
     assert (await owner.get())["status"] == "running"
 

@@ -93,7 +93,7 @@ async def test_forecast_has_end_binding_rule_and_assumptions(
     assert found["as_of"] < found["p50_finish_at"] <= found["p90_finish_at"]
     assert found["p50_finish_at"][:10] >= found["days"][2]["date"]
     assert found["binding_rule"] == "line_daily_limit"
-    assert "may send 5 texts a day" in found["detail"]
+    assert "may send 5 messages a day" in found["detail"]
     assert found["assumptions"] == {
         "begins_at": found["as_of"],
         "campaign_daily_limit": 40,
@@ -113,7 +113,7 @@ async def test_forecast_has_end_binding_rule_and_assumptions(
         "review": 0,
         "held": 0,
         "unknown": 0,
-        "detail": "Everybody who may be texted is in the forecast.",
+        "detail": "The forecast includes all recipients who may get a message.",
     }
 
 

@@ -1,1 +1,1 @@
-"""Campaigns, their audience and their recipients."""
+"""Campaigns: drafts, audiences, recipients, planning, templates, statistics and forecasts."""

@@ -25,14 +25,16 @@ from crm_api.domain.messaging.sends.vocabulary import (
 )
 
 Share = Annotated[Decimal, PlainSerializer(lambda share: f"{share.normalize():f}", return_type=str)]
-"""A share of all messages, written as a string such as "0.05"."""
+"""A share of all messages, from 0 to 1; JSON has it as a string such as "0.05"."""
 
 
 class VariantRead(ReadModel):
-    """A variant and its share in percent.
+    """A variant of the first message, and its share of the recipients.
 
     Attributes:
-        weight: The share of the recipients, in percent.
+        name: The name of the variant, unique in its campaign.
+        body: The message body, in Liquid.
+        weight: The share of the recipients that get this variant, in percent.
     """
 
     model_config = example(name="Short", body=TEXT, weight=100)
@@ -43,11 +45,11 @@ class VariantRead(ReadModel):
 
 
 class WindowRead(ReadModel):
-    """The hours of the day in which the campaign sends.
+    """The hours of each day in which the campaign may send, in the time zone of its schedule.
 
     Attributes:
-        start: The time of day at which it begins.
-        end: The time of day at which it ends.
+        start: The time of day from which messages may be sent.
+        end: The time of day until which messages may be sent.
     """
 
     model_config = example(end="18:00")
@@ -57,14 +59,18 @@ class WindowRead(ReadModel):
 
 
 class ScheduleRead(ReadModel):
-    """When the campaign may send; ``timezone`` is the line's if none was set.
+    """When the campaign may send.
 
     Attributes:
-        start_at: When the campaign starts; null means at once.
-        end_at: When the campaign ends; null without an end.
-        days: The days of the week.
-        window: The hours in which messages are sent.
-        start_grace_hours: How many hours late the campaign may still start.
+        start_at: The instant from which the campaign may send; null means from the start request
+            on.
+        end_at: The instant after which the campaign sends nothing; null means no end.
+        days: The days of the week on which the campaign may send.
+        window: The hours of each day in which the campaign may send.
+        timezone: The time zone of ``days`` and ``window``: an IANA name, or ``recipient`` for the
+            time zone of each recipient. It is the time zone of the line if the campaign has none.
+        start_grace_hours: The number of hours by which the start may be late. After a longer delay
+            the campaign is paused, and a person must resume it.
     """
 
     model_config = example(
@@ -82,13 +88,15 @@ class ScheduleRead(ReadModel):
 
 
 class PacingRead(ReadModel):
-    """How the messages of a day are spread over it.
+    """How many messages the campaign sends a day, and how they are spread over the day.
 
     Attributes:
-        daily_limit: The maximum number of messages a day; null without a limit.
-        mode: How the messages of a day are spread.
-        batch_size: The number of messages in a batch.
-        batch_interval_minutes: Minutes between two batches.
+        daily_limit: The maximum number of messages that this campaign sends a day.
+        mode: ``even`` spreads the messages of a day over its hours; ``burst`` sends them in
+            batches.
+        batch_size: The number of messages in a batch; null if it was not set.
+        batch_interval_minutes: The minutes from the start of a batch to the start of the next; null
+            if it was not set.
     """
 
     model_config = example(daily_limit=125)
@@ -100,17 +108,23 @@ class PacingRead(ReadModel):
 
 
 class CampaignRulesRead(ReadModel):
-    """Who is left out, how often a message is repeated, and when the campaign pauses itself.
+    """Which contacts are skipped, how messages are sent, and when the campaign pauses itself.
 
     Attributes:
-        previously_contacted: What happens to contacts that got messages before.
-        skip_landlines: Whether landline numbers are skipped.
-        min_days_between: The minimum number of days between two messages to one contact.
-        frequency_cap: How many messages a contact may get in a period, over all campaigns.
-        opt_out_footer: The words at the end of each message that say how to opt out.
-        max_attempts: The maximum number of attempts for a message.
-        max_opt_out_rate: The campaign pauses itself above this share of opt-outs.
-        max_failure_rate: The campaign pauses itself above this share of failed messages.
+        previously_contacted: What happens to contacts that already got a message: ``send`` sends
+            to them too, ``skip`` skips them, ``review`` waits until a person approves them.
+        skip_landlines: Whether numbers that a validation found to be landlines are skipped.
+        min_days_between: The minimum number of days since the last message of another campaign to
+            the same number; null means no minimum.
+        frequency_cap: The maximum number of messages of all campaigns that a number gets in a
+            period; null means no maximum.
+        opt_out_footer: The text that is added below each message and says how to opt out; null
+            adds none.
+        max_attempts: The maximum number of attempts to send one message.
+        max_opt_out_rate: The share of opt-outs, from 0 to 1, above which the campaign pauses
+            itself; null turns the check off.
+        max_failure_rate: The share of failed messages, from 0 to 1, above which the campaign
+            pauses itself; null turns the check off.
     """
 
     model_config = example(
@@ -132,10 +146,11 @@ class CampaignRulesRead(ReadModel):
 
 
 class FollowUpRead(ReadModel):
-    """A further message to recipients who did not reply to the one before.
+    """A further message to the recipients who have not replied or called.
 
     Attributes:
-        after_hours: Hours after the previous message.
+        after_hours: The number of hours between the previous message and this one.
+        body: The message body, in Liquid.
     """
 
     model_config = example(
@@ -147,17 +162,29 @@ class FollowUpRead(ReadModel):
 
 
 class CampaignRead(ReadModel):
-    """A campaign.
+    """A campaign: messages to an audience, sent by one line within a schedule.
 
     Attributes:
-        audience: The contacts that get the campaign.
-        schedule: When the campaign sends.
-        pacing: How messages are spread over a day.
-        rules: The limits of the campaign, and when it pauses itself.
-        follow_ups: The messages to recipients who did not reply, in order.
-        paused_reason: Why the campaign paused itself; null otherwise.
-        paused_evidence: The figures for which the campaign paused itself; null otherwise.
-        blocked_reason: Why it is blocked, and what to do; null otherwise.
+        id: The id of the campaign.
+        name: The name of the campaign.
+        line_id: The id of the line that sends the messages.
+        status: The status of the campaign.
+        audience: The contacts that get the campaign, as the request selected them.
+        variants: The variants of the first message. Each recipient gets one of them.
+        schedule: When the campaign may send.
+        pacing: How many messages the campaign sends a day, and how they are spread over the day.
+        rules: Which contacts are skipped, and when the campaign pauses itself.
+        ab_test: How the variants are compared; null compares them, but stops no variant.
+        follow_ups: Further messages to the recipients who have not replied or called, in order.
+        paused_reason: The rule that paused the campaign; null if no rule did.
+        paused_evidence: The figures that made the rule pause the campaign; null if no rule paused
+            it.
+        blocked_reason: Why the provider refuses the campaign's messages, and what to do; null if
+            the campaign is not blocked.
+        started_at: When the campaign was started; null for a draft.
+        finished_at: When the campaign was completed or cancelled; null before that.
+        created_at: When the campaign was created.
+        updated_at: When the campaign was last changed.
     """
 
     model_config = example(
@@ -185,10 +212,18 @@ class CampaignRead(ReadModel):
     paused_evidence: dict[str, Any] | None
     blocked_reason: str | None
     recipients_total: Annotated[
-        int | None, Field(description="Null until the whole audience is stored as recipients.")
+        int | None,
+        Field(
+            description="The number of recipients; null until the whole audience is stored as "
+            "recipients."
+        ),
     ]
     recipients_written: Annotated[
-        int, Field(description="Recipients stored so far: the progress of a large start.")
+        int,
+        Field(
+            description="The number of recipients that are stored so far. It shows the progress "
+            "while a large audience is being stored."
+        ),
     ]
     started_at: Instant | None
     finished_at: Instant | None
@@ -199,7 +234,13 @@ class CampaignRead(ReadModel):
     def of(
         cls, campaign: Campaign, variants: list[CampaignVariant], *, line_timezone: str
     ) -> "CampaignRead":
-        """Build the answer from a campaign; group its columns into schedule, pacing and rules."""
+        """Build the answer from a stored campaign.
+
+        Args:
+            campaign: The stored campaign.
+            variants: Its variants, by position.
+            line_timezone: Shown as the time zone of the schedule if the campaign has none.
+        """
         return cls.model_validate(
             {
                 **{name: getattr(campaign, name) for name in _FLAT_FIELDS},
@@ -233,15 +274,21 @@ _FLAT_FIELDS = tuple(
 
 
 class RecipientRead(ReadModel):
-    """A recipient of the campaign and the state of the message to them.
+    """A recipient of a campaign, and the status of the message to this recipient.
 
     Attributes:
-        attempts: The number of attempts so far.
-        skip_reason: Why the recipient gets no message; null otherwise.
+        id: The id of the recipient.
+        contact_id: The id of the contact that is the recipient.
+        phone: The phone number that gets the message, in E.164.
+        status: The status of the message to the recipient.
+        variant: The name of the variant that the recipient gets.
+        attempts: The number of attempts to send the message so far.
+        skip_reason: Why the recipient gets no message; null if the recipient was not skipped.
+        error_code: The code of the failure; null if the message did not fail.
         provider_message_id: The id of the message at the provider; null until it was sent.
-        sent_at: When it was sent; null until then.
-        delivered_at: When it was delivered; null until then.
-        replied_at: When the person replied; null until then.
+        sent_at: When the message was sent; null until then.
+        delivered_at: When the message was delivered; null until then.
+        replied_at: When the person first replied; null until then.
     """
 
     model_config = example(status="delivered", delivered_at="2026-11-30T14:05:15.000Z")
@@ -261,13 +308,18 @@ class RecipientRead(ReadModel):
 
     @classmethod
     def of(cls, member: CampaignMembership, variant_names: list[str]) -> "RecipientRead":
-        """Build the answer from a recipient; ``variant_names`` are ordered by position."""
+        """Build the answer from a stored recipient.
+
+        Args:
+            member: The stored recipient.
+            variant_names: The names of the campaign's variants, by position.
+        """
         fields = {name: getattr(member, name) for name in cls.model_fields if name != "variant"}
         return cls.model_validate({**fields, "variant": variant_names[member.variant]})
 
 
 def format_rate(part: int, whole: int) -> str | None:
-    """Write a share with four decimals; None if ``whole`` is 0."""
+    """Return ``part / whole`` as a string with four decimals; None if ``whole`` is 0 or less."""
     if whole <= 0:
         return None
     return str((Decimal(part) / Decimal(whole)).quantize(Decimal("0.0001")))

@@ -1,4 +1,4 @@
-"""Errors of campaigns and templates."""
+"""Errors of campaigns, their recipients and message templates."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -12,6 +12,15 @@ from crm_api.domain.kit.errors import (
 )
 from crm_api.domain.kit.examples import CAMPAIGN, example_id
 
+NOT_A_RECIPIENT = (
+    "This contact is not a recipient of the campaign, or the recipients are not stored yet. "
+    "GET /v1/campaigns/{id}/recipients lists the recipients."
+)
+NO_RECIPIENTS = (
+    "No contact of the audience may get a message: the audience is empty, or a rule excludes "
+    "every contact. Change the audience; a preview shows how many contacts each rule excludes."
+)
+
 
 class CampaignNotFoundError(NotFoundError):
     """No campaign has this id."""
@@ -21,7 +30,9 @@ class CampaignNotFoundError(NotFoundError):
     example = Example(UUID(CAMPAIGN))
 
     def __init__(self, campaign_id: UUID) -> None:
-        super().__init__(f"The campaign {campaign_id} does not exist.")
+        super().__init__(
+            f"The campaign {campaign_id} does not exist. GET /v1/campaigns lists all campaigns."
+        )
 
 
 class RecipientNotFoundError(NotFoundError):
@@ -29,65 +40,69 @@ class RecipientNotFoundError(NotFoundError):
 
     code = "recipient_not_found"
     title = "Recipient not found"
-    example = Example("This campaign has no such recipient.")
+    example = Example(NOT_A_RECIPIENT)
 
 
 class CampaignNotEditableError(ConflictError):
-    """Content can be changed, and a campaign removed, only while it is a draft."""
+    """The campaign was already started. Only a draft can be changed or deleted."""
 
     code = "campaign_not_editable"
-    title = "Campaign can no longer be changed"
-    example = Example("The campaign is scheduled; only a draft can be changed or removed.")
+    title = "Campaign is not a draft"
+    example = Example(
+        "The campaign is scheduled. Only a draft can be changed or deleted. "
+        "Clone the campaign to get a draft with the same content."
+    )
 
 
 class NotInReviewError(ConflictError):
-    """Only a campaign that is scheduled, running, paused or blocked has recipients in review."""
+    """The campaign is a draft, completed or cancelled, so it has no recipients in review."""
 
     code = "not_in_review"
     title = "No recipients in review"
-    example = Example("The campaign is draft. It has no recipients before its start.")
+    example = Example("The campaign is a draft and has no recipients yet. Start it first.")
 
 
 class NotReconciledError(ConflictError):
-    """After a restore, it is not yet known which messages were sent since the backup."""
+    """After a restore, the messages that were sent since the backup are not yet all known."""
 
     code = "not_reconciled"
-    title = "Messages since the backup are not known"
+    title = "Reconciliation after the restore is not complete"
 
 
 class AudienceLostError(ConflictError):
-    """The backup was made while the campaign's audience was being stored."""
+    """The campaign was restored from a backup that has only a part of its recipients."""
 
     code = "audience_lost"
-    title = "Audience not in the backup"
+    title = "Incomplete audience after a restore"
 
 
 class InvalidTransitionError(ConflictError):
-    """The campaign's status does not allow this action; ``allowed`` lists the possible ones."""
+    """The status of the campaign does not allow the action. ``allowed`` lists the allowed ones."""
 
     code = "invalid_transition"
-    title = "Move not allowed"
+    title = "Action not allowed in this status"
     example = Example("start", status="paused", allowed=["resume", "cancel"])
 
     def __init__(self, action: str, *, status: str, allowed: Sequence[str]) -> None:
-        options = ", ".join(allowed) or "nothing"
+        options = ", ".join(allowed) or "none"
         super().__init__(
-            f"A campaign that is {status} cannot {action}; it can: {options}.",
+            f"The action {action} is not possible, because the status of the campaign is {status}. "
+            f"Possible actions: {options}.",
             allowed=list(allowed),
         )
 
 
 class EmptyAudienceError(InvalidError):
-    """No one in the audience may get messages."""
+    """No contact of the audience may get a message."""
 
     code = "empty_audience"
     title = "No recipients"
     pointer = "/audience"
-    example = Example("Nobody in the audience may be texted: it is empty, or all have opted out.")
+    example = Example(NO_RECIPIENTS)
 
 
 class InvalidCampaignError(InvalidError):
-    """The content of a campaign has faults; each is named by its pointer."""
+    """The campaign or the request has faults. ``errors`` lists each fault with its pointer."""
 
     code = "invalid_campaign"
     title = "Invalid campaign"
@@ -96,56 +111,61 @@ class InvalidCampaignError(InvalidError):
             FieldProblem(
                 pointer="/schedule/window",
                 code="window",
-                detail="The window must end later in the day than it starts.",
+                detail="The window must end later in the day than it starts. Change start or end.",
             )
         ]
     )
 
     def __init__(self, errors: list[FieldProblem]) -> None:
         count = "one fault" if len(errors) == 1 else f"{len(errors)} faults"
-        super().__init__(f"The campaign has {count}.", errors=errors)
+        super().__init__(
+            f"The campaign or the request has {count}. Correct what errors lists, then repeat the "
+            "request.",
+            errors=errors,
+        )
 
 
 class MissingIdentificationError(InvalidError):
-    """A first message must name its sender and say how to opt out."""
+    """The first message does not name its sender, or does not say how to opt out."""
 
     code = "missing_identification"
     title = "Sender or opt-out instruction missing"
     example = Example(
-        "The text of variant Short does not name the sender; write Granite Foundations into "
-        "it, for example as {{ business.name }}.",
+        "The message of the variant Short does not name the sender. Add Granite Foundations to "
+        "the body, for example as {{ business.name }}.",
         errors=[
             FieldProblem(
                 pointer="/variants/0/body",
                 code="sender_not_named",
-                detail="The text of variant Short does not name the sender.",
+                detail="The message of the variant Short does not name the sender. Add Granite "
+                "Foundations to the body, for example as {{ business.name }}.",
             )
         ],
     )
 
 
 class NotOwnNumberError(InvalidError):
-    """The number is neither another own line nor in `test_numbers` of the settings."""
+    """The number is neither another line of the company nor one of its `test_numbers`."""
 
     code = "not_own_number"
-    title = "Not an own number"
+    title = "Not a test number"
     pointer = "/to"
     example = Example(
-        "A test message goes to another own line or to a number in test_numbers of "
-        "/v1/settings. Add this number there with PATCH /v1/settings."
+        "A test message can be sent only to another line of the company or to a number in "
+        "test_numbers. Add this number to test_numbers with PATCH /v1/settings."
     )
 
 
 class TestsTooOftenError(ConflictError):
-    """A legal limit allows no further message to the test number; see `next_allowed_at`."""
+    """The test number has already got as many messages as the law allows."""
 
     __test__ = False
 
     code = "legal_frequency"
     title = "Legal limit of messages reached"
     example = Example(
-        "The law of the number's state allows no further message for now. Use another test "
-        "number, or wait.",
+        "This test number has already got as many messages as the law of its state allows. Use "
+        "another test number, or wait until next_allowed_at.",
         next_allowed_at="2026-12-01T13:00:00.000Z",
     )
 
@@ -155,6 +175,12 @@ class TemplateNotFoundError(NotFoundError):
 
     code = "template_not_found"
     title = "Template not found"
+    example = Example(UUID(example_id("template")))
+
+    def __init__(self, template_id: UUID) -> None:
+        super().__init__(
+            f"The template {template_id} does not exist. GET /v1/templates lists all templates."
+        )
 
 
 class TemplateExistsError(ConflictError):
@@ -163,13 +189,14 @@ class TemplateExistsError(ConflictError):
     code = "template_exists"
     title = "Template already exists"
     example = Example(
-        "A template with this name exists; choose another name, or change that one.",
+        "Another template already has this name. Choose another name, or change the template "
+        "with the id template_id.",
         template_id=example_id("template"),
     )
 
 
 class InvalidTemplateError(InvalidError):
-    """The body has faults; each is reported with its line and column."""
+    """The body of the template has faults. ``errors`` lists each one with its line and column."""
 
     code = "invalid_template"
     title = "Invalid template"
@@ -178,27 +205,37 @@ class InvalidTemplateError(InvalidError):
             FieldProblem(
                 pointer="/body",
                 code="unknown_variable",
-                detail="line 2, column 8: unknown variable nope.",
+                detail="line 2, column 8: the variable nope does not exist.",
             )
         ]
     )
 
     def __init__(self, errors: list[FieldProblem]) -> None:
         count = "one fault" if len(errors) == 1 else f"{len(errors)} faults"
-        super().__init__(f"The text has {count}; mend them and save again.", errors=errors)
+        super().__init__(
+            f"The body has {count}. Correct what errors lists, then save the template again.",
+            errors=errors,
+        )
 
 
 class MissingValueError(InvalidError):
-    """A contact lacks a value that the body needs without a default."""
+    """The contact lacks a value that the message needs, and the body has no default for it."""
 
     code = "missing_value"
     title = "Value missing"
-    example = Example("The contact has no value for first_name.", variable="first_name")
+    example = Example(
+        "The contact has no value for first_name. Add the value to the contact, or a default to "
+        "the body of the message.",
+        variable="first_name",
+    )
 
 
 class TextFailedError(InvalidError):
-    """The message could not be rendered for this contact, for example because it grew too long."""
+    """The message could not be rendered for this contact, for example because it is too long."""
 
     code = "text_failed"
     title = "Message could not be rendered"
-    example = Example("The text cannot be made: divided_by: can't divide by 0.")
+    example = Example(
+        "The message cannot be rendered for this contact: divided_by: can't divide by 0. Correct "
+        "the body, or the values of the contact."
+    )

@@ -1,6 +1,7 @@
-"""Begin, pause and complete campaigns without a request.
+"""Begin, pause and complete campaigns automatically.
 
-The worker calls these functions at every tick. Each may run twice, on any number of workers.
+The worker's job calls these functions at least every minute. Any number of workers may run them at
+the same time.
 """
 
 from dataclasses import dataclass
@@ -22,12 +23,12 @@ from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.jobs import Job, JobName
 
 PAUSED_ALERT = AlertKind.CAMPAIGN_PAUSED
-"""The kind of the alert for a pause by a rule; its subject is the campaign."""
+"""The kind of the alert that a rule paused a campaign. Its subject is the campaign's id."""
 ACTOR = "worker"
-"""The actor in the audit log."""
+"""The name in the audit log for decisions that the service makes itself."""
 _HOUR = 3600
 
-# When the campaign should have begun: at its schedule, but not before its start request and its
+# When the campaign should have begun: the latest of its scheduled start, the start request and its
 # last resume.
 _DUE_AT = "greatest(c.start_at, c.started_at, CAST(c.watched_from ->> 'at' AS timestamptz))"
 
@@ -50,7 +51,7 @@ BEGIN_DUE = text(f"""
 
 @dataclass(frozen=True, slots=True)
 class _MissedStart:
-    """A campaign whose start was missed by more than it allows."""
+    """A scheduled campaign that is later than its ``start_grace_hours`` allow."""
 
     id: UUID
     name: str
@@ -60,11 +61,13 @@ class _MissedStart:
 
 
 async def begin_due_campaigns(uow: UnitOfWork, *, now: datetime) -> list[UUID]:
-    """Run scheduled campaigns whose audience is stored and whose start has come.
+    """Set scheduled campaigns to running when their audience is stored and their start has come.
 
-    A start that was missed by more than the campaign's ``start_grace_hours`` waits for a person:
-    the campaign is paused with the reason ``missed_start``, its evidence and an alert. ``resume``
-    then starts it. A start that was missed by less begins normally.
+    A campaign that is late by more than its ``start_grace_hours`` is paused instead, with the
+    reason ``missed_start`` and an alert. A person then resumes or cancels it.
+
+    Returns:
+        The ids of the campaigns that began.
     """
     rows = await uow.session.execute(MISSED_STARTS, {"now": now})
     for missed in typed_rows(_MissedStart, rows):
@@ -76,13 +79,13 @@ async def _pause_missed(uow: UnitOfWork, missed: _MissedStart, *, now: datetime)
     hours = int((now - missed.due_at).total_seconds()) // _HOUR
     advice = "Resume the campaign to start it now, or cancel it."
     if missed.end_at is not None and missed.end_at <= now:
-        advice = "Its end has passed too: cancel it, and clone it with other dates."
+        advice = "Its end has also passed. Cancel it, and start a clone with other dates."
     evidence = {
         "due_at": format_instant(missed.due_at),
         "late_hours": hours,
         "start_grace_hours": missed.start_grace_hours,
-        "sentence": f"It should have begun at {format_instant(missed.due_at)}. The service noticed "
-        f"{hours} hours later; after more than {missed.start_grace_hours} a person must decide. "
+        "sentence": f"It should have begun at {format_instant(missed.due_at)}, but the service was "
+        f"ready only {hours} hours later, and start_grace_hours is {missed.start_grace_hours}. "
         f"{advice}",
         "at": format_instant(now),
     }
@@ -95,7 +98,7 @@ async def _pause_missed(uow: UnitOfWork, missed: _MissedStart, *, now: datetime)
     moved = await queries.change_status(
         uow.session, campaign_id=missed.id, sources=[CampaignStatus.SCHEDULED], values=values
     )
-    if moved is None:  # Another worker or a person was first.
+    if moved is None:  # Another worker or a user has already changed the status.
         return
     await report_pause(
         uow,
@@ -116,14 +119,15 @@ async def report_pause(
     evidence: dict[str, Any],
     now: datetime,
 ) -> None:
-    """Raise the alert and write the audit log entry of a stored pause.
+    """Raise an alert and write an audit log entry for a pause that a rule has stored.
 
     Args:
-        uow: The unit of work of the pause.
-        campaign_id: The campaign.
-        name: Its name, for the text of the alert.
-        reason: Its ``paused_reason``.
-        evidence: Its ``paused_evidence``; ``sentence`` says what happened and what to do.
+        uow: The unit of work that stored the pause.
+        campaign_id: The paused campaign.
+        name: The campaign's name, for the text of the alert.
+        reason: The ``paused_reason`` that was stored.
+        evidence: The ``paused_evidence`` that was stored. Its ``sentence`` says what happened and
+            what to do.
         now: The present instant.
     """
     context = {"reason": reason, **evidence}
@@ -131,7 +135,7 @@ async def report_pause(
         uow,
         kind=PAUSED_ALERT,
         subject=str(campaign_id),
-        detail=f"The campaign {name!r} paused itself: {evidence['sentence']}",
+        detail=f"The campaign {name!r} paused itself. {evidence['sentence']}",
         context=context,
         now=now,
     )
@@ -146,12 +150,12 @@ async def report_pause(
 
 
 async def resolve_pause_alerts(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> None:
-    """Resolve a campaign's open alerts, because a person resumed or cancelled it."""
+    """Resolve a campaign's open alerts about a pause or a block, after a resume or a cancel."""
     for kind in (PAUSED_ALERT, AlertKind.CAMPAIGN_BLOCKED):
         await alerts.resolve_alert(uow, kind=kind, subject=str(campaign_id), now=now)
 
 
-# A limited number at a time, found by one probe for each step and open status.
+# The recipients who wait for a message. It costs one index lookup for each step and status.
 _WAITING = """
     FROM campaign c
     CROSS JOIN LATERAL generate_series(0, jsonb_array_length(c.follow_ups)) AS s (step)
@@ -170,9 +174,9 @@ END_OVERDUE = text(f"""
     FROM waiting w WHERE m.id = w.id AND m.status IN ('pending', 'review', 'held')
 """)
 
-# A cancel itself ends only a limited number of recipients. An attempt that was recorded during the
-# cancel saw a running campaign, and may have put its recipient back in the queue or made the next
-# step due. The day covers an outage right after the cancel.
+# The cancel request itself cancels only a limited number of recipients. Also, an attempt that was
+# recorded at the same time still saw a running campaign, so its recipient may wait again or have a
+# next step. This statement cancels both. It covers one day after the cancel, in case of an outage.
 END_CANCELLED = text(f"""
     WITH waiting AS (
         SELECT w.id {_WAITING}
@@ -186,10 +190,15 @@ END_CANCELLED = text(f"""
 
 
 async def end_overdue(session: AsyncSession, *, limit: int, now: datetime) -> bool:
-    """Cancel waiting recipients of running campaigns whose end has come, and of cancelled ones.
+    """Cancel waiting recipients of campaigns that reached their ``end_at`` or were cancelled.
+
+    Args:
+        session: The session.
+        limit: The maximum number of recipients for each of these two kinds of campaigns.
+        now: The present instant.
 
     Returns:
-        True if ``limit`` was reached and more may wait.
+        True if ``limit`` was reached, so that more recipients may remain.
     """
     values = {"limit": limit, "now": now}
     ended = [
@@ -199,7 +208,7 @@ async def end_overdue(session: AsyncSession, *, limit: int, now: datetime) -> bo
     return limit in ended
 
 
-# One probe of idx_campaign_membership_campaign for each step and open status.
+# It costs one lookup in idx_campaign_membership_campaign for each step and status.
 COMPLETE_FINISHED = text("""
     UPDATE campaign c SET status = 'completed', finished_at = :now, updated_at = :now
     WHERE c.status = 'running' AND c.recipients_total IS NOT NULL
@@ -215,11 +224,12 @@ COMPLETE_FINISHED = text("""
 async def complete_finished_campaigns(
     uow: UnitOfWork, *, at_once: int = CHUNK_PEOPLE, now: datetime
 ) -> list[UUID]:
-    """Complete running campaigns in which no one waits any more; return their ids.
+    """Set running campaigns to completed when no recipient waits any more; return their ids.
 
-    If ``end_at`` has passed, waiting recipients are cancelled first, with the reason
-    ``campaign_ended``. A call that is under way keeps its campaign open until it is recorded. At
-    most ``at_once`` recipients are cancelled; then the next run is requested.
+    If the ``end_at`` of a campaign has passed, its waiting recipients are first cancelled with the
+    reason ``campaign_ended``, at most ``at_once`` in a run. If more remain, the next run of the job
+    is requested. A campaign with a request in progress is completed only after the result of the
+    request is recorded.
     """
     if await end_overdue(uow.session, limit=at_once, now=now):
         uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))

@@ -1,4 +1,4 @@
-"""Tables of campaigns, their variants and recipients, and of templates."""
+"""Tables of campaigns, their variants, their recipients, and message templates."""
 
 from datetime import datetime, time
 from decimal import Decimal
@@ -36,14 +36,14 @@ from crm_api.platform.ids import new_id
 
 
 class PacingMode(StrEnum):
-    """How a day's messages are spread."""
+    """How the messages of a campaign are spread over a day: evenly, or in bursts (batches)."""
 
     EVEN = "even"
     BURST = "burst"
 
 
 class PreviouslyContacted(StrEnum):
-    """What happens to a person who got a message before."""
+    """What a campaign does with a contact that already got a message: send, skip, or review."""
 
     SEND = "send"
     SKIP = "skip"
@@ -51,14 +51,14 @@ class PreviouslyContacted(StrEnum):
 
 
 class StopReason(StrEnum):
-    """Why a variant is no longer sent."""
+    """Why a variant of a campaign is no longer sent."""
 
     HARMFUL = "harmful"
     LOST = "lost"
 
 
 class Campaign(Base):
-    """A message to an audience, over one line, within a schedule."""
+    """A campaign: messages to an audience, sent by one line within a schedule."""
 
     __tablename__ = "campaign"
     __table_args__ = (
@@ -93,23 +93,23 @@ class Campaign(Base):
     start_at: Mapped[datetime | None]
     end_at: Mapped[datetime | None]
     start_grace_hours: Mapped[int] = mapped_column(Integer, server_default=text("24"))
-    """A start that was missed by more than this waits for a person."""
+    """The hours by which a start may be late. After a longer delay a person must resume it."""
     days: Mapped[list[str]] = mapped_column(ARRAY(Text()))
-    """Among ``mon`` … ``sun``, local to ``timezone``."""
+    """Names from ``mon`` to ``sun``: the days in ``timezone`` on which the campaign may send."""
     window_start: Mapped[time] = mapped_column(Time())
     window_end: Mapped[time] = mapped_column(Time())
     timezone: Mapped[str | None]
-    """An IANA name, ``recipient``, or None for the line's."""
+    """An IANA name, ``recipient`` for each recipient's zone, or None for the line's zone."""
     daily_limit: Mapped[int] = mapped_column(Integer, server_default=text("125"))
     pacing_mode: Mapped[str] = mapped_column(server_default=text("'even'"))
     batch_size: Mapped[int | None] = mapped_column(Integer)
     batch_interval_minutes: Mapped[int | None] = mapped_column(Integer)
     previously_contacted: Mapped[str] = mapped_column(server_default=text("'send'"))
     skip_landlines: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Skip numbers known as landlines when the audience is stored."""
+    """True skips numbers that a validation found to be landlines, when the audience is stored."""
     min_days_between: Mapped[int | None] = mapped_column(Integer)
     frequency_cap: Mapped[dict[str, Any] | None]
-    """``{texts, days}``: most messages of all campaigns that a number gets in this many days."""
+    """``{texts, days}``: a number gets at most ``texts`` campaign messages in ``days`` days."""
     opt_out_footer: Mapped[str | None]
     max_attempts: Mapped[int] = mapped_column(Integer, server_default=text("5"))
     max_opt_out_rate: Mapped[Decimal | None] = mapped_column(
@@ -120,21 +120,21 @@ class Campaign(Base):
     )
     ab_test: Mapped[dict[str, Any] | None]
     follow_ups: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
-    """``{after_hours, body}`` each; the first one is step 1."""
+    """A list of ``{after_hours, body}``. The first follow-up is step 1 of the campaign."""
     paused_reason: Mapped[str | None]
     paused_evidence: Mapped[dict[str, Any] | None]
-    """The figures for which a rule paused the campaign."""
+    """The figures that made a rule pause the campaign; None if no rule paused it."""
     watched_from: Mapped[dict[str, Any] | None]
-    """The sums at the last resume; the rates count from there."""
+    """The counts at the last resume. Rates count only what came later; None without a resume."""
     blocked_reason: Mapped[str | None]
     zone_keys: Mapped[list[str]] = mapped_column(ARRAY(Text()), server_default=text("'{}'"))
-    """The distinct zone keys of the recipients, so that planning works by zone, not by person."""
+    """The distinct zone keys of the recipients. The planner checks each one, not each recipient."""
     recipients_total: Mapped[int | None] = mapped_column(Integer)
-    """None until the whole audience is stored."""
+    """The number of recipients; None until the whole audience is stored."""
     recipients_written: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    """Recipients stored so far."""
+    """The number of recipients stored so far."""
     written_up_to: Mapped[UUID | None]
-    """The last contact stored or left out; None before the first chunk."""
+    """The id of the last contact that was stored or left out; None before the first chunk."""
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
@@ -142,7 +142,7 @@ class Campaign(Base):
 
 
 class CampaignVariant(Base):
-    """A variant of a campaign and its share of the recipients, in percent."""
+    """A variant of a campaign's first message, and its share of the recipients in percent."""
 
     __tablename__ = "campaign_variant"
     __table_args__ = (
@@ -157,20 +157,21 @@ class CampaignVariant(Base):
     position: Mapped[int] = mapped_column(SmallInteger)
     name: Mapped[str]
     body: Mapped[str]
-    """In Liquid."""
+    """The message body, in Liquid."""
     weight: Mapped[int] = mapped_column(SmallInteger)
     stopped_at: Mapped[datetime | None]
-    """From this instant on its share goes to the other variants."""
+    """When an A/B test stopped the variant. Its remaining recipients get the other variants."""
     stopped_reason: Mapped[str | None]
 
 
 class CampaignMembership(Base):
     """A recipient at one step of a campaign.
 
-    ``phone`` and ``zone_key`` are copies, so that the queue reads no other table. There is no
-    foreign key to ``contact``: the row is the proof of what was sent and outlives the contact.
-    There is none to ``campaign`` either: only drafts are removed, and they have no recipients. Its
-    check would lock the campaign's row for each of a million recipients.
+    ``phone`` and ``zone_key`` are copied from the contact, so that finding the next recipients
+    reads no other table. The row records what was sent and must remain when the contact is deleted.
+    So it has no foreign key to ``contact``. It has none to ``campaign`` either, because each insert
+    would lock the campaign's row to check it. The check is not needed: only drafts are deleted, and
+    a draft has no recipients.
     """
 
     __tablename__ = "campaign_membership"
@@ -202,16 +203,19 @@ class CampaignMembership(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     campaign_id: Mapped[UUID]
     step: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
-    """0 is the campaign's first message, 1 its first follow-up."""
+    """0 for the first message of the campaign, 1 for the first follow-up, and so on."""
     contact_id: Mapped[UUID]
     phone: Mapped[str]
     zone_key: Mapped[str]
     variant: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
-    """The position of the variant in its campaign."""
+    """The position of the variant in its campaign, from 0."""
     status: Mapped[str] = mapped_column(server_default=text("'pending'"))
     due_at: Mapped[datetime]
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
-    """Attempts that passed the gate and were not released."""
+    """The number of attempts that passed the gate (the last check before the provider is called).
+
+    Attempts that were taken back without a call are not counted.
+    """
     skip_reason: Mapped[str | None]
     error_code: Mapped[str | None]
     provider_message_id: Mapped[str | None]
@@ -220,26 +224,32 @@ class CampaignMembership(Base):
     replied_at: Mapped[datetime | None]
     opted_out_at: Mapped[datetime | None]
     approved_at: Mapped[datetime | None]
-    """When a person approved the recipient in review, despite an earlier message."""
+    """When a person approved the recipient in review; None if no one did."""
     ended_by: Mapped[str | None]
-    """What ended the follow-ups to the person: ``replied`` or ``called``."""
+    """Why the recipient gets no more follow-ups: ``replied`` or ``called``; None if they go on."""
     activity_id: Mapped[UUID | None]
-    """The message of this step, shared by all its attempts; None before the first attempt.
+    """The message of this step. All attempts share it; None before the first attempt.
 
-    A trigger ends the message if the recipient's status ends without a sent message.
+    If the recipient gets a final status without a sent message, a trigger also gives the message a
+    final status.
     """
     skipped_at: Mapped[datetime | None]
-    """When a trigger saw the status become ``skipped``; None for rows stored as skipped."""
+    """When the status changed to ``skipped``, set by a trigger.
+
+    None if the recipient was not skipped, or was skipped when the audience was stored.
+    """
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
 
 class CampaignTally(Base):
-    """Additions to a count and, as negative numbers, subtractions; a trigger appends them.
+    """Changes to the number of a campaign's recipients, by step, variant and status.
 
-    A row has the changes of one statement; the sum over a campaign is its count. Rows are only
-    appended, and merged now and then, so that counting never delays a sender. ``migrations`` has
-    the trigger. There is no foreign key: its check would lock the campaign for each row.
+    A trigger (``migrations/objects/count_recipients.sql``) adds the changes of each statement as
+    rows, with negative numbers for decreases. The sum of a campaign's rows is its present count.
+    Existing rows are not updated, so counting never delays sending; a job merges the rows when
+    there are many. There is no foreign key, because each insert would lock the campaign's row to
+    check it.
     """
 
     __tablename__ = "campaign_tally"
@@ -256,11 +266,10 @@ class CampaignTally(Base):
 
 
 class CampaignPace(Base):
-    """When a campaign's next message may be claimed.
+    """When the next message of a campaign may be claimed (reserved for sending).
 
-    Only the claim writes it, under the line's lock.
-
-    It is a separate row, so that a claim and a pause never wait for each other.
+    Only the claim writes this row, while it holds the lock of the line. The columns are not in
+    ``campaign``, so that a claim and a pause of the campaign never wait for each other.
     """
 
     __tablename__ = "campaign_pace"
@@ -269,13 +278,13 @@ class CampaignPace(Base):
         ForeignKey("campaign.id", ondelete="CASCADE"), primary_key=True
     )
     next_at: Mapped[datetime]
-    """Mode even: of the next message. Mode burst: of the next batch."""
+    """The earliest instant of the next message (mode even) or of the next batch (mode burst)."""
     batch_left: Mapped[int] = mapped_column(Integer)
-    """Mode burst: messages left in the present batch."""
+    """In the mode burst: the number of messages that the present batch may still send."""
 
 
 class MessageTemplate(Base):
-    """A message body with a name. Campaigns copy it, so a later change does not affect them."""
+    """A saved message body with a name. Campaigns copy the body, so later changes do not matter."""
 
     __tablename__ = "message_template"
     __table_args__ = (
@@ -286,6 +295,6 @@ class MessageTemplate(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str]
     body: Mapped[str]
-    """In Liquid."""
+    """The message body, in Liquid."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

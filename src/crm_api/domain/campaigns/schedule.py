@@ -1,7 +1,7 @@
-"""When a campaign may send: its days and window in one zone or several.
+"""When a campaign may send: its days and its daily window, in one or several time zones.
 
-All of it is pure. Instants are timezone-aware; what is returned is UTC. Wall-clock times come
-from the zone database, so a change to or from daylight-saving time moves the window with it.
+The functions read no database and no clock. They take timezone-aware instants and return UTC.
+Windows are times of the local clock, so they follow changes to and from daylight-saving time.
 """
 
 from collections.abc import Callable
@@ -16,21 +16,22 @@ from crm_api.domain.kit.windows import Window, day_span
 from crm_api.domain.kit.zones import parse_zone_key
 
 RECIPIENT = "recipient"
-"""The campaign time zone that means each recipient's own."""
+"""The value of a campaign's ``timezone`` that means the time zone of each recipient."""
 LOOK_AHEAD = timedelta(weeks=6)
-"""How far ahead to look for common minutes of the campaign's and the legal hours. A campaign that
-sends on one day a week finds one within four weeks, even if two of these days are holidays."""
+"""How far ahead to search for a minute inside both the campaign's and the legal hours. Six weeks
+are enough: a campaign that sends on one day a week finds such a day within four weeks, even if two
+of these days are holidays."""
 
 
 def resolve_zones(
     campaign_timezone: str | None, line_timezone: str, zone_key: str
 ) -> tuple[str, ...]:
-    """Return the time zones in which the window must be open at the same time.
+    """Return the time zones in all of which the window must be open when a message is sent.
 
     Args:
-        campaign_timezone: An IANA name, ``recipient``, or None for the line's.
+        campaign_timezone: An IANA name, ``recipient``, or None for the time zone of the line.
         line_timezone: An IANA name.
-        zone_key: State and time zones of the recipient; read only for ``recipient``.
+        zone_key: State and time zones of the recipient. It is used only for ``recipient``.
     """
     if campaign_timezone is None:
         return (line_timezone,)
@@ -40,14 +41,17 @@ def resolve_zones(
 
 
 def open_until(window: Window, zones: tuple[str, ...], now: datetime) -> datetime | None:
-    """Return when the first zone closes if all are open now; None otherwise."""
+    """Return the instant until which the window is open in all zones; None if it is not open now.
+
+    That is the earliest closing time of the zones.
+    """
     return windows.open_until(partial(day_span, window), zones, now)
 
 
 def next_open(window: Window, zones: tuple[str, ...], now: datetime) -> datetime | None:
-    """Return the first instant from ``now`` on at which all zones are open.
+    """Return the first instant from ``now`` on at which the window is open in all zones.
 
-    None if there is none within two weeks.
+    None if there is no such instant within two weeks.
     """
     return windows.next_open(partial(day_span, window), zones, now)
 
@@ -59,15 +63,16 @@ def first_opening(
     *,
     legal: Callable[[datetime], datetime | None],
 ) -> datetime | None:
-    """Return the first instant from ``at`` on inside the campaign's and the legal hours.
+    """Return the first instant from ``at`` on that is inside the campaign's and the legal hours.
 
-    None if there is none within six weeks.
+    None if there is no such instant within six weeks.
 
     Args:
-        window: The campaign's.
-        zones: The window must be open in all of them.
-        at: The instant from which to look.
-        legal: Returns the first instant, from a given one on, at which the law allows a message.
+        window: The window of the campaign.
+        zones: The time zones in all of which the window must be open.
+        at: The instant from which to search.
+        legal: A function that takes an instant and returns the first instant from there on at which
+            the law allows a message; None if there is none.
     """
     horizon = at + LOOK_AHEAD
     while at <= horizon:
@@ -80,40 +85,44 @@ def first_opening(
 
 
 class ZonedRecipient(Protocol):
-    """A recipient with the hours of its campaign and its line, by the names of their columns."""
+    """A row that has a recipient's zone key and the columns of its campaign's and line's hours."""
 
     @property
     def days(self) -> list[str]:
-        """Days of the campaign's window."""
+        """The days of the week on which the campaign may send, as ``mon`` to ``sun``."""
 
     @property
     def window_start(self) -> time:
-        """Start of the campaign's window."""
+        """The local time from which the campaign may send on a day."""
 
     @property
     def window_end(self) -> time:
-        """End of the campaign's window."""
+        """The local time until which the campaign may send on a day."""
 
     @property
     def timezone(self) -> str | None:
-        """Time zone of the campaign."""
+        """The campaign's IANA time zone, ``recipient``, or None for the time zone of the line."""
 
     @property
     def line_timezone(self) -> str:
-        """Time zone of the line."""
+        """The IANA time zone of the line."""
 
     @property
     def zone_key(self) -> str:
-        """Zone key of the recipient."""
+        """The recipient's zone key: state and time zones."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecipientHours:
-    """The campaign's hours and the legal hours of a recipient.
+    """The hours in which a recipient may get a message: those of the campaign and the legal ones.
 
     Attributes:
-        zone_key: The recipient's zone key.
-        call: The longest duration of a call. As in the claim, no call begins that may end too late.
+        window: The window of the campaign.
+        zones: The time zones in all of which the window must be open.
+        zone_key: The recipient's zone key: state and time zones.
+        rules: The legal rules.
+        call: The longest duration of a call to the provider. A message needs this much time before
+            the hours end, as in the claim, because its call must not end after them.
     """
 
     window: Window
@@ -124,7 +133,7 @@ class RecipientHours:
 
     @classmethod
     def of(cls, row: ZonedRecipient, *, rules: RuleBook, call: timedelta) -> "RecipientHours":
-        """Build the hours from a row that joins a recipient with its campaign and line."""
+        """Build the hours from a row that joins a recipient with its campaign and its line."""
         return cls(
             window=Window.of(row.days, row.window_start, row.window_end),
             zones=resolve_zones(row.timezone, row.line_timezone, row.zone_key),
@@ -134,17 +143,21 @@ class RecipientHours:
         )
 
     def are_own_open(self, at: datetime) -> bool:
-        """Return whether the campaign's hours allow a call to begin."""
+        """Return whether a call may begin at this instant by the hours of the campaign."""
         closes_at = open_until(self.window, self.zones, at)
         return closes_at is not None and closes_at > at + self.call
 
     def are_legal_open(self, at: datetime) -> bool:
-        """Return whether the law allows a call to begin."""
+        """Return whether a call may begin at this instant by the legal hours."""
         closes_at = self.rules.open_until(self.zone_key, at)
         return closes_at is not None and closes_at > at + self.call
 
     def opening(self, at: datetime) -> datetime | None:
-        """Return the first instant from ``at`` on at which both allow a call; None within weeks."""
+        """Return the first instant from ``at`` on at which a call may begin.
+
+        The instant is inside the campaign's and the legal hours. None if there is none within six
+        weeks.
+        """
         legal = partial(self.rules.next_open, self.zone_key)
         while (opening := first_opening(self.window, self.zones, at, legal=legal)) is not None:
             if self.are_own_open(opening) and self.are_legal_open(opening):

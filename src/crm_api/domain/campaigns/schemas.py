@@ -1,7 +1,7 @@
 """Request models of the campaign API.
 
-Requests leave out what they do not set; with ``exclude_unset`` a PATCH can distinguish a missing
-field from null.
+The models keep which fields a request has set. So ``model_dump(exclude_unset=True)`` distinguishes
+a field that a PATCH leaves out from a field that it sets to null.
 """
 
 from datetime import time
@@ -30,9 +30,9 @@ from crm_api.domain.kit.zones import is_time_zone
 
 MAX_CONTACT_IDS = 10_000
 MAX_SOURCES = 50
-"""Lists, or campaigns, that one audience may exclude."""
+"""The maximum number of lists, and also of campaigns, that one audience may exclude."""
 MAX_SEGMENTS = 10
-"""Segments that one audience may exclude."""
+"""The maximum number of segments that one audience may exclude."""
 MAX_FOLLOW_UPS = 10
 LONGEST_NAME = 200
 LONGEST_FOOTER = 320
@@ -48,24 +48,28 @@ def _known_zone(value: str) -> str:
     return value
 
 
-# Characters that phones do not show are dropped when saved: what is stored is what is sent.
+# Control characters are removed before a value is stored, so that the stored text is also the text
+# that is sent.
 Name = Annotated[str, Text(shortest=1, longest=LONGEST_NAME, clean=remove_unsendable)]
 Footer = Annotated[
     str, Text(shortest=1, longest=LONGEST_FOOTER, has_lines=True, clean=remove_unsendable)
 ]
 Share = Annotated[Decimal, Field(gt=0, le=1, max_digits=5, decimal_places=4)]
-"""A share of all messages: a string such as "0.05"."""
-EVERY_DAY: list[Day] = list(DAYS)  # type: ignore[arg-type]  # the same seven, typed as a tuple of str
+"""A share of all messages, above 0 and at most 1; JSON has it as a string such as "0.05"."""
+EVERY_DAY: list[Day] = list(DAYS)  # type: ignore[arg-type]  # DAYS has these values as plain str
 
 
 class Exclusion(RequestModel):
-    """People of the audience who are left out.
+    """The contacts that are left out of the audience.
 
     Attributes:
-        list_ids: The ids of lists whose contacts are left out.
-        segment_ids: Everyone who is in one of these at the start.
-        campaign_ids: Every recipient of one of these, at any step, who was neither skipped nor
-            cancelled there.
+        list_id: The id of a list. Its contacts are left out.
+        list_ids: The ids of lists. Their contacts are left out.
+        segment_ids: The ids of segments. Contacts that are in one of them when the campaign is
+            started are left out.
+        campaign_ids: The ids of other campaigns. Their recipients are left out, except those who
+            were skipped or cancelled there.
+        contact_ids: The ids of contacts that are left out.
     """
 
     list_id: UUID | None = None
@@ -76,10 +80,14 @@ class Exclusion(RequestModel):
 
 
 class Audience(RequestModel):
-    """The people of a campaign: exactly one of a list, a segment, or contacts by id.
+    """The contacts that get a campaign: exactly one of a list, a segment, or contacts by id.
 
     Attributes:
-        exclude: The contacts of the audience that are left out.
+        list_id: The id of a list. Its contacts are the audience.
+        segment_id: The id of a segment. The contacts that are in it when the campaign is started
+            are the audience.
+        contact_ids: The ids of the contacts that are the audience.
+        exclude: The contacts that are left out of the audience.
     """
 
     list_id: UUID | None = None
@@ -92,34 +100,36 @@ class Audience(RequestModel):
         given = [self.list_id, self.segment_id, self.contact_ids]
         if sum(source is not None for source in given) != 1:
             raise PydanticCustomError(
-                "one_audience", "Give exactly one of list_id, segment_id and contact_ids."
+                "one_audience", "Set exactly one of list_id, segment_id and contact_ids."
             )
         return self
 
 
 class MessageBody(RequestModel):
-    """The body of a message, or a template to copy it from; exactly one of both."""
+    """A message body. A request sets either ``body``, or ``template_id`` to copy a template."""
 
-    body: Body = Field(default="", description="Liquid.")
+    body: Body = Field(default="", description="The message body, in Liquid.")
     template_id: UUID | None = Field(
         default=None,
         exclude=True,
-        description="Instead of `body`: the template's body is copied now; later changes of "
-        "the template have no effect.",
+        description="The id of a template whose body is copied now. Later changes of the template "
+        "do not change the copy. Set it instead of `body`.",
     )
 
     @model_validator(mode="after")
     def _one_text(self) -> Self:
         if bool(self.body) == (self.template_id is not None):
-            raise PydanticCustomError("one_text", "Give exactly one of body and template_id.")
+            raise PydanticCustomError("one_text", "Set exactly one of body and template_id.")
         return self
 
 
 class Variant(MessageBody):
-    """A variant and its share of the recipients, in percent.
+    """A variant of the first message, and its share of the recipients.
 
     Attributes:
-        weight: The share of the recipients, in percent.
+        name: The name of the variant, unique in its campaign.
+        weight: The share of the recipients that get this variant, in percent. The weights of all
+            variants add up to 100.
     """
 
     name: Name
@@ -127,11 +137,11 @@ class Variant(MessageBody):
 
 
 class WindowFields(RequestModel):
-    """The hours of the day, local to the schedule's time zone.
+    """The hours of each day in which the campaign may send, in the time zone of its schedule.
 
     Attributes:
-        start: The time of day at which it begins.
-        end: The time of day at which it ends.
+        start: The time of day from which messages may be sent.
+        end: The time of day until which messages may be sent; later than ``start``.
     """
 
     start: ClockTime = time(9)
@@ -142,10 +152,13 @@ class CampaignSchedule(RequestModel):
     """When the campaign may send.
 
     Attributes:
-        start_at: When the campaign starts; null means at once.
-        end_at: When the campaign ends; null without an end.
-        days: The days of the week.
-        window: The hours in which messages are sent.
+        start_at: The instant from which the campaign may send; null means from the start request
+            on.
+        end_at: The instant after which the campaign sends nothing; null means no end.
+        days: The days of the week on which the campaign may send.
+        window: The hours of each day in which the campaign may send.
+        timezone: The time zone of ``days`` and ``window``: an IANA name, ``recipient`` for the time
+            zone of each recipient, or null for the time zone of the line.
     """
 
     start_at: RequestInstant | None = None
@@ -158,8 +171,9 @@ class CampaignSchedule(RequestModel):
         Field(
             ge=1,
             le=8760,
-            description="Hours. A start that was missed by more than this, because the service was "
-            "down, waits for a person: the campaign is paused with the reason `missed_start`.",
+            description="The number of hours by which the start may be late, for example because "
+            "the service was down. After a longer delay the campaign is paused with the reason "
+            "`missed_start`, and a person must resume it.",
         ),
     ] = 24
 
@@ -167,18 +181,20 @@ class CampaignSchedule(RequestModel):
     @classmethod
     def _each_once(cls, value: list[Day]) -> list[Day]:
         if len(set(value)) != len(value):
-            raise PydanticCustomError("duplicate_day", "Name each day once.")
+            raise PydanticCustomError("duplicate_day", "List each day only once.")
         return sorted(value, key=DAYS.index)
 
 
 class Pacing(RequestModel):
-    """How the messages of a day are spread.
+    """How many messages the campaign sends a day, and how they are spread over the day.
 
     Attributes:
-        daily_limit: The maximum number of messages a day; null without a limit.
-        mode: How the messages of a day are spread.
-        batch_size: The number of messages in a batch.
-        batch_interval_minutes: Minutes between two batches.
+        daily_limit: The maximum number of messages that this campaign sends a day.
+        mode: ``even`` spreads the messages of a day over its hours; ``burst`` sends them in
+            batches.
+        batch_size: The number of messages in a batch; required in the mode ``burst``.
+        batch_interval_minutes: The minutes from the start of a batch to the start of the next;
+            required in the mode ``burst``.
     """
 
     daily_limit: int = Field(default=DEFAULT_DAILY_LIMIT, ge=1, le=1_000_000)
@@ -188,11 +204,11 @@ class Pacing(RequestModel):
 
 
 class FrequencyCap(RequestModel):
-    """At most this many campaign messages to a number in this many days, over all campaigns.
+    """The maximum number of messages of all campaigns that a number gets in a period.
 
     Attributes:
         texts: The maximum number of messages in the period.
-        days: The period, in days.
+        days: The length of the period, in days.
     """
 
     texts: int = Field(ge=1, le=100)
@@ -200,22 +216,26 @@ class FrequencyCap(RequestModel):
 
 
 class CampaignRules(RequestModel):
-    """Who is left out, how often a message is repeated, and when the campaign pauses itself.
+    """Which contacts are skipped, how messages are sent, and when the campaign pauses itself.
 
     Attributes:
-        previously_contacted: What happens to contacts that got messages before.
-        min_days_between: The minimum number of days between two messages to one contact.
-        frequency_cap: How many messages a contact may get in a period, over all campaigns.
-        opt_out_footer: The words at the end of each message that say how to opt out.
-        max_attempts: The maximum number of attempts for a message.
+        previously_contacted: What happens to contacts that already got a message: ``send`` sends
+            to them too, ``skip`` skips them, ``review`` waits until a person approves them.
+        min_days_between: The minimum number of days since the last message of another campaign to
+            the same number; null means no minimum.
+        frequency_cap: The maximum number of messages of all campaigns that a number gets in a
+            period; null means no maximum.
+        opt_out_footer: The text that is added below each message and says how to opt out; null
+            adds none.
+        max_attempts: The maximum number of attempts to send one message.
     """
 
     previously_contacted: PreviouslyContacted = PreviouslyContacted.SEND
     skip_landlines: Annotated[
         bool,
         Field(
-            description="Leave out numbers that a validation (`POST /v1/phone-validations`) has "
-            "found to be landlines, when the audience is stored."
+            description="True skips the numbers that a validation (`POST /v1/phone-validations`) "
+            "found to be landlines. This is checked when the campaign is started."
         ),
     ] = False
     min_days_between: int | None = Field(default=None, ge=1, le=3650)
@@ -223,20 +243,31 @@ class CampaignRules(RequestModel):
     opt_out_footer: Footer | None = None
     max_attempts: int = Field(default=5, ge=1, le=20)
     max_opt_out_rate: Annotated[
-        Share | None, Field(description="Opt-outs per message; null: not checked.")
+        Share | None,
+        Field(
+            description="The share of opt-outs among the messages, from 0 to 1. The campaign "
+            "pauses itself when the share is clearly higher. Null turns the check off."
+        ),
     ] = Decimal("0.05")
     max_failure_rate: Annotated[
-        Share | None, Field(description="Failed messages per message; null: not checked.")
+        Share | None,
+        Field(
+            description="The share of failed messages, from 0 to 1. The campaign pauses itself "
+            "when the share is clearly higher. Null turns the check off."
+        ),
     ] = Decimal("0.25")
 
 
 class ABTest(RequestModel):
-    """How variants are compared, and what the service does with the result; null only compares.
+    """How the variants are compared, and what the service does with the result.
 
     Attributes:
-        min_per_variant: The number of messages of each variant before the test decides.
-        stop_harmful: Whether a harmful variant is stopped.
-        shift_to_winner: Whether the rest of the audience gets the better variant.
+        min_per_variant: The minimum number of messages of each variant before variants are
+            compared.
+        stop_harmful: True stops a variant after which clearly more people opt out than after
+            another one. Its remaining recipients get the other variants.
+        shift_to_winner: True stops all other variants when one variant gets clearly more replies
+            than each of them. The remaining recipients get this variant.
     """
 
     min_per_variant: int = Field(default=100, ge=20, le=1_000_000)
@@ -245,24 +276,28 @@ class ABTest(RequestModel):
 
 
 class FollowUp(MessageBody):
-    """A further message to recipients who did not reply to the one before.
+    """A further message to the recipients who have not replied or called.
 
     Attributes:
-        after_hours: Hours after the previous message.
+        after_hours: The number of hours between the previous message and this one.
     """
 
     after_hours: float = Field(gt=0, le=8760)
 
 
 class CampaignCreate(RequestModel):
-    """A new campaign; it starts as a draft.
+    """A new campaign. It is a draft until it is started.
 
     Attributes:
+        name: The name of the campaign.
+        line_id: The id of the line that sends the messages.
         audience: The contacts that get the campaign.
-        schedule: When the campaign sends.
-        pacing: How messages are spread over a day.
-        rules: The limits of the campaign, and when it pauses itself.
-        follow_ups: The messages to recipients who did not reply, in order.
+        variants: The variants of the first message. Each recipient gets one of them.
+        schedule: When the campaign may send.
+        pacing: How many messages the campaign sends a day, and how they are spread over the day.
+        rules: Which contacts are skipped, and when the campaign pauses itself.
+        ab_test: How the variants are compared; null compares them, but stops no variant.
+        follow_ups: Further messages to the recipients who have not replied or called, in order.
     """
 
     model_config = example(
@@ -321,16 +356,21 @@ NEVER_NULL = (
 
 
 class CampaignUpdate(RequestModel):
-    """Changes to a draft; what is left out stays, also inside schedule, pacing and rules.
+    """Changes to a draft. Fields that the request leaves out do not change.
 
-    ``audience`` and ``variants`` are replaced as a whole.
+    The same applies to the fields inside ``schedule``, ``pacing`` and ``rules``. All other fields,
+    such as ``audience`` and ``variants``, are replaced as a whole.
 
     Attributes:
+        name: The name of the campaign.
+        line_id: The id of the line that sends the messages.
         audience: The contacts that get the campaign.
-        schedule: When the campaign sends.
-        pacing: How messages are spread over a day.
-        rules: The limits of the campaign, and when it pauses itself.
-        follow_ups: The messages to recipients who did not reply, in order.
+        variants: The variants of the first message. Each recipient gets one of them.
+        schedule: When the campaign may send.
+        pacing: How many messages the campaign sends a day, and how they are spread over the day.
+        rules: Which contacts are skipped, and when the campaign pauses itself.
+        ab_test: How the variants are compared; null compares them, but stops no variant.
+        follow_ups: Further messages to the recipients who have not replied or called, in order.
     """
 
     model_config = example(pacing={"daily_limit": 80})
@@ -349,12 +389,16 @@ class CampaignUpdate(RequestModel):
     @classmethod
     def _not_null(cls, value: object) -> object:
         if value is None:
-            raise PydanticCustomError("null", "Leave the field out instead of sending null.")
+            raise PydanticCustomError("null", "This field cannot be null. Leave it out instead.")
         return value
 
 
 class CloneRequest(RequestModel):
-    """The name of the copy; if left out, the original's name with ``(copy)``."""
+    """The options of a copy of a campaign.
+
+    Attributes:
+        name: The name of the copy. By default it is the name of the original with ``(copy)``.
+    """
 
     model_config = example(name="Foundation check, January")
 

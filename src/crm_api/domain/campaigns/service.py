@@ -1,4 +1,4 @@
-"""Read campaigns, and change their status on request.
+"""Read campaigns, and change the status of a campaign when a user requests it.
 
 draft ─start─► scheduled ─(due)─► running ─(all done)─► completed
                    │   ▲            │  ▲
@@ -7,7 +7,7 @@ draft ─start─► scheduled ─(due)─► running ─(all done)─► comple
                       paused ◄──────┘     blocked ─resume─► running
 scheduled, running, paused, blocked ─cancel─► cancelled
 
-What changes a status without a request is in ``lifecycle.py`` and ``figures/circuit_breaker.py``.
+``lifecycle.py`` and ``figures/circuit_breaker.py`` have the status changes that no user requests.
 """
 
 from datetime import datetime
@@ -36,7 +36,7 @@ from crm_api.platform.jobs import Job, JobName
 
 
 class CampaignAction(StrEnum):
-    """An action that a person may request for a campaign."""
+    """An action by which a user changes the status of a campaign."""
 
     START = "start"
     PAUSE = "pause"
@@ -59,12 +59,12 @@ SOURCES: dict[CampaignAction, tuple[CampaignStatus, ...]] = {
 
 
 def allowed_actions(current: str) -> list[str]:
-    """Return the actions that a campaign of this status allows, in a fixed order."""
+    """Return the actions that are possible in this status, in the order of ``CampaignAction``."""
     return [action.value for action, sources in SOURCES.items() if current in sources]
 
 
 async def read_campaign(uow: UnitOfWork, *, campaign_id: UUID) -> CampaignDetail:
-    """Return one campaign.
+    """Return a campaign with its variants and its line.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
@@ -77,10 +77,13 @@ async def read_campaign(uow: UnitOfWork, *, campaign_id: UUID) -> CampaignDetail
 async def list_campaigns(
     uow: UnitOfWork, *, status: CampaignStatus | None, cursor: str | None, limit: int
 ) -> Page[CampaignDetail]:
-    """List campaigns, newest first.
+    """Return a page of campaigns, newest first.
+
+    Args:
+        status: Only campaigns of this status; None for all.
 
     Raises:
-        InvalidCursorError: The cursor is not from this list.
+        InvalidCursorError: The cursor is not from this list, or was made for another ``status``.
     """
     cursors = Cursors("campaigns", status=status)
     after = cursors.read(cursor)
@@ -97,25 +100,26 @@ async def start_campaign(
     rules: RuleBook = NO_RULES,
     now: datetime,
 ) -> CampaignDetail:
-    """Start a draft: schedule it, and nudge the worker that stores its audience.
+    """Schedule a draft, and request the worker's job that stores its audience as recipients.
 
-    If two requests start it at the same time, the statement's row lock lets one succeed.
+    If two requests start the same draft at the same time, a row lock lets only one succeed.
 
     Args:
         uow: The unit of work.
         campaign_id: The draft.
-        sender: The business that the first message must name, together with how to opt out. None
-            skips this check.
-        rules: The legal hours, which its own must meet.
+        sender: The business that the first message must name. The message must also say how to
+            opt out. None skips both checks.
+        rules: The legal hours. They must overlap the hours of the campaign.
         now: The present instant.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
-        InvalidTransitionError: It is not a draft.
-        EmptyAudienceError: No one in the audience may get messages.
-        InvalidCampaignError: A date has passed, a named list, segment or campaign no longer exists,
-            or the campaign could never send.
-        MissingIdentificationError: A first message does not name the sender or how to opt out.
+        InvalidTransitionError: The campaign is not a draft.
+        EmptyAudienceError: No contact of the audience may get a message.
+        InvalidCampaignError: A date has passed; or a list, a segment or a campaign that the
+            audience names was deleted; or the campaign could never send.
+        MissingIdentificationError: A first message does not name the sender, or does not say how
+            to opt out.
     """
     campaign = await _change_status(
         uow,
@@ -130,11 +134,11 @@ async def start_campaign(
 
 
 async def pause_campaign(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> CampaignDetail:
-    """Pause a campaign. Nothing new is called; calls under way end and are recorded.
+    """Pause a campaign: no further message is sent, but requests in progress are completed.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
-        InvalidTransitionError: It is neither running nor scheduled.
+        InvalidTransitionError: The campaign is neither running nor scheduled.
     """
     campaign = await _change_status(
         uow, campaign_id, CampaignAction.PAUSE, {"status": CampaignStatus.PAUSED, "updated_at": now}
@@ -144,15 +148,17 @@ async def pause_campaign(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -
 
 
 async def resume_campaign(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> CampaignDetail:
-    """Resume a paused or blocked campaign; schedule it if its start is still ahead.
+    """Resume a paused or blocked campaign; it is only scheduled if its start is in the future.
 
-    Its rates count from now on, so that the cause of the pause does not pause it again.
+    Opt-outs and failures are counted from zero again. Otherwise the figures that paused the
+    campaign would pause it again.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
-        InvalidTransitionError: It is neither paused nor blocked.
-        NotReconciledError: It was restored, and the messages since the backup are not known yet.
-        AudienceLostError: It was restored with a part of its audience.
+        InvalidTransitionError: The campaign is neither paused nor blocked.
+        NotReconciledError: The campaign was restored from a backup, and the reconciliation has not
+            yet found all messages that were sent after the backup.
+        AudienceLostError: The backup has only a part of the campaign's recipients.
     """
     await restore_protection.set_aside_messaged_recipients(uow, campaign_id=campaign_id, now=now)
     counts = await circuit_breaker.read_rate_counts(uow, campaign_id=campaign_id)
@@ -173,19 +179,24 @@ async def resume_campaign(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) 
 
 
 def _resumed_status(now: datetime) -> Any:  # noqa: ANN401 - an SQL expression
-    """Return the SQL for the status after a resume: scheduled if its start is still ahead."""
+    """Return the SQL of the status after a resume.
+
+    The status is scheduled while the audience is not completely stored or the start is in the
+    future. Otherwise it is running.
+    """
     waits = or_(Campaign.recipients_total.is_(None), Campaign.start_at > now)
     return case((waits, CampaignStatus.SCHEDULED), else_=CampaignStatus.RUNNING)
 
 
 async def cancel_campaign(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> CampaignDetail:
-    """Cancel a campaign. Waiting recipients get nothing; calls under way end and are recorded.
+    """Cancel a campaign: no further message is sent, but requests in progress are completed.
 
-    An audience that is being stored stays as far as it is.
+    If the audience is still being stored, the recipients that are already stored are cancelled, and
+    no more are added.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
-        InvalidTransitionError: It was not started, or is over.
+        InvalidTransitionError: The campaign is a draft, completed or cancelled.
     """
     values = {
         "status": CampaignStatus.CANCELLED,

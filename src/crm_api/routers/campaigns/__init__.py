@@ -1,1 +1,1 @@
-"""Routes of campaigns, recipients and templates."""
+"""Routes of campaigns, their recipients, and message templates."""

@@ -1,4 +1,7 @@
-"""Routes of campaigns: drafts, status changes, statistics. ``recipients`` has their recipients."""
+"""Routes of campaigns: drafts, status changes, previews, statistics, forecasts.
+
+``recipients.py`` has the routes of a campaign's recipients.
+"""
 
 from typing import Annotated
 from uuid import UUID
@@ -53,7 +56,7 @@ def _shown(detail: CampaignDetail) -> CampaignRead:
 
 
 DRAFT = {"status": "draft", "recipients_total": None, "recipients_written": 0, "started_at": None}
-"""The example of a draft, where it differs from that of a running campaign."""
+"""The fields of the documentation's example in which a draft differs from a running campaign."""
 
 
 @router.post(
@@ -62,7 +65,7 @@ DRAFT = {"status": "draft", "recipients_total": None, "recipients_written": 0, "
     openapi_extra=fails_with("invalid_campaign") | shows(**DRAFT),
 )
 async def create_campaign(body: CampaignCreate, uow: Uow, _caller: Writer) -> CampaignRead:
-    """Create a campaign. It is a draft until you start it."""
+    """Create a campaign. It is a draft and sends nothing until you start it."""
     async with uow:
         detail = await drafts.create_campaign(uow, body, now=await uow.database_now())
     return _shown(detail)
@@ -75,7 +78,7 @@ async def list_campaigns(
     _caller: Reader,
     status: Annotated[CampaignStatus | None, IN_STATUS] = None,
 ) -> PageRead[CampaignRead]:
-    """List campaigns, newest first."""
+    """List all campaigns, or those of one status, newest first."""
     async with uow:
         found = await campaigns.list_campaigns(
             uow, status=status, cursor=page.cursor, limit=page.limit
@@ -87,7 +90,7 @@ async def list_campaigns(
 async def preview_draft(
     body: DraftPreview, uow: Uow, state: State, _caller: Reader
 ) -> CampaignPreview:
-    """Show what a campaign would send and what it would cost, without storing it."""
+    """Show the messages that a campaign would send and their cost, without storing the campaign."""
     async with uow:
         return await previews.preview_draft(
             uow, body, business=await business_of(uow, state), now=await uow.database_now()
@@ -96,7 +99,7 @@ async def preview_draft(
 
 @router.get("/{campaign_id}")
 async def read_campaign(campaign_id: UUID, uow: Uow, _caller: Reader) -> CampaignRead:
-    """Show one campaign."""
+    """Return one campaign, with its variants, schedule, pacing and rules."""
     async with uow:
         detail = await campaigns.read_campaign(uow, campaign_id=campaign_id)
     return _shown(detail)
@@ -109,7 +112,7 @@ async def read_campaign(campaign_id: UUID, uow: Uow, _caller: Reader) -> Campaig
 async def update_campaign(
     campaign_id: UUID, body: CampaignUpdate, uow: Uow, _caller: Writer
 ) -> CampaignRead:
-    """Change a draft. Fields that you leave out keep their value."""
+    """Change a draft. Fields that you leave out do not change."""
     async with uow:
         detail = await drafts.update_campaign(
             uow, campaign_id=campaign_id, body=body, now=await uow.database_now()
@@ -119,7 +122,7 @@ async def update_campaign(
 
 @router.delete("/{campaign_id}", status_code=204, openapi_extra=fails_with("campaign_not_editable"))
 async def delete_campaign(campaign_id: UUID, uow: Uow, _caller: Writer) -> None:
-    """Delete a draft."""
+    """Delete a draft. A campaign that was started cannot be deleted."""
     async with uow:
         await drafts.delete_campaign(uow, campaign_id=campaign_id)
 
@@ -134,7 +137,7 @@ async def delete_campaign(campaign_id: UUID, uow: Uow, _caller: Writer) -> None:
 async def start_campaign(
     campaign_id: UUID, uow: Uow, state: State, _caller: Sender
 ) -> CampaignRead:
-    """Start a draft. A worker then creates the recipients and sends the messages."""
+    """Start a draft. A worker then stores its recipients and sends the messages as scheduled."""
     async with uow:
         has_rules = state.settings.rules_name != "none"
         sender = await business_of(uow, state) if has_rules else None
@@ -152,7 +155,7 @@ async def start_campaign(
     "/{campaign_id}/pause", openapi_extra=fails_with("invalid_transition") | shows(status="paused")
 )
 async def pause_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> CampaignRead:
-    """Pause a campaign before its next message. Messages that are being sent are completed."""
+    """Pause a campaign. Only messages that are already being sent are completed."""
     async with uow:
         detail = await campaigns.pause_campaign(
             uow, campaign_id=campaign_id, now=await uow.database_now()
@@ -165,7 +168,7 @@ async def pause_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> Campai
     openapi_extra=fails_with("audience_lost", "invalid_transition", "not_reconciled"),
 )
 async def resume_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> CampaignRead:
-    """Resume a paused or blocked campaign."""
+    """Resume a paused or blocked campaign. It continues to send as scheduled."""
     async with uow:
         detail = await campaigns.resume_campaign(
             uow, campaign_id=campaign_id, now=await uow.database_now()
@@ -178,7 +181,7 @@ async def resume_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> Campa
     openapi_extra=fails_with("invalid_transition") | shows(status="cancelled", finished_at=NOW),
 )
 async def cancel_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> CampaignRead:
-    """Cancel a campaign. Recipients that still wait get no message."""
+    """Cancel a campaign for good. Recipients that still wait for a message get none."""
     async with uow:
         detail = await campaigns.cancel_campaign(
             uow, campaign_id=campaign_id, now=await uow.database_now()
@@ -194,7 +197,7 @@ async def cancel_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> Campa
 async def clone_campaign(
     campaign_id: UUID, uow: Uow, _caller: Writer, body: CloneRequest | None = None
 ) -> CampaignRead:
-    """Create a draft with the same content. A start or end time in the past is left out."""
+    """Create a draft with the content of this campaign. Start and end in the past are left out."""
     name = body.name if body is not None else None
     async with uow:
         detail = await drafts.clone_campaign(
@@ -211,7 +214,7 @@ async def preview_campaign(
     _caller: Reader,
     body: PreviewRequest | None = None,
 ) -> CampaignPreview:
-    """Show what a campaign would send and what it would cost if you started it now."""
+    """Show the messages that a campaign would send, and their cost, if you started it now."""
     async with uow:
         return await previews.preview_campaign(
             uow,
@@ -249,10 +252,10 @@ async def preview_campaign(
 async def send_test(
     campaign_id: UUID, body: TrialRequest, uow: Uow, state: State, _caller: Sender
 ) -> MessageRead:
-    """Send a message of the campaign to another own line or to a test number of the settings.
+    """Send a test message of the campaign to another line of the company or to a test number.
 
-    Consent and the legal rules apply to test numbers too. The message is not counted for any
-    recipient.
+    Test numbers are set in `test_numbers` of `/v1/settings`. Opt-outs and the legal rules apply to
+    them too. The message does not count for any recipient of the campaign.
     """
     async with uow:
         message = await test_send.send_test_message(
@@ -270,7 +273,7 @@ async def send_test(
 async def read_stats(
     campaign_id: UUID, uow: ListUow, state: State, _caller: Reader, step: Step = 0
 ) -> CampaignStats:
-    """Return the statistics of a campaign: recipients by status, replies, opt-outs, progress."""
+    """Return the statistics of a campaign at one step: statuses, replies, opt-outs, variants."""
     async with uow:
         return await read_campaign_stats(
             uow,
@@ -287,9 +290,9 @@ async def read_stats(
 async def forecast_campaign(
     campaign_id: UUID, uow: ListUow, state: State, _caller: Reader
 ) -> ForecastRead:
-    """Estimate when a campaign ends, and name the rule that limits it.
+    """Estimate when a campaign sends its last message, and which rule delays it most.
 
-    The forecast of a draft assumes that it is started now.
+    The forecast of a draft assumes that the campaign is started now.
     """
     async with uow:
         return await forecasting.forecast(

@@ -1,4 +1,4 @@
-"""Routes of a campaign's recipients: status, review, explanation, settling."""
+"""Routes of a campaign's recipients: list, review, explain, settle."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -43,7 +43,13 @@ Sender = Annotated[Caller, require(Scope.CAMPAIGNS_SEND)]
 
 @dataclass(frozen=True, kw_only=True)
 class RecipientFilter:
-    """Query parameters that select recipients of a campaign."""
+    """The query parameters that select recipients of a campaign.
+
+    Attributes:
+        status: Only recipients of this status; None for all.
+        variant: Only recipients of the variant with this name; None for all.
+        step: 0 for the first message, 1 for the first follow-up, and so on.
+    """
 
     status: MembershipStatus | None
     variant: str | None
@@ -52,7 +58,9 @@ class RecipientFilter:
 
 async def _recipient_filter(
     status: Annotated[MembershipStatus | None, IN_STATUS] = None,
-    variant: Annotated[str | None, Query(description="The name of a variant.")] = None,
+    variant: Annotated[
+        str | None, Query(description="Only recipients that get the variant with this name.")
+    ] = None,
     step: Step = 0,
 ) -> RecipientFilter:
     return RecipientFilter(status=status, variant=variant, step=step)
@@ -94,7 +102,10 @@ async def list_recipients(
     _caller: Reader,
     wanted: Annotated[RecipientFilter, Depends(_recipient_filter)],
 ) -> PageRead[RecipientRead] | Response:
-    """List the recipients of a campaign with the status of their message; as CSV, all of them."""
+    """List the recipients of a campaign at one step, with the status of their message.
+
+    The JSON answer is one page. A CSV answer has all recipients.
+    """
     if as_csv:
         rows = await export_recipients(
             state.new_list_uow,
@@ -126,7 +137,10 @@ async def list_recipients(
 async def review_recipients(
     campaign_id: UUID, body: ReviewRequest, uow: Uow, call: ThisCall, caller: Sender
 ) -> ReviewRead:
-    """Approve or reject recipients that got messages before; `?status=review` lists them."""
+    """Approve or reject recipients in review, who already got a message before this campaign.
+
+    `GET /v1/campaigns/{campaign_id}/recipients?status=review` lists them.
+    """
 
     async def act() -> ReviewRead:
         return await review.review_recipients(
@@ -150,10 +164,16 @@ async def explain_recipient(
     state: State,
     _caller: Reader,
     step: Annotated[
-        int | None, Query(ge=0, le=20, description="The step; the next one by default.")
+        int | None,
+        Query(
+            ge=0,
+            le=20,
+            description="The step: 0 for the first message, 1 for the first follow-up, and so on. "
+            "By default it is the first step whose message is not sent yet.",
+        ),
     ] = None,
 ) -> ExplanationRead:
-    """Explain whether this recipient's message would be sent now, or which rule stops it."""
+    """Explain whether this recipient would get a message now, or which rules prevent it."""
     async with uow:
         found = await explaining.explain_recipient(
             uow,
@@ -176,7 +196,10 @@ async def explain_recipient(
 async def settle_recipient(
     campaign_id: UUID, contact_id: UUID, body: SettleRequest, uow: Uow, caller: Sender
 ) -> RecipientRead:
-    """Settle an unclear message to this recipient: `sent`, `failed`, or `resend` it."""
+    """Decide about a message to this recipient if it is unclear whether it was sent.
+
+    The outcome is `sent`, `failed`, or `resend` to send the message again.
+    """
     async with uow:
         member, names = await recipients.settle_recipient(
             uow,

@@ -1,4 +1,4 @@
-"""Routes of templates: saved message bodies for campaigns."""
+"""Routes of templates: saved message bodies that campaigns can copy."""
 
 from typing import Annotated
 from uuid import UUID
@@ -20,7 +20,7 @@ Writer = Annotated[Caller, require(Scope.CAMPAIGNS_WRITE)]
 
 @router.post("", status_code=201, openapi_extra=fails_with("invalid_template", "template_exists"))
 async def create_template(body: TemplateCreate, uow: Uow, _caller: Writer) -> TemplateRead:
-    """Create a template. It is checked like the message of a campaign."""
+    """Create a template: a saved message body that campaigns can copy."""
     async with uow:
         made = await templates.create_template(uow, body, now=clock.now())
     return TemplateRead.of(made)
@@ -28,7 +28,7 @@ async def create_template(body: TemplateCreate, uow: Uow, _caller: Writer) -> Te
 
 @router.get("")
 async def list_templates(uow: Uow, page: Paging, _caller: Reader) -> PageRead[TemplateRead]:
-    """List templates, newest first."""
+    """List all templates, newest first."""
     async with uow:
         found = await templates.list_templates(uow, cursor=page.cursor, limit=page.limit)
     return PageRead(
@@ -38,7 +38,7 @@ async def list_templates(uow: Uow, page: Paging, _caller: Reader) -> PageRead[Te
 
 @router.get("/{template_id}")
 async def get_template(template_id: UUID, uow: Uow, _caller: Reader) -> TemplateRead:
-    """Show a template."""
+    """Return one template."""
     async with uow:
         found = await templates.read_template(uow, template_id=template_id)
     return TemplateRead.of(found)
@@ -48,7 +48,7 @@ async def get_template(template_id: UUID, uow: Uow, _caller: Reader) -> Template
 async def update_template(
     template_id: UUID, body: TemplateUpdate, uow: Uow, _caller: Writer
 ) -> TemplateRead:
-    """Change a template. Campaigns that copied it do not change."""
+    """Change the name or the body of a template. Campaigns that copied its body do not change."""
     async with uow:
         found = await templates.update_template(uow, body, template_id=template_id, now=clock.now())
     return TemplateRead.of(found)
@@ -56,6 +56,6 @@ async def update_template(
 
 @router.delete("/{template_id}", status_code=204)
 async def delete_template(template_id: UUID, uow: Uow, _caller: Writer) -> None:
-    """Delete a template. Campaigns that copied it do not change."""
+    """Delete a template. Campaigns that copied its body do not change."""
     async with uow:
         await templates.delete_template(uow, template_id=template_id)

@@ -68,9 +68,9 @@ async def test_too_many_opt_outs_pause_the_campaign_with_the_figures(
         "opted_out": 13,
         "rate": "0.1300",
         "limit": "0.0500",
-        "sentence": "13 people opted out after 100 texts: a rate of 0.1300, where 0.0500 is "
-        "allowed. That is more than chance explains. Find out why; then resume the campaign or "
-        "cancel it.",
+        "sentence": "13 people opted out after 100 messages. This is a rate of 0.1300, but the "
+        "campaign allows 0.0500. Chance does not explain the difference. Find the cause, then "
+        "resume or cancel the campaign.",
         "at": "2026-11-25T15:00:00.000Z",
     }
 
@@ -97,7 +97,7 @@ async def test_too_many_failures_pause_the_campaign(session: AsyncSession, new_u
     assert rows.campaign.paused_reason == "failure_rate"
     evidence = rows.campaign.paused_evidence or {}
     assert (evidence["texts"], evidence["failed"], evidence["rate"]) == (100, 38, "0.3800")
-    assert evidence["sentence"].startswith("38 of 100 texts failed")
+    assert evidence["sentence"].startswith("38 of 100 messages failed")
 
 
 async def test_of_two_reasons_the_opt_outs_are_named(

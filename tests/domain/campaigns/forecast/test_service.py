@@ -243,7 +243,7 @@ async def test_people_who_were_put_off_are_waited_for(
     assert found.p50_finish_at is not None
     assert found.p50_finish_at >= datetime(2026, 11, 26, 14, 0, tzinfo=UTC)
     assert found.binding_rule == "follow_up_waits"
-    assert "put off" in found.detail
+    assert "postponed" in found.detail
 
 
 async def test_measured_replies_replace_the_assumption(

@@ -59,7 +59,7 @@ async def test_stopped_campaign_has_no_end_until_it_is_resumed(
         ({"of_line": {"daily_limit": 0}}, "line_daily_limit", "never"),
         ({"days": ["sun"]}, "outside_schedule", "5 people"),
         ({"end_at": NOW - timedelta(hours=1)}, "campaign_ended", "clone"),
-        ({"status": "cancelled", "finished_at": NOW}, "campaign_cancelled", "sends nothing"),
+        ({"status": "cancelled", "finished_at": NOW}, "campaign_cancelled", "sends no more"),
     ],
 )
 async def test_campaign_that_never_ends_says_why(
@@ -104,7 +104,7 @@ async def test_campaign_that_ends_first_counts_people_not_reached(
 
     assert found.p50_finish_at == ends
     assert found.not_reached == 300 - sum(day.texts for day in found.days) == 50
-    assert "50 people will not have got a message" in found.detail
+    assert "50 people get no message" in found.detail
 
 
 async def test_end_beyond_ten_years_is_described_as_such(

@@ -1,1 +1,1 @@
-"""Audiences: select the people, read them, and store them as recipients."""
+"""Audiences: select the contacts of a campaign, count them, and store them as recipients."""

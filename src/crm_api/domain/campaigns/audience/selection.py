@@ -1,6 +1,7 @@
-"""Select the people of an audience, and decide what a start does with each.
+"""SQL that selects the people of an audience, and decides the verdict of each.
 
-The statements of a start, a preview and a forecast are built from the fragments of this module.
+A verdict is the status or the skip reason that a person gets at a start. A start, a preview and a
+forecast build their statements from the fragments of this module.
 """
 
 from dataclasses import dataclass
@@ -24,26 +25,27 @@ from crm_api.domain.messaging.sends.number_rules import (
 from crm_api.domain.people.segments import audience as segments
 
 STATEMENTS_KEPT = 32
-"""How many statements with segments stay built. Audiences without segments share one each."""
+"""The number of built statements that are cached. All audiences without segments share one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentConditions:
-    """The conditions of segments on ``contact c``, as SQL; empty for most audiences.
+    """SQL conditions on ``contact c`` that come from segments; empty for most audiences.
 
     Attributes:
-        named: The condition of the audience's own segment; empty if it has another source.
-        left_out: The condition that a person is in none of the excluded segments; empty without
-            any.
+        named: The condition of the segment that the audience consists of; empty if the audience is
+            a list or contacts by id.
+        left_out: The condition that a contact is in none of the excluded segments; empty if no
+            segment is excluded.
     """
 
     named: str = ""
     left_out: str = ""
 
 
-# Whom the audience names: one branch per source; a campaign has one source. Contacts that came to
-# the list after `as_of`, the instant of the start, are not included. A segment selects its people
-# by its condition, so a page reads all contacts and checks the condition for each.
+# The contacts that a list or a request names; only one of the two is set. Contacts that were added
+# to the list after `as_of`, the instant of the start, are not included. A segment does not use this
+# CTE: its condition is checked for all contacts.
 _WHOLE = """
     named AS (
         SELECT l.contact_id FROM contact_list_member l
@@ -58,12 +60,12 @@ _WHOLE = """
 
 IS_NAMED = "c.id IN (SELECT n.contact_id FROM named n)"
 
-# Who is included, and with which verdict. Deleted contacts and contacts added after the start are
-# left out. A number that may not get messages stays, with its reason, so that "why did they not get
-# it" has an answer. A recipient of an excluded campaign is found by contact and by number, because
-# either may have changed since. A merged contact is also found by the old id and the old number.
-# `{each}` is an OFFSET that keeps a sub-select one probe per person. Without it the planner joins,
-# and reads all excluded rows for each page.
+# The people of the audience, and the verdict of each. Deleted contacts, and contacts that were
+# created after the start, are left out. Numbers that may not get messages are included with their
+# skip reason, so that a user can see why they got nothing. A recipient of an excluded campaign is
+# found by contact and by number, because either may have changed since then. A merged contact is
+# also found by its old id and its old number. `{each}` is an OFFSET that makes PostgreSQL run a
+# sub-select once per person. Without it, PostgreSQL would read all excluded rows for each page.
 _ASSESSMENT = """
     audience AS (
         SELECT c.id AS contact_id, c.phone, c.zone_key
@@ -122,7 +124,8 @@ _ASSESSMENT = """
     )
 """
 
-# Flags are read once for all people of the audience. Deleted contacts are not part of it.
+# Flags are read once for the whole audience. The rule about deleted contacts is not needed, because
+# an audience has none.
 _FLAGS = [rule for rule in STOPS[SendKind.CAMPAIGN] if rule is not NumberRule.CONTACT_DELETED]
 
 _NUMBER_FLAGS = ", ".join(f"'{rule}'" for rule in _FLAGS)
@@ -140,14 +143,15 @@ def assess(
     each: str = "",
     of_those: str = "",
 ) -> str:
-    """Return the CTEs ``audience``, ``flags`` and ``assessed``; the last has a verdict per person.
+    """Return the CTEs ``audience``, ``flags`` and ``assessed``; ``assessed`` has the verdicts.
 
     Args:
-        conditions: Of the audience's segments.
-        is_named: The condition that the audience names ``contact c``.
-        people: The table, or a sub-select, of the contacts to assess.
-        each: An OFFSET that keeps a sub-select one probe per person; empty to let the planner join.
-        of_those: Restricts the flags to the people of a page.
+        conditions: The conditions of the segments.
+        is_named: The condition that ``contact c`` belongs to the audience.
+        people: The table, or a sub-select, of the contacts that are checked.
+        each: An OFFSET that makes PostgreSQL run a sub-select once per person; empty to allow
+            joins.
+        of_those: A condition that restricts the flags to the people of a page; empty for all.
     """
     before = WAS_MESSAGED_BEFORE.format(phone="a.phone", contact="a.contact_id", each=each)
     left_out = f"AND {conditions.left_out}" if conditions.left_out else ""
@@ -166,15 +170,15 @@ def assess(
 
 
 def assess_audience(conditions: SegmentConditions) -> str:
-    """Return the CTEs that assess a whole audience."""
+    """Return the CTEs that select all people of an audience and decide their verdicts."""
     if conditions.named:
         return assess(conditions, is_named=conditions.named)
     return f"{_WHOLE}, {assess(conditions, is_named=IS_NAMED)}"
 
 
-# A hash of contact and campaign decides the variant: a contact gets the same variant however often
-# this runs, and another one in the next campaign. `thresholds` are the cumulated weights without
-# the last, so that the bucket is the variant's position.
+# A hash of contact and campaign decides the variant. So a contact always gets the same variant in a
+# campaign, and possibly another one in the next campaign. `thresholds` are the cumulated weights
+# without the last one, so the number of the bucket is the position of the variant.
 VARIANT_OF_PERSON = """
     width_bucket(
         (hashtextextended(s.contact_id::text || CAST(:campaign_id AS uuid)::text, 0)
@@ -185,7 +189,7 @@ VARIANT_OF_PERSON = """
 
 @dataclass(frozen=True, kw_only=True)
 class AudienceSettings:
-    """What decides who is in an audience, as columns of ``campaign``."""
+    """The columns of ``campaign`` that decide who is in its audience, and with which verdict."""
 
     audience: dict[str, Any]
     previously_contacted: str
@@ -193,7 +197,7 @@ class AudienceSettings:
 
     @classmethod
     def of(cls, campaign: Campaign) -> "AudienceSettings":
-        """Return the settings of a stored campaign."""
+        """Return the audience settings of a stored campaign."""
         return cls(
             audience=campaign.audience,
             previously_contacted=campaign.previously_contacted,
@@ -203,25 +207,30 @@ class AudienceSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedAudience:
-    """The conditions to build the audience statements from, and the values to bind."""
+    """The segment conditions from which audience statements are built, and their bind values."""
 
     conditions: SegmentConditions
     values: dict[str, Any]
 
 
-# Until the end of the transaction. After five runs on a connection PostgreSQL would switch to a
-# generic plan. That plan expects small lists and takes 12 s instead of 0.6 s for 100,000 people.
+# This applies until the end of the transaction. Without it, PostgreSQL switches to a generic plan
+# after five runs on a connection. The generic plan expects small lists and takes 12 s instead of
+# 0.6 s for 100,000 people.
 PLAN_FOR_VALUES = text("SET LOCAL plan_cache_mode = force_custom_plan")
 
 
 async def resolve_audience(
     session: AsyncSession, settings: AudienceSettings, *, as_of: datetime, by_page: bool = False
 ) -> ResolvedAudience:
-    """Prepare the audience statements; lock the segments against change until the transaction ends.
+    """Return the segment conditions and the bind values of the audience statements.
+
+    The segments are locked, so that they cannot change before the transaction ends.
 
     Args:
-        as_of: The instant of the start. People added later are left out, flags that ended before do
-            not count, and segments measure distances in time from it.
+        session: The session.
+        settings: The settings of the audience.
+        as_of: The instant of the start. People added later are left out, flags that expired earlier
+            are ignored, and segments measure periods such as "in the last 30 days" from it.
         by_page: True for the statement that reads people page by page.
 
     Raises:
@@ -272,13 +281,13 @@ def _uuids(source: dict[str, Any], many: str, one: str = "") -> list[UUID]:
 
 
 def variant_thresholds(weights: list[int]) -> list[int]:
-    """Return the weights as the statements need them: cumulated, without the last."""
+    """Return the cumulated weights without the last one: [50, 30, 20] gives [50, 80]."""
     return [sum(weights[: position + 1]) for position in range(len(weights) - 1)]
 
 
 @lru_cache(maxsize=STATEMENTS_KEPT)
 def count_by_zone_statement(conditions: SegmentConditions) -> TextClause:
-    """Build the statement that counts people by verdict and zone key."""
+    """Return the statement that counts the people of an audience by verdict and zone key."""
     return text(f"""
         WITH {assess_audience(conditions)}
         SELECT s.verdict, s.zone_key, count(*) AS people

@@ -1,4 +1,4 @@
-"""Store the audience of a started campaign as recipients, chunk by chunk."""
+"""Store the audience of a started campaign as recipients, in chunks of one transaction each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,12 +25,13 @@ from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
 from crm_api.platform.database import UnitOfWork, typed_row
 
 CHUNK_PEOPLE = 20_000
-"""People per transaction: about half a second. A pause or cancel waits no longer than that."""
+"""The number of people per chunk. A chunk takes about half a second, and a pause or a cancel of the
+campaign waits at most that long."""
 _BEFORE_ALL = UUID(int=0)
 
 
 def unstored_audiences_statement(*, only_new: bool) -> Select[UUID]:
-    """Build the statement that lists the campaigns whose audience is not completely stored."""
+    """Return the statement that finds the campaigns whose audience is not completely stored."""
     statement = select(Campaign.id).where(
         Campaign.status == CampaignStatus.SCHEDULED, Campaign.recipients_total.is_(null())
     )
@@ -40,10 +41,13 @@ def unstored_audiences_statement(*, only_new: bool) -> Select[UUID]:
 
 
 async def list_unstored_audiences(uow: UnitOfWork, *, only_new: bool = False) -> Sequence[UUID]:
-    """Return the campaigns that wait for ``store_next_chunk``, oldest first.
+    """Return the ids of the scheduled campaigns whose audience is not completely stored.
+
+    The oldest campaign is first.
 
     Args:
-        only_new: Only campaigns of whose audience nothing is stored yet.
+        uow: The unit of work.
+        only_new: True for only the campaigns that have no recipients yet.
     """
     return (await uow.session.scalars(unstored_audiences_statement(only_new=only_new))).all()
 
@@ -53,8 +57,8 @@ class StoredChunk:
     """The result of storing one chunk of an audience.
 
     Attributes:
-        people: Recipients stored.
-        is_whole: The whole audience is stored; otherwise the next chunk waits.
+        people: The number of recipients that were stored.
+        is_whole: True if the whole audience is now stored.
     """
 
     people: int
@@ -64,22 +68,22 @@ class StoredChunk:
 async def store_next_chunk(
     uow: UnitOfWork, *, campaign_id: UUID, limit: int = CHUNK_PEOPLE, now: datetime
 ) -> StoredChunk | None:
-    """Store the next chunk of a scheduled campaign's audience.
+    """Store the next chunk of a scheduled campaign's audience as recipients.
 
-    There is one row per person: ``pending`` and due now, or with the reason why not. The same
-    transaction stores in the campaign's row how far it got. So any worker can continue after a
-    crash, and no one is stored twice. After the last chunk ``recipients_total`` is set, and the
-    campaign may begin. After a large audience call ``refresh_statistics`` in a separate unit of
+    Each person becomes one row, either waiting and due now, or in review, on hold or skipped. The
+    same transaction stores the progress in the campaign's row. So any worker can continue after a
+    crash, and no person is stored twice. The last chunk sets ``recipients_total``; then the
+    campaign may begin. After a large audience, call ``refresh_statistics`` in a separate unit of
     work.
 
-    All chunks use the instant of the start: contacts and list members added later are left out.
-    Other changes (excluded, deleted, flagged, earlier messages) count up to each chunk. An opt-out
-    that is stored during a chunk does not see the chunk's rows and cannot take them back. The claim
-    checks again and leaves that person out.
+    Contacts and list members that were added after the start request are left out. Other changes,
+    such as exclusions, deletions and flags, are considered until the chunk is stored. An opt-out
+    that is stored at the same time as a chunk does not see its rows, so it does not cancel them.
+    The claim checks opt-outs again, so this person gets no message.
 
     Returns:
-        None if the audience was already whole, the campaign is paused or cancelled, or another
-        worker holds its row.
+        None if the audience is already completely stored, the campaign is not scheduled, or another
+        worker has locked its row.
     """
     campaign = await _lock_unstored(uow.session, campaign_id=campaign_id)
     if campaign is None:
@@ -101,7 +105,11 @@ async def store_next_chunk(
 
 
 async def _lock_unstored(session: AsyncSession, *, campaign_id: UUID) -> Campaign | None:
-    """Lock a campaign whose audience must be stored; None if another worker has it."""
+    """Lock a scheduled campaign whose audience is not completely stored.
+
+    Returns:
+        None if there is no such campaign, or another worker has locked it.
+    """
     statement = (
         select(Campaign)
         .where(
@@ -131,7 +139,8 @@ _PAGE = """
     )
 """
 
-# The page is read a second time: a join to `named` would read all contacts for each page.
+# The page of contacts is read here a second time, because with a join to `named` PostgreSQL would
+# read all contacts for each page.
 _NEXT_PEOPLE = """(
     SELECT {columns} FROM contact a
     WHERE a.deleted_at IS NULL AND a.id > CAST(:after AS uuid)
@@ -155,10 +164,10 @@ def _assess_page(conditions: SegmentConditions) -> str:
 
 @lru_cache(maxsize=STATEMENTS_KEPT)
 def insert_chunk_statement(conditions: SegmentConditions) -> TextClause:
-    """Build the statement that stores a page.
+    """Return the statement that stores the next page of an audience as recipients.
 
-    The page is counted before people are left out of it. Otherwise a page without a single
-    recipient would be taken for the last page.
+    ``named`` counts the people of the page before exclusions. Without it, a page in which all
+    people are excluded would look like the end of the audience.
     """
     return text(f"""
         WITH {_assess_page(conditions)}, inserted AS (
@@ -184,13 +193,13 @@ def insert_chunk_statement(conditions: SegmentConditions) -> TextClause:
 
 @dataclass(frozen=True, slots=True)
 class InsertedChunk:
-    """What a chunk has stored.
+    """The result of the statement that stores a chunk.
 
     Attributes:
-        people: Recipients stored.
-        zone_keys: Their distinct zone keys.
-        named: How many people the audience names, including those who were left out.
-        up_to: The last named contact; None without any.
+        people: The number of recipients that were stored.
+        zone_keys: The distinct zone keys of these recipients.
+        named: The number of people in the page, including those who were left out.
+        up_to: The id of the last contact in the page; None if the page is empty.
     """
 
     people: int
@@ -202,7 +211,15 @@ class InsertedChunk:
 async def insert_chunk(
     session: AsyncSession, *, campaign: Campaign, weights: list[int], limit: int, now: datetime
 ) -> InsertedChunk:
-    """Store the next people of an audience as recipients, ordered by contact id."""
+    """Store the next ``limit`` people of an audience as recipients, in the order of contact ids.
+
+    Args:
+        session: The session.
+        campaign: The campaign. Its ``written_up_to`` is the contact after which the chunk begins.
+        weights: The weights of the variants in percent, by position.
+        limit: The maximum number of people.
+        now: The present instant.
+    """
     audience = await resolve_audience(
         session, AudienceSettings.of(campaign), as_of=campaign.started_at or now, by_page=True
     )
@@ -222,5 +239,8 @@ ANALYZE_RECIPIENTS = text("SELECT analyze_memberships()")
 
 
 async def refresh_statistics(uow: UnitOfWork) -> None:
-    """Refresh the planner's statistics after a mass change; with old ones it uses a wrong index."""
+    """Refresh PostgreSQL's statistics of the recipients table after many rows were stored.
+
+    With old statistics PostgreSQL uses a wrong index.
+    """
     await uow.session.execute(ANALYZE_RECIPIENTS)

@@ -1,1 +1,1 @@
-"""Drafts: create, change, copy, and check before the start."""
+"""Drafts of campaigns: create, change, copy and delete them, and check them before the start."""

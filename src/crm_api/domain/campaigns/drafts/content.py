@@ -1,4 +1,4 @@
-"""Map a campaign's content to columns, and find the faults that need no database."""
+"""Convert a campaign request to columns, and find the faults that need no database."""
 
 from datetime import datetime, time, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ Columns = dict[str, Any]
 
 _FULL_SHARE = 100
 START_SLACK = timedelta(minutes=5)
-"""How far in the past a start may be: "now" of the client is a little old on arrival."""
+"""A ``start_at`` may be this much in the past, because a client's "now" is older on arrival."""
 
 
 _DIRECT = ("name", "line_id", "ab_test", "follow_ups")
@@ -26,12 +26,12 @@ _RENAMED = {"mode": "pacing_mode"}
 
 
 def columns_of_request(body: CampaignCreate | CampaignUpdate, *, only_given: bool) -> Columns:
-    """Return a request as columns of ``campaign``; the variants are not included.
+    """Return a request as columns of ``campaign``, without the variants.
 
     Args:
         body: The request.
-        only_given: Leave out what the request leaves out, also inside the groups, instead of
-            setting defaults.
+        only_given: True leaves out the fields that the request leaves out, also inside
+            ``schedule``, ``pacing`` and ``rules``. False gives them their defaults.
     """
     given = body.model_dump(exclude_unset=only_given)
     columns: Columns = {name: given[name] for name in _DIRECT if name in given}
@@ -47,13 +47,13 @@ def columns_of_request(body: CampaignCreate | CampaignUpdate, *, only_given: boo
 
 
 def columns_of_campaign(campaign: Campaign) -> Columns:
-    """Return those columns of a campaign that a request can change."""
+    """Return the columns of a stored campaign that a request can set."""
     names = columns_of_request(_EXAMPLE, only_given=False)
     return {name: getattr(campaign, name) for name in names}
 
 
 def find_faults(columns: Columns, variants: list[Variant]) -> list[FieldProblem]:
-    """Find the faults of a whole campaign without reading the database."""
+    """Return the faults of a campaign that can be found without the database."""
     return [
         *_variant_faults(variants, columns["opt_out_footer"]),
         *_follow_up_faults(columns["follow_ups"], columns["opt_out_footer"]),
@@ -63,7 +63,7 @@ def find_faults(columns: Columns, variants: list[Variant]) -> list[FieldProblem]
 
 
 def refuse_faults(problems: list[FieldProblem]) -> None:
-    """Raise if there are faults.
+    """Raise an error if there are problems.
 
     Raises:
         InvalidCampaignError: ``problems`` is not empty.
@@ -76,7 +76,7 @@ def _variant_faults(variants: list[Variant], footer: str | None) -> list[FieldPr
     problems: list[FieldProblem] = []
     total = sum(variant.weight for variant in variants)
     if total != _FULL_SHARE:
-        detail = f"The weights add up to {total}; make it {_FULL_SHARE}."
+        detail = f"The weights of the variants add up to {total}, but must add up to {_FULL_SHARE}."
         problems.append(FieldProblem(pointer="/variants", code="weights", detail=detail))
     names: set[str] = set()
     for position, variant in enumerate(variants):
@@ -86,7 +86,7 @@ def _variant_faults(variants: list[Variant], footer: str | None) -> list[FieldPr
                 FieldProblem(
                     pointer=f"/variants/{position}/name",
                     code="duplicate_name",
-                    detail="Another variant has this name.",
+                    detail="Another variant has this name. Choose another one.",
                 )
             )
         names.add(variant.name)
@@ -108,7 +108,10 @@ def _body_faults(body: str, footer: str | None, *, pointer: str) -> list[FieldPr
     problems = find_template_faults(body, pointer=pointer)
     length = len(append_footer(body, footer))
     if length > MAX_TEXT:
-        detail = f"With the footer the message has {length} characters; the limit is {MAX_TEXT}."
+        detail = (
+            f"The message has {length} characters with its footer, but the limit is {MAX_TEXT}. "
+            "Shorten the body or opt_out_footer."
+        )
         problems.append(FieldProblem(pointer=pointer, code="string_too_long", detail=detail))
     return problems
 
@@ -118,26 +121,29 @@ def _schedule_faults(columns: Columns) -> list[FieldProblem]:
     start: time = columns["window_start"]
     end: time = columns["window_end"]
     if start >= end:
-        detail = "The window must end later in the day than it starts."
+        detail = "The window must end later in the day than it starts. Change start or end."
         problems.append(FieldProblem(pointer="/schedule/window", code="window", detail=detail))
     start_at: datetime | None = columns["start_at"]
     end_at: datetime | None = columns["end_at"]
     if start_at is not None and end_at is not None and end_at <= start_at:
-        detail = "end_at must be later than start_at."
+        detail = "end_at must be later than start_at. Change one of them."
         problems.append(FieldProblem(pointer="/schedule/end_at", code="end_at", detail=detail))
     return problems
 
 
 def find_date_faults(columns: Columns, *, now: datetime) -> list[FieldProblem]:
-    """Find dates that have passed; missing columns are not checked."""
+    """Return a problem for ``start_at`` and for ``end_at`` if they are in the past.
+
+    Columns that are missing or None are not checked.
+    """
     problems: list[FieldProblem] = []
     start_at: datetime | None = columns.get("start_at")
     end_at: datetime | None = columns.get("end_at")
     if start_at is not None and start_at < now - START_SLACK:
-        detail = "start_at has passed. Choose a later one, or null to begin at the start request."
+        detail = "start_at is in the past. Choose a later instant, or null to begin when started."
         problems.append(FieldProblem(pointer="/schedule/start_at", code="passed", detail=detail))
     if end_at is not None and end_at <= now:
-        detail = "end_at has passed. Choose a later one, or null for no end."
+        detail = "end_at is in the past. Choose a later instant, or null for no end."
         problems.append(FieldProblem(pointer="/schedule/end_at", code="passed", detail=detail))
     return problems
 
@@ -146,7 +152,9 @@ def _pacing_faults(columns: Columns) -> list[FieldProblem]:
     if columns["pacing_mode"] != PacingMode.BURST:
         return []
     return [
-        FieldProblem(pointer=f"/pacing/{name}", code="missing", detail=f"Mode burst needs {name}.")
+        FieldProblem(
+            pointer=f"/pacing/{name}", code="missing", detail=f"The mode burst requires {name}."
+        )
         for name in ("batch_size", "batch_interval_minutes")
         if columns[name] is None
     ]
@@ -160,4 +168,4 @@ _EXAMPLE = CampaignCreate.model_validate(
         "variants": [{"name": "-", "body": "-", "weight": 100}],
     }
 )
-"""Has every column that a request can set, so that no second list of names is needed."""
+"""Any valid request. ``columns_of_campaign`` takes the names of the columns from it."""

@@ -1,4 +1,4 @@
-"""Check the content of a draft against the database, and copy its templates."""
+"""Check that everything a draft refers to exists, and copy the bodies of its templates."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from uuid import UUID
@@ -25,11 +25,11 @@ from crm_api.domain.people.segments import audience as segments
 from crm_api.platform.database import UnitOfWork
 
 _SHOWN_FAULTS = 20
-"""Unknown ids of one kind that an answer names; a longer list would not help the reader."""
+"""The maximum number of unknown ids of one kind that an error lists."""
 
 
 async def copy_template_bodies(uow: UnitOfWork, body: CampaignCreate | CampaignUpdate) -> None:
-    """Replace each ``template_id`` of a request by the template's present body.
+    """Set ``body`` of each variant and follow-up that has a ``template_id`` to the template's body.
 
     Raises:
         InvalidCampaignError: A template does not exist.
@@ -46,7 +46,9 @@ async def copy_template_bodies(uow: UnitOfWork, body: CampaignCreate | CampaignU
     content.refuse_faults(
         [
             FieldProblem(
-                pointer=pointer, code="unknown_template", detail="This template does not exist."
+                pointer=pointer,
+                code="unknown_template",
+                detail="This template does not exist. GET /v1/templates lists all templates.",
             )
             for pointer, given in references
             if given.template_id not in bodies
@@ -64,19 +66,22 @@ async def check_content(
     audience: Audience | None,
     found: Sequence[FieldProblem] = (),
 ) -> None:
-    """Refuse content that has faults.
+    """Raise an error if the content of a draft has faults.
 
     Args:
-        columns: The values to store.
-        audience: None if the stored audience stays; it was checked when it was saved.
-        found: Faults that are already known.
+        uow: The unit of work.
+        columns: The values that shall be stored.
+        variants: The variants that shall be stored.
+        audience: The new audience; None if the audience does not change, because the stored one
+            was already checked.
+        found: Faults that the caller has already found. The error includes them.
 
     Raises:
-        InvalidCampaignError: There is a fault; each has a pointer.
+        InvalidCampaignError: There is at least one fault. The error lists all of them.
     """
     problems = [*content.find_faults(columns, variants), *found]
     if not await _line_exists(uow.session, columns["line_id"]):
-        detail = "This line does not exist."
+        detail = "This line does not exist. GET /v1/lines lists all lines."
         problems.append(FieldProblem(pointer="/line_id", code="unknown_line", detail=detail))
     if audience is not None:
         problems += await find_unknown_sources(uow, columns["audience"])
@@ -85,14 +90,14 @@ async def check_content(
 
 
 async def _line_exists(session: AsyncSession, line_id: UUID) -> bool:
-    """Return whether the line exists."""
+    """Return whether there is a line with this id."""
     return bool(await session.scalar(select(exists().where(Line.id == line_id))))
 
 
 async def find_unknown_sources(uow: UnitOfWork, audience: Columns) -> list[FieldProblem]:
-    """Find the lists, segments and campaigns of a stored audience that no longer exist.
+    """Return a problem for each list, segment and campaign of an audience that does not exist.
 
-    Lock the existing segments against change until the transaction ends.
+    The existing segments are locked, so that they cannot change before the transaction ends.
     """
     excluded = audience.get("exclude", {})
     lists = {
@@ -119,13 +124,13 @@ async def find_unknown_sources(uow: UnitOfWork, audience: Columns) -> list[Field
 
 
 async def _find_known_lists(session: AsyncSession, list_ids: Iterable[UUID]) -> set[UUID]:
-    """Return which of the ids are lists."""
+    """Return those of the ids that belong to a list."""
     statement = select(ContactList.id).where(ContactList.id.in_(list(list_ids)))
     return set((await session.scalars(statement)).all())
 
 
 async def _find_known_campaigns(session: AsyncSession, campaign_ids: Iterable[UUID]) -> set[UUID]:
-    """Return which of the ids are campaigns."""
+    """Return those of the ids that belong to a campaign."""
     statement = select(Campaign.id).where(Campaign.id.in_(list(campaign_ids)))
     return set((await session.scalars(statement)).all())
 
@@ -143,7 +148,7 @@ async def _unknown_contacts(uow: UnitOfWork, audience: Audience) -> list[FieldPr
 
 
 async def _find_known_contacts(session: AsyncSession, contact_ids: list[UUID]) -> set[UUID]:
-    """Return which of the ids are contacts that are not deleted."""
+    """Return those of the ids that belong to a contact that is not deleted."""
     statement = select(Contact.id).where(
         Contact.id == any_(bindparam("ids", contact_ids, ARRAY(Uuid()))),
         Contact.deleted_at.is_(None),

@@ -1,6 +1,6 @@
-"""Check that a first message names its sender and says how to opt out.
+"""Check that the first message to a person names its sender and says how to opt out.
 
-The provider's terms of fair use require both in the first message to a person.
+The provider's terms of fair use require both.
 """
 
 import re
@@ -19,7 +19,8 @@ from crm_api.domain.messaging.models.lines import Line
 _WORDS = r"stop(?: ?all)?|end|quit|cancel|revoke|remove|unsubscribe|opt[- ]?out"
 _ASKS = r"reply|respond|text|send|answer|type|write|say|responda|responde|env[ií]e|escriba|conteste"
 _HOW_TO_STOP = re.compile(
-    # "can we stop by tomorrow" is not an instruction. The word in capitals, or after "reply", is.
+    # "stop" counts as an instruction only in capitals or after a word such as "reply". "Can we stop
+    # by tomorrow" is not an instruction.
     rf"\bSTOP(?:ALL)?\b|(?i:\b(?:{_ASKS})\W+(?:with\W+|con\W+)?(?:{_WORDS})\b"
     r"|\bopt[- ]?out\b|\bunsubscribe\b|\bto stop (?:receiving|getting|these|texts|messages)\b)"
 )
@@ -28,23 +29,30 @@ _SHORTEST_NAME = 3
 
 
 class MissingPart(StrEnum):
-    """What a first message leaves out."""
+    """A part that a first message must have, but lacks."""
 
     SENDER = "sender_not_named"
     STOP = "no_way_to_stop"
 
 
 _DETAILS = {
-    MissingPart.SENDER: "The text of variant {variant} does not name the sender; write {name} "
-    "into it, for example as {{{{ business.name }}}}.",
-    MissingPart.STOP: "The text of variant {variant} does not say how to stop; add for example "
-    '"Reply STOP to opt out", or set opt_out_footer.',
+    MissingPart.SENDER: "The message of the variant {variant} does not name the sender. Add {name} "
+    "to the body, for example as {{{{ business.name }}}}.",
+    MissingPart.STOP: "The message of the variant {variant} does not say how to opt out. Add for "
+    'example "Reply STOP to opt out" to the body, or set opt_out_footer.',
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class IdentificationFault:
-    """One thing that the variant at a position leaves out."""
+    """A part that is missing in the message of one variant.
+
+    Attributes:
+        position: The position of the variant in its campaign, from 0.
+        variant: The name of the variant.
+        part: The missing part.
+        detail: A sentence for the user that says what is missing, and what to do.
+    """
 
     position: int
     variant: str
@@ -59,9 +67,10 @@ def find_identification_faults(
     business: Business,
     line: Line,
 ) -> list[IdentificationFault]:
-    """Find what first messages leave out, for contacts with all values and with none.
+    """Return the missing parts of all variants.
 
-    A variant without a share is not checked.
+    Each variant is checked as rendered for a contact with all values, and for a contact without
+    values. A variant with the weight 0 is not checked.
     """
     findings = []
     for position, variant in enumerate(variants):
@@ -81,10 +90,11 @@ def find_identification_faults(
 def require_identification(
     variants: Sequence[CampaignVariant], *, footer: str | None, business: Business, line: Line
 ) -> None:
-    """Refuse a campaign with an incomplete first message.
+    """Raise an error if the first message of a variant lacks the sender or how to opt out.
 
     Raises:
-        MissingIdentificationError: Names each variant and what it leaves out.
+        MissingIdentificationError: A part is missing. The error lists every missing part of every
+            variant.
     """
     findings = find_identification_faults(variants, footer=footer, business=business, line=line)
     if findings:
@@ -113,7 +123,7 @@ def _missing_parts(texts: list[str], business: Business, line: Line) -> list[Mis
 def _names_sender(text: str, business: Business, line: Line) -> bool:
     names = [line.name]
     if business.name:
-        # "Granite here" also names "Granite Foundations".
+        # The first word is enough: "Granite here" names "Granite Foundations".
         words = [
             word for word in re.findall(r"\w+", business.name) if word.lower() not in _ARTICLES
         ]

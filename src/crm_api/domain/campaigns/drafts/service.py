@@ -1,4 +1,4 @@
-"""Create, change, copy and delete drafts; all content is checked before it is stored."""
+"""Create, change, copy and delete drafts. All content is checked before it is stored."""
 
 from datetime import datetime
 from typing import Any
@@ -31,10 +31,10 @@ _DATES = ("start_at", "end_at")
 async def create_campaign(
     uow: UnitOfWork, body: CampaignCreate, *, now: datetime
 ) -> CampaignDetail:
-    """Store a draft.
+    """Store a new campaign as a draft.
 
     Raises:
-        InvalidCampaignError: The content has faults; each has a pointer.
+        InvalidCampaignError: The content has faults. The error lists all of them.
     """
     await copy_template_bodies(uow, body)
     columns = content.columns_of_request(body, only_given=False)
@@ -56,12 +56,12 @@ async def _store_draft(
 async def update_campaign(
     uow: UnitOfWork, *, campaign_id: UUID, body: CampaignUpdate, now: datetime
 ) -> CampaignDetail:
-    """Change a draft; what the request leaves out stays.
+    """Change a draft. Fields that the request leaves out do not change.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
-        CampaignNotEditableError: It is not a draft.
-        InvalidCampaignError: The result would have faults.
+        CampaignNotEditableError: The campaign is not a draft.
+        InvalidCampaignError: The changed content would have faults. The error lists all of them.
     """
     campaign = await queries.lock_campaign(uow.session, campaign_id=campaign_id)
     if campaign is None:
@@ -71,7 +71,8 @@ async def update_campaign(
     given = content.columns_of_request(body, only_given=True)
     variants = body.variants or await _read_variants(uow, campaign_id)
     columns = {**content.columns_of_campaign(campaign), **given}
-    # Only the given dates: a passed date of an old draft must not refuse another change.
+    # Only dates in the request are checked. An old draft with a date in the past can still be
+    # changed in other fields.
     passed = content.find_date_faults(given, now=now)
     await check_content(uow, columns, variants, audience=body.audience, found=passed)
     changed = await _change_draft(
@@ -87,7 +88,7 @@ async def update_campaign(
 async def _change_draft(
     session: AsyncSession, *, campaign_id: UUID, values: dict[str, Any]
 ) -> Campaign | None:
-    """Change the content of a draft; None if the campaign is not a draft."""
+    """Change the columns of a draft, and return it; None if the campaign is not a draft."""
     statement = (
         update(Campaign)
         .where(Campaign.id == campaign_id, Campaign.status == CampaignStatus.DRAFT)
@@ -100,13 +101,16 @@ async def _change_draft(
 async def clone_campaign(
     uow: UnitOfWork, *, campaign_id: UUID, name: str | None, now: datetime
 ) -> CampaignDetail:
-    """Store a draft with the content of a campaign of any status.
+    """Store a new draft with the content of another campaign, which may have any status.
 
-    A start or an end that has passed is left out: otherwise the copy would be over before it
-    starts.
+    ``start_at`` and ``end_at`` are not copied if they are in the past, because the copy could not
+    be started with them.
 
     Args:
-        name: None for the original's name with ``(copy)``.
+        uow: The unit of work.
+        campaign_id: The campaign that is copied.
+        name: The name of the copy; None for the name of the original with ``(copy)``.
+        now: The present instant.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
@@ -121,11 +125,11 @@ async def clone_campaign(
 
 
 async def delete_campaign(uow: UnitOfWork, *, campaign_id: UUID) -> None:
-    """Delete a draft; a started campaign stays as the record of what was sent.
+    """Delete a draft. A started campaign cannot be deleted, because it records what was sent.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
-        CampaignNotEditableError: It is not a draft.
+        CampaignNotEditableError: The campaign is not a draft.
     """
     statement = (
         delete(Campaign)
@@ -139,7 +143,8 @@ async def delete_campaign(uow: UnitOfWork, *, campaign_id: UUID) -> None:
 def _require_draft(campaign: Campaign) -> None:
     if campaign.status != CampaignStatus.DRAFT:
         raise CampaignNotEditableError(
-            f"The campaign is {campaign.status}; only a draft can be changed or removed."
+            f"The campaign is {campaign.status}. Only a draft can be changed or deleted. "
+            "Clone the campaign to get a draft with the same content."
         )
 
 
@@ -149,7 +154,7 @@ async def _read_variants(uow: UnitOfWork, campaign_id: UUID) -> list[Variant]:
 
 
 async def _store_variants(uow: UnitOfWork, campaign_id: UUID, variants: list[Variant]) -> None:
-    """Replace the stored variants of a campaign."""
+    """Delete the stored variants of a campaign, and store these instead."""
     values = [
         {
             "id": new_id(),

@@ -1,4 +1,4 @@
-"""Check what a campaign needs before it starts, so that it does not fail silently later."""
+"""Check before the start that a campaign can send messages, and that it may send them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from crm_api.domain.campaigns.audience.selection import (
 )
 from crm_api.domain.campaigns.drafts import content, identification
 from crm_api.domain.campaigns.drafts.content_checks import find_unknown_sources
-from crm_api.domain.campaigns.errors import EmptyAudienceError
+from crm_api.domain.campaigns.errors import NO_RECIPIENTS, EmptyAudienceError
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.campaigns.queries import CampaignDetail
 from crm_api.domain.campaigns.schedule import first_opening, next_open, resolve_zones
@@ -37,24 +37,25 @@ async def check_start(
     rules: RuleBook,
     now: datetime,
 ) -> None:
-    """Refuse a start that would send nothing, or what must not be sent.
+    """Raise an error if the campaign could send nothing, or must not send its first message.
 
-    The content was valid when the draft was saved. It is checked again because dates pass and lists
-    are deleted.
+    The content was valid when the draft was saved. It is checked again, because dates may have
+    passed, and lists may have been deleted.
 
     Args:
         uow: The unit of work of the start.
-        detail: The campaign.
-        sender: The business that the first message must name, together with how to opt out. None
-            skips this check.
+        detail: The campaign that shall be started.
+        sender: The business that the first message must name. The message must also say how to
+            opt out. None skips both checks.
         rules: The legal hours.
         now: The present instant.
 
     Raises:
-        InvalidCampaignError: A date has passed, a named list, segment or campaign no longer exists,
-            or the hours never open.
-        MissingIdentificationError: A first message does not name the sender or how to opt out.
-        EmptyAudienceError: No one in the audience may get messages.
+        InvalidCampaignError: A date has passed; or a list, a segment or a campaign that the
+            audience names was deleted; or the campaign's and the legal hours never overlap.
+        MissingIdentificationError: A first message does not name the sender, or does not say how
+            to opt out.
+        EmptyAudienceError: No contact of the audience may get a message.
     """
     campaign = detail.campaign
     columns = content.columns_of_campaign(campaign)
@@ -74,10 +75,14 @@ async def check_start(
 async def _require_anyone(
     uow: UnitOfWork, detail: CampaignDetail, *, rules: RuleBook, now: datetime
 ) -> None:
-    """Find one person who may get messages in a zone key that opens.
+    """Raise an error unless at least one person of the audience can get a message.
 
-    The first person nearly always does; a zone key that never opens is excluded and the search
-    repeated.
+    The first person found nearly always can. If the hours of this person's zone key never open, the
+    search is repeated without this zone key.
+
+    Raises:
+        InvalidCampaignError: The hours of no person's zone key ever open.
+        EmptyAudienceError: No person may get a message.
     """
     hours = _Hours.of(detail, rules=rules, now=now)
     shut: list[str] = []
@@ -87,13 +92,12 @@ async def _require_anyone(
         shut.append(zone_key)
     if shut:
         content.refuse_faults([hours.never_open(shut)])
-    reason = "Nobody in the audience may be texted: it is empty, or all have opted out."
-    raise EmptyAudienceError(reason)
+    raise EmptyAudienceError(NO_RECIPIENTS)
 
 
 @lru_cache(maxsize=STATEMENTS_KEPT)
 def reachable_zone_statement(conditions: SegmentConditions) -> TextClause:
-    """Build the statement that finds the zone key of one person who may get messages."""
+    """Return the statement that finds the zone key of one person who may get a message."""
     return text(f"""
         WITH {assess_audience(conditions)}
         SELECT s.zone_key FROM assessed s
@@ -105,10 +109,13 @@ def reachable_zone_statement(conditions: SegmentConditions) -> TextClause:
 async def _find_reachable_zone(
     session: AsyncSession, campaign: Campaign, *, shut: Sequence[str], now: datetime
 ) -> str | None:
-    """Return the zone key of one person of the audience who may get messages; None without one.
+    """Return the zone key of one person of the audience who may get a message; None without one.
 
     Args:
-        shut: Zone keys to leave out.
+        session: The session.
+        campaign: The campaign.
+        shut: Zone keys of people that are ignored.
+        now: The instant of the assumed start.
     """
     audience = await resolve_audience(session, AudienceSettings.of(campaign), as_of=now)
     statement = reachable_zone_statement(audience.conditions)
@@ -119,7 +126,7 @@ async def _find_reachable_zone(
 
 @dataclass(frozen=True, kw_only=True)
 class _Hours:
-    """When a campaign may send, from its start on."""
+    """The hours in which a campaign may send, from its start to its end."""
 
     window: Window
     timezone: str | None
@@ -145,29 +152,31 @@ class _Hours:
         return opening is not None and (self.end_at is None or opening < self.end_at)
 
     def never_open(self, zone_keys: Sequence[str]) -> FieldProblem:
-        """Return why no message could be sent in any of these zone keys."""
+        """Return the problem that explains why the hours of these zone keys never open."""
         openings = [
             opening for zone_key in zone_keys if (opening := self._first(zone_key)) is not None
         ]
         if openings:
             pointer = "/schedule/end_at"
             detail = (
-                "The first minute that its days, its window and the legal hours allow is "
-                f"{format_instant(min(openings))}, not before end_at. Choose a later end_at."
+                "The campaign would end before its first message. Its days, its window and the "
+                f"legal hours allow the first message at {format_instant(min(openings))}. Choose "
+                "an end_at after that."
             )
         elif any(
             next_open(self.window, self._zones(zone_key), self.begins_at) for zone_key in zone_keys
         ):
             pointer = "/schedule/window"
             detail = (
-                "In no recipient's time zone do the legal hours ever overlap its days and its "
-                "window. Widen the window or add days; GET /v1/compliance-rules lists the hours."
+                "The legal hours never overlap the campaign's days and window in the time zone of "
+                "any recipient. Widen the window or add days. GET /v1/compliance-rules lists the "
+                "legal hours."
             )
         else:
             pointer = "/schedule/window"
             detail = (
-                "The window is never open at the same time in all time zones that a recipient may "
-                "be in. Widen it, or name one time zone."
+                "A recipient may be in several time zones, and the window is never open in all of "
+                "them at the same time. Widen the window, or set timezone to one time zone."
             )
         return FieldProblem(pointer=pointer, code="never_open", detail=detail)
 

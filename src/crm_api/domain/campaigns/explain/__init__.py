@@ -1,1 +1,1 @@
-"""Explain why a recipient does or does not get a message now."""
+"""Explain whether a recipient would get a message now, and which rules prevent it."""

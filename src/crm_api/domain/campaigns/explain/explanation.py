@@ -1,4 +1,4 @@
-"""The result of explain for one recipient."""
+"""The result of ``explain``: whether one recipient would get a message now."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,13 @@ from crm_api.domain.messaging.sends.vocabulary import MembershipStatus, StopRule
 
 @dataclass(frozen=True, kw_only=True)
 class Stop:
-    """A rule that stops the message; ``until`` is None if time alone does not lift it."""
+    """A rule that prevents a message.
+
+    Attributes:
+        rule: A value of ``StopRule``.
+        detail: What the rule found, and what can be done.
+        until: When the rule no longer applies; None if that does not depend on time alone.
+    """
 
     rule: str
     detail: str
@@ -28,9 +34,12 @@ class Explanation:
     """Whether a recipient would get a message now.
 
     Attributes:
-        stops: Every rule that stops the message, most important first; empty if it would be sent.
-        next_allowed_at: When time has lifted all rules; None if time alone does not.
-        reading: How the reply was read that opted the number out or put it on hold.
+        step: 0 for the first message, 1 for the first follow-up, and so on.
+        status: The status of the recipient at this step.
+        stops: All rules that prevent the message, most important first; empty if it would be sent.
+        next_allowed_at: When no rule applies any more; None if a person must act first.
+        reading: How the reply that caused an opt-out or a hold was classified; None if there is no
+            such reply.
     """
 
     step: int
@@ -41,15 +50,17 @@ class Explanation:
 
     @property
     def would_send_now(self) -> bool:
-        """True if no rule stops the message."""
+        """True if no rule prevents the message."""
         return not self.stops
 
 
 class SendStopRead(ReadModel):
-    """A rule that stops the message; ``until`` is null if time alone does not lift it.
+    """A rule that prevents the message to a recipient.
 
     Attributes:
-        until: When the rule ends by itself; null if it does not.
+        rule: The rule.
+        detail: What the rule found, and what can be done.
+        until: When the rule no longer applies; null if a person must act first.
     """
 
     model_config = example(
@@ -64,46 +75,76 @@ class SendStopRead(ReadModel):
 
 
 class ReplyReadingRead(ReadModel):
-    """How a reply was classified when it arrived."""
+    """How the reader of replies classified a reply when it arrived."""
 
     message_id: Annotated[
         Id | None,
-        Field(description="The reply; null if it came over a line that was not known then."),
+        Field(
+            description="The id of the message that is the reply; null if the service did not yet "
+            "have the line that received it."
+        ),
     ]
     kind: Annotated[str, Vocabulary(ReplyKind), Field(description="The class of the reply.")]
     decided_by: Annotated[
         str,
         Vocabulary(DecidedBy, name="ReplyDecidedBy"),
-        Field(description="The part of the reader that decided."),
+        Field(description="The part of the reader that decided the class of the reply."),
     ]
-    words: Annotated[str | None, Field(description="The keyword, or the words with most weight.")]
+    words: Annotated[
+        str | None,
+        Field(
+            description="The keyword that decided, or the words that had the most influence on the "
+            "decision; null without any."
+        ),
+    ]
     asks_to_stop: Annotated[
-        float, Field(description="The probability that the person asks for no more messages.")
+        float,
+        Field(
+            description="The probability, from 0 to 1, that the person asks for no more messages."
+        ),
     ]
     needs_a_person: Annotated[
-        float, Field(description="The probability that the person asks, or may ask, to stop.")
+        float,
+        Field(
+            description="The probability, from 0 to 1, that the person asks, or may be asking, for "
+            "no more messages."
+        ),
     ]
     opt_out_at: Annotated[
-        float, Field(description="A reply opts out from this value of `asks_to_stop` on.")
+        float,
+        Field(description="A reply opts the number out if `asks_to_stop` is this value or more."),
     ]
     hold_at: Annotated[
-        float, Field(description="A reply is held from this value of `needs_a_person` on.")
+        float,
+        Field(
+            description="A reply puts the number on hold, for a person to check, if "
+            "`needs_a_person` is this value or more."
+        ),
     ]
-    model: Annotated[str, Field(description="The model: the beginning of its data's SHA-256.")]
+    model: Annotated[
+        str,
+        Field(
+            description="The version of the model that read the reply: the first characters of the "
+            "SHA-256 of its data."
+        ),
+    ]
 
 
 class ExplanationRead(ReadModel):
-    """Whether a recipient would get a message now.
+    """Whether a recipient would get a message now, and which rules prevent it.
 
-    ``rule`` is the first rule that stops it, ``stops`` are all of them. ``next_allowed_at`` is the
-    present instant if nothing stops the message, and null if a person must act first.
+    ``rule`` and ``detail`` are those of the most important rule that prevents the message.
 
     Attributes:
-        step: The message of the campaign: 0 is the first, then the follow-ups.
-        would_send_now: Whether the message would be sent now.
-        rule: The first rule that stops the message; null if no rule does.
-        next_allowed_at: When the message may be sent; null if a person has to act first.
-        stops: Every rule that stops the message now.
+        step: The step of the campaign: 0 for the first message, 1 for the first follow-up, and so
+            on.
+        status: The status of the recipient at this step.
+        would_send_now: True if no rule prevents the message.
+        rule: The most important rule that prevents the message; null if no rule does.
+        detail: What this rule found, and what can be done; null if no rule prevents the message.
+        next_allowed_at: When the message may be sent: now if no rule prevents it, null if a person
+            must act first.
+        stops: All rules that prevent the message, most important first.
     """
 
     model_config = example(
@@ -122,14 +163,14 @@ class ExplanationRead(ReadModel):
     reading: Annotated[
         ReplyReadingRead | None,
         Field(
-            description="How the reply was read that opted the number out or put it on hold; null "
-            "if no reply did."
+            description="How the reply that opted the number out, or put it on hold, was "
+            "classified; null if there is no such reply."
         ),
     ]
 
     @classmethod
     def of(cls, explanation: Explanation) -> Self:
-        """Build the answer from an explanation."""
+        """Build the answer of the API from an explanation."""
         reading = explanation.reading
         first = explanation.stops[0] if explanation.stops else None
         return cls(

@@ -1,4 +1,4 @@
-"""Read what the claim would check for one recipient."""
+"""Read the facts about one recipient that the claim checks before it sends a message."""
 
 from dataclasses import dataclass
 from datetime import datetime, time
@@ -23,8 +23,8 @@ from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.messaging.sends.usage import LINE_LIMIT
 from crm_api.platform.database import UnitOfWork, typed_row
 
-# When the limit of so many messages in so many hours leaves room again: the oldest of the newest
-# `max_recent` messages no longer counts.
+# When a number may get a message again under a limit of `max_recent` messages in `hours` hours:
+# when the oldest of its newest `max_recent` messages is `hours` hours old.
 _OFTEN_UNTIL = """(
     SELECT greatest(a.created_at, a.called_at, a.accepted_at) + make_interval(hours => {hours})
     FROM send_attempt a
@@ -56,7 +56,7 @@ ZONE_KEY = text("""
 
 
 async def find_zone_key(uow: UnitOfWork, *, campaign_id: UUID, contact_id: UUID) -> str | None:
-    """Return the zone key of a recipient; None when the campaign has no such recipient."""
+    """Return a recipient's zone key; None if the contact is not a recipient of the campaign."""
     values = {"campaign_id": campaign_id, "contact_id": contact_id}
     key: str | None = await uow.session.scalar(ZONE_KEY, values)
     return key
@@ -123,18 +123,30 @@ RECIPIENT_FACTS = text(f"""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientFacts(ContactValues):
-    """A recipient with its campaign, its line and what the rules of the claim say about it.
+    """A recipient with its campaign, its line, and the results of the claim's rules.
 
     Attributes:
-        name: The name of the line; ``number`` is its phone number.
-        unclear_status: The status of the unclear attempt; None without one, as ``unclear_code``
-            and ``unclear_since``.
-        is_trial_busy: The line is on trial, and its one message is being sent.
-        number_rules: The facts about the number that stop a campaign's message.
-        ended_by: What ended the follow-ups to the person; None if they continue.
-        is_kept: An unclear attempt keeps the number.
+        name: The name of the line.
+        number: The phone number of the line.
+        unclear_status: The status of the recipient's attempt that may or may not have sent the
+            message; None without such an attempt.
+        unclear_code: The error code of this attempt; None without one.
+        unclear_since: When this attempt called the provider; None without one.
+        is_trial_busy: The line was blocked, is tested with one message at a time, and such a
+            message is being sent.
+        number_rules: The flags of the number that prevent a message of a campaign.
+        ended_by: Why the person gets no more follow-ups; None if they continue.
+        is_kept: An earlier attempt to the number is unclear and must be settled first.
+        kept_until: When the newest unclear attempt to the number no longer prevents a message.
+        was_contacted: The campaign skips or reviews people who got a message before, and this
+            person did.
+        was_texted_lately: Another campaign sent to the number within ``min_days_between``.
+        was_texted_often: The number has reached the legal limit of messages.
+        often_until: When the legal limit allows the next message.
+        is_capped: The number has reached the ``frequency_cap`` of the campaign.
+        capped_until: When the ``frequency_cap`` allows the next message.
         is_busy: Another message to the number is being sent.
-        last_texted_at: When another campaign last sent to the number.
+        last_texted_at: When another campaign last sent to the number; None if none did.
     """
 
     contact_id: UUID
@@ -206,12 +218,15 @@ async def read_recipient_facts(
     times: SendTimes,
     now: datetime,
 ) -> RecipientFacts | None:
-    """Evaluate every rule of the claim for one recipient, in one statement; None if not found.
+    """Read, in one statement, the facts about a recipient that the rules of the claim check.
 
     Args:
-        step: The step; None for the first one that is not sent yet.
-        cap: How many campaign messages the law allows for the number, and in how many hours; None
-            for no limit.
+        step: The step; None for the first step whose message is not sent yet.
+        cap: The legal limit of campaign messages to the number, and its period in hours; None for
+            no limit.
+
+    Returns:
+        None if the contact is not a recipient of the campaign at this step.
     """
     max_recent, hours = cap or (None, None)
     values = {

@@ -1,12 +1,13 @@
-"""Explain whether a recipient would get a message now, which rule stops it, and until when.
+"""Explain whether a recipient would get a message now, which rules prevent it, and until when.
 
-The rules are those of the claim: its SQL fragments, the planner's windows and its composer.
+The rules are those of the claim, because this module uses the same SQL fragments, the same hours
+and the same composer of messages.
 """
 
 from datetime import datetime
 from uuid import UUID
 
-from crm_api.domain.campaigns.errors import RecipientNotFoundError
+from crm_api.domain.campaigns.errors import NOT_A_RECIPIENT, RecipientNotFoundError
 from crm_api.domain.campaigns.explain.explanation import Explanation, Stop
 from crm_api.domain.campaigns.explain.recipient_facts import find_zone_key, read_recipient_facts
 from crm_api.domain.campaigns.explain.stop_rules import STOP_RULES, RecipientCase
@@ -35,10 +36,19 @@ async def explain_recipient(
     now: datetime,
     secret: bytes | None = None,
 ) -> Explanation:
-    """Return whether a recipient would get a message now, and every rule that stops it.
+    """Return whether a recipient would get a message now, and all rules that prevent it.
 
     Args:
-        secret: Finds the number in the consent history; without it the reading is left out.
+        uow: The unit of work.
+        campaign_id: The campaign.
+        contact_id: The contact that is the recipient.
+        step: The step; None for the first step whose message is not sent yet.
+        rules: The legal rules.
+        business: The business details that a message may name.
+        times: The durations of the send ledger.
+        now: The present instant.
+        secret: The key that finds the number in the consent history. Without it ``reading`` is
+            None.
 
     Raises:
         RecipientNotFoundError: The contact is not a recipient, or the campaign's audience is not
@@ -55,7 +65,7 @@ async def explain_recipient(
         now=now,
     )
     if not facts:
-        raise RecipientNotFoundError("This campaign has no such recipient.")
+        raise RecipientNotFoundError(NOT_A_RECIPIENT)
     campaign_used, line_used = await usage.count_campaign_sent_today(
         uow.session, campaign_id=campaign_id, line_id=facts.line_id, times=times, now=now
     )
@@ -78,7 +88,8 @@ async def explain_recipient(
     allowed_at = _next_allowed(case, stops)
     ends_at = None if facts.end_at is None else facts.end_at - times.call
     if stops and allowed_at is not None and ends_at is not None and allowed_at >= ends_at:
-        stops.append(Stop(rule="campaign_ends", detail="The campaign's end comes before that."))
+        detail = "The campaign ends before all other rules allow the message."
+        stops.append(Stop(rule="campaign_ends", detail=detail))
         allowed_at = None
     reading = None
     if secret is not None and not _BY_REPLY.isdisjoint(facts.number_rules):

@@ -1,4 +1,4 @@
-"""Find campaigns that send nothing although no rule stops them."""
+"""Find running campaigns that send nothing although no rule prevents it."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ from crm_api.platform.database import UnitOfWork, typed_rows
 
 @dataclass(frozen=True, slots=True)
 class Standstill:
-    """A campaign that sends nothing, and the recipient who waits longest."""
+    """A running campaign that sends nothing, and its recipient who waits longest."""
 
     campaign_id: UUID
     name: str
@@ -25,8 +25,9 @@ class Standstill:
     due_at: datetime
 
 
-# The recipient who waits longest in each campaign, in an open zone key. The claim would take this
-# one first. A recipient that it may not take is put off, so a rule leaves no one due for long.
+# For each campaign, the recipient in an open zone key who has been due longest. The claim selects
+# this recipient first. If a rule prevents the message, the claim moves the due time into the
+# future. So a recipient who stays due for long shows that the claim does not work.
 STANDSTILLS = text("""
     SELECT DISTINCT ON (c.id) c.id AS campaign_id, c.name, due.contact_id, due.due_at
     FROM unnest(CAST(:campaign_ids AS uuid[]), CAST(:zone_keys AS text[]))
@@ -58,10 +59,11 @@ async def find_standstills(
     times: SendTimes,
     now: datetime,
 ) -> list[Standstill]:
-    """List campaigns without an accepted message for a while, although a recipient was due.
+    """Return the campaigns that should have sent in the last period of length ``after``.
 
-    The plan and ``explain`` decide. A campaign is not listed if hours, legal hours, daily limits,
-    pace, a blocked line or a rule about the person stop it.
+    Such a campaign had a due recipient, but the provider accepted no message of it in this time.
+    Campaigns that a rule prevents from sending (hours, limits, pacing, a blocked line, a rule about
+    the person) are not returned. The plan and ``explain`` evaluate these rules.
     """
     plan = await planning.plan_sends(uow, rules=rules, business=business, now=now)
     pairs = [(order.campaign_id, key) for order in plan.orders for key in order.open_zones]

@@ -1,4 +1,4 @@
-"""Rules that stop a recipient's message, each with its reason and its end."""
+"""Rules that prevent the message to a recipient. Each says why, and until when."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,7 +24,15 @@ from crm_api.domain.messaging.sends.vocabulary import CampaignStatus, Membership
 
 @dataclass(frozen=True, kw_only=True)
 class RecipientCase:
-    """A recipient with what the rules look at."""
+    """A recipient with everything that the rules check.
+
+    Attributes:
+        campaign_used: The messages of today that count for the daily limit of the campaign.
+        line_used: The messages of today that count for the daily limit of the line.
+        carriers: What is left of the carrier budgets today; None without budgets.
+        carrier: The carrier of the recipient's number, as the budgets name it.
+        call: The longest duration of a call to the provider.
+    """
 
     facts: RecipientFacts
     campaign_used: int
@@ -43,8 +51,8 @@ _OF_NUMBER = {
     NumberRule.DO_NOT_CONTACT: "The number is flagged do_not_contact.",
     NumberRule.INVALID_NUMBER: "Two messages to the number failed permanently, so it counts as "
     "invalid. DELETE /v1/contacts/{id}/flags/invalid_number removes the flag.",
-    NumberRule.OPT_OUT_HOLD: "A doubtful reply holds the number; confirm it (opt-out) or release "
-    "it (opt-in).",
+    NumberRule.OPT_OUT_HOLD: "The number is on hold, because a reply may ask for no more messages. "
+    "Read the reply, then confirm it (opt-out) or release the number (opt-in).",
 }
 
 
@@ -59,17 +67,17 @@ def _recipient(case: RecipientCase) -> Iterator[Stop]:
     if why == "landline":
         yield Stop(
             rule=why,
-            detail="The number is a landline, and the campaign skips landlines: they do not "
-            "receive text messages.",
+            detail="The number is a landline, and the campaign skips landlines, because they do "
+            "not receive text messages.",
         )
         return
     because = f" ({why})" if why else ""
     rule = facts.skip_reason or facts.status
-    yield Stop(rule=rule, detail=f"This recipient is {facts.status}{because}.")
+    yield Stop(rule=rule, detail=f"The status of the recipient is {facts.status}{because}.")
 
 
 def _unclear(case: RecipientCase) -> Stop:
-    """Return what is unclear about the last attempt, since when, and what settles it."""
+    """Say why it is unclear whether the last attempt sent the message, and what settles it."""
     facts = case.facts
     since = f"{facts.unclear_since:%Y-%m-%d %H:%M} UTC"
     if facts.unclear_status == AttemptStatus.PARKED:
@@ -82,8 +90,9 @@ def _unclear(case: RecipientCase) -> Stop:
         )
     return Stop(
         rule="unknown",
-        detail=f"Since {since} it is unclear whether the message was sent: its call has no clear "
-        "end. The service looks it up at OpenPhone every minute; you need not act.",
+        detail=f"Since {since} it is unclear whether the message was sent, because the request to "
+        "OpenPhone had no clear result. The service looks for the message at OpenPhone every "
+        "minute. You do not need to act.",
     )
 
 
@@ -91,19 +100,20 @@ def _campaign(case: RecipientCase) -> Iterator[Stop]:
     facts = case.facts
     if facts.campaign_status == CampaignStatus.RUNNING:
         if facts.end_at is not None and facts.end_at <= case.now + case.call:
-            yield Stop(rule="campaign_ended", detail="The campaign has reached its end.")
+            yield Stop(rule="campaign_ended", detail="The end_at of the campaign has passed.")
         return
     if facts.campaign_status == CampaignStatus.SCHEDULED and facts.start_at is not None:
-        yield Stop(rule="not_started", detail="The campaign has not begun.", until=facts.start_at)
+        detail = "The start_at of the campaign is in the future."
+        yield Stop(rule="not_started", detail=detail, until=facts.start_at)
         return
     if facts.campaign_status == CampaignStatus.PAUSED and facts.paused_reason:
         sentence = (facts.paused_evidence or {}).get("sentence", f"{facts.paused_reason}.")
-        yield Stop(rule=facts.paused_reason, detail=f"The campaign paused itself: {sentence}")
+        yield Stop(rule=facts.paused_reason, detail=f"The campaign paused itself. {sentence}")
         return
     because = f": {facts.blocked_reason}" if facts.blocked_reason else ""
     yield Stop(
         rule=f"campaign_{facts.campaign_status}",
-        detail=f"The campaign is {facts.campaign_status}{because}.",
+        detail=f"The status of the campaign is {facts.campaign_status}{because}.",
     )
 
 
@@ -119,8 +129,8 @@ def _line(case: RecipientCase) -> Iterator[Stop]:
     elif facts.is_trial_busy:
         yield Stop(
             rule="line_on_trial",
-            detail=f"The line {facts.number} was blocked and is tested with one message at a time; "
-            "another one is being sent.",
+            detail=f"The line {facts.number} was blocked and is now tested with one message at a "
+            "time. Another message is being sent.",
             until=case.now,
         )
 
@@ -130,8 +140,8 @@ def _provider(case: RecipientCase) -> Iterator[Stop]:
     if until is not None:
         yield Stop(
             rule="provider_asked_to_wait",
-            detail="OpenPhone asked for a pause (Retry-After); nothing is sent before its end. "
-            "POST /v1/lines/{id}/unblock ends it at once.",
+            detail="OpenPhone asked for a pause (Retry-After). Nothing is sent before the pause "
+            "ends. POST /v1/lines/{id}/unblock ends it at once.",
             until=until,
         )
 
@@ -140,7 +150,7 @@ def _consent(case: RecipientCase) -> Iterator[Stop]:
     for rule in case.facts.number_rules:
         yield Stop(rule=rule, detail=_OF_NUMBER[NumberRule(rule)])
     if case.facts.status == MembershipStatus.PENDING and case.facts.ended_by is not None:
-        detail = "The person replied or called, which ends the follow-ups."
+        detail = "The person replied or called, so no follow-up is sent."
         yield Stop(rule=case.facts.ended_by, detail=detail)
 
 
@@ -152,7 +162,8 @@ def _number(case: RecipientCase) -> Iterator[Stop]:
     if facts.is_kept:
         yield Stop(
             rule="number_kept",
-            detail="An unclear message to the number must be settled first.",
+            detail="It is unclear whether an earlier message to the number was sent. This must be "
+            "settled first.",
             until=facts.kept_until,
         )
     if facts.was_contacted:
@@ -162,7 +173,7 @@ def _number(case: RecipientCase) -> Iterator[Stop]:
         }[PreviouslyContacted(facts.previously_contacted)]
         yield Stop(
             rule="previously_contacted",
-            detail=f"The person got a message before; the campaign {action}.",
+            detail=f"The person got a message before, and the campaign {action}.",
         )
     days = facts.min_days_between
     if facts.was_texted_lately and facts.last_texted_at is not None and days is not None:
@@ -174,15 +185,15 @@ def _number(case: RecipientCase) -> Iterator[Stop]:
     if facts.was_texted_often:
         yield Stop(
             rule="legal_frequency",
-            detail="The law of the person's state allows no further message for now.",
+            detail="The number has already got as many messages as the law of its state allows.",
             until=facts.often_until,
         )
     cap = facts.frequency_cap
     if facts.is_capped and cap is not None:
         yield Stop(
             rule="frequency_cap",
-            detail=f"The number has had its {cap['texts']} campaign messages of "
-            f"{cap['days']} days.",
+            detail=f"The number has already got {cap['texts']} campaign messages in "
+            f"{cap['days']} days, the maximum of this campaign's frequency_cap.",
             until=facts.capped_until,
         )
 
@@ -190,11 +201,12 @@ def _number(case: RecipientCase) -> Iterator[Stop]:
 def _hours(case: RecipientCase) -> Iterator[Stop]:
     until = case.hours.opening(case.now)
     if not case.hours.are_own_open(case.now):
-        yield Stop(rule="outside_schedule", detail="The campaign's hours are over.", until=until)
+        detail = "It is now outside the campaign's days and hours."
+        yield Stop(rule="outside_schedule", detail=detail, until=until)
     if not case.hours.are_legal_open(case.now):
         yield Stop(
             rule="outside_legal_hours",
-            detail="The law allows no message at this hour in the person's time zone.",
+            detail="It is now outside the legal hours in the recipient's time zone.",
             until=until,
         )
 
@@ -208,14 +220,14 @@ def _caps(case: RecipientCase) -> Iterator[Stop]:
         ramps = facts.line_limit < facts.line_daily_limit
         yield Stop(
             rule="line_ramp" if ramps else "line_daily_limit",
-            detail=f"The line has used its {facts.line_limit} messages of today"
-            + (", the limit of its ramp plan." if ramps else "."),
+            detail=f"The line has reached its limit of {facts.line_limit} messages for today"
+            + (", set by its ramp plan." if ramps else "."),
             until=tomorrow,
         )
     if case.campaign_used >= facts.daily_limit:
         yield Stop(
             rule="campaign_daily_limit",
-            detail=f"The campaign has used its {facts.daily_limit} messages of today.",
+            detail=f"The campaign has reached its limit of {facts.daily_limit} messages for today.",
             until=tomorrow,
         )
 
@@ -232,16 +244,16 @@ def _carriers(case: RecipientCase) -> Iterator[Stop]:
         return
     daily = case.carriers.budgets.daily[holding]
     whose = (
-        f"The carrier of the number is unknown, so it counts for the strictest budget, {holding}."
+        f"The carrier of the number is unknown, so the strictest budget, {holding}, applies."
         if case.carrier == UNKNOWN
         else f"The number's carrier is {holding}."
     )
     yield Stop(
         rule="carrier_budget",
-        detail=f"{whose} Of the company's {daily} segments a day for {holding}, "
-        f"{max(0, case.carriers.left[holding])} are left; this message takes {wanted}. "
+        detail=f"{whose} Of the company's budget of {daily} segments a day for {holding}, "
+        f"{max(0, case.carriers.left[holding])} are left, but this message has {wanted}. "
         "PATCH /v1/settings changes the budget.",
-        # A message that exceeds the whole daily budget has no instant.
+        # A message that is larger than the whole daily budget can never be sent.
         until=None if wanted > daily else case.carriers.ends_at,
     )
 
@@ -252,7 +264,8 @@ def _pace(case: RecipientCase) -> Iterator[Stop]:
     if until is not None:
         yield Stop(
             rule="pacing",
-            detail=f"The campaign sends {facts.pacing_mode}; its next message may leave later.",
+            detail="The campaign spreads its messages over time (pacing mode "
+            f"{facts.pacing_mode}), so its next message is sent later.",
             until=until,
         )
 
@@ -262,12 +275,12 @@ def _due(case: RecipientCase) -> Iterator[Stop]:
     if facts.status != MembershipStatus.PENDING or facts.due_at <= case.now:
         return
     if facts.step > 0 and facts.attempts == 0:
-        detail = "This is a follow-up; it is due later, unless the person replies or calls."
+        detail = "This follow-up is due later. It is not sent if the person replies or calls first."
         yield Stop(rule="follow_up_waits", detail=detail, until=facts.due_at)
         return
     yield Stop(
         rule="waiting",
-        detail="An earlier attempt was put off; the next one is due later.",
+        detail="The message was postponed, for example after a failed attempt. It is due later.",
         until=facts.due_at,
     )
 
@@ -280,10 +293,10 @@ def _text(case: RecipientCase) -> Iterator[Stop]:
 
 
 def _write(case: RecipientCase) -> str:
-    """Write the recipient's message.
+    """Render the recipient's message.
 
     Raises:
-        InvalidError: The message cannot be written; the error says why.
+        InvalidError: The message cannot be rendered; the error says why.
     """
     facts = case.facts
     compose = MessageComposer(
@@ -309,4 +322,4 @@ STOP_RULES: tuple[Callable[[RecipientCase], Iterator[Stop]], ...] = (
     _due,
     _text,
 )
-"""The order of the explanation: the first stop is shown as the reason."""
+"""The rules in order of importance. The first one that applies is shown as the main reason."""

@@ -1,1 +1,1 @@
-"""Figures of campaigns: statistics, A/B tests, and the limits that pause a campaign."""
+"""Statistics of campaigns, A/B tests, and the rate limits that pause a campaign."""

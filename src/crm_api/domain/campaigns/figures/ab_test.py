@@ -1,4 +1,4 @@
-"""Compare a campaign's variants for the API."""
+"""Compare the variants of a campaign, and describe the result for the API."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -20,17 +20,23 @@ from crm_api.domain.campaigns.schemas import ABTest
 from crm_api.domain.messaging.sends.vocabulary import MembershipStatus
 
 REACHED = (MembershipStatus.SENT, MembershipStatus.DELIVERED)
-"""Statuses that mean that the recipient got the message."""
+"""The statuses of recipients whose message was sent or delivered."""
 FEWEST_VARIANTS = 2
-"""Fewest variants that can be compared."""
+"""The minimum number of variants for a comparison."""
 _FOUR_DECIMALS = Decimal("0.0001")
 _LARGEST = 690.0
-"""The logarithm of nearly the largest float: a larger exponent overflows."""
+"""The largest exponent that ``math.exp`` is called with; above about 709 it overflows."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecipientCount:
-    """Recipients of one step of a campaign, by status and position of the variant."""
+    """The numbers of recipients of one step, one status and one variant (by its position).
+
+    Attributes:
+        people: All of these recipients.
+        replied: Those who replied.
+        opted_out: Those who opted out.
+    """
 
     status: str
     variant: int
@@ -40,19 +46,19 @@ class RecipientCount:
 
 
 def ab_test_settings(ab_test: dict[str, Any] | None) -> ABTest:
-    """Return how the variants of a campaign are compared; defaults where it is not set."""
+    """Return a campaign's settings for the comparison of variants, with defaults filled in."""
     return ABTest.model_validate(ab_test or {})
 
 
 def compare_variants(
     campaign: Campaign, variants: Sequence[CampaignVariant], rows: Iterable[RecipientCount]
 ) -> ABTestRead | None:
-    """Compare the variants of a campaign; None if fewer than two have a share.
+    """Compare the variants of a campaign; None if fewer than two have a weight above 0.
 
     Args:
-        campaign: Of any status.
-        variants: All variants, by position.
-        rows: The counts of its first messages.
+        campaign: The campaign, in any status.
+        variants: All its variants, by position.
+        rows: The counts of recipients of its first messages.
     """
     counts = list(rows)
     arms = [_arm(variant, counts) for variant in variants if variant.weight]
@@ -72,18 +78,18 @@ def compare_variants(
 
 
 def read_interval(part: int, whole: int) -> RateInterval | None:
-    """Return the interval of a rate; None if ``whole`` is 0."""
+    """Return Wilson's 95 % interval of the rate ``part / whole``; None if ``whole`` is 0."""
     found = wilson_interval(part, whole)
     return None if found is None else RateInterval(low=f"{found[0]:.4f}", high=f"{found[1]:.4f}")
 
 
 def write_p_value(value: float) -> str:
-    """Write a p-value with four decimals, rounded up, so that it is never 0."""
+    """Return a p-value as a string with four decimals, rounded up so that it is never 0."""
     return str(Decimal(value).quantize(_FOUR_DECIMALS, rounding=ROUND_CEILING))
 
 
 def write_e_value(log_e_value: float) -> str:
-    """Write an e-value with four significant digits."""
+    """Return an e-value, given by its logarithm, as a string with four significant digits."""
     return f"{math.exp(min(log_e_value, _LARGEST)):.4g}"
 
 
@@ -114,29 +120,29 @@ def _sentence(result: ExperimentResult, arms: Sequence[Arm], *, fewest: int) -> 
     live = [arm.name for arm in result.harmful if arm.stopped is None]
     stopped = [arm.name for arm in result.harmful if arm.stopped is not None]
     if live:
-        parts.append(f"More people opt out of {_names(live)} than of another variant.")
+        parts.append(f"More people opt out after {_names(live)} than after another variant.")
     if stopped:
-        parts.append(f"Sent no more because of the opt-outs: {_names(stopped)}.")
+        parts.append(f"No longer sent, because of the opt-outs: {_names(stopped)}.")
     return " ".join(parts)
 
 
 def _status_sentence(result: ExperimentResult, arms: Sequence[Arm], *, fewest: int) -> str:
     if result.status is VariantTestStatus.ENDED:
-        return "Only one variant is still sent, so there is nothing left to compare."
+        return "Only one variant is still sent, so variants are no longer compared."
     if result.status is VariantTestStatus.NOT_ENOUGH_DATA:
         short = [
             f"{arm.name} has {arm.texts}"
             for arm in arms
             if arm.stopped is None and arm.texts < fewest
         ]
-        return f"Not enough data yet: each variant needs {fewest} messages; {_names(short)}."
+        return f"Not enough data yet: each variant needs {fewest} messages, but {_names(short)}."
     if result.winner is None:
         return "The replies do not show a difference yet."
     name = result.winner.name
     if result.p_value is None:
-        return f"{name} won; the others are sent no more."
+        return f"{name} got more replies than the others, which are no longer sent."
     p_value = write_p_value(result.p_value)
-    return f"{name} gets more replies than every other variant (p {p_value}, at any look)."
+    return f"{name} gets more replies than every other variant (p-value {p_value})."
 
 
 def _names(names: Sequence[str]) -> str:

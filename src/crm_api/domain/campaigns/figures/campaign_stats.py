@@ -1,4 +1,4 @@
-"""Compute the figures of a campaign."""
+"""Compute the statistics of a campaign for one of its steps."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -25,9 +25,11 @@ from crm_api.domain.messaging.sends.vocabulary import MembershipStatus
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 PARKED = "parked"
-"""Counted apart: a parked attempt belongs to a recipient of the status ``unknown``."""
+"""Pseudo-status of the row that counts parked attempts. Their recipients, of the status
+``unknown``, are also counted in the row of that status."""
 
-# A trigger appends the changes of each statement: the sums are exact, and fast at any size.
+# A trigger keeps `campaign_tally` exact, so the sums are correct, and fast for any number of
+# recipients.
 RECIPIENT_COUNTS = text("""
     SELECT t.status, t.variant, CAST(sum(t.people) AS bigint) AS people,
            CAST(sum(t.replied) AS bigint) AS replied, CAST(sum(t.opted_out) AS bigint) AS opted_out
@@ -52,16 +54,17 @@ async def read_campaign_stats(
     texts_per_second: float,
     now: datetime,
 ) -> CampaignStats:
-    """Count the recipients of a campaign by result.
+    """Return the statistics of a campaign for one step.
 
     Args:
-        uow: Open.
-        campaign_id: Of any status; a draft has zero counts.
-        step: 0 is the first message.
-        rules: Legal hours, for the estimate.
-        times: How long an unclear attempt counts for today.
-        texts_per_second: The provider's rate limit, for the estimate.
-        now: Decides which day is today.
+        uow: The unit of work.
+        campaign_id: A campaign in any status. The counts of a draft are 0.
+        step: 0 for the first message, 1 for the first follow-up, and so on.
+        rules: The legal rules, for the estimate of the finish.
+        times: The durations of the send ledger. They decide how long an unclear attempt counts as a
+            message of today.
+        texts_per_second: The provider's rate limit, for the estimate of the finish.
+        now: The present instant.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
@@ -102,7 +105,7 @@ async def read_campaign_stats(
 async def _count_recipients(
     uow: UnitOfWork, campaign: Campaign, *, step: int
 ) -> list[RecipientCount]:
-    """Return people and replies by status and variant, and parked attempts, in one statement."""
+    """Return the counts by status and variant, and one row with the number of parked attempts."""
     values = {"campaign_id": campaign.id, "line_id": campaign.line_id, "step": step}
     return typed_rows(RecipientCount, await uow.session.execute(RECIPIENT_COUNTS, values))
 

@@ -1,4 +1,4 @@
-"""Act on the figures of running campaigns: stop a variant, or pause the campaign."""
+"""Check the rates of running campaigns: stop a variant, or pause a campaign, if a rate is bad."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ from crm_api.domain.campaigns.lifecycle import report_pause
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
 
-# Messages of all steps count. An opt-out after a follow-up is also stored at the first step, so the
-# first step alone has each person once.
+# Messages of all steps are counted. An opt-out after a follow-up is also stored at the first step.
+# So opt-outs are counted at the first step only, where each person appears once.
 _ALL_STEPS = """
     CAST(coalesce(sum(t.people) FILTER (WHERE t.status IN ('sent', 'delivered')), 0) AS bigint)
         AS texts,
@@ -33,8 +33,8 @@ _ALL_STEPS = """
 """
 
 
-# One statement for all campaigns, with a row for each variant. Variants are compared by their first
-# message, because follow-ups are the same for all.
+# One statement reads all campaigns, with a row for each variant. Variants are compared by their
+# first messages only, because the follow-ups are the same for all variants.
 WATCHED_CAMPAIGNS = text(f"""
     WITH watched AS (
         SELECT c.id, c.name, c.max_opt_out_rate, c.max_failure_rate, c.ab_test, c.watched_from
@@ -71,13 +71,19 @@ WATCHED_CAMPAIGNS = text(f"""
 
 @dataclass(frozen=True, slots=True)
 class _WatchedVariant:
-    """A variant of a running campaign, with the sums that are checked.
+    """A variant of a running campaign, with the counts that are checked.
+
+    The fields from ``id`` to ``watched_from`` are columns of the campaign.
 
     Attributes:
-        id: The campaign; what follows up to ``watched_from`` is the campaign's too.
-        stopped: Why the variant is no longer sent; None if it still is.
-        texts: Messages of all steps; ``failed`` and ``opted_out`` too.
-        first_texts: First messages; ``first_replies`` and ``first_opt_outs`` too.
+        id: The id of the campaign.
+        stopped: Why the variant is no longer sent; None if it is still sent.
+        texts: The messages of all steps that were sent.
+        failed: The messages of all steps that failed.
+        opted_out: The people who opted out after a message of any step.
+        first_texts: The first messages that were sent.
+        first_replies: The people who replied to the first message and did not opt out.
+        first_opt_outs: The people who got the first message and opted out.
     """
 
     id: UUID
@@ -99,16 +105,15 @@ class _WatchedVariant:
 
 
 async def check_figures(uow: UnitOfWork, *, now: datetime) -> UUID | None:
-    """Stop variants of one campaign, or pause it, if its figures require it.
+    """Find one running campaign with bad rates, and stop variants of it or pause it.
 
-    Call it until it returns None: a call changes one campaign, so that no transaction holds rows of
-    two. It reads all running campaigns in one statement. Each change is written to the audit log,
-    and a pause also raises an alert. Claimed attempts are withdrawn, so that nothing more is sent
-    of what was stopped. It may run twice, on any number of workers; decisions of another worker
-    stay.
+    A call changes at most one campaign, so that a transaction never locks rows of two campaigns.
+    Call the function until it returns None. Each change is written to the audit log, and a pause
+    also raises an alert. Attempts that are claimed but not yet sent are withdrawn. Any number of
+    workers may call the function at the same time.
 
     Returns:
-        The campaign that changed; None if none did.
+        The id of the campaign that was changed; None if no campaign has to be changed.
     """
     rows = typed_rows(_WatchedVariant, await uow.session.execute(WATCHED_CAMPAIGNS))
     for campaign_id, grouped in groupby(rows, key=lambda row: row.id):
@@ -143,12 +148,13 @@ RATE_SUMS = text(f"""
 
 
 async def read_rate_counts(uow: UnitOfWork, *, campaign_id: UUID) -> RateCounts:
-    """Return the present sums of a campaign."""
+    """Return the counts of all steps of a campaign, since its start."""
     row = (await uow.session.execute(RATE_SUMS, {"campaign_id": campaign_id})).one()
     return typed_row(RateCounts, row)
 
 
-# A resume in the meantime began a new count; these figures do not belong to it.
+# If the campaign was resumed after its rates were read, counting began again from zero. Then these
+# rates are out of date, so the statement compares `watched_from` and pauses nothing.
 PAUSE = text("""
     UPDATE campaign c
     SET status = 'paused', paused_reason = :reason, paused_evidence = :evidence, updated_at = :now
@@ -200,8 +206,9 @@ async def _pause(uow: UnitOfWork, variants: Sequence[_WatchedVariant], *, now: d
     return True
 
 
-# A failure or opt-out after a resume may belong to a message from before it. The LIMIT makes the
-# planner look up the attempts of each recipient; without it, it may read all attempts.
+# A failure or an opt-out that is stored after a resume may belong to a message that was sent before
+# the resume. With the LIMIT, PostgreSQL looks up the attempts of each recipient; without it, it may
+# read all attempts.
 ANSWERED_SINCE = text("""
     SELECT count(*) FILTER (WHERE m.status = 'failed') AS failed,
            count(DISTINCT m.contact_id) FILTER (WHERE m.opted_out_at IS NOT NULL) AS opted_out
@@ -217,9 +224,10 @@ ANSWERED_SINCE = text("""
 async def _of_messages_since(
     uow: UnitOfWork, campaign_id: UUID, counts: RateCounts, *, since: str
 ) -> RateCounts:
-    """Leave out failures and opt-outs that belong to messages from before the last resume.
+    """Return the counts without failures and opt-outs of messages from before the last resume.
 
-    The sums cannot distinguish these. They are counted only if the campaign would pause.
+    The sums in ``counts`` include them. This exact count is slower, so it is used only before a
+    campaign is paused.
     """
     values = {"campaign_id": campaign_id, "since": datetime.fromisoformat(since)}
     row = (await uow.session.execute(ANSWERED_SINCE, values)).one()

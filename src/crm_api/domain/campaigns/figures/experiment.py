@@ -1,9 +1,9 @@
-"""Tests of rates that stay valid however often they are read, and intervals for display.
+"""Statistical tests of rates that remain valid when they are repeated after every message.
 
-All tests use e-values. Under equal rates (or a rate within its limit) the mean of an e-value is at
-most 1, at whatever moment a reader stops to look. So by Ville's inequality it ever reaches 20 with
-a probability of at most 5 %. ``docs/decisions/2026-11-25-always-valid-tests.md`` has the reasons
-for this choice.
+All tests use e-values. If two rates are equal (or a rate is within its limit), the mean of an
+e-value is at most 1, whenever it is computed. By Ville's inequality the probability that it ever
+reaches 20 is then at most 5 %. ``docs/decisions/2026-11-25-always-valid-tests.md`` has the reasons
+for this choice. The module also has intervals of rates, which are only for display.
 
 Source: G. Shafer and others, "Test Martingales, Bayes Factors and p-Values", arXiv:0912.4269,
 read 2026-11-25.
@@ -19,24 +19,25 @@ from statistics import NormalDist
 from crm_api.domain.campaigns.models import StopReason
 
 ERROR = 0.05
-"""The probability of ever finding a difference, or an excess, that does not exist."""
+"""The maximum probability that a test ever reports a difference or an excess that is not there."""
 CONCENTRATION = 25.0
-"""How close to equal a difference is expected: the weight of the mixture, in replies. Between 10
-and 50 the power hardly changes; 25 finds 10 % against 15 % after 1,550 messages (median, half
-each)."""
+"""The concentration of the Beta mixture, in replies; a higher value expects smaller differences.
+Values from 10 to 50 give nearly the same power. With 25, a difference of 10 % and 15 % is found
+after 1,550 messages (median; half of them for each variant)."""
 ODDS_RATIOS = (1.25, 1.5, 2.0, 3.0, 5.0)
-"""Assumed rates, as odds above the limit. A single one would miss smaller excesses."""
+"""The alternatives to a rate within its limit: rates whose odds are this many times the odds of the
+limit. With only one alternative, smaller excesses would be found late or never."""
 
 
 class ComparedMeasure(StrEnum):
-    """A rate that is compared between variants."""
+    """The rate by which variants are compared: of replies, or of opt-outs."""
 
     REPLIES = "replies"
     OPT_OUTS = "opt_outs"
 
 
 class VariantTestStatus(StrEnum):
-    """The result of the comparison of replies."""
+    """The result of comparing the reply rates of the variants of a campaign."""
 
     __test__ = False
 
@@ -44,20 +45,20 @@ class VariantTestStatus(StrEnum):
     NO_DIFFERENCE_YET = "no_difference_yet"
     WINNER = "winner"
     ENDED = "ended"
-    """All variants but one were stopped as harmful: there is nothing left to compare."""
+    """Only one variant is still sent, because the others were stopped as harmful."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """A variant's counts of its first message.
+    """A variant of a campaign, with the counts of its first messages.
 
     Attributes:
-        name: The variant's name.
-        texts: People who got it.
-        replies: People who replied and did not opt out. STOP is a reply, but a variant must not win
-            by it.
-        opt_outs: People who opted out.
-        stopped: Why it is no longer sent; None if it still is.
+        name: The name of the variant.
+        texts: The number of people who got it.
+        replies: The number of people who replied and did not opt out. STOP is also a reply, but it
+            must not count in favour of a variant.
+        opt_outs: The number of people who opted out.
+        stopped: Why the variant is no longer sent; None if it is still sent.
     """
 
     name: str
@@ -67,19 +68,24 @@ class Arm:
     stopped: str | None = None
 
     def hits(self, measure: ComparedMeasure) -> int:
-        """Return the count that belongs to the measure."""
+        """Return the number of replies or of opt-outs, depending on the measure."""
         return self.replies if measure is ComparedMeasure.REPLIES else self.opt_outs
 
     def rate(self, measure: ComparedMeasure) -> float:
-        """Return the share of messages with a hit; 0 before the first message."""
+        """Return replies or opt-outs per message, from 0 to 1; 0 before the first message."""
         return self.hits(measure) / self.texts if self.texts else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Two variants, the one with the higher rate first.
+    """The comparison of two variants by one measure.
 
-    ``p_value`` is valid at any time and corrected for the number of pairs.
+    Attributes:
+        measure: The rate that is compared.
+        higher: The variant with the higher rate.
+        lower: The variant with the lower rate.
+        log_e_value: The natural logarithm of the e-value.
+        p_value: The p-value, valid at any time and corrected for the number of pairs.
     """
 
     measure: ComparedMeasure
@@ -90,13 +96,22 @@ class Comparison:
 
     @property
     def is_significant(self) -> bool:
-        """Return whether the two rates differ."""
+        """Return whether the test shows that the two rates differ."""
         return self.p_value <= ERROR
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentResult:
-    """The result for a campaign; ``p_value`` is the winner's, None if decided earlier."""
+    """The result of the A/B test of a campaign.
+
+    Attributes:
+        status: The result of comparing the reply rates.
+        winner: The variant that gets more replies than each other variant; None without one.
+        p_value: The p-value of the winner; None without a winner, or if the other variants were
+            stopped earlier.
+        comparisons: The comparisons of each pair of variants, by replies and by opt-outs.
+        harmful: The variants with more opt-outs than another variant.
+    """
 
     status: VariantTestStatus
     winner: Arm | None = None
@@ -106,13 +121,14 @@ class ExperimentResult:
 
 
 def evaluate_experiment(arms: Sequence[Arm], *, min_per_variant: int) -> ExperimentResult:
-    """Compare the variants of a campaign.
+    """Compare the variants of a campaign by replies and by opt-outs.
 
-    Stopped variants are no longer compared: their replies are complete, while replies to the latest
-    messages of the others are still to come. The decision made when they were stopped stays.
+    A stopped variant is not compared any more. All its replies have arrived, but replies to the
+    latest messages of the others have not, so the comparison would be unfair. The earlier decision
+    to stop it remains.
 
     Args:
-        arms: All variants with a share, stopped ones included; at least two.
+        arms: The variants with a weight above 0, including the stopped ones; at least two.
         min_per_variant: A variant with fewer messages is not compared.
     """
     live = [arm for arm in arms if arm.stopped is None]
@@ -156,7 +172,7 @@ def _compare(one: Arm, other: Arm, *, measure: ComparedMeasure, pairs: int) -> C
     log_e = log_difference(
         (higher.hits(measure), lower.hits(measure)), texts=(higher.texts, lower.texts)
     )
-    # Bonferroni: the 5 % apply to all pairs together.
+    # Bonferroni's correction: the error of 5 % applies to all pairs together.
     p_value = min(1.0, pairs * math.exp(-max(0.0, log_e)))
     return Comparison(
         measure=measure, higher=higher, lower=lower, log_e_value=log_e, p_value=p_value
@@ -176,18 +192,18 @@ def _above_all(
 
 
 def log_difference(hits: tuple[int, int], *, texts: tuple[int, int]) -> float:
-    """Return the logarithm of the e-value for a difference between two rates.
+    """Return the natural logarithm of the e-value for a difference between two rates.
 
-    Under equal rates, each hit belongs to the first variant with a probability equal to its share
-    of the messages. The e-value is the likelihood of the hits under a Beta mixture around that
-    share, divided by their likelihood under the share. People count once, so hits are drawn from
-    the messages without replacement. A mixture with its mean at the share is still a
-    supermartingale then: a variant with more hits than its share has fewer people left who can
-    reply.
+    If the rates are equal, each hit (a reply or an opt-out) belongs to the first variant with a
+    probability equal to that variant's share of the messages. The e-value is the likelihood of the
+    hits under a Beta mixture around this share, divided by their likelihood under the share itself.
+    Each person counts only once, so hits are drawn without replacement. The mixture has its mean at
+    the share, so the e-value is still a supermartingale: a variant with more hits than its share
+    has fewer people left who can reply.
 
     Args:
-        hits: Replies or opt-outs of each variant.
-        texts: Messages of each variant; both above 0.
+        hits: The replies or opt-outs of each variant.
+        texts: The messages of each variant; both numbers are above 0.
 
     Source: M. Lindon and A. Malek, "Anytime-Valid Inference for Multinomial Count Data",
     NeurIPS 2022, arXiv:2011.03567, abstract read 2026-11-25; the mixture of a likelihood ratio is
@@ -205,19 +221,21 @@ def _log_beta(first: float, second: float) -> float:
 
 
 def log_excess(hits: int, *, texts: int, limit: float) -> float:
-    """Return the logarithm of the e-value for a rate above its limit.
+    """Return the natural logarithm of the e-value for a rate above its limit.
 
-    It is the mean of Wald's likelihood ratios of the limit against a few higher rates. In the mean
-    each ratio falls where the true rate is at most the limit. A message without a reply counts as a
-    miss. This can only make the value smaller, so late replies need no special treatment.
+    The e-value is the mean of Wald's likelihood ratios of a few higher rates against the limit. If
+    the true rate is at most the limit, the expected value of each ratio does not grow. A message
+    without a result yet counts as a message without a hit. This can only make the e-value smaller,
+    so results that arrive late need no special treatment.
 
     Args:
-        hits: Opt-outs or failures.
-        texts: Messages that could have been a hit.
-        limit: Above 0; a limit of 1 cannot be exceeded.
+        hits: The number of opt-outs or failures.
+        texts: The number of messages, including those with a hit.
+        limit: The allowed rate, above 0. The result is ``-inf`` for a limit of 1, which no rate
+            exceeds.
 
-    Source: the ratio is A. Wald's, "Sequential Tests of Statistical Hypotheses", 1945. The source
-    of this module shows that it may be read while it grows.
+    Source: the ratio is from A. Wald, "Sequential Tests of Statistical Hypotheses", 1945. The
+    source of this module shows that the test may be repeated while the counts grow.
     """
     if limit >= 1:
         return -math.inf
@@ -227,24 +245,29 @@ def log_excess(hits: int, *, texts: int, limit: float) -> float:
         odds = ratio * limit / (1 - limit)
         higher = odds / (1 + odds)
         logs.append(hits * math.log(higher / limit) + misses * math.log((1 - higher) / (1 - limit)))
-    # Factor out the largest: a rate far above its limit would overflow.
+    # Factor out the largest term, because exp() overflows for a rate far above its limit.
     largest = max(logs)
     return largest + math.log(sum(math.exp(log - largest) for log in logs) / len(logs))
 
 
 def is_significant(log_e_value: float) -> bool:
-    """Return whether an e-value is so large that chance gives it in 1 of 20 cases at most."""
+    """Return whether chance produces an e-value of this size in at most 1 of 20 cases.
+
+    Args:
+        log_e_value: The natural logarithm of the e-value.
+    """
     return log_e_value >= -math.log(ERROR)
 
 
 _NORMAL_95 = NormalDist().inv_cdf(0.975)
-"""Standard deviations on each side of the mean that hold 95 of 100 cases."""
+"""The number of standard deviations on each side of the mean that contain 95 % of all cases."""
 
 
 def wilson_interval(part: int, whole: int) -> tuple[float, float] | None:
-    """Return Wilson's interval that covers a rate in 95 of 100 cases; None if ``whole`` is 0.
+    """Return Wilson's 95 % interval of the rate ``part / whole``; None if ``whole`` is 0.
 
-    It is valid for one look at one rate, so decisions use the tests above and never this interval.
+    The interval is only for display, because its 95 % apply to one look at one rate. Decisions use
+    the tests above.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
     Journal of the American Statistical Association 22 (1927), as given by scipy, read 2026-11-25.
@@ -255,7 +278,7 @@ def wilson_interval(part: int, whole: int) -> tuple[float, float] | None:
     per_text = _NORMAL_95**2 / whole
     center = (rate + per_text / 2) / (1 + per_text)
     half = math.sqrt(per_text * (rate * (1 - rate) + per_text / 4)) / (1 + per_text)
-    # At a rate of 0 or 1 the interval ends there; rounding must not move the end outside.
+    # At a rate of 0 or 1 the interval ends exactly there; rounding must not move it outside 0 to 1.
     low = center - half if rate > 0 else 0.0
     high = center + half if rate < 1 else 1.0
     return low, high

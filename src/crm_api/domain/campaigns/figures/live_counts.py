@@ -1,4 +1,4 @@
-"""Count the recipients of several campaigns at once, for live progress; keep these counts small."""
+"""Read the recipient counts of several campaigns for live progress, and merge their count rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ COUNTERS = text("""
 
 @dataclass(frozen=True, slots=True)
 class _StatusSum:
-    """The people of a campaign in one status."""
+    """The numbers of recipients of one campaign in one status, at the first step."""
 
     campaign_id: UUID
     status: str
@@ -31,7 +31,7 @@ class _StatusSum:
 
 
 class CampaignCounters(BaseModel):
-    """Recipients by the status of their first message; equal to the campaign's statistics."""
+    """The numbers of recipients of a campaign at its first step, as in its statistics."""
 
     recipients_total: int
     by_status: StatusCounts
@@ -42,7 +42,7 @@ class CampaignCounters(BaseModel):
 async def count_campaigns(
     uow: UnitOfWork, *, campaign_ids: Sequence[UUID]
 ) -> dict[UUID, CampaignCounters]:
-    """Return the sums of each campaign; zeros for a campaign without recipients."""
+    """Return the recipient counts of each campaign; all are 0 for one without recipients."""
     values = {"campaign_ids": list(campaign_ids)}
     rows = typed_rows(_StatusSum, await uow.session.execute(COUNTERS, values))
     counted = {}
@@ -57,7 +57,7 @@ async def count_campaigns(
     return counted
 
 
-# One worker at a time: a second one would only wait for the first and find nothing.
+# Only one worker merges at a time. A second one would wait for the first and then find nothing.
 COMPACT_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('compact_tallies', 0))")
 
 COMPACT = text("""
@@ -76,10 +76,10 @@ COMPACT = text("""
 
 
 COMPACT_ABOVE = 200
-"""Rows of a campaign's count before they are merged into a few dozen."""
+"""A campaign with more count rows than this gets them merged, into a few dozen rows."""
 
 
 async def compact_tallies(uow: UnitOfWork) -> None:
-    """Merge the rows of campaigns' counts; their sums stay the same."""
+    """Merge the rows of ``campaign_tally`` of campaigns that have many; sums do not change."""
     if await uow.session.scalar(COMPACT_LOCK):
         await uow.session.execute(COMPACT, {"rows": COMPACT_ABOVE})

@@ -1,4 +1,4 @@
-"""Decide whether a rate pauses a campaign, and collect the figures behind it."""
+"""Decide whether a campaign pauses because too many people opt out, or too many messages fail."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,7 @@ Evidence = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class RateLimits:
-    """The rates that a campaign allows, as shares from 0 to 1; None is not checked."""
+    """The maximum rates of a campaign, as shares from 0 to 1; a rate of None is not checked."""
 
     opt_out_rate: Decimal | None
     failure_rate: Decimal | None
@@ -24,12 +24,12 @@ class RateLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class RateCounts:
-    """Sums over all steps of a campaign.
+    """The counts of all steps of a campaign from which its rates are computed.
 
     Attributes:
-        texts: Messages that were sent.
-        failed: Messages that the provider failed or refused.
-        opted_out: People who opted out. Each counts once, whichever message they replied to.
+        texts: The messages that were sent.
+        failed: The messages that the provider refused or could not deliver.
+        opted_out: The people who opted out. Each person counts once.
     """
 
     texts: int
@@ -37,7 +37,11 @@ class RateCounts:
     opted_out: int
 
     def since(self, before: dict[str, Any] | None) -> "RateCounts":
-        """Subtract the sums stored at the last resume; without a resume return everything."""
+        """Return the counts since the last resume.
+
+        Args:
+            before: The counts at the last resume, as ``to_json`` returned them; None without one.
+        """
         start = before or {}
         return RateCounts(
             texts=max(0, self.texts - start.get("texts", 0)),
@@ -46,13 +50,16 @@ class RateCounts:
         )
 
     def with_counts(self, *, failed: int, opted_out: int) -> "RateCounts":
-        """Replace the failures and opt-outs; messages no longer counted as failed count as sent."""
+        """Return the counts with other failures and opt-outs, and the same number of messages.
+
+        A message that is no longer counted as failed is counted as sent.
+        """
         return RateCounts(
             texts=max(0, self.texts + self.failed - failed), failed=failed, opted_out=opted_out
         )
 
     def to_json(self, *, now: datetime) -> dict[str, Any]:
-        """Return the sums in the form that ``since`` reads."""
+        """Return the counts as JSON for ``campaign.watched_from``, which ``since`` reads."""
         return {
             "texts": self.texts,
             "failed": self.failed,
@@ -64,23 +71,23 @@ class RateCounts:
 def find_exceeded_rate(
     counts: RateCounts, limits: RateLimits, *, now: datetime
 ) -> tuple[PauseReason, Evidence] | None:
-    """Return why a campaign pauses, and the figures; None while its rates may be within limits.
+    """Return the rule that pauses a campaign, and its figures; None if both rates may be allowed.
 
-    The test needs no minimum number of messages: the e-value bounds false alarms from the first
-    reply on.
+    The test needs no minimum number of messages, because an e-value limits false alarms from the
+    first reply on.
 
     Args:
-        counts: Since the last resume.
-        limits: What the campaign allows.
-        now: Stored in the figures as the instant of the check.
+        counts: The counts since the last resume.
+        limits: The maximum rates of the campaign.
+        now: The present instant. It is stored in the figures.
     """
-    # An opt-out can be stored before the acceptance of its message.
+    # An opt-out may be stored before its message is counted as sent.
     texts = max(counts.texts, counts.opted_out)
     evidence = _evidence(
         counts.opted_out,
         texts,
         counted="opted_out",
-        finding=f"{counts.opted_out} people opted out after {texts} texts",
+        finding=f"{counts.opted_out} people opted out after {texts} messages",
         limit=limits.opt_out_rate,
         now=now,
     )
@@ -91,7 +98,7 @@ def find_exceeded_rate(
         counts.failed,
         attempted,
         counted="failed",
-        finding=f"{counts.failed} of {attempted} texts failed",
+        finding=f"{counts.failed} of {attempted} messages failed",
         limit=limits.failure_rate,
         now=now,
     )
@@ -113,7 +120,8 @@ def _evidence(
         "rate": share,
         "limit": f"{limit:.4f}",
         "e_value": write_e_value(log_e_value),
-        "sentence": f"{finding}: a rate of {share}, where {limit:.4f} is allowed. That is more "
-        "than chance explains. Find out why; then resume the campaign or cancel it.",
+        "sentence": f"{finding}. This is a rate of {share}, but the campaign allows {limit:.4f}. "
+        "Chance does not explain the difference. Find the cause, then resume or cancel the "
+        "campaign.",
         "at": format_instant(now),
     }

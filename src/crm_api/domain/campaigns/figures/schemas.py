@@ -1,4 +1,4 @@
-"""Response models of statistics and A/B tests."""
+"""Response models of campaign statistics and A/B tests."""
 
 from crm_api.domain.campaigns.figures.experiment import ComparedMeasure, VariantTestStatus
 from crm_api.domain.kit.examples import example
@@ -6,19 +6,21 @@ from crm_api.domain.kit.schemas import Instant, ReadModel
 
 
 class StatusCounts(ReadModel):
-    """Recipients by status; each recipient has exactly one.
+    """The numbers of recipients by status. Each recipient has exactly one status.
 
     Attributes:
         pending: The number of recipients that wait for their message.
-        review: The number of recipients that wait for a decision.
-        held: The number of recipients with a hold on their number.
-        sending: The number of messages that are being sent.
-        unknown: The number of messages with an unclear result: sent or not.
-        sent: The number of messages that were sent.
-        delivered: The number of messages that were delivered.
-        failed: The number of messages that failed.
-        skipped: The number of recipients that get no message.
-        cancelled: The number of recipients that were cancelled with the campaign.
+        review: The number of recipients that wait until a person approves or rejects them.
+        held: The number of recipients whose number is on hold until a person checks a reply.
+        sending: The number of recipients whose message is being sent.
+        unknown: The number of recipients for whom it is unclear whether the message was sent.
+        sent: The number of recipients whose message was sent, without those whose message is
+            reported as delivered.
+        delivered: The number of recipients whose message was delivered.
+        failed: The number of recipients whose message failed.
+        skipped: The number of recipients that get no message because of a rule.
+        cancelled: The number of recipients that get no message because the campaign was cancelled
+            or ended.
     """
 
     model_config = example(pending=111, review=4, sent=2, delivered=118, skipped=5)
@@ -36,11 +38,11 @@ class StatusCounts(ReadModel):
 
 
 class RateInterval(ReadModel):
-    """Wilson's interval of a rate, with four decimals; 95 of 100 intervals cover the true rate.
+    """Wilson's 95 % interval of a rate: 95 of 100 such intervals contain the true rate.
 
     Attributes:
-        low: The lower end of the interval.
-        high: The upper end of the interval.
+        low: The lower end of the interval, from 0 to 1 with four decimals.
+        high: The upper end of the interval, from 0 to 1 with four decimals.
     """
 
     model_config = example(low="0.0399", high="0.1365")
@@ -50,27 +52,28 @@ class RateInterval(ReadModel):
 
 
 class VariantStats(ReadModel):
-    """The results of one variant; ``sent`` includes delivered messages.
+    """The statistics of one variant at one step of a campaign.
 
-    ``response_rate`` and ``opt_out_rate`` are shares of ``sent``. ``delivery_rate`` is a share of
-    sent and failed. A person who opted out also counts as replied. Rates and intervals are null
-    before the first message.
+    Rates are strings from 0 to 1 with four decimals. Rates and intervals are null before the first
+    message.
 
     Attributes:
-        recipients: The number of recipients.
-        sent: The number of messages that were sent.
+        name: The name of the variant.
+        recipients: The number of recipients that this variant was assigned to.
+        sent: The number of messages that were sent, including delivered ones.
         delivered: The number of messages that were delivered.
         failed: The number of messages that failed.
-        replied: The number of people who replied.
+        replied: The number of people who replied, including those who opted out by a reply.
         opted_out: The number of people who opted out.
-        response_rate: The share of recipients with a message who replied.
-        response_interval: The 95 % interval of the rate.
-        opt_out_rate: The share of recipients with a message who opted out.
-        opt_out_interval: The 95 % interval of the rate.
-        delivery_rate: The share of sent messages that were delivered.
-        delivery_interval: The 95 % interval of the rate.
-        stopped_at: When it was stopped; null otherwise.
-        stopped_reason: Why the variant was stopped; null otherwise.
+        response_rate: ``replied`` divided by ``sent``.
+        response_interval: The 95 % interval of ``response_rate``.
+        opt_out_rate: ``opted_out`` divided by ``sent``.
+        opt_out_interval: The 95 % interval of ``opt_out_rate``.
+        delivery_rate: ``delivered`` divided by the sum of ``sent`` and ``failed``.
+        delivery_interval: The 95 % interval of ``delivery_rate``.
+        stopped_at: When an A/B test stopped the variant; null if it is still sent.
+        stopped_reason: ``harmful`` if more people opted out than after another variant, ``lost`` if
+            another variant got more replies; null if the variant is still sent.
     """
 
     model_config = example(
@@ -105,13 +108,17 @@ class VariantStats(ReadModel):
 
 
 class VariantComparisonRead(ReadModel):
-    """Two variants and whether one of their rates differs; ``higher`` is null if it may not.
+    """The comparison of two variants by the rate of replies or of opt-outs.
 
     Attributes:
         measure: The rate that is compared.
-        higher: The variant with the higher rate.
-        e_value: The evidence against equal variants; see the page on campaigns.
-        p_value: The probability of a difference this large between equal variants.
+        variants: The names of the two variants. The one with the higher rate is first.
+        higher: The name of the variant with the higher rate; null if chance may explain the
+            difference.
+        e_value: The strength of the evidence that the rates differ: 1 or less is no evidence, 20
+            is strong evidence.
+        p_value: The probability of evidence this strong if the rates are equal, from 0 to 1,
+            corrected for the number of comparisons.
     """
 
     measure: ComparedMeasure
@@ -122,19 +129,22 @@ class VariantComparisonRead(ReadModel):
 
 
 class ABTestRead(ReadModel):
-    """The result of the A/B test, valid however often it is read.
+    """The result of the A/B test of a campaign.
 
-    The test compares the first messages, and the replies of people who did not opt out. ``p_value``
-    is the winner's, corrected for the number of comparisons. It is null without a winner, and after
-    the other variants were stopped; then the audit log has it.
+    The test compares the first messages by replies and by opt-outs. Replies of people who opted out
+    are not counted. The result remains valid when it is read many times during the campaign.
 
     Attributes:
-        winner: The better variant; null until it is decided.
-        p_value: The probability of a difference this large between equal variants.
-        min_per_variant: The number of messages of each variant before the test decides.
-        comparisons: The comparison of each pair of variants.
-        harmful: The variants that the test finds harmful.
-        sentence: The result of the test, in words.
+        status: The result of comparing the reply rates.
+        winner: The name of the variant with more replies than each other variant; null without one.
+        p_value: The p-value of the winner, corrected for the number of comparisons. It is null
+            without a winner, and also after the other variants were stopped; then the audit log has
+            the p-value.
+        min_per_variant: The minimum number of messages of each variant before variants are
+            compared.
+        comparisons: The comparisons of each pair of variants.
+        harmful: The names of the variants with more opt-outs than another variant.
+        sentence: The result of the test, as a sentence.
     """
 
     status: VariantTestStatus
@@ -147,22 +157,24 @@ class ABTestRead(ReadModel):
 
 
 class CampaignStats(ReadModel):
-    """The figures of a campaign at one step.
-
-    ``by_status.sent`` counts the messages that are not yet reported as delivered. ``response_rate``
-    is replies over all sent messages, delivered or not, with four decimals; null before the first
-    message. ``ab_test`` is null if fewer than two variants have a share.
+    """The statistics of a campaign at one step.
 
     Attributes:
-        recipients_total: The number of recipients; null until the audience is written.
-        by_status: The number of recipients in each status.
-        parked: The number of messages that a person has to settle.
-        replied: The number of people who replied.
+        recipients_total: The number of recipients at this step that are stored so far.
+        by_status: The numbers of recipients by status.
+        parked: The number of recipients of the status ``unknown`` for whom a person must decide
+            whether the message was sent.
+        replied: The number of people who replied, including those who opted out by a reply.
         opted_out: The number of people who opted out.
-        response_rate: The share of recipients with a message who replied.
-        sent_today: The number of messages that were sent today.
-        remaining_today: The number of messages that may still be sent today.
-        estimated_finish_at: When the campaign is expected to end; null if that is not known.
+        response_rate: ``replied`` divided by the number of messages sent or delivered, from 0 to 1
+            with four decimals; null before the first message.
+        variants: The statistics of each variant at this step.
+        ab_test: The result of the A/B test; null if fewer than two variants have a weight above 0.
+        sent_today: The number of messages that the campaign sent today, in the line's time zone.
+        remaining_today: The number of messages that the campaign may still send today by its own
+            daily limit.
+        estimated_finish_at: When the campaign will probably have sent its last message; null if the
+            campaign is not scheduled or running, or the instant cannot be estimated.
     """
 
     model_config = example(

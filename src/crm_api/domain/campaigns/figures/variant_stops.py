@@ -1,4 +1,4 @@
-"""Stop variants of a running campaign that an A/B test has found harmful or has decided against."""
+"""Stop variants of a running campaign: harmful ones, and those that lost against the winner."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -20,7 +20,8 @@ from crm_api.domain.campaigns.schemas import ABTest
 from crm_api.domain.kit.audit_log.recording import note_decision
 from crm_api.platform.database import UnitOfWork
 
-# If two workers stop variants at the same time, the second sees what the first has left.
+# If two workers stop variants at the same time, the second one waits here, and then gets only the
+# variants that the first one has not stopped.
 LOCK_LIVE_VARIANTS = text("""
     SELECT v.position FROM campaign_variant v
     WHERE v.campaign_id = :campaign_id AND v.stopped_at IS NULL AND v.weight > 0
@@ -41,10 +42,16 @@ async def stop_variants(
     settings: ABTest,
     now: datetime,
 ) -> bool:
-    """Stop the variants that the settings of the A/B test want stopped; never the last one.
+    """Stop harmful variants and those that lost, if the settings of the A/B test allow it.
+
+    The last variant that is still sent is never stopped. Each stop is written to the audit log.
 
     Args:
-        arms: The variants with a share, by position.
+        uow: The unit of work.
+        campaign_id: The campaign.
+        arms: The variants with a weight above 0, by position.
+        settings: The settings of the A/B test.
+        now: The present instant.
 
     Returns:
         True if a variant was stopped.

@@ -1,1 +1,1 @@
-"""Forecast when a campaign will be finished, and which rule delays it most."""
+"""Forecast when a campaign will have sent its last message, and which rule delays it most."""

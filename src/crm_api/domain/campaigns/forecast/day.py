@@ -1,7 +1,7 @@
-"""One day of a forecast: what the campaign gets of the line, who is next, and at which pace.
+"""One day of a forecast: the campaign's share of the line's limit, the next people, and the pace.
 
-Messages are a continuous quantity: fractions are kept so that shares add up, and a rest of less
-than half a message counts as none. Instants are timestamps.
+Numbers of messages and people may have fractions, so that shares add up; less than half a message
+counts as none. Instants are Unix timestamps. A place is a group of zone keys with the same hours.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,24 +13,25 @@ from crm_api.domain.campaigns.forecast.plan import UNLIMITED, Pacing, Rival
 from crm_api.domain.kit.windows import DAYS
 
 NOTHING = 0.5
-"""Less than this counts as no message."""
+"""A number of messages below this counts as none."""
 _LEAST = 0.05
-"""The smallest eagerness: with a smaller one, all messages would be sent in one rush at night."""
+"""The lower limit of ``SharedDay.eagerness``. With a lower value, all messages would be sent in the
+last minutes of a day."""
 Demand = tuple[float, int]
-"""What a group of campaigns would take of a day, and how many campaigns it is."""
+"""The messages that a group of campaigns wants to send on a day, and the number of campaigns."""
 
 
 class Cohort:
-    """People who wait for one step and become due one after the other in a period.
+    """People who wait for the same step and become due, evenly spread, in one period.
 
     Attributes:
-        step: 0 is the first message.
-        due_from: When the first of them is due.
-        due_until: When the last of them is due.
-        people: How many there were at first, by place.
-        shares: The share of ``people`` that still waits, by place, from 0 to 1.
-        size: How many there were at first, in all places.
-        total: How many of them wait.
+        step: 0 for the first message, 1 for the first follow-up, and so on.
+        due_from: When the first of them becomes due.
+        due_until: When the last of them becomes due.
+        people: The number of people that were added, by place.
+        shares: The share of ``people`` that still waits, from 0 to 1, by place.
+        size: The number of people that were added, in all places.
+        total: The number of people that still wait, in all places.
     """
 
     def __init__(self, step: int, due_from: float, due_until: float, *, places: int) -> None:
@@ -40,7 +41,7 @@ class Cohort:
         self.total = self.size = 0.0
 
     def add(self, place: int, texts: float) -> None:
-        """Add people to a place; its share moves towards 1, because all of them still wait."""
+        """Add people who wait in a place; ``texts`` is their number."""
         waiting = self.shares[place] * self.people[place] + texts
         self.people[place] += texts
         self.shares[place] = waiting / self.people[place] if self.people[place] else 0.0
@@ -48,27 +49,28 @@ class Cohort:
         self.size += texts
 
     def waiting(self, places: Iterable[int]) -> float:
-        """Return how many wait in these places."""
+        """Return the number of people who still wait in these places."""
         return sum(self.shares[place] * self.people[place] for place in places)
 
     @property
     def last_due(self) -> float:
-        """When the last of those whom ``take`` removed became due."""
+        """When the last of the people that ``take`` has removed became due."""
         share = 1 - self.total / self.size if self.size else 1.0
         return self.due_from + (self.due_until - self.due_from) * share
 
     def due(self, at: float) -> float:
-        """Return how many of those who wait are due at an instant."""
+        """Return the number of waiting people who are due at an instant."""
         if at >= self.due_until:
             return self.total
         not_due = self.size * (self.due_until - at) / (self.due_until - self.due_from)
         return max(0.0, self.total - not_due)
 
     def take(self, texts: float, places: Sequence[int]) -> list[tuple[int, float]]:
-        """Remove up to ``texts`` people; return how many of each place.
+        """Remove up to ``texts`` people who wait in these places; return the number by place.
 
-        The cohort mixes all places in one order. The person furthest ahead is next, so a place that
-        was closed catches up as soon as it opens.
+        All places form one queue, and the person who is first in it is removed first. So the place
+        with the largest waiting share is next. A place that was closed before catches up as soon as
+        it opens.
         """
         shares = self.shares
         open_places = [place for place in places if shares[place] > 0]
@@ -93,11 +95,12 @@ class Cohort:
 
 
 class Pace:
-    """How many messages fit into a period, and when the last of them leaves.
+    """Computes how many messages the pacing allows in a period, and when the last of them is sent.
 
-    With even spreading, all messages left are sent by the time that the places close. On a shared
-    line a campaign begins with its fair share, and gets more when others are done: then
-    ``eagerness`` is below 1.
+    With even spreading, the messages of a day are spread over the time until the last open place
+    closes. On a shared line a campaign first sends at the rate of an equal share, and faster when
+    other campaigns have sent theirs. ``eagerness``, from 0 to 1, is the ratio of the first rate to
+    the mean rate; 1 means a constant rate.
     """
 
     def __init__(self, pacing: Pacing, per_second: float, eagerness: float) -> None:
@@ -111,7 +114,14 @@ class Pace:
         self._batch_left = 0.0
 
     def room(self, start: float, end: float, *, left: float, closes: float) -> float:
-        """Return how many fit into a period; ``closes`` is when the last open place closes."""
+        """Return the number of messages that the pacing allows in a period.
+
+        Args:
+            start: The start of the period.
+            end: The end of the period.
+            left: The messages that the campaign may still send on the day.
+            closes: When the last of the open places closes.
+        """
         self._start, self._left, self._until_close = start, left, closes - start
         most = (end - start) * self._per_second
         size = self._pacing.batch_size
@@ -126,11 +136,11 @@ class Pace:
         return min(most, left * gone)
 
     def take(self, texts: float) -> float:
-        """Count messages as sent in the period; return when the last one leaves."""
+        """Record messages as sent in the period of the last ``room``; return when the last is."""
         size = self._pacing.batch_size
         if size is not None:
             return self._take_batches(texts, size)
-        # The first is sent at once, so the last leaves one gap before its period is used up.
+        # The first message is sent at once, so there is one gap less than there are messages.
         before_last = max(0.0, texts - 1)
         seconds = before_last / self._per_second
         if self._pacing.is_spread:
@@ -153,14 +163,14 @@ class Pace:
 
 @dataclass(frozen=True, kw_only=True)
 class SharedDay:
-    """What a line allows on a day, and who wants it.
+    """The messages that a line may send on a day, and the campaigns that want to send them.
 
     Attributes:
-        room: Messages that the line allows.
-        is_ramp: ``room`` is less than the line's daily limit because of its ramp plan.
-        own: Messages that the campaign would take.
-        demands: What its rivals would take.
-        is_active: Someone is due on the day, in hours that are open.
+        room: The number of messages that the line may send.
+        is_ramp: True if the ramp plan of the line makes ``room`` lower than its daily limit.
+        own: The number of messages that the campaign would send without other campaigns.
+        demands: The messages that the other campaigns on the line would send.
+        is_active: True if a person becomes due on the day, in hours that are open.
     """
 
     room: float
@@ -171,14 +181,15 @@ class SharedDay:
 
     @property
     def allowance(self) -> float:
-        """What the campaign gets."""
+        """The number of messages that the campaign may send on the day."""
         return _fair_share(self.room, self.own, self.demands)[0]
 
     @property
     def eagerness(self) -> float:
-        """The share of its allowance that the campaign expects when the day begins.
+        """The share of ``allowance``, from 0 to 1, that the pacing uses when the day begins.
 
-        It shares the line with all active campaigns. What these leave unused shows only later.
+        At first the campaign gets an equal share among all active campaigns. It gets more only when
+        others turn out not to use their shares.
         """
         takers = 1 + sum(campaigns for wanted, campaigns in self.demands if wanted > 0)
         turn, allowance = min(self.own, self.room / takers), self.allowance
@@ -186,7 +197,7 @@ class SharedDay:
 
     @property
     def limit(self) -> str:
-        """The rule that decides the allowance."""
+        """The name of the rule that limits ``allowance``."""
         if self.allowance >= self.own and self.room > self.own:
             return "campaign_daily_limit"
         alone = min(self.own, self.room)
@@ -195,18 +206,19 @@ class SharedDay:
         return "line_ramp" if self.is_ramp else "line_daily_limit"
 
     def sent_by_rivals(self, sent: float) -> list[float]:
-        """Return what each group of rivals sends if the campaign sends ``sent``."""
+        """Return the messages of each group of other campaigns if this campaign sends ``sent``."""
         _, most = _fair_share(self.room, min(self.own, sent), self.demands)
         return [min(wanted, most * campaigns) for wanted, campaigns in self.demands]
 
 
 def demand_of(rival: Rival, waiting: float, on: date, *, is_first: bool) -> Demand:
-    """Return what a rival would take of a day.
+    """Return the messages that a group of other campaigns would send on a day, and its size.
 
     Args:
-        waiting: Its messages to come.
+        rival: The group of campaigns.
+        waiting: The messages that the group still has to send.
         on: The day.
-        is_first: The day is today.
+        is_first: True if the day is today.
     """
     is_shut = (
         DAYS[on.weekday()] not in rival.days
@@ -220,7 +232,11 @@ def demand_of(rival: Rival, waiting: float, on: date, *, is_first: bool) -> Dema
 
 
 def _fair_share(room: float, own: float, demands: Sequence[Demand]) -> tuple[float, float]:
-    """Return what the campaign gets, and the most that any single campaign gets."""
+    """Divide ``room`` fairly: no campaign gets more than it wants, and no one else gets more.
+
+    Returns:
+        The messages of the campaign, and the maximum number that any single campaign gets.
+    """
     turns = sorted([(own, 1), *demands], key=lambda demand: demand[0] / demand[1])
     takers = sum(campaigns for _, campaigns in turns)
     for wanted, campaigns in turns:

@@ -1,8 +1,9 @@
-"""When a campaign is done, with a probability of 50 % and of 90 %, and the rule that binds it.
+"""Predict when a campaign sends its last message, and which rule binds: delays it most.
 
-P50 uses the mean of what is left to chance: replies, repeated messages, other messages of the line.
-P90 adds what their sum exceeds in one case of ten, under a normal approximation. The binding rule
-is the one without which the plan would be done soonest: the plan is simulated without each.
+P50 is the instant that is not exceeded with a probability of 50 %. It is simulated with the means
+of the random quantities: replies, repeated messages, other messages of the line. P90 is simulated
+with the number of messages that is exceeded in one case of ten, by a normal approximation. To find
+the binding rule, the plan is simulated again without each rule. The one that saves most time binds.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,15 +20,18 @@ from crm_api.domain.consent.legal_rules.rules import FOREVER, NO_RULES
 
 P90 = NormalDist().inv_cdf(0.9)
 _STEP = 0.001
-"""Step of a share for the numerical derivative."""
+"""The step of the reply share for its numerical derivative."""
 LONG = timedelta(days=60)
+"""For longer plans, only the rules that may bind are simulated, to save time."""
 NOTICED = timedelta(minutes=1)
+"""A shorter delay counts as no delay."""
 _ALIKE = 0.95
-"""Rules that delay nearly equally count as equal: the first one in the order below binds."""
+"""A rule that delays by at least this share of the largest delay counts as equal to it. Of equal
+rules, the first one in ``_LIFTS`` binds."""
 
 
 class Binding(StrEnum):
-    """The names that ``explain`` has for rules, and two rules that exist only in a plan."""
+    """The rules that can delay a campaign; all values are also values of ``StopRule``."""
 
     NOT_STARTED = "not_started"
     SCHEDULE = "outside_schedule"
@@ -47,15 +51,15 @@ class Binding(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """A share of messages: measured counts combined with an assumption.
+    """A share of messages, from 0 to 1, estimated from measured messages and an assumed share.
 
-    With few measurements it stays near the assumed value and has a larger variance.
+    With few measured messages, the estimate is near the assumed share and has a large variance.
 
     Attributes:
-        hits: Messages with the property.
-        texts: Messages measured.
-        assumed: The share without any measurement.
-        weight: How many messages the assumption is worth.
+        hits: The number of measured messages that have the property, such as a reply.
+        texts: The number of measured messages.
+        assumed: The assumed share.
+        weight: The number of measured messages that the assumed share weighs as much as.
     """
 
     hits: int
@@ -69,20 +73,21 @@ class Share:
         return (self.hits + self.assumed * self.weight) / (self.texts + self.weight)
 
     def variance_of(self, texts: float) -> float:
-        """Return the variance of the number of hits among this many messages."""
+        """Return the variance of the number of hits among ``texts`` future messages."""
         known = self.texts + self.weight
         return texts * self.mean * (1 - self.mean) * (known + texts) / (known + 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Odds:
-    """What was measured.
+    """The estimates of the random quantities of a plan.
 
     Attributes:
-        replies: Share of messages with a reply: no follow-up is sent to these people.
-        repeats: Share of messages that counted but did not arrive, so that a second one is sent.
-        others_a_day: Mean of the line's messages a day that belong to no campaign.
-        others_variance: Variance of these from day to day.
+        replies: The share of messages that get a reply, so that no follow-up is sent.
+        repeats: The share of messages that count for limits but were not sent, so that a second
+            message is sent.
+        others_a_day: The mean number of messages a day on the line that belong to no campaign.
+        others_variance: The variance of this number from day to day.
     """
 
     replies: Share
@@ -93,13 +98,14 @@ class Odds:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """When the campaign is done, and why not sooner.
+    """When the campaign sends its last message, and which rule delays it most.
 
     Attributes:
-        plan: The plan with the means of the odds.
-        p50: How this plan ends.
-        p90_finish: None if not within the horizon.
-        rule: The rule that binds; None if no rule delays the plan by more than a minute.
+        plan: The plan with the means of the random quantities.
+        p50: The result of simulating this plan.
+        p90_finish: When the last message is sent with a probability of 90 %; None if that is more
+            than ten years away.
+        rule: The binding rule; None if no rule delays the plan by a minute or more.
     """
 
     plan: Plan
@@ -109,7 +115,7 @@ class Prediction:
 
 
 def plan_with_means(plan: Plan, odds: Odds) -> Plan:
-    """Return the plan with the means of the odds."""
+    """Return the plan with the means of the random quantities filled in."""
     return replace(
         plan,
         reply_share=odds.replies.mean,
@@ -119,7 +125,7 @@ def plan_with_means(plan: Plan, odds: Odds) -> Plan:
 
 
 def predict(plan: Plan, odds: Odds, *, now: datetime) -> Prediction:
-    """Return when a plan is done with a probability of 50 % and of 90 %, and which rule binds."""
+    """Predict when the plan sends its last message (P50 and P90), and which rule binds."""
     plan = plan_with_means(plan, odds)
     p50 = simulate(plan)
     late = p50
@@ -131,11 +137,11 @@ def predict(plan: Plan, odds: Odds, *, now: datetime) -> Prediction:
 
 
 def _variance(plan: Plan, odds: Odds, outcome: Outcome) -> float:
-    """Return the variance of the number of messages to send until the end."""
+    """Return the variance of the number of messages that the line must send until the finish."""
     more = replace(plan, reply_share=plan.reply_share + _STEP).texts
     per_reply = (plan.texts - more) / (_STEP * plan.people) if plan.people else 0.0
-    # Another message of the line delays a campaign only on days on which the line is used up. Where
-    # campaigns share the line, each gives up its part.
+    # A message outside campaigns delays the campaign only on days on which the limit of the line is
+    # reached. Where several campaigns share the line, each of them bears only a part of the delay.
     part: dict[str, float] = {
         Binding.CAMPAIGN_LIMIT: 0.0,
         Binding.OTHER_CAMPAIGNS: 1 / (1 + plan.competing_campaigns),
@@ -154,7 +160,7 @@ _LIMITS, _HOURS = "limits", "hours"
 
 
 def _release(plan: Plan, rule: str) -> Plan:
-    """Return the plan as if a rule about numbers held no one."""
+    """Return the plan without one rule about numbers: no person has to wait for it."""
     waiting = [
         replace(group, held_until={r: at for r, at in group.held_until.items() if r != rule})
         for group in plan.waiting
@@ -184,11 +190,12 @@ _LIFTS: Mapping[str, Callable[[Plan], Plan]] = {
         others_a_day=0.0,
     ),
 }
-"""In the order that decides ties. The start comes before all of them."""
+"""Functions that return a plan without one rule. Of equal rules, the first one binds; a later start
+(``NOT_STARTED``) is before all of them."""
 
 
 def binding_rule(plan: Plan, outcome: Outcome, *, now: datetime) -> Binding | None:
-    """Return the rule that binds; None if no rule delays the plan by more than a minute."""
+    """Return the rule that delays the plan most; None if no rule delays it by a minute or more."""
     costs = _costs_without_each(plan, _cost(outcome), now=now)
     found = _costliest(costs, _cost(outcome))
     if found is None and outcome.finish is None:
@@ -203,14 +210,15 @@ def binding_rule(plan: Plan, outcome: Outcome, *, now: datetime) -> Binding | No
 def _costs_without_each(
     plan: Plan, cost: tuple[int, datetime], *, now: datetime
 ) -> dict[str, tuple[int, datetime]]:
-    """Return what the plan costs without each rule that it has."""
+    """Return the cost of the plan without each of its rules, by rule."""
     lifted = {Binding.NOT_STARTED.value: replace(plan, begins=now)}
     lifted |= {rule: lift(plan) for rule, lift in _LIFTS.items()}
     costs = {}
     rules = [rule for rule, one in lifted.items() if one != plan]
     if cost[1] - now > LONG:
         costs = {rule: _cost(simulate(lifted[rule])) for rule in (_LIMITS, _HOURS)}
-        # Only for speed: where these save half of a long plan, the others do not decide.
+        # This only saves time: if one of these two saves half of a long plan, the others are not
+        # needed.
         if min(spared[1] for spared in costs.values()) - now < (cost[1] - now) / 2:
             rules = [rule for rule in rules if rule in {Binding.NOT_STARTED, *costs}]
     costs |= {rule: _cost(simulate(lifted[rule])) for rule in rules if rule not in costs}
@@ -218,12 +226,19 @@ def _costs_without_each(
 
 
 def _cost(outcome: Outcome) -> tuple[int, datetime]:
-    """Return what a rule costs: people not reached, and the end."""
+    """Return the cost of a result: the number of people not reached, and the finish."""
     return outcome.not_reached, outcome.finish or FOREVER
 
 
 def _costliest(costs: Mapping[str, tuple[int, datetime]], cost: tuple[int, datetime]) -> str | None:
-    """Return the first of the rules whose removal saves most; None if none saves anything."""
+    """Return the rule whose removal saves most; None if no removal saves anything.
+
+    Of rules that save nearly the same, the first one is returned.
+
+    Args:
+        costs: The costs of the plan without each rule.
+        cost: The cost of the plan with all rules.
+    """
     people = max(cost[0] - spared[0] for spared in costs.values())
     if people > 0:
         return next(
@@ -236,7 +251,7 @@ def _costliest(costs: Mapping[str, tuple[int, datetime]], cost: tuple[int, datet
 
 
 def _limit(plan: Plan, outcome: Outcome) -> Binding:
-    """Return the limit that was used up on most days."""
+    """Return the daily limit that was reached on most days."""
     days = outcome.limited_days
     if days:
         return Binding(max(days, key=days.__getitem__))
@@ -245,7 +260,7 @@ def _limit(plan: Plan, outcome: Outcome) -> Binding:
 
 
 def _hours(plan: Plan) -> Binding:
-    """Return whether the law's hours or the campaign's own cost more."""
+    """Return the rule about hours that costs more: the legal hours or the campaign's own."""
     if not plan.hours.rules.rules:
         return Binding.SCHEDULE
     lawless = _cost(simulate(replace(plan, hours=replace(plan.hours, rules=NO_RULES))))

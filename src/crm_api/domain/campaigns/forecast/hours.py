@@ -1,4 +1,7 @@
-"""When each zone key of a forecast is open: the days of one year, from the planner's windows."""
+"""Compute the hours in which each zone key is open, for each day of one year.
+
+The windows and the legal rules are those of the planner.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -16,23 +19,24 @@ from crm_api.domain.kit.windows import Window, day_span
 from crm_api.domain.kit.zones import parse_zone_key
 
 YEAR = 364
-"""Days that are simulated: 52 weeks, so that a further year has the same weekdays."""
+"""The number of simulated days: 52 weeks, so that the next year begins on the same weekday."""
 CALL_SECONDS = 16.0
-"""A call does not begin so shortly before the hours end, because it might end too late."""
+"""A call to the provider does not begin in this many seconds before the hours end, because it could
+end after them."""
 _HOURS = (ComplianceRuleKind.WINDOW, ComplianceRuleKind.NO_DAY, ComplianceRuleKind.HOLIDAY)
 _RELEVANT = {"kind", "weekdays", "start", "end", "effective_from", "effective_until"}
 _Open = tuple[tuple[float, float], ...]
-"""Seconds from the start of a line's day at which something opens and closes."""
+"""Pairs of an opening and a closing, in seconds from the start of a day in the line's time zone."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hours:
-    """When a campaign may send.
+    """The rules about the hours in which a campaign may send.
 
     Attributes:
-        window: The campaign's own; None allows any hour.
-        timezone: The campaign's: an IANA name, ``recipient``, or None for the line's.
-        line_timezone: Its days are the days of the caps.
+        window: The days and the window of the campaign; None allows any hour.
+        timezone: The campaign's time zone: an IANA name, ``recipient``, or None for the line's.
+        line_timezone: The time zone of the line. Daily limits count by its days.
         rules: The legal rules.
     """
 
@@ -44,13 +48,13 @@ class Hours:
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of a day during which the same places are open.
+    """A part of a day during which the same places (zone keys with the same hours) are open.
 
     Attributes:
-        start: Seconds from the start of the line's day.
-        end: Seconds from the start of the line's day.
+        start: The start, in seconds from the start of the day in the line's time zone.
+        end: The end, in the same unit.
         closes: When the last of the places closes, in the same unit.
-        places: Numbers of the places.
+        places: The numbers of the open places, from 0.
     """
 
     start: float
@@ -61,14 +65,16 @@ class Segment:
 
 @dataclass(frozen=True)
 class Calendar:
-    """The line's days of a year, each as segments in order.
+    """The days of a year, in the line's time zone, with the hours in which each place is open.
+
+    A place is a group of zone keys with the same hours.
 
     Attributes:
         first: The first day.
-        starts: When each day begins, as a timestamp; one more than there are days.
-        days: The segments of each day; hours in which every place is closed are left out.
-        place_of: The place of each zone key. Zone keys with the same hours are one place.
-        shut: Places that are open on no day.
+        starts: When each day begins, as Unix timestamps. The last one is the end of the last day.
+        days: The segments of each day in order, without the hours in which all places are closed.
+        place_of: The number of the place that each zone key belongs to.
+        shut: The places that are not open on any day.
     """
 
     first: date
@@ -79,13 +85,13 @@ class Calendar:
 
     @property
     def places(self) -> int:
-        """How many places there are."""
+        """The number of places."""
         return 1 + max(self.place_of.values(), default=0)
 
 
 @lru_cache(maxsize=32)
 def calendar_for(hours: Hours, zone_keys: tuple[str, ...], first: date) -> Calendar:
-    """Return the calendar of these hours and zone keys; all requests of a day share it."""
+    """Return the calendar of these hours and zone keys; it is cached for all requests of a day."""
     zone = ZoneInfo(hours.line_timezone)
     midnights = [
         datetime.combine(first + timedelta(days=day), time(), zone) for day in range(YEAR + 1)
@@ -118,10 +124,12 @@ def calendar_for(hours: Hours, zone_keys: tuple[str, ...], first: date) -> Calen
 
 
 class _Source(NamedTuple):
-    """Hours in a time zone: the campaign's own, or those of a state's rules.
+    """One set of hours that a message must be inside: the campaign's own, or those of a state.
 
     Attributes:
-        state: None for the campaign's own hours; empty for the rules of all states.
+        zone: The IANA time zone of the hours.
+        state: The state whose legal rules apply; empty for only the rules of all states, and None
+            for the campaign's own hours.
     """
 
     zone: str
@@ -129,12 +137,12 @@ class _Source(NamedTuple):
 
 
 def _find_sources(hours: Hours, zone_keys: Iterable[str]) -> dict[str, tuple[_Source, ...]]:
-    """Return for each zone key the hours that a message must be inside of."""
+    """Return, for each zone key, all sets of hours that a message must be inside."""
     rules_of: defaultdict[str | None, set[object]] = defaultdict(set)
     for rule in hours.rules.rules:
         if rule.kind in _HOURS:
             rules_of[rule.state].add(rule.model_dump_json(include=_RELEVANT))
-    # States with the same rules have the same hours.
+    # States with the same rules have the same hours, so one of them represents the others.
     representative: dict[frozenset[object], str] = {}
     found = {}
     for zone_key in zone_keys:
@@ -153,7 +161,11 @@ def _find_sources(hours: Hours, zone_keys: Iterable[str]) -> dict[str, tuple[_So
 def _kind_of_day(
     rules: RuleBook, zones: Sequence[ZoneInfo], starts: datetime, ends: datetime
 ) -> tuple[object, ...]:
-    """Return what a day's hours depend on: weekday, clocks, and rules and holidays around it."""
+    """Return everything that the hours of a day depend on, as a key for equal days.
+
+    That is the weekday, the time differences of the zones, and the holidays and rules in force
+    from the day before to the day after.
+    """
     days = [starts.date() + timedelta(days=offset) for offset in (-1, 0, 1)]
     clocks = [at.astimezone(zone).replace(tzinfo=None) for zone in zones for at in (starts, ends)]
     return (
@@ -166,9 +178,10 @@ def _kind_of_day(
 
 
 def _spans(hours: Hours, source: _Source, starts: datetime, ends: datetime) -> _Open:
-    """Return the hours of each local day that touches a day of the line.
+    """Return the hours of one source on one day of the line.
 
-    For the claim, a window ends at local midnight: two adjacent spans stay two.
+    The day may touch two days in the time zone of the source. Their hours remain two spans even if
+    they are adjacent, because for the claim a window ends at local midnight.
     """
     zone, state = source
     day, last = (at.astimezone(ZoneInfo(zone)).date() for at in (starts, ends))
@@ -186,7 +199,12 @@ def _spans(hours: Hours, source: _Source, starts: datetime, ends: datetime) -> _
 
 
 def _open(sources: Sequence[_Open], length: float) -> _Open:
-    """Return when all sources are open on a day of this length."""
+    """Return the spans in which a call may begin, because all sources are open.
+
+    Args:
+        sources: The spans of each source.
+        length: The length of the day in seconds.
+    """
     both = [(0.0, length)]
     for spans in sources:
         both = [

@@ -1,4 +1,4 @@
-"""Read what else a line has to send: other campaigns, other messages, carrier budgets."""
+"""Read what limits a campaign on its line: other campaigns, other messages, carrier budgets."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -23,25 +23,28 @@ from crm_api.platform.database import UnitOfWork, typed_rows
 
 LOOKED_BACK = timedelta(days=14)
 NEWEST_TEXTS = 5_000
-"""Most messages of a line's past to read: two weeks of most lines, a day of the busiest."""
+"""The maximum number of a line's newest messages to read. That is two weeks of most lines, and one
+day of the busiest lines."""
 GRACE = timedelta(minutes=10)
-"""Unclear messages from the last minutes of a carrier day also count for the next day."""
+"""Unclear messages from the last minutes of a carrier's day also count for its next day."""
 CARRIERS_COUNTED = 2_000
-"""The carriers of so many waiting people represent those of all."""
+"""The maximum number of waiting people whose carriers are counted. They represent all others."""
 _ENOUGH_DAYS = 3
-"""From this many days on their spread is measured; with fewer, it is that of pure chance."""
+"""The minimum number of days to measure the variance of messages a day. With fewer days, the
+variance of a Poisson distribution is assumed: the mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LineLoad:
-    """What a line sent lately, and has to send besides a campaign.
+    """The recent messages of a line, and what it has to send besides the campaign.
 
     Attributes:
-        rivals: The other campaigns; similar ones are one.
-        texts: The line's newest messages.
-        uncertain: Recent messages that count for caps but may not have arrived.
-        others_a_day: Mean of the messages a day that belong to no campaign.
-        others_variance: Variance of these from day to day.
+        rivals: The other campaigns on the line. Similar campaigns are grouped.
+        texts: The number of messages of the last 14 days, at most 5,000.
+        uncertain: The number of messages of the last 14 days that count for daily limits, although
+            it is unclear whether they were sent.
+        others_a_day: The mean number of messages a day that belong to no campaign.
+        others_variance: The variance of this number from day to day.
     """
 
     rivals: Sequence[Rival]
@@ -53,7 +56,7 @@ class LineLoad:
 
 @dataclass(frozen=True, slots=True)
 class RivalCampaign:
-    """Another campaign with messages to send on the line."""
+    """Another campaign that has messages to send on the line; ``waiting`` is their number."""
 
     id: UUID
     daily_limit: int
@@ -68,7 +71,14 @@ class RivalCampaign:
 
 @dataclass(frozen=True, slots=True)
 class RecentTexts:
-    """Messages of a line on one of its days, of one campaign or of none."""
+    """The number of messages of a line on one day, of one campaign or of no campaign.
+
+    Attributes:
+        day: The day in the time zone of the line.
+        campaign_id: The campaign; None for messages that belong to no campaign.
+        texts: The number of messages.
+        first_at: When the provider accepted the first of them.
+    """
 
     day: date
     campaign_id: UUID | None
@@ -78,7 +88,7 @@ class RecentTexts:
 
 @dataclass(frozen=True, slots=True)
 class CarrierCount:
-    """People whose numbers belong to a carrier."""
+    """The number of people whose phone numbers belong to a carrier; None is an unknown carrier."""
 
     carrier_name: str | None
     people: int
@@ -87,7 +97,7 @@ class CarrierCount:
 async def read_line_load(
     session: AsyncSession, campaign: Campaign, line: Line, *, now: datetime
 ) -> LineLoad:
-    """Read what a line has to send besides a campaign."""
+    """Read the recent messages of a line, and what it has to send besides a campaign."""
     since = now - LOOKED_BACK
     rivals = await list_rivals(session, line_id=line.id, campaign_id=campaign.id, now=now)
     lately = await count_lately(session, line_id=line.id, timezone=line.timezone, since=since)
@@ -104,7 +114,7 @@ async def read_line_load(
 def _group(
     rivals: Sequence[RivalCampaign], lately: Sequence[RecentTexts], line: Line, *, now: datetime
 ) -> list[Rival]:
-    """Group similar campaigns, so that a thousand become a few dozen."""
+    """Group campaigns with similar settings and sizes, so that a thousand become a few dozen."""
     zone = ZoneInfo(line.timezone)
     today = now.astimezone(zone).date()
     used: Counter[UUID | None] = Counter()
@@ -135,7 +145,10 @@ def _group(
 
 
 def _is_over_today(one: RivalCampaign, line: Line, *, today: date, now: datetime) -> bool:
-    """Return whether a campaign's hours are over today; for the recipient's zone use the line's."""
+    """Return whether a campaign sends nothing more today, because its window has closed.
+
+    The line's time zone is used for a campaign that sends in the time zone of each recipient.
+    """
     own = one.timezone if one.timezone not in {None, RECIPIENT} else line.timezone
     window = Window.of(one.days, one.window_start, one.window_end)
     opening = next_open(window, (own or line.timezone,), now)
@@ -143,7 +156,7 @@ def _is_over_today(one: RivalCampaign, line: Line, *, today: date, now: datetime
 
 
 def _others(lately: Sequence[RecentTexts], line: Line, *, now: datetime) -> tuple[float, float]:
-    """Return mean and variance of the line's messages a day that belong to no campaign."""
+    """Return mean and variance of the number of messages a day that belong to no campaign."""
     zone = ZoneInfo(line.timezone)
     begun = max(now - LOOKED_BACK, line.created_at)
     if sum(row.texts for row in lately) >= NEWEST_TEXTS:
@@ -158,7 +171,7 @@ def _others(lately: Sequence[RecentTexts], line: Line, *, now: datetime) -> tupl
     return mean, max(mean, spread)
 
 
-# By the queue's own index; the carriers of the first people represent those of all.
+# The rows are found by the index of waiting recipients, in no particular order.
 CARRIERS = text("""
     SELECT k.carrier AS carrier_name, count(*) AS people
     FROM (
@@ -173,7 +186,10 @@ CARRIERS = text("""
 async def read_carrier_limits(
     uow: UnitOfWork, campaign: Campaign, *, now: datetime
 ) -> list[CarrierLimit]:
-    """Return what is left of the carrier budgets, and who counts against them; none for drafts."""
+    """Return the limits that carrier budgets set for the campaign.
+
+    The list is empty for a draft, and if the settings have no carrier budgets.
+    """
     if campaign.recipients_total is None:
         return []
     room = await carrier_budgets.read_carrier_room(uow, grace=GRACE, now=now)
@@ -201,7 +217,7 @@ async def read_carrier_limits(
     ]
 
 
-# A waiting message also counts its follow-ups.
+# A person who waits for a step counts as one message for this step and each later one.
 RIVALS = text("""
     SELECT c.id, c.daily_limit, c.days, c.window_start, c.window_end, c.timezone, c.start_at,
            c.end_at, w.waiting
@@ -219,7 +235,7 @@ RIVALS = text("""
 async def list_rivals(
     session: AsyncSession, *, line_id: UUID, campaign_id: UUID, now: datetime
 ) -> list[RivalCampaign]:
-    """Return the other campaigns that have messages to send on the line."""
+    """Return the other campaigns that have messages to send on the line, at most 1,000."""
     values = {"line_id": line_id, "campaign_id": campaign_id, "now": now}
     return typed_rows(RivalCampaign, await session.execute(RIVALS, values))
 
@@ -239,7 +255,14 @@ LATELY = text("""
 async def count_lately(
     session: AsyncSession, *, line_id: UUID, timezone: str, since: datetime
 ) -> list[RecentTexts]:
-    """Count the newest messages of a line by its day and campaign."""
+    """Count the messages of a line since an instant by day and campaign, at most the newest 5,000.
+
+    Args:
+        session: The session.
+        line_id: The line.
+        timezone: The time zone of the days.
+        since: The instant.
+    """
     values = {"line_id": line_id, "timezone": timezone, "since": since, "most": NEWEST_TEXTS}
     return typed_rows(RecentTexts, await session.execute(LATELY, values))
 
@@ -254,6 +277,10 @@ UNCERTAIN = text("""
 
 
 async def count_uncertain(session: AsyncSession, *, line_id: UUID, since: datetime) -> int:
-    """Return how many messages of the line use the caps although their arrival is uncertain."""
+    """Return the number of a line's messages, since an instant, with an unclear result.
+
+    They count for daily limits, although it is unclear whether they were sent. At most 5,000 are
+    counted.
+    """
     values = {"line_id": line_id, "since": since, "most": NEWEST_TEXTS}
     return await session.scalar(UNCERTAIN, values) or 0

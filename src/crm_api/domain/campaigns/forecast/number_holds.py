@@ -1,6 +1,6 @@
-"""Find who waits for a rule about their number, and until when: the claim's rules, in bulk.
+"""Find the recipients for whom a rule about their number prevents a message, and until when.
 
-``explain`` applies the same rules to one recipient; a test compares both.
+``explain`` applies the same rules to one recipient. A test compares both.
 """
 
 from collections import Counter, defaultdict
@@ -13,19 +13,23 @@ from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.consent.legal_rules.rules import RuleBook
 
 MOST_GROUPS = 48
-"""People who are released at about the same time form one group; this keeps a plan short."""
+"""The maximum number of groups of people with about the same end of their wait. A limit keeps the
+simulation fast."""
 MIN_DAYS, FREQUENCY_CAP, LEGAL_FREQUENCY = "min_days_between", "frequency_cap", "legal_frequency"
 NOT_DUE = "follow_up_waits"
-"""A follow-up, or a message that was put off, waits until it is due."""
+"""The rule of a follow-up or a postponed message that is not due yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextedNumber:
-    """A recipient, and the campaign messages that the number got.
+    """A waiting recipient, and the campaign messages that the number got.
 
     Attributes:
-        last_other: The newest attempt of another campaign.
-        texted: Newest first.
+        step: The step that the recipient waits for.
+        zone_key: The recipient's zone key: state and time zones.
+        due_at: When the message is due.
+        last_other: The instant of the newest message of another campaign; None without one.
+        texted: The instants of all campaign messages in the period of the rules, newest first.
     """
 
     step: int
@@ -37,11 +41,13 @@ class TextedNumber:
 
 @dataclass(frozen=True, kw_only=True)
 class NumberRules:
-    """The rules of a campaign that depend on each number.
+    """The rules of a campaign that depend on the messages that a number already got.
 
     Attributes:
-        campaign_cap: Messages and hours; None without a cap.
+        min_days: The minimum number of days after a message of another campaign; None for none.
+        campaign_cap: The maximum number of messages, and the period in hours; None without a cap.
         rules: The legal rules.
+        now: The present instant.
     """
 
     min_days: int | None
@@ -61,7 +67,7 @@ class NumberRules:
         )
 
     def hours(self, zone_keys: Sequence[str]) -> int:
-        """Return how many hours back the rules look; 0 without rules."""
+        """Return the longest period over which a rule counts messages, in hours; 0 if none does."""
         caps = [self.rules.frequency_cap(key, self.now) for key in zone_keys]
         return max(
             (self.min_days or 0) * 24,
@@ -70,7 +76,7 @@ class NumberRules:
         )
 
     def held_until(self, number: TextedNumber) -> dict[str, datetime]:
-        """Return which rules hold a recipient, and until when."""
+        """Return the rules that prevent a message to a recipient now, each with its end."""
         found: dict[str, datetime] = {NOT_DUE: number.due_at}
         if self.min_days is not None and number.last_other is not None:
             found[MIN_DAYS] = number.last_other + timedelta(days=self.min_days)
@@ -91,13 +97,13 @@ def hold_back(
     *,
     scale: float,
 ) -> list[Waiting]:
-    """Separate people whom a rule about their number holds.
+    """Divide waiting people into those who are free and groups that must wait for a rule.
 
     Args:
         waiting: All waiting people.
-        numbers: All of them, or a sample.
-        number_rules: The campaign's.
-        scale: How many people one of ``numbers`` represents.
+        numbers: The same people with their messages, or a sample of them.
+        number_rules: The rules of the campaign.
+        scale: The number of people that one of ``numbers`` represents; 1 without a sample.
     """
     held = [
         Waiting(zone_key=one.zone_key, step=one.step, people=scale, held_until=until)
@@ -119,7 +125,7 @@ def hold_back(
 
 
 def _group(held: Sequence[Waiting]) -> list[Waiting]:
-    """Group people who are released at about the same time: when the last of them is."""
+    """Group people whose wait ends at about the same time; a group waits as long as its last."""
     ordered = sorted(held, key=lambda one: max(one.held_until.values()))
     size = -(-len(ordered) // MOST_GROUPS)
     groups: defaultdict[tuple[int, int, str], list[Waiting]] = defaultdict(list)

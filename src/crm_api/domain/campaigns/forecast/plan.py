@@ -1,4 +1,4 @@
-"""The input of a forecast, and its outcome."""
+"""The input of the simulation of a campaign (``Plan``), and its result (``Outcome``)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,18 +8,20 @@ from crm_api.domain.campaigns.forecast.hours import Hours
 from crm_api.domain.kit.windows import DAYS
 
 UNLIMITED = 1_000_000_000
-"""More messages than any plan sends in a day."""
+"""A number of messages that no campaign reaches in a day; it stands for "no limit"."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """People of one zone key who wait for one step of the campaign.
+    """A group of people with the same zone key who wait for the same step of the campaign.
 
     Attributes:
-        step: 0 is the first message.
-        due_from: When the first of them is due; None is now.
-        due_until: When the last of them is due; None is now.
-        held_until: When each rule about their numbers releases them.
+        zone_key: Their zone key: state and time zones.
+        people: Their number; an estimate may have fractions.
+        step: 0 for the first message, 1 for the first follow-up, and so on.
+        due_from: When the first of them becomes due; None means now.
+        due_until: When the last of them becomes due; None means now.
+        held_until: The rules about their numbers that prevent a message, and until when.
     """
 
     zone_key: str
@@ -32,12 +34,13 @@ class Waiting:
 
 @dataclass(frozen=True, kw_only=True)
 class Pacing:
-    """How a day's messages are spread.
+    """How the messages of a day are spread over it.
 
     Attributes:
-        batch_size: Messages in a batch; None spreads the day's allowance evenly.
-        batch_seconds: From the start of one batch to the start of the next.
-        is_spread: False sends as fast as the rate allows.
+        batch_size: The number of messages in a batch; None without batches.
+        batch_seconds: The seconds from the start of a batch to the start of the next.
+        is_spread: Without batches: True spreads the messages evenly over the day's hours, False
+            sends them as fast as the provider's rate limit allows.
     """
 
     batch_size: int | None = None
@@ -47,17 +50,19 @@ class Pacing:
 
 @dataclass(frozen=True, kw_only=True)
 class Rival:
-    """Another campaign on the line, or a group of similar ones.
+    """Another campaign on the same line, or a group of similar campaigns.
+
+    The numbers of a group are sums over its campaigns.
 
     Attributes:
-        waiting: Its messages to come.
-        daily_limit: Its own limit.
-        used_today: Messages of today that count against this limit.
-        days: Names of the days on which it sends.
-        first: Its first day; None if it sends now.
-        last: Its last day.
-        is_over_today: Its window is closed for today.
-        campaigns: How many it represents; the figures are sums.
+        waiting: The number of messages that it still has to send.
+        daily_limit: Its own daily limit.
+        used_today: The messages of today that count for this limit.
+        days: The days of the week on which it sends, as ``mon`` to ``sun``.
+        first: Its first day; None if it may send now.
+        last: Its last day; None without an end.
+        is_over_today: True if it sends nothing more today, because its window has closed.
+        campaigns: The number of campaigns in the group.
     """
 
     waiting: float
@@ -72,13 +77,13 @@ class Rival:
 
 @dataclass(frozen=True, kw_only=True)
 class CarrierLimit:
-    """What a carrier's budget allows the campaign, if no other campaign uses it.
+    """The limit that a carrier's daily budget sets for the campaign, if no other one uses it.
 
     Attributes:
-        carrier: The carrier's name.
-        share: The share of the waiting people that counts against the budget.
-        daily: Messages a day.
-        left_today: What is left of ``daily``.
+        carrier: The name of the carrier.
+        share: The share of the waiting people, from 0 to 1, whose messages count for the budget.
+        daily: The number of messages that the budget allows in a day.
+        left_today: The number of messages that it still allows today.
     """
 
     carrier: str
@@ -89,24 +94,31 @@ class CarrierLimit:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Everything that decides when a campaign is done.
+    """Everything that decides when a campaign sends its messages.
 
     Attributes:
         begins: The first instant at which a message may be sent.
-        ends: The campaign's end.
-        zone_keys: Of all its recipients, also of those who have their messages: an open place
-            counts for the pace even if no one waits there.
-        follow_ups: Delay of each follow-up after the message before.
-        reply_share: The share of people with a message who get no further one.
-        campaign_limit: Messages a day.
-        campaign_used: Messages of today that count against it.
-        line_limit: Messages a day.
-        line_used: Messages of today that count against it.
-        ramp_plan: Limits of the first days of a new line.
-        others_a_day: The line's messages that belong to no campaign.
-        per_second: The provider's rate limit.
-        carriers: The declared budgets.
-        workload: Mean number of messages per recipient and step: above 1 if some are sent twice.
+        ends: The end of the campaign; None without one.
+        hours: The hours in which the campaign may send.
+        zone_keys: The zone keys of all recipients, also of those who already got their messages.
+            The pacing counts the hours of a zone key even if no one in it waits.
+        waiting: The people who wait for a message.
+        follow_ups: The delay of each follow-up after the previous message.
+        reply_share: The share of people, from 0 to 1, who reply to a message and so get no further
+            one.
+        pacing: How the messages of a day are spread over it.
+        campaign_limit: The daily limit of the campaign.
+        campaign_used: The messages of today that count for ``campaign_limit``.
+        line_limit: The daily limit of the line.
+        line_used: The messages of today that count for ``line_limit``.
+        ramp_plan: The daily limits of the first days of a new line; empty without any.
+        ramp_started_on: The first day of the ramp plan; None if it has not begun.
+        rivals: The other campaigns that send on the line.
+        per_second: The number of messages that the provider accepts in a second.
+        others_a_day: The mean number of messages a day on the line that belong to no campaign.
+        carriers: The limits set by the carrier budgets.
+        workload: The mean number of messages per recipient and step. It is above 1 because an
+            unclear message is sometimes sent twice.
     """
 
     begins: datetime
@@ -131,43 +143,48 @@ class Plan:
 
     @property
     def people(self) -> float:
-        """How many people wait."""
+        """The number of people who wait for a message."""
         return sum(group.people for group in self.waiting)
 
     @property
     def competing_campaigns(self) -> int:
-        """How many other campaigns send on the line."""
+        """The number of other campaigns that send on the line."""
         return sum(rival.campaigns for rival in self.rivals)
 
     @property
     def competing_texts(self) -> int:
-        """How many messages they have to send."""
+        """The number of messages that the other campaigns on the line still have to send."""
         return round(sum(rival.waiting for rival in self.rivals))
 
     @property
     def texts(self) -> float:
-        """Mean number of messages to come."""
+        """The expected number of messages that the campaign still sends, follow-ups included."""
         return self.workload * sum(
             group.people * self.texts_from(group.step) for group in self.waiting
         )
 
     def texts_from(self, step: int) -> float:
-        """Mean number of messages to a person who waits for a step."""
+        """Return the expected number of messages to a person who waits for this step.
+
+        Follow-ups are included; repeated messages are not.
+        """
         steps = range(len(self.follow_ups) + 1 - step)
         return sum((1 - self.reply_share) ** number for number in steps)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a plan ends.
+    """The result of simulating a plan.
 
     Attributes:
-        finish: When the last message is sent, or the campaign ends; None if not within ten years.
-        not_reached: People who still wait when the campaign ends.
-        unsent: Messages that are not sent by then.
-        per_day: The next days with messages, and how many.
-        sending_days: Days on which the campaign sends.
-        limited_days: Days of the first year on which a limit was used up, by the rule that set it.
+        finish: When the last message is sent, or when the campaign ends if that is earlier; None if
+            neither happens within ten years.
+        not_reached: The number of people who still wait when the campaign ends.
+        unsent: The number of messages that are not sent by then.
+        per_day: The days with messages, among the next 60, each with the number of messages.
+        sending_days: The number of days on which the campaign sends.
+        limited_days: The number of days in the first year on which a daily limit was reached, by
+            the name of its rule.
     """
 
     finish: datetime | None

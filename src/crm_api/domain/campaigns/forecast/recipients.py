@@ -1,4 +1,8 @@
-"""Read who waits for a campaign's messages, by sums, bounded counts and samples."""
+"""Read how many people wait for a campaign's messages, where, and since when.
+
+The cost does not grow with the number of recipients, because stored sums, limited counts and
+samples are read.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,15 +27,16 @@ from crm_api.domain.messaging.sends.vocabulary import MembershipStatus
 from crm_api.platform.database import typed_rows
 
 COUNTED = 2_000
-"""Up to this many waiting people are counted by zone key; more are estimated from a sample."""
+"""Up to this number of waiting people, all are counted by zone key. If there are more, a sample is
+counted."""
 FEW = 20
-"""A zone key with fewer waiting people is always counted: a sample would miss it."""
+"""A zone key with fewer waiting people is always counted, because a sample may miss it."""
 SAMPLED_PAGES = 100
-"""Pages to sample: a few thousand recipients, in about a millisecond."""
+"""The number of table pages in a sample: a few thousand recipients, read in about a millisecond."""
 AUDIENCE_COUNTED = 100_000
 AUDIENCE_SAMPLE = 10_000
-"""Limits for a draft's list. Up to ``AUDIENCE_COUNTED`` contacts, all are counted. In a longer
-list, ``AUDIENCE_SAMPLE`` contacts represent the rest."""
+"""Limits for a draft whose audience is a list. Up to ``AUDIENCE_COUNTED`` contacts, all are
+counted. In a longer list, about ``AUDIENCE_SAMPLE`` contacts are counted and represent all."""
 _REACHED = (MembershipStatus.SENT, MembershipStatus.DELIVERED)
 
 
@@ -40,12 +45,12 @@ class People:
     """The recipients of a campaign, or the audience of a draft.
 
     Attributes:
-        zone_keys: Of all of them.
-        waiting: Those who wait for a message.
-        is_sampled: Their zone keys come from a sample; False if all have the same hours.
-        statuses: People of all steps by status.
-        reached: Messages that were sent.
-        replied: How many of them got a reply.
+        zone_keys: The distinct zone keys of all of them.
+        waiting: The people who wait for a message, in groups.
+        is_sampled: True if the groups were estimated from a sample.
+        statuses: The number of recipients of all steps by status; for a draft, by verdict.
+        reached: The number of messages that were sent.
+        replied: The number of these messages that got a reply.
     """
 
     zone_keys: tuple[str, ...]
@@ -58,7 +63,7 @@ class People:
 
 @dataclass(frozen=True, slots=True)
 class StepCount:
-    """People of a step with the same status."""
+    """The number of recipients of one step in one status, and of those among them who replied."""
 
     step: int
     status: str
@@ -68,7 +73,7 @@ class StepCount:
 
 @dataclass(frozen=True, slots=True)
 class AudienceCount:
-    """Contacts of a zone key with the same result."""
+    """The number of contacts of an audience with one zone key and one verdict."""
 
     verdict: str
     zone_key: str
@@ -78,7 +83,7 @@ class AudienceCount:
 async def read_people(
     session: AsyncSession, campaign: Campaign, *, rules: RuleBook, now: datetime
 ) -> People:
-    """Read who waits for a message of a campaign of any status."""
+    """Read the people who wait for a message of a campaign, which may have any status."""
     if campaign.recipients_total is None:
         return await _read_audience(session, campaign, now=now)
     rows = await count_by_step(session, campaign_id=campaign.id)
@@ -89,7 +94,8 @@ async def read_people(
     places = await count_places(
         session, campaign_id=campaign.id, zone_keys=keys, most=FEW if are_many else COUNTED, now=now
     )
-    # The sample also provides the due times of follow-ups.
+    # If all recipients have the same hours, the zone keys do not matter. With follow-ups the sample
+    # is still needed, for the instants at which they are due.
     differ = bool(rules.rules) or campaign.timezone == RECIPIENT or bool(campaign.follow_ups)
     is_sampled = are_many and differ
     waiting = places
@@ -123,11 +129,17 @@ async def read_people(
 def _estimate(
     pending: Mapping[int, int], few: Sequence[Waiting], sample: Sequence[Waiting]
 ) -> list[Waiting]:
-    """Distribute waiting people over the zone keys: small ones as counted, others as sampled."""
+    """Estimate how the waiting people are distributed over steps and zone keys.
+
+    Args:
+        pending: The number of waiting people by step.
+        few: Counts by zone key, up to ``FEW`` in each. Smaller counts are exact.
+        sample: The people on a sample of pages. It estimates the zone keys with more people.
+    """
     counted: Counter[str] = Counter()
     for group in few:
         counted[group.zone_key] += round(group.people)
-    # Add one to each: a large zone key that the sampled pages happen to miss is not empty.
+    # Begin with one person in each large zone key, because the sample may have missed it.
     large = {key: 1.0 for key, count in counted.items() if count >= FEW}
     for group in sample:
         if group.zone_key in large:
@@ -160,11 +172,11 @@ TALLY = text("""
 
 
 async def count_by_step(session: AsyncSession, *, campaign_id: UUID) -> list[StepCount]:
-    """Return sums of a campaign's people and replies by step and status."""
+    """Return the numbers of a campaign's recipients, and of replies, by step and status."""
     return typed_rows(StepCount, await session.execute(TALLY, {"campaign_id": campaign_id}))
 
 
-# At most `most` per zone key, by the queue's own index: exact where fewer people wait.
+# At most `most` waiting people of each zone key, found by the index of waiting recipients.
 _IN_ORDER = """
     SELECT q.step, q.zone_key, q.due_at, q.phone
     FROM unnest(CAST(:zone_keys AS text[])) AS z (zone_key)
@@ -175,7 +187,8 @@ _IN_ORDER = """
     ) q
 """
 
-# Always the same pages: two forecasts in a row then differ only by what was sent in between.
+# REPEATABLE always selects the same pages. So two forecasts in a row differ only by the messages
+# that were sent in between.
 _SAMPLED = """
     SELECT m.step, m.zone_key, m.due_at, m.phone
     FROM campaign_membership m TABLESAMPLE SYSTEM ((
@@ -198,7 +211,10 @@ SAMPLE_PLACES = text(_COUNT.format(people=_SAMPLED))
 async def count_places(
     session: AsyncSession, *, campaign_id: UUID, zone_keys: Sequence[str], most: int, now: datetime
 ) -> list[Waiting]:
-    """Count who waits by zone key, up to ``most`` in each, with the first and last due instant."""
+    """Count waiting people by step and zone key, at most ``most`` in each zone key.
+
+    Each group also has the first and the last instant at which its people are due.
+    """
     values = {"campaign_id": campaign_id, "zone_keys": list(zone_keys), "most": most, "now": now}
     return typed_rows(Waiting, await session.execute(COUNT_PLACES, values))
 
@@ -206,13 +222,13 @@ async def count_places(
 async def sample_places(
     session: AsyncSession, *, campaign_id: UUID, now: datetime
 ) -> list[Waiting]:
-    """Count who waits by zone key, on a sample of the table's pages."""
+    """Count the waiting people on a sample of the table's pages by step and zone key."""
     values = {"campaign_id": campaign_id, "pages": SAMPLED_PAGES, "now": now}
     return typed_rows(Waiting, await session.execute(SAMPLE_PLACES, values))
 
 
-# One row per recipient, with the campaign messages that the number got in the last hours. With many
-# recipients, those on a sample of pages represent all.
+# One row for each waiting recipient, with the campaign messages that the number got in the last
+# `hours` hours.
 _TEXTED = """
     SELECT p.step, p.zone_key, p.due_at, t.last_other,
            coalesce(t.texted, CAST('{{}}' AS timestamptz[])) AS texted
@@ -235,9 +251,15 @@ TEXTED_SAMPLE = text(_TEXTED.format(people=_SAMPLED))
 async def list_texted(
     session: AsyncSession, *, campaign: Campaign, hours: int, is_sampled: bool, now: datetime
 ) -> list[TextedNumber]:
-    """Return who waits, each with the campaign messages that the number got in the last ``hours``.
+    """Return waiting recipients with the campaign messages that their numbers got recently.
 
-    At most ``COUNTED`` people: all who wait, or a sample of the table's pages if ``is_sampled``.
+    Args:
+        session: The session.
+        campaign: The campaign.
+        hours: The period, back from now, in hours.
+        is_sampled: True reads a sample of the recipients, False reads all. At most ``COUNTED``
+            recipients are read in both cases.
+        now: The present instant.
     """
     values = {"campaign_id": campaign.id, "hours": hours, "rows": COUNTED, "now": now}
     if is_sampled:
@@ -258,7 +280,7 @@ SAMPLE_LIST = text("""
 
 
 async def _read_audience(session: AsyncSession, campaign: Campaign, *, now: datetime) -> People:
-    """Count the audience as a start would store it."""
+    """Count the people whom a start of the draft would store as recipients."""
     sample: Sequence[UUID] | None = None
     scale, list_id = 1.0, campaign.audience.get("list_id")
     if list_id:
@@ -287,10 +309,13 @@ async def _read_audience(session: AsyncSession, campaign: Campaign, *, now: date
 async def count_audience(
     session: AsyncSession, *, campaign: Campaign, sample: Sequence[UUID] | None, now: datetime
 ) -> list[AudienceCount]:
-    """Count the audience by verdict and zone key, as a start would store it.
+    """Count an audience by verdict and zone key, as if the campaign started now.
 
     Args:
-        sample: Contacts that represent those of the list; None counts all of it.
+        session: The session.
+        campaign: The campaign.
+        sample: Contacts that are counted instead of the audience's list; None counts the audience.
+        now: The present instant.
     """
     audience = await resolve_audience(session, AudienceSettings.of(campaign), as_of=now)
     values = audience.values

@@ -1,4 +1,4 @@
-"""Response models of the forecast."""
+"""Response models of the forecast of a campaign."""
 
 from datetime import date
 from typing import Annotated, Literal
@@ -10,10 +10,10 @@ from crm_api.domain.messaging.sends.vocabulary import CampaignStatus, StopRule
 
 
 class ForecastDay(ReadModel):
-    """A day in the line's time zone, and the campaign's messages on it.
+    """The number of messages that the campaign will probably send on a day.
 
     Attributes:
-        date: The day.
+        date: The day, in the time zone of the line.
         texts: The number of messages.
     """
 
@@ -24,12 +24,13 @@ class ForecastDay(ReadModel):
 
 
 class LiftedRead(ReadModel):
-    """When the campaign would be done without its obstacle, and which rule binds then.
+    """The forecast for the case that a person removes the reason why nothing is sent now.
 
     Attributes:
-        p50_finish_at: The campaign ends by this time with a probability of 50 %.
-        p90_finish_at: The campaign ends by this time with a probability of 90 %.
-        binding_rule: The rule that decides when the campaign ends; null if no rule does.
+        p50_finish_at: When the last message is sent with a probability of 50 %; null if never.
+        p90_finish_at: When the last message is sent with a probability of 90 %; null if never.
+        binding_rule: The rule that would then delay the last message most; null if none would.
+        detail: What this rule does, and how to finish sooner.
     """
 
     p50_finish_at: Instant | None
@@ -39,29 +40,28 @@ class LiftedRead(ReadModel):
 
 
 class AssumptionsRead(ReadModel):
-    """What the forecast assumes.
+    """The assumptions on which a forecast is based.
 
-    ``reply_rate`` decides who gets a follow-up. ``repeat_rate`` is the share of messages that are
-    sent twice because it is unclear whether the first one arrived. ``replies_of`` and
-    ``repeats_of`` are the numbers of messages on which these rates are measured; with few of them
-    the rates are mostly assumed. ``people_by_place`` says whether the waiting people were counted
-    per zone key or estimated from a sample.
+    The rates are decimals in strings, from 0 to 1. They combine an assumed value with measured
+    messages: with few measured messages, they are close to the assumed value.
 
     Attributes:
-        begins_at: When the campaign begins.
-        campaign_daily_limit: The daily limit of the campaign; null without one.
+        begins_at: When the campaign begins to send.
+        campaign_daily_limit: The daily limit of the campaign.
         line_daily_limit: The daily limit of the line.
         texts_per_second: The number of messages that the provider accepts in a second.
-        competing_campaigns: The number of other campaigns that use the same line.
-        competing_texts: The number of messages that these campaigns have yet to send.
-        other_texts_a_day: Messages a day that others send from the line, as a decimal in a string.
-        reply_rate: The share of people who reply.
-        replies_of: The number of messages that the reply rate is measured on.
-        repeat_rate: The share of attempts that are repeated.
-        repeats_of: The number of attempts that the repeat rate is measured on.
-        people_by_place: Whether the waiting recipients of each zone key were counted, or estimated
-            from a sample.
-        left_out: What the forecast leaves out, as sentences.
+        competing_campaigns: The number of other campaigns that send on the same line.
+        competing_texts: The number of messages that these campaigns still have to send.
+        other_texts_a_day: The mean number of messages a day that the line sends outside campaigns,
+            as a decimal in a string.
+        reply_rate: The share of messages that get a reply, so that no follow-up is sent.
+        replies_of: The number of messages on which ``reply_rate`` is measured.
+        repeat_rate: The share of messages that are sent a second time, because it is unclear
+            whether the first one was sent.
+        repeats_of: The number of messages on which ``repeat_rate`` is measured.
+        people_by_place: Whether the waiting recipients in each state and time zone were
+            ``counted``, or estimated from a sample (``sampled``).
+        left_out: What the forecast does not consider, as sentences.
     """
 
     model_config = example(
@@ -92,12 +92,13 @@ class AssumptionsRead(ReadModel):
 
 
 class OutsideForecastRead(ReadModel):
-    """Recipients who do not wait for a message and are not in the forecast, and what to do.
+    """The recipients that the forecast does not include, because a decision is needed first.
 
     Attributes:
-        review: The number of recipients that wait for a decision.
-        held: The number of recipients with a hold on their number.
-        unknown: The number of messages with an unclear result: sent or not.
+        review: The number of recipients that wait until a person approves or rejects them.
+        held: The number of recipients whose number is on hold until a person checks a reply.
+        unknown: The number of recipients for whom it is unclear whether the message was sent.
+        detail: Which recipients are not included, and what to do, as a sentence.
     """
 
     model_config = example(review=4, detail="4 recipients wait for a review.")
@@ -109,28 +110,30 @@ class OutsideForecastRead(ReadModel):
 
 
 class ForecastRead(ReadModel):
-    """When a campaign will be done, and the rule that binds it.
-
-    The last message is sent by ``p50_finish_at`` with a probability of 50 %, by ``p90_finish_at``
-    with 90 %. Both are null if that never happens; ``detail`` says why. ``binding_rule`` is the
-    rule without which the campaign would be done soonest; null if no rule delays it. It has the
-    names of ``explain``. ``days`` are at most the next 60 days, and empty for a campaign that may
-    not send; ``later`` counts the messages after them. ``not_reached`` counts people who get no
-    message before the campaign's end.
+    """When a campaign will have sent its last message, and which rule delays it most.
 
     Attributes:
-        as_of: The time of the figures.
-        p50_finish_at: The campaign ends by this time with a probability of 50 %.
-        p90_finish_at: The campaign ends by this time with a probability of 90 %.
-        binding_rule: The rule that decides when the campaign ends; null if no rule does.
-        if_lifted: When the campaign would end without the binding rule.
+        campaign_id: The id of the campaign.
+        status: The status of the campaign.
+        as_of: The instant of the forecast.
+        p50_finish_at: When the last message is sent with a probability of 50 %; null if never.
+            Then ``detail`` says why.
+        p90_finish_at: When the last message is sent with a probability of 90 %; null if never.
+            Then ``detail`` says why.
+        binding_rule: The rule that delays the last message most, or that prevents all messages;
+            null if no rule does.
+        detail: What this rule does, and how to finish sooner.
+        if_lifted: The forecast for the case that a person removes the reason why nothing is sent
+            now, such as a pause; null if messages are sent, or no person can remove the reason.
         people_waiting: The number of recipients that wait for a message.
-        texts: The number of messages.
-        not_reached: The number of recipients that the campaign does not reach before its end.
-        days: The messages of each day.
-        later: The number of messages after the last day that is shown.
-        assumptions: The assumptions of the forecast.
-        outside: The recipients that the forecast does not cover.
+        texts: The number of messages that the campaign will probably still send, follow-ups
+            included.
+        not_reached: The number of recipients that get no message before the end of the campaign.
+        days: The numbers of messages on the next 60 days, without days that have none; empty if the
+            campaign sends nothing now.
+        later: The number of messages after these 60 days.
+        assumptions: The assumptions on which the forecast is based.
+        outside: The recipients that the forecast does not include.
     """
 
     model_config = example(

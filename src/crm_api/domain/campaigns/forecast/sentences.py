@@ -1,4 +1,7 @@
-"""Sentences of a forecast: which rule binds, what to do, who is left out."""
+"""Write the sentences of a forecast: what the binding rule does, and who is not included.
+
+The binding rule is the rule that delays the last message most.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +19,7 @@ from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """The input of a sentence."""
+    """The values from which the sentence about a rule is written."""
 
     campaign: Campaign
     line: Line
@@ -25,42 +28,47 @@ class _Case:
 
 
 def explain_binding(campaign: Campaign, line: Line, prediction: Prediction) -> str:
-    """Return what the rule that binds does to this campaign, and what would help."""
+    """Return a sentence about what the binding rule does to this campaign, and what would help."""
     case, rule = _Case(campaign, line, prediction.plan, prediction.p50), prediction.rule
     if case.plan.texts < NOTHING:
-        return "No one waits for a message."
-    return f"{_lead(case)} {_RULES[rule](case) if rule else 'No rule delays it.'}".strip()
+        return "No recipient waits for a message."
+    return f"{_lead(case)} {_RULES[rule](case) if rule else 'No rule delays the campaign.'}".strip()
 
 
 def explain_outside(outside: Mapping[str, int]) -> str:
-    """Say who is not in the forecast, and how they can continue."""
+    """Return a sentence about the recipients who are not in the forecast, and what to do.
+
+    Args:
+        outside: The number of recipients by status.
+    """
     reasons = {
         "review": "wait in review (approve or reject them)",
-        "held": "are held by a doubtful reply (confirm or release them)",
-        "unknown": "have an unclear attempt (it is settled by the service, or parked for you)",
+        "held": "are on hold because of a reply (confirm the opt-out, or release them)",
+        "unknown": "have a message that may or may not have been sent (the service looks it up, or "
+        "you must settle it)",
     }
     parts = [f"{outside[name]} {why}" for name, why in reasons.items() if outside[name]]
     if not parts:
-        return "Everybody who may be texted is in the forecast."
+        return "The forecast includes all recipients who may get a message."
     return (
-        f"Not in the forecast: {'; '.join(parts)}. The campaign is completed only after them, and "
-        "each released person adds a message."
+        f"The forecast does not include these recipients: {'; '.join(parts)}. The campaign is "
+        "completed only when they are settled, and it sends a message to each released person."
     )
 
 
 def left_out(campaign: Campaign, plan: Plan) -> list[str]:
-    """Return notes on what the forecast does not consider."""
-    notes = ["New campaigns on the line, and paused or unstarted ones, are left out."]
+    """Return sentences about what the forecast does not consider."""
+    notes = ["Other campaigns on the line that are drafts, paused or not yet created are ignored."]
     if campaign.status == CampaignStatus.DRAFT:
         notes.append(
-            "Rules about single numbers (min_days_between, frequency_cap, legal limits) and "
-            "carrier budgets are left out of a draft; they can only make the end later."
+            "For a draft, rules about single numbers (min_days_between, frequency_cap, legal "
+            "limits) and carrier budgets are ignored. They can only delay the end."
         )
     elif plan.carriers:
         notes.append("The forecast assumes that no other campaign uses the carrier budgets.")
     if campaign.status in {CampaignStatus.DRAFT, CampaignStatus.SCHEDULED}:
         notes.append("The audience is counted as it is now.")
-    notes.append("Outages of the provider or of this service are left out.")
+    notes.append("Outages of the provider or of this service are ignored.")
     return notes
 
 
@@ -68,12 +76,12 @@ def _lead(case: _Case) -> str:
     outcome = case.outcome
     if outcome.not_reached and outcome.finish is not None:
         ends = format_instant(outcome.finish)
-        return f"It ends at {ends}; {_people(outcome.not_reached)} will not have got a message."
+        return f"The campaign ends at {ends}, and {_people(outcome.not_reached)} get no message."
     if outcome.finish is not None:
         return ""
     if people_shut_out(case.plan) or not outcome.per_day:
-        return "It will never be done."
-    return "It would take more than ten years."
+        return "The campaign will never send its last message."
+    return "The campaign would take more than ten years."
 
 
 def _people(count: int) -> str:
@@ -81,10 +89,13 @@ def _people(count: int) -> str:
 
 
 def _owned(case: _Case, advice: str) -> str:
-    """Return how to change a setting: at once in a draft, by a clone after the start."""
+    """Return advice to change a setting: in a draft itself, or in a clone of a started campaign."""
     if case.campaign.status == CampaignStatus.DRAFT:
         return f"{advice} in the draft."
-    return f"A started campaign keeps its settings; {advice[0].lower()}{advice[1:]} in a clone."
+    return (
+        "The settings of a started campaign cannot be changed. "
+        f"{advice} in a clone of the campaign."
+    )
 
 
 def _campaign_limit(case: _Case) -> str:
@@ -97,7 +108,7 @@ def _line_limit(case: _Case) -> str:
     limit = case.line.daily_limit
     both = f", and the campaign no more than {own}" if own <= limit else ""
     return (
-        f"The line {case.line.number} may send {limit} texts a day{both}. Raise the line's "
+        f"The line {case.line.number} may send {limit} messages a day{both}. Raise the line's "
         "daily_limit as far as the provider allows it, or send from a second line."
     )
 
@@ -114,8 +125,8 @@ def _other_campaigns(case: _Case) -> str:
     campaigns, texts = case.plan.competing_campaigns, case.plan.competing_texts
     others = "1 other campaign has" if campaigns == 1 else f"{campaigns} other campaigns have"
     return (
-        f"{others} {texts} messages to send from the line {case.line.number}, which all share. "
-        "Pause those that can wait, or send from a second line."
+        f"{others} {texts} messages to send from the same line, {case.line.number}. "
+        "Pause campaigns that can wait, or send from a second line."
     )
 
 
@@ -124,17 +135,17 @@ def _schedule(case: _Case) -> str:
     days = ", ".join(day for day in DAYS if day in case.campaign.days)
     hours = f"{case.campaign.window_start:%H:%M} to {case.campaign.window_end:%H:%M}"
     zone = case.campaign.timezone or case.line.timezone
-    known = f"It sends {days}, {hours} ({zone})."
+    known = f"The campaign sends only on {days}, {hours} ({zone})."
     if shut:
-        known += f" For {_people(shut)} these hours never open."
+        known += f" {_people(shut)} can never get a message in these hours."
     return f"{known} " + _owned(case, "Widen days or window")
 
 
 def _legal_hours(case: _Case) -> str:
     shut = _shut_people(case)
-    never = f"; for {_people(shut)} no time is left" if shut else ""
+    never = f", and never in the campaign's hours for {_people(shut)}" if shut else ""
     return (
-        f"The law allows fewer hours in the recipients' time zones{never}. "
+        f"The law allows messages only at some hours in the recipients' time zones{never}. "
         "GET /v1/compliance-rules lists the rules."
     )
 
@@ -145,11 +156,11 @@ def _shut_people(case: _Case) -> int:
 
 
 def _not_started(case: _Case) -> str:
-    return f"It begins at {format_instant(case.plan.begins)}."
+    return f"The campaign begins at {format_instant(case.plan.begins)}."
 
 
 def _held(case: _Case, rule: Binding) -> str:
-    """Return how many people a rule about numbers holds."""
+    """Return the number of people, as words, for whom a rule about numbers prevents a message."""
     held = sum(group.people for group in case.plan.waiting if rule in group.held_until)
     return _people(max(1, round(held)))
 
@@ -166,15 +177,15 @@ def _frequency_cap(case: _Case) -> str:
     cap = case.campaign.frequency_cap or {}
     people = _held(case, Binding.FREQUENCY_CAP)
     return (
-        f"A number gets {cap.get('texts')} campaign messages in {cap.get('days')} days, and "
-        f"{people} had them. " + _owned(case, "Raise frequency_cap")
+        f"A number may get at most {cap.get('texts')} campaign messages in {cap.get('days')} days, "
+        f"and {people} already got them. " + _owned(case, "Raise frequency_cap")
     )
 
 
 def _legal_frequency(case: _Case) -> str:
     people = _held(case, Binding.LEGAL_FREQUENCY)
     return (
-        f"The law of their state allows {people} no further message for now. GET "
+        f"The law of their state allows no further message to {people} for now. GET "
         "/v1/compliance-rules lists the limits."
     )
 
@@ -184,25 +195,25 @@ def _carrier_budget(case: _Case) -> str:
     people = _people(max(1, round(limit.share * case.plan.people)))
     return (
         f"The company's budget for {limit.carrier} allows about {round(limit.daily)} of these "
-        f"messages a day, and {people} count against it. Look up their numbers, because numbers of "
-        "unknown carriers also count against it. Or raise the budget with PATCH /v1/settings, if "
-        "the carrier allows more."
+        f"messages a day, and {people} count for it. Validate their numbers with POST "
+        "/v1/phone-validations, because numbers of unknown carriers also count for this budget. Or "
+        "raise the budget with PATCH /v1/settings, if the carrier allows more."
     )
 
 
 def _follow_up(case: _Case) -> str:
     hours = ", ".join(f"{step['after_hours']:g}" for step in case.campaign.follow_ups)
     if not hours:
-        return "Some messages were put off and are due later."
-    return f"Its follow-ups wait {hours} hours after the message before."
+        return "Some messages were postponed and are due later."
+    return f"The follow-ups are sent {hours} hours after the previous message."
 
 
 def _pacing(case: _Case) -> str:
     pacing = case.plan.pacing
     if pacing.batch_size is None:
-        return "The messages are spread evenly over a day's hours; mode burst sends them sooner."
+        return "The messages of a day are spread over its hours. The mode burst sends them sooner."
     minutes = round(pacing.batch_seconds / 60)
-    return f"It sends {pacing.batch_size} messages every {minutes} minutes. " + _owned(
+    return f"The campaign sends {pacing.batch_size} messages every {minutes} minutes. " + _owned(
         case, "Choose larger batches"
     )
 

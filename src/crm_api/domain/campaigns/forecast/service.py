@@ -1,4 +1,4 @@
-"""Forecast when a campaign will be done, which rule binds it, and the assumptions."""
+"""Forecast when a campaign will have sent its last message, and which rule delays it most."""
 
 import asyncio
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from uuid import UUID
 
 from crm_api.domain.campaigns import queries
 from crm_api.domain.campaigns.answers import format_rate
-from crm_api.domain.campaigns.errors import CampaignNotFoundError
+from crm_api.domain.campaigns.errors import NO_RECIPIENTS, CampaignNotFoundError
 from crm_api.domain.campaigns.forecast.finish import (
     Odds,
     Prediction,
@@ -47,8 +47,8 @@ from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
 from crm_api.platform.database import UnitOfWork
 
 ASSUMED_REPLIES, REPLIES_WEIGHT = 0.05, 50
-"""Prior for the share of replies: one reply to 20 messages, with the weight of 50 messages.
-It is an assumption, not measured; the answer says so."""
+"""The assumed share of replies, and the number of measured messages that it weighs as much as.
+The value is not measured; the answer lists it among the assumptions."""
 ASSUMED_REPEATS, REPEATS_WEIGHT = 0.002, 100
 _ON_ITS_WAY = (CampaignStatus.SCHEDULED, CampaignStatus.RUNNING)
 _OVER = (CampaignStatus.COMPLETED, CampaignStatus.CANCELLED)
@@ -57,7 +57,7 @@ _OUTSIDE = ("review", "held", "unknown")
 
 @dataclass(frozen=True, kw_only=True)
 class _Situation:
-    """What was read of a campaign and its line, and the plan that follows from it."""
+    """A campaign, its line and its people as read from the database, and the resulting plan."""
 
     campaign: Campaign
     line: Line
@@ -68,13 +68,19 @@ class _Situation:
 
     @property
     def waiting(self) -> int:
-        """How many people wait."""
+        """The number of people who wait for a message."""
         return round(self.plan.people)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Halt:
-    """Why no message is sent, whatever the plan; ``is_liftable`` if a person can change that."""
+    """A reason why the campaign sends nothing at all now.
+
+    Attributes:
+        rule: A value of ``StopRule``.
+        detail: What the reason is, and what can be done.
+        is_liftable: True if a person can remove the reason, for example by a resume.
+    """
 
     rule: str
     detail: str
@@ -90,10 +96,20 @@ async def forecast(
     texts_per_second: float,
     now: datetime,
 ) -> ForecastRead:
-    """Forecast when a campaign will be done; for a draft, as if it were started now.
+    """Forecast when a campaign will have sent its last message; a draft as if it started now.
 
-    The cost of reading does not grow with the recipients. Only a draft's audience is counted:
-    completely up to 100,000 people, by a sample beyond.
+    The cost does not grow with the number of recipients, because it reads sums and samples. Only
+    the audience of a draft is counted: completely up to 100,000 people, and by a sample if it is
+    larger.
+
+    Args:
+        uow: The unit of work.
+        campaign_id: A campaign in any status.
+        rules: The legal rules.
+        times: The durations of the send ledger. They decide how long an unclear attempt counts as a
+            message of today.
+        texts_per_second: The provider's rate limit.
+        now: The present instant.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
@@ -108,7 +124,7 @@ async def forecast(
     situation = await _read(
         uow, campaign, line, rules=rules, used=used, texts_per_second=texts_per_second, now=now
     )
-    # Pure computation of up to some tenths of a second: a thread keeps the event loop free.
+    # This computes for up to some tenths of a second, so it runs in a thread.
     prediction = await asyncio.to_thread(predict, situation.plan, situation.odds, now=now)
     return _answer(situation, prediction)
 
@@ -123,16 +139,20 @@ async def estimate_finish(
     texts_per_second: float,
     now: datetime,
 ) -> datetime | None:
-    """Return the forecast's P50 of a scheduled or running campaign; None for any other.
+    """Return when a campaign will have sent its last message with a probability of 50 %.
 
     Args:
-        uow: Open.
-        campaign: Of any status.
-        line: The campaign's.
-        rules: The legal hours.
-        used: Messages of today: the campaign's and the line's.
+        uow: The unit of work.
+        campaign: A campaign in any status.
+        line: The line of the campaign.
+        rules: The legal rules.
+        used: The messages of today that count for the campaign's and for the line's daily limit.
         texts_per_second: The provider's rate limit.
         now: The present instant.
+
+    Returns:
+        None if the campaign is not scheduled or running, if its audience is not completely stored,
+        if no recipient waits, or if the last message is more than ten years away.
     """
     is_on_its_way = campaign.status in _ON_ITS_WAY and campaign.recipients_total is not None
     if not is_on_its_way or _halt(campaign, line, now=now) is not None:
@@ -156,7 +176,7 @@ async def _read(
     texts_per_second: float,
     now: datetime,
 ) -> _Situation:
-    """Read everything that decides when the campaign is done, as if it were running."""
+    """Read everything that decides when the campaign sends its messages, as if it were running."""
     people = await read_people(uow.session, campaign, rules=rules, now=now)
     load = await read_line_load(uow.session, campaign, line, now=now)
     campaign_used, line_used = used
@@ -195,7 +215,7 @@ def _pacing(campaign: Campaign) -> Pacing:
 
 
 def _odds(people: People, load: LineLoad) -> Odds:
-    """Estimate from the past what the plan leaves to chance."""
+    """Estimate the random quantities of the plan from past messages."""
     return Odds(
         replies=Share(
             hits=people.replied,
@@ -220,13 +240,13 @@ def _halt(campaign: Campaign, line: Line, *, now: datetime) -> _Halt | None:
         rule = "campaign_cancelled" if status == CampaignStatus.CANCELLED else None
         return _Halt(rule=rule or "campaign_completed", detail=_over(campaign), is_liftable=False)
     if campaign.end_at is not None and campaign.end_at <= now:
-        detail = "The campaign's end has passed; clone it to reach the remaining people."
+        detail = "The end_at of the campaign has passed. A clone can reach the other recipients."
         return _Halt(rule="campaign_ended", detail=detail, is_liftable=False)
     if status in {CampaignStatus.PAUSED, CampaignStatus.BLOCKED}:
         why = campaign.paused_reason or campaign.blocked_reason
         because = f" ({why})" if why else ""
         resume = f"/v1/campaigns/{campaign.id}/resume"
-        detail = f"The campaign is {status}{because}; POST {resume} resumes it."
+        detail = f"The campaign is {status}{because}. POST {resume} resumes it."
         return _Halt(rule=f"campaign_{status}", detail=detail)
     if line.status != LineStatus.ACTIVE:
         again = f" It is tested again at {format_instant(line.probe_at)}." if line.probe_at else ""
@@ -240,7 +260,7 @@ def _halt(campaign: Campaign, line: Line, *, now: datetime) -> _Halt | None:
 
 def _over(campaign: Campaign) -> str:
     at = f" since {format_instant(campaign.finished_at)}" if campaign.finished_at else ""
-    return f"The campaign is {campaign.status}{at}; it sends nothing more."
+    return f"The campaign is {campaign.status}{at} and sends no more messages."
 
 
 def _answer(situation: _Situation, prediction: Prediction) -> ForecastRead:
@@ -278,8 +298,7 @@ def _answer(situation: _Situation, prediction: Prediction) -> ForecastRead:
 def _halt_if_empty(situation: _Situation) -> _Halt | None:
     if situation.waiting or situation.campaign.status != CampaignStatus.DRAFT:
         return None
-    detail = "Nobody in the audience may be texted: it is empty, or all have opted out."
-    return _Halt(rule="empty_audience", detail=detail, is_liftable=False)
+    return _Halt(rule="empty_audience", detail=NO_RECIPIENTS, is_liftable=False)
 
 
 def _lifted(prediction: Prediction, detail: str) -> LiftedRead:

@@ -1,7 +1,8 @@
-"""Run a campaign's plan day by day for a year; later years repeat the first.
+"""Simulate the plan of a campaign day by day for a year; later years repeat the first year.
 
-All of it is pure. People are counted, not listed, so a million recipients cost as much as a
-thousand. Only days and places count. A place is a group of zone keys with the same hours.
+The functions read no database and no clock. People are numbers, not rows, so a million recipients
+cost as much as a thousand. The cost grows with the number of days and places. A place is a group of
+zone keys with the same hours.
 """
 
 from bisect import insort
@@ -18,41 +19,41 @@ from crm_api.domain.campaigns.forecast.plan import Outcome, Plan, Waiting
 from crm_api.domain.messaging.sends.usage import limit_on
 
 SHOWN_DAYS = 60
-"""Days that are shown."""
+"""The number of days for which the answer lists messages."""
 HORIZON_DAYS = 3652
-"""Ten years. A later end is reported as never, because no one plans that far."""
+"""The length of the simulation: ten years. A later finish is reported as none."""
 _HOUR, _DAY = 3600.0, 86_400.0
 _TINY = 1e-6
 _Period = tuple[float, float, float, tuple[int, ...]]
-"""When it starts and ends, when the last of its places closes, and its places."""
+"""A part of a day: its start, its end, when the last of its places closes, and its places."""
 
 
 def simulate(plan: Plan) -> Outcome:
-    """Simulate a plan to its end."""
+    """Simulate a plan until its last message, the end of its campaign, or the end of ten years."""
     return _Run(plan).to_the_end()
 
 
 def calendar_of(plan: Plan) -> Calendar:
-    """Return a plan's calendar; plans with the same first day, hours and zone keys share it."""
+    """Return the calendar of a plan. It is cached by first day, hours and zone keys."""
     zone = ZoneInfo(plan.hours.line_timezone)
     return calendar_for(plan.hours, plan.zone_keys, plan.begins.astimezone(zone).date())
 
 
 def people_shut_out(plan: Plan) -> float:
-    """Return how many people wait in places that never open."""
+    """Return the number of people who wait in zone keys whose hours never open."""
     calendar = calendar_of(plan)
     shut = {key for key, place in calendar.place_of.items() if place in calendar.shut}
     return sum(group.people for group in plan.waiting if group.zone_key in shut)
 
 
 class _Queue:
-    """The people who count against one carrier's budget, or against none.
+    """The waiting people whose messages count for one carrier's budget, or for no budget.
 
     Attributes:
-        share: Their share of all people.
-        daily: What the budget allows a day.
-        left: What it allows today.
-        cohorts: In the order in which they become due.
+        share: Their share of all waiting people, from 0 to 1.
+        daily: The number of messages that the budget allows in a day.
+        left: The number of messages that it still allows on the simulated day.
+        cohorts: The cohorts of these people, in the order in which they become due.
     """
 
     def __init__(self, share: float, *, daily: float = inf, left: float = inf) -> None:
@@ -63,13 +64,13 @@ class _Queue:
         insort(self.cohorts, cohort, key=lambda one: one.due_from)
 
     def due(self, places: Sequence[int], at: float) -> float:
-        """Return how many wait in these places and are due."""
+        """Return the number of people who wait in these places and are due at an instant."""
         due = (one for one in self.cohorts if one.due_from < at)
         return sum(min(one.waiting(places), one.due(at)) for one in due)
 
 
 class _Run:
-    """A running simulation. Instants are timestamps."""
+    """The state of one simulation. Instants are Unix timestamps."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -91,12 +92,13 @@ class _Run:
         self._limited: Counter[str] = Counter()
 
     def to_the_end(self) -> Outcome:
-        """Run one day after the other."""
+        """Simulate one day after the other until the plan ends, and return the result."""
         if self._is_done(inf):
             return Outcome(finish=self._plan.begins)
         starts, finish = self._calendar.starts, None
         is_endless = self._ends == inf and people_shut_out(self._plan) >= NOTHING
-        # Without an end, only the days that are shown have to be known.
+        # Some people can never get a message and the campaign has no end, so the simulation would
+        # not end either. Only the days in the answer are needed.
         days = SHOWN_DAYS if is_endless else YEAR
         for day in range(days):
             if finish is not None or starts[day] >= self._ends:
@@ -108,7 +110,10 @@ class _Run:
         return self._outcome(finish, left)
 
     def _fill(self, queue: _Queue) -> None:
-        """Add the people who wait; those who are due in the same period are one cohort."""
+        """Add the waiting people to a queue; those who become due in the same period are a cohort.
+
+        A person counts as ``workload`` people, because some messages are sent twice.
+        """
         cohorts: dict[object, Cohort] = {}
         for group in self._plan.waiting:
             texts = group.people * self._plan.workload * queue.share
@@ -123,13 +128,17 @@ class _Run:
         return Cohort(step, due_from, due_until, places=self._calendar.places)
 
     def _due(self, group: Waiting) -> tuple[float, float]:
-        """Return when the first and the last of these people may get their message."""
+        """Return when the first and the last person of a group may get their message."""
         begins = self._plan.begins
         first = max(begins, group.due_from or begins, *group.held_until.values())
         return first.timestamp(), max(first, group.due_until or first).timestamp()
 
     def _run_day(self, day: int) -> float | None:
-        """Send what the day allows; return when the last message left, None while people wait."""
+        """Simulate one day.
+
+        Returns:
+            When the last message of the campaign was sent; None if people still wait.
+        """
         starts, tomorrow = self._calendar.starts[day : day + 2]
         ends = min(tomorrow, self._ends)
         periods = list(self._periods(day, max(starts, self._begins), ends))
@@ -152,7 +161,7 @@ class _Run:
         return finish
 
     def _periods(self, day: int, begins: float, ends: float) -> Iterator[_Period]:
-        """Cut the day's segments where people become due."""
+        """Divide the open parts of a day at the instants at which people become due."""
         starts = self._calendar.starts[day]
         cuts = {
             one.due_from
@@ -171,11 +180,12 @@ class _Run:
                     yield one, other, closes, segment.places
 
     def _share(self, day: int, *, is_active: bool) -> SharedDay:
-        """Return what the campaign may take of the line's day."""
+        """Return the messages of a day that the line may send, and who wants to send them."""
         plan, on = self._plan, self._calendar.first + timedelta(days=day)
         own, used, others = plan.campaign_limit, 0, plan.others_a_day
         if day == 0:
-            # Of today's other messages of the line, only the part for the rest of the day is left.
+            # Messages outside campaigns are expected evenly over the day. On the first day only
+            # those of its remaining part are still to come.
             others *= max(0.0, 1 - (self._begins - self._calendar.starts[0]) / _DAY)
             own, used = max(0, own - plan.campaign_used), plan.line_used
         limit = limit_on(plan.ramp_plan, self._ramp_started_on, plan.line_limit, on)
@@ -195,7 +205,7 @@ class _Run:
             self._limited[shared.limit] += 1
         if sent and self._ramp_started_on is None:
             self._ramp_started_on = self._calendar.first + timedelta(days=day)
-        # Without the noise of additions, so that two days of 62.5 are shown alike.
+        # Rounding removes errors of floating-point additions, so that equal days look equal.
         self._sent.append(round(sent, 6))
         self._follow_ups.clear()
         for queue in self._queues:
@@ -203,7 +213,11 @@ class _Run:
             queue.cohorts = [one for one in queue.cohorts if one.total > _TINY]
 
     def _send(self, pace: Pace, period: _Period, room: float) -> tuple[float, float]:
-        """Send up to ``room`` messages in a period; return how many, and when the last one left."""
+        """Simulate a period in which the pacing allows ``room`` messages.
+
+        Returns:
+            The number of messages that are sent, and when the last one is sent.
+        """
         start, end, _, places = period
         taken = [
             (queue, cohort, removed)
@@ -213,7 +227,7 @@ class _Run:
         sent = sum(count for _, _, removed in taken for _, count in removed)
         if not sent:
             return 0.0, start
-        # Who becomes due in the period cannot get a message before.
+        # A person who becomes due within the period gets no message before that instant.
         due_at = max(cohort.last_due for _, cohort, _ in taken)
         last_at = min(end, max(pace.take(sent), due_at))
         for queue, cohort, removed in taken:
@@ -223,7 +237,10 @@ class _Run:
     def _divide(
         self, room: float, places: Sequence[int], end: float
     ) -> Iterator[tuple[_Queue, float]]:
-        """Divide messages among carriers by who is due, up to what each budget has left."""
+        """Divide ``room`` messages among the queues, in proportion to the people who are due.
+
+        A queue gets at most what is left of its carrier's budget.
+        """
         if len(self._queues) == 1:
             yield self._queues[0], room
             return
@@ -239,7 +256,11 @@ class _Run:
     def _take(
         queue: _Queue, texts: float, places: Sequence[int], end: float
     ) -> Iterator[tuple[Cohort, list[tuple[int, float]]]]:
-        """Take people in the order in which they became due."""
+        """Remove up to ``texts`` people of a queue, in the order in which they became due.
+
+        Yields:
+            Each cohort that lost people, with the numbers by place.
+        """
         for cohort in queue.cohorts:
             if texts < _TINY or cohort.due_from >= end:
                 return
@@ -256,7 +277,10 @@ class _Run:
         first_at: float,
         last_at: float,
     ) -> None:
-        """Let those who do not reply wait for the next step; a day's people are one cohort."""
+        """Add the people who do not reply to a cohort that waits for the next step.
+
+        The people of a day who wait for the same step form one cohort.
+        """
         plan = self._plan
         if step > len(plan.follow_ups):
             return
@@ -271,7 +295,7 @@ class _Run:
             cohort.add(place, count * (1 - plan.reply_share))
 
     def _is_done(self, at: float) -> bool:
-        """Return whether no one waits, and no one becomes due later."""
+        """Return whether no person waits at this instant, or becomes due after it."""
         waiting = 0.0
         for queue in self._queues:
             for cohort in queue.cohorts:
@@ -282,7 +306,7 @@ class _Run:
         return True
 
     def _left(self) -> list[float]:
-        """Return the messages that are not sent, by step, without later follow-ups."""
+        """Return the number of messages that are not sent, by step, without later follow-ups."""
         left = [0.0] * (1 + len(self._plan.follow_ups))
         for queue in self._queues:
             for cohort in queue.cohorts:
@@ -290,7 +314,14 @@ class _Run:
         return left
 
     def _repeat_years(self, left: list[float]) -> float | None:
-        """Repeat the first year's days until nothing is left; return when the last message left."""
+        """Continue with the daily numbers of messages of the first year, year after year.
+
+        Args:
+            left: The messages that are not sent in the first year, by step. It is changed.
+
+        Returns:
+            When the last message is sent; None if the campaign ends earlier, or after ten years.
+        """
         plan, calendar = self._plan, self._calendar
         zone = ZoneInfo(plan.hours.line_timezone)
         latest = max(one.due_until for queue in self._queues for one in queue.cohorts)

@@ -1,1 +1,1 @@
-"""Plan what may be sent now, and when more may be sent."""
+"""Plan which messages may be sent now, and find when the next ones may be sent."""

@@ -1,4 +1,4 @@
-"""Find when a campaign may next have something to send, for skipping time in the sandbox."""
+"""Find the next instant at which a campaign may send. The sandbox's clock can skip to it."""
 
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
@@ -12,7 +12,7 @@ from crm_api.domain.consent.legal_rules.rules import RuleBook
 from crm_api.domain.messaging.company.service import Business
 from crm_api.platform.database import UnitOfWork, typed_rows
 
-# One row for each running campaign and zone key in which people wait.
+# One row for each running campaign and zone key with waiting recipients.
 _FIRST_DUE = text("""
     SELECT c.days, c.window_start, c.window_end, c.timezone, l.timezone AS line_timezone,
            x.zone_key, greatest(due.due_at, c.start_at) AS due_at
@@ -33,7 +33,7 @@ _FIRST_START = text("""
 
 @dataclass(frozen=True, slots=True)
 class _FirstDue:
-    """The first recipient who waits in a zone key of a running campaign."""
+    """The recipient with the earliest due time in one zone key of a running campaign."""
 
     days: list[str]
     window_start: time
@@ -49,14 +49,14 @@ async def find_next_send(
 ) -> datetime | None:
     """Return the first instant from ``now`` on at which a campaign may begin or send.
 
-    It is never too late. It may be too early: some limits are known only when a recipient is
-    claimed.
+    No campaign begins or sends before this instant. It is possible that none does at this instant
+    either, because some limits are checked only when a recipient is claimed.
 
     Args:
-        call: The longest duration of a call.
+        call: The longest duration of a call to the provider.
 
     Returns:
-        None if no one waits, or no window opens within weeks.
+        None if no recipient waits, or no window opens within six weeks.
     """
     plan = await planning.plan_sends(uow, rules=rules, business=business, now=now)
     if plan.orders:
@@ -69,7 +69,8 @@ async def find_next_send(
         hours = RecipientHours.of(row, rules=rules, call=call)
         opening = hours.opening(max(row.due_at, now))
         if opening == now:
-            # Due and open, but not planned: it waits for its pace, or its day is used up.
+            # The recipient is due inside the hours, but the plan has no order for the campaign. So
+            # a daily limit is reached, or the pacing delays the next message.
             opening = hours.opening(_next_day(now, row.line_timezone))
         if opening is not None:
             found.append(opening)

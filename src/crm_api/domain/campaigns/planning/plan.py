@@ -1,4 +1,7 @@
-"""Plan what may be sent now, for every running campaign, by zone key and not by person."""
+"""Plan which messages may be sent now: for each running campaign, the zone keys that are open.
+
+A zone key is the state and the time zones of a number.
+"""
 
 import random
 from collections import Counter
@@ -28,16 +31,18 @@ from crm_api.domain.messaging.sends.usage import limit_on
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 JITTER = (0.5, 1.5)
-"""Random factor of the distance between two messages in mode even; 1 on average, to fit the day."""
+"""Range of the random factor for the time between two messages in the mode even. Its mean is 1, so
+that the messages of a day still fit into its hours."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SendPlan:
-    """What may be claimed now, and when pacing allows more.
+    """What may be claimed now, and when the pacing allows the next message.
 
     Attributes:
-        wakes_at: First instant at which an open campaign may send again; None if none waits for its
-            pace.
+        orders: One order for each campaign that may send now, oldest start first.
+        wakes_at: The earliest instant at which a campaign that waits only for its pacing may send
+            again; None if no campaign does.
     """
 
     orders: list[ClaimOrder]
@@ -65,7 +70,7 @@ RUNNING_CAMPAIGNS = text("""
 
 @dataclass(frozen=True, slots=True)
 class _RunningCampaign:
-    """A running campaign with its pace and its line."""
+    """A running campaign with the columns of its pace and its line."""
 
     id: UUID
     line_id: UUID
@@ -98,11 +103,11 @@ async def plan_sends(
 ) -> SendPlan:
     """Return what may be claimed now.
 
-    A campaign is left out if no one is due in an open zone key, or its own day or its line's is
-    used up: a claim would take nothing and cost its statements. A zone key is open while both the
-    campaign's window and the law's are; the earlier end is the latest instant of a message. The
-    cost grows with the number of campaigns and their distinct zone keys, not with recipients. The
-    number of statements is constant.
+    A campaign gets no order if no recipient is due in an open zone key, or if the daily limit of
+    the campaign or its line is reached. A claim for it would find no recipient. A zone key is open
+    while both the campaign's window and the legal hours are open. The earlier end of the two is the
+    latest instant of a message. The cost grows with the number of campaigns and of their zone keys,
+    but not with the number of recipients. The number of statements is constant.
     """
     result = await uow.session.execute(RUNNING_CAMPAIGNS, {"now": now})
     campaigns = typed_rows(_RunningCampaign, result)
@@ -129,7 +134,8 @@ async def plan_sends(
     return SendPlan(orders=orders, wakes_at=min(wakes, default=None))
 
 
-# Only accepted messages: never more than the claim counts, so that a plan leaves out no one.
+# Counts only accepted messages. The claim counts these and more. So the plan never leaves out a
+# campaign that the claim would allow to send.
 ACCEPTED_TODAY = text("""
     SELECT d.id AS line_id, u.campaign_id, u.texts
     FROM (
@@ -146,8 +152,8 @@ ACCEPTED_TODAY = text("""
     ) u
 """)
 
-# One probe of idx_campaign_membership_status per zone key. The LIMIT keeps the planner from reading
-# all pending rows instead.
+# It costs one lookup in idx_campaign_membership_status for each zone key. Without the LIMIT,
+# PostgreSQL would read all pending rows.
 CAMPAIGNS_WITH_DUE = text("""
     SELECT DISTINCT x.campaign_id
     FROM unnest(CAST(:campaign_ids AS uuid[]), CAST(:zone_keys AS text[]))
@@ -168,7 +174,14 @@ async def _find_able(
     *,
     now: datetime,
 ) -> set[UUID]:
-    """Return the campaigns with a message left today and a recipient due in an open zone key."""
+    """Return the ids of the campaigns that may send today and have a due recipient.
+
+    Args:
+        uow: The unit of work.
+        campaigns: Running campaigns.
+        windows: The open zone keys of each campaign. Only recipients in them are considered.
+        now: The present instant.
+    """
     if not campaigns:
         return set()
     values = {"line_ids": list({campaign.line_id for campaign in campaigns}), "now": now}
@@ -200,46 +213,48 @@ def _line_limit(campaign: _RunningCampaign, *, now: datetime) -> int:
 
 
 class PacedCampaign(Protocol):
-    """The pacing and the pace of a campaign, by the names of their columns."""
+    """A row that has the columns of a campaign's pacing settings and of its ``campaign_pace``."""
 
     @property
     def pacing_mode(self) -> str:
-        """A ``PacingMode``."""
+        """A value of ``PacingMode``."""
 
     @property
     def batch_size(self) -> int | None:
-        """Set in mode burst."""
+        """The number of messages in a batch; always set in the mode burst."""
 
     @property
     def batch_interval_minutes(self) -> int | None:
-        """Set in mode burst."""
+        """Minutes from the start of a batch to the next; always set in the mode burst."""
 
     @property
     def next_at(self) -> datetime | None:
-        """None before the first message, as ``batch_left``."""
+        """When the next message or batch may be claimed; None before the first message."""
 
     @property
     def batch_left(self) -> int | None:
-        """Messages left in the present batch."""
+        """How many messages the present batch may still send; None before the first message."""
 
 
 def read_pacing(campaign: PacedCampaign, *, sharers: int) -> Pacing:
-    """Return the pacing of a campaign.
+    """Return the pacing of a campaign, with a new random factor in the mode even.
 
     Args:
-        sharers: Campaigns that share the line's day now.
+        campaign: The row of the campaign.
+        sharers: The number of campaigns, this one included, that now share the daily limit of the
+            line.
     """
     if campaign.pacing_mode == PacingMode.BURST:
         size, minutes = campaign.batch_size, campaign.batch_interval_minutes
-        if size is None or minutes is None:  # pragma: no cover - checked when it was saved
-            msg = "A campaign in mode burst has no batch size or interval."
+        if size is None or minutes is None:  # pragma: no cover - checked when it is saved
+            msg = "A campaign in the mode burst has no batch size or no batch interval."
             raise ValueError(msg)
         return Burst(size=size, interval=timedelta(minutes=minutes))
     return Even(jitter=random.uniform(*JITTER), sharers=sharers)  # noqa: S311 - no secret
 
 
 def read_pace(campaign: PacedCampaign) -> Pace | None:
-    """Return the pace of a campaign; None before its first message."""
+    """Return when a campaign may send next; None before its first message."""
     if campaign.next_at is None or campaign.batch_left is None:
         return None
     return Pace(next_at=campaign.next_at, batch_left=campaign.batch_left)
@@ -247,6 +262,8 @@ def read_pace(campaign: PacedCampaign) -> Pace | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Legal:
+    """The legal hours and limits of a zone key that is open now."""
+
     closes_at: datetime
     cap: FrequencyCap | None
 
@@ -254,7 +271,7 @@ class _Legal:
 def _legal_hours(
     campaigns: Sequence[_RunningCampaign], *, rules: RuleBook, now: datetime
 ) -> dict[str, _Legal]:
-    """Evaluate every distinct zone key once; leave out those where no message may be sent now."""
+    """Return the legal hours and limits by zone key, only for keys where they are open now."""
     legal: dict[str, _Legal] = {}
     for key in {key for campaign in campaigns for key in campaign.zone_keys}:
         closes_at = rules.open_until(key, now)
@@ -266,7 +283,7 @@ def _legal_hours(
 def _open_zones(
     campaign: _RunningCampaign, *, legal: Mapping[str, _Legal], now: datetime
 ) -> dict[str, datetime]:
-    """Return the campaign's open zone keys, each with the instant at which it closes."""
+    """Return the campaign's zone keys that are open now, each with the instant when it closes."""
     window = Window.of(campaign.days, campaign.window_start, campaign.window_end)
     closes: dict[tuple[str, ...], datetime | None] = {}
     found: dict[str, datetime] = {}

@@ -1,1 +1,1 @@
-"""Show and test what a campaign would send."""
+"""Show the messages that a campaign would send, and send test messages."""

@@ -1,4 +1,4 @@
-"""Count the messages of a preview: length, cost, UCS-2 characters, missing values."""
+"""Render the messages of a preview, and sum up their segments, cost and missing values."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,21 +19,30 @@ from crm_api.domain.kit.errors import InvalidError
 from crm_api.domain.kit.message_segments import Encoding, forcing_characters, segments
 
 SEGMENT_PRICE = Decimal("0.01")
-"""Dollars per segment to numbers in the United States and Canada; prepaid to the provider."""
+"""The provider's price in dollars for a segment to a number in the United States or Canada."""
 GETS_MESSAGE = frozenset({"pending", "review"})
-"""Verdicts with a message."""
+"""The verdicts of people who would get a message, at once or after a review."""
 SHOWN_CONTACTS = 50
 SHOWN_CHARACTERS = 100
 
 
 def cost_of(count: int) -> str:
-    """Return the price of segments in dollars, as a string."""
+    """Return the price of this number of segments in dollars, as a decimal in a string."""
     return str(count * SEGMENT_PRICE)
 
 
 @dataclass
 class _VariantSums:
-    """The sums of one variant."""
+    """The sums over the rendered messages of one variant.
+
+    Attributes:
+        texts: The number of messages.
+        in_ucs_2: The number of messages that need the encoding UCS-2.
+        segments: The number of segments of all messages.
+        fewest: The number of segments of the shortest message; 0 without messages.
+        most: The number of segments of the longest message.
+        forcing: For each character that needs UCS-2, the number of messages that contain it.
+    """
 
     name: str
     body: str
@@ -55,9 +64,9 @@ class _VariantSums:
 
 
 class MessageSums:
-    """Render messages for batches of people; keep sums, the first messages and the first faults.
+    """Renders messages for batches of people, and keeps sums, some messages and some faults.
 
-    Memory does not grow with the audience. ``add`` only computes, so it may run in a thread.
+    Memory does not grow with the audience. ``add`` uses no database, so it may run in a thread.
     """
 
     def __init__(
@@ -80,12 +89,12 @@ class MessageSums:
         self._missing = 0
         self.samples: list[SampleText] = []
         self.verdicts: Counter[str] = Counter()
-        """Verdicts of the people seen, before their messages are rendered."""
+        """The number of people by verdict, including those whose message cannot be rendered."""
         self.failures: Counter[tuple[str, str]] = Counter()
-        """People without a possible message, by verdict and reason."""
+        """The number of people whose message cannot be rendered, by verdict and error code."""
 
     def add(self, batch: Sequence[AudiencePerson]) -> None:
-        """Count all people; render the messages of those who would get one or be reviewed."""
+        """Count these people, and render the messages of those who would get or await one."""
         for person in batch:
             self.verdicts[person.verdict] += 1
             if person.verdict not in GETS_MESSAGE:
@@ -101,7 +110,7 @@ class MessageSums:
                 self.samples.append(self._sample(person, text, encoding, count))
 
     def show(self, person: AudiencePerson) -> SampleText:
-        """Render the message of one person, or find why there is none; count nothing."""
+        """Return the message of one person, or the reason why there is none; sums do not change."""
         try:
             text = self._compose(person, self._line)
         except InvalidError as error:
@@ -144,26 +153,26 @@ class MessageSums:
 
     @property
     def texts(self) -> int:
-        """How many messages were rendered."""
+        """The number of messages that were rendered."""
         return sum(one.texts for one in self._sums)
 
     @property
     def segments(self) -> int:
-        """How many segments they have."""
+        """The number of segments of all rendered messages."""
         return sum(one.segments for one in self._sums)
 
     @property
     def encoding(self) -> Encoding:
-        """UCS-2 if at least one message needs it."""
+        """UCS-2 if at least one rendered message needs it, otherwise GSM-7."""
         return _encoding(any(one.in_ucs_2 for one in self._sums))
 
     def missing_values(self) -> MissingValues:
-        """Return who lacks a value, and how often each value is missing."""
+        """Return the number of people who lack a value, by value, and some of these people."""
         by_variable = {name: people for name, people in self._by_variable.most_common() if name}
         return MissingValues(count=self._missing, by_variable=by_variable, contacts=self._lacking)
 
     def variants(self) -> list[VariantPreview]:
-        """Return the sums of each variant."""
+        """Return the sums of each variant, by position."""
         return [
             VariantPreview(
                 name=one.name,
@@ -179,7 +188,10 @@ class MessageSums:
         ]
 
     def forcing_characters(self) -> list[ForcingCharacter]:
-        """Return what forces UCS-2: in bodies and footer by position, in values by character."""
+        """Return the characters that need UCS-2, with their positions in bodies and footer.
+
+        A character that comes only from contacts' values has no position.
+        """
         found = [entry for sums in self._sums for entry in _forcing(sums, self._footer or "")]
         return found[:SHOWN_CHARACTERS]
 
@@ -187,7 +199,7 @@ class MessageSums:
 def _forcing(sums: _VariantSums, footer: str) -> list[ForcingCharacter]:
     placed = [("body", *place) for place in forcing_characters(sums.body)]
     placed += [("footer", *place) for place in forcing_characters(footer)]
-    # A character of a comment, or of a default that no contact needs, is in no message.
+    # A character in a comment, or in a default that no contact needs, does not get into a message.
     placed = [place for place in placed if sums.forcing[place[2]] or not sums.texts]
     own = {character for _, _, character in placed}
     values = [("value", None, one) for one, _ in sums.forcing.most_common() if one not in own]

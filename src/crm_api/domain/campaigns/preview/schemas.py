@@ -1,4 +1,4 @@
-"""Response models of previews."""
+"""Request and response models of previews and test messages."""
 
 from typing import Annotated, Literal
 from uuid import UUID
@@ -15,14 +15,18 @@ from crm_api.domain.messaging.sends.vocabulary import SkipReason
 
 
 class SampleText(ReadModel):
-    """The message that one person would get.
+    """The message that one contact would get.
 
     Attributes:
-        text: None if it cannot be made for this person; ``skip_reason`` says why.
-        encoding: GSM-7, or UCS-2 if a character needs it.
+        contact_id: The id of the contact.
+        phone: The phone number of the contact, in E.164.
+        variant: The name of the variant that the contact would get.
+        text: The rendered message; null if it cannot be rendered for this contact. Then
+            ``skip_reason`` says why.
+        encoding: ``GSM-7``, or ``UCS-2`` if a character needs it; null without a message.
         segments: The number of segments. The provider charges for each segment.
         cost: The cost in dollars, as a decimal in a string.
-        skip_reason: Why this person would get nothing, as a recipient would show it.
+        skip_reason: Why the contact would get no message; null if it would get one.
     """
 
     model_config = example(text=SENT, segments=1, cost="0.01")
@@ -38,16 +42,17 @@ class SampleText(ReadModel):
 
 
 class VariantPreview(ReadModel):
-    """The messages of one variant.
+    """Sums over the rendered messages of one variant.
 
     Attributes:
+        name: The name of the variant.
         texts: The number of messages.
-        encoding: UCS-2 if at least one of the messages needs it.
+        encoding: ``UCS-2`` if at least one of the messages needs it, otherwise ``GSM-7``.
         texts_in_ucs_2: The number of messages that need UCS-2.
-        segments: Of all messages.
-        segments_min: Of the shortest message; 0 without any.
-        segments_max: The number of segments of the longest message.
-        cost: Dollars.
+        segments: The number of segments of all messages.
+        segments_min: The number of segments of the shortest message; 0 without messages.
+        segments_max: The number of segments of the longest message; 0 without messages.
+        cost: The cost of all messages in dollars, as a decimal in a string.
     """
 
     model_config = example(
@@ -65,14 +70,19 @@ class VariantPreview(ReadModel):
 
 
 class ForcingCharacter(ReadModel):
-    """A character that GSM-7 lacks, so that the message needs UCS-2 and costs about twice as much.
+    """A character that the encoding GSM-7 does not have.
+
+    A message with such a character needs UCS-2 and costs about twice as much.
 
     Attributes:
         character: The character.
-        code_point: The code point, such as ``U+2019``.
-        source: Where it is: in the variant's body, in the footer, or in contacts' values.
-        position: In the body or footer, counted in characters from 0; None in values.
-        texts: Messages that contain it.
+        code_point: The Unicode code point of the character, such as ``U+2019``.
+        variant: The name of the variant whose messages contain the character.
+        source: Where the character comes from: the body of the variant, the footer, or the values
+            of contacts.
+        position: The position of the character in the body or the footer, counted in characters
+            from 0; null if it comes from values of contacts.
+        texts: The number of messages that contain the character.
     """
 
     character: str
@@ -84,10 +94,13 @@ class ForcingCharacter(ReadModel):
 
 
 class LackingContact(ReadModel):
-    """A contact without a needed value; without ``variable`` the message came out empty.
+    """A contact that would be skipped, because it lacks a value that the message needs.
 
     Attributes:
-        variable: The variable that has no value.
+        contact_id: The id of the contact.
+        phone: The phone number of the contact, in E.164.
+        variable: The variable for which the contact has no value; null if the message is empty for
+            this contact.
     """
 
     model_config = example(variable="first_name")
@@ -98,12 +111,12 @@ class LackingContact(ReadModel):
 
 
 class MissingValues(ReadModel):
-    """Who would be skipped because a value is missing; ``contacts`` are the first of them.
+    """The contacts that would be skipped, because they lack a value that the message needs.
 
     Attributes:
-        count: The number of contacts that lack a value.
+        count: The number of these contacts.
         by_variable: The number of contacts that lack a value, by variable.
-        contacts: Some of the contacts that lack a value.
+        contacts: The first of these contacts, at most 50.
     """
 
     model_config = example(count=1, by_variable={"first_name": 1})
@@ -114,14 +127,15 @@ class MissingValues(ReadModel):
 
 
 class PreviewRecipients(ReadModel):
-    """What would happen to the audience if the campaign were started now.
+    """What would happen to the contacts of the audience if the campaign were started now.
 
     Attributes:
         total: The number of contacts in the audience.
         would_be_texted: The number of contacts that would get a message.
-        review: Got a message before; a person must decide.
-        held: Wait until a person has checked a doubtful reply.
-        skipped: By reason.
+        review: The number of contacts that already got a message, so that a person must approve
+            them.
+        held: The number of contacts whose number is on hold until a person checks a reply.
+        skipped: The number of contacts that would be skipped, by skip reason.
     """
 
     model_config = example(total=240, would_be_texted=231, review=4, skipped={"opted_out": 5})
@@ -134,7 +148,15 @@ class PreviewRecipients(ReadModel):
 
 
 class PreviewWarning(ReadModel):
-    """A warning to check before the start."""
+    """A fault of a first message. While it exists, the service refuses to start the campaign.
+
+    Only a service that is set up without legal rules starts such a campaign.
+
+    Attributes:
+        code: The code of the fault: ``sender_not_named`` or ``no_way_to_stop``.
+        variant: The name of the variant with the fault.
+        detail: What is missing, and what to do.
+    """
 
     code: str
     variant: str | None
@@ -142,23 +164,25 @@ class PreviewWarning(ReadModel):
 
 
 class CampaignPreview(ReadModel):
-    """What a campaign would send, and its cost.
+    """The messages that a campaign would send if it were started now, and their cost.
 
-    Messages are rendered for all people who would get one or be reviewed. Beyond a limit, far above
-    what a line sends in a month, only the first people are rendered and ``is_partial`` is true.
-    Then every figure except ``recipients`` is about ``texts_rendered`` messages.
+    The sums cover the messages to all contacts that would get one, at once or after a review. If
+    the audience has more than 100,000 contacts, only messages to the first ones are rendered. Then
+    ``is_partial`` is true, and only ``recipients`` covers the whole audience.
 
     Attributes:
-        samples: The message as some contacts would get it.
-        encoding: GSM-7, or UCS-2 if a character needs it.
-        segments: The number of segments. The provider charges for each segment.
-        cost: The cost in dollars, as a decimal in a string.
-        forcing_characters: Characters that make messages UCS-2, and so longer.
-        missing_values: Contacts that lack a value that the message needs.
-        recipients: How many would get the campaign, and how many would not.
-        warnings: Points to check before the start.
+        samples: The messages to some contacts, as these would get them.
+        variants: The sums of each variant.
+        encoding: ``UCS-2`` if at least one of the messages needs it, otherwise ``GSM-7``.
+        segments: The number of segments of all messages. The provider charges for each segment.
+        cost: The cost of all messages in dollars, as a decimal in a string.
+        forcing_characters: The characters that make messages need UCS-2, which costs more.
+        missing_values: The contacts that would be skipped, because they lack a value.
+        recipients: What would happen to the contacts of the audience.
+        warnings: The faults of the first message that must be corrected before the campaign is
+            started.
         texts_rendered: The number of messages that were rendered for the preview.
-        is_partial: Whether only a part of the audience was checked.
+        is_partial: True if messages were rendered for only a part of the audience.
     """
 
     model_config = example(
@@ -182,12 +206,12 @@ MAX_SAMPLES = 50
 
 
 class PreviewRequest(RequestModel):
-    """Which messages a preview shows; its sums always cover the whole audience.
+    """The messages that a preview shows. Its sums do not depend on this choice.
 
     Attributes:
-        limit: How many messages are shown.
-        contact_ids: Show these people of the audience instead of the first ones; ``limit`` is then
-            ignored.
+        limit: The maximum number of messages in ``samples``.
+        contact_ids: The ids of the contacts whose messages are shown, instead of the first contacts
+            of the audience. ``limit`` is then ignored.
     """
 
     model_config = example(limit=3)
@@ -197,16 +221,18 @@ class PreviewRequest(RequestModel):
 
 
 class DraftPreview(CampaignCreate, PreviewRequest):
-    """A campaign that is not stored, and the messages to show."""
+    """A campaign to preview without storing it, and the messages that the preview shows."""
 
     model_config = example(CampaignCreate, limit=3)
 
 
 class TrialRequest(RequestModel):
-    """The number that gets the test message, and the variant; if left out, the first one.
+    """A request for a test message.
 
     Attributes:
-        to: The phone number that gets the message.
+        to: The phone number that gets the test message: another line of the company, or a number
+            in ``test_numbers`` of the settings.
+        variant: The name of the variant that is sent. By default it is the first one.
     """
 
     model_config = example(to="+16175550101", variant="Short")

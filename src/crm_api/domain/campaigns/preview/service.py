@@ -1,4 +1,7 @@
-"""Show what a campaign would send, with the claim's own composer and the start's audience."""
+"""Show the messages that a campaign would send, without sending them.
+
+The audience is selected as at a start, and messages are rendered as for sending.
+"""
 
 import asyncio
 from collections import Counter
@@ -36,13 +39,13 @@ from crm_api.domain.messaging.models.lines import Line
 from crm_api.platform.database import UnitOfWork
 
 MOST_PEOPLE = 100_000
-"""Most people to render in one preview, in a few seconds; a larger audience is cut off here."""
+"""The maximum number of people whose messages one preview renders; that takes a few seconds."""
 _NOT_STORED = UUID(int=0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Subject:
-    """A campaign, stored or not, with what its messages depend on."""
+    """A stored campaign or a draft in a request, with everything that its messages depend on."""
 
     campaign_id: UUID
     audience: AudienceSettings
@@ -54,13 +57,14 @@ class _Subject:
 async def preview_draft(
     uow: UnitOfWork, body: DraftPreview, *, business: Business, now: datetime
 ) -> CampaignPreview:
-    """Show what a campaign would send that is not stored yet.
+    """Preview a campaign that is not stored.
 
-    The shares of variants are right, but who gets which variant is decided only when the campaign
-    is stored.
+    The shares of the variants are correct. But contacts may get other variants when the campaign is
+    stored and started, because this depends on the id of the campaign.
 
     Raises:
-        InvalidCampaignError: It could not be stored, or a chosen contact is not in its audience.
+        InvalidCampaignError: The content has faults, or a contact in ``contact_ids`` is not in the
+            audience.
     """
     await copy_template_bodies(uow, body)
     columns = content.columns_of_request(body, only_given=False)
@@ -90,14 +94,19 @@ async def preview_campaign(
     most: int = MOST_PEOPLE,
     now: datetime,
 ) -> CampaignPreview:
-    """Show what a stored campaign would send if it were started now.
+    """Preview a stored campaign, as if it were started now.
 
     Args:
-        most: Messages are rendered for at most this many people.
+        uow: The unit of work.
+        campaign_id: A campaign in any status.
+        request: The messages that the preview shows.
+        business: The business details that a message may name.
+        most: The maximum number of people whose messages are rendered.
+        now: The present instant.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
-        InvalidCampaignError: A chosen contact is not in its audience.
+        InvalidCampaignError: A contact in ``contact_ids`` is not in the audience.
     """
     campaign = await queries.require_campaign(uow.session, campaign_id=campaign_id)
     subject = _Subject(
@@ -156,7 +165,7 @@ async def _render_chosen(
     *,
     now: datetime,
 ) -> list[SampleText]:
-    """Render the messages of the chosen contacts, in the order of the request."""
+    """Return the messages to the contacts in ``contact_ids``, in the order of the request."""
     if not contact_ids:
         return []
     found: dict[UUID, SampleText] = {}
@@ -182,7 +191,7 @@ async def _render_all(
 ) -> None:
     async with aclosing(_read(uow, subject, chosen=None, most=most, now=now)) as batches:
         async for batch in batches:
-            # In a thread, so that the event loop can answer other requests.
+            # This runs in a thread, so that the event loop can serve other requests meanwhile.
             await asyncio.to_thread(sums.add, batch)
 
 

@@ -1,4 +1,4 @@
-"""Send test messages of a campaign to own lines and test numbers."""
+"""Send test messages of a campaign to other lines of the company and to its test numbers."""
 
 from datetime import datetime
 from uuid import UUID
@@ -35,7 +35,7 @@ from crm_api.domain.messaging.sends.reply_hours import find_test_allowed_at, rea
 from crm_api.platform.database import UnitOfWork
 
 _TRIED = 20
-"""People of the audience to try, until one has all values."""
+"""The maximum number of people of the audience that are tried to find one with all values."""
 
 
 async def send_test_message(
@@ -47,21 +47,22 @@ async def send_test_message(
     rules: RuleBook,
     now: datetime,
 ) -> Activity:
-    """Queue a variant for an own line or a test number, with the values of the first recipient.
+    """Queue a test message of a campaign to another line of the company or to a test number.
 
-    If no recipient has all values, the names of the values are shown in brackets. The message is
-    sent at once, outside the daily limit, and belongs to no recipient.
+    The message has the values of the first person of the audience who has all that it needs. If
+    none of the first 20 people has them, it has the names of the values in brackets. It is sent at
+    once and without regard to the daily limit. It is not counted for any recipient.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
-        InvalidCampaignError: The campaign has no variant of that name.
-        NotOwnNumberError: The number is neither another own line nor a test number.
-        OutsideWindowError: The law allows no message to the test number at this hour.
-        TestsTooOftenError: The law allows no further message to the test number for now.
-        LineCannotSendError: The campaign's line is blocked.
+        InvalidCampaignError: The campaign has no variant of the requested name.
+        NotOwnNumberError: The number is neither another line of the company nor a test number.
+        OutsideWindowError: It is outside the legal hours of the test number.
+        TestsTooOftenError: The test number has reached the legal limit of messages.
+        LineCannotSendError: The line of the campaign is blocked.
         RecipientOptedOutError: The number is opted out.
-        RecipientDoNotContactError: The number must not be contacted.
-        RecipientOnHoldError: A doubtful reply holds the number.
+        RecipientDoNotContactError: The number has the flag ``do_not_contact``.
+        RecipientOnHoldError: The number is on hold until a person checks a reply.
     """
     campaign = await queries.require_campaign(uow.session, campaign_id=campaign_id)
     variants = await queries.list_variants(uow.session, campaign_ids=[campaign_id])
@@ -70,7 +71,9 @@ async def send_test_message(
     await _check_number(uow, line, request.to, rules=rules, now=now)
     if line.status == LineStatus.BLOCKED:
         raise LineCannotSendError(
-            "The line is blocked and sends nothing.", blocked_reason=line.blocked_reason
+            "The line of the campaign is blocked and sends nothing. Correct the cause "
+            "(blocked_reason), then unblock the line with POST /v1/lines/{id}/unblock.",
+            blocked_reason=line.blocked_reason,
         )
     return await queue_message(
         uow,
@@ -90,7 +93,7 @@ def _variant(variants: list[CampaignVariant], name: str | None) -> CampaignVaria
         if variant.name == name:
             return variant
     known = ", ".join(variant.name for variant in variants)
-    detail = f"The campaign has no variant {name!r}; it has: {known}."
+    detail = f"The campaign has no variant {name!r}. Its variants are: {known}."
     raise InvalidCampaignError(
         [FieldProblem(pointer="/variant", code="unknown_variant", detail=detail)]
     )
@@ -103,8 +106,8 @@ async def _check_number(
     is_listed = phone in await company.read_test_numbers(uow)
     if (own is None and not is_listed) or phone == line.number:
         detail = (
-            "A test message goes to another own line or to a number in test_numbers of "
-            "/v1/settings. Add this number there with PATCH /v1/settings."
+            "A test message can be sent only to another line of the company or to a number in "
+            "test_numbers. Add this number to test_numbers with PATCH /v1/settings."
         )
         raise NotOwnNumberError(detail)
     await consent.lock_decisions(uow, phones=[phone])
@@ -116,24 +119,24 @@ async def _check_number(
 async def _check_law(
     uow: UnitOfWork, line: Line, phone: str, *, rules: RuleBook, now: datetime
 ) -> None:
-    """Apply the hours and limits of recipients to a test number.
+    """Raise an error if the legal hours or limits do not allow a message to a test number now.
 
     Raises:
-        OutsideWindowError: The law allows no message to the number at this hour.
-        TestsTooOftenError: The law allows no further message to the number for now.
+        OutsideWindowError: It is outside the legal hours of the number.
+        TestsTooOftenError: The number has reached the legal limit of messages.
     """
     hours = await read_test_hours(uow, line_id=line.id, phone=phone, rules=rules, now=now)
     if not hours.is_open:
         raise OutsideWindowError(
-            "The law allows no message to the test number at this hour. Try again within its "
-            "legal hours.",
+            "It is now outside the legal hours of the test number. Try again at next_allowed_at, "
+            "or use another test number.",
             next_allowed_at=None if hours.opens_at is None else format_instant(hours.opens_at),
         )
     allowed_at = await find_test_allowed_at(uow, line_id=line.id, phone=phone, rules=rules, now=now)
     if allowed_at is not None:
         raise TestsTooOftenError(
-            "The law of the number's state allows no further message for now. Use another test "
-            "number, or wait.",
+            "This test number has already got as many messages as the law of its state allows. Use "
+            "another test number, or wait until next_allowed_at.",
             next_allowed_at=format_instant(allowed_at),
         )
 
@@ -148,7 +151,7 @@ async def _text(
     now: datetime,
 ) -> str:
     footer = campaign.opt_out_footer
-    # It is the only variant here, so every person has it.
+    # The composer has only this variant, so it is used for every person.
     compose = MessageComposer.of_bodies([variant.body], footer=footer, business=business)
     batches = stream_audience(
         uow.session,

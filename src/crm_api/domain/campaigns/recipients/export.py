@@ -42,11 +42,11 @@ async def export_recipients(
     variant: str | None,
     step: int,
 ) -> AsyncIterator[bytes]:
-    """Write the recipients of a step, ordered by contact id.
+    """Stream the recipients of one step as CSV, ordered by contact id.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
-        InvalidCampaignError: The campaign has no variant of that name.
+        InvalidCampaignError: The campaign has no variant with the name ``variant``.
     """
     async with new_uow() as uow:
         names = await find_variant_names(uow, campaign_id=campaign_id, wanted=variant)
@@ -74,7 +74,19 @@ async def copy_recipients(
     variant: int | None,
     after: UUID | None,
 ) -> tuple[bytes, UUID | None]:
-    """Write the next page of recipients; return it with its last contact id, None at the end."""
+    """Return the next page of recipients as CSV lines, and the contact id to continue after.
+
+    Args:
+        session: The session.
+        campaign_id: The campaign.
+        step: The step.
+        status: Only recipients of this status; None for all.
+        variant: Only recipients of the variant at this position; None for all.
+        after: The contact id after which the page begins; None for the first page.
+
+    Returns:
+        The lines, and None instead of a contact id if this is the last page.
+    """
     member = CampaignMembership
     span = [
         member.campaign_id == campaign_id,

@@ -1,4 +1,4 @@
-"""Protect people of a restored campaign from a second message that the backup does not know."""
+"""Prevent that a campaign that was restored from a backup sends a message for the second time."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,7 +26,8 @@ _IS_RECONCILED = text("""
     )
 """)
 
-# A message that the provider accepted is in the conversation of its line, no matter who sent it.
+# The reconciliation stores all messages that the provider has in the conversations of the line. So
+# `last_outgoing_at` also shows the messages that were sent after the backup.
 _SET_ASIDE = text("""
     UPDATE campaign_membership m
     SET status = CASE WHEN m.step = 0 THEN 'review' ELSE 'skipped' END,
@@ -41,11 +42,11 @@ _SET_ASIDE = text("""
 
 @dataclass(frozen=True, slots=True)
 class _RestoredCampaign:
-    """A campaign that a restore has paused.
+    """A campaign that was paused because the database was restored from a backup.
 
     Attributes:
-        evidence: Its ``paused_evidence``: when the backup was made and restored.
-        is_whole: Its audience was completely stored when the backup was made.
+        evidence: Its ``paused_evidence``, with the instants of the backup and of the restore.
+        is_whole: True if its audience was completely stored when the backup was made.
     """
 
     evidence: dict[str, Any]
@@ -55,14 +56,16 @@ class _RestoredCampaign:
 async def set_aside_messaged_recipients(
     uow: UnitOfWork, *, campaign_id: UUID, now: datetime
 ) -> None:
-    """Set aside who got a message since the backup, before a restored campaign is resumed.
+    """Exclude recipients that may already have got their message, before a campaign is resumed.
 
-    First messages are put in review, where a person decides. Follow-ups to such a person are
-    skipped, because they may be what was sent. A campaign that was paused for another reason is not
-    changed.
+    This concerns campaigns that a restore has paused; others are not changed. A waiting recipient
+    whose number got any message after the backup may already have got the message of this campaign.
+    If it is the first message, the recipient is put in review, where a person decides. If it is a
+    follow-up, the recipient is skipped.
 
     Raises:
-        NotReconciledError: No complete reconciliation has covered the whole time since the backup.
+        NotReconciledError: No completed reconciliation covers the whole time from the backup to the
+            restore.
         AudienceLostError: The backup was made while the audience was being stored.
     """
     values = {"campaign_id": campaign_id, "reason": PauseReason.RESTORED}
@@ -72,17 +75,17 @@ async def set_aside_messaged_recipients(
         return
     if not restored.is_whole:
         raise AudienceLostError(
-            "The backup was made while the audience of this campaign was being stored. Cancel the "
-            "campaign, and start a clone with previously_contacted set to skip or review."
+            "The backup has only a part of this campaign's recipients. Cancel the campaign, and "
+            "start a clone of it with previously_contacted set to skip or review."
         )
     made_at = datetime.fromisoformat(restored.evidence["backup_made_at"])
     restored_at = datetime.fromisoformat(restored.evidence["restored_at"])
     if not await uow.session.scalar(_IS_RECONCILED, {"since": made_at, "until": restored_at}):
         raise NotReconciledError(
-            "The reconciliation that finds messages sent since the backup has not ended. "
-            "GET /v1/reconciliation-runs shows its progress; resume the campaign afterwards. If it "
-            "failed, request another with POST /v1/reconciliation-runs, with since "
-            f"{restored.evidence['backup_made_at']}."
+            "The reconciliation that finds the messages sent after the backup is not completed. "
+            "GET /v1/reconciliation-runs shows its progress. Resume the campaign when it is "
+            "completed. If it failed, request another one with POST /v1/reconciliation-runs and "
+            f"since set to {restored.evidence['backup_made_at']}."
         )
     await uow.session.execute(
         _SET_ASIDE, {"campaign_id": campaign_id, "since": made_at, "now": now}

@@ -1,4 +1,4 @@
-"""Approve or reject people in review: those who got a message before."""
+"""Approve or reject recipients in review: people who already got a message before the campaign."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,13 +25,15 @@ from crm_api.platform.jobs import Job, JobName
 
 
 class ReviewRead(DryRunRead):
-    """What a decision changed.
+    """The result of a decision about recipients in review.
 
     Attributes:
-        approved: Now wait for their message; every rule is checked again before it is sent.
-        rejected: Get nothing.
-        unchanged: Named in the request, but not in review, not recipients, or stopped by a rule.
-        left: Still in review.
+        approved: The number of recipients that were approved. They now wait for their message. All
+            rules are checked again before it is sent.
+        rejected: The number of recipients that were rejected. They get no message.
+        unchanged: The number of selected contacts that were neither approved nor rejected: they
+            are not in review, are not recipients, or a rule forbids messages to them.
+        left: The number of recipients that are still in review.
     """
 
     model_config = example(token=TICKET, approved=3, left=1)
@@ -42,9 +44,9 @@ class ReviewRead(DryRunRead):
     left: int
 
 
-# Only first messages are reviewed. Of two decisions at the same time the second finds no one in
-# review. Flags are checked too: an opt-out takes people out of review, but its own row may be
-# newer.
+# Only first messages are reviewed. Of two simultaneous decisions, the second one waits for the row
+# lock and then finds no recipient in review. Flags are checked here too, because an opt-out may be
+# stored before its recipient is taken out of review.
 _DECIDE = text(f"""
     WITH chosen AS (
         SELECT m.id, m.phone FROM campaign_membership m
@@ -82,9 +84,9 @@ _IN_REVIEW = text("""
 
 
 _WITHOUT_REVIEW = {
-    CampaignStatus.DRAFT: "It has no recipients before its start.",
-    CampaignStatus.COMPLETED: "It has no waiting recipients.",
-    CampaignStatus.CANCELLED: "It has no waiting recipients.",
+    CampaignStatus.DRAFT: "The campaign is a draft and has no recipients yet. Start it first.",
+    CampaignStatus.COMPLETED: "The campaign is completed, so no recipient waits for a review.",
+    CampaignStatus.CANCELLED: "The campaign is cancelled, so no recipient waits for a review.",
 }
 
 
@@ -97,21 +99,25 @@ async def review_recipients(
     actor: str,
     now: datetime,
 ) -> ReviewRead:
-    """Approve or reject people in review with one statement, and log who decided.
+    """Approve or reject recipients in review with one statement, and write it to the audit log.
 
-    People who opted out or were deleted since then are skipped for that reason, not approved.
+    A recipient that an approval finds opted out or deleted is skipped for that reason.
 
     Args:
-        contact_ids: None for all people in review.
+        uow: The unit of work.
+        campaign_id: The campaign.
+        decision: Whether the recipients are approved or rejected.
+        contact_ids: The contacts that are the recipients; None for all recipients in review.
+        actor: The name of the person or API key that decided, for the audit log.
+        now: The present instant.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
-        NotInReviewError: The campaign was not started, or is over.
+        NotInReviewError: The campaign is a draft, completed or cancelled.
     """
     campaign = await queries.require_campaign(uow.session, campaign_id=campaign_id)
     if campaign.status in _WITHOUT_REVIEW:
-        why = _WITHOUT_REVIEW[CampaignStatus(campaign.status)]
-        raise NotInReviewError(f"The campaign is {campaign.status}. {why}")
+        raise NotInReviewError(_WITHOUT_REVIEW[CampaignStatus(campaign.status)])
     wanted = None if contact_ids is None else set(contact_ids)
     decided = await store_decisions(
         uow.session, campaign_id=campaign_id, decision=decision, contact_ids=wanted, now=now
@@ -140,7 +146,10 @@ async def review_recipients(
 
 @dataclass(frozen=True, slots=True)
 class StoredDecisions:
-    """How many people in review were found, approved and rejected; the others a rule stops."""
+    """The numbers of recipients in review that were found, approved and rejected.
+
+    A rule, such as an opt-out, prevented the approval of the others.
+    """
 
     found: int
     approved: int
@@ -155,7 +164,7 @@ async def store_decisions(
     contact_ids: Iterable[UUID] | None,
     now: datetime,
 ) -> StoredDecisions:
-    """Store decisions about people in review."""
+    """Approve or reject recipients in review; ``contact_ids`` None selects all of them."""
     values = {
         "campaign_id": campaign_id,
         "decision": decision,
@@ -166,17 +175,18 @@ async def store_decisions(
 
 
 async def count_in_review(session: AsyncSession, *, campaign_id: UUID) -> int:
-    """Count people in review; fast for a campaign of any size."""
+    """Return the number of recipients in review, from stored sums and so without counting rows."""
     values = {"campaign_id": campaign_id}
     return int((await session.execute(_IN_REVIEW, values)).scalar_one())
 
 
 class ReviewRequest(DryRunRequest):
-    """A decision about people who got a message before: about these, or about all in review.
+    """A decision about recipients in review, who already got a message before the campaign.
 
     Attributes:
-        decision: Whether the recipients are approved or rejected.
-        all: True selects every recipient in review.
+        decision: ``approve`` lets the recipients get their message; ``reject`` skips them.
+        contact_ids: The ids of the contacts that are the recipients.
+        all: True selects all recipients in review, instead of ``contact_ids``.
     """
 
     model_config = example(decision="approve", contact_ids=[CONTACT])
@@ -188,5 +198,5 @@ class ReviewRequest(DryRunRequest):
     @model_validator(mode="after")
     def _named(self) -> Self:
         if (self.contact_ids is None) == (self.all is None):
-            raise PydanticCustomError("whom", 'Give exactly one of contact_ids and "all": true.')
+            raise PydanticCustomError("whom", 'Set exactly one of contact_ids and "all": true.')
         return self

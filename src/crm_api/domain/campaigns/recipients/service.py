@@ -1,4 +1,4 @@
-"""List the recipients of a campaign, and settle their parked attempts."""
+"""List the recipients of a campaign, and settle their parked (unclear) attempts."""
 
 from datetime import datetime
 from typing import Literal
@@ -6,6 +6,7 @@ from uuid import UUID
 
 from crm_api.domain.campaigns import queries
 from crm_api.domain.campaigns.errors import (
+    NOT_A_RECIPIENT,
     CampaignNotFoundError,
     InvalidCampaignError,
     RecipientNotFoundError,
@@ -23,16 +24,21 @@ from crm_api.platform.database import UnitOfWork
 async def find_variant_names(
     uow: UnitOfWork, *, campaign_id: UUID, wanted: str | None
 ) -> list[str]:
-    """Return the names of a campaign's variants by position.
+    """Return the names of a campaign's variants, by position.
+
+    Args:
+        uow: The unit of work.
+        campaign_id: The campaign.
+        wanted: A name that one of the variants must have; None for no check.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
-        InvalidCampaignError: The campaign has no variant of the wanted name.
+        InvalidCampaignError: The campaign has no variant with the name ``wanted``.
     """
     await _require_campaign(uow, campaign_id)
     names = await _variant_names(uow, campaign_id)
     if wanted is not None and wanted not in names:
-        detail = f"The campaign has no variant {wanted!r}; it has: {', '.join(names)}."
+        detail = f"The campaign has no variant {wanted!r}. Its variants are: {', '.join(names)}."
         raise InvalidCampaignError(
             [FieldProblem(pointer="/variant", code="unknown_variant", detail=detail)]
         )
@@ -49,12 +55,14 @@ async def list_recipients(
     cursor: str | None,
     limit: int,
 ) -> tuple[Page[CampaignMembership], list[str]]:
-    """List the recipients of a step; also return the variants' names by position.
+    """Return a page of the recipients of one step, and the names of the variants by position.
+
+    The recipients are ordered by contact id.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
-        InvalidCampaignError: The campaign has no variant of that name.
-        InvalidCursorError: The cursor is not from this list.
+        InvalidCampaignError: The campaign has no variant with the name ``variant``.
+        InvalidCursorError: The cursor is not from this list, or was made with other filters.
     """
     names = await find_variant_names(uow, campaign_id=campaign_id, wanted=variant)
     cursors = Cursors(
@@ -70,7 +78,7 @@ async def list_recipients(
         after=after[1] if after else None,
         limit=limit + 1,
     )
-    # Only contact ids decide the order; the time is there because the common cursor needs one.
+    # The order depends only on the contact id. The cursor also needs an instant, but it is ignored.
     page = cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.contact_id))
     return page, names
 
@@ -84,7 +92,18 @@ async def settle_recipient(
     actor: str,
     now: datetime,
 ) -> tuple[CampaignMembership, list[str]]:
-    """Settle a parked attempt as a person decided; return the recipient and the variants' names.
+    """Settle the parked (unclear) attempt of a recipient as a person decided.
+
+    Args:
+        uow: The unit of work.
+        campaign_id: The campaign.
+        contact_id: The contact that is the recipient.
+        outcome: ``sent`` or ``failed`` ends the attempt; ``resend`` sends the message again.
+        actor: The name of the person or API key that decided, for the audit log.
+        now: The present instant.
+
+    Returns:
+        The changed recipient, and the names of the campaign's variants by position.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
@@ -109,7 +128,7 @@ async def _recipient(uow: UnitOfWork, campaign_id: UUID, contact_id: UUID) -> Ca
         uow.session, campaign_id=campaign_id, contact_id=contact_id, step=0
     )
     if member is None:
-        raise RecipientNotFoundError("This contact is not a recipient of the campaign.")
+        raise RecipientNotFoundError(NOT_A_RECIPIENT)
     return member
 
 
@@ -119,10 +138,11 @@ async def _variant_names(uow: UnitOfWork, campaign_id: UUID) -> list[str]:
 
 
 class SettleRequest(RequestModel):
-    """What a person found out about a parked attempt.
+    """The decision of a person about a message whose sending is unclear (a parked attempt).
 
     Attributes:
-        outcome: What a person found out about the message.
+        outcome: ``sent`` if the message was sent, ``failed`` if it was not and shall not be sent,
+            ``resend`` to send it again.
     """
 
     model_config = example(outcome="resend")

@@ -1,1 +1,1 @@
-"""Templates: saved message bodies that campaigns copy."""
+"""Message bodies in Liquid, and templates: saved bodies that campaigns copy."""

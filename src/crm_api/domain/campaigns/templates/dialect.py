@@ -1,6 +1,7 @@
-"""The part of Liquid that message bodies may use.
+"""The tags and filters of Liquid that message bodies may use.
 
-Tags and filters that load other templates, read the clock or can grow without bound are left out.
+Tags and filters are left out if they load other templates, read the clock, or can produce output of
+unlimited length.
 """
 
 from collections.abc import Callable
@@ -50,27 +51,33 @@ _FILTERS = (
 )
 _REMOVED_TAGS = ("include", "render", "tablerow")
 _OUTPUT_LIMIT = 16_000
-"""Bytes: far above what can be sent, low enough to stop a runaway template at no cost."""
+"""Maximum output in bytes. It is far above the length of a message, and stops a template that
+produces too much output before it costs much time."""
 FAULTS = (LiquidError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
-"""What the library raises when a filter cannot process a value."""
+"""The exceptions that the library raises when a filter cannot process a value."""
 
 
 class _Missing(Undefined):
-    """A value that the contact lacks: false in a condition, replaced by ``default``.
+    """A value that the contact does not have.
 
-    It cannot be written out, so that no one gets "Hi , …".
+    It counts as false in a condition, and the filter ``default`` replaces it. Writing it into the
+    message raises an error, because otherwise people would get messages such as "Hi , …".
     """
 
     force_liquid_default = True
 
     def __str__(self) -> str:
-        """Refuse to be written.
+        """Refuse to write the missing value into the message.
 
         Raises:
-            MissingValueError: Always; names the value.
+            MissingValueError: Always. The error has the name of the value.
         """
         hint = (self.hint or self.name).removesuffix(" is undefined").strip("'")
-        raise MissingValueError(f"The contact has no value for {hint}.", variable=hint)
+        raise MissingValueError(
+            f"The contact has no value for {hint}. Add the value to the contact, or a default to "
+            "the body of the message.",
+            variable=hint,
+        )
 
 
 class _TextEnvironment(Environment):
@@ -79,7 +86,7 @@ class _TextEnvironment(Environment):
     local_namespace_limit = 100_000
 
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:
-        """Register the allowed tags and filters."""
+        """Register only the tags and filters that message bodies may use."""
         super().setup_tags_and_filters(extra=extra)
         for tag in _REMOVED_TAGS:
             del self.tags[tag]

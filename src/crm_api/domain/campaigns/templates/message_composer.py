@@ -1,4 +1,4 @@
-"""Decide which message a recipient gets, and render it."""
+"""Select the variant or follow-up that a recipient gets, and render the message."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
@@ -19,7 +19,7 @@ _NAMED = CONTACT_FIELDS | {ATTRIBUTES}
 
 
 class VariantBody(TypedDict):
-    """The body of a variant, as the plan reads it from the database."""
+    """A variant as the statements of this area read it: body, weight, and whether it is stopped."""
 
     body: str
     weight: int
@@ -27,25 +27,25 @@ class VariantBody(TypedDict):
 
 
 class FollowUpBody(TypedDict):
-    """The body of a follow-up, as ``campaign.follow_ups`` stores it."""
+    """A follow-up as the column ``campaign.follow_ups`` stores it; only its body is used here."""
 
     body: str
 
 
 class MessageRecipient(Protocol):
-    """A recipient at one step. It also has the columns of ``ContactValues``."""
+    """A recipient at one step of a campaign. It also has the fields of ``ContactValues``."""
 
     @property
     def contact_id(self) -> UUID:
-        """The contact, which decides the variant in place of a stopped one."""
+        """The id of the contact. It selects another variant if the assigned one was stopped."""
 
     @property
     def step(self) -> int:
-        """0 for the first message."""
+        """0 for the first message, 1 for the first follow-up, and so on."""
 
     @property
     def variant(self) -> int:
-        """The position of the variant that was assigned."""
+        """The position of the variant that was assigned to the recipient."""
 
 
 class MessageLine(Protocol):
@@ -61,14 +61,16 @@ class MessageLine(Protocol):
 
 
 class MessageComposer:
-    """The message bodies of a campaign: variants for the first step, one body per follow-up.
+    """Renders the messages of a campaign: a variant at the first step, then the follow-ups.
 
-    The people of a stopped variant go to the others, in proportion to their weights. Which variant
-    a person gets depends only on the contact id.
+    The recipients of a stopped variant get the other variants, in proportion to their weights. The
+    contact id decides who gets which variant, so the result is always the same.
 
     Args:
-        variants: By position.
-        follow_ups: By step from 1 on.
+        variants: The variants of the first message, by position.
+        follow_ups: The follow-ups, beginning with step 1.
+        footer: The text that is added below each message; None for none.
+        business: The business details that a message may name.
     """
 
     def __init__(
@@ -79,7 +81,8 @@ class MessageComposer:
         footer: str | None,
         business: Business,
     ) -> None:
-        # Compiled with the first message: many campaigns are planned, but few of them send.
+        # Bodies are compiled when the first message is rendered, because few of the planned
+        # campaigns send.
         self._variants = [one["body"] for one in variants]
         self._follow_ups = [one["body"] for one in follow_ups]
         self._stopped = {position for position, one in enumerate(variants) if one["is_stopped"]}
@@ -93,12 +96,15 @@ class MessageComposer:
     def of_bodies(
         cls, bodies: Iterable[str], *, footer: str | None, business: Business
     ) -> "MessageComposer":
-        """Return a composer of first messages in which no variant is stopped."""
+        """Return a composer of first messages; no variant is stopped, and all weights are equal."""
         variants = [VariantBody(body=body, weight=1, is_stopped=False) for body in bodies]
         return cls(variants=variants, footer=footer, business=business)
 
     def variant_of(self, recipient: MessageRecipient) -> int:
-        """Return the position of a recipient's variant: its own, unless that one was stopped."""
+        """Return the position of the variant that a recipient gets.
+
+        That is the assigned variant, or another one if the assigned variant was stopped.
+        """
         variant = recipient.variant
         if recipient.step > 0 or variant not in self._stopped or not self._live:
             return variant
@@ -110,11 +116,11 @@ class MessageComposer:
         )
 
     def __call__(self, recipient: MessageRecipient, line: MessageLine) -> str:
-        """Render the message of a recipient's step.
+        """Render the message for a recipient at the recipient's step.
 
         Raises:
             MissingValueError: The recipient lacks a value that the body needs.
-            TextFailedError: The message could not be rendered, or is too long.
+            TextFailedError: The message cannot be rendered, or is too long.
         """
         body = (
             self._follow_ups[recipient.step - 1]
@@ -150,12 +156,12 @@ def _render(
 def render_without_recipient(
     body: str, *, footer: str | None, business: Business, line: MessageLine
 ) -> list[str]:
-    """Render a body twice: for a contact with all values, and for a contact with none.
+    """Render a body for a contact that has all values, and for a contact that has none.
 
     Returns:
-        The first shows the names of values in brackets, where possible. The second is there only if
-        the body can do without values. Never empty: a body that cannot be rendered at all is
-        returned unchanged.
+        One or two messages. The first has the names of the values in brackets, where the body
+        allows it. The second is missing if the body needs values. A body that cannot be rendered at
+        all is returned unchanged.
     """
     compiled = compile_body(body)
     messages = []

@@ -1,4 +1,4 @@
-"""Request and response models of templates."""
+"""Request and response models of message templates."""
 
 from typing import Annotated, Self
 
@@ -18,7 +18,12 @@ Body = Annotated[str, Text(shortest=1, longest=MAX_TEXT, has_lines=True, clean=r
 
 
 class TemplateCreate(RequestModel):
-    """A new template."""
+    """A new template: a saved message body that campaigns can copy.
+
+    Attributes:
+        name: The name of the template. No other template may have it.
+        body: The message body, in Liquid.
+    """
 
     model_config = example(name="First message", body=TEXT)
 
@@ -27,7 +32,12 @@ class TemplateCreate(RequestModel):
 
 
 class TemplateUpdate(RequestModel):
-    """Changes to a template; a field that is left out stays."""
+    """Changes to a template. Fields that the request leaves out do not change.
+
+    Attributes:
+        name: The name of the template. No other template may have it.
+        body: The message body, in Liquid.
+    """
 
     model_config = example(body="Hi {{ first_name }}, we are in Quincy again. Shall we come by?")
 
@@ -36,12 +46,19 @@ class TemplateUpdate(RequestModel):
 
 
 class TemplateRead(ReadModel):
-    """A template.
+    """A template: a saved message body that campaigns can copy.
 
     Attributes:
-        variables: The values that it names, such as ``first_name`` or ``attributes.roof``.
-        encoding: Null, like ``segments``, for a body with markup: they depend on the contact.
-        segments: The number of segments. The provider charges for each segment.
+        id: The id of the template.
+        name: The name of the template.
+        body: The message body, in Liquid.
+        variables: The variables in the body, such as ``first_name`` or ``attributes.roof``.
+        encoding: The encoding of the message; null if the body has variables or tags, because the
+            encoding then depends on the contact.
+        segments: The number of segments of the message; null if the body has variables or tags. The
+            provider charges for each segment.
+        created_at: When the template was created.
+        updated_at: When the template was last changed.
     """
 
     model_config = example(name="First message", body=TEXT, variables=["first_name"], segments=2)
@@ -57,7 +74,7 @@ class TemplateRead(ReadModel):
 
     @classmethod
     def of(cls, found: MessageTemplate) -> Self:
-        """Build the answer from a stored template."""
+        """Build the answer of the API from a stored template."""
         compiled = compile_body(found.body)
         encoding, count = segments(compiled.body) if compiled.template is None else (None, None)
         return cls(

@@ -1,4 +1,4 @@
-"""Store and change templates; they are checked like the bodies of campaigns."""
+"""Create, read, change and delete message templates. Bodies are checked before they are stored."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -24,11 +24,11 @@ from crm_api.platform.ids import new_id
 async def create_template(
     uow: UnitOfWork, body: TemplateCreate, *, now: datetime
 ) -> MessageTemplate:
-    """Store a template.
+    """Store a new template.
 
     Raises:
         InvalidTemplateError: The body has faults.
-        TemplateExistsError: The name is taken; ``template_id`` is the other template.
+        TemplateExistsError: Another template has this name.
     """
     _refuse_faults(body.body)
     statement = (
@@ -43,7 +43,7 @@ async def create_template(
 
 
 async def read_template(uow: UnitOfWork, *, template_id: UUID) -> MessageTemplate:
-    """Return a template.
+    """Return the template with this id.
 
     Raises:
         TemplateNotFoundError: The template does not exist.
@@ -51,14 +51,14 @@ async def read_template(uow: UnitOfWork, *, template_id: UUID) -> MessageTemplat
     statement = select(MessageTemplate).where(MessageTemplate.id == template_id)
     found = await uow.session.scalar(statement, execution_options={"populate_existing": True})
     if found is None:
-        raise TemplateNotFoundError(f"The template {template_id} does not exist.")
+        raise TemplateNotFoundError(template_id)
     return found
 
 
 def templates_statement(
     *, after: tuple[datetime, UUID] | None, limit: int
 ) -> Select[MessageTemplate]:
-    """Build the statement that lists templates, newest first."""
+    """Return the statement that reads one page of templates, newest first."""
     statement = select(MessageTemplate)
     if after is not None:
         statement = statement.where(tuple_(MessageTemplate.created_at, MessageTemplate.id) < after)
@@ -70,7 +70,7 @@ def templates_statement(
 async def list_templates(
     uow: UnitOfWork, *, cursor: str | None, limit: int
 ) -> Page[MessageTemplate]:
-    """List templates, newest first.
+    """Return a page of templates, newest first.
 
     Raises:
         InvalidCursorError: The cursor is not from this list.
@@ -84,12 +84,12 @@ async def list_templates(
 async def update_template(
     uow: UnitOfWork, changes: TemplateUpdate, *, template_id: UUID, now: datetime
 ) -> MessageTemplate:
-    """Change a template; campaigns that copied it are not affected.
+    """Change a template. Campaigns that copied its body do not change.
 
     Raises:
         TemplateNotFoundError: The template does not exist.
         InvalidTemplateError: The body has faults.
-        TemplateExistsError: The name is taken; ``template_id`` is the other template.
+        TemplateExistsError: Another template has the new name.
     """
     given = changes.model_dump(exclude_unset=True)
     if "body" in given:
@@ -108,23 +108,23 @@ async def update_template(
     except IntegrityError as error:
         raise await _taken(uow, changes.name) from error
     if changed is None:
-        raise TemplateNotFoundError(f"The template {template_id} does not exist.")
+        raise TemplateNotFoundError(template_id)
     return changed
 
 
 async def delete_template(uow: UnitOfWork, *, template_id: UUID) -> None:
-    """Remove a template; campaigns that copied it are not affected.
+    """Delete a template. Campaigns that copied its body do not change.
 
     Raises:
         TemplateNotFoundError: The template does not exist.
     """
     statement = delete(MessageTemplate).where(MessageTemplate.id == template_id)
     if await uow.session.scalar(statement.returning(MessageTemplate.id)) is None:
-        raise TemplateNotFoundError(f"The template {template_id} does not exist.")
+        raise TemplateNotFoundError(template_id)
 
 
 async def find_template_bodies(uow: UnitOfWork, template_ids: Iterable[UUID]) -> dict[UUID, str]:
-    """Return the bodies of the templates with these ids; unknown ids are left out."""
+    """Return the bodies of the templates with these ids, by id; ids without one are left out."""
     wanted = set(template_ids)
     if not wanted:
         return {}
@@ -145,6 +145,7 @@ async def _taken(uow: UnitOfWork, name: str) -> TemplateExistsError:
         select(MessageTemplate.id).where(MessageTemplate.name == name)
     )
     return TemplateExistsError(
-        "A template with this name exists; choose another name, or change that one.",
+        "Another template already has this name. Choose another name, or change the template "
+        "with the id template_id.",
         template_id=str(holder),
     )

@@ -1,9 +1,9 @@
-"""Message bodies in Liquid: checked when saved, compiled once, rendered for each contact.
+"""Message bodies in Liquid: checked when they are saved, compiled once, rendered for each contact.
 
     Hi {{ first_name | default: "there" }}, this is {{ business.name }} about {{ street }}.
 
-Values are data and never evaluated. Tags and filters that load, read the clock or can grow without
-bound are not available. See ``docs`` of the library for the language itself.
+Liquid in a contact's value is not evaluated. ``dialect.py`` lists the tags and filters that a body
+may use.
 """
 
 import re
@@ -21,7 +21,10 @@ from crm_api.domain.kit.contact_columns import MESSAGE_COLUMNS
 from crm_api.domain.kit.errors import FieldProblem
 
 MAX_TEXT = 1600
-"""Most characters of a message. Source: OpenPhone API reference, "Send a text message"."""
+"""The maximum number of characters in a message.
+
+Source: OpenPhone API reference, "Send a text message".
+"""
 ATTRIBUTES = "attributes"
 CONTACT_FIELDS = frozenset({*MESSAGE_COLUMNS, "phone"})
 OWN_FIELDS = {"line": frozenset({"name", "number"}), "business": frozenset({"name", "contact"})}
@@ -30,14 +33,18 @@ _UNSENDABLE = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u202d\u202e\ud800-\udfff\ufeff\ufff9-\uffff]"
 )
 _SAMPLES = ("7", "Ada")
-"""Test values for a body when it is saved; a number is first, because some filters need one."""
+"""Values with which a body is rendered for a test when it is saved. The first is a number, because
+some filters accept only numbers."""
 
 
 @dataclass(frozen=True)
 class CompiledBody:
-    """A body ready to render; without markup it needs no rendering and ``template`` is None.
+    """A message body that is ready to be rendered.
 
-    ``roots`` are the values that it names; a render reads only these.
+    Attributes:
+        body: The body as it was saved.
+        template: The compiled template; None if the body has no variables and no tags.
+        roots: The top-level variables in the body. Rendering reads only these values.
     """
 
     body: str
@@ -47,72 +54,86 @@ class CompiledBody:
 
 @lru_cache(maxsize=1024)
 def compile_body(body: str) -> CompiledBody:
-    """Compile a body; cached per process.
+    """Compile a message body. Each process caches the latest 1,024 results.
 
     Raises:
-        TextFailedError: It is not valid Liquid; this cannot happen for a saved body.
+        TextFailedError: The body is not valid Liquid. Bodies are checked when they are saved, so
+            this does not happen for a saved body.
     """
     if "{{" not in body and "{%" not in body:
         return CompiledBody(remove_unsendable(body), None)
     try:
         template = ENVIRONMENT.from_string(remove_unsendable(body))
     except LiquidError as error:
-        raise TextFailedError(f"The body is not valid: {error.message}.") from error
+        raise TextFailedError(f"The body is not valid Liquid: {error.message}.") from error
     roots = template.analyze(include_partials=False).globals
     return CompiledBody(body, template, frozenset(roots))
 
 
 def render_body(compiled: CompiledBody, context: Mapping[str, object]) -> str:
-    """Render the message for one contact.
+    """Render the message for one contact, without the footer.
 
     Args:
-        compiled: From ``compile_text``.
-        context: Contact fields, and ``attributes``, ``line``, ``business`` as mappings. None and
-            blank values count as missing.
+        compiled: The compiled body.
+        context: The fields of the contact, and ``attributes``, ``line`` and ``business`` as
+            mappings. A value that is None or blank counts as missing.
 
     Raises:
-        MissingValueError: A value is missing and has no default, or the result is empty.
-        TextFailedError: A filter cannot process the contact's value, or the result is too long.
+        MissingValueError: A value is missing and has no default, or the message is empty.
+        TextFailedError: A filter cannot process a value of the contact, or the output is too long.
     """
     if compiled.template is None:
         return compiled.body
     try:
         text = compiled.template.render(_present(context, compiled.roots))
     except FAULTS as error:
-        raise TextFailedError(f"The text cannot be made: {_reason(error)}.") from error
+        raise TextFailedError(
+            f"The message cannot be rendered for this contact: {_reason(error)}. Correct the body, "
+            "or the values of the contact."
+        ) from error
     text = remove_unsendable(text)
     if not text.strip():
-        raise MissingValueError("The message is empty for this contact.")
+        raise MissingValueError(
+            "The message is empty for this contact. Correct the body, or the values of the contact."
+        )
     return text
 
 
 def render_message(
     compiled: CompiledBody, context: Mapping[str, object], *, footer: str | None
 ) -> str:
-    """Render the message for one contact, with the footer below it.
+    """Render the message for one contact, with the footer on a line below it.
+
+    Args:
+        compiled: The compiled body.
+        context: As for ``render_body``.
+        footer: The text below the message; None for none.
 
     Raises:
-        MissingValueError: As ``render``.
-        TextFailedError: As ``render``, or the result is longer than the provider accepts.
+        MissingValueError: A value is missing and has no default, or the message is empty.
+        TextFailedError: A filter cannot process a value of the contact, or the message is longer
+            than the provider accepts.
     """
     text = append_footer(render_body(compiled, context), footer)
     if len(text) > MAX_TEXT:
         raise TextFailedError(
-            f"The message has {len(text)} characters; the limit is {MAX_TEXT}.",
+            f"The message for this contact has {len(text)} characters, but the limit is {MAX_TEXT}."
+            " Shorten the body, or the values of the contact.",
         )
     return text
 
 
 def append_footer(text: str, footer: str | None) -> str:
-    """Append the opt-out footer on a line of its own."""
+    """Return the text with the opt-out footer on a separate line below it, if there is a footer."""
     return f"{text}\n{footer}" if footer else text
 
 
 def remove_unsendable(text: str) -> str:
-    """Remove control characters and broken surrogates, which phones and databases refuse.
+    """Remove control characters and unpaired surrogates, which phones and databases do not accept.
 
-    Also remove the two marks that reverse the direction of all following letters. In a name they
-    would show the rest of the message, with the opt-out instruction, backwards.
+    Line breaks remain, and a tab becomes a space. The two characters that override the direction of
+    the text are also removed: in a contact's name they would show the rest of the message, with the
+    opt-out instruction, backwards.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -120,7 +141,7 @@ def remove_unsendable(text: str) -> str:
 
 
 def _present(values: Mapping[str, object], names: Iterable[str]) -> dict[str, object]:
-    """Return the named values that are present, cleaned."""
+    """Return the values with these names, without unsendable characters and without blank ones."""
     kept: dict[str, object] = {}
     for name in names:
         value = values.get(name)
@@ -137,14 +158,16 @@ def _present(values: Mapping[str, object], names: Iterable[str]) -> dict[str, ob
 
 
 def find_template_faults(body: str, *, pointer: str) -> list[FieldProblem]:
-    """Find the faults of a body: syntax, unknown variables, unknown filters.
+    """Return the faults of a body: syntax errors, unknown variables, unknown filters.
+
+    If there are none, the body is also rendered with test values. A failure is then the only fault.
 
     Args:
-        body: The body to save.
-        pointer: Its place in the request.
+        body: The body that shall be saved.
+        pointer: The JSON pointer of the body in the request.
 
     Returns:
-        Each fault with its line and column, both from 1; empty without faults.
+        One problem for each fault, with line and column, both from 1; empty without faults.
     """
     if "{{" not in body and "{%" not in body:
         return []
@@ -167,7 +190,8 @@ def _unknown_variables(analysis: TemplateAnalysis, body: str, pointer: str) -> l
         FieldProblem(
             pointer=pointer,
             code="unknown_variable",
-            detail=f"{_position(body, variable.span.index)}: unknown variable {variable}.",
+            detail=f"{_position(body, variable.span.index)}: the variable {variable} does not "
+            "exist.",
         )
         for variables in analysis.globals.values()
         for variable in variables
@@ -180,7 +204,7 @@ def _unknown_filters(analysis: TemplateAnalysis, body: str) -> list[FieldProblem
         FieldProblem(
             pointer="",
             code="unknown_filter",
-            detail=f"{_position(body, spans[0].index)}: unknown filter {name}.",
+            detail=f"{_position(body, spans[0].index)}: the filter {name} does not exist.",
         )
         for name, spans in analysis.filters.items()
         if name not in ENVIRONMENT.filters
@@ -217,7 +241,7 @@ def _render_samples(
     first = faults[0]
     token = first.token if isinstance(first, LiquidError) else None
     place = f"{_position(body, token.start_index)}: " if token and token.start_index >= 0 else ""
-    detail = f"{place}the body fails for all values: {_reason(first)}."
+    detail = f"{place}the body cannot be rendered, whatever the values are: {_reason(first)}."
     return [FieldProblem(pointer=pointer, code="template_fails", detail=detail)]
 
 
@@ -226,10 +250,11 @@ def _attributes(analysis: TemplateAnalysis) -> list[str]:
 
 
 def placeholder_values(compiled: CompiledBody) -> list[dict[str, object]]:
-    """Return placeholder values, for a message that is shown without a contact.
+    """Return sets of placeholder values, to render a message that is shown without a contact.
 
     Returns:
-        First each value as its name in brackets, then other values for bodies that need a number.
+        The sets to try, in this order: the names of the values in brackets, a number, a word. A
+        body that accepts only numbers fails with the first set.
     """
     if compiled.template is None:
         return [{}]
@@ -244,7 +269,7 @@ def placeholder_values(compiled: CompiledBody) -> list[dict[str, object]]:
 
 
 def list_variables(compiled: CompiledBody) -> list[str]:
-    """Return the values that a body names, in alphabetical order, such as ``attributes.roof``."""
+    """Return the variables in a body, such as ``attributes.roof``, in alphabetical order."""
     if compiled.template is None:
         return []
     found = compiled.template.analyze(include_partials=False).globals
