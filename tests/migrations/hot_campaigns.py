@@ -13,15 +13,17 @@ from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.alerts.models import AlertStatus
 from crm_api.domain.campaigns import lifecycle
-from crm_api.domain.campaigns import queries as campaigns
+from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.campaigns.audience import storage
 from crm_api.domain.campaigns.audience.selection import SegmentConditions
+from crm_api.domain.campaigns.campaign_detail import list_variants
 from crm_api.domain.campaigns.drafts import start_checks
 from crm_api.domain.campaigns.figures import campaign_stats, circuit_breaker, live_counts
 from crm_api.domain.campaigns.forecast import line_load
 from crm_api.domain.campaigns.forecast import recipients as forecast_recipients
 from crm_api.domain.campaigns.planning import plan as planning
 from crm_api.domain.campaigns.recipients import review
+from crm_api.domain.campaigns.recipients import service as recipients
 from crm_api.domain.campaigns.templates import service as templates
 from crm_api.domain.identity.api_keys import authentication
 from crm_api.domain.identity.api_keys import service as access
@@ -61,7 +63,7 @@ CAMPAIGNS = [
     Hot(
         "campaigns, newest first",
         {"idx_campaign_created"},
-        lambda s: campaigns.list_campaigns(s, status=None, after=PLACE, limit=51),
+        lambda s: s.execute(campaigns.campaigns_statement(status=None, after=PLACE, limit=51)),
     ),
     Hot(
         "saved texts, newest first",
@@ -260,23 +262,25 @@ CAMPAIGNS = [
     Hot(
         "recipients of a campaign",
         {"uq_campaign_membership_campaign_id_step_contact_id"},
-        lambda s: campaigns.list_recipients(
-            s, campaign_id=RUNNING, step=0, status=None, variant=None, after=CONTACT, limit=51
+        lambda s: s.execute(
+            recipients.recipients_statement(
+                campaign_id=RUNNING, step=0, status=None, variant=None, after=CONTACT, limit=51
+            )
         ),
     ),
     Hot(
         "recipients of one status",
         {"idx_campaign_membership_campaign"},
-        lambda s: campaigns.list_recipients(
-            s, campaign_id=RUNNING, step=0, status="failed", variant=None, after=CONTACT, limit=51
+        lambda s: s.execute(
+            recipients.recipients_statement(
+                campaign_id=RUNNING, step=0, status="failed", variant=None, after=CONTACT, limit=51
+            )
         ),
     ),
     Hot(
         "variants of a page of campaigns",
         {"uq_campaign_variant_campaign_id_position"},
-        lambda s: campaigns.list_variants(
-            s, campaign_ids=[made_id("campaign", i) for i in range(1, 51)]
-        ),
+        lambda s: list_variants(s, campaign_ids=[made_id("campaign", i) for i in range(1, 51)]),
     ),
 ]
 

@@ -15,6 +15,7 @@ from tests.factories import make_campaign, make_contact, make_line, make_list, m
 from tests.fakes import RecordingQueue
 
 from crm_api.domain.campaigns import service as campaigns
+from crm_api.domain.campaigns.campaign_detail import CampaignDetail, read_campaign
 from crm_api.domain.campaigns.errors import (
     CampaignNotFoundError,
     EmptyAudienceError,
@@ -23,7 +24,6 @@ from crm_api.domain.campaigns.errors import (
     RecipientNotFoundError,
 )
 from crm_api.domain.campaigns.models import Campaign, CampaignMembership
-from crm_api.domain.campaigns.queries import CampaignDetail
 from crm_api.domain.campaigns.recipients import service as recipients
 from crm_api.domain.campaigns.service import allowed_actions
 from crm_api.domain.consent.legal_rules.loader import load_rules
@@ -150,7 +150,7 @@ async def test_start_without_anyone_to_text_is_refused(
             await campaigns.start_campaign(uow, campaign_id=campaign.id, now=NOW)
 
     async with new_uow() as uow:
-        detail = await campaigns.read_campaign(uow, campaign_id=campaign.id)
+        detail = await read_campaign(uow, campaign_id=campaign.id)
     assert caught.value.code == "empty_audience"
     assert detail.campaign.status == "draft"
     assert queue.names == []
@@ -205,7 +205,7 @@ async def refusal(
         async with new_uow() as uow:
             await campaigns.start_campaign(uow, campaign_id=campaign.id, rules=rules, now=NOW)
     async with new_uow() as uow:
-        detail = await campaigns.read_campaign(uow, campaign_id=campaign.id)
+        detail = await read_campaign(uow, campaign_id=campaign.id)
     assert detail.campaign.status == "draft"
     (fault,) = caught.value.errors
     return fault.pointer, fault.code, fault.detail

@@ -4,18 +4,19 @@ The worker's job calls these functions at least every minute. Any number of work
 the same time.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, text
+from sqlalchemy import CursorResult, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
-from crm_api.domain.campaigns import queries
 from crm_api.domain.campaigns.audience.storage import CHUNK_PEOPLE
+from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.kit.audit_log.recording import note_decision
 from crm_api.domain.kit.schemas import format_instant
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus, PauseReason
@@ -95,7 +96,7 @@ async def _pause_missed(uow: UnitOfWork, missed: _MissedStart, *, now: datetime)
         "paused_evidence": evidence,
         "updated_at": now,
     }
-    moved = await queries.change_status(
+    moved = await change_status(
         uow.session, campaign_id=missed.id, sources=[CampaignStatus.SCHEDULED], values=values
     )
     if moved is None:  # Another worker or a user has already changed the status.
@@ -108,6 +109,27 @@ async def _pause_missed(uow: UnitOfWork, missed: _MissedStart, *, now: datetime)
         evidence=evidence,
         now=now,
     )
+
+
+async def change_status(
+    session: AsyncSession,
+    *,
+    campaign_id: UUID,
+    sources: Iterable[CampaignStatus],
+    values: dict[str, Any],
+) -> Campaign | None:
+    """Set columns of a campaign, but only while its status is one of ``sources``.
+
+    Returns:
+        The changed campaign; None if it does not exist or has another status.
+    """
+    statement = (
+        update(Campaign)
+        .where(Campaign.id == campaign_id, Campaign.status.in_(list(sources)))
+        .values(values)
+        .returning(Campaign)
+    )
+    return await session.scalar(statement, execution_options={"populate_existing": True})
 
 
 async def report_pause(

@@ -1,4 +1,4 @@
-"""Read campaigns, and change the status of a campaign when a user requests it.
+"""List campaigns, and change the status of a campaign when a user requests it.
 
 draft ─start─► scheduled ─(due)─► running ─(all done)─► completed
                    │   ▲            │  ▲
@@ -15,16 +15,19 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import case, func, or_
+from sqlalchemy import Select, case, func, or_, select, tuple_
 
-from crm_api.domain.campaigns import lifecycle, queries
-from crm_api.domain.campaigns.drafts import start_checks
-from crm_api.domain.campaigns.errors import (
-    InvalidTransitionError,
+from crm_api.domain.campaigns import lifecycle
+from crm_api.domain.campaigns.campaign_detail import (
+    CampaignDetail,
+    load_detail,
+    load_details,
+    require_campaign,
 )
+from crm_api.domain.campaigns.drafts import start_checks
+from crm_api.domain.campaigns.errors import InvalidTransitionError
 from crm_api.domain.campaigns.figures import circuit_breaker
 from crm_api.domain.campaigns.models import Campaign
-from crm_api.domain.campaigns.queries import CampaignDetail, load_detail, load_details
 from crm_api.domain.campaigns.recipients import restore_protection
 from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
 from crm_api.domain.kit.paging import Cursors, Page
@@ -63,15 +66,16 @@ def allowed_actions(current: str) -> list[str]:
     return [action.value for action, sources in SOURCES.items() if current in sources]
 
 
-async def read_campaign(uow: UnitOfWork, *, campaign_id: UUID) -> CampaignDetail:
-    """Return a campaign with its variants and its line.
-
-    Raises:
-        CampaignNotFoundError: The campaign does not exist.
-    """
-    return await load_detail(
-        uow, await queries.require_campaign(uow.session, campaign_id=campaign_id)
-    )
+def campaigns_statement(
+    *, status: CampaignStatus | None, after: tuple[datetime, UUID] | None, limit: int
+) -> Select[Campaign]:
+    """Return the statement that reads one page of campaigns, newest first."""
+    statement = select(Campaign)
+    if status is not None:
+        statement = statement.where(Campaign.status == status)
+    if after is not None:
+        statement = statement.where(tuple_(Campaign.created_at, Campaign.id) < after)
+    return statement.order_by(Campaign.created_at.desc(), Campaign.id.desc()).limit(limit)
 
 
 async def list_campaigns(
@@ -86,8 +90,8 @@ async def list_campaigns(
         InvalidCursorError: The cursor is not from this list, or was made for another ``status``.
     """
     cursors = Cursors("campaigns", status=status)
-    after = cursors.read(cursor)
-    rows = await queries.list_campaigns(uow.session, status=status, after=after, limit=limit + 1)
+    statement = campaigns_statement(status=status, after=cursors.read(cursor), limit=limit + 1)
+    rows = (await uow.session.scalars(statement)).all()
     page = cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
     return Page(await load_details(uow, page.data), page.next_cursor)
 
@@ -213,10 +217,10 @@ async def cancel_campaign(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) 
 async def _change_status(
     uow: UnitOfWork, campaign_id: UUID, action: CampaignAction, values: dict[str, Any]
 ) -> Campaign:
-    campaign = await queries.change_status(
+    campaign = await lifecycle.change_status(
         uow.session, campaign_id=campaign_id, sources=SOURCES[action], values=values
     )
     if campaign is not None:
         return campaign
-    current = (await queries.require_campaign(uow.session, campaign_id=campaign_id)).status
+    current = (await require_campaign(uow.session, campaign_id=campaign_id)).status
     raise InvalidTransitionError(action.value, status=current, allowed=allowed_actions(current))

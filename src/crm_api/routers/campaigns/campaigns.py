@@ -8,8 +8,10 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
+from crm_api.domain.campaigns import campaign_detail
 from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.campaigns.answers import CampaignRead
+from crm_api.domain.campaigns.campaign_detail import CampaignDetail
 from crm_api.domain.campaigns.drafts import service as drafts
 from crm_api.domain.campaigns.figures.campaign_stats import read_campaign_stats
 from crm_api.domain.campaigns.figures.schemas import CampaignStats
@@ -23,7 +25,6 @@ from crm_api.domain.campaigns.preview.schemas import (
     PreviewRequest,
     TrialRequest,
 )
-from crm_api.domain.campaigns.queries import CampaignDetail
 from crm_api.domain.campaigns.schemas import CampaignCreate, CampaignUpdate, CloneRequest
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.examples import NOW, example_id
@@ -101,7 +102,7 @@ async def preview_draft(
 async def read_campaign(campaign_id: UUID, uow: Uow, _caller: Reader) -> CampaignRead:
     """Return one campaign, with its variants, schedule, pacing and rules."""
     async with uow:
-        detail = await campaigns.read_campaign(uow, campaign_id=campaign_id)
+        detail = await campaign_detail.read_campaign(uow, campaign_id=campaign_id)
     return _shown(detail)
 
 

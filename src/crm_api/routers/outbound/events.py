@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
-from crm_api.domain.campaigns import service as campaigns
+from crm_api.domain.campaigns.campaign_detail import read_campaign
 from crm_api.domain.identity.api_keys.errors import MissingScopeError
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.event_log.event_types import EventType
@@ -139,7 +139,7 @@ async def follow_campaign(
     at most once a second.
     """
     async with uow:
-        await campaigns.read_campaign(uow, campaign_id=campaign_id)
+        await read_campaign(uow, campaign_id=campaign_id)
     event_filter = EventFilter.of(scopes=caller.scopes, types=types, campaign_id=campaign_id)
     chunks = stream_events(hub, event_filter=event_filter, after=after, marks=MARKS)
     return EventStreamResponse(chunks, may_go_on=may_go_on(request, caller))

@@ -18,6 +18,7 @@ from crm_api.domain.campaigns.audience.storage import (
     list_unstored_audiences,
     store_next_chunk,
 )
+from crm_api.domain.campaigns.campaign_detail import read_campaign
 from crm_api.domain.campaigns.lifecycle import begin_due_campaigns
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.consent.models import ContactFlag
@@ -146,7 +147,7 @@ async def test_worker_that_is_lost_loses_its_chunk_and_another_goes_on(
     counts = await write_all(committed_uow, campaign, 4)
 
     async with committed_uow() as uow:
-        detail = await campaigns.read_campaign(uow, campaign_id=campaign.id)
+        detail = await read_campaign(uow, campaign_id=campaign.id)
         rows = await recipients(uow.session, campaign)
     assert counts == [4, 2]
     assert (detail.campaign.recipients_written, detail.campaign.recipients_total) == (10, 10)
@@ -171,7 +172,7 @@ async def test_concurrent_workers_store_everyone_once(committed_uow: NewUow) -> 
         totals = await asyncio.gather(work(), work(), work())
 
     async with committed_uow() as uow:
-        detail = await campaigns.read_campaign(uow, campaign_id=campaign.id)
+        detail = await read_campaign(uow, campaign_id=campaign.id)
         assert len(await recipients(uow.session, campaign)) == 40
     assert sum(totals) == 40
     assert detail.campaign.recipients_total == 40

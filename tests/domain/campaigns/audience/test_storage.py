@@ -11,13 +11,13 @@ from tests.conftest import NOW
 from tests.domain.campaigns.audiences import NewUow, people, recipients, scheduled, written
 from tests.factories import make_campaign, make_line, make_list, number
 
-from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.campaigns.audience.storage import (
     StoredChunk,
     list_unstored_audiences,
     refresh_statistics,
     store_next_chunk,
 )
+from crm_api.domain.campaigns.campaign_detail import read_campaign
 from crm_api.domain.campaigns.models import Campaign, CampaignMembership, CampaignVariant
 from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.messaging.models.conversations import Activity
@@ -239,7 +239,7 @@ async def test_audience_that_one_worker_writes_is_left_by_the_other(
             other = await written(committed_uow, campaign)
 
     async with committed_uow() as uow:
-        detail = await campaigns.read_campaign(uow, campaign_id=campaign.id)
+        detail = await read_campaign(uow, campaign_id=campaign.id)
     assert (mine, other) == (StoredChunk(people=20, is_whole=True), 0)
     assert detail.campaign.recipients_total == 20
     assert detail.campaign.zone_keys

@@ -9,10 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.factories import make_campaign, make_line
 
+from crm_api.domain.campaigns.campaign_detail import CampaignDetail
 from crm_api.domain.campaigns.drafts import service as drafts
 from crm_api.domain.campaigns.errors import CampaignNotFoundError
 from crm_api.domain.campaigns.models import Campaign
-from crm_api.domain.campaigns.queries import CampaignDetail
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 

@@ -11,13 +11,13 @@ from tests.conftest import NOW
 from tests.factories import ids, make_campaign, make_contact, make_line, make_list, number
 
 from crm_api.domain.campaigns import service as campaigns
+from crm_api.domain.campaigns.campaign_detail import CampaignDetail, read_campaign
 from crm_api.domain.campaigns.drafts import service as drafts
 from crm_api.domain.campaigns.errors import (
     CampaignNotEditableError,
     CampaignNotFoundError,
     InvalidCampaignError,
 )
-from crm_api.domain.campaigns.queries import CampaignDetail
 from crm_api.domain.campaigns.schemas import CampaignCreate, CampaignUpdate
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
 from crm_api.platform.database import UnitOfWork
@@ -304,7 +304,7 @@ async def test_removed_draft_is_gone_with_its_variants(
 
     with pytest.raises(CampaignNotFoundError):
         async with new_uow() as uow:
-            await campaigns.read_campaign(uow, campaign_id=detail.campaign.id)
+            await read_campaign(uow, campaign_id=detail.campaign.id)
 
 
 async def test_what_does_not_exist_is_not_found(new_uow: NewUow) -> None:

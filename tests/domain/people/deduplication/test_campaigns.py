@@ -11,9 +11,9 @@ from tests.domain.people.deduplication.people import ids_of, merge, tracks, unme
 from tests.factories import make_contact, make_member, number
 from tests.locks import blocked
 
-from crm_api.domain.campaigns import queries as campaigns
 from crm_api.domain.campaigns.audience import reading
 from crm_api.domain.campaigns.audience.selection import AudienceSettings
+from crm_api.domain.campaigns.campaign_detail import require_campaign
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.consent.models import ConsentSource
 from crm_api.domain.messaging.consent_decisions import service as consent
@@ -66,8 +66,7 @@ async def test_waiting_recipient_of_a_duplicate_moves_to_the_primarys_number(
 
     assert await tracks(ledger) == [(0, "n0", "n0", "pending", None)]
     async with new_uow() as uow:
-        campaign = await campaigns.find_campaign(uow.session, campaign_id=ledger.campaign.id)
-    assert campaign is not None
+        campaign = await require_campaign(uow.session, campaign_id=ledger.campaign.id)
     assert len(campaign.zone_keys) == 2  # the primary's zone key was added
     assert campaign.recipients_total == 1
 

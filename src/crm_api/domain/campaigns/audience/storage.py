@@ -9,7 +9,6 @@ from uuid import UUID
 from sqlalchemy import Select, TextClause, null, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.campaigns import queries
 from crm_api.domain.campaigns.audience.selection import (
     IS_NAMED,
     STATEMENTS_KEPT,
@@ -20,6 +19,7 @@ from crm_api.domain.campaigns.audience.selection import (
     resolve_audience,
     variant_thresholds,
 )
+from crm_api.domain.campaigns.campaign_detail import list_variants
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
 from crm_api.platform.database import UnitOfWork, typed_row
@@ -88,7 +88,7 @@ async def store_next_chunk(
     campaign = await _lock_unstored(uow.session, campaign_id=campaign_id)
     if campaign is None:
         return None
-    variants = await queries.list_variants(uow.session, campaign_ids=[campaign_id])
+    variants = await list_variants(uow.session, campaign_ids=[campaign_id])
     weights = [row.weight for row in variants]
     chunk = await insert_chunk(
         uow.session, campaign=campaign, weights=weights, limit=limit, now=now

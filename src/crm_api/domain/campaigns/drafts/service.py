@@ -1,19 +1,21 @@
 """Create, change, copy and delete drafts. All content is checked before it is stored."""
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.campaigns import queries
+from crm_api.domain.campaigns.campaign_detail import (
+    CampaignDetail,
+    list_variants,
+    load_detail,
+    require_campaign,
+)
 from crm_api.domain.campaigns.drafts import content
 from crm_api.domain.campaigns.drafts.content_checks import check_content, copy_template_bodies
 from crm_api.domain.campaigns.errors import CampaignNotEditableError, CampaignNotFoundError
 from crm_api.domain.campaigns.models import Campaign, CampaignVariant
-from crm_api.domain.campaigns.queries import CampaignDetail, load_detail
 from crm_api.domain.campaigns.schemas import (
     LONGEST_NAME,
     CampaignCreate,
@@ -63,9 +65,7 @@ async def update_campaign(
         CampaignNotEditableError: The campaign is not a draft.
         InvalidCampaignError: The changed content would have faults. The error lists all of them.
     """
-    campaign = await queries.lock_campaign(uow.session, campaign_id=campaign_id)
-    if campaign is None:
-        raise CampaignNotFoundError(campaign_id)
+    campaign = await _lock_campaign(uow, campaign_id)
     _require_draft(campaign)
     await copy_template_bodies(uow, body)
     given = content.columns_of_request(body, only_given=True)
@@ -75,27 +75,30 @@ async def update_campaign(
     # changed in other fields.
     passed = content.find_date_faults(given, now=now)
     await check_content(uow, columns, variants, audience=body.audience, found=passed)
-    changed = await _change_draft(
-        uow.session, campaign_id=campaign_id, values={**given, "updated_at": now}
+    statement = (
+        update(Campaign)
+        .where(Campaign.id == campaign_id)
+        .values({**given, "updated_at": now})
+        .returning(Campaign)
     )
-    if changed is None:  # pragma: no cover - the row is locked above
-        raise CampaignNotFoundError(campaign_id)
+    found = await uow.session.scalars(statement, execution_options={"populate_existing": True})
+    changed = found.one()
     if body.variants is not None:
         await _store_variants(uow, campaign_id, body.variants)
     return await load_detail(uow, changed)
 
 
-async def _change_draft(
-    session: AsyncSession, *, campaign_id: UUID, values: dict[str, Any]
-) -> Campaign | None:
-    """Change the columns of a draft, and return it; None if the campaign is not a draft."""
-    statement = (
-        update(Campaign)
-        .where(Campaign.id == campaign_id, Campaign.status == CampaignStatus.DRAFT)
-        .values(values)
-        .returning(Campaign)
-    )
-    return await session.scalar(statement, execution_options={"populate_existing": True})
+async def _lock_campaign(uow: UnitOfWork, campaign_id: UUID) -> Campaign:
+    """Return a campaign, and lock its row until the transaction ends.
+
+    Raises:
+        CampaignNotFoundError: The campaign does not exist.
+    """
+    statement = select(Campaign).where(Campaign.id == campaign_id).with_for_update(key_share=True)
+    campaign = await uow.session.scalar(statement, execution_options={"populate_existing": True})
+    if campaign is None:
+        raise CampaignNotFoundError(campaign_id)
+    return campaign
 
 
 async def clone_campaign(
@@ -115,7 +118,7 @@ async def clone_campaign(
     Raises:
         CampaignNotFoundError: The campaign does not exist.
     """
-    original = await queries.require_campaign(uow.session, campaign_id=campaign_id)
+    original = await require_campaign(uow.session, campaign_id=campaign_id)
     columns = content.columns_of_campaign(original)
     for date in _DATES:
         if columns[date] is not None and columns[date] <= now:
@@ -137,7 +140,7 @@ async def delete_campaign(uow: UnitOfWork, *, campaign_id: UUID) -> None:
         .returning(Campaign.id)
     )
     if await uow.session.scalar(statement) is None:
-        _require_draft(await queries.require_campaign(uow.session, campaign_id=campaign_id))
+        _require_draft(await require_campaign(uow.session, campaign_id=campaign_id))
 
 
 def _require_draft(campaign: Campaign) -> None:
@@ -149,7 +152,7 @@ def _require_draft(campaign: Campaign) -> None:
 
 
 async def _read_variants(uow: UnitOfWork, campaign_id: UUID) -> list[Variant]:
-    rows = await queries.list_variants(uow.session, campaign_ids=[campaign_id])
+    rows = await list_variants(uow.session, campaign_ids=[campaign_id])
     return [Variant.model_validate(row, from_attributes=True) for row in rows]
 
 

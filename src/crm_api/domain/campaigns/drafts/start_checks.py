@@ -15,11 +15,11 @@ from crm_api.domain.campaigns.audience.selection import (
     assess_audience,
     resolve_audience,
 )
+from crm_api.domain.campaigns.campaign_detail import CampaignDetail
 from crm_api.domain.campaigns.drafts import content, identification
 from crm_api.domain.campaigns.drafts.content_checks import find_unknown_sources
 from crm_api.domain.campaigns.errors import NO_RECIPIENTS, EmptyAudienceError
 from crm_api.domain.campaigns.models import Campaign
-from crm_api.domain.campaigns.queries import CampaignDetail
 from crm_api.domain.campaigns.schedule import first_opening, next_open, resolve_zones
 from crm_api.domain.consent.legal_rules.rules import RuleBook
 from crm_api.domain.kit.errors import FieldProblem

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from crm_api.domain.campaigns import queries
 from crm_api.domain.campaigns.answers import format_rate
+from crm_api.domain.campaigns.campaign_detail import read_campaign
 from crm_api.domain.campaigns.figures.ab_test import (
     REACHED,
     RecipientCount,
@@ -69,11 +69,10 @@ async def read_campaign_stats(
     Raises:
         CampaignNotFoundError: The campaign does not exist.
     """
-    campaign = await queries.require_campaign(uow.session, campaign_id=campaign_id)
+    detail = await read_campaign(uow, campaign_id=campaign_id)
+    campaign, variants, line = detail.campaign, detail.variants, detail.line
     rows = await _count_recipients(uow, campaign, step=step)
     first = await _count_recipients(uow, campaign, step=0) if step else rows
-    variants = await queries.list_variants(uow.session, campaign_ids=[campaign_id])
-    line = (await queries.list_lines(uow.session, line_ids=[campaign.line_id]))[0]
     sent_today, line_used = await usage.count_campaign_sent_today(
         uow.session, campaign_id=campaign_id, line_id=line.id, times=times, now=now
     )

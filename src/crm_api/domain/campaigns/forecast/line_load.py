@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.campaigns import queries
+from crm_api.domain.campaigns.campaign_detail import list_variants
 from crm_api.domain.campaigns.forecast.plan import CarrierLimit, Rival
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.campaigns.schedule import RECIPIENT, next_open
@@ -203,7 +203,7 @@ async def read_carrier_limits(
         if counted is not None:
             people[counted] += row.people
     total = sum(row.people for row in rows)
-    variants = await queries.list_variants(uow.session, campaign_ids=[campaign.id])
+    variants = await list_variants(uow.session, campaign_ids=[campaign.id])
     bodies = [append_footer(variant.body, campaign.opt_out_footer) for variant in variants]
     size = sum(carrier_budgets.segments_of(body) for body in bodies) / len(bodies)
     return [

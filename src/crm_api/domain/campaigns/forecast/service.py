@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from crm_api.domain.campaigns import queries
 from crm_api.domain.campaigns.answers import format_rate
-from crm_api.domain.campaigns.errors import NO_RECIPIENTS, CampaignNotFoundError
+from crm_api.domain.campaigns.campaign_detail import read_line, require_campaign
+from crm_api.domain.campaigns.errors import NO_RECIPIENTS
 from crm_api.domain.campaigns.forecast.finish import (
     Odds,
     Prediction,
@@ -114,10 +114,8 @@ async def forecast(
     Raises:
         CampaignNotFoundError: The campaign does not exist.
     """
-    campaign = await queries.find_campaign(uow.session, campaign_id=campaign_id)
-    if campaign is None:
-        raise CampaignNotFoundError(campaign_id)
-    line = (await queries.list_lines(uow.session, line_ids=[campaign.line_id]))[0]
+    campaign = await require_campaign(uow.session, campaign_id=campaign_id)
+    line = await read_line(uow.session, line_id=campaign.line_id)
     used = await usage.count_campaign_sent_today(
         uow.session, campaign_id=campaign_id, line_id=line.id, times=times, now=now
     )

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from crm_api.domain.campaigns import queries
 from crm_api.domain.campaigns.audience.reading import (
     AudiencePerson,
     count_audience,
     stream_audience,
 )
 from crm_api.domain.campaigns.audience.selection import AudienceSettings
+from crm_api.domain.campaigns.campaign_detail import read_campaign, read_line
 from crm_api.domain.campaigns.drafts import content, identification
 from crm_api.domain.campaigns.drafts.content_checks import check_content, copy_template_bodies
 from crm_api.domain.campaigns.errors import InvalidCampaignError
@@ -70,7 +70,7 @@ async def preview_draft(
     columns = content.columns_of_request(body, only_given=False)
     passed = content.find_date_faults(columns, now=now)
     await check_content(uow, columns, body.variants, audience=body.audience, found=passed)
-    lines = await queries.list_lines(uow.session, line_ids=[body.line_id])
+
     subject = _Subject(
         campaign_id=_NOT_STORED,
         audience=AudienceSettings(
@@ -80,7 +80,7 @@ async def preview_draft(
         ),
         footer=columns["opt_out_footer"],
         variants=body.variants,
-        line=lines[0],
+        line=await read_line(uow.session, line_id=body.line_id),
     )
     return await _preview(uow, subject, body, business=business, now=now)
 
@@ -108,13 +108,13 @@ async def preview_campaign(
         CampaignNotFoundError: The campaign does not exist.
         InvalidCampaignError: A contact in ``contact_ids`` is not in the audience.
     """
-    campaign = await queries.require_campaign(uow.session, campaign_id=campaign_id)
+    detail = await read_campaign(uow, campaign_id=campaign_id)
     subject = _Subject(
         campaign_id=campaign_id,
-        audience=AudienceSettings.of(campaign),
-        footer=campaign.opt_out_footer,
-        variants=await queries.list_variants(uow.session, campaign_ids=[campaign_id]),
-        line=(await queries.list_lines(uow.session, line_ids=[campaign.line_id]))[0],
+        audience=AudienceSettings.of(detail.campaign),
+        footer=detail.campaign.opt_out_footer,
+        variants=detail.variants,
+        line=detail.line,
     )
     return await _preview(uow, subject, request, business=business, most=most, now=now)
 

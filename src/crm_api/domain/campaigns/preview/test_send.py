@@ -3,9 +3,9 @@
 from datetime import datetime
 from uuid import UUID
 
-from crm_api.domain.campaigns import queries
 from crm_api.domain.campaigns.audience.reading import stream_audience
 from crm_api.domain.campaigns.audience.selection import AudienceSettings
+from crm_api.domain.campaigns.campaign_detail import read_campaign
 from crm_api.domain.campaigns.errors import (
     InvalidCampaignError,
     NotOwnNumberError,
@@ -64,10 +64,8 @@ async def send_test_message(
         RecipientDoNotContactError: The number has the flag ``do_not_contact``.
         RecipientOnHoldError: The number is on hold until a person checks a reply.
     """
-    campaign = await queries.require_campaign(uow.session, campaign_id=campaign_id)
-    variants = await queries.list_variants(uow.session, campaign_ids=[campaign_id])
-    variant = _variant(list(variants), request.variant)
-    line = (await queries.list_lines(uow.session, line_ids=[campaign.line_id]))[0]
+    detail = await read_campaign(uow, campaign_id=campaign_id)
+    variant, line = _variant(detail.variants, request.variant), detail.line
     await _check_number(uow, line, request.to, rules=rules, now=now)
     if line.status == LineStatus.BLOCKED:
         raise LineCannotSendError(
@@ -79,7 +77,7 @@ async def send_test_message(
         uow,
         line_id=line.id,
         phone=request.to,
-        body=await _text(uow, campaign, variant, line, business=business, now=now),
+        body=await _text(uow, detail.campaign, variant, line, business=business, now=now),
         kind=SendKind.TEST,
         contact_id=None,
         now=now,

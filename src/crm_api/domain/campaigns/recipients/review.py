@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.campaigns import queries
+from crm_api.domain.campaigns.campaign_detail import require_campaign
 from crm_api.domain.campaigns.errors import NotInReviewError
 from crm_api.domain.campaigns.schemas import MAX_CONTACT_IDS
 from crm_api.domain.kit.audit_log.recording import note_decision
@@ -115,7 +115,7 @@ async def review_recipients(
         CampaignNotFoundError: The campaign does not exist.
         NotInReviewError: The campaign is a draft, completed or cancelled.
     """
-    campaign = await queries.require_campaign(uow.session, campaign_id=campaign_id)
+    campaign = await require_campaign(uow.session, campaign_id=campaign_id)
     if campaign.status in _WITHOUT_REVIEW:
         raise NotInReviewError(_WITHOUT_REVIEW[CampaignStatus(campaign.status)])
     wanted = None if contact_ids is None else set(contact_ids)

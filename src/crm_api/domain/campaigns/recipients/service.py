@@ -4,10 +4,11 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from crm_api.domain.campaigns import queries
+from sqlalchemy import Select, select
+
+from crm_api.domain.campaigns.campaign_detail import list_variants, require_campaign
 from crm_api.domain.campaigns.errors import (
     NOT_A_RECIPIENT,
-    CampaignNotFoundError,
     InvalidCampaignError,
     RecipientNotFoundError,
 )
@@ -35,7 +36,7 @@ async def find_variant_names(
         CampaignNotFoundError: The campaign does not exist.
         InvalidCampaignError: The campaign has no variant with the name ``wanted``.
     """
-    await _require_campaign(uow, campaign_id)
+    await require_campaign(uow.session, campaign_id=campaign_id)
     names = await _variant_names(uow, campaign_id)
     if wanted is not None and wanted not in names:
         detail = f"The campaign has no variant {wanted!r}. Its variants are: {', '.join(names)}."
@@ -43,6 +44,36 @@ async def find_variant_names(
             [FieldProblem(pointer="/variant", code="unknown_variant", detail=detail)]
         )
     return names
+
+
+def recipients_statement(
+    *,
+    campaign_id: UUID,
+    step: int,
+    status: str | None,
+    variant: int | None,
+    after: UUID | None,
+    limit: int,
+) -> Select[CampaignMembership]:
+    """Return the statement that reads one page of recipients, ordered by contact id.
+
+    Args:
+        campaign_id: The campaign.
+        step: The step.
+        status: Only recipients of this status; None for all.
+        variant: Only recipients of the variant at this position; None for all.
+        after: The contact id after which the page begins; None for the first page.
+        limit: The maximum number of recipients.
+    """
+    member = CampaignMembership
+    statement = select(member).where(member.campaign_id == campaign_id, member.step == step)
+    if status is not None:
+        statement = statement.where(member.status == status)
+    if variant is not None:
+        statement = statement.where(member.variant == variant)
+    if after is not None:
+        statement = statement.where(member.contact_id > after)
+    return statement.order_by(member.contact_id).limit(limit)
 
 
 async def list_recipients(
@@ -69,8 +100,7 @@ async def list_recipients(
         "recipients", campaign_id=campaign_id, step=step, status=status, variant=variant
     )
     after = cursors.read(cursor)
-    rows = await queries.list_recipients(
-        uow.session,
+    statement = recipients_statement(
         campaign_id=campaign_id,
         step=step,
         status=status,
@@ -78,6 +108,7 @@ async def list_recipients(
         after=after[1] if after else None,
         limit=limit + 1,
     )
+    rows = (await uow.session.scalars(statement)).all()
     # The order depends only on the contact id. The cursor also needs an instant, but it is ignored.
     page = cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.contact_id))
     return page, names
@@ -110,7 +141,7 @@ async def settle_recipient(
         RecipientNotFoundError: The contact is not a recipient of the campaign.
         NotParkedError: The recipient has no parked attempt.
     """
-    await _require_campaign(uow, campaign_id)
+    await require_campaign(uow.session, campaign_id=campaign_id)
     await _recipient(uow, campaign_id, contact_id)
     await settle_by_hand.settle_recipient(
         uow, campaign_id=campaign_id, contact_id=contact_id, outcome=outcome, actor=actor, now=now
@@ -118,22 +149,20 @@ async def settle_recipient(
     return await _recipient(uow, campaign_id, contact_id), await _variant_names(uow, campaign_id)
 
 
-async def _require_campaign(uow: UnitOfWork, campaign_id: UUID) -> None:
-    if await queries.find_campaign(uow.session, campaign_id=campaign_id) is None:
-        raise CampaignNotFoundError(campaign_id)
-
-
 async def _recipient(uow: UnitOfWork, campaign_id: UUID, contact_id: UUID) -> CampaignMembership:
-    member = await queries.find_recipient(
-        uow.session, campaign_id=campaign_id, contact_id=contact_id, step=0
+    statement = select(CampaignMembership).where(
+        CampaignMembership.campaign_id == campaign_id,
+        CampaignMembership.step == 0,
+        CampaignMembership.contact_id == contact_id,
     )
+    member = await uow.session.scalar(statement, execution_options={"populate_existing": True})
     if member is None:
         raise RecipientNotFoundError(NOT_A_RECIPIENT)
     return member
 
 
 async def _variant_names(uow: UnitOfWork, campaign_id: UUID) -> list[str]:
-    rows = await queries.list_variants(uow.session, campaign_ids=[campaign_id])
+    rows = await list_variants(uow.session, campaign_ids=[campaign_id])
     return [row.name for row in rows]
 
 
