@@ -184,7 +184,7 @@ class TemplateNotFoundError(NotFoundError):
 
 
 class TemplateExistsError(ConflictError):
-    """Another template has this name; ``template_id`` is its id."""
+    """Another template has this name. ``template_id`` is the id of that template."""
 
     code = "template_exists"
     title = "Template already exists"

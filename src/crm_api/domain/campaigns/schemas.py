@@ -43,7 +43,8 @@ Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 def _known_zone(value: str) -> str:
     if value != RECIPIENT and not is_time_zone(value):
         raise PydanticCustomError(
-            "unknown_timezone", 'Give an IANA time zone such as "America/New_York", or "recipient".'
+            "unknown_timezone",
+            'Unknown time zone. Use an IANA name such as "America/New_York", or "recipient".',
         )
     return value
 

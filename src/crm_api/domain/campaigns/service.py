@@ -58,7 +58,7 @@ SOURCES: dict[CampaignAction, tuple[CampaignStatus, ...]] = {
         CampaignStatus.BLOCKED,
     ),
 }
-"""The statuses from which each action is possible."""
+"""The statuses in which each action is possible."""
 
 
 def allowed_actions(current: str) -> list[str]:

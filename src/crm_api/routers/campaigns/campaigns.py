@@ -52,7 +52,7 @@ Writer = Annotated[Caller, require(Scope.CAMPAIGNS_WRITE)]
 Sender = Annotated[Caller, require(Scope.CAMPAIGNS_SEND)]
 
 
-def _shown(detail: CampaignDetail) -> CampaignRead:
+def _to_read(detail: CampaignDetail) -> CampaignRead:
     return CampaignRead.of(detail.campaign, detail.variants, line_timezone=detail.line.timezone)
 
 
@@ -69,7 +69,7 @@ async def create_campaign(body: CampaignCreate, uow: Uow, _caller: Writer) -> Ca
     """Create a campaign. It is a draft and sends nothing until you start it."""
     async with uow:
         detail = await drafts.create_campaign(uow, body, now=await uow.database_now())
-    return _shown(detail)
+    return _to_read(detail)
 
 
 @router.get("")
@@ -84,7 +84,7 @@ async def list_campaigns(
         found = await campaigns.list_campaigns(
             uow, status=status, cursor=page.cursor, limit=page.limit
         )
-    return PageRead(data=[_shown(detail) for detail in found.data], next_cursor=found.next_cursor)
+    return PageRead(data=[_to_read(detail) for detail in found.data], next_cursor=found.next_cursor)
 
 
 @router.post("/preview", openapi_extra=fails_with("invalid_campaign"))
@@ -103,7 +103,7 @@ async def read_campaign(campaign_id: UUID, uow: Uow, _caller: Reader) -> Campaig
     """Return one campaign, with its variants, schedule, pacing and rules."""
     async with uow:
         detail = await campaign_detail.read_campaign(uow, campaign_id=campaign_id)
-    return _shown(detail)
+    return _to_read(detail)
 
 
 @router.patch(
@@ -118,7 +118,7 @@ async def update_campaign(
         detail = await drafts.update_campaign(
             uow, campaign_id=campaign_id, body=body, now=await uow.database_now()
         )
-    return _shown(detail)
+    return _to_read(detail)
 
 
 @router.delete("/{campaign_id}", status_code=204, openapi_extra=fails_with("campaign_not_editable"))
@@ -149,7 +149,7 @@ async def start_campaign(
             rules=state.rules,
             now=await uow.database_now(),
         )
-    return _shown(detail)
+    return _to_read(detail)
 
 
 @router.post(
@@ -161,7 +161,7 @@ async def pause_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> Campai
         detail = await campaigns.pause_campaign(
             uow, campaign_id=campaign_id, now=await uow.database_now()
         )
-    return _shown(detail)
+    return _to_read(detail)
 
 
 @router.post(
@@ -174,7 +174,7 @@ async def resume_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> Campa
         detail = await campaigns.resume_campaign(
             uow, campaign_id=campaign_id, now=await uow.database_now()
         )
-    return _shown(detail)
+    return _to_read(detail)
 
 
 @router.post(
@@ -187,7 +187,7 @@ async def cancel_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> Campa
         detail = await campaigns.cancel_campaign(
             uow, campaign_id=campaign_id, now=await uow.database_now()
         )
-    return _shown(detail)
+    return _to_read(detail)
 
 
 @router.post(
@@ -204,7 +204,7 @@ async def clone_campaign(
         detail = await drafts.clone_campaign(
             uow, campaign_id=campaign_id, name=name, now=await uow.database_now()
         )
-    return _shown(detail)
+    return _to_read(detail)
 
 
 @router.post("/{campaign_id}/preview", openapi_extra=fails_with("invalid_campaign"))

@@ -6,11 +6,10 @@ forecast build their statements from the fragments of this module.
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.campaigns.models import Campaign
@@ -105,7 +104,7 @@ _ASSESSMENT = """
         FROM contact_flag f
         WHERE f.flag_type IN ({number_flags}, 'recently_texted')
           AND (f.expires_at IS NULL OR f.expires_at > CAST(:as_of AS timestamptz))
-          {of_those}
+          {flags_filter}
         GROUP BY f.phone
     ), assessed AS (
         SELECT a.contact_id, a.phone, a.zone_key,
@@ -141,7 +140,7 @@ def assess(
     is_named: str,
     people: str = "contact",
     each: str = "",
-    of_those: str = "",
+    flags_filter: str = "",
 ) -> str:
     """Return the CTEs ``audience``, ``flags`` and ``assessed``; ``assessed`` has the verdicts.
 
@@ -151,14 +150,14 @@ def assess(
         people: The table, or a sub-select, of the contacts that are checked.
         each: An OFFSET that makes PostgreSQL run a sub-select once per person; empty to allow
             joins.
-        of_those: A condition that restricts the flags to the people of a page; empty for all.
+        flags_filter: A condition that restricts the flags to the people of a page; empty for all.
     """
     before = WAS_MESSAGED_BEFORE.format(phone="a.phone", contact="a.contact_id", each=each)
     left_out = f"AND {conditions.left_out}" if conditions.left_out else ""
     return _ASSESSMENT.format(
         each=each,
         people=people,
-        of_those=of_those,
+        flags_filter=flags_filter,
         texted_before=before,
         stopping_rule=_STOPPING_RULE,
         holding=HOLDING,
@@ -283,13 +282,3 @@ def _uuids(source: dict[str, Any], many: str, one: str = "") -> list[UUID]:
 def variant_thresholds(weights: list[int]) -> list[int]:
     """Return the cumulated weights without the last one: [50, 30, 20] gives [50, 80]."""
     return [sum(weights[: position + 1]) for position in range(len(weights) - 1)]
-
-
-@lru_cache(maxsize=STATEMENTS_KEPT)
-def count_by_zone_statement(conditions: SegmentConditions) -> TextClause:
-    """Return the statement that counts the people of an audience by verdict and zone key."""
-    return text(f"""
-        WITH {assess_audience(conditions)}
-        SELECT s.verdict, s.zone_key, count(*) AS people
-        FROM assessed s GROUP BY s.verdict, s.zone_key
-    """)

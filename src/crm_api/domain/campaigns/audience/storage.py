@@ -157,7 +157,7 @@ def _assess_page(conditions: SegmentConditions) -> str:
         page, is_named = _PAGE_OF_ALL, conditions.named
         people = _NEXT_PEOPLE.format(columns="a.*")
     assessed = assess(
-        conditions, is_named=is_named, people=people, each="OFFSET 0", of_those=_OF_THE_PAGE
+        conditions, is_named=is_named, people=people, each="OFFSET 0", flags_filter=_OF_THE_PAGE
     )
     return f"{page}, {assessed}"
 

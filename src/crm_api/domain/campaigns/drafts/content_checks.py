@@ -167,6 +167,10 @@ def _numbered(pointer: str, ids: Sequence[UUID | str] | None) -> dict[str, UUID]
 def _unknown(ids: Mapping[str, UUID], known: Container[UUID], *, noun: str) -> list[FieldProblem]:
     unknown = [pointer for pointer, one in ids.items() if one not in known]
     return [
-        FieldProblem(pointer=pointer, code=f"unknown_{noun}", detail=f"This {noun} does not exist.")
+        FieldProblem(
+            pointer=pointer,
+            code=f"unknown_{noun}",
+            detail=f"This {noun} does not exist. Remove its id, or use another one.",
+        )
         for pointer in unknown[:_SHOWN_FAULTS]
     ]

@@ -69,10 +69,10 @@ async def check_start(
         identification.require_identification(
             detail.variants, footer=campaign.opt_out_footer, business=sender, line=detail.line
         )
-    await _require_anyone(uow, detail, rules=rules, now=now)
+    await _require_reachable_person(uow, detail, rules=rules, now=now)
 
 
-async def _require_anyone(
+async def _require_reachable_person(
     uow: UnitOfWork, detail: CampaignDetail, *, rules: RuleBook, now: datetime
 ) -> None:
     """Raise an error unless at least one person of the audience can get a message.

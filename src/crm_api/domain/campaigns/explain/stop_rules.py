@@ -236,7 +236,7 @@ def _carriers(case: RecipientCase) -> Iterator[Stop]:
     if case.carriers is None:
         return
     try:
-        wanted = segments_of(_write(case))
+        wanted = segments_of(_render(case))
     except InvalidError:
         return
     holding = case.carriers.held_by(case.carrier, wanted)
@@ -285,14 +285,14 @@ def _due(case: RecipientCase) -> Iterator[Stop]:
     )
 
 
-def _text(case: RecipientCase) -> Iterator[Stop]:
+def _rendering(case: RecipientCase) -> Iterator[Stop]:
     try:
-        _write(case)
+        _render(case)
     except InvalidError as error:
         yield Stop(rule=error.code, detail=error.detail)
 
 
-def _write(case: RecipientCase) -> str:
+def _render(case: RecipientCase) -> str:
     """Render the recipient's message.
 
     Raises:
@@ -320,6 +320,6 @@ STOP_RULES: tuple[Callable[[RecipientCase], Iterator[Stop]], ...] = (
     _carriers,
     _pace,
     _due,
-    _text,
+    _rendering,
 )
 """The rules in order of importance. The first one that applies is shown as the main reason."""

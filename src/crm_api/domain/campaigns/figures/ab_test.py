@@ -120,9 +120,9 @@ def _sentence(result: ExperimentResult, arms: Sequence[Arm], *, fewest: int) -> 
     live = [arm.name for arm in result.harmful if arm.stopped is None]
     stopped = [arm.name for arm in result.harmful if arm.stopped is not None]
     if live:
-        parts.append(f"More people opt out after {_names(live)} than after another variant.")
+        parts.append(f"More people opt out after {', '.join(live)} than after another variant.")
     if stopped:
-        parts.append(f"No longer sent, because of the opt-outs: {_names(stopped)}.")
+        parts.append(f"No longer sent, because of the opt-outs: {', '.join(stopped)}.")
     return " ".join(parts)
 
 
@@ -135,7 +135,7 @@ def _status_sentence(result: ExperimentResult, arms: Sequence[Arm], *, fewest: i
             for arm in arms
             if arm.stopped is None and arm.texts < fewest
         ]
-        return f"Not enough data yet: each variant needs {fewest} messages, but {_names(short)}."
+        return f"Not enough data yet: each variant needs {fewest} messages, but {', '.join(short)}."
     if result.winner is None:
         return "The replies do not show a difference yet."
     name = result.winner.name
@@ -143,7 +143,3 @@ def _status_sentence(result: ExperimentResult, arms: Sequence[Arm], *, fewest: i
         return f"{name} got more replies than the others, which are no longer sent."
     p_value = write_p_value(result.p_value)
     return f"{name} gets more replies than every other variant (p-value {p_value})."
-
-
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(names)

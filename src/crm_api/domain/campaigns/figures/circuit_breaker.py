@@ -179,7 +179,7 @@ async def _pause(uow: UnitOfWork, variants: Sequence[_WatchedVariant], *, now: d
     counts = sums.since(campaign.watched_from)
     tripped = find_exceeded_rate(counts, limits, now=now)
     if tripped is not None and campaign.watched_from is not None:
-        counts = await _of_messages_since(
+        counts = await _exclude_earlier_messages(
             uow, campaign.id, counts, since=campaign.watched_from["at"]
         )
         tripped = find_exceeded_rate(counts, limits, now=now)
@@ -221,7 +221,7 @@ ANSWERED_SINCE = text("""
 """)
 
 
-async def _of_messages_since(
+async def _exclude_earlier_messages(
     uow: UnitOfWork, campaign_id: UUID, counts: RateCounts, *, since: str
 ) -> RateCounts:
     """Return the counts without failures and opt-outs of messages from before the last resume.

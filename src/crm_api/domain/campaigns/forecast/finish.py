@@ -69,7 +69,7 @@ class Share:
 
     @property
     def mean(self) -> float:
-        """The expected share."""
+        """The estimated share: the mean of measured and assumed share, weighted by messages."""
         return (self.hits + self.assumed * self.weight) / (self.texts + self.weight)
 
     def variance_of(self, texts: float) -> float:

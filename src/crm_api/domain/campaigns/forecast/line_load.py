@@ -101,9 +101,9 @@ async def read_line_load(
     since = now - LOOKED_BACK
     rivals = await list_rivals(session, line_id=line.id, campaign_id=campaign.id, now=now)
     lately = await count_lately(session, line_id=line.id, timezone=line.timezone, since=since)
-    mean, variance = _others(lately, line, now=now)
+    mean, variance = _measure_other_messages(lately, line, now=now)
     return LineLoad(
-        rivals=_group(rivals, lately, line, now=now),
+        rivals=_group_rivals(rivals, lately, line, now=now),
         texts=sum(row.texts for row in lately),
         uncertain=await count_uncertain(session, line_id=line.id, since=since),
         others_a_day=mean,
@@ -111,7 +111,7 @@ async def read_line_load(
     )
 
 
-def _group(
+def _group_rivals(
     rivals: Sequence[RivalCampaign], lately: Sequence[RecentTexts], line: Line, *, now: datetime
 ) -> list[Rival]:
     """Group campaigns with similar settings and sizes, so that a thousand become a few dozen."""
@@ -155,7 +155,9 @@ def _is_over_today(one: RivalCampaign, line: Line, *, today: date, now: datetime
     return opening is not None and opening.astimezone(ZoneInfo(line.timezone)).date() > today
 
 
-def _others(lately: Sequence[RecentTexts], line: Line, *, now: datetime) -> tuple[float, float]:
+def _measure_other_messages(
+    lately: Sequence[RecentTexts], line: Line, *, now: datetime
+) -> tuple[float, float]:
     """Return mean and variance of the number of messages a day that belong to no campaign."""
     zone = ZoneInfo(line.timezone)
     begun = max(now - LOOKED_BACK, line.created_at)

@@ -121,10 +121,10 @@ def hold_back(
         )
         for group in waiting
     ]
-    return [*free, *_group(held)]
+    return [*free, *_group_by_end(held)]
 
 
-def _group(held: Sequence[Waiting]) -> list[Waiting]:
+def _group_by_end(held: Sequence[Waiting]) -> list[Waiting]:
     """Group people whose wait ends at about the same time; a group waits as long as its last."""
     ordered = sorted(held, key=lambda one: max(one.held_until.values()))
     size = -(-len(ordered) // MOST_GROUPS)

@@ -8,14 +8,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.campaigns.audience.selection import (
+    STATEMENTS_KEPT,
     AudienceSettings,
-    count_by_zone_statement,
+    SegmentConditions,
+    assess_audience,
     resolve_audience,
 )
 from crm_api.domain.campaigns.forecast.number_holds import NumberRules, TextedNumber, hold_back
@@ -304,6 +307,16 @@ async def _read_audience(session: AsyncSession, campaign: Campaign, *, now: date
         is_sampled=sample is not None,
         statuses=statuses,
     )
+
+
+@lru_cache(maxsize=STATEMENTS_KEPT)
+def count_by_zone_statement(conditions: SegmentConditions) -> TextClause:
+    """Return the statement that counts the people of an audience by verdict and zone key."""
+    return text(f"""
+        WITH {assess_audience(conditions)}
+        SELECT s.verdict, s.zone_key, count(*) AS people
+        FROM assessed s GROUP BY s.verdict, s.zone_key
+    """)
 
 
 async def count_audience(

@@ -88,7 +88,7 @@ def _people(count: int) -> str:
     return "1 person" if count == 1 else f"{count} people"
 
 
-def _owned(case: _Case, advice: str) -> str:
+def _advise_change(case: _Case, advice: str) -> str:
     """Return advice to change a setting: in a draft itself, or in a clone of a started campaign."""
     if case.campaign.status == CampaignStatus.DRAFT:
         return f"{advice} in the draft."
@@ -100,7 +100,9 @@ def _owned(case: _Case, advice: str) -> str:
 
 def _campaign_limit(case: _Case) -> str:
     limit = case.campaign.daily_limit
-    return f"The campaign may send {limit} messages a day. " + _owned(case, "Raise daily_limit")
+    return f"The campaign may send {limit} messages a day. " + _advise_change(
+        case, "Raise daily_limit"
+    )
 
 
 def _line_limit(case: _Case) -> str:
@@ -138,7 +140,7 @@ def _schedule(case: _Case) -> str:
     known = f"The campaign sends only on {days}, {hours} ({zone})."
     if shut:
         known += f" {_people(shut)} can never get a message in these hours."
-    return f"{known} " + _owned(case, "Widen days or window")
+    return f"{known} " + _advise_change(case, "Widen days or window")
 
 
 def _legal_hours(case: _Case) -> str:
@@ -169,7 +171,7 @@ def _min_days(case: _Case) -> str:
     people = _held(case, Binding.MIN_DAYS)
     return (
         f"Another campaign sent to {people} less than {case.campaign.min_days_between} days ago. "
-        + _owned(case, "Lower min_days_between")
+        + _advise_change(case, "Lower min_days_between")
     )
 
 
@@ -178,7 +180,7 @@ def _frequency_cap(case: _Case) -> str:
     people = _held(case, Binding.FREQUENCY_CAP)
     return (
         f"A number may get at most {cap.get('texts')} campaign messages in {cap.get('days')} days, "
-        f"and {people} already got them. " + _owned(case, "Raise frequency_cap")
+        f"and {people} already got them. " + _advise_change(case, "Raise frequency_cap")
     )
 
 
@@ -213,8 +215,9 @@ def _pacing(case: _Case) -> str:
     if pacing.batch_size is None:
         return "The messages of a day are spread over its hours. The mode burst sends them sooner."
     minutes = round(pacing.batch_seconds / 60)
-    return f"The campaign sends {pacing.batch_size} messages every {minutes} minutes. " + _owned(
-        case, "Choose larger batches"
+    return (
+        f"The campaign sends {pacing.batch_size} messages every {minutes} minutes. "
+        + _advise_change(case, "Choose larger batches")
     )
 
 

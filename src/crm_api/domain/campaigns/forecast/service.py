@@ -236,7 +236,9 @@ def _halt(campaign: Campaign, line: Line, *, now: datetime) -> _Halt | None:
     status = campaign.status
     if status in _OVER:
         rule = "campaign_cancelled" if status == CampaignStatus.CANCELLED else None
-        return _Halt(rule=rule or "campaign_completed", detail=_over(campaign), is_liftable=False)
+        return _Halt(
+            rule=rule or "campaign_completed", detail=_ended_detail(campaign), is_liftable=False
+        )
     if campaign.end_at is not None and campaign.end_at <= now:
         detail = "The end_at of the campaign has passed. A clone can reach the other recipients."
         return _Halt(rule="campaign_ended", detail=detail, is_liftable=False)
@@ -256,7 +258,7 @@ def _halt(campaign: Campaign, line: Line, *, now: datetime) -> _Halt | None:
     return None
 
 
-def _over(campaign: Campaign) -> str:
+def _ended_detail(campaign: Campaign) -> str:
     at = f" since {format_instant(campaign.finished_at)}" if campaign.finished_at else ""
     return f"The campaign is {campaign.status}{at} and sends no more messages."
 

@@ -102,7 +102,7 @@ class MessageSums:
             try:
                 text = self._compose(person, self._line)
             except InvalidError as error:
-                self._note(person, error)
+                self._record_failure(person, error)
                 continue
             encoding, count = segments(text)
             self._sums[person.variant].add(text, encoding, count)
@@ -138,7 +138,7 @@ class MessageSums:
             skip_reason=reason,
         )
 
-    def _note(self, person: AudiencePerson, error: InvalidError) -> None:
+    def _record_failure(self, person: AudiencePerson, error: InvalidError) -> None:
         self.failures[person.verdict, error.code] += 1
         if not isinstance(error, MissingValueError):
             return

@@ -178,7 +178,7 @@ async def _render_chosen(
                 FieldProblem(
                     pointer=f"/contact_ids/{position}",
                     code="unknown_contact",
-                    detail="This contact is not in the audience of the campaign.",
+                    detail="This contact is not in the audience of the campaign. Remove its id.",
                 )
                 for position in unknown
             ]

@@ -77,7 +77,9 @@ async def send_test_message(
         uow,
         line_id=line.id,
         phone=request.to,
-        body=await _text(uow, detail.campaign, variant, line, business=business, now=now),
+        body=await _render_with_sample_values(
+            uow, detail.campaign, variant, line, business=business, now=now
+        ),
         kind=SendKind.TEST,
         contact_id=None,
         now=now,
@@ -139,7 +141,7 @@ async def _check_law(
         )
 
 
-async def _text(
+async def _render_with_sample_values(
     uow: UnitOfWork,
     campaign: Campaign,
     variant: CampaignVariant,

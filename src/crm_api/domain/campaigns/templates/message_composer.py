@@ -49,7 +49,7 @@ class MessageRecipient(Protocol):
 
 
 class MessageLine(Protocol):
-    """The line that sends a message."""
+    """The line that sends a message, which the message may name."""
 
     @property
     def name(self) -> str:

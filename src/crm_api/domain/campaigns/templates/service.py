@@ -38,7 +38,7 @@ async def create_template(
     )
     made: MessageTemplate | None = await uow.session.scalar(statement.returning(MessageTemplate))
     if made is None:
-        raise await _taken(uow, body.name)
+        raise await _name_taken(uow, body.name)
     return made
 
 
@@ -106,7 +106,7 @@ async def update_template(
                 execution_options={"populate_existing": True},
             )
     except IntegrityError as error:
-        raise await _taken(uow, changes.name) from error
+        raise await _name_taken(uow, changes.name) from error
     if changed is None:
         raise TemplateNotFoundError(template_id)
     return changed
@@ -140,7 +140,7 @@ def _refuse_faults(body: str) -> None:
         raise InvalidTemplateError(problems)
 
 
-async def _taken(uow: UnitOfWork, name: str) -> TemplateExistsError:
+async def _name_taken(uow: UnitOfWork, name: str) -> TemplateExistsError:
     holder = await uow.session.scalar(
         select(MessageTemplate.id).where(MessageTemplate.name == name)
     )
