@@ -114,7 +114,7 @@ async def prepare_campaigns(deps: Deps, limit: TimeLimit | None = None) -> None:
 
 
 async def _release_carrier_held(deps: Deps) -> None:
-    """Let recipients wait again whom a carrier budget held back, if it allows messages again.
+    """Put recipients back in the queue if the budget of their carrier allows messages again.
 
     This is checked at most once an hour.
     """

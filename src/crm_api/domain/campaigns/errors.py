@@ -77,7 +77,7 @@ class AudienceLostError(ConflictError):
 
 
 class InvalidTransitionError(ConflictError):
-    """The status of the campaign does not allow the action. ``allowed`` lists the allowed ones."""
+    """The campaign's status does not allow the action. ``allowed`` lists the allowed actions."""
 
     code = "invalid_transition"
     title = "Action not allowed in this status"

@@ -198,7 +198,10 @@ async def cancel_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> Campa
 async def clone_campaign(
     campaign_id: UUID, uow: Uow, _caller: Writer, body: CloneRequest | None = None
 ) -> CampaignRead:
-    """Create a draft with the content of this campaign. Start and end in the past are left out."""
+    """Create a draft with the same content as this campaign, which may have any status.
+
+    `start_at` and `end_at` are not copied if they are in the past.
+    """
     name = body.name if body is not None else None
     async with uow:
         detail = await drafts.clone_campaign(

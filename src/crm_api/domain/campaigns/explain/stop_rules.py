@@ -24,7 +24,7 @@ from crm_api.domain.messaging.sends.vocabulary import CampaignStatus, Membership
 
 @dataclass(frozen=True, kw_only=True)
 class RecipientCase:
-    """A recipient with everything that the rules check.
+    """A recipient, and all values that the rules in this module check.
 
     Attributes:
         campaign_used: The messages of today that count for the daily limit of the campaign.

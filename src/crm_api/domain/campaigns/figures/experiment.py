@@ -251,7 +251,7 @@ def log_excess(hits: int, *, texts: int, limit: float) -> float:
 
 
 def is_significant(log_e_value: float) -> bool:
-    """Return whether chance produces an e-value of this size in at most 1 of 20 cases.
+    """Return whether an e-value is 20 or more, which chance causes in at most 1 of 20 cases.
 
     Args:
         log_e_value: The natural logarithm of the e-value.

@@ -136,7 +136,11 @@ class Pace:
         return min(most, left * gone)
 
     def take(self, texts: float) -> float:
-        """Record messages as sent in the period of the last ``room``; return when the last is."""
+        """Record that ``texts`` messages are sent in the period of the last call of ``room``.
+
+        Returns:
+            When the last of these messages is sent.
+        """
         size = self._pacing.batch_size
         if size is not None:
             return self._take_batches(texts, size)

@@ -137,7 +137,7 @@ class _Source(NamedTuple):
 
 
 def _find_sources(hours: Hours, zone_keys: Iterable[str]) -> dict[str, tuple[_Source, ...]]:
-    """Return, for each zone key, all sets of hours that a message must be inside."""
+    """Return, for each zone key, the sets of hours; a message must be sent inside all of them."""
     rules_of: defaultdict[str | None, set[object]] = defaultdict(set)
     for rule in hours.rules.rules:
         if rule.kind in _HOURS:
