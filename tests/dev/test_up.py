@@ -485,7 +485,7 @@ def test_log_line_of_each_process_leads_to_the_next(past: Past) -> None:
     assert {line["request_id"] for line in lines} == {"one-text"}
     assert by_event["serve", "request"]["route"] == "/v1/messages"
     assert by_event["worker", "job run"]["job"] == "send_messages"
-    call = by_event["worker", "provider call"]
+    call = by_event["worker", "provider call completed"]
     assert (call["path"], call["status"]) == ("/v1/messages", 202)
     assert call["run_id"] == by_event["worker", "job run"]["run_id"]
     assert call["attempt"]

@@ -84,7 +84,7 @@ async def test_page_that_repeats(new_uow: UnitOfWorkFactory) -> None:
 
     why, at = await _failed(new_uow, answer)
 
-    assert why == "The list gave a page again instead of the next one."
+    assert why == "OpenPhone returned the same page of a list twice."
     assert paths(at.requests).count("/messages") == 2 * run_progress.MOST_FAILURES
 
 
@@ -99,7 +99,7 @@ async def test_pages_that_go_round(new_uow: UnitOfWorkFactory) -> None:
 
     why, _ = await _failed(new_uow, answer)
 
-    assert why == "The list gave a page again instead of the next one."
+    assert why == "OpenPhone returned the same page of a list twice."
 
 
 async def test_token_that_comes_again(new_uow: UnitOfWorkFactory) -> None:
@@ -110,7 +110,7 @@ async def test_token_that_comes_again(new_uow: UnitOfWorkFactory) -> None:
 
     why, _ = await _failed(new_uow, answer)
 
-    assert why == "The list gave the same page token again."
+    assert why == "OpenPhone returned the same page token twice."
 
 
 async def test_empty_pages_without_end(new_uow: UnitOfWorkFactory) -> None:
@@ -121,7 +121,7 @@ async def test_empty_pages_without_end(new_uow: UnitOfWorkFactory) -> None:
 
     why, _ = await _failed(new_uow, answer)
 
-    assert why == "The list gave 3 empty pages in a row."
+    assert why == "OpenPhone returned 3 empty pages in a row."
 
 
 def test_list_that_goes_on_for_ever() -> None:

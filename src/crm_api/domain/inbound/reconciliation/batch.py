@@ -1,4 +1,4 @@
-"""Listed items that are compared together."""
+"""A batch of messages and calls from the provider's lists that are compared together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from crm_api.domain.provider.openphone.listing import CallExtras
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedCall:
-    """A call as listed, with the person whose list it came from, which the item does not name."""
+    """A call from a list, with the person whose calls were listed (the item does not name them)."""
 
     item: Any
     person: str
@@ -37,10 +37,13 @@ class ListedCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A time span whose messages on these lines are all in the batch; ``after`` is excluded.
+    """A time span in which the batch contains every listed message of these lines.
 
     Attributes:
-        near: Ids that were listed just outside the span.
+        lines: The provider's ids of the lines.
+        after: The start of the span, exclusive.
+        until: The end of the span, inclusive.
+        near: Ids of messages that were listed just outside the span.
     """
 
     lines: Sequence[str]
@@ -51,10 +54,11 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedThread:
-    """The messages or the calls of one line with one person.
+    """The list of all messages, or of all calls, between one line and one person.
 
     Attributes:
         line: The provider's id of the line.
+        person: The number of the person.
         kind: ``message`` or ``call``.
     """
 
@@ -68,10 +72,12 @@ class Batch:
     """Listed items by id, so that an item listed twice counts once.
 
     Attributes:
-        nameless: Number of items without an id.
-        span: The span whose messages are all here; None when they were read by thread.
-        threads: Threads whose items are all here.
-        unread: Threads that the provider refused, with its reason.
+        nameless: The number of items without an id.
+        pages: The number of pages that were read.
+        span: The time span whose messages the batch contains completely; None if messages were
+            read by conversation.
+        threads: The message or call lists that the batch contains completely.
+        unread: The provider's reason for each conversation that it refused to list.
     """
 
     messages: dict[str, Any] = field(default_factory=dict)
@@ -83,7 +89,7 @@ class Batch:
     unread: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
-        """Count the items."""
+        """Return the number of listed items, including those without an id."""
         return len(self.messages) + len(self.calls) + self.nameless
 
     def add_messages(self, items: Sequence[Any]) -> None:
@@ -120,9 +126,10 @@ class ListedItem:
     """One message or call to apply.
 
     Attributes:
-        at: When it happened; items are applied in this order.
-        changed_at: When it reached its current state.
-        was: Its stored state; None when it is not stored.
+        at: When the message or call happened; items are applied in this order.
+        changed_at: When it reached its current status.
+        was: Its stored status; None if it is not stored.
+        now: Its status at the provider.
     """
 
     id: str
@@ -136,5 +143,5 @@ class ListedItem:
 
     @property
     def is_known(self) -> bool:
-        """True when the item is stored, in another state."""
+        """True if the item is already stored, with another status."""
         return self.was is not None

@@ -1,4 +1,4 @@
-"""Compare listed items with stored ones, many at once; only those that differ are parsed."""
+"""Compare listed items with stored items, many at once; only items that differ are parsed."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,22 +13,22 @@ from crm_api.domain.messaging.sends.report import RANKS
 from crm_api.domain.provider.openphone.errors import UnreadableEventError
 from crm_api.domain.provider.openphone.facts import EventKind, ProviderEvent
 from crm_api.domain.provider.openphone.json_values import instant, mapping, text
-from crm_api.domain.provider.openphone.listed_calls import is_over
+from crm_api.domain.provider.openphone.listed_calls import has_ended
 from crm_api.domain.provider.openphone.listing import CallExtras
 from crm_api.domain.provider.openphone.wire import parse_message
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 EXTRAS_FOR = timedelta(days=30)
-"""Maximum age of a call whose recordings, voicemail, summary and transcript are asked for."""
+"""Maximum age of a call whose recordings, voicemail, summary and transcript are fetched."""
 
 
 @dataclass(frozen=True, slots=True)
 class DifferingMessage:
-    """A listed message that is missing or behind here.
+    """A listed message that is not stored, or is stored with an earlier status.
 
     Attributes:
-        place: Its place among the listed messages, from 1.
-        status: Its stored status; None when it is not stored.
+        place: Its position among the listed messages, starting at 1.
+        status: Its stored status; None if it is not stored.
     """
 
     place: int
@@ -37,7 +37,7 @@ class DifferingMessage:
 
 @dataclass(frozen=True, slots=True)
 class StoredCall:
-    """The stored state of a call; ``call`` is its JSON."""
+    """The stored state of a call; ``call`` is its JSON document."""
 
     openphone_id: str
     status: str | None
@@ -58,7 +58,14 @@ class AbsentItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallToRead:
-    """A call that may have parts missing here, and the names of those to ask for."""
+    """A listed call that differs from the stored call, or whose parts may be missing.
+
+    Attributes:
+        call: The call from the list.
+        known: The stored call; None if it is not stored.
+        extras: The names of the missing parts to fetch.
+        is_behind: Whether the listed call would change the stored call.
+    """
 
     call: ListedCall
     known: StoredCall | None
@@ -68,7 +75,14 @@ class CallToRead:
 
 @dataclass(slots=True)
 class Difference:
-    """What differs; ``unreadable`` holds ids with the reason."""
+    """The differences between a batch and the stored data.
+
+    Attributes:
+        messages: Messages to store or to update.
+        calls: Calls to store or to update.
+        unreadable: The id of each item that cannot be parsed, and the reason.
+        absent: Stored items that the provider does not list.
+    """
 
     messages: list[ListedItem] = field(default_factory=list)
     calls: list[CallToRead] = field(default_factory=list)
@@ -76,14 +90,14 @@ class Difference:
     absent: list[AbsentItem] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        """True when there is something to apply or to report."""
+        """True if there is any difference."""
         return bool(self.messages or self.calls or self.unreadable or self.absent)
 
 
 async def compare_batch(
     uow: UnitOfWork, batch: Batch, *, since: datetime | None, until: datetime, now: datetime
 ) -> Difference:
-    """Return what of a batch is missing or behind here, and what is stored but not listed."""
+    """Return the listed items that are missing or outdated here, and the stored unlisted items."""
     found = Difference()
     if batch.messages:
         await _compare_messages(uow, batch, found)
@@ -96,8 +110,9 @@ async def compare_batch(
     return found
 
 
-# Listed items that are missing or behind here; ranks as in `sends.report`. LIMIT makes it one index
-# look-up per id: without it the planner reads the whole table for a long list.
+# Selects listed messages that are not stored or have an earlier status; ranks as in `sends.report`.
+# LIMIT makes it one index look-up per id. Without it, the planner reads the whole table if the list
+# is long.
 COMPARE_MESSAGES = sqlalchemy.text("""
     SELECT listed.place, a.status
     FROM unnest(CAST(:ids AS text[]), CAST(:ranks AS smallint[]))
@@ -127,7 +142,7 @@ async def _compare_messages(uow: UnitOfWork, batch: Batch, found: Difference) ->
 
 
 def _rank(item: object) -> int:
-    """Return the rank of a message's status; 0 for a received one, which has no progress."""
+    """Return the rank of a message's status; 0 for an incoming message, which has one status."""
     message = mapping(item)
     if message.get("direction") == Direction.INCOMING:
         return 0
@@ -184,7 +199,7 @@ async def _compare_calls(
 
 
 def _is_behind(call: ListedCall, known: StoredCall | None) -> bool:
-    """Return whether the list would change the row of a call.
+    """Return whether the listed call would change the stored call; True if it is not stored.
 
     Raises:
         UnreadableEventError: The call has no id or no time.
@@ -201,10 +216,10 @@ def _is_behind(call: ListedCall, known: StoredCall | None) -> bool:
 
 
 def _missing_extras(call: ListedCall, known: StoredCall | None, *, now: datetime) -> frozenset[str]:
-    """Return the extras that a call may have, by how it ended, and that are not stored."""
+    """Return the names of the parts that such an ended call can have and that are not stored."""
     item = mapping(call.item)
     began_at = instant(item.get("createdAt"))
-    if not is_over(item) or began_at is None or now - began_at > EXTRAS_FOR:
+    if not has_ended(item) or began_at is None or now - began_at > EXTRAS_FOR:
         return frozenset()
     stored = {} if known is None else known.call
     if instant(item.get("answeredAt")) is not None:
@@ -217,8 +232,8 @@ def _missing_extras(call: ListedCall, known: StoredCall | None, *, now: datetime
     return frozenset(name for name in wanted if not stored.get(name))
 
 
-# EXCEPT hashes or sorts. Without it and without statistics, as during an import, the planner would
-# compare every pair. By thread, each conversation costs one index look-up.
+# EXCEPT uses a hash or a sort. With a join instead, and without statistics (as during an import),
+# the planner would compare every pair. ABSENT_IN_THREADS costs one index look-up per conversation.
 _NOT_LISTED = """
     SELECT ours.openphone_id, kind, direction, status, occurred_at
     FROM (SELECT openphone_id FROM ours EXCEPT SELECT unnest(CAST(:ids AS text[]))) AS absent
@@ -240,7 +255,7 @@ ABSENT_IN_SPAN = sqlalchemy.text(f"""
 
 
 async def _absent_in_span(uow: UnitOfWork, batch: Batch, span: Span) -> list[AbsentItem]:
-    """Return our messages in a time span that are not among the listed ones."""
+    """Return the stored messages in a time span that the provider does not list."""
     values = {
         "lines": span.lines,
         "ids": [*batch.messages, *span.near],
@@ -277,7 +292,7 @@ ABSENT_IN_THREADS = sqlalchemy.text(f"""
 async def _absent_in_threads(
     uow: UnitOfWork, batch: Batch, *, since: datetime | None, until: datetime
 ) -> list[AbsentItem]:
-    """Return our messages or calls in threads that are not among the listed ones."""
+    """Return the stored messages or calls of conversations that the provider does not list."""
     values = {
         "lines": [thread.line for thread in batch.threads],
         "phones": [thread.person for thread in batch.threads],

@@ -1,4 +1,4 @@
-"""Read conversations, latest active first, with their calls and, on v1 only, their messages."""
+"""Read the provider's conversations and the calls in each; on API v1, also the messages."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -13,14 +13,16 @@ from crm_api.domain.provider.openphone.listing import ListPage
 from crm_api.domain.provider.openphone.wire import parse_conversation
 
 THREAD_REFUSED = frozenset({400, 403, 404, 422})
-"""The provider refuses this thread only, for example after a call of more than two parties."""
+"""Statuses with which the provider refuses one conversation only, for example after a call with
+more than two parties."""
 
 
 def begin(now: datetime, *, is_v1: bool) -> Position:
     """Return the first position for reading conversations.
 
     Args:
-        is_v1: Read messages by conversation too, because v1 has no list of all.
+        is_v1: Whether to read messages by conversation too, because API v1 has no list of all
+            messages.
     """
     return {
         "stage": "threads",
@@ -34,19 +36,19 @@ def begin(now: datetime, *, is_v1: bool) -> Position:
 
 
 async def read(reading: Reading, position: Position) -> bool:
-    """Read pages of conversations until they end or the time is up.
+    """Read pages of conversations until the list ends or the time is up.
 
-    A conversation that becomes active during the reading moves to the top of the list, above the
-    pages still to be read. A second, short reading finds those.
+    If a conversation becomes active meanwhile, it moves to the top of the list, above the pages
+    that are still to be read. A second, short pass through the list finds such conversations.
 
     Returns:
-        False when the time was up first.
+        True at the end of the list; False if the time was up first.
 
     Raises:
-        OpenPhoneBusyError: The provider is unavailable or its answer makes no sense; try later.
+        OpenPhoneBusyError: The provider is unavailable or its answer is unreadable; try later.
         OpenPhoneListError: A list repeats itself or does not end.
-        OpenPhoneRefusedError: The provider refused, and will refuse again.
-        RunLostError: Another worker has the run.
+        OpenPhoneRefusedError: The provider refused the request; a retry cannot succeed.
+        RunLostError: Another worker has taken over the run.
     """
     guard = PageGuard(pages=position["pages"])
     while True:

@@ -1,7 +1,8 @@
-"""Differences between the provider and here: counts, with a few examples of each kind.
+"""Count the differences between the provider's data and ours, with examples of each kind.
 
-Kept as JSON in the run: ``{"created": {"count": 2, "examples": [{"id": "AC…", "kind": "message",
-"direction": "incoming", "at": "…"}]}}``. It holds no phone numbers and no message bodies.
+They are stored as JSON in the run: ``{"created": {"count": 2, "examples": [{"id": "AC…", "kind":
+"message", "direction": "incoming", "at": "…"}]}}``. The JSON has no phone numbers and no message
+bodies.
 """
 
 from dataclasses import dataclass
@@ -15,34 +16,34 @@ Document = dict[str, Any]
 
 
 class DriftKind(StrEnum):
-    """Kind of a difference."""
+    """Kind of a difference between the provider's data and the stored data."""
 
     CREATED = "created"
-    """The provider had it and it was missing here; it is stored now."""
+    """The provider had the item, but it was not stored here. It is stored now."""
     CORRECTED = "corrected"
-    """The provider had a later state; it is stored now."""
+    """The provider had a later status of the item. That status is stored now."""
     UNKNOWN_HERE = "unknown_here"
-    """The provider has it, and it could not be stored here."""
+    """The provider has the item, but it could not be stored here."""
     UNKNOWN_THERE = "unknown_there"
-    """It is stored here and the provider does not list it; it stays."""
+    """The item is stored here, but the provider does not list it. It stays stored."""
 
 
 SENTENCES = {
-    DriftKind.CREATED: "{count} that no webhook reported",
-    DriftKind.CORRECTED: "{count} whose state was behind",
+    DriftKind.CREATED: "{count} reported by no webhook",
+    DriftKind.CORRECTED: "{count} with an outdated status",
     DriftKind.UNKNOWN_HERE: "{count} that could not be stored",
-    DriftKind.UNKNOWN_THERE: "{count} that OpenPhone does not list",
+    DriftKind.UNKNOWN_THERE: "{count} not listed by OpenPhone",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftExample:
-    """One message, call or thread that differed.
+    """One message, call or conversation list that differed.
 
     Attributes:
-        was: The stored state, when the state differs.
-        now: The provider's state.
-        why: Why it could not be stored.
+        was: The stored status, if the item was stored.
+        now: The provider's status.
+        why: Why the item could not be stored.
     """
 
     id: str | None
@@ -54,7 +55,7 @@ class DriftExample:
     why: str | None = None
 
     def shown(self) -> Document:
-        """Return it as JSON, without members that are None."""
+        """Return the example as JSON, without members that are None."""
         written = {
             "id": self.id,
             "kind": self.kind,
@@ -68,7 +69,7 @@ class DriftExample:
 
 
 def count_difference(drift: Document, kind: DriftKind, example: DriftExample) -> None:
-    """Count one more; keep it as an example while there are fewer than ``MOST_EXAMPLES``."""
+    """Add one difference to the counts, and to the examples up to ``MOST_EXAMPLES`` per kind."""
     found = drift.setdefault(kind.value, {"count": 0, "examples": []})
     found["count"] += 1
     if len(found["examples"]) < MOST_EXAMPLES:
@@ -76,15 +77,15 @@ def count_difference(drift: Document, kind: DriftKind, example: DriftExample) ->
 
 
 def count_by_kind(drift: Document) -> dict[str, int]:
-    """Return the count of each kind, 0 included."""
+    """Return the number of differences of each kind, including 0."""
     return {kind.value: drift.get(kind.value, {}).get("count", 0) for kind in DriftKind}
 
 
 def drift_sentence(drift: Document) -> str:
-    """Return one sentence for an alert."""
+    """Return one sentence about the differences, for an alert."""
     parts = [
         words.format(count=f"{count:,}")
         for kind, words in SENTENCES.items()
         if (count := count_by_kind(drift)[kind.value])
     ]
-    return f"OpenPhone and this service differed in messages or calls: {'; '.join(parts)}."
+    return f"OpenPhone and this service had different messages or calls: {'; '.join(parts)}."

@@ -1,4 +1,4 @@
-"""Fill the gaps that a comparison found, with the same functions that apply webhooks."""
+"""Store the items that a comparison found missing, with the functions that apply webhooks."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -29,21 +29,21 @@ from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 
 class ExtrasReader:
-    """Reads the extras of the calls of one batch.
+    """Fetches the recordings, voicemails, summaries and transcripts of the calls of one batch.
 
     Attributes:
-        missed: What could not be read; the next run that covers these calls asks again.
+        missed: Parts that could not be fetched; the next run that covers these calls tries again.
     """
 
     def __init__(self, *, lists: Listing, pace: RequestPace, now: Callable[[], datetime]) -> None:
         self._lists = lists
         self._pace = pace
         self._now = now
-        self._is_away = False
+        self._is_unavailable = False
         self.missed: list[DriftExample] = []
 
-    async def ask(self, asked: CallToRead) -> list[ListedItem]:
-        """Return the call with its extras; an empty list when nothing in it is new."""
+    async def fetch(self, asked: CallToRead) -> list[ListedItem]:
+        """Fetch the missing parts of a call; return the call, or an empty list without news."""
         call_id = id_of(asked.call.item) or ""
         extras = await self._extras(call_id, asked.extras)
         known = asked.known
@@ -74,14 +74,14 @@ class ExtrasReader:
             ("summary", lists.summary),
             ("transcript", lists.transcript),
         ):
-            if name not in names or self._is_away:
+            if name not in names or self._is_unavailable:
                 continue
             await self._pace.wait_for_request()
             try:
                 found[name] = await read(call_id)
             except OpenPhoneBusyError as error:
-                # The other requests would fail too, and each would use its retries.
-                self._is_away = True
+                # Further requests would fail too, and each would use all its retries.
+                self._is_unavailable = True
                 self.missed.append(DriftExample(id=call_id, kind=name, why=error.detail))
         return CallExtras(**found)
 
@@ -91,16 +91,16 @@ log = structlog.get_logger()
 TOGETHER = 20
 """Items per transaction: few, so that their locks are soon released."""
 PLAIN_TOGETHER = 500
-"""The same for plain messages, which are stored with one statement."""
+"""Plain messages per transaction; they are stored with a few statements for all."""
 IN_FLIGHT = timedelta(minutes=2)
-"""Younger items may still arrive by webhook: they are stored, but do not count as drift."""
+"""Items that are younger may still arrive by webhook. They are stored, but not counted as drift."""
 LONGEST_REASON = 300
 COMMIT_SOON = sql("SET LOCAL synchronous_commit = off")
-"""The commit of the transaction does not wait for the disk."""
+"""Lets the transaction commit without waiting for the disk."""
 
 
 class Filler:
-    """Compares and fills batch by batch, and stores the progress of the run."""
+    """Compares batches with the stored data, stores what is missing, and saves the progress."""
 
     def __init__(
         self,
@@ -122,10 +122,10 @@ class Filler:
         self._receipt = receipt
 
     async def write(self, batch: Batch, position: dict[str, Any]) -> None:
-        """Compare a batch, store what is missing, and move the run on to ``position``.
+        """Compare a batch, store what is missing, and save ``position`` as the run's progress.
 
         Raises:
-            RunLostError: Another worker has the run; nothing more was written.
+            RunLostError: Another worker has taken over the run; nothing more was written.
         """
         run = self._run
         async with self._new_uow() as uow:
@@ -133,14 +133,14 @@ class Filler:
                 uow, batch, since=run.since, until=run.until, now=self._now()
             )
             if not found:
-                # Only progress: if a power cut loses it, the batch is read again.
+                # This stores only progress. If a power cut loses it, the batch is read again.
                 await uow.session.execute(COMMIT_SOON)
                 await self._move_on(uow, batch, position, others=0)
                 return
-        asker = ExtrasReader(lists=self._lists, pace=self._pace, now=self._now)
+        reader = ExtrasReader(lists=self._lists, pace=self._pace, now=self._now)
         items = [*found.messages]
         for call in found.calls:
-            items += await asker.ask(call)
+            items += await reader.fetch(call)
         items.sort(key=lambda item: (item.at, item.id))
         others = len(items) + len(found.unreadable)
         items = await self._apply_plain(items)
@@ -154,7 +154,7 @@ class Filler:
                 self._refuse(DriftExample(id=item_id, kind="unreadable", why=why))
             for row in found.absent:
                 self._note_absent(row)
-            for example in asker.missed:
+            for example in reader.missed:
                 count_difference(run.drift, DriftKind.UNKNOWN_HERE, example)
             await self._move_on(uow, batch, position, others=others)
 
@@ -163,7 +163,7 @@ class Filler:
     ) -> None:
         run = self._run
         for _ in range(batch.nameless):
-            self._refuse(DriftExample(id=None, kind="unreadable", why="It has no id."))
+            self._refuse(DriftExample(id=None, kind="unreadable", why="The item has no id."))
         for why in batch.unread:
             count_difference(
                 run.drift, DriftKind.UNKNOWN_HERE, DriftExample(id=None, kind="thread", why=why)
@@ -219,7 +219,10 @@ class Filler:
         return [item for item in items if item.id not in stored]
 
     async def _store_together(self, uow: UnitOfWork, items: Sequence[ListedItem]) -> set[str]:
-        """Store the plain ones together; none if the database refuses one, so each is tried."""
+        """Store the plain messages of a chunk together; return their ids.
+
+        If the database refuses one of them, none is stored. The caller then tries each alone.
+        """
         facts = [item.events[0].message for item in items]
         try:
             async with uow.session.begin_nested():
@@ -229,20 +232,26 @@ class Filler:
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise
-            log.warning("texts not stored together", state=retrying.sql_state(error))
+            log.warning(
+                "batch of listed messages refused; storing them one by one",
+                sqlstate=retrying.sql_state(error),
+            )
             return set()
 
     async def _apply(
         self, items: Sequence[ListedItem], *, is_last_try: bool = False
     ) -> list[ListedItem]:
-        """Apply items in one transaction, a savepoint each; return those that conflicted."""
+        """Apply items in one transaction, each in a savepoint; return those that conflicted.
+
+        An item conflicts if another transaction uses the same rows at the same time.
+        """
         collided: list[ListedItem] = []
         async with self._new_uow() as uow:
             for item in items:
                 try:
                     why = await self._apply_one(uow, item)
                 except _CollidedError:
-                    why = None if not is_last_try else "Another transaction was in the way."
+                    why = "The item conflicted with another transaction." if is_last_try else None
                     if not is_last_try:
                         collided.append(item)
                         continue
@@ -260,8 +269,8 @@ class Filler:
                 for event in item.events:
                     await webhooks.apply_event(uow, event, now=now, reception=self._reception)
         except CrmError as error:
-            if isinstance(error, webhooks.OFF_LINE):
-                await self._keep_decisions(uow, item)
+            if isinstance(error, webhooks.LINE_ERRORS):
+                await self._apply_decisions(uow, item)
             return error.detail
         except DBAPIError as error:
             if error.connection_invalidated:
@@ -269,15 +278,15 @@ class Filler:
             state = retrying.sql_state(error)
             if state in retrying.COLLISIONS:
                 raise _CollidedError from error
-            log.exception("listed item not applied", id=item.id, kind=item.kind)
-            return f"The database refused it ({state})."
+            log.exception("listed item not applied", item_id=item.id, kind=item.kind)
+            return f"The database refused the item (SQLSTATE {state})."
         except Exception as error:  # one item's error must not stop the others
-            log.exception("listed item not applied", id=item.id, kind=item.kind)
+            log.exception("listed item not applied", item_id=item.id, kind=item.kind)
             return f"{type(error).__name__}: {error}"[:LONGEST_REASON]
         return None
 
-    async def _keep_decisions(self, uow: UnitOfWork, item: ListedItem) -> None:
-        """Apply an opt-out that was listed for an unknown line."""
+    async def _apply_decisions(self, uow: UnitOfWork, item: ListedItem) -> None:
+        """Apply an opt-out or a hold in a listed message whose line is unknown."""
         now = await self._receipt(uow)
         for event in item.events:
             await apply_decision_on_unknown_line(uow, event, now=now, reception=self._reception)
@@ -303,7 +312,7 @@ class Filler:
             self._note_drift(DriftKind.CREATED, item, example)
 
     def _note_drift(self, kind: DriftKind, item: ListedItem, example: DriftExample) -> None:
-        """Count what no webhook reported; an import (no ``since``) expects that, so not there."""
+        """Count an item that no webhook reported; not in an import, where that is expected."""
         if self._run.since is not None and item.changed_at <= self._now() - IN_FLIGHT:
             count_difference(self._run.drift, kind, example)
 
@@ -323,7 +332,7 @@ class Filler:
 
 
 class _CollidedError(Exception):
-    """The item conflicted with another transaction and is tried again."""
+    """The item conflicted with another transaction, so it is tried again."""
 
 
 def _chunks(items: Sequence[ListedItem], size: int) -> Iterator[Sequence[ListedItem]]:

@@ -9,21 +9,24 @@ from crm_api.domain.provider.openphone.json_values import instant, mapping
 from crm_api.domain.provider.openphone.listing import ListPage
 
 SKEW = timedelta(seconds=5)
-"""Largest difference of a message's time here and there, when the send's answer had no time."""
+"""Maximum difference between the stored time of a message and the provider's time. They differ if
+the answer to the send had no time."""
 LIST_LAG = timedelta(minutes=2)
-"""A younger message may not be listed yet."""
+"""A message that is younger than this may not be in the list yet."""
 MILLISECOND = timedelta(milliseconds=1)
-"""The provider's bounds are exclusive, and its times have milliseconds."""
+"""Widens a bound, because the provider's bounds are exclusive and its times have milliseconds."""
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 MOST_NEAR = 20_000
-"""Most ids of messages kept around an edge; with more, none of those messages is called absent."""
+"""Maximum number of message ids that are stored around an edge of a time span. If there are more,
+none of these messages is reported as absent."""
 NO_SUCH_LIST = frozenset({400, 404, 405, 410, 501})
-"""Statuses with which a host that has only v1 answers for this list."""
+"""Statuses with which a host that has only API v1 answers a request for this list."""
 TOKEN_REFUSED = frozenset({400, 404, 410, 422})
+"""Statuses with which the provider refuses a page token."""
 
 
 def begin(reading: Reading, *, lines: dict[str, str]) -> Position:
-    """Return the first position of a run; ``lines`` maps the provider's ids to own numbers."""
+    """Return the first position of a run; ``lines`` maps the provider's line ids to numbers."""
     edge = min(reading.run.until, reading.now() - LIST_LAG)
     return {
         "stage": "messages",
@@ -39,16 +42,17 @@ async def read(reading: Reading, position: Position, *, after: Position) -> bool
     """Read pages until the list ends or the time is up.
 
     Args:
-        after: Members that the last page sets in the position.
+        after: Values to set in the position after the last page.
 
     Returns:
-        False when the time was up first; None when the provider does not have this list.
+        True at the end of the list; False if the time was up first; None if the provider does not
+        have this list.
 
     Raises:
-        OpenPhoneBusyError: The provider is unavailable or its answer makes no sense; try later.
+        OpenPhoneBusyError: The provider is unavailable or its answer is unreadable; try later.
         OpenPhoneListError: The list repeats itself or does not end.
-        OpenPhoneRefusedError: The provider refused, and will refuse again.
-        RunLostError: Another worker has the run.
+        OpenPhoneRefusedError: The provider refused the request; a retry cannot succeed.
+        RunLostError: Another worker has taken over the run.
     """
     guard = PageGuard(pages=position["pages"])
     while True:
@@ -86,7 +90,10 @@ async def _page(reading: Reading, position: Position) -> ListPage:
 
 
 def _begin_below(position: Position, error: OpenPhoneRefusedError) -> bool:
-    """Begin a new list below what is stored, when its token is refused; at most once per place."""
+    """If the provider refused the page token, begin the list again at the oldest stored message.
+
+    Return False if that is not possible or was already tried at this message.
+    """
     reached = position.get("reached")
     if position["token"] is None or error.status not in TOKEN_REFUSED:
         return False
@@ -98,7 +105,10 @@ def _begin_below(position: Position, error: OpenPhoneRefusedError) -> bool:
 
 
 def _is_before(page: ListPage, since: datetime | None) -> bool:
-    """Return whether a whole page is before the run's beginning: the list ignores the bound."""
+    """Return whether all messages of a page are from before the run's time span.
+
+    That happens if the provider ignores the lower bound of the list.
+    """
     if since is None:
         return False
     times = [at for item in page.items if (at := _made_at(item)) is not None]
@@ -106,10 +116,11 @@ def _is_before(page: ListPage, since: datetime | None) -> bool:
 
 
 def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
-    """Set the span whose messages are all in the batch: one stored there but not listed is absent.
+    """Set the time span whose messages the batch contains completely.
 
-    The lower edge stays ``SKEW`` above the oldest message. What is nearer is compared with the
-    next batch, which knows the ids around the edge.
+    A message that is stored in this span but not listed counts as absent. The lower edge of the
+    span stays ``SKEW`` above the oldest listed message. Messages closer to the edge are compared
+    with the next batch, which gets the ids around the edge.
     """
     batch = reading.batch
     times = {message_id: _made_at(item) for message_id, item in batch.messages.items()}
@@ -127,13 +138,13 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
     listed.update((message_id, at) for message_id, at in times.items() if at is not None)
     near = {message_id: at.isoformat() for message_id, at in listed.items() if at <= lower + SKEW}
     if len(near) > MOST_NEAR:
-        # Messages near this edge are not judged by any batch: their ids are dropped.
+        # Too many ids to store: drop them, and move the edge so that no batch checks for them.
         near, lower = {}, lower - 2 * SKEW
     position.update(edge=lower.isoformat(), near=near, reached=low.isoformat())
 
 
 def _near(position: Position) -> dict[str, datetime]:
-    """Return the ids listed around the edge, and when each was created."""
+    """Return the ids of messages listed around the edge, and when each message was created."""
     near = position["near"]
     if not isinstance(near, dict):  # stored by the previous release
         return dict.fromkeys(near, datetime.fromisoformat(position["edge"]))

@@ -1,4 +1,4 @@
-"""Runs of the reconciliation, and the heartbeat of the webhook receiver."""
+"""Tables of reconciliation runs and of the webhook receiver's heartbeat."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -14,18 +14,23 @@ from crm_api.platform.ids import new_id
 
 
 class Trigger(StrEnum):
-    """Why a run was made."""
+    """Why a reconciliation run was created.
+
+    Attributes:
+        DAILY: It is the daily run.
+        OUTAGE: Webhooks may have been missed for some time.
+        MANUAL: A person asked for it.
+        IMPORT: It is the first run, which stores everything that the provider has.
+    """
 
     DAILY = "daily"
     OUTAGE = "outage"
-    """The webhook receiver was unavailable."""
     MANUAL = "manual"
     IMPORT = "import"
-    """The first run, which stores everything that the provider has."""
 
 
 class RunStatus(StrEnum):
-    """State of a run."""
+    """State of a reconciliation run."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -61,10 +66,11 @@ class ReconciliationRun(Base):
     trigger: Mapped[str]
     status: Mapped[str] = mapped_column(server_default=text("'pending'"))
     since: Mapped[datetime | None]
-    """None means from the beginning."""
+    """Start of the compared time span; None means from the beginning."""
     until: Mapped[datetime]
     continues: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Earlier runs cover all before ``since``: the next run may begin at ``until``."""
+    """Whether earlier runs cover everything before ``since``. Then the next run may begin at
+    ``until``."""
     position: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     pages_done: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     items_seen: Mapped[int] = mapped_column(Integer, server_default=text("0"))
@@ -73,21 +79,21 @@ class ReconciliationRun(Base):
     already_known: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     errors: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     drift: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
-    """What differed, by kind: ``{"created": {"count": 2, "examples": [{…}]}}``."""
+    """The differences by kind: ``{"created": {"count": 2, "examples": [{…}]}}``."""
     failures: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
-    """Failed reads of the provider in a row."""
+    """Number of consecutive failures."""
     last_error: Mapped[str | None]
     lease_token: Mapped[UUID | None]
-    """Held by the worker on the run; only it may write."""
+    """Token of the worker that works on the run; only this worker may write to it."""
     lease_until: Mapped[datetime | None]
-    """Until then no other worker takes the run."""
+    """No other worker claims the run before this time."""
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 
 
 class ReceiverHeartbeat(Base):
-    """When a web process that receives webhooks last reported."""
+    """The last time at which a web process reported that it can receive webhooks."""
 
     __tablename__ = "receiver_heartbeat"
 

@@ -1,4 +1,4 @@
-"""Pace the requests: the rate limit is shared with the sends, which go first."""
+"""Limit the rate of reconciliation requests; sends share the same rate limit and go first."""
 
 import asyncio
 import time
@@ -12,14 +12,14 @@ from crm_api.domain.messaging.sends.limiter import Limiter
 from crm_api.platform.database import UnitOfWorkFactory
 
 SLICE_SECONDS = 0.1
-"""Time reserved from the limiter at once: a message waits at most this long for it."""
+"""Time in seconds that is reserved from the limiter at once. A send waits at most this long."""
 SLICE_CALLS = 500
 LOOK_SECONDS = 5.0
-"""How often to check whether messages wait to be sent."""
+"""Seconds between two checks whether messages wait to be sent."""
 Sleep = Callable[[float], Awaitable[None]]
 
 
-# A campaign runs, or a message waits to be sent.
+# True if a campaign is running or a message waits to be sent.
 MESSAGES_WAIT = text("""
     SELECT EXISTS (SELECT FROM campaign WHERE status = 'running')
         OR EXISTS (SELECT FROM activity WHERE status = 'queued' AND send_after <= :now)
@@ -27,11 +27,11 @@ MESSAGES_WAIT = text("""
 
 
 class RequestPace:
-    """Reserves request starts from the shared limiter; every second one while messages wait.
+    """Reserves request starts from the shared limiter; at half the rate while messages wait.
 
-    It reserves few starts ahead, and only when they are used up, so a campaign that asks in between
-    gets its own at once. While a campaign runs or a message is queued, its starts are at least two
-    spacings apart: half of the rate stays free however fast the provider answers.
+    It reserves only a few starts ahead, so that a campaign gets its own starts without delay. While
+    a campaign runs or a message is queued, two requests are at least two spacings apart. So half of
+    the rate stays free, however fast the provider answers.
     """
 
     def __init__(
@@ -71,12 +71,12 @@ class RequestPace:
         share = 2 if self._messages_wait else 1
         self._not_before = starts_at + share * self._limiter.spacing
 
-    async def put_off(self, seconds: float, *, asked_seconds: float | None = None) -> None:
-        """Hold back all calls with this key, because the provider asked for a pause.
+    async def pause_calls(self, seconds: float, *, asked_seconds: float | None = None) -> None:
+        """Pause all calls with this API key, because the provider asked for it.
 
         Args:
-            seconds: How long.
-            asked_seconds: What the provider asked for, when that is longer.
+            seconds: The length of the pause.
+            asked_seconds: The length that the provider asked for, if it is longer.
         """
         self._left = 0
         async with self._new_uow() as uow:
@@ -89,7 +89,7 @@ class RequestPace:
             )
 
     def _is_stale(self) -> bool:
-        """Return whether reserved starts are too old; used now, they would form a burst."""
+        """Return whether the reserved starts are so old that using them would cause a burst."""
         return self._next is not None and self._now() - self._next > timedelta(seconds=1)
 
     async def _reserve(self) -> None:

@@ -1,4 +1,4 @@
-"""Shared by both readers of the provider: rate limit, pages, and when to store progress."""
+"""Code that both list readers share: rate limit, page checks, and when to store progress."""
 
 import time
 from collections import deque
@@ -18,24 +18,24 @@ from crm_api.domain.provider.openphone.listing import ListPage
 REMEMBERED_PAGES = 200
 
 MOST_EMPTY = 3
-"""Empty pages in a row, each with a token for the next."""
+"""Number of consecutive empty pages, each with a token for a next page, that ends the reading."""
 
 MOST_PAGES = 20_000
-"""Of one list: a million messages. A longer one is taken to be broken."""
+"""Maximum number of pages of one list: a million messages. A longer list counts as broken."""
 
 
 class PageGuard:
-    """Checks the pages of one list as they come; remembers the last ``REMEMBERED_PAGES``.
+    """Checks that the pages of one list do not repeat; remembers the last ``REMEMBERED_PAGES``.
 
-    A page whose items were all seen before replaced another page. The items of that other page are
-    unknown, so the list is not complete.
+    If all items of a page were seen before, the provider returned an old page in place of the next
+    one, so the list is incomplete.
     """
 
     def __init__(self, *, pages: int = 0) -> None:
-        """Create a guard.
+        """Create a guard for one list.
 
         Args:
-            pages: Pages of the list that were read before, when a reading is resumed.
+            pages: The number of pages that were read before, if the reading is resumed.
         """
         self.pages = pages
         self._tokens: set[str] = set()
@@ -53,16 +53,16 @@ class PageGuard:
         ids = [item_id for item in page.items if (item_id := id_of(item)) is not None]
         token = page.next_token
         if ids and self._ids.issuperset(ids):
-            raise OpenPhoneListError("The list gave a page again instead of the next one.")
+            raise OpenPhoneListError("OpenPhone returned the same page of a list twice.")
         self._empty = 0 if page.items else self._empty + 1
         if token is None:
             return
         if self._empty >= MOST_EMPTY:
-            raise OpenPhoneListError(f"The list gave {MOST_EMPTY} empty pages in a row.")
+            raise OpenPhoneListError(f"OpenPhone returned {MOST_EMPTY} empty pages in a row.")
         if token in self._tokens:
-            raise OpenPhoneListError("The list gave the same page token again.")
+            raise OpenPhoneListError("OpenPhone returned the same page token twice.")
         if self.pages >= MOST_PAGES:
-            raise OpenPhoneListError(f"The list has more than {MOST_PAGES:,} pages.")
+            raise OpenPhoneListError(f"The list of OpenPhone has more than {MOST_PAGES:,} pages.")
         self._tokens.add(token)
         self._ids.update(ids)
         self._remembered.append(ids)
@@ -74,19 +74,23 @@ WRITE_ITEMS = 2_000
 WRITE_PAGES = 200
 WRITE_SECONDS = 10.0
 WRITE_CALLS = 25
-"""Asking for the extras of so many calls takes well under a lease."""
+"""Maximum number of calls in a batch. Fetching the parts of so many calls takes much less time than
+a lease."""
 
 Position = dict[str, Any]
-"""Progress of a run, as JSON; ``walking`` describes its members."""
+"""Progress of a run, as JSON; the module ``walking`` describes its members."""
 
 
 @dataclass(kw_only=True)
 class Reading:
-    """One slice of a run.
+    """State of the work on a run within one time limit (a slice of the run).
 
     Attributes:
-        now: The clock.
-        is_over: Asked after each page. When it returns True, the rest waits for the next slice.
+        now: Returns the current time.
+        is_over: Returns whether the time is up. It is called after each page; the next slice
+            continues with the other pages.
+        batch: The items that were read but not written yet.
+        written_at: When a batch was last written, by the monotonic clock.
     """
 
     run: ReconciliationRun
@@ -107,7 +111,7 @@ class Reading:
 
     @property
     def is_due(self) -> bool:
-        """True when enough was read to compare and store it."""
+        """True if enough was read to compare and store it."""
         return (
             len(self.batch) >= WRITE_ITEMS
             or self.batch.pages >= WRITE_PAGES
@@ -116,12 +120,12 @@ class Reading:
         )
 
     async def write(self, position: Position) -> None:
-        """Compare what was read, fill the gaps, and store the new position."""
+        """Compare the items that were read, store what is missing, and store the new position."""
         batch, self.batch = self.batch, Batch()
         await self.filler.write(batch, {**position})
         self.written_at = time.monotonic()
 
 
 def read_time(written: str | None) -> datetime | None:
-    """Parse a time of a position; None stays None."""
+    """Parse a time in a position; None stays None."""
     return None if written is None else datetime.fromisoformat(written)

@@ -1,4 +1,4 @@
-"""Progress and end of a run, written by the worker that has it."""
+"""Store the progress and the end of a run; only the worker that has claimed it may do so."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -16,26 +16,26 @@ from crm_api.domain.kit.errors import ConflictError, Example
 from crm_api.platform.database import UnitOfWork
 
 LEASE = timedelta(seconds=60)
-"""Time after its last write until another worker may take a run."""
+"""How long after its last write a run belongs to its worker; then another one may claim it."""
 MOST_FAILURES = 6
 WAITS = Backoff(first=timedelta(minutes=1), longest=timedelta(minutes=16))
-"""The waits before the sixth failure add up to half an hour."""
+"""Waits after failures; the waits before the sixth failure add up to half an hour."""
 DRIFT, FAILED = AlertKind.RECONCILIATION_DRIFT, AlertKind.RECONCILIATION_FAILED
 PROVIDER = "openphone"
 """Subject of the alerts."""
 
 
 class RunLostError(ConflictError):
-    """Another worker has the run: the caller must not write its pending changes."""
+    """Another worker has taken over the run, so the caller must not write its pending changes."""
 
     code = "reconciliation_run_lost"
     title = "Reconciliation run was taken over by another worker"
     example = Example("Another worker has taken over this run.")
 
 
-# Takes the first open run, whichever worker has it. The row is locked, so a second worker waits
-# here and then sees the lease: two workers never work on two runs. A run whose lease ran out counts
-# a failure, so that a run that kills its workers ends.
+# Selects the oldest unfinished run, even if another worker has claimed it. Its row is locked, so a
+# second worker waits here and then sees the lease. So two workers never work on two runs at the
+# same time. An expired lease counts as a failure, so that a run that crashes its workers ends.
 CLAIM_RUN = text("""
     WITH first AS (
         SELECT id FROM reconciliation_run WHERE status IN ('pending', 'running')
@@ -51,7 +51,7 @@ CLAIM_RUN = text("""
 
 
 async def claim_run(uow: UnitOfWork, *, now: datetime) -> ReconciliationRun | None:
-    """Claim the next run for ``LEASE``; None when no run can be claimed."""
+    """Claim the oldest unfinished run for ``LEASE``; None if there is none or it is claimed."""
     values = {"token": uuid4(), "lease_until": now + LEASE, "now": now}
     run_id = await uow.session.scalar(CLAIM_RUN, values)
     if run_id is None:
@@ -65,26 +65,26 @@ async def store_progress(
     """Store the progress of a run and extend its lease.
 
     Raises:
-        RunLostError: Another worker has the run.
+        RunLostError: Another worker has taken over the run.
     """
     await _save(uow, run, {**values, "lease_until": now + LEASE})
 
 
 async def release_run(uow: UnitOfWork, run: ReconciliationRun) -> None:
-    """Release a run so that any worker can take it at once; push ``reconcile_openphone``.
+    """Release a run, so that any worker can claim it at once, and nudge ``reconcile_openphone``.
 
     Raises:
-        RunLostError: Another worker has the run.
+        RunLostError: Another worker has taken over the run.
     """
     await _save(uow, run, {"lease_until": None, "lease_token": None})
     uow.after_commit(RECONCILE_JOB)
 
 
 async def complete_run(uow: UnitOfWork, run: ReconciliationRun, *, now: datetime) -> None:
-    """Complete a run; raise an alert about drift, or resolve it when there is none.
+    """Mark a run as completed; raise an alert if it found differences, else resolve that alert.
 
     Raises:
-        RunLostError: Another worker has the run.
+        RunLostError: Another worker has taken over the run.
     """
     await _end(uow, run, RunStatus.COMPLETED, now=now, last_error=None, failures=0)
     await alerts.resolve_alert(uow, kind=FAILED, subject=PROVIDER, now=now)
@@ -96,26 +96,26 @@ async def complete_run(uow: UnitOfWork, run: ReconciliationRun, *, now: datetime
         uow,
         kind=DRIFT,
         subject=PROVIDER,
-        detail=f"{drifts.drift_sentence(run.drift)} What was missing here has been filled in; if "
-        "it comes back, `crm-api webhooks test` shows whether events reach this service.",
+        detail=f"{drifts.drift_sentence(run.drift)} Missing data is stored now. If this happens "
+        "again, `crm-api webhooks test` shows whether events reach this service.",
         context={"run_id": str(run.id), **found},
         now=now,
     )
 
 
 async def fail_run(uow: UnitOfWork, run: ReconciliationRun, *, error: str, now: datetime) -> None:
-    """End a run that cannot continue and raise an alert; what it stored stays.
+    """Mark a run as failed and raise an alert; the data that the run stored is not removed.
 
     Raises:
-        RunLostError: Another worker has the run.
+        RunLostError: Another worker has taken over the run.
     """
     await _end(uow, run, RunStatus.FAILED, now=now, last_error=error)
     await alerts.raise_alert(
         uow,
         kind=FAILED,
         subject=PROVIDER,
-        detail=f"The comparison with OpenPhone failed: {error} The next night tries again, and "
-        "POST /v1/reconciliation-runs does at once.",
+        detail=f"The comparison with OpenPhone failed: {error} It is repeated next night; POST "
+        "/v1/reconciliation-runs repeats it at once.",
         context={"run_id": str(run.id), "failures": run.failures},
         now=now,
     )
@@ -130,7 +130,7 @@ async def hold_run(
         How long to wait.
 
     Raises:
-        RunLostError: Another worker has the run.
+        RunLostError: Another worker has taken over the run.
     """
     values = {"last_error": why, "lease_token": None, "lease_until": now + WAITS.first}
     await _save(uow, run, values)
@@ -140,13 +140,13 @@ async def hold_run(
 async def postpone_run(
     uow: UnitOfWork, run: ReconciliationRun, *, error: str, now: datetime
 ) -> timedelta | None:
-    """Postpone a run because the provider could not be read; fail it after ``MOST_FAILURES``.
+    """Postpone a run after a failed read of the provider; end it after ``MOST_FAILURES``.
 
     Returns:
-        How long to wait; None when the run has failed.
+        How long to wait; None if the run has failed for good.
 
     Raises:
-        RunLostError: Another worker has the run.
+        RunLostError: Another worker has taken over the run.
     """
     run.failures += 1
     if run.failures >= MOST_FAILURES:

@@ -1,4 +1,4 @@
-"""Runs of the reconciliation: made on request, every night and after an outage, and read."""
+"""Create reconciliation runs on request, every night and after an outage; list and show them."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,40 +22,41 @@ from crm_api.platform.database import UnitOfWork, typed_row
 from crm_api.platform.jobs import Job, JobName
 
 RECONCILED_AT_HOUR = 2
-"""UTC."""
+"""Hour of the daily run, in UTC."""
 
 OVERLAP = timedelta(hours=24)
-"""Each message is compared twice, the second time when it is a day old. By then its state is final,
-and the provider no longer retries a lost webhook."""
+"""Time by which a run overlaps the run before. Each message is compared twice, the second time when
+it is a day old. By then its status is final, and the provider no longer retries a lost webhook."""
 OUTAGE_AFTER = timedelta(minutes=5)
-"""A receiver that was silent for longer may have missed events."""
+"""If the receiver did not report for longer than this, it may have missed events."""
 BACKLOG_AFTER = timedelta(seconds=10)
-"""Received events that are due for longer are a backlog."""
+"""If a received event has been due for longer than this, there is a backlog."""
 LONGEST_WAIT = timedelta(minutes=15)
+"""Maximum time that a run waits for the backlog."""
 RECEIVER = "webhooks"
 RECONCILE_JOB = Job(name=JobName.RECONCILE_OPENPHONE)
 
 
 class ReconciliationRunNotFoundError(NotFoundError):
-    """No run has this id."""
+    """No reconciliation run has this id."""
 
     code = "reconciliation_run_not_found"
     title = "Reconciliation run not found"
 
 
 class EmptySpanError(InvalidError):
-    """A run would end before it begins."""
+    """The time span of the run is empty, because ``since`` is not before ``until``."""
 
     code = "empty_span"
-    title = "Nothing is between since and until"
-    example = Example("The run would begin at or after its end.")
+    title = "Empty time span"
+    example = Example("`since` is not before `until`. Give an earlier `since` or a later `until`.")
 
 
 NEWEST_FIRST = (ReconciliationRun.created_at.desc(), ReconciliationRun.id.desc())
 
 
 async def request_run(uow: UnitOfWork, body: ReconciliationCreate, *, now: datetime) -> UUID:
-    """Make a run on request of a person; push ``reconcile_openphone``.
+    """Create a run on request of a person, nudge ``reconcile_openphone``; return the run's id.
 
     Raises:
         EmptySpanError: ``since`` is not before ``until``.
@@ -67,12 +68,14 @@ async def request_run(uow: UnitOfWork, body: ReconciliationCreate, *, now: datet
 async def _store_run(
     uow: UnitOfWork, trigger: Trigger, *, since: datetime | None, until: datetime, now: datetime
 ) -> UUID:
-    """Store a run; without ``since`` it begins ``OVERLAP`` before the last complete one ended."""
+    """Store a run; without ``since``, it begins ``OVERLAP`` before the last complete run ended."""
     covered = await covered_until(uow)
     if since is None:
         since = None if covered is None else min(covered, until) - OVERLAP
     elif since >= until:
-        raise EmptySpanError("The run would begin at or after its end.")
+        raise EmptySpanError(
+            "`since` is not before `until`. Give an earlier `since` or a later `until`."
+        )
     run = ReconciliationRun(
         trigger=trigger.value,
         since=since,
@@ -92,13 +95,13 @@ LOCK_DAILY_RUN = text(
 
 
 async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> UUID | None:
-    """Make the daily run, unless one was made since; the first one imports everything.
+    """Create the daily run if none was created since 02:00 UTC; the first run imports everything.
 
-    A run that was missed, because no worker ran, is made late. Only the first run waits for the
-    night after the first line was added, so that a new installation does not start with an import.
+    If no worker was active at 02:00, the run is created later. The first run waits for the night
+    after the first line was added, so that a new installation does not begin with an import.
 
     Returns:
-        None when no run is due.
+        The id of the run; None if no run is due.
     """
     night = now.replace(hour=RECONCILED_AT_HOUR, minute=0, second=0, microsecond=0)
     if night > now:
@@ -117,7 +120,10 @@ async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> UUID | None:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """When the next run was made, and since when a received event is due."""
+    """When the next run was created, and since when the oldest received event has been due.
+
+    Each is None if there is no such run or event.
+    """
 
     made_at: datetime | None
     due_at: datetime | None
@@ -132,9 +138,10 @@ READ_BACKLOG = text("""
 
 
 async def must_wait_for_events(uow: UnitOfWork, *, now: datetime) -> bool:
-    """Return whether received events must be applied first: they are waiting, not missing.
+    """Return whether the next run must wait until received events have been applied.
 
-    A run that has waited longer than ``LONGEST_WAIT`` continues in any case.
+    Otherwise the run would treat waiting events as missing. After ``LONGEST_WAIT`` the run starts
+    in any case.
     """
     backlog = typed_row(Backlog, (await uow.session.execute(READ_BACKLOG)).one())
     if backlog.made_at is None or backlog.due_at is None:
@@ -142,7 +149,8 @@ async def must_wait_for_events(uow: UnitOfWork, *, now: datetime) -> bool:
     return now - backlog.made_at <= LONGEST_WAIT and now - backlog.due_at > BACKLOG_AFTER
 
 
-# Alerts that mean that webhooks may have been missed while they were open.
+# Selects when the first of these alerts began: it has ended since :after, lasted longer than
+# :seconds, and means that webhooks may have been missed during that time.
 ENDED_GAP = text("""
     SELECT min(opened_at) FROM alert
     WHERE kind IN ('provider_down', 'webhook_health', 'webhook_refused')
@@ -153,13 +161,14 @@ ENDED_GAP = text("""
 
 
 async def make_run_after_gap(uow: UnitOfWork, *, now: datetime) -> UUID | None:
-    """Make a run when an alert about a gap has ended and no run was made since.
+    """Create a run if webhooks may have been missed during an alert that has ended since.
 
-    Gaps: the provider was down, its webhooks did not arrive or went to another address, or the
-    receiver refused its signatures. The first run is not made here but by ``make_daily``.
+    Such alerts say that the provider was down, that its webhooks did not arrive or went to another
+    address, or that the receiver refused its signatures. An alert that ended before the newest run
+    was created does not count. The first run is created only by ``make_daily_run``.
 
     Returns:
-        None when there was no gap.
+        The id of the run; None if no run is needed.
     """
     made_at = await newest_made_at(uow)
     if made_at is None:
@@ -171,8 +180,8 @@ async def make_run_after_gap(uow: UnitOfWork, *, now: datetime) -> UUID | None:
     )
 
 
-# The row is locked before the old value is read: of several processes that return at once, only
-# one sees the gap.
+# The row is locked before the old value is read, so that of several processes that restart at the
+# same time, only one sees the outage.
 STORE_HEARTBEAT = text("""
     WITH before AS (
         SELECT seen_at FROM receiver_heartbeat WHERE name = :name FOR NO KEY UPDATE
@@ -185,13 +194,13 @@ STORE_HEARTBEAT = text("""
 
 
 async def store_receiver_heartbeat(uow: UnitOfWork, *, now: datetime) -> UUID | None:
-    """Store that webhooks can be received; after an outage, make a run that fills the gap.
+    """Record that webhooks can be received now; after an outage, create a run.
 
-    A web process calls this twice a minute, with the database that stores received events. When
-    the process or that database is unavailable, the heartbeat stops.
+    A web process calls this twice a minute, with the database that stores received events. If the
+    process or that database is unavailable, the heartbeat stops.
 
     Returns:
-        The new run; None when there was no outage or a run for it already waits.
+        The id of the new run; None if there was no outage or a run for it already waits.
     """
     values = {"name": RECEIVER, "now": now}
     seen_at: datetime | None = await uow.session.scalar(STORE_HEARTBEAT, values)
@@ -201,7 +210,7 @@ async def store_receiver_heartbeat(uow: UnitOfWork, *, now: datetime) -> UUID | 
 
 
 async def skip_heartbeat_time(uow: UnitOfWork, *, skipped: timedelta) -> None:
-    """Move the heartbeats forward by skipped sandbox time, which is not an outage."""
+    """Move the heartbeats forward by skipped sandbox time, which must not count as an outage."""
     await uow.session.execute(
         update(ReceiverHeartbeat).values(seen_at=ReceiverHeartbeat.seen_at + skipped)
     )
@@ -210,10 +219,10 @@ async def skip_heartbeat_time(uow: UnitOfWork, *, skipped: timedelta) -> None:
 async def make_run_after_outage(
     uow: UnitOfWork, *, began_at: datetime, now: datetime
 ) -> UUID | None:
-    """Make a run because webhooks were not received since ``began_at``.
+    """Create a run because webhooks may have been missed since ``began_at``.
 
     Returns:
-        None when a run for an outage already waits that no worker has begun.
+        The id of the run; None if another run for an outage exists that no worker has begun.
     """
     waiting = select(ReconciliationRun.id).where(
         ReconciliationRun.status.in_(OPEN),
@@ -228,14 +237,16 @@ async def make_run_after_outage(
 
 
 async def get_run(uow: UnitOfWork, *, run_id: UUID) -> ReconciliationRun:
-    """Return a run.
+    """Return one reconciliation run.
 
     Raises:
         ReconciliationRunNotFoundError: No run has this id.
     """
     run = await uow.session.get(ReconciliationRun, run_id, populate_existing=True)
     if run is None:
-        raise ReconciliationRunNotFoundError("No reconciliation run has this id.")
+        raise ReconciliationRunNotFoundError(
+            "No reconciliation run has this id. GET /v1/reconciliation-runs lists the runs."
+        )
     return run
 
 
@@ -264,7 +275,7 @@ class EndedRun:
 
 
 async def find_last_run(uow: UnitOfWork) -> EndedRun | None:
-    """Return how the newest run ended, with its drift by kind; None when none has ended."""
+    """Return how the newest ended run ended, with its drift by kind; None if none has ended."""
     query = select(ReconciliationRun).where(ReconciliationRun.status.not_in(OPEN))
     run = (await uow.session.scalars(query.order_by(*NEWEST_FIRST).limit(1))).one_or_none()
     if run is None:
@@ -277,7 +288,7 @@ async def find_last_run(uow: UnitOfWork) -> EndedRun | None:
 
 
 async def covered_until(uow: UnitOfWork) -> datetime | None:
-    """Return the instant up to which complete runs cover everything; None if there is none."""
+    """Return the time up to which completed runs cover everything; None if no run has completed."""
     query = select(func.max(ReconciliationRun.until)).where(
         ReconciliationRun.status == text("'completed'"), ReconciliationRun.continues
     )
@@ -286,14 +297,14 @@ async def covered_until(uow: UnitOfWork) -> datetime | None:
 
 
 async def newest_made_at(uow: UnitOfWork) -> datetime | None:
-    """Return when the newest run was made; None when there is none."""
+    """Return when the newest run was created; None if there is no run."""
     query = select(ReconciliationRun.created_at).order_by(*NEWEST_FIRST).limit(1)
     found: datetime | None = await uow.session.scalar(query)
     return found
 
 
 async def oldest_line_at(uow: UnitOfWork) -> datetime | None:
-    """Return when the oldest line was added; None when there is no line."""
+    """Return when the oldest line was added; None if there is no line."""
     query = select(Line.created_at).order_by(Line.created_at, Line.id).limit(1)
     found: datetime | None = await uow.session.scalar(query)
     return found

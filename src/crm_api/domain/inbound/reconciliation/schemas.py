@@ -1,4 +1,4 @@
-"""Requests and responses about runs of the reconciliation."""
+"""Requests and responses about reconciliation runs."""
 
 from typing import Annotated, Any
 
@@ -10,11 +10,11 @@ from crm_api.domain.kit.vocabulary import Vocabulary
 
 
 class ReconciliationCreate(RequestModel):
-    """The span to compare; by default from the end of the last complete run until now.
+    """The time span to compare. By default, it continues where the last complete run ended.
 
     Attributes:
-        since: The start of the compared period.
-        until: The end of the compared period; now by default.
+        since: The start of the time span; by default, 24 hours before the last complete run ended.
+        until: The end of the time span; by default, now.
     """
 
     model_config = example(since="2026-11-29T00:00:00Z")
@@ -24,22 +24,21 @@ class ReconciliationCreate(RequestModel):
 
 
 class ReconciliationRead(ReadModel):
-    """One run; the counters count messages and calls only.
-
-    ``since`` is null when the run has no lower bound. ``drift`` has the differences by kind:
-    ``created``, ``corrected``, ``unknown_here``, ``unknown_there``, each with its ``count`` and
-    some ``examples``.
+    """One comparison of the stored messages and calls with those at the provider.
 
     Attributes:
-        since: The start of the compared period.
-        until: The end of the compared period.
-        pages_done: The number of pages that were read.
-        items_seen: The number of messages and calls that were read.
-        created: The number of items that were created.
-        updated: The number of items that were changed.
-        already_known: The number of messages and calls that were already known.
-        errors: The number of messages and calls that could not be read.
-        drift: The differences between the data here and at the provider.
+        trigger: Why the run was created.
+        since: The start of the compared time span; null if the span has no start.
+        until: The end of the compared time span.
+        pages_done: The number of pages that were read from the provider's lists.
+        items_seen: The number of messages and calls that were read from the provider.
+        created: The number of messages and calls that were missing here and are stored now.
+        updated: The number of messages and calls whose outdated status was corrected.
+        already_known: The number of messages and calls that were already stored correctly.
+        errors: The number of messages and calls that could not be stored.
+        drift: The differences by kind: ``created``, ``corrected``, ``unknown_here`` and
+            ``unknown_there``. Each kind has its ``count`` and some ``examples``.
+        last_error: The last error of the run, as a sentence; null if there was none.
     """
 
     model_config = example(

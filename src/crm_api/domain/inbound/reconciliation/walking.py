@@ -35,13 +35,13 @@ from crm_api.platform.postgres import DATABASE_UNREACHABLE
 
 log = structlog.get_logger()
 
-OUR_FAULT = "An internal error occurred and was logged; what was stored stays."
-STUCK = "Its workers ended repeatedly without any progress."
+OUR_FAULT = "An internal error occurred and was logged. Data that was already stored is kept."
+STUCK = "The workers of the run ended repeatedly without progress."
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReconciliationParts:
-    """What is needed to work on a run."""
+    """The objects and functions that are needed to work on a run."""
 
     new_uow: UnitOfWorkFactory
     provider: OpenPhoneClient
@@ -49,18 +49,19 @@ class ReconciliationParts:
     reception: Reception
     now: Callable[[], datetime]
     receipt: Callable[[UnitOfWork], Awaitable[datetime]] = UnitOfWork.database_now
-    """Dates the receipt of what is stored: the database's time of the transaction."""
+    """Returns the time of receipt for stored items: the database's time of the transaction."""
     sleep: Sleep = asyncio.sleep
     around: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
-    """Context around the reading of a slice; may raise to refuse it."""
+    """Context manager around each slice; it raises if the provider must not be called now."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SliceResult:
-    """Result of a slice.
+    """Result of the work on a run within one time limit.
 
     Attributes:
-        wait: The provider could not be read; the run continues after this time.
+        wait: How long to wait before the run continues, because the provider could not be read;
+            None if there is nothing to wait for.
     """
 
     wait: timedelta | None = None
@@ -71,10 +72,10 @@ async def work_on_next_run(
 ) -> SliceResult | None:
     """Work on the next run until it ends or the time is up.
 
-    Its end, and why it could not continue, are stored in its row.
+    The end of the run, or the reason why it could not continue, is stored in its row.
 
     Returns:
-        None when there is no run to work on.
+        None if there is no run to work on.
     """
     async with parts.new_uow() as uow:
         run = await run_progress.claim_run(uow, now=parts.now())
@@ -89,18 +90,18 @@ async def work_on_next_run(
         return await _hold(parts, run, error)
     except (OpenPhoneBusyError, OpenPhoneListError) as error:
         if isinstance(error, OpenPhoneBusyError) and error.retry_after_seconds:
-            await pace.put_off(error.retry_after_seconds, asked_seconds=error.retry_after_asked)
+            await pace.pause_calls(error.retry_after_seconds, asked_seconds=error.retry_after_asked)
         return await _postpone(parts, run, error)
     except RunLostError:
-        log.warning("another worker has the reconciliation run", run_id=str(run.id))
+        log.warning("reconciliation run taken over by another worker", run_id=str(run.id))
         return SliceResult()
     except CrmError as error:
         await _fail(parts, run, error.detail)
     except DATABASE_UNREACHABLE:
-        # The database is unavailable: the lease runs out, and another worker takes the run.
+        # The database is unavailable. The lease expires, and another worker claims the run.
         raise
     except Exception:
-        log.exception("reconciliation failed", run_id=str(run.id))
+        log.exception("reconciliation run failed", run_id=str(run.id))
         await _fail(parts, run, OUR_FAULT)
     return SliceResult()
 
@@ -141,9 +142,9 @@ async def _work_on(
     async with parts.new_uow() as uow:
         await run_progress.complete_run(uow, run, now=parts.now())
     log.info(
-        "reconciled with OpenPhone",
+        "reconciliation run completed",
         run_id=str(run.id),
-        seen=run.items_seen,
+        items_seen=run.items_seen,
         created=run.created,
         updated=run.updated,
         errors=run.errors,
@@ -152,13 +153,12 @@ async def _work_on(
 
 
 async def walk(reading: Reading) -> bool:
-    """Continue the run from its position; False when the time was up before the end.
+    """Continue the run from its position; True at its end, False if the time was up first.
 
-    What was read before the provider failed is still stored, so that one bad page does not
-    discard the pages before it.
+    If the provider fails, the pages that were read before are stored all the same.
 
     Raises:
-        CrmError: As in ``texts.read`` and ``threads.read``.
+        CrmError: As in ``message_list.read`` and ``conversation_lists.read``.
     """
     position = {**reading.run.position}
     if not position:
@@ -193,7 +193,7 @@ async def _walk_from(reading: Reading, position: Position) -> bool:
 async def _postpone(
     parts: ReconciliationParts, run: ReconciliationRun, error: CrmError
 ) -> SliceResult:
-    log.warning("OpenPhone cannot be read", run_id=str(run.id), error=error.code)
+    log.warning("reconciliation run postponed", run_id=str(run.id), error=error.code)
     try:
         async with parts.new_uow() as uow:
             return SliceResult(
@@ -218,4 +218,4 @@ async def _fail(parts: ReconciliationParts, run: ReconciliationRun, why: str) ->
         async with parts.new_uow() as uow:
             await run_progress.fail_run(uow, run, error=why, now=parts.now())
     except RunLostError:
-        log.warning("another worker has the reconciliation run", run_id=str(run.id))
+        log.warning("reconciliation run taken over by another worker", run_id=str(run.id))

@@ -1,4 +1,4 @@
-"""Classify the provider's answers to an attempt to send."""
+"""Classify the provider's answer to a request that sends a message."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,21 +20,24 @@ DAILY_CAP = "0204403"
 
 
 class AnswerKind(StrEnum):
-    """How an attempt ended. Except for UNCLEAR, it is certain whether the message was sent."""
+    """How an attempt to send ended.
+
+    For every kind except UNCLEAR, it is certain whether the message was sent.
+    """
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
     """Not sent: the provider refuses this recipient or this message."""
     ACCOUNT_REFUSED = "account_refused"
-    """Not sent: the provider refuses the account, line or campaign, so all others would fail."""
+    """Not sent: the provider refuses the account, line or campaign; other messages fail too."""
     LATER = "later"
-    """Not sent: too many requests."""
+    """Not sent: the provider answered 429, too many requests."""
     NOT_CONNECTED = "not_connected"
-    """Not sent: the request's body was never asked for."""
+    """Not sent: the transport never asked for the request body."""
     TOO_LATE = "too_late"
-    """Not sent: the body was asked for too long after the gate, and was withheld."""
+    """Not sent: the request body was withheld, because too much time had passed since the gate."""
     UNCLEAR = "unclear"
-    """May have been sent. It is settled by a look-up, never by sending again."""
+    """Possibly sent. A look-up at the provider settles it; sending again never does."""
 
 
 Scope = Literal["line", "campaign"]
@@ -42,21 +45,23 @@ Scope = Literal["line", "campaign"]
 
 @dataclass(frozen=True, kw_only=True)
 class SendAnswer:
-    """How one attempt ended.
+    """How one attempt to send ended, with facts from the provider's answer.
 
     Attributes:
-        code: The provider's code, such as ``0206400``, or one of ours: ``http_400``, ``timeout``.
-        detail: Short, without phone numbers; None for an accepted message.
-        provider_user_id: The provider's user that sent the message.
-        no_id: Accepted without an id. The attempt must never be settled as not sent.
-        scope: For ACCOUNT_REFUSED: what the refusal stops.
+        code: The provider's code, such as ``0206400``, or one of ours, such as ``http_400`` or
+            ``timeout``.
+        detail: A short reason without phone numbers; None for an accepted message.
+        provider_user_id: Id of the provider's user that sent the message.
+        no_id: The provider accepted the message but returned no readable id. The attempt must
+            never be settled as not sent.
+        scope: For ACCOUNT_REFUSED: whether the refusal stops the line or the campaign.
         reason: For ACCOUNT_REFUSED: ``no_credits``, ``subscription_expired``,
             ``a2p_not_approved``, ``unauthorized``, ``daily_cap``, ``not_number_user`` or
             ``number_not_found``.
-        retry_after_seconds: For LATER: the granted wait, bounded.
-        retry_after_asked: For LATER: the wait that was asked for, if it is longer than the granted
-            one.
-        server_date: The provider's clock, from the ``Date`` header.
+        retry_after_seconds: For LATER: how long to wait, limited to a maximum.
+        retry_after_asked: For LATER: the seconds that the provider asked for, if they exceed that
+            maximum.
+        server_date: The provider's time, from the ``Date`` header.
     """
 
     kind: AnswerKind
@@ -91,10 +96,10 @@ _THROTTLED = 429
 
 
 def classify_send_answer(response: httpx.Response) -> SendAnswer:
-    """Return what an answer to a send means; the status decides first, then the code.
+    """Classify an answer to a send by its HTTP status and the provider's error code.
 
-    400, 401, 402, 403 and 404 are certain refusals, and 429 is a certain "later". After every other
-    error answer it is unclear whether the message was accepted.
+    After 400, 401, 402, 403, 404 and 429 the message was certainly not sent. After every other
+    error status it is unclear whether the message was accepted.
 
     Source: OpenPhone API description 1.0.0, "Send a text message", read 2026-11-24.
     """
@@ -136,7 +141,7 @@ def _accepted(status: int, body: object, date: datetime | None) -> SendAnswer:
             no_id=True,
             http_status=status,
             code="no_id",
-            detail="Accepted without an id.",
+            detail="OpenPhone accepted the message but returned no id.",
             server_date=date,
         )
     return SendAnswer(
@@ -151,7 +156,7 @@ def _accepted(status: int, body: object, date: datetime | None) -> SendAnswer:
 
 
 def read_json(response: httpx.Response) -> object:
-    """Return the body as JSON; None if it is not JSON or was too long to be read."""
+    """Parse the body of an answer as JSON; None if it is not JSON or was too long to be read."""
     try:
         return orjson.loads(response.content)
     except orjson.JSONDecodeError:
@@ -160,5 +165,8 @@ def read_json(response: httpx.Response) -> object:
 
 @lru_cache(maxsize=64)
 def server_date(header: str | None) -> datetime | None:
-    """Read an HTTP date; cached, because all answers of one second have the same date."""
+    """Parse an HTTP date; None if it cannot be parsed.
+
+    The result is cached, because all answers within one second have the same date.
+    """
     return read_http_date(header)

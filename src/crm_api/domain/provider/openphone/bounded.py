@@ -1,15 +1,16 @@
-"""Read the answers of other services up to a limit, whatever length they announce or send."""
+"""Read answers of other services up to a maximum size, whatever size they announce."""
 
 import httpx
 
 MOST_BYTES = 16 * 1024 * 1024
-"""For the answer to a read. A page of messages has about 200 kB, a long transcript a few MB."""
+"""Maximum size of an answer to a read. A page of messages has about 200 kB, a long transcript a
+few MB."""
 MOST_BYTES_OF_SEND = 256 * 1024
-"""For the answer to a send. A real one has a few kilobytes."""
+"""Maximum size of an answer to a send. A real answer has a few kilobytes."""
 
 
 class AnswerTooLongError(httpx.HTTPError):
-    """The answer is longer than the limit."""
+    """The answer is larger than the maximum size."""
 
 
 async def send_bounded(
@@ -18,10 +19,10 @@ async def send_bounded(
     """Send a request once and read its answer; redirects are not followed.
 
     Args:
-        most: Limit of the body in bytes, after decompression.
+        most: Maximum size of the body in bytes, after decompression.
 
     Raises:
-        AnswerTooLongError: The body is longer; the connection is closed.
+        AnswerTooLongError: The body is larger; the connection is closed.
         httpx.HTTPError: The request failed, or the answer broke off.
     """
     response = await http.send(request, stream=True, follow_redirects=False)
@@ -32,7 +33,7 @@ async def read_bounded(response: httpx.Response, *, most: int) -> httpx.Response
     """Read the body of a streamed answer, and close the answer.
 
     Returns:
-        The same status and headers with the decompressed body.
+        A response with the same status and headers, and the decompressed body.
 
     Raises:
         AnswerTooLongError: The body has more than ``most`` bytes.

@@ -1,9 +1,9 @@
 """Parse calls from the provider's events.
 
-Legacy v4 has ``data.object`` with ``participants: [external, own]`` for incoming calls, the reverse
-for outgoing ones; the list is sometimes empty. Legacy v3 has ``from`` and ``to``, recordings in
-``media`` and a ``voicemail`` object. 2026-03-30 has ``data.resource`` and
-``data.context.participants``.
+API version 2026-03-30 has ``data.resource`` and ``data.context.participants``. Legacy v4 has
+``data.object`` with ``participants``: ``[external, own]`` for incoming calls and ``[own,
+external]`` for outgoing ones; the list is sometimes empty. Legacy v3 has ``from`` and ``to``,
+recordings in ``media`` and a ``voicemail`` object.
 """
 
 import re
@@ -39,7 +39,10 @@ _BOTH = 2
 
 
 class EventContext:
-    """The line and conversation of an event, from its content, its context or only its link."""
+    """The ids of an event's line, conversation, user and contacts.
+
+    An id is read from the event's content, else from its context, else from its link into the app.
+    """
 
     def __init__(self, content: Json, envelope_data: Json) -> None:
         context = mapping(envelope_data.get("context"))
@@ -67,14 +70,14 @@ class EventContext:
 
 
 def parse_call(content: Json, data: Json, *, kind: EventKind, event_type: str) -> CallFacts:
-    """Parse the call of an event; what the event does not say stays None or empty.
+    """Parse the call in an event; a value that the event lacks stays None or empty.
 
     Raises:
-        UnreadableEventError: The event does not name the call.
+        UnreadableEventError: The event has no id of the call.
     """
     call_id = first_identity(content.get("callId"), content.get("id"))
     if call_id is None:
-        raise UnreadableEventError("The event names no call.")
+        raise UnreadableEventError("The event has no id of the call.")
     event_context = EventContext(content, data)
     direction = text(content.get("direction"))
     if direction is None and event_type == "call.missed":

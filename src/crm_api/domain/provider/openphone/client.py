@@ -1,4 +1,4 @@
-"""The client of OpenPhone's API: a send is made once, a read is repeated a few times."""
+"""Client of the OpenPhone API. A send is never repeated; a failed read is retried a few times."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -30,18 +30,18 @@ from crm_api.platform.setting_fields import CALL_START_SECONDS
 from crm_api.platform.settings import Settings
 
 KEEPALIVE_SECONDS = 4.0
-"""Shorter than servers usually keep an idle connection. A connection that the server closes while
-a send begins would leave that attempt unclear."""
+"""How long an idle connection stays open: shorter than servers usually keep one. If the server
+closed a connection while a send begins, the outcome of that attempt would be unclear."""
 
 
 class OpenPhoneClient:
-    """One connection pool to the provider; close it with ``aclose`` or an ``async with`` block.
+    """Calls the provider over one connection pool; close it with ``aclose`` or ``async with``.
 
-    No layer repeats a send. A read is repeated a few times, if that can help.
+    No layer repeats a send. A failed read is retried a few times if a retry can succeed.
 
     Attributes:
-        lists: Reads lists page by page, for readings that stop and continue later.
-        hooks: Manages the webhooks.
+        lists: Reads one page of a list per call, so that a caller can stop and continue later.
+        hooks: Registers, changes and tests webhooks, and reads their delivery logs.
     """
 
     def __init__(
@@ -57,19 +57,18 @@ class OpenPhoneClient:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         is_ours: bool = False,
     ) -> None:
-        """Make a client; nothing is opened before the first call.
+        """Create a client; no connection is opened before the first call.
 
         Args:
-            base_url: The host, with v1 under ``/v1``.
-            api_key: Sent as the whole ``Authorization`` header.
-            max_connections: Most connections at the same time.
-            keepalive_seconds: How long an idle connection stays open.
-            connect_timeout: Seconds, for reads.
-            read_timeout: Seconds, for reads.
-            transport: Used instead of the network, for tests.
-            sleep: Waits between the attempts of a read; takes seconds.
-            is_ours: The provider is the sandbox, which continues the trace. No trace header is
-                sent to another provider.
+            base_url: The URL of the API's host, without the path ``/v1``.
+            api_key: The value of the ``Authorization`` header.
+            max_connections: Maximum number of open connections.
+            keepalive_seconds: How many seconds an idle connection stays open.
+            connect_timeout: Seconds to open a connection, for reads only.
+            read_timeout: Seconds to wait for data or for a free connection, for reads only.
+            transport: Replaces the network, for tests.
+            sleep: Waits between two tries of a read; its argument is in seconds.
+            is_ours: Whether the provider is the sandbox. Only the sandbox gets trace headers.
         """
         headers = {"authorization": api_key, "user-agent": "crm-api"}
         self._messages_url = httpx.URL(f"{base_url.rstrip('/')}/v1/messages")
@@ -115,10 +114,10 @@ class OpenPhoneClient:
         """Send one message to one number, at most once; failures are returned, not raised.
 
         Args:
-            sender: The line's ``PN…`` id or its number.
-            gate: Started before the gate statement that let this attempt pass.
+            sender: The line's ``PN…`` id or its phone number.
+            gate: The clocks as read just before the gate statement of this attempt.
             call_timeout: Seconds for the whole call.
-            call_start: Most seconds from the gate to the body.
+            call_start: Maximum seconds from the gate until the request body is sent.
 
         Raises:
             asyncio.CancelledError: The task was cancelled; the outcome is unknown.
@@ -139,7 +138,7 @@ class OpenPhoneClient:
         return await send_once(self._http, request, body, call_timeout=call_timeout)
 
     async def list_phone_numbers(self) -> list[OwnNumber]:
-        """Fetch the workspace's lines.
+        """Fetch all lines of the workspace.
 
         Raises:
             OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
@@ -164,8 +163,8 @@ class OpenPhoneClient:
 
         Raises:
             OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
-            OpenPhoneRefusedError: Any other 4xx; 404 if it does not exist.
-            UnreadableEventError: It has no id, direction or time.
+            OpenPhoneRefusedError: Any other 4xx; 404 if the message does not exist.
+            UnreadableEventError: The message has no id, direction or time.
         """
         answer = await self._reader.get(f"/v1/messages/{quote(provider_message_id, safe='')}", [])
         return parse_message(answer.get("data"))
@@ -178,14 +177,14 @@ class OpenPhoneClient:
         created_after: datetime | None = None,
         created_before: datetime | None = None,
     ) -> AsyncIterator[MessageFacts]:
-        """Fetch every message between a line and one person, to the last page, newest first.
+        """Yield every message between a line and one person, newest first, to the last page.
 
-        Only a list that ended without an error proves that a message is missing.
+        A message is proved missing only if the iteration ends without an error.
 
         Raises:
             OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
             OpenPhoneRefusedError: Any other 4xx.
-            OpenPhoneListError: The list has no end.
+            OpenPhoneListError: The list repeats itself or does not end.
             UnreadableEventError: A message has no id, direction or time.
         """
         query: Query = [
@@ -207,14 +206,14 @@ class OpenPhoneClient:
         created_after: datetime | None = None,
         created_before: datetime | None = None,
     ) -> AsyncIterator[MessageFacts]:
-        """Fetch the workspace's messages, to the last page, newest first.
+        """Yield the workspace's messages, newest first, to the last page.
 
         The provider treats both bounds as exclusive.
 
         Raises:
             OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
             OpenPhoneRefusedError: Any other 4xx.
-            OpenPhoneListError: The list has no end.
+            OpenPhoneListError: The list repeats itself or does not end.
             UnreadableEventError: A message has no id, direction or time.
 
         Source: restated from Quo, "List messages" (2026-03-30), read 2026-11-24.
@@ -233,7 +232,7 @@ class OpenPhoneClient:
 
 
 def _transport(max_connections: int, keepalive_seconds: float) -> AiohttpTransport:
-    # Called inside the running loop, at the first request.
+    # The transport calls this at the first request, inside the running event loop.
     def session() -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
@@ -246,15 +245,15 @@ def _transport(max_connections: int, keepalive_seconds: float) -> AiohttpTranspo
 
 
 CONCURRENCY = 192
-"""Most calls at the same time. The rate limiter sets the pace, not this number."""
+"""Maximum number of concurrent calls. The rate limiter sets the pace, not this number."""
 
 
 SANDBOX_KEY = "sandbox"
-"""The sandbox accepts every key that is not empty."""
+"""The API key for the sandbox, which accepts every key that is not empty."""
 
 
 def open_provider(settings: Settings) -> OpenPhoneClient:
-    """Make a client for OpenPhone, or for the sandbox when there is no API key."""
+    """Create a client for OpenPhone, or for the sandbox if the settings have no API key."""
     key = settings.openphone_api_key
     return OpenPhoneClient(
         base_url=settings.provider_url,

@@ -1,4 +1,4 @@
-"""Errors of the provider's answers, lists and webhooks."""
+"""Errors in the provider's answers, lists and webhooks."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -12,9 +12,14 @@ from crm_api.domain.kit.errors import (
 )
 from crm_api.domain.kit.retrying import BusyError
 
+MISMATCH = (
+    "The signature does not match the body under any signing key of this service. Run `crm-api "
+    "webhooks list` to see which webhooks have a key here."
+)
+
 
 class SignatureError(UnauthenticatedError):
-    """The webhook is not proved to come from the provider, so none of it is used."""
+    """The signature does not prove that the provider sent the webhook, so it is refused."""
 
     code = "signature_invalid"
     title = "Webhook signature not accepted"
@@ -25,23 +30,29 @@ class MissingSignatureError(SignatureError):
 
     code = "signature_missing"
     title = "Webhook signature missing"
-    example = Example("The request carries no webhook signature.")
+    example = Example(
+        "The request has no webhook signature. Send the header openphone-signature, or the "
+        "headers webhook-id, webhook-timestamp and webhook-signature."
+    )
 
 
 class MalformedSignatureError(SignatureError):
-    """The signature header cannot be read."""
+    """The signature header cannot be parsed."""
 
     code = "signature_malformed"
     title = "Webhook signature malformed"
-    example = Example("openphone-signature is not hmac;1;<milliseconds>;<base64>.")
+    example = Example(
+        "The header openphone-signature does not have the form hmac;1;<milliseconds>;<base64>. "
+        "Send it in this form."
+    )
 
 
 class MismatchedSignatureError(SignatureError):
-    """None of the configured keys gives this signature for this body."""
+    """The signature does not match the body under any signing key of this service."""
 
     code = "signature_mismatch"
     title = "Webhook signature does not match"
-    example = Example("No signing key gives this signature.")
+    example = Example(MISMATCH)
 
 
 class StaleSignatureError(SignatureError):
@@ -49,18 +60,18 @@ class StaleSignatureError(SignatureError):
 
     code = "signature_stale"
     title = "Webhook signature outside its time window"
-    example = Example("The signature is too old.")
+    example = Example("The signature is too old. Sign the request again.")
 
 
 class UnreadableEventError(InvalidError):
-    """A signed event, or an item of an answer, lacks a value that it needs."""
+    """An event or a list item from the provider lacks a required value."""
 
     code = "unreadable_event"
     title = "Provider event cannot be read"
 
 
 class OpenPhoneBusyError(BusyError):
-    """The provider is down, overloaded or limits our calls; trying again later can help."""
+    """The provider is down, is overloaded or limits our calls; a later retry can succeed."""
 
     code = "openphone_busy"
     title = "OpenPhone is not available"
@@ -74,7 +85,7 @@ class OpenPhoneDownError(OpenPhoneBusyError):
 
 
 class OpenPhoneHeldError(OpenPhoneDownError):
-    """The provider asked for a pause that is not over.
+    """The provider asked for a pause, and the pause has not ended.
 
     Attributes:
         until: When the next call may begin.
@@ -97,7 +108,7 @@ class OpenPhoneRefusedError(ConflictError):
 
     Attributes:
         status: The HTTP status.
-        provider_code: The provider's code, for example ``0200404``; None if it gave none.
+        provider_code: The provider's error code, for example ``0200404``; None if it sent none.
     """
 
     code = "openphone_refused"
@@ -118,11 +129,11 @@ class OpenPhoneRefusedError(ConflictError):
 
 
 class OpenPhoneListError(TransientError):
-    """A list has no end: a page is repeated, or there are too many pages.
+    """A list could not be read to its end: a page repeats, lacks data, or there are too many.
 
-    The items read so far are not the complete list.
+    The items that were read are not the complete list.
     """
 
     code = "openphone_list_incomplete"
     title = "OpenPhone list could not be read to its end"
-    example = Example("The list gave the same page token again.")
+    example = Example("OpenPhone returned the same page token twice. Try again later.")

@@ -1,4 +1,4 @@
-"""The provider's data as our own types, the same for every version of its JSON."""
+"""Types for the provider's data; they are the same for every version of the provider's JSON."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class EventKind(StrEnum):
-    """What an event is about; it decides which payload is set."""
+    """Subject of an event; it decides which payload of a ``ProviderEvent`` is set."""
 
     MESSAGE = "message"
     CALL = "call"
@@ -20,7 +20,7 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class MediaItem:
-    """A picture or file of a message, at the provider's URL."""
+    """A picture or file of a message, stored at the provider's URL."""
 
     url: str
     type: str | None
@@ -32,11 +32,14 @@ class MessageFacts:
 
     Attributes:
         direction: ``incoming`` or ``outgoing``.
-        status: The provider's word in lower case; unknown words are possible.
-        from_number: E.164, or another identifier of a sender; None only for outgoing messages.
-        to_numbers: Several for a group; may be empty in an event.
-        created_at: By the provider's clock; ``bound_event`` limits it to the receipt.
-        claimed_at: The provider's own value of ``created_at``; None until it was limited.
+        status: The provider's word for the status, in lower case; it can be a new, unknown word.
+        from_number: The sender's number in E.164, or another identifier of the sender. Only for
+            outgoing messages, it can be None.
+        to_numbers: The recipients; several for a group. Can be empty in an event.
+        created_at: When the message was created, by the provider's clock; ``bound_event`` limits
+            it to the time of receipt.
+        claimed_at: The provider's value of ``created_at`` before that limit was applied; None if
+            it was not applied yet.
     """
 
     provider_message_id: str
@@ -58,7 +61,7 @@ class MessageFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingFacts:
-    """A recording of a call, at the provider's URL."""
+    """A recording of a call, stored at the provider's URL."""
 
     id: str | None
     url: str
@@ -80,7 +83,7 @@ class VoicemailFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class DialogueLine:
-    """One utterance of a transcript; times are seconds from the start of the call."""
+    """One utterance of a transcript; ``start`` and ``end`` are seconds from the call's start."""
 
     content: str
     start: float | None
@@ -91,14 +94,14 @@ class DialogueLine:
 
 @dataclass(frozen=True, kw_only=True)
 class CallFacts:
-    """What one event reports about a call; None or empty means that it did not say.
+    """Facts about a call from one event; None or empty means that the event has no such value.
 
     Attributes:
         provider_call_id: The id of the call, also in events of its voicemail, summary or
             transcript.
-        external: The outside parties; sometimes empty.
-        own: Own numbers.
-        created_at: When the call began; None in a summary.
+        external: Numbers of the outside parties; sometimes empty.
+        own: Our own numbers in the call.
+        created_at: When the call began; None in an event about its summary.
         is_missed: The call was incoming and not answered.
     """
 
@@ -146,10 +149,10 @@ class ContactFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class ConversationFacts:
-    """A conversation between a line and the same people.
+    """A conversation between a line and one person or one fixed group of people.
 
     Attributes:
-        participants: The outside parties; several in a group.
+        participants: Numbers of the outside parties; several in a group.
     """
 
     conversation_id: str | None
@@ -169,12 +172,12 @@ class TaskFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class ProviderEvent:
-    """One webhook event with exactly one payload; none if the kind is unknown.
+    """One webhook event. Exactly one payload is set, or none if the kind is unknown.
 
     Attributes:
-        event_id: ``EV…``; the same for every webhook that receives the event.
-        type: The provider's name; old names are replaced by the present ones.
-        created_at: When it happened; None if the event does not say.
+        event_id: The provider's id ``EV…``; it is the same for every webhook that gets the event.
+        type: The provider's name of the event type; old names are replaced by current ones.
+        created_at: When the event happened; None if the provider does not say.
     """
 
     event_id: str | None
@@ -194,7 +197,7 @@ class OwnNumber:
 
     Attributes:
         may_text_us: False if the provider does not send the line's messages to the US, because the
-            line is not registered; None if it does not say.
+            line is not registered; None if the provider does not say.
     """
 
     phone_number_id: str
@@ -209,8 +212,10 @@ class RegisteredWebhook:
     """A webhook that was created through the API; those created in the app are not listed.
 
     Attributes:
-        key: Always shown for legacy webhooks; for those of 2026-03-30 only at creation.
-        resource_ids: ``PN…`` ids; ``*`` or an empty list means all lines.
+        key: The signing key. The provider always shows it for a legacy webhook, but only at
+            creation for a webhook of 2026-03-30.
+        resource_ids: Ids (``PN…``) of the lines whose events are delivered; ``*`` or an empty list
+            means all lines.
     """
 
     webhook_id: str
@@ -227,7 +232,7 @@ class DeliveryAttempt:
     """One try of the provider to deliver an event.
 
     Attributes:
-        response_status: The HTTP status of our answer; None if it received none.
+        response_status: The HTTP status of our answer; None if the provider received no answer.
     """
 
     at: datetime | None
@@ -238,12 +243,12 @@ class DeliveryAttempt:
 
 @dataclass(frozen=True, kw_only=True)
 class HookDelivery:
-    """An entry of the provider's delivery log.
+    """One delivery in the provider's log of a webhook.
 
     Attributes:
         delivery_id: The value of the header ``webhook-id``.
-        event_id: ``EV…``; None for samples, and for deliveries before 2026-09-02.
-        attempts: The last one first; empty in a list.
+        event_id: The id ``EV…``; None for sample events, and for deliveries before 2026-09-02.
+        attempts: Newest attempt first; empty if the delivery was read from a list.
     """
 
     delivery_id: str
@@ -260,8 +265,8 @@ class ProviderProblem:
     """An error answer of the provider.
 
     Attributes:
-        code: The provider's code, such as ``0206400``; None if it gave none.
-        detail: Short, without anything that looks like a phone number.
+        code: The provider's error code, such as ``0206400``; None if it sent none.
+        detail: A short reason; everything that looks like a phone number is replaced.
     """
 
     status: int
@@ -269,16 +274,16 @@ class ProviderProblem:
     detail: str
 
 
-# The provider's clock may be ahead. A message with a date in the future would then decide about
-# consent until that date, against every later decision. So webhook events and listed items pass
-# through here before they are applied. Limited are the instants that decide something: when a
-# message was created and changed, when a call began, when an event happened. The instants at which
-# a call was answered and ended and its recording began are only shown, and stay as the provider
-# gave them.
+# The provider's clock may be ahead of ours. A message that is dated in the future would then
+# override every consent decision that is made until that date. So webhook events and listed items
+# pass through these functions before they are applied. The functions limit the times that decide
+# something: when a message was created or changed, when a call began, when an event happened. Other
+# times (when a call was answered or ended, when its recording began) are only shown, so they keep
+# the provider's values.
 
 
 def bound_event(event: ProviderEvent, *, received_at: datetime) -> ProviderEvent:
-    """Return the event with its instants limited to its receipt.
+    """Return the event; each deciding time that is later than the receipt becomes the receipt.
 
     Args:
         received_at: When the event was stored, by the database's clock.
@@ -295,7 +300,7 @@ def bound_event(event: ProviderEvent, *, received_at: datetime) -> ProviderEvent
 
 
 def bound_message(facts: MessageFacts, *, received_at: datetime) -> MessageFacts:
-    """Return the message with its instants limited to its receipt.
+    """Return the message; each time that is later than the receipt becomes the time of receipt.
 
     ``claimed_at`` keeps the provider's own value of ``created_at``.
     """

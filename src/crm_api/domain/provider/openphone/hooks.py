@@ -2,8 +2,8 @@
 
 A legacy webhook (``/v1/webhooks``) receives one family of events, shows its key in every answer and
 cannot be changed. A webhook of 2026-03-30 (``/webhooks``) receives events of several families, can
-be changed and tested, has a delivery log, and shows its key once. Each system lists only its own
-webhooks; none lists those that were created in the provider's app.
+be changed and tested, has a delivery log, and shows its key only once. Each system lists only its
+own webhooks. Neither lists webhooks that were created in the provider's app.
 
 Source: OpenPhone API description 1.0.0, read 2026-11-24; restated from Quo, "Webhooks"
 (2026-03-30), read 2026-11-25.
@@ -39,14 +39,14 @@ LEGACY_FAMILIES: Mapping[str, frozenset[str]] = {
     "call-summaries": frozenset({"call.summary.completed"}),
     "call-transcripts": frozenset({"call.transcript.completed"}),
 }
-"""The events that a legacy webhook of each family can receive."""
+"""The event types that a legacy webhook of each family can receive."""
 _STATUSES = (100, 599)
 
 
 class HookApi:
     """Registers, changes, tests and inspects webhooks over the client's connections.
 
-    Reads are repeated like all reads. A call that changes something is repeated only after 429.
+    A failed read is retried like every read. A call that changes data is retried only after 429.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class HookApi:
         self._sleep = sleep
 
     async def list_legacy(self) -> list[RegisteredWebhook]:
-        """Fetch the legacy webhooks of the key's owner.
+        """Fetch the legacy webhooks that the owner of the API key created through the API.
 
         Raises:
             OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
@@ -72,7 +72,7 @@ class HookApi:
         return [parse_webhook(item) for item in items(answer.get("data"))]
 
     async def list_dated(self) -> list[RegisteredWebhook]:
-        """Fetch the workspace's webhooks of 2026-03-30; at most 50, in one answer.
+        """Fetch the workspace's webhooks of API version 2026-03-30; there are at most 50.
 
         Raises:
             OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
@@ -87,13 +87,13 @@ class HookApi:
     async def create_legacy(
         self, *, family: str, url: str, events: Sequence[str], label: str
     ) -> RegisteredWebhook:
-        """Register an enabled legacy webhook; its key is in the answer.
+        """Register a legacy webhook, which is enabled at once; the result contains its key.
 
         Raises:
             OpenPhoneBusyError: 429 even after retries, 5xx or no answer. After 5xx or no
                 answer, the webhook may exist nevertheless.
             OpenPhoneRefusedError: Any other 4xx.
-            UnreadableEventError: The answer holds no webhook.
+            UnreadableEventError: The answer contains no webhook.
         """
         body = {"url": url, "events": list(events), "resourceIds": ["*"], "label": label}
         answer = await self._call("POST", f"/v1/webhooks/{family}", body)
@@ -102,13 +102,15 @@ class HookApi:
     async def create_dated(
         self, *, url: str, events: Sequence[str], label: str
     ) -> RegisteredWebhook:
-        """Register a disabled webhook of 2026-03-30; store its key before enabling it.
+        """Register a webhook of API version 2026-03-30, disabled at first.
+
+        Store its key before you enable it.
 
         Raises:
             OpenPhoneBusyError: 429 even after retries, 5xx or no answer. After 5xx or no
                 answer, the webhook may exist nevertheless.
             OpenPhoneRefusedError: Any other 4xx.
-            UnreadableEventError: The answer holds no webhook.
+            UnreadableEventError: The answer contains no webhook.
         """
         body = {
             "url": url,
@@ -130,7 +132,9 @@ class HookApi:
         await self._call("PATCH", _path(webhook_id), changes, DATED_VERSION)
 
     async def rotate(self, webhook_id: str) -> str | None:
-        """Request a new key, which the provider shows only now; None if it shows none.
+        """Replace a webhook's signing key; return the new key, or None if it is not shown.
+
+        The provider shows a new key only once, in this answer.
 
         Raises:
             OpenPhoneBusyError: 429 even after retries, 5xx or no answer. After 5xx or no
@@ -141,7 +145,7 @@ class HookApi:
         return first_text(mapping(answer.get("data")).get("key"), answer.get("key"))
 
     async def delete(self, webhook_id: str, *, is_dated: bool) -> None:
-        """Remove a webhook; succeed if it does not exist.
+        """Delete a webhook; do nothing if it does not exist.
 
         Raises:
             OpenPhoneBusyError: 429 even after retries, 5xx or no answer.
@@ -155,10 +159,11 @@ class HookApi:
                 raise
 
     async def send_test(self, webhook_id: str, event_type: str) -> str | None:
-        """Request the delivery of a signed sample event.
+        """Ask the provider to deliver a signed sample event to a webhook.
 
         Returns:
-            The sample's event id, the same for all samples of a type; None if the answer has none.
+            The event id of the sample, which is the same for all samples of a type; None if the
+            answer has no id.
 
         Raises:
             OpenPhoneBusyError: 429 even after retries, 5xx or no answer.
@@ -171,16 +176,17 @@ class HookApi:
     async def deliveries(
         self, webhook_id: str, *, status: str, after: datetime
     ) -> AsyncIterator[HookDelivery]:
-        """Fetch a webhook's delivery log, newest first, to the last page.
+        """Yield the deliveries in a webhook's log that have an id, newest first, to the last page.
 
         Args:
-            status: ``success``, ``pending`` (not tried), ``sending`` (between tries) or ``failed``.
-            after: Only deliveries dispatched later than this.
+            status: ``success``, ``pending`` (not tried yet), ``sending`` (between two tries) or
+                ``failed``.
+            after: Only deliveries that were dispatched later than this time.
 
         Raises:
             OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
             OpenPhoneRefusedError: Any other 4xx.
-            OpenPhoneListError: The list has no end.
+            OpenPhoneListError: The list repeats itself or does not end.
         """
         at = after.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         query: Query = [
@@ -201,7 +207,7 @@ class HookApi:
                 yield delivery
 
     async def delivery(self, webhook_id: str, delivery_id: str) -> HookDelivery | None:
-        """Fetch one delivery with its attempts, the last one first; None if the answer has no id.
+        """Fetch one delivery with its attempts, newest first; None if the answer has no id.
 
         Raises:
             OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
@@ -212,7 +218,7 @@ class HookApi:
         return _delivery(answer.get("data"))
 
     async def retry(self, webhook_id: str, delivery_id: str) -> None:
-        """Request another delivery of an event; it arrives later, at the webhook.
+        """Ask the provider to deliver an event again; it arrives later, at the webhook's address.
 
         Raises:
             OpenPhoneBusyError: 429 even after retries, 5xx or no answer.
@@ -253,7 +259,7 @@ def _path(webhook_id: str, *more: str) -> str:
 
 
 def _delivery(item: object) -> HookDelivery | None:
-    """Parse an entry of the log; None without an id, as it could not be requested again."""
+    """Parse an entry of the log; None if it has no id, because it cannot be requested again."""
     entry = mapping(item)
     delivery_id = text(entry.get("id"))
     if delivery_id is None:

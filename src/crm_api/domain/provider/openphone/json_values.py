@@ -1,4 +1,4 @@
-"""Read single values of the provider's JSON; a value of a wrong type becomes None or empty."""
+"""Convert single values of the provider's JSON; a value of a wrong type becomes None or empty."""
 
 import re
 from collections.abc import Mapping
@@ -9,25 +9,28 @@ Json = Mapping[str, Any]
 
 _MILLISECONDS_FROM = 100_000_000_000
 LONGEST_ID = 255
-"""Characters of an id, number or code; the database cannot index a longer one."""
+"""Maximum characters of an id, a phone number or a code; the database cannot index more."""
 _YEARS = range(2000, 2200)
-"""An instant outside these years is an error of the sender."""
+"""A time outside these years is treated as an error of the sender."""
 _DIGITS = re.compile(r"\+?\d[\d\s().-]{5,}\d")
 _SPACE = re.compile(r"\s+")
 
 
 def mapping(value: object) -> Json:
-    """Return a JSON object, or an empty one."""
+    """Return ``value`` if it is a JSON object, else an empty object."""
     return value if isinstance(value, Mapping) else {}
 
 
 def items(value: object) -> list[Any]:
-    """Return a JSON array, or an empty one."""
+    """Return ``value`` if it is a JSON array, else an empty array."""
     return value if isinstance(value, list) else []
 
 
 def text(value: object) -> str | None:
-    """Return a non-empty text that the database can store; a number becomes its digits."""
+    """Return a string or a number as text that PostgreSQL can store.
+
+    Return None for an empty string and for every other type. NUL characters are removed.
+    """
     if isinstance(value, str):
         if not value.isascii():
             # Half a surrogate pair is valid JSON but not valid text.
@@ -39,13 +42,13 @@ def text(value: object) -> str | None:
 
 
 def identity(value: object) -> str | None:
-    """Return an id or a code; None if it is empty or longer than ``LONGEST_ID``."""
+    """Return an id or a code as text; None if it is empty or longer than ``LONGEST_ID``."""
     found = text(value)
     return None if found is None or len(found) > LONGEST_ID else found
 
 
 def first_identity(*values: object) -> str | None:
-    """Return the first usable id; None if there is none."""
+    """Return the first of the values that ``identity`` accepts; None if it accepts none."""
     for value in values:
         found = identity(value)
         if found is not None:
@@ -54,7 +57,7 @@ def first_identity(*values: object) -> str | None:
 
 
 def first_text(*values: object) -> str | None:
-    """Return the first non-empty text; None if there is none."""
+    """Return the first of the values that is a non-empty text or a number; None if none is."""
     for value in values:
         found = text(value)
         if found is not None:
@@ -63,27 +66,27 @@ def first_text(*values: object) -> str | None:
 
 
 def texts(value: object) -> tuple[str, ...]:
-    """Return the non-empty texts of an array, or a single text as a tuple."""
+    """Return the non-empty texts of an array, or a single text as a tuple; empty if none."""
     listed = items(value) or [value]
     return tuple(found for item in listed if (found := text(item)) is not None)
 
 
 def number(value: object) -> float | None:
-    """Return a JSON number."""
+    """Return ``value`` if it is a JSON number, else None."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return value
     return None
 
 
 def flag(value: object) -> bool | None:
-    """Return a JSON boolean."""
+    """Return ``value`` if it is a JSON boolean, else None."""
     return value if isinstance(value, bool) else None
 
 
 def instant(value: object) -> datetime | None:
-    """Return an ISO 8601 time or a Unix time (seconds or milliseconds) in UTC.
+    """Convert an ISO 8601 time, or a Unix time in seconds or milliseconds, to UTC.
 
-    None if it cannot be read or is outside ``_YEARS``.
+    Return None if the value cannot be parsed or is outside the years 2000 to 2199.
     """
     try:
         read = _instant(value)
@@ -104,7 +107,7 @@ def _instant(value: object) -> datetime | None:
 
 
 def identifier(value: object) -> str | None:
-    """Return a phone number without spaces, or another identifier unchanged."""
+    """Return a phone number without spaces, or another identifier; None if empty or too long."""
     found = text(value)
     if found is None:
         return None
@@ -115,7 +118,7 @@ def identifier(value: object) -> str | None:
 
 
 def identifiers(value: object) -> tuple[str, ...]:
-    """Return the identifiers of a text, a comma-separated text, or an array of either."""
+    """Return the identifiers in a text, in a comma-separated text, or in an array of such texts."""
     found: list[str] = []
     for item in texts(value):
         found += [one for part in item.split(",") if (one := identifier(part)) is not None]
@@ -123,7 +126,7 @@ def identifiers(value: object) -> tuple[str, ...]:
 
 
 def without_numbers(message: str, *, longest: int = 200) -> str:
-    """Shorten a message for logs and the database, and replace what looks like a phone number."""
+    """Shorten a message for logs and the database; replace what looks like a phone number by …."""
     # Search a little beyond the cut, so that a number at the cut is still recognised.
     kept = text(message[: longest + 50]) or ""
     return _DIGITS.sub("…", kept)[:longest]

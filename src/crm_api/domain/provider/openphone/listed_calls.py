@@ -1,8 +1,8 @@
 """Convert a listed call into the events that webhooks would have delivered, in their order.
 
-A list shows how a call ended. Its recordings, voicemail, summary and transcript are fetched
-separately. As events, they are applied like the webhooks that may still arrive, and result in the
-same row.
+A list shows how a call ended. The call's recordings, voicemail, summary and transcript are fetched
+separately. All become events, so that the code for webhooks applies them. If the webhooks arrive
+too, before or after, the stored call is the same.
 """
 
 from collections.abc import Iterator
@@ -16,17 +16,17 @@ from crm_api.domain.provider.openphone.json_values import Json, identity, instan
 from crm_api.domain.provider.openphone.listing import CallExtras
 
 HOOK_WORDS = {"completed": "answered", "no-answer": "unanswered", "missed": "unanswered"}
-"""Status of an ended call: the word of lists, and the word of 2026-03-30 webhooks."""
+"""Maps the status of an ended call in a list to its status in a webhook of 2026-03-30."""
 UNDER_WAY = frozenset({"queued", "initiated", "ringing", "in-progress"})
 _COMPLETED = "completed"
 
 
 def call_id_of(item: object) -> str | None:
-    """Return the id of a listed call."""
+    """Return the id of a listed call; None if it has none."""
     return identity(mapping(item).get("id"))
 
 
-def is_over(item: object) -> bool:
+def has_ended(item: object) -> bool:
     """Return whether a listed call has ended."""
     return text(mapping(item).get("status")) not in UNDER_WAY
 
@@ -37,11 +37,11 @@ def events_of_call(
     """Return the events of a listed call, in the order in which webhooks deliver them.
 
     Args:
-        item: The call as the list has it.
-        person: The outside party whose calls were listed.
+        item: The call, as JSON from the list.
+        person: The number of the outside party whose calls were listed.
         own: The line's number.
-        conversation_id: The provider's id; the list does not have it.
-        extras: What was fetched separately.
+        conversation_id: The provider's id of the conversation, which the list does not contain.
+        extras: The parts of the call that were fetched separately.
 
     Raises:
         UnreadableEventError: The call has no id or no time.
@@ -69,7 +69,7 @@ _Part = tuple[EventKind, str, dict[str, Any], datetime]
 def _parts(call: Json, extras: CallExtras, began_at: datetime) -> Iterator[_Part]:
     named = {name: call.get(name) for name in ("id", "direction", "createdAt", "updatedAt")}
     yield EventKind.CALL, "call.ringing", named, began_at
-    if not is_over(call):
+    if not has_ended(call):
         return
     ended_at = instant(call.get("completedAt")) or began_at
     status = text(call.get("status"))
@@ -94,7 +94,7 @@ def _parts(call: Json, extras: CallExtras, began_at: datetime) -> Iterator[_Part
 
 
 def _was_left(call: Json, extras: CallExtras) -> bool | None:
-    """Return whether a voicemail was left; None if that was not fetched."""
+    """Return whether the caller left a voicemail; None if unknown, because it was not fetched."""
     if extras.voicemail is not None:
         return bool(extras.voicemail)
     is_unanswered = instant(call.get("answeredAt")) is None

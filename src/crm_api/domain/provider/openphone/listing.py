@@ -1,6 +1,6 @@
-"""Read the provider's lists page by page, so that a long reading can stop and continue later.
+"""Read the provider's lists one page per call, so that the caller can stop and continue later.
 
-Items are returned as the provider wrote them: a comparison of a hundred thousand items parses only
+Items are returned as unparsed JSON, because a comparison of a hundred thousand items parses only
 those that differ.
 """
 
@@ -23,7 +23,7 @@ _NOT_FOUND = 404
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListPage:
-    """One page; ``next_token`` is None on the last."""
+    """One page of a list; ``next_token`` is None on the last page."""
 
     items: list[Any]
     next_token: str | None
@@ -31,7 +31,7 @@ class ListPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallExtras:
-    """The parts of a call that are fetched separately: None: not fetched; empty: none exists."""
+    """Parts of a call that are fetched separately. None: not fetched; empty: the call has none."""
 
     recordings: list[Any] | None = None
     voicemail: Json | None = None
@@ -40,7 +40,7 @@ class CallExtras:
 
 
 class Listing:
-    """The provider's lists. Every method fetches one page or one resource.
+    """Fetches lists from the provider; each method fetches one page or one resource.
 
     Raises:
         OpenPhoneBusyError: 429, 5xx, no answer, or a page without data, even after retries.
@@ -64,7 +64,7 @@ class Listing:
         return await self._page("/messages", query, ("after", "nextCursor"), token, DATED_VERSION)
 
     async def conversations(self, *, updated_after: datetime | None, token: str | None) -> ListPage:
-        """Fetch a page of conversations, the last active first."""
+        """Fetch a page of conversations, most recently active first."""
         query: Query = [
             ("maxResults", str(V1_PAGE_SIZE)),
             *time_bounds(("updatedAfter", updated_after)),
@@ -90,7 +90,7 @@ class Listing:
         before: datetime | None,
         token: str | None,
     ) -> ListPage:
-        """Fetch a page of the messages between a line and the same people, newest first."""
+        """Fetch a page of the messages between a line and one group of people, newest first."""
         query = _thread(phone_number_id, participants, after, before)
         return await self._v1_page("/v1/messages", query, token)
 
@@ -144,17 +144,17 @@ class Listing:
         token: str | None,
         headers: dict[str, str] | None,
     ) -> ListPage:
-        """Fetch a page; ``names`` are the token's names in the query and in the answer."""
+        """Fetch a page; ``names`` are the names of the token in the query and in the answer."""
         sent, given = names
         more: Query = [(sent, token)] if token is not None else []
         answer = await self._reader.get(path, query + more, headers=headers)
         if not isinstance(answer.get("data"), list):
-            raise OpenPhoneBusyError("A page of OpenPhone's list holds no data.")
+            raise OpenPhoneBusyError("OpenPhone returned a page of a list without data.")
         return ListPage(items=answer["data"], next_token=text(answer.get(given)))
 
 
 def time_bounds(*bounds: tuple[str, datetime | None]) -> Query:
-    """Return the bounds that are not None as query parameters."""
+    """Return the bounds that are not None as query parameters, in UTC with milliseconds."""
     return [
         (name, at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"))
         for name, at in bounds

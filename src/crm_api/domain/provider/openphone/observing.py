@@ -1,4 +1,4 @@
-"""Measure, log and trace each call to the provider, on the lowest layer."""
+"""Measure, log and trace each call to the provider, in the HTTP transport."""
 
 import asyncio
 import logging
@@ -16,17 +16,17 @@ log = structlog.get_logger()
 _level = logging.getLogger(__name__)
 
 _FIXED = re.compile(r"v\d+|[a-z-]+")
-"""A part of a path that is not an id; the provider's ids have capitals or digits."""
+"""Matches a part of a path that is not an id; the provider's ids have capitals or digits."""
 _REFUSED = 400
 _THROTTLED = 429
 _TIMEOUTS = (httpx.TimeoutException, TimeoutError, asyncio.CancelledError)
-"""Includes cancellation: the time-out of a whole call ends it that way."""
+"""Includes cancellation, because the time limit of a whole call cancels it."""
 
 
 class ObservedTransport(httpx.AsyncBaseTransport):
-    """Forwards every call, and reports it up to the headers of its answer; never a body.
+    """Forwards every call, and records it as a log line, a trace span and a measurement.
 
-    Each call is a log line, a span of the trace and a measurement.
+    The recorded duration ends with the headers of the answer. Bodies are never recorded.
     """
 
     def __init__(self, inner: httpx.AsyncBaseTransport, *, is_ours: bool) -> None:
@@ -34,15 +34,15 @@ class ObservedTransport(httpx.AsyncBaseTransport):
 
         Args:
             inner: Makes the calls.
-            is_ours: The provider is the sandbox, a process of this service, which continues the
-                trace. An outside provider gets no trace header, because it would leak our trace
+            is_ours: Whether the provider is the sandbox, a process of this service that continues
+                the trace. Another provider gets no trace header, because that would leak our trace
                 ids.
         """
         self._inner = inner
         self._is_ours = is_ours
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Make one call; errors are reported and raised again."""
+        """Make one call and record it; an error is recorded and raised again."""
         begun = time.perf_counter()
         with _step(request) as span:
             step = tracing.traceparent() if self._is_ours else None
@@ -51,7 +51,7 @@ class ObservedTransport(httpx.AsyncBaseTransport):
             try:
                 response = await self._inner.handle_async_request(request)
             except BaseException as error:
-                # Metrics have two outcomes for the many error classes of a missing answer.
+                # In metrics, all errors without an answer count as one of two outcomes.
                 outcome = "timeout" if isinstance(error, _TIMEOUTS) else "no_answer"
                 _measure(request, begun, outcome)
                 _log_call(request, begun, error=type(error).__name__)
@@ -70,7 +70,7 @@ class ObservedTransport(httpx.AsyncBaseTransport):
 
 
 def path_template(request: httpx.Request) -> str:
-    """Return the path of a call with its ids replaced: ``/v1/messages/{id}``."""
+    """Return the path of a call with its ids replaced, for example ``/v1/messages/{id}``."""
     # The raw path: an encoded slash inside an id does not separate parts.
     path = request.url.raw_path.decode("ascii").partition("?")[0]
     parts = path.strip("/").split("/")
@@ -102,13 +102,13 @@ def _step(request: httpx.Request) -> AbstractContextManager[Span]:
 def _log_call(
     request: httpx.Request, begun: float, *, status: int | None = None, error: str | None = None
 ) -> None:
-    """Log a failed call at level warning, every other call at level debug."""
+    """Log a failed call at level warning, and every other call at level debug."""
     is_failure = error is not None or (status or 0) >= _REFUSED
     if not is_failure and not _level.isEnabledFor(logging.DEBUG):
-        return  # before any work: a busy line makes many calls
+        return  # early, because a busy line makes many calls
     log.log(
         logging.WARNING if is_failure else logging.DEBUG,
-        "provider call",
+        "provider call failed" if is_failure else "provider call completed",
         method=request.method,
         path=path_template(request),
         status=status,

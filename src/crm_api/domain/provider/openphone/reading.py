@@ -1,4 +1,4 @@
-"""Read from the provider: repeat a failed read if that can help, and read lists to their end."""
+"""Read from the provider: retry failed reads that can succeed later, and read whole lists."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -19,7 +19,7 @@ from crm_api.domain.provider.openphone.json_values import text
 from crm_api.domain.provider.openphone.wire import parse_problem
 
 MAX_PAGES = 1000
-"""A list with more pages counts as broken, not as long."""
+"""Maximum number of pages. A list with more pages is treated as broken."""
 _THROTTLED = 429
 _SERVER_ERROR = 500
 
@@ -28,7 +28,7 @@ Query = list[tuple[str, str | int | float | bool | None]]
 
 
 class ReadClient:
-    """Reads through one HTTP client; ``sleep`` waits between the attempts and takes seconds."""
+    """Reads JSON over one HTTP client; ``sleep`` waits between two tries, for some seconds."""
 
     def __init__(
         self, http: httpx.AsyncClient, *, sleep: Callable[[float], Awaitable[None]]
@@ -45,16 +45,19 @@ class ReadClient:
         given: str,
         headers: dict[str, str] | None = None,
     ) -> AsyncIterator[Any]:
-        """Yield the items of every page until an answer has no token.
+        """Yield the items of all pages; the last page has no token for a next page.
 
         Args:
-            sent: The query parameter that carries the token.
-            given: The member of an answer that holds the next token.
+            path: The path of the list.
+            query: The query parameters of the first page.
+            sent: Name of the query parameter for the token.
+            given: Name of the member of an answer that contains the next token.
+            headers: Further headers of each request.
 
         Raises:
             OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
             OpenPhoneRefusedError: Any other 4xx.
-            OpenPhoneListError: The list has no end, or a page has no data.
+            OpenPhoneListError: The list repeats itself or does not end, or a page has no data.
         """
         seen: set[str] = set()
         token: str | None = None
@@ -62,21 +65,21 @@ class ReadClient:
             more: Query = [(sent, token)] if token is not None else []
             answer = await self.get(path, query + more, headers=headers)
             if not isinstance(answer.get("data"), list):
-                raise OpenPhoneListError("A page of the list holds no data.")
+                raise OpenPhoneListError("OpenPhone returned a page of a list without data.")
             for item in answer["data"]:
                 yield item
             token = text(answer.get(given))
             if token is None:
                 return
             if token in seen:
-                raise OpenPhoneListError("The list gave the same page token again.")
+                raise OpenPhoneListError("OpenPhone returned the same page token twice.")
             seen.add(token)
-        raise OpenPhoneListError(f"The list has more than {MAX_PAGES} pages.")
+        raise OpenPhoneListError(f"The list of OpenPhone has more than {MAX_PAGES} pages.")
 
     async def get(
         self, path: str, query: Query, *, headers: dict[str, str] | None = None
     ) -> dict[str, Any]:
-        """Fetch one JSON object; repeat a failed read after a wait if that can help.
+        """Fetch one JSON object; after a failure, wait and retry if a retry can succeed.
 
         Raises:
             OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
@@ -100,7 +103,7 @@ class ReadClient:
 
 
 async def request_once(http: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
-    """Send a request once and read its answer, up to ``MOST_BYTES``.
+    """Send a request once and read its answer, up to ``MOST_BYTES`` bytes.
 
     Raises:
         OpenPhoneBusyError: There is no answer, or it cannot be read to its end.
@@ -108,14 +111,14 @@ async def request_once(http: httpx.AsyncClient, request: httpx.Request) -> httpx
     try:
         return await send_bounded(http, request)
     except httpx.HTTPError as error:
-        raise OpenPhoneBusyError(f"No answer from OpenPhone: {type(error).__name__}.") from error
+        raise OpenPhoneBusyError(f"OpenPhone did not answer ({type(error).__name__}).") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        # For a broken answer, the transport raises its own errors, not those of httpx.
-        raise OpenPhoneBusyError("OpenPhone's answer broke off.") from error
+        # For an incomplete answer, the transport raises its own errors, not those of httpx.
+        raise OpenPhoneBusyError("OpenPhone's answer is incomplete.") from error
 
 
 def problem_of(response: httpx.Response) -> OpenPhoneBusyError | OpenPhoneRefusedError:
-    """Return the error for an answer that is not a success."""
+    """Convert an answer with an error status into the exception to raise."""
     status = response.status_code
     problem = parse_problem(status, read_json(response))
     sentence = f"OpenPhone answered {status}: {problem.detail}"

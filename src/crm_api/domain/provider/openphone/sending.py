@@ -1,9 +1,10 @@
-"""Make one call to send a message: the body checks the clock before it is handed out.
+"""Send one message with one call to the provider, and classify how the call ended.
 
-Only one fact shows whether a failed request may have sent a message: whether its body was handed
-out. Error classes do not show it: the aiohttp transport raises ``ConnectTimeout`` for a refused
-connection, and also for one that the provider closes *after* it has the whole request. See
-ARCHITECTURE.md, "Sending, rule 4" and "Sending, rule 5".
+After a failed call, only one fact shows whether the message may have been sent: whether the request
+body was passed to the transport. The class of the exception does not show it, because the aiohttp
+transport raises ``ConnectTimeout`` in two cases: the connection was refused, or the provider closed
+it *after* it had received the whole request. See ARCHITECTURE.md, "Sending, rule 4" and "Sending,
+rule 5".
 """
 
 import asyncio
@@ -27,9 +28,10 @@ from crm_api.platform.setting_fields import CALL_START_SECONDS
 
 @dataclass(frozen=True)
 class GateClock:
-    """The time just before the gate statement was sent, by two clocks.
+    """The time just before the gate statement was sent to the database, read from two clocks.
 
-    The monotonic clock stops while the machine sleeps; the wall clock may be set.
+    Two are needed, because the monotonic clock stops while the machine sleeps, and the wall clock
+    can be set to another time.
     """
 
     monotonic: float
@@ -41,19 +43,19 @@ class GateClock:
         return cls(time.monotonic(), time.time())
 
     def elapsed(self) -> float:
-        """Return the seconds since ``start``, by the clock that shows more."""
+        """Return the seconds since ``start``: the larger value of the two clocks."""
         return max(time.monotonic() - self.monotonic, time.time() - self.wall)
 
 
 class BodyTooLateError(Exception):
-    """The body was asked for too long after the gate, or after the call had ended."""
+    """The transport asked for the body too long after the gate, or after the call had ended."""
 
 
 class GatedBody:
-    """A request body that is handed out whole and in time, or not at all.
+    """A request body that is passed to the transport in one piece, or withheld if it is too late.
 
-    The provider cannot accept a request without its body. So a process that was stopped for too
-    long between the gate and the socket withholds it.
+    The provider cannot accept a request without its body. So if the process was suspended for too
+    long between the gate and the call, it withholds the body, and the message is not sent.
     """
 
     def __init__(
@@ -90,24 +92,24 @@ class GatedBody:
         await failpoints.reach("call.body_out")
 
     def close(self) -> None:
-        """Withhold the body from now on: the call has ended."""
+        """Withhold the body from now on, because the call has ended."""
         self._is_closed = True
 
 
 async def send_once(
     http: httpx.AsyncClient, request: httpx.Request, body: GatedBody, *, call_timeout: float
 ) -> SendAnswer:
-    """Send once and return how it ended; failures are returned, not raised.
+    """Send the request once and return how the call ended; a failure is returned, not raised.
 
     Args:
-        call_timeout: Seconds for everything, from the connection pool to the last byte of the
-            answer.
+        call_timeout: Seconds for the whole call, from the wait for a connection to the last byte
+            of the answer.
 
     Raises:
-        asyncio.CancelledError: The task was cancelled. The outcome is unknown: the attempt keeps
-            its state and is settled as unclear.
+        asyncio.CancelledError: The task was cancelled, so the outcome is unknown. The attempt
+            keeps its state and is settled later as unclear.
     """
-    # A success status is an acceptance, even if the answer's body cannot be read to its end.
+    # A success status means "accepted", even if the answer's body cannot be read to its end.
     is_success = False
     try:
         async with asyncio.timeout(call_timeout):
@@ -115,11 +117,11 @@ async def send_once(
             is_success = response.is_success
             response = await _read(response)
         if body.was_too_late:
-            # The provider answered the headers alone, for example with 400 or 408.
-            return _failed(body, "too_late", "Answered without the body.")
+            # The provider answered after it had only the headers, for example with 400 or 408.
+            return _failed(body, "too_late", "OpenPhone answered before it had the request body.")
         return classify_send_answer(response)
     except TimeoutError:
-        detail = f"No answer within {call_timeout:g} s."
+        detail = f"OpenPhone did not answer within {call_timeout:g} s."
         return _failed(body, "timeout", detail, no_id=is_success)
     except Exception as error:  # noqa: BLE001 - every error of the transport is an outcome
         detail = f"{type(error).__name__}: {error}"

@@ -1,9 +1,10 @@
-"""Verify that a webhook comes from the provider, in both of its schemes, over the raw bytes.
+"""Verify the signature of a webhook from the provider, in either of its two schemes.
 
-Legacy: ``openphone-signature: hmac;1;<milliseconds>;<base64>[,…]``, an HMAC-SHA256 over
-``<milliseconds>.<body>``. Standard Webhooks, since 2026-03-30: ``webhook-id``,
-``webhook-timestamp`` (seconds) and ``webhook-signature: v1,<base64> [v1,…]``, over
-``<id>.<seconds>.<body>``.
+A signature is an HMAC-SHA256 that covers the raw bytes of the request body. The legacy scheme has
+the header ``openphone-signature: hmac;1;<milliseconds>;<base64>[,…]``, and signs
+``<milliseconds>.<body>``. The scheme of Standard Webhooks, used since 2026-03-30, has the headers
+``webhook-id``, ``webhook-timestamp`` (in seconds) and ``webhook-signature: v1,<base64> [v1,…]``,
+and signs ``<id>.<seconds>.<body>``.
 
 Source: OpenPhone support, "How to use webhooks", and Quo, "Webhooks quickstart", read 2026-11-24.
 """
@@ -17,6 +18,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from crm_api.domain.provider.openphone.errors import (
+    MISMATCH,
     MalformedSignatureError,
     MismatchedSignatureError,
     MissingSignatureError,
@@ -30,19 +32,20 @@ TIMESTAMP_HEADER = "webhook-timestamp"
 SIGNATURE_HEADER = "webhook-signature"
 
 AHEAD_SECONDS = 300
-"""How far the sender's clock may be ahead of ours, in both schemes."""
+"""Maximum time by which a signature may be dated in the future, in both schemes."""
 STANDARD_PAST_SECONDS = 300
+"""Maximum age of a signature in the 2026-03-30 scheme."""
 LEGACY_PAST_SECONDS = 3 * 24 * 3600
-"""Retries arrive for three days and may keep their first timestamp. Accepting them is safe, because
-duplicates are recognised."""
+"""Maximum age of a legacy signature. The provider retries a delivery for three days, and a retry
+may keep the first timestamp. Old signatures are safe, because duplicate events are recognised."""
 _MAX_TIMESTAMP_DIGITS = 16
 _MILLISECONDS_FROM = 100_000_000_000
-"""A number from here on is milliseconds; as seconds it would be the year 5138."""
+"""A timestamp of at least this value is in milliseconds; as seconds, it would be in year 5138."""
 _LEGACY_FIELDS = 4
 
 
 class SignatureScheme(StrEnum):
-    """Which of the provider's two webhook systems signed the request."""
+    """The provider's two webhook systems; each has its own signature scheme."""
 
     LEGACY = "legacy"
     STANDARD = "2026-03-30"
@@ -50,10 +53,12 @@ class SignatureScheme(StrEnum):
 
 @dataclass(frozen=True)
 class Verified:
-    """What a valid signature proves.
+    """Facts about a webhook whose signature is valid.
 
     Attributes:
-        delivery_id: The header ``webhook-id``, the same on every retry; None in the legacy scheme.
+        delivery_id: The header ``webhook-id``, which is the same on every retry; None in the
+            legacy scheme.
+        signed_at: The timestamp of the signature.
     """
 
     scheme: SignatureScheme
@@ -64,50 +69,50 @@ class Verified:
 def verify(
     headers: Mapping[str, str], body: bytes, *, secrets: Sequence[str], now: datetime
 ) -> Verified:
-    """Verify one webhook; to verify many, keep a ``Verifier``.
+    """Verify the signature of one webhook; to verify many, create one ``Verifier`` and reuse it.
 
     Raises:
-        MissingSignatureError: No signature header of either scheme.
-        MalformedSignatureError: A header cannot be read.
-        MismatchedSignatureError: No key gives this signature.
-        StaleSignatureError: Correct, but outside its time window.
+        MissingSignatureError: The request has no signature header of either scheme.
+        MalformedSignatureError: A signature header cannot be parsed.
+        MismatchedSignatureError: The signature matches the body under none of the keys.
+        StaleSignatureError: The signature is correct, but too old or dated in the future.
     """
     return Verifier(secrets).verify(headers, body, now=now)
 
 
 class Verifier:
-    """Holds the decoded keys. Any of them may have signed, so that keys can be rotated.
+    """Verifies signatures with several keys; a signature by any of them is valid.
 
-    A key with the prefix ``whsec_`` is tried only in the 2026-03-30 scheme; a bare base64 key is
-    tried in both.
+    Several keys are valid at the same time during a rotation. A key with the prefix ``whsec_`` is
+    tried only in the 2026-03-30 scheme; a key without it is tried in both schemes.
     """
 
     def __init__(self, secrets: Sequence[str]) -> None:
         """Decode the keys.
 
         Raises:
-            ValueError: There is no key, or a key is not base64 or shorter than 8 bytes.
+            ValueError: There is no key, a key is not base64, or a key is shorter than 8 bytes.
         """
         if not secrets:
-            raise ValueError("at least one signing key is needed: none would verify anything")
+            raise ValueError("at least one signing key is required")
         self._standard_keys = tuple(decode_key(secret) for secret in secrets)
         self._legacy_keys = tuple(
             decode_key(secret) for secret in secrets if not secret.startswith("whsec_")
         )
 
     def verify(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Verified:
-        """Verify one webhook by the scheme of its headers.
+        """Verify the signature of one webhook, in the scheme to which its headers belong.
 
         Args:
-            headers: Case-insensitive, or with lower-case names.
+            headers: The request's headers: a case-insensitive mapping, or lower-case names.
             body: The raw bytes of the request, not parsed and serialised again.
-            now: Timezone-aware.
+            now: The current time, with a time zone.
 
         Raises:
-            MissingSignatureError: No signature header of either scheme.
-            MalformedSignatureError: A header cannot be read.
-            MismatchedSignatureError: No key gives this signature.
-            StaleSignatureError: Correct, but outside its time window.
+            MissingSignatureError: The request has no signature header of either scheme.
+            MalformedSignatureError: A signature header cannot be parsed.
+            MismatchedSignatureError: The signature matches the body under none of the keys.
+            StaleSignatureError: The signature is correct, but too old or dated in the future.
         """
         listed = headers.get(SIGNATURE_HEADER)
         if listed:
@@ -115,7 +120,10 @@ class Verifier:
         legacy = headers.get(LEGACY_HEADER)
         if legacy:
             return self._verify_legacy(legacy, body, now.timestamp())
-        raise MissingSignatureError("The request carries no webhook signature.")
+        raise MissingSignatureError(
+            f"The request has no webhook signature. Send the header {LEGACY_HEADER}, or the "
+            f"headers {ID_HEADER}, {TIMESTAMP_HEADER} and {SIGNATURE_HEADER}."
+        )
 
     def _verify_standard(
         self, headers: Mapping[str, str], listed: str, body: bytes, now: float
@@ -123,14 +131,20 @@ class Verifier:
         delivery_id = headers.get(ID_HEADER)
         timestamp = headers.get(TIMESTAMP_HEADER)
         if not delivery_id or not timestamp:
-            raise MissingSignatureError(f"{ID_HEADER} or {TIMESTAMP_HEADER} is missing.")
+            raise MissingSignatureError(
+                f"The header {ID_HEADER} or {TIMESTAMP_HEADER} is missing. Send both together with "
+                f"{SIGNATURE_HEADER}."
+            )
         signed_at = _read_timestamp(timestamp)
         candidates = [entry[3:].encode() for entry in listed.split(" ") if entry.startswith("v1,")]
         if not candidates:
-            raise MalformedSignatureError(f"{SIGNATURE_HEADER} holds no v1 entry.")
+            raise MalformedSignatureError(
+                f"The header {SIGNATURE_HEADER} has no entry that begins with `v1,`. Send a "
+                "signature of version v1."
+            )
         signed = f"{delivery_id}.{timestamp}.".encode() + body
         if not _any_matches(self._standard_keys, signed, candidates):
-            raise MismatchedSignatureError("No signing key gives this signature.")
+            raise MismatchedSignatureError(MISMATCH)
         _check_window(signed_at, now, past=STANDARD_PAST_SECONDS)
         return Verified(
             SignatureScheme.STANDARD, delivery_id, datetime.fromtimestamp(signed_at, UTC)
@@ -149,7 +163,7 @@ class Verifier:
                 failure = error
                 continue
             return Verified(SignatureScheme.LEGACY, None, datetime.fromtimestamp(signed_at, UTC))
-        raise failure or MismatchedSignatureError("No signing key gives this signature.")
+        raise failure or MismatchedSignatureError(MISMATCH)
 
 
 def sign_legacy(secret: str, body: bytes, *, at: datetime) -> dict[str, str]:
@@ -171,10 +185,10 @@ def sign_standard(secret: str, body: bytes, *, delivery_id: str, at: datetime) -
 
 
 def decode_key(secret: str) -> bytes:
-    """Return the key as bytes.
+    """Decode a signing key from base64, with or without the prefix ``whsec_``.
 
     Raises:
-        ValueError: It is not base64, or shorter than 8 bytes.
+        ValueError: The key is not base64, or is shorter than 8 bytes.
     """
     try:
         key = b64decode(secret.removeprefix("whsec_"), validate=True)
@@ -194,13 +208,17 @@ def _any_matches(keys: Sequence[bytes], signed: bytes, candidates: Sequence[byte
     for key in keys:
         expected = _digest(key, signed)
         for candidate in candidates:
-            # No early exit, so that the time taken does not reveal which key or entry was close.
+            # Compare all without an early exit, so that the duration does not reveal a match.
             found |= hmac.compare_digest(expected, candidate)
     return found
 
 
 def _legacy_entries(header: str) -> Iterator[tuple[str, str]]:
-    """Yield (timestamp, digest) of each readable entry of the comma-separated list."""
+    """Yield the timestamp and the digest of each well-formed entry of a legacy header.
+
+    Raises:
+        MalformedSignatureError: No entry is well-formed.
+    """
     readable = False
     for entry in header.split(","):
         fields = entry.strip().split(";")
@@ -211,7 +229,10 @@ def _legacy_entries(header: str) -> Iterator[tuple[str, str]]:
         readable = True
         yield fields[2], fields[3]
     if not readable:
-        raise MalformedSignatureError(f"{LEGACY_HEADER} is not hmac;1;<milliseconds>;<base64>.")
+        raise MalformedSignatureError(
+            f"The header {LEGACY_HEADER} does not have the form hmac;1;<milliseconds>;<base64>. "
+            "Send it in this form."
+        )
 
 
 def _is_number(text: str) -> bool:
@@ -220,13 +241,17 @@ def _is_number(text: str) -> bool:
 
 def _read_timestamp(text: str) -> float:
     if not _is_number(text):
-        raise MalformedSignatureError("The signature's timestamp is not a number.")
+        raise MalformedSignatureError(
+            "The timestamp of the signature is not a whole number. Send a Unix time."
+        )
     value = int(text)
     return value / 1000 if value >= _MILLISECONDS_FROM else float(value)
 
 
 def _check_window(signed_at: float, now: float, *, past: int) -> None:
     if now - signed_at > past:
-        raise StaleSignatureError("The signature is too old.")
+        raise StaleSignatureError("The signature is too old. Sign the request again.")
     if signed_at - now > AHEAD_SECONDS:
-        raise StaleSignatureError("The signature is dated in the future.")
+        raise StaleSignatureError(
+            "The signature is dated in the future. Correct the clock of the sender."
+        )

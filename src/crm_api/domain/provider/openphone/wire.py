@@ -1,6 +1,6 @@
 """Parse the provider's JSON tolerantly: unknown fields and new words are not errors.
 
-A message in a webhook of 2026-03-30; the older versions differ in nearly every name::
+A message in a webhook of 2026-03-30 looks like this; older versions have other field names::
 
     {"id": "EV…", "apiVersion": "2026-03-30", "createdAt": "…", "type": "message.delivered",
      "data": {"resource": {"id": "AC…", "direction": "outgoing", "text": "…", "media": [],
@@ -61,11 +61,11 @@ _KINDS = (
 
 
 def parse_event(payload: object) -> ProviderEvent:
-    """Parse a webhook event of either system, in every version.
+    """Parse a webhook event of the legacy or the 2026-03-30 system, in every version of its JSON.
 
     Raises:
-        UnreadableEventError: It is not an event, or a value that its kind needs is missing; the
-            detail names it.
+        UnreadableEventError: The payload is not an event, or lacks a required value; the detail
+            names that value.
     """
     event = mapping(payload)
     if "type" not in event and isinstance(event.get("object"), dict):
@@ -87,7 +87,7 @@ def parse_event(payload: object) -> ProviderEvent:
 
 
 def kind_of(event_type: str) -> EventKind:
-    """Return the kind of events with this (present) name."""
+    """Return the kind of an event type; old names of types must be replaced before."""
     for prefix, kind in _KINDS:
         if event_type.startswith(prefix):
             return kind
@@ -117,17 +117,18 @@ def _payload(
 
 
 def parse_message(item: object) -> MessageFacts:
-    """Parse a message of a list or of a single answer.
+    """Parse a message from a list, or from the answer to a request for one message.
 
     Raises:
-        UnreadableEventError: It has no id, direction or time.
+        UnreadableEventError: The message has no id, direction or time, or is incoming and has no
+            sender.
     """
     return _message(mapping(item), {}, _Defaults())
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Defaults:
-    """Values from the event's name and envelope, used if its content lacks them."""
+    """Values from an event's type and envelope; they are used if the message itself lacks them."""
 
     direction: str | None = None
     status: str = "unknown"
@@ -165,7 +166,7 @@ def _message(content: Json, data: Json, defaults: _Defaults) -> MessageFacts:
         media=_media(content.get("media")),
         error_code=identity(content.get("errorCode")),
         created_at=created_at,
-        # A message in an event has no time of its change: the event was created at that time.
+        # A message in an event does not say when it changed; the event was created at that time.
         updated_at=instant(content.get("updatedAt")) or defaults.created_at,
         contact_ids=event_context.contact_ids,
     )
@@ -222,15 +223,15 @@ def _task(content: Json, context: Json) -> TaskFacts:
 
 
 def parse_phone_number(item: object) -> OwnNumber:
-    """Parse an own line.
+    """Parse a line of the workspace.
 
     Raises:
-        UnreadableEventError: It has no id or no number.
+        UnreadableEventError: The line has no id or no phone number.
     """
     line = mapping(item)
     line_id, number = identity(line.get("id")), identifiers(line.get("number"))
     if line_id is None or not number:
-        raise UnreadableEventError("The phone number has no id or no number.")
+        raise UnreadableEventError("The line has no id or no phone number.")
     messaging = mapping(mapping(line.get("restrictions")).get("messaging")).get("US")
     user_ids = (text(mapping(user).get("id")) for user in items(line.get("users")))
     return OwnNumber(
@@ -246,7 +247,7 @@ def parse_conversation(item: object) -> ConversationFacts:
     """Parse a conversation.
 
     Raises:
-        UnreadableEventError: It has no line or no outside participant.
+        UnreadableEventError: The conversation has no line or no outside participant.
     """
     conversation = mapping(item)
     line_id = identity(conversation.get("phoneNumberId"))
@@ -265,12 +266,12 @@ def parse_webhook(item: object) -> RegisteredWebhook:
     """Parse a registered webhook.
 
     Raises:
-        UnreadableEventError: It has no id or no URL.
+        UnreadableEventError: The webhook has no id or no URL.
     """
     hook = mapping(item)
     hook_id, url = identity(hook.get("id")), text(hook.get("url"))
     if hook_id is None or url is None:
-        raise UnreadableEventError("The webhook has no id or no url.")
+        raise UnreadableEventError("The webhook has no id or no URL.")
     return RegisteredWebhook(
         webhook_id=hook_id,
         url=url,
@@ -283,7 +284,7 @@ def parse_webhook(item: object) -> RegisteredWebhook:
 
 
 def parse_problem(status: int, body: object) -> ProviderProblem:
-    """Parse an error answer: ``{"message", "code", …}``, or the same under ``error``."""
+    """Parse an error answer: ``{"message": …, "code": …}``, or the same object in ``error``."""
     answer = mapping(body)
     problem = mapping(answer.get("error")) or answer
     message = first_text(problem.get("message"), problem.get("title"), problem.get("key"))
