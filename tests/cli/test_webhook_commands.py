@@ -82,12 +82,12 @@ def test_from_nothing_to_a_proved_delivery(served: RunningSandbox, root: Path) -
     assert refused.stderr.startswith("crm-api: CRM_OPENPHONE_WEBHOOK_SECRETS is needed")
     assert "crm-api webhooks register" in refused.stderr
     assert registered.startswith("Registered webhook 1")
-    assert "as it should be" in again
+    assert "needs no change" in again
     assert "broken" not in healthy
     assert "the hourly test text is off" in _words(healthy)
-    assert "delivered, proved and stored" in tested
+    assert "delivered, verified and stored" in tested
     assert "has a new key" in rotated
-    assert "delivered, proved and stored" in tested_again
+    assert "delivered, verified and stored" in tested_again
     assert "12 of 12 needed" in listed
     assert sick.returncode == 1
     assert "is disabled" in sick.stdout
@@ -111,7 +111,7 @@ def test_doctor_names_what_repairs_a_missing_one(root: Path) -> None:
 
     text = _words(done.stdout)
     assert done.returncode == 1
-    assert "webhooks that point elsewhere: 1" in text
+    assert "Webhooks that point to other addresses: 1" in text
     assert "Run `crm-api webhooks register`" in text
     assert "not ours" in listed.stdout
     assert tested.returncode == 1

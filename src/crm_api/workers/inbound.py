@@ -1,4 +1,4 @@
-"""Jobs of inbound: the provider's events, the health of its webhooks, reconciliation."""
+"""Jobs that apply the provider's events, check webhook health, and reconcile with the provider."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -39,12 +39,12 @@ log = structlog.get_logger()
 BATCH = 100
 """Events per transaction: applied in about 50 ms, so that their locks are soon released."""
 WORKING_SECONDS = 40.0
-"""Well within the job's timeout; then another run continues."""
+"""Maximum working time of a run, well below the job's time limit. Then another run continues."""
 NEXT_BATCH_SECONDS = 0.5
 
 
 async def process_webhook_backlog(ctx: dict[str, Any]) -> dict[str, object] | None:
-    """Apply stored events, batch by batch, until none is due; a second run changes nothing."""
+    """Apply stored events, batch by batch, until none is due; safe to run twice."""
     deps = deps_of(ctx)
     reception = Reception.from_settings(deps.settings)
     limit = TimeLimit(deps, seconds=WORKING_SECONDS)
@@ -67,21 +67,23 @@ async def process_webhook_backlog(ctx: dict[str, Any]) -> dict[str, object] | No
 
 
 POLL_SECONDS = 5.0
-"""While a test message is under way."""
+"""Seconds between two runs while a test message is on its way."""
 PATIENCE = timedelta(minutes=15)
-"""A provider that is down has an alert of its own; after this long the check counts as failed."""
+"""How long a check waits for an unavailable provider before it counts as failed. Until then, the
+alert about the provider is enough."""
 
 
 async def check_webhook_health(ctx: dict[str, Any]) -> None:
-    """Order due checks, and conclude those that can be; a second run changes nothing.
+    """Order due webhook health checks, and store results that are known; safe to run twice.
 
-    It runs each minute and checks hourly. While a test message is under way it nudges itself.
+    The job runs each minute, and a check is due each hour. While a test message is on its way, the
+    job nudges itself.
     """
     await run_health_checks(deps_of(ctx), now=clock.now)
 
 
 async def run_health_checks(deps: Deps, *, now: Now) -> None:
-    """Run once by the given clock."""
+    """Do the work of ``check_webhook_health`` once; ``now`` returns the current time."""
     own = OwnLines.from_settings(deps.settings)
     async with deps.new_uow() as uow:
         for side in await service.due_sides(uow, message_is_on=own is not None, now=now()):
@@ -116,11 +118,11 @@ async def _conclude_provider_check(deps: Deps, *, now: Now) -> None:
     try:
         result = await check.examine()
     except CrmError as error:
-        # The provider is away or its answer is unreadable; a minute later that may be different.
+        # The provider is unavailable or its answer is unreadable. A later run tries again.
         if now() - waiting.created_at < PATIENCE:
-            log.info("provider not asked about webhooks", error=error.code)
+            log.info("provider check of webhooks postponed", error=error.code)
             return
-        sentence = f"The provider could not be asked about its webhooks: {error.detail}"
+        sentence = f"The webhooks at the provider could not be checked: {error.detail}"
         result = CheckResult(leg="provider_away", failure=sentence)
     async with deps.new_uow() as uow:
         # Another worker may have concluded the check in the meantime.
@@ -130,7 +132,7 @@ async def _conclude_provider_check(deps: Deps, *, now: Now) -> None:
 
 
 def registrar_of(deps: Deps, *, now: Now) -> Registrar:
-    """Make a registrar from a worker's parts."""
+    """Create a ``Registrar`` from the objects of a worker."""
     settings = deps.settings
     return Registrar(
         new_uow=deps.new_uow,
@@ -145,11 +147,11 @@ def registrar_of(deps: Deps, *, now: Now) -> Registrar:
 
 WAIT_MARGIN_SECONDS = 0.5
 BACKLOG_SECONDS = 15.0
-"""Pause before checking again whether all received events have been applied."""
+"""Seconds before the job checks again whether all received events have been applied."""
 
 
 async def reconcile_openphone(ctx: dict[str, Any]) -> None:
-    """Create due runs and work on waiting ones; a second run changes nothing."""
+    """Create due reconciliation runs, and work on unfinished ones; safe to run twice."""
     deps = deps_of(ctx)
     is_over = TimeLimit(deps).is_over
     async with deps.new_uow() as uow:

@@ -164,7 +164,7 @@ async def test_clock_ten_minutes_wrong_refuses_and_raises_an_alert(
     async with async_sessionmaker(committed_db)() as session:
         (alert,) = await rows(session, "SELECT kind, subject, detail FROM alert")
     assert (alert["kind"], alert["subject"]) == ("webhook_refused", "signature_stale")
-    assert "check the database's clock" in alert["detail"]
+    assert "Check the clock of the database" in alert["detail"]
 
 
 # Signed nonsense

@@ -260,9 +260,9 @@ async def test_wrong_key_differs_from_no_delivery(bench: HealthBench) -> None:
 @pytest.mark.parametrize(
     ("settings_", "words"),
     [
-        ({"health_check_from": "PNnobody"}, "CRM_HEALTH_CHECK_FROM names no line"),
-        ({"health_check_to": "+16175550177"}, "CRM_HEALTH_CHECK_TO names no line"),
-        ({"health_check_from": TO}, "one and the same line"),
+        ({"health_check_from": "PNnobody"}, "CRM_HEALTH_CHECK_FROM names an unknown line"),
+        ({"health_check_to": "+16175550177"}, "CRM_HEALTH_CHECK_TO names an unknown line"),
+        ({"health_check_from": TO}, "name the same line"),
     ],
 )
 async def test_unsuitable_lines_are_named(

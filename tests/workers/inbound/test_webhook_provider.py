@@ -54,7 +54,11 @@ async def _known_messages(bench: HealthBench) -> int:
         ({"status": "disabled"}, "disabled", "crm-api webhooks register"),
         ({"events": frozenset({"message.received"})}, "events_missing", "register"),
         ({"resource_ids": frozenset({"PNsandbox2"})}, "lines_missing", "register"),
-        ({"url": "https://elsewhere.example/hook"}, "missing", "webhooks that point elsewhere: 1"),
+        (
+            {"url": "https://elsewhere.example/hook"},
+            "missing",
+            "Webhooks that point to other addresses: 1",
+        ),
     ],
 )
 async def test_wrong_registration_is_red_with_its_repair_and_green_when_repaired(
@@ -143,7 +147,7 @@ async def test_delivery_that_never_arrives_is_requested_three_times(bench: Healt
     check = await bench.last("provider")
     assert sum(attempt.trigger == "manual" for attempt in delivery.attempts) == 3
     assert (check["leg"], check["evidence"]["lost"]) == ("given_up", 1)
-    assert "1 did not come for all that" in check["failure"]
+    assert "could not be recovered: 1" in check["failure"]
 
 
 async def test_entry_that_names_no_event_is_opened(bench: HealthBench) -> None:

@@ -67,7 +67,7 @@ async def test_silence_in_office_hours_is_alerted_until_the_next_event(
 
     assert before["status"] == "passed"
     assert (silent["status"], silent["leg"]) == ("failed", "silent")
-    assert "No event has come since 2026-11-25T16:00:00.000Z" in str(silent["failure"])
+    assert "No event has arrived since 2026-11-25T16:00:00.000Z" in str(silent["failure"])
     assert (was_ready, alerts["silence"]) == ("degraded", True)
     assert after["status"] == "passed"
     assert (await bench.alerts())["silence"] is False

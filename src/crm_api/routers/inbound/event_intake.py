@@ -1,8 +1,8 @@
-"""Store deliveries in batches before they are acknowledged, one statement per batch.
+"""Store webhook deliveries in batches, with one statement per batch, and then acknowledge them.
 
-Deliveries that arrive while a batch is written form the next batch; no delivery waits for others.
-Two batches are written at once: while one waits for the disk, the other is on its way, and the
-database flushes both together.
+Deliveries that arrive while a batch is written form the next batch. A batch never waits for more
+deliveries. Two batches are written at the same time, so that the database can flush both to disk
+together.
 """
 
 import asyncio
@@ -26,20 +26,21 @@ from crm_api.platform.request_context import Cause
 log = structlog.get_logger()
 
 LANES = 2
-"""Batches that are written at once, each over its own connection."""
+"""Number of batches that are written at the same time, each over its own connection."""
 LARGEST_BATCH = 500
 MOST_WAITING = 5_000
-"""Above this the database does not keep up, and the provider is asked to deliver again later."""
+"""Maximum number of waiting deliveries. If there are more, the database is too slow, and the
+provider is asked to deliver again later."""
 NUDGE_GAP_SECONDS = 0.1
-"""One nudge for all that arrives in this time: the worker polls its queue no more often."""
+"""Minimum time between two nudges, because the worker does not poll its queue more often."""
 
 Waiting = tuple[ReceivedEvent, asyncio.Future[None], Cause]
 
 
 class EventIntake:
-    """The batcher of one web process, with its own database connections.
+    """Stores the deliveries of one web process in batches, over its own database connections.
 
-    ``start()`` and ``close()`` belong to the application's lifespan.
+    The application's lifespan calls ``start()`` and ``close()``.
     """
 
     def __init__(self, database_url: str, *, queue: JobQueue) -> None:
@@ -52,7 +53,7 @@ class EventIntake:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Begin to accept events; the database is connected with the first batch."""
+        """Begin to accept events; the first batch connects to the database."""
         self._tasks = [
             *(
                 asyncio.create_task(self._store_batches(lane), name="webhook intake")
@@ -62,7 +63,7 @@ class EventIntake:
         ]
 
     async def close(self) -> None:
-        """Stop, and refuse the deliveries that still wait as not stored."""
+        """Stop, and answer the deliveries that still wait with ``EventNotStoredError``."""
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
@@ -73,7 +74,7 @@ class EventIntake:
             await lane.close()
 
     async def store(self, event: ReceivedEvent) -> None:
-        """Return when the event is committed, by this delivery or an earlier one.
+        """Wait until the event is committed, by this delivery or by an earlier one.
 
         Raises:
             EventNotStoredError: The database is unavailable or does not keep up.
@@ -88,7 +89,7 @@ class EventIntake:
     async def _store_batches(self, lane: IntakeConnection) -> None:
         while True:
             await self._has_waiting.wait()
-            if not self._waiting:  # another lane was first
+            if not self._waiting:  # the other lane took the batch
                 continue
             batch = self._waiting[:LARGEST_BATCH]
             del self._waiting[:LARGEST_BATCH]
@@ -97,12 +98,12 @@ class EventIntake:
             try:
                 await self._store_batch(lane, batch)
             except Exception:  # the task must survive the failure of one batch
-                log.exception("storing webhook events failed")
+                log.exception("webhook events not stored", count=len(batch))
             finally:
                 _refuse(batch)
 
     async def _store_batch(self, lane: IntakeConnection, batch: Sequence[Waiting]) -> None:
-        """Store a batch and answer those who wait; the caller refuses what is left unanswered."""
+        """Store a batch and release its waiting requests; the caller refuses the other requests."""
         try:
             await self._insert(lane, batch)
         except UNACCEPTABLE_ROW:
@@ -118,9 +119,9 @@ class EventIntake:
             await self._insert(lane, [waiting])
         except UNACCEPTABLE_ROW as error:
             log.warning(
-                "webhook event kept as text",
-                provider_id=event.provider_event_id,
-                code=error.sqlstate,
+                "webhook event stored as plain text",
+                provider_event_id=event.provider_event_id,
+                sqlstate=error.sqlstate,
             )
             await self._insert(lane, [(envelope.as_text(event), done, caused_by)])
 
@@ -147,7 +148,7 @@ class EventIntake:
                 with request_context.resume_cause(caused_by):
                     await self._queue.push(Job(name=JobName.PROCESS_WEBHOOK_BACKLOG))
             except Exception:  # the rows are stored, and the scheduled run finds them
-                log.exception("nudge lost; the scheduled run applies the events")
+                log.exception("worker not nudged; the scheduled run will apply the events")
             await asyncio.sleep(NUDGE_GAP_SECONDS)
 
 
@@ -160,5 +161,5 @@ def _refuse(batch: Sequence[Waiting]) -> None:
 def _not_stored() -> EventNotStoredError:
     instruments.WEBHOOKS_RECEIVED.labels("not_stored").inc()
     return EventNotStoredError(
-        "The event could not be stored; please deliver it again.", retry_after_seconds=5
+        "The event could not be stored. Deliver it again later.", retry_after_seconds=5
     )

@@ -1,4 +1,8 @@
-"""Report that this web process can receive webhooks; a silence is an outage and makes a run."""
+"""Report regularly that this web process can receive webhooks.
+
+If no process reports for some minutes, that is an outage. After an outage, a reconciliation run is
+created, because webhooks may have been missed.
+"""
 
 import asyncio
 
@@ -14,7 +18,7 @@ BEAT_SECONDS = 30.0
 
 
 class ReceiverWatch:
-    """Heartbeat of one web process; ``start()`` and ``close()`` belong to its lifespan."""
+    """The heartbeat of one web process, whose lifespan calls ``start()`` and ``close()``."""
 
     def __init__(self, new_uow: UnitOfWorkFactory, *, beat_seconds: float = BEAT_SECONDS) -> None:
         self._new_uow = new_uow
@@ -38,10 +42,10 @@ class ReceiverWatch:
             async with self._new_uow() as uow:
                 made = await runs.store_receiver_heartbeat(uow, now=clock.now())
         except Exception as error:  # noqa: BLE001 - a missing heartbeat itself shows the outage
-            log.warning("receiver's beat not stored", error=type(error).__name__)
+            log.warning("receiver heartbeat not stored", error=type(error).__name__)
             return
         if made is not None:
-            log.warning("webhooks could not be received for a while", run_id=str(made))
+            log.warning("reconciliation run created after a receiver outage", run_id=str(made))
 
     async def _beat_on(self) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""Routes of reconciliation runs: request and watch."""
+"""Routes that create, list and show reconciliation runs."""
 
 from typing import Annotated
 from uuid import UUID
@@ -34,7 +34,10 @@ Operator = Annotated[Caller, require(Scope.OPERATIONS)]
 async def create_run(
     uow: Uow, _caller: Operator, body: ReconciliationCreate | None = None
 ) -> ReconciliationRead:
-    """Compare messages and calls with the provider in the background, and add missing ones."""
+    """Start a run that compares messages and calls with the provider and adds missing ones.
+
+    The run works in the background. Read it again to see its progress.
+    """
     async with uow:
         run_id = await runs.request_run(
             uow, body or ReconciliationCreate(), now=await uow.database_now()
@@ -45,7 +48,7 @@ async def create_run(
 
 @router.get("")
 async def list_runs(uow: Uow, page: Paging, _caller: Operator) -> PageRead[ReconciliationRead]:
-    """List runs, newest first."""
+    """List reconciliation runs, newest first."""
     async with uow:
         found = await runs.list_runs(uow, cursor=page.cursor, limit=page.limit)
     return PageRead(
@@ -56,7 +59,7 @@ async def list_runs(uow: Uow, page: Paging, _caller: Operator) -> PageRead[Recon
 
 @router.get("/{run_id}")
 async def get_run(run_id: UUID, uow: Uow, _caller: Operator) -> ReconciliationRead:
-    """Show the progress of a run, and the differences that it found."""
+    """Show the progress of a reconciliation run, and the differences that it found."""
     async with uow:
         run = await runs.get_run(uow, run_id=run_id)
     return ReconciliationRead.model_validate(run)

@@ -1,4 +1,4 @@
-"""Alerts about refused deliveries, batched so that a flood costs few statements."""
+"""Raise alerts about refused webhooks, in batches, so that many refusals cost few statements."""
 
 import asyncio
 from collections import Counter
@@ -13,26 +13,27 @@ from crm_api.platform.database import UnitOfWorkFactory
 log = structlog.get_logger()
 
 REFUSED = AlertKind.WEBHOOK_REFUSED
-"""The alert's kind; its subject is the error's code."""
+"""Kind of the alert; its subject is the error code."""
 GATHER_SECONDS = 5.0
 WHAT_TO_DO = {
-    "signature_missing": "They carried no signature: either another sender posts to the address, "
-    "or a webhook of the provider was created in a way that does not sign.",
-    "signature_malformed": "Their signature header could not be read: either another sender posts "
-    "to the address, or the provider changed its scheme.",
-    "signature_mismatch": "No signing key gives their signature: `crm-api webhooks list` shows "
-    "which webhooks have a key here. One that was registered here gets a new key by `crm-api "
-    "webhooks rotate`; the key of one made by hand belongs in CRM_OPENPHONE_WEBHOOK_SECRETS.",
-    "signature_stale": "Their signature is right, but its time is not, neither by the clock of "
-    "this machine nor by the database's: check the database's clock (NTP). If that clock is right, "
-    "another sender repeats old deliveries.",
+    "signature_missing": "They had no signature. Either another sender posts to this address, or a "
+    "webhook at the provider was created without a signature.",
+    "signature_malformed": "Their signature header could not be parsed. Either another sender "
+    "posts to this address, or the provider changed its signature scheme.",
+    "signature_mismatch": "Their signature matches no signing key of this service. `crm-api "
+    "webhooks list` shows which webhooks have a key here. If this service registered the webhook, "
+    "`crm-api webhooks rotate` creates a new key. If a person created the webhook, add its key to "
+    "CRM_OPENPHONE_WEBHOOK_SECRETS.",
+    "signature_stale": "Their signature is correct, but its time is too old or in the future, both "
+    "by the clock of this machine and by the clock of the database. Check the clock of the "
+    "database (NTP). If it is right, another sender repeats old deliveries.",
 }
 
 
 class RefusalAlerts:
-    """Counts refused deliveries of one web process and raises one alert per reason.
+    """Counts the refused deliveries of one web process, and raises one alert per reason.
 
-    ``start()`` and ``close()`` belong to the application's lifespan.
+    The application's lifespan calls ``start()`` and ``close()``.
     """
 
     def __init__(
@@ -45,11 +46,11 @@ class RefusalAlerts:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to write alerts."""
+        """Begin to write alerts in the background."""
         self._task = asyncio.create_task(self._write_on(), name="webhook refusals")
 
     async def close(self) -> None:
-        """Write what is left, and stop."""
+        """Write the remaining counts to alerts, and stop."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -62,7 +63,7 @@ class RefusalAlerts:
         self._has_some.set()
 
     async def flush(self) -> None:
-        """Write the counts to alerts; what cannot be written is kept for the next time."""
+        """Write the counts to alerts; counts that cannot be written are added to the next ones."""
         counts, self._counts = self._counts, Counter()
         if not counts:
             return
@@ -80,7 +81,7 @@ class RefusalAlerts:
                     )
         except Exception:  # the task must survive while the database is unavailable
             self._counts += counts
-            log.exception("refused deliveries not written")
+            log.exception("alerts about refused webhooks not stored")
 
     async def _write_on(self) -> None:
         while True:

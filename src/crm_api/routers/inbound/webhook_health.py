@@ -1,4 +1,4 @@
-"""Routes of the checks whether the provider's events arrive."""
+"""Routes of the webhook health checks, which test whether the provider's events arrive."""
 
 from http import HTTPStatus
 from typing import Annotated
@@ -32,7 +32,7 @@ Operator = Annotated[Caller, require(Scope.OPERATIONS)]
 async def order_check(
     uow: Uow, state: State, caller: Operator, body: WebhookHealthCheckCreate | None = None
 ) -> WebhookHealthCheckRead:
-    """Start a check. If one of this kind is already waiting, the answer is that one.
+    """Start a webhook health check. If a check of the same kind already waits, return that check.
 
     A test message gives its result within two minutes. Poll the check until then.
     """
@@ -49,7 +49,7 @@ async def order_check(
 
 @router.get("")
 async def list_checks(uow: Uow, state: State, page: Paging, _caller: Operator) -> WebhookHealthPage:
-    """List checks, newest first, with the current result for each side."""
+    """List webhook health checks, newest first, with the last result of each kind of check."""
     message_is_on = OwnLines.from_settings(state.settings) is not None
     async with uow:
         found = await service.list_checks(uow, cursor=page.cursor, limit=page.limit)
@@ -63,7 +63,7 @@ async def list_checks(uow: Uow, state: State, page: Paging, _caller: Operator) -
 
 @router.get("/{check_id}")
 async def read_check(check_id: UUID, uow: Uow, _caller: Operator) -> WebhookHealthCheckRead:
-    """Show one check."""
+    """Show one webhook health check."""
     async with uow:
         check = await service.get_check(uow, check_id)
     return WebhookHealthCheckRead.model_validate(check)

@@ -1,4 +1,4 @@
-"""Receive the provider's events; routes to list and replay them."""
+"""Receive the provider's events, and the routes that list and replay received events."""
 
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -41,7 +41,7 @@ from crm_api.routers.inbound.event_intake import EventIntake
 log = structlog.get_logger()
 
 LARGEST_BODY = 1024 * 1024
-"""Maximum bytes of an event; the provider's events have a few thousand."""
+"""Maximum size of an event in bytes; the provider's events have a few thousand bytes."""
 RECEIVED = b'{"received":true}'
 RECEIVED_HEADERS = [
     (b"content-type", b"application/json"),
@@ -56,7 +56,7 @@ Writer = Annotated[Caller, require(AccessScope.WEBHOOKS_WRITE)]
 async def receive_event(scope: Scope, receive: Receive, send: Send) -> None:
     """Store a signed event and acknowledge it; a worker processes it later.
 
-    Plain ASGI, because FastAPI's work for a route would cost more than storing the event.
+    This is plain ASGI, because FastAPI's work for a route would cost more than storing the event.
 
     Raises:
         EventTooLargeError: The body has more than 1 MiB.
@@ -97,7 +97,7 @@ async def _verify(state: StateOfApp, headers: dict[str, str], body: bytes) -> Ve
     try:
         return await keys.verify(headers, body, now=clock.now())
     except StaleSignatureError:
-        # The signature is valid except for its time, so strangers cannot cause this statement.
+        # The signature is valid except for its time, so only the provider can cause this query.
         app_state: AppState = state.crm
         async with app_state.new_uow() as uow:
             now = await uow.database_now()
@@ -125,7 +125,9 @@ async def _read_body(receive: Receive, *, declared: str) -> bytes | None:
 
 
 def _too_large() -> EventTooLargeError:
-    return EventTooLargeError(f"A delivery may have at most {LARGEST_BODY} bytes.")
+    return EventTooLargeError(
+        f"The body has more than {LARGEST_BODY} bytes. Send one event per request."
+    )
 
 
 EXAMPLE = {
@@ -153,11 +155,11 @@ EXAMPLE = {
 async def _documented(
     body: Annotated[dict[str, Any], Body(title="ProviderEvent")],
 ) -> Received:
-    """Receive an event from OpenPhone, signed with either of its signature schemes.
+    """Receive an event from OpenPhone, signed with one of its two signature schemes.
 
-    The answer is 2xx only after the event is stored. The signature is the authentication: 401 if
-    it is missing, wrong or stale. 400: the body is not a JSON object. 413: the body has more than
-    1 MiB. 503: the event could not be stored.
+    The answer is 2xx only after the event is stored. The signature is the authentication: the
+    answer is 401 if it is missing, wrong or too old. The answer is 400 if the body is not a JSON
+    object, 413 if it has more than 1 MiB, and 503 if the event could not be stored.
     """
     raise NotImplementedError(body)  # FastAPI reads only the signature, for the document
 
@@ -182,7 +184,7 @@ receive_route = APIRoute(
     )
     | {"requestBody": {"content": {"application/json": {"example": EXAMPLE}}}},
 )
-"""Documented like other routes, but served by ``receive_event``; the app tries it first."""
+"""Documented like other routes, but served by ``receive_event``; the app matches it first."""
 receive_route.app = receive_event
 
 
@@ -199,9 +201,7 @@ async def list_events(
     ] = None,
     error_code: Annotated[
         Line200 | None,
-        Query(
-            description="Only events whose last failure has this code.", examples=["line_unknown"]
-        ),
+        Query(description="Only events whose last error has this code.", examples=["line_unknown"]),
     ] = None,
     received_after: After = None,
     zone: QueryZone,
@@ -227,7 +227,7 @@ async def list_events(
 
 @router.get("/errors")
 async def list_errors(uow: ListUow, page: Paging, _caller: Reader) -> PageRead[ErrorClassRead]:
-    """List the errors of events that are not applied yet, grouped by code, the latest first."""
+    """List the errors of events that are not applied yet, grouped by code, newest error first."""
     async with uow:
         found = await stored_events.list_errors(uow)
     part = Cursors("webhook_event_errors").part(
@@ -243,9 +243,10 @@ async def list_errors(uow: ListUow, page: Paging, _caller: Reader) -> PageRead[E
 async def replay_events(
     body: ReplayRequest, uow: Uow, call: ThisCall, caller: Writer
 ) -> SelectionReplayRead:
-    """Apply a selection of events again. Effects that they already had are not repeated.
+    """Apply the selected events again. Effects that they already had are not repeated.
 
-    An event must match all given fields; `"all": true` selects every event. A dry run only counts.
+    An event must match all given fields; `"all": true` selects every event. A dry run only counts
+    the events.
     """
     selection = body.selection()
 

@@ -167,7 +167,7 @@ async def test_message_without_any_line_says_so(
     await apply(new_uow)
 
     found = await rows(session, "SELECT last_error FROM webhook_event")
-    assert found[0]["last_error"] == "The message does not say on which line it was."
+    assert found[0]["last_error"] == "The event does not name the line of the message."
 
 
 @pytest.mark.usefixtures("line")
@@ -211,7 +211,7 @@ async def test_statement_that_the_database_refuses_undoes_only_its_own_event(
 
     found = await rows(session, "SELECT last_error FROM webhook_event WHERE status = 'failed'")
     assert await statuses(session) == ["failed", "processed"]
-    assert found[0]["last_error"].startswith("The database refused it (54000)")
+    assert found[0]["last_error"].startswith("The database refused the event (SQLSTATE 54000)")
     assert "private" not in found[0]["last_error"]
 
 

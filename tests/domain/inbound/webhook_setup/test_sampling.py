@@ -64,7 +64,7 @@ async def test_sample_is_stored_and_reported(at: Setup, committed_uow: NewUow) -
 
     said = await receive_sample(at.registrar, seconds=5)
 
-    assert "delivered, proved and stored" in said
+    assert "delivered, verified and stored" in said
     assert [kind for kind, _ in await _samples(committed_uow)] == ["contact.updated"]
 
 

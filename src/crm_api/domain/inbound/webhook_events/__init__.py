@@ -1,1 +1,1 @@
-"""The ledger of received events, and what each of them changes."""
+"""Received webhook events: how they are stored, applied, retried and replayed."""

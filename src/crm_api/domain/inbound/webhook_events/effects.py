@@ -1,7 +1,7 @@
-"""Apply facts from the provider: timeline, consent, campaigns, and automatic answers.
+"""Apply facts from the provider to timeline, consent and campaigns; queue automatic answers.
 
-Every effect of a received message happens only when its row is new. A second delivery, a replay or
-a later reconciliation of the same message therefore changes nothing.
+A received message has effects only when its row is new. So a second delivery, a replay or a later
+reconciliation of the same message changes nothing.
 """
 
 from collections.abc import Sequence
@@ -55,31 +55,33 @@ DECISIONS = {
 DOUBTFUL_TEXT = AlertKind.DOUBTFUL_OPT_OUT
 BY_THE_PERSON = "person"
 CONFIRMATION = "{name}: you have opted out and will get no more texts from us."
-"""One message, no marketing, with the sender's name (47 CFR 64.1200(a)(12), read 2026-11-24)."""
+"""Text that confirms an opt-out. The law allows one message, without marketing and with the
+sender's name (47 CFR 64.1200(a)(12), read 2026-11-24)."""
 HELP = "{name}: for help, reach us at {contact}. Reply STOP to get no more texts."
 ANSWERED_WITHIN = timedelta(days=1)
-"""Maximum age of a message that gets an automatic answer. Older ones come from an import of the
-history or after a long outage. A confirmation is due within five minutes, and a later one needs a
-reason on record (47 CFR 64.1200(a)(12)). The stored event is that record for an outage; an old
-message has none."""
+"""Maximum age of a message that gets an automatic answer. Older messages come from an import of the
+history or from a long outage. A confirmation is due within five minutes, and a later one needs a
+recorded reason (47 CFR 64.1200(a)(12)). After an outage, the stored event is that record; for an
+old imported message, there is none."""
 HELP_AGAIN_AFTER = timedelta(minutes=10)
-"""Two machines that answer each other's HELP would otherwise never stop."""
+"""Minimum time between two answers to HELP in a conversation. Without it, two machines that answer
+each other would never stop."""
 
 
 async def apply_facts(
     uow: UnitOfWork, events: Sequence[ProviderEvent], *, now: datetime, reception: Reception
 ) -> None:
-    """Apply what events say about messages and calls, with few statements for all of them.
+    """Apply the facts about messages and calls in several events, with few statements for all.
 
-    The order does not matter, but no two events may undo each other. Events older than the erasure
-    of their person are left out.
+    The result does not depend on the order of the events. Events that happened before their person
+    was erased are skipped.
 
     Args:
-        events: Events whose instants are bounded by their receipt (``bound_event``).
+        events: Events whose times are limited to their receipt (``bound_event``).
         now: The database's time of this transaction.
 
     Raises:
-        LineUnknownError: An event names a line that is not known here.
+        LineUnknownError: An event names a line that this service has not stored.
         IncompleteEventError: An event does not name its line.
     """
     events = await erased.leave_out_erased(uow, events, secret=reception.secret, now=now)
@@ -133,7 +135,7 @@ async def _apply_reports(
 async def _apply_calls(
     uow: UnitOfWork, calls: Sequence[CallEvent], *, now: datetime, reception: Reception
 ) -> None:
-    """Add the facts to the rows of their calls; unknown callers become contacts."""
+    """Store facts about calls, add unknown callers as contacts, and end their follow-ups."""
     if not calls:
         return
     heard: dict[str, datetime] = {}
@@ -146,7 +148,7 @@ async def _apply_calls(
 async def _apply_texts(
     uow: UnitOfWork, texts: Sequence[ReceivedMessage], *, now: datetime, reception: Reception
 ) -> None:
-    """Store received messages, act on new ones, and link them to the campaign that they answer."""
+    """Store received messages, act on the new ones, and link each to the campaign it answers."""
     if not texts:
         return
     recorded = zip(texts, await store_received_messages(uow, texts, now=now), strict=True)
@@ -187,7 +189,7 @@ async def _decide(
     now: datetime,
     reception: Reception,
 ) -> None:
-    """Act on a new message of a person."""
+    """Apply the consent decision in a new message; queue an automatic answer or raise an alert."""
     facts, line = text.facts, text.line
     phone = received.phone or ""
     is_decided = await _decide_consent(
@@ -213,13 +215,13 @@ async def _decide_consent(
     now: datetime,
     reception: Reception,
 ) -> bool:
-    """Apply what a message says about consent; return whether that changed anything."""
+    """Apply the opt-out, opt-in or doubt in a message; return whether the consent changed."""
     decide = DECISIONS.get(reading.kind)
     if decide is None:
         return False
     was_first = await unknown_line.decided_before(uow, facts, phone=phone, reception=reception)
     if was_first is not None:
-        # Decided while the line was unknown; answered only if the number is still stopped.
+        # The decision was applied while the line was unknown. Answer only if a flag still exists.
         return was_first and bool((await flags_of(uow.session, [phone], now=now))[phone])
     return await decide(
         uow,
@@ -242,8 +244,8 @@ async def _ask_a_person(uow: UnitOfWork, received: StoredMessage, *, now: dateti
         uow,
         kind=DOUBTFUL_TEXT,
         subject=str(received.contact_id),
-        detail="A message may or may not be an opt-out: campaign messages to the number are held "
-        "until a person confirms it (opt-out) or releases it (opt-in).",
+        detail="A received message may be an opt-out, but this is not certain. The number gets no "
+        "campaign messages until a person confirms the opt-out or records an opt-in.",
         context={
             "activity_id": str(received.activity_id),
             "conversation_id": str(received.conversation_id),

@@ -1,7 +1,7 @@
-"""Turn the bytes of a delivery into the row to store, without reading what happened.
+"""Convert the bytes of a webhook delivery into the row to store, without parsing its data.
 
 Only the outermost members are read: ``{"id": "EV…", "type": "message.received", …}``, or the same
-wrapped once: ``{"object": {"id": "EV…", "type": …}}``.
+members inside one wrapper: ``{"object": {"id": "EV…", "type": …}}``.
 """
 
 import hashlib
@@ -24,22 +24,26 @@ TYPE_OF_ALIAS = {
     "callSummary": "call.summary.completed",
     "callTranscript": "call.transcript.completed",
 }
-"""Type names in the vendor's guide, and those on the wire (OpenPhone, "Webhooks", 2026-11-24)."""
+"""Maps type names in the provider's guide to the names in real events.
+
+Source: OpenPhone, "Webhooks", read 2026-11-24.
+"""
 LONGEST_ID = 200
-"""An index entry holds about 2,700 bytes. A longer id is not the provider's and is hashed."""
+"""Maximum characters of an id, because an index entry has room for about 2,700 bytes. A longer id
+is not from the provider and is replaced by its hash."""
 LONGEST_TYPE = 100
 
 
 class EventTooLargeError(TooLargeError):
-    """The delivery is larger than any event."""
+    """The delivery is larger than the maximum size of an event."""
 
     code = "event_too_large"
     title = "Webhook delivery too large"
-    example = Example("A delivery may have at most 1048576 bytes.")
+    example = Example("The body has more than 1048576 bytes. Send one event per request.")
 
 
 class MalformedEventError(MalformedError):
-    """The delivery is signed, but is not a JSON object."""
+    """The body of a signed delivery is not a JSON object."""
 
     code = "malformed_json"
     title = "Malformed JSON"
@@ -47,10 +51,11 @@ class MalformedEventError(MalformedError):
 
 @dataclass(frozen=True, slots=True)
 class ReceivedEvent:
-    """One delivery whose signature proved that the provider sent it.
+    """One webhook delivery with a valid signature, ready to be stored.
 
     Attributes:
-        payload: The JSON text to store: as received, unless PostgreSQL cannot hold it.
+        payload: The JSON text to store. It is the received text, unless PostgreSQL cannot store
+            that.
     """
 
     id: UUID
@@ -62,7 +67,7 @@ class ReceivedEvent:
 
 
 def read_event(body: bytes, *, scheme: str, delivery_id: str | None) -> ReceivedEvent:
-    """Read the envelope of a delivery; the database dates its receipt when it is stored.
+    """Read the envelope of a delivery; the database sets the time of receipt when it is stored.
 
     Raises:
         MalformedEventError: The body is not a JSON object.
@@ -85,10 +90,10 @@ def read_event(body: bytes, *, scheme: str, delivery_id: str | None) -> Received
 
 
 def as_text(event: ReceivedEvent) -> ReceivedEvent:
-    """Return the event with a payload that PostgreSQL accepts in any case: ``{"raw": "…"}``.
+    """Return the event with its payload as one string, ``{"raw": "…"}``, which can be stored.
 
-    Used for JSON that it refuses, for example a number of a million digits. The event is kept,
-    fails when it is applied, and a person can look at it.
+    This is used for JSON that PostgreSQL refuses, for example a number with a million digits. The
+    event is then stored and fails when it is applied, so a person can look at it.
     """
     return replace(event, payload=_raw(event.payload))
 
@@ -100,12 +105,12 @@ def _raw(text: str) -> str:
 def _read_object(body: bytes) -> tuple[dict[str, Any], str]:
     try:
         document = orjson.loads(body)
-        # ``jsonb`` cannot hold NUL, although an escaped NUL is valid JSON.
+        # ``jsonb`` cannot store NUL, although an escaped NUL is valid JSON.
         payload = _storable_json(document) if b"\\u0000" in body else body.decode()
     except (orjson.JSONDecodeError, RecursionError):
         document, payload = _read_unusual(body)
     if not isinstance(document, dict):
-        raise MalformedEventError("The body is JSON, but not an object.")
+        raise MalformedEventError("The body is not a JSON object. Send one event as an object.")
     return document, payload
 
 
@@ -114,10 +119,11 @@ def _read_unusual(body: bytes) -> tuple[Any, str]:
     try:
         document = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise MalformedEventError("The body is not valid JSON.") from error
+        detail = "The body is not valid JSON. Send one event as a JSON object."
+        raise MalformedEventError(detail) from error
     try:
         return document, _storable_json(document)
-    except (ValueError, RecursionError):  # a number beyond all floats, or nested too deep
+    except (ValueError, RecursionError):  # a number too large for a float, or too deep nesting
         return document, _raw(body.decode(errors="replace"))
 
 
@@ -130,7 +136,7 @@ def _storable_json(document: object) -> str:
 
 
 def _storable(value: object) -> object:
-    """Return a copy in which U+FFFD replaces each character that ``jsonb`` cannot hold."""
+    """Return a copy in which U+FFFD replaces each character that ``jsonb`` cannot store."""
     if isinstance(value, str):
         return _storable_text(value)
     if isinstance(value, dict):

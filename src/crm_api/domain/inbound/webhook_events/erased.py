@@ -1,4 +1,4 @@
-"""Leave out provider facts from before the erasure of their person, except consent decisions."""
+"""Skip events that happened before their person was erased; only consent decisions are stored."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -19,8 +19,8 @@ ACTIONS = {
     ReplyKind.OPT_IN: ConsentAction.OPT_IN,
     ReplyKind.DOUBTFUL: ConsentAction.HOLD,
 }
-"""What a message decides, by how it is read."""
-# Events of a call's summary or transcript name no person; the call's row does.
+"""Maps the kind of a reply to the consent decision that it makes."""
+# Events about a call's summary or transcript do not name the person, but the call's row does.
 OF_ERASED = text("""
     SELECT k.openphone_id FROM activity_key k JOIN activity a ON a.id = k.activity_id
     WHERE k.openphone_id = ANY(CAST(:ids AS text[])) AND a.phone LIKE 'erased:%'
@@ -30,11 +30,11 @@ OF_ERASED = text("""
 async def leave_out_erased(
     uow: UnitOfWork, events: Sequence[ProviderEvent], *, secret: bytes, now: datetime
 ) -> list[ProviderEvent]:
-    """Return the events without those from before the erasure of their person.
+    """Return the events without those that happened before their person was erased.
 
-    Later events of a call from before the erasure are left out too. An earlier message that opts
-    out, opts in or is doubtful leaves a consent entry without its body. Before later events of the
-    person are applied, the flags of the number are restored, so that nothing is sent.
+    If a call began before the erasure, all its events are skipped. A skipped message that opts out,
+    opts in or is doubtful adds an entry to the consent history, without the message body. If the
+    erased person has newer events, the flags of the number are restored, so that nothing is sent.
     """
     people = [_person(event) for event in events]
     phones = {phone for phone in people if phone is not None}
@@ -62,16 +62,16 @@ async def leave_out_erased(
     ]
     if erased:
         await consent.lock_decisions(uow, phones=erased)
-        await _keep_decisions(uow, past, now=now, secret=secret)
+        await _record_late_decisions(uow, past, now=now, secret=secret)
         back = {phone for phone, _ in kept if phone in erased}
         await suppression.suppress_erased(uow, phones=back, now=now, secret=secret)
     return [event for _, event in kept]
 
 
-async def _keep_decisions(
+async def _record_late_decisions(
     uow: UnitOfWork, past: Iterable[tuple[str, ProviderEvent]], *, now: datetime, secret: bytes
 ) -> None:
-    """Record what messages from before an erasure decided: a late STOP must count."""
+    """Record the consent decisions in messages from before an erasure; a late STOP must count."""
     for phone, event in past:
         facts = event.message
         if facts is None or facts.direction != Direction.INCOMING:

@@ -1,4 +1,4 @@
-"""Find the lines that events belong to, each looked up once per batch."""
+"""Find the line of each event; a line is looked up only once per batch of events."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,16 +15,16 @@ from crm_api.domain.provider.openphone.facts import CallFacts, MessageFacts
 from crm_api.platform.database import UnitOfWork
 
 Place = tuple[str | None, tuple[str, ...]]
-"""What an event says about its line: the provider's id, and own numbers."""
+"""How an event identifies its line: the provider's id of the line, and our own numbers."""
 
 
 class LineUnknownError(InvalidError):
-    """The event names an own number that is not known here."""
+    """The event belongs to a line that this service has not stored."""
 
     code = "line_unknown"
-    title = "Line not known"
+    title = "Unknown line"
     example = Example(
-        "The line PNq7x1Zk3v is not known here; read the lines from the provider with POST "
+        "The line PNq7x1Zk3v is unknown. Read the lines from the provider with POST "
         "/v1/lines/sync, then replay this event."
     )
 
@@ -37,7 +37,7 @@ class IncompleteEventError(InvalidError):
 
 
 class LineFinder:
-    """Finds lines within one transaction."""
+    """Finds the lines of events within one transaction, and remembers them."""
 
     def __init__(self, uow: UnitOfWork, *, resend_unclear: bool, now: datetime) -> None:
         self._uow = uow
@@ -49,21 +49,21 @@ class LineFinder:
         """Return the line of a message.
 
         Raises:
-            LineUnknownError: The message names a line that is not known here.
+            LineUnknownError: The message names a line that this service has not stored.
             IncompleteEventError: The message does not name its line.
         """
         is_incoming = facts.direction == Direction.INCOMING
         own = facts.to_numbers if is_incoming else (facts.from_number or "",)
         line = await self._find(facts.phone_number_id, own)
         if line is None:
-            raise IncompleteEventError("The message does not say on which line it was.")
+            raise IncompleteEventError("The event does not name the line of the message.")
         return line
 
     async def of_call(self, facts: CallFacts) -> Line | None:
-        """Return the line of a call; None when this event does not name it.
+        """Return the line of a call; None if the event does not name the line.
 
         Raises:
-            LineUnknownError: The call names a line that is not known here.
+            LineUnknownError: The event names a line that this service has not stored.
         """
         return await self._find(facts.phone_number_id, facts.own)
 
@@ -74,7 +74,7 @@ class LineFinder:
         return self._found[place]
 
     async def _look(self, phone_number_id: str | None, own: Sequence[str]) -> Line | None:
-        """Look up by the provider's id, else by the number; add a line given with both."""
+        """Look up a line by the provider's id, else by its number; add it if both are given."""
         if phone_number_id is None:
             return await lines.find_line_by_number(self._uow, numbers=own) if own else None
         numbers = [number for one in own if (number := as_phone(one)) is not None]
@@ -87,7 +87,7 @@ class LineFinder:
         )
         if line is None:
             raise LineUnknownError(
-                f"The line {phone_number_id} is not known here; read the lines from the provider "
-                "with POST /v1/lines/sync, then replay this event."
+                f"The line {phone_number_id} is unknown. Read the lines from the provider with "
+                "POST /v1/lines/sync, then replay this event."
             )
         return line

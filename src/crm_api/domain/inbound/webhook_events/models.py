@@ -1,4 +1,4 @@
-"""The ledger of received events."""
+"""Tables of received webhook events."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -15,25 +15,30 @@ from crm_api.platform.ids import new_id
 
 
 class WebhookEventStatus(StrEnum):
-    """State of a received event."""
+    """State of a received event.
+
+    Attributes:
+        PENDING: It is waiting to be applied.
+        PROCESSED: It was applied.
+        FAILED: It could not be applied, and is retried at ``next_attempt_at``.
+        DEAD: It could not be applied, and all retries are used up. It waits for a replay.
+        IGNORED: Its type changes nothing in this service.
+    """
 
     PENDING = "pending"
     PROCESSED = "processed"
     FAILED = "failed"
-    """Retried at ``next_attempt_at``."""
     DEAD = "dead"
-    """Its retries are used up; it waits for a replay."""
     IGNORED = "ignored"
-    """Of a type that changes nothing here."""
 
 
 UNUSUAL = (WebhookEventStatus.FAILED, WebhookEventStatus.DEAD, WebhookEventStatus.IGNORED)
-"""Statuses with an index. New and applied events, the bulk, are not in it and cost nothing."""
+"""Statuses in a partial index. Most events are new or applied; they are not in this index."""
 WAITING = (WebhookEventStatus.PENDING, WebhookEventStatus.FAILED)
 
 
 class WebhookEvent(Base):
-    """One event, stored before it was acknowledged; partitioned by month of the id's time."""
+    """One event, stored before it is acknowledged; partitioned by the month in its id."""
 
     __tablename__ = "webhook_event"
     __table_args__ = (
@@ -65,7 +70,8 @@ class WebhookEvent(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     provider_event_id: Mapped[str]
-    """The envelope's ``EV…`` id; without one the delivery id, else a hash of the body."""
+    """The id ``EV…`` in the envelope; if it is missing, the delivery id, else a hash of the body.
+    """
     delivery_id: Mapped[str | None]
     scheme: Mapped[str]
     type: Mapped[str]
@@ -74,7 +80,7 @@ class WebhookEvent(Base):
     next_attempt_at: Mapped[datetime]
     last_error: Mapped[str | None]
     error_code: Mapped[str | None]
-    """Class of the error; kept until the event is applied, also during a replay."""
+    """Code of the last error. It stays until the event is applied, also during a replay."""
     received_at: Mapped[datetime]
     processed_at: Mapped[datetime | None]
     payload: Mapped[dict[str, Any]]

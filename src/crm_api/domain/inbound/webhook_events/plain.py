@@ -1,8 +1,8 @@
-"""Apply many old messages at once that need only a row, to keep an import fast.
+"""Store many old messages at once that need only a row, so that an import is fast.
 
-Applied one by one, a message asks about six questions. For most of a history the answers are known
-beforehand: no campaign messaged the number, the message asks for nothing, and it is too old for an
-answer. All other messages go through ``service.apply_event``, which also accepts a plain one.
+To apply one message takes about six queries. For most messages of a history, their results are
+known beforehand: no campaign messaged the number, the message asks for nothing, and it is too old
+for an answer. All other messages go through ``service.apply_event``, which accepts plain ones too.
 """
 
 from collections.abc import Sequence
@@ -22,22 +22,22 @@ from crm_api.domain.provider.openphone.facts import MessageFacts, bound_message
 from crm_api.platform.database import UnitOfWork
 
 PAST_AFTER = timedelta(days=4)
-"""Longer than the age at which a message may get an answer or count as a reply."""
+"""A message that is older than this never gets an automatic answer or counts as a reply."""
 
 
 async def apply_plain_messages(
     uow: UnitOfWork, texts: Sequence[MessageFacts], *, now: datetime, reception: Reception
 ) -> set[str]:
-    """Apply the plain ones of these messages, with a few statements for all.
+    """Store those of the messages that are plain, with a few statements for all of them.
 
-    A plain message is older than ``PAST_AFTER``, has one other party and no media, and does not
-    concern consent. That party never got a message from here and was never erased.
+    A plain message is older than ``PAST_AFTER``, has exactly one other party and no media, and does
+    not concern consent. The other party never got a message from us and was never erased.
 
     Args:
-        now: The database's time of this transaction, which is that of the receipt.
+        now: The database's time of this transaction, used as the time of receipt.
 
     Returns:
-        The provider's ids of the stored messages; the others are for ``apply_event``.
+        The provider's ids of the stored messages. Pass the other messages to ``apply_event``.
     """
     bounded = [bound_message(facts, received_at=now) for facts in texts]
     past = [facts for facts in bounded if now - facts.created_at > PAST_AFTER]
@@ -76,7 +76,7 @@ async def apply_plain_messages(
 async def _lines_of(
     uow: UnitOfWork, texts: Sequence[MessageFacts], *, now: datetime, reception: Reception
 ) -> dict[str, UUID]:
-    """Find the lines of plain messages by the provider's ids; add unknown ones."""
+    """Map the provider's line ids in these messages to our line ids; add unknown lines."""
     own = {
         facts.phone_number_id: facts.to_numbers[0]
         if facts.direction == Direction.INCOMING
@@ -99,7 +99,7 @@ async def _lines_of(
 
 
 def _person_of(facts: MessageFacts) -> str | None:
-    """Return the number of the one person in a message; None when the message is not plain."""
+    """Return the number of the only other party; None if the message is not plain."""
     if facts.media or len(facts.to_numbers) != 1:
         return None
     if facts.direction == Direction.INCOMING:

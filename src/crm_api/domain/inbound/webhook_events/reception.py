@@ -1,4 +1,4 @@
-"""What is needed to apply an event, besides the event itself."""
+"""Settings that are needed to apply an event."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -8,18 +8,19 @@ from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.platform.settings import Settings
 
 RETRY_MEANS = tuple(timedelta(minutes=wait) for wait in (1, 5, 30, 120, 360, 960))
-"""About a day in all."""
+"""Mean wait after the first, second … failure; together about a day."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reception:
-    """Who answers, which key hashes consent records, and how far clocks may differ.
+    """Settings for applying events: the business, the consent key, time limits and retries.
 
     Attributes:
-        business_name: None means the line's name.
-        business_contact: How to reach the business; None means the line's number.
+        business_name: Name of the business in automatic answers; None means the line's name.
+        business_contact: How people reach the business; None means the line's number.
         secret: Key for the hashes of the consent history.
-        resend_unclear: Setting for a line that is added on first sight.
+        times: Time limits of sends.
+        resend_unclear: Value of ``resend_unclear`` for a line that is added because of an event.
         retry_means: Mean wait after the first, second … failure.
     """
 
@@ -32,10 +33,10 @@ class Reception:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Build it from the settings.
+        """Create a reception from the settings of the process.
 
         Raises:
-            SettingsError: There is no secret key.
+            SettingsError: The settings have no secret key.
         """
         return cls(
             business_name=settings.business_name,

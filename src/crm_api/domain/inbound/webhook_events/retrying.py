@@ -1,4 +1,4 @@
-"""Outcome of an event that could not be applied: retried, later each time, then dead."""
+"""Decide the new state of an event after a try: applied, retried later, or dead."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,17 +14,18 @@ from crm_api.domain.kit.errors import CrmError
 
 CONFLICT_RETRY = timedelta(seconds=2)
 COLLISIONS = frozenset({"40001", "40P01", "55P03"})
-"""Serialization failure, deadlock, lock not available: a conflict with another transaction."""
+"""SQLSTATE codes of a conflict with another transaction: serialization failure, deadlock, lock not
+available."""
 LONGEST_ERROR = 500
 
 Jitter = Callable[[], float]
 random_fraction: Jitter = SystemRandom().random
-"""Return 0 to 1. The whole wait is random, so that retries spread."""
+"""Returns a number from 0 to 1. The whole wait is random, so that retries spread over time."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedEvent:
-    """An event whose row this transaction has locked."""
+    """An event whose row is locked by this transaction."""
 
     id: UUID
     type: str
@@ -35,7 +36,7 @@ class ClaimedEvent:
 
 @dataclass(frozen=True, slots=True)
 class EventOutcome:
-    """Result of an event in this run."""
+    """The new state of an event after one try to apply it."""
 
     id: UUID
     status: WebhookEventStatus
@@ -62,13 +63,13 @@ def applied_outcome(
 
 
 def collided_outcome(claimed: ClaimedEvent, *, now: datetime, jitter: Jitter) -> EventOutcome:
-    """Retry an event after at most 2 s; a conflict with another transaction is not a try."""
+    """Return a retry within 2 s; a conflict with another transaction does not count as a try."""
     return EventOutcome(
         id=claimed.id,
         status=WebhookEventStatus.PENDING,
         attempts=claimed.attempts,
         next_attempt_at=now + CONFLICT_RETRY * jitter(),
-        last_error="Another transaction was in the way; it will be tried again at once.",
+        last_error="The event conflicted with another transaction. It is retried within 2 seconds.",
         error_code=None,
         processed_at=None,
     )
@@ -82,7 +83,7 @@ def failed_outcome(
     now: datetime,
     jitter: Jitter,
 ) -> EventOutcome:
-    """Retry an event later, or make it dead after the last of the waits.
+    """Return the state after a failed try: a later retry, or dead after the last retry.
 
     Args:
         means: Mean wait after the first, second … failure.
@@ -103,19 +104,20 @@ def failed_outcome(
 
 
 def describe_error(error: Exception) -> tuple[str, str]:
-    """Return the class by which errors are grouped, and one sentence about this error."""
+    """Return a code that groups similar errors, and one sentence about this error."""
     if isinstance(error, CrmError):
         return error.code, error.detail
     if isinstance(error, DBAPIError):
         state = sql_state(error)
-        # Only the driver's own first line: the whole message would repeat the values.
-        return f"database_{state}", f"The database refused it ({state}): {_first_line(error.orig)}"
+        # Use only the driver's first line, because the whole message would contain the values.
+        sentence = f"The database refused the event (SQLSTATE {state}): {_first_line(error.orig)}"
+        return f"database_{state}", sentence
     name = type(error).__name__
     return name, f"{name}: {_first_line(error)}"
 
 
 def sql_state(error: DBAPIError) -> str | None:
-    """Return PostgreSQL's SQLSTATE of an error; None if it has none."""
+    """Return the SQLSTATE code of a database error; None if it has none."""
     state: str | None = getattr(error.orig, "sqlstate", None)
     return state
 

@@ -18,7 +18,7 @@ class Received(ReadModel):
     """The event is stored.
 
     Attributes:
-        received: Whether the event was stored.
+        received: Always true: the event is stored.
     """
 
     received: Literal[True]
@@ -29,10 +29,12 @@ class WebhookEventRead(ReadModel):
 
     Attributes:
         provider_event_id: The id of the event at the provider.
-        attempts: The number of attempts so far.
-        next_attempt_at: Null when the event needs no more work.
-        error_code: The class of its error, until the event is applied.
-        received_at: When it was received; null until then.
+        type: The provider's name of the event type.
+        attempts: The number of attempts to apply the event so far.
+        next_attempt_at: When the event is tried next; null if no further attempt is planned.
+        last_error: The error of the last attempt, as a sentence; null if it did not fail.
+        error_code: The code of the last error; null if there was none or the event is applied.
+        received_at: When the event was received.
         processed_at: When the event was applied; null until then.
         payload: The event as it was received.
     """
@@ -63,7 +65,7 @@ class WebhookEventRead(ReadModel):
 
     @classmethod
     def of(cls, event: WebhookEvent) -> Self:
-        """Build it from a row."""
+        """Create the answer from a row; ``next_attempt_at`` is null unless the event waits."""
         read = cls.model_validate(event)
         return read if event.status in WAITING else read.model_copy(update=_NOTHING_TO_COME)
 
@@ -72,10 +74,10 @@ _NOTHING_TO_COME = {"next_attempt_at": None}
 
 
 class ReplayRead(ReadModel):
-    """How many events will be applied again.
+    """The result of a replay of one event.
 
     Attributes:
-        replayed: The number of events that are applied again.
+        replayed: The number of events that will be applied again.
     """
 
     model_config = example(replayed=1)
@@ -84,12 +86,15 @@ class ReplayRead(ReadModel):
 
 
 class ReplayRequest(DryRunRequest):
-    """A choice of events: all given conditions must hold; or ``all`` of them.
+    """Which events to apply again. An event is selected if it matches all given fields.
 
     Attributes:
-        all: Every event; excludes other conditions.
-        received_after: Received later than this instant.
-        ids: Only the items with these ids.
+        all: True selects every event. It cannot be combined with other fields.
+        status: Only events in this status.
+        type: Only events of this type.
+        error_code: Only events whose last error has this code.
+        received_after: Only events that were received after this time.
+        ids: Only the events with these ids.
     """
 
     model_config = example(status="dead", type="message.received", dry_run=True)
@@ -107,22 +112,22 @@ class ReplayRequest(DryRunRequest):
         is_chosen = any(one is not None for one in choice)
         if self.all and is_chosen:
             raise PydanticCustomError(
-                "selection", 'Give either `"all": true` or what the events have in common.'
+                "selection", 'Give either `"all": true` or other fields, but not both.'
             )
         if not (is_chosen or self.all or self.dry_run):
             raise PydanticCustomError(
                 "selection",
-                "Say which events: give `status`, `type`, `error_code`, `received_after` or `ids`, "
-                'or `"all": true` for every event.',
+                "The request selects no events. Give `status`, `type`, `error_code`, "
+                '`received_after` or `ids`, or `"all": true` for every event.',
             )
         return self
 
     def content(self) -> Any:  # noqa: ANN401 - JSON
-        """Return the selection; a dry run that chooses nothing counts all events."""
+        """Return the selection as JSON; a dry run without a selection counts all events."""
         return super().content() or {"all": True}
 
     def selection(self) -> EventSelection:
-        """Return it as a selection of stored events."""
+        """Convert the request into a selection of stored events."""
         return EventSelection(
             status=self.status,
             type=self.type,
@@ -136,34 +141,36 @@ class SelectionReplayRead(DryRunRead):
     """How many events were selected, and how many of them will be applied again.
 
     Attributes:
-        matched: The number of items that match the selection.
-        replayed: The number of events that are applied again.
+        matched: The number of events that match the selection.
+        replayed: The number of events that will be applied again; 0 in a dry run.
     """
 
     model_config = example(token=None, matched=3, replayed=3)
 
     matched: int
     replayed: int
-    dry_run: bool = Field(description="True when the events were only counted.")
+    dry_run: bool = Field(description="True if the events were only counted.")
 
 
 class ErrorClassRead(ReadModel):
     """Events with the same error code that are not applied yet.
 
     Attributes:
-        events: The number of events.
-        dead: How many of them are not retried automatically.
-        types: The types of the events.
-        first_seen_at: When the first of them was received.
-        last_seen_at: When it was last seen.
-        last_error: That of the newest event.
+        error_code: The error code that these events have in common.
+        events: The number of these events.
+        dead: The number of these events that are no longer retried automatically.
+        types: The types of these events.
+        first_seen_at: When the oldest of these events was received.
+        last_seen_at: When the newest of these events was received.
+        last_error: The error of the newest event, as a sentence.
     """
 
     model_config = example(
         error_code="line_unknown",
         events=3,
         types=["message.received"],
-        last_error="The event is for a line that is not known here.",
+        last_error="The line PNq7x1Zk3v is unknown. Read the lines from the provider with POST "
+        "/v1/lines/sync, then replay this event.",
     )
 
     error_code: str

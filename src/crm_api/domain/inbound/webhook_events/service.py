@@ -1,4 +1,4 @@
-"""Received events: applied in order of receipt, retried, listed and replayed."""
+"""Apply received events in order of receipt, and retry those that fail."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ from crm_api.platform.database import UnitOfWork, typed_rows
 
 log = structlog.get_logger()
 
-OFF_LINE = (LineUnknownError, IncompleteEventError)
-"""The event cannot be applied, because its line is not known."""
-LEFT_ALONE = frozenset({EventKind.UNKNOWN, EventKind.CONTACT, EventKind.TASK})
-"""Types that are stored only; docs/explanation/recovery.md says why."""
+LINE_ERRORS = (LineUnknownError, IncompleteEventError)
+"""Errors of an event that cannot be applied because its line is unknown."""
+IGNORED_KINDS = frozenset({EventKind.UNKNOWN, EventKind.CONTACT, EventKind.TASK})
+"""Kinds of events that are only stored; docs/explanation/recovery.md says why."""
 
 
 CLAIM_EVENTS = text("""
@@ -51,17 +51,18 @@ async def apply_batch(
     reception: Reception,
     jitter: Jitter = random_fraction,
 ) -> int:
-    """Apply the events that are due; a failure of one does not undo another.
+    """Claim due events and apply them; the failure of one event does not undo the others.
 
     The effects of an event and its new status are in the same transaction. A failed event is
-    retried later; after the last retry it is ``dead``, and an alert is raised.
+    retried later. After the last retry, its status is ``dead`` and an alert is raised.
 
     Args:
+        limit: Maximum number of events to claim.
         now: The database's time of this transaction.
-        jitter: Returns numbers from 0 to 1. The whole wait is random, so that retries spread.
+        jitter: Returns a number from 0 to 1 that decides how long a retry waits.
 
     Returns:
-        How many events were claimed; 0 when none is due.
+        The number of claimed events; 0 if none is due.
     """
     rows = await uow.session.execute(CLAIM_EVENTS, {"now": now, "limit": limit})
     claimed = typed_rows(ClaimedEvent, rows)
@@ -110,7 +111,7 @@ async def _store_outcomes(uow: UnitOfWork, outcomes: Sequence[EventOutcome]) -> 
 
 
 def _measure(claimed: Sequence[ClaimedEvent], outcomes: Sequence[EventOutcome]) -> None:
-    """Measure the time from receipt to application; events not applied yet are left out."""
+    """Measure the time from receipt until the event was applied, for each applied event."""
     received = {one.id: one.received_at for one in claimed}
     for outcome in outcomes:
         if outcome.processed_at is not None:
@@ -121,16 +122,16 @@ def _measure(claimed: Sequence[ClaimedEvent], outcomes: Sequence[EventOutcome]) 
 async def apply_event(
     uow: UnitOfWork, event: ProviderEvent, *, now: datetime, reception: Reception
 ) -> bool:
-    """Apply one fact from a webhook or a list; safe to repeat, late and in any order.
+    """Apply one event from a webhook or a list; it may be repeated, late or out of order.
 
     Args:
-        now: The database's time of this transaction, which is that of the receipt.
+        now: The database's time of this transaction, used as the time of receipt.
 
     Returns:
-        False when events of this kind change nothing here.
+        False if events of this kind change nothing in this service.
 
     Raises:
-        LineUnknownError: The event names a line that is not known here.
+        LineUnknownError: The event names a line that this service has not stored.
         IncompleteEventError: The event does not name its line.
     """
     if event.message is None and event.call is None:
@@ -147,7 +148,7 @@ class _Readable:
 
 
 class _Run:
-    """Applies claimed events: all together, then in halves where that fails."""
+    """Applies claimed events together; if that fails, each half separately, down to one event."""
 
     def __init__(
         self, uow: UnitOfWork, *, now: datetime, reception: Reception, jitter: Jitter
@@ -158,11 +159,11 @@ class _Run:
         self._jitter = jitter
 
     async def apply(self, claimed: Sequence[ClaimedEvent]) -> list[EventOutcome]:
-        """Apply events; return the outcome of each."""
+        """Apply events; return one outcome per event, in another order."""
         outcomes: list[EventOutcome] = []
         readable: list[_Readable] = []
         for one in claimed:
-            if kind_of(one.type) in LEFT_ALONE:
+            if kind_of(one.type) in IGNORED_KINDS:
                 outcomes.append(
                     retrying.applied_outcome(one, WebhookEventStatus.IGNORED, now=self._now)
                 )
@@ -216,8 +217,8 @@ class _Run:
                 "webhook event failed", event_id=str(claimed.id), type=claimed.type, exc_info=error
             )
         means, now = self._reception.retry_means, self._now
-        if isinstance(error, OFF_LINE):
-            await self._keep_decision(claimed)
+        if isinstance(error, LINE_ERRORS):
+            await self._apply_decision(claimed)
         outcome = retrying.failed_outcome(claimed, error, means=means, now=now, jitter=self._jitter)
         if outcome.status is WebhookEventStatus.DEAD:
             await stored_events.raise_dead_event_alert(
@@ -225,8 +226,8 @@ class _Run:
             )
         return outcome
 
-    async def _keep_decision(self, claimed: ClaimedEvent) -> None:
-        """Apply an opt-out from an unknown line now; the event itself is retried later."""
+    async def _apply_decision(self, claimed: ClaimedEvent) -> None:
+        """Apply an opt-out on an unknown line at once, although the event itself is retried."""
         try:
             async with self._uow.session.begin_nested():
                 event = bound_event(parse_event(claimed.payload), received_at=claimed.received_at)
@@ -237,4 +238,4 @@ class _Run:
             if failure.connection_invalidated:
                 raise
             # The next try of the event stores the opt-out.
-            log.warning("opt-out not kept", event_id=str(claimed.id), exc_info=failure)
+            log.warning("opt-out not stored", event_id=str(claimed.id), exc_info=failure)

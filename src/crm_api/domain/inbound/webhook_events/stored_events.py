@@ -1,7 +1,7 @@
-"""List received events and their errors, and apply them again: one, a selection, or all.
+"""List received events and their errors, and replay events: one, a selection, or all.
 
-A replay does nothing twice: every effect needs a new row, or only moves a state forward. An event
-that was applied before changes no row.
+A replay repeats no effect, because every effect needs a new row or only moves a state forward. So
+an event that was already applied changes nothing.
 """
 
 from collections.abc import Sequence
@@ -38,9 +38,12 @@ from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.jobs import Job, JobName
 
 DEAD_EVENT = AlertKind.WEBHOOK_EVENT_DEAD
-"""The alert's kind; its subject is the error class."""
+"""Kind of the alert about dead events; its subject is the error code."""
 PER_SECOND = 300
-"""Selected events that become due in a second, so that new events are applied in between."""
+"""Number of replayed events that become due per second; new events are applied in between."""
+
+
+NOT_FOUND = "No received event has this id. GET /v1/webhook-events lists the stored events."
 
 
 class WebhookEventNotFoundError(NotFoundError):
@@ -55,8 +58,9 @@ class ErrorClass:
     """Events with the same error code that are not applied yet.
 
     Attributes:
-        first_seen_at: When the first of them was received.
-        last_error: That of the newest event.
+        first_seen_at: When the oldest of these events was received.
+        last_seen_at: When the newest of these events was received.
+        last_error: The error of the newest event.
     """
 
     error_code: str
@@ -70,7 +74,7 @@ class ErrorClass:
 
 @dataclass(frozen=True, kw_only=True)
 class EventSelection:
-    """A choice of events: all given conditions must hold; without any, all events match."""
+    """A selection of events by conditions that must all hold; without any, all events match."""
 
     status: WebhookEventStatus | None = None
     type: str | None = None
@@ -92,11 +96,11 @@ async def replay_event(uow: UnitOfWork, *, event_id: UUID, now: datetime) -> Non
     """Make an event due again, whatever its status, and nudge the worker.
 
     Raises:
-        WebhookEventNotFoundError: There is no such event.
+        WebhookEventNotFoundError: No received event has this id.
     """
     found = await uow.session.execute(REPLAY_EVENT, {"id": event_id, "now": now})
     if found.first() is None:
-        raise WebhookEventNotFoundError("There is no received event with this id.")
+        raise WebhookEventNotFoundError(NOT_FOUND)
     uow.after_commit(Job(name=JobName.PROCESS_WEBHOOK_BACKLOG))
 
 
@@ -128,9 +132,9 @@ LOCK_REPLAY = text("SELECT pg_advisory_xact_lock(hashtextextended('replay of eve
 async def replay_events(
     uow: UnitOfWork, selection: EventSelection, *, actor: str, now: datetime
 ) -> int:
-    """Make all selected events due again, in order of receipt; return how many.
+    """Make all selected events due again, in order of receipt; return their number.
 
-    Writes the audit log and nudges the worker.
+    The function also writes the audit log and nudges the worker.
     """
     count = await _make_due(uow, selection, now=now)
     await note_decision(
@@ -147,9 +151,9 @@ async def replay_events(
 
 
 async def _make_due(uow: UnitOfWork, selection: EventSelection, *, now: datetime) -> int:
-    """Make events due as if just received, ``PER_SECOND`` of them a second; return how many.
+    """Make events due as if just received, ``PER_SECOND`` per second; return their number.
 
-    One replay runs at a time: two that want the same rows would deadlock.
+    Only one replay runs at a time, because two that update the same rows would deadlock.
     """
     await uow.session.execute(LOCK_REPLAY)
     place = func.row_number().over(order_by=(WebhookEvent.received_at, WebhookEvent.id)) - 1
@@ -200,7 +204,7 @@ READ_ERRORS = text("""
 
 
 async def list_errors(uow: UnitOfWork) -> Sequence[ErrorClass]:
-    """Return the errors of events that are not applied, by error class, the latest first."""
+    """Return the errors of events that are not applied, grouped by code, newest error first."""
     return typed_rows(ErrorClass, await uow.session.execute(READ_ERRORS))
 
 
@@ -212,9 +216,9 @@ RECOVERED = text("""
 
 
 async def resolve_recovered_alerts(uow: UnitOfWork, *, now: datetime) -> None:
-    """Resolve the alerts of error classes whose events have all been applied.
+    """Resolve the alerts about error codes that no event has any more.
 
-    Resolve also the alerts of lines that were unknown and are known now.
+    Also resolve the alerts about unknown lines that have been stored since.
     """
     await unknown_line.resolve_alerts_of_known_lines(uow, now=now)
     open_codes = await alerts.list_open_subjects(uow, kind=DEAD_EVENT)
@@ -238,10 +242,10 @@ async def raise_dead_event_alert(
         uow,
         kind=DEAD_EVENT,
         subject=code,
-        detail=f"Events from the provider could not be applied; the last one "
-        f"({event_type}) was tried {outcome.attempts} times: {outcome.last_error} Nothing is lost: "
-        f"see GET /v1/webhook-events?status=dead&error_code={code}, fix the cause, then POST "
-        f'/v1/webhook-events/replay {{"error_code": "{code}"}}.',
+        detail=f"Events from the provider could not be applied. The last one "
+        f"({event_type}) was tried {outcome.attempts} times: {outcome.last_error} The events are "
+        f"still stored. See GET /v1/webhook-events?status=dead&error_code={code}, fix the cause, "
+        f'then POST /v1/webhook-events/replay {{"error_code": "{code}"}}.',
         context={"event_id": str(event_id), "type": event_type},
         now=now,
     )
@@ -269,9 +273,9 @@ async def get_event(uow: UnitOfWork, event_id: UUID) -> WebhookEvent:
     """Return one received event.
 
     Raises:
-        WebhookEventNotFoundError: There is no such event.
+        WebhookEventNotFoundError: No received event has this id.
     """
     event = await uow.session.get(WebhookEvent, event_id)
     if event is None:
-        raise WebhookEventNotFoundError("There is no received event with this id.")
+        raise WebhookEventNotFoundError(NOT_FOUND)
     return event

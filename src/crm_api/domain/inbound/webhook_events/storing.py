@@ -1,4 +1,4 @@
-"""One database connection over which the receiver stores its batches in sequence."""
+"""Store the receiver's batches of events over one database connection, one after another."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,7 +13,8 @@ from crm_api.platform.postgres import connect
 
 CONNECT_SECONDS = 2.0
 STORE_SECONDS = 3.0
-"""Even with one reconnect, the answer is in time for the provider's limit of 10 seconds."""
+"""Time limit for storing a batch. Even after one reconnect, the provider gets its answer within its
+limit of 10 seconds."""
 
 LOST_CONNECTION = (
     OSError,
@@ -34,22 +35,22 @@ class EventNotStoredError(TransientError):
 
     code = "event_not_stored"
     title = "Event not stored"
-    example = Example("The event could not be stored; please deliver it again.")
+    example = Example("The event could not be stored. Deliver it again later.")
 
 
 class IntakeConnection:
-    """Connects on first use, and again after the server was unavailable."""
+    """A database connection for storing events; it connects on first use and reconnects if lost."""
 
     def __init__(self, database_url: str) -> None:
         self._url = database_url
         self._connection: Connection | None = None
 
     async def store(self, events: Sequence[ReceivedEvent]) -> int:
-        """Store events in their own transaction; return how many were new.
+        """Store events in their own transaction; return the number of new events.
 
         Raises:
-            asyncpg.PostgresError: The database refuses a row, or all of them.
-            OSError: It is unavailable; the other errors of ``LOST_CONNECTION`` mean the same.
+            asyncpg.PostgresError: The database refuses a row, or the whole batch.
+            OSError: The database is unavailable; so do the other errors of ``LOST_CONNECTION``.
         """
         try:
             return await self._execute(events)
@@ -60,7 +61,7 @@ class IntakeConnection:
             return await self._execute(events)
 
     async def close(self) -> None:
-        """Close the connection, if open."""
+        """Close the connection, if it is open."""
         if self._connection is not None:
             with suppress(*LOST_CONNECTION):
                 await self._connection.close(timeout=1)
@@ -103,11 +104,11 @@ STORE_EVENTS = f"""
            payload::jsonb
       FROM received JOIN new ON new.event_id = received.id CROSS JOIN receipt
 """
-"""One statement per batch, over the bare driver: every microsecond counts on this path.
+"""Stores a batch with one statement, over the driver alone, because this path must be fast.
 
 The key table decides whether an event is new, because partitions have no common unique index. The
-database's clock dates the receipt. It bounds the times that the provider claims, and the workers,
-which use the same clock, find the event due at once.
+database's clock sets the time of receipt. That time limits the times that the provider reports.
+Workers use the same clock, so they find the event due at once.
 """
 
 
@@ -117,13 +118,13 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 async def store_events(
     connection: Connection, events: Sequence[ReceivedEvent], *, timeout_seconds: float
 ) -> int:
-    """Store the events that are not known yet, in their own transaction.
+    """Store the events that are not stored yet, in their own transaction.
 
-    Rows are locked in the order of their ids, so that two processes that store the same events do
-    not deadlock.
+    Rows are locked in the order of the provider's event ids. So two processes that store the same
+    events do not deadlock.
 
     Returns:
-        How many were new.
+        The number of new events.
     """
     ordered = sorted(events, key=lambda event: event.provider_event_id)
     status: str = await connection.execute(

@@ -1,7 +1,7 @@
-"""Apply opt-outs in messages over lines that are not known here.
+"""Apply opt-outs in messages on lines that this service has not stored.
 
-An opt-out belongs to the person's number, so it does not wait until the line is known. All other
-effects of the message (timeline, replies, answers) belong to the line and wait for it.
+An opt-out belongs to the person's number, so it does not wait until the line is stored. All other
+effects of the message (timeline, replies, answers) need the line and wait for it.
 """
 
 from datetime import datetime
@@ -22,16 +22,16 @@ from crm_api.domain.provider.openphone.facts import MessageFacts, ProviderEvent,
 from crm_api.platform.database import UnitOfWork
 
 UNKNOWN_LINE = AlertKind.OPT_OUT_ON_UNKNOWN_LINE
-"""The alert's kind; its subject is the provider's id of the line."""
+"""Kind of the alert; its subject is the provider's id of the line."""
 NO_LINE = "none"
-"""The alert's subject where the event names no line."""
+"""Subject of the alert if the event names no line."""
 BY_THE_PERSON = "person"
 APPLIED_AT_ONCE = {
     ReplyKind.OPT_OUT: (consent.opt_out, FlagType.OPTED_OUT),
     ReplyKind.DOUBTFUL: (consent.place_hold, FlagType.OPT_OUT_HOLD),
 }
-"""What is applied at once. An opt-in waits for the line: a message sent against a person's will is
-worse than one sent late."""
+"""Decisions that are applied at once, and the flag that each sets. An opt-in waits until the line
+is stored, because a message against a person's will is worse than a late message."""
 
 
 KNOWN = text("""
@@ -46,17 +46,17 @@ KNOWN = text("""
 async def apply_decision_on_unknown_line(
     uow: UnitOfWork, event: ProviderEvent, *, now: datetime, reception: Reception
 ) -> bool:
-    """Opt out or hold the number of a person who asks for it over an unknown line.
+    """Opt out or hold a number because of a message on an unknown line; raise an alert.
 
-    Safe to repeat: one message adds one entry. Events from before the erasure of the person are
-    left out.
+    This may be repeated: one message adds at most one entry to the consent history. Events that
+    happened before the person was erased are skipped.
 
     Args:
         event: An event that could not be applied because its line is unknown.
-        now: The database's time of this transaction; it bounds the times in the event.
+        now: The database's time of this transaction; it limits the times in the event.
 
     Returns:
-        False when the event contains no such request; nothing is changed.
+        False if the event is no opt-out and is not doubtful; then nothing is changed.
     """
     kept = await erased.leave_out_erased(
         uow, [bound_event(event, received_at=now)], secret=reception.secret, now=now
@@ -77,10 +77,11 @@ async def apply_decision_on_unknown_line(
 async def decided_before(
     uow: UnitOfWork, facts: MessageFacts, *, phone: str, reception: Reception
 ) -> bool | None:
-    """Return whether this message stopped the number while its line was unknown.
+    """Return whether this message set the number's flag while its line was unknown.
 
     Returns:
-        None when it was not decided then; False when the number already had the flag.
+        True if it set the flag; False if the number already had the flag; None if the message was
+        not applied at that time.
     """
     evidence = await consent.evidence_of_message(
         uow, phone=phone, message_id=facts.provider_message_id, secret=reception.secret
@@ -123,14 +124,14 @@ async def _decide(
 
 async def _raise_alert(uow: UnitOfWork, facts: MessageFacts, *, now: datetime) -> None:
     line = facts.phone_number_id
-    named = "a line that the event does not name" if line is None else f"the line {line}"
+    named = "a line that its event does not name" if line is None else f"the unknown line {line}"
     await alerts.raise_alert(
         uow,
         kind=UNKNOWN_LINE,
         subject=line or NO_LINE,
-        detail=f"A person asked for no more messages over {named}, which is not known here. Their "
-        "number is opted out, or held where the message is doubtful; the message itself is not on "
-        "the timeline yet. Read the lines from the provider with POST /v1/lines/sync, then POST "
+        detail=f"A person sent an opt-out to {named}. The number of the person is opted out, or on "
+        "hold if the message is doubtful, but the message is not on the timeline yet. Read the "
+        "lines from the provider with POST /v1/lines/sync, then POST "
         '/v1/webhook-events/replay {"error_code": "line_unknown"}.',
         context={"phone_number_id": line},
         now=now,
@@ -138,7 +139,10 @@ async def _raise_alert(uow: UnitOfWork, facts: MessageFacts, *, now: datetime) -
 
 
 async def resolve_alerts_of_known_lines(uow: UnitOfWork, *, now: datetime) -> None:
-    """Resolve the alerts of lines that are known now, and that of events without a line."""
+    """Resolve the alerts about lines that are stored now, and about events without a line.
+
+    The alert about events without a line is resolved when no such event is left.
+    """
     open_ids = await alerts.list_open_subjects(uow, kind=UNKNOWN_LINE)
     if not open_ids:
         return

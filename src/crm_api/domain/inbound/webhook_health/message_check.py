@@ -1,4 +1,4 @@
-"""Send a message from one own line to another; its event must arrive within two minutes."""
+"""Check with a message from one own line to another; its event must arrive within two minutes."""
 
 import secrets
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from crm_api.platform.database import UnitOfWork, typed_row
 from crm_api.platform.settings import Settings
 
 MARK = "Webhook check"
-"""Start of every test message; the silence check does not count their events."""
+"""Start of every test message; the silence check ignores the events of test messages."""
 WITHIN = timedelta(minutes=2)
 _SENT = {AttemptStatus.SENT, AttemptStatus.DELIVERED}
 _UNCLEAR = {AttemptStatus.CALLING, AttemptStatus.UNKNOWN, AttemptStatus.PARKED}
@@ -32,13 +32,13 @@ _MAY_HAVE_LEFT = {*_SENT, *_UNCLEAR, AttemptStatus.FAILED}
 
 
 class WebhookHealthCheckOffError(ConflictError):
-    """The settings do not name the two lines of the test text."""
+    """The test message is off, because the settings do not name two lines for it."""
 
     code = "webhook_health_check_off"
     title = "Webhook health check is off"
     example = Example(
-        "The test text is off: CRM_HEALTH_CHECK_FROM and CRM_HEALTH_CHECK_TO do not name two "
-        "own lines between which a test text may go."
+        "The test message is off, because CRM_HEALTH_CHECK_FROM and CRM_HEALTH_CHECK_TO do not "
+        "name two own lines. Set both, or order another kind of check."
     )
 
 
@@ -51,7 +51,7 @@ class OwnLines:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self | None:
-        """Read the settings; None when they do not name both lines."""
+        """Read the two lines from the settings; None if the settings do not name both."""
         if settings.health_check_from is None or settings.health_check_to is None:
             return None
         return cls(sender=settings.health_check_from, to=settings.health_check_to)
@@ -72,24 +72,28 @@ class MessageProgress:
 
     @property
     def sent_at(self) -> datetime | None:
-        """Return when it passed the gate; None if it certainly did not leave."""
+        """When the message passed the gate; None if it was certainly not sent."""
         return self.called_at if self.attempt_status in _MAY_HAVE_LEFT else None
 
 
 async def begin_message_check(
     uow: UnitOfWork, own: OwnLines | None, *, asked_by: str, now: datetime
 ) -> WebhookHealthCheck:
-    """Order a check and queue its test message; return the check that waits if there is one.
+    """Order a check and queue its test message; if such a check already waits, return that one.
 
-    The message is sent like every other: one open attempt per number, the shared rate, the ledger.
-    As a test to an own number it may leave at any hour and belongs to no campaign.
+    The message is sent like every other: one open attempt per number, the shared rate limit, the
+    send ledger. Because it goes to an own number, it may be sent at any hour. It belongs to no
+    campaign.
 
     Raises:
         WebhookHealthCheckOffError: The settings do not name two lines.
-        WebhookHealthCheckNotFoundError: The one that waited was concluded just now; order again.
+        WebhookHealthCheckNotFoundError: The check that waited has just ended; order again.
     """
     if own is None:
-        raise WebhookHealthCheckOffError(f"The test text is off: {MESSAGE_OFF_BECAUSE}.")
+        raise WebhookHealthCheckOffError(
+            f"The test message is off, because {MESSAGE_OFF_BECAUSE}. Set both, or order another "
+            "kind of check."
+        )
     check = await order_check(uow, side=WebhookHealthSide.TEST_TEXT, asked_by=asked_by, now=now)
     if check.token is not None:
         return check
@@ -113,7 +117,7 @@ async def begin_message_check(
 
 
 async def _find_line(uow: UnitOfWork, name: str) -> Line | None:
-    """Return a line by our id, the provider's id or its number."""
+    """Return a line by our id, the provider's id or its number; None if there is no such line."""
     try:
         number = parse_phone(name)
     except InvalidPhoneError:
@@ -130,17 +134,17 @@ def _find_obstacle(own: OwnLines, sender: Line | None, to: Line | None) -> Check
     for setting, line in named.items():
         if line is None:
             sentence = (
-                f"{setting} names no line that is known here; POST /v1/lines/sync reads them from "
-                "the provider, GET /v1/lines lists them."
+                f"The setting {setting} names an unknown line. POST /v1/lines/sync reads the lines "
+                "from the provider, and GET /v1/lines lists them."
             )
             return CheckResult(leg="misconfigured", failure=sentence)
     if sender is to:
-        sentence = f"{' and '.join(named)} name one and the same line; name two different lines."
+        sentence = f"{' and '.join(named)} name the same line. Name two different lines."
         return CheckResult(leg="misconfigured", failure=sentence)
     if sender is not None and sender.status == "blocked":
         sentence = (
-            f"The test message cannot leave: the line {own.sender} is blocked "
-            f"({sender.blocked_reason}), so nothing is known about the webhooks."
+            f"The test message cannot be sent, because the line {own.sender} is blocked "
+            f"({sender.blocked_reason}). So the check cannot judge the webhooks."
         )
         return CheckResult(leg="not_sent", failure=sentence)
     return None
@@ -165,7 +169,7 @@ TRACE_MESSAGE = text("""
      WHERE c.id = :id
 """)
 
-# A test message that could not leave in time must not leave hours later among others.
+# A test message that could not be sent in time must not be sent hours later.
 WITHDRAW_MESSAGE = text("""
     UPDATE activity SET status = 'failed', error_code = 'health_check_over', updated_at = :now
      WHERE id = :activity_id AND status = 'queued'
@@ -173,10 +177,10 @@ WITHDRAW_MESSAGE = text("""
 
 
 async def conclude_message_check(uow: UnitOfWork, *, now: datetime) -> datetime | None:
-    """Conclude the waiting test message, if its result is known.
+    """Store the result of the waiting check by test message, if the result is known.
 
     Returns:
-        When the wait ends; None when no check waits.
+        When the wait for the result ends; None if no check waits any more.
     """
     check = await find_waiting_check(uow, WebhookHealthSide.TEST_TEXT, locks=True)
     if check is None:
@@ -191,9 +195,9 @@ async def conclude_message_check(uow: UnitOfWork, *, now: datetime) -> datetime 
         await uow.session.execute(WITHDRAW_MESSAGE, {"activity_id": check.activity_id, "now": now})
     if result.leg == "no_webhook" and await _was_refused_since(uow, check.created_at):
         sentence = (
-            "The test message was sent, and webhooks arrived, but their signatures were refused: "
-            "the signing key is not known here. `crm-api webhooks rotate` makes a new one and "
-            "saves it."
+            "The test message was sent and webhooks arrived, but their signatures were refused, "
+            "because this service does not have the signing key. `crm-api webhooks rotate` creates "
+            "a new key and saves it."
         )
         result = CheckResult(leg="signature_refused", failure=sentence, sent_at=result.sent_at)
     await conclude_check(uow, check, result, now=now)
@@ -203,11 +207,11 @@ async def conclude_message_check(uow: UnitOfWork, *, now: datetime) -> datetime 
 def judge_message(
     progress: MessageProgress, *, until: datetime, now: datetime
 ) -> CheckResult | None:
-    """Return the result of the test message; None while it may still arrive.
+    """Return the result of a check by test message; None while its event may still arrive.
 
     Args:
-        progress: Its progress.
-        until: When its event must have arrived and been applied.
+        progress: The progress of the test message.
+        until: When the event of the message must have arrived and been applied.
         now: The current instant.
     """
     sent_at, received_at = progress.sent_at, progress.received_at
@@ -223,14 +227,15 @@ def judge_message(
     if applied_at is not None:
         took = (applied_at - (sent_at or received_at)).total_seconds()
         sentence = (
-            f"The test message came back, but took {took:.0f} s, where two minutes are allowed: "
-            "the provider delivers late, or events wait long to be applied here."
+            f"The event of the test message was applied after {took:.0f} s; the limit is two "
+            "minutes. Either the provider delivers late, or events wait too long here before they "
+            "are applied."
         )
         return CheckResult(leg="late", failure=sentence, sent_at=sent_at, received_at=received_at)
     why = f" ({progress.last_error})" if progress.last_error else ""
     sentence = (
-        f"The test message's event was stored, but not applied within two minutes: it is "
-        f"{progress.event_status}{why}. Look at the worker, and at GET /v1/webhook-events."
+        f"The event of the test message was stored, but not applied within two minutes. Its status "
+        f"is {progress.event_status}{why}. Check the worker, and see GET /v1/webhook-events."
     )
     return CheckResult(
         leg="not_applied", failure=sentence, sent_at=sent_at, received_at=received_at
@@ -241,13 +246,13 @@ def _judge_without_event(progress: MessageProgress) -> CheckResult:
     status, code, sent_at = progress.attempt_status, progress.attempt_error, progress.sent_at
     if status == AttemptStatus.FAILED:
         why = f" ({code})" if code else ""
-        sentence = f"The provider accepted the test message and reports that it failed{why}."
+        sentence = f"The provider accepted the test message, then reported that it failed{why}."
         return CheckResult(leg="not_delivered", failure=sentence, sent_at=sent_at)
     if status in _SENT:
         sentence = (
-            "The test message was sent, and no event reported it within two minutes: webhooks do "
-            "not reach this service. `crm-api webhooks list` shows what is registered, `crm-api "
-            "webhooks test` shows the answer that the provider gets."
+            "The test message was sent, but no event reported it within two minutes, so webhooks "
+            "do not reach this service. `crm-api webhooks list` shows the registered webhooks, and "
+            "`crm-api webhooks test` shows the answer that the provider gets."
         )
         return CheckResult(leg="no_webhook", failure=sentence, sent_at=sent_at)
     if status in _UNCLEAR:
@@ -259,8 +264,9 @@ def _judge_without_event(progress: MessageProgress) -> CheckResult:
     code = code or progress.text_error
     why = f" ({code})" if code else ""
     sentence = (
-        f"The test message did not leave within two minutes{why}, so nothing is known about the "
-        "webhooks: is the line blocked, the number opted out, the worker running?"
+        f"The test message was not sent within two minutes{why}, so the check cannot judge the "
+        "webhooks. Check whether the line is blocked, the number is opted out, or the worker has "
+        "stopped."
     )
     return CheckResult(leg="not_sent", failure=sentence)
 
@@ -274,6 +280,6 @@ REFUSED_SINCE = text("""
 
 
 async def _was_refused_since(uow: UnitOfWork, since: datetime) -> bool:
-    """Return whether the signature of a webhook was refused since then."""
+    """Return whether the signature of any webhook was refused after ``since``."""
     was_refused: bool = (await uow.session.execute(REFUSED_SINCE, {"since": since})).scalar_one()
     return was_refused

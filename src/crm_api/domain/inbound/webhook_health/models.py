@@ -1,4 +1,4 @@
-"""Checks of whether events arrive, and their results."""
+"""Tables of the webhook health checks and of the redeliveries that they requested."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -14,18 +14,21 @@ from crm_api.platform.ids import new_id
 
 
 class WebhookHealthSide(StrEnum):
-    """Kind of a check."""
+    """Kind of a webhook health check.
+
+    Attributes:
+        TEST_TEXT: A test message is sent between two own lines; its event must arrive.
+        SILENCE: The time since the last event is compared with earlier weeks.
+        PROVIDER: The webhooks and the delivery log at the provider are checked.
+    """
 
     TEST_TEXT = "test_text"
-    """A message between two own lines, through the whole path."""
     SILENCE = "silence"
-    """No events at a time when there usually are some."""
     PROVIDER = "provider"
-    """The provider's webhooks and delivery log, compared with ours."""
 
 
 class CheckStatus(StrEnum):
-    """State of a check."""
+    """State of a webhook health check."""
 
     WAITING = "waiting"
     PASSED = "passed"
@@ -33,7 +36,7 @@ class CheckStatus(StrEnum):
 
 
 class WebhookHealthCheck(Base):
-    """One check of one kind; while it is ``waiting`` it is the order to check."""
+    """One check. While its status is ``waiting``, it is an order that a worker has yet to do."""
 
     __tablename__ = "webhook_health_check"
     __table_args__ = (
@@ -58,24 +61,24 @@ class WebhookHealthCheck(Base):
     side: Mapped[str]
     status: Mapped[str] = mapped_column(server_default=text("'waiting'"))
     asked_by: Mapped[str]
-    """``schedule``, or the name of the API key."""
+    """``schedule``, or the name of the API key or user that ordered the check."""
     token: Mapped[str | None]
-    """In the body of the test message; its event is recognised by it."""
+    """Random text in the body of the test message, by which its event is recognised."""
     activity_id: Mapped[UUID | None]
-    """The test message on the timeline."""
+    """Id of the test message on the timeline."""
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
     received_at: Mapped[datetime | None]
     latency_ms: Mapped[int | None] = mapped_column(Integer)
     concluded_at: Mapped[datetime | None]
     leg: Mapped[str | None]
-    """Where it failed, in one word."""
+    """The step that failed, in one word; None if no step failed."""
     failure: Mapped[str | None]
     evidence: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
 
 
 class WebhookRedelivery(Base):
-    """A delivery that the provider gave up, and that it was asked to repeat."""
+    """A delivery that the provider stopped retrying, and was then asked to repeat."""
 
     __tablename__ = "webhook_redelivery"
 
@@ -83,5 +86,5 @@ class WebhookRedelivery(Base):
     webhook_id: Mapped[str]
     provider_event_id: Mapped[str | None]
     times: Mapped[int] = mapped_column(SmallInteger)
-    """How often it was asked for."""
+    """How often the delivery was requested again."""
     asked_at: Mapped[datetime]

@@ -1,7 +1,8 @@
-"""Check our webhooks at the provider, and its log of failed deliveries.
+"""Check our webhooks at the provider, and the provider's log of failed deliveries.
 
-Events that the provider gave up and that are not stored here are requested again, at most
-``MOST_TIMES``. Deliveries that it still retries are left to it.
+If the provider has stopped retrying a delivery and its event is not stored here, the check requests
+the delivery again, at most ``MOST_TIMES`` times. It does not touch deliveries that the provider
+still retries.
 """
 
 import time
@@ -26,23 +27,26 @@ from crm_api.domain.provider.openphone.signature import SignatureScheme
 from crm_api.platform.database import UnitOfWork
 
 LOOKS_BACK = timedelta(hours=30)
-"""The provider gives a delivery up 27 h 35 min after its first try; checks are an hour apart."""
+"""How far back the log is read. The provider stops retrying a delivery 27 h 35 min after its first
+try, and checks are an hour apart."""
 LATE = timedelta(minutes=10)
-"""One attempt may meet a restart; a delivery that waits longer has failed at least three times."""
+"""A delivery that is older than this has failed at least three times. A single failure may only
+mean that this service restarted."""
 MOST_REQUESTED = 200
-"""Redeliveries requested per check; the next check continues."""
+"""Maximum number of redeliveries that one check requests; the next check continues."""
 WORKING_SECONDS = 30.0
-"""Time for requesting redeliveries in one check; well within the job's time limit."""
+"""Maximum time for requesting redeliveries in one check; well below the job's time limit."""
 MOST_READ = 20
-"""Deliveries without an event id that one check opens to find it."""
+"""Maximum number of deliveries that one check fetches to find a missing event id."""
 MOST_TIMES = 3
+"""Maximum number of requests to repeat one delivery."""
 REQUEST_AGAIN_AFTER = timedelta(hours=1)
 _STILL_RETRIED = ("sending", "pending")
 
 
 @dataclass(frozen=True, kw_only=True)
 class GivenUp:
-    """A delivery that the provider gave up, and the webhook whose log it is in."""
+    """A delivery that the provider no longer retries, and the webhook in whose log it is."""
 
     webhook_id: str
     delivery: HookDelivery
@@ -50,15 +54,18 @@ class GivenUp:
 
 @dataclass(kw_only=True)
 class DeliveryLog:
-    """Contents of the provider's delivery logs, and what is done about them.
+    """Unsuccessful deliveries in the provider's logs, counted by what the check does about them.
 
     Attributes:
-        waiting: Deliveries that are still retried, and older than ``LATE``.
-        is_complete: Every log could be read to its end.
-        held: Given-up deliveries whose event is stored here.
-        requested: Requested again by this check.
-        under_way: Requested a short time ago, or left for the next check.
-        lost: Requested as often as allowed, or refused.
+        given_up: The deliveries that the provider no longer retries.
+        waiting: The number of deliveries that are still retried and are older than ``LATE``.
+        is_complete: Whether every log could be read to its end.
+        held: The number of deliveries in ``given_up`` whose event is stored here nevertheless.
+        requested: The number of deliveries that this check requested again.
+        under_way: The number of deliveries that were requested less than an hour ago, or are left
+            for the next check.
+        lost: The number of deliveries that were requested ``MOST_TIMES`` times without success, or
+            whose request was refused.
     """
 
     given_up: list[GivenUp]
@@ -72,10 +79,10 @@ class DeliveryLog:
 
 @dataclass(frozen=True, kw_only=True)
 class ProviderCheck:
-    """One comparison with the provider.
+    """Compares our webhooks and stored events with the provider's records, once.
 
     Attributes:
-        wait: Waits until the provider may be called once.
+        wait: Waits until one call to the provider may begin.
     """
 
     registrar: Registrar
@@ -86,16 +93,16 @@ class ProviderCheck:
         """Compare the registration, read the delivery logs, and request missing events again.
 
         Raises:
-            OpenPhoneBusyError: The provider is unavailable; there is no result.
-            OpenPhoneListError: Its list of webhooks repeats itself or does not end.
-            UnreadableEventError: A webhook in it cannot be read.
+            OpenPhoneBusyError: The provider is unavailable, so there is no result.
+            OpenPhoneListError: The provider's list of webhooks repeats itself or does not end.
+            UnreadableEventError: A webhook in the list has no id or no URL.
         """
         await self.wait()
         await self.wait()
         try:
             found = await self.registrar.look()
         except OpenPhoneRefusedError as error:
-            sentence = f"The provider does not list its webhooks: {error.detail}"
+            sentence = f"The provider refused to list its webhooks: {error.detail}"
             return CheckResult(leg="refused", failure=sentence)
         log = await self._read_logs(found)
         await self._request_again(await self._find_missing(log), log)
@@ -125,7 +132,7 @@ class ProviderCheck:
                     created = [d.created_at async for d in self._read_log(webhook_id, status)]
                     log.waiting += sum(at is not None and self.now - at > LATE for at in created)
             except (OpenPhoneRefusedError, OpenPhoneListError):
-                # Not every plan or host has the log, and the other checks do not need it.
+                # Not every plan or host has a log, and the rest of this check does not need it.
                 log.is_complete = False
         return log
 
@@ -136,7 +143,7 @@ class ProviderCheck:
             yield delivery
 
     async def _find_missing(self, log: DeliveryLog) -> list[GivenUp]:
-        """Return the given-up deliveries to request again; count the others."""
+        """Return the given-up deliveries to request again; count the others in ``log``."""
         given_up = [await self._with_event_id(one) for one in log.given_up[:MOST_READ]]
         given_up += log.given_up[MOST_READ:]
         async with self.registrar.new_uow() as uow:
@@ -157,7 +164,7 @@ class ProviderCheck:
         return missing
 
     async def _with_event_id(self, one: GivenUp) -> GivenUp:
-        """Open a delivery whose entry has no event id; the body that was sent has it."""
+        """Fetch a delivery whose log entry has no event id, because its request body has the id."""
         if one.delivery.event_id is not None:
             return one
         await self.wait()
@@ -184,12 +191,12 @@ class ProviderCheck:
                 else:
                     requested.append(one)
         finally:
-            # Stored on cancellation too: the requests were made.
+            # Store them on cancellation too, because the requests were made.
             async with self.registrar.new_uow() as uow:
                 await _store_requests(uow, requested, now=self.registrar.now())
         log.requested = len(requested)
         log.lost += refused
-        # The next check continues with those that were not reached.
+        # The next check continues with the deliveries that this check did not reach.
         log.under_way += len(missing) - len(requested) - refused
 
 
@@ -199,17 +206,18 @@ def _judge(found: Registration, log: DeliveryLog) -> CheckResult:
         return CheckResult(leg=found.findings[0].fault.value, failure=said)
     if log.waiting:
         sentence = (
-            f"The provider has tried for more than ten minutes to deliver {log.waiting} "
-            "events, and still tries. `crm-api webhooks test` shows the answer that it gets."
+            f"The provider has tried for more than ten minutes to deliver {log.waiting} events, "
+            "without success so far. `crm-api webhooks test` shows the answer that the provider "
+            "gets."
         )
         return CheckResult(leg="not_delivered", failure=sentence)
     on_their_way = log.requested + log.under_way
     if on_their_way + log.lost:
         sentence = (
-            f"The provider gave up {on_their_way + log.lost} events that are not here. It was "
-            f"asked again for {on_their_way} of them"
+            f"The provider stopped retrying {on_their_way + log.lost} events that are not stored "
+            f"here. Events that were requested again: {on_their_way}."
         )
-        sentence += f"; {log.lost} did not come for all that." if log.lost else "."
+        sentence += f" Events that could not be recovered: {log.lost}." if log.lost else ""
         return CheckResult(leg="given_up", failure=sentence)
     return CheckResult()
 
@@ -229,7 +237,7 @@ async def _read_stored_events(uow: UnitOfWork, given_up: Sequence[GivenUp]) -> s
 async def _read_requests(
     uow: UnitOfWork, given_up: Sequence[GivenUp]
 ) -> dict[str, WebhookRedelivery]:
-    """Return the requests already made for these deliveries, by delivery id."""
+    """Return the earlier requests to repeat these deliveries, by delivery id."""
     of_these = text("delivery_id = ANY(CAST(:delivery_ids AS text[]))")
     found = await uow.session.scalars(
         select(WebhookRedelivery).where(of_these),
@@ -247,7 +255,7 @@ STORE_REQUEST = text("""
 
 
 async def _store_requests(uow: UnitOfWork, requested: Sequence[GivenUp], *, now: datetime) -> None:
-    """Store that these deliveries were requested once more."""
+    """Store that these deliveries were requested again, at ``now``."""
     for one in requested:
         values = {
             "delivery_id": one.delivery.delivery_id,

@@ -1,4 +1,4 @@
-"""Requests and responses about webhook health."""
+"""Requests and responses about webhook health checks."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from crm_api.domain.kit.schemas import Id, Instant, PageRead, ReadModel, Request
 
 
 class WebhookHealthCheckCreate(RequestModel):
-    """The kind of check to order; a test message by default.
+    """The webhook health check to start.
 
     Attributes:
-        side: The way that is checked.
+        side: The kind of check; a test message by default.
     """
 
     model_config = example()
@@ -23,16 +23,18 @@ class WebhookHealthCheckRead(ReadModel):
     """One check of whether the provider's events arrive.
 
     Attributes:
-        side: ``test_text`` (a message between two own lines), ``silence``, or ``provider`` (its
-            webhooks and its delivery log).
-        asked_by: The API key or the user who asked for the check; null for a scheduled one.
-        sent_at: When the test message left.
-        received_at: When its event arrived.
-        latency_ms: Milliseconds from sending to receiving; null until received.
+        side: The kind of check: ``test_text`` (a message between two own lines), ``silence`` (the
+            time since the last event), or ``provider`` (the webhooks and the delivery log there).
+        status: The state of the check.
+        asked_by: The name of the API key or user who started the check, or ``schedule``.
+        sent_at: When the test message was sent; null if it was not sent.
+        received_at: When the event of the test message arrived; null until then.
+        latency_ms: The milliseconds from the sending of the test message until its event arrived;
+            null until then.
         concluded_at: When the check got its result; null until then.
-        leg: Where it failed, in one word.
-        failure: The same as a sentence, with what to do.
-        evidence: The facts that the check found.
+        leg: The step that failed, in one word; null if the check did not fail.
+        failure: Why the check failed and what to do, as a sentence; null if it did not fail.
+        evidence: The facts on which the result is based.
     """
 
     model_config = example(status="passed", asked_by="olga@granite.example.com", latency_ms=820)
@@ -52,13 +54,14 @@ class WebhookHealthCheckRead(ReadModel):
 
 
 class WebhookHealthSideRead(ReadModel):
-    """State of one kind of check; without a result yet, ``status`` is null.
+    """The last result of one kind of check.
 
     Attributes:
-        side: The way that is checked.
-        is_on: Whether the check is on.
-        failure: Why the check failed; null otherwise.
-        concluded_at: When the check got its result; null until then.
+        side: The kind of check.
+        is_on: Whether the settings allow this kind of check.
+        status: The last result; null if there is none yet or the check is off.
+        failure: Why the last check failed; null if it did not fail.
+        concluded_at: When the last check got its result; null if there is no result yet.
         off_because: Why the check is off; null while it is on.
     """
 
@@ -73,10 +76,11 @@ class WebhookHealthSideRead(ReadModel):
 
 
 class WebhookHealthRead(ReadModel):
-    """State of the webhooks over all kinds of checks: ``ok`` or ``degraded``.
+    """The state of the webhooks by the last result of each kind of check.
 
     Attributes:
-        sides: The result of each way.
+        status: ``degraded`` if the last check of any kind failed, otherwise ``ok``.
+        sides: The last result of each kind of check.
     """
 
     model_config = example(status="ok")
@@ -86,10 +90,10 @@ class WebhookHealthRead(ReadModel):
 
 
 class WebhookHealthPage(PageRead[WebhookHealthCheckRead]):
-    """The checks, newest first, and the state that results from them.
+    """The checks, newest first, and the state of the webhooks that results from them.
 
     Attributes:
-        health: The result of the last checks.
+        health: The state of the webhooks by the last result of each kind of check.
     """
 
     health: WebhookHealthRead

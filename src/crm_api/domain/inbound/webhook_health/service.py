@@ -1,4 +1,4 @@
-"""Order checks of whether events arrive, store their results, and raise an alert about a change."""
+"""Order webhook health checks, store their results, and raise alerts about new failures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,24 +24,21 @@ from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
 
 ALERT = AlertKind.WEBHOOK_HEALTH
-"""The alert's kind; its subject is the side."""
+"""Kind of the alert; its subject is the kind of check."""
 SCHEDULE = "schedule"
 EVERY = timedelta(hours=1)
 EVERY_WHILE_FAILING = timedelta(minutes=5)
-"""A repair shows soon after it was made."""
+"""Time between checks after a failure; it is short, so that a repair shows soon."""
 SLACK = timedelta(seconds=30)
-"""The schedule runs each minute, not always at the same second."""
+"""A check may be ordered this early, because the schedule does not run at exact seconds."""
 KEPT_FOR = timedelta(days=90)
 SWITCHED_OFF = "switched_off"
-"""The leg of a failure whose kind of check was switched off since."""
-MESSAGE_OFF_BECAUSE = (
-    "CRM_HEALTH_CHECK_FROM and CRM_HEALTH_CHECK_TO do not name two own lines between which a test "
-    "text may go"
-)
+"""Value of ``leg`` for a failed check whose kind was switched off afterwards."""
+MESSAGE_OFF_BECAUSE = "CRM_HEALTH_CHECK_FROM and CRM_HEALTH_CHECK_TO do not name two own lines"
 
 
 class WebhookHealthCheckNotFoundError(NotFoundError):
-    """No check has this id."""
+    """No webhook health check has this id."""
 
     code = "webhook_health_check_not_found"
     title = "Webhook health check not found"
@@ -52,9 +49,9 @@ class CheckResult:
     """Result of a check.
 
     Attributes:
-        leg: Where it failed, in one word; None when it passed.
-        failure: The same as a sentence, with what to do.
-        evidence: What was counted or read.
+        leg: The step that failed, in one word; None if the check passed.
+        failure: Why the check failed and what to do, as a sentence; None if it passed.
+        evidence: The facts on which the result is based.
     """
 
     leg: str | None = None
@@ -66,7 +63,7 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class SideState:
-    """The last result of one kind of check, and since when a check of it waits."""
+    """The last result of one kind of check, and when the waiting check was ordered, if any."""
 
     side: WebhookHealthSide
     id: UUID | None
@@ -79,9 +76,9 @@ class SideState:
 
     @property
     def due_at(self) -> datetime | None:
-        """Return when the next check is due; None when there was none yet."""
+        """When the next check is due; None if there was no check yet."""
         if self.status == CheckStatus.FAILED and self.concluded_at is not None:
-            # A check may wait for its result, so the time until the next one counts from there.
+            # A check may take minutes, so the time until the next one counts from its result.
             return self.concluded_at + EVERY_WHILE_FAILING
         return None if self.created_at is None else self.created_at + EVERY
 
@@ -107,9 +104,9 @@ async def read_sides(uow: UnitOfWork) -> list[SideState]:
 async def due_sides(
     uow: UnitOfWork, *, message_is_on: bool, now: datetime
 ) -> list[WebhookHealthSide]:
-    """Return the kinds of checks that are due: hourly, every 5 minutes while one fails.
+    """Return the kinds of checks that are due: every hour, or every 5 minutes after a failure.
 
-    If the test message was switched off while it failed, its alert is resolved.
+    If the test message was switched off after a failure, its alert is resolved.
     """
     due: list[WebhookHealthSide] = []
     for state in await read_sides(uow):
@@ -124,7 +121,7 @@ async def due_sides(
 
 
 async def next_check_at(uow: UnitOfWork, *, message_is_on: bool, now: datetime) -> datetime:
-    """Return when the next check is due; in the past when it is late."""
+    """Return when the next check of any kind is due; this is in the past if the check is late."""
     states = [
         s for s in await read_sides(uow) if message_is_on or s.side != WebhookHealthSide.TEST_TEXT
     ]
@@ -141,27 +138,29 @@ ORDER_CHECK = text("""
 async def order_check(
     uow: UnitOfWork, *, side: WebhookHealthSide, asked_by: str, now: datetime
 ) -> WebhookHealthCheck:
-    """Order a check and nudge the worker; return the one of this kind that waits now.
+    """Order a check and nudge the worker; if a check of this kind already waits, return that one.
 
     Raises:
-        WebhookHealthCheckNotFoundError: The one that waited was concluded just now; order again.
+        WebhookHealthCheckNotFoundError: The check that waited has just ended; order again.
     """
     values = {"id": new_id(), "side": side.value, "asked_by": asked_by, "now": now}
     await uow.session.execute(ORDER_CHECK, values)
     uow.after_commit(Job(name=JobName.CHECK_WEBHOOK_HEALTH))
     check = await find_waiting_check(uow, side)
     if check is None:
-        raise WebhookHealthCheckNotFoundError("The waiting check has just ended; order another.")
+        raise WebhookHealthCheckNotFoundError(
+            "A check of this kind was waiting and has just ended. Send the request again."
+        )
     return check
 
 
 async def find_waiting_check(
     uow: UnitOfWork, side: WebhookHealthSide, *, locks: bool = False
 ) -> WebhookHealthCheck | None:
-    """Return the waiting check of a kind; None when there is none.
+    """Return the waiting check of a kind; None if there is none.
 
     Args:
-        locks: Lock it; None also when another worker has locked it.
+        locks: Lock the check's row; return None if another worker has locked it.
     """
     query = select(WebhookHealthCheck).where(
         WebhookHealthCheck.side == side.value, WebhookHealthCheck.status == CheckStatus.WAITING
@@ -179,7 +178,7 @@ async def conclude_check(
 ) -> None:
     """Store the result of a check; raise an alert about a new failure, or resolve it on success.
 
-    A failure at the same leg as before raises no new alert.
+    If the previous check of this kind failed at the same step, no new alert is raised.
     """
     (before,) = (state for state in await read_sides(uow) if state.side == check.side)
     check.status = CheckStatus.PASSED if result.leg is None else CheckStatus.FAILED
@@ -215,11 +214,13 @@ async def get_check(uow: UnitOfWork, check_id: UUID) -> WebhookHealthCheck:
     """Return one check.
 
     Raises:
-        WebhookHealthCheckNotFoundError: There is no check with this id.
+        WebhookHealthCheckNotFoundError: No check has this id.
     """
     check = await uow.session.get(WebhookHealthCheck, check_id, populate_existing=True)
     if check is None:
-        raise WebhookHealthCheckNotFoundError("There is no webhook health check with this id.")
+        raise WebhookHealthCheckNotFoundError(
+            "No webhook health check has this id. GET /v1/webhook-health-checks lists the checks."
+        )
     return check
 
 
@@ -248,7 +249,7 @@ async def list_checks(
 
 
 async def read_health(uow: UnitOfWork, *, message_is_on: bool) -> WebhookHealthRead:
-    """Return the state of each kind of check, and of all together."""
+    """Return the last result of each kind of check, and the overall state of the webhooks."""
     sides = [
         WebhookHealthSideRead(
             side=WebhookHealthSide(state.side),

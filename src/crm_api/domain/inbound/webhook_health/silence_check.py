@@ -1,9 +1,9 @@
-"""Judge whether the time since the last event is unusual, by the same span of earlier weeks.
+"""Check whether the time since the last event is unusually long, compared with earlier weeks.
 
-The span runs from the last event until now. For each earlier week, the slots of ten minutes with an
-event are counted in the same span by local time, so that a lunch hour is compared with lunch hours.
-Slots are counted, not events: hundreds of reports of one campaign say no more about the next hour
-than a few do.
+The time span runs from the last event until now. In the same span of each earlier week, by local
+time, the check counts the ten-minute slots in which an event arrived. So a lunch hour is compared
+with lunch hours. Slots are counted, not events, because hundreds of reports of one campaign say no
+more about the next hour than a few do.
 """
 
 from collections.abc import Sequence
@@ -27,14 +27,15 @@ from crm_api.domain.messaging.models.lines import DEFAULT_TIMEZONE, Line
 from crm_api.platform.database import UnitOfWork
 
 WEEKS = 8
-"""Weeks compared: enough for a judgement, few enough to follow a business that changes."""
+"""Number of earlier weeks to compare: enough for a judgement, but few enough that the comparison
+follows a business that changes."""
 FEWEST_WEEKS = 4
 SLOT = timedelta(minutes=10)
 LONGEST = timedelta(days=7)
-"""Maximum span; a longer silence is judged as one of a week."""
+"""Maximum length of the time span; a longer silence is judged like a silence of a week."""
 UNUSUAL = 1e-4
-"""Highest chance that raises an alarm. Checked hourly, 8,760 times a year, chance alone then
-raises less than one alarm a year."""
+"""Maximum probability that raises an alarm. With hourly checks (8,760 a year), chance alone then
+causes less than one alarm a year."""
 WEEK = timedelta(days=7)
 
 Span = tuple[datetime, datetime]
@@ -61,12 +62,13 @@ COUNT_SLOTS = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class SilenceJudgement:
-    """Judgement of a silence.
+    """Result of the comparison of a silence with earlier weeks.
 
     Attributes:
-        counts: Slots with an event, week by week, latest first.
-        chance: Probability of no event in such a span, if all is as usual; None if not judged.
-        why_not: Why it was not judged.
+        counts: The number of slots with an event in each earlier week, newest week first.
+        chance: The probability of a span without events if nothing is wrong; None if the silence
+            was not judged.
+        why_not: Why the silence was not judged; None if it was.
     """
 
     counts: tuple[int, ...]
@@ -75,12 +77,12 @@ class SilenceJudgement:
 
     @property
     def is_unusual(self) -> bool:
-        """True when it deserves an alarm."""
+        """True if the silence is so improbable that it raises an alarm."""
         return self.chance is not None and self.chance < UNUSUAL
 
 
 async def conclude_silence_check(uow: UnitOfWork, *, now: datetime) -> None:
-    """Conclude the waiting silence check, if there is one."""
+    """Carry out the waiting silence check, if there is one, and store its result."""
     check = await find_waiting_check(uow, WebhookHealthSide.SILENCE, locks=True)
     if check is not None:
         await conclude_check(uow, check, await _examine_silence(uow, now=now), now=now)
@@ -115,10 +117,10 @@ async def _examine_silence(uow: UnitOfWork, *, now: datetime) -> CheckResult:
         return CheckResult(evidence=evidence)
     usual = sum(judged.counts) / len(judged.counts)
     sentence = (
-        f"No event has come since {format_instant(since)}. In the same hours of earlier weeks, "
-        f"{usual:.0f} slots of ten minutes had an event on average; by chance alone, such a "
-        f"silence comes once in {1 / judged.chance:,.0f}. `crm-api webhooks test` shows whether "
-        "events reach this service."
+        f"No event has arrived since {format_instant(since)}. In the same hours of earlier weeks, "
+        f"an event arrived in {usual:.0f} ten-minute slots on average. By chance alone, such a "
+        f"silence occurs once in {1 / judged.chance:,.0f} times. `crm-api webhooks test` shows "
+        "whether events reach this service."
     )
     return CheckResult(leg="silent", failure=sentence, evidence=evidence)
 
@@ -126,12 +128,12 @@ async def _examine_silence(uow: UnitOfWork, *, now: datetime) -> CheckResult:
 def earlier_spans(
     since: datetime, now: datetime, *, first_at: datetime | None, zone: str
 ) -> list[Span]:
-    """Return the same span in each earlier week that is fully on record, latest first.
+    """Return the same time span in each earlier week with complete records, newest week first.
 
     Args:
         since: When the last event arrived.
-        now: The end of the span.
-        first_at: When the first event of all arrived.
+        now: The end of the time span.
+        first_at: When the oldest stored event arrived; None if there is none.
         zone: IANA time zone whose local time is compared.
     """
     if first_at is None:
@@ -147,9 +149,9 @@ def earlier_spans(
 
 
 def judge_silence(counts: Sequence[int], *, now: datetime, zone: str) -> SilenceJudgement:
-    """Judge a silence by the counts of earlier weeks.
+    """Judge a silence by the counts of earlier weeks, newest week first.
 
-    A holiday is not judged: too few similar days are in the weeks compared.
+    A silence on a holiday is not judged, because the compared weeks have too few similar days.
     """
     slots, chance, why_not = tuple(counts), None, None
     if len(slots) < FEWEST_WEEKS:
@@ -165,9 +167,9 @@ def chance_of_none(counts: Sequence[int]) -> float:
     """Return the probability of no slot with an event, given the counts of comparable spans.
 
     For Poisson counts with Jeffreys' prior, the next count is 0 with probability
-    ``(n / (n + 1)) ** (sum + 1/2)``; uncertainty about the mean counts against an alarm. Weeks
-    differ by more than chance (a campaign runs or does not), so the sum is divided by the ratio of
-    the counts' variance to that of Poisson counts.
+    ``(n / (n + 1)) ** (sum + 1/2)``, for ``n`` spans. This makes an alarm less likely if few spans
+    are known. Weeks differ by more than chance, because a campaign may run or not. So the sum is
+    divided by the ratio of the variance of the counts to the variance of Poisson counts.
     """
     weeks, total = len(counts), sum(counts)
     if weeks == 0 or total == 0:

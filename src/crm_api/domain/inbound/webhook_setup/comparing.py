@@ -1,4 +1,4 @@
-"""Compare our webhooks at the provider with what is needed; pure functions."""
+"""Compare our webhooks at the provider with those that this service needs; pure functions."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ NEEDED: Mapping[SignatureScheme, frozenset[str]] = {
     ),
     SignatureScheme.LEGACY: LEGACY_FAMILIES["messages"] | LEGACY_FAMILIES["calls"],
 }
-"""Event types that this service needs."""
+"""Event types that this service needs, by scheme."""
 BY_PLAN = frozenset(("call.summary.completed", "call.transcript.completed"))
-"""Requested, but no fault if absent: the provider has them in some plans only."""
+"""Event types that are requested but not required, because only some plans have them."""
 _TASK_EVENTS = (
     "created updated deleted completed reopened assigned unassigned overdue linked unlinked "
     "duedate.updated duedate.removed"
@@ -43,13 +43,13 @@ WELCOME = frozenset(
         *(f"task.{name}" for name in _TASK_EVENTS.split()),
     )
 )
-"""Requested as well where the provider has them."""
+"""Event types that are requested in addition, if the provider accepts them."""
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 ALL_LINES = "*"
 
 
 class Fault(StrEnum):
-    """A fault of our registration; one command repairs each."""
+    """A fault of our webhook registration; each kind is repaired by one command."""
 
     MISSING = "missing"
     DISABLED = "disabled"
@@ -72,9 +72,9 @@ class Keys:
     """The keys that the receiver accepts.
 
     Attributes:
-        saved: Ids of webhooks whose current key is saved.
-        accepted: The bytes of all keys.
-        has_given: The settings contain keys; which webhooks these belong to is not known.
+        saved: The ids of the webhooks whose current key is saved.
+        accepted: All accepted keys, decoded to bytes.
+        has_given: Whether the settings contain keys. To which webhooks they belong is not known.
     """
 
     saved: frozenset[str]
@@ -84,7 +84,7 @@ class Keys:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One fault, as a sentence, with the command that repairs it."""
+    """One fault of the registration, as a sentence, and the command that repairs it."""
 
     fault: Fault
     sentence: str
@@ -93,7 +93,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class OurWebhook:
-    """A webhook that points here, with its own faults."""
+    """A webhook at the provider that points to our address, with its faults."""
 
     webhook: RegisteredWebhook
     scheme: SignatureScheme
@@ -103,13 +103,14 @@ class OurWebhook:
 
 @dataclass(frozen=True, kw_only=True)
 class Registration:
-    """All registered webhooks, seen from this address.
+    """All webhooks at the provider: those that point to our address, and the others.
 
     Attributes:
-        ours: Those that point here, of both schemes.
-        foreign: Those that point elsewhere.
-        dated_is_known: The provider has webhooks of API version 2026-03-30; some hosts have only
-            the legacy ones.
+        url: Our address.
+        ours: The webhooks that point to our address, of both schemes.
+        foreign: The webhooks that point to other addresses.
+        dated_is_known: Whether the provider supports webhooks of API version 2026-03-30; some
+            hosts have only legacy webhooks.
     """
 
     url: str
@@ -119,7 +120,7 @@ class Registration:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What must be repaired; empty when one of the schemes delivers all events."""
+        """The faults to repair; empty if the webhooks of one scheme deliver all needed events."""
         return tuple(_findings(self))
 
     def of(self, scheme: SignatureScheme) -> tuple[OurWebhook, ...]:
@@ -138,9 +139,11 @@ def compare(
     """Compare the registered webhooks with what is needed.
 
     Args:
-        url: Where events are received.
-        dated: None when the provider has no webhooks of API version 2026-03-30.
-        line_ids: Provider ids of the lines whose events are needed; empty skips this check.
+        url: Our address, at which events are received.
+        dated: The webhooks of API version 2026-03-30; None if the provider does not support them.
+        legacy: The legacy webhooks.
+        keys: The signing keys that the receiver accepts.
+        line_ids: The provider's ids of the lines whose events are needed; empty skips this check.
     """
     listed = [
         *((SignatureScheme.STANDARD, one) for one in dated or ()),
@@ -163,7 +166,7 @@ def is_same_address(one: str, other: str) -> bool:
 
 
 def wanted_events(webhook: RegisteredWebhook | None, *, offered: frozenset[str]) -> list[str]:
-    """Return the events to request, sorted: those offered, and those that it already has."""
+    """Return the event types to request, sorted: the offered types and those of the webhook."""
     return sorted(offered.union(webhook.events if webhook is not None else ()))
 
 
@@ -201,7 +204,7 @@ def _judge(
 
 
 def _of_its_kind(webhook: RegisteredWebhook, scheme: SignatureScheme) -> frozenset[str]:
-    """Return the events that a webhook needs; a legacy one only those of its family."""
+    """Return the event types that a webhook must deliver; a legacy one only those of its family."""
     if scheme is SignatureScheme.STANDARD:
         return NEEDED[scheme]
     families = (events for events in LEGACY_FAMILIES.values() if events & set(webhook.events))
@@ -218,7 +221,7 @@ def _is_key_known(webhook: RegisteredWebhook, keys: Keys) -> bool:
 
 
 def _findings(found: Registration) -> Iterator[Finding]:
-    """Yield the faults of the newer scheme in use; one webhook without faults is enough."""
+    """Yield the faults of the newer scheme that is in use; none if one webhook has no faults."""
     dated, legacy = found.of(SignatureScheme.STANDARD), found.of(SignatureScheme.LEGACY)
     if any(not one.faults for one in dated):
         return
@@ -231,11 +234,11 @@ def _findings(found: Registration) -> Iterator[Finding]:
     if not legacy:
         option = "" if found.dated_is_known else " --legacy"
         elsewhere = len(found.foreign)
-        others = f"; webhooks that point elsewhere: {elsewhere}" if elsewhere else ""
+        others = f" Webhooks that point to other addresses: {elsewhere}." if elsewhere else ""
         yield Finding(
             fault=Fault.MISSING,
-            sentence=f"No webhook of this API key points to {found.url}{others}. Webhooks made in "
-            "the provider's app are not listed.",
+            sentence=f"No webhook of this API key points to {found.url}.{others} Webhooks that "
+            "were created in the provider's app are not listed.",
             repair=_REPAIRS[Fault.MISSING] + option,
         )
         return
@@ -253,11 +256,11 @@ def _findings(found: Registration) -> Iterator[Finding]:
 def _faults_of(one: OurWebhook) -> Iterator[Finding]:
     name = f"Webhook {one.webhook.webhook_id}"
     sentences = {
-        Fault.DISABLED: f"{name} is disabled: nothing is delivered.",
+        Fault.DISABLED: f"{name} is disabled, so it delivers nothing.",
         Fault.EVENTS_MISSING: f"{name} does not deliver {', '.join(sorted(one.missing_events))}.",
         Fault.LINES_MISSING: f"{name} does not deliver the events of every line.",
-        Fault.KEY_UNKNOWN: f"{name} signs with a key that is not known here: all its deliveries "
-        "are refused.",
+        Fault.KEY_UNKNOWN: f"{name} signs with a key that this service does not have, so all its "
+        "deliveries are refused.",
     }
     option = " --legacy" if one.scheme is SignatureScheme.LEGACY else ""
     for fault, sentence in sentences.items():

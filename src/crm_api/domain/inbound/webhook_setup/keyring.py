@@ -1,8 +1,8 @@
-"""The keys that verify events: those of the settings, and the saved ones.
+"""Verify webhooks with the signing keys in the settings and the keys saved in the database.
 
 After a registration or a rotation, the provider signs with a key that this process has not read
-yet. The first signature that does not match makes it read the saved keys, but at most once in
-``GAP_SECONDS``, so that forged signatures do not cause one database read each.
+yet. The first signature that does not match makes the process read the saved keys again, but at
+most once in ``GAP_SECONDS``. Without this limit, each forged signature would cause a database read.
 """
 
 import asyncio
@@ -19,21 +19,21 @@ from crm_api.domain.provider.openphone.signature import Verified, Verifier
 log = structlog.get_logger()
 
 GAP_SECONDS = 3.0
-"""Least time between two reads after signatures that did not match. The provider's first retry
-comes after 5 s, so an event signed with a new key is refused at most once."""
+"""Minimum time between two reads of the keys after signatures that did not match. The provider's
+first retry comes after 5 s, so an event that is signed with a new key is refused at most once."""
 FRESH_SECONDS = 300.0
-"""Maximum age of the keys in memory: one of them may have been retired."""
+"""Maximum age of the keys in memory. Older keys are read again, because a key may be retired."""
 LOAD_SECONDS = 2.0
-"""Time limit of a read; the provider waits 10 s for its answer."""
+"""Time limit of one read of the keys. The provider waits only 10 s for the answer to a webhook."""
 
 Load = Callable[[], Awaitable[Sequence[SavedKey]]]
 
 
 class KeyRing:
-    """All keys that one process accepts now.
+    """Holds the keys that this process accepts now, and verifies webhooks with them.
 
     Attributes:
-        loads: Number of reads of the saved keys.
+        loads: The number of times that the saved keys were read.
     """
 
     def __init__(
@@ -43,10 +43,15 @@ class KeyRing:
         load: Load,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Create a ring with the keys of the settings; saved keys are read when needed.
+        """Create a key ring with the keys of the settings; saved keys are read when needed.
+
+        Args:
+            given: The keys of the settings.
+            load: Reads the saved keys.
+            monotonic: Returns the time of a monotonic clock, in seconds.
 
         Raises:
-            ValueError: A given key is not base64 or shorter than 8 bytes.
+            ValueError: A given key is not base64, or is shorter than 8 bytes.
         """
         self._given = tuple(given)
         self._load = load
@@ -60,10 +65,10 @@ class KeyRing:
         self.loads = 0
 
     async def verify(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Verified:
-        """Verify one webhook; read the saved keys again where that may help.
+        """Verify the signature of one webhook; if no key matches, read the saved keys and retry.
 
         Raises:
-            SignatureError: The signature does not prove that the provider sent it.
+            SignatureError: The signature does not prove that the provider sent the webhook.
         """
         if self._ends_at is not None and now >= self._ends_at:
             self._take(self._saved, now=now)
@@ -79,7 +84,9 @@ class KeyRing:
 
     def _verify(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Verified:
         if self._verifier is None:
-            raise MismatchedSignatureError("No signing key is known yet.")
+            raise MismatchedSignatureError(
+                "This service has no signing key yet. Create one with `crm-api webhooks register`."
+            )
         return self._verifier.verify(headers, body, now=now)
 
     def _age(self) -> float:
@@ -88,7 +95,10 @@ class KeyRing:
         return self._monotonic() - self._loaded_at
 
     async def _look(self, generation: int, *, gap: float, now: datetime) -> bool:
-        """Read the saved keys, once for all callers; True when they may have changed."""
+        """Read the saved keys, once for all waiting callers; return whether they may have changed.
+
+        Return False if they were read less than ``gap`` seconds ago, or cannot be read.
+        """
         async with self._lock:
             if self._generation != generation:
                 return True

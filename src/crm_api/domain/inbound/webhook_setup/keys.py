@@ -1,4 +1,4 @@
-"""Signing keys that this service made or found: stored encrypted, accepted by the receiver."""
+"""Save and read the signing keys of our webhooks; they are encrypted in the database."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,13 +15,13 @@ from crm_api.platform.encryption import UnsealError, seal, unseal
 log = structlog.get_logger()
 
 OVERLAP = timedelta(hours=28)
-"""How long an old key is accepted. The provider's last retry comes 27 h 35 min after its first
-try, and it is not known whether a retry gets a new signature."""
+"""How long an old key is accepted after it was replaced. The provider's last retry comes 27 h 35
+min after its first try, and it is not known whether a retry gets a new signature."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SavedKey:
-    """An accepted key, and until when."""
+    """A saved key; it is accepted until ``retire_at``, or without end if that is None."""
 
     webhook_id: str
     scheme: SignatureScheme
@@ -30,14 +30,14 @@ class SavedKey:
 
     @property
     def is_current(self) -> bool:
-        """True when the provider signs with this key now."""
+        """True if the provider signs with this key now."""
         return self.retire_at is None
 
 
 async def accepted_keys(uow: UnitOfWork, *, secret: bytes, now: datetime) -> list[SavedKey]:
-    """Return every saved key that is accepted now.
+    """Return every saved key that is accepted now, oldest first.
 
-    A key that cannot be decrypted, because the secret key changed, is left out and logged.
+    If a key cannot be decrypted because the secret key has changed, it is skipped and logged.
     """
     found: list[SavedKey] = []
     for row in await uow.session.scalars(
@@ -49,7 +49,7 @@ async def accepted_keys(uow: UnitOfWork, *, secret: bytes, now: datetime) -> lis
         try:
             key = unseal(row.sealed, secret=secret, about=_about(row.webhook_id))
         except UnsealError as error:
-            log.warning("webhook key cannot be read", webhook=row.webhook_id, reason=str(error))
+            log.warning("webhook key not decrypted", webhook_id=row.webhook_id, reason=str(error))
             continue
         found.append(
             SavedKey(
@@ -71,7 +71,7 @@ async def save_key(
     secret: bytes,
     now: datetime,
 ) -> None:
-    """Store a webhook's new key; the previous one is accepted for ``OVERLAP`` more."""
+    """Save a webhook's new key, encrypted; the previous key is accepted for ``OVERLAP`` more."""
     await retire_keys(uow, webhook_ids=[webhook_id], now=now)
     uow.session.add(
         WebhookKey(
@@ -85,7 +85,10 @@ async def save_key(
 
 
 async def retire_keys(uow: UnitOfWork, *, webhook_ids: Sequence[str], now: datetime) -> None:
-    """Retire the keys of deleted webhooks after ``OVERLAP``, for events already on their way."""
+    """Let the current keys of these webhooks expire after ``OVERLAP``.
+
+    Until then, they verify events that are already on their way.
+    """
     await uow.session.execute(
         update(WebhookKey)
         .where(WebhookKey.webhook_id.in_(webhook_ids), WebhookKey.retire_at.is_(None))
@@ -94,7 +97,7 @@ async def retire_keys(uow: UnitOfWork, *, webhook_ids: Sequence[str], now: datet
 
 
 async def forget_retired_keys(uow: UnitOfWork, *, now: datetime) -> None:
-    """Delete the keys whose overlap is over."""
+    """Delete the keys that are no longer accepted."""
     await uow.session.execute(delete(WebhookKey).where(WebhookKey.retire_at <= now))
 
 

@@ -1,4 +1,7 @@
-"""The four legacy webhooks, one per family of events; the provider cannot change a legacy one."""
+"""Register and rotate the four legacy webhooks, one per family of event types.
+
+The provider cannot change a legacy webhook. So a change means: create a new one, delete the old.
+"""
 
 from collections.abc import Sequence
 
@@ -16,7 +19,7 @@ from crm_api.domain.provider.openphone.signature import SignatureScheme
 
 
 async def register(place: WebhookAddress, found: Registration) -> list[str]:
-    """Create, adopt or replace the webhook of each family; return sentences about what was done."""
+    """Create, adopt or replace the webhook of each family; return one sentence per family."""
     done: list[str] = []
     for family, events in LEGACY_FAMILIES.items():
         ours = _of_family(found, events)
@@ -29,7 +32,10 @@ async def register(place: WebhookAddress, found: Registration) -> list[str]:
 
 
 async def rotate(place: WebhookAddress, found: Registration) -> list[str]:
-    """Replace the webhooks, the only way to new keys; return sentences about what was done."""
+    """Replace each legacy webhook, because only a new one gets a new key.
+
+    Return one sentence per replaced family.
+    """
     return [
         await _replace(place, family, events, ours)
         for family, events in LEGACY_FAMILIES.items()
@@ -46,37 +52,38 @@ def _of_family(found: Registration, events: frozenset[str]) -> list[OurWebhook]:
 async def _adopt(place: WebhookAddress, one: OurWebhook, family: str) -> str:
     name = f"Legacy webhook {one.webhook.webhook_id} ({family})"
     if Fault.KEY_UNKNOWN not in one.faults:
-        return f"{name} is as it should be."
+        return f"{name} needs no change."
     if one.webhook.key is None:
         return await _replace(place, family, LEGACY_FAMILIES[family], [one])
     await place.save_key(one.webhook.webhook_id, SignatureScheme.LEGACY, one.webhook.key)
     await place.audit("adopt_webhook", one.webhook.webhook_id)
-    return f"Adopted {name[0].lower()}{name[1:]}: its key is saved."
+    return f"Adopted {name[0].lower()}{name[1:]}; its key is saved."
 
 
 async def _try_family(
     place: WebhookAddress, family: str, events: frozenset[str], old: Sequence[OurWebhook]
 ) -> str:
-    """Register a family; report a refusal for families that a plan may lack."""
+    """Register a family and return a sentence, also if the provider refuses an optional family."""
     try:
         return await _replace(place, family, events, old)
     except OpenPhoneRefusedError as error:
         if error.status not in FEWER_EVENTS_MAY_DO or not events <= BY_PLAN:
             raise
-        return f"Not registered: {family}, which the provider refuses ({error.detail})"
+        return f"Not registered: the provider refuses {family} ({error.detail})"
 
 
 async def _replace(
     place: WebhookAddress, family: str, events: frozenset[str], old: Sequence[OurWebhook]
 ) -> str:
-    """Create a new one before deleting the old: a missed event is worse than a duplicate."""
+    """Create a new webhook, then delete the old ones, so that no event is lost in between."""
     made = await place.hooks.create_legacy(
         family=family, url=place.url, events=sorted(events), label=LABEL
     )
     if made.key is None:
         raise KeyNotShownError(
-            f"The provider made webhook {made.webhook_id} but did not return its key; delete the "
-            "webhook there, and copy a key from its app into CRM_OPENPHONE_WEBHOOK_SECRETS."
+            f"The provider created webhook {made.webhook_id} but did not return its key. Delete "
+            "the webhook at the provider, create one in the provider's app, and copy its key into "
+            "CRM_OPENPHONE_WEBHOOK_SECRETS."
         )
     await place.save_key(made.webhook_id, SignatureScheme.LEGACY, made.key)
     for one in old:

@@ -1,4 +1,4 @@
-"""The signing keys of our webhooks."""
+"""Table of the signing keys of our webhooks."""
 
 from datetime import datetime
 from uuid import UUID
@@ -13,7 +13,7 @@ from crm_api.platform.ids import new_id
 
 
 class WebhookKey(Base):
-    """One signing key, encrypted: the provider shows it once, when it is made."""
+    """One signing key, encrypted. It is saved, because the provider shows a key only once."""
 
     __tablename__ = "webhook_key"
     __table_args__ = (
@@ -33,4 +33,4 @@ class WebhookKey(Base):
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime]
     retire_at: Mapped[datetime | None]
-    """End of acceptance, for events still on their way; None for the current key."""
+    """When the key is no longer accepted; None for the current key."""

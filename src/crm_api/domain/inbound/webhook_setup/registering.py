@@ -1,8 +1,8 @@
 """Register our webhooks, adopt or repair existing ones, and rotate their keys.
 
-Every step may be interrupted. What it did at the provider is found again by the address, and a key
-that was lost is replaced by a rotation. Where the provider allows it, a key is saved before the
-provider signs events with it.
+Every step may be interrupted, and the command then run again. A webhook that was created before is
+found by its address, and a key that was lost is replaced by a rotation. If the provider allows it,
+a key is saved before the provider signs events with it.
 """
 
 from crm_api.domain.inbound.webhook_setup import keys as key_store
@@ -28,33 +28,35 @@ from crm_api.domain.provider.openphone.signature import SignatureScheme
 
 
 class Registrar(WebhookAddress):
-    """Sets up the webhooks of one address."""
+    """Sets up the webhooks at the provider that point to one address."""
 
     async def register(self) -> list[str]:
         """Create the webhook of API version 2026-03-30, or adopt and repair the existing one.
 
         Returns:
-            What was done, in sentences.
+            Sentences about what was done.
 
         Raises:
             AddressNotPublicError: The real provider could not reach the address.
-            KeyNotShownError: The provider did not show the new key.
+            WebhookMissingError: The provider has only legacy webhooks.
+            KeyNotShownError: The provider did not return the new key.
             OpenPhoneBusyError: The provider is unavailable; run the command again.
-            OpenPhoneRefusedError: The provider refuses; 404 where it has only legacy webhooks.
+            OpenPhoneRefusedError: The provider refuses the request.
         """
         self.require_public()
         found = await self.look()
         if not found.dated_is_known:
             raise WebhookMissingError(
-                "This provider has no webhooks of 2026-03-30; use `crm-api webhooks register "
-                "--legacy`."
+                "This provider does not support webhooks of API version 2026-03-30. Use `crm-api "
+                "webhooks register --legacy`."
             )
         ours = found.of(SignatureScheme.STANDARD)
         if ours:
             best, *others = sorted(ours, key=lambda one: len(one.faults))
             done = await self._repair(best)
             done += [
-                f"Webhook {one.webhook.webhook_id} points here too; delete it at the provider."
+                f"Webhook {one.webhook.webhook_id} points to the same address. Delete it at the "
+                "provider."
                 for one in others
             ]
         else:
@@ -65,13 +67,13 @@ class Registrar(WebhookAddress):
         """Create the legacy webhooks of all four families, or adopt or replace existing ones.
 
         Returns:
-            What was done, in sentences.
+            Sentences about what was done.
 
         Raises:
             AddressNotPublicError: The real provider could not reach the address.
-            KeyNotShownError: The provider did not show the new key.
+            KeyNotShownError: The provider did not return the new key.
             OpenPhoneBusyError: The provider is unavailable; run the command again.
-            OpenPhoneRefusedError: The provider refuses.
+            OpenPhoneRefusedError: The provider refuses the request.
         """
         self.require_public()
         found = await self.look()
@@ -82,18 +84,18 @@ class Registrar(WebhookAddress):
         """Give each of our webhooks a new key; old keys are accepted for ``OVERLAP`` more.
 
         Returns:
-            What was done, in sentences.
+            Sentences about what was done.
 
         Raises:
-            WebhookMissingError: No webhook points here.
-            KeyNotShownError: The provider did not show the new key.
+            WebhookMissingError: No webhook points to our address.
+            KeyNotShownError: The provider did not return the new key.
             OpenPhoneBusyError: The provider is unavailable; rotate again later.
-            OpenPhoneRefusedError: The provider refuses.
+            OpenPhoneRefusedError: The provider refuses the request.
         """
         found = await self.look()
         if not found.ours:
             raise WebhookMissingError(
-                f"No webhook points to {self.url}; `crm-api webhooks register` makes one."
+                f"No webhook points to {self.url}. Create one with `crm-api webhooks register`."
             )
         done = []
         for one in found.of(SignatureScheme.STANDARD):
@@ -117,10 +119,12 @@ class Registrar(WebhookAddress):
         await self.hooks.update_dated(webhook.webhook_id, status="enabled")
         await self.audit("register_webhook", webhook.webhook_id)
         count = len(webhook.events)
-        return [f"Registered webhook {webhook.webhook_id} for {count} kinds of events; key saved."]
+        return [
+            f"Registered webhook {webhook.webhook_id} for {count} event types; its key is saved."
+        ]
 
     async def _create_dated(self) -> RegisteredWebhook:
-        """Request all known event types; if refused, request only the needed ones."""
+        """Create a webhook for all known event types; if refused, only for the needed ones."""
         needed = NEEDED[SignatureScheme.STANDARD]
         try:
             return await self.hooks.create_dated(
@@ -136,7 +140,7 @@ class Registrar(WebhookAddress):
         done = []
         if Fault.KEY_UNKNOWN in one.faults:
             await self.new_key(webhook_id)
-            done.append(f"Adopted webhook {webhook_id}: it has a new key, which is saved.")
+            done.append(f"Adopted webhook {webhook_id}; it has a new key, which is saved.")
         changes: dict[str, object] = {}
         if Fault.EVENTS_MISSING in one.faults:
             offered = NEEDED[SignatureScheme.STANDARD]
@@ -147,15 +151,15 @@ class Registrar(WebhookAddress):
             changes["status"] = "enabled"
         if changes:
             await self.hooks.update_dated(webhook_id, **changes)
-            done.append(f"Repaired webhook {webhook_id}: {', '.join(changes)}.")
+            done.append(f"Repaired webhook {webhook_id}; changed: {', '.join(changes)}.")
         if done:
             await self.audit("repair_webhook", webhook_id)
             return done
-        return [f"Webhook {webhook_id} is as it should be."]
+        return [f"Webhook {webhook_id} needs no change."]
 
 
 def _report_foreign(found: Registration) -> list[str]:
     return [
-        f"Webhook {one.webhook_id} points elsewhere ({one.url}) and was left as it is."
+        f"Webhook {one.webhook_id} points to another address ({one.url}) and was not changed."
         for one in found.foreign
     ]

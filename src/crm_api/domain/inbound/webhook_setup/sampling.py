@@ -1,4 +1,4 @@
-"""Test address, key and storage with a signed sample that the provider delivers on request."""
+"""Test our address, key and storage with a signed sample event from the provider."""
 
 import asyncio
 import time
@@ -14,12 +14,13 @@ from crm_api.domain.provider.openphone.facts import HookDelivery
 from crm_api.domain.provider.openphone.signature import SignatureScheme
 
 HARMLESS = ("contact.updated", "contact.deleted")
-"""Samples that change nothing here; a sample message would name an unknown line."""
+"""Event types whose samples change nothing here; a sample message would name an unknown line."""
 POLL_SECONDS = 0.2
 _UNAUTHORIZED = 401
 
 
-# The provider reuses the sample's event id, and an event id is stored once.
+# All samples of a type have the same event id, and an event id is stored only once. So the stored
+# event of an earlier sample gets another id.
 FREE_EVENT_ID = text("""
     WITH freed AS (
         DELETE FROM webhook_event_key WHERE provider_event_id = :event_id RETURNING event_id
@@ -42,18 +43,21 @@ async def receive_sample(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> str:
-    """Request a sample and wait until it is stored; return a sentence about the result.
+    """Request a sample event and wait until it is stored; return a sentence about the result.
 
     Args:
-        seconds: How long to wait.
+        registrar: Our address, with access to the provider's webhooks.
+        seconds: How many seconds to wait.
+        sleep: Waits between two checks; its argument is in seconds.
+        monotonic: Returns the time of a monotonic clock, in seconds.
 
     Raises:
-        WebhookMissingError: No enabled webhook of API version 2026-03-30 points here; legacy ones
-            have no samples.
-        SampleNotReceivedError: It did not arrive in time; the detail says what the provider got
-            as an answer.
+        WebhookMissingError: No enabled webhook of API version 2026-03-30 points to our address;
+            legacy webhooks have no samples.
+        SampleNotReceivedError: The sample did not arrive in time; the detail says which answer the
+            provider got.
         OpenPhoneBusyError: The provider is unavailable.
-        OpenPhoneRefusedError: The provider refuses.
+        OpenPhoneRefusedError: The provider refuses the request.
     """
     webhook = await _webhook(registrar)
     webhook_id = webhook.webhook.webhook_id
@@ -61,28 +65,31 @@ async def receive_sample(
     began_at, began = registrar.now(), monotonic()
     event_id = await registrar.hooks.send_test(webhook_id, kind)
     if event_id is None:
-        raise SampleNotReceivedError("The provider sent a sample, but did not return its id.")
+        raise SampleNotReceivedError(
+            "The provider sent a sample event but did not return its id, so its arrival cannot be "
+            "checked."
+        )
     async with registrar.new_uow() as uow:
         freed = await uow.session.execute(FREE_EVENT_ID, {"event_id": event_id})
         was_there = freed.first() is not None
     if was_there:
-        # An earlier sample, or this one already: that cannot be known. The next one is new.
+        # The stored event may be an earlier sample or already this one. A second sample is new.
         await registrar.hooks.send_test(webhook_id, kind)
     while monotonic() - began < seconds:
         async with registrar.new_uow() as uow:
             if await uow.session.scalar(IS_STORED, {"event_id": event_id}):
                 took = monotonic() - began
                 return (
-                    f"A sample ({kind}) of webhook {webhook_id} was delivered, proved and stored "
-                    f"within {took:.1f} s."
+                    f"A sample event ({kind}) of webhook {webhook_id} was delivered, verified and "
+                    f"stored within {took:.1f} s."
                 )
         await sleep(POLL_SECONDS)
     async for delivery in _unsuccessful(registrar, webhook_id, after=began_at):
         raise SampleNotReceivedError(
-            f"The sample did not arrive within {seconds:g} s: {_why(registrar, delivery)}"
+            f"The sample event did not arrive within {seconds:g} s: {_why(registrar, delivery)}"
         )
     raise SampleNotReceivedError(
-        f"The sample did not arrive within {seconds:g} s, and the provider's log gives no reason."
+        f"The sample event did not arrive within {seconds:g} s. The provider's log gives no reason."
     )
 
 
@@ -92,8 +99,8 @@ async def _webhook(registrar: Registrar) -> OurWebhook:
         if Fault.DISABLED not in one.faults:
             return one
     raise WebhookMissingError(
-        f"No enabled webhook of 2026-03-30 points to {registrar.url}: `crm-api webhooks register` "
-        "makes one. Legacy webhooks are tested in the provider's app only."
+        f"No enabled webhook of API version 2026-03-30 points to {registrar.url}. Create one with "
+        "`crm-api webhooks register`. Legacy webhooks can only be tested in the provider's app."
     )
 
 
@@ -113,7 +120,10 @@ def _why(registrar: Registrar, delivery: HookDelivery) -> str:
         return "the provider has not tried to deliver it yet."
     status = delivery.attempts[0].response_status
     if status is None:
-        return f"the provider got no answer from {registrar.url}; is it reached from outside?"
+        return (
+            f"the provider got no answer from {registrar.url}. Check that this address can be "
+            "reached from the internet."
+        )
     if status == _UNAUTHORIZED:
-        return "its signature was refused; `crm-api webhooks rotate` makes a new key."
+        return "its signature was refused. `crm-api webhooks rotate` creates a new key."
     return f"{registrar.url} answered {status} to the provider."

@@ -1,4 +1,4 @@
-"""Open the receiver's key ring, and refuse to start without a signing key."""
+"""Create the receiver's key ring, and check at start that a signing key exists."""
 
 from crm_api.domain.inbound.webhook_setup import keys
 from crm_api.domain.inbound.webhook_setup.keyring import KeyRing
@@ -24,10 +24,10 @@ NO_QUEUE = _NoQueue()
 
 
 def open_key_ring(settings: Settings, *, new_uow: UnitOfWorkFactory) -> KeyRing:
-    """Create a key ring of the keys in the settings and of the stored keys, read when needed.
+    """Create a key ring with the keys in the settings; saved keys are read when needed.
 
     Raises:
-        SettingsError: There is no secret key.
+        SettingsError: The settings have no secret key.
     """
     secret = settings.require_secret_key()
 
@@ -42,7 +42,7 @@ async def require_signing_key(settings: Settings) -> None:
     """Check that a signing key exists; read the database only if the settings have none.
 
     Raises:
-        SettingsError: Neither the settings nor the database has a key.
+        SettingsError: Neither the settings nor the database has a signing key.
     """
     if settings.webhook_secrets():
         return

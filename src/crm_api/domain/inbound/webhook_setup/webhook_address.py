@@ -1,4 +1,4 @@
-"""Our webhooks at the provider, with what every change needs: keys, audit log, address."""
+"""What every change of our webhooks at the provider needs: address, keys and audit log."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,9 +26,10 @@ FEWER_EVENTS_MAY_DO = {
     HTTPStatus.FORBIDDEN,
     HTTPStatus.UNPROCESSABLE_ENTITY,
 }
-"""Answers when the plan lacks some event types, or the provider does not know them."""
+"""Statuses of a refusal whose reason may be event types that the plan lacks or the provider does
+not know. A request for fewer event types may then succeed."""
 _NOT_OFFERED = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE, HTTPStatus.BAD_REQUEST}
-"""Answers when the provider lacks this kind of webhooks, or their version."""
+"""Statuses of a provider that does not support this kind of webhook, or its API version."""
 _LOCAL = {"localhost", "127.0.0.1", "::1", "0.0.0.0"}  # noqa: S104 - recognised, not bound
 
 
@@ -37,13 +38,14 @@ LINE_IDS = text("SELECT phone_number_id FROM line ORDER BY phone_number_id")
 
 @dataclass(frozen=True, kw_only=True)
 class WebhookAddress:
-    """One address at which events are received, with access to the provider.
+    """Our address for events, with access to the provider's webhooks and to the database.
 
     Attributes:
-        url: Where events are received.
-        secret: Encrypts the keys.
-        given: The keys of the settings.
-        is_real: The real provider is used; it cannot reach local addresses.
+        url: The address at which events are received.
+        secret: The key that encrypts the signing keys.
+        given: The signing keys in the settings.
+        is_real: Whether the real provider is used, which cannot reach local addresses.
+        now: Returns the current time.
     """
 
     new_uow: UnitOfWorkFactory
@@ -55,11 +57,11 @@ class WebhookAddress:
     now: Callable[[], datetime]
 
     async def look(self) -> Registration:
-        """Read the registered webhooks, and compare them with what is needed.
+        """Read the webhooks at the provider, and compare them with what this service needs.
 
         Raises:
             OpenPhoneBusyError: The provider is unavailable.
-            OpenPhoneRefusedError: It refuses the API key.
+            OpenPhoneRefusedError: The provider refuses the API key.
         """
         dated = await _offered(self.hooks.list_dated)
         legacy = await _offered(self.hooks.list_legacy) or []
@@ -70,29 +72,33 @@ class WebhookAddress:
         return compare(url=self.url, dated=dated, legacy=legacy, keys=keys, line_ids=line_ids)
 
     async def new_key(self, webhook_id: str) -> None:
-        """Ask the provider for a new key, and save it.
+        """Replace a webhook's key at the provider, and save the new key.
 
         Raises:
-            KeyNotShownError: The provider did not return it.
+            KeyNotShownError: The provider did not return the new key.
             OpenPhoneBusyError: The provider is unavailable; rotate again later.
-            OpenPhoneRefusedError: The provider refuses.
+            OpenPhoneRefusedError: The provider refuses the request.
         """
         key = await self.hooks.rotate(webhook_id)
         if key is None:
-            raise KeyNotShownError(f"The provider did not return the new key of {webhook_id}.")
+            raise KeyNotShownError(
+                f"The provider did not return the new key of webhook {webhook_id}. Run `crm-api "
+                "webhooks rotate` again."
+            )
         await self.save_key(webhook_id, SignatureScheme.STANDARD, key)
         await self.audit("rotate_webhook_key", webhook_id)
 
     async def save_key(self, webhook_id: str, scheme: SignatureScheme, key: str) -> None:
-        """Store a key encrypted; the previous one is accepted for ``OVERLAP`` more.
+        """Save a webhook's new key, encrypted; the previous key is accepted for ``OVERLAP`` more.
 
         Raises:
-            KeyNotShownError: It is not a valid key.
+            KeyNotShownError: The key is not valid.
         """
         try:
             decode_key(key)
         except ValueError as error:
-            raise KeyNotShownError(f"The key of {webhook_id} cannot be used: {error}.") from None
+            detail = f"The key of webhook {webhook_id} cannot be used: {error}."
+            raise KeyNotShownError(detail) from None
         async with self.new_uow() as uow:
             await key_store.save_key(
                 uow,
@@ -104,7 +110,7 @@ class WebhookAddress:
             )
 
     async def audit(self, action: str, webhook_id: str, **detail: object) -> None:
-        """Write the decision to the audit log, without keys."""
+        """Write a change of a webhook to the audit log, without keys."""
         async with self.new_uow() as uow:
             await note_decision(
                 uow,
@@ -119,18 +125,19 @@ class WebhookAddress:
         """Check that the provider can reach the address.
 
         Raises:
-            AddressNotPublicError: The real provider cannot reach it.
+            AddressNotPublicError: The real provider cannot reach it, because it is local or not
+                https.
         """
         parts = urlsplit(self.url)
         if self.is_real and (parts.scheme != "https" or parts.hostname in _LOCAL):
             raise AddressNotPublicError(
-                f"The provider cannot reach {self.url}: set CRM_PUBLIC_URL to the https address "
-                "under which this service is reached from outside."
+                f"The provider cannot reach {self.url}. Set CRM_PUBLIC_URL to the https address at "
+                "which this service can be reached from the internet."
             )
 
 
 def known_keys(saved: Sequence[key_store.SavedKey], given: Sequence[str]) -> Keys:
-    """Return the accepted keys."""
+    """Combine the saved keys and the keys of the settings."""
     every = [*given, *(one.key for one in saved)]
     return Keys(
         saved=frozenset(one.webhook_id for one in saved if one.is_current),
@@ -142,7 +149,7 @@ def known_keys(saved: Sequence[key_store.SavedKey], given: Sequence[str]) -> Key
 async def _offered(
     fetch: Callable[[], Awaitable[list[RegisteredWebhook]]],
 ) -> list[RegisteredWebhook] | None:
-    """Return the webhooks of one kind; None when the provider does not have that kind."""
+    """Return the webhooks of one kind; None if the provider does not support that kind."""
     try:
         return await fetch()
     except OpenPhoneRefusedError as error:
