@@ -1,4 +1,4 @@
-"""Job of outbound: deliver events to webhook endpoints."""
+"""The job that sends events to webhook endpoints."""
 
 from datetime import timedelta
 from typing import Any
@@ -12,17 +12,19 @@ from crm_api.platform.jobs import Job, JobName
 from crm_api.workers.deps import Deps, deps_of
 
 WORKING_SECONDS = 45.0
-"""Leaves time for the longest call before the job's timeout; then another run continues."""
+"""Maximum working time of a run. It leaves time for the longest call before the job's time limit;
+then another run continues."""
 NEXT_RUN_SECONDS = 0.05
 
 
 async def deliver_webhooks(
     ctx: dict[str, Any], *, for_seconds: float = WORKING_SECONDS, stays: bool = True
 ) -> None:
-    """Assign the logged events to endpoints and send what is due; a second run finds it done.
+    """Create deliveries from the event log, and send those that are due; safe to run twice.
 
-    Triggers write the event log, so no nudge comes when something happens. While there is an active
-    endpoint, a run therefore stays, looks twice a second, and asks for the next run.
+    Database triggers write the event log, so no nudge is sent when an event happens. So while there
+    is an active endpoint, a run stays active, checks twice a second for events, and requests the
+    next run.
     """
     deps = deps_of(ctx)
     async with deps.new_uow() as uow:

@@ -1,4 +1,4 @@
-"""Stream events to one listener: first what it missed, from the log, then new ones."""
+"""Stream events to one listener: first the missed events from the log, then new events."""
 
 import asyncio
 import time
@@ -13,18 +13,23 @@ from crm_api.domain.outbound.live_events.event_log import LogPosition
 from crm_api.routers.outbound.event_hub import EventHub, StreamListener
 
 HEARTBEAT_SECONDS = 15.0
-"""Shorter than the idle time-out of most proxies."""
+"""Silence after which a heartbeat is sent; shorter than the idle time-out of most proxies."""
 LONGEST_SECONDS = 1800.0
-"""After this a stream ends and its caller reconnects, perhaps to another process."""
+"""Maximum duration of a stream. Then the caller reconnects, perhaps to another process."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamMarks:
-    """Writers of what is sent besides events; each takes the position reached so far."""
+    """Functions that format what is sent besides events; each gets the position reached so far.
+
+    Attributes:
+        hello: Formats the start of a stream.
+        reset: Formats the message that events were missed, so that the caller reloads its data.
+        heartbeat: Formats a heartbeat.
+    """
 
     hello: Callable[[LogPosition], bytes]
     reset: Callable[[LogPosition], bytes]
-    """Events were missed: the caller must reload what it shows."""
     heartbeat: Callable[[LogPosition], bytes]
 
 
@@ -41,11 +46,11 @@ async def stream_events(
 
     Args:
         hub: A started hub.
-        event_filter: Filter of the events to send.
-        after: The last event that the listener has seen; None begins with new events.
-        marks: Writers of everything else.
-        heartbeat_seconds: Silence after which a heartbeat is sent.
-        longest_seconds: Maximum duration of the stream.
+        event_filter: Selects the events to send.
+        after: The position of the last event that the listener got; None begins with new events.
+        marks: Functions that format what is sent besides events.
+        heartbeat_seconds: Seconds of silence after which a heartbeat is sent.
+        longest_seconds: Maximum duration of the stream, in seconds.
     """
     ends_at = time.monotonic() + longest_seconds
     await hub.wake()
@@ -55,7 +60,7 @@ async def stream_events(
         if after is not None and not has_missed:
             async for chunk in _catch_up(hub, listener, after=after, changed=changed):
                 yield chunk
-        # Before the first send: events during that send must not be missed.
+        # Set this before the first send, so that no event during that send is missed.
         listener.is_live = True
         begin = marks.reset if has_missed else marks.hello
         yield begin(hub.position)
@@ -76,12 +81,12 @@ async def stream_events(
 
 
 async def _is_readable(hub: EventHub, after: LogPosition) -> bool:
-    """Return whether the log knows this position and still has every event after it."""
+    """Return whether the position is in the log, and every event after it is still stored."""
     async with hub.new_uow() as uow:
         ends = await events.find_log_ends(uow)
     if after > ends.head or (ends.horizon is not None and after < ends.horizon):
         return False
-    while hub.position < after:  # another process has read further than this one
+    while hub.position < after:  # another process has read further than this process
         await hub.poll()
     return True
 
@@ -89,7 +94,10 @@ async def _is_readable(hub: EventHub, after: LogPosition) -> bool:
 async def _catch_up(
     hub: EventHub, listener: StreamListener, *, after: LogPosition, changed: set[UUID]
 ) -> AsyncIterator[bytes]:
-    """Yield logged events up to the hub's position; no await between the last check and return."""
+    """Yield stored events up to the hub's position.
+
+    There is no await between the last check of the position and the end, so no event is missed.
+    """
     while after < (until := hub.position):
         async with hub.new_uow() as uow:
             page = await events.read_event_span(uow, after=after, until=until)

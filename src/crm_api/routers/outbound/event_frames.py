@@ -22,13 +22,17 @@ CHECK_SECONDS = 2.0
 """Time between two checks of the caller's key. Even with a slow look-up, the stream of a revoked
 key ends within five seconds."""
 LAST_SECONDS = 1.0
-"""How long the end of a stream may wait for its caller."""
+"""Time limit for sending the end of a stream to its caller."""
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-"""They make proxies pass each event on at once."""
+"""Headers that make proxies forward each event at once."""
 
 
 def write_events(events: Sequence[LoggedEvent]) -> bytes:
-    """Format events. The id is the position to continue from; unstored events have none."""
+    """Format events as server-sent events.
+
+    The id of an event is its position in the log, from which a stream can continue. An event that
+    is not stored has no id.
+    """
     return b"".join(_frame(event) for event in events)
 
 
@@ -73,7 +77,7 @@ async def _always() -> bool:
 
 
 class EventStreamResponse(EventSourceResponse):
-    """Sends chunks until the caller stops receiving them or loses its access."""
+    """Sends chunks until they end, the caller stops receiving them, or it loses its access."""
 
     def __init__(
         self,
@@ -88,8 +92,8 @@ class EventStreamResponse(EventSourceResponse):
         Args:
             chunks: The formatted events.
             may_go_on: Called every ``check_seconds``; the stream ends if it returns False.
-            check_seconds: Time between two calls of ``may_go_on``.
-            slow_seconds: How long the caller may take to receive one chunk.
+            check_seconds: Seconds between two calls of ``may_go_on``.
+            slow_seconds: Maximum seconds that the caller may take to receive one chunk.
         """
         super().__init__(chunks, headers=HEADERS)
         self._may_go_on = may_go_on
@@ -127,7 +131,7 @@ class EventStreamResponse(EventSourceResponse):
                     async with asyncio.timeout(self._slow_seconds):
                         await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 except TimeoutError:
-                    log.info("event stream closed: the client receives nothing")
+                    log.info("event stream closed: the client is too slow")
                     return True
         return False
 
@@ -136,5 +140,5 @@ class EventStreamResponse(EventSourceResponse):
         while True:
             await asyncio.sleep(self._check_seconds)
             if not await self._may_go_on():
-                log.info("event stream closed: the key or token is no longer valid")
+                log.info("event stream closed: the credentials are no longer valid")
                 return

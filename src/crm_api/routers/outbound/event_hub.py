@@ -1,7 +1,7 @@
-"""One reader of the log per process, for any number of listeners.
+"""Read the event log once per web process, for any number of listeners.
 
-It polls the database ten times a second, only while there are listeners, and puts new events into
-a bounded queue of each. Events for several equal filters are serialised once.
+The hub polls the database ten times a second while there are listeners, and puts new events into
+the bounded queue of each listener. Events for listeners with equal filters are serialised once.
 """
 
 import asyncio
@@ -26,22 +26,24 @@ POLL_SECONDS = 0.1
 AWAY_SECONDS = 1.0
 """Pause between two tries while the database is unavailable."""
 COUNTERS_SECONDS = 1.0
-"""Least time between two counter events of one campaign."""
+"""Minimum time between two ``campaign.counters`` events of one campaign."""
 
 MOST_CHUNKS = 128
-"""About 13 seconds of constant changes; a slower listener is ended and starts again."""
+"""Maximum length of a listener's queue: about 13 seconds of constant changes. The stream of a
+slower listener is ended, and its client reconnects."""
 
 WriteEvents = Callable[[Sequence[LoggedEvent]], bytes]
-"""Serialises events for listeners; empty for none."""
+"""Serialises events for listeners; the result for no events is empty."""
 
 
 class StreamListener:
-    """Chunks that one stream has yet to send.
+    """The queue of chunks that one stream has yet to send.
 
     Attributes:
-        event_filter: Filter of its events.
-        is_live: It gets what the hub reads; before that, it catches up from the log.
-        is_over: It gets nothing more: it was too slow, or the process stops.
+        event_filter: Selects the events of the stream.
+        is_live: Whether the hub adds new events. While False, the stream reads the missed events
+            from the log.
+        is_over: Whether the stream has ended, because it was too slow or the process stops.
     """
 
     def __init__(self, event_filter: EventFilter) -> None:
@@ -52,11 +54,11 @@ class StreamListener:
 
     @property
     def is_empty(self) -> bool:
-        """True when no chunk waits."""
+        """True if no chunk waits to be sent."""
         return self._chunks.empty()
 
     def put(self, chunk: bytes) -> None:
-        """Add a chunk; a listener whose queue is full is too slow and is ended."""
+        """Add a chunk if the listener is live; if its queue is full, it is too slow and ends."""
         if not self.is_live or self.is_over:
             return
         try:
@@ -72,16 +74,16 @@ class StreamListener:
         self._chunks.put_nowait(b"")
 
     async def take(self) -> bytes:
-        """Wait for the next chunk; empty at the end."""
+        """Wait for the next chunk and return it; an empty chunk means the end of the stream."""
         return await self._chunks.get()
 
 
 class EventHub:
     """Reads the log for all listeners of a web process.
 
-    ``start()`` and ``close()`` belong to the application's lifespan. The position changes and
-    chunks are handed out without an await between. A listener that starts at a position therefore
-    misses nothing and gets nothing twice.
+    The application's lifespan calls ``start()`` and ``close()``. The hub changes its position and
+    hands out the chunks without an await in between. So a listener that starts at a position misses
+    no event and gets no event twice.
     """
 
     def __init__(
@@ -107,14 +109,18 @@ class EventHub:
 
     @property
     def position(self) -> LogPosition:
-        """Position up to which all events were handed out; needs at least one listener."""
+        """The position up to which all events were handed out.
+
+        Raises:
+            RuntimeError: The hub has no listener, so the position is unknown.
+        """
         if self._position is None:
             msg = "The hub has no listener."
             raise RuntimeError(msg)
         return self._position
 
     async def start(self) -> None:
-        """Start to read whenever there are listeners."""
+        """Start the task that reads the log while there are listeners."""
         self._task = asyncio.create_task(self._read_on(), name="event hub")
 
     def stop(self) -> None:
@@ -133,7 +139,7 @@ class EventHub:
             await asyncio.gather(task, return_exceptions=True)
 
     async def wake(self) -> None:
-        """Read where the log ends, unless a listener keeps the position known."""
+        """Set the position to the end of the log, unless the hub already has a position."""
         async with self._reading:
             if self._position is None:
                 async with self.new_uow() as uow:
@@ -141,7 +147,7 @@ class EventHub:
 
     @contextmanager
     def listening(self, event_filter: EventFilter) -> Iterator[StreamListener]:
-        """Register a listener for the length of a block; it gets nothing until it is live.
+        """Register a listener for the duration of a block; it gets no events until it is live.
 
         Enter the block right after ``wake()``, without an await between.
         """
@@ -167,7 +173,7 @@ class EventHub:
             self._counted_at.clear()
 
     async def poll(self) -> bool:
-        """Read once and hand out new events; return whether there is more to read."""
+        """Read the log once and hand out new events; return whether there is more to read."""
         async with self._reading:
             if self._position is None:
                 return False
@@ -191,7 +197,7 @@ class EventHub:
             self._put(event_filter, [event for event in kept if event_filter.wants(event)])
 
     async def _emit_counters(self) -> None:
-        """Emit the counters of changed campaigns, each at most once a second."""
+        """Hand out the counters of changed campaigns, each at most once a second."""
         now = self._monotonic()
         lately = {one for one, at in self._counted_at.items() if now - at < COUNTERS_SECONDS}
         due = self._changed - lately
@@ -211,7 +217,7 @@ class EventHub:
             self._put(event_filter, own)
 
     async def counters(self, campaign_ids: set[UUID]) -> list[LoggedEvent]:
-        """Count campaigns now, as events that are not stored."""
+        """Return the current counters of campaigns, as events that are not stored in the log."""
         async with self.new_uow() as uow:
             found = await live_counts.count_campaigns(uow, campaign_ids=sorted(campaign_ids))
         return [
@@ -239,7 +245,7 @@ class EventHub:
             try:
                 has_more = await self.poll()
             except Exception as error:  # noqa: BLE001 - the task must survive an outage
-                log.warning("events not read", error=type(error).__name__)
+                log.warning("event log not read", error=type(error).__name__)
                 await asyncio.sleep(AWAY_SECONDS)
                 continue
             # With more to read, sleep(0) still lets other tasks run.

@@ -35,16 +35,16 @@ class OpenStreams:
     """Counts the open streams of each caller in one web process."""
 
     def __init__(self, *, most: int) -> None:
-        """Begin with no open streams.
+        """Create the counter.
 
         Args:
-            most: Maximum open streams of one caller.
+            most: Maximum number of open streams of one caller.
         """
         self._most = most
         self._count: Counter[str] = Counter()
 
     def open(self, caller_id: str) -> None:
-        """Count one more stream.
+        """Count one more open stream of the caller.
 
         Raises:
             TooManyEventStreamsError: The caller has the maximum number of open streams.
@@ -54,7 +54,7 @@ class OpenStreams:
         self._count[caller_id] += 1
 
     def close(self, caller_id: str) -> None:
-        """Count one stream less."""
+        """Count one open stream less of the caller."""
         self._count[caller_id] -= 1
         if not self._count[caller_id]:
             del self._count[caller_id]
@@ -78,10 +78,10 @@ OneStream = Annotated[None, Depends(_one_stream, scope="request")]
 
 
 def may_go_on(request: Request, caller: Caller) -> Callable[[], Awaitable[bool]]:
-    """Return a check whether the caller's key or token is still valid, with the same scopes.
+    """Return a function that checks that the caller's credentials are valid with the same scopes.
 
-    The check returns True while the database is unavailable: no event can be read then, so the
-    caller gets nothing that it may not see.
+    While the database is unavailable, the check returns True. That is safe, because no event can be
+    read then.
     """
 
     async def check() -> bool:

@@ -57,13 +57,14 @@ async def _after(
         str | None,
         Query(
             alias="last_event_id",
-            description="Like the header `Last-Event-ID`, which has priority: an `EventSource` "
-            "that reconnects sends the header with its original address.",
+            description="The same as the header `Last-Event-ID`, for clients that cannot set "
+            "headers. If both are given, the header counts.",
             examples=["90151-3072"],
         ),
     ] = None,
 ) -> LogPosition | None:
     """Read the id of the last event that the caller has received; None for a new stream."""
+    # The header has priority: an ``EventSource`` that reconnects sends it with its original URL.
     if header:
         return parse_position(header, pointer="/Last-Event-ID")
     return parse_position(query, pointer="/last_event_id") if query else None
@@ -75,7 +76,7 @@ Types = Annotated[
     list[EventType],
     Query(
         alias="type",
-        description="Only events of these types; by default all you may see.",
+        description="Only events of these types. By default, all types that your scopes allow.",
         examples=[["message.received"]],
     ),
 ]

@@ -64,7 +64,7 @@ WAITING = {
 async def create_webhook_endpoint(
     body: WebhookEndpointCreate, uow: Uow, state: State, caller: Writer
 ) -> WebhookEndpointCreated:
-    """Create an endpoint that gets events from now on. Only this answer contains its secret.
+    """Create a webhook endpoint, which gets events from now on. Only this answer has its secret.
 
     Deliveries are signed as defined by [Standard Webhooks](https://www.standardwebhooks.com). The
     endpoint gets the events that your scopes allow.
@@ -86,7 +86,7 @@ async def create_webhook_endpoint(
 async def list_webhook_endpoints(
     uow: Uow, page: Paging, _caller: Reader
 ) -> PageRead[WebhookEndpointRead]:
-    """List endpoints, newest first."""
+    """List webhook endpoints, newest first."""
     async with uow:
         found = await endpoints.list_endpoints(uow, cursor=page.cursor, limit=page.limit)
     return PageRead(
@@ -99,7 +99,7 @@ async def list_webhook_endpoints(
 async def read_webhook_endpoint(
     endpoint_id: UUID, uow: Uow, _caller: Reader
 ) -> WebhookEndpointRead:
-    """Show one endpoint."""
+    """Show one webhook endpoint."""
     async with uow:
         endpoint = await endpoints.get_endpoint(uow, endpoint_id)
     return WebhookEndpointRead.model_validate(endpoint)
@@ -109,7 +109,7 @@ async def read_webhook_endpoint(
 async def update_webhook_endpoint(
     endpoint_id: UUID, body: WebhookEndpointUpdate, uow: Uow, state: State, caller: Writer
 ) -> WebhookEndpointRead:
-    """Change an endpoint. A new address or new event types give it your current scopes."""
+    """Change a webhook endpoint. If you set its address or event types, it gets your scopes."""
     async with uow:
         endpoint = await endpoints.update_endpoint(
             uow,
@@ -124,7 +124,7 @@ async def update_webhook_endpoint(
 
 @router.delete("/{endpoint_id}", status_code=HTTPStatus.NO_CONTENT)
 async def delete_webhook_endpoint(endpoint_id: UUID, uow: Uow, caller: Writer) -> None:
-    """Delete an endpoint. Nothing more is sent to it."""
+    """Delete a webhook endpoint. Nothing more is sent to it."""
     async with uow:
         await endpoints.delete_endpoint(
             uow, endpoint_id=endpoint_id, actor=caller.name, now=clock.now()
@@ -135,7 +135,7 @@ async def delete_webhook_endpoint(endpoint_id: UUID, uow: Uow, caller: Writer) -
 async def enable_webhook_endpoint(
     endpoint_id: UUID, uow: Uow, caller: Writer
 ) -> WebhookEndpointRead:
-    """Enable an endpoint: send it new events, and the deliveries that were waiting."""
+    """Enable a webhook endpoint. It gets new events, and the deliveries that were waiting."""
     async with uow:
         endpoint = await endpoints.enable_endpoint(
             uow, endpoint_id=endpoint_id, actor=caller.name, now=clock.now()
@@ -150,7 +150,7 @@ async def enable_webhook_endpoint(
 async def disable_webhook_endpoint(
     endpoint_id: UUID, uow: Uow, caller: Writer
 ) -> WebhookEndpointRead:
-    """Disable an endpoint: send nothing to it until it is enabled again."""
+    """Disable a webhook endpoint. Nothing is sent to it until it is enabled again."""
     async with uow:
         endpoint = await endpoints.disable_endpoint(
             uow, endpoint_id=endpoint_id, actor=caller.name, now=clock.now()
@@ -166,7 +166,7 @@ async def rotate_webhook_secret(
     caller: Writer,
     body: WebhookSecretRotate | None = None,
 ) -> WebhookSecretRotated:
-    """Replace the secret. The old secret also signs for a grace period, one day by default.
+    """Replace the signing secret. The old one also signs for a grace period, by default one day.
 
     In this period each delivery has two signatures, so a receiver with either secret accepts it.
     """
@@ -194,7 +194,7 @@ async def rotate_webhook_secret(
     ),
 )
 async def send_test_webhook(endpoint_id: UUID, uow: Uow, _caller: Writer) -> WebhookDeliveryRead:
-    """Send a `webhook.test` event, also if the endpoint does not subscribe to it.
+    """Send a `webhook.test` event to an endpoint, whatever event types the endpoint gets.
 
     Read the delivery later to see its result.
     """
@@ -235,7 +235,7 @@ async def list_webhook_deliveries(
 async def retry_webhook_deliveries(
     endpoint_id: UUID, uow: Uow, caller: Writer, body: DeliveriesRetry | None = None
 ) -> DeliveriesRetried:
-    """Send a selection of deliveries again; the failed ones by default. A dry run only counts."""
+    """Send the selected deliveries again; by default, the failed ones. A dry run only counts."""
     wanted = body or DeliveriesRetry()
     selection = DeliverySelection(
         endpoint_id=endpoint_id,

@@ -1,1 +1,1 @@
-"""The durable, ordered log of events that clients follow."""
+"""The stored, ordered log of events that clients follow."""

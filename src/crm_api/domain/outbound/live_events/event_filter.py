@@ -1,4 +1,4 @@
-"""Filters of events: what a caller wants and is allowed to see."""
+"""Filter events by the types that a caller asks for and by the caller's scopes."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from crm_api.domain.outbound.live_events.payloads import SCOPE_OF
 
 @dataclass(frozen=True, kw_only=True)
 class EventFilter:
-    """A filter; listeners with equal filters share one serialised copy.
+    """Selects the events for a caller; listeners with equal filters share one serialised copy.
 
     Attributes:
-        types: Visible whatever they belong to.
-        campaign_types: Visible when they belong to a campaign.
-        campaign_id: Only events of this campaign.
+        types: Event types that pass if the event belongs to no campaign.
+        campaign_types: Event types that pass if the event belongs to a campaign.
+        campaign_id: Only events of this campaign pass; None means that any event can pass.
     """
 
     types: frozenset[EventType]
@@ -33,7 +33,7 @@ class EventFilter:
         types: Iterable[EventType] = (),
         campaign_id: UUID | None = None,
     ) -> Self:
-        """Create the filter of a caller.
+        """Create the filter for a caller.
 
         Args:
             scopes: The caller's scopes.
@@ -58,6 +58,6 @@ class EventFilter:
         return event.type in types
 
     def counts(self, campaign_id: UUID) -> bool:
-        """Return whether counters of the campaign pass the filter."""
+        """Return whether ``campaign.counters`` events of the campaign pass the filter."""
         is_asked = EventType.CAMPAIGN_COUNTERS in self.campaign_types
         return is_asked and self.campaign_id in {None, campaign_id}

@@ -1,4 +1,4 @@
-"""The log of events: positions, reads in order, and deletion after a week."""
+"""Read the log of events in order, and delete events after a week."""
 
 import re
 from collections.abc import Sequence
@@ -17,20 +17,20 @@ PAGE = 1_000
 FORGOTTEN_AT_ONCE = 10_000
 
 
+NOT_AN_ID = (
+    "The value is not the id of an event. Give an id that a stream returned, such as 4711-42, or "
+    "leave it out."
+)
+
+
 class InvalidEventIdError(InvalidError):
-    """The value is not an id that a stream of events has given."""
+    """The value is not an event id of a stream."""
 
     code = "invalid_event_id"
     title = "Invalid event id"
     example = Example(
-        "Give the id of an event as a stream gave it, such as 4711-42, or none.",
-        errors=[
-            FieldProblem(
-                pointer="/Last-Event-ID",
-                code="invalid_event_id",
-                detail="Give the id of an event as a stream gave it, such as 4711-42, or none.",
-            )
-        ],
+        NOT_AN_ID,
+        errors=[FieldProblem(pointer="/Last-Event-ID", code="invalid_event_id", detail=NOT_AN_ID)],
     )
 
 
@@ -38,41 +38,42 @@ _WRITTEN = re.compile(r"([0-9]{1,18})-([0-9]{1,18})", re.ASCII)
 
 
 class LogPosition(NamedTuple):
-    """A place in the log; positions compare in the order of events."""
+    """A position in the log. Positions compare in the order of the events."""
 
     transaction_id: int
     id: int
 
     def __str__(self) -> str:
-        """Return it as an event id."""
+        """Return the position as an event id, such as ``4711-42``."""
         return f"{self.transaction_id}-{self.id}"
 
 
 def parse_position(text: str, *, pointer: str) -> LogPosition:
-    """Parse an event id.
+    """Parse an event id into a position.
 
     Args:
-        text: For example ``4711-42``.
-        pointer: JSON pointer or parameter name, for the error.
+        text: The event id, for example ``4711-42``.
+        pointer: The JSON pointer or parameter name of the value, for the error.
 
     Raises:
-        InvalidEventIdError: It is not an event id.
+        InvalidEventIdError: The text is not an event id.
     """
     found = _WRITTEN.fullmatch(text.strip())
     if found is None:
-        detail = "Give the id of an event as a stream gave it, such as 4711-42, or none."
-        fault = FieldProblem(pointer=pointer, code="invalid_event_id", detail=detail)
-        raise InvalidEventIdError(detail, errors=[fault])
+        fault = FieldProblem(pointer=pointer, code="invalid_event_id", detail=NOT_AN_ID)
+        raise InvalidEventIdError(NOT_AN_ID, errors=[fault])
     return LogPosition(int(found[1]), int(found[2]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedEvent:
-    """One fact.
+    """One event of the log.
 
     Attributes:
-        position: Its place in the log and its public id; None for an event that is not stored.
-        type: An ``EventType``, or a type of a newer version, which no filter here asks for.
+        position: Its position in the log, which is also its public id; None if it is not stored.
+        type: An ``EventType``, or a type of a newer version, which passes no filter of this
+            version.
+        subject_id: The id of the message, call, campaign, import, contact or alert.
     """
 
     position: LogPosition | None
@@ -85,12 +86,12 @@ class LoggedEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogPage:
-    """Part of the log.
+    """Consecutive events of the log.
 
     Attributes:
-        events: In order.
-        until: Position up to which everything has been read.
-        is_last: The log has nothing more now.
+        events: The events, in the order of their positions.
+        until: The position up to which the log has been read.
+        is_last: True if there are no more events to read now.
     """
 
     events: list[LoggedEvent]
@@ -100,11 +101,11 @@ class LogPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogEnds:
-    """Range in which the log can be read.
+    """The range of positions in which the log can be read.
 
     Attributes:
-        horizon: The last event that was deleted; None while none was.
-        head: Everything before this position is final.
+        horizon: The position of the newest deleted event; None if no event was deleted.
+        head: New events can only appear after this position.
     """
 
     horizon: LogPosition | None
@@ -125,13 +126,13 @@ class StoredEvent:
 
     @property
     def position(self) -> LogPosition:
-        """Return its place in the log."""
+        """The position of the event in the log."""
         return LogPosition(self.transaction_id, self.id)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredEnds:
-    """The first transaction that is not final, and the last deleted event, if any."""
+    """The oldest transaction that may still write events, and the newest deleted event, if any."""
 
     final: int
     transaction_id: int | None
@@ -140,10 +141,11 @@ class StoredEnds:
 
 # Every transaction before the oldest one that still runs has ended, committed or not.
 _FINAL = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
-# One past the newest transaction: this server cannot have written an event there.
+# One past the newest transaction: this server has written no event there or later.
 _FOREIGN = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
 
-# After a copy from another server, a horizon of that server is meaningless and ignored.
+# If the database was copied from another server, a horizon of that server has no meaning here and
+# is ignored.
 READ_ENDS = text(f"""
     SELECT {_FINAL} AS final, h.transaction_id, h.id
     FROM (VALUES (1)) AS one (row)
@@ -175,7 +177,7 @@ READ_NEW = text(f"""
 
 
 async def read_new_events(uow: UnitOfWork, *, after: LogPosition, limit: int = PAGE) -> LogPage:
-    """Read the events after a position that are safe to read, in order."""
+    """Read the events after a position, in order, before which no event can appear later."""
     values = {"transaction_id": after.transaction_id, "id": after.id, "limit": limit}
     found = (await uow.session.execute(READ_NEW, values)).all()
     # Without new events, one row has the boundary alone.
@@ -207,7 +209,7 @@ READ_SPAN = text("""
 async def read_event_span(
     uow: UnitOfWork, *, after: LogPosition, until: LogPosition, limit: int = PAGE
 ) -> LogPage:
-    """Read events between two positions, the second included; both must be before the head."""
+    """Read the events after one position up to another, in order; both must be before the head."""
     values = {
         "transaction_id": after.transaction_id,
         "id": after.id,
@@ -243,9 +245,10 @@ FORGET_FOREIGN = text(f"DELETE FROM event WHERE transaction_id >= {_FOREIGN}")
 async def forget_old_events(
     uow: UnitOfWork, *, now: datetime, limit: int = FORGOTTEN_AT_ONCE
 ) -> int:
-    """Delete the oldest events older than ``KEPT_FOR``; return how many, 0 when none is left.
+    """Delete the oldest events that are older than ``KEPT_FOR``; return their number.
 
-    Events that another server wrote are deleted too, if this database is a copy of its database.
+    If this database is a copy from another server, events of that server may have positions that
+    this server has not reached. They are deleted too, but not counted.
     """
     await uow.session.execute(FORGET_FOREIGN)
     values = {"before": now - KEPT_FOR, "limit": limit}

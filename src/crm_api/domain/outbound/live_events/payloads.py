@@ -1,7 +1,7 @@
-"""Events as webhook endpoints get them: one named schema per type.
+"""The schemas of the events that are sent to webhook endpoints, one per event type.
 
-They contain ids and states, but no person's number, name or message body. A receiver that needs
-more reads it with an API key that may see it.
+Events contain ids and states, but no phone number, name or message body. A receiver that needs more
+reads it from the API, with a key whose scopes allow it.
 """
 
 from enum import StrEnum
@@ -23,10 +23,11 @@ from crm_api.domain.outbound.live_events.event_log import LoggedEvent
 
 
 class WebhookEventType(StrEnum):
-    """Events that an endpoint can get.
+    """The types of events that can be sent to a webhook endpoint.
 
-    All types of the log except ``campaign.counters``: that one says only that counts changed, a
-    few times a second while a campaign sends. Read the campaign's statistics when they are needed.
+    These are all types of the event log except ``campaign.counters``. That event says only that
+    the counters of a campaign changed, a few times a second while it sends. Read the campaign's
+    statistics instead.
     """
 
     MESSAGE_RECEIVED = EventType.MESSAGE_RECEIVED.value
@@ -41,9 +42,12 @@ class WebhookEventType(StrEnum):
 
 
 TEST_TYPE = "webhook.test"
-"""Sent only on request, whatever types an endpoint asks for."""
+"""Type of the test event. It is sent only on request, to an endpoint with any event types."""
 
-CampaignId = Annotated[Id | None, Field(description="The campaign that it belongs to.")]
+CampaignId = Annotated[
+    Id | None,
+    Field(description="The id of the campaign to which the message belongs; null if none."),
+]
 
 
 class MessageFacts(ReadModel):
@@ -51,9 +55,12 @@ class MessageFacts(ReadModel):
 
     message_id: Id
     status: Annotated[str, Vocabulary(MessageStatus)] = Field(
-        description="received, queued, sent, delivered, failed, undelivered or unknown."
+        description="The status of the message: received, queued, sent, delivered, failed, "
+        "undelivered or unknown."
     )
-    error_code: str | None = Field(default=None, description="The provider's, when it failed.")
+    error_code: str | None = Field(
+        default=None, description="The provider's error code; null if the message did not fail."
+    )
     contact_id: Id | None = None
     conversation_id: Id | None = None
     line_id: Id | None = None
@@ -71,11 +78,12 @@ class CallFacts(ReadModel):
 
     call_id: Id
     status: str = Field(
-        description="As the provider says: ringing, answered, forwarded, missed, completed …"
+        description="The provider's status of the call: ringing, answered, forwarded, missed, "
+        "completed or another word."
     )
     is_over: bool
     direction: Annotated[str, Vocabulary(Direction)] | None = Field(
-        default=None, description="incoming or outgoing."
+        default=None, description="Whether the call is incoming or outgoing."
     )
     contact_id: Id | None = None
     conversation_id: Id | None = None
@@ -83,11 +91,13 @@ class CallFacts(ReadModel):
 
 
 class CampaignFacts(ReadModel):
-    """A campaign's change of status.
+    """A change of a campaign's status.
 
     Attributes:
-        paused_reason: Why the campaign paused itself; null otherwise.
-        blocked_reason: Why it is blocked, and what to do; null otherwise.
+        status: The status after the change.
+        was: The status before the change.
+        paused_reason: Why the campaign was paused automatically; null if it was not.
+        blocked_reason: Why the campaign is blocked, and what to do; null if it is not blocked.
     """
 
     model_config = example(status="running", was="scheduled")
@@ -105,9 +115,10 @@ class ImportFacts(ReadModel):
     Attributes:
         rows_total: The number of rows in the file; null until they are counted.
         rows_processed: The number of rows that were read so far.
-        created: The number of items that were created.
-        updated: The number of items that were changed.
-        unchanged: The number of contacts that stay as they are.
+        dry_run: True if the file is only checked and no contact is changed.
+        created: The number of contacts that were created.
+        updated: The number of contacts that were changed.
+        unchanged: The number of contacts that the import did not change.
         duplicates_in_file: The number of rows whose phone number is in an earlier row.
         invalid: The number of rows that could not be imported.
     """
@@ -125,7 +136,7 @@ class ImportFacts(ReadModel):
 
     import_id: Id
     status: Annotated[str, Vocabulary(ImportStatus)] = Field(
-        description="pending, running, completed, failed or cancelled."
+        description="The status of the import: pending, running, completed, failed or cancelled."
     )
     dry_run: bool | None = None
     rows_total: int | None = None
@@ -136,12 +147,12 @@ class ImportFacts(ReadModel):
     duplicates_in_file: int | None = None
     invalid: int | None = None
     undo: dict[str, Any] | None = Field(
-        default=None, description="Progress of the undo, if there is one."
+        default=None, description="The progress of the undo; null if the import is not undone."
     )
 
 
 class ContactFacts(ReadModel):
-    """The contact of the event."""
+    """The contact that the event is about."""
 
     contact_id: Id
 
@@ -154,20 +165,20 @@ class AlertFacts(ReadModel):
     alert_id: Id
     kind: Annotated[str, Vocabulary(AlertKind)]
     status: Annotated[str, Vocabulary(AlertStatus)] = Field(
-        description="open, acknowledged or resolved."
+        description="The status of the alert: open, acknowledged or resolved."
     )
 
 
 class WebhookTestFacts(ReadModel):
-    """The endpoint that is tested."""
+    """The webhook endpoint that is tested."""
 
-    __test__ = False  # no test of pytest's
+    __test__ = False  # pytest must not collect this class as a test
 
     endpoint_id: Id
 
 
 class EventPayload(ReadModel):
-    """Members of every event, as Standard Webhooks recommends: type, timestamp, data.
+    """The fields of every event: type, timestamp and data, as Standard Webhooks recommends.
 
     Attributes:
         type: The type of the event.
@@ -175,10 +186,10 @@ class EventPayload(ReadModel):
     """
 
     scope: ClassVar[Scope]
-    """Who may see events of this type."""
+    """The scope that allows a caller to see events of this type."""
 
     type: str
-    timestamp: Instant = Field(description="When it happened.")
+    timestamp: Instant = Field(description="When the event happened.")
 
 
 class MessageReceivedEvent(EventPayload):
@@ -230,7 +241,7 @@ class CampaignStatusEvent(EventPayload):
 
 
 class ImportProgressEvent(EventPayload):
-    """A chunk of an import or of its undo was stored, or it ended."""
+    """An import, or the undo of an import, stored a part of its rows or ended."""
 
     scope = Scope.CONTACTS_READ
 
@@ -275,9 +286,9 @@ class AlertEvent(EventPayload):
 
 
 class WebhookTestEvent(EventPayload):
-    """A test of whether an endpoint receives deliveries."""
+    """A test whether a webhook endpoint receives deliveries."""
 
-    __test__ = False  # no test of pytest's
+    __test__ = False  # pytest must not collect this class as a test
 
     type: Literal["webhook.test"]
     data: WebhookTestFacts
@@ -291,19 +302,19 @@ def _type_of(model: type[EventPayload]) -> str:
 PAYLOADS: dict[str, type[EventPayload]] = {
     _type_of(model): model for model in EventPayload.__subclasses__()
 }
-"""The schema of each type that is sent."""
+"""The schema of each event type that is sent to endpoints, by type."""
 
 SCOPE_OF = {
     **{EventType(name): model.scope for name, model in PAYLOADS.items() if name != TEST_TYPE},
     EventType.CAMPAIGN_COUNTERS: Scope.CAMPAIGNS_READ,
 }
-"""Scope for each event type; ``campaigns:read`` also covers all events of a campaign."""
+"""The scope that allows each event type; ``campaigns:read`` also allows all campaign events."""
 
 
 def facts_of(event: LoggedEvent) -> dict[str, Any]:
-    """Return the ``data`` of an event of one of these types; unknown values are null.
+    """Return the ``data`` of an event as endpoints get it; values that the event lacks are null.
 
-    The first field of ``data`` is the id of the event's subject.
+    The first field of the schema gets the id of the event's subject.
     """
     shape = cast("type[ReadModel]", PAYLOADS[event.type].model_fields["data"].annotation)
     subject = next(iter(shape.model_fields))
@@ -312,16 +323,20 @@ def facts_of(event: LoggedEvent) -> dict[str, Any]:
 
 
 class EventRead(ReadModel):
-    """The data of an event of a stream.
+    """One event of an event stream.
 
     Attributes:
-        timestamp: When it happened.
-        subject_id: Id of the message, call, campaign, import, contact or alert, by the type.
-        data: Ids and states, by the type; never a phone number or a message body.
+        type: The type of the event.
+        timestamp: When the event happened.
+        subject_id: The id of the message, call, campaign, import, contact or alert that the event
+            is about, depending on the type.
+        data: Ids and states, depending on the type; never a phone number or a message body.
     """
 
     type: EventType
     timestamp: Instant
     subject_id: Id | None
-    campaign_id: Id | None = Field(description="The campaign that it belongs to.")
+    campaign_id: Id | None = Field(
+        description="The id of the campaign to which the event belongs; null if none."
+    )
     data: dict[str, Any]

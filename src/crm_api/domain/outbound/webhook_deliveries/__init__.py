@@ -1,1 +1,1 @@
-"""Webhooks out: one delivery per event and endpoint, sent until it arrives."""
+"""Deliveries of events to webhook endpoints: one per event and endpoint, retried after failures."""

@@ -1,4 +1,4 @@
-"""Claim due deliveries, and store how each try ended."""
+"""Claim due deliveries, and store the result of each attempt."""
 
 import json
 from collections import defaultdict
@@ -26,10 +26,11 @@ from crm_api.platform.database import UnitOfWork, typed_rows
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedDelivery:
-    """A delivery that this worker has until the end of the lease.
+    """A delivery that is reserved for this worker until the end of the lease.
 
     Attributes:
-        attempts: Tries that ended before this one.
+        attempts: The number of attempts before this one.
+        claims: The number of this claim; results of earlier claims are not stored.
     """
 
     id: UUID
@@ -43,7 +44,11 @@ class ClaimedDelivery:
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryResult:
-    """A claimed delivery with its result; None: it was not tried and is due again."""
+    """A claimed delivery with the endpoint's answer.
+
+    Attributes:
+        reply: The answer; None if the delivery was not sent, so that it is due again at once.
+    """
 
     claimed: ClaimedDelivery
     reply: EndpointAnswer | None
@@ -51,7 +56,7 @@ class DeliveryResult:
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryTry:
-    """Result of a try, as it is stored."""
+    """The result of an attempt, as it is stored."""
 
     claimed: ClaimedDelivery
     status: DeliveryStatus
@@ -64,7 +69,7 @@ class DeliveryTry:
 
 
 def body_of(claimed: ClaimedDelivery) -> str:
-    """Return the body as sent: type, timestamp, data."""
+    """Return the JSON body of a delivery: type, timestamp and data."""
     content = {
         "type": claimed.type,
         "timestamp": format_instant(claimed.happened_at),
@@ -95,7 +100,11 @@ CLAIM_DELIVERIES = text("""
 async def claim_deliveries(
     uow: UnitOfWork, *, allowances: dict[UUID, int], lease: timedelta, now: datetime
 ) -> list[ClaimedDelivery]:
-    """Claim due deliveries up to each endpoint's allowance; the claim ends with the lease."""
+    """Claim due deliveries for the time of ``lease``; return them sorted by id.
+
+    Args:
+        allowances: The maximum number of deliveries for each endpoint.
+    """
     values = {
         "endpoint_ids": list(allowances),
         "allowances": list(allowances.values()),
@@ -121,11 +130,11 @@ async def record_results(
     now: datetime,
     jitter: Jitter = random_fraction,
 ) -> None:
-    """Store the results of tries, schedule retries, and disable endpoints that fail.
+    """Store the results of attempts, schedule retries, and disable endpoints that fail.
 
     Args:
-        disable_after: Time without any success, after which an endpoint is disabled.
-        jitter: Returns numbers from 0 to 1.
+        disable_after: Time of failures without any success, after which an endpoint is disabled.
+        jitter: Returns a number from 0 to 1 that lengthens a wait.
     """
     untried = [one.claimed for one in outcomes if one.reply is None]
     tried = [(one.claimed, one.reply) for one in outcomes if one.reply is not None]
@@ -180,7 +189,8 @@ def _answers(
     )
 
 
-# The join is by id and claim alone: the planner must not use the partial index of waiting rows.
+# The join is by id and claim alone, so that the planner does not use the partial index of pending
+# rows.
 STORE_TRIES = text("""
     UPDATE webhook_delivery d
        SET status = o.status, attempts = d.attempts + 1, next_attempt_at = o.next_attempt_at,
@@ -201,7 +211,7 @@ STORE_TRIES = text("""
 async def _store_tries(
     session: AsyncSession, tried: Sequence[DeliveryTry], *, now: datetime
 ) -> None:
-    """Store the results of tries; skip deliveries that another claim has taken over."""
+    """Store the results of attempts; skip deliveries that were claimed again since."""
     await session.execute(
         STORE_TRIES,
         {

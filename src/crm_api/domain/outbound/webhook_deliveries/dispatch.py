@@ -1,8 +1,8 @@
-"""Keep deliveries moving: fan out the log, claim, post and store results, all concurrently.
+"""Create deliveries from the event log, claim and post them, and store results, concurrently.
 
-Each endpoint has a lane with a limit of concurrent calls and of deliveries claimed ahead. A lane
-whose endpoint does not answer gets two at a time, and its deliveries claimed ahead are released, so
-that a hanging call blocks only itself.
+Each endpoint has a lane: a limit of concurrent calls and of deliveries that are claimed ahead. If
+an endpoint does not answer, its limit is two deliveries, and those claimed ahead are released. So
+an endpoint that hangs does not delay the others.
 """
 
 import asyncio
@@ -31,27 +31,29 @@ from crm_api.platform.database import UnitOfWorkFactory
 log = structlog.get_logger()
 
 AT_ONCE = 200
-"""Concurrent calls per process."""
+"""Maximum number of concurrent calls per process."""
 PER_ENDPOINT = 10
+"""Maximum number of concurrent calls to one endpoint."""
 AHEAD = 100
-"""Claimed for an endpoint that answers: the next deliveries wait in memory."""
+"""Maximum number of claimed deliveries of an endpoint that answers; the next wait in memory."""
 FAILING_AT_ONCE = 2
-"""If 50 endpoints all hang, they use half of ``AT_ONCE``."""
+"""Maximum number of claimed deliveries of an endpoint that fails. Even if all 50 endpoints hang,
+they use only half of ``AT_ONCE``."""
 POLL_SECONDS = 0.5
-"""Pause between two reads of the log and of due deliveries."""
+"""Seconds between two reads of the log and of due deliveries."""
 LEASE = timedelta(seconds=60)
 LEASE_MARGIN = timedelta(seconds=10)
-"""A call begins only if it must end this long before its lease."""
+"""A call begins only if its time limit ends at least this long before the lease ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DispatchTerms:
-    """Settings of deliveries.
+    """Settings for deliveries.
 
     Attributes:
-        key: Decrypts the secrets.
-        disable_after: Time without any success, after which an endpoint is disabled.
-        timeout: Time limit of a call.
+        key: The key that decrypts the signing secrets.
+        disable_after: Time of failures without any success, after which an endpoint is disabled.
+        timeout: Time limit of one call.
     """
 
     key: bytes = field(repr=False)
@@ -60,26 +62,26 @@ class DispatchTerms:
 
 
 class EndpointQueue:
-    """The calls to one endpoint."""
+    """State of the calls to one endpoint."""
 
     def __init__(self) -> None:
         self.turn = asyncio.Semaphore(PER_ENDPOINT)
         self.held = 0
-        """Claimed, and result not stored yet."""
+        """Number of claimed deliveries whose result is not stored yet."""
         self.is_stuck = False
-        """The last call got no answer, or the answer asked for a pause."""
+        """Whether the last call got no answer, or an answer that asked for a pause."""
 
     def allowance(self, *, is_failing: bool) -> int:
         """Return how many more deliveries may be claimed."""
         return max(0, (FAILING_AT_ONCE if is_failing or self.is_stuck else AHEAD) - self.held)
 
     def note(self, reply: EndpointAnswer) -> None:
-        """Update the state from a reply."""
+        """Update the state from the answer to a call."""
         self.is_stuck = reply.status is None or reply.hold is not None
 
 
 class WebhookDispatcher:
-    """Delivers while ``run`` lasts; several dispatchers can work concurrently."""
+    """Sends deliveries while ``run`` is active; several dispatchers can work at the same time."""
 
     def __init__(
         self,
@@ -102,15 +104,15 @@ class WebhookDispatcher:
         self._looks_at = 0.0
 
     def stop(self) -> None:
-        """Begin no more calls; those under way end and their results are stored."""
+        """Begin no more calls; running calls end, and their results are stored."""
         self._is_ending.set()
 
     async def run(self, *, for_seconds: float, stays: bool = True) -> None:
         """Send due deliveries, and those that become due meanwhile.
 
         Args:
-            for_seconds: Time after which no more calls begin.
-            stays: Whether to wait for more when all is done.
+            for_seconds: Number of seconds after which no more calls begin.
+            stays: Whether to wait for more deliveries when none is due, instead of returning.
         """
         ends_at = time.monotonic() + for_seconds
         try:
@@ -135,7 +137,7 @@ class WebhookDispatcher:
             await asyncio.gather(*self._under_way, return_exceptions=True)
 
     async def _hand_out(self) -> bool:
-        """Fan out a page of the log, if a read is due; True when there is more."""
+        """Create deliveries from a page of the log, if a read is due; True if there is more."""
         if time.monotonic() < self._looks_at:
             return False
         async with self._new_uow() as uow:
@@ -192,25 +194,27 @@ class WebhookDispatcher:
         if not endpoint.signers:
             return EndpointAnswer(
                 error_code="secret_unreadable",
-                detail="The secret is encrypted with another CRM_SECRET_KEY; rotate it.",
+                detail="The secret of the endpoint cannot be decrypted with this CRM_SECRET_KEY. "
+                "Rotate the secret.",
             )
         now = self._now()
         body = attempts.body_of(claimed)
-        # Receivers compare this with their own clocks, so sandbox time must not be used.
+        # Receivers compare this time with their own clocks, so it must not be sandbox time.
         signed_at = now - clock.ahead()
         headers = sign(endpoint.signers, message_id=str(claimed.id), body=body, now=signed_at)
         try:
             reply = await self._sender.post(endpoint.url, body=body, headers=headers, now=now)
             await failpoints.reach("webhooks.posted")
         except Exception as error:  # one delivery's error must not stop the others
-            log.exception("webhook not sent", delivery_id=str(claimed.id))
+            log.exception("webhook delivery failed", delivery_id=str(claimed.id))
             return EndpointAnswer(
-                error_code="internal_error", detail=f"It failed: {type(error).__name__}."
+                error_code="internal_error",
+                detail=f"An internal error occurred ({type(error).__name__}).",
             )
         return reply
 
     async def _write_down(self) -> None:
-        """Wait for a call to end or the next poll; store the results of ended calls."""
+        """Wait until a call ends or the next poll is due; store the results of ended calls."""
         done, _ = await asyncio.wait(
             self._under_way, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED
         )

@@ -1,7 +1,7 @@
 """Fan out the log of events: each event becomes one delivery per endpoint that wants it.
 
-The cursor moves in the transaction that adds the deliveries, and its row lock lets one worker do it
-at a time. Each event is fanned out exactly once, whichever process dies.
+The cursor moves in the transaction that adds the deliveries, and its row lock admits one worker at
+a time. So each event is fanned out exactly once, even if a process crashes.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ LISTENING = text("""
     WHERE status = 'active' AND deleted_at IS NULL
 """)
 
-# After a copy from another server, positions of that server are meaningless.
+# If the database was copied from another server, positions of that server have no meaning here.
 ADOPT_CURSOR = text("""
     INSERT INTO webhook_cursor AS c (name, transaction_id, event_id)
     VALUES ('log', 0, 0)
@@ -51,7 +51,7 @@ MOVE_CURSOR = text("""
     WHERE name = 'log'
 """)
 
-# The event's data is sent to the database once, however many endpoints get it.
+# The data of an event is sent to the database only once, however many endpoints get the event.
 ADD_DELIVERIES = text("""
     INSERT INTO webhook_delivery
         (id, endpoint_id, type, happened_at, data, next_attempt_at, created_at)
@@ -66,7 +66,7 @@ ADD_DELIVERIES = text("""
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where the fan-out has come to in the log."""
+    """The position in the log up to which events were fanned out."""
 
     transaction_id: int
     event_id: int
@@ -82,15 +82,19 @@ class _EndpointRow:
 
 @dataclass(frozen=True, kw_only=True)
 class NewDelivery:
-    """One event for one endpoint; ``number`` is the event's place in the list, from 1."""
+    """One event for one endpoint.
+
+    Attributes:
+        number: The position of the event in the list of contents, starting at 1.
+    """
 
     endpoint_id: UUID
     number: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class NewMessage:
-    """Content of an event for endpoints."""
+class EventContent:
+    """The content of an event, as it is sent to endpoints."""
 
     type: str
     happened_at: datetime
@@ -100,7 +104,7 @@ class NewMessage:
 log = structlog.get_logger()
 
 PAGE = 1_000
-"""Events per transaction."""
+"""Maximum number of events per transaction."""
 _LAST_ID = 2**63 - 1
 _KNOWN = frozenset(one.value for one in WebhookEventType)
 
@@ -110,7 +114,7 @@ class ListeningEndpoint:
     """An active endpoint with its filter.
 
     Attributes:
-        since_transaction: It gets events of later transactions only.
+        since_transaction: The endpoint gets only events of later transactions.
     """
 
     endpoint_id: UUID
@@ -118,7 +122,7 @@ class ListeningEndpoint:
     since_transaction: int
 
     def wants(self, event: LoggedEvent) -> bool:
-        """Return whether the event goes to the endpoint."""
+        """Return whether the event is to be sent to the endpoint."""
         is_new = event.position is not None and (
             event.position.transaction_id > self.since_transaction
         )
@@ -127,7 +131,13 @@ class ListeningEndpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class FannedOutPage:
-    """Result of one page of the log; ``is_last``: the log has nothing more now."""
+    """Result of one page of the log.
+
+    Attributes:
+        events: The number of events that were read.
+        deliveries: The number of deliveries that were created.
+        is_last: True if there are no more events to read now.
+    """
 
     events: int = 0
     deliveries: int = 0
@@ -135,13 +145,13 @@ class FannedOutPage:
 
 
 async def adopt_cursor(uow: UnitOfWork) -> None:
-    """Create the cursor; in a copy of another server's database, reset it to this server."""
+    """Create the cursor if it is missing; reset it if the database was copied from elsewhere."""
     await uow.session.execute(ADOPT_CURSOR)
     await uow.session.execute(ADOPT_ENDPOINTS)
 
 
 async def has_new_events(uow: UnitOfWork) -> bool:
-    """Return whether an endpoint is active and has new events; writes and locks nothing."""
+    """Return whether the log has new events for active endpoints; write and lock nothing."""
     after = await _first_position(uow, READ_CURSOR)
     return after is not None and bool(
         (await events.read_new_events(uow, after=after, limit=1)).events
@@ -149,14 +159,14 @@ async def has_new_events(uow: UnitOfWork) -> bool:
 
 
 async def fan_out_page(uow: UnitOfWork, *, limit: int = PAGE, now: datetime) -> FannedOutPage:
-    """Turn one page of the log into deliveries and move the cursor past it."""
+    """Create deliveries from one page of the log, and move the cursor past the page."""
     after = await _first_position(uow, LOCK_CURSOR)
     if after is None:
         return FannedOutPage()
     page = await events.read_new_events(uow, after=after, limit=limit)
     if not page.events:
         return FannedOutPage()
-    # Read after the log: every endpoint that existed at an event is included.
+    # Read the endpoints after the log, so that each endpoint that existed at an event is included.
     listeners = await _read_listeners(uow)
     messages, wanted = _match(page.events, listeners)
     if wanted:
@@ -167,9 +177,9 @@ async def fan_out_page(uow: UnitOfWork, *, limit: int = PAGE, now: datetime) -> 
 
 
 async def _first_position(uow: UnitOfWork, read_cursor: TextClause) -> LogPosition | None:
-    """Return where to read from; events from before the first active endpoint are skipped.
+    """Return the position after which to read; skip events from before all active endpoints.
 
-    None: another worker has the cursor, or no endpoint is active.
+    Return None if another worker has locked the cursor, or no endpoint is active.
     """
     cursor = typed_row(Cursor, (await uow.session.execute(read_cursor)).one_or_none())
     if cursor is None:
@@ -199,38 +209,38 @@ async def _read_listeners(uow: UnitOfWork) -> list[ListeningEndpoint]:
 
 def _match(
     happened: Sequence[LoggedEvent], listeners: Sequence[ListeningEndpoint]
-) -> tuple[list[NewMessage], list[NewDelivery]]:
-    messages: list[NewMessage] = []
+) -> tuple[list[EventContent], list[NewDelivery]]:
+    messages: list[EventContent] = []
     wanted: list[NewDelivery] = []
     for event in happened:
         if event.type not in _KNOWN:
             continue
         takers = [one.endpoint_id for one in listeners if one.wants(event)]
-        message = _write(event) if takers else None
+        message = _content_of(event) if takers else None
         if message is not None:
             messages.append(message)
             wanted += [NewDelivery(endpoint_id=one, number=len(messages)) for one in takers]
     return messages, wanted
 
 
-def _write(event: LoggedEvent) -> NewMessage | None:
+def _content_of(event: LoggedEvent) -> EventContent | None:
     try:
         data = facts_of(event)
     except ValidationError as error:
-        # Another version wrote the event; later events must not wait for it forever.
-        log.exception("event not sent", type=event.type, faults=error.error_count())
+        # Another version wrote the event. It is skipped, so that later events need not wait.
+        log.exception("event not sent to endpoints", type=event.type, errors=error.error_count())
         return None
-    return NewMessage(type=event.type, happened_at=event.recorded_at, data=data)
+    return EventContent(type=event.type, happened_at=event.recorded_at, data=data)
 
 
 async def _add_deliveries(
     uow: UnitOfWork,
     *,
-    messages: Sequence[NewMessage],
+    messages: Sequence[EventContent],
     wanted: Sequence[NewDelivery],
     now: datetime,
 ) -> None:
-    """Add a delivery for each pair of event and endpoint, due at once."""
+    """Add a delivery for each pair of event and endpoint; each is due at once."""
     await uow.session.execute(
         ADD_DELIVERIES,
         {

@@ -1,4 +1,4 @@
-"""Deliveries and their results, and the cursor in the log of events."""
+"""Tables of webhook deliveries and of the cursor in the log of events."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -14,20 +14,24 @@ from crm_api.platform.ids import new_id
 
 
 class DeliveryStatus(StrEnum):
-    """State of a delivery."""
+    """State of a delivery.
+
+    Attributes:
+        PENDING: It waits for its first attempt or for a retry.
+        DELIVERED: The endpoint accepted it.
+        FAILED: It is not retried any more. It can be sent again on request.
+    """
 
     PENDING = "pending"
-    """Waits for its first try or a retry."""
     DELIVERED = "delivered"
     FAILED = "failed"
-    """Its retries are used up; it can be sent again on request."""
 
 
 class WebhookDelivery(Base):
-    """One event to one endpoint; its id is the ``webhook-id``, the same at each try.
+    """One event on its way to one endpoint; its id is the header ``webhook-id`` of each attempt.
 
-    While a worker has it, ``next_attempt_at`` is the end of the lease, and ``claims`` identifies
-    the claim: results of an earlier claim are not recorded.
+    While a worker has claimed the delivery, ``next_attempt_at`` is the end of the lease. ``claims``
+    is the number of the claim; results of an earlier claim are not stored.
     """
 
     __tablename__ = "webhook_delivery"
@@ -53,21 +57,21 @@ class WebhookDelivery(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     endpoint_id: Mapped[UUID]
-    """No foreign key: it would be checked for each of thousands of rows a second."""
+    """This is no foreign key, because it would be checked for thousands of rows per second."""
     type: Mapped[str]
     happened_at: Mapped[datetime]
     data: Mapped[dict[str, Any]]
-    """As sent: ids and states."""
+    """The member ``data`` of the sent body: ids and states."""
     status: Mapped[str] = mapped_column(server_default=text("'pending'"))
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
-    """Tries that ended, since it was created or sent again on request."""
+    """Number of ended attempts since it was created, or since it was sent again on request."""
     claims: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     next_attempt_at: Mapped[datetime]
     last_attempt_at: Mapped[datetime | None]
     duration_ms: Mapped[int | None] = mapped_column(Integer)
     response_status: Mapped[int | None] = mapped_column(SmallInteger)
     response_body: Mapped[str | None]
-    """Beginning of the answer, for debugging."""
+    """The beginning of the endpoint's last answer, for debugging."""
     error_code: Mapped[str | None]
     last_error: Mapped[str | None]
     created_at: Mapped[datetime]
@@ -75,7 +79,7 @@ class WebhookDelivery(Base):
 
 
 class WebhookCursor(Base):
-    """Position up to which the log was fanned out; its row lock lets one worker do it at a time."""
+    """Position up to which the log was fanned out; its row lock admits one worker at a time."""
 
     __tablename__ = "webhook_cursor"
 

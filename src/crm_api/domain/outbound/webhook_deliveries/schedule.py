@@ -1,7 +1,9 @@
-"""When a delivery is retried, and when it is given up.
+"""Decide when a delivery is retried, and when it has failed for good.
 
-Source: Standard Webhooks specification, "Deliverability and reliability", read 2026-11-26: at
-once, then after 5 seconds, 5 minutes, 30 minutes, 2, 5, 10, 14, 20 and 24 hours, with jitter.
+The first attempt is made at once. Retries follow after 5 seconds, 5 minutes, 30 minutes, 2, 5, 10,
+14, 20 and 24 hours, each with jitter.
+
+Source: Standard Webhooks specification, "Deliverability and reliability", read 2026-11-26.
 """
 
 from collections.abc import Callable
@@ -19,9 +21,10 @@ WAITS = (
     timedelta(minutes=30),
     *(timedelta(hours=hours) for hours in (2, 5, 10, 14, 20, 24)),
 )
-"""Wait after the first failure, the second …"""
+"""Wait after the first failure, the second failure, and so on."""
 JITTER = 0.2
-"""A wait is up to this fraction longer, so that joint failures are not retried together."""
+"""Maximum fraction by which a wait is lengthened at random. So deliveries that failed at the same
+time are not retried at the same time."""
 LONGEST_HOLD = timedelta(hours=24)
 """Longest pause that an endpoint can ask for with Retry-After."""
 ASKS_TO_WAIT = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
@@ -32,13 +35,13 @@ random_fraction: Jitter = SystemRandom().random
 
 @dataclass(frozen=True, kw_only=True)
 class EndpointAnswer:
-    """Result of a try.
+    """Answer of an endpoint to one attempt, or the reason why there is no answer.
 
     Attributes:
-        status: HTTP status of the answer; None when there was none.
-        error_code: Stable, such as ``http_500`` or ``timeout``; None on success.
-        detail: A sentence for a person.
-        body: Beginning of the answer.
+        status: The HTTP status of the answer; None if there was no answer.
+        error_code: A stable code, such as ``http_500`` or ``timeout``; None on success.
+        detail: A sentence about the failure; None on success.
+        body: The beginning of the answer's body.
         retry_after: The pause that the answer asks for.
     """
 
@@ -51,17 +54,17 @@ class EndpointAnswer:
 
     @property
     def has_arrived(self) -> bool:
-        """True after an answer of 2xx."""
+        """True if the endpoint answered with a status of 200 to 299."""
         return self.error_code is None
 
     @property
     def is_gone(self) -> bool:
-        """True when the endpoint wants no more events."""
+        """True if the endpoint answered 410 (Gone), so it wants no more events."""
         return self.status == HTTPStatus.GONE
 
     @property
     def hold(self) -> timedelta | None:
-        """Pause that the whole endpoint asks for; None when it asks for none."""
+        """How long the endpoint asks to get no deliveries at all; None if it does not ask."""
         if self.retry_after is None or self.status not in ASKS_TO_WAIT:
             return None
         return min(self.retry_after, LONGEST_HOLD)
@@ -69,7 +72,7 @@ class EndpointAnswer:
 
 @dataclass(frozen=True, kw_only=True)
 class NextState:
-    """State of a delivery after a try; ``next_attempt_at`` is used while it is pending."""
+    """State of a delivery after an attempt; ``next_attempt_at`` counts only if it is pending."""
 
     status: DeliveryStatus
     next_attempt_at: datetime
@@ -78,11 +81,12 @@ class NextState:
 def next_state_of(
     reply: EndpointAnswer, *, failures: int, now: datetime, jitter: Jitter
 ) -> NextState:
-    """Return the next state of a delivery.
+    """Return the state of a delivery after an attempt.
 
     Args:
-        failures: Number of failures, this one included.
-        jitter: Returns numbers from 0 to 1.
+        reply: The endpoint's answer.
+        failures: The number of failed attempts, if this attempt is counted as one.
+        jitter: Returns a number from 0 to 1 that lengthens the wait.
     """
     if reply.has_arrived:
         return NextState(status=DeliveryStatus.DELIVERED, next_attempt_at=now)
@@ -96,6 +100,9 @@ def next_state_of(
 
 
 def requested_pause(header: str | None, *, now: datetime) -> timedelta | None:
-    """Return how long a ``Retry-After`` pauses the endpoint; None when it asks for none."""
+    """Return the pause that a ``Retry-After`` header asks for, at most ``LONGEST_HOLD``.
+
+    Return None if the header is missing or cannot be parsed.
+    """
     wait = read_retry_after(header, now=now, longest=LONGEST_HOLD.total_seconds())
     return None if wait is None else timedelta(seconds=wait.seconds)

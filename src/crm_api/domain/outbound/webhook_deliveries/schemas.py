@@ -1,4 +1,4 @@
-"""Requests and responses about deliveries."""
+"""Requests and responses about webhook deliveries."""
 
 from typing import Any
 
@@ -11,20 +11,25 @@ from crm_api.domain.outbound.webhook_deliveries.models import DeliveryStatus, We
 
 
 class WebhookDeliveryRead(ReadModel):
-    """One event to one endpoint, and its result.
+    """The delivery of one event to one endpoint, and its result.
 
     Attributes:
-        id: Also the ``webhook-id`` header, at each try.
+        id: The id of the delivery, which is also the header ``webhook-id`` of each attempt.
+        type: The type of the event.
         happened_at: When the event happened.
-        data: As sent.
-        attempts: Tries that ended, since it was created or sent again on request.
-        next_attempt_at: Null when it is not retried any more.
-        last_attempt_at: The time of the last attempt; null before the first one.
-        duration_ms: How long it took, in milliseconds.
-        response_status: The HTTP status of the endpoint's answer; null without an answer.
-        response_body: Beginning of the last answer.
-        error_code: Of the last try: ``http_500``, ``timeout`` …; null when it arrived.
-        delivered_at: When it was delivered; null until then.
+        data: The data of the event, as it is sent.
+        status: The state of the delivery.
+        attempts: The number of ended attempts since the delivery was created or sent again on
+            request.
+        next_attempt_at: When the next attempt is due; null if no further attempt is planned.
+        last_attempt_at: When the last attempt was made; null before the first one.
+        duration_ms: How many milliseconds the last attempt took; null before the first one.
+        response_status: The HTTP status of the endpoint's last answer; null without an answer.
+        response_body: The beginning of the endpoint's last answer; null without an answer.
+        error_code: The error code of the last attempt, such as ``http_500`` or ``timeout``; null if
+            it succeeded.
+        last_error: The error of the last attempt, as a sentence; null if it succeeded.
+        delivered_at: When the endpoint accepted the delivery; null until then.
     """
 
     model_config = example(
@@ -57,19 +62,20 @@ class WebhookDeliveryRead(ReadModel):
 
     @classmethod
     def of(cls, delivery: WebhookDelivery) -> "WebhookDeliveryRead":
-        """Build it from a row."""
+        """Create the answer from a row; ``next_attempt_at`` is null unless it is pending."""
         read = cls.model_validate(delivery)
         is_over = read.status is not DeliveryStatus.PENDING
         return read.model_copy(update={"next_attempt_at": None}) if is_over else read
 
 
 class DeliveriesRetry(RequestModel):
-    """Which deliveries of an endpoint to send again; all given conditions must hold.
+    """Which deliveries of an endpoint to send again. A delivery must match all given fields.
 
     Attributes:
-        status: ``failed`` by default; null means all.
-        created_after: Created later than this instant.
-        dry_run: Only count them.
+        status: Only deliveries in this status; ``failed`` by default. Null allows every status.
+        type: Only deliveries of events of this type.
+        created_after: Only deliveries that were created at this time or later.
+        dry_run: True: only count the deliveries; send nothing.
     """
 
     model_config = example(created_after="2026-11-29T00:00:00Z", dry_run=True)
@@ -77,15 +83,18 @@ class DeliveriesRetry(RequestModel):
     status: DeliveryStatus | None = DeliveryStatus.FAILED
     type: Line200 | None = None
     created_after: RequestInstant | None = None
-    dry_run: StrictBool = Field(default=False, description="Only count them.")
+    dry_run: StrictBool = Field(
+        default=False, description="True: only count the deliveries; send nothing."
+    )
 
 
 class DeliveriesRetried(ReadModel):
     """How many deliveries were selected, and how many of them are sent again.
 
     Attributes:
-        matched: The number of items that match the selection.
-        retried: The number of items that are tried again.
+        matched: The number of deliveries that match the selection.
+        retried: The number of deliveries that are sent again; 0 in a dry run.
+        dry_run: True if the deliveries were only counted.
     """
 
     model_config = example(matched=12, retried=12)

@@ -1,4 +1,4 @@
-"""Post one delivery to one endpoint, within limits, and only to public addresses."""
+"""Post one delivery to one endpoint, with limits on time and size, and only to public addresses."""
 
 import asyncio
 import socket
@@ -27,7 +27,7 @@ from crm_api.platform.settings import Settings
 AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
 
 LookUp = Callable[[str, int, int], Sequence[AddressInfo]]
-"""Maps host, port and family to the result of ``getaddrinfo``; it may block."""
+"""Maps host, port and address family to the result of ``getaddrinfo``; it may block."""
 
 
 def _ask_system(host: str, port: int, family: int) -> Sequence[AddressInfo]:
@@ -37,7 +37,10 @@ def _ask_system(host: str, port: int, family: int) -> Sequence[AddressInfo]:
 
 
 class PatientResolver(AbstractResolver):
-    """A caller may give up; the look-up continues, and later callers wait for the same one."""
+    """Resolves host names in threads.
+
+    If a caller times out, the look-up continues, and later callers wait for the same look-up.
+    """
 
     def __init__(self, look_up: LookUp = _ask_system) -> None:
         self._look_up = look_up
@@ -50,7 +53,7 @@ class PatientResolver(AbstractResolver):
         """Return the addresses of a host.
 
         Raises:
-            OSError: The host is not known.
+            OSError: The host name cannot be resolved.
         """
         wanted = (host, port, int(family))
         asked = self._under_way.get(wanted)
@@ -77,18 +80,18 @@ class PatientResolver(AbstractResolver):
     ) -> None:
         del self._under_way[wanted]
         if not asked.cancelled():
-            asked.exception()  # marks it as retrieved: the caller may be gone, which is no error
+            asked.exception()  # marks the error as retrieved, as the caller may have timed out
 
     async def close(self) -> None:
-        """Begin no more look-ups; those that hang end with their name servers."""
+        """Begin no more look-ups; do not wait for those that are still running."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 CONNECT_SECONDS = 5.0
 KEPT_OF_ANSWER = 500
-"""Bytes of the answer; more is not read."""
+"""Maximum number of bytes of an endpoint's answer that are stored."""
 READ_SECONDS = 2.0
-"""Time limit for reading the body; the status alone decides."""
+"""Time limit for reading the body of an answer. The result depends only on the status."""
 HEADERS = {
     "content-type": "application/json",
     "user-agent": "crm-api-webhooks",
@@ -97,10 +100,10 @@ HEADERS = {
 
 
 class WebhookSender:
-    """A separate HTTP session: no cookies, no proxy from the environment, no cached addresses.
+    """Posts deliveries over its own HTTP session, without cookies, proxies or cached addresses.
 
-    A connection is kept for the next delivery to the same host; it leads to the address that was
-    checked when it was opened.
+    A connection is reused for the next delivery to the same host. It still leads to the address
+    that was checked when it was opened.
     """
 
     def __init__(
@@ -110,11 +113,11 @@ class WebhookSender:
         timeout_seconds: float,
         resolver: AbstractResolver | None = None,
     ) -> None:
-        """Create a sender; nothing is opened before the ``async with`` block.
+        """Create a sender; its session is opened by the ``async with`` block.
 
         Args:
-            policy: Addresses that may be connected to.
-            timeout_seconds: Time limit of a whole try.
+            policy: Decides which addresses may be called.
+            timeout_seconds: Time limit of a whole attempt, in seconds.
             resolver: Replaces the system's resolver, for tests.
         """
         self._policy = policy
@@ -124,7 +127,7 @@ class WebhookSender:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Build it from the settings."""
+        """Create a sender from the settings of the process."""
         return cls(
             AddressPolicy.for_webhooks(settings),
             timeout_seconds=settings.webhook_endpoint_timeout_seconds,
@@ -156,7 +159,7 @@ class WebhookSender:
     async def post(
         self, address: str, *, body: str, headers: Mapping[str, str], now: datetime
     ) -> EndpointAnswer:
-        """Post a delivery; errors are part of the reply, nothing is raised."""
+        """Post a delivery and return the answer; a failure is returned, not raised."""
         begun = time.monotonic()
         reply = await self._try(address, body=body, headers=headers, now=now)
         duration_ms = int((time.monotonic() - begun) * 1000)
@@ -171,13 +174,17 @@ class WebhookSender:
         except AddressRefusedError as error:
             return EndpointAnswer(error_code=error.code, detail=error.detail)
         except TimeoutError:
-            detail = f"There was no answer within {self._timeout_seconds:g} seconds."
+            detail = f"The endpoint did not answer within {self._timeout_seconds:g} seconds."
             return EndpointAnswer(error_code="timeout", detail=detail)
         except aiohttp.ClientConnectorDNSError:
-            return EndpointAnswer(error_code="unknown_host", detail="The host's name is not known.")
+            return EndpointAnswer(
+                error_code="unknown_host",
+                detail="The host name cannot be resolved. Check the address of the endpoint.",
+            )
         except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError):
             return EndpointAnswer(
-                error_code="tls", detail="TLS failed: look at the host's certificate."
+                error_code="tls",
+                detail="The TLS connection failed. Check the certificate of the host.",
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             detail = f"The host cannot be reached ({type(error).__name__})."
@@ -199,7 +206,7 @@ class WebhookSender:
 
 
 async def _read_beginning(answer: aiohttp.ClientResponse) -> str:
-    """Read as much of the body as is stored; close the connection if there is more."""
+    """Read as much of the body as is stored; if there is more, close the connection."""
     kept = b""
     with suppress(TimeoutError, aiohttp.ClientError, OSError):
         async with asyncio.timeout(READ_SECONDS):
@@ -216,9 +223,11 @@ def _judge(answer: aiohttp.ClientResponse, kept: str, *, now: datetime) -> Endpo
     if 200 <= status < 300:  # noqa: PLR2004 - the successes of HTTP
         return EndpointAnswer(status=status, body=kept)
     if 300 <= status < 400:  # noqa: PLR2004 - its redirects
-        detail = f"It answered {status}. Redirects are not followed: give the final address."
+        detail = (
+            f"The endpoint answered {status}. Redirects are not followed; set the final address."
+        )
     else:
-        detail = f"It answered {status}."
+        detail = f"The endpoint answered {status}."
     return EndpointAnswer(
         status=status,
         error_code=f"http_{status}",

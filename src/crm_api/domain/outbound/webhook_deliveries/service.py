@@ -1,4 +1,4 @@
-"""Deliveries of an endpoint: list, send again, test, and delete after two weeks."""
+"""List, test and send again the deliveries of an endpoint; delete them after two weeks."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,12 +18,12 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
 KEPT_FOR = timedelta(days=14)
-"""Twice the age of the log of events, and much longer than the last retry."""
+"""How long a delivery is stored: twice as long as an event, and much longer than its retries."""
 FORGOTTEN_AT_ONCE = 5_000
 
 
 class WebhookDeliveryNotFoundError(NotFoundError):
-    """The endpoint has no delivery with this id."""
+    """The webhook endpoint has no delivery with this id."""
 
     code = "webhook_delivery_not_found"
     title = "Webhook delivery not found"
@@ -31,7 +31,11 @@ class WebhookDeliveryNotFoundError(NotFoundError):
 
 @dataclass(frozen=True, kw_only=True)
 class DeliverySelection:
-    """Deliveries of one endpoint; all given conditions must hold."""
+    """A selection of deliveries of one endpoint; a delivery must meet all given conditions.
+
+    Attributes:
+        created_after: Created at this time or later.
+    """
 
     endpoint_id: UUID
     status: DeliveryStatus | None = None
@@ -40,11 +44,11 @@ class DeliverySelection:
 
 
 async def send_test_event(uow: UnitOfWork, *, endpoint_id: UUID, now: datetime) -> WebhookDelivery:
-    """Send an endpoint a test event without content.
+    """Add a delivery of a test event, which is due at once, and nudge the worker.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
-        WebhookEndpointDisabledError: It is disabled.
+        WebhookEndpointDisabledError: The endpoint is disabled.
     """
     await endpoints.get_active_endpoint(uow, endpoint_id)
     delivery = WebhookDelivery(
@@ -67,8 +71,8 @@ async def get_delivery(uow: UnitOfWork, *, endpoint_id: UUID, delivery_id: UUID)
     """Return one delivery of an endpoint.
 
     Raises:
-        WebhookEndpointNotFoundError: There is no such endpoint.
-        WebhookDeliveryNotFoundError: It has no delivery with this id.
+        WebhookEndpointNotFoundError: There is no endpoint with this id.
+        WebhookDeliveryNotFoundError: The endpoint has no delivery with this id.
     """
     await endpoints.get_endpoint(uow, endpoint_id)
     query = select(WebhookDelivery).where(
@@ -76,7 +80,10 @@ async def get_delivery(uow: UnitOfWork, *, endpoint_id: UUID, delivery_id: UUID)
     )
     found = await uow.session.scalar(query, execution_options={"populate_existing": True})
     if found is None:
-        raise WebhookDeliveryNotFoundError("The endpoint has no delivery with this id.")
+        raise WebhookDeliveryNotFoundError(
+            "The endpoint has no delivery with this id. Deliveries are deleted after "
+            f"{KEPT_FOR.days} days."
+        )
     return found
 
 
@@ -86,7 +93,7 @@ async def list_deliveries(
     """List deliveries of an endpoint, newest first.
 
     Raises:
-        WebhookEndpointNotFoundError: There is no such endpoint.
+        WebhookEndpointNotFoundError: There is no endpoint with this id.
         InvalidCursorError: The cursor is not from this list.
     """
     await endpoints.get_endpoint(uow, selection.endpoint_id)
@@ -103,12 +110,12 @@ async def list_deliveries(
 async def retry_delivery(
     uow: UnitOfWork, *, endpoint_id: UUID, delivery_id: UUID, now: datetime
 ) -> WebhookDelivery:
-    """Send one delivery again, whatever its status, with all retries available.
+    """Make one delivery due again, whatever its status, with all retries, and nudge the worker.
 
     Raises:
-        WebhookEndpointNotFoundError: There is no such endpoint.
-        WebhookEndpointDisabledError: It is disabled.
-        WebhookDeliveryNotFoundError: It has no delivery with this id.
+        WebhookEndpointNotFoundError: There is no endpoint with this id.
+        WebhookEndpointDisabledError: The endpoint is disabled.
+        WebhookDeliveryNotFoundError: The endpoint has no delivery with this id.
     """
     await endpoints.get_active_endpoint(uow, endpoint_id)
     selection = DeliverySelection(endpoint_id=endpoint_id)
@@ -121,7 +128,7 @@ async def count_deliveries(uow: UnitOfWork, selection: DeliverySelection) -> int
     """Count the deliveries that a bulk retry would send again.
 
     Raises:
-        WebhookEndpointNotFoundError: There is no such endpoint.
+        WebhookEndpointNotFoundError: There is no endpoint with this id.
     """
     await endpoints.get_endpoint(uow, selection.endpoint_id)
     query = select(func.count()).select_from(WebhookDelivery).where(*_conditions(selection))
@@ -132,11 +139,13 @@ async def count_deliveries(uow: UnitOfWork, selection: DeliverySelection) -> int
 async def retry_deliveries(
     uow: UnitOfWork, selection: DeliverySelection, *, actor: str, now: datetime
 ) -> int:
-    """Send selected deliveries again and write the audit log; return how many.
+    """Make selected deliveries due again, with all retries; return their number.
+
+    The function also writes the audit log and nudges the worker.
 
     Raises:
-        WebhookEndpointNotFoundError: There is no such endpoint.
-        WebhookEndpointDisabledError: It is disabled.
+        WebhookEndpointNotFoundError: There is no endpoint with this id.
+        WebhookEndpointDisabledError: The endpoint is disabled.
     """
     await endpoints.get_active_endpoint(uow, selection.endpoint_id)
     count = await _restart_deliveries(uow, selection, now=now)
@@ -152,7 +161,7 @@ async def retry_deliveries(
     return count
 
 
-# The oldest of each endpoint; those of deleted endpoints at any age.
+# Deletes the oldest deliveries of each endpoint, and deliveries of deleted endpoints at any age.
 FORGET = text("""
     DELETE FROM webhook_delivery WHERE id IN (
         SELECT old.id FROM webhook_endpoint e
@@ -169,7 +178,10 @@ FORGET = text("""
 async def forget_old_deliveries(
     uow: UnitOfWork, *, now: datetime, limit: int = FORGOTTEN_AT_ONCE
 ) -> int:
-    """Delete the oldest deliveries, then the rest of deleted endpoints; return how many rows."""
+    """Delete old deliveries; if none is left, delete expired secrets and deleted endpoints.
+
+    Return the number of deleted rows.
+    """
     values = {"before": now - KEPT_FOR, "limit": limit}
     gone = (await uow.session.execute(FORGET, values)).all()
     if gone:
@@ -184,7 +196,7 @@ async def _restart_deliveries(
     delivery_id: UUID | None = None,
     now: datetime,
 ) -> int:
-    """Make selected deliveries, or one of them, due now with all retries; return how many."""
+    """Make the selected deliveries, or one of them, due now with all retries; return the number."""
     where = list(_conditions(selection))
     if delivery_id is not None:
         where.append(WebhookDelivery.id == delivery_id)

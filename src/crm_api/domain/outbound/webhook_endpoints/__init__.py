@@ -1,1 +1,1 @@
-"""Webhooks out: receivers, their secrets, and whether they answer."""
+"""Webhook endpoints of third parties: their addresses, secrets, and whether they answer."""

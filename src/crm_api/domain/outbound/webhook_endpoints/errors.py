@@ -11,40 +11,42 @@ from crm_api.domain.kit.errors import (
 
 
 class WebhookEndpointNotFoundError(NotFoundError):
-    """No endpoint has this id."""
+    """No webhook endpoint has this id."""
 
     code = "webhook_endpoint_not_found"
     title = "Webhook endpoint not found"
 
 
 class WebhookEndpointDisabledError(ConflictError):
-    """The endpoint gets no events until it is enabled."""
+    """The webhook endpoint is disabled, so it gets no events until it is enabled."""
 
     code = "webhook_endpoint_disabled"
     title = "Webhook endpoint is disabled"
 
     def __init__(self) -> None:
-        super().__init__("The endpoint is disabled; POST to its /enable path first.")
+        super().__init__(
+            "The endpoint is disabled. Enable it first: POST /v1/webhook-endpoints/{id}/enable."
+        )
 
 
 class TooManyWebhookEndpointsError(ConflictError):
-    """The maximum number of endpoints exists."""
+    """The maximum number of webhook endpoints already exists."""
 
     code = "too_many_webhook_endpoints"
     title = "Too many webhook endpoints"
 
 
 class InvalidEndpointUrlError(InvalidError):
-    """Events may not be sent to this address."""
+    """The address of the endpoint is not allowed."""
 
     code = "invalid_endpoint_url"
-    title = "Address not accepted"
+    title = "Endpoint address not allowed"
     example = Example(AddressRefusedError("insecure", "The address must begin with https://."))
 
     def __init__(self, refused: AddressRefusedError) -> None:
         detail = (
-            f"{refused.detail} Give an https:// address of the public internet, without user and "
-            "password; http:// on this machine is taken only beside the sandbox."
+            f"{refused.detail} Give a public https:// address without user name and password. With "
+            "the sandbox, an http:// address on the same machine is also allowed."
         )
         fault = FieldProblem(pointer="/url", code=refused.code, detail=detail)
         super().__init__(detail, errors=[fault])

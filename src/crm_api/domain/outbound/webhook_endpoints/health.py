@@ -1,4 +1,4 @@
-"""Whether endpoints answer: stored after each batch of tries, with the consequences."""
+"""Store after each batch of attempts whether endpoints answer; pause or disable some of them."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,8 @@ from crm_api.domain.outbound.webhook_endpoints.service import DISABLED_ALERT
 from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.encryption import UnsealError
 
-# The newest 5 secrets sign. Repeated rotations within a grace would otherwise add a signature each.
+# Only the newest 5 secrets sign. Otherwise each rotation within the grace period would add one more
+# signature to every delivery.
 LIST_DUE = text("""
     SELECT e.id, e.url, e.failing_since,
            ARRAY(SELECT s.sealed FROM webhook_secret s
@@ -75,8 +76,8 @@ class DueEndpoint:
     """An endpoint with due deliveries.
 
     Attributes:
-        signers: One per secret, the current one first; empty when no secret can be decrypted.
-        is_failing: Its last try failed.
+        signers: One per secret, the current secret first; empty if no secret can be decrypted.
+        is_failing: Whether no delivery has succeeded since the last failure.
     """
 
     id: UUID
@@ -87,13 +88,13 @@ class DueEndpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class EndpointAnswers:
-    """How endpoints answered in a batch of tries.
+    """How endpoints answered in a batch of attempts.
 
     Attributes:
-        arrived: At least one delivery succeeded.
-        failed: No delivery succeeded.
-        gone: Answered 410.
-        holds: Asked for a pause until this instant.
+        arrived: The endpoints that accepted at least one delivery.
+        failed: The endpoints that accepted no delivery.
+        gone: The endpoints that answered 410 (Gone).
+        holds: The endpoints that asked for a pause, and when it ends.
     """
 
     arrived: frozenset[UUID] = frozenset()
@@ -103,7 +104,7 @@ class EndpointAnswers:
 
 
 async def list_due_endpoints(uow: UnitOfWork, *, key: bytes, now: datetime) -> list[DueEndpoint]:
-    """Return the endpoints with due deliveries, with their signers."""
+    """Return the active endpoints that have due deliveries and no pause, with their signers."""
     rows = typed_rows(_DueRow, await uow.session.execute(LIST_DUE, {"now": now}))
     return [
         DueEndpoint(
@@ -129,7 +130,7 @@ def _signers(sealed: Sequence[bytes], *, endpoint_id: UUID, key: bytes) -> list[
 async def record_answers(
     uow: UnitOfWork, answers: EndpointAnswers, *, disable_after: timedelta, now: datetime
 ) -> None:
-    """Store how endpoints answered; disable those that are gone or fail for too long.
+    """Store how endpoints answered; disable those that answered 410 or have failed for too long.
 
     Args:
         disable_after: Time of failures without a success, after which an endpoint is disabled.
@@ -165,36 +166,36 @@ async def _alert(uow: UnitOfWork, endpoint: WebhookEndpoint, *, now: datetime) -
         uow,
         kind=DISABLED_ALERT,
         subject=str(endpoint.id),
-        detail=f"The webhook endpoint {endpoint.url} {why} and is disabled: it gets no more "
-        f"events. See GET /v1/webhook-endpoints/{endpoint.id}/deliveries for its answers, fix it, "
-        f"then POST /v1/webhook-endpoints/{endpoint.id}/enable; what failed is sent again by POST "
-        f"/v1/webhook-endpoints/{endpoint.id}/deliveries/retry. If it is not needed any more, "
-        "delete it.",
+        detail=f"The webhook endpoint {endpoint.url} {why}. It was disabled and gets no more "
+        f"events. See its answers at GET /v1/webhook-endpoints/{endpoint.id}/deliveries, fix it, "
+        f"then enable it with POST /v1/webhook-endpoints/{endpoint.id}/enable. To send the failed "
+        f"deliveries again, POST /v1/webhook-endpoints/{endpoint.id}/deliveries/retry. If the "
+        "endpoint is no longer needed, delete it.",
         context={"endpoint_id": str(endpoint.id), "reason": endpoint.disabled_reason},
         now=now,
     )
 
 
 async def forget_deleted_endpoints(uow: UnitOfWork, *, now: datetime) -> int:
-    """Delete expired secrets, and deleted endpoints without deliveries; return how many rows."""
+    """Delete expired secrets, and the rows of deleted endpoints; return the number of rows."""
     expired = await _remove_expired(uow.session, now=now)
     return expired + await _remove_deleted(uow.session)
 
 
 async def _store_arrivals(session: AsyncSession, *, endpoint_ids: Collection[UUID]) -> None:
-    """Clear failures and holds of endpoints that answered."""
+    """Clear the failures and the pauses of endpoints that accepted a delivery."""
     await session.execute(STORE_ARRIVALS, {"ids": list(endpoint_ids)})
 
 
 async def _store_failures(
     session: AsyncSession, *, endpoint_ids: Collection[UUID], now: datetime
 ) -> None:
-    """Store since when endpoints fail, unless they failed before."""
+    """Store ``now`` as the time since when endpoints fail, unless a time is already stored."""
     await session.execute(STORE_FAILURES, {"ids": list(endpoint_ids), "now": now})
 
 
 async def _pause_endpoints(session: AsyncSession, *, holds: Mapping[UUID, datetime]) -> None:
-    """Pause endpoints until these instants, or later ones that are already set."""
+    """Pause endpoints until the given times; a later time that is already stored is kept."""
     await session.execute(PAUSE_ENDPOINTS, {"ids": list(holds), "untils": list(holds.values())})
 
 
@@ -206,7 +207,10 @@ async def _disable_endpoints(
     failing_before: datetime | None,
     now: datetime,
 ) -> Sequence[WebhookEndpoint]:
-    """Disable those that are active, and fail since before the given instant; return them."""
+    """Disable the active endpoints that have failed since before ``failing_before``; return them.
+
+    With None, disable all of them that are active.
+    """
     statement = update(WebhookEndpoint).where(
         WebhookEndpoint.id.in_(endpoint_ids), WebhookEndpoint.status == EndpointStatus.ACTIVE
     )
@@ -225,10 +229,10 @@ async def _disable_endpoints(
 
 
 async def _remove_expired(session: AsyncSession, *, now: datetime) -> int:
-    """Delete secrets whose grace is over; return how many."""
+    """Delete secrets whose grace period has ended; return their number."""
     return len((await session.execute(REMOVE_EXPIRED, {"now": now})).all())
 
 
 async def _remove_deleted(session: AsyncSession) -> int:
-    """Delete endpoints marked as deleted that have no deliveries left; return how many."""
+    """Delete endpoints that are marked as deleted and have no deliveries; return their number."""
     return len((await session.execute(REMOVE_DELETED)).all())

@@ -1,4 +1,4 @@
-"""Webhook endpoints and their secrets."""
+"""Tables of webhook endpoints and their secrets."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -22,24 +22,28 @@ from crm_api.platform.ids import new_id
 
 
 class EndpointStatus(StrEnum):
-    """Whether an endpoint gets events."""
+    """Whether a webhook endpoint gets events."""
 
     ACTIVE = "active"
     DISABLED = "disabled"
 
 
 class DisabledReason(StrEnum):
-    """Why an endpoint gets no events."""
+    """Why a webhook endpoint is disabled.
+
+    Attributes:
+        REQUESTED: A caller disabled it.
+        FAILING: It accepted no delivery for days.
+        GONE: It answered 410 (Gone).
+    """
 
     REQUESTED = "requested"
     FAILING = "failing"
-    """No delivery succeeded for days."""
     GONE = "gone"
-    """It answered 410."""
 
 
 class WebhookEndpoint(Base):
-    """An address of a third party that gets events."""
+    """An address of a third party to which events are sent."""
 
     __tablename__ = "webhook_endpoint"
     __table_args__ = (
@@ -62,29 +66,31 @@ class WebhookEndpoint(Base):
     url: Mapped[str]
     description: Mapped[str]
     event_types: Mapped[list[str]] = mapped_column(ARRAY(Text()))
-    """Empty means all that ``scopes`` may see."""
+    """The event types to send; empty means all types that ``scopes`` allow."""
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text()))
-    """Scopes of the caller who last set the address or the event types; they limit the events."""
+    """The scopes of the caller who last set the address or the event types. They limit the events
+    that are sent."""
     created_by: Mapped[str]
     status: Mapped[str] = mapped_column(server_default=text("'active'"))
     disabled_reason: Mapped[str | None]
     disabled_at: Mapped[datetime | None]
     failing_since: Mapped[datetime | None]
-    """The first failure since the last success."""
+    """When the first failure since the last success happened; None if the last batch succeeded."""
     held_until: Mapped[datetime | None]
-    """End of a pause that it asked for (429 or 503 with Retry-After)."""
+    """End of a pause that the endpoint asked for (429 or 503 with Retry-After)."""
     since_transaction: Mapped[int] = mapped_column(
         BigInteger, server_default=text("pg_current_xact_id()::text::bigint")
     )
-    """It gets events of later transactions only: those after it was enabled."""
+    """The endpoint gets only events of later transactions, that is, after it was enabled."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
-    """Its deliveries are deleted in the background, and the row after the last of them."""
+    """When a caller deleted the endpoint. A job then deletes its deliveries, and finally this row.
+    """
 
 
 class WebhookSecret(Base):
-    """A signing secret, encrypted; one per endpoint is current, others end soon."""
+    """An encrypted signing secret. Each endpoint has one current secret; older ones expire."""
 
     __tablename__ = "webhook_secret"
     __table_args__ = (
@@ -102,4 +108,4 @@ class WebhookSecret(Base):
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
-    """Signs beside the current one until then; None for the current one."""
+    """Until then, this secret signs in addition to the current one; None for the current one."""

@@ -36,7 +36,11 @@ async def add(session: AsyncSession, *, values: dict[str, Any]) -> WebhookEndpoi
 async def find(
     session: AsyncSession, *, endpoint_id: UUID, is_locked: bool = False
 ) -> WebhookEndpoint | None:
-    """Return an endpoint as it is now, None if there is none; lock its row on request."""
+    """Return an endpoint, read again from the database; None if there is none.
+
+    Args:
+        is_locked: Whether to lock the row until the end of the transaction.
+    """
     statement = select(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id, _IS_THERE)
     if is_locked:
         statement = statement.with_for_update()

@@ -18,8 +18,8 @@ EndpointUrl = Annotated[
     str,
     Text(shortest=1, longest=LONGEST_URL),
     Field(
-        description="`https://`, a public address, no user or password; beside the sandbox also "
-        "`http://` on this machine.",
+        description="The address to which events are sent: a public `https://` URL without user "
+        "name and password. With the sandbox, `http://` on the same machine is also allowed.",
         json_schema_extra={"format": "uri"},
     ),
 ]
@@ -28,16 +28,17 @@ EventTypes = Annotated[
     Field(
         default_factory=list,
         max_length=20,
-        description="Event types to send; empty: all that your scopes may see.",
+        description="The event types to send. An empty list means all types that your scopes "
+        "allow.",
     ),
 ]
 
 
 class WebhookEndpointCreate(RequestModel):
-    """An address that is to get events.
+    """A new webhook endpoint.
 
     Attributes:
-        description: A free text for people.
+        description: A text for people, for example the name of the receiving system.
     """
 
     model_config = example(
@@ -52,12 +53,12 @@ class WebhookEndpointCreate(RequestModel):
 
 
 class WebhookEndpointUpdate(RequestModel):
-    """What changes; a field left out stays.
+    """The fields to change. A field that is left out keeps its value.
 
-    A new address or other events also replace the endpoint's scopes by the caller's.
+    If the address or the event types are given, the endpoint gets the scopes of the caller.
 
     Attributes:
-        description: A free text for people.
+        description: A text for people, for example the name of the receiving system.
     """
 
     model_config = example(event_types=["message.received", "opt_out", "call.status"])
@@ -68,18 +69,21 @@ class WebhookEndpointUpdate(RequestModel):
 
 
 class WebhookEndpointRead(ReadModel):
-    """An address that gets events.
+    """A webhook endpoint: an address to which events are sent.
 
     Attributes:
-        url: The address.
-        description: A free text for people.
-        event_types: Empty means all that ``scopes`` may see.
-        scopes: Scopes of the caller who last set the address or the event types.
-        created_by: Name of the API key or user.
+        url: The address to which events are sent.
+        description: A text for people, for example the name of the receiving system.
+        event_types: The event types that are sent; empty means all types that ``scopes`` allow.
+        scopes: The scopes of the caller who last set the address or the event types. They limit
+            the events that are sent.
+        created_by: The name of the API key or user that created the endpoint.
+        status: Whether the endpoint gets events.
         disabled_reason: Why the endpoint was disabled; null while it is active.
         disabled_at: When the endpoint was disabled; null while it is active.
-        failing_since: First failure since the last success; null when there is none.
-        held_until: End of a pause that the endpoint asked for.
+        failing_since: When the first failure since the last success happened; null if the endpoint
+            is not failing.
+        held_until: The end of the last pause that the endpoint asked for; null if there is none.
     """
 
     model_config = example(
@@ -106,7 +110,7 @@ class WebhookEndpointRead(ReadModel):
 
 
 class WebhookEndpointCreated(WebhookEndpointRead):
-    """A new endpoint with its signing secret, which is shown only this once.
+    """A new endpoint with its signing secret, which is shown only in this answer.
 
     Attributes:
         secret: The secret that signs the deliveries. It is shown only in this answer.
@@ -118,10 +122,11 @@ class WebhookEndpointCreated(WebhookEndpointRead):
 
 
 class WebhookSecretRotate(RequestModel):
-    """How a secret is replaced.
+    """How to replace the signing secret.
 
     Attributes:
-        grace_hours: Hours in which the old secret signs beside the new one; 0 ends it at once.
+        grace_hours: The number of hours in which the old secret also signs deliveries; 0 ends the
+            old secret at once.
     """
 
     model_config = example(grace_hours=48)
@@ -130,11 +135,11 @@ class WebhookSecretRotate(RequestModel):
 
 
 class WebhookSecretRotated(ReadModel):
-    """The new secret, shown only this once, and until when the old one signs too.
+    """The new signing secret, which is shown only in this answer.
 
     Attributes:
         secret: The secret that signs the deliveries. It is shown only in this answer.
-        previous_signs_until: Until when the old secret signs too.
+        previous_signs_until: Until when the old secret also signs deliveries.
     """
 
     model_config = example(secret=WEBHOOK_SECRET, previous_signs_until="2026-12-01T14:05:12.000Z")

@@ -1,4 +1,4 @@
-"""Create, encrypt and use signing secrets, as the Standard Webhooks specification says.
+"""Create, encrypt and use the signing secrets of endpoints, as Standard Webhooks specifies.
 
 Source: Standard Webhooks specification, "Signature scheme", read 2026-11-26.
 """
@@ -16,25 +16,25 @@ from crm_api.platform.encryption import seal, unseal
 
 PREFIX = "whsec_"
 SECRET_BYTES = 32
-"""The specification recommends 24 to 64."""
+"""Length of a secret in bytes; the specification recommends 24 to 64."""
 
 
 def make_secret() -> str:
-    """Return a new secret."""
+    """Return a new random secret: ``whsec_`` and base64."""
     return PREFIX + b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
 def seal_secret(text: str, *, endpoint_id: UUID, key: bytes) -> bytes:
-    """Encrypt a secret with the secret key, bound to this endpoint."""
+    """Encrypt a secret with ``key``, so that it can be decrypted only for this endpoint."""
     return seal(text, secret=key, about=_about(endpoint_id))
 
 
 @lru_cache(maxsize=256)
 def signer(sealed: bytes, *, endpoint_id: UUID, key: bytes) -> Webhook:
-    """Return a signer for an encrypted secret.
+    """Decrypt a secret and return a signer that uses it.
 
     Raises:
-        UnsealError: It was encrypted with another secret key.
+        UnsealError: The secret was encrypted with another key or for another endpoint.
     """
     return Webhook(unseal(sealed, secret=key, about=_about(endpoint_id)))
 
@@ -42,10 +42,13 @@ def signer(sealed: bytes, *, endpoint_id: UUID, key: bytes) -> Webhook:
 def sign(
     signers: Sequence[Webhook], *, message_id: str, body: str, now: datetime
 ) -> dict[str, str]:
-    """Return the signature headers of a delivery, signed with each secret, current one first.
+    """Return the signature headers of a delivery, with one signature per signer, in their order.
 
     Args:
-        now: In UTC; receivers refuse a time that is off by more than five minutes.
+        signers: One per secret, the current secret first.
+        message_id: The id of the delivery.
+        body: The exact body that is sent.
+        now: The time in UTC. Receivers refuse a time that is wrong by more than five minutes.
     """
     signatures = (one.sign(msg_id=message_id, timestamp=now, data=body) for one in signers)
     return {

@@ -1,6 +1,6 @@
-"""Webhook endpoints: create, change, disable, enable, and replace their secrets.
+"""Create, change, disable, enable and delete webhook endpoints, and replace their secrets.
 
-An endpoint has the scopes of the caller who last set its address or event types, and gets no event
+An endpoint has the scopes of the caller who last set its address or event types. It gets no event
 that this caller could not read.
 """
 
@@ -41,15 +41,16 @@ from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
 
 MOST_ENDPOINTS = 50
-"""Each event becomes one row per endpoint."""
+"""Maximum number of endpoints. It limits the work, because each event becomes a row per endpoint.
+"""
 DISABLED_ALERT = AlertKind.WEBHOOK_ENDPOINT_DISABLED
-"""The alert's kind; its subject is the endpoint's id."""
+"""Kind of the alert about a disabled endpoint; its subject is the endpoint's id."""
 DELIVER_JOB = Job(name=JobName.DELIVER_WEBHOOKS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Maker:
-    """The caller who sets an endpoint's address or event types."""
+    """The caller who sets the address or the event types of an endpoint."""
 
     name: str
     scopes: Collection[str]
@@ -64,21 +65,26 @@ async def create_endpoint(
     key: bytes,
     now: datetime,
 ) -> tuple[WebhookEndpoint, str]:
-    """Add an endpoint that gets events from now on; return it with its secret, shown only once.
+    """Add an endpoint that gets events from now on; return it with its secret.
 
     Args:
-        key: Encrypts the secret.
+        body: The address and the event types.
+        maker: The caller, whose scopes limit the events.
+        policy: Decides which addresses are allowed.
+        key: The key that encrypts the secret.
+        now: The time of creation.
 
     Raises:
-        InvalidEndpointUrlError: Events may not be sent to this address.
-        MissingScopeError: The maker may not see the requested events.
-        TooManyWebhookEndpointsError: ``MOST_ENDPOINTS`` exist. Concurrent calls may exceed it.
+        InvalidEndpointUrlError: The address is not allowed.
+        MissingScopeError: The scopes of the maker do not allow the requested event types.
+        TooManyWebhookEndpointsError: ``MOST_ENDPOINTS`` endpoints exist. Concurrent calls may
+            exceed this number.
     """
     _check_url(body.url, policy)
     _check_types(body.event_types, maker)
     if await queries.count(uow.session) >= MOST_ENDPOINTS:
         raise TooManyWebhookEndpointsError(
-            f"There are {MOST_ENDPOINTS} endpoints, which is the maximum; delete one first."
+            f"There are {MOST_ENDPOINTS} webhook endpoints, which is the maximum. Delete one first."
         )
     endpoint = await queries.add(
         uow.session,
@@ -100,7 +106,7 @@ async def create_endpoint(
 
 
 async def get_endpoint(uow: UnitOfWork, endpoint_id: UUID) -> WebhookEndpoint:
-    """Return an endpoint.
+    """Return one endpoint.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
@@ -109,11 +115,11 @@ async def get_endpoint(uow: UnitOfWork, endpoint_id: UUID) -> WebhookEndpoint:
 
 
 async def get_active_endpoint(uow: UnitOfWork, endpoint_id: UUID) -> WebhookEndpoint:
-    """Return an endpoint that gets events.
+    """Return one endpoint, which must be active.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
-        WebhookEndpointDisabledError: It is disabled.
+        WebhookEndpointDisabledError: The endpoint is disabled.
     """
     endpoint = await get_endpoint(uow, endpoint_id)
     if endpoint.status == EndpointStatus.DISABLED:
@@ -122,7 +128,7 @@ async def get_active_endpoint(uow: UnitOfWork, endpoint_id: UUID) -> WebhookEndp
 
 
 async def has_active_endpoint(uow: UnitOfWork) -> bool:
-    """Return whether any endpoint gets events."""
+    """Return whether any endpoint is active."""
     return await queries.has_active(uow.session)
 
 
@@ -148,14 +154,14 @@ async def update_endpoint(
     policy: AddressPolicy,
     now: datetime,
 ) -> WebhookEndpoint:
-    """Change an endpoint; a new address or other event types also set the maker's scopes.
+    """Change an endpoint; if its address or event types are given, also set the maker's scopes.
 
-    Otherwise a caller could make it send events that the caller may not see.
+    Otherwise a caller could make the endpoint send events that the caller may not see.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
-        InvalidEndpointUrlError: Events may not be sent to this address.
-        MissingScopeError: The maker may not see the requested events.
+        InvalidEndpointUrlError: The address is not allowed.
+        MissingScopeError: The scopes of the maker do not allow the requested event types.
     """
     given = changes.model_dump(exclude_unset=True)
     if not given:
@@ -177,7 +183,7 @@ async def update_endpoint(
 
 
 async def delete_endpoint(uow: UnitOfWork, *, endpoint_id: UUID, actor: str, now: datetime) -> None:
-    """Delete an endpoint and its secrets; sending stops, deliveries are deleted in background.
+    """Delete an endpoint and its secrets; nothing more is sent, and a job deletes its deliveries.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
@@ -194,10 +200,10 @@ async def delete_endpoint(uow: UnitOfWork, *, endpoint_id: UUID, actor: str, now
 async def rotate_secret(
     uow: UnitOfWork, *, endpoint_id: UUID, grace: timedelta, actor: str, key: bytes, now: datetime
 ) -> tuple[str, datetime]:
-    """Replace an endpoint's secret; until the grace is over, the old one signs beside it.
+    """Replace an endpoint's secret; during the grace period, the old secret also signs.
 
     Returns:
-        The new secret, shown only once, and until when the old one signs.
+        The new secret, and when the grace period of the old one ends.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
@@ -213,7 +219,7 @@ async def rotate_secret(
 async def enable_endpoint(
     uow: UnitOfWork, *, endpoint_id: UUID, actor: str, now: datetime
 ) -> WebhookEndpoint:
-    """Send an endpoint events from now on, and deliveries that waited while it was disabled.
+    """Enable an endpoint: it gets new events, and deliveries that waited while it was disabled.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
@@ -231,7 +237,7 @@ async def enable_endpoint(
 async def disable_endpoint(
     uow: UnitOfWork, *, endpoint_id: UUID, actor: str, now: datetime
 ) -> WebhookEndpoint:
-    """Stop events to an endpoint until it is enabled; its deliveries wait.
+    """Disable an endpoint: it gets no events until it is enabled again; its deliveries wait.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
@@ -269,7 +275,9 @@ async def _replace_secret(
 
 def _found(endpoint: WebhookEndpoint | None) -> WebhookEndpoint:
     if endpoint is None:
-        raise WebhookEndpointNotFoundError("There is no webhook endpoint with this id.")
+        raise WebhookEndpointNotFoundError(
+            "No webhook endpoint has this id. GET /v1/webhook-endpoints lists the endpoints."
+        )
     return endpoint
 
 
@@ -281,10 +289,13 @@ def _check_url(address: str, policy: AddressPolicy) -> None:
 
 
 def _check_types(types: Collection[WebhookEventType], maker: Maker) -> None:
-    """Refuse types that the maker may not see: any named type, or all if none is named.
+    """Check that the maker's scopes allow each named type, or any type if none is named.
 
-    A named type that the maker may see only for campaigns (``campaigns:read``) is refused too: the
-    endpoint would get some of its events and miss the rest.
+    A named type that the scopes allow only for campaigns (``campaigns:read``) is refused too,
+    because the endpoint would get only some of its events.
+
+    Raises:
+        MissingScopeError: A named type is not allowed, or none is.
     """
     event_filter = EventFilter.of(
         scopes=maker.scopes, types=[EventType(one) for one in types or WebhookEventType]
@@ -295,7 +306,8 @@ def _check_types(types: Collection[WebhookEventType], maker: Maker) -> None:
     if missing:
         scope = SCOPE_OF[EventType(missing[0])]
         raise MissingScopeError(
-            f"To send {missing[0]} to an endpoint, its maker needs the scope {scope}.",
+            f"You need the scope {scope} to send {missing[0]} events to an endpoint. Use a key or "
+            "a user that has this scope.",
             required_scope=scope.value,
         )
 
