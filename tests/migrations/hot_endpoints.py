@@ -15,7 +15,7 @@ from crm_api.domain.outbound.webhook_deliveries.models import DeliveryStatus
 from crm_api.domain.outbound.webhook_deliveries.schedule import EndpointAnswer
 from crm_api.domain.outbound.webhook_deliveries.service import DeliverySelection
 from crm_api.domain.outbound.webhook_endpoints import health
-from crm_api.domain.outbound.webhook_endpoints import queries as endpoints
+from crm_api.domain.outbound.webhook_endpoints import service as endpoints
 
 ENDPOINT = made_id("endpoint", 1)
 CLAIMED = ClaimedDelivery(
@@ -46,7 +46,11 @@ ENDPOINTS = [
     Hot(
         "endpoints, newest first",
         {"idx_webhook_endpoint_created"},
-        lambda s: endpoints.list_endpoints(s, after=PLACE, limit=51),
+        use_case(
+            lambda uow: endpoints.list_endpoints(
+                uow, cursor=Cursors("webhook_endpoints").write(*PLACE), limit=50
+            )
+        ),
     ),
     Hot(
         "endpoints for which something is due, with their secrets",
@@ -57,8 +61,8 @@ ENDPOINTS = [
     Hot(
         "the current secret of an endpoint, replaced",
         {"uq_webhook_secret_current"},
-        lambda s: endpoints.replace_secret(
-            s, endpoint_id=ENDPOINT, sealed=b"x", old_until=NOW, now=NOW
+        use_case(
+            lambda uow: endpoints.add_secret(uow, ENDPOINT, key=bytes(32), old_until=NOW, now=NOW)
         ),
     ),
     Hot(

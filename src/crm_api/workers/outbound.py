@@ -6,7 +6,7 @@ from typing import Any
 from crm_api.domain.outbound.webhook_deliveries import fan_out
 from crm_api.domain.outbound.webhook_deliveries.dispatch import DispatchTerms, WebhookDispatcher
 from crm_api.domain.outbound.webhook_deliveries.sender import WebhookSender
-from crm_api.domain.outbound.webhook_endpoints import service as endpoints
+from crm_api.domain.outbound.webhook_endpoints.activation import has_active_endpoint
 from crm_api.platform import clock
 from crm_api.platform.jobs import Job, JobName
 from crm_api.workers.deps import Deps, deps_of
@@ -28,7 +28,7 @@ async def deliver_webhooks(
     """
     deps = deps_of(ctx)
     async with deps.new_uow() as uow:
-        if not await endpoints.has_active_endpoint(uow):
+        if not await has_active_endpoint(uow):
             return
         await fan_out.adopt_cursor(uow)
     async with WebhookSender.from_settings(deps.settings) as sender:

@@ -20,6 +20,7 @@ from crm_api.domain.outbound.webhook_deliveries.schemas import (
     WebhookDeliveryRead,
 )
 from crm_api.domain.outbound.webhook_deliveries.service import DeliverySelection
+from crm_api.domain.outbound.webhook_endpoints import activation
 from crm_api.domain.outbound.webhook_endpoints import service as endpoints
 from crm_api.domain.outbound.webhook_endpoints.schemas import (
     WebhookEndpointCreate,
@@ -137,7 +138,7 @@ async def enable_webhook_endpoint(
 ) -> WebhookEndpointRead:
     """Enable a webhook endpoint. It gets new events, and the deliveries that were waiting."""
     async with uow:
-        endpoint = await endpoints.enable_endpoint(
+        endpoint = await activation.enable_endpoint(
             uow, endpoint_id=endpoint_id, actor=caller.name, now=clock.now()
         )
     return WebhookEndpointRead.model_validate(endpoint)
@@ -152,7 +153,7 @@ async def disable_webhook_endpoint(
 ) -> WebhookEndpointRead:
     """Disable a webhook endpoint. Nothing is sent to it until it is enabled again."""
     async with uow:
-        endpoint = await endpoints.disable_endpoint(
+        endpoint = await activation.disable_endpoint(
             uow, endpoint_id=endpoint_id, actor=caller.name, now=clock.now()
         )
     return WebhookEndpointRead.model_validate(endpoint)

@@ -30,8 +30,8 @@ from tests.measuring import measured
 
 from crm_api.domain.inbound.webhook_events import service as webhooks
 from crm_api.domain.inbound.webhook_events.envelope import read_event
+from crm_api.domain.inbound.webhook_events.event_outcomes import CONFLICT_RETRY
 from crm_api.domain.inbound.webhook_events.reception import RETRY_MEANS
-from crm_api.domain.inbound.webhook_events.retrying import CONFLICT_RETRY
 from crm_api.domain.inbound.webhook_events.stored_events import (
     WebhookEventNotFoundError,
     replay_event,

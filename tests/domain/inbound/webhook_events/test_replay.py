@@ -20,9 +20,8 @@ from tests.domain.provider.openphone.samples import sample, sample_names
 from tests.factories import make_line, number
 
 from crm_api.domain.all_tables import metadata
-from crm_api.domain.inbound.webhook_events.envelope import TYPE_OF_ALIAS
 from crm_api.domain.inbound.webhook_events.stored_events import EventSelection, replay_events
-from crm_api.domain.provider.openphone.wire import parse_event
+from crm_api.domain.provider.openphone.wire import CURRENT_TYPES, parse_event
 from crm_api.platform.database import UnitOfWorkFactory
 
 OF_THE_MACHINE = {"webhook_event", "audit_log", "scheduled_job", "rate_limit"}
@@ -64,7 +63,7 @@ async def test_replaying_every_sample_changes_no_row(
     for position, name in enumerate(sample_names()):
         payload = sample(name)
         event = payload if "type" in payload else payload["object"]
-        kind = TYPE_OF_ALIAS.get(event["type"], event["type"])
+        kind = CURRENT_TYPES.get(event["type"], event["type"])
         await store(session, payload, provider_event_id=f"EV{position}", type=kind)
     await apply(new_uow)
     before = await everything(session)

@@ -26,7 +26,7 @@ from tests.domain.provider.openphone.samples import sample, sample_names
 from tests.factories import make_contact, make_line, number
 
 from crm_api.domain.inbound.webhook_events import service as webhooks
-from crm_api.domain.inbound.webhook_events.envelope import TYPE_OF_ALIAS
+from crm_api.domain.provider.openphone.wire import CURRENT_TYPES
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 STATE = (
@@ -99,7 +99,7 @@ async def test_all_samples_together_leave_what_they_leave_one_by_one(
     for position, name in enumerate(sample_names()):
         payload = sample(name)
         event = payload if "type" in payload else payload["object"]
-        kind = TYPE_OF_ALIAS.get(event["type"], event["type"])
+        kind = CURRENT_TYPES.get(event["type"], event["type"])
         await store(session, payload, provider_event_id=f"EV{position:03}", type=kind)
 
     alone = await left_by(session, new_uow, 1)

@@ -7,6 +7,7 @@ from tests.conftest import NOW
 from tests.domain.monitoring.system_metrics.test_metrics import NewUow, scraped
 from tests.domain.outbound.webhook_deliveries.support import House
 
+from crm_api.domain.outbound.webhook_endpoints import activation
 from crm_api.domain.outbound.webhook_endpoints import service as endpoints
 
 
@@ -18,7 +19,7 @@ async def test_endpoints_by_how_they_are_and_the_message_that_waits_longest(
     for one in made:
         await house.try_out(one)
     async with new_uow() as uow:
-        await endpoints.disable_endpoint(uow, endpoint_id=made[1], actor="key", now=house.now)
+        await activation.disable_endpoint(uow, endpoint_id=made[1], actor="key", now=house.now)
         await endpoints.delete_endpoint(uow, endpoint_id=made[2], actor="key", now=house.now)
         since = {"at": NOW - timedelta(minutes=3), "id": made[3]}
         for change in (

@@ -19,6 +19,7 @@ from crm_api.domain.outbound.webhook_deliveries.attempts import ClaimedDelivery,
 from crm_api.domain.outbound.webhook_deliveries.dispatch import AHEAD, LEASE, PER_ENDPOINT
 from crm_api.domain.outbound.webhook_deliveries.schedule import WAITS, EndpointAnswer
 from crm_api.domain.outbound.webhook_deliveries.sender import WebhookSender
+from crm_api.domain.outbound.webhook_endpoints import activation
 from crm_api.domain.outbound.webhook_endpoints import service as endpoints
 from crm_api.platform import clock, failpoints
 from crm_api.platform.ids import new_id
@@ -247,7 +248,7 @@ async def test_enabled_endpoint_gets_what_waited_and_the_alert_is_over(
     disabled = len(server.told)
 
     async with house.new_uow() as uow:
-        await endpoints.enable_endpoint(uow, endpoint_id=endpoint_id, actor="key", now=house.now)
+        await activation.enable_endpoint(uow, endpoint_id=endpoint_id, actor="key", now=house.now)
     await house.deliver()
 
     assert (disabled, len(server.told)) == (1, 2)

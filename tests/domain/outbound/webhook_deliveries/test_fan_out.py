@@ -13,7 +13,7 @@ from crm_api.domain.kit.event_log import recording as event_recording
 from crm_api.domain.kit.event_log.event_types import EventType
 from crm_api.domain.outbound.live_events.payloads import PAYLOADS
 from crm_api.domain.outbound.webhook_deliveries import fan_out
-from crm_api.domain.outbound.webhook_endpoints import service as endpoints
+from crm_api.domain.outbound.webhook_endpoints import activation
 from crm_api.platform.ids import new_id
 
 
@@ -91,10 +91,10 @@ async def test_disabled_endpoint_misses_what_happens_meanwhile(
     await house.happens(EventType.OPT_OUT)
     await house.hand_out()
     async with committed_uow() as uow:
-        await endpoints.disable_endpoint(uow, endpoint_id=endpoint_id, actor="key", now=NOW)
+        await activation.disable_endpoint(uow, endpoint_id=endpoint_id, actor="key", now=NOW)
     await house.happens(EventType.ALERT, kind="x", status="open")
     async with committed_uow() as uow:
-        await endpoints.enable_endpoint(uow, endpoint_id=endpoint_id, actor="key", now=NOW)
+        await activation.enable_endpoint(uow, endpoint_id=endpoint_id, actor="key", now=NOW)
     await house.happens(EventType.OPT_IN)
 
     await house.hand_out()

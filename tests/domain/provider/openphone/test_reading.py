@@ -205,7 +205,7 @@ async def test_read_does_not_wait_without_limit() -> None:
     provider = Provider(httpx.Response(429, json={}, headers={"retry-after": "3600"}))
 
     with pytest.raises(OpenPhoneBusyError):
-        await provider.client().list_webhooks()
+        await provider.client().hooks.list_legacy()
 
     assert (len(provider.requests), provider.waits) == (1, [])
 
@@ -277,7 +277,7 @@ async def test_read_does_not_follow_a_redirection(location: str) -> None:
     provider = Provider(httpx.Response(302, headers={"location": location}))
 
     with pytest.raises((OpenPhoneRefusedError, OpenPhoneBusyError)):
-        await provider.client().list_webhooks()
+        await provider.client().hooks.list_legacy()
 
     assert {request.url.path for request in provider.requests} == {"/v1/webhooks"}
 

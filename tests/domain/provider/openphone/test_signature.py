@@ -14,16 +14,20 @@ from crm_api.domain.provider.openphone.errors import (
 )
 from crm_api.domain.provider.openphone.signature import (
     SignatureScheme,
+    Verified,
     Verifier,
     sign_legacy,
     sign_standard,
-    verify,
 )
 
 NOW = datetime(2026, 11, 25, 15, 0, tzinfo=UTC)
 KEY = "dGVzdC1rZXktb2YtdGhpcnR5LXR3by1ieXRlcy1vay4="
 OTHER_KEY = "b3RoZXIta2V5LW9mLXRoaXJ0eS10d28tYnl0ZXMtb2s="
 BODY = '{"text":"Sí, mañana"}'.encode()
+
+
+def verify(headers: dict[str, str], body: bytes, *, secrets: list[str], now: datetime) -> Verified:
+    return Verifier(secrets).verify(headers, body, now=now)
 
 
 def _verify(vector: dict[str, Any], headers: dict[str, str], now: float) -> None:

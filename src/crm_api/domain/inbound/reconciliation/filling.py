@@ -14,7 +14,7 @@ from crm_api.domain.inbound.reconciliation.comparison import AbsentItem, CallToR
 from crm_api.domain.inbound.reconciliation.drift import DriftExample, DriftKind, count_difference
 from crm_api.domain.inbound.reconciliation.models import ReconciliationRun
 from crm_api.domain.inbound.reconciliation.pace import RequestPace
-from crm_api.domain.inbound.webhook_events import retrying
+from crm_api.domain.inbound.webhook_events import event_outcomes
 from crm_api.domain.inbound.webhook_events import service as webhooks
 from crm_api.domain.inbound.webhook_events.plain import apply_plain_messages
 from crm_api.domain.inbound.webhook_events.reception import Reception
@@ -26,6 +26,18 @@ from crm_api.domain.provider.openphone.json_values import instant, mapping, text
 from crm_api.domain.provider.openphone.listing import CallExtras, Listing
 from crm_api.platform import failpoints
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
+
+log = structlog.get_logger()
+
+TOGETHER = 20
+"""Items per transaction: few, so that their locks are soon released."""
+PLAIN_TOGETHER = 500
+"""Plain messages per transaction; they are stored with a few statements for all."""
+IN_FLIGHT = timedelta(minutes=2)
+"""Items that are younger may still arrive by webhook. They are stored, but not counted as drift."""
+LONGEST_REASON = 300
+COMMIT_SOON = sql("SET LOCAL synchronous_commit = off")
+"""Lets the transaction commit without waiting for the disk."""
 
 
 class ExtrasReader:
@@ -84,19 +96,6 @@ class ExtrasReader:
                 self._is_unavailable = True
                 self.missed.append(DriftExample(id=call_id, kind=name, why=error.detail))
         return CallExtras(**found)
-
-
-log = structlog.get_logger()
-
-TOGETHER = 20
-"""Items per transaction: few, so that their locks are soon released."""
-PLAIN_TOGETHER = 500
-"""Plain messages per transaction; they are stored with a few statements for all."""
-IN_FLIGHT = timedelta(minutes=2)
-"""Items that are younger may still arrive by webhook. They are stored, but not counted as drift."""
-LONGEST_REASON = 300
-COMMIT_SOON = sql("SET LOCAL synchronous_commit = off")
-"""Lets the transaction commit without waiting for the disk."""
 
 
 class Filler:
@@ -234,7 +233,7 @@ class Filler:
                 raise
             log.warning(
                 "batch of listed messages refused; storing them one by one",
-                sqlstate=retrying.sql_state(error),
+                sqlstate=event_outcomes.sql_state(error),
             )
             return set()
 
@@ -275,8 +274,8 @@ class Filler:
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise
-            state = retrying.sql_state(error)
-            if state in retrying.COLLISIONS:
+            state = event_outcomes.sql_state(error)
+            if state in event_outcomes.COLLISIONS:
                 raise _CollidedError from error
             log.exception("listed item not applied", item_id=item.id, kind=item.kind)
             return f"The database refused the item (SQLSTATE {state})."

@@ -17,17 +17,10 @@ from crm_api.domain.kit.errors import (
     MalformedError,
     TooLargeError,
 )
+from crm_api.domain.provider.openphone.wire import CURRENT_TYPES
 from crm_api.platform.ids import new_id
 
 UNKNOWN_TYPE = "unknown"
-TYPE_OF_ALIAS = {
-    "callSummary": "call.summary.completed",
-    "callTranscript": "call.transcript.completed",
-}
-"""Maps type names in the provider's guide to the names in real events.
-
-Source: OpenPhone, "Webhooks", read 2026-11-24.
-"""
 LONGEST_ID = 200
 """Maximum characters of an id, because an index entry has room for about 2,700 bytes. A longer id
 is not from the provider and is replaced by its hash."""
@@ -82,7 +75,7 @@ def read_event(body: bytes, *, scheme: str, delivery_id: str | None) -> Received
         provider_event_id=_first_usable(event_id, delivery_id) or _digest(body),
         delivery_id=_first_usable(delivery_id),
         scheme=scheme,
-        type=_storable_text(TYPE_OF_ALIAS.get(kind, kind))[:LONGEST_TYPE]
+        type=_storable_text(CURRENT_TYPES.get(kind, kind))[:LONGEST_TYPE]
         if isinstance(kind, str) and kind
         else UNKNOWN_TYPE,
         payload=payload,

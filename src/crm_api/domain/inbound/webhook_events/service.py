@@ -8,16 +8,16 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from crm_api.domain.inbound.webhook_events import effects, retrying, stored_events
-from crm_api.domain.inbound.webhook_events.lines import IncompleteEventError, LineUnknownError
-from crm_api.domain.inbound.webhook_events.models import WebhookEventStatus
-from crm_api.domain.inbound.webhook_events.reception import Reception
-from crm_api.domain.inbound.webhook_events.retrying import (
+from crm_api.domain.inbound.webhook_events import effects, event_outcomes, stored_events
+from crm_api.domain.inbound.webhook_events.event_outcomes import (
     ClaimedEvent,
     EventOutcome,
     Jitter,
     random_fraction,
 )
+from crm_api.domain.inbound.webhook_events.lines import IncompleteEventError, LineUnknownError
+from crm_api.domain.inbound.webhook_events.models import WebhookEventStatus
+from crm_api.domain.inbound.webhook_events.reception import Reception
 from crm_api.domain.inbound.webhook_events.unknown_line import apply_decision_on_unknown_line
 from crm_api.domain.kit.errors import CrmError
 from crm_api.domain.provider.openphone.facts import EventKind, ProviderEvent, bound_event
@@ -165,7 +165,7 @@ class _Run:
         for one in claimed:
             if kind_of(one.type) in IGNORED_KINDS:
                 outcomes.append(
-                    retrying.applied_outcome(one, WebhookEventStatus.IGNORED, now=self._now)
+                    event_outcomes.applied_outcome(one, WebhookEventStatus.IGNORED, now=self._now)
                 )
                 continue
             try:
@@ -207,11 +207,14 @@ class _Run:
     def _done(self, one: _Readable) -> EventOutcome:
         is_used = one.event.message is not None or one.event.call is not None
         status = WebhookEventStatus.PROCESSED if is_used else WebhookEventStatus.IGNORED
-        return retrying.applied_outcome(one.claimed, status, now=self._now)
+        return event_outcomes.applied_outcome(one.claimed, status, now=self._now)
 
     async def _failed(self, claimed: ClaimedEvent, error: Exception) -> EventOutcome:
-        if isinstance(error, DBAPIError) and retrying.sql_state(error) in retrying.COLLISIONS:
-            return retrying.collided_outcome(claimed, now=self._now, jitter=self._jitter)
+        if (
+            isinstance(error, DBAPIError)
+            and event_outcomes.sql_state(error) in event_outcomes.COLLISIONS
+        ):
+            return event_outcomes.collided_outcome(claimed, now=self._now, jitter=self._jitter)
         if not isinstance(error, CrmError):
             log.error(
                 "webhook event failed", event_id=str(claimed.id), type=claimed.type, exc_info=error
@@ -219,7 +222,9 @@ class _Run:
         means, now = self._reception.retry_means, self._now
         if isinstance(error, LINE_ERRORS):
             await self._apply_decision(claimed)
-        outcome = retrying.failed_outcome(claimed, error, means=means, now=now, jitter=self._jitter)
+        outcome = event_outcomes.failed_outcome(
+            claimed, error, means=means, now=now, jitter=self._jitter
+        )
         if outcome.status is WebhookEventStatus.DEAD:
             await stored_events.raise_dead_event_alert(
                 self._uow, event_id=claimed.id, event_type=claimed.type, outcome=outcome, now=now

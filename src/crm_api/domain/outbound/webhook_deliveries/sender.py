@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from types import TracebackType
@@ -163,7 +164,7 @@ class WebhookSender:
         begun = time.monotonic()
         reply = await self._try(address, body=body, headers=headers, now=now)
         duration_ms = int((time.monotonic() - begun) * 1000)
-        return EndpointAnswer(**{**reply.__dict__, "duration_ms": duration_ms})
+        return replace(reply, duration_ms=duration_ms)
 
     async def _try(
         self, address: str, *, body: str, headers: Mapping[str, str], now: datetime

@@ -12,7 +12,7 @@ from crm_api.domain.kit.errors import NotFoundError
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.outbound.live_events.payloads import TEST_TYPE, WebhookTestFacts
 from crm_api.domain.outbound.webhook_deliveries.models import DeliveryStatus, WebhookDelivery
-from crm_api.domain.outbound.webhook_endpoints import health
+from crm_api.domain.outbound.webhook_endpoints import activation, health
 from crm_api.domain.outbound.webhook_endpoints import service as endpoints
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
@@ -50,7 +50,7 @@ async def send_test_event(uow: UnitOfWork, *, endpoint_id: UUID, now: datetime) 
         WebhookEndpointNotFoundError: There is no endpoint with this id.
         WebhookEndpointDisabledError: The endpoint is disabled.
     """
-    await endpoints.get_active_endpoint(uow, endpoint_id)
+    await activation.get_active_endpoint(uow, endpoint_id)
     delivery = WebhookDelivery(
         id=new_id(),
         endpoint_id=endpoint_id,
@@ -117,7 +117,7 @@ async def retry_delivery(
         WebhookEndpointDisabledError: The endpoint is disabled.
         WebhookDeliveryNotFoundError: The endpoint has no delivery with this id.
     """
-    await endpoints.get_active_endpoint(uow, endpoint_id)
+    await activation.get_active_endpoint(uow, endpoint_id)
     selection = DeliverySelection(endpoint_id=endpoint_id)
     await _restart_deliveries(uow, selection, delivery_id=delivery_id, now=now)
     uow.after_commit(endpoints.DELIVER_JOB)
@@ -147,7 +147,7 @@ async def retry_deliveries(
         WebhookEndpointNotFoundError: There is no endpoint with this id.
         WebhookEndpointDisabledError: The endpoint is disabled.
     """
-    await endpoints.get_active_endpoint(uow, selection.endpoint_id)
+    await activation.get_active_endpoint(uow, selection.endpoint_id)
     count = await _restart_deliveries(uow, selection, now=now)
     await note_decision(
         uow,

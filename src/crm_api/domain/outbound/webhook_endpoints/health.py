@@ -20,48 +20,6 @@ from crm_api.domain.outbound.webhook_endpoints.service import DISABLED_ALERT
 from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.encryption import UnsealError
 
-# Only the newest 5 secrets sign. Otherwise each rotation within the grace period would add one more
-# signature to every delivery.
-LIST_DUE = text("""
-    SELECT e.id, e.url, e.failing_since,
-           ARRAY(SELECT s.sealed FROM webhook_secret s
-                  WHERE s.endpoint_id = e.id
-                    AND (s.expires_at IS NULL OR s.expires_at > CAST(:now AS timestamptz))
-                  ORDER BY s.created_at DESC, s.id DESC LIMIT 5) AS secrets
-      FROM webhook_endpoint e
-     WHERE e.status = 'active' AND e.deleted_at IS NULL
-       AND (e.held_until IS NULL OR e.held_until <= CAST(:now AS timestamptz))
-       AND EXISTS (SELECT FROM webhook_delivery d
-                    WHERE d.endpoint_id = e.id AND d.status = 'pending'
-                      AND d.next_attempt_at <= CAST(:now AS timestamptz))
-""")
-
-STORE_ARRIVALS = text("""
-    UPDATE webhook_endpoint SET failing_since = NULL, held_until = NULL
-     WHERE id = ANY(CAST(:ids AS uuid[]))
-       AND (failing_since IS NOT NULL OR held_until IS NOT NULL)
-""")
-
-STORE_FAILURES = text("""
-    UPDATE webhook_endpoint SET failing_since = :now
-     WHERE id = ANY(CAST(:ids AS uuid[])) AND failing_since IS NULL
-""")
-
-PAUSE_ENDPOINTS = text("""
-    UPDATE webhook_endpoint e SET held_until = h.until
-      FROM unnest(CAST(:ids AS uuid[]), CAST(:untils AS timestamptz[])) AS h (id, until)
-     WHERE e.id = h.id AND (e.held_until IS NULL OR e.held_until < h.until)
-""")
-
-REMOVE_EXPIRED = text("DELETE FROM webhook_secret WHERE expires_at <= :now RETURNING id")
-
-REMOVE_DELETED = text("""
-    DELETE FROM webhook_endpoint e
-     WHERE e.deleted_at IS NOT NULL
-       AND NOT EXISTS (SELECT FROM webhook_delivery d WHERE d.endpoint_id = e.id)
-    RETURNING id
-""")
-
 
 @dataclass(frozen=True, slots=True)
 class _DueRow:
@@ -103,6 +61,23 @@ class EndpointAnswers:
     holds: Mapping[UUID, datetime] = field(default_factory=dict)
 
 
+# Only the newest 5 secrets sign. Otherwise each rotation within the grace period would add one more
+# signature to every delivery.
+LIST_DUE = text("""
+    SELECT e.id, e.url, e.failing_since,
+           ARRAY(SELECT s.sealed FROM webhook_secret s
+                  WHERE s.endpoint_id = e.id
+                    AND (s.expires_at IS NULL OR s.expires_at > CAST(:now AS timestamptz))
+                  ORDER BY s.created_at DESC, s.id DESC LIMIT 5) AS secrets
+      FROM webhook_endpoint e
+     WHERE e.status = 'active' AND e.deleted_at IS NULL
+       AND (e.held_until IS NULL OR e.held_until <= CAST(:now AS timestamptz))
+       AND EXISTS (SELECT FROM webhook_delivery d
+                    WHERE d.endpoint_id = e.id AND d.status = 'pending'
+                      AND d.next_attempt_at <= CAST(:now AS timestamptz))
+""")
+
+
 async def list_due_endpoints(uow: UnitOfWork, *, key: bytes, now: datetime) -> list[DueEndpoint]:
     """Return the active endpoints that have due deliveries and no pause, with their signers."""
     rows = typed_rows(_DueRow, await uow.session.execute(LIST_DUE, {"now": now}))
@@ -127,6 +102,27 @@ def _signers(sealed: Sequence[bytes], *, endpoint_id: UUID, key: bytes) -> list[
     return found
 
 
+# Clears the failures and the pauses of endpoints that accepted a delivery.
+STORE_ARRIVALS = text("""
+    UPDATE webhook_endpoint SET failing_since = NULL, held_until = NULL
+     WHERE id = ANY(CAST(:ids AS uuid[]))
+       AND (failing_since IS NOT NULL OR held_until IS NOT NULL)
+""")
+
+# Stores since when endpoints fail, unless a time is already stored.
+STORE_FAILURES = text("""
+    UPDATE webhook_endpoint SET failing_since = :now
+     WHERE id = ANY(CAST(:ids AS uuid[])) AND failing_since IS NULL
+""")
+
+# Pauses endpoints until the given times, unless a later time is already stored.
+PAUSE_ENDPOINTS = text("""
+    UPDATE webhook_endpoint e SET held_until = h.until
+      FROM unnest(CAST(:ids AS uuid[]), CAST(:untils AS timestamptz[])) AS h (id, until)
+     WHERE e.id = h.id AND (e.held_until IS NULL OR e.held_until < h.until)
+""")
+
+
 async def record_answers(
     uow: UnitOfWork, answers: EndpointAnswers, *, disable_after: timedelta, now: datetime
 ) -> None:
@@ -136,11 +132,12 @@ async def record_answers(
         disable_after: Time of failures without a success, after which an endpoint is disabled.
     """
     if answers.arrived:
-        await _store_arrivals(uow.session, endpoint_ids=answers.arrived)
+        await uow.session.execute(STORE_ARRIVALS, {"ids": list(answers.arrived)})
     if answers.holds:
-        await _pause_endpoints(uow.session, holds=answers.holds)
+        values = {"ids": list(answers.holds), "untils": list(answers.holds.values())}
+        await uow.session.execute(PAUSE_ENDPOINTS, values)
     if answers.failed:
-        await _store_failures(uow.session, endpoint_ids=answers.failed, now=now)
+        await uow.session.execute(STORE_FAILURES, {"ids": list(answers.failed), "now": now})
     for reason, endpoint_ids, failing_before in (
         (DisabledReason.GONE, answers.gone, None),
         (DisabledReason.FAILING, answers.failed - answers.gone, now - disable_after),
@@ -176,27 +173,23 @@ async def _alert(uow: UnitOfWork, endpoint: WebhookEndpoint, *, now: datetime) -
     )
 
 
+# Deletes secrets whose grace period has ended.
+REMOVE_EXPIRED = text("DELETE FROM webhook_secret WHERE expires_at <= :now RETURNING id")
+
+# Deletes endpoints that are marked as deleted and have no deliveries left.
+REMOVE_DELETED = text("""
+    DELETE FROM webhook_endpoint e
+     WHERE e.deleted_at IS NOT NULL
+       AND NOT EXISTS (SELECT FROM webhook_delivery d WHERE d.endpoint_id = e.id)
+    RETURNING id
+""")
+
+
 async def forget_deleted_endpoints(uow: UnitOfWork, *, now: datetime) -> int:
     """Delete expired secrets, and the rows of deleted endpoints; return the number of rows."""
-    expired = await _remove_expired(uow.session, now=now)
-    return expired + await _remove_deleted(uow.session)
-
-
-async def _store_arrivals(session: AsyncSession, *, endpoint_ids: Collection[UUID]) -> None:
-    """Clear the failures and the pauses of endpoints that accepted a delivery."""
-    await session.execute(STORE_ARRIVALS, {"ids": list(endpoint_ids)})
-
-
-async def _store_failures(
-    session: AsyncSession, *, endpoint_ids: Collection[UUID], now: datetime
-) -> None:
-    """Store ``now`` as the time since when endpoints fail, unless a time is already stored."""
-    await session.execute(STORE_FAILURES, {"ids": list(endpoint_ids), "now": now})
-
-
-async def _pause_endpoints(session: AsyncSession, *, holds: Mapping[UUID, datetime]) -> None:
-    """Pause endpoints until the given times; a later time that is already stored is kept."""
-    await session.execute(PAUSE_ENDPOINTS, {"ids": list(holds), "untils": list(holds.values())})
+    expired = (await uow.session.execute(REMOVE_EXPIRED, {"now": now})).all()
+    deleted = (await uow.session.execute(REMOVE_DELETED)).all()
+    return len(expired) + len(deleted)
 
 
 async def _disable_endpoints(
@@ -226,13 +219,3 @@ async def _disable_endpoints(
         execution_options={"populate_existing": True},
     )
     return disabled.all()
-
-
-async def _remove_expired(session: AsyncSession, *, now: datetime) -> int:
-    """Delete secrets whose grace period has ended; return their number."""
-    return len((await session.execute(REMOVE_EXPIRED, {"now": now})).all())
-
-
-async def _remove_deleted(session: AsyncSession) -> int:
-    """Delete endpoints that are marked as deleted and have no deliveries; return their number."""
-    return len((await session.execute(REMOVE_DELETED)).all())

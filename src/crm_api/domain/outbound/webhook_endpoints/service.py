@@ -1,4 +1,4 @@
-"""Create, change, disable, enable and delete webhook endpoints, and replace their secrets.
+"""Create, list, change and delete webhook endpoints, and replace their secrets.
 
 An endpoint has the scopes of the caller who last set its address or event types. It gets no event
 that this caller could not read.
@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import delete, func, select, tuple_, update
+
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.identity.api_keys.errors import MissingScopeError
@@ -19,17 +21,14 @@ from crm_api.domain.kit.event_log.event_types import EventType
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.outbound.live_events.event_filter import EventFilter
 from crm_api.domain.outbound.live_events.payloads import SCOPE_OF, WebhookEventType
-from crm_api.domain.outbound.webhook_endpoints import queries
 from crm_api.domain.outbound.webhook_endpoints.errors import (
     InvalidEndpointUrlError,
     TooManyWebhookEndpointsError,
-    WebhookEndpointDisabledError,
     WebhookEndpointNotFoundError,
 )
 from crm_api.domain.outbound.webhook_endpoints.models import (
-    DisabledReason,
-    EndpointStatus,
     WebhookEndpoint,
+    WebhookSecret,
 )
 from crm_api.domain.outbound.webhook_endpoints.schemas import (
     WebhookEndpointCreate,
@@ -46,6 +45,7 @@ MOST_ENDPOINTS = 50
 DISABLED_ALERT = AlertKind.WEBHOOK_ENDPOINT_DISABLED
 """Kind of the alert about a disabled endpoint; its subject is the endpoint's id."""
 DELIVER_JOB = Job(name=JobName.DELIVER_WEBHOOKS)
+_IS_THERE = WebhookEndpoint.deleted_at.is_(None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,54 +82,46 @@ async def create_endpoint(
     """
     _check_url(body.url, policy)
     _check_types(body.event_types, maker)
-    if await queries.count(uow.session) >= MOST_ENDPOINTS:
+    count = select(func.count()).select_from(WebhookEndpoint).where(_IS_THERE)
+    if (await uow.session.execute(count)).scalar_one() >= MOST_ENDPOINTS:
         raise TooManyWebhookEndpointsError(
             f"There are {MOST_ENDPOINTS} webhook endpoints, which is the maximum. Delete one first."
         )
-    endpoint = await queries.add(
-        uow.session,
-        values={
-            "id": new_id(),
-            "url": body.url,
-            "description": body.description,
-            "event_types": _unique(body.event_types),
-            "scopes": sorted(maker.scopes),
-            "created_by": maker.name,
-            "created_at": now,
-            "updated_at": now,
-        },
+    endpoint = WebhookEndpoint(
+        id=new_id(),
+        url=body.url,
+        description=body.description,
+        event_types=_unique(body.event_types),
+        scopes=sorted(maker.scopes),
+        created_by=maker.name,
+        created_at=now,
+        updated_at=now,
     )
-    secret = await _replace_secret(uow, endpoint.id, key=key, old_until=now, now=now)
-    await _audit(uow, "create_webhook_endpoint", endpoint.id, maker.name, now, url=body.url)
+    uow.session.add(endpoint)
+    await uow.session.flush()
+    await uow.session.refresh(endpoint)
+    secret = await add_secret(uow, endpoint.id, key=key, old_until=now, now=now)
+    await note_change(uow, "create_webhook_endpoint", endpoint.id, maker.name, now, url=body.url)
     uow.after_commit(DELIVER_JOB)
     return endpoint, secret
 
 
-async def get_endpoint(uow: UnitOfWork, endpoint_id: UUID) -> WebhookEndpoint:
-    """Return one endpoint.
+async def get_endpoint(
+    uow: UnitOfWork, endpoint_id: UUID, *, is_locked: bool = False
+) -> WebhookEndpoint:
+    """Return one endpoint, read again from the database.
+
+    Args:
+        endpoint_id: The id of the endpoint.
+        is_locked: Whether to lock its row until the end of the transaction.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
     """
-    return _found(await queries.find(uow.session, endpoint_id=endpoint_id))
-
-
-async def get_active_endpoint(uow: UnitOfWork, endpoint_id: UUID) -> WebhookEndpoint:
-    """Return one endpoint, which must be active.
-
-    Raises:
-        WebhookEndpointNotFoundError: There is no endpoint with this id.
-        WebhookEndpointDisabledError: The endpoint is disabled.
-    """
-    endpoint = await get_endpoint(uow, endpoint_id)
-    if endpoint.status == EndpointStatus.DISABLED:
-        raise WebhookEndpointDisabledError
-    return endpoint
-
-
-async def has_active_endpoint(uow: UnitOfWork) -> bool:
-    """Return whether any endpoint is active."""
-    return await queries.has_active(uow.session)
+    query = select(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id, _IS_THERE)
+    if is_locked:
+        query = query.with_for_update()
+    return _found(await uow.session.scalar(query, execution_options={"populate_existing": True}))
 
 
 async def list_endpoints(
@@ -141,7 +133,12 @@ async def list_endpoints(
         InvalidCursorError: The cursor is not from this list.
     """
     cursors = Cursors("webhook_endpoints")
-    rows = await queries.list_endpoints(uow.session, after=cursors.read(cursor), limit=limit + 1)
+    query = select(WebhookEndpoint).where(_IS_THERE)
+    after = cursors.read(cursor)
+    if after is not None:
+        query = query.where(tuple_(WebhookEndpoint.created_at, WebhookEndpoint.id) < after)
+    newest_first = (WebhookEndpoint.created_at.desc(), WebhookEndpoint.id.desc())
+    rows = (await uow.session.scalars(query.order_by(*newest_first).limit(limit + 1))).all()
     return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
 
 
@@ -177,8 +174,8 @@ async def update_endpoint(
         types = values.get("event_types", present.event_types)
         _check_types([WebhookEventType(one) for one in types], maker)
         values["scopes"] = sorted(maker.scopes)
-    changed = _found(await queries.change(uow.session, endpoint_id=endpoint_id, values=values))
-    await _audit(uow, "change_webhook_endpoint", endpoint_id, maker.name, now, **given)
+    changed = await change_endpoint(uow, endpoint_id, values)
+    await note_change(uow, "change_webhook_endpoint", endpoint_id, maker.name, now, **given)
     return changed
 
 
@@ -188,13 +185,10 @@ async def delete_endpoint(uow: UnitOfWork, *, endpoint_id: UUID, actor: str, now
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
     """
-    removed = await queries.change(
-        uow.session, endpoint_id=endpoint_id, values={"deleted_at": now, "updated_at": now}
-    )
-    _found(removed)
-    await queries.remove_secrets(uow.session, endpoint_id=endpoint_id)
+    await change_endpoint(uow, endpoint_id, {"deleted_at": now, "updated_at": now})
+    await uow.session.execute(delete(WebhookSecret).where(WebhookSecret.endpoint_id == endpoint_id))
     await alerts.resolve_alert(uow, kind=DISABLED_ALERT, subject=str(endpoint_id), now=now)
-    await _audit(uow, "delete_webhook_endpoint", endpoint_id, actor, now)
+    await note_change(uow, "delete_webhook_endpoint", endpoint_id, actor, now)
 
 
 async def rotate_secret(
@@ -209,68 +203,48 @@ async def rotate_secret(
         WebhookEndpointNotFoundError: There is no endpoint with this id.
     """
     # The lock serialises concurrent rotations.
-    _found(await queries.find(uow.session, endpoint_id=endpoint_id, is_locked=True))
+    await get_endpoint(uow, endpoint_id, is_locked=True)
     old_until = now + grace
-    secret = await _replace_secret(uow, endpoint_id, key=key, old_until=old_until, now=now)
-    await _audit(uow, "rotate_webhook_secret", endpoint_id, actor, now)
+    secret = await add_secret(uow, endpoint_id, key=key, old_until=old_until, now=now)
+    await note_change(uow, "rotate_webhook_secret", endpoint_id, actor, now)
     return secret, old_until
 
 
-async def enable_endpoint(
-    uow: UnitOfWork, *, endpoint_id: UUID, actor: str, now: datetime
-) -> WebhookEndpoint:
-    """Enable an endpoint: it gets new events, and deliveries that waited while it was disabled.
-
-    Raises:
-        WebhookEndpointNotFoundError: There is no endpoint with this id.
-    """
-    present = _found(await queries.find(uow.session, endpoint_id=endpoint_id, is_locked=True))
-    if present.status == EndpointStatus.ACTIVE:
-        return present
-    enabled = await queries.enable(uow.session, endpoint_id=endpoint_id, now=now)
-    await alerts.resolve_alert(uow, kind=DISABLED_ALERT, subject=str(endpoint_id), now=now)
-    await _audit(uow, "enable_webhook_endpoint", endpoint_id, actor, now)
-    uow.after_commit(DELIVER_JOB)
-    return _found(enabled)
-
-
-async def disable_endpoint(
-    uow: UnitOfWork, *, endpoint_id: UUID, actor: str, now: datetime
-) -> WebhookEndpoint:
-    """Disable an endpoint: it gets no events until it is enabled again; its deliveries wait.
-
-    Raises:
-        WebhookEndpointNotFoundError: There is no endpoint with this id.
-    """
-    present = _found(await queries.find(uow.session, endpoint_id=endpoint_id, is_locked=True))
-    if present.status == EndpointStatus.DISABLED:
-        return present
-    disabled = await queries.change(
-        uow.session,
-        endpoint_id=endpoint_id,
-        values={
-            "status": EndpointStatus.DISABLED,
-            "disabled_reason": DisabledReason.REQUESTED,
-            "disabled_at": now,
-            "updated_at": now,
-        },
-    )
-    await _audit(uow, "disable_webhook_endpoint", endpoint_id, actor, now)
-    return _found(disabled)
-
-
-async def _replace_secret(
+async def add_secret(
     uow: UnitOfWork, endpoint_id: UUID, *, key: bytes, old_until: datetime, now: datetime
 ) -> str:
+    """Store a new current secret and return it; the old one, if any, expires at ``old_until``."""
     secret = make_secret()
-    await queries.replace_secret(
-        uow.session,
-        endpoint_id=endpoint_id,
-        sealed=seal_secret(secret, endpoint_id=endpoint_id, key=key),
-        old_until=old_until,
-        now=now,
+    await uow.session.execute(
+        update(WebhookSecret)
+        .where(WebhookSecret.endpoint_id == endpoint_id, WebhookSecret.expires_at.is_(None))
+        .values(expires_at=old_until)
     )
+    sealed = seal_secret(secret, endpoint_id=endpoint_id, key=key)
+    uow.session.add(
+        WebhookSecret(id=new_id(), endpoint_id=endpoint_id, sealed=sealed, created_at=now)
+    )
+    await uow.session.flush()
     return secret
+
+
+async def change_endpoint(
+    uow: UnitOfWork, endpoint_id: UUID, values: dict[str, Any]
+) -> WebhookEndpoint:
+    """Store new values of an endpoint and return it.
+
+    Raises:
+        WebhookEndpointNotFoundError: There is no endpoint with this id.
+    """
+    statement = (
+        update(WebhookEndpoint)
+        .where(WebhookEndpoint.id == endpoint_id, _IS_THERE)
+        .values(values)
+        .returning(WebhookEndpoint)
+    )
+    return _found(
+        await uow.session.scalar(statement, execution_options={"populate_existing": True})
+    )
 
 
 def _found(endpoint: WebhookEndpoint | None) -> WebhookEndpoint:
@@ -316,9 +290,10 @@ def _unique(types: Iterable[WebhookEventType]) -> list[str]:
     return list(dict.fromkeys(one.value for one in types))
 
 
-async def _audit(
+async def note_change(
     uow: UnitOfWork, action: str, endpoint_id: UUID, actor: str, now: datetime, **detail: object
 ) -> None:
+    """Write a change of an endpoint to the audit log."""
     await note_decision(
         uow, actor=actor, action=action, subject=str(endpoint_id), detail=detail, now=now
     )

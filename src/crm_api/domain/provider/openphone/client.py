@@ -13,8 +13,8 @@ import orjson
 from httpx_aiohttp import AiohttpTransport
 
 from crm_api.domain.provider.openphone.answers import SendAnswer
-from crm_api.domain.provider.openphone.facts import MessageFacts, OwnNumber, RegisteredWebhook
-from crm_api.domain.provider.openphone.hooks import DATED_VERSION, HookApi
+from crm_api.domain.provider.openphone.facts import MessageFacts, OwnNumber
+from crm_api.domain.provider.openphone.hooks import HookApi
 from crm_api.domain.provider.openphone.json_values import items
 from crm_api.domain.provider.openphone.listing import (
     DATED_PAGE_SIZE,
@@ -23,7 +23,7 @@ from crm_api.domain.provider.openphone.listing import (
     time_bounds,
 )
 from crm_api.domain.provider.openphone.observing import ObservedTransport
-from crm_api.domain.provider.openphone.reading import Query, ReadClient
+from crm_api.domain.provider.openphone.reading import DATED_VERSION, Query, ReadClient
 from crm_api.domain.provider.openphone.sending import GateClock, GatedBody, send_once
 from crm_api.domain.provider.openphone.wire import parse_message, parse_phone_number
 from crm_api.platform.setting_fields import CALL_START_SECONDS
@@ -147,16 +147,6 @@ class OpenPhoneClient:
         """
         answer = await self._reader.get("/v1/phone-numbers", [])
         return [parse_phone_number(item) for item in items(answer.get("data"))]
-
-    async def list_webhooks(self) -> list[RegisteredWebhook]:
-        """Fetch the legacy webhooks that the key's owner created through the API.
-
-        Raises:
-            OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
-            OpenPhoneRefusedError: Any other 4xx.
-            UnreadableEventError: A webhook has no id or no address.
-        """
-        return await self.hooks.list_legacy()
 
     async def get_message(self, provider_message_id: str) -> MessageFacts:
         """Fetch one message.

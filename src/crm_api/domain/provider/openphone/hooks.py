@@ -28,10 +28,15 @@ from crm_api.domain.provider.openphone.json_values import (
     number,
     text,
 )
-from crm_api.domain.provider.openphone.reading import Query, ReadClient, problem_of, request_once
+from crm_api.domain.provider.openphone.reading import (
+    DATED_VERSION,
+    Query,
+    ReadClient,
+    problem_of,
+    request_once,
+)
 from crm_api.domain.provider.openphone.wire import parse_webhook
 
-DATED_VERSION = {"Quo-Api-Version": "2026-03-30"}
 LOG_PAGE_SIZE = 50
 LEGACY_FAMILIES: Mapping[str, frozenset[str]] = {
     "messages": frozenset({"message.received", "message.delivered"}),

@@ -12,9 +12,8 @@ from urllib.parse import quote
 
 from crm_api.domain.provider.openphone.errors import OpenPhoneBusyError, OpenPhoneRefusedError
 from crm_api.domain.provider.openphone.json_values import Json, items, mapping, text
-from crm_api.domain.provider.openphone.reading import Query, ReadClient
+from crm_api.domain.provider.openphone.reading import DATED_VERSION, Query, ReadClient
 
-DATED_VERSION = {"Quo-Api-Version": "2026-03-30"}
 V1_PAGE_SIZE = 100
 CONTACTS_PAGE_SIZE = 50
 DATED_PAGE_SIZE = 50

@@ -18,6 +18,8 @@ from crm_api.domain.provider.openphone.errors import (
 from crm_api.domain.provider.openphone.json_values import text
 from crm_api.domain.provider.openphone.wire import parse_problem
 
+DATED_VERSION = {"Quo-Api-Version": "2026-03-30"}
+"""The header that selects API version 2026-03-30."""
 MAX_PAGES = 1000
 """Maximum number of pages. A list with more pages is treated as broken."""
 _THROTTLED = 429

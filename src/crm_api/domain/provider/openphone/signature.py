@@ -66,20 +66,6 @@ class Verified:
     signed_at: datetime
 
 
-def verify(
-    headers: Mapping[str, str], body: bytes, *, secrets: Sequence[str], now: datetime
-) -> Verified:
-    """Verify the signature of one webhook; to verify many, create one ``Verifier`` and reuse it.
-
-    Raises:
-        MissingSignatureError: The request has no signature header of either scheme.
-        MalformedSignatureError: A signature header cannot be parsed.
-        MismatchedSignatureError: The signature matches the body under none of the keys.
-        StaleSignatureError: The signature is correct, but too old or dated in the future.
-    """
-    return Verifier(secrets).verify(headers, body, now=now)
-
-
 class Verifier:
     """Verifies signatures with several keys; a signature by any of them is valid.
 

@@ -45,10 +45,14 @@ from crm_api.domain.provider.openphone.json_values import (
     without_numbers,
 )
 
-_PRESENT_NAMES = {
+CURRENT_TYPES = {
     "callSummary": "call.summary.completed",
     "callTranscript": "call.transcript.completed",
 }
+"""Maps type names in the provider's guide to the names in real events.
+
+Source: OpenPhone, "Webhooks", read 2026-11-24.
+"""
 _KINDS = (
     ("message.", EventKind.MESSAGE),
     ("call.summary.", EventKind.CALL_SUMMARY),
@@ -73,7 +77,7 @@ def parse_event(payload: object) -> ProviderEvent:
     named = text(event.get("type"))
     if named is None:
         raise UnreadableEventError("The event has no type.")
-    event_type = _PRESENT_NAMES.get(named, named)
+    event_type = CURRENT_TYPES.get(named, named)
     kind = kind_of(event_type)
     created_at = instant(event.get("createdAt"))
     return ProviderEvent(
