@@ -1,1 +1,1 @@
-"""Events from the provider, and the checks that none is missing."""
+"""Receive and apply the provider's events, and check that none is missing."""

@@ -1,1 +1,1 @@
-"""Events for clients: live streams and webhooks out."""
+"""Send events to clients, by live streams and by webhooks."""

@@ -1,1 +1,1 @@
-"""The provider's client, JSON and signatures."""
+"""The client of the provider's API, the parsers of its JSON, and its webhook signatures."""

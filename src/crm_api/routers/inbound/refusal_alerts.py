@@ -58,7 +58,7 @@ class RefusalAlerts:
             await self.flush()
 
     def note(self, code: str) -> None:
-        """Count one refused delivery."""
+        """Count one refused delivery with this error code."""
         self._counts[code] += 1
         self._has_some.set()
 

@@ -97,7 +97,7 @@ async def _verify(state: StateOfApp, headers: dict[str, str], body: bytes) -> Ve
     try:
         return await keys.verify(headers, body, now=clock.now())
     except StaleSignatureError:
-        # The signature is valid except for its time, so only the provider can cause this query.
+        # The signature is valid except for its time, so a sender without a key cannot cause this.
         app_state: AppState = state.crm
         async with app_state.new_uow() as uow:
             now = await uow.database_now()
@@ -161,7 +161,7 @@ async def _documented(
     answer is 401 if it is missing, wrong or too old. The answer is 400 if the body is not a JSON
     object, 413 if it has more than 1 MiB, and 503 if the event could not be stored.
     """
-    raise NotImplementedError(body)  # FastAPI reads only the signature, for the document
+    raise NotImplementedError(body)  # never called: FastAPI only documents its signature
 
 
 receive_route = APIRoute(

@@ -1,4 +1,4 @@
-"""Limit the open event streams of each caller, and check the caller while a stream is open."""
+"""Limit the open event streams of each caller, and check credentials while a stream is open."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,1 +1,1 @@
-"""Compare the provider's data with the stored data, and fill the gaps."""
+"""Compare the provider's messages and calls with the stored ones, and store what is missing."""

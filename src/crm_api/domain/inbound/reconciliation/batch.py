@@ -93,7 +93,7 @@ class Batch:
         return len(self.messages) + len(self.calls) + self.nameless
 
     def add_messages(self, items: Sequence[Any]) -> None:
-        """Add a page of messages."""
+        """Add a page of listed messages; skip messages that are already in the batch."""
         for item in items:
             item_id = id_of(item)
             if item_id is None:
@@ -104,7 +104,7 @@ class Batch:
     def add_calls(
         self, items: Sequence[Any], *, person: str, own: str | None, conversation_id: str | None
     ) -> None:
-        """Add a page of calls."""
+        """Add a page of listed calls; skip calls that are already in the batch."""
         for item in items:
             item_id = id_of(item)
             if item_id is None:

@@ -277,10 +277,10 @@ class Filler:
             state = event_outcomes.sql_state(error)
             if state in event_outcomes.COLLISIONS:
                 raise _CollidedError from error
-            log.exception("listed item not applied", item_id=item.id, kind=item.kind)
+            log.exception("item of a provider list not applied", item_id=item.id, kind=item.kind)
             return f"The database refused the item (SQLSTATE {state})."
         except Exception as error:  # one item's error must not stop the others
-            log.exception("listed item not applied", item_id=item.id, kind=item.kind)
+            log.exception("item of a provider list not applied", item_id=item.id, kind=item.kind)
             return f"{type(error).__name__}: {error}"[:LONGEST_REASON]
         return None
 

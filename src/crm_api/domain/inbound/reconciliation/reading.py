@@ -44,7 +44,7 @@ class PageGuard:
         self._empty = 0
 
     def check(self, page: ListPage) -> None:
-        """Check a page and remember it.
+        """Check one more page of the list, and remember its token and its ids.
 
         Raises:
             OpenPhoneListError: The list repeats itself or does not end.

@@ -22,7 +22,7 @@ WAITS = Backoff(first=timedelta(minutes=1), longest=timedelta(minutes=16))
 """Waits after failures; the waits before the sixth failure add up to half an hour."""
 DRIFT, FAILED = AlertKind.RECONCILIATION_DRIFT, AlertKind.RECONCILIATION_FAILED
 PROVIDER = "openphone"
-"""Subject of the alerts."""
+"""Subject of the alerts about reconciliation."""
 
 
 class RunLostError(ConflictError):

@@ -112,7 +112,7 @@ async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> UUID | None:
         return None
     await uow.session.execute(LOCK_DAILY_RUN)
     if await newest_made_at(uow) != made_at:
-        return None  # another worker has just made it
+        return None  # another worker has just created the run
     is_first = await covered_until(uow) is None
     trigger = Trigger.IMPORT if is_first else Trigger.DAILY
     return await _store_run(uow, trigger, since=None, until=now, now=now)
@@ -267,7 +267,7 @@ async def list_runs(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[
 
 @dataclass(frozen=True, kw_only=True)
 class EndedRun:
-    """The newest run that ended, for a metric."""
+    """How the newest ended run ended, for metrics; ``drift`` has the differences by kind."""
 
     status: RunStatus
     finished_at: datetime | None

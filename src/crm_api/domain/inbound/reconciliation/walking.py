@@ -1,4 +1,4 @@
-"""Work on the next run: first all messages, then conversations and the calls of each.
+"""Work on the next reconciliation run: first all messages, then the calls of each conversation.
 
 The position of a run is JSON, and any worker can continue from it::
     {"stage": "messages", "lines": {"PN…": "+1617…"}, "token": "…", "pages": 12,

@@ -142,7 +142,7 @@ def _storable(value: object) -> object:
 def _storable_text(text: str) -> str:
     if text.isascii() and "\0" not in text:
         return text
-    # The round trip joins surrogate pairs. A lone surrogate is replaced, and so is NUL.
+    # UTF-16 joins surrogate pairs. A lone surrogate is replaced, and so is NUL.
     return (
         text.encode("utf-16", "surrogatepass")
         .decode("utf-16", "replace")

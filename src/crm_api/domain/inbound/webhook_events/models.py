@@ -87,7 +87,10 @@ class WebhookEvent(Base):
 
 
 class WebhookEventKey(Base):
-    """Makes event ids unique over all partitions; written with the event by one statement."""
+    """The id of one event, unique over all partitions of the table of events.
+
+    It is written together with the event by one statement.
+    """
 
     __tablename__ = "webhook_event_key"
 

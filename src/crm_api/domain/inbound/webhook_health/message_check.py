@@ -59,7 +59,7 @@ class OwnLines:
 
 @dataclass(frozen=True, slots=True)
 class MessageProgress:
-    """State of each step of a test message, from the order to the applied event."""
+    """How far a test message and its event have come: queued, sent, received, applied."""
 
     text_error: str | None
     attempt_status: AttemptStatus | None

@@ -13,10 +13,10 @@ class _NoQueue:
     """A queue for units of work that push no jobs."""
 
     async def push(self, job: Job) -> None:
-        """Do nothing."""
+        """Discard the job."""
 
     async def ping(self) -> bool:
-        """Return False."""
+        """Return False, because there is no queue."""
         return False
 
 

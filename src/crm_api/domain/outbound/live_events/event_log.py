@@ -114,7 +114,7 @@ class LogEnds:
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """A row of the log."""
+    """A row of the event log."""
 
     transaction_id: int
     id: int
@@ -180,7 +180,7 @@ async def read_new_events(uow: UnitOfWork, *, after: LogPosition, limit: int = P
     """Read the events after a position, in order, before which no event can appear later."""
     values = {"transaction_id": after.transaction_id, "id": after.id, "limit": limit}
     found = (await uow.session.execute(READ_NEW, values)).all()
-    # Without new events, one row has the boundary alone.
+    # If there are no new events, the result is one row that has only the boundary.
     events = [
         StoredEvent(
             transaction_id=row.transaction_id,

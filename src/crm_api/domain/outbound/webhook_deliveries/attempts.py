@@ -78,7 +78,7 @@ def body_of(claimed: ClaimedDelivery) -> str:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
-# Each endpoint has its own allowance, so that none waits behind another's queue.
+# Each endpoint has its own allowance, so that no endpoint waits for the queue of another.
 CLAIM_DELIVERIES = text("""
     UPDATE webhook_delivery d
        SET claims = d.claims + 1, next_attempt_at = :lease_until

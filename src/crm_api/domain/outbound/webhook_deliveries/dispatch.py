@@ -72,7 +72,7 @@ class EndpointQueue:
         """Whether the last call got no answer, or an answer that asked for a pause."""
 
     def allowance(self, *, is_failing: bool) -> int:
-        """Return how many more deliveries may be claimed."""
+        """Return how many more deliveries of this endpoint may be claimed."""
         return max(0, (FAILING_AT_ONCE if is_failing or self.is_stuck else AHEAD) - self.held)
 
     def note(self, reply: EndpointAnswer) -> None:

@@ -63,7 +63,7 @@ async def enable_endpoint(
             "disabled_at": None,
             "failing_since": None,
             "held_until": None,
-            # It gets only events of later transactions.
+            # The endpoint gets only events of later transactions.
             "since_transaction": text("pg_current_xact_id()::text::bigint"),
             "updated_at": now,
         },

@@ -33,7 +33,7 @@ def text(value: object) -> str | None:
     """
     if isinstance(value, str):
         if not value.isascii():
-            # Half a surrogate pair is valid JSON but not valid text.
+            # Half a surrogate pair is valid in JSON, but not in text.
             value = value.encode("utf-8", "replace").decode()
         return value.replace("\x00", "") or None
     if isinstance(value, (int, float)) and not isinstance(value, bool):

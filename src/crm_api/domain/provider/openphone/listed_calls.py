@@ -63,7 +63,7 @@ def events_of_call(
 
 
 _Part = tuple[EventKind, str, dict[str, Any], datetime]
-"""Kind, type, content and instant of one event."""
+"""One event of a call before it is parsed: its kind, type, content and time."""
 
 
 def _parts(call: Json, extras: CallExtras, began_at: datetime) -> Iterator[_Part]:

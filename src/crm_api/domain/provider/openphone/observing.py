@@ -71,7 +71,7 @@ class ObservedTransport(httpx.AsyncBaseTransport):
 
 def path_template(request: httpx.Request) -> str:
     """Return the path of a call with its ids replaced, for example ``/v1/messages/{id}``."""
-    # The raw path: an encoded slash inside an id does not separate parts.
+    # Use the raw path, because an encoded slash inside an id does not separate parts.
     path = request.url.raw_path.decode("ascii").partition("?")[0]
     parts = path.strip("/").split("/")
     return "/" + "/".join(part if _FIXED.fullmatch(part) else "{id}" for part in parts)

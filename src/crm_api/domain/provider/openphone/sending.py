@@ -131,7 +131,7 @@ async def send_once(
 
 
 async def _read(response: httpx.Response) -> httpx.Response:
-    """Read the body of an answer; if it is too long, return only the status and headers."""
+    """Read the body of an answer to a send; if it is too long, return only status and headers."""
     try:
         return await read_bounded(response, most=MOST_BYTES_OF_SEND)
     except AnswerTooLongError:
