@@ -87,7 +87,7 @@ class EventStreamResponse(EventSourceResponse):
         check_seconds: float = CHECK_SECONDS,
         slow_seconds: float = SLOW_SECONDS,
     ) -> None:
-        """Prepare the answer; sends nothing yet.
+        """Prepare the response; nothing is sent yet.
 
         Args:
             chunks: The formatted events.

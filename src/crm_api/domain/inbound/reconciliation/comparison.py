@@ -97,7 +97,11 @@ class Difference:
 async def compare_batch(
     uow: UnitOfWork, batch: Batch, *, since: datetime | None, until: datetime, now: datetime
 ) -> Difference:
-    """Return the listed items that are missing or outdated here, and the stored unlisted items."""
+    """Compare a batch with the stored data.
+
+    Return the listed items that are missing or outdated here, and the stored items that are not
+    listed.
+    """
     found = Difference()
     if batch.messages:
         await _compare_messages(uow, batch, found)

@@ -55,7 +55,10 @@ class ExtrasReader:
         self.missed: list[DriftExample] = []
 
     async def fetch(self, asked: CallToRead) -> list[ListedItem]:
-        """Fetch the missing parts of a call; return the call, or an empty list without news."""
+        """Fetch the missing parts of a call, and return the call to store.
+
+        Return an empty list if nothing about the call is new.
+        """
         call_id = id_of(asked.call.item) or ""
         extras = await self._extras(call_id, asked.extras)
         known = asked.known

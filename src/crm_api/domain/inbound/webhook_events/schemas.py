@@ -65,7 +65,7 @@ class WebhookEventRead(ReadModel):
 
     @classmethod
     def of(cls, event: WebhookEvent) -> Self:
-        """Create the answer from a row; ``next_attempt_at`` is null unless the event waits."""
+        """Create the response from a row; ``next_attempt_at`` is null unless the event waits."""
         read = cls.model_validate(event)
         return read if event.status in WAITING else read.model_copy(update=_NOTHING_TO_COME)
 

@@ -50,7 +50,7 @@ class IntakeConnection:
 
         Raises:
             asyncpg.PostgresError: The database refuses a row, or the whole batch.
-            OSError: The database is unavailable; so do the other errors of ``LOST_CONNECTION``.
+            OSError: The database is unavailable; other errors of ``LOST_CONNECTION`` mean the same.
         """
         try:
             return await self._execute(events)

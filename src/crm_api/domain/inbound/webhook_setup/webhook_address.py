@@ -1,4 +1,4 @@
-"""What every change of our webhooks at the provider needs: address, keys and audit log."""
+"""The parts that every change of our webhooks at the provider uses: address, keys, audit log."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field

@@ -137,7 +137,7 @@ class WebhookDispatcher:
             await asyncio.gather(*self._under_way, return_exceptions=True)
 
     async def _hand_out(self) -> bool:
-        """Create deliveries from a page of the log, if a read is due; True if there is more."""
+        """Create deliveries from one page of the log if a read is due; True if more pages wait."""
         if time.monotonic() < self._looks_at:
             return False
         async with self._new_uow() as uow:

@@ -64,7 +64,7 @@ class EndpointAnswer:
 
     @property
     def hold(self) -> timedelta | None:
-        """How long the endpoint asks to get no deliveries at all; None if it does not ask."""
+        """The pause for all its deliveries that the endpoint asks for; None if it asks for none."""
         if self.retry_after is None or self.status not in ASKS_TO_WAIT:
             return None
         return min(self.retry_after, LONGEST_HOLD)

@@ -62,7 +62,7 @@ class WebhookDeliveryRead(ReadModel):
 
     @classmethod
     def of(cls, delivery: WebhookDelivery) -> "WebhookDeliveryRead":
-        """Create the answer from a row; ``next_attempt_at`` is null unless it is pending."""
+        """Create the response from a row; ``next_attempt_at`` is null unless it is pending."""
         read = cls.model_validate(delivery)
         is_over = read.status is not DeliveryStatus.PENDING
         return read.model_copy(update={"next_attempt_at": None}) if is_over else read

@@ -20,7 +20,7 @@ SECRET_BYTES = 32
 
 
 def make_secret() -> str:
-    """Return a new random secret: ``whsec_`` and base64."""
+    """Return a new random secret: ``whsec_``, followed by random bytes in base64."""
     return PREFIX + b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 

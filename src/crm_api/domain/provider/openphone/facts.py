@@ -283,7 +283,7 @@ class ProviderProblem:
 
 
 def bound_event(event: ProviderEvent, *, received_at: datetime) -> ProviderEvent:
-    """Return the event; each deciding time that is later than the receipt becomes the receipt.
+    """Return the event; the times that decide something are limited to the time of receipt.
 
     Args:
         received_at: When the event was stored, by the database's clock.
@@ -300,7 +300,7 @@ def bound_event(event: ProviderEvent, *, received_at: datetime) -> ProviderEvent
 
 
 def bound_message(facts: MessageFacts, *, received_at: datetime) -> MessageFacts:
-    """Return the message; each time that is later than the receipt becomes the time of receipt.
+    """Return the message; a time that is later than the receipt becomes the time of receipt.
 
     ``claimed_at`` keeps the provider's own value of ``created_at``.
     """

@@ -94,7 +94,7 @@ def _parts(call: Json, extras: CallExtras, began_at: datetime) -> Iterator[_Part
 
 
 def _was_left(call: Json, extras: CallExtras) -> bool | None:
-    """Return whether the caller left a voicemail; None if unknown, because it was not fetched."""
+    """Return whether the caller left a voicemail; None if the voicemail was not fetched."""
     if extras.voicemail is not None:
         return bool(extras.voicemail)
     is_unanswered = instant(call.get("answeredAt")) is None
