@@ -30,7 +30,14 @@ class Trigger(StrEnum):
 
 
 class RunStatus(StrEnum):
-    """State of a reconciliation run."""
+    """State of a reconciliation run.
+
+    Attributes:
+        PENDING: No worker has begun it.
+        RUNNING: A worker has begun it.
+        COMPLETED: It has compared the whole time span.
+        FAILED: It ended early, because of an error or because the provider could not be read.
+    """
 
     PENDING = "pending"
     RUNNING = "running"

@@ -28,7 +28,13 @@ class WebhookHealthSide(StrEnum):
 
 
 class CheckStatus(StrEnum):
-    """State of a webhook health check."""
+    """State of a webhook health check.
+
+    Attributes:
+        WAITING: It has no result yet.
+        PASSED: It found no fault.
+        FAILED: It found a fault.
+    """
 
     WAITING = "waiting"
     PASSED = "passed"

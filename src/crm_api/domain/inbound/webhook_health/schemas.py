@@ -24,7 +24,7 @@ class WebhookHealthCheckRead(ReadModel):
 
     Attributes:
         side: The kind of check: ``test_text`` (a message between two own lines), ``silence`` (the
-            time since the last event), or ``provider`` (the webhooks and the delivery log there).
+            time since the last event), or ``provider`` (the provider's webhooks and delivery log).
         status: The state of the check.
         asked_by: The name of the API key or user who started the check, or ``schedule``.
         sent_at: When the test message was sent; null if it was not sent.

@@ -22,7 +22,12 @@ from crm_api.platform.ids import new_id
 
 
 class EndpointStatus(StrEnum):
-    """Whether a webhook endpoint gets events."""
+    """Whether a webhook endpoint gets events.
+
+    Attributes:
+        ACTIVE: It gets events.
+        DISABLED: It gets no events until it is enabled again.
+    """
 
     ACTIVE = "active"
     DISABLED = "disabled"
