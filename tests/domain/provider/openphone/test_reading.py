@@ -118,7 +118,7 @@ async def test_list_without_end_is_given_up() -> None:
 async def test_page_without_data_is_an_error() -> None:
     provider = Provider(httpx.Response(200, json={"nextPageToken": None}))
 
-    with pytest.raises(OpenPhoneListError, match="no data"):
+    with pytest.raises(OpenPhoneListError, match="without data"):
         await _list(provider)
 
 
