@@ -40,7 +40,7 @@ async def test_first_registration_saves_the_key_and_is_complete(new_uow: NewUow)
     assert (hook.url, hook.status) == (URL, "enabled")
     assert hook.events == NEEDED[SignatureScheme.STANDARD] | WELCOME
     assert (key.webhook_id, key.key) == (hook.id, hook.key)
-    assert "key saved" in said[0]
+    assert "key is saved" in said[0]
     assert hook.key not in " ".join(said)
 
 
@@ -116,7 +116,7 @@ async def test_foreign_webhooks_are_reported_and_left(new_uow: NewUow) -> None:
         said = await at.registrar.register()
         hooks = at.sandbox.workspace.deliverer.hooks
 
-    assert f"Webhook {other.webhook_id} points elsewhere" in said[-1]
+    assert f"Webhook {other.webhook_id} points to another address" in said[-1]
     assert hooks[other.webhook_id].status == "disabled"
     assert len(hooks) == 2
 

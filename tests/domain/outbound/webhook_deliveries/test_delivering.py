@@ -127,7 +127,7 @@ async def test_secret_under_another_key_is_recorded_as_a_failure(
 
     (row,) = await house.rows()
     assert (row.status, row.error_code) == ("pending", "secret_unreadable")
-    assert "rotate" in row.last_error
+    assert "Rotate" in row.last_error
     assert server.told == []
 
 

@@ -69,7 +69,7 @@ async def _try_family(
     except OpenPhoneRefusedError as error:
         if error.status not in FEWER_EVENTS_MAY_DO or not events <= BY_PLAN:
             raise
-        return f"Not registered: the provider refuses {family} ({error.detail})"
+        return f"Not registered: {family}, because the provider refuses it ({error.detail})"
 
 
 async def _replace(
