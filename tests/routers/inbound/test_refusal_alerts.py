@@ -34,7 +34,7 @@ async def test_flood_is_one_alert_for_each_reason_with_its_number(
         ("webhook_refused", "signature_stale", 1),
     ]
     assert "CRM_OPENPHONE_WEBHOOK_SECRETS" in found[0]["detail"]
-    assert "clock (NTP)" in found[1]["detail"]
+    assert "(NTP)" in found[1]["detail"]
 
 
 async def test_what_cannot_be_written_is_kept(session: AsyncSession, new_uow: NewUow) -> None:

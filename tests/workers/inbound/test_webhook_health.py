@@ -128,7 +128,7 @@ async def test_another_failure_raises_the_alert_again(bench: HealthBench) -> Non
     (alert,) = await bench.rows("SELECT count, detail FROM alert WHERE subject = 'test_text'")
     assert (await bench.last("test_text"))["leg"] == "not_sent"
     assert alert["count"] == 2
-    assert "did not leave" in alert["detail"]
+    assert "was not sent" in alert["detail"]
 
 
 async def test_it_runs_hourly_and_not_more_often(bench: HealthBench) -> None:
