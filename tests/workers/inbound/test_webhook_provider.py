@@ -111,7 +111,7 @@ async def test_given_up_deliveries_are_requested_once_and_arrive(bench: HealthBe
 
     assert (red["status"], red["leg"]) == ("failed", "given_up")
     assert red["evidence"]["asked_again"] == 7
-    assert "gave up 7 events that are not here" in red["failure"]
+    assert "stopped retrying 7 events that are not stored here" in red["failure"]
     assert came == 10
     assert green["status"] == "passed"
     assert {row["times"] for row in await bench.rows("SELECT times FROM webhook_redelivery")} == {1}
