@@ -48,7 +48,7 @@ async def test_an_empty_and_a_true_chain_are_fine(
     [
         ("UPDATE consent_entry SET actor = 'x' WHERE id = {id}", "Entry {id} (link 2)"),
         ("DELETE FROM consent_entry WHERE id = {id}", "Entry {id} (link 2) was removed"),
-        ("DELETE FROM consent_link WHERE entry_id >= {id}", "Entry {id} is in no link"),
+        ("DELETE FROM consent_link WHERE entry_id >= {id}", "Entry {id} has no link"),
         ("UPDATE consent_wording SET note = 'x' WHERE entry_id = {id}", "The words of entry {id}"),
     ],
 )

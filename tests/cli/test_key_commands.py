@@ -61,11 +61,11 @@ def test_a_key_from_its_making_to_its_end(run: Runner) -> None:
     assert run("list", "--status", "expired").startswith(id_of(first))
     assert revoked == "revoked"
     assert run("list", "--status", "revoked").startswith(id_of(second))
-    assert "No API key has this id" in run.refused("revoke", id_of(second))
+    assert "There is no API key with this id" in run.refused("revoke", id_of(second))
 
 
 def test_a_wrong_scope_is_named(run: Runner) -> None:
-    assert "'contact:read' is no scope" in run.refused(
+    assert "The scope 'contact:read' does not exist" in run.refused(
         "create", "--name", "x", "--scopes", "contact:read"
     )
 

@@ -34,7 +34,7 @@ def test_subject_names_the_most_urgent_kind_of_news_first() -> None:
     over = replace(ONE, news=News.RESOLVED, kind="provider_down", resolved_at=NOW)
     escalated = replace(ONE, news=News.ESCALATED, kind="send_parked")
 
-    assert subject(over) == "[Granite] Over: provider down"
+    assert subject(over) == "[Granite] Resolved: provider down"
     assert subject(over, ONE) == "[Granite] line blocked (and 1 more)"
     assert subject(over, ONE, escalated) == "[Granite] ESCALATED: send parked (and 2 more)"
 
@@ -57,11 +57,11 @@ def test_sections_come_in_order_of_urgency() -> None:
 
     _, body = write_alert_letter(news, name="Granite", api_url="http://crm.test")
 
-    headings = ["STILL OPEN", "NEW", "STILL HAPPENING", "OVER"]
+    headings = ["STILL OPEN", "NEW", "STILL HAPPENING", "RESOLVED"]
     positions = [
         body.index(f"\n{heading}" if heading != "STILL OPEN" else heading) for heading in headings
     ]
     assert positions == sorted(positions)
     assert "Happened 40 times since 2026-11-25 15:00 UTC, 7 of them since the last mail" in body
-    assert "Over since 2026-11-25 15:05 UTC" in body
+    assert "Resolved at 2026-11-25 15:05 UTC" in body
     assert body.count("Fix the line.") == 3

@@ -218,8 +218,8 @@ async def test_an_entry_removed_with_its_link_leaves_a_gap(
     await tamper(new_uow, f"DELETE FROM consent_entry WHERE id = {second}")
 
     found = await verify(new_uow)
-    assert found.findings[0] == "Links 2 to 2 are missing, with their entries."
-    assert f"Entry {third} (link 3) was changed, or does not follow" in found.findings[1]
+    assert found.findings[0] == "Links 2 to 2 and their entries were removed."
+    assert f"Entry {third} (link 3) was changed, or its link does not follow" in found.findings[1]
 
 
 async def test_a_gap_that_was_closed_does_not_fit(
@@ -264,7 +264,7 @@ async def test_a_tail_that_was_cut_off_is_named(
     await tamper(new_uow, "DELETE FROM consent_link WHERE position = 3")
 
     found = await verify(new_uow)
-    assert found.findings == [f"Entry {third} is in no link: the end of the chain was removed."]
+    assert found.findings == [f"Entry {third} has no link, so the end of the chain was removed."]
 
 
 async def test_a_new_entry_may_wait_for_its_link(new_uow: UnitOfWorkFactory) -> None:
@@ -297,7 +297,7 @@ async def test_words_that_were_changed_are_named(
     await tamper(new_uow, f"UPDATE consent_wording SET {change} WHERE entry_id = {first}")
 
     found = await verify(new_uow)
-    assert found.findings == [f"The words of entry {first} are not those that were stored with it."]
+    assert found.findings == [f"The words of entry {first} were changed after it was stored."]
 
 
 async def test_erased_words_are_fine(new_uow: UnitOfWorkFactory) -> None:

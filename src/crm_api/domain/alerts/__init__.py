@@ -1,1 +1,1 @@
-"""Alerts that a person should see, and the mail that reports them."""
+"""Alerts about problems that a person should see, and the mail that reports them."""

@@ -1,12 +1,12 @@
-"""Circuit breakers: stop calling an outside system that is down until one test call succeeds.
+"""Circuit breakers: stop calling an outside system that is down until a test call succeeds.
 
-All processes share the state, which is one row per system. The states are:
+Each outside system has one row, and all processes share it. A circuit has three states:
 
-- Closed: calls are made. ``opens_after`` failures in a row, with no answer between them, open it.
+- Closed: calls are made. ``opens_after`` failed calls in a row open the circuit.
 - Open: no calls are made. After a wait, one process makes a test call that changes nothing.
-- On trial (after the test call was answered): calls are made. The first answer closes the circuit.
-  The first failure opens it again, with a longer wait. It also closes after ``TRIAL_LASTS``
-  without any call.
+- On trial: the test call was answered, so calls are made again. The first answer closes the
+  circuit. The first failure opens it again, with a longer wait. If no call is made for
+  ``TRIAL_LASTS``, the circuit closes too.
 """
 
 from dataclasses import dataclass, replace
@@ -22,24 +22,25 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
 LONGEST_ERROR = 300
+"""The largest number of characters of an error that are stored."""
 TRIAL_TAKES = timedelta(seconds=60)
-"""If the process that makes the test call dies, another one may try after this time."""
+"""If the process that makes the test call dies, another process may make it after this time."""
 TRIAL_LASTS = timedelta(minutes=2)
-"""Long enough for every waiting call to be made."""
+"""How long a trial lasts if no call is made; within this time every waiting call is made."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Circuit:
-    """One outside system, with the limits of its circuit.
+    """An outside system and the limits of its circuit breaker.
 
     Attributes:
-        name: The name of its row, and the subject of its alert.
-        alert: The alert's kind.
-        down: The alert's text when the circuit opens; the error is appended.
-        opens_after: Number of failures in a row that open it.
-        waits: Time until the next test call, by the number of openings in a row.
-        forgets_after: Failures further apart than this do not count as failures in a row.
-        job: The job that makes the test call; it is scheduled for the time of the next one.
+        name: The name of its database row, and the subject of its alert.
+        alert: The kind of alert that is raised when the circuit opens.
+        down: The text of that alert. The last error is added after it.
+        opens_after: The number of failures in a row that open the circuit.
+        waits: The time until the next test call. It grows each time the circuit opens again.
+        forgets_after: Two failures further apart than this are not failures in a row.
+        job: The job that makes the test call.
     """
 
     name: str
@@ -56,7 +57,8 @@ PROVIDER = Circuit(
     alert=AlertKind.PROVIDER_DOWN,
     down="OpenPhone does not answer. Until it does, no message is sent and nothing is read from "
     "it. No message is lost: the service tries again by itself, at least every five minutes. "
-    "If this lasts, check the provider's status page and this machine's internet connection.",
+    "If the problem continues, check the provider's status page and this machine's internet "
+    "connection.",
     opens_after=5,
     waits=Backoff(first=timedelta(seconds=20), longest=timedelta(minutes=5)),
     forgets_after=timedelta(minutes=10),
@@ -65,8 +67,9 @@ PROVIDER = Circuit(
 MAIL = Circuit(
     name="mail",
     alert=AlertKind.MAIL_DOWN,
-    down="The mail server does not accept alerts. They are listed here meanwhile, and are mailed "
-    "when it accepts them. Check CRM_SMTP_URL, CRM_ALERT_FROM and CRM_ALERT_EMAILS.",
+    down="The mail server does not accept mail, so alerts are not mailed. GET /v1/alerts lists "
+    "them. They are mailed when the server accepts mail again. Check CRM_SMTP_URL, "
+    "CRM_ALERT_FROM and CRM_ALERT_EMAILS.",
     opens_after=1,
     waits=Backoff(first=timedelta(seconds=30), longest=timedelta(minutes=30)),
     forgets_after=timedelta(days=1),
@@ -76,7 +79,7 @@ MAIL = Circuit(
 
 @dataclass(frozen=True, kw_only=True)
 class CircuitState:
-    """A circuit's row."""
+    """The stored state of a circuit; ``models.Circuit`` describes each field."""
 
     failures: int = 0
     failing_since: datetime | None = None
@@ -92,16 +95,16 @@ class CircuitState:
 
     @classmethod
     def of(cls, row: Row[tuple[object, ...]] | None) -> Self:
-        """Read a row; None is a closed circuit without failures."""
+        """Build the state from a database row; without a row, the circuit is closed."""
         return cls() if row is None else cls(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name begins so
 
 
 def after_failures(
     state: CircuitState, circuit: Circuit, *, count: int, now: datetime
 ) -> CircuitState:
-    """Return the state after ``count`` more failures with no answer between them."""
+    """Return the state of a circuit after ``count`` more calls failed in a row."""
     if state.is_open:
-        # These calls were under way when the circuit opened.
+        # These calls had begun before the circuit opened.
         return replace(state, failures=state.failures + count, last_failed_at=now)
     last = state.last_failed_at
     if last is not None and now - last > circuit.forgets_after:
@@ -114,7 +117,10 @@ def after_failures(
 
 
 def opened(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitState:
-    """Return the open state; the wait until the test call doubles with each opening in a row."""
+    """Return the state of the circuit once it is open, with the time of the next test call.
+
+    The wait until the test call doubles each time the circuit opens again without having closed.
+    """
     wait = circuit.waits.wait(state.opens + 1)
     return replace(
         state, opened_at=state.opened_at or now, trial_at=now + wait, opens=state.opens + 1
@@ -122,9 +128,10 @@ def opened(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitSt
 
 
 def on_trial(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitState:
-    """Return the state in which calls are made and the first failure opens the circuit again.
+    """Return the state of the circuit on trial: one more failure opens it again.
 
-    It keeps at least one failure, because ``note_answer`` ignores a circuit without failures.
+    The state has at least one failure, because ``record_answer`` closes only a circuit that has
+    failures.
     """
     failures = max(1, circuit.opens_after - 1)
     return replace(state, failures=failures, opened_at=None, trial_at=now, last_failed_at=now)
@@ -137,7 +144,7 @@ READ = text("""
 
 
 async def read_circuit(uow: UnitOfWork, circuit: Circuit) -> CircuitState:
-    """Read the present state of a circuit."""
+    """Read the current state of a circuit; a circuit without a row is closed."""
     found = await uow.session.execute(READ, {"name": circuit.name})
     return CircuitState.of(found.one_or_none())
 
@@ -145,9 +152,12 @@ async def read_circuit(uow: UnitOfWork, circuit: Circuit) -> CircuitState:
 async def record_failures(
     uow: UnitOfWork, circuit: Circuit, *, count: int, error: str, now: datetime
 ) -> CircuitState:
-    """Count calls without an answer; open the circuit after ``opens_after`` in a row.
+    """Record that ``count`` calls failed; open the circuit after ``opens_after`` in a row.
 
-    Opening raises the alert and schedules the test call.
+    When the circuit opens, the alert is raised and the test call is scheduled.
+
+    Returns:
+        The state of the circuit after these failures.
     """
     before = await _lock(uow, circuit)
     after = after_failures(before, circuit, count=count, now=now)
@@ -157,8 +167,7 @@ async def record_failures(
     return after
 
 
-# Usually nothing has failed, and the statement writes nothing. An answer that is not proof resets
-# the count of failures, but does not close a circuit that has opened.
+# If nothing has failed, which is the usual case, the statement writes nothing.
 CLOSE = text("""
     UPDATE circuit c
     SET failures = 0, failing_since = NULL, opened_at = NULL, trial_at = NULL, opens = 0
@@ -171,11 +180,12 @@ CLOSE = text("""
 async def record_answer(
     uow: UnitOfWork, circuit: Circuit, *, now: datetime, is_proof: bool = True
 ) -> None:
-    """Close the circuit after a call was answered, and resolve its alert.
+    """Record that a call was answered: close the circuit and resolve its alert.
 
     Args:
-        is_proof: False for a call of another kind than those that failed, such as a read. It
-            resets the count of failures, but does not close a circuit that has opened.
+        is_proof: True if the answer proves that the system works again. False for a simpler kind
+            of call, such as a read. Such an answer only resets the number of failures; a circuit
+            that is open or on trial stays as it is.
     """
     values = {"name": circuit.name, "is_proof": is_proof}
     closed = (await uow.session.execute(CLOSE, values)).one_or_none()
@@ -191,10 +201,11 @@ BEGIN_TRIAL = text("""
 
 
 async def begin_trial(uow: UnitOfWork, circuit: Circuit, *, now: datetime) -> bool:
-    """Claim the test call of an open circuit for this process.
+    """Claim the test call of an open circuit, so that only this process makes it.
 
     Returns:
-        False when the circuit is closed, the test call is not due, or another process has it.
+        True if this process must make the test call. False if the circuit is closed, the test call
+        is not due yet, or another process has claimed it.
     """
     values = {"name": circuit.name, "seconds": TRIAL_TAKES.total_seconds(), "now": now}
     return (await uow.session.execute(BEGIN_TRIAL, values)).first() is not None
@@ -203,7 +214,12 @@ async def begin_trial(uow: UnitOfWork, circuit: Circuit, *, now: datetime) -> bo
 async def end_trial(
     uow: UnitOfWork, circuit: Circuit, *, error: str | None, now: datetime
 ) -> CircuitState:
-    """Record the test call: put the circuit on trial, or wait longer if ``error`` is given."""
+    """Record the result of the test call, and return the new state of the circuit.
+
+    Args:
+        error: None if the call was answered: the circuit is then on trial. Otherwise the error:
+            the circuit stays open, and the next test call comes after a longer wait.
+    """
     before = await _lock(uow, circuit)
     if not before.is_open:
         return before
@@ -217,7 +233,7 @@ async def end_trial(
 
 
 async def end_trial_without_answer(uow: UnitOfWork, circuit: Circuit, *, now: datetime) -> None:
-    """Close a circuit that has been on trial for ``TRIAL_LASTS`` without a failure."""
+    """Close a circuit that has been on trial for ``TRIAL_LASTS`` without a failed call."""
     state = await read_circuit(uow, circuit)
     passed_at = state.trial_at
     if state.is_open or passed_at is None or now - passed_at < TRIAL_LASTS:
@@ -269,7 +285,7 @@ async def _write(
 async def _report_down(
     uow: UnitOfWork, circuit: Circuit, state: CircuitState, *, error: str, now: datetime
 ) -> None:
-    """Raise the alert, and schedule the test call."""
+    """Raise the alert that the system is down, and schedule the test call."""
     wait = (state.trial_at or now) - now
     uow.after_commit(Job(name=circuit.job, delay_seconds=wait.total_seconds()))
     since = state.failing_since or now

@@ -1,4 +1,4 @@
-"""Write the mail about alerts: what happened, how often, what to do."""
+"""Write the mail that reports alerts: what happened, how often, and what to do."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -8,22 +8,23 @@ from crm_api.domain.alerts.models import News
 from crm_api.domain.alerts.notices import AlertNews
 
 MOST_OF_A_KIND = 5
-"""Alerts of one kind that are listed one by one; the mail gives only the number of the rest."""
+"""The mail describes at most this many alerts of one kind, and counts the other ones."""
 SECTIONS = {
-    News.ESCALATED: "STILL OPEN, AND NOBODY HAS ACKNOWLEDGED IT",
+    News.ESCALATED: "STILL OPEN AND NOT ACKNOWLEDGED",
     News.OPENED: "NEW",
     News.REPEATED: "STILL HAPPENING",
-    News.RESOLVED: "OVER",
+    News.RESOLVED: "RESOLVED",
 }
-MARKS = {News.ESCALATED: "ESCALATED", News.REPEATED: "Again", News.RESOLVED: "Over"}
+MARKS = {News.ESCALATED: "ESCALATED", News.REPEATED: "Again", News.RESOLVED: "Resolved"}
 
 
 def write_alert_letter(news: Sequence[AlertNews], *, name: str, api_url: str) -> tuple[str, str]:
-    """Write one mail about all news; ``news`` is not empty.
+    """Write one mail that reports all the given news about alerts.
 
     Args:
-        name: The name of the business, for the subject.
-        api_url: The public URL of this service.
+        news: At least one item.
+        name: The name of the business, for the subject line.
+        api_url: The public URL of this service, for the links.
 
     Returns:
         The subject and the plain-text body.
@@ -37,7 +38,7 @@ def write_alert_letter(news: Sequence[AlertNews], *, name: str, api_url: str) ->
 
 
 def _subject(news: Sequence[AlertNews], *, name: str) -> str:
-    """Name the most urgent kind of news and the kinds of its alerts; three at most."""
+    """Return the subject line: the most urgent news and up to three kinds of its alerts."""
     first = next(kind for kind in SECTIONS if any(one.news is kind for one in news))
     kinds = list(dict.fromkeys(_words(one.kind) for one in news if one.news is first))
     mark = f"{MARKS[first]}: " if first in MARKS else ""
@@ -66,7 +67,7 @@ def _paragraph(one: AlertNews) -> list[str]:
     if one.news is News.RESOLVED:
         return [
             *lines,
-            f"  Over since {_time(one.resolved_at)}; it came up {_time(one.opened_at)}.",
+            f"  Resolved at {_time(one.resolved_at)}; opened at {_time(one.opened_at)}.",
         ]
     lines.append(f"  {one.detail}")
     often = "once" if one.count == 1 else f"{one.count} times"

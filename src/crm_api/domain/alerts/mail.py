@@ -1,4 +1,4 @@
-"""Send mail through an SMTP server, always encrypted when there is a password to protect."""
+"""Send mail through an SMTP server. A password is sent only over an encrypted connection."""
 
 import ipaddress
 import ssl
@@ -15,7 +15,10 @@ from crm_api.domain.kit.errors import TransientError
 from crm_api.platform.settings import Settings
 
 TIMEOUT_SECONDS = 20.0
-"""For connecting and for each answer; well below ``notices.CLAIM_SECONDS``."""
+"""The limit for connecting and for each answer of the server.
+
+It is much shorter than ``notices.CLAIM_SECONDS``, so a claim does not expire while mail is sent.
+"""
 PORTS = {"smtp": 587, "smtps": 465}
 
 
@@ -31,8 +34,9 @@ class MailServer:
     """The SMTP server that accepts outgoing mail.
 
     Attributes:
-        use_tls: Use TLS from the first byte (``smtps``).
-        start_tls: True: require STARTTLS; None: use it if the server offers it; False: never.
+        use_tls: True if the connection uses TLS from its first byte (``smtps``).
+        start_tls: True requires STARTTLS, None uses it if the server offers it, False never uses
+            it.
     """
 
     host: str
@@ -44,14 +48,13 @@ class MailServer:
 
 
 def parse_server(url: str) -> MailServer:
-    """Read ``smtp://user:password@host:587`` or ``smtps://…``.
+    """Parse the URL of a mail server: ``smtp://user:password@host:587`` or ``smtps://…``.
 
-    Reserved characters in the user and password are percent-encoded (``%40``). A password is never
-    sent over a network unencrypted: with one, ``smtp`` requires STARTTLS unless the host is
-    loopback.
+    Reserved characters in the user and the password are percent-encoded (``%40``). If the URL has a
+    password, ``smtp`` requires STARTTLS, except for a server on this machine (loopback).
 
     Raises:
-        ValueError: The scheme or the host is missing or not supported.
+        ValueError: The scheme is not ``smtp`` or ``smtps``, or the host is missing.
     """
     parts = urlsplit(url)
     if parts.scheme not in PORTS or not parts.hostname:
@@ -79,7 +82,7 @@ def _is_loopback(host: str) -> bool:
 
 
 class Mailer:
-    """Sends plain-text mail from one address to a fixed list of recipients."""
+    """Sends plain-text mail from one sender address to a configured list of recipients."""
 
     def __init__(
         self,
@@ -97,16 +100,16 @@ class Mailer:
     async def send(
         self, *, subject: str, body: str, now: datetime, to: Sequence[str] | None = None
     ) -> None:
-        """Send one mail to all recipients; it counts as sent if the server accepts one of them.
+        """Send one mail. It counts as sent if the server accepts at least one recipient.
 
         Args:
             subject: One line.
             body: Plain text.
-            now: The mail's date.
-            to: Recipients to use instead of the fixed list.
+            now: The date of the mail.
+            to: The recipients; if omitted, the configured list.
 
         Raises:
-            MailNotSentError: The server is not available or accepts no recipient.
+            MailNotSentError: The server cannot be reached, or it accepts no recipient.
         """
         message = EmailMessage()
         message["Subject"] = subject
@@ -123,10 +126,10 @@ class Mailer:
             raise _not_sent(error) from error
 
     async def check(self) -> None:
-        """Connect and log in without sending anything.
+        """Check that the server accepts a connection and the login; send no mail.
 
         Raises:
-            MailNotSentError: The server is not available or refuses the login.
+            MailNotSentError: The server cannot be reached, or it refuses the login.
         """
         try:
             async with self._client() as client:
@@ -154,7 +157,7 @@ def _not_sent(error: BaseException) -> MailNotSentError:
 
 
 def open_mailer(settings: Settings) -> Mailer | None:
-    """Make the mailer without connecting; None when mail is not set up."""
+    """Create the mailer from the settings without connecting; None if mail is not configured."""
     if settings.smtp_url is None or not settings.alert_emails:
         return None
     return Mailer(

@@ -1,4 +1,4 @@
-"""Tables of alerts, of the reports sent about them, and of circuits of outside systems."""
+"""Tables of alerts, of the reports about alerts, and of the circuit breakers."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -18,24 +18,28 @@ class AlertStatus(StrEnum):
     """The state of an alert."""
 
     OPEN = "open"
+    """The problem exists, and no person has acknowledged the alert."""
     ACKNOWLEDGED = "acknowledged"
-    """Not over, but a person takes care of it."""
+    """The problem exists, and a person takes care of it."""
     RESOLVED = "resolved"
+    """The problem has ended."""
 
 
 class News(StrEnum):
-    """What is new about an alert since the last report."""
+    """What has changed about an alert since the last report about it."""
 
     OPENED = "opened"
+    """The alert is new, or it opened again."""
     REPEATED = "repeated"
-    """It happened again."""
+    """The problem happened again."""
     ESCALATED = "escalated"
-    """It has been open for long, and no one has acknowledged it."""
+    """The alert has been open for a long time, and no person has acknowledged it."""
     RESOLVED = "resolved"
+    """The problem has ended."""
 
 
 class Alert(Base):
-    """Something that a person should see; one row per kind and subject, with a count."""
+    """A problem that a person should see. There is one row for each kind and subject."""
 
     __tablename__ = "alert"
     __table_args__ = (
@@ -48,31 +52,33 @@ class Alert(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     kind: Mapped[str]
     subject: Mapped[str]
-    """What it is about, for example a line's id."""
+    """The thing that has the problem, for example the id of a line."""
     detail: Mapped[str]
     context: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     count: Mapped[int] = mapped_column(Integer, server_default=text("1"))
     first_seen_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
     opened_at: Mapped[datetime]
-    """When it opened the last time, after it was new, over, or acknowledged for long."""
+    """When the alert was last opened: at first, after it was resolved, or after it had been
+    acknowledged for longer than ``ACKNOWLEDGED_FOR``."""
     acknowledged_at: Mapped[datetime | None]
     acknowledged_by: Mapped[str | None]
     resolved_at: Mapped[datetime | None]
 
     @property
     def status(self) -> AlertStatus:
-        """The state, derived from the times."""
+        """The state of the alert, derived from ``resolved_at`` and ``acknowledged_at``."""
         if self.resolved_at is not None:
             return AlertStatus.RESOLVED
         return AlertStatus.OPEN if self.acknowledged_at is None else AlertStatus.ACKNOWLEDGED
 
 
 TOLD_AS = (News.OPENED, News.ESCALATED, News.RESOLVED)
+"""The kinds of news that are stored as the last report; a repetition does not replace them."""
 
 
 class AlertNotice(Base):
-    """What a channel, such as mail, has reported about an alert."""
+    """The last report of one channel, such as mail, about one alert."""
 
     __tablename__ = "alert_notice"
     __table_args__ = (
@@ -87,25 +93,25 @@ class AlertNotice(Base):
     told_as: Mapped[str | None]
     told_at: Mapped[datetime | None]
     told_count: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    """The alert's count at the last report."""
+    """The ``count`` of the alert at the last report."""
     claimed_until: Mapped[datetime | None]
-    """A process is reporting it; after this time the claim counts as lost."""
+    """Until this time one process reports the alert; later another process may claim it."""
 
 
 class Circuit(Base):
-    """Whether an outside system may be called; shared by all processes."""
+    """The circuit breaker of one outside system; all processes share it. See ``circuits.py``."""
 
     __tablename__ = "circuit"
 
     name: Mapped[str] = mapped_column(primary_key=True)
     failures: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    """In a row, with no answer between them."""
+    """The number of failed calls in a row."""
     failing_since: Mapped[datetime | None]
     last_failed_at: Mapped[datetime | None]
     last_error: Mapped[str | None]
     opened_at: Mapped[datetime | None]
-    """No call is made from this time on; None while the circuit is closed."""
+    """When the circuit opened, so that no calls are made; None while it is closed or on trial."""
     trial_at: Mapped[datetime | None]
-    """While open: when the next test call is due. On trial: when the trial began."""
+    """While the circuit is open: when the next test call is due. On trial: when the trial began."""
     opens: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    """How often it opened since it was last closed; each opening doubles the wait."""
+    """How often the circuit has opened since it was last closed; each time doubles the wait."""

@@ -1,7 +1,8 @@
-"""News about alerts: the one source that mail and outgoing webhooks read.
+"""News about alerts, which mail and outgoing webhooks report.
 
-A channel claims the news, reports it outside of any transaction, and settles the claim. If it dies
-in between, its claim expires, so every piece of news is reported at least once.
+A channel, such as mail, claims news, reports it outside of any transaction, and then settles the
+claim. If the process dies before it settles, the claim expires and another process reports the
+news. So each item of news is reported at least once.
 """
 
 from collections.abc import Sequence
@@ -15,10 +16,10 @@ from sqlalchemy import text
 from crm_api.domain.alerts.models import News
 from crm_api.platform.database import UnitOfWork
 
-# - An alert that was over before it was reported is not reported.
-# - An alert that was reported is also reported as over.
-# - During the quiet period after a report the alert is not reported again, however often it
-#   happens. After the report that it is over, the quiet period is shorter.
+# - An alert that was resolved before its first report is not reported.
+# - An alert that was reported as open is also reported as resolved.
+# - During the quiet period after a report the alert is not reported again, even if the problem
+#   happens again. After the report that it was resolved, the quiet period is shorter.
 _REPORTED = "(n.told_as IS NOT NULL AND n.told_as <> 'resolved' AND n.told_at >= a.opened_at)"
 
 _QUIET_IS_OVER = """(n.told_at IS NULL
@@ -41,23 +42,23 @@ _NEWS = f"""CASE
 
 MOST_AT_ONCE = 1_000
 CLAIM_SECONDS = 120
-"""Longer than any report takes; after it another process may claim the same news."""
+"""How long a claim lasts. It is longer than any report takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoticePolicy:
-    """When a channel reports which news.
+    """The rules by which a channel reports news about alerts.
 
     Attributes:
-        quiet: Time after a report in which the same alert is not reported again.
-        escalate_after: An alert that is open for this long without being acknowledged is reported
-            once more.
-        quiet_after_over: The quiet time after a report that the alert is over, if it then opens
-            again.
-        gap: Least time between two reports of a channel; news that comes meanwhile is reported
-            together.
-        leaves_out: Kinds that this channel does not report, such as the failure of the channel
-            itself.
+        quiet: After a report, the same alert is not reported again for this time.
+        escalate_after: An alert that has been open for this long and was not acknowledged is
+            reported once more.
+        quiet_after_over: An alert that opens again after the report that it was resolved is not
+            reported for this time.
+        gap: The shortest time between two reports of the channel. News that comes in this time is
+            reported together.
+        leaves_out: The kinds of alerts that this channel never reports. The mail channel, for
+            example, does not report that the mail server is down.
     """
 
     quiet: timedelta
@@ -69,11 +70,11 @@ class NoticePolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class AlertNews:
-    """One alert and what is new about it.
+    """One alert and what has changed about it.
 
     Attributes:
-        count: How often it has happened in total.
-        new: How often it has happened since the last report.
+        count: How often the problem has happened in total.
+        new: How often the problem has happened since the last report.
     """
 
     alert_id: UUID
@@ -92,7 +93,11 @@ class AlertNews:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedNews:
-    """The news that a channel has to report; ``until`` is the claim's token."""
+    """The news that one process has claimed for a channel, in the order in which alerts opened.
+
+    Attributes:
+        until: When the claim expires. It also identifies the claim.
+    """
 
     channel: str
     claimed_at: datetime
@@ -100,8 +105,8 @@ class ClaimedNews:
     news: Sequence[AlertNews]
 
 
-# One claim at a time for each channel. The claiming statement comes after the lock, so its
-# snapshot includes the previous claim.
+# The lock allows one claim at a time for each channel. CLAIM is a separate, later statement, so
+# its snapshot includes the claim before it.
 LOCK_CHANNEL = text("SELECT pg_advisory_xact_lock(hashtextextended('alert news ' || :channel, 0))")
 
 CLAIM = text(f"""
@@ -133,9 +138,10 @@ CLAIM = text(f"""
 async def claim_news(
     uow: UnitOfWork, *, channel: str, policy: NoticePolicy, now: datetime
 ) -> ClaimedNews:
-    """Claim the news that the channel has not reported yet, for ``CLAIM_SECONDS``.
+    """Claim the news that the channel has not reported yet.
 
-    No other process gets the same news until it is settled, given back, or the claim expires.
+    For ``CLAIM_SECONDS`` no other process gets the same news, unless the claim is released. Nothing
+    is claimed while the quiet period of ``policy`` lasts.
     """
     until = now + timedelta(seconds=CLAIM_SECONDS)
     await uow.session.execute(LOCK_CHANNEL, {"channel": channel})
@@ -173,7 +179,7 @@ async def claim_news(
     return ClaimedNews(channel=channel, claimed_at=now, until=until, news=news)
 
 
-# The end of the claim is its token: rows that were claimed again meanwhile are not changed.
+# `claimed_until` identifies the claim, so a row that another process has claimed is not changed.
 SETTLE = text("""
     UPDATE alert_notice n
     SET told_as = CASE WHEN x.news = 'repeated' THEN n.told_as ELSE x.news END,
@@ -185,9 +191,9 @@ SETTLE = text("""
 
 
 async def settle_news(uow: UnitOfWork, claimed: ClaimedNews) -> None:
-    """Record that the news was reported, with the counts at the time of the claim.
+    """Record that the claimed news was reported, and end the claim.
 
-    What happened after the claim is still news.
+    The counts of the time of the claim are stored, so what happened after the claim is still news.
     """
     await uow.session.execute(
         SETTLE,
@@ -210,7 +216,7 @@ GIVE_BACK = text("""
 
 
 async def release_news(uow: UnitOfWork, claimed: ClaimedNews) -> None:
-    """End the claim without a report, so that the news can be claimed again at once."""
+    """End a claim whose news was not reported; the news can be claimed again at once."""
     await uow.session.execute(
         GIVE_BACK,
         {

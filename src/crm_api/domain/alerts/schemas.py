@@ -1,4 +1,4 @@
-"""Alerts as the API shows them."""
+"""The API model of an alert."""
 
 from typing import Annotated, Any
 
@@ -13,15 +13,17 @@ class AlertRead(ReadModel):
     """A problem that a person should see.
 
     Attributes:
-        subject: The id of the thing that it is about.
-        context: Ids and figures that the alert refers to.
-        count: How often it happened since ``first_seen_at``.
-        first_seen_at: When it happened for the first time.
-        last_seen_at: When it was last seen.
-        opened_at: When it was last raised.
-        acknowledged_at: When the alert was acknowledged; null until then.
-        acknowledged_by: Who acknowledged the alert; null until then.
-        resolved_at: When it was resolved; null until then.
+        subject: The thing that has the problem: usually its id, for some kinds a name.
+        context: Ids and numbers that belong to the problem; the keys depend on the kind.
+        count: How often the problem has happened since ``first_seen_at``.
+        first_seen_at: When the problem happened for the first time.
+        last_seen_at: When the problem last happened.
+        opened_at: When the alert was last opened: at first, or again after it was resolved or was
+            acknowledged for more than a day.
+        acknowledged_at: When a person acknowledged the alert; null if none has.
+        acknowledged_by: Who acknowledged the alert: an API key's name or a user's e-mail address;
+            null if none has.
+        resolved_at: When the problem ended; null while it exists.
     """
 
     model_config = example(

@@ -1,4 +1,4 @@
-"""Alerts: raised, acknowledged, resolved, listed."""
+"""Raise, resolve, acknowledge and list alerts."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -21,9 +21,9 @@ from crm_api.platform.jobs import Job, JobName
 log = structlog.get_logger()
 
 ACKNOWLEDGED_FOR = timedelta(days=1)
-"""An alert that still happens after this opens again: the person may have forgotten it."""
+"""An acknowledged alert opens again if its problem still happens after this time."""
 REPORT_ALERTS = Job(name=JobName.SEND_ALERTS, delay_seconds=5)
-"""The delay lets alerts that open together be reported together."""
+"""The job that reports alerts. Alerts that open within its delay are reported together."""
 ENDS_BY_SILENCE = {
     timedelta(minutes=15): (
         AlertKind.CLOCK_SKEW,
@@ -33,19 +33,21 @@ ENDS_BY_SILENCE = {
     ),
     timedelta(hours=1): (AlertKind.WEBHOOK_REFUSED,),
 }
-"""Kinds whose cause raises them again while it lasts. After this much silence they are over;
-nothing else reports the end of the cause."""
+"""Kinds of alerts that are resolved when they were not raised again for the given time.
+
+While the problem lasts, it raises the alert again and again. No other code notices its end.
+"""
 
 
 class AlertNotFoundError(NotFoundError):
-    """No alert has this id."""
+    """There is no alert with the requested id."""
 
     code = "alert_not_found"
     title = "Alert not found"
 
 
-# An alert opens when it is new, was over, or was acknowledged so long ago that the person may have
-# forgotten it. Otherwise it is only counted.
+# Whether an existing alert opens again: it was resolved, or it was acknowledged so long ago that
+# the person may have forgotten it. Otherwise only its count grows.
 _COMES_UP = """(alert.resolved_at IS NOT NULL OR alert.acknowledged_at
     < CAST(:now AS timestamptz) - make_interval(secs => :acknowledged_for))"""
 
@@ -74,13 +76,13 @@ async def raise_alert(
     context: dict[str, Any] | None = None,
     times: int = 1,
 ) -> None:
-    """Add an alert, or count it if an alert of the same kind and subject exists.
+    """Open an alert; if one of the same kind and subject is already open, increase its count.
 
-    An alert that opens is logged, and the job that reports alerts is requested.
+    When the alert opens, it is logged and the job that reports alerts is requested.
 
     Args:
-        detail: What happened and what to do, for a person.
-        times: How often it happened since it was last raised.
+        detail: What happened and what to do; a person reads it.
+        times: How often the problem happened since the alert was last raised.
     """
     values = {
         "id": new_id(),
@@ -93,12 +95,12 @@ async def raise_alert(
         "now": now,
     }
     if (await uow.session.execute(RAISE_ALERT, values)).scalar_one():
-        log.warning("alert", kind=kind, subject=subject)
+        log.warning("alert opened", kind=kind, subject=subject)
         uow.after_commit(REPORT_ALERTS)
 
 
 async def resolve_alert(uow: UnitOfWork, *, kind: AlertKind, subject: str, now: datetime) -> None:
-    """Mark an alert as over; do nothing when it is not open."""
+    """Mark an alert as resolved and request its report; do nothing if it is not open."""
     resolved = await uow.session.scalar(
         update(Alert)
         .where(*_open(kind), Alert.subject == subject)
@@ -106,12 +108,12 @@ async def resolve_alert(uow: UnitOfWork, *, kind: AlertKind, subject: str, now: 
         .returning(Alert.id)
     )
     if resolved is not None:
-        log.info("alert over", kind=kind, subject=subject)
+        log.info("alert resolved", kind=kind, subject=subject)
         uow.after_commit(REPORT_ALERTS)
 
 
 async def resolve_silent_alerts(uow: UnitOfWork, *, now: datetime) -> None:
-    """Resolve alerts of ``ENDS_BY_SILENCE`` that were not raised again for the time given there."""
+    """Resolve the alerts that ``ENDS_BY_SILENCE`` ends, because their problem stopped happening."""
     for silence, kinds in ENDS_BY_SILENCE.items():
         resolved = await uow.session.scalars(
             update(Alert)
@@ -128,13 +130,13 @@ async def resolve_silent_alerts(uow: UnitOfWork, *, now: datetime) -> None:
 
 
 async def list_open_alerts_by_subject(uow: UnitOfWork, *, kind: AlertKind) -> dict[str, datetime]:
-    """Return the subjects of the open alerts of a kind, each with when it was last seen."""
+    """Return the subjects of the unresolved alerts of a kind, and when each was last raised."""
     found = await uow.session.execute(select(Alert.subject, Alert.last_seen_at).where(*_open(kind)))
     return {row.subject: row.last_seen_at for row in found}
 
 
 async def list_open_subjects(uow: UnitOfWork, *, kind: AlertKind) -> Sequence[str]:
-    """List the subjects of the open alerts of a kind."""
+    """Return the subjects of the unresolved alerts of a kind, in no particular order."""
     return (await uow.session.scalars(select(Alert.subject).where(*_open(kind)))).all()
 
 
@@ -143,24 +145,25 @@ def _open(kind: AlertKind) -> tuple[ColumnElement[bool], ...]:
 
 
 async def get_alert(uow: UnitOfWork, alert_id: UUID) -> Alert:
-    """Read one alert.
+    """Read one alert from the database.
 
     Raises:
-        AlertNotFoundError: There is none with this id.
+        AlertNotFoundError: There is no alert with this id.
     """
     alert = await uow.session.get(Alert, alert_id, populate_existing=True)
     if alert is None:
-        raise AlertNotFoundError("There is no alert with this id.")
+        raise AlertNotFoundError("There is no alert with this id. GET /v1/alerts lists all alerts.")
     return alert
 
 
 async def acknowledge_alert(uow: UnitOfWork, *, alert_id: UUID, actor: str, now: datetime) -> Alert:
-    """Mark that a person takes care of an alert: it is not reported again for ``ACKNOWLEDGED_FOR``.
+    """Record that a person takes care of an alert; no report follows for ``ACKNOWLEDGED_FOR``.
 
-    An alert that is over or already acknowledged is not changed.
+    An alert that is resolved or already acknowledged is not changed. The first acknowledgement is
+    written to the audit log.
 
     Raises:
-        AlertNotFoundError: There is none with this id.
+        AlertNotFoundError: There is no alert with this id.
     """
     acknowledged = await uow.session.scalar(
         update(Alert)
@@ -195,10 +198,10 @@ async def list_alerts(
     cursor: str | None,
     limit: int,
 ) -> Page[Alert]:
-    """List alerts, the last seen first.
+    """List alerts, the most recently raised first.
 
     Raises:
-        InvalidCursorError: The cursor is not one of this list's.
+        InvalidCursorError: The cursor does not come from this list with these filters.
     """
     cursors = Cursors("alerts", status=status, kind=kind)
     query = select(Alert)

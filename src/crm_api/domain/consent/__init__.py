@@ -1,1 +1,1 @@
-"""Who may get messages: flags on numbers, and the append-only history of decisions."""
+"""Consent: which phone numbers may get messages, and the append-only history of decisions."""

@@ -1,9 +1,11 @@
-"""The hash chain over the consent history: what a link covers, and whether it is correct.
+"""Compute and check the digests of the hash chain over the consent history.
 
-A link's digest is HMAC-SHA256 over the previous digest and the entry, under a key derived from
-``CRM_SECRET_KEY``. A person who can only write to the database cannot change, remove, insert or
-reorder an entry without breaking a link. The words of an entry have their own digest, which is part
-of the entry.
+Each consent entry has one link in the chain. The digest of a link is HMAC-SHA256 over the digest of
+the previous link and the entry. The key is derived from ``CRM_SECRET_KEY``. A person who can only
+write to the database cannot change, remove, insert or reorder an entry without breaking a link.
+
+The words of an entry (number, reason, note, text, evidence) can be erased. So the chain covers only
+a digest of them, which is a column of the entry.
 """
 
 import hashlib
@@ -15,15 +17,15 @@ from typing import NamedTuple
 from uuid import UUID
 
 START = bytes(32)
-"""The digest before the first link."""
+"""What the first link uses as the digest of its previous link."""
 _FORMAT = "consent entry 1"
-"""The first member of the hashed text of an entry without a claimed time."""
+"""The name of the hashed format of an entry without ``claimed_at``."""
 _FORMAT_WITH_CLAIM = "consent entry 2"
-"""The same members, then ``claimed_at``."""
+"""The name of the hashed format of an entry that has ``claimed_at``."""
 
 
 class ChainedEntry(NamedTuple):
-    """The columns of an entry that its link covers: all of them."""
+    """All columns of a consent entry; the digest of its link covers each of them."""
 
     id: int
     phone_hash: bytes
@@ -38,16 +40,16 @@ class ChainedEntry(NamedTuple):
     claimed_at: datetime | None
 
     def canonical(self) -> bytes:
-        """Return the bytes that the chain hashes: a JSON array without spaces, in UTF-8.
+        """Return the bytes that are hashed: the columns as a JSON array without spaces, in UTF-8.
 
-        Hashes are hexadecimal; times are in UTC with microseconds and ``+00:00``.
+        Bytes are hexadecimal. Times are in UTC, with microseconds and ``+00:00``.
         """
         if self.claimed_at is None:
             return self.canonical_without_claim()
         return _written([_FORMAT_WITH_CLAIM, *self._members(), _instant(self.claimed_at)])
 
     def canonical_without_claim(self) -> bytes:
-        """Return the bytes that releases without claimed times hash."""
+        """Return the bytes that a release without the column ``claimed_at`` hashes."""
         return _written([_FORMAT, *self._members()])
 
     def _members(self) -> list[object]:
@@ -66,15 +68,15 @@ class ChainedEntry(NamedTuple):
 
 
 def link_digest(key: bytes, previous: bytes, entry: ChainedEntry) -> bytes:
-    """Return the digest of a link from the previous link's digest and its entry."""
+    """Compute the digest of the link of ``entry``; ``previous`` is the previous link's digest."""
     return hmac.digest(key, previous + entry.canonical(), "sha256")
 
 
 def is_link_digest(digest: bytes, key: bytes, previous: bytes, entry: ChainedEntry) -> bool:
-    """Return whether a link's digest follows from the previous digest and its entry.
+    """Return whether ``digest`` is correct for the link of ``entry``.
 
-    During an upgrade, a worker of the previous release may link an entry that has a claimed time.
-    That link does not cover the claimed time; every other link does.
+    During an upgrade, a worker of the previous release may have linked an entry without its
+    ``claimed_at``. The digest of such a link is accepted too.
     """
     if hmac.compare_digest(digest, link_digest(key, previous, entry)):
         return True
@@ -83,19 +85,24 @@ def is_link_digest(digest: bytes, key: bytes, previous: bytes, entry: ChainedEnt
 
 
 def wording_digest(salt: bytes, canonical: str) -> bytes:
-    """Return the digest of an entry's words; ``canonical`` is their text from the database."""
+    """Return the SHA-256 of the words of an entry.
+
+    Args:
+        salt: The random salt that is stored with the words.
+        canonical: The words in the form of ``CANONICAL_WORDING``, which the database makes.
+    """
     return hashlib.sha256(salt + canonical.encode()).digest()
 
 
 @lru_cache(maxsize=4)
 def chain_key(secret: bytes) -> bytes:
-    """Derive the chain's key from the secret key."""
+    """Derive the key of the chain from the service's secret key."""
     return hmac.digest(secret, b"crm-api consent chain", "sha256")
 
 
 @lru_cache(maxsize=4)
 def key_id(secret: bytes) -> str:
-    """Return a public name of the chain's key, by which a changed secret key is recognised."""
+    """Return a public name for the chain's key; it differs if the secret key has changed."""
     return hmac.digest(chain_key(secret), b"key id", "sha256").hex()[:16]
 
 

@@ -1,8 +1,8 @@
-"""Derive the consent flags of a number from the history of decisions about it.
+"""Derive the consent flags of a phone number from the history of decisions about it.
 
-Messages arrive late, twice and out of order. Decisions are applied in the order of their instants,
-limited to their receipt. So every order of arrival gives the same flags (ARCHITECTURE.md,
-"Invariant 8").
+Messages may arrive late, twice or out of order. Decisions are applied in the order in which they
+were made; a time later than the arrival of the decision is replaced by the time of arrival. So the
+flags do not depend on the order of arrival (ARCHITECTURE.md, "Invariant 8").
 """
 
 from collections.abc import Collection, Iterable
@@ -21,7 +21,13 @@ _STRICTNESS = {
 
 
 class Decision(NamedTuple):
-    """One decision; ``at`` is the instant that orders decisions."""
+    """A decision about a number.
+
+    Attributes:
+        at: When the decision was made, at the latest when it arrived; it orders the decisions.
+        action: A ``ConsentAction``.
+        source: A ``ConsentSource``.
+    """
 
     at: datetime
     action: str
@@ -30,7 +36,7 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ConsentState:
-    """The two flags that decisions set on a number; never both at once."""
+    """The two flags that decisions set on a number; at most one of them is true."""
 
     opted_out: bool = False
     on_hold: bool = False
@@ -42,12 +48,15 @@ class ConsentState:
 
     @property
     def flags(self) -> set[FlagType]:
-        """The flags that the number should have."""
+        """The flags that the number must have in this state."""
         out = {FlagType.OPTED_OUT} if self.opted_out else set()
         return out | ({FlagType.OPT_OUT_HOLD} if self.on_hold else set())
 
     def after(self, action: str) -> "ConsentState":
-        """Return the state after one more decision."""
+        """Return the state after one more ``ConsentAction``.
+
+        A hold does not change an opt-out. A release ends a hold, but not an opt-out.
+        """
         if action == ConsentAction.OPT_OUT:
             return ConsentState(opted_out=True)
         if action == ConsentAction.OPT_IN:
@@ -58,14 +67,14 @@ class ConsentState:
 
 
 def apply_decision(said: Iterable[Decision], *, new: Decision, now: ConsentState) -> ConsentState:
-    """Return the state with a new decision, which may be older than known ones.
+    """Return the state of a number after a new decision, which may be older than stored ones.
 
     Args:
-        said: The decisions so far, in the order of arrival.
+        said: The stored decisions, in the order of arrival.
         new: The new decision.
-        now: The present flags of the number. If the history does not explain them, a flag was set
-            in another way. Then ``new`` is applied to the present flags, so that no flag is removed
-            without a decision.
+        now: The current flags of the number. If ``said`` does not lead to these flags, a flag was
+            set without a decision. Then ``new`` is applied to the current flags instead of the
+            history, because only a decision may remove a flag.
     """
     decisions = list(said)
     if state_after(decisions) != now:
@@ -74,10 +83,10 @@ def apply_decision(said: Iterable[Decision], *, new: Decision, now: ConsentState
 
 
 def state_after(decisions: Iterable[Decision]) -> ConsentState:
-    """Return the state that results from the history alone.
+    """Return the state that results from these decisions, whatever the number's current flags are.
 
     Args:
-        decisions: In the order of arrival.
+        decisions: All decisions about the number, in the order of arrival.
     """
     state = ConsentState()
     for decision in sorted(decisions, key=_order):
@@ -86,11 +95,11 @@ def state_after(decisions: Iterable[Decision]) -> ConsentState:
 
 
 def _order(decision: Decision) -> tuple[datetime, bool, int]:
-    """Return the sort key of a decision: its instant first.
+    """Return the key that sorts decisions by the time at which they were made.
 
-    For messages of one instant, the order is unknown: the strictest comes last and decides. Other
-    decisions of that instant come after the messages. Among those, the order of arrival stays,
-    because the sort is stable.
+    At the same instant, messages come first, and the strictest message comes last among them,
+    because the real order of the messages is unknown. Other decisions of that instant follow in the
+    order of arrival, because the sort is stable.
     """
     is_message = decision.source == ConsentSource.MESSAGE
     strictness = _STRICTNESS[ConsentAction(decision.action)] if is_message else 0

@@ -4,7 +4,7 @@ from crm_api.domain.kit.errors import Example, InvalidError
 
 
 class ConsentDoesNotExpireError(InvalidError):
-    """An opt-out or a hold ends by a decision, not by time."""
+    """The caller set an expiry on a flag that only a person's decision can end."""
 
     code = "consent_does_not_expire"
     title = "An opt-out does not expire"
@@ -12,20 +12,22 @@ class ConsentDoesNotExpireError(InvalidError):
     example = Example("opted_out")
 
     def __init__(self, flag: str) -> None:
-        detail = f"The flag {flag} ends by a decision, not by time; leave expires_at out."
+        detail = (
+            f"The flag {flag} cannot expire, because only a decision ends it. Leave expires_at out."
+        )
         super().__init__(detail)
 
 
 class NotAReplyError(InvalidError):
-    """The decision names a message that this person did not send."""
+    """The ``message_id`` of a consent decision is not a message that this person sent."""
 
     code = "not_a_reply"
-    title = "Not a reply of this person"
+    title = "Message not from this person"
     pointer = "/message_id"
 
     def __init__(self) -> None:
         detail = (
-            "No received message of this contact has this id. Take one from GET "
-            "/v1/contacts/{id}/timeline, or leave message_id out."
+            "This contact has sent no message with this id. Use the id of a received message from "
+            "GET /v1/contacts/{id}/timeline, or leave message_id out."
         )
         super().__init__(detail)

@@ -1,4 +1,4 @@
-"""Measure the current reader on the replies about which people have decided."""
+"""Measure how well the current reply reader reads the replies that people have labelled."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -19,19 +19,19 @@ Z_95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class Rate:
-    """A part of a whole with its 95 % confidence interval (Wilson)."""
+    """A share of a total, with its 95 % confidence interval by Wilson."""
 
     hits: int
     total: int
 
     @property
     def value(self) -> float:
-        """The rate; 0.0 if the total is 0."""
+        """The share, from 0 to 1; 0.0 if the total is 0."""
         return self.hits / self.total if self.total else 0.0
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The lower and the upper end; 0.0 and 1.0 if the total is 0."""
+        """The lower and upper end of the confidence interval; 0.0 and 1.0 if the total is 0."""
         if not self.total:
             return 0.0, 1.0
         square = Z_95 * Z_95
@@ -43,7 +43,7 @@ class Rate:
         return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
 
     def __str__(self) -> str:
-        """Write the rate, its interval and its counts."""
+        """Format the share, its interval and its counts, as in ``0.950 (0.900-0.975; 95/100)``."""
         low, high = self.interval
         return f"{self.value:.3f} ({low:.3f}-{high:.3f}; {self.hits}/{self.total})"
 
@@ -63,12 +63,16 @@ FIRST = "00000000-0000-0000-0000-000000000000"
 
 @dataclass(frozen=True, kw_only=True)
 class ReadExample:
-    """An example and how the current reader reads it.
+    """A labelled reply, with its reading at the time of its arrival and its reading now.
 
     Attributes:
-        read_as: The reader's result when the reply came.
-        model: The model that read it then; None if the reading does not name it.
-        reading: The current reader's result.
+        previous: Our last message before the reply; None if there was none.
+        is_sale: True if a person of the office wrote that message.
+        label: Whether the reply asked for no more messages, by a person's decision.
+        decision: That decision, a ``ConsentAction``.
+        read_as: The reader's result when the reply arrived, a ``ReplyKind``.
+        model: The model that was used then; None if it was not stored.
+        reading: The result of the current reader.
     """
 
     body: str
@@ -83,12 +87,16 @@ class ReadExample:
 
     @property
     def is_stop(self) -> bool:
-        """True if the person asked for no more messages."""
+        """True if the reply asked for no more messages, by a person's decision."""
         return self.label is ExampleLabel.STOP
 
     @property
     def is_misread(self) -> bool:
-        """True unless a stop opts out at once and any other reply changes nothing."""
+        """True if the current reader is wrong about the reply.
+
+        A request to stop must opt out; a hold is not enough. Any other reply must not opt out or
+        hold.
+        """
         kind = self.reading.kind
         if self.is_stop:
             return kind is not ReplyKind.OPT_OUT
@@ -96,11 +104,11 @@ class ReadExample:
 
     @property
     def masked(self) -> str:
-        """The reply without its digits."""
+        """The text of the reply, with ``#`` for each digit."""
         return _DIGIT.sub("#", self.body)
 
     def exported(self) -> dict[str, Any]:
-        """Return the example as ``make opt-out-model EXAMPLES=`` reads it."""
+        """Return the example in the format that ``make opt-out-model EXAMPLES=`` reads."""
         return {
             "text": self.body,
             "label": self.label.value,
@@ -116,13 +124,13 @@ class ReadExample:
 
 @dataclass(frozen=True, kw_only=True)
 class ExampleFigures:
-    """How well examples are read.
+    """How well the current reader reads a set of labelled replies.
 
     Attributes:
-        recall: Share of stops that opt out or hold.
-        at_once: Share of stops that opt out.
-        precision: Share of opt-outs that people labelled as stops.
-        harmless_held: Share of replies that hold, among those that people labelled as not a stop.
+        recall: Of the requests to stop: the share that the reader opts out or holds.
+        at_once: Of the requests to stop: the share that the reader opts out.
+        precision: Of the replies that the reader opts out: the share that are requests to stop.
+        harmless_held: Of the replies that are no request to stop: the share that the reader holds.
     """
 
     recall: Rate
@@ -132,7 +140,7 @@ class ExampleFigures:
 
     @classmethod
     def of(cls, examples: Sequence[ReadExample]) -> "ExampleFigures":
-        """Compare readings with labels."""
+        """Compute the rates from the readings and the labels of these examples."""
         stops = [one for one in examples if one.is_stop]
         others = [one for one in examples if not one.is_stop]
         out = [one for one in examples if one.reading.kind is ReplyKind.OPT_OUT]
@@ -152,7 +160,7 @@ def _rate(whole: Sequence[ReadExample], part: Callable[[ReadExample], bool]) -> 
 
 
 async def read_examples(connection: AsyncConnection) -> list[ReadExample]:
-    """Read all examples with the current reader, in the order of their messages."""
+    """Load all examples, ordered by message id, and read each with the current reader."""
     found: list[ReadExample] = []
     after: object = FIRST
     while True:
@@ -182,7 +190,7 @@ async def read_examples(connection: AsyncConnection) -> list[ReadExample]:
 
 
 def by_language(examples: Sequence[ReadExample]) -> dict[str, list[ReadExample]]:
-    """Return all examples under ``ALL``, then those of each language that the reader assumed."""
+    """Group the examples by the language that the reader assumed; ``ALL`` has all of them."""
     languages = sorted({one.reading.language for one in examples})
     return {ALL: list(examples)} | {
         name: [one for one in examples if one.reading.language == name] for name in languages
@@ -190,9 +198,10 @@ def by_language(examples: Sequence[ReadExample]) -> dict[str, list[ReadExample]]
 
 
 def misread(examples: Iterable[ReadExample]) -> list[ReadExample]:
-    """Return the misread examples, the worst first.
+    """Return the examples that the current reader misreads, the worst first.
 
-    The order: stops that change nothing, wrong opt-outs, wrong holds, stops that only hold.
+    The order is: requests to stop that change nothing, wrong opt-outs, wrong holds, requests to
+    stop that only hold.
     """
     return sorted((one for one in examples if one.is_misread), key=_severity)
 

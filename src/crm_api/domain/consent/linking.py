@@ -1,4 +1,4 @@
-"""Link the entries of the consent history into a chain, and verify the chain."""
+"""Add the entries of the consent history to its hash chain, and verify the chain."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,9 +26,10 @@ log = structlog.get_logger()
 LINKED_AT_ONCE = 2_000
 VERIFIED_AT_ONCE = 2_000
 LINKED_WITHIN = timedelta(minutes=5)
-"""The job runs every minute. An older entry without a link was removed from the chain."""
+"""A worker links new entries every minute. If an entry older than this has no link, the end of the
+chain was removed."""
 SHOWN_FINDINGS = 20
-"""Findings that are stored as sentences; the rest is only counted."""
+"""The number of faults that are described by a sentence; further faults are only counted."""
 
 _ENTRY = (
     "e.id, e.phone_hash, e.contact_id, e.action, e.source, e.actor, e.activity_id, "
@@ -37,12 +38,13 @@ _ENTRY = (
 
 
 async def link_entries(uow: UnitOfWork, *, secret: bytes) -> bool:
-    """Link the oldest entries that have no link, at most ``LINKED_AT_ONCE``.
+    """Add a link for each entry without a link, the oldest first, at most ``LINKED_AT_ONCE``.
 
-    The chain has the order of linking: an entry that is committed late comes after newer ones.
+    An entry whose transaction commits late is linked late, after entries with higher ids.
 
     Returns:
-        True if more entries may wait; False also if another transaction is linking.
+        True if there may be more entries to link. False if there are none, or if another
+        transaction is linking entries.
     """
     if not await try_link_lock(uow.session):
         return False
@@ -62,19 +64,20 @@ async def link_entries(uow: UnitOfWork, *, secret: bytes) -> bool:
         entry_ids=[entry.id for entry in entries],
         digests=digests,
     )
-    # Logs are stored elsewhere: this line proves that the chain once had at least this length.
-    log.info("consent linked", position=position + len(entries), digest=digest.hex())
+    # Logs are stored outside of the database, so this line proves later that the chain had at
+    # least this length.
+    log.info("consent entries linked", position=position + len(entries), digest=digest.hex())
     return len(entries) == LINKED_AT_ONCE
 
 
 _LINKING = 0x636F6E73
-"""An arbitrary number for the advisory lock: one transaction at a time adds links."""
+"""The key of the advisory lock that lets one transaction at a time add links; any number works."""
 
 TRY_LINK_LOCK = text("SELECT pg_try_advisory_xact_lock(:key)")
 
 
 async def try_link_lock(session: AsyncSession) -> bool:
-    """Take the linking lock until the transaction ends; False if another transaction has it."""
+    """Lock the end of the chain until this transaction ends; False if another one has the lock."""
     return bool(await session.scalar(TRY_LINK_LOCK, {"key": _LINKING}))
 
 
@@ -85,7 +88,7 @@ UNLINKED = text(f"""
 
 
 async def read_unlinked(session: AsyncSession, *, limit: int) -> list[ChainedEntry]:
-    """Fetch entries without a link, the oldest first."""
+    """Return up to ``limit`` consent entries that have no link, in the order of their ids."""
     rows = await session.execute(UNLINKED, {"limit": limit})
     return typed_rows(ChainedEntry, rows)
 
@@ -94,7 +97,7 @@ LAST_LINK = text("SELECT position, digest FROM consent_link ORDER BY position DE
 
 
 async def read_last_link(session: AsyncSession) -> tuple[int, bytes]:
-    """Return the position and digest of the last link; ``(0, START)`` for an empty chain."""
+    """Return the position and the digest of the last link; ``(0, START)`` if the chain is empty."""
     row = (await session.execute(LAST_LINK)).first()
     return (0, START) if row is None else (row.position, row.digest)
 
@@ -119,7 +122,14 @@ async def add_links(
     entry_ids: Sequence[int],
     digests: Sequence[bytes],
 ) -> None:
-    """Append links after a position, in the given order."""
+    """Add links to the end of the chain, in the given order.
+
+    Args:
+        after: The position of the last link.
+        key_id: The name of the key that made the digests.
+        entry_ids: The entries.
+        digests: The digest of the link of each entry.
+    """
     values = {
         "after": after,
         "key_id": key_id,
@@ -131,16 +141,17 @@ async def add_links(
 
 @dataclass(kw_only=True)
 class ChainVerification:
-    """The result of verifying the chain up to a position.
+    """The result of verifying the chain from its start to a position.
 
     Attributes:
-        position: The last link that was verified.
-        head: The digest of that link. Noted elsewhere, it proves later that no entry up to it was
-            removed.
-        findings: The first ``SHOWN_FINDINGS`` faults as sentences.
+        position: The position of the last verified link.
+        head: The digest of that link. A person who stores it outside of the database can prove
+            later that no entry before it was removed.
+        findings: A sentence for each of the first ``SHOWN_FINDINGS`` faults.
         faults: The number of all faults.
-        other_keys: Number of links made under another secret key; they cannot be verified.
-        erased: Number of entries whose words were erased, which is allowed.
+        other_keys: The number of links that were made with another secret key. They cannot be
+            verified.
+        erased: The number of entries whose words were erased, which is allowed.
     """
 
     position: int = 0
@@ -151,14 +162,18 @@ class ChainVerification:
     erased: int = 0
 
     def add(self, finding: str) -> None:
-        """Count a fault, and keep its sentence if there are few."""
+        """Count a fault; store its sentence if there are fewer than ``SHOWN_FINDINGS``."""
         self.faults += 1
         if len(self.findings) < SHOWN_FINDINGS:
             self.findings.append(finding)
 
 
 async def verify_links(session: AsyncSession, found: ChainVerification, *, secret: bytes) -> bool:
-    """Verify the next links and add the result to ``found``; False after the last link."""
+    """Verify up to ``VERIFIED_AT_ONCE`` links after ``found.position``, and update ``found``.
+
+    Returns:
+        True if there may be more links; False after the last link.
+    """
     links = await read_links(session, after=found.position, limit=VERIFIED_AT_ONCE)
     for link in links:
         for finding in _faults(link, found, secret):
@@ -168,10 +183,13 @@ async def verify_links(session: AsyncSession, found: ChainVerification, *, secre
 
 
 async def verify_tail(session: AsyncSession, found: ChainVerification, *, now: datetime) -> None:
-    """Add a fault for each entry without a link after ``LINKED_WITHIN``: the end was cut off."""
+    """Add a fault to ``found`` for each entry that is older than ``LINKED_WITHIN`` without a link.
+
+    Such an entry shows that the end of the chain was removed.
+    """
     late = await late_entries(session, before=now - LINKED_WITHIN, limit=SHOWN_FINDINGS)
     for entry_id in late:
-        found.add(f"Entry {entry_id} is in no link: the end of the chain was removed.")
+        found.add(f"Entry {entry_id} has no link, so the end of the chain was removed.")
 
 
 LATE_ENTRIES = text("""
@@ -183,19 +201,19 @@ LATE_ENTRIES = text("""
 
 
 async def late_entries(session: AsyncSession, *, before: datetime, limit: int) -> list[int]:
-    """Fetch the ids of entries from before this instant that have no link, ascending."""
+    """Return the ids of the entries without a link that are older than ``before``, ascending."""
     rows = await session.scalars(LATE_ENTRIES, {"before": before, "limit": limit})
     return list(rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredLink:
-    """A link of the chain.
+    """A link of the chain, with its entry and the words of the entry.
 
     Attributes:
-        entry: None if the entry was removed.
-        salt: None if the words were erased, as is ``canonical``.
-        canonical: The text that the digest of the words covers.
+        entry: None if the entry was removed from the database.
+        salt: The salt of the digest of the words; None if the words were erased.
+        canonical: The words in the form that their digest covers; None if they were erased.
     """
 
     position: int
@@ -208,7 +226,7 @@ class StoredLink:
 
     @classmethod
     def of(cls, row: RowMapping) -> Self:
-        """Read a row of ``LINKS``."""
+        """Build the link from a row of the statement ``LINKS``."""
         return cls(
             position=row["position"],
             entry_id=row["entry_id"],
@@ -231,14 +249,14 @@ LINKS = text(f"""
 
 
 async def read_links(session: AsyncSession, *, after: int, limit: int) -> list[StoredLink]:
-    """Return links after a position, in their order."""
+    """Return up to ``limit`` links after the position ``after``, in the order of the chain."""
     rows = await session.execute(LINKS, {"after": after, "limit": limit})
     return [StoredLink.of(row) for row in rows.mappings()]
 
 
 def _faults(link: StoredLink, found: ChainVerification, secret: bytes) -> Iterator[str]:
     if link.position != found.position + 1:
-        yield f"Links {found.position + 1} to {link.position - 1} are missing, with their entries."
+        yield f"Links {found.position + 1} to {link.position - 1} and their entries were removed."
     if link.entry is None:
         yield f"Entry {link.entry_id} (link {link.position}) was removed."
         return
@@ -246,24 +264,25 @@ def _faults(link: StoredLink, found: ChainVerification, secret: bytes) -> Iterat
         found.other_keys += 1
     elif not is_link_correct(link.entry, link.digest, previous=found.head, secret=secret):
         yield (
-            f"Entry {link.entry_id} (link {link.position}) was changed, or does not follow the "
-            "link before it."
+            f"Entry {link.entry_id} (link {link.position}) was changed, or its link does not "
+            "follow the previous link."
         )
     if link.canonical is None:
         found.erased += 1
     elif not is_wording_correct(link.entry, salt=link.salt, canonical=link.canonical):
-        yield f"The words of entry {link.entry_id} are not those that were stored with it."
+        yield f"The words of entry {link.entry_id} were changed after it was stored."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberEntry:
-    """An entry about a number, with its words and its link.
+    """A consent entry about a number, with its words and its link.
+
+    ``position``, ``key_id`` and ``digest`` are None until the entry is linked. ``salt``,
+    ``canonical`` and all words are None if the words were erased.
 
     Attributes:
-        position: None until the entry is linked, as are ``key_id`` and ``digest``.
-        previous: The digest of the link before; None for the first link.
-        canonical: The text that the digest of the words covers; None if the words were erased, as
-            are the other words.
+        previous: The digest of the previous link; None for the first link.
+        canonical: The words in the form that their digest covers.
     """
 
     entry: ChainedEntry
@@ -280,7 +299,7 @@ class NumberEntry:
 
     @classmethod
     def of(cls, row: RowMapping) -> Self:
-        """Read a row of ``ENTRIES_OF_NUMBER``."""
+        """Build the entry from a row of the statement ``ENTRIES_OF_NUMBER``."""
         return cls(
             entry=_entry_of(row),
             position=row["position"],
@@ -309,18 +328,18 @@ ENTRIES_OF_NUMBER = text(f"""
 
 
 async def read_entries_of_number(session: AsyncSession, *, phone_hash: bytes) -> list[NumberEntry]:
-    """Return a number's entries, oldest first."""
+    """Return all consent entries about a number, oldest first."""
     rows = await session.execute(ENTRIES_OF_NUMBER, {"phone_hash": phone_hash})
     return [NumberEntry.of(row) for row in rows.mappings()]
 
 
 def is_link_correct(entry: ChainedEntry, digest: bytes, *, previous: bytes, secret: bytes) -> bool:
-    """Return whether a link follows from the previous digest and its entry."""
+    """Return whether ``digest`` is correct for ``entry`` after a link with digest ``previous``."""
     return is_link_digest(digest, chain_key(secret), previous, entry)
 
 
 def is_wording_correct(entry: ChainedEntry, *, salt: bytes | None, canonical: str) -> bool:
-    """Return whether an entry's words match its digest; True for an entry without a digest."""
+    """Return whether the words match the digest in their entry; True if it has no digest."""
     if entry.wording_digest is None:
         return True
     return salt is not None and wording_digest(salt, canonical) == entry.wording_digest

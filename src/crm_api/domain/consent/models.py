@@ -1,4 +1,4 @@
-"""Tables of flags on numbers and of the append-only consent history."""
+"""Tables of flags on phone numbers and of the append-only consent history."""
 
 import hmac
 from datetime import datetime
@@ -24,13 +24,15 @@ from crm_api.platform.ids import new_id
 
 
 class FlagType(StrEnum):
-    """Flags that the service interprets; clients may use other names freely.
+    """The flags with a meaning for this service; clients may set flags with other names too.
 
-    ``office_number`` is a label: the number belongs to an office, not to a property owner.
-    ``recently_texted`` counts as an earlier message when a campaign checks whether a person was
-    contacted before; it is for messages that this service does not know. ``invalid_number`` means
-    that two messages to the number failed permanently; campaigns skip it until a person removes the
-    flag.
+    ``opted_out``: the person wants no more messages. ``opt_out_hold``: the person may want no more
+    messages, and somebody must decide. ``do_not_contact``: no message may be sent, for example
+    because the number is on a do-not-contact list or the person was erased. ``office_number``: the
+    number belongs to an office, not to a property owner; this is only a label.
+    ``recently_texted``: the person got a message that this service does not know; a campaign that
+    checks earlier contact counts it. ``invalid_number``: two messages to the number failed
+    permanently; campaigns skip the number until a person removes the flag.
     """
 
     OPTED_OUT = "opted_out"
@@ -42,12 +44,11 @@ class FlagType(StrEnum):
 
 
 SUPPRESSING_FLAGS = (FlagType.OPTED_OUT, FlagType.OPT_OUT_HOLD, FlagType.DO_NOT_CONTACT)
-"""While a number has one of these flags and it has not expired, no campaign message is sent to
-it."""
+"""No campaign message is sent to a number that has one of these flags, unless the flag expired."""
 
 
 class ConsentAction(StrEnum):
-    """What a consent entry records."""
+    """What was decided about a number: opt it out, opt it in, put it on hold, or end a hold."""
 
     OPT_OUT = "opt_out"
     OPT_IN = "opt_in"
@@ -56,7 +57,7 @@ class ConsentAction(StrEnum):
 
 
 class ConsentSource(StrEnum):
-    """The way in which a consent entry came."""
+    """How a consent decision reached this service, such as a message or an imported file."""
 
     MESSAGE = "message"
     API = "api"
@@ -70,19 +71,23 @@ class ConsentSource(StrEnum):
 
 
 REPEATED_BY_LISTS = (ConsentSource.IMPORT, ConsentSource.PROVIDER)
-"""An opt-out from these sources only repeats a known one; from other sources it is a new act."""
+"""Sources that repeat opt-outs that are already stored, because they deliver whole lists.
+
+Such an opt-out adds no entry for a number that is opted out. From any other source it adds one.
+"""
 
 
 class ExampleLabel(StrEnum):
-    """What a person decided about a reply."""
+    """Whether a reply asked for no more messages, by a person's decision."""
 
     STOP = "stop"
     """The reply asked for no more messages."""
     NOT_STOP = "not_stop"
+    """The reply did not ask for that."""
 
 
 class ContactFlag(Base):
-    """A flag on a phone number; it outlives the contact's deletion and re-import."""
+    """A flag on a phone number. It stays when the contact is deleted or imported again."""
 
     __tablename__ = "contact_flag"
     __table_args__ = (
@@ -109,21 +114,21 @@ class ContactFlag(Base):
 
 
 class ErasedNumber(Base):
-    """The keyed hash of an erased person's number, so that the number stays blocked."""
+    """The keyed hash of the number of an erased person, so that the number stays blocked."""
 
     __tablename__ = "erased_number"
 
     phone_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
     erased_at: Mapped[datetime]
-    """Messages and calls from before this instant are not stored again."""
+    """When the person was erased. Messages and calls of an earlier time are not stored again."""
     lifted_at: Mapped[datetime | None]
-    """From this time on the number may get messages again: a user removed ``do_not_contact``."""
+    """When a user removed ``do_not_contact``, so that the number may get messages again."""
 
 
 class ConsentEntry(Base):
-    """One decision about a number, which is identified only by its keyed hash.
+    """One consent decision about a number. The number is stored only as a keyed hash.
 
-    A trigger refuses UPDATE and DELETE.
+    Rows are only added: a trigger refuses UPDATE and DELETE.
     """
 
     __tablename__ = "consent_entry"
@@ -139,28 +144,28 @@ class ConsentEntry(Base):
     action: Mapped[str]
     source: Mapped[str]
     actor: Mapped[str]
-    """Who decided: ``person`` for the recipient's own message, otherwise the API key's name."""
+    """Who decided: ``person`` for the recipient's own message, otherwise the name of an API key, a
+    user's e-mail address or a part of the service."""
     activity_id: Mapped[UUID | None]
-    """The message with the decision; None if there is none."""
+    """The message that contains the decision; None for a decision that came another way."""
     claimed_at: Mapped[datetime | None]
     """When the message was sent, by the provider's clock.
 
-    None for a decision that was made here and is dated by the database's clock, and for entries of
-    older releases.
+    None if the decision does not come from a message, and for entries of older releases.
     """
     occurred_at: Mapped[datetime]
-    """When the decision was made, limited to its receipt; it orders the decisions."""
+    """When the decision was made, at the latest when it was received; it orders the decisions."""
     created_at: Mapped[datetime]
     wording_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """SHA-256 over the salt and the canonical text of the words, so that the chain covers them.
+    """SHA-256 of the salt and the words, so that the chain covers the words too.
 
-    Erasure removes the salt with the words; without the salt the digest reveals nothing. None for
-    an entry that an older release wrote during an upgrade.
+    Erasure deletes the words and the salt. Without the salt, the words cannot be guessed from the
+    digest. None for an entry that an older release wrote during an upgrade.
     """
 
 
 class ConsentWording(Base):
-    """The number and the words of an entry, in a row that erasure can remove."""
+    """The number and the words of a consent entry, in a row that erasure can delete."""
 
     __tablename__ = "consent_wording"
 
@@ -171,15 +176,15 @@ class ConsentWording(Base):
     reason: Mapped[str | None]
     note: Mapped[str | None]
     text_shown: Mapped[str | None]
-    """What the person read and agreed to."""
+    """The exact text that the person read and agreed to."""
     evidence: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
-    """For example the received message, and the messages that were under way."""
+    """The proof of the decision, for example the received message and how it was read."""
     salt: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """Random; None if the entry has no digest."""
+    """The random salt of the digest of the words; None if the entry has no digest."""
 
 
 class ConsentUnlinked(Base):
-    """An entry without a link; inserted with the entry, removed when it is linked."""
+    """A consent entry that is not in the chain yet; the row is deleted when it is linked."""
 
     __tablename__ = "consent_unlinked"
 
@@ -189,26 +194,26 @@ class ConsentUnlinked(Base):
 
 
 class ConsentLink(Base):
-    """One link of the chain over all entries, in the order in which they were linked.
+    """One link of the hash chain over all consent entries; ``chain.py`` says what is hashed.
 
-    A trigger refuses UPDATE and DELETE. ``chain.py`` says what is hashed.
+    Rows are only added: a trigger refuses UPDATE and DELETE.
     """
 
     __tablename__ = "consent_link"
     __table_args__ = (UniqueConstraint("entry_id"),)
 
     position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    """From 1, without gaps."""
+    """The place in the chain, from 1 without gaps, in the order in which entries were linked."""
     entry_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("consent_entry.id"))
     key_id: Mapped[str]
-    """Name of the secret key that the link was made with; it reveals nothing about the key."""
+    """The name of the secret key with which the digest was made; it does not reveal the key."""
     digest: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class ReplyExample(Base):
-    """A reply with a person's decision about it; the reader is measured on these.
+    """A reply and a person's decision about it, to measure how well the reader reads replies.
 
-    It is removed with its message, and when its person is erased.
+    The row is deleted when the message is deleted or the person is erased.
     """
 
     __tablename__ = "reply_example"
@@ -219,26 +224,30 @@ class ReplyExample(Base):
     )
 
     activity_id: Mapped[UUID] = mapped_column(primary_key=True)
-    """The message."""
+    """The id of the reply."""
     phone_hash: Mapped[bytes] = mapped_column(LargeBinary)
-    """The keyed hash of the sender's number."""
+    """The keyed hash of the number that sent the reply."""
     body: Mapped[str]
     previous: Mapped[str | None]
     """Our last message before the reply; None if there was none."""
     is_sale: Mapped[bool]
-    """True if a person of the office wrote the previous message."""
+    """True if a person of the office wrote the message in ``previous``."""
     read_as: Mapped[str]
-    """The reader's result when the reply came; a ``ReplyKind``."""
+    """The reader's result when the reply arrived; a ``ReplyKind``."""
     reading: Mapped[dict[str, Any]]
-    """The whole reading, as in the evidence of a consent entry: scores, thresholds, model."""
+    """The whole reading as ``Reading.evidence`` returns it: result, scores, thresholds, model."""
     label: Mapped[str]
+    """An ``ExampleLabel``."""
     decision: Mapped[str]
-    """The last decision about the reply."""
+    """The last ``ConsentAction`` about the reply."""
     decided_at: Mapped[datetime]
     created_at: Mapped[datetime]
     """When the example was first stored."""
 
 
 def hash_phone(phone: str, secret: bytes) -> bytes:
-    """Return the HMAC-SHA256 of a number; without the secret, numbers cannot be tried out."""
+    """Return the HMAC-SHA256 of a phone number under the secret key of the service.
+
+    A person without the secret cannot find the number by hashing all possible numbers.
+    """
     return hmac.digest(secret, phone.encode(), "sha256")

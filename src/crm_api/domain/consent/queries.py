@@ -1,4 +1,4 @@
-"""SQL on flags and on the consent history."""
+"""Lock the numbers of people, and read and write the history of consent decisions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,11 +17,14 @@ _LOCK_DECISIONS = text("SELECT pg_advisory_xact_lock(hashtextextended(:phone, 1)
 
 
 async def lock_decisions(session: AsyncSession, *, phone: str) -> None:
-    """Lock decisions about this number until the transaction ends; wait for other transactions."""
+    """Wait until no other transaction decides about this number, then lock it.
+
+    The lock is an advisory lock. It ends with the transaction.
+    """
     await session.execute(_LOCK_DECISIONS, {"phone": phone})
 
 
-# The number of the contact, and those of the duplicates that were merged into it.
+# The number of the contact, and the numbers of the duplicates that were merged into it.
 _NUMBERS_OF_PERSON = text("""
     WITH head AS (
         SELECT coalesce(c.merged_into, c.id) AS id FROM contact c WHERE c.phone = :phone
@@ -33,12 +36,16 @@ _NUMBERS_OF_PERSON = text("""
 
 
 async def numbers_of_person(session: AsyncSession, *, phone: str) -> set[str]:
-    """Return every phone number of the contact that owns ``phone``; empty if none."""
+    """Return every phone number of the person whose contact has ``phone``.
+
+    They are the number of the contact and those of the duplicates that were merged into it. The
+    set is empty if no contact has the number.
+    """
     return set(await session.scalars(_NUMBERS_OF_PERSON, {"phone": phone}))
 
 
-# These locks conflict with a merge of the contacts: it either waits for them, or they wait until it
-# has ended. So the numbers of each person cannot change meanwhile.
+# A merge of contacts conflicts with these locks. So no merge can change which numbers belong to a
+# person until the transaction ends.
 _LOCK_CONTACTS = text("""
     SELECT FROM contact WHERE phone = ANY(CAST(:phones AS text[])) ORDER BY phone FOR KEY SHARE
 """)
@@ -57,24 +64,24 @@ _NUMBERS_OF_PEOPLE = text("""
 
 
 async def lock_contacts(session: AsyncSession, *, phones: Sequence[str]) -> None:
-    """Lock the contact rows with these numbers (KEY SHARE), in the order of the numbers."""
+    """Lock the contacts that have these numbers (FOR KEY SHARE), in the order of the numbers."""
     await session.execute(_LOCK_CONTACTS, {"phones": list(phones)})
 
 
 async def numbers_of_people(session: AsyncSession, *, phones: Sequence[str]) -> list[str]:
-    """Lock the contacts of these numbers; return all numbers of these people, ascending.
+    """Lock the contacts that have these numbers, and return all numbers of these people.
 
-    A number without a contact is returned too.
+    The result is ascending. It includes the given numbers, even if no contact has them.
     """
     await session.execute(_LOCK_CONTACTS, {"phones": list(phones)})
     return list(await session.scalars(_NUMBERS_OF_PEOPLE, {"phones": list(phones)}))
 
 
 async def read_decisions(session: AsyncSession, *, phone_hash: bytes) -> list[Decision]:
-    """Fetch the decisions about a number, in the order of arrival.
+    """Return the decisions about a number, in the order of arrival.
 
-    Releases before 0.2 stored the provider's time of a message even if it was in the future. So a
-    decision never counts as later than its entry.
+    The time of a decision is never later than the time at which its entry was stored. Releases
+    before 0.2 stored future times that the provider had sent.
     """
     at = func.least(ConsentEntry.occurred_at, ConsentEntry.created_at)
     statement = (
@@ -86,7 +93,10 @@ async def read_decisions(session: AsyncSession, *, phone_hash: bytes) -> list[De
 
 
 CANONICAL_WORDING = "jsonb_build_array(w.phone, w.reason, w.note, w.text_shown, w.evidence)::text"
-"""The text that a wording's digest covers. Never change it: stored digests would not match."""
+"""SQL for the text that is hashed into ``wording_digest``.
+
+Never change it, because stored digests would no longer match.
+"""
 
 _ADD_ENTRY = text(f"""
     WITH w AS (
@@ -115,7 +125,7 @@ _ADD_ENTRY = text(f"""
 
 
 async def add_entry(session: AsyncSession, **values: Any) -> int:  # noqa: ANN401 - bind values
-    """Append a decision and its words; return the entry's id."""
+    """Insert a consent entry, its words, and the request to link it; return the entry's id."""
     entry_id: int = (await session.execute(_ADD_ENTRY, values)).scalar_one()
     return entry_id
 
@@ -123,7 +133,14 @@ async def add_entry(session: AsyncSession, **values: Any) -> int:  # noqa: ANN40
 async def history(
     session: AsyncSession, *, phone_hash: bytes, before_id: int | None, limit: int
 ) -> list[tuple[ConsentEntry, ConsentWording | None]]:
-    """Return the decisions about a number, newest first, each with its words; None if erased."""
+    """Return decisions about a number, newest first, each with its words.
+
+    Args:
+        before_id: Only entries with a lower id; None starts with the newest entry.
+
+    Returns:
+        Pairs of an entry and its words; the words are None if they were erased.
+    """
     statement = (
         select(ConsentEntry, ConsentWording)
         .outerjoin(ConsentWording, ConsentWording.entry_id == ConsentEntry.id)
@@ -146,7 +163,11 @@ _EVIDENCE_OF_MESSAGE = text("""
 async def evidence_of_message(
     session: AsyncSession, *, phone_hash: bytes, message_id: str
 ) -> dict[str, Any] | None:
-    """Fetch the evidence of the entry for a message that came before its line was known."""
+    """Return the evidence of the consent entry about a message; None if there is no such entry.
+
+    Args:
+        message_id: The provider's id. A message over an unknown line has no other id.
+    """
     values = {"phone_hash": phone_hash, "message_id": message_id}
     evidence: dict[str, Any] | None = await session.scalar(_EVIDENCE_OF_MESSAGE, values)
     return evidence

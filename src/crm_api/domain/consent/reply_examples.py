@@ -1,11 +1,12 @@
-"""Store a reply with a person's decision about it, in the transaction of the decision.
+"""Store a reply and a person's decision about it as an example for measuring the reply reader.
 
-A decision is about the reply that it names. Otherwise it is about the reply that put the number on
-hold or opted it out, or, for an opt-out of a number without these flags, about the newest reply. A
-decision with another source (a web form, a call) is about no reply unless it names one.
+A decision belongs to the reply whose id it gives. Without an id, it belongs to the reply that put
+the number on hold or opted it out. If the number has neither flag, an opt-out belongs to the newest
+reply. A decision from another source, such as a web form or a call, belongs to a reply only if it
+gives the id.
 
-No model learns from the examples automatically: ``crm-api opt-out evaluate`` measures the reader on
-them and exports them.
+No model is trained on the examples automatically. ``crm-api opt-out evaluate`` measures the reader
+with them and exports them.
 """
 
 from collections.abc import Sequence
@@ -27,17 +28,22 @@ from crm_api.domain.consent.reply_reader.reader import DecidedBy, ReplyKind, rea
 from crm_api.platform.database import typed_row
 
 BY_THE_OFFICE = (ConsentSource.API, ConsentSource.USER)
-"""Sources of a decision that may be about a reply: they do not say how the person decided."""
+"""Sources of decisions that may belong to a reply, because they do not say how the person decided.
+"""
 CORRECTED_WITHIN = timedelta(days=30)
-"""How long after a reply an opt-out or opt-in counts as a correction of its reading. Later the
-person has probably decided in another way."""
+"""A decision within this time after a reply corrects how the reply was read. A later decision
+probably has another cause."""
 _OFFICE = ("manual", "provider")
 """Origins of messages that a person of the office wrote."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastEntry:
-    """The last entry of an action; ``activity_id`` is the message, None if there is none."""
+    """The last consent entry about a number with a certain action.
+
+    Attributes:
+        activity_id: The message that contains the decision; None if there is none.
+    """
 
     activity_id: UUID | None
     source: str
@@ -46,13 +52,13 @@ class LastEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecidedReply:
-    """A reply that a decision is about.
+    """A reply to which a decision belongs.
 
     Attributes:
-        previous: Our last message before it; None if there was none.
-        is_sale: A person of the office wrote that message.
-        has_entry: The reply has an entry in the consent history.
-        reading: How the reply was read when it came, as the entry stores it.
+        previous: Our last message before the reply; None if there was none.
+        is_sale: True if a person of the office wrote that message.
+        has_entry: True if the reply has an entry in the consent history.
+        reading: How the reply was read when it arrived; None if no entry has stored it.
     """
 
     id: UUID
@@ -64,7 +70,7 @@ class DecidedReply:
     reading: dict[str, Any] | None
 
 
-# For a reply over an unknown line, the entry has only the provider's message id.
+# The entry about a reply over an unknown line has no activity_id, only the provider's message id.
 LAST_ENTRY = text("""
     SELECT coalesce(e.activity_id, k.activity_id) AS activity_id, e.source, e.created_at
     FROM consent_entry e
@@ -73,7 +79,8 @@ LAST_ENTRY = text("""
     WHERE e.phone_hash = :phone_hash AND e.action = :action
     ORDER BY e.id DESC LIMIT 1
 """)
-# The example of the same decision: no other decision about the number has the same instant.
+# The example that an earlier decision has stored. Both have the same instant, and no other decision
+# about the number has it.
 DECIDED_AT = text("""
     SELECT r.activity_id FROM reply_example r
     WHERE r.phone_hash = :phone_hash AND r.decided_at = :decided_at
@@ -144,16 +151,21 @@ async def keep_reply_example(
     now: datetime,
     secret: bytes,
 ) -> None:
-    """Store the reply that a decision is about as an example; a later decision replaces the label.
+    """Store the reply to which a decision belongs, with a label for the decision.
 
-    A reply that a keyword decides is stored only if the decision names it or it put the number on
-    hold. A person who opts in after "STOP" has agreed again, so the reply was read correctly.
+    Nothing is stored if the decision belongs to no reply. A later decision about the same reply
+    replaces the label.
+
+    A reply that was read without the model, such as "STOP", is stored only if the decision gives
+    its id or if it put the number on hold. If the person opts in later, the reading of "STOP" was
+    still correct.
 
     Args:
-        before: The state of the number before the decision.
-        phones: The number of the decision, then the other numbers of the same person.
+        action: The decision.
+        before: The consent state of the number before the decision.
+        phones: The number of the decision first, then the other numbers of the same person.
         source: The source of the decision.
-        message_id: The reply, if the decision names it.
+        message_id: The reply; None if the decision does not give it.
     """
     if message_id is None and source not in BY_THE_OFFICE:
         return
@@ -195,7 +207,7 @@ async def _find_reply(
     now: datetime,
     secret: bytes,
 ) -> UUID | None:
-    """Return the reply that a decision is about if it names none; None if it is about none."""
+    """Find the reply to which a decision without a message id belongs; None if there is none."""
     since = now - CORRECTED_WITHIN
     if before.on_hold:
         entry = await _last_entry(session, phone, ConsentAction.HOLD, secret=secret)
@@ -225,16 +237,17 @@ async def _last_entry(
 async def _read_decided_reply(
     session: AsyncSession, activity_id: UUID, *, hashes: Sequence[bytes]
 ) -> DecidedReply | None:
-    """Fetch a reply with our last message before it and the reading of its entry."""
+    """Load a reply, our last message before it, and the stored reading; None if it has no text."""
     values = {"activity_id": activity_id, "hashes": list(hashes), "office": list(_OFFICE)}
     return typed_row(DecidedReply, (await session.execute(REPLY, values)).one_or_none())
 
 
 def _reading_of(reply: DecidedReply) -> dict[str, Any]:
-    """Return the reading of a reply when it came.
+    """Return how a reply was read when it arrived.
 
-    No reading is stored for a reply that changed nothing. It is read again, but its kind stays one
-    that changes nothing, whatever today's reader says.
+    For a reply that changed nothing, no reading is stored, so the current reader reads it again.
+    The kind of the result is then replaced by one that changes nothing, because that is what
+    happened.
     """
     if reply.reading is not None:
         return dict(reply.reading)
@@ -251,10 +264,15 @@ def _left_alone(kind: str) -> str:
 async def require_reply(
     session: AsyncSession, *, message_id: UUID, contact_id: UUID, phone: str
 ) -> None:
-    """Check that a message was received from this person.
+    """Check that a message was received from a person.
+
+    Args:
+        message_id: The message.
+        contact_id: The contact of the person.
+        phone: A number of the person; a message from any number of the person is accepted.
 
     Raises:
-        NotAReplyError: No received message of this person has this id.
+        NotAReplyError: The message does not exist, was sent by us, or is from another person.
     """
     phones = await queries.numbers_of_person(session, phone=phone)
     values = {"activity_id": message_id, "contact_id": contact_id, "phones": sorted(phones)}
@@ -263,5 +281,5 @@ async def require_reply(
 
 
 async def erase_reply_examples(session: AsyncSession, *, hashes: Sequence[bytes]) -> None:
-    """Remove the examples of these numbers."""
+    """Delete all reply examples of the numbers with these keyed hashes."""
     await session.execute(ERASE_EXAMPLES, {"hashes": list(hashes)})

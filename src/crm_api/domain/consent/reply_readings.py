@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.consent.models import hash_phone
 
-# An opt-out is preferred to a hold, because the hold changed nothing then. Entries that a later
-# decision ended do not count.
+# An opt-out is preferred to a hold, because a hold changes nothing for an opted-out number. Entries
+# before a later opt-in or release do not count.
 READING = text("""
     SELECT e.activity_id, w.evidence -> 'reading' AS reading
     FROM consent_entry e JOIN consent_wording w ON w.entry_id = e.id
@@ -26,15 +26,18 @@ READING = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class ReplyReading:
-    """How a reply was read when it came.
+    """How the reply reader read a reply when it arrived.
 
     Attributes:
-        message_id: The reply; None if its line was not known then.
-        words: The keyword, or the words with the highest weight.
+        message_id: The reply; None if it came over an unknown line.
+        kind: The result, a ``ReplyKind``.
+        decided_by: The part of the reader that decided, a ``DecidedBy``.
+        words: The keyword, or the words of the reply with the highest weight.
         asks_to_stop: The probability that the person asks us to stop, from 0 to 1.
-        needs_a_person: The probability that the person asks or may ask, from 0 to 1.
-        opt_out_at: The reply opts out from this probability of ``asks_to_stop`` on.
-        hold_at: The reply is held from this probability of ``needs_a_person`` on.
+        needs_a_person: The probability that the person asks or may ask us to stop, from 0 to 1.
+        opt_out_at: The threshold: the reply opts out if ``asks_to_stop`` is at least this.
+        hold_at: The threshold: the reply holds the number if ``needs_a_person`` is at least this.
+        model: The first characters of the digest of the data on which the model was trained.
     """
 
     message_id: UUID | None
@@ -49,7 +52,11 @@ class ReplyReading:
 
     @classmethod
     def of(cls, evidence: dict[str, Any], *, message_id: UUID | None) -> Self | None:
-        """Read the evidence of a consent entry; None if another release wrote other members."""
+        """Build the reading from the evidence of a consent entry.
+
+        Returns:
+            None if the evidence lacks a field, because another release wrote it.
+        """
         names = {field.name for field in fields(cls)} - {"message_id"}
         if not names <= evidence.keys():
             return None
@@ -57,10 +64,10 @@ class ReplyReading:
 
 
 async def find_reading(session: AsyncSession, *, phone: str, secret: bytes) -> ReplyReading | None:
-    """Return the reading of the reply that stops messages to a number.
+    """Return how the reply was read that opted a number out or put it on hold.
 
     Returns:
-        None if no reply opted the number out or put it on hold, or if the words were erased.
+        None if no reply did so, if a later decision ended it, or if the words were erased.
     """
     found = await session.execute(READING, {"phone_hash": hash_phone(phone, secret)})
     row = found.one_or_none()

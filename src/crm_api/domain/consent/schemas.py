@@ -1,4 +1,4 @@
-"""Request and answer models of consent."""
+"""API models of consent decisions, flags and the consent history."""
 
 import json
 from typing import Annotated, Any, Self
@@ -21,11 +21,14 @@ def _read_evidence(evidence: JsonObject) -> JsonObject:
     try:
         written = json.dumps(evidence, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        raise PydanticCustomError("not_storable", "The evidence cannot be kept as JSON.") from error
+        raise PydanticCustomError(
+            "not_storable",
+            "The evidence cannot be stored as JSON. Leave out NaN and infinity, and nest it less.",
+        ) from error
     if len(written) > MAX_EVIDENCE_BYTES:
         raise PydanticCustomError(
             "evidence_too_large",
-            "The evidence takes {size} bytes as JSON; the limit is {limit}.",
+            "The evidence has {size} bytes as JSON, but at most {limit} are allowed.",
             {"size": len(written), "limit": MAX_EVIDENCE_BYTES},
         )
     # JSON escapes a NUL as \u0000; the same letters after an escaped backslash are not a NUL.
@@ -34,30 +37,33 @@ def _read_evidence(evidence: JsonObject) -> JsonObject:
 
 
 class ConsentGrounds(RequestModel):
-    """Why a person is opted out or in, and the evidence for it."""
+    """The reason for an opt-out or an opt-in, and the evidence for it."""
 
     reason: Name200
     note: Annotated[
         Annotated[str, Text(longest=MAX_NOTE, has_lines=True)] | None,
         BlankIsNull,
     ] = None
-    source: Annotated[ConsentSource, Field(description="How the person decided.")] = (
-        ConsentSource.API
-    )
+    source: Annotated[
+        ConsentSource, Field(description="How the person made the decision known.")
+    ] = ConsentSource.API
     text_shown: Annotated[
         Annotated[str, Text(longest=MAX_TEXT_SHOWN, has_lines=True)] | None,
         BlankIsNull,
-        Field(description="What the person read and agreed to, word for word."),
+        Field(description="The exact text that the person read and agreed to."),
     ] = None
     evidence: Annotated[
         JsonObject,
         AfterValidator(_read_evidence),
-        Field(description="Any proof: address of the form, time, IP address, file name."),
+        Field(
+            description="Any proof of the decision as JSON, such as the address of a web form, "
+            "the time, an IP address or a file name."
+        ),
     ] = Field(default_factory=dict)
 
 
 class ConsentDecision(ConsentGrounds):
-    """A decision about one contact's number, and the reply that it is about."""
+    """A decision to opt the number of one contact out or in."""
 
     model_config = example(
         reason="asked by phone",
@@ -68,15 +74,16 @@ class ConsentDecision(ConsentGrounds):
     message_id: Annotated[
         Id | None,
         Field(
-            description="The received message that the decision is about. Both are stored, so that "
-            "the reader of replies can be measured. If omitted, it is the reply that put the "
-            "number on hold or opted it out; for a number without these flags, the newest reply."
+            description="The id of the received message that the decision is about. The message "
+            "is stored with the decision, to measure how well replies are read. By default it is "
+            "the reply that put the number on hold or opted it out. For a number that is neither "
+            "on hold nor opted out, it is the newest reply."
         ),
     ] = None
 
 
 class FlagRead(ReadModel):
-    """A flag on the contact's number; without `expires_at` it does not expire."""
+    """A flag on the phone number of a contact. If `expires_at` is null, it does not expire."""
 
     model_config = example(flag="office_number", reason="front desk of a clinic")
 
@@ -87,15 +94,20 @@ class FlagRead(ReadModel):
 
 
 class ConsentEntryRead(ReadModel):
-    """One decision; its words are null after they were erased.
+    """One entry of the consent history: a decision about a contact's number.
+
+    `reason`, `note` and `text_shown` are null, and `evidence` is empty, once the person was erased.
 
     Attributes:
-        activity_id: The id of the message or call that it refers to; null without one.
+        actor: Who decided: `person` for the recipient's own message, otherwise for example the name
+            of an API key or a user's e-mail address.
+        activity_id: The id of the message that contains the decision; null if there is none.
         text_shown: The exact text that the person read and agreed to.
-        evidence: The evidence for the decision.
-        claimed_at: When the message was sent, by the provider's clock; null if the decision is not
-            from a message.
-        occurred_at: When the decision was made, limited to its receipt; it orders the decisions.
+        evidence: The proof of the decision.
+        claimed_at: When the message was sent, by the provider's clock; null if the decision does
+            not come from a message.
+        occurred_at: When the decision was made, or when it was received if that is earlier. The
+            history is applied in the order of this time.
         created_at: When the decision was stored.
     """
 
@@ -123,7 +135,7 @@ class ConsentEntryRead(ReadModel):
 
     @classmethod
     def of(cls, entry: ConsentEntry, wording: ConsentWording | None) -> Self:
-        """Shape an entry for the API."""
+        """Build the API model from a stored entry and its words."""
         return cls(
             id=str(entry.id),
             action=entry.action,

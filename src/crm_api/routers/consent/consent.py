@@ -1,4 +1,4 @@
-"""Routes of the consent proof of one number."""
+"""Routes that return the consent proof of one phone number."""
 
 from datetime import datetime
 from typing import Annotated
@@ -19,7 +19,7 @@ router = APIRouter(prefix="/v1", tags=["consent"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 
 _AS_CSV = csv_response(
-    "The proof as JSON, or as a table with `Accept: text/csv`.",
+    "The consent proof as JSON, or as a CSV table with `Accept: text/csv`.",
     {
         "entry_id": "1204",
         "occurred_at": "2026-11-30T15:04:05.000Z",
@@ -43,13 +43,19 @@ _AS_CSV = csv_response(
 
 @router.get("/consent-proof", response_model=ConsentProof, responses=_AS_CSV)
 async def get_proof_by_phone(
-    phone: Annotated[PhoneNumber, Query(description="The phone number, in any usual format.")],
+    phone: Annotated[
+        PhoneNumber,
+        Query(description="The phone number for which you want the proof, in any usual format."),
+    ],
     request: Request,
     uow: Uow,
     state: State,
     _caller: Reader,
 ) -> ConsentProof | Response:
-    """Return the consent proof of a number, even if no contact has the number any more."""
+    """Return every consent decision about a phone number, with proof that none was changed.
+
+    The number does not need to belong to a contact any more.
+    """
     async with uow:
         found = await proof.build_consent_proof(
             uow, phone=phone, secret=state.secret, now=clock.now()
@@ -61,7 +67,7 @@ async def get_proof_by_phone(
 async def get_proof_of_contact(
     contact_id: UUID, request: Request, uow: Uow, state: State, _caller: Reader
 ) -> ConsentProof | Response:
-    """Return the consent proof of a contact's number."""
+    """Return every consent decision about a contact's number, with proof that none was changed."""
     now: datetime = clock.now()
     async with uow:
         phone = (await contacts.get_contact(uow, contact_id=contact_id, now=now)).contact.phone

@@ -1,4 +1,4 @@
-"""Routes of the legal rules that the service enforces."""
+"""Routes that list the legal rules that this service follows."""
 
 from datetime import date, timedelta
 from typing import Annotated
@@ -23,10 +23,11 @@ async def list_rules(
     state: State,
     _caller: Annotated[Caller, require(Scope.CAMPAIGNS_READ)],
     on: Annotated[
-        RequestDay | None, Query(description="A day, as YYYY-MM-DD; today by default.")
+        RequestDay | None,
+        Query(description="List the rules of this day, as YYYY-MM-DD. The default is today."),
     ] = None,
 ) -> ComplianceRulesRead:
-    """List the rules that apply on a day, each with its source and whether it was verified."""
+    """List the legal rules in force on a day, each with its source and whether it was verified."""
     return changes.list_rules(state.rules, on=on or clock.now().date())
 
 
@@ -40,7 +41,7 @@ async def list_rule_changes(
         RequestDay | None,
         Query(
             alias="from",
-            description="The first day, as YYYY-MM-DD; today by default.",
+            description="The first day of the period, as YYYY-MM-DD. The default is today.",
             examples=["2027-01-31"],
         ),
     ] = None,
@@ -48,12 +49,13 @@ async def list_rule_changes(
         RequestDay | None,
         Query(
             alias="to",
-            description="The day after the last one, as YYYY-MM-DD; 366 days later by default.",
+            description="The day after the last day of the period, as YYYY-MM-DD. The default is "
+            "366 days after `from`.",
             examples=["2027-02-01"],
         ),
     ] = None,
 ) -> RuleChangesRead:
-    """List the rules that begin or end in a period, with the number of contacts affected."""
+    """List the legal rules that begin or end in a period, and to how many contacts each applies."""
     first = since or clock.now().date()
     ahead = min(_LOOKED_AHEAD, date.max - first)
     async with uow:

@@ -1,1 +1,1 @@
-"""Routes of users, sessions, API keys and the audit log."""
+"""Routes to sign in, to manage users and API keys, and to read the audit log."""

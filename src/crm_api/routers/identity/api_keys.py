@@ -1,4 +1,4 @@
-"""Routes of API keys: create, list, change, rotate, revoke."""
+"""Routes to create, list, change, rotate and revoke API keys."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -31,7 +31,7 @@ Admin = Annotated[Caller, require(Scope.ADMIN)]
     openapi_extra=fails_with("expiry_in_the_past", "scope_not_held", "unknown_scope"),
 )
 async def create_api_key(body: ApiKeyCreate, uow: Uow, caller: Admin) -> ApiKeyCreated:
-    """Create an API key. Only this answer contains the key itself."""
+    """Create an API key. Only this answer contains the secret text of the key, so store it."""
     now = clock.wall_now()
     async with uow:
         key, text = await access.create_api_key(
@@ -51,10 +51,14 @@ async def list_api_keys(
     page: Paging,
     _caller: Admin,
     status: Annotated[
-        KeyStatus | None, Query(description="Only keys in this status; by default all not revoked.")
+        KeyStatus | None,
+        Query(
+            description="List only keys with this status. The default is all keys that are not "
+            "revoked."
+        ),
     ] = None,
 ) -> PageRead[ApiKeyRead]:
-    """List API keys, newest first, without the keys themselves."""
+    """List API keys, newest first, without their secret texts."""
     now = clock.wall_now()
     async with uow:
         found = await access.list_api_keys(
@@ -67,7 +71,7 @@ async def list_api_keys(
 
 @router.get("/{key_id}")
 async def get_api_key(key_id: UUID, uow: Uow, _caller: Admin) -> ApiKeyRead:
-    """Show an API key, including expired and revoked ones."""
+    """Show one API key, even if it is expired or revoked."""
     async with uow:
         key = await access.read_api_key(uow, key_id=key_id)
     return ApiKeyRead.of(key, now=clock.wall_now())
@@ -75,7 +79,7 @@ async def get_api_key(key_id: UUID, uow: Uow, _caller: Admin) -> ApiKeyRead:
 
 @router.patch("/{key_id}", openapi_extra=fails_with("expiry_in_the_past"))
 async def update_api_key(key_id: UUID, body: ApiKeyUpdate, uow: Uow, caller: Admin) -> ApiKeyRead:
-    """Change the name or the expiry of an API key."""
+    """Change the name or the expiry of an API key that is not revoked."""
     now = clock.wall_now()
     async with uow:
         key = await access.update_api_key(uow, body, key_id=key_id, maker=_maker(caller), now=now)
@@ -86,9 +90,10 @@ async def update_api_key(key_id: UUID, body: ApiKeyUpdate, uow: Uow, caller: Adm
 async def rotate_api_key(
     key_id: UUID, uow: Uow, caller: Admin, body: ApiKeyRotate | None = None
 ) -> ApiKeyCreated:
-    """Replace an API key by a new one with the same name and scopes.
+    """Create a new API key with the same name and scopes, which replaces this key.
 
-    The old key works for the overlap time and then expires. Use the new key before that.
+    This key stays valid for `overlap_seconds` and then expires. Start to use the new key before
+    that.
     """
     now = clock.wall_now()
     overlap = timedelta(seconds=(body or ApiKeyRotate()).overlap_seconds)
@@ -101,7 +106,7 @@ async def rotate_api_key(
 
 @router.delete("/{key_id}", status_code=204)
 async def revoke_api_key(key_id: UUID, uow: Uow, caller: Admin) -> None:
-    """Revoke an API key at once."""
+    """Revoke an API key. From now on every request with it is refused."""
     async with uow:
         await access.revoke_api_key(uow, key_id=key_id, maker=_maker(caller), now=clock.wall_now())
 

@@ -1,4 +1,4 @@
-"""Route of the audit log."""
+"""Route that lists the audit log."""
 
 from typing import Annotated
 
@@ -19,28 +19,39 @@ router = APIRouter(prefix="/v1/audit-log", tags=["access"])
 async def read_filter(
     *,
     actor: Annotated[
-        Line200 | None, Query(description="The name of an API key, or a user's e-mail address.")
+        Line200 | None,
+        Query(
+            description="Only changes by the API key with this name, or by the user with this "
+            "e-mail address."
+        ),
     ] = None,
     actor_id: Annotated[
         Line200 | None,
-        Query(description="The id of an API key or of a user.", examples=[example_id("user")]),
+        Query(
+            description="Only changes by the API key or user with this id.",
+            examples=[example_id("user")],
+        ),
     ] = None,
     action: Annotated[
         Line200 | None,
         Query(
-            description="An operationId, or the name of an action of the service.",
+            description="Only this action: the `operationId` of an API operation, or the name of "
+            "an action of the service itself.",
             examples=["start_campaign"],
         ),
     ] = None,
     subject: Annotated[
         Line200 | None,
-        Query(description="The id of the thing that was changed.", examples=[CAMPAIGN]),
+        Query(
+            description="Only changes to the thing with this id, such as a campaign.",
+            examples=[CAMPAIGN],
+        ),
     ] = None,
     created_after: After = None,
     created_before: Before = None,
     zone: QueryZone,
 ) -> AuditFilter:
-    """Read the filter from the query parameters."""
+    """Build the filter of the audit log from the query parameters."""
     return AuditFilter(
         actor=actor,
         actor_id=actor_id,
@@ -58,7 +69,10 @@ async def list_audit_log(
     wanted: Annotated[AuditFilter, Depends(read_filter)],
     _caller: Annotated[Caller, require(Scope.ADMIN)],
 ) -> PageRead[AuditEntryRead]:
-    """List who changed what, newest first: changes through the API and by the service itself."""
+    """List the changes that API callers and the service itself have made, newest first.
+
+    Each entry shows who changed what and when.
+    """
     async with uow:
         await uow.commit_each()
         found = await recording.list_entries(uow, wanted, cursor=page.cursor, limit=page.limit)

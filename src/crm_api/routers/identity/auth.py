@@ -1,4 +1,4 @@
-"""Routes to sign in and out, and to set a password."""
+"""Routes to sign in, renew tokens, sign out, and set or reset a password."""
 
 import hmac
 import secrets
@@ -48,8 +48,8 @@ CSRF_COOKIE = "crm_csrf"
 CsrfToken = Annotated[
     str,
     Header(
-        description="The value of the cookie `crm_csrf`. "
-        "Required if the refresh token is in a cookie.",
+        description="The value of the cookie `crm_csrf`. It is required if the refresh token is "
+        "in a cookie.",
         examples=["mC2b0qvQ3yT8xk1Zr5uNfw"],
     ),
 ]
@@ -61,7 +61,11 @@ NOTHING: dict[int | str, dict[str, Any]] = {
 
 
 def as_form(schema: str) -> dict[str, Any]:
-    """Document that a JSON body may also be sent as a form."""
+    """Return the OpenAPI text that allows to send the body also as a form.
+
+    Args:
+        schema: The name of the component that describes the body.
+    """
     content = {FORM: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
     return {"requestBody": {"content": content}}
 
@@ -70,8 +74,9 @@ InCookie = Annotated[
     bool,
     Query(
         alias="cookie",
-        description="True: put the refresh token in a cookie that scripts cannot read. To refresh, "
-        "send the value of the cookie `crm_csrf` in the header `X-CSRF-Token`.",
+        description="If true, the refresh token is set as a cookie that scripts cannot read, and "
+        "the answer does not contain it. To renew the tokens, send the value of the cookie "
+        "`crm_csrf` in the header `X-CSRF-Token`.",
     ),
 ]
 
@@ -96,7 +101,10 @@ async def sign_in(
     body: Annotated[SignInForm, Body(default_factory=SignInForm)],
     in_cookie: InCookie = False,
 ) -> TokenRead:
-    """Exchange an e-mail address and a password for tokens (OAuth2 password grant)."""
+    """Sign in with an e-mail address and a password, and get tokens (OAuth2 password grant).
+
+    With `grant_type=refresh_token` it renews the tokens of a session.
+    """
     if body.grant_type == "refresh_token" and body.refresh_token:
         tokens = await _renewed(uow, body.refresh_token)
         return _given(response, state, tokens, in_cookie=in_cookie)
@@ -134,7 +142,11 @@ async def refresh(
     body: RefreshRequest | None = None,
     x_csrf_token: CsrfToken = "",
 ) -> TokenRead:
-    """Renew the tokens. A refresh token works once; using it a second time ends the session."""
+    """Get a new access token and a new refresh token for a session.
+
+    A refresh token can be used once. If it is used again later than ten seconds after that, the
+    session ends, because the token may be stolen.
+    """
     if body is not None and body.refresh_token is not None:
         tokens = await _renewed(uow, body.refresh_token.get_secret_value())
         return _given(response, state, tokens, in_cookie=False)
@@ -154,7 +166,10 @@ async def sign_out(
     body: RefreshRequest | None = None,
     x_csrf_token: CsrfToken = "",
 ) -> None:
-    """End the session of the refresh token, which is in the body or in the cookie."""
+    """End the session to which the refresh token belongs.
+
+    Send the refresh token in the body or in the cookie.
+    """
     if body is not None and body.refresh_token is not None:
         token = body.refresh_token.get_secret_value()
     else:
@@ -171,7 +186,7 @@ async def sign_out(
     openapi_extra=fails_with("user_needed"),
 )
 async def sign_out_everywhere(uow: Uow, caller: SignedIn) -> None:
-    """End every session of the caller, including this one."""
+    """End every session of the signed-in user, including the session of this request."""
     async with uow:
         await sessions.sign_out_everywhere(
             uow, user_id=caller.user_id, actor=caller.name, now=clock.wall_now()
@@ -180,7 +195,7 @@ async def sign_out_everywhere(uow: Uow, caller: SignedIn) -> None:
 
 @router.get("/me")
 async def read_caller(caller: AnyCaller) -> CallerRead:
-    """Show the caller and the caller's scopes."""
+    """Show which user or API key sent this request, and its scopes."""
     return CallerRead(
         kind="user" if caller.user is not None else "api_key",
         id=caller.id,
@@ -201,7 +216,7 @@ async def read_caller(caller: AnyCaller) -> CallerRead:
 async def change_password(
     request: Request, body: PasswordChange, uow: Uow, state: State, caller: SignedIn
 ) -> None:
-    """Replace the caller's password. This ends every session of the user.
+    """Change the password of the signed-in user. This ends every session of the user.
 
     A wrong current password counts as a failed sign-in.
     """
@@ -209,7 +224,7 @@ async def change_password(
     async with uow:
         user = await accounts.read_user(uow, user_id=caller.user_id)
         credentials.check_password_strength(password, email=user.email, name=user.name)
-        # Count the attempt before the password is verified, as for a sign-in.
+        # The attempt counts as failed until the password is verified, as for a sign-in.
         counted = await sign_in_limits.count_attempt(
             uow, user, email=user.email, address=_address(request), now=clock.wall_now()
         )
@@ -230,7 +245,10 @@ async def change_password(
 
 @router.post("/password-reset", status_code=HTTPStatus.ACCEPTED, responses=NOTHING)
 async def forget_password(body: PasswordResetRequest, uow: Uow, state: State) -> None:
-    """Send a mail to reset a password. The answer is the same for unknown addresses."""
+    """Mail a link to reset the password to the user with this e-mail address.
+
+    The answer is the same if there is no such user, so it does not reveal who is a user.
+    """
     now = clock.wall_now()
     async with uow:
         found = await password_changes.request_password_reset(uow, email=body.email, now=now)
@@ -254,7 +272,7 @@ async def forget_password(body: PasswordResetRequest, uow: Uow, state: State) ->
     openapi_extra=fails_with("passwords_busy", "ticket_over", "weak_password"),
 )
 async def reset_password(request: Request, body: PasswordReset, uow: Uow, state: State) -> UserRead:
-    """Set a new password with the token of the mail. This ends every session of the user."""
+    """Set a new password with the token from the mail. This ends every session of the user."""
     token, password = body.token.get_secret_value(), body.password.get_secret_value()
     await _require_ticket(uow, token, TicketPurpose.PASSWORD_RESET)
     credentials.check_password_strength(password, email="", name="")
@@ -275,7 +293,7 @@ async def reset_password(request: Request, body: PasswordReset, uow: Uow, state:
 async def accept_invitation(
     request: Request, body: InvitationAccept, uow: Uow, state: State
 ) -> UserRead:
-    """Set a password with the token of an invitation. Sign in afterwards."""
+    """Accept an invitation: set the password of the new user. Then sign in with it."""
     token, password = body.token.get_secret_value(), body.password.get_secret_value()
     await _require_ticket(uow, token, TicketPurpose.INVITATION)
     credentials.check_password_strength(password, email="", name=body.name or "")
@@ -290,10 +308,10 @@ async def accept_invitation(
 
 
 async def _require_ticket(uow: Uow, token: str, purpose: TicketPurpose) -> None:
-    """Check the token first, because hashing a password is expensive.
+    """Check the token of a link before the password is hashed, because hashing is expensive.
 
     Raises:
-        TicketOverError: The token is unknown, used or too old.
+        TicketOverError: The token does not exist, was used, or has expired.
     """
     async with uow:
         await mailed_links.require_ticket(uow, token=token, purpose=purpose, now=clock.wall_now())
@@ -306,17 +324,20 @@ def _address(request: Request) -> str:
 async def _renewed(uow: Uow, token: str) -> SessionTokens:
     async with uow:
         tokens = await sessions.renew_session(uow, token, now=clock.wall_now())
-    if tokens is None:  # raise after the commit, which ends the session of a reused token
+    if tokens is None:  # only now, because the commit ends the session of a token used twice
         raise SessionOverError
     return tokens
 
 
 def _token_of_cookie(request: Request, csrf_token: str) -> str:
-    """Return the refresh token of the cookie, if the CSRF token proves that our page sent it.
+    """Return the refresh token from the cookie.
+
+    The CSRF token must be equal to the CSRF cookie. Only a page of our own site can read that
+    cookie, so this proves that another site did not cause the request.
 
     Raises:
-        SessionOverError: There is no cookie.
-        CsrfError: The CSRF token does not match.
+        SessionOverError: There is no cookie with a refresh token.
+        CsrfError: The CSRF token does not match the CSRF cookie.
     """
     token = request.cookies.get(REFRESH_COOKIE)
     if token is None:
@@ -331,7 +352,7 @@ def _token_of_cookie(request: Request, csrf_token: str) -> str:
 def _given(
     response: Response, state: AppState, tokens: SessionTokens, *, in_cookie: bool
 ) -> TokenRead:
-    """Answer with the tokens, and forbid caches to store them."""
+    """Build the answer with the tokens, set the cookies, and forbid caches to store the answer."""
     response.headers["Cache-Control"] = "no-store"
     if in_cookie:
         is_secure = state.settings.public_base_url.startswith("https://")

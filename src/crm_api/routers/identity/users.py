@@ -1,4 +1,4 @@
-"""Routes of users: invite, list, change, disable."""
+"""Routes to invite, list, change, disable and sign out users."""
 
 from http import HTTPStatus
 from typing import Annotated
@@ -24,7 +24,10 @@ Admin = Annotated[Caller, require(Scope.ADMIN)]
 
 @router.post("", status_code=HTTPStatus.CREATED, openapi_extra=fails_with("user_exists"))
 async def invite_user(body: UserInvite, uow: Uow, state: State, caller: Admin) -> UserInvited:
-    """Invite a user by mail. Without a mail server, the answer contains the invitation token."""
+    """Create a user and mail an invitation to the user.
+
+    If the service has no mail server, the answer contains the token of the invitation.
+    """
     now = clock.wall_now()
     async with uow:
         user, token = await accounts.invite_user(uow, body, actor=caller.name, now=now)
@@ -34,7 +37,7 @@ async def invite_user(body: UserInvite, uow: Uow, state: State, caller: Admin) -
 
 @router.get("")
 async def list_users(uow: Uow, page: Paging, _caller: Admin) -> PageRead[UserRead]:
-    """List users, newest first."""
+    """List all users, newest first, including invited and disabled users."""
     async with uow:
         found = await accounts.list_users(uow, cursor=page.cursor, limit=page.limit)
     return PageRead(
@@ -45,7 +48,7 @@ async def list_users(uow: Uow, page: Paging, _caller: Admin) -> PageRead[UserRea
 
 @router.get("/{user_id}")
 async def get_user(user_id: UUID, uow: Uow, _caller: Admin) -> UserRead:
-    """Show a user."""
+    """Show one user."""
     async with uow:
         user = await accounts.read_user(uow, user_id=user_id)
     return UserRead.model_validate(user)
@@ -53,7 +56,10 @@ async def get_user(user_id: UUID, uow: Uow, _caller: Admin) -> UserRead:
 
 @router.patch("/{user_id}", openapi_extra=fails_with("last_owner"))
 async def update_user(user_id: UUID, body: UserUpdate, uow: Uow, caller: Admin) -> UserRead:
-    """Change a user's name or role, or disable or enable the user."""
+    """Change a user's name or role, or disable or enable the user.
+
+    Disabling a user ends every session of the user.
+    """
     async with uow:
         user = await accounts.update_user(
             uow, body, user_id=user_id, actor=caller.name, now=clock.wall_now()
@@ -63,7 +69,7 @@ async def update_user(user_id: UUID, body: UserUpdate, uow: Uow, caller: Admin) 
 
 @router.post("/{user_id}/invite", status_code=HTTPStatus.ACCEPTED)
 async def invite_user_again(user_id: UUID, uow: Uow, state: State, _caller: Admin) -> UserInvited:
-    """Send a new invitation. The previous one becomes invalid."""
+    """Send a new invitation to a user who has not accepted. The old invitation becomes invalid."""
     async with uow:
         user, token = await accounts.invite_user_again(uow, user_id=user_id, now=clock.wall_now())
         shown = await _send(uow, state, user, token)
@@ -81,7 +87,7 @@ async def sign_user_out(user_id: UUID, uow: Uow, caller: Admin) -> None:
 
 
 async def _send(uow: UnitOfWork, state: AppState, user: User, token: str) -> str | None:
-    """Mail the invitation. Return its token only without a mail server, else None."""
+    """Mail the invitation and return None; without a mail server, return its token instead."""
     if state.settings.smtp_url is None:
         return token
     subject, text = mailed_links.write_invitation_mail(user, token, await mail_sender(uow, state))

@@ -1,1 +1,1 @@
-"""Routes of health, metrics, alerts, scheduled jobs and the sandbox."""
+"""Routes for operators: health, metrics, alerts, scheduled jobs, and control of the sandbox."""

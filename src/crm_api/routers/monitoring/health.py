@@ -1,4 +1,4 @@
-"""Routes of liveness and readiness."""
+"""Routes that show whether the process is running and whether it can serve requests."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ router = APIRouter(tags=["health"])
 
 @router.get("/healthz")
 async def alive() -> AliveRead:
-    """Show that the process is running."""
+    """Show that this process is running. It answers even if the database is unavailable."""
     return AliveRead(status="ok")
 
 
@@ -29,11 +29,11 @@ async def _queue_state(request: Request) -> str:
 
 @router.get("/readyz", responses={200: {"model": ReadinessRead}, 503: {"model": ReadinessRead}})
 async def ready(request: Request, state: State) -> JSONResponse:
-    """Show whether the process can serve requests, and the state of each part.
+    """Show whether this process can serve requests, and the state of each part that it needs.
 
-    The answer is 503 if the database is unavailable, the migrations do not fit this release, or
-    this process is stopping. The other parts are ``ok`` or ``degraded`` and do not change the
-    status. ``jobs`` is ``degraded`` while a scheduled job is overdue.
+    The status code is 503 if the database is unavailable, if its schema does not fit this release,
+    or if this process is stopping. The other parts are ``ok`` or ``degraded``; they do not change
+    the status code. ``jobs`` is ``degraded`` while a scheduled job is overdue.
     """
     if getattr(request.app.state, "is_stopping", False):
         stopping = {"status": "unavailable", "checks": {"process": "stopping"}}

@@ -1,4 +1,4 @@
-"""Route of the metrics, for Prometheus."""
+"""Route that returns the metrics of the service to Prometheus."""
 
 import asyncio
 from typing import Annotated, Any
@@ -22,7 +22,10 @@ log = structlog.get_logger()
 router = APIRouter(tags=["health"])
 
 SCRAPE_SECONDS = 5.0
-"""Half of Prometheus' default scrape timeout; includes the wait for a connection."""
+"""The longest time for reading the metrics from the database, including the wait for a connection.
+
+It is half of the default scrape timeout of Prometheus.
+"""
 
 
 EXAMPLE = (
@@ -48,16 +51,21 @@ async def read_metrics(
     uow: Uow,
     state: State,
     accept: Annotated[
-        str, Header(description="The media type that you want.", examples=["text/plain"])
+        str,
+        Header(
+            description="The media type of the answer: `text/plain` or "
+            "`application/openmetrics-text`.",
+            examples=["text/plain"],
+        ),
     ] = "",
 ) -> Response:
-    """Return the metrics of the whole system in the format of Prometheus.
+    """Return the metrics of the service in the format of Prometheus.
 
-    Backlogs and failures are read from the database, so any web process can answer for all of them.
-    Metrics with the label `process` are measured by this process, or by the worker that
-    `crm-api up` runs beside it. No API key is needed, as for `/healthz`: the metrics contain counts
-    and times and no personal data. While the database is unavailable or too busy,
-    `crm_database_up` is 0 and the metrics from the database are left out.
+    Metrics about backlogs and failures are read from the database, so every web process returns
+    them for the whole service. Metrics with the label `process` describe only this process, or the
+    worker that `crm-api up` runs beside it. If the database is unavailable or too busy,
+    `crm_database_up` is 0 and the metrics from the database are left out. No API key is needed,
+    because the metrics contain only counts and times, no personal data.
     """
     figures = await _read(uow, state)
     room = await asyncio.to_thread(metrics_export.disk_metrics, state.settings.data_dir)
@@ -71,7 +79,7 @@ async def read_metrics(
 
 
 async def _read(uow: UnitOfWork, state: AppState) -> Figures | None:
-    """Read the metrics in the database; None if it is unavailable or too slow."""
+    """Read the metrics from the database; None if it is unavailable or does not answer in time."""
     times = SendTimes.from_settings(state.settings)
     try:
         async with asyncio.timeout(SCRAPE_SECONDS), uow:

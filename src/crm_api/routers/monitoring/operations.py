@@ -1,4 +1,4 @@
-"""Routes of alerts, scheduled jobs and workers."""
+"""Routes to list scheduled jobs and workers, and to list and acknowledge alerts."""
 
 from typing import Annotated
 from uuid import UUID
@@ -27,7 +27,7 @@ Operator = Annotated[Caller, require(Scope.OPERATIONS)]
 async def list_scheduled_jobs(
     uow: Uow, state: State, page: Paging, _caller: Operator
 ) -> PageRead[ScheduledJobRead]:
-    """List every scheduled job with its last run, its next run and its missed runs."""
+    """List every scheduled job by name, with its last run, its next run and its failures."""
     now = clock.now()
     message_is_on = OwnLines.from_settings(state.settings) is not None
     async with uow:
@@ -41,7 +41,7 @@ async def list_scheduled_jobs(
 
 @router.get("/workers")
 async def list_workers(uow: Uow, page: Paging, _caller: Operator) -> PageRead[WorkerRead]:
-    """List the worker processes of the last day, the most recently started first."""
+    """List the worker processes that ran during the last day, the most recently started first."""
     async with uow:
         workers = await heartbeats.list_workers(uow, now=clock.now())
     found = Cursors("workers").part(
@@ -58,10 +58,11 @@ async def list_alerts(
     *,
     status: Annotated[AlertStatus | None, IN_STATUS] = None,
     kind: Annotated[
-        Line200 | None, Query(description="Only alerts of this kind.", examples=["line_blocked"])
+        Line200 | None,
+        Query(description="List only alerts of this kind.", examples=["line_blocked"]),
     ] = None,
 ) -> PageRead[AlertRead]:
-    """List alerts, the most recently seen first."""
+    """List alerts. The alert whose problem happened most recently comes first."""
     async with uow:
         found = await alerts.list_alerts(
             uow, status=status, kind=kind, cursor=page.cursor, limit=page.limit
@@ -74,7 +75,7 @@ async def list_alerts(
 
 @router.get("/alerts/{alert_id}")
 async def read_alert(alert_id: UUID, uow: Uow, _caller: Operator) -> AlertRead:
-    """Show one alert."""
+    """Show one alert, even if it is resolved."""
     async with uow:
         alert = await alerts.get_alert(uow, alert_id)
     return AlertRead.model_validate(alert)
@@ -82,7 +83,10 @@ async def read_alert(alert_id: UUID, uow: Uow, _caller: Operator) -> AlertRead:
 
 @router.post("/alerts/{alert_id}/acknowledge")
 async def acknowledge_alert(alert_id: UUID, uow: Uow, caller: Operator) -> AlertRead:
-    """Acknowledge an alert. It is not mailed again unless it stays open for another day."""
+    """Acknowledge an alert: record that you take care of it, so that no more mail reports it.
+
+    If the problem still happens after a day, the alert opens again.
+    """
     async with uow:
         alert = await alerts.acknowledge_alert(
             uow, alert_id=alert_id, actor=caller.name, now=clock.now()

@@ -1,6 +1,7 @@
-"""Routes for frontend developers to control the sandbox: its clock, people and faults.
+"""Routes that control the sandbox, for frontend developers: its clock, people and faults.
 
-They are not available with a real API key.
+The sandbox plays the provider. The routes refuse every request if a real API key of the provider is
+set.
 """
 
 import asyncio
@@ -39,17 +40,17 @@ POLL_SECONDS = 0.1
 
 
 def sandbox_only(state: State) -> None:
-    """Refuse the request if messages are really sent.
+    """Refuse the request unless this service uses the sandbox instead of the real provider.
 
     Raises:
-        SandboxOnlyError: A real API key of the provider is set.
+        SandboxOnlyError: A real API key of the provider is set, so messages are really sent.
     """
     if not state.settings.uses_sandbox:
         raise SandboxOnlyError
 
 
 async def sandbox_controls(state: State) -> AsyncIterator[SandboxControls]:
-    """Open the controls of the sandbox for the length of a request."""
+    """Open a connection to the sandbox for the time of one request."""
     async with open_controls(state.settings.provider_url) as controls:
         yield controls
 
@@ -65,11 +66,12 @@ Controls = Annotated[SandboxControls, Depends(sandbox_controls)]
     openapi_extra=fails_with("clock_goes_forward", "clock_moves", "clock_too_far", "sandbox_only"),
 )
 async def move_sandbox_clock(body: ClockMove, uow: Uow, _caller: Admin) -> ClockRead:
-    """Move the sandbox clock forward. Everything that is due on the way is done at its time.
+    """Move the clock of the sandbox forward, and do everything that is due until the new time.
 
-    Campaigns send within their hours, pace and limits, people reply, follow-ups are sent, and daily
-    jobs run, all within seconds. `GET /v1/sandbox/clock?wait=60` answers when the move is done. The
-    clock never moves back.
+    Each thing happens at its own time on the moved clock: campaigns send within their hours, pace
+    and limits, people reply, follow-ups are sent, and daily jobs run. In real time this takes
+    seconds. `GET /v1/sandbox/clock?wait=60` answers when the move is done. The clock cannot move
+    back.
     """
     async with uow:
         await begin_clock_move(uow, body, now=clock.now())
@@ -82,10 +84,15 @@ async def get_sandbox_clock(
     _caller: Admin,
     wait: Annotated[
         int,
-        Query(ge=0, le=60, description="Wait up to this many seconds for the move to be done."),
+        Query(
+            ge=0,
+            le=60,
+            description="If the clock is moving, wait up to this number of seconds until it has "
+            "reached the new time. The default is not to wait.",
+        ),
     ] = 0,
 ) -> ClockRead:
-    """Show the time of the sandbox, and whether it is being moved."""
+    """Show the time of the sandbox clock, and whether the clock is moving."""
     ends_at = time.monotonic() + wait
     while True:
         async with state.new_uow() as uow:
@@ -110,10 +117,11 @@ async def _read_clock(uow: UnitOfWork) -> ClockRead:
 async def script_sandbox_person(
     body: PersonScript, controls: Controls, _caller: Admin
 ) -> PersonScriptRead:
-    """Set the script of a number: what the person does when a message arrives.
+    """Set the script of a phone number: what its person does when a message arrives.
 
-    It replaces the previous script of this number. Scripts end with the sandbox. Without a script,
-    the number decides: most people only receive the message, some reply, a few reply STOP.
+    The script replaces an earlier script of the number. It is lost when the sandbox stops. For a
+    number without a script, a fixed rule decides by the number: most people only receive the
+    message, some reply, and a few reply STOP.
     """
     return await controls.set_script(body)
 
@@ -122,9 +130,9 @@ async def script_sandbox_person(
 async def list_sandbox_people(
     controls: Controls, page: Paging, _caller: Admin
 ) -> PageRead[PersonScriptRead]:
-    """List the numbers that have a script."""
+    """List the phone numbers that have a script, with their scripts."""
     cursors = Cursors("sandbox_people")
-    cursors.read_text(page.cursor)  # refuse a bad cursor before the call to the sandbox
+    cursors.read_text(page.cursor)  # refuse an invalid cursor before calling the sandbox
     found = cursors.part(
         await controls.list_people(),
         cursor=page.cursor,
@@ -139,16 +147,20 @@ async def forget_sandbox_people(
     controls: Controls,
     _caller: Admin,
     phone: Annotated[
-        Phones | None, Query(description="Only the script of this number, as it was set.")
+        Phones | None,
+        Query(
+            description="Remove only the script of this number. Write the number as in the "
+            "script. By default all scripts are removed."
+        ),
     ] = None,
 ) -> None:
-    """Remove the script of one number, or all scripts."""
+    """Remove the script of one phone number, or all scripts."""
     await controls.clear_scripts(phone)
 
 
 @router.post("/faults", status_code=201, openapi_extra=fails_with("sandbox_away", "sandbox_only"))
 async def order_sandbox_fault(body: FaultCreate, controls: Controls, _caller: Admin) -> FaultRead:
-    """Add a fault that happens a number of times, or to a percentage of calls."""
+    """Make the sandbox answer wrongly: a number of times, or for a percentage of the calls."""
     return await controls.add_fault(body)
 
 
@@ -156,9 +168,9 @@ async def order_sandbox_fault(body: FaultCreate, controls: Controls, _caller: Ad
 async def list_sandbox_faults(
     controls: Controls, page: Paging, _caller: Admin
 ) -> PageRead[FaultRead]:
-    """List the faults that are still to happen, the oldest first."""
+    """List the faults that can still happen, the oldest first."""
     cursors = Cursors("sandbox_faults")
-    cursors.read_text(page.cursor)  # refuse a bad cursor before the call to the sandbox
+    cursors.read_text(page.cursor)  # refuse an invalid cursor before calling the sandbox
     found = cursors.part(
         await controls.list_faults(),
         cursor=page.cursor,
@@ -170,5 +182,5 @@ async def list_sandbox_faults(
 
 @router.delete("/faults", status_code=204, openapi_extra=fails_with("sandbox_away", "sandbox_only"))
 async def clear_sandbox_faults(controls: Controls, _caller: Admin) -> None:
-    """Remove all faults."""
+    """Remove all faults, so that the sandbox answers correctly."""
     await controls.clear_faults()

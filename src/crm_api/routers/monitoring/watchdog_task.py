@@ -1,4 +1,4 @@
-"""A web process's checks of what workers cannot report, such as that none is alive."""
+"""A background task of web processes: check what workers cannot report, such as that none runs."""
 
 import asyncio
 
@@ -17,9 +17,10 @@ LOOK_SECONDS = 60.0
 
 
 class WatchdogTask:
-    """Checks by one web process; ``start()`` and ``close()`` belong to its lifespan.
+    """Checks disks, the clock and the workers once a minute, and raises and resolves their alerts.
 
-    A worker mails alerts. While none is alive, this process mails them.
+    A worker mails alerts. While no worker runs, this web process mails them. The application calls
+    ``start()`` when it starts and ``close()`` when it stops.
     """
 
     def __init__(
@@ -37,18 +38,18 @@ class WatchdogTask:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start the checks."""
+        """Start the background task."""
         self._task = asyncio.create_task(self._look_on(), name="lookout")
 
     async def close(self) -> None:
-        """Stop the checks."""
+        """Stop the background task."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
     async def look(self) -> None:
-        """Check once; mail alert news while no worker is alive to do it."""
+        """Run each check once; mail news about alerts if no worker runs that could mail them."""
         measured = await asyncio.to_thread(disks.measure_disks, disks.folders_of(self._settings))
         async with self._new_uow() as uow:
             await system.check_disks(uow, measured, now=clock.now())
@@ -63,6 +64,6 @@ class WatchdogTask:
         while True:
             try:
                 await self.look()
-            except Exception as error:  # noqa: BLE001 - the database is away; the next check reports
-                log.warning("system not checked", error=type(error).__name__)
+            except Exception as error:  # noqa: BLE001 - the task must go on, so it tries again later
+                log.warning("watchdog checks failed", error=type(error).__name__)
             await asyncio.sleep(self._look_seconds)

@@ -1,1 +1,1 @@
-"""Mail to single people, stored in the transaction of its cause and sent in the background."""
+"""Mail to one person, such as an invitation; it is stored first and sent in the background."""

@@ -1,4 +1,4 @@
-"""The table of mails that wait to be sent."""
+"""The table of mails that are waiting to be sent."""
 
 from datetime import datetime
 from uuid import UUID
@@ -11,7 +11,7 @@ from crm_api.platform.ids import new_id
 
 
 class OutgoingMail(Base):
-    """One mail to one person; removed when the server has accepted it, as it may hold secrets."""
+    """A mail to one person. Because it may contain a secret, the row is deleted once it is sent."""
 
     __tablename__ = "outgoing_mail"
     __table_args__ = (Index("idx_outgoing_mail_due", "next_attempt_at"),)
@@ -20,10 +20,10 @@ class OutgoingMail(Base):
     recipient: Mapped[str]
     subject: Mapped[str]
     body: Mapped[bytes] = mapped_column(LargeBinary)
-    """Sealed, because it may hold a token that gives access."""
+    """The encrypted text. It may contain a token that gives access to an account."""
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     next_attempt_at: Mapped[datetime]
     last_error: Mapped[str | None]
     expires_at: Mapped[datetime]
-    """After this time the mail is useless and is removed without being sent."""
+    """After this time the mail is useless, so it is deleted without being sent."""
     created_at: Mapped[datetime]

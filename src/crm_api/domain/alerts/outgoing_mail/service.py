@@ -1,4 +1,4 @@
-"""Mail to single people: stored with its cause, sent later, tried again with growing waits."""
+"""Store mail to one person in the transaction that causes it, and let a worker send it later."""
 
 from datetime import datetime, timedelta
 
@@ -13,8 +13,12 @@ from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
 
 CLAIMED_FOR = timedelta(minutes=2)
-"""Longer than the mail server may take. If a worker dies, its mail is sent again after this."""
+"""How long a worker owns a claimed mail. It is longer than the mail server may take.
+
+If the worker dies, another worker sends the mail after this time.
+"""
 WAITS = Backoff(first=timedelta(seconds=30), longest=timedelta(hours=1))
+"""The waits between the attempts to send a mail."""
 _ABOUT = "mail"
 
 
@@ -31,12 +35,12 @@ async def queue_mail(
     """Store a mail, and request the job ``send_mail`` after the commit.
 
     Args:
-        to: An e-mail address.
+        to: The e-mail address of the person.
         subject: One line.
-        body: Plain text; stored sealed until it is sent.
-        lasts: How long the mail is useful; later it is not sent.
-        secret: The secret key that seals the body.
-        now: The present instant.
+        body: Plain text; it is stored encrypted.
+        lasts: How long the mail is useful. A mail that is older is deleted, not sent.
+        secret: The secret key that encrypts the body.
+        now: The current time.
     """
     values = {
         "id": new_id(),
@@ -52,7 +56,10 @@ async def queue_mail(
 
 
 async def claim_mail(uow: UnitOfWork, *, now: datetime) -> OutgoingMail | None:
-    """Claim a mail to send; None when none is due. Expired mails are removed."""
+    """Claim the mail that has been due for the longest time; None if no mail is due.
+
+    Expired mails that are found on the way are deleted.
+    """
     due = (
         select(OutgoingMail.id)
         .where(OutgoingMail.next_attempt_at <= now)
@@ -76,21 +83,21 @@ async def claim_mail(uow: UnitOfWork, *, now: datetime) -> OutgoingMail | None:
 
 
 def read_body(mail: OutgoingMail, *, secret: bytes) -> str:
-    """Return a mail's body.
+    """Decrypt the body of a stored mail.
 
     Raises:
-        UnsealError: The secret key has changed since the mail was stored.
+        UnsealError: The secret key does not open it, because the key has changed.
     """
     return unseal(mail.body, secret=secret, about=_ABOUT)
 
 
 async def delete_mail(uow: UnitOfWork, mail: OutgoingMail) -> None:
-    """Delete a mail that the server has accepted, or that cannot be unsealed."""
+    """Delete a mail: the mail server has accepted it, it has expired, or it cannot be decrypted."""
     await uow.session.execute(delete(OutgoingMail).where(OutgoingMail.id == mail.id))
 
 
 async def postpone_mail(uow: UnitOfWork, mail: OutgoingMail, *, error: str, now: datetime) -> None:
-    """Schedule the next attempt; each wait is longer than the last one."""
+    """Record why a mail was not sent, and schedule the next attempt; the waits grow."""
     until = now + WAITS.wait(mail.attempts)
     await uow.session.execute(
         update(OutgoingMail)

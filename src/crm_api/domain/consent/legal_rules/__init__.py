@@ -1,1 +1,1 @@
-"""Legal rules about when messages may be sent, as data, and their evaluation."""
+"""Legal rules about when and how often messages may be sent; they are data in a JSON file."""

@@ -1,4 +1,4 @@
-"""Show the legal rules: those in force on a day, and those that begin or end in a span of days."""
+"""List the legal rules that are in force on a day, and the rules that begin or end in a period."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
@@ -22,7 +22,8 @@ from crm_api.platform.database import UnitOfWork
 SAMPLE = 5
 MOST_PLACES = 50
 
-# One index lookup for each zone key, however many contacts there are (loose index scan).
+# Finds the distinct zone keys with one index lookup each, so the number of contacts does not matter
+# (loose index scan).
 _PLACES = text("""
     WITH RECURSIVE place AS (
         (SELECT zone_key FROM contact WHERE deleted_at IS NULL ORDER BY zone_key LIMIT 1)
@@ -46,14 +47,14 @@ _SAMPLE = text("""
 
 
 class ChangeKind(StrEnum):
-    """Whether a rule begins or ends."""
+    """Whether a legal rule begins or ends on a day."""
 
     BEGINS = "begins"
     ENDS = "ends"
 
 
 class AffectedContact(ReadModel):
-    """A contact with a zone key for which a rule changes."""
+    """A contact to whom a beginning or ending rule applies."""
 
     model_config = example(zone_key="MA/America/New_York")
 
@@ -64,48 +65,68 @@ class AffectedContact(ReadModel):
     city: str | None
     state: str | None
     zone_key: str = Field(
-        description="The contact's possible states, a slash, and its possible time zones."
+        description="The states and time zones that are possible for the contact's phone number: "
+        "states, a slash, time zones. `?` instead of the states means that no state is known."
     )
 
 
 class AffectedPlace(ReadModel):
-    """A zone key for which a rule changes."""
+    """A zone key (states and time zones) to which a beginning or ending rule applies."""
 
     model_config = example(zone_key="MA/America/New_York", contacts=211)
 
-    zone_key: str = Field(description="States, a slash, time zones; `?` is any state.")
-    contacts: int = Field(description="Number of contacts with this zone key.")
+    zone_key: str = Field(
+        description="The possible states, a slash, and the possible time zones of a phone number. "
+        "`?` instead of the states means that no state is known, so the rules of every state apply."
+    )
+    contacts: int = Field(description="The number of contacts with this zone key.")
 
 
 class RuleChangeRead(ReadModel):
-    """A rule that begins or ends, with the contacts to whom it applies."""
+    """A legal rule that begins or ends, and the contacts to whom the rule applies."""
 
     model_config = example(on="2027-01-31", contacts=240)
 
-    on: date = Field(description="The first local day of the recipient with the change.")
-    change: ChangeKind = Field(description="`begins` or `ends`.")
-    rule: ComplianceRule = Field(description="The rule.")
+    on: date = Field(
+        description="If the rule begins: its first day. If it ends: the first day without it. The "
+        "day is a local day of the recipient."
+    )
+    change: ChangeKind = Field(description="Whether the rule begins or ends on this day.")
+    rule: ComplianceRule = Field(description="The legal rule that begins or ends.")
     contacts: int = Field(
-        description="Number of contacts to whom the rule applies, including those who opted out."
+        description="The number of contacts to whom the rule applies. Contacts who opted out are "
+        "included."
     )
     places: list[AffectedPlace] = Field(
-        description=f"Their zone keys, those with most contacts first; at most {MOST_PLACES}."
+        description="The zone keys of the contacts to whom the rule applies, with the number of "
+        f"contacts of each. The largest come first; there are at most {MOST_PLACES}."
     )
-    sample: list[AffectedContact] = Field(description=f"Up to {SAMPLE} of these contacts.")
+    sample: list[AffectedContact] = Field(
+        description=f"Up to {SAMPLE} contacts to whom the rule applies, as examples."
+    )
 
 
 class RuleChangesRead(ReadModel):
-    """The rules that begin or end in a span of days, in the order of the days."""
+    """The legal rules that begin or end in a period, in the order of the days."""
 
     model_config = example(**{"from": "2027-01-31", "to": "2027-02-01"})
 
-    since: date = Field(serialization_alias="from", description="The first day.")
-    until: date = Field(serialization_alias="to", description="The day after the last one.")
-    rule_set: Literal["us", "none", "file"] = Field(
-        description="`us`, `none`, or `file` for the operator's own file."
+    since: date = Field(
+        serialization_alias="from", description="The first day of the period, as requested."
     )
-    data: list[RuleChangeRead] = Field(description="The changes; empty if no rule changes.")
-    next_cursor: str | None = Field(default=None, description="Always null: there is one page.")
+    until: date = Field(
+        serialization_alias="to", description="The day after the last day of the period."
+    )
+    rule_set: Literal["us", "none", "file"] = Field(
+        description="The rules that this service uses: `us` for the shipped rules, `none` for no "
+        "rules, `file` for the operator's own file."
+    )
+    data: list[RuleChangeRead] = Field(
+        description="The changes in the period; empty if no rule begins or ends."
+    )
+    next_cursor: str | None = Field(
+        default=None, description="Always null, because all changes are on one page."
+    )
 
 
 class _Change(NamedTuple):
@@ -117,16 +138,17 @@ class _Change(NamedTuple):
 async def list_changes(
     uow: UnitOfWork, book: RuleBook, *, since: date, until: date
 ) -> RuleChangesRead:
-    """List the rules that begin or end on a day of the span.
+    """List the rules that begin or end in a period, with the contacts to whom each rule applies.
 
-    A rule applies to contacts who may be in its state, and to contacts whose state is not known.
+    A rule of a state applies to contacts who may be in this state, and to contacts whose state is
+    not known.
 
     Args:
-        since: The first day.
-        until: The day after the last one.
+        since: The first day of the period.
+        until: The day after the last day of the period.
 
     Raises:
-        EmptyRuleSpanError: The span has no day.
+        EmptyRuleSpanError: ``until`` is not later than ``since``.
     """
     if until <= since:
         raise EmptyRuleSpanError
@@ -161,7 +183,10 @@ def _changes(rules: Iterable[ComplianceRule]) -> Iterator[_Change]:
 
 
 def _where(zone_keys: Sequence[str], state: str | None) -> list[str]:
-    """Return the zone keys to which a rule of this state applies; all for a federal rule."""
+    """Return the zone keys to which a rule of a state applies.
+
+    A federal rule (state None) applies to all. A zone key without states is always included.
+    """
     found = []
     for key in zone_keys:
         states = parse_zone_key(key).states
@@ -196,14 +221,14 @@ def _read(
 
 
 def rule_set_of(book: RuleBook) -> Literal["us", "none", "file"]:
-    """Return the name of a rule book in answers."""
+    """Return how the API names the rules of a process; ``file`` hides the path of the file."""
     if book.name == NO_RULES.name:
         return "none"
     return "us" if book.name == SHIPPED else "file"
 
 
 def list_rules(book: RuleBook, *, on: date) -> ComplianceRulesRead:
-    """Return the rules that are in force on a day, in the order of their file."""
+    """Return the rules that are in force on a local day, in the order of the rule file."""
     rule_set = rule_set_of(book)
     file = Path(book.name).name if rule_set == "file" else None
     return ComplianceRulesRead(on=on, rule_set=rule_set, file=file, data=tuple(book.in_force(on)))

@@ -1,16 +1,18 @@
-"""Errors of questions about legal rules."""
+"""Errors of requests about legal rules."""
 
 from crm_api.domain.kit.errors import FieldProblem, InvalidError
 
 
 class EmptyRuleSpanError(InvalidError):
-    """The span of days ends before it begins."""
+    """The requested period has no day, because ``to`` is not later than ``from``."""
 
     code = "empty_rule_span"
-    title = "No day is between from and to"
+    title = "Empty period"
 
     def __init__(self) -> None:
-        detail = "`to` is the day after the last one, so it must be later than `from`."
+        detail = (
+            "The period from `from` to `to` has no day. Choose a `to` that is later than `from`."
+        )
         super().__init__(
             detail, errors=[FieldProblem(pointer="/to", code=self.code, detail=detail)]
         )

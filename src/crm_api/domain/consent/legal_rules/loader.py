@@ -1,4 +1,4 @@
-"""Load the legal rules of a process: the shipped ones, those of a file, or none."""
+"""Load the legal rules of a process: the shipped rules, the rules of a file, or none."""
 
 from importlib import resources
 from pathlib import Path
@@ -20,8 +20,8 @@ def load_rules(name: str) -> RuleBook:
         name: ``us``, ``none``, or the path of a JSON file in the format of the shipped ``us.json``.
 
     Raises:
-        SettingsError: The file cannot be read or has an invalid rule; the message is one line that
-            names the setting and the field.
+        SettingsError: The file cannot be read, or a rule in it is invalid. The message is one line
+            that names the setting and the field.
     """
     if name == NO_RULES.name:
         return NO_RULES
@@ -33,10 +33,10 @@ def load_rules(name: str) -> RuleBook:
             text = file.read(_LARGEST_FILE + 1)
     except OSError as error:
         raise SettingsError(
-            f"CRM_COMPLIANCE_RULES: the file cannot be read: {error.strerror}"
+            f"CRM_COMPLIANCE_RULES: the rule file cannot be read: {error.strerror}"
         ) from error
     if len(text) > _LARGEST_FILE:
-        raise SettingsError("CRM_COMPLIANCE_RULES: the file is larger than a megabyte")
+        raise SettingsError("CRM_COMPLIANCE_RULES: the rule file is larger than 1 megabyte")
     try:
         return RuleBook(RuleFile.model_validate_json(text).rules, name=name)
     except ValidationError as error:

@@ -1,8 +1,9 @@
-"""Evaluate the legal rules for a zone key and an instant: open until, next opening, limit.
+"""Evaluate the legal rules: whether and how often a message may be sent to a zone key at a time.
 
-All functions are pure. A rule applies by the recipient's local date. If a person may be in several
-states or time zones, the rules of all these states must allow the message in all these zones. If
-the state is not known, the rules of all states apply. So the strictest rule decides.
+A zone key names the states and time zones that are possible for a phone number. A rule applies by
+the local date of the recipient. If several states or time zones are possible, the rules of every
+state must allow the message in every time zone. If the state is not known, the rules of all states
+apply. So the strictest rule decides. All functions are pure.
 """
 
 from collections.abc import Iterable
@@ -19,24 +20,25 @@ from crm_api.domain.kit.windows import DAYS, Span, Window, day_span
 from crm_api.domain.kit.zones import parse_zone_key
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
-"""The end of the open hours if there are no rules."""
+"""The end of the allowed hours if there are no rules."""
 _ALL_DAY = Window.of(EVERY_DAY, time(0), time.max)
 _CACHE_SIZE = 16_384
-"""Spans of days: a few hundred zone keys, two or three days each."""
+"""The size of each cache. A few hundred zone keys with two or three days each are in use at once.
+"""
 
 
 class FrequencyCap(NamedTuple):
-    """The most campaign messages that a number may get in a number of hours."""
+    """A legal limit: a number may get at most ``texts`` campaign messages in ``hours`` hours."""
 
     texts: int
     hours: int
 
 
 class RuleBook:
-    """The rules that a process applies, loaded once.
+    """The legal rules that a process applies; they are loaded once at its start.
 
     Attributes:
-        name: ``us``, ``none``, or the path of a file.
+        name: ``us`` for the shipped rules, ``none`` for no rules, or the path of a rule file.
     """
 
     def __init__(self, rules: Iterable[ComplianceRule], *, name: str) -> None:
@@ -46,20 +48,23 @@ class RuleBook:
         self._cap_of = lru_cache(maxsize=_CACHE_SIZE)(self._find_cap)
 
     def in_force(self, on: date) -> list[ComplianceRule]:
-        """Return the rules that are in force on a local day."""
+        """Return the rules that are in force on a local day of the recipient."""
         return [rule for rule in self.rules if rule.is_in_force(on)]
 
     def open_until(self, zone_key: str, now: datetime) -> datetime | None:
-        """Return until when a message may be sent to this zone key; None if it may not be now."""
+        """Return when the allowed hours of a zone key end that contain ``now``.
+
+        None if no message may be sent to the zone key now.
+        """
         if not self.rules:
             return FOREVER
         key = parse_zone_key(zone_key)
         return windows.open_until(partial(self._span_of, key.states), key.zones, now)
 
     def next_open(self, zone_key: str, now: datetime) -> datetime | None:
-        """Return the first instant from ``now`` on at which a message may be sent to this zone key.
+        """Return the first time, not before ``now``, at which a message may be sent to a zone key.
 
-        None if there is none within two weeks.
+        None if no message may be sent within two weeks.
         """
         if not self.rules:
             return now
@@ -67,13 +72,23 @@ class RuleBook:
         return windows.next_open(partial(self._span_of, key.states), key.zones, now)
 
     def span(self, states: tuple[str, ...], zone: str, day: date) -> Span | None:
-        """Return the hours of a local day by all rules of the states; None if it stays closed."""
+        """Return when messages may be sent on a local day by the rules of all given states.
+
+        Args:
+            states: The possible states; if empty, the rules of every state apply.
+            zone: The time zone of the local day.
+            day: The local day.
+
+        Returns:
+            The beginning and the end of the allowed hours; None if no message may be sent.
+        """
         return self._span_of(states, zone, day)
 
     def frequency_cap(self, zone_key: str, now: datetime) -> FrequencyCap | None:
-        """Return the limit for numbers with this zone key; None if no rule sets one.
+        """Return the limit on messages to a number with this zone key; None if no rule has one.
 
-        Several limits are combined to the smallest number in the longest time, which meets all.
+        Several limits are combined: the smallest number of messages in the longest period. This
+        meets each of them.
         """
         key = parse_zone_key(zone_key)
         days = {now.astimezone(ZoneInfo(zone)).date() for zone in key.zones}
@@ -112,11 +127,11 @@ class RuleBook:
 
 
 NO_RULES = RuleBook((), name="none")
-"""No rules: for the sandbox, which sends no real messages."""
+"""The empty rule book, for the sandbox, which sends no real messages."""
 
 
 def is_federal_holiday(day: date) -> bool:
-    """Return whether a day is a federal holiday or the day on which one is observed."""
+    """Return whether a day is a US federal holiday, or the day on which one is observed."""
     return day in _federal_holidays(day.year)
 
 

@@ -1,4 +1,4 @@
-"""Legal rules, as a rule file states them and as the API shows them."""
+"""The model of a legal rule, in a rule file and in the API."""
 
 from datetime import date
 from enum import StrEnum
@@ -25,18 +25,20 @@ EVERY_DAY: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 IsoDate = Annotated[date, Field(strict=True)]
-"""``YYYY-MM-DD``; a number is refused."""
+"""A date as ``YYYY-MM-DD``. A number, which pydantic would accept as a date, is refused."""
 
 
 class ComplianceRuleKind(StrEnum):
-    """What a rule says.
+    """What a legal rule demands.
 
     Attributes:
-        WINDOW: Messages only between ``start`` and ``end`` on its weekdays.
-        NO_DAY: No messages on its weekdays.
-        HOLIDAY: No messages on federal holidays and on the days on which they are observed.
-        FREQUENCY: At most ``max_texts`` messages to a number in ``per_hours``.
-        DUTY: Shown only: the program fulfils it elsewhere, or its operator must fulfil it.
+        WINDOW: On the rule's weekdays, messages may be sent only between ``start`` and ``end``.
+        NO_DAY: On the rule's weekdays, no messages may be sent.
+        HOLIDAY: No messages may be sent on federal holidays or on the days on which they are
+            observed.
+        FREQUENCY: A number may get at most ``max_texts`` messages in ``per_hours`` hours.
+        DUTY: A duty that no time window or limit expresses. The service fulfils it in another way,
+            or the operator must fulfil it. It is only shown.
     """
 
     WINDOW = "window"
@@ -56,7 +58,9 @@ _BELONGS = {"start", "end", "max_texts", "per_hours"}
 
 def _known_state(code: str) -> str:
     if code not in regions.STATE_ZONES:
-        raise PydanticCustomError("unknown_state", "takes a state's two letters, or null")
+        raise PydanticCustomError(
+            "unknown_state", "must be the two letters of a state, or null for a federal rule"
+        )
     return code
 
 
@@ -69,21 +73,26 @@ def _fault(message: str) -> PydanticCustomError:
 
 
 class ComplianceRule(DocumentedModel):
-    """One rule for one state, or for all states.
+    """A legal rule of one state, or a federal rule for all states.
 
     Attributes:
-        state: Two letters; null for a federal rule, which applies everywhere.
-        kind: The kind.
-        weekdays: For ``window`` and ``no_day``: the recipient's local days that the rule limits.
-        start: The time of day at which it begins.
-        end: The time of day at which it ends.
-        max_texts: The maximum number of messages to one phone number.
-        per_hours: The period, in hours.
-        effective_from: The first local day on which it is in force; null means always.
-        effective_until: The last local day on which it is in force; null means no end.
-        source: Null if none is known; such a rule is never ``verified``.
-        verified: Whether the rule was checked against its source.
-        reviewed: When the rule was checked against its source.
+        state: The two letters of the state; null for a federal rule, which applies in all states.
+        kind: What the rule demands.
+        weekdays: The local days of the recipient that a rule of the kind ``window`` or ``no_day``
+            limits.
+        start: For the kind ``window``: the local time from which messages may be sent.
+        end: For the kind ``window``: the local time until which messages may be sent.
+        max_texts: For the kind ``frequency``: the largest number of messages that a phone number
+            may get in ``per_hours`` hours.
+        per_hours: For the kind ``frequency``: the length of the period in hours.
+        effective_from: The first local day on which the rule is in force; null means that it has
+            no beginning.
+        effective_until: The last local day on which the rule is in force; null means that it has
+            no end.
+        source: The text of the law, such as a section of a code; null if none is known.
+        verified: True if a person has checked the rule against its source.
+        reviewed: The day on which a person last reviewed the rule.
+        note: An explanation of the rule.
     """
 
     model_config = example(
@@ -112,13 +121,17 @@ class ComplianceRule(DocumentedModel):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        """Refuse missing fields, fields of other kinds, and impossible values."""
+        """Check that the rule has exactly the fields of its kind, and that their values fit.
+
+        Raises:
+            PydanticCustomError: A field is missing, belongs to another kind, or is impossible.
+        """
         needs = _NEEDS.get(self.kind, set())
         given = {name for name in _BELONGS | needs if getattr(self, name) is not None}
         for name in sorted(needs - given):
-            raise _fault(f"{name} is needed for the kind {self.kind}")
+            raise _fault(f"{name} is required for a rule of the kind {self.kind}")
         for name in sorted(given & _BELONGS - needs):
-            raise _fault(f"{name} does not go with the kind {self.kind}")
+            raise _fault(f"{name} is not allowed for a rule of the kind {self.kind}")
         if self.start is not None and self.end is not None and self.start >= self.end:
             raise _fault("end must be later than start")
         if self.effective_until and self.effective_until < (self.effective_from or date.min):
@@ -127,9 +140,9 @@ class ComplianceRule(DocumentedModel):
             ComplianceRuleKind.WINDOW,
             ComplianceRuleKind.NO_DAY,
         }:
-            raise _fault(f"weekdays does not go with the kind {self.kind}")
+            raise _fault(f"weekdays is not allowed for a rule of the kind {self.kind}")
         if self.verified and self.source is None:
-            raise _fault("source is needed for a rule that is verified")
+            raise _fault("source is required for a verified rule")
         return self
 
     def is_in_force(self, on: date) -> bool:
@@ -139,7 +152,7 @@ class ComplianceRule(DocumentedModel):
 
 
 class RuleFile(BaseModel):
-    """A file of rules; it replaces all shipped rules."""
+    """The content of a rule file. An operator's own file replaces all shipped rules."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -147,7 +160,11 @@ class RuleFile(BaseModel):
 
     @model_validator(mode="after")
     def _has_federal_window(self) -> Self:
-        """Refuse a file without a federal limit for a weekday; only ``none`` may have none."""
+        """Check that a federal rule limits the hours of each weekday.
+
+        So a mistake in the file cannot allow messages at all hours. To have no limits, set
+        ``CRM_COMPLIANCE_RULES`` to ``none``.
+        """
         everywhere = [rule for rule in self.rules if rule.state is None]
         kinds = {ComplianceRuleKind.WINDOW, ComplianceRuleKind.NO_DAY}
         limited = {day for rule in everywhere if rule.kind in kinds for day in rule.weekdays}
@@ -155,20 +172,22 @@ class RuleFile(BaseModel):
         if open_days:
             missing = ", ".join(open_days)
             raise _fault(
-                f"rules take a window with state null for every day, but not for {missing}"
+                f"rules must have a rule of the kind window or no_day with state null for each "
+                f"weekday; there is none for {missing}"
             )
         return self
 
 
 class ComplianceRulesRead(DocumentedModel):
-    """The rules in force on a day.
+    """The legal rules that are in force on a day.
 
     Attributes:
-        on: The day whose rules are shown.
-        rule_set: ``us``, ``none``, or ``file`` for the operator's own file.
-        file: The name of that file, without its folder; null without one.
+        on: The day, as requested.
+        rule_set: The rules that this service uses: ``us`` for the shipped rules, ``none`` for no
+            rules, ``file`` for the operator's own file.
+        file: The name of the operator's own file, without its folder; null if there is none.
         data: The rules that are in force on the day.
-        next_cursor: The cursor of the next page; null on the last page.
+        next_cursor: Always null, because all rules are on one page.
     """
 
     on: date

@@ -1,1 +1,1 @@
-"""The reader of replies: what a reply says about consent, and what kind of reply it is."""
+"""The reply reader: find out what a reply says about consent, and what kind of reply it is."""

@@ -1,7 +1,8 @@
-"""The trained part of the reader: one linear model over hashed features.
+"""The trained part of the reply reader: a linear model over hashed features.
 
-Every output is a logistic regression: its score is the sum of the weights of the features of a
-reply. A sum can be taken apart again, so each answer names the words that weighed most.
+Each output is a logistic regression. Its score is the sum of the weights of the features of a
+reply. So it can be computed how much each word adds to a score, and a reading can name the words
+that added most.
 """
 
 import json
@@ -20,7 +21,7 @@ from crm_api.domain.consent.reply_reader.features import Features, features_of, 
 
 
 class ReplyClass(StrEnum):
-    """What kind of answer a reply is; a proposal, which a person may change."""
+    """The kind of a reply, such as a question; the model proposes it and a person may change it."""
 
     INTERESTED = "interested"
     QUESTION = "question"
@@ -33,7 +34,11 @@ class ReplyClass(StrEnum):
 
 CLASSES = tuple(ReplyClass)
 OUTPUTS = ("asks_to_stop", "needs_a_person", *CLASSES)
-"""What each column of the weights scores: the request, the request or a doubt, and the classes."""
+"""The outputs of the model, in the order of the columns of the weights.
+
+``asks_to_stop``: the person asks for no more messages. ``needs_a_person``: the person asks or may
+ask for that. Then one output for each class of reply.
+"""
 FILE = "model.npz"
 
 Array = npt.NDArray[np.float32]
@@ -48,12 +53,15 @@ class Model:
     """A trained model.
 
     Attributes:
-        hashes: The features that count, ascending.
-        weights: Per feature and output, 16-bit; times ``scales`` they are the real weights.
-        bias: Per output.
-        opt_out_at: From this probability of ``asks_to_stop`` on, a reply opts out.
-        hold_at: From this probability of ``needs_a_person`` on, a reply holds.
-        facts: What the model was trained on: hashes of data and script, counts, date.
+        hashes: The hashes of the features that the model knows, ascending.
+        weights: One row per feature, one column per output, as 16-bit integers. The real weight is
+            this number times the scale of the output.
+        scales: One number per output, for ``weights``.
+        bias: One number per output, which is added to its score.
+        opt_out_at: A reply opts out if its probability of ``asks_to_stop`` is at least this.
+        hold_at: A reply puts the number on hold if its probability of ``needs_a_person`` is at
+            least this.
+        facts: How the model was trained: digests of the data and of the script, counts, date.
     """
 
     hashes: Hashes
@@ -65,7 +73,7 @@ class Model:
     facts: dict[str, Any]
 
     def save(self, path: Path) -> None:
-        """Write the model to a file."""
+        """Write the model to a file that ``load`` reads."""
         facts = {**self.facts, "opt_out_at": self.opt_out_at, "hold_at": self.hold_at}
         np.savez_compressed(
             path,
@@ -78,7 +86,7 @@ class Model:
 
     @classmethod
     def load(cls, path: Path) -> "Model":
-        """Read a model from a file."""
+        """Read a model from a file that ``save`` has written."""
         with np.load(path, allow_pickle=False) as stored:
             facts = json.loads(stored["facts"].tobytes())
             return cls(
@@ -92,10 +100,13 @@ class Model:
             )
 
     def find(self, hashes: Hashes) -> tuple[Rows, npt.NDArray[np.int64]]:
-        """Return the rows of those features that the model knows, and their places in ``hashes``.
+        """Find the features that the model knows.
 
-        The upper half of a hash leads to the few features that share it; a binary search over all
-        took longer than everything else together.
+        The upper half of a hash selects a small bucket of features, which is searched from its
+        beginning. A binary search over all features took longer than all other steps of a reading.
+
+        Returns:
+            The rows of the known features in ``weights``, and their indices in the argument.
         """
         begins, largest = self._buckets
         rows = begins[hashes >> _BUCKET_BITS]
@@ -106,7 +117,10 @@ class Model:
 
     @cached_property
     def _buckets(self) -> tuple[Rows, int]:
-        """Where the features of each upper half begin, and how many the largest has."""
+        """The row of the first feature for each upper half of a hash, and the largest bucket size.
+
+        A bucket is all features whose hashes have the same upper half.
+        """
         uppers = np.arange(0, 1 << 32, 1 << _BUCKET_BITS, dtype=np.uint32)
         begins = np.searchsorted(self.hashes, uppers).astype(np.int32)
         return begins, int(np.diff(begins, append=len(self.hashes)).max())
@@ -114,18 +128,19 @@ class Model:
 
 @lru_cache(maxsize=1)
 def current_model() -> Model:
-    """Return the model of this release, which is a file of the package."""
+    """Load the model that is shipped with this release; it is loaded once per process."""
     return Model.load(Path(__file__).with_name(FILE))
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model says of several replies.
+    """The scores of a model for several replies.
 
     Attributes:
-        probabilities: Of each output, one row per reply.
-        known: The features of the replies that the model knows.
-        parts: What each of them adds to the scores of the first two outputs.
+        analyses: The replies, in the order in which they were given.
+        probabilities: One row per reply, one column per output, from 0 to 1.
+        known: The occurrences of features in the replies that the model knows.
+        parts: One row per occurrence: what it adds to the scores of the first two outputs.
     """
 
     analyses: Sequence[Analysis]
@@ -135,14 +150,15 @@ class Scores:
 
     @cached_property
     def starts(self) -> Sequence[int]:
-        """Where the words of each reply begin in ``words``."""
+        """For each reply, the index of its first word in ``words``; then the end of all words."""
         return first_words(self.analyses)
 
     @cached_property
     def words(self) -> npt.NDArray[np.float64]:
-        """The part that each word has in the first two scores, the words of all in a row.
+        """How much each word adds to the scores of the first two outputs.
 
-        A feature that covers several words counts for each in equal parts.
+        One row per output; the words of all replies follow one another. What a feature of several
+        words adds is divided equally among these words.
         """
         firsts = self.known.firsts
         covers = (firsts >= 0).nonzero()[0]
@@ -159,7 +175,7 @@ class Scores:
 def score_replies(
     model: Model, analyses: Sequence[Analysis], contexts: Sequence[Context]
 ) -> Scores:
-    """Score replies in one pass over all of them."""
+    """Compute the probabilities of all outputs for several replies in one pass."""
     features = features_of(analyses, contexts)
     rows, places = model.find(features.hashes)
     known = features.at(places)
@@ -179,7 +195,13 @@ def score_replies(
 
 
 def weighed_words(scores: Scores, place: int, *, output: str) -> list[tuple[str, float]]:
-    """Return the words of one of the replies with their parts of a score, heaviest first."""
+    """Return the words of one reply with what each adds to a score, the largest part first.
+
+    Args:
+        scores: The scores of several replies.
+        place: The index of the reply.
+        output: ``asks_to_stop`` or ``needs_a_person``.
+    """
     start = scores.starts[place]
     words = scores.analyses[place].words
     parts = scores.words[OUTPUTS.index(output), start : start + len(words)].tolist()

@@ -1,4 +1,4 @@
-"""The keywords that decide a reply if it consists of nothing else.
+"""The keywords that opt out, opt in or ask for help if a reply consists of nothing else.
 
 Sources, read 2026-11-28: 47 CFR 64.1200(a)(10) (stop, quit, end, revoke, opt out, cancel,
 unsubscribe); Quo, "Opt-out" (the six words that the provider confirms); Twilio, "Opt-out keywords"
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from crm_api.domain.consent.reply_reader.analysis import COURTESIES
 
 PROVIDER_WORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT"})
-"""The provider confirms an opt-out itself if the reply is one of these words and nothing else."""
+"""If the reply is exactly one of these words, the provider itself confirms the opt-out."""
 
 OPT_IN = frozenset({"start", "unstop"})
 HELP = frozenset({"help", "info", "ayuda", "ajuda", "aide", "ed"})
@@ -43,15 +43,16 @@ _DRAWN_OUT = re.compile(r"(.)\1+")
 
 
 def only_words(folded: str) -> str:
-    """Return the words of a folded text, without punctuation and symbols."""
+    """Return the words of a folded text with one space between them, without other characters."""
     return " ".join(_WORD.findall(folded))
 
 
 def keyword_in(folded: str) -> str | None:
-    """Return the keyword that a folded reply consists of, except courtesies; None otherwise.
+    """Return the opt-out keyword of a folded reply; None if the reply says more than a keyword.
 
-    These variations are recognised: repetition (``stop stop``), separated letters (``s.t.o.p``),
-    repeated letters (``stoooop``), a gap (``st op``) and digits for letters (``st0p``).
+    Courtesies around the keyword are allowed. These variations are recognised: repetition (``stop
+    stop``), separated letters (``s.t.o.p``), repeated letters (``stoooop``), a gap (``st op``) and
+    digits for letters (``st0p``).
     """
     return next((one for one in _candidates(folded) if one in OPT_OUT), None)
 

@@ -1,8 +1,9 @@
-"""Read replies: whether a person asks us to stop, or may ask it, and what kind of reply it is.
+"""Read replies: find out whether a person asks for no more messages, and what kind of reply it is.
 
-A reply is read in this order. A courtesy or a reaction to our own message says nothing. A keyword
-that is the whole reply decides. The trained model decides everything else, with one threshold for
-an opt-out and one for a hold. docs/explanation/reply-reading.md has the measured rates.
+A reply is read in three steps. First, a reply that is only a courtesy, or a reaction to our own
+message, changes nothing. Second, a keyword decides if it is the whole reply. Third, the trained
+model decides all other replies, with one threshold for an opt-out and one for a hold.
+``docs/explanation/reply-reading.md`` has the measured rates.
 """
 
 import re
@@ -29,7 +30,7 @@ from crm_api.domain.consent.reply_reader.classifier import (
 
 NO_CONTEXT = Context()
 WORDS_SHOWN = 3
-"""The most words that a reading names as the ones with the highest weight."""
+"""The largest number of words that a reading names as those with the highest weight."""
 
 _REACTION = re.compile(
     r"^\s*(?:(?:liked|loved|disliked|laughed at|emphasi[sz]ed|questioned|reacted .{1,40} to"
@@ -37,9 +38,10 @@ _REACTION = re.compile(
     r"\s+[\"\u201c\u00ab\u2018'])",
     re.IGNORECASE,
 )
-"""How phones write a reaction to a message: the quoted words are ours, not the person's."""
+"""How phones send a reaction as text, such as ``Liked "…"``. The quoted words are from our message.
+"""
 _PICTURES = re.compile("[\U0001f6d1\u26d4\U0001f6ab\U0001f595]")
-"""Stop signs and a middle finger: the reply is doubtful if its words say no more."""
+"""Stop signs and a middle finger: a reply with one is doubtful, even if its words say nothing."""
 
 
 class ReplyKind(StrEnum):
@@ -49,29 +51,36 @@ class ReplyKind(StrEnum):
     OPT_IN = "opt_in"
     HELP = "help"
     DOUBTFUL = "doubtful"
+    """The person may ask for no more messages, so the number is put on hold."""
     NONE = "none"
+    """The reply changes nothing."""
 
 
 class DecidedBy(StrEnum):
-    """Which part of the reader decided."""
+    """Which part of the reader decided what a reply means."""
 
     COURTESY = "courtesy"
-    """The reply is empty, or thanks, a greeting or "please" and nothing else."""
+    """The reply is empty, or consists only of thanks, greetings or "please"."""
     REACTION = "reaction"
+    """The reply is a reaction to our message, such as a "like"."""
     KEYWORD = "keyword"
+    """The whole reply is a keyword, such as "STOP"."""
     MODEL = "model"
+    """The trained model decided."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What a reply means.
+    """What a reply means, and why the reader thinks so.
 
     Attributes:
+        kind: What the reply means for consent.
         reply_class: The proposed class of the reply.
         decided_by: Which part of the reader decided.
-        wording: For an opt-out, an opt-in, HELP and a doubtful reply: the keyword, or the words
-            with the highest weight, in the order of the reply. Otherwise None.
-        provider_confirms: The provider confirms this opt-out itself: send no second confirmation.
+        wording: The keyword, or the words with the highest weight in the order of the reply. None
+            if the reply changes nothing.
+        provider_confirms: True if the provider itself confirms this opt-out, so that this service
+            must not send a second confirmation.
         asks_to_stop: The probability that the person asks us to stop, from 0 to 1.
         needs_a_person: The probability that the person asks or may ask us to stop, from 0 to 1.
         language: The language that the reader assumed.
@@ -87,7 +96,7 @@ class Reading:
     language: str = "en"
 
     def evidence(self) -> dict[str, Any]:
-        """Return what the consent history stores of a reading, so that it can be explained."""
+        """Return the part of a reading that the consent history stores, to explain it later."""
         model = current_model()
         return {
             "kind": self.kind.value,
@@ -102,12 +111,15 @@ class Reading:
 
 
 def read_reply(text: str, context: Context = NO_CONTEXT) -> Reading:
-    """Read one reply; any text has a reading."""
+    """Read one reply. Any text can be read, also an empty one."""
     return read_replies([text], [context])[0]
 
 
 def read_replies(texts: Sequence[str], contexts: Sequence[Context]) -> list[Reading]:
-    """Read replies; results have their order. A batch costs half as much as single calls."""
+    """Read several replies and return the readings in the same order.
+
+    One call for many replies takes about half the time of one call for each.
+    """
     analyses = [analyse(text) for text in texts]
     readings = {index: _read_certain(texts[index], one) for index, one in enumerate(analyses)}
     undecided = [index for index, reading in readings.items() if reading is None]
@@ -125,11 +137,14 @@ def read_replies(texts: Sequence[str], contexts: Sequence[Context]) -> list[Read
 
 
 _AT_ONCE = 25
-"""Replies per batch. More would use megabytes of memory and save no time."""
+"""The number of replies per batch. A larger batch needs megabytes of memory and saves no time."""
 
 
 def may_concern_consent(texts: Sequence[str]) -> list[bool]:
-    """Return for each reply whether it says something about consent in any context."""
+    """Return for each reply whether there is a context in which it changes or asks something.
+
+    False means that the reader returns ``ReplyKind.NONE`` in every context.
+    """
     concerns = [False] * len(texts)
     for context in (NO_CONTEXT, Context(is_sale=True), Context(is_sale=True, is_question=True)):
         readings = read_replies(texts, [context] * len(texts))
@@ -141,13 +156,16 @@ def may_concern_consent(texts: Sequence[str]) -> list[bool]:
 
 
 def decide(text: str, asks: float, doubts: float, opt_out_at: float, hold_at: float) -> ReplyKind:
-    """Return what a reply means, for given probabilities and thresholds of the model.
+    """Return what a reply means, for given probabilities and thresholds.
+
+    The evaluation of a model uses it to try other thresholds.
 
     Args:
+        text: The reply.
         asks: The probability that the person asks us to stop.
-        doubts: The probability that the person asks or may ask.
-        opt_out_at: The reply opts out from this value of ``asks`` on.
-        hold_at: The reply is held from this value of ``doubts`` on.
+        doubts: The probability that the person asks or may ask us to stop.
+        opt_out_at: The reply opts out if ``asks`` is at least this.
+        hold_at: The reply puts the number on hold if ``doubts`` is at least this.
     """
     certain = _read_certain(text, analyse(text))
     return certain.kind if certain else _decide(text, asks, doubts, opt_out_at, hold_at)
@@ -183,9 +201,10 @@ def _read_by_model(text: str, scores: Scores, row: int) -> Reading:
 
 
 def _with_ends(reading: Reading, text: str, context: Context) -> Reading:
-    """Return the reading; hold a long reply if its beginning or its end alone would opt out.
+    """Make a long reply doubtful if its beginning or its end alone would opt out.
 
-    The model sums over all words, so many words hide the few that ask us to stop.
+    The score is a sum over all words, so in a long reply many other words can hide the few words
+    that ask us to stop.
     """
     if reading.kind is not ReplyKind.NONE or len(text) <= _LONG:
         return reading
@@ -197,12 +216,13 @@ def _with_ends(reading: Reading, text: str, context: Context) -> Reading:
 
 
 _LONG = 300
+"""A reply with more characters than this is long."""
 _END = 100
-"""Characters."""
+"""The number of characters at the beginning and at the end of a long reply that are read alone."""
 
 
 def _read_certain(text: str, analysis: Analysis) -> Reading | None:
-    """Return the reading of a courtesy, a reaction or a keyword; None if the model must decide."""
+    """Read a courtesy, a reaction or a keyword; None for other replies, which the model reads."""
     says_nothing = COURTESIES.issuperset(analysis.words)
     if says_nothing or _REACTION.match(text):
         decided_by = DecidedBy.COURTESY if says_nothing else DecidedBy.REACTION
@@ -233,7 +253,7 @@ def _read_certain(text: str, analysis: Analysis) -> Reading | None:
 
 
 def _wording(analysis: Analysis, weighed: Sequence[tuple[str, float]]) -> str:
-    """Return the words with the highest weight, in the order of the reply."""
+    """Return up to ``WORDS_SHOWN`` words with the highest weight, in the order of the reply."""
     words = [(word, part) for word, part in weighed if word[0].isalnum()] or weighed
     shown = {word for word, part in words[:WORDS_SHOWN] if part > 0} or {words[0][0]}
     return " ".join(word for word in analysis.words if word in shown)

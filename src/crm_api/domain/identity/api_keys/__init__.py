@@ -1,1 +1,1 @@
-"""API keys and their scopes."""
+"""API keys: create, check, rotate and revoke them; and the scopes that they grant."""

@@ -1,8 +1,8 @@
-"""The text of an API key, and the look-up of the key that a request sends.
+"""Generate the text of API keys, and find the key that a request sends.
 
-After ``crm_`` come 46 letters and digits: 40 random ones (238 bits), then their CRC-32 in base 62.
-A scanner for leaked secrets finds keys with ``KEY_PATTERN`` and recognises real ones by the
-checksum, without calling this service.
+A key is ``crm_``, then 40 random letters and digits (238 bits), then 6 characters: the CRC-32 of
+the random part in base 62. A scanner for leaked secrets finds keys with ``KEY_PATTERN``. By the
+checksum it recognises real keys without calling this service.
 """
 
 import hashlib
@@ -30,13 +30,13 @@ _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
 
 def generate_key() -> str:
-    """Return a new key."""
+    """Return the text of a new random API key."""
     random = "".join(secrets.choice(_ALPHABET) for _ in range(RANDOM_CHARACTERS))
     return PREFIX + random + key_checksum(random)
 
 
 def key_checksum(random: str) -> str:
-    """Return the six checksum characters for a key's random ones."""
+    """Return the 6 checksum characters for the 40 random characters of a key."""
     number, digits = zlib.crc32(random.encode()), ""
     for _ in range(CHECKSUM_CHARACTERS):
         number, digit = divmod(number, len(_ALPHABET))
@@ -45,7 +45,7 @@ def key_checksum(random: str) -> str:
 
 
 def is_miscopied(text: str) -> bool:
-    """Return whether a text has a key's prefix but a wrong length or checksum."""
+    """Return whether a text begins like an API key but has a wrong length or checksum."""
     if not text.startswith(PREFIX):
         return False
     found = KEY_PATTERN.fullmatch(text)
@@ -53,13 +53,13 @@ def is_miscopied(text: str) -> bool:
 
 
 def hash_key(key: str) -> bytes:
-    """Return the stored hash of a key; a random key needs no slow hash."""
+    """Return the SHA-256 of a key, which is stored. A random key needs no slow password hash."""
     return hashlib.sha256(key.encode()).digest()
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuthenticatedKey:
-    """An authenticated key."""
+    """The API key that a request has sent: it exists, is not revoked and has not expired."""
 
     id: UUID
     name: str
@@ -70,12 +70,12 @@ FIND_API_KEYS = """
     SELECT key_hash, id, name, scopes, expires_at, revoked_at FROM api_key
     WHERE key_hash = ANY($1)
 """
-"""Read what authentication needs of keys, also of revoked and expired ones; for ``HotReads``."""
+"""Read the keys with these hashes, including revoked and expired keys; run by ``HotReads``."""
 
 
 @dataclass(frozen=True, slots=True)
 class _FoundKey:
-    """The columns of ``FIND_API_KEYS`` after the first, in their order."""
+    """A row of ``FIND_API_KEYS`` without ``key_hash``; the order of the fields is that of SQL."""
 
     id: UUID
     name: str
@@ -85,31 +85,31 @@ class _FoundKey:
 
 
 async def authenticate_api_key(reads: HotReads, *, text: str, now: datetime) -> AuthenticatedKey:
-    """Return the key with this text.
+    """Return the valid API key that has this text.
 
     Raises:
-        InvalidCredentialsError: No key has this text.
+        InvalidCredentialsError: There is no key with this text.
         ApiKeyRevokedError: The key was revoked.
         ApiKeyExpiredError: The key has expired.
     """
     row = await reads.one(FIND_API_KEYS, hash_key(text))
     if row is None:
         raise InvalidCredentialsError(
-            "This API key is not known here, and looks miscopied: its checksum does not fit. Copy "
-            "it again as a whole."
+            "This API key does not exist. Its checksum is wrong, so it was probably not copied "
+            "completely. Copy the whole key again."
             if is_miscopied(text)
-            else "This API key is not known here. Check that it belongs to this service, or make "
-            "one: POST /v1/api-keys, or `crm-api keys create`."
+            else "This API key does not exist. Check that it was made by this service, or create a "
+            "new key: POST /v1/api-keys, or `crm-api keys create`."
         )
     key = _FoundKey(*row)
     if key.revoked_at is not None:
         raise ApiKeyRevokedError(
-            f"This API key was revoked at {format_instant(key.revoked_at)}. Use another one, "
-            "or make one: POST /v1/api-keys, or `crm-api keys create`."
+            f"This API key was revoked at {format_instant(key.revoked_at)}. Use another key, or "
+            "create a new key: POST /v1/api-keys, or `crm-api keys create`."
         )
     if key.expires_at is not None and key.expires_at <= now:
         raise ApiKeyExpiredError(
-            f"This API key expired at {format_instant(key.expires_at)}. Use the one that "
-            "replaced it, or make one: POST /v1/api-keys, or `crm-api keys create`."
+            f"This API key expired at {format_instant(key.expires_at)}. Use the key that replaced "
+            "it, or create a new key: POST /v1/api-keys, or `crm-api keys create`."
         )
     return AuthenticatedKey(id=key.id, name=key.name, scopes=frozenset(key.scopes))

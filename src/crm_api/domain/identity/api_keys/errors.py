@@ -11,48 +11,48 @@ from crm_api.domain.kit.errors import (
 
 
 class MissingCredentialsError(UnauthenticatedError):
-    """The request carries no API key."""
+    """The request has no API key and no access token."""
 
     code = "missing_credentials"
-    title = "API key needed"
+    title = "Credentials missing"
     example = Example("Send an API key or an access token as `Authorization: Bearer <it>`.")
 
 
 class InvalidCredentialsError(UnauthenticatedError):
-    """The API key is not known."""
+    """There is no API key with the text that the request sent."""
 
     code = "invalid_credentials"
-    title = "API key not accepted"
+    title = "Unknown API key"
     example = Example(
-        "This API key is not known here. Check that it belongs to this service, or make one: "
+        "This API key does not exist. Check that it was made by this service, or create a new key: "
         "POST /v1/api-keys, or `crm-api keys create`."
     )
 
 
 class ApiKeyRevokedError(UnauthenticatedError):
-    """The API key was revoked."""
+    """The API key of the request was revoked."""
 
     code = "api_key_revoked"
-    title = "API key was revoked"
+    title = "API key revoked"
     example = Example(
-        "This API key was revoked at 2026-11-24T00:00:00.000Z. Use another one, or make one: "
-        "POST /v1/api-keys, or `crm-api keys create`."
+        "This API key was revoked at 2026-11-24T00:00:00.000Z. Use another key, or create a new "
+        "key: POST /v1/api-keys, or `crm-api keys create`."
     )
 
 
 class ApiKeyExpiredError(UnauthenticatedError):
-    """The API key has expired."""
+    """The API key of the request has expired."""
 
     code = "api_key_expired"
-    title = "API key has expired"
+    title = "API key expired"
     example = Example(
-        "This API key expired at 2026-11-24T00:00:00.000Z. Use the one that replaced it, or "
-        "make one: POST /v1/api-keys, or `crm-api keys create`."
+        "This API key expired at 2026-11-24T00:00:00.000Z. Use the key that replaced it, or "
+        "create a new key: POST /v1/api-keys, or `crm-api keys create`."
     )
 
 
 class MissingScopeError(ForbiddenError):
-    """The key may not do this."""
+    """The key or user of the request lacks the scope that the operation needs."""
 
     code = "missing_scope"
     title = "Scope missing"
@@ -63,49 +63,52 @@ class MissingScopeError(ForbiddenError):
 
 
 class ScopeNotHeldError(ForbiddenError):
-    """A caller can grant only the scopes that it has itself."""
+    """The caller tried to give a key a scope that the caller does not have."""
 
     code = "scope_not_held"
     title = "Scope cannot be granted"
     example = Example(
-        "You lack the scope campaigns:send, so you cannot grant it. Leave it out, or ask "
-        "somebody who has it."
+        "You do not have the scope campaigns:send, so you cannot give it to a key. Leave it out, "
+        "or ask a person who has it."
     )
 
 
 class UserNeededError(ForbiddenError):
-    """The route is for signed-in users, and the caller is an API key."""
+    """The operation is only for signed-in users, but the caller is an API key."""
 
     code = "user_needed"
-    title = "User needed"
+    title = "Signed-in user required"
 
     def __init__(self) -> None:
-        super().__init__("This is for users: sign in at /v1/auth/token; an API key has no session.")
+        super().__init__(
+            "Only a signed-in user can do this, not an API key. Sign in with POST /v1/auth/token "
+            "and send the access token."
+        )
 
 
 class ApiKeyNotFoundError(NotFoundError):
-    """No key has this id."""
+    """There is no API key with this id, or the key was revoked and cannot be changed."""
 
     code = "api_key_not_found"
     title = "API key not found"
 
 
 class ApiKeyRotatedError(ConflictError):
-    """The key already has a successor."""
+    """The API key was already replaced by a new key."""
 
     code = "api_key_rotated"
-    title = "API key was rotated before"
+    title = "API key already rotated"
 
 
 class UnknownScopeError(InvalidError):
-    """The scope does not exist."""
+    """A requested scope does not exist, or no scope was given."""
 
     code = "unknown_scope"
     title = "Unknown scope"
 
 
 class ExpiryInThePastError(InvalidError):
-    """The key or flag would expire before it begins."""
+    """The ``expires_at`` of an API key or a flag is not in the future."""
 
     code = "expiry_in_the_past"
     title = "Expiry in the past"

@@ -1,4 +1,4 @@
-"""Collect when keys were last used and store it once a minute, outside of requests."""
+"""Collect the times at which API keys were used, and store them once a minute in the background."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -12,7 +12,8 @@ from crm_api.platform.database import UnitOfWorkFactory
 log = structlog.get_logger()
 
 AT_MOST_EVERY = timedelta(minutes=1)
-"""A key is written at most once in this time, however many web processes run."""
+"""The time of a key's last use is stored at most once in this time, by all web processes together.
+"""
 _STORE_USES = text("""
     UPDATE api_key k SET last_used_at = u.at
     FROM unnest(CAST(:ids AS uuid[]), CAST(:instants AS timestamptz[])) AS u (id, at)
@@ -21,9 +22,9 @@ _STORE_USES = text("""
 
 
 class KeyUsage:
-    """Collects the uses of keys in one web process.
+    """Collects in one web process when each API key was last used, and stores it regularly.
 
-    ``start()`` and ``close()`` belong to the application's lifespan.
+    The application calls ``start()`` when it starts and ``close()`` when it stops.
     """
 
     def __init__(self, new_uow: UnitOfWorkFactory) -> None:
@@ -32,11 +33,11 @@ class KeyUsage:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start the task that stores the uses."""
-        self._task = asyncio.create_task(self._write_on(), name="uses of API keys")
+        """Start the background task that stores the uses once a minute."""
+        self._task = asyncio.create_task(self._write_on(), name="API key usage")
 
     async def close(self) -> None:
-        """Stop the task, and store the remaining uses."""
+        """Stop the background task, and store the uses that are not stored yet."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -44,15 +45,15 @@ class KeyUsage:
             await self.flush()
 
     def note(self, key_id: UUID, now: datetime) -> None:
-        """Note that a request used this key."""
+        """Note in memory that a request used a key at ``now``."""
         self._seen[key_id] = now
 
     async def flush(self) -> None:
-        """Store the collected uses; if that fails, keep them for the next time."""
+        """Store the collected uses; if that fails, log it and try again with the next call."""
         seen, self._seen = self._seen, {}
         if not seen:
             return
-        ids = sorted(seen)  # all processes lock the rows in the same order
+        ids = sorted(seen)  # all processes lock rows in this order, so that they do not deadlock
         values = {
             "ids": ids,
             "instants": [seen[key_id] for key_id in ids],
@@ -62,9 +63,9 @@ class KeyUsage:
             async with self._new_uow() as uow:
                 await uow.commit_each()
                 await uow.session.execute(_STORE_USES, values)
-        except Exception:  # the task must survive an outage of the database
+        except Exception:  # the background task must go on after an outage of the database
             self._seen = seen | self._seen
-            log.exception("uses of API keys not written")
+            log.exception("API key usage not stored")
 
     async def _write_on(self) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""API keys, hashed at rest."""
+"""The table of API keys, and the scopes that a key can have."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -12,7 +12,7 @@ from crm_api.platform.ids import new_id
 
 
 class Scope(StrEnum):
-    """What a key may do; ``admin`` includes everything."""
+    """A permission of an API key or a user; ``admin`` includes every other scope."""
 
     CONTACTS_READ = "contacts:read"
     CONTACTS_WRITE = "contacts:write"
@@ -28,7 +28,7 @@ class Scope(StrEnum):
 
 
 class KeyStatus(StrEnum):
-    """The state of a key, derived from its times; it is not stored."""
+    """The state of an API key. It is computed from ``revoked_at`` and ``expires_at``."""
 
     ACTIVE = "active"
     EXPIRED = "expired"
@@ -36,7 +36,7 @@ class KeyStatus(StrEnum):
 
 
 class ApiKey(Base):
-    """An API key; only the SHA-256 of its text is stored, which is enough for a random key."""
+    """An API key. Only the SHA-256 of its text is stored, so the text cannot be shown again."""
 
     __tablename__ = "api_key"
     __table_args__ = (
@@ -49,21 +49,22 @@ class ApiKey(Base):
     name: Mapped[str]
     key_hash: Mapped[bytes] = mapped_column(LargeBinary)
     prefix: Mapped[str]
-    """The first characters, to recognise a key in a list."""
+    """The first characters of the key, by which a person recognises it in a list."""
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text()))
     created_at: Mapped[datetime]
     created_by: Mapped[str | None]
-    """The key or user that created it; None for the first key."""
+    """The name of the API key or user that created this key; None for the first key."""
     expires_at: Mapped[datetime | None]
-    """From this time on the key is refused; None: it does not expire."""
+    """The key is refused from this time on; None if it does not expire."""
     last_used_at: Mapped[datetime | None]
-    """Accurate to the minute."""
+    """When the key was last used, accurate to the minute; None if it was never used."""
     replaces_id: Mapped[UUID | None]
-    """The key that this one replaced in a rotation; information only, so not a foreign key."""
+    """The older key that this key replaced in a rotation. It may be deleted, so this is no foreign
+    key."""
     revoked_at: Mapped[datetime | None]
 
     def status(self, now: datetime) -> KeyStatus:
-        """Return the status at this instant."""
+        """Return the status of the key at the time ``now``."""
         if self.revoked_at is not None:
             return KeyStatus.REVOKED
         is_expired = self.expires_at is not None and self.expires_at <= now

@@ -1,4 +1,4 @@
-"""Request and answer models of API keys."""
+"""API models of API keys."""
 
 from datetime import datetime
 from typing import Annotated, Self
@@ -14,15 +14,20 @@ LONGEST_OVERLAP_SECONDS = 30 * 24 * 3600
 
 Expiry = Annotated[
     RequestInstant | None,
-    Field(description="From this time on the key is refused; null: it does not expire."),
+    Field(
+        description="The key is refused from this time on. If null, the key does not expire. The "
+        "time must be in the future."
+    ),
 ]
 
 
 class ApiKeyCreate(RequestModel):
-    """A new key.
+    """The name, the scopes and the expiry of a new API key.
 
     Attributes:
-        scopes: The scopes; ``admin`` includes all.
+        name: A name by which people recognise the key. It appears in the audit log.
+        scopes: The scopes of the key; ``admin`` includes all other scopes. You can give only scopes
+            that you have.
     """
 
     model_config = example(name="Website form", scopes=["contacts:read", "contacts:write"])
@@ -33,7 +38,10 @@ class ApiKeyCreate(RequestModel):
 
 
 class ApiKeyUpdate(RequestModel):
-    """Changes to a key; omitted fields stay. Scopes cannot be changed: create another key."""
+    """Changes to an API key; fields that are left out do not change.
+
+    The scopes of a key cannot be changed. Create a new key instead.
+    """
 
     model_config = example(name="Website form, new")
 
@@ -42,7 +50,7 @@ class ApiKeyUpdate(RequestModel):
 
 
 class ApiKeyRotate(RequestModel):
-    """How a key is replaced."""
+    """How long the old API key stays valid after a rotation."""
 
     model_config = example(overlap_seconds=86400)
 
@@ -51,17 +59,19 @@ class ApiKeyRotate(RequestModel):
         Field(
             ge=0,
             le=LONGEST_OVERLAP_SECONDS,
-            description="How long the old key stays valid beside the new one; at most 30 days.",
+            description="The number of seconds for which the old key stays valid after the "
+            "rotation, so that both keys work; at most 30 days. The default is one day.",
         ),
     ] = 24 * 3600
 
 
 class ApiKeyRead(ReadModel):
-    """A key without its text.
+    """An API key without its secret text.
 
     Attributes:
-        scopes: The scopes; ``admin`` includes all.
-        revoked_at: When the key was revoked; null while it is valid.
+        scopes: The scopes of the key; ``admin`` includes all other scopes.
+        expires_at: The key is refused from this time on; null if it does not expire.
+        revoked_at: When the key was revoked; null if it was not.
     """
 
     model_config = example(
@@ -70,35 +80,54 @@ class ApiKeyRead(ReadModel):
 
     id: Id
     name: str
-    prefix: Annotated[str, Field(description="The first characters, to recognise the key.")]
+    prefix: Annotated[
+        str,
+        Field(description="The first characters of the key, by which a person can recognise it."),
+    ]
     scopes: list[str]
     status: KeyStatus
     created_at: Instant
     created_by: Annotated[
-        str | None, Field(description="The key or user that created it; null for the first key.")
+        str | None,
+        Field(
+            description="The name of the API key or the e-mail address of the user that created "
+            "this key; null for the first key."
+        ),
     ]
     expires_at: Instant | None
-    last_used_at: Annotated[Instant | None, Field(description="Accurate to the minute.")]
+    last_used_at: Annotated[
+        Instant | None,
+        Field(
+            description="When the key was last used, accurate to the minute; null if it was never "
+            "used."
+        ),
+    ]
     replaces_id: Annotated[
-        Id | None, Field(description="The key that this one replaced in a rotation.")
+        Id | None,
+        Field(description="The id of the older key that this key replaced in a rotation."),
     ]
     revoked_at: Instant | None
 
     @classmethod
     def of(cls, key: ApiKey, *, now: datetime) -> Self:
-        """Shape a key with its status at this instant."""
+        """Build the API model from a stored key, with its status at the time ``now``."""
         names = cls.model_fields.keys() - {"status"}
         values = {name: getattr(key, name) for name in names}
         return cls(status=key.status(now), **values)
 
 
 class ApiKeyCreated(ApiKeyRead):
-    """A new key with its text, which is shown only this once."""
+    """A new API key with its secret text, which no other answer shows again."""
 
     model_config = example(ApiKeyRead, key="crm_7Kd2pX9QmVt4Rb6HsYw1ZcNf8JgLa3Ue5TiOk")
 
     key: Annotated[
-        str, Field(description="`crm_`, 40 random letters and digits, 6 checksum characters.")
+        str,
+        Field(
+            description="The secret text of the key, for `Authorization: Bearer`. It is `crm_`, "
+            "40 random letters and digits, and 6 checksum characters. Store it now: it cannot be "
+            "read again."
+        ),
     ]
 
     @classmethod

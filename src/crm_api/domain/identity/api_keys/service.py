@@ -1,4 +1,4 @@
-"""Create, authenticate, change, rotate and revoke API keys."""
+"""Create, list, change, rotate and revoke API keys."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,21 +28,27 @@ from crm_api.platform.ids import new_id
 
 @dataclass(frozen=True, kw_only=True)
 class KeyMaker:
-    """Who creates or changes a key: their name, and the scopes that they can grant."""
+    """The caller who creates or changes an API key.
+
+    Attributes:
+        name: The name for the audit log.
+        scopes: The scopes of the caller; only these can be given to a key.
+    """
 
     name: str
     scopes: frozenset[str]
 
 
 COMMAND_LINE = KeyMaker(name="command line", scopes=frozenset({Scope.ADMIN}))
-"""A person who runs commands has access to the database anyway."""
+"""The caller of commands. It has every scope, because such a person can change the database anyway.
+"""
 
 
 def parse_scopes(names: Iterable[str]) -> list[Scope]:
-    """Read scope names; duplicates are removed.
+    """Convert names to scopes, in the given order; duplicates and blank names are left out.
 
     Raises:
-        UnknownScopeError: A scope does not exist, or none is given.
+        UnknownScopeError: A scope does not exist, or no scope is given.
     """
     wanted = [name.strip() for name in names if name.strip()]
     known = {scope.value: scope for scope in Scope}
@@ -50,14 +56,14 @@ def parse_scopes(names: Iterable[str]) -> list[Scope]:
         FieldProblem(
             pointer=f"/scopes/{position}",
             code="unknown_scope",
-            detail=f"{name[:40]!r} is no scope; there are: {', '.join(known)}.",
+            detail=f"The scope {name[:40]!r} does not exist. Use one of: {', '.join(known)}.",
         )
         for position, name in enumerate(wanted)
         if name not in known
     ]
     if not wanted:
         problems = [
-            FieldProblem(pointer="/scopes", code="empty", detail="Name at least one scope.")
+            FieldProblem(pointer="/scopes", code="empty", detail="Give at least one scope.")
         ]
     if problems:
         raise UnknownScopeError(problems[0].detail, errors=problems)
@@ -73,33 +79,39 @@ async def create_api_key(
     now: datetime,
     expires_at: datetime | None = None,
 ) -> tuple[ApiKey, str]:
-    """Create a key; return it with its text, which cannot be read again.
+    """Create an API key, and record it in the audit log.
+
+    Returns:
+        The key and its secret text. The text is not stored, so it cannot be read again.
 
     Raises:
-        UnknownScopeError: A scope does not exist, or none is given.
+        UnknownScopeError: A scope does not exist, or no scope is given.
         ScopeNotHeldError: The maker does not have one of the scopes.
-        ExpiryInThePastError: The key would already be expired.
+        ExpiryInThePastError: ``expires_at`` is not in the future.
     """
     granted = parse_scopes(scopes)
     lacking = [scope for scope in granted if scope not in maker.scopes]
     if lacking and Scope.ADMIN not in maker.scopes:
         raise ScopeNotHeldError(
-            f"You lack the scope {lacking[0]}, so you cannot grant it. Leave it out, or ask "
-            "somebody who has it.",
+            f"You do not have the scope {lacking[0]}, so you cannot give it to a key. Leave it "
+            "out, or ask a person who has it.",
             required_scope=lacking[0].value,
         )
     _refuse_past(expires_at, now)
     text = generate_key()
     values = {"expires_at": expires_at, "created_by": maker.name}
     key = await _store(uow, text, name=name, scopes=granted, now=now, **values)
-    if key is None:  # pragma: no cover - the same 238 random bits twice
-        raise RuntimeError("A new key has the text of an old one.")
+    if key is None:  # pragma: no cover - 238 random bits do not repeat
+        raise RuntimeError("A new API key has the same text as an existing key.")
     await _audit(uow, "create_api_key", key, maker=maker, now=now)
     return key, text
 
 
 async def ensure_admin_key(uow: UnitOfWork, *, text: str, now: datetime) -> None:
-    """Accept this text as an admin key; any number of processes may repeat the call."""
+    """Store an API key with this text and the scope ``admin``, unless the text is stored already.
+
+    Any number of processes may call this at their start.
+    """
     await _store(uow, text, name="bootstrap", scopes=[Scope.ADMIN], now=now)
 
 
@@ -125,14 +137,14 @@ async def _store(
 
 
 async def read_api_key(uow: UnitOfWork, *, key_id: UUID) -> ApiKey:
-    """Fetch a key, also a revoked or expired one.
+    """Read an API key, even if it is revoked or expired.
 
     Raises:
-        ApiKeyNotFoundError: No key has this id.
+        ApiKeyNotFoundError: There is no key with this id.
     """
     key = await uow.session.get(ApiKey, key_id)
     if key is None:
-        raise ApiKeyNotFoundError("No API key has this id.")
+        raise ApiKeyNotFoundError("There is no API key with this id. GET /v1/api-keys lists them.")
     return key
 
 
@@ -143,7 +155,14 @@ def api_keys_statement(
     limit: int,
     now: datetime,
 ) -> Select[ApiKey]:
-    """Build the statement that lists the keys of a status, newest first."""
+    """Build the statement that lists API keys, newest first.
+
+    Args:
+        status: Only keys with this status; None for all keys that are not revoked.
+        after: The creation time and the id of the last key of the previous page.
+        limit: The largest number of keys.
+        now: The time at which the status is computed.
+    """
     statement = select(ApiKey)
     if status is KeyStatus.REVOKED:
         statement = statement.where(ApiKey.revoked_at.is_not(None))
@@ -161,10 +180,10 @@ def api_keys_statement(
 async def list_api_keys(
     uow: UnitOfWork, *, status: KeyStatus | None, cursor: str | None, limit: int, now: datetime
 ) -> Page[ApiKey]:
-    """List keys, newest first; without a status, all that were not revoked.
+    """List API keys, newest first; without a status, all keys that are not revoked.
 
     Raises:
-        InvalidCursorError: The cursor is not one of this list's.
+        InvalidCursorError: The cursor does not come from this list with this status.
     """
     cursors = Cursors("api_keys", status=status)
     statement = api_keys_statement(
@@ -177,11 +196,11 @@ async def list_api_keys(
 async def update_api_key(
     uow: UnitOfWork, changes: ApiKeyUpdate, *, key_id: UUID, maker: KeyMaker, now: datetime
 ) -> ApiKey:
-    """Change a key's name or expiry.
+    """Change the name or the expiry of an API key, and record it in the audit log.
 
     Raises:
-        ApiKeyNotFoundError: No key has this id, or it was revoked.
-        ExpiryInThePastError: The key would already be expired; revoke it instead.
+        ApiKeyNotFoundError: There is no key with this id, or it was revoked.
+        ExpiryInThePastError: The new ``expires_at`` is not in the future.
     """
     values = changes.model_dump(exclude_unset=True)
     _refuse_past(changes.expires_at, now)
@@ -195,16 +214,17 @@ async def update_api_key(
 async def rotate_api_key(
     uow: UnitOfWork, *, key_id: UUID, overlap: timedelta, maker: KeyMaker, now: datetime
 ) -> tuple[ApiKey, str]:
-    """Create a key with the same name and scopes, and let the old one expire after ``overlap``.
+    """Replace an API key by a new key with the same name and scopes.
 
-    The new key has the lifetime that the old one had when it was created.
+    The old key expires after ``overlap``. The new key lasts as long as the old key did when it was
+    created.
 
     Returns:
-        The new key and its text.
+        The new key and its secret text.
 
     Raises:
-        ApiKeyNotFoundError: No key has this id, or it was revoked.
-        ApiKeyRotatedError: The key already has a successor, named by ``successor_id``.
+        ApiKeyNotFoundError: There is no key with this id, or it was revoked.
+        ApiKeyRotatedError: The key was already replaced; ``successor_id`` is the newer key.
     """
     before = _require(await uow.session.get(ApiKey, key_id))
     lasts = None if before.expires_at is None else before.expires_at - before.created_at
@@ -224,32 +244,33 @@ async def rotate_api_key(
     if key is None:
         successor = await uow.session.scalar(successor_statement(key_id))
         raise ApiKeyRotatedError(
-            "This key was rotated before; rotate its successor.", successor_id=str(successor)
+            f"This API key was already replaced by the key {successor}. Rotate that key instead.",
+            successor_id=str(successor),
         )
     await _audit(uow, "rotate_api_key", key, maker=maker, now=now)
     return key, text
 
 
 def successor_statement(key_id: UUID) -> Select[UUID]:
-    """Build the statement that reads the id of the key that replaced this one in a rotation."""
+    """Build the statement that reads the id of the key that replaced the key ``key_id``."""
     return select(ApiKey.id).where(ApiKey.replaces_id == key_id)
 
 
 async def revoke_api_key(uow: UnitOfWork, *, key_id: UUID, maker: KeyMaker, now: datetime) -> None:
-    """Revoke a key with immediate effect.
+    """Revoke an API key at once, and record it in the audit log.
 
     Raises:
-        ApiKeyNotFoundError: No key has this id, or it was already revoked.
+        ApiKeyNotFoundError: There is no key with this id, or it is already revoked.
     """
     revoked = await _change_key(uow, key_id, {"revoked_at": now})
     await _audit(uow, "revoke_api_key", revoked, maker=maker, now=now)
 
 
 async def _change_key(uow: UnitOfWork, key_id: UUID, values: dict[str, object]) -> ApiKey:
-    """Change a key.
+    """Set columns of a key that is not revoked, and return the changed key.
 
     Raises:
-        ApiKeyNotFoundError: No key has this id, or it was revoked.
+        ApiKeyNotFoundError: There is no key with this id, or it was revoked.
     """
     statement = (
         update(ApiKey)
@@ -264,13 +285,16 @@ async def _change_key(uow: UnitOfWork, key_id: UUID, values: dict[str, object]) 
 
 def _require(key: ApiKey | None) -> ApiKey:
     if key is None:
-        raise ApiKeyNotFoundError("No API key has this id, or it was revoked.")
+        raise ApiKeyNotFoundError(
+            "There is no API key with this id, or it was revoked. GET /v1/api-keys lists the keys "
+            "that can be changed."
+        )
     return key
 
 
 def _refuse_past(expires_at: datetime | None, now: datetime) -> None:
     if expires_at is not None and expires_at <= now:
-        detail = "This instant is in the past. Give a later instant, or revoke the key."
+        detail = "expires_at is not in the future. Use a later time, or revoke the key."
         fault = FieldProblem(pointer="/expires_at", code="expiry_in_the_past", detail=detail)
         raise ExpiryInThePastError(detail, errors=[fault])
 

@@ -1,1 +1,1 @@
-"""People who sign in: users with roles, their sessions, invitations and passwords."""
+"""Users who sign in: their roles, sessions, invitations and passwords."""

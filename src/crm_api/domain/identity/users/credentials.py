@@ -1,6 +1,6 @@
-"""Passwords: check their strength, hash and verify them (Argon2id). Random tokens: make and hash.
+"""Check, hash and verify passwords (Argon2id), and make and hash random tokens.
 
-A token is shown once and stored as a hash; each kind has its own prefix.
+A token is shown once and stored as a hash. Each kind of token has its own prefix.
 """
 
 import asyncio
@@ -17,8 +17,9 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from crm_api.domain.identity.users.errors import PasswordsBusyError, WeakPasswordError
 
 SHORTEST = 10
+"""The smallest number of characters of a password."""
 LONGEST = 256
-"""Characters. A longer password only costs more time to hash."""
+"""The largest number of characters of a password. A longer one only takes more time to hash."""
 _FEWEST_DIFFERENT = 4
 WAIT_SECONDS = 5.0
 
@@ -30,56 +31,63 @@ _HASHER = PasswordHash((Argon2Hasher(),))
 
 @cache
 def _dummy_hash() -> str:
-    """Return a hash to verify for an unknown user, so that the answer takes the usual time."""
+    """Return a hash to verify when the user does not exist, so that the answer takes as long."""
     return _HASHER.hash("the password of no user")
 
 
 def check_password_strength(password: str, *, email: str, name: str) -> None:
-    """Refuse a password that is easy to guess.
+    """Check that a new password is not easy to guess.
 
     Raises:
-        WeakPasswordError: It is too short or too long, has too few different characters, or is the
-            user's own name or address.
+        WeakPasswordError: The password is too short or too long, has too few different characters,
+            or is the user's own name or e-mail address.
     """
     if not SHORTEST <= len(password) <= LONGEST:
-        raise WeakPasswordError(f"A password has {SHORTEST} to {LONGEST} characters.")
+        raise WeakPasswordError(f"The password must have {SHORTEST} to {LONGEST} characters.")
     if len(set(password)) < _FEWEST_DIFFERENT:
-        raise WeakPasswordError("The password repeats the same few characters; choose another.")
+        raise WeakPasswordError(
+            f"The password must have at least {_FEWEST_DIFFERENT} different characters."
+        )
     folded = password.casefold()
     if folded in {email.casefold(), email.partition("@")[0].casefold(), name.casefold()}:
-        raise WeakPasswordError("The password is your own name or address; choose another.")
+        raise WeakPasswordError("The password must not be your own name or e-mail address.")
 
 
 class PasswordHasher:
-    """Hashes and verifies passwords in threads, as many at once as the machine has cores.
+    """Hashes and verifies passwords in threads, and limits how many run at the same time.
 
-    A hash takes about 100 ms of one core and 64 MiB. Without this limit, a hundred simultaneous
-    requests would block all other work.
+    A hash takes about 100 ms of one core and 64 MiB of memory. Without the limit, a hundred
+    simultaneous requests would block all other work.
     """
 
     def __init__(self, *, at_once: int | None = None, wait_seconds: float = WAIT_SECONDS) -> None:
-        """Prepare to hash.
+        """Set the limits.
 
         Args:
-            at_once: Most hashes at the same time; None: the number of cores.
-            wait_seconds: How long a password may wait for a free thread.
+            at_once: The largest number of hashes at the same time; None for the number of cores.
+            wait_seconds: How long a password may wait until fewer hashes run.
         """
         self._threads = asyncio.Semaphore(at_once or os.cpu_count() or 1)
         self._wait_seconds = wait_seconds
 
     async def hash_password(self, password: str) -> str:
-        """Return the hash of a password.
+        """Return the Argon2id hash of a password.
 
         Raises:
-            PasswordsBusyError: No thread was free in time.
+            PasswordsBusyError: Too many passwords were being hashed for ``wait_seconds``.
         """
         return await self._in_thread(_HASHER.hash, password)
 
     async def verify(self, password: str, known: str | None) -> bool:
-        """Return whether a password has this hash; without a hash it takes the same time.
+        """Return whether a password belongs to a stored hash.
+
+        Args:
+            password: The password that the caller sent.
+            known: The stored hash; None if the user does not exist. The answer is then False, after
+                the same time.
 
         Raises:
-            PasswordsBusyError: No thread was free in time.
+            PasswordsBusyError: Too many passwords were being hashed for ``wait_seconds``.
         """
         is_possible = known is not None and len(password) <= LONGEST
         is_right = await self._in_thread(_verify, password[:LONGEST], known)
@@ -91,7 +99,7 @@ class PasswordHasher:
                 await self._threads.acquire()
         except TimeoutError:
             raise PasswordsBusyError from None
-        # The thread finishes its hash even if the caller disconnects, and counts until then.
+        # If the caller disconnects, the thread still finishes its hash. It counts until then.
         hashing = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
         hashing.add_done_callback(lambda _: self._threads.release())
         return await asyncio.shield(hashing)
@@ -107,10 +115,10 @@ TICKET_PREFIX = "crmt_"
 
 
 def new_token(prefix: str) -> str:
-    """Return a token of 256 random bits."""
+    """Return a new token: the prefix and 256 random bits in base 64."""
     return prefix + secrets.token_urlsafe(32)
 
 
 def hash_token(token: str) -> bytes:
-    """Return the stored hash of a token; a random token needs no slow hash."""
+    """Return the SHA-256 of a token, which is stored. A random token needs no slow hash."""
     return hashlib.sha256(token.encode()).digest()

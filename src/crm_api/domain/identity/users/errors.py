@@ -1,4 +1,4 @@
-"""Errors of users and their sign-ins."""
+"""Errors of users and of signing in."""
 
 from crm_api.domain.kit.errors import (
     ConflictError,
@@ -14,113 +14,128 @@ from crm_api.domain.kit.examples import example_id
 
 
 class WrongCredentialsError(UnauthenticatedError):
-    """No active user has this address and this password."""
+    """No active user has this e-mail address and this password."""
 
     code = "wrong_credentials"
     title = "Sign-in failed"
 
     def __init__(self) -> None:
-        super().__init__("This e-mail address and password do not belong together.")
+        super().__init__(
+            "The e-mail address or the password is wrong. Check both, or reset the password with "
+            "POST /v1/auth/password-reset."
+        )
 
 
 class TooManySignInsError(RateLimitedError):
-    """Too many sign-ins failed for this account or from this address."""
+    """Too many sign-ins failed for this account or from this network address."""
 
     code = "too_many_sign_ins"
     title = "Too many failed sign-ins"
     example = Example(
-        "Too many passwords were wrong. Try again in 30 seconds, or reset the password."
+        "Too many sign-ins with a wrong password. Try again in 30 seconds, or reset the password."
     )
 
 
 class PasswordsBusyError(TransientError):
-    """Too many passwords are being checked at the same time; this one was not checked."""
+    """The password was not checked, because too many passwords were being checked at that time."""
 
     code = "passwords_busy"
-    title = "Too many passwords at once"
+    title = "Too many simultaneous sign-ins"
 
     def __init__(self) -> None:
         super().__init__(
-            "Too many passwords are being checked at the moment. Try again in a few seconds.",
+            "The password was not checked, because too many passwords are being checked at the "
+            "moment. Try again in a few seconds.",
             retry_after_seconds=5,
         )
 
 
 class SessionOverError(UnauthenticatedError):
-    """The token is not known, was used before, or its session has ended."""
+    """The token does not exist, has expired or was used before, or its session has ended."""
 
     code = "session_over"
-    title = "Session is over"
+    title = "Session ended"
 
     def __init__(self) -> None:
-        super().__init__("This session is over; sign in again.")
+        super().__init__("Your session has ended. Refresh the access token, or sign in again.")
 
 
 class CsrfError(ForbiddenError):
-    """The request has only the cookie, as a request from another site would."""
+    """The request has the refresh cookie, but not the CSRF header that only our page can set."""
 
     code = "csrf_token_missing"
     title = "CSRF token missing"
 
     def __init__(self) -> None:
         super().__init__(
-            "With the cookie send the value of the cookie crm_csrf in the header X-CSRF-Token."
+            "The refresh token is in a cookie, so the header X-CSRF-Token is required. Set it to "
+            "the value of the cookie crm_csrf."
         )
 
 
 class UserNotFoundError(NotFoundError):
-    """No user has this id."""
+    """There is no user with this id, or the user has no open invitation."""
 
     code = "user_not_found"
     title = "User not found"
 
 
 class UserExistsError(ConflictError):
-    """Another user has this e-mail address; ``user_id`` is that user's id."""
+    """A user with this e-mail address already exists; ``user_id`` is the id of that user."""
 
     code = "user_exists"
     title = "User already exists"
-    example = Example("A user with this e-mail address exists.", user_id=example_id("user"))
+    example = Example(
+        "A user with this e-mail address already exists. To change the user, call PATCH "
+        "/v1/users/{user_id}.",
+        user_id=example_id("user"),
+    )
 
 
 class LastOwnerError(ConflictError):
-    """No active owner would be left to manage users."""
+    """The change would leave no active owner, so that nobody could manage users."""
 
     code = "last_owner"
-    title = "Last owner"
+    title = "Only active owner"
 
     def __init__(self) -> None:
-        super().__init__("This is the only active owner; make somebody else an owner before this.")
+        super().__init__(
+            "This user is the only active owner. Make another user an owner first, then repeat "
+            "this change."
+        )
 
 
 class TicketOverError(InvalidError):
-    """The link is not known, was used, or is too old."""
+    """The token of a mailed link does not exist, was used before, or has expired."""
 
     code = "ticket_over"
-    title = "Link is not valid any more"
+    title = "Link no longer valid"
     pointer = "/token"
 
     def __init__(self) -> None:
-        detail = "This link was used already or is too old; ask for a new one."
+        detail = "This link was already used or has expired. Ask for a new link."
         super().__init__(detail)
 
 
 class WeakPasswordError(InvalidError):
-    """The password is easily guessed."""
+    """The new password is easy to guess, too short or too long."""
 
     code = "weak_password"
     title = "Password is too weak"
     pointer = "/password"
-    example = Example("A password has 10 to 256 characters.")
+    example = Example("The password must have 10 to 256 characters.")
 
 
 class UnsupportedGrantError(InvalidError):
-    """The token route does not support this grant type."""
+    """The sign-in request has a ``grant_type`` that this service does not support."""
 
     code = "unsupported_grant_type"
-    title = "Grant is not supported"
+    title = "Grant type not supported"
     pointer = "/grant_type"
 
     def __init__(self) -> None:
-        detail = "Send grant_type=password with username and password, or grant_type=refresh_token."
+        detail = (
+            "This grant_type is not supported. Send grant_type=password with username and "
+            "password, or grant_type=refresh_token with refresh_token."
+        )
         super().__init__(detail)

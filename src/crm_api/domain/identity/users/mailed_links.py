@@ -1,6 +1,6 @@
-"""Links that users receive by mail: the tickets behind them, and the mails.
+"""Links that users receive by mail, to accept an invitation or to reset a password.
 
-A ticket is the one-time token of a link; only its hash is stored.
+A *ticket* is the one-time token in such a link. Only its hash is stored.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,9 @@ RESET_FOR = timedelta(hours=1)
 async def create_ticket(
     uow: UnitOfWork, user_id: UUID, purpose: TicketPurpose, lasts: timedelta, *, now: datetime
 ) -> str:
-    """Store a ticket and return its token; the user's earlier ones for the purpose become invalid.
+    """Store a new ticket for a user and return its token.
+
+    Earlier tickets of the user for the same purpose become invalid.
 
     Args:
         lasts: How long the ticket is valid.
@@ -45,7 +47,7 @@ async def create_ticket(
 
 
 def ticket_created_at_statement(user_id: UUID, purpose: TicketPurpose) -> Select[datetime]:
-    """Build the statement that reads when the user's present ticket was created."""
+    """Build the statement that reads when the valid ticket of a user was created."""
     return select(UserTicket.created_at).where(
         UserTicket.user_id == user_id, UserTicket.purpose == purpose
     )
@@ -54,10 +56,12 @@ def ticket_created_at_statement(user_id: UUID, purpose: TicketPurpose) -> Select
 async def require_ticket(
     uow: UnitOfWork, *, token: str, purpose: TicketPurpose, now: datetime
 ) -> None:
-    """Refuse an invalid link before the costly hash of its password; the link is not used up.
+    """Check that a ticket is valid, without using it up.
+
+    A route calls this before it hashes a password, because hashing is expensive.
 
     Raises:
-        TicketOverError: The link is not known, was used, or is too old.
+        TicketOverError: The ticket does not exist, was used, or has expired.
     """
     is_valid = exists().where(
         UserTicket.token_hash == hash_token(token),
@@ -69,10 +73,10 @@ async def require_ticket(
 
 
 async def use_ticket(uow: UnitOfWork, token: str, purpose: TicketPurpose, *, now: datetime) -> UUID:
-    """Use up a ticket; return its user's id.
+    """Delete a ticket so that it cannot be used again, and return the id of its user.
 
     Raises:
-        TicketOverError: The link is not known, was used, or is too old.
+        TicketOverError: The ticket does not exist, was used, or has expired.
     """
     statement = (
         delete(UserTicket)
@@ -90,18 +94,19 @@ async def use_ticket(uow: UnitOfWork, token: str, purpose: TicketPurpose, *, now
 
 
 async def delete_old_tickets(uow: UnitOfWork, *, before: datetime) -> None:
-    """Delete tickets that expired before this instant."""
+    """Delete the tickets that expired before the given time."""
     await uow.session.execute(delete(UserTicket).where(UserTicket.expires_at < before))
 
 
 @dataclass(frozen=True, kw_only=True)
 class UserMailSender:
-    """The sender's name and the targets of links.
+    """The name of the business and the URLs for mails to users.
 
     Attributes:
         name: The name of the business.
         api_url: The public URL of this service.
-        app_url: The URL of the frontend; None if there is none: a mail then names the API route.
+        app_url: The URL of the frontend. None if there is none; the mail then shows the API request
+            instead of a link.
     """
 
     name: str
@@ -110,22 +115,21 @@ class UserMailSender:
 
 
 def write_invitation_mail(user: User, token: str, sender: UserMailSender) -> tuple[str, str]:
-    """Return the subject and the text of an invitation."""
+    """Return the subject and the plain text of the mail that invites a user."""
     link = _link(sender, "accept-invitation", "/v1/auth/invitations/accept", token)
     text = (
-        f"Hello {user.name},\n\nyou are invited to {sender.name} as {user.role}. To choose a "
-        f"password, within seven days:\n\n{link}\n"
+        f"Hello {user.name},\n\nyou are invited to {sender.name} as {user.role}. Choose a "
+        f"password within seven days:\n\n{link}\n"
     )
     return f"{sender.name}: you are invited", text
 
 
 def write_password_reset_mail(user: User, token: str, sender: UserMailSender) -> tuple[str, str]:
-    """Return the subject and the text of a mail with a password reset link."""
+    """Return the subject and the plain text of the mail with a link to reset a password."""
     link = _link(sender, "reset-password", "/v1/auth/password-reset/confirm", token)
     text = (
         f"Hello {user.name},\n\na new password was requested for your account at {sender.name}. "
-        f"To choose one, within an hour:\n\n{link}\n\nIf you did not request it, ignore this "
-        "mail.\n"
+        f"Choose one within an hour:\n\n{link}\n\nIf you did not request it, ignore this mail.\n"
     )
     return f"{sender.name}: a new password", text
 

@@ -1,4 +1,4 @@
-"""Tables of users, their sessions, and the one-time tickets that they receive by mail."""
+"""Tables of users, sessions, one-time tickets of mailed links, and failed sign-ins."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -14,7 +14,11 @@ from crm_api.platform.ids import new_id
 
 
 class UserRole(StrEnum):
-    """A user's role; ``SCOPES_OF`` has the scopes of each."""
+    """The role of a user, which determines the user's scopes.
+
+    Owners may do everything. Managers may do everything except manage API keys and users. Agents
+    reply to people. Viewers only read.
+    """
 
     OWNER = "owner"
     MANAGER = "manager"
@@ -29,8 +33,7 @@ SCOPES_OF: dict[UserRole, tuple[Scope, ...]] = {
     UserRole.AGENT: (*_READ, Scope.CONTACTS_WRITE, Scope.MESSAGES_SEND),
     UserRole.VIEWER: _READ,
 }
-"""Owners do everything, managers everything except keys and users, agents reply to people, viewers
-only read."""
+"""The scopes of each role."""
 
 
 class UserStatus(StrEnum):
@@ -42,7 +45,7 @@ class UserStatus(StrEnum):
 
 
 class TicketPurpose(StrEnum):
-    """What a ticket allows its holder to do, once."""
+    """What a user may do with the one-time ticket of a mailed link."""
 
     INVITATION = "invitation"
     PASSWORD_RESET = "password_reset"  # noqa: S105 - a purpose, no password
@@ -66,14 +69,17 @@ class User(Base):
     role: Mapped[str]
     status: Mapped[str] = mapped_column(server_default=text("'invited'"))
     password_hash: Mapped[str | None]
-    """Argon2id in the PHC string format; None until the user has chosen a password."""
+    """The Argon2id hash in the PHC string format; None until the user has chosen a password."""
     last_login_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
 
 class UserSession(Base):
-    """One sign-in with its present access token, and the end of the time in which it renews."""
+    """One sign-in of a user, with its current access token.
+
+    The session can be renewed with a refresh token until ``expires_at``.
+    """
 
     __tablename__ = "user_session"
     __table_args__ = (
@@ -92,7 +98,7 @@ class UserSession(Base):
 
 
 class RefreshToken(Base):
-    """A token that renews a session once; a second use much later means that it was stolen."""
+    """A token that renews a session once. A second, later use means that it may be stolen."""
 
     __tablename__ = "refresh_token"
     __table_args__ = (Index("idx_refresh_token_session", "session_id"),)
@@ -104,7 +110,7 @@ class RefreshToken(Base):
 
 
 class UserTicket(Base):
-    """The token of a mailed link; only its hash is stored."""
+    """The one-time token of a mailed link, of which only the hash is stored."""
 
     __tablename__ = "user_ticket"
     __table_args__ = (
@@ -120,16 +126,16 @@ class UserTicket(Base):
 
 
 class SignInThrottle(Base):
-    """Failed sign-ins of an account, a network address, or a pair of both.
+    """The count of failed sign-ins of an account, of a network address, or of a pair of both.
 
-    ``subject`` is the hash that identifies them.
+    ``subject`` is a hash that identifies the account, the address or the pair.
     """
 
     __tablename__ = "sign_in_throttle"
 
     subject: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
     allowance: Mapped[int] = mapped_column(Integer)
-    """Number of failures without a wait; each further one doubles the wait."""
+    """The number of failures without a wait. Each further failure doubles the wait."""
     failures: Mapped[int] = mapped_column(Integer)
     last_failed_at: Mapped[datetime]
     blocked_until: Mapped[datetime]

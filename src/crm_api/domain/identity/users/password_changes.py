@@ -1,4 +1,4 @@
-"""Set, reset and change the passwords of users."""
+"""Set a user's first password, reset a forgotten password, and change a known password."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -12,16 +12,16 @@ from crm_api.domain.kit.audit_log.recording import note_decision
 from crm_api.platform.database import UnitOfWork
 
 RESET_AGAIN_AFTER = timedelta(minutes=1)
-"""Least time between two reset mails, so that no one can fill another person's mailbox."""
+"""The shortest time between two reset mails, so that nobody can flood another person's mailbox."""
 
 
 async def accept_invitation(
     uow: UnitOfWork, *, token: str, password_hash: str, name: str | None, now: datetime
 ) -> User:
-    """Set the password of an invited user, who becomes active.
+    """Use up an invitation: set the user's password and name, and make the user active.
 
     Raises:
-        TicketOverError: The invitation is not known, was used, or is too old.
+        TicketOverError: The invitation does not exist, was used, or has expired.
     """
     user_id = await mailed_links.use_ticket(uow, token, TicketPurpose.INVITATION, now=now)
     user = await _set_password(
@@ -35,10 +35,11 @@ async def accept_invitation(
 async def request_password_reset(
     uow: UnitOfWork, *, email: str, now: datetime
 ) -> tuple[User, str] | None:
-    """Return the user with this address and a token to reset the password.
+    """Create a token to reset the password of the active user with this e-mail address.
 
-    None if no active user has this address, or if the last token is younger than
-    ``RESET_AGAIN_AFTER``.
+    Returns:
+        The user and the token. None if no active user has this address, or if the last token was
+        created less than ``RESET_AGAIN_AFTER`` ago.
     """
     user = await sessions.find_user_by_email(uow.session, email=email)
     if user is None or user.status != UserStatus.ACTIVE:
@@ -55,10 +56,10 @@ async def request_password_reset(
 
 
 async def reset_password(uow: UnitOfWork, *, token: str, password_hash: str, now: datetime) -> User:
-    """Replace a forgotten password; this signs the user out everywhere.
+    """Replace a forgotten password with the token of a mail, and end every session of the user.
 
     Raises:
-        TicketOverError: The token is not known, was used, or is too old.
+        TicketOverError: The token does not exist, was used, or has expired.
     """
     user_id = await mailed_links.use_ticket(uow, token, TicketPurpose.PASSWORD_RESET, now=now)
     user = await _set_password(uow, user_id, password_hash, status=UserStatus.ACTIVE, now=now)
@@ -70,17 +71,18 @@ async def reset_password(uow: UnitOfWork, *, token: str, password_hash: str, now
 async def change_password(
     uow: UnitOfWork, *, user_id: UUID, known_hash: str, password_hash: str, now: datetime
 ) -> User:
-    """Replace a password whose present value was verified; this signs the user out everywhere.
+    """Replace a password after the caller has verified the old one, and end every session.
 
     Args:
-        uow: Committed by the caller.
+        uow: The caller commits it.
         user_id: The user.
-        known_hash: The hash with which the present password was verified.
+        known_hash: The stored hash against which the old password was verified.
         password_hash: The hash of the new password.
-        now: The instant of the change.
+        now: The time of the change.
 
     Raises:
-        WrongCredentialsError: Meanwhile the password was replaced or the user was disabled.
+        WrongCredentialsError: After the verification, the password was replaced or the user was
+            disabled.
     """
     user = await _set_password(
         uow, user_id, password_hash, status=UserStatus.ACTIVE, known_hash=known_hash, now=now
@@ -100,14 +102,15 @@ async def _set_password(
     known_hash: str | None = None,
     name: str | None = None,
 ) -> User | None:
-    """Replace a password and end every session.
+    """Replace the password of a user, and end every session of the user.
 
     Args:
-        status: The expected status.
-        known_hash: The expected hash; None to expect none.
+        status: The status that the user must have.
+        known_hash: The password hash that the user must have; None accepts any.
+        name: The new name; None does not change it.
 
     Returns:
-        None if the user's status or password hash is not the expected one.
+        The changed user; None if the status or the password hash is another one.
     """
     values: dict[str, object] = {
         "password_hash": password_hash,
@@ -124,7 +127,7 @@ async def _set_password(
     )
     if changed is None:
         return None
-    # This statement comes after the update, so it sees sessions that the update waited for.
+    # The update may have waited for a sign-in to commit. This later statement sees its session.
     await sessions.revoke_sessions(uow.session, user_id=user_id, now=now)
     await note_decision(
         uow,

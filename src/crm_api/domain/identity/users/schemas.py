@@ -1,4 +1,4 @@
-"""Request and answer models of users and sign-ins."""
+"""API models of users, sign-ins and passwords."""
 
 import unicodedata
 from typing import Annotated, Any, Literal, Self
@@ -25,20 +25,21 @@ from crm_api.domain.kit.schemas import DocumentedModel, Id, Instant, ReadModel, 
 def normalize_email(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
     """Return an e-mail address in its normal form.
 
-    Two addresses that look alike must not be two users, and one address in two spellings must not
-    be two users either. So:
+    Addresses that look the same, or that differ only in spelling, must belong to the same user. So:
 
-    - Look-alike characters (full-width letters, ligatures) are replaced by the letter (NFKC).
+    - Look-alike characters (full-width letters, ligatures) are replaced by plain letters (NFKC).
     - The part before the ``@`` must be ASCII, which every mail server accepts.
-    - An international host is stored in its ASCII form (``xn--…``), so that a Cyrillic letter in it
-      is visible.
-    - Case is ignored, by the unique index and by ``find_user_by_email``.
+    - An international host gets its ASCII form (``xn--…``), so that a Cyrillic letter is visible.
+
+    The case of the letters does not matter, because the unique index and ``find_user_by_email``
+    ignore it.
 
     Raises:
-        PydanticCustomError: It is not an address, or not ASCII before the ``@``.
+        PydanticCustomError: The value is not an e-mail address, or has a character before the ``@``
+            that is not ASCII.
     """
     if not isinstance(value, str):
-        raise PydanticCustomError("string_type", "Give the e-mail address as text.")
+        raise PydanticCustomError("string_type", "The e-mail address must be a string.")
     try:
         found = validate_email(
             unicodedata.normalize("NFKC", value.strip()),
@@ -52,7 +53,10 @@ def normalize_email(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
 
 
 def normalize_email_or_keep(text: str) -> str:
-    """Return an address in its normal form; other text unchanged, which then matches no user."""
+    """Return an e-mail address in its normal form.
+
+    A text that is not an address is returned without outer spaces; it then matches no user.
+    """
     try:
         return normalize_email(text)
     except PydanticCustomError:
@@ -62,7 +66,7 @@ def normalize_email_or_keep(text: str) -> str:
 EmailAddress = Annotated[
     str, BeforeValidator(normalize_email), WithJsonSchema({"type": "string", "format": "email"})
 ]
-"""An e-mail address that a user signs in with, in its normal form."""
+"""The e-mail address with which a user signs in, in its normal form."""
 
 
 MOST_FORM_FIELDS = 20
@@ -71,7 +75,11 @@ Name = Annotated[Line200, Field(min_length=1)]
 
 
 class UserInvite(RequestModel):
-    """A new user to invite."""
+    """The e-mail address, name and role of a user to invite.
+
+    Attributes:
+        role: The role, which determines what the user may do.
+    """
 
     model_config = example(email="olga@granite.example.com", name="Olga", role="agent")
 
@@ -81,7 +89,13 @@ class UserInvite(RequestModel):
 
 
 class UserUpdate(RequestModel):
-    """Changes to a user; omitted fields stay."""
+    """Changes to a user; fields that are left out do not change.
+
+    Attributes:
+        role: The new role, which determines what the user may do.
+        status: `disabled` ends every session of the user and prevents a new sign-in. `active` lets
+            the user sign in again; a user without a password becomes `invited` instead.
+    """
 
     model_config = example(role="manager")
 
@@ -91,10 +105,12 @@ class UserUpdate(RequestModel):
 
 
 class UserRead(ReadModel):
-    """A user.
+    """A person who can sign in, or who is invited to do so.
 
     Attributes:
-        last_login_at: When the user last signed in; null before the first time.
+        status: `invited` until the user has chosen a password, then `active`. A `disabled` user
+            cannot sign in.
+        last_login_at: When the user last signed in; null if the user never has.
     """
 
     model_config = example(
@@ -112,12 +128,16 @@ class UserRead(ReadModel):
 
 
 class UserInvited(UserRead):
-    """A user and, if no mail server is set up, the invitation token to pass on."""
+    """An invited user and, if this service has no mail server, the token of the invitation."""
 
     model_config = example(UserRead, id=example_id("user"), last_login_at=None, status="invited")
 
     invitation_token: Annotated[
-        str | None, Field(description="Shown only this once. Null if it is sent by mail.")
+        str | None,
+        Field(
+            description="The token of the invitation, which you must send to the user yourself. No "
+            "other answer shows it again. Null if the service has mailed the invitation."
+        ),
     ]
 
 
@@ -125,8 +145,9 @@ class InvitationAccept(RequestModel):
     """The token of an invitation, and the password that the new user chooses.
 
     Attributes:
-        token: The token of the mail or the invitation.
-        password: The new password.
+        token: The token from the invitation.
+        password: The new password, with 10 to 256 characters.
+        name: The user's name; null keeps the name of the invitation.
     """
 
     model_config = example(token=TICKET, password=PASSWORD, name="Olga")
@@ -137,7 +158,7 @@ class InvitationAccept(RequestModel):
 
 
 class PasswordResetRequest(RequestModel):
-    """The e-mail address of the user who forgot the password."""
+    """The e-mail address of a user who has forgotten the password."""
 
     model_config = example(email="olga@granite.example.com")
 
@@ -145,11 +166,11 @@ class PasswordResetRequest(RequestModel):
 
 
 class PasswordReset(RequestModel):
-    """The token from the mail, and the new password.
+    """The token from the mail to reset the password, and the new password.
 
     Attributes:
-        token: The token of the mail or the invitation.
-        password: The new password.
+        token: The token from the mail.
+        password: The new password, with 10 to 256 characters.
     """
 
     model_config = example(token=TICKET, password=PASSWORD)
@@ -159,11 +180,11 @@ class PasswordReset(RequestModel):
 
 
 class PasswordChange(RequestModel):
-    """The present password and the new one.
+    """The current password and the new password of the caller.
 
     Attributes:
         current_password: The current password.
-        password: The new password.
+        password: The new password, with 10 to 256 characters.
     """
 
     model_config = example(
@@ -176,16 +197,17 @@ class PasswordChange(RequestModel):
 
 
 def _read_form(value: Any) -> Any:  # noqa: ANN401 - JSON, or the bytes of a form
-    """Parse the body of a form; JSON is returned unchanged."""
+    """Parse the bytes of a form to a dictionary; return JSON values unchanged."""
     if not isinstance(value, bytes):
         return value
     return dict(parse_qsl(value.decode(), keep_blank_values=True, max_num_fields=MOST_FORM_FIELDS))
 
 
 class SignInForm(DocumentedModel):
-    """E-mail address and password, or a refresh token (OAuth2); as a form or as JSON.
+    """An OAuth2 token request: an e-mail address and a password, or a refresh token.
 
-    Other fields of OAuth2, such as `scope` and `client_id`, are ignored.
+    It can be sent as a form or as JSON. Other fields of OAuth2, such as `scope` and `client_id`,
+    are ignored.
     """
 
     model_config = example(
@@ -193,28 +215,36 @@ class SignInForm(DocumentedModel):
     ) | {"extra": "ignore"}
 
     username: Annotated[str, Text(longest=320)] = Field(
-        default="", description="The e-mail address of the user."
+        default="", description="The e-mail address of the user, for the grant `password`."
     )
     password: str = Field(
-        default="", max_length=4096, repr=False, description="The password of the user."
+        default="",
+        max_length=4096,
+        repr=False,
+        description="The password of the user, for the grant `password`.",
     )
     refresh_token: Annotated[str, Text(longest=200)] = Field(
         default="",
         repr=False,
         description="The refresh token, for the grant `refresh_token`.",
     )
-    grant_type: str = Field(default="password", description="`password` or `refresh_token`.")
+    grant_type: str = Field(
+        default="password",
+        description="`password` to sign in with `username` and `password`, or `refresh_token` to "
+        "renew the tokens with `refresh_token`.",
+    )
 
     _form = model_validator(mode="before")(_read_form)
 
 
 class RefreshRequest(RequestModel):
-    """The refresh token, as JSON or as a form; omitted if the cookie carries it."""
+    """The refresh token, as JSON or as a form; left out if it is in the cookie."""
 
     model_config = example(refresh_token=REFRESH_TOKEN)
 
     refresh_token: SecretStr | None = Field(
-        default=None, description="The refresh token of the session."
+        default=None,
+        description="The refresh token of the session. If it is null, the cookie is used.",
     )
 
     _form = model_validator(mode="before")(_read_form)
@@ -224,7 +254,7 @@ class TokenRead(ReadModel):
     """An access token and the refresh token that renews it (RFC 6749, section 5.1).
 
     Attributes:
-        access_token: The access token, for ``Authorization: Bearer``.
+        access_token: The token for the header ``Authorization: Bearer``.
         token_type: Always ``bearer``.
     """
 
@@ -237,15 +267,21 @@ class TokenRead(ReadModel):
 
     access_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - what kind it is
-    expires_in: Annotated[int, Field(description="Seconds.")]
-    refresh_token: Annotated[
-        str | None, Field(description="Valid once. Null if the cookie carries it.")
+    expires_in: Annotated[
+        int, Field(description="The number of seconds until the access token expires.")
     ]
-    scope: Annotated[str, Field(description="Scopes, separated by spaces.")]
+    refresh_token: Annotated[
+        str | None,
+        Field(
+            description="The token that renews both tokens. It can be used once. Null if it is in "
+            "the cookie."
+        ),
+    ]
+    scope: Annotated[str, Field(description="The scopes of the user, separated by spaces.")]
 
     @classmethod
     def of(cls, tokens: SessionTokens, *, in_cookie: bool) -> Self:
-        """Shape the tokens of a sign-in."""
+        """Build the API model from the tokens; in a cookie, the refresh token is left out."""
         return cls(
             access_token=tokens.access,
             expires_in=int(ACCESS_FOR.total_seconds()),
@@ -255,12 +291,15 @@ class TokenRead(ReadModel):
 
 
 class CallerRead(ReadModel):
-    """The caller and its scopes.
+    """The user or API key that sent the request, and its scopes.
 
     Attributes:
         kind: Whether the caller is a user or an API key.
-        name: The name of the key, or the e-mail address of the user.
-        scopes: The scopes; ``admin`` includes all.
+        id: The id of the user or of the API key.
+        name: The name of the API key, or the e-mail address of the user.
+        email: The e-mail address of the user; null for an API key.
+        role: The role of the user; null for an API key.
+        scopes: The scopes of the caller; ``admin`` includes all other scopes.
     """
 
     model_config = example(

@@ -24,10 +24,13 @@ from crm_api.platform.ids import new_id
 async def invite_user(
     uow: UnitOfWork, body: UserInvite, *, actor: str, now: datetime
 ) -> tuple[User, str]:
-    """Add a user; return the user and the token of the invitation.
+    """Add a user with the status ``invited``, and record it in the audit log.
+
+    Returns:
+        The user and the token of the invitation.
 
     Raises:
-        UserExistsError: A user has this address; ``user_id`` is that user's id.
+        UserExistsError: A user with this e-mail address already exists.
     """
     values = {
         "id": new_id(),
@@ -43,7 +46,9 @@ async def invite_user(
     if user is None:
         known = await sessions.find_user_by_email(uow.session, email=body.email)
         raise UserExistsError(
-            "A user with this e-mail address exists.", user_id=str(known.id) if known else None
+            "A user with this e-mail address already exists. To change the user, call PATCH "
+            "/v1/users/{user_id}.",
+            user_id=str(known.id) if known else None,
         )
     await _audit(uow, "invite_user", user, actor=actor, now=now, role=body.role)
     return user, await create_ticket(
@@ -52,33 +57,44 @@ async def invite_user(
 
 
 async def invite_user_again(uow: UnitOfWork, *, user_id: UUID, now: datetime) -> tuple[User, str]:
-    """Return a user and the token of a new invitation; the old invitation becomes invalid.
+    """Create a new invitation for an invited user; the old invitation becomes invalid.
+
+    Returns:
+        The user and the token of the new invitation.
 
     Raises:
-        UserNotFoundError: No user has this id, or the user has already accepted.
+        UserNotFoundError: There is no user with this id, or the user has already accepted.
     """
     user = await read_user(uow, user_id=user_id)
     if user.status != UserStatus.INVITED:
-        raise UserNotFoundError("No invitation of this user is open; they can reset the password.")
+        raise UserNotFoundError(
+            "This user has no open invitation, because the user has already accepted it or is "
+            "disabled. An active user can reset the password with POST /v1/auth/password-reset."
+        )
     return user, await create_ticket(
         uow, user.id, TicketPurpose.INVITATION, INVITATION_FOR, now=now
     )
 
 
 async def read_user(uow: UnitOfWork, *, user_id: UUID) -> User:
-    """Fetch a user.
+    """Read a user from the database.
 
     Raises:
-        UserNotFoundError: No user has this id.
+        UserNotFoundError: There is no user with this id.
     """
     user = await uow.session.get(User, user_id, populate_existing=True)
     if user is None:
-        raise UserNotFoundError("No user has this id.")
+        raise UserNotFoundError("There is no user with this id. GET /v1/users lists all users.")
     return user
 
 
 def users_statement(*, after: tuple[datetime, UUID] | None, limit: int) -> Select[User]:
-    """Build the statement that lists users, newest first."""
+    """Build the statement that lists users, newest first.
+
+    Args:
+        after: The creation time and the id of the last user of the previous page.
+        limit: The largest number of users.
+    """
     statement = select(User)
     if after is not None:
         statement = statement.where(tuple_(User.created_at, User.id) < after)
@@ -89,7 +105,7 @@ async def list_users(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page
     """List users, newest first.
 
     Raises:
-        InvalidCursorError: The cursor is not one of this list's.
+        InvalidCursorError: The cursor does not come from this list.
     """
     cursors = Cursors("users")
     statement = users_statement(after=cursors.read(cursor), limit=limit + 1)
@@ -100,11 +116,11 @@ async def list_users(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page
 async def update_user(
     uow: UnitOfWork, changes: UserUpdate, *, user_id: UUID, actor: str, now: datetime
 ) -> User:
-    """Change a user and record it in the audit log; a disabled user is signed out everywhere.
+    """Change a user and record it in the audit log; end every session of a disabled user.
 
     Raises:
-        UserNotFoundError: No user has this id.
-        LastOwnerError: No active owner would be left.
+        UserNotFoundError: There is no user with this id.
+        LastOwnerError: After the change, there would be no active owner.
     """
     owners = await _lock_owners(uow)
     user = await read_user(uow, user_id=user_id)
@@ -124,7 +140,7 @@ async def update_user(
     )
     changed = await uow.session.scalar(statement, execution_options={"populate_existing": True})
     if changed is None:
-        raise UserNotFoundError("No user has this id.")
+        raise UserNotFoundError("There is no user with this id. GET /v1/users lists all users.")
     if changed.status == UserStatus.DISABLED:
         await sessions.revoke_sessions(uow.session, user_id=user_id, now=now)
     await _audit(uow, "change_user", changed, actor=actor, now=now, **values)
@@ -132,7 +148,7 @@ async def update_user(
 
 
 async def _lock_owners(uow: UnitOfWork) -> list[UUID]:
-    """Return the active owners and lock their rows, in the order of their ids."""
+    """Lock the rows of all active owners, and return their ids in ascending order."""
     statement = (
         select(User.id)
         .where(User.role == UserRole.OWNER, User.status == UserStatus.ACTIVE)

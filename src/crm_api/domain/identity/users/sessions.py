@@ -1,4 +1,8 @@
-"""Sign users in and out: short access tokens, refresh tokens that are valid once."""
+"""Sign users in and out.
+
+A session has an access token, which is valid for some minutes, and a refresh token, which can be
+used once to get two new tokens.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -35,21 +39,23 @@ from crm_api.platform.ids import new_id
 log = structlog.get_logger()
 
 ACCESS_FOR = timedelta(minutes=15)
+"""How long an access token is valid."""
 SESSION_FOR = timedelta(days=30)
-"""Counted from the sign-in; renewals do not extend it."""
+"""How long a session lasts from the sign-in; renewing the tokens does not extend it."""
 TWICE_WITHIN = timedelta(seconds=10)
-"""Two browser tabs may use the same refresh token at once; a second use later means theft."""
+"""Within this time a refresh token may be used twice, because two browser tabs may do so. A later
+second use counts as theft."""
 REUSED_ALERT = AlertKind.REFRESH_TOKEN_REUSED
 
 
 @dataclass(frozen=True, kw_only=True)
 class SessionTokens:
-    """The tokens of a sign-in or a renewal.
+    """The tokens that a user gets at a sign-in or a renewal.
 
     Attributes:
-        access: For ``Authorization: Bearer``; valid for ``ACCESS_FOR``.
-        refresh: Renews both tokens, once.
-        ends_at: The end of the session; it cannot be renewed after this.
+        access: The access token for ``Authorization: Bearer``; valid for ``ACCESS_FOR``.
+        refresh: The refresh token, which can be used once to renew both tokens.
+        ends_at: The end of the session, after which the tokens cannot be renewed.
     """
 
     user: User
@@ -60,7 +66,7 @@ class SessionTokens:
 
 @dataclass(frozen=True, kw_only=True)
 class AuthenticatedUser:
-    """The user behind an access token."""
+    """The active user to whom a valid access token belongs."""
 
     id: UUID
     email: str
@@ -68,14 +74,16 @@ class AuthenticatedUser:
 
 
 async def find_user_by_email(session: AsyncSession, *, email: str) -> User | None:
-    """Fetch the user with an e-mail address, ignoring case."""
+    """Find the user with an e-mail address, whatever its case; None if there is no such user."""
     return await session.scalar(select(User).where(func.lower(User.email) == email.lower()))
 
 
 async def begin_sign_in(
     uow: UnitOfWork, *, email: str, address: str, now: datetime
 ) -> sign_in_limits.CountedAttempt:
-    """Count a sign-in as failed until it succeeds; return it with the user to verify.
+    """Find the user who wants to sign in, and count the sign-in as failed until it succeeds.
+
+    The caller commits before it verifies the password. ``begin_session`` removes the count.
 
     Raises:
         TooManySignInsError: Too many sign-ins failed for this account or from this address.
@@ -95,20 +103,21 @@ async def begin_session(
     now: datetime,
     counted: sign_in_limits.CountedAttempt | None = None,
 ) -> SessionTokens:
-    """Begin a session after the password was verified, and uncount the failed sign-in.
+    """Begin a session after the password was verified, and remove the count of a failed sign-in.
 
-    The user's row is locked until the commit. A later change of the password or of the status waits
-    for it, sees the session and ends it.
+    The user's row is locked until the commit. So a simultaneous change of the password or the
+    status waits, and then ends this session.
 
     Args:
-        uow: Committed by the caller.
+        uow: The caller commits it.
         user_id: The user who signs in.
-        password_hash: The hash with which the password was verified.
-        now: The instant of the sign-in.
-        counted: The result of ``begin_attempt``.
+        password_hash: The stored hash against which the password was verified.
+        now: The time of the sign-in.
+        counted: The result of ``begin_sign_in``; None if the sign-in was not counted.
 
     Raises:
-        WrongCredentialsError: Meanwhile the password was replaced or the user was disabled.
+        WrongCredentialsError: After the verification, the password was replaced or the user was
+            disabled.
     """
     user = await _store_sign_in(uow, user_id, password_hash, now=now)
     if user is None:
@@ -136,9 +145,9 @@ async def begin_session(
 async def _store_sign_in(
     uow: UnitOfWork, user_id: UUID, password_hash: str, *, now: datetime
 ) -> User | None:
-    """Store the time of a sign-in; None unless the user is active and has this password hash.
+    """Store the time of a sign-in if the user is active and has this password hash; else None.
 
-    The statement locks the row. If it had to wait for another change, it checks the new row.
+    The statement locks the row. If it had to wait for another change, it checks the changed row.
     """
     statement = (
         update(User)
@@ -155,7 +164,7 @@ async def _store_sign_in(
 
 @dataclass(frozen=True, slots=True)
 class _RefreshedSession:
-    """A refresh token with its session and user."""
+    """A refresh token, the session that it renews, and the user of the session."""
 
     token: RefreshToken
     session: UserSession
@@ -163,7 +172,7 @@ class _RefreshedSession:
 
 
 def session_of_refresh_statement(token_hash: bytes) -> Select[RefreshToken, UserSession, User]:
-    """Build the statement that reads a refresh token with its session and user."""
+    """Build the statement that reads a refresh token, its session and its user by its hash."""
     return (
         select(RefreshToken, UserSession, User)
         .join(UserSession, UserSession.id == RefreshToken.session_id)
@@ -181,7 +190,7 @@ async def _find_session(uow: UnitOfWork, token_hash: bytes) -> _RefreshedSession
 
 
 async def _use_refresh_token(uow: UnitOfWork, token_hash: bytes, *, now: datetime) -> bool:
-    """Mark a refresh token as used; False if it was used before or is unknown."""
+    """Mark a refresh token as used; return False if it was used before or does not exist."""
     statement = (
         update(RefreshToken)
         .where(RefreshToken.token_hash == token_hash, RefreshToken.used_at.is_(None))
@@ -192,11 +201,11 @@ async def _use_refresh_token(uow: UnitOfWork, token_hash: bytes, *, now: datetim
 
 
 async def renew_session(uow: UnitOfWork, refresh: str, *, now: datetime) -> SessionTokens | None:
-    """Renew a session with its refresh token, and use up the token.
+    """Use up a refresh token, and return new tokens for its session.
 
     Returns:
-        None if the token is not valid. If it was used before, this has ended its session and raised
-        an alert, so the caller must commit before it refuses the request.
+        None if the token is not valid. If the token was used before, this function has ended the
+        session and raised an alert. So the caller must commit, also after None.
     """
     token_hash = hash_token(refresh)
     is_first = await _use_refresh_token(uow, token_hash, now=now)
@@ -233,12 +242,15 @@ FIND_LIVE_SESSIONS = """
     FROM user_session s JOIN app_user u ON u.id = s.user_id
     WHERE s.access_hash = ANY($1) AND s.revoked_at IS NULL AND u.status = 'active'
 """
-"""Read the users of access tokens whose sessions were not revoked; for ``HotReads``."""
+"""Read the active users to whom these access tokens belong; run by ``HotReads``.
+
+Ended sessions are left out; expired access tokens are not.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class _LiveSession:
-    """The columns of ``FIND_LIVE_SESSIONS`` after the first, in their order."""
+    """A row of ``FIND_LIVE_SESSIONS`` without ``access_hash``; the fields have the SQL's order."""
 
     access_expires_at: datetime
     user_id: UUID
@@ -249,11 +261,11 @@ class _LiveSession:
 async def authenticate_access_token(
     reads: HotReads, access: str, *, now: datetime
 ) -> AuthenticatedUser:
-    """Return the user of an access token.
+    """Return the user to whom an access token belongs.
 
     Raises:
-        SessionOverError: The token is unknown or expired, its session has ended, or its user is
-            not active.
+        SessionOverError: The token does not exist or has expired, its session has ended, or its
+            user is not active.
     """
     row = await reads.one(FIND_LIVE_SESSIONS, hash_token(access))
     if row is None:
@@ -271,7 +283,10 @@ async def revoke_sessions(
     session_id: UUID | None = None,
     user_id: UUID | None = None,
 ) -> None:
-    """End one session, or all sessions of a user; give one of the two ids."""
+    """End one session (``session_id``), or all sessions of a user (``user_id``).
+
+    The caller gives exactly one of the two ids.
+    """
     whose: Any = UserSession.id == session_id if session_id else UserSession.user_id == user_id
     await session.execute(
         update(UserSession).where(whose, UserSession.revoked_at.is_(None)).values(revoked_at=now)
@@ -279,13 +294,13 @@ async def revoke_sessions(
 
 
 async def sign_out_everywhere(uow: UnitOfWork, *, user_id: UUID, actor: str, now: datetime) -> None:
-    """End every session of a user."""
+    """End every session of a user, and record it in the audit log."""
     await revoke_sessions(uow.session, user_id=user_id, now=now)
     await _audit(uow, "sign_out_everywhere", user_id, actor=actor, now=now)
 
 
 async def sign_out_by_refresh(uow: UnitOfWork, refresh: str, *, now: datetime) -> None:
-    """End the session of a refresh token; do nothing if the token is unknown."""
+    """End the session to which a refresh token belongs; do nothing if the token does not exist."""
     found = await _find_session(uow, hash_token(refresh))
     if found is not None:
         await revoke_sessions(uow.session, session_id=found.session.id, now=now)
@@ -293,13 +308,13 @@ async def sign_out_by_refresh(uow: UnitOfWork, refresh: str, *, now: datetime) -
 
 
 async def remove_sessions(session: AsyncSession, *, before: datetime) -> int:
-    """Delete sessions that ended before this instant; return how many."""
+    """Delete the sessions that expired before the given time; return their number."""
     gone = await session.execute(delete(UserSession).where(UserSession.expires_at < before))
     return cast("CursorResult[Any]", gone).rowcount
 
 
 async def delete_ended_sessions(uow: UnitOfWork, *, now: datetime) -> int:
-    """Delete sessions, counted failures and tickets that ended a month ago.
+    """Delete sessions, counts of failed sign-ins, and tickets that ended 30 days ago or earlier.
 
     Returns:
         The number of deleted sessions.
@@ -330,8 +345,8 @@ async def _end_stolen(uow: UnitOfWork, session: UserSession, user: User, *, now:
         uow,
         kind=REUSED_ALERT,
         subject=str(user.id),
-        detail=f"A refresh token of {user.name} was used twice: another person may have it. "
-        "The session was ended. If it was not a fault of the frontend, reset the password.",
+        detail=f"A refresh token of {user.name} was used twice, so another person may have it. "
+        "The session was ended. Reset the password, unless a fault of the frontend is the cause.",
         now=now,
     )
-    log.warning("refresh token used twice", user_id=str(user.id))
+    log.warning("refresh token used twice; session ended", user_id=str(user.id))

@@ -1,11 +1,13 @@
-"""Throttle wrong passwords by account and by network address, without locking out the owner.
+"""Slow down a person who guesses passwords, without locking out the owner of the account.
 
-Sign-ins and password changes count alike.
+An attempt is a sign-in or a password change. Attempts with a wrong password are counted in up to
+three counters: of the account at this network address, of the account at all new addresses, and of
+the address. After a number of failures in a counter, the next attempt must wait.
 
-An account is used from few addresses. At an address where it has signed in before, only the
-failures of this account at this address count. So its owner is not locked out by a stranger who
-guesses the password from another address, nor by a colleague who tries other accounts from the same
-address. At every other address, the failures of the account and those of the address count too.
+An address is *known* for an account if the account has signed in from it before. At a known
+address, only the first counter is used. So the owner is not locked out by a stranger who guesses
+the password from another address, or by a colleague who tries other accounts from the same address.
+At all other addresses, all three counters are used.
 """
 
 import hashlib
@@ -24,17 +26,18 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.request_context import network_of
 
 PAIR_FAILURES, ACCOUNT_FAILURES, ADDRESS_FAILURES = 5, 20, 50
-"""Failures within an hour before the first wait: of an account at one address, of an account at all
-addresses where it never signed in, of an address with all accounts that are not known there."""
+"""The failures without a wait in each counter: of an account at one address, of an account at all
+addresses that are not known for it, of an address with all accounts for which it is not known. An
+hour without a failure resets a counter."""
 WAITS = Backoff(first=timedelta(seconds=30), longest=timedelta(minutes=15))
-"""Waits after the failures that exceed the allowance."""
+"""The waits after the failures beyond these numbers."""
 KNOWN_FOR = timedelta(days=90)
-"""How long an address stays known after the last sign-in from it."""
+"""How long an address stays known for an account after the last sign-in from it."""
 
-# A sign-in counts as failed before the password is verified, so that a thousand simultaneous ones
-# count a thousand times. A success removes the count. An hour without failures resets it.
-# `blocked_until` is in the past while nothing is blocked, so that two simultaneous sign-ins both
-# pass, whichever began first.
+# An attempt is counted as failed before its password is verified, so that a thousand simultaneous
+# attempts count a thousand times. A success removes the count.
+# `blocked_until` is long past while nothing is blocked. So two simultaneous attempts both pass, in
+# whatever order they are counted.
 _COUNT_TRY = text(f"""
     INSERT INTO sign_in_throttle AS t (subject, allowance, failures, last_failed_at, blocked_until)
     SELECT s.subject, s.allowance, 1, CAST(:now AS timestamptz), to_timestamp(0)
@@ -69,14 +72,14 @@ _FORGIVE = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class CountedAttempt:
-    """A sign-in that was counted as failed.
+    """An attempt that is counted as failed until its password was verified.
 
     Attributes:
-        user: The user whose password is to be verified; None if no active user has the e-mail
+        user: The user whose password must be verified; None if no active user has the e-mail
             address.
-        network: The client's network, as limits count addresses.
+        network: The network address of the client; for IPv6, the /64 network.
         own: The counters of the account.
-        shared: The counter of the address; None if the account is known there.
+        shared: The counter of the address; None if the address is known for the account.
     """
 
     user: User | None
@@ -86,7 +89,7 @@ class CountedAttempt:
 
     @property
     def subjects(self) -> list[tuple[bytes, int]]:
-        """Return each counter with its number of failures without a wait."""
+        """The counters of this attempt, each with its number of failures without a wait."""
         allowances = (PAIR_FAILURES, ACCOUNT_FAILURES)
         own = list(zip(self.own, allowances, strict=False))
         return own if self.shared is None else [*own, (self.shared, ADDRESS_FAILURES)]
@@ -95,17 +98,17 @@ class CountedAttempt:
 async def count_attempt(
     uow: UnitOfWork, user: User | None, *, email: str, address: str, now: datetime
 ) -> CountedAttempt:
-    """Count a sign-in or password change as failed until ``forgive`` removes the count.
+    """Count a sign-in or a password change as failed; ``uncount_attempt`` removes the count.
 
     Args:
-        uow: To be committed before the password is verified.
-        user: The active user with this e-mail address, if there is one.
-        email: As it was sent.
-        address: The client's address.
-        now: The instant of the request.
+        uow: The caller must commit it before it verifies the password.
+        user: The active user with this e-mail address; None if there is none.
+        email: The e-mail address that the client sent.
+        address: The network address of the client.
+        now: The time of the request.
 
     Raises:
-        TooManySignInsError: Too many failures of this account or from this address.
+        TooManySignInsError: Too many attempts failed for this account or from this address.
     """
     counted = await _counters(uow.session, user, email=email, network=network_of(address))
     subjects = counted.subjects
@@ -119,21 +122,21 @@ async def count_attempt(
         until = await _blocked_until(uow.session, [subject for subject, _ in subjects]) or now
         seconds = max(1, int((until - now).total_seconds()) + 1)
         raise TooManySignInsError(
-            f"Too many passwords were wrong. Try again in {seconds} seconds, or reset the "
-            "password.",
+            f"Too many sign-ins with a wrong password. Try again in {seconds} seconds, or reset "
+            "the password.",
             retry_after_seconds=seconds,
         )
     return counted
 
 
 async def uncount_attempt(uow: UnitOfWork, counted: CountedAttempt) -> None:
-    """Delete the failures of the account, and uncount this one failure of the address."""
+    """Reset the counters of the account, and subtract this attempt from the address's counter."""
     subjects = [subject for subject, _ in counted.subjects]
     await uow.session.execute(_FORGIVE, {"subjects": subjects, "shared": counted.shared})
 
 
 async def remember_address(uow: UnitOfWork, user: User, *, address: str, now: datetime) -> None:
-    """Store that a user has signed in, or used a mailed link, from this address."""
+    """Store that a user has signed in, or used a mailed link, from this network address."""
     statement = insert(SignInAddress).values(
         user_id=user.id, address=_digest("home", network_of(address)), last_used_at=now
     )
@@ -146,7 +149,7 @@ async def remember_address(uow: UnitOfWork, user: User, *, address: str, now: da
 
 
 async def delete_old_counts(uow: UnitOfWork, *, failed_before: datetime, now: datetime) -> None:
-    """Delete failures last counted before an instant, and addresses unused for ``KNOWN_FOR``."""
+    """Delete counters without a failure since ``failed_before``, and addresses no longer known."""
     await uow.session.execute(
         delete(SignInThrottle).where(SignInThrottle.last_failed_at < failed_before)
     )
@@ -158,8 +161,8 @@ async def delete_old_counts(uow: UnitOfWork, *, failed_before: datetime, now: da
 async def _counters(
     session: AsyncSession, user: User | None, *, email: str, network: str
 ) -> CountedAttempt:
-    # The hash of the present password is part of the counter's name. So a new password starts
-    # every counter at zero, without a list of the addresses.
+    # The hash of the current password is part of the counter's name. So after a change of the
+    # password all counters of the account begin at zero.
     account = (email.casefold(), (user.password_hash or "") if user else "")
     pair = _digest("pair", *account, network)
     if user is not None and await _is_known(session, user, network):
@@ -181,7 +184,7 @@ async def _is_known(session: AsyncSession, user: User, network: str) -> bool:
 
 
 async def _blocked_until(session: AsyncSession, subjects: Sequence[bytes]) -> datetime | None:
-    """Return when the last of the counters stops blocking."""
+    """Return when the last of these counters no longer blocks an attempt; None without counters."""
     return await session.scalar(
         select(func.max(SignInThrottle.blocked_until)).where(SignInThrottle.subject.in_(subjects))
     )
