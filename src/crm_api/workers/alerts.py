@@ -1,4 +1,4 @@
-"""Jobs of alerts: mail, alerts, and test calls to outside systems that were down."""
+"""Jobs of alerts: report alerts by mail, send other mail, and test whether the provider is up."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -32,12 +32,15 @@ log = structlog.get_logger()
 
 
 async def send_alerts(ctx: dict[str, Any]) -> None:
-    """Resolve alerts whose cause is gone, and mail new ones; a second run finds nothing to do."""
+    """Resolve alerts whose problem has ended, and mail news about alerts.
+
+    A second run finds nothing to do.
+    """
     await report_alerts(deps_of(ctx), now=clock.now)
 
 
 async def report_alerts(deps: Deps, *, now: Now) -> None:
-    """Run ``send_alerts`` by the given clock."""
+    """Do the work of ``send_alerts``, with the time from the clock ``now``."""
     async with deps.new_uow() as uow:
         await alerts.resolve_silent_alerts(uow, now=now())
         await resolve_recovered_alerts(uow, now=now())
@@ -49,7 +52,7 @@ async def report_alerts(deps: Deps, *, now: Now) -> None:
 
 
 async def _resolve_decided(uow: UnitOfWork, *, now: datetime) -> None:
-    """Resolve alerts that asked a person for a decision, where the decision was made."""
+    """Resolve the alerts about doubtful replies and parked sends that a person has decided."""
     doubts = await alerts.list_open_subjects(uow, kind=DOUBTFUL_TEXT)
     if doubts:
         held = await find_contacts_on_hold(
@@ -71,12 +74,12 @@ async def _resolve(
 
 
 async def try_provider(ctx: dict[str, Any]) -> None:
-    """Test by a read whether a provider that was down answers again; if so, resume sending."""
+    """If the provider is down and a test call is due, make it; resume sending if it is answered."""
     await try_again(deps_of(ctx), now=clock.now)
 
 
 async def try_again(deps: Deps, *, now: Now) -> None:
-    """Run ``try_provider`` by the given clock."""
+    """Do the work of ``try_provider``, with the time from the clock ``now``."""
     circuit = circuits.PROVIDER
     async with deps.new_uow() as uow:
         await circuits.end_trial_without_answer(uow, circuit, now=now())
@@ -85,7 +88,7 @@ async def try_again(deps: Deps, *, now: Now) -> None:
     error = await _ask(deps)
     async with deps.new_uow() as uow:
         state = await circuits.end_trial(uow, circuit, error=error, now=now())
-    log.info("provider tried", answers=not state.is_open, error=error)
+    log.info("provider test call ended", answered=not state.is_open, error=error)
     if not state.is_open:
         for name in (
             JobName.SEND_MESSAGES,
@@ -96,7 +99,10 @@ async def try_again(deps: Deps, *, now: Now) -> None:
 
 
 async def _ask(deps: Deps) -> str | None:
-    """Return the error; None if the provider answered, even with a refusal."""
+    """Make the test call; return its error, or None if the provider answered.
+
+    A refusal counts as an answer.
+    """
     try:
         await deps.provider.list_phone_numbers()
     except OpenPhoneBusyError as error:
@@ -107,15 +113,16 @@ async def _ask(deps: Deps) -> str | None:
 
 
 async def send_mail(ctx: dict[str, Any]) -> None:
-    """Send due mail, one after the other; a second run sends nothing.
+    """Send all due mail to single people, one after the other; a second run finds nothing to do.
 
-    If a worker dies after the server accepted a mail and before that is stored, it is sent twice.
+    If a worker dies after the server has accepted a mail, and before this is stored, the mail is
+    sent again.
     """
     await send_due_mail(deps_of(ctx), now=clock.now)
 
 
 async def send_due_mail(deps: Deps, *, now: Callable[[], datetime]) -> None:
-    """Run ``send_mail`` by the given clock."""
+    """Do the work of ``send_mail``, with the time from the clock ``now``."""
     if deps.mailer is None:
         return
     limit = TimeLimit(deps)
@@ -128,7 +135,7 @@ async def send_due_mail(deps: Deps, *, now: Callable[[], datetime]) -> None:
             body = mailbox.read_body(mail, secret=deps.secret)
             await deps.mailer.send(subject=mail.subject, body=body, now=now(), to=[mail.recipient])
         except UnsealError:
-            log.warning("mail cannot be read: CRM_SECRET_KEY has changed since it was written")
+            log.warning("mail deleted unsent; CRM_SECRET_KEY has changed since it was stored")
         except MailNotSentError as error:
             log.warning("mail not sent", error=error.detail)
             async with deps.new_uow() as uow:

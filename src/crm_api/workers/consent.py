@@ -1,4 +1,4 @@
-"""Jobs of consent: link the history into its chain, and learn from failed messages."""
+"""Jobs of consent: link new entries into the consent chain, and evaluate failed messages."""
 
 from typing import Any
 
@@ -10,7 +10,10 @@ from crm_api.workers.deps import TimeLimit, deps_of
 
 
 async def seal_consent(ctx: dict[str, Any]) -> None:
-    """Link entries until none waits or the time is up; a second run changes nothing."""
+    """Add new consent entries to the chain, until none is left or the time limit is near.
+
+    A second run finds nothing to do.
+    """
     deps = deps_of(ctx)
     limit = TimeLimit(deps)
     while not limit.is_over():
@@ -21,7 +24,11 @@ async def seal_consent(ctx: dict[str, Any]) -> None:
 
 
 async def learn_from_failures(ctx: dict[str, Any]) -> dict[str, object] | None:
-    """Learn number by number until none has new failures; a second run changes nothing."""
+    """Evaluate new failures of messages, one phone number after the other.
+
+    It ends when no number has new failures or the time limit is near. A second run finds nothing to
+    do.
+    """
     deps = deps_of(ctx)
     limit = TimeLimit(deps)
     learned = 0

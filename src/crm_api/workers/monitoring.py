@@ -1,4 +1,4 @@
-"""Jobs of monitoring: the daily run with its clean-ups, months and digest; the watchdog."""
+"""Jobs of monitoring: the daily run (clean-ups, old months, digest mail) and the watchdog."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -41,7 +41,10 @@ log = structlog.get_logger()
 
 
 def _by_the_machine(step: Callable[..., Awaitable[int]]) -> Callable[..., Awaitable[int]]:
-    """Run a clean-up by the machine's clock, because sessions and requests expire by it."""
+    """Return the clean-up so that it uses the real time, even if the sandbox clock was moved.
+
+    Sessions and stored answers of requests expire by the real time.
+    """
 
     async def run(uow: UnitOfWork, *, now: datetime) -> int:
         return await step(uow, now=now - clock.ahead())
@@ -58,16 +61,17 @@ CLEAN_UPS: dict[str, Callable[..., Awaitable[int]]] = {
     "what imports kept for an undo": contact_imports.clean_up_imports,
     "webhooks that were sent": webhook_deliveries.forget_old_deliveries,
 }
-"""Each removes one batch by its own retention, and returns 0 when nothing is left."""
+"""The clean-ups of the daily run. Each call deletes or changes one batch of expired rows, and
+returns their number; 0 means that none is left."""
 
 
 async def run_daily_tasks(ctx: dict[str, Any]) -> None:
-    """Do what the day's run still has to do; a second run finds it done."""
+    """Do the parts of today's daily run that are not done yet; a second run finds nothing to do."""
     await run_daily(deps_of(ctx), now=clock.now)
 
 
 async def run_daily(deps: Deps, *, now: Now) -> None:
-    """Run ``run_daily_tasks`` by the given clock."""
+    """Do the work of ``run_daily_tasks``, with the time from the clock ``now``."""
     async with deps.new_uow() as uow:
         today = await daily_runs.make_daily_run(uow, now=now())
     if not today.is_cleaned and not await _clean_up(deps, today, now=now):
@@ -77,13 +81,13 @@ async def run_daily(deps: Deps, *, now: Now) -> None:
 
 
 async def _clean_up(deps: Deps, today: DailyRun, *, now: Now) -> bool:
-    """Remove expired data, one batch per transaction.
+    """Delete expired data, one batch per transaction, then archive old months.
 
-    The months come last and have no limit of their own: archiving a large one takes longer than any
-    other work, and the job's timeout leaves room for it.
+    Archiving has no time limit of its own, because a large month takes longer than all other work.
+    The time limit of the job leaves room for it.
 
     Returns:
-        False if the time ran out; the next run continues.
+        False if the time limit was reached or the worker is stopping. The next run then continues.
     """
     limit = TimeLimit(deps)
     kept_for = timedelta(days=deps.settings.audit_log_days)
@@ -96,7 +100,7 @@ async def _clean_up(deps: Deps, today: DailyRun, *, now: Now) -> bool:
                 count = await step(uow, now=now())
             total += count
         if total:
-            log.info("cleaned up", what=what, count=total)
+            log.info("expired data deleted", what=what, count=total)
     if limit.is_over():
         return False
     await keep_months(deps, now=lambda: now() - clock.ahead())
@@ -108,9 +112,10 @@ async def _clean_up(deps: Deps, today: DailyRun, *, now: Now) -> bool:
 
 
 async def _mail_digest(deps: Deps, mailer: Mailer, today: DailyRun, *, now: Now) -> None:
-    """Mail the digest between two transactions. If the worker dies there, its claim expires.
+    """Send the digest mail between two transactions.
 
-    While the mail server is down the digest waits; ``send_alerts`` finds out when it works again.
+    If the worker dies in between, its claim expires and another worker sends the mail. While the
+    mail server is down, the mail waits; the job ``send_alerts`` tests when the server works again.
     """
     async with deps.new_uow() as uow:
         is_down = (await circuits.read_circuit(uow, circuits.MAIL)).is_open
@@ -231,12 +236,12 @@ async def _archive(deps: Deps, month: Month, *, now: Now) -> None:
 
 
 async def run_watchdog(ctx: dict[str, Any]) -> None:
-    """Raise and resolve the alerts of visible faults; a second run changes nothing."""
+    """Run all checks of the watchdog, and raise and resolve their alerts."""
     await check_everything(deps_of(ctx), now=clock.now)
 
 
 async def check_everything(deps: Deps, *, now: Callable[[], datetime]) -> None:
-    """Check everything once by the given clock."""
+    """Do the work of ``run_watchdog``, with the time from the clock ``now``."""
     measured = await asyncio.to_thread(disks.measure_disks, disks.folders_of(deps.settings))
     async with deps.new_uow() as uow:
         await system.check_disks(uow, measured, now=now())

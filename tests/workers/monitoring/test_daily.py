@@ -116,23 +116,23 @@ async def test_digest_reports_the_day_before(
     assert subjects == ["[Granite Foundations] Tue 24 Nov: 4 texts, 3 answers, 1 opt-out"]
     assert bench.box.recipients == [[OWNER]]
     assert bench.box.last() == (
-        "What happened on Tuesday 24 November 2026, by the clock in America/New_York.\n"
+        "What happened on Tuesday 24 November 2026 (time zone America/New_York).\n"
         "\n"
         "SENT AND ANSWERED\n"
         "=================\n"
         "\n"
         "* Autumn check: 4 texts, 2 delivered, 1 failed, 2 people wrote 3 texts, 1 of them opted "
         "out\n"
-        "* Outside of campaigns: 1 person wrote 1 text\n"
-        "* Opted out, in whatever way: 1 number\n"
+        "* Outside campaigns: 1 person wrote 1 text\n"
+        "* Opted out in any way: 1 number\n"
         "\n"
-        "WAITS FOR YOU\n"
-        "=============\n"
+        "TO DO\n"
+        "=====\n"
         "\n"
         "Nothing.\n"
         "\n"
         "--\n"
-        "This letter comes every morning, also after a quiet day. When it does not, look at\n"
+        "This mail comes every morning, even if nothing happened. If it does not come, look at\n"
         "http://127.0.0.1:8000/readyz\n"
     )
 
@@ -162,20 +162,19 @@ async def test_digest_reports_what_waits_for_a_person(
 
     (subject,) = await bench.look()
 
-    waiting = bench.box.last().split("WAITS FOR YOU\n=============\n\n")[1].split("\n\n--")[0]
+    waiting = bench.box.last().split("TO DO\n=====\n\n")[1].split("\n\n--")[0]
     api = "http://127.0.0.1:8000"
-    assert subject == "[Granite Foundations] Tue 24 Nov: a quiet day; 8 things for you"
+    assert subject == "[Granite Foundations] Tue 24 Nov: a quiet day; 8 things to do"
     assert waiting == (
-        "* Line Main line (+16175550100) is blocked: no credits. No text leaves over it. "
-        "Put it right, then:\n"
+        "* Line Main line (+16175550100) is blocked: no credits. It sends nothing. "
+        "Remove the cause, then:\n"
         f"  POST {api}/v1/lines/{line.id}/unblock\n"
         f"* Campaign Winter is blocked: not registered.\n  {api}/v1/campaigns/{blocked.id}\n"
         f"* Campaign Autumn is paused: failure rate.\n  {api}/v1/campaigns/{paused.id}\n"
-        "* Numbers on hold: 1. What they wrote may be an opt-out; nothing is sent there\n"
-        "  until somebody decides: POST …/opt-out or …/opt-in of the contact.\n"
-        "* Recipients in review: 1. They were texted before, and wait to be approved\n"
-        "  or rejected.\n"
-        "* Sends of which nobody knows whether they left: 1. See in OpenPhone, then\n"
+        "* Numbers on hold: 1. Their replies may be opt-outs, so campaigns skip them\n"
+        "  until you decide: POST …/opt-out or …/opt-in of the contact.\n"
+        "* Recipients in review: 1. They got a message before. Approve or reject them.\n"
+        "* Messages that may or may not have been sent: 1. Look in OpenPhone, then\n"
         "  POST …/recipients/{contact_id}/settle of the campaign.\n"
         "* Received events that could not be applied: 2.\n"
         f"  {api}/v1/webhook-events?status=dead\n"
@@ -267,7 +266,7 @@ async def test_digest_that_the_server_refuses_is_sent_later(
 
     assert (refused, down) == ([], [])
     assert [alert["kind"] for alert in alerts] == ["mail_down"]
-    assert sent == ["[Granite Foundations] Tue 24 Nov: a quiet day; 1 thing for you"]
+    assert sent == ["[Granite Foundations] Tue 24 Nov: a quiet day; 1 thing to do"]
 
 
 async def test_digest_that_was_never_sent_is_part_of_the_next(

@@ -1,1 +1,1 @@
-"""Watch the service, limit its size and back it up."""
+"""Watch the service, run its daily work, archive old months, and make and restore backups."""

@@ -1,4 +1,4 @@
-"""Mail news about alerts; a worker does it, and a web process while no worker runs."""
+"""Mail news about alerts. A worker does this; while no worker runs, a web process does it."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -19,7 +19,10 @@ CHANNEL = "mail"
 
 
 class AlertReporter:
-    """Mails alert news; any number of processes may run one, and each news is claimed by one."""
+    """Mails news about alerts.
+
+    Several processes may have a reporter. Each item of news is claimed by one of them.
+    """
 
     def __init__(self, new_uow: UnitOfWorkFactory, mailer: Mailer, settings: Settings) -> None:
         self._new_uow = new_uow
@@ -28,10 +31,10 @@ class AlertReporter:
         self._configured = Business(name=settings.business_name, contact=settings.business_contact)
 
     async def report(self, *, now: Callable[[], datetime]) -> int:
-        """Mail the news that has not been sent; return how many.
+        """Send one mail with all news that was not reported yet; return the number of alerts in it.
 
-        The mail is sent between two transactions. If the process dies there, its claim expires:
-        news is sent at least once.
+        The mail is sent between two transactions. If the process dies in between, its claim expires
+        and another process sends the news again. So news is sent at least once.
         """
         if not await self._may_mail(now=now()):
             return 0

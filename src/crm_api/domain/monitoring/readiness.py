@@ -1,4 +1,4 @@
-"""State of the parts that this service needs."""
+"""Read the state of each part that the service needs, for ``GET /readyz``."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,12 +13,25 @@ from crm_api.domain.monitoring.scheduled_jobs.schedule import COVERED, LATE_AFTE
 from crm_api.platform.database import UnitOfWork, typed_row
 
 HOLD_WORTH_SHOWING = timedelta(seconds=60)
-"""A shorter pause that the provider asks for is normal."""
+"""If the provider asks for a longer pause than this, the part ``provider`` is degraded."""
 
 
 @dataclass(frozen=True, slots=True)
 class SystemOverview:
-    """Everything that readiness needs; an instant is None when there is nothing."""
+    """The facts from the database that decide about readiness.
+
+    Attributes:
+        worker_seen_at: The newest heartbeat of a worker that was not stopped; None if there is
+            none.
+        jobs_covered_until: For the scheduled job that is most behind: when it was last at work.
+        jobs_known: The number of scheduled jobs that have run at least once.
+        worker_started_at: When the oldest running worker started; None if none runs.
+        oldest_event_at: When the first waiting event was due; None if no event waits.
+        webhooks_fail: True if the last check of a side of webhook health failed.
+        down: The outside systems that are considered down.
+        is_held: True if the provider asked for a long pause that has not ended.
+        revision: The revision of the schema.
+    """
 
     worker_seen_at: datetime | None
     jobs_covered_until: datetime | None
@@ -58,17 +71,21 @@ READ_OVERVIEW = text(f"""
 
 
 async def clock_skew(uow: UnitOfWork, *, now: datetime) -> timedelta:
-    """Return how far the caller's clock is ahead of the database's; negative when behind."""
+    """Return how far ``now`` is ahead of the database's clock; negative if it is behind."""
     instant: datetime = (await uow.session.execute(select(func.clock_timestamp()))).scalar_one()
     return now - instant
 
 
 async def read_readiness(uow: UnitOfWork, *, head: str, now: datetime) -> dict[str, str]:
-    """Return the state of the parts that the database knows about.
+    """Return the state of each part, by its name, as far as the database shows it.
 
-    ``database`` is ``ok`` if this returns; ``migrations`` is ``ok`` or names both revisions; the
-    others are ``ok`` or ``degraded``. ``jobs`` is degraded when a scheduled job is overdue;
-    ``GET /v1/scheduled-jobs`` names it.
+    ``migrations`` is ``ok``, or a text with both revisions. Every other part is ``ok`` or
+    ``degraded``. ``jobs`` is degraded if a scheduled job is overdue; ``GET /v1/scheduled-jobs``
+    shows which one.
+
+    Args:
+        head: The schema revision that this release needs.
+        now: The current time.
     """
     values = {
         "jobs": list(schedule.SCHEDULE),
@@ -82,7 +99,9 @@ async def read_readiness(uow: UnitOfWork, *, head: str, now: datetime) -> dict[s
     fits = row.revision == head
     return {
         "database": "ok",
-        "migrations": "ok" if fits else f"database at {row.revision}, code needs {head}",
+        "migrations": "ok"
+        if fits
+        else f"the schema has revision {row.revision}, but this release needs {head}",
         "worker": "degraded" if worker_late else "ok",
         "jobs": "degraded" if _are_jobs_late(row, now=now) else "ok",
         "webhook_backlog": "degraded" if backlog_late else "ok",
@@ -93,7 +112,7 @@ async def read_readiness(uow: UnitOfWork, *, head: str, now: datetime) -> dict[s
 
 
 def _are_jobs_late(row: SystemOverview, *, now: datetime) -> bool:
-    """Return whether a job is overdue, or has never run although a worker has run for long."""
+    """Return whether a job is overdue, or has never run although a worker has run long enough."""
     covered, started = row.jobs_covered_until, row.worker_started_at
     if covered is not None and schedule.is_overdue(covered, now=now):
         return True
@@ -102,16 +121,18 @@ def _are_jobs_late(row: SystemOverview, *, now: datetime) -> bool:
 
 
 class AliveRead(ReadModel):
-    """The process is alive."""
+    """The answer of a process that is running."""
 
     status: Literal["ok"]
 
 
 class ReadinessRead(ReadModel):
-    """Whether requests can be served.
+    """Whether this process can serve requests.
 
     Attributes:
-        checks: Each part with its state: `ok`, `degraded`, or what is wrong with it.
+        status: `ok` if this process can serve requests, otherwise `unavailable`.
+        checks: The state of each part of the service, by its name: `ok`, `degraded`, or a text that
+            says what is wrong.
     """
 
     model_config = example(

@@ -49,7 +49,7 @@ def test_key_is_never_overwritten(tmp_path: Path) -> None:
 def test_file_without_a_key_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "key").write_text(content)
 
-    with pytest.raises(BackupError, match="holds no secret key"):
+    with pytest.raises(BackupError, match="has no secret key"):
         keys.read_identities(tmp_path / "key", ask_passphrase=never)
 
 

@@ -102,7 +102,7 @@ async def test_the_old_copy_sends_no_more(house: House) -> None:
 async def test_a_place_that_is_used_is_refused(house: House) -> None:
     await house.move()
 
-    with pytest.raises(BackupError, match="a move replaces nothing"):
+    with pytest.raises(BackupError, match="a move never replaces data"):
         await house.move()
 
 

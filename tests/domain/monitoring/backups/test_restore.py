@@ -333,7 +333,7 @@ async def test_file_that_is_not_a_backup_is_refused(house: House) -> None:
     with path.open("wb") as file, archive.writing(file, [house.identity.to_public()]) as members:
         members.add("readme.txt", b"hello")
 
-    with pytest.raises(BackupError, match="not a backup of this program"):
+    with pytest.raises(BackupError, match="not a backup of crm-api"):
         await house.bring_back(path)
 
 

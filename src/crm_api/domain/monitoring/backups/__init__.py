@@ -1,1 +1,1 @@
-"""Backups: one encrypted file with database, media and secret key, and how to restore it."""
+"""Make and restore backups. A backup is one encrypted file with database, media and secret key."""

@@ -1,10 +1,14 @@
-"""The file of a backup: a tar archive, encrypted by age, written and read as a stream.
+"""Write and read the file of a backup: a tar archive that is encrypted by age.
 
-``age -d -i KEY FILE | tar x`` opens one without this program. Members, in this order:
-``manifest.json``; ``secret-key`` when the data directory had one; ``media/<sha256>``;
-``database/00000`` and on, the output of ``pg_dump --format=custom``, in parts, because its length
-is known only at its end. Encryption also authenticates: a file that was truncated or changed does
-not open.
+``age -d -i KEY FILE | tar x`` opens a backup without this program. The members are, in this order:
+
+- ``manifest.json``;
+- ``secret-key``, if the data directory has one;
+- ``media/<sha256>`` for each media file;
+- ``database/00000``, ``database/00001`` and so on: the output of ``pg_dump --format=custom``. It is
+  split, because tar needs the length of a member before its content.
+
+A backup that was truncated or changed cannot be decrypted.
 """
 
 import io
@@ -23,13 +27,13 @@ PART_BYTES = 8 * 1024 * 1024
 
 
 class ArchiveWriter:
-    """Adds members to an open archive."""
+    """Adds members to an archive that is being written."""
 
     def __init__(self, tar: tarfile.TarFile) -> None:
         self._tar = tar
 
     def add(self, name: str, content: bytes) -> None:
-        """Add a member."""
+        """Add a member with this name and content, readable only by its owner."""
         member = tarfile.TarInfo(name)
         member.size = len(content)
         member.mode = 0o600
@@ -38,7 +42,13 @@ class ArchiveWriter:
 
 @contextmanager
 def writing(file: IO[bytes], recipients: list[pyrage.x25519.Recipient]) -> Iterator[ArchiveWriter]:
-    """Open an archive for the length of the block; ``file`` is complete after the block.
+    """Open an encrypted archive in a ``with`` block, and yield a writer for its members.
+
+    The file is complete when the block has ended without an error.
+
+    Args:
+        file: The open file.
+        recipients: The public keys whose owners can decrypt the archive.
 
     Raises:
         BackupError: The file cannot be written.
@@ -60,10 +70,12 @@ def writing(file: IO[bytes], recipients: list[pyrage.x25519.Recipient]) -> Itera
 def reading(
     file: IO[bytes], identities: list[pyrage.x25519.Identity]
 ) -> Iterator[Iterator[tuple[str, IO[bytes]]]]:
-    """Open an archive for the length of the block; read each member before the next one.
+    """Decrypt an archive in a ``with`` block, and yield its members: names and contents.
+
+    The caller must read each member before it asks for the next member.
 
     Raises:
-        BackupError: The key does not open it, or it was truncated or changed.
+        BackupError: No key decrypts the archive, or the archive was truncated or changed.
     """
     read_end, write_end = os.pipe()
     with (
@@ -75,7 +87,7 @@ def reading(
                 yield _members(tar)
         except (tarfile.TarError, EOFError):
             cipher.raise_its_own()
-            raise BackupError("the file is not a backup of this program") from None
+            raise BackupError("this file is not a backup of crm-api; choose another file") from None
 
 
 def _members(tar: tarfile.TarFile) -> Iterator[tuple[str, IO[bytes]]]:
@@ -86,7 +98,10 @@ def _members(tar: tarfile.TarFile) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 class _Cipher:
-    """The other end of the pipe, in a thread; its error is raised at the end of the block."""
+    """Encrypts or decrypts in a thread at the other end of a pipe.
+
+    An error of the thread is raised at the end of the ``with`` block.
+    """
 
     def __init__(self, work: Callable[[], None]) -> None:
         self._work = work
@@ -103,19 +118,21 @@ class _Cipher:
             self.raise_its_own()
 
     def raise_its_own(self) -> None:
-        """Raise the thread's error, if any: it is the cause of the other end's error."""
+        """Raise the error of the thread, if any, because it caused the error at this end."""
         self._thread.join()
         failure = self._failure
         if isinstance(failure, pyrage.DecryptError):
-            raise BackupError("the key does not open this backup; name the key file it is for")
+            raise BackupError(
+                "the key does not open this backup; use the key file of its recipient"
+            )
         if failure is not None:
-            raise BackupError(f"the backup cannot be written or read to its end: {failure}")
+            raise BackupError(f"the backup cannot be written or read completely: {failure}")
 
     def _run(self) -> None:
         try:
             self._work()
         except BrokenPipeError:
-            return  # the reader has stopped, and raises its own error
+            return  # the other end has stopped reading, and raises its own error
         except Exception as error:  # noqa: BLE001 - raised in the thread that waits for this one
             self._failure = error
 

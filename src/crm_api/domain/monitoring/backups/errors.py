@@ -1,7 +1,7 @@
-"""Errors of backups; the message is one line that says what to do."""
+"""Errors of backups. The message is one line that says what is wrong and what to do."""
 
 from crm_api.platform.processes import StartError
 
 
 class BackupError(StartError):
-    """A backup cannot be made or restored."""
+    """A backup cannot be made or restored, or a service cannot be moved to another database."""

@@ -1,7 +1,8 @@
-"""Keys of backups, by age (https://age-encryption.org/v1); a server has only the public key.
+"""Create and read the keys with which backups are encrypted (https://age-encryption.org/v1).
 
-A key file has the format of ``age-keygen``, or that format encrypted with a passphrase as by
-``age -p``; both programs read and write these files too.
+A server needs only the public key (the *recipient*), so it cannot read its own backups. A key file
+with the secret key has the format of ``age-keygen``. It may be encrypted with a passphrase, as
+``age -p`` does.
 """
 
 import os
@@ -13,18 +14,18 @@ import pyrage
 from crm_api.domain.monitoring.backups.errors import BackupError
 
 _ENCRYPTED = (b"age-encryption.org/v1\n", b"-----BEGIN AGE ENCRYPTED FILE-----")
-_SECRET = "AGE-SECRET-KEY-1"  # noqa: S105 - how a line with a key begins
+_SECRET = "AGE-SECRET-KEY-1"  # noqa: S105 - the beginning of a line with a key
 
 
 def new_key(path: Path, *, passphrase: str) -> str:
-    """Write a new key file (mode 0600), encrypted with the passphrase; return its recipient.
+    """Create a key pair, write the key file (mode 0600), and return the public key.
 
     Args:
-        path: Must not exist.
-        passphrase: If empty, the file is not encrypted.
+        path: The key file, which must not exist.
+        passphrase: Encrypts the key file; if empty, the file is not encrypted.
 
     Raises:
-        BackupError: The file exists, or cannot be written.
+        BackupError: The file exists, or it cannot be written.
     """
     identity = pyrage.x25519.Identity.generate()
     recipient = str(identity.to_public())
@@ -34,7 +35,9 @@ def new_key(path: Path, *, passphrase: str) -> str:
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise BackupError(f"{path} exists; a key is never overwritten, name another file") from None
+        raise BackupError(
+            f"{path} exists, and a key file is never overwritten; choose another file name"
+        ) from None
     except OSError as error:
         raise BackupError(f"{path} cannot be written ({error.strerror})") from None
     with os.fdopen(handle, "wb") as file:
@@ -43,30 +46,30 @@ def new_key(path: Path, *, passphrase: str) -> str:
 
 
 def read_recipients(texts: Sequence[str]) -> list[pyrage.x25519.Recipient]:
-    """Parse public keys.
+    """Parse public keys (``age1…``).
 
     Raises:
-        BackupError: One of them is not a public key.
+        BackupError: A text is not a public key.
     """
     try:
         return [pyrage.x25519.Recipient.from_str(text.strip()) for text in texts]
     except pyrage.RecipientError:
         raise BackupError(
-            "--recipient takes a public key, age1…; `crm-api backup --new-key FILE` makes one"
+            "--recipient takes a public key (age1…); `crm-api backup --new-key FILE` creates one"
         ) from None
 
 
 def read_identities(
     path: Path, *, ask_passphrase: Callable[[], str]
 ) -> list[pyrage.x25519.Identity]:
-    """Read the secret keys of a key file.
+    """Read the secret keys from a key file.
 
     Args:
-        path: The file.
-        ask_passphrase: Called when the file is encrypted.
+        path: The key file.
+        ask_passphrase: Returns the passphrase; it is called only if the file is encrypted.
 
     Raises:
-        BackupError: It cannot be read, has no key, or the passphrase is wrong.
+        BackupError: The file cannot be read or has no secret key, or the passphrase is wrong.
     """
     try:
         content = path.read_bytes()
@@ -76,7 +79,7 @@ def read_identities(
         try:
             content = pyrage.passphrase.decrypt(content, ask_passphrase())
         except pyrage.DecryptError:
-            raise BackupError(f"the passphrase does not open {path}; try again") from None
+            raise BackupError(f"the passphrase does not open the key file {path}") from None
     lines = content.decode(errors="replace").splitlines()
     keys = [line.strip() for line in lines if line.strip().upper().startswith(_SECRET)]
     try:
@@ -84,5 +87,7 @@ def read_identities(
     except pyrage.IdentityError:
         found = []
     if not found:
-        raise BackupError(f"{path} holds no secret key of age; it is the file of --new-key")
+        raise BackupError(
+            f"{path} has no secret key of age; use the file that `crm-api backup --new-key` wrote"
+        )
     return found

@@ -1,4 +1,4 @@
-"""Make a backup of a running service, as of one instant."""
+"""Make a backup of a service, which may run meanwhile. All its data is of one moment."""
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -24,8 +24,8 @@ from crm_api.platform.postgres import require_direct
 from crm_api.platform.settings import Settings
 
 Report = Callable[[str], None]
-"""Receives one line about the progress."""
-_TELL_EVERY = 64 * PART_BYTES
+"""A function that receives a line about the progress, for the person who runs the command."""
+_REPORT_EVERY = 64 * PART_BYTES
 _TABLES = text("""
     SELECT c.relname FROM pg_class c
     WHERE c.relnamespace = CAST('public' AS regnamespace) AND c.relkind IN ('r', 'p')
@@ -37,13 +37,14 @@ _MEDIA = text("SELECT sha256, size_bytes FROM media ORDER BY sha256")
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """A backup that was made.
+    """The result of making a backup.
 
     Attributes:
-        path: The file.
-        size_bytes: Its length.
-        manifest: Its description.
-        missing_media: Number of files that the database names and the store does not have.
+        path: The backup file.
+        size_bytes: The length of the backup file.
+        manifest: The description inside the backup.
+        missing_media: The number of media files that are in the database but not in the media
+            store. They are not in the backup.
     """
 
     path: Path
@@ -54,7 +55,15 @@ class Made:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """One instant of the database, kept by an open transaction."""
+    """The state of the database at one moment, which an open transaction keeps readable.
+
+    Attributes:
+        name: The name of the exported snapshot, for ``pg_dump``.
+        server: The version of PostgreSQL.
+        revision: The revision of the schema.
+        tables: The number of rows of each table.
+        media: The SHA-256 and the length of each media file.
+    """
 
     name: str
     server: str
@@ -64,14 +73,16 @@ class Snapshot:
 
 
 def choose_target(wanted: Path, *, made_at: datetime) -> Path:
-    """Return the file of a backup: ``wanted``, or a name with the time if that is a folder.
+    """Return the path of the backup file: ``wanted``, or a new name in it if it is a folder.
 
     Raises:
-        BackupError: The file exists.
+        BackupError: The file already exists.
     """
     target = wanted / f"crm-{made_at:%Y%m%dT%H%M%SZ}.tar.age" if wanted.is_dir() else wanted
     if target.exists():
-        raise BackupError(f"{target} exists; a backup never replaces another, name another file")
+        raise BackupError(
+            f"{target} exists, and a backup is never overwritten; choose another file name"
+        )
     return target
 
 
@@ -83,17 +94,18 @@ async def make(
     made_at: datetime,
     report: Report,
 ) -> Made:
-    """Write a backup; the service may run meanwhile.
+    """Write a backup to a file. The service may run meanwhile.
 
     Args:
-        settings: Where database, media and secret key are.
-        target: A file that does not exist.
-        recipients: Public keys whose owners can read it.
-        made_at: Instant of the data: now, unless the database was restored to an earlier instant.
-        report: Receives progress lines.
+        settings: Name the database, the media store and the secret key.
+        target: The backup file, which must not exist.
+        recipients: The public keys whose owners can read the backup.
+        made_at: The time of the data. It is the current time, unless the database itself was
+            restored to an earlier time.
+        report: Receives lines about the progress.
 
     Raises:
-        BackupError: It cannot be written, or the database cannot be dumped.
+        BackupError: The file cannot be written, or the database cannot be dumped.
         SettingsError: The settings do not name the database or the secret key.
     """
     secret_key = settings.secret_keys()[0]
@@ -127,18 +139,18 @@ async def make(
 
 @asynccontextmanager
 async def open_snapshot(database_url: str) -> AsyncIterator[Snapshot]:
-    """Keep one instant of the database readable for the length of the block.
+    """Open a snapshot of the database that stays readable until the block ends.
 
     Raises:
-        BackupError: The database is empty.
+        BackupError: The database has no schema.
     """
     async with open_engine(database_url, pool_size=1) as engine:
         revision = await migration_runner.current_revision(engine)
         if revision is None:
-            raise BackupError("the database is empty; there is nothing to back up")
+            raise BackupError("the database is empty, so there is nothing to back up")
         async with engine.connect() as plain:
             connection = await plain.execution_options(isolation_level="REPEATABLE READ")
-            # A dump may take longer than any time limit.
+            # A dump may take longer than the usual time limits.
             await connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             await connection.execute(text("SET LOCAL statement_timeout = 0"))
             yield Snapshot(
@@ -151,12 +163,12 @@ async def open_snapshot(database_url: str) -> AsyncIterator[Snapshot]:
 
 
 async def list_tables(connection: AsyncConnection) -> list[str]:
-    """Return the names of all tables; partitions are part of their table."""
+    """Return the names of all tables, ascending. A partitioned table counts as one table."""
     return [str(name) for name in await connection.scalars(_TABLES)]
 
 
 async def count_rows(connection: AsyncConnection) -> dict[str, int]:
-    """Count the rows of every table."""
+    """Return the number of rows of every table, by its name."""
     counts = {}
     for name in await list_tables(connection):
         quoted = connection.dialect.identifier_preparer.quote(name)
@@ -182,7 +194,7 @@ def _describe(snapshot: Snapshot, *, secret_key: bytes, made_at: datetime) -> Ma
 async def _add_media(
     members: ArchiveWriter, settings: Settings, media: list[tuple[str, int]], *, report: Report
 ) -> int:
-    """Add the media files; return how many the store does not have."""
+    """Add the media files to the archive; return how many are missing in the media store."""
     store, missing, done = MediaStore.from_settings(settings), 0, 0
     for position, (sha256, size) in enumerate(media, 1):
         try:
@@ -192,7 +204,7 @@ async def _add_media(
             missing += 1
             continue
         members.add(f"media/{sha256}", content)
-        if (done + size) // _TELL_EVERY > done // _TELL_EVERY:
+        if (done + size) // _REPORT_EVERY > done // _REPORT_EVERY:
             report(f"media: {position:,} of {len(media):,} files")
         done += size
     return missing
@@ -205,7 +217,7 @@ def _add_database(
     dump = postgres.dump(database_url, snapshot=snapshot.name)
     for position, part in enumerate(_parts(dump)):
         members.add(f"database/{position:05}", part)
-        if (done + len(part)) // _TELL_EVERY > done // _TELL_EVERY:
+        if (done + len(part)) // _REPORT_EVERY > done // _REPORT_EVERY:
             report(f"database: {(done + len(part)) // 2**20:,} MiB dumped")
         done += len(part)
 

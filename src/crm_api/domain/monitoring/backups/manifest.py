@@ -1,4 +1,4 @@
-"""The description inside a backup."""
+"""The description of a backup, which is the first member of its archive."""
 
 import hashlib
 from typing import Literal, Self
@@ -12,41 +12,43 @@ FORMAT: Literal[1] = 1
 
 
 class Manifest(BaseModel):
-    """The first member of a backup."""
+    """The description of a backup: what it contains and what a restore needs."""
 
     model_config = ConfigDict(frozen=True)
 
     format: Literal[1]
     made_at: Instant
-    """Instant of the database snapshot; later changes are not in the backup."""
+    """The time of the data; later changes are not in the backup."""
     program: str
-    """Version of crm-api that made it."""
+    """The version of crm-api that made the backup."""
     revision: str
-    """Revision of the schema."""
+    """The revision of the database schema."""
     server: str
-    """Version of PostgreSQL."""
+    """The version of PostgreSQL."""
     secret_key_digest: str
-    """A restore needs the same key: encrypted values and hashes depend on it."""
+    """The digest of the secret key. A restore needs this key, because encrypted values and hashes
+    in the database depend on it."""
     tables: dict[str, int]
-    """Rows in each table of the snapshot."""
+    """The number of rows in each table."""
     media_files: int
     media_bytes: int
 
     @classmethod
     def read(cls, content: bytes) -> Self:
-        """Parse a manifest.
+        """Parse the content of ``manifest.json``.
 
         Raises:
-            BackupError: This release cannot read it.
+            BackupError: This release does not know its format.
         """
         try:
             return cls.model_validate_json(content)
         except ValidationError:
             raise BackupError(
-                "the backup's description cannot be read; restore it with the release that made it"
+                "this release cannot read the description of the backup; restore it with the "
+                "release that made it"
             ) from None
 
 
 def digest_of(secret_key: bytes) -> str:
-    """Return a digest that distinguishes secret keys without revealing them."""
+    """Return a digest by which two secret keys can be compared without revealing them."""
     return hashlib.sha256(b"crm-api backup\0" + secret_key).hexdigest()

@@ -1,8 +1,8 @@
-"""Move a service from the embedded servers to others, and check that nothing was lost.
+"""Move a service from the embedded servers to other servers, and check that nothing was lost.
 
-No process runs meanwhile, so every message that was sent is in the database. Unlike a restored
-backup, a moved service therefore continues without a pause for checks. The old copy never sends
-again: before the new database can be used, the data directory records where its database went
+No process of the service runs during the move, so the database has every message that was sent.
+Therefore a moved service may send at once, unlike a restored service. The old copy never sends
+again: before the new database can be used, the data directory records that its database has moved
 (``data_dir.mark_moved``).
 """
 
@@ -38,19 +38,21 @@ _WAITING_FILES = text("""
 """)
 
 Digests = dict[str, tuple[int, str]]
-"""By table: number of rows, and the sum of their digests. By sequence: its last value."""
+"""For each table, its number of rows and the sum of the digests of its rows. For each sequence, its
+last value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Moved:
-    """Result of a move.
+    """The result of a move.
 
     Attributes:
-        rows: Number of rows in all tables.
-        tables: Number of tables that were compared row by row.
-        media_files: Number of files copied to ``CRM_MEDIA_URL``; 0 when that is not set.
-        missing_media: Number of files that the database names and the old store does not have.
-        waiting_files: Number of uploads that still wait in the data directory.
+        rows: The number of rows of all tables together.
+        tables: The number of tables whose rows were compared.
+        media_files: The number of media files in the store of ``CRM_MEDIA_URL`` after the move; 0
+            if that setting is not set.
+        missing_media: The number of media files that are in the database but not in the old store.
+        waiting_files: The number of uploaded files in the data directory that are not imported yet.
     """
 
     rows: int
@@ -61,18 +63,18 @@ class Moved:
 
 
 async def move(settings: Settings, source_url: str, *, now: datetime, report: Report) -> Moved:
-    """Copy the database of the data directory, compare the copies, and enable the new one.
+    """Copy the embedded database to the new one, compare both, and make the new one usable.
 
-    It can be called again after an interruption and then continues.
+    After an interruption it can be called again; it then continues.
 
     Args:
-        settings: The new database, media and secret key, and the data directory.
-        source_url: The embedded database, which nothing else uses.
-        now: The current instant.
-        report: Receives progress lines.
+        settings: Name the new database, media store and secret key, and the data directory.
+        source_url: The embedded database, which nothing else may use meanwhile.
+        now: The current time.
+        report: Receives lines about the progress.
 
     Raises:
-        BackupError: The new database is not empty, or the copies differ.
+        BackupError: The new database is not empty, or the databases differ after the copy.
         SettingsError: The settings do not name the database or the secret key.
     """
     _require_same_key(settings)
@@ -84,17 +86,17 @@ async def move(settings: Settings, source_url: str, *, now: datetime, report: Re
     ):
         if not migration_runner.knows(snapshot.revision):
             raise BackupError(
-                f"the database here ({snapshot.revision}) was written by a later release; move it "
-                "with that release"
+                f"the schema of the embedded database ({snapshot.revision}) is newer than this "
+                "release; move it with the newer release"
             )
         if await _is_unused(target):
             report(f"database: {sum(snapshot.tables.values()):,} rows to copy")
             postgres.restore(target_url, postgres.dump(source_url, snapshot=snapshot.name))
         moved = await _compare(source, target)
-        report(f"database: {moved.tables} tables have the same rows on both sides")
+        report(f"database: {moved.tables} tables have the same rows in both databases")
         media_files, missing = await _copy_media(settings, snapshot)
-        # From here on the old copy is disabled: after a crash, neither copy starts; at no time
-        # can both start.
+        # The old copy is disabled before the new one is enabled. So after a crash in between,
+        # neither copy starts; both can never start.
         mark_moved(settings.data_dir, to=_place(target_url), at=format_instant(now))
         async with target.begin() as connection:
             await connection.execute(_SET_REVISION, {"revision": snapshot.revision})
@@ -103,7 +105,7 @@ async def move(settings: Settings, source_url: str, *, now: datetime, report: Re
 
 
 def _require_same_key(settings: Settings) -> None:
-    """Refuse a secret key that cannot decrypt what is stored here.
+    """Check that the secret key of the settings can decrypt the embedded database.
 
     Raises:
         BackupError: ``CRM_SECRET_KEY`` differs from the key in the data directory.
@@ -113,16 +115,16 @@ def _require_same_key(settings: Settings) -> None:
     kept = settings.data_dir / "secret-key"
     if kept.exists() and kept.read_bytes().strip() not in given:
         raise BackupError(
-            f"CRM_SECRET_KEY differs from the key in {kept}, with which the data here is encrypted "
-            "and signed; set it to that key, or do not set it"
+            f"CRM_SECRET_KEY differs from the key in {kept}, with which the data is encrypted; set "
+            "CRM_SECRET_KEY to that key, or do not set it"
         )
 
 
 async def _is_unused(target: AsyncEngine) -> bool:
-    """Return whether the target is empty; False when an earlier, interrupted move filled it.
+    """Return True if the new database is empty, False if an interrupted move has filled it.
 
     Raises:
-        BackupError: It contains something else.
+        BackupError: The new database has other content.
     """
     if await is_empty(target):
         return True
@@ -130,17 +132,17 @@ async def _is_unused(target: AsyncEngine) -> bool:
         table = await connection.scalar(text("SELECT to_regclass('public.alembic_version')"))
         if table is None or await connection.scalar(_REVISION) is not None:
             raise BackupError(
-                "the database of CRM_DATABASE_URL is not empty, and a move replaces nothing; "
-                "give an empty one"
+                "the database of CRM_DATABASE_URL is not empty, and a move never replaces data; "
+                "use an empty database"
             )
     return False
 
 
 async def _compare(source: AsyncEngine, target: AsyncEngine) -> Moved:
-    """Compare every row of both databases.
+    """Compare every row and sequence of both databases.
 
     Raises:
-        BackupError: They differ.
+        BackupError: The databases differ.
     """
     async with source.connect() as here, target.connect() as there:
         wanted, found = await digests(here), await digests(there)
@@ -150,8 +152,8 @@ async def _compare(source: AsyncEngine, target: AsyncEngine) -> Moved:
     )
     if differ:
         raise BackupError(
-            f"the copy differs in {', '.join(differ[:5])}; nothing was switched over: empty the "
-            "database of CRM_DATABASE_URL and try again"
+            f"the new database differs from the old one in {', '.join(differ[:5])}. The service "
+            "still uses the old one. Empty the database of CRM_DATABASE_URL and try again"
         )
     rows = sum(count for name, (count, _) in wanted.items() if not name.startswith("sequence "))
     tables = sum(1 for name in wanted if not name.startswith("sequence "))
@@ -159,7 +161,7 @@ async def _compare(source: AsyncEngine, target: AsyncEngine) -> Moved:
 
 
 async def digests(connection: AsyncConnection) -> Digests:
-    """Return a digest of every table, independent of the order of rows."""
+    """Return a digest of every table and sequence. The order of the rows does not matter."""
     found: Digests = {}
     for name in await list_tables(connection):
         if name == migration_runner.TABLE:
@@ -178,9 +180,11 @@ async def digests(connection: AsyncConnection) -> Digests:
 
 
 async def _copy_media(settings: Settings, snapshot: Snapshot) -> tuple[int, int]:
-    """Copy the media files to the new store; return how many were copied and how many missing.
+    """Copy the media files to the new store, unless the new store has them already.
 
-    A file is named by its digest. One that the new store already has is not uploaded again.
+    Returns:
+        The number of files that are now in the new store, and the number of files that are missing
+        in the old store.
     """
     if settings.media_url is None:
         return 0, 0
@@ -198,7 +202,7 @@ async def _copy_media(settings: Settings, snapshot: Snapshot) -> tuple[int, int]
 
 
 def _place(database_url: str) -> str:
-    """Return host, port and name of a database, without user and password."""
+    """Return the host, port and name of a database as one text, without user and password."""
     url = make_url(database_url)
     host = url.host or str(url.query.get("host", ""))
     return f"{host}:{url.port or 5432}/{url.database}"

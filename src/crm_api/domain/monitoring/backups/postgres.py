@@ -1,4 +1,4 @@
-"""Run PostgreSQL's own programs for dumps: their arguments, and how they fail."""
+"""Run ``pg_dump`` and ``pg_restore``, the programs of PostgreSQL for dumps."""
 
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -18,24 +18,28 @@ _NEEDS_TLS = ("require", "verify-ca", "verify-full")
 
 
 def program(name: str, database_url: str) -> Path:
-    """Return ``pg_dump`` or ``pg_restore``: the newer of the one on PATH and the embedded one.
+    """Return the path of ``pg_dump`` or ``pg_restore``: on ``PATH`` or embedded, the newer one.
 
-    A program older than the server refuses to dump it. The embedded ones do not support TLS.
+    The newer one is used because ``pg_dump`` refuses a server that is newer than itself. The
+    embedded program does not support TLS, so it is not used if the database requires TLS.
 
     Raises:
-        BackupError: There is no such program.
+        BackupError: The program was not found.
     """
     found = [Path(on_path)] if (on_path := which(name)) else []
     if make_url(database_url).query.get("sslmode") not in _NEEDS_TLS:
         with suppress(StartError):
             found += [beside for beside in [find_postgres() / name] if beside.is_file()]
     if not found:
-        raise BackupError(f"{name} was not found; install PostgreSQL's client programs")
+        raise BackupError(f"{name} was not found; install the client programs of PostgreSQL")
     return max(found, key=major_version)
 
 
 def environment(database_url: str) -> dict[str, str]:
-    """Return the database's address as libpq variables, which keep passwords off command lines."""
+    """Return the environment of a program that connects to the database.
+
+    The address and the password are libpq variables, so they do not appear on a command line.
+    """
     url = make_url(database_url)
     found = {
         "PGHOST": url.host or str(url.query.get("host", "")),
@@ -53,7 +57,7 @@ def environment(database_url: str) -> dict[str, str]:
 
 
 def dump(database_url: str, *, snapshot: str) -> Iterator[bytes]:
-    """Yield the dump of the database at a snapshot, in chunks.
+    """Dump the database as it is in an exported snapshot; yield the dump in chunks of 1 MiB.
 
     Raises:
         BackupError: ``pg_dump`` failed.
@@ -64,7 +68,8 @@ def dump(database_url: str, *, snapshot: str) -> Iterator[bytes]:
         "--compress=gzip:3",
         "--no-owner",
         "--no-privileges",
-        # No process starts without this table's row; a restore writes the row at its end.
+        # No process of the service starts without the row of this table. A restore writes the row
+        # as its last step.
         "--exclude-table-data=public.alembic_version",
         f"--snapshot={snapshot}",
         "--lock-wait-timeout=60s",
@@ -84,10 +89,10 @@ def dump(database_url: str, *, snapshot: str) -> Iterator[bytes]:
 
 
 def restore(database_url: str, chunks: Iterable[bytes]) -> None:
-    """Restore a dump into an empty database, completely or not at all.
+    """Restore a dump into an empty database in one transaction.
 
     Raises:
-        BackupError: ``pg_restore`` failed.
+        BackupError: ``pg_restore`` failed; the database is unchanged.
     """
     command = [
         str(program("pg_restore", database_url)),
@@ -105,29 +110,29 @@ def restore(database_url: str, chunks: Iterable[bytes]) -> None:
         env=environment(database_url),
     ) as running:
         if running.stdin is None or running.stderr is None:
-            raise RuntimeError("The pipes were asked for.")
+            raise RuntimeError("The program was started without pipes.")
         try:
             for chunk in chunks:
                 running.stdin.write(chunk)
             running.stdin.close()
         except BrokenPipeError:
-            with suppress(BrokenPipeError):  # pg_restore prints why it ended
+            with suppress(BrokenPipeError):  # pg_restore has ended; its output says why
                 running.stdin.close()
         except BaseException:
-            # The dump is incomplete: pg_restore must not commit it.
+            # The dump is incomplete, so pg_restore must not commit it.
             running.kill()
             raise
         said = running.stderr.read().decode(errors="replace")
     if running.returncode != 0:
-        raise BackupError(f"pg_restore failed, nothing was changed: {_last_line(said)}")
+        raise BackupError(f"pg_restore failed, so nothing was changed: {_last_line(said)}")
 
 
 def _pipes(running: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
     if running.stdout is None or running.stderr is None:
-        raise RuntimeError("The pipes were asked for.")
+        raise RuntimeError("The program was started without pipes.")
     return running.stdout, running.stderr
 
 
 def _last_line(said: str) -> str:
     lines = [line for line in said.strip().splitlines() if line]
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "it printed no reason"

@@ -1,7 +1,8 @@
-"""Keep a restored database from sending what was sent after its backup was made.
+"""Prevent a restored service from sending again what was sent after the backup was made.
 
-The schema's revision is written only here, in the same transaction: until then no process starts on
-the database. The statements use only columns that the first releases had.
+No process of the service starts until the revision of the schema is written. This module writes it
+in the same transaction that pauses all sending. The statements use only columns that every release
+has, because the schema is not migrated yet.
 """
 
 from dataclasses import dataclass
@@ -33,7 +34,8 @@ _STOP_WAITING = text("""
     UPDATE activity SET status = 'failed', error_code = 'restored', updated_at = :now
     WHERE status = 'queued'
 """)
-# Attempts claimed at the backup may have been called later: look them up at the provider.
+# An attempt that was claimed when the backup was made may have been sent later. The status
+# "calling" with an expired lease makes a worker look it up at the provider.
 _DOUBT_CLAIMS = text("""
     UPDATE send_attempt
     SET status = 'calling', called_at = coalesce(called_at, :made_at), lease_until = :made_at,
@@ -45,19 +47,22 @@ _SET_REVISION = text("INSERT INTO alembic_version (version_num) VALUES (:revisio
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """Number of campaigns paused, and of messages that will not be sent."""
+    """The number of paused campaigns, and the number of messages that will not be sent."""
 
     paused: int
     not_sent: int
 
 
 async def close(engine: AsyncEngine, manifest: Manifest, *, now: datetime) -> Held:
-    """Pause all sending, and let processes start."""
+    """Pause all campaigns, drop queued messages, and then allow the service to start.
+
+    All of this is one transaction.
+    """
     evidence = {
         "sentence": (
             f"The database was restored from a backup of {format_instant(manifest.made_at)}. Wait "
-            "until a reconciliation has added what was sent since, then resume the campaign; "
-            "recipients who got a message meanwhile are then put in review."
+            "until a reconciliation has added the messages that were sent after the backup, then "
+            "resume the campaign. Recipients who got a message in that time are put in review."
         ),
         "backup_made_at": format_instant(manifest.made_at),
         "restored_at": format_instant(now),
@@ -74,7 +79,7 @@ async def close(engine: AsyncEngine, manifest: Manifest, *, now: datetime) -> He
 
 
 async def ask_the_provider(engine: AsyncEngine, manifest: Manifest, *, now: datetime) -> None:
-    """Order a reconciliation from the backup on, and raise an alert that says what to do next."""
+    """Request a reconciliation of the time since the backup, and raise an alert for a person."""
     since = manifest.made_at - reconciliation.OVERLAP
     async with UnitOfWork(session_factory(engine), NO_QUEUE) as uow:
         await reconciliation.request_run(uow, ReconciliationCreate(since=since), now=now)
@@ -84,8 +89,9 @@ async def ask_the_provider(engine: AsyncEngine, manifest: Manifest, *, now: date
             subject="database",
             detail=(
                 f"The database was restored from a backup of {format_instant(manifest.made_at)}. "
-                "A reconciliation adds what happened since; then resume the campaigns that are "
-                "paused for it, and acknowledge this alert."
+                "A reconciliation now adds what happened after the backup. Wait until it has "
+                "completed (GET /v1/reconciliation-runs), then resume the paused campaigns and "
+                "acknowledge this alert."
             ),
             context={"backup_made_at": format_instant(manifest.made_at)},
             now=now,

@@ -1,7 +1,8 @@
-"""Restore a backup into an empty database, and send nothing without a person's decision.
+"""Restore a backup into an empty database, so that it sends nothing before a person decides.
 
-The backup does not contain messages sent after it was made. Campaigns are therefore paused, and
-queued messages are not sent; the provider's records are read first (``docs/how-to/backup.md``).
+Messages that were sent after the backup was made are not in it. Therefore campaigns are paused,
+queued messages are dropped, and the missing messages are read from the provider first
+(``docs/how-to/backup.md``).
 """
 
 import hashlib
@@ -28,7 +29,7 @@ from crm_api.platform.database import open_engine
 from crm_api.platform.postgres import require_direct
 from crm_api.platform.settings import Settings
 
-_TELL_EVERY = 64 * PART_BYTES
+_REPORT_EVERY = 64 * PART_BYTES
 _OBJECTS = text("""
     SELECT count(*) FROM pg_class c
     WHERE c.relnamespace = CAST('public' AS regnamespace) AND c.relkind IN ('r', 'p', 'v', 'S')
@@ -43,13 +44,13 @@ Members = Iterator[tuple[str, IO[bytes]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Restored:
-    """Result of a restore.
+    """The result of a restore.
 
     Attributes:
-        manifest: Description of the backup.
-        media_files: Number of media files written.
-        paused: Number of campaigns that wait to be resumed.
-        not_sent: Number of queued messages that will not be sent.
+        manifest: The description of the backup.
+        media_files: The number of restored media files.
+        paused: The number of campaigns that were paused; a person must resume them.
+        not_sent: The number of queued messages that will not be sent.
     """
 
     manifest: Manifest
@@ -67,18 +68,19 @@ async def restore(
     report: Report,
     again: bool = False,
 ) -> Restored:
-    """Restore a backup, and migrate its schema to this release.
+    """Restore a backup into an empty database, and migrate the schema to this release.
 
     Args:
-        settings: Target database, media and secret key.
-        source: The backup.
-        identities: Secret keys; one of them opens it.
-        now: The current instant.
-        report: Receives progress lines.
-        again: First delete what an interrupted restore left in the database.
+        settings: Name the target database, the media store and the secret key.
+        source: The backup file.
+        identities: Secret keys, of which one must decrypt the backup.
+        now: The current time.
+        report: Receives lines about the progress.
+        again: If True, first delete what an interrupted restore has left in the database.
 
     Raises:
-        BackupError: It cannot be read, does not fit, or the target is not empty.
+        BackupError: The backup cannot be read, needs a newer release or another secret key, or the
+            database is not empty.
         SettingsError: The settings do not name the database.
     """
     try:
@@ -91,7 +93,7 @@ async def restore(
             manifest = await _prepare(settings, members, engine, again=again)
             media_files = await _bring_back(settings, database_url, members, report=report)
         await _compare(engine, manifest)
-        report("database: every table has as many rows as in the backup")
+        report("database: every table has the number of rows that the backup names")
         held = await quarantine.close(engine, manifest, now=now)
         await migration_runner.upgrade(database_url)
         await quarantine.ask_the_provider(engine, manifest, now=now)
@@ -106,10 +108,13 @@ async def restore(
 async def _prepare(
     settings: Settings, members: Members, engine: AsyncEngine, *, again: bool
 ) -> Manifest:
-    """Check the backup before anything is written; then clear the database if requested."""
+    """Check that the backup fits the release and the key, and that the database is empty.
+
+    With ``again``, what an interrupted restore has left in the database is deleted.
+    """
     name, content = next(members, ("", None))
     if name != "manifest.json" or content is None:
-        raise BackupError("the file is not a backup of this program")
+        raise BackupError("this file is not a backup of crm-api; choose another file")
     manifest = Manifest.read(content.read())
     if not migration_runner.knows(manifest.revision):
         raise BackupError(
@@ -120,18 +125,20 @@ async def _prepare(
         digest_of(key) for key in settings.secret_keys()
     ]:
         raise BackupError(
-            "CRM_SECRET_KEY differs from the backup's key, with which its data is encrypted; set "
-            "it to the key that the service had, or name that key in CRM_OTHER_SECRET_KEYS"
+            "CRM_SECRET_KEY differs from the key with which the data of the backup is encrypted; "
+            "set it to the key of the service at that time, or add that key to "
+            "CRM_OTHER_SECRET_KEYS"
         )
     await _require_empty(engine, again=again)
     return manifest
 
 
 async def _require_empty(engine: AsyncEngine, *, again: bool) -> None:
-    """Check that the database is empty; delete what an interrupted restore left, if requested.
+    """Check that the database is empty, or empty it after an interrupted restore.
 
     Raises:
-        BackupError: It contains something else, or the rest of a restore and ``again`` is False.
+        BackupError: The database has other content; or an interrupted restore has filled it, and
+            ``again`` is False.
     """
     if await is_empty(engine):
         return
@@ -139,8 +146,8 @@ async def _require_empty(engine: AsyncEngine, *, again: bool) -> None:
         schema_state = await migration_runner.read_schema_state(connection)
         if not schema_state.is_half_restored:
             raise BackupError(
-                "the database is not empty, and a restore replaces nothing; give an empty one, "
-                "or another CRM_DATA_DIR"
+                "the database is not empty, and a restore never replaces data; use an empty "
+                "database or another CRM_DATA_DIR"
             )
         if not again:
             raise BackupError(migration_runner.HALF_RESTORED)
@@ -149,7 +156,7 @@ async def _require_empty(engine: AsyncEngine, *, again: bool) -> None:
 
 
 async def is_empty(engine: AsyncEngine) -> bool:
-    """Return whether the database contains no tables, views or sequences."""
+    """Return whether the schema ``public`` of the database has no tables, views or sequences."""
     async with engine.connect() as connection:
         return not await connection.scalar(_OBJECTS)
 
@@ -157,7 +164,11 @@ async def is_empty(engine: AsyncEngine) -> bool:
 async def _bring_back(
     settings: Settings, database_url: str, members: Members, *, report: Report
 ) -> int:
-    """Write secret key and media, then the database, which is last; return the media count."""
+    """Restore the secret key, the media files and at last the database.
+
+    Returns:
+        The number of media files.
+    """
     store, files = MediaStore.from_settings(settings), 0
     for name, content in members:
         if name == "secret-key":
@@ -171,7 +182,7 @@ async def _bring_back(
             parts = _database_parts(content, members, report=report)
             postgres.restore(database_url, parts)
             return files
-    raise BackupError("the backup contains no database; take another backup")
+    raise BackupError("the backup contains no database; use another backup")
 
 
 def _write_secret_key(settings: Settings, key: bytes) -> None:
@@ -179,15 +190,17 @@ def _write_secret_key(settings: Settings, key: bytes) -> None:
     if settings.secret_key is not None:
         return
     if path.exists() and path.read_bytes().strip() != key:
-        raise BackupError(f"{path} holds another key than the backup's; give an empty CRM_DATA_DIR")
+        raise BackupError(
+            f"{path} has another secret key than the backup; use an empty CRM_DATA_DIR"
+        )
     write_secret(path, key.decode())
 
 
 async def bring_back_file(store: MediaStore, sha256: str, content: IO[bytes]) -> None:
-    """Store a media file after checking its digest.
+    """Check the digest of a media file, and write the file to the media store.
 
     Raises:
-        BackupError: The digest differs.
+        BackupError: The content does not have the digest ``sha256``.
     """
     digest, size = hashlib.sha256(), 0
     with tempfile.SpooledTemporaryFile(max_size=PART_BYTES) as held:
@@ -196,7 +209,9 @@ async def bring_back_file(store: MediaStore, sha256: str, content: IO[bytes]) ->
             size += len(chunk)
             held.write(chunk)
         if digest.hexdigest() != sha256:
-            raise BackupError(f"the file {sha256} is damaged in the backup; take another backup")
+            raise BackupError(
+                f"the media file {sha256} is damaged in the backup; use another backup"
+            )
         await store.put(sha256, held, size_bytes=size)
 
 
@@ -204,7 +219,7 @@ def _database_parts(first: IO[bytes], members: Members, *, report: Report) -> It
     done, content = 0, first
     while True:
         part = content.read()
-        if (done + len(part)) // _TELL_EVERY > done // _TELL_EVERY:
+        if (done + len(part)) // _REPORT_EVERY > done // _REPORT_EVERY:
             report(f"database: {(done + len(part)) // 2**20:,} MiB read")
         done += len(part)
         yield part
@@ -212,12 +227,18 @@ def _database_parts(first: IO[bytes], members: Members, *, report: Report) -> It
         if following is None:
             return
         if not name.startswith("database/"):
-            raise BackupError(f"the backup has an unknown part, {name!r}")
+            raise BackupError(
+                f"the backup has an unknown member, {name!r}; restore it with the release that "
+                "made it"
+            )
         content = following
 
 
 async def _compare(engine: AsyncEngine, manifest: Manifest) -> None:
-    """Check that every table has as many rows as in the backup; ``alembic_version`` comes later."""
+    """Check that every table has the number of rows that the manifest names.
+
+    ``alembic_version`` is left out, because it is written later.
+    """
     async with engine.connect() as connection:
         found = await count_rows(connection)
     wanted = {
@@ -229,4 +250,6 @@ async def _compare(engine: AsyncEngine, manifest: Manifest) -> None:
         if found.get(name) != rows
     ]
     if differ:
-        raise BackupError(f"rows are missing after the restore: {', '.join(differ[:5])}")
+        raise BackupError(
+            f"rows are missing after the restore: {', '.join(differ[:5])}; use another backup"
+        )

@@ -1,1 +1,1 @@
-"""Read what happened on a day, and write the morning's letter about it."""
+"""The daily digest: a mail to the office each morning about the day before."""

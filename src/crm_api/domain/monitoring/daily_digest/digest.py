@@ -1,4 +1,4 @@
-"""Data of the morning's letter: figures of the past span, and what waits for a person."""
+"""Read the content of the daily digest: what happened, and what a person must do."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,13 +14,16 @@ MOST_CAMPAIGNS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class MessageFigures:
-    """Messages sent and received, of one campaign or outside campaigns.
+    """The number of messages of one campaign, or of all messages outside campaigns, in a period.
 
     Attributes:
-        name: The campaign's; None for messages outside campaigns.
-        delivered: How many of those sent are delivered by now.
-        answered: Number of people who replied.
-        opted_out: How many of these people opted out.
+        name: The name of the campaign; None for messages outside campaigns.
+        sent: The number of messages that the provider accepted.
+        delivered: The number of these messages that are delivered by now.
+        failed: The number of these messages that failed by now.
+        received: The number of replies.
+        answered: The number of people who replied.
+        opted_out: The number of people who replied and opted out in the period.
     """
 
     name: str | None
@@ -34,7 +37,7 @@ class MessageFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class StoppedSender:
-    """A line or campaign that sends nothing, with the reason."""
+    """A line or a campaign that sends nothing until a person acts, and the reason."""
 
     id: str
     name: str
@@ -44,14 +47,21 @@ class StoppedSender:
 
 @dataclass(frozen=True, kw_only=True)
 class Digest:
-    """The letter's figures.
+    """The content of a daily digest.
 
     Attributes:
-        opt_outs: Numbers that were opted out, by any means.
-        held: Numbers with a doubtful reply that waits for a decision.
-        in_review: Recipients who got an earlier message and wait for a decision.
-        parked: Attempts whose outcome is unclear and waits for a person.
-        dead: Received events that could not be applied.
+        since: The beginning of the reported period.
+        until: The end of the reported period.
+        zone: The time zone in which the mail shows days.
+        texts: The messages of each campaign and outside campaigns, in the period.
+        opt_outs: The number of phone numbers that were opted out in the period, in any way.
+        lines: The blocked lines.
+        campaigns: The campaigns that are blocked or have paused themselves.
+        held: The number of phone numbers on hold, for which a person must decide.
+        in_review: The number of recipients in review, about whom a person must decide.
+        parked: The number of attempts whose outcome a person must find out.
+        dead: The number of received events that could not be applied.
+        alerts: The number of alerts of each kind that nobody has acknowledged.
     """
 
     since: datetime
@@ -68,8 +78,8 @@ class Digest:
     alerts: Sequence[OpenAlerts]
 
 
-# Messages between own lines are webhook checks and are left out. An opt-out in the span counts
-# for the campaign of the person's replies.
+# Messages between own lines are left out, because they only check webhooks. An opt-out in the
+# period counts for the campaign to which the person replied.
 TEXTS = text("""
     SELECT x.campaign_id, c.name,
            CAST(sum(x.sent) AS bigint) AS sent, CAST(sum(x.delivered) AS bigint) AS delivered,
@@ -140,7 +150,12 @@ async def read_digest(
     zone: str,
     figures: Figures,
 ) -> Digest:
-    """Read what happened in a span of time, and the state at the time of the figures."""
+    """Read what happened from ``since`` to ``until``, and what a person must do now.
+
+    Args:
+        zone: The time zone in which the mail shows days.
+        figures: The metrics of the service, for what a person must do now.
+    """
     session = uow.session
     span = {"since": since, "until": until}
     texts = await session.execute(TEXTS, span)

@@ -1,6 +1,6 @@
-"""Text of the morning's letter: what happened the day before, and what waits for a person.
+"""Write the mail of the daily digest.
 
-It is sent after a quiet day too, so that its absence shows that something is broken.
+The mail is also sent if nothing happened. So a missing mail shows that the service does not work.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,24 +10,25 @@ from zoneinfo import ZoneInfo
 from crm_api.domain.monitoring.daily_digest.digest import Digest, MessageFigures, StoppedSender
 
 DAY = timedelta(hours=25)
-"""The longest day, when clocks are set back."""
+"""The longest possible day: the day on which clocks are set back by an hour."""
 
 
 def write_letter(digest: Digest, *, name: str, api_url: str) -> tuple[str, str]:
-    """Return the subject and the plain text of the letter.
+    """Return the subject and the plain text of the mail.
 
     Args:
-        name: Name of the business, for the subject.
-        api_url: Public address of this service.
+        digest: The content.
+        name: The name of the business, for the subject.
+        api_url: The public URL of this service, for the links.
     """
     waiting = list(_waiting(digest, api_url))
     body = [
-        f"What happened on {_span(digest)}, by the clock in {digest.zone}.",
+        f"What happened on {_span(digest)} (time zone {digest.zone}).",
         "",
         *_section("SENT AND ANSWERED", list(_happened(digest))),
-        *_section("WAITS FOR YOU", waiting),
+        *_section("TO DO", waiting),
         "--",
-        "This letter comes every morning, also after a quiet day. When it does not, look at",
+        "This mail comes every morning, even if nothing happened. If it does not come, look at",
         f"{api_url}/readyz",
     ]
     return _subject(digest, name=name, waiting=len(waiting)), "\n".join(body) + "\n"
@@ -41,7 +42,7 @@ def _subject(digest: Digest, *, name: str, waiting: int) -> str:
         if sent or answered or digest.opt_outs
         else "a quiet day"
     )
-    more = f"; {_many(waiting, 'thing')} for you" if waiting else ""
+    more = f"; {_many(waiting, 'thing')} to do" if waiting else ""
     whose = " ".join(name.split())  # a subject is one line
     return f"[{whose}] {_last_day(digest):%a %d %b}: {summary}{more}"
 
@@ -50,7 +51,7 @@ def _happened(digest: Digest) -> Iterator[str]:
     for one in digest.texts:
         yield _texts(one)
     if digest.opt_outs:
-        yield f"Opted out, in whatever way: {_many(digest.opt_outs, 'number')}"
+        yield f"Opted out in any way: {_many(digest.opt_outs, 'number')}"
 
 
 def _texts(one: MessageFigures) -> str:
@@ -64,28 +65,28 @@ def _texts(one: MessageFigures) -> str:
         parts.append(f"{one.answered:,} {wrote} {_many(one.received, 'text')}")
     if one.opted_out:
         parts.append(f"{one.opted_out:,} of them opted out")
-    return f"{one.name or 'Outside of campaigns'}: {', '.join(parts)}"
+    return f"{one.name or 'Outside campaigns'}: {', '.join(parts)}"
 
 
 def _waiting(digest: Digest, api_url: str) -> Iterator[str]:
     for line in digest.lines:
         lift = f"POST {api_url}/v1/lines/{line.id}/unblock"
-        yield f"{_why('Line', line)} No text leaves over it. Put it right, then:\n  {lift}"
+        yield f"{_why('Line', line)} It sends nothing. Remove the cause, then:\n  {lift}"
     for campaign in digest.campaigns:
         yield f"{_why('Campaign', campaign)}\n  {api_url}/v1/campaigns/{campaign.id}"
     if digest.held:
         yield (
-            f"Numbers on hold: {digest.held:,}. What they wrote may be an opt-out; nothing is sent "
-            "there\n  until somebody decides: POST …/opt-out or …/opt-in of the contact."
+            f"Numbers on hold: {digest.held:,}. Their replies may be opt-outs, so campaigns skip "
+            "them\n  until you decide: POST …/opt-out or …/opt-in of the contact."
         )
     if digest.in_review:
         yield (
-            f"Recipients in review: {digest.in_review:,}. They were texted before, and wait to be "
-            "approved\n  or rejected."
+            f"Recipients in review: {digest.in_review:,}. They got a message before. Approve or "
+            "reject them."
         )
     if digest.parked:
         yield (
-            f"Sends of which nobody knows whether they left: {digest.parked:,}. See in OpenPhone, "
+            f"Messages that may or may not have been sent: {digest.parked:,}. Look in OpenPhone, "
             "then\n  POST …/recipients/{contact_id}/settle of the campaign."
         )
     if digest.dead:

@@ -1,1 +1,1 @@
-"""The root secret, and re-encryption of stored values with another secret key."""
+"""Read the root secret, and encrypt stored values again when the secret key was replaced."""

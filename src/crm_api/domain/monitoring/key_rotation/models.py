@@ -1,4 +1,4 @@
-"""The root secret: key of hashes that cannot be computed again."""
+"""The table of the root secret, which is the key of all keyed hashes in the database."""
 
 from datetime import datetime
 
@@ -9,9 +9,11 @@ from crm_api.platform.database import Base
 
 
 class RootSecret(Base):
-    """The secret of the keyed hashes and of the consent chain, encrypted; there is one row.
+    """The root secret, encrypted with the secret key. There is one row.
 
-    It is the secret key of the first start, and stays when the secret key is replaced.
+    The root secret is the key of the keyed hashes and of the consent chain, which cannot be
+    computed again. It is the secret key of the first start. It does not change when the secret key
+    is replaced.
     """
 
     __tablename__ = "root_secret"

@@ -1,4 +1,4 @@
-"""Read the service's secret at the start of a process: its root is in the database."""
+"""Read the root secret from the database when a process starts."""
 
 import asyncio
 
@@ -14,7 +14,8 @@ from crm_api.platform.processes import StartError
 from crm_api.platform.settings import Settings, SettingsError
 
 PATIENCE_SECONDS = 30.0
-"""A restarting database answers within this time; after it, the supervisor starts us again."""
+"""How long a process waits for a database that restarts. After it, the process ends, and the
+supervisor starts it again."""
 _POLL_SECONDS = 0.5
 _FEWEST_TRIES = 4
 """Also after the deadline: a process that was suspended wakes up long after it."""
@@ -23,17 +24,18 @@ _FEWEST_TRIES = 4
 async def with_secret(
     settings: Settings, *, patience: float = PATIENCE_SECONDS, adopts: bool = True
 ) -> Settings:
-    """Return settings that contain the secret; wait for a database that is unavailable.
+    """Return the settings with the secret of the service; wait for an unavailable database.
 
     Args:
-        settings: Database and secret keys.
-        patience: Maximum wait, in seconds.
-        adopts: Make the secret key the root at the first start; False for read-only commands.
+        settings: Name the database and the secret keys.
+        patience: The longest wait for the database, in seconds.
+        adopts: If the database has no root secret, store the secret key as its root secret. False
+            for commands that only read.
 
     Raises:
         StartError: The database cannot be reached.
-        SettingsError: There is no secret key, no given key decrypts what is stored, or the schema
-            is older than this code.
+        SettingsError: There is no secret key, no secret key decrypts the root secret, or the schema
+            of the database is older than this release.
     """
     deadline = asyncio.get_running_loop().time() + patience
     fewest = _FEWEST_TRIES if patience else 1
@@ -44,7 +46,7 @@ async def with_secret(
             return await _open(settings, adopts=adopts)
         except ProgrammingError as error:
             raise SettingsError(
-                "the database's schema is older than this code: run `crm-api migrate`"
+                "the database's schema is older than this release: run `crm-api migrate`"
             ) from error
         except DATABASE_UNREACHABLE as error:
             if tried >= fewest and asyncio.get_running_loop().time() > deadline:
@@ -63,7 +65,7 @@ async def _open(settings: Settings, *, adopts: bool) -> Settings:
                 )
             except UnsealError as error:
                 raise SettingsError(
-                    "CRM_SECRET_KEY is not the one that this database was used with: start once "
-                    "with that key alone; then docs/explanation/security.md says how to replace it"
+                    "CRM_SECRET_KEY is not the secret key of this database: start once with only "
+                    "the old key; docs/explanation/security.md says how to replace it afterwards"
                 ) from error
     return settings.knowing(secret)

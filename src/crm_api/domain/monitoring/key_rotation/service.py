@@ -1,4 +1,4 @@
-"""Open the root secret, and encrypt all values again with the current secret key."""
+"""Decrypt the root secret, and encrypt all stored values again with the current secret key."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,12 @@ ROWS_AT_ONCE = 500
 
 @dataclass(frozen=True)
 class SealedColumn:
-    """A column of encrypted values; ``about`` is a SQL expression for what each is bound to."""
+    """A column with encrypted values.
+
+    Attributes:
+        about: The SQL expression for the text to which each value is bound. A value that is copied
+            to another row does not decrypt there.
+    """
 
     table: str
     name: str
@@ -42,7 +47,13 @@ SEALED_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class SealedValue:
-    """One encrypted value: position of its row, what it is bound to, and its bytes."""
+    """An encrypted value.
+
+    Attributes:
+        position: The physical position of its row (``ctid``).
+        about: The text to which it is bound.
+        sealed: The encrypted bytes.
+    """
 
     position: str
     about: str
@@ -51,13 +62,13 @@ class SealedValue:
 
 @dataclass(kw_only=True)
 class SealedRows:
-    """Encrypted rows of one table.
+    """The number of encrypted values of one table, by the key that decrypts them.
 
     Attributes:
-        table: Its name.
-        current: Number of rows under the current secret key.
-        others: Number of rows under another known key.
-        unreadable: Number of rows that no known key opens.
+        table: The name of the table.
+        current: The number of values that the current secret key decrypts.
+        others: The number of values that another known key decrypts.
+        unreadable: The number of values that no known key decrypts.
     """
 
     table: str
@@ -69,22 +80,22 @@ class SealedRows:
 async def open_root_secret(
     session: AsyncSession, *, keys: tuple[bytes, ...], now: datetime, adopts: bool
 ) -> Secret:
-    """Return the secret of the service.
+    """Decrypt the root secret, and return the secret of the service.
 
     Args:
-        session: Session of a transaction that the caller commits.
-        keys: The current secret key, then other known ones.
-        now: The current instant.
-        adopts: Where the database has no root yet, store the secret key as the root.
+        session: The session of a transaction that the caller commits.
+        keys: The current secret key, then other known keys.
+        now: The current time.
+        adopts: If the database has no root secret, store the current secret key as its root secret.
 
     Raises:
-        UnsealError: No key decrypts the root. Or there is no root and several keys, so that it is
-            unclear which key must become the root.
+        UnsealError: No key decrypts the root secret. Or a root secret must be stored and there are
+            several keys, so it is unclear which one to store.
     """
     sealed: bytes | None = await session.scalar(_READ_ROOT, {"name": NAME})
     if sealed is None:
         if len(keys) > 1 and adopts:
-            raise UnsealError("It is not known which of the keys the database was used with.")
+            raise UnsealError("There are several secret keys and no root secret.")
         if not adopts:
             return Secret(keys[0], seals=keys)
         first = seal(keys[0].decode(), secret=keys[0], about=ABOUT)
@@ -95,7 +106,7 @@ async def open_root_secret(
 
 
 async def count_sealed_rows(session: AsyncSession, *, secret: Secret) -> list[SealedRows]:
-    """Return, for each table, how many values are encrypted with which key."""
+    """Count the encrypted values of each table by the key that decrypts them."""
     found = []
     for column in SEALED_COLUMNS:
         counted = SealedRows(table=column.table)
@@ -114,10 +125,11 @@ async def count_sealed_rows(session: AsyncSession, *, secret: Secret) -> list[Se
 async def reseal_all(
     new_uow: UnitOfWorkFactory, *, secret: Secret
 ) -> AsyncGenerator[tuple[str, int]]:
-    """Re-encrypt values under other keys in small transactions; yield table and count of each.
+    """Encrypt again, with the current key, every value that another known key decrypts.
 
-    It may be interrupted and started again: finished rows are skipped. A row that another process
-    changes meanwhile was encrypted by that process, with its key, and is left as it is.
+    Each batch is a transaction. After each, the name of the table and the number of changed rows
+    are yielded. After an interruption the function can be called again; it skips finished rows. A
+    row that another process changes meanwhile is skipped, because that process has encrypted it.
     """
     for column in SEALED_COLUMNS:
         async with new_uow() as reading:
@@ -156,7 +168,7 @@ def _open(sealed: bytes, secret: Secret, about: str) -> str | None:
 async def _read_sealed(
     session: AsyncSession, column: SealedColumn, *, size: int
 ) -> AsyncIterator[list[SealedValue]]:
-    """Stream the encrypted values of a column: row position, what it is bound to, and bytes."""
+    """Yield the encrypted values of a column, in batches of ``size``."""
     statement = text(
         f"SELECT CAST(ctid AS text) AS position, {column.about} AS about, {column.name} AS sealed "
         f"FROM {column.table} WHERE {column.name} IS NOT NULL"
@@ -174,7 +186,15 @@ async def _replace_sealed(
     before: Sequence[bytes],
     after: Sequence[bytes],
 ) -> int:
-    """Store re-encrypted values in rows that have not changed since; return how many rows."""
+    """Store values that were encrypted again, and return the number of changed rows.
+
+    A row that has changed since it was read is skipped.
+
+    Args:
+        positions: The positions of the rows.
+        before: The encrypted values that were read.
+        after: The new encrypted values.
+    """
     statement = text(f"""
         UPDATE {column.table} t SET {column.name} = n.after
         FROM unnest(CAST(:positions AS text[]), CAST(:before AS bytea[]), CAST(:after AS bytea[]))

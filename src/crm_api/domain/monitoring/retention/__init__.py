@@ -1,1 +1,1 @@
-"""Monthly partitions of tables that grow forever: created ahead, archived and dropped."""
+"""Create the monthly partitions of large tables ahead, and archive and drop old partitions."""

@@ -1,7 +1,8 @@
-"""Write a month to the object store as compressed CSV, and read it back before it counts.
+"""Write a month of a table to the archive store as compressed CSV, and check it by reading it back.
 
-``webhook_event/2024-11.csv.gz``, and beside it ``webhook_event/2024-11.json`` with the number of
-rows and the digest of the CSV, which is written last. Writing a month again gives the same files.
+A month has two files: ``webhook_event/2024-11.csv.gz`` with the rows, and
+``webhook_event/2024-11.json`` with the number of rows and the digest of the CSV. The second file is
+written last, so it shows that the first is complete. Archiving a month again gives the same files.
 """
 
 import asyncio
@@ -34,19 +35,23 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 
 class ArchiveNotKeptError(TransientError):
-    """The store is unavailable, or does not return what was written."""
+    """The archive store is unavailable, or it did not return what was written to it."""
 
     code = "archive_not_kept"
-    title = "Archive not kept"
+    title = "Month not archived"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Archived:
-    """An archived month.
+    """The description of an archived month.
 
     Attributes:
-        sha256: Of the CSV before compression.
-        columns: Columns of the archive; the other columns are lost with the row.
+        table: The name of the table.
+        month: The month as ``YYYY-MM``.
+        path: The path of the compressed CSV in the archive store.
+        rows: The number of rows.
+        sha256: The digest of the CSV before its compression.
+        columns: The archived columns. The other columns are lost when the month is dropped.
     """
 
     table: str
@@ -58,15 +63,15 @@ class Archived:
 
 
 def path_of(month: Month) -> str:
-    """Return the path of a month's archive in the store, without the file extension."""
+    """Return the path of a month's files in the archive store, without the file extension."""
     return f"{month.table.name}/{month.first_day:%Y-%m}"
 
 
 async def keep(new_uow: UnitOfWorkFactory, month: Month, *, location: Path | str) -> Archived:
-    """Write a month that was detached from its table, and check that it can be read.
+    """Archive a month that was detached from its table, and read the archive back to check it.
 
     Raises:
-        ArchiveNotKeptError: The month is not archived; trying again is safe.
+        ArchiveNotKeptError: The month is not archived. The caller may try again.
     """
     with tempfile.TemporaryFile() as file:
         async with new_uow() as uow:
@@ -79,19 +84,19 @@ async def keep(new_uow: UnitOfWorkFactory, month: Month, *, location: Path | str
                 await _put(location, f"{path_of(month)}.json", note)
         except (BaseError, OSError, ValueError, zlib.error) as error:
             raise ArchiveNotKeptError(
-                f"The archive of {month.name} cannot be kept ({type(error).__name__})."
+                f"The archive of {month.name} could not be stored ({type(error).__name__})."
             ) from error
     return archived
 
 
 async def _copy(uow: UnitOfWork, month: Month, file: IO[bytes]) -> Archived:
-    """Stream the rows from the database into a compressed file."""
+    """Stream the archived columns of a month into ``file`` as compressed CSV."""
     digest = hashlib.sha256()
     await queries.take_time(uow.session)
     raw = await (await uow.session.connection()).get_raw_connection()
     connection = raw.driver_connection
     if not isinstance(connection, asyncpg.Connection):
-        raise TypeError("archives are copied by asyncpg")
+        raise TypeError("COPY needs a connection of asyncpg")
     with gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as packed:
 
         async def take(chunk: bytes) -> None:
@@ -112,7 +117,7 @@ async def _copy(uow: UnitOfWork, month: Month, file: IO[bytes]) -> Archived:
 
 
 async def _put(location: Path | str, path: str, file: IO[bytes]) -> None:
-    """Write a file atomically; in a directory it survives a power cut."""
+    """Write a file to the archive store atomically; in a directory it is also synced to disk."""
     file.seek(0)
     is_directory = isinstance(location, Path)
     await obstore.put_async(
@@ -127,10 +132,10 @@ async def _put(location: Path | str, path: str, file: IO[bytes]) -> None:
 
 
 async def _verify(location: Path | str, archived: Archived) -> None:
-    """Read the archive back to its end.
+    """Read an archive back completely, and compare its digest.
 
     Raises:
-        ValueError: It differs from what was written.
+        ValueError: The archive differs from what was written.
     """
     unpack, digest = zlib.decompressobj(_GZIP), hashlib.sha256()
     found = await obstore.get_async(open_store(location), archived.path)
@@ -138,4 +143,4 @@ async def _verify(location: Path | str, archived: Archived) -> None:
         digest.update(unpack.decompress(bytes(chunk)))
     digest.update(unpack.flush())
     if not unpack.eof or digest.hexdigest() != archived.sha256:
-        raise ValueError("the archive is not what was written")
+        raise ValueError("the archive differs from what was written")

@@ -1,4 +1,4 @@
-"""Tables with monthly partitions, what delays a drop, and what an archive contains."""
+"""The tables with monthly partitions, and which of their columns an archive contains."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -6,15 +6,17 @@ from datetime import date
 
 @dataclass(frozen=True, kw_only=True)
 class MonthlyTable:
-    """A table partitioned by month, by the time of the id.
+    """A table with one partition per month. The time in the id of a row decides its month.
 
     Attributes:
-        key: Table of the stored provider ids, over all months.
-        key_id: Column of the key table with the row's id.
-        provider_id: Column of the provider's id, with the same name in both tables.
-        waits: SQL condition of rows that still wait; their month is not dropped.
-        archived: Columns of an archive. Those that an erasure clears are left out, so that archives
-            need not be searched for a person.
+        name: The name of the table.
+        key: The name of the table that makes the provider's ids unique over all months.
+        key_id: The column of that table that has the id of the row.
+        provider_id: The column with the provider's id; it has this name in both tables.
+        waits: The SQL condition of rows with unfinished work. A month with such a row is not
+            dropped.
+        archived: The columns of an archive. Columns that an erasure clears are left out, so
+            archives have nothing that must be erased.
     """
 
     name: str
@@ -75,11 +77,13 @@ TABLES = (WEBHOOK_EVENT, ACTIVITY)
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """A partition, or a table that was one.
+    """The rows of one month: a partition, or a separate table after it was detached.
 
     Attributes:
-        first_day: First day of its last month; the oldest partition also holds everything earlier.
-        is_attached: False when it was detached and waits to be archived.
+        table: The table to which the month belongs.
+        name: The name of the partition.
+        first_day: The first day of the month. The oldest partition also has all earlier rows.
+        is_attached: False if it was detached and is waiting to be archived.
     """
 
     table: MonthlyTable
@@ -89,6 +93,9 @@ class Month:
 
 
 def month_of(day: date, *, later: int = 0) -> date:
-    """Return the first day of the month ``later`` months after ``day``; negative is earlier."""
+    """Return the first day of the month that is ``later`` months after the month of ``day``.
+
+    A negative number means earlier months.
+    """
     months = day.year * 12 + day.month - 1 + later
     return date(months // 12, months % 12 + 1, 1)

@@ -1,1 +1,1 @@
-"""Control of the sandbox for developers of a client: its time, its people, its faults."""
+"""Control the sandbox (its clock, people and faults), for developers of a client."""

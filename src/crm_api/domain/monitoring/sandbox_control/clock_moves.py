@@ -1,6 +1,7 @@
-"""Move the sandbox's time in steps, taken by one worker and followed by every process.
+"""Move the sandbox clock forward in steps.
 
-``platform/database_time.py`` says where the time is stored and who reads it.
+One worker makes the steps, and every process follows the clock. ``platform/database_time.py`` says
+where the time is stored and who reads it.
 """
 
 from dataclasses import dataclass
@@ -30,15 +31,20 @@ from crm_api.platform.settings import Settings, SettingsError
 log = structlog.get_logger()
 
 LEASE = timedelta(seconds=30)
-"""By the machine's clock: after it, another worker continues the move of one that died."""
+"""How long a worker owns a move after its last step, by the machine's clock. If the worker dies,
+another worker continues the move after this time."""
 FARTHEST = timedelta(days=366)
+"""The longest move."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenMove:
-    """A move that one run of a worker has taken.
+    """A move of the clock that this run of the job has claimed.
 
     Attributes:
+        holder: The id of this run.
+        from_at: The sandbox time before the move.
+        to_at: The sandbox time after the move.
         version: The version of the clock that every process must know before the first step.
     """
 
@@ -49,7 +55,7 @@ class TakenMove:
 
 
 async def read_sandbox_clock(uow: UnitOfWork) -> SandboxClock | None:
-    """Return the clock; None when time was never moved."""
+    """Return the stored sandbox clock; None if the clock was never moved."""
     query = select(SandboxClock).execution_options(populate_existing=True)
     return (await uow.session.scalars(query)).one_or_none()
 
@@ -66,12 +72,12 @@ _BEGIN = text("""
 
 
 async def begin_clock_move(uow: UnitOfWork, body: ClockMove, *, now: datetime) -> None:
-    """Store a move of time, and nudge the worker that does it.
+    """Store a requested move of the clock, and request the job that makes it.
 
     Raises:
-        ClockMovesError: A move is under way.
-        ClockGoesForwardError: The instant is not after now.
-        ClockTooFarError: The instant is more than ``FARTHEST`` away.
+        ClockMovesError: The clock is already moving.
+        ClockGoesForwardError: The new time is not later than ``now``.
+        ClockTooFarError: The new time is more than ``FARTHEST`` after ``now``.
     """
     to = body.to if body.to is not None else now + (body.advance or timedelta(0))
     if to <= now:
@@ -95,7 +101,7 @@ _TAKE = text("""
 
 
 async def take_clock_move(uow: UnitOfWork) -> TakenMove | None:
-    """Take a move that no worker has; None when there is none."""
+    """Claim a move that no other worker owns; None if there is none."""
     found = await uow.session.execute(_TAKE, {"holder": uuid4(), "lease": LEASE})
     return typed_row(TakenMove, found.first())
 
@@ -112,11 +118,18 @@ _STEP = text("""
 async def step_clock(
     uow: UnitOfWork, move: TakenMove, *, ahead: timedelta, skipped: timedelta
 ) -> int | None:
-    """Set the clock, and move heartbeats by the skipped time so that no process seems silent.
+    """Set the clock to the time of the next step.
+
+    Stored heartbeats are moved by the skipped time, so that no process looks silent.
+
+    Args:
+        move: The move that this run has claimed.
+        ahead: How far the sandbox clock is ahead of the machine's clock after the step.
+        skipped: How much time this step skips.
 
     Returns:
-        The version that every process must know before work starts at the new time; None when
-        another worker has the move.
+        The version of the clock that every process must know before work begins at the new time.
+        None if another worker now owns the move.
     """
     values = {"holder": move.holder, "ahead": ahead, "lease": LEASE}
     version: int | None = await uow.session.scalar(_STEP, values)
@@ -134,7 +147,11 @@ _RELEASE = text("""
 
 
 async def release_clock_move(uow: UnitOfWork, move: TakenMove, *, failure: str | None) -> None:
-    """Release the move for this or another worker, with the reason why it stopped."""
+    """Give up the claim of a move, so that any worker can continue it.
+
+    Args:
+        failure: Why the move stopped; None if it did not fail.
+    """
     await uow.session.execute(_RELEASE, {"holder": move.holder, "failure": failure})
 
 
@@ -146,7 +163,7 @@ _END = text("""
 
 
 async def end_clock_move(uow: UnitOfWork, move: TakenMove) -> None:
-    """Store that the move has ended; every process resumes its work."""
+    """Store that the move has ended, so that every process works as usual again."""
     await uow.session.execute(_END, {"holder": move.holder})
     await notify_clock_change(uow.session)
 
@@ -160,11 +177,11 @@ _IS_FOLLOWED = text(f"""
 
 
 async def is_clock_followed(uow: UnitOfWork, *, version: int) -> bool:
-    """Return whether every process that follows the clock knows this version."""
+    """Return whether every connected process knows this version of the clock."""
     return bool(await uow.session.scalar(_IS_FOLLOWED, {"known": f"{FOLLOWER} {version}"}))
 
 
-# One column per job that may wait for a time: retries, queued messages, postponed work.
+# For each job with postponed work, such as retries or queued messages: when its first work is due.
 _NEXT_WAITING = text("""
     SELECT
         (SELECT min(next_attempt_at) FROM webhook_event WHERE status IN ('pending', 'failed'))
@@ -186,19 +203,20 @@ _NEXT_WAITING = text("""
 
 
 async def list_waiting_jobs(uow: UnitOfWork) -> dict[JobName, datetime]:
-    """Return, by job, when its first waiting work is due; campaigns are left out."""
+    """Return when the first waiting work of each job is due; work of campaigns is left out."""
     row = (await uow.session.execute(_NEXT_WAITING)).mappings().one()
     return {JobName(name): instant for name, instant in row.items() if instant is not None}
 
 
 async def refuse_moved_time(settings: Settings) -> None:
-    """Refuse to start with a real API key when the sandbox's time was moved in this database.
+    """Refuse to start with a real API key if the sandbox clock was moved in this database.
 
-    Messages and opt-outs from a simulated future would count against real ones. The database is
-    read only with a real API key; an unavailable or empty database was never moved.
+    Such a database has messages and opt-outs of a simulated future, which would mix with real ones.
+    Without a real API key, nothing is checked. If the database is unavailable, the check is logged
+    and left out.
 
     Raises:
-        SettingsError: There is a real API key, and time was moved.
+        SettingsError: There is a real API key, and the clock was moved in this database.
     """
     if settings.uses_sandbox:
         return
@@ -209,11 +227,11 @@ async def refuse_moved_time(settings: Settings) -> None:
         ):
             found = await read_sandbox_clock(uow)
     except DATABASE_UNREACHABLE as error:
-        log.warning("moved time not checked", error=type(error).__name__)
+        log.warning("sandbox clock not checked", error=type(error).__name__)
         return
     if found is not None and found.ahead:
         raise SettingsError(
-            "CRM_OPENPHONE_API_KEY is set, but time was moved in this database, by "
-            f"{write_duration(found.ahead)}: it belongs to the sandbox. Use another database, or "
-            "another CRM_DATA_DIR"
+            "CRM_OPENPHONE_API_KEY is set, but this database belongs to the sandbox, because its "
+            f"clock was moved by {write_duration(found.ahead)}. Use another database, or another "
+            "CRM_DATA_DIR"
         )

@@ -1,4 +1,4 @@
-"""Client of the control endpoints that the sandbox serves beside its copy of the provider's API."""
+"""Client of the control API of the sandbox, which sets its clock, people and faults."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,7 +23,7 @@ TIMEOUT = aiohttp.ClientTimeout(total=30.0)
 _DELIVERED = PersonStep(do=Act.DELIVER)
 _SOON = timedelta(seconds=30)
 _LANDLINE, _FILTERED = "30006", "30007"
-"""The carrier's codes for a number that cannot get messages, and for a filtered message."""
+"""Error codes of the carrier: the number cannot get messages; the message was filtered."""
 BEHAVIOURS: dict[Behaviour, tuple[PersonStep, ...]] = {
     Behaviour.REPLIES: (
         _DELIVERED,
@@ -39,32 +39,33 @@ BEHAVIOURS: dict[Behaviour, tuple[PersonStep, ...]] = {
 
 
 class SandboxControls:
-    """Controls of one sandbox."""
+    """Calls to the control API of one sandbox process."""
 
     def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
         self._http = http
         self._url = url
 
     async def move_time(self, ahead: timedelta, *, is_moving: bool) -> timedelta | None:
-        """Set the sandbox's clock; return when its webhooks due until then are delivered.
+        """Set the clock of the sandbox, and wait until its due webhooks are delivered.
 
         Args:
-            ahead: How far ahead of the machine's clock; the sandbox's clock never goes back.
-            is_moving: More moves follow; requests do not count towards rate limits until then.
+            ahead: How far the clock is ahead of the machine's clock. It never goes back.
+            is_moving: True while more steps follow. Meanwhile the sandbox does not count requests
+                for its rate limits.
 
         Returns:
-            How long until the next event in the sandbox; None when none is due.
+            The time until the next event in the sandbox; None if no event is planned.
         """
         body = {"shift_seconds": ahead.total_seconds(), "is_moving": is_moving}
         seconds = (await self._ask("POST", "/clock", body))["next_in_seconds"]
         return None if seconds is None else timedelta(seconds=seconds)
 
     async def list_people(self) -> list[PersonScriptRead]:
-        """Return the scripts of all numbers that have one."""
+        """Return the scripts of all phone numbers that have a script."""
         return [_read_person(one) for one in (await self._ask("GET", "/people"))["data"]]
 
     async def set_script(self, wanted: PersonScript) -> PersonScriptRead:
-        """Set a number's script; it replaces an earlier one."""
+        """Set the script of a phone number; it replaces an earlier script."""
         steps = wanted.script or () if wanted.behaviour is None else BEHAVIOURS[wanted.behaviour]
         script = [
             step.model_dump(mode="json") | {"after": step.after.total_seconds()} for step in steps
@@ -73,11 +74,11 @@ class SandboxControls:
         return _read_person(await self._ask("POST", "/people", body))
 
     async def clear_scripts(self, phone: str | None = None) -> None:
-        """Remove the script of one number, or of all."""
+        """Remove the script of one phone number; without a number, remove all scripts."""
         await self._ask("DELETE", "/people", params={} if phone is None else {"number": phone})
 
     async def list_faults(self) -> list[FaultRead]:
-        """Return the active faults, oldest first."""
+        """Return the faults that can still happen, the oldest first."""
         return [_read_fault(one) for one in (await self._ask("GET", "/faults"))["data"]]
 
     async def add_fault(self, wanted: FaultCreate) -> FaultRead:
@@ -117,7 +118,7 @@ class SandboxControls:
 
 @asynccontextmanager
 async def open_controls(provider_url: str) -> AsyncIterator[SandboxControls]:
-    """Open the controls of the sandbox at this address for the length of a block."""
+    """Open a client for the sandbox at this address, and close it after the block."""
     async with aiohttp.ClientSession(timeout=TIMEOUT) as http:
         yield SandboxControls(http, provider_url)
 

@@ -1,4 +1,4 @@
-"""Errors about the control of the sandbox."""
+"""Errors of requests that control the sandbox."""
 
 from datetime import UTC, datetime
 
@@ -13,15 +13,15 @@ from crm_api.domain.kit.schemas import format_instant
 
 
 class SandboxOnlyError(NotFoundError):
-    """A real API key is set: there is no sandbox to control."""
+    """The service has a real API key of the provider, so there is no sandbox to control."""
 
     code = "sandbox_only"
-    title = "Only with the sandbox"
+    title = "Sandbox not in use"
 
     def __init__(self) -> None:
         super().__init__(
-            "This service has a real OpenPhone API key, so there is no sandbox to control. "
-            "Start one without CRM_OPENPHONE_API_KEY."
+            "This service has a real OpenPhone API key, so there is no sandbox to control. To use "
+            "the sandbox, start a service without CRM_OPENPHONE_API_KEY."
         )
 
 
@@ -29,63 +29,66 @@ class SandboxAwayError(TransientError):
     """The sandbox process does not answer."""
 
     code = "sandbox_away"
-    title = "The sandbox does not answer"
+    title = "Sandbox unreachable"
 
     def __init__(self) -> None:
         super().__init__(
-            "The sandbox does not answer. Where `crm-api up` runs, it is started again by itself: "
-            "try again in a few seconds. Elsewhere start `crm-api sandbox`."
+            "The sandbox does not answer. `crm-api up` starts it again by itself, so try again in "
+            "a few seconds. Without `crm-api up`, start `crm-api sandbox`."
         )
 
 
 class ClockMovesError(ConflictError):
-    """Time is already being moved."""
+    """The sandbox clock is already moving, so another move cannot begin."""
 
     code = "clock_moves"
-    title = "Time is being moved"
+    title = "Sandbox clock is moving"
     example = Example(datetime(2026, 12, 14, 15, tzinfo=UTC))
 
     def __init__(self, to: datetime) -> None:
         super().__init__(
-            f"Time is being moved to {format_instant(to)}; wait for the end of the move: "
-            "GET /v1/sandbox/clock?wait=60 answers then.",
+            f"The sandbox clock is already moving to {format_instant(to)}. Wait for the end of "
+            "this move (GET /v1/sandbox/clock?wait=60 answers then), and try again.",
             to=format_instant(to),
         )
 
 
 class ClockGoesForwardError(InvalidError):
-    """Time cannot go back or stay the same."""
+    """The requested time is not later than the current time of the sandbox."""
 
     code = "clock_goes_forward"
-    title = "Time only goes forward"
+    title = "New time not in the future"
     example = Example(datetime(2026, 12, 14, 15, tzinfo=UTC))
 
     def __init__(self, now: datetime) -> None:
         super().__init__(
-            f"It is {format_instant(now)} in the sandbox; give a later instant. Time cannot go "
-            "back: to start again, use another data directory.",
+            f"The sandbox clock shows {format_instant(now)}. Choose a later time, because the "
+            "clock cannot go back. To start again, use another data directory.",
             now=format_instant(now),
         )
 
 
 class ClockNotFollowedError(TransientError):
-    """A process does not follow the clock, or does not finish its work."""
+    """A process of the service has not noticed the new time, or has not finished its work."""
 
     code = "clock_not_followed"
-    title = "The clock is not followed"
+    title = "Move of the clock delayed"
 
     def __init__(self) -> None:
         super().__init__(
-            "A process of this service does not finish its work, so time stopped; the move is "
-            "tried again."
+            "The sandbox clock has stopped, because a process of this service has not finished its "
+            "work. The move continues automatically."
         )
 
 
 class ClockTooFarError(InvalidError):
-    """One move is at most a year."""
+    """The requested time is more than 366 days ahead of the sandbox clock."""
 
     code = "clock_too_far"
-    title = "Too far"
+    title = "New time too far ahead"
 
     def __init__(self) -> None:
-        super().__init__("Time moves at most a year at once; move again from there.")
+        super().__init__(
+            "The sandbox clock can move at most 366 days at once. Make several moves, one after "
+            "the other."
+        )

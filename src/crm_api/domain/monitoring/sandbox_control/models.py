@@ -1,4 +1,4 @@
-"""The sandbox's time: one row, or none if time was never moved."""
+"""The table of the sandbox clock."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -10,9 +10,9 @@ from crm_api.platform.database import Base
 
 
 class SandboxClock(Base):
-    """How far time is ahead of the machine's clock, with the current or the last move.
+    """The sandbox clock and its current or last move. Without a row, the clock was never moved.
 
-    Times of the move are sandbox time; ``held_until`` is by the machine's clock.
+    The times of the move are sandbox time. ``held_until`` is by the machine's clock.
     """
 
     __tablename__ = "sandbox_clock"
@@ -20,13 +20,14 @@ class SandboxClock(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     ahead: Mapped[timedelta] = mapped_column(Interval())
     version: Mapped[int] = mapped_column(BigInteger)
-    """Increases with each change; a follower reports which version it knows."""
+    """Increases with each change of the clock. Each process shows which version it knows."""
     is_moving: Mapped[bool] = mapped_column(server_default=text("false"))
     from_at: Mapped[datetime | None]
     to_at: Mapped[datetime | None]
     stops: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    """The number of steps of the move so far."""
     failure: Mapped[str | None]
-    """What delays the move; it is tried again."""
+    """Why the move is delayed; None if it is not. It continues automatically."""
     holder: Mapped[UUID | None]
-    """The worker run that has the move."""
+    """The id of the job run that owns the move; None if none does."""
     held_until: Mapped[datetime | None]

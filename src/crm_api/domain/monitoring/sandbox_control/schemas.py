@@ -1,4 +1,4 @@
-"""Requests and responses about the sandbox."""
+"""API models of the sandbox: its clock, the scripts of its people, and its faults."""
 
 import re
 from contextlib import suppress
@@ -34,8 +34,8 @@ def _read_phones(value: Any) -> str:  # noqa: ANN401 - any JSON value
             return parse_phone(value)
     raise PydanticCustomError(
         "invalid_phone",
-        'Give a phone number, the beginning of some and a star such as "+1617555*", or "*" for '
-        "all numbers.",
+        'Use a phone number, the first digits of several numbers and a star (such as "+1617555*"), '
+        'or "*" for all numbers.',
     )
 
 
@@ -44,7 +44,7 @@ Phones = Annotated[
     BeforeValidator(_read_phones),
     WithJsonSchema({"type": "string", "example": "+16175550123"}),
 ]
-"""One number, or the beginning of some and a star; ``*`` is all numbers."""
+"""A phone number, or the first digits of several numbers and a star; ``*`` means all numbers."""
 
 _DURATION = (
     r"^P(?=[0-9T])([0-9]{1,3}W|([0-9]{1,4}D)?"
@@ -54,18 +54,21 @@ _TIMEDELTA = TypeAdapter(timedelta)
 
 
 def _require_iso_8601(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Refuse what pydantic also reads as a duration: numbers, ``6:00``, ``P1Y``."""
+    """Refuse values that pydantic would also read as a duration: numbers, ``6:00``, ``P1Y``."""
     if isinstance(value, timedelta) or (
         isinstance(value, str) and re.fullmatch(_DURATION, value) is not None
     ):
         return value
     raise PydanticCustomError(
-        "duration", 'Give a duration in ISO 8601 form, such as "P14D", "PT6H" or "PT90S".'
+        "duration", 'Use a duration in ISO 8601 form, such as "P14D", "PT6H" or "PT90S".'
     )
 
 
 def write_duration(value: timedelta) -> str:
-    """Write a duration of whole seconds; of a long one pydantic would write years of 365 days."""
+    """Format a duration in ISO 8601, in days and whole seconds.
+
+    pydantic would write a long duration with years of 365 days.
+    """
     days, seconds = divmod(int(value.total_seconds()), 86_400)
     time_part: str = _TIMEDELTA.dump_python(timedelta(seconds=seconds), mode="json")
     if not days:
@@ -79,11 +82,11 @@ Duration = Annotated[
     PlainSerializer(write_duration, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": _DURATION, "example": "PT6H"}),
 ]
-"""A length of time in whole seconds."""
+"""A duration of whole seconds, in ISO 8601 form."""
 
 
 class Act(StrEnum):
-    """What a person, or their network, does with a message."""
+    """What a simulated person, or the person's network, does with a message."""
 
     DELIVER = "deliver"
     FAIL = "fail"
@@ -93,7 +96,7 @@ class Act(StrEnum):
 
 
 class Behaviour(StrEnum):
-    """A named script."""
+    """A script of a simulated person that has a name, such as `stops`."""
 
     REPLIES = "replies"
     STOPS = "stops"
@@ -105,32 +108,47 @@ class Behaviour(StrEnum):
 
 
 class PersonStep(RequestModel):
-    """One action, some time after a message was accepted."""
+    """One action of a simulated person, some time after the sandbox accepted a message."""
 
     do: Act = Field(
-        description="`deliver`, `fail` and `undeliver` set the final state of the message; "
-        "`reply` sends a message back, `call` rings the line."
+        description="The action. `deliver`, `fail` and `undeliver` set the final status of the "
+        "message. `reply` sends a message back. `call` calls the line."
     )
     after: Duration = Field(
-        default=timedelta(seconds=1), description="How long after the message was accepted."
+        default=timedelta(seconds=1),
+        description="The time between the acceptance of the message and this action.",
     )
     text: Annotated[str, Text(shortest=1, longest=1600, has_lines=True)] = Field(
-        default="OK", description="The body of a reply."
+        default="OK", description="The text of the message that `reply` sends."
     )
     error_code: Annotated[str, StringConstraints(pattern="^[0-9]{1,10}$")] | None = Field(
-        default=None, description="The carrier's code for a failed message."
+        default=None,
+        description="The error code of the carrier that `fail` and `undeliver` report.",
     )
     times: int = Field(
-        default=1, ge=1, le=5, description="How often its webhook is sent; providers repeat some."
+        default=1,
+        ge=1,
+        le=5,
+        description="The number of times that the webhook about this action is sent. More than 1 "
+        "simulates a provider that repeats webhooks.",
     )
     on_text: int | None = Field(
-        default=None, ge=1, le=1000, description="Only on the number's first, second … message."
+        default=None,
+        ge=1,
+        le=1000,
+        description="Do this only for one message to the number: 1 for the first, 2 for the "
+        "second. By default it is done for every message.",
     )
-    answered: bool = Field(strict=True, default=True, description="For a call: it was answered.")
+    answered: bool = Field(
+        strict=True, default=True, description="Whether the call of `call` is answered."
+    )
 
 
 class PersonScript(RequestModel):
-    """What a number does when it gets a message: a named behaviour, or a list of steps."""
+    """What the simulated person of a number does on each message.
+
+    It is either a named behaviour or a list of steps.
+    """
 
     model_config = example(
         phone="+16175550123",
@@ -141,31 +159,36 @@ class PersonScript(RequestModel):
     )
 
     phone: Phones = Field(
-        description="A number, the beginning of some and a star (`+1617555*`), or `*`. The most "
-        "specific one applies."
+        description="A phone number, the first digits of several numbers and a star (such as "
+        "`+1617555*`), or `*` for all numbers. If several scripts fit a number, the most specific "
+        "one applies."
     )
     behaviour: Behaviour | None = Field(
         default=None,
-        description="`replies` and `stops` answer the first message, `calls` rings back, `silent` "
-        "only receives, a `landline` fails, `undelivered` is returned, and of `unreached` no "
-        "report ever comes.",
+        description="A named script. `replies`: the person replies to the first message. `stops`: "
+        "the person replies STOP to the first message. `calls`: the person calls back. `silent`: "
+        "the person only receives. `landline`: every message fails. `undelivered`: the carrier "
+        "filters every message. `unreached`: the provider never reports on a message.",
     )
     script: list[PersonStep] | None = Field(
-        default=None, max_length=MOST_STEPS, description="What happens on each message."
+        default=None,
+        max_length=MOST_STEPS,
+        description="The steps that happen for each message, instead of a named behaviour.",
     )
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
         if (self.behaviour is None) == (self.script is None):
-            raise PydanticCustomError("either", "Give either `behaviour` or `script`.")
+            raise PydanticCustomError("either", "Send exactly one of `behaviour` and `script`.")
         return self
 
 
 class PersonScriptRead(ReadModel):
-    """What a number does on each message.
+    """The script of a phone number: what its simulated person does on each message.
 
     Attributes:
-        script: The steps that the number performs for each message that it gets.
+        phone: The phone number, or the first digits of several numbers and a star.
+        script: The steps that happen for each message to the number.
     """
 
     model_config = example(script=[])
@@ -175,7 +198,11 @@ class PersonScriptRead(ReadModel):
 
 
 class FaultKind(StrEnum):
-    """Kind of a fault; *after* means that the message was accepted all the same."""
+    """The kind of a simulated fault.
+
+    A number is the HTTP status of the answer. With `_after`, the sandbox accepts the message before
+    the fault; with `_before`, it does not.
+    """
 
     THROTTLED = "429"
     ERROR_BEFORE = "500_before"
@@ -201,54 +228,71 @@ class FaultKind(StrEnum):
 
     @property
     def is_of_webhooks(self) -> bool:
-        """True when it affects webhooks, not answers to requests."""
+        """True if the fault affects webhooks instead of answers to requests."""
         return self.startswith("webhook_")
 
 
 class FaultCreate(RequestModel):
-    """A fault: for a number of times, or for a percentage of requests."""
+    """A simulated fault that happens a number of times, or for a percentage of the requests."""
 
     model_config = example(kind="429", count=3, retry_after_seconds=2)
 
     kind: FaultKind = Field(
-        description="An answer of the provider, a broken connection, or a webhook that is lost, "
-        "late or sent twice. With `_after`, the message was accepted all the same."
+        description="What goes wrong: an error answer, a broken or slow connection, or a webhook "
+        "that is lost, late or sent twice. With `_after`, the message is accepted before the fault."
     )
     on: Literal["send", "read"] = Field(
-        default="send", description="Whether sends or look-ups fail; webhooks have their own kinds."
+        default="send",
+        description="The requests that fail: `send` for sends, `read` for look-ups. It is ignored "
+        "for a fault of webhooks.",
     )
-    phone: PhoneNumber | None = Field(default=None, description="Only for this person.")
+    phone: PhoneNumber | None = Field(
+        default=None,
+        description="The fault happens only for messages to this number. By default it happens "
+        "for all numbers.",
+    )
     count: int | None = Field(
-        default=None, ge=1, le=1_000_000, description="Number of times; 1 if neither is given."
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="The number of times that the fault happens. The default is 1, unless "
+        "`percent` is set.",
     )
     percent: int | None = Field(
-        default=None, ge=1, le=100, description="Percentage, until it is cleared."
+        default=None,
+        ge=1,
+        le=100,
+        description="The percentage of requests for which the fault happens, until the faults are "
+        "removed.",
     )
     retry_after_seconds: int | None = Field(
-        default=None, ge=0, le=3600, description="The `Retry-After` of a 429."
+        default=None,
+        ge=0,
+        le=3600,
+        description="The value of the header `Retry-After` in a 429 answer, in seconds.",
     )
     delay: Duration = Field(
-        default=timedelta(minutes=1), description="How late a late webhook comes."
+        default=timedelta(minutes=1), description="The delay of a webhook of `webhook_late`."
     )
 
     @model_validator(mode="after")
     def _not_both(self) -> Self:
         if self.count is not None and self.percent is not None:
-            raise PydanticCustomError("either", "Give `count` or `percent`, not both.")
+            raise PydanticCustomError("either", "Send only one of `count` and `percent`.")
         return self
 
 
 class FaultRead(ReadModel):
-    """An active fault.
+    """A simulated fault that can still happen.
 
     Attributes:
-        kind: The kind of the fault.
-        on: The calls that the fault happens on.
-        phone: The number that the fault happens to; null means every number.
-        count: How many times it will still happen; null until it is cleared.
-        percent: The percentage of calls that it happens on; null means every call.
-        retry_after_seconds: The ``Retry-After`` of the answer, in seconds; null without one.
-        delay: How long the answer is delayed, as an ISO 8601 duration.
+        kind: What goes wrong.
+        on: What fails: sends, look-ups, or webhooks.
+        phone: The number to which messages fail; null means all numbers.
+        count: The number of times that the fault will still happen; null if it is not limited.
+        percent: The percentage of requests for which the fault happens; null means all requests.
+        retry_after_seconds: The ``Retry-After`` of the answer, in seconds; null if there is none.
+        delay: The delay of a late webhook.
     """
 
     kind: FaultKind
@@ -261,22 +305,28 @@ class FaultRead(ReadModel):
 
 
 class ClockMove(RequestModel):
-    """Where time moves to: a duration from now, or an instant."""
+    """How far to move the sandbox clock: by a duration, or to a time."""
 
     model_config = example(advance="P14D")
 
-    advance: Duration | None = Field(default=None, description="How far, from now.")
-    to: RequestInstant | None = Field(default=None, description="An instant after now.")
+    advance: Duration | None = Field(
+        default=None,
+        description="Move the clock forward by this duration, from the current sandbox time.",
+    )
+    to: RequestInstant | None = Field(
+        default=None,
+        description="Move the clock to this time. It must be later than the current sandbox time.",
+    )
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
         if (self.advance is None) == (self.to is None):
-            raise PydanticCustomError("either", "Give either `advance` or `to`.")
+            raise PydanticCustomError("either", "Send exactly one of `advance` and `to`.")
         return self
 
 
 class ClockMoveRead(ReadModel):
-    """The move under way, or the last one.
+    """The current move of the sandbox clock; if it is not moving, the last move.
 
     Attributes:
         from_at: The sandbox time before the move.
@@ -289,28 +339,37 @@ class ClockMoveRead(ReadModel):
 
     from_at: Instant
     to_at: Instant
-    stops: int = Field(description="How often time has stopped on the way for due work.")
-    failure: str | None = Field(description="What delays the move; it is tried again.")
+    stops: int = Field(
+        description="The number of times that the clock has stopped during the move to let due "
+        "work be done."
+    )
+    failure: str | None = Field(
+        description="Why the move is delayed; null if it is not. It continues automatically."
+    )
 
 
 class ClockStatus(StrEnum):
-    """Whether time is being moved."""
+    """Whether the sandbox clock is moving to a new time."""
 
     STILL = "still"
     MOVING = "moving"
 
 
 class ClockRead(ReadModel):
-    """The time in the sandbox; after a move it runs on like the machine's clock.
+    """The clock of the sandbox. After a move it runs at the speed of the machine's clock.
 
     Attributes:
         now: The current time of the sandbox.
-        move: The clock move that is in progress; null otherwise.
+        status: Whether the clock is moving to a new time.
+        move: The current move, or the last move if the clock is not moving; null if the clock was
+            never moved.
     """
 
     model_config = example(now="2026-12-14T15:00:00.420Z", ahead="P14D")
 
     now: Instant
-    ahead: Duration = Field(description="How far ahead of the machine's clock.")
+    ahead: Duration = Field(
+        description="How far the sandbox clock is ahead of the machine's clock."
+    )
     status: ClockStatus
     move: ClockMoveRead | None

@@ -1,1 +1,1 @@
-"""Scheduled jobs: when they run, when they ran, the daily run, and the workers that run them."""
+"""Store and show the runs of scheduled jobs, the daily run, and the heartbeats of workers."""

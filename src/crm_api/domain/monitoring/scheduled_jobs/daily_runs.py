@@ -1,4 +1,7 @@
-"""The daily run: due each morning in the first line's time zone, late once if it was missed."""
+"""The daily run: a clean-up and a digest mail each morning, in the time zone of the first line.
+
+If no worker runs in the morning, the daily run happens later on that day.
+"""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -11,23 +14,28 @@ from crm_api.domain.monitoring.scheduled_jobs.models import DailyRun as StoredRu
 from crm_api.platform.database import UnitOfWork
 
 HOUR = 7
-"""Local time of the first line: before the day's messages begin, when people read mail."""
+"""The hour at which the daily run is due, in the time zone of the first line. It is before the
+messages of the day begin, when people read mail."""
 LETTER_TAKES = timedelta(seconds=120)
-"""Longer than sending a mail takes; if the worker dies, another one sends it after this."""
+"""How long a worker owns the digest mail. It is longer than sending takes. If the worker dies,
+another worker sends the mail after this time."""
 RETRY = timedelta(minutes=10)
+"""The wait before the digest mail is tried again after an error."""
 LONGEST_ERROR = 300
+"""The largest number of characters of an error that are stored."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DailyRun:
-    """A day's run and what is still to do.
+    """The daily run of one day, and what is still to do.
 
     Attributes:
-        day: The morning on which it is due.
-        since: Beginning of the letter's span, included.
-        until: End of the span: midnight before ``day``.
-        is_cleaned: The clean-up of this day is done.
-        has_letter: A letter is due and has not been sent.
+        day: The day on whose morning the run is due.
+        zone: The time zone of the first line.
+        since: The beginning of the period of the digest mail.
+        until: The end of this period: the midnight at which ``day`` begins.
+        is_cleaned: True if the clean-up of this day is done.
+        has_letter: True if the digest mail must still be sent.
     """
 
     day: date
@@ -39,12 +47,12 @@ class DailyRun:
 
 
 def due_day_of(now: datetime, zone: str) -> date:
-    """Return the last day whose run is due; before ``HOUR`` it is yesterday."""
+    """Return the last day whose run is due in a time zone; before ``HOUR`` this is yesterday."""
     local = now.astimezone(ZoneInfo(zone))
     return local.date() if local.hour >= HOUR else local.date() - timedelta(days=1)
 
 
-# The next letter also covers days without a sent letter, a week at most.
+# If no digest mail was sent on the days before, the mail reports these days too, up to a week.
 MAKE_RUN = text("""
     INSERT INTO daily_run (day, since, until, made_at)
     SELECT :day, greatest(coalesce(max(r.until), CAST(:until AS timestamptz) - interval '1 day'),
@@ -55,9 +63,9 @@ MAKE_RUN = text("""
 
 
 async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> DailyRun:
-    """Create the due run if it does not exist; return what is still to do.
+    """Store the run that is due now, unless it is stored already; return what is still to do.
 
-    A business whose first line was added after the span gets no letter about it.
+    No digest mail is due if the first line was added after the period, because nothing was sent.
     """
     line = await _find_first_line(uow)
     zone = DEFAULT_TIMEZONE if line is None else line.timezone
@@ -76,7 +84,7 @@ async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> DailyRun:
 
 
 async def next_daily_run_at(uow: UnitOfWork, *, now: datetime) -> datetime:
-    """Return when the next daily run is due."""
+    """Return when the next daily run is due, after ``now``."""
     line = await _find_first_line(uow)
     zone = ZoneInfo(DEFAULT_TIMEZONE if line is None else line.timezone)
     day = due_day_of(now, zone.key) + timedelta(days=1)
@@ -87,7 +95,7 @@ STORE_CLEANED = text("UPDATE daily_run SET cleaned_at = :now WHERE day = :day")
 
 
 async def store_clean_up_done(uow: UnitOfWork, *, day: date, now: datetime) -> None:
-    """Store that the clean-up is done."""
+    """Store that the clean-up of a day is done."""
     await uow.session.execute(STORE_CLEANED, {"day": day, "now": now})
 
 
@@ -100,7 +108,11 @@ CLAIM_LETTER = text("""
 
 
 async def claim_letter(uow: UnitOfWork, *, day: date, now: datetime) -> bool:
-    """Claim the day's letter for sending; False when it was sent or another worker has it."""
+    """Claim the digest mail of a day, so that only this worker sends it.
+
+    Returns:
+        False if the mail was sent, another worker is sending it, or a failed mail must wait.
+    """
     values = {"day": day, "claimed_until": now + LETTER_TAKES, "now": now}
     return (await uow.session.execute(CLAIM_LETTER, values)).first() is not None
 
@@ -112,7 +124,7 @@ STORE_SENT = text("""
 
 
 async def store_letter_sent(uow: UnitOfWork, *, day: date, now: datetime) -> None:
-    """Store that the letter was sent."""
+    """Store that the digest mail of a day was sent."""
     await uow.session.execute(STORE_SENT, {"day": day, "now": now})
 
 
@@ -122,13 +134,13 @@ POSTPONE_LETTER = text("""
 
 
 async def postpone_letter(uow: UnitOfWork, *, day: date, error: str, now: datetime) -> None:
-    """Postpone the letter, because it could not be sent."""
+    """Store why the digest mail was not sent, and try again after ``RETRY``."""
     values = {"day": day, "retry_at": now + RETRY, "error": error[:LONGEST_ERROR]}
     await uow.session.execute(POSTPONE_LETTER, values)
 
 
 async def _find_first_line(uow: UnitOfWork) -> Line | None:
-    """Return the oldest line; None when there is no line."""
+    """Return the line that was added first; None if there is no line."""
     line: Line | None = await uow.session.scalar(
         select(Line).order_by(Line.created_at, Line.id).limit(1)
     )

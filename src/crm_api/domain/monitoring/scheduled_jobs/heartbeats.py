@@ -1,4 +1,4 @@
-"""Workers and their heartbeats."""
+"""Store and list the heartbeats of worker processes."""
 
 import os
 import socket
@@ -20,7 +20,7 @@ HEARTBEAT_SECONDS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerProcess:
-    """One worker process, as it describes itself."""
+    """The description of this worker process, which it stores with each heartbeat."""
 
     started_at: datetime
     id: UUID = field(default_factory=new_id)
@@ -42,7 +42,7 @@ FORGET_SILENT = text("""
 
 
 async def store_heartbeat(uow: UnitOfWork, worker: WorkerProcess, *, now: datetime) -> None:
-    """Store a worker's heartbeat, and delete workers that were silent for a day."""
+    """Store a heartbeat of a worker, and delete the workers without a heartbeat for a day."""
     values = {
         "id": worker.id,
         "started_at": worker.started_at,
@@ -59,12 +59,12 @@ STOP = text("UPDATE worker_heartbeat SET stopped_at = :now WHERE id = :id")
 
 
 async def store_worker_stop(uow: UnitOfWork, worker: WorkerProcess, *, now: datetime) -> None:
-    """Store that a worker stopped on request."""
+    """Store that a worker has stopped because it was asked to."""
     await uow.session.execute(STOP, {"id": worker.id, "now": now})
 
 
 async def list_workers(uow: UnitOfWork, *, now: datetime) -> list[WorkerRead]:
-    """Return the workers of the last day, latest started first."""
+    """Return the workers with a heartbeat in the last day, the most recently started first."""
     newest = (WorkerHeartbeat.started_at.desc(), WorkerHeartbeat.id.desc())
     workers = await uow.session.scalars(select(WorkerHeartbeat).order_by(*newest))
     return [
@@ -95,6 +95,9 @@ SKIP_TIME = (
 
 
 async def skip_heartbeat_time(uow: UnitOfWork, *, skipped: timedelta) -> None:
-    """Move heartbeats forward by skipped sandbox time: no worker was silent, no job late."""
+    """Move all heartbeats and job runs forward by skipped sandbox time.
+
+    So no worker looks silent and no job looks late after the sandbox clock was moved.
+    """
     for statement in SKIP_TIME:
         await uow.session.execute(statement, {"skipped": skipped})

@@ -1,4 +1,4 @@
-"""Scheduled jobs, the daily run, and worker heartbeats."""
+"""Tables of scheduled jobs, daily runs and worker heartbeats."""
 
 from datetime import date, datetime
 from uuid import UUID
@@ -14,7 +14,7 @@ from crm_api.platform.database import Base
 
 
 class ScheduledJob(Base):
-    """The last run of one scheduled job, and the minutes that it missed."""
+    """The last run of a scheduled job, and the minutes in which the job should have run."""
 
     __tablename__ = "scheduled_job"
 
@@ -23,24 +23,24 @@ class ScheduledJob(Base):
     last_finished_at: Mapped[datetime | None]
     duration_ms: Mapped[int | None] = mapped_column(Integer)
     last_result: Mapped[str | None]
-    """``ok`` or ``failed``."""
+    """``ok`` or ``failed``; None before the first run has ended."""
     last_error: Mapped[str | None]
     runs: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     covered_until: Mapped[datetime | None]
-    """Last instant at which it is known to have begun, been under way or ended."""
+    """The last time at which the job is known to have begun, run or ended."""
     misses: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
-    """Whole minutes in which it neither began nor was under way, up to its last begin."""
+    """The number of whole minutes before its last start in which the job neither began nor ran."""
     missed_from: Mapped[datetime | None]
-    """The first minute of the last such gap."""
+    """The first minute of the last series of missed minutes."""
     missed_until: Mapped[datetime | None]
-    """The last minute of that gap."""
+    """The last minute of the last series of missed minutes."""
     failures: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    """Failed runs in a row."""
+    """The number of failed runs in a row."""
     failing_since: Mapped[datetime | None]
 
 
 class WorkerHeartbeat(Base):
-    """A worker process and its last heartbeat."""
+    """A worker process and the time of its last heartbeat."""
 
     __tablename__ = "worker_heartbeat"
 
@@ -51,21 +51,24 @@ class WorkerHeartbeat(Base):
     process_id: Mapped[int | None]
     version: Mapped[str | None]
     stopped_at: Mapped[datetime | None]
-    """When it stopped on request; None if it runs or died."""
+    """When the worker stopped because it was asked to; None if it runs or has died."""
 
 
 class DailyRun(Base):
-    """What a morning has to do and has done; ``day`` is in the first line's time zone."""
+    """The daily run of one day, and which of its parts are done.
+
+    The day begins and ends in the time zone of the first line.
+    """
 
     __tablename__ = "daily_run"
 
     day: Mapped[date] = mapped_column(primary_key=True)
     since: Mapped[datetime]
     until: Mapped[datetime]
-    """The letter covers the time from ``since`` to ``until``."""
+    """The digest mail reports the period from ``since`` to ``until``."""
     made_at: Mapped[datetime]
     cleaned_at: Mapped[datetime | None]
     mail_claimed_until: Mapped[datetime | None]
-    """Until then a worker sends the letter, or a failed letter is not retried."""
+    """Until this time one worker sends the digest mail, or a failed mail waits for its retry."""
     mailed_at: Mapped[datetime | None]
     last_error: Mapped[str | None]

@@ -1,4 +1,4 @@
-"""Scheduled jobs: their names, their last runs, and the minutes that they missed."""
+"""The list of scheduled jobs, and their last runs, next runs and missed minutes."""
 
 from datetime import datetime, timedelta
 
@@ -12,38 +12,42 @@ from crm_api.platform.database import UnitOfWork
 
 SCHEDULE = {
     "apply_custom_fields": "every 60 s",
-    "change_tags": "every 60 s, and when asked",
-    "check_webhook_health": "hourly from each side, looked after every 60 s",
-    "deliver_webhooks": "always while there is an endpoint, looked after every 60 s",
+    "change_tags": "every 60 s, and on request",
+    "check_webhook_health": "hourly for each check; every 60 s it looks if a check is due",
+    "deliver_webhooks": "always while there is an endpoint; every 60 s it is started if needed",
     "fetch_media": "every 60 s",
-    "find_duplicates": "every 60 s, after a rest, when contacts have changed",
+    "find_duplicates": "every 60 s if contacts have changed, with a pause after each run",
     "learn_from_failures": "every 60 s, and when a message has failed",
     "look_out": "every 60 s",
     "process_campaign_queue": "every 60 s",
     "process_webhook_backlog": "every 60 s",
-    "reconcile_openphone": "daily at 02:00 UTC, after an outage, and when asked",
+    "reconcile_openphone": "daily at 02:00 UTC, after an outage, and on request",
     "resolve_unknown_sends": "every 60 s",
-    "run_daily_tasks": "daily at 07:00 where the first line is, looked after every 60 s",
+    "run_daily_tasks": "daily at 07:00 in the time zone of the first line",
     "run_do_not_contact": "every 60 s",
     "run_erasures": "every 60 s",
     "run_imports": "every 60 s",
-    "seal_consent": "every 60 s, and after each decision",
+    "seal_consent": "every 60 s, and after each consent decision",
     "send_alerts": "every 60 s",
-    "send_mail": "every 60 s, and when asked",
+    "send_mail": "every 60 s, and on request",
     "send_messages": "every 60 s",
     "try_provider": "every 60 s",
     "validate_phones": "every 60 s",
     "write_audiences": "every 60 s",
 }
-"""Every scheduled job and how often it works. Each begins every minute and checks for work. The
-worker refuses to start unless it has registered exactly these jobs."""
+"""Every scheduled job, and in words when it works.
+
+Each job begins every minute and looks for work. A worker refuses to start if its registered jobs
+are not exactly these.
+"""
 
 MINUTE = timedelta(minutes=1)
 LATE_AFTER = timedelta(seconds=90)
-"""A worker or job that is later than this is degraded."""
+"""A worker without a heartbeat, or a job that has not begun, for this time is late."""
 
 
-# Includes the columns that releases without miss counts write: such a release may still run.
+# The last time at which a job was at work. It includes the columns that an older release writes,
+# because a worker of the older release may still run.
 COVERED = "greatest(j.covered_until, j.last_started_at, j.last_finished_at)"
 
 _MISSED = f"""greatest(0, CAST(extract(epoch FROM
@@ -66,7 +70,7 @@ START_JOB = text(f"""
 
 
 async def start_job(uow: UnitOfWork, *, name: str, now: datetime) -> None:
-    """Store the start of a scheduled job, and the whole minutes that it missed before."""
+    """Store the start of a scheduled job, and add the whole minutes that it missed before."""
     await uow.session.execute(START_JOB, {"name": name, "now": now})
 
 
@@ -85,7 +89,7 @@ FINISH_JOB = text("""
 async def finish_job(
     uow: UnitOfWork, *, name: str, duration_ms: int, error: str | None, now: datetime
 ) -> None:
-    """Store the end of a scheduled job; ``error`` is None on success."""
+    """Store the end of a run of a scheduled job; ``error`` is None if the run succeeded."""
     values = {"name": name, "duration_ms": duration_ms, "error": error, "now": now}
     await uow.session.execute(FINISH_JOB, values)
 
@@ -97,17 +101,20 @@ STORE_AT_WORK = text("""
 
 
 async def store_job_at_work(uow: UnitOfWork, *, name: str, now: datetime) -> None:
-    """Store that the job was under way at its minute, so that this minute is not a miss."""
+    """Store that a job is running now, so that a new minute does not count as missed."""
     await uow.session.execute(STORE_AT_WORK, {"name": name, "now": now})
 
 
 def is_overdue(covered_until: datetime, *, now: datetime) -> bool:
-    """Return whether a job should have begun since it was last known to be at work."""
+    """Return whether a job is late, because it was last at work more than ``LATE_AFTER`` ago."""
     return now - covered_until > LATE_AFTER
 
 
 def count_missed_minutes(covered_until: datetime, *, now: datetime) -> int:
-    """Count the whole minutes since in which it did not begin; the current one is not a miss."""
+    """Count the whole minutes since ``covered_until`` in which a job did not begin.
+
+    The current minute does not count.
+    """
     return max(0, (_minute(now) - _minute(covered_until)) // MINUTE - 1)
 
 
@@ -118,12 +125,12 @@ def _minute(instant: datetime) -> datetime:
 async def own_run_times(
     uow: UnitOfWork, *, now: datetime, webhooks_checked_at: datetime | None = None
 ) -> dict[str, datetime]:
-    """Return the next run of jobs with their own times; the others run each minute.
+    """Return the next run of each job that works daily or hourly; other jobs work every minute.
 
-    The sandbox's moved time stops at these instants.
+    The sandbox clock stops at these times while it is moved.
 
     Args:
-        webhooks_checked_at: The next check of webhook health; None leaves that job out.
+        webhooks_checked_at: When the next check of webhook health is due; None leaves that job out.
     """
     times = {
         "reconcile_openphone": _next_hour(now, RECONCILED_AT_HOUR),
@@ -139,10 +146,11 @@ async def own_run_times(
 async def list_jobs(
     uow: UnitOfWork, *, now: datetime, webhooks_checked_at: datetime | None = None
 ) -> list[ScheduledJobRead]:
-    """Return every scheduled job with its last run, also those that never ran.
+    """Return every scheduled job by name with its last run, including jobs that have never run.
 
     Args:
-        webhooks_checked_at: The next check of webhook health; None shows the next minute.
+        webhooks_checked_at: When the next check of webhook health is due; None shows the next
+            minute.
     """
     known = {job.name: job for job in await uow.session.scalars(select(ScheduledJob))}
     own = await own_run_times(uow, now=now, webhooks_checked_at=webhooks_checked_at)

@@ -1,4 +1,4 @@
-"""Responses about the running system."""
+"""API models of scheduled jobs and workers."""
 
 from enum import StrEnum
 
@@ -7,39 +7,42 @@ from crm_api.domain.kit.schemas import Id, Instant, ReadModel
 
 
 class JobState(StrEnum):
-    """State of a scheduled job."""
+    """The state of a scheduled job."""
 
     OK = "ok"
+    """Its last run succeeded."""
     RUNNING = "running"
+    """It is running now."""
     FAILING = "failing"
     """Its last run failed."""
     OVERDUE = "overdue"
     """It should have begun more than half a minute ago."""
     NEW = "new"
-    """It never ran."""
+    """It has never run."""
 
 
 class ScheduledJobRead(ReadModel):
-    """The last run of one scheduled job; times are null until it ran.
+    """A scheduled job and its last run.
 
-    Every job begins each minute, on one of the workers, and checks for work. A miss is a whole
-    minute by the clock (UTC) in which it neither began nor was under way on any worker. Minutes
-    before its first run, the current minute, and sandbox time that was skipped do not count.
+    Every job begins each minute on one of the workers, and looks for work. A whole minute by the
+    clock (UTC) in which the job neither began nor ran on any worker is a missed minute. Minutes
+    before the first run, the current minute, and skipped sandbox time do not count.
 
     Attributes:
-        schedule: When the job runs, in words.
+        schedule: When the job works, in words.
         state: The state of the job.
         last_started_at: When the last run began; null before the first run.
-        last_finished_at: When the last run ended; null before the first run.
-        next_run_at: The next minute, or the job's own time if it works hourly or daily. A request
-            makes it work earlier.
-        duration_ms: How long it took, in milliseconds.
-        last_result: The result of the last run; null before the first run.
+        last_finished_at: When a run last ended; null if no run has ended.
+        next_run_at: When the job will work next: the next minute, or its own time if it works
+            hourly or daily. A request can make it work earlier.
+        duration_ms: The duration of the last run that ended, in milliseconds; null if none has.
+        last_result: The result of the last run that ended, `ok` or `failed`; null if none has.
+        last_error: The error of the last run that ended; null if it succeeded.
         runs: The number of runs so far.
-        failures: Failed runs since the last success.
-        misses: Missed minutes since its first run.
-        missed_from: First minute of the last series of misses, which may still last.
-        missed_until: Last minute of that series.
+        failures: The number of failed runs since the last successful run.
+        misses: The number of missed minutes since the first run.
+        missed_from: The first minute of the last series of missed minutes; null if there is none.
+        missed_until: The last minute of the last series of missed minutes; null if there is none.
     """
 
     model_config = example(
@@ -67,25 +70,26 @@ class ScheduledJobRead(ReadModel):
 
 
 class WorkerState(StrEnum):
-    """State of a worker."""
+    """The state of a worker process."""
 
     ALIVE = "alive"
+    """It has sent a heartbeat in the last 90 seconds."""
     SILENT = "silent"
-    """No heartbeat for 90 seconds: it died, or cannot reach the database."""
+    """It has sent no heartbeat for 90 seconds: it has died, or it cannot reach the database."""
     STOPPED = "stopped"
-    """It stopped on request."""
+    """It has stopped because it was asked to."""
 
 
 class WorkerRead(ReadModel):
-    """A worker process of the last day.
+    """A worker process that has run during the last day.
 
     Attributes:
         state: The state of the worker.
-        host: Name of its machine or container.
-        process_id: The id of the process; null if it is not known.
-        version: The release of crm-api that the process runs.
-        last_seen_at: Time of its last heartbeat; it sends one every ten seconds.
-        stopped_at: When it was stopped; null otherwise.
+        host: The name of its machine or container; null if it is not known.
+        process_id: The id of the process on its machine; null if it is not known.
+        version: The release of crm-api that the worker runs; null if it is not known.
+        last_seen_at: When the worker sent its last heartbeat. It sends one every ten seconds.
+        stopped_at: When the worker stopped because it was asked to; null if it runs or has died.
     """
 
     model_config = example(host="worker-1", process_id=7, version="0.1.0")

@@ -1,1 +1,1 @@
-"""Read the figures of the whole system, and turn them into metrics."""
+"""Read the state of the whole service from the database, and return it as Prometheus metrics."""

@@ -1,7 +1,7 @@
-"""The figures as Prometheus metric families: names, units and meanings.
+"""Convert the state of the service to Prometheus metric families with names, units and help texts.
 
-An event in the past is exported as its timestamp (`time() - x` is its age in a query). Waiting
-work is exported as the age of the oldest item, 0 when there is none.
+An event in the past is exported as its timestamp; in a query, `time() - x` is its age. Waiting work
+is exported as the age of the oldest item, or 0 if nothing waits.
 
 Source: Prometheus documentation, "Metric and label naming" and "Instrumentation", read 2026-11-26.
 """
@@ -19,10 +19,15 @@ UNCLEAR_STATES = ("unknown", "parked")
 
 
 def collect(figures: Figures | None) -> Iterator[Metric]:
-    """Yield every family, zeros included; only ``crm_database_up`` when ``figures`` is None."""
+    """Yield every metric family, including families whose value is 0.
+
+    If ``figures`` is None, because the database is unavailable, only ``crm_database_up`` is
+    yielded.
+    """
     answers = _gauge(
         "crm_database_up",
-        "1 when the database answered this scrape; otherwise its figures are missing.",
+        "1 if the database answered this scrape. Otherwise 0, and metrics from the database are "
+        "left out.",
     )
     answers.add_metric([], int(figures is not None))
     yield answers
@@ -34,14 +39,18 @@ def collect(figures: Figures | None) -> Iterator[Metric]:
 def _reconciliation(figures: Figures) -> Iterator[Metric]:
     drift = _gauge(
         "crm_reconciliation_drift_items",
-        "Messages and calls that differed from the provider in the last run, by kind.",
+        "Messages and calls that differed from the provider in the last reconciliation, by kind.",
         "kind",
     )
-    failed = _gauge("crm_reconciliation_last_run_failed", "1 when the last run failed.")
-    ended = _gauge("crm_reconciliation_last_end_timestamp_seconds", "When the last run ended.")
+    failed = _gauge(
+        "crm_reconciliation_last_run_failed", "1 if the last reconciliation failed, otherwise 0."
+    )
+    ended = _gauge(
+        "crm_reconciliation_last_end_timestamp_seconds", "When the last reconciliation ended."
+    )
     covered = _gauge(
         "crm_reconciliation_covered_until_timestamp_seconds",
-        "Up to when completed runs have compared everything with the provider.",
+        "The time until which completed reconciliations have compared all messages and calls.",
     )
     if (last := figures.last_run) is not None:
         for kind, count in last.drift.items():
@@ -55,15 +64,15 @@ def _reconciliation(figures: Figures) -> Iterator[Metric]:
 def _webhooks(figures: Figures) -> Iterator[Metric]:
     events = _gauge(
         "crm_webhook_events",
-        "Received events that are not applied: pending, failed (retried automatically), dead "
-        "(waits for a replay). Counted up to 100,000.",
+        "Received events that are not applied yet: pending (new), failed (retried automatically) "
+        "or dead (waits for a replay by a person). The count stops at 100,000.",
         "status",
     )
     for status, count in figures.events.items():
         events.add_metric([status], count)
     oldest = _gauge(
         "crm_webhook_events_oldest_due_seconds",
-        "Time since the earliest due time of a received event.",
+        "How long the received event that waits longest has been due; 0 if none is due.",
     )
     oldest.add_metric([], _age(figures.event_due_at, figures.at))
     yield from (events, oldest)
@@ -72,14 +81,14 @@ def _webhooks(figures: Figures) -> Iterator[Metric]:
 def _endpoints(figures: Figures) -> Iterator[Metric]:
     endpoints = _gauge(
         "crm_webhook_endpoints",
-        "Endpoints of webhooks out: well, failing (the last try failed), disabled.",
+        "Webhook endpoints of clients: well, failing (the last delivery failed) or disabled.",
         "state",
     )
     for state, count in figures.endpoints.items():
         endpoints.add_metric([state], count)
     oldest = _gauge(
         "crm_webhook_deliveries_oldest_due_seconds",
-        "Time since the earliest due time of a delivery to an endpoint.",
+        "How long the delivery that waits longest has been due; 0 if none is due.",
     )
     oldest.add_metric([], _age(figures.delivery_due_at, figures.at))
     yield from (endpoints, oldest)
@@ -88,12 +97,13 @@ def _endpoints(figures: Figures) -> Iterator[Metric]:
 def _sends(figures: Figures) -> Iterator[Metric]:
     unclear = _gauge(
         "crm_sends_unclear",
-        "Messages whose outcome is unclear: unknown (is looked up), parked (waits for a person).",
+        "Messages whose outcome is unclear: unknown (looked up automatically) or parked (waits "
+        "for a person).",
         "state",
     )
     oldest = _gauge(
         "crm_sends_unclear_oldest_seconds",
-        "Age of the oldest message whose outcome is unclear.",
+        "Time since the call of the oldest message whose outcome is unclear; 0 if there is none.",
         "state",
     )
     for state in UNCLEAR_STATES:
@@ -102,8 +112,9 @@ def _sends(figures: Figures) -> Iterator[Metric]:
         oldest.add_metric([state], _age(one.since, figures.at))
     due = _gauge(
         "crm_texts_oldest_due_seconds",
-        "Time since the earliest due time of a message: of a running campaign (hours, pace and "
-        "limits may hold it back), or single (replies, confirmations, tests).",
+        "How long the message that waits longest has been due; 0 if none is due. campaign: a "
+        "message of a running campaign, which hours, pace and limits may delay. single: a reply, "
+        "confirmation or test.",
         "kind",
     )
     due.add_metric(["campaign"], _age(figures.campaign_due_at, figures.at))
@@ -114,13 +125,13 @@ def _sends(figures: Figures) -> Iterator[Metric]:
 def _waiting(figures: Figures) -> Iterator[Metric]:
     texts = _gauge(
         "crm_texts_queued",
-        "Messages outside campaigns that wait: replies, confirmations, tests. Counted up to "
-        "100,000.",
+        "Messages outside campaigns that wait to be sent: replies, confirmations and tests. The "
+        "count stops at 100,000.",
     )
     texts.add_metric([], figures.single)
     skew = _gauge(
         "crm_clock_skew_seconds",
-        "How far the clock of the process that answers is ahead of the database's.",
+        "How far the clock of the web process that answers is ahead of the database's clock.",
     )
     skew.add_metric([], figures.skew.total_seconds())
     yield from (texts, skew)
@@ -129,7 +140,7 @@ def _waiting(figures: Figures) -> Iterator[Metric]:
 def _people(figures: Figures) -> Iterator[Metric]:
     people = _gauge(
         "crm_recipients",
-        "Recipients of campaigns that have not ended, follow-ups included, by status.",
+        "Recipients of campaigns that have not ended, by status. Follow-ups count too.",
         "status",
     )
     for status in MembershipStatus:
@@ -138,12 +149,23 @@ def _people(figures: Figures) -> Iterator[Metric]:
 
 
 def _lines(figures: Figures) -> Iterator[Metric]:
-    sent = _gauge("crm_line_texts_today", "Messages that a line has sent today.", "line")
+    sent = _gauge(
+        "crm_line_texts_today",
+        "Messages that a line has sent today, in its time zone.",
+        "line",
+    )
     left = _gauge(
         "crm_line_texts_left_today", "Campaign messages that a line may still send today.", "line"
     )
-    blocked = _gauge("crm_line_blocked", "1 while the provider refuses the line.", "line")
-    info = _gauge("crm_line_info", "Always 1: the name of a line beside its id.", "line", "line_id")
+    blocked = _gauge(
+        "crm_line_blocked", "1 while the provider refuses the line, otherwise 0.", "line"
+    )
+    info = _gauge(
+        "crm_line_info",
+        "Always 1. The labels map the name of a line to its id.",
+        "line",
+        "line_id",
+    )
     for line in figures.lines:
         info.add_metric([line.name, str(line.id)], 1)
         sent.add_metric([line.name], line.sent)
@@ -153,10 +175,19 @@ def _lines(figures: Figures) -> Iterator[Metric]:
 
 
 def _alerts(figures: Figures) -> Iterator[Metric]:
-    alerts = _gauge("crm_alerts", "Unresolved alerts.", "kind", "state")
+    alerts = _gauge(
+        "crm_alerts",
+        "Alerts that are not resolved, by kind and state (open or acknowledged).",
+        "kind",
+        "state",
+    )
     for one in figures.alerts:
         alerts.add_metric([one.kind, "acknowledged" if one.is_acknowledged else "open"], one.count)
-    circuits = _gauge("crm_circuit_open", "1 while an outside system is considered down.", "system")
+    circuits = _gauge(
+        "crm_circuit_open",
+        "1 while the service makes no calls to an outside system because it is down, otherwise 0.",
+        "system",
+    )
     for name, is_open in figures.circuits.items():
         circuits.add_metric([name], int(is_open))
     yield from (alerts, circuits)
@@ -166,13 +197,29 @@ def _jobs(figures: Figures) -> Iterator[Metric]:
     runs = CounterMetricFamily("crm_job_runs", "Runs of a scheduled job.", labels=["name"])
     misses = CounterMetricFamily(
         "crm_job_misses",
-        "Whole minutes in which a scheduled job neither began nor was under way.",
+        "Whole minutes in which a scheduled job neither began nor ran.",
         labels=["name"],
     )
-    began = _gauge("crm_job_last_start_timestamp_seconds", "When its last run began.", "name")
-    ended = _gauge("crm_job_last_end_timestamp_seconds", "When a run last ended.", "name")
-    took = _gauge("crm_job_last_duration_seconds", "How long the last run took.", "name")
-    failed = _gauge("crm_job_last_failed", "1 when the last run failed.", "name")
+    began = _gauge(
+        "crm_job_last_start_timestamp_seconds",
+        "When the last run of a scheduled job began.",
+        "name",
+    )
+    ended = _gauge(
+        "crm_job_last_end_timestamp_seconds",
+        "When a run of a scheduled job last ended.",
+        "name",
+    )
+    took = _gauge(
+        "crm_job_last_duration_seconds",
+        "The duration of the last run of a scheduled job that ended.",
+        "name",
+    )
+    failed = _gauge(
+        "crm_job_last_failed",
+        "1 if the last run of a scheduled job failed, otherwise 0.",
+        "name",
+    )
     for job in figures.jobs:
         runs.add_metric([job.name], job.runs)
         misses.add_metric([job.name], job.misses)
@@ -188,7 +235,10 @@ def _jobs(figures: Figures) -> Iterator[Metric]:
 def _workers(figures: Figures) -> Iterator[Metric]:
     alive = _gauge("crm_workers", "Worker processes with a heartbeat in the last 90 seconds.")
     alive.add_metric([], figures.workers)
-    seen = _gauge("crm_worker_last_seen_timestamp_seconds", "The newest heartbeat of any worker.")
+    seen = _gauge(
+        "crm_worker_last_seen_timestamp_seconds",
+        "When any worker process sent the newest heartbeat.",
+    )
     _add_instant(seen, figures.worker_seen_at)
     yield from (alive, seen)
 
@@ -217,5 +267,5 @@ def _add_instant(family: GaugeMetricFamily, at: datetime | None, *labels: str) -
 
 
 def _age(since: datetime | None, now: datetime) -> float:
-    """Return seconds since then; 0 when there is no such instant, or it is in the future."""
+    """Return the seconds from ``since`` to ``now``; 0 if ``since`` is None or in the future."""
     return 0.0 if since is None else max(0.0, (now - since).total_seconds())

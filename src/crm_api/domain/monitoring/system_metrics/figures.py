@@ -1,4 +1,7 @@
-"""Figures of the running system, read from the database, so any number of processes agree."""
+"""Read the numbers that describe the state of the whole service, for metrics and the digest.
+
+They come from the database, so every process returns the same numbers.
+"""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,13 +20,15 @@ from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
 
 STATEMENT_SECONDS = 2.0
+"""The time limit of each statement, so that metrics never load the database for longer."""
 MOST_COUNTED = 100_000
+"""The number at which counting stops."""
 MOST_LINES = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpenAlerts:
-    """Number of unresolved alerts of a kind."""
+    """The number of unresolved alerts of one kind that are acknowledged, or that are not."""
 
     kind: str
     is_acknowledged: bool
@@ -32,7 +37,7 @@ class OpenAlerts:
 
 @dataclass(frozen=True, kw_only=True)
 class Unclear:
-    """Number of attempts with an unclear outcome, and the earliest call among them."""
+    """The number of attempts with an unclear outcome, and when the first of them was called."""
 
     count: int = 0
     since: datetime | None = None
@@ -40,7 +45,13 @@ class Unclear:
 
 @dataclass(frozen=True, kw_only=True)
 class LineToday:
-    """Messages that a line has sent today, in its time zone, and may still send."""
+    """The number of messages that a line has sent today and may still send today.
+
+    Attributes:
+        is_blocked: True if the provider refuses the line.
+        sent: The messages that the line has sent today, in its time zone.
+        left: The campaign messages that the line may still send today.
+    """
 
     id: UUID
     name: str
@@ -51,21 +62,30 @@ class LineToday:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """All figures of the running system at one instant.
+    """The state of the whole service in numbers, at the time ``at``.
+
+    A due time is None if nothing waits. It may be in the future.
 
     Attributes:
-        skew: How far this process's clock is ahead of the database's.
-        events: Received events by status.
-        event_due_at: Earliest due time of a received event; may be in the future.
-        campaign_due_at: Earliest due time of a recipient of a running campaign.
-        single: Number of queued messages outside campaigns.
-        single_due_at: Earliest due time of these.
-        people: Recipients of campaigns that have not ended, follow-ups included, by status.
-        lines: The newest lines.
-        circuits: By outside system, whether it is considered down.
-        endpoints: Number of webhook endpoints by state.
-        delivery_due_at: Earliest due time of a delivery to an active endpoint.
-        workers: Number of workers with a recent heartbeat.
+        skew: How far this process's clock is ahead of the database's clock.
+        last_run: The last reconciliation that ended; None if there is none.
+        covered_until: The time until which reconciliations have compared everything.
+        events: The number of received events that are not applied, by status.
+        event_due_at: The earliest due time of such an event.
+        campaign_due_at: The earliest due time of a recipient of a running campaign.
+        single: The number of queued messages outside campaigns.
+        single_due_at: The earliest due time of such a message.
+        unclear: The attempts with an unclear outcome, by status.
+        people: The number of recipients of campaigns that have not ended, by status. Follow-ups
+            count too.
+        lines: The most recently added lines, at most ``MOST_LINES``.
+        alerts: The unresolved alerts, by kind.
+        circuits: For each outside system, whether it is considered down.
+        endpoints: The number of webhook endpoints of clients, by state.
+        delivery_due_at: The earliest due time of a delivery to an active endpoint.
+        jobs: Every scheduled job with its last run.
+        workers: The number of workers with a recent heartbeat.
+        worker_seen_at: The newest heartbeat of a worker that was not stopped.
     """
 
     at: datetime
@@ -89,12 +109,12 @@ class Figures:
     worker_seen_at: datetime | None
 
 
-# Limits each statement, so that no scrape waits or loads the database for longer.
+# Limits the time of each later statement of the transaction.
 TIME_BOX = text("""
     SELECT clock_timestamp() AS database_now, set_config('statement_timeout', :milliseconds, true)
 """)
 
-# Few rows wait as a rule; in an outage there may be very many, so counting stops at :most.
+# Usually few rows wait. In an outage there may be very many, so counting stops at :most.
 WAITING = text("""
     SELECT (SELECT count(*) FROM (
                 SELECT FROM webhook_event WHERE status = 'pending' LIMIT :most) e) AS pending,
@@ -110,7 +130,7 @@ WAITING = text("""
            (SELECT min(send_after) FROM activity WHERE status = 'queued') AS single_due_at
 """)
 
-# One probe of idx_campaign_membership_status per running campaign and zone.
+# One look-up in idx_campaign_membership_status for each running campaign and zone key.
 CAMPAIGN_DUE_AT = text("""
     SELECT min(due.due_at)
     FROM campaign c
@@ -123,7 +143,7 @@ CAMPAIGN_DUE_AT = text("""
     WHERE c.status = 'running'
 """)
 
-# Counts of campaigns that have not ended; a few dozen rows each (campaign_tally).
+# campaign_tally has a few dozen rows for each campaign.
 PEOPLE = text("""
     SELECT t.status, CAST(sum(t.people) AS bigint) AS people
     FROM campaign c JOIN campaign_tally t ON t.campaign_id = c.id
@@ -138,7 +158,7 @@ UNCLEAR = text("""
     GROUP BY a.status
 """)
 
-# One probe of idx_webhook_delivery_due per endpoint.
+# One look-up in idx_webhook_delivery_due for each endpoint.
 ENDPOINTS = text("""
     SELECT count(*) FILTER (WHERE e.status = 'active' AND e.failing_since IS NULL) AS well,
            count(*) FILTER (WHERE e.status = 'active' AND e.failing_since IS NOT NULL) AS failing,
@@ -171,10 +191,10 @@ WORKERS = text("""
 
 
 async def read(uow: UnitOfWork, *, times: SendTimes, now: datetime) -> Figures:
-    """Read all figures; a statement that takes more than ``STATEMENT_SECONDS`` fails."""
+    """Read all numbers. A statement that takes longer than ``STATEMENT_SECONDS`` fails."""
     session = uow.session
     box = await session.execute(TIME_BOX, {"milliseconds": str(int(STATEMENT_SECONDS * 1000))})
-    # Machine clocks are compared, whatever the sandbox's time is.
+    # The real clocks are compared, even if the sandbox clock was moved.
     skew = clock.wall_now() - box.one().database_now
     waiting = (await session.execute(WAITING, {"most": MOST_COUNTED})).one()
     unclear = await session.execute(UNCLEAR)

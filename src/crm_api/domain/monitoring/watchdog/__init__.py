@@ -1,1 +1,1 @@
-"""Find problems that no person has reported, and raise alerts about them."""
+"""The watchdog: check the service once a minute, and raise and resolve alerts about problems."""

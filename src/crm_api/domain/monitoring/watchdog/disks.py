@@ -1,4 +1,4 @@
-"""Free space of the disks that hold the service's files."""
+"""Measure the free space of the disks with the service's files, and find disks that are low."""
 
 import os
 import socket
@@ -11,17 +11,27 @@ from crm_api.platform.settings import Settings
 
 GIB = 2**30
 LEAST_BYTES = GIB
-"""Lower limit for any disk: an import, its error file and a backup need as much."""
+"""A disk with less free space than this is low, because an import or a backup needs as much."""
 LEAST_SHARE = 0.10
+"""A disk with a smaller share of free space than this is low, unless ``ENOUGH_BYTES`` are free."""
 ENOUGH_BYTES = 20 * GIB
-"""Enough for a disk of any size."""
+"""A disk with this much free space is not low, whatever its size is."""
 LEAST_SHARE_OF_FILES = 0.05
-"""A disk without room for more files is full, however many bytes are free."""
+"""A disk is also low if it has room for a smaller share of its files than this. Without room for
+new files, free space cannot be used."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Disk:
-    """One file system, with the space that this process may use."""
+    """A file system and the space on it that this process may use.
+
+    Attributes:
+        path: A folder on it with files of the service.
+        free: The free bytes.
+        total: All bytes.
+        files_free: The number of further files that it can have.
+        files_total: The largest number of files; 0 if it has no such limit.
+    """
 
     path: Path
     free: int
@@ -31,7 +41,7 @@ class Disk:
 
     @property
     def is_low(self) -> bool:
-        """True when few bytes or few files are left."""
+        """True if there is too little room for bytes or for files."""
         if self.files_total and self.files_free < LEAST_SHARE_OF_FILES * self.files_total:
             return True
         if self.free < LEAST_BYTES:
@@ -40,13 +50,16 @@ class Disk:
 
 
 def folders_of(settings: Settings) -> list[Path]:
-    """Return the folders of this machine's files: the data directory, and that of media."""
+    """Return the folders with files of the service: the data directory, and the media folder.
+
+    There is no media folder if media are stored in a bucket.
+    """
     media = settings.media_location
     return [settings.data_dir.resolve(), *([media.resolve()] if isinstance(media, Path) else [])]
 
 
 def measure_disks(paths: Sequence[Path]) -> list[Disk]:
-    """Measure each file system once; blocks while a network disk hangs."""
+    """Measure the file systems of these folders, each once; blocks while a network disk hangs."""
     found: dict[int, Disk] = {}
     for path in paths:
         there = next(one for one in (path, *path.parents) if one.exists())
@@ -65,12 +78,12 @@ def measure_disks(paths: Sequence[Path]) -> list[Disk]:
 
 
 def subject_prefix() -> str:
-    """Return the prefix of the alert subjects that name this machine's disks."""
+    """Return the prefix of the subjects of alerts about this machine."""
     return f"{socket.gethostname()}:"
 
 
 def find_low_disks(disks: Sequence[Disk]) -> Iterator[Finding]:
-    """Yield a finding for each disk that is low."""
+    """Yield a finding for each of these disks that is low."""
     for disk in disks:
         if disk.is_low:
             yield Finding(

@@ -1,4 +1,8 @@
-"""Turn findings into alerts: raised when a finding persists, resolved when it is gone."""
+"""Turn findings of the watchdog into alerts.
+
+An alert is raised when a problem was found for long enough, and resolved when it is not found any
+more.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -12,18 +16,22 @@ from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.platform.database import UnitOfWork
 
 STALE = timedelta(minutes=3)
-"""Checks are a minute apart; after a longer pause the state in between is unknown."""
-TOLD_AGAIN_AFTER = timedelta(seconds=50)
-"""An alert's count grows once a minute, however many processes check."""
+"""Checks happen every minute. After a longer pause than this, it is unknown whether a problem
+persisted, so it counts as new."""
+RAISED_AGAIN_AFTER = timedelta(seconds=50)
+"""While a problem lasts, its alert is raised again after this time. So the count of the alert grows
+once a minute, even if several processes check."""
 AT_ONCE = timedelta(0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something that is wrong now.
+    """A problem that a check has found now.
 
     Attributes:
-        detail: What happened and what to do, for a person.
+        subject: The subject of the alert: the thing that has the problem.
+        detail: What happened and what to do; a person reads it.
+        context: Ids and numbers that belong to the problem.
     """
 
     subject: str
@@ -37,7 +45,7 @@ CLEAR = text("""
       AND subject <> ALL(CAST(:subjects AS text[]))
 """)
 
-# After a pause of the checks it is unknown whether the problem persisted, so `since` restarts.
+# After a long pause of the checks, `since` begins again at the current time.
 SUSPECT = text("""
     INSERT INTO suspicion AS s (kind, subject, since, seen_at)
     SELECT CAST(:kind AS text), x.subject, CAST(:now AS timestamptz), CAST(:now AS timestamptz)
@@ -60,11 +68,14 @@ async def settle_alerts(
     among: str = "",
     now: datetime,
 ) -> None:
-    """Make the open alerts of a kind equal to the findings that persisted long enough.
+    """Raise and resolve the alerts of one kind, so that they agree with the findings of a check.
 
     Args:
-        patience: How long something must be found, at every check, before it is an alert.
-        among: Prefix of the subjects that this check covers; other alerts stay as they are.
+        kind: The kind of the alerts.
+        found: The problems that the check has found now.
+        patience: How long a problem must be found, by every check, before its alert is raised.
+        among: The check covers only alerts whose subject has this prefix. Other alerts do not
+            change.
     """
     subjects = sorted(one.subject for one in found)
     values = {"kind": kind.value, "subjects": subjects}
@@ -78,7 +89,7 @@ async def settle_alerts(
         seen_at = open_alerts.get(one.subject)
         if now - since[one.subject] < patience and seen_at is None:
             continue
-        if seen_at is None or now - seen_at > TOLD_AGAIN_AFTER:
+        if seen_at is None or now - seen_at > RAISED_AGAIN_AFTER:
             await alerts.raise_alert(
                 uow,
                 kind=kind,

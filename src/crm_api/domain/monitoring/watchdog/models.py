@@ -1,4 +1,4 @@
-"""Suspicions: what looks wrong, and since when."""
+"""The table of problems that the watchdog has found in its last checks."""
 
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from crm_api.platform.database import Base
 
 
 class Suspicion(Base):
-    """Something found by the last check; it becomes an alert when it persists."""
+    """A problem that the last check of the watchdog found. If it persists, an alert is raised."""
 
     __tablename__ = "suspicion"
 

@@ -1,4 +1,4 @@
-"""Check sending: do messages leave, do outcomes become clear, do reports arrive."""
+"""Check sending: whether messages are sent, outcomes become clear, and events arrive."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,23 +15,32 @@ from crm_api.domain.monitoring.watchdog.findings import Finding, settle_alerts
 from crm_api.platform.database import UnitOfWork, typed_row
 
 NOTHING_SENT_AFTER = timedelta(minutes=15)
-"""The worker plans each minute; campaigns held back by pace or hours are not counted."""
+"""How long a campaign may send nothing although a message is due and every rule allows it."""
 LATE_AFTER = timedelta(minutes=5)
-"""An opt-out's confirmation must leave within five minutes."""
+"""How long a message outside campaigns may wait. A confirmation of an opt-out must be sent within
+five minutes."""
 GRACES = 3
-"""Graces until an unclear send is reported: two complete look-ups fit easily."""
+"""How long an outcome may be unclear, as a multiple of ``grace``. Two complete look-ups fit into
+this time."""
 REPORTED_WITHIN = timedelta(minutes=15)
+"""How long the events about an accepted message may take."""
 FEWEST_UNREPORTED = 20
-"""Each accepted message usually causes an event; so many without one are not chance."""
+"""The number of accepted messages without any event that raises an alert. Usually each accepted
+message causes an event, so this many are not chance."""
 UNREPORTED_SINCE = timedelta(days=1)
+"""Messages that were accepted earlier than this are not counted."""
 PATIENCE = timedelta(minutes=2)
-"""Time to catch up after an outage."""
+"""How long a problem must last, so that the service can catch up after an outage."""
 
 
 async def check_sending(
     uow: UnitOfWork, *, rules: RuleBook, business: Business, times: SendTimes, now: datetime
 ) -> None:
-    """Run all checks; while the provider is down, its own alert is enough for some of them."""
+    """Run all checks of sending, and raise and resolve their alerts.
+
+    While the provider is down, campaigns and queued messages are not checked, because the alert
+    about the provider is enough.
+    """
     is_down = (await circuits.read_circuit(uow, circuits.PROVIDER)).is_open
     nothing_sent = (
         []
@@ -57,22 +66,29 @@ def _standstill(one: standstill.Standstill) -> Finding:
     path = f"/v1/campaigns/{one.campaign_id}/recipients/{one.contact_id}/explain"
     return Finding(
         subject=str(one.campaign_id),
-        detail=f"Nothing of the campaign {one.name!r} was sent for a quarter of an hour, though a "
-        f"message has been due since {_clock(one.due_at)} and no rule holds it back. See "
-        f"process_campaign_queue in GET /v1/scheduled-jobs, the worker's log, and GET {path}.",
+        detail=f"The campaign {one.name!r} has sent nothing for a quarter of an hour, although a "
+        f"message has been due since {_clock(one.due_at)} and every rule allows it. Look at "
+        f"process_campaign_queue in GET /v1/scheduled-jobs, at the worker's log, and at GET "
+        f"{path}.",
         context={"contact_id": str(one.contact_id), "path": path},
     )
 
 
 @dataclass(frozen=True, slots=True)
 class MessageCount:
-    """Number of messages, and when the first of them was due, called or accepted."""
+    """A number of messages, and the time of the first of them.
+
+    Attributes:
+        texts: The number of messages.
+        since: When the first of them was due, was sent to the provider, or was accepted; None
+            without messages.
+    """
 
     texts: int
     since: datetime | None
 
 
-# Messages of a blocked line are left out: the line has its own alert.
+# Messages of a blocked line are left out, because the line has its own alert.
 WAITS_FOR_LONG = text("""
     SELECT count(*) AS texts, min(t.send_after) AS since
     FROM activity t JOIN line l ON l.id = t.line_id
@@ -90,9 +106,9 @@ async def _late(uow: UnitOfWork, *, now: datetime) -> list[Finding]:
     return [
         Finding(
             subject="texts",
-            detail=f"{late.texts} replies, confirmations or tests wait to be sent, the first since "
-            f"{_clock(late.since)}, and no rule holds them back. See send_messages in GET "
-            "/v1/scheduled-jobs, and the worker's log.",
+            detail=f"{late.texts} replies, confirmations or tests are waiting to be sent, the "
+            f"first since {_clock(late.since)}, although every rule allows them. Look at "
+            "send_messages in GET /v1/scheduled-jobs, and at the worker's log.",
             context={"texts": late.texts},
         )
     ]
@@ -112,10 +128,11 @@ async def _unclear(uow: UnitOfWork, *, times: SendTimes, now: datetime) -> list[
     return [
         Finding(
             subject="sends",
-            detail=f"The outcome of {old.texts} messages is unclear, of the first since "
-            f"{_clock(old.since)}; look-ups at the provider should have settled it by now. Nothing "
-            "is sent again meanwhile. See resolve_unknown_sends in GET /v1/scheduled-jobs, and in "
-            "GET /v1/alerts whether the provider is down or its list lags.",
+            detail=f"It is unclear whether {old.texts} messages were sent, the first at "
+            f"{_clock(old.since)}. Look-ups at the provider should have found out by now. The "
+            "messages are not sent again meanwhile. Look at resolve_unknown_sends in GET "
+            "/v1/scheduled-jobs, and at GET /v1/alerts: is the provider down, or does its list "
+            "lag?",
             context={"texts": old.texts},
         )
     ]
@@ -144,8 +161,9 @@ async def _unreported(uow: UnitOfWork, *, now: datetime) -> list[Finding]:
         Finding(
             subject="webhooks",
             detail=f"The provider has accepted {sent.texts} messages since {_clock(sent.since)}, "
-            "and no event has come since: no delivery, no reply, no STOP. See `crm-api webhooks "
-            "list`; `crm-api webhooks test` shows the answer that the provider gets.",
+            "but no event has arrived since then: no delivery, no reply, no STOP. Run `crm-api "
+            "webhooks list`, and `crm-api webhooks test`, which shows the answer that the provider "
+            "gets.",
             context={"texts": int(sent.texts)},
         )
     ]

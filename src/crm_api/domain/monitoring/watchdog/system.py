@@ -1,4 +1,4 @@
-"""Check the machinery: workers, jobs, received events, reconciliation, disks, clocks."""
+"""Check the system: workers, jobs, received events, reconciliation, disks and clocks."""
 
 import socket
 from collections.abc import Sequence
@@ -19,20 +19,25 @@ from crm_api.domain.monitoring.watchdog.findings import Finding, settle_alerts
 from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
 
 AWAY_FOR = timedelta(minutes=1)
-"""In addition to the 90 seconds after which a worker counts as silent; a restart is shorter."""
+"""How long no worker may be alive, besides the 90 seconds after which a worker counts as silent. A
+restart is shorter."""
 OVERDUE_FOR = timedelta(minutes=4)
+"""How long a job may be overdue."""
 FAILING_FOR = timedelta(minutes=10)
 FEWEST_FAILURES = 3
+"""A job is reported if it has failed this often in a row, for at least ``FAILING_FOR``."""
 EVENTS_LATE_AFTER = timedelta(minutes=5)
 EVENTS_PATIENCE = timedelta(minutes=3)
+"""How long received events may wait for more than ``EVENTS_LATE_AFTER``."""
 COMPARED_WITHIN = timedelta(hours=50)
-"""Two nights and two hours."""
+"""How old the last reconciliation may be: two nights and two hours."""
 MOST_NAMED = 5
+"""The largest number of overdue jobs that an alert names."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSign:
-    """When a worker was last seen, and whether one is alive."""
+    """When any worker last sent a heartbeat, and whether a worker is alive."""
 
     seen_at: datetime | None
     is_alive: bool
@@ -46,18 +51,21 @@ WORKER_SEEN_AT = text("""
 
 
 async def check_workers(uow: UnitOfWork, *, now: datetime) -> bool:
-    """Check that a worker is alive and that jobs begin; return True when a worker is alive.
+    """Check that a worker is alive and that jobs begin, and raise and resolve their alerts.
 
     A web process runs this check too, because a dead or hanging worker cannot report itself.
+
+    Returns:
+        True if a worker is alive.
     """
     values = {"after": now - schedule.LATE_AFTER}
     row = typed_row(WorkerSign, (await uow.session.execute(WORKER_SEEN_AT, values)).one())
     since = "" if row.seen_at is None else f" since {row.seen_at:%Y-%m-%d %H:%M:%S} UTC"
     away = Finding(
         subject="workers",
-        detail=f"No worker has shown a sign of life{since}: nothing is sent and no event applied, "
-        "a STOP among them; nothing is lost. See why in the last lines of its log, and start one: "
-        "`crm-api worker`.",
+        detail=f"No worker has sent a heartbeat{since}. Until a worker runs, no message is sent "
+        "and no received event is applied, not even a STOP. Nothing is lost. Read the last lines "
+        "of the worker's log, and start a worker: `crm-api worker`.",
     )
     await settle_alerts(
         uow, AlertKind.WORKER_AWAY, [] if row.is_alive else [away], patience=AWAY_FOR, now=now
@@ -76,9 +84,10 @@ async def _overdue(uow: UnitOfWork, *, now: datetime) -> list[Finding]:
     return [
         Finding(
             subject="schedule",
-            detail=f"Workers live, but these jobs do not begin: {', '.join(late[:MOST_NAMED])}"
-            f"{more}. Is Redis away, or do they use another Redis? Run `crm-api doctor`; if it "
-            "finds nothing, restart the workers and see GET /v1/scheduled-jobs.",
+            detail=f"Workers are alive, but these jobs do not begin: {', '.join(late[:MOST_NAMED])}"
+            f"{more}. Perhaps Redis is down, or workers and web processes use different Redis "
+            "servers. Run `crm-api doctor`. If it finds nothing, restart the workers and look at "
+            "GET /v1/scheduled-jobs.",
             context={"jobs": late},
         )
     ]
@@ -90,14 +99,14 @@ EVENT_DUE_AT = text("""
 
 
 async def check_jobs_and_events(uow: UnitOfWork, *, now: datetime) -> None:
-    """Check for failing jobs, waiting events, and the time of the last reconciliation."""
+    """Check for failing jobs, late events, and an old reconciliation; raise and resolve alerts."""
     await settle_alerts(uow, AlertKind.JOB_FAILING, await _failing(uow, now=now), now=now)
     due_at: datetime | None = await uow.session.scalar(EVENT_DUE_AT)
     late = Finding(
         subject="events",
-        detail=f"Received events wait to be applied, the first since {due_at:%Y-%m-%d %H:%M} UTC; "
-        "a STOP may be among them. See process_webhook_backlog in GET /v1/scheduled-jobs and GET "
-        "/v1/webhook-events/errors; start more workers."
+        detail=f"Received events wait to be applied, the first since {due_at:%Y-%m-%d %H:%M} UTC. "
+        "A STOP may be among them. Look at process_webhook_backlog in GET /v1/scheduled-jobs and "
+        "at GET /v1/webhook-events/errors, or start more workers."
         if due_at
         else "",
     )
@@ -108,8 +117,9 @@ async def check_jobs_and_events(uow: UnitOfWork, *, now: datetime) -> None:
     covered = await reconciliation.covered_until(uow)
     old = Finding(
         subject="openphone",
-        detail=f"Nothing has been compared with OpenPhone since {covered:%Y-%m-%d %H:%M} UTC. See "
-        "last_error in GET /v1/reconciliation-runs, then POST /v1/reconciliation-runs."
+        detail="Messages and calls have not been compared with OpenPhone since "
+        f"{covered:%Y-%m-%d %H:%M} UTC, so lost events were not found. Read last_error in GET "
+        "/v1/reconciliation-runs, remove the cause, then call POST /v1/reconciliation-runs."
         if covered
         else "",
     )
@@ -119,7 +129,7 @@ async def check_jobs_and_events(uow: UnitOfWork, *, now: datetime) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FailingJob:
-    """A job that failed several times in a row."""
+    """A scheduled job that has failed several times in a row."""
 
     name: str
     failures: int
@@ -144,8 +154,8 @@ async def _failing(uow: UnitOfWork, *, now: datetime) -> list[Finding]:
         Finding(
             subject=row.name,
             detail=f"The job {row.name} has failed {row.failures} times in a row, since "
-            f"{row.failing_since:%Y-%m-%d %H:%M} UTC: {row.last_error} It is tried again "
-            "automatically; see the worker's log for the whole error.",
+            f"{row.failing_since:%Y-%m-%d %H:%M} UTC: {row.last_error} It runs again "
+            "automatically. The worker's log has the whole error.",
             context={"failures": row.failures},
         )
         for row in typed_rows(FailingJob, await uow.session.execute(FAILING_JOBS, values))
@@ -153,24 +163,27 @@ async def _failing(uow: UnitOfWork, *, now: datetime) -> list[Finding]:
 
 
 async def check_clock(uow: UnitOfWork, *, wall: datetime, now: datetime) -> None:
-    """Check this web process's clock against the database's; workers check their own.
+    """Check that the clock of this web process agrees with the database's clock.
+
+    Workers check their clocks themselves.
 
     Args:
-        wall: This machine's clock, without moved sandbox time.
+        wall: The real time by this machine's clock, even if the sandbox clock was moved.
+        now: The current time.
     """
     skew = await readiness.clock_skew(uow, now=wall)
     subject = f"{disks.subject_prefix()}web process"
     wrong = Finding(
         subject=subject,
-        detail=f"The clock of a web process on {socket.gethostname()} and the database's differ by "
-        f"{skew.total_seconds():.0f} seconds: signatures of webhooks may be refused, and tokens "
-        "end at the wrong time. Set the clocks (NTP).",
+        detail=f"The clock of a web process on {socket.gethostname()} and the database's clock "
+        f"differ by {skew.total_seconds():.0f} seconds. So signatures of webhooks may be refused, "
+        "and tokens expire at the wrong time. Set the clocks (NTP).",
     )
     found = [wrong] if abs(skew) > MAX_SKEW else []
     await settle_alerts(uow, AlertKind.CLOCK_SKEW, found, among=subject, now=now)
 
 
 async def check_disks(uow: UnitOfWork, measured: Sequence[Disk], *, now: datetime) -> None:
-    """Check the measured disks of this machine; alerts of other machines stay as they are."""
+    """Raise and resolve alerts about the disks of this machine that were measured."""
     found = list(disks.find_low_disks(measured))
     await settle_alerts(uow, AlertKind.DISK_LOW, found, among=disks.subject_prefix(), now=now)
