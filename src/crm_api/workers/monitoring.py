@@ -20,9 +20,15 @@ from crm_api.domain.messaging.media.errors import MediaStoreUnavailableError
 from crm_api.domain.messaging.media.store import MediaStore
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.monitoring.daily_digest import digest, letter
-from crm_api.domain.monitoring.retention import archive, service
-from crm_api.domain.monitoring.retention.archive import ArchiveNotKeptError
-from crm_api.domain.monitoring.retention.tables import ACTIVITY, TABLES, WEBHOOK_EVENT, Month
+from crm_api.domain.monitoring.retention import months
+from crm_api.domain.monitoring.retention.archive import ArchiveFailedError, archive_month
+from crm_api.domain.monitoring.retention.tables import (
+    ACTIVITY,
+    TABLES,
+    WEBHOOK_EVENT,
+    Month,
+    MonthlyTable,
+)
 from crm_api.domain.monitoring.scheduled_jobs import daily_runs
 from crm_api.domain.monitoring.scheduled_jobs.daily_runs import DailyRun
 from crm_api.domain.monitoring.system_metrics import figures as metrics
@@ -103,7 +109,7 @@ async def _clean_up(deps: Deps, today: DailyRun, *, now: Now) -> bool:
             log.info("expired data deleted", what=what, count=total)
     if limit.is_over():
         return False
-    await keep_months(deps, now=lambda: now() - clock.ahead())
+    await maintain_months(deps, now=lambda: now() - clock.ahead())
     if deps.is_stopping:
         return False
     async with deps.new_uow() as uow:
@@ -153,11 +159,14 @@ async def _write_digest(deps: Deps, today: DailyRun, *, now: datetime) -> tuple[
     )
 
 
-async def keep_months(deps: Deps, *, now: Now) -> None:
-    """Maintain the monthly partitions; if cut short or refused, continue on the next day.
+async def maintain_months(deps: Deps, *, now: Now) -> None:
+    """Create the next monthly partitions, and archive and drop the months that are too old.
+
+    What is interrupted or refused is continued by the next daily run.
 
     Args:
-        now: The machine's time, because ids, which decide the month, are made by it.
+        now: The real time, even if the sandbox clock was moved: the time in an id decides its
+            month, and ids are made by the real time.
     """
     kept = {
         WEBHOOK_EVENT: deps.settings.webhook_event_months,
@@ -165,73 +174,83 @@ async def keep_months(deps: Deps, *, now: Now) -> None:
     }
     for table in TABLES:
         try:
-            async with deps.new_uow() as uow:
-                while await service.add_next_month(uow, table, now=now()):
-                    log.info("month added", table=table.name)
-            async with deps.new_uow() as uow:
-                await service.analyze(uow, table)
-            months = kept[table]
-            if months is not None:
-                async with deps.new_uow() as uow:
-                    over = await service.list_over(uow, table, kept_months=months, now=now())
-                for month in over:
-                    await _take_out(deps, month, now=now)
+            await _create_and_detach_months(deps, table, kept_months=kept[table], now=now)
         except DBAPIError as error:
-            # A long read blocks the table. The next month exists, and an old one may wait.
-            log.warning("months not kept", table=table.name, error=type(error.orig).__name__)
+            # A long read blocks the table. This can wait: the next months exist already.
+            log.warning("months not maintained", table=table.name, error=type(error.orig).__name__)
         async with deps.new_uow() as uow:
-            waiting = await service.list_taken_out(uow, table)
-        for month in waiting:
-            await _archive(deps, month, now=now)
+            detached = await months.list_detached_months(uow, table)
+        for month in detached:
+            await _archive_and_drop(deps, month, now=now)
 
 
-async def _take_out(deps: Deps, month: Month, *, now: Now) -> None:
-    """Forget what refers to the month, then detach it; each step may be repeated."""
+async def _create_and_detach_months(
+    deps: Deps, table: MonthlyTable, *, kept_months: int | None, now: Now
+) -> None:
     async with deps.new_uow() as uow:
-        if await service.is_waited_for(uow, month, now=now()):
+        while await months.add_next_month(uow, table, now=now()):
+            log.info("month created", table=table.name)
+    async with deps.new_uow() as uow:
+        await months.analyze_table(uow, table)
+    if kept_months is None:
+        return
+    async with deps.new_uow() as uow:
+        expired = await months.list_expired_months(uow, table, kept_months=kept_months, now=now())
+    for month in expired:
+        await _detach(deps, month, now=now)
+
+
+async def _detach(deps: Deps, month: Month, *, now: Now) -> None:
+    """Delete the rows of other tables that refer to a month, then detach the month.
+
+    Each step may be repeated. A month with unfinished rows stays attached, and an alert reports it.
+    """
+    async with deps.new_uow() as uow:
+        if await months.report_unfinished_rows(uow, month, now=now()):
             return
-    after = service.NO_ID
+    after = months.NO_ID
     while True:
         async with deps.new_uow() as uow:
-            last = await service.forget_keys(uow, month, after=after)
+            last = await months.delete_provider_ids(uow, month, after=after)
         if last is None:
             break
         after = last
-    if not await _remove_media(deps, month):
+    if not await _delete_media(deps, month):
         return
     async with deps.new_uow() as uow:
-        await service.forget_examples(uow, month)
+        await months.delete_reply_examples(uow, month)
     async with deps.new_uow() as uow:
-        is_out = await service.take_out(uow, month, now=now())
-    if is_out:
-        log.info("month taken out", month=month.name)
+        is_detached = await months.detach_month(uow, month, now=now())
+    if is_detached:
+        log.info("month detached", month=month.name)
 
 
-async def _remove_media(deps: Deps, month: Month) -> bool:
+async def _delete_media(deps: Deps, month: Month) -> bool:
+    """Delete the media of a month; return False if the media store is unavailable."""
     store = MediaStore.from_settings(deps.settings)
     while True:
         async with deps.new_uow() as uow:
-            count, objects = await service.forget_media(uow, month)
+            count, names = await months.delete_media_rows(uow, month)
         try:
-            for sha256 in objects:
+            for sha256 in names:
                 await store.remove(sha256)
         except MediaStoreUnavailableError as error:
-            log.warning("files of a month not removed", month=month.name, error=error.detail)
+            log.warning("media of a month not deleted", month=month.name, error=error.detail)
             return False
         if not count:
             return True
 
 
-async def _archive(deps: Deps, month: Month, *, now: Now) -> None:
-    """Archive a month; drop it only after that."""
+async def _archive_and_drop(deps: Deps, month: Month, *, now: Now) -> None:
+    """Archive a detached month, and drop it if the archive is complete."""
     try:
-        archived = await archive.keep(deps.new_uow, month, location=deps.settings.archive_location)
-    except ArchiveNotKeptError as error:
+        archived = await archive_month(deps.new_uow, month, location=deps.settings.archive_location)
+    except ArchiveFailedError as error:
         async with deps.new_uow() as uow:
-            await service.note_not_kept(uow, month, why=error.detail, now=now())
+            await months.report_archive_failure(uow, month, error=error.detail, now=now())
         return
     async with deps.new_uow() as uow:
-        await service.drop(uow, month, archived, now=now())
+        await months.drop_month(uow, month, archived, now=now())
     log.info("month archived and dropped", month=month.name, rows=archived.rows)
 
 

@@ -23,14 +23,14 @@ from crm_api.domain.consent.models import ReplyExample
 from crm_api.domain.inbound.webhook_events.models import WebhookEvent, WebhookEventKey
 from crm_api.domain.messaging.media.store import path_of
 from crm_api.domain.messaging.models.conversations import Activity
-from crm_api.domain.monitoring.retention import archive, queries
-from crm_api.domain.monitoring.retention.archive import ArchiveNotKeptError
+from crm_api.domain.monitoring.retention import archive, months
+from crm_api.domain.monitoring.retention.archive import ArchiveFailedError
 from crm_api.domain.monitoring.retention.tables import ACTIVITY, WEBHOOK_EVENT, Month, month_of
 from crm_api.domain.provider.openphone.client import OpenPhoneClient
 from crm_api.platform.database import UnitOfWork, session_factory
 from crm_api.platform.migration_runner import upgrade
 from crm_api.platform.settings import Settings
-from crm_api.workers.monitoring import keep_months
+from crm_api.workers.monitoring import maintain_months
 
 BEGAN = datetime(2026, 11, 10, tzinfo=UTC)
 LATER = datetime(2027, 3, 5, tzinfo=UTC)
@@ -55,7 +55,7 @@ class Bench:
     async def work(self, *, now: datetime = LATER, **settings: Any) -> None:
         changed = {"webhook_event_months": 2, **settings}
         self.deps.settings = self.deps.settings.model_copy(update=changed)
-        await keep_months(self.deps, now=lambda: now)
+        await maintain_months(self.deps, now=lambda: now)
 
     async def rows(self, statement: str) -> list[tuple[Any, ...]]:
         async with self.sessions() as session:
@@ -88,11 +88,11 @@ async def migrated(engine: AsyncEngine) -> AsyncIterator[str]:
         await upgrade(url)
         async with connected_engine(url) as own, session_factory(own).begin() as session:
             for table in (ACTIVITY, WEBHOOK_EVENT):
-                for month in await queries.list_months(session, table):
+                for month in await months.list_months(session, table):
                     await session.execute(text(f"DROP TABLE {month.name}"))
                 for later in range(3):
                     month_begins = month_of(BEGAN.date(), later=later)
-                    await queries.add_month(session, table, month=month_begins)
+                    await months.add_month(session, table, month=month_begins)
         yield "crm_months_new"
 
 
@@ -158,9 +158,9 @@ async def test_months_are_created_before_they_begin(bench: Bench) -> None:
     await bench.work(now=datetime(2027, 4, 30, 23, tzinfo=UTC), webhook_event_months=24)
 
     for table in ("activity", "webhook_event"):
-        months = await bench.months(table)
-        assert months[-2:] == [f"{table}_2027_06", f"{table}_default"]
-        assert len(months) == 8 + 1
+        found = await bench.months(table)
+        assert found[-2:] == [f"{table}_2027_06", f"{table}_default"]
+        assert len(found) == 8 + 1
 
 
 async def test_rows_older_than_their_partition_move_there(bench: Bench) -> None:
@@ -304,11 +304,11 @@ async def test_archive_that_cannot_be_read_back_does_not_count(
 ) -> None:
     await bench.add(event(BEGAN))
     month = Month(WEBHOOK_EVENT, "webhook_event_2026_11", BEGAN.date().replace(day=1), True)
-    archived = await archive.keep(bench.deps.new_uow, month, location=tmp_path)
+    archived = await archive.archive_month(bench.deps.new_uow, month, location=tmp_path)
     path = tmp_path / archived.path
     path.write_bytes(path.read_bytes()[:-9])
 
     with pytest.raises(ValueError, match="not what was written"):
         await archive._verify(tmp_path, archived)
-    with pytest.raises(ArchiveNotKeptError):
-        await archive.keep(bench.deps.new_uow, month, location=path)
+    with pytest.raises(ArchiveFailedError):
+        await archive.archive_month(bench.deps.new_uow, month, location=path)

@@ -18,6 +18,7 @@ from typing import IO
 import asyncpg
 import obstore
 from obstore.exceptions import BaseError
+from sqlalchemy import text
 
 from crm_api.domain.kit.errors import TransientError
 from crm_api.domain.messaging.media.store import (
@@ -27,14 +28,13 @@ from crm_api.domain.messaging.media.store import (
     open_store,
     sync_to_disk,
 )
-from crm_api.domain.monitoring.retention import queries
 from crm_api.domain.monitoring.retention.tables import Month
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 _GZIP = 16 + zlib.MAX_WBITS
 
 
-class ArchiveNotKeptError(TransientError):
+class ArchiveFailedError(TransientError):
     """The archive store is unavailable, or it did not return what was written to it."""
 
     code = "archive_not_kept"
@@ -67,11 +67,13 @@ def path_of(month: Month) -> str:
     return f"{month.table.name}/{month.first_day:%Y-%m}"
 
 
-async def keep(new_uow: UnitOfWorkFactory, month: Month, *, location: Path | str) -> Archived:
+async def archive_month(
+    new_uow: UnitOfWorkFactory, month: Month, *, location: Path | str
+) -> Archived:
     """Archive a month that was detached from its table, and read the archive back to check it.
 
     Raises:
-        ArchiveNotKeptError: The month is not archived. The caller may try again.
+        ArchiveFailedError: The month is not archived. The caller may try again.
     """
     with tempfile.TemporaryFile() as file:
         async with new_uow() as uow:
@@ -83,16 +85,20 @@ async def keep(new_uow: UnitOfWorkFactory, month: Month, *, location: Path | str
                 note.write(json.dumps(asdict(archived), indent=2).encode() + b"\n")
                 await _put(location, f"{path_of(month)}.json", note)
         except (BaseError, OSError, ValueError, zlib.error) as error:
-            raise ArchiveNotKeptError(
+            raise ArchiveFailedError(
                 f"The archive of {month.name} could not be stored ({type(error).__name__})."
             ) from error
     return archived
 
 
+_NO_TIME_LIMIT = text("SET LOCAL statement_timeout = 0")
+
+
 async def _copy(uow: UnitOfWork, month: Month, file: IO[bytes]) -> Archived:
     """Stream the archived columns of a month into ``file`` as compressed CSV."""
+    query = f"SELECT {', '.join(month.table.archived)} FROM {month.name} ORDER BY id"
     digest = hashlib.sha256()
-    await queries.take_time(uow.session)
+    await uow.session.execute(_NO_TIME_LIMIT)
     raw = await (await uow.session.connection()).get_raw_connection()
     connection = raw.driver_connection
     if not isinstance(connection, asyncpg.Connection):
@@ -103,14 +109,14 @@ async def _copy(uow: UnitOfWork, month: Month, file: IO[bytes]) -> Archived:
             digest.update(chunk)
             await asyncio.to_thread(packed.write, chunk)
 
-        said: str = await connection.copy_from_query(
-            queries.copy_query(month), output=take, format="csv", header=True
+        status: str = await connection.copy_from_query(
+            query, output=take, format="csv", header=True
         )
     return Archived(
         table=month.table.name,
         month=f"{month.first_day:%Y-%m}",
         path=f"{path_of(month)}.csv.gz",
-        rows=int(said.rpartition(" ")[2]),
+        rows=int(status.rpartition(" ")[2]),
         sha256=digest.hexdigest(),
         columns=[column.rpartition(" ")[2] for column in month.table.archived],
     )

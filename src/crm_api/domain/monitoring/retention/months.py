@@ -1,0 +1,243 @@
+"""Create monthly partitions ahead, and detach and drop the months past their retention time.
+
+A month past its retention time is handled in this order: delete the rows of other tables that
+refer to it, detach it, archive it (``archive.py``), and drop it. Each step may be repeated.
+Functions of the migrations change the schema, because the service may not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.alerts import service as alerts
+from crm_api.domain.alerts.alert_kinds import AlertKind
+from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.monitoring.retention.archive import Archived
+from crm_api.domain.monitoring.retention.tables import ACTIVITY, Month, MonthlyTable, month_of
+from crm_api.platform.database import UnitOfWork
+
+AHEAD = 2
+"""The number of months that are created in advance. So workers may be stopped for a month or two.
+"""
+
+MONTHS = text(r"""
+    SELECT c.relname AS name,
+           to_date(right(c.relname, 7), 'YYYY_MM') AS first_day, c.relispartition AS is_attached
+    FROM pg_class c
+    WHERE c.relnamespace = CAST('public' AS regnamespace) AND c.relkind = 'r'
+      AND c.relname ~ CAST(:pattern AS text)
+    ORDER BY c.relname
+""")
+
+
+async def list_months(session: AsyncSession, table: MonthlyTable) -> list[Month]:
+    """Return the months of a table, oldest first, including detached months."""
+    rows = await session.execute(MONTHS, {"pattern": rf"^{table.name}_\d{{4}}_\d\d$"})
+    return [Month(table, *row) for row in rows]
+
+
+ADD = text("SELECT add_partition(:parent, :month)")
+
+
+async def add_month(session: AsyncSession, table: MonthlyTable, *, month: date) -> None:
+    """Create the partition of a month; its rows in the default partition are moved to it."""
+    await session.execute(ADD, {"parent": table.name, "month": month})
+
+
+async def add_next_month(uow: UnitOfWork, table: MonthlyTable, *, now: datetime) -> bool:
+    """Create the month after the newest one, unless it is more than ``AHEAD`` months from now.
+
+    Returns:
+        False if no month was missing.
+    """
+    months = await list_months(uow.session, table)
+    newest = max(month.first_day for month in months)
+    if newest >= month_of(now.date(), later=AHEAD):
+        return False
+    await add_month(uow.session, table, month=month_of(newest, later=1))
+    return True
+
+
+ANALYZE = text("SELECT analyze_partitioned(:parent)")
+
+
+async def analyze_table(uow: UnitOfWork, table: MonthlyTable) -> None:
+    """Update the planner's statistics of the whole table; autovacuum updates only partitions."""
+    await uow.session.execute(ANALYZE, {"parent": table.name})
+
+
+async def list_expired_months(
+    uow: UnitOfWork, table: MonthlyTable, *, kept_months: int, now: datetime
+) -> list[Month]:
+    """Return the attached months that are older than the last ``kept_months`` full months."""
+    months = await list_months(uow.session, table)
+    oldest_kept = month_of(now.date(), later=-kept_months)
+    return [month for month in months if month.is_attached and month.first_day < oldest_kept]
+
+
+async def list_detached_months(uow: UnitOfWork, table: MonthlyTable) -> list[Month]:
+    """Return the detached months, which must still be archived and dropped, oldest first."""
+    months = await list_months(uow.session, table)
+    return [month for month in months if not month.is_attached]
+
+
+# The statements about one month are formatted with the name of its partition, which consists of the
+# table's name and a date.
+_UNFINISHED = "SELECT EXISTS (SELECT FROM {name} WHERE {waits})"
+
+
+async def _has_unfinished_rows(session: AsyncSession, month: Month) -> bool:
+    query = _UNFINISHED.format(name=month.name, waits=month.table.waits)
+    return bool(await session.scalar(text(query)))
+
+
+async def report_unfinished_rows(uow: UnitOfWork, month: Month, *, now: datetime) -> bool:
+    """Raise an alert if a row of the month must still be applied or sent; return whether so."""
+    if not await _has_unfinished_rows(uow.session, month):
+        return False
+    await alerts.raise_alert(
+        uow,
+        kind=AlertKind.MONTH_NOT_DROPPED,
+        subject=month.name,
+        detail=f"{month.name} is past its retention time, but it has events that are not applied "
+        "or messages that are not sent. Replay the events and settle the messages; the next "
+        "daily run then drops the month.",
+        now=now,
+    )
+    return True
+
+
+ROWS_AT_ONCE = 10_000
+NO_ID = UUID(int=0)
+_DELETE_PROVIDER_IDS = """
+    WITH batch AS (
+        SELECT id, {provider_id} AS provider_id FROM {name}
+        WHERE id > :after ORDER BY id LIMIT :limit
+    ), forgotten AS (
+        DELETE FROM {key} k USING batch
+        WHERE k.{provider_id} = batch.provider_id AND k.{key_id} = batch.id
+    )
+    SELECT max(CAST(id AS text)) FROM batch
+"""
+
+
+async def delete_provider_ids(uow: UnitOfWork, month: Month, *, after: UUID) -> UUID | None:
+    """Delete the stored provider ids of a batch of rows of the month.
+
+    It happens while the month is attached, so no stored id refers to a missing row. If the provider
+    later delivers such an event again, it counts as new. The provider repeats events for days, not
+    for months.
+
+    Args:
+        after: The id of the last row of the previous batch; ``NO_ID`` for the first batch.
+
+    Returns:
+        The id of the last row of the batch; None if there were no more rows.
+    """
+    table = month.table
+    query = _DELETE_PROVIDER_IDS.format(
+        name=month.name, key=table.key, key_id=table.key_id, provider_id=table.provider_id
+    )
+    last = await uow.session.scalar(text(query), {"after": after, "limit": ROWS_AT_ONCE})
+    return None if last is None else UUID(last)
+
+
+MEDIA_AT_ONCE = 200
+_DELETE_FETCHES = """
+    WITH batch AS (
+        SELECT id FROM {name} a WHERE EXISTS (
+            SELECT FROM media_fetch f WHERE f.activity_id = a.id)
+        LIMIT :limit
+    ), forgotten AS (
+        DELETE FROM media_fetch f USING batch WHERE f.activity_id = batch.id
+        RETURNING f.id, f.media_id
+    )
+    SELECT count(*) AS fetches,
+           array_agg(DISTINCT media_id) FILTER (WHERE media_id IS NOT NULL) AS media_ids
+    FROM forgotten
+"""
+DELETE_UNUSED_MEDIA = text("""
+    DELETE FROM media m
+    WHERE m.id = ANY(CAST(:ids AS uuid[]))
+      AND NOT EXISTS (SELECT 1 FROM media_fetch f WHERE f.media_id = m.id)
+    RETURNING m.sha256
+""")
+
+
+async def delete_media_rows(uow: UnitOfWork, month: Month) -> tuple[int, Sequence[str]]:
+    """Delete the media rows of a batch of messages of the month; events have no media.
+
+    Returns:
+        The number of deleted fetches, and the SHA-256 of each media file that no other message
+        uses. The caller deletes these files after the commit.
+    """
+    if month.table is not ACTIVITY:
+        return 0, []
+    query = _DELETE_FETCHES.format(name=month.name)
+    row = (await uow.session.execute(text(query), {"limit": MEDIA_AT_ONCE})).one()
+    names = await uow.session.scalars(DELETE_UNUSED_MEDIA, {"ids": row.media_ids or []})
+    return row.fetches, names.all()
+
+
+_DELETE_EXAMPLES = """
+    DELETE FROM reply_example r WHERE EXISTS (SELECT FROM {name} a WHERE a.id = r.activity_id)
+"""
+
+
+async def delete_reply_examples(uow: UnitOfWork, month: Month) -> None:
+    """Delete the replies of the month that were stored as examples for the reply reader."""
+    if month.table is ACTIVITY:
+        await uow.session.execute(text(_DELETE_EXAMPLES.format(name=month.name)))
+
+
+DETACH = text("SELECT detach_partition(:parent, :name)")
+
+
+async def detach_month(uow: UnitOfWork, month: Month, *, now: datetime) -> bool:
+    """Detach a month from its table; it becomes a separate table that nothing reads or changes.
+
+    Returns:
+        False if a row of the month must be applied or sent again; the month then stays attached.
+    """
+    async with uow.session.begin_nested() as step:
+        await uow.session.execute(DETACH, {"parent": month.table.name, "name": month.name})
+        if await _has_unfinished_rows(uow.session, month):
+            await step.rollback()
+            return False
+    await alerts.resolve_alert(uow, kind=AlertKind.MONTH_NOT_DROPPED, subject=month.name, now=now)
+    return True
+
+
+DROP = text("SELECT drop_detached(:name)")
+
+
+async def drop_month(uow: UnitOfWork, month: Month, archived: Archived, *, now: datetime) -> None:
+    """Drop an archived month, and record its archive in the audit log."""
+    await uow.session.execute(DROP, {"name": month.name})
+    await note_decision(
+        uow,
+        actor="worker",
+        action="archive_month",
+        subject=month.name,
+        detail=asdict(archived),
+        now=now,
+    )
+    await alerts.resolve_alert(uow, kind=AlertKind.ARCHIVE_NOT_KEPT, subject=month.name, now=now)
+
+
+async def report_archive_failure(
+    uow: UnitOfWork, month: Month, *, error: str, now: datetime
+) -> None:
+    """Raise an alert that a detached month could not be archived, so it stays in the database."""
+    await alerts.raise_alert(
+        uow,
+        kind=AlertKind.ARCHIVE_NOT_KEPT,
+        subject=month.name,
+        detail=f"{error} {month.name} stays in the database until it is archived. Check "
+        "CRM_ARCHIVE_URL. The daily run tries again every day.",
+        now=now,
+    )
