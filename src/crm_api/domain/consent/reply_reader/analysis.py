@@ -61,7 +61,7 @@ class Analysis:
         ends: For each word, the position in ``folded`` at which it ends.
         concepts: The concepts of the words; one concept may cover several words.
         places: For each concept, the index of its first word.
-        language: The language whose lexicon has the most of the words; English if none has any.
+        language: The language that has most of the words in the lexicon; English if none has any.
     """
 
     whole: str
@@ -128,7 +128,7 @@ def analyse(text: str) -> Analysis:
 
 
 def _look_up(words: Sequence[str]) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
-    """Choose the language that has the most of the words.
+    """Choose the language that has most of the words in the lexicon.
 
     Returns:
         The language, the concepts of the words in it, and for each concept the index of its first

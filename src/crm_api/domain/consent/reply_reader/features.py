@@ -1,8 +1,8 @@
 """Turn replies into hashed features for the model.
 
 A feature is a 32-bit hash of an n-gram: of a few letters, words or concepts in a row, or of a pair
-of concepts with others between them. The training and the running service both use this module, so
-they always compute the same features.
+of concepts that may have other concepts between them. The training and the running service both use
+this module, so they always compute the same features.
 
 For speed, all replies are processed together as arrays. The letters, concepts, words and contexts
 of all replies form one long row (``_Row``), and an occurrence of a feature is a stretch of the row.
@@ -41,7 +41,7 @@ _SALTS = np.array(
 )
 """A number for each kind and size of n-gram, in the order of ``features_of``.
 
-It is added before hashing, so that n-grams of different kinds never have the same hash by design.
+It is added before hashing, so that n-grams of different kinds and sizes get different hashes.
 """
 _WEIGHTS = np.array([3, 3, 3, 1, 3, 3, 1, 3, 3, 1, 3, 2.1, 3])
 """The weight of an occurrence of each kind and size, in the same order."""
@@ -126,7 +126,7 @@ def features_of(analyses: Sequence[Analysis], contexts: Sequence[Context]) -> Fe
     threes = twos[:-1] * _MULTIPLIER + codes[2:]
     fours = threes[:-1] * _MULTIPLIER + codes[3:]
     known = (codes[letters:before_words] > _END).nonzero()[0] + letters
-    # Pairs of known concepts that have one to five known concepts between them.
+    # Pairs of known concepts: the second is one to five known concepts after the first.
     skips, firsts = (np.arange(len(known)) + _SKIPS < len(known)).nonzero()
     left, right = known[firsts], known[firsts + skips + 1]
     are_sales = np.array([context.is_sale for context in contexts])
