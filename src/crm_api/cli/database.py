@@ -6,9 +6,9 @@ import typer
 
 from crm_api.cli.options import DataDir, load_settings
 from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
-from crm_api.domain.monitoring.key_rotation import service as resealing
+from crm_api.domain.monitoring.key_rotation import resealing
+from crm_api.domain.monitoring.key_rotation.resealing import SealedRows
 from crm_api.domain.monitoring.key_rotation.root_secret import with_secret
-from crm_api.domain.monitoring.key_rotation.service import SealedRows
 from crm_api.platform import logs, migration_runner
 from crm_api.platform.database import UnitOfWork, open_engine, session_factory
 from crm_api.platform.database_roles import Roles

@@ -1,9 +1,9 @@
 """`crm-api doctor`: check under which key the stored secrets are encrypted."""
 
 from crm_api.cli.findings import Check, State
-from crm_api.domain.monitoring.key_rotation import service as resealing
+from crm_api.domain.monitoring.key_rotation import resealing
+from crm_api.domain.monitoring.key_rotation.resealing import SealedRows
 from crm_api.domain.monitoring.key_rotation.root_secret import with_secret
-from crm_api.domain.monitoring.key_rotation.service import SealedRows
 from crm_api.platform.database import open_engine, session_factory
 from crm_api.platform.encryption import Secret
 from crm_api.platform.settings import Settings

@@ -17,9 +17,9 @@ from crm_api.domain.alerts.outgoing_mail import service as mailbox
 from crm_api.domain.all_tables import metadata
 from crm_api.domain.consent.models import hash_phone
 from crm_api.domain.inbound.webhook_setup import keys
-from crm_api.domain.monitoring.key_rotation import service as resealing
-from crm_api.domain.monitoring.key_rotation.root_secret import with_secret
-from crm_api.domain.monitoring.key_rotation.service import SEALED_COLUMNS, SealedRows
+from crm_api.domain.monitoring.key_rotation import resealing
+from crm_api.domain.monitoring.key_rotation.resealing import SEALED_COLUMNS, SealedRows
+from crm_api.domain.monitoring.key_rotation.root_secret import open_root_secret, with_secret
 from crm_api.domain.provider.openphone.signature import SignatureScheme
 from crm_api.platform.database import UnitOfWork, session_factory
 from crm_api.platform.encryption import Secret, UnsealError
@@ -50,7 +50,7 @@ HASHED = {
 
 
 async def open_root(uow: UnitOfWork, *given: bytes, adopts: bool = True) -> Secret:
-    return await resealing.open_root_secret(uow.session, keys=given, now=NOW, adopts=adopts)
+    return await open_root_secret(uow.session, keys=given, now=NOW, adopts=adopts)
 
 
 async def survey(engine: AsyncEngine, secret: Secret) -> dict[str, SealedRows]:

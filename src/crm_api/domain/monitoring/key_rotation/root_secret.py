@@ -1,14 +1,16 @@
 """Read the root secret from the database when a process starts."""
 
 import asyncio
+from datetime import datetime
 
+from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
-from crm_api.domain.monitoring.key_rotation import service as resealing
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork, open_engine, session_factory
-from crm_api.platform.encryption import UnsealError
+from crm_api.platform.encryption import Secret, UnsealError, seal, unseal
 from crm_api.platform.postgres import DATABASE_UNREACHABLE, unreachable_sentence
 from crm_api.platform.processes import StartError
 from crm_api.platform.settings import Settings, SettingsError
@@ -60,7 +62,7 @@ async def _open(settings: Settings, *, adopts: bool) -> Settings:
         uow = UnitOfWork(session_factory(engine), NO_QUEUE)
         async with uow:
             try:
-                secret = await resealing.open_root_secret(
+                secret = await open_root_secret(
                     uow.session, keys=keys, now=clock.now(), adopts=adopts
                 )
             except UnsealError as error:
@@ -69,3 +71,41 @@ async def _open(settings: Settings, *, adopts: bool) -> Settings:
                     "the old key; docs/explanation/security.md says how to replace it afterwards"
                 ) from error
     return settings.knowing(secret)
+
+
+_NAME = "root"
+ABOUT_ROOT = "root secret"
+"""The text to which the encrypted root secret is bound."""
+_READ_ROOT = text("SELECT sealed FROM root_secret WHERE name = :name")
+_ADD_ROOT = text("""
+    INSERT INTO root_secret (name, sealed, created_at) VALUES (:name, :sealed, :now)
+    ON CONFLICT (name) DO NOTHING
+""")
+
+
+async def open_root_secret(
+    session: AsyncSession, *, keys: tuple[bytes, ...], now: datetime, adopts: bool
+) -> Secret:
+    """Decrypt the root secret, and return the secret of the service.
+
+    Args:
+        session: The session of a transaction that the caller commits.
+        keys: The current secret key, then other known keys.
+        now: The current time.
+        adopts: If the database has no root secret, store the current secret key as its root secret.
+
+    Raises:
+        UnsealError: No key decrypts the root secret. Or a root secret must be stored and there are
+            several keys, so it is unclear which one to store.
+    """
+    sealed: bytes | None = await session.scalar(_READ_ROOT, {"name": _NAME})
+    if sealed is None:
+        if len(keys) > 1 and adopts:
+            raise UnsealError("There are several secret keys and no root secret.")
+        if not adopts:
+            return Secret(keys[0], seals=keys)
+        first = seal(keys[0].decode(), secret=keys[0], about=ABOUT_ROOT)
+        await session.execute(_ADD_ROOT, {"name": _NAME, "sealed": first, "now": now})
+        sealed = await session.scalar(_READ_ROOT, {"name": _NAME}) or b""
+    root = unseal(sealed, secret=Secret(keys[0], seals=keys), about=ABOUT_ROOT)
+    return Secret(root.encode(), seals=keys)

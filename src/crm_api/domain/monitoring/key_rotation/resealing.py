@@ -1,22 +1,14 @@
-"""Decrypt the root secret, and encrypt all stored values again with the current secret key."""
+"""Count the encrypted values of the database by key, and encrypt them with the current key."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from crm_api.domain.monitoring.key_rotation.root_secret import ABOUT_ROOT
 from crm_api.platform.database import UnitOfWorkFactory, typed_rows
 from crm_api.platform.encryption import Secret, UnsealError, is_under, seal, unseal
-
-NAME = "root"
-ABOUT = "root secret"
-_READ_ROOT = text("SELECT sealed FROM root_secret WHERE name = :name")
-_ADD_ROOT = text("""
-    INSERT INTO root_secret (name, sealed, created_at) VALUES (:name, :sealed, :now)
-    ON CONFLICT (name) DO NOTHING
-""")
 
 ROWS_AT_ONCE = 500
 
@@ -36,7 +28,7 @@ class SealedColumn:
 
 
 SEALED_COLUMNS = (
-    SealedColumn("root_secret", "sealed", f"'{ABOUT}'"),
+    SealedColumn("root_secret", "sealed", f"'{ABOUT_ROOT}'"),
     SealedColumn("webhook_key", "sealed", "'webhook key ' || webhook_id"),
     SealedColumn("webhook_secret", "sealed", "'webhook endpoint ' || endpoint_id"),
     SealedColumn("erasure", "sealed", "'erasure ' || id"),
@@ -75,34 +67,6 @@ class SealedRows:
     current: int = 0
     others: int = 0
     unreadable: int = 0
-
-
-async def open_root_secret(
-    session: AsyncSession, *, keys: tuple[bytes, ...], now: datetime, adopts: bool
-) -> Secret:
-    """Decrypt the root secret, and return the secret of the service.
-
-    Args:
-        session: The session of a transaction that the caller commits.
-        keys: The current secret key, then other known keys.
-        now: The current time.
-        adopts: If the database has no root secret, store the current secret key as its root secret.
-
-    Raises:
-        UnsealError: No key decrypts the root secret. Or a root secret must be stored and there are
-            several keys, so it is unclear which one to store.
-    """
-    sealed: bytes | None = await session.scalar(_READ_ROOT, {"name": NAME})
-    if sealed is None:
-        if len(keys) > 1 and adopts:
-            raise UnsealError("There are several secret keys and no root secret.")
-        if not adopts:
-            return Secret(keys[0], seals=keys)
-        first = seal(keys[0].decode(), secret=keys[0], about=ABOUT)
-        await session.execute(_ADD_ROOT, {"name": NAME, "sealed": first, "now": now})
-        sealed = await session.scalar(_READ_ROOT, {"name": NAME}) or b""
-    root = unseal(sealed, secret=Secret(keys[0], seals=keys), about=ABOUT)
-    return Secret(root.encode(), seals=keys)
 
 
 async def count_sealed_rows(session: AsyncSession, *, secret: Secret) -> list[SealedRows]:
