@@ -1,4 +1,4 @@
-"""Checks that jobs make before their work: of this machine's clock, and before a provider call."""
+"""Checks before work: this machine's clock, and the provider's circuit before a read."""
 
 import asyncio
 import time
@@ -22,10 +22,7 @@ LOOK_SECONDS = 1.0
 
 
 async def clock_agrees(deps: Deps) -> bool:
-    """Return whether this machine's clock agrees with the database's clock.
-
-    If they differ by more than ``MAX_SKEW``, an alert is raised.
-    """
+    """Compare this machine's clock with the database's; raise an alert if they differ."""
     async with deps.new_uow() as uow:
         skew = await readiness.clock_skew(uow, now=clock.wall_now())
         if abs(skew) <= MAX_SKEW:
@@ -42,9 +39,9 @@ def _wall_clock_offset() -> float:
 async def wait_until_clock_is_set(
     read: Callable[[], float] = _wall_clock_offset, *, look_seconds: float = LOOK_SECONDS
 ) -> None:
-    """Wait until somebody sets this machine's clock forward or back by more than ``MAX_SKEW``.
+    """Return when this machine's clock was set, forward or back, by more than ``MAX_SKEW``.
 
-    A worker must then plan its schedule again, because the schedule was planned by the old time.
+    A schedule that was planned by the old time would wait for the hour that the clock showed then.
     """
     begun = read()
     while abs(read() - begun) <= MAX_SKEW.total_seconds():  # noqa: ASYNC110 - no event reports it
@@ -52,32 +49,23 @@ async def wait_until_clock_is_set(
 
 
 async def raise_clock_skew(uow: UnitOfWork, *, of: str, skew: timedelta) -> None:
-    """Raise an alert that this machine's clock differs from another clock.
-
-    Args:
-        of: The owner of the other clock, such as ``database``; it is the subject of the alert.
-        skew: How far this machine's clock is ahead.
-    """
+    """Raise an alert that this machine's clock differs from the one named by ``of``."""
     await alerts.raise_alert(
         uow,
         kind=AlertKind.CLOCK_SKEW,
         subject=of,
-        detail=f"The clock of this worker and the clock of the {of} differ by "
-        f"{skew.total_seconds():.0f} seconds. No campaign message is sent until they agree within "
-        "five seconds. Set the clocks (NTP).",
+        detail=f"This worker's clock and the {of}'s differ by {skew.total_seconds():.0f} seconds; "
+        "nothing is sent until they agree within five. Set the clocks (NTP).",
         now=clock.now(),
     )
 
 
 @asynccontextmanager
 async def provider_read(deps: Deps) -> AsyncIterator[None]:
-    """Wrap a read from the provider in a ``with`` block, and record whether it was answered.
-
-    The result is recorded in the circuit breaker of the provider. If the provider answered that it
-    wants a pause, the pause is stored too.
+    """Wrap a read and report its result to the circuit that all calls share.
 
     Raises:
-        OpenPhoneDownError: The provider is considered down, so the read is not made.
+        OpenPhoneDownError: The provider is down, so the read is not begun.
     """
     circuit = deps.circuit
     if circuit is None:
@@ -86,14 +74,11 @@ async def provider_read(deps: Deps) -> AsyncIterator[None]:
     async with deps.new_uow() as uow:
         state = await circuits.read_circuit(uow, circuit)
     if state.is_open:
-        raise OpenPhoneDownError(
-            "OpenPhone has not answered the last calls, so it is not called. This work continues "
-            "when OpenPhone answers a test call."
-        )
+        raise OpenPhoneDownError("OpenPhone has not answered lately; it is asked once it does.")
     try:
         yield
     except OpenPhoneDownError:
-        raise  # The provider was not called, so there is nothing to record.
+        raise  # It was not called.
     except OpenPhoneBusyError as error:
         if not error.is_answer:
             async with deps.new_uow() as uow:
@@ -111,10 +96,10 @@ async def provider_read(deps: Deps) -> AsyncIterator[None]:
 
 
 async def wait_for_rate_limit(deps: Deps, *, now: Callable[[], datetime] | None = None) -> datetime:
-    """Wait until the rate limiter of all processes allows a call; return the time after the wait.
+    """Wait until the shared limiter allows a call; return the instant at which it begins.
 
     Args:
-        now: The clock for the limiter; the clock of the process if None.
+        now: The clock that the limiter follows; the process's clock if None.
     """
     now = now or clock.now
     async with deps.new_uow() as uow:
@@ -124,7 +109,7 @@ async def wait_for_rate_limit(deps: Deps, *, now: Callable[[], datetime] | None 
 
 
 async def _note_pause(deps: Deps, error: OpenPhoneBusyError) -> None:
-    """If the provider asked for a pause, let no process call it for that time."""
+    """Hold back all calls of the API key if the provider asked for a pause."""
     if error.retry_after_seconds is None:
         return
     async with deps.new_uow() as uow:
