@@ -124,9 +124,9 @@ def test_own_file_replaces_the_shipped_rules(tmp_path: Path) -> None:
         ({"weekdays": ["sunday"]}, "rules[1].weekdays[0]", "sun"),
         ({"weekdays": []}, "rules[1].weekdays", "1 item"),
         ({"start": "noon"}, "rules[1].start", "HH:MM"),
-        ({"start": None}, "rules[1]", "start is needed"),
+        ({"start": None}, "rules[1]", "start is required"),
         ({"end": "11:00"}, "rules[1]", "end must be later"),
-        ({"max_texts": 3}, "rules[1]", "max_texts does not go"),
+        ({"max_texts": 3}, "rules[1]", "max_texts is not allowed"),
         ({"effective_from": 20260101}, "rules[1].effective_from", "date"),
         ({"effective_from": "2026-02-30"}, "rules[1].effective_from", "date"),
         (
@@ -134,7 +134,7 @@ def test_own_file_replaces_the_shipped_rules(tmp_path: Path) -> None:
             "rules[1]",
             "effective_until",
         ),
-        ({"verified": True}, "rules[1]", "source is needed"),
+        ({"verified": True}, "rules[1]", "source is required"),
         ({"verified": "yes"}, "rules[1].verified", "boolean"),
         ({"reviewed": None}, "rules[1].reviewed", "date"),
         ({"ends": "20:00"}, "rules[1].ends", "not permitted"),
@@ -154,9 +154,9 @@ def test_wrong_rule_is_named_in_one_line(
     [
         ({"max_texts": 0}, "rules[1].max_texts"),
         ({"max_texts": True}, "rules[1].max_texts"),
-        ({"per_hours": None}, "per_hours is needed"),
-        ({"weekdays": ["sun"]}, "weekdays does not go"),
-        ({"start": "08:00"}, "start does not go"),
+        ({"per_hours": None}, "per_hours is required"),
+        ({"weekdays": ["sun"]}, "weekdays is not allowed"),
+        ({"start": "08:00"}, "start is not allowed"),
     ],
 )
 def test_wrong_limit_is_named_in_one_line(

@@ -23,7 +23,7 @@ async def test_campaign_that_sends_nothing_raises_an_alert(new_uow: NewUow) -> N
 
     assert early == {}
     assert list(seen) == ["nothing_sent"]
-    assert "'Autumn check' was sent for a quarter of an hour" in seen["nothing_sent"]
+    assert "'Autumn check' has sent nothing for a quarter of an hour" in seen["nothing_sent"]
     assert f"GET /v1/campaigns/{ledger.campaign.id}/recipients/" in seen["nothing_sent"]
     assert (await alert(new_uow, "nothing_sent")).subject == str(ledger.campaign.id)
 
@@ -138,7 +138,7 @@ async def test_unclear_sends_that_do_not_settle_raise_an_alert(new_uow: NewUow) 
     assert await look_from(new_uow, NOW, minutes=31) == {}
     seen = await look_from(new_uow, NOW + 32 * MINUTE, minutes=2)
     assert list(seen) == ["sends_unclear"]
-    assert "The outcome of 1 messages is unclear" in seen["sends_unclear"]
+    assert "It is unclear whether 1 messages were sent" in seen["sends_unclear"]
     await ledger.run("UPDATE send_attempt SET status = 'sent'")
     assert await look_from(new_uow, NOW + 35 * MINUTE, minutes=0) == {}
 

@@ -194,7 +194,7 @@ async def test_web_process_mails_while_no_worker_lives(
     await lookout.look()
 
     assert len(box.mails) == 1
-    assert "No worker has shown a sign of life" in box.last()
+    assert "No worker has sent a heartbeat" in box.last()
 
 
 async def test_web_process_leaves_the_mail_to_a_worker_that_lives(
