@@ -15,9 +15,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from crm_api.domain.messaging.media.errors import MediaObjectMissingError
 from crm_api.domain.messaging.media.store import MediaStore
 from crm_api.domain.monitoring.backups import archive, postgres
-from crm_api.domain.monitoring.backups.archive import PART_BYTES, ArchiveWriter
+from crm_api.domain.monitoring.backups.archive import (
+    FORMAT,
+    PART_BYTES,
+    ArchiveWriter,
+    Manifest,
+    digest_of,
+)
 from crm_api.domain.monitoring.backups.errors import BackupError
-from crm_api.domain.monitoring.backups.manifest import FORMAT, Manifest, digest_of
 from crm_api.platform import migration_runner
 from crm_api.platform.database import open_engine
 from crm_api.platform.postgres import require_direct

@@ -19,7 +19,7 @@ from crm_api.domain.inbound.reconciliation.schemas import ReconciliationCreate
 from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
 from crm_api.domain.kit.schemas import format_instant
 from crm_api.domain.messaging.sends.vocabulary import PauseReason
-from crm_api.domain.monitoring.backups.manifest import Manifest
+from crm_api.domain.monitoring.backups.archive import Manifest
 from crm_api.platform.database import UnitOfWork, session_factory
 
 ALERT = AlertKind.RESTORED
