@@ -19,7 +19,7 @@ from crm_api.domain.messaging.consent_decisions.flags import expire_flags
 from crm_api.domain.messaging.media.errors import MediaStoreUnavailableError
 from crm_api.domain.messaging.media.store import MediaStore
 from crm_api.domain.messaging.sends.times import SendTimes
-from crm_api.domain.monitoring.daily_digest import digest, letter
+from crm_api.domain.monitoring.daily_digest import digest, digest_mail
 from crm_api.domain.monitoring.retention import months
 from crm_api.domain.monitoring.retention.archive import ArchiveFailedError, archive_month
 from crm_api.domain.monitoring.retention.tables import (
@@ -82,7 +82,7 @@ async def run_daily(deps: Deps, *, now: Now) -> None:
         today = await daily_runs.make_daily_run(uow, now=now())
     if not today.is_cleaned and not await _clean_up(deps, today, now=now):
         await deps.queue.push(Job(name=JobName.RUN_DAILY_TASKS))
-    if today.has_letter and deps.mailer is not None and not deps.is_stopping:
+    if today.has_mail and deps.mailer is not None and not deps.is_stopping:
         await _mail_digest(deps, deps.mailer, today, now=now)
 
 
@@ -125,7 +125,7 @@ async def _mail_digest(deps: Deps, mailer: Mailer, today: DailyRun, *, now: Now)
     """
     async with deps.new_uow() as uow:
         is_down = (await circuits.read_circuit(uow, circuits.MAIL)).is_open
-        if is_down or not await daily_runs.claim_letter(uow, day=today.day, now=now()):
+        if is_down or not await daily_runs.claim_digest_mail(uow, day=today.day, now=now()):
             return
     subject, body = await _write_digest(deps, today, now=now())
     try:
@@ -133,13 +133,13 @@ async def _mail_digest(deps: Deps, mailer: Mailer, today: DailyRun, *, now: Now)
     except MailNotSentError as error:
         log.warning("daily digest not mailed", error=error.detail)
         async with deps.new_uow() as uow:
-            await daily_runs.postpone_letter(uow, day=today.day, error=error.detail, now=now())
+            await daily_runs.postpone_digest_mail(uow, day=today.day, error=error.detail, now=now())
             await circuits.record_failures(
                 uow, circuits.MAIL, count=1, error=error.detail, now=now()
             )
         return
     async with deps.new_uow() as uow:
-        await daily_runs.store_letter_sent(uow, day=today.day, now=now())
+        await daily_runs.store_digest_mailed(uow, day=today.day, now=now())
         await circuits.record_answer(uow, circuits.MAIL, now=now())
     log.info("daily digest mailed", day=str(today.day))
 
@@ -152,7 +152,7 @@ async def _write_digest(deps: Deps, today: DailyRun, *, now: datetime) -> tuple[
             uow, since=today.since, until=today.until, zone=today.zone, figures=figures
         )
         business = await deps.business(uow)
-    return letter.write_letter(
+    return digest_mail.write_digest_mail(
         content,
         name=business.name or "crm-api",
         api_url=deps.settings.public_base_url,

@@ -208,7 +208,7 @@ async def settle_news(uow: UnitOfWork, claimed: ClaimedNews) -> None:
     )
 
 
-GIVE_BACK = text("""
+RELEASE = text("""
     UPDATE alert_notice n SET claimed_until = NULL
     WHERE n.alert_id = ANY(CAST(:ids AS uuid[])) AND n.channel = :channel
       AND n.claimed_until = :until
@@ -218,7 +218,7 @@ GIVE_BACK = text("""
 async def release_news(uow: UnitOfWork, claimed: ClaimedNews) -> None:
     """End a claim whose news was not reported; the news can be claimed again at once."""
     await uow.session.execute(
-        GIVE_BACK,
+        RELEASE,
         {
             "channel": claimed.channel,
             "ids": [one.alert_id for one in claimed.news],

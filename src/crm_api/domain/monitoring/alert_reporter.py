@@ -5,7 +5,7 @@ from datetime import datetime
 
 import structlog
 
-from crm_api.domain.alerts import circuits, letters, notices
+from crm_api.domain.alerts import alert_mail, circuits, notices
 from crm_api.domain.alerts.mail import Mailer, MailNotSentError
 from crm_api.domain.alerts.notices import ClaimedNews, NoticePolicy
 from crm_api.domain.messaging.company import service as company
@@ -52,7 +52,7 @@ class AlertReporter:
         try:
             await self._send(claimed, name=business.name or "crm-api")
         except MailNotSentError as error:
-            await self._give_back(claimed, error, was_down=was_down, now=now())
+            await self._release(claimed, error, was_down=was_down, now=now())
             return 0
         async with self._new_uow() as uow:
             await notices.settle_news(uow, claimed)
@@ -68,14 +68,14 @@ class AlertReporter:
         if not claimed.news:
             await self._mailer.check()
             return
-        subject, body = letters.write_alert_letter(
+        subject, body = alert_mail.write_alert_mail(
             claimed.news,
             name=name,
             api_url=self._settings.public_base_url,
         )
         await self._mailer.send(subject=subject, body=body, now=claimed.claimed_at)
 
-    async def _give_back(
+    async def _release(
         self, claimed: ClaimedNews, error: MailNotSentError, *, was_down: bool, now: datetime
     ) -> None:
         log.warning("alerts not mailed", count=len(claimed.news), error=error.detail)

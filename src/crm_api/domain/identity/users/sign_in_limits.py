@@ -57,7 +57,7 @@ _COUNT_TRY = text(f"""
     RETURNING t.subject
 """)
 # Locks the rows in the same order as _COUNT_TRY, so that simultaneous sign-ins cannot deadlock.
-_FORGIVE = text("""
+_UNCOUNT = text("""
     WITH locked AS MATERIALIZED (
         SELECT subject FROM sign_in_throttle WHERE subject = ANY(CAST(:subjects AS bytea[]))
         ORDER BY subject FOR UPDATE
@@ -132,7 +132,7 @@ async def count_attempt(
 async def uncount_attempt(uow: UnitOfWork, counted: CountedAttempt) -> None:
     """Reset the counters of the account, and subtract this attempt from the address's counter."""
     subjects = [subject for subject, _ in counted.subjects]
-    await uow.session.execute(_FORGIVE, {"subjects": subjects, "shared": counted.shared})
+    await uow.session.execute(_UNCOUNT, {"subjects": subjects, "shared": counted.shared})
 
 
 async def remember_address(uow: UnitOfWork, user: User, *, address: str, now: datetime) -> None:

@@ -19,7 +19,7 @@ from crm_api.domain.messaging.media.store import MediaStore
 from crm_api.domain.monitoring.backups import postgres
 from crm_api.domain.monitoring.backups.errors import BackupError
 from crm_api.domain.monitoring.backups.making import Report, Snapshot, list_tables, open_snapshot
-from crm_api.domain.monitoring.backups.restoring import bring_back_file, is_empty
+from crm_api.domain.monitoring.backups.restoring import is_empty, restore_media_file
 from crm_api.platform import migration_runner
 from crm_api.platform.data_dir import mark_moved
 from crm_api.platform.database import open_engine
@@ -197,7 +197,7 @@ async def _copy_media(settings: Settings, snapshot: Snapshot) -> tuple[int, int]
         except MediaObjectMissingError:
             missing += 1
             continue
-        await bring_back_file(new, sha256, io.BytesIO(content))
+        await restore_media_file(new, sha256, io.BytesIO(content))
     return len(snapshot.media) - missing, missing
 
 

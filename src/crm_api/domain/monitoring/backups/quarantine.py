@@ -46,14 +46,19 @@ _SET_REVISION = text("INSERT INTO alembic_version (version_num) VALUES (:revisio
 
 
 @dataclass(frozen=True, kw_only=True)
-class Held:
-    """The number of paused campaigns, and the number of messages that will not be sent."""
+class PausedSending:
+    """What was stopped in a restored database.
 
-    paused: int
-    not_sent: int
+    Attributes:
+        campaigns: The number of campaigns that were paused; a person must resume them.
+        messages: The number of queued messages that will not be sent.
+    """
+
+    campaigns: int
+    messages: int
 
 
-async def close(engine: AsyncEngine, manifest: Manifest, *, now: datetime) -> Held:
+async def pause_sending(engine: AsyncEngine, manifest: Manifest, *, now: datetime) -> PausedSending:
     """Pause all campaigns, drop queued messages, and then allow the service to start.
 
     All of this is one transaction.
@@ -75,10 +80,10 @@ async def close(engine: AsyncEngine, manifest: Manifest, *, now: datetime) -> He
         not_sent = await connection.execute(_STOP_WAITING, {"now": now})
         await connection.execute(_DOUBT_CLAIMS, times)
         await connection.execute(_SET_REVISION, {"revision": manifest.revision})
-    return Held(paused=paused.rowcount, not_sent=not_sent.rowcount)
+    return PausedSending(campaigns=paused.rowcount, messages=not_sent.rowcount)
 
 
-async def ask_the_provider(engine: AsyncEngine, manifest: Manifest, *, now: datetime) -> None:
+async def request_reconciliation(engine: AsyncEngine, manifest: Manifest, *, now: datetime) -> None:
     """Request a reconciliation of the time since the backup, and raise an alert for a person."""
     since = manifest.made_at - reconciliation.OVERLAP
     async with UnitOfWork(session_factory(engine), NO_QUEUE) as uow:

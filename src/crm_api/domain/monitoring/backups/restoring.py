@@ -90,17 +90,17 @@ async def restore(
     async with open_engine(database_url, pool_size=1) as engine:
         with file, archive.reading(file, identities) as members:
             manifest = await _prepare(settings, members, engine, again=again)
-            media_files = await _bring_back(settings, database_url, members, report=report)
+            media_files = await _restore_content(settings, database_url, members, report=report)
         await _compare(engine, manifest)
         report("database: every table has the number of rows that the backup names")
-        held = await quarantine.close(engine, manifest, now=now)
+        paused = await quarantine.pause_sending(engine, manifest, now=now)
         await migration_runner.upgrade(database_url)
-        await quarantine.ask_the_provider(engine, manifest, now=now)
+        await quarantine.request_reconciliation(engine, manifest, now=now)
     return Restored(
         manifest=manifest,
         media_files=media_files,
-        paused=held.paused,
-        not_sent=held.not_sent,
+        paused=paused.campaigns,
+        not_sent=paused.messages,
     )
 
 
@@ -160,7 +160,7 @@ async def is_empty(engine: AsyncEngine) -> bool:
         return not await connection.scalar(_OBJECTS)
 
 
-async def _bring_back(
+async def _restore_content(
     settings: Settings, database_url: str, members: Members, *, report: Report
 ) -> int:
     """Restore the secret key, the media files and at last the database.
@@ -173,7 +173,7 @@ async def _bring_back(
         if name == "secret-key":
             _write_secret_key(settings, content.read())
         elif name.startswith("media/"):
-            await bring_back_file(store, name.removeprefix("media/"), content)
+            await restore_media_file(store, name.removeprefix("media/"), content)
             files += 1
             if files % 1000 == 0:
                 report(f"media: {files:,} files")
@@ -195,7 +195,7 @@ def _write_secret_key(settings: Settings, key: bytes) -> None:
     write_secret(path, key.decode())
 
 
-async def bring_back_file(store: MediaStore, sha256: str, content: IO[bytes]) -> None:
+async def restore_media_file(store: MediaStore, sha256: str, content: IO[bytes]) -> None:
     """Check the digest of a media file, and write the file to the media store.
 
     Raises:

@@ -16,7 +16,7 @@ from crm_api.platform.database import UnitOfWork
 HOUR = 7
 """The hour at which the daily run is due, in the time zone of the first line. It is before the
 messages of the day begin, when people read mail."""
-LETTER_TAKES = timedelta(seconds=120)
+MAIL_TAKES = timedelta(seconds=120)
 """How long a worker owns the digest mail. It is longer than sending takes. If the worker dies,
 another worker sends the mail after this time."""
 RETRY = timedelta(minutes=10)
@@ -35,7 +35,7 @@ class DailyRun:
         since: The beginning of the period of the digest mail.
         until: The end of this period: the midnight at which ``day`` begins.
         is_cleaned: True if the clean-up of this day is done.
-        has_letter: True if the digest mail must still be sent.
+        has_mail: True if the digest mail must still be sent.
     """
 
     day: date
@@ -43,7 +43,7 @@ class DailyRun:
     since: datetime
     until: datetime
     is_cleaned: bool
-    has_letter: bool
+    has_mail: bool
 
 
 def due_day_of(now: datetime, zone: str) -> date:
@@ -79,7 +79,7 @@ async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> DailyRun:
         since=row.since,
         until=row.until,
         is_cleaned=row.cleaned_at is not None,
-        has_letter=row.mailed_at is None and line is not None and line.created_at < row.until,
+        has_mail=row.mailed_at is None and line is not None and line.created_at < row.until,
     )
 
 
@@ -99,7 +99,7 @@ async def store_clean_up_done(uow: UnitOfWork, *, day: date, now: datetime) -> N
     await uow.session.execute(STORE_CLEANED, {"day": day, "now": now})
 
 
-CLAIM_LETTER = text("""
+CLAIM_MAIL = text("""
     UPDATE daily_run SET mail_claimed_until = :claimed_until
     WHERE day = :day AND mailed_at IS NULL
       AND (mail_claimed_until IS NULL OR mail_claimed_until <= :now)
@@ -107,36 +107,36 @@ CLAIM_LETTER = text("""
 """)
 
 
-async def claim_letter(uow: UnitOfWork, *, day: date, now: datetime) -> bool:
+async def claim_digest_mail(uow: UnitOfWork, *, day: date, now: datetime) -> bool:
     """Claim the digest mail of a day, so that only this worker sends it.
 
     Returns:
         False if the mail was sent, another worker is sending it, or a failed mail must wait.
     """
-    values = {"day": day, "claimed_until": now + LETTER_TAKES, "now": now}
-    return (await uow.session.execute(CLAIM_LETTER, values)).first() is not None
+    values = {"day": day, "claimed_until": now + MAIL_TAKES, "now": now}
+    return (await uow.session.execute(CLAIM_MAIL, values)).first() is not None
 
 
-STORE_SENT = text("""
+STORE_MAILED = text("""
     UPDATE daily_run SET mailed_at = :now, mail_claimed_until = NULL, last_error = NULL
     WHERE day = :day
 """)
 
 
-async def store_letter_sent(uow: UnitOfWork, *, day: date, now: datetime) -> None:
+async def store_digest_mailed(uow: UnitOfWork, *, day: date, now: datetime) -> None:
     """Store that the digest mail of a day was sent."""
-    await uow.session.execute(STORE_SENT, {"day": day, "now": now})
+    await uow.session.execute(STORE_MAILED, {"day": day, "now": now})
 
 
-POSTPONE_LETTER = text("""
+POSTPONE_MAIL = text("""
     UPDATE daily_run SET mail_claimed_until = :retry_at, last_error = :error WHERE day = :day
 """)
 
 
-async def postpone_letter(uow: UnitOfWork, *, day: date, error: str, now: datetime) -> None:
+async def postpone_digest_mail(uow: UnitOfWork, *, day: date, error: str, now: datetime) -> None:
     """Store why the digest mail was not sent, and try again after ``RETRY``."""
     values = {"day": day, "retry_at": now + RETRY, "error": error[:LONGEST_ERROR]}
-    await uow.session.execute(POSTPONE_LETTER, values)
+    await uow.session.execute(POSTPONE_MAIL, values)
 
 
 async def _find_first_line(uow: UnitOfWork) -> Line | None:

@@ -13,7 +13,7 @@ DAY = timedelta(hours=25)
 """The longest possible day: the day on which clocks are set back by an hour."""
 
 
-def write_letter(digest: Digest, *, name: str, api_url: str) -> tuple[str, str]:
+def write_digest_mail(digest: Digest, *, name: str, api_url: str) -> tuple[str, str]:
     """Return the subject and the plain text of the mail.
 
     Args:

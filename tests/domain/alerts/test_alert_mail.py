@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from tests.conftest import NOW
 
-from crm_api.domain.alerts.letters import write_alert_letter
+from crm_api.domain.alerts.alert_mail import write_alert_mail
 from crm_api.domain.alerts.models import News
 from crm_api.domain.alerts.notices import AlertNews
 from crm_api.platform.ids import new_id
@@ -27,7 +27,7 @@ ONE = AlertNews(
 
 
 def subject(*news: AlertNews, name: str = "Granite") -> str:
-    return write_alert_letter(news, name=name, api_url="http://crm.test")[0]
+    return write_alert_mail(news, name=name, api_url="http://crm.test")[0]
 
 
 def test_subject_names_the_most_urgent_kind_of_news_first() -> None:
@@ -55,7 +55,7 @@ def test_sections_come_in_order_of_urgency() -> None:
         replace(ONE, news=News.ESCALATED),
     ]
 
-    _, body = write_alert_letter(news, name="Granite", api_url="http://crm.test")
+    _, body = write_alert_mail(news, name="Granite", api_url="http://crm.test")
 
     headings = ["STILL OPEN", "NEW", "STILL HAPPENING", "RESOLVED"]
     positions = [

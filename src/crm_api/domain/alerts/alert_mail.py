@@ -18,7 +18,7 @@ SECTIONS = {
 MARKS = {News.ESCALATED: "ESCALATED", News.REPEATED: "Again", News.RESOLVED: "Resolved"}
 
 
-def write_alert_letter(news: Sequence[AlertNews], *, name: str, api_url: str) -> tuple[str, str]:
+def write_alert_mail(news: Sequence[AlertNews], *, name: str, api_url: str) -> tuple[str, str]:
     """Write one mail that reports all the given news about alerts.
 
     Args:
