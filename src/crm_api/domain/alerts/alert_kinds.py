@@ -9,7 +9,7 @@ class AlertKind(StrEnum):
     ARCHIVE_NOT_KEPT = "archive_not_kept"
     """A month past its retention time cannot be written to the archive store or read back."""
     CAMPAIGN_BLOCKED = "campaign_blocked"
-    """The provider refuses what a campaign sends."""
+    """The provider refuses the messages of a campaign."""
     CAMPAIGN_PAUSED = "campaign_paused"
     """A campaign paused itself: too many people opted out, or too many messages failed."""
     CLOCK_SKEW = "clock_skew"

@@ -44,7 +44,7 @@ def _subject(news: Sequence[AlertNews], *, name: str) -> str:
     mark = f"{MARKS[first]}: " if first in MARKS else ""
     others = len(news) - sum(1 for one in news if one.news is first)
     more = f" (and {others} more)" if others else ""
-    business = " ".join(name.split())  # a subject is one line
+    business = " ".join(name.split())  # the subject must be one line
     return f"[{business}] {mark}{', '.join(kinds[:3])}{' …' if len(kinds) > 3 else ''}{more}"  # noqa: PLR2004 - a subject's length
 
 

@@ -1,4 +1,4 @@
-"""Find the reading of the reply that opted a number out or put it on hold."""
+"""Find out how the reply was read that opted a number out or put it on hold."""
 
 from dataclasses import dataclass, fields
 from typing import Any, Self

@@ -1,1 +1,1 @@
-"""Routes of consent and the legal rules."""
+"""Routes that return consent proofs and the legal rules."""

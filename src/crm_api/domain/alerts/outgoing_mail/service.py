@@ -58,7 +58,7 @@ async def queue_mail(
 async def claim_mail(uow: UnitOfWork, *, now: datetime) -> OutgoingMail | None:
     """Claim the mail that has been due for the longest time; None if no mail is due.
 
-    Expired mails that are found on the way are deleted.
+    A due mail that has expired is deleted instead.
     """
     due = (
         select(OutgoingMail.id)

@@ -132,5 +132,5 @@ class ApiKeyCreated(ApiKeyRead):
 
     @classmethod
     def with_text(cls, key: ApiKey, text: str, *, now: datetime) -> Self:
-        """Shape a new key with its text."""
+        """Build the API model from a new key and its secret text."""
         return cls(**ApiKeyRead.of(key, now=now).model_dump(), key=text)

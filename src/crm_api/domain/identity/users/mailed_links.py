@@ -94,7 +94,7 @@ async def use_ticket(uow: UnitOfWork, token: str, purpose: TicketPurpose, *, now
 
 
 async def delete_old_tickets(uow: UnitOfWork, *, before: datetime) -> None:
-    """Delete the tickets that expired before the given time."""
+    """Delete the tickets that expired before the time ``before``."""
     await uow.session.execute(delete(UserTicket).where(UserTicket.expires_at < before))
 
 

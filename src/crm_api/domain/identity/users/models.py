@@ -37,9 +37,10 @@ SCOPES_OF: dict[UserRole, tuple[Scope, ...]] = {
 
 
 class UserStatus(StrEnum):
-    """Whether a user can sign in."""
+    """Whether a user can sign in: only an active user can."""
 
     INVITED = "invited"
+    """The user has not accepted the invitation."""
     ACTIVE = "active"
     DISABLED = "disabled"
 
@@ -110,7 +111,7 @@ class RefreshToken(Base):
 
 
 class UserTicket(Base):
-    """The one-time token of a mailed link, of which only the hash is stored."""
+    """The one-time token of a mailed link. Only the hash of the token is stored."""
 
     __tablename__ = "user_ticket"
     __table_args__ = (

@@ -43,7 +43,7 @@ def _subject(digest: Digest, *, name: str, waiting: int) -> str:
         else "a quiet day"
     )
     more = f"; {_many(waiting, 'thing')} to do" if waiting else ""
-    whose = " ".join(name.split())  # a subject is one line
+    whose = " ".join(name.split())  # the subject must be one line
     return f"[{whose}] {_last_day(digest):%a %d %b}: {summary}{more}"
 
 

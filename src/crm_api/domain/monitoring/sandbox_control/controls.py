@@ -82,7 +82,7 @@ class SandboxControls:
         return [_read_fault(one) for one in (await self._ask("GET", "/faults"))["data"]]
 
     async def add_fault(self, wanted: FaultCreate) -> FaultRead:
-        """Add a fault."""
+        """Add a fault to the sandbox, and return it as the sandbox has stored it."""
         body: dict[str, Any] = {
             "kind": wanted.kind,
             "number": wanted.phone,
@@ -96,7 +96,7 @@ class SandboxControls:
         return _read_fault(await self._ask("POST", "/faults", body))
 
     async def clear_faults(self) -> None:
-        """Remove all faults."""
+        """Remove all faults, so that the sandbox answers correctly."""
         await self._ask("DELETE", "/faults")
 
     async def _ask(
