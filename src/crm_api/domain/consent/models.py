@@ -83,7 +83,7 @@ class ExampleLabel(StrEnum):
     STOP = "stop"
     """The reply asked for no more messages."""
     NOT_STOP = "not_stop"
-    """The reply did not ask for that."""
+    """The reply said something else."""
 
 
 class ContactFlag(Base):

@@ -141,9 +141,9 @@ _AT_ONCE = 25
 
 
 def may_concern_consent(texts: Sequence[str]) -> list[bool]:
-    """Return for each reply whether there is a context in which it changes or asks something.
+    """Return for each reply whether it may mean something for consent, whatever its context was.
 
-    False means that the reader returns ``ReplyKind.NONE`` in every context.
+    False means that the reader reads it as ``ReplyKind.NONE`` in every context.
     """
     concerns = [False] * len(texts)
     for context in (NO_CONTEXT, Context(is_sale=True), Context(is_sale=True, is_question=True)):
