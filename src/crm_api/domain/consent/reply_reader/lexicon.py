@@ -1,4 +1,4 @@
-"""Load the lexicon, which maps words of five languages to the concepts that they mean."""
+"""Look words up in the lexicon: a form of five languages stands for a concept they share."""
 
 import zlib
 from dataclasses import dataclass
@@ -8,21 +8,20 @@ from pathlib import Path
 LANGUAGES = ("en", "es", "pt", "ht", "fr")
 
 FIRST_CONCEPT = 1 << 22
-"""The numbers of concepts begin here, so that no concept has the number of a code point."""
+"""Codes of concepts begin here, above every code point."""
 
 Concepts = tuple[int, ...]
-"""The concept of a form in each of ``LANGUAGES``; 0 for a language that does not have the form."""
+"""The concept of a form in each of ``LANGUAGES``; 0 where the language does not list it."""
 NOT_LISTED: Concepts = (0,) * len(LANGUAGES)
 
 
 @dataclass(frozen=True)
 class Lexicon:
-    """The forms (words and phrases) of all languages and their concepts.
+    """The forms and what they mean.
 
     Attributes:
-        forms: The concepts of each form. A form is a word, or several words joined by underscores.
-        heads: For each word that begins a form of several words, the number of words of the longest
-            such form.
+        forms: A word, or several joined by underscores.
+        heads: First words of forms of several words, with the number of words of the longest.
     """
 
     forms: dict[str, Concepts]
@@ -31,10 +30,10 @@ class Lexicon:
 
 @lru_cache(maxsize=1)
 def lexicon() -> Lexicon:
-    """Load the lexicon that is shipped with this release; it is loaded once per process."""
+    """Return the lexicon of this release, which is a file of the package."""
     forms: dict[str, Concepts] = {}
     heads: dict[str, int] = {}
-    same: dict[Concepts, Concepts] = {}  # saves memory: many forms have equal concepts
+    same: dict[Concepts, Concepts] = {}  # most forms share their concepts with others
     with Path(__file__).with_name("lexicon.tsv").open(encoding="utf-8") as lines:
         for line in lines:
             name, language, words = line.split("\t")
