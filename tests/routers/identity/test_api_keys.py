@@ -91,7 +91,7 @@ async def test_a_revoked_key_is_refused_at_once(client: httpx.AsyncClient) -> No
     after = await use(client, made["key"])
     assert (before.status_code, revoked.status_code, after.status_code) == (200, 204, 401)
     assert after.json()["code"] == "api_key_revoked"
-    assert "make one" in after.json()["detail"]
+    assert "create a new key" in after.json()["detail"]
     again = await client.delete(f"/v1/api-keys/{made['id']}")
     assert again.status_code == 404
 
@@ -106,8 +106,8 @@ async def test_a_miscopied_key_and_a_foreign_key_get_different_details(
 
     assert cut.status_code == foreign.status_code == 401
     assert cut.json()["code"] == foreign.json()["code"] == "invalid_credentials"
-    assert "miscopied" in cut.json()["detail"]
-    assert "miscopied" not in foreign.json()["detail"]
+    assert "checksum is wrong" in cut.json()["detail"]
+    assert "checksum is wrong" not in foreign.json()["detail"]
 
 
 async def test_the_old_key_works_until_the_overlap_is_over(
