@@ -1,4 +1,4 @@
-"""Jobs of messaging: queued messages, look-ups of unclear ones, and media."""
+"""Jobs of messaging: send queued messages, look up unclear messages, download media files."""
 
 import asyncio
 from collections.abc import Sequence
@@ -33,15 +33,19 @@ from crm_api.workers.guards import provider_read, wait_for_rate_limit
 log = structlog.get_logger()
 
 SWEEP = 500
+"""The largest number of ended leases that one transaction handles."""
 NEXT_SEND_SECONDS = 0.05
+"""Delay before a job that reached its time limit runs again."""
 LOOKS = 100
-"""Most unclear sends that one run looks up; the next run continues with the others."""
+"""The largest number of unclear messages that one run looks up. The next run continues with the
+others."""
 
 
 async def resolve_unknown_sends(ctx: dict[str, Any]) -> None:
-    """Return claims whose lease is over, and settle unclear sends by asking the provider.
+    """Release claims whose lease has ended, and look up unclear messages at the provider.
 
-    Does nothing while the clock is wrong: leases and grace periods would end early.
+    The job does nothing while the clock of this machine is wrong, because leases and grace periods
+    would end early.
     """
     deps = deps_of(ctx)
     if not await guards.clock_agrees(deps):
@@ -71,7 +75,7 @@ async def resolve_unknown_sends(ctx: dict[str, Any]) -> None:
 
 
 async def _come_back_for_leases(deps: Deps) -> None:
-    """Run again when the first lease is over, because its worker may be gone."""
+    """Request the next run for when the first lease ends, because its worker may have stopped."""
     async with deps.new_uow() as uow:
         ends_at = await leases.next_lease_end(uow)
     if ends_at is not None:
@@ -92,11 +96,11 @@ async def _settle_all(
                 lagging[attempt.line_id] = await _list_lags(deps, attempt)
             look = await _look_up(deps, attempt, list_lags=lagging[attempt.line_id])
         except OpenPhoneDownError:
-            # All of them wait for the provider; the next run begins with the same ones.
+            # The provider is down. The next run begins with the same attempts.
             break
         except CrmError as error:
-            # An incomplete look-up proves nothing; the next run begins a new one.
-            log.warning("look-up failed", attempt=str(attempt.id), error=error.code)
+            # An incomplete look-up proves nothing, so the next run looks the attempt up again.
+            log.warning("message look-up failed", attempt=str(attempt.id), error=error.code)
             async with deps.new_uow() as uow:
                 await look_ups.postpone_look_up(uow, attempt, now=clock.now())
             results.add(AttemptStatus.UNKNOWN)
@@ -108,7 +112,7 @@ async def _settle_all(
             )
             await failpoints.reach("settle.open")
         await failpoints.reach("settle.committed")
-        log.info("unclear send looked up", attempt=str(attempt.id), result=status)
+        log.info("unclear message looked up", attempt=str(attempt.id), status=status.value)
         instruments.SETTLED.labels(status.value).inc()
         results.add(status)
     return results
@@ -130,7 +134,10 @@ async def _look_up(deps: Deps, attempt: UnknownAttempt, *, list_lags: bool) -> L
 
 
 async def _list_lags(deps: Deps, attempt: UnknownAttempt) -> bool:
-    """Return True if the list lacks a message that it must show by now ("Sending, rule 7")."""
+    """Return True if the provider's list lacks a message that it should show ("Sending, rule 7").
+
+    Then the list is behind, and an alert is raised. False if there is no message to check with.
+    """
     async with deps.new_uow() as uow:
         canary = await look_ups.find_canary(
             uow, line_id=attempt.line_id, times=deps.times, now=clock.now()
@@ -153,16 +160,16 @@ async def _list_lags(deps: Deps, attempt: UnknownAttempt) -> bool:
             uow,
             kind=AlertKind.PROVIDER_LIST_LAGS,
             subject=str(attempt.line_id),
-            detail="OpenPhone's message list does not show a message that it accepted a while "
-            "ago. Unclear messages are not sent again until it does. No action is needed; if it "
-            "lasts for hours, ask the provider's support.",
+            detail="OpenPhone's message list does not show a message that OpenPhone accepted "
+            "minutes ago. Until the list shows it, unclear messages are not sent again. No action "
+            "is needed. If this lasts for hours, contact OpenPhone's support.",
             now=clock.now(),
         )
     return True
 
 
 async def _learn_user(deps: Deps, line_id: UUID, ours: MessageFacts) -> None:
-    """Store the provider's user who sent one of our messages."""
+    """Store the provider user as whom this line sends, taken from one of our listed messages."""
     if ours.user_id is not None:
         async with deps.new_uow() as uow:
             await matching.learn_own_user(uow, line_id=line_id, user_id=ours.user_id)
@@ -186,9 +193,12 @@ async def _find_listed(
 
 
 async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
-    """Send queued messages: manual replies, help and confirmations.
+    """Send the queued messages outside campaigns: manual messages, tests, HELP, confirmations.
 
-    Works until none waits or the time is up; then it nudges itself.
+    The job works until no message is due. If it reaches its time limit, it requests its next run.
+
+    Returns:
+        The counts of the run for the log; None if no message was claimed.
     """
     deps = deps_of(ctx)
     if not await guards.clock_agrees(deps):
@@ -228,12 +238,16 @@ async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
 
 
 AT_ONCE = 8
-"""Parallel downloads: they wait for other hosts, not for this machine."""
+"""The number of parallel downloads. Downloads mostly wait for other hosts."""
 NEXT_FETCH_SECONDS = 0.5
+"""Delay before a download job that reached its time limit runs again."""
 
 
 async def fetch_media(ctx: dict[str, Any]) -> None:
-    """Fetch what is due, several at a time, until nothing is left; a second run changes nothing."""
+    """Download due media files, several at a time, until none is due or the time limit is reached.
+
+    If the time limit is reached, the job requests its next run. Two runs at the same time are safe.
+    """
     deps = deps_of(ctx)
     store = MediaStore.from_settings(deps.settings)
     limit = TimeLimit(deps)
@@ -248,7 +262,8 @@ async def fetch_media(ctx: dict[str, Any]) -> None:
                     tasks.create_task(_fetch_one(one, downloader=downloader, store=store))
                     for one in claimed
                 ]
-                # Recorded as each one ends, so that a slow host does not delay the others.
+                # Each result is recorded as soon as it is known, so that a slow host does not delay
+                # the others.
                 for ended in asyncio.as_completed(started):
                     one, outcome = await ended
                     async with deps.new_uow() as uow:

@@ -135,10 +135,10 @@ async def test_a_number_without_decisions_has_an_empty_proof(
 @pytest.mark.parametrize(
     ("statement", "result", "sentence"),
     [
-        ("DELETE FROM consent_link", "incomplete", "is in no link"),
+        ("DELETE FROM consent_link", "incomplete", "is not linked"),
         ("UPDATE consent_link SET key_id = 'other'", "incomplete", "another secret key"),
-        ("UPDATE consent_entry SET actor = 'x'", "broken", "does not fit its link"),
-        ("UPDATE consent_wording SET note = 'x'", "broken", "are not those stored"),
+        ("UPDATE consent_entry SET actor = 'x'", "broken", "does not match its link"),
+        ("UPDATE consent_wording SET note = 'x'", "broken", "does not match its stored digest"),
     ],
 )
 async def test_failed_verification_is_reported(

@@ -274,7 +274,7 @@ async def test_message_shows_each_file_as_it_is_fetched(
     assert (kept["size_bytes"], kept["url"], kept["type"]) == (len(PICTURE), urls[0], "image/png")
     assert (await client.get(f"/v1/media/{kept['media_id']}")).content == PICTURE
     assert (refused["status"], refused["error_code"]) == ("refused", "unsupported_type")
-    assert refused["error"].startswith("The file is not a picture")
+    assert refused["error"].startswith("The file is not stored, because it is not a picture")
     assert listed.json()["data"] == [after]
 
 

@@ -1,1 +1,1 @@
-"""Lines, conversations, messages, calls, media and the send ledger."""
+"""Messages and calls with contacts: lines, conversations, media files and the send ledger."""

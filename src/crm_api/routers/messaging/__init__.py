@@ -1,1 +1,1 @@
-"""Routes of conversations, messages, calls, media and lines."""
+"""HTTP routes for conversations, messages, calls, media, lines and the company's settings."""

@@ -1,4 +1,4 @@
-"""Routes of the company's settings: names, test numbers, brand and carrier budgets."""
+"""HTTP routes for the company's settings: names, test numbers, brand and carrier budgets."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ Admin = Annotated[Caller, require(Scope.ADMIN)]
 
 @router.get("")
 async def get_settings(uow: Uow, state: State, _caller: Reader) -> SettingsRead:
-    """Show the current settings, and which of them the environment sets."""
+    """Return the company's settings, and the names of those that environment variables set."""
     async with uow:
         return await company.read_settings(uow, configured=configured_business(state))
 
@@ -26,7 +26,10 @@ async def get_settings(uow: Uow, state: State, _caller: Reader) -> SettingsRead:
 async def update_settings(
     body: SettingsUpdate, uow: Uow, state: State, caller: Admin
 ) -> SettingsRead:
-    """Change settings. All processes use them as soon as this request is answered."""
+    """Change the company's settings. The new values apply as soon as this request is answered.
+
+    Settings that an environment variable sets (`locked`) cannot be changed.
+    """
     async with uow:
         return await company.update_settings(
             uow,

@@ -1,4 +1,4 @@
-"""Routes of conversations, messages and calls."""
+"""HTTP routes for conversations, messages and calls."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -65,15 +65,19 @@ async def list_conversations(
     uow: ListUow,
     page: Paging,
     _caller: Reader,
-    line_id: Annotated[UUID | None, Query(description="Only conversations over this line.")] = None,
+    line_id: Annotated[UUID | None, Query(description="Only conversations of this line.")] = None,
     contact_id: Annotated[
         UUID | None, Query(description="Only conversations with this contact.")
     ] = None,
     phone: Annotated[
-        PhoneNumber | None, Query(description="The phone number, in E.164 or any usual format.")
+        PhoneNumber | None,
+        Query(
+            description="Only conversations with this phone number, in E.164 or another usual "
+            "format."
+        ),
     ] = None,
 ) -> PageRead[ConversationRead]:
-    """List conversations, the most recently active first."""
+    """List the conversations that match all given filters, the most recently active first."""
     async with uow:
         found = await activity.list_conversations(
             uow,
@@ -102,7 +106,10 @@ async def list_messages(
     as_csv: WantsCsv,
     _caller: Reader,
 ) -> PageRead[MessageRead] | Response:
-    """List the messages of a conversation, newest first; as CSV, all of them."""
+    """List the messages of a conversation, newest first.
+
+    The JSON list has pages. A CSV answer contains all messages at once.
+    """
     if as_csv:
         rows = await export_messages(state.new_list_uow, conversation_id=conversation_id)
         return csv_answer(rows, name="messages")
@@ -141,7 +148,11 @@ async def list_messages(
     ),
 )
 async def send_message(body: ReplyCreate, uow: Uow, state: State, _caller: Sender) -> MessageRead:
-    """Send a single message. It is queued; its status shows when it was sent."""
+    """Send a single message to a phone number.
+
+    The message is queued and usually sent within seconds. Read the message again to see from its
+    `status` whether it was sent.
+    """
     async with uow:
         message = await user_messages.queue_user_message(
             uow, body, rules=state.rules, now=await uow.database_now(), secret=state.secret
@@ -151,7 +162,7 @@ async def send_message(body: ReplyCreate, uow: Uow, state: State, _caller: Sende
 
 @router.get("/messages/{message_id}")
 async def read_message(message_id: UUID, uow: Uow, _caller: Reader) -> MessageRead:
-    """Show one message."""
+    """Return one message with its files and the attempts to send it."""
     async with uow:
         message = await activity.get_message(uow, message_id)
         files = await _files_of(uow, [message])
@@ -163,11 +174,12 @@ async def read_message(message_id: UUID, uow: Uow, _caller: Reader) -> MessageRe
 async def settle_message(
     message_id: UUID, body: SettleRequest, uow: Uow, caller: Sender
 ) -> MessageRead:
-    """Settle a message whose result is unclear and that waits for a person to decide.
+    """Decide whether a message was sent if the service could not find that out itself.
 
-    `sent`: it was sent. `failed`: it was not sent, and is not sent again. `resend`: it was not
-    sent, and is sent again. An alert names each such message. This also works for the message of a
-    campaign recipient.
+    An alert names such a message. Look in OpenPhone whether the message was sent, then choose an
+    outcome. `sent`: the message was sent. `failed`: the message was not sent and must not be sent
+    again. `resend`: the message was not sent and must be sent again. This also works for a message
+    of a campaign.
     """
     async with uow:
         message = await activity.settle_message(
@@ -184,7 +196,7 @@ async def settle_message(
 
 @router.get("/calls")
 async def list_calls(uow: ListUow, page: Paging, _caller: Reader) -> PageRead[CallRead]:
-    """List calls, newest first."""
+    """List the calls of all lines, newest first."""
     async with uow:
         found = await activity.list_calls(uow, cursor=page.cursor, limit=page.limit)
         files = await _files_of(uow, found.data)
@@ -196,7 +208,7 @@ async def list_calls(uow: ListUow, page: Paging, _caller: Reader) -> PageRead[Ca
 
 @router.get("/calls/{call_id}")
 async def read_call(call_id: UUID, uow: Uow, _caller: Reader) -> CallRead:
-    """Show one call, with its recording, voicemail, summary and transcript if they are known."""
+    """Return one call, with its recording, voicemail, summary and transcript where available."""
     async with uow:
         call = await activity.get_call(uow, call_id)
         files = await _files_of(uow, [call])

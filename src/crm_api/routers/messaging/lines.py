@@ -1,4 +1,4 @@
-"""Routes of lines: own phone numbers at the provider, and their limits."""
+"""HTTP routes for lines: the company's phone numbers at the provider, and their daily limits."""
 
 from typing import Annotated
 from uuid import UUID
@@ -21,7 +21,10 @@ Writer = Annotated[Caller, require(Scope.CAMPAIGNS_WRITE)]
 
 @router.post("", status_code=201, openapi_extra=fails_with("line_exists", "unknown_timezone"))
 async def create_line(body: LineCreate, uow: Uow, state: State, _caller: Writer) -> LineRead:
-    """Add one number of the provider's workspace as a line; `sync` adds all of them."""
+    """Add one phone number of the OpenPhone workspace as a line.
+
+    `POST /v1/lines/sync` adds all phone numbers of the workspace.
+    """
     async with uow:
         line = await lines.create_line(
             uow,
@@ -35,7 +38,7 @@ async def create_line(body: LineCreate, uow: Uow, state: State, _caller: Writer)
 
 @router.get("")
 async def list_lines(uow: Uow, state: State, page: Paging, _caller: Reader) -> PageRead[LineRead]:
-    """List lines, newest first, with the messages that each may still send today."""
+    """List the lines, newest first, with the number of messages that each may still send today."""
     async with uow:
         found = await lines.list_lines(
             uow,
@@ -49,7 +52,11 @@ async def list_lines(uow: Uow, state: State, page: Paging, _caller: Reader) -> P
 
 @router.post("/sync", openapi_extra=fails_with("lines_unreadable"))
 async def sync_lines(uow: Uow, state: State, _caller: Writer) -> PageRead[LineRead]:
-    """Read all lines from the provider. Names and limits that were set here do not change."""
+    """Add all phone numbers of the OpenPhone workspace as lines.
+
+    For a line that already exists, only the phone number is updated. Its name and limits do not
+    change.
+    """
     numbers = await lines.read_provider_numbers(state.provider)
     async with uow:
         found = await lines.store_lines(
@@ -64,7 +71,7 @@ async def sync_lines(uow: Uow, state: State, _caller: Writer) -> PageRead[LineRe
 
 @router.get("/{line_id}")
 async def get_line(line_id: UUID, uow: Uow, state: State, _caller: Reader) -> LineRead:
-    """Show a line."""
+    """Return a line with its daily limit and its count of today."""
     async with uow:
         line = await lines.get_line(
             uow,
@@ -79,7 +86,7 @@ async def get_line(line_id: UUID, uow: Uow, state: State, _caller: Reader) -> Li
 async def update_line(
     line_id: UUID, body: LineUpdate, uow: Uow, state: State, caller: Writer
 ) -> LineRead:
-    """Change the name, daily limit, ramp plan, time zone or handling of unclear attempts."""
+    """Change a line's name, daily limit, ramp plan, time zone or handling of unclear messages."""
     async with uow:
         line = await lines.update_line(
             uow,
@@ -94,9 +101,9 @@ async def update_line(
 
 @router.post("/{line_id}/unblock")
 async def unblock_line(line_id: UUID, uow: Uow, state: State, caller: Writer) -> LineRead:
-    """Unblock a line. Its campaigns continue by themselves.
+    """Unblock a line, so that it sends again. The campaigns of the line continue automatically.
 
-    This also ends a pause that the provider requested with `Retry-After`, for all lines.
+    If OpenPhone has asked for a pause (`Retry-After`), the pause ends too, for all lines.
     """
     async with uow:
         line = await lines.unblock_line(

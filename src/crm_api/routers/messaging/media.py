@@ -1,4 +1,4 @@
-"""Routes of stored pictures and recordings, and of their fetches from the provider."""
+"""HTTP routes for stored pictures and recordings, and for their downloads from the provider."""
 
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -35,49 +35,51 @@ Operator = Annotated[Caller, require(Scope.OPERATIONS)]
 
 SAFE_HEADERS = {
     "accept-ranges": "bytes",
-    # A browser must ask again each time, so that access is checked; it then gets 304. No shared
-    # cache may store the file.
+    # A browser must send a request each time, so that access is checked; the answer to it is
+    # usually 304. No shared cache may store the file.
     "cache-control": "private, no-cache",
-    # A file comes from a stranger, so scripts in it must not run. ``methods`` adds the headers
-    # against type guessing and leaking the link to all answers.
+    # A stranger may have sent the file, so scripts in it must not run. To all answers, the
+    # middleware ``methods`` adds the headers that forbid type guessing and passing on the link.
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
 }
 
 
 _BYTES = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
 FILE: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The file, with its own type.", "content": _BYTES},
-    206: {"description": "The part that was asked for.", "content": _BYTES},
-    304: {"description": "Not modified: your version is current."},
+    200: {"description": "The file, with its media type.", "content": _BYTES},
+    206: {"description": "The requested byte range of the file.", "content": _BYTES},
+    304: {"description": "The file has not changed since the version in `If-None-Match`."},
 }
 
 
 class Conditions(BaseModel):
-    """Headers about the version that the client has, and the range that it wants."""
+    """The conditional headers of a request for a file: known version and wanted byte range."""
 
     range: str | None = Field(
         default=None,
-        description="The bytes that you want: `bytes=0-1023`.",
+        description="The byte range of the file to return, for example `bytes=0-1023`.",
         examples=["bytes=0-65535"],
     )
     if_range: str | None = Field(
         default=None,
-        description="The ETag of an earlier part: the whole file, if it has changed since.",
+        description="The ETag of a part that was downloaded before. If the file has changed since "
+        "then, the whole file is returned and `Range` is ignored.",
         examples=['"4be81d7a2f0c95637fa0d5b64c1e2938"'],
     )
     if_none_match: str | None = Field(
         default=None,
-        description="The ETag of the version that you have: 304 if it is still current.",
+        description="The ETag of the version that the client has. If this version is current, the "
+        "answer is 304 without the file.",
         examples=['"4be81d7a2f0c95637fa0d5b64c1e2938"'],
     )
 
     def has(self, etag: str) -> bool:
-        """Return True if the caller already has this version."""
+        """Return True if ``If-None-Match`` names this version, so that the client has it."""
         listed = (self.if_none_match or "").split(",")
         return not {"*", etag}.isdisjoint(one.strip().removeprefix("W/") for one in listed)
 
     def range_for(self, etag: str) -> str | None:
-        """Return the requested range; None if ``If-Range`` names another version."""
+        """Return ``Range``; None if it is missing or ``If-Range`` names another version."""
         return self.range if self.if_range in {None, etag} else None
 
 
@@ -93,25 +95,27 @@ async def _may_open(
     expires: Annotated[
         str | None,
         Query(
-            description="Part of a link: when it expires, in seconds since 1970.",
+            description="When the link expires, in seconds since 1970-01-01 UTC. A link from `POST "
+            "/v1/media/{id}/link` contains this value.",
             examples=["1795667456"],
         ),
     ] = None,
     signature: Annotated[
         str | None,
         Query(
-            description="Part of a link: its signature.",
+            description="The signature of the link. A link from `POST /v1/media/{id}/link` "
+            "contains this value.",
             examples=["rxBaTdXauytZVRvpwdIA0pXOz7aEWWcHu45-IdWAG4A"],
         ),
     ] = None,
 ) -> None:
-    """Allow the request with a valid link to this file, or with the scope ``messages:read``.
+    """Allow the request if it has a valid link to this file, or the scope ``messages:read``.
 
     Raises:
         MediaLinkExpiredError: The link has expired.
         MediaLinkInvalidError: The signature is wrong.
-        UnauthenticatedError: There is no link and no valid credentials.
-        MissingScopeError: The caller does not have the scope.
+        UnauthenticatedError: The request has neither a link nor valid credentials.
+        MissingScopeError: The caller has no link and lacks the scope.
     """
     if expires is not None or signature is not None:
         links.check_media_link(
@@ -157,9 +161,10 @@ async def open_media(
     store: Annotated[MediaStore, Depends(_store)],
     conditions: Annotated[Conditions, Header()],
 ) -> Response:
-    """Download a stored picture or recording, whole or in part.
+    """Download a stored picture, recording or other file, whole or in part.
 
-    Use an API key with `messages:read`, or a link from `POST /v1/media/{id}/link`.
+    The request needs credentials with the scope `messages:read`, or the `expires` and `signature`
+    of a link from `POST /v1/media/{id}/link`.
     """
     async with uow:
         found = await media.get_media(uow, media_id)
@@ -197,7 +202,10 @@ def _disposition(found: Media) -> str:
 async def make_link(
     media_id: UUID, uow: Uow, state: State, _caller: Reader, body: LinkCreate | None = None
 ) -> LinkRead:
-    """Create a link that a browser can open without credentials, for 10 minutes by default."""
+    """Create a link to a stored file that a browser can open without credentials.
+
+    The link is valid for 10 minutes unless the body names another duration.
+    """
     async with uow:
         found = await media.get_media(uow, media_id)
     url, expires_at = links.make_media_link(
@@ -217,10 +225,10 @@ async def list_fetches(
     _caller: Reader,
     status: Annotated[FetchStatus | None, IN_STATUS] = None,
     activity_id: Annotated[
-        UUID | None, Query(description="Only the files of this message or call.")
+        UUID | None, Query(description="Only the fetches of files of this message or call.")
     ] = None,
 ) -> PageRead[MediaFetchRead]:
-    """List the fetches of files from the provider, newest first."""
+    """List the fetches, that is, the downloads of media files from the provider, newest first."""
     async with uow:
         found = await media.list_fetches(
             uow, status=status, activity_id=activity_id, cursor=page.cursor, limit=page.limit
@@ -235,7 +243,7 @@ async def list_fetches(
 async def retry_fetches(
     uow: Uow, _caller: Operator, body: MediaFetchRetry | None = None
 ) -> MediaFetchesRetried:
-    """Retry all fetches in a status; `dead` by default."""
+    """Start all fetches that have a given status again. The default status is `dead`."""
     wanted = body or MediaFetchRetry()
     async with uow:
         count = await media.retry_fetches(
@@ -250,7 +258,7 @@ async def retry_fetches(
     openapi_extra=fails_with("media_already_stored"),
 )
 async def retry_fetch(fetch_id: UUID, uow: Uow, _caller: Operator) -> MediaFetchRead:
-    """Retry one fetch, in any status except `stored`."""
+    """Start one fetch of a media file again, unless the file is already stored."""
     async with uow:
         fetch = await media.retry_fetch(uow, fetch_id=fetch_id, now=clock.now())
     return MediaFetchRead.model_validate(fetch)

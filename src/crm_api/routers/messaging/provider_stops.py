@@ -1,4 +1,4 @@
-"""Routes of the provider's stop list, as far as failed messages have shown it."""
+"""HTTP routes for numbers that the provider refuses because the person opted out there."""
 
 from typing import Annotated
 from uuid import UUID
@@ -28,15 +28,20 @@ async def list_provider_stops(
     *,
     status: Annotated[
         ProviderStopStatus,
-        Query(description="`open`: the provider refuses the number, but it is not opted out here."),
+        Query(
+            description="Only entries with this status. The default, `open`, means that the "
+            "provider refuses the number although it is not opted out in this service."
+        ),
     ] = ProviderStopStatus.OPEN,
     phone: Annotated[
-        PhoneNumber | None, Query(description="The phone number, in E.164 or any usual format.")
+        PhoneNumber | None,
+        Query(description="Only entries for this phone number, in E.164 or another usual format."),
     ] = None,
 ) -> PageRead[ProviderStopRead]:
-    """List numbers that the provider refuses because the person opted out there, newest first.
+    """List the numbers that the provider refuses because the person opted out there, newest first.
 
-    By default, the list has only numbers that were opted in here after the refusal.
+    A refusal opts the number out in this service too. So the default status, `open`, lists the
+    numbers that were opted in again in this service but not at the provider.
     """
     async with uow:
         found = await stops.list_provider_stops(
@@ -57,9 +62,10 @@ async def list_provider_stops(
 async def resolve_provider_stop(
     stop_id: UUID, uow: Uow, caller: Writer, body: ProviderStopResolve | None = None
 ) -> ProviderStopRead:
-    """Resolve an entry after the provider sends to the number again.
+    """Resolve an entry, because the provider sends to the number again.
 
-    Consent does not change. The next refusal creates a new entry and opts the number out again.
+    The consent of the number does not change. If the provider refuses the number again, a new
+    entry is created and the number is opted out again.
     """
     async with uow:
         row = await stops.resolve_provider_stop(

@@ -433,7 +433,7 @@ async def test_defect_in_one_file_is_recorded_with_it(
 
     [fetch] = await fetches(session)
     assert (fetch["status"], fetch["error_code"]) == ("failed", "internal_error")
-    assert fetch["last_error"] == "Internal error: ZeroDivisionError."
+    assert fetch["last_error"] == "The download failed with an internal error (ZeroDivisionError)."
 
 
 async def test_retry_by_hand_starts_again_and_ends_the_alert(

@@ -1,1 +1,1 @@
-"""The company that sends: names, test numbers, brand and carrier budgets."""
+"""Settings of the company that sends: names, test numbers, brand and carrier budgets."""

@@ -1,10 +1,10 @@
-"""Carriers and the company's daily budgets for them.
+"""Recognise mobile carriers, and compute what is left of the company's daily budget for each.
 
-Nothing is limited unless the company declares a budget. All functions are pure.
+A carrier without a declared budget is not limited. All functions are pure.
 
-Sources: Twilio, "T-Mobile daily message limits for long code messaging with A2P 10DLC" (segments,
-per brand, shared by all vendors; Sprint and Metro included), and Bird, "Throughput and Daily Caps"
-(one tax ID, until midnight Pacific time), both read 2026-11-28.
+Sources: Twilio, "T-Mobile daily message limits for long code messaging with A2P 10DLC" (the limit
+counts segments, per brand, over all vendors; it includes Sprint and Metro), and Bird, "Throughput
+and Daily Caps" (the limit is per tax ID, until midnight Pacific time), both read 2026-11-28.
 """
 
 import re
@@ -17,7 +17,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 DAY_ZONE = "America/Los_Angeles"
-"""The carriers' day ends at midnight in this time zone."""
+"""The day of a carrier's daily limit ends at midnight in this time zone."""
 
 
 class Carrier(StrEnum):
@@ -32,7 +32,7 @@ class Carrier(StrEnum):
 
 
 UNKNOWN = "unknown"
-"""Stored on an attempt if the number's carrier is not known, or its name is not recognised."""
+"""Stored on a send attempt if the number's carrier is not known or its name is not recognised."""
 
 _NAMES: tuple[tuple[re.Pattern[str], Carrier], ...] = (
     (re.compile(r"t ?mobile|metro ?pcs|metro by|\bsprint\b"), Carrier.T_MOBILE),
@@ -45,9 +45,9 @@ _PUNCTUATION = re.compile(r"[-_/,]+")
 
 @lru_cache(maxsize=1024)
 def carrier_of(name: str | None) -> str:
-    """Return the carrier for the name that a look-up service gives.
+    """Convert the carrier name from a phone look-up service to a ``Carrier``, or to ``unknown``.
 
-    Other names are ``unknown``, because the network behind a small carrier is not known.
+    A small carrier is ``unknown``, because it is not known whose network it uses.
     """
     if name is None:
         return UNKNOWN
@@ -57,17 +57,18 @@ def carrier_of(name: str | None) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Budgets:
-    """The declared budgets.
+    """The daily budgets that the company declared for carriers.
 
     Attributes:
-        daily: Segments a day by carrier, less those of other vendors; never negative.
+        daily: Segments a day, by carrier, after subtracting the segments of other vendors. Never
+            negative.
     """
 
     daily: Mapping[str, int]
 
     @classmethod
     def of(cls, declared: Mapping[str, Any] | None) -> "Budgets":
-        """Read the stored declaration."""
+        """Build the budgets from the column ``carrier_budgets``; None means no budget."""
         return cls(
             daily={
                 carrier: max(
@@ -81,22 +82,24 @@ class Budgets:
 
     @property
     def strictest(self) -> str | None:
-        """The carrier with the smallest budget; None if no budget is declared."""
+        """The carrier with the smallest daily budget; None if no budget is declared."""
         return min(self.daily, key=lambda carrier: (self.daily[carrier], carrier), default=None)
 
     def counted_as(self, carrier: str) -> str | None:
-        """Return the budget that a message counts against; None if it counts against none.
+        """Return the carrier whose budget limits messages to ``carrier``; None if no budget does.
 
-        A message to an unknown carrier counts against the strictest budget.
+        The strictest budget limits messages to an unknown carrier.
         """
         counted = self.strictest if carrier == UNKNOWN else carrier
         return counted if counted in self.daily else None
 
     def left(self, used: Mapping[str, int]) -> dict[str, int]:
-        """Return the segments left of each budget; negative if manual messages exceeded it.
+        """Return the segments that are left of each budget, by carrier.
+
+        A value is negative if manual messages, which no budget stops, exceeded the budget.
 
         Args:
-            used: Segments used in the carriers' day, by carrier as stored on the attempts.
+            used: Segments used in the current carrier day, by the carrier stored on the attempts.
         """
         left = dict(self.daily)
         for carrier, segments in used.items():
@@ -107,7 +110,10 @@ class Budgets:
 
 
 def carrier_day(now: datetime) -> tuple[datetime, datetime]:
-    """Return when the current day of the carriers begins and ends, in the zone of ``now``."""
+    """Return the beginning and the end of the current carrier day (midnight Pacific time).
+
+    Both instants are in the time zone of ``now``.
+    """
     zone = ZoneInfo(DAY_ZONE)
     today = now.astimezone(zone).date()
     begins, ends = (

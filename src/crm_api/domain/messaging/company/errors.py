@@ -6,7 +6,7 @@ from crm_api.domain.kit.errors import ConflictError, Example
 
 
 class SettingLockedError(ConflictError):
-    """The environment sets this field; ``locked`` lists all such fields."""
+    """An environment variable sets this field; ``locked`` lists every field set in this way."""
 
     code = "setting_locked"
     title = "Setting is locked"
@@ -14,7 +14,8 @@ class SettingLockedError(ConflictError):
 
     def __init__(self, field: str, *, locked: Sequence[str]) -> None:
         super().__init__(
-            f"The environment variable CRM_{field.upper()} sets {field}. Change the variable and "
-            "restart, or unset it and set the field here.",
+            f"{field} cannot be changed here, because the environment variable "
+            f"CRM_{field.upper()} sets it. Change the variable and restart the service, or unset "
+            "the variable, restart, and send this request again.",
             locked=list(locked),
         )

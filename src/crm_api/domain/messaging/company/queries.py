@@ -13,7 +13,7 @@ from crm_api.domain.messaging.models.company import THE_ROW, CompanySettings
 
 @dataclass(frozen=True, kw_only=True)
 class StoredSettings:
-    """The stored values; the defaults are for an installation without a row."""
+    """The company's settings as stored. The defaults apply while the table has no row."""
 
     business_name: str | None = None
     business_contact: str | None = None
@@ -34,18 +34,21 @@ _COLUMNS = (
 
 
 async def read(session: AsyncSession) -> StoredSettings:
-    """Return the stored settings."""
+    """Return the company's stored settings, or the defaults if none are stored."""
     row = (await session.execute(select(*_COLUMNS))).one_or_none()
     if row is None:
         return StoredSettings()
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
-    # An erasure replaces the number of the erased person by a value that is not a number.
+    # The erasure of a person replaces the person's number with a value that is not a number.
     values["test_numbers"] = [one for one in row.test_numbers if one.startswith("+")]
     return StoredSettings(**values)
 
 
 async def lock(session: AsyncSession, *, now: datetime) -> StoredSettings:
-    """Return the settings and lock their row until the transaction ends; claims wait for that."""
+    """Lock the company's settings row until the transaction ends, and return the settings.
+
+    A missing row is added first. Claims that count carrier budgets wait for this lock.
+    """
     made = insert(CompanySettings).values(id=THE_ROW, updated_at=now).on_conflict_do_nothing()
     await session.execute(made)
     await session.execute(text("SELECT 1 FROM company_settings FOR NO KEY UPDATE"))
@@ -53,7 +56,7 @@ async def lock(session: AsyncSession, *, now: datetime) -> StoredSettings:
 
 
 async def update(session: AsyncSession, *, values: dict[str, Any], now: datetime) -> None:
-    """Write columns of the row that ``lock`` locked."""
+    """Write the columns in ``values`` to the settings row that ``lock`` has locked."""
     statement = insert(CompanySettings).values(id=THE_ROW, updated_at=now, **values)
     changed = {"updated_at": now, **values}
     await session.execute(statement.on_conflict_do_update(index_elements=["id"], set_=changed))

@@ -1,4 +1,4 @@
-"""Schemas of the company's settings, in and out."""
+"""Request and response schemas of the company's settings."""
 
 from typing import Annotated, Self
 
@@ -17,7 +17,7 @@ MOST_SEGMENTS = 10_000_000
 
 Segments = Annotated[
     int,
-    Field(ge=0, le=MOST_SEGMENTS, strict=True, description="Message segments a day."),
+    Field(ge=0, le=MOST_SEGMENTS, strict=True, description="The number of segments per day."),
 ]
 
 
@@ -31,35 +31,42 @@ AttClass = Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,2}$")]
 
 
 class Brand(RequestModel):
-    """The company's registration with the carriers.
+    """The company's registration with the mobile carriers (A2P 10DLC).
 
-    It documents the budgets. Nothing is derived from it.
+    These values document where the carrier budgets come from. The service does not use them.
     """
 
     legal_name: Annotated[
-        OptionalLine200, Field(description="As in the registration; null if unknown.")
+        OptionalLine200,
+        Field(description="The company's legal name in the registration; null if unknown."),
     ] = None
     ein: Annotated[
         Ein | None,
         Field(
-            description="Tax ID. T-Mobile counts by it, over all vendors.", examples=["12-3456789"]
+            description="The company's tax ID (EIN); null if unknown. T-Mobile's daily limit "
+            "applies per tax ID, to the messages of all vendors together.",
+            examples=["12-3456789"],
         ),
     ] = None
     att_class: Annotated[
         AttClass | None,
-        Field(description="AT&T's message class of the registered campaign.", examples=["E"]),
+        Field(
+            description="The message class that AT&T gave to the registered campaign; null if "
+            "unknown.",
+            examples=["E"],
+        ),
     ] = None
 
 
 class VendorTraffic(RequestModel):
-    """Messages that another vendor sends for the same company."""
+    """The daily traffic that another messaging vendor sends for the same company."""
 
-    name: Annotated[Name200, Field(description="Name of the vendor.")]
+    name: Annotated[Name200, Field(description="The name of the vendor.")]
     daily_segments: Segments
 
 
 class CarrierBudget(RequestModel):
-    """Segments a day that one carrier allows the company."""
+    """The number of message segments per day that one carrier allows the company to send."""
 
     daily_segments: Segments
     other_vendors: Annotated[
@@ -67,23 +74,28 @@ class CarrierBudget(RequestModel):
         Field(
             max_length=MOST_VENDORS,
             default_factory=list,
-            description="The company's traffic over other vendors. It is subtracted.",
+            description="The traffic that other vendors send for the company. This service "
+            "subtracts it from `daily_segments`.",
         ),
     ]
 
 
 CarrierBudgets = Annotated[
     dict[Carrier, CarrierBudget],
-    Field(description="By carrier. A carrier that is left out is not limited."),
+    Field(
+        description="The daily budget of each carrier. Messages to a carrier without an entry are "
+        "not limited."
+    ),
 ]
 
 
 class SettingsUpdate(RequestModel):
-    """The fields to change; a field that is left out does not change, null removes the value.
+    """The settings to change. An omitted field keeps its value; null removes the value.
 
     Attributes:
-        brand: The company as it is registered with the carriers.
-        carrier_budgets: The declared daily segments of each carrier.
+        brand: The company's registration with the mobile carriers.
+        carrier_budgets: The number of segments per day that each carrier allows. The new object
+            replaces the whole stored object.
     """
 
     model_config = example(
@@ -98,17 +110,26 @@ class SettingsUpdate(RequestModel):
     )
 
     business_name: Annotated[
-        OptionalLine200, Field(description="The sender's name; null: the line's name.")
+        OptionalLine200,
+        Field(
+            description="The name with which messages identify the sender. If null, messages use "
+            "the name of the line."
+        ),
     ] = None
     business_contact: Annotated[
-        OptionalLine200, Field(description="How to reach the sender; null: the line's number.")
+        OptionalLine200,
+        Field(
+            description="The phone number or address at which people can reach the sender. If "
+            "null, messages use the number of the line."
+        ),
     ] = None
     test_numbers: Annotated[
         list[PhoneNumber],
         Field(
             max_length=MOST_TEST_NUMBERS,
             default_factory=list,
-            description="Numbers that test messages may go to, besides the own lines.",
+            description="Phone numbers that may receive test messages. The company's own lines may "
+            "always receive them.",
         ),
     ]
     brand: Brand | None = None
@@ -117,25 +138,33 @@ class SettingsUpdate(RequestModel):
     @model_validator(mode="after")
     def _no_number_twice(self) -> Self:
         if len(set(self.test_numbers)) < len(self.test_numbers):
-            raise PydanticCustomError("number_twice", "A test number occurs twice. Give it once.")
+            raise PydanticCustomError(
+                "number_twice", "The list has the same test number twice. Remove one of the two."
+            )
         return self
 
 
 class CarrierBudgetRead(ReadModel):
-    """Segments a day that one carrier allows the company."""
+    """The number of message segments per day that one carrier allows the company to send."""
 
-    daily_segments: Annotated[int, Field(description="The declared segments a day.")]
+    daily_segments: Annotated[
+        int, Field(description="The number of segments per day that the company declared.")
+    ]
     other_vendors: Annotated[
-        list[VendorTraffic], Field(description="The company's traffic over other vendors.")
+        list[VendorTraffic],
+        Field(description="The traffic that other vendors send for the company."),
     ]
     available_segments: Annotated[
         int,
-        Field(description="Segments a day for this service: declared, less other vendors."),
+        Field(
+            description="The number of segments per day that this service may send: "
+            "`daily_segments` minus the segments of the other vendors."
+        ),
     ]
 
 
 class SettingsRead(ReadModel):
-    """The company's current settings; values from the environment take precedence."""
+    """The company's current settings. A value from the environment overrides the stored one."""
 
     model_config = example(
         business_name="Granite Foundations",
@@ -152,25 +181,50 @@ class SettingsRead(ReadModel):
         locked=["business_name", "business_contact"],
     )
 
-    business_name: Annotated[str | None, Field(description="Null: the line's name is used.")]
-    business_contact: Annotated[str | None, Field(description="Null: the line's number is used.")]
-    test_numbers: Annotated[
-        list[str], Field(description="Numbers that test messages may go to, as E.164.")
+    business_name: Annotated[
+        str | None,
+        Field(
+            description="The name with which messages identify the sender. If null, messages use "
+            "the name of the line."
+        ),
     ]
-    brand: Annotated[Brand | None, Field(description="The registration with the carriers.")]
+    business_contact: Annotated[
+        str | None,
+        Field(
+            description="The phone number or address at which people can reach the sender. If "
+            "null, messages use the number of the line."
+        ),
+    ]
+    test_numbers: Annotated[
+        list[str],
+        Field(description="The phone numbers that may receive test messages, in E.164."),
+    ]
+    brand: Annotated[
+        Brand | None,
+        Field(description="The company's registration with the mobile carriers; null if unset."),
+    ]
     carrier_budgets: Annotated[
         dict[Carrier, CarrierBudgetRead],
-        Field(description="By carrier. A carrier that is left out is not limited."),
+        Field(
+            description="The daily budget of each carrier. Messages to a carrier without an entry "
+            "are not limited."
+        ),
     ]
     locked: Annotated[
         list[str],
-        Field(description="Fields that the environment sets. They cannot be changed here."),
+        Field(
+            description="The names of the fields that environment variables set. The API cannot "
+            "change these fields."
+        ),
     ]
-    updated_at: Annotated[Instant | None, Field(description="Null before the first change.")]
+    updated_at: Annotated[
+        Instant | None,
+        Field(description="When the stored settings last changed; null before the first change."),
+    ]
 
     @classmethod
     def of(cls, found: StoredSettings, *, locked: list[str]) -> Self:
-        """Build the response from the stored settings."""
+        """Build the response from the stored settings, without values from the environment."""
         daily = Budgets.of(found.carrier_budgets).daily
         return cls(
             business_name=found.business_name,

@@ -1,6 +1,6 @@
 """Read and change the company's settings.
 
-Each use reads them in its own transaction, so a change applies to all processes after its commit.
+No process caches the settings. So a change applies to all processes as soon as it is committed.
 """
 
 from dataclasses import dataclass
@@ -17,23 +17,23 @@ from crm_api.platform.jobs import Job, JobName
 
 SUBJECT = "settings"
 _SHOWN = frozenset({"business_name", "brand", "carrier_budgets"})
-"""Fields whose values the audit log shows. Other fields may contain a person's number, so the log
-shows only that they changed."""
+"""Fields whose values are written to the audit log. The other fields may contain the phone number
+of a person, so the audit log records only that they changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Business:
-    """How messages identify the sender; None means the line's name or number."""
+    """The sender's name and contact in messages; None means the line's name or number."""
 
     name: str | None
     contact: str | None
 
 
 async def read_settings(uow: UnitOfWork, *, configured: Business) -> SettingsRead:
-    """Return the settings.
+    """Return the company's settings for the API.
 
     Args:
-        configured: Values from the environment; they take precedence.
+        configured: Values from the environment. They override stored values.
     """
     return _shown(await queries.read(uow.session), configured)
 
@@ -41,12 +41,16 @@ async def read_settings(uow: UnitOfWork, *, configured: Business) -> SettingsRea
 async def update_settings(
     uow: UnitOfWork, changes: SettingsUpdate, *, configured: Business, actor: str, now: datetime
 ) -> SettingsRead:
-    """Change settings, with an entry in the audit log.
+    """Change the company's settings and write an entry to the audit log.
 
-    The campaign queue is nudged, because a higher carrier budget allows messages at once.
+    The job that processes the campaign queue is requested, because a higher carrier budget may
+    allow more messages at once.
+
+    Args:
+        configured: Values from the environment. They cannot be changed.
 
     Raises:
-        SettingLockedError: The environment sets a field that the change would alter.
+        SettingLockedError: The environment sets one of the fields to another value.
     """
     known = await queries.lock(uow.session, now=now)
     before = {name: getattr(known, name) for name in SettingsUpdate.model_fields}
@@ -74,7 +78,10 @@ async def update_settings(
 
 
 async def read_business(uow: UnitOfWork, *, configured: Business) -> Business:
-    """Return how messages identify the sender: from the environment, else from the settings."""
+    """Return the sender's name and contact for messages.
+
+    A value from the environment (``configured``) overrides the stored setting.
+    """
     if configured.name and configured.contact:
         return configured
     stored = await queries.read(uow.session)
@@ -85,7 +92,7 @@ async def read_business(uow: UnitOfWork, *, configured: Business) -> Business:
 
 
 async def read_test_numbers(uow: UnitOfWork) -> list[str]:
-    """Return the numbers that test messages may go to, in addition to the lines."""
+    """Return the phone numbers, besides our own lines, that may receive test messages."""
     return (await queries.read(uow.session)).test_numbers
 
 

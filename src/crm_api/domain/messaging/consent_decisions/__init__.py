@@ -1,1 +1,1 @@
-"""Decisions about consent, with their effect on waiting messages."""
+"""Decisions about consent (opt-out, opt-in, hold) and their effect on waiting messages."""

@@ -1,8 +1,9 @@
-"""Keep and restore the decisions of erased persons, by the hash of the number.
+"""Preserve the consent of erased persons by the hash of their number, and restore its flags.
 
-An erasure deletes the flags, because they name the number. The entries of the history stay, so the
-opt-out is set again when the number is stored again. Only an opt-in ends it: a START, or a
-decision that a user documents. Lifting ``do_not_contact`` does not end it.
+The erasure of a person deletes the flags of the number, because a flag contains the number. The
+consent history keeps its entries, which contain only a hash of the number. If the number is stored
+again later, this module sets the opt-out again from the history. Only an opt-in ends that opt-out:
+the person sends START, or a user documents an opt-in. Lifting ``do_not_contact`` does not end it.
 """
 
 from collections.abc import Collection
@@ -31,7 +32,7 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
 DECIDED_BEFORE = "decided before the person had their data erased"
-"""The reason of a flag that is set again."""
+"""The reason that is stored with a flag that is set again after an erasure."""
 BY_THE_PERSON = "person"
 
 
@@ -44,10 +45,10 @@ async def keep_consent_state(
     now: datetime,
     secret: bytes,
 ) -> None:
-    """Append an entry for each number whose flags are stricter than its history.
+    """Append a history entry for each number whose flags are stricter than its consent history.
 
-    Call this before an erasure deletes the flags, so that the history alone gives the state.
-    The caller has locked decisions about the numbers.
+    Call this before an erasure deletes the flags. Afterwards the history alone gives the consent
+    of the number. The caller has locked decisions about the numbers.
     """
     flags = await flags_of(uow.session, sorted(phones), now=now)
     for phone in sorted(phones):
@@ -65,10 +66,10 @@ async def keep_consent_state(
 async def restore_consent_state(
     uow: UnitOfWork, *, phones: Collection[str], now: datetime, secret: bytes
 ) -> None:
-    """Set the opt-out or hold of each erased number again, as its history gives it.
+    """Set the opt-out or hold of each erased number again, according to its consent history.
 
-    A hold is replaced by an opt-out; no other flag is removed. The messages of a number that gets
-    a flag are withdrawn. The caller has locked decisions about the numbers.
+    An opt-out replaces a hold; no other flag is removed. Waiting messages to a number that gets a
+    flag are withdrawn. The caller has locked decisions about the numbers.
     """
     flags = await flags_of(uow.session, sorted(phones), now=now)
     stopped = []
@@ -97,14 +98,15 @@ async def keep_late_decision(
     now: datetime,
     secret: bytes,
 ) -> None:
-    """Append the decision of a message from before the erasure, without its wording.
+    """Append the decision in a message that was written before the erasure but arrived after it.
 
-    A message that has an entry already is ignored. If the number is in use again, its flags are
-    set accordingly. The caller has locked decisions about the number.
+    The entry does not contain the text of the message. A message that already has an entry is
+    ignored. If the number is in use again, its flags are set according to the decision. The caller
+    has locked decisions about the number.
 
     Args:
-        at: When the message was written; not after it was received.
-        claimed_at: When it was written, by the provider's clock.
+        at: When the message was written, or when it was received if that was earlier.
+        claimed_at: When the message was written, by the provider's clock.
     """
     phone_hash = hash_phone(phone, secret)
     if await is_message_known(uow.session, phone_hash=phone_hash, at=at, claimed_at=claimed_at):
@@ -125,7 +127,10 @@ async def keep_late_decision(
 
 
 def _missing(wanted: ConsentState, known: ConsentState) -> ConsentAction | None:
-    """Return the decision that makes ``known`` as strict as ``wanted``; None if it is already."""
+    """Return the decision that makes ``known`` as strict as ``wanted``.
+
+    None if ``known`` is already as strict.
+    """
     if wanted.opted_out and not known.opted_out:
         return ConsentAction.OPT_OUT
     if wanted.on_hold and not known.flags:
@@ -144,7 +149,7 @@ async def _append(
     secret: bytes,
     claimed_at: datetime | None = None,
 ) -> None:
-    """Append an entry and erase its number and wording at once."""
+    """Append an entry to the consent history and immediately erase its number and wording."""
     entry_id = await queries.add_entry(
         uow.session,
         phone_hash=hash_phone(phone, secret),
@@ -167,7 +172,7 @@ async def _append(
 
 
 async def erase_words_of(session: AsyncSession, *, entry_id: int) -> None:
-    """Remove the number and words of one decision; the entry stays."""
+    """Delete the number and the wording of one entry; keep the entry with its number's hash."""
     await session.execute(delete(ConsentWording).where(ConsentWording.entry_id == entry_id))
 
 
@@ -182,7 +187,10 @@ _IS_MESSAGE_KNOWN = text("""
 async def is_message_known(
     session: AsyncSession, *, phone_hash: bytes, at: datetime, claimed_at: datetime | None
 ) -> bool:
-    """Return whether a message of this number with one of these instants has an entry."""
+    """Return True if the history already has an entry for this message of the number.
+
+    A message is recognised by either of its two instants.
+    """
     values = {"phone_hash": phone_hash, "at": at, "claimed_at": claimed_at}
     return bool(await session.scalar(_IS_MESSAGE_KNOWN, values))
 
@@ -194,5 +202,5 @@ _IS_IN_USE = text("""
 
 
 async def is_in_use(session: AsyncSession, *, phone: str) -> bool:
-    """Return whether a contact or a flag has this number."""
+    """Return True if a contact or a flag has this number."""
     return bool(await session.scalar(_IS_IN_USE, {"phone": phone}))

@@ -1,4 +1,4 @@
-"""Read and change the flags of numbers, and set them by decisions."""
+"""Read and change the flags of phone numbers, and apply consent decisions to the flags."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,12 +16,13 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
 EXPIRED_AT_ONCE = 5_000
+"""The largest number of expired flags that one call deletes."""
 
 
 async def flags_of(
     session: AsyncSession, phones: Sequence[str], *, now: datetime
 ) -> dict[str, set[str]]:
-    """Return the unexpired flags of each number; an empty set for a number without flags."""
+    """Return the names of the unexpired flags of each number; an empty set if it has no flag."""
     statement = (
         select(ContactFlag.phone, ContactFlag.flag_type)
         .where(
@@ -37,7 +38,7 @@ async def flags_of(
 
 
 async def flag_rows(session: AsyncSession, *, phone: str, now: datetime) -> list[ContactFlag]:
-    """Return the unexpired flags of a number, ordered by name."""
+    """Return the rows of the unexpired flags of a number, ordered by the flag's name."""
     statement = (
         select(ContactFlag)
         .where(
@@ -53,7 +54,7 @@ async def flag_rows(session: AsyncSession, *, phone: str, now: datetime) -> list
 async def find_suppressed_numbers(
     session: AsyncSession, phones: Sequence[str], *, now: datetime
 ) -> set[str]:
-    """Return those of the numbers that have a flag that stops campaign messages."""
+    """Return the numbers in ``phones`` that have a consent flag that stops campaign messages."""
     found = await flags_of(session, phones, now=now)
     return {phone for phone, flags in found.items() if flags.intersection(SUPPRESSING_FLAGS)}
 
@@ -70,7 +71,7 @@ HELD = text("""
 async def find_contacts_on_hold(
     session: AsyncSession, *, contact_ids: Sequence[UUID], now: datetime
 ) -> set[UUID]:
-    """Return the ids of those contacts whose number is on hold."""
+    """Return the ids of the contacts whose number has the flag ``opt_out_hold``."""
     values = {"contact_ids": list(contact_ids), "now": now}
     return set(await session.scalars(HELD, values))
 
@@ -84,14 +85,14 @@ async def follow_decision(
     now: datetime,
     secret: bytes,
 ) -> tuple[ConsentState, ConsentState]:
-    """Set the flags of a number to the result of its history and a new decision.
+    """Set the consent flags of a number to the result of its history and a new decision.
 
-    If the number has a flag afterwards, its waiting messages are withdrawn; otherwise its held
-    recipients continue. The caller has locked decisions about the number and appends
-    the entry.
+    If the number is opted out or on hold afterwards, its waiting messages are withdrawn. Otherwise
+    its held campaign recipients continue. The caller has locked decisions about the number, and it
+    appends the history entry.
 
     Returns:
-        The state before and after.
+        The consent of the number before and after the decision.
     """
     before = ConsentState.of_flags((await flags_of(uow.session, [phone], now=now))[phone])
     history = await queries.read_decisions(uow.session, phone_hash=hash_phone(phone, secret))
@@ -111,7 +112,11 @@ async def follow_decision(
 async def set_flag(
     session: AsyncSession, *, phone: str, flag: str, reason: str | None, now: datetime
 ) -> bool:
-    """Set a flag without an expiry; False if the number already has it so, and its row stays."""
+    """Set a flag on a number without an expiry.
+
+    Returns:
+        False if the number already had the flag without an expiry; then nothing changes.
+    """
     statement = insert(ContactFlag).values(
         id=new_id(), phone=phone, flag_type=flag, reason=reason, created_at=now
     )
@@ -138,9 +143,10 @@ SET_FLAGS = text("""
 async def set_flags(
     session: AsyncSession, *, phones: Sequence[str], flag: str, reason: str | None, now: datetime
 ) -> None:
-    """Set a flag without an expiry on numbers; rows that already have it so are not changed.
+    """Set a flag without an expiry on several numbers.
 
-    Rows are locked in the order of the numbers.
+    A number that already has the flag without an expiry does not change. Rows are locked in the
+    order of the numbers.
     """
     values = {"phones": list(phones), "flag": flag, "reason": reason, "now": now}
     await session.execute(SET_FLAGS, values)
@@ -155,7 +161,10 @@ async def put_flag(
     expires_at: datetime | None,
     now: datetime,
 ) -> None:
-    """Set a flag, or replace its reason and expiry; an expired flag gets a new creation time."""
+    """Set a flag on a number; if the number has the flag, replace its reason and expiry.
+
+    A flag that had expired gets a new creation time.
+    """
     statement = insert(ContactFlag).values(
         id=new_id(),
         phone=phone,
@@ -175,14 +184,14 @@ async def put_flag(
 
 
 async def remove_flags(session: AsyncSession, *, phone: str, flags: Sequence[str]) -> None:
-    """Remove these flags of a number."""
+    """Remove the flags with these names from a number."""
     await session.execute(
         delete(ContactFlag).where(ContactFlag.phone == phone, ContactFlag.flag_type.in_(flags))
     )
 
 
 async def erase_flags(session: AsyncSession, *, phones: Sequence[str]) -> None:
-    """Remove every flag of these numbers."""
+    """Remove every flag from these numbers."""
     await session.execute(delete(ContactFlag).where(ContactFlag.phone.in_(phones)))
 
 
@@ -198,9 +207,11 @@ EXPIRE_FLAGS = text("""
 
 
 async def expire_flags(uow: UnitOfWork, *, now: datetime, limit: int = EXPIRED_AT_ONCE) -> int:
-    """Delete expired flags, the longest expired first; they have no effect already.
+    """Delete up to ``limit`` expired flags; flags that expired first are deleted first.
+
+    This changes no behaviour, because every reader ignores expired flags.
 
     Returns:
-        Number of deleted flags; less than ``limit`` if none is left.
+        The number of deleted flags; less than ``limit`` if no expired flag is left.
     """
     return len((await uow.session.execute(EXPIRE_FLAGS, {"now": now, "limit": limit})).all())

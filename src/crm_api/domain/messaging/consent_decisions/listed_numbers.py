@@ -1,6 +1,7 @@
-"""Apply a list of opted-out numbers in a few statements: opt-outs, holds, ``do_not_contact``.
+"""Apply an imported suppression list: opt out, hold or flag ``do_not_contact`` its numbers.
 
-A list never allows messages. If a number has the flag already, nothing is written.
+A suppression list only adds flags and never removes an opt-out. For a number that already has the
+flag, nothing is written. The SQL handles many numbers per statement.
 """
 
 from collections.abc import Iterable, Sequence
@@ -32,7 +33,7 @@ _LOCK_DECISIONS = text("""
         ORDER BY one.phone OFFSET 0
     ) number
 """)
-"""In the order of the numbers, like every other transaction."""
+"""Locks in the order of the numbers, as every other transaction does, so that none deadlock."""
 
 # Numbers of contacts that have several numbers because of a merge.
 _SHARED = text("""
@@ -83,12 +84,12 @@ _ADD_ENTRIES = text(f"""
 
 @dataclass(frozen=True, kw_only=True)
 class ListedNumber:
-    """What a list says about one number.
+    """A number of a suppression list, and what the list demands for it.
 
     Attributes:
-        action: ``opt_out``, or ``hold`` if the list is unclear.
-        is_do_not_contact: The number gets the flag ``do_not_contact`` too.
-        evidence: The place in the list.
+        action: ``opt_out``, or ``hold`` if it is unclear whether the list means an opt-out.
+        is_do_not_contact: The number also gets the flag ``do_not_contact``.
+        evidence: Where the number is in the list, for the consent history.
     """
 
     phone: str
@@ -98,7 +99,7 @@ class ListedNumber:
 
 
 def strictest_entries(listed: Iterable[ListedNumber]) -> list[ListedNumber]:
-    """Return each number once, with the strictest entry of the list, ordered by number."""
+    """Merge repeated numbers of a list into the strictest entry of each; ordered by number."""
     found: dict[str, ListedNumber] = {}
     for one in listed:
         known = found.setdefault(one.phone, one)
@@ -115,7 +116,7 @@ def strictest_entries(listed: Iterable[ListedNumber]) -> list[ListedNumber]:
 async def count_new_flags(
     session: AsyncSession, listed: Sequence[ListedNumber], *, now: datetime
 ) -> dict[FlagType, int]:
-    """Count the numbers that would get each flag."""
+    """Return, for each flag, how many numbers of the list would get it as a new flag."""
     flags = await flags_of(session, [one.phone for one in listed], now=now)
     counts = dict.fromkeys(_FLAGS, 0)
     for one in listed:
@@ -127,13 +128,14 @@ async def count_new_flags(
 async def apply_listed_numbers(
     uow: UnitOfWork, listed: Sequence[ListedNumber], *, reason: str, now: datetime, secret: bytes
 ) -> dict[FlagType, int]:
-    """Set the flags of a list; append a consent entry for each new opt-out or hold.
+    """Set the flags that a list demands; append a consent entry for each new opt-out or hold.
 
     Args:
-        listed: The result of ``strictest``. The caller has locked the contacts with these numbers.
+        listed: The result of ``strictest_entries``. The caller has locked the contacts with these
+            numbers.
 
     Returns:
-        For each flag, the number of phone numbers that did not have it before.
+        For each flag, how many phone numbers got it and did not have it before.
     """
     session = uow.session
     phones = [one.phone for one in listed]
@@ -176,7 +178,7 @@ _FLAGS = (FlagType.OPTED_OUT, FlagType.DO_NOT_CONTACT, FlagType.OPT_OUT_HOLD)
 
 
 def _new_flags(one: ListedNumber, flags: set[str]) -> set[FlagType]:
-    """Return the flags to add to a number: only missing ones, and no hold on an opted-out one."""
+    """Return the flags that a number lacks and must get. An opted-out number gets no hold."""
     wanted = {FlagType.DO_NOT_CONTACT} if one.is_do_not_contact else set()
     if one.action == ConsentAction.OPT_OUT:
         wanted.add(FlagType.OPTED_OUT)
@@ -194,7 +196,7 @@ async def _decide(
     now: datetime,
     secret: bytes,
 ) -> None:
-    """Set the flags that result from history and list, and withdraw waiting messages."""
+    """Set the flags that result from each number's history and the list; withdraw its messages."""
     session = uow.session
     histories = await _decisions(session, hashes=[hash_phone(one.phone, secret) for one in alone])
     after: dict[str, ConsentState] = {}
@@ -239,7 +241,10 @@ async def _remember(
     now: datetime,
     secret: bytes,
 ) -> None:
-    """Append one entry for each number, with the messages that cannot be withdrawn."""
+    """Append one consent entry for each number.
+
+    The entry names the messages that are already being sent, because they cannot be withdrawn.
+    """
     session = uow.session
     phones = [one.phone for one in alone]
     is_open = set(await session.scalars(_OPEN, {"phones": phones}))

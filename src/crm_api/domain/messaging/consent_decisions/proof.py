@@ -1,6 +1,6 @@
-"""Build the consent proof for one number: each decision with its wording, message and chain link.
+"""Build the consent proof of one number: each decision with its wording, message and chain link.
 
-The result is one document that another party can keep, print and check.
+The proof is one document. A court or another party can store, print and verify it.
 """
 
 import csv
@@ -65,7 +65,7 @@ CSV_COLUMNS = (
 async def build_consent_proof(
     uow: UnitOfWork, *, phone: str, secret: bytes, now: datetime
 ) -> ConsentProof:
-    """Build the proof for a number; it has no entries if nothing was decided."""
+    """Build the consent proof of a number. It has no entries if there was no decision."""
     session = uow.session
     phone_hash = hash_phone(phone, secret)
     stored = await linking.read_entries_of_number(session, phone_hash=phone_hash)
@@ -89,7 +89,7 @@ async def build_consent_proof(
 
 
 def as_csv(proof: ConsentProof) -> str:
-    """Write the entries as a table, oldest first."""
+    """Return the entries of a proof as CSV with a header row, oldest entry first."""
     lines = io.StringIO()
     writer = csv.writer(lines)
     writer.writerow(CSV_COLUMNS)
@@ -158,14 +158,24 @@ def _verify_entries(entries: list[ProvenEntry]) -> ConsentVerdict:
     findings, is_broken = [], False
     for entry in entries:
         if entry.wording.fits is False:
-            findings.append(f"The words of entry {entry.id} are not those stored with it.")
+            findings.append(
+                f"Entry {entry.id} was changed: its wording does not match its stored digest."
+            )
             is_broken = True
         if entry.link is None:
-            findings.append(f"Entry {entry.id} is in no link of the chain yet.")
+            findings.append(
+                f"Entry {entry.id} is not linked into the chain yet. Request the proof again in a "
+                "few seconds."
+            )
         elif entry.link.fits is None:
-            findings.append(f"The link of entry {entry.id} was made with another secret key.")
+            findings.append(
+                f"The link of entry {entry.id} cannot be verified, because it was made with "
+                "another secret key."
+            )
         elif not entry.link.fits:
-            findings.append(f"Entry {entry.id} does not fit its link in the chain.")
+            findings.append(
+                f"Entry {entry.id} or the chain was changed: the entry does not match its link."
+            )
             is_broken = True
     result = "broken" if is_broken else "incomplete" if findings else "ok"
     return ConsentVerdict(result=result, findings=findings)
@@ -193,7 +203,7 @@ async def _read_erased_at(session: AsyncSession, *, phone_hash: bytes) -> dateti
 
 
 async def _read_flags(session: AsyncSession, *, phone: str) -> list[ProvenFlag]:
-    """Return the flags of a number, including expired ones, oldest first."""
+    """Return all flags of a number, oldest first. Expired flags are included."""
     statement = select(ContactFlag).where(ContactFlag.phone == phone)
     flags = await session.scalars(statement.order_by(ContactFlag.created_at, ContactFlag.id))
     return [

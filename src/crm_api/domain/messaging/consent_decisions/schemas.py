@@ -1,4 +1,4 @@
-"""The consent proof of one number, as the API returns it."""
+"""Response schemas of the consent proof of one number."""
 
 from typing import Annotated, Any
 
@@ -10,11 +10,16 @@ from crm_api.domain.messaging.models.conversations import Direction, MessageStat
 
 
 class ProvenMessage(ReadModel):
-    """The message that an entry refers to; ``body`` is null if it was erased.
+    """The message that a consent entry refers to; ``body`` is null if it was erased.
 
     Attributes:
-        line: The phone number of the line.
-        provider_message_id: The id of the message at the provider; null until it was sent.
+        direction: Whether the message was received or sent.
+        origin: What created the message.
+        body: The text of the message; null if it was erased.
+        status: The state of the message.
+        line: The number of the line that received or sent the message; null if it is not known.
+        provider_message_id: The provider's id of the message; null if the provider gave none.
+        occurred_at: When the message was received or sent, by the provider's clock.
     """
 
     model_config = example(origin="provider", body="STOP please", line="+16175550100")
@@ -30,13 +35,15 @@ class ProvenMessage(ReadModel):
 
 
 class ProvenWording(ReadModel):
-    """The words of an entry, and the input of their digest.
+    """The wording of a consent entry, with the values from which its digest is computed.
 
     Attributes:
-        digest: The digest stored in the entry; null for entries older than digests.
-        salt: Hexadecimal. Null if the words were erased, as are `canonical` and `fits`.
-        canonical: The text that the digest is computed from.
-        fits: Whether the digest matches these words.
+        digest: The digest of the wording that is stored in the entry, in hexadecimal; null for
+            entries that were stored before the service computed digests.
+        salt: The random salt of the digest, in hexadecimal; null if the wording was erased.
+        canonical: The wording as the text from which the digest is computed; null if the wording
+            was erased.
+        fits: Whether the digest matches the salt and the wording; null if the wording was erased.
     """
 
     model_config = example(
@@ -53,15 +60,15 @@ class ProvenWording(ReadModel):
 
 
 class ProvenLink(ReadModel):
-    """An entry's place in the chain.
+    """The link that connects a consent entry to the entry before it in the consent chain.
 
     Attributes:
-        position: The position in the chain, from 1.
+        position: The position of the link in the chain, counted from 1.
         digest: The digest of this link, in hexadecimal.
         previous_digest: The digest of the previous link, in hexadecimal.
-        key_id: The id of the key that signed the link.
-        fits: Whether the digest matches the entry and the link before; null if it was made with
-            another secret key, which this service cannot check.
+        key_id: The id of the secret key with which the link was made.
+        fits: Whether the digest matches the entry and the previous link; null if the link was made
+            with another secret key, so that this service cannot verify it.
     """
 
     model_config = example(
@@ -80,18 +87,29 @@ class ProvenLink(ReadModel):
 
 
 class ProvenEntry(ReadModel):
-    """One decision.
+    """One consent decision: an opt-out, an opt-in, a hold or the release of a hold.
 
     Attributes:
-        text_shown: The exact text that the person read and agreed to.
-        evidence: The evidence for the decision.
-        message: The message that the decision refers to; null without one.
+        id: The id of the entry in the consent history.
+        action: The decision.
+        source: The kind of source that the decision came from.
+        actor: Who decided: `person` for the person's own message, otherwise the name of the user,
+            API key or service component.
+        reason: The reason of the decision; null if none was given or the wording was erased.
+        note: A note of the user who decided; null if there is none.
+        text_shown: The exact text that the person read and agreed to; null if there is none.
+        evidence: The evidence for the decision, for example the text of a message.
+        message: The message that the decision refers to; null if it refers to no message.
         claimed_at: When the message was written, by the provider's clock; null for a decision
-            without a message. ``occurred_at`` is this or the receipt, whichever is earlier.
-        stored_at: When it was stored.
-        is_erased: The words were erased. The decision, its source and its time stay.
-        wording: The recorded words of the decision; null after they were erased.
-        link: Null until the entry is linked into the chain, about a second.
+            without a message.
+        occurred_at: The time of the decision. For a message: when it was written or when it was
+            received, whichever was earlier.
+        stored_at: When this service stored the decision.
+        is_erased: Whether the wording of the decision was erased. The decision, its source and its
+            time are not erased.
+        wording: The wording of the decision, with its digest.
+        link: The entry's link in the consent chain; null until the entry is linked, which takes
+            about a second.
     """
 
     model_config = example(
@@ -117,10 +135,13 @@ class ProvenEntry(ReadModel):
 
 
 class ProvenFlag(ReadModel):
-    """A flag on the number; without effect after ``expires_at``.
+    """A flag of the number. It has no effect after ``expires_at``.
 
     Attributes:
+        flag: The name of the flag.
+        reason: Why the flag was set; null if no reason was given.
         since: When the flag was set.
+        expires_at: When the flag stops having an effect; null if it does not expire.
     """
 
     flag: str
@@ -130,12 +151,12 @@ class ProvenFlag(ReadModel):
 
 
 class ProvenTexts(ReadModel):
-    """The messages of this service to the number that the provider accepted.
+    """How many messages of this service to the number the provider accepted, and when.
 
     Attributes:
         accepted: The number of messages that the provider accepted.
-        first_at: The time of the first one.
-        last_at: The time of the last one.
+        first_at: When the provider accepted the first message; null if there is none.
+        last_at: When the provider accepted the last message; null if there is none.
     """
 
     model_config = example(accepted=1)
@@ -146,11 +167,12 @@ class ProvenTexts(ReadModel):
 
 
 class ConsentChainEnd(ReadModel):
-    """The current end of the whole chain; ``position`` counts the entries of all numbers.
+    """The current last link of the consent chain, which contains the entries of all numbers.
 
     Attributes:
-        position: The position in the chain, from 1.
-        digest: The digest of this link, in hexadecimal.
+        position: The position of the last link in the chain, counted from 1; 0 if the chain is
+            empty.
+        digest: The digest of the last link, in hexadecimal.
     """
 
     model_config = example(position=1204, digest=DIGEST)
@@ -160,11 +182,12 @@ class ConsentChainEnd(ReadModel):
 
 
 class ConsentVerdict(ReadModel):
-    """The result of verifying this number's entries.
+    """The result of verifying the consent entries of this number.
 
     Attributes:
-        result: ``ok``, ``broken``, or ``incomplete`` if some entries cannot be checked (yet).
-        findings: The problems that the verification found, as sentences.
+        result: `ok` if every entry was verified, `broken` if an entry was changed, or `incomplete`
+            if an entry is not linked yet or was made with another secret key.
+        findings: The problems that the verification found, as English sentences.
     """
 
     model_config = example(result="ok", findings=[])
@@ -174,18 +197,21 @@ class ConsentVerdict(ReadModel):
 
 
 class ConsentProof(ReadModel):
-    """All stored facts about the consent of one number.
+    """All stored facts about the consent of one phone number.
 
     Attributes:
-        phone_hash: The keyed hash of the number.
-        erased_at: When the person was erased; null otherwise.
-        generated_at: When the proof was made.
-        flags: The flags on the number.
-        entries: The decisions, oldest first.
-        texts: The messages that were sent to the number.
-        verification: Whether the chain is complete and unchanged.
-        chain_end: The last link of the consent chain.
-        how_to_check: How to verify the proof.
+        phone: The phone number, in E.164.
+        phone_hash: The keyed hash that identifies the number in the consent history, in
+            hexadecimal.
+        contact_id: The contact with this number; null if there is none.
+        erased_at: When the data of the person was erased; null if it was not.
+        generated_at: When this proof was generated.
+        flags: All flags of the number, oldest first. Expired flags are included.
+        entries: The consent decisions about the number, oldest first.
+        texts: How many messages the provider accepted for the number, and when.
+        verification: Whether the entries of this number are complete and unchanged.
+        chain_end: The last link of the consent chain, which contains the entries of all numbers.
+        how_to_check: How another party can verify the digests in this proof.
     """
 
     model_config = example(

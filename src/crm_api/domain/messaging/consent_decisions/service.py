@@ -1,8 +1,9 @@
-"""Decide opt-outs, opt-ins and holds: flags, their effect on messages, and the history.
+"""Record opt-outs, opt-ins and holds of a number: flags, waiting messages and consent history.
 
-Each decision is one transaction in this order: write the flag; withdraw the number's waiting and
-claimed messages (Sending, rule 10); append the entry. The entry comes last, because it names the
-messages that had already passed the gate.
+Each decision is one transaction with three steps in this order. (1) Write the flag. (2) Withdraw
+the waiting and claimed messages to the number (Sending, rule 10). (3) Append the entry to the
+history. The entry comes last because it names the messages that had already passed the gate, so
+that they could not be withdrawn.
 """
 
 from collections.abc import Iterable, Sequence
@@ -41,23 +42,24 @@ FORGET_LINE_TYPE = text("""
 """)
 
 SEALED_WITHIN_SECONDS = 1.0
-"""One run links the entries of this time into the chain."""
+"""Delay of the job that links new entries into the chain; one run links all entries so far."""
 _LAST_ENTRY_ID = 2**63 - 1
 
 
 class DecisionDetails(TypedDict):
-    """A decision about a number, with its source: the arguments of the functions of this module.
+    """A consent decision about a number: the common arguments of the functions in this module.
 
     Attributes:
-        actor: ``person`` for the person's own message, else the name of the API key.
-        text_shown: What the person read and agreed to.
-        evidence: For example ``{"text": "stop texting me"}``.
-        activity_id: The message that contains the decision.
-        message_id: The reply that a user decides about, if the user names it.
-        at: When the person decided, for a message that may arrive late; without it ``now``.
-        claimed_at: The same by the provider's clock.
-        now: The database's time of the transaction. The clock of a web host or worker must not
-            decide which decision is the last.
+        actor: ``person`` for the person's own message; otherwise the name of the API key or the
+            component that decided.
+        text_shown: The text that the person read and agreed to.
+        evidence: What proves the decision, for example ``{"text": "stop texting me"}``.
+        activity_id: The id of the message that contains the decision.
+        message_id: The id of the reply that a user decided about, if the user named it.
+        at: When the person decided; ``now`` if missing. A message may arrive long after it.
+        claimed_at: When the message was written, by the provider's clock, without a bound.
+        now: The database's time of the transaction. The clock of a web host or worker may be wrong,
+            so it must not decide which decision is the latest.
         secret: Key of the hash that identifies the number in the history.
     """
 
@@ -78,10 +80,11 @@ class DecisionDetails(TypedDict):
 
 
 async def opt_out(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
-    """Stop all messages to a number; this also confirms an ``opt_out_hold``.
+    """Opt a number out, so that it gets no more messages. An opt-out also ends a hold.
 
-    A repetition changes no flag. It appends an entry, because each opt-out is a separate decision.
-    A repetition by an import or the provider's list appends none.
+    The contact's other numbers are opted out too. A repeated opt-out changes no flag, but it gets
+    its own history entry, because each opt-out is a separate decision. A repeated opt-out from an
+    import or from the provider's stop list gets no entry.
 
     Returns:
         True if the number was not opted out before.
@@ -97,14 +100,14 @@ async def opt_out(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 
 
 async def opt_in(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
-    """Allow messages to a number again; remove ``opted_out`` and ``opt_out_hold``.
+    """Allow messages to a number again: remove its flags ``opted_out`` and ``opt_out_hold``.
 
-    Held recipients continue; skipped ones stay skipped. An entry is appended each time. A message
-    of the person opts in only the number that sent it; a user's decision opts in all numbers of
-    the contact.
+    Campaign recipients that were held continue; recipients that were skipped stay skipped. Every
+    opt-in gets a history entry. A message from the person opts in only the number that sent it. A
+    user's decision opts in all numbers of the contact.
 
     Returns:
-        True if the number was opted out or held before and is not any more.
+        True if the number was opted out or on hold before, and now is neither.
     """
     others = await _others(uow, act)
     before, after = await _decide(uow, ConsentAction.OPT_IN, act)
@@ -116,13 +119,13 @@ async def opt_in(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 
 
 async def place_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
-    """Hold campaign messages to a number until a person decides.
+    """Put a number on hold: it gets no campaign messages until a user decides about a reply.
 
-    An opted-out number needs no hold. The entry is appended anyway, because an earlier opt-in may
-    still arrive.
+    An opted-out number does not get the flag, but its history gets the entry. An opt-in that was
+    sent earlier may still arrive, and then the hold takes effect.
 
     Returns:
-        True if the number is held now and was not before.
+        True if the number is on hold now and was not on hold before.
     """
     others = await _others(uow, act)
     before, after = await _decide(uow, ConsentAction.HOLD, act)
@@ -132,10 +135,10 @@ async def place_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 
 
 async def release_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
-    """End a hold because the reply was not an opt-out; held recipients continue.
+    """End the hold of a number because the reply was not an opt-out; held recipients continue.
 
     Returns:
-        False if the number was not held; then no entry is appended for it.
+        False if the number was not on hold; then its history gets no entry.
     """
     others = await _others(uow, act)
     before, _ = await _decide(uow, ConsentAction.RELEASE, act)
@@ -149,9 +152,9 @@ async def release_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 async def add_flag(
     uow: UnitOfWork, *, flag: str, expires_at: datetime | None, **act: Unpack[DecisionDetails]
 ) -> None:
-    """Add a flag to a number; ``opted_out`` means an opt-out and ``opt_out_hold`` a hold.
+    """Add a flag to a number. The flag ``opted_out`` is an opt-out, and ``opt_out_hold`` a hold.
 
-    A flag that stops messages withdraws those that wait for the number.
+    If the flag stops messages, the waiting messages to the number are withdrawn.
 
     Raises:
         ConsentDoesNotExpireError: ``expires_at`` was given for an opt-out or a hold.
@@ -177,10 +180,10 @@ async def add_flag(
 
 
 async def mark_invalid(uow: UnitOfWork, *, phone: str, reason: str, now: datetime) -> None:
-    """Flag a number that no message reaches, and skip its waiting recipients.
+    """Flag a number ``invalid_number``, because no message reaches it, and skip its recipients.
 
-    This is not a decision about consent: the history gets no entry, and the person's other numbers
-    do not change.
+    This is not a consent decision. So the consent history gets no entry, and the contact's other
+    numbers do not change.
     """
     flag = FlagType.INVALID_NUMBER
     await flags.set_flag(uow.session, phone=phone, flag=flag, reason=reason, now=now)
@@ -188,11 +191,12 @@ async def mark_invalid(uow: UnitOfWork, *, phone: str, reason: str, now: datetim
 
 
 async def remove_flag(uow: UnitOfWork, *, flag: str, **act: Unpack[DecisionDetails]) -> bool:
-    """Remove a flag from a number; for ``opted_out`` that is an opt-in, for a hold its release.
+    """Remove a flag from a number.
 
-    Removing ``do_not_contact`` allows messages even if the person was erased. If that person had
-    opted out, the opt-out is set again from the history. Removing ``invalid_number`` also deletes
-    the line type that failed messages showed.
+    Removing ``opted_out`` is an opt-in, and removing ``opt_out_hold`` releases the hold. Removing
+    ``do_not_contact`` allows messages even to the number of an erased person, unless that person
+    had opted out: then the opt-out is set again from the history. Removing ``invalid_number`` also
+    deletes the line type (landline) that was stored because of failed messages.
 
     Returns:
         False if the number does not have the flag; then nothing changes.
@@ -218,7 +222,10 @@ async def remove_flag(uow: UnitOfWork, *, flag: str, **act: Unpack[DecisionDetai
 async def evidence_of_message(
     uow: UnitOfWork, *, phone: str, message_id: str, secret: bytes
 ) -> dict[str, Any] | None:
-    """Return the evidence of the entry that a message got while its line was not known."""
+    """Return the evidence of the history entry for a message; None if there is no entry.
+
+    The entry was stored when the message arrived for a line that this service did not know yet.
+    """
     phone_hash = hash_phone(phone, secret)
     return await queries.evidence_of_message(
         uow.session, phone_hash=phone_hash, message_id=message_id
@@ -226,7 +233,10 @@ async def evidence_of_message(
 
 
 async def lock_decisions(uow: UnitOfWork, *, phones: Iterable[str]) -> None:
-    """Lock decisions about these numbers until the transaction ends; locks in sorted order."""
+    """Lock decisions about these numbers until the transaction ends, in the order of the numbers.
+
+    Another transaction that decides about one of the numbers waits.
+    """
     for phone in sorted(set(phones)):
         await queries.lock_decisions(uow.session, phone=phone)
 
@@ -234,7 +244,9 @@ async def lock_decisions(uow: UnitOfWork, *, phones: Iterable[str]) -> None:
 async def history(
     uow: UnitOfWork, *, phone: str, secret: bytes, cursor: str | None, limit: int
 ) -> Page[tuple[ConsentEntry, ConsentWording | None]]:
-    """List the decisions about a number, newest first.
+    """List the consent history of a number, newest entry first.
+
+    An entry has no wording if the wording was erased.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -256,8 +268,8 @@ async def history(
 async def _others(uow: UnitOfWork, act: DecisionDetails) -> list[str]:
     """Return the other numbers of the contact that owns ``phone``, and lock decisions about all.
 
-    A merge takes these locks too. So after waiting for a lock the numbers are read again, until
-    there is no new one.
+    A merge of contacts takes the same locks and may add a number while this waits. So the numbers
+    are read again after each lock, until no new number appears.
     """
     known: set[str] = set()
     phones = await queries.numbers_of_person(uow.session, phone=act["phone"]) | {act["phone"]}
@@ -275,7 +287,7 @@ async def _keep_example(
     before: ConsentState,
     others: Sequence[str],
 ) -> None:
-    """Store the reply that a user decided about as an example, labelled with the decision."""
+    """Store the reply that a user decided about as a labelled example for the reply reader."""
     await reply_examples.keep_reply_example(
         uow.session,
         action,
@@ -291,7 +303,7 @@ async def _keep_example(
 async def _share(
     uow: UnitOfWork, action: ConsentAction, act: DecisionDetails, others: Sequence[str]
 ) -> None:
-    """Apply a decision to the contact's other numbers; append an entry for each that changes."""
+    """Apply a decision to the contact's other numbers; append an entry for each changed number."""
     for phone in others:
         evidence = {**(act.get("evidence") or {}), "said_of": act["phone"]}
         shared: DecisionDetails = {**act, "phone": phone, "evidence": evidence}
@@ -303,10 +315,12 @@ async def _share(
 async def _decide(
     uow: UnitOfWork, action: ConsentAction, act: DecisionDetails
 ) -> tuple[ConsentState, ConsentState]:
-    """Set the flags of one number to the result of history and decision, under its lock.
+    """Lock decisions about one number and set its flags to the result of history and decision.
 
-    The lock makes a second decision at the same time see this one. Returns the state before
-    and after.
+    Because of the lock, a decision that runs at the same time sees this decision.
+
+    Returns:
+        The consent of the number before and after the decision.
     """
     await queries.lock_decisions(uow.session, phone=act["phone"])
     return await follow_decision(
@@ -320,12 +334,15 @@ async def _decide(
 
 
 def _said_at(act: DecisionDetails) -> datetime:
-    """Return the instant that orders a decision; never after ``now``."""
+    """Return when the decision was made, which orders it among decisions; at most ``now``."""
     return min(act.get("at", act["now"]), act["now"])
 
 
 async def _remember(uow: UnitOfWork, action: ConsentAction, act: DecisionDetails) -> None:
-    """Append the entry, with the messages that passed the gate and cannot be withdrawn."""
+    """Append the history entry of a decision.
+
+    For an opt-out or a hold, the evidence names the messages that are already being sent.
+    """
     evidence = dict(act.get("evidence") or {})
     if action in {ConsentAction.OPT_OUT, ConsentAction.HOLD}:
         evidence["under_way"] = await sends.attempts_under_way(uow.session, phone=act["phone"])

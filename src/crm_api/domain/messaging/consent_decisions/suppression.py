@@ -1,8 +1,8 @@
-"""Set ``do_not_contact`` on numbers without a decision of the person: lists, and erased persons.
+"""Flag numbers ``do_not_contact`` because of a suppression list or the erasure of a person.
 
-After an erasure only a keyed hash of the number is left. When the number is stored again, its flags
-are set again in the same transaction, before a message can be sent: ``do_not_contact``, and what
-the person had decided (``erased_numbers.py``).
+After an erasure, the service stores only a keyed hash of the number. If the number is stored again,
+its flags are set again in the same transaction, so no message can be sent before. These flags are
+``do_not_contact`` and the person's own opt-out or hold (``erased_numbers.py``).
 """
 
 from collections.abc import Collection, Sequence
@@ -19,16 +19,16 @@ from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.platform.database import UnitOfWork
 
 ERASED_REASON = "the person had their data erased"
-"""The reason of the flag when the number of an erased person is stored again."""
+"""The reason of the flag ``do_not_contact`` if an erased person's number is stored again."""
 
 
 async def suppress_numbers(
     uow: UnitOfWork, *, phones: Sequence[str], reason: str, now: datetime
 ) -> None:
-    """Flag numbers ``do_not_contact`` without an end, and withdraw their messages.
+    """Flag numbers ``do_not_contact`` without an expiry, and withdraw their waiting messages.
 
-    All numbers of a merged contact are flagged. An existing flag keeps its reason. There is no
-    entry in the consent history, because the persons decided nothing.
+    If a number belongs to a merged contact, all numbers of that contact are flagged. An existing
+    flag keeps its reason. The consent history gets no entry, because no person decided anything.
     """
     phones = await queries.numbers_of_people(uow.session, phones=phones)
     await flags.set_flags(
@@ -40,14 +40,14 @@ async def suppress_numbers(
 async def suppress_erased(
     uow: UnitOfWork, *, phones: Collection[str], now: datetime, secret: bytes
 ) -> set[str]:
-    """Set ``do_not_contact`` again on those of the numbers whose person was erased.
+    """Set ``do_not_contact`` again on the numbers that belonged to an erased person.
 
-    The opt-out or hold of the number's history is set again too, also if ``do_not_contact`` was
-    lifted. Call this before a contact is added and before a message is queued. It costs one index
-    look-up if none of the persons was erased.
+    It skips numbers for which a user has lifted ``do_not_contact`` since the erasure. In both
+    cases the opt-out or hold from the number's history is set again. Call this before a contact is
+    added and before a message is queued. If no person was erased, it costs one index look-up.
 
     Returns:
-        The numbers that are barred; not those whose bar was lifted.
+        The numbers that have ``do_not_contact`` because of an erasure.
     """
     if not phones:
         return set()
@@ -70,8 +70,9 @@ async def suppress_erased(
 async def lock_contacts(session: AsyncSession, phones: Collection[str]) -> None:
     """Lock the contact rows of these numbers until the transaction ends.
 
-    An erasure waits for that, or has ended and the next statement sees it. Locks are taken in the
-    order that ``ARCHITECTURE.md`` gives under "Transactions, time and locks".
+    After this, no erasure of these contacts runs at the same time: a running erasure has ended and
+    the next statement sees its result, and a new erasure waits. For the order of locks see
+    ``ARCHITECTURE.md``, "Transactions, time and locks".
     """
     if phones:
         await queries.lock_contacts(session, phones=sorted(phones))
@@ -80,9 +81,10 @@ async def lock_contacts(session: AsyncSession, phones: Collection[str]) -> None:
 async def erased_since(
     session: AsyncSession, phones: Collection[str], *, secret: bytes
 ) -> dict[str, datetime]:
-    """Return when the persons of these numbers were erased, by number.
+    """Return when the data of each number's person was erased, by number.
 
-    Older messages and calls must not be stored again.
+    Numbers without an erasure are missing in the result. The caller must not store messages and
+    calls that are older than the erasure.
     """
     if not phones:
         return {}
@@ -94,9 +96,10 @@ async def erased_since(
 async def erase_consent_of(
     uow: UnitOfWork, *, phones: Collection[str], now: datetime, secret: bytes
 ) -> None:
-    """Store the hashes of an erased person's numbers; delete their flags, wordings and examples.
+    """Store the hashes of an erased person's numbers, and delete what contains the numbers.
 
-    The decisions stay in the history, without number and wording.
+    It deletes the flags, the wording of consent entries and the reply examples. The consent history
+    keeps its entries, without number and wording.
     """
     hashes = [hash_phone(phone, secret) for phone in sorted(phones)]
     await note_erased_numbers(uow.session, hashes=hashes, now=now)
@@ -106,9 +109,10 @@ async def erase_consent_of(
 
 
 async def lift_suppression(uow: UnitOfWork, *, phone: str, now: datetime, secret: bytes) -> None:
-    """Lift the bar of an erased number by a user's decision; the person's own opt-out stays.
+    """Allow messages to an erased person's number again, because a user decided so.
 
-    The caller has locked decisions about the number.
+    The person's own opt-out or hold is set again from the history. The caller has locked decisions
+    about the number. For a number without an erasure, nothing changes.
     """
     phone_hash = hash_phone(phone, secret)
     if await lift_erased(uow.session, phone_hash=phone_hash, now=now):
@@ -118,7 +122,7 @@ async def lift_suppression(uow: UnitOfWork, *, phone: str, now: datetime, secret
 async def find_erased_numbers(
     session: AsyncSession, *, hashes: Sequence[bytes]
 ) -> Sequence[ErasedNumber]:
-    """Return those of the numbers whose person was erased."""
+    """Return the erased numbers that have one of these hashes."""
     statement = select(ErasedNumber).where(ErasedNumber.phone_hash.in_(hashes))
     statement = statement.execution_options(populate_existing=True)
     return (await session.scalars(statement)).all()
@@ -127,7 +131,11 @@ async def find_erased_numbers(
 async def note_erased_numbers(
     session: AsyncSession, *, hashes: Sequence[bytes], now: datetime
 ) -> None:
-    """Store the hashes of erased numbers; a lifted number is blocked again."""
+    """Store the hashes of erased numbers.
+
+    If a user had allowed messages to one of the numbers after an earlier erasure, that permission
+    ends.
+    """
     rows = [{"phone_hash": one, "erased_at": now} for one in hashes]
     statement = insert(ErasedNumber).values(rows)
     await session.execute(
@@ -139,7 +147,11 @@ async def note_erased_numbers(
 
 
 async def lift_erased(session: AsyncSession, *, phone_hash: bytes, now: datetime) -> bool:
-    """Allow messages to an erased number again; False if its person was not erased."""
+    """Record that messages to an erased number are allowed again.
+
+    Returns:
+        False if the number has no erasure; then nothing changes.
+    """
     statement = update(ErasedNumber).where(ErasedNumber.phone_hash == phone_hash)
     lifted = statement.values(lifted_at=now).returning(ErasedNumber.phone_hash)
     return await session.scalar(lifted) is not None
@@ -152,5 +164,5 @@ ERASE_WORDS = text("""
 
 
 async def erase_words(session: AsyncSession, *, hashes: Sequence[bytes]) -> None:
-    """Remove the number and words of all decisions about these numbers; the entries stay."""
+    """Delete number and wording of all consent entries about these numbers; keep the entries."""
     await session.execute(ERASE_WORDS, {"hashes": list(hashes)})

@@ -1,1 +1,1 @@
-"""Conversations, and the one timeline of messages and calls."""
+"""Conversations with people outside the company: their messages and calls."""

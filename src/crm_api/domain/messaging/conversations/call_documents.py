@@ -1,7 +1,8 @@
-"""Merge events about one call into a document; events may come in any order, and twice.
+"""Merge the provider's events about one call into one document.
 
-Each member is merged so that order and repetition do not matter: the earliest beginning, the
-latest end, the longest list, the union of recordings, the larger of two strings. The document::
+Events may arrive in any order and more than once, and the document must always be the same. So
+every member is merged by a rule that ignores the order: the earliest beginning, the latest end, the
+longest list, the union of recordings, the larger of two strings. An example of the document::
 
     {"created_at": "2026-11-20T16:10:00.221000+00:00", "answered_at": "…", "completed_at": "…",
      "duration_seconds": 155, "external": ["+16175550123"], "own": ["+16175550100"],
@@ -20,7 +21,7 @@ from crm_api.domain.provider.openphone.facts import CallFacts, RecordingFacts, V
 Document = dict[str, Any]
 
 STUB_STATUS = "unknown"
-"""The status while only the summary, the transcript or the voicemail of a call is known."""
+"""The status of a call of which only a summary, a transcript or a voicemail has arrived."""
 STATUS_OF_EVENT = {
     "call.ringing": (1, "ringing"),
     "call.answered": (2, "answered"),
@@ -32,10 +33,12 @@ _STAGE_OF_WORD = {"queued": 1, "initiated": 1, "ringing": 1, "in-progress": 2}
 
 
 def rank_status(facts: CallFacts, event_type: str | None) -> tuple[int, str]:
-    """Return the rank and name of the call's status; of two pairs the larger one wins.
+    """Return the rank and the name of the call status that an event reports.
+
+    A call has the status with the highest rank of all its events; names break ties.
 
     Args:
-        event_type: None for a call from a list.
+        event_type: None if the call was read from a list of the provider and not from an event.
     """
     if event_type in STATUS_OF_EVENT:
         return STATUS_OF_EVENT[event_type]
@@ -48,11 +51,11 @@ def rank_status(facts: CallFacts, event_type: str | None) -> tuple[int, str]:
 
 
 def merge_call(known: Document, facts: CallFacts, *, event_at: datetime | None) -> Document:
-    """Return the document after one more event.
+    """Return the document of a call after one more event.
 
     Args:
-        known: The document so far; empty for a new call.
-        event_at: When the event happened. It dates a call whose beginning is not known yet.
+        known: The document before this event; empty for a new call.
+        event_at: When the event happened. It dates the call until its beginning is known.
     """
     merged = dict(known)
     _set(merged, "created_at", _earliest(known.get("created_at"), facts.created_at))
@@ -75,7 +78,8 @@ def merge_call(known: Document, facts: CallFacts, *, event_at: datetime | None) 
         _set(merged, name, _larger(known.get(name), getattr(facts, name)))
     for name in ("external", "own"):
         _set(merged, name, _longer(known.get(name), list(getattr(facts, name))))
-    # Kept only until the other party is known: then the conversation gets this time.
+    # Needed only until the other party is known. Then it is copied to the conversation as the time
+    # of the last activity.
     if "external" in merged:
         merged.pop("last_event_at", None)
     else:
@@ -95,22 +99,26 @@ def merge_call(known: Document, facts: CallFacts, *, event_at: datetime | None) 
 
 
 def began_at(document: Document) -> datetime | None:
-    """Return when the call began, else when its first event happened; None if unknown."""
+    """Return when the call began, or, if unknown, when its first event happened; else None."""
     written = document.get("created_at") or document.get("first_event_at")
     return None if written is None else datetime.fromisoformat(written)
 
 
 def placed_at(document: Document) -> datetime | None:
-    """Return when we called the person; None for calls from the person or without a beginning."""
+    """Return when the company called the person.
+
+    None if the person called, or if the beginning of the call is not known.
+    """
     if document.get("direction") != "outgoing" or "created_at" not in document:
         return None
     return datetime.fromisoformat(document["created_at"])
 
 
 def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
-    """Return the time of the last event, of this one and those before the other party was known.
+    """Return when the call was last active, which is then stored for its conversation.
 
-    None if no time is known.
+    It is the latest time of this event and of the events that arrived before the other party of
+    the call was known. None if no time is known.
 
     Args:
         known: The document before this event.
@@ -121,7 +129,7 @@ def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
 
 
 def is_contact(document: Document) -> bool:
-    """Return True if the person called us or answered our call."""
+    """Return True if the person called the company or answered its call."""
     return document.get("direction") == "incoming" or "answered_at" in document
 
 
@@ -147,7 +155,7 @@ def _larger(known: Any, new: Any) -> Any:  # noqa: ANN401 - strings or numbers
 
 
 def _longer(known: Any, new: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return the longer value; of two values of the same length, always the same one."""
+    """Return the value with the longer JSON text; if both are as long, the greater JSON text."""
     written = (json.dumps(value, sort_keys=True) for value in (known, new) if value)
     longest = max(written, key=lambda text: (len(text), text), default=None)
     return None if longest is None else json.loads(longest)
@@ -163,7 +171,7 @@ def _plain(facts: Any) -> Document:  # noqa: ANN401 - a dataclass
 
 
 def _merge_menu(known: list[Document], facts: CallFacts) -> list[Document]:
-    """Add a choice to the list; a caller may pass through several menus."""
+    """Add the event's phone menu choice to the list; a caller may choose in several menus."""
     if facts.menu_selection is None and facts.menu_selection_name is None:
         return known
     choice = {
@@ -184,9 +192,10 @@ def _merge_recordings(known: list[Document], new: tuple[RecordingFacts, ...]) ->
 
 
 def _same_recording(recording: Document) -> tuple[Any, ...]:
-    """Return a key that is equal for two reports of the same recording.
+    """Return a key that identifies a recording: its start and length, or else its URL.
 
-    The provider's two webhook systems give one recording different names and addresses.
+    The provider has two webhook systems. They report the same recording with different ids and
+    URLs.
     """
     if "started_at" in recording and "duration_seconds" in recording:
         return recording["started_at"], recording["duration_seconds"]

@@ -1,4 +1,4 @@
-"""Store calls on the timeline from events, many at once."""
+"""Store calls on the timeline from the provider's events, many calls at once."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -29,12 +29,12 @@ from crm_api.platform.ids import new_id
 
 @dataclass(frozen=True, kw_only=True)
 class CallEvent:
-    """What one event reports about a call.
+    """What one event of the provider reports about a call.
 
     Attributes:
-        event_type: None for a call from a list.
+        event_type: None if the call was read from a list of the provider and not from an event.
         event_at: When the event happened, by the provider's clock; None if unknown.
-        line: None if the event does not name it.
+        line: The line of the call; None if the event does not name it.
     """
 
     facts: CallFacts
@@ -45,10 +45,11 @@ class CallEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedCall:
-    """The state of a call after the events.
+    """A call after its events were stored.
 
     Attributes:
-        phone: The person's number if the person called or answered; else None.
+        phone: The person's number if the person called or answered; None otherwise.
+        began_at: When the call began, or the best known time.
     """
 
     phone: str | None
@@ -57,7 +58,7 @@ class RecordedCall:
 
 @dataclass(frozen=True, kw_only=True)
 class KnownCall:
-    """The stored state of a call; its row is locked."""
+    """A call as stored in ``activity``; its row is locked until the transaction ends."""
 
     id: UUID
     openphone_id: str
@@ -76,7 +77,11 @@ class KnownCall:
 async def apply_call_events(
     uow: UnitOfWork, events: Sequence[CallEvent], *, now: datetime
 ) -> list[RecordedCall]:
-    """Merge events into the one row of each call; events may come in any order."""
+    """Merge events into the one stored row of each call, and return the calls.
+
+    Events may arrive in any order and more than once. Unknown callers become contacts, and the
+    download of recordings and voicemail is requested.
+    """
     names = {one.facts.provider_call_id for one in events}
     known = await lock_calls(uow.session, provider_call_ids=names, now=now)
     heard: dict[str, datetime] = {}
@@ -121,7 +126,7 @@ ADD_CALLS = text("""
 async def lock_calls(
     session: AsyncSession, *, provider_call_ids: Collection[str], now: datetime
 ) -> dict[str, KnownCall]:
-    """Lock the rows of calls and return their state; add empty rows for unknown calls."""
+    """Lock the rows of these calls and return them by provider id; first add missing rows."""
     wanted = sorted(provider_call_ids)
     known: dict[str, KnownCall] = {}
     while True:
@@ -154,7 +159,10 @@ def _merged(known: KnownCall, event: CallEvent) -> KnownCall:
 async def _assign_people(
     uow: UnitOfWork, known: dict[str, KnownCall], *, heard: dict[str, datetime], now: datetime
 ) -> None:
-    """Set the number, contact and conversation of each call; add contacts for unknown callers."""
+    """Set number, contact and conversation of each call, once the other party is known.
+
+    An unknown person who called becomes a contact.
+    """
     placed = {name: call for name, call in known.items() if call.call.get("external")}
     phones = {name: as_phone(call.call["external"][0]) for name, call in placed.items()}
     unassigned = [name for name, call in placed.items() if call.contact_id is None and phones[name]]
@@ -189,8 +197,7 @@ async def _assign_people(
             known[name] = replace(call, conversation_id=conversation.id)
 
 
-# Only some events contain the other party and the conversation. A call without changes is not
-# written.
+# A call that the events did not change is not written.
 SAVE_CALLS = text("""
     UPDATE activity a
        SET call = x.call, rank = x.rank, status = x.status, direction = x.direction,
@@ -215,7 +222,7 @@ SAVE_CALLS = text("""
 
 
 async def save_calls(session: AsyncSession, calls: Sequence[KnownCall], *, now: datetime) -> None:
-    """Write the new state of calls; a call without changes is not written."""
+    """Write these calls to the database, except those that did not change."""
     values = {
         "ids": [call.id for call in calls],
         "calls": [json.dumps(call.call) for call in calls],

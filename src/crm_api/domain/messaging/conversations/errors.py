@@ -1,4 +1,4 @@
-"""Errors of conversations, messages and calls."""
+"""Errors that requests about conversations, messages and calls can return."""
 
 from crm_api.domain.kit.errors import ConflictError, Example, InvalidError, NotFoundError
 
@@ -25,62 +25,78 @@ class CallNotFoundError(NotFoundError):
 
 
 class RecipientOptedOutError(ConflictError):
-    """The recipient asked for no more messages."""
+    """The number is opted out, so it gets no messages."""
 
     code = "recipient_opted_out"
     title = "Recipient opted out"
-    example = Example("This number asked not to be texted.")
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The message was not sent, because this number is opted out. If the person agreed to "
+            "messages again, record that with POST /v1/contacts/{id}/opt-in."
+        )
 
 
 class RecipientDoNotContactError(ConflictError):
-    """The number is flagged ``do_not_contact``, or its person had their data erased."""
+    """The number has the flag ``do_not_contact``, for example because its person was erased."""
 
     code = "recipient_do_not_contact"
     title = "Recipient must not be contacted"
-    example = Example(
-        "This number is flagged do_not_contact. If that is wrong, take the flag off: DELETE "
-        "/v1/contacts/{id}/flags/do_not_contact."
-    )
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The message was not sent, because this number has the flag do_not_contact. If the "
+            "flag is wrong, remove it with DELETE /v1/contacts/{id}/flags/do_not_contact."
+        )
 
 
 class RecipientOnHoldError(ConflictError):
-    """A doubtful reply holds the number until a person decides what it means."""
+    """The number is on hold: a reply may be an opt-out, and a user must decide what it means."""
 
     code = "recipient_opt_out_hold"
     title = "Recipient is on hold"
-    example = Example(
-        "A doubtful text holds this number. Confirm it with POST /v1/contacts/{id}/opt-out or "
-        "release it with POST /v1/contacts/{id}/opt-in."
-    )
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The message was not sent, because a reply from this number may be an opt-out. Read "
+            "the reply. If it is an opt-out, use POST /v1/contacts/{id}/opt-out; otherwise use "
+            "POST /v1/contacts/{id}/opt-in."
+        )
 
 
 class OutsideWindowError(ConflictError):
-    """The law allows no message to the recipient now; ``next_allowed_at`` says when, or null."""
+    """The law does not allow a message at the recipient's local time.
+
+    ``next_allowed_at`` is the next allowed instant; null if none is known.
+    """
 
     code = "outside_window"
     title = "Outside legal hours"
     example = Example(
-        "At the recipient it is outside the hours in which the law lets a text leave, and "
-        "they never texted this line.",
+        "The message was not sent, because the law does not allow messages at the recipient's "
+        "local time now. Send it again at next_allowed_at. A person who has sent a message to "
+        "this line can be answered at any time.",
         next_allowed_at="2026-12-01T13:00:00.000Z",
     )
 
 
 class UnknownLineError(InvalidError):
-    """The request names a line that does not exist."""
+    """No line has the ``line_id`` of the request."""
 
     code = "unknown_line"
     title = "Unknown line"
     pointer = "/line_id"
-    example = Example("There is no line with this id.")
+    example = Example("No line has this id. GET /v1/lines lists the lines.")
 
 
 class LineCannotSendError(ConflictError):
-    """The line is blocked; ``blocked_reason`` says why."""
+    """The line is blocked, so it sends nothing; ``blocked_reason`` says why and what to do."""
 
     code = "line_blocked"
     title = "Line blocked"
     example = Example(
-        "The line is blocked and sends nothing.",
+        "The message was not sent, because the line is blocked. Correct the cause that "
+        "blocked_reason names, then unblock the line with POST /v1/lines/{id}/unblock; or use "
+        "another line.",
         blocked_reason="The provider refuses messages. Top up the account, then unblock the line.",
     )

@@ -1,4 +1,4 @@
-"""Export the messages of a conversation as CSV."""
+"""Export all messages of a conversation as CSV."""
 
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -45,14 +45,18 @@ HEADER = tuple(_COLUMNS)
 async def export_messages(
     new_uow: UnitOfWorkFactory, *, conversation_id: UUID
 ) -> AsyncIterator[bytes]:
-    """Return the CSV of a conversation's messages in parts, newest message first.
+    """Return an iterator over the parts of a CSV file with all messages of a conversation.
+
+    The newest message comes first. The iterator reads the database page by page.
 
     Raises:
         ConversationNotFoundError: No conversation has this id.
     """
     async with new_uow() as uow:
         if await queries.get_conversation(uow.session, conversation_id) is None:
-            raise ConversationNotFoundError("There is no conversation with this id.")
+            raise ConversationNotFoundError(
+                "No conversation has this id. GET /v1/conversations lists the conversations."
+            )
 
     async def next_page(uow: UnitOfWork, after: Position | None) -> tuple[bytes, Position | None]:
         return await _copy_messages(uow.session, conversation_id=conversation_id, after=after)
@@ -63,9 +67,10 @@ async def export_messages(
 async def _copy_messages(
     session: AsyncSession, *, conversation_id: UUID, after: Position | None
 ) -> tuple[bytes, Position | None]:
-    """Return the next messages of a conversation as CSV, newest first, and the last position.
+    """Return one page of a conversation's messages as CSV lines, newest first, and its end.
 
-    The position is None after the last page.
+    The end is the position of the page's last message, after which the next page starts; None for
+    the last page.
     """
     position = tuple_(Activity.occurred_at, Activity.id)
     wanted = [

@@ -1,4 +1,4 @@
-"""Find or add the contacts and conversations of numbers, many at once."""
+"""Find or add the contacts and conversations that belong to phone numbers."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.ids import new_id
 
 ConversationKey = tuple[UUID, str]
-"""A line, and the number or other identifier of the other party."""
+"""The id of the line, and the phone number (or other identifier) of the person."""
 
 
 def as_phone(identifier: str) -> str | None:
-    """Return the number in E.164; None for a short code, a name or anything else."""
+    """Return the identifier as a number in E.164; None if it is a short code, a name or similar."""
     try:
         return parse_phone(identifier)
     except InvalidPhoneError:
@@ -29,7 +29,11 @@ def as_phone(identifier: str) -> str | None:
 async def find_or_add_contacts(
     uow: UnitOfWork, phones: Collection[str], *, may_add: Collection[str], now: datetime
 ) -> dict[str, UUID]:
-    """Return the contacts of numbers, by number; add contacts for unknown ones of ``may_add``."""
+    """Return the contact id of each number that has a contact.
+
+    For a number in ``may_add`` without a contact, a contact is added first, except for the number
+    of a line.
+    """
     wanted = sorted({*phones, *may_add})
     if not wanted:
         return {}
@@ -44,10 +48,11 @@ async def find_or_add_contacts(
 async def find_or_add_contact(
     uow: UnitOfWork, phone: str | None, *, now: datetime, may_add: bool = True
 ) -> UUID | None:
-    """Return the number's contact; add it if it is unknown and ``may_add``.
+    """Return the id of the contact with this number; add the contact if it is missing.
 
     Returns:
-        None without a number, for an unknown number that may not be added, and for an own line.
+        None if ``phone`` is None, if the contact is missing and ``may_add`` is False, or if the
+        number is one of our lines.
     """
     if phone is None:
         return None
@@ -60,11 +65,13 @@ async def find_or_add_contact(
     if contact_id is not None:
         await adopt_activities(uow.session, phone=phone, contact_id=contact_id)
         return contact_id
-    return await find_contact(uow.session, phone=phone)  # another transaction added it
+    # Another transaction has added the contact in the meantime.
+    return await find_contact(uow.session, phone=phone)
 
 
-# A number of a merged contact finds the contact that it was merged into. The lock makes a merge
-# wait: it moves the number's messages and would miss those that this transaction stores.
+# For the number of a merged contact, this returns the contact into which it was merged. The lock
+# makes a merge wait until this transaction ends. Otherwise the merge, which moves the messages of
+# the number, would miss the messages that this transaction stores.
 FIND_CONTACTS = text("""
     SELECT phone, coalesce(merged_into, id) AS id FROM contact
      WHERE phone = ANY(CAST(:phones AS text[]))
@@ -74,7 +81,10 @@ FIND_CONTACTS = text("""
 
 
 async def find_contacts(session: AsyncSession, *, phones: Sequence[str]) -> dict[str, UUID]:
-    """Return the contacts with these numbers, by number."""
+    """Return the contact ids of these numbers, by number, and lock the contacts against a merge.
+
+    A number of a merged contact gives the contact into which it was merged.
+    """
     rows = await session.execute(FIND_CONTACTS, {"phones": list(phones)})
     return {row.phone: row.id for row in rows}
 
@@ -87,12 +97,12 @@ FIND_CONTACT = text("""
 
 
 async def find_contact(session: AsyncSession, *, phone: str) -> UUID | None:
-    """Return the contact with this number; None if none."""
+    """Return the contact id of this number, and lock the contact against a merge; else None."""
     found: UUID | None = await session.scalar(FIND_CONTACT, {"phone": phone})
     return found
 
 
-# A deleted contact is revived. Its row has no other data.
+# If a deleted contact has the number, its row is used again. Such a row has no other data.
 ADD_SENDER = text("""
     INSERT INTO contact (id, phone, zone_key, source, created_at, updated_at)
     VALUES (:id, :phone, :zone_key, 'message', :now, :now)
@@ -105,17 +115,17 @@ ADD_SENDER = text("""
 
 
 async def add_sender(session: AsyncSession, *, phone: str, now: datetime) -> UUID | None:
-    """Add a contact with only this number, or revive the deleted contact.
+    """Add a contact that has only this number, or restore the deleted contact with this number.
 
     Returns:
-        The contact's id; None if another contact has the number.
+        The id of the contact; None if a contact that is not deleted has the number.
     """
     values = {"id": new_id(), "phone": phone, "zone_key": zone_key_of({"phone": phone}), "now": now}
     found: UUID | None = await session.scalar(ADD_SENDER, values)
     return found
 
 
-# Messages and calls that were stored before the number had a contact.
+# Finds the messages and calls that were stored while the number had no contact.
 ADOPT_ACTIVITIES = text("""
     WITH earlier AS MATERIALIZED (
         SELECT a.id, a.contact_id FROM line l
@@ -128,17 +138,20 @@ ADOPT_ACTIVITIES = text("""
 
 
 async def adopt_activities(session: AsyncSession, *, phone: str, contact_id: UUID) -> None:
-    """Assign the messages and calls of a number to its new contact."""
+    """Assign the stored messages and calls of a number, which had no contact, to a new contact."""
     await session.execute(ADOPT_ACTIVITIES, {"phone": phone, "contact_id": contact_id})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationTouch:
-    """A message or call in a conversation.
+    """A message or call that updates the times of its conversation.
 
     Attributes:
-        outgoing_at: The time of a call to the person; else None.
-        incoming_at: The time of a message from the person; else None.
+        phone: The person's number, or another identifier.
+        openphone_id: The provider's id of the conversation; None if unknown.
+        at: When the message or call happened.
+        outgoing_at: When the company called the person or sent the message; None otherwise.
+        incoming_at: When the person sent the message; None otherwise.
     """
 
     line_id: UUID
@@ -152,7 +165,7 @@ class ConversationTouch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TouchedConversation:
-    """A conversation that was found or added; ``is_new`` if it was added."""
+    """A conversation that ``touch_conversations`` found, or added (``is_new``)."""
 
     id: UUID
     line_id: UUID
@@ -160,7 +173,7 @@ class TouchedConversation:
     is_new: bool
 
 
-# `xmax` is 0 for a row that this statement inserted, and not 0 for a row that it updated.
+# `xmax` is 0 only for a row that this statement inserted, not for a row that it updated.
 TOUCH_CONVERSATIONS = text("""
     INSERT INTO conversation AS known
         (id, line_id, phone, contact_id, openphone_id, last_activity_at, last_outgoing_at,
@@ -185,7 +198,13 @@ TOUCH_CONVERSATIONS = text("""
 async def touch_conversations(
     uow: UnitOfWork, touches: Sequence[ConversationTouch], *, now: datetime
 ) -> Mapping[ConversationKey, TouchedConversation]:
-    """Find or add conversations, by line and number; their times never move back."""
+    """Find or add the conversations of messages and calls, and update the times of last activity.
+
+    A time is only replaced by a later time.
+
+    Returns:
+        The conversations, by line and number.
+    """
     last: dict[ConversationKey, ConversationTouch] = {}
     names: dict[ConversationKey, str] = {}
     outgoing: dict[ConversationKey, datetime] = {}

@@ -1,4 +1,7 @@
-"""Store many past messages at once, with the same result as storing each of them alone."""
+"""Store many past messages in a few statements, as they are read from the provider's lists.
+
+The result is the same as if each message was stored alone.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,11 +27,11 @@ RECEIVED = "received"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastMessage:
-    """A message between a line and one person.
+    """A past message between a line and one person, to be stored.
 
     Attributes:
         phone: The person's number in E.164.
-        rank: Rank of the status of an outgoing message; 0 for a received one.
+        rank: The rank of the message's status if it is outgoing; 0 if it was received.
     """
 
     facts: MessageFacts
@@ -38,11 +41,12 @@ class PastMessage:
 
     @property
     def is_incoming(self) -> bool:
-        """Return True if the person sent it."""
+        """Return True if the person sent the message."""
         return self.facts.direction == Direction.INCOMING
 
 
-# A merge moves a number's messages, so it waits until the messages of this transaction are stored.
+# A merge of contacts moves the messages of a number. It waits for this lock, so it does not miss
+# the messages that this transaction stores.
 LOCK_CONTACTS = text("""
     SELECT FROM contact WHERE phone = ANY(CAST(:phones AS text[])) ORDER BY phone FOR KEY SHARE
 """)
@@ -50,13 +54,13 @@ LOCK_CONTACTS = text("""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownNumber:
-    """What is known about a number.
+    """What the database knows about a number before its past messages are stored.
 
     Attributes:
-        id: The contact; None if the number has none.
+        id: The contact with the number; None if there is none.
         is_deleted: The contact was deleted.
-        was_texted: The number has an attempt.
-        is_own: The number is a line.
+        was_texted: This service has tried to send a message to the number.
+        is_own: The number is one of our lines.
     """
 
     phone: str
@@ -77,14 +81,15 @@ KNOWN_NUMBERS = text("""
 
 
 async def lock_known_numbers(uow: UnitOfWork, *, phones: Sequence[str]) -> dict[str, KnownNumber]:
-    """Lock the contacts of numbers and return what is known about each number."""
+    """Lock the contacts of these numbers against a merge, and return what is known, by number."""
     await uow.session.execute(LOCK_CONTACTS, {"phones": phones})
     found = await uow.session.execute(KNOWN_NUMBERS, {"phones": phones})
     return {one.phone: one for one in typed_rows(KnownNumber, found)}
 
 
-# Give the new contact the messages that were stored before it existed. With `contact_id IS NULL`
-# the planner would read all messages without a contact. The new contact has no other messages yet.
+# Assigns the messages that were stored before the contact existed. The condition is not
+# `contact_id IS NULL`, because the planner would then read all messages without a contact.
+# `coalesce` has the same effect, because the new contact has no other messages yet.
 ADOPT_EARLIER_MESSAGES = text("""
     UPDATE activity a SET contact_id = made.contact_id
     FROM unnest(CAST(:conversation_ids AS uuid[]), CAST(:contact_ids AS uuid[]))
@@ -101,14 +106,14 @@ async def store_past_messages(
     known: dict[str, KnownNumber],
     now: datetime,
 ) -> set[str]:
-    """Store new messages, their senders as contacts, and their conversations.
+    """Store past messages, their conversations, and their senders as contacts.
 
     Args:
-        known: The result of ``look``. None of these numbers may belong to a deleted contact.
+        known: The result of ``lock_known_numbers``. No number may belong to a deleted contact.
 
     Returns:
-        The provider's ids of the messages that were stored. Another transaction has stored the
-        others meanwhile.
+        The provider's ids of the messages that were stored. The other messages were stored by
+        another transaction in the meantime.
     """
     contacts = {phone: one.id for phone, one in known.items() if one.id is not None}
     senders = {one.phone for one in messages if one.is_incoming}
@@ -133,7 +138,7 @@ async def store_past_messages(
     )
 
 
-# In the order of the numbers, so that two imports cannot deadlock.
+# Inserts in the order of the numbers, so that two imports cannot deadlock.
 ADD_CONTACTS = text("""
     INSERT INTO contact (id, phone, zone_key, source, created_at, updated_at)
     SELECT id, phone, zone_key, 'message', :now, :now

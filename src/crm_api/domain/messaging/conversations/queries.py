@@ -1,4 +1,4 @@
-"""SQL on conversations and the timeline."""
+"""Read conversations, messages and calls from the database."""
 
 from datetime import datetime
 from uuid import UUID
@@ -13,21 +13,18 @@ from crm_api.domain.messaging.models.conversations import (
 )
 
 Position = tuple[datetime, UUID]
-"""A page begins after the row with this time and id."""
-
-
-# Frequent statements are built once: building one costs more than running it.
+"""Where a page of a list begins: after the row with this time and id."""
 
 
 async def get_conversation(session: AsyncSession, conversation_id: UUID) -> Conversation | None:
-    """Return one conversation; None if none."""
+    """Return the conversation with this id; None if it does not exist."""
     return await session.get(Conversation, conversation_id)
 
 
 async def get_activity(
     session: AsyncSession, activity_id: UUID, *, kind: ActivityKind
 ) -> Activity | None:
-    """Return one message or one call; None if none."""
+    """Return the message or call with this id; None if no row of this kind has the id."""
     query = select(Activity).where(Activity.id == activity_id, Activity.kind == kind.value)
     return (await session.scalars(query)).one_or_none()
 
@@ -41,7 +38,7 @@ async def list_conversations(
     after: Position | None,
     limit: int,
 ) -> list[Conversation]:
-    """Return a page of conversations, the last active first."""
+    """Return up to ``limit`` conversations, the most recently active first."""
     query: Select[tuple[Conversation]] = select(Conversation)
     if line_id is not None:
         query = query.where(Conversation.line_id == line_id)
@@ -58,7 +55,7 @@ async def list_conversations(
 async def list_messages(
     session: AsyncSession, *, conversation_id: UUID, after: Position | None, limit: int
 ) -> list[Activity]:
-    """Return a page of a conversation's messages, newest first."""
+    """Return up to ``limit`` messages of a conversation, newest first."""
     query = select(Activity).where(
         Activity.conversation_id == conversation_id, Activity.kind == ActivityKind.MESSAGE.value
     )
@@ -68,7 +65,7 @@ async def list_messages(
 async def list_calls(
     session: AsyncSession, *, after: Position | None, limit: int
 ) -> list[Activity]:
-    """Return a page of calls, newest first."""
+    """Return up to ``limit`` calls, newest first."""
     query = select(Activity).where(literal_column("activity.kind = 'call'"))
     return await _newest(session, query, after=after, limit=limit)
 

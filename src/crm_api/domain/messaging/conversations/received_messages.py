@@ -1,4 +1,4 @@
-"""Store received messages with their senders and conversations, many at once."""
+"""Store received messages, their senders and their conversations, many messages at once."""
 
 import json
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from crm_api.platform.ids import new_id
 
 @dataclass(frozen=True, kw_only=True)
 class ReceivedMessage:
-    """A received message and the line that received it."""
+    """A message that a line received, as the provider reported it."""
 
     facts: MessageFacts
     line: Line
@@ -35,11 +35,13 @@ class ReceivedMessage:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredMessage:
-    """A received message as stored.
+    """A received message after it was stored.
 
     Attributes:
-        is_new: False if it was stored before; then its effects were applied before, too.
-        phone: The sender's number in E.164; None for another kind of identifier.
+        is_new: False if the message was stored by an earlier report. Then its effects, as an
+            opt-out, were applied by that report too.
+        contact_id: The sender's contact; None if the sender has none.
+        phone: The sender's number in E.164; None if the sender has another identifier.
     """
 
     activity_id: UUID
@@ -51,10 +53,11 @@ class StoredMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncomingRow:
-    """The row of a received message.
+    """The values of a received message for the table ``activity``.
 
     Attributes:
-        call: The participants of a group message; empty for a message to us alone.
+        phone: The sender's number in E.164, or another identifier.
+        call: The participants of a group conversation; empty if only our line got the message.
     """
 
     line_id: UUID
@@ -72,9 +75,13 @@ class IncomingRow:
 async def store_received_messages(
     uow: UnitOfWork, messages: Sequence[ReceivedMessage], *, now: datetime
 ) -> list[StoredMessage]:
-    """Store received messages, their senders as contacts, and their conversations.
+    """Store received messages, their conversations, and their senders as contacts.
 
-    A message that is reported twice is new at most once.
+    If a message is reported twice, at most one result has ``is_new``. The download of its files is
+    requested.
+
+    Returns:
+        The stored messages, in the order of ``messages``.
     """
     phones = [as_phone(one.facts.from_number or "") for one in messages]
     contacts = await find_or_add_contacts(
@@ -142,7 +149,7 @@ def _row(
 
 
 def _group_of(facts: MessageFacts, *, line: Line) -> dict[str, Any]:
-    """Return the participants of a group message; empty for a message to us alone."""
+    """Return the participants of a group conversation; empty if only our line got the message."""
     others = [number for number in facts.to_numbers if number != line.number]
     if not others:
         return {}
@@ -157,9 +164,10 @@ def _file_of(item: MediaItem) -> FileAddress:
 async def _store(
     uow: UnitOfWork, rows: Sequence[IncomingRow], *, now: datetime
 ) -> list[tuple[UUID, bool]]:
-    """Store rows; return the id of each, and True if it is new.
+    """Store rows; return for each row, in order, its id and whether the message is new.
 
-    A statement can store a message once, so a repeated message goes into another statement.
+    One statement can store a message only once. So if rows repeat a message, each repetition goes
+    into a further statement.
     """
     stored: dict[int, tuple[UUID, bool]] = {}
     left = dict(enumerate(rows))
@@ -198,7 +206,8 @@ ADD_INCOMING = text("""
     RETURNING openphone_id, id
 """)
 
-# A statement of its own after ADD_INCOMING, so that it sees rows that were stored meanwhile.
+# This is a separate statement after ADD_INCOMING, so that it sees the rows that another transaction
+# stored while ADD_INCOMING was running.
 FILL_INCOMING = text("""
     UPDATE activity known
        SET user_id = coalesce(known.user_id, received.user_id),
@@ -214,12 +223,12 @@ FILL_INCOMING = text("""
 async def add_incoming(
     session: AsyncSession, rows: Sequence[IncomingRow], *, now: datetime
 ) -> dict[str, tuple[UUID, bool]]:
-    """Store received messages once each, by the provider's id; no id may be in two rows.
+    """Store received messages, each only once by its provider id; no id may be in two rows.
 
-    A message that is stored already only gets its missing user and media.
+    If a message is already stored, only its user and media are filled in where they are missing.
 
     Returns:
-        For each provider's id: the id of the row, and True if it is new.
+        For each provider id: the id of the row, and whether the message is new.
     """
     stored: dict[str, tuple[UUID, bool]] = {}
     left = rows
@@ -235,7 +244,7 @@ async def add_incoming(
             }
             filled = await session.execute(FILL_INCOMING, values)
             stored |= {row.openphone_id: (row.id, False) for row in filled}
-            # A row that was deleted meanwhile is new again.
+            # If another transaction deleted a row in the meantime, the loop inserts it again.
             left = [row for row in left if row.openphone_id not in stored]
     return stored
 
@@ -265,7 +274,11 @@ SET_CAMPAIGNS = text("""
 
 
 async def set_campaigns(uow: UnitOfWork, campaigns: dict[UUID, UUID]) -> None:
-    """Link received messages to the campaigns that they reply to, by the ids of the messages."""
+    """Link received messages to the campaigns that they reply to.
+
+    Args:
+        campaigns: The campaign's id for each message's id.
+    """
     if campaigns:
         values = {"ids": list(campaigns), "campaign_ids": list(campaigns.values())}
         await uow.session.execute(SET_CAMPAIGNS, values)

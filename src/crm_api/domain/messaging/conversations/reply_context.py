@@ -1,4 +1,4 @@
-"""Find what was sent in a conversation before a received message."""
+"""Find the message that a received message answers, as context for the reply reader."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ from crm_api.domain.messaging.models.conversations import (
 from crm_api.platform.database import UnitOfWork
 
 OF_THE_OFFICE = (Origin.MANUAL, Origin.PROVIDER)
-"""Origins of messages that a person of the office wrote: here, or in the provider's app."""
+"""The origins of messages that an employee wrote, in this service or in the provider's app."""
 
 LAST_OUTGOING = text("""
     SELECT w.position, o.origin, right(rtrim(o.body), 1) = '?' AS is_question
@@ -34,7 +34,10 @@ LAST_OUTGOING = text("""
 async def read_reply_contexts(
     uow: UnitOfWork, messages: Sequence[tuple[UUID, datetime]]
 ) -> list[Context]:
-    """Return the context of received messages, in their order.
+    """Return the context of received messages for the reply reader, in the order of ``messages``.
+
+    The context describes the last message that was sent in the conversation before: whether an
+    employee wrote it, and whether it ended with a question mark.
 
     Args:
         messages: The conversation of each message, and when the message was received.
@@ -64,7 +67,7 @@ async def was_sent_lately(
     within: timedelta,
     now: datetime,
 ) -> bool:
-    """Return True if the conversation has a message of this origin in the time ``within``."""
+    """Return True if the conversation has a message of this origin from the last ``within``."""
     query = select(Activity.id).where(
         Activity.conversation_id == conversation_id,
         Activity.origin == origin.value,

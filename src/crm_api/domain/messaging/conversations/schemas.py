@@ -1,4 +1,4 @@
-"""Schemas of conversations, messages and calls, in and out."""
+"""Request and response schemas of conversations, messages and calls."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Self
@@ -13,14 +13,16 @@ from crm_api.domain.messaging.models.conversations import Activity, Direction, M
 from crm_api.domain.messaging.sends.attempts import ShownAttempt, TryOutcome
 
 LONGEST_TEXT = 1600
-"""Characters; the provider's limit. Source: OpenPhone API reference, read 2026-11-24."""
+"""The provider's limit, in characters. Source: OpenPhone API reference, read 2026-11-24."""
 
 
 class ReplyCreate(RequestModel):
-    """A message that a user writes.
+    """A single message to send, written by a user.
 
     Attributes:
-        to: The phone number that gets the message.
+        line_id: The id of the line that sends the message.
+        to: The phone number that receives the message.
+        body: The text of the message, at most 1,600 characters.
     """
 
     model_config = example(line_id=LINE, to="+16175550123", body="See you on Tuesday at four.")
@@ -31,13 +33,17 @@ class ReplyCreate(RequestModel):
 
 
 class ConversationRead(ReadModel):
-    """All messages and calls between one line and one outside number.
+    """All messages and calls between one line and one phone number outside the company.
 
     Attributes:
-        last_activity_at: The time of the last message or call.
-        last_outgoing_at: Time of the newest message to the person that the provider accepted, or
-            call to the person.
-        last_incoming_at: Time of the newest message from the person.
+        line_id: The id of the line.
+        phone: The person's phone number in E.164, or another identifier, as a short code.
+        contact_id: The contact with this phone number; null if there is none.
+        last_activity_at: When the last message or call happened.
+        last_outgoing_at: When the company last called the person, or last sent a message that the
+            provider accepted; null if it did neither.
+        last_incoming_at: When the person last sent a message; null if the person never has. Calls
+            do not count.
     """
 
     id: Id
@@ -54,9 +60,9 @@ class MessageAttempt(ReadModel):
     """One attempt to send a message.
 
     Attributes:
-        at: When the call to the provider began.
-        outcome: What is known about its result.
-        error_code: Why it did not send, or why the result is not known.
+        at: When the request to the provider began.
+        outcome: The result of the attempt, as far as it is known.
+        error_code: Why the message was not sent, or why the result is unclear; null otherwise.
     """
 
     at: Instant
@@ -65,18 +71,29 @@ class MessageAttempt(ReadModel):
 
 
 class MessageRead(ReadModel):
-    """One message.
+    """One message that was received, sent or is to be sent.
 
     Attributes:
-        campaign_id: The campaign that sent it, or that it replies to.
-        phone: The number of the other party.
-        media: ``[{"url", "type", "media_id", "status", "content_type", "size_bytes", "error_code",
-            "error"}]``. ``media_id`` is set when the file is stored; use it with
-            ``GET /v1/media/{id}``.
-        participants: All other parties of a group conversation; else empty.
-        provider_message_id: The id of the message at the provider; null until it was sent.
-        attempts: Every attempt to send a message of this service, oldest first. A retry does not
-            create a second message.
+        conversation_id: The conversation that contains the message.
+        line_id: The line that received or sends the message.
+        contact_id: The contact of the other party; null if there is none.
+        campaign_id: The campaign that sent the message, or whose message this message replies to;
+            null if there is none.
+        direction: Whether the message was received or is sent.
+        origin: What created the message.
+        phone: The phone number of the other party.
+        body: The text of the message; null if it was erased.
+        media: The files of the message. Each item has the members `url`, `type`, `media_id`,
+            `status`, `content_type`, `size_bytes`, `error_code` and `error`. When the file is
+            stored, `media_id` is set; open the file with `GET /v1/media/{media_id}`.
+        participants: The phone numbers of all other parties of a group conversation; empty if the
+            message has only one other party.
+        status: The state of the message.
+        error_code: Why the message was not sent or not delivered; null otherwise.
+        provider_message_id: The provider's id of the message; null until the provider accepts it.
+        attempts: Every attempt to send the message, oldest first; empty for a message that this
+            service did not send. A further attempt does not create a second message.
+        occurred_at: When the message was sent or received, by the provider's clock.
     """
 
     model_config = example(
@@ -117,7 +134,7 @@ class MessageRead(ReadModel):
         files: Sequence[ShownFetch] = (),
         attempts: Sequence[ShownAttempt] = (),
     ) -> Self:
-        """Build the response from a row of the timeline, its fetches and its attempts."""
+        """Build the response for a message from its row, its file downloads and its attempts."""
         return cls.model_validate(
             {
                 **_common(activity),
@@ -134,24 +151,35 @@ class MessageRead(ReadModel):
 
 
 class CallRead(ReadModel):
-    """One call; what is not known (yet) is null or empty.
+    """One phone call. A field is null or empty while its value is not known.
 
     Attributes:
-        phone: The number of the other party.
-        status: The status of the call, as the provider calls it.
-        is_missed: Whether the call was not answered.
-        duration_seconds: The length of the call, in seconds.
+        conversation_id: The conversation that contains the call.
+        line_id: The line that received or made the call.
+        contact_id: The contact of the other party; null if there is none.
+        direction: Whether the call was received or made by the company.
+        phone: The phone number of the other party.
+        status: The status of the call, in the provider's words.
+        is_missed: Whether the call was missed, that is, not answered.
+        duration_seconds: The duration of the call, in seconds.
         answered_at: When the call was answered; null if it was not.
         completed_at: When the call ended.
-        forwarded_from: The number that the call was forwarded from; null otherwise.
-        forwarded_to: The number that the call was forwarded to; null otherwise.
-        menu: The caller's choices in the phone menu; null without one.
-        recording: The first of ``recordings``.
-        recordings: The provider's fields, with the fields of ``media`` of a message.
-        voicemail: The provider's fields, with the fields of ``media`` of a message.
-        summary: ``{"text": [], "next_steps": []}``.
-        transcript: What was said, in order: ``[{"content", "start", "end", …}]``.
-        provider_call_id: The id of the call at the provider.
+        forwarded_from: The phone number from which the call was forwarded; null if it was not.
+        forwarded_to: The phone number to which the call was forwarded; null if it was not.
+        menu: The caller's choices in the phone menu, in order; empty if the caller made no choice.
+            Each item has the members `at`, `selection` and `name`.
+        recording: The first item of `recordings`; null if there is no recording.
+        recordings: The recordings of the call. Each item has the provider's members and the members
+            of an item in `media` of a message.
+        voicemail: The voicemail of the call, with the provider's members and the members of an
+            item in `media` of a message; null if there is none.
+        summary: The provider's summary of the call, with the members `text` and `next_steps`; null
+            if there is none.
+        transcript: What was said in the call, in order; null if there is no transcript. Each item
+            has the member `content` and, if known, `start` and `end` in seconds from the start of
+            the call.
+        provider_call_id: The provider's id of the call.
+        occurred_at: When the call began, by the provider's clock.
     """
 
     model_config = example(
@@ -161,7 +189,7 @@ class CallRead(ReadModel):
         completed_at="2026-11-30T15:11:38.000Z",
         menu=[],
         recordings=[],
-        summary={"status": "completed", "summary": ["Ada asks for Tuesday after four."]},
+        summary={"text": ["Ada asks for Tuesday after four."], "next_steps": []},
         provider_call_id="AC9d2f6b1c8e7a4053b1f6c2d9e8a7b405",
         occurred_at="2026-11-30T15:10:00.000Z",
         created_at="2026-11-30T15:10:01.000Z",
@@ -192,7 +220,7 @@ class CallRead(ReadModel):
 
     @classmethod
     def of(cls, activity: Activity, files: Sequence[ShownFetch] = ()) -> Self:
-        """Build the response from a row of the timeline and its fetches."""
+        """Build the response for a call from its row and its file downloads."""
         known = show_call(activity.call, files)
         recordings = known.get("recordings", [])
         return cls.model_validate(

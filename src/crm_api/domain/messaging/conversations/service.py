@@ -1,4 +1,4 @@
-"""Read conversations, messages and calls."""
+"""List and read conversations, messages and calls, and settle unclear messages."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -32,7 +32,7 @@ async def list_conversations(
     cursor: str | None,
     limit: int,
 ) -> Page[Conversation]:
-    """List conversations, the last active first.
+    """List the conversations that match every filter that is not None, last active first.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -52,14 +52,16 @@ async def list_conversations(
 async def list_messages(
     uow: UnitOfWork, *, conversation_id: UUID, cursor: str | None, limit: int
 ) -> Page[Activity]:
-    """List a conversation's messages, newest first.
+    """List the messages of a conversation, newest first.
 
     Raises:
         ConversationNotFoundError: No conversation has this id.
         InvalidCursorError: The cursor does not belong to this list.
     """
     if await queries.get_conversation(uow.session, conversation_id) is None:
-        raise ConversationNotFoundError("There is no conversation with this id.")
+        raise ConversationNotFoundError(
+            "No conversation has this id. GET /v1/conversations lists the conversations."
+        )
     cursors = Cursors("messages", conversation_id=conversation_id)
     rows = await queries.list_messages(
         uow.session,
@@ -71,7 +73,7 @@ async def list_messages(
 
 
 async def list_calls(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[Activity]:
-    """List calls, newest first.
+    """List the calls of all conversations, newest first.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -83,14 +85,16 @@ async def list_calls(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page
 
 
 async def get_message(uow: UnitOfWork, message_id: UUID) -> Activity:
-    """Return one message.
+    """Return the message with this id.
 
     Raises:
         MessageNotFoundError: No message has this id.
     """
     found = await queries.get_activity(uow.session, message_id, kind=ActivityKind.MESSAGE)
     if found is None:
-        raise MessageNotFoundError("There is no message with this id.")
+        raise MessageNotFoundError(
+            "No message has this id. GET /v1/conversations/{id}/messages lists messages."
+        )
     return found
 
 
@@ -102,11 +106,11 @@ async def settle_message(
     actor: str,
     now: datetime,
 ) -> Activity:
-    """Settle a parked message as a person decided; return the message afterwards.
+    """Store a user's decision whether an unclear message was sent; return the changed message.
 
     Raises:
         MessageNotFoundError: No message has this id.
-        NotParkedError: The message does not wait for a person.
+        NotParkedError: The message is not parked, so no decision is needed.
     """
     await get_message(uow, message_id)
     await settle_by_hand.settle_message(
@@ -119,7 +123,10 @@ async def settle_message(
 async def attempts_of(
     uow: UnitOfWork, messages: Sequence[Activity]
 ) -> dict[UUID, list[ShownAttempt]]:
-    """Return the attempts of those of the messages that this service sent, by message."""
+    """Return the attempts to send these messages, by message id.
+
+    Messages that this service did not send have no attempts.
+    """
     ours = [
         one
         for one in messages
@@ -133,12 +140,12 @@ async def attempts_of(
 
 
 async def get_call(uow: UnitOfWork, call_id: UUID) -> Activity:
-    """Return one call.
+    """Return the call with this id.
 
     Raises:
         CallNotFoundError: No call has this id.
     """
     found = await queries.get_activity(uow.session, call_id, kind=ActivityKind.CALL)
     if found is None:
-        raise CallNotFoundError("There is no call with this id.")
+        raise CallNotFoundError("No call has this id. GET /v1/calls lists the calls.")
     return found

@@ -1,4 +1,4 @@
-"""Queue messages that users write."""
+"""Check and queue a message that a user writes to a person."""
 
 from datetime import datetime
 
@@ -25,48 +25,37 @@ from crm_api.domain.messaging.sends.queue import find_stopping_rule, queue_messa
 from crm_api.domain.messaging.sends.reply_hours import read_reply_hours
 from crm_api.platform.database import UnitOfWork
 
-_REFUSALS: dict[NumberRule, tuple[type[ConflictError], str]] = {
-    NumberRule.OPTED_OUT: (
-        RecipientOptedOutError,
-        "This number asked not to be texted.",
-    ),
-    NumberRule.DO_NOT_CONTACT: (
-        RecipientDoNotContactError,
-        (
-            "This number is flagged do_not_contact. If that is wrong, take the flag off: DELETE "
-            "/v1/contacts/{id}/flags/do_not_contact."
-        ),
-    ),
-    NumberRule.OPT_OUT_HOLD: (
-        RecipientOnHoldError,
-        (
-            "A doubtful text holds this number. Confirm it with POST /v1/contacts/{id}/opt-out or "
-            "release it with POST /v1/contacts/{id}/opt-in."
-        ),
-    ),
+_REFUSALS: dict[NumberRule, type[ConflictError]] = {
+    NumberRule.OPTED_OUT: RecipientOptedOutError,
+    NumberRule.DO_NOT_CONTACT: RecipientDoNotContactError,
+    NumberRule.OPT_OUT_HOLD: RecipientOnHoldError,
 }
 
 
 async def queue_user_message(
     uow: UnitOfWork, reply: ReplyCreate, *, rules: RuleBook, now: datetime, secret: bytes
 ) -> Activity:
-    """Queue a message that a user wrote; it is sent at once, and the daily limit does not stop it.
+    """Queue a message that a user wrote, so that it is sent as soon as possible.
 
-    Legal hours apply, unless the person has sent a message to this line: then it is an answer.
+    The line's daily limit does not stop it. Legal hours apply only if the person has never sent a
+    message to this line; otherwise the message counts as an answer.
 
     Raises:
         UnknownLineError: No line has this id.
         LineCannotSendError: The line is blocked.
-        RecipientOptedOutError: The recipient asked for no more messages.
-        RecipientDoNotContactError: The number must not be contacted, or its person was erased.
+        RecipientOptedOutError: The number is opted out.
+        RecipientDoNotContactError: The number has the flag ``do_not_contact``.
         OutsideWindowError: It is outside legal hours in the recipient's probable time zone.
     """
     line = await uow.session.get(Line, reply.line_id)
     if line is None:
-        raise UnknownLineError("There is no line with this id.")
+        raise UnknownLineError("No line has this id. GET /v1/lines lists the lines.")
     if line.status == LineStatus.BLOCKED:
         raise LineCannotSendError(
-            "The line is blocked and sends nothing.", blocked_reason=line.blocked_reason
+            "The message was not sent, because the line is blocked. Correct the cause that "
+            f"blocked_reason names, then unblock the line with POST /v1/lines/{line.id}/unblock; "
+            "or use another line.",
+            blocked_reason=line.blocked_reason,
         )
     # Lock order: the contact's row, then the lock of decisions. Until the commit, no other
     # transaction can erase the person or decide about the number.
@@ -92,8 +81,9 @@ async def _check_hours(
     hours = await read_reply_hours(uow, line_id=reply.line_id, phone=reply.to, rules=rules, now=now)
     if not hours.is_open:
         raise OutsideWindowError(
-            "At the recipient it is outside the hours in which the law lets a text leave, and "
-            "they never texted this line.",
+            "The message was not sent, because the law does not allow messages at the recipient's "
+            "local time now. Send it again at next_allowed_at. A person who has sent a message to "
+            "this line can be answered at any time.",
             next_allowed_at=None if hours.opens_at is None else format_instant(hours.opens_at),
         )
 
@@ -102,11 +92,10 @@ async def require_sendable(uow: UnitOfWork, *, kind: SendKind, phone: str, now: 
     """Raise an error if the number may not get a message of this kind now.
 
     Raises:
-        RecipientOptedOutError: The recipient asked for no more messages.
-        RecipientDoNotContactError: The number must not be contacted, or its person was erased.
-        RecipientOnHoldError: A doubtful reply holds the number.
+        RecipientOptedOutError: The number is opted out.
+        RecipientDoNotContactError: The number has the flag ``do_not_contact``.
+        RecipientOnHoldError: The number is on hold, because a reply may be an opt-out.
     """
     rule = await find_stopping_rule(uow, kind=kind, phone=phone, now=now)
     if rule is not None:
-        refusal, detail = _REFUSALS[rule]
-        raise refusal(detail)
+        raise _REFUSALS[rule]

@@ -1,1 +1,1 @@
-"""Lines, and how many messages each may still send today."""
+"""Lines (the company's phone numbers at the provider) and their daily limits."""

@@ -1,4 +1,4 @@
-"""Errors of lines."""
+"""Errors that requests about lines can return."""
 
 from crm_api.domain.kit.errors import (
     ConflictError,
@@ -19,28 +19,41 @@ class LineNotFoundError(NotFoundError):
 
 
 class LineExistsError(ConflictError):
-    """Another line has this provider id; ``line_id`` names it."""
+    """A line with this ``phone_number_id`` already exists; ``line_id`` is its id."""
 
     code = "line_exists"
     title = "Line already exists"
-    example = Example("A line with this phone_number_id exists.", line_id=LINE)
+    example = Example(LINE)
+
+    def __init__(self, line_id: str | None) -> None:
+        super().__init__(
+            "A line with this phone_number_id already exists. Change that line, whose id is in "
+            "line_id, with PATCH /v1/lines/{line_id}.",
+            line_id=line_id,
+        )
 
 
 class ZoneUnknownToDatabaseError(InvalidError):
-    """The database does not know this time zone, so it cannot compute the line's day."""
+    """The database does not know the time zone, so it cannot compute when the line's day ends."""
 
     code = "unknown_timezone"
     title = "Unknown time zone"
 
     def __init__(self) -> None:
-        detail = "The database does not know this time zone; take a current IANA name."
+        detail = (
+            "The database does not know this time zone. Use a current IANA name, for example "
+            "America/New_York."
+        )
         fault = FieldProblem(pointer="/timezone", code=self.code, detail=detail)
         super().__init__(detail, errors=[fault])
 
 
 class LinesUnreadableError(TransientError):
-    """The provider did not return its list of lines."""
+    """The provider did not return a usable list of its phone numbers."""
 
     code = "lines_unreadable"
     title = "Lines could not be read from OpenPhone"
-    example = Example("OpenPhone could not be reached or is busy; try again in a minute.")
+    example = Example(
+        "OpenPhone is busy or unreachable, so its phone numbers could not be read. Try again in a "
+        "minute."
+    )

@@ -1,4 +1,4 @@
-"""SQL on lines."""
+"""Read and write the table of lines."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,7 +16,7 @@ from crm_api.platform.ids import new_id
 async def insert_line(
     session: AsyncSession, *, values: dict[str, Any], now: datetime
 ) -> Line | None:
-    """Add a line; return None if a line has this provider id already."""
+    """Add a line and return it; None if a line with this provider id already exists."""
     statement = (
         insert(Line)
         .values(id=new_id(), created_at=now, updated_at=now, **values)
@@ -28,7 +28,11 @@ async def insert_line(
 async def upsert_lines(
     session: AsyncSession, *, rows: Sequence[dict[str, Any]], now: datetime
 ) -> list[UUID]:
-    """Add lines, or correct the numbers of known lines without changing their names and limits."""
+    """Add lines; where the provider id is already stored, update only the line's number.
+
+    Returns:
+        The ids of all these lines.
+    """
     statement = insert(Line).values(
         [{"id": new_id(), "created_at": now, "updated_at": now, **row} for row in rows]
     )
@@ -41,30 +45,33 @@ async def upsert_lines(
 
 
 async def find_line(session: AsyncSession, *, line_id: UUID) -> Line | None:
-    """Return a line by id; None if none."""
+    """Return the line with this id; None if it does not exist."""
     statement = select(Line).where(Line.id == line_id)
     return await session.scalar(statement.execution_options(populate_existing=True))
 
 
 async def lock_line(session: AsyncSession, *, line_id: UUID) -> Line | None:
-    """Return a line and lock its row until the transaction ends; claims wait for that."""
+    """Lock a line's row until the transaction ends and return the line; None if it does not exist.
+
+    Claims for this line wait for the lock.
+    """
     statement = select(Line).where(Line.id == line_id).with_for_update(key_share=True)
     return await session.scalar(statement.execution_options(populate_existing=True))
 
 
 async def find_by_provider_id(session: AsyncSession, *, phone_number_id: str) -> Line | None:
-    """Return the line with this provider id; None if none."""
+    """Return the line with this provider id (``PN…``); None if it does not exist."""
     return await session.scalar(select(Line).where(Line.phone_number_id == phone_number_id))
 
 
 async def find_by_number(session: AsyncSession, *, numbers: Sequence[str]) -> Line | None:
-    """Return the oldest line with one of these numbers; None if none."""
+    """Return the oldest line that has one of these phone numbers; None if no line has."""
     statement = select(Line).where(Line.number.in_(numbers)).order_by(Line.created_at, Line.id)
     return await session.scalar(statement.limit(1))
 
 
 async def find_lines(session: AsyncSession, *, line_ids: Sequence[UUID]) -> list[Line]:
-    """Return lines by id, newest first."""
+    """Return the lines with these ids, newest first."""
     statement = select(Line).where(Line.id.in_(line_ids))
     ordered = statement.order_by(Line.created_at.desc(), Line.id.desc())
     return list(await session.scalars(ordered.execution_options(populate_existing=True)))
@@ -73,7 +80,7 @@ async def find_lines(session: AsyncSession, *, line_ids: Sequence[UUID]) -> list
 async def list_lines(
     session: AsyncSession, *, after: tuple[datetime, UUID] | None, limit: int
 ) -> list[Line]:
-    """Return a page of lines, newest first."""
+    """Return up to ``limit`` lines, newest first, starting after the position ``after``."""
     statement = select(Line)
     if after is not None:
         statement = statement.where(tuple_(Line.created_at, Line.id) < after)
@@ -82,14 +89,18 @@ async def list_lines(
 
 
 async def update_line(session: AsyncSession, *, line_id: UUID, values: dict[str, Any]) -> Line:
-    """Write columns of an existing line; return the line."""
+    """Write the columns in ``values`` to an existing line, and return the changed line."""
     statement = update(Line).where(Line.id == line_id).values(values).returning(Line)
     found = await session.execute(statement.execution_options(populate_existing=True))
     return found.scalar_one()
 
 
 async def end_block(session: AsyncSession, *, line_id: UUID, now: datetime) -> bool:
-    """Open a line that is blocked or on trial; return False if it is neither or does not exist."""
+    """End the block or the trial of a line, so that it sends again.
+
+    Returns:
+        False if the line is neither blocked nor on trial, or does not exist.
+    """
     statement = (
         update(Line)
         .where(Line.id == line_id, or_(Line.status == LineStatus.BLOCKED, Line.is_probing))
@@ -107,6 +118,6 @@ async def end_block(session: AsyncSession, *, line_id: UUID, now: datetime) -> b
 
 
 async def knows_zone(session: AsyncSession, *, name: str) -> bool:
-    """Return True if the database knows this time zone."""
+    """Return True if the database knows a time zone with this name."""
     statement = text("SELECT EXISTS (SELECT 1 FROM pg_timezone_names WHERE name = :name)")
     return bool((await session.execute(statement, {"name": name})).scalar_one())

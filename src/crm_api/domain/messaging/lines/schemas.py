@@ -1,4 +1,4 @@
-"""Schemas of lines, in and out."""
+"""Request and response schemas of lines."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -19,10 +19,17 @@ from crm_api.domain.messaging.models.lines import (
 
 HIGHEST_DAILY_LIMIT = 1_000_000
 LONGEST_RAMP_DAYS = 60
-"""Carriers trust a new number after some weeks. A longer plan would only be a daily limit."""
+"""Carriers trust a new number after some weeks, so a longer ramp plan has no use."""
 
 DailyLimit = Annotated[
-    int, Field(ge=0, le=HIGHEST_DAILY_LIMIT, strict=True, description="Campaign messages a day.")
+    int,
+    Field(
+        ge=0,
+        le=HIGHEST_DAILY_LIMIT,
+        strict=True,
+        description="The maximum number of messages that the line sends per day. When it is "
+        "reached, campaigns stop until the next day. Other messages count, but are still sent.",
+    ),
 ]
 RampDay = Annotated[int, Field(ge=1, le=HIGHEST_DAILY_LIMIT, strict=True)]
 RampPlan = Annotated[
@@ -31,18 +38,20 @@ RampPlan = Annotated[
         min_length=1,
         max_length=LONGEST_RAMP_DAYS,
         examples=[[20, 40, 80, 125]],
-        description="Limits of the first days of a new number, one for each day from its first "
-        "campaign message on. Afterwards `daily_limit` applies; it is also the upper bound of each "
-        "day. Setting the plan starts it again.",
+        description="The daily limits of the first days of a new number. The first entry applies "
+        "to the day of the line's first campaign message, the next entry to the day after it, and "
+        "so on. After the last entry, `daily_limit` applies. A day's limit is never above "
+        "`daily_limit`. Setting the plan starts it again from its first entry.",
     ),
 ]
 
 
 class LineCreate(RequestModel):
-    """A number of the provider's workspace that may send.
+    """A phone number of the provider's workspace to add as a line.
 
     Attributes:
         number: The phone number of the line, in E.164.
+        timezone: The IANA time zone in which the line's day begins and ends.
     """
 
     model_config = example(
@@ -52,23 +61,33 @@ class LineCreate(RequestModel):
     phone_number_id: Annotated[
         str,
         StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,100}$"),
-        Field(description="The provider's id, `PN…`."),
+        Field(description="The provider's id of the phone number. It begins with `PN`."),
     ]
     number: PhoneNumber
-    name: Annotated[OptionalLine200, Field(description="Default: the number.")] = None
+    name: Annotated[
+        OptionalLine200,
+        Field(description="The name of the line. If omitted, the name is the phone number."),
+    ] = None
     daily_limit: DailyLimit = DEFAULT_DAILY_LIMIT
     ramp_plan: RampPlan = None
     timezone: TimeZoneName = DEFAULT_TIMEZONE
     resend_unclear: Annotated[
-        bool | None, Field(description="Default: the setting `CRM_UNCLEAR_SENDS`.")
+        bool | None,
+        Field(
+            description="Whether a message is sent again if it is unclear whether it was sent and "
+            "the provider does not list it. If omitted, the setting `CRM_UNCLEAR_SENDS` decides."
+        ),
     ] = None
 
 
 class LineUpdate(RequestModel):
-    """The fields to change; a field that is left out does not change.
+    """The fields of a line to change. An omitted field keeps its value.
 
     Attributes:
-        resend_unclear: Whether a message that was not found at the provider is sent again.
+        name: The name of the line.
+        timezone: The IANA time zone in which the line's day begins and ends.
+        resend_unclear: Whether a message is sent again if it is unclear whether it was sent and
+            the provider does not list it. If false, a person decides.
     """
 
     model_config = example(daily_limit=200)
@@ -82,7 +101,10 @@ class LineUpdate(RequestModel):
 
 @dataclass(frozen=True)
 class CountedLine:
-    """A line, its limit of today, and the messages of today that may have been accepted."""
+    """A line with today's limit and the number of messages that may have been accepted today.
+
+    Today is the current day in the line's time zone.
+    """
 
     line: Line
     limit_today: int
@@ -90,17 +112,23 @@ class CountedLine:
 
 
 class LineRead(ReadModel):
-    """A line, its limit, and how many messages it may still send today in its time zone.
+    """A line: one of the company's phone numbers at the provider, with its limits and counts.
 
     Attributes:
-        phone_number_id: The id of the line at the provider.
+        phone_number_id: The provider's id of the phone number. It begins with `PN`.
         number: The phone number of the line, in E.164.
-        daily_limit: The maximum number of messages a day; null without a limit.
-        ramp_plan: How many messages a new line may send on each day.
-        blocked_reason: Why it is blocked, and what to do; null otherwise.
-        resend_unclear: Whether a message that was not found at the provider is sent again.
-        sent_today: The number of messages that were sent today.
-        remaining_today: The number of messages that may still be sent today.
+        name: The name of the line.
+        daily_limit: The maximum number of messages that the line sends per day. When it is
+            reached, campaigns stop until the next day. Other messages count, but are still sent.
+        ramp_plan: The daily limits of the first days of a new number; null if there is no plan.
+        timezone: The IANA time zone in which the line's day begins and ends.
+        status: The state of the line.
+        blocked_reason: Why the line is blocked, and what to do; null if it is not blocked.
+        resend_unclear: Whether a message is sent again if it is unclear whether it was sent and
+            the provider does not list it. If false, a person decides.
+        sent_today: The number of messages of the line that the provider accepted or may have
+            accepted today, in the line's time zone.
+        remaining_today: The number of campaign messages that the line may still send today.
     """
 
     model_config = example(
@@ -120,18 +148,36 @@ class LineRead(ReadModel):
     name: str
     daily_limit: int
     ramp_plan: list[int] | None
-    ramp_started_on: Annotated[date | None, Field(description="In the line's time zone.")]
-    limit_today: Annotated[int, Field(description="`daily_limit`, or less during the `ramp_plan`.")]
+    ramp_started_on: Annotated[
+        date | None,
+        Field(
+            description="The first day of the `ramp_plan`, in the line's time zone; null before "
+            "the plan's first campaign message."
+        ),
+    ]
+    limit_today: Annotated[
+        int,
+        Field(
+            description="The maximum number of messages today: the `daily_limit`, or a smaller "
+            "number from the `ramp_plan`."
+        ),
+    ]
     timezone: str
     status: Annotated[str, Vocabulary(LineStatus)]
     blocked_reason: str | None
     is_probing: Annotated[
         bool,
-        Field(description="On trial after a block: one message at a time until one is accepted."),
+        Field(
+            description="Whether the line is on trial after a block. A line on trial sends one "
+            "message at a time until the provider accepts one."
+        ),
     ]
     probe_at: Annotated[
         Instant | None,
-        Field(description="When a blocked line goes on trial; on trial: when the trial began."),
+        Field(
+            description="If the line is blocked: when its trial begins; null if only a person can "
+            "unblock it. If the line is on trial: when the trial began."
+        ),
     ]
     resend_unclear: bool
     sent_today: int
@@ -141,7 +187,7 @@ class LineRead(ReadModel):
 
     @classmethod
     def of(cls, found: CountedLine) -> Self:
-        """Build the response for a line."""
+        """Build the response for a line and its counts of today."""
         line = found.line
         return cls(
             id=line.id,

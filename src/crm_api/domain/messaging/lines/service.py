@@ -1,4 +1,4 @@
-"""Add, read, change and unblock lines."""
+"""Add, read, change and unblock lines, and copy lines from the provider."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -37,22 +37,22 @@ MESSAGES_MAY_GO = Job(name=JobName.SEND_MESSAGES)
 
 
 class LineSource(Protocol):
-    """A client that can list the numbers of the provider's workspace."""
+    """A client that can list the phone numbers of the provider's workspace."""
 
     async def list_phone_numbers(self) -> Sequence[OwnNumber]:
-        """Return all numbers."""
+        """Return all phone numbers of the workspace."""
 
 
 async def create_line(
     uow: UnitOfWork, body: LineCreate, *, resend_unclear: bool, times: SendTimes, now: datetime
 ) -> CountedLine:
-    """Add a line.
+    """Add a line and return it with today's counts.
 
     Args:
-        resend_unclear: Default for a body without it.
+        resend_unclear: The line's value if the body has none.
 
     Raises:
-        LineExistsError: A line has this provider id; the error's ``line_id`` names it.
+        LineExistsError: A line with this provider id exists; the error's ``line_id`` is its id.
         ZoneUnknownToDatabaseError: The database does not know the time zone.
     """
     await _check_zone(uow, body.timezone)
@@ -64,30 +64,28 @@ async def create_line(
     line = await queries.insert_line(uow.session, values=values, now=now)
     if line is None:
         known = await queries.find_by_provider_id(uow.session, phone_number_id=body.phone_number_id)
-        raise LineExistsError(
-            "A line with this phone_number_id exists.", line_id=str(known.id) if known else None
-        )
+        raise LineExistsError(str(known.id) if known else None)
     return await _counted(uow, line, times=times, now=now)
 
 
 async def get_line(
     uow: UnitOfWork, *, line_id: UUID, times: SendTimes, now: datetime
 ) -> CountedLine:
-    """Return a line with today's counts.
+    """Return a line with today's limit and count.
 
     Raises:
         LineNotFoundError: No line has this id.
     """
     line = await queries.find_line(uow.session, line_id=line_id)
     if line is None:
-        raise LineNotFoundError("No line has this id.")
+        raise LineNotFoundError("No line has this id. GET /v1/lines lists the lines.")
     return await _counted(uow, line, times=times, now=now)
 
 
 async def list_lines(
     uow: UnitOfWork, *, cursor: str | None, limit: int, times: SendTimes, now: datetime
 ) -> Page[CountedLine]:
-    """List lines, newest first.
+    """List lines with today's limits and counts, newest line first.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -110,8 +108,9 @@ async def update_line(
 ) -> CountedLine:
     """Change a line's name, limits, time zone or ``resend_unclear``.
 
-    A new limit or plan is written to the audit log. A plan that is set begins with the next
-    message. The campaign queue is nudged, because a higher limit allows messages at once.
+    A new limit or ramp plan is written to the audit log. A ramp plan in the request starts with the
+    next campaign message. The job that processes the campaign queue is requested, because a
+    higher limit may allow more messages at once.
 
     Raises:
         LineNotFoundError: No line has this id.
@@ -124,7 +123,7 @@ async def update_line(
         await _check_zone(uow, values["timezone"])
     before = await queries.lock_line(uow.session, line_id=line_id)
     if before is None:
-        raise LineNotFoundError("No line has this id.")
+        raise LineNotFoundError("No line has this id. GET /v1/lines lists the lines.")
     changed = _changed_limits(before, values)
     if "ramp_plan" in values:
         values["ramp_started_on"] = None
@@ -145,7 +144,10 @@ async def update_line(
 
 
 def _changed_limits(line: Line, values: dict[str, Any]) -> dict[str, Any]:
-    """Return the changed limits for the audit log; setting a begun plan again is a change."""
+    """Return the old and new value of each changed limit, for the audit log.
+
+    Setting the same ramp plan again counts as a change if the plan had started.
+    """
     changed: dict[str, Any] = {}
     if values.get("daily_limit", line.daily_limit) != line.daily_limit:
         changed["daily_limit"] = {"from": line.daily_limit, "to": values["daily_limit"]}
@@ -159,10 +161,11 @@ def _changed_limits(line: Line, values: dict[str, Any]) -> dict[str, Any]:
 async def unblock_line(
     uow: UnitOfWork, *, line_id: UUID, actor: str, times: SendTimes, now: datetime
 ) -> CountedLine:
-    """Open a line that is blocked or on trial; other lines do not change.
+    """End the block or the trial of a line, so that it sends again.
 
-    The alert is resolved, the decision is written to the audit log, and the jobs that send are
-    nudged. A pause that the provider asked for ends too, for all lines.
+    The line's alert is resolved, the decision is written to the audit log, and the jobs that send
+    are requested. A pause that the provider asked for also ends, for all lines. If the line is
+    neither blocked nor on trial, only that pause ends.
 
     Raises:
         LineNotFoundError: No line has this id.
@@ -180,24 +183,30 @@ async def unblock_line(
 
 
 async def read_provider_numbers(source: LineSource) -> list[OwnNumber]:
-    """Request the workspace's numbers from the provider; call this outside of a transaction.
+    """Request all phone numbers of the workspace from the provider.
+
+    Call this outside of a transaction, because it waits for the network.
 
     Raises:
-        LinesUnreadableError: The provider was unreachable or refused, or its answer is unreadable.
+        LinesUnreadableError: The provider is unreachable, busy or refuses the request, or its
+            answer is unreadable.
     """
     try:
         return list(await source.list_phone_numbers())
     except OpenPhoneRefusedError as error:
         raise LinesUnreadableError(
-            f"OpenPhone refused to list its numbers ({error.status}). Check the API key."
+            f"OpenPhone refused to list its phone numbers (HTTP {error.status}). Check the API "
+            "key of OpenPhone in CRM_OPENPHONE_API_KEY."
         ) from error
     except (OpenPhoneBusyError, OpenPhoneListError) as error:
         raise LinesUnreadableError(
-            "OpenPhone could not be reached or is busy; try again in a minute."
+            "OpenPhone is busy or unreachable, so its phone numbers could not be read. Try again "
+            "in a minute."
         ) from error
     except UnreadableEventError as error:
         raise LinesUnreadableError(
-            "OpenPhone answered with a number that cannot be read. Nothing was changed."
+            "OpenPhone returned a phone number that this service cannot read. No line was added "
+            "or changed. Add the lines one by one with POST /v1/lines."
         ) from error
 
 
@@ -209,11 +218,11 @@ async def store_lines(
     times: SendTimes,
     now: datetime,
 ) -> list[CountedLine]:
-    """Add the provider's numbers as lines; for known lines correct only the number.
+    """Add the provider's phone numbers as lines; for an existing line, update only its number.
 
     Returns:
-        The lines of these numbers, newest first. A line that the provider no longer has stays
-        stored, but is not returned.
+        The lines of these numbers, newest first. A stored line that the provider no longer lists
+        is not deleted, but it is not returned.
     """
     rows = {
         one.phone_number_id: {
@@ -233,12 +242,12 @@ async def store_lines(
 
 
 async def find_line_by_provider_id(uow: UnitOfWork, *, phone_number_id: str) -> Line | None:
-    """Return the line with this provider id; None if none."""
+    """Return the line with this provider id (``PN…``); None if it does not exist."""
     return await queries.find_by_provider_id(uow.session, phone_number_id=phone_number_id)
 
 
 async def find_line_by_number(uow: UnitOfWork, *, numbers: Sequence[str]) -> Line | None:
-    """Return the oldest line with one of these numbers; None if none."""
+    """Return the oldest line that has one of these phone numbers; None if no line has."""
     return await queries.find_by_number(uow.session, numbers=numbers)
 
 
@@ -250,10 +259,10 @@ async def ensure_line(
     now: datetime,
     resend_unclear: bool = True,
 ) -> Line | None:
-    """Return the line with this provider id; add it if it is unknown and ``number`` is given.
+    """Return the line with this provider id; add it first if it is missing.
 
     Returns:
-        None if the line is unknown and has no number.
+        None if the line is missing and cannot be added because ``number`` is None.
     """
     known = await queries.find_by_provider_id(uow.session, phone_number_id=phone_number_id)
     if known is not None or number is None:
@@ -271,7 +280,8 @@ async def ensure_line(
 
 
 async def _check_zone(uow: UnitOfWork, name: str) -> None:
-    # Python and PostgreSQL have their own time zone files. The day's count runs in PostgreSQL.
+    # Python has accepted the name already. PostgreSQL, which counts the messages of the line's day,
+    # has time zone files of its own and may lack the name.
     if not await queries.knows_zone(uow.session, name=name):
         raise ZoneUnknownToDatabaseError
 

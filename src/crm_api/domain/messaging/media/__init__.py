@@ -1,1 +1,1 @@
-"""Pictures, recordings and voicemail: fetched from the provider, stored once, served."""
+"""Media files (pictures, recordings, voicemail): download, store once by content, and serve."""

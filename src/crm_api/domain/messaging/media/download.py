@@ -1,4 +1,4 @@
-"""Download one file from an address that an event names, with limits on time, size and hosts."""
+"""Download one file from a URL that an event contains, with limits on time, size and hosts."""
 
 import asyncio
 import hashlib
@@ -29,12 +29,12 @@ CHUNK_BYTES = 64 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadLimits:
-    """Time limits in seconds, so that a slow host does not occupy a worker.
+    """Time limits of one download, in seconds, so that a slow host does not occupy a worker.
 
     Attributes:
-        whole: For the whole download, including redirects.
-        connect: To open a connection.
-        silence: Between two reads.
+        whole: The longest time for the whole download, including redirects.
+        connect: The longest time to open a connection.
+        silence: The longest time between two reads.
     """
 
     whole: float = 30.0
@@ -44,7 +44,7 @@ class DownloadLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadedFile:
-    """A downloaded file: its hash, size and first bytes."""
+    """A downloaded file: its SHA-256 in hexadecimal, its size, and up to 4,096 first bytes."""
 
     sha256: str
     size_bytes: int
@@ -52,10 +52,10 @@ class DownloadedFile:
 
 
 class Downloader:
-    """Downloads files without state between requests: no connection, cookie or cached address.
+    """Downloads files. Two downloads share no connection, cookie or resolved address.
 
-    It ignores proxies of the environment, because a proxy would resolve host names itself and so
-    bypass the address policy.
+    Proxy settings of the environment are ignored, because a proxy would resolve host names itself
+    and so bypass the address policy.
     """
 
     def __init__(
@@ -67,14 +67,14 @@ class Downloader:
         limits: DownloadLimits | None = None,
         resolver: AbstractResolver | None = None,
     ) -> None:
-        """Store the arguments; the session is opened by ``async with``.
+        """Store the arguments; ``async with`` opens the HTTP session.
 
         Args:
-            policy: Which addresses may be connected to.
-            provider_url: The provider's URL; only its host gets the key.
-            api_key: The provider's key; None for the sandbox.
+            policy: Decides which hosts and IP addresses may be contacted.
+            provider_url: The provider's URL. The API key is sent only to its origin.
+            api_key: The provider's API key; None for the sandbox.
             limits: Time limits; None for the defaults.
-            resolver: Replaces the system's resolver in tests.
+            resolver: Replaces the system's resolver of host names in tests.
         """
         self._policy = policy
         self._provider = URL(provider_url).origin()
@@ -85,7 +85,7 @@ class Downloader:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Use the provider's URL and key of the settings."""
+        """Build a downloader with the provider's URL and API key from the settings."""
         key = settings.openphone_api_key
         return cls(
             AddressPolicy.for_files(settings),
@@ -101,7 +101,7 @@ class Downloader:
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=limits.connect, sock_read=limits.silence
             ),
-            # No compression: a few kilobytes of gzip can unpack to gigabytes.
+            # Do not accept compression, because a few kilobytes of gzip can expand to gigabytes.
             headers={"user-agent": "crm-api", "accept": "*/*", "accept-encoding": "identity"},
             auto_decompress=False,
             trust_env=False,
@@ -119,30 +119,34 @@ class Downloader:
             self._session = None
 
     async def fetch(self, address: str, *, limit: int, into: IO[bytes]) -> DownloadedFile:
-        """Download the file at an address and write it to ``into`` as it arrives.
+        """Download the file at a URL and write it to ``into`` while it arrives.
 
         Args:
-            address: The address in the event.
-            limit: Most bytes; a larger file is refused.
-            into: Written from its beginning.
+            address: The URL from the event.
+            limit: The largest allowed size in bytes.
+            into: The file to write to, positioned at its beginning.
 
         Raises:
-            FetchError: The address is not allowed, the host does not return the file, or the file
-                is too large.
+            FetchError: The URL is not allowed, the host does not return the file, or the file is
+                too large.
         """
         try:
-            async with asyncio.timeout(self._limits.whole):  # all redirects together
+            async with asyncio.timeout(self._limits.whole):  # for all redirects together
                 return await self._follow(parse_url(address), limit=limit, into=into)
         except AddressRefusedError as error:
             raise _refused(error) from error
         except aiohttp.InvalidURL as error:
             raise _refused(unreadable()) from error
         except aiohttp.ClientPayloadError as error:
-            raise FetchError("truncated", "The file broke off before its end.") from error
+            raise FetchError(
+                "truncated", "The host closed the connection before the end of the file."
+            ) from error
         except TimeoutError as error:
-            raise FetchError("timeout", "The host did not answer in time.") from error
+            raise FetchError(
+                "timeout", "The host did not return the whole file in time."
+            ) from error
         except (aiohttp.ClientError, OSError) as error:
-            detail = f"The host cannot be reached ({type(error).__name__})."
+            detail = f"The host of the file is unreachable ({type(error).__name__})."
             raise FetchError("unreachable", detail) from error
 
     async def _follow(self, url: URL, *, limit: int, into: IO[bytes]) -> DownloadedFile:
@@ -158,12 +162,12 @@ class Downloader:
                 url = _next(url, answer.headers.get("location"))
         raise FetchError(
             "too_many_redirects",
-            f"The host redirects more than {MOST_REDIRECTS} times.",
+            f"The host redirected the download more than {MOST_REDIRECTS} times.",
             is_final=True,
         )
 
     def _headers_for(self, url: URL) -> dict[str, str]:
-        """Return the headers with the key for the provider's own host; none for other hosts."""
+        """Return the header with the API key for a URL of the provider, no header otherwise."""
         if self._api_key is None or url.origin() != self._provider:
             return {}
         return {"authorization": self._api_key}
@@ -171,9 +175,13 @@ class Downloader:
 
 async def _take(answer: aiohttp.ClientResponse, *, limit: int, into: IO[bytes]) -> DownloadedFile:
     if answer.status != OK:
-        raise FetchError(f"http_{answer.status}", f"The host answers {answer.status}.")
+        raise FetchError(
+            f"http_{answer.status}", f"The host answered with HTTP status {answer.status}."
+        )
     if answer.headers.get("content-encoding", "identity").lower() != "identity":
-        raise FetchError("packed", "The host compresses the file, which is refused.", is_final=True)
+        raise FetchError(
+            "packed", "The host sent the file compressed, which is not allowed.", is_final=True
+        )
     if (answer.content_length or 0) > limit:
         raise _too_large(limit)
     digest, size, head = hashlib.sha256(), 0, b""
@@ -186,7 +194,7 @@ async def _take(answer: aiohttp.ClientResponse, *, limit: int, into: IO[bytes]) 
         digest.update(chunk)
         _write(into, chunk)
     if size == 0:
-        raise FetchError("empty", "The host returns an empty file.")
+        raise FetchError("empty", "The host returned an empty file.")
     return DownloadedFile(sha256=digest.hexdigest(), size_bytes=size, head=head)
 
 
@@ -194,12 +202,14 @@ def _write(into: IO[bytes], chunk: bytes) -> None:
     try:
         into.write(chunk)
     except OSError as error:
-        raise FetchError("disk", "The temporary file cannot be written.") from error
+        raise FetchError(
+            "disk", "The worker could not write the file to its temporary directory."
+        ) from error
 
 
 def _next(url: URL, location: str | None) -> URL:
     if not location:
-        raise FetchError("bad_redirect", "The host redirects without an address.")
+        raise FetchError("bad_redirect", "The host sent a redirect without a target URL.")
     return url.join(parse_url(location))
 
 
@@ -208,5 +218,5 @@ def _refused(error: AddressRefusedError) -> FetchError:
 
 
 def _too_large(limit: int) -> FetchError:
-    detail = f"The file has more than {limit} bytes, the limit for its kind."
+    detail = f"The file is larger than {limit} bytes, the limit for files of its kind."
     return FetchError("too_large", detail, is_final=True)

@@ -1,4 +1,4 @@
-"""Errors of media: of background fetches, and of requests."""
+"""Errors of media: those of background downloads, and those that requests can return."""
 
 from crm_api.domain.kit.errors import (
     ConflictError,
@@ -11,12 +11,12 @@ from crm_api.domain.kit.examples import example_id
 
 
 class FetchError(Exception):
-    """A file could not be fetched or stored; the error is written to the row, not raised to users.
+    """A background download failed. The error is stored with the fetch; no request returns it.
 
     Attributes:
-        code: Stable, for example ``http_404`` or ``too_large``.
-        detail: A sentence for a person, without the address.
-        is_final: Another attempt would not help.
+        code: A stable code, for example ``http_404`` or ``too_large``.
+        detail: A sentence for people. It does not contain the URL.
+        is_final: True if another attempt cannot succeed.
     """
 
     def __init__(self, code: str, detail: str, *, is_final: bool = False) -> None:
@@ -34,53 +34,77 @@ class MediaNotFoundError(NotFoundError):
 
 
 class MediaObjectMissingError(NotFoundError):
-    """The file is known, but its object is missing in the store."""
+    """The database lists the file, but the media store does not contain it."""
 
     code = "media_object_missing"
     title = "Media object missing"
-    example = Example(
-        "The file is known here, but its object is not in the store; restore it from a backup "
-        "of CRM_MEDIA_URL."
-    )
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The media store does not contain this file, although the database lists it. Restore "
+            "the store (CRM_MEDIA_URL) from a backup."
+        )
 
 
 class MediaStoreUnavailableError(TransientError):
-    """The store of pictures and recordings cannot be used right now."""
+    """The media store (a directory or an S3 bucket) cannot be read or written now."""
 
     code = "media_store_unavailable"
     title = "Media store unavailable"
-    example = Example("The store of pictures and recordings cannot be used (ConnectError).")
+    example = Example("ConnectError")
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The media store cannot be read or written now ({reason}). Try again later; if this "
+            "persists, check CRM_MEDIA_URL."
+        )
 
 
 class MediaFetchNotFoundError(NotFoundError):
-    """No fetch has this id."""
+    """No media fetch has this id."""
 
     code = "media_fetch_not_found"
     title = "Media fetch not found"
 
 
 class MediaAlreadyStoredError(ConflictError):
-    """The file is stored already; ``media_id`` names it."""
+    """The file of this fetch is already stored; ``media_id`` is its id."""
 
     code = "media_already_stored"
     title = "Media already stored"
-    example = Example("The file is stored; nothing is left to fetch.", media_id=example_id("media"))
+    example = Example(example_id("media"))
+
+    def __init__(self, media_id: str) -> None:
+        super().__init__(
+            "The file of this fetch is already stored, so it is not fetched again. Open it with "
+            f"GET /v1/media/{media_id}.",
+            media_id=media_id,
+        )
 
 
 class MediaLinkExpiredError(ForbiddenError):
-    """The link has expired."""
+    """The link to the file has expired."""
 
     code = "media_link_expired"
     title = "Link expired"
-    example = Example("The link is over; ask for a new one with POST /v1/media/{media_id}/link.")
+    example = Example("{media_id}")
+
+    def __init__(self, media_id: str) -> None:
+        super().__init__(
+            "The link to this file has expired. Create a new link with POST "
+            f"/v1/media/{media_id}/link."
+        )
 
 
 class MediaLinkInvalidError(ForbiddenError):
-    """The link was changed, or was not made by this service."""
+    """The signature of the link is wrong: the link was changed, or another service made it."""
 
     code = "media_link_invalid"
     title = "Link not valid"
-    example = Example(
-        "The link was changed, or is not one of this service; ask for a new one with POST "
-        "/v1/media/{media_id}/link."
-    )
+    example = Example("{media_id}")
+
+    def __init__(self, media_id: str) -> None:
+        super().__init__(
+            "The signature of this link is wrong: the link was changed or cut off. Create a new "
+            f"link with POST /v1/media/{media_id}/link."
+        )

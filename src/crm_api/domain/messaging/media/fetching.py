@@ -1,4 +1,7 @@
-"""Fetch pictures, recordings and voicemail from the provider, and store them."""
+"""Download pictures, recordings and voicemail from the provider and put them in the media store.
+
+A *fetch* is the row in ``media_fetch`` that a worker claims: one file to download.
+"""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -27,12 +30,13 @@ from crm_api.platform.jobs import Job, JobName
 log = structlog.get_logger()
 
 LEASE = timedelta(minutes=2)
-"""Longer than the longest download and its upload to the store."""
+"""How long a fetch belongs to one worker; longer than a download plus the write to the store."""
 WAITS = Backoff(first=timedelta(minutes=2), longest=timedelta(hours=12), factor=4)
 MOST_ATTEMPTS = 7
-"""Attempts. The waits between them are at most 2 min, 8 min, 32 min, 2 h, 8.5 h and 12 h."""
+"""The number of attempts before a fetch is dead. The waits between two attempts are at most 2 min,
+8 min, 32 min, 2 h, 8.5 h and 12 h."""
 DEAD_FETCH = AlertKind.MEDIA_FETCH_DEAD
-"""The alert's kind."""
+"""The kind of the alert that reports a dead fetch."""
 
 Jitter = Callable[[], float]
 random_fraction: Jitter = SystemRandom().random
@@ -40,7 +44,7 @@ random_fraction: Jitter = SystemRandom().random
 
 @dataclass(frozen=True, kw_only=True)
 class FileAddress:
-    """An address that an event names."""
+    """The URL of a file that an event contains."""
 
     kind: MediaKind
     url: str
@@ -48,10 +52,10 @@ class FileAddress:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedFetch:
-    """A fetch that this worker holds until the end of the lease.
+    """A fetch that this worker has claimed until its lease ends.
 
     Attributes:
-        attempts: Number of attempts, including this one.
+        attempts: The number of attempts so far, including the one that begins now.
     """
 
     id: UUID
@@ -63,7 +67,7 @@ class ClaimedFetch:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredFile:
-    """A file that is in the store."""
+    """A file that was written to the media store."""
 
     sha256: str
     content_type: str
@@ -72,7 +76,7 @@ class StoredFile:
 
 @dataclass(frozen=True, kw_only=True)
 class FetchResult:
-    """The result of one attempt: a file in the store, or an error."""
+    """The result of one attempt of a fetch: either a file in the media store or an error."""
 
     file: StoredFile | None = None
     error: FetchError | None = None
@@ -91,7 +95,7 @@ STORE_ADDRESSES = text("""
 async def note_files(
     uow: UnitOfWork, *, activity_id: UUID, wanted: Sequence[FileAddress], now: datetime
 ) -> None:
-    """Store the addresses of a message or call, each once, and have new ones fetched."""
+    """Add a fetch for each file of a message or call that has none yet, and request the job."""
     if not wanted:
         return
     stored = await uow.session.execute(
@@ -122,9 +126,9 @@ CLAIM_FETCHES = text("""
 
 
 async def claim_fetches(uow: UnitOfWork, *, limit: int, now: datetime) -> list[ClaimedFetch]:
-    """Claim due fetches, those due longest first.
+    """Claim up to ``limit`` due fetches, the longest due first.
 
-    After ``LEASE`` another worker may claim them again.
+    If a worker does not record the result within ``LEASE``, another worker can claim the fetch.
     """
     values = {"limit": limit, "now": now, "lease_until": now + LEASE}
     return typed_rows(ClaimedFetch, await uow.session.execute(CLAIM_FETCHES, values))
@@ -133,13 +137,15 @@ async def claim_fetches(uow: UnitOfWork, *, limit: int, now: datetime) -> list[C
 async def fetch_file(
     claimed: ClaimedFetch, *, downloader: Downloader, store: MediaStore
 ) -> FetchResult:
-    """Download a file and put it into the store, without using the database.
+    """Download a file and write it to the media store; no transaction is open meanwhile.
 
-    The object is written before the database names it. If the worker ends in between, the next
-    attempt finds the object.
+    ``record_fetch`` stores the result in the database. If the worker ends before that, the next
+    attempt finds the file in the store.
     """
     if claimed.attempts > MOST_ATTEMPTS:
-        return FetchResult(error=FetchError("gave_up", "The worker ended during each attempt."))
+        return FetchResult(
+            error=FetchError("gave_up", "The worker stopped during every attempt to download it.")
+        )
     try:
         return FetchResult(
             file=await _download_and_store(claimed, downloader=downloader, store=store)
@@ -148,9 +154,9 @@ async def fetch_file(
         return FetchResult(error=error)
     except MediaStoreUnavailableError as error:
         return FetchResult(error=FetchError(error.code, error.detail))
-    except Exception as error:  # an error of one file must not stop the others
+    except Exception as error:  # an error of one file must not stop the other downloads
         log.exception("media fetch failed", fetch_id=str(claimed.id))
-        detail = f"Internal error: {type(error).__name__}."
+        detail = f"The download failed with an internal error ({type(error).__name__})."
         return FetchResult(error=FetchError("internal_error", detail))
 
 
@@ -158,7 +164,7 @@ async def _download_and_store(
     claimed: ClaimedFetch, *, downloader: Downloader, store: MediaStore
 ) -> StoredFile:
     limit = LARGEST[MediaKind(claimed.kind)]
-    # Small files stay in memory; long recordings go to disk.
+    # A small file stays in memory. A larger file, as a long recording, is written to disk.
     with tempfile.SpooledTemporaryFile(max_size=MEGABYTE) as file:
         received = await downloader.fetch(claimed.url, limit=limit, into=file)
         content_type = require_type(received.head)
@@ -177,10 +183,14 @@ async def record_fetch(
     now: datetime,
     jitter: Jitter = random_fraction,
 ) -> None:
-    """Store the result of an attempt: the file, the time of the next attempt, or the final error.
+    """Store the result of an attempt: the file, or the error and the time of the next attempt.
+
+    After the last attempt or a final error, there is no next attempt. A fetch that used up its
+    attempts raises an alert.
 
     Args:
-        jitter: Returns a number from 0 to 1. The wait is multiplied by it, so that retries spread.
+        jitter: Returns a number from 0 to 1. The wait before the next attempt is multiplied by it,
+            so that many failed fetches are not repeated at the same time.
     """
     if outcome.file is not None:
         media_id = await save_media(uow.session, outcome.file, now=now)
@@ -195,7 +205,7 @@ async def record_fetch(
             now=now,
         )
         return
-    error = outcome.error or FetchError("internal_error", "The attempt had no result.")
+    error = outcome.error or FetchError("internal_error", "The download ended without a result.")
     status = _status_after(claimed, error)
     wait = timedelta(0)
     if status is FetchStatus.FAILED:
@@ -215,10 +225,10 @@ async def record_fetch(
             uow,
             kind=DEAD_FETCH,
             subject=error.code,
-            detail=f"A {claimed.kind} could not be fetched in {MOST_ATTEMPTS} attempts: "
-            f"{error.detail} "
-            "List such files with GET /v1/media-fetches?status=dead. Fetch them again with POST "
-            "/v1/media-fetches/retry.",
+            detail=f"A file of the kind {claimed.kind} could not be downloaded in "
+            f"{MOST_ATTEMPTS} attempts. The last error: {error.detail} "
+            "List these files with GET /v1/media-fetches?status=dead. Download them again with "
+            "POST /v1/media-fetches/retry.",
             context={"fetch_id": str(claimed.id), "activity_id": str(claimed.activity_id)},
             now=now,
         )
@@ -230,7 +240,8 @@ def _status_after(claimed: ClaimedFetch, error: FetchError) -> FetchStatus:
     return FetchStatus.DEAD if claimed.attempts >= MOST_ATTEMPTS else FetchStatus.FAILED
 
 
-# The update changes nothing. Without it, a row that another worker stored would not be returned.
+# The update changes nothing. It is needed because `RETURNING` does not return a row that the
+# statement neither inserted nor updated.
 SAVE_MEDIA = text("""
     INSERT INTO media AS known (id, sha256, content_type, size_bytes, created_at)
     VALUES (:id, :sha256, :content_type, :size_bytes, :now)
@@ -240,7 +251,7 @@ SAVE_MEDIA = text("""
 
 
 async def save_media(session: AsyncSession, file: StoredFile, *, now: datetime) -> UUID:
-    """Store a file's row, unless its hash is stored already; return the row's id."""
+    """Return the id of the row in ``media`` for a file's hash; add the row if it is missing."""
     found: UUID = (
         await session.execute(
             SAVE_MEDIA,
@@ -256,7 +267,8 @@ async def save_media(session: AsyncSession, file: StoredFile, *, now: datetime) 
     return found
 
 
-# Selected by id and attempt only, so that the planner does not use the partial index of due rows.
+# The condition does not name the status, so that the planner does not use the partial index of due
+# fetches.
 FINISH = text("""
     UPDATE media_fetch
        SET status = :status, next_attempt_at = :next_attempt_at, error_code = :error_code,
@@ -277,7 +289,11 @@ async def finish_fetch(
     media_id: UUID | None,
     now: datetime,
 ) -> bool:
-    """Store the result of an attempt; return False if a later attempt has claimed the fetch."""
+    """Store the result of an attempt in the fetch's row.
+
+    Returns:
+        False if a later attempt has claimed the fetch; then nothing is stored.
+    """
     found = await session.execute(
         FINISH,
         {

@@ -1,7 +1,8 @@
-"""Detect the type of a file by its first bytes, and decide which types are stored.
+"""Detect the media type of a file by its first bytes, and decide which types are stored.
 
-The type in the event and the header of the download are ignored, because the sender chooses them.
-Only the types listed here are stored. A browser executes none of them: no HTML, no SVG, no script.
+The types that the event and the download's header give are ignored, because the sender chooses
+them. Only the types in this module are stored. A browser does not execute these types: HTML, SVG
+and scripts are not among them.
 """
 
 import puremagic
@@ -16,10 +17,10 @@ LARGEST = {
     MediaKind.VOICEMAIL: 25 * MEGABYTE,
     MediaKind.OTHER: 25 * MEGABYTE,
 }
-"""Most bytes by kind. Carriers accept pictures of one or two megabytes. One hour of a call as MP3
-has about fifteen."""
+"""The largest size in bytes of a file of each kind. Carriers accept pictures of one or two
+megabytes. A recording of one hour has about fifteen megabytes as MP3."""
 HEAD_BYTES = 4096
-"""Bytes read to detect the type, which the first few hundred bytes show."""
+"""How many first bytes of a file are used to detect its type; a few hundred would be enough."""
 
 _TYPES = {
     "image/jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -54,14 +55,14 @@ _BOX_TYPES = {
     b"hevc": "image/heic",
     b"3gp5": "video/3gpp",
 }
-"""Brands of the ISO base media format that the library does not know."""
+"""Media types of ISO base media file brands that the library ``puremagic`` does not know."""
 
 
 def type_of(head: bytes) -> str | None:
-    """Return the file's media type; None for a type that is not stored.
+    """Return the media type of a file; None if the type is unknown or must not be stored.
 
     Args:
-        head: The first bytes, up to ``HEAD_BYTES``.
+        head: The first bytes of the file, up to ``HEAD_BYTES``.
     """
     if head[4:8] == b"ftyp" and head[8:12] in _BOX_TYPES:
         return _BOX_TYPES[head[8:12]]
@@ -76,36 +77,40 @@ def type_of(head: bytes) -> str | None:
 
 
 def require_type(head: bytes) -> str:
-    """Return the file's media type.
+    """Return the media type of a file from its first bytes.
 
     Raises:
-        FetchError: Files of this type are not stored.
+        FetchError: The type is unknown or must not be stored.
     """
     found = type_of(head)
     if found is None:
         raise FetchError(
             "unsupported_type",
-            "The file is not a picture, sound, video, PDF or contact card.",
+            "The file is not stored, because it is not a picture, sound, video, PDF or contact "
+            "card.",
             is_final=True,
         )
     return found
 
 
 def extension_of(content_type: str) -> str:
-    """Return the usual file name extension of a type, with its dot."""
+    """Return the usual file name extension of a media type, with the dot; ``.bin`` if unknown."""
     return _TYPES.get(content_type, (".bin",))[0]
 
 
 def is_shown_inline(content_type: str) -> bool:
-    """Return True for pictures, sound and video; other types are downloaded."""
+    """Return True if a browser should display the type (picture, sound, video), not save it."""
     return content_type.startswith(("image/", "audio/", "video/"))
 
 
 def _is_mpeg_audio(head: bytes) -> bool:
-    """Recognise a frame of layer II or III without a tag before it, as telephones record.
+    """Return True if the file starts with an MPEG audio frame of layer II or III.
 
-    Source: ISO/IEC 11172-3, 2.4.1.3: eleven bits of sync, then version, layer, bit rate and
-    sampling rate. Some values of these fields are forbidden.
+    Telephone systems write such files without a tag before the first frame, so ``puremagic`` does
+    not recognise them.
+
+    Source: ISO/IEC 11172-3, 2.4.1.3: eleven sync bits, then version, layer, bit rate and sampling
+    rate. The standard forbids some values of these fields.
     """
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:  # noqa: PLR2004 - as the standard has it
         return False

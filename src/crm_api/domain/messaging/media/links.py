@@ -1,4 +1,4 @@
-"""Make and check links that open one file for a limited time, without an authorization header."""
+"""Create and check signed links that open one file for a limited time without credentials."""
 
 import hashlib
 import hmac
@@ -9,13 +9,14 @@ from uuid import UUID
 from crm_api.domain.messaging.media.errors import MediaLinkExpiredError, MediaLinkInvalidError
 
 DEFAULT_SECONDS = 600
+"""How long a link is valid if the request names no duration."""
 LONGEST_SECONDS = 86_400
 _PURPOSE = b"media links"
-"""Derives a key for links only, so that no other signature is valid for a link."""
+"""Input from which a key for links is derived, so that other signatures are not valid as links."""
 
 
 def sign_media_link(secret: bytes, *, media_id: UUID, expires: int) -> str:
-    """Return the signature of a link to this file that expires at ``expires`` (Unix seconds)."""
+    """Return the signature for a link to this file that expires at ``expires`` (Unix seconds)."""
     key = hmac.new(secret, _PURPOSE, hashlib.sha256).digest()
     digest = hmac.new(key, f"{media_id}.{expires}".encode(), hashlib.sha256).digest()
     return urlsafe_b64encode(digest).rstrip(b"=").decode()
@@ -24,10 +25,10 @@ def sign_media_link(secret: bytes, *, media_id: UUID, expires: int) -> str:
 def make_media_link(
     secret: bytes, *, media_id: UUID, base_url: str, seconds: int, now: datetime
 ) -> tuple[str, datetime]:
-    """Return a link and the instant at which it expires.
+    """Return the URL of a signed link to a file, and the instant at which the link expires.
 
     Args:
-        seconds: How long the link is valid.
+        seconds: How long the link is valid, from ``now``.
     """
     expires = int(now.timestamp()) + seconds
     signature = sign_media_link(secret, media_id=media_id, expires=expires)
@@ -38,24 +39,19 @@ def make_media_link(
 def check_media_link(
     secret: bytes, *, media_id: UUID, expires: str, signature: str, now: datetime
 ) -> None:
-    """Check the signature and expiry of a link.
+    """Check the signature and the expiry of a link to a file.
 
     Args:
-        expires: The value in the link, not checked yet.
-        signature: The value in the link.
+        expires: The unchecked value from the link.
+        signature: The unchecked value from the link.
 
     Raises:
-        MediaLinkInvalidError: The link was changed, or made with another key.
+        MediaLinkInvalidError: The link was changed or was signed with another key.
         MediaLinkExpiredError: The link has expired.
     """
     end = int(expires) if expires.isascii() and expires.isdecimal() and len(expires) < 12 else 0  # noqa: PLR2004 - no link expires after the year 5000
     wanted = sign_media_link(secret, media_id=media_id, expires=end)
     if not hmac.compare_digest(wanted.encode(), signature.encode(errors="replace")):
-        raise MediaLinkInvalidError(
-            "The link was changed, or is not one of this service; ask for a new one with "
-            f"POST /v1/media/{media_id}/link."
-        )
+        raise MediaLinkInvalidError(str(media_id))
     if now >= datetime.fromtimestamp(0, UTC) + timedelta(seconds=end):
-        raise MediaLinkExpiredError(
-            f"The link is over; ask for a new one with POST /v1/media/{media_id}/link."
-        )
+        raise MediaLinkExpiredError(str(media_id))

@@ -1,4 +1,4 @@
-"""Schemas of media and fetches, in and out."""
+"""Request and response schemas of media files and their fetches from the provider."""
 
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from crm_api.domain.messaging.models.media import FetchStatus, MediaKind
 
 
 class LinkCreate(RequestModel):
-    """How long the link is valid.
+    """The link to create.
 
     Attributes:
         expires_in_seconds: How long the link is valid, in seconds.
@@ -26,10 +26,11 @@ class LinkCreate(RequestModel):
 
 
 class LinkRead(ReadModel):
-    """A link that opens without an authorization header.
+    """A link that opens one media file without credentials until it expires.
 
     Attributes:
-        url: The address.
+        url: The URL of the link.
+        expires_at: When the link expires.
     """
 
     model_config = example(
@@ -41,15 +42,19 @@ class LinkRead(ReadModel):
 
 
 class MediaFetchRead(ReadModel):
-    """One address of a message or call, and the state of its fetch.
+    """The fetch (download) of one file of a message or call from the provider.
 
     Attributes:
-        activity_id: The id of the message or call that it refers to; null without one.
-        kind: The kind.
-        url: The address.
-        attempts: The number of attempts so far.
-        next_attempt_at: The time of the next attempt.
-        media_id: The id of the stored file; null until it is stored.
+        activity_id: The id of the message or call that the file belongs to.
+        kind: The kind of the file: `picture`, `recording`, `voicemail` or `other`.
+        url: The URL of the file at the provider.
+        status: The state of the fetch.
+        attempts: The number of attempts to download the file so far.
+        next_attempt_at: When the next attempt may begin; without meaning when the fetch has ended.
+        error_code: The stable code of the last error; null if there was none.
+        last_error: The last error as a sentence; null if there was none.
+        media_id: The id of the stored file for `GET /v1/media/{media_id}`; null until the file is
+            stored.
     """
 
     model_config = example(
@@ -74,7 +79,12 @@ class MediaFetchRead(ReadModel):
 
 
 class MediaFetchRetry(RequestModel):
-    """Which fetches to start again."""
+    """Which fetches to start again.
+
+    Attributes:
+        status: Only fetches in this state are started again.
+        error_code: Only fetches with this error code are started again; null for all codes.
+    """
 
     model_config = example(status="dead")
 
@@ -83,10 +93,10 @@ class MediaFetchRetry(RequestModel):
 
 
 class MediaFetchesRetried(ReadModel):
-    """How many fetches were started again.
+    """The result of starting fetches again.
 
     Attributes:
-        retried: The number of items that are tried again.
+        retried: The number of fetches that were started again.
     """
 
     model_config = example(retried=3)
@@ -95,13 +105,14 @@ class MediaFetchesRetried(ReadModel):
 
 
 def show(items: Iterable[dict[str, Any]], fetches: Sequence[ShownFetch]) -> list[dict[str, Any]]:
-    """Add the state of the file to each item of an event.
+    """Return the files of a message or call, each with the state of its fetch.
 
-    The provider may give the same file a new address. Stored files of such addresses are appended,
-    unless they are in the list already.
+    The provider may report the same file again with another URL. A stored file that only such a URL
+    names is appended, unless the list already contains the file.
 
     Args:
-        items: ``[{"url": "https://…", "type": "image/jpeg"}]``; other members are kept.
+        items: The files as reported: ``[{"url": "https://…", "type": "image/jpeg"}]``. All members
+            are copied to the result.
         fetches: The fetches of the message or call.
     """
     by_url = {fetch.url: fetch for fetch in fetches}
@@ -115,10 +126,10 @@ def show(items: Iterable[dict[str, Any]], fetches: Sequence[ShownFetch]) -> list
 
 
 def show_call(document: dict[str, Any], fetches: Sequence[ShownFetch]) -> dict[str, Any]:
-    """Add the state of the files to a call's recordings and its voicemail.
+    """Return a call's document, with the state of the fetch in each recording and the voicemail.
 
     Args:
-        document: The call: ``{"recordings": […], "voicemail": {…}, …}``.
+        document: The document of the call: ``{"recordings": […], "voicemail": {…}, …}``.
         fetches: The fetches of the call.
     """
     left = [fetch for fetch in fetches if fetch.kind == MediaKind.VOICEMAIL]
@@ -128,14 +139,14 @@ def show_call(document: dict[str, Any], fetches: Sequence[ShownFetch]) -> dict[s
         shown["recordings"] = show(document["recordings"], taken)
     if "voicemail" in document:
         voicemail = show([document["voicemail"]], left)
-        # If there are several addresses, show one whose file is stored.
+        # If the provider reported several URLs, prefer a URL whose file is stored.
         best = next((one for one in voicemail if one["media_id"] is not None), voicemail[0])
         shown["voicemail"] = document["voicemail"] | best
     return shown
 
 
 def names_files(media: Sequence[object], call: dict[str, Any]) -> bool:
-    """Return True if a message or call may have fetches."""
+    """Return True if a message or call has files, so that it may have fetches."""
     return bool(media or "recordings" in call or "voicemail" in call)
 
 

@@ -1,4 +1,4 @@
-"""Read stored files and fetches, and start fetches again."""
+"""Read stored media files and their fetches, and start failed fetches again."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from crm_api.platform.jobs import Job, JobName
 
 @dataclass(frozen=True, kw_only=True)
 class ShownFetch:
-    """A fetch and its stored file, if any, as shown with a message or call."""
+    """A fetch as the API shows it with a message or call; ``media_id`` is None until stored."""
 
     id: UUID
     activity_id: UUID
@@ -50,7 +50,7 @@ SHOWN_FETCHES = text("""
 async def read_shown_fetches(
     uow: UnitOfWork, *, activity_ids: Sequence[UUID]
 ) -> dict[UUID, list[ShownFetch]]:
-    """Return the fetches of these messages and calls, oldest first, by message or call."""
+    """Return the fetches of each of these messages and calls, by its id, oldest fetch first."""
     found: dict[UUID, list[ShownFetch]] = defaultdict(list)
     if activity_ids:
         rows = await uow.session.execute(SHOWN_FETCHES, {"activity_ids": list(activity_ids)})
@@ -60,14 +60,16 @@ async def read_shown_fetches(
 
 
 async def get_media(uow: UnitOfWork, media_id: UUID) -> Media:
-    """Return a stored file's row.
+    """Return the row that describes a stored file: hash, type and size.
 
     Raises:
         MediaNotFoundError: No stored file has this id.
     """
     found = await uow.session.get(Media, media_id)
     if found is None:
-        raise MediaNotFoundError("There is no stored file with this id.")
+        raise MediaNotFoundError(
+            "No stored file has this id. The member media_id of a message or call gives valid ids."
+        )
     return found
 
 
@@ -79,7 +81,7 @@ async def list_fetches(
     cursor: str | None,
     limit: int,
 ) -> Page[MediaFetch]:
-    """List fetches, newest first.
+    """List the fetches that match the status and the message or call, newest first.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -107,19 +109,22 @@ RETRY_FETCH = text("""
 
 
 async def retry_fetch(uow: UnitOfWork, *, fetch_id: UUID, now: datetime) -> MediaFetch:
-    """Start one fetch again, in any state but ``stored``, and nudge the worker.
+    """Start one fetch again from its first attempt, in any state except ``stored``.
+
+    The job that fetches files is requested. If no dead fetch with the same error is left, its alert
+    is resolved.
 
     Raises:
         MediaFetchNotFoundError: No fetch has this id.
-        MediaAlreadyStoredError: Its file is stored.
+        MediaAlreadyStoredError: The file of the fetch is already stored.
     """
     fetch = await uow.session.get(MediaFetch, fetch_id, with_for_update=True)
     if fetch is None:
-        raise MediaFetchNotFoundError("There is no fetch with this id.")
-    if fetch.media_id is not None:
-        raise MediaAlreadyStoredError(
-            "The file is stored; nothing is left to fetch.", media_id=str(fetch.media_id)
+        raise MediaFetchNotFoundError(
+            "No media fetch has this id. GET /v1/media-fetches lists the fetches."
         )
+    if fetch.media_id is not None:
+        raise MediaAlreadyStoredError(str(fetch.media_id))
     dead = await _read_dead_codes(uow.session)
     await uow.session.execute(RETRY_FETCH, {"id": fetch_id, "now": now})
     await _end_alerts(uow, dead, now=now)
@@ -141,11 +146,14 @@ RETRY_FETCHES = text("""
 async def retry_fetches(
     uow: UnitOfWork, *, status: FetchStatus, error_code: str | None, now: datetime
 ) -> int:
-    """Start all fetches with a status again, and nudge the worker; return their number.
+    """Start all fetches in a state again from their first attempt, and return their number.
+
+    The job that fetches files is requested. If no dead fetch with an error code is left, the alert
+    of that code is resolved.
 
     Args:
-        status: Stored fetches are never started again.
-        error_code: Only fetches with this error; None for all.
+        status: The state of the fetches. For ``stored`` nothing happens.
+        error_code: Only fetches with this error code; None for all.
     """
     if status is FetchStatus.STORED:
         return 0
@@ -162,11 +170,11 @@ DEAD_CODES = text("SELECT DISTINCT error_code FROM media_fetch WHERE status = 'd
 
 
 async def _read_dead_codes(session: AsyncSession) -> set[str]:
-    """Return the error codes of all dead fetches."""
+    """Return the different error codes that dead fetches have."""
     return set(await session.scalars(DEAD_CODES))
 
 
 async def _end_alerts(uow: UnitOfWork, dead: set[str], *, now: datetime) -> None:
-    """Resolve the alerts of error codes that no dead fetch has any more."""
+    """Resolve the alert of each error code in ``dead`` that no dead fetch has any more."""
     for code in sorted(dead - await _read_dead_codes(uow.session)):
         await alerts.resolve_alert(uow, kind=DEAD_FETCH, subject=code, now=now)

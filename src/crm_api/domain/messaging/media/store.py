@@ -1,4 +1,4 @@
-"""The store of files: a directory or an S3 bucket, chosen by one setting."""
+"""The media store: a directory or an S3 bucket, chosen by the setting ``CRM_MEDIA_URL``."""
 
 import asyncio
 import os
@@ -20,16 +20,17 @@ from crm_api.platform.settings import Settings
 
 PART_BYTES = 1024 * 1024
 BUCKET_PART_BYTES = 5 * 1024 * 1024
-"""The smallest part that S3 accepts; two or three parts are in memory at once."""
+"""The size in bytes of each uploaded part; S3 accepts no smaller part. Two or three parts are in
+memory at once."""
 CHUNK_BYTES = 256 * 1024
 REQUEST_SECONDS = 30
 RETRY_SECONDS = 10
-"""The fetch is repeated later anyway. The library's default of three minutes is longer than the
-job may run."""
+"""How long the library repeats a failed request. Its default of three minutes is longer than the
+job may run, and the fetch is repeated later anyway."""
 
 
 class MediaStore:
-    """Stores objects by the hash of their content. An object is written completely or not at all.
+    """Stores files under the hash of their content; a file is written completely or not at all.
 
     Args:
         location: A directory, or ``s3://bucket/prefix`` with the usual ``AWS_*`` variables.
@@ -40,13 +41,13 @@ class MediaStore:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Use the location that the settings name."""
+        """Build the store for the location in the settings."""
         return cls(settings.media_location)
 
     async def put(self, sha256: str, file: IO[bytes], *, size_bytes: int) -> None:
-        """Store a file; do nothing if the object exists with the same size.
+        """Store a file under its hash; do nothing if it is already stored with the same size.
 
-        In a directory, the object survives a power failure after this returns.
+        In a directory, the file survives a power failure as soon as this method has returned.
 
         Raises:
             MediaStoreUnavailableError: The directory or the bucket cannot be written.
@@ -62,13 +63,13 @@ class MediaStore:
             if isinstance(self._location, Path):
                 await asyncio.to_thread(sync_to_disk, self._location / path_of(sha256))
         except (BaseError, OSError, ValueError) as error:
-            raise _unavailable(error) from error
+            raise MediaStoreUnavailableError(type(error).__name__) from error
 
     async def read(self, sha256: str, *, start: int, end: int) -> AsyncIterator[bytes]:
-        """Open an object and return its bytes from ``start`` up to, not including, ``end``.
+        """Return an iterator over the bytes of a stored file from ``start`` up to before ``end``.
 
         Raises:
-            MediaObjectMissingError: The object does not exist.
+            MediaObjectMissingError: The store does not contain the file.
             MediaStoreUnavailableError: The directory or the bucket cannot be read.
         """
         try:
@@ -76,16 +77,13 @@ class MediaStore:
                 self._store, path_of(sha256), options={"range": (start, end)}
             )
         except FileNotFoundError as error:
-            raise MediaObjectMissingError(
-                "The file is known here, but its object is not in the store; restore it from a "
-                "backup of CRM_MEDIA_URL."
-            ) from error
+            raise MediaObjectMissingError from error
         except (BaseError, OSError, ValueError) as error:
-            raise _unavailable(error) from error
+            raise MediaStoreUnavailableError(type(error).__name__) from error
         return found.stream(min_chunk_size=CHUNK_BYTES)
 
     async def remove(self, sha256: str) -> None:
-        """Remove an object; do nothing if it does not exist.
+        """Delete a stored file; do nothing if the store does not contain it.
 
         Raises:
             MediaStoreUnavailableError: The directory or the bucket cannot be written.
@@ -95,7 +93,7 @@ class MediaStore:
         except FileNotFoundError:
             return
         except (BaseError, OSError, ValueError) as error:
-            raise _unavailable(error) from error
+            raise MediaStoreUnavailableError(type(error).__name__) from error
 
     async def _size_of(self, sha256: str) -> int | None:
         try:
@@ -105,39 +103,33 @@ class MediaStore:
 
     @cached_property
     def _store(self) -> ObjectStore:
-        """Opened at first use, so that a process starts without the store."""
+        """The opened store. It is opened at first use, so a process can start without it."""
         return open_store(self._location)
 
 
 def open_store(location: Path | str) -> ObjectStore:
-    """Open a directory, created if missing, or a bucket."""
+    """Open a directory, which is created if it is missing, or a bucket."""
     if isinstance(location, Path):
         location.mkdir(mode=0o700, parents=True, exist_ok=True)
         return LocalStore(location)
     return from_url(
         location,
-        # Amazon's own address uses HTTPS. HTTP is only used if AWS_ENDPOINT_URL names it.
+        # HTTP is used only if AWS_ENDPOINT_URL is an HTTP URL; Amazon's own URLs use HTTPS.
         client_options={"timeout": timedelta(seconds=REQUEST_SECONDS), "allow_http": True},
         retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
     )
 
 
 def path_of(sha256: str) -> str:
-    """Return an object's path; the objects are spread over 256 folders."""
+    """Return the path of a file in the store. The files are spread over 256 folders."""
     return f"{sha256[:2]}/{sha256}"
 
 
 def sync_to_disk(path: Path) -> None:
-    """Flush the file and the two folders above it to disk."""
+    """Flush a file and the two folders above it to disk."""
     for one in (path, path.parent, path.parent.parent):
         handle = os.open(one, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _unavailable(error: Exception) -> MediaStoreUnavailableError:
-    return MediaStoreUnavailableError(
-        f"The store of pictures and recordings cannot be used ({type(error).__name__})."
-    )

@@ -1,1 +1,1 @@
-"""The tables of this area, below every use case."""
+"""The database tables of messaging. They import no use case, so every use case can import them."""

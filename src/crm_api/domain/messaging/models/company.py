@@ -1,4 +1,4 @@
-"""The company's settings: one row for the whole installation."""
+"""The table of the company's settings; it has at most one row."""
 
 from datetime import datetime
 from typing import Any
@@ -9,12 +9,14 @@ from sqlalchemy.orm import Mapped, mapped_column
 from crm_api.platform.database import Base
 
 THE_ROW = 1
+"""The id of the only row."""
 
 
 class CompanySettings(Base):
-    """Settings that an administrator changes at run time; without a row nothing is set.
+    """The settings that an administrator can change at run time; all are unset without a row.
 
-    A claim that counts carrier budgets locks this row, so that the lines wait for each other.
+    A claim locks this row while it counts carrier budgets. So two lines never count the same
+    budget at the same time.
     """
 
     __tablename__ = "company_settings"
@@ -28,9 +30,9 @@ class CompanySettings(Base):
     test_numbers: Mapped[list[str]] = mapped_column(
         ARRAY(Text()), server_default=text("'{}'::text[]")
     )
-    """E.164; numbers that test messages may go to."""
+    """The phone numbers, in E.164, that may receive test messages."""
     brand: Mapped[dict[str, Any] | None]
-    """The registration with the carriers: ``legal_name``, ``ein``, ``att_class``."""
+    """The company's registration with the carriers: ``legal_name``, ``ein`` and ``att_class``."""
     carrier_budgets: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
-    """By carrier: ``daily_segments`` and the ``other_vendors`` that share them."""
+    """For each carrier: ``daily_segments``, and the ``other_vendors`` that use a part of them."""
     updated_at: Mapped[datetime]

@@ -1,4 +1,4 @@
-"""Conversations, and the one timeline of messages and calls."""
+"""The tables of conversations and of their messages and calls (the timeline)."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -14,14 +14,14 @@ from crm_api.platform.ids import new_id
 
 
 class ActivityKind(StrEnum):
-    """The kind of a timeline row."""
+    """Whether a row of the timeline is a message or a call."""
 
     MESSAGE = "message"
     CALL = "call"
 
 
 class Direction(StrEnum):
-    """The direction as the company sees it."""
+    """The direction of a message or call, from the company's point of view."""
 
     INCOMING = "incoming"
     OUTGOING = "outgoing"
@@ -31,14 +31,16 @@ class MessageStatus(StrEnum):
     """The state of a message.
 
     Attributes:
-        RECEIVED: It came from the person.
-        QUEUED: It waits to be sent.
-        SENDING: It is being sent.
-        UNKNOWN: It is not yet known whether it was sent. It is looked up.
-        SENT: The provider accepted it.
-        FAILED: It was not sent; `error_code` says why.
-        UNDELIVERED: The carrier did not deliver it.
-        DELIVERED: The carrier delivered it.
+        RECEIVED: The message was received from the person.
+        QUEUED: The message waits to be sent.
+        SENDING: The message is being sent.
+        UNKNOWN: It is not known yet whether the message was sent. The service looks it up at the
+            provider, or a person decides.
+        SENT: The provider accepted the message.
+        FAILED: The message was not sent, or the provider reported a failure. `error_code` gives
+            the reason.
+        UNDELIVERED: The provider reported that the carrier did not deliver the message.
+        DELIVERED: The provider reported that the carrier delivered the message.
     """
 
     RECEIVED = "received"
@@ -52,7 +54,7 @@ class MessageStatus(StrEnum):
 
 
 class Origin(StrEnum):
-    """What created the message."""
+    """What created a message, or that the provider reported it."""
 
     CAMPAIGN = "campaign"
     MANUAL = "manual"
@@ -60,11 +62,11 @@ class Origin(StrEnum):
     CONFIRMATION = "confirmation"
     HELP = "help"
     PROVIDER = "provider"
-    """Reported by the provider: received, or sent by a person in the provider's app."""
+    """The provider reported it: a received message, or one that a person sent in its app."""
 
 
 class Conversation(Base):
-    """All messages and calls between one line and one outside number."""
+    """All messages and calls between one line and one phone number outside the company."""
 
     __tablename__ = "conversation"
     __table_args__ = (
@@ -81,17 +83,18 @@ class Conversation(Base):
     openphone_id: Mapped[str | None]
     last_activity_at: Mapped[datetime]
     last_outgoing_at: Mapped[datetime | None]
-    """Time of the newest message to the person that the provider accepted, or call to them."""
+    """When the company last called the person or sent a message that the provider accepted."""
     last_incoming_at: Mapped[datetime | None]
-    """Time of the newest message from the person. Calls do not count, they are not replies."""
+    """When the person last sent a message. Calls do not count, because a call is not a reply."""
     created_at: Mapped[datetime]
 
 
 class Activity(Base):
-    """A message or a call. The table has one partition for each month, by the time in the id.
+    """A message or a call: one row of the timeline.
 
-    ``status`` of a message moves by ``rank``, so that a late report never lowers it (Invariant 9).
-    A message outside campaigns waits here as ``queued`` until it is claimed.
+    The table has one partition per month, by the time that the id contains. The status of a message
+    changes only to a status of the same or a higher ``rank``, so a late report never moves it back
+    (Invariant 9). A message outside campaigns waits here as ``queued`` until a worker claims it.
     """
 
     __tablename__ = "activity"
@@ -124,7 +127,8 @@ class Activity(Base):
             "id",
             postgresql_where=text("status = 'queued'"),
         ),
-        # Answers to a person's own message come first. `sends.queue.LOCK_QUEUED` reads this index.
+        # Confirmations and HELP answers come first. `sends.queued_claim.LOCK_QUEUED` reads the rows
+        # in the order of this index.
         Index(
             "idx_activity_queue",
             text("(origin <> ALL (ARRAY['confirmation'::text, 'help'::text]))"),
@@ -151,33 +155,34 @@ class Activity(Base):
     conversation_id: Mapped[UUID | None]
     contact_id: Mapped[UUID | None]
     phone: Mapped[str | None]
-    """The number of the person, or another identifier of theirs."""
+    """The person's number in E.164, or another identifier that the provider gave, as a name."""
     campaign_id: Mapped[UUID | None]
-    """The campaign that sent the message, or that the message replies to."""
+    """The campaign that sent this message, or whose message this message replies to."""
     openphone_id: Mapped[str | None]
-    """The provider's ``AC…`` id."""
+    """The provider's id of the message or call, ``AC…``."""
     user_id: Mapped[str | None]
-    """The provider's ``US…`` id of the colleague; None if unknown."""
+    """The provider's id, ``US…``, of the user who sent, called or answered; None if unknown."""
     body: Mapped[str | None]
     media: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
     status: Mapped[str]
     rank: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     error_code: Mapped[str | None]
     call: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
-    """For calls: the document that ``calls.merge_call`` builds. For messages of a group: its
-    participants."""
+    """For a call: the document that ``call_documents.merge_call`` builds. For a message of a group
+    conversation: the numbers of its participants."""
     send_after: Mapped[datetime | None]
-    """For a queued message outside campaigns: the earliest instant to send it."""
+    """For a queued message outside campaigns: the message is not sent before this instant."""
     occurred_at: Mapped[datetime]
-    """When it happened, by the provider's clock."""
+    """When the message was sent or received, or the call began, by the provider's clock."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
 
 class ActivityKey(Base):
-    """The timeline row of a provider's id, over all partitions; triggers on ``activity`` write it.
+    """Maps the provider's id of a message or call to its row in ``activity``, in any partition.
 
-    A statement that must know whether a message is new inserts the key first, then the row.
+    Triggers on ``activity`` write these rows. A statement that must store a message only once
+    inserts the key first and the row in ``activity`` only if the key was new.
     """
 
     __tablename__ = "activity_key"

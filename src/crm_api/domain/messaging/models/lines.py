@@ -1,4 +1,4 @@
-"""Lines: the company's own phone numbers."""
+"""The table of lines: the company's own phone numbers at the provider."""
 
 from datetime import date, datetime
 from enum import StrEnum
@@ -23,9 +23,9 @@ class LineStatus(StrEnum):
 
 
 class Line(Base):
-    """A number of the provider's workspace.
+    """A line: a phone number of the company at the provider.
 
-    A claim locks this row before it counts the messages of the day (Sending, rule 1).
+    A claim locks the line's row before it counts the messages of the day (Sending, rule 1).
     """
 
     __tablename__ = "line"
@@ -39,7 +39,7 @@ class Line(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     phone_number_id: Mapped[str]
-    """The provider's id, ``PN…``."""
+    """The provider's id of the line, ``PN…``."""
     number: Mapped[str]
     name: Mapped[str]
     daily_limit: Mapped[int] = mapped_column(Integer, server_default=text(str(DEFAULT_DAILY_LIMIT)))
@@ -48,17 +48,21 @@ class Line(Base):
     blocked_reason: Mapped[str | None]
     blocked_at: Mapped[datetime | None]
     is_probing: Mapped[bool] = mapped_column(server_default=text("false"))
-    """On trial after a block: one message at a time until one is accepted."""
+    """True while the line is on trial after a block: it sends one message at a time, until the
+    provider accepts one."""
     probe_at: Mapped[datetime | None]
-    """When a blocked line goes on trial; for a line on trial, when the trial began."""
+    """For a blocked line: when its trial begins; None if only a person can unblock it. For a line
+    on trial: when the trial began."""
     probes: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    """Blocks since the line last worked; each of them waits longer than the one before."""
+    """How often the line was blocked since the provider last accepted a message. The wait before
+    the next trial grows with this number."""
     ramp_plan: Mapped[list[int] | None] = mapped_column(ARRAY(Integer()))
-    """Limits of the first days of a new line, one for each day; then ``daily_limit`` applies."""
+    """The daily limits of a new line's first days, in order. Later, ``daily_limit`` applies."""
     ramp_started_on: Mapped[date | None]
-    """First day of the plan in the line's time zone; set by the first claim."""
+    """The first day of the ramp plan, in the line's time zone. The first campaign claim sets it."""
     resend_unclear: Mapped[bool] = mapped_column(server_default=text("true"))
     own_user_id: Mapped[str | None]
-    """The provider user that sends our messages over this line, taken from the answers."""
+    """The provider's id of the user as whom we send over this line. It comes from the provider's
+    answers."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

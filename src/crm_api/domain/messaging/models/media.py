@@ -1,4 +1,4 @@
-"""Files of messages and calls: addresses to fetch, and stored files."""
+"""The tables of media: stored files of messages and calls, and the fetches that download them."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -21,33 +21,36 @@ from crm_api.platform.ids import new_id
 
 
 class MediaKind(StrEnum):
-    """The kind of a file, as the provider names it."""
+    """The kind of a media file, as the provider reports it."""
 
     PICTURE = "picture"
     RECORDING = "recording"
     VOICEMAIL = "voicemail"
     OTHER = "other"
-    """A file of a message that the provider does not name a picture."""
+    """A file of a message for which the provider does not report an image type."""
 
 
 class FetchStatus(StrEnum):
-    """The state of a fetch."""
+    """The state of the download of one file."""
 
     PENDING = "pending"
     STORED = "stored"
     FAILED = "failed"
-    """Will be tried again at ``next_attempt_at``."""
+    """The last attempt failed. The next attempt begins at ``next_attempt_at``."""
     DEAD = "dead"
-    """All attempts failed; it waits for a person."""
+    """All attempts failed. The fetch is repeated only if a person requests it."""
     REFUSED = "refused"
-    """Refused because of its address, size or type; another attempt would not help."""
+    """The address, size or type of the file is not allowed, so there is no further attempt."""
 
 
 WAITING = (FetchStatus.PENDING, FetchStatus.FAILED)
 
 
 class Media(Base):
-    """One stored file, by the hash of its content. The object is written before this row."""
+    """A file in the media store, identified by the hash of its content.
+
+    The file is written to the store before this row is written.
+    """
 
     __tablename__ = "media"
     __table_args__ = (
@@ -57,18 +60,19 @@ class Media(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     sha256: Mapped[str]
-    """64 hexadecimal digits; also the name of the object in the store."""
+    """The SHA-256 of the content, as 64 hexadecimal digits; also the file's name in the store."""
     content_type: Mapped[str]
-    """Detected from the first bytes, not taken from the sender."""
+    """The media type, detected from the first bytes of the file and not taken from the sender."""
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime]
 
 
 class MediaFetch(Base):
-    """One address of one message or call, stored in the transaction that applies its event.
+    """The download of one file, whose URL an event about a message or call contained.
 
-    While a worker fetches, ``next_attempt_at`` is the end of its lease and ``attempts`` identifies
-    the attempt: the result of an older attempt is not recorded.
+    The row is stored in the transaction that applies the event. While a worker downloads the file,
+    ``next_attempt_at`` is the end of the worker's lease, and ``attempts`` is the number of its
+    attempt. A worker stores its result only if ``attempts`` has not changed since.
     """
 
     __tablename__ = "media_fetch"
@@ -76,7 +80,7 @@ class MediaFetch(Base):
         CheckConstraint(one_of("kind", MediaKind), name="kind"),
         CheckConstraint(one_of("status", FetchStatus), name="status"),
         CheckConstraint("(status = 'stored') = (media_id IS NOT NULL)", name="media_id"),
-        # On the hash, because an address may be longer than an index entry.
+        # The index contains the hash of the URL, because a URL may be too long for an index entry.
         Index("uq_media_fetch_activity_id_url", "activity_id", text("md5(url)"), unique=True),
         Index(
             "idx_media_fetch_due",
@@ -95,7 +99,7 @@ class MediaFetch(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     activity_id: Mapped[UUID]
-    """The message or call."""
+    """The message or call that the file belongs to."""
     kind: Mapped[str]
     url: Mapped[str]
     status: Mapped[str] = mapped_column(server_default=text("'pending'"))

@@ -1,4 +1,4 @@
-"""Failed messages whose error code describes their number."""
+"""The table of failed messages whose error code describes the number and not only the message."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,14 +14,14 @@ from crm_api.platform.ids import new_id
 
 
 class FailureKind(StrEnum):
-    """What an error code says about the number."""
+    """What the error code of a failed message says about the number."""
 
     STOP = "stop"
-    """The number is on the provider's stop list: the person opted out there."""
+    """The person opted out at the provider, so the provider refuses the number."""
     LANDLINE = "landline"
     """The number cannot receive text messages."""
     UNREACHABLE = "unreachable"
-    """The number does not exist, or is not in service any more."""
+    """The number does not exist or is no longer in service."""
 
 
 KIND_OF_CODE: Mapping[str, FailureKind] = {
@@ -31,21 +31,25 @@ KIND_OF_CODE: Mapping[str, FailureKind] = {
     "30005": FailureKind.UNREACHABLE,
     "21211": FailureKind.UNREACHABLE,
 }
-"""The error codes of the provider that describe the number, not only this one message.
+"""What each error code says about the number, for codes that describe more than one message.
 
-The other codes say nothing lasting about the number: 30003 (switched off or out of reach), 30007
-(filtered as spam), 30008 (unknown), and all refusals of the account.
+Codes that are missing here say nothing lasting about the number: 30003 (the phone is switched off
+or out of reach), 30007 (filtered as spam), 30008 (unknown), and all refusals of the account.
 
-Source: OpenPhone passes carrier codes on as text, numbered as Twilio's. Their meanings: Twilio
-changelog, "Updates to the error code dictionary", and SleekFlow help centre, "Troubleshooting your
-Twilio SMS channel", both read 2026-11-28.
+Source: OpenPhone passes on the codes of carriers as text, with the numbers that Twilio uses. Their
+meanings: Twilio changelog, "Updates to the error code dictionary", and SleekFlow help centre,
+"Troubleshooting your Twilio SMS channel", both read 2026-11-28.
 """
 PERMANENT = (FailureKind.LANDLINE, FailureKind.UNREACHABLE)
-"""Kinds of failures; two of them make a number invalid."""
+"""The kinds of failures that are permanent. Two permanent failures make a number invalid."""
 
 
 class NumberFailure(Base):
-    """One failed message; written when the failure is recorded, evaluated later by a job."""
+    """A failed message whose code describes its number.
+
+    The row is written when the failure is recorded. The job ``learn_from_failures`` evaluates it
+    later.
+    """
 
     __tablename__ = "number_failure"
     __table_args__ = (
@@ -59,13 +63,14 @@ class NumberFailure(Base):
     phone: Mapped[str]
     kind: Mapped[str]
     code: Mapped[str]
-    """The provider's error code."""
+    """The provider's error code of the failure."""
     line_id: Mapped[UUID]
     activity_id: Mapped[UUID]
-    """The message."""
+    """The message that failed."""
     failed_at: Mapped[datetime]
     created_at: Mapped[datetime]
     learned_at: Mapped[datetime | None]
+    """When the job evaluated this failure; None before."""
     counted_at: Mapped[datetime | None]
-    """When it was counted to mark the number invalid. It does not count a second time, so a person
-    can end the flag."""
+    """When this failure was counted to mark the number invalid; None if it was not counted. A
+    failure counts only once. So if a person removes the flag, old failures do not set it again."""

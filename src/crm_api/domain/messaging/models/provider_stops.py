@@ -1,4 +1,7 @@
-"""Known entries of the provider's stop list. The provider has no API for the list itself."""
+"""The table of the numbers that the provider refuses because the person opted out there.
+
+The provider's API does not offer this list, so failed messages fill the table.
+"""
 
 from datetime import datetime
 from enum import StrEnum
@@ -15,17 +18,21 @@ class ProviderStopStatus(StrEnum):
     """The state of a number on the provider's stop list, compared with our consent."""
 
     OPEN = "open"
-    """The provider refuses the number, but it is not opted out here: the two disagree."""
+    """The provider refuses the number, but the number is not opted out in this service."""
     AGREED = "agreed"
-    """The provider refuses the number, and it is opted out here."""
+    """The provider refuses the number, and the number is opted out in this service too."""
     RECOVERED = "recovered"
-    """A later message to the number was delivered."""
+    """A later message to the number was delivered, so the provider sends to it again."""
     RESOLVED = "resolved"
-    """A person ended it."""
+    """A user resolved the entry."""
 
 
 class ProviderStop(Base):
-    """A number that the provider refused, from the first failure until a person resolves it."""
+    """A number that the provider refuses because the person opted out there.
+
+    The row is created at the first refused message. Further refused messages update the row until
+    a user resolves it; after that, a refused message creates a new row.
+    """
 
     __tablename__ = "provider_stop"
     __table_args__ = (
@@ -43,7 +50,7 @@ class ProviderStop(Base):
     line_id: Mapped[UUID]
     code: Mapped[str]
     message_id: Mapped[UUID]
-    """The last message that failed."""
+    """The last message to the number that the provider refused."""
     failures: Mapped[int] = mapped_column(Integer, server_default=text("1"))
     first_failed_at: Mapped[datetime]
     last_failed_at: Mapped[datetime]

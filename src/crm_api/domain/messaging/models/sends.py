@@ -1,4 +1,4 @@
-"""The send ledger: one row for every attempt to send a message."""
+"""The tables of the send ledger: one row for every attempt to send a message, and the counts."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -21,34 +21,44 @@ from crm_api.platform.ids import new_id
 
 
 class AttemptStatus(StrEnum):
-    """The state of an attempt; ``docs/explanation/sending.md`` has the transitions."""
+    """The state of an attempt to send a message.
+
+    ``docs/explanation/sending.md`` describes the changes from one state to another.
+    """
 
     CLAIMED = "claimed"
-    """A worker holds it and has not called, so it may still be released."""
+    """A worker has reserved the attempt and has not called the provider. The attempt can still be
+    withdrawn."""
     CALLING = "calling"
-    """It passed the gate, so it may have been sent."""
+    """The attempt passed the gate and the provider is being called. The message may be sent."""
     UNKNOWN = "unknown"
-    """The call has no clear end. A look-up or a report settles it; it is not sent again before."""
+    """The call ended without a clear answer. A look-up at the provider or a report settles the
+    attempt; the message is not sent again before that."""
     PARKED = "parked"
-    """Unclear after the look-ups; waits for a report or a person."""
+    """The look-ups did not show whether the message was sent. The attempt waits for a report or
+    for the decision of a person."""
     SENT = "sent"
     FAILED = "failed"
-    """The provider accepted it and reported it failed or undelivered."""
+    """The provider accepted the message and then reported it failed or undelivered."""
     DELIVERED = "delivered"
     REFUSED = "refused"
-    """Certainly not sent: the provider refused this message."""
+    """The message was certainly not sent, because the provider refused it."""
     RELEASED = "released"
-    """Certainly not sent: released before the call, throttled, too late, or not connected."""
+    """The message was certainly not sent. It was withdrawn before the call, the provider was not
+    connected or asked to wait, or it was too late to call."""
     NOT_FOUND = "not_found"
-    """Concluded as not accepted after two look-ups; a late fact may correct it."""
+    """Two look-ups did not find the message, so it counts as not accepted. An answer or a report
+    that arrives later corrects this."""
 
 
 OPEN_ATTEMPTS = (AttemptStatus.CLAIMED, AttemptStatus.CALLING, AttemptStatus.UNKNOWN)
+"""States of an attempt that may have been sent or may still be sent."""
 UNCERTAIN_ATTEMPTS = (AttemptStatus.PARKED, AttemptStatus.NOT_FOUND)
+"""States of an attempt that is closed, although it is not certain that it was not sent."""
 
 
 class SendKind(StrEnum):
-    """The kind of a message to send. The daily limit stops only campaign messages."""
+    """Why a message is sent. The daily limit of a line stops only the kind ``campaign``."""
 
     CAMPAIGN = "campaign"
     MANUAL = "manual"
@@ -58,10 +68,11 @@ class SendKind(StrEnum):
 
 
 class SendAttempt(Base):
-    """One attempt, with its own copy of number and body.
+    """One attempt to send a message, with its own copy of the number and the body.
 
-    No index contains a column that the gate changes (status, call, lease), so the gate writes no
-    index. There is no foreign key to the line: its check would lock the line for each message.
+    No index contains a column that the gate changes (status, time of the call, lease). So the gate
+    does not have to write an index. The line has no foreign key, because the check of a foreign
+    key would lock the line for each message.
     """
 
     __tablename__ = "send_attempt"
@@ -105,7 +116,7 @@ class SendAttempt(Base):
             "created_at",
             postgresql_where=text("is_uncertain"),
         ),
-        # Free space, so that the gate's new row version fits on the same page.
+        # Each page has free space, so that the row version that the gate writes fits on the page.
         {"postgresql_with": {"fillfactor": 70}},
     )
 
@@ -115,53 +126,64 @@ class SendAttempt(Base):
     campaign_id: Mapped[UUID | None]
     line_id: Mapped[UUID]
     activity_id: Mapped[UUID]
-    """The message. In a campaign it has the id of its first attempt."""
+    """The message in ``activity``. A campaign message has the id of its first attempt."""
     phone: Mapped[str]
     body: Mapped[str]
     status: Mapped[str]
     is_open: Mapped[bool | None] = mapped_column(
         Computed(one_of("status", OPEN_ATTEMPTS), persisted=True)
     )
-    """It may have been sent or may still be sent. A number has one open attempt at most."""
+    """True if the message may have been sent or may still be sent. A number has at most one open
+    attempt."""
     is_uncertain: Mapped[bool | None] = mapped_column(
         Computed(one_of("status", UNCERTAIN_ATTEMPTS), persisted=True)
     )
-    """It is closed, but it is not certain that it was not sent; it counts for the caps."""
+    """True if the attempt is closed although it is not certain that the message was not sent. Such
+    attempts count for the limits."""
     token: Mapped[UUID | None]
-    """The token of the claim. Only the process that holds it in memory may gate and call."""
+    """The token of the claim; None after the call. Only the process that has this token in memory
+    may pass the gate and call the provider."""
     lease_until: Mapped[datetime | None]
+    """When the claim or the call counts as lost; None if no worker has the attempt."""
     not_after: Mapped[datetime | None]
-    """The latest instant at which the call may begin; None for answers, HELP and confirmations."""
+    """The call must not begin after this instant; None if any hour is allowed, as for HELP answers
+    and confirmations."""
     called_at: Mapped[datetime | None]
-    """When it passed the gate. The age of an unclear attempt counts from here."""
+    """When the attempt passed the gate. The age of an unclear attempt is counted from this
+    instant."""
     accepted_at: Mapped[datetime | None]
-    """The provider's ``createdAt``; decides on which day the message counts."""
+    """When the provider accepted the message, by its clock (``createdAt``). It decides for which
+    day the message counts."""
     answered_at: Mapped[datetime | None]
     """When an answer or another outcome was last recorded."""
     reported_at: Mapped[datetime | None]
-    """When the final state was reached, by the provider's clock: delivered, failed, undelivered."""
+    """When the message was delivered, failed or was undelivered, by the provider's clock."""
     nil_at: Mapped[datetime | None]
-    """When the first complete look-up that found nothing began."""
+    """When the first complete look-up that did not find the message began."""
     provider_message_id: Mapped[str | None]
     is_matched: Mapped[bool] = mapped_column(server_default=text("false"))
-    """The id was matched by a look-up or a report, not given by the answer."""
+    """True if a look-up or a report matched the provider's id to this attempt. False if the
+    provider's answer gave the id."""
     has_no_id: Mapped[bool] = mapped_column(server_default=text("false"))
-    """The provider accepted it without an id, so it can never become ``not_found``."""
+    """True if the provider accepted the message without giving an id. Such an attempt can never
+    become ``not_found``."""
     error_code: Mapped[str | None]
     error_detail: Mapped[str | None]
     segments: Mapped[int | None] = mapped_column(SmallInteger)
-    """Segments of the body; None in rows written before segments were counted."""
+    """The number of message segments of the body; None in rows that are older than the column."""
     carrier: Mapped[str | None]
-    """The number's carrier when the message was claimed; ``unknown`` without a look-up."""
+    """The carrier of the number when the message was claimed; ``unknown`` if the number was not
+    looked up or its carrier was not recognised."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
 
 class SendTally(Base):
-    """Messages that one statement added to those accepted in a quarter of an hour; may be negative.
+    """A change of the number of messages that a line had accepted in a quarter of an hour.
 
-    A trigger appends the rows (``migrations/objects``). Their sum over a line's day is compared
-    with the caps. ``usage.compact_tally`` merges the rows and deletes those of old days.
+    A trigger appends a row for each statement that changes the number (``migrations/objects``). The
+    sum of the rows of a line's day is compared with the daily limits. ``usage.compact_tally``
+    merges the rows and deletes the rows of old days.
     """
 
     __tablename__ = "send_tally"
@@ -171,14 +193,15 @@ class SendTally(Base):
     line_id: Mapped[UUID]
     campaign_id: Mapped[UUID | None]
     quarter: Mapped[datetime]
-    """The beginning of the quarter, by the provider's clock."""
+    """The beginning of the quarter of an hour, by the provider's clock."""
     texts: Mapped[int] = mapped_column(BigInteger)
+    """The number of messages to add; negative to subtract."""
 
 
 class CarrierTally(Base):
-    """Segments that one statement added to those accepted in a quarter of an hour, by carrier.
+    """A change of the number of segments that a carrier had accepted in a quarter of an hour.
 
-    The same trigger as for ``SendTally`` appends the rows.
+    The trigger that appends the rows of ``SendTally`` also appends these rows.
     """
 
     __tablename__ = "carrier_tally"
@@ -187,18 +210,21 @@ class CarrierTally(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     carrier: Mapped[str]
     quarter: Mapped[datetime]
-    """The beginning of the quarter, by the provider's clock."""
+    """The beginning of the quarter of an hour, by the provider's clock."""
     segments: Mapped[int] = mapped_column(BigInteger)
+    """The number of segments to add; negative to subtract."""
 
 
 class RateLimit(Base):
-    """The shared rate limiter of one provider key: when the next call may start."""
+    """The rate limit of calls with one provider key, shared by all processes."""
 
     __tablename__ = "rate_limit"
 
     name: Mapped[str] = mapped_column(primary_key=True)
     next_at: Mapped[datetime]
+    """When the next call that is not reserved yet may start."""
     held_until: Mapped[datetime | None]
-    """End of the latest pause that the provider asked for."""
+    """When the latest pause that the provider asked for ends; None if it was ended early or there
+    was none."""
     asked_seconds: Mapped[float | None]
-    """Length of the pause that the provider asked for; may be more than was granted."""
+    """The length of the pause that the provider asked for. The service may pause for less."""

@@ -1,1 +1,1 @@
-"""Numbers that the provider refuses because the person opted out at the provider."""
+"""The provider's stop list: numbers that it refuses because the person opted out there."""

@@ -1,4 +1,4 @@
-"""Errors of the provider's stop list."""
+"""Errors that requests about the provider's stop list can return."""
 
 from crm_api.domain.kit.errors import NotFoundError
 

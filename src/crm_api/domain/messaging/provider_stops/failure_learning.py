@@ -1,4 +1,7 @@
-"""Evaluate failed messages: opt-outs at the provider, landlines, unreachable numbers."""
+"""Learn from failed messages: opt out numbers that opted out at the provider, flag invalid ones.
+
+A failure whose code says that the number is a landline also stores that line type.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +17,15 @@ from crm_api.domain.messaging.models.number_failures import PERMANENT, FailureKi
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 FAILURES_OF_INVALID = 2
-"""Permanent failures after which a number is invalid. One alone may be an error of the carrier."""
+"""After this many permanent failures a number is marked invalid. A single permanent failure may be
+an error of the carrier."""
 REASON = "provider_stop_list"
-"""The reason of an opt-out that was found on the provider's stop list."""
+"""The reason that is stored with an opt-out that the provider's stop list showed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewFailure:
-    """A failed message that has not been evaluated."""
+    """A failed message that ``learn_from_next_number`` has not evaluated yet."""
 
     kind: str
     code: str
@@ -30,7 +34,8 @@ class NewFailure:
     failed_at: datetime
 
 
-# One worker at a time: two workers could take failures of the same number and deadlock.
+# Only one worker runs this at a time. Two workers could evaluate failures of the same number and
+# deadlock.
 TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('learn_from_failures', 0))")
 
 NEXT_NUMBER = text("""
@@ -43,8 +48,8 @@ NEW_FAILURES = text("""
     ORDER BY f.failed_at, f.id
 """)
 
-# A failure in the network is better evidence than a numbering plan or an earlier look-up. The row
-# is expired from the start, so that the next phone validation asks a service again.
+# A failed message is better evidence than a numbering plan or an earlier look-up. The row expires
+# immediately, so that the next phone validation asks a look-up service again.
 LEARN_LINE_TYPE = text("""
     INSERT INTO phone_lookup AS k (phone, line_type, carrier, source, checked_at, expires_at)
     VALUES (:phone, 'landline', NULL, 'provider_failure', :now, :now)
@@ -60,13 +65,16 @@ MARK_LEARNED = text("""
 
 
 async def learn_from_next_number(uow: UnitOfWork, *, now: datetime, secret: bytes) -> bool:
-    """Evaluate the new failures of the next number that has any. Each failure is evaluated once.
+    """Evaluate all new failures of one number; each failure is evaluated once.
+
+    A stop code opts the number out. A landline code stores the line type. Enough permanent
+    failures mark the number invalid.
 
     Args:
         secret: Key of the hash that identifies the number in the consent history.
 
     Returns:
-        False if no number has new failures, or another worker runs this.
+        False if no number has new failures, or if another worker is evaluating failures.
     """
     session = uow.session
     if not await session.scalar(TRY_LOCK):
@@ -116,9 +124,9 @@ KEEP_PROVIDER_STOP = text("""
 async def _learn_stop(
     uow: UnitOfWork, phone: str, failure: NewFailure, *, now: datetime, secret: bytes
 ) -> None:
-    """Opt the number out, with the message as evidence, and store the provider's refusal.
+    """Opt the number out, with the failed message as evidence, and store the provider's refusal.
 
-    The decision has the instant of the failure, so an opt-in after it wins.
+    The opt-out is dated at the failure, so a later opt-in overrides it.
     """
     await consent.opt_out(
         uow,
@@ -158,7 +166,10 @@ MARK_COUNTED = text("""
 
 
 async def _count_permanent_failures(uow: UnitOfWork, phone: str, *, now: datetime) -> None:
-    """Mark a number invalid after enough permanent failures that were not counted before."""
+    """Mark a number invalid if it has ``FAILURES_OF_INVALID`` permanent failures.
+
+    Only failures that were not counted before are counted, and then marked as counted.
+    """
     values = {"phone": phone, "kinds": [kind.value for kind in PERMANENT]}
     count = await uow.session.scalar(UNCOUNTED_FAILURES, values)
     if int(count or 0) < FAILURES_OF_INVALID:

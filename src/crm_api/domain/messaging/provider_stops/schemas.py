@@ -1,4 +1,4 @@
-"""Schemas of the provider's stop list, in and out."""
+"""Request and response schemas of the provider's stop list."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ NoteText = Annotated[str, Text(shortest=1, longest=1000, has_lines=True)]
 
 
 class ProviderStopResolve(RequestModel):
-    """The reason to end an entry."""
+    """Why an entry of the provider's stop list is resolved."""
 
     model_config = example(note="The person texted START.")
 
@@ -25,7 +25,11 @@ class ProviderStopResolve(RequestModel):
 
 
 class ProviderStopRead(ReadModel):
-    """A number that the provider refused because the person opted out there."""
+    """A phone number to which the provider refuses to send, because the person opted out there.
+
+    The provider's API does not offer this list. This service creates an entry when the provider
+    refuses a message for that reason.
+    """
 
     model_config = example(
         error_code="21610",
@@ -35,20 +39,34 @@ class ProviderStopRead(ReadModel):
     )
 
     id: Id
-    phone: str = Field(description="The number, in E.164.")
-    contact_id: Id | None = Field(description="The contact with the number; null for none.")
-    status: ProviderStopStatus = Field(
-        description="`open`: the provider refuses the number, but it is not opted out here. "
-        "`agreed`: it is opted out here too. `recovered`: a later message was delivered. "
-        "`resolved`: a person ended the entry."
+    phone: str = Field(description="The phone number that the provider refuses, in E.164.")
+    contact_id: Id | None = Field(
+        description="The contact with this phone number; null if there is none."
     )
-    line_id: Id = Field(description="The line of the last message that was refused.")
-    message_id: Id = Field(description="The last message that was refused.")
-    error_code: str = Field(description="The provider's code of that refusal.")
-    failures: int = Field(description="How many messages were refused.")
-    first_failed_at: Instant = Field(description="When the first message was refused.")
-    last_failed_at: Instant = Field(description="When the last message was refused.")
-    created_at: Instant = Field(description="When the entry was created.")
-    resolved_at: Instant | None = Field(description="When a person ended the entry.")
-    resolved_by: str | None = Field(description="Who ended the entry.")
-    note: str | None = Field(description="Why the entry was ended.")
+    status: ProviderStopStatus = Field(
+        description="`open`: the provider refuses the number, but the number is not opted out in "
+        "this service. `agreed`: the number is opted out in this service too. `recovered`: a later "
+        "message to the number was delivered. `resolved`: a user resolved the entry."
+    )
+    line_id: Id = Field(description="The line of the last message that the provider refused.")
+    message_id: Id = Field(description="The last message that the provider refused.")
+    error_code: str = Field(
+        description="The provider's error code for the last message that it refused."
+    )
+    failures: int = Field(
+        description="The number of messages to this phone number that the provider refused."
+    )
+    first_failed_at: Instant = Field(
+        description="When the provider refused the first message to this phone number."
+    )
+    last_failed_at: Instant = Field(
+        description="When the provider refused the last message to this phone number."
+    )
+    created_at: Instant = Field(description="When this service created the entry.")
+    resolved_at: Instant | None = Field(
+        description="When a user resolved the entry; null if no user has."
+    )
+    resolved_by: str | None = Field(
+        description="The name of the user or API key that resolved the entry; null if unresolved."
+    )
+    note: str | None = Field(description="Why the entry was resolved; null if no reason was given.")

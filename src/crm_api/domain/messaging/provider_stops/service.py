@@ -1,4 +1,4 @@
-"""List the provider's stop list beside our consent, and end entries."""
+"""List the numbers that the provider refuses, compare them with our consent, resolve entries."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,13 +15,13 @@ from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedStop:
-    """An entry of the provider's stop list, with its status beside our consent.
+    """An entry of the provider's stop list, with a status that compares it with our consent.
 
     Attributes:
-        error_code: The provider's code of the last refusal.
-        message_id: The last message that was refused.
-        failures: How many messages were refused.
-        contact_id: The contact with the number; None if none.
+        error_code: The provider's error code for the last message that it refused.
+        message_id: The last message that the provider refused.
+        failures: The number of messages that the provider refused.
+        contact_id: The contact with the number; None if there is none.
     """
 
     id: UUID
@@ -76,7 +76,7 @@ async def list_provider_stops(
     cursor: str | None,
     limit: int,
 ) -> Page[ListedStop]:
-    """List entries with one status, newest first.
+    """List the entries of the provider's stop list that have this status, newest first.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -107,10 +107,11 @@ END_STOP = text("""
 async def resolve_provider_stop(
     uow: UnitOfWork, *, stop_id: UUID, note: str | None, actor: str, now: datetime
 ) -> ListedStop:
-    """End an entry because a person knows that the provider sends to the number again.
+    """Resolve an entry, because a user knows that the provider sends to the number again.
 
-    Consent does not change: a number that is opted out here stays opted out. The provider's next
-    refusal creates a new entry. An entry that has ended does not change.
+    Consent does not change: a number that is opted out in this service stays opted out. If the
+    provider refuses the number again, a new entry is created. An entry that was resolved before
+    does not change.
 
     Raises:
         ProviderStopNotFoundError: No entry has this id.
@@ -120,7 +121,10 @@ async def resolve_provider_stop(
     found = (await uow.session.execute(FIND_STOP, {"id": stop_id})).one_or_none()
     stop = typed_row(ListedStop, found)
     if stop is None:
-        raise ProviderStopNotFoundError("No entry of the provider's stop list has this id.")
+        raise ProviderStopNotFoundError(
+            "No entry of the provider's stop list has this id. GET /v1/provider-stops lists the "
+            "entries."
+        )
     if is_ended:
         await note_decision(
             uow,
