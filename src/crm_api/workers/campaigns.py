@@ -31,7 +31,7 @@ from crm_api.domain.messaging.sends import blocking, carrier_budgets, claim, usa
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt, ClaimOrder
 from crm_api.domain.messaging.sends.dispatcher import Dispatcher
-from crm_api.domain.messaging.sends.recorder import AWAY
+from crm_api.domain.messaging.sends.recorder import DATABASE_ERRORS
 from crm_api.domain.provider.openphone.answers import AnswerKind
 from crm_api.platform import clock, failpoints
 from crm_api.platform.jobs import Job, JobName
@@ -224,7 +224,7 @@ async def _check_figures_periodically(
             return
         try:
             await check_running_campaigns(deps, now=clock.now)
-        except AWAY as error:
+        except DATABASE_ERRORS as error:
             log.warning("check of campaign rates failed", error=type(error).__name__)
 
 

@@ -1,1 +1,1 @@
-"""The send ledger: every attempt to send a message, from claim to delivery."""
+"""The send ledger: every attempt to send a message, from the claim to the delivery report."""

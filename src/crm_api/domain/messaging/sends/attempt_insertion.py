@@ -1,4 +1,4 @@
-"""Insert the attempts of a claim, and show their messages on the timeline."""
+"""Insert the attempts of a claim, and write their messages to the timeline."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,10 +27,10 @@ _REACHED_CAMPAIGN_CAP = WAS_MESSAGED_OFTEN.format(
     phone="w.phone", max_recent="CAST(:cap_texts AS integer)", hours="CAST(:cap_hours AS integer)"
 )
 
-# The message of an earlier attempt that sent nothing is reused, unless the recipient's number has
-# changed. The recipient's status is checked again: a merge may have skipped the recipient before
-# its number was locked. With a plain `=` the planner would choose the partial index of all pending
-# recipients.
+# If an earlier attempt sent nothing, its message is reused, unless the recipient's number has
+# changed. The recipient's status is checked again, because a merge may have skipped the recipient
+# before its number was locked. The check uses `IS NOT DISTINCT FROM`: with `=` the planner would
+# choose the partial index of all pending recipients.
 INSERT_ATTEMPTS = text(f"""
     INSERT INTO send_attempt (id, kind, membership_id, campaign_id, line_id, activity_id,
         phone, body, status, token, lease_until, not_after, segments, carrier, created_at,
@@ -70,7 +70,11 @@ async def insert_attempts(
     planned: Sequence[PlannedAttempt],
     **values: Any,  # noqa: ANN401 - bind values
 ) -> list[PlannedAttempt]:
-    """Insert attempts for the recipients that may get a message now; return those inserted."""
+    """Insert an attempt for each planned recipient that may get a message now.
+
+    Returns:
+        The inserted attempts, each with the id of its message (``activity_id``).
+    """
     columns = {
         "ids": [one.attempt_id for one in planned],
         "membership_ids": [one.membership_id for one in planned],
@@ -91,8 +95,8 @@ async def insert_attempts(
     ]
 
 
-# Conversations are locked in the order of line and number, as the statements for events and
-# answers lock them. In the order of due times, two transactions could deadlock.
+# Conversations are locked in the order of line and number, the order in which the statements for
+# events and answers lock them. In another order, two transactions could deadlock.
 OPEN_CONVERSATIONS = text("""
     INSERT INTO conversation (id, line_id, phone, contact_id, last_activity_at, created_at)
     SELECT uuid_v7(), :line_id, x.phone, x.contact_id, :now, :now
@@ -103,8 +107,8 @@ OPEN_CONVERSATIONS = text("""
     RETURNING id, phone
 """)
 
-# A recipient has one message, however many attempts it takes. A message to a number that the
-# recipient no longer has ends here as failed.
+# All attempts for a recipient share one message. If the recipient's number has changed, the message
+# to the old number is marked as failed here.
 SHOW_CLAIMED = text("""
     WITH claimed AS (
         SELECT x.membership_id, x.variant, x.activity_id, x.contact_id, x.body,
@@ -149,7 +153,7 @@ async def show_claimed(
     line_id: UUID,
     now: datetime,
 ) -> None:
-    """Mark the recipients of a claim as sending, and write their messages to the timeline."""
+    """Set claimed recipients to ``sending``, and write their messages to the timeline."""
     phones = [one.phone for one in claimed]
     contact_ids = [one.contact_id for one in claimed]
     opened = await session.execute(
@@ -173,8 +177,8 @@ async def show_claimed(
     await session.execute(SHOW_CLAIMED, values)
 
 
-# Due again after one day at the latest, because the message that blocks this one may still be
-# refused.
+# The recipient is due again after one day at the latest, because the provider may still refuse the
+# message of the other campaign, and then it no longer blocks this one.
 POSTPONE_MESSAGED = text("""
     UPDATE campaign_membership m
     SET due_at = least(x.until, CAST(:now AS timestamptz) + interval '1 day')
@@ -194,7 +198,7 @@ async def postpone_messaged(
 ) -> None:
     """Postpone recipients that another campaign messaged less than ``min_days`` ago.
 
-    They are due when the ``min_days`` are over, but after one day at the latest.
+    They are due again when ``min_days`` have passed, but after one day at the latest.
     """
     values = {"ids": list(membership_ids), "min_days": min_days, "now": now}
     await session.execute(POSTPONE_MESSAGED, values)

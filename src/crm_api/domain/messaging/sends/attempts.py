@@ -1,4 +1,4 @@
-"""Read the attempts of messages as conversations show them."""
+"""Read the attempts to send messages, as the API shows them with each message."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-# An attempt that never called is left out: it did not reach the provider.
+# An attempt that ended before the call is left out, because it did not reach the provider.
 SHOWN_ATTEMPTS = text("""
     SELECT a.activity_id, a.called_at, a.error_code,
            CASE a.status WHEN 'calling' THEN 'sending' WHEN 'parked' THEN 'unknown'
@@ -25,25 +25,26 @@ class TryOutcome(StrEnum):
     """What is known about one attempt to send a message."""
 
     SENDING = "sending"
-    """The call is running."""
+    """The request to the provider is running."""
     UNKNOWN = "unknown"
-    """The answer was lost. The message is looked up at the provider, or a person decides."""
+    """No clear answer arrived. The message is looked up at the provider, or a person decides."""
     SENT = "sent"
-    """The provider accepted it."""
+    """The provider accepted the message."""
     DELIVERED = "delivered"
-    """The provider accepted and delivered it."""
+    """The provider accepted the message and reported it delivered."""
     FAILED = "failed"
-    """The provider accepted it and reported it failed or undelivered."""
+    """The provider accepted the message and then reported it failed or undelivered."""
     REFUSED = "refused"
-    """The provider refused this message."""
+    """The provider refused the message."""
     NOT_SENT = "not_sent"
-    """It certainly sent nothing: throttled, not connected, too late, or settled by a person."""
+    """The message was certainly not sent in this attempt. The provider was not connected or asked
+    to wait, it was too late to send, or a person decided that it was not sent."""
     NOT_FOUND = "not_found"
-    """The provider does not list it after two look-ups, so it was not accepted."""
+    """Two look-ups did not find the message at the provider, so it counts as not sent."""
 
 
 class ShownAttempt(NamedTuple):
-    """One attempt that called the provider for a message.
+    """One attempt to send a message that reached the call of the provider.
 
     Attributes:
         at: When the call began.
@@ -57,10 +58,11 @@ class ShownAttempt(NamedTuple):
 async def read_attempts(
     session: AsyncSession, *, activity_ids: Sequence[UUID], phones: Sequence[str]
 ) -> dict[UUID, list[ShownAttempt]]:
-    """Return the attempts that called the provider, by message, in the order of their calls.
+    """Return the attempts that called the provider, by message id, in the order of their calls.
 
     Args:
-        phones: The numbers of the people in these messages; attempts are found by number.
+        phones: The phone numbers to which these messages go. The database index finds attempts by
+            number.
     """
     if not activity_ids:
         return {}

@@ -1,9 +1,10 @@
-"""Block lines and campaigns that the provider's account refuses, and test when a line works again.
+"""Block lines and campaigns when the provider refuses the account; put lines on trial later.
 
-A line is a circuit breaker. While it is closed, the line sends. A refusal of the account opens it:
-the line is blocked, with an alert. After a wait the breaker is half open: the line is on trial and
-sends one message at a time. An accepted message closes the breaker; a new refusal blocks the line
-for longer. A campaign has no trial: a person has to correct the cause (Invariant 10).
+Each line has a circuit breaker. While the breaker is closed, the line sends. If the provider
+refuses the account, the breaker opens: the line is blocked, and an alert is raised. After a wait,
+the breaker is half open: the line is on trial and sends one message at a time. If the provider
+accepts a message, the breaker closes. If it refuses again, the line is blocked for longer. A
+blocked campaign has no trial, because a person has to correct the cause (Invariant 10).
 """
 
 from collections.abc import Collection, Sequence
@@ -23,9 +24,10 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
 WAITS = Backoff(first=timedelta(minutes=10), longest=timedelta(hours=6))
-"""Ten minutes is about as long as it takes to read the alert and top up credits or change a key.
-Later waits are 20, 40, 80, 160 and 320 minutes, then 6 hours each. A registration takes days and a
-daily cap ends at midnight. Four refused messages a day cost nothing, and notice both in time."""
+"""How long a line is blocked before each trial. The first wait is ten minutes, about the time that
+a person needs to read the alert and add credits or change a key. Later waits are 20, 40, 80, 160
+and 320 minutes, then 6 hours each. Causes such as a missing registration take days. Four trials a
+day cost nothing and notice soon enough when the cause is gone."""
 
 
 LOCK_LINES = text("""
@@ -35,9 +37,10 @@ LOCK_LINES = text("""
 
 
 async def lock_lines(uow: UnitOfWork, line_ids: Collection[UUID]) -> None:
-    """Lock lines before attempts are written that may block them or close their breaker.
+    """Lock lines, before answers are written that may block the lines or close their breakers.
 
-    A claim also locks the line before attempts. In the reverse order the two could deadlock.
+    A claim also locks the line before it writes attempts. If the order here was different, the two
+    could deadlock.
     """
     if line_ids:
         await uow.session.execute(LOCK_LINES, {"line_ids": list(line_ids)})
@@ -46,7 +49,7 @@ async def lock_lines(uow: UnitOfWork, line_ids: Collection[UUID]) -> None:
 async def block_refused(
     uow: UnitOfWork, claimed: ClaimedAttempt, answer: SendAnswer, *, reason: str, now: datetime
 ) -> None:
-    """Block the line or campaign that the provider refuses, and raise an alert.
+    """Block the line or campaign for which the provider refused to send, and raise an alert.
 
     A line or campaign that is already blocked does not change.
     """
@@ -68,8 +71,8 @@ async def block_refused(
     )
 
 
-# A line that is already blocked keeps its wait. Calls that were running when it was blocked are
-# refused too, and each of them would double the wait.
+# A line that is already blocked does not change. Otherwise each call that was running when the line
+# was blocked, and that the provider refuses too, would double the wait.
 BLOCK_LINE = text(f"""
     UPDATE line
     SET status = 'blocked', blocked_reason = :reason, blocked_at = :now, is_probing = false,
@@ -88,8 +91,8 @@ async def _block_line(uow: UnitOfWork, line_id: UUID, *, reason: str, now: datet
         return None
     return (
         f"OpenPhone refuses to send for the line {line.number}: {reason}. The line is blocked. "
-        f"Correct the cause. At {line.probe_at:%Y-%m-%d %H:%M} UTC the line sends one message to "
-        f"test it. POST /v1/lines/{line_id}/unblock opens it at once."
+        f"Correct the cause. At {line.probe_at:%Y-%m-%d %H:%M} UTC the line sends one message as a "
+        f"test. To unblock the line earlier, use POST /v1/lines/{line_id}/unblock."
     )
 
 
@@ -111,15 +114,15 @@ async def _block_campaign(
     )
 
 
-# A line that was blocked by hand or by a restore has no `probe_at`: only a person can open it.
+# A line that a person or a restore has blocked has no `probe_at`, so only a person can unblock it.
 OPEN_ON_TRIAL = text("""
     UPDATE line SET status = 'active', is_probing = true, probe_at = :now, updated_at = :now
     WHERE status = 'blocked' AND probe_at <= :now
     RETURNING id
 """)
 
-# A message belongs to the trial if it was called after the trial began. The minute allows for a
-# provider's clock behind ours, because the index is on the provider's instant.
+# A message belongs to the trial if its call began after the trial began. The condition on
+# `accepted_at` is for the index. Its minute allows for a provider's clock that is behind ours.
 SETTLED_TRIALS = text("""
     SELECT l.id FROM line l
     WHERE l.is_probing AND l.status = 'active' AND EXISTS (
@@ -130,10 +133,10 @@ SETTLED_TRIALS = text("""
 
 
 async def open_on_trial(uow: UnitOfWork, *, now: datetime) -> None:
-    """Put blocked lines whose wait is over on trial: one message at a time.
+    """Put every blocked line on trial whose wait has ended; it then sends one message at a time.
 
-    First it closes the breaker of lines on trial whose unclear message was settled as accepted. If
-    a line was opened, the job for messages outside campaigns is nudged.
+    Before that, the trial ends for lines whose message of the trial was settled as accepted. If a
+    line goes on trial, the job that sends messages outside campaigns is requested.
     """
     settled = (await uow.session.execute(SETTLED_TRIALS)).scalars().all()
     await close_breakers(uow, settled, now=now)
@@ -154,10 +157,10 @@ CLOSE_BREAKERS = text("""
 
 
 async def close_breakers(uow: UnitOfWork, line_ids: Collection[UUID], *, now: datetime) -> None:
-    """Close the breaker of lines on trial, because the provider accepted a message of each.
+    """End the trial of lines successfully, because the provider accepted a message of each.
 
-    It resolves their alerts, writes the audit log and nudges the jobs that send. Lines that are
-    not on trial do not change.
+    It resolves the lines' alerts, writes the audit log and requests the jobs that send. Lines that
+    are not on trial do not change.
     """
     if not line_ids:
         return
@@ -180,7 +183,7 @@ async def close_breakers(uow: UnitOfWork, line_ids: Collection[UUID], *, now: da
 
 @dataclass(frozen=True, kw_only=True)
 class Trials:
-    """Lines on trial, and those of them that have an open attempt (``busy``)."""
+    """The lines that are on trial, and the lines of these that have an open attempt (``busy``)."""
 
     lines: frozenset[UUID]
     busy: frozenset[UUID]
@@ -199,9 +202,9 @@ BUSY_LINES = text("""
 
 
 async def lock_trials(uow: UnitOfWork, line_ids: Sequence[UUID]) -> Trials:
-    """Lock the lines that are on trial; then, in a later statement, read their open attempts.
+    """Lock the lines that are on trial, and return them and which of them have an open attempt.
 
-    See Sending, rule 1.
+    The open attempts are read in a statement after the lock (Sending, rule 1).
     """
     if not line_ids:
         return Trials(lines=frozenset(), busy=frozenset())

@@ -1,8 +1,9 @@
-"""Apply carrier budgets in the claim: lock them, count what is used, take what fits.
+"""Apply carrier budgets in a claim: lock them, count used segments, choose messages that fit.
 
-Recipients that a budget has no room for are held until the carriers' day ends. A budget may have
-room earlier, because it was raised or removed, messages were refused, or a number's carrier became
-known. Then ``wake_held_recipients`` makes them due.
+If the budget of a recipient's carrier is used up, the recipient is postponed ("held") until the
+carriers' day ends. The budget may have room earlier: it was raised or removed, messages were
+refused, or the carrier of a number became known. Then ``wake_held_recipients`` makes the recipients
+due again.
 """
 
 from collections.abc import Sequence
@@ -20,24 +21,24 @@ from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.platform.database import UnitOfWork
 
 LOOK_AHEAD = 500
-"""Candidates that a claim reads while a budget is used up. Recipients that may get a message can
-come after many that may not."""
+"""How many candidates a claim reads while a budget is used up. Many candidates of that carrier may
+come before the first candidate that may get a message."""
 MARK = timedelta(microseconds=1)
-"""Held recipients are due this long after the end of the carriers' day. No other recipient is due
-at that instant, so it identifies them without a column."""
+"""Recipients that a budget holds are due this long after the end of the carriers' day. No other
+recipient is due at that instant, so it identifies these recipients without a column."""
 LOOK_AGAIN = timedelta(hours=1)
 """A raised budget takes effect within this time."""
 
 
 @dataclass(kw_only=True)
 class CarrierShare:
-    """How a claim divides its candidates.
+    """How carrier budgets divide the candidates of a claim.
 
     Attributes:
-        taken: Candidates whose message fits.
-        held: Ids of recipients whose message did not fit even before this claim.
-        has_passed_over: This claim used the room that another candidate needed. The next claim
-            tries that candidate again.
+        taken: The candidates whose messages fit the budgets.
+        held: The ids of recipients whose message did not fit even before this claim.
+        has_passed_over: True if a candidate was left out only because this claim used up the
+            budget. The next claim tries that candidate again.
     """
 
     taken: list[PlannedAttempt] = field(default_factory=list)
@@ -50,8 +51,8 @@ class CarrierRoom:
     """What is left of the carrier budgets today.
 
     Attributes:
-        budgets: The declared budgets.
-        left: Segments that are left, by carrier with a budget; negative if more were used.
+        budgets: The budgets that the company declared.
+        left: The segments that are left of each budget, by carrier; negative if more were used.
         ends_at: When the carriers' day ends.
     """
 
@@ -61,20 +62,24 @@ class CarrierRoom:
 
     @property
     def is_short(self) -> bool:
-        """True when a budget is used up."""
+        """True if at least one budget is used up."""
         return any(segments <= 0 for segments in self.left.values())
 
     def held_by(self, carrier: str, wanted: int) -> str | None:
-        """Return the carrier whose budget has no room for ``wanted`` segments; None if it has."""
+        """Return the carrier whose budget stops a message of ``wanted`` segments; else None.
+
+        Args:
+            carrier: The carrier of the message's number.
+        """
         counted = self.budgets.counted_as(carrier)
         return counted if counted is not None and self.left[counted] < wanted else None
 
     def take(self, candidates: Sequence[PlannedAttempt], *, most: int) -> "CarrierShare":
-        """Take up to ``most`` candidates in order whose messages fit the budgets.
+        """Choose up to ``most`` candidates, in order, whose messages fit the budgets.
 
-        A candidate is held if its message did not fit before this claim. If it does not fit only
-        because of this claim, it is passed over: a candidate that was taken may still get no
-        attempt.
+        A candidate is held until tomorrow if its message did not fit even before this claim. If it
+        does not fit only because of candidates chosen here, it is passed over and not held, because
+        a chosen candidate may still get no attempt.
         """
         share = CarrierShare()
         before = dict(self.left)
@@ -94,7 +99,7 @@ class CarrierRoom:
 
     @property
     def held_until(self) -> datetime:
-        """Return when held recipients are due again, unless ``wake_held_recipients`` wakes them."""
+        """The instant at which held recipients are due, unless they are woken before."""
         return self.ends_at + MARK
 
 
@@ -104,10 +109,10 @@ LOCK_BUDGETS = text("SELECT s.carrier_budgets FROM company_settings s FOR NO KEY
 async def lock_carrier_room(
     uow: UnitOfWork, *, times: SendTimes, now: datetime
 ) -> CarrierRoom | None:
-    """Lock the company's budgets and count what is used; None if no budget is declared.
+    """Lock the carrier budgets and return what is left today; None if no budget is declared.
 
-    The lock is taken after the line's and before the numbers'. It is a statement of its own, so
-    that the count sees what other lines claimed before (Sending, rule 1).
+    The caller has locked the line and locks the numbers later. The lock is a statement of its own,
+    so that the count sees what other lines have claimed (Sending, rule 1).
     """
     declared = await uow.session.scalar(LOCK_BUDGETS)
     if not declared:
@@ -121,20 +126,21 @@ READ_BUDGETS = text("SELECT s.carrier_budgets FROM company_settings s")
 async def read_carrier_room(
     uow: UnitOfWork, *, grace: timedelta, now: datetime
 ) -> CarrierRoom | None:
-    """Count what is used of the budgets, without a lock; None if no budget is declared."""
+    """Return what is left of the carrier budgets today; take no lock. None if none is declared."""
     declared = await uow.session.scalar(READ_BUDGETS)
     if not declared:
         return None
     return await _room(uow, declared, grace=grace, now=now)
 
 
-# Rows written before segments were stored count with 67 characters a segment.
+# Rows that are older than the column `segments` count as one segment per 67 characters.
 _SEGMENTS = "coalesce(a.segments, CAST(ceil(length(a.body) / 67.0) AS integer))"
 
 _CARRIER = "coalesce(a.carrier, 'unknown')"
 
-# Counted like a line's day (`usage.USAGE`): open attempts count today, accepted ones on the day of
-# the provider's clock, parked and not-found ones on every day that their window touches.
+# The count follows the rules for a line's day (`usage.USAGE`). Open attempts count today. Accepted
+# attempts count on the day of acceptance, by the provider's clock. Parked and not-found attempts
+# count on every day that their window touches.
 SEGMENTS_USED = text(f"""
     SELECT u.carrier, CAST(greatest(0, sum(u.segments)) AS bigint) AS segments
     FROM (
@@ -168,7 +174,7 @@ async def _room(
 
 
 def segments_of(body: str) -> int:
-    """Return how many segments a message takes."""
+    """Return into how many segments the carriers split a message with this body."""
     return segments(body)[1]
 
 
@@ -176,7 +182,7 @@ CARRIER_NAME = text("SELECT k.carrier FROM phone_lookup k WHERE k.phone = :phone
 
 
 async def read_carrier_of_number(uow: UnitOfWork, *, phone: str) -> str:
-    """Return the carrier of a number that phone validation stored."""
+    """Return the carrier that phone validation stored for a number; ``unknown`` if none."""
     return carrier_of(await uow.session.scalar(CARRIER_NAME, {"phone": phone}))
 
 
@@ -190,7 +196,7 @@ _HELD = """
 
 COUNT_HELD = text(f"SELECT k.carrier AS name, count(*) AS number {_HELD} GROUP BY k.carrier")
 
-# Ordered by id, the order in which recipients are locked.
+# The rows are locked in the order of their ids, as everywhere.
 WAKE = text(f"""
     WITH woken AS (
         SELECT m.id {_HELD}
@@ -203,9 +209,12 @@ WAKE = text(f"""
 
 
 async def wake_held_recipients(uow: UnitOfWork, *, grace: timedelta, now: datetime) -> int:
-    """Make held recipients due now whose carrier's budget has room; return their number.
+    """Make recipients due now that a carrier budget holds, if the budget has room again.
 
-    A budget wakes at most as many recipients as it has segments left.
+    Each budget wakes at most as many recipients as it has segments left.
+
+    Returns:
+        The number of recipients that are due now.
     """
     held_until = carrier_day(now)[1] + MARK
     counted = (await uow.session.execute(COUNT_HELD, {"held_until": held_until})).all()

@@ -1,4 +1,7 @@
-"""Claim due recipients of a campaign: lock, count, insert attempts, write the timeline."""
+"""Claim due recipients of a campaign: lock, count, insert attempts, write messages.
+
+To claim is to reserve recipients for one worker, which then sends their messages.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +41,7 @@ from crm_api.platform.ids import new_id
 
 @dataclass(frozen=True, kw_only=True)
 class _Allowance:
-    """What caps and pace allow, counted while the line is locked."""
+    """How many messages the limits and the pace allow, counted while the line is locked."""
 
     room: Room
     pace: Pace | None
@@ -49,13 +52,14 @@ class _Allowance:
 async def claim_recipients(
     uow: UnitOfWork, order: ClaimOrder, *, limit: int, times: SendTimes, now: datetime
 ) -> ClaimResult:
-    """Claim up to ``limit`` due recipients: lock line, count, lock numbers, insert.
+    """Claim up to ``limit`` due recipients: lock the line, count, lock the numbers, insert.
 
-    Counting is a statement after the lock (Sending, rule 1). The caller commits before it uses the
-    result.
+    The count is a statement after the lock (Sending, rule 1). The caller commits before it sends
+    the claimed messages.
     """
     session = uow.session
-    # A zone that closes before a call could end counts as closed: the gate would refuse it.
+    # A zone that closes before a call could end counts as closed, because the gate would refuse the
+    # attempt.
     zones = [key for key, closes_at in order.open_zones.items() if closes_at > now + times.call]
     line = await lock_line(session, campaign_id=order.campaign_id) if zones else None
     if line is None:
@@ -89,15 +93,15 @@ async def claim_recipients(
     claimed = await _insert_planned(uow, order, planned, line=line, times=times, now=now)
     if claimed:
         await _advance_pace(uow, order, allowance, taken=len(claimed), now=now)
-    # Fewer rows than asked for: the others are locked by another transaction or do not exist. Both
-    # cases can wait for the next run.
+    # If fewer rows were found than wanted, the others are locked by another transaction or do not
+    # exist. In both cases the next run is early enough.
     is_short = len(due) < asked and not has_passed_over
     is_exhausted = is_short or len(claimed) >= allowance.quota
     return ClaimResult(claimed=claimed, is_exhausted=is_exhausted)
 
 
-# The campaign is read again: it may have been paused, or a variant stopped, since the order was
-# planned.
+# The campaign is read again, because it may have been paused or a variant may have been stopped
+# since the order was planned.
 LOCK_LINE = text("""
     SELECT l.id, l.timezone, l.name, l.number, l.phone_number_id, l.is_probing,
            EXISTS (SELECT 1 FROM company_settings s WHERE s.carrier_budgets <> '{}')
@@ -111,9 +115,10 @@ LOCK_LINE = text("""
 
 
 async def lock_line(session: AsyncSession, *, campaign_id: UUID) -> SendingLine | None:
-    """Lock the line of a running campaign; None if it does not run or its line is blocked.
+    """Lock the line of a campaign and return it.
 
-    The line's messages are counted in a later statement (Sending, rule 1).
+    None if the campaign is not running or the line is blocked. The caller counts the messages of
+    the line in a later statement (Sending, rule 1).
     """
     locked = await session.execute(LOCK_LINE, {"campaign_id": campaign_id})
     return typed_row(SendingLine, locked.one_or_none())
@@ -149,13 +154,12 @@ async def _count_allowance(
     )
     quota = pacing.quota(order.pacing, pace, room, now)
     if line.is_probing:
-        # The line was blocked: one message at a time, until the provider accepts one.
+        # The line is on trial after a block: one message at a time, until the provider accepts one.
         quota = min(quota, 0 if used.line_open else 1)
     return _Allowance(room=room, pace=pace, quota=quota, is_ramp_waiting=used.is_ramp_waiting)
 
 
-# The contact row with the number is the number's lock. Two lines that message the same number wait
-# for each other here.
+# Locking the contact row locks the number. So two lines cannot claim the same number at once.
 LOCK_CANDIDATES = text(f"""
     SELECT m.id, m.contact_id, m.phone, m.zone_key, m.variant, m.step,
            {", ".join(f"c.{name}" for name in MESSAGE_COLUMNS)}, c.attributes,
@@ -180,9 +184,10 @@ LOCK_CANDIDATES = text(f"""
 async def lock_candidates(
     session: AsyncSession, *, campaign_id: UUID, zone_keys: list[str], limit: int, now: datetime
 ) -> list[DueRecipient]:
-    """Lock the numbers of due recipients in the open zones, skipping numbers that are locked.
+    """Lock the numbers of due recipients in the open zones, and return these recipients.
 
-    The recipients are returned in the order in which they are due.
+    They are in the order in which they are due. Numbers that another transaction has locked are
+    left out.
     """
     values = {"campaign_id": campaign_id, "zone_keys": zone_keys, "limit": limit, "now": now}
     return typed_rows(DueRecipient, await session.execute(LOCK_CANDIDATES, values))
@@ -191,10 +196,11 @@ async def lock_candidates(
 async def _set_contacted_aside(
     uow: UnitOfWork, order: ClaimOrder, due: Sequence[DueRecipient], *, now: datetime
 ) -> Sequence[DueRecipient]:
-    """Return the recipients that the rule ``previously_contacted`` allows; set the others aside.
+    """Return the recipients that the rule ``previously_contacted`` allows.
 
-    The rule was also applied when the audience was stored. A campaign runs for weeks, so another
-    campaign may have contacted the person since then.
+    The other recipients are skipped or put in review. The rule was already applied when the
+    audience was stored, but a campaign runs for weeks. Another campaign may have contacted the
+    person since then.
     """
     if not due or order.previously_contacted == SEND_ANYWAY:
         return due
@@ -207,9 +213,10 @@ async def _set_contacted_aside(
     return [recipient for recipient in due if recipient.id not in aside]
 
 
-# The numbers are locked, so if two campaigns claim one number at once, the second sees what the
-# first has sent. The status is checked because an opt-out may have come meanwhile. With a plain `=`
-# the planner would choose the partial index of all pending recipients.
+# The numbers are locked. So if two campaigns claim one number at the same time, the second sees the
+# message of the first. The status is checked again, because an opt-out may have arrived in the
+# meantime. The check uses `IS NOT DISTINCT FROM`: with `=` the planner would choose the partial
+# index of all pending recipients.
 SET_ASIDE = text(f"""
     UPDATE campaign_membership m
     SET status = CASE WHEN CAST(:rule AS text) = 'skip' THEN 'skipped' ELSE 'review' END,
@@ -224,7 +231,11 @@ SET_ASIDE = text(f"""
 async def set_contacted_aside(
     session: AsyncSession, *, membership_ids: Sequence[UUID], rule: str, now: datetime
 ) -> set[UUID]:
-    """Skip the candidates who were contacted before, or put them in review; return their ids."""
+    """Skip the recipients who were contacted before, or put them in review; return their ids.
+
+    Args:
+        rule: ``skip`` or ``review``.
+    """
     values = {"ids": list(membership_ids), "rule": rule, "now": now}
     return set((await session.scalars(SET_ASIDE, values)).all())
 
@@ -232,10 +243,11 @@ async def set_contacted_aside(
 def _plan_attempts(
     order: ClaimOrder, due: Sequence[DueRecipient], line: SendingLine
 ) -> tuple[list[PlannedAttempt], dict[str, list[UUID]]]:
-    """Write the message of each recipient.
+    """Write the body of each recipient's message and plan an attempt for it.
 
     Returns:
-        The attempts; and by skip reason, the recipients whose message cannot be written.
+        The planned attempts; and, by skip reason, the ids of recipients whose body could not be
+        written.
     """
     planned: list[PlannedAttempt] = []
     lacking: dict[str, list[UUID]] = {}
@@ -328,7 +340,7 @@ SET_PACE = text("""
     SET next_at = excluded.next_at, batch_left = excluded.batch_left
 """)
 
-# A ramp plan begins on the day of the first campaign message, in the time zone of the line.
+# A ramp plan starts on the day of the first campaign message, in the time zone of the line.
 BEGIN_RAMP = text("""
     UPDATE line l
     SET ramp_started_on = CAST(CAST(:now AS timestamptz) AT TIME ZONE l.timezone AS date)
@@ -339,7 +351,7 @@ BEGIN_RAMP = text("""
 async def _advance_pace(
     uow: UnitOfWork, order: ClaimOrder, allowance: _Allowance, *, taken: int, now: datetime
 ) -> None:
-    """Store when the next message may be claimed, and begin a ramp plan that has not begun."""
+    """Store when the campaign's next message may be claimed; start a ramp plan that waits."""
     pace = pacing.advance(order.pacing, allowance.pace, allowance.room, taken=taken, now=now)
     await uow.session.execute(
         SET_PACE,

@@ -1,4 +1,4 @@
-"""What a claim is asked for, and what it returns."""
+"""The input and the result of a claim of campaign recipients."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,22 +10,25 @@ from crm_api.domain.kit.contact_columns import ContactValues
 from crm_api.domain.messaging.sends.pacing import Pacing
 
 RETRY_CLAIM_AFTER = timedelta(seconds=60)
-"""After this time the claim tries a recipient again that it could not take, because the number is
-busy or was messaged recently."""
+"""When a claim tries a recipient again that it could not claim, because the number has an open
+attempt or was messaged recently."""
 
 NO_CAP = (None, None)
+"""No limit on the number of messages in a period."""
 SEND_ANYWAY = "send"
+"""The value of ``previously_contacted`` that sends even to people who were contacted before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendingLine:
-    """The locked line of a running campaign.
+    """The line of a running campaign, locked by the claim.
 
     Attributes:
         phone_number_id: The provider's id of the line.
-        is_probing: The line is on trial after a block: it sends one message at a time.
-        has_carrier_budgets: The company declared a budget for a carrier.
-        stopped_variants: How many variants of the campaign are stopped now.
+        is_probing: True if the line is on trial after a block, so that it sends one message at a
+            time.
+        has_carrier_budgets: True if the company declared a budget for at least one carrier.
+        stopped_variants: The number of variants of the campaign that are stopped now.
     """
 
     id: UUID
@@ -58,31 +61,31 @@ class Composer(Protocol):
     """Writes the body of a recipient's message."""
 
     def variant_of(self, recipient: DueRecipient) -> int:
-        """Return the recipient's variant; another one if that was stopped."""
+        """Return the index of the recipient's variant; if it was stopped, of another variant."""
 
     def __call__(self, recipient: DueRecipient, line: SendingLine) -> str:
-        """Write the body of the message for a recipient's step.
+        """Return the body of the message for the recipient and its step.
 
         Raises:
-            InvalidError: The body cannot be written; the code is the skip reason.
+            InvalidError: The body cannot be written. The error's code is the skip reason.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimOrder:
-    """What one campaign may send now.
+    """The rules by which one campaign may claim recipients now.
 
     Attributes:
-        open_zones: The zone keys that are open, each with the instant at which it closes.
-        compose: Writes the body for a recipient and the line.
-        daily_limit: The campaign's own limit for a day of the line.
-        min_days_between: Days that must pass after a message of another campaign; None for no
+        open_zones: For each zone key in which messages are allowed now, when that ends.
+        compose: Writes the body of a recipient's message.
+        daily_limit: How many messages the campaign may send in a day of the line.
+        min_days_between: How many days must pass after a message of another campaign; None for no
             minimum.
-        caps: For zone keys whose law has a limit: how many campaign messages a number may get,
-            and in how many hours.
+        caps: For each zone key whose law limits the frequency: how many campaign messages a number
+            may get, and in how many hours.
         frequency_cap: The campaign's own limit: how many messages of all campaigns a number may
-            get, and in how many days.
-        stopped_variants: How many variants were stopped when this order was planned.
+            get, and in how many days; None for no limit.
+        stopped_variants: The number of variants that were stopped when this order was planned.
         previously_contacted: What happens to people who were contacted before: ``send``, ``skip``
             or ``review``.
     """
@@ -102,15 +105,15 @@ class ClaimOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedAttempt:
-    """An attempt that a claim wants to insert.
+    """An attempt that a claim is about to insert, or has inserted.
 
     Attributes:
-        not_after: When the recipient's legal window or the campaign's window closes, whichever is
-            earlier.
+        not_after: The call must not begin later. It is the earlier end of the legal hours at the
+            recipient and of the campaign's hours.
         max_recent: How many campaign messages the law allows for the number in ``recent_hours``;
             None for no limit.
-        activity_id: None before the claim. Afterwards the message: that of an earlier attempt, or
-            a new one whose id is ``attempt_id``.
+        activity_id: The id of the message; None before the insert. It is the message of an earlier
+            attempt, or a new message with the id ``attempt_id``.
     """
 
     attempt_id: UUID
@@ -129,11 +132,12 @@ class PlannedAttempt:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedAttempt:
-    """A claimed attempt. Only the process that holds its token may gate it and call.
+    """A claimed attempt. Only the process that has its token may pass the gate and send it.
 
     Attributes:
+        membership_id: The recipient; None for a message outside campaigns.
         sender: The provider's id of the line.
-        is_probe: It is the one message that tests whether a blocked line works again.
+        is_probe: True if this message tests whether a blocked line works again.
     """
 
     attempt_id: UUID
@@ -149,11 +153,12 @@ class ClaimedAttempt:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimResult:
-    """What a claim took.
+    """The result of a claim.
 
     Attributes:
-        is_exhausted: The campaign may send nothing more now.
-        is_stale: A variant was stopped since the order was planned. The caller must plan again.
+        is_exhausted: True if the campaign may send no further message now.
+        is_stale: True if a variant was stopped since the order was planned. Then the caller must
+            plan a new order.
     """
 
     claimed: list[ClaimedAttempt] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Derive a recipient's status from its attempts, or skip the recipient with a reason."""
+"""Derive the status of a campaign recipient from its attempts, or skip the recipient."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -17,8 +17,9 @@ from crm_api.domain.messaging.sends.number_rules import (
 )
 
 WAITS = Backoff(first=timedelta(seconds=30), longest=timedelta(hours=1))
-"""Limits of the random wait after each postponed call. With 429 the provider asks for a pause of
-one minute at most. A wait of more than an hour could miss the sending window of the day."""
+"""The upper bounds of the random wait after each postponed call. If the provider answers 429, it
+asks for a pause of one minute at most. A wait of more than an hour could miss the day's hours for
+sending."""
 
 
 SKIP = text("""
@@ -30,7 +31,7 @@ SKIP = text("""
 async def skip_recipients(
     session: AsyncSession, *, membership_ids: Sequence[UUID], reason: str, now: datetime
 ) -> None:
-    """Skip those of the recipients that are pending, with the reason."""
+    """Set the status ``skipped`` with this reason for the recipients that are ``pending``."""
     values = {"ids": list(membership_ids), "reason": reason, "now": now}
     await session.execute(SKIP, values)
 
@@ -40,11 +41,13 @@ LOCK_MEMBERSHIPS = text("""
     ORDER BY m.id FOR NO KEY UPDATE
 """)
 
-# The first attempt status that exists decides, in this order: delivered, failed, sent; claimed or
-# calling; unknown or parked; refused. Without one, campaign, number rules and follow-up ends
-# decide. A skipped or cancelled recipient stays so unless an attempt decides otherwise. A recipient
-# of a merged contact gets no further attempt, because the other contact's recipient continues.
-# A sent or delivered message creates the next step; a failed one skips it (Sending, rule 14).
+# The attempts decide first. The recipient gets the status of its best attempt, in this order:
+# delivered; failed; sent; claimed or calling; unknown or parked; refused. If there is no such
+# attempt, the campaign's status, the number rules and the end of follow-ups decide. A skipped or
+# cancelled recipient keeps its status unless an attempt decides otherwise. A recipient of a merged
+# contact gets no further attempt, because the recipient of the other contact continues. A sent or
+# delivered message creates the recipient of the next step; a failed message skips that recipient
+# (Sending, rule 14).
 DERIVE = text(f"""
     WITH derived AS (
     UPDATE campaign_membership m
@@ -139,13 +142,13 @@ async def derive_recipients(
 ) -> None:
     """Derive the status of recipients from their attempts and other facts (Sending, rule 11).
 
-    Locking is a statement of its own, so that the second statement sees what other transactions
-    committed meanwhile.
+    The lock is a statement of its own. So the second statement sees what other transactions
+    committed while this one waited for the lock.
 
     Args:
-        due_at: When the recipients are due again; None keeps their ``due_at``.
-        back_off: Give each recipient its own random delay: full jitter up to ``WAITS``, by
-            the number of postponed calls; not before ``due_at``.
+        due_at: When the recipients are due again; if None, their ``due_at`` does not change.
+        back_off: Give each recipient its own random delay ("full jitter"), but not before
+            ``due_at``. The upper bound is in ``WAITS`` and grows with the postponed calls.
 
     Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, read 2026-11-25.
     """

@@ -1,9 +1,10 @@
-"""Dispatch: claim, gate and call messages, so that the provider is used at its full rate.
+"""Send messages at the provider's full rate: claim attempts, gate them and call the provider.
 
-    claim (commit) ─► ready ─► limiter ─► gate (commit) ─► calls at once ─► answers ─► record
+    claim (commit) ─► ready ─► limiter ─► gate (commit) ─► parallel calls ─► answers ─► record
 
-Claims run while calls run. Only this process holds the tokens of what it claimed. It calls only
-rows that its gate returned, after the commit is confirmed.
+Claims, calls and records run at the same time. Only this process has the tokens of the attempts
+that it claimed. It calls the provider only for attempts that its gate returned, and only after the
+commit of the gate was confirmed.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
 from crm_api.domain.messaging.sends.limiter import MOST_WAIT, CallStarts, Limiter
 from crm_api.domain.messaging.sends.outages import OutageWatch
 from crm_api.domain.messaging.sends.record import Answered
-from crm_api.domain.messaging.sends.recorder import AWAY, Recorder
+from crm_api.domain.messaging.sends.recorder import DATABASE_ERRORS, Recorder
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.provider.openphone.client import CONCURRENCY, OpenPhoneClient
@@ -31,36 +32,40 @@ from crm_api.platform import failpoints
 from crm_api.platform.database import UnitOfWorkFactory
 
 GATE_SIZE = 64
-"""Most calls of one gate: a third of the slots, so that other calls run during a gate."""
+"""The largest number of attempts in one gate. It is a third of the call slots, so that other calls
+run during a gate."""
 GATE_SHARE = 0.4
-"""Part of ``call_start`` over which the calls of one gate are spread; the rest is margin."""
+"""The calls of one gate are spread over this part of ``call_start``. The other part is margin."""
 MIN_SPACING = 0.002
-"""Seconds. With a smaller spacing the calls of a gate start together."""
+"""In seconds. If the spacing of calls is smaller, all calls of a gate start at the same time."""
 AHEAD = 2
-"""Batches that are claimed ahead of the calls."""
+"""How many batches are claimed before their calls can start."""
 CLAIM_SECONDS = 5.0
-"""Seconds of calls in one claimed batch, at most."""
+"""One claimed batch contains at most the calls of so many seconds."""
 CLAIM_SIZE = 1_000
-"""Most claims in one batch. A crash strands little, and a fast line still claims seldom."""
+"""The largest number of attempts in one claimed batch. With it, a crash leaves few claims behind,
+and a fast line still does not claim often."""
 RECORD_IN = 5.0
-"""Seconds allowed for recording the last answers after a run is cancelled."""
+"""How many seconds a cancelled run may use to record the last answers."""
 MAX_SKEW = timedelta(seconds=5)
-"""Nothing is sent while the clocks of worker, provider and database differ by more."""
+"""No message is sent while two of the clocks of worker, provider and database differ by more."""
 
 ClaimMore = Callable[[int], Awaitable[list[ClaimedAttempt]]]
-"""Claims up to so many and commits; an empty list means that nothing may be sent now."""
+"""Claims up to the given number of attempts and commits. An empty list means that no message may be
+sent now."""
 
 
 @dataclass
 class DispatchTally:
-    """What a run did.
+    """The counts of one run of the dispatcher, and why it stopped.
 
     Attributes:
-        is_provider_down: The run stopped because the provider does not answer.
-        held_until: The run stopped because the provider asked for a pause; the end of the pause.
-        provider_skew: Our clock minus the provider's, if that was more than ``MAX_SKEW`` in either
-            direction; else zero.
-        answers: Number of answers by kind.
+        is_provider_down: True if the run stopped because the provider did not answer.
+        held_until: If the run stopped because the provider asked for a pause, when the pause ends;
+            None otherwise.
+        provider_skew: Our clock minus the provider's clock, if they differ by more than
+            ``MAX_SKEW``; zero otherwise.
+        answers: The number of answers of each kind.
     """
 
     claimed: int = 0
@@ -72,23 +77,29 @@ class DispatchTally:
     answers: dict[str, int] = field(default_factory=dict)
 
     def count(self, kind: AnswerKind) -> None:
-        """Count one answer."""
+        """Add one to the number of answers of this kind."""
         self.answers[kind.value] = self.answers.get(kind.value, 0) + 1
 
     def __str__(self) -> str:
-        """Return the counts in one line for the log."""
+        """Return the counts as one line for the log."""
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.answers.items()))
         return f"claimed {self.claimed}, called {self.called}: {kinds or 'nothing'}"
 
 
 def _note_end(work: asyncio.Task[DispatchTally]) -> None:
-    """Read the exception of a task that no caller awaits, so that asyncio does not report it."""
+    """Retrieve the exception of a task that no caller awaits.
+
+    Otherwise asyncio would log "Task exception was never retrieved".
+    """
     if not work.cancelled():
         work.exception()
 
 
 class Dispatcher:
-    """Sends what may leave, for one run. An instance is used once."""
+    """One run of sending: it claims, gates and sends until no message may be sent now.
+
+    Each instance is used for one run only.
+    """
 
     def __init__(
         self,
@@ -127,25 +138,26 @@ class Dispatcher:
         spread = times.call_start.total_seconds() * GATE_SHARE
         self._gate_size = max(1, min(GATE_SIZE, int(limiter.rate_per_second * spread)))
         self._starts = CallStarts(limiter, self._gate_size)
-        # All batches claimed ahead are called within a third of a lease, so no claim expires.
+        # All claimed batches are called within a third of a lease, so that no lease ends before.
         ahead = min(CLAIM_SECONDS, times.lease.total_seconds() / 3 / AHEAD)
         self.claim_size = max(1, min(CLAIM_SIZE, int(limiter.rate_per_second * ahead)))
         self._failure: Exception | None = None
         self.tally = DispatchTally()
 
     def stop(self) -> None:
-        """Claim and gate nothing more. Running calls end, and their answers are recorded."""
+        """Stop claiming and gating. Running calls still end, and their answers are recorded."""
         self._stopping = True
         self._is_stopped.set()
         self._has_room.set()
         self._has_ready.set()
 
     async def run(self, claim_more: ClaimMore) -> DispatchTally:
-        """Send until nothing more may be sent or ``stop`` is called; release uncalled claims.
+        """Send until no message may be sent or ``stop`` is called; then release uncalled claims.
 
-        If the database is unreachable, running calls still end. Their answers are kept in memory
-        until they are stored, then the failure is raised. If the run is cancelled, it first waits
-        for running calls and their records: ``call_timeout`` plus ``RECORD_IN`` seconds at most.
+        If the database becomes unreachable, running calls still end. Their answers stay in memory
+        until they are stored; then the database error is raised. If the run is cancelled, it first
+        waits until running calls have ended and are recorded, at most ``call_timeout`` plus
+        ``RECORD_IN`` seconds.
         """
         work = asyncio.create_task(self._work(claim_more))
         work.add_done_callback(_note_end)
@@ -162,9 +174,9 @@ class Dispatcher:
     async def _work(self, claim_more: ClaimMore) -> DispatchTally:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._recorder.run())
-            tasks.create_task(self._until_away(self._claim(claim_more)))
+            tasks.create_task(self._end_run_on_error(self._claim(claim_more)))
             async with asyncio.TaskGroup() as gates:
-                await gates.create_task(self._until_away(self._call(gates)))
+                await gates.create_task(self._end_run_on_error(self._call(gates)))
             if self._calls:
                 await asyncio.wait(self._calls)
             self._recorder.finish()
@@ -177,21 +189,22 @@ class Dispatcher:
         return self.tally
 
     def _hold_back(self) -> None:
-        """End the run because the provider is down. Claims are released and count as no attempt."""
+        """End the run because the provider is down. Released claims do not count as attempts."""
         self.tally.is_provider_down = True
         self.stop()
 
     def _pause(self, until: datetime) -> None:
-        """End the run because the provider asked for a pause. Claims are released."""
+        """End the run, with release of its claims, because the provider asked for a pause."""
         self.tally.held_until = until
         self.stop()
 
-    async def _until_away(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _end_run_on_error(self, work: Coroutine[Any, Any, None]) -> None:
+        """Await ``work``; end the run if the database fails or the provider asked for a pause."""
         try:
             await work
         except OpenPhoneHeldError as error:
             self._pause(error.until)
-        except AWAY as error:
+        except DATABASE_ERRORS as error:
             self._failure = error
             self.stop()
 
@@ -217,7 +230,10 @@ class Dispatcher:
         self._has_ready.set()
 
     async def _is_held(self) -> bool:
-        """Return True, and end the run, if a pause is in force that is longer than a run waits."""
+        """Return True, and end the run, if the provider asked for a pause that is too long to wait.
+
+        A run waits at most ``MOST_WAIT``.
+        """
         now = self._now()
         async with self._new_uow() as uow:
             hold = await self._limiter.read_pause(uow, now=now)
@@ -240,7 +256,7 @@ class Dispatcher:
                 await self._start_gate(gates, min(self._gate_size, len(self._ready)))
 
     async def _start_gate(self, gates: asyncio.TaskGroup, size: int) -> None:
-        """Gate a batch when its start time comes. From then on it owns its call slots."""
+        """Wait for the start time of a batch, occupy its call slots, and start its gate."""
         starts_at = await self._starts.take(size, new_uow=self._new_uow, now=self._now())
         await self._wait(starts_at - self._now())
         if self._stopping:
@@ -248,16 +264,16 @@ class Dispatcher:
         batch = [self._ready.popleft() for _ in range(size)]
         self._has_room.set()
         self._free -= size
-        gates.create_task(self._until_away(self._pass_gate(batch)))
+        gates.create_task(self._end_run_on_error(self._pass_gate(batch)))
 
     async def _pass_gate(self, batch: list[ClaimedAttempt]) -> None:
-        """Gate a batch and start the calls of those that passed."""
+        """Pass a batch through the gate and start the calls of the attempts that passed."""
         clock = GateClock.start()
         async with self._new_uow() as uow:
             await uow.commit_each()
             passed = await gate.pass_gate(uow, batch, times=self._times, now=self._now())
             await failpoints.reach("gate.open")
-        # The commit is confirmed here, not earlier (Sending, rule 3).
+        # Only here is the commit confirmed, so calls may start (Sending, rule 3).
         await failpoints.reach("gate.committed")
         spacing = self._limiter.spacing.total_seconds()
         for position, claimed in enumerate(passed):
@@ -266,10 +282,12 @@ class Dispatcher:
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
         if len(passed) < len(batch):
-            await self._give_back(batch, passed)
+            await self._release_refused(batch, passed)
 
-    async def _give_back(self, batch: list[ClaimedAttempt], passed: list[ClaimedAttempt]) -> None:
-        """Release the claims that the gate refused, and free their slots."""
+    async def _release_refused(
+        self, batch: list[ClaimedAttempt], passed: list[ClaimedAttempt]
+    ) -> None:
+        """Release the claims that the gate refused, and free their call slots."""
         called = {claimed.attempt_id for claimed in passed}
         held_back = [claimed for claimed in batch if claimed.attempt_id not in called]
         self.tally.refused_by_gate += len(held_back)
@@ -279,7 +297,7 @@ class Dispatcher:
             await gate.release_claims(uow, held_back, reason="gate", now=self._now())
 
     async def _wait(self, for_: timedelta) -> None:
-        """Wait, or return at ``stop``: the provider may have asked for a long pause."""
+        """Wait for a time, but return early when ``stop`` is called."""
         try:
             async with asyncio.timeout(max(0.0, for_.total_seconds())):
                 await self._is_stopped.wait()
@@ -287,7 +305,7 @@ class Dispatcher:
             pass
 
     async def _one_call(self, claimed: ClaimedAttempt, clock: GateClock, wait: float) -> None:
-        # Each call has its own task, so this binding ends with the call.
+        # Each call runs in its own task, so this binding of the log context ends with the call.
         bind_contextvars(attempt=str(claimed.attempt_id))
         try:
             if wait:
@@ -310,7 +328,10 @@ class Dispatcher:
         self._compare_clocks(answer)
 
     def _compare_clocks(self, answer: SendAnswer) -> None:
-        """Stop if the provider's clock is wrong: windows and look-ups compare both clocks."""
+        """End the run if our clock and the provider's differ too much.
+
+        Look-ups and time windows compare instants of both clocks.
+        """
         if answer.server_date is None:
             return
         skew = self._now() - answer.server_date

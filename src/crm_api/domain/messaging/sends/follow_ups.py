@@ -1,6 +1,7 @@
-"""End follow-ups when the person replies or calls, in the transaction that applies the event.
+"""End the follow-ups of a recipient when the person replies or calls.
 
-``derive.DERIVE`` creates the next step of a recipient when a message is recorded as sent.
+This happens in the transaction that applies the event. The statement ``derive.DERIVE`` creates the
+next step of a recipient when a message is recorded as sent.
 """
 
 from collections.abc import Mapping
@@ -17,13 +18,18 @@ from crm_api.platform.database import UnitOfWork
 async def end_follow_ups(
     uow: UnitOfWork, *, phone: str, why: EndedBy, at: datetime, times: SendTimes, now: datetime
 ) -> None:
-    """End the follow-ups of every campaign that had sent a message to the number by ``at``."""
+    """End a person's follow-ups in every campaign that had sent the person a message by ``at``.
+
+    Args:
+        why: Whether the person replied or called.
+        at: When the person replied or called.
+    """
     await end_all_follow_ups(uow, {phone: at}, why=why, times=times, now=now)
 
 
-# Another transaction may be creating a step. It commits the step together with the recipient's row,
-# so after this lock the next statement sees the step. A transaction that records a message later
-# sees the mark `ended_by`.
+# Another transaction may be creating the next step. It commits this step together with a change of
+# the recipient's row. So after this lock, the next statement sees the step. A transaction that
+# records a message later sees the mark `ended_by` and creates no step.
 LOCK_HEARD = text("""
     SELECT m.id FROM campaign_membership m JOIN campaign c ON c.id = m.campaign_id
     WHERE m.phone IN (
@@ -36,9 +42,10 @@ LOCK_HEARD = text("""
     ORDER BY m.id FOR NO KEY UPDATE OF m
 """)
 
-# Only campaigns that had sent a message to the person by then, at any of the person's numbers: an
-# older event that arrives late ends nothing. A reply from a number that was merged into a contact
-# counts for that contact. A claim at the same time waits for this row, or the gate finds the mark.
+# Only campaigns count that had sent the person a message by then, at any number of the person. So
+# an old event that arrives late ends nothing. A reply from a number that was merged into a contact
+# counts for that contact. A claim at the same time waits for the lock of this row, or its gate
+# finds the mark.
 END = text("""
     UPDATE campaign_membership m
     SET ended_by = :why, updated_at = :now,
@@ -97,15 +104,15 @@ async def end_all_follow_ups(
     times: SendTimes,
     now: datetime,
 ) -> None:
-    """End the follow-ups of people who replied or called, as ``end_follow_ups`` does for one.
+    """End the follow-ups of several people who replied or called; see ``end_follow_ups``.
 
-    Recipients are written first, then claims: in the reverse order a claim that is not committed
-    yet would survive (Sending, rule 10). The rows are locked in a statement of their own, because
-    a transaction that records a message creates the next step: the second of the two transactions
-    sees what the first one wrote.
+    Recipients are written before claims. In the reverse order, a claim that is not committed yet
+    would survive (Sending, rule 10). A separate statement locks the recipients first, because a
+    transaction that records a message at the same time creates the next step. With the lock, the
+    second of the two transactions sees what the first wrote.
 
     Args:
-        heard: The instant of the last reply or call, by number.
+        heard: When each person last replied or called, by number.
     """
     if not heard:
         return

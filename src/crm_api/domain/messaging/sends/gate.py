@@ -1,4 +1,4 @@
-"""The gate: the last check before the calls, and the release of claims that are not called."""
+"""The gate (the last check before the provider is called), and the release of uncalled claims."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,7 +16,7 @@ from crm_api.domain.messaging.sends.number_rules import (
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.platform.database import UnitOfWork
 
-# `ends_at` is the latest instant at which the calls end.
+# `ends_at` is the latest instant at which a call of this gate ends.
 PASS_GATE = text(f"""
     UPDATE send_attempt a
     SET status = 'calling', called_at = :now, lease_until = :lease_until, updated_at = :now
@@ -35,10 +35,10 @@ PASS_GATE = text(f"""
 async def pass_gate(
     uow: UnitOfWork, batch: Sequence[ClaimedAttempt], *, times: SendTimes, now: datetime
 ) -> list[ClaimedAttempt]:
-    """Check everything again in one statement; return the claims that may be called.
+    """Check all rules again in one statement, and return the claims for which calls may start.
 
-    The statement moves these attempts to ``calling``. Only they may be called, and only after the
-    commit is confirmed (Sending, rule 3). The caller releases the others.
+    The statement sets these attempts to ``calling``. The caller calls the provider only for them,
+    and only after the commit is confirmed (Sending, rule 3). It releases the other claims.
     """
     values = {
         "ids": [item.attempt_id for item in batch],
@@ -51,7 +51,8 @@ async def pass_gate(
     return [item for item in batch if item.attempt_id in passed]
 
 
-# A campaign's message has no `send_after`: the recipient's `due_at` says when it is due.
+# A message of a campaign has no `send_after`, because the recipient's `due_at` decides when it is
+# sent.
 RELEASE = text(f"""
     WITH freed AS (
         UPDATE send_attempt a
@@ -77,7 +78,11 @@ RELEASE = text(f"""
 async def release_claims(
     uow: UnitOfWork, batch: Sequence[ClaimedAttempt], *, reason: str, now: datetime
 ) -> None:
-    """Release claims that were never called. They need no look-up and count as no attempt."""
+    """Release claims for which the provider was not called, so that they can be claimed again.
+
+    They need no look-up and do not count as attempts. A message outside campaigns fails if a rule
+    about its number stops it now.
+    """
     released = await uow.session.execute(
         RELEASE,
         {

@@ -1,4 +1,4 @@
-"""End leases: release claims that were never called, and make calls without an answer unknown."""
+"""Handle ended leases of workers that stopped: release their claims, make their calls unknown."""
 
 from datetime import datetime
 
@@ -47,7 +47,14 @@ EXPIRE_CALLS = text("""
 
 
 async def expire_leases(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
-    """Release claims whose lease is over, and make such calls unknown; return their number."""
+    """Release claims whose lease has ended, and set calls whose lease has ended to ``unknown``.
+
+    Args:
+        limit: The largest number of claims, and of calls, to handle.
+
+    Returns:
+        The number of claims and calls that were handled.
+    """
     values = {"limit": limit, "now": now}
     claims = (await uow.session.execute(EXPIRE_CLAIMS, values)).all()
     calls = (await uow.session.execute(EXPIRE_CALLS, values)).all()
@@ -63,6 +70,6 @@ NEXT_LEASE = text("""
 
 
 async def next_lease_end(uow: UnitOfWork) -> datetime | None:
-    """Return when the first lease of a claim or call ends; None if there is no lease."""
+    """Return when the next lease of a claim or call ends; None if there is no lease."""
     end: datetime | None = await uow.session.scalar(NEXT_LEASE)
     return end

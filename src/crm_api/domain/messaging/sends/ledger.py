@@ -1,4 +1,7 @@
-"""Write outcomes to attempts and messages: from answers, conclusions and reports."""
+"""Write outcomes of attempts to the ledger and the timeline.
+
+An outcome comes from the provider's answer, from a look-up, from a report or from a person.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,28 +15,30 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.platform.database import typed_rows
 from crm_api.platform.setting_fields import MAX_SKEW_SECONDS
 
-# Sent, failed and delivered are ranks. The same message never moves down. Of two reports of one
-# rank the earlier by the provider's clock wins, in any order of arrival (Sending, rule 13).
+# The statuses sent, failed and delivered have this order of ranks. The rank of a message never
+# decreases. Of two reports with the same rank, the earlier by the provider's clock wins, so the
+# order of arrival does not matter (Sending, rule 13).
 _RANK = "array_position(ARRAY['sent', 'failed', 'delivered'], {status})"
 
-_KEPT = f"""(a.provider_message_id = x.message_id AND (
+_STORED_WINS = f"""(a.provider_message_id = x.message_id AND (
     {_RANK.format(status="a.status")} > {_RANK.format(status="x.status")}
     OR (a.status = x.status AND a.status <> 'sent' AND x.reported_at >= a.reported_at)))"""
 
-# The attempt's new status. A repeated report changes nothing, so no row is written.
-_STATUS = f"""CASE WHEN {_KEPT} THEN a.status
+# The new status of the attempt. A repeated report changes nothing, and then no row is written.
+_STATUS = f"""CASE WHEN {_STORED_WINS} THEN a.status
                 WHEN x.has_no_id AND a.status IN ('parked', 'not_found') THEN 'parked'
                 WHEN a.has_no_id AND x.status = 'not_found' THEN 'parked'
                 ELSE x.status END"""
 
-_CODE = f"CASE WHEN {_KEPT} THEN a.error_code ELSE x.code END"
+_CODE = f"CASE WHEN {_STORED_WINS} THEN a.error_code ELSE x.code END"
 
-_REPORTED = f"CASE WHEN {_KEPT} THEN a.reported_at ELSE x.reported_at END"
+_REPORTED = f"CASE WHEN {_STORED_WINS} THEN a.reported_at ELSE x.reported_at END"
 
 # A message counts on the day of its acceptance, by the provider's clock (Sending, rule 9). The
-# acceptance is after the gate and before this statement, plus or minus the skew. A date outside is
-# moved to the bound, so that the message does not count on another day. Of two dates of one message
-# the earlier is kept, so that the order of its reports does not matter.
+# acceptance must lie between the gate and this statement, plus or minus the allowed skew. An
+# instant outside is replaced by the nearer bound, so that the message does not count on a wrong
+# day. Of two instants for one message the earlier is stored, so that the order of reports does not
+# matter.
 _BOUNDED = f"""CASE WHEN x.accepted_at IS NOT NULL THEN least(
                 greatest(x.accepted_at, a.called_at - interval '{MAX_SKEW_SECONDS} s'),
                 greatest(a.called_at, CAST(:now AS timestamptz))
@@ -47,9 +52,9 @@ _IS_NEWS = f"""(a.token IS NOT NULL OR (a.status, a.error_code, a.reported_at, a
             IS DISTINCT FROM ({_STATUS}, {_CODE}, {_REPORTED}, {_ACCEPTED},
                 x.message_id, x.is_matched, a.has_no_id OR x.has_no_id, x.detail))"""
 
-# The status that the message shows for an attempt. After an attempt that certainly sent nothing,
-# the message waits for the next attempt. After `not_found`, which is inference, only a campaign
-# message does.
+# The status of the message for the status of its attempt. After an attempt that certainly sent
+# nothing, the message is queued for the next attempt. After `not_found`, which is only inferred,
+# this holds only for a campaign message; another message fails.
 _SHOWN = """CASE {attempt}.status
                 WHEN 'claimed' THEN 'sending' WHEN 'calling' THEN 'sending'
                 WHEN 'parked' THEN 'unknown' WHEN 'refused' THEN 'failed'
@@ -67,8 +72,9 @@ _RANK_SHOWN = """CASE {attempt}.status WHEN 'unknown' THEN 2 WHEN 'parked' THEN 
 _SEND_AFTER = """CASE WHEN {attempt}.status = 'released' AND {attempt}.kind <> 'campaign'
                 THEN CAST(:send_after AS timestamptz) END"""
 
-# Attempts of one message share its row. If another attempt may have been accepted, or may be sent
-# later, the row shows the best attempt. A single statement cannot see that, so `SHOW` writes it.
+# All attempts of a message share the message's row. If another attempt may have been accepted or
+# may still be sent, the row must show the best attempt. `RECORD` cannot see its own changes to the
+# attempts, so a later statement, `SHOW`, writes such rows.
 _IS_SHARED = """EXISTS (
             SELECT 1 FROM send_attempt o
             WHERE o.phone = a.phone AND o.activity_id = a.activity_id AND o.id <> a.id
@@ -77,19 +83,19 @@ _IS_SHARED = """EXISTS (
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptOutcome:
-    """The new state of one attempt.
+    """The new state of one attempt, to be written to the ledger.
 
     Attributes:
         status: The attempt's new status.
-        seen: For inference, the status that the writer saw. None for facts, which are written
-            whatever the row's state, lease or age (Sending, rule 6).
-        message_id: The provider's id of the message, for sent, failed and delivered.
-        is_matched: The id was found by matching, not given by the answer.
+        seen: If the outcome is inferred: the status that the writer saw. The outcome is written
+            only if the attempt still has this status. None for a fact, which is written in any
+            status (Sending, rule 6).
+        message_id: The provider's id of the message, if it is sent, failed or delivered.
+        is_matched: True if the id was found by matching and not given by the provider's answer.
         accepted_at: When the provider accepted the message, by its clock.
-        reported_at: When the final state was reached, by the provider's clock.
-        has_no_id: The provider accepted the message without an id.
-        shown: The status that the message shows, if it differs from the attempt's
-            (``undelivered``).
+        reported_at: When the message was delivered or failed, by the provider's clock.
+        has_no_id: True if the provider accepted the message without giving an id.
+        shown: The message's status if it differs from the attempt's, that is, ``undelivered``.
     """
 
     attempt_id: UUID
@@ -107,11 +113,12 @@ class AttemptOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedAttempt:
-    """An attempt that changed.
+    """An attempt whose row was changed.
 
     Attributes:
         membership_id: The recipient; None for a message outside campaigns.
-        is_to_show: Its message does not show the new state yet, because attempts share it.
+        is_to_show: True if the message's row must still be updated, because several attempts share
+            it.
     """
 
     id: UUID
@@ -122,10 +129,12 @@ class ChangedAttempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrayMessage:
-    """A message of ours that a webhook or a list reported before its answer was recorded.
+    """A message of ours that was stored as foreign, because a report of it arrived early.
+
+    The report, from a webhook or a list, arrived before the answer to our call was recorded.
 
     Attributes:
-        updated_at: When the status was reported, by the provider's clock.
+        updated_at: When the reported status was reached, by the provider's clock.
     """
 
     openphone_id: str
@@ -137,7 +146,7 @@ class StrayMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnboundAttempt:
-    """An attempt that lost the message that it had only matched."""
+    """An attempt that lost its matched message, because the message belongs to another attempt."""
 
     id: UUID
     membership_id: UUID | None
@@ -155,16 +164,20 @@ TAKE_STRAYS = text("""
 async def take_strays(
     session: AsyncSession, *, message_ids: list[str], attempt_ids: list[UUID]
 ) -> dict[str, StrayMessage]:
-    """Delete these messages where they are stored as foreign; return them by message id."""
+    """Delete and return the messages with these provider ids that were stored as foreign.
+
+    Returns:
+        The deleted messages, by the provider's id.
+    """
     values = {"message_ids": message_ids, "attempt_ids": attempt_ids}
     strays = typed_rows(StrayMessage, await session.execute(TAKE_STRAYS, values))
     return {stray.openphone_id: stray for stray in strays}
 
 
-# An answer is a fact and is written whatever the row's state. Inference is written only on the
-# state that its writer saw (Sending, rule 6). An acceptance without an id is a fact too: it can
-# never become `not_found`. Conversations are locked in the same order as by received messages,
-# else the two could deadlock.
+# An answer is a fact, so it is written in any state of the row. An inferred outcome is written only
+# if the row still has the state that its writer saw (Sending, rule 6). An acceptance without an id
+# is also a fact, so the attempt can never become `not_found`. Conversations are locked in the order
+# in which received messages lock them; in another order the two could deadlock.
 RECORD = text(f"""
     WITH answer AS (
         SELECT * FROM unnest(
@@ -241,10 +254,10 @@ async def write_to_ledger(
     send_after: datetime,
     now: datetime,
 ) -> list[ChangedAttempt]:
-    """Write outcomes to attempts and messages; return the attempts that changed.
+    """Write outcomes to attempts and to their messages; return the attempts that changed.
 
     Args:
-        send_after: When released messages outside campaigns are due again.
+        send_after: When messages outside campaigns are due again whose attempt was released.
     """
     values = {
         "ids": [outcome.attempt_id for outcome in outcomes],
@@ -266,13 +279,14 @@ async def write_to_ledger(
     return changed
 
 
-# Messages that attempts share are locked before the attempts are read.
+# Locks messages that several attempts share. The attempts are read in a later statement.
 LOCK_SHARED = text("""
     SELECT t.id FROM send_attempt a JOIN activity t ON t.id = a.activity_id
     WHERE a.id = ANY(CAST(:ids AS uuid[])) ORDER BY t.id FOR NO KEY UPDATE OF t
 """)
 
-# Two attempts that the provider both accepted are two messages: the second gets a row of its own.
+# If the provider accepted two attempts of one message, the person got two messages. So the second
+# attempt gets a message row of its own.
 SPLIT = text("""
     WITH apart AS (
         UPDATE send_attempt a SET activity_id = uuid_v7()
@@ -293,7 +307,7 @@ SPLIT = text("""
     FROM apart p JOIN activity t ON t.id = p.was
 """)
 
-# The best attempt of each message, in the same order as `DERIVE` uses.
+# Copies the state of the best attempt to each message; attempts are ordered as in `derive.DERIVE`.
 SHOW = text(f"""
     WITH best AS (
         SELECT DISTINCT ON (x.activity_id) o.id, o.activity_id, o.kind, o.status, o.error_code,
@@ -326,7 +340,7 @@ SHOW = text(f"""
 async def _show(
     session: AsyncSession, changed: Sequence[ChangedAttempt], *, values: dict[str, Any]
 ) -> None:
-    """Update messages that several attempts share to the state of the best attempt."""
+    """Set messages that several attempts share to the state of their best attempt."""
     ids = [attempt.id for attempt in changed if attempt.is_to_show]
     if not ids:
         return
@@ -342,7 +356,8 @@ async def _show(
     await session.execute(SHOW, shared)
 
 
-# Parked first, not unknown: the number's one open attempt is usually the one whose answer came.
+# The attempt becomes `parked` and not `unknown`, because `unknown` is open and a number can have
+# only one open attempt. That is usually the attempt whose answer just arrived.
 UNBIND = text("""
     WITH freed AS (
         UPDATE send_attempt a
@@ -364,7 +379,13 @@ UNBIND = text("""
 async def unbind_matched_messages(
     session: AsyncSession, *, message_ids: list[str], attempt_ids: list[UUID], now: datetime
 ) -> list[UnboundAttempt]:
-    """Take message ids from attempts that have them by matching alone; park and return these."""
+    """Remove these message ids from other attempts that have them only by matching.
+
+    ``attempt_ids`` names the attempt to which each message belongs.
+
+    Returns:
+        The attempts that lost their message; they are parked now.
+    """
     values = {"message_ids": message_ids, "attempt_ids": attempt_ids, "now": now}
     return typed_rows(UnboundAttempt, await session.execute(UNBIND, values))
 
@@ -378,8 +399,8 @@ REOPEN = text("""
 
 
 async def reopen_parked(session: AsyncSession, *, ids: list[UUID], now: datetime) -> None:
-    """Make parked attempts unknown again, so that they are looked up.
+    """Set parked attempts to ``unknown``, so that they are looked up again.
 
-    An attempt whose number has another open attempt stays parked.
+    If the number of an attempt has another open attempt, the attempt stays parked.
     """
     await session.execute(REOPEN, {"ids": ids, "now": now})

@@ -1,4 +1,4 @@
-"""Limit the rate of calls of all processes that use one provider key, by one database row."""
+"""Limit the rate of calls to the provider over all processes, with one database row per key."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,15 +12,16 @@ from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 PROVIDER = "openphone"
 MOST_AHEAD = timedelta(seconds=5)
-"""How far a process's clock may be ahead of the database's clock. Instants further ahead are moved
-back to this bound."""
+"""How far a process's clock may be ahead of the database's clock. A later instant from a process is
+replaced by this bound."""
 LONGEST_PAUSE = timedelta(seconds=LONGEST_SECONDS)
+"""The longest pause that this service makes when the provider asks for one."""
 MOST_WAIT = timedelta(seconds=30)
-"""A job waits at most this long for its start; a longer pause ends its run instead."""
+"""A run waits at most this long until its next call may start. A longer wait ends the run."""
 
-# Both bounds use the database's clock. A process whose clock is ahead must not write a later start:
-# it would delay all other processes, even after the clock is corrected. A start further away than
-# the longest pause is an error and is moved back.
+# Both bounds use the database's clock. A process with a clock that is ahead must not write a late
+# start, because this would delay all other processes, even after the clock was corrected. A stored
+# start that is further away than the longest pause is an error and is replaced by the bound.
 _RESERVE = text("""
     INSERT INTO rate_limit AS r (name, next_at)
     VALUES (:name, least(CAST(:now AS timestamptz),
@@ -56,11 +57,11 @@ _END_PAUSE = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class ProviderPause:
-    """A pause that the provider asked for and that is not over.
+    """A pause that the provider asked for and that has not ended yet.
 
     Attributes:
         until: When calls may begin again.
-        asked_seconds: The length that the provider asked for; may be more than was granted.
+        asked_seconds: The length that the provider asked for. The service may pause for less.
     """
 
     until: datetime
@@ -68,9 +69,10 @@ class ProviderPause:
 
 
 class Limiter:
-    """Hands out start times, so that the calls of all workers together keep the rate.
+    """Reserves start times for calls, so that all workers together do not exceed the rate.
 
-    Redis would be faster, but it may be emptied and would then forget the reserved starts.
+    The times are stored in the database. Redis would be faster, but it may be emptied at any time,
+    and then the reserved times would be lost.
     """
 
     def __init__(self, *, rate_per_second: float, name: str = PROVIDER) -> None:
@@ -79,15 +81,15 @@ class Limiter:
 
     @property
     def spacing(self) -> timedelta:
-        """Time between the starts of two calls."""
+        """The time between the starts of two calls."""
         return timedelta(seconds=1 / self.rate_per_second)
 
     async def reserve(self, uow: UnitOfWork, *, calls: int, now: datetime) -> datetime:
-        """Reserve the next ``calls`` starts, ``spacing`` apart; return the first.
+        """Reserve the next ``calls`` start times, which are ``spacing`` apart; return the first.
 
         Raises:
-            OpenPhoneHeldError: The first start is further away than a job waits. The rollback of
-                the transaction gives the starts back.
+            OpenPhoneHeldError: The first start time is more than ``MOST_WAIT`` away. The rollback
+                of the transaction cancels the reservation.
         """
         values = self._bounds() | {"now": now, "seconds": calls / self.rate_per_second}
         result = await uow.session.execute(_RESERVE, values)
@@ -103,13 +105,13 @@ class Limiter:
     async def pause(
         self, uow: UnitOfWork, *, seconds: float, asked_seconds: float, now: datetime
     ) -> datetime:
-        """Hand out no start before a pause of the provider is over.
+        """Reserve no start time for all processes until a pause of the provider has ended.
 
-        A pause that ends before the current one changes nothing.
+        A pause that would end before the current pause changes nothing.
 
         Args:
-            seconds: Length of the pause that we grant; at most ``LONGEST_PAUSE``.
-            asked_seconds: Length that the provider asked for.
+            seconds: How long to pause; at most ``LONGEST_PAUSE`` is used.
+            asked_seconds: The length of the pause that the provider asked for.
 
         Returns:
             When calls may begin again.
@@ -120,7 +122,7 @@ class Limiter:
         return held_until
 
     async def read_pause(self, uow: UnitOfWork, *, now: datetime) -> ProviderPause | None:
-        """Return the current pause; None if there is none."""
+        """Return the pause that the provider asked for; None if no pause is in force."""
         found = await uow.session.execute(_READ_PAUSE, {"name": self._name, "now": now})
         row = found.one_or_none()
         if row is None:
@@ -128,7 +130,7 @@ class Limiter:
         return ProviderPause(until=row.held_until, asked_seconds=row.asked_seconds)
 
     async def end_pause(self, uow: UnitOfWork, *, now: datetime) -> bool:
-        """End the current pause early; return False if there is none."""
+        """End the current pause early; return False if no pause is in force."""
         found = await uow.session.execute(_END_PAUSE, {"name": self._name, "now": now})
         return found.first() is not None
 
@@ -141,22 +143,21 @@ class Limiter:
 
 
 SLICE_SECONDS = 0.1
-
-
+"""A run reserves the start times of so many seconds at once, within the bounds below."""
 SLICE_CALLS = 500
-"""Most starts reserved at once; a fast line then needs few reservations."""
-
-
+"""The largest number of start times that a run reserves at once because of ``SLICE_SECONDS``."""
 STALE_AFTER = timedelta(seconds=1)
-"""Starts that were not used in this time are dropped. Used late, they would make a burst."""
+"""Reserved start times that are older than this are not used any more, because late calls would
+form a burst."""
 
 
 class CallStarts:
-    """The start times of one run.
+    """The start times that one run of the dispatcher has reserved and not used.
 
     Args:
-        limiter: Shared by all workers of a key.
-        gate_size: Most calls of one gate; at least this many starts are reserved at once.
+        limiter: The limiter that all workers of a provider key share.
+        gate_size: The largest number of calls of one gate. At least this many start times are
+            reserved at once.
     """
 
     def __init__(self, limiter: Limiter, gate_size: int) -> None:
@@ -167,7 +168,7 @@ class CallStarts:
         self._next: datetime | None = None
 
     async def take(self, size: int, *, new_uow: UnitOfWorkFactory, now: datetime) -> datetime:
-        """Return when the first of ``size`` calls may start."""
+        """Return when the first of ``size`` calls may start; reserve start times if needed."""
         is_stale = self._next is None or now - self._next > STALE_AFTER
         if self._left < size or is_stale:
             async with new_uow() as uow:

@@ -1,7 +1,7 @@
-"""Settle unknown attempts by looking them up at the provider.
+"""Settle unknown attempts: look up at the provider whether their messages were accepted.
 
-Only two complete look-ups that find nothing, both begun after the grace, conclude that an attempt
-was not accepted (Sending, rule 7).
+An attempt counts as not accepted only after two complete look-ups that did not find its message.
+Both must begin after the grace period (Sending, rule 7).
 """
 
 from collections.abc import Sequence
@@ -23,20 +23,21 @@ from crm_api.domain.provider.openphone.facts import MessageFacts, bound_message
 from crm_api.platform.database import UnitOfWork, typed_row
 
 CANARY_SHARE = 4
-"""A message of known id that is older than grace / 4 must be in the provider's list. If it is not,
-the list is behind, and "not found" does not count."""
+"""A message with a known id that was accepted more than a fourth of the grace period ago must be in
+the provider's list. If it is not, the list is behind, and look-ups that find nothing do not
+count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedMessage:
-    """A message of known id that the provider's list must show by now."""
+    """A message with a known id that the provider's list must contain by now."""
 
     provider_message_id: str
     phone: str
     accepted_at: datetime
 
 
-# The newest message of known id that is old enough to be in the provider's list.
+# Finds the newest message with a known id that is old enough to be in the provider's list.
 CANARY = text("""
     SELECT a.provider_message_id, a.phone, a.accepted_at FROM send_attempt a
     WHERE a.line_id = :line_id AND a.accepted_at IS NOT NULL
@@ -50,7 +51,10 @@ CANARY = text("""
 async def find_canary(
     uow: UnitOfWork, *, line_id: UUID, times: SendTimes, now: datetime
 ) -> ListedMessage | None:
-    """Return a message of known id that the provider's list must show by now; None if none."""
+    """Return a message with a known id that the provider's list must contain by now.
+
+    With it the caller tests whether the list is up to date. None if there is no such message.
+    """
     age = times.grace_seconds / CANARY_SHARE
     values = {"line_id": line_id, "age": age, "now": now}
     return typed_row(ListedMessage, (await uow.session.execute(CANARY, values)).one_or_none())
@@ -58,12 +62,13 @@ async def find_canary(
 
 @dataclass(frozen=True, kw_only=True)
 class LookUp:
-    """One complete look-up of one unclear attempt.
+    """The result of one complete look-up of an unknown attempt.
 
     Attributes:
-        begun_at: When the look-up began. It says nothing about messages listed later.
+        begun_at: When the look-up began. Messages that the provider lists later may be missing.
         messages: Every outgoing message to the number in the attempt's window.
-        list_lags: A message that must be listed was missing, so "not found" does not count.
+        list_lags: True if the provider's list lacks a message that it must contain. Then a look-up
+            that finds nothing does not count.
     """
 
     begun_at: datetime
@@ -74,7 +79,10 @@ class LookUp:
 async def conclude_look_up(
     uow: UnitOfWork, unknown: UnknownAttempt, look_up: LookUp, *, times: SendTimes, now: datetime
 ) -> AttemptStatus:
-    """Settle an unknown attempt as far as a look-up allows; return its status afterwards."""
+    """Settle an unknown attempt if the look-up allows a conclusion; return its new status.
+
+    The attempt stays ``unknown`` if it needs another look-up.
+    """
     listed = [bound_message(facts, received_at=now) for facts in look_up.messages]
     found = await find_candidates(uow, unknown, listed, times=times)
     candidates, same = found.ours, found.same
@@ -102,7 +110,10 @@ async def _conclude_absent(
     times: SendTimes,
     now: datetime,
 ) -> AttemptStatus:
-    """Count a look-up that found nothing; the second one, ``look_gap`` later, concludes."""
+    """Count a look-up that found nothing. The second one settles the attempt.
+
+    The second look-up must begin at least ``look_gap`` after the first.
+    """
     if unknown.nil_at is None:
         return await _wait(uow, unknown, nil_at=look_up.begun_at, now=now)
     if look_up.begun_at - unknown.nil_at < times.look_gap:
@@ -125,7 +136,7 @@ POSTPONE_LOOK = text("""
 
 
 async def postpone_look_up(uow: UnitOfWork, unknown: UnknownAttempt, *, now: datetime) -> None:
-    """Move an attempt to the end of the look-up queue because its look-up failed."""
+    """Move an attempt to the end of the queue of look-ups, because its look-up failed."""
     await uow.session.execute(POSTPONE_LOOK, {"id": unknown.id, "now": now})
 
 
@@ -147,10 +158,10 @@ async def _wait(
 async def _park(
     uow: UnitOfWork, unknown: UnknownAttempt, *, why: str, now: datetime
 ) -> AttemptStatus:
-    """Park an unknown attempt for a person; ``record.write_outcomes`` raises the alert.
+    """Park an unknown attempt, so that a person decides; ``record.write_outcomes`` alerts.
 
     Args:
-        why: A key of ``WHY_PARKED``.
+        why: The error code, a key of ``parked_alerts.WHY_PARKED``.
     """
     outcome = AttemptOutcome(
         attempt_id=unknown.id,

@@ -1,4 +1,4 @@
-"""Match an unclear attempt with the provider's messages, by sender and text (Sending, rule 8)."""
+"""Find the provider's messages that an unclear attempt may have sent (Sending, rule 8)."""
 
 import re
 import unicodedata
@@ -41,33 +41,38 @@ _SPACES = re.compile(r"\s+")
 
 
 def fold_text(body: str) -> str:
-    """Normalise what a provider's smart encoding may change: forms, quotes, dashes, spaces."""
+    """Return a body with normalised Unicode forms, quotes, dashes and spaces.
+
+    The provider's "smart encoding" may change these characters.
+    """
     return _SPACES.sub(" ", unicodedata.normalize("NFKC", body).translate(_QUOTES)).strip()
 
 
 def is_same_text(one: str, other: str) -> bool:
-    """Return True if two bodies differ only in what a provider's encoding may change."""
+    """Return True if two bodies are equal, except for characters that the provider may change."""
     return one == other or fold_text(one) == fold_text(other)
 
 
 def is_of_another_user(user_id: str | None, *, own_user_id: str | None) -> bool:
-    """Return True if another provider user than ours sent the message.
+    """Return True if another user of the provider's workspace sent a message, and not we.
 
-    False if one of the two users is not known.
+    False if either user is not known.
     """
     return user_id is not None and own_user_id is not None and user_id != own_user_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnknownAttempt:
-    """An attempt whose outcome is not known.
+    """An attempt with the status ``unknown``, with the settings of its line.
 
     Attributes:
-        called_at: When it passed the gate.
+        called_at: When the attempt passed the gate.
         nil_at: When the first look-up that found nothing began; None if there was none.
-        has_no_id: The provider accepted it without an id, so it was sent.
+        has_no_id: True if the provider accepted the message without giving an id, so that it was
+            sent.
         phone_number_id: The provider's id of the line.
-        resend_unclear: The line sends a message again that the provider does not list.
+        resend_unclear: True if the line sends a message again that the provider does not list.
+            False if a person decides.
     """
 
     id: UUID
@@ -84,8 +89,8 @@ class UnknownAttempt:
     resend_unclear: bool
 
 
-# The attempts that were looked up longest ago come first, so that many stuck attempts do not keep
-# the others waiting.
+# Attempts whose last look-up is longest ago come first. So attempts that stay unclear do not delay
+# the others.
 UNKNOWN_ATTEMPTS = text("""
     SELECT a.id, a.phone, a.body, a.called_at, a.nil_at, a.has_no_id, a.membership_id,
            a.campaign_id, a.line_id, a.activity_id, l.phone_number_id, l.resend_unclear
@@ -96,7 +101,7 @@ UNKNOWN_ATTEMPTS = text("""
 
 
 async def list_unknown_attempts(uow: UnitOfWork, *, limit: int) -> list[UnknownAttempt]:
-    """Return attempts in the state ``unknown``, those looked up longest ago first."""
+    """Return up to ``limit`` attempts in the status ``unknown``, least recently looked up first."""
     return typed_rows(UnknownAttempt, await uow.session.execute(UNKNOWN_ATTEMPTS, {"limit": limit}))
 
 
@@ -105,10 +110,10 @@ class MatchCandidates:
     """The provider's messages that an unclear attempt may have sent.
 
     Attributes:
-        ours: Messages that forbid "not found": sent by our provider user or an unknown user, or
-            with the same text by another user.
-        same: Those of ``ours`` that have the same text and were not sent by another user.
-        own_user_id: Our provider user on the line; None when it is not known.
+        ours: The messages because of which the attempt must not be concluded as not found. Our
+            user or an unknown user sent them, or another user sent the same text.
+        same: The messages in ``ours`` with the same text that no other user sent.
+        own_user_id: The provider user as whom we send over the line; None if it is not known.
     """
 
     ours: Sequence[MessageFacts]
@@ -117,7 +122,7 @@ class MatchCandidates:
 
     @property
     def why(self) -> str:
-        """Return the error code of an attempt that stays unclear with these candidates."""
+        """The error code of the attempt if these candidates do not settle it."""
         is_colleague = not self.same and all(
             is_of_another_user(facts.user_id, own_user_id=self.own_user_id) for facts in self.ours
         )
@@ -136,8 +141,9 @@ async def find_candidates(
 ) -> MatchCandidates:
     """Return the candidates for an unclear attempt, by sender and text (Sending, rule 8).
 
-    A message of another provider user is not ours. If it has the same text, the recipient has that
-    text already. It is not matched, but the attempt is not sent again unless a person decides so.
+    A message that another provider user sent is not ours, so it is never matched. But if it has the
+    same text, the person has already received this text. Then only a person may decide that the
+    message is sent again.
     """
     found = await _in_window(uow, unknown, listed, times=times)
     own_user_id = await uow.session.scalar(OWN_USER, {"line_id": unknown.line_id})
@@ -205,9 +211,10 @@ async def _in_window(
     *,
     times: SendTimes,
 ) -> Mapping[str, MessageFacts]:
-    """Return messages from the line to the number in the attempt's window, by provider id.
+    """Return the outgoing messages to the number in the attempt's window, by provider id.
 
-    They come from the look-up and from stored messages. Messages of other attempts are left out.
+    They come from the look-up and from messages that were stored as foreign. Messages that belong
+    to an attempt are left out.
     """
     first, last = unknown.called_at - times.skew, unknown.called_at + times.grace
     found = {
@@ -242,5 +249,5 @@ LEARN_OWN_USER = text("""
 
 
 async def learn_own_user(uow: UnitOfWork, *, line_id: UUID, user_id: str) -> None:
-    """Store the provider user that sends our messages over a line."""
+    """Store the id of the provider user as whom we send over a line."""
     await uow.session.execute(LEARN_OWN_USER, {"line_id": line_id, "user_id": user_id})

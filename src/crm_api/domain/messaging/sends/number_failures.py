@@ -1,7 +1,8 @@
-"""Store failures that describe a number, in the transaction that records the failure.
+"""Store failed messages whose error code describes the number.
 
-They are evaluated later, by the job ``learn_from_failures``: a decision about consent takes locks
-that the record of a message must not wait for.
+They are stored in the transaction that records the failure. The job ``learn_from_failures``
+evaluates them later, because a decision about consent waits for locks, and recording an answer must
+not wait for these.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from crm_api.domain.messaging.models.number_failures import KIND_OF_CODE
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
-# One row for each message, however often and in whichever order its failure is reported.
+# A message gets only one row, even if its failure is reported several times.
 NOTE_OURS = text("""
     INSERT INTO number_failure (id, phone, kind, code, line_id, activity_id, failed_at, created_at)
     SELECT uuid_v7(), a.phone, k.kind, a.error_code, a.line_id, a.activity_id,
@@ -43,7 +44,10 @@ LEARN_FROM_FAILURES = Job(name=JobName.LEARN_FROM_FAILURES)
 async def note_failed_attempts(
     uow: UnitOfWork, attempt_ids: Sequence[UUID], *, now: datetime
 ) -> None:
-    """Store those of the attempts that failed with a code about their number."""
+    """Store the attempts that failed with an error code that describes their number.
+
+    If there is a new row, the job that evaluates failures is requested.
+    """
     if not attempt_ids:
         return
     noted = await uow.session.execute(
@@ -69,7 +73,10 @@ async def note_foreign_failure(
     failed_at: datetime,
     now: datetime,
 ) -> None:
-    """Store a failed message that was not sent by us, if its code is about the number."""
+    """Store the failure of a message that this service did not send, if its code is about a number.
+
+    If there is a new row, the job that evaluates failures is requested.
+    """
     kind = KIND_OF_CODE.get(code)
     if kind is None:
         return

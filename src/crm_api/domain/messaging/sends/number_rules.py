@@ -1,7 +1,7 @@
-"""Decide whether a number may get a message, by the kind of message.
+"""The rules that decide whether a number may get a message of a given kind, as SQL expressions.
 
-Claim, gate, release, withdraw, derive, explain, review, preview, forecast and the requests that
-queue a message build their SQL from ``STOPS``. A new fact about numbers is added only here.
+All code that sends, stops or explains messages builds its SQL from ``STOPS``. So a new rule about
+numbers is added only here.
 
     ============  =========  ===============  ==============  ==============  ============
     kind          opted_out  contact_deleted  do_not_contact  invalid_number  opt_out_hold
@@ -13,11 +13,12 @@ queue a message build their SQL from ``STOPS``. A new fact about numbers is adde
     help          -          -                stops           -               -
     ============  =========  ===============  ==============  ==============  ============
 
-A follow-up is a campaign message; it also ends when the person replies (``FOLLOW_UP_ENDED``). The
-webhook health check sends test messages. A hold does not stop manual messages, because a user may
-answer a doubtful reply by hand. An opt-out does not stop HELP and the one confirmation, because
-they answer the person's own message. ``do_not_contact`` stops everything: the office or an erasure
-sets it, and an erased person gets no answer either.
+In the table, "stops" means that the message is not sent, and "holds" that it waits until the hold
+ends. A follow-up is a campaign message; it also ends when the person replies (``FOLLOW_UP_ENDED``).
+The webhook health check sends test messages. A hold does not stop manual messages, because a user
+may answer a doubtful reply. An opt-out does not stop the HELP answer and the one confirmation,
+because they answer the person's own message. ``do_not_contact`` stops every kind. A user or an
+erasure sets it, and an erased person must not get an answer either.
 """
 
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ from crm_api.domain.messaging.models.sends import SendKind
 
 
 class NumberRule(StrEnum):
-    """A fact about a number that stops messages to it; the value is the reason that users see."""
+    """A fact about a number that stops messages to it; users see the value as the reason."""
 
     OPTED_OUT = "opted_out"
     CONTACT_DELETED = "contact_deleted"
@@ -49,9 +50,9 @@ STOPS: Mapping[SendKind, tuple[NumberRule, ...]] = {
     SendKind.CONFIRMATION: (NumberRule.DO_NOT_CONTACT,),
     SendKind.HELP: (NumberRule.DO_NOT_CONTACT,),
 }
-"""The rules that stop each kind. If several apply, the first one is reported."""
+"""The rules that stop each kind of message. If several rules apply, the first is reported."""
 HOLDING = NumberRule.OPT_OUT_HOLD
-"""The rule that a person can end: a campaign message waits instead of being skipped."""
+"""The rule under which a campaign message waits and is not skipped, because a user will decide."""
 
 _FLAGGED = """EXISTS (
     SELECT 1 FROM contact_flag of_number
@@ -63,7 +64,7 @@ _DELETED = """EXISTS (
 
 
 def has_flag(*flags: str, phone: str) -> str:
-    """Return the SQL condition that the number ``phone`` has one of these flags now."""
+    """Return the SQL condition that the number ``phone`` has one of these unexpired flags."""
     return _FLAGGED.format(phone=phone, flags=", ".join(f"'{flag}'" for flag in flags))
 
 
@@ -86,12 +87,12 @@ def may_get(kind: SendKind, *, phone: str) -> str:
 def stopping_rule(
     kind: SendKind, *, phone: str = "", facts: Mapping[NumberRule, str] | None = None
 ) -> str:
-    """Return the SQL expression for the rule that stops a message of this kind; null for none.
+    """Return the SQL expression of the rule that stops a message of this kind; null if none does.
 
     Args:
-        phone: SQL expression of the number; not used with ``facts``.
-        facts: SQL condition of each rule, if the statement has read the facts already. A rule that
-            is missing is known not to apply.
+        phone: The SQL expression of the number; not used if ``facts`` is given.
+        facts: The SQL condition of each rule, if the statement has already read them. A rule that
+            is missing here does not apply.
     """
     if facts is None:
         facts = {rule: rule_applies(rule, phone=phone) for rule in STOPS[kind]}
@@ -100,19 +101,29 @@ def stopping_rule(
 
 
 def may_get_of(kind: str, *, phone: str) -> str:
-    """Return ``may_get`` for an SQL expression of the kind."""
+    """Return the condition of ``may_get`` if only the statement itself knows the kind.
+
+    Args:
+        kind: The SQL expression of the message's kind.
+        phone: The SQL expression of the number.
+    """
     cases = [f"WHEN '{one}' THEN {may_get(one, phone=phone)}" for one in SendKind]
     return f"(CASE {kind} {' '.join(cases)} ELSE false END)"
 
 
 def stopping_rule_of(kind: str, *, phone: str) -> str:
-    """Return ``stopping_rule`` for an SQL expression of the kind."""
+    """Return the expression of ``stopping_rule`` if only the statement itself knows the kind.
+
+    Args:
+        kind: The SQL expression of the message's kind.
+        phone: The SQL expression of the number.
+    """
     cases = [f"WHEN '{one}' THEN {stopping_rule(one, phone=phone)}" for one in SendKind]
     return f"(CASE {kind} {' '.join(cases)} END)"
 
 
 CODE_OF_RULE = "'recipient_' || {rule}"
-"""SQL expression for the error code of a message outside campaigns that a rule stopped."""
+"""SQL expression of the error code for a message outside campaigns that a rule has stopped."""
 
 FOLLOW_UPS_ENDED_BY = """(
     SELECT s.ended_by FROM campaign_membership f
@@ -122,9 +133,10 @@ FOLLOW_UPS_ENDED_BY = """(
     WHERE f.id = {member} AND f.step > 0
       AND (s.ended_by IN ('replied', 'called') OR (s.id = f.id AND s.ended_by IS NOT NULL))
     ORDER BY s.step DESC LIMIT 1)"""
-"""What ended a follow-up: a reply or call of the person after an earlier step, or a merge.
+"""SQL expression of what ended a follow-up: a reply, a call or a merge; null if nothing did.
 
-All steps are read: a step that was created while the reply was stored has no mark of its own.
+It reads all steps up to the follow-up, because a step that was created at the same time as the
+reply was stored has no mark ``ended_by`` of its own.
 """
 FOLLOW_UP_ENDED = f"({FOLLOW_UPS_ENDED_BY} IS NOT NULL)"
 
@@ -132,7 +144,7 @@ IS_KEPT = """EXISTS (
     SELECT 1 FROM send_attempt a
     WHERE a.phone = {phone} AND (a.status = 'parked' OR a.is_matched)
       AND a.called_at > CAST(:now AS timestamptz) - make_interval(secs => :grace))"""
-"""A parked or matched attempt keeps its number until its window ends (Sending, rule 2)."""
+"""SQL condition that a parked or matched attempt still reserves the number (Sending, rule 2)."""
 WAS_MESSAGED_LATELY = """({min_days} IS NOT NULL AND EXISTS (
     SELECT 1 FROM send_attempt a
     WHERE a.phone = {phone} AND a.kind = 'campaign' AND a.campaign_id <> :campaign_id
@@ -144,9 +156,9 @@ WAS_MESSAGED_OFTEN = """({max_recent} IS NOT NULL AND {max_recent} <= (
       AND a.created_at > CAST(:now AS timestamptz) - make_interval(hours => {hours} + 1)
       AND greatest(a.created_at, a.called_at, a.accepted_at)
           > CAST(:now AS timestamptz) - make_interval(hours => {hours})))"""
-"""The number has had as many messages as a limit allows. The hours count from the latest known
-instant of a message. That instant is at most one hour after the row was created, and the index uses
-this bound."""
+"""SQL condition that the number has had as many messages as a limit allows in a period. A message
+counts from its latest known instant. That is at most one hour after its row was created, so the
+condition on ``created_at`` can use the index."""
 
 WAS_MESSAGED_BEFORE = """(
     EXISTS (
@@ -159,15 +171,15 @@ WAS_MESSAGED_BEFORE = """(
         SELECT 1 FROM activity t
         WHERE t.contact_id = {contact} AND t.kind = 'message' AND t.direction = 'outgoing'
           AND t.origin IN ('manual', 'provider') {each}))"""
-"""A campaign has sent a message to the number or to a number merged into this contact, or a user
-has sent the contact a message by hand.
+"""SQL condition that the person has already been sent a message.
 
-``each``: ``OFFSET 0`` forces one probe for each person, where the planner would otherwise scan the
-whole tables.
+Either a campaign has sent a message to the number or to a number of a merged contact, or a user has
+sent the contact a message. The placeholder ``each`` may be ``OFFSET 0``. This forces one index
+look-up per person if the planner would otherwise scan whole tables.
 """
 
 WAS_CONTACTED = f"""(
     m.step = 0 AND m.approved_at IS NULL
     AND ({has_flag("recently_texted", phone="m.phone")}
          OR {WAS_MESSAGED_BEFORE.format(phone="m.phone", contact="m.contact_id", each="")}))"""
-"""A waiting recipient ``m`` was contacted before and is not approved in the review."""
+"""SQL condition that recipient ``m`` was contacted before and is not approved in the review."""

@@ -1,4 +1,4 @@
-"""Report the results of calls to the provider's circuit, and stop calls while it is open."""
+"""Detect outages of the provider with a circuit breaker, and stop calls while it is open."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -9,12 +9,15 @@ from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.platform.database import UnitOfWorkFactory
 
 NOTE_EVERY = timedelta(seconds=1)
-"""At most one answer in this time is written to the circuit: one is enough to keep it closed."""
+"""At most one success per this time is reported to the circuit breaker; that keeps it closed."""
 _SERVER_ERROR = 500
 
 
 class OutageWatch:
-    """Connects one run of the dispatcher to a circuit; without a circuit it stops nothing."""
+    """Connects a run of the dispatcher to the provider's circuit breaker.
+
+    Without a circuit breaker (None), it never stops calls.
+    """
 
     def __init__(
         self, circuit: Circuit | None, *, new_uow: UnitOfWorkFactory, now: Callable[[], datetime]
@@ -25,14 +28,14 @@ class OutageWatch:
         self._noted_at: datetime | None = None
 
     async def is_on(self) -> bool:
-        """Return True while the circuit is open, so that no call may begin."""
+        """Return True if the circuit breaker is open, so that no call may begin."""
         if self._circuit is None:
             return False
         async with self._new_uow() as uow:
             return (await circuits.read_circuit(uow, self._circuit)).is_open
 
     async def note(self, answers: Sequence[SendAnswer]) -> bool:
-        """Report the results of calls to the circuit; return True if it is open now."""
+        """Report the results of calls to the circuit breaker; return True if it is open now."""
         if self._circuit is None:
             return False
         now = self._now()
@@ -58,7 +61,7 @@ class OutageWatch:
 
 
 def is_failure(answer: SendAnswer) -> bool:
-    """Return True if the provider did not answer: no connection, no answer, or 5xx."""
+    """Return True if the provider failed: no connection, no answer, or an HTTP status of 5xx."""
     if answer.kind is AnswerKind.NOT_CONNECTED:
         return True
     has_failed = answer.http_status is None or answer.http_status >= _SERVER_ERROR
@@ -66,7 +69,7 @@ def is_failure(answer: SendAnswer) -> bool:
 
 
 def is_answer(answer: SendAnswer) -> bool:
-    """Return True if the provider answered; a body that we withheld says nothing about it."""
+    """Return True if the provider answered. A request that we withheld (too late) is no answer."""
     return answer.kind is not AnswerKind.TOO_LATE and not is_failure(answer)
 
 

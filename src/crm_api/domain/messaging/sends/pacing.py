@@ -1,8 +1,8 @@
-"""Compute how many messages of a campaign may be claimed now, and when the next ones.
+"""Compute how many messages of a campaign may be claimed now, and when more may be claimed.
 
-All functions are pure. The state is the campaign's row of ``campaign_pace``, which only claims read
-and write, under the line's lock. A pause is not followed by a rush: what is left of the day is
-spread over what is left of the window.
+All functions are pure. The state is the campaign's row in ``campaign_pace``. Only claims read and
+write it, while they lock the line. After a pause, messages are not sent faster to make up for it:
+the messages that are left for the day are spread over the time that is left.
 """
 
 import math
@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 STEP = timedelta(seconds=1)
-"""Messages that are due within one step are claimed together, so a fast campaign claims batches."""
+"""Messages due within this time are claimed together, so that a fast campaign claims batches."""
 CATCH_UP = timedelta(minutes=2)
-"""Delay of a claim that is made up for at once: two runs of the job."""
+"""If a claim runs late, messages of at most this time (two runs of the job) are claimed at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """The stored pace of a campaign.
+    """The stored state of a campaign's pacing.
 
     Attributes:
         next_at: When the next message, or the next batch, may be claimed.
-        batch_left: Messages left in the current batch; used only by ``Burst``.
+        batch_left: The number of messages left in the current batch; used only by ``Burst``.
     """
 
     next_at: datetime
@@ -30,11 +30,12 @@ class Pace:
 
 @dataclass(frozen=True, kw_only=True)
 class Even:
-    """Spread the messages that are left today over what is left of the window.
+    """Pacing that spreads the messages of a day evenly over the time that is left.
 
     Attributes:
-        jitter: Factor of the time to the next message, around 1, so that no two days are alike.
-        sharers: Number of campaigns that share the line's limit now, including this one.
+        jitter: A factor near 1 for the time to the next message, so that the times of two days
+            differ.
+        sharers: The number of campaigns that share the line's daily limit, including this one.
     """
 
     jitter: float = 1.0
@@ -43,7 +44,7 @@ class Even:
 
 @dataclass(frozen=True, kw_only=True)
 class Burst:
-    """Send batches of ``size`` messages; a batch starts every ``interval``."""
+    """Pacing that sends a batch of ``size`` messages every ``interval``."""
 
     size: int
     interval: timedelta
@@ -54,12 +55,13 @@ Pacing = Even | Burst
 
 @dataclass(frozen=True, kw_only=True)
 class Room:
-    """What the caps leave now.
+    """What is left of the daily limits of a line and a campaign.
 
     Attributes:
-        line_left: Messages that the line may still send today, for all campaigns; may be negative.
-        campaign_left: Messages that the campaign may still send today; may be negative.
-        ends_at: When the window closes or the line's day ends, whichever is earlier.
+        line_left: The messages that the line may still send today for all campaigns; may be
+            negative.
+        campaign_left: The messages that the campaign may still send today; may be negative.
+        ends_at: When the hours for sending end or the line's day ends, whichever is earlier.
     """
 
     line_left: int
@@ -68,12 +70,12 @@ class Room:
 
     @property
     def left(self) -> int:
-        """Messages that both caps allow; never negative."""
+        """The number of messages that both limits still allow today; never negative."""
         return max(0, min(self.line_left, self.campaign_left))
 
 
 def waits_until(pacing: Pacing, pace: Pace | None, now: datetime) -> datetime | None:
-    """Return when the pace allows the next message; None if it allows one now."""
+    """Return when the pacing allows the next message; None if it allows a message now."""
     if pace is None or now >= pace.next_at:
         return None
     if isinstance(pacing, Burst) and pace.batch_left > 0:
@@ -82,7 +84,7 @@ def waits_until(pacing: Pacing, pace: Pace | None, now: datetime) -> datetime | 
 
 
 def quota(pacing: Pacing, pace: Pace | None, room: Room, now: datetime) -> int:
-    """Return how many messages may be claimed now."""
+    """Return how many messages the pacing and the daily limits allow to claim now."""
     if waits_until(pacing, pace, now) is not None:
         return 0
     if isinstance(pacing, Burst):
@@ -99,10 +101,10 @@ def quota(pacing: Pacing, pace: Pace | None, room: Room, now: datetime) -> int:
 
 
 def advance(pacing: Pacing, pace: Pace | None, room: Room, *, taken: int, now: datetime) -> Pace:
-    """Return the new pace after ``taken`` messages were claimed.
+    """Return the new state of the pacing after ``taken`` messages were claimed.
 
     Args:
-        room: What the caps left before the claim.
+        room: What was left of the daily limits before the claim.
     """
     if isinstance(pacing, Burst):
         if pace is None or now >= pace.next_at:
@@ -114,7 +116,10 @@ def advance(pacing: Pacing, pace: Pace | None, room: Room, *, taken: int, now: d
 
 
 def _share(pacing: Even, room: Room) -> int:
-    """Return the messages left for this campaign today; active campaigns share the line's rest."""
+    """Return how many messages are left for this campaign today.
+
+    All active campaigns of the line get an equal part of what the line may still send.
+    """
     return max(0, min(room.campaign_left, math.ceil(room.line_left / max(1, pacing.sharers))))
 
 

@@ -1,4 +1,4 @@
-"""Raise the alert of a parked attempt: what is unclear, and how a person settles it."""
+"""Raise alerts for parked attempts: what is unclear, and how a person settles it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ NOT_LISTED = "not_listed"
 SEVERAL_OR_OTHER = "several_or_other_text"
 SAME_TEXT_BY_COLLEAGUE = "same_text_by_colleague"
 WHY_PARKED = {
-    NOT_LISTED: "OpenPhone's list does not show it, but OpenPhone may have accepted it",
+    NOT_LISTED: "OpenPhone's list does not show the message, but OpenPhone may have accepted it",
     SEVERAL_OR_OTHER: "OpenPhone's list shows several messages, or a message with another text, to "
     "the number at that time",
     SAME_TEXT_BY_COLLEAGUE: "a colleague sent the same text to the number at that time",
-    "id_given_twice": "OpenPhone gave it the id of another message",
-    "match_corrected": "the message that it was matched to belongs to another attempt",
+    "id_given_twice": "OpenPhone gave this message the id of another message",
+    "match_corrected": "the message that OpenPhone's list shows belongs to another attempt",
 }
-"""Why an attempt stays unclear, by its error code."""
-UNKNOWN_REASON = "the data from OpenPhone does not show whether it was accepted"
+"""Why it is unclear whether a parked attempt was sent, by its error code; for alerts."""
+UNKNOWN_REASON = "the data from OpenPhone does not show whether it accepted the message"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class _ParkedAttempt:
     own_user_id: str | None
 
 
-# The attempt that was called last comes last: the alert of a campaign names it.
+# The attempt that was called last comes last, because the alert of a campaign names this attempt.
 _PARKED = text("""
     SELECT a.activity_id, a.campaign_id, a.line_id, a.called_at, a.error_code, l.own_user_id
     FROM send_attempt a JOIN line l ON l.id = a.line_id
@@ -47,9 +47,10 @@ _PARKED = text("""
 
 
 async def alert_parked(uow: UnitOfWork, ids: Sequence[UUID], *, now: datetime) -> None:
-    """Raise alerts for those of the attempts that are parked.
+    """Raise alerts for the attempts in ``ids`` that are parked.
 
-    The recipients of a campaign share one alert. Each message outside campaigns has its own.
+    All parked attempts of a campaign share one alert. Each message outside campaigns has its own
+    alert.
     """
     if not ids:
         return
@@ -76,21 +77,21 @@ def _detail(parked: _ParkedAttempt) -> str:
     if parked.campaign_id is None:
         detail = (
             f"It is unclear whether the message {message_id} of {since} was sent: "
-            f"{why}. Read the conversation in OpenPhone, then "
-            f"POST /v1/messages/{message_id}/settle."
+            f"{why}. Look in OpenPhone whether the conversation contains the message. Then report "
+            f"the result with POST /v1/messages/{message_id}/settle."
         )
     else:
         detail = (
             "It is unclear whether messages of this campaign were sent. The last one is the "
-            f"message {message_id} of {since}: {why}. List them with "
-            f"GET /v1/campaigns/{parked.campaign_id}/recipients?status=unknown, read each "
-            "conversation in OpenPhone, then settle it with "
-            "POST /v1/campaigns/{id}/recipients/{contact_id}/settle."
+            f"message {message_id} of {since}: {why}. List the recipients with "
+            f"GET /v1/campaigns/{parked.campaign_id}/recipients?status=unknown. For each, look in "
+            "OpenPhone whether the conversation contains the message. Then report the result with "
+            f"POST /v1/campaigns/{parked.campaign_id}/recipients/{{contact_id}}/settle."
         )
     if parked.own_user_id is None:
         detail += (
-            " The OpenPhone user that sends for this line is not known yet, so messages that "
-            "colleagues wrote could not be distinguished from ours."
+            " The OpenPhone user as whom this line sends is not known yet. So messages that "
+            "colleagues wrote cannot be distinguished from messages of this service."
         )
     return detail
 
@@ -105,7 +106,7 @@ STILL_PARKED = text("""
 
 
 async def find_still_parked(uow: UnitOfWork, *, ids: Sequence[UUID]) -> set[UUID]:
-    """Return the ids of campaigns, messages and lines that have a parked attempt.
+    """Return the ids in ``ids`` whose campaign, message or line has a parked attempt.
 
     A line counts only for attempts outside campaigns.
     """

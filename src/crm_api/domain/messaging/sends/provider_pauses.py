@@ -1,4 +1,4 @@
-"""Begin and end the pauses that the provider asks for with ``Retry-After``."""
+"""Begin and end pauses of all calls that the provider asks for with ``Retry-After``."""
 
 from datetime import datetime
 
@@ -11,10 +11,10 @@ from crm_api.domain.messaging.sends.limiter import LONGEST_PAUSE, PROVIDER, Limi
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
-# A message that met the pause is due at the end of the pause. If the pause ends early, the two FREE
-# statements make it due at once. Rows that another transaction has locked are being sent or
-# stopped, so they are skipped.
-_PUT_OFF = """EXISTS (
+# A message that the provider answered with 429 is due at the end of the pause. If the pause ends
+# early, the two statements MAKE_…_DUE make it due at once. A row that another transaction has
+# locked is being sent or stopped, so it is skipped.
+_WAS_POSTPONED = """EXISTS (
         SELECT 1 FROM send_attempt a
         WHERE {of} AND a.status = 'released' AND a.called_at IS NOT NULL
           AND a.answered_at >= :since)"""
@@ -28,11 +28,13 @@ async def begin_provider_pause(
     asked_seconds: float | None,
     now: datetime,
 ) -> datetime:
-    """Pause all calls of the key, and raise an alert if the provider asked for a longer pause.
+    """Pause all calls with the provider key.
+
+    If the provider asked for a longer pause than the service makes, an alert is raised.
 
     Args:
-        seconds: Length of the pause that we grant.
-        asked_seconds: Length that the provider asked for, if that is more; else None.
+        seconds: How long to pause.
+        asked_seconds: The length that the provider asked for if it is longer; None otherwise.
 
     Returns:
         When calls may begin again.
@@ -45,10 +47,11 @@ async def begin_provider_pause(
             uow,
             kind=AlertKind.PROVIDER_ASKED_TO_WAIT,
             subject=PROVIDER,
-            detail=f"OpenPhone answered 429 and asked for a pause of {asked_seconds:g} seconds "
-            f"(Retry-After). Nothing is sent until {until:%Y-%m-%d %H:%M:%S} UTC. Then sending is "
-            "tried again, after at most ten minutes each time. Ask the provider's support for the "
-            "cause. POST /v1/lines/{id}/unblock, with any line, ends the pause at once.",
+            detail="OpenPhone answered a message with status 429 and asked for a pause of "
+            f"{asked_seconds:g} seconds (Retry-After). This service sends nothing until "
+            f"{until:%Y-%m-%d %H:%M:%S} UTC. Then it tries again, at least every ten minutes. Ask "
+            "OpenPhone's support for the cause. To end the pause at once, use POST "
+            "/v1/lines/{id}/unblock with the id of any line.",
             context={"asked_seconds": asked_seconds, "until": until.isoformat()},
             now=now,
         )
@@ -62,7 +65,7 @@ MAKE_RECIPIENTS_DUE = text(f"""
         FROM campaign c JOIN campaign_membership m ON m.campaign_id = c.id
         WHERE c.status IN ('running', 'paused', 'blocked') AND m.status = 'pending'
           AND m.due_at > :now AND m.due_at <= :until
-          AND {_PUT_OFF.format(of="a.membership_id = m.id AND a.kind = 'campaign'")}
+          AND {_WAS_POSTPONED.format(of="a.membership_id = m.id AND a.kind = 'campaign'")}
         ORDER BY m.id FOR NO KEY UPDATE OF m SKIP LOCKED
     ) f WHERE m.id = f.id
 """)
@@ -72,14 +75,14 @@ MAKE_MESSAGES_DUE = text(f"""
     FROM (
         SELECT t.id FROM activity t
         WHERE t.status = 'queued' AND t.send_after > :now AND t.send_after <= :until
-          AND {_PUT_OFF.format(of="a.phone = t.phone AND a.activity_id = t.id")}
+          AND {_WAS_POSTPONED.format(of="a.phone = t.phone AND a.activity_id = t.id")}
         ORDER BY t.id FOR NO KEY UPDATE OF t SKIP LOCKED
     ) f WHERE t.id = f.id
 """)
 
 
 async def end_provider_pause(uow: UnitOfWork, *, actor: str, now: datetime) -> None:
-    """End the current pause because a person asked for it; do nothing if there is none.
+    """End the current pause early, because a user requested it; do nothing if there is no pause.
 
     Messages that the pause postponed are due at once.
     """

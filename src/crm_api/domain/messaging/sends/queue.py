@@ -1,4 +1,4 @@
-"""Queue messages outside campaigns on the timeline; ``queued_claim.py`` claims them."""
+"""Queue messages outside campaigns for sending; ``queued_claim.py`` claims them from the queue."""
 
 from datetime import datetime
 from uuid import UUID
@@ -35,9 +35,9 @@ async def queue_message(
     contact_id: UUID | None,
     now: datetime,
 ) -> Activity:
-    """Store a message that is sent as soon as possible, and nudge the sender after the commit.
+    """Store a message to be sent as soon as possible, and request the job that sends it.
 
-    The daily limit does not stop it, but it counts.
+    The line's daily limit does not stop the message, but the message counts towards the limit.
     """
     conversation = await uow.session.execute(
         UPSERT_CONVERSATION,

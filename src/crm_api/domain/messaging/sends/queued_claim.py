@@ -1,6 +1,7 @@
-"""Claim queued messages outside campaigns: lock, check, insert attempts.
+"""Claim queued messages outside campaigns: lock them, check the rules, insert attempts.
 
-They are messages that users wrote, tests, HELP answers and confirmations (``queue.py``).
+These are messages that users wrote, test messages, HELP answers and confirmations (``queue.py``).
+To claim is to reserve messages for one worker, which then sends them.
 """
 
 from collections.abc import Sequence
@@ -28,20 +29,21 @@ from crm_api.platform.ids import new_id
 
 QUEUE_ORDER = "(t.origin NOT IN ('confirmation', 'help'))"
 NEVER_OPEN_RETRY = timedelta(days=1)
-"""Delay of a message whose zone never opens, before its hours are checked again."""
+"""If the law never allows messages in a message's zone, its hours are checked again after this
+time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuedMessage:
-    """A locked message of the queue, with its line and what is known about its number.
+    """A locked message of the queue, with facts about its line and its number.
 
     Attributes:
         phone_number_id: The provider's id of the line.
-        is_probing: The line is on trial after a block.
-        rule: The rule that stops the message; None if none does.
-        is_own_line: The number is a line.
-        zone_key: The zone key of the number's contact; None without one.
-        is_answer: The person has sent a message to the line.
+        is_probing: True if the line is on trial after a block.
+        rule: The rule about the number that stops the message; None if it may be sent.
+        is_own_line: True if the number is one of our lines.
+        zone_key: The zone key of the contact with this number; None if there is no contact.
+        is_answer: True if the person has ever sent a message to the line.
     """
 
     id: UUID
@@ -60,7 +62,11 @@ class QueuedMessage:
 
 @dataclass(frozen=True, slots=True)
 class SendableMessage:
-    """A queued message that may be sent now, until ``not_after``; None for no end."""
+    """A queued message that may be sent now.
+
+    Attributes:
+        not_after: The call must not begin later; None if any time is allowed.
+    """
 
     message: QueuedMessage
     not_after: datetime | None
@@ -69,10 +75,11 @@ class SendableMessage:
 async def claim_queued(
     uow: UnitOfWork, *, limit: int, times: SendTimes, rules: RuleBook, now: datetime
 ) -> list[ClaimedAttempt]:
-    """Claim up to ``limit`` queued messages; numbers with an open attempt are left out.
+    """Claim up to ``limit`` queued messages, except to numbers that have an open attempt.
 
-    A user's message that is outside legal hours is postponed to the next legal hour. A line on
-    trial sends one message at a time. The caller commits before it uses the result.
+    Messages that a rule stops are marked as failed. A user's message outside legal hours is
+    postponed to the next legal hours. For a line on trial, one message at a time is claimed. The
+    caller commits before it sends the claimed messages.
     """
     sendable: list[SendableMessage] = []
     while not sendable:
@@ -83,20 +90,20 @@ async def claim_queued(
         open_now = await _postpone_closed(uow, allowed, times=times, rules=rules, now=now)
         on_trial = [one.message.line_id for one in open_now if one.message.is_probing]
         trials = await blocking.lock_trials(uow, on_trial)
-        sendable = _keep_one_a_trial(open_now, trials)
+        sendable = _limit_trials(open_now, trials)
     return await _insert(uow, sendable, trials, times=times, now=now)
 
 
-# On a partition without statistics the planner expects few rows and would sort all queued messages.
-# With sorting off it reads the index in order.
+# On a partition without statistics, the planner expects few rows and would sort all queued
+# messages. If sorting is switched off, it reads the index in order.
 READ_INDEX_IN_ORDER = text("SET LOCAL enable_sort = off")
 
 READ_IN_ANY_ORDER = text("SET LOCAL enable_sort = on")
 
-# The order must be exactly that of `idx_activity_queue`: answers to the person's own message first.
-# They have a legal deadline (five minutes for a confirmation), and a thousand manual messages take
-# longer. Numbers with an open attempt are left out, so that messages that wait for it do not fill
-# the batch.
+# The order must be exactly the order of `idx_activity_queue`: confirmations and HELP answers first.
+# A confirmation has a legal deadline of five minutes, and a thousand manual messages before it
+# would take longer. Numbers with an open attempt are left out, so that messages that must wait do
+# not fill the batch.
 LOCK_QUEUED = text(f"""
     SELECT t.id, t.line_id, t.phone, t.body, t.origin, l.phone_number_id, l.is_probing,
            {stopping_rule_of("t.origin", phone="t.phone")} AS rule,
@@ -116,7 +123,7 @@ LOCK_QUEUED = text(f"""
 
 
 async def _lock_queued(uow: UnitOfWork, *, limit: int, now: datetime) -> list[QueuedMessage]:
-    """Lock the next messages of the queue, skipping messages that another worker has locked."""
+    """Lock and return the next messages of the queue that no other worker has locked."""
     await uow.session.execute(READ_INDEX_IN_ORDER)
     found = await uow.session.execute(LOCK_QUEUED, {"limit": limit, "now": now})
     await uow.session.execute(READ_IN_ANY_ORDER)
@@ -134,7 +141,7 @@ FAIL_STOPPED = text(f"""
 async def _fail_stopped(
     uow: UnitOfWork, locked: Sequence[QueuedMessage], *, now: datetime
 ) -> list[QueuedMessage]:
-    """Mark messages as failed that a rule about their number stops; return the others."""
+    """Mark messages as failed if a rule about their number stops them; return the others."""
     stopped = [message for message in locked if message.rule is not None]
     if stopped:
         values = {
@@ -162,18 +169,19 @@ async def _postpone_closed(
     rules: RuleBook,
     now: datetime,
 ) -> list[SendableMessage]:
-    """Postpone messages outside legal hours; return the others, with their latest instant."""
+    """Postpone messages outside legal hours; return the others, each with its latest instant."""
     open_now: list[SendableMessage] = []
     send_afters: dict[UUID, datetime] = {}
     for message in locked:
-        # HELP and the confirmation answer the person. A test to an own line reaches only ourselves.
+        # HELP answers and confirmations answer the person's own message. A test message to one of
+        # our lines reaches only ourselves. So legal hours do not apply to these.
         is_test = message.origin == SendKind.TEST and not message.is_own_line
         if message.origin != SendKind.MANUAL and not is_test:
             open_now.append(SendableMessage(message, None))
             continue
         hours = hours_of(message, rules=rules, is_test=is_test, now=now)
         closes_at = hours.not_after if hours.is_open else now
-        # A zone that closes before a call could end counts as closed.
+        # A zone that closes before a call could end counts as closed already.
         if closes_at is None or closes_at > now + times.call:
             open_now.append(SendableMessage(message, closes_at))
         else:
@@ -189,10 +197,10 @@ async def _postpone_closed(
     return open_now
 
 
-def _keep_one_a_trial(
+def _limit_trials(
     open_now: Sequence[SendableMessage], trials: blocking.Trials
 ) -> list[SendableMessage]:
-    """Keep at most one message for each line on trial, and none if an attempt is already open."""
+    """Return the messages, but for each line on trial at most one, or none if one is being sent."""
     kept: list[SendableMessage] = []
     taken = set(trials.busy)
     for one in open_now:
@@ -205,8 +213,8 @@ def _keep_one_a_trial(
     return kept
 
 
-# Consent is checked again in the claiming statement. If two messages go to one number, the first in
-# the queue's order gets the number's one open attempt.
+# Consent is checked again in this statement. A number can have only one open attempt. If two
+# messages go to one number, the first message in the order of the queue gets the attempt.
 CLAIM_QUEUED = text(f"""
     WITH wanted AS (
         SELECT * FROM unnest(CAST(:attempt_ids AS uuid[]), CAST(:activity_ids AS uuid[]),
@@ -274,8 +282,8 @@ async def _insert(
     ]
 
 
-# The same back-off as for recipients (`derive.DERIVE`): full jitter, longer with every postponed
-# call.
+# The back-off is the same as for recipients (`derive.DERIVE`): a random delay ("full jitter") whose
+# upper bound grows with every postponed call.
 BACK_OFF_QUEUED = text(f"""
     UPDATE activity t
     SET send_after = greatest(CAST(:asked AS timestamptz),
@@ -296,10 +304,10 @@ BACK_OFF_QUEUED = text(f"""
 async def back_off_messages(
     uow: UnitOfWork, attempt_ids: Sequence[UUID], *, asked: datetime, now: datetime
 ) -> None:
-    """Queue the messages of these attempts again, each after its own random delay.
+    """Postpone the queued messages of these attempts, each by its own random delay.
 
     Args:
-        asked: Earliest instant, from the provider's ``Retry-After``.
+        asked: No message is sent before this instant, which comes from ``Retry-After``.
     """
     if not attempt_ids:
         return

@@ -1,4 +1,4 @@
-"""Record: write the provider's answers to attempts, recipients and lines."""
+"""Record the provider's answers: write them to attempts, messages, recipients and lines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,8 +23,8 @@ from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.platform.database import UnitOfWork
 
 REFUSED_FOR_ALL = AnswerKind.ACCOUNT_REFUSED.value
-"""The error code of an attempt that ended with a refusal of the account. Such an attempt does not
-lengthen the recipient's back-off."""
+"""The error code of an attempt that ended because the provider refused the account. Such an attempt
+does not increase the recipient's next random delay."""
 
 STATUS_OF_ANSWER = {
     AnswerKind.ACCEPTED: AttemptStatus.SENT,
@@ -48,16 +48,16 @@ class Answered:
 
 
 async def record_answers(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
-    """Write the answers of a batch, and block or open lines and campaigns accordingly.
+    """Write a batch of answers to the ledger, and block or unblock lines and campaigns.
 
-    A refusal of the account blocks the line or campaign. An accepted probe opens the line. An
-    answer is written whatever the row's state, lease or age; an unclear end only on a row that is
-    still ``calling`` (Sending, rule 6). Safe to repeat.
+    A refusal of the account blocks the line or campaign. An accepted message of a line on trial
+    ends the trial. A clear answer is written in any state of the attempt; an unclear result only if
+    the attempt is still ``calling`` (Sending, rule 6). Writing a batch twice gives the same result.
     """
     outcomes = [_outcome_of(item, now=now) for item in batch]
     proved, refusals = _proved_lines(batch), _first_refusals(batch)
     await blocking.lock_lines(uow, proved | {item.claimed.line_id for item in refusals})
-    await write_outcomes(uow, outcomes, now=now, retry_at=_asked(batch, now=now), back_off=True)
+    await write_outcomes(uow, outcomes, now=now, retry_at=_pause_end(batch, now=now), back_off=True)
     await blocking.close_breakers(uow, proved, now=now)
     for item in refusals:
         reason = item.answer.reason or _code(item.answer)
@@ -92,14 +92,17 @@ def _code(answer: SendAnswer) -> str:
     return answer.kind.value
 
 
-def _asked(batch: Sequence[Answered], *, now: datetime) -> datetime:
-    """Return the end of the longest pause that the answers ask for; ``now`` if none asks."""
+def _pause_end(batch: Sequence[Answered], *, now: datetime) -> datetime:
+    """Return the end of the longest pause that an answer asks for; ``now`` if no answer does."""
     waits = (item.answer.retry_after_seconds or 0.0 for item in batch)
     return now + timedelta(seconds=max(waits, default=0.0))
 
 
 def _proved_lines(batch: Sequence[Answered]) -> set[UUID]:
-    """Return the lines whose probe was accepted. Late answers to earlier calls do not count."""
+    """Return the lines on trial whose test message was accepted.
+
+    Answers to calls from before the trial do not count.
+    """
     return {
         item.claimed.line_id
         for item in batch
@@ -108,7 +111,7 @@ def _proved_lines(batch: Sequence[Answered]) -> set[UUID]:
 
 
 def _first_refusals(batch: Sequence[Answered]) -> list[Answered]:
-    """Return the first refusal of each line or campaign that the provider refused."""
+    """Return the first refusal of the account for each line or campaign."""
     found: dict[tuple[str, UUID | None], Answered] = {}
     for item in batch:
         if item.answer.kind is AnswerKind.ACCOUNT_REFUSED:
@@ -126,16 +129,19 @@ async def write_outcomes(
     retry_at: datetime | None = None,
     back_off: bool = False,
 ) -> list[ChangedAttempt]:
-    """Write outcomes, derive their recipients' status, and return the attempts that changed.
+    """Write outcomes to the ledger and derive the status of their recipients.
 
-    Reports that a webhook stored before the answer was recorded are merged in. An attempt that is
-    parked raises its alert.
+    A report that arrived before the answer was recorded is merged into the outcome. For a parked
+    attempt an alert is raised. A failure whose code describes the number is stored for evaluation.
 
     Args:
-        retry_at: When messages whose call certainly sent nothing are due again; None for ``now``.
-        back_off: Give each of these messages its own random delay, longer with every attempt, but
-            never before ``retry_at``. Messages that a refusal of the account stopped get no delay:
-            they are due as soon as the line or campaign is open again.
+        retry_at: When messages are due again whose call certainly sent nothing; None for ``now``.
+        back_off: Give each of these messages its own random delay, which grows with every attempt,
+            but never before ``retry_at``. Messages get no delay if the provider refused the
+            account: they are due as soon as the line or campaign is unblocked.
+
+    Returns:
+        The attempts that changed.
     """
     merged = await _merge_strays(uow, outcomes)
     changed = await ledger.write_to_ledger(uow.session, merged, send_after=retry_at or now, now=now)
@@ -186,9 +192,10 @@ async def _merge_strays(
 
 
 def _with_report(outcome: AttemptOutcome, stray: StrayMessage | None) -> AttemptOutcome:
-    """Return the higher of outcome and stored report; of one rank, the earlier (Sending, rule 13).
+    """Return the outcome or the stored report, whichever has the higher rank (Sending, rule 13).
 
-    The outcome wins if the stored row reports no final state.
+    If both have the same rank, the earlier one is returned. If the stored row reports no final
+    state, the outcome is returned.
     """
     if stray is None or stray.status not in {"delivered", "failed", "undelivered"}:
         return outcome
@@ -208,11 +215,11 @@ def _with_report(outcome: AttemptOutcome, stray: StrayMessage | None) -> Attempt
 async def record_and_correct_matches(
     uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime
 ) -> None:
-    """Record answers whose message ids were matched to other attempts.
+    """Record answers with message ids that were matched to other attempts by mistake.
 
-    An answer is a fact and a match is inference, so the answer wins (Sending, rule 6). The attempt
-    that loses its message is ``unknown`` again, with an entry in the audit log. It stays parked,
-    with an alert, if its number has another open attempt now.
+    An answer is a fact and a match is only inferred, so the answer wins (Sending, rule 6). The
+    other attempt loses its message and is ``unknown`` again, with an entry in the audit log. If its
+    number has another open attempt now, it is parked instead, with an alert.
     """
     named = [item for item in batch if item.answer.provider_message_id is not None]
     unbound = await ledger.unbind_matched_messages(
@@ -237,18 +244,20 @@ async def record_and_correct_matches(
 
 
 async def record_without_ids(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
-    """Record acceptances whose ids belong to other answers as accepted without an id; alert.
+    """Record answers whose message ids belong to other answers, and raise an alert for each.
 
-    The provider gave one id to two messages, so its later reports could be about either. A person
-    decides. The message is not sent again.
+    The provider gave one id to two messages, so a later report could be about either message. So
+    the attempt is recorded as accepted without an id, and a person decides. The message is not sent
+    again.
     """
     for item in batch:
         await alerts.raise_alert(
             uow,
             kind=AlertKind.MESSAGE_ID_GIVEN_TWICE,
             subject=str(item.answer.provider_message_id),
-            detail="OpenPhone gave two messages the same id. The second message is stored as "
-            "accepted without an id. Check in OpenPhone whether it arrived, then settle it.",
+            detail="OpenPhone gave two messages the same id, so the status of the second message "
+            "stays unclear. It is not sent again. Look in OpenPhone whether it was sent, then "
+            "report the result with POST /v1/messages/{id}/settle.",
             context={"attempt_id": str(item.claimed.attempt_id)},
             now=now,
         )
@@ -262,20 +271,20 @@ def _without_id(item: Answered) -> Answered:
         provider_message_id=None,
         no_id=True,
         code="id_given_twice",
-        detail="The provider gave this message the id of another one.",
+        detail="The provider gave this message the id of another message.",
     )
     return replace(item, answer=answer)
 
 
 async def record_without_text(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
-    """Record answers whose content the database refuses, without their text.
+    """Record answers without their text, because the database cannot store the text.
 
-    An acceptance is recorded as unclear without an id; other answers keep their kind.
+    An acceptance is recorded as unclear, accepted without an id. Other answers keep their kind.
     """
-    await record_answers(uow, [_bare(item) for item in batch], now=now)
+    await record_answers(uow, [_without_text(item) for item in batch], now=now)
 
 
-def _bare(item: Answered) -> Answered:
+def _without_text(item: Answered) -> Answered:
     answer = item.answer
     is_accepted = answer.kind is AnswerKind.ACCEPTED
     bare = SendAnswer(

@@ -1,4 +1,4 @@
-"""Keep the answers of calls in memory until they are stored, and store them in batches."""
+"""Hold the provider's answers in memory until they are stored, and store them in batches."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,37 +19,38 @@ from crm_api.platform.database import UnitOfWorkFactory
 log = structlog.get_logger()
 
 RECORD_EVERY = 0.2
-"""Seconds between two batches, at most."""
+"""An answer waits at most so many seconds before its batch is written."""
 RECORD_AT = 100
-"""Answers that are written without a further wait. Both limits are small because answers that are
-not stored at a crash become unknown."""
+"""A batch of so many answers is written at once. Both limits are small, because answers that are
+lost in a crash make their attempts unknown."""
 URGENT = {AnswerKind.ACCOUNT_REFUSED, AnswerKind.LATER}
-"""Answers that stop or slow the next calls, so they are written at once."""
+"""Kinds of answers that are written at once, because they stop or delay the next calls."""
 RECORD_RETRY_SECONDS = 1.0
+"""How many seconds pass before a batch that could not be stored is tried again."""
 MOST_CONTRADICTIONS = 3
-"""Attempts to store a message id that another row owns, before the id is left out."""
-AWAY = (DBAPIError, OSError, TimeoutError)
-"""Errors that mean that the database is unreachable."""
+"""How often storing is tried if another row has the message id. Then the id is left out."""
+DATABASE_ERRORS = (DBAPIError, OSError, TimeoutError)
+"""Errors that a query raises if the database is unreachable (or refuses the values)."""
 CONTENT_CLASSES = frozenset({"22", "54"})
-"""Classes of SQLSTATE: data exception, program limit exceeded.
+"""SQLSTATE classes of errors about the values: data exception, program limit exceeded.
 
 Source: PostgreSQL 18 documentation, appendix A, read 2026-11-28.
 """
 UNASKED_SECONDS = 1.0
-"""Pause after a 429 that names no pause."""
+"""The pause, in seconds, after a 429 answer that names no pause."""
 Write = Callable[..., Awaitable[None]]
 
 
 class Recorder:
-    """Writes the answers of one run.
+    """Writes the provider's answers of one dispatcher run to the database.
 
     Args:
-        new_uow: Opens a unit of work.
-        limiter: Gets the pauses that the provider asks for.
-        outage: Gets the answers, to detect an outage of the provider.
-        now: The clock.
-        hold_back: Called when an outage means that the run must make no more calls.
-        pause: Called with the end of a pause that is longer than a run waits.
+        new_uow: Opens a unit of work (a transaction).
+        limiter: The limiter to which pauses of the provider are reported.
+        outage: The watch to which answers are reported, so that it detects an outage.
+        now: Returns the current time.
+        hold_back: Is called if the run must stop calling because the provider is down.
+        pause: Is called with the end of a pause that is longer than a run waits.
     """
 
     def __init__(
@@ -74,18 +75,18 @@ class Recorder:
         self._is_over = asyncio.Event()
 
     def put(self, answered: Answered) -> None:
-        """Queue an answer. It is written within ``RECORD_EVERY``, or at once if it is urgent."""
+        """Add an answer to the next batch, which is written soon, or at once if it is urgent."""
         self._answered.append(answered)
         if len(self._answered) >= RECORD_AT or answered.answer.kind in URGENT:
             self._has_answers.set()
 
     def finish(self) -> None:
-        """Let ``run`` end when all queued answers are stored."""
+        """Make ``run`` end as soon as all answers are stored."""
         self._is_over.set()
         self._has_answers.set()
 
     async def run(self) -> None:
-        """Write answers until ``finish`` was called and none is left in memory."""
+        """Write answers until ``finish`` was called and all answers are stored."""
         while not (self._is_over.is_set() and not self._answered):
             if not self._is_over.is_set():
                 try:
@@ -99,10 +100,11 @@ class Recorder:
                 await self._record_batch(batch)
 
     async def _record_batch(self, batch: list[Answered]) -> None:
-        """Write answers, and repeat until they are stored.
+        """Write a batch of answers, and repeat until it is stored.
 
-        An id may belong to an attempt that only matched it, or to a message stored a moment ago;
-        that is corrected. An answer whose content cannot be stored does not affect the others.
+        Another attempt or message may have the message id of an answer, for example because the id
+        was matched to it. Then the match is corrected. If one answer cannot be stored because of
+        its content, the other answers are stored anyway.
         """
         write = record.record_answers
         contradictions = 0
@@ -114,28 +116,35 @@ class Recorder:
                 contradictions += 1
                 write = record.record_and_correct_matches
                 if contradictions > 1:
-                    log.warning("answers contradict the ledger", count=len(batch))
+                    log.warning("message ids of answers already in use", answers=len(batch))
                     await asyncio.sleep(RECORD_RETRY_SECONDS)
                 if contradictions >= MOST_CONTRADICTIONS:
                     if len(batch) > 1:
                         await self._record_each(batch)
                         return
                     write = record.record_without_ids
-            except AWAY as error:
+            except DATABASE_ERRORS as error:
                 if is_about_content(error):
                     await self._record_unstorable(batch)
                     return
-                log.warning("answers not stored yet", count=len(batch), error=type(error).__name__)
+                log.warning(
+                    "storing of answers failed, will retry",
+                    answers=len(batch),
+                    error=type(error).__name__,
+                )
                 await asyncio.sleep(RECORD_RETRY_SECONDS)
             except Exception:
-                log.exception("answers cannot be stored", count=len(batch))
+                log.exception("storing of answers failed, storing each alone", answers=len(batch))
                 await self._record_unstorable(batch)
                 return
             else:
                 return
 
     async def _write(self, write: Write, batch: list[Answered], *, now: datetime) -> None:
-        """Write answers in one transaction, then apply pauses, users and outages from them."""
+        """Write answers in one transaction; then apply the pauses and outages that they report.
+
+        The provider user as whom each line sends is stored too.
+        """
         async with self._new_uow() as uow:
             await write(uow, batch, now=now)
             await failpoints.reach("record.open")
@@ -151,10 +160,10 @@ class Recorder:
             await self._record_batch([item])
 
     async def _record_unstorable(self, batch: list[Answered]) -> None:
-        """Write each answer alone; if it cannot be stored, write it without its text.
+        """Write each answer alone; if an answer still cannot be stored, write it without its text.
 
-        If that fails too, the attempt stays as it is. When its lease ends it becomes unknown and
-        is looked up.
+        If that fails too, the answer is dropped and the attempt does not change. When its lease
+        ends, the attempt becomes unknown and is looked up at the provider.
         """
         if len(batch) > 1:
             await self._record_each(batch)
@@ -162,22 +171,23 @@ class Recorder:
         while True:
             try:
                 await self._write(record.record_without_text, batch, now=self._now())
-            except AWAY as error:
+            except DATABASE_ERRORS as error:
                 if is_about_content(error):
-                    log.exception("answer given up; its lease settles it")
+                    log.exception("answer dropped, attempt will be looked up")
                     return
                 await asyncio.sleep(RECORD_RETRY_SECONDS)
             except Exception:
-                log.exception("answer given up; its lease settles it")
+                log.exception("answer dropped, attempt will be looked up")
                 return
             else:
                 return
 
     async def _learn_users(self, batch: list[Answered]) -> None:
-        """Store the provider user that sends our messages, usually once a line and run.
+        """Store the provider user as whom each line sends, usually once per line and run.
 
-        It has a transaction of its own, because it locks the line: a claim locks the line before
-        attempts, and a record would lock it after them.
+        This uses a separate transaction, because it locks the line. A claim locks the line before
+        the attempts. The transaction that records answers has already locked attempts, so the two
+        could deadlock.
         """
         named = {
             item.claimed.line_id: item.answer.provider_user_id
@@ -191,7 +201,7 @@ class Recorder:
                 self._users[line_id] = user_id
 
     async def _slow_down(self, batch: list[Answered], *, now: datetime) -> None:
-        """Pause all calls for as long as the provider asks; a long pause ends the run."""
+        """Pause all calls as long as the provider asks. A pause over ``MOST_WAIT`` ends the run."""
         waits = [item.answer for item in batch if item.answer.kind is AnswerKind.LATER]
         if not waits:
             return
@@ -209,7 +219,7 @@ class Recorder:
 
 
 def is_about_content(error: BaseException) -> bool:
-    """Return True if the database refused the values themselves, so that a retry cannot help."""
+    """Return True if the database refused the values of a statement, so that a retry is useless."""
     state = getattr(getattr(error, "orig", None), "sqlstate", None)
     return isinstance(state, str) and state[:2] in CONTENT_CLASSES
 

@@ -1,4 +1,4 @@
-"""Link replies to the campaign messages before them."""
+"""Link replies to the campaign messages that they answer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from crm_api.platform.database import UnitOfWork
 
 @dataclass(frozen=True, kw_only=True)
 class PersonReply:
-    """A message that a person sent to a line."""
+    """A message that a person sent to a line, and whether it is an opt-out."""
 
     phone: str
     line_id: UUID
@@ -21,9 +21,9 @@ class PersonReply:
     is_opt_out: bool = False
 
 
-# A reply belongs to the newest campaign message to the number, even if the provider's answer to
-# that message is not recorded yet. Statistics count people, so the first step is marked too. The
-# earliest reply counts, also if it is received after a later one.
+# A reply belongs to the newest campaign message to the number, even if the provider's answer for
+# that message is not recorded yet. Statistics count people, so the recipient of the first step is
+# marked too. If a person replies several times, the earliest reply counts, in any order of arrival.
 NOTE_REPLIES = text("""
     WITH replied AS (
         SELECT said.position, said.at, said.is_opt_out, m.campaign_id, m.contact_id, m.step
@@ -59,13 +59,13 @@ NOTE_REPLIES = text("""
 async def note_replies(
     uow: UnitOfWork, replies: Sequence[PersonReply], *, times: SendTimes, now: datetime
 ) -> list[UUID | None]:
-    """Link replies to the newest campaign message to each number in the 72 hours before.
+    """Link each reply to the newest campaign message to its number in the 72 hours before.
 
-    ``replied_at`` is the instant of the earliest reply.
+    The recipient's ``replied_at`` becomes the instant of the person's earliest reply.
 
     Returns:
-        The campaign of each reply, in the order of ``replies``; None where no campaign messaged
-        the number in that time.
+        The campaign of each reply, in the order of ``replies``; None if no campaign sent a message
+        to the number in that time.
     """
     if not replies:
         return []
@@ -95,6 +95,6 @@ async def note_reply(
     now: datetime,
     is_opt_out: bool = False,
 ) -> UUID | None:
-    """Link one reply as ``note_replies`` does; return its campaign, or None."""
+    """Link one reply to its campaign message, as ``note_replies`` does; return the campaign."""
     reply = PersonReply(phone=phone, line_id=line_id, at=at, is_opt_out=is_opt_out)
     return (await note_replies(uow, [reply], times=times, now=now))[0]

@@ -1,4 +1,4 @@
-"""Decide when the law lets a message that a user wrote, or a test message, be sent."""
+"""Decide when the law allows a message that a user wrote, or a test message."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,8 +11,8 @@ from crm_api.domain.consent.legal_rules.rules import FOREVER, RuleBook
 from crm_api.domain.kit.zones import zone_key
 from crm_api.platform.database import UnitOfWork, typed_row
 
-# The zone key of the number's contact, and whether the person has ever sent a message to the line,
-# so that our message is an answer.
+# Columns: the zone key of the contact with the number, and whether our message counts as an answer
+# because the person has ever sent a message to the line.
 NUMBER_ZONE = """
     (SELECT p.zone_key FROM contact p WHERE p.phone = {phone} AND p.deleted_at IS NULL)
         AS zone_key,
@@ -28,7 +28,7 @@ READ_REPLY_ZONE = text(f"""
 
 
 class NumberZone(Protocol):
-    """A number with the columns of ``NUMBER_ZONE``."""
+    """A row with a number and the columns of ``NUMBER_ZONE``."""
 
     @property
     def phone(self) -> str:
@@ -36,11 +36,11 @@ class NumberZone(Protocol):
 
     @property
     def zone_key(self) -> str | None:
-        """The zone key of the contact; None if the number has none."""
+        """The zone key of the contact with this number; None if there is no contact."""
 
     @property
     def is_answer(self) -> bool:
-        """The person has sent a message to the line."""
+        """True if the person has ever sent a message to the line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +52,12 @@ class _ReplyZone:
 
 @dataclass(frozen=True, kw_only=True)
 class ReplyHours:
-    """When a message written by a user may be sent.
+    """When the law allows a message that a user wrote.
 
     Attributes:
-        is_open: It may be sent now.
-        not_after: If open, the latest instant to send it; None for no end.
-        opens_at: If closed, when it may be sent; None if no such instant is known.
+        is_open: True if the message may be sent now.
+        not_after: If it may be sent now: the call must not begin later; None for no limit.
+        opens_at: If it may not be sent now: when it may be sent; None if no such instant is known.
     """
 
     is_open: bool
@@ -68,9 +68,10 @@ class ReplyHours:
 async def read_reply_hours(
     uow: UnitOfWork, *, line_id: UUID, phone: str, rules: RuleBook, now: datetime
 ) -> ReplyHours:
-    """Return when a user's message to a number may be sent; an answer may be sent at any hour.
+    """Return when the law allows a user's message to a number.
 
-    It is an answer if the person has ever sent a message to the line.
+    If the person has ever sent a message to the line, the message counts as an answer and may be
+    sent at any hour.
     """
     zone = await _read_zone(uow, line_id=line_id, phone=phone)
     return hours_of(zone, rules=rules, now=now)
@@ -79,12 +80,13 @@ async def read_reply_hours(
 async def read_test_hours(
     uow: UnitOfWork, *, line_id: UUID, phone: str, rules: RuleBook, now: datetime
 ) -> ReplyHours:
-    """Return when a test message may be sent. A test never counts as an answer."""
+    """Return when the law allows a test message to a number. It never counts as an answer."""
     zone = await _read_zone(uow, line_id=line_id, phone=phone)
     return hours_of(zone, rules=rules, is_test=True, now=now)
 
 
-# When the oldest of the newest `most` campaign and test messages to a number leaves the period.
+# The number has had as many messages as the law allows. This is when the oldest of them is older
+# than the legal period: the last of the newest `most` campaign and test messages.
 TEST_ALLOWED_AT = text("""
     SELECT a.until FROM (
         SELECT greatest(a.created_at, a.called_at, a.accepted_at)
@@ -101,7 +103,7 @@ TEST_ALLOWED_AT = text("""
 async def find_test_allowed_at(
     uow: UnitOfWork, *, line_id: UUID, phone: str, rules: RuleBook, now: datetime
 ) -> datetime | None:
-    """Return when the law's frequency limit allows a test message; None if it does now."""
+    """Return when the legal frequency limit allows a test message; None if it allows one now."""
     zone = await _read_zone(uow, line_id=line_id, phone=phone)
     cap = rules.frequency_cap(zone_key_of_number(zone), now)
     if cap is None:
@@ -120,7 +122,11 @@ async def _read_zone(uow: UnitOfWork, *, line_id: UUID, phone: str) -> NumberZon
 def hours_of(
     number: NumberZone, *, rules: RuleBook, now: datetime, is_test: bool = False
 ) -> ReplyHours:
-    """Return when a message to a number may be sent; a test never counts as an answer."""
+    """Return when the law allows a message to a number, from facts that were read already.
+
+    Args:
+        is_test: A test message never counts as an answer.
+    """
     if number.is_answer and not is_test:
         return ReplyHours(is_open=True)
     key = zone_key_of_number(number)
@@ -131,7 +137,7 @@ def hours_of(
 
 
 def zone_key_of_number(number: NumberZone) -> str:
-    """Return the zone key of the contact, or of the area code if the number is unknown."""
+    """Return the zone key of the number's contact; without a contact, that of the area code."""
     return number.zone_key or zone_key(
         timezone=None, state=None, postal_code=None, phone=number.phone
     )

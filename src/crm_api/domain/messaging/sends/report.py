@@ -1,4 +1,8 @@
-"""Apply reports about outgoing messages: to our attempts, or to messages of other senders."""
+"""Apply the provider's reports about outgoing messages, from webhooks and lists.
+
+A report is about a message of ours (an attempt) or about a *foreign* message, which a person sent
+in the provider's app.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +22,8 @@ from crm_api.domain.provider.openphone.facts import MessageFacts
 from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.ids import new_id
 
-# The timeline row of a message that no attempt holds. The transaction that writes the key first
-# stores the row.
+# Inserts the row of a message that belongs to no attempt. If two transactions do this at the same
+# time, only the one that inserts the key first stores the row.
 INSERT_FOREIGN = text("""
     WITH named AS (
         INSERT INTO activity_key (openphone_id, activity_id) VALUES (:message_id, :id)
@@ -39,9 +43,9 @@ INSERT_FOREIGN = text("""
     RETURNING id
 """)
 
-# On a stored message that is not ours, a report only raises the rank; of two reports of one rank
-# the earlier wins. RAISE_FOREIGN is a statement of its own after the insert, so that it sees a row
-# that was stored while the insert waited. It returns no row if the message is ours.
+# A report about a stored foreign message can only raise its rank. Of two reports with the same
+# rank, the earlier wins. RAISE_FOREIGN is a separate statement after the insert, so that it sees a
+# row that was stored while the insert waited. It returns no row if the message is ours.
 _WINS = """(CAST(:rank AS smallint) > a.rank OR (
     CAST(:rank AS smallint) = a.rank AND CAST(:reported_at AS timestamptz) < a.updated_at))"""
 
@@ -49,14 +53,14 @@ _WINS = """(CAST(:rank AS smallint) > a.rank OR (
 STORE_FOREIGN = INSERT_FOREIGN.bindparams(bindparam("media", type_=JSONB))
 
 FAILURE_COUNTS_FOR = timedelta(days=4)
-"""Failures older than this are not noted: they say little about the number now."""
+"""Failures that are older than this are ignored, because they say little about the number today."""
 RANKS = {"queued": 1, "sending": 1, "sent": 3, "undelivered": 4, "failed": 4, "delivered": 5}
-"""Ranks of the provider's status words (Sending, rule 13). Delivery is proof, so it ranks above a
-failure. Unknown words have the rank of ``sent``."""
+"""Ranks of the provider's status names (Sending, rule 13). A delivery is certain, so it ranks above
+a failure. Unknown names have the rank of ``sent``."""
 
 
 def status_of(facts: MessageFacts) -> AttemptStatus:
-    """Return the attempt status that a report means; unknown words mean ``sent``."""
+    """Convert the provider's status in a report to an attempt status; unknown means ``sent``."""
     if facts.status == "delivered":
         return AttemptStatus.DELIVERED
     if facts.status in {"failed", "undelivered"}:
@@ -67,11 +71,12 @@ def status_of(facts: MessageFacts) -> AttemptStatus:
 def outcome_of(
     facts: MessageFacts, *, attempt_id: UUID, is_matched: bool, seen: str | None
 ) -> AttemptOutcome:
-    """Convert a report to the outcome of an attempt.
+    """Convert a report to an outcome of an attempt.
 
     Args:
-        is_matched: The message was matched to the attempt, not named by its answer.
-        seen: See ``Outcome.seen``.
+        is_matched: True if the message was matched to the attempt by its text and time. False if
+            the answer to the attempt gave the message's id.
+        seen: See ``AttemptOutcome.seen``.
     """
     status = status_of(facts)
     is_final = status is not AttemptStatus.SENT
@@ -90,7 +95,7 @@ def outcome_of(
 
 @dataclass(frozen=True, kw_only=True)
 class OutgoingReport:
-    """A report about an outgoing message, and the line that sent it."""
+    """A report about an outgoing message, with the line that sent the message."""
 
     facts: MessageFacts
     line_id: UUID
@@ -107,7 +112,7 @@ class _ReportedAttempt:
 async def apply_reports_to_ours(
     uow: UnitOfWork, reports: Sequence[OutgoingReport], *, now: datetime
 ) -> list[OutgoingReport]:
-    """Apply the reports about messages of our attempts; return the other reports."""
+    """Apply the reports whose message id belongs to one of our attempts; return the others."""
     held = await _attempts_of(uow, reports)
     ours = [one for one in reports if one.facts.provider_message_id in held]
     await _move(uow, ours, held=held, now=now)
@@ -123,7 +128,8 @@ async def _move(
 ) -> None:
     left = list(reports)
     while left:
-        # A statement can write an attempt once, so a second report about it waits for the next one.
+        # One statement can write an attempt only once. So a second report about the same attempt is
+        # written by the next statement.
         first = {one.facts.provider_message_id: one for one in reversed(left)}
         outcomes = [
             outcome_of(
@@ -144,10 +150,11 @@ async def apply_report(
     now: datetime,
     contact_id: UUID | None = None,
 ) -> UUID:
-    """Apply a report about an outgoing message; return the id of its timeline row.
+    """Apply a report about an outgoing message; return the id of the message's row in ``activity``.
 
-    A message of ours moves by rank. If exactly one unclear attempt matches the message, the report
-    settles it. Any other message is stored as foreign; an answer or a look-up can adopt it later.
+    If the message belongs to one of our attempts, its status changes by rank. If exactly one
+    unclear attempt matches the message, the report settles this attempt. Any other message is
+    stored as foreign. If a later answer or look-up shows that it is ours, it is merged.
     """
     report = OutgoingReport(facts=facts, line_id=line_id)
     while True:
@@ -163,7 +170,8 @@ async def apply_report(
         stored = await _store(uow, facts, line_id=line_id, contact_id=contact_id, now=now)
         if stored is not None:
             return stored
-        # The answer was recorded meanwhile, so an attempt holds the id now: start again.
+        # Another transaction has recorded the answer in the meantime, so the message belongs to an
+        # attempt now. The loop starts again.
 
 
 ATTEMPTS_OF_MESSAGES = text("""
@@ -190,8 +198,9 @@ class _UnsettledAttempt:
     own_user_id: str | None
 
 
-# Candidates by line, number and window, from the gate to the end of the grace (Sending, rule 8).
-# An attempt whose call still runs is not matched: its own answer may arrive.
+# Finds unclear attempts by line, number and window. The window lasts from the gate to the end of
+# the grace period (Sending, rule 8). An attempt whose call still runs is not matched, because its
+# own answer may still arrive.
 UNSETTLED = text("""
     SELECT a.id, a.body, a.status, a.membership_id, a.activity_id,
            (SELECT l.own_user_id FROM line l WHERE l.id = a.line_id) AS own_user_id
@@ -207,7 +216,10 @@ UNSETTLED = text("""
 async def _find_match(
     uow: UnitOfWork, facts: MessageFacts, *, line_id: UUID, times: SendTimes
 ) -> _UnsettledAttempt | None:
-    """Return the one unclear attempt with the number, time and text of a message; else None."""
+    """Return the unclear attempt with the number, time and text of a message.
+
+    None if no attempt or more than one matches.
+    """
     if len(facts.to_numbers) != 1:
         return None
     unsettled = await uow.session.execute(
@@ -296,7 +308,7 @@ async def _store(
 async def _note_failure(
     uow: UnitOfWork, facts: MessageFacts, *, line_id: UUID, activity_id: UUID, now: datetime
 ) -> None:
-    """Note a number's failure that a message of another sender shows; ignore old failures."""
+    """Store the failure of a foreign message if it describes the number and is not too old."""
     failed_at = facts.updated_at or facts.created_at
     is_failure = status_of(facts) is AttemptStatus.FAILED and len(facts.to_numbers) == 1
     if facts.error_code is None or not is_failure or now - failed_at > FAILURE_COUNTS_FOR:

@@ -1,4 +1,4 @@
-"""Settle a parked attempt by a person's decision."""
+"""Settle a parked attempt as a user decided: the message was sent, was not sent, or is resent."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,11 +28,14 @@ SETTLED_BY_PERSON = {
 
 
 class NotParkedError(ConflictError):
-    """The message does not wait for a person to settle it."""
+    """The result of the message is not unclear, so there is nothing to settle."""
 
     code = "not_parked"
-    title = "Send is not parked"
-    example = Example("No send to this recipient waits for a person to settle it.")
+    title = "Message is not parked"
+    example = Example(
+        "No message to this recipient has to be settled, because its result is not unclear. See "
+        "the status of the recipient."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +62,10 @@ async def settle_recipient(
     actor: str,
     now: datetime,
 ) -> None:
-    """Settle a recipient's parked attempt as a person decided, with an entry in the audit log.
+    """Settle a recipient's parked attempt as a user decided, and write the audit log.
 
     Args:
-        outcome: ``resend`` makes the recipient pending again.
+        outcome: What the user found out. ``resend`` makes the recipient pending again.
 
     Raises:
         NotParkedError: The recipient has no parked attempt.
@@ -72,7 +75,10 @@ async def settle_recipient(
     )
     parked = typed_row(_ParkedAttempt, found.first())
     if parked is None:
-        raise NotParkedError("No send to this recipient waits for a person to settle it.")
+        raise NotParkedError(
+            "No message to this recipient has to be settled, because its result is not unclear. "
+            "See the status of the recipient."
+        )
     await _settle(uow, parked, outcome=outcome, actor=actor, now=now)
 
 
@@ -87,7 +93,7 @@ LOCK_PARKED_OF_MESSAGE = text("""
 async def settle_message(
     uow: UnitOfWork, *, message_id: UUID, outcome: SettledAs, actor: str, now: datetime
 ) -> None:
-    """Settle a message's parked attempt as a person decided, with an entry in the audit log.
+    """Settle a message's parked attempt as a user decided; write the audit log, end the alert.
 
     Raises:
         NotParkedError: The message has no parked attempt.
@@ -96,7 +102,8 @@ async def settle_message(
     parked = typed_row(_ParkedAttempt, found.first())
     if parked is None:
         raise NotParkedError(
-            "This message does not wait for a person to settle it. See its status."
+            "This message does not have to be settled, because its result is not unclear. See its "
+            "status with GET /v1/messages/{id}."
         )
     await _settle(uow, parked, outcome=outcome, actor=actor, now=now)
     await alerts.resolve_alert(uow, kind=PARKED_ALERT, subject=str(message_id), now=now)

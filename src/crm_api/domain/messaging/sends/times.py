@@ -10,15 +10,16 @@ from crm_api.platform.settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class SendTimes:
-    """The durations of the send path, from the settings.
+    """The durations that limit the steps of sending, from the settings.
 
     Attributes:
         lease: How long a claim, and then a call, belongs to one worker.
-        call_start: Most time from the gate to the request body.
-        call_timeout: Most time for the whole POST.
-        grace: Age, from the gate, at which an unclear attempt may be concluded as not found.
-        look_gap: Least time between the two look-ups that find nothing.
-        skew: How far the clocks may differ.
+        call_start: The longest time from the gate to sending the request body.
+        call_timeout: The longest time for the whole POST request to the provider.
+        grace: How long after the gate an unclear attempt must at least wait before it can be
+            concluded as not found.
+        look_gap: The shortest time between the two look-ups that find nothing.
+        skew: How far the clocks of this service and the provider may differ.
     """
 
     lease: timedelta
@@ -30,7 +31,7 @@ class SendTimes:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Read the durations from the settings, which have checked their bounds."""
+        """Read the durations from the settings, whose bounds are already checked."""
         return cls(
             lease=timedelta(seconds=settings.send_lease_seconds),
             call_start=timedelta(seconds=CALL_START_SECONDS),
@@ -42,10 +43,10 @@ class SendTimes:
 
     @property
     def grace_seconds(self) -> float:
-        """``grace`` in seconds, for SQL."""
+        """The duration ``grace`` in seconds, for use in SQL."""
         return self.grace.total_seconds()
 
     @property
     def call(self) -> timedelta:
-        """Most time from the gate to the end of the call."""
+        """The longest time from the gate to the end of the call."""
         return self.call_start + self.call_timeout

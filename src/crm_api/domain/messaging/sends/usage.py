@@ -1,4 +1,4 @@
-"""Count the messages that may have been accepted today, by line and campaign."""
+"""Count the messages that the provider may have accepted today, by line and campaign."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.platform.database import UnitOfWork, typed_rows
 
-# A new line's limit is the ramp plan's entry for the day; before the first message, the first
-# entry. It is never above the daily limit, which applies after the plan's last day (PostgreSQL
-# returns null for an index outside an array).
+# The limit of a line today. During a ramp plan it is the plan's entry for the day; before the first
+# campaign message, the first entry. After the plan's last day it is the daily limit, because
+# PostgreSQL returns null for an index outside an array. It is never above the daily limit.
 LINE_LIMIT = """least({line}.daily_limit, coalesce(
     {line}.ramp_plan[1 + coalesce(
         CAST(CAST(:now AS timestamptz) AT TIME ZONE {line}.timezone AS date)
@@ -23,34 +23,37 @@ LINE_LIMIT = """least({line}.daily_limit, coalesce(
 def limit_on(
     plan: Sequence[int] | None, started_on: date | None, daily_limit: int, day: date
 ) -> int:
-    """Return how many messages a line may send on a day; ``LINE_LIMIT`` is the same in SQL.
+    """Return how many messages a line may send on a day. ``LINE_LIMIT`` computes the same in SQL.
 
     Args:
-        plan: Limits of the first days, one for each day; None for no plan. After the last entry
-            ``daily_limit`` applies.
-        started_on: The plan's first day, in the line's time zone; None before the first message,
-            when the first entry applies.
-        daily_limit: Upper bound, also for the entries of the plan.
+        plan: The ramp plan: the limits of the first days, in order; None for no plan. After the
+            last entry, ``daily_limit`` applies.
+        started_on: The plan's first day, in the line's time zone. None before the first campaign
+            message; then the first entry applies.
+        daily_limit: The upper bound for every day, also for the entries of the plan.
         day: The day in the line's time zone.
     """
     if not plan:
         return daily_limit
-    # If the line's time zone was moved west, `started_on` can be after `day`: use the first entry.
+    # If the line's time zone was changed to one further west, `started_on` can be after `day`. Then
+    # the first entry applies.
     past = 0 if started_on is None else max(0, (day - started_on).days)
     return daily_limit if past >= len(plan) else min(plan[past], daily_limit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineUsage:
-    """What a line and one campaign have used today.
+    """How many messages a line and one campaign have used of their limits today.
 
     Attributes:
-        line_limit: The line's limit of today, by its ramp plan or its daily limit.
+        line_limit: The line's limit of today, from its ramp plan or its daily limit.
         ends_at: When the line's day ends.
-        is_ramp_waiting: The line has a ramp plan that has not begun.
-        line_open: Attempts of the line that are open, of all campaigns and outside them.
-        next_at: When the campaign's pace allows the next message; None before the first one.
-        batch_left: Messages left in the campaign's batch; None before the first one.
+        is_ramp_waiting: True if the line has a ramp plan that has not started.
+        line_used: The messages of the line that may have been accepted today.
+        campaign_used: The messages of the campaign that may have been accepted today.
+        line_open: The open attempts of the line, with and without a campaign.
+        next_at: When the campaign's pacing allows the next message; None before its first message.
+        batch_left: The messages left in the campaign's batch; None before its first message.
     """
 
     line_id: UUID
@@ -64,10 +67,11 @@ class LineUsage:
     batch_left: int | None
 
 
-# Open attempts count today. Accepted ones count on the day of the provider's clock in the line's
-# time zone, read from the tally's quarters of an hour. Parked and not-found ones count on every day
-# that their window touches; no call begins an hour or more after its row was created (Sending,
-# rule 9).
+# Open attempts count today. Accepted attempts count on the day of acceptance, by the provider's
+# clock and in the line's time zone; the table `send_tally` has their number per quarter of an hour.
+# Parked and not-found attempts count on every day that their window touches (Sending, rule 9). The
+# condition on `created_at` is for the index: every call begins within an hour after its row was
+# created.
 USAGE = text(f"""
     SELECT d.line_id, d.line_limit, d.ends_at, d.is_ramp_waiting,
            CAST(coalesce(sum(u.texts), 0) AS integer) AS line_used,
@@ -111,7 +115,12 @@ async def count_usage(
     grace: float,
     now: datetime,
 ) -> list[LineUsage]:
-    """Count the messages that may have been accepted today, for each line and one campaign."""
+    """Return what each line has used today, and how much of it one campaign has used.
+
+    Args:
+        campaign_id: The campaign to count; None if no campaign is of interest.
+        grace: How long, in seconds, an unclear message may still be accepted after its gate.
+    """
     values = {"line_ids": list(line_ids), "campaign_id": campaign_id, "grace": grace, "now": now}
     return typed_rows(LineUsage, await session.execute(USAGE, values))
 
@@ -119,9 +128,9 @@ async def count_usage(
 async def count_sent_today(
     session: AsyncSession, *, line_ids: Sequence[UUID], times: SendTimes, now: datetime
 ) -> dict[UUID, int]:
-    """Count the messages of each line that may have been accepted today, in its time zone.
+    """Return how many messages of each line the provider may have accepted today, by line id.
 
-    See Sending, rule 9.
+    Today is the current day in the line's time zone (Sending, rule 9).
     """
     rows = await count_usage(
         session, line_ids=line_ids, campaign_id=None, grace=times.grace_seconds, now=now
@@ -132,15 +141,15 @@ async def count_sent_today(
 async def count_campaign_sent_today(
     session: AsyncSession, *, campaign_id: UUID, line_id: UUID, times: SendTimes, now: datetime
 ) -> tuple[int, int]:
-    """Return today's possibly accepted messages of a campaign, and of its whole line."""
+    """Return how many messages the provider may have accepted today: of a campaign, of its line."""
     rows = await count_usage(
         session, line_ids=[line_id], campaign_id=campaign_id, grace=times.grace_seconds, now=now
     )
     return (rows[0].campaign_used, rows[0].line_used) if rows else (0, 0)
 
 
-# Only one transaction compacts at a time. A second one would wait for the first and then find
-# nothing to do.
+# Only one transaction compacts at a time. A second one would only wait for the first and then find
+# no rows to merge.
 COMPACT_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('compact_send_tally', 0))")
 
 COMPACT_SEND_TALLY = text("""
@@ -172,13 +181,13 @@ COMPACT_CARRIER_TALLY = text("""
 """)
 
 COMPACT_ABOVE = 200
-"""Surplus rows of a line's tally from which on it is compacted."""
+"""A line's tally is compacted if it has about this many rows more than needed."""
 
 
 async def compact_tally(uow: UnitOfWork, *, now: datetime) -> None:
-    """Merge the tally rows of lines that have many more than needed; delete rows of old days.
+    """Merge the tally rows of lines that have many more rows than needed; delete rows of old days.
 
-    The sum of each day stays the same.
+    The sums of the last three days stay the same.
     """
     if await uow.session.scalar(COMPACT_LOCK):
         values = {"rows": COMPACT_ABOVE, "now": now}

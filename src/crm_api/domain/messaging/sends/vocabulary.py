@@ -1,4 +1,4 @@
-"""The closed sets about recipients and campaigns: statuses, skip reasons, stop rules."""
+"""The enums of recipients and campaigns: statuses, skip reasons, stop rules, pause reasons."""
 
 from enum import StrEnum
 
@@ -7,25 +7,28 @@ class SkipReason(StrEnum):
     """Why a recipient of a campaign gets no message.
 
     Attributes:
-        OPTED_OUT: The person asked for no more messages.
+        OPTED_OUT: The number is opted out.
         DO_NOT_CONTACT: The number has the flag `do_not_contact`.
-        OPT_OUT_HOLD: A doubtful message holds the number until a person decides.
+        OPT_OUT_HOLD: A message from the number may be an opt-out, so the number is on hold until a
+            user decides.
         CONTACT_DELETED: The contact was deleted.
-        INVALID_NUMBER: Two messages to the number failed for good.
+        INVALID_NUMBER: The number has the flag `invalid_number`, because two messages to it failed
+            permanently.
         LANDLINE: The number is a landline, and the campaign skips landlines.
         DUPLICATE_NUMBER: Another recipient of the campaign has the same number.
         MERGED: The contact was merged into another recipient of the campaign.
-        PREVIOUSLY_CONTACTED: The person had messages before, and the campaign skips such people.
-        REJECTED: A person rejected the recipient in the review.
-        REPLIED: The person replied, which ends the follow-ups.
-        CALLED: The person called, which ends the follow-ups.
-        PREVIOUS_FAILED: The message before this follow-up failed.
+        PREVIOUSLY_CONTACTED: The person was contacted before this campaign, and the campaign skips
+            such people.
+        REJECTED: A user rejected the recipient in the review.
+        REPLIED: The person replied, so no follow-up is sent.
+        CALLED: The person called, so no follow-up is sent.
+        PREVIOUS_FAILED: The message of the previous step failed, so this follow-up is not sent.
         CAMPAIGN_ENDED: The campaign was cancelled or ended before the message was due.
-        TEXTED_SINCE_BACKUP: After a restore from a backup it is not certain which messages were
-            sent, so follow-ups are not sent.
-        MISSING_VALUE: The contact lacks a value that the message needs.
-        MISSING_IDENTIFICATION: The message would not name its sender.
-        TEXT_FAILED: The message could not be written for this contact.
+        TEXTED_SINCE_BACKUP: The database was restored from a backup. It is not certain which
+            messages were sent since the backup, so this follow-up is not sent.
+        MISSING_VALUE: The contact lacks a value that the template of the message needs.
+        MISSING_IDENTIFICATION: The text of the message would not name its sender.
+        TEXT_FAILED: The text of the message could not be created for this contact.
     """
 
     OPTED_OUT = "opted_out"
@@ -49,72 +52,79 @@ class SkipReason(StrEnum):
 
 
 class StopRule(StrEnum):
-    """Which rule stops a message, or decides when a campaign ends.
+    """The rule that stops or delays a message, or that decides when a campaign ends.
 
     Attributes:
-        OPTED_OUT: The person asked for no more messages.
+        OPTED_OUT: The number is opted out.
         DO_NOT_CONTACT: The number has the flag `do_not_contact`.
-        OPT_OUT_HOLD: A doubtful message holds the number. Confirm it (opt-out) or release it
-            (opt-in).
+        OPT_OUT_HOLD: A message from the number may be an opt-out, so the number is on hold. A user
+            must confirm the opt-out or release the hold.
         CONTACT_DELETED: The contact was deleted.
-        INVALID_NUMBER: Two messages to the number failed for good.
+        INVALID_NUMBER: The number has the flag `invalid_number`, because two messages to it failed
+            permanently.
         LANDLINE: The number is a landline, and the campaign skips landlines.
         DUPLICATE_NUMBER: Another recipient of the campaign has the same number.
         MERGED: The contact was merged into another recipient of the campaign.
-        PREVIOUSLY_CONTACTED: The person had messages before, and the campaign skips such people or
-            puts them in review.
-        REJECTED: A person rejected the recipient in the review.
-        REPLIED: The person replied, which ends the follow-ups.
-        CALLED: The person called, which ends the follow-ups.
-        PREVIOUS_FAILED: The message before this follow-up failed.
-        TEXTED_SINCE_BACKUP: After a restore from a backup it is not certain which messages were
-            sent, so follow-ups are not sent.
-        MISSING_VALUE: The contact lacks a value that the message needs.
-        MISSING_IDENTIFICATION: The message would not name its sender.
-        TEXT_FAILED: The message could not be written for this contact.
-        REVIEW: The recipient waits for a decision of a person.
-        HELD: A doubtful message holds the recipient until a person decides.
+        PREVIOUSLY_CONTACTED: The person was contacted before this campaign, and the campaign skips
+            such people or puts them in review.
+        REJECTED: A user rejected the recipient in the review.
+        REPLIED: The person replied, so no follow-up is sent.
+        CALLED: The person called, so no follow-up is sent.
+        PREVIOUS_FAILED: The message of the previous step failed, so this follow-up is not sent.
+        TEXTED_SINCE_BACKUP: The database was restored from a backup. It is not certain which
+            messages were sent since the backup, so this follow-up is not sent.
+        MISSING_VALUE: The contact lacks a value that the template of the message needs.
+        MISSING_IDENTIFICATION: The text of the message would not name its sender.
+        TEXT_FAILED: The text of the message could not be created for this contact.
+        REVIEW: The recipient is in review and waits until a user approves or rejects it.
+        HELD: A message from the number may be an opt-out, so the recipient waits until a user
+            decides.
         SENDING: The message is being sent.
-        UNKNOWN: It is not yet known whether the message was sent. It is looked up.
-        PARKED: It is unclear whether the message was sent, and a person has to settle it.
+        UNKNOWN: It is not known yet whether the message was sent. The service looks it up at the
+            provider.
+        PARKED: The service could not find out whether the message was sent. A user has to settle
+            it.
         SENT: The message was sent.
         DELIVERED: The message was delivered.
-        FAILED: The message failed; `error_code` of the recipient says why.
+        FAILED: The message failed. The recipient's `error_code` gives the reason.
         SKIPPED: The recipient was skipped.
-        CANCELLED: The recipient was cancelled with the campaign.
-        NOT_STARTED: The campaign starts later.
+        CANCELLED: The recipient was cancelled because the campaign was cancelled.
+        NOT_STARTED: The start of the campaign is in the future.
         CAMPAIGN_DRAFT: The campaign is a draft.
         CAMPAIGN_SCHEDULED: The campaign is scheduled and has not started.
         CAMPAIGN_PAUSED: The campaign is paused.
-        CAMPAIGN_BLOCKED: The provider refuses messages of the account; `blocked_reason` of the
-            campaign says what to do.
+        CAMPAIGN_BLOCKED: The campaign is blocked, because the provider refuses to send its
+            messages. The campaign's `blocked_reason` says what to do.
         CAMPAIGN_COMPLETED: The campaign is completed.
         CAMPAIGN_CANCELLED: The campaign was cancelled.
-        CAMPAIGN_ENDED: The end of the campaign has come.
-        CAMPAIGN_ENDS: The campaign ends before the message may be sent.
-        OPT_OUT_RATE: The campaign paused itself because too many people opted out.
-        FAILURE_RATE: The campaign paused itself because too many messages failed.
-        MISSED_START: The campaign paused itself because its start was missed.
-        RESTORED: The campaign was paused because the database was restored from a backup.
+        CAMPAIGN_ENDED: The end date of the campaign has passed.
+        CAMPAIGN_ENDS: The end date of the campaign is before the message may be sent.
+        OPT_OUT_RATE: The service paused the campaign, because too many people opted out.
+        FAILURE_RATE: The service paused the campaign, because too many messages failed.
+        MISSED_START: The service paused the campaign, because its start time was missed.
+        RESTORED: The service paused the campaign, because the database was restored from a backup.
         EMPTY_AUDIENCE: No person in the audience may get a message.
         LINE_BLOCKED: The line is blocked. Correct the cause, then unblock the line.
-        LINE_ON_TRIAL: The line was blocked and is tried with one message at a time.
+        LINE_ON_TRIAL: The line was blocked. It is on trial and sends one message at a time.
         LINE_DAILY_LIMIT: The daily limit of the line is used up.
-        LINE_RAMP: The line is new and may send only so many messages a day.
+        LINE_RAMP: The line is new, and today's limit of its ramp plan is used up.
         CAMPAIGN_DAILY_LIMIT: The daily limit of the campaign is used up.
-        CARRIER_BUDGET: The declared daily segments of the carrier are used up.
+        CARRIER_BUDGET: The daily budget of segments for the number's carrier is used up.
         PROVIDER_ASKED_TO_WAIT: The provider asked for a pause (`Retry-After`).
-        PROVIDER_RATE: The provider allows only so many requests a second.
-        OTHER_CAMPAIGNS: Other campaigns use the same line.
+        PROVIDER_RATE: The provider limits the number of requests per second.
+        OTHER_CAMPAIGNS: Other campaigns share the daily limit of the line.
         NUMBER_BUSY: Another message to the number is being sent.
-        NUMBER_KEPT: An unclear message to the number has to be settled first.
-        MIN_DAYS_BETWEEN: The campaign keeps so many days between messages to one person.
-        FREQUENCY_CAP: The person has had as many messages as the campaign allows in its period.
-        LEGAL_FREQUENCY: The number has had as many messages as the law of its state allows.
-        OUTSIDE_SCHEDULE: It is outside the hours of the campaign.
-        OUTSIDE_LEGAL_HOURS: It is outside the legal hours at the recipient.
-        PACING: The messages of a day are spread over its hours.
-        FOLLOW_UP_WAITS: The follow-up is due later.
+        NUMBER_KEPT: It is unclear whether an earlier message to the number was sent. This must be
+            settled first.
+        MIN_DAYS_BETWEEN: Another campaign sent the person a message less than `min_days_between`
+            days ago.
+        FREQUENCY_CAP: The person has had as many messages as the campaign's frequency cap allows.
+        LEGAL_FREQUENCY: The number has had as many messages as the law of its state allows in a
+            period.
+        OUTSIDE_SCHEDULE: The campaign does not send at this time of the week.
+        OUTSIDE_LEGAL_HOURS: The law does not allow messages at the recipient's local time now.
+        PACING: The messages of a day are spread over its hours, and the next one is due later.
+        FOLLOW_UP_WAITS: The follow-up is not due yet.
         WAITING: The message waits for its next attempt.
     """
 
@@ -181,13 +191,15 @@ class StopRule(StrEnum):
 
 
 class PauseReason(StrEnum):
-    """Why a campaign paused itself.
+    """Why the service paused a campaign.
 
     Attributes:
-        OPT_OUT_RATE: Too many people opted out. Reported before `failure_rate` if both apply.
+        OPT_OUT_RATE: Too many people opted out. If too many messages failed as well, this reason is
+            given.
         FAILURE_RATE: Too many messages failed.
-        MISSED_START: The start was missed by more than `start_grace_hours`.
-        RESTORED: The database was restored from a backup, so what was sent since then is not known.
+        MISSED_START: The campaign could not start within `start_grace_hours` after its start time.
+        RESTORED: The database was restored from a backup. It does not show which messages were sent
+            after the backup.
     """
 
     OPT_OUT_RATE = "opt_out_rate"
@@ -197,15 +209,15 @@ class PauseReason(StrEnum):
 
 
 class EndedBy(StrEnum):
-    """What ended a recipient's follow-ups; also the reason of the steps that are skipped."""
+    """What ended the follow-ups of a recipient; also the skip reason of the steps not sent."""
 
     REPLY = "replied"
     CALL = "called"
     MERGE = "merged"
-    """The contact was merged into another recipient, who gets the messages."""
+    """The contact was merged into another recipient of the campaign, who gets the messages."""
 
 
-# The allowed changes are in `crm_api.domain.campaigns.state`.
+# `crm_api.domain.campaigns.state` defines the allowed changes of this status.
 class CampaignStatus(StrEnum):
     """The state of a campaign."""
 
@@ -219,7 +231,7 @@ class CampaignStatus(StrEnum):
 
 
 class MembershipStatus(StrEnum):
-    """The state of one recipient; derived from its attempts, never set by hand."""
+    """The state of a recipient at one step of a campaign, derived from its attempts."""
 
     PENDING = "pending"
     REVIEW = "review"

@@ -1,4 +1,4 @@
-"""Withdraw waiting and claimed messages: of numbers, of campaigns; and undo a hold."""
+"""Withdraw waiting and claimed messages of numbers or campaigns; let held recipients continue."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -21,11 +21,12 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
 CANCELLED_AT_ONCE = 20_000
-"""Recipients that the request to cancel ends itself, in about half a second."""
+"""How many recipients the request that cancels a campaign cancels itself, in about half a second. A
+job cancels the others."""
 
 
-# The lock waits for a claim of the same message that another transaction has not committed yet.
-# Campaign messages are excluded: the recipient is locked before its message, and ends it.
+# If another transaction has claimed one of these messages and not committed yet, the lock waits for
+# it. Campaign messages are excluded, because their recipients are handled before.
 LOCK_WAITING_TEXTS = text("""
     SELECT t.id FROM activity t
     WHERE t.status = 'queued' AND t.phone = ANY(CAST(:phones AS text[]))
@@ -33,7 +34,7 @@ LOCK_WAITING_TEXTS = text("""
     ORDER BY t.id FOR NO KEY UPDATE
 """)
 
-# A statement after the lock, so that it sees what earlier claims committed.
+# This statement runs after the lock, so that it sees what earlier claims committed.
 WITHDRAW_WAITING = text(f"""
     UPDATE activity t
     SET status = 'failed', error_code = {CODE_OF_RULE.format(rule="x.rule")}, updated_at = :now
@@ -67,11 +68,11 @@ WITHDRAW_NUMBERS = text(f"""
 
 
 async def withdraw_numbers(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
-    """Withdraw waiting and claimed messages to numbers whose flag row is already written.
+    """Withdraw waiting and claimed messages to numbers that a rule stops now.
 
-    The order is fixed: flags, waiting rows, claims (Sending, rule 10). In the reverse order a
-    claim that is not committed yet would survive. A message outside campaigns ends as failed, with
-    the rule in its error code.
+    The caller has already written the flag. The order is fixed: flags, waiting messages, claims
+    (Sending, rule 10). In the reverse order, a claim that is not committed yet would survive. A
+    message outside campaigns fails, with the rule in its error code.
     """
     await _derive_members(uow, phones=phones, statuses=["pending", "review", "held"], now=now)
     await uow.session.execute(LOCK_WAITING_TEXTS, {"phones": list(phones)})
@@ -97,7 +98,7 @@ RELEASE_CAMPAIGN_CLAIMS = text("""
 
 
 async def release_campaign_claims(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
-    """Release claimed campaign messages to these numbers; their recipients are pending again."""
+    """Release the claims of campaign messages to these numbers; derive their recipients again."""
     freed = await uow.session.execute(RELEASE_CAMPAIGN_CLAIMS, {"phones": list(phones), "now": now})
     await derive.derive_recipients(uow.session, membership_ids=list(freed.scalars()), now=now)
 
@@ -105,20 +106,27 @@ async def release_campaign_claims(uow: UnitOfWork, *, phones: Sequence[str], now
 async def derive_moved_recipients(
     uow: UnitOfWork, *, membership_ids: Sequence[UUID], now: datetime
 ) -> None:
-    """Derive the status of recipients whose contact or number has changed."""
+    """Derive the status of recipients again after their contact or number has changed.
+
+    The job that processes the campaign queue is requested.
+    """
     await derive.derive_recipients(uow.session, membership_ids=membership_ids, now=now)
     if membership_ids:
         uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))
 
 
 async def restore_held_recipients(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
-    """Derive the held recipients of these numbers again after the hold was released."""
+    """Let the held recipients of these numbers continue after their hold was released.
+
+    The job that processes the campaign queue is requested.
+    """
     await _derive_members(uow, phones=phones, statuses=["held"], now=now)
     uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))
 
 
-# Such recipients are written when an audience is stored while a hold ends: the audience's statement
-# read the flags before the release. The query probes each step of each open campaign once.
+# Such a recipient exists if an audience was stored while a hold ended: the statement that stored
+# the audience had read the flags before. The query uses one index look-up for each step of each
+# campaign that has not ended.
 HELD_WITHOUT_HOLD = text(f"""
     SELECT w.id FROM campaign c
     CROSS JOIN LATERAL generate_series(0, jsonb_array_length(c.follow_ups)) AS s (step)
@@ -130,10 +138,10 @@ HELD_WITHOUT_HOLD = text(f"""
 
 
 async def restore_recipients_without_hold(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
-    """Derive held recipients again whose number has no hold; return their number.
+    """Let held recipients continue whose number is not on hold; return how many there were.
 
-    The release of a hold derives the recipients that it sees. A recipient that another transaction
-    stored as held at the same moment is found here.
+    The release of a hold already does this for the recipients that it sees. This function finds
+    recipients that another transaction stored as held at the same moment.
     """
     found = await uow.session.execute(HELD_WITHOUT_HOLD, {"limit": limit, "now": now})
     members = list(found.scalars())
@@ -172,8 +180,8 @@ WITHDRAW_CAMPAIGN = text("""
     SELECT membership_id FROM freed
 """)
 
-# The limit keeps the request short; `END_CANCELLED` ends the other recipients later. They cannot be
-# claimed meanwhile, because the campaign is cancelled.
+# The limit keeps the request short. `END_CANCELLED` cancels the other recipients later. Until then
+# they cannot be claimed, because the campaign is cancelled.
 CANCEL_PENDING = text("""
     WITH waiting AS (
         SELECT w.id FROM campaign c
@@ -191,10 +199,10 @@ CANCEL_PENDING = text("""
 async def withdraw_campaign(
     uow: UnitOfWork, *, campaign_id: UUID, at_once: int = CANCELLED_AT_ONCE, now: datetime
 ) -> None:
-    """Release the claims of a campaign whose new status is already written.
+    """Release the claims of a campaign whose status the caller has just changed.
 
-    If the campaign is cancelled, its waiting recipients are cancelled too, at most ``at_once`` of
-    them. The job ``process_campaign_queue`` is requested for the others.
+    If the campaign is cancelled, at most ``at_once`` of its waiting recipients are cancelled too.
+    If there may be more, the job ``process_campaign_queue`` is requested to cancel them.
     """
     values = {"campaign_id": campaign_id, "now": now}
     ended = await uow.session.execute(CANCEL_PENDING, {**values, "limit": at_once})
@@ -211,9 +219,10 @@ ATTEMPTS_UNDER_WAY = text("""
 
 
 async def attempts_under_way(session: AsyncSession, *, phone: str) -> list[dict[str, str]]:
-    """List open attempts to a number that have passed the gate.
+    """Return the attempts to a number that have passed the gate and have no result yet.
 
-    ``campaign_id`` is empty for a message outside campaigns.
+    Their messages can no longer be withdrawn. ``campaign_id`` is an empty string for a message
+    outside campaigns.
     """
     rows = await session.execute(ATTEMPTS_UNDER_WAY, {"phone": phone})
     return [
