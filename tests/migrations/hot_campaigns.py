@@ -4,6 +4,7 @@ from datetime import timedelta
 from hashlib import sha256
 
 from tests.conftest import NOW
+from tests.domain.messaging.sends.ledger import TIMES
 from tests.migrations.filling import FINISHED, LINE, LIST, OTHER_LIST, RUNNING, WAITING, made_id
 from tests.migrations.hot import CONTACT, PLACE, Hot, hot_read, sql, use_case
 from tests.migrations.support import Call
@@ -28,7 +29,7 @@ from crm_api.domain.campaigns.templates import service as templates
 from crm_api.domain.identity.api_keys import authentication
 from crm_api.domain.identity.api_keys import service as access
 from crm_api.domain.kit.paging import Cursors
-from crm_api.domain.messaging.lines import queries as lines
+from crm_api.domain.messaging.lines import service as lines
 from crm_api.domain.monitoring.daily_digest import digest
 from crm_api.domain.monitoring.system_metrics import figures
 from crm_api.domain.outbound.live_events import event_log
@@ -288,18 +289,22 @@ OPERATIONS = [
     Hot(
         "lines, newest first",
         {"idx_line_created"},
-        lambda s: lines.list_lines(s, after=PLACE, limit=51),
+        use_case(
+            lambda uow: lines.list_lines(
+                uow, cursor=Cursors("lines").write(*PLACE), limit=50, times=TIMES, now=NOW
+            )
+        ),
     ),
     Hot(
         "the line of an event",
         {"uq_line_phone_number_id"},
-        lambda s: lines.find_by_provider_id(s, phone_number_id="PN7"),
+        use_case(lambda uow: lines.find_line_by_provider_id(uow, phone_number_id="PN7")),
         is_generic=True,
     ),
     Hot(
         "the line with a number",
         {"idx_line_number"},
-        lambda s: lines.find_by_number(s, numbers=["+16175550007"]),
+        use_case(lambda uow: lines.find_line_by_number(uow, numbers=["+16175550007"])),
     ),
     Hot(
         "alerts, last seen first",

@@ -15,7 +15,7 @@ from crm_api.domain.inbound.webhook_events.models import WebhookEventStatus
 from crm_api.domain.inbound.webhook_events.stored_events import EventSelection
 from crm_api.domain.kit.paging import Cursors
 from crm_api.domain.messaging.conversations import call_events, reply_context
-from crm_api.domain.messaging.conversations import queries as activity
+from crm_api.domain.messaging.conversations import service as activity
 from crm_api.domain.messaging.models.conversations import Origin
 from crm_api.domain.monitoring import readiness
 
@@ -30,14 +30,26 @@ def _list_events(selection: EventSelection) -> Call:
     return use_case(lambda uow: stored_events.list_events(uow, selection, cursor=cursor, limit=50))
 
 
-async def _conversations(session: AsyncSession, contact_id: UUID | None) -> None:
-    await activity.list_conversations(
-        session,
-        line_id=None,
-        contact_id=contact_id,
-        phone=None,
-        after=PLACE,
-        limit=51,
+def _conversations(contact_id: UUID | None) -> Call:
+    cursors = Cursors("conversations", line_id=None, contact_id=contact_id, phone=None)
+    return use_case(
+        lambda uow: activity.list_conversations(
+            uow,
+            line_id=None,
+            contact_id=contact_id,
+            phone=None,
+            cursor=cursors.write(*PLACE),
+            limit=50,
+        )
+    )
+
+
+def _messages(conversation_id: UUID) -> Call:
+    cursor = Cursors("messages", conversation_id=conversation_id).write(*PLACE)
+    return use_case(
+        lambda uow: activity.list_messages(
+            uow, conversation_id=conversation_id, cursor=cursor, limit=50
+        )
     )
 
 
@@ -92,9 +104,7 @@ RECEIVED = [
     Hot(
         "messages of a conversation",
         {"idx_activity_conversation"},
-        lambda s: activity.list_messages(
-            s, conversation_id=made_id("talk", 7), after=PLACE, limit=51
-        ),
+        _messages(made_id("talk", 7)),
     ),
     Hot(
         "a confirmation that was sent lately",
@@ -110,16 +120,18 @@ RECEIVED = [
     Hot(
         "calls, newest first",
         {"idx_activity_call"},
-        lambda s: activity.list_calls(s, after=PLACE, limit=51),
+        use_case(
+            lambda uow: activity.list_calls(uow, cursor=Cursors("calls").write(*PLACE), limit=50)
+        ),
     ),
     Hot(
         "conversations, last active first",
         {"idx_conversation_last_activity"},
-        lambda s: _conversations(s, None),
+        _conversations(None),
     ),
     Hot(
         "conversations of a contact",
         {"idx_conversation_contact"},
-        lambda s: _conversations(s, made_id("contact", 7)),
+        _conversations(made_id("contact", 7)),
     ),
 ]

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
+from crm_api.domain.messaging.lines import provider_lines
 from crm_api.domain.messaging.lines import service as lines
 from crm_api.domain.messaging.lines.schemas import LineCreate, LineRead, LineUpdate
 from crm_api.domain.messaging.sends.times import SendTimes
@@ -57,9 +58,9 @@ async def sync_lines(uow: Uow, state: State, _caller: Writer) -> PageRead[LineRe
     For a line that already exists, only the phone number is updated. Its name and limits do not
     change.
     """
-    numbers = await lines.read_provider_numbers(state.provider)
+    numbers = await provider_lines.read_provider_numbers(state.provider)
     async with uow:
-        found = await lines.store_lines(
+        found = await provider_lines.store_lines(
             uow,
             numbers,
             resend_unclear=state.settings.unclear_sends == "resend",

@@ -15,6 +15,7 @@ from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.alerts.models import Alert
 from crm_api.domain.kit.audit_log.models import AuditEntry
 from crm_api.domain.kit.paging import InvalidCursorError
+from crm_api.domain.messaging.lines import provider_lines
 from crm_api.domain.messaging.lines import service as lines
 from crm_api.domain.messaging.lines.errors import (
     LineExistsError,
@@ -80,9 +81,11 @@ async def add(new_uow: UnitOfWorkFactory, **values: object) -> CountedLine:
 
 
 async def sync(new_uow: UnitOfWorkFactory, *numbers: OwnNumber) -> list[CountedLine]:
-    found = await lines.read_provider_numbers(Workspace(*numbers))
+    found = await provider_lines.read_provider_numbers(Workspace(*numbers))
     async with new_uow() as uow:
-        return await lines.store_lines(uow, found, resend_unclear=False, times=TIMES, now=NOW)
+        return await provider_lines.store_lines(
+            uow, found, resend_unclear=False, times=TIMES, now=NOW
+        )
 
 
 async def test_new_line_has_the_defaults(new_uow: UnitOfWorkFactory) -> None:
@@ -311,7 +314,7 @@ async def test_provider_that_gives_no_list_is_a_passing_failure(
     failure: Callable[[], Exception],
 ) -> None:
     with pytest.raises(LinesUnreadableError, match="OpenPhone"):
-        await lines.read_provider_numbers(Workspace(failure=failure()))
+        await provider_lines.read_provider_numbers(Workspace(failure=failure()))
 
 
 async def test_unknown_line_is_added_when_its_number_is_reported(

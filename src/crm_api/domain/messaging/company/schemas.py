@@ -8,8 +8,7 @@ from pydantic_core import PydanticCustomError
 from crm_api.domain.kit.examples import example
 from crm_api.domain.kit.fields import Name200, OptionalLine200, PhoneNumber
 from crm_api.domain.kit.schemas import Instant, ReadModel, RequestModel
-from crm_api.domain.messaging.company.carriers import Budgets, Carrier
-from crm_api.domain.messaging.company.queries import StoredSettings
+from crm_api.domain.messaging.company.carriers import Carrier
 
 MOST_TEST_NUMBERS = 50
 MOST_VENDORS = 50
@@ -221,20 +220,3 @@ class SettingsRead(ReadModel):
         Instant | None,
         Field(description="When the stored settings last changed; null before the first change."),
     ]
-
-    @classmethod
-    def of(cls, found: StoredSettings, *, locked: list[str]) -> Self:
-        """Build the response from the stored settings, without values from the environment."""
-        daily = Budgets.of(found.carrier_budgets).daily
-        return cls(
-            business_name=found.business_name,
-            business_contact=found.business_contact,
-            test_numbers=found.test_numbers,
-            brand=None if found.brand is None else Brand.model_validate(found.brand),
-            carrier_budgets={
-                Carrier(carrier): CarrierBudgetRead(**declared, available_segments=daily[carrier])
-                for carrier, declared in sorted(found.carrier_budgets.items())
-            },
-            locked=locked,
-            updated_at=found.updated_at,
-        )

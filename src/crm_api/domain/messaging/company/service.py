@@ -3,15 +3,24 @@
 No process caches the settings. So a change applies to all processes as soon as it is committed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from crm_api.domain.kit.audit_log.recording import note_decision
-from crm_api.domain.messaging.company import queries
+from crm_api.domain.messaging.company.carriers import Budgets, Carrier
 from crm_api.domain.messaging.company.errors import SettingLockedError
-from crm_api.domain.messaging.company.queries import StoredSettings
-from crm_api.domain.messaging.company.schemas import SettingsRead, SettingsUpdate
+from crm_api.domain.messaging.company.schemas import (
+    Brand,
+    CarrierBudgetRead,
+    SettingsRead,
+    SettingsUpdate,
+)
+from crm_api.domain.messaging.models.company import THE_ROW, CompanySettings
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
@@ -29,13 +38,46 @@ class Business:
     contact: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class StoredSettings:
+    """The company's settings as stored. The defaults apply while the table has no row."""
+
+    business_name: str | None = None
+    business_contact: str | None = None
+    test_numbers: list[str] = field(default_factory=list)
+    brand: dict[str, Any] | None = None
+    carrier_budgets: dict[str, Any] = field(default_factory=dict)
+    updated_at: datetime | None = None
+
+
+_COLUMNS = (
+    CompanySettings.business_name,
+    CompanySettings.business_contact,
+    CompanySettings.test_numbers,
+    CompanySettings.brand,
+    CompanySettings.carrier_budgets,
+    CompanySettings.updated_at,
+)
+
+
+async def _read(session: AsyncSession) -> StoredSettings:
+    """Return the company's stored settings, or the defaults if none are stored."""
+    row = (await session.execute(select(*_COLUMNS))).one_or_none()
+    if row is None:
+        return StoredSettings()
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+    # The erasure of a person replaces the person's number with a value that is not a number.
+    values["test_numbers"] = [one for one in row.test_numbers if one.startswith("+")]
+    return StoredSettings(**values)
+
+
 async def read_settings(uow: UnitOfWork, *, configured: Business) -> SettingsRead:
     """Return the company's settings for the API.
 
     Args:
         configured: Values from the environment. They override stored values.
     """
-    return _shown(await queries.read(uow.session), configured)
+    return _shown(await _read(uow.session), configured)
 
 
 async def update_settings(
@@ -52,7 +94,7 @@ async def update_settings(
     Raises:
         SettingLockedError: The environment sets one of the fields to another value.
     """
-    known = await queries.lock(uow.session, now=now)
+    known = await _lock(uow.session, now=now)
     before = {name: getattr(known, name) for name in SettingsUpdate.model_fields}
     values = changes.model_dump(mode="json", exclude_unset=True)
     if values.get("carrier_budgets", {}) is None:
@@ -64,7 +106,7 @@ async def update_settings(
         values.pop(name, None)
     changed = {name: value for name, value in values.items() if value != before[name]}
     if changed:
-        await queries.update(uow.session, values=changed, now=now)
+        await uow.session.execute(update(CompanySettings).values(updated_at=now, **changed))
         await note_decision(
             uow,
             actor=actor,
@@ -74,7 +116,18 @@ async def update_settings(
             now=now,
         )
         uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))
-    return _shown(await queries.read(uow.session), configured)
+    return _shown(await _read(uow.session), configured)
+
+
+async def _lock(session: AsyncSession, *, now: datetime) -> StoredSettings:
+    """Lock the company's settings row until the transaction ends, and return the settings.
+
+    A missing row is added first. Claims that count carrier budgets wait for this lock.
+    """
+    made = insert(CompanySettings).values(id=THE_ROW, updated_at=now).on_conflict_do_nothing()
+    await session.execute(made)
+    await session.execute(text("SELECT 1 FROM company_settings FOR NO KEY UPDATE"))
+    return await _read(session)
 
 
 async def read_business(uow: UnitOfWork, *, configured: Business) -> Business:
@@ -84,7 +137,7 @@ async def read_business(uow: UnitOfWork, *, configured: Business) -> Business:
     """
     if configured.name and configured.contact:
         return configured
-    stored = await queries.read(uow.session)
+    stored = await _read(uow.session)
     return Business(
         name=configured.name or stored.business_name,
         contact=configured.contact or stored.business_contact,
@@ -93,17 +146,30 @@ async def read_business(uow: UnitOfWork, *, configured: Business) -> Business:
 
 async def read_test_numbers(uow: UnitOfWork) -> list[str]:
     """Return the phone numbers, besides our own lines, that may receive test messages."""
-    return (await queries.read(uow.session)).test_numbers
+    return (await _read(uow.session)).test_numbers
 
 
 def _locked(configured: Business) -> dict[str, str]:
+    """Return the values that the environment sets, by the name of the setting."""
     set_there = {"business_name": configured.name, "business_contact": configured.contact}
     return {name: value for name, value in set_there.items() if value}
 
 
 def _shown(stored: StoredSettings, configured: Business) -> SettingsRead:
     locked = _locked(configured)
-    shown = SettingsRead.of(stored, locked=list(locked))
+    available = Budgets.of(stored.carrier_budgets).daily
+    shown = SettingsRead(
+        business_name=stored.business_name,
+        business_contact=stored.business_contact,
+        test_numbers=stored.test_numbers,
+        brand=None if stored.brand is None else Brand.model_validate(stored.brand),
+        carrier_budgets={
+            Carrier(carrier): CarrierBudgetRead(**declared, available_segments=available[carrier])
+            for carrier, declared in sorted(stored.carrier_budgets.items())
+        },
+        locked=list(locked),
+        updated_at=stored.updated_at,
+    )
     return shown.model_copy(update=locked)
 
 

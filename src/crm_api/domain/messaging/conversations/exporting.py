@@ -16,9 +16,8 @@ from crm_api.domain.kit.csv_export import (
     row_id,
     write_csv,
 )
-from crm_api.domain.messaging.conversations import queries
 from crm_api.domain.messaging.conversations.errors import ConversationNotFoundError
-from crm_api.domain.messaging.models.conversations import Activity, ActivityKind
+from crm_api.domain.messaging.models.conversations import Activity, ActivityKind, Conversation
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 Position = tuple[datetime, UUID]
@@ -53,7 +52,7 @@ async def export_messages(
         ConversationNotFoundError: No conversation has this id.
     """
     async with new_uow() as uow:
-        if await queries.get_conversation(uow.session, conversation_id) is None:
+        if await uow.session.get(Conversation, conversation_id) is None:
             raise ConversationNotFoundError(
                 "No conversation has this id. GET /v1/conversations lists the conversations."
             )

@@ -1,46 +1,34 @@
-"""Add, read, change and unblock lines, and copy lines from the provider."""
+"""Add, read, change and unblock lines."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
+
+from sqlalchemy import or_, select, text, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.kit.audit_log.recording import note_decision
 from crm_api.domain.kit.paging import Cursors, Page
-from crm_api.domain.messaging.lines import queries
 from crm_api.domain.messaging.lines.errors import (
     LineExistsError,
     LineNotFoundError,
-    LinesUnreadableError,
     ZoneUnknownToDatabaseError,
 )
 from crm_api.domain.messaging.lines.schemas import CountedLine, LineCreate, LineUpdate
-from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.messaging.models.lines import Line, LineStatus
 from crm_api.domain.messaging.sends import provider_pauses, usage
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.messaging.sends.usage import limit_on
-from crm_api.domain.provider.openphone.errors import (
-    OpenPhoneBusyError,
-    OpenPhoneListError,
-    OpenPhoneRefusedError,
-    UnreadableEventError,
-)
-from crm_api.domain.provider.openphone.facts import OwnNumber
 from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
 
 CAMPAIGNS_MAY_GO = Job(name=JobName.PROCESS_CAMPAIGN_QUEUE)
 MESSAGES_MAY_GO = Job(name=JobName.SEND_MESSAGES)
-
-
-class LineSource(Protocol):
-    """A client that can list the phone numbers of the provider's workspace."""
-
-    async def list_phone_numbers(self) -> Sequence[OwnNumber]:
-        """Return all phone numbers of the workspace."""
 
 
 async def create_line(
@@ -61,9 +49,9 @@ async def create_line(
         values["name"] = body.number
     if values["resend_unclear"] is None:
         values["resend_unclear"] = resend_unclear
-    line = await queries.insert_line(uow.session, values=values, now=now)
+    line = await _insert_line(uow, values, now=now)
     if line is None:
-        known = await queries.find_by_provider_id(uow.session, phone_number_id=body.phone_number_id)
+        known = await find_line_by_provider_id(uow, phone_number_id=body.phone_number_id)
         raise LineExistsError(str(known.id) if known else None)
     return await _counted(uow, line, times=times, now=now)
 
@@ -76,7 +64,8 @@ async def get_line(
     Raises:
         LineNotFoundError: No line has this id.
     """
-    line = await queries.find_line(uow.session, line_id=line_id)
+    found = select(Line).where(Line.id == line_id).execution_options(populate_existing=True)
+    line = await uow.session.scalar(found)
     if line is None:
         raise LineNotFoundError("No line has this id. GET /v1/lines lists the lines.")
     return await _counted(uow, line, times=times, now=now)
@@ -92,9 +81,13 @@ async def list_lines(
     """
     cursors = Cursors("lines")
     after = cursors.read(cursor)
-    rows = await queries.list_lines(uow.session, after=after, limit=limit + 1)
+    query = select(Line)
+    if after is not None:
+        query = query.where(tuple_(Line.created_at, Line.id) < after)
+    query = query.order_by(Line.created_at.desc(), Line.id.desc()).limit(limit + 1)
+    rows = list(await uow.session.scalars(query))
     page = cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
-    return Page(await _count(uow, page.data, times=times, now=now), page.next_cursor)
+    return Page(await count_today(uow, page.data, times=times, now=now), page.next_cursor)
 
 
 async def update_line(
@@ -121,15 +114,17 @@ async def update_line(
         return await get_line(uow, line_id=line_id, times=times, now=now)
     if "timezone" in values:
         await _check_zone(uow, values["timezone"])
-    before = await queries.lock_line(uow.session, line_id=line_id)
+    before = await _lock_line(uow, line_id)
     if before is None:
         raise LineNotFoundError("No line has this id. GET /v1/lines lists the lines.")
     changed = _changed_limits(before, values)
     if "ramp_plan" in values:
         values["ramp_started_on"] = None
-    line = await queries.update_line(
-        uow.session, line_id=line_id, values=values | {"updated_at": now}
+    change = update(Line).where(Line.id == line_id).values(updated_at=now, **values)
+    updated = await uow.session.execute(
+        change.returning(Line), execution_options={"populate_existing": True}
     )
+    line = updated.scalar_one()
     if changed:
         await note_decision(
             uow,
@@ -141,6 +136,16 @@ async def update_line(
         )
     uow.after_commit(CAMPAIGNS_MAY_GO)
     return await _counted(uow, line, times=times, now=now)
+
+
+async def _lock_line(uow: UnitOfWork, line_id: UUID) -> Line | None:
+    """Lock a line's row until the transaction ends, so that claims for the line wait.
+
+    Returns:
+        The line; None if it does not exist.
+    """
+    found = select(Line).where(Line.id == line_id).with_for_update(key_share=True)
+    return await uow.session.scalar(found.execution_options(populate_existing=True))
 
 
 def _changed_limits(line: Line, values: dict[str, Any]) -> dict[str, Any]:
@@ -170,7 +175,7 @@ async def unblock_line(
     Raises:
         LineNotFoundError: No line has this id.
     """
-    if await queries.end_block(uow.session, line_id=line_id, now=now):
+    if await _end_block(uow, line_id, now=now):
         await note_decision(
             uow, actor=actor, action="unblock_line", subject=str(line_id), detail={}, now=now
         )
@@ -182,73 +187,37 @@ async def unblock_line(
     return line
 
 
-async def read_provider_numbers(source: LineSource) -> list[OwnNumber]:
-    """Request all phone numbers of the workspace from the provider.
-
-    Call this outside of a transaction, because it waits for the network.
-
-    Raises:
-        LinesUnreadableError: The provider is unreachable, busy or refuses the request, or its
-            answer is unreadable.
-    """
-    try:
-        return list(await source.list_phone_numbers())
-    except OpenPhoneRefusedError as error:
-        raise LinesUnreadableError(
-            f"OpenPhone refused to list its phone numbers (HTTP {error.status}). Check the API "
-            "key of OpenPhone in CRM_OPENPHONE_API_KEY."
-        ) from error
-    except (OpenPhoneBusyError, OpenPhoneListError) as error:
-        raise LinesUnreadableError(
-            "OpenPhone is busy or unreachable, so its phone numbers could not be read. Try again "
-            "in a minute."
-        ) from error
-    except UnreadableEventError as error:
-        raise LinesUnreadableError(
-            "OpenPhone returned a phone number that this service cannot read. No line was added "
-            "or changed. Add the lines one by one with POST /v1/lines."
-        ) from error
-
-
-async def store_lines(
-    uow: UnitOfWork,
-    numbers: Sequence[OwnNumber],
-    *,
-    resend_unclear: bool,
-    times: SendTimes,
-    now: datetime,
-) -> list[CountedLine]:
-    """Add the provider's phone numbers as lines; for an existing line, update only its number.
+async def _end_block(uow: UnitOfWork, line_id: UUID, *, now: datetime) -> bool:
+    """End the block or the trial of a line, so that it sends again.
 
     Returns:
-        The lines of these numbers, newest first. A stored line that the provider no longer lists
-        is not deleted, but it is not returned.
+        False if the line is neither blocked nor on trial, or does not exist.
     """
-    rows = {
-        one.phone_number_id: {
-            "phone_number_id": one.phone_number_id,
-            "number": one.number,
-            "name": one.name or one.number,
-            "resend_unclear": resend_unclear,
-        }
-        for one in numbers
-    }
-    if not rows:
-        return []
-    ids = await queries.upsert_lines(uow.session, rows=[rows[key] for key in sorted(rows)], now=now)
-    return await _count(
-        uow, await queries.find_lines(uow.session, line_ids=ids), times=times, now=now
+    statement = (
+        update(Line)
+        .where(Line.id == line_id, or_(Line.status == LineStatus.BLOCKED, Line.is_probing))
+        .values(
+            status=LineStatus.ACTIVE,
+            blocked_reason=None,
+            blocked_at=None,
+            is_probing=False,
+            probe_at=None,
+            probes=0,
+            updated_at=now,
+        )
     )
+    return await uow.session.scalar(statement.returning(Line.id)) is not None
 
 
 async def find_line_by_provider_id(uow: UnitOfWork, *, phone_number_id: str) -> Line | None:
     """Return the line with this provider id (``PN…``); None if it does not exist."""
-    return await queries.find_by_provider_id(uow.session, phone_number_id=phone_number_id)
+    return await uow.session.scalar(select(Line).where(Line.phone_number_id == phone_number_id))
 
 
 async def find_line_by_number(uow: UnitOfWork, *, numbers: Sequence[str]) -> Line | None:
     """Return the oldest line that has one of these phone numbers; None if no line has."""
-    return await queries.find_by_number(uow.session, numbers=numbers)
+    query = select(Line).where(Line.number.in_(numbers)).order_by(Line.created_at, Line.id)
+    return await uow.session.scalar(query.limit(1))
 
 
 async def ensure_line(
@@ -264,7 +233,7 @@ async def ensure_line(
     Returns:
         None if the line is missing and cannot be added because ``number`` is None.
     """
-    known = await queries.find_by_provider_id(uow.session, phone_number_id=phone_number_id)
+    known = await find_line_by_provider_id(uow, phone_number_id=phone_number_id)
     if known is not None or number is None:
         return known
     values = {
@@ -273,26 +242,40 @@ async def ensure_line(
         "name": number,
         "resend_unclear": resend_unclear,
     }
-    made = await queries.insert_line(uow.session, values=values, now=now)
+    made = await _insert_line(uow, values, now=now)
     if made is not None:
         return made
-    return await queries.find_by_provider_id(uow.session, phone_number_id=phone_number_id)
+    return await find_line_by_provider_id(uow, phone_number_id=phone_number_id)
+
+
+async def _insert_line(uow: UnitOfWork, values: dict[str, Any], *, now: datetime) -> Line | None:
+    """Add a line and return it; None if a line with this provider id already exists."""
+    statement = (
+        insert(Line)
+        .values(id=new_id(), created_at=now, updated_at=now, **values)
+        .on_conflict_do_nothing(index_elements=["phone_number_id"])
+    )
+    return await uow.session.scalar(statement.returning(Line))
+
+
+KNOWS_ZONE = text("SELECT EXISTS (SELECT 1 FROM pg_timezone_names WHERE name = :name)")
 
 
 async def _check_zone(uow: UnitOfWork, name: str) -> None:
     # Python has accepted the name already. PostgreSQL, which counts the messages of the line's day,
     # has time zone files of its own and may lack the name.
-    if not await queries.knows_zone(uow.session, name=name):
+    if not await uow.session.scalar(KNOWS_ZONE, {"name": name}):
         raise ZoneUnknownToDatabaseError
 
 
 async def _counted(uow: UnitOfWork, line: Line, *, times: SendTimes, now: datetime) -> CountedLine:
-    return (await _count(uow, [line], times=times, now=now))[0]
+    return (await count_today(uow, [line], times=times, now=now))[0]
 
 
-async def _count(
+async def count_today(
     uow: UnitOfWork, lines: Sequence[Line], *, times: SendTimes, now: datetime
 ) -> list[CountedLine]:
+    """Return the lines, each with its limit and count of today, in the same order."""
     used = await usage.count_sent_today(
         uow.session, line_ids=[line.id for line in lines], times=times, now=now
     )
