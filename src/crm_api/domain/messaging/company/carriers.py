@@ -21,12 +21,17 @@ DAY_ZONE = "America/Los_Angeles"
 
 
 class Carrier(StrEnum):
-    """Carriers for which a daily budget can be declared."""
+    """The mobile carriers for which a daily budget can be declared.
+
+    Attributes:
+        T_MOBILE: T-Mobile, including Sprint and Metro.
+        ATT: AT&T, including Cricket and FirstNet.
+        VERIZON: Verizon.
+        US_CELLULAR: UScellular.
+    """
 
     T_MOBILE = "t_mobile"
-    """Includes Sprint and Metro."""
     ATT = "att"
-    """Includes Cricket and FirstNet."""
     VERIZON = "verizon"
     US_CELLULAR = "us_cellular"
 

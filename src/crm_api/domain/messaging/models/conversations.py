@@ -21,7 +21,12 @@ class ActivityKind(StrEnum):
 
 
 class Direction(StrEnum):
-    """The direction of a message or call, from the company's point of view."""
+    """The direction of a message or call, from the company's point of view.
+
+    Attributes:
+        INCOMING: From the person to the company.
+        OUTGOING: From the company to the person.
+    """
 
     INCOMING = "incoming"
     OUTGOING = "outgoing"
@@ -54,7 +59,17 @@ class MessageStatus(StrEnum):
 
 
 class Origin(StrEnum):
-    """What created a message, or that the provider reported it."""
+    """What created a message.
+
+    Attributes:
+        CAMPAIGN: A campaign sent the message.
+        MANUAL: A user sent the message through this service.
+        TEST: The message is a test message.
+        CONFIRMATION: The service confirmed an opt-out of the person.
+        HELP: The service answered the keyword HELP.
+        PROVIDER: The provider reported the message. The person sent it, or an employee sent it in
+            the provider's app.
+    """
 
     CAMPAIGN = "campaign"
     MANUAL = "manual"
@@ -62,7 +77,6 @@ class Origin(StrEnum):
     CONFIRMATION = "confirmation"
     HELP = "help"
     PROVIDER = "provider"
-    """The provider reported it: a received message, or one that a person sent in its app."""
 
 
 class Conversation(Base):

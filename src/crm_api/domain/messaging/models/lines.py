@@ -16,7 +16,12 @@ DEFAULT_TIMEZONE = "America/New_York"
 
 
 class LineStatus(StrEnum):
-    """The state of a line."""
+    """The state of a line.
+
+    Attributes:
+        ACTIVE: The line sends messages. It may be on trial after a block.
+        BLOCKED: The line sends nothing. `blocked_reason` says why.
+    """
 
     ACTIVE = "active"
     BLOCKED = "blocked"

@@ -31,16 +31,22 @@ class MediaKind(StrEnum):
 
 
 class FetchStatus(StrEnum):
-    """The state of the download of one file."""
+    """The state of a fetch, that is, of the download of one file from the provider.
+
+    Attributes:
+        PENDING: No attempt has ended yet.
+        STORED: The file was downloaded and stored.
+        FAILED: The last attempt failed. The next attempt begins at `next_attempt_at`.
+        DEAD: All attempts failed. The fetch is started again only by a user.
+        REFUSED: The URL, the size or the type of the file is not allowed, so there is no further
+            attempt.
+    """
 
     PENDING = "pending"
     STORED = "stored"
     FAILED = "failed"
-    """The last attempt failed. The next attempt begins at ``next_attempt_at``."""
     DEAD = "dead"
-    """All attempts failed. The fetch is repeated only if a person requests it."""
     REFUSED = "refused"
-    """The address, size or type of the file is not allowed, so there is no further attempt."""
 
 
 WAITING = (FetchStatus.PENDING, FetchStatus.FAILED)

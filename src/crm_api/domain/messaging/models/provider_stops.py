@@ -15,16 +15,19 @@ from crm_api.platform.ids import new_id
 
 
 class ProviderStopStatus(StrEnum):
-    """The state of a number on the provider's stop list, compared with our consent."""
+    """The state of an entry of the provider's stop list.
+
+    Attributes:
+        OPEN: The provider refuses the number, but the number is not opted out in this service.
+        AGREED: The provider refuses the number, and the number is opted out in this service too.
+        RECOVERED: A later message to the number was delivered, so the provider sends to it again.
+        RESOLVED: A user resolved the entry.
+    """
 
     OPEN = "open"
-    """The provider refuses the number, but the number is not opted out in this service."""
     AGREED = "agreed"
-    """The provider refuses the number, and the number is opted out in this service too."""
     RECOVERED = "recovered"
-    """A later message to the number was delivered, so the provider sends to it again."""
     RESOLVED = "resolved"
-    """A user resolved the entry."""
 
 
 class ProviderStop(Base):

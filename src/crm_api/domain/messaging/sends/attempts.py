@@ -22,25 +22,29 @@ SHOWN_ATTEMPTS = text("""
 
 
 class TryOutcome(StrEnum):
-    """What is known about one attempt to send a message."""
+    """The result of one attempt to send a message, as far as it is known.
+
+    Attributes:
+        SENDING: The request to the provider is running.
+        UNKNOWN: No clear answer arrived. The service looks the message up at the provider, or a
+            user decides.
+        SENT: The provider accepted the message.
+        DELIVERED: The provider accepted the message and reported it delivered.
+        FAILED: The provider accepted the message and then reported it failed or undelivered.
+        REFUSED: The provider refused the message.
+        NOT_SENT: The message was certainly not sent in this attempt. The provider was unreachable
+            or asked to wait, it was too late to send, or a user decided that it was not sent.
+        NOT_FOUND: Two look-ups did not find the message at the provider, so it counts as not sent.
+    """
 
     SENDING = "sending"
-    """The request to the provider is running."""
     UNKNOWN = "unknown"
-    """No clear answer arrived. The message is looked up at the provider, or a person decides."""
     SENT = "sent"
-    """The provider accepted the message."""
     DELIVERED = "delivered"
-    """The provider accepted the message and reported it delivered."""
     FAILED = "failed"
-    """The provider accepted the message and then reported it failed or undelivered."""
     REFUSED = "refused"
-    """The provider refused the message."""
     NOT_SENT = "not_sent"
-    """The message was certainly not sent in this attempt. The provider was not connected or asked
-    to wait, it was too late to send, or a person decided that it was not sent."""
     NOT_FOUND = "not_found"
-    """Two look-ups did not find the message at the provider, so it counts as not sent."""
 
 
 class ShownAttempt(NamedTuple):

@@ -217,9 +217,20 @@ class EndedBy(StrEnum):
     """The contact was merged into another recipient of the campaign, who gets the messages."""
 
 
-# `crm_api.domain.campaigns.state` defines the allowed changes of this status.
+# `crm_api.domain.campaigns.service` defines which action allows which change of this status.
 class CampaignStatus(StrEnum):
-    """The state of a campaign."""
+    """The state of a campaign.
+
+    Attributes:
+        DRAFT: The campaign can be edited and has not been started.
+        SCHEDULED: The campaign was started and begins at its start time.
+        RUNNING: The campaign sends messages.
+        PAUSED: A user or the service paused the campaign. It sends nothing until it is resumed.
+        BLOCKED: The provider refuses to send the campaign's messages. It sends nothing until a user
+            resumes it.
+        COMPLETED: No recipient waits for a message any more.
+        CANCELLED: A user cancelled the campaign. It sends no further message.
+    """
 
     DRAFT = "draft"
     SCHEDULED = "scheduled"
@@ -231,7 +242,20 @@ class CampaignStatus(StrEnum):
 
 
 class MembershipStatus(StrEnum):
-    """The state of a recipient at one step of a campaign, derived from its attempts."""
+    """The state of a recipient at one step of a campaign, derived from its attempts.
+
+    Attributes:
+        PENDING: The message waits to be sent.
+        REVIEW: A user must approve or reject the recipient.
+        HELD: A message from the number may be an opt-out. The recipient waits until a user decides.
+        SENDING: The message is being sent.
+        UNKNOWN: It is not known yet whether the message was sent.
+        SENT: The provider accepted the message.
+        DELIVERED: The provider reported that the carrier delivered the message.
+        FAILED: The message was not sent or not delivered. `error_code` gives the reason.
+        SKIPPED: The recipient gets no message. `skip_reason` gives the reason.
+        CANCELLED: The recipient gets no message, because the campaign was cancelled.
+    """
 
     PENDING = "pending"
     REVIEW = "review"
