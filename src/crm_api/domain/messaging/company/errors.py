@@ -1,4 +1,4 @@
-"""Errors of the company's settings."""
+"""Errors that requests about the company's settings can return."""
 
 from collections.abc import Sequence
 

@@ -48,7 +48,7 @@ async def keep_consent_state(
     """Append a history entry for each number whose flags are stricter than its consent history.
 
     Call this before an erasure deletes the flags. Afterwards the history alone gives the consent
-    of the number. The caller has locked decisions about the numbers.
+    of the number. The caller has locked consent decisions about the numbers.
     """
     flags = await flags_of(uow.session, sorted(phones), now=now)
     for phone in sorted(phones):
@@ -69,7 +69,7 @@ async def restore_consent_state(
     """Set the opt-out or hold of each erased number again, according to its consent history.
 
     An opt-out replaces a hold; no other flag is removed. Waiting messages to a number that gets a
-    flag are withdrawn. The caller has locked decisions about the numbers.
+    flag are withdrawn. The caller has locked consent decisions about the numbers.
     """
     flags = await flags_of(uow.session, sorted(phones), now=now)
     stopped = []
@@ -102,7 +102,7 @@ async def keep_late_decision(
 
     The entry does not contain the text of the message. A message that already has an entry is
     ignored. If the number is in use again, its flags are set according to the decision. The caller
-    has locked decisions about the number.
+    has locked consent decisions about the number.
 
     Args:
         at: When the message was written, or when it was received if that was earlier.

@@ -88,8 +88,8 @@ async def follow_decision(
     """Set the consent flags of a number to the result of its history and a new decision.
 
     If the number is opted out or on hold afterwards, its waiting messages are withdrawn. Otherwise
-    its held campaign recipients continue. The caller has locked decisions about the number, and it
-    appends the history entry.
+    its held campaign recipients continue. The caller has locked consent decisions about the number
+    (``service.lock_decisions``), and it appends the history entry.
 
     Returns:
         The consent of the number before and after the decision.

@@ -35,7 +35,7 @@ _LOCK_DECISIONS = text("""
 """)
 """Locks in the order of the numbers, as every other transaction does, so that none deadlock."""
 
-# Numbers of contacts that have several numbers because of a merge.
+# Finds the numbers whose contact has several numbers because of a merge.
 _SHARED = text("""
     SELECT c.phone FROM contact c
     WHERE c.phone = ANY (CAST(:phones AS text[])) AND (

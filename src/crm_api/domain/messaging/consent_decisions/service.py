@@ -233,9 +233,10 @@ async def evidence_of_message(
 
 
 async def lock_decisions(uow: UnitOfWork, *, phones: Iterable[str]) -> None:
-    """Lock decisions about these numbers until the transaction ends, in the order of the numbers.
+    """Lock consent decisions about these numbers until the transaction ends.
 
-    Another transaction that decides about one of the numbers waits.
+    Another transaction that decides about one of the numbers waits. The locks are taken in the
+    order of the numbers.
     """
     for phone in sorted(set(phones)):
         await queries.lock_decisions(uow.session, phone=phone)
@@ -266,7 +267,7 @@ async def history(
 
 
 async def _others(uow: UnitOfWork, act: DecisionDetails) -> list[str]:
-    """Return the other numbers of the contact that owns ``phone``, and lock decisions about all.
+    """Return the other numbers of the contact that owns ``phone``; lock decisions about each.
 
     A merge of contacts takes the same locks and may add a number while this waits. So the numbers
     are read again after each lock, until no new number appears.
@@ -315,7 +316,7 @@ async def _share(
 async def _decide(
     uow: UnitOfWork, action: ConsentAction, act: DecisionDetails
 ) -> tuple[ConsentState, ConsentState]:
-    """Lock decisions about one number and set its flags to the result of history and decision.
+    """Lock consent decisions about a number, and set its flags to the result of the new decision.
 
     Because of the lock, a decision that runs at the same time sees this decision.
 

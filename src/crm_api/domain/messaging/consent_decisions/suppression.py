@@ -57,7 +57,7 @@ async def suppress_erased(
         return set()
     gone = sorted(hashes[row.phone_hash] for row in found)
     barred = sorted(hashes[row.phone_hash] for row in found if row.lifted_at is None)
-    # Lock order: contact rows, then decisions about numbers.
+    # Lock order: contact rows, then consent decisions about numbers.
     await queries.lock_contacts(uow.session, phones=gone)
     for phone in gone:
         await queries.lock_decisions(uow.session, phone=phone)
@@ -111,8 +111,8 @@ async def erase_consent_of(
 async def lift_suppression(uow: UnitOfWork, *, phone: str, now: datetime, secret: bytes) -> None:
     """Allow messages to an erased person's number again, because a user decided so.
 
-    The person's own opt-out or hold is set again from the history. The caller has locked decisions
-    about the number. For a number without an erasure, nothing changes.
+    The person's own opt-out or hold is set again from the history. For a number without an erasure,
+    nothing changes. The caller has locked consent decisions about the number.
     """
     phone_hash = hash_phone(phone, secret)
     if await lift_erased(uow.session, phone_hash=phone_hash, now=now):

@@ -27,7 +27,7 @@ MARK = timedelta(microseconds=1)
 """Recipients that a budget holds are due this long after the end of the carriers' day. No other
 recipient is due at that instant, so it identifies these recipients without a column."""
 LOOK_AGAIN = timedelta(hours=1)
-"""A raised budget takes effect within this time."""
+"""How long it takes at most until a raised budget has an effect."""
 
 
 @dataclass(kw_only=True)

@@ -21,7 +21,7 @@ WHY_PARKED = {
     "the number at that time",
     SAME_TEXT_BY_COLLEAGUE: "a colleague sent the same text to the number at that time",
     "id_given_twice": "OpenPhone gave this message the id of another message",
-    "match_corrected": "the message that OpenPhone's list shows belongs to another attempt",
+    "match_corrected": "the OpenPhone message that was assigned to it belongs to another attempt",
 }
 """Why it is unclear whether a parked attempt was sent, by its error code; for alerts."""
 UNKNOWN_REASON = "the data from OpenPhone does not show whether it accepted the message"

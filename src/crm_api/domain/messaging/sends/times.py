@@ -1,4 +1,4 @@
-"""The durations of the send path (``docs/explanation/sending.md``, "Times")."""
+"""The durations that limit the steps of sending (``docs/explanation/sending.md``, "Times")."""
 
 from dataclasses import dataclass
 from datetime import timedelta
