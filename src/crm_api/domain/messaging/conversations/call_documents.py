@@ -115,7 +115,7 @@ def placed_at(document: Document) -> datetime | None:
 
 
 def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
-    """Return when the call was last active, which is then stored for its conversation.
+    """Return when the call was last active, as the time of last activity of its conversation.
 
     It is the latest time of this event and of the events that arrived before the other party of
     the call was known. None if no time is known.

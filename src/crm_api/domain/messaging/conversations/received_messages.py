@@ -38,8 +38,8 @@ class StoredMessage:
     """A received message after it was stored.
 
     Attributes:
-        is_new: False if the message was stored by an earlier report. Then its effects, as an
-            opt-out, were applied by that report too.
+        is_new: False if the message was stored by an earlier report. Then its effects, for example
+            an opt-out, were applied by that report too.
         contact_id: The sender's contact; None if the sender has none.
         phone: The sender's number in E.164; None if the sender has another identifier.
     """

@@ -37,7 +37,7 @@ class ConversationRead(ReadModel):
 
     Attributes:
         line_id: The id of the line.
-        phone: The person's phone number in E.164, or another identifier, as a short code.
+        phone: The person's phone number in E.164, or another identifier, for example a short code.
         contact_id: The contact with this phone number; null if there is none.
         last_activity_at: When the last message or call happened.
         last_outgoing_at: When the company last called the person, or last sent a message that the

@@ -11,7 +11,7 @@ from crm_api.domain.kit.examples import example_id
 
 
 class FetchError(Exception):
-    """A background download failed. The error is stored with the fetch; no request returns it.
+    """A background download failed. The worker stores the error with the fetch.
 
     Attributes:
         code: A stable code, for example ``http_404`` or ``too_large``.

@@ -95,7 +95,10 @@ STORE_ADDRESSES = text("""
 async def note_files(
     uow: UnitOfWork, *, activity_id: UUID, wanted: Sequence[FileAddress], now: datetime
 ) -> None:
-    """Add a fetch for each file of a message or call that has none yet, and request the job."""
+    """Add a fetch for each file of a message or call, unless the file has one already.
+
+    If a fetch is added, the job that downloads files is requested.
+    """
     if not wanted:
         return
     stored = await uow.session.execute(
@@ -164,7 +167,7 @@ async def _download_and_store(
     claimed: ClaimedFetch, *, downloader: Downloader, store: MediaStore
 ) -> StoredFile:
     limit = LARGEST[MediaKind(claimed.kind)]
-    # A small file stays in memory. A larger file, as a long recording, is written to disk.
+    # A small file stays in memory. A larger file, such as a long recording, is written to disk.
     with tempfile.SpooledTemporaryFile(max_size=MEGABYTE) as file:
         received = await downloader.fetch(claimed.url, limit=limit, into=file)
         content_type = require_type(received.head)

@@ -83,7 +83,8 @@ class MediaFetchRetry(RequestModel):
 
     Attributes:
         status: Only fetches in this state are started again.
-        error_code: Only fetches with this error code are started again; null for all codes.
+        error_code: Only fetches with this error code are started again. If null, the error code
+            does not matter.
     """
 
     model_config = example(status="dead")

@@ -169,7 +169,7 @@ class Activity(Base):
     conversation_id: Mapped[UUID | None]
     contact_id: Mapped[UUID | None]
     phone: Mapped[str | None]
-    """The person's number in E.164, or another identifier that the provider gave, as a name."""
+    """The person's number in E.164, or another identifier from the provider, such as a name."""
     campaign_id: Mapped[UUID | None]
     """The campaign that sent this message, or whose message this message replies to."""
     openphone_id: Mapped[str | None]

@@ -179,9 +179,9 @@ class SendAttempt(Base):
 
 
 class SendTally(Base):
-    """A change of the number of messages that a line had accepted in a quarter of an hour.
+    """One change of the count of a line's messages that the provider accepted, per quarter hour.
 
-    A trigger appends a row for each statement that changes the number (``migrations/objects``). The
+    A trigger appends a row for each statement that changes the count (``migrations/objects``). The
     sum of the rows of a line's day is compared with the daily limits. ``usage.compact_tally``
     merges the rows and deletes the rows of old days.
     """
@@ -199,7 +199,7 @@ class SendTally(Base):
 
 
 class CarrierTally(Base):
-    """A change of the number of segments that a carrier had accepted in a quarter of an hour.
+    """One change of the count of accepted segments to numbers of a carrier, per quarter hour.
 
     The trigger that appends the rows of ``SendTally`` also appends these rows.
     """

@@ -27,7 +27,7 @@ MARK = timedelta(microseconds=1)
 """Recipients that a budget holds are due this long after the end of the carriers' day. No other
 recipient is due at that instant, so it identifies these recipients without a column."""
 LOOK_AGAIN = timedelta(hours=1)
-"""How long it takes at most until a raised budget has an effect."""
+"""How often the job checks whether a budget has room again, for example because it was raised."""
 
 
 @dataclass(kw_only=True)

@@ -194,7 +194,7 @@ class Dispatcher:
         self.stop()
 
     def _pause(self, until: datetime) -> None:
-        """End the run, with release of its claims, because the provider asked for a pause."""
+        """End the run because the provider asked for a pause; its claims are released."""
         self.tally.held_until = until
         self.stop()
 

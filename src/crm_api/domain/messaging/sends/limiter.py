@@ -105,7 +105,7 @@ class Limiter:
     async def pause(
         self, uow: UnitOfWork, *, seconds: float, asked_seconds: float, now: datetime
     ) -> datetime:
-        """Reserve no start time for all processes until a pause of the provider has ended.
+        """Pause the calls of all processes: no call may start before the pause has ended.
 
         A pause that would end before the current pause changes nothing.
 
