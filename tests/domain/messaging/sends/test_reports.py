@@ -291,7 +291,7 @@ async def test_wrong_match_stays_parked_beside_an_open_attempt(
     assert alert.subject == str(first.campaign.id)
     assert alert.context["reason"] == "match_corrected"
     assert alert.context["message_id"] == str(parked.activity_id)
-    assert "the OpenPhone message that was assigned to it belongs to another attempt" in alert.detail
+    assert "was assigned to it belongs to another attempt" in alert.detail
 
 
 async def test_match_that_is_looked_up_again_raises_no_alert(
