@@ -1,4 +1,4 @@
-"""Jobs of imports: contact files and do-not-contact lists, chunk by chunk."""
+"""Jobs that run contact imports, their undos, and do-not-contact uploads, chunk by chunk."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -48,14 +48,15 @@ from crm_api.workers.guards import provider_read
 
 log = structlog.get_logger()
 
-AWAY_SECONDS = 30.0
-"""Shortest wait of an import for a provider that cannot be read."""
+PROVIDER_RETRY_SECONDS = 30.0
+"""If the provider cannot be read now, the import waits at least this long before it tries again."""
 
 
 async def run_imports(ctx: dict[str, Any]) -> None:
-    """Work on imports and undos until none waits or the time is up; a second run changes nothing.
+    """Run imports and undos until none waits or the job's time limit is near.
 
-    Also deletes uploads that are no longer needed.
+    Two runs at once are harmless, because one worker at a time claims an import. The job also
+    deletes uploaded files that are too old to be used.
     """
     deps = deps_of(ctx)
     readings = deps.import_readings
@@ -86,14 +87,14 @@ async def run_imports(ctx: dict[str, Any]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportWork(Generic[ImportRow, ChunkT]):
-    """What a worker does with imports of one kind.
+    """The functions with which a worker runs imports of one kind.
 
     Attributes:
-        open_rows: Open the file at the checkpoint.
-        apply_chunk: Store a chunk and the checkpoint, all or nothing; False if the import has
-            ended, or another worker has continued it.
-        needs_rows: Return whether the file may be read again.
-        stays: What stays of a failed import, for the sentence to the user.
+        open_rows: Opens the file after the rows that are already processed.
+        apply_chunk: Stores a chunk and the checkpoint in one transaction. Returns False if the
+            import has ended or another worker has continued it.
+        needs_rows: Returns whether the file may be read again.
+        stays: A sentence for the user about what stays of a failed import.
     """
 
     kind: ImportKind[ImportRow]
@@ -106,7 +107,7 @@ class ImportWork(Generic[ImportRow, ChunkT]):
 def contact_work(
     new_uow: UnitOfWorkFactory, *, secret: bytes
 ) -> ImportWork[ContactImport, ContactChunk]:
-    """Return how contacts are imported."""
+    """Return the functions that run contact imports."""
 
     async def apply_chunk(uow: UnitOfWork, import_id: UUID, chunk: ContactChunk) -> bool:
         now = await uow.database_now()
@@ -119,7 +120,7 @@ def contact_work(
         open_rows=partial(_open_contacts, new_uow),
         apply_chunk=apply_chunk,
         needs_rows=lambda uow, import_id: contact_imports.needs_rows(uow, import_id=import_id),
-        stays="the rows counted so far stay",
+        stays="The rows that are counted as processed are not undone.",
     )
 
 
@@ -132,23 +133,23 @@ async def write_import(
     is_over: Callable[[], bool],
     readings: OpenReaders[ChunkT] | None = None,
 ) -> None:
-    """Work on a claimed import; the outcome is stored in its row.
+    """Run a claimed import until it ends or ``is_over``; its result is stored in its row.
 
     Args:
-        is_over: Called after each chunk; when it returns True, the next run does the rest.
-        readings: Keeps the file open for the next run; None closes it.
+        is_over: Called after each chunk. When it returns True, the next run of the job continues.
+        readings: Keeps the file open for the next run of the job. With None, the file is closed.
     """
-    kept: OpenReaders[ChunkT] = OpenReaders() if readings is None else readings
-    failed = f"Something went wrong here, and was logged; {work.stays}."
+    readers: OpenReaders[ChunkT] = OpenReaders() if readings is None else readings
+    failed = f"The import failed because of an internal error, which was logged. {work.stays}"
     try:
-        has_ended = await _write(new_uow, work, row, path=path, is_over=is_over, readings=kept)
+        has_ended = await _write(new_uow, work, row, path=path, is_over=is_over, readings=readers)
     except ImportFileError as error:
         await _fail(new_uow, work.kind, row.id, error.detail)
     except (DataError, IntegrityError, ProgrammingError):
         log.exception("import failed", import_id=str(row.id))
         await _fail(new_uow, work.kind, row.id, failed)
     except DATABASE_UNREACHABLE:
-        # The database is away or busy: the lease expires, and the next run continues.
+        # The database is not available now. The lease expires, and a later run continues.
         raise
     except Exception:
         log.exception("import failed", import_id=str(row.id))
@@ -158,14 +159,14 @@ async def write_import(
             return
     finally:
         if readings is None:
-            await kept.close()
+            await readers.close()
     await _discard(new_uow, work, row.id, path)
 
 
 async def _fetch(
     deps: Deps, row: ContactImport, *, path: Path, is_over: Callable[[], bool]
 ) -> bool:
-    """Copy the provider's contacts here; False if the copy is not complete yet."""
+    """Write the provider's contacts to the import's file; return False until all are written."""
     pace = RequestPace(limiter=deps.limiter, new_uow=deps.new_uow, now=clock.now)
     provider = fetch.Provider(
         lists=deps.provider.lists,
@@ -177,7 +178,7 @@ async def _fetch(
             provider, row, new_uow=deps.new_uow, path=path, now=clock.now, is_over=is_over
         )
     except OpenPhoneBusyError as error:
-        seconds = max(error.retry_after_seconds or 0.0, AWAY_SECONDS)
+        seconds = max(error.retry_after_seconds or 0.0, PROVIDER_RETRY_SECONDS)
         until = clock.now() + timedelta(seconds=seconds)
         async with deps.new_uow() as uow:
             await contact_imports.postpone_import(
@@ -198,7 +199,7 @@ async def _fetch(
 async def undo_import(
     new_uow: UnitOfWorkFactory, import_id: UUID, *, is_over: Callable[[], bool]
 ) -> None:
-    """Take back a claimed import, chunk by chunk; the outcome is stored in its row."""
+    """Undo a claimed import chunk by chunk, until it is undone or ``is_over``."""
     while True:
         async with new_uow() as uow:
             if not await undo.undo_chunk(uow, import_id=import_id, now=await uow.database_now()):
@@ -218,7 +219,7 @@ async def _write(
     is_over: Callable[[], bool],
     readings: OpenReaders[ChunkT],
 ) -> bool:
-    """Write chunks; True if the import has ended, by this worker or another."""
+    """Store chunks until the file ends or ``is_over``; return True if the import has ended."""
     kind = work.kind
     source = await readings.take(row.id, position=row.rows_processed)
     try:
@@ -241,7 +242,7 @@ async def _write(
             await runs.complete(uow, kind, import_id=row.id, rows=source.position, now=now)
         return True
     finally:
-        if source is not None and row.id not in readings.kept:
+        if source is not None and row.id not in readings.by_import:
             await source.close()
 
 
@@ -252,23 +253,30 @@ async def _open(
         return await work.open_rows(row, path)
     except FileNotFoundError as error:
         raise UploadGoneError(
-            "The uploaded file is not in this worker's data directory; all processes share one."
+            "The uploaded file is missing in the worker's data directory. Make sure that all "
+            "processes use the same data directory, and upload the file again."
         ) from error
 
 
 async def _open_contacts(
     new_uow: UnitOfWorkFactory, row: ContactImport, path: Path
 ) -> ChunkReader[ContactChunk]:
-    """Open the rows where the import stopped, if they are the rows that it was created for."""
+    """Open the file after the processed rows.
+
+    Raises:
+        UploadChangedError: The import commits a dry run, and the file is not that of the dry run.
+    """
     if row.dry_run_id is not None:
         digest = await asyncio.to_thread(sha256_of, path)
         if digest != row.rows_sha256:
-            raise UploadChangedError("The uploaded file is not the one of the dry run.")
+            raise UploadChangedError(
+                "The stored file is not the file that the dry run has read. Upload the file again."
+            )
     source = await open_chunk_reader(path, row.mapping, start=row.rows_processed)
     if row.rows_total is None:
         try:
             async with new_uow() as uow:
-                await contact_imports.keep_total(
+                await contact_imports.store_row_count(
                     uow,
                     import_id=row.id,
                     rows_total=source.rows_total,
@@ -283,7 +291,7 @@ async def _open_contacts(
 async def _discard(
     new_uow: UnitOfWorkFactory, work: ImportWork[ImportRow, ChunkT], import_id: UUID, path: Path
 ) -> None:
-    """Delete an upload that is no longer needed, so that personal data is not kept twice."""
+    """Delete the file of an import that no longer needs it: it contains personal data."""
     async with new_uow() as uow:
         is_needed = await work.needs_rows(uow, import_id)
     if not is_needed:
@@ -300,7 +308,10 @@ async def _fail(
 
 
 async def run_do_not_contact(ctx: dict[str, Any]) -> None:
-    """Work on uploads until none waits or the time is up; a second run changes nothing."""
+    """Run do-not-contact uploads until none waits or the job's time limit is near.
+
+    Two runs at once are harmless, because one worker at a time claims an upload.
+    """
     deps = deps_of(ctx)
     is_over = TimeLimit(deps).is_over
     while not is_over():
@@ -329,6 +340,6 @@ UPLOAD_WORK = ImportWork(
     open_rows=_open_numbers,
     apply_chunk=_apply_chunk,
     needs_rows=lambda uow, upload_id: do_not_contact.needs_rows(uow, upload_id=upload_id),
-    stays="the flags put so far stay",
+    stays="The flags that are already set stay.",
 )
-"""How the numbers of an upload are flagged."""
+"""The functions that run do-not-contact uploads."""

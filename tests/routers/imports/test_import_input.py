@@ -99,7 +99,7 @@ async def test_header_twice_is_reported(importer: Importer) -> None:
     )
 
     assert counts == {"created": 2, "invalid": 1}
-    assert errors == [["3", "", "", "The row repeats the header."]]
+    assert errors == [["3", "", "", "The row repeats the header, so it was left out."]]
 
 
 async def test_zip_bomb_is_refused(importer: Importer) -> None:

@@ -449,7 +449,10 @@ async def test_list_deleted_meanwhile_fails_the_import(
     await importer.run()
 
     row = await importer.get(import_id)
-    assert (row.status, row.error) == ("failed", "The list was deleted meanwhile.")
+    assert (row.status, row.error) == (
+        "failed",
+        "The list of this import was deleted while it ran. Import into another list.",
+    )
 
 
 async def test_dry_run_counts_and_changes_nothing(
@@ -635,10 +638,10 @@ async def test_file_stays_open_for_the_next_run(importer: Importer, tmp_path: Pa
         is_over=lambda: True,
         readings=kept,
     )
-    assert [reading.position for reading in kept.kept.values()] == [5_000]
+    assert [reading.position for reading in kept.by_import.values()] == [5_000]
     await run_imports({"deps": deps})
 
-    assert ((await importer.get(import_id)).created, kept.kept) == (7_500, {})
+    assert ((await importer.get(import_id)).created, kept.by_import) == (7_500, {})
 
 
 async def test_stopping_worker_claims_nothing_more(importer: Importer, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Routes of do-not-contact lists: upload, scrub report, errors, cancel."""
+"""Routes of do-not-contact uploads: upload, report, errors, cancel."""
 
 import asyncio
 import contextlib
@@ -42,8 +42,8 @@ _FORM: dict[str, Any] = {
                         "file": {
                             "type": "string",
                             "format": "binary",
-                            "description": "A CSV with phone numbers in any usual format, with or "
-                            "without a header.",
+                            "description": "A CSV file with phone numbers in any usual format, "
+                            "with or without a header.",
                         },
                         "reason": {
                             "type": "string",
@@ -53,8 +53,8 @@ _FORM: dict[str, Any] = {
                         },
                         "column": {
                             "type": "string",
-                            "description": "The column with the phone numbers. Needed only if the "
-                            "service does not find it.",
+                            "description": "The name of the column with the phone numbers. Needed "
+                            "only if the service does not recognise the column.",
                         },
                         "dry_run": {"type": "boolean", "default": False},
                     },
@@ -97,7 +97,7 @@ _FORM: dict[str, Any] = {
     ),
 )
 async def create_upload(request: Request, state: State, uow: Uow, caller: Writer) -> UploadRead:
-    """Upload numbers that must not get messages. They are flagged in the background."""
+    """Upload phone numbers that must not get messages. A background job flags them."""
     upload_id = new_id()
     path = do_not_contact.upload_path(state.settings.data_dir, upload_id)
     with contextlib.ExitStack() as cleanup:
@@ -122,7 +122,7 @@ async def create_upload(request: Request, state: State, uow: Uow, caller: Writer
 
 @router.get("")
 async def list_uploads(uow: Uow, page: Paging, _caller: Reader) -> PageRead[UploadRead]:
-    """List uploads, newest first."""
+    """List do-not-contact uploads, newest first."""
     async with uow:
         found = await runs.list_imports(
             uow, DO_NOT_CONTACT_UPLOADS, cursor=page.cursor, limit=page.limit
@@ -135,7 +135,7 @@ async def list_uploads(uow: Uow, page: Paging, _caller: Reader) -> PageRead[Uplo
 
 @router.get("/{upload_id}")
 async def get_upload(upload_id: UUID, uow: Uow, _caller: Reader) -> UploadRead:
-    """Show the scrub report of an upload, partial until the upload is completed."""
+    """Return a do-not-contact upload with its report. The counts grow until the upload ends."""
     async with uow:
         row = await runs.get_import(uow, DO_NOT_CONTACT_UPLOADS, import_id=upload_id)
     return UploadRead.model_validate(row)
@@ -149,7 +149,7 @@ async def get_upload(upload_id: UUID, uow: Uow, _caller: Reader) -> UploadRead:
 async def get_upload_errors(
     upload_id: UUID, state: State, uow: Uow, _caller: Reader
 ) -> StreamingResponse:
-    """Download the values that are not phone numbers, in the order of the file."""
+    """Download the values that are not phone numbers as CSV, in the order of the file."""
     async with uow:
         await runs.get_import(uow, DO_NOT_CONTACT_UPLOADS, import_id=upload_id)
     name = f"do-not-contact-{upload_id}-errors.csv"
@@ -161,7 +161,7 @@ async def get_upload_errors(
     openapi_extra=fails_with("do_not_contact_upload_finished") | shows(status="cancelled"),
 )
 async def cancel_upload(upload_id: UUID, state: State, uow: Uow, _caller: Writer) -> UploadRead:
-    """Cancel an upload. Flags that it has already set stay."""
+    """Cancel a do-not-contact upload. Flags that it has already set stay."""
     async with uow:
         now = await uow.database_now()
         row = await runs.cancel(uow, DO_NOT_CONTACT_UPLOADS, import_id=upload_id, now=now)

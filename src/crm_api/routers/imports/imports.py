@@ -22,7 +22,7 @@ from crm_api.domain.imports.contacts.schemas import (
     UndoRequest,
     read_options,
 )
-from crm_api.domain.imports.contacts.source import examine_file, examine_kept_file, sha256_of
+from crm_api.domain.imports.contacts.source import examine_file, examine_stored_file, sha256_of
 from crm_api.domain.imports.files import runs
 from crm_api.domain.imports.files.workbook import convert, is_workbook
 from crm_api.domain.kit.dry_runs import make_call
@@ -46,9 +46,14 @@ _OPTIONS: dict[str, Any] = {
     "list_name": {
         "type": "string",
         "maxLength": 200,
-        "description": "Put every contact on this list. It is created if it does not exist.",
+        "description": "The name of a list that every contact joins. The list is created if it "
+        "does not exist.",
     },
-    "list_id": {"type": "string", "format": "uuid"},
+    "list_id": {
+        "type": "string",
+        "format": "uuid",
+        "description": "The id of a list that every contact joins, instead of `list_name`.",
+    },
     "on_duplicate": {
         "type": "string",
         "enum": ["fill", "overwrite", "skip"],
@@ -57,8 +62,8 @@ _OPTIONS: dict[str, Any] = {
     "dry_run": {"type": "boolean", "default": False},
 }
 _MAPPING = (
-    'The field of a column, or null to leave the column out, for example {"Contact": "phone"}. '
-    "Other columns are detected by their name or values."
+    'The field of each named column, or null to leave it out, for example {"Contact": "phone"}. '
+    "Columns that are not named are recognised by their names or values."
 )
 _FORM: dict[str, Any] = {
     "requestBody": {
@@ -73,15 +78,16 @@ _FORM: dict[str, Any] = {
                         "file": {
                             "type": "string",
                             "format": "binary",
-                            "description": "A CSV with phone numbers (UTF-8, UTF-16 or "
-                            "Windows-1252), or a workbook (XLSX). The first sheet with rows is "
-                            "read.",
+                            "description": "A CSV file with phone numbers (UTF-8, UTF-16 or "
+                            "Windows-1252), or a workbook (XLSX). Of a workbook, the first sheet "
+                            "with rows is imported.",
                         },
                         "source": {
                             "type": "string",
                             "enum": ["file", "openphone"],
                             "default": "file",
-                            "description": "Where it came from.",
+                            "description": "What is imported: the uploaded file, or the contacts "
+                            "in OpenPhone.",
                         },
                         "mapping": {
                             "type": "string",
@@ -109,7 +115,7 @@ _FORM: dict[str, Any] = {
                         "source": {
                             "type": "string",
                             "const": "openphone",
-                            "description": "Where it came from.",
+                            "description": "What is imported: the contacts in OpenPhone.",
                         },
                         "mapping": {"type": "object", "description": _MAPPING},
                         **_OPTIONS,
@@ -154,9 +160,9 @@ _FORM: dict[str, Any] = {
     ),
 )
 async def create_import(request: Request, state: State, uow: Uow, _caller: Writer) -> ImportDetail:
-    """Upload a CSV or a workbook. Its contacts are imported in the background.
+    """Upload a CSV file or a workbook. A background job imports its contacts.
 
-    A JSON body ``{"source": "openphone"}`` imports the provider's contacts instead, with the same
+    A JSON body ``{"source": "openphone"}`` imports the contacts in OpenPhone instead, with the same
     options.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -201,7 +207,7 @@ async def _from_provider(uow: UnitOfWork, options: ImportOptions) -> ImportDetai
 
 @router.get("")
 async def list_imports(uow: Uow, page: Paging, _caller: Reader) -> PageRead[ImportRead]:
-    """List imports, newest first."""
+    """List contact imports, newest first."""
     async with uow:
         found = await runs.list_imports(uow, CONTACT_IMPORTS, cursor=page.cursor, limit=page.limit)
     return PageRead(
@@ -212,7 +218,7 @@ async def list_imports(uow: Uow, page: Paging, _caller: Reader) -> PageRead[Impo
 
 @router.get("/{import_id}")
 async def get_import(import_id: UUID, uow: Uow, _caller: Reader) -> ImportDetail:
-    """Show the progress of an import, how its columns are read, and examples of its changes."""
+    """Return an import with its progress, the fields of its columns, and examples of changes."""
     async with uow:
         row = await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id)
     return ImportDetail.model_validate(row)
@@ -226,7 +232,7 @@ async def get_import(import_id: UUID, uow: Uow, _caller: Reader) -> ImportDetail
 async def get_import_errors(
     import_id: UUID, state: State, uow: Uow, _caller: Reader
 ) -> StreamingResponse:
-    """Download the values that could not be imported, in the order of the file."""
+    """Download the values that could not be imported as CSV, in the order of the file."""
     async with uow:
         await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id)
     name = f"import-{import_id}-errors.csv"
@@ -237,7 +243,7 @@ async def get_import_errors(
     "/{import_id}/cancel", openapi_extra=fails_with("import_finished") | shows(status="cancelled")
 )
 async def cancel_import(import_id: UUID, state: State, uow: Uow, _caller: Writer) -> ImportRead:
-    """Cancel an import. Contacts that it has already written stay."""
+    """Cancel an import. Contacts that it has already created or changed stay."""
     async with uow:
         now = await uow.database_now()
         row = await runs.cancel(uow, CONTACT_IMPORTS, import_id=import_id, now=now)
@@ -265,13 +271,13 @@ async def correct_import(
 ) -> ImportDetail:
     """Repeat a dry run with another mapping or other options, without a new upload.
 
-    Options that you leave out do not change. ``mapping`` needs only the columns that were detected
-    wrongly.
+    Options that you leave out do not change. ``mapping`` needs only the columns that have the wrong
+    field.
     """
     path = contact_imports.upload_path(state.settings.data_dir, import_id)
     async with uow:
         row = await commit.get_correctable_dry_run(uow, import_id=import_id)
-    detected = await asyncio.to_thread(examine_kept_file, path, body.mapping or row.mapping)
+    detected = await asyncio.to_thread(examine_stored_file, path, body.mapping or row.mapping)
     async with uow:
         row = await commit.correct_dry_run(
             uow, import_id=import_id, body=body, detected=detected, now=await uow.database_now()
@@ -285,7 +291,7 @@ async def correct_import(
     openapi_extra=fails_with("dry_run_not_ready", "invalid_import_option", "not_a_dry_run"),
 )
 async def commit_import(import_id: UUID, uow: Uow, _caller: Writer) -> ImportRead:
-    """Import exactly what this dry run has read. The answer is the new import."""
+    """Import exactly the rows that a dry run has read. The response is the new import."""
     async with uow:
         row = await commit.commit_dry_run(uow, import_id=import_id, now=await uow.database_now())
     return ImportRead.model_validate(row)
@@ -304,7 +310,7 @@ async def undo_import(
     caller: Writer,
     body: UndoRequest | None = None,
 ) -> UndoneImportRead:
-    """Undo the changes of an import, except on contacts that were changed since."""
+    """Undo an import, except for contacts that were edited or used after it."""
     wanted = body or UndoRequest()
 
     async def act() -> UndoneImportRead:

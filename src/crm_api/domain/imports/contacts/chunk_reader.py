@@ -1,7 +1,8 @@
-"""Read chunks of a file without blocking the event loop: in a thread, or in a process if large.
+"""Read a contact file in chunks without blocking the event loop.
 
-A thread that parses holds the interpreter's lock and starves the loop. So a large file has its own
-process, which reads ahead while the chunk before is stored.
+A small file is read in a thread. A thread that parses a large file would hold the interpreter's
+lock and delay the event loop. So a large file has a process of its own, which reads the next chunk
+while the worker stores the previous one.
 """
 
 import asyncio
@@ -21,39 +22,39 @@ from crm_api.domain.imports.files.chunk_reader import ChunkReader, ThreadChunkRe
 from crm_api.domain.imports.files.errors import file_error
 
 THREAD_BYTES = 256 * 1024
-"""Files up to this size are read in a thread; starting a process would take longer."""
+"""Files up to this size are read in a thread, because starting a process would take longer."""
 _AHEAD_BYTES = 4 << 20
-"""Half of what the process may read ahead before it waits for the worker."""
+"""Half of the bytes that the process may write before it has to wait for the worker."""
 
 
 async def open_chunk_reader(
     path: Path, mapping: Mapping[str, str | None], *, start: int, chunk_rows: int = CHUNK_ROWS
 ) -> ChunkReader[ContactChunk]:
-    """Start to read a file after its first ``start`` rows.
+    """Start to read a contact file after its first ``start`` rows.
 
     Args:
-        start: 0 also counts the rows.
+        start: The number of rows to skip. If it is 0, the rows of the file are also counted.
 
     Raises:
         ImportFileError: The file cannot be read as CSV.
-        FileNotFoundError: The file is gone.
+        FileNotFoundError: The file does not exist.
     """
     size = (await asyncio.to_thread(path.stat)).st_size
     order = Order(path=str(path), mapping=dict(mapping), start=start, chunk_rows=chunk_rows)
     if size <= THREAD_BYTES:
         source, rows_total = await asyncio.to_thread(order.open)
         return ThreadChunkReader(source, chunk_rows=chunk_rows, rows_total=rows_total)
-    return await _InProcess.open(order)
+    return await _ProcessChunkReader.open(order)
 
 
-class _InProcess:
+class _ProcessChunkReader:
     def __init__(self, process: asyncio.subprocess.Process, start: int) -> None:
         self.rows_total: int | None = None
         self.position = start
         self._process = process
 
     @classmethod
-    async def open(cls, order: Order) -> "_InProcess":
+    async def open(cls, order: Order) -> "_ProcessChunkReader":
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -64,7 +65,7 @@ class _InProcess:
         )
         reading = cls(process, order.start)
         try:
-            await reading._give(order)
+            await reading._send_order(order)
             opened = await reading._receive()
             reading.rows_total = opened["rows_total"]
         except BaseException:
@@ -84,16 +85,16 @@ class _InProcess:
         return chunk
 
     async def close(self) -> None:
-        """Kill the process at any point of its work."""
+        """Kill the process, even if it is still reading."""
         if self._process.returncode is None:
             self._process.kill()
-        # Empties the pipe; without this some event loops never report the end of the process.
+        # Read the rest of the pipe. Otherwise some event loops never report the process's end.
         await self._process.communicate()
 
-    async def _give(self, order: Order) -> None:
+    async def _send_order(self, order: Order) -> None:
         stream = self._process.stdin
         if stream is None:
-            raise OSError("the process that reads the file accepts no input")
+            raise OSError("the file reader process accepts no input")
         stream.write(order.as_line())
         await stream.drain()
         stream.close()
@@ -101,12 +102,12 @@ class _InProcess:
     async def _receive(self) -> dict[str, Any]:
         stream = self._process.stdout
         if stream is None:
-            raise OSError("the process that reads the file returns no output")
+            raise OSError("the file reader process returns no output")
         try:
             size = int.from_bytes(await stream.readexactly(LENGTH_BYTES), "big")
             found: dict[str, Any] = orjson.loads(await stream.readexactly(size))
         except asyncio.IncompleteReadError as error:
-            raise OSError("the process that reads the file has ended") from error
+            raise OSError("the file reader process ended before the end of the file") from error
         if "error" in found:
             raise file_error(**found["error"])
         return found

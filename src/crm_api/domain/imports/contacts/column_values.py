@@ -1,4 +1,4 @@
-"""What the values of a column show: its meaning, and how likely the meaning found is."""
+"""Recognise columns by their values, and rate how well the values fit a column's field."""
 
 import dataclasses
 import re
@@ -21,7 +21,7 @@ _MAX_EXAMPLE = 60
 
 
 class ColumnBasis(StrEnum):
-    """What the meaning of a column was found by."""
+    """How the field of a column was found."""
 
     USER = "user"
     FORMAT = "format"
@@ -33,13 +33,14 @@ class ColumnBasis(StrEnum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ColumnGuess:
-    """The meaning found for one column.
+    """The field that was found for one column.
 
     Attributes:
-        field: None leaves the column out.
-        confidence: ``high``, ``medium`` or ``low``; check columns with ``low``.
-        fits: Percentage of the first values that look like the field; None if they cannot show it.
-        examples: The first values.
+        field: The field; None if the column is left out.
+        confidence: ``high``, ``medium`` or ``low``. The user should check columns with ``low``.
+        fits: The percentage of the sample values that look like values of the field. None if values
+            of this field have no typical form.
+        examples: The first two values of the column that are not blank.
     """
 
     column: str
@@ -53,7 +54,7 @@ class ColumnGuess:
 def rate_column(
     column: str, target: str | None, told_by: ColumnBasis, values: Sequence[str]
 ) -> ColumnGuess:
-    """Rate the meaning found for a column by how the first values look.
+    """Rate the field found for a column by how many of the sample values look like it.
 
     Args:
         values: The column's values in the sample, blank ones included.
@@ -73,7 +74,7 @@ def rate_column(
 
 
 def share(filled: Sequence[str], test: Callable[[str], bool]) -> float:
-    """Return the share of the values that pass the test, from 0 to 1."""
+    """Return the share of the values that pass the test, from 0 to 1; 0 without values."""
     return sum(1 for value in filled if test(value)) / len(filled) if filled else 0.0
 
 
@@ -116,7 +117,7 @@ _TESTS: Mapping[str, Callable[[str], bool]] = {
     "postal_code": lambda value: bool(_POSTAL_VALUE.match(value)),
     "timezone": is_time_zone,
 }
-"""Tests of values by field; the values of other fields show nothing."""
+"""How to test a value, by field. The values of other fields have no typical form."""
 
 
 MAJORITY = 0.5
@@ -134,7 +135,10 @@ def map_by_value(
     mapping: dict[str, str | None],
     notes: list[str],
 ) -> None:
-    """Find an e-mail column and name columns among those whose names mean nothing."""
+    """Find an e-mail column and a name column by their values, among columns without a field.
+
+    Adds them to ``mapping``, and adds a sentence about each to ``notes``.
+    """
     positions = {name: position for position, name in enumerate(header) if name not in mapping}
     for name, position in positions.items():
         if "email" not in mapping.values() and share_at(sample, position, is_email) >= MAJORITY:
@@ -151,13 +155,13 @@ def map_by_value(
 
 
 def share_at(sample: Sequence[Sequence[str]], position: int, test: Callable[[str], bool]) -> float:
-    """Return the share of a column's filled values that pass the test, from 0 to 1."""
+    """Return the share of a column's values that pass the test, from 0 to 1; ignore blank ones."""
     values = [row[position].strip() for row in sample if position < len(row)]
     return share([value for value in values if value], test)
 
 
-def denies_phones(sample: Sequence[Sequence[str]], position: int) -> bool:
-    """Return whether a column has values but hardly any of them has enough digits for a number."""
+def has_no_phones(sample: Sequence[Sequence[str]], position: int) -> bool:
+    """Return True if a column has values, but fewer than 10% of them have seven digits or more."""
     is_filled = share_at(sample, position, bool) > 0
     return is_filled and share_at(sample, position, _has_digits) < HARDLY_ANY
 

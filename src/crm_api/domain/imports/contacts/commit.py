@@ -1,4 +1,4 @@
-"""Commit or correct a dry run."""
+"""Commit a dry run, or run it again with corrected options."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -35,7 +35,7 @@ _COUNTS = (
     "duplicates_in_file",
     "invalid",
 )
-_TAKEN_OVER = (
+_COPIED = (
     "source",
     "file_name",
     "byte_size",
@@ -48,33 +48,37 @@ _TAKEN_OVER = (
     "list_name",
     "rows_total",
 )
-_ROWS_DELETED = "The dry run is too old; its rows were deleted. Upload the file again."
+_ROWS_DELETED = (
+    "The rows of this dry run were deleted, because it is too old. Upload the file again."
+)
 
 
 async def commit_dry_run(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> ContactImport:
     """Import exactly the rows that a dry run has read, with its mapping and options.
 
-    A second commit returns the first one while that is under way or still applied. After an undo, a
-    new commit is possible. Requests the job ``run_imports``.
+    A second commit returns the import of the first one, unless that import failed, was cancelled or
+    was undone. Requests the job ``run_imports``.
 
     Raises:
         ImportNotFoundError: No import has this id.
-        NotADryRunError: It is not a dry run.
-        DryRunNotReadyError: It has not completed, its rows were deleted, or its commit is being
-            undone.
-        ImportOptionError: Its list was deleted.
+        NotADryRunError: The import is not a dry run.
+        DryRunNotReadyError: The dry run has not completed, its rows were deleted, or its commit is
+            being undone.
+        ImportOptionError: The list of the dry run was deleted.
     """
     dry_run = await _dry_run(uow, import_id=import_id)
     if dry_run.status != ImportStatus.COMPLETED:
         raise DryRunNotReadyError(
-            f"The dry run is {dry_run.status}; only a completed one can be committed."
+            f"The dry run is {dry_run.status}. Only a completed dry run can be committed."
         )
     if dry_run.cleaned_at is not None:
         raise DryRunNotReadyError(_ROWS_DELETED)
     committed = await find_commit(uow.session, dry_run_id=dry_run.id)
     if committed is not None:
         if committed.undo_state is not None:
-            raise DryRunNotReadyError("Its commit is being undone; wait until that has ended.")
+            raise DryRunNotReadyError(
+                "The commit of this dry run is being undone. Wait until the undo has completed."
+            )
         return committed
     list_id = dry_run.list_id
     if list_id is not None and not await queries.lock_list(uow.session, list_id=list_id):
@@ -82,7 +86,7 @@ async def commit_dry_run(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> 
     if dry_run.list_name is not None:
         list_id = await queries.find_or_create_list(uow.session, name=dry_run.list_name, now=now)
     values = {
-        **{name: getattr(dry_run, name) for name in _TAKEN_OVER},
+        **{name: getattr(dry_run, name) for name in _COPIED},
         "id": new_id(),
         "dry_run": False,
         "dry_run_id": dry_run.id,
@@ -92,25 +96,26 @@ async def commit_dry_run(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> 
 
 
 async def get_correctable_dry_run(uow: UnitOfWork, *, import_id: UUID) -> ContactImport:
-    """Return a dry run that can still be corrected.
+    """Lock and return a dry run whose options can still be changed.
 
     Raises:
         ImportNotFoundError: No import has this id.
-        NotADryRunError: It is not a dry run.
-        DryRunNotReadyError: It has not completed, or its rows were deleted.
-        DryRunCommittedError: Its commit is applied or under way.
+        NotADryRunError: The import is not a dry run.
+        DryRunNotReadyError: The dry run has not completed, or its rows were deleted.
+        DryRunCommittedError: The dry run was committed, and the commit was not undone.
     """
     dry_run = await _dry_run(uow, import_id=import_id)
     if dry_run.status != ImportStatus.COMPLETED:
         raise DryRunNotReadyError(
-            f"The dry run is {dry_run.status}; only a completed one can be corrected."
+            f"The dry run is {dry_run.status}. Only a completed dry run can be corrected."
         )
     if dry_run.cleaned_at is not None:
         raise DryRunNotReadyError(_ROWS_DELETED)
     committed = await find_commit(uow.session, dry_run_id=dry_run.id)
     if committed is not None:
         raise DryRunCommittedError(
-            "The dry run has been committed; undo that first, or upload the file again.",
+            "The dry run was committed, so it cannot be corrected. Undo the commit first, or "
+            "upload the file again.",
             import_id=str(committed.id),
         )
     return dry_run
@@ -124,14 +129,16 @@ async def correct_dry_run(
     detected: Detected,
     now: datetime,
 ) -> ContactImport:
-    """Run a dry run again over the same rows with other options; request ``run_imports``.
+    """Change the options of a dry run, and start it again over the same rows.
+
+    Resets its counts, errors and examples, and requests the job ``run_imports``.
 
     Raises:
         ImportNotFoundError: No import has this id.
-        NotADryRunError: It is not a dry run.
-        DryRunNotReadyError: It has not completed, or its rows were deleted.
-        DryRunCommittedError: Its commit is applied or under way.
-        ImportOptionError: A list by name and by id, or a list that does not exist.
+        NotADryRunError: The import is not a dry run.
+        DryRunNotReadyError: The dry run has not completed, or its rows were deleted.
+        DryRunCommittedError: The dry run was committed, and the commit was not undone.
+        ImportOptionError: A list is given both by name and by id, or the list does not exist.
     """
     check_list(body.list_name, body.list_id)
     row = await get_correctable_dry_run(uow, import_id=import_id)
@@ -148,30 +155,35 @@ async def correct_dry_run(
         setattr(row, name, 0)
     row.status, row.updated_at = ImportStatus.PENDING, now
     row.changes, row.sample, row.started_at, row.finished_at = {}, [], None, None
-    await delete_results(uow.session, import_id=row.id)
+    await _delete_results(uow.session, import_id=row.id)
     await uow.session.flush()
     uow.after_commit(Job(name=JobName.RUN_IMPORTS))
     return row
 
 
 async def _dry_run(uow: UnitOfWork, *, import_id: UUID) -> ContactImport:
-    """Return and lock a dry run, so that two commits run one after the other."""
+    """Lock and return a dry run. The lock makes two commits run one after the other."""
     row = await runs.lock_import(uow.session, CONTACT_IMPORTS, import_id=import_id)
     if row is None:
         raise CONTACT_IMPORTS.not_found()
     if not row.dry_run:
-        raise NotADryRunError("Only a dry run can be committed; this import has changed things.")
+        raise NotADryRunError(
+            "This import is not a dry run. Only a dry run can be committed or corrected."
+        )
     return row
 
 
-async def delete_results(session: AsyncSession, *, import_id: UUID) -> None:
-    """Remove the errors and chunks of an import that starts again."""
+async def _delete_results(session: AsyncSession, *, import_id: UUID) -> None:
+    """Delete the errors and chunks of a dry run that starts again."""
     for table in (ContactImportError, ContactImportChunk):
         await session.execute(delete(table).where(table.import_id == import_id))
 
 
 async def find_commit(session: AsyncSession, *, dry_run_id: UUID) -> ContactImport | None:
-    """Return the commit of a dry run that is applied or under way; None without one."""
+    """Return the import that commits a dry run; None if it failed, was cancelled or was undone.
+
+    Also None if the dry run was never committed.
+    """
     statement = select(ContactImport).where(
         ContactImport.dry_run_id == dry_run_id,
         ContactImport.status.in_([*OPEN, ImportStatus.COMPLETED]),

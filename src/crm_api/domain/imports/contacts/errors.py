@@ -1,4 +1,4 @@
-"""Errors of imports."""
+"""Errors of contact imports. Errors about the file itself are in ``imports/files``."""
 
 from crm_api.domain.kit.errors import (
     ConflictError,
@@ -11,32 +11,34 @@ from crm_api.domain.kit.examples import example_id
 
 
 class InvalidMappingError(InvalidError):
-    """The mapping names a column or a field that does not exist, or one field twice."""
+    """The mapping has a column or field that does not exist, or two columns for one field."""
 
     code = "invalid_mapping"
     title = "Invalid mapping"
     example = Example(
-        "The mapping does not fit the file.",
+        "The mapping does not fit the file. `errors` names the columns to correct.",
         errors=[
             FieldProblem(
                 pointer="/mapping/tel",
                 code="unknown_column",
-                detail="The file has no such column; it has: phone",
+                detail="The file has no column with this name. Its columns are: phone",
             )
         ],
     )
 
 
 class ImportOptionError(InvalidError):
-    """An option of the upload is wrong; ``errors`` names it."""
+    """An option of the import is unknown or has an invalid value; ``errors`` names the option."""
 
     code = "invalid_import_option"
     title = "Invalid import option"
     example = Example(
-        "There is no list with this id.",
+        "No list has this id. Give the id of an existing list, or a list_name.",
         errors=[
             FieldProblem(
-                pointer="/list_id", code="unknown_list", detail="There is no list with this id."
+                pointer="/list_id",
+                code="unknown_list",
+                detail="No list has this id. Give the id of an existing list, or a list_name.",
             )
         ],
     )
@@ -54,32 +56,35 @@ class ImportFinishedError(ConflictError):
 
     code = "import_finished"
     title = "Import has ended"
-    example = Example("The import has completed already.", import_status="completed")
+    example = Example(
+        "The import has already completed, so it cannot be cancelled.", import_status="completed"
+    )
 
 
 class NotADryRunError(ConflictError):
-    """Only a dry run can be committed or corrected."""
+    """The import is not a dry run, so it cannot be committed or corrected."""
 
     code = "not_a_dry_run"
     title = "Not a dry run"
-    example = Example("Only a dry run can be committed; this import has changed things.")
+    example = Example("This import is not a dry run. Only a dry run can be committed or corrected.")
 
 
 class DryRunNotReadyError(ConflictError):
-    """The dry run has not completed, or its rows were deleted."""
+    """The dry run has not completed, its rows were deleted, or its commit is being undone."""
 
     code = "dry_run_not_ready"
     title = "Dry run is not ready"
-    example = Example("The dry run is pending; only a completed one can be committed.")
+    example = Example("The dry run is pending. Only a completed dry run can be committed.")
 
 
 class DryRunCommittedError(ConflictError):
-    """The dry run was committed and can no longer change; ``import_id`` is the commit."""
+    """The dry run was committed, so it cannot be corrected; ``import_id`` is its commit."""
 
     code = "dry_run_committed"
     title = "Dry run was committed"
     example = Example(
-        "The dry run has been committed; undo that first, or upload the file again.",
+        "The dry run was committed, so it cannot be corrected. Undo the commit first, or upload "
+        "the file again.",
         import_id=example_id("import"),
     )
 

@@ -1,7 +1,7 @@
-"""Fetch the provider's contacts page by page; another worker can continue after a crash.
+"""Fetch the provider's contacts page by page, and write them as CSV, to import them like a file.
 
-They are written as CSV, so that they are imported like a file. One contact is one row, and each
-custom field is a column::
+A checkpoint is stored after each page, so that another worker can continue after a crash. One
+contact is one row, and each custom field is a column::
 
     First name,Last name,…,Phone number,Phone 2,Phone 3,OpenPhone id,External id,Roof
     Ada,Rossi,…,+16175550123,,,664d0db69fcac7cf2e6ec,,slate
@@ -42,8 +42,9 @@ HEADER = (
 
 
 _ALL = ""
-"""The token after the last page."""
+"""The value of ``fetch_token`` after the last page."""
 _MAX_BYTES = 512 << 20
+_LOST = "The file with the fetched contacts is missing or incomplete. Start a new import."
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,12 @@ class CustomField:
 
 @dataclass(frozen=True, kw_only=True)
 class Provider:
-    """How to call the provider.
+    """The functions with which the provider's contacts are read.
 
     Attributes:
-        take_turn: Returns when a request may begin.
-        around: A context around the calls; it may refuse them.
+        take_turn: Waits until the rate limit allows the next request.
+        around: Opens a context for the requests. It may raise an error instead, so that none is
+            made.
     """
 
     lists: Listing
@@ -69,7 +71,7 @@ class Provider:
 
 
 def needs_fetch(row: ContactImport) -> bool:
-    """Return whether some rows of an import must still be fetched from the provider."""
+    """Return True if rows of an import must still be fetched from the provider."""
     return row.source == ImportSourceKind.OPENPHONE and row.rows_sha256 is None
 
 
@@ -82,16 +84,20 @@ async def fetch_contacts(
     now: Callable[[], datetime],
     is_over: Callable[[], bool],
 ) -> bool:
-    """Write the provider's contacts to the import's file, and map its columns.
+    """Write the provider's contacts to the import's file, and find the fields of its columns.
+
+    Args:
+        is_over: Called after each page; when it returns True, the next call fetches the rest.
 
     Returns:
-        False if the time is over, or another worker has continued the import.
+        True if all contacts are written; False if ``is_over`` returned True, or another worker has
+        continued the import.
 
     Raises:
-        OpenPhoneBusyError: The provider cannot be read now; fetched pages stay.
-        OpenPhoneRefusedError: The provider refuses the request.
-        OpenPhoneListError: The provider's list does not end.
-        ImportFileError: Fetched pages were lost, or there are no contacts.
+        OpenPhoneBusyError: The provider cannot be read now. Pages that are written stay.
+        OpenPhoneRefusedError: The provider refused the request.
+        OpenPhoneListError: The provider's list has no end, or is too large.
+        ImportFileError: Rows that were written are lost, or the provider has no contacts.
         InvalidMappingError: The user's mapping does not fit the columns.
     """
     async with provider.around():
@@ -102,7 +108,7 @@ async def fetch_contacts(
             return False
         if not await _fetch_pages(provider, spool, fields, is_over):
             return False
-    await _settle(row, new_uow=new_uow, path=path, now=now)
+    await _examine_rows(row, new_uow=new_uow, path=path, now=now)
     return True
 
 
@@ -117,21 +123,23 @@ async def _fetch_pages(
         await provider.take_turn()
         page = await provider.lists.contacts(token=token)
         if page.next_token is not None and page.next_token == token:
-            raise OpenPhoneListError("The list of contacts gave the same page token again.")
+            raise OpenPhoneListError(
+                "OpenPhone returned the same page of contacts twice. Start the import again later."
+            )
         rows = [contact_row(contact, fields) for contact in page.items]
         if not await spool.add(rows, token=page.next_token or _ALL) or is_over():
             return False
     return True
 
 
-async def _settle(
+async def _examine_rows(
     row: ContactImport, *, new_uow: UnitOfWorkFactory, path: Path, now: Callable[[], datetime]
 ) -> None:
-    """Examine the fetched rows like a file: store the meaning of columns, and the digest."""
+    """Find the fields of the fetched columns, and store them with the digest of the file."""
     try:
         detected = await asyncio.to_thread(examine_file, path, row.mapping)
     except EmptyFileError as error:
-        raise EmptyFileError("OpenPhone has no contacts.") from error
+        raise EmptyFileError("OpenPhone has no contacts to import.") from error
     digest = await asyncio.to_thread(sha256_of, path)
     values = {
         "rows_sha256": digest,
@@ -145,7 +153,7 @@ async def _settle(
 
 
 class _Spool:
-    """The file that grows by pages; its length in the import's row is the checkpoint."""
+    """The CSV file to which pages are appended. Its length is the checkpoint, stored in the row."""
 
     def __init__(
         self,
@@ -163,7 +171,10 @@ class _Spool:
         self._now = now
 
     async def begin(self, header: list[str]) -> bool:
-        """Write the header, or check that it still fits; False if another worker has continued.
+        """Write the header, or check that the header written before is still right.
+
+        Returns:
+            False if another worker has continued the import.
 
         Raises:
             UploadChangedError: The workspace's custom fields have changed since the first page.
@@ -172,21 +183,29 @@ class _Spool:
             return await self.add([header], token=None)
         content = csv_lines([header])
         if await asyncio.to_thread(self._read, len(content)) != content:
-            raise UploadChangedError("OpenPhone's custom fields have changed; import again.")
+            raise UploadChangedError(
+                "The custom fields in OpenPhone changed during the import. Start a new import."
+            )
         return True
 
     async def add(self, rows: list[list[str]], *, token: str | None) -> bool:
-        """Append rows and store the next page's token; False if another worker has continued.
+        """Append rows, and store the token of the next page.
 
         The import's row is locked during the write, so that two workers never write to the file.
 
+        Returns:
+            False if another worker has continued the import.
+
         Raises:
-            OpenPhoneListError: There is more data than any address book has.
-            UploadGoneError: The rows written before were lost.
+            OpenPhoneListError: The contacts take more than 512 MiB.
+            UploadGoneError: Rows that were written before are missing.
         """
         content = csv_lines(rows)
         if self.size + len(content) > _MAX_BYTES:
-            raise OpenPhoneListError("The list of contacts does not come to an end.")
+            raise OpenPhoneListError(
+                "The contacts in OpenPhone take more than 512 MiB, the limit of an import. Import "
+                "them from files instead."
+            )
         async with self._new_uow() as uow:
             held = await runs.lock_import(uow.session, CONTACT_IMPORTS, import_id=self._id)
             if held is None or held.status not in OPEN or held.fetched_bytes != self.size:
@@ -205,10 +224,10 @@ class _Spool:
             with self._path.open("rb") as file:
                 return file.read(size)
         except FileNotFoundError as error:
-            raise UploadGoneError("The fetched contacts were lost; import again.") from error
+            raise UploadGoneError(_LOST) from error
 
     def _write(self, content: bytes) -> None:
-        """Write after the checkpoint; overwrite what a lost worker wrote there."""
+        """Write at the checkpoint. Remove first what a worker that crashed wrote after it."""
         if not self.size:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.write_bytes(content)
@@ -216,16 +235,16 @@ class _Spool:
         try:
             with self._path.open("r+b") as file:
                 if file.seek(0, 2) < self.size:
-                    raise UploadGoneError("Some of the fetched contacts were lost; import again.")
+                    raise UploadGoneError(_LOST)
                 file.seek(self.size)
                 file.truncate()
                 file.write(content)
         except FileNotFoundError as error:
-            raise UploadGoneError("The fetched contacts were lost; import again.") from error
+            raise UploadGoneError(_LOST) from error
 
 
 def read_custom_fields(listed: Sequence[object]) -> list[CustomField]:
-    """Read the definitions of custom fields; skip those without a key."""
+    """Return the custom fields in the provider's list; those without a key are left out."""
     fields = []
     for one in map(mapping, listed):
         key = text(one.get("key"))
@@ -235,12 +254,15 @@ def read_custom_fields(listed: Sequence[object]) -> list[CustomField]:
 
 
 def header_row(fields: Sequence[CustomField]) -> list[str]:
-    """Return the column names."""
+    """Return the column names of the CSV: the usual ones, then one for each custom field."""
     return [*HEADER, *(field.name for field in fields)]
 
 
 def contact_row(contact: object, fields: Sequence[CustomField]) -> list[str]:
-    """Write a contact as a row; the last column holds all further numbers."""
+    """Return a contact as a row. The last phone column and the last e-mail column may have several.
+
+    They contain all values beyond the columns before them, joined by ``; ``.
+    """
     whole = mapping(contact)
     known = mapping(whole.get("defaultFields"))
     custom = {
@@ -258,7 +280,7 @@ def contact_row(contact: object, fields: Sequence[CustomField]) -> list[str]:
 
 
 def csv_lines(rows: Sequence[Sequence[str]]) -> bytes:
-    """Write rows as CSV lines in UTF-8."""
+    """Return rows as CSV lines in UTF-8."""
     buffer = io.StringIO()
     csv.writer(buffer).writerows(rows)
     return buffer.getvalue().encode()
@@ -272,7 +294,7 @@ def _cells(listed: object, columns: int) -> list[str]:
 
 
 def _cell(value: object) -> str:
-    """Write a value in one line: join several choices, join the parts of an object."""
+    """Return a value as one line: items of a list joined by ``; ``, parts of an object by ``,``."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):

@@ -1,7 +1,7 @@
-"""Find the meaning of columns by the kind of file, by column names, and by values.
+"""Find the field of each column by the kind of file, by its name, and by its values.
 
-All kinds except PropertyRadar use the same table of names. The kind is shown to the user, and
-decides where a name alone would mislead.
+All kinds of files except PropertyRadar use the same table of names. The kind is shown to the user.
+It also decides the field of a column whose name alone would be misleading.
 """
 
 import re
@@ -12,7 +12,7 @@ from crm_api.domain.imports.contacts.column_values import (
     MAJORITY,
     ColumnBasis,
     ColumnGuess,
-    denies_phones,
+    has_no_phones,
     is_phone,
     map_by_value,
     rate_column,
@@ -33,7 +33,7 @@ _SYNONYMS = {
 }
 
 BY_NAME = {name: target for target, names in _SYNONYMS.items() for name in names.split()}
-"""Fields by column name."""
+"""The field for each known column name."""
 
 _PHONE_NAMES = """
 mobile mobilephone mobilenumber mobilephonenumber cell cellphone cellnumber cellphonenumber
@@ -47,7 +47,7 @@ workphone worknumber businessphone officephone directphone direct daytimephone e
 """
 
 PHONE_RANK = {name: rank for rank, name in enumerate(_PHONE_NAMES.split())}
-"""The order in which numbers are chosen: mobile phones first, desk phones last."""
+"""The rank of each known name of a phone column: mobile phones first, desk phones last."""
 
 PROPERTY_RADAR: dict[str, str | None] = {
     "primaryname": "name",
@@ -79,7 +79,11 @@ PROPERTY_RADAR: dict[str, str | None] = {
     "zip": "attributes.property_zip",
     "owner": "attributes.owner",
 }
-"""A row has two people. The mail address belongs to them; the rest describes the property."""
+"""The field for each column of a PropertyRadar file.
+
+A row has two people. The mail address is that of the people; the other columns describe the
+property.
+"""
 
 _PROPERTY_RADAR_SIGNS = """
 primaryname primarymobilephone1 primaryemail1 secondaryname secondarymobilephone1 mailaddress
@@ -111,12 +115,13 @@ _SECOND_PERSON = re.compile(r"secondary|second|owner2|person2|spouse|coowner")
 
 @dataclass(frozen=True, kw_only=True)
 class Detected:
-    """What was detected in a file.
+    """The kind of a file and the fields of its columns.
 
     Attributes:
-        mapping: Column to field; None leaves the column out.
-        confidence: ``high`` for a known kind, ``medium`` by names, ``low`` if values decided.
-        columns: The meaning found for each column, and its confidence.
+        mapping: The field of each column; None leaves the column out.
+        confidence: ``high`` if the kind of file is known, ``medium`` if only names decided, ``low``
+            if values decided.
+        columns: The field that was found for each column, with its confidence.
         notes: Sentences for the user, for example about a column recognised by its values.
     """
 
@@ -132,12 +137,12 @@ def detect_format(
     sample: Sequence[Sequence[str]],
     overrides: Mapping[str, str | None] | None = None,
 ) -> Detected:
-    """Find the meaning of each column.
+    """Detect the kind of a file and the field of each column.
 
     Args:
-        header: The columns' names, each once.
-        sample: Some rows.
-        overrides: The user's mapping; it decides for the columns that it names.
+        header: The unique names of the columns.
+        sample: The first rows of data.
+        overrides: The user's mapping. It takes precedence for the columns that it names.
 
     Raises:
         InvalidMappingError: The overrides name an unknown column or field, or a field twice.
@@ -163,17 +168,18 @@ def detect_format(
         _map_phones(header, kinds, sample, mapping, notes)
         if format_name in {"scraped", "generic"}:
             map_by_value(header, sample, mapping, notes)
-    _keep_the_rest(header, mapping)
+    _map_other_columns(header, mapping)
     if not {"phone", "second.phone"} & set(mapping.values()):
         raise NoPhoneColumnError(
-            "No column holds phone numbers. Columns found: "
+            "No column with phone numbers was found. The columns are: "
             + ", ".join(f"“{name}”" for name in header[:20])
-            + ". Name the right one in `mapping`, for example {“Contact”: “phone”}."
+            + ". Name the right one in `mapping` of an import, for example {“Contact”: “phone”}, "
+            "or in `column` of a do-not-contact upload."
         )
     named = "low" if notes else "high" if format_name != "generic" else "medium"
     notes += [
-        f"The column “{name}” stops messages: a yes in it sets {target.removeprefix(SECOND)}. Map "
-        "the column to an attribute, or to null, if it means something else."
+        f"A yes in the column “{name}” sets {target.removeprefix(SECOND)}, which stops messages. "
+        "If the column means something else, map it to an attribute or to null."
         for name, target in mapping.items()
         if name not in overrides and target is not None and _is_consent(target)
     ]
@@ -206,18 +212,25 @@ def check_mapping(header: Sequence[str], mapping: Mapping[str, str | None]) -> N
     for column, target in mapping.items():
         pointer = f"/mapping/{column.replace('~', '~0').replace('/', '~1')}"
         if column not in header:
-            detail = "The file has no such column; it has: " + ", ".join(header[:20])
+            detail = "The file has no column with this name. Its columns are: "
+            detail += ", ".join(header[:20])
             problems.append(FieldProblem(pointer=pointer, code="unknown_column", detail=detail))
         elif target is not None and not _is_field(target):
-            detail = "Unknown field; use attributes.<name> or " + ", ".join(sorted(FIELDS))
+            detail = "No field has this name. Use attributes.<name> or one of: "
+            detail += ", ".join(sorted(FIELDS))
             problems.append(FieldProblem(pointer=pointer, code="unknown_field", detail=detail))
         elif target in taken and target not in _REPEATABLE:
-            detail = f"The column “{taken[target]}” is already mapped to this field."
+            detail = (
+                f"The column “{taken[target]}” is already mapped to this field. Use another one."
+            )
             problems.append(FieldProblem(pointer=pointer, code="field_twice", detail=detail))
         elif target is not None:
             taken[target] = column
     if problems:
-        raise InvalidMappingError("The mapping does not fit the file.", errors=problems)
+        raise InvalidMappingError(
+            "The mapping does not fit the file. `errors` names the columns to correct.",
+            errors=problems,
+        )
 
 
 def slug(column: str) -> str:
@@ -267,12 +280,14 @@ NOT_READ_BACK = {
     *("id", "created_at", "updated_at", "lists", "source", "flags"),
     *("opted_out_at", "opt_out_reason", "opt_out_hold"),
 }
-"""Columns that an import decides itself or never changes. ``opted_out`` is read: it only stops
-messages."""
+"""Columns of an export that an import does not read: it sets them itself, or never changes them.
+
+``opted_out`` is read, because it can only stop messages.
+"""
 
 
 def _map_export(header: Sequence[str], mapping: dict[str, str | None]) -> None:
-    """Map an export of this service: attributes by their own names, and who opted out."""
+    """Map the columns of an export of this service that are attributes or are not imported."""
     for name in header:
         if name in mapping:
             continue
@@ -285,7 +300,7 @@ def _map_export(header: Sequence[str], mapping: dict[str, str | None]) -> None:
 def _map_opt_outs(
     header: Sequence[str], sample: Sequence[Sequence[str]], mapping: dict[str, str | None]
 ) -> None:
-    """Map columns that say who must not get messages; a column of phone numbers is not one."""
+    """Map the columns that say who must not get messages, unless they contain phone numbers."""
     for position, name in enumerate(header):
         target = None if name in mapping else consent_field(name)
         if target is None or share_at(sample, position, is_phone) >= MAJORITY:
@@ -324,7 +339,10 @@ def _map_phones(
     mapping: dict[str, str | None],
     notes: list[str],
 ) -> None:
-    """Order the phone columns by name; without a phone name, find them by their values."""
+    """Map up to four phone columns in the order of ``PHONE_RANK``.
+
+    If no column has a phone name and fitting values, find phone columns by their values.
+    """
     named = [name for name in header if name not in mapping and kinds[name] in PHONE_RANK]
     named.sort(key=lambda name: PHONE_RANK[kinds[name]])
     shares = {
@@ -332,7 +350,7 @@ def _map_phones(
         for position, name in enumerate(header)
         if mapping.get(name) not in set(PHONE_FIELDS)
     }
-    likely = [name for name in named if not denies_phones(sample, header.index(name))]
+    likely = [name for name in named if not has_no_phones(sample, header.index(name))]
     by_value = [
         name for name in header if name not in named and name in shares and shares[name] >= MAJORITY
     ]
@@ -347,8 +365,8 @@ def _map_phones(
     mapping.update(zip(columns, free, strict=False))
 
 
-def _keep_the_rest(header: Sequence[str], mapping: dict[str, str | None]) -> None:
-    """Map every other column to an attribute with its own name."""
+def _map_other_columns(header: Sequence[str], mapping: dict[str, str | None]) -> None:
+    """Map every column that has no field yet to an attribute with the name of the column."""
     taken = set(mapping.values())
     for column in header:
         if column in mapping:

@@ -1,4 +1,4 @@
-"""The import kind for contacts, and the event that reports the progress."""
+"""The tables, job and errors of contact imports, and the event that reports their progress."""
 
 from crm_api.domain.imports.contacts.errors import ImportFinishedError, ImportNotFoundError
 from crm_api.domain.imports.contacts.models import ContactImport, ContactImportError
@@ -29,7 +29,7 @@ CONTACT_IMPORTS = ImportKind(
     list_name="imports",
     not_found=lambda: ImportNotFoundError("No import has this id."),
     has_ended=lambda status: ImportFinishedError(
-        f"The import has {status} already.", import_status=status
+        f"The import has already {status}, so it cannot be cancelled.", import_status=status
     ),
     emit_progress=emit_progress,
 )

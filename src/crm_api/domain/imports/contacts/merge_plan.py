@@ -1,13 +1,14 @@
-"""SQL that decides, set by set, how an import changes contacts that may already exist.
+"""SQL that decides how an import changes contacts, for all people of a chunk at once.
 
 The people of a chunk are in the temporary table ``import_person``. One statement compares them with
-the contacts and writes the result for each into ``import_plan``. A dry run stops there, so its
-result is exactly that of a commit.
+the stored contacts and writes the result for each person to the temporary table ``import_plan``. A
+dry run stops there, so its result is exactly that of a commit.
 
-``fill`` sets only empty fields, ``overwrite`` sets every field that the file has; other fields
-stay. Both add tags. An address is one unit: if the file's address contradicts the stored one,
-``fill`` changes no part of it, because a mixture would be wrong for both. A deleted contact has no
-data left, so it is handled like a new one.
+For a contact that exists, ``fill`` sets only empty fields, ``overwrite`` sets every field for which
+the file has a value, and ``skip`` changes nothing. ``fill`` and ``overwrite`` add tags. An address
+is one unit: if the address in the file contradicts the stored address, ``fill`` changes no part of
+it, because a mixture of two addresses would be wrong. A deleted contact has no data left, so it is
+handled like a new one.
 """
 
 from collections.abc import Sequence
@@ -34,7 +35,7 @@ MAKE_TABLES = (
         "zone_key text, old_zone_key text, old_updated_at timestamptz, filled text[], "
         "old jsonb) ON COMMIT DELETE ROWS"
     ),
-    # Rows that stay after a rollback to a savepoint.
+    # Rows may remain from before a rollback to a savepoint of this transaction.
     text("TRUNCATE import_person, import_plan"),
 )
 
@@ -78,7 +79,7 @@ def _merged_attributes(on_duplicate: OnDuplicate) -> str:
 
 
 def _plan(on_duplicate: OnDuplicate) -> TextClause:
-    """Return the statement that plans everyone who is not in the plan yet."""
+    """Return the statement that plans the result for each staged person who has none yet."""
     merged = ", ".join(f"{_merged(name, on_duplicate)} AS {name}" for name in COLUMNS)
     stored = ", ".join(f"c.{name} AS old_{name}" for name in COLUMNS)
     changed = " OR ".join(f"{name} IS DISTINCT FROM old_{name}" for name in COLUMNS)
@@ -143,7 +144,7 @@ def _plan(on_duplicate: OnDuplicate) -> TextClause:
                 {_merged_attributes(on_duplicate)} AS attributes, c.attributes AS old_attributes
             FROM import_person s
             LEFT JOIN LATERAL (
-                -- One by one through the index: the planner does not know how few they are.
+                -- One index look-up per person: the planner does not know how few they are.
                 SELECT * FROM contact WHERE contact.phone = s.phone OFFSET 0
             ) k ON TRUE
             LEFT JOIN LATERAL (SELECT k.*) c ON k.deleted_at IS NULL
@@ -158,9 +159,9 @@ def _plan(on_duplicate: OnDuplicate) -> TextClause:
 _PLAN = {on_duplicate: _plan(on_duplicate) for on_duplicate in OnDuplicate}
 
 
-# A number of a merged contact means the contact that it was merged into; the zone key is then
-# computed from that contact. If the file has this person twice, one row wins. The other rows find a
-# merged contact, and change nothing.
+# If the number in the file belongs to a merged duplicate, take the number of the contact that it
+# was merged into, and let the zone key be computed again. If several rows mean the same contact,
+# only the first of them gets its number; the others change nothing.
 RESOLVE = text("""
     UPDATE import_person s SET phone = x.phone, zone_key = NULL
     FROM (
@@ -176,15 +177,15 @@ RESOLVE = text("""
 
 
 async def stage_people(session: AsyncSession, records: Sequence[Record]) -> None:
-    """Copy a chunk's people into this transaction's temporary tables; remove earlier rows."""
+    """Empty the temporary tables of this transaction, and copy the people of a chunk into them."""
     for statement in MAKE_TABLES:
         await session.execute(statement)
     connection = await (await session.connection()).get_raw_connection()
-    driver: Any = connection.driver_connection  # asyncpg's; only it can copy
+    driver: Any = connection.driver_connection  # asyncpg's, because SQLAlchemy's has no COPY
     await driver.copy_records_to_table("import_person", records=records, columns=PERSON)
     await session.execute(RESOLVE)
 
 
 async def plan_merge(session: AsyncSession, *, on_duplicate: OnDuplicate) -> None:
-    """Write the planned result for each staged person."""
+    """Write the planned result for each staged person who has none yet to ``import_plan``."""
     await session.execute(_PLAN[on_duplicate])

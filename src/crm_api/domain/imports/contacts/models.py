@@ -1,4 +1,4 @@
-"""Tables of contact imports and of the rows that they refused."""
+"""Tables of contact imports, of their chunks, and of the values that they did not import."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -22,7 +22,7 @@ class ImportSourceKind(StrEnum):
 
 
 class UndoState(StrEnum):
-    """The states of an import's undo."""
+    """The status of the undo of an import."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -30,7 +30,7 @@ class UndoState(StrEnum):
 
 
 class OnDuplicate(StrEnum):
-    """What an import does to a contact that exists."""
+    """What an import does with a contact that already exists."""
 
     FILL = "fill"
     OVERWRITE = "overwrite"
@@ -40,7 +40,7 @@ class OnDuplicate(StrEnum):
 class ContactImport(FileImport):
     """An import of one file, or of the provider's contacts.
 
-    The rows of a dry run are kept, so that its commit reads the same rows.
+    The file of a dry run stays stored, so that its commit reads the same rows.
     """
 
     __tablename__ = "contact_import"
@@ -75,11 +75,11 @@ class ContactImport(FileImport):
 
     source: Mapped[str] = mapped_column(server_default=text("'file'"))
     rows_sha256: Mapped[str | None]
-    """Digest of the rows as they are read: of an upload, or of CSV made from other sources."""
+    """SHA-256 of the CSV that is imported: the upload, or CSV made from a workbook or provider."""
     detected_format: Mapped[str | None]
     mapping: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     columns: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
-    """For each column: the field found, the confidence, and what the field was found by."""
+    """For each column: its field, how certain the field is, and how it was found."""
     notes: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
     on_duplicate: Mapped[str] = mapped_column(server_default=text("'fill'"))
     dry_run: Mapped[bool] = mapped_column(server_default=text("false"))
@@ -87,9 +87,12 @@ class ContactImport(FileImport):
     """The dry run that this import commits, with its rows, mapping and options."""
     list_id: Mapped[UUID | None]
     list_name: Mapped[str | None]
-    """The list that a dry run was asked to fill; only its commit creates the list."""
+    """The name of the list that the contacts join. A dry run does not create the list."""
     fetch_token: Mapped[str | None]
-    """Token of the provider's next page; None before the first and for a file, empty at the end."""
+    """Token of the provider's next page; None before the first page, empty after the last one.
+
+    Always None for the import of a file.
+    """
     fetched_bytes: Mapped[int | None] = mapped_column(BigInteger)
     """Bytes of rows fetched from the provider so far; None for a file."""
     rows_total: Mapped[int | None] = mapped_column(Integer)
@@ -99,24 +102,27 @@ class ContactImport(FileImport):
     changed_since_dry_run: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     """People whose result differs from that of the dry run, because the contacts have changed."""
     changes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
-    """By field: how often it was filled, and how often overwritten."""
+    """For each field: how often the import filled it, and how often it overwrote it."""
     sample: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
     """The first new and changed people, with each field before and after."""
     undo_state: Mapped[str | None]
     undo_counts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
-    """Contacts and list memberships that were undone so far, and those that were left."""
+    """The counts of the undo so far, by the names in ``undo_request.COUNTS``."""
     undone_at: Mapped[datetime | None]
     cleaned_at: Mapped[datetime | None]
-    """When the data needed to undo or commit it was deleted."""
+    """When the data needed to undo or commit the import was deleted; None until then."""
 
     @property
     def undo(self) -> dict[str, Any] | None:
-        """Progress of the undo; None if no undo was requested."""
+        """The status and the counts of the undo; None if no undo was requested."""
         return None if self.undo_state is None else {"status": self.undo_state, **self.undo_counts}
 
 
 class ContactImportChunk(Base):
-    """The effects of one transaction of an import, to undo or compare them."""
+    """What one chunk of an import changed, stored for an undo.
+
+    For a dry run, it has digests of the planned results. The commit compares its results with them.
+    """
 
     __tablename__ = "contact_import_chunk"
 
@@ -124,20 +130,20 @@ class ContactImportChunk(Base):
         ForeignKey("contact_import.id", ondelete="CASCADE"), primary_key=True
     )
     start: Mapped[int] = mapped_column(Integer, primary_key=True)
-    """Rows of the file before this chunk."""
+    """The number of rows of the file before this chunk."""
     applied_at: Mapped[datetime]
-    """Also ``updated_at`` of all contacts that it wrote; a later value shows a later edit."""
+    """When the chunk was stored. Its contacts have this ``updated_at`` until they are edited."""
     outcomes: Mapped[list[int]] = mapped_column(ARRAY(BigInteger()))
     """Only for a dry run: for each person in order, a digest of the planned result."""
     created_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()))
     changed_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()))
     changes: Mapped[list[Any]] = mapped_column(ARRAY(JSONB()))
-    """One for each of ``changed_ids``: ``{"filled": ["city"], "old": {"company": "Granite"}}``."""
+    """For each of ``changed_ids``: ``{"filled": ["city"], "old": {"company": "Granite"}}``."""
     undone_at: Mapped[datetime | None]
 
 
 class ContactImportError(FileImportError):
-    """A value or a row that was refused, and why."""
+    """A value or a row that was not imported, and the reason."""
 
     __tablename__ = "contact_import_error"
     __table_args__ = (Index("idx_contact_import_error_import", "import_id", "id"),)

@@ -1,7 +1,7 @@
-"""Columns that say who must not get messages: found by their names, read cell by cell.
+"""Find the columns of a file that say who must not get messages, and read their cells.
 
-Such a column only ever stops messages. A "no" in it allows nothing, and an empty cell has no
-meaning. A cell that is neither a yes nor a no puts the number on hold until a person decides.
+Such a column can only stop messages. A "no" or an empty cell has no effect. A cell that is neither
+a yes nor a no puts the number on hold until somebody decides.
 """
 
 import re
@@ -19,7 +19,10 @@ _NOT_A_FLAG = re.compile(
     r"email|correo|fax|postal|reason|motivo|source|fuente|link|url|notes?$|method|channel|count"
     r"|by$|(?<!not)message$|keyword"
 )
-"""Names about an opt-out that are not the opt-out itself, or about an opt-out from other things."""
+"""Names of columns that are about an opt-out but do not say who opted out of messages.
+
+Examples are the reason for the opt-out, and an opt-out from e-mail.
+"""
 _OPTED_OUT_NAMES = re.compile(
     r"opt(?:ed|s|ing)?out|unsubscri|don(?:o)?t(?:text|sms|message)|notext(?:s|ing)?$|nosms$|^dnt$"
     r"|^stop(?:ped|texts?|texting|sms)?(?:date|at|on|status|flag|list)?$"
@@ -56,12 +59,13 @@ _NAMES_A_DATE = re.compile(r"date|fecha|at$|on$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptOutRow:
-    """What a row says about one person's numbers.
+    """A cell that says that one person must not get messages, or that is unclear about it.
 
     Attributes:
-        phones: All numbers of the person, the contact's first.
-        column, value: The cell that says so.
-        is_do_not_contact: True if it forbids all contact, not only messages.
+        phones: All numbers of the person. The first one is that of the contact.
+        column: The name of the column.
+        value: The text of the cell.
+        is_do_not_contact: True if the column forbids all contact; False if it forbids messages.
         is_clear: False if the cell is neither a yes nor a no.
     """
 
@@ -74,7 +78,7 @@ class OptOutRow:
 
 
 def consent_field(column: str) -> str | None:
-    """Return the consent field that a column name means; None for any other column."""
+    """Return the consent field for a column with this name; None if it is not about an opt-out."""
     key = _key(column)
     if _NOT_A_FLAG.search(key):
         return None
@@ -84,9 +88,13 @@ def consent_field(column: str) -> str | None:
 
 
 def read_answer(text: str, *, column: str) -> bool | None:
-    """Read one cell: True stops messages, False has no effect, None is neither a yes nor a no.
+    """Read one cell of a consent column.
 
-    A date says when, so it is a yes. A repetition of the column's own name is a yes too.
+    A date counts as a yes, because it says when the person opted out. A cell that repeats the name
+    of the column counts as a yes too.
+
+    Returns:
+        True for a yes, which stops messages. False for a no or a blank cell. None if unclear.
     """
     squeezed = " ".join(text.split())
     key = _key(squeezed)
@@ -103,7 +111,7 @@ def read_answer(text: str, *, column: str) -> bool | None:
 
 
 def is_answer(column: str) -> Callable[[str], bool]:
-    """Return a test for the values of a consent column."""
+    """Return a function that tests whether a value of this consent column is a yes or a no."""
     return lambda value: read_answer(value, column=column) is not None
 
 

@@ -1,4 +1,4 @@
-"""Read the people of a row, and report the values that were refused."""
+"""Read the people of a row, and report the values that cannot be imported."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -52,7 +52,7 @@ _MAX_TAGS = 50
 _MAX_TAG = 64
 _E164 = re.compile(r"\+[0-9]{7,15}")
 _OWN = {"name", *PHONE_FIELDS, *(column.name for column in CONTACT_COLUMNS if column.is_own)}
-"""Fields that a row with two people has for the first one alone."""
+"""Fields that belong only to the first person of a row with two people."""
 _READ_APART = {"first_name", "last_name", "email", "state", "timezone"}
 _SIMPLE_FIELDS = tuple(name for name in TEXT_COLUMNS if name not in _READ_APART)
 _TIDY = {"postal_code": values.postal_code, "country": country_code}
@@ -60,7 +60,7 @@ _TIDY = {"postal_code": values.postal_code, "country": country_code}
 
 @dataclass(frozen=True)
 class _Plan:
-    """The positions of one person's values in a row."""
+    """The columns of one person's values, as positions in a row."""
 
     phones: list[tuple[int, str]]
     names: dict[str, int]
@@ -72,7 +72,7 @@ class _Plan:
 
 
 class RowReader:
-    """Reads the rows of one file with one mapping."""
+    """Reads the people of each row of one file, with the mapping of the file."""
 
     def __init__(self, header: Sequence[str], mapping: Mapping[str, str | None]) -> None:
         self._header = tuple(header)
@@ -91,7 +91,8 @@ class RowReader:
             return refused(row.line, "unreadable_row", row.fault)
         cells = self._cells(row)
         if cells is None:
-            return refused(row.line, "repeated_header", "The row repeats the header.")
+            reason = "The row repeats the header, so it was left out."
+            return refused(row.line, "repeated_header", reason)
         problems: list[RowProblem] = []
         if any(surplus := cells[len(self._header) :]):
             problems.append(surplus_values(row.line, surplus, columns=len(self._header)))
@@ -115,7 +116,7 @@ class RowReader:
         return [numbers[0] for numbers in found if numbers]
 
     def _cells(self, row: RawRow) -> list[str] | None:
-        """Return at least as many values as the header has; None if the row repeats the header."""
+        """Return the values, filled up to the header's length; None if the row is the header."""
         cells = [value.strip() for value in row.values]
         if [cell.casefold() for cell in cells] == self._folded:
             return None
@@ -124,7 +125,7 @@ class RowReader:
     def _plan(
         self, targets: Sequence[str | None], *, prefix: str, role: str | None = None
     ) -> _Plan:
-        """Find a person's columns; the second person shares the first's address and attributes."""
+        """Find the columns of one person. A second person shares the address and attributes."""
         own = {
             target.removeprefix(prefix): position
             for position, target in enumerate(targets)
@@ -141,7 +142,7 @@ class RowReader:
             }
         found = shared | own
         names = ("first_name", "last_name", "name")
-        # A column that does not name the second person applies to both.
+        # An opt-out column without the prefix of the second person applies to both people.
         wanted = {*CONSENT_FIELDS, *(prefix + name for name in CONSENT_FIELDS)}
         opt_outs = [
             (position, target.removeprefix(SECOND))
@@ -173,7 +174,7 @@ class RowReader:
     def _opt_outs(
         self, person: PersonRow, cells: list[str], plan: _Plan, problems: list[RowProblem]
     ) -> list[OptOutRow]:
-        """Return which people must not get messages; an unclear cell is a problem and a hold."""
+        """Return the opt-outs of a person. An unclear cell is also added to ``problems``."""
         found = []
         for position, target in plan.opt_outs:
             column, text = self._header[position], cells[position]
@@ -222,7 +223,10 @@ class RowReader:
     def _numbers(
         self, line: int, cells: list[str], plan: _Plan, problems: list[RowProblem]
     ) -> tuple[list[str], str | None]:
-        """Read all of a person's numbers; bad ones refuse the person only if none is good."""
+        """Return the numbers of a person, and the extension of the first number or None.
+
+        Invalid numbers are added to ``problems``. The person is refused only if none is valid.
+        """
         numbers: list[str] = []
         extension: str | None = None
         bad: list[tuple[str, str, str]] = []
@@ -313,7 +317,7 @@ class RowReader:
     def _take_state(
         self, person: PersonRow, cells: list[str], plan: _Plan, problems: list[RowProblem]
     ) -> None:
-        """Set the state's code; keep an unknown state as an attribute, as it limits the hours."""
+        """Set the code of the state. An unknown state becomes an attribute: it limits the hours."""
         position = plan.fields.get("state")
         if position is None or not cells[position]:
             return
@@ -363,7 +367,7 @@ class RowReader:
             person.attributes["owner_role"] = plan.role
 
     def _without_number(self, line: int) -> list[RowProblem]:
-        """Refuse a row for one person without a number; rows for two people may have none."""
+        """Return the problem of a row without a number; none if a row may have two people."""
         if len(self._plans) > 1:
             return []
         columns = " / ".join(column for _, column in self._plans[0].phones)

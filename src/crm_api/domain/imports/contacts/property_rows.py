@@ -1,8 +1,8 @@
-"""Read the property of a row, besides its people.
+"""Find the property that a row of a contact file describes.
 
-PropertyRadar's columns become attributes of each owner (``property_address``, ``property_city`` …).
-A user can map other columns to these attributes. A row whose people came earlier in the file still
-describes its property: an owner of three properties is one contact with three properties.
+Columns of PropertyRadar become attributes of each owner, such as ``property_address``. A user can
+map other columns to these attributes. If a person is in several rows, each row still describes a
+property: an owner of three properties becomes one contact with three properties.
 """
 
 import re
@@ -20,7 +20,7 @@ _YEAR = re.compile(r"(\d{4})(?:\.0)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PropertyRow:
-    """A property's address, and its people's numbers with their roles, in the order of the row."""
+    """A property, and the number and role of each of its people in the order of the row."""
 
     street: str
     city: str | None
@@ -32,7 +32,7 @@ class PropertyRow:
 
 
 def property_of(people: Sequence[PersonRow]) -> PropertyRow | None:
-    """Return the property of a row's people; None if the row describes none."""
+    """Return the property of a row, given the row's people; None if the row describes none."""
     if not people:
         return None
     attributes = people[0].attributes

@@ -1,9 +1,10 @@
-"""The process that reads a large file: an order on standard input, chunks on standard output.
+"""The process that reads a large contact file for a worker.
 
-Each frame is a length in four bytes, big-endian, and a JSON object. The first is ``{"rows_total":
-1000}``, then come chunks, and ``{"end": true}`` is the last. ``{"error": {"code": "not_csv",
-"detail": "…"}}`` replaces any of them. If the parent process dies, the pipe breaks and ends this
-process.
+The worker writes one ``Order`` as a JSON line to standard input. The process writes frames to
+standard output. A frame is a length in four bytes, big-endian, and a JSON object. The first frame
+is ``{"rows_total": 1000}``. One frame for each chunk follows, and ``{"end": true}`` is the last.
+``{"error": {"code": "not_csv", "detail": "…"}}`` may replace any frame. If the worker dies, the
+pipe breaks, and that ends this process.
 """
 
 import os
@@ -21,7 +22,7 @@ LENGTH_BYTES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What to read: a file with a mapping, after its first ``start`` rows."""
+    """The file to read, its mapping, the number of rows to skip, and the most rows in a chunk."""
 
     path: str
     mapping: dict[str, str | None]
@@ -29,11 +30,14 @@ class Order:
     chunk_rows: int
 
     def open(self) -> tuple[ImportSource, int | None]:
-        """Open the file at the ordered row; also count its rows if that is row 0.
+        """Open the file after its first ``start`` rows.
+
+        Returns:
+            The opened file, and the number of its rows if ``start`` is 0, else None.
 
         Raises:
             ImportFileError: The file cannot be read as CSV.
-            FileNotFoundError: The file is gone.
+            FileNotFoundError: The file does not exist.
         """
         source = ImportSource(Path(self.path), self.mapping)
         if self.start == 0:
@@ -42,17 +46,17 @@ class Order:
         return source, None
 
     def as_line(self) -> bytes:
-        """Return the order in the form that ``read`` parses."""
+        """Return the order as one line of JSON."""
         return orjson.dumps(self, option=orjson.OPT_APPEND_NEWLINE)
 
     @classmethod
     def read(cls, line: bytes) -> "Order":
-        """Parse the result of ``as_line``."""
+        """Read an order from the line that ``as_line`` returned."""
         return cls(**orjson.loads(line))
 
 
 def main() -> None:
-    """Read the file of the order to its end."""
+    """Read an order from standard input, and write the chunks of its file to standard output."""
     order = Order.read(sys.stdin.buffer.readline())
     try:
         source, rows_total = order.open()
@@ -74,5 +78,5 @@ if __name__ == "__main__":
     try:
         main()
     except BrokenPipeError:
-        # The parent is gone. Without this the interpreter would print an error at exit.
+        # The worker has ended. Without this, the interpreter would print an error at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""The result of reading a row: people and problems."""
+"""The people and the problems that are read from one row of a contact file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,16 +12,16 @@ from crm_api.domain.kit.contact_columns import ADDRESS_COLUMNS, PLAIN_COLUMNS
 from crm_api.platform.ids import new_id
 
 COLUMNS = (*PLAIN_COLUMNS, *ADDRESS_COLUMNS)
-"""The text columns of a contact, in the order in which dry runs have stored their results."""
+"""The text columns of a contact. Keep their order: digests of stored dry runs depend on it."""
 PERSON = ("position", "line", "new_id", "phone", *COLUMNS, "zone_key", "tags", "attributes")
-"""The columns of ``import_person``, in the order of the copy."""
+"""The columns of ``import_person``, in the order in which they are copied."""
 MAX_SHOWN = 200
-"""Characters of a value that a problem shows."""
+"""A problem shows at most this many characters of a value."""
 
 
 @dataclass(slots=True, kw_only=True)
 class PersonRow:
-    """One person of a file, ready to be stored; None means that the file has no value."""
+    """One person of a file, ready to be stored. None means that the file has no such value."""
 
     line: int
     phone: str
@@ -47,9 +47,12 @@ Record = Sequence[Any]
 
 
 def as_record(person: PersonRow, position: int) -> Record:
-    """Return a person as a database row; ``position`` counts within the chunk.
+    """Return a person as a row of ``import_person``.
 
-    The id is for a new contact; a known contact keeps its own.
+    The row has a new id, which is used only if no contact has the person's number.
+
+    Args:
+        position: The position of the person in the chunk, from 1.
     """
     return (
         position,
@@ -65,11 +68,11 @@ def as_record(person: PersonRow, position: int) -> Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowProblem:
-    """A value or a row that was refused.
+    """A value or a row that was not imported.
 
     Attributes:
-        refuses: True if the row gave no person because of it; False if only this value was left
-            out.
+        refuses: True if this problem prevented the import of a person; False if only this value was
+            left out.
     """
 
     line: int
@@ -82,7 +85,10 @@ class RowProblem:
 
 @dataclass(frozen=True, slots=True)
 class RowResult:
-    """The content of a row; empty if the row is for two people and neither has a number."""
+    """The content of a row.
+
+    It has neither people nor problems if the row has columns for two people and no number.
+    """
 
     people: list[PersonRow]
     problems: list[RowProblem]
@@ -90,16 +96,16 @@ class RowResult:
 
 
 def left_out(line: int, column: str, text: str, code: str, limit: int | None = None) -> RowProblem:
-    """Build the problem of a value without which the person was imported."""
+    """Build the problem of a value that was left out; the person was imported without it."""
     reason = {
-        "invalid_email": "This is not an e-mail address; the person was taken without it.",
-        "invalid_timezone": "No such time zone; the person was taken without it.",
-        "unknown_state": "This is not a known state, province or territory; the person was taken "
-        "without it. Until the state is known, messages to this number are sent only at hours "
-        "that the rules of every state allow.",
-        "unclear_opt_out": "This is neither a yes nor a no. Campaign messages to this number are "
-        "held until a person decides: opt the contact out, or in again to release the hold.",
-        "too_long": f"Longer than {limit} characters; the person was taken without it.",
+        "invalid_email": "This is not an e-mail address. The person was imported without it.",
+        "invalid_timezone": "This is not a time zone. The person was imported without it.",
+        "unknown_state": "This is not a known state, province or territory. The person was "
+        "imported without it. Until the state is known, messages to this number are sent only at "
+        "hours that the rules of every state allow.",
+        "unclear_opt_out": "This is neither a yes nor a no. Campaign messages to this number wait "
+        "until somebody decides. Opt the contact out, or opt it in to release the messages.",
+        "too_long": f"This is longer than {limit} characters. The person was imported without it.",
     }[code]
     return RowProblem(
         line=line, column=column, value=text[:MAX_SHOWN], code=code, reason=reason, refuses=False
@@ -107,19 +113,19 @@ def left_out(line: int, column: str, text: str, code: str, limit: int | None = N
 
 
 def surplus_values(line: int, values: list[str], *, columns: int) -> RowProblem:
-    """Build the problem of values beyond the header's columns."""
+    """Build the problem of a row with more values than columns in the header."""
     return RowProblem(
         line=line,
         column=None,
         value=", ".join(values)[:MAX_SHOWN],
         code="surplus_values",
-        reason=f"The row has more values than the header's {columns} columns; the surplus was "
-        "left out.",
+        reason=f"The row has more values than the {columns} columns of the header. The additional "
+        "values were left out.",
         refuses=False,
     )
 
 
 def refused(line: int, code: str, reason: str) -> RowResult:
-    """Refuse a whole row."""
+    """Return the result of a row that cannot be imported at all."""
     problem = RowProblem(line=line, column=None, value=None, code=code, reason=reason, refuses=True)
     return RowResult([], [problem])

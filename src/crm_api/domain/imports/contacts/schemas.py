@@ -1,4 +1,4 @@
-"""Request and response models of imports."""
+"""Request and response models of contact imports."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -22,13 +22,13 @@ from crm_api.domain.kit.vocabulary import Vocabulary
 
 
 def _read_json(value: object) -> object:
-    """Parse the JSON of a form field; a JSON body already has the object."""
+    """Parse the JSON text of a form field; return the object of a JSON body unchanged."""
     if not isinstance(value, str):
         return value
     try:
         return orjson.loads(value)
     except orjson.JSONDecodeError as error:
-        raise PydanticCustomError("json_invalid", "This is not JSON.") from error
+        raise PydanticCustomError("json_invalid", "The value is not valid JSON.") from error
 
 
 def _refuse_number(value: Any) -> Any:  # noqa: ANN401 - a form's text, or any JSON value
@@ -39,26 +39,28 @@ def _refuse_number(value: Any) -> Any:  # noqa: ANN401 - a form's text, or any J
 
 
 class ImportOptions(RequestModel):
-    """The options of an upload besides its file; in a form every value is text."""
+    """The options of a contact import, read from form fields or from a JSON body."""
 
     source: ImportSourceKind = ImportSourceKind.FILE
     """``openphone`` imports the provider's contacts instead of a file."""
     list_name: Annotated[str, Text(shortest=1, longest=200)] | None = None
-    """Everyone in the file is put on the list with this name, which is created if needed."""
+    """All contacts of the import join the list with this name, which is created if needed."""
     list_id: UUID | None = None
     mapping: Annotated[dict[str, str | None] | None, BeforeValidator(_read_json)] = None
-    """Column to field; null leaves the column out."""
+    """The field of each column, by the name of the column; null leaves the column out."""
     dry_run: Annotated[bool, BeforeValidator(_refuse_number)] = False
     """Count what would happen, and change nothing."""
     on_duplicate: OnDuplicate = OnDuplicate.FILL
 
 
 class ImportCorrection(RequestModel):
-    """Other options for a dry run; what is left out stays.
+    """New options for a dry run. Options that are left out do not change.
 
     Attributes:
-        mapping: The field of each column; null leaves the column out.
-        list_name: The name of the list that gets the contacts. It is created if it does not exist.
+        mapping: The field of each column, by the name of the column; null leaves the column out.
+            Columns that are not named here are recognised by their names or values.
+        list_name: The name of the list that the contacts join. It is created if it does not exist.
+        list_id: The id of the list that the contacts join.
     """
 
     model_config = example(mapping={"Mobile": "phone", "Remarks": None})
@@ -70,22 +72,23 @@ class ImportCorrection(RequestModel):
 
 
 class ImportColumnRead(ReadModel):
-    """The meaning found for one column; check it if the confidence is low.
+    """The field as which one column is imported. Check it if ``confidence`` is ``low``.
 
     Attributes:
         column: The name of the column in the file.
-        field: The field that the column is imported as; null if the column is left out.
-        confidence: How sure the detection is.
-        fits: The percentage of the first values that look like this field.
-        examples: Some values of the column.
+        field: The field as which the column is imported; null if the column is left out.
+        confidence: How certain it is that the field is right: ``high``, ``medium`` or ``low``.
+        fits: The percentage of the first values that look like values of this field; null if values
+            of this field have no typical form.
+        examples: Up to two values of the column.
     """
 
     model_config = example(
         column="Mobile",
         field="phone",
-        confidence="certain",
+        confidence="high",
         told_by="name",
-        fits=239,
+        fits=100,
         examples=["(617) 555-0123"],
     )
 
@@ -94,16 +97,15 @@ class ImportColumnRead(ReadModel):
     confidence: str
     told_by: Annotated[str, Vocabulary(ColumnBasis, "ImportToldBy")]
     fits: int | None
-    """Percentage of the first values that look like the field."""
     examples: list[str]
 
 
 class ImportChangeRead(ReadModel):
-    """How often a field was set that was empty, and how often one that had another value.
+    """How often an import sets one field of existing contacts.
 
     Attributes:
-        filled: How often the field was empty before.
-        overwritten: How often the field had another value before.
+        filled: The number of contacts whose field was empty before.
+        overwritten: The number of contacts whose field had another value before.
     """
 
     filled: int
@@ -111,11 +113,11 @@ class ImportChangeRead(ReadModel):
 
 
 class ImportValueRead(ReadModel):
-    """A field of one person, before and after the import.
+    """The value of one field of a contact before and after the import.
 
     Attributes:
-        before: The value before the change.
-        after: The value after the change.
+        before: The value before the import; null if the field was empty.
+        after: The value after the import.
     """
 
     before: Any
@@ -123,12 +125,13 @@ class ImportValueRead(ReadModel):
 
 
 class ImportExampleRead(ReadModel):
-    """One person of the file who is new or changes.
+    """An example of a contact that the import creates or changes.
 
     Attributes:
         line: The line number in the file.
-        outcome: What the import does with the contact.
-        changes: The fields that change, each with its value before and after.
+        contact_id: The id of the changed contact; null if the import creates the contact.
+        outcome: ``created`` or ``updated``.
+        changes: The fields that change, by name, each with its value before and after.
     """
 
     model_config = example(
@@ -145,14 +148,16 @@ class ImportExampleRead(ReadModel):
 
 
 class ImportUndoRead(ReadModel):
-    """The progress of an undo: what was undone, and what stays.
+    """The progress of the undo of an import.
 
     Attributes:
-        removed: The number of contacts that were removed.
-        restored: The number of contacts that were restored.
-        memberships_removed: The number of list memberships that were removed.
-        left_edited: The number of contacts that stay because they were changed since.
-        left_in_use: The number of contacts that stay because they are in use.
+        removed: The number of contacts that the import created and the undo removed.
+        restored: The number of contacts that got their values from before the import back.
+        memberships_removed: The number of contacts that the undo removed from the import's list.
+        left_edited: The number of contacts that the undo did not change, because they were edited
+            after the import.
+        left_in_use: The number of created contacts that the undo did not remove, because they got a
+            message, a call, a flag or a note after the import.
     """
 
     status: Annotated[str, Vocabulary(UndoState, "ImportUndoStatus")]
@@ -164,28 +169,34 @@ class ImportUndoRead(ReadModel):
 
 
 class ImportRead(ReadModel):
-    """One import; ``rows_total`` is null until the file is counted.
+    """A contact import and its progress.
 
     Attributes:
-        file_name: The name of the uploaded file.
-        rows_sha256: The SHA-256 of the rows, in hexadecimal.
-        detected_format: The format of the file.
-        mapping: The field of each column; null leaves the column out.
+        file_name: The name of the uploaded file; null for an import from the provider.
+        rows_sha256: The SHA-256 digest of the imported rows as CSV, in hexadecimal; null until the
+            rows are complete.
+        detected_format: The kind of file that was recognised, such as ``propertyradar`` or
+            ``generic``; null until the rows are complete.
+        mapping: The field of each column, by the name of the column; null leaves the column out.
+        dry_run: True if the import only counts what would happen, and changes nothing.
         rows_total: The number of rows in the file; null until they are counted.
         rows_processed: The number of rows that were read so far.
-        created: The number of items that were created.
-        updated: The number of items that were changed.
-        unchanged: The number of contacts that stay as they are.
-        duplicates_in_file: The number of rows whose phone number is in an earlier row.
-        invalid: The number of rows that could not be imported.
-        dry_run_id: The id of the dry run that this import commits; null without one.
-        changed_since_dry_run: The number of contacts that were imported differently from the dry
-            run, because they changed before its commit.
-        changes: How often each field is filled or overwritten.
-        undo: The progress of the undo; null without one.
-        undone_at: When it was undone; null otherwise.
-        list_name: The name of the list that gets the contacts. It is created if it does not exist.
-        error: What went wrong, as a sentence; null without a failure.
+        created: The number of contacts that the import created, or would create in a dry run.
+        updated: The number of contacts that the import changed, or would change in a dry run.
+        unchanged: The number of contacts that existed and did not change.
+        duplicates_in_file: The number of people in the file whose phone number is in an earlier
+            row.
+        invalid: The number of rows from which no contact could be imported.
+        dry_run_id: The id of the dry run that this import commits; null if it commits none.
+        changed_since_dry_run: The number of contacts whose result differs from that of the dry run,
+            because they changed before its commit.
+        changes: By field name, how often the import fills or overwrites the field.
+        undo: The progress of the undo; null if no undo was requested.
+        undone_at: When the undo was completed; null until then.
+        list_id: The id of the list that the contacts join; null without a list. In a dry run it is
+            also null if the list would be created.
+        list_name: The name of the list that the contacts join, if the request gave a name.
+        error: Why the import failed, or why it waits, as a sentence; null otherwise.
     """
 
     model_config = example(
@@ -238,7 +249,7 @@ class ImportRead(ReadModel):
 
 
 class UndoRequest(DryRunRequest):
-    """An undo, or a count of what it would do."""
+    """A request to undo an import, or with ``dry_run`` to count what an undo would do."""
 
     model_config = example(dry_run=True)
 
@@ -246,9 +257,13 @@ class UndoRequest(DryRunRequest):
 class UndoneImportRead(ImportRead, DryRunRead):
     """The import that is being undone.
 
-    ``counts`` are those of a dry run, or of the call with its token: what the undo reverts
-    (``removed``, ``restored``, ``memberships_removed``) and what stays (``left_edited``,
-    ``left_in_use``). ``undo`` is updated during the undo.
+    A dry run of the undo, and the call with its token, have ``counts``. They are the numbers of
+    contacts and list memberships that the undo reverts (``removed``, ``restored``,
+    ``memberships_removed``) and of contacts that it does not change (``left_edited``,
+    ``left_in_use``). ``undo`` is the progress of the undo.
+
+    Attributes:
+        dry_run: True if nothing was changed, because the call only counts what the undo would do.
     """
 
     model_config = example(ImportRead, token=None)
@@ -257,15 +272,15 @@ class UndoneImportRead(ImportRead, DryRunRead):
 
 
 class ImportDetail(ImportRead):
-    """One import with its columns, and examples of its changes.
+    """A contact import with the fields of its columns and examples of its changes.
 
-    To correct the meaning of a column, use ``PATCH`` on the dry run, or a new upload with
-    ``mapping``.
+    If a column has the wrong field, correct it with ``PATCH`` on a dry run, or upload the file
+    again with ``mapping``.
 
     Attributes:
-        columns: The field that each column of the file is imported as.
+        columns: The field as which each column of the file is imported.
         notes: Remarks about the file, as sentences.
-        sample: Some of the contacts, as examples.
+        sample: Examples of contacts that the import creates or changes.
     """
 
     model_config = example(ImportRead, notes=[])
@@ -276,10 +291,10 @@ class ImportDetail(ImportRead):
 
 
 def read_options(fields: Mapping[str, Any]) -> ImportOptions:
-    """Validate the form's fields, or those of a JSON object; a blank one counts as left out.
+    """Read the options from the form fields or the JSON body. A blank field counts as left out.
 
     Raises:
-        ImportOptionError: There are faults; ``errors`` has one problem for each field.
+        ImportOptionError: An option is unknown or has an invalid value; ``errors`` names each.
     """
     options = read_form(ImportOptions, fields, error=ImportOptionError)
     check_list(options.list_name, options.list_id)
@@ -287,18 +302,19 @@ def read_options(fields: Mapping[str, Any]) -> ImportOptions:
 
 
 def check_list(list_name: str | None, list_id: UUID | None) -> None:
-    """Refuse a list by name together with a list by id.
+    """Check that a list is not given both by name and by id.
 
     Raises:
         ImportOptionError: Both are given.
     """
     if list_name and list_id:
-        raise _wrong("/list_id", "Give list_name or list_id, not both.")
+        raise _wrong("/list_id", "Both list_name and list_id are given. Give only one of them.")
 
 
 def unknown_list() -> ImportOptionError:
     """Return the error for a ``list_id`` that does not exist."""
-    return _wrong("/list_id", "There is no list with this id.", code="unknown_list")
+    detail = "No list has this id. Give the id of an existing list, or a list_name."
+    return _wrong("/list_id", detail, code="unknown_list")
 
 
 def _wrong(pointer: str, detail: str, *, code: str = "conflicting_fields") -> ImportOptionError:

@@ -1,4 +1,4 @@
-"""Accept, list, run, cancel and clean up imports."""
+"""Store contact imports, find their files, and delete what old imports no longer need."""
 
 import contextlib
 from dataclasses import asdict
@@ -24,30 +24,30 @@ _CLEANED_AT_ONCE = 100
 
 
 def uploads_folder(data_dir: Path) -> Path:
-    """Return the folder of the rows of imports."""
+    """Return the folder with the files of contact imports."""
     return data_dir / "imports"
 
 
 def upload_path(data_dir: Path, import_id: UUID) -> Path:
-    """Return the path of an import's own rows; a commit has none and uses its dry run's."""
+    """Return the path of an import's own file. A commit has none, and uses that of its dry run."""
     return uploads_folder(data_dir) / f"{import_id}.csv"
 
 
 def rows_path(data_dir: Path, row: ContactImport) -> Path:
-    """Return the path from which this import reads its rows."""
+    """Return the path of the file from which this import reads its rows."""
     return upload_path(data_dir, row.dry_run_id or row.id)
 
 
 def discard_old_uploads(folder: Path, *, wall_now: datetime) -> None:
-    """Delete uploads that are too old to be committed.
+    """Delete the files of dry runs that are too old to be committed.
 
     Args:
-        wall_now: The machine's time, because it dates the files. With the sandbox's moved time
-            every upload would look too old.
+        wall_now: The time of the machine's clock, which also dates the files. The clock of the
+            sandbox may be set to another time, and then every file could look too old.
     """
     oldest = (wall_now - KEPT_FOR).timestamp()
     for path in folder.glob("*.csv"):
-        with contextlib.suppress(FileNotFoundError):  # another worker was first
+        with contextlib.suppress(FileNotFoundError):  # another worker has deleted it
             if path.stat().st_mtime < oldest:
                 path.unlink()
 
@@ -63,10 +63,10 @@ async def create_import(
     options: ImportOptions,
     now: datetime,
 ) -> ContactImport:
-    """Accept an uploaded file; request ``run_imports``.
+    """Store an import of an uploaded file as pending, and request the job ``run_imports``.
 
     Raises:
-        ImportOptionError: ``list_id`` does not exist.
+        ImportOptionError: No list has the id ``options.list_id``.
     """
     rows = {
         "id": import_id,
@@ -81,12 +81,12 @@ async def create_import(
 async def create_provider_import(
     uow: UnitOfWork, options: ImportOptions, *, now: datetime
 ) -> ContactImport:
-    """Accept an import of the provider's contacts, which a job fetches.
+    """Store an import of the provider's contacts as pending, and request ``run_imports``.
 
-    The meaning of columns is found after the fetch. Requests ``run_imports``.
+    The job fetches the contacts, and then finds the meaning of their columns.
 
     Raises:
-        ImportOptionError: ``list_id`` does not exist.
+        ImportOptionError: No list has the id ``options.list_id``.
     """
     rows: dict[str, object] = {
         "id": new_id(),
@@ -113,7 +113,7 @@ async def _accept(
 
 
 def as_columns(detected: Detected) -> dict[str, object]:
-    """Return the columns of an import row that describe the detected file."""
+    """Return what was detected in a file, by columns of ``contact_import``."""
     return {
         "detected_format": detected.format_name,
         "mapping": detected.mapping,
@@ -123,7 +123,7 @@ def as_columns(detected: Detected) -> dict[str, object]:
 
 
 async def _list_of(uow: UnitOfWork, options: ImportOptions, *, now: datetime) -> UUID | None:
-    """Return the list to put people on, and create it if needed; a dry run creates none."""
+    """Return the id of the import's list; create the list if needed, but not for a dry run."""
     list_id = options.list_id
     if list_id is not None and not await queries.lock_list(uow.session, list_id=list_id):
         raise unknown_list()
@@ -133,7 +133,7 @@ async def _list_of(uow: UnitOfWork, options: ImportOptions, *, now: datetime) ->
 
 
 async def needs_rows(uow: UnitOfWork, *, import_id: UUID) -> bool:
-    """Return whether the rows may be read again: by an open import, or by a commit of a dry run.
+    """Return whether the file of an import may be read again, by this import or by a commit.
 
     Raises:
         ImportNotFoundError: No import has this id.
@@ -143,10 +143,10 @@ async def needs_rows(uow: UnitOfWork, *, import_id: UUID) -> bool:
     return row.finished_at is None or can_be_committed or row.dry_run_id is not None
 
 
-async def keep_total(
+async def store_row_count(
     uow: UnitOfWork, *, import_id: UUID, rows_total: int | None, now: datetime
 ) -> None:
-    """Store the number of rows, and renew the worker's lease."""
+    """Store the number of rows of an import, and renew the worker's lease."""
     values: dict[str, object] = {
         "rows_total": rows_total,
         "lease_until": now + LEASE,
@@ -158,7 +158,7 @@ async def keep_total(
 async def postpone_import(
     uow: UnitOfWork, *, import_id: UUID, until: datetime, why: str, now: datetime
 ) -> None:
-    """Let an import wait until an instant; store why as its error."""
+    """Let no worker claim an import before ``until``, and store the reason as its error."""
     values: dict[str, object] = {"lease_until": until, "error": why, "updated_at": now}
     await runs.update_open(uow.session, CONTACT_IMPORTS, import_id=import_id, values=values)
 
@@ -178,12 +178,12 @@ _DELETE_KEPT_ROWS = text("""
 
 
 async def clean_up_imports(uow: UnitOfWork, *, now: datetime) -> int:
-    """Delete the data that old imports keep for an undo or a commit; their counts stay.
+    """Delete the stored changes of imports that are too old for an undo or a commit.
 
-    ``run_imports`` deletes their uploads, because it runs where the files are.
+    Their counts stay. Their files are deleted by the job ``run_imports``.
 
     Returns:
-        How many imports were cleaned; call again until it is 0.
+        The number of imports whose data was deleted, at most 100. Call again until it is 0.
     """
     values = {"ended_before": now - KEPT_FOR, "limit": _CLEANED_AT_ONCE, "now": now}
     done = await uow.session.execute(_DELETE_KEPT_ROWS, values)

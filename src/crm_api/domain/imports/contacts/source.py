@@ -1,4 +1,4 @@
-"""Read an uploaded file as chunks of people. Blocking: never call it in the event loop."""
+"""Read the people of a contact file chunk by chunk. The calls block: run them in a thread."""
 
 import hashlib
 from collections.abc import Mapping
@@ -18,21 +18,21 @@ from crm_api.domain.imports.files.reader import inspect_file, read_rows
 CHUNK_ROWS = 5_000
 """Rows per transaction: enough to be fast, few enough to hold locks only briefly."""
 CHUNK_CHARACTERS = 8_000_000
-"""A chunk ends early at this size of people and problems, so that it is never large."""
+"""A chunk ends early when its attributes and problems have more characters than this."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContactChunk:
-    """The content of some consecutive rows.
+    """The content of a chunk of consecutive rows.
 
     Attributes:
-        start: Rows of the file before it.
-        rows: Rows in it.
-        records: People; each number once, and only if no earlier row of the file had it.
-        duplicates: People left out because an earlier row had their number.
-        invalid: Rows without a usable person.
-        properties: Properties, including those of people whom earlier rows had.
-        opt_outs: Who must not get messages, including people whom earlier rows had.
+        start: The number of rows of the file before this chunk.
+        rows: The number of rows in this chunk.
+        records: The people whose numbers did not occur earlier in the file.
+        duplicates: The number of people who were left out because an earlier row had their number.
+        invalid: The number of rows from which no person could be read.
+        properties: The properties of all rows, also of rows whose people were left out.
+        opt_outs: The people who must not get messages, also those who were left out of ``records``.
     """
 
     start: int
@@ -46,52 +46,55 @@ class ContactChunk:
 
     @property
     def end(self) -> int:
-        """Rows of the file that are done after this chunk."""
+        """The number of rows of the file up to the end of this chunk."""
         return self.start + self.rows
 
 
 def examine_file(path: Path, overrides: Mapping[str, str | None] | None = None) -> Detected:
-    """Detect the kind of a file and the meaning of its columns.
+    """Detect the kind of a file and the field of each column.
+
+    Args:
+        overrides: The user's mapping. It takes precedence for the columns that it names.
 
     Raises:
-        EmptyFileError: There are no rows.
-        NotCsvError: The content is not text.
+        EmptyFileError: The file has no rows.
+        NotCsvError: The file is not text.
         NoPhoneColumnError: No column contains phone numbers.
-        InvalidMappingError: The overrides do not fit the file.
+        InvalidMappingError: The user's mapping does not fit the file.
     """
     layout = inspect_file(path)
     return detect_format(layout.header, layout.sample, overrides)
 
 
-def examine_kept_file(path: Path, overrides: Mapping[str, str | None]) -> Detected:
-    """Examine an upload that was accepted before.
+def examine_stored_file(path: Path, overrides: Mapping[str, str | None]) -> Detected:
+    """Examine the file of an existing import again, with another mapping.
 
     Raises:
-        UploadGoneError: It is no longer stored.
-        InvalidMappingError: The overrides do not fit it.
-        NoPhoneColumnError: With these overrides no column contains phone numbers.
+        UploadGoneError: The file is no longer stored.
+        InvalidMappingError: The user's mapping does not fit the file.
+        NoPhoneColumnError: With this mapping, no column contains phone numbers.
     """
     try:
         return examine_file(path, overrides)
     except FileNotFoundError as error:
-        raise UploadGoneError("The uploaded file has been given up; upload it again.") from error
+        raise UploadGoneError("The uploaded file is no longer stored. Upload it again.") from error
 
 
 def sha256_of(path: Path) -> str:
-    """Return the digest of a file's bytes; a commit compares it with its dry run's.
+    """Return the SHA-256 of a file in hexadecimal. A commit compares it with that of its dry run.
 
     Raises:
-        FileNotFoundError: The file is gone.
+        FileNotFoundError: The file does not exist.
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class ImportSource:
-    """Reads one file from its first row on.
+    """Reads the people of one file, and remembers their phone numbers to find duplicates.
 
-    It remembers only the phone numbers, so memory hardly grows with the file. To resume, a new
-    source skips to the checkpoint. It then remembers the same numbers as the interrupted one.
+    It remembers nothing else, so that it needs little memory. To resume an interrupted import, call
+    ``skip_to`` of a new source. It reads the skipped rows too, so that it knows their numbers.
     """
 
     def __init__(self, path: Path, mapping: Mapping[str, str | None]) -> None:
@@ -99,7 +102,7 @@ class ImportSource:
 
         Raises:
             ImportFileError: The file cannot be read as CSV.
-            FileNotFoundError: The file is gone.
+            FileNotFoundError: The file does not exist.
         """
         layout = inspect_file(path)
         self._path = path
@@ -111,29 +114,29 @@ class ImportSource:
 
     @property
     def position(self) -> int:
-        """How many rows were read."""
+        """The number of rows that were read so far."""
         return self._position
 
     def count_rows(self) -> int:
-        """Count all rows of the file, in a separate pass.
+        """Read the whole file once to count its rows.
 
         Raises:
-            NotCsvError: The content becomes binary.
+            NotCsvError: A row contains binary data.
         """
         return sum(1 for _ in read_rows(self._path, self._layout))
 
     def skip_to(self, position: int) -> None:
-        """Skip the rows before this one, but remember their numbers."""
+        """Skip rows until ``position`` rows are read, but remember their numbers."""
         for row in islice(self._rows, position - self._position):
             for phone in self._reader.phones(row):
                 self._is_new(phone)
             self._position += 1
 
     def next_chunk(self, limit: int = CHUNK_ROWS) -> ContactChunk | None:
-        """Return the next chunk; None at the end of the file.
+        """Return the next chunk, of at most ``limit`` rows; None at the end of the file.
 
         Raises:
-            NotCsvError: The content becomes binary.
+            NotCsvError: A row contains binary data.
         """
         chunk = self._chunk(limit)
         if not chunk.rows:
@@ -147,7 +150,7 @@ class ImportSource:
         properties: list[PropertyRow] = []
         opt_outs: list[OptOutRow] = []
         rows = duplicates = invalid = size = 0
-        # One row at a time: a single row may have a million characters.
+        # Check the size after each row, because a single row may have a million characters.
         for row in islice(self._rows, limit):
             rows += 1
             result = self._reader.read(row)

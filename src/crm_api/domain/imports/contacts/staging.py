@@ -1,4 +1,7 @@
-"""SQL of a chunk, in the order of execution: stage, plan, write, count."""
+"""SQL that writes the planned people of a chunk to contacts, counts them, and stores the changes.
+
+The statements stand in the order in which they are executed. ``merge_plan`` writes the plan.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,17 +35,17 @@ LOCK = text("""
         ORDER BY phone FOR NO KEY UPDATE
     ) known
 """)
-"""Ordered by number, as everywhere else, so that two transactions cannot deadlock."""
+"""All code locks contacts in the order of their numbers, so that no two transactions deadlock."""
 
 
 async def lock_known_contacts(session: AsyncSession) -> None:
-    """Lock the contacts of the staged people, deleted ones too, ordered by number."""
+    """Lock the contacts that have numbers of staged people, also deleted ones, by number."""
     await session.execute(LOCK)
 
 
 @dataclass(frozen=True, slots=True)
 class PersonWithoutZone:
-    """A person whose zone key depends on both the file's and the stored address."""
+    """A planned person whose zone key depends on the address in the file and the stored one."""
 
     position: int
     timezone: str | None
@@ -59,7 +62,7 @@ UNPLACED = text("""
 
 
 async def fetch_people_without_zone(session: AsyncSession) -> list[PersonWithoutZone]:
-    """Return people whose zone key depends on both the file's and the stored address."""
+    """Return the planned people whose zone key must be computed from the merged address."""
     return typed_rows(PersonWithoutZone, await session.execute(UNPLACED))
 
 
@@ -72,7 +75,7 @@ PLACE = text("""
 
 
 async def set_zone_keys(session: AsyncSession, zone_keys: Mapping[int, str]) -> None:
-    """Write zone keys into the plan, by position."""
+    """Write zone keys to the plan; the keys of ``zone_keys`` are the positions of people."""
     values = {"positions": list(zone_keys), "zone_keys": list(zone_keys.values())}
     await session.execute(PLACE, values)
 
@@ -85,7 +88,7 @@ UPDATE = text(f"""
         deleted_at = NULL
     FROM import_plan p
     WHERE c.id = p.contact_id AND p.outcome IN ('updated', 'revived')
-      -- Shows the planner that they are few compared with all contacts.
+      -- The array shows the planner that only few of all contacts are updated.
       AND c.id = ANY (ARRAY(
           SELECT contact_id FROM import_plan WHERE outcome IN ('updated', 'revived')
       ))
@@ -93,7 +96,7 @@ UPDATE = text(f"""
 
 
 async def update_known_contacts(session: AsyncSession, *, now: datetime) -> None:
-    """Update the changed contacts; a deleted one returns as if new."""
+    """Write the changed contacts. A deleted contact is restored as if it were new."""
     await session.execute(UPDATE, {"now": now})
 
 
@@ -107,7 +110,10 @@ INSERT = text(f"""
 
 
 async def insert_new_contacts(session: AsyncSession, *, now: datetime) -> int:
-    """Store new contacts; return how many."""
+    """Insert the new contacts; return how many were inserted.
+
+    A number that another transaction has just inserted is left out.
+    """
     return _count(await session.execute(INSERT, {"now": now}))
 
 
@@ -115,13 +121,13 @@ DROP_LOST = text("""
     DELETE FROM import_plan p
     WHERE p.outcome = 'created' AND NOT EXISTS (SELECT 1 FROM contact c WHERE c.id = p.contact_id)
 """)
-"""Another transaction stored their numbers between plan and insert; they are known now."""
+"""These people have a contact that another transaction inserted between the plan and the insert."""
 
 
 async def drop_lost_people(session: AsyncSession) -> int:
-    """Remove people from the plan whom another transaction stored meanwhile; return how many.
+    """Remove planned people whose contact another transaction has just inserted; return how many.
 
-    The next plan finds them as known.
+    The next ``plan_merge`` plans them as people with an existing contact.
     """
     return _count(await session.execute(DROP_LOST))
 
@@ -134,7 +140,7 @@ ADD_MEMBERS = text("""
 
 
 async def add_list_members(session: AsyncSession, *, list_id: UUID, now: datetime) -> None:
-    """Put all people of the plan on a list; members who are already on it stay unchanged."""
+    """Add all people of the plan to a list. Those who are already on it stay unchanged."""
     await session.execute(ADD_MEMBERS, {"list_id": list_id, "now": now})
 
 
@@ -142,7 +148,7 @@ COUNT = text("SELECT outcome, count(*) AS people FROM import_plan GROUP BY outco
 
 
 async def count_outcomes(session: AsyncSession) -> dict[str, int]:
-    """Count people by planned result."""
+    """Count the planned people by result: created, revived, updated or unchanged."""
     found = await session.execute(COUNT)
     return {row.outcome: row.people for row in found}
 
@@ -164,7 +170,7 @@ COUNT_FIELDS = text("""
 
 
 async def count_changed_fields(session: AsyncSession) -> dict[str, dict[str, int]]:
-    """Count by field how often it is filled and how often overwritten."""
+    """Count, for each field, how often the plan fills it and how often it overwrites it."""
     rows = await session.execute(COUNT_FIELDS)
     return {
         row["field"]: {"filled": row["filled"], "overwritten": row["overwritten"]}
@@ -176,19 +182,19 @@ NEW_PHONES = text(f"SELECT phone FROM import_plan WHERE {_IS_NEW} ORDER BY posit
 
 
 async def fetch_new_phones(session: AsyncSession) -> list[str]:
-    """Return the numbers that had no contact, in the order of the file."""
+    """Return the numbers that had no contact before, in the order of the file."""
     return list(await session.scalars(NEW_PHONES))
 
 
-MOVED_PHONES = text("""
+PHONES_WITH_NEW_ZONE = text("""
     SELECT phone FROM import_plan
     WHERE outcome IN ('updated', 'revived') AND zone_key <> old_zone_key
 """)
 
 
-async def fetch_moved_phones(session: AsyncSession) -> list[str]:
-    """Return the numbers whose zone key changed."""
-    return list(await session.scalars(MOVED_PHONES))
+async def fetch_phones_with_new_zone(session: AsyncSession) -> list[str]:
+    """Return the numbers of existing contacts whose zone key the plan changes."""
+    return list(await session.scalars(PHONES_WITH_NEW_ZONE))
 
 
 SAMPLE = text(f"""
@@ -202,12 +208,12 @@ SAMPLE = text(f"""
 async def fetch_examples(
     session: AsyncSession, *, is_known: bool, limit: int
 ) -> Sequence[RowMapping]:
-    """Return the first changed people, or the first new people."""
+    """Return the first ``limit`` planned people with changes: known ones, or else new ones."""
     values = {"is_known": is_known, "limit": limit}
     return (await session.execute(SAMPLE, values)).mappings().all()
 
 
-KEEP_OUTCOMES = text(f"""
+STORE_OUTCOMES = text(f"""
     INSERT INTO contact_import_chunk (import_id, start, applied_at, outcomes, created_ids,
         changed_ids, changes)
     SELECT :import_id, :start, :now, coalesce(array_agg(digest ORDER BY position), '{{}}'),
@@ -216,15 +222,15 @@ KEEP_OUTCOMES = text(f"""
 """)
 
 
-async def keep_outcomes(
+async def store_outcomes(
     session: AsyncSession, *, import_id: UUID, start: int, now: datetime
 ) -> None:
-    """Store the planned result of a dry run, as one digest per person."""
+    """Store the planned results of a dry run's chunk, as one digest for each person."""
     values = {"import_id": import_id, "start": start, "now": now}
-    await session.execute(KEEP_OUTCOMES, values)
+    await session.execute(STORE_OUTCOMES, values)
 
 
-COUNT_OTHERWISE = text(f"""
+COUNT_DIFFERENT_OUTCOMES = text(f"""
     SELECT count(*)
     FROM contact_import_chunk k
     CROSS JOIN LATERAL unnest(k.outcomes) WITH ORDINALITY AS planned (digest, position)
@@ -234,13 +240,13 @@ COUNT_OTHERWISE = text(f"""
 """)
 
 
-async def count_otherwise(session: AsyncSession, *, dry_run_id: UUID, start: int) -> int:
-    """Count people whose result differs from the dry run's."""
+async def count_different_outcomes(session: AsyncSession, *, dry_run_id: UUID, start: int) -> int:
+    """Count the people of a chunk whose result differs from that of the dry run."""
     values = {"dry_run_id": dry_run_id, "start": start}
-    return int(await session.scalar(COUNT_OTHERWISE, values) or 0)
+    return int(await session.scalar(COUNT_DIFFERENT_OUTCOMES, values) or 0)
 
 
-KEEP_CHANGES = text(f"""
+STORE_CHANGES = text(f"""
     INSERT INTO contact_import_chunk (import_id, start, applied_at, outcomes, created_ids,
         changed_ids, changes)
     SELECT :import_id, :start, :now, '{{}}',
@@ -260,12 +266,12 @@ KEEP_CHANGES = text(f"""
 """)
 
 
-async def keep_changes(
+async def store_changes(
     session: AsyncSession, *, import_id: UUID, start: int, now: datetime
 ) -> None:
-    """Store who is new, and the previous values of changed contacts."""
+    """Store the ids of new contacts and the previous values of changed ones, for an undo."""
     values = {"import_id": import_id, "start": start, "now": now}
-    await session.execute(KEEP_CHANGES, values)
+    await session.execute(STORE_CHANGES, values)
 
 
 def _count(result: Result[Any]) -> int:

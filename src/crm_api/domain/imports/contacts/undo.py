@@ -1,4 +1,4 @@
-"""Undo imports: contacts that were not touched since return to their previous state."""
+"""Undo imports: contacts that were not changed after the import get their previous state back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +36,13 @@ _BLANK = ", ".join(f"{name} = NULL" for name in COLUMNS)
 
 @dataclass(frozen=True)
 class AppliedChunk:
-    """A chunk that is still applied: its first row, its instant, how many contacts it changed."""
+    """A chunk of an import that was not undone yet.
+
+    Attributes:
+        start: The number of rows of the file before it.
+        applied_at: When it was stored.
+        changed: The number of existing contacts that it changed.
+    """
 
     start: int
     applied_at: datetime
@@ -44,15 +50,16 @@ class AppliedChunk:
 
 
 async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool:
-    """Undo the last applied chunk and add to the counts; the stored counts are the checkpoint.
+    """Undo the last chunk that was not undone yet, and add to the counts of the undo.
 
-    A contact that the import created is removed, unless it was edited or got a message, a call or a
-    flag since then. A contact that it changed gets its previous values back, unless it was edited
-    since then. Contacts that do not stay leave the import's list. Flags and consent stay, also
-    those that the import set: an opt-out belongs to the number and is never undone silently.
+    A contact that the import created is removed, unless it was edited since then, or got a message,
+    a call, a flag or a note. A contact that the import changed gets its previous values back,
+    unless it was edited since then. The contacts also leave the list of the import, unless they
+    were edited or are in use. Flags and consent decisions stay, even those that the import set: an
+    opt-out belongs to the number, and an undo must not revoke it.
 
     Returns:
-        False if the undo has ended.
+        True if more may have to be undone; False if the undo has ended.
     """
     row = await runs.lock_import(uow.session, CONTACT_IMPORTS, import_id=import_id)
     if row is None or row.undo_state != UndoState.RUNNING:
@@ -79,7 +86,7 @@ async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool
 
 
 async def release_undo(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> None:
-    """Release an undo, so that any worker can continue; request ``run_imports``."""
+    """End the lease of an undo, so that any worker can claim it, and request ``run_imports``."""
     row = await runs.lock_import(uow.session, CONTACT_IMPORTS, import_id=import_id)
     if row is not None and row.undo_state == UndoState.RUNNING:
         row.lease_until, row.updated_at = None, now
@@ -126,7 +133,7 @@ async def _undo(
 
 
 async def claim_undo(session: AsyncSession, *, now: datetime) -> ContactImport | None:
-    """Claim the undo that no worker continued for the longest time; None if none is open."""
+    """Claim an undo that no worker has, the one worked on longest ago; None if there is none."""
     waiting = (
         select(ContactImport.id)
         .where(
@@ -149,7 +156,7 @@ async def claim_undo(session: AsyncSession, *, now: datetime) -> ContactImport |
 
 
 async def find_last_chunk(session: AsyncSession, *, import_id: UUID) -> AppliedChunk | None:
-    """Return the last chunk that is still applied; None without one."""
+    """Return the last chunk of an import that was not undone yet; None if there is none."""
     chunk = ContactImportChunk
     statement = (
         select(chunk.start, chunk.applied_at, func.cardinality(chunk.changed_ids).label("changed"))
@@ -173,8 +180,8 @@ async def mark_chunk_undone(
     await session.execute(statement)
 
 
-# Senders to a number and editors of a contact hold this row lock, so the statements after this one
-# see their changes.
+# Transactions that send to a number or edit a contact hold this row lock. So the statements after
+# this one see the changes of those transactions.
 _LOCK = text("""
     SELECT count(*) FROM (
         SELECT 1 FROM contact_import_chunk k
@@ -186,7 +193,7 @@ _LOCK = text("""
 
 
 async def lock_chunk_contacts(session: AsyncSession, *, import_id: UUID, start: int) -> None:
-    """Lock the contacts that a chunk wrote, ordered by number."""
+    """Lock the contacts that a chunk created or changed, in the order of their numbers."""
     await session.execute(_LOCK, {"import_id": import_id, "start": start})
 
 
@@ -200,10 +207,13 @@ _REMOVE_MEMBERS = text("""
 async def remove_list_members(
     session: AsyncSession, *, list_id: UUID, applied_at: datetime, staying: Sequence[UUID]
 ) -> int:
-    """Remove people from the list whom a chunk put on it, except those edited since then.
+    """Remove the contacts that a chunk added to the list, except those edited since then.
 
     Args:
-        staying: Contacts that stay on it for another reason.
+        staying: The ids of contacts that stay on the list because they are in use.
+
+    Returns:
+        The number of contacts that were removed from the list.
     """
     values = {"list_id": list_id, "applied_at": applied_at, "staying": list(staying)}
     removed = await session.execute(_REMOVE_MEMBERS, values)
@@ -239,12 +249,13 @@ _RESTORE = text(f"""
 async def restore_contacts(
     session: AsyncSession, *, import_id: UUID, start: int, applied_at: datetime
 ) -> list[str | None]:
-    """Restore the previous values of contacts that were not edited, ``updated_at`` included.
+    """Restore the previous values of contacts that were not edited after the chunk was stored.
 
-    So an earlier import finds them as it left them, and can be undone next.
+    ``updated_at`` is restored too. So the contacts count as unedited if an earlier import is undone
+    next.
 
     Returns:
-        One entry per contact: the number if the zone key changed, else None.
+        One entry for each restored contact: its number if its zone key changed, else None.
     """
     values = {"import_id": import_id, "start": start, "applied_at": applied_at}
     return list(await session.scalars(_RESTORE, values))
@@ -255,8 +266,8 @@ class CreatedContact:
     """A contact that a chunk created and that still exists.
 
     Attributes:
-        is_edited: Whether it was edited since then.
-        is_used: Whether it got a message, a call, a flag or a note since then.
+        is_edited: Whether it was edited after the chunk was stored.
+        is_used: Whether it got a message, a call, a flag or a note after the chunk was stored.
     """
 
     id: UUID
@@ -280,7 +291,7 @@ async def fetch_created_contacts(
     """Return the contacts that a chunk created and that still exist.
 
     Args:
-        own_reason: The reason of flags that the import itself put on numbers.
+        own_reason: The reason of the flags that the import itself set; they do not count as use.
     """
     values = {"import_id": import_id, "start": start, "own_reason": own_reason}
     return typed_rows(CreatedContact, await session.execute(_NEW, values))
@@ -305,6 +316,10 @@ _REMOVE = text(f"""
 async def remove_contacts(
     session: AsyncSession, *, zone_keys: dict[UUID, str], now: datetime
 ) -> None:
-    """Blank these contacts and mark them as deleted; skip their waiting recipients."""
+    """Clear these contacts, mark them as deleted, and skip their waiting recipients.
+
+    Args:
+        zone_keys: The new zone key, by contact id.
+    """
     values: dict[str, Any] = {"ids": list(zone_keys), "zone_keys": list(zone_keys.values())}
     await session.execute(_REMOVE, values | {"now": now})

@@ -26,20 +26,23 @@ IS_USED = """
 
 
 KEPT_FOR = timedelta(days=30)
-"""How long an import can be undone and a dry run committed; then the needed data is deleted."""
+"""How long after its end an import can be undone, or committed if it is a dry run.
+
+Then the data that is needed for it is deleted.
+"""
 
 
 COUNTS = ("removed", "restored", "memberships_removed", "left_edited", "left_in_use")
 
 
 async def request_undo(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> ContactImport:
-    """Request the undo of an import; also request ``run_imports``.
+    """Mark an import to be undone, and request the job ``run_imports``.
 
     A second request changes nothing.
 
     Raises:
         ImportNotFoundError: No import has this id.
-        NotUndoableError: It is a dry run, has not ended, or the data for an undo was deleted.
+        NotUndoableError: The import is a dry run, has not ended, or ended too long ago.
     """
     row = await runs.lock_import(uow.session, CONTACT_IMPORTS, import_id=import_id)
     if row is None:
@@ -49,9 +52,11 @@ async def request_undo(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> Co
     if row.dry_run:
         raise NotUndoableError("A dry run has changed nothing, so there is nothing to undo.")
     if row.finished_at is None:
-        raise NotUndoableError("The import has not ended; cancel it first.")
+        raise NotUndoableError("The import has not ended. Cancel it first, then undo it.")
     if row.cleaned_at is not None:
-        raise NotUndoableError(f"An import can be undone for {KEPT_FOR.days} days after its end.")
+        raise NotUndoableError(
+            f"The import ended more than {KEPT_FOR.days} days ago, so it can no longer be undone."
+        )
     row.undo_state = UndoState.PENDING
     row.undo_counts = dict.fromkeys(COUNTS, 0)
     row.lease_until = None
@@ -96,6 +101,6 @@ _COUNT = text(f"""
 
 
 async def count_undo(uow: UnitOfWork, row: ContactImport) -> dict[str, int]:
-    """Count what an undo would revert and leave now, by the names in ``COUNTS``."""
+    """Count what an undo would revert and what it would leave unchanged, by ``COUNTS``."""
     values = {"import_id": row.id, "list_id": row.list_id, "own_reason": flag_reason(row.id)}
     return dict((await uow.session.execute(_COUNT, values)).mappings().one())

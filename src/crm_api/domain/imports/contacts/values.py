@@ -14,7 +14,7 @@ _MAC_NAME = re.compile(
     r"mac(?:arthur|aulay|beth|callum|carthy|donald|dougall|dowell|farlane|gregor|intosh|intyre|kay"
     r"|kenzie|kinnon|laren|lean|leod|mahon|millan|neill?|pherson|queen|rae|tavish)"
 )
-"""Names with a capital fourth letter; ``Machado`` and ``Mackey`` are not among them."""
+"""Names whose fourth letter is a capital, unlike in ``Machado`` and ``Mackey``."""
 _COMPANY = re.compile(
     r"\b(?:llc|inc|corp|corporation|ltd|llp|lp|trust|trustees?|estate of|association|properties"
     r"|holdings|realty)\b",
@@ -35,7 +35,7 @@ _INITIALS = 2
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """The parts of a person's name; only ``company`` if the text is a company's name."""
+    """The parts of a person's name. For the name of a company, only ``company`` is set."""
 
     first: str | None = None
     middle: str | None = None
@@ -45,7 +45,7 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The parts of an address."""
+    """The parts of a postal address; None for each part that was not found."""
 
     street: str | None = None
     city: str | None = None
@@ -60,10 +60,10 @@ def squeeze(text: str) -> str:
 
 
 def person_name(text: str) -> str:
-    """Clean one name: spaces, and capitals if all letters have the same case.
+    """Remove extra spaces from a name, and correct its capitals if all letters have the same case.
 
-    ``ROSSI`` and ``rossi`` become ``Rossi``, ``O'BRIEN`` ``O'Brien``, ``MCDONALD`` ``McDonald``. A
-    name in mixed case stays as it is. So do two capitals (``JD``), because they are initials.
+    ``ROSSI`` and ``rossi`` become ``Rossi``, and ``O'BRIEN`` becomes ``O'Brien``. A name in mixed
+    case does not change. Two capitals such as ``JD`` do not change either: they are initials.
     """
     name = squeeze(text)
     if not (name.isupper() or name.islower()) or (name.isupper() and len(name) <= _INITIALS):
@@ -72,10 +72,10 @@ def person_name(text: str) -> str:
 
 
 def split_name(text: str) -> Name:
-    """Split a full name: ``Ada M. de la Cruz Jr`` or ``ROSSI, ADA``.
+    """Split a full name such as ``Ada M. de la Cruz Jr`` or ``ROSSI, ADA`` into its parts.
 
-    A couple shares the first name (``Ada & Leo``), because a message greets both. A company or a
-    trust is not split into a person's names.
+    A couple has one first name for both (``Ada & Leo``), because a message greets both. The name of
+    a company or a trust is not split.
     """
     name = squeeze(text).rstrip(",")
     if not name:
@@ -97,7 +97,7 @@ def split_name(text: str) -> Name:
 
 
 def email_address(text: str) -> str | None:
-    """Return the address without spaces and ``mailto:``; None if it is not an address."""
+    """Return an e-mail address without spaces and ``mailto:``; None if the text is not one."""
     address = text.strip().removeprefix("mailto:").strip("<>;, ")
     if len(address) > _MAX_EMAIL or not _EMAIL.fullmatch(address) or ".." in address:
         return None
@@ -105,7 +105,7 @@ def email_address(text: str) -> str | None:
 
 
 def split_address(text: str) -> Address:
-    """Split ``463 Furnace Brook St, Miami, FL 33101, USA``; if unclear, all of it is the street."""
+    """Split ``463 Furnace Brook St, Miami, FL 33101, USA``; an unclear text becomes the street."""
     parts = [part for part in (squeeze(part) for part in re.split(r"[,\n]", text)) if part]
     whole = ", ".join(parts)
     country = country_code(parts[-1]) if parts else None
@@ -139,7 +139,7 @@ def postal_code(text: str) -> str:
 
 
 def state_name(text: str) -> str:
-    """Return the state's code; the cleaned text if it is not a state of the US or Canada."""
+    """Return the code of a state of the US or Canada; for another text, return it cleaned."""
     return state_code(text) or squeeze(text)
 
 
@@ -160,7 +160,7 @@ def _name(given: list[str], last: str) -> Name:
 
 
 def _last_name_start(words: list[str]) -> int:
-    """Return where the last name begins, its particles and suffix included."""
+    """Return the index of the word with which the last name, its particles included, begins."""
     start = len(words) - 1
     if words[start].rstrip(".").casefold() in _SUFFIXES and start > 1:
         start -= 1

@@ -1,4 +1,4 @@
-"""Store a chunk of an import, or only plan it in a dry run: all or nothing."""
+"""Store one chunk of a contact import in one transaction. A dry run only plans the chunk."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -53,12 +53,12 @@ def flag_reason(import_id: UUID) -> str:
 async def apply_chunk(
     uow: UnitOfWork, *, import_id: UUID, chunk: ContactChunk, now: datetime, secret: bytes
 ) -> bool:
-    """Store a chunk's people, memberships, errors, counts and checkpoint, all or nothing.
+    """Store the people, list memberships, errors, counts and checkpoint of a chunk.
 
-    A dry run stores no people and memberships, but keeps the planned result.
+    A dry run stores no people and no memberships, but digests of the planned results.
 
     Returns:
-        False if the import has ended, or another worker has continued it: then stop.
+        False if the import has ended or another worker has continued it. The caller then stops.
     """
     held = await runs.lock_running(
         uow.session, CONTACT_IMPORTS, import_id=import_id, rows_processed=chunk.start
@@ -71,7 +71,7 @@ async def apply_chunk(
             CONTACT_IMPORTS,
             import_id=held.id,
             status=ImportStatus.FAILED,
-            error="The list was deleted meanwhile.",
+            error="The list of this import was deleted while it ran. Import into another list.",
             now=now,
         )
         return False
@@ -104,21 +104,21 @@ async def apply_chunk(
 async def _store_people(
     uow: UnitOfWork, row: ContactImport, chunk: ContactChunk, *, now: datetime, secret: bytes
 ) -> None:
-    """Store the staged people, or only plan them in a dry run; add to the counts."""
+    """Store the staged people, or only plan them in a dry run; add to the import's counts."""
     session, start = uow.session, chunk.start
     if row.dry_run:
         await merge_plan.plan_merge(session, on_duplicate=OnDuplicate(row.on_duplicate))
-        await staging.keep_outcomes(session, import_id=row.id, start=start, now=now)
+        await staging.store_outcomes(session, import_id=row.id, start=start, now=now)
         await _stop_messages(uow, row, chunk, now=now, secret=secret)
     else:
         await _merge_people(uow, OnDuplicate(row.on_duplicate), now=now)
         if row.list_id is not None:
             await staging.add_list_members(session, list_id=row.list_id, now=now)
         if row.dry_run_id is not None:
-            row.changed_since_dry_run += await staging.count_otherwise(
+            row.changed_since_dry_run += await staging.count_different_outcomes(
                 session, dry_run_id=row.dry_run_id, start=start
             )
-        await staging.keep_changes(session, import_id=row.id, start=start, now=now)
+        await staging.store_changes(session, import_id=row.id, start=start, now=now)
         await _stop_messages(uow, row, chunk, now=now, secret=secret)
         await _apply_follow_ups(uow, now=now, secret=secret)
     counts = await staging.count_outcomes(session)
@@ -149,9 +149,10 @@ async def _merge_people(uow: UnitOfWork, on_duplicate: OnDuplicate, *, now: date
 async def _stop_messages(
     uow: UnitOfWork, row: ContactImport, chunk: ContactChunk, *, now: datetime, secret: bytes
 ) -> None:
-    """Set the flags that a chunk's rows require; only count them in a dry run.
+    """Set the flags for the opt-outs of a chunk; a dry run only counts them.
 
-    Contacts are locked before, campaigns after this: locks on numbers have one order.
+    Call this after the contacts are locked and before campaigns are locked, because all code takes
+    its locks in this order.
     """
     if not chunk.opt_outs:
         return
@@ -191,19 +192,19 @@ async def _stop_messages(
 
 
 async def _apply_follow_ups(uow: UnitOfWork, *, now: datetime, secret: bytes) -> None:
-    """Let other areas react to the contacts that a chunk has stored.
+    """Apply the effects of stored contacts on other areas, in the transaction of the chunk.
 
-    Call further reactions here, in the chunk's transaction and after its contacts are stored.
-    ``staging.fetch_new_phones`` returns the numbers that had no contact.
+    Recipients get the new zone keys of their contacts. The numbers of erased people are blocked
+    again. Add further effects here.
     """
-    if moved := await staging.fetch_moved_phones(uow.session):
-        await recipients.copy_zone_keys(uow.session, phones=moved, now=now)
+    if rezoned := await staging.fetch_phones_with_new_zone(uow.session):
+        await recipients.copy_zone_keys(uow.session, phones=rezoned, now=now)
     new = await staging.fetch_new_phones(uow.session)
     await suppress_erased(uow, phones=new, now=now, secret=secret)
 
 
 async def _sample(uow: UnitOfWork, row: ContactImport) -> list[dict[str, Any]]:
-    """Return the examples that the import still needs."""
+    """Return examples from this chunk, until the import has 18 changed and 6 new contacts."""
     known = sum(1 for one in row.sample if one["outcome"] == "updated")
     found: list[dict[str, Any]] = []
     for is_known, lacking in (
@@ -251,10 +252,15 @@ def _added(
 def convert_attributes(
     records: Sequence[Record], defined: Definitions, mapping: Mapping[str, str | None]
 ) -> tuple[Sequence[Record], list[RowProblem]]:
-    """Convert attributes to the types of their custom fields; leave out and report what fails.
+    """Convert attributes to the types of their custom fields.
+
+    A value that cannot be converted is left out.
 
     Args:
-        mapping: Column to field, to name the column of a problem.
+        mapping: The field of each column. It gives the column of a problem.
+
+    Returns:
+        The records with converted attributes, and a problem for each value that was left out.
     """
     # Most files use no custom field; their attributes need no parsing.
     marks = [f'"{name}":' for name in defined.by_name]
@@ -268,13 +274,13 @@ def convert_attributes(
         written = orjson.dumps(attributes).decode()
         taken.append((*record[:_VALUES], written, *record[_VALUES + 1 :]))
         for misfit in misfits:
-            # Two people of one row share its cells, so keep one problem for both.
+            # Two people of one row share its cells, so report one problem for both.
             problems[record[_LINE], misfit.name] = RowProblem(
                 line=record[_LINE],
                 column=_column(misfit.name, mapping),
                 value=str(misfit.value)[:MAX_SHOWN],
                 code=misfit.code,
-                reason=f"{misfit.detail} The person was taken without it.",
+                reason=f"{misfit.detail} The person was imported without it.",
                 refuses=False,
             )
     return taken, list(problems.values())

@@ -1,4 +1,4 @@
-"""Errors of do-not-contact uploads; faults of files are those of imports."""
+"""Errors of do-not-contact uploads. Errors about the file itself are in ``imports/files``."""
 
 from crm_api.domain.kit.errors import (
     ConflictError,
@@ -24,7 +24,7 @@ class UploadFinishedError(ConflictError):
 
 
 class UploadOptionError(InvalidError):
-    """A field of the form is wrong; ``errors`` names it."""
+    """A field of the form is unknown or has an invalid value; ``errors`` names the field."""
 
     code = "invalid_upload_option"
     title = "Invalid upload option"

@@ -1,4 +1,4 @@
-"""Tables of uploads of numbers that must not get messages, and of their refused values."""
+"""Tables of do-not-contact uploads, and of their values that are not phone numbers."""
 
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from crm_api.domain.kit.checks import one_of
 
 
 class DoNotContactUpload(FileImport):
-    """An uploaded list and its report."""
+    """One uploaded list of numbers that must not get messages, with the counts of its report."""
 
     __tablename__ = "do_not_contact_upload"
     __table_args__ = (
@@ -25,9 +25,9 @@ class DoNotContactUpload(FileImport):
     )
 
     columns: Mapped[list[str]] = mapped_column(ARRAY(Text()))
-    """The columns that contain numbers."""
+    """The names of the columns that contain phone numbers."""
     reason: Mapped[str]
-    """Stored with each flag."""
+    """The reason that is stored with the flag of each number."""
     actor: Mapped[str]
     dry_run: Mapped[bool]
     numbers_read: Mapped[int] = mapped_column(Integer, server_default=text("0"))
@@ -39,7 +39,7 @@ class DoNotContactUpload(FileImport):
 
 
 class DoNotContactUploadError(FileImportError):
-    """A cell or a row without a number."""
+    """A cell that is not a phone number, or a row that cannot be read."""
 
     __tablename__ = "do_not_contact_upload_error"
     __table_args__ = (Index("idx_do_not_contact_upload_error_upload", "upload_id", "id"),)

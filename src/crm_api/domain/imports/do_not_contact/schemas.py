@@ -14,11 +14,11 @@ from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.kit.vocabulary import Vocabulary
 
 LATELY_DAYS = 30
-"""How far back the report counts messages that were sent to the numbers."""
+"""The report counts the messages that the numbers got in this many days before the upload."""
 
 
 class UploadOptions(RequestModel):
-    """The options of an upload besides its file; every value is the text of a form field."""
+    """The options of a do-not-contact upload, read from the texts of the form fields."""
 
     reason: Name200 = "do-not-contact list"
     column: Annotated[str | None, Field(min_length=1, max_length=200)] = None
@@ -26,24 +26,30 @@ class UploadOptions(RequestModel):
 
 
 class UploadRead(ReadModel):
-    """One upload and its report.
+    """A do-not-contact upload and its report.
 
     Attributes:
         file_name: The name of the uploaded file.
-        columns: The columns that were read.
-        dry_run: If true, the counts say what would happen, and nothing was changed.
+        columns: The names of the columns from which phone numbers are read.
+        reason: The reason that is stored with the flag of each phone number.
+        actor: The API key or the user that uploaded the file, by name or e-mail address.
+        dry_run: True if the upload only counts what would happen, and changes nothing.
         rows_processed: The number of rows that were read so far.
-        numbers_read: All numbers, good or not. They divide into ``invalid`` (in the error file),
-            ``duplicates_in_file``, ``already_suppressed`` (opted out or flagged before) and
-            ``newly_suppressed``.
-        invalid: The number of rows that could not be imported.
-        duplicates_in_file: The number of rows whose phone number is in an earlier row.
-        already_suppressed: The number of phone numbers that were already suppressed.
-        newly_suppressed: The number of phone numbers that were not suppressed before.
-        contacts_matched: Contacts that have one of the numbers.
-        texts_withdrawn: Waiting campaign messages to the numbers; they will not be sent.
-        texts_sent_lately: Messages that the numbers got in the last 30 days, before the upload.
-        error: What went wrong, as a sentence; null without a failure.
+        numbers_read: The number of phone numbers that were read so far, valid or not. It is the sum
+            of ``invalid``, ``duplicates_in_file``, ``already_suppressed`` and ``newly_suppressed``.
+        invalid: The number of values that are not phone numbers, and of rows that cannot be read.
+            The error file lists them.
+        duplicates_in_file: The number of phone numbers that occurred earlier in the file.
+        already_suppressed: The number of phone numbers that were opted out or flagged
+            ``do_not_contact`` before the upload.
+        newly_suppressed: The number of phone numbers that were neither opted out nor flagged
+            ``do_not_contact`` before the upload.
+        contacts_matched: The number of contacts that have one of the phone numbers.
+        texts_withdrawn: The number of waiting campaign messages to the phone numbers. They will not
+            be sent.
+        texts_sent_lately: The number of messages that were sent to the phone numbers in the 30 days
+            before the upload.
+        error: Why the upload failed, as a sentence; null unless it failed.
     """
 
     model_config = example(
@@ -82,9 +88,9 @@ class UploadRead(ReadModel):
 
 
 def read_options(fields: Mapping[str, str]) -> UploadOptions:
-    """Validate the form's fields; a blank one counts as left out.
+    """Read the options from the form fields. A blank field counts as left out.
 
     Raises:
-        UploadOptionError: There are faults; ``errors`` has one problem for each field.
+        UploadOptionError: A field is unknown or has an invalid value; ``errors`` names each.
     """
     return read_form(UploadOptions, fields, error=UploadOptionError)

@@ -1,4 +1,4 @@
-"""Uploads of numbers that must not get messages: a kind of import that flags every number."""
+"""Store do-not-contact uploads, and flag their numbers so that they get no more messages."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -26,13 +26,13 @@ DO_NOT_CONTACT_UPLOADS = ImportKind(
     list_name="do_not_contact_uploads",
     not_found=lambda: UploadNotFoundError("No do-not-contact upload has this id."),
     has_ended=lambda status: UploadFinishedError(
-        f"The upload has {status} already.", upload_status=status
+        f"The upload has already {status}, so it cannot be cancelled.", upload_status=status
     ),
 )
 
 
 def upload_path(data_dir: Path, upload_id: UUID) -> Path:
-    """Return the path of an upload's file, which is kept until the upload ends."""
+    """Return the path of an upload's file. The file is deleted when the upload ends."""
     return data_dir / "do-not-contact" / f"{upload_id}.csv"
 
 
@@ -47,7 +47,7 @@ async def create_upload(
     actor: str,
     now: datetime,
 ) -> DoNotContactUpload:
-    """Accept an uploaded file; request ``run_do_not_contact``."""
+    """Store an uploaded list as pending, and request the job ``run_do_not_contact``."""
     values = {
         "id": upload_id,
         "file_name": file_name,
@@ -61,7 +61,7 @@ async def create_upload(
 
 
 async def needs_rows(uow: UnitOfWork, *, upload_id: UUID) -> bool:
-    """Return whether the file is still to be read."""
+    """Return True until the upload has ended. Until then a worker may still read its file."""
     row = await runs.get_import(uow, DO_NOT_CONTACT_UPLOADS, import_id=upload_id)
     return row.finished_at is None
 
@@ -69,10 +69,12 @@ async def needs_rows(uow: UnitOfWork, *, upload_id: UUID) -> bool:
 async def apply_chunk(
     uow: UnitOfWork, *, upload_id: UUID, chunk: NumberChunk, now: datetime
 ) -> bool:
-    """Flag a chunk's numbers, withdraw their messages, store the checkpoint; all or nothing.
+    """Flag the numbers of a chunk, withdraw their waiting messages, and store the checkpoint.
+
+    Also adds to the counts of the report. A dry run only counts.
 
     Returns:
-        False if the upload has ended, or another worker has continued it: then stop.
+        False if the upload has ended or another worker has continued it. The caller then stops.
     """
     row = await runs.lock_running(
         uow.session, DO_NOT_CONTACT_UPLOADS, import_id=upload_id, rows_processed=chunk.start
@@ -107,14 +109,14 @@ async def apply_chunk(
 
 @dataclass(frozen=True, slots=True)
 class NumberSurvey:
-    """What is known about some numbers before their flags are set.
+    """Counts about the numbers of a chunk, taken before their flags are set.
 
     Attributes:
-        suppressed: Numbers with a flag that stops messages.
+        suppressed: Numbers that are opted out or flagged ``do_not_contact``.
         contacts: Contacts that have one of the numbers.
-        waiting: Recipients that wait; a claimed message still waits.
-        claimed: Messages that are claimed and not called yet.
-        sent: Messages that were sent lately.
+        waiting: Recipients at these numbers whose message waits and is not claimed.
+        claimed: Campaign messages that a worker has claimed but not sent to the provider yet.
+        sent: Messages that the provider accepted since the given instant.
     """
 
     suppressed: int
@@ -146,6 +148,6 @@ _SURVEY_NUMBERS = text("""
 async def survey_numbers(
     session: AsyncSession, *, phones: Sequence[str], since: datetime, now: datetime
 ) -> NumberSurvey:
-    """Count flags, contacts and messages of these numbers."""
+    """Count flags, contacts and messages of these numbers; sent messages only from ``since`` on."""
     values = {"phones": list(phones), "since": since, "now": now}
     return typed_row(NumberSurvey, (await session.execute(_SURVEY_NUMBERS, values)).one())

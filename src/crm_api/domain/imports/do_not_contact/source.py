@@ -1,4 +1,4 @@
-"""Read an uploaded file as chunks of numbers. Blocking: call it in a thread."""
+"""Read the numbers of an uploaded list chunk by chunk. The calls block: run them in a thread."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,14 +11,17 @@ from crm_api.domain.imports.files.reader import RawRow, inspect_file, read_rows
 from crm_api.domain.kit.phone import InvalidPhoneError, parse_phone, split_numbers
 
 CHUNK_ROWS = 1_000
-"""Rows per transaction, in which the waiting messages of their numbers are withdrawn."""
+"""Rows per transaction, which flags their numbers and withdraws the waiting messages to them."""
 _SHOWN_VALUE = 100
-"""Characters of a cell that an error shows."""
+"""An error shows at most this many characters of a cell."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """A cell, or a row, without a number."""
+    """A cell that is not a phone number, or a row that cannot be read.
+
+    For a row, ``column`` and ``value`` are None.
+    """
 
     line: int
     column: str | None
@@ -28,12 +31,14 @@ class Fault:
 
 @dataclass(kw_only=True)
 class NumberChunk:
-    """The content of some consecutive rows.
+    """The numbers in a chunk of consecutive rows.
 
     Attributes:
-        start: Rows of the file before it; ``end`` is the number of rows done after it.
-        phones: In E.164; each once, and only if no earlier row of the file had it.
-        read: Numbers in the cells, good or not.
+        start: The number of rows of the file before this chunk.
+        end: The number of rows of the file up to the end of this chunk.
+        phones: The numbers in E.164 that did not occur earlier in the file.
+        read: The count of all numbers in the cells, valid or not.
+        duplicates: The count of numbers that occurred earlier in the file.
     """
 
     start: int
@@ -45,16 +50,16 @@ class NumberChunk:
 
 
 def phone_columns(path: Path, chosen: str | None = None) -> list[str]:
-    """Return the columns of a file that contain numbers, found by name, else by values.
+    """Return the names of the columns with phone numbers, found by their names, else by values.
 
     Args:
-        chosen: The user's choice: this column, and no other.
+        chosen: The column that the user gave. Then the result has only this column.
 
     Raises:
-        EmptyFileError: There are no rows.
-        NotCsvError: The content is not text.
+        EmptyFileError: The file has no rows.
+        NotCsvError: The file is not text.
         NoPhoneColumnError: No column contains phone numbers.
-        InvalidMappingError: The chosen column does not exist.
+        InvalidMappingError: The file has no column with the chosen name.
     """
     layout = inspect_file(path)
     overrides: Mapping[str, str | None] = {} if chosen is None else {chosen: "phone"}
@@ -69,10 +74,10 @@ def _is_phone(target: str | None) -> bool:
 
 
 class NumberSource:
-    """Reads one file from its first row on.
+    """Reads the numbers of one file, and remembers them to find duplicates.
 
-    It remembers only the numbers. To resume, a new source skips to the checkpoint. It then
-    remembers the same numbers as the interrupted one.
+    To resume an interrupted upload, call ``skip_to`` of a new source. It reads the skipped rows
+    too, so that it knows their numbers.
     """
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
@@ -80,7 +85,7 @@ class NumberSource:
 
         Raises:
             ImportFileError: The file cannot be read as CSV.
-            FileNotFoundError: The file is gone.
+            FileNotFoundError: The file does not exist.
         """
         layout = inspect_file(path)
         self._columns = [(layout.header.index(name), name) for name in columns]
@@ -90,19 +95,19 @@ class NumberSource:
 
     @property
     def position(self) -> int:
-        """How many rows were read."""
+        """The number of rows that were read so far."""
         return self._position
 
     def skip_to(self, position: int) -> None:
-        """Skip the rows before this one, but remember their numbers."""
+        """Skip rows until ``position`` rows are read, but remember their numbers."""
         while self._position < position and self.next_chunk(position - self._position):
             pass
 
     def next_chunk(self, limit: int = CHUNK_ROWS) -> NumberChunk | None:
-        """Return the next chunk; None at the end of the file.
+        """Return the next chunk, of at most 1,000 rows; None at the end of the file.
 
         Raises:
-            NotCsvError: The content becomes binary.
+            NotCsvError: A row contains binary data.
         """
         rows = list(islice(self._rows, min(limit, CHUNK_ROWS)))
         if not rows:
@@ -133,7 +138,7 @@ class NumberSource:
                 chunk.duplicates += 1
 
     def _cells(self, row: RawRow) -> Iterator[tuple[str, str]]:
-        """Yield the numbers of a row; a cell may contain several."""
+        """Yield the column and the text of each number in a row; a cell may contain several."""
         for position, name in self._columns:
             if position < len(row.values):
                 for part in split_numbers(row.values[position]):

@@ -1,4 +1,4 @@
-"""A file that is read in chunks without blocking the event loop."""
+"""Read a file in chunks of rows without blocking the event loop."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -10,21 +10,21 @@ Chunk_co = TypeVar("Chunk_co", covariant=True)
 
 
 class ChunkSource(Protocol[Chunk_co]):
-    """A file that is read in chunks; its calls block."""
+    """Reads a file in chunks of rows. Its calls block, so they run in a thread."""
 
     @property
     def position(self) -> int:
-        """How many rows were read."""
+        """The number of rows that were read so far."""
 
     def next_chunk(self, limit: int, /) -> Chunk_co | None:
         """Return the next chunk of up to ``limit`` rows; None at the end of the file."""
 
 
 class ChunkReader(Protocol[Chunk_co]):
-    """A file that is being read from a given row on."""
+    """Reads a file in chunks of rows without blocking the event loop."""
 
     rows_total: int | None
-    """Rows of the file; known from the first chunk on, if reading began at row 0."""
+    """The number of rows in the file; None if they were not counted."""
 
     async def next_chunk(self) -> Chunk_co | None:
         """Return the next chunk; None at the end of the file.
@@ -35,14 +35,14 @@ class ChunkReader(Protocol[Chunk_co]):
 
     @property
     def position(self) -> int:
-        """How many rows were read."""
+        """The number of rows that were read so far."""
 
     async def close(self) -> None:
-        """Stop reading."""
+        """Stop reading, and end the process that reads, if there is one."""
 
 
 class ThreadChunkReader(Generic[ChunkT]):
-    """Reads each chunk in a thread."""
+    """Reads each chunk of a file in a thread."""
 
     def __init__(
         self, source: ChunkSource[ChunkT], *, chunk_rows: int, rows_total: int | None = None
@@ -53,7 +53,7 @@ class ThreadChunkReader(Generic[ChunkT]):
 
     @property
     def position(self) -> int:
-        """How many rows were read."""
+        """The number of rows that were read so far."""
         return self._source.position
 
     async def next_chunk(self) -> ChunkT | None:
@@ -61,28 +61,34 @@ class ThreadChunkReader(Generic[ChunkT]):
         return await asyncio.to_thread(self._source.next_chunk, self._chunk_rows)
 
     async def close(self) -> None:
-        """Do nothing: no file or process is held."""
+        """Do nothing, because there is no process to end."""
 
 
 @dataclass
 class OpenReaders(Generic[ChunkT]):
-    """Files that stay open between two runs, so that the next run need not skip to its row."""
+    """Readers of unfinished imports that stay open between two runs of a job, by import id.
 
-    kept: dict[UUID, ChunkReader[ChunkT]] = field(default_factory=dict)
+    With an open reader, the next run need not read the file again from its first row.
+    """
+
+    by_import: dict[UUID, ChunkReader[ChunkT]] = field(default_factory=dict)
 
     def keep(self, import_id: UUID, reading: ChunkReader[ChunkT]) -> None:
-        """Keep a file open for the next run in this process."""
-        self.kept[import_id] = reading
+        """Keep the reader of an import open for the next run of the job in this process."""
+        self.by_import[import_id] = reading
 
     async def take(self, import_id: UUID, *, position: int) -> ChunkReader[ChunkT] | None:
-        """Return the file if it is open at this row; close it if it is at another row."""
-        reading = self.kept.pop(import_id, None)
+        """Remove and return the open reader of an import; None if none is open at this row.
+
+        A reader at another row is closed, because another worker has continued the import.
+        """
+        reading = self.by_import.pop(import_id, None)
         if reading is not None and reading.position != position:
             await reading.close()
             return None
         return reading
 
     async def close(self) -> None:
-        """Close all files."""
-        while self.kept:
-            await self.kept.popitem()[1].close()
+        """Close all readers."""
+        while self.by_import:
+            await self.by_import.popitem()[1].close()

@@ -10,7 +10,9 @@ from crm_api.domain.imports.files.errors import EmptyFileError, NotCsvError
 
 SAMPLE_BYTES = 65_536
 MAX_LINE_CHARACTERS = 1_000_000
-"""A longer line is not a row of contacts; it is skipped, and never held as a whole."""
+"""A longer line is refused. It is read in parts, so that it never fills the memory."""
+USE_CSV = "Export the data as CSV and upload that file."
+"""The second sentence of errors about files that are not CSV."""
 
 _SIGNATURES = (
     (b"PK\x03\x04", "an Excel workbook or a zip archive"),
@@ -37,7 +39,7 @@ _MIN_NUL_SHARE = 0.3
 
 
 def _as_windows_1252(error: UnicodeError) -> tuple[str, int]:
-    """Decode bytes that are not UTF-8 as Windows-1252, so that a file may mix both."""
+    """Decode bytes that are not valid UTF-8 as Windows-1252, because some files mix both."""
     if not isinstance(error, UnicodeDecodeError):
         raise error
     if error.encoding.startswith("utf-16"):
@@ -51,7 +53,7 @@ codecs.register_error(_ERRORS, _as_windows_1252)
 
 @dataclass(frozen=True)
 class Line:
-    """One physical line; ``text`` is cut if ``is_overlong``."""
+    """One line of a file. If ``is_overlong``, ``text`` is only its beginning."""
 
     text: str
     is_overlong: bool
@@ -61,46 +63,46 @@ def detect_encoding(path: Path) -> str:
     """Detect the encoding from the beginning of the file.
 
     Returns:
-        A codec's name. ``utf-8`` includes Windows-1252: bytes that are not UTF-8 are decoded as
-        that.
+        The name of a Python codec. It is ``utf-8`` for Windows-1252 too, because ``open_text``
+        decodes bytes that are not valid UTF-8 as Windows-1252.
 
     Raises:
         EmptyFileError: The file has no bytes.
-        NotCsvError: A known binary format, or bytes that are not text.
+        NotCsvError: The file has a known binary format, or is not text.
     """
     with path.open("rb") as file:
         head = file.read(SAMPLE_BYTES)
     if not head:
-        raise EmptyFileError("The file is empty.")
+        raise EmptyFileError("The file is empty. Upload a file with rows.")
     for mark, encoding in _BYTE_ORDER_MARKS:
         if head.startswith(mark):
             return encoding
     for signature, kind in _SIGNATURES:
         if head.startswith(signature):
-            raise NotCsvError(f"The file is {kind}, not CSV; export it as CSV and try again.")
+            raise NotCsvError(f"The file is {kind}, not CSV. {USE_CSV}")
     if b"\0" in head:
         return _unmarked_utf_16(head)
     _refuse_markup(head)
     control = sum(1 for byte in head if byte < 32 and byte not in b"\t\n\r\f\x1a\x1b")  # noqa: PLR2004 - control characters
     if control > _MAX_CONTROL_SHARE * len(head):
-        raise NotCsvError("The file holds binary data, not text; export it as CSV and try again.")
+        raise NotCsvError(f"The file contains binary data, not text. {USE_CSV}")
     return "utf-8"
 
 
 def open_text(path: Path, encoding: str) -> TextIO:
-    """Open a file to read its lines; bytes that cannot be decoded do not raise."""
+    """Open a file to read its lines. Bytes that are invalid in the encoding raise no error."""
     return path.open(encoding=encoding, errors=_ERRORS, newline="")
 
 
 def read_lines(stream: TextIO) -> Iterator[Line]:
-    """Yield the lines, each cut at ``MAX_LINE_CHARACTERS``.
+    """Yield the lines of a file. A line longer than ``MAX_LINE_CHARACTERS`` is cut.
 
     Raises:
         NotCsvError: The file contains a NUL byte, so it is binary.
     """
     while text := stream.readline(MAX_LINE_CHARACTERS):
         if "\0" in text:
-            raise NotCsvError("The file holds binary data (a NUL byte), so it is not CSV.")
+            raise NotCsvError(f"The file contains binary data (a NUL byte). {USE_CSV}")
         is_overlong = len(text) == MAX_LINE_CHARACTERS and text[-1] not in "\r\n"
         if is_overlong:
             _skip_rest_of_line(stream)
@@ -114,18 +116,18 @@ def _skip_rest_of_line(stream: TextIO) -> None:
 
 
 def _unmarked_utf_16(head: bytes) -> str:
-    """Return the byte order if every second byte is NUL: UTF-16 without a mark."""
+    """Return the codec of UTF-16 text without a byte order mark, found by its NUL bytes."""
     pairs = max(len(head) // 2, 1)
     if head[1::2].count(0) > _MIN_NUL_SHARE * pairs and not head[::2].count(0):
         return "utf-16-le"
     if head[::2].count(0) > _MIN_NUL_SHARE * pairs and not head[1::2].count(0):
         return "utf-16-be"
-    raise NotCsvError("The file holds binary data, not text; export it as CSV and try again.")
+    raise NotCsvError(f"The file contains binary data, not text. {USE_CSV}")
 
 
 def _refuse_markup(head: bytes) -> None:
     start = head.lstrip()[:200].lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<svg")):
-        raise NotCsvError("The file is a web page or XML, not CSV.")
+        raise NotCsvError(f"The file is a web page or XML, not CSV. {USE_CSV}")
     if start.startswith((b'{"', b"[{", b'{\n "', b"{\n")):
-        raise NotCsvError("The file is JSON, not CSV.")
+        raise NotCsvError(f"The file is JSON, not CSV. {USE_CSV}")

@@ -1,10 +1,10 @@
-"""Errors of files that are imported."""
+"""Errors about an uploaded file."""
 
 from crm_api.domain.kit.errors import Example, InvalidError, MalformedError, TooLargeError
 
 
 class ImportFileError(InvalidError):
-    """The whole file is refused; ``detail`` is the sentence for the user."""
+    """The file cannot be imported; ``detail`` says why."""
 
     code = "invalid_file"
     title = "File cannot be imported"
@@ -12,28 +12,28 @@ class ImportFileError(InvalidError):
 
 
 class NotCsvError(ImportFileError):
-    """A spreadsheet, a picture, an archive or other binary content."""
+    """The file is not CSV, but for example a PDF, a picture, an archive or other binary data."""
 
     code = "not_csv"
     title = "Not a CSV file"
-    example = Example("The file is a PDF, not CSV; export it as CSV and try again.")
+    example = Example("The file is a PDF, not CSV. Export the data as CSV and upload that file.")
 
 
 class EmptyFileError(ImportFileError):
-    """No rows: nothing at all, or nothing under the header."""
+    """The file has no rows, or only a header."""
 
     code = "empty_file"
     title = "Empty file"
-    example = Example("The file is empty.")
+    example = Example("The file is empty. Upload a file with rows.")
 
 
 class WorkbookTooLargeError(ImportFileError):
-    """The unpacked workbook would exceed the limits; it may be a zip bomb."""
+    """Unpacking the workbook would need too much memory or time."""
 
     code = "workbook_too_large"
     title = "Workbook too large"
     example = Example(
-        "The workbook is too large to be unpacked here; export its sheet as CSV and try again."
+        "The workbook is too large to unpack. Export its sheet as CSV and upload that file."
     )
 
 
@@ -42,11 +42,11 @@ class UploadGoneError(ImportFileError):
 
     code = "upload_gone"
     title = "Upload is gone"
-    example = Example("The uploaded file has been given up; upload it again.")
+    example = Example("The uploaded file is no longer stored. Upload it again.")
 
 
 class UploadChangedError(ImportFileError):
-    """The rows differ from those that the dry run has read."""
+    """The rows to import have changed since they were first read."""
 
     code = "upload_changed"
     title = "Upload has changed"
@@ -61,12 +61,13 @@ class FileTooLargeError(TooLargeError):
 
 
 class NoPhoneColumnError(ImportFileError):
-    """No column holds phone numbers, neither by its name nor by its values."""
+    """No column was recognised as phone numbers, neither by its name nor by its values."""
 
     code = "no_phone_column"
     title = "No phone column"
     example = Example(
-        "No column holds phone numbers. Columns found: “name”. Name the right one in `mapping`."
+        "No column with phone numbers was found. The columns are: “name”. Name the right one in "
+        "`mapping` of an import, or in `column` of a do-not-contact upload."
     )
 
 
@@ -93,5 +94,5 @@ _FILE_ERRORS: dict[str, type[ImportFileError]] = {
 
 
 def file_error(*, code: str, detail: str) -> ImportFileError:
-    """Build the error that another process reported."""
+    """Build the error whose code and detail the reading process reported."""
     return _FILE_ERRORS[code](detail)

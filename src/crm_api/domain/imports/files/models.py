@@ -1,4 +1,4 @@
-"""What the tables of every kind of import have in common."""
+"""Base classes of the tables of contact imports and do-not-contact uploads."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -12,7 +12,7 @@ from crm_api.platform.ids import new_id
 
 
 class ImportStatus(StrEnum):
-    """The states of an import."""
+    """The status of an import."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -25,14 +25,14 @@ OPEN = (ImportStatus.PENDING, ImportStatus.RUNNING)
 
 
 class FileImport(Base):
-    """An import of the rows of one file; ``rows_processed`` is the checkpoint to resume from."""
+    """An import of the rows of one file. A worker resumes it after ``rows_processed`` rows."""
 
     __abstract__ = True
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     status: Mapped[str] = mapped_column(server_default=text("'pending'"))
     file_name: Mapped[str | None]
-    """The user's name for it; never used as a path."""
+    """The name under which the user uploaded the file. It is never used as a path."""
     byte_size: Mapped[int] = mapped_column(BigInteger)
     rows_processed: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     duplicates_in_file: Mapped[int] = mapped_column(Integer, server_default=text("0"))
@@ -46,7 +46,7 @@ class FileImport(Base):
 
 
 class FileImportError(Base):
-    """A value or a row that was refused, and why."""
+    """A value or a row that was not imported, and the reason."""
 
     __abstract__ = True
 

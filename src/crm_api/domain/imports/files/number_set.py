@@ -1,16 +1,16 @@
-"""Remember the numbers of a file, in about 16 bytes each."""
+"""A set of phone numbers that needs about 16 bytes for each number."""
 
 from array import array
 
 _START_SLOTS = 1 << 12
 _MAX_FILL = 0.6
 _SPREAD = 0x9E3779B97F4A7C15
-"""2^64 divided by the golden ratio: similar numbers get distant slots."""
+"""2^64 divided by the golden ratio. Multiplying by it gives similar numbers distant slots."""
 _WORD = (1 << 64) - 1
 
 
 class NumberSet:
-    """A set of positive integers in one flat table, without an object for each."""
+    """A set of positive integers in one flat array. It needs less memory than a Python set."""
 
     def __init__(self) -> None:
         self._slots = array("Q", bytes(8 * _START_SLOTS))
@@ -20,7 +20,7 @@ class NumberSet:
         return self._count
 
     def add(self, number: int) -> bool:
-        """Add a number; True if it is new."""
+        """Add a number; return False if the set contains it already."""
         slots = self._slots
         mask = len(slots) - 1
         at = (number * _SPREAD & _WORD) >> 20 & mask

@@ -1,4 +1,4 @@
-"""Stream the rows of a CSV file: find the delimiter and the header, number the lines."""
+"""Read the rows of a CSV file one by one: find its delimiter and header, and count its lines."""
 
 import csv
 from collections import Counter
@@ -8,7 +8,9 @@ from itertools import islice
 from pathlib import Path
 
 from crm_api.domain.imports.files.decode import (
+    MAX_LINE_CHARACTERS,
     SAMPLE_BYTES,
+    USE_CSV,
     Line,
     detect_encoding,
     open_text,
@@ -21,22 +23,23 @@ _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE_ROWS = 50
 _MAX_COLUMNS = 1_000
 _MAX_ROW_LINES = 100
-"""A value with more line breaks is an opening quote without a closing one."""
+"""A row with more lines is refused: it has an opening quote without a closing one."""
 _MAX_ROW_CHARACTERS = 2_000_000
 _MAX_COLUMN_NAME = 200
 _MAX_SAMPLE = 1_000
-"""Characters of a value that are enough to find the meaning of its column."""
+"""Only this many characters of a sample value are used to find the meaning of its column."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How to read one file.
+    """The encoding, the delimiter and the columns of one CSV file.
 
     Attributes:
-        header: The columns' names, each once; ``column_1`` … if the file has no header.
-        header_line: The line of the header; None if the first row is data.
-        declares_delimiter: True if the first line is a spreadsheet's ``sep=;``.
-        sample: The first rows, to recognise columns by their values.
+        header: The unique names of the columns; ``column_1``, ``column_2`` and so on if the file
+            has no header.
+        header_line: The line number of the header; None if the first row is data.
+        declares_delimiter: True if the first line only names the delimiter, such as ``sep=;``.
+        sample: The first rows of data. Columns are recognised by these values.
     """
 
     encoding: str
@@ -49,12 +52,13 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class RawRow:
-    """One row of the file.
+    """One row of a CSV file.
 
     Attributes:
-        line: The line on which it starts, from 1.
-        values: The row's values; their number may differ from the header's.
-        fault: Why the row cannot be read; ``values`` is empty then.
+        line: The number of the line on which the row starts, from 1.
+        values: The values of the row. There may be more or fewer than columns in the header.
+        fault: Why the row cannot be read, as a sentence; ``values`` is then empty. None if it can
+            be read.
     """
 
     line: int
@@ -63,32 +67,38 @@ class RawRow:
 
 
 def inspect_file(path: Path) -> Layout:
-    """Find out how to read a file, from its beginning.
+    """Detect the encoding, the delimiter and the header of a file from its first rows.
 
     Raises:
-        EmptyFileError: There are no rows.
-        NotCsvError: The content is not text.
+        EmptyFileError: The file has no rows.
+        NotCsvError: The file is not text.
     """
     encoding = detect_encoding(path)
     with open_text(path, encoding) as stream:
         sample = stream.read(SAMPLE_BYTES)
     if "\0" in sample:
-        raise NotCsvError("The file holds binary data, not text; export it as CSV and try again.")
+        raise NotCsvError(f"The file contains binary data, not text. {USE_CSV}")
     declared = _declared_delimiter(sample)
     delimiter = declared or _sniff(sample)
     rows = _rows(path, encoding=encoding, delimiter=delimiter, skip_first=declared is not None)
-    # Cut at once: a single row may have a million values.
+    # Shorten each row at once, because a single row may have a million values.
     first = [_cut(row) for row in islice(rows, _SAMPLE_ROWS + 1)]
     if not first:
-        raise EmptyFileError("The file has no rows.")
+        raise EmptyFileError("The file has no rows. Upload a file with rows.")
     if first[0].fault:
-        raise NotCsvError(f"The first row cannot be read: {first[0].fault}")
+        raise NotCsvError(
+            f"The first row cannot be read. {first[0].fault} Correct the row and upload the file "
+            "again."
+        )
     has_header = not _is_data(first[0].values)
     data = first[1:] if has_header else first
     if not data:
-        raise EmptyFileError("The file holds a header, but no rows under it.")
+        raise EmptyFileError("The file has a header but no rows. Upload a file with rows.")
     if len(first[0].values) > _MAX_COLUMNS:
-        raise NotCsvError(f"The first row has more than {_MAX_COLUMNS} columns; this is not CSV.")
+        raise NotCsvError(
+            f"The first row has more than {_MAX_COLUMNS} columns. Remove the columns that are not "
+            "needed and upload the file again."
+        )
     return Layout(
         encoding=encoding,
         delimiter=delimiter,
@@ -100,16 +110,16 @@ def inspect_file(path: Path) -> Layout:
 
 
 def _cut(row: RawRow) -> RawRow:
-    """Keep the part of a row that is needed to examine the file."""
+    """Shorten a row to the values and characters that are needed to detect the layout."""
     values = [value[:_MAX_SAMPLE] for value in row.values[: _MAX_COLUMNS + 1]]
     return RawRow(row.line, values, row.fault)
 
 
 def read_rows(path: Path, layout: Layout) -> Iterator[RawRow]:
-    """Yield the rows below the header without blank ones.
+    """Yield the rows below the header in file order; blank rows are left out.
 
     Raises:
-        NotCsvError: The content becomes binary.
+        NotCsvError: A row contains binary data.
     """
     rows = _rows(
         path,
@@ -138,7 +148,7 @@ def _rows(path: Path, *, encoding: str, delimiter: str, skip_first: bool) -> Ite
                 yield RawRow(line, [], source.give_back())
                 continue
             if source.saw_overlong:
-                yield RawRow(line, [], "The line is too long for a row of a contact list.")
+                yield RawRow(line, [], f"The line has more than {MAX_LINE_CHARACTERS} characters.")
             elif source.row_is_unclosed():
                 yield RawRow(line, [], source.give_back())
             elif any(map(str.strip, values)):
@@ -146,7 +156,7 @@ def _rows(path: Path, *, encoding: str, delimiter: str, skip_first: bool) -> Ite
 
 
 class _CountedLines(Iterator[str]):
-    """Counted lines, which can be put back if a quote was never closed."""
+    """Counts the lines of a file, and puts lines back if a quote was never closed."""
 
     def __init__(self, lines: Iterator[Line]) -> None:
         self.saw_overlong = False
@@ -182,20 +192,23 @@ class _CountedLines(Iterator[str]):
         return text
 
     def row_is_unclosed(self) -> bool:
-        """Return whether an unclosed quote included later rows, to the end or for many lines."""
+        """Return True if an unclosed quote made the parser read later rows as part of this row."""
         if len(self._row) == 1:
             return False
         odd = sum(text.count('"') for text in self._row) % 2 == 1
         return len(self._row) > _MAX_ROW_LINES or (odd and self._ended)
 
     def give_back(self) -> str:
-        """Put back all but the row's first line, to be read as separate rows; return the fault."""
+        """Put back all lines of the row except the first; return why the row cannot be read.
+
+        The parser then reads the lines that were put back as separate rows.
+        """
         lost, rest = self._row[:1], self._row[1:]
         self._count -= len(rest)
         self._again += reversed(rest)
         self._row = lost
         if rest:
-            return "A value begins with a quote that is not closed."
+            return "A value begins with a quote that is never closed."
         return f"A value is longer than {csv.field_size_limit()} characters."
 
 
@@ -207,9 +220,9 @@ def _declared_delimiter(sample: str) -> str | None:
 
 
 def _sniff(sample: str) -> str:
-    """Return the delimiter that splits most rows into the header's number of columns."""
+    """Return the delimiter that splits most rows into as many columns as the first row."""
     lines = sample.splitlines(keepends=True)
-    # The sample may cut its last line.
+    # The last line of the sample may be incomplete.
     lines = lines[:-1] if len(lines) > 1 and len(sample) >= SAMPLE_BYTES else lines
     best, best_score = ",", 0.0
     for delimiter in _DELIMITERS:
@@ -228,7 +241,7 @@ def _sniff(sample: str) -> str:
 
 
 def _is_data(values: list[str]) -> bool:
-    """Return whether the first row contains a phone number, so that it is not a header."""
+    """Return True if the first row contains a phone number; then it is data, not a header."""
     for value in values:
         try:
             parse_phone(value)
@@ -239,7 +252,7 @@ def _is_data(values: list[str]) -> bool:
 
 
 def _column_names(values: list[str]) -> tuple[str, ...]:
-    """Name each column once: an empty name is ``column_3``, a second ``Phone`` is ``Phone (2)``."""
+    """Return unique names: an empty name becomes ``column_3``, a second ``Phone`` ``Phone (2)``."""
     names: list[str] = []
     for position, value in enumerate(values, start=1):
         name = " ".join(value.split())[:_MAX_COLUMN_NAME] or f"column_{position}"

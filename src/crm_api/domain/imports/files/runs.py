@@ -1,4 +1,4 @@
-"""The life of an import of any kind: accepted, claimed by a worker, released, ended."""
+"""Store, claim, release and end imports of every kind, and read their errors."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
 LEASE = timedelta(seconds=60)
-"""How long a worker keeps an import after its last chunk; then another may continue it."""
+"""How long after its last stored chunk a worker has an import; then another may claim it."""
 ERROR_COLUMNS = ("line", "column", "value", "reason")
 _ERROR_BATCH = 1_000
 
@@ -29,19 +29,19 @@ ImportRow = TypeVar("ImportRow", bound=FileImport)
 
 
 async def _emit_nothing(_uow: UnitOfWork, _row: FileImport) -> None:
-    """Emit no event."""
+    """Do nothing, for kinds of imports that emit no events."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportKind(Generic[ImportRow]):
-    """A kind of import: its tables, its job, and its errors.
+    """The tables, the job and the errors of one kind: contact imports or do-not-contact uploads.
 
     Attributes:
-        job: The job that works on imports of this kind.
-        list_name: The name of its list in the cursors of pages.
-        not_found: Return the error for an unknown id.
-        has_ended: Return the error for a cancellation that comes too late, by the status.
-        emit_progress: Record the state of an import as an event of the transaction.
+        job: The job that runs imports of this kind.
+        list_name: The name of the list of imports, which is part of its page cursors.
+        not_found: Builds the error for an unknown id.
+        has_ended: Builds the error for cancelling an import that has ended with this status.
+        emit_progress: Records the progress of an import as an event, in the transaction.
     """
 
     table: type[ImportRow]
@@ -56,7 +56,7 @@ class ImportKind(Generic[ImportRow]):
 async def accept(
     uow: UnitOfWork, kind: ImportKind[ImportRow], *, values: Mapping[str, object], now: datetime
 ) -> ImportRow:
-    """Store a new import; request its job."""
+    """Store a new import as pending, and request its job."""
     statement = (
         insert(kind.table)
         .values(status=ImportStatus.PENDING, created_at=now, updated_at=now, **values)
@@ -68,10 +68,10 @@ async def accept(
 
 
 async def get_import(uow: UnitOfWork, kind: ImportKind[ImportRow], *, import_id: UUID) -> ImportRow:
-    """Return an import as the database has it now.
+    """Read an import from the database, even if the session has it already.
 
     Raises:
-        NotFoundError: The kind's own error: no import has this id.
+        NotFoundError: No import has this id. The class is that of the kind.
     """
     row = await uow.session.get(kind.table, import_id, populate_existing=True)
     if row is None:
@@ -85,7 +85,7 @@ async def list_imports(
     """List imports, newest first.
 
     Raises:
-        InvalidCursorError: The cursor is not from this list.
+        InvalidCursorError: The cursor does not belong to this list.
     """
     cursors = Cursors(kind.list_name)
     after = cursors.read(cursor)
@@ -100,7 +100,7 @@ async def fetch_page(
     after: tuple[datetime, UUID] | None,
     limit: int,
 ) -> list[ImportRow]:
-    """Return the imports after a position, newest first."""
+    """Return up to ``limit`` imports older than the position ``after``, newest first."""
     table = kind.table
     statement = select(table)
     if after is not None:
@@ -112,9 +112,10 @@ async def fetch_page(
 async def claim_import(
     session: AsyncSession, kind: ImportKind[ImportRow], *, now: datetime
 ) -> ImportRow | None:
-    """Claim an import that waits or whose worker is lost; None without one.
+    """Claim a pending or running import that no worker has; return None if there is none.
 
-    The import that was worked on longest ago is first, so that small files pass a large one.
+    The import that was worked on longest ago is claimed first, so that a large file does not delay
+    small ones.
     """
     table = kind.table
     waiting = (
@@ -143,7 +144,7 @@ async def claim_import(
 async def lock_import(
     session: AsyncSession, kind: ImportKind[ImportRow], *, import_id: UUID
 ) -> ImportRow | None:
-    """Return an import and lock it until the transaction ends; None without one."""
+    """Lock an import until the transaction ends and return it; None if no import has this id."""
     statement = select(kind.table).where(kind.table.id == import_id).with_for_update()
     return await session.scalar(statement.execution_options(populate_existing=True))
 
@@ -151,7 +152,10 @@ async def lock_import(
 async def lock_running(
     session: AsyncSession, kind: ImportKind[ImportRow], *, import_id: UUID, rows_processed: int
 ) -> ImportRow | None:
-    """Lock an import that is worked on at this row; None if it has ended or moved on."""
+    """Lock and return a running import that has processed exactly ``rows_processed`` rows.
+
+    Return None if it has ended or another worker has continued it.
+    """
     row = await lock_import(session, kind, import_id=import_id)
     is_ours = row is not None and row.status == ImportStatus.RUNNING
     return row if row is not None and is_ours and row.rows_processed == rows_processed else None
@@ -164,7 +168,7 @@ async def update_open(
     import_id: UUID,
     values: Mapping[str, object],
 ) -> bool:
-    """Change an open import; False if it has ended or does not exist."""
+    """Write columns of a pending or running import; return False if it ended or does not exist."""
     statement = (
         update(kind.table)
         .where(kind.table.id == import_id, kind.table.status.in_(OPEN))
@@ -178,7 +182,7 @@ async def update_open(
 async def release(
     uow: UnitOfWork, kind: ImportKind[ImportRow], *, import_id: UUID, now: datetime
 ) -> None:
-    """Release an import, so that any worker can continue; request its job."""
+    """End the lease of an import, so that any worker can claim it, and request its job."""
     values = {"lease_until": None, "updated_at": now}
     await update_open(uow.session, kind, import_id=import_id, values=values)
     uow.after_commit(Job(name=kind.job))
@@ -193,10 +197,10 @@ async def end_import(
     now: datetime,
     error: str | None = None,
 ) -> None:
-    """End an open import with a status; do nothing if it has already ended.
+    """End a pending or running import with this status; do nothing if it has already ended.
 
     Args:
-        error: A sentence for the user.
+        error: Why it failed, as a sentence for the user.
     """
     values = {
         "status": status,
@@ -212,7 +216,7 @@ async def end_import(
 async def complete(
     uow: UnitOfWork, kind: ImportKind[ImportRow], *, import_id: UUID, rows: int, now: datetime
 ) -> None:
-    """Complete an import, unless another worker has continued it."""
+    """Mark an import as completed if it is still running and has processed ``rows`` rows."""
     if await lock_running(uow.session, kind, import_id=import_id, rows_processed=rows):
         status = ImportStatus.COMPLETED
         await end_import(uow, kind, import_id=import_id, status=status, now=now)
@@ -221,11 +225,11 @@ async def complete(
 async def cancel(
     uow: UnitOfWork, kind: ImportKind[ImportRow], *, import_id: UUID, now: datetime
 ) -> ImportRow:
-    """Stop an import after the present chunk; what was stored stays.
+    """Cancel an import. Chunks that are already stored stay.
 
     Raises:
-        NotFoundError: The kind's own error: no import has this id.
-        ConflictError: The kind's own error: it has completed or failed.
+        NotFoundError: No import has this id. The class is that of the kind.
+        ConflictError: The import has completed or failed. The class is that of the kind.
     """
     status = ImportStatus.CANCELLED
     await end_import(uow, kind, import_id=import_id, status=status, now=now)
@@ -257,7 +261,7 @@ async def add_errors(
     import_id: UUID,
     errors: Sequence[Mapping[str, object]],
 ) -> None:
-    """Store refused values and rows, in the order of the file."""
+    """Store values and rows that were not imported, in the given order."""
     values = {"import_id": import_id, "rows": orjson.dumps(errors).decode()}
     await session.execute(_add_errors(kind.error_table), values)
 
@@ -265,7 +269,7 @@ async def add_errors(
 async def list_errors(
     session: AsyncSession, kind: ImportKind[ImportRow], *, import_id: UUID, after: int, limit: int
 ) -> list[FileImportError]:
-    """Return errors with ids above ``after``, in the order of the file."""
+    """Return up to ``limit`` errors with ids above ``after``, in the order of the file."""
     error = kind.error_table
     statement = select(error).where(error.import_id == import_id, error.id > after)
     return list(await session.scalars(statement.order_by(error.id).limit(limit)))
@@ -274,10 +278,10 @@ async def list_errors(
 async def errors_as_csv(
     uow: UnitOfWork, kind: ImportKind[ImportRow], *, import_id: UUID, after: int
 ) -> tuple[str, int | None]:
-    """Write the next errors as CSV lines.
+    """Return up to 1,000 errors with ids above ``after`` as CSV lines, in the order of the file.
 
     Returns:
-        The lines, and the id to continue after; None at the end.
+        The lines, and the id after which the next call continues; None if no errors remain.
     """
     found = await list_errors(
         uow.session, kind, import_id=import_id, after=after, limit=_ERROR_BATCH

@@ -1,7 +1,7 @@
-"""Convert a workbook (XLSX) to CSV rows; never unpack it without checks.
+"""Convert a workbook (XLSX) to CSV, within limits of size, memory and time.
 
-The directory of the zip archive is checked first. Then a separate process unpacks it under limits
-of memory and time, because a small file may contain a sheet that fills any memory.
+A small zip archive may contain a sheet that fills any memory. So the directory of the archive is
+checked first. Then a separate process with limits of memory and time unpacks it.
 """
 
 import asyncio
@@ -12,26 +12,28 @@ from pathlib import Path
 
 import orjson
 
+from crm_api.domain.imports.files.decode import USE_CSV
 from crm_api.domain.imports.files.errors import NotCsvError, WorkbookTooLargeError, file_error
 
 MAX_UNPACKED_BYTES = 768 << 20
 MAX_RATIO = 200
-"""A sheet of repeated words is packed to a hundredth of its size; a bomb to a thousandth."""
+"""How many times larger a part may be when unpacked: repeated words 100, a zip bomb 1,000."""
 _RATIO_MATTERS_FROM = 8 << 20
 _MAX_ENTRIES = 10_000
 TIMEOUT_SECONDS = 120.0
 _ZIP_START = b"PK\x03\x04"
 _WORKBOOK_PART = "xl/workbook.xml"
 _ONE_AT_A_TIME = asyncio.Semaphore(1)
-"""A workbook may need much memory for a moment; two at once would need twice as much."""
+"""Workbooks are unpacked one at a time, because each may need much memory."""
 
 
 def is_workbook(path: Path) -> bool:
     """Return whether a file is an XLSX workbook, by its content.
 
     Raises:
-        NotCsvError: It is another kind of zip archive.
-        WorkbookTooLargeError: Unpacked it would be too large, or only a bomb is packed so densely.
+        NotCsvError: The file is another kind of zip archive, or a damaged one.
+        WorkbookTooLargeError: Unpacked, it would be too large. Or it is compressed so strongly that
+            it must be a zip bomb.
     """
     with path.open("rb") as file:
         if file.read(len(_ZIP_START)) != _ZIP_START:
@@ -40,22 +42,24 @@ def is_workbook(path: Path) -> bool:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise NotCsvError("The file is a zip archive that cannot be read.") from error
+        raise NotCsvError(f"The file is a zip archive that cannot be read. {USE_CSV}") from error
     if _WORKBOOK_PART not in {entry.filename for entry in entries}:
-        raise NotCsvError("The file is a zip archive, not a workbook; unpack it and try again.")
+        raise NotCsvError(
+            "The file is a zip archive, not a workbook. Unpack it and upload the CSV file in it."
+        )
     _check_size(entries)
     return True
 
 
 async def convert(path: Path, *, timeout_seconds: float = TIMEOUT_SECONDS) -> list[str]:
-    """Replace a workbook by the rows of its first sheet with rows, as CSV in UTF-8.
+    """Overwrite a workbook file with CSV in UTF-8: the rows of its first sheet that has rows.
 
     Returns:
         Sentences for the user, for example which of several sheets was read.
 
     Raises:
-        ImportFileError: It cannot be read, or has no rows.
-        WorkbookTooLargeError: It needs more memory or time than allowed.
+        ImportFileError: The workbook cannot be read, or has no rows.
+        WorkbookTooLargeError: Unpacking it needs more memory or time than allowed.
     """
     async with _ONE_AT_A_TIME:
         return await _convert(path, timeout_seconds)
@@ -107,5 +111,5 @@ def _check_size(entries: list[zipfile.ZipInfo]) -> None:
 
 def _too_large() -> WorkbookTooLargeError:
     return WorkbookTooLargeError(
-        "The workbook is too large to be unpacked here; export its sheet as CSV and try again."
+        "The workbook is too large to unpack. Export its sheet as CSV and upload that file."
     )

@@ -1,8 +1,9 @@
-"""The process that unpacks a workbook: two paths as arguments, one JSON answer as output.
+"""The process that converts a workbook to CSV.
 
-The paths are the workbook's and the CSV's. The answer is ``{"notes": ["The workbook has 3 sheets;
-“Leads” was read."]}``, or ``{"error": {"code": "not_csv", "detail": "…"}}``. A row of the sheet is
-a line of the CSV, so that errors have the row's number.
+Its two arguments are the path of the workbook and the path of the CSV to write. It prints one JSON
+object: ``{"notes": ["The workbook has 3 sheets; “Leads” was read."]}``, or ``{"error": {"code":
+"not_csv", "detail": "…"}}``. Row 5 of the sheet becomes line 5 of the CSV, so that the line number
+in an error is the row number in the sheet.
 """
 
 import csv
@@ -27,7 +28,7 @@ Cell = int | float | str | bool | time | date | datetime | timedelta
 
 
 def convert(path: Path, target: Path) -> list[str]:
-    """Write the rows of the first visible sheet with rows; return notes for the user.
+    """Write the first visible sheet that has rows as CSV; return notes for the user.
 
     Raises:
         ImportFileError: The workbook cannot be read, or has no rows.
@@ -47,16 +48,20 @@ def convert(path: Path, target: Path) -> list[str]:
                 if sheet.start is None:
                     continue
                 with target.open("w", newline="", encoding="utf-8") as rows:
-                    # Start at the first row, with blank rows: a line's number is the row's number.
+                    # Blank rows are written too, so that line numbers equal row numbers.
                     csv.writer(rows).writerows(_lines(sheet.iter_rows()))
                 return _notes(names, name)
     except CalamineError as error:
-        raise NotCsvError("The workbook cannot be read; export its sheet as CSV.") from error
-    raise EmptyFileError("The workbook has no visible sheet with rows.")
+        raise NotCsvError(
+            "The workbook cannot be read. Export its sheet as CSV and upload that file."
+        ) from error
+    raise EmptyFileError(
+        "The workbook has no visible sheet with rows. Upload a workbook or CSV file with rows."
+    )
 
 
 def cell_text(value: Cell) -> str:
-    """Write a cell as a person would: integers without a point, dates as ISO 8601."""
+    """Return a cell as text: integers without a decimal point, dates as ISO 8601."""
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
     if isinstance(value, float):
@@ -81,7 +86,11 @@ def _notes(names: list[str], name: str) -> list[str]:
 
 
 def _verify(path: Path) -> None:
-    """Unpack everything once; an archive with more content than it declares is refused."""
+    """Unpack every part once, because its content may differ from the archive's directory.
+
+    Raises:
+        NotCsvError: A part is damaged, encrypted or larger than declared.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
@@ -89,7 +98,10 @@ def _verify(path: Path) -> None:
                     while part.read(_READ_BYTES):
                         pass
     except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, EOFError) as error:
-        raise NotCsvError("The workbook is damaged or protected by a password.") from error
+        raise NotCsvError(
+            "The workbook is damaged or protected by a password. Export its sheet as CSV and "
+            "upload that file."
+        ) from error
 
 
 def _limit() -> None:
@@ -102,7 +114,7 @@ def _limit() -> None:
 
 
 def main() -> None:
-    """Convert the workbook, and print the result."""
+    """Convert the workbook, and print the result as JSON."""
     _limit()
     try:
         answer: dict[str, object] = {"notes": convert(Path(sys.argv[1]), Path(sys.argv[2]))}
