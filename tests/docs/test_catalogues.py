@@ -15,6 +15,6 @@ def test_catalogues_name_what_callers_meet() -> None:
     text = "".join(catalogues().values())
 
     assert "| `contact_exists` | Another contact already has this number" in text
-    assert "A contact with this number exists." in text
+    assert "Another contact has this number. Change that contact" in text
     assert "| `campaign_id` | id or null | The id of the campaign to which the message " in text
     assert "| `malformed` |" not in text

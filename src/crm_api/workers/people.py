@@ -1,4 +1,4 @@
-"""Jobs of people: custom fields, tags, duplicates, phone validation, erasures."""
+"""Jobs about contacts: custom fields, tags, duplicates, phone validation, erasures."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,7 +27,10 @@ log = structlog.get_logger()
 
 
 async def apply_custom_fields(ctx: dict[str, Any]) -> None:
-    """Rewrite chunk by chunk until no field waits; a second run changes nothing."""
+    """Convert stored values to the types of new custom fields, chunk by chunk.
+
+    The job ends when no field waits. When its time limit is near, it requests itself again.
+    """
     deps = deps_of(ctx)
     limit = TimeLimit(deps)
     while not limit.is_over():
@@ -39,7 +42,10 @@ async def apply_custom_fields(ctx: dict[str, Any]) -> None:
 
 
 async def change_tags(ctx: dict[str, Any]) -> None:
-    """Work chunk by chunk until no change waits, then count; a second run changes nothing."""
+    """Apply the requested tag changes chunk by chunk, and then count the tags.
+
+    When its time limit is near, the job requests itself again.
+    """
     deps = deps_of(ctx)
     limit = TimeLimit(deps)
     is_at_work = True
@@ -54,16 +60,16 @@ async def change_tags(ctx: dict[str, Any]) -> None:
 
 
 async def find_duplicates(ctx: dict[str, Any]) -> None:
-    """Search all contacts for pairs, with a pause after each pass; a second run changes nothing."""
+    """Search all contacts for pairs that may be one person, unless the last search was recent."""
     deps = deps_of(ctx)
     async with deps.new_uow() as uow:
         await candidates.find_candidates(uow, now=clock.now(), clock=clock.now)
 
 
 async def validate_phones(ctx: dict[str, Any]) -> None:
-    """Work on waiting validation runs until none may continue or the time is up.
+    """Work on requested phone validations until none may continue or the time limit is near.
 
-    A second run of the job changes nothing: one worker at a time holds a validation run.
+    Two runs of the job at once are harmless, because one worker at a time claims a validation.
     """
     deps = deps_of(ctx)
     is_over = TimeLimit(deps).is_over
@@ -75,7 +81,7 @@ async def validate_phones(ctx: dict[str, Any]) -> None:
 
 @asynccontextmanager
 async def open_validator(deps: Deps) -> AsyncIterator[Validator | None]:
-    """Open the paid service that the settings name; None if they name none."""
+    """Open the paid look-up service of the settings; None if the settings have no service."""
     url, key = deps.settings.phone_lookup_url, deps.settings.phone_lookup_api_key
     if url is None or key is None:
         yield None
@@ -89,7 +95,7 @@ async def open_validator(deps: Deps) -> AsyncIterator[Validator | None]:
 
 
 async def run_erasures(ctx: dict[str, Any]) -> None:
-    """Continue erasures until none is due or the time is up; a second run changes nothing."""
+    """Continue erasures until none is due or the job's time limit is near."""
     deps = deps_of(ctx)
     limit = TimeLimit(deps)
     while not limit.is_over():
@@ -100,9 +106,9 @@ async def run_erasures(ctx: dict[str, Any]) -> None:
         try:
             await _work_on(deps, row, limit)
         except UnsealError:
-            # Without the old key, what to search for is unknown. The lease lets other erasures run
-            # first.
-            log.error("erasure was begun under another CRM_SECRET_KEY", erasure_id=str(row.id))  # noqa: TRY400 - the traceback adds nothing
+            # The search terms cannot be decrypted without the old key. Until the lease of this
+            # erasure expires, other erasures are claimed.
+            log.error("erasure needs the previous CRM_SECRET_KEY", erasure_id=str(row.id))  # noqa: TRY400 - the traceback adds nothing
 
 
 async def _work_on(deps: Deps, row: Erasure, limit: TimeLimit) -> None:
@@ -116,7 +122,10 @@ async def _work_on(deps: Deps, row: Erasure, limit: TimeLimit) -> None:
 
 
 async def _remove_files(deps: Deps, row: Erasure) -> None:
-    """Forget the files, then remove the objects; after a crash in between both run again."""
+    """Delete the database rows of a person's files, then the files from the media store.
+
+    After a crash between the two steps, both run again.
+    """
     async with deps.new_uow() as uow:
         objects = await erasure.clear_remains(uow, erasure_id=row.id, now=await uow.database_now())
     if not objects:
@@ -126,7 +135,7 @@ async def _remove_files(deps: Deps, row: Erasure) -> None:
         for sha256 in objects:
             await store.remove(sha256)
     except MediaStoreUnavailableError as error:
-        log.warning("files not removed; tried again", erasure_id=str(row.id), error=error.detail)
+        log.warning("erased files not removed", erasure_id=str(row.id), error=error.detail)
         return
     async with deps.new_uow() as uow:
         await erasure.record_removed_objects(uow, erasure_id=row.id, now=await uow.database_now())

@@ -1,4 +1,4 @@
-"""Opt out many numbers in one request: one decision for each, all in one transaction."""
+"""Opt out many numbers in one request: one decision for each number, all in one transaction."""
 
 from datetime import datetime
 from typing import Annotated, Self
@@ -20,10 +20,11 @@ MOST_NUMBERS = 500
 
 
 class OptOutMany(ConsentGrounds, DryRunRequest):
-    """Contacts and numbers to opt out, with a reason and evidence; a number needs no contact.
+    """Contacts and phone numbers to opt out, with a reason and evidence.
 
     Attributes:
-        phones: Phone numbers.
+        contact_ids: The ids of contacts to opt out.
+        phones: Phone numbers to opt out. They need not belong to a contact.
     """
 
     model_config = example(
@@ -40,18 +41,18 @@ class OptOutMany(ConsentGrounds, DryRunRequest):
         if not 1 <= len(self.contact_ids) + len(self.phones) <= MOST_NUMBERS:
             raise PydanticCustomError(
                 "count_of_numbers",
-                "Name 1 to {limit} contacts and numbers together.",
+                "Give 1 to {limit} contact ids and phone numbers in total.",
                 {"limit": MOST_NUMBERS},
             )
         return self
 
 
 class OptedOut(DryRunRead):
-    """The number of distinct phone numbers named, and how many were not opted out before.
+    """The result of opting out many phone numbers.
 
     Attributes:
-        numbers: The number of phone numbers that are opted out.
-        newly_opted_out: The number of phone numbers that were not opted out before.
+        numbers: The number of distinct phone numbers in the request.
+        newly_opted_out: The number of these phone numbers that were not opted out before.
     """
 
     model_config = example(token=None, numbers=3, newly_opted_out=2)
@@ -63,7 +64,7 @@ class OptedOut(DryRunRead):
 async def opt_out_many(
     uow: UnitOfWork, body: OptOutMany, *, actor: str, now: datetime, secret: bytes
 ) -> OptedOut:
-    """Opt these numbers out; each gets an entry in its consent history.
+    """Opt out all numbers of a request; each gets an entry in its consent history.
 
     Raises:
         UnknownToOptOutError: Some ids do not belong to a contact; no number was opted out.
@@ -77,7 +78,7 @@ async def opt_out_many(
     by_phone = {one.named_phone: one.contact_id for one in known}
     numbers = {phone: by_phone.get(phone) for phone in body.phones}
     numbers |= {by_id[one].phone: by_id[one].contact_id for one in body.contact_ids}
-    # Lock all numbers at once and in order: otherwise two such requests could deadlock.
+    # Lock all numbers at once and in order, because otherwise two such requests could deadlock.
     theirs = await queries.numbers_of(session, contact_ids={one.contact_id for one in known})
     await consent.lock_decisions(uow, phones=theirs.union(numbers))
     new = 0

@@ -63,9 +63,9 @@ _NUMBERS_OF = text("""
 
 
 class Named(NamedTuple):
-    """A contact, with the id and the number of the row by which it was found.
+    """A contact, and the id and number of the row by which it was found.
 
-    The row may be a duplicate that was merged into the contact.
+    That row is the contact itself, or a duplicate that was merged into it.
     """
 
     named_id: UUID
@@ -77,7 +77,7 @@ class Named(NamedTuple):
 async def people_named(
     session: AsyncSession, *, contact_ids: Collection[UUID], phones: Collection[str]
 ) -> list[Named]:
-    """Fetch the contacts with these ids or numbers, also by those of merged duplicates."""
+    """Fetch the contacts that have these ids or numbers, or a merged duplicate that has them."""
     values = {"ids": list(contact_ids), "phones": list(phones)}
     return [Named(*row) for row in await session.execute(_PEOPLE_NAMED, values)]
 
@@ -90,20 +90,23 @@ async def numbers_of(session: AsyncSession, *, contact_ids: Collection[UUID]) ->
 async def lock_contacts(
     session: AsyncSession, *, phones: Collection[str], contact_ids: Collection[UUID]
 ) -> list[Columns]:
-    """Fetch the rows of these numbers and ids, also deleted ones, and lock them in number order."""
+    """Lock the contacts with these numbers or ids in the order of numbers, and return their rows.
+
+    Deleted contacts and merged duplicates are included.
+    """
     values = {"phones": list(phones), "ids": list(contact_ids)}
     found = await session.execute(LOCK_CONTACTS, values)
     return [dict(row) for row in found.mappings()]
 
 
 async def insert_contacts(session: AsyncSession, *, rows: Sequence[Columns]) -> int:
-    """Add contacts and return how many; a number that is taken is skipped."""
+    """Insert contacts; return how many were inserted. A number that exists already is skipped."""
     made = await session.execute(INSERT_CONTACTS, {"rows": _json(rows)})
     return len(made.all())
 
 
 async def update_contacts(session: AsyncSession, *, rows: Sequence[Columns]) -> None:
-    """Write all columns of contacts except their numbers."""
+    """Write all columns of these contacts except their numbers."""
     await session.execute(UPDATE_CONTACTS, {"rows": _json(rows)})
 
 

@@ -20,16 +20,19 @@ MOST_ITEMS = 500
 
 
 class ContactUpsert(ContactUpdate):
-    """A contact by its number: added, or changed as by PATCH if it exists."""
+    """The fields of a contact that is found by its number.
+
+    If a contact has the number, its fields are changed as by PATCH. Otherwise a contact is added.
+    """
 
     phone: PhoneNumber
 
 
 class CreateItem(RequestModel):
-    """Add a contact, as by POST.
+    """An item that adds a contact, like ``POST /v1/contacts``.
 
     Attributes:
-        contact: The fields of the contact.
+        contact: The fields of the new contact.
     """
 
     op: Literal["create"]
@@ -37,10 +40,11 @@ class CreateItem(RequestModel):
 
 
 class UpdateItem(RequestModel):
-    """Change a contact, as by PATCH.
+    """An item that changes a contact, like ``PATCH /v1/contacts/{contact_id}``.
 
     Attributes:
-        contact: The fields of the contact.
+        id: The id of the contact to change.
+        contact: The fields to change.
     """
 
     op: Literal["update"]
@@ -49,10 +53,10 @@ class UpdateItem(RequestModel):
 
 
 class UpsertItem(RequestModel):
-    """Add a contact, or change the one with this number.
+    """An item that changes the contact with this number, or adds a contact if there is none.
 
     Attributes:
-        contact: The fields of the contact.
+        contact: The number and the fields of the contact.
     """
 
     op: Literal["upsert"]
@@ -60,7 +64,11 @@ class UpsertItem(RequestModel):
 
 
 class DeleteItem(RequestModel):
-    """Delete a contact, as by DELETE."""
+    """An item that deletes a contact, like ``DELETE /v1/contacts/{contact_id}``.
+
+    Attributes:
+        id: The id of the contact to delete.
+    """
 
     op: Literal["delete"]
     id: Id
@@ -68,7 +76,7 @@ class DeleteItem(RequestModel):
 
 @dataclass(frozen=True)
 class FaultyItem:
-    """An item that does not fit its schema; pointers begin at the item."""
+    """An item that does not fit its schema. The pointers of its faults begin at the item."""
 
     faults: list[FieldProblem]
 
@@ -77,13 +85,13 @@ Item = CreateItem | UpdateItem | UpsertItem | DeleteItem
 
 
 def _keep_faults(value: Any, read: ValidatorFunctionWrapHandler) -> Any:  # noqa: ANN401 - JSON
-    """Return a faulty item as a result of its own instead of refusing the whole batch."""
+    """Return a ``FaultyItem`` for an item with faults, so that the batch is not refused."""
     try:
         return read(value)
     except ValidationError as error:
         faults = []
         for one in error.errors(include_url=False, include_context=False, include_input=False):
-            # The location of an error in a union begins with the name of the member.
+            # In a union, the location of an error begins with the name of the union's member.
             one["loc"] = ("op",) if one["type"].startswith("union_tag") else one["loc"][1:]
             faults.append(one)
         return FaultyItem(faults_of(faults))
@@ -96,10 +104,10 @@ BatchItem = Annotated[
 
 
 class BatchRequest(DryRunRequest):
-    """The items to apply, in this order.
+    """A batch of changes to contacts.
 
     Attributes:
-        items: The changes to make, in this order.
+        items: The changes, which are made in this order.
     """
 
     model_config = example(
@@ -129,7 +137,7 @@ class BatchRequest(DryRunRequest):
 
 
 class Done(Enum):
-    """The effect of an item."""
+    """What an item did with its contact."""
 
     CREATED = "created"
     UPDATED = "updated"
@@ -138,7 +146,7 @@ class Done(Enum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of an item: its effect and the contact's columns after it, or an error."""
+    """The result of an item: what it did and the contact's columns after it, or an error."""
 
     done: Done | None = None
     columns: Mapping[str, Any] | None = None

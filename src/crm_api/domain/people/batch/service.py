@@ -1,9 +1,9 @@
-"""Apply a batch: each item has the effect that it would have alone.
+"""Apply a batch of changes to contacts. Each item has the same effect as a request of its own.
 
-All rows of a batch are locked at once, in the order of their numbers. The items are then applied in
-memory, one after the other, and one INSERT and one UPDATE write the differences. An item that
+All contacts of a batch are locked at once, in the order of their numbers. The items are applied in
+memory, one after the other. Then one INSERT and one UPDATE write the differences. An item that
 changes a contact's number is an exception: the changes before it are written first, and the item is
-applied as by PATCH, because the recipients of campaigns follow a new number one contact at a time.
+applied like a PATCH request, because a new number must also be written to the contact's recipients.
 """
 
 from collections.abc import Collection, Sequence
@@ -27,7 +27,7 @@ from crm_api.domain.people.batch.schemas import (
 )
 from crm_api.domain.people.batch.world import Columns, World
 from crm_api.domain.people.contacts import queries, recipients, service
-from crm_api.domain.people.contacts.errors import BatchRacedError, InvalidItemError
+from crm_api.domain.people.contacts.errors import RACED, BatchRacedError, InvalidItemError
 from crm_api.domain.people.custom_fields import service as custom_fields
 from crm_api.domain.people.custom_fields.definitions import Definitions
 from crm_api.domain.people.phone_validation import service as phone_validation
@@ -43,13 +43,13 @@ class _RacedError(Exception):
 async def apply(
     uow: UnitOfWork, items: Sequence[Item | FaultyItem], *, now: datetime, secret: bytes
 ) -> list[Outcome]:
-    """Apply the items in their order; a refused item changes nothing and does not affect others.
+    """Apply the items in their order. An item with an error changes nothing; the others go on.
 
     Returns:
         The result of each item, with the contact as it was after that item.
 
     Raises:
-        BatchRacedError: Other requests added its numbers during every attempt.
+        BatchRacedError: Other requests added numbers of the batch during each attempt.
     """
     phones = {phone for phone in _named(items)[1] if phone}
     await suppress_erased(uow, phones=phones, now=now, secret=secret)
@@ -59,10 +59,10 @@ async def apply(
             async with uow.session.begin_nested():
                 outcomes = await _apply(uow, items, defined, now=now)
         except _RacedError:
-            # The new row exists now, so the next attempt finds and locks it.
+            # The row of the other transaction exists now, so the next attempt locks it.
             continue
         return await _flagged(uow, outcomes, now=now)
-    raise BatchRacedError("Others add the same numbers all the time; send the batch again.")
+    raise BatchRacedError(RACED)
 
 
 async def _apply(
@@ -122,14 +122,14 @@ async def _renumber(
 
 
 def _named(items: Sequence[Item | FaultyItem]) -> tuple[set[UUID], set[str]]:
-    """Return the ids and numbers that the items name."""
+    """Return the contact ids and the numbers that occur in the items."""
     ids: set[UUID] = set()
     phones: set[str] = set()
     for item in items:
         if isinstance(item, (UpdateItem, DeleteItem)):
             ids.add(item.id)
         if not isinstance(item, (DeleteItem, FaultyItem)):
-            # An update that keeps the number has an empty string here, which no contact has.
+            # An update without a new number has an empty string here, which no contact has.
             phones.add(item.contact.phone)
     return ids, phones
 
@@ -137,7 +137,7 @@ def _named(items: Sequence[Item | FaultyItem]) -> tuple[set[UUID], set[str]]:
 async def _lock(
     uow: UnitOfWork, world: World, *, contact_ids: Collection[UUID], phones: Collection[str]
 ) -> None:
-    """Lock rows and load them, with the contacts that they were merged into."""
+    """Lock contacts and load them, with the contacts that they were merged into."""
     while contact_ids or phones:
         world.learn(
             await batch_queries.lock_contacts(uow.session, phones=phones, contact_ids=contact_ids)
@@ -146,7 +146,7 @@ async def _lock(
 
 
 async def _store(uow: UnitOfWork, world: World, *, now: datetime) -> None:
-    """Write the differences to the database.
+    """Write the changed contacts to the database.
 
     Raises:
         _RacedError: Another transaction added one of the new numbers.
@@ -185,7 +185,7 @@ async def _flagged(uow: UnitOfWork, outcomes: Sequence[Outcome], *, now: datetim
 
 
 def _at(index: int, item: Item | FaultyItem, error: CrmError) -> CrmError:
-    """Make the pointers of an error begin at the request instead of the item."""
+    """Return the error with pointers that begin at the request instead of the item."""
     if isinstance(error, InvalidError):
         start = f"/items/{index}" if isinstance(item, FaultyItem) else f"/items/{index}/contact"
         error.errors = [replace(fault, pointer=f"{start}{fault.pointer}") for fault in error.errors]

@@ -1,4 +1,4 @@
-"""The contacts of a batch in memory: changed item by item, then written as sets."""
+"""The contacts of a batch in memory, where the items change them before they are written."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from crm_api.domain.kit.contact_columns import TEXT_COLUMNS
 from crm_api.domain.kit.zones import zone_key_of
 from crm_api.domain.people.contacts.errors import (
+    TAKEN,
     ContactExistsError,
     ContactNotFoundError,
     InvalidAttributesError,
@@ -31,9 +32,10 @@ BLANK: Mapping[str, Any] = {
 
 @dataclass
 class World:
-    """Rows by id, and the ids of those that differ from the database.
+    """The contacts of a batch by id, and the ids of those that differ from the database.
 
-    Every change replaces the row's dict, so that the results of earlier items do not change.
+    Every change replaces the contact's dict, so that the results of earlier items do not change.
+    The ids in ``moved`` are those of contacts with a new zone key.
     """
 
     definitions: Definitions
@@ -46,13 +48,13 @@ class World:
     moved: set[UUID] = field(default_factory=set)
 
     def learn(self, rows: Iterable[Columns]) -> None:
-        """Load rows as they are stored."""
+        """Add contacts as they are stored in the database."""
         for row in rows:
             self.rows[row["id"]] = row
             self.by_phone[row["phone"]] = row["id"]
 
     def forget(self, *, contact_ids: Iterable[UUID], phones: Iterable[str]) -> None:
-        """Drop these rows from memory."""
+        """Remove contacts with these ids or numbers from memory, to load them again."""
         gone = {self.by_phone[phone] for phone in phones if phone in self.by_phone}
         for contact_id in gone.union(contact_ids):
             row = self.rows.pop(contact_id, None)
@@ -60,7 +62,7 @@ class World:
                 del self.by_phone[row["phone"]]
 
     def is_clean(self) -> bool:
-        """Return whether all changes are stored."""
+        """Return True if all changes are stored in the database."""
         return not (self.added or self.changed or self.erased or self.moved)
 
     def clean(self) -> None:
@@ -69,24 +71,24 @@ class World:
             part.clear()
 
     def unknown(self) -> set[UUID]:
-        """Return the ids of contacts that rows were merged into and that are not loaded yet."""
+        """Return the ids of contacts that are not loaded, although a duplicate of them is."""
         heads = {row["merged_into"] for row in self.rows.values()}
         return heads - {None} - self.rows.keys()
 
     def find(self, contact_id: UUID) -> Columns | None:
-        """Return the row of an existing contact, also by the id of a merged duplicate."""
+        """Return a contact, also by the id of a merged duplicate; None if missing or deleted."""
         row = self.rows.get(contact_id)
         if row is not None and row["merged_into"] is not None:
             row = self.rows.get(row["merged_into"])
         return row if row is not None and row["deleted_at"] is None else None
 
     def holder(self, phone: str) -> Columns | None:
-        """Return the row of the existing contact with a number, also of a merged duplicate."""
+        """Return the contact that has a number, or a merged duplicate with it; None without one."""
         contact_id = self.by_phone.get(phone)
         return None if contact_id is None else self.find(contact_id)
 
     def create(self, body: ContactCreate) -> Columns:
-        """Add a contact; a deleted one returns under its old id.
+        """Add a contact. A deleted contact with its number is restored under its old id.
 
         Raises:
             ContactExistsError: Another contact has this number.
@@ -98,13 +100,11 @@ class World:
         )
         holder = self.holder(body.phone)
         if holder is not None:
-            raise ContactExistsError(
-                "A contact with this number exists.", contact_id=str(holder["id"])
-            )
+            raise ContactExistsError(TAKEN, contact_id=str(holder["id"]))
         return self._begin(values)
 
     def begin(self, changes: ContactUpdate) -> Columns:
-        """Add a contact from an upsert with some fields; no contact may have its number.
+        """Add a contact from the fields of an upsert, whose number no contact has.
 
         Raises:
             FieldValuesError: Attributes do not fit their custom fields.
@@ -118,7 +118,7 @@ class World:
         return self._begin({**BLANK, **_columns(changes, {**BLANK, "phone": None})})
 
     def update(self, changes: ContactUpdate, *, contact_id: UUID) -> Columns:
-        """Change a contact's fields, but not its number.
+        """Change the fields of a contact except its number.
 
         Raises:
             ContactNotFoundError: The contact does not exist or was deleted.
@@ -143,7 +143,7 @@ class World:
         return self._put(fresh)
 
     def delete(self, contact_id: UUID) -> None:
-        """Delete a contact; its row and its number stay.
+        """Delete a contact. Its row stays, without personal data.
 
         Raises:
             ContactNotFoundError: The contact does not exist or was deleted.
@@ -154,12 +154,12 @@ class World:
         blank = {**row, **BLANK, "updated_at": self.now, "deleted_at": self.now}
         self._put(blank | {"zone_key": zone_key_of(blank)})
         self.erased.add(row["id"])
-        # Its duplicates become separate rows again.
+        # Duplicates that were merged into it become separate deleted contacts.
         for other in [one for one in self.rows.values() if one["merged_into"] == row["id"]]:
             self.rows[other["id"]] = other | {"merged_into": None}
 
     def pick(self, contact_ids: Iterable[UUID]) -> list[Columns]:
-        """Return these rows in the order of their numbers, which is the order of locks."""
+        """Return these contacts in the order of their numbers, in which they must be locked."""
         return sorted((self.rows[one] for one in contact_ids), key=lambda row: str(row["phone"]))
 
     def _begin(self, values: Columns) -> Columns:

@@ -1,4 +1,4 @@
-"""Consent decisions and flags of a contact's number, made through the API, and their history."""
+"""Make consent decisions about a contact's number through the API, set flags, list the history."""
 
 from datetime import datetime
 from uuid import UUID
@@ -16,7 +16,7 @@ from crm_api.domain.kit.errors import FieldProblem
 from crm_api.domain.kit.paging import Page
 from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.consent_decisions.flags import flag_rows
-from crm_api.domain.people.contacts.errors import FlagNotFoundError
+from crm_api.domain.people.contacts.errors import NO_SUCH_FLAG, FlagNotFoundError
 from crm_api.domain.people.contacts.schemas import FlagCreate, FlaggedContact
 from crm_api.domain.people.contacts.service import get_contact
 from crm_api.domain.people.models.contacts import Contact
@@ -32,7 +32,7 @@ async def opt_out(
     now: datetime,
     secret: bytes,
 ) -> FlaggedContact:
-    """Opt a contact's number out, as decided by a user or an integrator.
+    """Opt out a contact's number, because a user or an integration decided so.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -40,8 +40,8 @@ async def opt_out(
     """
     contact = (await get_contact(uow, contact_id=contact_id, now=now)).contact
     await _check_reply(uow, contact, decision)
-    act = _act(contact, reason=decision.reason, actor=actor, now=now, secret=secret)
-    await consent.opt_out(uow, **_proven(act, decision))
+    details = _details(contact, reason=decision.reason, actor=actor, now=now, secret=secret)
+    await consent.opt_out(uow, **_with_evidence(details, decision))
     return await get_contact(uow, contact_id=contact_id, now=now)
 
 
@@ -54,7 +54,7 @@ async def opt_in(
     now: datetime,
     secret: bytes,
 ) -> FlaggedContact:
-    """Opt a contact's number in again, as decided by a user or an integrator.
+    """Opt in a contact's number again, because a user or an integration decided so.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -62,13 +62,13 @@ async def opt_in(
     """
     contact = (await get_contact(uow, contact_id=contact_id, now=now)).contact
     await _check_reply(uow, contact, decision)
-    act = _act(contact, reason=decision.reason, actor=actor, now=now, secret=secret)
-    await consent.opt_in(uow, **_proven(act, decision))
+    details = _details(contact, reason=decision.reason, actor=actor, now=now, secret=secret)
+    await consent.opt_in(uow, **_with_evidence(details, decision))
     return await get_contact(uow, contact_id=contact_id, now=now)
 
 
 async def list_flags(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> list[ContactFlag]:
-    """Fetch the active flags of a contact's number, ordered by name.
+    """Return the active flags of a contact's number, ordered by name.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -86,7 +86,7 @@ async def add_flag(
     now: datetime,
     secret: bytes,
 ) -> FlaggedContact:
-    """Add a flag to a contact's number; ``opted_out`` has all effects of an opt-out.
+    """Set a flag on a contact's number. Setting ``opted_out`` is an opt-out, with all its effects.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -94,28 +94,28 @@ async def add_flag(
         ExpiryInThePastError: ``expires_at`` is not in the future.
     """
     if body.expires_at is not None and body.expires_at <= now:
-        detail = "expires_at is in the past; give a later instant, or leave it out."
+        detail = "expires_at is not in the future. Give a later instant, or leave it out."
         fault = FieldProblem(pointer="/expires_at", code=ExpiryInThePastError.code, detail=detail)
         raise ExpiryInThePastError(detail, errors=[fault])
     contact = (await get_contact(uow, contact_id=contact_id, now=now)).contact
-    act = _act(contact, reason=body.reason, actor=actor, now=now, secret=secret)
-    await consent.add_flag(uow, flag=body.flag, expires_at=body.expires_at, **act)
+    details = _details(contact, reason=body.reason, actor=actor, now=now, secret=secret)
+    await consent.add_flag(uow, flag=body.flag, expires_at=body.expires_at, **details)
     return await get_contact(uow, contact_id=contact_id, now=now)
 
 
 async def remove_flag(
     uow: UnitOfWork, *, contact_id: UUID, flag: str, actor: str, now: datetime, secret: bytes
 ) -> None:
-    """Remove a flag from a contact's number; for ``opted_out`` this is an opt-in.
+    """Remove a flag from a contact's number. Removing ``opted_out`` is an opt-in.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
         FlagNotFoundError: The number does not have this flag.
     """
     contact = (await get_contact(uow, contact_id=contact_id, now=now)).contact
-    act = _act(contact, reason="flag removed", actor=actor, now=now, secret=secret)
-    if not await consent.remove_flag(uow, flag=flag, **act):
-        raise FlagNotFoundError("This contact's number does not carry this flag.")
+    details = _details(contact, reason="flag removed", actor=actor, now=now, secret=secret)
+    if not await consent.remove_flag(uow, flag=flag, **details):
+        raise FlagNotFoundError(NO_SUCH_FLAG)
 
 
 async def consent_history(
@@ -149,7 +149,7 @@ async def _check_reply(uow: UnitOfWork, contact: Contact, decision: ConsentDecis
         )
 
 
-def _act(
+def _details(
     contact: Contact, *, reason: str | None, actor: str, now: datetime, secret: bytes
 ) -> consent.DecisionDetails:
     return consent.DecisionDetails(
@@ -163,10 +163,12 @@ def _act(
     )
 
 
-def _proven(act: consent.DecisionDetails, decision: ConsentDecision) -> consent.DecisionDetails:
-    """Add the decision's source and evidence to an act."""
+def _with_evidence(
+    details: consent.DecisionDetails, decision: ConsentDecision
+) -> consent.DecisionDetails:
+    """Return the details with the source and the evidence of the decision."""
     return {
-        **act,
+        **details,
         "source": decision.source,
         "note": decision.note,
         "text_shown": decision.text_shown,

@@ -10,6 +10,10 @@ from crm_api.domain.kit.errors import (
 )
 from crm_api.domain.kit.examples import CONTACT
 
+TAKEN = "Another contact has this number. Change that contact, or give another number."
+NO_SUCH_FLAG = "This contact's number does not have this flag."
+RACED = "Other requests kept adding numbers of this batch, so nothing was stored. Send it again."
+
 
 class ContactNotFoundError(NotFoundError):
     """No contact has this id or number, or the contact was deleted."""
@@ -23,7 +27,7 @@ class ContactExistsError(ConflictError):
 
     code = "contact_exists"
     title = "Contact already exists"
-    example = Example("A contact with this number exists.", contact_id=CONTACT)
+    example = Example(TAKEN, contact_id=CONTACT)
 
 
 class FlagNotFoundError(NotFoundError):
@@ -31,7 +35,7 @@ class FlagNotFoundError(NotFoundError):
 
     code = "flag_not_found"
     title = "Flag not found"
-    example = Example("This contact's number does not carry this flag.")
+    example = Example(NO_SUCH_FLAG)
 
 
 class UnsearchableError(InvalidError):
@@ -40,11 +44,11 @@ class UnsearchableError(InvalidError):
     code = "unsearchable"
     title = "Nothing to search for"
     pointer = "/q"
-    example = Example("Search for something with a letter or a digit in it.")
+    example = Example("The search text has no letter and no digit. Add at least one.")
 
 
 class InvalidAttributesError(InvalidError):
-    """Merged with the stored attributes, they would be too many or too large."""
+    """The attributes, merged with the stored ones, would be too many or too large."""
 
     code = "invalid_attributes"
     title = "Attributes not accepted"
@@ -52,11 +56,11 @@ class InvalidAttributesError(InvalidError):
 
 
 class BatchRacedError(TransientError):
-    """Other requests added numbers of the batch during every attempt to store it."""
+    """Other requests added numbers of the batch during each attempt to store it."""
 
     code = "batch_raced"
     title = "Batch conflicted with other requests"
-    example = Example("Others add the same numbers all the time; send the batch again.")
+    example = Example(RACED)
 
 
 class UnknownToOptOutError(InvalidError):
@@ -69,7 +73,8 @@ class UnknownToOptOutError(InvalidError):
     def __init__(self, positions: list[int]) -> None:
         detail = "No contact has this id."
         super().__init__(
-            f"{len(positions)} of the ids are no contacts; nobody was opted out.",
+            f"{len(positions)} of the ids do not belong to a contact, so no number was opted out. "
+            "Remove these ids and send the request again.",
             errors=[
                 FieldProblem(pointer=f"/contact_ids/{at}", code="contact_not_found", detail=detail)
                 for at in positions
@@ -84,4 +89,4 @@ class InvalidItemError(InvalidError):
     title = "Invalid input"
 
     def __init__(self, faults: list[FieldProblem]) -> None:
-        super().__init__(f"The item has {len(faults)} fault(s).", errors=faults)
+        super().__init__(f"{len(faults)} value(s) of this item are invalid.", errors=faults)

@@ -47,7 +47,7 @@ HEADER = (
     *("opted_out", "opted_out_at", "opt_out_reason", "opt_out_hold", "do_not_contact", "flags"),
     *("source", "created_at", "updated_at"),
 )
-"""The columns of every file; the columns of attributes follow."""
+"""The columns of every export. One column for each attribute follows them."""
 
 MOST_ATTRIBUTES = 300
 
@@ -59,7 +59,7 @@ def _ids(contact_ids: Sequence[UUID]) -> ColumnElement[list[UUID]]:
 
 
 def _of_page(search: Search, end: Position | None) -> list[ColumnElement[bool]]:
-    # Other tables are probed for each contact, so that a page reads only its own span.
+    # Look into other tables once for each contact, so that only the rows of this page are read.
     found = [*search.span(), *search.conditions(Contact, one_by_one=True)]
     if end is not None:
         place = tuple_(search.order.key(Contact), Contact.id)
@@ -88,7 +88,7 @@ def _columns(flags: FromClause, lists: FromClause) -> list[SQLColumnExpression[A
 
 
 def _lists() -> FromClause:
-    """Select one row for each contact: the names of its lists."""
+    """Select one row for each contact: the names of its lists, joined by ``; ``."""
     return (
         select(_joined(ContactList.name).label("lists"))
         .select_from(ContactListMember)
@@ -131,10 +131,10 @@ Place = tuple[datetime, UUID]
 async def contacts_csv(
     new_uow: UnitOfWorkFactory, wanted: ContactFilter, *, sort: ContactSort, now: datetime
 ) -> AsyncIterator[bytes]:
-    """Write the contacts that match a filter as CSV.
+    """Stream the contacts that match a filter as CSV.
 
-    Each attribute has a column, such as ``attributes.roof``, for up to 300 attributes. A first pass
-    collects their names before the stream begins.
+    Up to 300 attributes have a column each, such as ``attributes.roof``. Their names are collected
+    in a first pass over the contacts, before the stream begins.
 
     Raises:
         UnsearchableError: ``q`` has no letter and no digit.
@@ -153,13 +153,16 @@ async def contacts_csv(
 
 
 NextPeople = Callable[[UnitOfWork, Place | None, int], Awaitable[list[tuple[datetime, UUID]]]]
-"""Fetch up to a number of contacts after a position: the instant that orders each, and its id."""
+"""A function that returns contacts to export, by transaction, position and most contacts.
+
+It returns the contacts after the position in order: the instant that orders each, and its id.
+"""
 
 
 async def people_csv(
     new_uow: UnitOfWorkFactory, next_people: NextPeople, *, now: datetime
 ) -> AsyncIterator[bytes]:
-    """Write the contacts that ``next_people`` returns, with the columns of ``contacts_csv``."""
+    """Stream the contacts that ``next_people`` returns as CSV, with columns as ``contacts_csv``."""
     names: set[str] = set()
     place: Place | None = None
     while True:
@@ -183,7 +186,7 @@ async def people_csv(
 
 
 async def _attribute_names(new_uow: UnitOfWorkFactory, begun: Search) -> list[str]:
-    """Return the names of the attributes to write, in order; at most ``MOST_ATTRIBUTES``."""
+    """Return the names of the attributes of all matches in order; at most ``MOST_ATTRIBUTES``."""
     names: set[str] = set()
     after: Position | None = None
     while True:
@@ -196,7 +199,7 @@ async def _attribute_names(new_uow: UnitOfWorkFactory, begun: Search) -> list[st
 
 
 async def end_of(session: AsyncSession, search: Search) -> Position | None:
-    """Return the position of the last row of the page; None if it is the last page."""
+    """Return the position of the last row of a page; None if no further page follows."""
     key = search.order.key(Contact)
     ordered = (
         select(key, Contact.id).where(*search.span()).order_by(*search.order.by(key, Contact.id))
@@ -208,7 +211,7 @@ async def end_of(session: AsyncSession, search: Search) -> Position | None:
 async def attribute_names(
     session: AsyncSession, search: Search, *, end: Position | None
 ) -> set[str]:
-    """Fetch the names of the attributes of the contacts in a page."""
+    """Fetch the names of the attributes of the contacts in a page, which ends at ``end``."""
     names = func.jsonb_object_keys(Contact.attributes).table_valued("name")
     statement = select(names.c.name).distinct().select_from(Contact).join(names, true())
     return set(await session.scalars(statement.where(*_of_page(search, end))))
@@ -253,9 +256,9 @@ async def copy_people(
 async def copy_page(
     session: AsyncSession, search: Search, *, end: Position | None, attributes: Sequence[str]
 ) -> bytes:
-    """Return the CSV rows of a page."""
+    """Return the CSV rows of the contacts in a page, which ends at ``end``."""
     order = search.order.by(search.order.key(Contact), Contact.id)
-    # Joined and not sub-selects: ``cell`` reads its column several times.
+    # Join them instead of using sub-selects, because ``cell`` reads its column several times.
     flags, lists = _flags(search.now), _lists()
     statement = (
         select(

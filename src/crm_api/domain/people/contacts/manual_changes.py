@@ -1,4 +1,4 @@
-"""Create and change contacts by hand; an erased person's number gets no more messages."""
+"""Create and change contacts by hand, and block their numbers if an erased person had them."""
 
 from datetime import datetime
 from uuid import UUID
@@ -12,7 +12,7 @@ from crm_api.platform.database import UnitOfWork
 async def create_contact_by_hand(
     uow: UnitOfWork, body: ContactCreate, *, now: datetime, secret: bytes
 ) -> FlaggedContact:
-    """Add a contact; flag its number in the same transaction if an erased person had it.
+    """Add a contact, and flag its number in the same transaction if an erased person had it.
 
     Raises:
         ContactExistsError: Another contact has this number; ``contact_id`` is its id.
@@ -25,7 +25,9 @@ async def create_contact_by_hand(
 async def update_contact_by_hand(
     uow: UnitOfWork, changes: ContactUpdate, *, contact_id: UUID, now: datetime, secret: bytes
 ) -> FlaggedContact:
-    """Change a contact; its waiting messages are not sent to an erased person's number.
+    """Change a contact, and flag its new number if an erased person had it.
+
+    A flagged number gets no messages; the contact's waiting messages are withdrawn.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.

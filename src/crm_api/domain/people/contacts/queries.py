@@ -62,7 +62,7 @@ def _flags_of(person: type[Contact], now: datetime) -> ScalarSelect[Any]:
 
 
 def _line_type_of(person: type[Contact]) -> ScalarSelect[Any]:
-    """Select the line type of a contact's number; NULL when it is not known."""
+    """Select the line type of a contact's number; NULL if it is not known."""
     return (
         select(func.nullif(PhoneLookup.line_type, LineType.UNKNOWN.value))
         .where(PhoneLookup.phone == person.phone)
@@ -72,7 +72,7 @@ def _line_type_of(person: type[Contact]) -> ScalarSelect[Any]:
 
 
 def flagged_columns(person: type[Contact], now: datetime) -> tuple[Any, Any, Any]:
-    """Return the columns that ``fetch`` reads: the contact's row, its flags and its line type."""
+    """Return the columns that ``fetch_flagged`` reads: the contact, its flags, its line type."""
     flags, line_type = _flags_of(person, now), _line_type_of(person)
     return person, flags.label("flags"), line_type.label("line_type")
 
@@ -82,18 +82,21 @@ def _flagged(now: datetime) -> Select[tuple[Contact, Any, Any]]:
 
 
 def _head(key: ColumnElement[bool]) -> ScalarSelect[Any]:
-    """Select the id of the row with this key, or of the contact that it was merged into."""
+    """Select the id of the contact that matches, or of the contact that it was merged into."""
     return select(func.coalesce(_ALIAS.merged_into, _ALIAS.id)).where(key).scalar_subquery()
 
 
 async def fetch_flagged(session: AsyncSession, statement: Select[Any]) -> list[FlaggedContact]:
-    """Run a statement that selects the columns of ``shown``."""
+    """Run a statement that selects ``flagged_columns``, and return its contacts."""
     rows = await session.execute(statement.execution_options(populate_existing=True))
     return [FlaggedContact(row[0], list(row.flags), row.line_type) for row in rows]
 
 
 async def insert_contact(session: AsyncSession, *, values: dict[str, Any]) -> UUID | None:
-    """Add a contact or revive the deleted one with this number; None if the number is taken."""
+    """Add a contact, or restore the deleted contact with this number; return its id.
+
+    Return None if another contact or a merged duplicate has the number.
+    """
     statement = insert(Contact).values(id=new_id(), **values)
     fresh = {name: statement.excluded[name] for name in values if name != "phone"}
     statement = statement.on_conflict_do_update(
@@ -105,14 +108,20 @@ async def insert_contact(session: AsyncSession, *, values: dict[str, Any]) -> UU
 
 
 async def find_id_by_phone(session: AsyncSession, *, phone: str) -> UUID | None:
-    """Return the id of the row with this number, deleted or not, or of what it was merged into."""
+    """Return the id of the contact that has this number, also of a deleted one.
+
+    For a merged duplicate, it is the id of the contact that the duplicate was merged into.
+    """
     return await session.scalar(select(_head(_ALIAS.phone == phone)))
 
 
 async def find_contact(
     session: AsyncSession, *, contact_id: UUID, now: datetime
 ) -> FlaggedContact | None:
-    """Fetch a contact with its flags, also by a merged id; None if missing or deleted."""
+    """Fetch a contact with its flags; None if it does not exist or was deleted.
+
+    The id of a merged duplicate finds the contact that it was merged into.
+    """
     found = await fetch_flagged(
         session, _flagged(now).where(Contact.id == _head(_ALIAS.id == contact_id))
     )
@@ -122,7 +131,7 @@ async def find_contact(
 async def find_contacts(
     session: AsyncSession, *, contact_ids: Collection[UUID], now: datetime
 ) -> dict[UUID, FlaggedContact]:
-    """Fetch contacts by id with their flags; missing and deleted ones are left out."""
+    """Return contacts with their flags, by id; missing and deleted ones are left out."""
     statement = _flagged(now).where(
         Contact.id == any_(bindparam("ids", list(contact_ids), ARRAY(Uuid())))
     )
@@ -140,7 +149,11 @@ async def find_contact_by_phone(
 
 
 async def lock_live_contact(session: AsyncSession, *, contact_id: UUID) -> Contact | None:
-    """Lock a contact's row, which a claim also locks as the lock of the number."""
+    """Lock and return a contact; None if it does not exist or was deleted.
+
+    A claim locks the same row, so no message to the number is claimed until the transaction ends.
+    The id of a merged duplicate finds the contact that it was merged into.
+    """
     statement = (
         select(Contact)
         .where(Contact.id == _head(_ALIAS.id == contact_id), Contact.deleted_at.is_(None))
@@ -148,7 +161,8 @@ async def lock_live_contact(session: AsyncSession, *, contact_id: UUID) -> Conta
         .execution_options(populate_existing=True)
     )
     found = await session.scalar(statement)
-    # The contact may have been merged while this waited for the lock. A second run finds its head.
+    # The contact may have been merged while this waited for the lock. The second run then finds the
+    # contact that it was merged into.
     return found if found is not None else await session.scalar(statement)
 
 
@@ -179,7 +193,7 @@ async def fetch_list_members(
 async def fetch_list_member_ids(
     session: AsyncSession, *, list_id: UUID, after: Position | None, limit: int
 ) -> list[tuple[datetime, UUID]]:
-    """Fetch (added_at, contact id) of a list's contacts, the last added first."""
+    """Fetch the instants of adding and the ids of a list's contacts, the last added first."""
     member = ContactListMember
     statement = select(member.added_at, member.contact_id).where(member.list_id == list_id)
     if after is not None:
@@ -198,9 +212,10 @@ async def update_contact(
 async def blank_contact(
     session: AsyncSession, *, contact_id: UUID, zone_key: str, now: datetime
 ) -> None:
-    """Clear a contact's personal fields and mark the row as deleted; the number stays.
+    """Clear a contact's personal fields and mark it as deleted; the row keeps the number.
 
-    Duplicates that were merged into it become separate rows again. Its merges cannot be undone.
+    Duplicates that were merged into it become separate deleted contacts. Its merges can no longer
+    be undone.
     """
     await update_contact(
         session,
@@ -218,9 +233,10 @@ async def blank_contact(
 
 
 async def remove_belongings(session: AsyncSession, *, contact_ids: Collection[UUID]) -> None:
-    """Remove the lists, notes and properties of contacts that are deleted.
+    """Remove deleted contacts from lists and properties, and delete their notes.
 
-    Duplicates that were merged into them become separate rows again.
+    Duplicates that were merged into them become separate deleted contacts. Their merges can no
+    longer be undone.
     """
     for table in (ContactListMember, ContactNote, PropertyContact):
         await session.execute(delete(table).where(table.contact_id.in_(contact_ids)))
@@ -239,8 +255,11 @@ async def remove_belongings(session: AsyncSession, *, contact_ids: Collection[UU
     )
 
 
-async def remove_tombstone(session: AsyncSession, *, phone: str, heir_id: UUID) -> None:
-    """Free a number that only a deleted contact has; its conversations move to the heir."""
+async def remove_deleted_contact(session: AsyncSession, *, phone: str, heir_id: UUID) -> None:
+    """Remove the row of a deleted contact that has this number, so that the heir can get it.
+
+    Its conversations move to the heir.
+    """
     removed = await session.scalar(
         delete(Contact)
         .where(
@@ -263,6 +282,10 @@ _FREE_ALIAS = text("""
 
 
 async def free_alias(session: AsyncSession, *, phone: str, heir_id: UUID) -> UUID | None:
-    """Take a number from the duplicate merged into the heir; return the duplicate's id or None."""
+    """Free the number if a duplicate that was merged into the heir has it.
+
+    Returns:
+        The id of the duplicate, which has a placeholder for a number now; else None.
+    """
     found: UUID | None = await session.scalar(_FREE_ALIAS, {"phone": phone, "heir_id": heir_id})
     return found

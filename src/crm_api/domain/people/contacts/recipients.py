@@ -1,4 +1,4 @@
-"""SQL that updates the zone keys of recipients when the zone keys of their contacts change."""
+"""SQL that updates a contact's recipients after its number or zone key changed, or its deletion."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -9,8 +9,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
-# Lock campaigns before memberships, as pausing and cancelling do. A zone key that is missing in
-# ``campaign.zone_keys`` is never planned.
+# Lock campaigns before recipients, as pausing and cancelling do. A recipient whose zone key is
+# missing in ``campaign.zone_keys`` is never planned.
 _ADD_ZONES_OF = text("""
     UPDATE campaign c
     SET zone_keys = ARRAY(SELECT DISTINCT z FROM unnest(c.zone_keys || mine.places) AS z)
@@ -27,7 +27,7 @@ _ADD_ZONES_OF = text("""
     ) mine
     WHERE c.id = mine.id AND NOT c.zone_keys @> mine.places
 """)
-_FOLLOW_PLACES = text("""
+_COPY_ZONE_KEYS = text("""
     UPDATE campaign_membership m SET zone_key = p.zone_key, updated_at = :now
     FROM contact p
     WHERE p.phone = ANY(CAST(:phones AS text[])) AND m.phone = p.phone
@@ -37,16 +37,16 @@ _FOLLOW_PLACES = text("""
 
 
 async def copy_zone_keys(session: AsyncSession, *, phones: Sequence[str], now: datetime) -> None:
-    """Copy the zone keys of the contacts to their recipients that wait or are being sent to.
+    """Copy the zone keys of contacts to their recipients with a waiting or unfinished message.
 
-    Recipients at the other numbers of a contact are not changed.
+    Recipients at other numbers of the contacts do not change.
     """
     await session.execute(_ADD_ZONES_OF, {"phones": list(phones)})
-    await session.execute(_FOLLOW_PLACES, {"phones": list(phones), "now": now})
+    await session.execute(_COPY_ZONE_KEYS, {"phones": list(phones), "now": now})
 
 
-# Lock campaigns before memberships, as pausing and cancelling do. A zone key that is missing in
-# ``campaign.zone_keys`` is never planned.
+# Lock campaigns before recipients, as pausing and cancelling do. A recipient whose zone key is
+# missing in ``campaign.zone_keys`` is never planned.
 _ADD_ZONES = text("""
     UPDATE campaign c SET zone_keys = array_append(c.zone_keys, :zone_key)
     FROM (
@@ -81,8 +81,8 @@ _FOLLOW = text("""
 """)
 
 
-# An attempt in progress keeps its number. If it turns out that it was not sent, the recipient waits
-# again, with the current number and the hours of its zone; so does the next step.
+# An attempt in progress keeps its number. If it was not sent, the recipient waits again, now with
+# the new number and zone key. The next step gets them too.
 _FOLLOW_UNDER_WAY = text("""
     UPDATE campaign_membership m
     SET phone = CASE WHEN EXISTS (
@@ -104,10 +104,10 @@ async def move_recipients(
     zone_key: str,
     now: datetime,
 ) -> None:
-    """Give the contact's recipients that wait or are being sent to its new number and zone key.
+    """Write a contact's new number and zone key to its recipients with an unfinished message.
 
-    A waiting recipient whose campaign step already has the new number is skipped as
-    ``duplicate_number``.
+    If a campaign step already has a recipient with the new number, the waiting recipient of the
+    contact is skipped as ``duplicate_number``.
     """
     values = {
         "contact_id": contact_id,
@@ -132,5 +132,5 @@ _SKIP_DELETED = text("""
 async def skip_deleted_recipients(
     session: AsyncSession, *, phones: Collection[str], now: datetime
 ) -> None:
-    """Skip the waiting recipients with the numbers of deleted contacts."""
+    """Skip the waiting recipients at these numbers, because their contacts were deleted."""
     await session.execute(_SKIP_DELETED, {"phones": list(phones), "now": now})

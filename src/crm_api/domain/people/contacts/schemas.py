@@ -48,7 +48,7 @@ def _read_tags(tags: list[str]) -> list[str]:
     cleaned = [read_line(tag) for tag in tags]
     if any(not 1 <= len(tag) <= MAX_TAG_LENGTH for tag in cleaned):
         raise PydanticCustomError(
-            "tag_length", "A tag has 1 to {limit} characters.", {"limit": MAX_TAG_LENGTH}
+            "tag_length", "A tag must have 1 to {limit} characters.", {"limit": MAX_TAG_LENGTH}
         )
     unique = list(dict.fromkeys(cleaned))
     if len(unique) > MAX_TAGS:
@@ -62,7 +62,8 @@ def check_attributes(attributes: JsonObject) -> JsonObject:
     """Return the attributes unchanged if they can be stored.
 
     Raises:
-        PydanticCustomError: Too many, too large, too deep, or not storable as JSON.
+        PydanticCustomError: The attributes are too many, too large, nested too deeply, or contain a
+            value that cannot be stored as JSON.
     """
     if len(attributes) > MAX_ATTRIBUTES:
         raise PydanticCustomError(
@@ -71,7 +72,7 @@ def check_attributes(attributes: JsonObject) -> JsonObject:
     if any(not 1 <= len(name) <= MAX_ATTRIBUTE_NAME for name in attributes):
         raise PydanticCustomError(
             "attribute_name",
-            "An attribute's name has 1 to {limit} characters.",
+            "The name of an attribute must have 1 to {limit} characters.",
             {"limit": MAX_ATTRIBUTE_NAME},
         )
     _check_json(attributes, depth=0)
@@ -79,7 +80,7 @@ def check_attributes(attributes: JsonObject) -> JsonObject:
     if size > MAX_ATTRIBUTES_BYTES:
         raise PydanticCustomError(
             "attributes_too_large",
-            "The attributes take {size} bytes as JSON; the limit is {limit}.",
+            "The attributes take {size} bytes as JSON. At most {limit} are allowed.",
             {"size": size, "limit": MAX_ATTRIBUTES_BYTES},
         )
     return attributes
@@ -87,7 +88,11 @@ def check_attributes(attributes: JsonObject) -> JsonObject:
 
 def _check_json(value: Any, *, depth: int) -> None:  # noqa: ANN401 - any JSON value
     if depth > MAX_ATTRIBUTE_DEPTH:
-        raise PydanticCustomError("too_deep", "The attributes are nested too deeply.")
+        raise PydanticCustomError(
+            "too_deep",
+            "The attributes are nested too deeply. At most {limit} levels are allowed.",
+            {"limit": MAX_ATTRIBUTE_DEPTH},
+        )
     if isinstance(value, dict):
         _check_all(value, depth=depth)
         _check_all(value.values(), depth=depth)
@@ -96,9 +101,14 @@ def _check_json(value: Any, *, depth: int) -> None:  # noqa: ANN401 - any JSON v
     elif isinstance(value, str):
         refuse_nul(value)
         if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise PydanticCustomError("not_unicode", "The string has an unpaired surrogate.")
+            raise PydanticCustomError(
+                "not_unicode",
+                "The string has an unpaired surrogate, so it is not valid Unicode. Remove it.",
+            )
     elif isinstance(value, float) and not math.isfinite(value):
-        raise PydanticCustomError("not_finite", "NaN and Infinity are not JSON numbers.")
+        raise PydanticCustomError(
+            "not_finite", "NaN and Infinity are not valid in JSON. Give a number or null."
+        )
 
 
 def _check_all(values: Iterable[Any], *, depth: int) -> None:
@@ -117,17 +127,18 @@ OptionalZone = Annotated[TimeZoneName | None, BlankIsNull]
 
 
 class AddressFields(RequestModel):
-    """A postal address; it also decides the contact's local time."""
+    """A postal address. The state and the postal code also decide the contact's local time."""
 
     country: OptionalLine200 = Field(
-        default=None, description="If left out, the address is in the US or Canada."
+        default=None,
+        description="The country. If it is left out, the address is in the US or Canada.",
     )
     street: OptionalLine200 = None
     city: OptionalLine200 = None
     state: OptionalLine200 = Field(
         default=None,
-        description="A state, province or territory of the US or Canada by its code, name or usual "
-        "abbreviation; stored as the code. For another `country` any value is accepted.",
+        description="The state, province or territory. In the US and Canada, give its code, name "
+        "or usual abbreviation; the code is stored. For another `country`, any text is accepted.",
     )
     postal_code: OptionalLine200 = None
 
@@ -150,8 +161,8 @@ class ContactCreate(RequestModel):
     """A new contact.
 
     Attributes:
-        company: The company.
-        tags: The tags.
+        company: The company of the contact.
+        tags: The tags of the contact, at most 50.
     """
 
     model_config = example(
@@ -164,7 +175,10 @@ class ContactCreate(RequestModel):
         attributes={"year_built": 1928},
     )
 
-    phone: Annotated[PhoneNumber, Field(description="Any usual way to write a US number.")]
+    phone: Annotated[
+        PhoneNumber,
+        Field(description="The phone number, in any format that is usual in the US or Canada."),
+    ]
     first_name: OptionalLine200 = None
     last_name: OptionalLine200 = None
     email: Email = None
@@ -181,13 +195,15 @@ class ContactCreate(RequestModel):
 
 
 class ContactUpdate(RequestModel):
-    """The fields to change; a field left out stays, an explicit null clears it.
+    """The fields of a contact to change. A field that is left out does not change; null clears it.
 
-    ``address`` and ``attributes`` are merged: a member left out stays, a null removes it.
+    ``address`` and ``attributes`` are merged with the stored values: a member that is left out does
+    not change, and null removes a member.
 
     Attributes:
-        company: The company.
-        tags: The tags.
+        phone: The new phone number, in any format that is usual in the US or Canada.
+        company: The company of the contact.
+        tags: The tags of the contact, at most 50. They replace all stored tags.
     """
 
     model_config = example(company="Rossi Realty", attributes={"roof": "slate"})
@@ -200,7 +216,13 @@ class ContactUpdate(RequestModel):
     address: AddressFields | None = None
     timezone: OptionalZone = None
     tags: Tags = Field(default_factory=list)
-    attributes: Annotated[JsonObject | None, Field(description="Merged; null removes.")] = None
+    attributes: Annotated[
+        JsonObject | None,
+        Field(
+            description="Further values by name. They are merged with the stored attributes. A "
+            "value of null removes the attribute."
+        ),
+    ] = None
 
     @field_validator("attributes")
     @classmethod
@@ -235,7 +257,7 @@ class ContactUpdate(RequestModel):
 
 @dataclass(frozen=True)
 class FlaggedContact:
-    """A contact with the active flags of its number, and its line type if known."""
+    """A contact with the active flags of its number and the line type, which is None if unknown."""
 
     contact: Contact
     flags: list[str]
@@ -246,7 +268,7 @@ class AddressRead(ReadModel):
     """A postal address.
 
     Attributes:
-        country: The country; the US or Canada unless stated.
+        country: The country. If it is null, the address is in the US or Canada.
     """
 
     street: str | None
@@ -260,10 +282,10 @@ class ContactRead(ReadModel):
     """A contact, with the active flags of its number.
 
     Attributes:
-        company: The company.
-        tags: The tags.
-        opted_out: Whether the number is opted out.
-        flags: The names of the flags on the number.
+        company: The company of the contact.
+        tags: The tags of the contact.
+        opted_out: True if the number is opted out, so that no messages are sent to it.
+        flags: The names of the active flags on the number.
         line_type: The type of the phone line; null if it is not known.
     """
 
@@ -304,7 +326,7 @@ class ContactRead(ReadModel):
 
 
 class ContactSort(StrEnum):
-    """The order of a list of contacts; equal ones are ordered by id."""
+    """The order of a list of contacts. Contacts with equal values are ordered by id."""
 
     CREATED = "created_at"
     NEWEST = "-created_at"
@@ -316,15 +338,16 @@ class ContactSort(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ContactFilter:
-    """Which contacts a list shows; a contact must meet every given condition.
+    """The conditions for contacts in a list. A contact must meet all conditions that are given.
 
     Attributes:
-        q: Part of a name, phone, e-mail or company. Every word must occur; a word of one or two
-            letters must be the beginning of a word.
+        q: Words that must all occur in the name, number, e-mail or company. A word of one or two
+            letters must be the beginning of a word there.
         phone: One number in E.164.
-        state: A code or a name.
-        city: The whole name; accents and case are ignored.
-        created_after: Exclusive, as all limits of time are.
+        state: The code or name of a state.
+        city: The whole name of a city. Accents and capitals are ignored.
+        created_after: The contact was created after this instant, not at it. The other limits of
+            time exclude their instant too.
     """
 
     q: str = ""
@@ -346,10 +369,10 @@ def _read_flag(name: str) -> str:
     if not 1 <= len(cleaned) <= MAX_TAG_LENGTH or "/" in cleaned:
         raise PydanticCustomError(
             "flag_name",
-            "A flag's name has 1 to {limit} characters and no slash.",
+            "The name of a flag must have 1 to {limit} characters and no slash.",
             {"limit": MAX_TAG_LENGTH},
         )
-    # ``Opted Out`` must not become a custom flag that looks like an opt-out but stops no message.
+    # Do not create a custom flag named ``Opted Out``, which would stop no messages.
     known = cleaned.casefold().replace(" ", "_").replace("-", "_")
     return known if known in set(FlagType) else cleaned
 
@@ -358,7 +381,11 @@ FlagName = Annotated[str, AfterValidator(_read_flag)]
 
 
 class FlagCreate(RequestModel):
-    """A flag for the contact's number."""
+    """A flag to set on the contact's number.
+
+    Attributes:
+        reason: Why the flag is set; null without a reason.
+    """
 
     model_config = example(flag="office_number", reason="front desk of a clinic")
 

@@ -1,11 +1,11 @@
-"""SQL that finds contacts: any filter, in any order, a page at a time.
+"""SQL that finds one page of the contacts that match any filter, in any order.
 
-The filter and the order have separate indexes. Reading in order until enough rows match is fast
-when many rows match, and reads all contacts when few do. Looking up all matches and sorting them is
-fast when few match. The planner cannot choose well, because its statistics know little about parts
-of words, and a wrong choice scans a million contacts. So this module chooses. It first reads a
-bounded number of contacts in order, which fills a page unless matches are rare. Only then it looks
-up all matches.
+There are two ways. Reading contacts in order until enough match is fast if many match, but reads
+all contacts if few match. Looking up all matches and sorting them is fast if few match. PostgreSQL
+cannot choose well between them, because it has few statistics about parts of words, and a wrong
+choice scans a million contacts. So this module chooses. It first reads a limited number of contacts
+in order, which fills the page unless matches are rare. If the page is not full, it looks up all
+matches.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,34 +32,37 @@ Position = tuple[datetime | str, UUID]
 """Where a page continues: after the row with this key and id."""
 
 WINDOW = 5_000
-"""Contacts read in order first: takes 3 ms, and fills a page if one in a hundred matches."""
+"""The number of contacts that are read in order first.
+
+This takes 3 ms, and fills a page if one contact in a hundred matches.
+"""
 FEW = 5_000
-"""A list or flag with at most this many contacts is looked up directly, which costs less."""
+"""A list or flag with at most this many contacts is looked up at once, because this is faster."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """A column and a direction; equal rows are ordered by id in the same direction."""
+    """A column and a direction to sort by. Rows with equal values are ordered by id, likewise."""
 
     column: str
     descending: bool = False
 
     @property
     def is_text(self) -> bool:
-        """True if the column is text, False if it is an instant."""
+        """True if the column contains text, False if it contains instants."""
         return self.column == "sort_name"
 
     def key(self, person: type[Contact]) -> InstrumentedAttribute[Any]:
-        """Return the column."""
+        """Return the column by which ``person`` is sorted."""
         found: InstrumentedAttribute[Any] = getattr(person, self.column)
         return found
 
     def by(self, key: _Column, row_id: _Column) -> list[ColumnElement[Any]]:
-        """Return the ORDER BY expressions."""
+        """Return the ORDER BY expressions for these two columns."""
         return [key.desc(), row_id.desc()] if self.descending else [key.asc(), row_id.asc()]
 
     def after(self, person: type[Contact], position: Position | None) -> list[ColumnElement[bool]]:
-        """Return the condition of the rows that follow a position."""
+        """Return the condition for rows after a position; no condition without a position."""
         if position is None:
             return []
         place = tuple_(self.key(person), person.id)
@@ -77,7 +80,7 @@ ORDERS = {
 
 
 _BY_NAME = ORDERS[ContactSort.NAME]
-"""An order whose index narrows no filter, so that every filter is a condition."""
+"""The order for statements that need none. Its index checks no filter, so all are conditions."""
 
 
 async def fetch_contacts(
@@ -91,14 +94,14 @@ async def fetch_contacts(
     now: datetime,
     window: int = WINDOW,
 ) -> list[FlaggedContact]:
-    """Fetch the next contacts in an order.
+    """Fetch up to ``limit`` contacts that match a filter, in an order, after a position.
 
     Args:
-        patterns: The terms of ``wanted.q``: each must match by one of its patterns.
+        patterns: The terms of ``wanted.q``. Each term must match by one of its patterns.
         window: The number of contacts to read in order before looking up all matches.
     """
     search = Search(wanted, patterns, order, after, now)
-    # Without conditions the index of the order answers, and a phone number is at most one row.
+    # Without conditions, every row in order matches. A phone number matches one row at most.
     if wanted.phone is not None or not search.conditions(Contact):
         return await fetch_flagged(session, search.all_in_order().limit(limit))
     if not await _are_few(session, search):
@@ -115,7 +118,7 @@ async def count_matches(
     patterns: Sequence[Sequence[str]],
     now: datetime,
 ) -> int:
-    """Count contacts; ``patterns`` as in ``list_contacts``."""
+    """Count the contacts that match a filter; ``patterns`` as in ``fetch_contacts``."""
     search = Search(wanted, patterns, _BY_NAME, None, now)
     statement = select(func.count()).select_from(Contact).where(Contact.deleted_at.is_(None))
     return await session.scalar(statement.where(*search.conditions(Contact))) or 0
@@ -131,7 +134,12 @@ async def fetch_matching_ids(
     limit: int,
     now: datetime,
 ) -> list[UUID]:
-    """Fetch ids greater than ``after``, in order; ``patterns`` as in ``list_contacts``."""
+    """Fetch up to ``limit`` ids of matching contacts that are greater than ``after``, in order.
+
+    Args:
+        patterns: As in ``fetch_contacts``.
+        created_until: Contacts that were created later are left out.
+    """
     search = Search(wanted, patterns, _BY_NAME, None, now)
     statement = select(Contact.id).where(
         Contact.deleted_at.is_(None),
@@ -155,7 +163,7 @@ async def _are_few(session: AsyncSession, search: "Search") -> bool:
 
 @dataclass(frozen=True)
 class Search:
-    """A filter, an order, and the position after which to continue."""
+    """Builds the statements for a filter, an order, and the position after which a page begins."""
 
     wanted: ContactFilter
     patterns: Sequence[Sequence[str]]
@@ -168,7 +176,7 @@ class Search:
         return replace(self, after=after)
 
     def all_in_order(self) -> Select[Any]:
-        """Read in order, for a filter that the index of the order or of the number answers."""
+        """Select all matches in order. Use it if every row in order matches, or one at most."""
         return (
             select(*flagged_columns(Contact, self.now))
             .where(*self.span(), *self.conditions(Contact))
@@ -176,7 +184,7 @@ class Search:
         )
 
     def near(self, size: int) -> Select[Any]:
-        """Filter the next ``size`` contacts in order."""
+        """Select the matches among the next ``size`` contacts in order."""
         window = (
             select(Contact)
             .where(*self.span())
@@ -192,7 +200,10 @@ class Search:
         )
 
     def far(self, limit: int) -> Select[Any]:
-        """Look up all matches; materialised, so that the plan does not read in order."""
+        """Look up all matches, and select the first ``limit`` of them in order.
+
+        ``MATERIALIZED`` keeps PostgreSQL from reading the contacts in order.
+        """
         found = (
             select(Contact.id, self.order.key(Contact).label("key"))
             .where(*self.span(), *self.conditions(Contact))
@@ -212,7 +223,7 @@ class Search:
         )
 
     def span(self) -> list[ColumnElement[bool]]:
-        """Return the conditions that the index of the order answers."""
+        """Return the conditions that the index of the order can check."""
         own = self._spans(Contact).get(self.order.column, [])
         return [Contact.deleted_at.is_(None), *own, *self.order.after(Contact, self.after)]
 
@@ -231,11 +242,11 @@ class Search:
     def conditions(
         self, person: type[Contact], *, one_by_one: bool = False
     ) -> list[ColumnElement[bool]]:
-        """Return the conditions that the index of the order does not answer.
+        """Return the conditions of the filter that the index of the order cannot check.
 
         Args:
-            person: The contact, or an alias of it.
-            one_by_one: Probe other tables for each contact, in order, instead of joining them.
+            person: The class ``Contact``, or an alias of it.
+            one_by_one: Look into other tables once for each contact, instead of joining them.
         """
         wanted = self.wanted
         found = [
@@ -262,7 +273,11 @@ class Search:
     def elsewhere(
         self, person: type[Contact]
     ) -> Iterator[tuple[Select[Any], ColumnElement[bool], bool]]:
-        """Yield rows of other tables, the condition that joins them, and whether one must exist."""
+        """Yield the conditions of the filter on other tables.
+
+        Each is a select of rows, the condition that joins them to a contact, and True if such a row
+        must exist or False if none may exist.
+        """
         wanted = self.wanted
         if wanted.list_id is not None:
             members = select(literal(1)).where(ContactListMember.list_id == wanted.list_id)
@@ -271,7 +286,7 @@ class Search:
         for flag, is_wanted in flags:
             if flag is None or is_wanted is None:
                 continue
-            # A known flag is a literal, so that the planner can use the partial index of that flag.
+            # A known flag is a literal, so that PostgreSQL can use the partial index for that flag.
             name = literal_column(f"'{flag}'") if flag in set(FlagType) else literal(flag)
             flags_found = select(literal(1)).where(
                 ContactFlag.flag_type == name, is_unexpired(self.now)
@@ -280,7 +295,7 @@ class Search:
 
 
 def _forms_of_state(text: str) -> list[str]:
-    """Return the forms of a state in addresses, in lower case."""
+    """Return the texts by which a state may be stored, in lower case: as given, code, names."""
     code = state_code(text)
     names = [name for name, known in STATE_NAMES.items() if known == code]
     return list(dict.fromkeys([text.strip().lower(), *([code.lower()] if code else []), *names]))

@@ -1,8 +1,8 @@
 """Turn a search text into LIKE patterns for ``contact.search_text``.
 
-``search_text`` is folded by ``search_fold``, has a space before each word, and is indexed by
-trigrams. A pattern can use the index if it has three letters or digits in a row, or the beginning
-of a word. A word with neither is left out of the search.
+``search_text`` has no accents and no capitals (``search_fold``), has a space before each word, and
+is indexed by trigrams. A pattern can use the index if it has three letters or digits in a row, or
+the beginning of a word. A word that gives no such pattern is left out of the search.
 """
 
 import re
@@ -29,7 +29,7 @@ _LETTERS = str.maketrans("łøđðħı", "loddhi", "'\u2018\u2019\u02bc") | {
 def fold(text: str) -> str:
     """Remove accents, apostrophes and capitals, as ``search_fold`` in the database does."""
     bare = unicodedata.normalize("NFKD", text).translate(_MARKS)
-    # Letter by letter: lowering a whole word would give a final sigma its special form.
+    # Convert letter by letter, because in a whole word a final sigma would get its special form.
     return "".join(letter.lower() for letter in bare).translate(_LETTERS)
 
 
@@ -55,7 +55,7 @@ def search_patterns(text: str) -> list[list[str]]:
     ]
     found = [term for term in patterns if term]
     if not found:
-        raise UnsearchableError("Search for something with a letter or a digit in it.")
+        raise UnsearchableError("The search text has no letter and no digit. Add at least one.")
     return found
 
 
@@ -80,7 +80,7 @@ def _forms(word: str) -> list[str]:
 
 
 def _digits(text: str) -> str | None:
-    """Return the digits of a text that looks like a number or part of one, else None."""
+    """Return the digits of a text that looks like a phone number or part of one, else None."""
     number = _LABEL.sub("", text, count=1) if _LABEL.match(text) else text
     if len(text.split()) == 1 or _PHONE_LIKE.fullmatch(number):
         try:

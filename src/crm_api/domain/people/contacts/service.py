@@ -15,6 +15,7 @@ from crm_api.domain.messaging.consent_decisions.flags import find_suppressed_num
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.domain.people.contacts import queries, recipients, search
 from crm_api.domain.people.contacts.errors import (
+    TAKEN,
     ContactExistsError,
     ContactNotFoundError,
     InvalidAttributesError,
@@ -37,9 +38,10 @@ _ZONE_FIELDS = frozenset({"phone", "timezone", "state", "postal_code", "attribut
 async def create_contact(
     uow: UnitOfWork, body: ContactCreate, *, now: datetime, source: str = "api"
 ) -> FlaggedContact:
-    """Add a contact; a deleted one with this number returns under its old id, with new fields.
+    """Add a contact. A deleted contact with this number is restored under its old id.
 
-    Flags and consent belong to the number, so they apply to the new contact too.
+    A restored contact has only the new fields. Flags and consent belong to the number, so they
+    apply to the new contact too.
 
     Raises:
         ContactExistsError: Another contact has this number; ``contact_id`` is its id.
@@ -62,7 +64,7 @@ async def create_contact(
 
 
 async def get_contact(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> FlaggedContact:
-    """Fetch a contact, also by the id of a duplicate that was merged into it.
+    """Return a contact, also by the id of a duplicate that was merged into it.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -74,7 +76,7 @@ async def get_contact(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> Fl
 
 
 async def lock_contact(uow: UnitOfWork, *, contact_id: UUID) -> Contact:
-    """Fetch a contact and lock it against changes until the transaction ends.
+    """Return a contact and lock it against changes until the transaction ends.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -88,7 +90,7 @@ async def lock_contact(uow: UnitOfWork, *, contact_id: UUID) -> Contact:
 async def get_contacts(
     uow: UnitOfWork, *, contact_ids: Collection[UUID], now: datetime
 ) -> list[FlaggedContact]:
-    """Fetch contacts in the order of the given ids; missing and deleted ones are left out."""
+    """Return contacts in the order of the given ids; missing and deleted ones are left out."""
     found = await queries.find_contacts(uow.session, contact_ids=contact_ids, now=now)
     return [found[contact_id] for contact_id in contact_ids if contact_id in found]
 
@@ -113,7 +115,10 @@ async def fetch_contact_ids(
     limit: int,
     now: datetime,
 ) -> list[UUID]:
-    """Fetch up to ``limit`` ids of matching contacts that follow ``after``, in id order.
+    """Return up to ``limit`` ids of matching contacts that are greater than ``after``, in order.
+
+    Args:
+        created_until: Contacts that were created later are left out.
 
     Raises:
         UnsearchableError: ``q`` has no letter and no digit.
@@ -135,11 +140,11 @@ async def fetch_numbers(uow: UnitOfWork, *, contact_id: UUID) -> list[str]:
 
 
 async def get_contact_by_phone(uow: UnitOfWork, *, phone: str, now: datetime) -> FlaggedContact:
-    """Fetch the contact with a number, which may be in any usual format.
+    """Return the contact that has a number, which may be in any usual format.
 
     Raises:
-        InvalidPhoneError: It is not a phone number.
-        ContactNotFoundError: No contact has it, or the contact was deleted.
+        InvalidPhoneError: The text is not a phone number.
+        ContactNotFoundError: No contact has the number, or the contact was deleted.
     """
     found = await queries.find_contact_by_phone(uow.session, phone=parse_phone(phone), now=now)
     if found is None:
@@ -183,7 +188,9 @@ async def list_contacts(
 async def list_members(
     uow: UnitOfWork, *, list_id: UUID, cursor: str | None, limit: int, now: datetime
 ) -> Page[FlaggedContact]:
-    """List the contacts on a list, the last added first; the caller checks that the list exists.
+    """List the contacts on a list, the last added first.
+
+    The caller checks that the list exists.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -200,7 +207,7 @@ async def list_members(
 async def update_contact(
     uow: UnitOfWork, changes: ContactUpdate, *, contact_id: UUID, now: datetime
 ) -> FlaggedContact:
-    """Change some fields; waiting recipients of campaigns take over a new number or zone key.
+    """Change fields of a contact, and copy a new number or zone key to its waiting recipients.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -235,7 +242,7 @@ async def update_contact(
                 now=now,
             )
         if phone != old_phone:
-            # The flags of the new number now decide which waiting messages are withdrawn.
+            # From now on, the flags of the new number decide which waiting messages are withdrawn.
             await sends.restore_held_recipients(uow, phones=[phone], now=now)
             if await find_suppressed_numbers(uow.session, [phone], now=now):
                 await sends.withdraw_numbers(uow, phones=[phone], now=now)
@@ -243,9 +250,9 @@ async def update_contact(
 
 
 async def delete_contact(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> None:
-    """Delete a contact: remove its fields, tags, attributes and lists, skip its waiting recipients.
+    """Delete a contact's fields, tags, attributes and lists, and skip its waiting recipients.
 
-    The number stays with its flags and its consent history, so that an opt-out survives.
+    The number stays stored with its flags and its consent history, so that an opt-out survives.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -257,19 +264,19 @@ async def delete_contact(uow: UnitOfWork, *, contact_id: UUID, now: datetime) ->
 
 
 async def _write(uow: UnitOfWork, contact: Contact, *, values: dict[str, Any]) -> None:
-    """Write the columns; a savepoint keeps the transaction usable when the number is taken.
+    """Write columns of a contact; the transaction stays usable after a ``ContactExistsError``.
 
-    The contact may take the number of a duplicate that was merged into it. The two rows then swap
+    If the new number is that of a duplicate that was merged into the contact, the two rows swap
     their numbers.
 
     Raises:
-        ContactExistsError: Another contact has the number.
+        ContactExistsError: Another contact has the new number.
     """
     contact_id, old_phone, phone = contact.id, contact.phone, values.get("phone")
     if phone is None:
         await queries.update_contact(uow.session, contact_id=contact_id, values=values)
         return
-    await queries.remove_tombstone(uow.session, phone=phone, heir_id=contact_id)
+    await queries.remove_deleted_contact(uow.session, phone=phone, heir_id=contact_id)
     alias_id = await queries.free_alias(uow.session, phone=phone, heir_id=contact_id)
     try:
         async with uow.session.begin_nested():
@@ -282,4 +289,4 @@ async def _write(uow: UnitOfWork, contact: Contact, *, values: dict[str, Any]) -
 
 async def _taken(uow: UnitOfWork, phone: str) -> ContactExistsError:
     holder = await queries.find_id_by_phone(uow.session, phone=phone)
-    return ContactExistsError("A contact with this number exists.", contact_id=str(holder))
+    return ContactExistsError(TAKEN, contact_id=str(holder))

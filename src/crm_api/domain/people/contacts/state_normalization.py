@@ -1,7 +1,7 @@
-"""Replace stored state names by their codes, in rows written before states were checked.
+"""Replace state names by their codes in contacts that were stored before states were checked.
 
-A value that names no state moves to the attribute ``state_as_written``. The zone key changes with
-it, so that the legal hours of every state apply to that number.
+If a value is not the name of a state, it moves to the attribute ``state_as_written``. The zone key
+then changes, so that messages to that number are sent only at hours that all states allow.
 """
 
 from datetime import datetime
@@ -34,7 +34,7 @@ _NAMES = text("""
     SELECT name FROM found WHERE name <> ALL (CAST(:codes AS text[]))
 """)
 
-# Contacts are always locked in the order of their numbers.
+# All code locks contacts in the order of their numbers.
 _ROWS = text("""
     SELECT id, phone, state, postal_code, timezone, zone_key, attributes FROM contact
     WHERE deleted_at IS NULL AND lower(state) = ANY (CAST(:names AS text[]))
@@ -54,12 +54,12 @@ _WRITE = text("""
 
 
 async def normalise_states(uow: UnitOfWork, *, now: datetime) -> int:
-    """Write the state codes of up to 500 contacts.
+    """Replace the state names of up to 500 contacts by state codes.
 
-    Addresses outside the US and Canada keep their value.
+    Addresses outside the US and Canada do not change.
 
     Returns:
-        The number of contacts written; call again until it is 0.
+        The number of contacts that were changed. Call again until it is 0.
     """
     codes = [code.lower() for code in STATE_CODES]
     names = list(await uow.session.scalars(_NAMES, {"codes": codes}))

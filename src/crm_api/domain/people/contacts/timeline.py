@@ -28,10 +28,12 @@ _END_OF_TIME = (datetime(9999, 12, 31, tzinfo=UTC), UUID(int=2**128 - 1))
 
 
 class TimelineMessage(ReadModel):
-    """A message, received or sent.
+    """A message that was received or sent.
 
     Attributes:
-        media: Pictures and other files of the message.
+        at: When the message was received or sent.
+        body: The text of the message; null if it has none.
+        media: The pictures and other files of the message.
     """
 
     model_config = example(id=example_id("message"), origin="provider", body=REPLY, media=[])
@@ -51,11 +53,12 @@ class TimelineMessage(ReadModel):
 
 
 class TimelineCall(ReadModel):
-    """A call; ``call`` has its recordings, voicemail, summary and transcript, where known.
+    """A phone call with the contact.
 
     Attributes:
-        status: The status of the call, as the provider calls it.
-        call: Recordings, voicemail, summary and transcript, as far as they are known.
+        at: When the call took place.
+        status: The status of the call, in the words of the provider.
+        call: The recordings, voicemail, summary and transcript of the call, if they are known.
     """
 
     id: str
@@ -69,10 +72,12 @@ class TimelineCall(ReadModel):
 
 
 class TimelineConsent(ReadModel):
-    """A consent decision about the number.
+    """A consent decision about the contact's number.
 
     Attributes:
-        activity_id: The id of the message or call that it refers to; null without one.
+        at: When the decision was made.
+        source: How the decision was made.
+        activity_id: The id of the message or call that the decision refers to; null without one.
     """
 
     id: str
@@ -86,14 +91,17 @@ class TimelineConsent(ReadModel):
 
 
 class TimelineStep(ReadModel):
-    """A campaign step; ``at`` is when its message was accepted, else skipped, else planned.
+    """One message of a campaign to the contact: sent, skipped, or still waiting.
 
     Attributes:
+        at: When the message was accepted by the provider, or else when it was skipped, or else when
+            the contact became a recipient.
+        campaign_id: The id of the campaign.
         campaign_name: The name of the campaign.
-        step: The message of the campaign: 0 is the first, then the follow-ups.
-        skip_reason: Why the recipient gets no message; null otherwise.
-        delivered_at: When it was delivered; null until then.
-        replied_at: When the person replied; null until then.
+        step: The number of the message in the campaign: 0 is the first, 1 the first follow-up.
+        skip_reason: Why the message was skipped; null unless it was skipped.
+        delivered_at: When the message was delivered; null until then.
+        replied_at: When the person replied to the message; null until then.
     """
 
     id: str
@@ -110,10 +118,12 @@ class TimelineStep(ReadModel):
 
 
 class TimelineNote(ReadModel):
-    """A note that a user wrote.
+    """A note about the contact.
 
     Attributes:
-        author: The name of the API key, or the e-mail address of the user.
+        at: When the note was written.
+        author: Who wrote the note: the name of an API key, or the e-mail address of a user.
+        body: The text of the note.
     """
 
     id: str
@@ -138,7 +148,7 @@ _ITEM: TypeAdapter[TimelineItem] = TypeAdapter(TimelineItem)
 
 @dataclass(frozen=True, slots=True)
 class TimelineRow:
-    """An item of the timeline; ``key`` orders items of the same instant."""
+    """An item of the timeline. ``key`` orders items with the same instant."""
 
     key: UUID
     id: str
@@ -192,7 +202,7 @@ def _read_item(row: TimelineRow, files: Sequence[ShownFetch]) -> TimelineItem:
     return _ITEM.validate_python({"id": row.id, "type": row.type, "at": row.at, **detail})
 
 
-# The number of a consent entry is converted to a UUID, so that one key orders all items.
+# The integer id of a consent entry is converted to a UUID, so that all items have keys of one type.
 _TIMELINE = text("""
     SELECT * FROM (
         (SELECT a.id AS key, a.id::text AS id, a.kind AS type, a.occurred_at AS at,
@@ -255,7 +265,7 @@ async def fetch_timeline(
     after: tuple[datetime, UUID],
     limit: int,
 ) -> list[TimelineRow]:
-    """Fetch the items older than ``after``, newest first."""
+    """Fetch up to ``limit`` items older than the position ``after``, newest first."""
     at, key = after
     values = {
         "contact_id": contact_id,

@@ -16,8 +16,10 @@ class Belonging:
     """A conversation, note, list or property of a contact.
 
     Attributes:
-        added_at: When the contact was added to the list or the property.
-        role: The role of the contact at the property.
+        kind: ``conversation``, ``note``, ``list`` or ``property``.
+        id: The id of the conversation, note, list or property.
+        added_at: When the contact was added to the list or property; None for other kinds.
+        role: The role of the contact at the property; None for other kinds.
     """
 
     kind: str
@@ -76,7 +78,7 @@ _CHILDREN = text("""
 
 
 async def find_children(session: AsyncSession, *, ids: Collection[UUID]) -> list[Belonging]:
-    """Fetch what belongs to contacts, without messages."""
+    """Fetch the conversations, notes, lists and properties of contacts."""
     return typed_rows(Belonging, await session.execute(_CHILDREN, {"ids": list(ids)}))
 
 
@@ -110,10 +112,10 @@ _LEAVE_LISTS = text("""
 async def move_children(
     session: AsyncSession, *, ids: Collection[UUID], to: UUID
 ) -> tuple[list[UUID], list[UUID]]:
-    """Move the data of contacts to another contact.
+    """Move conversations, messages, notes, lists and properties of contacts to another contact.
 
     Returns:
-        The lists and the properties that the other contact did not have before.
+        The ids of the lists and of the properties to which the other contact was added.
     """
     values = {"ids": list(ids), "to": to}
     for statement in _MOVE_CHILDREN:
@@ -134,7 +136,17 @@ async def return_children(
     conversation_ids: Collection[UUID],
     note_ids: Collection[UUID],
 ) -> None:
-    """Return a duplicate's conversations and notes, and what arrived at its number since."""
+    """Move conversations and notes back from a primary contact to a duplicate.
+
+    Messages and conversations with the duplicate's number that began after the merge move too.
+
+    Args:
+        of: The primary contact.
+        to: The duplicate.
+        phone: The number of the duplicate.
+        conversation_ids: The conversations that the duplicate had before the merge.
+        note_ids: The notes that the duplicate had before the merge.
+    """
     values = {
         "of": of,
         "to": to,
@@ -159,7 +171,7 @@ _RETURN_LISTS = text("""
 async def return_lists(
     session: AsyncSession, *, to: UUID, lists: Sequence[tuple[UUID, datetime]]
 ) -> None:
-    """Add a contact to the given lists that still exist."""
+    """Add a contact to those of the given lists that still exist, with the given instants."""
     values = {
         "to": to,
         "list_ids": [list_id for list_id, _ in lists],
@@ -181,7 +193,7 @@ _RETURN_PROPERTIES = text("""
 async def return_properties(
     session: AsyncSession, *, to: UUID, properties: Sequence[tuple[UUID, str, datetime]]
 ) -> None:
-    """Attach a contact to the given properties that still exist."""
+    """Add a contact to those of the given properties that still exist, with role and instant."""
     values = {
         "to": to,
         "property_ids": [property_id for property_id, _, _ in properties],

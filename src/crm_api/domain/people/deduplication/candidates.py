@@ -22,10 +22,13 @@ NUMBER_DIGITS = 10
 """Digits of a number without the country code."""
 
 _MOST_OF_A_KEY = 20
-"""Most contacts with one key to compare; more share an office or a placeholder value."""
+"""At most this many contacts with the same key are compared.
+
+A key that more contacts have is that of an office, or a placeholder value.
+"""
 
 _SIMILAR = 0.5
-"""Least trigram similarity of names: ``Jon Smith`` and ``John Smith`` 0.6, a couple 0.4."""
+"""Least trigram similarity of names. ``Jon Smith`` and ``John Smith`` have 0.6, a couple 0.4."""
 
 _COMPARED = f"""
     WITH keyed AS (
@@ -47,10 +50,12 @@ _COMPARED = f"""
 
 
 def close_number(place: int) -> TextClause:
-    """Return the statement that finds similar names with numbers that differ in one digit.
+    """Return the statement that pairs contacts with similar names and almost the same number.
+
+    The numbers differ only in one digit.
 
     Args:
-        place: The digit, counted from the end of the number, from 0.
+        place: The position of that digit, counted from the end of the number, from 0.
     """
     masked = f"overlay(p.phone PLACING '_' FROM length(p.phone) - {place} FOR 1)"
     return text(
@@ -97,8 +102,8 @@ PREPARE = (
     text("ANALYZE person"),
 )
 
-# The oldest contact with an address is paired with each other one, so that the number of pairs is
-# proportional to the number of contacts, not to its square.
+# The oldest contact with an e-mail address is paired with each other contact with that address. So
+# the number of pairs grows with the number of contacts, not with its square.
 SAME_EMAIL = text(f"""
     INSERT INTO pair (kind, first_id, second_id, points)
     SELECT 'email', least(x.head, x.id), greatest(x.head, x.id),
@@ -126,7 +131,8 @@ SIMILAR_ADDRESS = text(
 
 CLOSE_NUMBER = tuple(close_number(place) for place in range(NUMBER_DIGITS))
 
-# Points of several reasons are combined like independent probabilities: 80 and 60 give 92.
+# The score combines the points of several reasons like independent probabilities: 80 and 60 give
+# 92.
 STORE = (
     text("""
         CREATE TEMPORARY TABLE found ON COMMIT DROP AS
@@ -158,9 +164,12 @@ DROP = text("DROP TABLE IF EXISTS person, pair, found")
 
 
 REST = 20
-"""After a scan, wait this many times its duration, so that scans take at most 5% of the time."""
+"""The pause after a scan is this many times its duration. So scans take at most 5% of the time."""
 UNSEEN = timedelta(minutes=1)
-"""A transaction open when a scan began is seen by the next scan, if it ended within this time."""
+"""Contacts that changed this shortly before the last scan began count as changed after it.
+
+The last scan did not see them if their transaction committed after it began.
+"""
 
 
 async def list_candidates(
@@ -200,23 +209,24 @@ async def list_candidates(
 
 
 async def dismiss(uow: UnitOfWork, *, candidate_id: UUID, actor: str, now: datetime) -> None:
-    """Record that a pair is two persons, so that it is not shown again.
+    """Record that the contacts of a pair are two persons, so that the pair is not listed again.
 
     Raises:
-        CandidateNotFoundError: There is no such pair, or it is no longer a pair.
+        CandidateNotFoundError: No pair has this id, or the pair is no longer a candidate.
     """
     if await mark_dismissed(uow.session, candidate_id=candidate_id, actor=actor, now=now) is None:
         raise CandidateNotFoundError("No merge candidate has this id.")
 
 
 async def find_candidates(uow: UnitOfWork, *, now: datetime, clock: Callable[[], datetime]) -> bool:
-    """Scan all contacts for pairs, unless the last scan was recent or no contact changed since.
+    """Scan all contacts for pairs, unless the last scan was recent or no contact changed after it.
 
     Args:
-        clock: Returns the time when the scan ends, which decides the wait after it.
+        now: When the scan begins.
+        clock: Returns the current time. It is called when the scan ends.
 
     Returns:
-        False if no scan was needed.
+        False if no scan was made: none was needed, or another worker is scanning.
     """
     session = uow.session
     if not await try_lock_scan(session):
@@ -240,7 +250,12 @@ async def fetch_candidates(
     after: Position | None,
     limit: int,
 ) -> list[MergeCandidate]:
-    """Fetch pairs of existing contacts that were not dismissed, the highest score first."""
+    """Fetch up to ``limit`` pairs of existing contacts that were not dismissed, by falling score.
+
+    Args:
+        contact_id: Only pairs with this contact.
+        after: Only pairs after this position.
+    """
     pair, first, second = MergeCandidate, aliased(Contact), aliased(Contact)
     statement = (
         select(pair)
@@ -264,7 +279,10 @@ async def fetch_candidates(
 async def mark_dismissed(
     session: AsyncSession, *, candidate_id: UUID, actor: str, now: datetime
 ) -> UUID | None:
-    """Mark a pair as dismissed; repeating changes nothing. None if there is no such pair."""
+    """Mark a pair as dismissed and return its id; None if no pair has this id.
+
+    A pair that is already dismissed does not change.
+    """
     statement = (
         update(MergeCandidate)
         .where(MergeCandidate.id == candidate_id)
@@ -279,7 +297,7 @@ async def mark_dismissed(
 async def dismiss_pairs(
     session: AsyncSession, *, one: UUID, others: Collection[UUID], actor: str, now: datetime
 ) -> None:
-    """Mark the pairs of a contact with these others as dismissed; add missing pairs."""
+    """Mark the pairs of a contact with each of these others as dismissed; add missing pairs."""
     values = [
         {
             "id": new_id(),
@@ -302,7 +320,7 @@ async def dismiss_pairs(
 
 
 async def forget_candidates(session: AsyncSession, *, contact_ids: Collection[UUID]) -> None:
-    """Remove the pairs with contacts that were merged."""
+    """Delete all pairs with these contacts, because the contacts were merged."""
     pair = MergeCandidate
     await session.execute(
         delete(pair).where(or_(pair.first_id.in_(contact_ids), pair.second_id.in_(contact_ids)))
@@ -310,22 +328,22 @@ async def forget_candidates(session: AsyncSession, *, contact_ids: Collection[UU
 
 
 async def try_lock_scan(session: AsyncSession) -> bool:
-    """Take the lock of the scan until the transaction ends; False if another worker has it."""
+    """Lock the scan until the transaction ends; return False if another worker is scanning."""
     return bool(await session.scalar(_LOCK))
 
 
 async def last_scan(session: AsyncSession) -> DuplicateScan | None:
-    """Fetch the times of the last scan; None before the first."""
+    """Return when the last scan began and ended; None if there was no scan yet."""
     return await session.get(DuplicateScan, _SCAN, populate_existing=True)
 
 
 async def changed_since(session: AsyncSession, *, at: datetime) -> bool:
-    """Return whether a contact changed after this time; reads all contacts."""
+    """Return whether a contact changed after this time. This may read all contacts."""
     return bool(await session.scalar(select(exists().where(Contact.updated_at > at))))
 
 
 async def find_pairs(session: AsyncSession, *, now: datetime) -> None:
-    """Scan all contacts and store the pairs found; dismissed pairs stay dismissed."""
+    """Scan all contacts and store the pairs that are found. Dismissed pairs stay dismissed."""
     statements = (*PREPARE, SAME_EMAIL, SIMILAR_ADDRESS, *CLOSE_NUMBER)
     for statement in statements:
         await session.execute(statement)

@@ -1,4 +1,4 @@
-"""Apply the strictest consent state of a person's numbers to all of them."""
+"""Apply the strictest consent state among the numbers of a merged person to all the numbers."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,7 +10,7 @@ from crm_api.domain.messaging.consent_decisions.flags import flags_of
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.platform.database import UnitOfWork
 
-REASON = "merged with a number that asked for it"
+REASON = "merged with a contact that has this flag"
 
 
 async def lock_consent(uow: UnitOfWork, phones: Sequence[str]) -> None:
@@ -28,10 +28,10 @@ async def share_consent(
     secret: bytes,
     now: datetime,
 ) -> None:
-    """Copy the flags that stop messages to one of these contacts to all their numbers.
+    """Set each message-stopping flag that one of these contacts has on all the numbers.
 
-    Only the flags of the contacts' current numbers are copied, not those of duplicates merged
-    before: a contact that opted in again since stays opted in.
+    Flags on the numbers of duplicates that were merged before are not copied. So a contact that
+    opted in again after such a merge stays opted in.
     """
     flags = await flags_of(uow.session, phones, now=now)
     wanted = {flag for one in people for flag in flags[one.phone] if flag in SUPPRESSING_FLAGS}

@@ -1,4 +1,4 @@
-"""Errors of merges."""
+"""Errors of merging contacts, and of the candidates for a merge."""
 
 from crm_api.domain.kit.errors import (
     ConflictError,
@@ -8,6 +8,10 @@ from crm_api.domain.kit.errors import (
     NotFoundError,
 )
 from crm_api.domain.kit.examples import CONTACT
+
+CHANGED = "Other requests merged or deleted these contacts, so nothing was merged. Try again."
+UNDONE = "This merge was already undone, so there is nothing to undo."
+MERGED_AGAIN = "The primary contact was later merged into another contact. Undo that merge first."
 
 
 class MergeNotFoundError(NotFoundError):
@@ -26,7 +30,8 @@ class UnknownDuplicatesError(InvalidError):
 
     def __init__(self, positions: list[int]) -> None:
         super().__init__(
-            f"{len(positions)} of the duplicates are no contacts; nothing was merged.",
+            f"{len(positions)} of the duplicate ids do not belong to a contact, so nothing was "
+            "merged. Remove these ids and send the request again.",
             errors=[
                 FieldProblem(
                     pointer=f"/duplicate_ids/{position}",
@@ -39,14 +44,14 @@ class UnknownDuplicatesError(InvalidError):
 
 
 class MergeWithItselfError(InvalidError):
-    """The primary contact is among its own duplicates."""
+    """``duplicate_ids`` contains the id of the primary contact."""
 
     code = "merge_with_itself"
     title = "A contact cannot be merged into itself"
     example = Example(1)
 
     def __init__(self, position: int) -> None:
-        detail = "The primary is named as its own duplicate; take it out of duplicate_ids."
+        detail = "duplicate_ids contains the id of the primary contact. Remove it there."
         pointer = f"/duplicate_ids/{position}"
         super().__init__(
             detail, errors=[FieldProblem(pointer=pointer, code=self.code, detail=detail)]
@@ -58,15 +63,15 @@ class ContactsChangedError(ConflictError):
 
     code = "contacts_changed"
     title = "Contacts changed"
-    example = Example("Others merge or delete these contacts now; try again.")
+    example = Example(CHANGED)
 
 
 class MergeUndoneError(ConflictError):
-    """The merge was undone before."""
+    """The merge was already undone."""
 
     code = "merge_undone"
-    title = "Merge was undone already"
-    example = Example("This merge was undone before.")
+    title = "Merge was already undone"
+    example = Example(UNDONE)
 
 
 class MergeNotUndoableError(ConflictError):
@@ -75,14 +80,14 @@ class MergeNotUndoableError(ConflictError):
     code = "merge_not_undoable"
     title = "Merge cannot be undone"
     example = Example(
-        "The contact was merged into another one since; undo that merge first.",
+        MERGED_AGAIN,
         reason="merged_again",
         contact_id=CONTACT,
     )
 
 
 class CandidateNotFoundError(NotFoundError):
-    """There is no such pair, or it is no longer a pair."""
+    """No pair has this id, or the pair is no longer a candidate for a merge."""
 
     code = "merge_candidate_not_found"
     title = "Merge candidate not found"

@@ -1,4 +1,4 @@
-"""Merge the fields of several contacts into one, and compute the changes of an undo."""
+"""Merge the fields of several contacts, and compute the changes that undo such a merge."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,15 +13,15 @@ Values = dict[str, Any]
 
 
 def content_of(contact: object) -> Values:
-    """Return the data of a contact, by column."""
+    """Return the personal data of a contact, by column."""
     return {name: getattr(contact, name) for name in CONTENT}
 
 
 def merge_fields(primary: Values, duplicates: Sequence[Values]) -> Values:
-    """Fill the missing values of the primary from the duplicates, in their order.
+    """Return the primary's values, with missing ones filled from the duplicates in their order.
 
-    An address is taken as a whole: if a duplicate's address contradicts the values so far, no part
-    of it is used. Tags and attributes beyond the limits of a contact are left out.
+    An address is one unit: if a duplicate's address contradicts the values so far, no part of it is
+    used. Tags and attributes beyond the limits of a contact are left out.
     """
     folded = {**primary, "attributes": dict(primary["attributes"])}
     for one in duplicates:
@@ -35,13 +35,15 @@ def merge_fields(primary: Values, duplicates: Sequence[Values]) -> Values:
 
 
 def undo_fields(now: Values, before: Values, after: Values, others: Sequence[Values]) -> Values:
-    """Return the columns that undo a merge; values that were edited later are kept.
+    """Return the new values of the primary's columns that undo a merge.
+
+    Values that were edited after the merge stay.
 
     Args:
-        now: The primary as it is.
-        before: The primary before the merge.
-        after: The primary after the merge.
-        others: Duplicates of other merges that were not undone; values from them are kept.
+        now: The values of the primary now.
+        before: The values of the primary before the merge.
+        after: The values of the primary after the merge.
+        others: The duplicates of merges that are not undone. The values that they gave stay.
     """
     changes = {
         name: before[name]

@@ -1,4 +1,4 @@
-"""Find the contacts of a merge by any of their ids, and lock them in order."""
+"""Find the contacts to merge by their ids or those of earlier duplicates, and lock them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,20 +6,25 @@ from uuid import UUID
 
 from crm_api.domain.people.contacts.errors import ContactNotFoundError
 from crm_api.domain.people.deduplication import queries
-from crm_api.domain.people.deduplication.errors import ContactsChangedError, UnknownDuplicatesError
+from crm_api.domain.people.deduplication.errors import (
+    CHANGED,
+    ContactsChangedError,
+    UnknownDuplicatesError,
+)
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.platform.database import UnitOfWork
 
 _TRIES = 10
-"""Attempts to lock; an attempt fails only when another transaction made progress."""
+"""Most attempts to lock. An attempt fails only if another transaction changed the contacts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Contacts to merge, with locked rows.
+    """Contacts to merge, whose rows are locked.
 
     Attributes:
-        aliases: Duplicates merged before: the contact's id and the duplicate's number, by id.
+        aliases: The duplicates that were merged into these contacts before. For each duplicate, by
+            its id: the id of the contact, and the number of the duplicate.
     """
 
     primary: Contact
@@ -33,19 +38,19 @@ class Group:
 
     @property
     def heads(self) -> dict[UUID, UUID]:
-        """The contact's id for its own id and for the id of each of its duplicates."""
+        """The id of the contact, by its own id and by the ids of its earlier duplicates."""
         own = {one.id: one.id for one in self.contacts}
         return own | {alias_id: head for alias_id, (head, _) in self.aliases.items()}
 
     @property
     def phones(self) -> list[str]:
-        """All numbers; those of the contacts come first, then those of the aliases."""
+        """The numbers of the contacts, then the numbers of their earlier duplicates."""
         own = [one.phone for one in self.contacts]
         return own + [phone for _, phone in self.aliases.values()]
 
 
 async def lock_group(uow: UnitOfWork, primary_id: UUID, duplicate_ids: Sequence[UUID]) -> Group:
-    """Find and lock the contacts of these ids; repeat if they changed before they were locked.
+    """Find and lock the contacts with these ids; repeat if they changed before they were locked.
 
     Raises:
         ContactNotFoundError: The primary does not exist or was deleted.
@@ -55,7 +60,7 @@ async def lock_group(uow: UnitOfWork, primary_id: UUID, duplicate_ids: Sequence[
     for _ in range(_TRIES):
         heads = await queries.find_heads(uow.session, ids={primary_id, *duplicate_ids})
         if primary_id not in heads:
-            raise ContactNotFoundError("No contact has the id of the primary.")
+            raise ContactNotFoundError("No contact has the id primary_id.")
         unknown = [place for place, one in enumerate(duplicate_ids) if one not in heads]
         if unknown:
             raise UnknownDuplicatesError(unknown)
@@ -63,15 +68,15 @@ async def lock_group(uow: UnitOfWork, primary_id: UUID, duplicate_ids: Sequence[
             group = await _lock_all(uow, heads, primary_id, duplicate_ids)
             if group is not None:
                 return group
-            # Release all locks, so that the next attempt can lock in order again.
+            # Release all locks, because the next attempt must take them in order again.
             await attempt.rollback()
-    raise ContactsChangedError("Others merge or delete these contacts now; try again.")
+    raise ContactsChangedError(CHANGED)
 
 
 async def _lock_all(
     uow: UnitOfWork, heads: dict[UUID, UUID], primary_id: UUID, duplicate_ids: Sequence[UUID]
 ) -> Group | None:
-    """Lock these contacts and their aliases; None if they changed before they were locked."""
+    """Lock the contacts and their earlier duplicates; None if they changed before that."""
     wanted = {*heads.values()}
     rows = await queries.lock_contacts(uow.session, ids=wanted)
     live = {row.id: row for row in rows if row.deleted_at is None and row.id in wanted}

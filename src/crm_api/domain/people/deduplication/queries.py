@@ -17,7 +17,7 @@ Position = tuple[datetime, UUID]
 
 
 async def find_heads(session: AsyncSession, *, ids: Collection[UUID]) -> dict[UUID, UUID]:
-    """Return for each id the contact itself, or the contact that it was merged into.
+    """Return for each id the same id, or that of the contact that it was merged into.
 
     Missing and deleted contacts are left out.
     """
@@ -28,10 +28,10 @@ async def find_heads(session: AsyncSession, *, ids: Collection[UUID]) -> dict[UU
 
 
 async def lock_contacts(session: AsyncSession, *, ids: Collection[UUID]) -> list[Contact]:
-    """Lock contacts, also deleted ones, and their duplicates, in the order of numbers.
+    """Lock contacts and their merged duplicates, also deleted ones, in the order of numbers.
 
-    The lock also blocks transactions that take a share lock to add a message: such a message must
-    move too.
+    The lock also blocks transactions that add a message, because they take a share lock. So no
+    message is added to a duplicate while its messages are moved.
     """
     statement = (
         select(Contact)
@@ -56,7 +56,13 @@ async def write_contact(session: AsyncSession, *, contact_id: UUID, values: dict
 async def point_aliases(
     session: AsyncSession, *, ids: Collection[UUID], to: UUID, only_of: UUID | None = None
 ) -> None:
-    """Make ids aliases of another contact; with ``only_of``, only current aliases of that one."""
+    """Mark contacts as merged into another contact.
+
+    Args:
+        ids: The contacts, which are deleted duplicates.
+        to: The contact that they are merged into now.
+        only_of: Change only duplicates that are merged into this contact.
+    """
     statement = update(Contact).where(Contact.id.in_(ids)).values(merged_into=to)
     if only_of is not None:
         statement = statement.where(Contact.merged_into == only_of)
@@ -64,27 +70,31 @@ async def point_aliases(
 
 
 async def insert_merge(session: AsyncSession, *, values: dict[str, Any]) -> ContactMerge:
-    """Store a merge."""
+    """Store a merge, and return it."""
     return (
         await session.scalars(insert(ContactMerge).values(values).returning(ContactMerge))
     ).one()
 
 
 async def lock_merge(session: AsyncSession, *, merge_id: UUID) -> ContactMerge | None:
-    """Fetch a merge and lock it against a concurrent undo."""
+    """Return a merge and lock it until the transaction ends; None if no merge has this id."""
     statement = select(ContactMerge).where(ContactMerge.id == merge_id).with_for_update()
     return await session.scalar(statement.execution_options(populate_existing=True))
 
 
 async def find_merge(session: AsyncSession, *, merge_id: UUID) -> ContactMerge | None:
-    """Fetch a merge."""
+    """Return a merge; None if no merge has this id."""
     return await session.get(ContactMerge, merge_id, populate_existing=True)
 
 
 async def list_merges(
     session: AsyncSession, *, contact_id: UUID | None, after: Position | None, limit: int
 ) -> list[ContactMerge]:
-    """Fetch all merges, or those in which a contact was on either side, newest first."""
+    """Fetch up to ``limit`` merges older than the position ``after``, newest first.
+
+    Args:
+        contact_id: Only merges with this contact as primary or as duplicate.
+    """
     statement = select(ContactMerge)
     if contact_id is not None:
         statement = statement.where(

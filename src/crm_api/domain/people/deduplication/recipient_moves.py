@@ -1,4 +1,4 @@
-"""SQL on the recipients of contacts that are merged, or whose merge is undone."""
+"""SQL that moves recipients between contacts when the contacts are merged or a merge is undone."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.people.deduplication.tracks import Member, TrackVerdict
 
-# Lock campaigns before memberships, as pausing and cancelling do. A zone key that is missing in
-# ``campaign.zone_keys`` is never planned.
+# Lock campaigns before recipients, as pausing and cancelling do. A recipient whose zone key is
+# missing in ``campaign.zone_keys`` is never planned.
 _LOCK_CAMPAIGNS = text("""
     SELECT c.id FROM campaign c
     WHERE c.id IN (SELECT m.campaign_id FROM campaign_membership m
@@ -34,7 +34,7 @@ _ADD_ZONE = text("""
 
 
 async def add_zone(session: AsyncSession, *, campaign_ids: Collection[UUID], zone_key: str) -> None:
-    """Add a zone key to the campaigns that have not ended."""
+    """Add a zone key to those of these campaigns that have not ended."""
     values = {"campaign_ids": list(campaign_ids), "zone_key": zone_key}
     await session.execute(_ADD_ZONE, values)
 
@@ -62,7 +62,7 @@ async def lock_members(
     contact_ids: Collection[UUID],
     phones: Collection[str],
 ) -> list[Member]:
-    """Lock all recipients with these contacts in these campaigns, and all with these numbers."""
+    """Lock and return all recipients with these numbers, and these contacts' in these campaigns."""
     values = {
         "campaign_ids": list(campaign_ids),
         "contact_ids": list(contact_ids),
@@ -104,7 +104,13 @@ async def apply_verdict(
     zone_key: str,
     now: datetime,
 ) -> None:
-    """Skip, end and move recipients whose rows are locked."""
+    """Skip, end and move recipients as decided. Their rows must be locked.
+
+    Args:
+        contact_id: The primary contact.
+        phone: The number of the primary contact.
+        zone_key: The zone key of the primary contact.
+    """
     owner = {"contact_id": contact_id, "now": now}
     for statement, ids, values in (
         (_SKIP, verdict.skipped, {"now": now}),
@@ -119,7 +125,8 @@ async def apply_verdict(
 _MOST_STEPS = 21
 
 
-# A track returns as a whole, unless a step of it was or may have been sent to another number.
+# All steps of a contact in a campaign return together, unless one of them was or may have been sent
+# to another number.
 _RETURN_MEMBERS = text("""
     UPDATE campaign_membership m
     SET contact_id = :to, updated_at = :now,
@@ -162,11 +169,15 @@ async def return_members(
     kept_ids: Collection[UUID],
     now: datetime,
 ) -> list[UUID]:
-    """Return the recipients that a merge moved, and their later steps, to the duplicate.
+    """Move the recipients that a merge moved, and their later steps, back to the duplicate.
 
     Args:
-        of: The primary contact, and ``phone_of`` its number.
-        to: The duplicate, and ``phone`` its number.
+        of: The primary contact.
+        phone_of: The number of the primary contact.
+        to: The duplicate.
+        phone: The number of the duplicate.
+        zone_key: The zone key of the duplicate.
+        campaign_ids: The campaigns whose recipients are moved back.
         kept_ids: The recipients in these campaigns that stay with the primary.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Request and response models of merges."""
+"""Request and response models of merges and merge candidates."""
 
 from enum import StrEnum
 from typing import Annotated, Self
@@ -15,10 +15,10 @@ MOST_DUPLICATES = 50
 
 
 class MergeRequest(DryRunRequest):
-    """Contacts that are one person: the primary stays, the duplicates become its aliases.
+    """Contacts to merge because they are one person.
 
     Attributes:
-        primary_id: The id of the contact that stays.
+        primary_id: The id of the primary contact, which stays and gets the data of the others.
         duplicate_ids: The ids of the contacts that are merged into the primary.
     """
 
@@ -29,13 +29,12 @@ class MergeRequest(DryRunRequest):
 
 
 class MergedContactRead(ContactRead, DryRunRead):
-    """The primary contact after the merge; ``merge_id`` is needed to undo it.
-
-    ``merge_id`` is null if nothing was merged. In a dry run it is null too, and the contact is
-    shown as it would be.
+    """The primary contact after the merge. After a dry run, the contact as it would be.
 
     Attributes:
-        merged_ids: The ids of the contacts that were merged into it.
+        merge_id: The id of the merge, with which it can be undone; null in a dry run, or if nothing
+            was merged.
+        merged_ids: The ids of the contacts that were merged into the primary contact.
     """
 
     model_config = example(ContactRead, token=None, id=CONTACT)
@@ -45,7 +44,7 @@ class MergedContactRead(ContactRead, DryRunRead):
 
     @classmethod
     def after(cls, found: FlaggedContact, merge: ContactMerge | None) -> Self:
-        """Build the response from a contact and the merge that changed it."""
+        """Build the response from the primary contact and the merge; None if nothing was merged."""
         return cls(
             **ContactRead.of(found).model_dump(),
             merge_id=merge.id if merge else None,
@@ -55,16 +54,16 @@ class MergedContactRead(ContactRead, DryRunRead):
 
 
 class MergeRead(ReadModel):
-    """A merge.
+    """A merge of duplicates into a primary contact.
 
     Attributes:
-        primary_id: The id of the contact that stays.
-        duplicate_ids: The ids of the contacts that are merged into the primary.
-        merged_by: The API key or the user who merged them.
-        merged_at: When they were merged.
-        undone_by: The API key or the user who undid it; null otherwise.
-        undone_at: When it was undone; null otherwise.
-        can_be_undone: Whether the merge can be undone.
+        primary_id: The id of the primary contact.
+        duplicate_ids: The ids of the contacts that were merged into the primary contact.
+        merged_by: The API key or the user that merged the contacts, by name or e-mail address.
+        merged_at: When the contacts were merged.
+        undone_by: The API key or the user that undid the merge; null if it was not undone.
+        undone_at: When the merge was undone; null if it was not undone.
+        can_be_undone: True if the merge can still be undone.
     """
 
     model_config = example(merged_by="olga@granite.example.com", can_be_undone=True)
@@ -102,11 +101,11 @@ class MergeReason(StrEnum):
 
 
 class MergeReasonRead(ReadModel):
-    """A reason and its score, 0 to 100.
+    """One reason why two contacts may be one person.
 
     Attributes:
-        reason: The fact that the two contacts share.
-        score: How certain it is, from 0 to 100.
+        reason: What the two contacts have in common.
+        score: How strongly this reason suggests that they are one person, from 0 to 100.
     """
 
     model_config = example(score=80)
@@ -116,14 +115,14 @@ class MergeReasonRead(ReadModel):
 
 
 class CandidateRead(ReadModel):
-    """Two contacts that may be one person; ``primary_id`` is the older one.
+    """Two contacts that may be one person, so that they could be merged.
 
     Attributes:
-        score: How certain it is, from 0 to 100.
-        reasons: Why the two contacts look like the same person.
-        primary_id: The id of the contact that stays.
-        contacts: The contacts.
-        found_at: When it was found.
+        score: How likely the two contacts are one person, from 0 to 100.
+        reasons: Why the two contacts may be one person.
+        primary_id: The id of the older contact, which is proposed as the primary contact.
+        contacts: The two contacts, the older one first.
+        found_at: When the pair was found.
     """
 
     model_config = example(score=80)

@@ -1,6 +1,7 @@
-"""Merge duplicates into one contact, in one transaction.
+"""Merge duplicates into a primary contact in one transaction, and list the merges.
 
-Order of the locks: contacts by number, consent locks of the numbers, campaigns, recipients.
+A merge takes its locks in this order: contacts by number, consent locks of the numbers, campaigns,
+recipients.
 """
 
 from collections.abc import Sequence
@@ -45,17 +46,19 @@ async def merge_contacts(
     secret: bytes,
     now: datetime,
 ) -> tuple[FlaggedContact, ContactMerge | None]:
-    """Merge duplicates into the primary contact; their ids and numbers then find the primary.
+    """Merge duplicates into the primary contact. Their ids and numbers then find the primary.
 
-    The id of a contact that was merged before is replaced by the contact that it was merged into.
+    If an id belongs to a contact that was merged before, it stands for the contact that this one
+    was merged into.
 
     Returns:
-        The primary contact, and the merge; None if all ids belong to one contact already.
+        The primary contact and the merge. The merge is None if all ids already belong to one
+        contact.
 
     Raises:
         ContactNotFoundError: The primary does not exist or was deleted.
         UnknownDuplicatesError: Some duplicates do not exist or were deleted.
-        MergeWithItselfError: The primary is among its duplicates.
+        MergeWithItselfError: The primary's id is one of ``duplicate_ids``.
         ContactsChangedError: Other requests merged or deleted them during every attempt.
     """
     if primary_id in duplicate_ids:
@@ -68,21 +71,21 @@ async def merge_contacts(
 
 
 async def get_merge(uow: UnitOfWork, *, merge_id: UUID) -> ContactMerge:
-    """Fetch a merge.
+    """Return a merge.
 
     Raises:
         MergeNotFoundError: No merge has this id.
     """
     found = await queries.find_merge(uow.session, merge_id=merge_id)
     if found is None:
-        raise MergeNotFoundError("There is no merge with this id.")
+        raise MergeNotFoundError("No merge has this id.")
     return found
 
 
 async def list_merges(
     uow: UnitOfWork, *, contact_id: UUID | None, cursor: str | None, limit: int
 ) -> Page[ContactMerge]:
-    """List all merges, or those in which a contact was on either side, newest first.
+    """List merges, newest first: all, or those with this contact as primary or as duplicate.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -143,7 +146,11 @@ async def _merge(
 async def _settle_campaigns(
     uow: UnitOfWork, group: Group, campaign_ids: Sequence[UUID], *, zone: str, now: datetime
 ) -> tuple[list[Member], TrackVerdict]:
-    """Let one track of each campaign continue; return all recipients and the verdict on them."""
+    """Decide for each campaign which recipients of the merged contacts continue; apply this.
+
+    Returns:
+        All recipients of the contacts, and what was decided for them.
+    """
     members = await recipient_moves.lock_members(
         uow.session,
         campaign_ids=campaign_ids,
@@ -168,43 +175,43 @@ async def _settle_campaigns(
 
 
 async def _move(uow: UnitOfWork, group: Group, *, before: Values, after: Values) -> Snapshot:
-    """Move the data of the duplicates to the primary; return what an undo needs."""
+    """Move the data of the duplicates to the primary; return the data that an undo needs."""
     ids = [one.id for one in group.duplicates]
-    kept = {
+    before_merge = {
         one.id: DuplicateBefore(id=one.id, phone=one.phone, content=content_of(one))
         for one in group.duplicates
     }
     for row in await belongings.find_children(uow.session, ids=ids):
-        _keep(kept[row.contact_id], row)
+        _add_belonging(before_merge[row.contact_id], row)
     lists, properties = await belongings.move_children(uow.session, ids=ids, to=group.primary.id)
     for alias_id, (head, _) in group.aliases.items():
-        if head in kept:
-            kept[head].alias_ids.append(alias_id)
+        if head in before_merge:
+            before_merge[head].alias_ids.append(alias_id)
     return Snapshot(
         before=before,
         after=after,
         joined_list_ids=lists,
         joined_property_ids=properties,
-        duplicates=list(kept.values()),
+        duplicates=list(before_merge.values()),
     )
 
 
-def _keep(kept: DuplicateBefore, row: belongings.Belonging) -> None:
+def _add_belonging(duplicate: DuplicateBefore, row: belongings.Belonging) -> None:
     if row.kind == "conversation":
-        kept.conversation_ids.append(row.id)
+        duplicate.conversation_ids.append(row.id)
     elif row.kind == "note":
-        kept.note_ids.append(row.id)
+        duplicate.note_ids.append(row.id)
     elif row.kind == "list":
-        kept.lists.append(ListMembership(list_id=row.id, added_at=row.added_at))
+        duplicate.lists.append(ListMembership(list_id=row.id, added_at=row.added_at))
     else:
         place = PropertyPlace(property_id=row.id, role=row.role, added_at=row.added_at)
-        kept.properties.append(place)
+        duplicate.properties.append(place)
 
 
 def _note_tracks(
     snapshot: Snapshot, group: Group, members: Sequence[Member], verdict: TrackVerdict
 ) -> None:
-    """Store in the snapshot the campaign tracks that moved to the primary."""
+    """Record in the snapshot which recipients moved to the primary, and which were its own."""
     given = {*verdict.moved, *verdict.following}
     for one in snapshot.duplicates:
         rows = [row for row in members if row.id in given and group.heads[row.contact_id] == one.id]
@@ -217,7 +224,7 @@ def _note_tracks(
 
 
 async def _write(uow: UnitOfWork, group: Group, *, after: Values, zone: str, now: datetime) -> None:
-    """Write the primary, and turn the duplicates into aliases without data of their own."""
+    """Write the primary, and clear the duplicates so that they only refer to the primary."""
     primary = group.primary
     old_zone = primary.zone_key
     await queries.write_contact(

@@ -1,4 +1,4 @@
-"""The data that a merge stores so that it can be undone."""
+"""The data that a merge stores, so that the merge can be undone."""
 
 from datetime import datetime
 from typing import Any
@@ -8,14 +8,14 @@ from pydantic import BaseModel, Field
 
 
 class ListMembership(BaseModel):
-    """A list that a duplicate was on."""
+    """A list that a duplicate was on before the merge."""
 
     list_id: UUID
     added_at: datetime
 
 
 class PropertyPlace(BaseModel):
-    """The role of a duplicate at a property."""
+    """A property that a duplicate belonged to before the merge."""
 
     property_id: UUID
     role: str
@@ -26,9 +26,9 @@ class DuplicateBefore(BaseModel):
     """A duplicate and its data before the merge.
 
     Attributes:
-        member_ids: The recipients that moved to the primary.
-        campaign_ids: Their campaigns.
-        alias_ids: The duplicates that were merged into it before.
+        member_ids: The duplicate's recipients that the merge moved to the primary.
+        campaign_ids: The campaigns of these recipients.
+        alias_ids: The contacts that were merged into the duplicate before.
     """
 
     id: UUID
@@ -47,9 +47,9 @@ class Snapshot(BaseModel):
     """The primary before and after a merge, and each duplicate before it.
 
     Attributes:
-        joined_list_ids: Lists that the merge added the primary to.
-        joined_property_ids: Properties that the merge attached the primary to.
-        member_ids: The primary's own recipients in the campaigns of moved recipients.
+        joined_list_ids: The lists to which the merge added the primary.
+        joined_property_ids: The properties to which the merge added the primary.
+        member_ids: The primary's own recipients in the campaigns from which recipients moved.
     """
 
     before: dict[str, Any]

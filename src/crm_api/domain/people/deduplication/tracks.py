@@ -1,7 +1,8 @@
-"""Decide which recipients of merged contacts continue, for each campaign.
+"""Decide for each campaign which recipients of merged contacts continue.
 
-Each merged contact may be in a campaign. It then has a track: a row for each step. At most one
-track continues, and no step may reach the person at a second number.
+A track is the recipients of one contact in one campaign: one for each step. If several of the
+merged contacts are in a campaign, at most one track continues. No step may reach the person at a
+second number.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,13 +38,14 @@ class Member:
 
 @dataclass(kw_only=True)
 class TrackVerdict:
-    """The changes to recipients, by id.
+    """The ids of the recipients that change, by kind of change.
 
     Attributes:
-        skipped: They wait, and another track of the person continues.
-        ended: They are being sent and end with this attempt: no repeat, no next step.
-        moved: They move to the primary and keep their number.
-        following: They move to the primary and get its number.
+        skipped: Recipients that wait; they are skipped, because another track continues.
+        ended: Recipients whose message is being sent. They end with this attempt: it is not
+            repeated, and there is no next step.
+        moved: Recipients that move to the primary contact and keep their number.
+        following: Recipients that move to the primary contact and get its number.
     """
 
     skipped: list[UUID] = field(default_factory=list)
@@ -58,10 +60,10 @@ def judge_tracks(
     """Decide what happens to the recipients of the contacts that are merged.
 
     Args:
-        members: The recipients, including those of other contacts with one of their numbers.
-        heads: The contact for its own id and for the id of each duplicate merged into it before.
-        order: The ids of the contacts, the primary first.
-        phone: The primary's number.
+        members: The recipients, including those of other contacts at the same numbers.
+        heads: The contact to merge, by its own id and by the ids of its earlier duplicates.
+        order: The ids of the contacts to merge, the primary first.
+        phone: The number of the primary contact.
     """
     verdict = TrackVerdict()
     rows = sorted(members, key=lambda row: (row.campaign_id, row.step, row.id))
@@ -101,7 +103,7 @@ def _judge_campaign(
 
 
 def _standing(track: Sequence[Member], place: int) -> tuple[int, bool, bool, int]:
-    """Rank a track: first the furthest step sent, then the primary's track, then an open one."""
+    """Return the rank of a track: by the last step sent, then the primary's, then unfinished."""
     furthest = max((row.step for row in track if row.is_maybe_sent), default=-1)
     is_open = any(row.status in WAITING | UNDER_WAY for row in track)
     return furthest, place == 0, is_open, -place
@@ -124,7 +126,7 @@ def _hand_over(
     phone: str,
     verdict: TrackVerdict,
 ) -> None:
-    """Move the track to the primary, except for steps that the primary has itself."""
+    """Plan the move of a track to the primary, except for steps that the primary already has."""
     taken = {row.step for row in rows if row.contact_id == primary_id}
     taken_numbers = {row.step for row in rows if row.phone == phone}
     done = {*verdict.skipped, *verdict.ended}

@@ -1,6 +1,7 @@
-"""Undo a merge: each contact gets its data back; values that were edited later are kept.
+"""Undo a merge: each contact gets its data back, and values that were edited later stay.
 
-Undoing never loosens consent: flags that the merge or a later decision set stay on each number.
+An undo never makes consent less strict: the flags that the merge or a later decision set stay on
+each number.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.domain.people.contacts import recipients
 from crm_api.domain.people.deduplication import belongings, candidates, queries, recipient_moves
 from crm_api.domain.people.deduplication.errors import (
+    MERGED_AGAIN,
+    UNDONE,
     MergeNotFoundError,
     MergeNotUndoableError,
     MergeUndoneError,
@@ -27,18 +30,20 @@ from crm_api.platform.database import UnitOfWork
 async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: datetime) -> ContactMerge:
     """Restore the duplicates of a merge.
 
-    They get back their fields, lists, notes and conversations, the messages that arrived at their
-    numbers since, and their recipients in campaigns unless those were sent to another number.
+    They get back their fields, lists, notes and conversations, and the messages that arrived at
+    their numbers after the merge. They also get back their recipients in campaigns, unless a
+    message was sent to another number.
 
     Raises:
         MergeNotFoundError: No merge has this id.
-        MergeUndoneError: The merge was undone before.
-        MergeNotUndoableError: The contact was deleted or merged again, or a number changed since.
+        MergeUndoneError: The merge was already undone.
+        MergeNotUndoableError: After the merge, the primary was deleted or merged into another
+            contact, or a number changed.
     """
     merge = await queries.find_merge(uow.session, merge_id=merge_id)
     if merge is None:
-        raise MergeNotFoundError("There is no merge with this id.")
-    # Lock the contacts first, as a merge does.
+        raise MergeNotFoundError("No merge has this id.")
+    # Lock the contacts before the merge, because merging takes its locks in this order.
     rows = await queries.lock_contacts(uow.session, ids={merge.primary_id, *merge.duplicate_ids})
     locked = await queries.lock_merge(uow.session, merge_id=merge_id)
     snapshot = _undoable(locked or merge, {row.id: row for row in rows})
@@ -52,7 +57,7 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
         elsewhere = [*others, *(twin for twin in snapshot.duplicates if twin.id != one.id)]
         theirs = [member_id for twin in elsewhere for member_id in twin.member_ids]
         kept_ids = [*snapshot.member_ids, *theirs]
-        await _bring_back(uow, one, kept_ids, primary=primary, now=now)
+        await _restore_duplicate(uow, one, kept_ids, primary=primary, now=now)
     await _restore_primary(uow, primary, snapshot, others, now=now)
     await candidates.dismiss_pairs(
         uow.session, one=primary.id, others=merge.duplicate_ids, actor=actor, now=now
@@ -73,17 +78,17 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
 
 def _undoable(merge: ContactMerge, people: dict[UUID, Contact]) -> Snapshot:
     if merge.undone_at is not None:
-        raise MergeUndoneError("This merge was undone before.")
+        raise MergeUndoneError(UNDONE)
     primary = people.get(merge.primary_id)
     if primary is not None and primary.merged_into is not None:
         raise MergeNotUndoableError(
-            "The contact was merged into another one since; undo that merge first.",
+            MERGED_AGAIN,
             reason="merged_again",
             contact_id=str(primary.merged_into),
         )
     if merge.snapshot is None or primary is None or primary.deleted_at is not None:
         raise MergeNotUndoableError(
-            "The contact and its data were deleted since.",
+            "A merged contact was deleted later, so the merge can no longer be undone.",
             reason="contact_deleted",
         )
     snapshot = Snapshot.model_validate(merge.snapshot)
@@ -91,13 +96,13 @@ def _undoable(merge: ContactMerge, people: dict[UUID, Contact]) -> Snapshot:
         row = people.get(one.id)
         if row is None or row.merged_into != primary.id or row.phone != one.phone:
             raise MergeNotUndoableError(
-                "The number of a duplicate belongs to another contact now.",
+                "The number of a duplicate has changed, so the merge can no longer be undone.",
                 reason="number_changed",
             )
     return snapshot
 
 
-async def _bring_back(
+async def _restore_duplicate(
     uow: UnitOfWork,
     one: DuplicateBefore,
     kept_ids: Sequence[UUID],
@@ -150,7 +155,7 @@ async def _restore_primary(
     *,
     now: datetime,
 ) -> None:
-    """Remove the data that the merge gave the primary, except what other merges gave it too."""
+    """Remove the data that the primary got only by this merge, and not by another merge too."""
     changes = undo_fields(
         content_of(primary), snapshot.before, snapshot.after, [one.content for one in others]
     )

@@ -4,13 +4,13 @@ from crm_api.domain.kit.errors import ConflictError, Example, NotFoundError
 
 
 class ErasureBlockedError(ConflictError):
-    """The outcome of a message to the person is not known yet; ``texts`` is their number."""
+    """It is not known yet whether some messages to the person were sent; ``texts`` counts them."""
 
     code = "text_under_way"
     title = "A message is in progress"
     example = Example(
-        "A text to this person is under way, and whether it was sent is not known yet; try "
-        "again in some minutes. One that waits for a person must be settled first.",
+        "It is not known yet whether a message to this person was sent. Try again in some minutes. "
+        "If the message waits for a decision, settle it first.",
         texts=1,
     )
 

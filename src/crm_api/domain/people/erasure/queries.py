@@ -19,7 +19,7 @@ from crm_api.platform.database import Base, typed_row
 
 @dataclass(frozen=True, slots=True)
 class ErasedPerson:
-    """The contact's row of a person who is erased; it may be deleted already."""
+    """The contact of a person who is to be erased. It may be deleted already."""
 
     id: UUID
     phone: str
@@ -45,9 +45,9 @@ async def find_person(session: AsyncSession, *, contact_id: UUID) -> ErasedPerso
     return typed_row(ErasedPerson, found.one_or_none())
 
 
-# In the order of the numbers, and FOR UPDATE: a transaction that adds data for a number holds a
-# share lock on its contact row. So its data is either committed, and visible to the next statement,
-# or added after the erasure.
+# FOR UPDATE, because a transaction that adds data for a number holds a share lock on its contact
+# row. So that data is either committed and visible to the next statement, or added after the
+# erasure. All code locks contacts in the order of their numbers.
 LOCK_NUMBERS = text("""
     SELECT c.id FROM contact c
     WHERE c.id = :contact_id OR c.merged_into = :contact_id
@@ -70,7 +70,7 @@ NUMBERS_OF_CONTACTS = text(
 
 
 async def find_contact_numbers(session: AsyncSession, *, phones: Sequence[str]) -> list[str]:
-    """Return the numbers that belong to a contact."""
+    """Return those of the given numbers that belong to a contact, in order."""
     return list(await session.scalars(NUMBERS_OF_CONTACTS, {"phones": list(phones)}))
 
 
@@ -83,7 +83,7 @@ CANCEL_QUEUED = text("""
 async def cancel_queued_messages(
     session: AsyncSession, *, phones: Sequence[str], now: datetime
 ) -> None:
-    """Mark the queued messages to these numbers as failed; campaign messages are left out."""
+    """Mark the queued messages to these numbers as failed, except campaign messages."""
     await session.execute(CANCEL_QUEUED, {"phones": list(phones), "now": now})
 
 
@@ -92,7 +92,7 @@ MERGED = text("SELECT d.id, d.phone FROM contact d WHERE d.merged_into = :contac
 
 
 async def fetch_merged(session: AsyncSession, *, contact_id: UUID) -> dict[UUID, str]:
-    """Fetch the duplicates that were merged into a contact: number by id."""
+    """Return the numbers of the duplicates that were merged into a contact, by contact id."""
     rows = await session.execute(MERGED, {"contact_id": contact_id})
     return {row.id: row.phone for row in rows}
 
@@ -111,7 +111,7 @@ FORMER_NUMBERS = text("""
 
 
 async def fetch_former_numbers(session: AsyncSession, *, ids: Sequence[UUID]) -> list[str]:
-    """Fetch the earlier numbers of a contact that no other contact has now."""
+    """Return the earlier numbers of these contacts, except numbers that another contact has now."""
     return list(await session.scalars(FORMER_NUMBERS, {"ids": list(ids)}))
 
 
@@ -121,7 +121,7 @@ PROPERTIES_OF = text(
 
 
 async def fetch_property_ids(session: AsyncSession, *, contact_id: UUID) -> list[UUID]:
-    """Fetch the properties that a contact belongs to."""
+    """Return the ids of the properties that a contact belongs to."""
     return list(await session.scalars(PROPERTIES_OF, {"contact_id": contact_id}))
 
 
@@ -134,7 +134,7 @@ DROP_UNUSED_PROPERTIES = text("""
 
 
 async def drop_unused_properties(session: AsyncSession, *, ids: Sequence[UUID]) -> None:
-    """Remove the given properties that no contact belongs to."""
+    """Delete those of the given properties that no contact belongs to."""
     await session.execute(DROP_UNUSED_PROPERTIES, {"ids": list(ids)})
 
 
@@ -157,7 +157,8 @@ CONVERSATIONS = text("""
     WHERE t.phone = ANY(CAST(:phones AS text[]))
 """)
 
-# Another contact may have had the number before. Its messages stay; only the number is removed.
+# Another contact may have had the number before. The messages of that contact stay, without the
+# number.
 ERASE_ACTIVITIES = text("""
     UPDATE activity a
     SET phone = 'erased:' || a.id, updated_at = :now,
@@ -193,20 +194,20 @@ FORGET_STOPS = text("""
     DELETE FROM provider_stop s WHERE s.phone = ANY(CAST(:phones AS text[]))
 """)
 
-# The contact's id makes the value unique per campaign and step, and equal to the contact's own
-# value, so that the statement that derives a status finds the deleted contact.
+# The contact's id makes the value unique for each campaign and step. It equals the value in the
+# contact's row, so that the statement that derives a recipient's status finds the erased contact.
 ERASE_MEMBERSHIPS = text("""
     UPDATE campaign_membership m SET phone = 'erased:' || m.contact_id, updated_at = :now
     WHERE m.phone = ANY(CAST(:phones AS text[]))
 """)
 
-# The deletion of the contact cleared the other fields.
+# The other fields were cleared when the contact was deleted.
 ERASE_CONTACT = text("""
     UPDATE contact c SET phone = 'erased:' || c.id, zone_key = :zone_key, updated_at = :now
     WHERE c.id = ANY(CAST(:ids AS uuid[]))
 """)
 
-# Sample rows that an import shows.
+# Imports store examples of changed contacts.
 ERASE_SAMPLES = text("""
     UPDATE contact_import i
     SET sample = coalesce((
@@ -227,10 +228,12 @@ async def erase_person(
     zone_key: str,
     now: datetime,
 ) -> None:
-    """Remove a person's data from the tables; rows that are counted or referred to stay.
+    """Remove a person's data from messages, conversations, recipients, imports and contacts.
+
+    The rows stay, because they are counted or other rows refer to them.
 
     Args:
-        ids: The contact, then the duplicates that were merged into it.
+        ids: The id of the contact, then the ids of the duplicates that were merged into it.
     """
     person: dict[str, Any] = {"ids": list(ids)}
     numbers = {"phones": list(phones)}
@@ -247,13 +250,13 @@ async def erase_person(
 
 
 async def delete_number_rows(session: AsyncSession, *, phones: Sequence[str]) -> None:
-    """Remove the rows of all tables whose primary key is the phone number."""
+    """Delete the rows of these numbers from every table whose primary key is the phone number."""
     for table in Base.metadata.tables.values():
         if [column.name for column in table.primary_key] == ["phone"]:
             await session.execute(delete(table).where(table.c.phone.in_(phones)))
 
 
-# No index finds these rows, so the job runs these statements.
+# No index finds these rows. So the job runs these statements, not the request.
 ERASE_CHANGES = text("""
     UPDATE contact_import_chunk k
     SET changes[array_position(k.changed_ids, CAST(:contact_id AS uuid))] = '{}'
@@ -267,12 +270,12 @@ FORMER_MEMBERSHIPS = text("""
 
 
 async def erase_remains(session: AsyncSession, *, contact_id: UUID) -> None:
-    """Remove data that no index finds: stored changes of imports, and earlier numbers."""
+    """Remove a contact's values from import changes, and its earlier numbers from recipients."""
     await session.execute(ERASE_CHANGES, {"contact_id": contact_id})
     await session.execute(FORMER_MEMBERSHIPS, {"contact_id": contact_id})
 
 
-# Files of the contact's messages, without those that a worker is fetching at this moment.
+# Files of the contact's messages, except those that a worker is fetching now.
 FREE_MEDIA = text("""
     WITH gone AS (
         DELETE FROM media_fetch f USING activity a
@@ -294,7 +297,11 @@ DROP_MEDIA = text("""
 
 
 async def release_media(session: AsyncSession, *, contact_id: UUID, now: datetime) -> list[str]:
-    """Remove the files of a contact's messages; return the objects that no other message uses."""
+    """Remove the files of a contact's messages from the database.
+
+    Returns:
+        The names in the media store of files that no other message uses.
+    """
     ids = list(await session.scalars(FREE_MEDIA, {"contact_id": contact_id, "now": now}))
     return list(await session.scalars(DROP_MEDIA, {"ids": ids})) if ids else []
 
@@ -307,7 +314,7 @@ FETCHES_LEFT = text("""
 
 
 async def has_fetches(session: AsyncSession, *, contact_id: UUID) -> bool:
-    """Return whether files of a contact are still being fetched."""
+    """Return True if files of a contact's messages are still to be fetched."""
     return bool(await session.scalar(FETCHES_LEFT, {"contact_id": contact_id}))
 
 
@@ -315,19 +322,19 @@ STILL_STORED = text("SELECT m.sha256 FROM media m WHERE m.sha256 = ANY(CAST(:nam
 
 
 async def find_stored_objects(session: AsyncSession, *, names: Sequence[str]) -> set[str]:
-    """Return the objects that are still in use."""
+    """Return those of the given files in the media store that a message uses."""
     return set(await session.scalars(STILL_STORED, {"names": list(names)}))
 
 
 async def find_erasure(session: AsyncSession, *, erasure_id: UUID) -> Erasure | None:
-    """Fetch an erasure."""
+    """Read an erasure from the database; None if no erasure has this id."""
     return await session.get(Erasure, erasure_id, populate_existing=True)
 
 
 async def fetch_erasures(
     session: AsyncSession, *, after: tuple[datetime, UUID] | None, limit: int
 ) -> list[Erasure]:
-    """Fetch erasures, newest first."""
+    """Fetch up to ``limit`` erasures older than the position ``after``, newest first."""
     statement = select(Erasure)
     if after is not None:
         statement = statement.where(tuple_(Erasure.created_at, Erasure.id) < after)
@@ -338,7 +345,7 @@ async def fetch_erasures(
 async def claim_due_erasure(
     session: AsyncSession, *, now: datetime, lease_until: datetime
 ) -> Erasure | None:
-    """Claim the erasure that is due first; None if none is due."""
+    """Claim the erasure that is due longest; None if none is due."""
     due = (
         select(Erasure.id)
         .where(Erasure.status == ErasureStatus.SWEEPING, Erasure.next_at <= now)
@@ -358,7 +365,7 @@ async def claim_due_erasure(
 
 
 async def lock_erasure(session: AsyncSession, *, erasure_id: UUID) -> Erasure | None:
-    """Fetch an unfinished erasure and lock it until the transaction ends."""
+    """Lock an erasure until the transaction ends and return it; None if it is completed."""
     statement = select(Erasure).where(
         Erasure.id == erasure_id, Erasure.status == ErasureStatus.SWEEPING
     )

@@ -12,17 +12,32 @@ from crm_api.domain.people.models.erasure import ErasureStatus
 
 
 class EraseRequest(RequestModel):
-    """Why a contact is erased."""
+    """A request to erase a contact."""
 
     model_config = example(reason="asked by letter")
 
     reason: Annotated[
-        Name200, Field(description="The reason is kept, so do not name the person in it.")
+        Name200,
+        Field(
+            description="Why the contact is erased. The reason stays stored, so it must not name "
+            "the person."
+        ),
     ]
 
 
 class ErasureRead(ReadModel):
-    """One erasure; ``completed`` means that no table names the person any more."""
+    """The erasure of a contact.
+
+    With the status ``completed``, no table contains the person's numbers or e-mail address any
+    more.
+
+    Attributes:
+        contact_id: The id of the erased contact.
+        reason: Why the contact was erased.
+        actor: The API key or the user that requested the erasure, by name or e-mail address.
+        created_at: When the erasure was requested. The contact was erased at that time.
+        finished_at: When the search of all tables was completed; null until then.
+    """
 
     model_config = example(reason="asked by letter", status="completed")
 

@@ -1,4 +1,4 @@
-"""Search patterns for the numbers, e-mail addresses and names of a person."""
+"""The texts that identify a person, and regular expressions that find them in other texts."""
 
 import json
 import re
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from typing import Self
 
 _SHORTEST_WORDS = 6
-"""Fewest characters of a word; shorter ones would match unrelated text."""
+"""Words with fewer characters are not searched, because they would match unrelated text."""
 _BETWEEN = r"[^0-9]{0,3}"
 """The characters between the groups of digits in usual number formats."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchTerms:
-    """Numbers in E.164, and words: e-mail addresses, full names."""
+    """The texts that identify a person: numbers in E.164, and words (e-mail address, full name)."""
 
     phones: tuple[str, ...]
     words: tuple[str, ...]
 
     @classmethod
     def of(cls, phones: Collection[str], words: Iterable[str | None]) -> Self:
-        """Build the search patterns; words that are too short to be specific are left out."""
+        """Normalise the numbers and words; words of fewer than six characters are left out."""
         kept = {" ".join(text.split()).casefold() for text in words if text}
         return cls(
             phones=tuple(sorted(phones)),
@@ -34,13 +34,13 @@ class SearchTerms:
         return f"(?<![0-9])(?:{found})(?![0-9])"
 
     def word_pattern(self) -> str:
-        """Return a regular expression for the words; without words it matches nothing."""
+        """Return a regular expression for the words; it matches nothing if there are no words."""
         if not self.words:
             return "(?!)"
         return "|".join(_escaped(text) for text in self.words)
 
     def redact(self, text: str) -> str:
-        """Return a text in which numbers are replaced by ``0`` and words by ``erased``."""
+        """Return the text with every number replaced by ``0`` and every word by ``erased``."""
         without = re.sub(self.number_pattern(), "0", text)
         return re.sub(self.word_pattern(), "erased", without, flags=re.IGNORECASE)
 
@@ -64,8 +64,5 @@ def _number(phone: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Escape a literal for PostgreSQL and Python.
-
-    In both, a backslash makes any character literal except letters, digits and ``_``.
-    """
+    """Escape a text for use in regular expressions of both PostgreSQL and Python."""
     return "".join(one if one.isalnum() or one in "_ " else f"\\{one}" for one in text)

@@ -1,4 +1,4 @@
-"""Erase a person: first their own rows, in one transaction, then every other mention, by a job."""
+"""Erase a person: a request erases the person's rows, then a job searches all tables."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,22 +21,22 @@ from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
 
 LEASE = timedelta(seconds=60)
-"""After its last step a worker keeps the erasure this long; then another worker continues."""
+"""How long after its last step a worker has an erasure; then another worker may claim it."""
 AGAIN_AFTER = timedelta(minutes=10)
-"""Search again after this for events that were not applied and files that were not fetched."""
+"""Time until the next pass, if events must be applied or files must be fetched before it."""
 
 
 async def erase_contact(
     uow: UnitOfWork, *, contact_id: UUID, reason: str, actor: str, now: datetime, secret: bytes
 ) -> Erasure:
-    """Erase a person and block their number; request ``run_erasures`` for the remaining data.
+    """Erase a person and block their numbers; request the job ``run_erasures`` for other data.
 
-    Counts and decisions stay, without the number and the message texts. A number that was opted
-    out or on hold gets the same flag again when it returns.
+    Counts and consent decisions stay, without the numbers and the message texts. If a number was
+    opted out or on hold, it gets the same flag when it is added again.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was erased before.
-        ErasureBlockedError: The outcome of a message is not known; nothing was changed.
+        ErasureBlockedError: It is not known yet whether a message was sent. Nothing was changed.
     """
     found = await _lock_person(uow, contact_id=contact_id)
     person, ids, phones = found.row, found.ids, found.phones
@@ -44,15 +44,15 @@ async def erase_contact(
     if person.deleted_at is None:
         await contacts.delete_contact(uow, contact_id=person.id, now=now)
     await queries.cancel_queued_messages(uow.session, phones=phones, now=now)
-    # The flag withdraws all claimed messages. It is removed below, with the numbers.
+    # Setting the flag withdraws all claimed messages. The flag is deleted below, with the numbers.
     await suppression.suppress_numbers(
         uow, phones=phones, reason=suppression.ERASED_REASON, now=now
     )
     under_way = await queries.count_open_attempts(uow.session, phones=phones)
     if under_way:
         raise ErasureBlockedError(
-            "A text to this person is under way, and whether it was sent is not known yet; try "
-            "again in some minutes. One that waits for a person must be settled first.",
+            "It is not known yet whether a message to this person was sent. Try again in some "
+            "minutes. If the message waits for a decision, settle it first.",
             texts=under_way,
         )
     await erased_numbers.keep_consent_state(
@@ -64,7 +64,7 @@ async def erase_contact(
     await queries.delete_number_rows(uow.session, phones=phones)
     if properties:
         await queries.drop_unused_properties(uow.session, ids=properties)
-    # Another person may have the same name, so names are removed from the reason only.
+    # Names are removed only from the reason, because other people may have the same name.
     names = [person.first_name or "", person.last_name or ""]
     of_reason = SearchTerms.of(phones, [" ".join(names), ", ".join(reversed(names)), person.email])
     return await _note(
@@ -80,7 +80,7 @@ async def erase_contact(
 
 @dataclass(frozen=True, kw_only=True)
 class _Person:
-    """A contact's row with all ids and numbers of the person; the contact's own id is first."""
+    """A contact, and all ids and numbers of the person; the contact's own id is the first."""
 
     row: queries.ErasedPerson
     ids: list[UUID]
@@ -98,10 +98,9 @@ async def _find_person(uow: UnitOfWork, *, contact_id: UUID) -> _Person:
 
 
 async def _lock_person(uow: UnitOfWork, *, contact_id: UUID) -> _Person:
-    """Find a person and lock their numbers in the order of number locks.
+    """Find a person, lock their contacts by number, then take the consent locks of the numbers.
 
-    Lock the contact rows by number, then the consent locks of the numbers. Repeat if the numbers
-    changed before they were locked.
+    Repeat this if the ids or numbers changed before they were locked.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was erased before.
@@ -116,7 +115,7 @@ async def _lock_person(uow: UnitOfWork, *, contact_id: UUID) -> _Person:
             locked = await _find_person(uow, contact_id=contact_id)
             if (locked.ids, locked.phones) == (found.ids, found.phones):
                 return locked
-            # Release all locks, so that the next attempt can lock in order again.
+            # Release all locks, because the next attempt must take them in order again.
             await attempt.rollback()
 
 
@@ -157,7 +156,7 @@ async def _note(
 
 
 async def get_erasure(uow: UnitOfWork, *, erasure_id: UUID) -> Erasure:
-    """Fetch an erasure.
+    """Return an erasure.
 
     Raises:
         ErasureNotFoundError: No erasure has this id.
@@ -181,15 +180,15 @@ async def list_erasures(uow: UnitOfWork, *, cursor: str | None, limit: int) -> P
 
 
 async def claim_erasure(uow: UnitOfWork, *, now: datetime) -> Erasure | None:
-    """Claim an erasure to continue with; None if none is due."""
+    """Claim the erasure that is due longest; None if none is due."""
     return await queries.claim_due_erasure(uow.session, now=now, lease_until=now + LEASE)
 
 
 async def clear_remains(uow: UnitOfWork, *, erasure_id: UUID, now: datetime) -> list[str]:
-    """Remove the data that no index finds, and the person's files.
+    """Remove data that no index finds, and the person's files from the database.
 
     Returns:
-        The objects to remove from the store after the commit.
+        The names of the files that the caller must remove from the media store after the commit.
     """
     erasure = await queries.lock_erasure(uow.session, erasure_id=erasure_id)
     if erasure is None:
@@ -198,16 +197,16 @@ async def clear_remains(uow: UnitOfWork, *, erasure_id: UUID, now: datetime) -> 
         await queries.erase_remains(uow.session, contact_id=UUID(person_id))
     freed = await queries.release_media(uow.session, contact_id=erasure.contact_id, now=now)
     wanted = {*erasure.position.get("objects", ()), *freed}
-    # Another message may have brought the same file since.
-    kept = await queries.find_stored_objects(uow.session, names=sorted(wanted))
-    objects = sorted(wanted - kept)
+    # Another message may have got the same file since.
+    in_use = await queries.find_stored_objects(uow.session, names=sorted(wanted))
+    objects = sorted(wanted - in_use)
     erasure.position = {**erasure.position, "objects": objects}
     erasure.next_at = now + LEASE
     return objects
 
 
 async def record_removed_objects(uow: UnitOfWork, *, erasure_id: UUID, now: datetime) -> None:
-    """Record that the objects were removed from the store."""
+    """Record that the files of an erasure were removed from the media store."""
     erasure = await queries.lock_erasure(uow.session, erasure_id=erasure_id)
     if erasure is not None:
         erasure.position = {**erasure.position, "objects": []}
@@ -217,10 +216,10 @@ async def record_removed_objects(uow: UnitOfWork, *, erasure_id: UUID, now: date
 async def continue_sweep(
     uow: UnitOfWork, *, erasure_id: UUID, now: datetime, secret: bytes
 ) -> bool:
-    """Search the next part of the tables; a whole pass that finds nothing completes the erasure.
+    """Search the next part of the tables; complete the erasure after a pass that found nothing.
 
     Returns:
-        True if there is more to search now.
+        True if the caller should continue now.
 
     Raises:
         UnsealError: The search terms were encrypted with another secret key.
@@ -250,13 +249,14 @@ async def continue_sweep(
 async def _finish(
     uow: UnitOfWork, erasure: Erasure, terms: SearchTerms, *, now: datetime, secret: bytes
 ) -> bool:
-    """End a pass: complete the erasure, or start another pass.
+    """End a pass over all tables: complete the erasure, or plan another pass.
 
-    The next pass starts soon if this one found data, later if events or files are still open. A
-    number that was added again while the erasure was committed is flagged now.
+    The next pass begins at once if this one found data. It begins later if received events were not
+    applied yet or files were not fetched yet. A number that was added again during the erasure is
+    flagged now.
 
     Returns:
-        True if another pass starts soon.
+        True if another pass begins at once.
     """
     again = await queries.find_contact_numbers(uow.session, phones=terms.phones)
     await suppression.suppress_erased(uow, phones=again, now=now, secret=secret)
@@ -271,8 +271,8 @@ async def _finish(
         erasure.finished_at = now
         return False
     was_found = bool(erasure.position.get("found"))
-    kept = ("people", "objects")
-    erasure.position = {name: erasure.position[name] for name in kept if name in erasure.position}
+    copied = ("people", "objects")
+    erasure.position = {name: erasure.position[name] for name in copied if name in erasure.position}
     erasure.next_at = now + (LEASE if was_found else AGAIN_AFTER)
     return was_found
 

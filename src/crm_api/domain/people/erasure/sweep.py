@@ -1,7 +1,8 @@
-"""Search every table for data that names an erased person, a few megabytes per transaction.
+"""Search every table for data that names an erased person, a few megabytes in each transaction.
 
-The tables come from the metadata, so that new tables are searched too. A number or an e-mail
-address is replaced where it is found. A stored copy of an event is replaced as a whole.
+All tables of the schema are searched, so that new tables are included without a change here. A
+number or an e-mail address is replaced where it is found. The stored copy of a received event is
+replaced as a whole.
 """
 
 from collections.abc import Iterator
@@ -16,13 +17,13 @@ from crm_api.domain.people.erasure.search_terms import SearchTerms
 from crm_api.platform.database import Base
 
 BLOCKS = 1_000
-"""Pages of a table that one statement reads: 8 MB."""
+"""The number of pages of a table that one statement reads: 8 MB."""
 APPEND_ONLY = frozenset({"audit_log", "consent_entry", "consent_link"})
-"""Tables that are never changed; they name persons only by ids and keyed hashes."""
+"""Tables that are never changed. They contain only ids and keyed hashes of persons."""
 AT_ONCE = frozenset({"consent_unlinked", "erased_number", "erasure"})
-"""Tables that the erasure request cleared, or that hold only data of the erasure."""
+"""Tables that the erasure request has cleared, or that contain only data about erasures."""
 IDENTITY = "phone"
-"""The column with one number. The request erases it; the search finds rows added meanwhile."""
+"""The column with a phone number. The request erases it; the search finds rows added since."""
 ERASED_NAMES = {
     "activity": "'erased:' || t.id",
     "campaign_membership": "'erased:' || t.contact_id",
@@ -30,9 +31,12 @@ ERASED_NAMES = {
     "conversation": "'erased:' || t.id",
     "send_attempt": "'erased:' || t.id",
 }
-"""The value that replaces the number, by table."""
+"""The SQL of the value that replaces the number, by table."""
 CHANGED = frozenset({"campaign_membership", "contact"})
-"""Tables in which an older row may get the number after the erasure; ``updated_at`` shows it."""
+"""Tables in which a row from before the erasure may get the number after it.
+
+Such a row has an ``updated_at`` after the erasure and is not changed.
+"""
 REMOVED = {
     "consent_wording": (
         "EXISTS (SELECT FROM consent_entry e WHERE e.id = t.entry_id AND e.created_at <= :before)"
@@ -42,21 +46,21 @@ REMOVED = {
     "phone_lookup": "t.checked_at <= :before",
     "provider_stop": "t.created_at <= :before",
 }
-"""Tables whose rows with the number are removed if they are older than the erasure."""
+"""Tables whose rows with the number are deleted, and the condition: they precede the erasure."""
 WHOLE = {
     "webhook_event": (
         "payload = '{\"erased\": true}', type = 'erased', status = 'ignored', last_error = NULL, "
         "error_code = NULL"
     ),
 }
-"""The new columns of a row that names the person, in tables with copies of received events.
+"""The new values of a row that names the person, by table, where the whole row is replaced.
 
-An erased event has an unknown type, so that replaying it changes nothing.
+An erased event has the unknown type ``erased``, so that replaying it changes nothing.
 """
 ONLY = {"webhook_event": "status NOT IN ('pending', 'failed')"}
-"""The condition for rows that may be changed: events must be applied first."""
+"""The condition for rows that may be replaced, by table. Events must be applied before."""
 BORN = ("created_at", "received_at")
-"""The column with the time a row was added. Rows added after the erasure are not changed."""
+"""Names of the column that says when a row was added. Later rows than the erasure stay."""
 
 WAITING = text("""
     SELECT EXISTS (
@@ -64,8 +68,8 @@ WAITING = text("""
         WHERE e.status IN ('pending', 'failed') AND e.received_at <= :before
           AND (e.payload::text ~ :numbers OR e.payload::text ~* :words))
 """)
-# For a partitioned table, the size of the largest partition: one statement searches the same page
-# range in every partition.
+# The number of pages of a table. For a partitioned table it is that of the largest partition,
+# because one statement searches the same range of pages in every partition.
 PAGES = text("""
     SELECT max(pg_relation_size(part.oid)) / current_setting('block_size')::bigint
     FROM (
@@ -77,14 +81,14 @@ PAGES = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class TableSearch:
-    """The statement that searches one table."""
+    """A statement that searches one table, and changes the rows that it finds."""
 
     table: str
     statement: TextClause
 
 
 def table_searches() -> list[TableSearch]:
-    """Return the statements of every table that can name a person, ordered by table name."""
+    """Return the statements for all tables that may name a person, in the order of table names."""
     tables = sorted(Base.metadata.tables.values(), key=lambda table: table.name)
     return [
         TableSearch(table=table.name, statement=text(written))
@@ -98,7 +102,7 @@ def table_searches() -> list[TableSearch]:
 async def search_pages(
     session: AsyncSession, one: TableSearch, *, block: int, terms: SearchTerms, before: datetime
 ) -> tuple[int, bool]:
-    """Search the next pages of a table, from page ``block`` on.
+    """Search 1,000 pages of a table from page ``block`` on, and change the rows found.
 
     Returns:
         The number of rows that named the person, and whether the table has more pages.
@@ -119,7 +123,7 @@ async def search_pages(
 async def has_waiting_events(
     session: AsyncSession, *, terms: SearchTerms, before: datetime
 ) -> bool:
-    """Return whether an event that names the person was not applied yet."""
+    """Return True if a received event that names the person was not applied yet."""
     values = {
         "numbers": terms.number_pattern(),
         "words": terms.word_pattern(),
@@ -188,7 +192,7 @@ def _as_text(column: Column[object]) -> str:
 
 
 def _redacted(column: Column[object]) -> str:
-    # Zero is valid both as a JSON number and inside a JSON string.
+    # Numbers are replaced by 0, which is valid both as a JSON number and in a JSON string.
     without = (
         f"regexp_replace(regexp_replace({_as_text(column)}, :numbers, '0', 'g'), "
         ":words, 'erased', 'gi')"

@@ -1,1 +1,1 @@
-"""The tables of this area."""
+"""The database tables of the area ``people``."""

@@ -26,10 +26,10 @@ _LIVE = text("deleted_at IS NULL")
 class Contact(Base):
     """A person, known by one phone number in E.164.
 
-    The row represents the number. Deleting a contact clears its personal fields and sets
-    ``deleted_at``. Adding the number again revives the row under the same id, so that a campaign
-    cannot reach a number twice. The claim locks this row as the lock of the number. A merged
-    duplicate is deleted too; its row stays, as the lock of its number and as an alias.
+    There is one row for each number. Deleting a contact clears its personal fields and sets
+    ``deleted_at``. Adding the number again restores the row under the same id, so that a campaign
+    cannot reach a number twice. A claim locks this row to lock the number. A duplicate that was
+    merged into another contact is marked as deleted; its id and number then find that contact.
     """
 
     __tablename__ = "contact"
@@ -78,7 +78,7 @@ class Contact(Base):
     country: Mapped[str | None]
     timezone: Mapped[str | None]
     zone_key: Mapped[str]
-    """State and time zone, as ``domain.kit.zones`` writes them; decides the local time."""
+    """State and time zone in the form of ``domain.kit.zones``. They decide the legal hours."""
     tags: Mapped[list[str]] = mapped_column(ARRAY(Text()), server_default=text("'{}'"))
     attributes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     source: Mapped[str] = mapped_column(server_default=text("'api'"))
@@ -88,6 +88,12 @@ class Contact(Base):
     merged_into: Mapped[UUID | None]
     """The contact that this duplicate was merged into; that contact is never a duplicate itself."""
     search_text: Mapped[str] = mapped_column(Computed(SEARCH_TEXT, persisted=True))
-    """The searchable text: folded, with a space before every word."""
+    """Name, number, e-mail and company as the search reads them.
+
+    The text has no accents and no capitals (``search_fold``), and a space before every word.
+    """
     sort_name: Mapped[str] = mapped_column(Text(collation="C"), Computed(SORT_NAME, persisted=True))
-    """Last name and first name, folded; contacts without a name follow, by company and number."""
+    """Last name and first name without accents and capitals, to sort by.
+
+    Contacts without a name come after the others, sorted by company and number.
+    """

@@ -1,4 +1,4 @@
-"""Definitions of custom fields."""
+"""The table of custom field definitions."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -14,7 +14,7 @@ from crm_api.platform.ids import new_id
 
 
 class FieldType(StrEnum):
-    """The type of a field's values."""
+    """The type of the values of a custom field."""
 
     TEXT = "text"
     INTEGER = "integer"
@@ -27,10 +27,10 @@ class FieldType(StrEnum):
 
 
 class CustomField(Base):
-    """The definition of the attribute with this name, for every contact.
+    """The definition of a custom field: an attribute that contacts may have, and its type.
 
-    The values are in ``contact.attributes``. An archived definition checks nothing. Its values
-    stay, and its name can be used by a new definition.
+    The values are in ``contact.attributes``. Values are not checked against an archived definition.
+    They stay, and a new definition can use its name.
     """
 
     __tablename__ = "custom_field"
@@ -47,15 +47,15 @@ class CustomField(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str]
-    """The key in ``attributes``."""
+    """The name of the attribute in ``contact.attributes``."""
     label: Mapped[str]
     type: Mapped[str]
     choices: Mapped[list[str]] = mapped_column(ARRAY(Text()), server_default=text("'{}'"))
     required: Mapped[bool] = mapped_column(server_default=text("false"))
     applied_through: Mapped[UUID | None]
-    """The older values of all contacts up to this id are converted to the type."""
+    """The last contact, in the order of ids, whose older value was converted to the type."""
     applied_at: Mapped[datetime | None]
-    """When the values of all contacts were converted; null until then."""
+    """When the older values of all contacts were converted to the type; None until then."""
     archived_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

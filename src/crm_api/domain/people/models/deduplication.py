@@ -21,7 +21,7 @@ from crm_api.platform.ids import new_id
 
 
 class ContactMerge(Base):
-    """One merge: the contacts, and the data needed to undo it."""
+    """One merge of duplicates into a primary contact, with the data needed to undo it."""
 
     __tablename__ = "contact_merge"
     __table_args__ = (
@@ -35,7 +35,7 @@ class ContactMerge(Base):
     primary_id: Mapped[UUID]
     duplicate_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()))
     snapshot: Mapped[dict[str, Any] | None]
-    """The contacts before the merge; null after the merge was undone or the contact deleted."""
+    """The contacts before the merge; None after the merge was undone or a contact was deleted."""
     merged_by: Mapped[str]
     merged_at: Mapped[datetime]
     undone_by: Mapped[str | None]
@@ -49,9 +49,10 @@ _SCORE = (
 
 
 class MergeCandidate(Base):
-    """Two contacts that may be one person, with the points for each reason, 0 to 100.
+    """Two contacts that may be one person, with points from 0 to 100 for each reason.
 
-    The background scan writes them. A dismissed pair stays, so that it is not found again.
+    The job ``find_duplicates`` writes the pairs. A dismissed pair stays stored, so that the job
+    does not suggest it again.
     """
 
     __tablename__ = "merge_candidate"
@@ -74,14 +75,14 @@ class MergeCandidate(Base):
     address: Mapped[int | None] = mapped_column(SmallInteger)
     phone: Mapped[int | None] = mapped_column(SmallInteger)
     score: Mapped[int] = mapped_column(SmallInteger, Computed(_SCORE, persisted=True))
-    """The reasons combined like independent probabilities: 80 and 60 give 92."""
+    """The points of all reasons, combined like independent probabilities: 80 and 60 give 92."""
     found_at: Mapped[datetime]
     dismissed_at: Mapped[datetime | None]
     dismissed_by: Mapped[str | None]
 
 
 class DuplicateScan(Base):
-    """When all contacts were scanned last; one row."""
+    """When the last search for duplicates began and ended. The table has one row."""
 
     __tablename__ = "duplicate_scan"
 

@@ -14,7 +14,7 @@ from crm_api.platform.ids import new_id
 
 
 class ErasureStatus(StrEnum):
-    """The state of an erasure."""
+    """The status of an erasure."""
 
     SWEEPING = "sweeping"
     """The contact is erased; the tables are being searched for data that still names the person."""
@@ -22,9 +22,9 @@ class ErasureStatus(StrEnum):
 
 
 class Erasure(Base):
-    """One erasure.
+    """One erasure of a person.
 
-    ``sealed`` holds the encrypted search terms while the tables are searched. It is removed when
+    ``sealed`` contains the encrypted search terms while the tables are searched. It is removed when
     the search is done.
     """
 
@@ -43,7 +43,7 @@ class Erasure(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     contact_id: Mapped[UUID]
-    """The contact's row stays, cleared, because other rows refer to it."""
+    """The erased contact. Its row stays without personal data, because other rows refer to it."""
     reason: Mapped[str]
     actor: Mapped[str]
     status: Mapped[str] = mapped_column(server_default=text("'sweeping'"))
@@ -51,6 +51,6 @@ class Erasure(Base):
     position: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     """Where the search continues: ``{people, table, block, found, objects}``."""
     next_at: Mapped[datetime]
-    """When a worker may continue; while one works, the end of its lease."""
+    """When a worker may claim the erasure. While a worker has it, this is the end of its lease."""
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]

@@ -26,7 +26,7 @@ class LineType(StrEnum):
 
 
 class RunStatus(StrEnum):
-    """The state of a run."""
+    """The status of a phone validation."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -39,10 +39,10 @@ OPEN = (RunStatus.PENDING, RunStatus.RUNNING)
 
 
 class PhoneLookup(Base):
-    """The last result for a phone number; it belongs to the number, not to a contact.
+    """The last look-up result for a phone number. It belongs to the number, not to a contact.
 
-    ``unknown`` is stored only when the paid service returned it, so that the service is not asked
-    again until ``expires_at``.
+    The line type ``unknown`` is stored only if the paid service returned it. Then the service is
+    not asked again until ``expires_at``.
     """
 
     __tablename__ = "phone_lookup"
@@ -52,14 +52,14 @@ class PhoneLookup(Base):
     line_type: Mapped[str]
     carrier: Mapped[str | None]
     source: Mapped[str]
-    """The name of the validator."""
+    """The name of the service or library that returned the result."""
     checked_at: Mapped[datetime]
     expires_at: Mapped[datetime]
-    """A validation after this asks again; the result stays valid until a new one replaces it."""
+    """A validation after this instant asks again. The old result is used until it is replaced."""
 
 
 class PhoneLookupDay(Base):
-    """The number of look-ups taken from the budget of a day (UTC)."""
+    """The number of paid look-ups on one day (UTC). It is limited by the daily budget."""
 
     __tablename__ = "phone_lookup_day"
     __table_args__ = (CheckConstraint("used >= 0", name="used"),)
@@ -69,7 +69,7 @@ class PhoneLookupDay(Base):
 
 
 class PhoneValidation(Base):
-    """A run over the numbers of a list or of some contacts; it continues after ``position``."""
+    """A validation of the numbers of a list or of given contacts, in the order of contact ids."""
 
     __tablename__ = "phone_validation"
     __table_args__ = (
@@ -89,26 +89,26 @@ class PhoneValidation(Base):
     list_id: Mapped[UUID | None] = mapped_column(ForeignKey("contact_list.id", ondelete="CASCADE"))
     contact_ids: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid()))
     total: Mapped[int] = mapped_column(Integer)
-    """Contacts when the run was requested; ``checked`` differs if the list changed since."""
+    """The number of contacts when the validation was requested; the list may have changed since."""
     checked: Mapped[int] = mapped_column(Integer, server_default=sql("0"))
     looked_up: Mapped[int] = mapped_column(Integer, server_default=sql("0"))
-    """Answers of the paid service in this run."""
+    """The number of results that the paid service returned in this validation."""
     line_types: Mapped[dict[str, Any]] = mapped_column(server_default=sql("'{}'::jsonb"))
     """The number of contacts by line type: ``{"mobile": 12, "unknown": 3}``."""
     position: Mapped[UUID | None]
-    """The last contact that was checked."""
+    """The last contact that was checked. A worker continues after it."""
     failures: Mapped[int] = mapped_column(SmallInteger, server_default=sql("0"))
-    """Failures in a row: the service was not available, or a worker ended during its lease."""
+    """Consecutive failures: the service was not available, or a worker crashed."""
     last_error: Mapped[str | None]
     lease_token: Mapped[UUID | None]
-    """The token of the worker that has the run; only that worker may write to it."""
+    """The token of the worker that has claimed the validation. Only that worker may write to it."""
     lease_until: Mapped[datetime | None]
-    """No other worker may take the run before this."""
+    """No other worker may claim the validation before this instant."""
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 
     @property
     def continues_at(self) -> datetime | None:
-        """When the run continues, if it waits and no worker has it; else None."""
+        """When a waiting validation continues; None while a worker has it."""
         return self.lease_until if self.lease_token is None else None

@@ -41,7 +41,7 @@ class Property(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     address_key: Mapped[str] = mapped_column(Text(collation="C"))
-    """Collation C, so that the unique index also finds addresses by their beginning."""
+    """The normalised address. The collation C lets the index find addresses by their beginning."""
     street: Mapped[str]
     city: Mapped[str | None]
     state: Mapped[str | None]
@@ -58,7 +58,7 @@ class Property(Base):
 
 
 class PropertyContact(Base):
-    """A contact that belongs to a property."""
+    """The assignment of a contact to a property, with the contact's role."""
 
     __tablename__ = "property_contact"
     __table_args__ = (

@@ -12,7 +12,7 @@ from crm_api.platform.ids import new_id
 
 
 class Segment(Base):
-    """A named tree of rules; it is evaluated again each time it is used."""
+    """A named filter for contacts. It is evaluated again each time it is used."""
 
     __tablename__ = "segment"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""The tables of tag changes, and of tag counts that are stored for large databases."""
+"""The tables of tag changes, and of the last counts of tags."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -15,17 +15,17 @@ from crm_api.platform.ids import new_id
 
 
 class TagChangeStatus(StrEnum):
-    """The state of a tag change."""
+    """The status of a tag change."""
 
     RUNNING = "running"
     COMPLETED = "completed"
 
 
 class TagChange(Base):
-    """Tags to add to and remove from matching contacts, applied in chunks.
+    """A request to add tags to all matching contacts, and to remove tags from them, in chunks.
 
-    ``position`` is the last contact that was processed. Contacts are processed once, in the order
-    of their ids, even if the change makes them match or not match.
+    ``position`` is the last contact that was processed. Each contact is processed at most once, in
+    the order of ids, even if the change itself alters which contacts match.
     """
 
     __tablename__ = "tag_change"
@@ -49,7 +49,7 @@ class TagChange(Base):
     matched: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     changed: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     refused: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    """Contacts that would have more than the allowed number of tags; they were not changed."""
+    """The number of contacts that were not changed, because they would have too many tags."""
     requested_by: Mapped[str]
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
